@@ -1,4 +1,4 @@
-//! The engine through its public API alone, as an application uses it.
+//! Tests of the engine through its public API only, as an application uses it.
 
 #![allow(clippy::unwrap_used)] // tests
 
@@ -37,7 +37,7 @@ fn direct(session: &LocalSession) -> ConversationRef {
 async fn next_message(session: &LocalSession) -> Seq {
     let wait = async {
         loop {
-            match session.next_push().await.expect("the session ended") {
+            match session.next_push().await.expect("the session continues") {
                 Push::Event(event) if event.kind == EventKind::Message => return event.seq,
                 _ => {}
             }
@@ -45,11 +45,11 @@ async fn next_message(session: &LocalSession) -> Seq {
     };
     tokio::time::timeout(Duration::from_secs(20), wait)
         .await
-        .expect("no message came")
+        .expect("a message arrives in time")
 }
 
-/// Two nodes whose bus loses a third of all envelopes: every session receives every message once,
-/// in order.
+/// Runs two nodes whose bus loses a third of all envelopes. Every session receives every message
+/// once, in order.
 #[tokio::test]
 async fn nodes_deliver_once_and_in_order_over_a_lossy_bus() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
@@ -96,6 +96,7 @@ async fn nodes_deliver_once_and_in_order_over_a_lossy_bus() {
     other.shutdown().await;
 }
 
+/// Authenticator that accepts tokens of the form `user:NAME`.
 #[derive(Debug)]
 struct Tokens;
 

@@ -1,4 +1,4 @@
-//! The fuzz targets on stable Rust: the same functions, with inputs from proptest.
+//! Runs the functions of the fuzz targets on stable Rust, with inputs from proptest.
 
 #[path = "../../fuzz/src/targets.rs"]
 mod targets;
@@ -24,7 +24,7 @@ proptest! {
         targets::packet(&data);
     }
 
-    /// Random bytes are rarely a packet; these begin like one.
+    /// Random bytes are rarely a packet, so these start with a request id and a command.
     #[test]
     fn packets_survive_any_command(id in 1_u8..128, field in 2_u32..90, body in vec(any::<u8>(), 0..100)) {
         let mut packet = vec![0x08, id];
@@ -44,7 +44,7 @@ proptest! {
         targets::session_script(&data);
     }
 
-    /// Starts after login, with small ids.
+    /// The script starts after a login, and uses small ids.
     #[test]
     fn sessions_survive_any_script_after_login(data in vec(0_u8..40, 0..1000)) {
         targets::session_script(&[&[1, 1, 2, 2][..], &data].concat());

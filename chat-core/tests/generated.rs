@@ -19,14 +19,14 @@ fn generated_code_matches_the_proto_files() {
         ("chat.v1.rs", "src/codec/generated"),
         ("chat.node.v1.rs", "src/router/generated"),
     ] {
-        let made = std::fs::read_to_string(out.path().join(name)).unwrap();
+        let generated = std::fs::read_to_string(out.path().join(name)).unwrap();
         let checked_in = root.join(folder).join(name);
         if std::env::var_os("UPDATE_GENERATED").is_some() {
-            std::fs::write(&checked_in, &made).unwrap();
+            std::fs::write(&checked_in, &generated).unwrap();
         }
-        let kept = std::fs::read_to_string(&checked_in).unwrap();
+        let current = std::fs::read_to_string(&checked_in).unwrap();
         assert!(
-            kept == made,
+            current == generated,
             "{} is stale: run this test with UPDATE_GENERATED=1",
             checked_in.display()
         );

@@ -1,4 +1,5 @@
-//! Conformance of the memory bus, discovery and presence, and of a lossy bus that loses nothing.
+//! Runs the conformance suites on the memory bus, discovery and presence, and on a lossy bus
+//! without faults.
 
 mod bus {
     use chat_core::bus::MemoryBus;

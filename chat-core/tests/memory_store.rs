@@ -1,4 +1,4 @@
-//! Conformance of the memory store, and of a faulty store without faults.
+//! Runs the conformance suite on the memory store, and on a faulty store without faults.
 
 mod memory {
     use chat_core::store::MemoryStore;

@@ -1,4 +1,4 @@
-//! Addresses of servers and how to reach them.
+//! Addresses of servers, and opening streams to them.
 
 use std::{fmt, io, str::FromStr, sync::Arc};
 
@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use crate::secure::host_and_port;
 use crate::transport::{MemoryConnector, Transport, tcp};
 
-/// Port of an address that names none.
+/// Port of an address that does not contain a port.
 pub const DEFAULT_PORT: u16 = 7400;
 
-/// Protocol of a connection. Each port of a server speaks one; nothing is negotiated.
+/// Protocol of a connection. Each port of a server has one; it is not negotiated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Scheme {
@@ -49,9 +49,11 @@ pub struct ServerAddress {
     pub port: u16,
 }
 
-/// Error: a text is not the address of a server.
+/// Error of parsing a [`ServerAddress`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no server; write HOST:PORT, with an IPv6 address in brackets, or sc1://…, tls://…, plain://…")]
+#[error(
+    "{0:?} is not a server address; write HOST:PORT, with an IPv6 address in brackets, or sc1://…, tls://…, plain://…"
+)]
 pub struct InvalidAddress(String);
 
 impl ServerAddress {
@@ -118,10 +120,10 @@ impl fmt::Display for ServerAddress {
     }
 }
 
-/// Opens streams to a server: over TCP, or in a way of the application's own.
+/// Opens streams to a server: over TCP, or as the application implements it.
 #[async_trait]
 pub trait Dial: fmt::Debug + Send + Sync + 'static {
-    /// Opens a stream. Needs no timeout of its own: the caller limits the time.
+    /// Opens a stream. The caller limits the time, so an implementation needs no timeout.
     async fn dial(&self) -> io::Result<Box<dyn Transport>>;
 }
 
@@ -132,7 +134,7 @@ pub struct Endpoint {
     /// Protocol, and the name under which the server's key is pinned.
     pub address: ServerAddress,
     dial: Arc<dyn Dial>,
-    /// True if the stream is opened at `address`, not in a way of the application's own.
+    /// True if streams are opened by TCP to `address`, not by a [`Dial`] of the application.
     is_address: bool,
 }
 
@@ -167,7 +169,7 @@ impl From<ServerAddress> for Endpoint {
 #[async_trait]
 impl Dial for ServerAddress {
     async fn dial(&self) -> io::Result<Box<dyn Transport>> {
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
         for address in tokio::net::lookup_host((self.host.as_str(), self.port)).await? {
             match tcp::connect(address, &tcp::TcpOptions::default()).await {
                 Ok(stream) => return Ok(Box::new(stream)),

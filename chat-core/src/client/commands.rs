@@ -1,4 +1,4 @@
-//! Typed calls of a client.
+//! [`Commands`] of a [`Client`]: a typed method for each command.
 
 use crate::commands::Commands;
 use crate::model::{Appended, ClientMessageId, Command, ConversationId, ConversationRef, Draft, Outcome, Seq};

@@ -33,23 +33,23 @@ pub(super) struct ConnectError {
     /// Delay that the server asked for before the next attempt.
     pub(super) retry_after: Option<Duration>,
     /// True if the client must not try again.
-    pub(super) last: bool,
+    pub(super) is_permanent: bool,
 }
 
 impl ConnectError {
-    fn passing(endpoint: &Endpoint, problem: impl std::fmt::Display) -> Self {
+    fn temporary(endpoint: &Endpoint, problem: impl std::fmt::Display) -> Self {
         Self {
             reason: ClientError::Unreachable(format!("{}: {problem}", endpoint.address)),
             retry_after: None,
-            last: false,
+            is_permanent: false,
         }
     }
 
-    fn last(reason: ClientError) -> Self {
+    fn permanent(reason: ClientError) -> Self {
         Self {
             reason,
             retry_after: None,
-            last: true,
+            is_permanent: true,
         }
     }
 }
@@ -73,11 +73,11 @@ pub(super) async fn connect_to(
     let policy = policy(endpoint, options, store).await?;
     let stream = match timeout(DIAL_TIMEOUT, endpoint.dial()).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(ConnectError::passing(endpoint, error)),
-        Err(_) => return Err(ConnectError::passing(endpoint, "no answer")),
+        Ok(Err(error)) => return Err(ConnectError::temporary(endpoint, error)),
+        Err(_) => return Err(ConnectError::temporary(endpoint, "no answer to the connection attempt")),
     };
     let secured = timeout(HANDSHAKE_TIMEOUT, secure(endpoint, options, policy.as_ref(), stream)).await;
-    let secured = secured.unwrap_or_else(|_| Err(ConnectError::passing(endpoint, "no answer to the handshake")))?;
+    let secured = secured.unwrap_or_else(|_| Err(ConnectError::temporary(endpoint, "no answer to the handshake")))?;
     if let (Some(PinPolicy::FirstContact), Some(key)) = (&policy, &secured.key) {
         first_contact(endpoint, options, store, key).await?;
     }
@@ -90,7 +90,7 @@ struct Secured {
     key: Option<Fingerprint>,
 }
 
-/// Returns which keys are accepted; `None` for an unencrypted connection.
+/// Returns the accepted keys, or `None` for an unencrypted connection.
 async fn policy(
     endpoint: &Endpoint,
     options: &ClientOptions,
@@ -105,11 +105,13 @@ async fn policy(
     let known = store
         .known_hosts()
         .await
-        .map_err(|error| ConnectError::last(error.into()))?;
+        .map_err(|error| ConnectError::permanent(error.into()))?;
     match known.policy(&endpoint.address.host_and_port(), options.trust) {
         Ok(policy) => Ok(Some(policy)),
-        Err(error @ KnownHostsError::NotPinned(_)) => Err(ConnectError::last(ClientError::Trust(error.to_string()))),
-        Err(error) => Err(ConnectError::last(ClientError::Trust(error.to_string()))),
+        Err(error @ KnownHostsError::NotPinned(_)) => {
+            Err(ConnectError::permanent(ClientError::Trust(error.to_string())))
+        }
+        Err(error) => Err(ConnectError::permanent(ClientError::Trust(error.to_string()))),
     }
 }
 
@@ -121,9 +123,9 @@ async fn first_contact(
 ) -> Result<(), ConnectError> {
     let host = endpoint.address.host_and_port();
     let pinned = store.pin(&host, key).await;
-    pinned.map_err(|error| ConnectError::last(ClientError::Trust(error.to_string())))?;
-    if let Some(tell) = &options.first_contact {
-        tell(&host, key);
+    pinned.map_err(|error| ConnectError::permanent(ClientError::Trust(error.to_string())))?;
+    if let Some(notify) = &options.first_contact {
+        notify(&host, key);
     }
     Ok(())
 }
@@ -153,18 +155,18 @@ async fn sc1(endpoint: &Endpoint, policy: PinPolicy, mut stream: Box<dyn Transpo
     } else {
         ""
     };
-    let wrong = |error: HandshakeError| judge(endpoint, error);
-    let mut handshake = ClientHandshake::new(name, policy).map_err(wrong)?;
+    let failed = |error: HandshakeError| handshake_failed(endpoint, error);
+    let mut handshake = ClientHandshake::new(name, policy).map_err(failed)?;
     let sent = stream.write_all(handshake.hello()).await;
-    sent.map_err(|error| ConnectError::passing(endpoint, error))?;
+    sent.map_err(|error| ConnectError::temporary(endpoint, error))?;
     let mut buffer = [0; 4096];
     loop {
         let read = stream.read(&mut buffer).await;
-        let read = read.map_err(|error| ConnectError::passing(endpoint, error))?;
+        let read = read.map_err(|error| ConnectError::temporary(endpoint, error))?;
         if read == 0 {
-            return Err(ConnectError::passing(endpoint, handshake.end_of_stream()));
+            return Err(ConnectError::temporary(endpoint, handshake.end_of_stream()));
         }
-        match handshake.feed(now(), unix_seconds(), &buffer[..read]).map_err(wrong)? {
+        match handshake.feed(now(), unix_seconds(), &buffer[..read]).map_err(failed)? {
             ClientProgress::NeedMore => {}
             ClientProgress::Done(Connected { channel, fingerprint }) => {
                 return Ok(Secured {
@@ -174,7 +176,7 @@ async fn sc1(endpoint: &Endpoint, policy: PinPolicy, mut stream: Box<dyn Transpo
                 });
             }
             ClientProgress::Rejected { code, retry_after } => {
-                let mut error = ConnectError::passing(endpoint, format_args!("the server declined: {code:?}"));
+                let mut error = ConnectError::temporary(endpoint, format_args!("the server declined: {code:?}"));
                 error.retry_after = Some(retry_after);
                 return Err(error);
             }
@@ -184,15 +186,15 @@ async fn sc1(endpoint: &Endpoint, policy: PinPolicy, mut stream: Box<dyn Transpo
 
 /// Returns the error for a failed handshake. A wrong key is final: the client must not connect to
 /// that server again.
-fn judge(endpoint: &Endpoint, error: HandshakeError) -> ConnectError {
+fn handshake_failed(endpoint: &Endpoint, error: HandshakeError) -> ConnectError {
     match error {
         HandshakeError::PinMismatch { presented } => wrong_key(endpoint, presented),
-        error => ConnectError::passing(endpoint, error),
+        error => ConnectError::temporary(endpoint, error),
     }
 }
 
 fn wrong_key(endpoint: &Endpoint, presented: Fingerprint) -> ConnectError {
-    ConnectError::last(ClientError::WrongKey {
+    ConnectError::permanent(ClientError::WrongKey {
         host: endpoint.address.host_and_port(),
         presented,
     })
@@ -207,9 +209,11 @@ async fn tls(
 ) -> Result<Secured, ConnectError> {
     use crate::transport::tls::{TlsConnector, TlsError, TlsTrust};
 
-    let unusable = |problem: String| ConnectError::last(ClientError::Trust(problem));
+    let unusable = |problem: String| ConnectError::permanent(ClientError::Trust(problem));
     let Some(provider) = &options.tls else {
-        return Err(unusable("no cryptography for TLS was given".to_owned()));
+        return Err(unusable(
+            "TLS needs a crypto provider: set `tls` in the client's options".to_owned(),
+        ));
     };
     let connector = TlsConnector::new(Arc::clone(provider), TlsTrust::Pin(policy));
     let connector = connector.map_err(|error| unusable(error.to_string()))?;
@@ -220,14 +224,14 @@ async fn tls(
             key: Some(connected.fingerprint),
         }),
         Err(TlsError::PinMismatch { presented }) => Err(wrong_key(endpoint, presented)),
-        Err(TlsError::Handshake(cause)) => Err(ConnectError::passing(endpoint, cause)),
+        Err(TlsError::Handshake(cause)) => Err(ConnectError::temporary(endpoint, cause)),
         Err(error) => Err(unusable(error.to_string())),
     }
 }
 
 #[cfg(not(feature = "tls"))]
 async fn tls(_: &Endpoint, _: &ClientOptions, _: PinPolicy, _: Box<dyn Transport>) -> Result<Secured, ConnectError> {
-    Err(ConnectError::last(ClientError::Trust(
-        "this program was built without TLS".to_owned(),
+    Err(ConnectError::permanent(ClientError::Trust(
+        "this program was built without TLS: build it with the feature tls, or use an sc1:// address".to_owned(),
     )))
 }

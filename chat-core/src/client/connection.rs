@@ -13,8 +13,8 @@ use crate::transport::Transport;
 
 use super::ClientError;
 
-/// Bytes reserved for each read from the stream.
-const READ: usize = 16 * 1024;
+/// Number of bytes reserved for each read from the stream.
+const READ_SIZE: usize = 16 * 1024;
 
 /// Receiving half of a connection.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Reader {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub(super) async fn read(&mut self) -> Result<(), ClientError> {
-        self.raw.reserve(READ);
+        self.raw.reserve(READ_SIZE);
         match self.stream.read_buf(&mut self.raw).await {
             Ok(0) => Err(self.ended()),
             Ok(_) => Ok(()),
@@ -80,14 +80,15 @@ impl Reader {
         }
     }
 
-    /// Decrypts the bytes that were read. Returns `false` if a whole record is missing.
+    /// Decrypts the bytes that were read. Returns `false` if no complete record has
+    /// arrived.
     fn open(&mut self, now: Instant) -> Result<bool, ClientError> {
         let Some(opener) = &mut self.opener else {
-            let some = !self.raw.is_empty();
-            if some {
+            let has_bytes = !self.raw.is_empty();
+            if has_bytes {
                 self.frames.feed(self.raw.split());
             }
-            return Ok(some);
+            return Ok(has_bytes);
         };
         match opener.feed(now, &mut self.raw).map_err(protocol)? {
             Opened::Data(data) => {

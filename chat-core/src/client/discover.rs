@@ -25,7 +25,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// # Cancel safety
 /// Dropping the future loses nothing.
 pub async fn discover(options: &ClientOptions, store: &dyn ClientStore) -> Result<Vec<ServerAddress>, ClientError> {
-    let mut reason = ClientError::Unreachable("no server was named".to_owned());
+    let mut reason = ClientError::Unreachable("no server was given".to_owned());
     for endpoint in &options.servers {
         match ask(endpoint, options, store).await {
             Ok(nodes) => return Ok(choose(nodes, &endpoint.address)),
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn choice_begins_with_the_least_loaded_reachable_node() {
+    fn choose_returns_the_least_loaded_reachable_node_first() {
         let node = |sessions, draining, addresses: &[&str]| NodeEntry {
             addresses: addresses.iter().map(|&address| address.to_owned()).collect(),
             sessions,

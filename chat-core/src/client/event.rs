@@ -16,7 +16,7 @@ use super::{ClientError, Cursor, EventMark};
 pub struct Delivery {
     /// The conversation as it was just after this event.
     pub conversation: Arc<ConversationInfo>,
-    /// The event. If it was read from the log, with the text of its latest edit.
+    /// The event. If it was read from the log, it contains the text of its latest edit.
     pub event: HistoryEvent,
     /// Decoded body; [`EventBody::Unknown`] for an event of a later version of the protocol.
     pub body: EventBody,
@@ -68,7 +68,7 @@ pub enum ClientEvent {
     /// server knows this device to be.
     HistoryReset,
     /// A conversation's log differs from the delivered events, because the server's operator
-    /// restored a copy of its data. Everything that was delivered after `to` is void; the present
+    /// restored a copy of its data. Everything that was delivered after `to` is void; the current
     /// events follow. Acknowledge this event, or the next run reports it again.
     Rewound {
         conversation: Arc<ConversationInfo>,
@@ -96,7 +96,7 @@ pub enum ClientEvent {
     /// A friend's presence changed. Best effort.
     Presence {
         user: UserId,
-        /// The friend's present state.
+        /// The friend's current state.
         state: PresenceState,
     },
     /// A message of the outbox has its outcome, and no [`SendHandle`](super::SendHandle) waits for
@@ -109,14 +109,14 @@ pub enum ClientEvent {
         /// Outcome of the message.
         outcome: SendOutcome,
     },
-    /// A session began.
+    /// A session started.
     Connected {
         /// Address of the server.
         server: String,
     },
-    /// Everything that the logs contained when the session began has been delivered.
+    /// Everything that the logs contained at the start of the session has been delivered.
     CaughtUp,
-    /// The connection was lost, or could not be made.
+    /// The connection was lost, or could not be opened.
     Disconnected {
         reason: ClientError,
         /// Time until the next attempt.

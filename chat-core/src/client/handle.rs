@@ -31,18 +31,18 @@ use super::{
 };
 
 /// Maximum number of requests that wait for the driver. Callers wait while the queue is full.
-const INPUTS: usize = 256;
+const MAX_INPUTS: usize = 256;
 /// Maximum number of events that wait for the application, besides those in the machine. While the
 /// queue is full, the client does not read from the logs.
-const EVENTS: usize = 64;
+const MAX_EVENTS: usize = 64;
 /// Maximum number of users in one request.
-const USERS: usize = 200;
+const MAX_USERS: usize = 200;
 
 /// A client of a chat service: one device of one user. Cheap to clone. Its task stops when the last
 /// clone is dropped.
 ///
-/// See the [module](super) for an example, and [`Commands`](crate::commands::Commands) for what a
-/// client can do besides.
+/// See the [module](super) for an example, and [`Commands`](crate::commands::Commands) for the
+/// commands that a client can run.
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -103,39 +103,39 @@ impl Client {
     /// # Panics
     /// Panics outside of a tokio runtime.
     pub async fn start(options: ClientOptions, store: impl ClientStore) -> Result<Self, ClientError> {
-        let kept = store.load().await?;
-        let user = kept.account.user.clone();
+        let saved = store.load().await?;
+        let user = saved.account.user.clone();
         let session = user
             .as_ref()
             .map(|user| user.id)
-            .zip(kept.account.session_token.clone());
+            .zip(saved.account.session_token.clone());
         let mut machine = Machine::new(MachineConfig {
             client_name: options.client_name.clone(),
-            device: kept.account.device,
+            device: saved.account.device,
             device_name: options.device_name.clone(),
             credentials: options.credentials.clone(),
             session,
-            device_token: kept.account.device_token.clone(),
-            epoch: kept.account.epoch,
-            cursors: kept.cursors.clone(),
+            device_token: saved.account.device_token.clone(),
+            epoch: saved.account.epoch,
+            cursors: saved.cursors.clone(),
             receive: options.receive,
             max_in_flight: options.max_in_flight,
         });
-        for entry in kept.outbox {
+        for entry in saved.outbox {
             machine.send(crate::time::now(), driver::outgoing(entry));
         }
-        let shared = Arc::new(Shared::new(kept.account.device, user, kept.names));
+        let shared = Arc::new(Shared::new(saved.account.device, user, saved.names));
         shared.unsettled.send_replace(machine.unsettled());
-        let (inputs, input_receiver) = mpsc::channel(INPUTS);
-        let (event_sender, events) = mpsc::channel(EVENTS);
+        let (inputs, input_receiver) = mpsc::channel(MAX_INPUTS);
+        let (event_sender, events) = mpsc::channel(MAX_EVENTS);
         let stop = CancellationToken::new();
         let driver = Driver {
             machine,
             options: Arc::new(options),
             store: Arc::new(store),
             shared: Arc::clone(&shared),
-            account: kept.account,
-            cursors: kept.cursors,
+            account: saved.account,
+            cursors: saved.cursors,
             inputs: input_receiver,
             events: event_sender,
             stop: stop.clone(),
@@ -226,10 +226,10 @@ impl Client {
         self.enqueue_draft(conversation, draft, None).await
     }
 
-    /// Puts a message into the outbox under an idempotency key of the caller's. It is not sent
-    /// after `deadline`: its outcome is then [`SendOutcome::Unknown`]. The same key again is the
-    /// same message: while it has no outcome, the message keeps its first deadline, and every
-    /// handle gets the one outcome.
+    /// Puts a message into the outbox under an idempotency key that the caller has chosen. The
+    /// message is not sent after `deadline`: its outcome is then [`SendOutcome::Unknown`]. Another
+    /// call with the same key refers to the same message: while the message has no outcome, it
+    /// keeps its first deadline, and every handle gets its outcome.
     ///
     /// This device recognises the message as its own ([`Delivery::own`](super::Delivery::own)) only
     /// if the key is from [`Commands::new_message_id`](crate::commands::Commands::new_message_id).
@@ -310,8 +310,8 @@ impl Client {
         self.inner.shared.conversation(id)
     }
 
-    /// Returns the names of users. Asks the server for those that are not known. Users that do not
-    /// exist are left out.
+    /// Returns the names of users. Asks the server for the names that are not known. Omits users
+    /// that do not exist.
     ///
     /// # Errors
     /// The errors of [`Commands::execute`](crate::commands::Commands::execute).
@@ -328,8 +328,8 @@ impl Client {
         }
         unknown.sort_unstable();
         unknown.dedup();
-        for some in unknown.chunks(USERS) {
-            let found = self.users(some.iter().copied().map(UserRef::Id)).await?;
+        for batch in unknown.chunks(MAX_USERS) {
+            let found = self.users(batch.iter().copied().map(UserRef::Id)).await?;
             let found: BTreeMap<_, _> = found.into_iter().map(|user| (user.id, user.name)).collect();
             if let Some(all) = self.inner.shared.learn_names(found.clone()) {
                 self.ask(Input::SaveNames(all)).await?;

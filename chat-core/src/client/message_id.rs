@@ -1,20 +1,21 @@
 //! Message ids by which a device recognises its own messages.
 //!
-//! The server does not tell readers which device sent an event. The last four bytes of a client
-//! message id are a digest of the other bytes and the device id, which only this device and the
-//! server know.
+//! The server does not reveal to readers the device that sent an event. The last four bytes of a
+//! client message id are a digest of the other bytes and the device id, which only this device and
+//! the server know.
 
 use sha2::{Digest as _, Sha256};
 
 use crate::model::{ClientMessageId, DeviceId};
 
-const MARK: usize = 4;
+/// Number of bytes of the digest in a message id.
+const MARK_BYTES: usize = 4;
 
 /// Returns a new id that `device` recognises.
 pub(super) fn new_id(device: DeviceId) -> ClientMessageId {
     let mut id = ClientMessageId::random();
     let mark = mark_of(device, &id);
-    if let Some(tail) = id.0.last_chunk_mut::<MARK>() {
+    if let Some(tail) = id.0.last_chunk_mut::<MARK_BYTES>() {
         *tail = mark;
     }
     id
@@ -22,10 +23,10 @@ pub(super) fn new_id(device: DeviceId) -> ClientMessageId {
 
 /// Returns whether `device` made this id.
 pub(super) fn is_own(device: DeviceId, id: &ClientMessageId) -> bool {
-    id.0.last_chunk::<MARK>() == Some(&mark_of(device, id))
+    id.0.last_chunk::<MARK_BYTES>() == Some(&mark_of(device, id))
 }
 
-fn mark_of(device: DeviceId, id: &ClientMessageId) -> [u8; MARK] {
+fn mark_of(device: DeviceId, id: &ClientMessageId) -> [u8; MARK_BYTES] {
     let [head @ .., _, _, _, _] = &id.0;
     let digest = Sha256::new().chain_update(device.0).chain_update(head).finalize();
     *digest.first_chunk().expect("SHA-256 gives 32 bytes")

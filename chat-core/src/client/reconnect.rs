@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 pub(super) const BASE: Duration = Duration::from_millis(500);
 /// Upper bound of every delay.
 pub(super) const CAP: Duration = Duration::from_secs(30);
-/// Minimum life of a healthy connection. The failure after it counts as the first.
+/// Minimum duration of a healthy connection. A failure after such a connection counts as the first.
 pub(super) const HEALTHY: Duration = Duration::from_secs(60);
 
 /// Delays between attempts. Gets the time and random numbers as arguments.
@@ -18,14 +18,14 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// Notes that a session began.
+    /// Records that a session started.
     pub(super) fn connected(&mut self, now: Instant) {
         self.connected_at = Some(now);
     }
 
-    /// Returns the delay after another failure, at least the `asked` one of the server. `chance` is
-    /// a random number that spreads the delay between 0 and a bound that doubles from [`BASE`] to
-    /// [`CAP`].
+    /// Returns the delay after another failure: the delay that the server `asked` for, plus a
+    /// random delay. `chance` is the random number; it spreads the delay between 0 and a bound that
+    /// doubles from [`BASE`] to [`CAP`].
     pub(super) fn failed(&mut self, now: Instant, asked: Option<Duration>, chance: u32) -> Duration {
         let healthy = self
             .connected_at
@@ -49,10 +49,10 @@ mod tests {
     fn delay_doubles_to_the_cap_and_restarts_after_a_healthy_connection() {
         let now = Instant::now();
         let mut backoff = Backoff::default();
-        let most: Vec<_> = (0..9)
+        let bounds: Vec<_> = (0..9)
             .map(|_| backoff.failed(now, None, u32::MAX).as_millis())
             .collect();
-        assert_eq!(most, [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);
+        assert_eq!(bounds, [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);
         assert_eq!(backoff.failed(now, None, 0), Duration::ZERO);
 
         backoff.connected(now);

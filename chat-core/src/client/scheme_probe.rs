@@ -1,4 +1,4 @@
-//! Finds the protocol that a port speaks, to help users who chose another one.
+//! Detects the protocol of a port, to help users who chose a different one.
 
 use std::time::{Duration, Instant};
 
@@ -15,9 +15,9 @@ use super::{ClientError, ClientOptions, MemoryStore};
 /// Maximum time for an answer in one scheme.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Explains why no connection to `endpoint` could be made. If its port speaks another scheme than
-/// the address says, the error names that scheme, else it is `reason`. The probes send only a
-/// hello, and pin no key.
+/// Explains why no connection to `endpoint` could be opened. If its port speaks a different scheme
+/// from that of the address, the error names that scheme; otherwise it is `reason`. The probes send
+/// only a hello, and pin no key.
 pub(super) async fn explain(reason: ClientError, endpoint: &Endpoint, options: &ClientOptions) -> ClientError {
     let may_be_wrong = matches!(reason, ClientError::Unreachable(_) | ClientError::Protocol(_));
     if !may_be_wrong || !endpoint.is_address() {

@@ -101,7 +101,7 @@ impl Shared {
         self.directory().conversations.get(&id).cloned()
     }
 
-    /// Stores a conversation and the name of its other user.
+    /// Stores a conversation and, if it is direct, the name of the peer.
     pub(super) fn learn_conversation(&self, info: Arc<ConversationInfo>) {
         let mut directory = self.directory();
         if let ConversationView::Direct(peer) = &info.view {

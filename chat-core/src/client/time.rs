@@ -1,10 +1,10 @@
-//! The time of day, for the driver.
+//! The wall-clock time, for the driver.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::model::Timestamp;
 
-/// Returns the wall time that the outbox stores.
+/// Returns the wall-clock time that the outbox stores.
 pub(super) fn wall_clock() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))

@@ -12,31 +12,32 @@ use crate::rate::Rate;
 pub struct SessionConfig {
     /// Name and version of the server program, as clients see it. Default `chat-core/VERSION`.
     pub server_name: String,
-    /// Longest time from the end of the handshake to the client's Hello. Default 5 s.
+    /// Maximum time from the end of the handshake to the client's `Hello`. Default 5 s.
     pub first_packet_timeout: Duration,
-    /// Longest time from accept to a login request. Time the server takes to answer requests does
-    /// not count. Default 10 s.
+    /// Maximum time from accept to a login request. The time that the server takes to answer
+    /// requests does not count. Default 10 s.
     pub login_timeout: Duration,
-    /// A client that has sent nothing for this long sends a ping. The session closes after 2.5
-    /// times this long without a packet. Default 30 s.
+    /// Time after which a client that has sent nothing sends a ping. The session closes after 2.5
+    /// times this interval without a packet. Default 30 s.
     pub heartbeat_interval: Duration,
-    /// Maximum number of packets before login, Hello included. Default 32.
+    /// Maximum number of packets before login, `Hello` included. Default 32.
     pub max_guest_packets: u32,
-    /// Largest packet before login. Default 4 KiB.
+    /// Maximum size of a packet before login, in bytes. Default 4 KiB.
     pub max_guest_packet_bytes: usize,
-    /// Largest packet after login. Default 64 KiB.
+    /// Maximum size of a packet after login, in bytes. Default 64 KiB.
     pub max_packet_bytes: usize,
-    /// Largest message text. Default 16 KiB, which is also the most that can be stored
-    /// ([`MessageText::MAX_BYTES`]).
+    /// Maximum size of a message text, in bytes. Default 16 KiB, which is also the maximum of
+    /// stores ([`MessageText::MAX_BYTES`]).
     pub max_text_bytes: usize,
-    /// Largest encoded page of history. A page that would be larger ends earlier. Default 256 KiB.
+    /// Maximum size of an encoded page of history, in bytes. A page that would be larger ends
+    /// earlier. Default 256 KiB.
     pub max_page_bytes: usize,
-    /// Maximum number of unanswered requests of one session. The server reads no further packet
-    /// while there are as many. Default 64.
+    /// Maximum number of unanswered requests of one session. At this number, the server
+    /// reads no further packet. Default 64.
     pub max_requests_in_flight: usize,
     /// Rate at which drafts are read from one session. Excess drafts stay unread, which loses
-    /// nothing and keeps their order. Default 100 a second with a burst of 1000, so that an outbox
-    /// that filled up while the client was offline is taken at once.
+    /// nothing and keeps their order. Default 100 a second with a burst of 1000, so that a client
+    /// can send an outbox at once that filled up while it was offline.
     pub message_rate: Rate,
     /// Rate at which packets of any kind are read from one session. Default 400 a second with a
     /// burst of 2000.
@@ -63,7 +64,7 @@ impl Default for SessionConfig {
 }
 
 impl SessionConfig {
-    /// Returns how long a session may stay silent before it is closed.
+    /// Returns the time after which a silent session is closed.
     #[must_use]
     pub(crate) fn silence_timeout(&self) -> Duration {
         self.heartbeat_interval

@@ -21,7 +21,7 @@ pub struct Guest {
     stage: Stage,
     hello_deadline: Instant,
     login_deadline: Instant,
-    /// Time of the request that is being answered.
+    /// Time at which the request that is being answered arrived.
     asked_at: Instant,
     packets_left: u32,
     output: Output,
@@ -34,7 +34,7 @@ enum Stage {
     AwaitingHello,
     /// The peer may register, log in, resume and list nodes.
     Greeted,
-    /// One of these requests is being answered; no packet is read until then.
+    /// A registration, login, resume or node list is being answered. Until then, no packet is read.
     Asking,
 }
 
@@ -56,7 +56,7 @@ pub enum GuestAction {
 /// Credentials with which a guest asks for a session.
 #[derive(Debug)]
 pub enum Credentials {
-    /// A password, or a token of the application's.
+    /// A password, or a token of the application.
     Login(Login),
     /// The session token of an earlier login.
     Resume(Resume),
@@ -76,7 +76,7 @@ pub struct Authenticating(RequestId);
 
 impl Guest {
     /// Creates the state machine of a connection that was accepted at `accepted` and finished its
-    /// handshake at `now`. `store_epoch` names the store's history, as told to the client.
+    /// handshake at `now`. `store_epoch` identifies the store's history to the client.
     #[must_use]
     pub fn new(config: Arc<SessionConfig>, store_epoch: StoreEpoch, accepted: Instant, now: Instant) -> Self {
         let after = |start: Instant, time| start.checked_add(time).unwrap_or(start);
@@ -153,13 +153,13 @@ impl Guest {
         };
         self.stage = Stage::Greeted;
         let config = &self.config;
-        let small = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
+        let to_u32 = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
         let welcome = Welcome {
             version,
             server: config.server_name.clone(),
             server_time: now.time,
-            max_packet_bytes: small(config.max_packet_bytes),
-            max_text_bytes: small(config.max_text_bytes),
+            max_packet_bytes: to_u32(config.max_packet_bytes),
+            max_text_bytes: to_u32(config.max_text_bytes),
             heartbeat_ms: u32::try_from(config.heartbeat_interval.as_millis()).unwrap_or(u32::MAX),
             store_epoch: self.store_epoch,
         };
@@ -172,12 +172,12 @@ impl Guest {
         self.pending = Some(action);
     }
 
-    /// Takes the answer to [`GuestAction::ListNodes`].
+    /// Handles the answer to [`GuestAction::ListNodes`].
     pub fn handle_nodes(&mut self, now: Instant, listing: Listing, nodes: Vec<NodeEntry>) {
         self.answered(now, listing.0, &Ok(Answer::Nodes(nodes)));
     }
 
-    /// Takes the answer to [`GuestAction::Register`].
+    /// Handles the answer to [`GuestAction::Register`].
     pub fn handle_registered(&mut self, now: Instant, registering: Registering, result: Result<UserInfo, Failure>) {
         self.answered(now, registering.0, &result.map(Answer::Registered));
     }
@@ -190,7 +190,7 @@ impl Guest {
     fn answered(&mut self, now: Instant, id: RequestId, result: &Result<Answer, Failure>) {
         self.output.reply(id, result);
         self.stage = Stage::Greeted;
-        // The server spent this time, so it does not count against the peer.
+        // The peer was waiting for the server, so this time does not count against its deadline.
         let took = now.saturating_duration_since(self.asked_at);
         self.login_deadline = self.login_deadline.checked_add(took).unwrap_or(self.login_deadline);
     }
@@ -204,14 +204,15 @@ impl Guest {
         Session::new(self.config, now.instant, caller, output)
     }
 
-    /// Tells the machine that `now` has been reached, see [`poll_timeout`](Self::poll_timeout).
+    /// Closes the connection if the deadline of [`poll_timeout`](Self::poll_timeout) has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|deadline| now >= deadline) {
             self.output.close(CloseCode::Timeout);
         }
     }
 
-    /// Closes the connection for a reason of the driver's, such as an oversized frame or a drain.
+    /// Closes the connection because the driver requires it, for example after an oversized frame
+    /// or at a drain.
     pub fn close(&mut self, code: CloseCode) {
         self.output.close(code);
     }
@@ -221,7 +222,7 @@ impl Guest {
         self.output.push(&Push::GoAway { retry_after_ms });
     }
 
-    /// Returns the next thing to do, or `None` if the driver should wait.
+    /// Returns the next action, or `None` if the driver should wait.
     pub fn poll_action(&mut self) -> Option<GuestAction> {
         if let Some(frames) = self.output.take_frames() {
             return Some(GuestAction::Send(frames));
@@ -250,9 +251,9 @@ impl Guest {
         self.output.has_room() && self.stage != Stage::Asking
     }
 
-    /// Returns the size of the largest packet that the peer may send now.
+    /// Returns the maximum size of a packet that the peer may send now.
     #[must_use]
-    #[expect(clippy::misnamed_getters, reason = "packets of guests have a limit of their own")]
+    #[expect(clippy::misnamed_getters, reason = "guests have a separate limit")]
     pub fn max_packet_bytes(&self) -> usize {
         self.config.max_guest_packet_bytes
     }

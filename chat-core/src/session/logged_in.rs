@@ -19,8 +19,8 @@ use crate::rate::Bucket;
 /// typing and status updates may overlap with the commands after them. Any other command finishes
 /// before a later one starts, and a logout waits for all commands before it.
 ///
-/// A peer that exceeds its rates is read more slowly. No request is rejected for that: a rejected
-/// draft would be sent again, and then follow drafts that were written after it.
+/// A peer that exceeds its rates is read more slowly. No request is rejected for that reason: the
+/// client would send a rejected draft again, after drafts that were written later.
 #[derive(Debug)]
 pub struct Session {
     config: Arc<SessionConfig>,
@@ -31,7 +31,7 @@ pub struct Session {
     /// Commands that were handed out and not yet answered.
     running: Vec<Running>,
     last_heard: Instant,
-    /// The driver reads from the peer whenever the session wants input.
+    /// True if the driver reads from the peer whenever the session wants input.
     is_reading: bool,
     message_bucket: Bucket,
     packet_bucket: Bucket,
@@ -44,7 +44,7 @@ struct Running {
     id: RequestId,
     /// Later commands wait for the end of this one.
     is_barrier: bool,
-    /// The command ends the session; its reply is sent before that.
+    /// The command ends the session. Its reply is sent before the session ends.
     is_last: bool,
     is_logout: bool,
     /// Start of the page that a history request asked for.
@@ -140,12 +140,12 @@ impl Session {
     pub fn handle_outcome(&mut self, now: Instant, id: RequestId, result: Result<Outcome, Failure>) {
         let wanted_input = self.wants_input();
         let Some(index) = self.running.iter().position(|running| running.id == id) else {
-            return; // the session ended before
+            return; // the session has ended
         };
         let ended = self.running.swap_remove(index);
         let is_fenced = matches!(&result, Err(failure) if failure.code() == Some(ReplyCode::Fenced));
         let is_logged_out = ended.is_logout && result.is_ok();
-        let result = result.map(|outcome| Answer::Outcome(self.fit(outcome, ended.page_from)));
+        let result = result.map(|outcome| Answer::Outcome(self.fit_page(outcome, ended.page_from)));
         self.output.reply(id, &result);
         if is_logged_out {
             self.output.close(CloseCode::LoggedOut);
@@ -157,16 +157,16 @@ impl Session {
         }
     }
 
-    fn fit(&self, mut outcome: Outcome, from: Option<PageFrom>) -> Outcome {
+    fn fit_page(&self, mut outcome: Outcome, from: Option<PageFrom>) -> Outcome {
         if let (Outcome::History(page), Some(from)) = (&mut outcome, from) {
             server::fit_page(page, from, self.config.max_page_bytes);
         }
         outcome
     }
 
-    /// Tells the machine whether the driver reads from the peer at all. The driver does not while
-    /// too much output waits for the peer, or while it closes; the peer does not count as silent
-    /// then.
+    /// Records whether the driver reads from the peer. The driver stops reading while too much
+    /// output waits for the peer, or while it closes the connection. In that time, the peer does
+    /// not count as silent.
     pub fn set_reading(&mut self, now: Instant, reading: bool) {
         if reading && !self.is_reading {
             self.last_heard = now;
@@ -174,7 +174,8 @@ impl Session {
         self.is_reading = reading;
     }
 
-    /// Tells the machine that `now` has been reached, see [`poll_timeout`](Self::poll_timeout).
+    /// Handles the deadline of [`poll_timeout`](Self::poll_timeout), if it has passed: ends a
+    /// pause, or closes a silent session.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_none_or(|deadline| now < deadline) {
             return;
@@ -186,8 +187,8 @@ impl Session {
         }
     }
 
-    /// Closes the session for a reason of the driver's or the engine's, such as an oversized frame,
-    /// a newer login or a drain.
+    /// Closes the session because the driver or the engine requires it, for example after an
+    /// oversized frame or a newer login, or at a drain.
     pub fn close(&mut self, code: CloseCode) {
         self.output.close(code);
     }
@@ -197,7 +198,7 @@ impl Session {
         self.output.push(&Push::GoAway { retry_after_ms });
     }
 
-    /// Returns the next thing to do, or `None` if the driver should wait.
+    /// Returns the next action, or `None` if the driver should wait.
     pub fn poll_action(&mut self) -> Option<Action> {
         if let Some((id, command)) = self.next_command() {
             return Some(Action::Run(id, command));
@@ -270,7 +271,7 @@ impl Session {
         self.output.is_open() && self.running.iter().any(|running| running.is_last)
     }
 
-    /// Returns the size of the largest packet that the peer may send.
+    /// Returns the maximum size of a packet that the peer may send.
     #[must_use]
     pub fn max_packet_bytes(&self) -> usize {
         self.config.max_packet_bytes

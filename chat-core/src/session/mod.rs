@@ -32,11 +32,11 @@ pub use config::SessionConfig;
 pub use guest::{Authenticating, Credentials, Guest, GuestAction, Listing, Registering};
 pub use logged_in::{Action, Session};
 
-/// The time at which an input is handled.
+/// Time at which an input is handled.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
     /// Monotonic time, for deadlines and rates.
     pub instant: Instant,
-    /// Wall-clock time, as told to clients.
+    /// Wall-clock time, for clients.
     pub time: Timestamp,
 }

@@ -6,7 +6,7 @@ use crate::codec::{Answer, Failure, RequestId, server};
 use crate::model::{CloseCode, Push, ReplyCode};
 
 /// Size of the reply buffer, in bytes, at which no further packet is read from the peer.
-const FULL: usize = 64 * 1024;
+const MAX_BUFFERED: usize = 64 * 1024;
 
 /// Encoded replies, followed by the close code if the connection ends.
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub(super) struct Output {
 enum End {
     #[default]
     Open,
-    /// The driver has not been told yet.
+    /// The driver has not taken the close code yet.
     Closing(CloseCode),
     Closed,
 }
@@ -42,7 +42,7 @@ impl Output {
         }
     }
 
-    /// Tells the peer why the connection ends, and ends it. Only the first reason counts.
+    /// Sends the reason to the peer, and ends the connection. Only the first call has an effect.
     pub(super) fn close(&mut self, code: CloseCode) {
         self.push(&Push::Closed(code));
         if self.is_open() {
@@ -62,7 +62,7 @@ impl Output {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.is_open() && self.replies.len() < FULL
+        self.is_open() && self.replies.len() < MAX_BUFFERED
     }
 
     /// Takes the gathered frames, if there are any.

@@ -21,8 +21,8 @@ use chat_core::testkit::forwarding::{ForwardingEventLog, ForwardingService};
 
 /// Maximum time of a step of a test; a test whose step takes longer fails.
 pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
-/// The servers reach their engines through a channel: `tests/client_forwarded.rs` runs the same
-/// tests in that way.
+/// True in `tests/client_forwarded.rs`, which runs the same tests with servers that reach their
+/// engines through a channel.
 const IS_FORWARDED: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"client_forwarded");
 const PASSWORD: &str = "correct horse battery";
 
@@ -87,7 +87,7 @@ impl Service {
         }
     }
 
-    /// Registers users who are each other's friends.
+    /// Registers users, and makes all of them friends.
     pub(crate) async fn friends<const N: usize>(&self, node: &Node, names: [&str; N]) -> [String; N] {
         let mut ids: Vec<UserId> = Vec::new();
         for name in names {
@@ -98,8 +98,8 @@ impl Service {
             let session = node.engine.session(*one, DeviceId::random()).await.unwrap();
             for other in &ids[at + 1..] {
                 session.request_friend(*other, Note::default()).await.unwrap();
-                let their = node.engine.session(*other, DeviceId::random()).await.unwrap();
-                their.answer_friend(*one, true).await.unwrap();
+                let peer = node.engine.session(*other, DeviceId::random()).await.unwrap();
+                peer.answer_friend(*one, true).await.unwrap();
             }
         }
         names.map(str::to_owned)
@@ -139,7 +139,7 @@ impl Node {
         };
         tokio::time::timeout(WAIT_TIMEOUT, counted)
             .await
-            .expect("so many connections");
+            .unwrap_or_else(|_| panic!("the server does not reach {count} connections"));
     }
 }
 
@@ -165,7 +165,7 @@ pub(crate) async fn seqs(events: &mut Events, count: usize) -> Vec<u64> {
     while seqs.len() < count {
         let received = tokio::time::timeout(WAIT_TIMEOUT, events.next())
             .await
-            .expect("more events in time")
+            .expect("the next event arrives in time")
             .unwrap();
         if let ClientEvent::Event(delivery) = &received.event
             && matches!(delivery.body, chat_core::model::EventBody::Message(_))

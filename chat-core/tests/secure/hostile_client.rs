@@ -1,4 +1,4 @@
-//! Clients that misbehave during the handshake, and the reaction of the server to each.
+//! Tests with clients that misbehave during the handshake, and the server's reaction to each.
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,12 @@ fn hello(body: &[u8]) -> Vec<u8> {
     hello
 }
 
+/// Returns a valid hello.
 fn honest() -> Vec<u8> {
     Client::new("chat.example").hello
 }
 
+/// Returns a hello that `change` has modified.
 fn changed(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut hello = honest();
     change(&mut hello);
@@ -34,7 +36,7 @@ fn reaction(bytes: &[u8]) -> Result<(), Option<E>> {
 }
 
 #[test]
-fn invalid_hellos_have_their_documented_reaction() {
+fn server_reacts_to_invalid_hellos_as_documented() {
     let with_key = |key: [u8; 32]| changed(|h| h[22..].copy_from_slice(&key));
     let mut one = [0; 32];
     one[0] = 1;
@@ -107,9 +109,17 @@ fn invalid_hellos_have_their_documented_reaction() {
             E::NameTooLong(65),
         ),
         ("name length 255", changed(|h| h[9] = 255), E::NameTooLong(255)),
-        ("name shorter than it says", changed(|h| h[9] = 13), E::LengthMismatch),
-        ("name longer than it says", changed(|h| h[9] = 11), E::LengthMismatch),
-        ("no name but bytes of one", changed(|h| h[9] = 0), E::LengthMismatch),
+        (
+            "name shorter than its length field",
+            changed(|h| h[9] = 13),
+            E::LengthMismatch,
+        ),
+        (
+            "name longer than its length field",
+            changed(|h| h[9] = 11),
+            E::LengthMismatch,
+        ),
+        ("bytes of a name of length 0", changed(|h| h[9] = 0), E::LengthMismatch),
         ("name is not UTF-8", changed(|h| h[10] = 0xff), E::NameNotUtf8),
         (
             "name ends inside a character",

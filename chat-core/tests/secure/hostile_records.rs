@@ -139,7 +139,7 @@ fn rows() -> Vec<Row> {
     ]
 }
 
-/// Violations after a CLOSE, which itself is delivered.
+/// Returns violations after a CLOSE, which is itself delivered.
 fn rows_after_close() -> Vec<Row> {
     vec![
         row("data after CLOSE", E::DataAfterClose, |t, _| record(t, 0, b"more")),
@@ -163,7 +163,7 @@ fn ends(now: Instant) -> [(Channel, TransportState, &'static str); 2] {
 }
 
 #[test]
-fn invalid_records_have_their_documented_reaction() {
+fn opener_reacts_to_invalid_records_as_documented() {
     let now = Instant::now();
     for row in rows() {
         for (mut ours, mut peer, role) in ends(now) {

@@ -1,4 +1,4 @@
-//! Servers that misbehave in their reply to a hello, and the reaction of the client to each.
+//! Tests with servers that misbehave in their reply to a hello, and the client's reaction to each.
 
 use std::time::{Duration, Instant};
 
@@ -207,9 +207,11 @@ fn encodings() -> Vec<Row> {
         credential("signature longer than the credential", E::MalformedCredential, |c| {
             c.signature_length = Some(257)
         }),
-        credential("signature shorter than what is there", E::MalformedCredential, |c| {
-            c.signature_length = Some(255)
-        }),
+        credential(
+            "signature length shorter than the signature",
+            E::MalformedCredential,
+            |c| c.signature_length = Some(255),
+        ),
         credential("ends before it begins", E::MalformedCredential, |c| {
             c.not_after = c.not_before - 1
         }),
@@ -379,7 +381,7 @@ fn validity() -> Vec<Row> {
     ]
 }
 
-/// Replies with two faults: the first in the specified order determines the error.
+/// Returns replies with two faults, of which the first in the specified order determines the error.
 fn order() -> Vec<Row> {
     let other = Fingerprint::of_spki(&spki_of(&OTHER_RSA));
     vec![
@@ -418,7 +420,7 @@ fn order() -> Vec<Row> {
 }
 
 #[test]
-fn invalid_replies_have_their_documented_reaction() {
+fn client_reacts_to_invalid_replies_as_documented() {
     let now = Instant::now();
     let rows = rows();
     assert!(rows.len() >= 60, "{}", rows.len());
@@ -433,7 +435,7 @@ fn invalid_replies_have_their_documented_reaction() {
 }
 
 #[test]
-fn credential_cut_anywhere_is_malformed() {
+fn truncated_credential_is_malformed() {
     let now = Instant::now();
     let length = Credential::honest().encode(&[9; 32]).len();
     for cut in 1..length {
@@ -463,14 +465,14 @@ fn credential_validity_allows_clocks_to_differ_by_a_day() {
 }
 
 #[test]
-fn client_keeps_several_pins_and_reports_the_one_used() {
+fn client_accepts_several_pins_and_reports_the_presented_key() {
     let now = Instant::now();
     let pins = PinPolicy::AnyOf(vec![Fingerprint::from([1; 32]), KEYS.fingerprint()]);
     for policy in [pins, PinPolicy::FirstContact] {
         let mut client = ClientHandshake::new("", policy).unwrap();
         let Answer { bytes, .. } = honest_answer(client.hello());
         let ClientProgress::Done(connected) = client.feed(now, UNIX_NOW, &bytes).unwrap() else {
-            panic!("the answer is whole");
+            panic!("the answer is complete");
         };
         assert_eq!(connected.fingerprint, KEYS.fingerprint());
     }
@@ -484,7 +486,7 @@ fn client_keeps_several_pins_and_reports_the_one_used() {
 }
 
 #[test]
-fn rejects_are_advice_within_bounds() {
+fn rejects_are_reported_with_a_bounded_delay() {
     let now = Instant::now();
     let advice = |bytes: &[u8]| {
         let mut client = ClientHandshake::new("", pin()).unwrap();

@@ -1,4 +1,4 @@
-//! Valid sessions with `snow` as the peer.
+//! Tests of valid sessions with `snow` as the peer.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ fn open_with_snow(transport: &mut TransportState, wire: &[u8]) -> Vec<(u8, Vec<u
     records
 }
 
-fn converses(mut ours: chat_core::secure::Channel, mut theirs: TransportState, start: Instant) {
+fn assert_interoperates(mut ours: chat_core::secure::Channel, mut theirs: TransportState, start: Instant) {
     let mut now = start;
     for round in 0..50u8 {
         now += Duration::from_secs(11);
@@ -63,14 +63,14 @@ fn converses(mut ours: chat_core::secure::Channel, mut theirs: TransportState, s
 fn server_interoperates_with_snow() {
     let now = Instant::now();
     let (channel, transport) = our_server(now);
-    converses(channel, transport, now);
+    assert_interoperates(channel, transport, now);
 }
 
 #[test]
 fn client_interoperates_with_snow() {
     let now = Instant::now();
     let (channel, transport) = our_client(now);
-    converses(channel, transport, now);
+    assert_interoperates(channel, transport, now);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn channel_binding_is_equal_at_both_ends_and_unique() {
     let mut client = ClientHandshake::new("", peer::pin()).unwrap();
     let answer = peer::honest_answer(client.hello());
     let ClientProgress::Done(connected) = client.feed(now, UNIX_NOW, &answer.bytes).unwrap() else {
-        panic!("the answer is whole");
+        panic!("the answer is complete");
     };
     assert_eq!(connected.channel.binding().as_slice(), answer.binding);
     assert_ne!(answer.binding, binding);

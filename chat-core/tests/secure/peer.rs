@@ -47,8 +47,11 @@ pub(crate) struct Credential {
     pub(crate) not_after: u64,
     pub(crate) spki: Vec<u8>,
     pub(crate) sign: fn(&Self, &[u8; 32]) -> Vec<u8>,
+    /// Length field of the key, if it should differ from the length of the key.
     pub(crate) spki_length: Option<u16>,
+    /// Length field of the signature, if it should differ from the length of the signature.
     pub(crate) signature_length: Option<u16>,
+    /// Bytes after the signature.
     pub(crate) tail: Vec<u8>,
 }
 
@@ -105,7 +108,7 @@ pub(crate) fn pss(key: &RsaPrivateKey, salt: usize, message: &[u8]) -> Vec<u8> {
         .to_vec()
 }
 
-/// Reply of a scripted server, and the transport it continues with.
+/// Reply of a scripted server, and the transport with which the server continues.
 pub(crate) struct Answer {
     pub(crate) bytes: Vec<u8>,
     pub(crate) transport: TransportState,

@@ -11,19 +11,20 @@ use crate::time::now;
 use super::{Driver, Next};
 
 impl Driver {
-    /// Runs all actions of the machine. Returns the next state if the connection has to be left.
-    pub(super) async fn act(&mut self, mut link: Option<(&mut Writer, &str)>) -> Option<Next> {
+    /// Runs all actions of the machine. Returns the next step if the driver must leave the
+    /// connection. `connection` is the writer of the connection and the name of its server.
+    pub(super) async fn act(&mut self, mut connection: Option<(&mut Writer, &str)>) -> Option<Next> {
         let mut settled = Vec::new();
         let mut next = None;
         while let Some(action) = self.machine.next_action() {
             match action {
                 Action::Send(request) => {
-                    if let Some((writer, _)) = &mut link {
+                    if let Some((writer, _)) = &mut connection {
                         writer.put(&request);
                     }
                 }
                 Action::LoggedIn(logged_in) => {
-                    let name = link.as_ref().map_or("", |(_, name)| name);
+                    let name = connection.as_ref().map_or("", |(_, name)| name);
                     self.logged_in(*logged_in, name).await;
                 }
                 Action::TokensChanged(tokens) => {
@@ -53,8 +54,8 @@ impl Driver {
                     settled.push(id);
                     self.report_outcome(id, conversation, outcome);
                 }
-                Action::Finish { token, result } => {
-                    if let Some(waiting) = self.replies.commands.remove(&token) {
+                Action::Finish { command_id, result } => {
+                    if let Some(waiting) = self.replies.commands.remove(&command_id) {
                         let _ = waiting.send(result); // the caller may have stopped waiting
                     }
                 }
@@ -76,7 +77,7 @@ impl Driver {
         let answer = |waiting: oneshot::Sender<_>| waiting.send(outcome.clone()).is_ok();
         let answered = waiting.into_iter().map(answer).filter(|answered| *answered).count();
         if answered == 0 {
-            self.machine.note(ClientEvent::Settled {
+            self.machine.add_event(ClientEvent::Settled {
                 id,
                 conversation,
                 outcome,
@@ -88,7 +89,7 @@ impl Driver {
         if settled.is_empty() {
             return;
         }
-        // If this is lost, the message is sent again under its id, which the server knows.
+        // If this write is lost, the message is sent again under its id, which the server knows.
         if let Err(error) = self.store.settle(settled).await {
             tracing::warn!(%error, "the outbox could not be written");
         }
@@ -109,7 +110,7 @@ impl Driver {
         }
         self.save_account().await;
         self.shared.status.send_replace(Status::Online(server.to_owned()));
-        self.machine.note(ClientEvent::Connected {
+        self.machine.add_event(ClientEvent::Connected {
             server: server.to_owned(),
         });
     }

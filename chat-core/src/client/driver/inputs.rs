@@ -44,9 +44,9 @@ impl Driver {
     }
 
     fn execute(&mut self, command: Command, reply: oneshot::Sender<Result<Outcome, ClientError>>) {
-        self.replies.last_token += 1;
-        self.replies.commands.insert(self.replies.last_token, reply);
-        self.machine.execute(now(), self.replies.last_token, command);
+        self.replies.last_command_id += 1;
+        self.replies.commands.insert(self.replies.last_command_id, reply);
+        self.machine.execute(now(), self.replies.last_command_id, command);
     }
 
     async fn queue(&mut self, wanted: Vec<Queued>) {
@@ -94,7 +94,8 @@ impl Driver {
         }
     }
 
-    /// Returns the messages to store, and those that are in the outbox already. Refuses the others.
+    /// Returns the messages to store, and the messages that are in the outbox already. Refuses all
+    /// other messages.
     fn classify(&self, wanted: Vec<Queued>) -> (Vec<Queued>, Vec<Queued>) {
         let (mut new, mut again) = (Vec::<Queued>::new(), Vec::new());
         for queued in wanted {
@@ -116,7 +117,7 @@ impl Driver {
                     continue;
                 }
                 Some(_) => {
-                    let text = "another message waits under this client message id";
+                    let text = "another message with this client message id is in the outbox";
                     ClientError::Refused(Failure::new(ReplyCode::Conflict, text))
                 }
                 None if self.machine.unsettled() + new.len() < self.options.max_outbox => {

@@ -54,7 +54,7 @@ pub(super) enum Input {
 #[derive(Debug)]
 pub(super) struct Queued {
     pub(super) entry: OutboxEntry,
-    /// Tells the caller once the message is durable.
+    /// Informs the caller once the message is durable.
     pub(super) queued_reply: oneshot::Sender<Result<(), ClientError>>,
     pub(super) outcome: oneshot::Sender<SendOutcome>,
 }
@@ -81,7 +81,7 @@ pub(super) struct PendingReplies {
     commands: HashMap<u64, oneshot::Sender<Result<Outcome, ClientError>>>,
     /// Several callers, if a message was enqueued again under its key.
     sends: HashMap<ClientMessageId, Vec<oneshot::Sender<SendOutcome>>>,
-    last_token: u64,
+    last_command_id: u64,
 }
 
 /// History of the client's connections.
@@ -126,7 +126,7 @@ impl Driver {
     async fn run_to_end(mut self) {
         let reason = self.connections().await;
         self.machine.give_up(reason.clone());
-        let _ = self.act(None).await; // only outcomes remain
+        let _ = self.act(None).await; // only outcomes of messages and commands are left
         self.drain_events();
         let ended = matches!(*self.shared.status.borrow(), Status::Ended(_));
         if !ended {
@@ -134,7 +134,7 @@ impl Driver {
         }
     }
 
-    /// Makes one connection after another. Returns why the client ends.
+    /// Opens one connection after another. Returns the reason for which the client ends.
     async fn connections(&mut self) -> ClientError {
         let (mut at, mut attempts) = (0, 0);
         let servers = self.options.servers.len();
@@ -145,10 +145,14 @@ impl Driver {
             let endpoint = self.options.servers[at % servers].clone();
             let name = endpoint.address.to_string();
             let attempt = connect(endpoint.clone(), Arc::clone(&self.options), Arc::clone(&self.store));
-            let next = match self.attend(attempt).await {
+            let next = match self.wait_serving(attempt).await {
                 None => Next::End,
                 Some(Ok(link)) => self.online(link, &name).await,
-                Some(Err(ConnectError { reason, last: true, .. })) => return reason,
+                Some(Err(ConnectError {
+                    reason,
+                    is_permanent: true,
+                    ..
+                })) => return reason,
                 Some(Err(ConnectError {
                     reason, retry_after, ..
                 })) => Next::Retry {
@@ -157,13 +161,15 @@ impl Driver {
                 },
             };
             let Next::Retry { reason, after } = next else {
-                return self.why_ended();
+                return self.end_reason();
             };
             at += 1;
             attempts += 1;
             if self.gives_up(attempts) {
                 let options = Arc::clone(&self.options);
-                let explained = self.attend(scheme_probe::explain(reason, &endpoint, &options)).await;
+                let explained = self
+                    .wait_serving(scheme_probe::explain(reason, &endpoint, &options))
+                    .await;
                 return explained.unwrap_or(ClientError::Closed);
             }
             // The next server is tried at once. A delay follows only after the whole list.
@@ -199,11 +205,11 @@ impl Driver {
         self.shared
             .status
             .send_replace(Status::Connecting(Some(reason.clone())));
-        self.machine.note(ClientEvent::Disconnected {
+        self.machine.add_event(ClientEvent::Disconnected {
             reason,
             retry_in: pause,
         });
-        let _ = self.attend(sleep(pause)).await; // the caller notices if the client is to end
+        let _ = self.wait_serving(sleep(pause)).await; // the caller notices if the client is to end
     }
 
     /// Waits for `future` without a connection and serves the application while it waits. Returns
@@ -249,7 +255,7 @@ impl Driver {
                 Wake::Done(Ok(false)) => {}
                 Wake::Done(Ok(true)) => {
                     if let Err(reason) = self.take_packets(&mut reader) {
-                        // Packets that came before the end count.
+                        // The packets before the error are processed first.
                         break self.act(None).await.unwrap_or(Next::Retry { reason, after: None });
                     }
                 }
@@ -273,7 +279,8 @@ impl Driver {
         Ok(())
     }
 
-    /// Waits for the first thing that happens.
+    /// Waits for `future`, the end of the client, a request or acknowledgement of the application,
+    /// room for an event, or a timer.
     async fn wake<T>(&mut self, future: impl Future<Output = T>) -> Wake<T> {
         let tick = self.machine.next_tick(now());
         if tick.is_some_and(|at| at <= now()) {
@@ -285,8 +292,8 @@ impl Driver {
                 None => pending().await,
             }
         };
-        // The end comes first, then the server, so that it never waits for the application, then
-        // the application's requests.
+        // The end of the client comes first, then the server, which must not wait for the
+        // application, then the application's requests.
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Wake::Stop,
@@ -313,7 +320,8 @@ impl Driver {
         }
     }
 
-    /// Delivers the events for which the channel has room. The receiver sees the channel's end.
+    /// Delivers the events for which the channel has room. The end of the channel then shows the
+    /// application that the client has ended.
     fn drain_events(&mut self) {
         while let Ok(permit) = self.events.try_reserve()
             && let Some(event) = self.machine.next_event(now())
@@ -339,6 +347,6 @@ pub(super) fn outgoing(entry: OutboxEntry) -> Outgoing {
 }
 
 fn random() -> u32 {
-    // Without random numbers no connection could be made either; the delay is then the longest.
+    // If no random number is available, the delay is the maximum.
     getrandom::u32().unwrap_or(u32::MAX)
 }

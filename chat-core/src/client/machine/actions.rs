@@ -66,13 +66,14 @@ pub struct MachineConfig {
     pub max_in_flight: usize,
 }
 
-/// Action for the driver. The order matters.
+/// Action for the driver, which must perform actions in the order in which the machine returns
+/// them.
 #[derive(Debug)]
 #[allow(missing_docs, reason = "the variant describes its fields")]
 pub enum Action {
     /// Send a request.
     Send(Request),
-    /// A session began: save its tokens.
+    /// A session started: save its tokens.
     LoggedIn(Box<LoggedIn>),
     /// The session has new tokens: save them.
     TokensChanged(SessionTokens),
@@ -82,7 +83,7 @@ pub enum Action {
     HistoryReset(StoreEpoch),
     /// Save these cursors.
     SaveCursors(BTreeMap<ConversationId, Cursor>),
-    /// A conversation changed.
+    /// A conversation changed: replace the known information about it.
     Conversation(Arc<ConversationInfo>),
     /// A message of the outbox has its outcome.
     Settle {
@@ -95,8 +96,8 @@ pub enum Action {
     },
     /// A command has its result.
     Finish {
-        /// Token that was passed to [`Machine::execute`](super::Machine::execute).
-        token: u64,
+        /// Id that was passed to [`Machine::execute`](super::Machine::execute).
+        command_id: u64,
         /// Result of the command.
         result: Result<Outcome, ClientError>,
     },

@@ -9,7 +9,7 @@ use crate::model::{
 use crate::sequencer::EventSequencer;
 
 /// Maximum number of events kept while a conversation is looked up.
-const WAITING_EVENTS: usize = 64;
+const MAX_WAITING_EVENTS: usize = 64;
 
 /// State of one conversation.
 #[derive(Debug, Default)]
@@ -28,8 +28,8 @@ pub(super) enum Lookup {
     Done,
     /// Needed, not before this time.
     Due(Instant),
-    /// Waiting for the reply.
-    Asked,
+    /// The request was sent, and waits for its reply.
+    Requested,
 }
 
 /// All conversations of the user.
@@ -71,7 +71,7 @@ impl ConversationState {
         if self.lookup == Lookup::Done {
             self.lookup = Lookup::Due(now);
         }
-        if self.waiting.len() < WAITING_EVENTS {
+        if self.waiting.len() < MAX_WAITING_EVENTS {
             self.waiting.push(event);
         }
     }
@@ -90,13 +90,13 @@ impl ConversationState {
     pub(super) fn due(&self) -> Option<Instant> {
         match self.lookup {
             Lookup::Due(at) => Some(at),
-            Lookup::Asked => None,
+            Lookup::Requested => None,
             Lookup::Done => self.sequencer.as_ref().and_then(EventSequencer::next_read_at),
         }
     }
 
-    /// Updates the conversation by an event, unless the update already includes it. Returns the
-    /// conversation.
+    /// Updates the conversation by an event, unless the known information already includes the
+    /// event. Returns the conversation.
     pub(super) fn apply(
         &mut self,
         me: UserId,
@@ -108,8 +108,8 @@ impl ConversationState {
         if event.seq > info.last_seq {
             info.last_seq = event.seq;
             info.last_time = event.time;
-            count(info, me, event, body);
-            describe(info, me, body);
+            update_counts(info, me, event, body);
+            update_membership(info, me, body);
         }
         self.info.clone()
     }
@@ -117,7 +117,7 @@ impl ConversationState {
 
 /// Updates the unread counts. Unread messages are those of others after the read marker; sending
 /// moves the marker too.
-fn count(info: &mut ConversationInfo, me: UserId, event: &Event, body: &EventBody) {
+fn update_counts(info: &mut ConversationInfo, me: UserId, event: &Event, body: &EventBody) {
     let EventBody::Message(message) = body else { return };
     if event.sender == me {
         info.read_seq = event.seq;
@@ -129,15 +129,16 @@ fn count(info: &mut ConversationInfo, me: UserId, event: &Event, body: &EventBod
     }
 }
 
-fn describe(info: &mut ConversationInfo, me: UserId, body: &EventBody) {
+/// Updates membership, role and profile.
+fn update_membership(info: &mut ConversationInfo, me: UserId, body: &EventBody) {
     match body {
         EventBody::MemberJoined { user, .. } => {
             set_active(info, me, *user, true);
-            members(info, 1);
+            change_member_count(info, 1);
         }
         EventBody::MemberLeft { user } | EventBody::MemberKicked { user, .. } => {
             set_active(info, me, *user, false);
-            members(info, -1);
+            change_member_count(info, -1);
         }
         EventBody::RoleChanged { user, role } if *user == me => info.role = *role,
         EventBody::OwnershipTransferred { to } if *to == me => info.role = Role::Owner,
@@ -172,14 +173,14 @@ fn set_active(info: &mut ConversationInfo, me: UserId, user: UserId, active: boo
     }
 }
 
-fn members(info: &mut ConversationInfo, by: i32) {
+fn change_member_count(info: &mut ConversationInfo, by: i32) {
     if let ConversationView::Group(group) = &mut info.view {
         group.member_count = group.member_count.saturating_add_signed(by);
     }
 }
 
-/// Returns where delivery starts: after the last acknowledged event, at or after the first readable
-/// one.
+/// Returns the position at which delivery starts: after the last acknowledged event, and not before
+/// the first readable event.
 pub(super) fn start_of(info: &ConversationInfo, acknowledged: Option<Seq>, from_beginning: bool) -> Seq {
     let cursor = match acknowledged {
         _ if from_beginning => Seq::ZERO,

@@ -46,7 +46,7 @@ pub use outbox::Outgoing;
 const ACK_DELAY: Duration = Duration::from_millis(100);
 /// Number of acknowledged events that ends the delay.
 const ACK_EVENTS: u32 = 64;
-/// Maximum time for running requests once the server asked clients to leave.
+/// Maximum time for running requests after the server has asked clients to leave.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// State of a session.
@@ -59,7 +59,7 @@ struct Session {
     leaving: Option<Leaving>,
 }
 
-/// The server asked clients to leave: nothing new begins, running requests may finish.
+/// The server asked clients to leave: no request starts, and running requests may finish.
 #[derive(Clone, Copy, Debug)]
 struct Leaving {
     deadline: Instant,
@@ -83,7 +83,7 @@ pub struct Machine {
     /// A connection broke during the registration.
     register_interrupted: bool,
     requests: Requests,
-    /// Commands that wait for a session.
+    /// Commands that wait for a session, with their ids.
     waiting: VecDeque<(u64, Command)>,
     outbox: Outbox,
     conversations: Conversations,
@@ -147,9 +147,10 @@ impl Machine {
         self.advance(now);
     }
 
-    /// Runs a command for the application. Its result comes with `token` in [`Action::Finish`].
-    pub fn execute(&mut self, now: Instant, token: u64, command: Command) {
-        self.waiting.push_back((token, command));
+    /// Runs a command for the application. Its result comes with `command_id` in
+    /// [`Action::Finish`].
+    pub fn execute(&mut self, now: Instant, command_id: u64, command: Command) {
+        self.waiting.push_back((command_id, command));
         self.advance(now);
     }
 
@@ -246,7 +247,7 @@ impl Machine {
     }
 
     /// Adds an event of the driver, unless too many events already wait for the application.
-    pub fn note(&mut self, event: ClientEvent) {
+    pub fn add_event(&mut self, event: ClientEvent) {
         self.events.offer(event);
     }
 
@@ -301,8 +302,8 @@ impl Machine {
         if let Some(leaving) = session.leaving {
             return self.leave(now, leaving);
         }
-        while let Some((token, command)) = self.waiting.pop_front() {
-            self.command(now, token, command);
+        while let Some((command_id, command)) = self.waiting.pop_front() {
+            self.command(now, command_id, command);
         }
         self.start_sends(now);
         self.sync(now);
@@ -366,9 +367,9 @@ impl Machine {
             return;
         }
         self.phase = Phase::Ended;
-        for (token, _) in std::mem::take(&mut self.waiting) {
+        for (command_id, _) in std::mem::take(&mut self.waiting) {
             let result = Err(reason.clone());
-            self.actions.push_back(Action::Finish { token, result });
+            self.actions.push_back(Action::Finish { command_id, result });
         }
         self.requests_lost();
         self.events.put(ClientEvent::Ended(reason.clone()));

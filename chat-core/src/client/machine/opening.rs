@@ -8,7 +8,7 @@ use crate::model::{Login, Registration, ReplyCode, Resume, Secret, SessionTokens
 
 use super::{Action, Credentials, Machine, Phase, Receive, Session, requests::Pending};
 
-/// Interval between heartbeats, if the server names none.
+/// Interval between heartbeats if the server does not give one.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(30);
 /// Minimum interval that a server can ask for.
 const MIN_HEARTBEAT: Duration = Duration::from_secs(1);
@@ -19,7 +19,7 @@ pub(super) struct Opening {
     heartbeat: Option<Duration>,
     /// Refusal of a repeated registration because the name is taken, possibly by the interrupted
     /// first attempt.
-    doubted: Option<Failure>,
+    name_taken: Option<Failure>,
 }
 
 impl Machine {
@@ -46,7 +46,7 @@ impl Machine {
                     fresh: true,
                 },
                 _,
-            ) => self.password(now, account, secret),
+            ) => self.log_in_with_password(now, account, secret),
             (_, Some((user, session_token))) => {
                 let resume = Resume {
                     user,
@@ -55,9 +55,9 @@ impl Machine {
                 };
                 self.request(now, Pending::Resume, RequestKind::Resume(resume));
             }
-            (Credentials::Password { account, secret, .. }, None) => self.password(now, account, secret),
+            (Credentials::Password { account, secret, .. }, None) => self.log_in_with_password(now, account, secret),
             (Credentials::Register(Registration { name, password, .. }), None) => {
-                self.password(now, UserRef::Name(name), password);
+                self.log_in_with_password(now, UserRef::Name(name), password);
             }
             (Credentials::Stored, None) => self.end(ClientError::NoCredentials),
         }
@@ -67,7 +67,7 @@ impl Machine {
         self.request(now, Pending::Register, RequestKind::Register(registration));
     }
 
-    fn password(&mut self, now: Instant, account: UserRef, secret: Secret) {
+    fn log_in_with_password(&mut self, now: Instant, account: UserRef, secret: Secret) {
         let login = Login {
             account: Some(account),
             secret,
@@ -80,7 +80,7 @@ impl Machine {
 
     pub(super) fn opening_reply(&mut self, now: Instant, pending: &Pending, result: Result<Answer, Failure>) {
         let Phase::Opening(opening) = &mut self.phase else {
-            return; // a reply to a request that followed a refused hello
+            return; // the request followed a `Hello` that was refused
         };
         match (pending, result) {
             (Pending::Hello, Ok(Answer::Welcome(welcome))) => opening.heartbeat = Some(heartbeat(&welcome)),
@@ -90,7 +90,7 @@ impl Machine {
             }
             (Pending::Login | Pending::Resume, Ok(Answer::LoggedIn(logged_in))) => self.logged_in(now, *logged_in),
             (_, Ok(_)) => self.reconnect(
-                ClientError::Protocol("a login was answered with something else".into()),
+                ClientError::Protocol("the server answered a hello, registration or login with something else".into()),
                 None,
             ),
             (pending, Err(failure)) => self.opening_refused(now, pending, failure),
@@ -106,7 +106,7 @@ impl Machine {
             (Pending::Register, Some(ReplyCode::NameTaken)) if self.register_interrupted => {
                 self.registered = true;
                 if let Phase::Opening(opening) = &mut self.phase {
-                    opening.doubted = Some(failure);
+                    opening.name_taken = Some(failure);
                 }
                 self.log_in(now);
             }
@@ -118,11 +118,11 @@ impl Machine {
                 }
             }
             _ => {
-                let doubted = match &mut self.phase {
-                    Phase::Opening(opening) => opening.doubted.take(),
+                let name_taken = match &mut self.phase {
+                    Phase::Opening(opening) => opening.name_taken.take(),
                     _ => None,
                 };
-                self.end(ClientError::Refused(doubted.unwrap_or(failure)));
+                self.end(ClientError::Refused(name_taken.unwrap_or(failure)));
             }
         }
     }
@@ -156,7 +156,7 @@ impl Machine {
         }
     }
 
-    /// Stores the tokens that replace those before a change of the password.
+    /// Stores the tokens that the server issued after a change of the password.
     pub(super) fn renew_tokens(&mut self, tokens: &SessionTokens) {
         if let Some((_, token)) = &mut self.config.session {
             token.clone_from(&tokens.session_token);

@@ -13,7 +13,7 @@ const MAX_IN_FLIGHT: usize = 64;
 /// Minimum and maximum delay after a temporary refusal.
 const RETRY_DELAY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 
-/// A message that is to be sent.
+/// A message to send.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
     /// Idempotency key of the message.
@@ -45,7 +45,7 @@ struct ConversationQueue {
     not_before: Option<Instant>,
     /// Number of consecutive rounds with a refusal.
     refusals: u32,
-    /// Number of the present round. A round lasts until the next delay; all refusals of one round
+    /// Number of the current round. A round lasts until the next delay; all refusals of one round
     /// count as one.
     round: u64,
 }
@@ -91,7 +91,7 @@ impl ConversationQueue {
     }
 
     /// Merges the messages of another queue in their order.
-    fn join(&mut self, other: Option<Self>) {
+    fn merge(&mut self, other: Option<Self>) {
         let Some(other) = other else { return };
         self.entries.extend(other.entries);
         self.entries.make_contiguous().sort_by_key(|entry| entry.number);
@@ -148,7 +148,7 @@ impl Outbox {
             .map_or(canonical, |id| ConversationRef::Id(*id))
     }
 
-    /// Stores that `reference` means the conversation `id`, and merges the queues of both.
+    /// Records that `reference` denotes the conversation `id`, and merges the queues of both.
     pub(super) fn learn(&mut self, reference: &ConversationRef, id: ConversationId) {
         let reference = canonical(reference);
         let by_id = ConversationRef::Id(id);
@@ -163,7 +163,7 @@ impl Outbox {
         };
         queue.conversation = by_id.clone();
         if let Some(other) = self.queue_of.remove(&by_id) {
-            queue.join(self.queues.remove(&other));
+            queue.merge(self.queues.remove(&other));
             number = number.min(other);
         }
         for entry in &queue.entries {

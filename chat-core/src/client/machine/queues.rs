@@ -8,11 +8,12 @@ use std::{
 use crate::client::{ClientEvent, Cursor};
 use crate::model::ConversationId;
 
-/// Acknowledgements of the application, and which were not reported to the server yet.
+/// Acknowledgements of the application, and those that were not reported to the server yet.
 #[derive(Debug, Default)]
 pub(super) struct Acks {
     pub(super) acknowledged: HashMap<ConversationId, Cursor>,
     pub(super) unreported: BTreeMap<ConversationId, Cursor>,
+    /// Number of acknowledgements since the last report.
     pub(super) events: u32,
     pub(super) flush_at: Option<Instant>,
     /// Number of resets so far.
@@ -75,8 +76,8 @@ impl Acks {
     }
 }
 
-/// Events that wait for the application. Bounded, because nothing more is accepted while it is
-/// full.
+/// Events that wait for the application. The queue is bounded, because the machine accepts no
+/// further event while the queue is full.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     pub(super) queue: VecDeque<ClientEvent>,

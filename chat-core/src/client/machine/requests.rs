@@ -24,7 +24,7 @@ pub(super) enum Pending {
     Login,
     Resume,
     Ping,
-    /// A command of the application, with the command if it is safe to repeat.
+    /// A command of the application: its id, and the command if it is safe to repeat.
     Command(u64, Option<Command>),
     Send(ClientMessageId),
     Page(ConversationId),
@@ -38,7 +38,9 @@ pub(super) struct Requests {
     pending: HashMap<RequestId, Pending>,
     /// Ordered by time, because every request has the same timeout.
     deadlines: VecDeque<(Instant, RequestId)>,
+    /// Number of internal server errors for each message.
     defects: HashMap<ClientMessageId, u32>,
+    /// Number of running requests for pages.
     pub(super) pages: usize,
 }
 
@@ -119,7 +121,7 @@ fn is_repeatable(command: &Command) -> bool {
 }
 
 impl Machine {
-    /// Sends a request. Its reply is processed as `pending` says.
+    /// Sends a request. `pending` determines the treatment of its reply.
     pub(super) fn request(&mut self, now: Instant, pending: Pending, kind: RequestKind) {
         let id = self.requests.begin(now, pending);
         self.put_request(now, Request { id, kind });
@@ -132,9 +134,13 @@ impl Machine {
         self.actions.push_back(Action::Send(request));
     }
 
-    pub(super) fn command(&mut self, now: Instant, token: u64, command: Command) {
-        let again = is_repeatable(&command).then(|| command.clone());
-        self.request(now, Pending::Command(token, again), RequestKind::Command(command));
+    pub(super) fn command(&mut self, now: Instant, command_id: u64, command: Command) {
+        let repeatable = is_repeatable(&command).then(|| command.clone());
+        self.request(
+            now,
+            Pending::Command(command_id, repeatable),
+            RequestKind::Command(command),
+        );
     }
 
     /// Reports the application's cursor. The server sends no reply.
@@ -161,14 +167,14 @@ impl Machine {
             (pending @ (Pending::Hello | Pending::Register | Pending::Login | Pending::Resume), result) => {
                 self.opening_reply(now, &pending, result);
             }
-            (Pending::Command(token, command), result) => {
+            (Pending::Command(command_id, command), result) => {
                 if let (Some(Command::MarkRead { conversation, seq }), Ok(_)) = (command, &result) {
                     self.read_here(conversation, seq);
                 }
                 if let Ok(Answer::Outcome(Outcome::PasswordChanged(tokens))) = &result {
                     self.renew_tokens(tokens);
                 }
-                self.finish(token, result);
+                self.finish(command_id, result);
             }
             (Pending::Send(id), result) => self.send_reply(now, id, result),
             (Pending::Page(conversation), result) => self.page_reply(now, conversation, result),
@@ -176,33 +182,33 @@ impl Machine {
         }
     }
 
-    fn finish(&mut self, token: u64, result: Result<Answer, Failure>) {
+    fn finish(&mut self, command_id: u64, result: Result<Answer, Failure>) {
         let result = match result {
             Ok(Answer::Outcome(outcome)) => Ok(outcome),
-            // `User` is an outcome and, before login, a reply of its own.
+            // A registration contains a user, like `Outcome::User`.
             Ok(Answer::Registered(user)) => Ok(Outcome::User(user)),
             Ok(other) => Err(ClientError::Protocol(format!(
-                "a command was answered with {}",
+                "the server answered a command with {}",
                 name_of(&other)
             ))),
             Err(failure) => Err(ClientError::Refused(failure)),
         };
-        self.actions.push_back(Action::Finish { token, result });
+        self.actions.push_back(Action::Finish { command_id, result });
     }
 
     fn send_reply(&mut self, now: Instant, id: ClientMessageId, result: Result<Answer, Failure>) {
         match result {
             Ok(Answer::Outcome(Outcome::Appended(appended))) => self.settle(&id, SendOutcome::Acked(appended)),
             Ok(other) => {
-                let text = format!("a message was answered with {}", name_of(&other));
+                let text = format!("the server answered a message with {}", name_of(&other));
                 self.reconnect(ClientError::Protocol(text), None);
             }
             Err(failure) => self.send_refused(now, id, failure),
         }
     }
 
-    /// Handles a refusal. A temporary one does not say whether the message is stored: it is sent
-    /// again under the same id.
+    /// Handles a refusal. After a temporary refusal, the message may or may not be stored, so it is
+    /// sent again under the same id.
     fn send_refused(&mut self, now: Instant, id: ClientMessageId, failure: Failure) {
         let defects = match failure.code() {
             Some(ReplyCode::Internal) => self
@@ -244,7 +250,7 @@ impl Machine {
         }
     }
 
-    /// Treats the user's own event in the log like the reply to its message.
+    /// Treats the user's own event in the log like the reply to the message.
     pub(super) fn seen_in_log(&mut self, id: &ClientMessageId, appended: Appended) {
         self.settle(id, SendOutcome::Acked(appended));
     }
@@ -255,12 +261,12 @@ impl Machine {
         let mut again = Vec::new();
         for pending in self.requests.take_all() {
             match pending {
-                Pending::Command(token, Some(command)) if !matches!(self.phase, Phase::Ended) => {
-                    again.push((token, command));
+                Pending::Command(command_id, Some(command)) if !matches!(self.phase, Phase::Ended) => {
+                    again.push((command_id, command));
                 }
-                Pending::Command(token, _) => {
+                Pending::Command(command_id, _) => {
                     let result = Err(ClientError::Interrupted);
-                    self.actions.push_back(Action::Finish { token, result });
+                    self.actions.push_back(Action::Finish { command_id, result });
                 }
                 Pending::Register => self.register_interrupted = true,
                 _ => {} // pages, messages and logins start over

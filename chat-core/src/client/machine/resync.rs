@@ -1,11 +1,11 @@
-//! Start and continuation of delivery at the begin of a session, and the check that the logs are
+//! Start and continuation of delivery at the start of a session, and the check that the logs are
 //! unchanged.
 //!
-//! For each conversation the client knows the event at its cursor. If the log ends there, the time
-//! of its last event shows whether it is the same log, and nothing is read. Otherwise the client
-//! reads from the cursor's own event on, so that the first page shows both the known event and new
-//! ones. If another event is at the cursor, the server restored a backup and the log grew again, so
-//! the delivered events are invalid.
+//! For each conversation the client knows the event at its cursor. If the log ends at the cursor,
+//! the time of the last event shows whether it is the same log, and nothing is read. Otherwise the
+//! client reads from the event at the cursor on, so that the first page contains both the known
+//! event and new events. If another event is at the cursor, the server restored a backup and the
+//! log grew again, so the delivered events are invalid.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
@@ -133,12 +133,12 @@ impl Machine {
         self.restart_delivery(info, begin.into());
     }
 
-    /// Voids the events delivered after `begin` and tells the application.
+    /// Voids the events delivered after `begin`, and reports that to the application.
     fn restart_delivery(&mut self, conversation: Arc<ConversationInfo>, begin: Cursor) {
         let id = conversation.id;
-        // A cursor with a mark shows that it is void at every check, until the application
-        // acknowledges another one. A cursor without a mark must be replaced, or it would count
-        // again once the log has grown past it.
+        // Every check detects that a cursor with a mark is void, until the application acknowledges
+        // another event. A cursor without a mark must be replaced, because it would count as valid
+        // once the log has grown past it.
         if self.acks.acknowledged.get(&id).is_some_and(|ours| ours.mark.is_none()) {
             let cursors = BTreeMap::from([(id, begin)]);
             self.actions.push_back(Action::SaveCursors(cursors));

@@ -25,11 +25,11 @@ const PAGES_AT_ONCE: usize = 4;
 /// Maximum number of events and of bytes in a page.
 const PAGE: (u32, u32) = (500, 256 * 1024);
 /// Minimum delay after a page or look-up that failed.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 impl ConversationState {
     pub(super) fn connection_lost(&mut self, now: Instant) {
-        if self.lookup == Lookup::Asked {
+        if self.lookup == Lookup::Requested {
             self.lookup = Lookup::Due(now);
         }
         if let Some(sequencer) = &mut self.sequencer {
@@ -134,7 +134,7 @@ impl Machine {
         });
     }
 
-    /// Updates the client's information about a conversation and tells the driver.
+    /// Updates the client's information about a conversation and reports it to the driver.
     fn change(
         &mut self,
         id: ConversationId,
@@ -176,7 +176,8 @@ impl Machine {
         }
     }
 
-    /// Gives an own message its outcome when it is seen in the log, whether or not the reply came.
+    /// Settles the user's message when its event is seen in the log, whether or not the reply
+    /// arrived.
     fn settle_if_own(&mut self, me: UserId, event: &Event) {
         if event.sender == me
             && let Some(id) = &event.client_message_id
@@ -214,7 +215,7 @@ impl Machine {
                 break;
             };
             if let Lookup::Due(_) = known.lookup {
-                known.lookup = Lookup::Asked;
+                known.lookup = Lookup::Requested;
                 let command = Command::GetConversation(ConversationRef::Id(id));
                 self.request(now, Pending::Lookup(id), RequestKind::Command(command));
             } else if let Some(sequencer) = &mut known.sequencer {
@@ -250,7 +251,7 @@ impl Machine {
         match result {
             Ok(Answer::Outcome(Outcome::History(page))) => self.take_page(now, me, id, page),
             Ok(_) => self.reconnect(
-                ClientError::Protocol("a page was answered with something else".into()),
+                ClientError::Protocol("the server answered a request for a page with something else".into()),
                 None,
             ),
             Err(failure) => {
@@ -285,7 +286,7 @@ impl Machine {
         match result {
             Ok(Answer::Outcome(Outcome::Conversation(info))) => self.learn(now, *info),
             Ok(_) => self.reconnect(
-                ClientError::Protocol("a look-up was answered with something else".into()),
+                ClientError::Protocol("the server answered a look-up with something else".into()),
                 None,
             ),
             Err(failure) if is_gone(&failure) => self.conversations.remove(id),
@@ -303,5 +304,5 @@ fn is_gone(failure: &Failure) -> bool {
 }
 
 fn pause(failure: &Failure) -> Duration {
-    Duration::from_millis(u64::from(failure.retry_after_ms)).max(RETRY)
+    Duration::from_millis(u64::from(failure.retry_after_ms)).max(RETRY_DELAY)
 }

@@ -15,7 +15,7 @@ use super::{AccountState, ClientStore, ClientStoreError, OutboxEntry, SavedState
 /// client on it.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    kept: Mutex<SavedState>,
+    saved: Mutex<SavedState>,
     pins: Mutex<String>,
 }
 
@@ -27,38 +27,38 @@ impl MemoryStore {
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut SavedState) -> T) -> T {
-        change(&mut self.kept.lock())
+        change(&mut self.saved.lock())
     }
 }
 
 #[async_trait]
 impl ClientStore for MemoryStore {
     async fn load(&self) -> Result<SavedState, ClientStoreError> {
-        Ok(self.with(|kept| kept.clone()))
+        Ok(self.with(|saved| saved.clone()))
     }
 
     async fn save_account(&self, account: &AccountState) -> Result<(), ClientStoreError> {
-        self.with(|kept| kept.account = account.clone());
+        self.with(|saved| saved.account = account.clone());
         Ok(())
     }
 
     async fn save_cursors(&self, cursors: &BTreeMap<ConversationId, Cursor>) -> Result<(), ClientStoreError> {
-        self.with(|kept| kept.cursors = cursors.clone());
+        self.with(|saved| saved.cursors = cursors.clone());
         Ok(())
     }
 
     async fn save_names(&self, names: &BTreeMap<UserId, String>) -> Result<(), ClientStoreError> {
-        self.with(|kept| kept.names = names.clone());
+        self.with(|saved| saved.names = names.clone());
         Ok(())
     }
 
     async fn queue(&self, entries: &[OutboxEntry]) -> Result<(), ClientStoreError> {
-        self.with(|kept| kept.outbox.extend_from_slice(entries));
+        self.with(|saved| saved.outbox.extend_from_slice(entries));
         Ok(())
     }
 
     async fn settle(&self, ids: &[ClientMessageId]) -> Result<(), ClientStoreError> {
-        self.with(|kept| kept.outbox.retain(|entry| !ids.contains(&entry.id)));
+        self.with(|saved| saved.outbox.retain(|entry| !ids.contains(&entry.id)));
         Ok(())
     }
 

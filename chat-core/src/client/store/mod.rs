@@ -31,7 +31,7 @@ pub use memory::MemoryStore;
 #[non_exhaustive]
 pub enum ClientStoreError {
     /// Another process has the profile open.
-    #[error("the profile {0} is in use by another process")]
+    #[error("the profile {0} is in use by another process; end that process first, or use another profile")]
     InUse(String),
     /// A file could not be read or written.
     #[error("{path}: {source}")]
@@ -129,8 +129,8 @@ pub struct SavedState {
 /// Stores the state that survives a run of the client. One process uses it at a time.
 ///
 /// Every method is durable once it returns, unless its documentation says otherwise. The process
-/// may be killed at any time: what is loaded afterwards is the state before or after a call, never
-/// a mixture.
+/// may be killed at any time: the next load returns the state before or after a call, never a
+/// mixture.
 #[async_trait]
 pub trait ClientStore: fmt::Debug + Send + Sync + 'static {
     /// Loads everything. Called once, before all other methods. An empty store returns a new
@@ -162,6 +162,7 @@ pub trait ClientStore: fmt::Debug + Send + Sync + 'static {
     /// Pins the key of a server on first contact.
     ///
     /// # Errors
-    /// Another key is pinned, or the key cannot be stored. The client must not talk to the server.
+    /// Another key is pinned, or the key cannot be stored. The client must send nothing to the
+    /// server.
     async fn pin(&self, host: &str, key: &Fingerprint) -> Result<(), ClientStoreError>;
 }

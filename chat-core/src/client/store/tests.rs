@@ -43,7 +43,7 @@ fn open(directory: &Path) -> FileStore {
 }
 
 #[tokio::test]
-async fn profile_keeps_everything() {
+async fn profile_keeps_its_state_over_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let (account, entries, cursors, names);
     {
@@ -245,23 +245,23 @@ async fn failed_rewrite_loses_nothing() {
     let store = open(directory.path());
     store.queue(std::slice::from_ref(&left)).await.unwrap();
     // The file cannot be replaced, because the name of the temporary file is taken.
-    let beside = directory.path().join("outbox.new");
-    fs::create_dir(&beside).unwrap();
+    let temporary = directory.path().join("outbox.new");
+    fs::create_dir(&temporary).unwrap();
     let settled: Vec<_> = (0..300).map(|_| entry("some text")).collect();
     store.queue(&settled).await.unwrap();
     let ids: Vec<_> = settled.iter().map(|entry| entry.id).collect();
     store.settle(&ids).await.unwrap_err();
     store.queue(std::slice::from_ref(&more)).await.unwrap();
-    fs::remove_dir(&beside).unwrap();
+    fs::remove_dir(&temporary).unwrap();
     store.settle(&[]).await.unwrap();
     store.queue(std::slice::from_ref(&last)).await.unwrap();
-    assert!(fs::metadata(&path).unwrap().len() < 2000, "it was rewritten");
+    assert!(fs::metadata(&path).unwrap().len() < 2000, "the file was rewritten");
     drop(store);
     assert_eq!(open(directory.path()).load().await.unwrap().outbox, [left, more, last]);
 }
 
 #[tokio::test]
-async fn foreign_file_is_not_touched() {
+async fn foreign_file_is_left_unchanged() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("outbox");
     for text in ["my diary", "", "chat out"] {
@@ -273,7 +273,7 @@ async fn foreign_file_is_not_touched() {
 }
 
 #[tokio::test]
-async fn damage_names_the_file() {
+async fn error_of_a_damaged_file_names_the_file() {
     for text in ["nonsense", "device 5"] {
         let directory = tempfile::tempdir().unwrap();
         let store = open(directory.path());

@@ -4,8 +4,8 @@ fn guest(time: &Time) -> Guest {
     Guest::new(Arc::new(config()), EPOCH, time.now().instant, time.now().instant)
 }
 
-/// Returns the output of the guest and how it ends, after all these packets.
-fn say(guest: &mut Guest, time: &Time, packets: &[Bytes]) -> (Vec<(u64, u32)>, Option<CloseCode>) {
+/// Passes packets to the guest. Returns its replies and its close code.
+fn exchange(guest: &mut Guest, time: &Time, packets: &[Bytes]) -> (Vec<(u64, u32)>, Option<CloseCode>) {
     for packet in packets {
         guest.handle_packet(time.now(), packet.clone());
     }
@@ -48,7 +48,7 @@ fn guest_answers_hello_with_its_limits() {
 fn guest_closes_unless_the_first_packet_is_hello() {
     let time = Time::new();
     for first in [login(), RequestKind::Ping, RequestKind::Command(Command::ListDevices)] {
-        let (sent, end) = say(&mut guest(&time), &time, &[packet(5, first)]);
+        let (sent, end) = exchange(&mut guest(&time), &time, &[packet(5, first)]);
         assert_eq!(
             sent,
             [(5, code(ReplyCode::BadRequest)), closed(CloseCode::ProtocolError)]
@@ -61,12 +61,12 @@ fn guest_closes_unless_the_first_packet_is_hello() {
 fn guest_closes_on_second_hello() {
     let time = Time::new();
     let packets = [packet(1, hello()), packet(2, hello()), packet(3, RequestKind::Ping)];
-    let (sent, end) = say(&mut guest(&time), &time, &packets);
+    let (sent, end) = exchange(&mut guest(&time), &time, &packets);
     let bad = (2, code(ReplyCode::BadRequest));
     assert_eq!(
         sent,
         [(1, 0), bad, closed(CloseCode::ProtocolError)],
-        "and what follows is ignored"
+        "packets after the violation are ignored"
     );
     assert_eq!(end, Some(CloseCode::ProtocolError));
 }
@@ -80,7 +80,7 @@ fn guest_closes_without_a_common_version() {
             max_version,
             client: String::new(),
         });
-        let (sent, end) = say(&mut guest(&time), &time, &[packet(1, hello)]);
+        let (sent, end) = exchange(&mut guest(&time), &time, &[packet(1, hello)]);
         let refused = (1, code(ReplyCode::UnsupportedVersion));
         assert_eq!(
             sent,
@@ -100,17 +100,17 @@ fn guest_rejects_commands_before_login() {
         command(3, send(1)),
         packet(4, RequestKind::Ping),
     ];
-    let (sent, end) = say(&mut guest(&time), &time, &packets);
+    let (sent, end) = exchange(&mut guest(&time), &time, &packets);
     let refused = code(ReplyCode::NotLoggedIn);
     assert_eq!(sent, [(1, 0), (2, refused), (3, refused), (4, 0)]);
     assert_eq!(end, None);
 }
 
 #[test]
-fn session_closes_on_malformed_packets() {
+fn guest_closes_on_malformed_packets() {
     let time = Time::new();
     for malformed in [&b"\xff"[..], b"", b"\x12\x05\x1a\x03\xff\xff\xff"] {
-        let (sent, end) = say(&mut guest(&time), &time, &[Bytes::from_static(malformed)]);
+        let (sent, end) = exchange(&mut guest(&time), &time, &[Bytes::from_static(malformed)]);
         assert_eq!(sent, [closed(CloseCode::ProtocolError)], "{malformed:?}");
         assert_eq!(end, Some(CloseCode::ProtocolError));
     }
@@ -133,14 +133,17 @@ fn guest_registers_then_logs_in() {
     assert_eq!(registration.name.as_str(), "alice");
     guest.handle_registered(time.now().instant, ticket, Ok(alice()));
     assert!(guest.wants_input());
-    assert_eq!(say(&mut guest, &time, &[]).0, [(2, 0)]);
+    assert_eq!(exchange(&mut guest, &time, &[]).0, [(2, 0)]);
 
     guest.handle_packet(time.now(), packet(3, login()));
     let Some(GuestAction::Authenticate(ticket, Credentials::Login(_))) = guest.poll_action() else {
         panic!("no login");
     };
     guest.handle_rejected(time.now().instant, ticket, Failure::new(ReplyCode::BadCredentials, ""));
-    assert_eq!(say(&mut guest, &time, &[]).0, [(3, code(ReplyCode::BadCredentials))]);
+    assert_eq!(
+        exchange(&mut guest, &time, &[]).0,
+        [(3, code(ReplyCode::BadCredentials))]
+    );
 
     guest.handle_packet(time.now(), packet(4, login()));
     let Some(GuestAction::Authenticate(ticket, _)) = guest.poll_action() else {
@@ -161,10 +164,14 @@ fn guest_reads_no_packet_during_a_login() {
     let mut guest = greeted(config(), &time);
     guest.handle_packet(time.now(), packet(2, login()));
     assert!(!guest.wants_input());
-    assert_eq!(guest.poll_timeout(), None, "our own time is not the guest's");
+    assert_eq!(
+        guest.poll_timeout(),
+        None,
+        "a guest that waits for the server has no deadline"
+    );
     // A driver that reads anyway harms only this connection.
     guest.handle_packet(time.now(), packet(3, login()));
-    let (sent, end) = say(&mut guest, &time, &[]);
+    let (sent, end) = exchange(&mut guest, &time, &[]);
     assert_eq!(
         sent,
         [(3, code(ReplyCode::BadRequest)), closed(CloseCode::ProtocolError)]
@@ -179,10 +186,10 @@ fn guest_without_hello_is_closed() {
     let deadline = time.now().instant + Duration::from_secs(5);
     assert_eq!(guest.poll_timeout(), Some(deadline));
     guest.handle_timeout(time.pass(4.9).instant);
-    assert_eq!(say(&mut guest, &time, &[]), (vec![], None));
+    assert_eq!(exchange(&mut guest, &time, &[]), (vec![], None));
     guest.handle_timeout(time.pass(0.1).instant);
     assert_eq!(
-        say(&mut guest, &time, &[]),
+        exchange(&mut guest, &time, &[]),
         (vec![closed(CloseCode::Timeout)], Some(CloseCode::Timeout))
     );
     assert_eq!(guest.poll_timeout(), None);
@@ -195,11 +202,11 @@ fn guest_login_deadline_is_not_moved_by_other_packets() {
     let mut guest = greeted(config(), &time);
     for id in 0..9 {
         time.pass(1.0);
-        let (sent, _) = say(&mut guest, &time, &[packet(10 + id, RequestKind::Ping)]);
+        let (sent, _) = exchange(&mut guest, &time, &[packet(10 + id, RequestKind::Ping)]);
         assert_eq!(sent, [(10 + id, 0)]);
     }
     guest.handle_timeout(time.pass(1.0).instant);
-    assert_eq!(say(&mut guest, &time, &[]).1, Some(CloseCode::Timeout));
+    assert_eq!(exchange(&mut guest, &time, &[]).1, Some(CloseCode::Timeout));
 }
 
 #[test]
@@ -216,13 +223,13 @@ fn guest_deadline_excludes_the_servers_time() {
         guest.handle_timeout(now);
         guest.handle_rejected(now, ticket, Failure::new(ReplyCode::TryAgain, ""));
         guest.handle_timeout(now);
-        let (sent, end) = say(&mut guest, &time, &[]);
+        let (sent, end) = exchange(&mut guest, &time, &[]);
         assert_eq!((sent, end), (vec![(id, code(ReplyCode::TryAgain))], None));
     }
     // The remaining time is the time that the guest had not used.
     assert_eq!(guest.poll_timeout(), Some(time.now().instant + Duration::from_secs(6)));
     guest.handle_timeout(time.pass(6.0).instant);
-    assert_eq!(say(&mut guest, &time, &[]).1, Some(CloseCode::Timeout));
+    assert_eq!(exchange(&mut guest, &time, &[]).1, Some(CloseCode::Timeout));
 }
 
 #[test]
@@ -239,7 +246,7 @@ fn guest_is_closed_after_too_many_packets() {
     let time = Time::new();
     let mut guest = greeted(config(), &time);
     let pings: Vec<_> = (0..32).map(|id| packet(10 + id, RequestKind::Ping)).collect();
-    let (sent, end) = say(&mut guest, &time, &pings);
+    let (sent, end) = exchange(&mut guest, &time, &pings);
     assert_eq!(sent.len(), 32, "31 pongs and the close");
     assert_eq!(end, Some(CloseCode::Overloaded));
 }

@@ -1,6 +1,7 @@
 use super::*;
 
-/// Feeds packets as a driver does: only while input is wanted. How many were taken.
+/// Passes packets to the session while it wants input, as a driver does. Returns the number of
+/// packets that it accepted.
 fn feed(session: &mut Session, now: Now, packets: &[Bytes]) -> usize {
     packets
         .iter()
@@ -67,14 +68,14 @@ fn session_bounds_requests_in_flight() {
     let packets: Vec<_> = (0..100).map(|n| command(100 + n, send(n as u8))).collect();
     assert_eq!(feed(&mut session, now, &packets), 64);
     assert!(!session.wants_input());
-    assert_eq!(session.poll_timeout(), None, "unread is not silent");
+    assert_eq!(session.poll_timeout(), None, "a session that is not read is not silent");
     assert_eq!(drain(&mut session).0.len(), 64);
     session.handle_outcome(now.instant, RequestId(100), done());
     assert!(session.wants_input());
 }
 
 #[test]
-fn session_takes_ten_thousand_sends_in_order_at_its_rate() {
+fn session_accepts_ten_thousand_sends_in_order_at_its_rate() {
     let mut time = Time::new();
     let mut session = admitted(config(), &time);
     let packets: Vec<_> = (0..10_000).map(|n| command(100 + n, send(n as u8))).collect();
@@ -157,7 +158,7 @@ fn session_that_is_not_read_is_not_silent() {
     assert_eq!(
         drain(&mut session).2,
         Some(CloseCode::Timeout),
-        "it was read all the time"
+        "the driver never stopped reading"
     );
 }
 
@@ -173,7 +174,7 @@ fn logout_waits_for_earlier_commands_and_ends_the_session() {
     assert_eq!(drain(&mut session), (vec![11], vec![(10, 0)], None));
     session.handle_outcome(now.instant, RequestId(11), done());
     let (run, sent, end) = drain(&mut session);
-    assert!(run.is_empty(), "12 came after the end");
+    assert!(run.is_empty(), "command 12 arrived after the end");
     assert_eq!(sent, [(11, 0), closed(CloseCode::LoggedOut)]);
     assert_eq!(end, Some(CloseCode::LoggedOut));
     assert_eq!(session.poll_timeout(), None);
@@ -229,7 +230,11 @@ fn session_closes_on_a_request_id_in_use() {
     assert_eq!(drain(&mut session).0, [5]);
     session.handle_outcome(time.now().instant, RequestId(5), done());
     feed(&mut session, time.now(), &[command(5, send(2))]);
-    assert_eq!(drain(&mut session), (vec![5], vec![(5, 0)], None), "free again");
+    assert_eq!(
+        drain(&mut session),
+        (vec![5], vec![(5, 0)], None),
+        "the id of an answered request is free"
+    );
     feed(&mut session, time.now(), &[command(5, send(3))]);
     assert_eq!(drain(&mut session).2, Some(CloseCode::ProtocolError));
 }
@@ -282,7 +287,7 @@ fn session_continues_after_an_invalid_request() {
 }
 
 #[test]
-fn guest_closes_on_the_drivers_request() {
+fn session_closes_at_the_drivers_request() {
     let time = Time::new();
     let mut session = admitted(config(), &time);
     feed(

@@ -24,7 +24,7 @@ fn config() -> SessionConfig {
     }
 }
 
-/// Clock that only the test moves.
+/// Clock that only the test advances.
 struct Time {
     start: Instant,
     passed: Duration,
@@ -132,7 +132,7 @@ fn codes(frames: Bytes) -> Vec<(u64, u32)> {
         .collect()
 }
 
-/// Returns how `codes` shows a close with this code.
+/// Returns the form in which `codes` returns a close with this code.
 fn closed(code: CloseCode) -> (u64, u32) {
     (u64::MAX, u32::from(code.number()))
 }
@@ -141,6 +141,7 @@ fn code(code: ReplyCode) -> u32 {
     code.number()
 }
 
+/// Returns a guest whose `Hello` was answered.
 fn greeted(config: SessionConfig, time: &Time) -> Guest {
     let now = time.now();
     let mut guest = Guest::new(Arc::new(config), EPOCH, now.instant, now.instant);
@@ -149,6 +150,7 @@ fn greeted(config: SessionConfig, time: &Time) -> Guest {
     guest
 }
 
+/// Returns a session whose login was answered.
 fn admitted(config: SessionConfig, time: &Time) -> Session {
     let mut guest = greeted(config, time);
     guest.handle_packet(time.now(), packet(2, login()));

@@ -1,4 +1,5 @@
-//! Random scripts: no input makes a state machine panic, act after its end, or exceed its limits.
+//! Tests with random scripts: no input makes a state machine panic, act after its end, or exceed
+//! its limits.
 
 use proptest::prelude::*;
 
@@ -20,7 +21,7 @@ fn packets() -> impl Strategy<Value = Bytes> {
         )
     });
     let noise = prop::collection::vec(any::<u8>(), 0..60).prop_map(Bytes::from);
-    let bent = (sensible.clone(), any::<prop::sample::Index>(), any::<u8>()).prop_map(|(packet, at, byte)| {
+    let mutated = (sensible.clone(), any::<prop::sample::Index>(), any::<u8>()).prop_map(|(packet, at, byte)| {
         let mut packet = packet.to_vec();
         if !packet.is_empty() {
             let at = at.index(packet.len());
@@ -28,7 +29,7 @@ fn packets() -> impl Strategy<Value = Bytes> {
         }
         Bytes::from(packet)
     });
-    prop_oneof![6 => sensible, 1 => noise, 2 => bent]
+    prop_oneof![6 => sensible, 1 => noise, 2 => mutated]
 }
 
 proptest! {

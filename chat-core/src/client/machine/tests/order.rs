@@ -94,10 +94,10 @@ fn backlog_is_read_no_faster_than_events_are_taken() {
     }
     assert!(
         asked_for <= 2,
-        "{asked_for} pages wait for an application that takes nothing"
+        "{asked_for} pages wait for an application that takes no events"
     );
     assert_eq!(script.seqs().len(), 500 * asked_for);
-    assert!(script.take_page().is_some(), "taking makes room");
+    assert!(script.take_page().is_some(), "taken events make room");
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn reconnection_continues_delivery() {
     assert_eq!(
         asked.from,
         PageFrom::After(Seq(1)),
-        "the page begins with what is known"
+        "the page starts with a known event"
     );
     script.outcome(request, Outcome::History(page(asked, 4, 500)));
     assert_eq!(script.seqs(), [3, 4]);
@@ -272,7 +272,7 @@ fn saved_cursor_past_the_end_is_void() {
     assert!(matches!(script.events()[0], ClientEvent::Rewound { to: Seq(2), .. }));
 }
 
-/// Returns the cursors of the group that the profile was told to save, in order.
+/// Returns the cursors of the group that the machine asked its driver to save, in order.
 fn saved_seqs(script: &mut Script) -> Vec<Seq> {
     script.drain();
     let saved = script.actions.iter().filter_map(|action| match action {
@@ -321,7 +321,7 @@ fn caught_up_follows_the_backlog() {
 enum Disturbance {
     Arrives,
     IsLost,
-    IsDoubled,
+    IsDuplicated,
     IsLate(usize),
     BecomesBehind,
     ConnectionBreaks,
@@ -334,7 +334,7 @@ fn disturbances() -> impl Strategy<Value = Vec<Disturbance>> {
     let disturbance = prop_oneof![
         4 => Just(Disturbance::Arrives),
         2 => Just(Disturbance::IsLost),
-        1 => Just(Disturbance::IsDoubled),
+        1 => Just(Disturbance::IsDuplicated),
         2 => (1..40_usize).prop_map(Disturbance::IsLate),
         1 => Just(Disturbance::BecomesBehind),
         1 => Just(Disturbance::ConnectionBreaks),
@@ -345,7 +345,7 @@ fn disturbances() -> impl Strategy<Value = Vec<Disturbance>> {
 
 proptest! {
     #[test]
-    fn every_event_is_delivered_once_and_in_order(disturbances in disturbances(), cursor in 0..5_u64, backlog in 0..40_u64, most in 1..50_u64) {
+    fn every_event_is_delivered_once_and_in_order(disturbances in disturbances(), cursor in 0..5_u64, backlog in 0..40_u64, max_events in 1..50_u64) {
         let mut last = cursor + backlog;
         let mut script = Script::online(config(), vec![group_info(cursor, last)]);
         let mut late: Vec<(usize, u64)> = Vec::new();
@@ -355,7 +355,7 @@ proptest! {
             match disturbance {
                 Disturbance::Arrives => script.event(last),
                 Disturbance::IsLost => {}
-                Disturbance::IsDoubled => { script.event(last); script.event(last); }
+                Disturbance::IsDuplicated => { script.event(last); script.event(last); }
                 Disturbance::IsLate(by) => late.push((step + by, last)),
                 Disturbance::BecomesBehind => script.push(Push::Behind { conversation: GROUP_ID, last_seq: Seq(last) }),
                 Disturbance::ConnectionBreaks => {
@@ -369,7 +369,7 @@ proptest! {
                     script.now += 3 * SECOND;
                     script.event(last);
                     if let Some((request, _, asked)) = page_under_way {
-                        script.outcome(request, Outcome::History(page(asked, last, most)));
+                        script.outcome(request, Outcome::History(page(asked, last, max_events)));
                     }
                     last += 1;
                     script.event(last);
@@ -381,7 +381,7 @@ proptest! {
             late.iter().filter(|(due, _)| *due == step).for_each(|(_, seq)| script.event(*seq));
             script.pass(Duration::from_millis(150));
             if step % 3 == 0 && let Some((request, _, asked)) = script.take_page() {
-                script.outcome(request, Outcome::History(page(asked, last, most)));
+                script.outcome(request, Outcome::History(page(asked, last, max_events)));
             }
             seqs.extend(script.seqs());
         }
@@ -395,7 +395,7 @@ proptest! {
                 script.answer(ping.id, crate::codec::Answer::Pong(crate::model::Timestamp(1)));
             }
             while let Some((request, _, asked)) = script.take_page() {
-                let answer: HistoryPage = page(asked, last, most);
+                let answer: HistoryPage = page(asked, last, max_events);
                 script.outcome(request, Outcome::History(answer));
             }
             seqs.extend(script.seqs());

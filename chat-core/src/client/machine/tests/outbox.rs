@@ -106,7 +106,7 @@ fn conversations_do_not_block_each_other() {
 #[test]
 fn second_message_with_a_used_key_is_ignored() {
     let mut script = Script::online(config(), vec![group_info(0, 0)]);
-    let id = script.send("to the room");
+    let id = script.send("to the group");
     let mut other = outgoing(id, "elsewhere");
     other.conversation = ConversationRef::Id(ConversationId(77));
     script.machine.send(script.now, other);
@@ -184,7 +184,7 @@ fn ack_resolves_the_conversation_reference() {
     assert!(script.take_message().is_some());
     assert!(
         script.take_message().is_none(),
-        "it comes after what was written to bob before"
+        "the message follows the earlier messages to bob"
     );
 }
 
@@ -268,7 +268,7 @@ fn late_refusal_counts_for_its_own_round() {
     script.refuse(second, ReplyCode::Busy);
     script.pass(Duration::from_millis(250));
     let (last, id) = script.take_message().unwrap();
-    assert_eq!(id, two, "half a second would be for two rounds");
+    assert_eq!(id, two, "after two rounds, the delay would be 500 ms");
     script.outcome(again, appended(1));
     script.outcome(last, appended(2));
     assert_eq!(settled(&mut script).len(), 2);

@@ -33,7 +33,7 @@ fn other(common: u64, seq: u64) -> Event {
 }
 
 /// Returns the group with the log of [`other`].
-fn other_room(cursor: u64, common: u64, last: u64) -> ConversationInfo {
+fn other_group_info(cursor: u64, common: u64, last: u64) -> ConversationInfo {
     ConversationInfo {
         last_time: other(common, last).time,
         ..group_info(cursor, last)
@@ -65,7 +65,7 @@ fn reported(script: &mut Script) -> Option<Seq> {
     }
 }
 
-/// Asserts that a reset comes first, then everything after `common`.
+/// Asserts that the machine reports a reset, and then delivers every event after `common`.
 fn assert_restarts(script: &mut Script, common: u64, last: u64) {
     let (request, _, asked) = script.take_page().expect("the log is read");
     assert_eq!(
@@ -116,13 +116,13 @@ fn page_of_the_same_log_delivers_new_events_only() {
 
 #[test]
 fn other_log_past_the_cursor_restarts_delivery() {
-    let mut script = Script::online(at_five(), vec![other_room(2, 3, 8)]);
+    let mut script = Script::online(at_five(), vec![other_group_info(2, 3, 8)]);
     assert_restarts(&mut script, 3, 8);
 }
 
 #[test]
 fn other_log_ending_at_the_cursor_restarts_delivery() {
-    let mut script = Script::online(at_five(), vec![other_room(2, 3, 5)]);
+    let mut script = Script::online(at_five(), vec![other_group_info(2, 3, 5)]);
     assert_restarts(&mut script, 3, 5);
 }
 
@@ -132,7 +132,7 @@ fn other_log_is_found_after_a_reconnection() {
     (1..=5).for_each(|seq| script.event(seq));
     assert_eq!(script.seqs().len(), 5);
     script.machine.disconnected(script.now);
-    script.log_in(EPOCH, vec![other_room(2, 3, 9)]);
+    script.log_in(EPOCH, vec![other_group_info(2, 3, 9)]);
     assert_restarts(&mut script, 3, 9);
 }
 
@@ -147,7 +147,7 @@ fn shorter_log_restarts_at_the_servers_cursor() {
     script.pass(SECOND);
     script.machine.disconnected(script.now);
     script.sent.clear();
-    script.log_in(EPOCH, vec![other_room(2, 3, 8)]);
+    script.log_in(EPOCH, vec![other_group_info(2, 3, 8)]);
     let events = script.events();
     assert!(
         matches!(events[..], [ClientEvent::Rewound { to: Seq(2), .. }]),
@@ -169,7 +169,7 @@ fn pushes_wait_until_the_log_is_verified() {
     script.outcome(request, Outcome::History(page(asked, 6, 500)));
     assert_eq!(script.seqs(), [6, 7]);
 
-    let mut script = Script::online(at_five(), vec![other_room(2, 3, 5)]);
+    let mut script = Script::online(at_five(), vec![other_group_info(2, 3, 5)]);
     script.push(Push::Event(other(3, 6)));
     assert_restarts(&mut script, 3, 6);
 }
@@ -180,7 +180,7 @@ fn acknowledgement_before_a_reset_is_void() {
     (1..=5).for_each(|seq| script.event(seq));
     assert_eq!(script.seqs().len(), 5);
     script.machine.disconnected(script.now);
-    script.log_in(EPOCH, vec![other_room(2, 3, 6)]);
+    script.log_in(EPOCH, vec![other_group_info(2, 3, 6)]);
     script.acknowledge(4);
     script.pass(SECOND / 10);
     assert_eq!(reported(&mut script), None);
@@ -202,7 +202,7 @@ fn acknowledgement_before_a_reset_is_void() {
 
 #[test]
 fn unknown_server_cursor_restarts_from_the_beginning() {
-    let mut info = other_room(5, 3, 8);
+    let mut info = other_group_info(5, 3, 8);
     info.first_seq = Seq(2);
     let mut script = Script::online(at_five(), vec![info]);
     let (request, _, asked) = script.take_page().unwrap();
@@ -245,7 +245,7 @@ fn cursor_without_mark_is_trusted() {
 
 #[test]
 fn failed_page_leaves_the_log_unverified() {
-    let mut script = Script::online(at_five(), vec![other_room(2, 3, 8)]);
+    let mut script = Script::online(at_five(), vec![other_group_info(2, 3, 8)]);
     let (request, ..) = script.take_page().unwrap();
     script.refuse(request, crate::model::ReplyCode::TryAgain);
     script.push(Push::Event(other(3, 6)));
@@ -258,7 +258,7 @@ fn failed_page_leaves_the_log_unverified() {
 fn receive_nothing_reports_no_cursors() {
     let mut config = at_five();
     config.receive = Receive::Nothing;
-    let mut script = Script::online(config, vec![other_room(2, 3, 8)]);
+    let mut script = Script::online(config, vec![other_group_info(2, 3, 8)]);
     assert_eq!(reported(&mut script), None);
     assert!(script.take_page().is_none());
 }
@@ -451,9 +451,9 @@ proptest! {
             app.take(&mut script, 0);
         }
         for (seq, id) in &app.log {
-            prop_assert_eq!(*id, server.event(*seq).id, "{} is of another log", seq);
+            prop_assert_eq!(*id, server.event(*seq).id, "the event at {} is from another log", seq);
         }
-        let held: Vec<u64> = app.log.keys().copied().collect();
-        prop_assert_eq!(held, (1..=server.last()).collect::<Vec<_>>());
+        let delivered: Vec<u64> = app.log.keys().copied().collect();
+        prop_assert_eq!(delivered, (1..=server.last()).collect::<Vec<_>>());
     }
 }

@@ -21,6 +21,7 @@ pub(super) const OTHER: UserId = UserId(2);
 pub(super) const EPOCH: StoreEpoch = StoreEpoch([1; 16]);
 pub(super) const DEVICE: DeviceId = DeviceId([7; 16]);
 
+/// A machine, the time, and what the machine has asked its driver to do.
 pub(super) struct Script {
     pub(super) machine: Machine,
     pub(super) now: Instant,
@@ -68,7 +69,7 @@ impl Script {
         self.answer(resume, Answer::LoggedIn(Box::new(logged_in(epoch, conversations))));
     }
 
-    /// Sorts the machine's actions and events.
+    /// Takes the machine's actions, and separates requests from other actions.
     pub(super) fn drain(&mut self) {
         while let Some(action) = self.machine.next_action() {
             match action {
@@ -80,7 +81,7 @@ impl Script {
 
     /// Takes the oldest request of this kind.
     pub(super) fn take(&mut self, kind: impl Fn(&RequestKind) -> bool) -> RequestId {
-        self.find(kind).expect("it was sent").id
+        self.find(kind).expect("the machine sent such a request").id
     }
 
     pub(super) fn find(&mut self, kind: impl Fn(&RequestKind) -> bool) -> Option<Request> {
@@ -287,11 +288,11 @@ pub(super) fn cursor(seq: u64) -> Cursor {
 }
 
 /// Returns the page of a server whose log of the group ends at `last`.
-pub(super) fn page(page: Page, last: u64, most: u64) -> HistoryPage {
+pub(super) fn page(page: Page, last: u64, max_events: u64) -> HistoryPage {
     let PageFrom::After(after) = page.from else {
         panic!("clients read forward")
     };
-    let to = last.min(after.0 + most);
+    let to = last.min(after.0 + max_events);
     let events = (after.0 + 1..=to).map(|seq| HistoryEvent {
         event: event(seq),
         edited_text: None,

@@ -182,7 +182,7 @@ fn page_at_the_leave_timeout_is_delivered() {
     let mut script = Script::online(config(), vec![group_info(0, 3)]);
     let (request, _, asked) = script.take_page().unwrap();
     script.push(Push::GoAway { retry_after_ms: 0 });
-    // The program stood still (a blocked pipe, a suspended laptop); then one read brings two
+    // The program was suspended (a blocked pipe, a sleeping laptop). Then one read returns two
     // packets.
     script.now += Duration::from_secs(3);
     script.push(Push::Presence {
@@ -227,7 +227,7 @@ fn commands_wait_for_a_session_and_only_repeatable_ones_repeat() {
         matches!(
             action,
             Action::Finish {
-                token: 2,
+                command_id: 2,
                 result: Err(ClientError::Interrupted)
             }
         )
@@ -247,10 +247,10 @@ fn commands_keep_their_order_over_a_lost_connection() {
             ..ProfileChanges::default()
         })
     };
-    for (token, name) in [(1, "one"), (2, "two")] {
-        script.machine.execute(script.now, token, rename(name));
+    for (command_id, name) in [(1, "one"), (2, "two")] {
+        script.machine.execute(script.now, command_id, rename(name));
     }
-    // A server that asks to be left gets no new commands.
+    // The client sends no new commands to a server that asked it to leave.
     script.push(Push::GoAway { retry_after_ms: 0 });
     script.machine.execute(script.now, 3, rename("three"));
     script.machine.disconnected(script.now);
@@ -267,7 +267,7 @@ fn commands_keep_their_order_over_a_lost_connection() {
 }
 
 #[test]
-fn idle_session_is_pinged_and_a_dead_one_is_left() {
+fn idle_session_is_pinged_and_a_dead_connection_is_left() {
     let mut script = Script::online(config(), Vec::new());
     script.pass(Duration::from_secs(30));
     assert!(script.find(|kind| matches!(kind, RequestKind::Ping)).is_some());
@@ -312,7 +312,7 @@ fn unread_counts_follow_messages_and_read_markers() {
     read(&mut script, 9);
     assert_eq!(unread(&mut script), (0, 3));
     script.push(Push::Event(event_of(4, ME, None)));
-    assert_eq!(unread(&mut script), (0, 4), "who writes has read");
+    assert_eq!(unread(&mut script), (0, 4), "sending moves the read marker");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use super::ClientStoreError;
 
-/// True if a write must survive a power failure.
+/// Whether a write must survive a power failure.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sync {
     Yes,
@@ -39,7 +39,7 @@ impl Directory {
             Err(TryLockError::WouldBlock) => return Err(in_use(path, &mut lock)),
             Err(TryLockError::Error(source)) => return Err(failed(&lock_path, source)),
         }
-        // Tells people which process holds the lock; nothing else uses it.
+        // The process id is for users who want to know which process holds the lock.
         let written = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
         written.map_err(|source| failed(&lock_path, source))?;
         Ok(Self {
@@ -88,27 +88,27 @@ fn replace(path: &Path, bytes: &[u8], sync: Sync) -> Result<(), ClientStoreError
     Ok(())
 }
 
-/// Replaces a file by one with these bytes, and returns it open for writing at its end. Its name
-/// must still be [made durable](sync_directory_of).
+/// Replaces a file by a file with these bytes, and returns it open for writing at its end. The
+/// caller must make its name [durable](sync_directory_of).
 ///
 /// # Errors
-/// The old file is in place.
+/// The error of a file operation. The old file is unchanged.
 pub(super) fn put_in_place(path: &Path, bytes: &[u8], sync: Sync) -> Result<File, ClientStoreError> {
-    let beside = path.with_extension("new");
-    let mut file = private(OpenOptions::new().write(true).create(true).truncate(true), &beside)?;
+    let temporary = path.with_extension("new");
+    let mut file = private(OpenOptions::new().write(true).create(true).truncate(true), &temporary)?;
     let written = file.write_all(bytes).and_then(|()| match sync {
         Sync::Yes => file.sync_all(),
         Sync::No => Ok(()),
     });
-    written.map_err(|source| failed(&beside, source))?;
-    fs::rename(&beside, path).map_err(|source| failed(path, source))?;
+    written.map_err(|source| failed(&temporary, source))?;
+    fs::rename(&temporary, path).map_err(|source| failed(path, source))?;
     Ok(file)
 }
 
 /// Makes the names of a directory durable.
 pub(super) fn sync_directory_of(path: &Path) -> Result<(), ClientStoreError> {
     let Some(parent) = path.parent() else { return Ok(()) };
-    // Not every system can open a directory; where it cannot, there is nothing to sync.
+    // Not every operating system can open a directory. Where it cannot, a directory needs no sync.
     match File::open(parent) {
         Ok(directory) => directory.sync_all().map_err(|source| failed(parent, source)),
         Err(_) => Ok(()),

@@ -32,11 +32,11 @@ pub(super) fn parse_cursors(text: &str) -> Result<BTreeMap<ConversationId, Curso
         None => (None, text),
     };
     if expected.is_some_and(|expected| expected != digest(lines)) {
-        return Err("some of it is missing or garbled".to_owned());
+        return Err("the file is incomplete or damaged".to_owned());
     }
     let lines = lines.lines().enumerate();
     lines
-        .map(|(at, line)| parse_cursor(line).ok_or_else(|| format!("line {} is no cursor", at + 1)))
+        .map(|(at, line)| parse_cursor(line).ok_or_else(|| format!("line {} is not a cursor", at + 1)))
         .collect()
 }
 
@@ -61,7 +61,7 @@ fn digest(lines: &str) -> String {
 pub(super) fn format_names(names: &BTreeMap<UserId, String>) -> String {
     let mut text = String::new();
     for (user, name) in names {
-        let _ = writeln!(text, "{user} {name}"); // a String takes everything
+        let _ = writeln!(text, "{user} {name}"); // writing to a `String` cannot fail
     }
     text
 }

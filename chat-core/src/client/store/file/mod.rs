@@ -114,7 +114,7 @@ impl Inner {
             account,
             cursors: lists::parse_cursors(&cursors).unwrap_or_else(|problem| {
                 let path = self.directory.path("cursors");
-                tracing::warn!(path = %path.display(), problem, "these cursors are not used; events may be delivered again");
+                tracing::warn!(path = %path.display(), problem, "the saved cursors are damaged and are not used; events may be delivered again");
                 BTreeMap::new()
             }),
             names: lists::parse_names(&names),
@@ -147,7 +147,7 @@ impl ClientStore for FileStore {
 
     async fn save_cursors(&self, cursors: &BTreeMap<ConversationId, Cursor>) -> Result<(), ClientStoreError> {
         let text = lists::format_cursors(cursors);
-        // No cursors at all means that the server's history was replaced. Cursors of the old one
+        // An empty map means that the server's history was replaced. Cursors of the old history
         // must not reappear.
         let sync = if cursors.is_empty() { Sync::Yes } else { Sync::No };
         self.blocking(move |inner| inner.directory.replace("cursors", &text, sync))
@@ -179,17 +179,18 @@ impl ClientStore for FileStore {
     }
 
     async fn known_hosts(&self) -> Result<KnownHosts, ClientStoreError> {
-        self.blocking(|inner| inner.known_hosts.load().map_err(pins)).await
+        self.blocking(|inner| inner.known_hosts.load().map_err(known_hosts_error))
+            .await
     }
 
     async fn pin(&self, host: &str, key: &Fingerprint) -> Result<(), ClientStoreError> {
         let (host, key) = (host.to_owned(), *key);
-        self.blocking(move |inner| inner.known_hosts.remember(&host, &key, "").map_err(pins))
+        self.blocking(move |inner| inner.known_hosts.remember(&host, &key, "").map_err(known_hosts_error))
             .await
     }
 }
 
-fn pins(error: KnownHostsError) -> ClientStoreError {
+fn known_hosts_error(error: KnownHostsError) -> ClientStoreError {
     let cause = match &error {
         KnownHostsError::File { source, .. } => format!("{error}: {source}"),
         _ => error.to_string(),

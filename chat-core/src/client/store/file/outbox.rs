@@ -89,7 +89,7 @@ impl OutboxFile {
         let before = self.length;
         self.append(&records)?;
         if let Err(source) = self.file.sync_data() {
-            // The disk may have lost more than this.
+            // The disk may have lost earlier records too.
             self.length = before;
             self.needs_rewrite = true;
             return Err(disk::failed(&self.path, source));
@@ -204,22 +204,29 @@ fn replay(path: &Path, all: &Bytes) -> Result<(VecDeque<OutboxEntry>, usize), Cl
     if !all.starts_with(HEADER) {
         return Err(damaged(
             path,
-            "this file is no outbox of this version; move it away to continue (its unsent messages are then lost)",
+            "this file is not an outbox of this version; move it away to continue (its unsent messages are then lost)",
         ));
     }
     let mut bytes = all.slice(HEADER.len()..);
     while let Some((kind, mut content, length)) = next_record(&bytes) {
         match kind {
-            QUEUED => {
-                entries.push_back(read_queued(&mut content).ok_or_else(|| damaged(path, "a message is unreadable"))?)
-            }
+            QUEUED => entries.push_back(read_queued(&mut content).ok_or_else(|| {
+                damaged(
+                    path,
+                    "a message is unreadable; move the file away to continue (its unsent messages are then lost)",
+                )
+            })?),
             SETTLED => {
-                let id =
-                    ClientMessageId::try_from(&content[..]).map_err(|_| damaged(path, "a record is unreadable"))?;
+                let id = ClientMessageId::try_from(&content[..]).map_err(|_| {
+                    damaged(
+                        path,
+                        "a record is unreadable; move the file away to continue (its unsent messages are then lost)",
+                    )
+                })?;
                 entries.retain(|entry: &OutboxEntry| entry.id != id);
             }
             DURABLE => {}
-            _ => return Err(damaged(path, "it was written by a later version")),
+            _ => return Err(damaged(path, "a later version wrote this file; use that version")),
         }
         bytes.advance(length);
     }
@@ -234,7 +241,9 @@ fn replay(path: &Path, all: &Bytes) -> Result<(VecDeque<OutboxEntry>, usize), Cl
 
 /// Returns whether the bytes at `from` were declared durable.
 fn has_mark(all: &Bytes, from: usize) -> bool {
-    let length = u32::try_from(MARK - HEAD + 1).expect("it is a few bytes").to_be_bytes();
+    let length = u32::try_from(MARK - HEAD + 1)
+        .expect("the length is a few bytes")
+        .to_be_bytes();
     all[from..].windows(MARK).zip(from..).any(|(bytes, at)| {
         // The first comparison nearly always decides.
         bytes.starts_with(&length) && *bytes == *mark(at as u64)
