@@ -194,7 +194,7 @@ impl Driver {
         !self.progress.had_session && allowed.is_some_and(|allowed| attempts >= allowed)
     }
 
-    fn why_ended(&self) -> ClientError {
+    fn end_reason(&self) -> ClientError {
         match &*self.shared.status.borrow() {
             Status::Ended(reason) => reason.clone(),
             _ => ClientError::Closed,

@@ -1,5 +1,4 @@
-//! Start and continuation of delivery at the start of a session, and the check that the logs are
-//! unchanged.
+//! Start or continuation of delivery in a new session, and the check that the logs are unchanged.
 //!
 //! For each conversation the client knows the event at its cursor. If the log ends at the cursor,
 //! the time of the last event shows whether it is the same log, and nothing is read. Otherwise the
