@@ -55,7 +55,7 @@ pub(crate) fn require_current(conn: &Connection, path: &Path) -> Result<(), Open
     if !has_migrations {
         return Err(OpenError::Missing { path: path.to_owned() });
     }
-    refuse_newer(conn, path)?;
+    reject_newer(conn, path)?;
     for (version, (_, sql)) in (1..).zip(MIGRATIONS) {
         if !is_applied(conn, path, version, sql)? {
             return Err(OpenError::OlderSchema {

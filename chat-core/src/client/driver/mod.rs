@@ -214,7 +214,7 @@ impl Driver {
 
     /// Waits for `future` without a connection and serves the application while it waits. Returns
     /// `None` if the client must end.
-    async fn attend<T>(&mut self, future: impl Future<Output = T>) -> Option<T> {
+    async fn wait_serving<T>(&mut self, future: impl Future<Output = T>) -> Option<T> {
         let mut future = pin!(future);
         loop {
             if self.act(None).await.is_some() || self.progress.closing {
