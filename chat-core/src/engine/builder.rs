@@ -340,17 +340,7 @@ fn start(config: EngineConfig, epoch: StoreEpoch, ports: Ports) -> Engine {
             observers: Arc::clone(&queues.observers),
             lifecycle: lifecycle.clone(),
         }),
-        operator: Arc::new(OperatorParts {
-            commands: Arc::clone(&commands),
-            units: Arc::clone(&ports.units),
-            directory: Arc::clone(&shared.directory),
-            passwords: ports.passwords.clone(),
-            sessions: Arc::clone(&queues.ender),
-            presence: Arc::clone(&ports.presence),
-            publisher: shared.publisher.clone(),
-            lifecycle: lifecycle.clone(),
-            default_direct_policy: config.default_direct_policy,
-        }),
+        operator: Arc::new(operator_parts(&commands, &lifecycle, &config, &ports, &queues, &shared)),
         commands,
         feeds: Feeds::new(
             Arc::clone(&ports.units),
@@ -367,6 +357,27 @@ fn start(config: EngineConfig, epoch: StoreEpoch, ports: Ports) -> Engine {
         router: ports.router,
         lifecycle,
     })
+}
+
+fn operator_parts(
+    commands: &Arc<Dispatcher>,
+    lifecycle: &Lifecycle,
+    config: &EngineConfig,
+    ports: &Ports,
+    queues: &Queues,
+    shared: &Shared,
+) -> OperatorParts {
+    OperatorParts {
+        commands: Arc::clone(commands),
+        units: Arc::clone(&ports.units),
+        directory: Arc::clone(&shared.directory),
+        passwords: ports.passwords.clone(),
+        sessions: Arc::clone(&queues.ender),
+        presence: Arc::clone(&ports.presence),
+        publisher: shared.publisher.clone(),
+        lifecycle: lifecycle.clone(),
+        default_direct_policy: config.default_direct_policy,
+    }
 }
 
 /// Helpers that several parts share.

@@ -39,7 +39,7 @@ fn check_acknowledged(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, report
                 report.add_violation(
                     Rule::C1,
                     format_args!(
-                        "message {} was acknowledged at {:?}, but {source} does not have the message there",
+                        "message {} was acknowledged at {}, but {source} does not have the message there",
                         ack.message, ack.position
                     ),
                 );
@@ -67,7 +67,7 @@ fn check_stored(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, report: &mut
                     report.add_violation(
                         Rule::C2,
                         format_args!(
-                            "a message without an idempotency key is at {:?} in {source}",
+                            "a message without an idempotency key is at {} in {source}",
                             event.position
                         ),
                     );
@@ -78,7 +78,7 @@ fn check_stored(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, report: &mut
                 None => report.add_violation(
                     Rule::C2,
                     format_args!(
-                        "message {message} is at {:?} in {source}, but no client sent it",
+                        "message {message} is at {} in {source}, but no client sent it",
                         event.position
                     ),
                 ),
@@ -91,7 +91,7 @@ fn check_stored(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, report: &mut
                         report.add_violation(
                             Rule::C2,
                             format_args!(
-                                "message {message} at {:?} in {source} differs from the message that was sent",
+                                "message {message} at {} in {source} differs from the message that was sent",
                                 event.position
                             ),
                         );
@@ -102,7 +102,7 @@ fn check_stored(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, report: &mut
                 report.add_violation(
                     Rule::C3,
                     format_args!(
-                        "message {message} is twice in {source}: at {other:?} and at {:?}",
+                        "message {message} is twice in {source}: at {other} and at {}",
                         event.position
                     ),
                 );
@@ -111,7 +111,7 @@ fn check_stored(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, report: &mut
                 report.add_violation(
                     Rule::C3,
                     format_args!(
-                        "message {message} was refused ({reason}), but is at {:?} in {source}",
+                        "message {message} was refused ({reason}), but is at {} in {source}",
                         event.position
                     ),
                 );

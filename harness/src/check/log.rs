@@ -74,7 +74,7 @@ fn check_event_per_position<'a>(facts: &Facts<'a>, report: &mut Report) {
         if !is_same {
             report.add_violation(
                 Rule::C5,
-                format_args!("{position:?} is {first:?} for another source or run, but {event:?} for {observer}"),
+                format_args!("{position} is {first:?} for another source or run, but {event:?} for {observer}"),
             );
         }
     };

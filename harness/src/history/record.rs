@@ -1,5 +1,7 @@
 //! [`Record`]: one line of a history.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -34,6 +36,12 @@ pub struct LogPosition {
     pub conversation: u64,
     /// Sequence number of the event.
     pub seq: u64,
+}
+
+impl fmt::Display for LogPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "position {} of conversation {}", self.seq, self.conversation)
+    }
 }
 
 /// An event as a client, a node or the database returned it.
