@@ -1,9 +1,9 @@
-//! The agent: the process that uses a profile serves other processes that send or query.
+//! The agent: the process that has an account open executes requests for other processes.
 //!
-//! A device has one session, so `send` cannot have its own beside a running `listen`. The process
-//! that uses the profile listens on a Unix socket in the profile's directory, which only the owner
-//! can reach. It speaks the plain client protocol there and executes the requests with its own
-//! client.
+//! A device can have only one session, so `send` cannot start another while `listen` runs. The
+//! process that has the account open listens on a Unix socket in the account's directory, which
+//! only the owner can access. The agent speaks the plain client protocol on that socket, and
+//! executes the requests with the client of its process.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,11 +27,13 @@ use tokio::task::{JoinHandle, JoinSet};
 
 /// Maximum number of replies queued for one connection.
 const MAX_QUEUED_REPLIES: usize = 64;
+/// Heartbeat interval that the agent announces to its clients.
 const HEARTBEAT_MS: u32 = 30_000;
-/// Time to connect to an agent, which may be overloaded or about to end.
+/// Maximum time to connect to an agent, which may be overloaded or exiting.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Server for other processes of the profile. Dropping it stops the server.
+/// Handle of the task that serves other processes. Dropping it stops the task and deletes the
+/// socket.
 #[derive(Debug)]
 pub(crate) struct Agent {
     task: JoinHandle<()>,
@@ -39,10 +41,10 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// Listens at `path`. Returns `None` if the socket cannot be bound: other processes cannot use
-    /// the profile then, but this one can.
+    /// Listens at `path`. Returns `None` if the socket cannot be bound. In that case this process
+    /// can use the account, and other processes cannot.
     pub(crate) fn start(path: &Path, client: Client) -> Option<Self> {
-        // This process holds the lock of the profile, so an existing socket belongs to a process
+        // This process holds the lock of the account, so an existing socket belongs to a process
         // that has ended.
         let _ = std::fs::remove_file(path);
         let listener = UnixListener::bind(path).ok()?;
@@ -56,7 +58,7 @@ impl Agent {
 impl Drop for Agent {
     fn drop(&mut self) {
         self.task.abort();
-        let _ = std::fs::remove_file(&self.path); // the next agent removes a leftover socket
+        let _ = std::fs::remove_file(&self.path); // the next agent deletes a socket that was left behind
     }
 }
 
@@ -75,15 +77,15 @@ pub(crate) fn options(path: &Path) -> ClientOptions {
         host: "profile".to_owned(),
         port: 0,
     };
-    let endpoint = Endpoint::new(address, Socket { path: path.to_owned() });
+    let endpoint = Endpoint::new(address, AgentSocket { path: path.to_owned() });
     let mut options = ClientOptions::new([endpoint], Credentials::Stored);
     options.receive = Receive::Nothing;
     options.max_attempts = Some(1);
     options
 }
 
-/// Returns the state of a client of the agent: the same device, with a placeholder token. The agent
-/// needs no proof, because only the owner of the profile reaches its socket.
+/// Returns the account state for a client of the agent: the same device, with a placeholder token.
+/// The agent checks no token, because only the owner of the profile can access its socket.
 pub(crate) fn account(saved: AccountState) -> AccountState {
     AccountState {
         session_token: Some(Secret::new(*b"agent")),
@@ -93,13 +95,14 @@ pub(crate) fn account(saved: AccountState) -> AccountState {
     }
 }
 
+/// Dialer of the Unix socket of an agent.
 #[derive(Debug)]
-struct Socket {
+struct AgentSocket {
     path: PathBuf,
 }
 
 #[chat_core::async_trait]
-impl Dial for Socket {
+impl Dial for AgentSocket {
     async fn dial(&self) -> io::Result<Box<dyn Transport>> {
         let stream = UnixStream::connect(&self.path).await?;
         Ok(Box::new(Stream::new(stream, PeerAddr::Memory(0))))
@@ -109,13 +112,13 @@ impl Dial for Socket {
 async fn serve(listener: UnixListener, client: Client) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        connections.spawn(connection(stream, client.clone()));
+        connections.spawn(serve_connection(stream, client.clone()));
         while connections.try_join_next().is_some() {}
     }
 }
 
 /// Serves one connection until its peer closes it or violates the protocol.
-async fn connection(stream: UnixStream, client: Client) {
+async fn serve_connection(stream: UnixStream, client: Client) {
     let (mut reader, mut writer) = stream.into_split();
     let (replies, mut queued) = mpsc::channel::<BytesMut>(MAX_QUEUED_REPLIES);
     let mut jobs = JoinSet::new();
@@ -132,7 +135,7 @@ async fn connection(stream: UnixStream, client: Client) {
             match frames.next_packet() {
                 Ok(Some(packet)) => {
                     let Ok(request) = decode(packet) else { return };
-                    start(request, &client, &replies, &mut jobs).await;
+                    start_request(request, &client, &replies, &mut jobs).await;
                 }
                 Ok(None) => match reader.read_buf(frames.buffer()).await {
                     Ok(read) if read > 0 => {}
@@ -149,7 +152,7 @@ async fn connection(stream: UnixStream, client: Client) {
     }
 }
 
-/// A request, or the rejection of one that could be identified.
+/// A request, or the rejection of an invalid request whose id is known.
 type DecodedRequest = Result<Request, (RequestId, Failure)>;
 
 fn decode(packet: bytes::Bytes) -> Result<DecodedRequest, DecodeError> {
@@ -161,7 +164,12 @@ fn decode(packet: bytes::Bytes) -> Result<DecodedRequest, DecodeError> {
 }
 
 /// Starts a request. Messages enter the outbox in the order they arrived.
-async fn start(request: DecodedRequest, client: &Client, replies: &mpsc::Sender<BytesMut>, jobs: &mut JoinSet<()>) {
+async fn start_request(
+    request: DecodedRequest,
+    client: &Client,
+    replies: &mpsc::Sender<BytesMut>,
+    jobs: &mut JoinSet<()>,
+) {
     let (client, replies) = (client.clone(), replies.clone());
     let Request { id, kind } = match request {
         Ok(request) => request,
@@ -170,27 +178,28 @@ async fn start(request: DecodedRequest, client: &Client, replies: &mpsc::Sender<
     match kind {
         RequestKind::Command(Command::Send { conversation, draft }) => {
             let queued = client.enqueue_draft(conversation, draft, None).await;
-            jobs.spawn(async move { reply(&replies, id, sent(queued).await).await });
+            jobs.spawn(async move { reply(&replies, id, send_answer(queued).await).await });
         }
         kind => {
             jobs.spawn(async move {
-                let result = perform(&client, kind).await;
+                let result = execute(&client, kind).await;
                 reply(&replies, id, result).await;
             });
         }
     }
 }
 
-async fn sent(queued: Result<SendHandle, ClientError>) -> Result<Answer, Failure> {
-    let mut handle = queued.map_err(failure)?;
-    match handle.outcome().await.map_err(failure)? {
+/// Waits for the outcome of a queued message, and returns the answer to its `Send` request.
+async fn send_answer(queued: Result<SendHandle, ClientError>) -> Result<Answer, Failure> {
+    let mut handle = queued.map_err(to_failure)?;
+    match handle.outcome().await.map_err(to_failure)? {
         SendOutcome::Acked(appended) => Ok(Answer::Outcome(Outcome::Appended(appended))),
-        SendOutcome::Rejected(reason) => Err(failure(reason)),
-        _ => Err(failure(ClientError::Interrupted)),
+        SendOutcome::Rejected(reason) => Err(to_failure(reason)),
+        _ => Err(to_failure(ClientError::Interrupted)),
     }
 }
 
-async fn perform(client: &Client, kind: RequestKind) -> Result<Answer, Failure> {
+async fn execute(client: &Client, kind: RequestKind) -> Result<Answer, Failure> {
     match kind {
         RequestKind::Hello(_) => Ok(Answer::Welcome(Welcome {
             version: version::MAX,
@@ -220,12 +229,12 @@ async fn perform(client: &Client, kind: RequestKind) -> Result<Answer, Failure> 
             )),
         },
         RequestKind::Ping => Ok(Answer::Pong(now())),
-        // The process that listens moves the cursor.
+        // The process that has the account open moves the cursor.
         RequestKind::Command(Command::Acknowledge { .. }) => Ok(Answer::Outcome(Outcome::Done)),
-        RequestKind::Command(command) => client.execute(command).await.map(Answer::Outcome).map_err(failure),
+        RequestKind::Command(command) => client.execute(command).await.map(Answer::Outcome).map_err(to_failure),
         _ => Err(Failure::new(
             ReplyCode::BadRequest,
-            "the profile is in use by another process, which cannot do this; try again when that process has ended",
+            "another chat-client has this account open, and cannot execute this request; end that process and try again",
         )),
     }
 }
@@ -238,7 +247,7 @@ async fn reply(replies: &mpsc::Sender<BytesMut>, id: RequestId, result: Result<A
     }
 }
 
-fn failure(error: ClientError) -> Failure {
+fn to_failure(error: ClientError) -> Failure {
     match error {
         ClientError::Refused(failure) => failure,
         other => Failure::new(ReplyCode::TryAgain, other.to_string()),

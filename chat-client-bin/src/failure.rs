@@ -9,7 +9,7 @@
 //! | 75 | `temporary`, `queued`, `unknown`, `timeout` | try again later; `queued` messages are sent by the next run |
 //! | 76 | `wrong_key`, `protocol` | unexpected key, or a violation of the protocol |
 //! | 77 | `auth` | not logged in, wrong password, revoked, logged in elsewhere |
-//! | 141 | | the reader of the output has closed it; no message, as after SIGPIPE |
+//! | 141 | | the reader of the output has closed the pipe; no message is printed, as for a process killed by SIGPIPE |
 
 use std::fmt;
 use std::io;
@@ -43,7 +43,7 @@ pub(crate) enum Kind {
     Auth,
     /// The output cannot be written, for instance because the disk is full.
     Output,
-    /// The reader of the output has closed it.
+    /// The reader of the output has closed the pipe.
     OutputClosed,
 }
 
@@ -112,13 +112,13 @@ impl From<ClientError> for Failure {
         let kind = match &error {
             ClientError::Unreachable(_) => Kind::Unreachable,
             ClientError::WrongKey { .. } | ClientError::Trust(_) => Kind::WrongKey,
-            ClientError::Refused(failure) => refused(failure.code()),
+            ClientError::Refused(failure) => kind_of_reply(failure.code()),
             ClientError::NoCredentials => Kind::Auth,
-            ClientError::Ended(code) => closed(*code),
+            ClientError::Ended(code) => kind_of_close(*code),
             ClientError::Interrupted => Kind::Unknown,
             ClientError::Protocol(_) => Kind::Protocol,
             ClientError::OutboxFull(_) => Kind::Temporary,
-            ClientError::Store(error) => stored(error),
+            ClientError::Store(error) => kind_of_store_error(error),
             ClientError::Timeout => Kind::Timeout,
             _ => Kind::Failed,
         };
@@ -130,7 +130,7 @@ impl From<ClientError> for Failure {
     }
 }
 
-fn refused(code: Option<ReplyCode>) -> Kind {
+fn kind_of_reply(code: Option<ReplyCode>) -> Kind {
     match code {
         Some(
             ReplyCode::BadCredentials
@@ -147,9 +147,9 @@ fn refused(code: Option<ReplyCode>) -> Kind {
     }
 }
 
-/// Maps the reason of a closed session to the remedy: logging in again, another program version, or
-/// time.
-fn closed(code: CloseCode) -> Kind {
+/// Returns the kind of failure by its remedy: logging in again, another version of the program, or
+/// a later attempt.
+fn kind_of_close(code: CloseCode) -> Kind {
     match code {
         CloseCode::Replaced | CloseCode::Revoked | CloseCode::LoggedOut | CloseCode::AccountDisabled => Kind::Auth,
         CloseCode::ProtocolError | CloseCode::PacketTooLarge | CloseCode::UnsupportedVersion => Kind::Protocol,
@@ -157,7 +157,7 @@ fn closed(code: CloseCode) -> Kind {
     }
 }
 
-fn stored(error: &ClientStoreError) -> Kind {
+fn kind_of_store_error(error: &ClientStoreError) -> Kind {
     match error {
         ClientStoreError::InUse(_) => Kind::Temporary,
         _ => Kind::Storage,
@@ -166,7 +166,7 @@ fn stored(error: &ClientStoreError) -> Kind {
 
 impl From<ClientStoreError> for Failure {
     fn from(error: ClientStoreError) -> Self {
-        Self::new(stored(&error), error.to_string())
+        Self::new(kind_of_store_error(&error), error.to_string())
     }
 }
 
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exit_codes_tell_failures_apart() {
+    fn failures_have_documented_exit_codes() {
         let code = |error: ClientError| Failure::from(error).exit_code();
         let refused = |code| ClientError::Refused(codec::Failure::new(code, "no"));
         assert_eq!(code(ClientError::Unreachable("x".into())), 69);

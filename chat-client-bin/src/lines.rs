@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, BufRead, Read as _};
 
-/// Maximum length of a line in bytes, above that of any text or command.
+/// Maximum length of a line in bytes. No valid text or command is as long.
 const MAX_LINE: u64 = 1024 * 1024;
 
 /// A line with its number.
@@ -32,7 +32,7 @@ impl fmt::Display for InvalidLine {
     }
 }
 
-/// Iterator over lines. After an invalid line it continues with the next one.
+/// Iterator over lines, which continues after an invalid line.
 #[derive(Debug)]
 pub(crate) struct Lines<R> {
     input: R,
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_line_does_not_hide_the_next() {
+    fn invalid_line_does_not_stop_the_reader() {
         let good = |text: &str| Ok(text.to_owned());
         assert_eq!(
             texts(b"one\r\n\xff\n\nb\xc3\xa9\na\0b\nlast"),
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn endless_line_is_skipped_without_buffering_it() {
+    fn too_long_line_is_reported_and_skipped() {
         let mut input = vec![b'x'; 3 * MAX_LINE as usize];
         input.extend(b"\nnext\n");
         assert_eq!(texts(&input), [Err(InvalidLine::TooLong), Ok("next".to_owned())]);

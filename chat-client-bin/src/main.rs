@@ -23,11 +23,11 @@ use output::Output;
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
     let mut output = Output::new(args::wants_json(&words));
-    let done = match Args::try_parse_from(words) {
+    let result = match Args::try_parse_from(words) {
         Ok(args) => run(args, &mut output).map(|()| ExitCode::SUCCESS),
         Err(error) => output.invalid_command_line(&error),
     };
-    match done {
+    match result {
         Ok(code) => code,
         Err(failure) => {
             output.failure(&failure);

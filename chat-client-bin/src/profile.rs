@@ -5,8 +5,8 @@
 //! PROFILE/current                the account used last
 //! PROFILE/accounts/NAME/         one device of one user (chat_core::client::FileStore)
 //! PROFILE/accounts/NAME/server   the servers used last
-//! PROFILE/accounts/NAME/agent    socket of a process that has the account open
-//! PROFILE/accounts/NAME/spool/   outboxes of processes that send through that process
+//! PROFILE/accounts/NAME/agent    socket of the agent, the process that has the account open
+//! PROFILE/accounts/NAME/spool/   outboxes of processes that send through the agent
 //! ```
 
 use std::{
@@ -25,16 +25,17 @@ use crate::failure::{Failure, Kind};
 use crate::output::Output;
 use crate::spool::{self, Spool};
 
-/// Time to wait for another short command that has the account open.
+/// Maximum time to wait until another command closes the account.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
-const POLL: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// An opened account.
 #[derive(Debug)]
 pub(crate) enum Opened {
     /// This process has the account open.
     Exclusive(FileStore),
-    /// Another process has it open and serves as the agent; this process uses an outbox of its own.
+    /// Another process has the account open and serves as the agent. This process keeps its
+    /// messages in its spool.
     ThroughAgent(Spool, FileStore),
 }
 
@@ -45,7 +46,7 @@ pub(crate) struct Profile {
 }
 
 impl Profile {
-    /// Returns the profile given with `--profile`, or the default one.
+    /// Returns the profile given with `--profile`, or the default profile.
     pub(crate) fn find(global: &Global) -> Result<Self, Failure> {
         let directory = match &global.profile {
             Some(directory) => directory.clone(),
@@ -68,7 +69,7 @@ impl Profile {
     /// Stores the account used last, and its servers.
     pub(crate) fn remember(&self, account: &str, servers: &[String]) -> Result<(), Failure> {
         write(&self.directory.join("current"), account)?;
-        write(&self.account(account).join("server"), &servers.join("\n"))
+        write(&self.account_directory(account).join("server"), &servers.join("\n"))
     }
 
     /// Returns the servers that this account used last.
@@ -76,26 +77,30 @@ impl Profile {
     /// # Errors
     /// The file exists but cannot be read, or does not contain addresses.
     pub(crate) fn servers(&self, account: &str) -> Result<Vec<ServerAddress>, Failure> {
-        let path = self.account(account).join("server");
+        let path = self.account_directory(account).join("server");
         let text = read(&path)?.unwrap_or_default();
         let parse = |line: &str| line.parse().map_err(|error| damaged(&path, error));
         text.lines().map(parse).collect()
     }
 
-    /// Opens an account, waiting up to 5 s for another short command to close it. If
-    /// `through_agent` is set and the process that has the account open runs an agent, the agent is
-    /// used instead.
+    /// Opens an account, waiting up to 5 s for another command to close it. If `through_agent` is
+    /// set and another process has the account open and runs an agent, uses the agent instead.
     pub(crate) async fn open(&self, account: &str, through_agent: bool, output: &Output) -> Result<Opened, Failure> {
-        let (known_hosts, spools) = (self.directory.join("known_hosts"), self.account(account).join("spool"));
+        let (known_hosts, spools) = (
+            self.directory.join("known_hosts"),
+            self.account_directory(account).join("spool"),
+        );
         let deadline = Instant::now() + LOCK_TIMEOUT;
         loop {
-            match FileStore::open(self.account(account), &known_hosts) {
-                Err(ClientStoreError::InUse(_)) if through_agent && agent::is_running(&self.agent(account)).await => {
-                    let saved = FileStore::peek(self.account(account))?.unwrap_or_default();
+            match FileStore::open(self.account_directory(account), &known_hosts) {
+                Err(ClientStoreError::InUse(_))
+                    if through_agent && agent::is_running(&self.agent_socket(account)).await =>
+                {
+                    let saved = FileStore::peek(self.account_directory(account))?.unwrap_or_default();
                     let (spool, store) = Spool::create(&spools, &agent::account(saved), &known_hosts, output).await?;
                     return Ok(Opened::ThroughAgent(spool, store));
                 }
-                Err(ClientStoreError::InUse(_)) if Instant::now() < deadline => tokio::time::sleep(POLL).await,
+                Err(ClientStoreError::InUse(_)) if Instant::now() < deadline => tokio::time::sleep(POLL_INTERVAL).await,
                 Err(error @ ClientStoreError::InUse(_)) => {
                     let text = format!("{error}; end that process first, or use another --profile");
                     return Err(Failure::new(Kind::Temporary, text));
@@ -109,12 +114,12 @@ impl Profile {
         }
     }
 
-    /// Returns the path of the socket of the agent of an account.
-    pub(crate) fn agent(&self, account: &str) -> PathBuf {
-        self.account(account).join("agent")
+    /// Returns the path of the socket of an account's agent.
+    pub(crate) fn agent_socket(&self, account: &str) -> PathBuf {
+        self.account_directory(account).join("agent")
     }
 
-    fn account(&self, account: &str) -> PathBuf {
+    fn account_directory(&self, account: &str) -> PathBuf {
         self.directory.join("accounts").join(account)
     }
 }
@@ -136,10 +141,11 @@ fn default_directory() -> Result<PathBuf, Failure> {
     };
     let data = from("XDG_DATA_HOME").or_else(|| Some(from("HOME")?.join(".local/share")));
     data.map(|data| data.join("chat-client"))
-        .ok_or_else(|| Failure::usage("HOME is not set; give --profile DIR"))
+        .ok_or_else(|| Failure::usage("neither XDG_DATA_HOME nor HOME is an absolute path; give --profile DIR"))
 }
 
-/// Reads a file; returns `None` if it does not exist.
+/// Returns the trimmed text of a file, or `None` if the file does not exist. An empty file is
+/// damaged.
 fn read(path: &Path) -> Result<Option<String>, Failure> {
     match fs::read_to_string(path) {
         Ok(text) if text.trim().is_empty() => Err(damaged(path, "the file is empty")),
@@ -149,8 +155,8 @@ fn read(path: &Path) -> Result<Option<String>, Failure> {
     }
 }
 
-/// Replaces the content of a file atomically and durably, with mode 0600: readers see either the
-/// old text or the new one, even after a power failure.
+/// Replaces the content of a file atomically and durably, with mode 0600: readers get either the
+/// old text or the new text, even after a power failure.
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
     if is_private(path) && read(path).is_ok_and(|old| old.as_deref() == Some(text)) {
         return Ok(());
@@ -181,7 +187,7 @@ fn is_private(path: &Path) -> bool {
     path.exists()
 }
 
-/// Creates a file with mode 0600, replacing one that a dead process left.
+/// Creates a file with mode 0600, replacing a file that a terminated process left behind.
 fn create_private(path: &Path) -> io::Result<fs::File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -195,11 +201,11 @@ fn create_private(path: &Path) -> io::Result<fs::File> {
 }
 
 fn failed(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(Kind::Storage, format!("{}: {error}", path.display()))
+    Failure::new(Kind::Storage, format!("cannot access {}: {error}", path.display()))
 }
 
 fn damaged(path: &Path, problem: impl fmt::Display) -> Failure {
-    let text = format!("{}: {problem}; remove the file to continue", path.display());
+    let text = format!("{} is damaged: {problem}; remove the file to continue", path.display());
     Failure::new(Kind::Storage, text)
 }
 
@@ -212,7 +218,7 @@ mod tests {
         let profile = Profile {
             directory: directory.path().to_owned(),
         };
-        fs::create_dir_all(profile.account("alice")).unwrap();
+        fs::create_dir_all(profile.account_directory("alice")).unwrap();
         (directory, profile)
     }
 
@@ -228,8 +234,8 @@ mod tests {
             );
             assert_eq!(profile.servers("alice").unwrap()[0].to_string(), server);
         }
-        let left = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name();
-        let mut files: Vec<_> = fs::read_dir(directory.path()).unwrap().map(left).collect();
+        let file_name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name();
+        let mut files: Vec<_> = fs::read_dir(directory.path()).unwrap().map(file_name).collect();
         files.sort();
         assert_eq!(files, ["accounts", "current"]);
     }
@@ -241,11 +247,11 @@ mod tests {
 
         let (directory, profile) = profile();
         let path = directory.path().join("current");
-        // A version before made the file readable for all.
+        // An earlier version created the file readable by everyone.
         fs::write(&path, "alice\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         profile.remember("alice", &["chat.example:1".to_owned()]).unwrap();
-        for path in [path, profile.account("alice").join("server")] {
+        for path in [path, profile.account_directory("alice").join("server")] {
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
     }
@@ -255,7 +261,7 @@ mod tests {
         for bytes in [&b""[..], b"\n", b"\xff\n", b"no way\n", b"[\n"] {
             let (directory, profile) = profile();
             fs::write(directory.path().join("current"), bytes).unwrap();
-            fs::write(profile.account("alice").join("server"), bytes).unwrap();
+            fs::write(profile.account_directory("alice").join("server"), bytes).unwrap();
             let failures = [profile.current().unwrap_err(), profile.servers("alice").unwrap_err()];
             for (failure, file) in failures.iter().zip(["current", "server"]) {
                 assert_eq!(

@@ -13,10 +13,14 @@ use crate::failure::{Failure, Kind};
 /// Returns the password from `file` or from the environment variable, if one of them is given.
 pub(crate) fn from_file_or_env(file: Option<&Path>, variable: &str) -> Result<Option<Secret>, Failure> {
     if let Some(path) = file {
-        let text = fs::read_to_string(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+        let text = fs::read_to_string(path)
+            .map_err(|error| Failure::usage(format!("cannot read the password file {}: {error}", path.display())))?;
         let line = text.lines().next().unwrap_or_default();
         if line.is_empty() {
-            return Err(Failure::usage(format!("{}: the first line is empty", path.display())));
+            return Err(Failure::usage(format!(
+                "the first line of the password file {} is empty",
+                path.display()
+            )));
         }
         return Ok(Some(Secret::new(line)));
     }
@@ -25,18 +29,24 @@ pub(crate) fn from_file_or_env(file: Option<&Path>, variable: &str) -> Result<Op
 }
 
 /// Returns `true` if standard input is a terminal, so that a prompt is possible.
-pub(crate) fn can_ask() -> bool {
+pub(crate) fn can_prompt() -> bool {
     io::stdin().is_terminal()
 }
 
-/// Prompts for a password; twice for a new one, to detect typing errors.
-pub(crate) fn ask(prompt: &str, twice: bool) -> Result<Secret, Failure> {
-    if !can_ask() {
-        let text = "the password is missing: set CHAT_PASSWORD or use --password-file FILE";
+/// How to supply the current password without a prompt.
+pub(crate) const PASSWORD_SOURCES: &str = "set CHAT_PASSWORD or use --password-file FILE";
+/// How to supply the new password of `passwd` without a prompt.
+pub(crate) const NEW_PASSWORD_SOURCES: &str = "set CHAT_NEW_PASSWORD or use --new-password-file FILE";
+
+/// Prompts for a password, or twice if `twice` is set, to detect typing errors. Without a terminal
+/// the failure names the other `sources` of the password.
+pub(crate) fn prompt(label: &str, twice: bool, sources: &str) -> Result<Secret, Failure> {
+    if !can_prompt() {
+        let text = format!("the {} is missing: {sources}", label.to_lowercase());
         return Err(Failure::new(Kind::Auth, text));
     }
-    let typed = rpassword::prompt_password(format!("{prompt}: "))?;
-    if twice && rpassword::prompt_password(format!("{prompt}, again: "))? != typed {
+    let typed = rpassword::prompt_password(format!("{label}: "))?;
+    if twice && rpassword::prompt_password(format!("{label}, again: "))? != typed {
         return Err(Failure::new(Kind::Auth, "the two passwords differ"));
     }
     Ok(Secret::new(typed))

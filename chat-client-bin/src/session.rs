@@ -22,7 +22,7 @@ use crate::profile::{Opened, Profile, account_name};
 use crate::secrets;
 use crate::spool::Spool;
 
-/// Credentials a command uses to log in.
+/// Credentials that a command logs in with.
 #[derive(Debug)]
 pub(crate) enum LoginMode {
     /// The stored session if there is one, otherwise the password.
@@ -42,20 +42,20 @@ pub(crate) struct Session {
     servers: Vec<String>,
     /// `true` if `--pin` gave the key of the server.
     pinned: bool,
-    /// Outbox of this process, if another process has the account open.
+    /// Spool of this process, if another process has the account open.
     spool: Option<Spool>,
 }
 
 /// Number of attempts to connect before a command fails.
 const MAX_ATTEMPTS: u32 = 3;
-/// Time at the end of a command to send the messages that an earlier run left in the outbox.
+/// Maximum time at the end of a command to send the messages that earlier runs left in the outbox.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Session {
     /// Starts a client that connects in the background.
     pub(crate) async fn start(
         global: &Global,
-        how: LoginMode,
+        mode: LoginMode,
         receive: Receive,
         output: &Output,
     ) -> Result<Self, Failure> {
@@ -68,11 +68,11 @@ impl Session {
         };
         let account = account_name(&user);
         let servers = servers(global, &profile, &account)?;
-        let through_agent = receive == Receive::Nothing && matches!(how, LoginMode::Automatic);
+        let through_agent = receive == Receive::Nothing && matches!(mode, LoginMode::Automatic);
         let store = match profile.open(&account, through_agent, output).await? {
             Opened::Exclusive(store) => store,
             Opened::ThroughAgent(spool, store) => {
-                let options = agent::options(&profile.agent(&account));
+                let options = agent::options(&profile.agent_socket(&account));
                 let client = Client::start(options, store).await?;
                 let mut session = Self::new(client, profile, account, &servers);
                 session.spool = Some(spool);
@@ -80,7 +80,7 @@ impl Session {
             }
         };
         let saved = store.load().await?;
-        let credentials = credentials(global, how, &user, saved.account.session_token.is_some())?;
+        let credentials = credentials(global, mode, &user, saved.account.session_token.is_some())?;
         let mut options = ClientOptions::new(servers.clone(), credentials);
         options.pins.clone_from(&global.pin);
         options.trust = Trust::AcceptFirst;
@@ -115,19 +115,20 @@ impl Session {
         }
     }
 
-    /// Lets other commands use this session as long as the returned agent lives.
+    /// Starts an agent: until it is dropped, other commands can use this session. Returns `None` if
+    /// the agent cannot listen.
     pub(crate) fn share(&self) -> Option<Agent> {
-        Agent::start(&self.profile.agent(&self.account), self.client.clone())
+        Agent::start(&self.profile.agent_socket(&self.account), self.client.clone())
     }
 
     /// Like [`start`](Self::start), but waits until the client is logged in.
     pub(crate) async fn connect(
         global: &Global,
-        how: LoginMode,
+        mode: LoginMode,
         receive: Receive,
         output: &Output,
     ) -> Result<Self, Failure> {
-        let session = Self::start(global, how, receive, output).await?;
+        let session = Self::start(global, mode, receive, output).await?;
         session.ready().await?;
         Ok(session)
     }
@@ -150,7 +151,7 @@ impl Session {
         self.servers.first().map_or("", String::as_str)
     }
 
-    /// Sends the messages that an earlier run left in the outbox, for at most 5 s, and closes the
+    /// Sends the messages that earlier runs left in the outbox, for at most 5 s, then closes the
     /// client.
     pub(crate) async fn finish(self) {
         if self.client.unsettled() > 0 {
@@ -188,6 +189,8 @@ fn explain(error: ClientError, pinned: bool) -> Failure {
     failure
 }
 
+/// Returns the servers given on the command line, otherwise those that the account used last,
+/// otherwise the local host.
 fn servers(global: &Global, profile: &Profile, account: &str) -> Result<Vec<ServerAddress>, Failure> {
     let scheme = match (global.plain, global.tls) {
         (true, _) => Scheme::Plain,
@@ -205,35 +208,41 @@ fn servers(global: &Global, profile: &Profile, account: &str) -> Result<Vec<Serv
     Ok(stored)
 }
 
-fn credentials(global: &Global, how: LoginMode, user: &UserRef, has_session: bool) -> Result<Credentials, Failure> {
-    let known = secrets::from_file_or_env(global.password_file.as_deref(), "CHAT_PASSWORD")?;
-    match how {
+fn credentials(global: &Global, mode: LoginMode, user: &UserRef, has_session: bool) -> Result<Credentials, Failure> {
+    let given = secrets::from_file_or_env(global.password_file.as_deref(), "CHAT_PASSWORD")?;
+    match mode {
         LoginMode::Register(display_name) => {
-            let password = password(known, true)?;
+            let password = password(given, true)?;
             Ok(Credentials::Register(registration(user, password, display_name)?))
         }
         LoginMode::Password => Ok(Credentials::Password {
             account: user.clone(),
-            secret: password(known, false)?,
+            secret: password(given, false)?,
             fresh: true,
         }),
-        LoginMode::Automatic if has_session && known.is_none() => Ok(Credentials::Stored),
-        LoginMode::Automatic if known.is_none() && !secrets::can_ask() => Ok(Credentials::Stored),
+        LoginMode::Automatic if has_session && given.is_none() => Ok(Credentials::Stored),
+        LoginMode::Automatic if given.is_none() && !secrets::can_prompt() => Ok(Credentials::Stored),
         LoginMode::Automatic => Ok(Credentials::Password {
             account: user.clone(),
-            secret: password(known, false)?,
+            secret: password(given, false)?,
             fresh: false,
         }),
     }
 }
 
-fn password(known: Option<Secret>, twice: bool) -> Result<Secret, Failure> {
-    known.map_or_else(|| secrets::ask("Password", twice), Ok)
+/// Returns the given password, or prompts for one.
+fn password(given: Option<Secret>, twice: bool) -> Result<Secret, Failure> {
+    given.map_or_else(|| secrets::prompt("Password", twice, secrets::PASSWORD_SOURCES), Ok)
 }
 
 fn registration(user: &UserRef, password: Secret, display_name: Option<DisplayName>) -> Result<Registration, Failure> {
-    let UserRef::Name(name) = user else {
-        return Err(Failure::usage("a new account needs a user name, not an id"));
+    let name = match user {
+        UserRef::Name(name) => name,
+        UserRef::Id(id) => {
+            return Err(Failure::usage(format!(
+                "{id} is an id; give the name of the new account with --user NAME"
+            )));
+        }
     };
     let name = UserName::parse(name.as_str()).map_err(Failure::usage)?;
     let mut registration = Registration::new(name, password);
@@ -267,9 +276,9 @@ pub(crate) async fn read_history(
     max_events: u32,
 ) -> Result<HistoryPage, Failure> {
     let page = client.history(info.id, Page::new(from, max_events)).await?;
-    let decode = |found: HistoryEvent| {
-        let body = found.event.body().unwrap_or(EventBody::Unknown);
-        (found, body)
+    let decode = |entry: HistoryEvent| {
+        let body = entry.event.body().unwrap_or(EventBody::Unknown);
+        (entry, body)
     };
     Ok(HistoryPage {
         events: page.events.into_iter().map(decode).collect(),
@@ -278,17 +287,17 @@ pub(crate) async fn read_history(
 }
 
 /// Builds the line of an event, with the names of its users. A user whose name cannot be looked up
-/// appears by id, so that the event is printed in any case.
+/// is shown by id, so that the event is always printed.
 pub(crate) async fn event_line(
     client: &Client,
     info: &ConversationInfo,
-    found: &HistoryEvent,
+    entry: &HistoryEvent,
     body: &EventBody,
 ) -> EventLine {
-    let users = users_in(found, body);
+    let users = users_in(entry, body);
     let names = match client.names(users.iter().copied()).await {
         Ok(names) => names,
         Err(_) => client.known_names(users),
     };
-    EventLine::new(info, found, body, &names)
+    EventLine::new(info, entry, body, &names)
 }

@@ -1,8 +1,8 @@
-//! Outboxes of processes that send through the agent of an account.
+//! Spool directories, which hold the outboxes of processes that send through an account's agent.
 //!
-//! Such a process keeps its messages in an outbox of its own until they have an outcome, because
-//! the agent may die or hang. The next run sends the remaining messages, with the same message ids,
-//! so that a message that did arrive is not duplicated.
+//! The agent may die or hang, so such a process keeps its messages in a separate outbox until they
+//! have an outcome. The next run sends the remaining messages with the same message ids, so that a
+//! message that the server has stored is not duplicated.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -13,18 +13,19 @@ use chat_core::model::ClientMessageId;
 
 use crate::output::Output;
 
-/// Extension of the directory of a damaged outbox.
+/// Extension of a spool directory whose outbox is damaged.
 const DAMAGED: &str = "damaged";
 
-/// Outbox of this process. Dropping it keeps its directory; [`remove`](Self::remove) deletes it.
+/// Spool directory of this process, which holds its outbox. Dropping the value keeps the directory;
+/// [`remove`](Self::remove) deletes it.
 #[derive(Debug)]
 pub(crate) struct Spool {
     directory: PathBuf,
 }
 
 impl Spool {
-    /// Creates an outbox in `spools`, and moves the messages of outboxes that earlier processes
-    /// left to it.
+    /// Creates a spool directory in `spools`, and moves into its outbox the messages that earlier
+    /// processes left in theirs.
     ///
     /// # Errors
     /// A file or directory cannot be read or written.
@@ -42,15 +43,15 @@ impl Spool {
         Ok((Self { directory }, store))
     }
 
-    /// Deletes the outbox.
+    /// Deletes the spool directory.
     pub(crate) fn remove(self) {
-        // If this fails, the next run deletes the empty outbox.
+        // If this fails, the next run deletes the directory.
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
-/// Moves the messages that ended processes left in their outboxes to `store`. An outbox that cannot
-/// be used is reported and skipped; a damaged one is renamed.
+/// Moves to `store` the messages that terminated processes left in their outboxes. An outbox that
+/// cannot be used is reported and skipped. The directory of a damaged outbox is renamed.
 ///
 /// # Errors
 /// A file or directory cannot be read or written.
@@ -61,7 +62,7 @@ pub(crate) async fn adopt(
     output: &Output,
 ) -> Result<(), ClientStoreError> {
     for directory in subdirectories(spools)? {
-        // A directory without an outbox is unused, or is being created.
+        // A directory without an outbox file is unused, or is being created.
         if !directory.join("outbox").exists() {
             continue;
         }
@@ -75,9 +76,12 @@ pub(crate) async fn adopt(
             }
         };
         if !entries.is_empty() {
-            let known: HashSet<_> = store.load().await?.outbox.iter().map(|entry| entry.id).collect();
-            let new: Vec<_> = entries.into_iter().filter(|entry| !known.contains(&entry.id)).collect();
-            store.queue(&new).await?;
+            let known_ids: HashSet<_> = store.load().await?.outbox.iter().map(|entry| entry.id).collect();
+            let new_entries: Vec<_> = entries
+                .into_iter()
+                .filter(|entry| !known_ids.contains(&entry.id))
+                .collect();
+            store.queue(&new_entries).await?;
         }
         if let Err(error) = fs::remove_dir_all(&directory) {
             // The next run sends the messages again, with the same ids.
@@ -88,7 +92,7 @@ pub(crate) async fn adopt(
     Ok(())
 }
 
-/// Opens and locks an outbox that was left behind, and reads its messages.
+/// Opens and locks the outbox of a terminated process, and reads its messages.
 async fn read_left_behind(
     directory: &Path,
     known_hosts: &Path,
@@ -98,7 +102,7 @@ async fn read_left_behind(
     Ok((store, entries))
 }
 
-/// Renames a damaged outbox so that later runs ignore it; returns its path.
+/// Renames the directory of a damaged outbox so that later runs ignore it. Returns its path.
 fn set_aside(directory: &Path, error: &ClientStoreError) -> PathBuf {
     let aside = directory.with_extension(DAMAGED);
     let is_damaged = matches!(error, ClientStoreError::Damaged { .. });
@@ -108,7 +112,7 @@ fn set_aside(directory: &Path, error: &ClientStoreError) -> PathBuf {
     directory.to_owned()
 }
 
-/// Returns the outboxes, oldest first: their ids begin with the time.
+/// Returns the spool directories, oldest first: their names are ids that begin with the time.
 fn subdirectories(spools: &Path) -> Result<Vec<PathBuf>, ClientStoreError> {
     let entries = match fs::read_dir(spools) {
         Ok(entries) => entries,
@@ -158,11 +162,11 @@ mod tests {
         let output = Output::new(true);
         let entries = ["a", "b", "c"].map(entry);
         for entry in &entries {
-            // An outbox that an earlier process left.
+            // A terminated process left this outbox.
             let directory = spools.join(entry.id.to_string());
-            let left = FileStore::open(directory, &known_hosts).unwrap();
-            left.save_account(&AccountState::new()).await.unwrap();
-            left.queue(std::slice::from_ref(entry)).await.unwrap();
+            let store = FileStore::open(directory, &known_hosts).unwrap();
+            store.save_account(&AccountState::new()).await.unwrap();
+            store.queue(std::slice::from_ref(entry)).await.unwrap();
         }
         let damaged = spools.join(entries[1].id.to_string());
         fs::write(damaged.join("outbox"), "my diary").unwrap();
@@ -172,11 +176,11 @@ mod tests {
             let mut outbox = store.load().await.unwrap().outbox;
             outbox.sort_by_key(|entry| entry.id.0 == entries[2].id.0);
             assert_eq!(outbox, [entries[0].clone(), entries[2].clone()]);
-            let left: Vec<_> = fs::read_dir(&spools)
+            let directories: Vec<_> = fs::read_dir(&spools)
                 .unwrap()
                 .map(|entry| entry.unwrap().path())
                 .collect();
-            assert_eq!(left, [damaged.with_extension(DAMAGED)]);
+            assert_eq!(directories, [damaged.with_extension(DAMAGED)]);
         }
         assert_eq!(fs::read(renamed_outbox(&damaged)).unwrap(), b"my diary");
     }

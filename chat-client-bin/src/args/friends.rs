@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum FriendCommand {
-    /// Send a friend request, or accept the one of this user
+    /// Send a friend request, or accept the request from this user
     Add {
         /// User name or id
         #[arg(value_name = "USER")]
@@ -30,7 +30,7 @@ pub(crate) enum FriendCommand {
 #[derive(Debug, Args)]
 pub(crate) struct User {
     /// User name or id
-    // The field is not named `user`, because the global option has that id.
+    // The field is not named `user`, because a global option has that id.
     #[arg(value_name = "USER")]
     pub(crate) who: String,
 }

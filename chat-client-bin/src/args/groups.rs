@@ -49,7 +49,7 @@ pub(crate) enum GroupCommand {
     /// Remove a member
     Kick {
         #[command(flatten)]
-        at: GroupUser,
+        args: GroupUser,
         /// Also ban the user from the group
         #[arg(long)]
         ban: bool,
@@ -59,14 +59,14 @@ pub(crate) enum GroupCommand {
     /// Change the role of a member
     Role {
         #[command(flatten)]
-        at: GroupUser,
+        args: GroupUser,
         /// New role
         role: RoleArg,
     },
     /// Mute a member for a time: 90s, 10m, 2h, 1d; 0 unmutes
     Mute {
         #[command(flatten)]
-        at: GroupUser,
+        args: GroupUser,
         /// Duration of the mute
         #[arg(value_parser = duration)]
         duration: u64,
@@ -90,10 +90,10 @@ pub(crate) enum GroupCommand {
         /// Policy for joining
         #[arg(long, value_name = "POLICY")]
         join_policy: Option<JoinPolicyArg>,
-        /// Let new members read earlier messages
+        /// Whether new members can read earlier messages
         #[arg(long, value_name = "BOOL")]
         history_visible: Option<bool>,
-        /// Hide the group from search
+        /// Whether the group is hidden from search
         #[arg(long, value_name = "BOOL")]
         unlisted: Option<bool>,
     },
@@ -110,7 +110,7 @@ pub(crate) struct GroupUser {
     /// Group name or #ID
     pub(crate) group: String,
     /// User name or id
-    // The id is not `user`: the global option has that one.
+    // The field is not named `user`, because a global option has that id.
     #[arg(value_name = "USER")]
     pub(crate) who: String,
 }

@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 
 use crate::failure::Failure;
 
-/// Largest id and sequence number: stores keep them as signed 64-bit integers.
+/// Largest id and sequence number: the server stores them as signed 64-bit integers.
 const MAX_ID: u64 = i64::MAX.cast_unsigned();
 
 /// Selection of a conversation: `--group`, or a user as the first word.
@@ -81,7 +81,7 @@ pub(crate) struct Send {
     /// standard input
     #[arg(required = true, value_name = "USER> <TEXT")]
     pub(crate) words: Vec<String>,
-    /// Number of the message this one replies to
+    /// Number of the message that is replied to
     #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(u64).range(1..=MAX_ID))]
     pub(crate) reply_to: Option<u64>,
     /// Mention a member; may be repeated
@@ -100,7 +100,7 @@ pub(crate) struct Listen {
     /// Stop after N events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
-    /// Stop after this time; with --count, fewer than N events are a failure (exit code 75)
+    /// Stop after SECONDS; with --count, fewer than N events are a failure (exit code 75)
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) timeout: Option<f64>,
     /// Start with the first event of every conversation, and include own messages
@@ -121,10 +121,10 @@ pub(crate) struct History {
     /// User (not with --group)
     #[arg(value_name = "USER")]
     pub(crate) words: Vec<String>,
-    /// Print the events after this one, oldest first
+    /// Print the events after event SEQ, oldest first
     #[arg(long, value_name = "SEQ", conflicts_with = "before", value_parser = clap::value_parser!(u64).range(..=MAX_ID))]
     pub(crate) after: Option<u64>,
-    /// Print the newest events before this one [default: the newest of all]
+    /// Print the newest events before event SEQ [default: the newest events of the conversation]
     #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(u64).range(..=MAX_ID))]
     pub(crate) before: Option<u64>,
     /// Maximum number of events [default: 50; no limit with --after]
@@ -158,9 +158,9 @@ pub(crate) struct Modify {
 pub(crate) enum DirectArg {
     /// Friends only
     Friends,
-    /// Everyone whom the user has not blocked
+    /// Everyone except users whom you have blocked
     Everyone,
-    /// Friends, and users to whom the user has written
+    /// Friends, and users to whom you have written
     Replies,
 }
 

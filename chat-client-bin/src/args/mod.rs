@@ -30,9 +30,9 @@ pub(crate) struct Args {
 const AFTER_HELP: &str = "\
 The password comes from --password-file, from the environment variable CHAT_PASSWORD, or from a prompt;
 never from the command line.
-Exit codes: 0 success, 1 refused or failed, 2 wrong usage, 69 no server reachable, 74 profile unusable,
-75 try again later (a message stays in the outbox and is sent by the next run), 76 wrong server key,
-77 not logged in or wrong password.";
+Exit codes: 0 success, 1 refused or failed, 2 invalid command line, 69 no server reachable,
+74 profile or output unusable, 75 try again later (a message stays in the outbox and is sent by the
+next run), 76 wrong server key, 77 not logged in or wrong password.";
 
 /// Returns `true` if `--json` is among the words, even if the command line is otherwise invalid.
 pub(crate) fn wants_json(words: &[OsString]) -> bool {
@@ -43,8 +43,8 @@ pub(crate) fn wants_json(words: &[OsString]) -> bool {
 /// Options of every command.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Global {
-    /// Address of a server; repeat it for other nodes of the same service [default: the last one
-    /// used, or 127.0.0.1:7400]
+    /// Address of a server; repeat it for other nodes of the same service [default: the
+    /// servers used last, or 127.0.0.1:7400]
     #[arg(
         long,
         global = true,
@@ -63,7 +63,7 @@ pub(crate) struct Global {
     /// Print one JSON object per line
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Ask the server for the nodes of its service, and use the least loaded one
+    /// Ask the server for the nodes of its service, and use the least loaded node
     #[arg(long, global = true)]
     pub(crate) discover: bool,
     /// Accept only a server with this key (sha256:…); may be repeated
@@ -105,13 +105,13 @@ pub(crate) enum Command {
         /// Display name that other users see beside the user name
         #[arg(long, value_name = "TEXT")]
         display_name: Option<String>,
-        /// Set of users who may send you direct messages
+        /// Users who may send you direct messages
         #[arg(long, value_name = "WHO")]
         direct: Option<messages::DirectArg>,
     },
     /// Send a message and print its number in the conversation
     Send(Send),
-    /// Print events as they arrive, starting with those this device has not seen
+    /// Print events as they arrive, starting with those that this device has not seen
     Listen(Listen),
     /// Print past events of a conversation
     History(History),
@@ -134,7 +134,7 @@ pub(crate) enum Command {
     /// Find users or groups
     #[command(subcommand)]
     Search(SearchCommand),
-    /// List devices, or revoke one
+    /// List devices, or revoke a device
     Devices {
         #[command(subcommand)]
         command: Option<DeviceCommand>,
@@ -162,9 +162,9 @@ pub(crate) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SearchCommand {
-    /// Find users by id or beginning of the name
+    /// Find users by id or by the beginning of the name
     Users(SearchText),
-    /// Find groups by id or beginning of the name
+    /// Find groups by id or by the beginning of the name
     Groups(SearchText),
 }
 

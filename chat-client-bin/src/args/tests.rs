@@ -10,7 +10,8 @@ fn parse(line: &str) -> Result<Args, clap::Error> {
     Args::try_parse_from(std::iter::once("chat-client").chain(line.split_whitespace()))
 }
 
-fn words<'a>(target: &Target, words: &'a [String]) -> (String, Vec<&'a str>) {
+/// Returns the name of the conversation in `words`, and the words after it.
+fn split<'a>(target: &Target, words: &'a [String]) -> (String, Vec<&'a str>) {
     let (conversation, rest) = target.split(words).unwrap();
     let name = match conversation {
         ConversationRef::Direct(UserRef::Name(name)) => name.to_string(),
@@ -33,13 +34,13 @@ fn send_targets_a_user_or_a_group() {
     };
     let direct = send("send bob hello there");
     assert_eq!(
-        words(&direct.target, &direct.words),
+        split(&direct.target, &direct.words),
         ("bob".into(), vec!["hello", "there"])
     );
     let group = send("send --group rust hi");
-    assert_eq!(words(&group.target, &group.words), ("#rust".into(), vec!["hi"]));
+    assert_eq!(split(&group.target, &group.words), ("#rust".into(), vec!["hi"]));
     let lines = send("send bob -");
-    assert_eq!(words(&lines.target, &lines.words), ("bob".into(), vec!["-"]));
+    assert_eq!(split(&lines.target, &lines.words), ("bob".into(), vec!["-"]));
     assert!(parse("send").is_err());
 }
 
@@ -57,7 +58,7 @@ fn global_options_may_precede_or_follow_the_command() {
 }
 
 /// Ids of positional arguments and of global options share one namespace in clap, which does not
-/// check it.
+/// check for duplicates.
 #[test]
 fn commands_do_not_redefine_global_options() {
     fn check(command: &clap::Command, globals: &[String]) {

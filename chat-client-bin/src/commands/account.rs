@@ -28,8 +28,8 @@ pub(super) async fn login(global: &Global, output: &mut Output) -> Result<(), Fa
     log_in(global, LoginMode::Password, output).await
 }
 
-async fn log_in(global: &Global, how: LoginMode, output: &mut Output) -> Result<(), Failure> {
-    let session = Session::connect(global, how, Receive::Nothing, output).await?;
+async fn log_in(global: &Global, mode: LoginMode, output: &mut Output) -> Result<(), Failure> {
+    let session = Session::connect(global, mode, Receive::Nothing, output).await?;
     let result = whoami(&session, output);
     session.finish().await;
     result
@@ -46,12 +46,13 @@ pub(super) async fn logout(client: &Client, output: &mut Output) -> Result<(), F
         Ok(_) | Err(ClientError::Ended(CloseCode::LoggedOut) | ClientError::Interrupted) => {}
         Err(error) => return Err(error.into()),
     }
-    // The client deletes its token when the server closes the session, which may take a moment.
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), ended(client)).await;
+    // The client deletes its token when the server closes the session, shortly after the reply.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), until_ended(client)).await;
     output.print(&DoneLine::new("logout", "logged out"))
 }
 
-async fn ended(client: &Client) {
+/// Waits until the session has ended.
+async fn until_ended(client: &Client) {
     if let Some(mut events) = client.events() {
         while events.next().await.is_some() {}
     }
@@ -59,9 +60,15 @@ async fn ended(client: &Client) {
 
 pub(super) async fn passwd(global: &Global, file: Option<PathBuf>, output: &mut Output) -> Result<(), Failure> {
     let old = secrets::from_file_or_env(global.password_file.as_deref(), "CHAT_PASSWORD")?;
-    let old = old.map_or_else(|| secrets::ask("Current password", false), Ok)?;
+    let old = old.map_or_else(
+        || secrets::prompt("Current password", false, secrets::PASSWORD_SOURCES),
+        Ok,
+    )?;
     let new = secrets::from_file_or_env(file.as_deref(), "CHAT_NEW_PASSWORD")?;
-    let new = new.map_or_else(|| secrets::ask("New password", true), Ok)?;
+    let new = new.map_or_else(
+        || secrets::prompt("New password", true, secrets::NEW_PASSWORD_SOURCES),
+        Ok,
+    )?;
     let session = Session::connect(global, LoginMode::Automatic, Receive::Nothing, output).await?;
     let changed = session.client.change_password(old, new).await;
     session.finish().await;

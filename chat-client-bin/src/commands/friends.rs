@@ -23,33 +23,33 @@ pub(super) async fn friend(client: &Client, command: FriendCommand, output: &mut
                 },
             )
         }
-        FriendCommand::Accept(at) => {
-            let text = format!("{} is your friend now", at.who);
-            let user = user_ref(&at.who)?;
+        FriendCommand::Accept(args) => {
+            let text = format!("{} is your friend now", args.who);
+            let user = user_ref(&args.who)?;
             ("accept", text, Command::AnswerFriend { user, accept: true })
         }
-        FriendCommand::Decline(at) => {
-            let user = user_ref(&at.who)?;
+        FriendCommand::Decline(args) => {
+            let user = user_ref(&args.who)?;
             (
                 "decline",
                 "friend request declined".to_owned(),
                 Command::AnswerFriend { user, accept: false },
             )
         }
-        FriendCommand::Remove(at) => (
+        FriendCommand::Remove(args) => (
             "remove",
             "friendship ended".to_owned(),
-            Command::RemoveFriend(user_ref(&at.who)?),
+            Command::RemoveFriend(user_ref(&args.who)?),
         ),
-        FriendCommand::Block(at) => (
+        FriendCommand::Block(args) => (
             "block",
-            format!("{} is blocked", at.who),
-            Command::Block(user_ref(&at.who)?),
+            format!("{} is blocked", args.who),
+            Command::Block(user_ref(&args.who)?),
         ),
-        FriendCommand::Unblock(at) => (
+        FriendCommand::Unblock(args) => (
             "unblock",
-            format!("{} is no longer blocked", at.who),
-            Command::Unblock(user_ref(&at.who)?),
+            format!("{} is no longer blocked", args.who),
+            Command::Unblock(user_ref(&args.who)?),
         ),
     };
     client.execute(command).await?;

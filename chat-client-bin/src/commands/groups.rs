@@ -60,20 +60,20 @@ fn print_group(info: &ConversationInfo, output: &mut Output) -> Result<(), Failu
 /// Returns the command for the server, with the name and text of its confirmation.
 fn translate(command: GroupCommand) -> Result<(&'static str, String, Command), Failure> {
     Ok(match command {
-        GroupCommand::Leave(at) => (
+        GroupCommand::Leave(args) => (
             "leave",
-            format!("left {}", at.group),
-            Command::LeaveGroup(group_ref(&at.group)?),
+            format!("left {}", args.group),
+            Command::LeaveGroup(group_ref(&args.group)?),
         ),
-        GroupCommand::Delete(at) => (
+        GroupCommand::Delete(args) => (
             "delete",
-            format!("deleted {}", at.group),
-            Command::DeleteGroup(group_ref(&at.group)?),
+            format!("deleted {}", args.group),
+            Command::DeleteGroup(group_ref(&args.group)?),
         ),
-        GroupCommand::Decline(at) => (
+        GroupCommand::Decline(args) => (
             "decline",
-            format!("declined the invitation to {}", at.group),
-            Command::DeclineInvitation(group_ref(&at.group)?),
+            format!("declined the invitation to {}", args.group),
+            Command::DeclineInvitation(group_ref(&args.group)?),
         ),
         GroupCommand::Update {
             group,
@@ -107,21 +107,21 @@ fn translate(command: GroupCommand) -> Result<(&'static str, String, Command), F
 
 /// Translates commands about one member of a group.
 fn member_command(command: GroupCommand) -> Result<(&'static str, String, Command), Failure> {
-    let group_and_user = |at: &GroupUser| Ok::<_, Failure>((group_ref(&at.group)?, user_ref(&at.who)?));
+    let group_and_user = |args: &GroupUser| Ok::<_, Failure>((group_ref(&args.group)?, user_ref(&args.who)?));
     Ok(match command {
-        GroupCommand::Invite(at) => {
-            let (group, user) = group_and_user(&at)?;
+        GroupCommand::Invite(args) => {
+            let (group, user) = group_and_user(&args)?;
             (
                 "invite",
-                format!("invited {}", at.who),
+                format!("invited {}", args.who),
                 Command::InviteMember { group, user },
             )
         }
-        GroupCommand::Approve(at) => {
-            let (group, user) = group_and_user(&at)?;
+        GroupCommand::Approve(args) => {
+            let (group, user) = group_and_user(&args)?;
             (
                 "approve",
-                format!("approved {}", at.who),
+                format!("approved {}", args.who),
                 Command::AnswerJoin {
                     group,
                     user,
@@ -129,11 +129,11 @@ fn member_command(command: GroupCommand) -> Result<(&'static str, String, Comman
                 },
             )
         }
-        GroupCommand::Reject(at) => {
-            let (group, user) = group_and_user(&at)?;
+        GroupCommand::Reject(args) => {
+            let (group, user) = group_and_user(&args)?;
             (
                 "reject",
-                format!("rejected {}", at.who),
+                format!("rejected {}", args.who),
                 Command::AnswerJoin {
                     group,
                     user,
@@ -141,50 +141,50 @@ fn member_command(command: GroupCommand) -> Result<(&'static str, String, Comman
                 },
             )
         }
-        GroupCommand::Kick { at, ban } => {
-            let (group, user) = group_and_user(&at)?;
+        GroupCommand::Kick { args, ban } => {
+            let (group, user) = group_and_user(&args)?;
             (
                 "kick",
-                format!("removed {}", at.who),
+                format!("removed {}", args.who),
                 Command::KickMember { group, user, ban },
             )
         }
-        GroupCommand::Unban(at) => {
-            let (group, user) = group_and_user(&at)?;
+        GroupCommand::Unban(args) => {
+            let (group, user) = group_and_user(&args)?;
             (
                 "unban",
-                format!("unbanned {}", at.who),
+                format!("unbanned {}", args.who),
                 Command::UnbanMember { group, user },
             )
         }
-        GroupCommand::Role { at, role } => {
-            let (group, user) = group_and_user(&at)?;
+        GroupCommand::Role { args, role } => {
+            let (group, user) = group_and_user(&args)?;
             let command = Command::SetRole {
                 group,
                 user,
                 role: role.into(),
             };
-            ("role", format!("changed the role of {}", at.who), command)
+            ("role", format!("changed the role of {}", args.who), command)
         }
-        GroupCommand::Mute { at, duration } => {
-            let (group, user) = group_and_user(&at)?;
+        GroupCommand::Mute { args, duration } => {
+            let (group, user) = group_and_user(&args)?;
             let command = Command::MuteMember {
                 group,
                 user,
                 duration_ms: duration,
             };
             let verb = if duration == 0 { "unmuted" } else { "muted" };
-            ("mute", format!("{verb} {}", at.who), command)
+            ("mute", format!("{verb} {}", args.who), command)
         }
-        GroupCommand::Transfer(at) => {
-            let (group, user) = group_and_user(&at)?;
+        GroupCommand::Transfer(args) => {
+            let (group, user) = group_and_user(&args)?;
             (
                 "transfer",
-                format!("{} is the owner now", at.who),
+                format!("{} is the owner now", args.who),
                 Command::TransferOwnership { group, user },
             )
         }
-        other => return Err(Failure::usage(format!("unknown: {other:?}"))),
+        other => return Err(Failure::usage(format!("{other:?} is not a command about a member"))),
     })
 }
 

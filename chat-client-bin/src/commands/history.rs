@@ -9,7 +9,6 @@ use chat_core::model::{ConversationInfo, ConversationRef, ConversationView, Even
 use crate::args;
 use crate::failure::Failure;
 use crate::output::{DoneLine, EventLine, Output, users_in};
-
 use crate::session::read_history;
 
 /// Maximum number of events in a page.
@@ -19,10 +18,12 @@ const DEFAULT_LIMIT: u64 = 50;
 
 pub(super) async fn history(client: &Client, args: &args::History, output: &mut Output) -> Result<(), Failure> {
     let (conversation, rest) = args.target.split(&args.words)?;
-    if !rest.is_empty() {
-        return Err(Failure::usage("history takes one conversation"));
+    if let [unexpected, ..] = rest {
+        return Err(Failure::usage(format!(
+            "unexpected argument {unexpected:?}: history takes one conversation"
+        )));
     }
-    let info = describe(client, conversation).await?;
+    let info = fetch_conversation(client, conversation).await?;
     match (args.after, args.before) {
         (Some(after), _) => forward(client, &info, Seq(after), args.limit.unwrap_or(u64::MAX), output).await,
         (None, before) => {
@@ -95,25 +96,30 @@ async fn print(
 }
 
 pub(super) async fn inbox(client: &Client, limit: u32, output: &mut Output) -> Result<(), Failure> {
-    let all = client.known_conversations();
-    let Some(inbox) = all.iter().find(|info| info.view == ConversationView::Inbox) else {
-        return Ok(()); // the inbox exists once an event was sent to it
+    let conversations = client.known_conversations();
+    let Some(inbox) = conversations.iter().find(|info| info.view == ConversationView::Inbox) else {
+        return Ok(()); // the server creates the inbox with its first event
     };
     backward(client, inbox, PageFrom::Newest, limit.into(), output).await
 }
 
 pub(super) async fn read(client: &Client, args: &args::Read, output: &mut Output) -> Result<(), Failure> {
     let (conversation, rest) = args.target.split(&args.words)?;
-    if !rest.is_empty() {
-        return Err(Failure::usage("read takes one conversation"));
+    if let [unexpected, ..] = rest {
+        return Err(Failure::usage(format!(
+            "unexpected argument {unexpected:?}: read takes one conversation"
+        )));
     }
-    let info = describe(client, conversation).await?;
+    let info = fetch_conversation(client, conversation).await?;
     let seq = args.up_to.map_or(info.last_seq, Seq);
     client.mark_read(info.id, seq).await?;
     output.print(&DoneLine::new("read", format!("read up to #{seq}")))
 }
 
 /// Asks the server for a conversation.
-pub(super) async fn describe(client: &Client, conversation: ConversationRef) -> Result<Arc<ConversationInfo>, Failure> {
+pub(super) async fn fetch_conversation(
+    client: &Client,
+    conversation: ConversationRef,
+) -> Result<Arc<ConversationInfo>, Failure> {
     Ok(Arc::new(client.conversation(conversation).await?))
 }

@@ -9,9 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::args::{Global, Listen};
 use crate::failure::{Failure, Kind};
 use crate::output::{ConversationName, Output};
-use crate::session::{LoginMode, Session};
-
-use crate::session::event_line;
+use crate::session::{LoginMode, Session, event_line};
 
 /// Reason why listening ended.
 enum End {
@@ -77,10 +75,11 @@ async fn print_all(
         let Some(received) = received else {
             return Err(Failure::new(Kind::Failed, "the client has ended"));
         };
-        if print_one(session, &received, args, output).await? {
+        if print_received(session, &received, args, output).await? {
             *printed += 1;
         }
-        // Acknowledged after printing: a line that was not written is printed by the next run.
+        // The event is acknowledged after printing, so that the next run prints a line that could
+        // not be written.
         received.done();
         if args.count.is_some_and(|count| *printed >= count) {
             return Ok(End::CountReached);
@@ -88,40 +87,44 @@ async fn print_all(
     }
 }
 
-/// Prints an event if the arguments ask for it. Returns `true` if it counts for `--count`.
-async fn print_one(
+/// Prints an event that the arguments select, or a notice about the client. Returns `true` for an
+/// event, which counts for `--count`.
+async fn print_received(
     session: &Session,
     received: &Received,
     args: &Listen,
     output: &mut Output,
 ) -> Result<bool, Failure> {
     match &received.event {
-        ClientEvent::Event(delivery) if is_wanted(args, delivery) => {
+        ClientEvent::Event(delivery) if is_selected(args, delivery) => {
             let line = event_line(&session.client, &delivery.conversation, &delivery.event, &delivery.body).await;
             output.print(&line)?;
             return Ok(true);
         }
         ClientEvent::Disconnected { reason, retry_in } => {
-            output.note(&format!(
+            output.notice(&format!(
                 "{reason}; trying again in {} s",
                 retry_in.as_secs_f32().ceil()
             ));
         }
         ClientEvent::HistoryReset => {
-            output.note("the store of the server was replaced; reading the whole history again")
+            output.notice("the store of the server was replaced; reading the whole history again")
         }
         ClientEvent::Rewound { conversation, to } => {
             let name = ConversationName::of(conversation).label();
-            output.note(&format!(
-                "{name} was rewound to {to} by a restore; later events are void and are read again"
+            output.notice(&format!(
+                "the server was restored from a backup: the printed events of {name} after {to} are void; the current events follow"
             ));
         }
-        ClientEvent::Truncated { from, to, .. } => output.note(&format!("events {from} to {to} are no longer stored")),
+        ClientEvent::Truncated { conversation, from, to } => {
+            let name = ConversationName::of(conversation).label();
+            output.notice(&format!("events {from} to {to} of {name} are no longer stored"));
+        }
         ClientEvent::Settled {
             outcome: SendOutcome::Rejected(reason),
             ..
         } => {
-            output.note(&format!("a message of an earlier run was refused: {reason}"));
+            output.notice(&format!("a message of an earlier run was refused: {reason}"));
         }
         ClientEvent::Ended(reason) => return Err(reason.clone().into()),
         _ => {}
@@ -129,13 +132,13 @@ async fn print_one(
     Ok(false)
 }
 
-/// Returns `true` for messages and their changes, and with `--all` for every event: inbox and
-/// members have commands of their own.
-fn is_wanted(args: &Listen, delivery: &Delivery) -> bool {
-    let own = !delivery.own || args.own || args.from_start;
+/// Returns whether to print an event: messages and their changes, or with `--all` every event.
+/// Events that this device sent need `--own` or `--from-start`.
+fn is_selected(args: &Listen, delivery: &Delivery) -> bool {
+    let is_sender_selected = !delivery.own || args.own || args.from_start;
     let is_message = matches!(
         delivery.body,
         EventBody::Message(_) | EventBody::Edit { .. } | EventBody::Recall { .. } | EventBody::Reaction { .. }
     );
-    own && (is_message || args.all)
+    is_sender_selected && (is_message || args.all)
 }

@@ -18,7 +18,7 @@ use crate::interactive;
 use crate::output::{ConversationLine, GroupLine, Output, UserLine};
 use crate::session::{LoginMode, Session};
 
-/// Runs the command of the command line, or the interactive client if there is none.
+/// Runs the command of the command line, or the interactive client if no command is given.
 pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     let global = args.global;
     let Some(command) = args.command else {
@@ -38,12 +38,12 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Failure> 
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "chat-client", &mut script);
-            output.page(&script)
+            output.print_raw(&script)
         }
         Command::Man => {
             let mut page = Vec::new();
             clap_mangen::Man::new(Args::command()).render(&mut page)?;
-            output.page(&page)
+            output.print_raw(&page)
         }
         Command::Edit(args) => send::edit(&global, &args, output).await,
         Command::Recall(args) => send::recall(&global, &args, output).await,
@@ -68,26 +68,26 @@ async fn run_in(session: &Session, command: Command, output: &mut Output) -> Res
         Command::Account { display_name, direct } => account::update(client, display_name, direct, output).await,
         Command::History(history) => history::history(client, &history, output).await,
         Command::Inbox { limit } => history::inbox(client, limit, output).await,
-        Command::Conversations => conversations(client, output),
+        Command::Conversations => print_conversations(client, output),
         Command::Read(read) => history::read(client, &read, output).await,
         Command::Friend(friend) => friends::friend(client, friend, output).await,
         Command::Group(group) => groups::group(client, group, output).await,
-        Command::Search(search) => find(client, search, output).await,
+        Command::Search(search) => print_search(client, search, output).await,
         Command::Devices { command } => devices::devices(client, command, output).await,
         _ => Err(Failure::new(Kind::Failed, "this command runs without a session")),
     }
 }
 
-fn conversations(client: &Client, output: &mut Output) -> Result<(), Failure> {
-    let mut all = client.known_conversations();
-    all.sort_by_key(|info| std::cmp::Reverse(info.last_time));
-    for info in all {
+fn print_conversations(client: &Client, output: &mut Output) -> Result<(), Failure> {
+    let mut conversations = client.known_conversations();
+    conversations.sort_by_key(|info| std::cmp::Reverse(info.last_time));
+    for info in conversations {
         output.print(&ConversationLine::from(&*info))?;
     }
     Ok(())
 }
 
-async fn find(client: &Client, search: SearchCommand, output: &mut Output) -> Result<(), Failure> {
+async fn print_search(client: &Client, search: SearchCommand, output: &mut Output) -> Result<(), Failure> {
     match search {
         SearchCommand::Users(search) => {
             let users = client.search_users(search.text, search.limit).await?;

@@ -19,7 +19,7 @@ use crate::session::{LoginMode, Session};
 
 /// Maximum number of lines read ahead, and of messages in flight.
 const MAX_AHEAD: usize = 64;
-/// Time an edit, recall or reaction waits for its outcome.
+/// Maximum time that an edit, recall or reaction waits for its outcome.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) async fn send(global: &Global, args: Send, output: &mut Output) -> Result<(), Failure> {
@@ -30,11 +30,10 @@ pub(super) async fn send(global: &Global, args: Send, output: &mut Output) -> Re
             "the text is missing; - sends each line of standard input",
         ));
     }
-    let text = words.join(" ");
-    let first = if from_input {
+    let text = if from_input {
         None
     } else {
-        Some(MessageText::new(text).map_err(Failure::usage)?)
+        Some(MessageText::new(words.join(" ")).map_err(Failure::usage)?)
     };
     let session = Session::start(global, LoginMode::Automatic, Receive::Nothing, output).await?;
     let sender = Sender {
@@ -42,9 +41,9 @@ pub(super) async fn send(global: &Global, args: Send, output: &mut Output) -> Re
         conversation,
         timeout: Duration::from_secs_f64(args.timeout),
     };
-    let sent = match first {
+    let sent = match text {
         Some(text) => {
-            let content = message(&session, text, &args).await;
+            let content = build_message(&session, text, &args).await;
             match content {
                 Ok(content) => sender.send_one(content, output).await,
                 Err(failure) => Err(failure),
@@ -56,7 +55,7 @@ pub(super) async fn send(global: &Global, args: Send, output: &mut Output) -> Re
     sent
 }
 
-/// Closes the session. If the message stays in the outbox, this does not wait any longer for it.
+/// Closes the session, without waiting again for a message that stays in the outbox.
 async fn finish(session: Session, sent: &Result<(), Failure>) {
     match sent {
         Err(failure) if failure.kind == Kind::Queued => session.close().await,
@@ -65,10 +64,10 @@ async fn finish(session: Session, sent: &Result<(), Failure>) {
 }
 
 /// Builds the content of a message. Mentions are ids, so their names are looked up first.
-async fn message(session: &Session, text: MessageText, args: &Send) -> Result<DraftContent, Failure> {
+async fn build_message(session: &Session, text: MessageText, args: &Send) -> Result<DraftContent, Failure> {
     let mut mentions = Vec::new();
     for user in &args.mention {
-        mentions.push(user_id(session, user_ref(user)?).await?);
+        mentions.push(user_id(session, user).await?);
     }
     Ok(DraftContent::Message {
         text,
@@ -78,7 +77,8 @@ async fn message(session: &Session, text: MessageText, args: &Send) -> Result<Dr
     })
 }
 
-async fn user_id(session: &Session, user: UserRef) -> Result<UserId, Failure> {
+async fn user_id(session: &Session, mention: &str) -> Result<UserId, Failure> {
+    let user = user_ref(mention)?;
     if let UserRef::Id(id) = user {
         return Ok(id);
     }
@@ -87,7 +87,7 @@ async fn user_id(session: &Session, user: UserRef) -> Result<UserId, Failure> {
         Some(user) => Ok(user.id),
         None => Err(Failure::new(
             Kind::Refused,
-            "the user to mention does not exist, or is not visible to you",
+            format!("the mentioned user {mention:?} does not exist, or is not visible to you"),
         )),
     }
 }
@@ -122,13 +122,15 @@ async fn send_change(
     global: &Global,
     args: &Modify,
     output: &mut Output,
-    content: impl FnOnce(Seq, &[String]) -> Result<DraftContent, Failure>,
+    build_content: impl FnOnce(Seq, &[String]) -> Result<DraftContent, Failure>,
 ) -> Result<(), Failure> {
     let (conversation, words) = args.target.split(&args.words)?;
     let [target, rest @ ..] = words else {
-        return Err(Failure::usage("the number of the message is missing"));
+        return Err(Failure::usage(
+            "the number of the message is missing; `history` prints the numbers",
+        ));
     };
-    let content = content(seq(target)?, rest)?;
+    let content = build_content(seq(target)?, rest)?;
     let session = Session::start(global, LoginMode::Automatic, Receive::Nothing, output).await?;
     let sender = Sender {
         session: &session,
@@ -157,13 +159,13 @@ impl Sender<'_> {
         }
     }
 
-    /// Sends each line of the input, up to 64 at a time. A line that is refused does not stop the
-    /// others.
+    /// Sends each line of the input, up to 64 at a time. Lines after a refused line
+    /// are still sent.
     async fn send_lines(&self, output: &mut Output) -> Result<(), Failure> {
         let mut lines = lines();
         let mut in_flight = VecDeque::new();
         let mut unsent = 0_u64;
-        let (mut reading, mut ended) = (true, Ok(()));
+        let (mut reading, mut read_result) = (true, Ok(()));
         let mut deadline = Instant::now() + self.timeout;
         let mut refuse = |number: u64, failure: Failure, output: &Output| {
             unsent += 1;
@@ -192,17 +194,17 @@ impl Sender<'_> {
                                 Ok(handle) => in_flight.push_back((line.number, handle)),
                                 // Further lines would fail too; messages in flight may still
                                 // succeed.
-                                Err(error) => (reading, ended) = (false, Err(Failure::from(error).at_line(line.number))),
+                                Err(error) => (reading, read_result) = (false, Err(Failure::from(error).at_line(line.number))),
                             },
                             Err(failure) => refuse(line.number, failure, output),
                         }
                     }
                     Ok(None) => reading = false,
-                    Err(failure) => (reading, ended) = (false, Err(failure)),
+                    Err(failure) => (reading, read_result) = (false, Err(failure)),
                 },
             }
         }
-        ended?;
+        read_result?;
         match unsent {
             0 => Ok(()),
             1 => Err(Failure::new(Kind::Failed, "1 line was not sent")),
@@ -232,13 +234,16 @@ impl Sender<'_> {
             Ok(Ok(SendOutcome::Acked(appended))) => Ok(Ok(appended)),
             Ok(Ok(SendOutcome::Rejected(reason))) => Ok(Err(reason.into())),
             Ok(Ok(_)) => Ok(Err(ClientError::Interrupted.into())),
-            Ok(Err(error)) => Err(queued(client, &ended(client).unwrap_or(error))),
-            Err(_) => Err(queued(client, &ended(client).unwrap_or(ClientError::Timeout))),
+            Ok(Err(error)) => Err(queued(client, &connection_problem(client).unwrap_or(error))),
+            Err(_) => Err(queued(
+                client,
+                &connection_problem(client).unwrap_or(ClientError::Timeout),
+            )),
         }
     }
 
     async fn print(&self, id: ClientMessageId, appended: &Appended, output: &mut Output) -> Result<(), Failure> {
-        // The client is logged in, so this only stores the account in the profile.
+        // The client is logged in already, so `ready` only stores the account in the profile.
         self.session.ready().await?;
         let name = self.name_of_conversation(appended).await?;
         output.print(&SentLine::new(name, id, appended))
@@ -257,7 +262,7 @@ impl Sender<'_> {
             }
             ConversationRef::Group(name) => ConversationName::Group(name.to_string()),
             ConversationRef::Id(_) => ConversationName::of(
-                &super::history::describe(client, self.conversation.clone())
+                &super::history::fetch_conversation(client, self.conversation.clone())
                     .await?
                     .clone(),
             ),
@@ -265,7 +270,8 @@ impl Sender<'_> {
     }
 }
 
-fn ended(client: &Client) -> Option<ClientError> {
+/// Returns why the client has ended or is not connected.
+fn connection_problem(client: &Client) -> Option<ClientError> {
     match client.status() {
         chat_core::client::Status::Ended(reason) => Some(reason),
         chat_core::client::Status::Connecting(reason) => reason,
@@ -277,17 +283,17 @@ fn ended(client: &Client) -> Option<ClientError> {
 fn queued(client: &Client, reason: &ClientError) -> Failure {
     let failure = Failure::from(reason.clone());
     let count = client.unsettled();
-    let remark = format!(
+    let outbox = format!(
         "{count} message{} kept in the outbox, and will be sent by the next run",
         if count == 1 { " is" } else { "s are" }
     );
     let kind = match failure.kind {
-        // The next run cannot send it either before the user logs in or accepts the key of the
-        // server.
+        // The next run cannot send the message either, unless the user logs in or accepts the key
+        // of the server.
         Kind::Auth | Kind::WrongKey => failure.kind,
         _ => Kind::Queued,
     };
-    Failure::new(kind, format!("{}; {remark}", failure.text))
+    Failure::new(kind, format!("{}; {outbox}", failure.text))
 }
 
 /// Returns the text of a line, or `None` if the line is empty.

@@ -26,9 +26,10 @@ pub(super) use lists::add_contacts_to_completion;
 pub(super) use opening::enter;
 pub(super) use sending::send_to_current;
 
-/// Number of events printed when a conversation is entered: the minimum, and the maximum if more
-/// are unread.
-const SHOWN_EVENTS: (u32, u32) = (20, 200);
+/// Minimum number of events printed when a conversation is entered, if it has as many.
+const MIN_SHOWN_EVENTS: u32 = 20;
+/// Maximum number of events printed when a conversation is entered, even if more are unread.
+const MAX_SHOWN_EVENTS: u32 = 200;
 
 /// Starts the jobs of an action, or prints the error.
 pub(super) fn perform(state: &mut State, action: Action) {
@@ -172,7 +173,7 @@ fn user_label(user: &UserRef) -> String {
     sanitize_for_terminal(&label).into_owned()
 }
 
-/// Returns a label for a conversation, made from its reference alone.
+/// Returns a label for a conversation that the client may not know yet.
 pub(super) fn label_of(reference: &ConversationRef) -> String {
     match reference {
         ConversationRef::Direct(user) => user_label(user),

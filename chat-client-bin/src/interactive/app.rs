@@ -31,9 +31,9 @@ pub(super) struct App {
     /// `true` once the client has received everything that was missed.
     caught_up: bool,
     /// `true` once the client has been connected.
-    connected: bool,
+    was_connected: bool,
     quitting: bool,
-    /// Number of Ctrl-C in a row.
+    /// Number of times that Ctrl-C was pressed in a row.
     interrupts: u32,
     /// Number of lines of a script that were not valid text.
     invalid_lines: u64,
@@ -58,7 +58,7 @@ impl App {
             input,
             output,
             caught_up: false,
-            connected: false,
+            was_connected: false,
             quitting: false,
             interrupts: 0,
             invalid_lines: 0,
@@ -85,7 +85,7 @@ impl App {
                 biased;
                 received = events.next() => {
                     let Some(received) = received else { break };
-                    if let Err(failure) = self.event(&received.event).await {
+                    if let Err(failure) = self.handle_event(&received.event).await {
                         self.wait_for_enter(&failure).await;
                         self.close();
                         return Err(failure);
@@ -97,14 +97,14 @@ impl App {
             }
         }
         self.finish_jobs().await;
-        let ended = match (self.input_error.take(), self.invalid_lines) {
+        let result = match (self.input_error.take(), self.invalid_lines) {
             (Some(failure), _) => Err(failure),
             (None, 0) => Ok(()),
             (None, 1) => Err(Failure::new(Kind::Failed, "1 line was not valid text")),
             (None, lines) => Err(Failure::new(Kind::Failed, format!("{lines} lines were not valid text"))),
         };
         self.close();
-        ended
+        result
     }
 
     /// Ends the line editor and prints the queued lines.
@@ -113,8 +113,8 @@ impl App {
         self.state.screen.flush();
     }
 
-    /// Shows an error and waits for a line: the line editor restores the terminal mode only when it
-    /// has read one.
+    /// Shows an error and waits for a line: the line editor restores the terminal mode only after
+    /// it has read a line.
     async fn wait_for_enter(&mut self, failure: &Failure) {
         if self.input.is_terminal {
             self.state.show_error(&failure.text);
@@ -135,7 +135,7 @@ impl App {
             }
             let _ = client.flush().await; // unsent messages stay in the outbox
         };
-        let _ = tokio::time::timeout(EXIT_GRACE, finish).await; // as above
+        let _ = tokio::time::timeout(EXIT_GRACE, finish).await; // unfinished jobs are aborted
     }
 
     async fn handle_input(&mut self, event: Option<InputEvent>) {
@@ -170,7 +170,7 @@ impl App {
         self.prompt();
     }
 
-    /// Waits for the jobs of a line: a script expects each line to take effect before the next one.
+    /// Waits for the jobs of a line: a script expects each line to take effect before the next.
     async fn finish_line(&mut self) {
         while let Some(done) = self.state.jobs.join_next().await {
             self.job_done(done);
@@ -200,10 +200,10 @@ impl App {
 
     fn help(&self) {
         for usage in USAGES {
-            let call = format!("{} {}", usage.name, usage.arguments);
+            let syntax = format!("{} {}", usage.name, usage.arguments);
             self.state.screen.line(format_args!(
                 "  {} {}",
-                crate::output::pad(&call, 22),
+                crate::output::pad(&syntax, 22),
                 self.state.style.dim(usage.help)
             ));
         }
@@ -223,8 +223,8 @@ impl App {
                 if let Some(failure) = failure {
                     self.state.show_error(&failure.text);
                 }
-                // A user sees the prompt. The next lines of a script were meant for another
-                // conversation.
+                // The prompt shows a user which conversation is open. The next lines of a script
+                // are meant for the conversation that could not be opened.
                 if !self.input.is_terminal {
                     self.state.conversations.leave();
                 }
@@ -242,7 +242,8 @@ impl App {
             }
             Ok(Err(failure)) => self.state.show_error(&failure.text),
             Err(error) => {
-                self.state.show_error(&format!("the job failed: {error}"));
+                self.state
+                    .show_error(&format!("internal error: a command panicked: {error}"));
                 self.opening_done();
             }
         }

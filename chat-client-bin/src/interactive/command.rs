@@ -76,24 +76,24 @@ macro_rules! usages {
 }
 
 usages! {
-    "/dm" "USER [TEXT]" Users "open the conversation with a user; with TEXT only send it",
+    "/dm" "USER [TEXT]" Users "open the conversation with a user; with TEXT, only send TEXT",
     "/group" "NAME" Groups "open a group you are in",
-    "/list" "" Nothing "your conversations, with unread counts",
-    "/history" "[N]" Nothing "print the last N events of this conversation (20)",
+    "/list" "" Nothing "list your conversations, with unread counts",
+    "/history" "[N]" Nothing "print the last N events of this conversation; default: 20",
     "/read" "" Nothing "mark this conversation as read",
-    "/reply" "SEQ TEXT" Nothing "answer message #SEQ",
+    "/reply" "SEQ TEXT" Nothing "reply to message #SEQ",
     "/edit" "[SEQ] TEXT" Nothing "change your message #SEQ, or your last one",
     "/recall" "[SEQ]" Nothing "recall your message #SEQ, or your last one",
     "/react" "[SEQ] EMOJI" Nothing "react to message #SEQ, or to the last one",
     "/create" "NAME" Nothing "create a group and open it",
     "/join" "GROUP" Groups "join a group and open it",
     "/leave" "[GROUP]" Groups "leave this group, or GROUP",
-    "/members" "" Nothing "members of this group",
+    "/members" "" Nothing "list the members of this group",
     "/invite" "USER" Users "invite a user to this group",
     "/kick" "USER" Users "remove a member from this group",
     "/mute" "USER TIME" Users "mute a member of this group: 90s, 10m, 2h; 0 unmutes",
-    "/who" "" Nothing "friends who are online",
-    "/friends" "" Nothing "friends, requests, blocked users",
+    "/who" "" Nothing "list friends who are online",
+    "/friends" "" Nothing "list friends, requests and blocked users",
     "/add" "USER [NOTE]" Users "send a friend request",
     "/accept" "USER" Users "accept a friend request",
     "/decline" "USER" Users "decline a friend request",
@@ -101,9 +101,9 @@ usages! {
     "/block" "USER" Users "block a user",
     "/unblock" "USER" Users "unblock a user",
     "/search" "TEXT" Nothing "find users and groups",
-    "/inbox" "" Nothing "requests, invitations, notices",
-    "/devices" "" Nothing "your devices",
-    "/help" "" Nothing "this list",
+    "/inbox" "" Nothing "print requests, invitations and notices",
+    "/devices" "" Nothing "list your devices",
+    "/help" "" Nothing "list the commands",
     "/quit" "" Nothing "quit; Ctrl-D does the same",
 }
 
@@ -139,7 +139,7 @@ fn explain(name: &str) -> String {
 }
 
 fn command(name: &str, rest: &str) -> Option<Action> {
-    let one = || word(rest);
+    let one_word = || word(rest);
     Some(match name {
         "/help" | "/?" => Action::Help,
         "/quit" | "/exit" => Action::Quit,
@@ -158,8 +158,8 @@ fn command(name: &str, rest: &str) -> Option<Action> {
         "/join" => Action::Join(non_empty(rest)?),
         "/leave" => Action::Leave(non_empty(rest)),
         "/create" => Action::Create(non_empty(rest)?),
-        "/invite" => Action::Invite(one()?),
-        "/kick" => Action::Kick(one()?),
+        "/invite" => Action::Invite(one_word()?),
+        "/kick" => Action::Kick(one_word()?),
         "/mute" => {
             let (user, time) = first_word(rest)?;
             Action::Mute(user, crate::args::duration(time).ok()?)
@@ -168,11 +168,11 @@ fn command(name: &str, rest: &str) -> Option<Action> {
             let (user, note) = first_word(rest)?;
             Action::Add(user, note.to_owned())
         }
-        "/accept" => Action::Accept(one()?),
-        "/decline" => Action::Decline(one()?),
-        "/remove" => Action::Remove(one()?),
-        "/block" => Action::Block(one()?),
-        "/unblock" => Action::Unblock(one()?),
+        "/accept" => Action::Accept(one_word()?),
+        "/decline" => Action::Decline(one_word()?),
+        "/remove" => Action::Remove(one_word()?),
+        "/block" => Action::Block(one_word()?),
+        "/unblock" => Action::Unblock(one_word()?),
         "/search" => Action::Search(non_empty(rest)?),
         "/history" if rest.is_empty() => Action::History(DEFAULT_HISTORY),
         "/history" => Action::History(rest.parse().ok().filter(|count| (1..=MAX_HISTORY).contains(count))?),
@@ -217,8 +217,8 @@ fn non_empty(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// Splits off a leading message number. A number alone is the rest, not a target. Returns `None` if
-/// the number is out of range.
+/// Splits off a leading message number. A number without text after it is text, not a target.
+/// Returns `None` if the number is out of range.
 fn targeted(text: &str) -> Option<(Option<Seq>, &str)> {
     let (first, rest) = split(text);
     let digits = first.strip_prefix('#').unwrap_or(first);

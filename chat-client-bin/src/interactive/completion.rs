@@ -33,8 +33,8 @@ impl KnownNames {
         );
     }
 
-    /// Returns the byte offset at which the completed part begins in `line`, and the candidates for
-    /// it.
+    /// Returns the byte offset at which the completed part of `line` begins, and the candidates for
+    /// that part.
     pub(super) fn complete(&self, line: &str) -> (usize, Vec<String>) {
         let Some((command, argument)) = line.split_once(' ') else {
             let commands = USAGES
@@ -65,8 +65,8 @@ fn add(names: &mut Vec<String>, name: &str) {
     if sanitize_for_terminal(name) != name {
         return; // the editor prints candidates unescaped
     }
-    if let Err(at) = names.binary_search_by(|known| known.as_str().cmp(name)) {
-        names.insert(at, name.to_owned());
+    if let Err(position) = names.binary_search_by(|known| known.as_str().cmp(name)) {
+        names.insert(position, name.to_owned());
     }
 }
 

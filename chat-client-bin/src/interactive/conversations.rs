@@ -1,4 +1,4 @@
-//! The current conversation, and the unread counts of the others.
+//! The current conversation, the last messages of all conversations, and the prompt.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use crate::output::ConversationName;
 pub(super) struct Current {
     pub(super) reference: ConversationRef,
     pub(super) label: String,
-    /// `None` until the server has reported it.
+    /// `None` until the server has reported the id.
     pub(super) id: Option<ConversationId>,
 }
 
 /// Last messages of a conversation, the targets of `/edit`, `/recall` and `/react` without a
 /// number.
 #[derive(Clone, Copy, Debug, Default)]
-struct Last {
+struct LastMessages {
     own: Option<Seq>,
     any: Option<Seq>,
 }
@@ -28,11 +28,11 @@ struct Last {
 #[derive(Debug, Default)]
 pub(super) struct Conversations {
     pub(super) current: Option<Current>,
-    last: BTreeMap<ConversationId, Last>,
+    last: BTreeMap<ConversationId, LastMessages>,
 }
 
 impl Conversations {
-    /// Returns `true` if this conversation is the current one.
+    /// Returns `true` if `info` describes the current conversation.
     pub(super) fn is_current(&self, info: &ConversationInfo) -> bool {
         self.current.as_ref().is_some_and(|current| match current.id {
             Some(id) => id == info.id,
@@ -45,7 +45,7 @@ impl Conversations {
         self.current = None;
     }
 
-    /// Makes a conversation the current one.
+    /// Makes a conversation the current conversation.
     pub(super) fn enter(&mut self, reference: ConversationRef, label: String) {
         self.current = Some(Current {
             reference,
@@ -82,13 +82,13 @@ impl Conversations {
         self.last_in_current().any
     }
 
-    fn last_in_current(&self) -> Last {
+    fn last_in_current(&self) -> LastMessages {
         let id = self.current.as_ref().and_then(|current| current.id);
         id.and_then(|id| self.last.get(&id)).copied().unwrap_or_default()
     }
 
-    /// Returns the prompt, such as `bob (3 new, 1 for you)> `: unread events and mentions
-    /// elsewhere.
+    /// Returns the prompt, such as `bob (3 new, 1 for you)> `. It counts the unread events and the
+    /// mentions in other conversations.
     pub(super) fn prompt(&self, all: &[Arc<ConversationInfo>]) -> String {
         let elsewhere = || all.iter().filter(|info| !self.is_current(info));
         let unread = elsewhere().map(|info| info.unread).fold(0, u32::saturating_add);
@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
 
-    fn with(id: u64, name: &str, unread: u32, mentions: u32) -> Arc<ConversationInfo> {
+    fn direct(id: u64, name: &str, unread: u32, mentions: u32) -> Arc<ConversationInfo> {
         let peer = UserInfo::new(UserId(id), name);
         let mut info = ConversationInfo::new(ConversationId(id), ConversationView::Direct(peer));
         (info.last_seq, info.unread, info.mentions) = (Seq(1), unread, mentions);
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn prompt_counts_unread_events_of_other_conversations() {
-        let all = [with(1, "bob", 2, 0), with(2, "小明", 3, 1)];
+        let all = [direct(1, "bob", 2, 0), direct(2, "小明", 3, 1)];
         let mut conversations = Conversations::default();
         assert_eq!(conversations.prompt(&all), "(5 new, 1 for you)> ");
         let bob = UserRef::Name(UserName::parse("bob").unwrap());
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn prompt_saturates_huge_counts_from_the_server() {
-        let all = [with(1, "bob", u32::MAX, u32::MAX), with(2, "eve", u32::MAX, 1)];
+        let all = [direct(1, "bob", u32::MAX, u32::MAX), direct(2, "eve", u32::MAX, 1)];
         assert_eq!(
             Conversations::default().prompt(&all),
             format!("({0} new, {0} for you)> ", u32::MAX)

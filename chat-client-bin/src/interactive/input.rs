@@ -1,4 +1,4 @@
-//! Lines of input: from a terminal with a line editor, or from any other standard input.
+//! Reads input lines from a terminal through a line editor, or from any other standard input.
 
 use std::io::{self, IsTerminal as _};
 use std::sync::mpsc as std_mpsc;
@@ -15,7 +15,7 @@ use crate::lines::Lines;
 use super::completion::KnownNames;
 use super::screen::Screen;
 
-/// Something read from the input.
+/// A line of the input, or another event of the input.
 #[derive(Debug)]
 pub(super) enum InputEvent {
     Line(String),
@@ -28,7 +28,8 @@ pub(super) enum InputEvent {
     Failed(Failure),
 }
 
-/// Receiver of input lines, and the sender of prompts, which let the reader read the next line.
+/// Receiver of input events, and sender of prompts. For each prompt the reading thread reads one
+/// line.
 #[derive(Debug)]
 pub(super) struct Input {
     lines: mpsc::Receiver<InputEvent>,
@@ -46,15 +47,15 @@ impl Input {
         let (prompts, prompt_receiver) = std_mpsc::sync_channel(1);
         let has_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
         // A terminal that the editor does not support is read like a file.
-        let editor = if has_terminal { editor(known).ok() } else { None };
+        let editor = if has_terminal { new_editor(known).ok() } else { None };
         let is_terminal = editor.is_some();
         let screen = match editor {
             Some((editor, screen)) => {
-                std::thread::spawn(move || edit(editor, &line_sender, &prompt_receiver));
+                std::thread::spawn(move || read_with_editor(editor, &line_sender, &prompt_receiver));
                 screen
             }
             None => {
-                std::thread::spawn(move || read(&line_sender, &prompt_receiver));
+                std::thread::spawn(move || read_plain(&line_sender, &prompt_receiver));
                 Screen::stdout()
             }
         };
@@ -66,9 +67,9 @@ impl Input {
         (input, screen)
     }
 
-    /// Lets the thread read the next line, after this prompt.
+    /// Lets the thread print `prompt` and read the next line.
     pub(super) fn prompt(&self, prompt: String) {
-        let _ = self.prompts.try_send(prompt); // the thread ends with the input
+        let _ = self.prompts.try_send(prompt); // fails if a prompt is queued, or the input has ended
     }
 
     /// Waits for a line. Returns `None` after the input has ended.
@@ -79,7 +80,7 @@ impl Input {
 
 type LineEditor = Editor<CommandHelper, MemHistory>;
 
-fn editor(known: &KnownNames) -> io::Result<(LineEditor, Screen)> {
+fn new_editor(known: &KnownNames) -> io::Result<(LineEditor, Screen)> {
     // The history is kept in memory only: typed messages are private.
     let config = Config::builder()
         .auto_add_history(true)
@@ -91,7 +92,7 @@ fn editor(known: &KnownNames) -> io::Result<(LineEditor, Screen)> {
     Ok((editor, Screen::above_the_prompt(printer)))
 }
 
-fn edit(mut editor: LineEditor, lines: &mpsc::Sender<InputEvent>, prompts: &std_mpsc::Receiver<String>) {
+fn read_with_editor(mut editor: LineEditor, lines: &mpsc::Sender<InputEvent>, prompts: &std_mpsc::Receiver<String>) {
     while let Ok(prompt) = prompts.recv() {
         let typed = loop {
             break match editor.readline(&prompt) {
@@ -110,7 +111,7 @@ fn edit(mut editor: LineEditor, lines: &mpsc::Sender<InputEvent>, prompts: &std_
     }
 }
 
-fn read(lines: &mpsc::Sender<InputEvent>, prompts: &std_mpsc::Receiver<String>) {
+fn read_plain(lines: &mpsc::Sender<InputEvent>, prompts: &std_mpsc::Receiver<String>) {
     let mut input = Lines::of(io::stdin().lock());
     while prompts.recv().is_ok() {
         let typed = match input.next() {
@@ -135,8 +136,8 @@ struct CommandHelper {
 impl Completer for CommandHelper {
     type Candidate = String;
 
-    fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
-        Ok(self.known.complete(&line[..at]))
+    fn complete(&self, line: &str, cursor: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
+        Ok(self.known.complete(&line[..cursor]))
     }
 }
 

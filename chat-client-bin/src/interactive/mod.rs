@@ -35,8 +35,8 @@ pub(crate) async fn run(global: &Global, output: &mut Output) -> Result<(), Fail
         ));
     };
     let agent = session.share();
-    let ended = App::new(&session, *output)?.run(events).await;
+    let result = App::new(&session, *output)?.run(events).await;
     drop(agent);
     session.finish().await;
-    ended
+    result
 }

@@ -16,7 +16,8 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// Printer of whole lines. Cheap to clone; lines do not interleave.
 #[derive(Clone)]
 pub(super) struct Screen {
-    above: Option<mpsc::SyncSender<Item>>,
+    /// Queue of the thread that prints above the prompt, or `None` to print to standard output.
+    queue: Option<mpsc::SyncSender<Item>>,
 }
 
 enum Item {
@@ -28,42 +29,42 @@ enum Item {
 impl Screen {
     /// Creates a screen that prints to standard output.
     pub(super) fn stdout() -> Self {
-        Self { above: None }
+        Self { queue: None }
     }
 
     /// Creates a screen that prints above the prompt and the line being typed.
     pub(super) fn above_the_prompt(printer: impl ExternalPrinter + Send + 'static) -> Self {
-        let (above, items) = mpsc::sync_channel(MAX_QUEUED_LINES);
+        let (queue, items) = mpsc::sync_channel(MAX_QUEUED_LINES);
         std::thread::spawn(move || print(printer, &items));
-        Self { above: Some(above) }
+        Self { queue: Some(queue) }
     }
 
     /// Prints a line.
     pub(super) fn line(&self, text: impl fmt::Display) {
         let text = format!("{text}\n");
-        let Some(above) = &self.above else {
+        let Some(queue) = &self.queue else {
             return to_stdout(&text);
         };
-        let printed = above.try_send(Item::Line(text));
+        let printed = queue.try_send(Item::Line(text));
         if let Err(TrySendError::Full(Item::Line(text)) | TrySendError::Disconnected(Item::Line(text))) = printed {
             to_stdout(&text.replace('\n', "\r\n"));
         }
     }
 
-    /// Waits until all lines are printed, for at most 1 s. The editor prints only while a line is
-    /// being read or after it was dropped.
+    /// Waits until all lines are printed, for at most 1 s. Call it while the editor reads a line or
+    /// after the editor was dropped, because the editor prints at no other time.
     pub(super) fn flush(&self) {
         let (printed, waiting) = mpsc::sync_channel(1);
-        if let Some(above) = &self.above
-            && above.try_send(Item::Flush(printed)).is_ok()
+        if let Some(queue) = &self.queue
+            && queue.try_send(Item::Flush(printed)).is_ok()
         {
             let _ = waiting.recv_timeout(FLUSH_TIMEOUT); // the terminal may be stopped
         }
     }
 }
 
-/// Prints the queued lines. The editor accepts them only while it reads a line, so this blocks a
-/// thread of its own.
+/// Prints the queued lines. Runs on a separate thread, because the editor blocks it until the next
+/// line is read.
 fn print(mut printer: impl ExternalPrinter, items: &mpsc::Receiver<Item>) {
     for item in items {
         match item {
@@ -86,7 +87,7 @@ fn to_stdout(text: &str) {
 impl fmt::Debug for Screen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Screen")
-            .field("terminal", &self.above.is_some())
+            .field("terminal", &self.queue.is_some())
             .finish()
     }
 }
@@ -96,9 +97,9 @@ mod tests {
     use super::*;
 
     /// A printer that accepts a line only when the test receives it.
-    struct Slow(mpsc::SyncSender<String>);
+    struct StalledPrinter(mpsc::SyncSender<String>);
 
-    impl ExternalPrinter for Slow {
+    impl ExternalPrinter for StalledPrinter {
         fn print(&mut self, text: String) -> rustyline::Result<()> {
             self.0
                 .send(text)
@@ -109,7 +110,7 @@ mod tests {
     #[test]
     fn screen_does_not_block_on_a_stalled_editor() {
         let (printer, printed) = mpsc::sync_channel(0);
-        let screen = Screen::above_the_prompt(Slow(printer));
+        let screen = Screen::above_the_prompt(StalledPrinter(printer));
         let lines: Vec<_> = (0..20).map(|number| format!("line {number}\n")).collect();
         lines.iter().for_each(|line| screen.line(line.trim_end()));
         assert_eq!(printed.iter().take(20).collect::<Vec<_>>(), lines);

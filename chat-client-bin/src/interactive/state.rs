@@ -48,10 +48,10 @@ pub(super) struct State {
     pub(super) style: Style,
     pub(super) conversations: Conversations,
     pub(super) known: KnownNames,
-    /// Running jobs. Each prints its output itself.
+    /// Running jobs. Each job prints its output.
     pub(super) jobs: JoinSet<Result<JobResult, Failure>>,
-    /// `true` while a conversation is being opened. Until then it is unknown where a line belongs,
-    /// so no line is read.
+    /// `true` while a conversation is being opened. No line is read in that time, because it is not
+    /// known to which conversation the line would be sent.
     pub(super) opening: bool,
 }
 
@@ -84,7 +84,7 @@ impl State {
                 Ok(Ok(result)) => result,
                 Ok(Err(failure)) => JobResult::CannotEnter(Some(failure)),
                 Err(_) => {
-                    let text = "the server has not answered; the command may still take effect";
+                    let text = "the server did not answer within 10 s; the command may still take effect";
                     JobResult::CannotEnter(Some(Failure::new(Kind::Unknown, text)))
                 }
             })

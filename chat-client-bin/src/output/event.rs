@@ -13,7 +13,7 @@ use chat_core::model::{ConversationInfo, ConversationView, EventBody, HistoryEve
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Show, Style, clock};
+use super::{Show, Style, date_time};
 use describe::{describe, name_of};
 
 pub(crate) use describe::users_in;
@@ -28,6 +28,7 @@ pub(crate) type Names = HashMap<UserId, String>;
 pub(crate) enum ConversationName {
     Direct(String),
     Group(String),
+    /// The value is always `true`.
     Inbox(bool),
 }
 
@@ -62,8 +63,10 @@ pub(crate) struct EventLine {
     time_ms: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
+    /// Further fields, which depend on the kind of event.
     #[serde(flatten)]
     detail: Map<String, Value>,
+    /// Text for the terminal, to follow the sender.
     #[serde(skip)]
     words: String,
 }
@@ -85,7 +88,7 @@ impl EventLine {
         }
     }
 
-    /// Returns the line for the terminal without the conversation, such as `#7 alice: hi`.
+    /// Returns the line for the terminal without time and conversation, such as `#7 alice: hi`.
     pub(crate) fn short(&self, style: Style) -> String {
         let number = style.dim(&format!("#{}", self.seq));
         let from = style.name(&sanitize_for_terminal(&self.from));
@@ -106,7 +109,7 @@ impl EventLine {
 
 impl Show for EventLine {
     fn text(&self, style: Style) -> String {
-        let head = format!("{} {}", clock(self.time_ms), self.conversation.label());
+        let head = format!("{} {}", date_time(self.time_ms), self.conversation.label());
         format!("{} {}", style.dim(&head), self.short(style))
     }
 }

@@ -22,7 +22,7 @@ pub(crate) use rows::{
     ContactLine, ConversationLine, DeviceLine, DoneLine, GroupLine, MemberLine, SentLine, UserLine, WhoLine,
 };
 pub(crate) use style::{Style, pad};
-pub(crate) use time::{clock, day, time_of_day};
+pub(crate) use time::{date, date_time, time_of_day};
 
 /// A printable line: a JSON object, or text for the terminal.
 pub(crate) trait Show: Serialize {
@@ -63,14 +63,14 @@ impl Output {
             .map_err(write_failure)
     }
 
-    /// Prints a page unchanged: a manual page, or a completion script.
-    pub(crate) fn page(&mut self, page: &[u8]) -> Result<(), Failure> {
+    /// Prints bytes unchanged: a manual page, or a completion script.
+    pub(crate) fn print_raw(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
-        out.write_all(page).and_then(|()| out.flush()).map_err(write_failure)
+        out.write_all(bytes).and_then(|()| out.flush()).map_err(write_failure)
     }
 
-    /// Handles a command line that clap did not accept: prints the help if that was asked for, and
-    /// otherwise the error.
+    /// Handles a command line that clap did not accept: prints the help if the user asked for
+    /// it, and otherwise the error.
     pub(crate) fn invalid_command_line(&self, error: &clap::Error) -> Result<ExitCode, Failure> {
         if !error.use_stderr() {
             let written = error.print().and_then(|()| io::stdout().flush());
@@ -85,7 +85,7 @@ impl Output {
     }
 
     /// Prints a notice to standard error, unless the output is JSON.
-    pub(crate) fn note(&self, text: &str) {
+    pub(crate) fn notice(&self, text: &str) {
         if !self.json {
             eprintln!("{}", sanitize_for_terminal(text));
         }
@@ -103,7 +103,7 @@ impl Output {
         }
     }
 
-    /// Prints a failure to standard error. A closed output, as by `| head`, is not reported.
+    /// Prints a failure to standard error. A closed output pipe (`| head`) is not reported.
     pub(crate) fn failure(&self, failure: &Failure) {
         if failure.kind == Kind::OutputClosed {
             return;
@@ -131,7 +131,7 @@ impl Output {
             } else {
                 let host = sanitize_for_terminal(host);
                 eprintln!(
-                    "chat-client: first connection to {host}; its key is {key}\nCompare it with the fingerprint that the server printed. It is pinned from now on."
+                    "chat-client: first connection to {host}; its key is {key}\nCompare it with the fingerprint that the server printed. From now on the client accepts only this key."
                 );
             }
         })
@@ -149,7 +149,7 @@ fn write_failure(error: io::Error) -> Failure {
 /// Returns the first paragraph of the error of clap on one line, without the usage.
 fn clap_message(error: &clap::Error) -> String {
     if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "a command is missing; --help lists them".to_owned();
+        return "the command is missing; --help lists the commands".to_owned();
     }
     let text = error.render().to_string();
     let paragraph = text.split("\n\n").next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Lines of everything besides events. docs/client.md documents each.
+//! Lines of the output of commands, other than events. docs/client.md documents each.
 
 use chat_core::model::{
     Appended, ClientMessageId, ContactInfo, ContactState, ConversationInfo, DeviceInfo, DirectPolicy, GroupInfo,
@@ -7,7 +7,7 @@ use chat_core::model::{
 use serde::Serialize;
 
 use super::event::{ConversationName, policy_name, role_name};
-use super::{Show, Style, clock, pad};
+use super::{Show, Style, date_time, pad};
 
 /// Confirmation of a command that returns nothing else.
 #[derive(Debug, Serialize)]
@@ -233,7 +233,7 @@ impl Show for ConversationLine {
         };
         let suffix = if self.active { "" } else { " (left)" };
         let counts = style.bold(&format!("{unread}{mentions}"));
-        format!("{label} {} {counts}{suffix}", style.dim(&clock(self.last_time_ms)))
+        format!("{label} {} {counts}{suffix}", style.dim(&date_time(self.last_time_ms)))
     }
 }
 
@@ -315,7 +315,7 @@ impl Show for MemberLine {
         let state = if self.state == "active" { self.role } else { self.state };
         let muted = match self.muted_until_ms {
             0 => String::new(),
-            until => format!(", muted until {}", clock(until)),
+            until => format!(", muted until {}", date_time(until)),
         };
         format!("{} {state}{muted}", self.user.words(style))
     }
@@ -358,7 +358,7 @@ impl Show for DeviceLine {
         format!(
             "{} {name} {} {mark}",
             self.device,
-            style.dim(&clock(self.last_login_ms))
+            style.dim(&date_time(self.last_login_ms))
         )
         .trim_end()
         .to_owned()

@@ -5,12 +5,13 @@ use std::io::{self, IsTerminal as _};
 
 use unicode_width::UnicodeWidthStr as _;
 
-/// Colouring of text, or none.
+/// Whether and how to colour text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Style {
     color: bool,
 }
 
+/// ANSI codes of the colours of user names.
 const NAME_COLORS: [u8; 6] = [31, 32, 33, 34, 35, 36];
 
 impl Style {
@@ -20,10 +21,10 @@ impl Style {
     /// Returns the style of standard output: coloured on a terminal, unless `NO_COLOR` is set or
     /// `TERM=dumb`.
     pub(crate) fn of_stdout() -> Self {
-        let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let is_unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
         Self {
-            color: io::stdout().is_terminal() && !unwanted && !dumb,
+            color: io::stdout().is_terminal() && !is_unwanted && !is_dumb,
         }
     }
 
@@ -43,7 +44,7 @@ impl Style {
         self.paint(2, text)
     }
 
-    /// Prints important text in bold.
+    /// Makes important text bold.
     pub(crate) fn bold(self, text: &str) -> String {
         self.paint(1, text)
     }

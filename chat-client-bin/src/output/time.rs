@@ -1,19 +1,19 @@
-//! Times for display, in UTC, which needs no time zone database and reads the same everywhere.
+//! Times for display, in UTC, which needs no time zone database and is the same everywhere.
 
-/// Returns date and time in UTC, such as `2026-11-20 22:52`.
-pub(crate) fn clock(time_ms: i64) -> String {
+/// Returns the date and time in UTC, such as `2026-11-20 22:52`.
+pub(crate) fn date_time(time_ms: i64) -> String {
     let minutes = time_ms.div_euclid(60_000).rem_euclid(24 * 60);
-    format!("{} {:02}:{:02}", day(time_ms), minutes / 60, minutes % 60)
+    format!("{} {:02}:{:02}", date(time_ms), minutes / 60, minutes % 60)
 }
 
 /// Returns the time of day in UTC, such as `22:52`.
 pub(crate) fn time_of_day(time_ms: i64) -> String {
-    let clock = clock(time_ms);
-    clock.split(' ').nth(1).unwrap_or_default().to_owned()
+    let date_time = date_time(time_ms);
+    date_time.split(' ').nth(1).unwrap_or_default().to_owned()
 }
 
 /// Returns the date in UTC, such as `2026-11-20`.
-pub(crate) fn day(time_ms: i64) -> String {
+pub(crate) fn date(time_ms: i64) -> String {
     let (year, month, day) = civil(time_ms.div_euclid(86_400_000));
     format!("{year:04}-{month:02}-{day:02}")
 }
@@ -42,10 +42,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clock_prints_reference_times() {
-        assert_eq!(clock(0), "1970-01-01 00:00");
-        assert_eq!(clock(1_790_000_000_000), "2026-09-21 14:13");
-        assert_eq!(clock(951_782_400_000), "2000-02-29 00:00");
-        assert_eq!(clock(-1), "1969-12-31 23:59");
+    fn date_time_prints_reference_times() {
+        assert_eq!(date_time(0), "1970-01-01 00:00");
+        assert_eq!(date_time(1_790_000_000_000), "2026-09-21 14:13");
+        assert_eq!(date_time(951_782_400_000), "2000-02-29 00:00");
+        assert_eq!(date_time(-1), "1969-12-31 23:59");
     }
 }

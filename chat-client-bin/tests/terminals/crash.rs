@@ -8,9 +8,9 @@ use super::support::{DroppingProxy, Running, TestDevice, TestServer, eventually,
 
 #[test]
 fn message_is_stored_once_when_server_dies_before_ack() {
-    let mut world = TestServer::new();
-    let [alice, bob] = world.friends(["alice", "bob"]);
-    let proxy = DroppingProxy::to(world.server.address());
+    let mut server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    let proxy = DroppingProxy::to(server.process.address());
     let mut via_proxy = alice.clone();
     via_proxy.server = proxy.address;
 
@@ -19,8 +19,8 @@ fn message_is_stored_once_when_server_dies_before_ack() {
     assert_eq!(sender.next_line(), "1");
     proxy.drop_replies(true);
     sender.type_line("in between");
-    eventually("it is committed", || bob.texts(&["alice"]).len() == 2);
-    world.server.kill_and_restart().unwrap();
+    eventually("the message is committed", || bob.texts(&["alice"]).len() == 2);
+    server.process.kill_and_restart().unwrap();
     proxy.drop_replies(false);
     proxy.cut();
     assert_eq!(sender.next_line(), "2", "the same seq as the stored message");
@@ -32,9 +32,9 @@ fn message_is_stored_once_when_server_dies_before_ack() {
 
 #[test]
 fn message_is_stored_once_when_client_dies_before_ack() {
-    let world = TestServer::new();
-    let [alice, bob] = world.friends(["alice", "bob"]);
-    let proxy = DroppingProxy::to(world.server.address());
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    let proxy = DroppingProxy::to(server.process.address());
     let mut via_proxy = alice.clone();
     via_proxy.server = proxy.address;
 
@@ -43,7 +43,7 @@ fn message_is_stored_once_when_client_dies_before_ack() {
     assert_eq!(sender.next_line(), "1");
     proxy.drop_replies(true);
     sender.type_line("unacknowledged");
-    eventually("it is committed", || bob.texts(&["alice"]).len() == 2);
+    eventually("the message is committed", || bob.texts(&["alice"]).len() == 2);
     sender.kill();
     proxy.drop_replies(false);
     alice.ok(&["send", "bob", "after"]);
@@ -52,17 +52,13 @@ fn message_is_stored_once_when_client_dies_before_ack() {
 
 #[test]
 fn listener_receives_unprinted_events_again() {
-    let world = TestServer::new();
-    let [alice, bob] = world.friends(["alice", "bob"]);
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
     alice.ok(&["send", "bob", "one"]);
     alice.ok(&["send", "bob", "two"]);
-    // The pipe of its output is closed, so the line cannot be written.
-    let mut drop_replies = bob.command(&["listen", "--count", "2", "--timeout", "20"]);
-    let mut child = drop_replies
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    // The pipe of the listener's output is closed, so the line cannot be written.
+    let mut listen = bob.command(&["listen", "--count", "2", "--timeout", "20"]);
+    let mut child = listen.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     drop(child.stdout.take());
     assert!(!child.wait().unwrap().success());
     assert_eq!(
@@ -73,21 +69,21 @@ fn listener_receives_unprinted_events_again() {
 
 /// Starts a listener, stops it with SIGSTOP, and sends a message through it, which stays in the
 /// outbox.
-fn frozen_listener(person: &TestDevice) -> Running {
-    let listener = person.start(&["listen", "--json", "--own"]);
-    person.ok(&["send", "bob", "before"]);
+fn stopped_listener(device: &TestDevice) -> Running {
+    let listener = device.start(&["listen", "--json", "--own"]);
+    device.ok(&["send", "bob", "before"]);
     listener.until("before");
     signal(listener.id(), "STOP", Reach::Process).unwrap();
-    let errors = person.fails(75, &["send", "bob", "kept", "--timeout", "1"]);
+    let errors = device.fails(75, &["send", "bob", "kept", "--timeout", "1"]);
     assert!(errors.contains("1 message is kept in the outbox"), "{errors}");
     listener
 }
 
 #[test]
-fn outbox_survives_death_of_the_agent() {
-    let world = TestServer::new();
-    let [alice, bob] = world.friends(["alice", "bob"]);
-    let listener = frozen_listener(&alice);
+fn outbox_survives_the_death_of_the_agent() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    let listener = stopped_listener(&alice);
     listener.kill();
     // Any command sends the outbox.
     alice.ok(&["devices"]);
@@ -101,10 +97,10 @@ fn outbox_survives_death_of_the_agent() {
 }
 
 #[test]
-fn message_is_stored_once_when_a_stopped_agent_continues() {
-    let world = TestServer::new();
-    let [alice, bob] = world.friends(["alice", "bob"]);
-    let listener = frozen_listener(&alice);
+fn message_is_stored_once_when_stopped_agent_continues() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    let listener = stopped_listener(&alice);
     signal(listener.id(), "CONT", Reach::Process).unwrap();
     alice.ok(&["send", "bob", "after"]);
     listener.until("after");
@@ -115,8 +111,8 @@ fn message_is_stored_once_when_a_stopped_agent_continues() {
 
 #[test]
 fn send_survives_repeated_server_kills() {
-    let mut world = TestServer::new();
-    let [alice, bob] = world.friends(["alice", "bob"]);
+    let mut server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
     let mut sender = alice.start(&["send", "bob", "-", "--timeout", "60"]);
     let mut sent_texts = Vec::new();
     for round in 0..3 {
@@ -126,7 +122,7 @@ fn send_survives_repeated_server_kills() {
             sent_texts.push(text);
         }
         sender.next_line();
-        world.server.kill_and_restart().unwrap();
+        server.process.kill_and_restart().unwrap();
     }
     assert_eq!(sender.finish().0, Some(0));
     assert_eq!(bob.texts(&["alice"]), sent_texts);

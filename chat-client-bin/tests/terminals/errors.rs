@@ -1,4 +1,4 @@
-//! Failures: messages on stderr, and exit codes that scripts can tell apart.
+//! Failures: messages on stderr, and exit codes by which scripts distinguish them.
 
 use std::fs;
 use std::io::Write as _;
@@ -10,9 +10,9 @@ use serde_json::Value;
 use super::support::{CLIENT, PASSWORD, Running, TestDevice, TestServer, parse};
 
 #[test]
-fn exit_codes_tell_failures_apart() {
-    let world = TestServer::new();
-    let [alice, _bob] = world.friends(["alice", "bob"]);
+fn exit_codes_distinguish_failures() {
+    let server = TestServer::new();
+    let [alice, _bob] = server.friends(["alice", "bob"]);
     alice.fails(2, &["send"]);
     alice.fails(2, &["friend", "add", "not a name"]);
     alice.fails(1, &["send", "nobody", "hello"]);
@@ -32,20 +32,20 @@ fn exit_codes_tell_failures_apart() {
         (&error["error"]["kind"], &error["error"]["code"]),
         (&"refused".into(), &400.into())
     );
-    let empty = world.device("carol", "empty");
-    let nobody = empty.command(&["whoami"]).env_remove("CHAT_PASSWORD").output().unwrap();
-    assert_eq!(nobody.status.code(), Some(77));
+    let empty = server.device("carol", "empty");
+    let without_session = empty.command(&["whoami"]).env_remove("CHAT_PASSWORD").output().unwrap();
+    assert_eq!(without_session.status.code(), Some(77));
     assert!(alice.ok(&["completions", "bash"]).contains("chat-client"));
     assert!(alice.ok(&["man"]).contains(".TH chat-client"));
 }
 
 #[test]
 fn login_reads_a_password_file() {
-    let world = TestServer::new();
-    world.person("alice");
-    let path = world.path("password");
+    let server = TestServer::new();
+    server.register("alice");
+    let path = server.path("password");
     fs::write(&path, format!("{PASSWORD}\n")).unwrap();
-    let second = world.device("alice", "alice-2");
+    let second = server.device("alice", "alice-2");
     let login = second
         .command(&["login", "--password-file"])
         .arg(&path)
@@ -56,77 +56,77 @@ fn login_reads_a_password_file() {
 }
 
 #[test]
-fn server_key_is_pinned_and_a_changed_one_refused() {
-    let world = TestServer::new();
-    let alice = world.device("alice", "alice");
+fn client_pins_the_server_key_and_refuses_another() {
+    let server = TestServer::new();
+    let alice = server.device("alice", "alice");
     let registered = alice.run(&["register"]);
     let warning = String::from_utf8(registered.stderr).unwrap();
-    let key = world.server.fingerprint().to_string();
+    let key = server.process.fingerprint().to_string();
     assert!(warning.contains(&key), "{warning}");
     assert!(alice.run(&["whoami"]).stderr.is_empty(), "only the first time");
 
     let known_hosts = alice.profile.join("known_hosts");
     let pins = fs::read_to_string(&known_hosts).unwrap();
-    let other = "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-    fs::write(&known_hosts, pins.replace(&key, other)).unwrap();
+    let other_key = "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    fs::write(&known_hosts, pins.replace(&key, other_key)).unwrap();
     let errors = alice.fails(76, &["whoami"]);
     assert!(errors.contains(&key), "{errors}");
-    alice.fails(76, &["--pin", other, "whoami"]);
+    alice.fails(76, &["--pin", other_key, "whoami"]);
     alice.ok(&["--pin", &key, "whoami"]);
 }
 
 /// A wrong `--server` must not disclose the session or the password to another service.
 #[test]
 fn profile_refuses_a_second_service() {
-    let (world, elsewhere) = (TestServer::new(), TestServer::new());
-    let alice = world.person("alice");
-    let mut lost = alice.clone();
-    lost.server = elsewhere.server.address();
-    let errors = lost.fails(76, &["whoami"]);
+    let (server, elsewhere) = (TestServer::new(), TestServer::new());
+    let alice = server.register("alice");
+    let mut misdirected = alice.clone();
+    misdirected.server = elsewhere.process.address();
+    let errors = misdirected.fails(76, &["whoami"]);
     assert!(errors.contains("--pin") && errors.contains("--profile"), "{errors}");
-    lost.fails(76, &["register"]);
-    let key = elsewhere.server.fingerprint().to_string();
-    lost.fails(77, &["--pin", &key, "login"]);
+    misdirected.fails(76, &["register"]);
+    let key = elsewhere.process.fingerprint().to_string();
+    misdirected.fails(77, &["--pin", &key, "login"]);
     alice.ok(&["whoami"]);
 }
 
 #[test]
 fn outbox_keeps_messages_until_the_server_returns() {
-    let mut world = TestServer::new();
-    let [alice, bob] = world.friends(["alice", "bob"]);
+    let mut server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
     alice.ok(&["send", "bob", "one"]);
-    world.server.kill();
+    server.process.kill();
     alice.fails(69, &["whoami"]);
     let errors = alice.fails(75, &["send", "bob", "two"]);
     assert!(errors.contains("kept in the outbox"), "{errors}");
     let errors = alice.fails(75, &["--json", "send", "bob", "three"]);
     assert!(errors.contains(r#""kind":"queued""#), "{errors}");
-    world.server.kill_and_restart().unwrap();
+    server.process.kill_and_restart().unwrap();
     alice.ok(&["whoami"]);
     assert_eq!(bob.texts(&["alice"]), ["one", "two", "three"]);
 }
 
 #[test]
-fn client_tries_every_address_it_has() {
-    let world = TestServer::new();
-    let alice = world.person("alice");
+fn client_tries_every_server_address() {
+    let server = TestServer::new();
+    let alice = server.register("alice");
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut nowhere = alice.clone();
     nowhere.server = silent.local_addr().unwrap();
     drop(silent);
     nowhere.fails(69, &["whoami"]);
-    // Of two addresses, the client uses the one that answers.
+    // Of two addresses, the client uses the address that answers.
     let both = format!("{},{}", nowhere.server, alice.server);
     assert!(alice.ok(&["--server", &both, "whoami"]).contains("alice"));
-    // A server without other nodes is used itself.
+    // A server that reports no other nodes is the node that the client uses.
     assert!(alice.ok(&["--server", &both, "--discover", "whoami"]).contains("alice"));
     nowhere.fails(69, &["--discover", "whoami"]);
 }
 
 #[test]
 fn listener_serves_commands_of_its_profile() {
-    let world = TestServer::new();
-    let [alice, _bob] = world.friends(["alice", "bob"]);
+    let server = TestServer::new();
+    let [alice, _bob] = server.friends(["alice", "bob"]);
     let listener: Running = alice.start(&["listen", "--json", "--own"]);
     // The listener has the profile open, so the message is sent through it.
     alice.ok(&["send", "bob", "beside the listener"]);
@@ -139,8 +139,8 @@ fn listener_serves_commands_of_its_profile() {
 
 #[test]
 fn closed_output_pipe_is_not_an_error() {
-    let world = TestServer::new();
-    let alice = world.person("alice");
+    let server = TestServer::new();
+    let alice = server.register("alice");
     for json in [&["whoami"][..], &["--json", "whoami"]] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
@@ -149,9 +149,9 @@ fn closed_output_pipe_is_not_an_error() {
     }
 }
 
-/// Runs a command with this input; returns its exit code, output and errors.
-fn fed(person: &TestDevice, arguments: &[&str], input: &[u8]) -> (Option<i32>, String, String) {
-    let mut command = person.command(arguments);
+/// Runs a command with `input` on its standard input. Returns its exit code, output and errors.
+fn run_with_input(device: &TestDevice, arguments: &[&str], input: &[u8]) -> (Option<i32>, String, String) {
+    let mut command = device.command(arguments);
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -165,14 +165,14 @@ fn fed(person: &TestDevice, arguments: &[&str], input: &[u8]) -> (Option<i32>, S
 
 #[test]
 fn invalid_line_does_not_stop_the_others() {
-    let world = TestServer::new();
-    let [alice, bob] = world.friends(["alice", "bob"]);
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
     let input = b"one\n\xff\n\ntwo\na\0b\nthree\n";
-    let (code, sent, errors) = fed(&alice, &["send", "bob", "-"], input);
+    let (code, sent, errors) = run_with_input(&alice, &["send", "bob", "-"], input);
     assert_eq!((code, sent.as_str()), (Some(1), "1\n2\n3\n"), "{errors}");
     assert!(errors.contains("line 2: ") && errors.contains("line 5: "), "{errors}");
 
-    let (code, sent, errors) = fed(&alice, &["--json", "send", "bob", "-"], input);
+    let (code, sent, errors) = run_with_input(&alice, &["--json", "send", "bob", "-"], input);
     let kinds: Vec<_> = parse(&errors)
         .iter()
         .map(|line| line["error"]["kind"].clone())
@@ -181,11 +181,11 @@ fn invalid_line_does_not_stop_the_others() {
     assert_eq!(kinds, ["usage", "usage", "failed"]);
 
     // A line that the server refuses is reported in the same way.
-    let (code, sent, errors) = fed(&alice, &["send", "nobody", "-"], b"one\ntwo\n");
+    let (code, sent, errors) = run_with_input(&alice, &["send", "nobody", "-"], b"one\ntwo\n");
     assert_eq!((code, sent.as_str()), (Some(1), ""));
     assert!(errors.contains("line 2: ") && errors.contains("2 lines"), "{errors}");
 
-    let (code, output, errors) = fed(&alice, &[], b"/dm bob\nfour\n\xff\nfive\n");
+    let (code, output, errors) = run_with_input(&alice, &[], b"/dm bob\nfour\n\xff\nfive\n");
     assert!(output.contains("#7 bob") && output.contains("#8 bob"), "{output}");
     assert!(code == Some(1) && errors.contains("line 3: "), "{errors}");
     assert_eq!(
@@ -196,8 +196,8 @@ fn invalid_line_does_not_stop_the_others() {
 
 #[test]
 fn impossible_message_number_is_refused_and_not_queued() {
-    let world = TestServer::new();
-    let [alice, bob] = world.friends(["alice", "bob"]);
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
     alice.ok(&["send", "bob", "mine"]);
     for number in [
         "0",
@@ -210,7 +210,7 @@ fn impossible_message_number_is_refused_and_not_queued() {
         alice.fails(2, &["react", "bob", number, "👍"]);
         alice.fails(2, &["send", "bob", "x", "--reply-to", number]);
         alice.fails(2, &["send", number, "x"]);
-        let (_, output, _) = fed(&alice, &[], format!("/dm bob\n/edit {number} x\n").as_bytes());
+        let (_, output, _) = run_with_input(&alice, &[], format!("/dm bob\n/edit {number} x\n").as_bytes());
         assert!(output.contains("! /edit [SEQ] TEXT"), "{output}");
     }
     alice.fails(1, &["edit", "bob", "9223372036854775807", "x"]);
@@ -220,8 +220,8 @@ fn impossible_message_number_is_refused_and_not_queued() {
 
 #[test]
 fn json_option_covers_command_line_errors() {
-    let world = TestServer::new();
-    let alice = world.person("alice");
+    let server = TestServer::new();
+    let alice = server.register("alice");
     for wrong in [
         &["send"][..],
         &["friend"],
@@ -252,10 +252,10 @@ fn json_option_covers_command_line_errors() {
 
 #[test]
 fn damaged_profile_is_not_treated_as_empty() {
-    let world = TestServer::new();
-    let alice = world.person("alice");
+    let server = TestServer::new();
+    let alice = server.register("alice");
     let account = alice.profile.join("accounts/alice");
-    let anybody = || {
+    let whoami = || {
         let mut command = Command::new(&*CLIENT);
         let output = command
             .args(["whoami", "--profile"])
@@ -264,7 +264,7 @@ fn damaged_profile_is_not_treated_as_empty() {
             .unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
-    assert_eq!(anybody().0, Some(0));
+    assert_eq!(whoami().0, Some(0));
     for path in [
         alice.profile.join("current"),
         account.join("server"),
@@ -273,20 +273,20 @@ fn damaged_profile_is_not_treated_as_empty() {
         let healthy = fs::read(&path).unwrap();
         for damaged in [&b""[..], b"\xff\xfe\n"] {
             fs::write(&path, damaged).unwrap();
-            let (code, errors) = anybody();
+            let (code, errors) = whoami();
             assert_eq!(code, Some(74), "{errors}");
             assert!(errors.contains(path.to_str().unwrap()), "{errors}");
         }
         fs::write(&path, healthy).unwrap();
     }
-    assert_eq!(anybody().0, Some(0));
+    assert_eq!(whoami().0, Some(0));
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn unwritable_output_is_reported() {
-    let world = TestServer::new();
-    let alice = world.person("alice");
+    let server = TestServer::new();
+    let alice = server.register("alice");
     for command in [
         &["--help"][..],
         &["--version"],

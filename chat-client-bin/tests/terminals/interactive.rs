@@ -4,8 +4,8 @@ use super::support::{TestServer, eventually};
 
 #[test]
 fn interactive_client_sends_receives_and_runs_commands() {
-    let world = TestServer::new();
-    let [alice, bob] = world.friends(["alice", "bob"]);
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
     bob.ok(&["send", "alice", "are you there?"]);
     let mut client = alice.start(&[]);
     client.until("New: bob (1)");
@@ -23,7 +23,7 @@ fn interactive_client_sends_receives_and_runs_commands() {
         alice
             .json(&["conversations"])
             .iter()
-            .all(|one| one["unread"] == 0 || one["conversation"]["inbox"] == true)
+            .all(|line| line["unread"] == 0 || line["conversation"]["inbox"] == true)
     });
 
     client.type_line("/edit yes!");
@@ -48,13 +48,13 @@ fn interactive_client_sends_receives_and_runs_commands() {
 
 #[test]
 fn interactive_client_reports_a_reconnection() {
-    let mut world = TestServer::new();
-    let [alice, bob] = world.friends(["alice", "bob"]);
+    let mut server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
     let mut client = alice.start(&[]);
     client.until("You are");
     client.type_line("/dm bob");
     client.until("no messages yet");
-    world.server.kill_and_restart().unwrap();
+    server.process.kill_and_restart().unwrap();
     client.until("trying again in");
     client.until("reconnected to");
     client.type_line("still here");
@@ -65,8 +65,8 @@ fn interactive_client_reports_a_reconnection() {
 
 #[test]
 fn script_lines_after_a_failed_open_are_not_sent() {
-    let world = TestServer::new();
-    let [alice, bob] = world.friends(["alice", "bob"]);
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
     let mut client = alice.start(&[]);
     client.type_line("/dm bob");
     client.until("no messages yet");

@@ -19,7 +19,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn of(person: &TestDevice, kind: &str) -> Self {
+    fn of(device: &TestDevice, term: &str) -> Self {
         let size = Winsize {
             ws_row: 50,
             ws_col: 200,
@@ -27,14 +27,14 @@ impl Terminal {
             ws_ypixel: 0,
         };
         let pty = openpty(Some(&size), None).unwrap();
-        let end = || Stdio::from(pty.slave.try_clone().unwrap());
-        let child = person
+        let slave = || Stdio::from(pty.slave.try_clone().unwrap());
+        let child = device
             .command(&[])
-            .env("TERM", kind)
+            .env("TERM", term)
             .env("NO_COLOR", "1")
-            .stdin(end())
-            .stdout(end())
-            .stderr(end())
+            .stdin(slave())
+            .stdout(slave())
+            .stderr(slave())
             .spawn()
             .unwrap();
         drop(pty.slave);
@@ -57,8 +57,8 @@ impl Terminal {
     }
 
     /// Starts a client and opens the conversation with Bob.
-    fn with_bob(person: &TestDevice) -> Self {
-        let mut client = Self::of(person, "xterm");
+    fn with_bob(device: &TestDevice) -> Self {
+        let mut client = Self::of(device, "xterm");
         client.until("> ");
         client.press("/dm bob\r");
         client.until("bob> ");
@@ -66,10 +66,10 @@ impl Terminal {
     }
 
     /// Sends the first message to Bob and quits.
-    fn says(mut self, text: &str) {
+    fn send_first_and_quit(mut self, text: &str) {
         self.press(&format!("{text}\r"));
         self.until("✓ #1 bob");
-        self.leave();
+        self.quit();
     }
 
     fn press(&mut self, keys: &str) {
@@ -88,7 +88,7 @@ impl Terminal {
         self.seen.drain(..end);
     }
 
-    fn leave(mut self) {
+    fn quit(mut self) {
         self.press("/quit\r");
         assert!(self.child.wait().unwrap().success());
     }
@@ -96,28 +96,28 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        let _ = self.child.kill(); // it may have ended by itself
+        let _ = self.child.kill(); // the client may have ended by itself
         let _ = self.child.wait();
     }
 }
 
 #[test]
 fn terminal_keeps_lines_typed_ahead() {
-    let world = TestServer::new();
-    let [alice, bob] = world.friends(["alice", "bob"]);
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
     let mut client = Terminal::of(&alice, "xterm");
     client.until("> ");
     let lines: Vec<_> = (1..=60).map(|number| format!("line {number}")).collect();
     client.press(&format!("/dm bob\r{}\r", lines.join("\r")));
     client.until("✓ #60 bob");
-    client.leave();
+    client.quit();
     assert_eq!(bob.texts(&["alice"]), lines);
 }
 
 #[test]
 fn terminal_stays_in_conversation_when_open_fails() {
-    let world = TestServer::new();
-    let [alice, bob] = world.friends(["alice", "bob"]);
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
     let mut client = Terminal::with_bob(&alice);
     for (command, answer) in [
         ("/dm nobody\r", "nobody was not found"),
@@ -128,30 +128,30 @@ fn terminal_stays_in_conversation_when_open_fails() {
         client.until(answer);
         client.until("bob> ");
     }
-    client.says("still here");
+    client.send_first_and_quit("still here");
     assert_eq!(bob.texts(&["alice"]), ["still here"]);
 }
 
 #[test]
 fn dumb_terminal_works_without_the_editor() {
-    let world = TestServer::new();
-    let [alice, bob] = world.friends(["alice", "bob"]);
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
     let mut client = Terminal::of(&alice, "dumb");
     client.until("You are alice");
     client.press("/dm bob\r");
     client.until("no messages yet");
-    client.says("hello");
+    client.send_first_and_quit("hello");
     assert_eq!(bob.texts(&["alice"]), ["hello"]);
 }
 
 #[test]
 fn terminal_reports_invalid_text_and_continues() {
-    let world = TestServer::new();
-    let [alice, bob] = world.friends(["alice", "bob"]);
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
     let mut client = Terminal::with_bob(&alice);
     client.keyboard.write_all(b"\xff").unwrap();
     client.until("the line is not valid UTF-8");
     client.until("bob> ");
-    client.says("hello");
+    client.send_first_and_quit("hello");
     assert_eq!(bob.texts(&["alice"]), ["hello"]);
 }

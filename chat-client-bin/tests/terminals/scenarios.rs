@@ -1,4 +1,4 @@
-//! Scenarios of users: direct and group messages, absence, devices, contacts, accounts.
+//! Sequences of commands of several users: messages, absence, devices, contacts and accounts.
 
 use serde_json::json;
 
@@ -6,8 +6,8 @@ use super::support::{TestServer, eventually, texts};
 
 #[test]
 fn friends_chat_in_a_group_with_an_absent_member_and_a_second_device() {
-    let world = TestServer::new();
-    let [alice, bob, carol] = world.friends(["alice", "bob", "carol"]);
+    let server = TestServer::new();
+    let [alice, bob, carol] = server.friends(["alice", "bob", "carol"]);
 
     assert_eq!(alice.ok(&["send", "bob", "hello", "bob"]), "1\n");
     let printed = bob.json(&["listen", "--count", "1", "--timeout", "20"]);
@@ -33,9 +33,9 @@ fn friends_chat_in_a_group_with_an_absent_member_and_a_second_device() {
     // Carol is offline.
     let mut sent_texts = Vec::new();
     for round in 0..5 {
-        for (person, name) in [(&alice, "alice"), (&bob, "bob")] {
+        for (device, name) in [(&alice, "alice"), (&bob, "bob")] {
             let text = format!("{name} {round}");
-            person.ok(&["send", "--group", "rust 学习", &text]);
+            device.ok(&["send", "--group", "rust 学习", &text]);
             sent_texts.push(text);
         }
     }
@@ -51,8 +51,9 @@ fn friends_chat_in_a_group_with_an_absent_member_and_a_second_device() {
     assert!(carol.missed().is_empty(), "delivered once");
     assert_eq!(carol.texts(&["--group", "rust 学习"]), sent_texts);
 
-    // A second device of Bob has seen nothing yet, and receives what he sent from the first one.
-    let second = world.device("bob", "bob-2");
+    // A second device of Bob has received nothing yet. It also receives what Bob sent from the
+    // first device.
+    let second = server.device("bob", "bob-2");
     second.ok(&["login"]);
     let mut everything = second.missed();
     everything.sort();
@@ -68,8 +69,8 @@ fn friends_chat_in_a_group_with_an_absent_member_and_a_second_device() {
 
 #[test]
 fn listener_prints_messages_edits_reactions_and_recalls() {
-    let world = TestServer::new();
-    let [alice, bob] = world.friends(["alice", "bob"]);
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
     let listener = bob.start(&["listen", "--json", "--count", "4"]);
     // A listener prints events that arrive after it has connected.
     eventually("the listener is connected", || {
@@ -89,8 +90,8 @@ fn listener_prints_messages_edits_reactions_and_recalls() {
 
 #[test]
 fn send_keeps_the_order_of_input_lines() {
-    let world = TestServer::new();
-    let [alice, bob] = world.friends(["alice", "bob"]);
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
     let mut sender = alice.start(&["send", "bob", "-"]);
     let lines: Vec<_> = (0..50).map(|number| format!("line {number}")).collect();
     lines.iter().for_each(|line| sender.type_line(line));
@@ -109,9 +110,9 @@ fn send_keeps_the_order_of_input_lines() {
 
 #[test]
 fn group_commands_cover_the_life_of_a_group() {
-    let world = TestServer::new();
-    let [alice, bob, carol] = world.friends(["alice", "bob", "carol"]);
-    let made = alice.json(&[
+    let server = TestServer::new();
+    let [alice, bob, carol] = server.friends(["alice", "bob", "carol"]);
+    let created = alice.json(&[
         "group",
         "create",
         "club",
@@ -120,7 +121,10 @@ fn group_commands_cover_the_life_of_a_group() {
         "--description",
         "about us",
     ]);
-    assert_eq!((&made[0]["group"], &made[0]["role"]), (&json!("club"), &json!("owner")));
+    assert_eq!(
+        (&created[0]["group"], &created[0]["role"]),
+        (&json!("club"), &json!("owner"))
+    );
     assert_eq!(bob.json(&["search", "groups", "cl"])[0]["group"], "club");
     bob.ok(&["group", "join", "club", "--note", "let me in"]);
     assert!(
@@ -160,9 +164,9 @@ fn group_commands_cover_the_life_of_a_group() {
 }
 
 #[test]
-fn account_contact_and_device_commands_work() {
-    let world = TestServer::new();
-    let [alice, bob] = world.friends(["alice", "bob"]);
+fn account_contact_and_device_commands_take_effect() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
     assert_eq!(alice.json(&["whoami"])[0]["user"]["name"], "alice");
     alice.ok(&["account", "--display-name", "Alice L.", "--direct", "everyone"]);
     assert_eq!(bob.json(&["search", "users", "ali"])[0]["display_name"], "Alice L.");
@@ -178,16 +182,16 @@ fn account_contact_and_device_commands_work() {
         alice
             .json(&["conversations"])
             .iter()
-            .filter(|one| one["unread"] == 1)
+            .filter(|line| line["unread"] == 1)
             .count(),
         1
     );
     alice.ok(&["read", "bob"]);
-    eventually("it is marked as read", || {
-        !alice.json(&["conversations"]).iter().any(|one| one["unread"] == 1)
+    eventually("the conversation is marked as read", || {
+        !alice.json(&["conversations"]).iter().any(|line| line["unread"] == 1)
     });
 
-    let second = world.device("alice", "alice-2");
+    let second = server.device("alice", "alice-2");
     second.ok(&["login"]);
     let devices = alice.json(&["devices"]);
     let other = devices.iter().find(|device| device["current"] == false).unwrap();

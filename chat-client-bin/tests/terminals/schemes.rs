@@ -4,10 +4,10 @@ use std::process::Command;
 
 use super::support::{Running, TestDevice, server_program};
 
-const WRONG: &str = "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const WRONG_FINGERPRINT: &str = "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// Starts a server with this scheme; returns the process, a client profile for it, and its
-/// fingerprint.
+/// Starts a server with this scheme. Returns the server, an unregistered device that uses it, and
+/// the fingerprint of the server.
 fn serve(scheme: &str, directory: &std::path::Path) -> (Running, TestDevice, String) {
     let mut command = Command::new(server_program());
     command
@@ -18,19 +18,19 @@ fn serve(scheme: &str, directory: &std::path::Path) -> (Running, TestDevice, Str
     let listening = server.until(&format!("listening {scheme} "));
     let address = listening.rsplit(' ').next().unwrap().parse().unwrap();
     let fingerprint = server.until("fingerprint ").split_off("fingerprint ".len());
-    let person = TestDevice {
+    let device = TestDevice {
         name: "alice".to_owned(),
         profile: directory.join("profile"),
         server: address,
     };
-    (server, person, fingerprint)
+    (server, device, fingerprint)
 }
 
 #[test]
 fn tls_with_identity_key_is_pinned_like_sc1() {
     let directory = tempfile::tempdir().unwrap();
     let (_server, alice, fingerprint) = serve("tls", directory.path());
-    let error = alice.fails(76, &["--tls", "--pin", WRONG, "register"]);
+    let error = alice.fails(76, &["--tls", "--pin", WRONG_FINGERPRINT, "register"]);
     assert!(
         error.contains(&fingerprint) && error.contains("given with --pin"),
         "{error}"
@@ -38,7 +38,7 @@ fn tls_with_identity_key_is_pinned_like_sc1() {
     assert!(!error.contains("known_hosts"), "no key is pinned yet: {error}");
     alice.ok(&["--tls", "--pin", &fingerprint, "register"]);
     assert!(alice.ok(&["--tls", "--pin", &fingerprint, "whoami"]).contains("alice"));
-    alice.fails(76, &["--tls", "--pin", WRONG, "whoami"]);
+    alice.fails(76, &["--tls", "--pin", WRONG_FINGERPRINT, "whoami"]);
     assert!(
         alice.ok(&["--tls", "--pin", &fingerprint, "whoami"]).contains("alice"),
         "the server still runs"
@@ -46,7 +46,7 @@ fn tls_with_identity_key_is_pinned_like_sc1() {
 }
 
 #[test]
-fn plain_requires_consent_of_both_sides() {
+fn plain_text_requires_the_option_of_both_sides() {
     let directory = tempfile::tempdir().unwrap();
     let (_server, alice, _) = serve("plain", directory.path());
     assert!(!alice.run(&["register"]).status.success());
@@ -56,7 +56,7 @@ fn plain_requires_consent_of_both_sides() {
 }
 
 #[test]
-fn wrong_scheme_error_names_the_right_one() {
+fn wrong_scheme_error_names_the_scheme_of_the_server() {
     let schemes = [("sc1", None), ("tls", Some("--tls")), ("plain", Some("--plain"))];
     for (spoken, _) in schemes {
         let directory = tempfile::tempdir().unwrap();
@@ -73,6 +73,6 @@ fn wrong_scheme_error_names_the_right_one() {
             }
         }
         let pins = std::fs::read_to_string(alice.profile.join("known_hosts")).unwrap_or_default();
-        assert_eq!(pins, "", "no key was pinned on the way");
+        assert_eq!(pins, "", "no key was pinned");
     }
 }

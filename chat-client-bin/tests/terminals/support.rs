@@ -1,4 +1,4 @@
-//! A server, clients with profiles, and a proxy that can drop and cut.
+//! A server, client devices, and a proxy that can drop replies and cut connections.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -16,27 +16,27 @@ use tempfile::TempDir;
 pub(crate) static CLIENT: LazyLock<PathBuf> =
     LazyLock::new(|| chat_harness::binary("chat-client", env!("CARGO_BIN_EXE_chat-client")));
 pub(crate) const PASSWORD: &str = "correct horse battery";
-/// Maximum time to wait for anything.
+/// Maximum time to wait for a line or a condition.
 pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A server on a free port, and the directory of all profiles.
+/// A server on a free port, and the directory of the profiles of its clients.
 pub(crate) struct TestServer {
-    pub(crate) server: ServerProcess,
+    pub(crate) process: ServerProcess,
     directory: TempDir,
 }
 
 impl TestServer {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let server = ServerProcess::start(&server_program(), &directory.path().join("data"), &[]).unwrap();
-        Self { server, directory }
+        let process = ServerProcess::start(&server_program(), &directory.path().join("data"), &[]).unwrap();
+        Self { process, directory }
     }
 
-    /// Registers a user with a profile of their own.
-    pub(crate) fn person(&self, name: &str) -> TestDevice {
-        let person = self.device(name, name);
-        person.ok(&["register"]);
-        person
+    /// Registers a user, with a new profile.
+    pub(crate) fn register(&self, name: &str) -> TestDevice {
+        let device = self.device(name, name);
+        device.ok(&["register"]);
+        device
     }
 
     /// Returns another device of a user, not logged in yet.
@@ -44,20 +44,20 @@ impl TestServer {
         TestDevice {
             name: name.to_owned(),
             profile: self.directory.path().join("profiles").join(profile),
-            server: self.server.address(),
+            server: self.process.address(),
         }
     }
 
     /// Registers users and makes all of them friends.
     pub(crate) fn friends<const N: usize>(&self, names: [&str; N]) -> [TestDevice; N] {
-        let people = names.map(|name| self.person(name));
-        for (at, one) in people.iter().enumerate() {
-            for other in &people[at + 1..] {
-                one.ok(&["friend", "add", &other.name]);
-                other.ok(&["friend", "accept", &one.name]);
+        let devices = names.map(|name| self.register(name));
+        for (index, requester) in devices.iter().enumerate() {
+            for accepter in &devices[index + 1..] {
+                requester.ok(&["friend", "add", &accepter.name]);
+                accepter.ok(&["friend", "accept", &requester.name]);
             }
         }
-        people
+        devices
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -108,13 +108,13 @@ impl TestDevice {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// As [`ok`](Self::ok), with `--json`.
+    /// Like [`ok`](Self::ok), with `--json`. Returns the printed objects.
     pub(crate) fn json(&self, arguments: &[&str]) -> Vec<Value> {
         let arguments: Vec<_> = ["--json"].iter().chain(arguments).copied().collect();
         parse(&self.ok(&arguments))
     }
 
-    /// Runs a command that has to fail with this code; returns its stderr.
+    /// Runs a command that has to fail with this exit code; returns its stderr.
     pub(crate) fn fails(&self, code: i32, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -156,7 +156,7 @@ pub(crate) fn texts(events: &[Value]) -> Vec<String> {
         .collect()
 }
 
-/// A running client whose output is read line by line.
+/// A running process whose output is read line by line.
 pub(crate) struct Running {
     child: Child,
     input: Option<ChildStdin>,
@@ -212,7 +212,8 @@ impl Running {
         panic!("no {part:?} in {seen:#?}");
     }
 
-    /// Closes the input and waits for the end; returns the exit code and the remaining output.
+    /// Closes the input and waits until the process ends. Returns the exit code and the remaining
+    /// output.
     pub(crate) fn finish(mut self) -> (Option<i32>, Vec<String>) {
         drop(self.input.take());
         let lines = self.lines.iter().collect();
@@ -231,21 +232,21 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill(); // it may have ended by itself
+        let _ = self.child.kill(); // the process may have ended by itself
         let _ = self.child.wait();
     }
 }
 
 /// Polls until the condition holds.
-pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + WAIT_TIMEOUT;
-    while !is_so() {
+    while !condition() {
         assert!(Instant::now() < deadline, "never happened: {what}");
         thread::yield_now();
     }
 }
 
-/// A proxy to the server that can drop the bytes of the server, and cut connections.
+/// A TCP proxy that can drop what the server sends, and cut connections.
 pub(crate) struct DroppingProxy {
     pub(crate) address: SocketAddr,
     drop_replies: Arc<AtomicBool>,
@@ -272,28 +273,28 @@ impl DroppingProxy {
                     (client.try_clone().unwrap(), server.try_clone().unwrap()),
                     (server, client),
                 );
-                thread::spawn(move || carry(up.0, up.1, &AtomicBool::new(false)));
+                thread::spawn(move || forward(up.0, up.1, &AtomicBool::new(false)));
                 let drop_replies = Arc::clone(&drop_replies);
-                thread::spawn(move || carry(down.0, down.1, &drop_replies));
+                thread::spawn(move || forward(down.0, down.1, &drop_replies));
             }
         });
         proxy
     }
 
-    /// Drops all bytes of the server from now on, or stops doing so.
-    pub(crate) fn drop_replies(&self, yes: bool) {
-        self.drop_replies.store(yes, Ordering::SeqCst);
+    /// Starts or stops dropping all bytes that the server sends.
+    pub(crate) fn drop_replies(&self, enabled: bool) {
+        self.drop_replies.store(enabled, Ordering::SeqCst);
     }
 
     /// Ends every connection.
     pub(crate) fn cut(&self) {
         for stream in self.streams.lock().unwrap().drain(..) {
-            let _ = stream.shutdown(Shutdown::Both); // it may have ended by itself
+            let _ = stream.shutdown(Shutdown::Both); // the connection may be closed already
         }
     }
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream, drop_replies: &AtomicBool) {
+fn forward(mut from: TcpStream, mut to: TcpStream, drop_replies: &AtomicBool) {
     let mut buffer = [0; 16 * 1024];
     while let Ok(read) = from.read(&mut buffer)
         && read > 0
@@ -302,5 +303,5 @@ fn carry(mut from: TcpStream, mut to: TcpStream, drop_replies: &AtomicBool) {
             break;
         }
     }
-    let _ = to.shutdown(Shutdown::Both); // it may have ended by itself
+    let _ = to.shutdown(Shutdown::Both); // the connection may be closed already
 }

@@ -10,28 +10,28 @@ use crate::interactive::state::{JobResult, State};
 use crate::output::{ContactLine, ConversationLine, DeviceLine, EventLine, GroupLine, MemberLine, UserLine, users_in};
 use crate::session::read_history;
 
-use super::{JobContext, SHOWN_EVENTS, current, mark_read};
+use super::{JobContext, MIN_SHOWN_EVENTS, current, mark_read};
 
 pub(super) fn conversations(state: &State) -> Result<(), Failure> {
-    let mut all = state.client.known_conversations();
-    all.sort_by_key(|info| std::cmp::Reverse(info.last_time));
+    let mut conversations = state.client.known_conversations();
+    conversations.sort_by_key(|info| std::cmp::Reverse(info.last_time));
     JobContext::of(state).show(
-        all.iter().map(|info| ConversationLine::from(&**info)),
+        conversations.iter().map(|info| ConversationLine::from(&**info)),
         "no conversations yet",
     );
     Ok(())
 }
 
-pub(super) fn contacts(state: &mut State, only_present: bool) -> Result<(), Failure> {
+pub(super) fn contacts(state: &mut State, only_online: bool) -> Result<(), Failure> {
     let job = JobContext::of(state);
     state.jobs.spawn(async move {
         let contacts = job.client.contacts().await?;
-        let is_present =
+        let is_online =
             |state: Option<PresenceState>| matches!(state, Some(PresenceState::Online | PresenceState::Idle));
-        let wanted = contacts
+        let selected = contacts
             .iter()
-            .filter(|contact| !only_present || is_present(contact.presence));
-        job.show(wanted.map(ContactLine::from), "no contacts");
+            .filter(|contact| !only_online || is_online(contact.presence));
+        job.show(selected.map(ContactLine::from), "no contacts");
         Ok(JobResult::Done)
     });
     Ok(())
@@ -62,19 +62,19 @@ pub(super) fn devices(state: &mut State) -> Result<(), Failure> {
 pub(super) fn inbox(state: &mut State) -> Result<(), Failure> {
     let job = JobContext::of(state);
     state.jobs.spawn(async move {
-        let all = job.client.known_conversations();
-        let Some(info) = all.iter().find(|info| info.view == ConversationView::Inbox) else {
+        let conversations = job.client.known_conversations();
+        let Some(info) = conversations.iter().find(|info| info.view == ConversationView::Inbox) else {
             job.screen.line(job.style.dim("-- the inbox is empty"));
             return Ok(JobResult::Done);
         };
-        let history = read_history(&job.client, info, PageFrom::Newest, SHOWN_EVENTS.0).await?;
-        let users = history.events.iter().flat_map(|(found, body)| users_in(found, body));
+        let history = read_history(&job.client, info, PageFrom::Newest, MIN_SHOWN_EVENTS).await?;
+        let users = history.events.iter().flat_map(|(entry, body)| users_in(entry, body));
         let names = job.client.names(users).await?;
         job.show(
             history
                 .events
                 .iter()
-                .map(|(found, body)| EventLine::new(info, found, body, &names)),
+                .map(|(entry, body)| EventLine::new(info, entry, body, &names)),
             "the inbox is empty",
         );
         mark_read(job.client.clone(), info.id, info.last_seq).await

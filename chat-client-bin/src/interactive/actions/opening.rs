@@ -17,9 +17,9 @@ use crate::interactive::state::{JobResult, State};
 use crate::output::{self, EventLine, time_of_day, users_in};
 use crate::session::read_history;
 
-use super::{JobContext, SHOWN_EVENTS, mark_read};
+use super::{JobContext, MAX_SHOWN_EVENTS, MIN_SHOWN_EVENTS, mark_read};
 
-/// Time the server has to answer whether a conversation exists.
+/// Maximum time to wait for the answer whether a conversation exists.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Enters a conversation if it exists, or if its first message would create it.
@@ -52,16 +52,16 @@ fn is_active_match(info: &ConversationInfo, reference: &ConversationRef) -> bool
     matches && info.active
 }
 
-/// Asks the server whether the conversation exists, or for a direct one whether the user exists.
-/// Without an answer the conversation is assumed to exist: messages wait in the outbox until the
-/// server answers.
+/// Asks the server whether the conversation exists, or, for a direct conversation, whether the user
+/// exists. Without an answer the conversation is entered, and its messages wait in the outbox.
 async fn resolve(job: JobContext, reference: ConversationRef, label: String) -> Result<JobResult, Failure> {
     match timeout(LOOKUP_TIMEOUT, exists(&job.client, &reference)).await {
         Ok(Ok(true)) => {}
         Ok(Ok(false)) => return Err(Failure::usage(format!("{label} was not found"))),
         Ok(Err(error @ ClientError::Refused(_))) => return Err(error.into()),
         Ok(Err(_)) | Err(_) => {
-            let text = format!("-- the server did not answer whether {label} exists");
+            let text =
+                format!("-- the server did not answer whether {label} exists; messages to it wait in the outbox");
             job.screen.line(job.style.dim(&text));
         }
     }
@@ -80,7 +80,7 @@ async fn exists(client: &Client, reference: &ConversationRef) -> Result<bool, Cl
     Ok(!client.users([user.clone()]).await?.is_empty())
 }
 
-/// Makes a conversation the current one, and prints its newest events.
+/// Makes a conversation the current conversation, and prints its newest events.
 pub(in crate::interactive) fn enter(state: &mut State, reference: ConversationRef, label: String) {
     state.conversations.enter(reference.clone(), label.clone());
     state.jobs.spawn(show(JobContext::of(state), reference, label, None));
@@ -104,24 +104,24 @@ pub(super) async fn show(
         }
         Err(error) => return Err(error.into()),
     };
-    let max_events = count.unwrap_or_else(|| info.unread.saturating_add(5).clamp(SHOWN_EVENTS.0, SHOWN_EVENTS.1));
+    let max_events = count.unwrap_or_else(|| info.unread.saturating_add(5).clamp(MIN_SHOWN_EVENTS, MAX_SHOWN_EVENTS));
     let history = read_history(&job.client, &info, PageFrom::Newest, max_events).await?;
-    let users = history.events.iter().flat_map(|(found, body)| users_in(found, body));
+    let users = history.events.iter().flat_map(|(entry, body)| users_in(entry, body));
     let names = job.client.names(users).await?;
     let me = job.client.me().map_or(UserId(0), |me| me.id);
     job.screen.line(job.style.dim(&format!("-- {label} --")));
-    let (mut day, mut is_new_marked, mut messages) = (String::new(), false, Vec::new());
-    for (found, body) in &history.events {
-        let event = &found.event;
+    let (mut date, mut is_new_marked, mut messages) = (String::new(), false, Vec::new());
+    for (entry, body) in &history.events {
+        let event = &entry.event;
         if info.unread > 0 && !is_new_marked && event.seq > info.read_seq && event.sender != me {
             is_new_marked = true;
             job.screen.line(job.style.bold("-- new --"));
         }
-        let line = EventLine::new(&info, found, body, &names);
-        let event_day = output::day(line.time_ms());
-        if day != event_day {
-            job.screen.line(job.style.dim(&format!("-- {event_day} UTC")));
-            day = event_day;
+        let line = EventLine::new(&info, entry, body, &names);
+        let event_date = output::date(line.time_ms());
+        if date != event_date {
+            job.screen.line(job.style.dim(&format!("-- {event_date} UTC")));
+            date = event_date;
         }
         if matches!(body, EventBody::Message(_)) && event.recalled_seq.is_none() {
             messages.push((event.seq, event.sender == me));

@@ -14,7 +14,7 @@ use super::{JobContext, current};
 const SLOW_SEND: Duration = Duration::from_millis(700);
 /// Time without an answer after which an edit, recall or reaction is reported as being sent.
 const SLOW_CHANGE: Duration = Duration::from_secs(1);
-/// Minimum of these times.
+/// Minimum time without an answer after which any message is reported as being sent.
 const MIN_SLOW: Duration = Duration::from_millis(200);
 
 /// Sends a text to the current conversation.

@@ -1,4 +1,4 @@
-//! Prints the events of the client.
+//! Handles and prints the events of the client.
 
 use chat_core::client::{ClientEvent, Delivery, SendOutcome};
 use chat_core::model::{EventBody, PresenceState, UserId, sanitize_for_terminal};
@@ -14,14 +14,14 @@ impl App {
     ///
     /// # Errors
     /// The session has ended.
-    pub(super) async fn event(&mut self, event: &ClientEvent) -> Result<(), Failure> {
+    pub(super) async fn handle_event(&mut self, event: &ClientEvent) -> Result<(), Failure> {
         match event {
-            ClientEvent::Event(delivery) => self.delivered(delivery).await,
+            ClientEvent::Event(delivery) => self.handle_delivery(delivery).await,
             ClientEvent::CaughtUp if !self.caught_up => {
                 self.caught_up = true;
-                self.summarise();
+                self.print_unread_counts();
             }
-            ClientEvent::Connected { server } => self.connected_to(server),
+            ClientEvent::Connected { server } => self.print_reconnection(server),
             ClientEvent::Disconnected { reason, retry_in } => {
                 let seconds = retry_in.as_secs_f32().ceil();
                 let text = format!("-- {reason}; trying again in {seconds} s");
@@ -31,9 +31,9 @@ impl App {
             }
             ClientEvent::Settled {
                 conversation, outcome, ..
-            } => self.settled_earlier(&actions::label_of(conversation), outcome),
+            } => self.print_earlier_outcome(&actions::label_of(conversation), outcome),
             ClientEvent::Presence { user, state } => {
-                let names = self.names_now([*user]).await;
+                let names = self.names_or_none([*user]).await;
                 if let Some(name) = names.get(user) {
                     let status = if *state == PresenceState::Offline {
                         "is offline"
@@ -52,7 +52,7 @@ impl App {
             ClientEvent::Rewound { conversation, to } => {
                 let name = ConversationName::of(conversation).label();
                 self.state.show_error(&format!(
-                    "{name} was rewound to {to} by a restore; later events are void and are read again"
+                    "the server was restored from a backup: the printed events of {name} after {to} are void; the current events follow"
                 ));
             }
             ClientEvent::Ended(reason) => return Err(reason.clone().into()),
@@ -61,16 +61,16 @@ impl App {
         Ok(())
     }
 
-    fn connected_to(&mut self, server: &str) {
-        if self.connected {
+    fn print_reconnection(&mut self, server: &str) {
+        if self.was_connected {
             let text = format!("-- reconnected to {server}");
             self.state.screen.line(self.state.style.dim(&text));
         }
-        self.connected = true;
+        self.was_connected = true;
     }
 
     /// Prints the outcome of a message that an earlier run left in the outbox.
-    fn settled_earlier(&self, label: &str, outcome: &SendOutcome) {
+    fn print_earlier_outcome(&self, label: &str, outcome: &SendOutcome) {
         match outcome {
             SendOutcome::Acked(appended) => {
                 let text = format!("✓ an earlier message to {label} was stored as #{}", appended.seq);
@@ -85,9 +85,9 @@ impl App {
         }
     }
 
-    /// Prints a received event; one of another conversation with that name in front. Events that
-    /// were missed while the client was away are only counted.
-    async fn delivered(&mut self, delivery: &Delivery) {
+    /// Prints a received event, after the conversation's name if that is not the open conversation.
+    /// Events that arrived while the client was disconnected are only counted.
+    async fn handle_delivery(&mut self, delivery: &Delivery) {
         let info = &delivery.conversation;
         self.state.add_to_completion(info);
         let is_message = matches!(delivery.body, EventBody::Message(_));
@@ -126,7 +126,7 @@ impl App {
     }
 
     /// Prints the unread counts of events that arrived while the client was disconnected.
-    fn summarise(&self) {
+    fn print_unread_counts(&self) {
         let all = self.state.client.known_conversations();
         let unread: Vec<_> = all.iter().filter(|info| info.unread > 0).collect();
         if unread.is_empty() {
@@ -141,7 +141,8 @@ impl App {
             .line(format_args!("New: {}", self.state.style.bold(&list.join(", "))));
     }
 
-    async fn names_now(&self, users: impl IntoIterator<Item = UserId>) -> Names {
+    /// Returns the names of users, or no names if they cannot be looked up.
+    async fn names_or_none(&self, users: impl IntoIterator<Item = UserId>) -> Names {
         self.state.client.names(users).await.unwrap_or_default()
     }
 }

@@ -4,10 +4,12 @@ use chat_core::model::{EventBody, HistoryEvent, JoinPolicy, Role, UserId};
 use serde_json::{Value, json};
 
 use super::Names;
-use crate::output::clock;
+use crate::output::date_time;
 
+/// Further fields of the JSON object.
 pub(super) type Detail = Vec<(&'static str, Value)>;
 
+/// Returns the kind of an event, its text, its further fields, and its text for the terminal.
 pub(super) fn describe(
     entry: &HistoryEvent,
     body: &EventBody,
@@ -132,7 +134,7 @@ fn describe_group(body: &EventBody, names: &Names) -> Option<(&'static str, Deta
         EventBody::MemberMuted { user, until } => {
             let words = match until.0 {
                 0 => format!("unmuted {}", name(user)),
-                until => format!("muted {} until {}", name(user), clock(until)),
+                until => format!("muted {} until {}", name(user), date_time(until)),
             };
             (
                 "member_muted",

@@ -96,12 +96,12 @@ fn other_event_lines_have_their_fields() {
         (&kicked["event"], &kicked["user"], &kicked["banned"]),
         (&"member_kicked".into(), &"bob".into(), &true.into())
     );
-    let asked = json(&EventBody::FriendRequested {
+    let requested = json(&EventBody::FriendRequested {
         from: UserId(2),
         note: "hey".into(),
     });
     assert_eq!(
-        (&asked["event"], &asked["user"], &asked["note"]),
+        (&requested["event"], &requested["user"], &requested["note"]),
         (&"friend_requested".into(), &"bob".into(), &"hey".into())
     );
     assert_eq!(json(&EventBody::Unknown)["event"], "unknown");
@@ -125,7 +125,7 @@ fn terminal_text_is_escaped_and_indented() {
 async fn event_line_shows_ids_when_names_cannot_be_looked_up() {
     use chat_core::client::{Client, ClientOptions, Credentials, MemoryStore, ServerAddress};
 
-    // Nothing listens on that port, so every name lookup fails.
+    // Nothing listens on this port, so every name lookup fails.
     let nowhere: ServerAddress = "127.0.0.1:1".parse().unwrap();
     let mut options = ClientOptions::new([nowhere], Credentials::Stored);
     options.max_attempts = Some(1);
