@@ -1,4 +1,4 @@
-//! Administration commands: identity keys, backups and the store epoch.
+//! Administration commands: identity keys, migrations, backups and the store epoch.
 
 use chat_core::secure::ServerIdentity;
 
@@ -12,8 +12,9 @@ use crate::output::report;
 pub(crate) fn keygen(config: &Checked, arguments: &KeygenArgs) -> Result<(), Failure> {
     let path = arguments.out.clone().unwrap_or_else(|| config.identity_file());
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        make_private(directory)
-            .map_err(|error| Failure::Unavailable(format!("cannot create {}: {error}", directory.display())))?;
+        make_private(directory).map_err(|error| {
+            Failure::Unavailable(format!("cannot create the directory {}: {error}", directory.display()))
+        })?;
     }
     let identity = ServerIdentity::generate(usize::try_from(arguments.bits).unwrap_or(3072))?;
     identity.save(&path)?;
@@ -28,7 +29,7 @@ pub(crate) fn keygen(config: &Checked, arguments: &KeygenArgs) -> Result<(), Fai
 pub(crate) async fn migrate(config: &Checked) -> Result<(), Failure> {
     let store = open_store(config).await?;
     store.close().await;
-    report("the store has this version's schema")
+    report("the schema of the store is up to date")
 }
 
 /// Gives the store a new epoch, so that clients read the whole history again.
@@ -39,7 +40,7 @@ pub(crate) async fn new_epoch(config: &Checked) -> Result<(), Failure> {
     ))
 }
 
-/// Copies the embedded store to `target`. A server may be running on it.
+/// Copies the embedded store to `target`. A running server may be using it.
 pub(crate) async fn backup(config: &Checked, target: &std::path::Path) -> Result<(), Failure> {
     let Some(directory) = config.store_dir() else {
         return Err(Failure::Failed(

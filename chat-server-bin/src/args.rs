@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{LogFormat, Setting, Sources};
 
-/// Runs a chat server. Without arguments it keeps an embedded store in ./chat-data and accepts
-/// encrypted connections on 127.0.0.1:7400.
+/// Runs a chat server. Without arguments the server keeps an embedded store in ./chat-data and
+/// accepts encrypted connections on 127.0.0.1:7400.
 #[derive(Debug, Parser)]
 #[command(name = "chat-server", version, max_term_width = 100, after_long_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -32,11 +32,11 @@ Every key of the configuration can be set by an environment variable CHAT_SECTIO
 CHAT_SERVER__LISTEN=sc1://0.0.0.0:7400,tls://0.0.0.0:7401. Flags override the environment, and the
 environment overrides the file.
 
-Exit codes: 0 success, 1 failure, 2 wrong usage, 69 the store or an address is unavailable,
-78 wrong configuration.
+Exit codes: 0 success, 1 failure, 2 invalid command line, 69 the store, a file or an
+address is unavailable, 78 invalid configuration.
 
-Commands of operators (user, group, session, audit) work on a store that exists: one that a server
-has used, or that `chat-server migrate` has created.";
+Commands of operators (user, group, session, audit) need an existing store, which a server has
+used, or `chat-server migrate` has created.";
 
 /// Options that every subcommand accepts.
 #[derive(Debug, Args)]
@@ -51,7 +51,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
     /// Address to listen on: sc1://HOST:PORT, tls://HOST:PORT or plain://HOST:PORT; may be
-    /// repeated; port 0 takes a free port [default: sc1://127.0.0.1:7400] [env:
+    /// repeated; port 0 selects a free port [default: sc1://127.0.0.1:7400] [env:
     /// CHAT_SERVER__LISTEN]
     #[arg(long, value_name = "URL", global = true)]
     listen: Vec<String>,
@@ -115,7 +115,7 @@ pub(crate) enum Command {
     Run,
     /// Prints every problem of the configuration; exit code 78 if there is one
     CheckConfig,
-    /// Prints the default configuration, or the one in force
+    /// Prints the default configuration, or the configuration in force
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Creates the server's identity key and prints its fingerprint; never overwrites a key
@@ -166,7 +166,7 @@ pub(crate) struct KeygenArgs {
     pub(crate) bits: u32,
 }
 
-/// A command of an operator, and who gives it.
+/// A command of an operator, and the options of all these commands.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Managed<C: Subcommand> {
     #[command(subcommand)]
@@ -178,11 +178,11 @@ pub(crate) struct Managed<C: Subcommand> {
 /// Options of every command of an operator.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct OperatorArgs {
-    /// Prints JSON, one object a line
+    /// Prints one JSON object per line
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Name of the operator for the audit log, which also records the system's user who runs the
-    /// command [default: the name of the system's user]
+    /// Name of the operator for the audit log, which also records the login name of the user who
+    /// runs the command [default: that login name]
     #[arg(long, value_name = "NAME", global = true)]
     pub(crate) operator: Option<String>,
 }
@@ -203,9 +203,9 @@ pub(crate) enum UserCommand {
         #[arg(long, value_name = "TEXT")]
         display_name: Option<String>,
     },
-    /// Lists accounts, disabled and deleted ones included
+    /// Lists accounts, including disabled and deleted accounts
     List {
-        /// Lists accounts whose name begins with this text only, in any spelling
+        /// Lists only accounts whose names begin with this text, in any spelling
         #[arg(default_value = "")]
         prefix: String,
     },
@@ -214,7 +214,7 @@ pub(crate) enum UserCommand {
         /// Name, or # and id
         user: String,
     },
-    /// Gives an account another name
+    /// Renames an account
     Rename {
         /// Name, or # and id
         user: String,
@@ -238,15 +238,15 @@ pub(crate) enum UserCommand {
         /// Name, or # and id
         user: String,
     },
-    /// Deletes an account and its personal data for good
+    /// Deletes an account and its personal data permanently
     Delete {
         /// Name, or # and id
         user: String,
-        /// Erases the texts of the user's messages and edits, too; reactions, and the names and
+        /// Also erases the texts of the user's messages and edits; reactions, and the names and
         /// descriptions of groups, stay
         #[arg(long)]
         erase_texts: bool,
-        /// Lets other users take the name
+        /// Makes the name available to other users
         #[arg(long)]
         free_name: bool,
         /// Lets the user's subject get a new account at its next login; otherwise such logins fail
@@ -272,15 +272,15 @@ pub(crate) enum UserCommand {
 /// Commands about groups. A group is given by name, or by `#` and its id.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum GroupCommand {
-    /// Lists groups, closed ones included
+    /// Lists groups, including closed groups
     List {
-        /// Lists open groups without an owner who can log in only
+        /// Lists only open groups without an owner who can log in
         #[arg(long)]
         orphaned: bool,
     },
     /// Shows a group and its members
     Show {
-        /// Name, or # and id; a closed group has an id only
+        /// Name, or # and id; a closed group has only an id
         group: String,
     },
     /// Makes a member the owner
@@ -314,13 +314,13 @@ pub(crate) struct AuditArgs {
     /// Maximum number of records
     #[arg(long, default_value_t = 100)]
     pub(crate) limit: u32,
-    /// Prints records before this one
+    /// Prints only records older than record ID
     #[arg(long, value_name = "ID")]
     pub(crate) before: Option<u64>,
 }
 
-/// Source of a password. It is never an argument: other users of the machine can read command
-/// lines.
+/// Source of a password. A password is never an argument, because other users of the machine can
+/// read command lines.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PasswordArgs {
     /// Reads the password from the first line of FILE instead of CHAT_PASSWORD or a prompt

@@ -32,7 +32,8 @@ pub(crate) struct Composition {
 
 /// Opens the store, builds the engine and binds the listeners.
 pub(crate) async fn compose(config: &Checked) -> Result<Composition, Failure> {
-    // This comes first: with too few file descriptors, later steps fail without naming the cause.
+    // This check comes first: with too few file descriptors, later steps fail with errors that do
+    // not name the cause.
     let max_connections = limits::connections(config)?;
     let store = open_store(config).await?;
     let result = build_on_store(config, Arc::clone(&store), max_connections).await;
@@ -42,7 +43,7 @@ pub(crate) async fn compose(config: &Checked) -> Result<Composition, Failure> {
     result
 }
 
-/// Creates a missing directory with mode 0700, because it will hold all messages and the server's
+/// Creates a directory with mode 0700 if it is missing: it will hold all messages and the server's
 /// key.
 pub(crate) fn make_private(directory: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
@@ -60,8 +61,8 @@ pub(crate) async fn open_store(config: &Checked) -> Result<Arc<dyn Store>, Failu
     })
 }
 
-/// Opens the configured store for a command of an operator: creates nothing and changes no schema,
-/// since a mistyped path is no new store, and running nodes may need the schema as it is.
+/// Opens the configured store for a command of an operator. Creates and migrates nothing, because
+/// the path may be mistyped, and running nodes may need the present schema.
 pub(crate) async fn open_existing_store(config: &Checked) -> Result<Arc<dyn Store>, Failure> {
     Ok(match &config.store {
         StoreUrl::Sqlite(directory) => {
@@ -79,12 +80,12 @@ pub(crate) async fn open_existing_store(config: &Checked) -> Result<Arc<dyn Stor
     })
 }
 
-/// Explains why a command cannot use the embedded store while a server does.
+/// Converts the error, and explains why a command cannot use an embedded store that a server uses.
 fn explain_lock(error: OpenError) -> Failure {
     match error {
         OpenError::InUse { directory } => Failure::Unavailable(format!(
-            "a server is using the store in {}; the embedded store belongs to one process, so stop the server, run this \
-             command again, and start the server after it",
+            "a server is using the store in {}; only one process at a time can use the embedded store, so stop the server, run \
+             this command again, and then start the server",
             directory.display()
         )),
         other => other.into(),
@@ -108,7 +109,7 @@ fn make_data_dir(config: &Checked) -> Result<(), Failure> {
         make_private(directory).map_err(|error| {
             let name = directory.display();
             Failure::Unavailable(format!(
-                "cannot create the data directory {name}: {error}; choose another with --data-dir"
+                "cannot create the data directory {name}: {error}; choose another directory with --data-dir or store.url"
             ))
         })?;
     }
@@ -125,8 +126,8 @@ fn mysql_options(config: &Checked) -> chat_store_mysql::Options {
     options
 }
 
-/// Builds an engine on this store for a command of an operator: it is no node, and announces on the
-/// bus, if one is configured, what it changes.
+/// Builds an engine on this store for a command of an operator. The engine does not join the
+/// cluster as a node, and announces its changes on the bus if one is configured.
 pub(crate) async fn build_operator_engine(config: &Checked, store: Arc<dyn Store>) -> Result<Engine, Failure> {
     let mut builder = Engine::builder(store)
         .config(engine_config(&config.settings))
@@ -147,8 +148,8 @@ async fn build_node(config: &Checked, store: Arc<dyn Store>) -> Result<Engine, F
             .discovery(Arc::new(redis.discovery()));
     } else if matches!(config.store, StoreUrl::Mysql(_)) {
         tracing::warn!(
-            "bus.url is not set: nodes of this database poll it every second for each other's messages, which is slower and \
-             costs the database more than a bus; presence, typing and read receipts do not cross nodes"
+            "bus.url is not set: nodes that share this database poll it every second for messages of other nodes, which is \
+             slower and loads the database more than a bus; presence, typing and read receipts do not cross nodes"
         );
     }
     build(builder).await
@@ -162,7 +163,7 @@ fn open_bus(config: &Checked) -> Result<Option<RedisBackend>, Failure> {
     }
     let mut options = chat_bus_redis::Options::default();
     options.prefix.clone_from(&bus.prefix);
-    options.authorities = non_empty(&bus.ca_file).map(read).transpose()?;
+    options.authorities = non_empty(&bus.ca_file).map(read_file).transpose()?;
     let redis = RedisBackend::open(&bus.url, options);
     redis
         .map(Some)
@@ -194,7 +195,7 @@ async fn build_on_store(config: &Checked, store: Arc<dyn Store>, max_connections
              new fingerprint"
         );
     }
-    let acceptor = tls(config, &identity)?;
+    let acceptor = tls_acceptor(config, &identity)?;
     let unix_now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
@@ -224,7 +225,7 @@ async fn build_on_store(config: &Checked, store: Arc<dyn Store>, max_connections
             return Err(cannot_bind(&error));
         }
     };
-    engine.advertise(advertised(config, &server));
+    engine.advertise(advertised_addresses(config, &server));
     Ok(Composition {
         store,
         engine,
@@ -233,8 +234,8 @@ async fn build_on_store(config: &Checked, store: Arc<dyn Store>, max_connections
     })
 }
 
-/// Returns `true` if a client has logged in on this store, and thus knows a server key. Looks at
-/// the first 50 accounts only, which is enough for a warning.
+/// Returns `true` if a client has logged in on this store, and thus knows a server key. Checks only
+/// the first 50 accounts, which is enough for a warning.
 async fn is_used(store: &dyn Store) -> bool {
     let accounts = store.search_accounts("", 50).await.unwrap_or_default();
     for account in accounts {
@@ -245,9 +246,9 @@ async fn is_used(store: &dyn Store) -> bool {
     false
 }
 
-/// Returns the addresses at which clients reach this node: `server.advertise`, or else the
-/// listeners.
-fn advertised(config: &Checked, server: &Server) -> Vec<String> {
+/// Returns the addresses at which clients reach this node: `server.advertise`, otherwise the
+/// addresses of the listeners.
+fn advertised_addresses(config: &Checked, server: &Server) -> Vec<String> {
     let configured = &config.settings.server.advertise;
     if !configured.is_empty() {
         return configured.clone();
@@ -266,14 +267,15 @@ fn cannot_bind(error: &BindError) -> Failure {
             "; another program is listening there: stop it, or choose another address with --listen"
         }
         BindError::Address { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 need a privilege: choose a higher one with --listen"
+            "; ports below 1024 need a privilege: choose a higher port with --listen"
         }
         _ => "",
     };
     Failure::Unavailable(format!("{}{hint}", chain(error)))
 }
 
-fn tls(config: &Checked, identity: &ServerIdentity) -> Result<Option<Arc<TlsAcceptor>>, Failure> {
+/// Returns the TLS acceptor, or `None` if no listener uses TLS.
+fn tls_acceptor(config: &Checked, identity: &ServerIdentity) -> Result<Option<Arc<TlsAcceptor>>, Failure> {
     if !config.listen.iter().any(|listen| listen.scheme == Scheme::Tls) {
         return Ok(None);
     }
@@ -282,7 +284,11 @@ fn tls(config: &Checked, identity: &ServerIdentity) -> Result<Option<Arc<TlsAcce
     let acceptor = if files.certificate_file.as_os_str().is_empty() {
         TlsAcceptor::self_signed(provider, identity)
     } else {
-        TlsAcceptor::from_pem(provider, &read(&files.certificate_file)?, &read(&files.key_file)?)
+        TlsAcceptor::from_pem(
+            provider,
+            &read_file(&files.certificate_file)?,
+            &read_file(&files.key_file)?,
+        )
     };
     acceptor
         .map(|acceptor| Some(Arc::new(acceptor)))
@@ -294,7 +300,7 @@ fn non_empty(path: &Path) -> Option<&Path> {
     (!path.as_os_str().is_empty()).then_some(path)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|error| Failure::config(format!("cannot read {}: {error}", path.display())))
 }
 
@@ -359,7 +365,7 @@ fn server_config(checked: &Checked, max_connections: u32) -> ServerConfig {
     config.session.message_rate = limits.message_rate.0;
     config.retry_after = settings.server.retry_after.0;
     config.unready_timeout = match checked.store {
-        // The embedded store has one node: clients have no other node to go to.
+        // The embedded store has a single node, so clients have no other node to connect to.
         StoreUrl::Sqlite(_) => Duration::ZERO,
         StoreUrl::Mysql(_) => settings.server.unready_timeout.0,
     };

@@ -13,14 +13,14 @@ use crate::config::Problem;
 /// Reason why the program ends with an error.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Any other failure. Exit code 1.
+    /// A failure that is not one of the following kinds. Exit code 1.
     Failed(String),
     /// The store, a file or an address is unavailable; the same configuration may work later. Exit
     /// code 69.
     Unavailable(String),
-    /// The reader of standard output closed it, and so wants no more. No message; exit code 0.
+    /// The reader of standard output has closed the pipe. No message is printed. Exit code 0.
     ReaderGone,
-    /// The configuration is wrong; starting again does not help. Exit code 78.
+    /// The configuration is invalid; starting again does not help. Exit code 78.
     Config(Vec<Problem>),
 }
 
@@ -45,7 +45,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed(text) | Self::Unavailable(text) => f.write_str(text),
-            Self::ReaderGone => f.write_str("the reader of standard output closed it"),
+            Self::ReaderGone => f.write_str("the reader of standard output has closed the pipe"),
             Self::Config(problems) => {
                 for (index, problem) in problems.iter().enumerate() {
                     let newline = if index == 0 { "" } else { "\nchat-server: " };
@@ -90,9 +90,8 @@ impl From<chat_store_mysql::OpenError> for Failure {
     fn from(error: chat_store_mysql::OpenError) -> Self {
         use chat_store_mysql::OpenError as E;
         match error {
-            E::Url(_) | E::UnsafeSettings(_) | E::Authorities { .. } => {
-                Self::config(format!("store.url: {}", chain(&error)))
-            }
+            E::Url(_) | E::UnsafeSettings(_) => Self::config(format!("store.url: {}", chain(&error))),
+            E::Authorities { .. } => Self::config(format!("store.ca_file: {}", chain(&error))),
             E::OlderSchema { found: 0, .. } => Self::Unavailable(
                 "the database of store.url holds no store; check the configuration, or create the store with \
                  `chat-server migrate` or by starting a node"

@@ -8,8 +8,8 @@ use crate::failure::Failure;
 /// File descriptors that are not client connections: store, log, runtime (21 in an idle server),
 /// and a reserve.
 const OWN_FILES: u64 = 48;
-/// File descriptors per listener: its socket, and one in reserve to refuse connections when no
-/// other descriptor is left.
+/// File descriptors per listener: its socket, and a reserve to refuse connections when no other
+/// descriptor is left.
 const FILES_PER_LISTENER: u64 = 2;
 /// File descriptors of connections to Redis.
 const BUS_FILES: u64 = 8;
@@ -21,8 +21,9 @@ const FEW_CONNECTIONS: u32 = 500;
 const ADVICE: &str = "raise the limit of open files: `ulimit -n 65536` in the shell that starts the server, \
                       LimitNOFILE=65536 in a systemd unit, --ulimit nofile=65536 for a container";
 
-/// Returns the maximum number of connections: the configured one, or as many as the limit of open
-/// files allows, whichever is lower. Raises that limit first, and warns if the result is low.
+/// Returns the maximum number of connections: as configured, or as many as the limit of open files
+/// allows, whichever is lower. First raises the limit of open files. Warns if the result is
+/// low.
 ///
 /// # Errors
 /// The limit of open files allows fewer than 8 connections.
@@ -36,7 +37,7 @@ pub(crate) fn connections(config: &Checked) -> Result<u32, Failure> {
             tracing::warn!(
                 connections,
                 open_files,
-                "few connections are possible, more will be refused; {ADVICE}"
+                "the limit of open files allows few connections, and further ones will be refused; {ADVICE}"
             );
         }
         Capacity::Insufficient(_) => {
@@ -52,12 +53,12 @@ pub(crate) fn connections(config: &Checked) -> Result<u32, Failure> {
 /// `None` means unlimited.
 fn raise_open_files() -> Option<u64> {
     let before = getrlimit(Resource::Nofile);
-    let wanted = Rlimit {
+    let raised = Rlimit {
         current: before.maximum,
         maximum: before.maximum,
     };
     if before.current != before.maximum
-        && let Err(error) = setrlimit(Resource::Nofile, wanted)
+        && let Err(error) = setrlimit(Resource::Nofile, raised)
     {
         tracing::warn!(%error, limit = before.current, "cannot raise the limit of open files");
     }
@@ -93,9 +94,9 @@ enum Capacity {
 impl Capacity {
     /// Computes the capacity. `configured` is `limits.max_connections`; 0 means as many as
     /// possible.
-    fn new(configured: u32, open_files: Option<u64>, own: u64) -> Self {
+    fn new(configured: u32, open_files: Option<u64>, own_files: u64) -> Self {
         let max = open_files.map_or(u32::MAX, |files| {
-            u32::try_from(files.saturating_sub(own)).unwrap_or(u32::MAX)
+            u32::try_from(files.saturating_sub(own_files)).unwrap_or(u32::MAX)
         });
         match configured {
             configured if configured != 0 && configured <= max => Self::Enough(configured),

@@ -25,7 +25,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // Default for TLS connections that name no provider. It fails only if one is installed already.
+    // Sets the provider of TLS connections that name none. Fails only if a default is set already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match perform(&cli) {
         Ok(code) => code,
@@ -71,11 +71,11 @@ fn perform(cli: &Cli) -> Result<ExitCode, Failure> {
     match cli.command() {
         Command::CheckConfig => print(b"the configuration is valid\n"),
         Command::Keygen(arguments) => admin::keygen(&config, &arguments).map(|()| ExitCode::SUCCESS),
-        command => on_runtime(config, command),
+        command => run_on_runtime(config, command),
     }
 }
 
-fn on_runtime(config: Checked, command: Command) -> Result<ExitCode, Failure> {
+fn run_on_runtime(config: Checked, command: Command) -> Result<ExitCode, Failure> {
     let telemetry = telemetry::start(&config.settings).map_err(Failure::Failed)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -86,10 +86,10 @@ fn on_runtime(config: Checked, command: Command) -> Result<ExitCode, Failure> {
             Command::Migrate => admin::migrate(&config).await.map(|()| ExitCode::SUCCESS),
             Command::NewEpoch => admin::new_epoch(&config).await.map(|()| ExitCode::SUCCESS),
             Command::Backup { file } => admin::backup(&config, &file).await.map(|()| ExitCode::SUCCESS),
-            Command::User(call) => operator::user(&config, call).await.map(|()| ExitCode::SUCCESS),
-            Command::Group(call) => operator::group(&config, call).await.map(|()| ExitCode::SUCCESS),
-            Command::Session(call) => operator::session(&config, call).await.map(|()| ExitCode::SUCCESS),
-            Command::Audit(call) => operator::audit(&config, call).await.map(|()| ExitCode::SUCCESS),
+            Command::User(args) => operator::user(&config, args).await.map(|()| ExitCode::SUCCESS),
+            Command::Group(args) => operator::group(&config, args).await.map(|()| ExitCode::SUCCESS),
+            Command::Session(args) => operator::session(&config, args).await.map(|()| ExitCode::SUCCESS),
+            Command::Audit(args) => operator::audit(&config, args).await.map(|()| ExitCode::SUCCESS),
             _ => run::run(config, &telemetry).await,
         }
     })

@@ -1,4 +1,4 @@
-//! Standard output. A reader that closed the pipe has seen enough; that is no failure.
+//! Standard output. A closed pipe is not an error: its reader needs no more output.
 
 use std::io::{BufWriter, ErrorKind, StdoutLock, Write as _};
 
@@ -15,8 +15,8 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
         .map_err(cannot_write)
 }
 
-/// Writes the text that reports what a command has done. If that fails, the failure says what was
-/// done.
+/// Writes the text that reports what a command has done. If the text cannot be written, the failure
+/// contains it.
 pub(crate) fn report(text: &str) -> Result<(), Failure> {
     print(format!("{text}\n").as_bytes()).map_err(|failure| match failure {
         Failure::Failed(error) => Failure::Failed(format!("this was done, but {error}: {text}")),
@@ -33,15 +33,18 @@ impl Lines {
         Self(BufWriter::new(std::io::stdout().lock()))
     }
 
+    /// Writes a line of text.
     pub(crate) fn text(&mut self, text: &str) -> Result<(), Failure> {
         writeln!(self.0, "{text}").map_err(cannot_write)
     }
 
+    /// Writes an object as a line of JSON.
     pub(crate) fn json(&mut self, object: &impl Serialize) -> Result<(), Failure> {
         let line = to_json(object)?;
         self.text(&line)
     }
 
+    /// Flushes the lines.
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
         self.0.flush().map_err(cannot_write)
     }

@@ -10,7 +10,7 @@ use crate::output::print;
 use crate::signals::{Signals, Stop};
 use crate::telemetry::Telemetry;
 
-/// Time the engine and the store have after the last connection to finish their work.
+/// Maximum time for the engine and the store to finish their work after the last connection.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves until SIGTERM or SIGINT, then drains. A second signal exits at once. SIGHUP is ignored.
@@ -27,14 +27,14 @@ pub(crate) async fn run(config: Checked, telemetry: &Telemetry) -> Result<ExitCo
     let stop = signals.next().await;
     tracing::info!(signal = stop.name(), "draining: asking clients to reconnect");
     tokio::select! {
-        () = finish(composition, config.settings.server.drain_timeout.0) => {
+        () = drain(composition, config.settings.server.drain_timeout.0) => {
             tracing::info!("stopped");
             Ok(ExitCode::SUCCESS)
         }
-        again = signals.next() => {
-            tracing::warn!(signal = again.name(), "stopped without draining; acknowledged messages are safe");
+        second = signals.next() => {
+            tracing::warn!(signal = second.name(), "stopped without draining; acknowledged messages are safe");
             telemetry.flush();
-            exit_now(again)
+            exit_now(second)
         }
     }
 }
@@ -47,18 +47,19 @@ fn announce(composition: &Composition) -> Result<(), Failure> {
     }
     lines.push_str(&format!("ready\nfingerprint {}\n", composition.fingerprint));
     match print(lines.as_bytes()) {
-        // The parent process closed the pipe; the server still runs.
+        // The parent process has closed the pipe. The server keeps running.
         Err(Failure::ReaderGone) => Ok(()),
         written => written,
     }
 }
 
-async fn finish(composition: Composition, grace: Duration) {
+/// Drains the connections for at most `timeout`, then stops the engine and closes the store.
+async fn drain(composition: Composition, timeout: Duration) {
     let Composition {
         store, engine, server, ..
     } = composition;
     engine.announce_drain();
-    server.drain(grace).await;
+    server.drain(timeout).await;
     let finished = tokio::time::timeout(SHUTDOWN_TIMEOUT, async {
         engine.shutdown().await;
         drop(engine);

@@ -6,8 +6,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Handlers of SIGTERM, SIGINT and SIGHUP.
 ///
-/// SIGHUP arrives when a terminal closes, from log rotation, and from operators who expect a
-/// configuration reload. None of them wants the server to stop, so it is only logged.
+/// SIGHUP is only logged. It comes from terminals that close, from log rotation, and from operators
+/// who expect a configuration reload, and none of these should stop the server.
 #[derive(Debug)]
 pub(crate) struct Signals {
     terminate: Signal,
@@ -56,7 +56,7 @@ impl Signals {
                 Some(()) = self.terminate.recv() => return Stop::Terminate,
                 Some(()) = self.interrupt.recv() => return Stop::Interrupt,
                 Some(()) = self.hang_up.recv() => {
-                    tracing::info!("SIGHUP is ignored: to load a new configuration, restart the server; SIGTERM stops it");
+                    tracing::info!("SIGHUP is ignored: to load a new configuration, restart the server; SIGTERM stops the server");
                 }
                 else => std::future::pending().await,
             }

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 const SENDERS: usize = 20;
 const MESSAGES_EACH: usize = 500;
 const KILLS: usize = 10;
-/// Settings that lift the login limits, which are not under test.
+/// Settings that raise the login limits, which are not under test.
 const UNLIMITED: &[(&str, &str)] = &[("CHAT_ACCOUNTS__LOGIN_RATE", "100000/1s")];
 
 /// Acknowledgement of one message.
@@ -37,11 +37,11 @@ fn group() -> ConversationRef {
     ConversationRef::Group(GroupName::parse("crowd").unwrap())
 }
 
-/// Retries until the server, which may be down at the moment, accepts the login.
-async fn until_logged_in(server: SocketAddr, fingerprint: Fingerprint, name: &str) -> Peer {
-    let mut pace = tokio::time::interval(Duration::from_millis(20));
+/// Logs in. Retries, because the server may be down at the moment.
+async fn log_in(server: SocketAddr, fingerprint: Fingerprint, name: &str) -> Peer {
+    let mut retry = tokio::time::interval(Duration::from_millis(20));
     loop {
-        pace.tick().await;
+        retry.tick().await;
         let attempt = async {
             let mut peer = Peer::connect(server, fingerprint).await?;
             peer.login(name).await?;
@@ -61,7 +61,7 @@ async fn send_all(
     progress: &watch::Sender<usize>,
 ) -> Vec<(ClientMessageId, Acked)> {
     let name = format!("sender-{sender}");
-    let mut peer = until_logged_in(server, fingerprint, &name).await;
+    let mut peer = log_in(server, fingerprint, &name).await;
     let mut acked = Vec::with_capacity(MESSAGES_EACH);
     for n in 0..MESSAGES_EACH {
         let draft = Draft::text(MessageText::new(format!("{n} of {name}")).unwrap());
@@ -85,7 +85,7 @@ async fn send_all(
                 }
                 Ok(Err(failure)) if failure.code() == Some(ReplyCode::TryAgain) => {}
                 Ok(other) => panic!("{name}: {other:?}"),
-                Err(_) => peer = until_logged_in(server, fingerprint, &name).await,
+                Err(_) => peer = log_in(server, fingerprint, &name).await,
             }
         }
     }
@@ -134,14 +134,14 @@ async fn server_keeps_ten_thousand_messages_over_ten_kills() {
     create_group_with_members(&server).await;
 
     let progress = Arc::new(watch::Sender::new(0_usize));
-    let all = Arc::new(Mutex::new(HashMap::new()));
+    let all_acked = Arc::new(Mutex::new(HashMap::new()));
     let (address, fingerprint) = (server.address(), server.fingerprint());
     let senders: Vec<_> = (0..SENDERS)
         .map(|sender| {
-            let (progress, all) = (Arc::clone(&progress), Arc::clone(&all));
+            let (progress, all_acked) = (Arc::clone(&progress), Arc::clone(&all_acked));
             tokio::spawn(async move {
                 let acked = send_all(address, fingerprint, sender, &progress).await;
-                all.lock().unwrap().extend(acked);
+                all_acked.lock().unwrap().extend(acked);
             })
         })
         .collect();
@@ -160,11 +160,11 @@ async fn server_keeps_ten_thousand_messages_over_ten_kills() {
         sender.await.unwrap();
     }
 
-    let acked = std::mem::take(&mut *all.lock().unwrap());
+    let acked = std::mem::take(&mut *all_acked.lock().unwrap());
     assert_eq!(acked.len(), total);
     let mut logs = Vec::new();
     for member in 0..SENDERS {
-        let mut peer = until_logged_in(address, fingerprint, &format!("sender-{member}")).await;
+        let mut peer = log_in(address, fingerprint, &format!("sender-{member}")).await;
         logs.push(read_all(&mut peer).await);
     }
     let log = &logs[0];
@@ -174,7 +174,7 @@ async fn server_keeps_ten_thousand_messages_over_ten_kills() {
         (1..=log.len() as u64).collect::<Vec<_>>(),
         "numbered from 1 without gaps"
     );
-    let mut found = HashMap::new();
+    let mut stored = HashMap::new();
     for event in log {
         if let Some(id) = event.client_message_id
             && acked.contains_key(&id)
@@ -183,10 +183,13 @@ async fn server_keeps_ten_thousand_messages_over_ten_kills() {
                 seq: event.seq,
                 event_id: event.id,
             };
-            assert_eq!(found.insert(id, position), None, "each message is stored once");
+            assert_eq!(stored.insert(id, position), None, "each message is stored once");
         }
     }
-    assert_eq!(found, acked, "every acknowledged message has its acknowledged position");
+    assert_eq!(
+        stored, acked,
+        "every acknowledged message has its acknowledged position"
+    );
     // The creation of the group, the joins and the messages: nothing else was stored.
     assert_eq!(log.len(), SENDERS + total);
     assert!(logs.iter().all(|other| other == log), "all members have the same log");

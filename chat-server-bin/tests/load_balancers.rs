@@ -20,75 +20,79 @@ static PROGRAM: LazyLock<PathBuf> =
     LazyLock::new(|| chat_harness::binary("chat-server", env!("CARGO_BIN_EXE_chat-server")));
 const NGINX: &str = include_str!("../../deploy/nginx/chat.conf");
 const HAPROXY: &str = include_str!("../../deploy/haproxy/haproxy.cfg");
-/// Maximum time to wait for anything.
+/// Maximum time to wait for an expected event.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
-fn three(addresses: Vec<SocketAddr>) -> [SocketAddr; 3] {
+fn as_array(addresses: Vec<SocketAddr>) -> [SocketAddr; 3] {
     addresses.try_into().unwrap()
 }
 
-async fn logged_in(cluster: &Cluster, at: SocketAddr, name: &str) -> std::io::Result<Peer> {
-    let mut peer = Peer::connect(at, cluster.fingerprint()).await?;
+async fn log_in(cluster: &Cluster, address: SocketAddr, name: &str) -> std::io::Result<Peer> {
+    let mut peer = Peer::connect(address, cluster.fingerprint()).await?;
     peer.login(name).await?;
     Ok(peer)
 }
 
-/// Checks that clients log in on all nodes, and on another node when theirs dies.
-async fn balances(cluster: &mut Cluster, balancer: &Balancer) {
-    let at = balancer.address();
-    let mut first = Peer::connect(at, cluster.fingerprint()).await.unwrap();
+/// Checks that clients are distributed over all nodes, and log in on another node when their node
+/// dies.
+async fn check_balancing(cluster: &mut Cluster, balancer: &Balancer) {
+    let address = balancer.address();
+    let mut first = Peer::connect(address, cluster.fingerprint()).await.unwrap();
     first.register("alice").await.unwrap();
     let mut peers = Vec::new();
     for _ in 0..9 {
-        peers.push(logged_in(cluster, at, "alice").await.unwrap());
+        peers.push(log_in(cluster, address, "alice").await.unwrap());
     }
     cluster.nodes[0].kill();
-    let mut left = 0;
+    let mut remaining = 0;
     for peer in &mut peers {
-        left += u32::from(peer.ask(RequestKind::Ping).await.is_ok());
+        remaining += u32::from(peer.ask(RequestKind::Ping).await.is_ok());
     }
-    assert!((1..9).contains(&left), "spread over the nodes: {left} of 9 are left");
+    assert!(
+        (1..9).contains(&remaining),
+        "the clients are on several nodes: {remaining} of 9 are still connected"
+    );
     let started = Instant::now();
     for _ in 0..6 {
         loop {
-            match logged_in(cluster, at, "alice").await {
+            match log_in(cluster, address, "alice").await {
                 Ok(_) => break,
                 Err(error) => assert!(started.elapsed() < WAIT_TIMEOUT, "no login succeeds: {error}"),
             }
         }
     }
     tokio::task::block_in_place(|| cluster.nodes[0].kill_and_restart()).unwrap();
-    logged_in(cluster, at, "alice").await.unwrap();
+    log_in(cluster, address, "alice").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nginx_example_balances() {
+async fn nginx_example_distributes_clients() {
     let mut cluster = Cluster::behind_proxy(&PROGRAM, 3).unwrap();
-    let balancer = Balancer::nginx(NGINX, three(cluster.addresses())).unwrap();
-    balances(&mut cluster, &balancer).await;
+    let balancer = Balancer::nginx(NGINX, as_array(cluster.addresses())).unwrap();
+    check_balancing(&mut cluster, &balancer).await;
     // A reload keeps existing sessions.
-    let mut peer = logged_in(&cluster, balancer.address(), "alice").await.unwrap();
+    let mut peer = log_in(&cluster, balancer.address(), "alice").await.unwrap();
     balancer.process().signal("HUP").unwrap();
     for _ in 0..20 {
         peer.ask(RequestKind::Ping).await.unwrap().unwrap();
-        logged_in(&cluster, balancer.address(), "alice").await.unwrap();
+        log_in(&cluster, balancer.address(), "alice").await.unwrap();
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn haproxy_example_balances() {
+async fn haproxy_example_distributes_clients() {
     let mut cluster = Cluster::behind_proxy(&PROGRAM, 3).unwrap();
-    let balancer = Balancer::haproxy(HAPROXY, three(cluster.addresses())).unwrap();
-    balances(&mut cluster, &balancer).await;
+    let balancer = Balancer::haproxy(HAPROXY, as_array(cluster.addresses())).unwrap();
+    check_balancing(&mut cluster, &balancer).await;
 }
 
-/// Addresses of the nodes themselves, without proxies in between.
-fn nodes(cluster: &Cluster) -> [SocketAddr; 3] {
-    three(cluster.nodes.iter().map(ServerProcess::address).collect())
+/// Returns the addresses of the nodes, not of the proxies in front of them.
+fn node_addresses(cluster: &Cluster) -> [SocketAddr; 3] {
+    as_array(cluster.nodes.iter().map(ServerProcess::address).collect())
 }
 
-/// Waits until a node listens, or until it no longer does.
-async fn listens(node: SocketAddr, expected: bool) -> Duration {
+/// Waits until a node listens, or no longer listens. Returns how long that took.
+async fn until_listening_is(node: SocketAddr, expected: bool) -> Duration {
     let started = Instant::now();
     let listens = async {
         while tokio::net::TcpStream::connect(node).await.is_ok() != expected {
@@ -96,14 +100,14 @@ async fn listens(node: SocketAddr, expected: bool) -> Duration {
         }
     };
     let in_time = timeout(WAIT_TIMEOUT, listens).await;
-    assert!(in_time.is_ok(), "the node listens: {}", !expected);
+    assert!(in_time.is_ok(), "after {WAIT_TIMEOUT:?}, listening is not {expected}");
     started.elapsed()
 }
 
 /// Returns `true` if the store answers for this session. The connection must be open.
 async fn is_served(peer: &mut Peer) -> bool {
-    let asked = timeout(WAIT_TIMEOUT, peer.ask(RequestKind::Command(Command::ListDevices)));
-    match asked.await.unwrap().expect("connections stay") {
+    let reply = timeout(WAIT_TIMEOUT, peer.ask(RequestKind::Command(Command::ListDevices)));
+    match reply.await.unwrap().expect("connections stay") {
         Ok(_) => true,
         Err(failure) => {
             assert_eq!(failure.code(), Some(ReplyCode::TryAgain), "{failure:?}");
@@ -113,7 +117,7 @@ async fn is_served(peer: &mut Peer) -> bool {
 }
 
 /// Returns the number of sessions that are served.
-async fn served(peers: &mut [Peer]) -> usize {
+async fn count_served(peers: &mut [Peer]) -> usize {
     let mut served = 0;
     for peer in peers {
         served += usize::from(is_served(peer).await);
@@ -121,121 +125,125 @@ async fn served(peers: &mut [Peer]) -> usize {
     served
 }
 
-/// Checks that a node without the database keeps its sessions, and gets no new ones until it has
-/// recovered.
-async fn leaves_out(cluster: &mut Cluster, balancer: &Balancer) {
-    let at = balancer.address();
-    let node = nodes(cluster)[0];
+/// Checks that a node without the database keeps its sessions, and gets no new sessions until it
+/// has recovered.
+async fn check_avoidance(cluster: &mut Cluster, balancer: &Balancer) {
+    let address = balancer.address();
+    let node = node_addresses(cluster)[0];
     // A user has at most twenty devices.
     let names = ["alice", "bob", "carol", "dave"];
-    let mut first = Peer::connect(at, cluster.fingerprint()).await.unwrap();
+    let mut first = Peer::connect(address, cluster.fingerprint()).await.unwrap();
     for name in names {
         first.register(name).await.unwrap();
     }
-    let mut there = Vec::new();
+    let mut early = Vec::new();
     for name in names.iter().cycle().take(9) {
-        there.push(logged_in(cluster, at, name).await.unwrap());
+        early.push(log_in(cluster, address, name).await.unwrap());
     }
-    assert_eq!(served(&mut there).await, 9);
+    assert_eq!(count_served(&mut early).await, 9);
 
     cluster.links[0].database.set_both(Wire::hole());
-    let closed = listens(node, false).await;
-    // HAProxy needs time to notice.
+    let closed = until_listening_is(node, false).await;
+    // HAProxy needs time to notice the closed port.
     sleep(Duration::from_secs(5)).await;
-    let mut new = Vec::new();
+    let mut later = Vec::new();
     let mut slowest = Duration::ZERO;
     for name in names.iter().cycle().take(30) {
         let started = Instant::now();
-        new.push(logged_in(cluster, at, name).await.unwrap());
+        later.push(log_in(cluster, address, name).await.unwrap());
         slowest = slowest.max(started.elapsed());
     }
     println!("cut off: closed after {closed:.1?}, 30 logins, the slowest in {slowest:.1?}");
     assert!(slowest < Duration::from_secs(3), "{slowest:?}");
-    assert_eq!(served(&mut new).await, 30);
-    let left = served(&mut there).await;
-    assert!((1..9).contains(&left), "some are on the node: {left} of 9 are served");
+    assert_eq!(count_served(&mut later).await, 30);
+    let remaining = count_served(&mut early).await;
+    assert!(
+        (1..9).contains(&remaining),
+        "some sessions are on the node: {remaining} of 9 are served"
+    );
 
     cluster.links[0].database.clear();
-    let open = listens(node, true).await;
+    let open = until_listening_is(node, true).await;
     let started = Instant::now();
-    while served(&mut there).await < 9 {
-        assert!(started.elapsed() < WAIT_TIMEOUT, "its sessions are served again");
+    while count_served(&mut early).await < 9 {
+        assert!(
+            started.elapsed() < WAIT_TIMEOUT,
+            "sessions of the node are not served again"
+        );
     }
     println!("healed: open after {open:.1?}");
-    // The node has the fewest sessions, so it gets the next one once the load balancer has checked
-    // it.
+    // The node has the fewest sessions, so it gets the next session once the load balancer has
+    // checked the node.
     sleep(Duration::from_secs(6)).await;
     let mut latest = Vec::new();
     for name in names.iter().cycle().take(9) {
-        latest.push(logged_in(cluster, at, name).await.unwrap());
+        latest.push(log_in(cluster, address, name).await.unwrap());
     }
     cluster.nodes[1].kill();
     cluster.nodes[2].kill();
-    let mut on_it = 0;
+    let mut on_recovered_node = 0;
     for peer in &mut latest {
-        on_it += usize::from(peer.ask(RequestKind::Ping).await.is_ok());
+        on_recovered_node += usize::from(peer.ask(RequestKind::Ping).await.is_ok());
     }
-    assert!(on_it > 0, "no client was sent to the recovered node");
+    assert!(on_recovered_node > 0, "no client was sent to the recovered node");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nginx_avoids_a_node_without_database() {
     let mut cluster = Cluster::linked_behind_proxy(&PROGRAM, 3).unwrap();
-    let balancer = Balancer::nginx(NGINX, nodes(&cluster)).unwrap();
-    leaves_out(&mut cluster, &balancer).await;
+    let balancer = Balancer::nginx(NGINX, node_addresses(&cluster)).unwrap();
+    check_avoidance(&mut cluster, &balancer).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn haproxy_avoids_a_node_without_database() {
     let mut cluster = Cluster::linked_behind_proxy(&PROGRAM, 3).unwrap();
-    let balancer = Balancer::haproxy(HAPROXY, nodes(&cluster)).unwrap();
-    leaves_out(&mut cluster, &balancer).await;
+    let balancer = Balancer::haproxy(HAPROXY, node_addresses(&cluster)).unwrap();
+    check_avoidance(&mut cluster, &balancer).await;
 }
 
-/// If the database itself is down, no node refuses connections: clients receive TRY_AGAIN and stay.
+/// If the database itself is down, no node refuses connections: clients receive TRY_AGAIN and stay
+/// connected.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_answer_try_again_when_the_database_is_down() {
     let cluster = Cluster::behind_proxy(&PROGRAM, 3).unwrap();
-    let balancer = Balancer::nginx(NGINX, nodes(&cluster)).unwrap();
+    let balancer = Balancer::nginx(NGINX, node_addresses(&cluster)).unwrap();
     let mut first = Peer::connect(balancer.address(), cluster.fingerprint()).await.unwrap();
     first.register("alice").await.unwrap();
-    let mut there = Vec::new();
+    let mut early = Vec::new();
     for _ in 0..6 {
-        there.push(logged_in(&cluster, balancer.address(), "alice").await.unwrap());
+        early.push(log_in(&cluster, balancer.address(), "alice").await.unwrap());
     }
     cluster.database.process().signal("STOP").unwrap();
     let started = Instant::now();
     let mut try_again_count = 0;
     while started.elapsed() < Duration::from_secs(20) {
-        for node in nodes(&cluster) {
+        for node in node_addresses(&cluster) {
             let connected = tokio::net::TcpStream::connect(node).await;
             assert!(connected.is_ok(), "after {:?}: {connected:?}", started.elapsed());
         }
-        let error = logged_in(&cluster, balancer.address(), "alice").await.err();
+        let error = log_in(&cluster, balancer.address(), "alice").await.err();
         let error = error.expect("the login is refused").to_string();
         assert!(error.contains("TryAgain"), "{error}");
         try_again_count += 1;
         sleep(Duration::from_millis(500)).await;
     }
     cluster.database.process().signal("CONT").unwrap();
-    println!("the database was away for 20 s: {try_again_count} logins were answered TRY_AGAIN");
+    println!("the database did not answer for 20 s: {try_again_count} logins were answered TRY_AGAIN");
     let started = Instant::now();
-    while served(&mut there).await < 6 {
-        assert!(
-            started.elapsed() < WAIT_TIMEOUT,
-            "connections stay and are served again"
-        );
+    while count_served(&mut early).await < 6 {
+        assert!(started.elapsed() < WAIT_TIMEOUT, "connections are not served again");
     }
-    while logged_in(&cluster, balancer.address(), "alice").await.is_err() {
+    while log_in(&cluster, balancer.address(), "alice").await.is_err() {
         assert!(started.elapsed() < WAIT_TIMEOUT, "no login succeeds");
     }
 }
 
 /// Returns the answer of a proxy port to a connection that sends only `bytes`.
-fn answer(at: SocketAddr, bytes: &[u8]) -> Vec<u8> {
-    let mut stream = TcpStream::connect(at).unwrap();
+fn answer(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
-    // The server may close before everything is written.
+    // The server may close the connection before everything is written.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
@@ -253,8 +261,8 @@ async fn proxy_port_requires_a_proxy_header() {
         let started = Instant::now();
         assert_eq!(answer(node, b""), b"", "the server does not wait for a silent peer");
         assert!(started.elapsed() < Duration::from_secs(5));
-        // Clients behind the proxy are limited by their own source, so that one source cannot take
-        // all guest slots.
+        // Limits apply to the source that the header names, so that one client behind the proxy
+        // cannot take all guest slots.
         let silent: Vec<TcpStream> = (0..40)
             .map(|_| {
                 let mut stream = TcpStream::connect(node).unwrap();
@@ -268,6 +276,6 @@ async fn proxy_port_requires_a_proxy_header() {
             stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
             matches!((&mut &**stream).read(&mut [0]), Ok(0))
         });
-        assert!(closed.count() >= 20, "at most 20 of one source at a time");
+        assert!(closed.count() >= 20, "a source has at most 20 connections at a time");
     });
 }

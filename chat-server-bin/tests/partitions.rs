@@ -1,5 +1,5 @@
-//! Partitions of nodes of the real program from Redis, MariaDB, or both. `PARTITIONS` sets their
-//! number.
+//! Partitions of nodes of the real program from Redis, MariaDB, or both. The environment variable
+//! `PARTITIONS` sets the number of partitions.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -21,26 +21,27 @@ use tokio::time::timeout;
 
 static PROGRAM: LazyLock<PathBuf> =
     LazyLock::new(|| chat_harness::binary("chat-server", env!("CARGO_BIN_EXE_chat-server")));
-/// Maximum time to wait for anything.
+/// Maximum time to wait for an expected event.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Returns the number of rounds: the variable `PARTITIONS`, or `usual` if it is not set.
-fn rounds(usual: usize) -> usize {
-    std::env::var("PARTITIONS").map_or(usual, |text| text.parse().unwrap())
+/// Returns the number of rounds: the variable `PARTITIONS`, or `default` if it is not set.
+fn rounds(default: usize) -> usize {
+    std::env::var("PARTITIONS").map_or(default, |text| text.parse().unwrap())
 }
 
-/// Kinds of partitions: the fate of the data that the node sends, and of the data it receives.
-fn ways() -> [(&'static str, Wire, Wire); 7] {
-    let (clear, hole, waits) = (Wire::clear(), Wire::hole(), Wire::waiting());
+/// Kinds of partitions: name, effect on the data that the node sends, and on the data that it
+/// receives.
+fn partition_kinds() -> [(&'static str, Wire, Wire); 7] {
+    let (clear, hole, waiting) = (Wire::clear(), Wire::hole(), Wire::waiting());
     [
         ("nothing gets through", hole, hole),
-        ("the node receives nothing, until later", clear, waits),
+        ("the node receives nothing, until later", clear, waiting),
         ("the data of the node is lost", hole, clear),
         ("one packet in twenty is lost", Wire::lossy(0.05), Wire::lossy(0.05)),
-        ("nothing gets through, until later", waits, waits),
+        ("nothing gets through, until later", waiting, waiting),
         ("the node receives nothing", clear, hole),
-        ("the data of the node is late", waits, clear),
+        ("the data of the node is late", waiting, clear),
     ]
 }
 
@@ -48,12 +49,12 @@ fn group() -> ConversationRef {
     ConversationRef::Group(GroupName::parse("room").unwrap())
 }
 
-/// Creates a group of these users; the first one owns it.
-async fn gather(people: &mut [&mut Peer]) {
+/// Creates a group of these users. The first user owns the group.
+async fn create_group(peers: &mut [&mut Peer]) {
     let mut new_group = NewGroup::new(GroupName::parse("room").unwrap());
     new_group.history_visible = true;
-    people[0].run(Command::CreateGroup(new_group)).await.unwrap();
-    for peer in &mut people[1..] {
+    peers[0].run(Command::CreateGroup(new_group)).await.unwrap();
+    for peer in &mut peers[1..] {
         let join = Command::JoinGroup {
             group: group(),
             note: Note::default(),
@@ -66,9 +67,9 @@ fn draft(text: &str) -> Draft {
     Draft::text(MessageText::new(text).unwrap())
 }
 
-/// Sends once: returns the acknowledgement, or `None` for TRY_AGAIN. Any other reply, and a late
-/// one, fails the test.
-async fn say(peer: &mut Peer, draft: &Draft) -> Option<Appended> {
+/// Sends once. Returns the acknowledgement, or `None` for TRY_AGAIN and BUSY. Any other reply, and
+/// a late reply, fails the test.
+async fn send_once(peer: &mut Peer, draft: &Draft) -> Option<Appended> {
     let send = Command::Send {
         conversation: group(),
         draft: draft.clone(),
@@ -77,11 +78,11 @@ async fn say(peer: &mut Peer, draft: &Draft) -> Option<Appended> {
     let answer = timeout(WAIT_TIMEOUT, peer.ask(RequestKind::Command(send)))
         .await
         .unwrap();
-    // The promised 5 s, and a margin for a busy machine.
+    // The documented maximum of 5 s, and a margin for a busy machine.
     assert!(started.elapsed() < 8 * SECOND, "{:?}", started.elapsed());
     match answer.expect("connections stay") {
         Ok(Answer::Outcome(Outcome::Appended(appended))) => Some(appended),
-        Ok(other) => panic!("no answer to a message: {other:?}"),
+        Ok(other) => panic!("unexpected answer to a message: {other:?}"),
         Err(failure) => {
             assert!(
                 matches!(failure.code(), Some(ReplyCode::TryAgain | ReplyCode::Busy)),
@@ -93,21 +94,23 @@ async fn say(peer: &mut Peer, draft: &Draft) -> Option<Appended> {
 }
 
 /// Sends until the message is acknowledged.
-async fn insist(peer: &mut Peer, draft: &Draft) -> Appended {
-    let insisting = async {
+async fn send_until_acknowledged(peer: &mut Peer, draft: &Draft) -> Appended {
+    let sending = async {
         loop {
-            if let Some(appended) = say(peer, draft).await {
+            if let Some(appended) = send_once(peer, draft).await {
                 return appended;
             }
         }
     };
-    timeout(WAIT_TIMEOUT, insisting).await.expect("acknowledged in the end")
+    timeout(WAIT_TIMEOUT, sending)
+        .await
+        .expect("the message is acknowledged")
 }
 
 /// Waits for messages with these texts, in any order, each once.
 async fn receive_texts(peer: &mut Peer, texts: &[String]) {
     let mut missing: BTreeSet<&str> = texts.iter().map(String::as_str).collect();
-    let waited = async {
+    let receiving = async {
         while !missing.is_empty() {
             if let Push::Event(event) = peer.push().await.unwrap()
                 && let Ok(EventBody::Message(message)) = body::decode(event.kind, &event.body)
@@ -116,17 +119,18 @@ async fn receive_texts(peer: &mut Peer, texts: &[String]) {
             }
         }
     };
-    let waited = timeout(WAIT_TIMEOUT, waited).await;
-    assert!(waited.is_ok(), "{missing:?} never arrives");
+    let received = timeout(WAIT_TIMEOUT, receiving).await;
+    assert!(received.is_ok(), "{missing:?} did not arrive");
 }
 
-/// Sends a message in each direction; returns the longer time from acknowledgement to delivery.
-async fn exchange(one: &mut Peer, other: &mut Peer, text: &str) -> Duration {
+/// Sends a message in each direction. Returns the longer of the two times from acknowledgement to
+/// delivery.
+async fn exchange(first: &mut Peer, second: &mut Peer, text: &str) -> Duration {
     let mut slowest = Duration::ZERO;
-    let (mut from, mut to) = (one, other);
-    for way in ["there", "back"] {
-        let text = format!("{text} {way}");
-        insist(from, &draft(&text)).await;
+    let (mut from, mut to) = (first, second);
+    for direction in ["there", "back"] {
+        let text = format!("{text} {direction}");
+        send_until_acknowledged(from, &draft(&text)).await;
         let started = Instant::now();
         receive_texts(to, &[text]).await;
         slowest = slowest.max(started.elapsed());
@@ -135,7 +139,8 @@ async fn exchange(one: &mut Peer, other: &mut Peer, text: &str) -> Duration {
     slowest
 }
 
-/// Without Redis, messages are delayed by the polling interval at most, and fast again soon after.
+/// During a partition from Redis, nodes poll the database, which delays messages by a few seconds
+/// at most. Soon after the partition, delivery is fast again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_partition_loses_nothing_and_delays_little() {
     let cluster = Cluster::linked(&PROGRAM, 2, &[]).unwrap();
@@ -143,46 +148,46 @@ async fn redis_partition_loses_nothing_and_delays_little() {
         cluster.new_user(0, "alice").await.unwrap(),
         cluster.new_user(1, "bob").await.unwrap(),
     );
-    gather(&mut [&mut alice, &mut bob]).await;
+    create_group(&mut [&mut alice, &mut bob]).await;
     exchange(&mut alice, &mut bob, "first").await;
-    let mut late = Vec::new();
+    let mut all_delays = Vec::new();
     for round in 0..rounds(3) {
-        let (name, up, down) = ways()[round % ways().len()];
-        // Every second pass partitions all nodes.
-        let nodes = 1 + round / ways().len() % 2;
+        let (name, up, down) = partition_kinds()[round % partition_kinds().len()];
+        // Every second pass over the kinds partitions both nodes.
+        let nodes = 1 + round / partition_kinds().len() % 2;
         let links: Vec<&Proxy> = cluster.links[..nodes].iter().map(|links| &links.redis).collect();
         links.iter().for_each(|link| link.set(up, down));
-        let (began, mut delays) = (Instant::now(), Vec::new());
-        while began.elapsed() < 6 * SECOND {
+        let (started, mut delays) = (Instant::now(), Vec::new());
+        while started.elapsed() < 6 * SECOND {
             let text = format!("{round} {}", delays.len());
             delays.push(exchange(&mut alice, &mut bob, &text).await);
         }
         links.iter().for_each(|link| link.clear());
         let healed = Instant::now();
         while exchange(&mut alice, &mut bob, &format!("{round} healed")).await > SECOND / 4 {
-            assert!(healed.elapsed() < WAIT_TIMEOUT, "delivery stays slow");
+            assert!(healed.elapsed() < WAIT_TIMEOUT, "delivery is still slow");
         }
         let (worst, healed) = (delays.iter().max().copied().unwrap(), healed.elapsed());
         println!(
-            "{name}, {nodes} of 2 nodes: {} messages, worst delay {worst:.1?}, quick again after {healed:.1?}",
+            "{name}, {nodes} of 2 nodes: {} messages, worst delay {worst:.1?}, fast again after {healed:.1?}",
             2 * delays.len()
         );
         assert!(worst < 6 * SECOND, "{name}: {worst:?}");
         assert!(healed < 8 * SECOND, "{name}: {healed:?}");
-        late.extend(delays);
+        all_delays.extend(delays);
     }
-    late.sort_unstable();
+    all_delays.sort_unstable();
     println!(
         "of {} exchanges p50 {:.1?}, p99 {:.1?}",
-        late.len(),
-        late[late.len() / 2],
-        late[late.len() * 99 / 100]
+        all_delays.len(),
+        all_delays[all_delays.len() / 2],
+        all_delays[all_delays.len() * 99 / 100]
     );
 }
 
 /// Without the database a node acknowledges nothing, answers TRY_AGAIN in time, keeps its
-/// connections and announces that it accepts no sessions. Other nodes are hardly delayed, and
-/// afterwards every retried message is stored once.
+/// connections and announces that it accepts no sessions. Messages through the other node are
+/// delayed by a few seconds at most, and afterwards every retried message is stored once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn database_partition_acknowledges_nothing_unstored() {
     let cluster = Cluster::linked(&PROGRAM, 2, &[]).unwrap();
@@ -191,7 +196,7 @@ async fn database_partition_acknowledges_nothing_unstored() {
         cluster.new_user(1, "bob").await.unwrap(),
     );
     let mut carol = cluster.new_user(1, "carol").await.unwrap();
-    gather(&mut [&mut alice, &mut bob, &mut carol]).await;
+    create_group(&mut [&mut alice, &mut bob, &mut carol]).await;
     let addresses: Vec<ServerAddress> = cluster
         .nodes
         .iter()
@@ -200,59 +205,62 @@ async fn database_partition_acknowledges_nothing_unstored() {
     let mut options = ClientOptions::new([addresses[1].clone()], Credentials::Stored);
     options.pins = vec![cluster.fingerprint()];
     let store = MemoryStore::new();
-    let is_listed = async |expected: bool| {
+    let until_listed_is = async |expected: bool| {
         let started = Instant::now();
         let listed = async { while discover(&options, &store).await.unwrap().contains(&addresses[0]) != expected {} };
-        timeout(WAIT_TIMEOUT, listed).await.expect("the list of nodes says so");
+        timeout(WAIT_TIMEOUT, listed)
+            .await
+            .expect("the list of nodes changes as expected");
         started.elapsed()
     };
-    is_listed(true).await;
+    until_listed_is(true).await;
     let mut seqs = BTreeSet::new();
     let mut sent_count = 0;
     for round in 0..rounds(3) {
-        let (name, up, down) = ways()[round % ways().len()];
-        let is_shut = up.loss == 0.0;
+        let (name, up, down) = partition_kinds()[round % partition_kinds().len()];
+        let is_total = up.loss == 0.0;
         let link = &cluster.links[0].database;
         link.set(up, down);
-        let (hers, others) = (format!("{round} by alice"), format!("{round} by carol"));
+        let (alice_text, carol_text) = (format!("{round} by alice"), format!("{round} by carol"));
         let unlisted = async {
-            if is_shut {
-                is_listed(false).await
+            if is_total {
+                until_listed_is(false).await
             } else {
                 Duration::ZERO
             }
         };
-        let tries = async {
-            let (mine, started) = (draft(&hers), Instant::now());
+        let alice_tries = async {
+            let (alice_draft, started) = (draft(&alice_text), Instant::now());
             // A message may still be acknowledged if TCP repaired the loss.
-            let at_once = say(&mut alice, &mine).await;
-            assert!(!is_shut || at_once.is_none(), "{name}: acknowledged {at_once:?}");
-            (mine, started.elapsed())
+            let outcome = send_once(&mut alice, &alice_draft).await;
+            assert!(!is_total || outcome.is_none(), "{name}: acknowledged {outcome:?}");
+            (alice_draft, started.elapsed())
         };
-        let others_go_on = async {
+        let carol_sends = async {
             let started = Instant::now();
-            let appended = insist(&mut carol, &draft(&others)).await;
+            let appended = send_until_acknowledged(&mut carol, &draft(&carol_text)).await;
             (appended, started.elapsed())
         };
-        let (unlisted, (mine, refused), (theirs, others_took)) = tokio::join!(unlisted, tries, others_go_on);
+        let (unlisted, (alice_draft, refused), (carol_appended, carol_took)) =
+            tokio::join!(unlisted, alice_tries, carol_sends);
         link.clear();
         let healed = Instant::now();
-        let appended = insist(&mut alice, &mine).await;
+        let appended = send_until_acknowledged(&mut alice, &alice_draft).await;
         let acknowledged = healed.elapsed();
-        receive_texts(&mut bob, &[hers, others]).await;
-        // A silent client would time out after some rounds.
+        receive_texts(&mut bob, &[alice_text, carol_text]).await;
+        // Without a ping, the server would disconnect this silent client after some rounds.
         bob.send(RequestKind::Ping).await.unwrap();
-        let listed = is_listed(true).await;
+        let listed = until_listed_is(true).await;
         println!(
-            "{name}: answer after {refused:.1?}, another node's after {others_took:.1?}, no longer listed after {unlisted:.1?}; \
+            "{name}: answer after {refused:.1?}, of the other node after {carol_took:.1?}, no longer listed after {unlisted:.1?}; \
              then acknowledged after {acknowledged:.1?}, listed after {listed:.1?}"
         );
         assert!(unlisted < 8 * SECOND, "{name}: {unlisted:?}");
-        assert!(others_took < 8 * SECOND, "{name}: {others_took:?}");
+        assert!(carol_took < 8 * SECOND, "{name}: {carol_took:?}");
         assert!(acknowledged < 8 * SECOND, "{name}: {acknowledged:?}");
         assert!(
-            seqs.insert(appended.seq) && seqs.insert(theirs.seq),
-            "each has a seq of its own"
+            seqs.insert(appended.seq) && seqs.insert(carol_appended.seq),
+            "each message has a different seq"
         );
         sent_count += 2;
     }
@@ -260,10 +268,15 @@ async fn database_partition_acknowledges_nothing_unstored() {
         "SELECT COUNT(*), COUNT(DISTINCT sender_id, client_message_id) FROM chat.event WHERE kind = \
          (SELECT kind FROM chat.event ORDER BY conversation_id DESC, seq DESC LIMIT 1)",
     );
-    assert_eq!(stored.unwrap(), format!("{sent_count}\t{sent_count}\n"), "each once");
+    assert_eq!(
+        stored.unwrap(),
+        format!("{sent_count}\t{sent_count}\n"),
+        "each message is stored once"
+    );
 }
 
-/// Clients that know several nodes log in while one node is isolated, and on that node soon after.
+/// Clients that know several nodes log in while one node is isolated. Soon after the isolation,
+/// that node accepts logins again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn isolated_node_locks_no_user_out() {
     let cluster = Cluster::linked(&PROGRAM, 3, &[]).unwrap();
@@ -276,12 +289,12 @@ async fn isolated_node_locks_no_user_out() {
             .for_each(|link| link.set_both(Wire::hole()));
         let started = Instant::now();
         let mut clients = Vec::new();
-        for first in 0..6 {
+        for offset in 0..6 {
             let mut servers: Vec<Endpoint> = Vec::new();
             for address in cluster.addresses() {
                 servers.push(address.to_string().parse::<ServerAddress>().unwrap().into());
             }
-            servers.rotate_left(first % 3);
+            servers.rotate_left(offset % 3);
             let credentials = Credentials::Password {
                 account: UserRef::Name(UserName::parse("alice").unwrap()),
                 secret: Secret::new(PASSWORD),
@@ -292,9 +305,12 @@ async fn isolated_node_locks_no_user_out() {
             clients.push(Client::start(options, MemoryStore::new()).await.unwrap());
         }
         for client in &clients {
-            timeout(WAIT_TIMEOUT, client.ready()).await.expect("in").unwrap();
+            timeout(WAIT_TIMEOUT, client.ready())
+                .await
+                .expect("the login ends")
+                .unwrap();
         }
-        let all_in = started.elapsed();
+        let login_time = started.elapsed();
         links
             .to(chat_harness::Endpoint::Both)
             .iter()
@@ -311,10 +327,10 @@ async fn isolated_node_locks_no_user_out() {
             assert!(healed.elapsed() < WAIT_TIMEOUT, "no login succeeds");
         }
         println!(
-            "node isolated: six clients logged in after {all_in:.1?}; the node accepts logins {:.1?} after the end",
+            "node isolated: six clients logged in after {login_time:.1?}; the node accepts logins {:.1?} after the isolation",
             healed.elapsed()
         );
-        assert!(all_in < 20 * SECOND, "{all_in:?}");
+        assert!(login_time < 20 * SECOND, "{login_time:?}");
         assert!(healed.elapsed() < 8 * SECOND);
         for client in clients {
             client.close().await;

@@ -1,5 +1,5 @@
-//! Nodes on one database that cannot reach each other over the bus: one has lost Redis, or there is
-//! none.
+//! Nodes on one database that cannot reach each other over the bus: one node has lost Redis, or
+//! no bus is configured.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -15,17 +15,17 @@ use tokio::time::timeout;
 
 static PROGRAM: LazyLock<PathBuf> =
     LazyLock::new(|| chat_harness::binary("chat-server", env!("CARGO_BIN_EXE_chat-server")));
-/// Maximum time to wait for anything.
+/// Maximum time to wait for an expected event.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
-/// The promised 3 s, and a margin for a busy machine.
-const PROMISE: Duration = Duration::from_millis(3_500);
+/// Maximum delay of a delivery: the documented 3 s, and a margin for a busy machine.
+const MAX_DELAY: Duration = Duration::from_millis(3_500);
 
 fn named(name: &str) -> UserRef {
     UserRef::Name(UserName::parse(name).unwrap())
 }
 
 /// Connects Alice to the first node and Bob to the second, and makes them friends.
-async fn friends(cluster: &Cluster) -> (Peer, Peer) {
+async fn connect_friends(cluster: &Cluster) -> (Peer, Peer) {
     let mut alice = cluster.new_user(0, "alice").await.unwrap();
     let mut bob = cluster.new_user(1, "bob").await.unwrap();
     let note = Note::new("").unwrap();
@@ -42,7 +42,7 @@ async fn friends(cluster: &Cluster) -> (Peer, Peer) {
 }
 
 /// Measures the time from Alice's acknowledgement to Bob's delivery, several times.
-async fn delays(alice: &mut Peer, bob: &mut Peer, times: u32) -> Vec<Duration> {
+async fn measure_delays(alice: &mut Peer, bob: &mut Peer, times: u32) -> Vec<Duration> {
     let mut delays = Vec::new();
     for n in 0..times {
         let text = format!("{n} of {times}");
@@ -69,26 +69,29 @@ async fn delays(alice: &mut Peer, bob: &mut Peer, times: u32) -> Vec<Duration> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_without_bus_poll_the_database_for_messages() {
     let cluster = Cluster::configured(&PROGRAM, 2, &[("CHAT_BUS__URL", "")]).unwrap();
-    let (mut alice, mut bob) = friends(&cluster).await;
-    let delays = delays(&mut alice, &mut bob, 20).await;
+    let (mut alice, mut bob) = connect_friends(&cluster).await;
+    let delays = measure_delays(&mut alice, &mut bob, 20).await;
     println!("without a bus: {delays:?}");
-    assert!(delays.iter().all(|delay| *delay < PROMISE), "{delays:?}");
+    assert!(delays.iter().all(|delay| *delay < MAX_DELAY), "{delays:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn node_without_redis_is_reached_after_its_lease_expires() {
     let cluster = Cluster::linked(&PROGRAM, 2, &[]).unwrap();
-    let (mut alice, mut bob) = friends(&cluster).await;
-    let before = delays(&mut alice, &mut bob, 3).await;
+    let (mut alice, mut bob) = connect_friends(&cluster).await;
+    let before = measure_delays(&mut alice, &mut bob, 3).await;
     cluster.links[0].redis.refuse().unwrap();
     cluster.links[0].redis.reset();
     // The lease of the node expires after 10 s.
-    let after = delays(&mut alice, &mut bob, 40).await;
-    println!("with Redis: {before:?}\nwithout it, for 30 s and more: {after:?}");
-    assert!(after.iter().all(|delay| *delay < PROMISE), "{after:?}");
+    let after = measure_delays(&mut alice, &mut bob, 40).await;
+    println!("with Redis: {before:?}\nwithout Redis, for 30 s and more: {after:?}");
+    assert!(after.iter().all(|delay| *delay < MAX_DELAY), "{after:?}");
     cluster.links[0].redis.accept().unwrap();
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let again = delays(&mut alice, &mut bob, 5).await;
-    println!("with it again: {again:?}");
-    assert!(again.iter().all(|delay| *delay < Duration::from_secs(1)), "{again:?}");
+    let restored = measure_delays(&mut alice, &mut bob, 5).await;
+    println!("with Redis again: {restored:?}");
+    assert!(
+        restored.iter().all(|delay| *delay < Duration::from_secs(1)),
+        "{restored:?}"
+    );
 }

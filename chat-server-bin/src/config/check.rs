@@ -1,4 +1,4 @@
-//! Checks of the merged configuration, and its values in the form the server needs.
+//! Checks of the merged configuration, and its values in the form that the server needs.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use chat_core::transport::Network;
 
 use super::settings::{AccountsSection, ConnectionSection, LimitsSection};
-use super::units::HumanDuration;
+use super::units::{HumanDuration, Size};
 use super::{Listen, Loaded, Origins, Problem, Scheme, Settings, StoreUrl, problem};
 use crate::telemetry;
 
@@ -22,8 +22,8 @@ pub(crate) struct Checked {
 }
 
 impl Checked {
-    /// Checks `loaded` as a whole. Opens the certificate files to see that they exist; connects to
-    /// nothing.
+    /// Checks `loaded` as a whole. Opens the certificate files to check that they exist; opens no
+    /// connection.
     ///
     /// # Errors
     /// All problems, including those found while loading.
@@ -39,7 +39,7 @@ impl Checked {
         let store = settings.store.url.parse().map_err(|error: String| {
             problems.push(origins.problem("store.url", error));
         });
-        check_bus(&settings, &origins, &mut problems);
+        check_store_and_bus(&settings, &origins, &mut problems);
         check_tls(&settings, &listen, &origins, &mut problems);
         check_accounts(&settings.accounts, &origins, &mut problems);
         check_limits(&settings.limits, &origins, &mut problems);
@@ -80,7 +80,7 @@ impl Checked {
 fn check_listen(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem>) -> Vec<Listen> {
     let key = "server.listen";
     if settings.server.listen.is_empty() {
-        problems.push(origins.problem(key, "is empty; give at least one URL such as \"sc1://127.0.0.1:7400\""));
+        problems.push(origins.problem(key, "is empty; give at least one URL, such as \"sc1://127.0.0.1:7400\""));
     }
     let may_be_plain = settings.server.allow_plain || !origins.are_known(&["server.allow_plain"]);
     let mut listen = Vec::new();
@@ -88,7 +88,7 @@ fn check_listen(settings: &Settings, origins: &Origins, problems: &mut Vec<Probl
         match url.parse::<Listen>() {
             Ok(parsed) if parsed.scheme == Scheme::Plain && !parsed.is_loopback() && !may_be_plain => {
                 let text = format!(
-                    "{url:?} would send passwords over the network unencrypted; use sc1:// or tls://, or allow it with --allow-plain"
+                    "{url:?} would send passwords over the network unencrypted; use sc1:// or tls://, or allow plain:// with --allow-plain"
                 );
                 problems.push(origins.problem(key, text));
             }
@@ -120,11 +120,11 @@ fn check_proxies(
     proxies
 }
 
-fn check_bus(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem>) {
+fn check_store_and_bus(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem>) {
     if settings.store.max_connections < 2 {
         problems.push(origins.problem(
             "store.max_connections",
-            "must be at least 2: reads and writes use separate connections",
+            "must be at least 2, because reads and writes use separate connections",
         ));
     }
     let bus = &settings.bus;
@@ -187,7 +187,7 @@ fn check_accounts(accounts: &AccountsSection, origins: &Origins, problems: &mut 
     ];
     for (key, value) in at_least_one {
         if value == 0 {
-            problems.push(origins.problem(key, "must be at least 1"));
+            problems.push(origins.problem(key, "is 0; it must be at least 1"));
         }
     }
 }
@@ -215,7 +215,7 @@ fn check_limits(limits: &LimitsSection, origins: &Origins, problems: &mut Vec<Pr
     ];
     for (key, value) in at_least_one {
         if value == 0 {
-            problems.push(origins.problem(key, "must be at least 1"));
+            problems.push(origins.problem(key, "is 0; it must be at least 1"));
         }
     }
     let sizes = [
@@ -224,7 +224,8 @@ fn check_limits(limits: &LimitsSection, origins: &Origins, problems: &mut Vec<Pr
     ];
     for (key, value, min, max) in sizes {
         if !(min..=max).contains(&value) {
-            let text = format!("must be between {}KiB and {}KiB", min >> 10, max >> 10);
+            let (value, min, max) = (Size(value), Size(min), Size(max));
+            let text = format!("is {value}; it must be between {min} and {max}");
             problems.push(origins.problem(key, text));
         }
     }
@@ -262,7 +263,7 @@ fn check_connection(connection: &ConnectionSection, origins: &Origins, problems:
     for (key, value, min, max) in bounds {
         let (min, max) = (HumanDuration::millis(min), HumanDuration::millis(max));
         if value < min || value > max {
-            problems.push(origins.problem(key, format!("must be between {min} and {max}")));
+            problems.push(origins.problem(key, format!("is {value}; it must be between {min} and {max}")));
         }
     }
 }
@@ -273,19 +274,29 @@ fn check_rest(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem
         problems.push(origins.problem("server.name", "must have 1 to 64 bytes and no control characters"));
     }
     if server.data_dir.as_os_str().is_empty() {
-        problems.push(origins.problem("server.data_dir", "is empty; name a directory"));
+        problems.push(origins.problem("server.data_dir", "is empty; give a directory"));
     }
     if server.drain_timeout.0 > Duration::from_secs(600) {
-        problems.push(origins.problem("server.drain_timeout", "must be at most 10m"));
+        problems.push(origins.problem(
+            "server.drain_timeout",
+            format!("is {}; it must be at most 10m", server.drain_timeout),
+        ));
     }
     if server.retry_after.0 > Duration::from_secs(60) {
-        problems.push(origins.problem("server.retry_after", "must be at most 1m"));
+        problems.push(origins.problem(
+            "server.retry_after",
+            format!("is {}; it must be at most 1m", server.retry_after),
+        ));
     }
-    let close_after = server.unready_timeout.0;
-    // Nodes notice an unavailable database within 4 s of each other. With a shorter delay one node
-    // would close its listeners although all nodes are affected and should stay open.
-    if !close_after.is_zero() && !(Duration::from_secs(5)..=Duration::from_secs(600)).contains(&close_after) {
-        problems.push(origins.problem("server.unready_timeout", "must be 0s or between 5s and 10m"));
+    let unready_timeout = server.unready_timeout.0;
+    // Nodes notice an unavailable database within 4 s of each other. With a shorter timeout the
+    // first node would close its listeners, although all nodes are affected and should keep
+    // listening.
+    if !unready_timeout.is_zero() && !(Duration::from_secs(5)..=Duration::from_secs(600)).contains(&unready_timeout) {
+        problems.push(origins.problem(
+            "server.unready_timeout",
+            format!("is {}; it must be 0s or between 5s and 10m", server.unready_timeout),
+        ));
     }
     if let Err(error) = telemetry::parse_filter(&settings.log.level) {
         problems.push(origins.problem("log.level", error));

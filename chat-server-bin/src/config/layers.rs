@@ -29,29 +29,31 @@ impl Setting {
     }
 }
 
-/// Returns the settings in `text`, the content of the file at `path`, and the problems of
-/// everything that is not valid TOML.
+/// Returns the settings in `text`, the content of the file at `path`, and a problem for each part
+/// that is not valid TOML.
 pub(crate) fn from_file(path: &Path, text: &str) -> (Vec<Setting>, Vec<Problem>) {
-    let at = |span: std::ops::Range<usize>| Origin::File(path.to_owned(), line_of(text, span.start));
+    let origin_at = |span: std::ops::Range<usize>| Origin::File(path.to_owned(), line_of(text, span.start));
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut problems: Vec<Problem> = errors
         .iter()
-        .map(|error| Problem::at(&at(error.span().unwrap_or(0..0)), error.message()).with_unknown(Unknown::Everything))
+        .map(|error| {
+            Problem::at(&origin_at(error.span().unwrap_or(0..0)), error.message()).with_unknown(Unknown::Everything)
+        })
         .collect();
     let mut settings = Vec::new();
     for (section, content) in document.into_inner() {
-        let origin = at(section.span());
+        let origin = origin_at(section.span());
         let DeValue::Table(content) = content.into_inner() else {
             let key = section.get_ref();
             let problem = Problem::at(
                 &origin,
-                format!("{key} is outside of any section; every key belongs to one"),
+                format!("{key} is outside of any section; every key belongs to a section such as [server]"),
             );
             problems.push(problem.with_unknown(Unknown::Everything));
             continue;
         };
         for (key, value) in content {
-            let origin = at(key.span());
+            let origin = origin_at(key.span());
             let (section, key) = (section.get_ref().to_string(), key.into_inner().into_owned());
             match to_value(value) {
                 Ok(value) => settings.push(Setting {
@@ -95,20 +97,20 @@ pub(crate) fn from_environment(
         };
         let (section, key) = (section.to_ascii_lowercase(), key.to_ascii_lowercase());
         let origin = Origin::Environment(name);
-        let known = defaults.get(&section).and_then(|section| section.get(&key));
-        let Some(known) = known else {
+        let default = defaults.get(&section).and_then(|section| section.get(&key));
+        let Some(default) = default else {
             problems.push(unknown_key(&origin, &section, &key, defaults));
             continue;
         };
-        match typed_like(known, &text) {
+        match parse_like(default, &text) {
             Ok(value) => settings.push(Setting {
                 section,
                 key,
                 value,
                 origin,
             }),
-            Err(wanted) => {
-                let problem = Problem::at(&origin, format!("{section}.{key} must be {wanted}"));
+            Err(expected) => {
+                let problem = Problem::at(&origin, format!("{section}.{key} must be {expected}, not {text:?}"));
                 problems.push(problem.with_unknown(Unknown::key(&section, &key)));
             }
         }
@@ -116,8 +118,9 @@ pub(crate) fn from_environment(
     (settings, problems)
 }
 
-fn typed_like(known: &Value, text: &str) -> Result<Value, &'static str> {
-    match known {
+/// Parses `text` by the type of `default`.
+fn parse_like(default: &Value, text: &str) -> Result<Value, &'static str> {
+    match default {
         Value::Integer(_) => text.trim().parse().map(Value::Integer).map_err(|_| "a whole number"),
         Value::Boolean(_) => text.trim().parse().map(Value::Boolean).map_err(|_| "true or false"),
         Value::Float(_) => text.trim().parse().map(Value::Float).map_err(|_| "a number"),
@@ -129,7 +132,7 @@ fn typed_like(known: &Value, text: &str) -> Result<Value, &'static str> {
     }
 }
 
-/// Returns the problem of an unknown key or section; its text lists the known ones.
+/// Returns the problem of an unknown key or section. Its text lists the known keys or sections.
 pub(crate) fn unknown_key(origin: &Origin, section: &str, key: &str, defaults: &Table) -> Problem {
     let names = |table: &Table| table.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
     match defaults.get(section).and_then(Value::as_table) {

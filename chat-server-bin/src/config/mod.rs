@@ -24,7 +24,7 @@ pub(crate) use problem::{Origins, Problem, Unknown};
 pub(crate) use settings::{LimitsSection, LogFormat, Sessions, Settings};
 pub(crate) use url::{Listen, Scheme, StoreUrl};
 
-/// Files that are read, first match only, when none is given.
+/// Paths of the configuration file if none is given. The first file that exists is read.
 const SEARCH_PATHS: [&str; 2] = ["./chat-server.toml", "/etc/chat-server/chat-server.toml"];
 
 /// The documented example file, which `config default` prints.
@@ -48,7 +48,7 @@ pub(crate) struct Loaded {
     pub(crate) origins: Origins,
     /// The configuration file, if one was read.
     pub(crate) file: Option<PathBuf>,
-    /// Problems of the values that could not be read; these values are not in the settings.
+    /// Problems of the values that could not be read, which `settings` does not contain.
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -66,23 +66,23 @@ impl Loaded {
     }
 }
 
-/// Reads and merges the sources. Values that cannot be read become problems; the others are still
-/// merged, so that they can be checked too.
+/// Reads and merges the sources. Values that cannot be read become problems; all other values are
+/// still merged, so that they can be checked too.
 pub(crate) fn load(sources: Sources) -> Loaded {
     let defaults = default_table();
-    let (file, mut written, mut problems) = read_file(sources.file);
+    let (file, mut configured, mut problems) = read_file(sources.file);
     let (from_environment, invalid) = layers::from_environment(sources.environment, &defaults);
     problems.extend(invalid);
-    written.extend(from_environment);
-    written.extend(sources.flags);
+    configured.extend(from_environment);
+    configured.extend(sources.flags);
 
     let mut merged = defaults.clone();
     let mut origins = Origins::default();
-    for setting in written {
+    for setting in configured {
         match validate_alone(&setting, &defaults) {
             Ok(()) => {
                 origins.insert(format!("{}.{}", setting.section, setting.key), setting.origin);
-                put(&mut merged, &setting.section, setting.key, setting.value);
+                set(&mut merged, &setting.section, setting.key, setting.value);
             }
             Err(problem) => problems.push(problem),
         }
@@ -104,15 +104,15 @@ fn default_table() -> Table {
     Table::try_from(Settings::default()).expect("the defaults are plain values")
 }
 
-/// Validates one setting against otherwise default values.
+/// Validates one setting together with the defaults of all others.
 fn validate_alone(setting: &Setting, defaults: &Table) -> Result<(), Problem> {
     let (section, key) = (&setting.section, &setting.key);
-    let known = defaults.get(section).and_then(|section| section.get(key));
-    if known.is_none() {
+    let default = defaults.get(section).and_then(|section| section.get(key));
+    if default.is_none() {
         return Err(layers::unknown_key(&setting.origin, section, key, defaults));
     }
     let mut candidate = defaults.clone();
-    put(&mut candidate, section, key.clone(), setting.value.clone());
+    set(&mut candidate, section, key.clone(), setting.value.clone());
     let parsed: Result<Settings, _> = candidate.try_into();
     parsed.map(drop).map_err(|error| {
         let reason = error.message().trim_end();
@@ -120,15 +120,15 @@ fn validate_alone(setting: &Setting, defaults: &Table) -> Result<(), Problem> {
     })
 }
 
-fn put(table: &mut Table, section: &str, key: String, value: toml::Value) {
+fn set(table: &mut Table, section: &str, key: String, value: toml::Value) {
     if let Some(section) = table.get_mut(section).and_then(toml::Value::as_table_mut) {
         section.insert(key, value);
     }
 }
 
-fn read_file(named: Option<PathBuf>) -> (Option<PathBuf>, Vec<Setting>, Vec<Problem>) {
-    let found = named.or_else(|| SEARCH_PATHS.iter().map(PathBuf::from).find(|path| path.exists()));
-    let Some(path) = found else {
+fn read_file(given: Option<PathBuf>) -> (Option<PathBuf>, Vec<Setting>, Vec<Problem>) {
+    let path = given.or_else(|| SEARCH_PATHS.iter().map(PathBuf::from).find(|path| path.exists()));
+    let Some(path) = path else {
         return (None, Vec::new(), Vec::new());
     };
     let (settings, problems) = match std::fs::read_to_string(&path) {

@@ -77,11 +77,12 @@ impl Unknown {
         Self::Key(format!("{section}.{key}"))
     }
 
-    fn covers(&self, wanted: &str) -> bool {
+    /// Returns `true` if the value of `key`, a `section.key`, is unknown.
+    fn covers(&self, key: &str) -> bool {
         match self {
             Self::Nothing => false,
-            Self::Key(key) => key == wanted,
-            Self::Section(section) => wanted.split('.').next() == Some(section),
+            Self::Key(unknown) => unknown == key,
+            Self::Section(section) => key.split('.').next() == Some(section),
             Self::Everything => true,
         }
     }
@@ -96,8 +97,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Sorts problems for display: those without an origin, then the file by line, the environment,
-/// flags.
+/// Sorts problems for display: first those without an origin, then those of the file by line, of
+/// the environment, and of flags.
 pub(crate) fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems.sort_by(|a, b| a.origin.cmp(&b.origin));
     problems
@@ -107,13 +108,13 @@ pub(crate) fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
 /// configuration.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Origins {
-    written: BTreeMap<String, Origin>,
+    configured: BTreeMap<String, Origin>,
     unknown: Vec<Unknown>,
 }
 
 impl Origins {
     pub(crate) fn insert(&mut self, key: String, origin: Origin) {
-        self.written.insert(key, origin);
+        self.configured.insert(key, origin);
     }
 
     /// Records the parts of the configuration that are unknown because of these problems.
@@ -131,7 +132,7 @@ impl Origins {
     /// Creates a problem with the value of `key`, at its origin.
     pub(crate) fn problem(&self, key: &str, text: impl fmt::Display) -> Problem {
         Problem {
-            origin: self.written.get(key).cloned(),
+            origin: self.configured.get(key).cloned(),
             ..Problem::anywhere(format!("{key}: {text}"))
         }
     }

@@ -149,7 +149,7 @@ impl From<DirectMessages> for DirectPolicy {
     }
 }
 
-/// Number of sessions a user may have at a time.
+/// Policy for the number of sessions that a user may have at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Sessions {

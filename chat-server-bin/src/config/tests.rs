@@ -1,3 +1,5 @@
+//! Tests of loading, merging and checking a configuration.
+
 use super::*;
 
 fn flags(pairs: &[(&'static str, &str, &str, toml::Value)]) -> Vec<Setting> {
@@ -34,7 +36,7 @@ fn check_text(text: &str) -> Result<Checked, Vec<String>> {
     })
 }
 
-/// Returns the example with every key uncommented.
+/// Returns the example file with every key uncommented.
 fn example_uncommented() -> String {
     let is_key = |line: &str| {
         let key = line.strip_prefix('#').and_then(|line| line.split_once(" = "));
@@ -88,7 +90,7 @@ fn flags_win_over_environment_over_file() {
             ("CHAT_SERVER__DATA_DIR", "environment"),
             ("CHAT_SERVER__LISTEN", "sc1://[::1]:0, plain://127.0.0.1:0"),
             ("CHAT_CONNECTION__LOGIN_TIMEOUT", "20s"),
-            ("CHAT_PASSWORD", "not ours"),
+            ("CHAT_PASSWORD", "not a setting"),
             ("PATH", "/bin"),
         ]),
         flags: flags(&[("--data-dir", "server", "data_dir", "flag".into())]),
@@ -287,7 +289,7 @@ fn unreadable_values_do_not_hide_other_problems() {
 
 #[test]
 fn unknown_values_cause_no_follow_up_problems() {
-    let tls = format!("certificate_file = {EXISTS:?}\nkey_file = {EXISTS:?}\n");
+    let tls = format!("certificate_file = {EXISTING_FILE:?}\nkey_file = {EXISTING_FILE:?}\n");
     for (text, expected) in [
         (format!("[server]\nlisten = \"tls://127.0.0.1:1\"\n[tls]\n{tls}"), 1),
         (format!("[server]\nlisten = [\"tls:/127.0.0.1:1\"]\n[tls]\n{tls}"), 1),
@@ -307,12 +309,19 @@ fn unknown_values_cause_no_follow_up_problems() {
             1,
         ),
         ("[bus]\nurl = \"redis://h\"\n[store]\nurl = 1\n".to_owned(), 1),
-        (format!("[tls]\ncertificate_file = {EXISTS:?}\nkey_file = 1\n"), 1),
-        (format!("[tls]\ncertificate_file = {EXISTS:?}\n[log]\nlevel = 1\n"), 2),
+        (
+            format!("[tls]\ncertificate_file = {EXISTING_FILE:?}\nkey_file = 1\n"),
+            1,
+        ),
+        (
+            format!("[tls]\ncertificate_file = {EXISTING_FILE:?}\n[log]\nlevel = 1\n"),
+            2,
+        ),
     ] {
         let problems = check_text(&text).unwrap_err();
         assert_eq!(problems.len(), expected, "{text}\n{problems:#?}");
     }
 }
 
-const EXISTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+/// Path of a file that exists.
+const EXISTING_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chat_core::rate;
 use serde::{Deserialize, Serialize};
 
-/// Error of a text that is not a duration, size or rate. Its message shows the expected form.
+/// Error: a text is not a duration, size or rate. The message shows the expected form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct UnitError(String);
@@ -71,10 +71,10 @@ impl FromStr for HumanDuration {
     fn from_str(text: &str) -> Result<Self, UnitError> {
         let invalid = || {
             UnitError(format!(
-                "{text:?} is not a duration; write one like \"500ms\", \"30s\", \"5m\" or \"24h\""
+                "{text:?} is not a duration; write for example \"500ms\", \"30s\", \"5m\" or \"24h\""
             ))
         };
-        let millis = with_unit(text, &DURATION_UNITS).ok_or_else(invalid)?;
+        let millis = parse_with_unit(text, &DURATION_UNITS).ok_or_else(invalid)?;
         Ok(Self(Duration::from_millis(millis)))
     }
 }
@@ -85,10 +85,10 @@ impl FromStr for Size {
     fn from_str(text: &str) -> Result<Self, UnitError> {
         let invalid = || {
             UnitError(format!(
-                "{text:?} is not a size; write one like \"512B\", \"64KiB\" or \"1MiB\""
+                "{text:?} is not a size; write for example \"512B\", \"64KiB\" or \"1MiB\""
             ))
         };
-        with_unit(text, &SIZE_UNITS).map(Self).ok_or_else(invalid)
+        parse_with_unit(text, &SIZE_UNITS).map(Self).ok_or_else(invalid)
     }
 }
 
@@ -98,7 +98,7 @@ impl FromStr for Rate {
     fn from_str(text: &str) -> Result<Self, UnitError> {
         let invalid = || {
             UnitError(format!(
-                "{text:?} is not a rate; write one like \"30/10s\" or \"30/10s burst 60\""
+                "{text:?} is not a rate; write for example \"30/10s\" or \"30/10s burst 60\""
             ))
         };
         let (rate, burst) = match text.split_once(" burst ") {
@@ -112,36 +112,35 @@ impl FromStr for Rate {
     }
 }
 
-/// Parses a whole number with one of `units`; returns it in the smallest unit.
-fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(digits);
+/// Parses a whole number followed by one of `units`. Returns the value in the smallest unit.
+fn parse_with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let unit_start = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(unit_start);
     let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim_start())?;
     number.parse::<u64>().ok()?.checked_mul(*factor)
 }
 
-/// Writes `value` in the largest unit that represents it exactly; zero is written in the unit
-/// `zero`.
-fn in_units(value: u64, units: &[(&str, u64)], zero: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// Writes `value` in the largest unit that represents it exactly, and zero in `unit_of_zero`.
+fn write_with_unit(value: u64, units: &[(&str, u64)], unit_of_zero: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let exact = units
         .iter()
         .find(|(_, factor)| value != 0 && value.is_multiple_of(*factor));
     match exact {
         Some((name, factor)) => write!(f, "{}{name}", value / factor),
-        None => write!(f, "{value}{zero}"),
+        None => write!(f, "{value}{unit_of_zero}"),
     }
 }
 
 impl fmt::Display for HumanDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
-        in_units(millis, &DURATION_UNITS, "s", f)
+        write_with_unit(millis, &DURATION_UNITS, "s", f)
     }
 }
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        in_units(self.0, &SIZE_UNITS, "B", f)
+        write_with_unit(self.0, &SIZE_UNITS, "B", f)
     }
 }
 

@@ -28,8 +28,8 @@ impl Scheme {
     }
 }
 
-/// Suffix of a scheme: the port is behind a load balancer.
-const PROXY: &str = "+proxy";
+/// Suffix of the scheme of a port that is behind a load balancer.
+const PROXY_SUFFIX: &str = "+proxy";
 
 /// An address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl fmt::Display for Listen {
             host,
             port,
         } = self;
-        let proxy = if *is_behind_proxy { PROXY } else { "" };
+        let proxy = if *is_behind_proxy { PROXY_SUFFIX } else { "" };
         if host.contains(':') {
             write!(f, "{}{proxy}://[{host}]:{port}", scheme.name())
         } else {
@@ -81,9 +81,9 @@ impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let invalid = || format!("{text:?} is not a listen URL; write one such as \"sc1://127.0.0.1:7400\"");
+        let invalid = || format!("{text:?} is not a listen URL; write a URL such as \"sc1://127.0.0.1:7400\"");
         let (scheme, rest) = text.split_once("://").ok_or_else(invalid)?;
-        let (scheme, is_behind_proxy) = match scheme.strip_suffix(PROXY) {
+        let (scheme, is_behind_proxy) = match scheme.strip_suffix(PROXY_SUFFIX) {
             Some(scheme) => (scheme, true),
             None => (scheme, false),
         };
@@ -94,15 +94,19 @@ impl FromStr for Listen {
                 let known = Scheme::ALL.map(Scheme::name).join(", ");
                 format!("{text:?}: unknown scheme {scheme:?}; the schemes are: {known}")
             })?;
-        let (host, port) = rest.rsplit_once(':').ok_or_else(|| format!("{text:?} has no port"))?;
+        let (host, port) = rest
+            .rsplit_once(':')
+            .ok_or_else(|| format!("{text:?} has no port; write SCHEME://HOST:PORT"))?;
         let host = match host.strip_prefix('[') {
             Some(inner) => inner.strip_suffix(']').ok_or_else(invalid)?,
-            None if host.contains(':') => return Err(format!("{text:?}: write an IPv6 address in brackets")),
+            None if host.contains(':') => {
+                return Err(format!("{text:?}: write an IPv6 address in brackets, such as [::1]"));
+            }
             None => host,
         };
         let port = port
             .parse()
-            .map_err(|_| format!("{text:?}: {port:?} is not a port number"))?;
+            .map_err(|_| format!("{text:?}: {port:?} is not a port number; ports are 0 to 65535"))?;
         let is_invalid = |c: char| c.is_whitespace() || c.is_control() || "/?#@".contains(c);
         if host.is_empty() || host.contains(is_invalid) {
             return Err(invalid());
@@ -122,14 +126,14 @@ pub(crate) enum StoreUrl {
     /// SQLite files in this directory, or in the data directory if `None`.
     Sqlite(Option<PathBuf>),
     /// A MySQL or MariaDB database, which other nodes may share.
-    Mysql(Secret),
+    Mysql(SecretUrl),
 }
 
 /// A URL that may contain a password; `Debug` masks it.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(pub(crate) String);
+pub(crate) struct SecretUrl(pub(crate) String);
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for SecretUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&masked(&self.0))
     }
@@ -145,7 +149,7 @@ impl FromStr for StoreUrl {
                 let path = rest.strip_prefix("//").unwrap_or(rest);
                 Ok(Self::Sqlite((!path.is_empty()).then(|| PathBuf::from(path))))
             }
-            "mysql" | "mariadb" if rest.starts_with("//") => Ok(Self::Mysql(Secret(format!("mysql:{rest}")))),
+            "mysql" | "mariadb" if rest.starts_with("//") => Ok(Self::Mysql(SecretUrl(format!("mysql:{rest}")))),
             // The value is not shown: it may contain a password.
             _ => Err(
                 "is not a store URL; write \"sqlite:\", \"sqlite:DIRECTORY\" or \"mysql://USER:PASSWORD@HOST:PORT/DATABASE\""
@@ -160,10 +164,10 @@ pub(crate) fn masked(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
     };
-    let authority = rest.find('/').unwrap_or(rest.len());
-    let Some(at) = rest[..authority].rfind('@') else {
+    let authority_end = rest.find('/').unwrap_or(rest.len());
+    let Some(at_sign) = rest[..authority_end].rfind('@') else {
         return url.to_owned();
     };
-    let user = rest[..at].split(':').next().unwrap_or_default();
-    format!("{scheme}://{user}:***{}", &rest[at..])
+    let user = rest[..at_sign].split(':').next().unwrap_or_default();
+    format!("{scheme}://{user}:***{}", &rest[at_sign..])
 }

@@ -11,6 +11,7 @@ use tracing_subscriber::layer::{Context, Filter};
 
 /// Maximum number of lines per callsite in one [`WINDOW`].
 const MAX_LINES: u32 = 100;
+/// Period in which the lines of a callsite are counted.
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// Limits each callsite to 100 lines a second, and counts the suppressed lines for its next line.
@@ -20,26 +21,29 @@ pub(super) struct FloodGuard {
     callsites: Arc<Mutex<HashMap<Identifier, LineCount>>>,
 }
 
+/// Lines of one callsite.
 #[derive(Debug)]
 struct LineCount {
-    since: Instant,
+    /// Start of the current window.
+    window_start: Instant,
     lines: u32,
     suppressed: u64,
 }
 
 impl FloodGuard {
+    /// Returns `true` if the callsite may write another line, and counts the line.
     fn admit(&self, callsite: Identifier, now: Instant) -> bool {
         let mut callsites = self.callsites.lock().unwrap_or_else(PoisonError::into_inner);
         let callsite = match callsites.entry(callsite) {
             Entry::Occupied(callsite) => callsite.into_mut(),
             Entry::Vacant(vacant) => vacant.insert(LineCount {
-                since: now,
+                window_start: now,
                 lines: 0,
                 suppressed: 0,
             }),
         };
-        if now.saturating_duration_since(callsite.since) >= WINDOW {
-            callsite.since = now;
+        if now.saturating_duration_since(callsite.window_start) >= WINDOW {
+            callsite.window_start = now;
             callsite.lines = 0;
         }
         if callsite.lines >= MAX_LINES {

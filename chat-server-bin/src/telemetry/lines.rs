@@ -13,8 +13,8 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::flood::FloodGuard;
 
-/// Formatter of events. Span fields are omitted: the events of a connection carry its id
-/// themselves.
+/// Formatter of events. Span fields are omitted, because the events of a connection contain its
+/// id.
 #[derive(Debug)]
 pub(super) struct Lines {
     json: bool,
@@ -81,6 +81,7 @@ const fn colours(level: &Level) -> (&'static str, &'static str) {
 #[derive(Debug, Default)]
 struct Fields {
     message: String,
+    /// The fields other than the message.
     rest: Vec<(&'static str, Value)>,
 }
 
@@ -92,7 +93,7 @@ enum Value {
 }
 
 impl Fields {
-    fn text(&mut self, field: &Field, text: &str) {
+    fn add_text(&mut self, field: &Field, text: &str) {
         let text = escape_for_log(text).into_owned();
         if field.name() == "message" {
             self.message = text;
@@ -101,7 +102,7 @@ impl Fields {
         }
     }
 
-    fn bare(&mut self, field: &Field, value: impl fmt::Display) {
+    fn add_bare(&mut self, field: &Field, value: impl fmt::Display) {
         self.rest.push((field.name(), Value::Bare(value.to_string())));
     }
 
@@ -123,20 +124,21 @@ impl Fields {
 
     fn write_json(&self, out: &mut Writer<'_>) -> fmt::Result {
         out.write_str(",\"msg\":")?;
-        json_text(&self.message, out)?;
+        write_json_string(&self.message, out)?;
         for (name, value) in &self.rest {
             write!(out, ",\"{name}\":")?;
             match value {
                 Value::Bare(value) => out.write_str(value)?,
-                Value::Text(text) => json_text(text, out)?,
+                Value::Text(text) => write_json_string(text, out)?,
             }
         }
         Ok(())
     }
 }
 
-/// Writes `text` as a JSON string. It contains no control characters: they are escaped already.
-fn json_text(text: &str, out: &mut Writer<'_>) -> fmt::Result {
+/// Writes `text` as a JSON string. Its control characters have been escaped by
+/// [`Fields::add_text`].
+fn write_json_string(text: &str, out: &mut Writer<'_>) -> fmt::Result {
     out.write_char('"')?;
     for c in text.chars() {
         if matches!(c, '"' | '\\') {
@@ -149,11 +151,11 @@ fn json_text(text: &str, out: &mut Writer<'_>) -> fmt::Result {
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.text(field, &format!("{value:?}"));
+        self.add_text(field, &format!("{value:?}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field, value);
+        self.add_text(field, value);
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
@@ -164,19 +166,19 @@ impl Visit for Fields {
             let _infallible = write!(text, ": {cause}");
             source = cause.source();
         }
-        self.text(field, &text);
+        self.add_text(field, &text);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.bare(field, value);
+        self.add_bare(field, value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.bare(field, value);
+        self.add_bare(field, value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.bare(field, value);
+        self.add_bare(field, value);
     }
 }
 
@@ -189,6 +191,7 @@ mod tests {
 
     use super::*;
 
+    /// Writer that keeps what is written.
     #[derive(Clone, Default)]
     struct Captured(Arc<Mutex<Vec<u8>>>);
 
@@ -216,14 +219,14 @@ mod tests {
         String::from_utf8(bytes).unwrap()
     }
 
-    fn hostile() {
+    fn log_hostile_values() {
         let peer = "\x1b[31mred\"\n\u{202e}evil";
         tracing::warn!(peer, count = 3_u32, long = "x".repeat(1000), error = ?Some("\u{7}"), "closed: {}", "a\rb");
     }
 
     #[test]
     fn text_line_is_single_and_escaped() {
-        let text = lines_of(false, hostile);
+        let text = lines_of(false, log_hostile_values);
         assert_eq!(text.lines().count(), 1);
         assert!(
             !text.trim_end().chars().any(|c| c.is_control() || c == '\u{202e}'),
@@ -236,7 +239,7 @@ mod tests {
 
     #[test]
     fn json_line_is_an_object_with_the_documented_names() {
-        let text = lines_of(true, hostile);
+        let text = lines_of(true, log_hostile_values);
         assert_eq!(text.lines().count(), 1);
         let object: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(object["level"], "WARN");

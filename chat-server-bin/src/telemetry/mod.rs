@@ -21,7 +21,7 @@ pub(crate) struct Telemetry {
 }
 
 impl Telemetry {
-    /// Flushes the queued lines; for use right before the process exits.
+    /// Flushes the queued lines. Call it before an exit that runs no destructors.
     pub(crate) fn flush(&self) {
         self.sink.flush();
     }
@@ -36,13 +36,13 @@ impl Drop for Telemetry {
 /// Starts logging as configured. May be called once per process.
 pub(crate) fn start(settings: &Settings) -> Result<Telemetry, String> {
     let filter = parse_filter(&settings.log.level)?;
-    let terminal = std::io::stderr().is_terminal();
+    let is_terminal = std::io::stderr().is_terminal();
     let json = match settings.log.format {
         LogFormat::Json => true,
         LogFormat::Text => false,
-        LogFormat::Auto => !terminal,
+        LogFormat::Auto => !is_terminal,
     };
-    let colour = terminal && !json && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colour = is_terminal && !json && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let sink = Sink::start().map_err(|error| format!("cannot start the log thread: {error}"))?;
     let guard = FloodGuard::default();
     let layer = tracing_subscriber::fmt::layer()
@@ -73,7 +73,7 @@ pub(crate) fn parse_filter(text: &str) -> Result<EnvFilter, String> {
 }
 
 fn log_panic(info: &std::panic::PanicHookInfo<'_>) {
-    let text = info.payload_as_str().unwrap_or("no text");
+    let text = info.payload_as_str().unwrap_or("(the panic has no text)");
     let location = info.location().map(ToString::to_string).unwrap_or_default();
     tracing::error!(location, panic = text, "panic: this is a bug, please report it");
 }

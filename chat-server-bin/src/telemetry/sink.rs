@@ -1,4 +1,4 @@
-//! A thread that writes log lines, so that a full pipe blocks the log and not the server.
+//! A thread that writes log lines, so that a full pipe blocks only the log and not the server.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -10,11 +10,12 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Maximum number of lines queued for the thread; further lines are dropped and counted.
 const MAX_QUEUED_LINES: usize = 4096;
-/// Time [`Sink::flush`] waits while the reader of standard error does not read.
+/// Maximum time that [`Sink::flush`] waits for the reader of standard error.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 enum Item {
     Line(Vec<u8>),
+    /// Answered once all items before it are written.
     Flush(SyncSender<()>),
 }
 
@@ -40,7 +41,7 @@ impl Sink {
         Ok(sink)
     }
 
-    /// Waits until all lines queued before are written, at most [`FLUSH_TIMEOUT`].
+    /// Waits until the lines that are queued now are written, for at most [`FLUSH_TIMEOUT`].
     pub(super) fn flush(&self) {
         let (sender, done) = sync_channel(1);
         if self.sender.try_send(Item::Flush(sender)).is_ok() {
@@ -51,7 +52,8 @@ impl Sink {
 }
 
 fn write_lines(receiver: &Receiver<Item>, dropped: &AtomicU64) {
-    // stderr is locked per line only: other code writes to it too, mainly at exit.
+    // The lock of stderr is held for one line at a time, because other code writes to stderr too,
+    // mainly at exit.
     let mut stderr = io::stderr();
     for item in receiver {
         // An error on stderr cannot be reported anywhere.

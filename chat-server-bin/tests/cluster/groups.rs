@@ -16,22 +16,22 @@ use tokio::time::timeout;
 
 use super::support::{PROGRAM, WAIT_TIMEOUT, create_group, join, named, receive_text};
 
-async fn say(peer: &mut Peer, conversation: ConversationId, text: &str) -> Seq {
+async fn send_text(peer: &mut Peer, conversation: ConversationId, text: &str) -> Seq {
     peer.commands().send_text(conversation, text).await.unwrap().seq
 }
 
-/// A message to 5 000 members, of whom 50 are online on three nodes: one commit, and one doorbell
-/// for all nodes.
+/// A message to 5,000 members, of whom 50 are online on three nodes, takes one commit and one
+/// doorbell for all nodes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn message_to_thousands_is_one_commit_and_one_doorbell() {
     const MEMBERS: usize = 5000;
-    const THERE: usize = 50;
+    const ONLINE: usize = 50;
     const MESSAGES: u32 = 40;
     let cluster = Cluster::start(&PROGRAM, 3).unwrap();
     let mut alice = cluster.new_user(0, "alice").await.unwrap();
     let group = create_group(&mut alice, "crowd").await;
     let mut listeners = Vec::new();
-    for n in 1..THERE {
+    for n in 1..ONLINE {
         let mut peer = cluster.new_user(n % 3, &format!("person-{n}")).await.unwrap();
         join(&mut peer, ConversationRef::Id(group)).await;
         listeners.push(peer);
@@ -43,11 +43,11 @@ async fn message_to_thousands_is_one_commit_and_one_doorbell() {
          INSERT INTO member SELECT {group}, account.id, state, role, first_seq, until_seq, muted_until, delivered_seq, read_seq, has_sent
              FROM account, member WHERE account.name LIKE 'absent-%' AND conversation_id = {group} AND user_id = 2;
          UPDATE conversation SET member_count = {MEMBERS} WHERE id = {group}",
-        absent = MEMBERS - THERE,
+        absent = MEMBERS - ONLINE,
         group = group.0,
     );
     cluster.database.sql(&sql).unwrap();
-    say(&mut alice, group, "opening").await;
+    send_text(&mut alice, group, "opening").await;
     for peer in &mut listeners {
         receive_text(peer, "opening").await;
     }
@@ -57,29 +57,29 @@ async fn message_to_thousands_is_one_commit_and_one_doorbell() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut seen = BufReader::new(monitor.stdout.take().unwrap()).lines();
-    assert_eq!(seen.next().unwrap().unwrap(), "OK");
-    // Counts transactions; heartbeats of nodes are single statements.
-    let commits = || -> u32 {
+    let mut monitor_lines = BufReader::new(monitor.stdout.take().unwrap()).lines();
+    assert_eq!(monitor_lines.next().unwrap().unwrap(), "OK");
+    // The count does not include heartbeats of nodes, which are single statements.
+    let commit_count = || -> u32 {
         let status = cluster.database.sql("SHOW GLOBAL STATUS LIKE 'Com_commit'").unwrap();
         status.trim().rsplit('\t').next().unwrap().parse().unwrap()
     };
-    let cpu = || -> Duration { cluster.nodes.iter().map(|node| node.cpu_time().unwrap()).sum() };
-    let before = (commits(), cpu());
+    let total_cpu = || -> Duration { cluster.nodes.iter().map(|node| node.cpu_time().unwrap()).sum() };
+    let before = (commit_count(), total_cpu());
     let mut delays = Vec::new();
     for n in 0..MESSAGES {
         let text = format!("message {n} 你好");
         let started = Instant::now();
-        say(&mut alice, group, &text).await;
-        // Once the last member has it, all have it.
+        send_text(&mut alice, group, &text).await;
+        // The delay ends when every member in this loop has received the message.
         for peer in &mut listeners {
             receive_text(peer, &text).await;
         }
         delays.push(started.elapsed());
     }
-    let (written, used) = (commits() - before.0, cpu() - before.1);
+    let (commits, cpu_time) = (commit_count() - before.0, total_cpu() - before.1);
     cluster.redis.command(&["PING"]).unwrap();
-    let rung = seen
+    let doorbells = monitor_lines
         .map_while(Result::ok)
         .take_while(|line| !line.contains("\"PING\""))
         .filter(|line| line.contains("\"PUBLISH\"") && !line.contains(":control\"") && !line.contains(":nodes\""))
@@ -88,18 +88,18 @@ async fn message_to_thousands_is_one_commit_and_one_doorbell() {
     monitor.wait().unwrap();
     delays.sort_unstable();
     println!(
-        "{MEMBERS} members, {THERE} of them on 3 nodes, {MESSAGES} messages: {written} commits, {rung} doorbells; from sending until the last \
-         has it: half within {:?}, all within {:?}; CPU of all nodes for a message {:?}",
+        "{MEMBERS} members, {ONLINE} of them on 3 nodes, {MESSAGES} messages: {commits} commits, {doorbells} doorbells; time until the last \
+         member has a message: median {:?}, maximum {:?}; CPU time of all nodes per message {:?}",
         delays[delays.len() / 2],
         delays[delays.len() - 1],
-        used / MESSAGES
+        cpu_time / MESSAGES
     );
-    assert_eq!(written, MESSAGES, "one commit per message");
-    assert!(rung <= MESSAGES as usize, "{rung} doorbells");
+    assert_eq!(commits, MESSAGES, "one commit per message");
+    assert!(doorbells <= MESSAGES as usize, "{doorbells} doorbells");
 }
 
-/// A member removed on one node receives nothing more on another, even before that node knows of
-/// it.
+/// A member who was removed through one node receives nothing more through another node, even
+/// before that node knows of the removal.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn member_removed_on_another_node_receives_nothing_more() {
     let cluster = Cluster::start(&PROGRAM, 2).unwrap();
@@ -111,7 +111,7 @@ async fn member_removed_on_another_node_receives_nothing_more() {
     for round in 0..30 {
         join(&mut bob, ConversationRef::Id(group)).await;
         let ready = format!("ready {round}");
-        say(&mut alice, group, &ready).await;
+        send_text(&mut alice, group, &ready).await;
         receive_text(&mut bob, &ready).await;
         let kick = Command::KickMember {
             group: ConversationRef::Id(group),
@@ -120,10 +120,11 @@ async fn member_removed_on_another_node_receives_nothing_more() {
         };
         alice.run(kick).await.unwrap();
         let secret = format!("secret {round}");
-        let last_readable = say(&mut alice, group, &secret).await;
-        // Carol is on Bob's node: once she has the event, the node has delivered it.
+        let secret_seq = send_text(&mut alice, group, &secret).await;
+        // Carol is on Bob's node. Once she has the message, the node has delivered it to all its
+        // members.
         receive_text(&mut carol, &secret).await;
-        // Everything sent to Bob before this reply has arrived with it.
+        // Everything that the node has sent to Bob arrives before this reply.
         bob.ask(RequestKind::Ping).await.unwrap().unwrap();
         let mut seqs = Vec::new();
         while let Ok(push) = timeout(Duration::from_millis(20), bob.push()).await {
@@ -134,8 +135,8 @@ async fn member_removed_on_another_node_receives_nothing_more() {
             }
         }
         assert!(
-            seqs.iter().all(|seq| *seq < last_readable),
-            "round {round}: {seqs:?} after {last_readable}"
+            seqs.iter().all(|seq| *seq < secret_seq),
+            "round {round}: {seqs:?}; the secret has {secret_seq}"
         );
     }
 }
@@ -150,10 +151,10 @@ async fn lost_doorbell_is_repaired_within_three_seconds() {
     );
     let group = create_group(&mut alice, "crowd").await;
     join(&mut bob, ConversationRef::Id(group)).await;
-    say(&mut alice, group, "opening").await;
+    send_text(&mut alice, group, "opening").await;
     receive_text(&mut bob, "opening").await;
-    // From here on Redis refuses all channels but that of all nodes: doorbells fail, heartbeats
-    // arrive.
+    // From here on Redis refuses all channels except `control` and `nodes`: doorbells fail, and
+    // heartbeats arrive.
     let refused = cluster
         .redis
         .command(&["ACL", "SETUSER", "default", "resetchannels", "&*control", "&*nodes"])
@@ -163,7 +164,7 @@ async fn lost_doorbell_is_repaired_within_three_seconds() {
     for n in 0..10 {
         let text = format!("quiet {n}");
         let started = Instant::now();
-        say(&mut alice, group, &text).await;
+        send_text(&mut alice, group, &text).await;
         receive_text(&mut bob, &text).await;
         delays.push(started.elapsed());
     }

@@ -1,4 +1,4 @@
-//! Helpers of these tests.
+//! Helpers for tests with clusters.
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 pub(crate) static PROGRAM: LazyLock<PathBuf> =
     LazyLock::new(|| chat_harness::binary("chat-server", env!("CARGO_BIN_EXE_chat-server")));
-/// Maximum time to wait for anything.
+/// Maximum time to wait for an expected event.
 pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) fn named(name: &str) -> UserRef {
@@ -33,9 +33,9 @@ pub(crate) async fn join(peer: &mut Peer, group: ConversationRef) {
     peer.commands().join_group(group, note).await.unwrap();
 }
 
-/// Waits for a message with this text; returns its seq.
+/// Waits for a message with this text. Returns its seq.
 pub(crate) async fn receive_text(peer: &mut Peer, text: &str) -> Seq {
-    let waited = async {
+    let receiving = async {
         loop {
             if let Push::Event(event) = peer.push().await.unwrap()
                 && let Ok(EventBody::Message(message)) = body::decode(event.kind, &event.body)
@@ -45,7 +45,7 @@ pub(crate) async fn receive_text(peer: &mut Peer, text: &str) -> Seq {
             }
         }
     };
-    timeout(WAIT_TIMEOUT, waited)
+    timeout(WAIT_TIMEOUT, receiving)
         .await
         .unwrap_or_else(|_| panic!("{text:?} did not arrive"))
 }

@@ -18,13 +18,13 @@ use chat_core::secure::Fingerprint;
 use chat_core::testkit::Peer;
 use chat_harness::ServerProcess;
 
-use super::support::{PROGRAM, finish, program, rest, signal, start, stderr};
+use super::support::{PROGRAM, exit_code_and_log, program, run_program, signal, start, stderr};
 
-/// Maximum time to wait for anything.
+/// Maximum time to wait for an expected event.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Returns a shell command that sets resource limits and then runs the server.
-pub(super) fn limited(directory: &Path, limits: &str) -> PathBuf {
+/// Writes a script that sets resource limits and then runs the server. Returns its path.
+pub(super) fn limited_server(directory: &Path, limits: &str) -> PathBuf {
     let script = directory.join("limited-server");
     fs::write(
         &script,
@@ -35,18 +35,19 @@ pub(super) fn limited(directory: &Path, limits: &str) -> PathBuf {
     script
 }
 
-fn to_oneself(name: &str) -> ConversationRef {
+fn own_notes(name: &str) -> ConversationRef {
     ConversationRef::Direct(UserRef::Name(UserName::parse(name).unwrap()))
 }
 
-fn say(text: &str) -> RequestKind {
+fn send_note(text: &str) -> RequestKind {
     RequestKind::Command(Command::Send {
-        conversation: to_oneself("alice"),
+        conversation: own_notes("alice"),
         draft: Draft::text(MessageText::new(text).unwrap()),
     })
 }
 
-async fn alice(server: &ServerProcess) -> Peer {
+/// Connects and logs in Alice.
+async fn log_in_alice(server: &ServerProcess) -> Peer {
     let mut peer = Peer::connect(server.address(), server.fingerprint()).await.unwrap();
     peer.login("alice").await.unwrap();
     peer
@@ -59,7 +60,7 @@ async fn notes(peer: &mut Peer) -> Vec<String> {
     loop {
         let commands = peer.commands();
         let page = commands
-            .history(to_oneself("alice"), Page::after(after, 100))
+            .history(own_notes("alice"), Page::after(after, 100))
             .await
             .unwrap();
         let Some(last) = page.events.last() else {
@@ -79,7 +80,7 @@ async fn full_disk_refuses_messages_and_loses_none() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
     // No file may grow beyond about 2 MiB: further writes fail as on a full disk.
-    let program = limited(directory.path(), "trap '' XFSZ\nulimit -f 4096");
+    let program = limited_server(directory.path(), "trap '' XFSZ\nulimit -f 4096");
     let server = ServerProcess::start(&program, &data, &[]).unwrap();
     let mut peer = Peer::connect(server.address(), server.fingerprint()).await.unwrap();
     peer.register("alice").await.unwrap();
@@ -88,7 +89,7 @@ async fn full_disk_refuses_messages_and_loses_none() {
     let mut acked = Vec::new();
     let refusal = loop {
         let text = format!("{} {}", acked.len(), "x".repeat(15_000));
-        match peer.ask(say(&text)).await.expect("the process lives") {
+        match peer.ask(send_note(&text)).await.expect("the server still runs") {
             Ok(Answer::Outcome(Outcome::Appended(_))) => acked.push(text),
             Err(refusal) => break refusal,
             Ok(other) => panic!("not an acknowledgement: {other:?}"),
@@ -101,19 +102,19 @@ async fn full_disk_refuses_messages_and_loses_none() {
     drop((peer, server));
 
     let server = ServerProcess::start(&PROGRAM, &data, &[]).unwrap();
-    let mut peer = alice(&server).await;
+    let mut peer = log_in_alice(&server).await;
     assert_eq!(
         notes(&mut peer).await,
         acked,
         "nothing acknowledged is lost, nothing refused is stored"
     );
-    assert!(peer.ask(say("there is room again")).await.unwrap().is_ok());
+    assert!(peer.ask(send_note("there is room again")).await.unwrap().is_ok());
 }
 
 #[tokio::test]
 async fn file_descriptor_exhaustion_keeps_sessions_alive() {
     let directory = tempfile::tempdir().unwrap();
-    let program = limited(directory.path(), "ulimit -n 128");
+    let program = limited_server(directory.path(), "ulimit -n 128");
     let data = directory.path().join("data");
     let server = ServerProcess::start(
         &program,
@@ -133,7 +134,7 @@ async fn file_descriptor_exhaustion_keeps_sessions_alive() {
         .collect();
     assert!(crowd.len() > 128);
     for n in 0..20 {
-        let answer = peer.ask(say(&format!("note {n}"))).await.unwrap();
+        let answer = peer.ask(send_note(&format!("note {n}"))).await.unwrap();
         assert!(answer.is_ok(), "{answer:?}");
     }
     drop(crowd);
@@ -151,9 +152,9 @@ async fn file_descriptor_exhaustion_keeps_sessions_alive() {
 #[test]
 fn unwritable_data_directory_is_named_in_the_error() {
     let directory = tempfile::tempdir().unwrap();
-    // Even root cannot write there.
+    // Even root cannot create files in these directories.
     for path in ["/proc/chat-data", "/sys/kernel"] {
-        let output = finish(directory.path(), &["--listen", "sc1://127.0.0.1:0", "--data-dir", path]);
+        let output = run_program(directory.path(), &["--listen", "sc1://127.0.0.1:0", "--data-dir", path]);
         let errors = stderr(&output);
         assert!(
             matches!(output.status.code(), Some(69 | 73 | 77)),
@@ -179,13 +180,13 @@ async fn second_signal_ends_the_drain() {
         peer.register("alice").await.unwrap();
         peer.login("alice").await.unwrap();
         signal(&child, name);
-        // The drain waits for clients to disconnect; this one stays.
+        // The drain waits for clients to disconnect. This client stays connected.
         while !matches!(peer.push().await.unwrap(), Push::GoAway { .. }) {}
         signal(&child, name);
-        let ended = tokio::task::spawn_blocking(move || rest(child));
+        let ended = tokio::task::spawn_blocking(move || exit_code_and_log(child));
         let (ended, log) = tokio::time::timeout(Duration::from_secs(5), ended)
             .await
-            .expect("it ends at once")
+            .expect("the server exits at once")
             .unwrap();
         assert_eq!(ended, Some(code), "{log}");
     }
@@ -213,7 +214,7 @@ async fn logs_hold_no_secrets_at_any_level() {
             peer.register("alice").await.unwrap();
         }
         let logged_in = peer.login("alice").await.unwrap();
-        peer.ask(say(BODY)).await.unwrap().unwrap();
+        peer.ask(send_note(BODY)).await.unwrap().unwrap();
         let change = Command::ChangePassword {
             old: Secret::new(PASSWORD),
             new: Secret::new(PASSWORD),

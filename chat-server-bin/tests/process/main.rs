@@ -11,11 +11,11 @@ mod warnings;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
-use chat_core::testkit::Peer;
+use chat_core::testkit::{PASSWORD, Peer};
 use chat_harness::ServerProcess;
 use tempfile::TempDir;
 
-use support::{PROGRAM, finish, program, rest, signal, start, stderr, stdout};
+use support::{PROGRAM, exit_code_and_log, program, run_program, signal, start, stderr, stdout};
 
 #[test]
 fn server_starts_without_configuration_and_drains_on_sigterm() {
@@ -31,7 +31,7 @@ fn server_starts_without_configuration_and_drains_on_sigterm() {
     assert!(fingerprint.starts_with("fingerprint sha256:"), "{fingerprint}");
     assert!(directory.path().join("chat-data/identity.pem").exists());
     signal(&child, "TERM");
-    let (code, log) = rest(child);
+    let (code, log) = exit_code_and_log(child);
     assert_eq!(code, Some(0), "{log}");
 }
 
@@ -47,10 +47,10 @@ fn data_directory_is_private() {
     assert_eq!(mode(&directory.path().join("chat-data")), 0o700);
     assert_eq!(mode(&directory.path().join("chat-data/identity.pem")), 0o600);
     signal(&child, "INT");
-    assert_eq!(rest(child).0, Some(0));
+    assert_eq!(exit_code_and_log(child).0, Some(0));
 
-    let made = finish(directory.path(), &["keygen", "--out", "keys/identity.pem"]);
-    assert!(made.status.success(), "{}", stderr(&made));
+    let created = run_program(directory.path(), &["keygen", "--out", "keys/identity.pem"]);
+    assert!(created.status.success(), "{}", stderr(&created));
     assert_eq!(mode(&directory.path().join("keys")), 0o700);
 }
 
@@ -58,26 +58,26 @@ fn data_directory_is_private() {
 fn data_files_are_private_in_a_shared_directory() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("chat-data");
-    let widen = |path: &Path, mode| {
+    let set_mode = |path: &Path, mode| {
         use std::os::unix::fs::PermissionsExt as _;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
     std::fs::create_dir(&data).unwrap();
-    widen(&data, 0o755);
+    set_mode(&data, 0o755);
     let files = ["chat.db", "chat.db-shm", "chat.db-wal", "identity.pem", "lock"];
     for round in 1..=2 {
         let (child, _) = start(directory.path(), &["--listen", "sc1://127.0.0.1:0"]);
         let modes = files.map(|name| (name, mode(&data.join(name))));
         assert_eq!(modes, files.map(|name| (name, 0o600)), "start {round}");
-        let made = finish(directory.path(), &["backup", &format!("copy-{round}.db")]);
-        assert!(made.status.success(), "{}", stderr(&made));
+        let backup = run_program(directory.path(), &["backup", &format!("copy-{round}.db")]);
+        assert!(backup.status.success(), "{}", stderr(&backup));
         assert_eq!(mode(&directory.path().join(format!("copy-{round}.db"))), 0o600);
         signal(&child, "TERM");
-        let (code, log) = rest(child);
+        let (code, log) = exit_code_and_log(child);
         assert_eq!(code, Some(0), "{log}");
         assert_eq!(log.contains("the store removed that access"), round == 2, "{log}");
-        // A mode that an earlier version may have left.
-        widen(&data.join("chat.db"), 0o644);
+        // An earlier version may have created the file with this mode.
+        set_mode(&data.join("chat.db"), 0o644);
     }
     assert_eq!(mode(&data), 0o755, "the mode of an existing directory is unchanged");
 }
@@ -86,11 +86,11 @@ fn data_files_are_private_in_a_shared_directory() {
 fn second_server_on_the_same_data_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let (child, _) = start(directory.path(), &["--listen", "sc1://127.0.0.1:0"]);
-    let second = finish(directory.path(), &["--listen", "sc1://127.0.0.1:0"]);
+    let second = run_program(directory.path(), &["--listen", "sc1://127.0.0.1:0"]);
     assert_eq!(second.status.code(), Some(69), "{}", stderr(&second));
     assert!(stderr(&second).contains("chat-data"), "{}", stderr(&second));
     signal(&child, "TERM");
-    assert_eq!(rest(child).0, Some(0), "the first server is not disturbed");
+    assert_eq!(exit_code_and_log(child).0, Some(0), "the first server is unaffected");
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn port_in_use_is_reported_in_one_line() {
     let directory = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = format!("sc1://{}", taken.local_addr().unwrap());
-    let output = finish(directory.path(), &["--listen", &listen]);
+    let output = run_program(directory.path(), &["--listen", &listen]);
     assert_eq!(output.status.code(), Some(69));
     let errors = stderr(&output);
     let last = errors.lines().last().unwrap();
@@ -114,7 +114,7 @@ fn check_config_prints_every_problem() {
     let text = "[server]\nlisten = [\"ftp://x:1\"]\nnam = \"x\"\n[limits]\nmax_connections = \"lots\"\n";
     std::fs::write(directory.path().join("bad.toml"), text).unwrap();
     for command in ["check-config", "run"] {
-        let output = finish(directory.path(), &["-c", "bad.toml", command]);
+        let output = run_program(directory.path(), &["-c", "bad.toml", command]);
         assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
         let errors = stderr(&output);
         assert!(errors.contains("bad.toml:3") && errors.contains("nam"), "{errors}");
@@ -130,17 +130,20 @@ fn check_config_prints_every_problem() {
         .unwrap();
     assert_eq!(unknown.status.code(), Some(78));
     assert!(stderr(&unknown).contains("CHAT_SERVER__LISTN"), "{}", stderr(&unknown));
-    assert_eq!(finish(directory.path(), &["--no-such-flag"]).status.code(), Some(2));
-    assert_eq!(finish(directory.path(), &["check-config"]).status.code(), Some(0));
+    assert_eq!(
+        run_program(directory.path(), &["--no-such-flag"]).status.code(),
+        Some(2)
+    );
+    assert_eq!(run_program(directory.path(), &["check-config"]).status.code(), Some(0));
 }
 
 #[test]
 fn plain_on_a_network_address_must_be_allowed() {
     let directory = tempfile::tempdir().unwrap();
-    let refused = finish(directory.path(), &["--listen", "plain://0.0.0.0:0", "check-config"]);
+    let refused = run_program(directory.path(), &["--listen", "plain://0.0.0.0:0", "check-config"]);
     assert_eq!(refused.status.code(), Some(78));
     assert!(stderr(&refused).contains("--allow-plain"), "{}", stderr(&refused));
-    let allowed = finish(
+    let allowed = run_program(
         directory.path(),
         &["--listen", "plain://0.0.0.0:0", "--allow-plain", "check-config"],
     );
@@ -150,11 +153,11 @@ fn plain_on_a_network_address_must_be_allowed() {
 #[test]
 fn config_default_prints_a_valid_configuration() {
     let directory = tempfile::tempdir().unwrap();
-    let defaults = finish(directory.path(), &["config", "default"]);
+    let defaults = run_program(directory.path(), &["config", "default"]);
     std::fs::write(directory.path().join("chat-server.toml"), &defaults.stdout).unwrap();
-    assert_eq!(finish(directory.path(), &["check-config"]).status.code(), Some(0));
+    assert_eq!(run_program(directory.path(), &["check-config"]).status.code(), Some(0));
     for command in [&["config", "show"][..], &["man"], &["completions", "bash"]] {
-        let output = finish(directory.path(), command);
+        let output = run_program(directory.path(), command);
         assert!(output.status.success() && !output.stdout.is_empty(), "{command:?}");
     }
 }
@@ -164,15 +167,15 @@ async fn user_commands_manage_accounts_of_a_stopped_server() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("chat-data");
     let password = directory.path().join("password");
-    std::fs::write(&password, "of every test account\nnot this\n").unwrap();
-    let user = |arguments: &[&str]| finish(directory.path(), &[&["user"], arguments].concat());
+    std::fs::write(&password, format!("{PASSWORD}\nsecond line\n")).unwrap();
+    let user = |arguments: &[&str]| run_program(directory.path(), &[&["user"], arguments].concat());
     let file = ["--password-file", password.to_str().unwrap()];
 
-    assert!(finish(directory.path(), &["migrate"]).status.success());
+    assert!(run_program(directory.path(), &["migrate"]).status.success());
     let added = user(&[&["add", "alice"], &file[..]].concat());
     assert_eq!(stdout(&added), "created user alice with id 1\n", "{}", stderr(&added));
-    let again = user(&[&["add", "alice"], &file[..]].concat());
-    assert_eq!(again.status.code(), Some(1));
+    let second = user(&[&["add", "alice"], &file[..]].concat());
+    assert_eq!(second.status.code(), Some(1));
 
     let login = async |server: &ServerProcess| {
         let mut peer = Peer::connect(server.address(), server.fingerprint()).await.unwrap();
@@ -203,11 +206,11 @@ async fn backup_of_a_running_server_is_usable() {
     let mut peer = Peer::connect(server.address(), server.fingerprint()).await.unwrap();
     peer.register("alice").await.unwrap();
 
-    let made = finish(directory.path(), &["backup", "copy.db"]);
-    assert!(made.status.success(), "{}", stderr(&made));
-    let over = finish(directory.path(), &["backup", "copy.db"]);
-    assert!(!over.status.success(), "a backup never overwrites a file");
-    let renewed = finish(directory.path(), &["new-epoch"]);
+    let backup = run_program(directory.path(), &["backup", "copy.db"]);
+    assert!(backup.status.success(), "{}", stderr(&backup));
+    let overwriting = run_program(directory.path(), &["backup", "copy.db"]);
+    assert!(!overwriting.status.success(), "a backup never overwrites a file");
+    let renewed = run_program(directory.path(), &["new-epoch"]);
     assert_eq!(
         renewed.status.code(),
         Some(69),
@@ -216,8 +219,8 @@ async fn backup_of_a_running_server_is_usable() {
     );
     let before = peer.login("alice").await.unwrap().store_epoch;
     drop(server);
-    // As an operator does after restoring a copy that was not made by `backup`.
-    let renewed = finish(directory.path(), &["new-epoch"]);
+    // An operator runs this after restoring a copy that `backup` did not make.
+    let renewed = run_program(directory.path(), &["new-epoch"]);
     assert!(renewed.status.success(), "{}", stderr(&renewed));
     let server = ServerProcess::start(&PROGRAM, &data, &[]).unwrap();
     let mut peer = Peer::connect(server.address(), server.fingerprint()).await.unwrap();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::support::{finish, program, stderr, stdout};
+use super::support::{program, run_program, stderr, stdout};
 
 /// Creates a directory with an empty store.
 fn new_store() -> tempfile::TempDir {
@@ -14,14 +14,14 @@ fn new_store() -> tempfile::TempDir {
     directory
 }
 
-/// Runs a command that has to succeed. Returns its lines.
+/// Runs a command that has to succeed. Returns the lines that it prints.
 fn run(directory: &Path, arguments: &[&str]) -> Vec<String> {
-    let output = finish(directory, arguments);
+    let output = run_program(directory, arguments);
     assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
     stdout(&output).lines().map(str::to_owned).collect()
 }
 
-/// Runs a command with `--json`. Returns its objects.
+/// Runs a command with `--json`. Returns the objects that it prints.
 fn json(directory: &Path, arguments: &[&str]) -> Vec<Value> {
     let lines = run(directory, &[arguments, &["--json", "--operator", "carol"]].concat());
     lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -30,36 +30,36 @@ fn json(directory: &Path, arguments: &[&str]) -> Vec<Value> {
 #[test]
 fn account_commands_print_text_or_json_and_leave_audit_records() {
     let directory = new_store();
-    let here = directory.path();
-    run(here, &["user", "add", "admin", "--no-password", "--operator", "carol"]);
+    let path = directory.path();
+    run(path, &["user", "add", "admin", "--no-password", "--operator", "carol"]);
     let bob = json(
-        here,
+        path,
         &["user", "add", "bob", "--no-password", "--display-name", "Bob B."],
     );
     assert_eq!(bob[0]["display_name"], "Bob B.");
     assert_eq!(bob[0]["has_password"], false);
 
-    assert_eq!(run(here, &["user", "list"]), ["#1\tadmin\tactive", "#2\tbob\tactive"]);
-    assert_eq!(json(here, &["user", "list", "B"])[0]["name"], "bob");
-    run(here, &["user", "rename", "bob", "bobby", "--operator", "carol"]);
-    run(here, &["session", "end", "bobby", "--operator", "carol"]);
-    let shown = run(here, &["user", "show", "#2"]);
+    assert_eq!(run(path, &["user", "list"]), ["#1\tadmin\tactive", "#2\tbob\tactive"]);
+    assert_eq!(json(path, &["user", "list", "B"])[0]["name"], "bob");
+    run(path, &["user", "rename", "bob", "bobby", "--operator", "carol"]);
+    run(path, &["session", "end", "bobby", "--operator", "carol"]);
+    let shown = run(path, &["user", "show", "#2"]);
     assert!(shown.contains(&"name bobby".to_owned()) && shown.contains(&"password none".to_owned()));
 
-    let exported = run(here, &["user", "export", "bobby", "--operator", "carol"]);
+    let exported = run(path, &["user", "export", "bobby", "--operator", "carol"]);
     let profile: Value = serde_json::from_str(&exported[0]).unwrap();
     assert_eq!(
         (&profile["record"], &profile["name"]),
         (&"profile".into(), &"bobby".into())
     );
 
-    let unconfirmed = finish(here, &["user", "delete", "bobby"]);
+    let unconfirmed = run_program(path, &["user", "delete", "bobby"]);
     assert_eq!(unconfirmed.status.code(), Some(1));
     assert!(stderr(&unconfirmed).contains("--yes"));
-    let deleted = json(here, &["user", "delete", "bobby", "--free-name", "--yes"]);
+    let deleted = json(path, &["user", "delete", "bobby", "--free-name", "--yes"]);
     assert!(deleted[0]["deleted_ms"].is_number());
-    run(here, &["user", "add", "bobby", "--no-password", "--operator", "carol"]);
-    let unknown = finish(here, &["user", "show", "#99"]);
+    run(path, &["user", "add", "bobby", "--no-password", "--operator", "carol"]);
+    let unknown = run_program(path, &["user", "show", "#99"]);
     assert_eq!(unknown.status.code(), Some(1));
     assert!(
         stderr(&unknown).contains("user 99 does not exist"),
@@ -68,7 +68,7 @@ fn account_commands_print_text_or_json_and_leave_audit_records() {
     );
 
     let source = format!("chat-server run by {}", system_user());
-    let audit = json(here, &["audit"]);
+    let audit = json(path, &["audit"]);
     let actions: Vec<&str> = audit
         .iter()
         .rev()
@@ -89,25 +89,25 @@ fn account_commands_print_text_or_json_and_leave_audit_records() {
             .iter()
             .all(|record| record["operator"] == "carol" && record["source"] == source)
     );
-    assert_eq!(run(here, &["audit", "--limit", "2"]).len(), 2);
+    assert_eq!(run(path, &["audit", "--limit", "2"]).len(), 2);
 }
 
-/// Returns the name of the account that runs the tests.
+/// Returns the login name of the user who runs the tests.
 fn system_user() -> String {
     let output = std::process::Command::new("id").arg("-un").output().unwrap();
     stdout(&output).trim().to_owned()
 }
 
 #[test]
-fn operator_is_the_account_that_runs_the_command_whatever_the_environment_says() {
+fn operator_is_the_user_who_runs_the_command_whatever_the_environment() {
     let directory = new_store();
-    let here = directory.path();
-    let mut command = program(here, &["user", "add", "alice", "--no-password"]);
+    let path = directory.path();
+    let mut command = program(path, &["user", "add", "alice", "--no-password"]);
     for variable in ["USER", "LOGNAME"] {
         command.env(variable, "mallory");
     }
     assert!(command.env("SUDO_USER", "dora").output().unwrap().status.success());
-    let lines = run(here, &["audit", "--json"]);
+    let lines = run(path, &["audit", "--json"]);
     let record: Value = serde_json::from_str(&lines[0]).unwrap();
     let user = system_user();
     assert_eq!(record["operator"], user.as_str());
@@ -117,7 +117,7 @@ fn operator_is_the_account_that_runs_the_command_whatever_the_environment_says()
 #[test]
 fn commands_create_no_store() {
     let directory = tempfile::tempdir().unwrap();
-    let here = directory.path();
+    let path = directory.path();
     let commands = [
         &["user", "list"][..],
         &["user", "add", "alice", "--no-password"],
@@ -127,22 +127,22 @@ fn commands_create_no_store() {
         &["new-epoch"],
     ];
     for command in commands {
-        let refused = finish(here, &[&["--data-dir", "mistyped"], command].concat());
+        let refused = run_program(path, &[&["--data-dir", "mistyped"], command].concat());
         assert_eq!(refused.status.code(), Some(69), "{command:?}");
         let text = stderr(&refused);
         assert!(
             text.contains("mistyped/chat.db") && text.contains("--data-dir") && text.contains("chat-server migrate"),
             "{text}"
         );
-        assert_eq!(std::fs::read_dir(here).unwrap().count(), 0, "{command:?}");
+        assert_eq!(std::fs::read_dir(path).unwrap().count(), 0, "{command:?}");
     }
 }
 
 #[test]
-fn reader_that_wants_no_more_is_no_failure() {
+fn closed_output_pipe_is_not_an_error() {
     let directory = new_store();
-    let here = directory.path();
-    run(here, &["user", "add", "alice", "--no-password"]);
+    let path = directory.path();
+    run(path, &["user", "add", "alice", "--no-password"]);
     let commands = [
         &["user", "list"][..],
         &["user", "export", "alice"],
@@ -152,7 +152,7 @@ fn reader_that_wants_no_more_is_no_failure() {
     for command in commands {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let output = program(here, command).stdout(writer).output().unwrap();
+        let output = program(path, command).stdout(writer).output().unwrap();
         assert_eq!(
             (output.status.code(), stderr(&output)),
             (Some(0), String::new()),
@@ -162,19 +162,19 @@ fn reader_that_wants_no_more_is_no_failure() {
 }
 
 #[test]
-fn failed_output_does_not_hide_what_was_done() {
+fn unwritable_report_is_part_of_the_error() {
     let directory = new_store();
-    let here = directory.path();
-    let full = || File::options().write(true).open("/dev/full").unwrap();
+    let path = directory.path();
+    let full_device = || File::options().write(true).open("/dev/full").unwrap();
     let add = ["user", "add", "alice", "--no-password"];
-    let output = program(here, &add).stdout(full()).output().unwrap();
+    let output = program(path, &add).stdout(full_device()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let text = stderr(&output);
     assert!(
         text.contains("this was done") && text.contains("created user alice with id 1"),
         "{text}"
     );
-    let output = program(here, &["user", "list"]).stdout(full()).output().unwrap();
+    let output = program(path, &["user", "list"]).stdout(full_device()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(!stderr(&output).contains("this was done"), "{}", stderr(&output));
 }
@@ -182,32 +182,32 @@ fn failed_output_does_not_hide_what_was_done() {
 #[test]
 fn deletion_reserves_the_subject_until_it_is_freed() {
     let directory = new_store();
-    let here = directory.path();
-    let unknown = finish(here, &["user", "free-subject", "auth0|1"]);
+    let path = directory.path();
+    let unknown = run_program(path, &["user", "free-subject", "auth0|1"]);
     assert_eq!(unknown.status.code(), Some(1));
     assert!(
         stderr(&unknown).contains("reserves this subject"),
         "{}",
         stderr(&unknown)
     );
-    run(here, &["user", "add", "alice", "--no-password"]);
-    let deleted = json(here, &["user", "delete", "alice", "--free-subject", "--yes"]);
+    run(path, &["user", "add", "alice", "--no-password"]);
+    let deleted = json(path, &["user", "delete", "alice", "--free-subject", "--yes"]);
     assert_eq!(deleted[0]["subject_reserved"], false);
-    let audit = json(here, &["audit", "--limit", "1"]);
+    let audit = json(path, &["audit", "--limit", "1"]);
     assert_eq!(audit[0]["detail"], "texts kept, name reserved, subject freed");
 }
 
 #[test]
 fn group_commands_report_unknown_groups() {
     let directory = new_store();
-    let here = directory.path();
-    assert!(run(here, &["group", "list"]).is_empty());
+    let path = directory.path();
+    assert!(run(path, &["group", "list"]).is_empty());
     for arguments in [
         &["group", "show", "rust"][..],
         &["group", "close", "rust"],
         &["group", "transfer", "rust", "alice"],
     ] {
-        let refused = finish(here, arguments);
+        let refused = run_program(path, arguments);
         assert_eq!(refused.status.code(), Some(1), "{arguments:?}");
         assert!(
             stderr(&refused).contains("group rust does not exist"),

@@ -1,5 +1,5 @@
-//! A copy restored without `new-epoch`: clients notice it themselves, and pay nothing while no copy
-//! was restored.
+//! A copy restored without `new-epoch`: clients detect the restore, and send no additional requests
+//! if no copy was restored.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -23,10 +23,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::support::PROGRAM;
 
-/// Maximum time to wait for anything.
+/// Maximum time to wait for an expected event.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Read buffer, larger than a packet.
-const LARGEST: usize = 1 << 20;
+/// Size of read buffers, and maximum size of a packet.
+const MAX_BYTES: usize = 1 << 20;
 
 fn alice() -> UserName {
     UserName::parse("alice").unwrap()
@@ -53,8 +53,8 @@ fn server(data: &Path) -> ServerProcess {
     ServerProcess::start_on("plain", &PROGRAM, data, &[]).unwrap()
 }
 
-/// Sends these texts in sequence from another device.
-async fn say(server: &ServerProcess, texts: &[&str]) {
+/// Sends these texts in order from another device.
+async fn send_texts(server: &ServerProcess, texts: &[&str]) {
     let client = Client::connect(options(server.address(), password()), MemoryStore::new());
     let client = client.await.unwrap();
     for text in texts {
@@ -67,60 +67,60 @@ async fn say(server: &ServerProcess, texts: &[&str]) {
 
 /// A proxy that records the requests of a client.
 #[derive(Debug)]
-struct Tap {
+struct RecordingProxy {
     address: SocketAddr,
-    asked: Arc<Mutex<Vec<RequestKind>>>,
+    requests: Arc<Mutex<Vec<RequestKind>>>,
 }
 
-impl Tap {
-    async fn before(server: SocketAddr) -> Self {
+impl RecordingProxy {
+    async fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let note = Arc::clone(&asked);
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let recorded = Arc::clone(&requests);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(server).await.unwrap();
-                tokio::spawn(pass_on(client, server, Arc::clone(&note)));
+                tokio::spawn(forward(client, server, Arc::clone(&recorded)));
             }
         });
-        Self { address, asked }
+        Self { address, requests }
     }
 
-    /// Returns the requests after the login, without acknowledgements.
-    fn readings(&self) -> Vec<RequestKind> {
-        let asked = self.asked.lock().unwrap();
-        assert!(!asked.is_empty(), "no request passed the proxy");
-        let readings = asked.iter().filter(|kind| match kind {
+    /// Returns the commands, without acknowledgements.
+    fn commands(&self) -> Vec<RequestKind> {
+        let requests = self.requests.lock().unwrap();
+        assert!(!requests.is_empty(), "no request passed the proxy");
+        let commands = requests.iter().filter(|kind| match kind {
             RequestKind::Command(command) => !matches!(command, Command::Acknowledge { .. }),
             _ => false,
         });
-        readings.cloned().collect()
+        commands.cloned().collect()
     }
 }
 
-async fn pass_on(client: TcpStream, server: TcpStream, asked: Arc<Mutex<Vec<RequestKind>>>) {
+async fn forward(client: TcpStream, server: TcpStream, requests: Arc<Mutex<Vec<RequestKind>>>) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let there = async {
-        let (mut frames, mut piece) = (FrameDecoder::new(LARGEST), vec![0; LARGEST]);
-        while let Ok(read @ 1..) = from_client.read(&mut piece).await {
-            frames.buffer().extend_from_slice(&piece[..read]);
+    let forward_requests = async {
+        let (mut frames, mut buffer) = (FrameDecoder::new(MAX_BYTES), vec![0; MAX_BYTES]);
+        while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
+            frames.buffer().extend_from_slice(&buffer[..read]);
             while let Some(packet) = frames.next_packet().unwrap() {
-                asked
+                requests
                     .lock()
                     .unwrap()
-                    .push(decode_request(packet, LARGEST).unwrap().kind);
+                    .push(decode_request(packet, MAX_BYTES).unwrap().kind);
             }
-            if to_server.write_all(&piece[..read]).await.is_err() {
+            if to_server.write_all(&buffer[..read]).await.is_err() {
                 return;
             }
         }
     };
-    let back = tokio::io::copy(&mut from_server, &mut to_client);
+    let forward_replies = tokio::io::copy(&mut from_server, &mut to_client);
     tokio::select! {
-        () = there => {}
-        _ = back => {}
+        () = forward_requests => {}
+        _ = forward_replies => {}
     }
 }
 
@@ -133,7 +133,7 @@ struct Deliveries {
 
 impl Deliveries {
     /// Receives and acknowledges all events until the client has caught up.
-    async fn all(events: &mut Events) -> Self {
+    async fn until_caught_up(events: &mut Events) -> Self {
         let mut deliveries = Self::default();
         loop {
             let received = tokio::time::timeout(WAIT_TIMEOUT, events.next())
@@ -155,12 +155,12 @@ impl Deliveries {
         }
     }
 
-    /// Runs the client from where the last run ended, and returns its events.
-    async fn by(server: SocketAddr, profile: &Arc<MemoryStore>) -> Self {
+    /// Runs a client with this profile until it has caught up, and returns what it received.
+    async fn of_run(server: SocketAddr, profile: &Arc<MemoryStore>) -> Self {
         let client = Client::connect(options(server, password()), Arc::clone(profile))
             .await
             .unwrap();
-        let deliveries = Self::all(&mut client.events().unwrap()).await;
+        let deliveries = Self::until_caught_up(&mut client.events().unwrap()).await;
         client.close().await;
         deliveries
     }
@@ -170,12 +170,14 @@ fn numbered(texts: &[(u64, &str)]) -> Vec<(u64, String)> {
     texts.iter().map(|(seq, text)| (*seq, (*text).to_owned())).collect()
 }
 
-async fn drained(mut server: ServerProcess) {
+/// Stops a server and waits until it has drained.
+async fn drain(mut server: ServerProcess) {
     server.signal("TERM").unwrap();
     assert_eq!(server.wait().unwrap(), Some(0));
 }
 
-fn copied(from: &Path, to: &Path) {
+/// Copies the files of the store.
+fn copy_store(from: &Path, to: &Path) {
     for name in ["chat.db", "chat.db-wal", "chat.db-shm"] {
         let _ = fs::remove_file(to.join(name));
         if from.join(name).exists() {
@@ -185,7 +187,7 @@ fn copied(from: &Path, to: &Path) {
 }
 
 #[tokio::test]
-async fn rewound_store_is_noticed_and_read_once() {
+async fn restored_store_is_reported_and_read_once() {
     let (data, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let profile = Arc::new(MemoryStore::new());
     let first = server(data.path());
@@ -196,23 +198,23 @@ async fn rewound_store_is_noticed_and_read_once() {
         .unwrap()
         .close()
         .await;
-    say(&first, &["one", "two", "three"]).await;
-    let deliveries = Deliveries::by(first.address(), &profile).await;
+    send_texts(&first, &["one", "two", "three"]).await;
+    let deliveries = Deliveries::of_run(first.address(), &profile).await;
     assert_eq!(deliveries.texts, numbered(&[(1, "one"), (2, "two"), (3, "three")]));
-    drained(first).await;
-    copied(data.path(), copy.path());
+    drain(first).await;
+    copy_store(data.path(), copy.path());
 
     let second = server(data.path());
-    say(&second, &["four", "five"]).await;
-    let deliveries = Deliveries::by(second.address(), &profile).await;
+    send_texts(&second, &["four", "five"]).await;
+    let deliveries = Deliveries::of_run(second.address(), &profile).await;
     assert_eq!(deliveries.texts, numbered(&[(4, "four"), (5, "five")]));
-    drained(second).await;
+    drain(second).await;
 
-    // The copy is restored, and other devices write before this one returns.
-    copied(copy.path(), data.path());
+    // The copy is restored, and another device sends messages before this device returns.
+    copy_store(copy.path(), data.path());
     let third = server(data.path());
-    say(&third, &["another four", "another five", "another six"]).await;
-    let deliveries = Deliveries::by(third.address(), &profile).await;
+    send_texts(&third, &["another four", "another five", "another six"]).await;
+    let deliveries = Deliveries::of_run(third.address(), &profile).await;
     let rewritten = [(4, "another four"), (5, "another five"), (6, "another six")];
     let expected = Deliveries {
         rewound_to: vec![3],
@@ -220,28 +222,31 @@ async fn rewound_store_is_noticed_and_read_once() {
     };
     assert_eq!(deliveries, expected);
 
-    // From here on the log is the same.
-    assert_eq!(Deliveries::by(third.address(), &profile).await, Deliveries::default());
-    say(&third, &["seven"]).await;
-    let deliveries = Deliveries::by(third.address(), &profile).await;
+    // Without another restore, the client reads only new events.
+    assert_eq!(
+        Deliveries::of_run(third.address(), &profile).await,
+        Deliveries::default()
+    );
+    send_texts(&third, &["seven"]).await;
+    let deliveries = Deliveries::of_run(third.address(), &profile).await;
     let expected = Deliveries {
         rewound_to: Vec::new(),
         texts: numbered(&[(7, "seven")]),
     };
     assert_eq!(deliveries, expected);
 
-    // Once more, with a log that ends at the cursor of the device.
-    drained(third).await;
-    copied(copy.path(), data.path());
+    // The copy is restored again, and its log ends at the cursor of the device.
+    drain(third).await;
+    copy_store(copy.path(), data.path());
     let fourth = server(data.path());
-    say(&fourth, &["4", "5", "6", "7"]).await;
-    let deliveries = Deliveries::by(fourth.address(), &profile).await;
+    send_texts(&fourth, &["4", "5", "6", "7"]).await;
+    let deliveries = Deliveries::of_run(fourth.address(), &profile).await;
     let expected = Deliveries {
         rewound_to: vec![3],
         texts: numbered(&[(4, "4"), (5, "5"), (6, "6"), (7, "7")]),
     };
     assert_eq!(deliveries, expected);
-    drained(fourth).await;
+    drain(fourth).await;
 }
 
 #[tokio::test]
@@ -256,23 +261,23 @@ async fn unchanged_log_is_not_read_again() {
         .unwrap()
         .close()
         .await;
-    say(&server, &["one", "two"]).await;
-    Deliveries::by(server.address(), &profile).await;
+    send_texts(&server, &["one", "two"]).await;
+    Deliveries::of_run(server.address(), &profile).await;
 
     // Without new events there is no request.
-    let tap = Tap::before(server.address()).await;
-    assert_eq!(Deliveries::by(tap.address, &profile).await, Deliveries::default());
-    assert!(tap.readings().is_empty(), "{tap:?}");
+    let proxy = RecordingProxy::to(server.address()).await;
+    assert_eq!(Deliveries::of_run(proxy.address, &profile).await, Deliveries::default());
+    assert!(proxy.commands().is_empty(), "{proxy:?}");
 
     // With new events there is one page.
-    say(&server, &["three"]).await;
-    let tap = Tap::before(server.address()).await;
+    send_texts(&server, &["three"]).await;
+    let proxy = RecordingProxy::to(server.address()).await;
     assert_eq!(
-        Deliveries::by(tap.address, &profile).await.texts,
+        Deliveries::of_run(proxy.address, &profile).await.texts,
         numbered(&[(3, "three")])
     );
-    let readings = tap.readings();
-    let is_page = matches!(readings[..], [RequestKind::Command(Command::ReadHistory { .. })]);
-    assert!(is_page, "{readings:?}");
-    drained(server).await;
+    let commands = proxy.commands();
+    let is_page = matches!(commands[..], [RequestKind::Command(Command::ReadHistory { .. })]);
+    assert!(is_page, "{commands:?}");
+    drain(server).await;
 }

@@ -1,4 +1,4 @@
-//! Starts the program and waits for its end.
+//! Runs the program, and reads its output and log.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -23,7 +23,8 @@ pub(crate) fn program(directory: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-pub(crate) fn finish(directory: &Path, arguments: &[&str]) -> Output {
+/// Runs the program until it exits.
+pub(crate) fn run_program(directory: &Path, arguments: &[&str]) -> Output {
     program(directory, arguments).output().unwrap()
 }
 
@@ -35,7 +36,7 @@ pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Starts a server; returns it once it is ready, with its output until then.
+/// Starts a server and waits until it is ready. Returns the process and its output.
 pub(crate) fn start(directory: &Path, arguments: &[&str]) -> (Child, Vec<String>) {
     let mut child = program(directory, arguments)
         .stdout(Stdio::piped())
@@ -46,7 +47,7 @@ pub(crate) fn start(directory: &Path, arguments: &[&str]) -> (Child, Vec<String>
     (child, lines)
 }
 
-/// Reads the output of a server until it is ready.
+/// Reads the output of a server until the server is ready.
 pub(crate) fn until_ready(child: &mut Child) -> Vec<String> {
     let mut lines = Vec::new();
     let mut output = BufReader::new(child.stdout.take().unwrap());
@@ -65,17 +66,17 @@ pub(crate) fn until_ready(child: &mut Child) -> Vec<String> {
     lines
 }
 
-/// Waits until a line with `text` is logged; returns the log up to there.
+/// Waits until a line with `text` is logged. Returns the log up to and including that line.
 pub(crate) fn until_logged(child: &mut Child, text: &str) -> String {
     let mut log = Vec::new();
     let mut byte = [0];
-    // Reads byte by byte, so that the rest stays for the next reader.
+    // Reads byte by byte, to leave the following lines for the next reader.
     while !log.ends_with(b"\n") || !String::from_utf8_lossy(&log).contains(text) {
         let stderr = child.stderr.as_mut().unwrap();
         assert_eq!(
             stderr.read(&mut byte).unwrap(),
             1,
-            "it ended after {}",
+            "the server ended after {}",
             String::from_utf8_lossy(&log)
         );
         log.extend(byte);
@@ -87,7 +88,8 @@ pub(crate) fn signal(child: &Child, name: &str) {
     chat_harness::process::signal(child.id(), name, Reach::Process).unwrap();
 }
 
-pub(crate) fn rest(mut child: Child) -> (Option<i32>, String) {
+/// Waits until the process exits. Returns its exit code and the rest of its log.
+pub(crate) fn exit_code_and_log(mut child: Child) -> (Option<i32>, String) {
     let mut text = String::new();
     child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
     (child.wait().unwrap().code(), text)

@@ -11,12 +11,13 @@ use chat_core::model::Push;
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::Peer;
 
-use super::faults::limited;
-use super::support::{finish, program, rest, signal, start, stderr, until_logged, until_ready};
+use super::faults::limited_server;
+use super::support::{exit_code_and_log, program, run_program, signal, start, stderr, until_logged, until_ready};
 
 const LISTEN: [&str; 2] = ["--listen", "sc1://127.0.0.1:0"];
 
-fn started(mut command: Command) -> (Child, SocketAddr, Fingerprint) {
+/// Starts a server with `command` and waits until it is ready.
+fn start_command(mut command: Command) -> (Child, SocketAddr, Fingerprint) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (address, fingerprint) = address_and_fingerprint(&until_ready(&mut child));
     (child, address, fingerprint)
@@ -29,8 +30,8 @@ fn address_and_fingerprint(lines: &[String]) -> (SocketAddr, Fingerprint) {
 }
 
 /// Returns a command that starts the server in `directory` with this limit of open files.
-fn with_files(directory: &Path, files: u32) -> Command {
-    let mut command = Command::new(limited(directory, &format!("ulimit -n {files}")));
+fn command_with_open_files(directory: &Path, files: u32) -> Command {
+    let mut command = Command::new(limited_server(directory, &format!("ulimit -n {files}")));
     command.current_dir(directory).args(LISTEN).stdin(Stdio::null());
     command
 }
@@ -38,7 +39,7 @@ fn with_files(directory: &Path, files: u32) -> Command {
 #[tokio::test]
 async fn low_open_file_limit_warns_and_still_serves() {
     let directory = tempfile::tempdir().unwrap();
-    let (child, address, fingerprint) = started(with_files(directory.path(), 64));
+    let (child, address, fingerprint) = start_command(command_with_open_files(directory.path(), 64));
     let mut peers = Vec::new();
     for _ in 0..10 {
         peers.push(Peer::connect(address, fingerprint).await.unwrap());
@@ -49,7 +50,7 @@ async fn low_open_file_limit_warns_and_still_serves() {
     }
     drop(peers);
     signal(&child, "TERM");
-    let (code, log) = rest(child);
+    let (code, log) = exit_code_and_log(child);
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("WARN") && log.contains("LimitNOFILE"), "{log}");
 }
@@ -57,13 +58,13 @@ async fn low_open_file_limit_warns_and_still_serves() {
 #[test]
 fn too_low_open_file_limit_refuses_to_start() {
     let directory = tempfile::tempdir().unwrap();
-    let mut command = with_files(directory.path(), 48);
+    let mut command = command_with_open_files(directory.path(), 48);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // End of output, or the first line of a server that has started.
+    // Reads nothing if the server has exited, and a byte of its first line if it has started.
     if child.stdout.as_mut().unwrap().read(&mut [0]).unwrap() > 0 {
         child.kill().unwrap();
     }
-    let (code, errors) = rest(child);
+    let (code, errors) = exit_code_and_log(child);
     assert_eq!(code, Some(69), "{errors}");
     let last = errors.lines().last().unwrap();
     assert!(
@@ -81,15 +82,15 @@ async fn full_server_logs_refusals_at_intervals() {
     let directory = tempfile::tempdir().unwrap();
     let mut command = program(directory.path(), &LISTEN);
     command.env("CHAT_LIMITS__MAX_CONNECTIONS", "1");
-    let (child, address, fingerprint) = started(command);
-    let within = Peer::connect(address, fingerprint).await.unwrap();
+    let (child, address, fingerprint) = start_command(command);
+    let first = Peer::connect(address, fingerprint).await.unwrap();
     for _ in 0..50 {
         let mut refused = TcpStream::connect(address).unwrap();
         assert_eq!(refused.read(&mut [0]).unwrap_or(0), 0, "the connection is closed");
     }
-    drop(within);
+    drop(first);
     signal(&child, "TERM");
-    let (code, log) = rest(child);
+    let (code, log) = exit_code_and_log(child);
     assert_eq!(code, Some(0), "{log}");
     let warnings: Vec<&str> = log
         .lines()
@@ -111,8 +112,8 @@ async fn lost_identity_key_warns_once_clients_have_logged_in() {
         &["migrate"][..],
         &["user", "add", "alice", "--password-file", "password"],
     ] {
-        let done = finish(directory.path(), arguments);
-        assert!(done.status.success(), "{}", stderr(&done));
+        let output = run_program(directory.path(), arguments);
+        assert!(output.status.success(), "{}", stderr(&output));
     }
 
     let (child, lines) = start(directory.path(), &LISTEN);
@@ -124,18 +125,21 @@ async fn lost_identity_key_warns_once_clients_have_logged_in() {
         .await
         .unwrap();
     signal(&child, "TERM");
-    let (_, log) = rest(child);
-    assert!(!log.contains(WARNING), "no client had pinned a key before: {log}");
+    let (_, log) = exit_code_and_log(child);
+    assert!(
+        !log.contains(WARNING),
+        "no client had pinned a key before the first start: {log}"
+    );
 
     fs::remove_file(directory.path().join("chat-data/identity.pem")).unwrap();
-    for is_new in [true, false] {
+    for is_key_new in [true, false] {
         let (child, lines) = start(directory.path(), &LISTEN);
         assert_ne!(address_and_fingerprint(&lines).1, fingerprint);
         signal(&child, "TERM");
-        let (code, log) = rest(child);
+        let (code, log) = exit_code_and_log(child);
         assert_eq!(code, Some(0), "{log}");
         let warned = log.lines().any(|line| line.contains("WARN") && line.contains(WARNING));
-        assert_eq!(warned, is_new, "{log}");
+        assert_eq!(warned, is_key_new, "{log}");
     }
 }
 
@@ -151,11 +155,11 @@ async fn sighup_does_not_stop_the_server() {
     peer.login("alice").await.unwrap();
     signal(&child, "TERM");
     while !matches!(peer.push().await.unwrap(), Push::GoAway { .. }) {}
-    // SIGHUP does not count as a second signal either.
+    // During the drain, SIGHUP does not count as the second signal.
     signal(&child, "HUP");
     until_logged(&mut child, "SIGHUP");
     drop(peer);
-    let (code, log) = rest(child);
+    let (code, log) = exit_code_and_log(child);
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("stopped") && !log.contains("without draining"), "{log}");
 }
