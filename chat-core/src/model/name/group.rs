@@ -80,7 +80,7 @@ impl GroupName {
     /// Returns the canonical spelling, which is unique in a store. Two names with one key are the
     /// same name.
     #[must_use]
-    pub(crate) fn key(&self) -> String {
+    pub fn key(&self) -> String {
         canonical::fold_case(&self.0)
     }
 
