@@ -201,9 +201,13 @@ impl EngineBuilder {
         config
             .validate()
             .map_err(|(field, rule)| BuildError::Config { field, rule })?;
-        let (authenticator, passwords) = match (self.authenticator, self.passwords) {
-            (Some(authenticator), passwords) => (authenticator, passwords),
-            (None, passwords) => with_passwords(passwords, &self.store, &config)?,
+        let (authenticator, passwords) = match self.authenticator {
+            Some(authenticator) => (authenticator, self.passwords),
+            None => {
+                // An engine without an authenticator of the application knows passwords only.
+                let passwords = default_passwords(self.passwords, &self.store, &config)?;
+                (Arc::clone(&passwords) as Arc<dyn Authenticator>, Some(passwords))
+            }
         };
         let epoch = self.store.epoch().await?;
         let presence = self.presence.unwrap_or_else(|| Arc::new(MemoryPresence::new()));
@@ -264,21 +268,17 @@ async fn join_cluster(
     }
 }
 
-/// Returns the authenticator of an engine that knows passwords only, and its passwords.
-fn with_passwords(
+/// Returns `passwords`, or the store's passwords under the settings of `config`.
+fn default_passwords(
     passwords: Option<Arc<PasswordAuthenticator>>,
     store: &Arc<dyn Store>,
     config: &EngineConfig,
-) -> Result<(Arc<dyn Authenticator>, Option<Arc<PasswordAuthenticator>>), PasswordHashError> {
-    let passwords = match passwords {
-        Some(passwords) => passwords,
-        None => Arc::new(PasswordAuthenticator::new(
-            Arc::clone(store),
-            config.passwords.clone(),
-            config.throttle.clone(),
-        )?),
-    };
-    Ok((passwords.clone(), Some(passwords)))
+) -> Result<Arc<PasswordAuthenticator>, PasswordHashError> {
+    match passwords {
+        Some(passwords) => Ok(passwords),
+        None => PasswordAuthenticator::new(Arc::clone(store), config.passwords.clone(), config.throttle.clone())
+            .map(Arc::new),
+    }
 }
 
 /// Ports and port-like parts from which the engine is put together.
