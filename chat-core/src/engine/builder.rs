@@ -375,6 +375,7 @@ fn operator_parts(
         sessions: Arc::clone(&queues.ender),
         presence: Arc::clone(&ports.presence),
         publisher: shared.publisher.clone(),
+        observers: Arc::clone(&queues.observers),
         lifecycle: lifecycle.clone(),
         default_direct_policy: config.default_direct_policy,
     }
@@ -461,6 +462,7 @@ fn commands(
             units: units(),
             directory: directory(),
             passwords: ports.passwords.clone(),
+            hooks: Arc::clone(&shared.hooks),
             sessions: Arc::clone(&queues.ender),
             presence: Arc::clone(&ports.presence),
         }),

@@ -19,7 +19,7 @@ use super::views::{group_info, user_infos};
 use crate::hooks::{Actor, AppendContext, AppendTarget, FriendshipStep, GroupContext, Hooks, Verdict};
 use crate::model::{
     Caller, ConversationId, ConversationKind, Draft, DraftContent, GroupChanges, GroupInfo, NewGroup, Note,
-    Registration, ReplyCode, Role, Source, UserId, UserInfo,
+    ProfileChanges, Registration, ReplyCode, Role, Source, UserId, UserInfo,
 };
 use crate::panics;
 
@@ -70,6 +70,22 @@ impl HookCalls {
             hooks.before_register(source, registration)
         })
         .await
+    }
+
+    /// Asks whether the caller's profile may be changed, and how.
+    pub(super) async fn before_update_profile(
+        &self,
+        caller: Caller,
+        changes: ProfileChanges,
+    ) -> Result<ProfileChanges, CommandError> {
+        if !self.exist() {
+            return Ok(changes);
+        }
+        let mut charge = self.limits.hook_commands.charge(caller.user)?;
+        let actor = self.actor(caller).await?;
+        charge.keep();
+        self.ask_all(changes, |hooks, changes| hooks.before_update_profile(&actor, changes))
+            .await
     }
 
     /// Asks whether a draft may be appended. Returns its content if a hook changed it.

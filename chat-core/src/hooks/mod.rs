@@ -26,7 +26,8 @@ use async_trait::async_trait;
 pub use context::{Actor, AppendContext, AppendTarget, FriendshipStep, GroupContext};
 
 use crate::model::{
-    Caller, CloseCode, Draft, Event, GroupChanges, NewGroup, Note, Registration, ReplyCode, Source, UserId, UserInfo,
+    Caller, CloseCode, Draft, Event, GroupChanges, NewGroup, Note, ProfileChanges, Registration, ReplyCode, Source,
+    UserId, UserInfo,
 };
 
 /// Decision of a hook.
@@ -61,10 +62,21 @@ impl<T> Verdict<T> {
 /// not wait for it. Hooks are not asked about commands of an [operator](crate::engine::Engine).
 #[async_trait]
 pub trait Hooks: Debug + Send + Sync + 'static {
-    /// Decides about a new account.
+    /// Decides about an account that a guest registers.
+    ///
+    /// It is not asked about accounts that the application itself makes: those of users whom its
+    /// authenticator names, or whom it [provisions](crate::engine::Engine::provision), and those
+    /// that an operator creates.
     async fn before_register(&self, source: Source, registration: Registration) -> Verdict<Registration> {
         let _ = source;
         Verdict::Allow(registration)
+    }
+
+    /// Decides about changes that a user makes to the own profile. A rule about display names is
+    /// checked here and in [`before_register`](Hooks::before_register), or it could be evaded.
+    async fn before_update_profile(&self, actor: &Actor, changes: ProfileChanges) -> Verdict<ProfileChanges> {
+        let _ = actor;
+        Verdict::Allow(changes)
     }
 
     /// Decides about a draft before it is appended: a message, but also an edit, a recall or a
@@ -121,7 +133,7 @@ pub trait Hooks: Debug + Send + Sync + 'static {
         let _ = (caller, reason);
     }
 
-    /// Observes a new account.
+    /// Observes a new account, in whichever way it was created.
     async fn on_registered(&self, user: UserId) {
         let _ = user;
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::auth::{DeviceToken, Password, PasswordAuthenticator, SessionToken, TokenError};
 use crate::engine::directory::Directory;
 use crate::engine::error::CommandError;
+use crate::engine::hook_calls::HookCalls;
 use crate::engine::operations::account::{ChangePassword, Logout, PasswordRecord, RevokeDevice, UpdateProfile};
 use crate::engine::units::Units;
 use crate::engine::workers::{PresenceView, SessionEnder};
@@ -18,6 +19,7 @@ pub(in crate::engine) struct AccountCommands {
     pub(in crate::engine) units: Arc<Units>,
     pub(in crate::engine) directory: Arc<Directory>,
     pub(in crate::engine) passwords: Option<Arc<PasswordAuthenticator>>,
+    pub(in crate::engine) hooks: Arc<HookCalls>,
     pub(in crate::engine) sessions: Arc<SessionEnder>,
     pub(in crate::engine) presence: Arc<PresenceView>,
 }
@@ -88,6 +90,7 @@ impl AccountCommands {
         caller: Caller,
         changes: ProfileChanges,
     ) -> Result<Outcome, CommandError> {
+        let changes = self.hooks.before_update_profile(caller, changes).await?;
         let change = UpdateProfile { caller, changes };
         Ok(Outcome::User(self.units.run(caller, change).await?))
     }

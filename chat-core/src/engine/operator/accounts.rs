@@ -7,14 +7,15 @@ use crate::engine::error::{CommandError, name_taken};
 use crate::engine::operations;
 use crate::engine::operations::account::PasswordRecord;
 use crate::engine::operations::operator::{AccountChange, ChangeAccount, CreateByOperator};
-use crate::model::{Account, CloseCode, Device, DeviceInfo, ReplyCode, Secret, UserName, UserRef};
+use crate::model::{Account, Device, DeviceInfo, ReplyCode, Secret, UserName, UserRef};
 use crate::router::SessionSelector;
 
 /// Maximum number of accounts, groups and records in a page.
 pub(super) const MAX_PAGE: u32 = 500;
 
 impl Operator {
-    /// Creates an account. Reserved names are allowed, and closed registration does not matter.
+    /// Creates an account. Reserved names are allowed, closed registration does not matter, and no
+    /// hook decides; [`on_registered`](crate::hooks::Hooks::on_registered) is told.
     ///
     /// # Errors
     /// [`CommandError`]. `NameTaken`: the name, one that looks like it, or the subject is taken, or
@@ -50,6 +51,7 @@ impl Operator {
         };
         let account = units.run(Scope::Alone, create).await?;
         tracing::info!(user = account.id.0, operator = &*self.name, "account created");
+        self.parts.observers.registered(account.id);
         Ok(account.into())
     }
 
@@ -120,7 +122,8 @@ impl Operator {
         self.change_account(user, AccountChange::Rename(name)).await
     }
 
-    /// Refuses logins of an account, and ends its sessions.
+    /// Refuses logins of an account, and ends its sessions with
+    /// [`CloseCode::AccountDisabled`](crate::model::CloseCode::AccountDisabled).
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such account, or it is deleted.
@@ -162,7 +165,7 @@ impl Operator {
         change: AccountChange,
     ) -> Result<AccountInfo, CommandError> {
         let user = self.find_user(&user.into()).await?;
-        let ends_sessions = change.ends_sessions();
+        let (ends_sessions, code) = (change.ends_sessions(), change.close_code());
         self.spawn(|this| async move {
             let change = ChangeAccount {
                 action: this.action(),
@@ -172,7 +175,7 @@ impl Operator {
             let changed = this.parts.units.run(user, change).await;
             let changed = if ends_sessions {
                 let sessions = &this.parts.sessions;
-                sessions.after(user, SessionSelector::All, CloseCode::Revoked, changed)
+                sessions.after(user, SessionSelector::All, code, changed)
             } else {
                 changed
             };

@@ -119,7 +119,7 @@ impl Operator {
         };
         let marked = self.parts.units.run(user, mark).await;
         let sessions = &self.parts.sessions;
-        let before = sessions.after(user, SessionSelector::All, CloseCode::Revoked, marked)?;
+        let before = sessions.after(user, SessionSelector::All, CloseCode::AccountDisabled, marked)?;
         self.forget_name(&before.name);
         // Requests that passed their checks before the account was marked may still be committed in
         // the meantime, so everything is looked through until there is nothing new.

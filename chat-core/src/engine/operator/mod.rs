@@ -29,7 +29,7 @@ use super::lifecycle::Lifecycle;
 use super::operation::Operation;
 use super::operations::operator::{Action, no_account};
 use super::units::Units;
-use super::workers::{PresenceView, Publisher, SessionEnder};
+use super::workers::{ObserverQueue, PresenceView, Publisher, SessionEnder};
 use crate::auth::PasswordAuthenticator;
 use crate::model::{Account, ConversationId, DirectPolicy, Event, UserId, UserRef};
 
@@ -83,6 +83,7 @@ pub(super) struct OperatorParts {
     pub(super) sessions: Arc<SessionEnder>,
     pub(super) presence: Arc<PresenceView>,
     pub(super) publisher: Publisher,
+    pub(super) observers: Arc<ObserverQueue>,
     pub(super) lifecycle: Lifecycle,
     pub(super) default_direct_policy: DirectPolicy,
 }

@@ -671,3 +671,32 @@ async fn audit_log_is_read_in_pages_from_both_ends() {
     let older = operator.audit_log(AuditPage::Before(newest[1].id), 9).await.unwrap();
     assert_eq!(older.len(), 2);
 }
+
+#[tokio::test]
+async fn sessions_are_told_why_an_operator_ended_them() {
+    let engine = engine().await;
+    let operator = operator(&engine);
+    let last_push = async |session: LocalSession| {
+        let mut last = None;
+        while let Some(push) = session.next_push().await {
+            last = Some(push);
+        }
+        last
+    };
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+    let (dora, erin) = (new_user(&engine, "dora").await, new_user(&engine, "erin").await);
+    operator.disable(id(&alice)).await.unwrap();
+    let delete = deletion(DeletedTexts::Keep, DeletedName::Free);
+    operator.delete_account(id(&bob), delete).await.unwrap();
+    operator.end_sessions(id(&dora)).await.unwrap();
+    operator
+        .set_password(id(&erin), Secret::new("another horse"))
+        .await
+        .unwrap();
+    for session in [alice, bob] {
+        assert_eq!(last_push(session).await, Some(Push::Closed(CloseCode::AccountDisabled)));
+    }
+    for session in [dora, erin] {
+        assert_eq!(last_push(session).await, Some(Push::Closed(CloseCode::Revoked)));
+    }
+}

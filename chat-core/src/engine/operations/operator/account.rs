@@ -8,7 +8,7 @@ use crate::engine::error::{CommandError, Rejection, name_taken};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::account::{CreateAccount, PasswordRecord};
 use crate::engine::operations::fence::lock_user;
-use crate::model::{Account, ReplyCode, SessionEpoch, UserId, UserName};
+use crate::model::{Account, CloseCode, ReplyCode, SessionEpoch, UserId, UserName};
 use crate::store::{StoreError, Transaction};
 
 /// Creates an account, bound to a subject if one is given.
@@ -64,6 +64,14 @@ impl AccountChange {
     /// Returns whether the change ends all sessions of the user.
     pub(in crate::engine) const fn ends_sessions(&self) -> bool {
         matches!(self, Self::Disable | Self::SetPassword(_) | Self::EndSessions)
+    }
+
+    /// Returns what the sessions are told that the change ends.
+    pub(in crate::engine) const fn close_code(&self) -> CloseCode {
+        match self {
+            Self::Disable => CloseCode::AccountDisabled,
+            _ => CloseCode::Revoked,
+        }
     }
 
     const fn action(&self) -> &'static str {
