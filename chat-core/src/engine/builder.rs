@@ -458,6 +458,7 @@ fn commands(
     let limits = || Arc::clone(&shared.limits);
     Dispatcher {
         lifecycle: lifecycle.clone(),
+        router: ports.router.clone(),
         account: Arc::new(AccountCommands {
             units: units(),
             directory: directory(),

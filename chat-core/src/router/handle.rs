@@ -244,6 +244,16 @@ impl Router {
         sessions
     }
 
+    /// Returns whether the caller has a session on this node that has not ended.
+    #[must_use]
+    pub fn has_session(&self, caller: Caller) -> bool {
+        let mut has_session = false;
+        self.registry.for_each_of_user(caller.user, |session| {
+            has_session |= session.caller == caller && !session.outbox.is_closed();
+        });
+        has_session
+    }
+
     /// Returns whether a session on this node follows a conversation; `None` if there is no such
     /// session.
     #[must_use]

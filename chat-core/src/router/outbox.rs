@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -50,6 +51,8 @@ pub struct Outbox {
     limits: OutboxLimits,
     state: Mutex<State>,
     ready: Notify,
+    /// Set once `state` has a close code: whether a session has ended is asked for every packet.
+    is_closed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +76,7 @@ impl Outbox {
             limits,
             state: Mutex::default(),
             ready: Notify::new(),
+            is_closed: AtomicBool::new(false),
         })
     }
 
@@ -153,13 +157,30 @@ impl Outbox {
     }
 
     /// Ends the session: what is queued can still be drained, then [`Push::Closed`]. The code of
-    /// the first call counts.
+    /// the first call counts. From now on no command of the session is started.
     pub fn close(&self, code: CloseCode) {
         let mut state = self.state.lock();
         if state.close_code.is_none() {
             state.close_code = Some(code);
+            self.is_closed.store(true, Ordering::Release);
             drop(state);
             self.ready.notify_one();
+        }
+    }
+
+    /// Returns whether the session was closed. Costs one read of memory.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    /// Waits until the session is closed.
+    ///
+    /// # Cancel safety
+    /// Safe. Only one task may wait at a time, for this or for [`Outbox::ready`].
+    pub async fn closed(&self) {
+        while !self.is_closed() {
+            self.ready.notified().await;
         }
     }
 

@@ -37,6 +37,8 @@ pub struct Session {
     packet_bucket: Bucket,
     /// No packet is read before this time, because the peer exceeded a rate.
     paused_until: Option<Instant>,
+    /// The engine has ended the session: no packet is handled and no command handed out.
+    is_over: bool,
 }
 
 #[derive(Debug)]
@@ -75,6 +77,7 @@ impl Session {
             message_bucket: Bucket::default(),
             packet_bucket: Bucket::default(),
             paused_until: None,
+            is_over: false,
             config,
         }
     }
@@ -87,7 +90,7 @@ impl Session {
 
     /// Handles a packet from the peer.
     pub fn handle_packet(&mut self, now: Now, packet: Bytes) {
-        if !self.output.is_open() {
+        if self.is_over || !self.output.is_open() {
             return;
         }
         self.last_heard = now.instant;
@@ -149,7 +152,8 @@ impl Session {
         self.output.reply(id, &result);
         if is_logged_out {
             self.output.close(CloseCode::LoggedOut);
-        } else if is_fenced {
+        } else if is_fenced && !self.is_over {
+            // Of a session that is over, the driver knows why it ended.
             self.output.close(CloseCode::Replaced);
         }
         if !wanted_input && self.wants_input() {
@@ -191,6 +195,14 @@ impl Session {
     /// oversized frame or a newer login, or at a drain.
     pub fn close(&mut self, code: CloseCode) {
         self.output.close(code);
+    }
+
+    /// Tells the machine that the engine has ended the session. Nothing further is read from the
+    /// peer, and no further command is handed out: what the peer asks for from now on is not done.
+    /// Requests under way are answered until the driver closes the connection.
+    pub fn end_commands(&mut self) {
+        self.is_over = true;
+        self.waiting.clear();
     }
 
     /// Tells the peer to reconnect, to any node, no sooner than after `retry_after_ms`.
@@ -254,7 +266,10 @@ impl Session {
     /// Returns whether the driver may hand over the next packet.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        self.output.has_room() && self.paused_until.is_none() && self.in_flight() < self.config.max_requests_in_flight
+        !self.is_over
+            && self.output.has_room()
+            && self.paused_until.is_none()
+            && self.in_flight() < self.config.max_requests_in_flight
     }
 
     /// Returns the number of requests that were received and not yet answered.

@@ -27,7 +27,8 @@ pub(in crate::engine) struct AccountCommands {
 impl AccountCommands {
     pub(super) async fn logout(self: Arc<Self>, caller: Caller) -> Result<Outcome, CommandError> {
         let device = caller.device().ok_or_else(CommandError::needs_device)?;
-        let changed = self.units.run(caller, Logout { caller, device }).await;
+        let now = self.units.now();
+        let changed = self.units.run(caller, Logout { caller, device, now }).await;
         let own = SessionSelector::Device(device);
         self.sessions.after(caller.user, own, CloseCode::LoggedOut, changed)?;
         Ok(Outcome::Done)
@@ -62,6 +63,7 @@ impl AccountCommands {
             new: PasswordRecord(new),
             session_token: session_token.hash(),
             device_token: device_token.hash(),
+            now: self.units.now(),
         };
         let changed = self.units.run(caller, change).await;
         let others = SessionSelector::AllExcept(device);
@@ -79,7 +81,8 @@ impl AccountCommands {
         device: DeviceId,
     ) -> Result<Outcome, CommandError> {
         caller.device().ok_or_else(CommandError::needs_device)?;
-        let changed = self.units.run(caller, RevokeDevice { caller, device }).await;
+        let now = self.units.now();
+        let changed = self.units.run(caller, RevokeDevice { caller, device, now }).await;
         let revoked = SessionSelector::Device(device);
         self.sessions.after(caller.user, revoked, CloseCode::Revoked, changed)?;
         Ok(Outcome::Done)
@@ -91,7 +94,8 @@ impl AccountCommands {
         changes: ProfileChanges,
     ) -> Result<Outcome, CommandError> {
         let changes = self.hooks.before_update_profile(caller, changes).await?;
-        let change = UpdateProfile { caller, changes };
+        let now = self.units.now();
+        let change = UpdateProfile { caller, changes, now };
         Ok(Outcome::User(self.units.run(caller, change).await?))
     }
 

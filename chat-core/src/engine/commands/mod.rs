@@ -25,14 +25,18 @@ pub(super) use reading::{PageLimits, ReadingCommands};
 
 use super::error::CommandError;
 use super::lifecycle::Lifecycle;
+use super::operations::fence::{live_login, not_live};
 use super::panics::contain;
+use super::units::Units;
 use crate::model::{Caller, Command, ConversationId, Origin};
+use crate::router::Router;
 use crate::service::{CommandFuture, CommandResult};
 
 /// Dispatcher of each command to its family.
 #[derive(Debug)]
 pub(super) struct Dispatcher {
     pub(super) lifecycle: Lifecycle,
+    pub(super) router: Router,
     pub(super) account: Arc<AccountCommands>,
     pub(super) contacts: Arc<ContactCommands>,
     pub(super) groups: Arc<GroupCommands>,
@@ -137,24 +141,37 @@ impl Dispatcher {
     }
 
     /// Runs a command that changes something. It runs in its own task, so a caller that drops the
-    /// future does not cancel it.
+    /// future does not cancel it. Its unit of work checks that the caller may still act.
     fn change(&self, command: impl Future<Output = CommandResult> + Send + 'static) -> CommandFuture {
         self.lifecycle.spawn_command(command).into()
     }
 
-    /// Runs a command that no unit of work fences: where its answer is awaited. A caller without a
-    /// device is checked here instead.
+    /// Runs a command that no unit of work fences, if the caller may still act: where its answer is
+    /// awaited. A session of this node may until its outbox is closed, which costs no read. The
+    /// store is asked about all other callers.
     fn query(&self, caller: Caller, command: impl Future<Output = CommandResult> + Send + 'static) -> CommandFuture {
-        if matches!(caller.origin, Origin::Device { .. }) {
-            return CommandFuture::run(contain(command));
-        }
+        let has_session = self.router.has_session(caller);
         let units = Arc::clone(&self.account.units);
         CommandFuture::run(contain(async move {
-            let account = units.read(units.store().account(caller.user)).await?;
-            if account.is_none_or(|account| account.disabled) {
-                return Err(CommandError::account_unusable());
+            if !has_session {
+                check_live(&units, caller).await?;
             }
             command.await
         }))
     }
+}
+
+/// Refuses a caller that may not act, as the fence of a unit of work does.
+async fn check_live(units: &Units, caller: Caller) -> Result<(), CommandError> {
+    let is_live = match caller.origin {
+        Origin::Device { device, .. } => {
+            let device = units.read(units.store().device(caller.user, device)).await?;
+            device.and_then(|device| live_login(&device, units.now())) == Some(caller)
+        }
+        Origin::Application | Origin::Operator => {
+            let account = units.read(units.store().account(caller.user)).await?;
+            account.is_some_and(|account| !account.disabled)
+        }
+    };
+    if is_live { Ok(()) } else { Err(not_live(caller)) }
 }

@@ -1,27 +1,28 @@
-//! Fencing: a unit of work acts for a login only while it is the latest login of its device, and
-//! for an application or an operator only while the user's account is enabled.
+//! Fencing: a unit of work acts for a login only while it is the latest login of its device and has
+//! not expired, and for an application or an operator only while the user's account is enabled.
 
 use std::collections::HashSet;
 
 use crate::engine::error::{CommandError, Rejection};
-use crate::model::{Caller, DeviceId, Origin, UserId};
+use crate::model::{Caller, Device, DeviceId, Origin, Timestamp, UserId};
 use crate::store::{StoreError, Transaction};
 
 /// Refuses unless the caller may still act; see [`live`]. It is called after the locks were taken,
 /// so that it sees every login that was answered before.
-pub(crate) async fn fence(tx: &mut dyn Transaction, caller: Caller) -> Result<(), Rejection> {
-    if live(tx, [caller]).await?.contains(&caller) {
+pub(crate) async fn fence(tx: &mut dyn Transaction, caller: Caller, now: Timestamp) -> Result<(), Rejection> {
+    if live(tx, [caller], now).await?.contains(&caller) {
         Ok(())
     } else {
         Err(not_live(caller).into())
     }
 }
 
-/// Returns the callers that may still act: logins that are the latest of their devices, and
-/// applications and operators that act for an enabled account.
+/// Returns the callers that may still act: logins that are the latest of their devices and have not
+/// expired, and applications and operators that act for an enabled account.
 pub(crate) async fn live(
     tx: &mut dyn Transaction,
     callers: impl IntoIterator<Item = Caller>,
+    now: Timestamp,
 ) -> Result<HashSet<Caller>, StoreError> {
     let callers: HashSet<Caller> = callers.into_iter().collect();
     let mut live = HashSet::with_capacity(callers.len());
@@ -39,12 +40,16 @@ pub(crate) async fn live(
     }
     if !devices.is_empty() {
         let latest = tx.devices_in(&devices).await?;
-        let latest = latest
-            .iter()
-            .map(|device| Caller::login(device.user, device.id, device.session_epoch));
+        let latest = latest.iter().filter_map(|device| live_login(device, now));
         live.extend(latest.filter(|login| callers.contains(login)));
     }
     Ok(live)
+}
+
+/// Returns the caller of a device's latest login, unless that login has expired.
+pub(crate) fn live_login(device: &Device, now: Timestamp) -> Option<Caller> {
+    let has_expired = device.session_expires.is_some_and(|expires| expires <= now);
+    (!has_expired).then(|| Caller::login(device.user, device.id, device.session_epoch))
 }
 
 /// Returns the error for a caller that is not [`live`].

@@ -4,7 +4,8 @@ use futures_util::future::join_all;
 
 use super::support::*;
 use crate::commands::Commands;
-use crate::engine::SessionPolicy;
+use crate::engine::operator::{DeleteAccount, OperatorName};
+use crate::engine::{CommandError, Engine, LocalSession, SessionPolicy};
 use crate::model::*;
 
 #[tokio::test]
@@ -154,4 +155,109 @@ async fn retry_of_a_replaced_session_finds_its_message() {
         error_code(engine.execute(old, create_group_command("others")).await),
         ReplyCode::Fenced
     );
+}
+
+/// Way in which an operator or the user ends a session.
+#[derive(Clone, Copy, Debug)]
+enum Ended {
+    Disabled,
+    Deleted,
+    Revoked,
+    Replaced,
+}
+
+async fn end_session(engine: &Engine, session: &LocalSession, how: Ended) {
+    let operator = engine.operator(OperatorName::new("carol").unwrap());
+    match how {
+        Ended::Disabled => drop(operator.disable(id(session)).await.unwrap()),
+        Ended::Deleted => operator
+            .delete_account(id(session), DeleteAccount::default())
+            .await
+            .unwrap(),
+        Ended::Revoked => drop(operator.end_sessions(id(session)).await.unwrap()),
+        Ended::Replaced => {
+            let device = session.caller().device().unwrap();
+            drop(engine.session(id(session), device).await.unwrap());
+        }
+    }
+}
+
+/// Returns commands of all families that read, or that report what was read.
+fn queries(group: ConversationId, peer: UserRef) -> Vec<Command> {
+    vec![
+        Command::ReadHistory {
+            conversation: group.into(),
+            page: everything(),
+        },
+        Command::ListConversations,
+        Command::GetConversation(group.into()),
+        Command::ListMembers {
+            group: group.into(),
+            after: UserId(0),
+            limit: 10,
+        },
+        Command::ListContacts,
+        Command::ListDevices,
+        Command::SearchUsers {
+            query: "alice".to_owned(),
+            limit: 5,
+        },
+        Command::SearchGroups {
+            query: "rust".to_owned(),
+            limit: 5,
+        },
+        Command::GetUsers(vec![peer]),
+        Command::MarkRead {
+            conversation: group,
+            seq: Seq(1),
+        },
+        Command::Typing {
+            conversation: group,
+            stopped: false,
+        },
+    ]
+}
+
+#[tokio::test]
+async fn ended_session_reads_nothing_more() {
+    for how in [Ended::Disabled, Ended::Deleted, Ended::Revoked, Ended::Replaced] {
+        let engine = engine().await;
+        let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+        let group = group(&alice, "rust").await;
+        join(&bob, group).await;
+        for query in queries(group, user(&alice)) {
+            bob.execute(query.clone())
+                .await
+                .unwrap_or_else(|error| panic!("{query:?}: {error}"));
+        }
+        end_session(&engine, &bob, how).await;
+        alice.send_text(group, "after the end").await.unwrap();
+        let caller = bob.caller();
+        for query in queries(group, user(&alice)) {
+            let answer = bob.execute(query.clone()).await;
+            assert_eq!(answer.unwrap_err(), CommandError::fenced(), "{how:?}: {query:?}");
+        }
+        // The same holds for a caller that has no session any longer.
+        drop(bob);
+        for query in queries(group, user(&alice)) {
+            let answer = engine.execute(caller, query.clone()).await;
+            assert_eq!(answer.unwrap_err(), CommandError::fenced(), "{how:?}: {query:?}");
+        }
+    }
+}
+
+/// A program may execute commands with a login and not receive events.
+#[tokio::test]
+async fn login_without_a_session_reads_until_it_is_revoked() {
+    let engine = engine().await;
+    let alice = register(&engine, "alice").await;
+    let grant = engine
+        .login(Source::Local, login(alice, DeviceId::random()))
+        .await
+        .unwrap();
+    engine.execute(grant.caller, Command::ListConversations).await.unwrap();
+    let operator = engine.operator(OperatorName::new("carol").unwrap());
+    operator.end_sessions(alice).await.unwrap();
+    let answer = engine.execute(grant.caller, Command::ListConversations).await;
+    assert_eq!(error_code(answer), ReplyCode::Fenced);
 }

@@ -210,7 +210,8 @@ async fn marks_of_a_replaced_session_are_ignored() {
     let newer = engine.session(old.user, old.device().unwrap()).await.unwrap();
     engine.execute(old, acknowledge(conversation, Seq(1))).await.unwrap();
     let sent = newer.send_text(direct(&newer), "second").await.unwrap();
-    engine.execute(old, read(conversation, sent.seq)).await.unwrap();
+    let read_mark = engine.execute(old, read(conversation, sent.seq)).await;
+    assert_eq!(error_code(read_mark), ReplyCode::Fenced);
     let cursor = async || {
         tokio::time::sleep(std::time::Duration::from_secs(3)).await;
         info(&newer, direct(&newer)).await.cursor

@@ -11,6 +11,7 @@ use crate::auth::{
     AuthError, AuthVerdict, Authenticator, ExternalLogin, PasswordAuthenticator, Profile, Reauthentication, Subject,
 };
 use crate::clock::{Clock, SystemClock};
+use crate::commands::Commands;
 use crate::engine::Engine;
 use crate::model::*;
 use crate::router::{Outbox, OutboxLimits};
@@ -140,6 +141,84 @@ async fn session_ends_when_its_login_expires() {
     let expired = Login::with_token(Secret::new("alice/auth0|64f1"), DeviceId::random());
     let refused = engine.login(Source::Local, expired).await;
     assert_eq!(error_code(refused), ReplyCode::BadCredentials);
+}
+
+#[tokio::test]
+async fn expired_login_can_do_nothing_more() {
+    let soon = SystemClock.now().plus_millis(300);
+    let tokens = Arc::new(Tokens {
+        expires_at: Some(soon),
+        ..Tokens::default()
+    });
+    let engine = engine_with(&tokens).await;
+    let grant = log_in(&engine, "alice/auth0|64f1").await;
+    let me = ConversationRef::direct(grant.user.id);
+    let send = |text: &str| Command::Send {
+        conversation: me.clone(),
+        draft: draft(text),
+    };
+    engine.execute(grant.caller, send("before")).await.unwrap();
+    let outbox = Outbox::new(OutboxLimits::default());
+    let attached = engine.attach(grant.caller, Source::Local, Arc::clone(&outbox)).await;
+    let attached = attached.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), outbox.closed())
+        .await
+        .unwrap();
+    let commands = || {
+        let rename = ProfileChanges {
+            display_name: Some(DisplayName::parse("A.").unwrap()),
+            ..ProfileChanges::default()
+        };
+        [
+            send("after"),
+            create_group_command("rust"),
+            Command::UpdateProfile(rename),
+            Command::RevokeDevice(DeviceId::random()),
+            Command::ListConversations,
+            Command::ReadHistory {
+                conversation: me.clone(),
+                page: everything(),
+            },
+        ]
+    };
+    for command in commands() {
+        let answer = engine.execute(grant.caller, command.clone()).await;
+        assert_eq!(error_code(answer), ReplyCode::Fenced, "{command:?}");
+    }
+    drop(attached);
+    for command in commands() {
+        let answer = engine.execute(grant.caller, command.clone()).await;
+        assert_eq!(error_code(answer), ReplyCode::Fenced, "{command:?}");
+    }
+}
+
+#[tokio::test]
+async fn session_in_this_process_does_not_extend_a_login_that_expires() {
+    let soon = SystemClock.now().plus_millis(60_000);
+    let tokens = Arc::new(Tokens {
+        expires_at: Some(soon),
+        ..Tokens::default()
+    });
+    let engine = engine_with(&tokens).await;
+    let grant = log_in(&engine, "alice/auth0|64f1").await;
+    let device = grant.caller.device().unwrap();
+    let local = engine.session(grant.user.id, device).await.unwrap();
+    // Its token would be valid forever: the session that took the device over does not expire.
+    assert_eq!(error_code(resume(&engine, &grant).await), ReplyCode::SessionExpired);
+    local.send_text(direct(&local), "still here").await.unwrap();
+}
+
+#[tokio::test]
+async fn session_in_this_process_keeps_the_token_of_a_login_that_does_not_expire() {
+    let engine = engine_with(&Arc::default()).await;
+    let grant = log_in(&engine, "alice/auth0|64f1").await;
+    drop(
+        engine
+            .session(grant.user.id, grant.caller.device().unwrap())
+            .await
+            .unwrap(),
+    );
+    resume(&engine, &grant).await.unwrap();
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::poll::{Interest, Wake};
+use super::poll::{Interest, OutboxInterest, Wake};
 use super::{Connection, End, unless_killed};
 use crate::auth::{ConnectionPermit, Offence};
 use crate::cluster::NodeInfo;
@@ -72,7 +72,7 @@ impl Connection<'_> {
             let interest = Interest {
                 input: guest.wants_input(),
                 timeout: guest.poll_timeout(),
-                outbox: None,
+                outbox: OutboxInterest::Nothing,
             };
             match self.wait(interest).await {
                 Wake::Filled(result) => result.map_err(End::from)?,

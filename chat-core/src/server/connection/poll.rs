@@ -20,8 +20,17 @@ pub(super) struct Interest<'o> {
     pub(super) input: bool,
     /// Time at which the state machine's timeout is due.
     pub(super) timeout: Option<Instant>,
-    /// The session's outbox, if pushes may be taken from it.
-    pub(super) outbox: Option<&'o Outbox>,
+    /// What to wait for in the session's outbox.
+    pub(super) outbox: OutboxInterest<'o>,
+}
+
+/// Event of a session's outbox that a connection waits for.
+pub(super) enum OutboxInterest<'o> {
+    /// Pushes, or the end of the session.
+    Pushes(&'o Outbox),
+    /// The end of the session.
+    End(&'o Outbox),
+    Nothing,
 }
 
 /// The event that ended a wait.
@@ -29,6 +38,7 @@ pub(super) enum Wake {
     Filled(Result<(), WireError>),
     Flushed(std::io::Result<()>),
     Answered(RequestId, CommandResult),
+    /// The outbox has what was waited for.
     Pushed,
     Timer,
     Draining,
@@ -39,8 +49,9 @@ impl Connection<'_> {
     pub(super) async fn wait(&mut self, interest: Interest<'_>) -> Wake {
         let mut pushed = pin!(async {
             match interest.outbox {
-                Some(outbox) => outbox.ready().await,
-                None => pending().await,
+                OutboxInterest::Pushes(outbox) => outbox.ready().await,
+                OutboxInterest::End(outbox) => outbox.closed().await,
+                OutboxInterest::Nothing => pending().await,
             }
         });
         if self.wire.has_output() {

@@ -1,10 +1,12 @@
 //! The session stage of a connection: after login.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 
 use super::guest::EstablishedSession;
-use super::poll::{Interest, Wake};
+use super::poll::{Interest, OutboxInterest, Wake};
 use super::{Connection, End, KEPT_CAPACITY, RunningCommand};
 use crate::codec::{Failure, RequestId};
 use crate::model::{Caller, CloseCode, Outcome};
@@ -45,6 +47,9 @@ impl Connection<'_> {
         let caller = session.caller();
         let leave_at = now().checked_add(self.shared.config.max_connection_age);
         let mut leaving = Leaving::No;
+        // When a session that the engine has ended is closed, even if its peer has not read
+        // everything.
+        let mut close_at: Option<Instant> = None;
         loop {
             if let Err(end) = self.turn(session, caller, outbox, &leaving) {
                 return end;
@@ -54,6 +59,9 @@ impl Connection<'_> {
                 session.close(CloseCode::GoingAway);
                 continue;
             }
+            if outbox.is_closed() && close_at.is_none() {
+                close_at = now().checked_add(self.shared.config.write_timeout);
+            }
             let stays = matches!(leaving, Leaving::No);
             let leave_at = leave_at.filter(|_| stays);
             // Reading stops while the output is full, which bounds the replies that a peer leaves
@@ -62,22 +70,25 @@ impl Connection<'_> {
             session.set_reading(now(), reading);
             let interest = Interest {
                 input: reading && session.wants_input(),
-                timeout: session.poll_timeout().into_iter().chain(leave_at).min(),
-                // Pushes stay in the outbox while output waits: the outbox is what bounds a slow
-                // reader.
-                outbox: (!self.wire.has_output() && !session.awaits_last_answer()).then_some(outbox),
+                timeout: session.poll_timeout().into_iter().chain(leave_at).chain(close_at).min(),
+                outbox: self.outbox_interest(session, outbox),
             };
-            match self.wait(interest).await {
+            let wake = self.wait(interest).await;
+            note_end(session, outbox);
+            match wake {
                 Wake::Filled(Err(error)) => return error.into(),
                 Wake::Flushed(Err(error)) => return End::Wire(error.into()),
                 Wake::Filled(Ok(())) | Wake::Flushed(Ok(())) | Wake::Pushed => {}
                 Wake::Answered(id, result) => self.answer(session, id, result),
                 Wake::Timer => {
                     let now = now();
-                    if self.stall.is_stalled(now) {
+                    let is_due = |time: Option<Instant>| time.is_some_and(|time| now >= time);
+                    if let Some(code) = outbox.close_code().filter(|_| is_due(close_at)) {
+                        leaving = Leaving::Now;
+                        session.close(code);
+                    } else if self.stall.is_stalled(now) {
                         return End::Close(CloseCode::SlowConsumer);
-                    }
-                    if leave_at.is_some_and(|leave_at| now >= leave_at) {
+                    } else if is_due(leave_at) {
                         leaving = Leaving::Soon;
                         session.go_away(0);
                     } else {
@@ -92,6 +103,20 @@ impl Connection<'_> {
                 }
                 Wake::Killed => return End::Killed,
             }
+        }
+    }
+
+    /// Returns what to wait for in the outbox. Pushes stay there while output waits: the outbox is
+    /// what bounds a slow reader.
+    fn outbox_interest<'o>(&self, session: &Session, outbox: &'o Outbox) -> OutboxInterest<'o> {
+        if session.awaits_last_answer() {
+            OutboxInterest::Nothing
+        } else if !self.wire.has_output() {
+            OutboxInterest::Pushes(outbox)
+        } else if outbox.is_closed() {
+            OutboxInterest::Nothing
+        } else {
+            OutboxInterest::End(outbox)
         }
     }
 
@@ -116,6 +141,7 @@ impl Connection<'_> {
     fn turn(&mut self, session: &mut Session, caller: Caller, outbox: &Outbox, leaving: &Leaving) -> Result<(), End> {
         self.wire.set_limit(session.max_packet_bytes());
         loop {
+            note_end(session, outbox);
             let fed = matches!(leaving, Leaving::No) && self.feed_session(session)?;
             if !self.act(session, caller, leaving)? && !fed {
                 break;
@@ -185,6 +211,14 @@ impl Connection<'_> {
             }
         }
         Ok(started)
+    }
+}
+
+/// Tells the session if the engine has ended it: no further packet is fed to it, and no command is
+/// started, however long its peer takes to read what is left.
+fn note_end(session: &mut Session, outbox: &Outbox) {
+    if outbox.is_closed() {
+        session.end_commands();
     }
 }
 

@@ -1,6 +1,7 @@
 #![allow(clippy::field_reassign_with_default)] // embedders fill the non-exhaustive structs in the same way
 
 mod closing;
+mod ended_sessions;
 mod regressions;
 mod streams;
 

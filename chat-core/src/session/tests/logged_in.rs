@@ -383,3 +383,28 @@ fn fit_page_limits_the_encoded_size() {
         assert!(page.more);
     }
 }
+
+#[test]
+fn session_that_the_engine_has_ended_hands_out_no_command() {
+    let time = Time::new();
+    let mut session = admitted(config(), &time);
+    let list = |id| command(id, Command::ListContacts);
+    feed(&mut session, time.now(), &[list(5), list(6)]);
+    assert_eq!(drain(&mut session), (vec![5], vec![], None));
+    session.end_commands();
+    assert!(!session.wants_input());
+    session.handle_packet(time.now(), list(7));
+    session.handle_outcome(time.now().instant, RequestId(5), done());
+    assert_eq!(drain(&mut session), (vec![], vec![(5, 0)], None));
+    assert_eq!((session.in_flight(), session.poll_timeout()), (0, None));
+    // The driver knows why the session ended, so a fenced command does not say that it was
+    // replaced.
+    let mut session = admitted(config(), &time);
+    feed(&mut session, time.now(), &[list(5)]);
+    drain(&mut session);
+    session.end_commands();
+    let fenced = Err(Failure::new(ReplyCode::Fenced, "over"));
+    session.handle_outcome(time.now().instant, RequestId(5), fenced);
+    let (_, said, end) = drain(&mut session);
+    assert_eq!((said.len(), end), (1, None));
+}

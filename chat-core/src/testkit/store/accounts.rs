@@ -317,6 +317,11 @@ pub async fn device_reads_back(store: Arc<dyn Store>) {
         device.session_expires = token.map(|_| Timestamp(1_900_000_000_000));
         put_device(&*store, device.clone()).await;
         assert_eq!(store.device(user, device.id).await.unwrap().as_ref(), Some(&device));
+        let id = device.id;
+        let work = act(&*store, move |tx| {
+            Box::pin(async move { Ok(tx.devices_in(&[(user, id)]).await?) })
+        });
+        assert_eq!(work.await.unwrap(), [device.clone()]);
     }
     assert_eq!(store.devices(user).await.unwrap(), [device]);
     assert_eq!(store.device(user, device_id(1)).await.unwrap(), None);

@@ -244,7 +244,10 @@ impl Admit {
             }
             LoginMethod::Trusted { name } => {
                 device.name.clone_from(name);
-                device.session_expires = None;
+                // This login does not expire. The token of one that does must not outlive it.
+                if device.session_expires.take().is_some() {
+                    device.session_token = None;
+                }
             }
             LoginMethod::Resume(_) => {}
         }

@@ -7,7 +7,7 @@ use crate::auth::TokenHash;
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::fence::{fence, lock_user};
-use crate::model::{Caller, ProfileChanges, SessionEpoch, UserInfo};
+use crate::model::{Caller, ProfileChanges, SessionEpoch, Timestamp, UserInfo};
 use crate::store::Transaction;
 
 /// Replaces the password and the tokens of the caller's device, and ends all other sessions of the
@@ -21,6 +21,7 @@ pub(in crate::engine) struct ChangePassword {
     /// New token of the caller's device.
     pub(in crate::engine) session_token: TokenHash,
     pub(in crate::engine) device_token: TokenHash,
+    pub(in crate::engine) now: Timestamp,
 }
 
 #[async_trait]
@@ -31,7 +32,7 @@ impl Operation for ChangePassword {
     async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<bool, Rejection> {
         lock_user(tx, self.caller.user).await?;
         let devices = tx.devices_of(self.caller.user).await?;
-        fence(tx, self.caller).await?;
+        fence(tx, self.caller, self.now).await?;
         let account = tx.account(self.caller.user).await?;
         let Some(mut account) = account.filter(|account| account.password_hash.as_ref() == Some(&self.compared.0))
         else {
@@ -62,6 +63,7 @@ impl Operation for ChangePassword {
 pub(in crate::engine) struct UpdateProfile {
     pub(in crate::engine) caller: Caller,
     pub(in crate::engine) changes: ProfileChanges,
+    pub(in crate::engine) now: Timestamp,
 }
 
 #[async_trait]
@@ -70,7 +72,7 @@ impl Operation for UpdateProfile {
 
     async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<UserInfo, Rejection> {
         lock_user(tx, self.caller.user).await?;
-        fence(tx, self.caller).await?;
+        fence(tx, self.caller, self.now).await?;
         let account = tx.account(self.caller.user).await?;
         let mut account = account.ok_or_else(CommandError::not_found)?;
         if let Some(name) = &self.changes.display_name {

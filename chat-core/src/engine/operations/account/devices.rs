@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::fence::{USER_LOCK, fence, lock_user};
-use crate::model::{Caller, DeviceId, SessionEpoch};
+use crate::model::{Caller, DeviceId, SessionEpoch, Timestamp};
 use crate::store::Transaction;
 
 /// Ends the caller's session and revokes its token.
@@ -14,6 +14,7 @@ pub(in crate::engine) struct Logout {
     pub(in crate::engine) caller: Caller,
     /// The caller's device.
     pub(in crate::engine) device: DeviceId,
+    pub(in crate::engine) now: Timestamp,
 }
 
 #[async_trait]
@@ -22,7 +23,7 @@ impl Operation for Logout {
 
     async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<(), Rejection> {
         let device = tx.lock_device(self.caller.user, self.device).await?;
-        fence(tx, self.caller).await?;
+        fence(tx, self.caller, self.now).await?;
         if let Some(mut device) = device {
             device.session_token = None;
             device.session_epoch = SessionEpoch(device.session_epoch.0 + 1);
@@ -37,6 +38,7 @@ impl Operation for Logout {
 pub(in crate::engine) struct RevokeDevice {
     pub(in crate::engine) caller: Caller,
     pub(in crate::engine) device: DeviceId,
+    pub(in crate::engine) now: Timestamp,
 }
 
 #[async_trait]
@@ -47,7 +49,7 @@ impl Operation for RevokeDevice {
         let user = self.caller.user;
         lock_user(tx, user).await?;
         let device = tx.lock_device(user, self.device).await?;
-        fence(tx, self.caller).await?;
+        fence(tx, self.caller, self.now).await?;
         if device.is_none() || self.device == USER_LOCK {
             return Err(CommandError::not_found().into());
         }

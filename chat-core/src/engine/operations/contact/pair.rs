@@ -65,7 +65,7 @@ impl Pair {
             return Err(CommandError::invalid("that user is yourself").into());
         }
         let (own, theirs) = tx.lock_contacts(caller.user, peer).await?;
-        fence(tx, caller).await?;
+        fence(tx, caller, now).await?;
         if !exists(tx, peer).await? {
             return Err(CommandError::not_found().into());
         }

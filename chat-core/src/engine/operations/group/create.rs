@@ -42,7 +42,7 @@ impl Operation for CreateGroup {
             // The group exists, so a retry succeeds even if the session has ended since.
             return Ok((created.conversation, Vec::new()));
         }
-        fence(tx, self.caller).await?;
+        fence(tx, self.caller, self.now).await?;
         if sent.is_some() {
             return Err(crate::engine::operations::message::conflict().into());
         }

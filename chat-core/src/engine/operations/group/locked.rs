@@ -68,7 +68,7 @@ impl GroupCall {
         }
         let ids = inboxes.values().copied().chain([self.group]);
         let mut logs = Logs::lock(tx, self.now, ids).await?;
-        fence(tx, self.caller).await?;
+        fence(tx, self.caller, self.now).await?;
         let is_group = |log: &mut Log| log.row.kind == ConversationKind::Group;
         if !logs.log(self.group).is_some_and(is_group) {
             return Err(CommandError::not_found().into());

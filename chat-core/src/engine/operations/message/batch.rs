@@ -101,7 +101,7 @@ impl Operation for Appends {
         let Some(log) = logs.log(self.conversation) else {
             return Ok(self.refuse_all(&CommandError::not_found()));
         };
-        let live = live(tx, self.drafts.iter().map(|draft| draft.caller)).await?;
+        let live = live(tx, self.drafts.iter().map(|draft| draft.caller), self.now).await?;
         let used = if self.look_first {
             self.find_sent(tx, |_| true).await?
         } else {

@@ -35,7 +35,7 @@ impl Operation for OpenDirect {
             let (own, other) = tx.lock_contacts(me, self.peer).await?;
             Relation::of(own.as_ref(), other.as_ref())
         };
-        fence(tx, self.caller).await?;
+        fence(tx, self.caller, self.now).await?;
         if !exists(tx, self.peer).await? {
             return Err(CommandError::not_found().into());
         }

@@ -1,0 +1,206 @@
+//! Sessions that the engine has ended, while their peers leave output unread.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::io::DuplexStream;
+use tokio::time::Instant;
+
+use super::*;
+use crate::async_trait;
+use crate::auth::{AuthError, AuthVerdict, Authenticator, ExternalLogin, Subject};
+use crate::clock::{Clock, SystemClock};
+use crate::codec::{Answer, Failure, RequestId};
+use crate::commands::Commands;
+use crate::engine::operator::{CreateAccount, OperatorName};
+use crate::model::{ConversationId, DeviceId, GroupName, Login, NewGroup, Page, Secret, Source};
+use crate::transport::PeerAddr;
+
+/// Size of the pipe to the server: much smaller than what the server has to write, so that output
+/// waits there for as long as the peer does not read.
+const PIPE: usize = 2048;
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Accepts every token as a subject, until a time of day if there is one.
+#[derive(Debug)]
+struct Tokens(Option<Timestamp>);
+
+#[async_trait]
+impl Authenticator for Tokens {
+    async fn authenticate(&self, _: Source, login: &Login) -> Result<AuthVerdict, AuthError> {
+        let token = std::str::from_utf8(login.secret.expose()).unwrap();
+        let mut login = ExternalLogin::new(Subject::new(token).unwrap());
+        login.expires_at = self.0;
+        Ok(AuthVerdict::External(login))
+    }
+}
+
+/// A server without listeners, with a session of a user whose messages are larger than the pipe.
+struct Site {
+    engine: Engine,
+    server: Server,
+    bob: Peer,
+    user: UserId,
+}
+
+impl Site {
+    async fn new(boundary: Boundary, tokens: Tokens, pipe: impl FnOnce(DuplexStream) -> DuplexStream) -> Self {
+        let builder = boundary.builder(Arc::new(MemoryStore::new()));
+        let engine = builder.authenticator(Arc::new(tokens)).build().await.unwrap();
+        let config = ServerConfig {
+            write_timeout: WRITE_TIMEOUT,
+            ..ServerConfig::default()
+        };
+        let server = Server::builder(boundary.service(&engine)).config(config);
+        let server = server.bind().await.unwrap();
+        let (near, far) = tokio::io::duplex(PIPE);
+        tokio::spawn(server.serve_stream(far, PeerAddr::Local));
+        let mut bob = Peer::plain(pipe(near)).await.unwrap();
+        let login = Login::with_token(Secret::new("bob"), DeviceId::random());
+        let Ok(Answer::LoggedIn(login)) = bob.ask(RequestKind::Login(login)).await.unwrap() else {
+            panic!("the login was refused")
+        };
+        let user = login.user.id;
+        Self {
+            engine,
+            server,
+            bob,
+            user,
+        }
+    }
+
+    /// Fills the pipe of a member of a group, and disables the member's account.
+    async fn disable_with_unread_output(&mut self) -> ConversationId {
+        let operator = self.engine.operator(OperatorName::new("carol").unwrap());
+        let alice = operator.create_account(CreateAccount::new(UserName::parse("alice").unwrap()));
+        let alice = self.engine.acting_as(alice.await.unwrap().id);
+        let group = NewGroup::new(GroupName::parse("rust").unwrap());
+        let group = alice.create_group(group).await.unwrap().id;
+        let join = Command::JoinGroup {
+            group: group.into(),
+            note: Note::default(),
+        };
+        self.bob.run(join).await.unwrap();
+        for _ in 0..3 {
+            alice.send_text(group, &"x".repeat(8000)).await.unwrap();
+        }
+        // The time of the test is stopped: it goes on once nothing runs any longer.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        operator.disable(self.user).await.unwrap();
+        alice.send_text(group, "secret").await.unwrap();
+        group
+    }
+}
+
+fn newest(conversation: impl Into<ConversationRef>) -> RequestKind {
+    RequestKind::Command(Command::ReadHistory {
+        conversation: conversation.into(),
+        page: Page::newest(4),
+    })
+}
+
+/// Reads to the end of a session. Returns its close code, and the answers to these requests.
+async fn read_to_end(peer: &mut Peer, asked: &[RequestId]) -> (CloseCode, Vec<Result<Answer, Failure>>) {
+    let mut answers = Vec::new();
+    loop {
+        match timeout(WAIT_TIMEOUT, peer.next())
+            .await
+            .expect("the session goes on")
+            .unwrap()
+        {
+            Incoming::Reply { request_id, result } if asked.contains(&request_id) => answers.push(result),
+            Incoming::Push(Push::Closed(code)) => return (code, answers),
+            _ => {}
+        }
+    }
+}
+
+async fn disabled_user_who_leaves_output_unread_is_answered_nothing(boundary: Boundary) {
+    let mut site = Site::new(boundary, Tokens(None), |pipe| pipe).await;
+    let group = site.disable_with_unread_output().await;
+    let mut asked = Vec::new();
+    for _ in 0..10 {
+        asked.push(site.bob.send(newest(group)).await.unwrap());
+    }
+    let (code, answers) = read_to_end(&mut site.bob, &asked).await;
+    assert_eq!(code, CloseCode::AccountDisabled);
+    assert!(answers.is_empty(), "{answers:?}");
+}
+
+/// Puts a pipe in front of another that carries 16 bytes a second to the near side once it is slow.
+fn throttled(far: DuplexStream, slow: Arc<AtomicBool>) -> DuplexStream {
+    let (near, middle) = tokio::io::duplex(PIPE);
+    let (mut from_server, mut to_server) = tokio::io::split(far);
+    let (mut from_peer, mut to_peer) = tokio::io::split(middle);
+    tokio::spawn(async move { tokio::io::copy(&mut from_peer, &mut to_server).await });
+    tokio::spawn(async move {
+        let mut buffer = [0; PIPE];
+        loop {
+            let is_slow = slow.load(Ordering::Relaxed);
+            let size = if is_slow { 16 } else { PIPE };
+            match from_server.read(&mut buffer[..size]).await {
+                Ok(read @ 1..) => to_peer.write_all(&buffer[..read]).await.unwrap(),
+                _ => return,
+            }
+            if is_slow {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    });
+    near
+}
+
+/// The peer reads a little all the time, so it does not count as stalled for long.
+async fn disabled_user_who_trickles_is_closed_after_the_write_timeout(boundary: Boundary) {
+    let slow = Arc::new(AtomicBool::new(false));
+    let pipe = |far| throttled(far, Arc::clone(&slow));
+    let mut site = Site::new(boundary, Tokens(None), pipe).await;
+    site.disable_with_unread_output().await;
+    slow.store(true, Ordering::Relaxed);
+    let Site { server, mut bob, .. } = site;
+    let started = Instant::now();
+    tokio::spawn(async move { while bob.next().await.is_ok() {} });
+    while server.stats().connections > 0 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let open = started.elapsed();
+    assert!(
+        (WRITE_TIMEOUT..WRITE_TIMEOUT + Duration::from_secs(10)).contains(&open),
+        "{open:?}"
+    );
+}
+
+async fn expired_login_that_leaves_output_unread_sends_nothing(boundary: Boundary) {
+    let soon = SystemClock.now().plus_millis(1500);
+    let Site {
+        server, mut bob, user, ..
+    } = Site::new(boundary, Tokens(Some(soon)), |pipe| pipe).await;
+    let me = ConversationRef::direct(user);
+    let send = |text: &str| {
+        RequestKind::Command(Command::Send {
+            conversation: me.clone(),
+            draft: Draft::text(MessageText::new(text.to_owned()).unwrap()),
+        })
+    };
+    for _ in 0..3 {
+        bob.ask(send(&"x".repeat(8000))).await.unwrap().unwrap();
+    }
+    bob.send(newest(me.clone())).await.unwrap();
+    while SystemClock.now() <= soon {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let late = bob.send(send("sent after the expiry")).await.unwrap();
+    let (code, answers) = read_to_end(&mut bob, &[late]).await;
+    assert!(!answers.iter().any(Result::is_ok), "{answers:?}");
+    // The fence may notice the expiry before the timer that ends the session.
+    assert!([CloseCode::Revoked, CloseCode::Replaced].contains(&code), "{code:?}");
+    drop(server);
+}
+
+on_each_boundary! {
+    #[tokio::test(start_paused = true)]
+    disabled_user_who_leaves_output_unread_is_answered_nothing,
+    #[tokio::test(start_paused = true)]
+    disabled_user_who_trickles_is_closed_after_the_write_timeout,
+    #[tokio::test]
+    expired_login_that_leaves_output_unread_sends_nothing,
+}
