@@ -12,6 +12,7 @@ use crate::model::UserId;
 const MAX_NAME_LEN: usize = 240;
 const MAX_IN_FLIGHT: usize = 65_536;
 const LEASE_TTL: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+const MAX_FLUSH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The conversations of a feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,9 @@ pub enum FeedScope {
     AllConversations,
     /// The conversations and the inbox of one user, from the first to the last event that the
     /// user's memberships allow. Joining a conversation adds it to the feed.
+    ///
+    /// While an operator has disabled the account, the feed waits. The feed of a deleted account
+    /// ends where its memberships ended, and stays open until it is closed.
     User(UserId),
 }
 
@@ -58,7 +62,7 @@ pub struct FeedOptions {
     /// Default 15 s.
     pub lease_ttl: Duration,
     /// Maximum delay before an event that was [done](super::FeedItem::done) is recorded in the
-    /// store, where one write records all of them. Default 100 ms.
+    /// store, where one write records all of them. At most 1 min. Default 100 ms.
     pub flush_interval: Duration,
 }
 
@@ -117,6 +121,11 @@ impl FeedOptions {
                 LEASE_TTL.contains(&self.lease_ttl),
                 "between 100 ms and 1 h",
             ),
+            (
+                "flush_interval",
+                self.flush_interval <= MAX_FLUSH_INTERVAL,
+                "at most 1 min",
+            ),
         ];
         match rules.into_iter().find(|(_, is_kept, _)| !is_kept) {
             Some((field, _, rule)) => Err(FeedError::Options { field, rule }),
@@ -171,5 +180,10 @@ mod tests {
         let mut short = named("index");
         short.lease_ttl = Duration::from_millis(1);
         assert_eq!(field(short), Some("lease_ttl"));
+        let mut seldom = named("index");
+        seldom.flush_interval = Duration::MAX;
+        assert_eq!(field(seldom.clone()), Some("flush_interval"));
+        seldom.flush_interval = Duration::ZERO;
+        assert_eq!(field(seldom), None);
     }
 }

@@ -104,6 +104,16 @@ impl Source {
         }
     }
 
+    /// Refuses while an operator has disabled the account of the feed's user. It is called after a
+    /// read, so that nothing that was committed after the lock-out is handed out.
+    async fn check_enabled(&self, user: UserId) -> Result<(), CommandError> {
+        let account = self.units.read(self.units.store().account(user)).await?;
+        match account {
+            Some(account) if account.disabled && account.deleted.is_none() => Err(CommandError::account_unusable()),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) async fn read(&self, read: Read) -> Result<LogRead, CommandError> {
         let max_events = u32::try_from(read.max_events).unwrap_or(u32::MAX);
         match self.scope {
@@ -124,6 +134,7 @@ impl Source {
                 page.max_bytes = READ_BYTES;
                 let page = self.units.store().events_for(user, read.conversation, page);
                 let page = self.units.read(page).await?;
+                self.check_enabled(user).await?;
                 let events = page.map(|page| (page.events, page.more));
                 let (events, more) = events.unwrap_or_default();
                 Ok(LogRead {

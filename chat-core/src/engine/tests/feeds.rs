@@ -624,3 +624,28 @@ async fn feed_shows_edits_recalls_and_the_end_of_groups_and_accounts() {
     assert!(rest.iter().all(|event| event.kind != EventKind::GroupDeleted));
     robins.close().await;
 }
+
+#[tokio::test]
+async fn feed_of_a_disabled_user_waits_until_the_account_is_enabled() {
+    let engine = engine().await;
+    let operator = engine.operator(OperatorName::new("carol").unwrap());
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+    let group = group(&alice, "rust").await;
+    join(&bob, group).await;
+    let feed = engine
+        .feed(FeedOptions::user("bob", id(&bob)).from_now())
+        .await
+        .unwrap();
+    let everything = engine
+        .feed(FeedOptions::all_conversations("all").from_now())
+        .await
+        .unwrap();
+    operator.disable(id(&bob)).await.unwrap();
+    alice.send_text(group, "while bob is locked out").await.unwrap();
+    // Another feed shows that the message could have arrived.
+    drain(&everything, is_text("while bob is locked out")).await;
+    let early = timeout(Duration::from_millis(200), feed.next()).await;
+    assert!(early.is_err(), "{early:?}");
+    operator.enable(id(&bob)).await.unwrap();
+    drain(&feed, is_text("while bob is locked out")).await;
+}
