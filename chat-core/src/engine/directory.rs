@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::error::CommandError;
+use super::limits::Charge;
 use super::units::Units;
 use crate::model::{Account, ConversationId, ConversationKind, ConversationRef, UserId, UserName, UserRef};
 use crate::sync::Mutex;
@@ -20,6 +21,33 @@ use crate::time::now;
 pub(super) struct Target {
     pub(super) id: ConversationId,
     pub(super) kind: ConversationKind,
+}
+
+/// The conversation that a draft is sent to.
+#[derive(Debug)]
+pub(super) enum Destination {
+    Existing(Target),
+    /// A direct conversation that the draft opens if it is accepted.
+    Unopened(UnopenedDirect),
+}
+
+/// A direct conversation that does not exist.
+#[derive(Debug)]
+pub(super) struct UnopenedDirect {
+    pub(super) kind: ConversationKind,
+    pub(super) peer: UserId,
+    /// Given back unless the conversation is opened.
+    pub(super) charge: Charge,
+}
+
+impl Destination {
+    /// Returns the id of the conversation if it exists, and its kind.
+    pub(super) const fn conversation(&self) -> (Option<ConversationId>, &ConversationKind) {
+        match self {
+            Self::Existing(target) => (Some(target.id), &target.kind),
+            Self::Unopened(direct) => (None, &direct.kind),
+        }
+    }
 }
 
 /// Finds users and conversations, in the cache or in the store. It does not check who may know of

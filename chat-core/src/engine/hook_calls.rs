@@ -9,7 +9,6 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
 use super::config::{EngineConfig, HookPolicy};
-use super::directory::Target;
 use super::error::CommandError;
 use super::limits::{Charge, UserLimits};
 use super::operations::account::public;
@@ -88,17 +87,19 @@ impl HookCalls {
             .await
     }
 
-    /// Asks whether a draft may be appended. Returns its content if a hook changed it.
+    /// Asks whether a draft may be appended. Returns its content if a hook changed it. Its
+    /// conversation is `None` if the draft opens it.
     pub(super) async fn before_append(
         &self,
         sender: Caller,
-        target: &Target,
+        conversation: Option<ConversationId>,
+        kind: &ConversationKind,
         draft: Draft,
     ) -> Result<Option<DraftContent>, CommandError> {
         if !self.exist() {
             return Ok(None);
         }
-        let context = self.append_context(sender, target).await?;
+        let context = self.append_context(sender, conversation, kind).await?;
         let original = draft.content.clone();
         let allowed = self
             .ask_all(draft, |hooks, draft| hooks.before_append(&context, draft))
@@ -221,26 +222,32 @@ impl HookCalls {
             .await
     }
 
-    async fn append_context(&self, sender: Caller, target: &Target) -> Result<AppendContext, CommandError> {
-        let (actor, append_target) = match target.kind {
-            ConversationKind::Direct { low, high } => {
-                let peer = if low == sender.user { high } else { low };
+    async fn append_context(
+        &self,
+        sender: Caller,
+        conversation: Option<ConversationId>,
+        kind: &ConversationKind,
+    ) -> Result<AppendContext, CommandError> {
+        let (actor, append_target) = match (kind, conversation) {
+            (ConversationKind::Direct { low, high }, _) => {
+                let peer = if *low == sender.user { *high } else { *low };
                 let mut users = user_infos(&self.units, &[sender.user, peer]).await?;
                 let user = users.get(&sender.user).cloned().ok_or_else(CommandError::not_found)?;
                 let peer = users.remove(&peer).ok_or_else(CommandError::not_found)?;
                 (Actor::new(sender, user), AppendTarget::Direct(peer))
             }
-            ConversationKind::Group => {
-                let context = self.group_context(sender, target.id).await?;
+            (ConversationKind::Group, Some(group)) => {
+                let context = self.group_context(sender, group).await?;
                 let append_target = AppendTarget::Group {
                     group: context.group,
                     role: context.role,
                 };
                 (context.actor, append_target)
             }
-            ConversationKind::Inbox { .. } => (self.actor(sender).await?, AppendTarget::Inbox),
+            (ConversationKind::Group, None) => return Err(CommandError::not_found()),
+            (ConversationKind::Inbox { .. }, _) => (self.actor(sender).await?, AppendTarget::Inbox),
         };
-        Ok(AppendContext::new(actor, target.id, append_target))
+        Ok(AppendContext::new(actor, conversation, append_target))
     }
 
     async fn group_context(&self, caller: Caller, group: ConversationId) -> Result<GroupContext, CommandError> {

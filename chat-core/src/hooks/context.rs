@@ -26,8 +26,9 @@ impl Actor {
 pub struct AppendContext {
     /// Sender of the message.
     pub actor: Actor,
-    /// Conversation that the draft is sent to.
-    pub conversation: ConversationId,
+    /// Conversation that the draft is sent to. `None` for the first message of a direct
+    /// conversation, which opens it.
+    pub conversation: Option<ConversationId>,
     /// Kind of the conversation.
     pub target: AppendTarget,
 }
@@ -35,7 +36,7 @@ pub struct AppendContext {
 impl AppendContext {
     /// Joins the three.
     #[must_use]
-    pub const fn new(actor: Actor, conversation: ConversationId, target: AppendTarget) -> Self {
+    pub const fn new(actor: Actor, conversation: Option<ConversationId>, target: AppendTarget) -> Self {
         Self {
             actor,
             conversation,

@@ -41,6 +41,12 @@ impl ConversationRef {
     pub fn direct(user: impl Into<UserRef>) -> Self {
         Self::Direct(user.into())
     }
+
+    /// Returns whether it names a group or a user by a name, which can change hands.
+    #[must_use]
+    pub const fn is_by_name(&self) -> bool {
+        matches!(self, Self::Group(_) | Self::Direct(UserRef::Name(_)))
+    }
 }
 
 impl From<ConversationId> for ConversationRef {

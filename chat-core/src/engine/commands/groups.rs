@@ -22,9 +22,9 @@ use crate::engine::units::Units;
 use crate::engine::views::{conversation_info, group_info, user_infos};
 use crate::engine::workers::{AppendQueue, LaneCheck, LaneOperation, Publisher};
 use crate::model::{
-    Caller, ConversationId, ConversationKind, ConversationRef, Event, EventBody, EventKind, GroupChanges, GroupName,
-    GroupProfile, JoinPolicy, Member, MemberInfo, MemberPage, MemberState, NewGroup, Note, Outcome, Page, PageFrom,
-    Role, UserId, UserRef,
+    Caller, ClientMessageId, ConversationId, ConversationKind, ConversationRef, Event, EventBody, EventKind,
+    GroupChanges, GroupName, GroupProfile, JoinPolicy, Member, MemberInfo, MemberPage, MemberState, NewGroup, Note,
+    Outcome, Page, PageFrom, Role, UserId, UserRef,
 };
 use crate::service::CommandFuture;
 
@@ -42,9 +42,37 @@ pub(in crate::engine) struct GroupCommands {
 }
 
 impl GroupCommands {
+    /// Creates a group. A retry finds the group that it created, also if there is now a reason to
+    /// refuse it.
     pub(super) async fn create(self: Arc<Self>, caller: Caller, new: NewGroup) -> Result<Outcome, CommandError> {
         // Of the group as it was asked for: a retry is the same, whatever the hooks make of it.
-        let fingerprint = fingerprint_of(&profile_of(&new));
+        let (id, fingerprint) = (new.client_message_id, fingerprint_of(&profile_of(&new)));
+        let created = match self.create_new(caller, new, fingerprint).await {
+            Err(refusal) => self.created_before(caller, id, fingerprint).await?.ok_or(refusal)?,
+            Ok(created) => created,
+        };
+        self.conversation(caller, created).await
+    }
+
+    async fn created_before(
+        &self,
+        caller: Caller,
+        id: ClientMessageId,
+        fingerprint: u64,
+    ) -> Result<Option<ConversationId>, CommandError> {
+        let ids = [id];
+        let sent = self.units.store().find_sent(caller.user, &ids);
+        let sent = self.units.read(sent).await?.pop().map(|sent| sent.event);
+        let is_creation = |event: &Event| event.kind == EventKind::GroupCreated && event.fingerprint == fingerprint;
+        Ok(sent.filter(is_creation).map(|event| event.conversation))
+    }
+
+    async fn create_new(
+        &self,
+        caller: Caller,
+        new: NewGroup,
+        fingerprint: u64,
+    ) -> Result<ConversationId, CommandError> {
         let mut charge = self.limits.group_creations.charge(caller.user)?;
         let new = self.hooks.before_create_group(caller, new, &mut charge).await?;
         let create = CreateGroup {
@@ -63,7 +91,7 @@ impl GroupCommands {
             charge.keep();
         }
         self.publisher.publish(events);
-        self.conversation(caller, group).await
+        Ok(group)
     }
 
     pub(super) fn join(self: Arc<Self>, caller: Caller, group: ConversationRef, note: Note) -> CommandFuture {

@@ -29,7 +29,7 @@ impl MessageCommands {
     /// Queues a draft for its conversation.
     pub(super) fn send(&self, caller: Caller, conversation: ConversationRef, draft: Draft) -> CommandFuture {
         let for_hooks = self.hooks.exist().then(|| draft.clone());
-        let prepared = Prepared::new(caller, draft);
+        let prepared = Prepared::new(caller, draft).sent_to(&conversation);
         let deadline = self.units.deadline() + self.hooks.max_delay();
         CommandFuture::run(self.queue.submit_draft(prepared, for_hooks, conversation, deadline))
     }

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use super::support::*;
 use crate::clock::Clock;
 use crate::commands::Commands;
+use crate::engine::operator::{DeleteAccount, OperatorName};
 use crate::model::*;
 
 fn edit(target: Seq, new: &str) -> Draft {
@@ -520,4 +521,58 @@ async fn history_pages_forward_and_backward() {
         );
         assert_eq!((read.first_seq, read.last_seq), (Seq(1), Seq(10)));
     }
+}
+
+/// Ways in which the name of a conversation stops to lead to it.
+#[tokio::test]
+async fn retry_by_name_finds_its_message_after_the_name_has_changed_hands() {
+    let engine = engine().await;
+    let operator = engine.operator(OperatorName::new("carol").unwrap());
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+    befriend(&alice, &bob).await;
+    let to_group = || ConversationRef::Group(GroupName::parse("rust").unwrap());
+    let to_bob = || ConversationRef::direct(UserName::parse("bob").unwrap());
+    let (in_group, in_direct) = (draft("to the group"), draft("to bob"));
+    let retries = async |when: &str| {
+        let group = alice.send(to_group(), in_group.clone()).await;
+        let direct = alice.send(to_bob(), in_direct.clone()).await;
+        [group, direct].map(|sent| sent.unwrap_or_else(|error| panic!("{when}: {error}")))
+    };
+    let group_id = group(&alice, "rust").await;
+    let first = retries("first").await;
+    let expected = first.map(|sent| Appended {
+        duplicate: true,
+        ..sent
+    });
+    assert_eq!(retries("again").await, expected);
+
+    let renamed = GroupChanges {
+        name: Some(GroupName::parse("archive").unwrap()),
+        ..GroupChanges::default()
+    };
+    alice.update_group(group_id, renamed).await.unwrap();
+    operator
+        .rename_account(id(&bob), UserName::parse("bert").unwrap())
+        .await
+        .unwrap();
+    assert_eq!(retries("the names are free").await, expected);
+
+    let other = group(&alice, "rust").await;
+    let other_bob = new_user(&engine, "bob").await;
+    befriend(&alice, &other_bob).await;
+    assert_eq!(retries("the names are taken").await, expected);
+    assert!(texts(&history(&alice, other.into()).await).is_empty());
+
+    operator.close_group(other).await.unwrap();
+    let delete = DeleteAccount::default();
+    operator.delete_account(id(&other_bob), delete).await.unwrap();
+    operator.close_group(group_id).await.unwrap();
+    operator.delete_account(id(&bob), delete).await.unwrap();
+    assert_eq!(retries("the names lead nowhere").await, expected);
+
+    // Another message is refused, and an id is no name.
+    let changed = draft("changed").with_id(in_group.client_message_id);
+    assert_eq!(error_code(alice.send(to_group(), changed).await), ReplyCode::NotFound);
+    let elsewhere = alice.send(direct(&alice), in_group.clone()).await;
+    assert_eq!(error_code(elsewhere), ReplyCode::Conflict);
 }

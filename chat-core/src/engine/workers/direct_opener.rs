@@ -6,7 +6,7 @@ use std::time::Instant;
 use tokio::time::timeout_at;
 
 use super::publisher::Publisher;
-use crate::engine::directory::{Directory, Target};
+use crate::engine::directory::{Destination, Directory, Target, UnopenedDirect};
 use crate::engine::error::CommandError;
 use crate::engine::limits::UserLimits;
 use crate::engine::operations::message::OpenDirect;
@@ -38,34 +38,49 @@ impl DirectOpener {
         }
     }
 
-    /// Returns the conversation. If it is a direct one that does not exist, opens it. Gives up at
-    /// the deadline. The unit of work has to see it too: it tracks a commit without an answer.
-    pub(in crate::engine) async fn find_or_open(
+    /// Returns the conversation that a caller means. A direct one that does not exist is charged to
+    /// the caller, and is not opened yet: the application's hooks decide before.
+    pub(in crate::engine) async fn find(
         &self,
         caller: Caller,
         conversation: &ConversationRef,
         deadline: Instant,
-    ) -> Result<Target, CommandError> {
+    ) -> Result<Destination, CommandError> {
         let found = self.directory.find(caller.user, conversation);
         let found = within(deadline, found).await;
         let ConversationRef::Direct(user) = conversation else {
-            return found;
+            return found.map(Destination::Existing);
         };
         match found {
             Err(error) if error == CommandError::not_found() => {}
-            found => return found,
+            found => return found.map(Destination::Existing),
         }
         let peer = within(deadline, self.directory.user_id(user)).await?;
-        let mut charge = self.limits.direct_openings.charge(caller.user)?;
+        Ok(Destination::Unopened(UnopenedDirect {
+            kind: ConversationKind::direct(caller.user, peer),
+            peer,
+            charge: self.limits.direct_openings.charge(caller.user)?,
+        }))
+    }
+
+    /// Opens the conversation if it does not exist. Gives up at the deadline. The unit of work has
+    /// to see it too: it tracks a commit without an answer.
+    pub(in crate::engine) async fn open(
+        &self,
+        caller: Caller,
+        destination: Destination,
+        deadline: Instant,
+    ) -> Result<Target, CommandError> {
+        let UnopenedDirect { kind, peer, mut charge } = match destination {
+            Destination::Existing(target) => return Ok(target),
+            Destination::Unopened(direct) => direct,
+        };
         let now = self.units.now();
         let open = OpenDirect { caller, peer, now };
         let (id, events) = self.units.run_until(deadline, caller, open).await?;
         charge.keep();
         self.publisher.publish(events);
-        let target = Target {
-            id,
-            kind: ConversationKind::direct(caller.user, peer),
-        };
+        let target = Target { id, kind };
         self.directory.remember(&target);
         Ok(target)
     }

@@ -255,10 +255,11 @@ impl Appends {
     }
 
     /// Answers a draft whose key was used. A stored draft is reported as stored even if its session
-    /// has ended since: no other answer would be true.
+    /// has ended since, or another conversation has the name by which it was sent: no other answer
+    /// would be true.
     fn resent(&self, draft: &Prepared, used: &UsedKey, is_live: bool) -> Result<Appended, CommandError> {
-        let is_same = used.appended.conversation == self.conversation && used.fingerprint == draft.fingerprint;
-        if is_same {
+        let is_here = draft.is_by_name || used.appended.conversation == self.conversation;
+        if is_here && used.fingerprint == draft.fingerprint {
             Ok(used.appended)
         } else if is_live {
             Err(conflict())

@@ -7,7 +7,7 @@ mod prepared;
 
 pub(in crate::engine) use batch::Appends;
 pub(in crate::engine) use open::OpenDirect;
-pub(in crate::engine) use prepared::{BatchRules, Prepared, fingerprint};
+pub(in crate::engine) use prepared::{BatchRules, DraftKey, Prepared, fingerprint};
 
 use crate::engine::error::CommandError;
 use crate::model::{Appended, Event, ReplyCode};

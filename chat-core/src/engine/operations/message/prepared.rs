@@ -7,7 +7,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::codec::body;
 use crate::engine::config::EngineConfig;
-use crate::model::{Caller, ClientMessageId, Draft, DraftContent, EventBody, EventKind, Message, Seq, UserId};
+use crate::model::{
+    Caller, ClientMessageId, ConversationRef, Draft, DraftContent, EventBody, EventKind, Message, Seq, UserId,
+};
 
 /// Limits of the engine's configuration that apply to messages.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +42,16 @@ pub(in crate::engine) struct Prepared {
     pub(in crate::engine) mentions: Vec<UserId>,
     pub(in crate::engine) mention_all: bool,
     pub(in crate::engine) body: Bytes,
+    /// The sender named the conversation by a name. The name may belong to another conversation
+    /// than it did when the draft was sent first.
+    pub(in crate::engine) is_by_name: bool,
+}
+
+/// Idempotency key of a draft, and the digest by which a retry differs from another use of the key.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) struct DraftKey {
+    pub(in crate::engine) id: ClientMessageId,
+    pub(in crate::engine) fingerprint: u64,
 }
 
 impl Prepared {
@@ -51,11 +63,27 @@ impl Prepared {
         prepared
     }
 
+    /// Notes how the sender named the conversation.
+    pub(in crate::engine) fn sent_to(mut self, conversation: &ConversationRef) -> Self {
+        self.is_by_name = conversation.is_by_name();
+        self
+    }
+
+    pub(in crate::engine) const fn key(&self) -> DraftKey {
+        DraftKey {
+            id: self.client_message_id,
+            fingerprint: self.fingerprint,
+        }
+    }
+
     /// Replaces the content by the one that a hook returned. The digest remains that of the draft
     /// as sent.
     pub(in crate::engine) fn rewritten(self, content: DraftContent) -> Self {
         let body = encode(content);
-        Self::of(self.caller, self.client_message_id, &body, self.fingerprint)
+        Self {
+            is_by_name: self.is_by_name,
+            ..Self::of(self.caller, self.client_message_id, &body, self.fingerprint)
+        }
     }
 
     fn of(caller: Caller, client_message_id: ClientMessageId, body: &EventBody, fingerprint: u64) -> Self {
@@ -75,6 +103,7 @@ impl Prepared {
             mentions,
             mention_all,
             body: body::encode(body),
+            is_by_name: false,
         }
     }
 

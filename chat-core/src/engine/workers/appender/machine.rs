@@ -22,8 +22,8 @@ use super::resend_order::is_temporary;
 use super::submission::{LaneCheck, LaneOperation, Payload, Reply, SessionKey, Submission};
 use crate::engine::directory::Target;
 use crate::engine::error::CommandError;
-use crate::engine::operations::message::Prepared;
-use crate::model::{Caller, ConversationId, ConversationRef, Draft, Outcome, ReplyCode, UserId};
+use crate::engine::operations::message::{DraftKey, Prepared};
+use crate::model::{Appended, Caller, ConversationId, ConversationRef, Draft, Outcome, ReplyCode, UserId};
 
 /// Something for the driver to run. Each piece of work ends with one [`Done`].
 pub(super) enum Work {
@@ -48,8 +48,9 @@ pub(super) struct Preparation {
     pub(super) session: SessionKey,
     pub(super) caller: Caller,
     pub(super) conversation: ConversationRef,
-    /// A draft opens a direct conversation that does not exist; an operation does not.
-    pub(super) is_draft: bool,
+    /// Key of the draft, if it is one. A draft opens a direct conversation that does not exist, and
+    /// may have been stored before.
+    pub(super) draft: Option<DraftKey>,
     /// The draft to show to the hooks, as it would be stored and as it was sent.
     pub(super) for_hooks: Option<(Prepared, Draft)>,
     /// Check that has to pass before the operation may enter its lane.
@@ -67,6 +68,9 @@ pub(super) enum Done {
         session: SessionKey,
         result: Result<(Target, Option<Prepared>), CommandError>,
     },
+    /// A submission is refused, but its draft was stored before, when there was no reason to refuse
+    /// it.
+    Stored { session: SessionKey, appended: Appended },
     Committed {
         conversation: ConversationId,
         result: BatchResult,
@@ -165,6 +169,7 @@ impl Machine {
     pub(super) fn finish(&mut self, now: Instant, done: Done) {
         match done {
             Done::Prepared { session, result } => self.prepared(session, result, now),
+            Done::Stored { session, appended } => self.stored(session, appended),
             Done::Committed { conversation, result } => {
                 self.lanes.committed(conversation, result, now, &mut self.replies);
             }
@@ -267,18 +272,18 @@ impl Machine {
     fn next_preparation(&mut self) -> Option<Preparation> {
         let session = self.to_prepare.pop_front()?;
         let submission = &mut self.preparing.get_mut(&session)?.submission;
-        let (is_draft, for_hooks, check) = match &mut submission.payload {
+        let (draft, for_hooks, check) = match &mut submission.payload {
             Payload::Draft { prepared, for_hooks } => {
                 let for_hooks = for_hooks.take().map(|original| (prepared.clone(), *original));
-                (true, for_hooks, None)
+                (Some(prepared.key()), for_hooks, None)
             }
-            Payload::Operation { check, .. } => (false, None, check.take()),
+            Payload::Operation { check, .. } => (None, None, check.take()),
         };
         Some(Preparation {
             session,
             caller: submission.caller,
             conversation: submission.conversation.clone(),
-            is_draft,
+            draft,
             for_hooks,
             check,
             deadline: submission.deadline,
@@ -311,6 +316,15 @@ impl Machine {
                 *prepared = rewritten;
             }
             self.enter(target.id, submission, admitted, now);
+        }
+    }
+
+    /// Answers a submission whose draft was stored before.
+    fn stored(&mut self, session: SessionKey, appended: Appended) {
+        if let Some(submission) = self.release(session) {
+            self.lanes.forget(&submission);
+            self.replies
+                .push_back((submission.reply_to, Ok(Outcome::Appended(appended))));
         }
     }
 

@@ -12,13 +12,14 @@
 //! it sent them; for the same reason a session's submissions are prepared one at a time. After a
 //! draft was refused temporarily, later drafts of its session are refused until it has been resent.
 //!
-//! `machine` decides and does no I/O; `driver` is the task around it; `work` has the transactions
-//! that run against the store.
+//! `machine` decides and does no I/O; `driver` is the task around it; `prepare` looks names up and
+//! asks the hooks; `work` has the transactions that run against the store.
 
 mod driver;
 mod lane;
 mod lanes;
 mod machine;
+mod prepare;
 mod queue;
 mod resend_order;
 mod submission;

@@ -8,7 +8,8 @@ use futures_util::future::BoxFuture;
 
 use super::driver::Ports;
 use super::lanes::BatchResult;
-use super::machine::{Done, Preparation, Work};
+use super::machine::{Done, Work};
+use super::prepare::prepare;
 use super::resend_order::is_temporary;
 use super::submission::LaneOperation;
 use crate::engine::directory::{Directory, Target};
@@ -17,7 +18,6 @@ use crate::engine::hook_calls::HookCalls;
 use crate::engine::operations::message::{Appends, BatchRules, Prepared};
 use crate::engine::panics::contain;
 use crate::engine::units::Units;
-use crate::engine::workers::direct_opener::within;
 use crate::engine::workers::{DirectOpener, Publisher};
 use crate::model::{Appended, Caller, ConversationRef, ReplyCode, UserId};
 
@@ -53,41 +53,6 @@ impl Ports for EnginePorts {
             Work::Run { target, operation } => run(target, operation).boxed(),
         }
     }
-}
-
-/// Finds a submission's conversation, and asks the hooks or runs the check.
-async fn prepare(ports: Arc<AppendPorts>, preparation: Preparation) -> Done {
-    let Preparation {
-        session,
-        caller,
-        conversation,
-        is_draft,
-        for_hooks,
-        check,
-        deadline,
-    } = preparation;
-    // What takes too long is dropped inside `contain`: even its drop may panic.
-    let result = contain(async {
-        let target = if is_draft {
-            ports.opener.find_or_open(caller, &conversation, deadline).await?
-        } else {
-            within(deadline, ports.directory.find(caller.user, &conversation)).await?
-        };
-        let decided = async {
-            if let Some(check) = check {
-                check(target.clone()).await?;
-            }
-            let Some((draft, original)) = for_hooks else {
-                return Ok(None);
-            };
-            let content = ports.hooks.before_append(caller, &target, original).await?;
-            Ok(content.map(|content| draft.rewritten(content)))
-        };
-        let rewritten = within(deadline, decided).await?;
-        Ok((target, rewritten))
-    });
-    let result = result.await;
-    Done::Prepared { session, result }
 }
 
 /// Runs an operation in its turn.

@@ -191,8 +191,10 @@ fn draft_does_not_overtake_one_whose_lookup_failed() {
     let mut appender = Appender::new(LIMITS);
     let alice = session(1);
     let refused = appender.send(alice, UNKNOWN, 1..=2);
-    let Preparation { session, is_draft, .. } = preparation(&mut appender);
-    assert!(is_draft && appender.work().is_none(), "one lookup at a time");
+    let Preparation {
+        session, draft: key, ..
+    } = preparation(&mut appender);
+    assert!(key.is_some() && appender.work().is_none(), "one lookup at a time");
     appender.finish(Done::Prepared {
         session,
         result: Err(CommandError::try_again()),

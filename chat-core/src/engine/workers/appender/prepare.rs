@@ -1,0 +1,121 @@
+//! Preparation of submissions: finds their conversations, and asks the hooks or runs the checks.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::machine::{Done, Preparation};
+use super::resend_order::is_temporary;
+use super::submission::LaneCheck;
+use super::work::AppendPorts;
+use crate::engine::directory::Target;
+use crate::engine::error::CommandError;
+use crate::engine::operations::message::{DraftKey, Prepared, appended};
+use crate::engine::panics::contain;
+use crate::engine::workers::direct_opener::within;
+use crate::model::{Caller, ConversationRef, Draft, Event};
+
+/// Prepares a submission. A draft that would be refused is looked for among the stored events: it
+/// may have been stored when there was no reason to refuse it, and its sender asks again.
+pub(super) async fn prepare(ports: Arc<AppendPorts>, preparation: Preparation) -> Done {
+    let Preparation {
+        session,
+        caller,
+        conversation,
+        draft,
+        for_hooks,
+        check,
+        deadline,
+    } = preparation;
+    // What takes too long is dropped inside `contain`: even its drop may panic.
+    let result = match draft {
+        Some(_) => contain(prepare_draft(&ports, caller, &conversation, for_hooks, deadline)).await,
+        None => contain(prepare_operation(&ports, caller, &conversation, check, deadline)).await,
+    };
+    let (Some(draft), Err(error)) = (draft, &result) else {
+        return Done::Prepared { session, result };
+    };
+    if is_temporary(error) {
+        return Done::Prepared { session, result };
+    }
+    let stored = find_stored(&ports, caller, &conversation, draft);
+    match contain(within(ports.units.deadline(), stored)).await {
+        Ok(Some(event)) => {
+            let appended = appended(&event, true);
+            ports.publisher.publish(vec![event]);
+            Done::Stored { session, appended }
+        }
+        Ok(None) => Done::Prepared { session, result },
+        Err(error) => Done::Prepared {
+            session,
+            result: Err(error),
+        },
+    }
+}
+
+/// Finds the conversation of an operation, and runs its check.
+async fn prepare_operation(
+    ports: &AppendPorts,
+    caller: Caller,
+    conversation: &ConversationRef,
+    check: Option<LaneCheck>,
+    deadline: Instant,
+) -> Result<(Target, Option<Prepared>), CommandError> {
+    within(deadline, async {
+        let target = ports.directory.find(caller.user, conversation).await?;
+        if let Some(check) = check {
+            check(target.clone()).await?;
+        }
+        Ok((target, None))
+    })
+    .await
+}
+
+/// Finds the conversation of a draft and asks the hooks. A direct conversation that does not exist
+/// is opened once they have allowed its first message.
+async fn prepare_draft(
+    ports: &AppendPorts,
+    caller: Caller,
+    conversation: &ConversationRef,
+    for_hooks: Option<(Prepared, Draft)>,
+    deadline: Instant,
+) -> Result<(Target, Option<Prepared>), CommandError> {
+    let destination = ports.opener.find(caller, conversation, deadline).await?;
+    let rewritten = match for_hooks {
+        Some((draft, original)) => {
+            let (id, kind) = destination.conversation();
+            let allowed = ports.hooks.before_append(caller, id, kind, original);
+            let content = within(deadline, allowed).await?;
+            content.map(|content| draft.rewritten(content))
+        }
+        None => None,
+    };
+    let target = ports.opener.open(caller, destination, deadline).await?;
+    Ok((target, rewritten))
+}
+
+/// Returns the event that a draft became. A name that the sender used is not compared: it may
+/// belong to another conversation by now, or to none.
+async fn find_stored(
+    ports: &AppendPorts,
+    caller: Caller,
+    conversation: &ConversationRef,
+    draft: DraftKey,
+) -> Result<Option<Event>, CommandError> {
+    let ids = [draft.id];
+    let sent = ports.units.store().find_sent(caller.user, &ids);
+    let sent = ports.units.read(sent).await?.pop();
+    let Some(event) = sent.map(|sent| sent.event) else {
+        return Ok(None);
+    };
+    if event.fingerprint != draft.fingerprint {
+        return Ok(None);
+    }
+    if conversation.is_by_name() {
+        return Ok(Some(event));
+    }
+    match ports.directory.find(caller.user, conversation).await {
+        Ok(target) => Ok((target.id == event.conversation).then_some(event)),
+        Err(error) if is_temporary(&error) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
