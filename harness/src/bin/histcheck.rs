@@ -22,7 +22,7 @@ struct Cli {
     /// Files of one history: one from each process that took part, all from one machine
     #[arg(required = true, value_name = "FILE")]
     histories: Vec<PathBuf>,
-    /// Also reads the final logs from this database: mysql://USER[:PASSWORD]@HOST[:PORT]/DATABASE
+    /// Also reads the final logs from this database: mysql://USER:PASSWORD@HOST:PORT/DATABASE
     #[arg(long, value_name = "URL")]
     database: Option<Database>,
     /// Also reads from this node the final logs that --user may read completely; repeat the option
