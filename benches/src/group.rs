@@ -9,14 +9,14 @@ use chat_core::model::{
 };
 use chat_core::router::{Outbox, OutboxLimits, Router, RouterConfig, RouterParts, StoreEventLog, SubscriptionGuard};
 use chat_core::store::{NewConversation, Store, StoreError};
-use chat_core::testkit::store::{act, new_account};
+use chat_core::testkit::store::{new_account, transact};
 
 /// Creates a group of `size` members.
 ///
 /// # Errors
 /// The store fails.
 pub async fn create(store: &dyn Store, size: usize) -> Result<(ConversationId, Vec<UserId>), StoreError> {
-    act(store, move |tx| {
+    transact(store, move |tx| {
         Box::pin(async move {
             let profile = GroupProfile {
                 name: format!("group of {size}"),

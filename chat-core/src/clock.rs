@@ -1,5 +1,4 @@
-//! Port to the wall clock, for times that people see and times that are stored. Durations are
-//! measured with `Instant`.
+//! Port to the wall clock, for displayed and stored times. Durations are measured with `Instant`.
 
 use std::fmt::Debug;
 use std::time::{SystemTime, UNIX_EPOCH};

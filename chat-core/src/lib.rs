@@ -31,16 +31,16 @@
 //! ```
 //!
 //! # The path of a message
-//! [`transport`] (bytes) → [`secure`] (records) → `codec` (packets) → `session` (a state machine)
-//! → `service` → [`engine`] (commands) → [`store`] (commit) → `router` (which sessions receive
-//! it) → their outboxes. [`server`] drives this with tokio tasks; [`client`] is the other side. A
-//! push is only a faster way to the events that a device would read from the log after its cursor.
+//! [`transport`] (bytes) → [`secure`] (records) → `codec` (packets) → `session` (a state machine) →
+//! `service` → [`engine`] (commands) → [`store`] (commit) → `router` (which sessions receive it) →
+//! their outboxes. [`server`] drives this with tokio tasks; [`client`] is the other side. Pushes
+//! are only an optimisation: a device could read the same events from the log after its cursor.
 //!
 //! # Ports
-//! An application can replace these traits: [`store`] (state that survives a restart), [`bus`]
-//! (messages between nodes), [`cluster`] (nodes and presence), [`auth`] (logins), [`hooks`] (rules
-//! of the application) and [`clock`]. Each states its contract; `testkit` has conformance suites
-//! for backends.
+//! An application can implement these traits itself: [`store`] (state that survives a restart),
+//! [`bus`] (messages between nodes), [`cluster`] (nodes and presence), [`auth`] (logins), [`hooks`]
+//! (rules of the application) and [`clock`]. Each states its contract; `testkit` has conformance
+//! suites for backends.
 //!
 //! # Features
 //! | feature | adds |
@@ -57,7 +57,7 @@
 //! no sockets and no private keys, and compiles to `wasm32-unknown-unknown`.
 //!
 //! The crate has no global state: it installs no logger, signal handler, runtime or crypto
-//! provider, and a process can have several engines and servers. `docs/embedding.md` goes through a
+//! provider, and a process can have several engines and servers. `docs/embedding.md` explains a
 //! program step by step.
 
 // With only some of the features, items that the others use are unreachable or unused.

@@ -1,4 +1,4 @@
-//! Containment of panics: a panic ends one piece of work, and its text is logged.
+//! Containment of panics: a panic ends only one piece of work, and its text is logged.
 
 use std::any::Any;
 use std::error::Error;
@@ -24,7 +24,7 @@ impl Panicked {
 pub(crate) enum Failure<E: Error + 'static> {
     /// The work returned an error.
     Error(E),
-    /// The work panicked, which is a defect of it.
+    /// The work panicked, because it has a defect.
     Panic(#[from] Panicked),
 }
 
@@ -51,8 +51,8 @@ where
     catch(work).await?.map_err(Failure::Error)
 }
 
-/// Runs one step of the worker with this name. A panic is logged and ends the step only; then this
-/// returns `None`.
+/// Runs one step of the worker with this name. A panic ends only the step: it is logged, and `None`
+/// is returned.
 pub(crate) async fn step<T>(worker: &'static str, work: impl Future<Output = T>) -> Option<T> {
     let result = catch(work).await;
     result
@@ -60,18 +60,18 @@ pub(crate) async fn step<T>(worker: &'static str, work: impl Future<Output = T>)
             tracing::error!(
                 worker,
                 panic = panic.0,
-                "a step of a worker panicked; the worker goes on"
+                "a step of a worker panicked; the worker continues"
             )
         })
         .ok()
 }
 
-/// Runs a worker to its end. A panic that no step of it contained is logged, because the worker has
-/// ended then. Returns whether it ended without a panic.
+/// Runs a worker to its end. A panic outside of its [steps](step) ends the worker and is logged.
+/// Returns whether the worker ended without a panic.
 pub(crate) async fn watch(worker: &'static str, work: impl Future<Output = ()>) -> bool {
     let result = catch(work).await;
     result
-        .inspect_err(|panic| tracing::error!(worker, panic = panic.0, "a worker has ended, because it panicked"))
+        .inspect_err(|panic| tracing::error!(worker, panic = panic.0, "a worker panicked and has ended"))
         .is_ok()
 }
 

@@ -21,7 +21,7 @@ use crate::model::{ConversationInfo, Cursor, Event, EventMark, HistoryEvent, His
 
 /// Maximum number of events buffered behind a gap.
 pub(crate) const BUFFER_EVENTS: usize = 256;
-/// Time that a gap may take to close by itself before the log is read.
+/// Time for which the sequencer waits for missing events to be pushed before the log is read.
 pub(crate) const GAP_TIMEOUT: Duration = Duration::from_secs(1);
 /// Maximum delay between two reads that returned no new event.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
@@ -42,8 +42,8 @@ pub(crate) struct LogEnd {
 }
 
 impl LogEnd {
-    /// Returns the end of a conversation's log. Of a former member only the last readable event is
-    /// known, which need not be the log's last.
+    /// Returns the end of a conversation's log. For a former member, only the last readable event
+    /// is known, which need not be the last event of the log.
     pub(crate) fn of(info: &ConversationInfo) -> Self {
         Self {
             last: info.last_seq,
@@ -64,7 +64,7 @@ impl LogEnd {
 /// Progress of reading the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reading {
-    /// No read is running. If events are missing, the next is due at this time.
+    /// No read is running. If events are missing, the next read is due at this time.
     Idle(Option<Instant>),
     /// A page was requested.
     Requested,
@@ -172,7 +172,7 @@ impl EventSequencer {
         self.read_at(now);
     }
 
-    /// Returns when the log must be read, if it must be.
+    /// Returns when the log must be read, or `None` if no event is missing.
     pub(crate) fn next_read_at(&self) -> Option<Instant> {
         match self.reading {
             Reading::Idle(at) if self.is_incomplete() => at,

@@ -1,7 +1,7 @@
 //! The service boundary: everything that a server needs from an engine, as one object-safe trait.
 //!
 //! [`Server`](crate::server::Server) knows its engine only as `Arc<dyn ChatService>`. The engine of
-//! this process is one implementation; another can forward each call to an engine elsewhere.
+//! this process is one implementation; another one can forward each call to a remote engine.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -33,32 +33,32 @@ pub trait ChatService: fmt::Debug + Send + Sync + 'static {
     /// Creates an account.
     ///
     /// # Errors
-    /// [`CommandError`]. No account was created, unless the code is `TryAgain`: then it may have
-    /// been.
+    /// [`CommandError`]. No account was created, unless the code is `TryAgain`: then one may exist.
     async fn register(&self, source: Source, registration: Registration) -> Result<UserInfo, CommandError>;
 
-    /// Begins a session with a password, or with a token that the application's authenticator
+    /// Starts a session with a password, or with a token that the application's authenticator
     /// accepts. Ends the device's older session.
     ///
     /// # Errors
     /// [`CommandError`]. An unknown account and a wrong password yield the same error.
     async fn login(&self, source: Source, login: Login) -> Result<LoginGrant, CommandError>;
 
-    /// Begins a session with the token of an earlier login. Ends the device's older session.
+    /// Starts a session with the token of an earlier login. Ends the device's older session.
     ///
     /// # Errors
     /// [`CommandError`]. `SessionExpired`: the client has to log in again.
     async fn resume(&self, source: Source, resume: Resume) -> Result<LoginGrant, CommandError>;
 
     /// Connects a session that has just logged in to its events: from now on they are pushed to
-    /// `outbox`. The session ends when the returned guard is dropped. The code with which `outbox`
-    /// was closed until then is the reason that hooks see.
+    /// `outbox`. The session ends when the returned guard is dropped. Hooks receive the code with
+    /// which `outbox` was closed before as the reason.
     ///
     /// # Errors
-    /// [`CommandError`]; nothing was started. `Fenced`: the device has logged in again since.
+    /// [`CommandError`]; the session was not attached. `Fenced`: the device has logged in again in
+    /// the meantime.
     ///
     /// # Cancel safety
-    /// Dropping the future attaches nothing.
+    /// If the future is dropped, the session was not attached.
     async fn attach(
         &self,
         caller: Caller,
@@ -84,23 +84,24 @@ pub trait ChatService: fmt::Debug + Send + Sync + 'static {
     /// Returns whether this node can serve new sessions, and whether other nodes can.
     fn readiness(&self) -> Readiness;
 
-    /// Tells the service that a listener of this node has closed until the node is ready again. The
-    /// cluster then sends new clients elsewhere.
+    /// Reports that a listener of this node has closed until the node is ready again. The cluster
+    /// then sends new clients to other nodes.
     fn listener_closed(&self);
 
-    /// Tells the service that a listener which had closed is open again.
+    /// Reports that a closed listener is open again.
     fn listener_opened(&self);
 
-    /// Returns the newest view of the nodes of the cluster; empty without a discovery.
+    /// Returns the latest view of the nodes of the cluster; empty without a discovery.
     fn nodes(&self) -> Nodes;
 
-    /// Tells the cluster at which addresses clients reach this node.
+    /// Announces to the cluster the addresses at which clients reach this node.
     fn advertise(&self, addresses: Vec<String>);
 
-    /// Tells the cluster that this node takes no new sessions because it is about to stop.
+    /// Announces to the cluster that this node accepts no new sessions, because it is about to
+    /// stop.
     fn announce_drain(&self);
 
-    /// Returns the name of the history that the store holds.
+    /// Returns the store's epoch, which identifies the history that the store holds.
     fn store_epoch(&self) -> StoreEpoch;
 
     /// Returns the service's wall-clock time.
@@ -111,22 +112,22 @@ pub trait ChatService: fmt::Debug + Send + Sync + 'static {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct AttachedSession {
-    /// Ends the session when it is dropped.
+    /// Guard that ends the session when it is dropped.
     pub guard: SessionGuard,
-    /// State of the user's conversations at the time of the attach. The events of a conversation
-    /// that are pushed continue from its `last_seq`, or from an earlier message.
+    /// State of the user's conversations at the time of the attach. Pushes of a conversation start
+    /// right after its `last_seq`, or repeat some events before that.
     pub conversations: Vec<ConversationInfo>,
 }
 
 impl AttachedSession {
-    /// Joins the two parts.
+    /// Returns an attached session with these parts.
     #[must_use]
     pub fn new(guard: SessionGuard, conversations: Vec<ConversationInfo>) -> Self {
         Self { guard, conversations }
     }
 }
 
-/// Ends a session when it is dropped.
+/// Guard of a session. Dropping the guard ends the session.
 pub struct SessionGuard {
     id: SessionId,
     end: Option<Box<dyn FnOnce() + Send + Sync>>,
@@ -165,22 +166,22 @@ impl fmt::Debug for SessionGuard {
     }
 }
 
-/// Ability of a node, and of the nodes beside it, to serve new sessions.
+/// Ability of a node, and of the other nodes, to serve new sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Readiness {
-    /// The store answers. It is probed every two seconds and has two seconds to answer.
+    /// The store answers. It is probed every two seconds, with a timeout of two seconds.
     pub store_answers: bool,
-    /// The clocks of this machine and of the store differ by less than some minutes. Otherwise, all
-    /// logins are rejected.
+    /// The clocks of this machine and of the store differ by at most 5 min. Otherwise, all logins
+    /// are rejected.
     pub clock_is_right: bool,
-    /// There are other nodes, and at least one of them takes sessions as far as this node knows. A
-    /// node that is cut off from all others keeps the last value it learned.
+    /// There are other nodes, and as far as this node knows, at least one of them accepts sessions.
+    /// A node that is cut off from all other nodes keeps the last known value.
     pub others_serve: bool,
 }
 
 impl Readiness {
-    /// Describes a node that can serve, and that has no other node beside it.
+    /// Returns the readiness of a node that can serve, in a cluster without other nodes.
     #[must_use]
     pub(crate) const fn new() -> Self {
         Self {
@@ -203,13 +204,13 @@ impl Default for Readiness {
     }
 }
 
-/// Error of a command: a documented code, a sentence for people, and when to try again.
+/// Error of a command: a documented code, a sentence for people, and the delay before a retry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CommandError {
     /// Code for programs.
     pub code: ReplyCode,
-    /// English sentence for people. It contains nothing that the caller may not know.
+    /// English sentence for people. It reveals nothing that the caller may not know.
     pub text: Cow<'static, str>,
     /// Minimum delay before the client should try again.
     pub retry_after: Option<Duration>,
@@ -252,8 +253,8 @@ impl From<CommandError> for Failure {
 /// Result of a command.
 pub type CommandResult = Result<Outcome, CommandError>;
 
-/// Future of a command's outcome. It does not borrow from the service, and allocates only if it
-/// wraps another future.
+/// Future of a command's outcome. It does not borrow from the service, and allocates only to wrap
+/// another future.
 pub struct CommandFuture(State);
 
 enum State {
@@ -263,8 +264,8 @@ enum State {
     Running(BoxFuture<'static, CommandResult>),
 }
 
-/// Completes a [`CommandFuture`]. If it is dropped instead, the future fails with `TryAgain`: it is
-/// unknown whether the command took effect.
+/// Completes a [`CommandFuture`]. If the reply is dropped instead, the future fails with
+/// `TryAgain`: the command may or may not have taken effect.
 #[derive(Debug)]
 pub struct CommandReply(oneshot::Sender<CommandResult>);
 
@@ -295,7 +296,7 @@ impl CommandFuture {
 impl CommandReply {
     /// Completes the future with `result`.
     pub fn send(self, result: CommandResult) {
-        // If the future was dropped, its caller does not want the outcome.
+        // If the future was dropped, its caller does not need the outcome.
         let _ = self.0.send(result);
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use chat_core::async_trait;
 use chat_core::model::{ConversationId, NodeId, Seq, UserId};
 use chat_core::store::{AccountStore, CursorStore, MessageStore, Store, StoreError, Transaction, TxError, Unit};
-use chat_core::testkit::store::{Draft, World, act, append, new_account};
+use chat_core::testkit::store::{Draft, World, append, new_account, transact};
 use chat_harness::services::MariaDb;
 use chat_store_mysql::{MysqlStore, OpenError, Options};
 use mysql_async::prelude::Queryable;
@@ -342,7 +342,7 @@ async fn cancelled_requests_never_mix_answers() {
     let mut users = Vec::new();
     for n in 0..50 {
         let name = format!("user-{n}");
-        let made = act(&*store, move |tx| {
+        let made = transact(&*store, move |tx| {
             let name = name.clone();
             Box::pin(async move { Ok(tx.create_account(new_account(&name)).await?.unwrap()) })
         });

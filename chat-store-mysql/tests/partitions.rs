@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use chat_core::model::Seq;
 use chat_core::store::{MessageStore, StoreError};
-use chat_core::testkit::store::{Draft, World, act, append};
+use chat_core::testkit::store::{Draft, World, append, transact};
 use chat_harness::proxy::{Proxy, Wire};
 use chat_harness::services::MariaDb;
 use chat_store_mysql::{MysqlStore, Options};
@@ -82,7 +82,7 @@ async fn vanished_node_loses_its_locks() {
     let (locked, group) = (Arc::new(Notify::new()), setup.world.group);
     let (store, proxy, is_locked) = (Arc::clone(&setup.store), Arc::clone(&setup.proxy), Arc::clone(&locked));
     let abandoned = tokio::spawn(async move {
-        act::<(), _>(&*store, move |tx| {
+        transact::<(), _>(&*store, move |tx| {
             let (proxy, is_locked) = (Arc::clone(&proxy), Arc::clone(&is_locked));
             Box::pin(async move {
                 tx.lock_conversation(group).await?;

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use chat_core::model::{ConversationId, Member, Role, Seq, UserId};
 use chat_core::store::{MessageStore, Store, StoreError, TxError};
-use chat_core::testkit::store::{Draft, act, append};
+use chat_core::testkit::store::{Draft, append, transact};
 use chat_store_sqlite::{Options, SqliteStore};
 use common::Ack;
 
@@ -58,7 +58,7 @@ async fn open(directory: &Path) -> Arc<SqliteStore> {
 }
 
 async fn make_groups(store: &dyn Store, count: u64) {
-    let work = act(store, move |tx| {
+    let work = transact(store, move |tx| {
         Box::pin(async move {
             for number in 1..=count {
                 let id = tx

@@ -14,7 +14,7 @@ use chat_core::model::{ConversationId, DeviceId, Member, PageFrom, Role, Seq, Us
 use chat_core::store::{
     AccountStore, ConversationStore, CursorStore, MessageStore, Store, StoreError, Transaction, TxError, Unit,
 };
-use chat_core::testkit::store::{Draft, World, act, append, new_account};
+use chat_core::testkit::store::{Draft, World, append, new_account, transact};
 use chat_store_sqlite::{DATABASE_FILE, OpenError, Options, SqliteStore};
 use rusqlite::Connection;
 
@@ -82,7 +82,7 @@ async fn dropping_completes_running_units_and_releases_the_directory() {
     for round in 0..5_u64 {
         let store = open(directory.path()).await;
         let name: &'static str = ["a", "b", "c", "d", "e"][round as usize];
-        let made = act(&*store, move |tx| {
+        let made = transact(&*store, move |tx| {
             Box::pin(async move { Ok(tx.create_account(new_account(name)).await?) })
         });
         assert_eq!(made.await.unwrap(), Some(UserId(round + 1)));
@@ -279,7 +279,7 @@ async fn erased_text_is_removed_from_all_files() {
     .await
     .unwrap();
     let group = world.group;
-    let erase = act(&*store, move |tx| {
+    let erase = transact(&*store, move |tx| {
         Box::pin(async move {
             tx.lock_conversation(group).await?;
             Ok(tx
@@ -355,7 +355,7 @@ async fn memberships_of_two_thousand_conversations_are_read_within_a_second() {
     let store = open(directory.path()).await;
     let reader = UserId(1);
     for batch in 0..COUNT / 100 {
-        let work = act(&*store, move |tx| {
+        let work = transact(&*store, move |tx| {
             Box::pin(async move {
                 for number in 1..=100 {
                     let id = tx.create_conversation(common::group(batch * 100 + number)).await?;

@@ -28,12 +28,12 @@ pub enum AuthVerdict {
 pub enum Reauthentication {
     /// The session continues.
     Accepted,
-    /// The session is over; the client has to log in again.
+    /// The session must not continue; the client has to log in again.
     Denied,
 }
 
-/// Basis of a verdict. The engine commits a login only if the basis has not changed in the
-/// meantime.
+/// Data on which a verdict is based. The engine commits a login only if the data has not changed in
+/// the meantime.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Proof {
@@ -49,7 +49,7 @@ pub enum Proof {
     },
 }
 
-/// Reason why there is no verdict.
+/// Reason for which there is no verdict.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {
@@ -87,10 +87,10 @@ pub trait Authenticator: Debug + Send + Sync + 'static {
     /// repeat.
     async fn authenticate(&self, source: Source, login: &Login) -> Result<AuthVerdict, AuthError>;
 
-    /// Decides whether a user may resume a session, whose token was found valid. It is asked again
-    /// at each resume, because the application may have locked the user out since the login. By
-    /// default, every resume is accepted: a session then ends when it is logged out, revoked or
-    /// replaced, when its login [expires](ExternalLogin), or when the account is disabled.
+    /// Decides whether a user may resume a session with a valid token. The engine asks at each
+    /// resume, because the application may have locked the user out since the login. By default,
+    /// every resume is accepted: a session then ends when it is logged out, revoked or replaced,
+    /// when its login [expires](ExternalLogin), or when the account is disabled.
     ///
     /// # Errors
     /// [`AuthError`]: there is no verdict. The engine rejects the resume, which the client may

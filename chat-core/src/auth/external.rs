@@ -11,13 +11,14 @@ use crate::model::{Account, DisplayName, Timestamp};
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Subject(String);
 
-/// Error: a text cannot be a [`Subject`].
+/// Error of creating a [`Subject`]: the identifier is empty or too long, or has a control
+/// character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a subject has 1 to {max} bytes and no control characters", max = Account::MAX_SUBJECT_BYTES)]
 pub struct SubjectError;
 
 impl Subject {
-    /// Takes an identifier of 1 to 255 bytes.
+    /// Creates a subject from an identifier of 1 to 255 bytes.
     ///
     /// # Errors
     /// [`SubjectError`]: it is empty or too long, or contains a control character.
@@ -36,8 +37,8 @@ impl Subject {
         &self.0
     }
 
-    /// Returns what a deleted account keeps in place of the subject, so that the subject gets no
-    /// other account: a digest. It begins with a control character, so no subject equals it.
+    /// Returns the tombstone that replaces the subject in a deleted account and keeps the subject
+    /// reserved: a digest after a control character, so that it equals no subject.
     pub(crate) fn tombstone(&self) -> String {
         let mut text = String::from("\u{1}deleted:");
         for byte in Sha256::digest(self.0.as_bytes()) {
@@ -54,14 +55,14 @@ impl fmt::Debug for Subject {
     }
 }
 
-/// Profile of an account that is created for a user of an application. An account that exists keeps
-/// its own.
+/// Profile of an account that is created for a user of an application. An existing account keeps
+/// its profile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Profile {
-    /// Unique name that the account should have. Characters that names cannot contain are left out,
-    /// and digits are added if the name is taken. Without a usable hint, the name is `user-` and
-    /// digits, which do not reveal the subject.
+    /// Preferred unique name. Characters that names cannot contain are removed, and digits are
+    /// added if the name is taken. Without a usable hint, the name is `user-` and digits, which do
+    /// not reveal the subject.
     pub name_hint: Option<String>,
     /// Display name of the account. Default: its unique name.
     pub display_name: Option<DisplayName>,
@@ -81,7 +82,7 @@ pub struct ExternalLogin {
 }
 
 impl ExternalLogin {
-    /// Returns a login that does not expire, of a user without a profile.
+    /// Returns a login with an empty profile, whose session does not expire.
     #[must_use]
     pub fn new(subject: Subject) -> Self {
         Self {

@@ -22,7 +22,7 @@ pub(crate) use internals::*;
 #[cfg(feature = "unstable")]
 pub use internals::*;
 
-/// Parts of the engine and the server: limits at work, and tokens.
+/// Types for the engine and the server: throttles, the connection gate, and tokens.
 mod internals {
     pub use super::password::{
         Password, PasswordCheck, PasswordError, PasswordHash, PasswordHasherPool, PasswordPoolStats,

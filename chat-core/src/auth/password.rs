@@ -1,4 +1,4 @@
-//! Passwords as typed and as stored, and the pool of threads that compares them.
+//! Passwords, their stored hashes, and the pool of threads that compares them.
 //!
 //! Argon2id with 19 MiB deliberately costs about 20 ms of a core, so it never runs on a runtime
 //! worker and never without a limit: see [`PasswordHasherPool`].
@@ -30,8 +30,8 @@ impl Password {
 
     /// Accepts a password as a client presented it.
     ///
-    /// At login, the caller treats an error as an ordinary wrong password, which reveals nothing
-    /// about the account.
+    /// At login, the caller treats an error like a wrong password, so that it reveals nothing about
+    /// the account.
     ///
     /// # Errors
     /// [`PasswordError`]: the password is too short or too long.
@@ -50,7 +50,7 @@ impl fmt::Debug for Password {
     }
 }
 
-/// Reason why a password cannot be used.
+/// Reason for which a password cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PasswordError {
@@ -78,7 +78,7 @@ pub struct PasswordCost {
     pub memory_kib: u32,
     /// Number of passes over the memory. Default 2.
     pub iterations: u32,
-    /// Number of lanes, which are not computed in parallel. Default 1.
+    /// Number of lanes, which are computed one after the other. Default 1.
     pub parallelism: u32,
 }
 
@@ -224,7 +224,8 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// Reason why a hash could not be computed, parsed or compared. Reveals nothing about the password.
+/// Reason for which a hash could not be computed, parsed or compared. Reveals nothing about the
+/// password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PasswordHashError {
@@ -233,7 +234,7 @@ pub enum PasswordHashError {
     Malformed,
     /// Memory, passes or lanes are out of range.
     #[error(
-        "password cost out of range: memory 8 KiB to 1 GiB and at least 8 KiB per lane, 1 to 64 iterations, 1 to 16 lanes"
+        "password cost out of range: use 8 KiB to 1 GiB of memory and at least 8 KiB per lane, 1 to 64 iterations, 1 to 16 lanes"
     )]
     Cost,
     /// The operating system provided no random bytes for a salt.

@@ -47,7 +47,7 @@ impl PasswordAuthenticator {
         Ok(self.throttle.begin_registration(Instant::now(), source)?)
     }
 
-    /// Takes the charge back, because no account was created.
+    /// Refunds the charge, because no account was created.
     pub(crate) fn take_back_registration(&self, source: Source) {
         self.throttle.take_back_registration(Instant::now(), source);
     }
@@ -88,8 +88,8 @@ impl PasswordAuthenticator {
         record: Option<&str>,
     ) -> Result<PasswordCheck, AuthError> {
         self.throttle.begin(Instant::now(), attempt)?;
-        // A password of invalid length cannot be right. Its comparison costs as much as that of any
-        // wrong password.
+        // A password of invalid length cannot be right. Another password is compared in its place,
+        // so that the check takes as long as for any wrong password.
         let (password, fits) = match Password::new(secret) {
             Ok(password) => (password, true),
             Err(_) => (dummy_password(), false),
@@ -136,7 +136,7 @@ impl PasswordAuthenticator {
 
 /// Returns the password to compare in place of a presented one of invalid length.
 fn dummy_password() -> Password {
-    Password::new(Secret::new(vec![0; Password::MIN_BYTES])).expect("it has the minimum size")
+    Password::new(Secret::new(vec![0; Password::MIN_BYTES])).expect("the dummy password has the minimum size")
 }
 
 #[async_trait]

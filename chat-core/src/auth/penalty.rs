@@ -23,8 +23,8 @@ pub struct ConnectionLimits {
     /// Share of the maximum before login, in percent, from which the gate rejects new connections
     /// at random, so that a flood affects itself more than other clients. Default 50.
     pub early_drop_from: u8,
-    /// Probability of a rejection at that share, in percent; it grows to 100 at the maximum.
-    /// Default 30.
+    /// Probability of a rejection at the share [`early_drop_from`](Self::early_drop_from), in
+    /// percent; it grows to 100 at the maximum. Default 30.
     pub early_drop_chance: u8,
     /// Maximum number of connections after login from one source. Default 500, because the users of
     /// an office share an address.

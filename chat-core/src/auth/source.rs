@@ -1,4 +1,4 @@
-//! [`SourceKey`]: the origin that a limit before login is counted against.
+//! [`SourceKey`]: the source by which attempts and connections are counted.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -8,7 +8,7 @@ use crate::model::Source;
 /// network of 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum SourceKey {
-    /// This program: in-process connections.
+    /// This process: in-process connections.
     Local,
     /// An IPv4 address, also if it arrived as `::ffff:a.b.c.d`.
     V4(Ipv4Addr),
@@ -17,8 +17,8 @@ pub(super) enum SourceKey {
 }
 
 impl SourceKey {
-    /// Returns whether the source is this machine, whose programs have other ways to disturb the
-    /// server.
+    /// Returns whether the source is this machine. Its programs could disturb the server in other
+    /// ways, so limits per source may exempt it.
     pub(super) fn is_loopback(&self) -> bool {
         match self {
             Self::Local => true,

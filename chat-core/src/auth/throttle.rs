@@ -21,11 +21,11 @@ pub struct ThrottleOptions {
     /// Number of attempts on one account within [`account_window`](Self::account_window) that cause
     /// no wait. Default 5.
     pub account_attempts: u32,
-    /// Time after which these attempts are forgotten, and the first wait after they are used up.
+    /// Time after which these attempts are forgotten. Also the first wait once they are used up.
     /// Default 60 s.
     pub account_window: Duration,
-    /// Maximum wait between attempts; each further attempt doubles the wait up to it. Default 15
-    /// min.
+    /// Maximum wait between attempts; each further attempt doubles the wait up to this maximum.
+    /// Default 15 min.
     pub max_account_wait: Duration,
     /// Rate of attempts from one source. Default 20 per minute.
     pub source_rate: Rate,
@@ -86,9 +86,9 @@ pub struct LoginAttempt<'a> {
     /// and number share one history. Accounts that do not exist have a history too, so that the
     /// throttle does not reveal which exist.
     pub account: &'a str,
-    /// Hash of the device token of the request, **if** the store has it for this account. Such an
-    /// attempt has a history of its own, so that strangers who guess passwords cannot lock the
-    /// owner out.
+    /// Hash of the device token of the request, **if** the store has it for this account. Attempts
+    /// of a known device have a separate history, so that strangers who guess passwords cannot lock
+    /// the owner out.
     pub known_device: Option<&'a TokenHash>,
 }
 
@@ -123,7 +123,7 @@ pub enum ThrottleLimit {
 /// [`ThrottleOptions::max_table_entries`].
 ///
 /// The throttle charges an attempt before the password is compared, so that simultaneous attempts
-/// cannot all pass. A right password clears the history. A rejected attempt charges nothing.
+/// cannot all pass. A correct password clears the history. A rejected attempt charges nothing.
 ///
 /// # Examples
 /// ```
@@ -142,7 +142,7 @@ pub enum ThrottleLimit {
 #[derive(Debug)]
 pub struct LoginThrottle {
     options: ThrottleOptions,
-    /// Hashes accounts to keyed 64-bit values, which have one size and for which no client can
+    /// Hashes accounts to keyed 64-bit values, which have a fixed size and for which clients cannot
     /// choose colliding names.
     hasher: RandomState,
     state: Mutex<State>,
@@ -217,21 +217,22 @@ impl LoginThrottle {
         Ok(())
     }
 
-    /// Records that the password was right: clears the history, and takes back the charge of the
+    /// Records that the password was correct: clears the history, and refunds the charge of the
     /// source, which many users may share.
     pub fn succeeded(&self, now: Instant, attempt: &LoginAttempt<'_>) {
         self.settle(now, attempt, AttemptHistory::clear);
     }
 
-    /// Takes the charge back, because the password was not compared: the pool was busy or the store
+    /// Refunds the charge, because the password was not compared: the pool was busy or the store
     /// unavailable.
     pub fn take_back(&self, now: Instant, attempt: &LoginAttempt<'_>) {
         let options = &self.options;
         self.settle(now, attempt, |history| history.take_back(options));
     }
 
-    /// Charges one registration, if it is within the limits. It also counts as a login attempt of
-    /// the source. That charge stays, so that a client cannot probe names without a limit.
+    /// Charges one registration, if it is within the limits. A registration also counts as a login
+    /// attempt of the source. That charge is never refunded, so that a client cannot probe names
+    /// without a limit.
     ///
     /// # Errors
     /// [`Throttled`]: the registration exceeds a limit; nothing was charged.
@@ -258,7 +259,8 @@ impl LoginThrottle {
         Ok(())
     }
 
-    /// Takes the charge back, because no account was created: the name was taken, or the pool busy.
+    /// Refunds the charge, because no account was created: the name was taken, or the pool was
+    /// busy.
     pub fn take_back_registration(&self, now: Instant, source: Source) {
         let source = SourceKey::from(source);
         if let Some(made) = self.state().registrations.get_mut(&source) {

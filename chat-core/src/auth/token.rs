@@ -19,12 +19,12 @@ const TOKEN_BYTES: usize = 32;
 /// Number of characters of 32 bytes in base64url without padding.
 const TOKEN_CHARS: usize = 43;
 
-/// Reason why a token could not be created or parsed.
+/// Reason for which a token could not be created or parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
     /// The input is not 32 bytes, or not 43 characters of base64url.
-    #[error("the text is not a token; expected are 32 bytes, or 43 characters of base64url")]
+    #[error("not a token: expected 32 bytes, or 43 characters of base64url")]
     Malformed,
     /// The operating system provided no random bytes.
     #[error("the operating system returned no random bytes")]
@@ -35,8 +35,8 @@ macro_rules! token {
     ($(#[$docs:meta])* $name:ident) => {
         $(#[$docs])*
         ///
-        /// 256 random bits, zeroed when dropped; `Debug` hides them and there is no `Display`. In
-        /// packets a token has 32 bytes, as text 43 characters of base64url
+        /// 256 random bits, zeroed when dropped; `Debug` hides them and there is no `Display`. A
+        /// token is 32 bytes in packets and 43 base64url characters in text
         /// ([`expose`](Self::expose), `parse`). Comparison takes constant time.
         #[derive(Clone)]
         pub struct $name(Zeroizing<[u8; TOKEN_BYTES]>);
@@ -65,13 +65,14 @@ macro_rules! token {
                 Ok(Self(bytes))
             }
 
-            /// Returns the 32 bytes of the token, for its owner through an encrypted channel.
+            /// Returns the 32 bytes of the token. Send them only to the owner, over an encrypted
+            /// channel.
             #[must_use]
             pub fn to_secret(&self) -> Secret {
                 Secret::new(self.0.as_slice())
             }
 
-            /// Returns the token as text, for its owner; zeroed when dropped.
+            /// Returns the token as text, which is zeroed when dropped. Show it only to the owner.
             #[must_use]
             pub fn expose(&self) -> Zeroizing<String> {
                 let mut text = Zeroizing::new(String::with_capacity(TOKEN_CHARS));
@@ -117,9 +118,9 @@ token! {
 }
 
 token! {
-    /// Token that proves that a device has logged in to this account before, which gives it an
-    /// attempt history of its own: see [`LoginThrottle`](super::LoginThrottle). It grants no access
-    /// by itself.
+    /// Token that proves that a device has logged in to this account before, which gives the device
+    /// a separate attempt history: see [`LoginThrottle`](super::LoginThrottle). The token alone
+    /// grants no access.
     DeviceToken
 }
 

@@ -14,12 +14,12 @@ use crate::sync::Mutex;
 /// replaced by a
 /// [`BusMessage::Gap`].
 const MAX_QUEUED: usize = 4096;
-/// Maximum size of the envelopes that wait for one subscriber, in bytes: the memory that a
-/// subscriber can cost.
+/// Maximum size of the envelopes that wait for one subscriber, in bytes, which bounds the memory
+/// that a subscriber uses.
 const MAX_QUEUED_BYTES: usize = 16 * 1024 * 1024;
 
-/// A bus between engines of one process. Clones are the same bus. It loses nothing, unless a
-/// subscriber falls 4096 envelopes behind.
+/// A bus between engines of one process. Clones are handles to the same bus. It loses no envelope,
+/// unless a subscriber falls more than 4096 envelopes or 16 MiB behind.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryBus {
     hub: Arc<Mutex<Hub>>,

@@ -1,7 +1,7 @@
-//! Port for messages between nodes. It carries hints only, and may lose them.
+//! Port for messages between nodes. A bus carries only hints, and may lose them.
 //!
 //! An envelope reaches each subscriber of its topic at most once. It may be lost, and nothing
-//! durable depends on it. A bus that knows that it may have lost something delivers
+//! durable depends on it. A bus that knows that it may have lost envelopes delivers
 //! [`BusMessage::Gap`]; nodes then read the store. Nodes also check by themselves, with heartbeats
 //! and sweeps, because a bus may lose envelopes without noticing.
 
@@ -48,7 +48,7 @@ impl fmt::Display for Topic {
 /// A message that a [`Subscriber`] receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BusMessage {
-    /// An envelope, whole, with the topic on which it was published. Its content is untrusted
+    /// A complete envelope, with the topic on which it was published. Its content is untrusted
     /// input.
     Envelope(Topic, Bytes),
     /// Envelopes may have been lost since the last message.
@@ -74,12 +74,12 @@ impl BusError {
     }
 }
 
-/// Carries envelopes between nodes, each at most once. The feature `testkit` has the contract as
-/// code.
+/// Carries envelopes between nodes, each at most once. The feature `testkit` contains a conformance
+/// suite.
 #[async_trait]
 pub trait MessageBus: Debug + Send + Sync + 'static {
-    /// Publishes an envelope. Returns once the bus has accepted it, which does not mean that it
-    /// arrives.
+    /// Publishes an envelope. Returns once the bus has accepted the envelope, which may still be
+    /// lost.
     ///
     /// # Errors
     /// [`BusError::Unavailable`]: the envelope may or may not have been published.
@@ -88,7 +88,7 @@ pub trait MessageBus: Debug + Send + Sync + 'static {
     /// Opens a stream of messages for this node, which has no topics at first.
     async fn connect(&self) -> Result<Box<dyn Subscriber>, BusError>;
 
-    /// Finishes calls that have begun, and releases connections and tasks. Idempotent.
+    /// Finishes running calls, and releases connections and tasks. Idempotent.
     async fn close(&self);
 }
 
@@ -113,7 +113,7 @@ pub trait Topics: Debug + Send + Sync + 'static {
     /// Subscribes to a topic: envelopes published after the return are delivered. Idempotent.
     async fn subscribe(&self, topic: Topic) -> Result<(), BusError>;
 
-    /// Unsubscribes from a topic: its envelopes cease to be delivered soon after the return.
+    /// Unsubscribes from a topic: delivery of its envelopes stops soon after the return.
     /// Idempotent.
     async fn unsubscribe(&self, topic: Topic) -> Result<(), BusError>;
 }

@@ -85,7 +85,7 @@ impl MemoryPresence {
         Self::default()
     }
 
-    /// Removes the claims of a node, as a lease that expires does.
+    /// Removes the claims of a node, as if its lease had expired.
     #[cfg(test)]
     pub(crate) fn expire(&self, node: NodeId) {
         self.claims.lock().retain(|_, claims| {

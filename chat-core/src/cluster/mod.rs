@@ -14,26 +14,26 @@ pub use memory::{MemoryDiscovery, MemoryPresence};
 
 use crate::model::{DeviceId, NodeId, PresenceState, UserId};
 
-/// Information about a node that it gives to the others.
+/// Information that a node publishes to the other nodes.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct NodeInfo {
-    /// Id of the node, the same from start to end.
+    /// Id of the node, which does not change while the node runs.
     pub id: NodeId,
-    /// Grows at each start, so that old claims can be told from new ones.
+    /// Number that grows at each start, so that old claims can be distinguished from new claims.
     pub incarnation: u64,
-    /// Addresses at which clients reach the node, as `sc1://host:port` and the like; empty if it
-    /// accepts none.
+    /// Addresses at which clients reach the node, such as `sc1://host:port`; empty if the node
+    /// accepts no clients.
     pub addresses: Vec<String>,
     /// Number of live sessions.
     pub sessions: u32,
-    /// The node asks for no new sessions: it is about to end, cannot reach its store, or its clock
+    /// The node accepts no new sessions: it is about to stop, cannot reach its store, or its clock
     /// is wrong.
     pub draining: bool,
 }
 
 impl NodeInfo {
-    /// Returns the info of a node without addresses and sessions, which takes new sessions.
+    /// Returns the info of a node without addresses and sessions, which accepts new sessions.
     #[must_use]
     pub const fn new(id: NodeId, incarnation: u64) -> Self {
         Self {
@@ -46,7 +46,7 @@ impl NodeInfo {
     }
 }
 
-/// The newest view of the live nodes, including the one that looks.
+/// The latest view of the live nodes, including the node itself.
 pub type Nodes = Arc<[NodeInfo]>;
 
 /// The cluster's soft state could not be read or written. Nothing durable depends on it.
@@ -56,26 +56,25 @@ pub struct ClusterError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
 /// Finds the other nodes.
 ///
-/// A node is in the view once, with the info that it gave last. An info of one incarnation changes
-/// nothing once a later incarnation of the node was seen. The feature `testkit` has the contract as
-/// code.
+/// A node is in the view once, with the info that it published last. An info of an older
+/// incarnation than the known one is ignored. The feature `testkit` contains a conformance suite.
 #[async_trait]
 pub trait Discovery: Debug + Send + Sync + 'static {
-    /// Adds the node and returns the view of all nodes: always the newest whole one, not
-    /// differences. The backend keeps the node in the view until it leaves or its process dies,
-    /// whether or not the returned view is still watched.
+    /// Adds the node and returns the view of all nodes. The receiver always has the latest complete
+    /// view, not differences. The backend keeps the node in the view until it leaves or its process
+    /// dies, even if the receiver is dropped.
     async fn join(&self, me: NodeInfo) -> Result<watch::Receiver<Nodes>, ClusterError>;
 
     /// Replaces the node's info.
     async fn update(&self, me: NodeInfo) -> Result<(), ClusterError>;
 
-    /// Removes the node from the view. Does nothing if it is not there.
+    /// Removes the node from the view. Does nothing if the node is not in the view.
     async fn leave(&self, id: NodeId) -> Result<(), ClusterError>;
 }
 
-/// Keeps which devices of which users are connected, on any node. A claim lives as long as its
-/// node's lease. A change is visible to every call that begins after it returned. The feature
-/// `testkit` has the contract as code.
+/// Records which devices of which users are connected to which node. A claim is valid until its
+/// node's lease expires. A change is visible to every call that starts after the change has
+/// returned. The feature `testkit` contains a conformance suite.
 #[async_trait]
 pub trait Presence: Debug + Send + Sync + 'static {
     /// Claims that a device is connected to this node, in this state. Replaces an older claim of

@@ -1,12 +1,11 @@
-//! Typed results of commands, taken out of their outcomes.
+//! Typed results of commands, extracted from their outcomes.
 
 use crate::model::{
     Appended, ContactInfo, ConversationInfo, DeviceInfo, GroupInfo, HistoryPage, MemberPage, Outcome, SessionTokens,
     UserInfo,
 };
 
-/// Error: a command was answered with an outcome that does not belong to it. Only a defective
-/// server does this.
+/// Error of a command whose outcome has the wrong type, which only a defective server returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the outcome does not belong to the command; expected {expected}")]
 pub struct UnexpectedOutcome {
@@ -19,11 +18,11 @@ pub struct UnexpectedOutcome {
 pub enum JoinOutcome {
     /// The user is a member. Contains the group as the user sees it.
     Member(Box<ConversationInfo>),
-    /// The user asked to join; an admin will answer.
+    /// The user has asked to join, and waits for an admin's answer.
     Requested,
 }
 
-/// Awaits the outcome of a command and takes the result out of it.
+/// Awaits the outcome of a command and extracts the result.
 async fn take<T, E: From<UnexpectedOutcome>>(
     answer: impl Future<Output = Result<Outcome, E>>,
     expected: &'static str,
@@ -32,7 +31,7 @@ async fn take<T, E: From<UnexpectedOutcome>>(
     take(answer.await?).ok_or_else(|| UnexpectedOutcome { expected }.into())
 }
 
-/// Defines functions that await an outcome and return what a command of their kind results in.
+/// Defines functions that await an outcome and return its typed result.
 macro_rules! results {
     ($(fn $name:ident() -> $result:ty = $expected:literal { $($outcome:pat => $value:expr,)+ })*) => {$(
         pub(super) async fn $name<E: From<UnexpectedOutcome>>(

@@ -4,7 +4,8 @@
 //! [`Client`](crate::client::Client), a [`LocalSession`](crate::engine::LocalSession) of an engine
 //! in this process, [`ActingAs`](crate::engine::ActingAs), by which an application acts for a user
 //! without a session, and [`OperatorActingAs`](crate::engine::operator::OperatorActingAs), by which
-//! an operator does so on record. Code that is generic over `impl Commands` runs unchanged on each.
+//! an operator acts for a user with a record in the audit log. Code that is generic over `impl
+//! Commands` runs unchanged on each.
 //!
 //! ```
 //! use chat_core::commands::Commands;
@@ -33,8 +34,8 @@ use crate::model::{
 
 /// Calls that a user can make, with typed arguments and results.
 ///
-/// Every provided method runs one [`Command`] by [`execute`](Self::execute). It calls `execute`
-/// before it returns its future, so that an order which the implementation attaches to calls of
+/// Every provided method runs one [`Command`] with [`execute`](Self::execute). It calls `execute`
+/// before it returns its future, so that the order that an implementation guarantees for calls of
 /// `execute` holds for these methods too.
 ///
 /// # Errors
@@ -42,7 +43,7 @@ use crate::model::{
 /// [`Error`](Self::Error).
 ///
 /// # Cancel safety
-/// Dropping a future leaves open whether the command takes effect.
+/// If a future is dropped, the command may or may not take effect.
 pub trait Commands: Sync {
     /// Error of a failed command.
     type Error: std::error::Error + Send + Sync + From<UnexpectedOutcome> + From<TextError> + 'static;
@@ -50,7 +51,7 @@ pub trait Commands: Sync {
     /// Runs a command.
     ///
     /// # Errors
-    /// The command was refused, or its outcome could not be learnt.
+    /// The command was refused, or its outcome is unknown.
     fn execute(&self, command: Command) -> impl Future<Output = Result<Outcome, Self::Error>> + Send;
 
     /// Returns a fresh idempotency key for one message of this user.
@@ -417,7 +418,7 @@ pub trait Commands: Sync {
         answer::done(self.execute(Command::MarkRead { conversation, seq }))
     }
 
-    /// Tells the other members that the user is typing, or that they stopped.
+    /// Notifies the other members that the user is typing, or has stopped.
     fn set_typing(
         &self,
         conversation: ConversationId,

@@ -68,8 +68,8 @@ impl ActingAs {
     }
 }
 
-/// The *call* fixes the order, also over the clones of a handle and other handles of the user: what
-/// two calls append to one conversation is appended in the order of the calls.
+/// The *call* fixes the order, also over the clones of a handle and other handles of the user:
+/// events that two calls append to one conversation are appended in the order of the calls.
 impl Commands for ActingAs {
     type Error = CommandError;
 

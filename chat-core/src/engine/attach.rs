@@ -14,7 +14,7 @@ use crate::model::{Caller, CloseCode, DeviceId, Origin, SessionEpoch, Source, Ti
 use crate::router::{Outbox, Router, SessionSelector};
 use crate::service::{AttachedSession, SessionGuard};
 
-/// Begins and ends sessions on this node.
+/// Starts and ends sessions on this node.
 #[derive(Debug)]
 pub(super) struct Sessions {
     pub(super) units: Arc<Units>,
@@ -63,21 +63,21 @@ impl Sessions {
         Ok(AttachedSession::new(guard, conversations))
     }
 
-    /// Ends the session of a login at a time of day, unless the returned guard is dropped before.
+    /// Ends the session of a login at a time of day, unless the returned guard is dropped earlier.
     fn end_at(&self, time: Timestamp, user: UserId, device: DeviceId, epoch: SessionEpoch) -> DropGuard {
-        let left = time.0.saturating_sub(self.units.now().0);
-        let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
-        let over = CancellationToken::new();
-        let guard = over.clone().drop_guard();
+        let remaining = time.0.saturating_sub(self.units.now().0);
+        let remaining = Duration::from_millis(u64::try_from(remaining).unwrap_or(0));
+        let dropped = CancellationToken::new();
+        let guard = dropped.clone().drop_guard();
         let router = self.router.clone();
         let draining = self.lifecycle.draining().clone();
         self.lifecycle.spawn_worker("session expiry", async move {
             tokio::select! {
-                () = tokio::time::sleep(left) => {
-                    let up_to_this = SessionSelector::OlderThan(device, SessionEpoch(epoch.0 + 1));
-                    router.close_sessions(user, up_to_this, CloseCode::Revoked);
+                () = tokio::time::sleep(remaining) => {
+                    let this_and_older = SessionSelector::OlderThan(device, SessionEpoch(epoch.0 + 1));
+                    router.close_sessions(user, this_and_older, CloseCode::Revoked);
                 }
-                () = over.cancelled() => {}
+                () = dropped.cancelled() => {}
                 () = draining.cancelled() => {}
             }
         });

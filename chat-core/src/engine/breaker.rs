@@ -7,8 +7,8 @@
 //!                                   └──── failure ────┘
 //! ```
 //!
-//! A failure may be of the store, or of one locked row. So failures are counted by their scope:
-//! repeated failures of one conversation count once.
+//! A failure may come from the whole store, or from one locked row. So failures are counted per
+//! [`Scope`]: repeated failures of one conversation count once.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -18,16 +18,16 @@ use crate::store::StoreError;
 use crate::sync::Mutex;
 use crate::time::now;
 
-/// Rows for which a request to the store may have to wait.
+/// Rows whose locks a request to the store may wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Scope {
     /// The rows of one conversation.
     Conversation(ConversationId),
-    /// One user: account, devices, relations.
+    /// The rows of one user: account, devices, contacts.
     User(UserId),
     /// Acknowledgements and read marks.
     Marks,
-    /// Nothing that other requests wait for.
+    /// No rows that other requests wait for: each failure counts.
     Alone,
 }
 
@@ -49,7 +49,7 @@ impl From<Caller> for Scope {
     }
 }
 
-/// Counts consecutive failures of the store.
+/// Circuit breaker that counts consecutive failures of the store.
 #[derive(Debug)]
 pub(crate) struct Breaker {
     threshold: u32,
@@ -151,13 +151,13 @@ mod tests {
         }
         assert!(breaker.admits(now));
         breaker.failed(ConversationId(2).into(), now);
-        assert!(!breaker.admits(now), "failures of two scopes open it");
+        assert!(!breaker.admits(now), "failures of two scopes open the breaker");
         let probe = now + Duration::from_secs(1);
         assert!(breaker.admits(probe));
         breaker.failed(ConversationId(2).into(), probe);
         assert!(
             !breaker.admits(probe),
-            "a failed probe keeps it open, whatever its scope"
+            "a failed probe keeps the breaker open, whatever its scope"
         );
     }
 

@@ -1,4 +1,4 @@
-//! Putting an engine together.
+//! Builder that assembles an engine from its parts.
 
 use std::sync::Arc;
 
@@ -99,31 +99,31 @@ impl EngineBuilder {
         }
     }
 
-    /// Connects the engine with other engines on the same store. Default: no bus. Then engines
-    /// whose store tells them of each other ([`Store::heartbeat`]) ask it each second for what the
-    /// others commit.
+    /// Connects the engine with other engines on the same store. Default: no bus. Without one,
+    /// engines that find each other through the store ([`Store::heartbeat`]) poll it every second
+    /// for each other's commits.
     #[must_use]
     pub fn bus(mut self, bus: Arc<dyn MessageBus>) -> Self {
         self.bus = Some(bus);
         self
     }
 
-    /// Makes the node known to the cluster. Default: the node is not announced.
+    /// Announces the node to the cluster. Default: the node is not announced.
     #[must_use]
     pub fn discovery(mut self, discovery: Arc<dyn Discovery>) -> Self {
         self.discovery = Some(discovery);
         self
     }
 
-    /// Keeps which users are connected. Engines that share a bus share this too. Default: in this
-    /// engine.
+    /// Sets where it is recorded which users are connected. Engines that share a bus must share
+    /// this too. Default: in this engine's memory.
     #[must_use]
     pub fn presence(mut self, presence: Arc<dyn Presence>) -> Self {
         self.presence = Some(presence);
         self
     }
 
-    /// Decides who may log in. Default: the [passwords](Self::passwords).
+    /// Sets who may log in. Default: users with the right [password](Self::passwords).
     #[must_use]
     pub fn authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
         self.authenticator = Some(authenticator);
@@ -131,24 +131,24 @@ impl EngineBuilder {
     }
 
     /// Lets users register, change their passwords, and get passwords from operators. An
-    /// application with an authenticator of its own that also accepts passwords gives both the same
-    /// `passwords`. Default: passwords in the store, with the options of [`EngineConfig`], if there
-    /// is no [authenticator](Self::authenticator); otherwise none.
+    /// application whose own authenticator also accepts passwords passes the same `passwords` to
+    /// both. Default: passwords in the store, with the options of [`EngineConfig`], if there is no
+    /// [authenticator](Self::authenticator); otherwise none.
     #[must_use]
     pub fn passwords(mut self, passwords: Arc<PasswordAuthenticator>) -> Self {
         self.passwords = Some(passwords);
         self
     }
 
-    /// Adds hooks with the application's own rules. Several are asked in the order in which they
-    /// were added. Default: none.
+    /// Adds hooks with the application's own rules. Hooks are asked in the order in which they were
+    /// added. Default: none.
     #[must_use]
     pub fn hooks(mut self, hooks: Arc<dyn Hooks>) -> Self {
         self.hooks.push(hooks);
         self
     }
 
-    /// Sets the clock for the time of day. Default: the operating system's.
+    /// Sets the clock for the time of day. Default: the operating system's clock.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -169,18 +169,18 @@ impl EngineBuilder {
         self
     }
 
-    /// Makes an engine that is no node: for a program that runs beside the nodes of a cluster and
-    /// changes what they serve, such as a tool of operators. It announces on the bus what it
-    /// commits, and receives nothing: it cannot serve sessions. Other nodes do not learn of it.
-    /// Await [`Engine::flush_announcements`] before the program ends. Default: the engine is a
-    /// node.
+    /// Makes an engine that is not a node: for a program that runs beside the nodes of a cluster
+    /// and changes what they serve, such as an operator's tool. The engine announces its commits on
+    /// the bus, but receives nothing, so it cannot serve sessions, and it is not among the
+    /// cluster's nodes. Await [`Engine::flush_announcements`] before the program ends. Default: the
+    /// engine is a node.
     #[must_use]
     pub const fn operator_only(mut self) -> Self {
         self.is_node = false;
         self
     }
 
-    /// Sets the log from which deliveries are read. It has to show everything that the store
+    /// Sets the log from which deliveries are read. It has to contain every event that the store
     /// commits. Default: the store.
     #[cfg(feature = "unstable")]
     #[must_use]
@@ -192,7 +192,7 @@ impl EngineBuilder {
     /// Checks the parts and starts the engine's tasks on the current tokio runtime.
     ///
     /// # Errors
-    /// [`BuildError`]; nothing runs.
+    /// [`BuildError`]; no task was left running.
     pub async fn build(self) -> Result<Engine, BuildError> {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(BuildError::NoRuntime);
@@ -268,7 +268,7 @@ async fn join_cluster(
     }
 }
 
-/// Returns `passwords`, or the store's passwords under the settings of `config`.
+/// Returns `passwords`, or if there are none, passwords in the store with the options of `config`.
 fn default_passwords(
     passwords: Option<Arc<PasswordAuthenticator>>,
     store: &Arc<dyn Store>,
@@ -281,7 +281,7 @@ fn default_passwords(
     }
 }
 
-/// Ports and port-like parts from which the engine is put together.
+/// Ports, and parts that depend on ports only, from which the engine is assembled.
 struct Ports {
     store: Arc<dyn Store>,
     units: Arc<Units>,
@@ -304,7 +304,7 @@ struct Queues {
     readiness: Arc<ReadinessState>,
 }
 
-/// Puts the parts together and starts the workers.
+/// Assembles the engine and starts its workers.
 fn start(config: EngineConfig, epoch: StoreEpoch, ports: Ports) -> Engine {
     let lifecycle = Lifecycle::new(config.max_concurrent_commands);
     let (observers, observer_worker) = observers(ports.hooks.clone(), config.max_queued_observations);
@@ -381,7 +381,7 @@ fn operator_parts(
     }
 }
 
-/// Helpers that several parts share.
+/// Parts that several other parts share.
 struct Shared {
     directory: Arc<Directory>,
     limits: Arc<UserLimits>,

@@ -11,7 +11,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Limit on the devices that a user is logged in on at the same time.
+/// Limit on the number of devices on which a user is logged in at the same time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionPolicy {
@@ -23,8 +23,8 @@ pub enum SessionPolicy {
     /// One session per user. A login is refused while another device of the user has a live
     /// session; the same device may replace its own session.
     Reject,
-    /// At most this number of logged-in devices. A login from one more is refused until another
-    /// device logs out or is revoked.
+    /// At most this number of logged-in devices. A login on a further device is refused until
+    /// another device logs out or is revoked.
     MaxDevices(u32),
 }
 
@@ -59,14 +59,13 @@ pub struct EngineConfig {
     pub max_devices: u32,
 
     /// Maximum duration of one request to the store, including the time it waits in the engine;
-    /// after that the caller is answered `TryAgain`. Default 5 s: users accept that delay, and a
-    /// stuck conversation must not hold requests for longer.
+    /// then the caller gets `TryAgain`. Default 5 s: users accept that delay, and a stuck
+    /// conversation must not hold requests for longer.
     pub request_timeout: Duration,
     /// Number of consecutive store failures after which requests are refused without asking the
     /// store. Default 5.
     pub breaker_threshold: u32,
-    /// Interval between the requests that are let through to a failing store, to learn whether it
-    /// has recovered. Default 1 s.
+    /// Interval between the requests that probe whether a failing store has recovered. Default 1 s.
     pub breaker_probe_interval: Duration,
     /// Maximum number of commands other than sends that run at a time; one more is refused as busy.
     /// Default 1 024; each takes about 2 KiB.
@@ -86,20 +85,20 @@ pub struct EngineConfig {
     pub max_queued_bytes: usize,
 
     /// After a draft was temporarily refused, the time for which later drafts of the same session
-    /// to the same conversation are refused too, unless the refused draft is sent again first. It
-    /// keeps the order of messages that were already on their way. Default 3 s: longer than a
-    /// client takes to learn of the refusal.
+    /// to the same conversation are refused too, unless the refused draft is sent again first. This
+    /// keeps the order of messages that were already in transit. Default 3 s: longer than a client
+    /// takes to learn of the refusal.
     pub resend_window: Duration,
 
-    /// Maximum duration of all deciding hooks of one command together. One that has not decided
-    /// then has failed, and those after it too, unless they decide at once. Default 1 s; a command
-    /// that hooks decide about may take this much longer than `request_timeout`.
+    /// Maximum total duration of the deciding hooks of one command. A hook that has not decided by
+    /// then has failed; the hooks after it are still asked, but have no time to wait. Default 1 s;
+    /// a command that hooks decide about may take this much longer than `request_timeout`.
     pub hook_timeout: Duration,
     /// Outcome of a command whose deciding hook fails. Default [`HookPolicy::FailClosed`].
     pub hook_policy: HookPolicy,
     /// Rate at which hooks decide about one user's commands that have no rate of their own: joining
-    /// groups, changing their profiles, and accepting friend requests. A command counts also if it
-    /// is refused. Default 120 per minute.
+    /// groups, changing their profiles, and accepting friend requests. Refused commands count too.
+    /// Default 120 per minute.
     pub hook_command_rate: Rate,
     /// Maximum number of observations queued for the observing hooks; further ones are dropped and
     /// counted. Default 4 096.
@@ -111,8 +110,8 @@ pub struct EngineConfig {
     pub max_mentions: usize,
     /// Maximum number of members of a group. Default 5 000, which bounds fan-out.
     pub max_group_members: u32,
-    /// Maximum number of groups that one user may be in. Default 2 000, which bounds what a login
-    /// lists.
+    /// Maximum number of groups that one user may be in. Default 2 000, which bounds the list of
+    /// conversations that a login returns.
     pub max_groups_per_user: u32,
     /// Groups that one user may create. Default 10 per hour.
     pub group_creation_rate: Rate,
@@ -126,8 +125,8 @@ pub struct EngineConfig {
     /// Messages, edits, recalls and reactions that one user may send over all sessions on this
     /// node. A user who exceeds the rate is slowed down: the server reads from the user's
     /// connection later, and a session in this process gets its answer later, or `Busy` if the
-    /// delay would exceed 2 s. Default 40 a second with a burst of 2 000: twice what an offline
-    /// outbox may send at once over one connection.
+    /// delay would exceed 2 s. Default 40 a second with a burst of 2 000: twice the number of
+    /// messages that an offline outbox may send at once over one connection.
     pub message_rate: Rate,
     /// Pages of history that one user may read over all sessions on this node; further pages are
     /// delayed. Default 200 a minute with a burst of 1 000: a device that was offline for long
@@ -141,13 +140,13 @@ pub struct EngineConfig {
     pub max_list_len: u32,
 
     /// Maximum time for which an acknowledgement or read mark waits to be written together with
-    /// others. Default 200 ms; a crash in between only repeats deliveries.
+    /// others. Default 200 ms; a crash before the write only repeats deliveries.
     pub cursor_flush_interval: Duration,
     /// Number of queued marks at which they are written without further waiting, and the maximum
-    /// that is written in one transaction. Default 512.
+    /// number of marks written in one transaction. Default 512.
     pub max_cursor_batch: usize,
     /// Maximum number of marks queued while the store is unavailable, about 200 bytes each. A
-    /// further mark is dropped; the next mark of its conversation makes up for it. Default 65 536.
+    /// further mark is dropped; the next mark of the same conversation replaces it. Default 65 536.
     pub max_queued_cursors: usize,
     /// Maximum number of marks queued for one user. Default 4 096: a device that reconnects
     /// acknowledges in every conversation.
@@ -224,14 +223,14 @@ impl EngineConfig {
     /// # Errors
     /// The name of the first invalid field, and its valid values.
     pub(crate) fn validate(&self) -> Result<(), (&'static str, &'static str)> {
-        let some_time = |duration: &Duration| !duration.is_zero();
+        let is_nonzero = |duration: &Duration| !duration.is_zero();
         let positive = |number: &usize| *number > 0;
         let positive_u32 = |number: &u32| *number > 0;
         let positive_rate = |rate: &Rate| rate.count > 0;
-        require!(self.request_timeout, some_time, "more than 0");
-        require!(self.hook_timeout, some_time, "more than 0");
-        require!(self.breaker_probe_interval, some_time, "more than 0");
-        require!(self.cursor_flush_interval, some_time, "more than 0");
+        require!(self.request_timeout, is_nonzero, "more than 0");
+        require!(self.hook_timeout, is_nonzero, "more than 0");
+        require!(self.breaker_probe_interval, is_nonzero, "more than 0");
+        require!(self.cursor_flush_interval, is_nonzero, "more than 0");
         require!(self.breaker_threshold, positive_u32, "at least 1");
         require!(self.max_concurrent_commands, positive, "at least 1");
         require!(self.max_batch_drafts, positive, "at least 1");
@@ -270,8 +269,8 @@ impl EngineConfig {
         require!(self.max_list_len, positive_u32, "at least 1");
         require!(self.max_devices, positive_u32, "at least 1");
         require!(self.max_group_members, |max: &u32| *max >= 2, "at least 2");
-        let some_device = |policy: &SessionPolicy| !matches!(policy, SessionPolicy::MaxDevices(0));
-        require!(self.session_policy, some_device, "at least one device");
+        let allows_a_device = |policy: &SessionPolicy| !matches!(policy, SessionPolicy::MaxDevices(0));
+        require!(self.session_policy, allows_a_device, "at least one device");
         Ok(())
     }
 }

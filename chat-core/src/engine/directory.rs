@@ -1,8 +1,9 @@
 //! Resolving names to ids.
 //!
-//! Direct conversations and the kinds of conversations never change once given, so they are cached.
-//! Operators rename accounts seldom, possibly on another node, so an account's name is cached for
-//! [`MAX_NAME_AGE`]. Groups can be renamed by their admins, so their names are looked up each time.
+//! The kind of a conversation and the direct conversation of two users never change, so they are
+//! cached. Operators rarely rename accounts, possibly on another node, so an account's name is
+//! cached for [`MAX_NAME_AGE`]. Groups can be renamed by their admins, so their names are looked up
+//! each time.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -31,12 +32,12 @@ pub(super) enum Destination {
     Unopened(UnopenedDirect),
 }
 
-/// A direct conversation that does not exist.
+/// A direct conversation that does not exist yet.
 #[derive(Debug)]
 pub(super) struct UnopenedDirect {
     pub(super) kind: ConversationKind,
     pub(super) peer: UserId,
-    /// Given back unless the conversation is opened.
+    /// Refunded unless the conversation is opened.
     pub(super) charge: Charge,
 }
 
@@ -50,8 +51,8 @@ impl Destination {
     }
 }
 
-/// Finds users and conversations, in the cache or in the store. It does not check who may know of
-/// them.
+/// Finds users and conversations, in the cache or in the store. Does not check whether the caller
+/// may see them.
 #[derive(Debug)]
 pub(super) struct Directory {
     units: Arc<Units>,
@@ -154,12 +155,12 @@ impl Directory {
         (now().saturating_duration_since(read_at) < MAX_NAME_AGE).then_some(id)
     }
 
-    /// Removes a name from the cache, because its account has another one now.
+    /// Removes a name from the cache, because its account was renamed or deleted.
     pub(super) fn forget_user(&self, name: &UserName) {
         self.users.remove(name);
     }
 
-    /// Returns the account of an existing user, which is not a deleted one.
+    /// Returns the account of a user. Fails if it does not exist or is deleted.
     pub(super) async fn account(&self, user: &UserRef) -> Result<Account, CommandError> {
         let store = self.units.store();
         let account = match user {

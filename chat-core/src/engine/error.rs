@@ -9,13 +9,13 @@ pub(super) use crate::service::CommandError;
 use crate::store::StoreError;
 
 impl CommandError {
-    /// Returns the error for an object that does not exist or is hidden from the caller. Both cases
-    /// have the same text.
+    /// Returns the error for an object that does not exist or is hidden from the caller. The text
+    /// is the same in both cases, so that it does not reveal hidden objects.
     pub(crate) fn not_found() -> Self {
         Self::new(ReplyCode::NotFound, "not found, or not visible to you")
     }
 
-    /// Returns the error for a caller without the permission.
+    /// Returns the error for a caller who lacks the permission.
     pub(crate) fn forbidden() -> Self {
         Self::new(ReplyCode::Forbidden, "you do not have the permission for this")
     }
@@ -47,13 +47,13 @@ impl CommandError {
     pub(crate) fn account_unusable() -> Self {
         Self::new(
             ReplyCode::AccountDisabled,
-            "the account that this is done for does not exist, or an operator disabled it",
+            "the account of the user to act for does not exist, or an operator disabled it",
         )
     }
 
-    /// Returns the error for a login whose subject is that of a deleted account, and reserved.
+    /// Returns the error for a login whose subject is reserved by a deleted account.
     pub(crate) fn account_deleted() -> Self {
-        let text = "the account of this user was deleted; an operator can allow another one";
+        let text = "the account of this user was deleted; an operator can allow a new one";
         Self::new(ReplyCode::AccountDisabled, text)
     }
 
@@ -170,7 +170,7 @@ pub(crate) enum Rejection {
     /// Rows that were read before the locks were taken have changed: the unit of work has to be run
     /// again.
     Moved,
-    /// The unit of work decided against the command.
+    /// The unit of work refused the command.
     Command(CommandError),
 }
 
@@ -187,7 +187,7 @@ impl From<CommandError> for Rejection {
 }
 
 impl Rejection {
-    /// Returns the store's failure, or the rejection if it is a decision.
+    /// Returns the store's failure, or the rejection itself if the store did not fail.
     pub(crate) fn into_store_error(self) -> Result<StoreError, Self> {
         match self {
             Self::Store(error) => Ok(error),

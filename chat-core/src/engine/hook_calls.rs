@@ -1,6 +1,6 @@
-//! Calls to the deciding hooks. The order of a command is: it is validated, charged to the rate of
-//! its user, decided by the hooks, and committed. The hooks of one command share a timeout. A panic
-//! of a hook counts as a failure of the hook.
+//! Calls to the deciding hooks. A command is first validated, then charged to its user's rate, then
+//! decided by the hooks, and then committed. The hooks of one command share a timeout. A panic of a
+//! hook counts as a failure of the hook.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +22,8 @@ use crate::model::{
 };
 use crate::panics;
 
-/// The application's deciding hooks, in the order in which they are asked. Without hooks nothing is
-/// read for them.
+/// The application's deciding hooks, in the order in which they are asked. If there are none, the
+/// contexts for hooks are not read from the store.
 #[derive(Debug)]
 pub(super) struct HookCalls {
     hooks: Arc<[Arc<dyn Hooks>]>,
@@ -279,8 +279,8 @@ impl HookCalls {
         account.as_ref().map(public).ok_or_else(CommandError::not_found)
     }
 
-    /// Asks one hook after the other, each about the value that the one before allowed. All of them
-    /// have to decide within the timeout.
+    /// Asks one hook after the other, each about the value that the previous hook allowed. Together
+    /// they have to decide within the timeout.
     async fn ask_all<'a, T: Clone>(
         &'a self,
         request: T,
@@ -289,14 +289,20 @@ impl HookCalls {
         let deadline = Instant::now() + self.timeout;
         let mut allowed = request;
         for hooks in &*self.hooks {
-            let verdict = self.contained(ask(&**hooks, allowed.clone()), deadline).await;
+            let verdict = self
+                .catch_panic_and_timeout(ask(&**hooks, allowed.clone()), deadline)
+                .await;
             allowed = self.judge(verdict, allowed)?;
         }
         Ok(allowed)
     }
 
     /// Returns the verdict, or `None` if the hook panicked or has not decided by the deadline.
-    async fn contained<T>(&self, verdict: impl Future<Output = Verdict<T>>, deadline: Instant) -> Option<Verdict<T>> {
+    async fn catch_panic_and_timeout<T>(
+        &self,
+        verdict: impl Future<Output = Verdict<T>>,
+        deadline: Instant,
+    ) -> Option<Verdict<T>> {
         match timeout_at(deadline, panics::catch(verdict)).await {
             Ok(Ok(verdict)) => Some(verdict),
             Ok(Err(panic)) => {

@@ -12,7 +12,7 @@ use super::panics::contain;
 use crate::panics;
 
 /// Starts the tasks of an engine, and ends them in two steps: draining refuses new commands and
-/// finishes those that run, stopping ends every task where it stands.
+/// finishes running ones, and stopping cancels every task.
 #[derive(Clone, Debug)]
 pub(super) struct Lifecycle {
     tasks: TaskTracker,
@@ -37,17 +37,17 @@ impl Lifecycle {
         self.draining.is_cancelled()
     }
 
-    /// Returns the token that is cancelled when draining begins.
+    /// Returns the token that is cancelled when draining starts.
     pub(super) fn draining(&self) -> &CancellationToken {
         &self.draining
     }
 
-    /// Returns the token that is cancelled when every task ends.
+    /// Returns the token that is cancelled when the engine stops.
     pub(super) fn stopping(&self) -> &CancellationToken {
         &self.stop
     }
 
-    /// Runs a worker until the engine stops. One that panics is logged under its name.
+    /// Runs a worker until the engine stops. A panic of the worker is logged with its name.
     pub(super) fn spawn_worker(&self, name: &'static str, worker: impl Future<Output = ()> + Send + 'static) {
         let worker = async move {
             panics::watch(name, worker).await;
@@ -55,8 +55,8 @@ impl Lifecycle {
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(worker));
     }
 
-    /// Runs a command in a separate task, so that a caller who goes away does not cancel it
-    /// half-way.
+    /// Runs a command in a separate task, so that a caller that drops the future does not cancel
+    /// the command.
     pub(super) fn spawn_command<T: Send + 'static>(
         &self,
         command: impl Future<Output = Result<T, CommandError>> + Send + 'static,
@@ -77,25 +77,25 @@ impl Lifecycle {
         Box::pin(async move { answer.await.unwrap_or_else(|_| Err(CommandError::try_again())) })
     }
 
-    /// Begins draining. Idempotent.
+    /// Starts draining. Idempotent.
     pub(super) fn drain(&self) {
         self.draining.cancel();
         self.tasks.close();
     }
 
-    /// Ends every task where it stands. Idempotent.
+    /// Cancels every task. Idempotent.
     pub(super) fn stop(&self) {
         self.drain();
         self.stop.cancel();
     }
 
-    /// Waits until every task has ended. Draining must have begun.
+    /// Waits until every task has ended. Must be called after [`drain`](Self::drain).
     pub(super) async fn ended(&self) {
         self.tasks.wait().await;
     }
 }
 
-/// Returns an answer that is ready: an error.
+/// Returns a future that is ready with an error.
 fn ready_err<T: Send + 'static>(error: CommandError) -> BoxFuture<'static, Result<T, CommandError>> {
     Box::pin(std::future::ready(Err(error)))
 }

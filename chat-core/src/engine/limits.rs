@@ -44,7 +44,7 @@ impl UserLimit {
         })
     }
 
-    /// Charges one event in any case. Returns the delay that it has to be given.
+    /// Charges one event even above the rate. Returns the delay that the event needs.
     pub(crate) fn take(&self, user: UserId) -> Duration {
         if self.rate.per.is_zero() {
             return Duration::ZERO;
@@ -57,7 +57,8 @@ impl UserLimit {
         wait
     }
 
-    /// Charges one event, unless its delay would exceed `max`: then returns the delay as an error.
+    /// Charges one event. If its delay would exceed `max`, charges nothing and fails with that
+    /// delay.
     pub(crate) fn take_within(&self, user: UserId, max: Duration) -> Result<Duration, Duration> {
         let wait = self.take(user);
         if wait > max {
@@ -67,7 +68,7 @@ impl UserLimit {
         Ok(wait)
     }
 
-    /// Gives one event back, because nothing was done.
+    /// Returns the charge of one event, because nothing was done.
     fn take_back(&self, user: UserId) {
         let mut users = self.users.lock();
         if let Some(bucket) = users.get_mut(&user) {
@@ -76,7 +77,7 @@ impl UserLimit {
     }
 }
 
-/// An event that was charged to a user. It is given back when this is dropped, unless it was
+/// An event that was charged to a user. Dropping the charge refunds it, unless it was
 /// [kept](Self::keep).
 #[derive(Debug)]
 #[must_use]

@@ -26,8 +26,8 @@ pub struct LocalSession {
     _guard: SessionGuard,
 }
 
-/// The *call* fixes the order: what two calls append to one conversation is appended in the order
-/// of the calls, whenever their futures are polled.
+/// The *call* fixes the order: events that two calls append to one conversation are appended in the
+/// order of the calls, no matter when their futures are polled.
 impl Commands for LocalSession {
     type Error = CommandError;
 
@@ -36,7 +36,7 @@ impl Commands for LocalSession {
     }
 }
 
-/// Bytes of pushes drained from the outbox at once.
+/// Maximum bytes of pushes drained from the outbox at once.
 const DRAIN_BYTES: usize = 64 * 1024;
 
 impl LocalSession {
@@ -96,7 +96,7 @@ impl LocalSession {
                 return None;
             }
             tokio::select! {
-                // Pushes that are queued come before the end.
+                // Queued pushes are returned before the end of the session.
                 biased;
                 () = self.outbox.ready() => {}
                 () = self.engine.stopped() => return None,

@@ -7,19 +7,19 @@
 //!               └─► appender (drafts, groups) ──────┘
 //! ```
 //!
-//! A command comes in through a session or [`Engine::acting_as`]. Sends and changes of groups go to
-//! the `appender`, which commits them in batches, in one lane for each conversation. Other changes
-//! run as a unit of work in a separate task, and reads go directly to the store. Every unit of work
-//! is an operation: it checks, after its locks, that the caller's login is still the latest of its
-//! device (`fence`) and that the caller has the permission (`policy`), and appends through one
-//! helper (`log`). `units` runs it with deadlines, circuit breakers and retries, and its events go
-//! to the [`router`](crate::router) once it is committed.
+//! A command comes in through a session or [`Engine::acting_as`]. Messages and group changes go to
+//! the `appender`, which has one queue (lane) for each conversation and commits messages in
+//! batches. Other changes run as a unit of work in a separate task, and reads go directly to the
+//! store. Every unit of work is an operation: it takes its locks, checks that the caller's login is
+//! still the latest of its device (`fence`) and that the caller has the permission (`policy`), and
+//! appends its events through `log`. `units` runs it with deadlines, circuit breakers and retries,
+//! and its events go to the [`router`](crate::router) once it is committed.
 //!
-//! A [`feed`](Engine::feed) reads the logs beside all of this, for programs that process every
-//! event.
+//! A [`feed`](Engine::feed) reads the logs independently of commands, for programs that process
+//! every event.
 //!
-//! No part holds all of the others: each owns what it uses. Nothing here is global; a process may
-//! have any number of engines.
+//! Each part owns only what it uses. There is no global state; a process may have any number of
+//! engines.
 
 mod acting;
 mod builder;
@@ -80,8 +80,8 @@ use crate::model::{
 use crate::router::{Outbox, OutboxLimits, Router};
 use crate::store::Store;
 
-/// A chat engine. Clones are handles to the same engine; dropping the last of them stops its tasks,
-/// [`Engine::shutdown`] lets them finish.
+/// A chat engine. Clones are handles to the same engine. Dropping the last one cancels the engine's
+/// tasks; [`Engine::shutdown`] lets them finish.
 ///
 /// # Examples
 /// ```
@@ -162,15 +162,14 @@ impl Engine {
     /// Creates an account.
     ///
     /// # Errors
-    /// [`CommandError`]. No account was created, unless the code is `TryAgain`: then it may have
-    /// been.
+    /// [`CommandError`]. No account was created, unless the code is `TryAgain`: then one may exist.
     pub async fn register(&self, source: Source, registration: Registration) -> Result<UserInfo, CommandError> {
         self.check_clock()?;
         let command = self.logins().register(source, registration);
         self.parts.lifecycle.spawn_command(command).await
     }
 
-    /// Begins a session with a password, or with a token that the application's authenticator
+    /// Starts a session with a password, or with a token that the application's authenticator
     /// accepts. Ends the device's older session.
     ///
     /// # Errors
@@ -181,9 +180,9 @@ impl Engine {
         self.parts.lifecycle.spawn_command(command).await
     }
 
-    /// Returns the account of a user of the application, and creates it if there is none: for a
-    /// back end that acts for users who have not logged in here. Logins of the same subject belong
-    /// to it.
+    /// Returns the account of a user whom the application knows as `subject`, and creates it if
+    /// there is none: for a back end that acts for users who have not logged in yet. Later logins
+    /// with the same subject use this account.
     ///
     /// # Errors
     /// [`CommandError`]. A retry is safe: one subject has one account.
@@ -192,7 +191,7 @@ impl Engine {
         self.parts.lifecycle.spawn_command(command).await
     }
 
-    /// Begins a session with the token of an earlier login. Ends the device's older session.
+    /// Starts a session with the token of an earlier login. Ends the device's older session.
     ///
     /// # Errors
     /// [`CommandError`]. `SessionExpired`: the client has to log in again.
@@ -222,7 +221,8 @@ impl Engine {
     /// [`ChatService::attach`](crate::service::ChatService::attach).
     ///
     /// # Errors
-    /// [`CommandError`]; nothing was begun. `Fenced`: the device has logged in again meanwhile.
+    /// [`CommandError`]; the session was not attached. `Fenced`: the device has logged in again in
+    /// the meantime.
     pub(crate) async fn attach(
         &self,
         caller: Caller,
@@ -246,26 +246,26 @@ impl Engine {
         self.parts.commands.execute(caller, command)
     }
 
-    /// Executes a command of a session that no server holds to its user's rate.
+    /// Executes a command of a caller without a connection. The engine delays the answer to the
+    /// user's rate, because no server can delay reading.
     fn execute_paced(&self, caller: Caller, command: Command) -> CommandFuture {
         self.parts.commands.execute_paced(caller, command)
     }
 
     /// Returns a handle that sends and reads for `user`, without a login, a session or presence. It
-    /// costs nothing to make; the first command finds out whether the account exists.
+    /// is cheap to create: whether the account exists is checked by each command.
     #[must_use]
     pub fn acting_as(&self, user: UserId) -> ActingAs {
         ActingAs::new(self.clone(), Caller::application(user))
     }
 
-    /// Begins a session of `user` in this process, without credentials: for a bot or a desktop
-    /// application, which keeps it for as long as it runs and receives events.
+    /// Starts a session of `user` in this process, without credentials: for a bot or a desktop
+    /// application, which keeps the session for as long as it runs and receives events.
     ///
     /// It counts as a login of `device`: it ends an older session of that device, it makes the user
     /// present, and a new device takes a place among the user's
     /// [`max_devices`](EngineConfig::max_devices), from which the oldest device is evicted. So do
-    /// not begin a session for each request of an application; use
-    /// [`acting_as`](Self::acting_as).
+    /// not start a session for each request of an application; use [`acting_as`](Self::acting_as).
     ///
     /// # Errors
     /// [`CommandError`]: the user does not exist, or an error of a login.
@@ -285,8 +285,8 @@ impl Engine {
         ))
     }
 
-    /// Returns the actions of an operator, who is known to the audit log by this name. It does not
-    /// check anything: the caller decides who is an operator.
+    /// Returns the actions of an operator, whom the audit log records under this name. The engine
+    /// checks no credentials: the caller decides who is an operator.
     #[must_use]
     pub fn operator(&self, name: OperatorName) -> Operator {
         Operator::new(Arc::clone(&self.parts.operator), &name)
@@ -298,20 +298,20 @@ impl Engine {
     }
 
     /// Charges a command to its user's rate, over all of the user's sessions on this node, and
-    /// returns the time for which a server is not to read from the command's connection; see
+    /// returns the time for which a server must not read from the command's connection; see
     /// [`EngineConfig::message_rate`].
     #[must_use]
     pub(crate) fn pace(&self, caller: Caller, command: &Command) -> Duration {
         self.parts.commands.pace(caller, command)
     }
 
-    /// Returns the name of the history that the store holds.
+    /// Returns the store's epoch, which identifies the history that the store holds.
     #[must_use]
     pub(crate) fn store_epoch(&self) -> StoreEpoch {
         self.parts.epoch
     }
 
-    /// Returns the engine's time of day.
+    /// Returns the time of day by the engine's clock.
     #[must_use]
     pub(crate) fn now(&self) -> Timestamp {
         self.parts.units.now()
@@ -346,22 +346,22 @@ impl Engine {
         self.parts.readiness.readiness()
     }
 
-    /// Tells the engine that a listener of this node has closed until the node is ready again.
+    /// Reports that a listener of this node has closed until the node is ready again.
     pub(crate) fn listener_closed(&self) {
         self.parts.readiness.listener_closed();
     }
 
-    /// Tells the engine that a listener which had closed is open again.
+    /// Reports that a closed listener is open again.
     pub(crate) fn listener_opened(&self) {
         self.parts.readiness.listener_opened();
     }
 
-    /// Tells the cluster the addresses at which clients reach this node.
+    /// Announces to the cluster the addresses at which clients reach this node.
     pub fn advertise(&self, addresses: Vec<String>) {
         self.update_node(|me| me.addresses = addresses);
     }
 
-    /// Tells the cluster that this node takes no new sessions.
+    /// Announces to the cluster that this node accepts no new sessions.
     pub fn announce_drain(&self) {
         self.update_node(|me| me.draining = true);
     }
@@ -372,7 +372,7 @@ impl Engine {
         }
     }
 
-    /// Returns the nodes of the cluster as known now; none without a discovery.
+    /// Returns the currently known nodes of the cluster; none if the engine has no discovery.
     #[must_use]
     pub fn nodes(&self) -> Nodes {
         match self.parts.readiness.advertiser() {
@@ -381,9 +381,9 @@ impl Engine {
         }
     }
 
-    /// Waits until the other nodes have been told on the bus of everything that this engine
-    /// committed. Returns whether the bus took all of it; nodes that were not told find it in the
-    /// store a little later. Without a bus there is nothing to wait for.
+    /// Waits until everything that this engine committed has been announced on the bus. Returns
+    /// whether the bus accepted all announcements; other nodes find unannounced commits in the
+    /// store a little later. Without a bus it returns at once.
     ///
     /// Nodes repeat their announcements while they run, so only programs that end soon after a
     /// change need this.
@@ -391,8 +391,8 @@ impl Engine {
         self.parts.router.flush_announcements().await
     }
 
-    /// Refuses new commands, finishes and answers those that were begun, writes the last read
-    /// marks, and waits until no task is left. Local sessions end. Idempotent.
+    /// Refuses new commands, finishes and answers those in progress, writes the queued read marks,
+    /// and waits until all tasks have ended. Local sessions end. Idempotent.
     pub async fn shutdown(&self) {
         let Parts { config, lifecycle, .. } = &*self.parts;
         lifecycle.drain();

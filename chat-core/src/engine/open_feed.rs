@@ -18,9 +18,9 @@ impl Engine {
     /// share as soon as the others have processed what they have in flight.
     ///
     /// An event that this node commits is handed out at once. Those of other nodes follow within
-    /// about a second: by their announcements on the bus, or without a bus by polling the store.
-    /// Events that were announced nowhere are found every 30 s; in a large store, less often. A
-    /// consumer that is slow delays only itself: at most
+    /// about a second: by their announcements on the bus, or without a bus by polling the store. A
+    /// sweep over the store finds events that were never announced, every 30 s, or less often in a
+    /// large store. A slow consumer delays only itself: at most
     /// [`max_in_flight`](FeedOptions::max_in_flight) events are in memory. While the store is down,
     /// the feed waits.
     ///
@@ -30,7 +30,8 @@ impl Engine {
     /// [`FeedError`]; nothing was opened.
     ///
     /// # Cancel safety
-    /// Dropping the future opens nothing, but leases that were claimed stand until they expire.
+    /// If the future is dropped, no feed is open, but leases that it claimed remain until they
+    /// expire.
     ///
     /// # Examples
     /// ```
@@ -61,8 +62,8 @@ impl Engine {
         self.feeds().open(options).await
     }
 
-    /// Deletes the cursors and leases of a feed. A feed of that name that is opened later begins
-    /// anew.
+    /// Deletes the cursors and leases of a feed. A feed that is opened with that name later starts
+    /// from its options.
     ///
     /// # Errors
     /// [`FeedError`]; nothing was deleted if a node has the feed open. After [`FeedError::Store`]

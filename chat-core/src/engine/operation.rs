@@ -11,26 +11,28 @@ use crate::router::{UnconfirmedCommit, joined_user};
 use crate::store::{self, StoreError, Transaction};
 use crate::sync::Mutex;
 
-/// A unit of work of the engine. It takes its locks, decides, and writes, all in one transaction.
+/// A unit of work of the engine. It takes its locks, checks permissions, and writes, all in one
+/// transaction.
 #[async_trait]
 pub(crate) trait Operation: Debug + Send + 'static {
     /// Result once committed.
     type Output: Send + 'static;
 
-    /// Does the work; starts afresh each time it is called. What it appends to logs is recorded in
-    /// `intents`, by [`Logs::write`](super::operations::log::Logs::write).
+    /// Executes the unit of work. May be called again after a rollback.
+    /// [`Logs::write`](super::operations::log::Logs::write) records the appended events in
+    /// `intents`.
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Rejection>;
 }
 
 /// A unit of work that may be run again after it was committed, because it finds its earlier
 /// writes.
 pub(crate) trait Idempotent: Operation + Clone {
-    /// Makes the next run look for its writes first, because some may be stored already.
+    /// Makes the next run first look for writes of earlier runs, some of which may be stored.
     fn look_first(&mut self) {}
 }
 
 /// Record of the events that a unit of work is about to append to logs. If the outcome of the
-/// commit is unknown, they may have been committed.
+/// commit is unknown, these events may be in the store.
 ///
 /// Clones share the record, so that it can be read after the unit of work was dropped.
 #[derive(Clone, Debug, Default)]

@@ -1,4 +1,4 @@
-//! Visibility of typing and reading between users.
+//! Decides which users see that a user is typing or has read.
 
 use super::error::CommandError;
 use super::operations::contact::Relation;

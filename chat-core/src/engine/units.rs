@@ -22,10 +22,10 @@ use crate::time::now;
 const RETRY_PAUSE: Duration = Duration::from_millis(25);
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Maximum number of runs of a unit of work whose locks turn out to be the wrong ones.
-const MAX_MOVES: u32 = 4;
+/// Maximum number of runs of a unit of work that ends with [`Rejection::Moved`].
+const MAX_RUNS: u32 = 4;
 
-/// Takes charge of commits whose outcome is unknown.
+/// Follows up commits whose outcome is unknown.
 pub(super) trait UnconfirmedCommits: Debug + Send + Sync + 'static {
     /// Delivers these commits once the store shows that they happened.
     fn track_unconfirmed(&self, commits: Vec<UnconfirmedCommit>);
@@ -77,7 +77,7 @@ impl Units {
         self.clock.now()
     }
 
-    /// Returns the time at which a request that begins now is given up.
+    /// Returns the deadline of a request that starts now.
     pub(super) fn deadline(&self) -> Instant {
         now() + self.timeout
     }
@@ -101,7 +101,7 @@ impl Units {
         O: Operation + Clone,
     {
         let scope = scope.into();
-        for _ in 0..MAX_MOVES {
+        for _ in 0..MAX_RUNS {
             match self.attempt(scope, operation.clone(), deadline).await {
                 Err(Rejection::Moved) => {}
                 Err(rejection) => return Err(explain(rejection)),
@@ -114,8 +114,8 @@ impl Units {
     /// Runs a unit of work that finds the writes of an earlier run, and retries it until the
     /// deadline while its outcome is unknown.
     ///
-    /// `outcome_unknown` is set once a run may have been committed without an answer, also across
-    /// calls. From then on, no error promises that nothing was stored.
+    /// `outcome_unknown` is set once a run may have been committed without an answer; the caller
+    /// passes it on to later calls. From then on, no error claims that nothing was stored.
     pub(super) async fn run_idempotent<O: Idempotent>(
         &self,
         scope: impl Into<Scope>,
@@ -134,9 +134,8 @@ impl Units {
             match &rejection {
                 Rejection::Store(StoreError::Unavailable(_)) => *outcome_unknown = true,
                 Rejection::Store(StoreError::Overloaded) => {}
-                // Either this is a retry, and the next run sees what is stored: no pause is needed.
-                // Or other transactions use the same keys at this moment: then the second retry
-                // waits.
+                // If this is a retry, the next run finds the stored events, so it starts without a
+                // pause. If another transaction is using the same keys, the second retry waits.
                 Rejection::Store(StoreError::AlreadySent) => {
                     operation.look_first();
                     if !retried_at_once && now() + pause < deadline {
@@ -165,7 +164,7 @@ impl Units {
         let intents = TrackedIntents::new(&*self.unconfirmed);
         let recorded = Recorded {
             operation,
-            intents: intents.of_unit.clone(),
+            intents: intents.intents.clone(),
         };
         let answer = timeout_at(deadline.into(), self.store.run(recorded)).await;
         let answer = answer.unwrap_or_else(|_| Err(timed_out().into()));
@@ -198,8 +197,8 @@ impl Units {
         answer.map_err(|error| explain(error.into()))
     }
 
-    /// Writes to the store without a unit of work, within the deadline. Returns `None`, without
-    /// polling `write`, while the breaker is open.
+    /// Writes to the store without a unit of work, within the deadline. While the breaker is open,
+    /// returns `None` and does not poll `write`.
     pub(super) async fn write<T>(
         &self,
         scope: Scope,
@@ -215,30 +214,31 @@ impl Units {
     }
 }
 
-/// Intents of a unit of work whose outcome is not known yet. Dropping them tracks them as
-/// unconfirmed, also if the future that runs the unit is dropped or panics before the answer.
+/// Intents of a unit of work whose outcome is not known yet. They are tracked as unconfirmed when
+/// this is dropped, also if the future that runs the unit of work is dropped or panics before the
+/// answer.
 struct TrackedIntents<'a> {
-    of_unit: WriteIntents,
+    intents: WriteIntents,
     unconfirmed: &'a dyn UnconfirmedCommits,
 }
 
 impl<'a> TrackedIntents<'a> {
     fn new(unconfirmed: &'a dyn UnconfirmedCommits) -> Self {
         Self {
-            of_unit: WriteIntents::default(),
+            intents: WriteIntents::default(),
             unconfirmed,
         }
     }
 
     /// Forgets the intents, because the outcome is known.
     fn forget(self) {
-        self.of_unit.take();
+        self.intents.take();
     }
 }
 
 impl Drop for TrackedIntents<'_> {
     fn drop(&mut self) {
-        let intents = self.of_unit.take();
+        let intents = self.intents.take();
         if !intents.is_empty() {
             self.unconfirmed.track_unconfirmed(intents);
         }
@@ -246,13 +246,13 @@ impl Drop for TrackedIntents<'_> {
 }
 
 fn timed_out() -> StoreError {
-    StoreError::unavailable("it did not answer in time")
+    StoreError::unavailable("the request timed out")
 }
 
 /// Explains a rejection after which an earlier run may have been committed.
 fn explain_unknown(rejection: Rejection, outcome_unknown: bool) -> CommandError {
     match explain(rejection) {
-        // The unit looks for its earlier writes before it decides, so its other decisions hold.
+        // A retry looks for its earlier writes before it refuses, so its other errors are final.
         error if outcome_unknown && matches!(error.code, ReplyCode::Busy | ReplyCode::TryAgain) => {
             CommandError::try_again()
         }

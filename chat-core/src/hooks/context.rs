@@ -13,7 +13,7 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// Joins the two.
+    /// Returns an actor with this identity and account.
     #[must_use]
     pub const fn new(caller: Caller, user: UserInfo) -> Self {
         Self { caller, user }
@@ -34,7 +34,7 @@ pub struct AppendContext {
 }
 
 impl AppendContext {
-    /// Joins the three.
+    /// Returns the context of a draft.
     #[must_use]
     pub const fn new(actor: Actor, conversation: Option<ConversationId>, target: AppendTarget) -> Self {
         Self {
@@ -56,10 +56,11 @@ pub enum AppendTarget {
         /// Name, description, policies and size of the group.
         group: GroupInfo,
         /// Role of the sender; `None` for a user who is not a member now. The engine checks the
-        /// right to send afterwards.
+        /// right to send after the hooks.
         role: Option<Role>,
     },
-    /// Inbox, to which no draft can be sent: the engine refuses it afterwards.
+    /// Inbox. The engine refuses the draft after the hooks, because no draft can be sent to an
+    /// inbox.
     Inbox,
 }
 
@@ -71,13 +72,13 @@ pub struct GroupContext {
     pub actor: Actor,
     /// Name, description, policies and size of the group.
     pub group: GroupInfo,
-    /// Role of the user; `None` for a user who is not a member now. The engine checks the right to
-    /// do what is asked afterwards.
+    /// Role of the user; `None` for a user who is not a member now. The engine checks the user's
+    /// right after the hooks.
     pub role: Option<Role>,
 }
 
 impl GroupContext {
-    /// Joins the three.
+    /// Returns the context of a command about a group.
     #[must_use]
     pub const fn new(actor: Actor, group: GroupInfo, role: Option<Role>) -> Self {
         Self { actor, group, role }
@@ -88,7 +89,7 @@ impl GroupContext {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FriendshipStep {
-    /// The actor asks for it, with a note for the peer.
+    /// The actor asks for friendship, with a note for the peer.
     Request(Note),
     /// The actor accepts the request of the peer.
     Accept,

@@ -1,11 +1,11 @@
 //! The port through which an application watches, changes and refuses the actions of users.
 //!
 //! **Deciding** hooks (`before_…`) run before anything is committed. They receive the names and
-//! roles of the users involved, and the engine stores the request as they return it. A command is
-//! validated, then charged to the rate of its user, then decided by the hooks, so that a user who
-//! is refused cannot make them run at any rate. The hooks of one command share a
-//! [timeout](crate::engine::EngineConfig::hook_timeout); a hook that panics or times out counts as
-//! a refusal or as an approval, as [`HookPolicy`](crate::engine::HookPolicy) of the engine's
+//! roles of the users involved, and the engine stores the request in the form that they return. A
+//! command is validated, then charged to its user's rate, then decided by the hooks, so that a user
+//! whose commands are refused cannot make the hooks run at any rate. The hooks of one command share
+//! a [timeout](crate::engine::EngineConfig::hook_timeout); a hook that panics or times out counts
+//! as a refusal or as an approval, as [`HookPolicy`](crate::engine::HookPolicy) of the engine's
 //! configuration says.
 //!
 //! **Observing** hooks (`on_…`) run after the commit and cannot change it. One task calls them, in
@@ -14,8 +14,8 @@
 //! a feed.
 //!
 //! An engine can have several hooks. They are asked in the order in which they were given to the
-//! [builder](crate::engine::EngineBuilder::hooks): each receives the request as the one before
-//! has changed it, and the first refusal decides.
+//! [builder](crate::engine::EngineBuilder::hooks): each receives the request in the form that the
+//! previous one returned, and the first refusal decides.
 
 mod context;
 
@@ -80,9 +80,9 @@ pub trait Hooks: Debug + Send + Sync + 'static {
     }
 
     /// Decides about a draft before it is appended: a message, but also an edit, a recall or a
-    /// reaction. A rule about texts looks at [`Draft::written_text`], which covers edits, or it
-    /// could be evaded by editing. The returned draft is stored; its idempotency key stays as it
-    /// was.
+    /// reaction. A rule about texts should check [`Draft::written_text`], which includes the text
+    /// of edits; otherwise users could evade the rule by editing. The returned draft is stored,
+    /// with its original idempotency key.
     async fn before_append(&self, context: &AppendContext, draft: Draft) -> Verdict<Draft> {
         let _ = context;
         Verdict::Allow(draft)
@@ -106,19 +106,19 @@ pub trait Hooks: Debug + Send + Sync + 'static {
         Verdict::Allow(note)
     }
 
-    /// Decides whether a user may invite another into a group.
+    /// Decides whether a user may invite another user to a group.
     async fn before_invite(&self, context: &GroupContext, invited: &UserInfo) -> Verdict<()> {
         let _ = (context, invited);
         Verdict::Allow(())
     }
 
-    /// Decides whether a user may ask another for friendship, or accept such a request.
+    /// Decides whether a user may ask another user for friendship, or accept a friend request.
     async fn before_befriend(&self, actor: &Actor, peer: &UserInfo, step: &FriendshipStep) -> Verdict<()> {
         let _ = (actor, peer, step);
         Verdict::Allow(())
     }
 
-    /// Observes events that were committed to one conversation or to several.
+    /// Observes events that were committed to one or several conversations.
     async fn on_committed(&self, events: &[Event]) {
         let _ = events;
     }

@@ -15,7 +15,7 @@ pub enum DirectPolicy {
     Friends,
     /// Everyone whom the user has not blocked.
     Everyone,
-    /// Friends, and those to whom the user has sent a direct message.
+    /// Friends, and users to whom the user has sent a direct message.
     Replies,
 }
 
@@ -131,18 +131,18 @@ impl std::fmt::Debug for Device {
     serde(rename_all = "snake_case")
 )]
 pub enum ContactState {
-    /// Neither friends nor asked.
+    /// The users are not friends, and no request is open.
     #[default]
     None,
     /// `owner` sent a friend request to `peer`.
     Requested,
     /// `peer` sent a friend request to `owner`.
     Pending,
-    /// Friends. The other user's contact has this state too.
+    /// The users are friends. The other user's contact has this state too.
     Friend,
 }
 
-/// Stored contact: how `owner` relates to `peer`. The other direction is a contact of its own.
+/// Stored contact: the relation of `owner` to `peer`. The opposite direction is a separate contact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contact {
     /// User whose contact this is.
@@ -159,7 +159,7 @@ pub struct Contact {
     pub since: Timestamp,
 }
 
-/// Presence of a user. Ordered: the greatest state among a user's sessions is the user's.
+/// Presence of a user. Ordered: a user's presence is the greatest state among the user's sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
     feature = "serde",

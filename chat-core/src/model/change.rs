@@ -45,7 +45,7 @@ impl NewGroup {
     }
 }
 
-/// Changes of a group. What is `None` stays as it is.
+/// Changes of a group. Fields that are `None` do not change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupChanges {
@@ -61,7 +61,7 @@ pub struct GroupChanges {
     pub unlisted: Option<bool>,
 }
 
-/// Changes of a user's own profile. What is `None` stays as it is.
+/// Changes of a user's own profile. Fields that are `None` do not change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProfileChanges {

@@ -49,7 +49,7 @@ codes! {
         BadCredentials = 200,
         /// Too many attempts. The reply contains the time to wait.
         Throttled = 201,
-        /// The session token is void. The client must log in with the password.
+        /// The session token is no longer valid. The client must log in with the password.
         SessionExpired = 202,
         /// An operator disabled the account.
         AccountDisabled = 203,
@@ -79,7 +79,7 @@ codes! {
         NotFriends = 402,
         /// The user is muted in the group.
         Muted = 403,
-        /// The client message id was used for something else.
+        /// The client message id was used for another message.
         Conflict = 405,
         /// A limit of the server is reached.
         LimitExceeded = 406,

@@ -1,5 +1,5 @@
-//! Commands of a session. Sizes and forms are checked when a command is built, by `codec` or by the
-//! constructors of its parts; the engine checks rights.
+//! Commands of a session. `codec` and the constructors of the parts check sizes and formats when a
+//! command is built; the engine checks rights.
 
 use super::{
     ConversationId, ConversationRef, DeviceId, Draft, GroupChanges, NewGroup, Note, Page, PresenceState,
@@ -11,20 +11,20 @@ use super::{
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the variant describes its fields")]
 pub enum Command {
-    /// Ends the session and voids its token.
+    /// Ends the session and invalidates its token.
     Logout,
     /// Changes the password and ends the user's other sessions.
     ChangePassword { old: Secret, new: Secret },
     /// Lists the user's devices.
     ListDevices,
-    /// Ends the session of a device and forgets the device.
+    /// Ends the session of a device and deletes the device.
     RevokeDevice(DeviceId),
     /// Changes the user's profile.
     UpdateProfile(ProfileChanges),
     /// Declares the session online or idle.
     SetStatus(PresenceState),
 
-    /// Searches users by id or by the beginning of their name.
+    /// Searches users by id or by a prefix of their name.
     SearchUsers {
         /// Id or beginning of a name, in canonical form if it has one.
         query: String,
@@ -58,7 +58,7 @@ pub enum Command {
 
     /// Creates a group that the user owns.
     CreateGroup(NewGroup),
-    /// Searches listed groups by id or by the beginning of their name.
+    /// Searches listed groups by id or by a prefix of their name.
     SearchGroups {
         /// Id or beginning of a name, in canonical form if it has one.
         query: String,
@@ -125,7 +125,7 @@ pub enum Command {
     /// Lists members of a group, in order of user id.
     ListMembers {
         group: ConversationRef,
-        /// Lists members with a greater id; `UserId(0)` begins with the first.
+        /// Lists members whose id is greater than this; `UserId(0)` starts with the first member.
         after: UserId,
         /// Maximum number of members.
         limit: u32,
@@ -149,13 +149,13 @@ pub enum Command {
         /// Last processed event.
         seq: Seq,
     },
-    /// Moves the user's read marker: the user has read every event up to `seq`.
+    /// Moves the user's read mark: the user has read every event up to `seq`.
     MarkRead {
         conversation: ConversationId,
         /// Last read event.
         seq: Seq,
     },
-    /// Tells the other members that the user is typing, or stopped.
+    /// Notifies the other members that the user is typing, or stopped.
     Typing {
         conversation: ConversationId,
         /// True if the user stopped typing.

@@ -43,9 +43,9 @@ pub enum JoinPolicy {
     /// Users join by themselves.
     #[default]
     Open,
-    /// They ask to join and an admin answers.
+    /// Users ask to join and an admin answers.
     Approval,
-    /// A member invites them.
+    /// A member invites users.
     Invite,
 }
 
@@ -84,7 +84,7 @@ pub struct Conversation {
     pub group: Option<GroupProfile>,
     /// Last event; [`Seq::ZERO`] if there is none.
     pub last_seq: Seq,
-    /// Number of events that are messages. Unread counts are differences of it.
+    /// Number of events that are messages. Unread counts are differences of such numbers.
     pub message_count: u64,
     /// Last event that changed who is a member.
     pub members_version: Seq,
@@ -92,7 +92,7 @@ pub struct Conversation {
     pub last_time: Timestamp,
     /// Number of active members.
     pub member_count: u32,
-    /// True if the group is deleted, so that nothing can be appended.
+    /// True if the group was deleted; then no event can be appended.
     pub closed: bool,
 }
 
@@ -127,7 +127,7 @@ pub enum MemberState {
     Invited,
     /// The user asked to join and has no answer yet.
     Requested,
-    /// The user left, was removed or turned down, or declined.
+    /// The user left, was removed, was refused, or declined an invitation.
     Left,
     /// The user cannot join again until unbanned.
     Banned,
@@ -138,7 +138,7 @@ pub enum MemberState {
 pub struct Member {
     /// Conversation of the membership.
     pub conversation: ConversationId,
-    /// User who acts.
+    /// User of the membership.
     pub user: UserId,
     /// State of the user in the conversation.
     pub state: MemberState,
@@ -152,9 +152,9 @@ pub struct Member {
     pub muted_until: Timestamp,
     /// Last event that a device of the user has acknowledged.
     pub delivered_seq: Seq,
-    /// Last event that the user has read, on any device, or sent.
+    /// Last event that the user has read on any device, or has sent.
     pub read_seq: Seq,
-    /// Direct conversations: the user has sent a message, and so agreed to be answered.
+    /// Only in direct conversations: the user has sent a message, and so accepts answers.
     pub has_sent: bool,
 }
 

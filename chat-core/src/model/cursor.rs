@@ -7,8 +7,8 @@ use super::{Event, EventId, Seq, Timestamp};
 pub struct Cursor {
     /// Last processed event.
     pub seq: Seq,
-    /// Identity of the event at `seq`, by which a client notices that the server restored a backup
-    /// and the log continued differently. `None` if unknown; such a change then goes unnoticed.
+    /// Identity of the event at `seq`, by which a client notices that the server was restored from
+    /// a backup and the log continued differently. If it is `None`, the client cannot notice this.
     pub mark: Option<EventMark>,
 }
 
@@ -17,8 +17,8 @@ pub struct Cursor {
 pub struct EventMark {
     /// Global id of the event.
     pub id: EventId,
-    /// Time of the event. A conversation carries the time of its last event, so a client need not
-    /// read a log that has nothing new.
+    /// Time of the event. The list of conversations contains the time of each last event, so a
+    /// client need not read a log without new events.
     pub time: Timestamp,
 }
 

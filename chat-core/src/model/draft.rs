@@ -6,7 +6,7 @@ use super::{ClientMessageId, Emoji, MessageText, Seq, UserId};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Draft {
-    /// Idempotency key of the sender. The same key again is the same message.
+    /// Idempotency key of the sender: drafts with the same key are the same message.
     pub client_message_id: ClientMessageId,
     /// Content to append.
     pub content: DraftContent,
@@ -69,8 +69,8 @@ impl From<DraftContent> for Draft {
 }
 
 impl Draft {
-    /// Returns the text that the draft would put before its readers: that of a message or of an
-    /// edit; `None` for a recall or a reaction.
+    /// Returns the text that readers would see: that of a message or of an edit. Returns `None` for
+    /// a recall or a reaction.
     #[must_use]
     pub const fn written_text(&self) -> Option<&MessageText> {
         match &self.content {

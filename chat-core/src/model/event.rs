@@ -34,7 +34,7 @@ pub struct Event {
     pub message_count: u64,
     /// Latest edit of this message.
     pub edited_seq: Option<Seq>,
-    /// Recall of this message. The body is then erased.
+    /// Recall of this message; its body is erased.
     pub recalled_seq: Option<Seq>,
     /// Encoded [`EventBody`]; [`Event::body`] decodes it.
     pub body: Bytes,
@@ -139,7 +139,7 @@ impl EventKind {
         Self::ALL.into_iter().find(|kind| *kind as u8 == number)
     }
 
-    /// Returns whether such an event changes who is a member.
+    /// Returns whether events of this kind change who is a member.
     #[doc(hidden)]
     #[must_use]
     pub const fn changes_members(self) -> bool {
@@ -155,7 +155,7 @@ impl EventKind {
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the variant describes its fields")]
 pub enum EventBody {
-    /// Content of a later version of the protocol. Only clients see it.
+    /// Content of a later version of the protocol. Only clients receive it.
     Unknown,
     /// A text message.
     Message(Message),
@@ -273,7 +273,7 @@ pub enum EventBody {
         /// The user who declined.
         user: UserId,
     },
-    /// In the inbox: a direct conversation with this user began.
+    /// In the inbox: a direct conversation with this user was opened.
     ConversationOpened {
         conversation: ConversationId,
         /// The other user.

@@ -1,4 +1,4 @@
-//! The domain's vocabulary as plain data: ids, events, commands, outcomes and codes. Imports no
+//! The types of the domain as plain data: ids, events, commands, outcomes and codes. Imports no
 //! other module of the crate.
 
 mod account;

@@ -2,15 +2,15 @@
 //! for names that look alike.
 //!
 //! A user name follows PRECIS `UsernameCaseMapped` (RFC 8265 §3.3): width mapping, lower case, NFC
-//! and the Bidi Rule of RFC 5893. Of the identifier class it contains only what UTS #39 allows for
-//! identifiers, reduced to letters, marks and decimal digits of any script plus `_`, `-` and `.`.
-//! Scripts mix only as "highly restrictive" in UTS #39 permits: Latin with Chinese, Japanese or
-//! Korean, otherwise one script. Names that still look alike (`сосо` in Cyrillic, `coco` in Latin)
-//! have the same skeleton, which a store keeps unique.
+//! and the Bidi Rule of RFC 5893. Of the identifier class, only characters that UTS #39 allows for
+//! identifiers are valid, and of these only letters, marks and decimal digits of any script plus
+//! `_`, `-` and `.`. Scripts mix only as "highly restrictive" in UTS #39 permits: Latin with
+//! Chinese, Japanese or Korean, otherwise one script. Names that still look alike (`сосо` in
+//! Cyrillic, `coco` in Latin) have the same skeleton, which a store keeps unique.
 //!
-//! The `precis-profiles` crate is not used: its identifier class is wider, so a filter would be
-//! needed beside it, and its tables, generated at build time by a regex engine, are of another
-//! Unicode version than the tables used here.
+//! The `precis-profiles` crate is not used: its identifier class is wider, so an additional filter
+//! would be needed, and its tables, generated at build time by a regex engine, have another Unicode
+//! version than the tables used here.
 
 mod canonical;
 mod display;
@@ -27,8 +27,8 @@ pub use user::UserName;
 
 use std::fmt;
 
-/// Error: a name was refused. The text says what to do instead and is meant for the person who
-/// typed the name.
+/// Error of parsing a name. Its message is meant for the person who typed the name, and says what
+/// to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
@@ -55,7 +55,7 @@ pub enum NameError {
     #[error("the name has to start and end with a letter, a digit or '_'")]
     BadEdge,
     /// The name has only digits and separators. A number is the id of a user or group.
-    #[error("the name needs at least one letter; a number alone would be an id")]
+    #[error("the name needs at least one letter, because a number alone is an id")]
     NoLetter,
     /// The name has letters of scripts that imitate each other.
     #[error(
@@ -72,8 +72,8 @@ pub enum NameError {
         /// Maximum number of consecutive marks.
         max: usize,
     },
-    /// Left-to-right and right-to-left characters stand in an order that reads differently than it
-    /// is stored.
+    /// Left-to-right and right-to-left characters are mixed, so that the displayed order differs
+    /// ambiguously from the stored order.
     #[error("the name mixes writing directions ambiguously; write it in one direction, without digits in front")]
     Direction,
     /// The name is reserved for operators of the server, or for mentions such as `@all`.
@@ -81,7 +81,7 @@ pub enum NameError {
     Reserved,
 }
 
-/// A character in an error text: shown as itself if harmless, and always by its code point.
+/// A character in an error text: shown as itself if it is harmless, and always with its code point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShownChar(pub char);
 

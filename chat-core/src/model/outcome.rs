@@ -50,7 +50,7 @@ pub struct Appended {
     /// Time of the commit.
     #[cfg_attr(feature = "serde", serde(rename = "time_ms"))]
     pub time: Timestamp,
-    /// True if an earlier request had stored it.
+    /// True if the event was already stored by an earlier request.
     pub duplicate: bool,
 }
 
@@ -112,8 +112,7 @@ pub struct HistoryPage {
 }
 
 impl HistoryPage {
-    /// Returns a page after which nothing follows, of a log that the user may read from the first
-    /// event to the page's last.
+    /// Returns the last page of a log that the user may read from the first event on.
     #[must_use]
     pub fn new(conversation: ConversationId, events: Vec<HistoryEvent>) -> Self {
         Self {
@@ -149,7 +148,7 @@ pub struct DeviceInfo {
 }
 
 impl DeviceInfo {
-    /// Returns a device that is offline and not the one that asks.
+    /// Returns a device that is offline and is not the device of the request.
     #[must_use]
     pub fn new(id: DeviceId, name: impl Into<String>) -> Self {
         Self {
@@ -173,7 +172,7 @@ pub struct ContactInfo {
     pub user: UserInfo,
     /// State of the contact.
     pub state: ContactState,
-    /// True if the user blocked the other.
+    /// True if the user blocked the other user.
     pub blocked: bool,
     /// Text of the friend request.
     pub note: String,
@@ -259,7 +258,7 @@ pub struct ConversationInfo {
     pub cursor: Seq,
     /// Last event that the user has read.
     pub read_seq: Seq,
-    /// Number of messages of others after `read_seq`.
+    /// Number of messages from other users after `read_seq`.
     pub unread: u32,
     /// Number of unread messages that mention the user.
     pub mentions: u32,
@@ -380,7 +379,7 @@ pub enum Push {
         /// Last event that the member has read.
         read_seq: Seq,
     },
-    /// The user's own read marker moved.
+    /// The user's own read mark moved.
     Read {
         conversation: ConversationId,
         /// Last event that the user has read.
@@ -400,7 +399,7 @@ pub enum Push {
     /// A friend's presence changed.
     Presence {
         user: UserId,
-        /// The friend's present state.
+        /// The friend's current state.
         state: PresenceState,
     },
     /// Pushes of this conversation were dropped. Read its log up to `last_seq`.
@@ -409,7 +408,7 @@ pub enum Push {
         /// Last event of the conversation.
         last_seq: Seq,
     },
-    /// The node is shutting down. Connect to another one.
+    /// The node is shutting down. Connect to another node.
     GoAway {
         /// Minimum delay before reconnecting, in milliseconds.
         retry_after_ms: u32,

@@ -9,7 +9,7 @@ pub enum PageFrom {
     After(Seq),
     /// The last events with a smaller Seq.
     Before(Seq),
-    /// The last events of all.
+    /// The last events of the log.
     Newest,
 }
 
@@ -20,8 +20,8 @@ pub struct Page {
     pub from: PageFrom,
     /// Maximum number of events.
     pub max_events: u32,
-    /// Maximum number of body bytes. A page holds at least one event if there is one, however
-    /// large.
+    /// Maximum number of body bytes. A page holds at least one event if there is one, whatever its
+    /// size.
     pub max_bytes: u32,
 }
 

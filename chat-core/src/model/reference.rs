@@ -23,7 +23,8 @@ impl From<UserName> for UserRef {
     }
 }
 
-/// Reference to a conversation: its id, its group name, or the other user.
+/// Reference to a conversation: by its id, by the name of a group, or by the other user of a direct
+/// conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ConversationRef {
     /// Reference by id.

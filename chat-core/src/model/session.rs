@@ -1,4 +1,4 @@
-//! Secrets that a guest presents, and the identity that a session has after they were checked.
+//! Secrets that a guest presents, and the identity of the session after they were checked.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -69,8 +69,8 @@ impl Registration {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Login {
-    /// Account to log in to; absent if the secret tells whose it is, as a token of the application
-    /// may.
+    /// Account to log in to; absent if the secret identifies its user, as a token of the
+    /// application may.
     pub account: Option<UserRef>,
     /// Password, or a token of the application.
     pub secret: Secret,
@@ -95,7 +95,7 @@ impl Login {
         }
     }
 
-    /// Returns a login that names no account, because `secret` tells whose it is.
+    /// Returns a login without an account, because `secret` identifies its user.
     #[must_use]
     pub const fn with_token(secret: Secret, device: DeviceId) -> Self {
         Self {
@@ -132,7 +132,7 @@ impl Resume {
     }
 }
 
-/// Tokens of a device that are valid from now on; earlier ones are void.
+/// New tokens of a device; its earlier tokens are invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionTokens {
@@ -153,8 +153,8 @@ impl SessionTokens {
     }
 }
 
-/// Identity that a command is executed for: a user, and the means by which they act. It never comes
-/// from the content of a packet.
+/// Identity for which a command is executed: a user, and the means by which the user acts. It is
+/// never taken from the content of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Caller {
@@ -175,10 +175,11 @@ pub enum Origin {
         /// Epoch of the login. A later login of the same device fences this one off.
         epoch: SessionEpoch,
     },
-    /// The application that the engine is part of, in the name of the user. There is no login, no
-    /// session and no presence.
+    /// The application that the engine is part of, in the name of the user, without a login, a
+    /// session or presence.
     Application,
-    /// An operator of the deployment, in the name of the user. The audit log tells which operator.
+    /// An operator of the deployment, in the name of the user. The audit log records which
+    /// operator.
     Operator,
 }
 
@@ -222,8 +223,8 @@ impl Caller {
         }
     }
 
-    /// Returns the device that acts or, for a caller without one, an id that no device has: it
-    /// reads a user's memberships without the cursor of a device.
+    /// Returns the caller's device or, for a caller without a device, an id that no device has.
+    /// With that id, a user's memberships are read without a device's cursor.
     pub(crate) fn device_or_none(&self) -> DeviceId {
         self.device().unwrap_or(DeviceId::NONE)
     }
@@ -237,8 +238,8 @@ pub struct LoginGrant {
     pub caller: Caller,
     /// The user, as they see themselves.
     pub user: UserInfo,
-    /// Token for the next resume; absent if the present one stays valid.
+    /// Token for the next resume; absent if the current token stays valid.
     pub session_token: Option<Secret>,
-    /// Token for the next login; absent if the present one stays valid.
+    /// Token for the next login; absent if the current token stays valid.
     pub device_token: Option<Secret>,
 }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use super::name::ShownChar;
 
-/// Error: a text was refused. Says what to do instead.
+/// Error of creating a text. Its message says what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TextError {
@@ -52,7 +52,7 @@ pub enum TextError {
     },
 }
 
-/// Body of a message: 1 byte to 16 KiB of UTF-8 without NUL, exactly as its author wrote it.
+/// Text of a message: 1 byte to 16 KiB of UTF-8 without NUL, exactly as its author wrote it.
 /// Cloning is cheap.
 ///
 /// `Debug` shows only the length, because bodies do not belong in logs.
@@ -60,7 +60,7 @@ pub enum TextError {
 pub struct MessageText(Arc<str>);
 
 impl MessageText {
-    /// Maximum length in bytes, unless a deployment sets less.
+    /// Maximum length in bytes; a deployment may set a smaller limit.
     pub const MAX_BYTES: usize = 16 * 1024;
 
     /// Checks a body of at most [`MAX_BYTES`](Self::MAX_BYTES).
@@ -125,7 +125,8 @@ impl<const MAX: usize> ShortText<MAX> {
     /// [`TextError`]: the text is too long or has a control character.
     pub fn new(text: impl Into<Arc<str>> + AsRef<str>) -> Result<Self, TextError> {
         let content = text.as_ref();
-        // Bytes first, so that the characters of a huge text are not counted.
+        // The size in bytes is checked first, so that the characters of a huge text are not
+        // counted.
         if content.len() > 4 * MAX || content.chars().count() > MAX {
             return Err(TextError::TooManyChars { max: MAX });
         }

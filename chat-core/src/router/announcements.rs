@@ -11,11 +11,11 @@ use super::envelope::{Content, Doorbell, MAX_REPEATED};
 use crate::model::{CloseCode, ConversationId, Seq, UserId};
 use crate::sync::Mutex;
 
-/// Maximum number of conversations, of joins and of users with changed logins that are repeated,
-/// each. If there are more, the heartbeat tells the other nodes to compare everything.
+/// Maximum number of doorbells, of joins and of changed logins that are repeated, each. If there
+/// are more, the heartbeat asks the other nodes to compare everything with the store.
 const MAX_REMEMBERED: usize = 16 * MAX_REPEATED;
 
-/// This node's announcements of the last seconds. Clones share them.
+/// This node's recent announcements, which heartbeats repeat. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct RecentAnnouncements {
     inner: Arc<Inner>,
@@ -64,13 +64,12 @@ impl RecentAnnouncements {
         announced.note_overflow(!fits);
     }
 
-    /// Makes the next heartbeats tell the other nodes to compare everything.
+    /// Makes the next heartbeats ask the other nodes to compare everything with the store.
     pub(crate) fn overflow(&self) {
         self.inner.announced.lock().note_overflow(true);
     }
 
-    /// Returns the recent announcements one by one, with the users or conversations that they are
-    /// about, or `None` if there were too many to remember.
+    /// Returns the recent announcements, or `None` if there were too many to remember.
     pub(crate) fn all(&self) -> Option<(Vec<Doorbell>, Vec<Content>)> {
         let announced = self.inner.announced.lock();
         if announced.overflowed.is_some() {
@@ -94,8 +93,8 @@ impl RecentAnnouncements {
         Some((doorbells.collect(), joins.chain(logins).collect()))
     }
 
-    /// Returns the content of heartbeat `number`, in as many envelopes as it takes, and forgets
-    /// announcements that were repeated for long enough.
+    /// Returns the content of heartbeat `number`, split into several envelopes if it is large, and
+    /// removes announcements that were repeated for long enough.
     pub(crate) fn heartbeat(&self, number: u64) -> Vec<Content> {
         let keep = self.inner.keep;
         let mut announced = self.inner.announced.lock();

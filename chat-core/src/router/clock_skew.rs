@@ -7,11 +7,11 @@ use std::time::Duration;
 use crate::model::Timestamp;
 
 /// Difference above which the node logs a warning.
-const MAX_UNREMARKED: Duration = Duration::from_secs(2);
+const MAX_SYNCHRONISED: Duration = Duration::from_secs(2);
 /// Difference above which the node's timestamps are unreliable, so that it admits no new session.
 const MAX_TOLERATED: Duration = Duration::from_secs(5 * 60);
 
-/// The latest finding about the node's clock. Clones share it.
+/// Result of the latest check of the node's clock. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ClockStatus {
     is_wrong: Arc<AtomicBool>,
@@ -27,7 +27,7 @@ impl ClockStatus {
     }
 }
 
-/// Distance between the node's clock and the store's.
+/// Classification of the difference between the node's clock and the store's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClockSkew {
     /// At most 2 s.
@@ -39,19 +39,18 @@ pub(crate) enum ClockSkew {
 }
 
 impl ClockSkew {
-    /// Compares the store's time with this node's time `before` it asked and `after` it was
-    /// answered.
+    /// Compares the store's time with this node's time `before` the request and `after` the answer.
     pub(crate) fn between(before: Timestamp, after: Timestamp, store: Timestamp) -> (Self, Duration) {
         let difference = difference(before, after, store);
         let skew = match difference {
             difference if difference > MAX_TOLERATED => Self::Wrong,
-            difference if difference > MAX_UNREMARKED => Self::Noticeable,
+            difference if difference > MAX_SYNCHRONISED => Self::Noticeable,
             _ => Self::Synchronised,
         };
         (skew, difference)
     }
 
-    /// Logs the change from `last` to this, if it is one.
+    /// Logs a change from `last` to `self`.
     pub(crate) fn log_change(self, last: Self, difference: Duration) {
         match self {
             _ if self == last => {}
@@ -62,15 +61,15 @@ impl ClockSkew {
             ),
             Self::Noticeable => tracing::warn!(
                 ?difference,
-                "this machine's clock and the database's differ; synchronise both"
+                "the clocks of this machine and of the database differ; synchronise both"
             ),
-            Self::Synchronised => tracing::info!("this machine's clock and the database's agree again"),
+            Self::Synchronised => tracing::info!("the clocks of this machine and of the database agree again"),
         }
     }
 }
 
-/// Returns by how much the store's time certainly differs from this node's: how far it is outside
-/// of `before..=after`.
+/// Returns the minimum difference between the two clocks: the distance of the store's time from the
+/// interval `before..=after`.
 fn difference(before: Timestamp, after: Timestamp, store: Timestamp) -> Duration {
     let millis = if store < before {
         before.0.saturating_sub(store.0)
@@ -85,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn difference_leaves_out_the_time_of_the_call() {
+    fn difference_excludes_the_duration_of_the_call() {
         let difference = |before, after, store| difference(Timestamp(before), Timestamp(after), Timestamp(store));
         assert_eq!(difference(1_000, 6_000, 3_000), Duration::ZERO, "within the call");
         assert_eq!(difference(1_000, 6_000, 6_500), Duration::from_millis(500));

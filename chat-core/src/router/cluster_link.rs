@@ -7,11 +7,11 @@ use super::shared_push::SharedPush;
 use crate::bus::Topic;
 use crate::model::{CloseCode, ConversationId, UserId};
 
-/// Number of times that announcements are repeated which the bus did not take.
+/// Maximum number of repetitions of announcements that the bus did not accept.
 const FLUSH_ATTEMPTS: u32 = 3;
 
 /// Announces changes made on this node to the other nodes. Without a bus it does nothing, and the
-/// other nodes read the changes from the store. Its methods never wait.
+/// other nodes find the changes in the store. Only [`flush`](Self::flush) waits.
 #[derive(Clone, Debug)]
 pub(crate) struct ClusterLink {
     link: Option<Link>,
@@ -39,8 +39,9 @@ impl ClusterLink {
         self.link.is_some()
     }
 
-    /// Waits until the announcements so far are on the bus. Repeats those of the last seconds if
-    /// the bus did not take all of them. Returns whether it took them in the end.
+    /// Waits until all announcements made so far are published on the bus. Repeats recent
+    /// announcements if the bus did not accept all of them. Returns whether the bus has accepted
+    /// them.
     pub(crate) async fn flush(&self) -> bool {
         let Some(link) = &self.link else {
             return true;
@@ -91,8 +92,8 @@ impl ClusterLink {
         }
     }
 
-    /// Asks the other nodes to compare all their state with the store, because this node does not
-    /// know the announcements that are missing.
+    /// Asks the other nodes to compare everything with the store, because this node does not know
+    /// which announcements are missing.
     pub(crate) fn announce_unknown(&self) {
         if let Some(link) = &self.link {
             link.recent.overflow();
@@ -101,7 +102,7 @@ impl ClusterLink {
 }
 
 impl Link {
-    /// Queues the recent announcements again. Returns `false` if they are not known.
+    /// Queues the recent announcements again. Returns `false` if there were too many to remember.
     fn repeat(&self) -> bool {
         let Some((doorbells, others)) = self.recent.all() else {
             return false;

@@ -11,14 +11,14 @@ use crate::sync::{Mutex, RwLock};
 /// Maximum number of conversations that a watch remembers between two reads.
 const MAX_CONVERSATIONS: usize = 16 * 1024;
 
-/// The news since a watch was last read.
+/// Changes since a watch was last read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct News {
     /// Conversations whose logs have grown, each with the last known `Seq`.
     pub(crate) grown: HashMap<ConversationId, Seq>,
     /// Conversations that the user of the watch may have joined.
     pub(crate) joined: HashSet<ConversationId>,
-    /// Logs may have grown of which this node was not told.
+    /// Logs may have grown without an announcement to this node.
     pub(crate) may_be_incomplete: bool,
 }
 
@@ -47,7 +47,7 @@ struct Watched {
 }
 
 impl Watched {
-    fn tell(&self, change: impl FnOnce(&mut News)) {
+    fn update(&self, change: impl FnOnce(&mut News)) {
         change(&mut self.news.lock());
         self.changed.notify_one();
     }
@@ -71,7 +71,7 @@ impl CommitWatches {
     /// Records that a log has grown. Never waits.
     pub(crate) fn grown(&self, conversation: ConversationId, last_seq: Seq) {
         for watched in &*self.watches.read() {
-            watched.tell(|news| {
+            watched.update(|news| {
                 if news.has_room() || news.grown.contains_key(&conversation) {
                     let known = news.grown.entry(conversation).or_insert(last_seq);
                     *known = last_seq.max(*known);
@@ -86,7 +86,7 @@ impl CommitWatches {
     pub(crate) fn joined(&self, user: UserId, conversation: ConversationId) {
         for watched in &*self.watches.read() {
             if watched.user == Some(user) {
-                watched.tell(|news| {
+                watched.update(|news| {
                     if news.has_room() {
                         news.joined.insert(conversation);
                     } else {
@@ -100,14 +100,14 @@ impl CommitWatches {
     /// Records that logs may have grown without an announcement.
     pub(crate) fn may_be_incomplete(&self) {
         for watched in &*self.watches.read() {
-            watched.tell(|news| news.may_be_incomplete = true);
+            watched.update(|news| news.may_be_incomplete = true);
         }
     }
 }
 
-/// A watch of all logs: it reports the commits of this node at once, and those of other nodes when
-/// their doorbells arrive. Its memory is bounded; news that do not fit make it
-/// [incomplete](News::may_be_incomplete). It ends when it is dropped.
+/// A watch of all logs, which reports the commits of this node at once, and those of other nodes
+/// when their doorbells arrive. Its memory is bounded: if news do not fit, they are reported as
+/// [incomplete](News::may_be_incomplete). The watch ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct CommitWatch {
     watched: Arc<Watched>,
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn watch_merges_news_of_a_conversation_and_hears_only_its_user() {
+    async fn watch_merges_news_of_a_conversation_and_reports_only_joins_of_its_user() {
         let watches = CommitWatches::default();
         let watch = watches.watch(Some(UserId(1)));
         for seq in [2, 3, 1] {

@@ -12,13 +12,14 @@ pub struct RouterConfig {
     /// Interval between the heartbeats that this node publishes on the bus. Each repeats the node's
     /// recent announcements. Default 1 s.
     pub heartbeat_interval: Duration,
-    /// Time for which announcements are repeated. A peer whose heartbeats stay away for longer
-    /// counts as lost, as does the bus if the node's own heartbeats do not return: the node then
+    /// Time for which announcements are repeated. A peer counts as lost after this time without a
+    /// heartbeat, and so does the bus if the node's own heartbeats do not return: the node then
     /// polls the store. Default 3 s.
     pub peer_timeout: Duration,
     /// Interval between heartbeats to the store, which answers with the other nodes that use it.
-    /// While no heartbeat of one of them arrives on the bus, this node polls the store. Default 2
-    /// s: together with `poll_interval`, commits of such a node are found within 3 s.
+    /// While the heartbeats of one of these nodes do not arrive on the bus, this node polls the
+    /// store. Default 2 s: together with `poll_interval`, commits of a node that is not on the bus
+    /// are found within 3 s.
     pub store_heartbeat_interval: Duration,
     /// Average interval between sweeps, in which the node compares every conversation and user that
     /// it serves with the store. Jittered by a third. Default 30 s.
@@ -31,19 +32,19 @@ pub struct RouterConfig {
     pub retry_interval: Duration,
     /// Timeout of one read of the store; a read that times out is retried. Default 5 s.
     pub read_timeout: Duration,
-    /// Timeout of one call to the bus or to the presence service. A session that begins waits at
-    /// most this long for the node's subscription to the user's topic. Default 1 s.
+    /// Timeout of one call to the bus or to the presence service. A starting session waits at most
+    /// this long for the node's subscription to the user's topic. Default 1 s.
     pub bus_timeout: Duration,
     /// Maximum number of events in one read that fills a gap. Default 256.
     pub max_catch_up_events: u32,
     /// Maximum size of the event bodies in one read that fills a gap, in bytes. Default 1 MiB. A
     /// larger single event is still read.
     pub max_catch_up_bytes: u32,
-    /// Maximum number of users per second whose memberships and logins are read again after the bus
-    /// may have lost something. Each costs the store two reads. Default 100.
+    /// Maximum number of users per second whose memberships and logins are read again after
+    /// announcements may have been lost. Each user costs two reads of the store. Default 100.
     pub user_recheck_rate: Rate,
-    /// Maximum number of envelopes that wait to be published. Further ones are dropped, because
-    /// heartbeats, which have a queue of their own, repeat those announcements. Default 4096.
+    /// Maximum number of envelopes that wait to be published. Further envelopes are dropped,
+    /// because heartbeats, which have a separate queue, repeat their announcements. Default 4096.
     pub max_queued_envelopes: usize,
 }
 
@@ -67,9 +68,10 @@ impl Default for RouterConfig {
 }
 
 impl RouterConfig {
-    /// Returns how many heartbeats of a peer may be lost in a row without losing an announcement.
-    /// An announcement made right after the last received heartbeat is repeated until
-    /// `peer_timeout` has passed, so the number is one less than the heartbeats that fit into it.
+    /// Returns how many consecutive heartbeats of a peer may be lost without losing an
+    /// announcement. An announcement made right after the last received heartbeat is repeated until
+    /// `peer_timeout` has passed, so the result is one less than the number of heartbeats within
+    /// that time.
     pub(crate) fn max_missed_heartbeats(&self) -> u64 {
         let interval = self.heartbeat_interval.as_millis().max(1);
         u64::try_from(self.peer_timeout.as_millis() / interval)

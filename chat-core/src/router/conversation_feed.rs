@@ -1,4 +1,4 @@
-//! The feed of one conversation on this node: the one path on which its events reach the sessions
+//! The feed of one conversation on this node: the only path on which its events reach the sessions
 //! here, in order.
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::shared_push::SharedPush;
 use crate::codec::body;
 use crate::model::{ConversationId, Event, EventBody, EventKind, Push, Seq, SessionId, UserId};
 
-/// State of a conversation that sessions on this node follow, and those sessions.
+/// Delivery state of a conversation on this node, and the sessions that follow the conversation.
 #[derive(Debug)]
 pub(crate) struct ConversationFeed {
     /// Highest `Seq` up to which every event was delivered here.
@@ -19,7 +19,8 @@ pub(crate) struct ConversationFeed {
     subscribers: Vec<Subscriber>,
 }
 
-/// A session that follows the conversation. It gets no event from before the user became a member.
+/// A session that follows the conversation. It receives no event before `first_seq`, the first that
+/// the user may read.
 #[derive(Debug)]
 struct Subscriber {
     session: Arc<SessionHandle>,
@@ -29,9 +30,9 @@ struct Subscriber {
 /// Result of offering events to a feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FeedResult {
-    /// Every event has been delivered, now or before.
+    /// Every event has been delivered, now or earlier.
     Complete,
-    /// Events are missing before some of these; the log has to be read.
+    /// Events before some of the offered ones are missing; the log has to be read.
     Gap,
 }
 
@@ -68,8 +69,8 @@ impl ConversationFeed {
         self.subscribers.iter().map(|subscriber| &subscriber.session)
     }
 
-    /// Adds a session, unless it has ended or follows the feed already. If events past `known` were
-    /// delivered here before, the session missed them and is marked as behind.
+    /// Adds a session, unless it has ended or follows the feed already. If events after `known`
+    /// were delivered here before, the session missed them and gets a `Behind` push.
     pub(crate) fn subscribe(
         &mut self,
         conversation: ConversationId,
@@ -92,9 +93,9 @@ impl ConversationFeed {
         self.subscribers.retain(|subscriber| subscriber.session.id != session);
     }
 
-    /// Delivers those of these events (of one conversation, ascending) that continue what was
-    /// delivered. `sessions_of` returns a user's sessions on this node, so that a user who joins
-    /// gets the join event and every later one.
+    /// Delivers the events that directly follow the delivered ones. `events` are ascending and of
+    /// this conversation. `sessions_of` returns a user's sessions on this node, so that a user who
+    /// joins gets the join event and all later events.
     pub(crate) fn deliver(
         &mut self,
         events: &[Event],
@@ -140,8 +141,8 @@ impl ConversationFeed {
         }
     }
 
-    /// Pushes a run of consecutive events to every subscriber. A recipient costs a reference count
-    /// per event, and one lock and at most one wake-up per run.
+    /// Pushes a run of consecutive events to every subscriber. Each recipient costs one reference
+    /// count per event, and one lock and at most one wake-up per run.
     fn fan_out(&mut self, run: &[Event], now: Instant) {
         let (Some(first), Some(last)) = (run.first(), run.last()) else {
             return;
@@ -191,7 +192,7 @@ fn member_change(event: &Event) -> Option<MemberChange> {
     }
 }
 
-/// Returns the user who becomes a member by this event.
+/// Returns the user whom this event makes a member, if any.
 pub(crate) fn joined_user(event: &Event) -> Option<UserId> {
     match event.kind {
         EventKind::GroupCreated | EventKind::MemberJoined => match member_change(event) {

@@ -1,4 +1,4 @@
-//! The envelopes that nodes send each other, in terms of the model. Everything decoded here is
+//! Encoding and decoding of the envelopes that nodes send each other. All decoded data is
 //! untrusted.
 
 use bytes::Bytes;
@@ -29,14 +29,14 @@ pub(crate) struct EnvelopeCodec {
     pub(crate) incarnation: u64,
 }
 
-/// The log of a conversation reaches `last_seq`.
+/// Announcement that the log of a conversation reaches `last_seq`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Doorbell {
     pub(crate) conversation: ConversationId,
     pub(crate) last_seq: Seq,
 }
 
-/// Sessions that get a notice.
+/// Sessions that receive a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Audience {
     Conversation(ConversationId),
@@ -53,7 +53,7 @@ impl Audience {
     }
 }
 
-/// A device whose session does not get a notice, because it caused it.
+/// Device whose session does not receive a notice, because the device caused the notice.
 pub(crate) type ExceptDevice = (UserId, DeviceId);
 
 /// Content of an envelope.
@@ -82,7 +82,7 @@ pub(crate) enum Content {
     },
 }
 
-/// A decoded envelope: from another node, or an own one that the bus returned.
+/// A decoded envelope of another node, or an own envelope that the bus returned.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Received {
     pub(crate) node: NodeId,
@@ -116,7 +116,7 @@ impl EnvelopeCodec {
         })
     }
 
-    /// Encodes a notice with the bytes that the push has for the sessions on this node.
+    /// Encodes a notice. Its push has the same encoding as for clients.
     pub(crate) fn encode_notice(&self, audience: Audience, push: &SharedPush, except: Option<ExceptDevice>) -> Bytes {
         let (conversation, user) = match audience {
             Audience::Conversation(conversation) => (conversation.0, 0),
@@ -171,8 +171,8 @@ impl EnvelopeCodec {
     }
 }
 
-/// Decodes a heartbeat. One with more than [`MAX_REPEATED`] repetitions counts as overflowed and
-/// repeats nothing.
+/// Decodes a heartbeat. A heartbeat with more than [`MAX_REPEATED`] repetitions counts as
+/// overflowed, and its repetitions are ignored.
 fn decode_heartbeat(heartbeat: proto::Heartbeat) -> Content {
     let lists = [heartbeat.doorbells.len(), heartbeat.joins.len(), heartbeat.logins.len()];
     if lists.iter().any(|len| *len > MAX_REPEATED) {
@@ -224,7 +224,7 @@ fn decode_notice(notice: proto::Notice) -> Option<Content> {
     let Ok(Incoming::Push(push)) = client::decode(notice.packet) else {
         return None;
     };
-    // A client takes other pushes for durable or ordered, so they may not come from the bus.
+    // Clients rely on other pushes to be durable and in order, so the bus must not inject them.
     let is_ephemeral = matches!(
         push,
         Push::Receipt { .. } | Push::Read { .. } | Push::Typing { .. } | Push::Presence { .. }

@@ -1,5 +1,5 @@
-//! The router's port to the store: the reads with which a node fills gaps and finds the events that
-//! the bus lost.
+//! The router's port to the store: the reads by which a node fills gaps and finds events whose
+//! announcements the bus lost.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -15,17 +15,17 @@ use crate::store::{Heartbeat, MembershipView, Store, StoreError};
 /// [`StoreEventLog`] implements it over a [`Store`]; a node without a database could implement it
 /// over the network.
 ///
-/// The router reads when a session begins, and when something may have been lost; it reads nothing
-/// to deliver what this node commits. Every method returns one consistent snapshot of what was
-/// committed. Calls are independent of each other: a slow one must not delay the rest.
+/// The router reads when a session starts, and when an announcement may have been lost. It does not
+/// read to deliver events that this node commits. Every method returns one consistent snapshot of
+/// committed data. Calls are independent of each other: a slow call must not delay the others.
 #[async_trait]
 pub trait EventLog: Debug + Send + Sync + 'static {
-    /// Returns every conversation in which `user` may read something, or will once there is
-    /// something, closed ones too, each as seen from `device`, in any order.
+    /// Returns the memberships of every conversation whose events `user` may read, including empty
+    /// and closed conversations, as seen from `device`, in any order.
     async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError>;
 
-    /// Returns one of the [`memberships`](EventLog::memberships), or `None` if the user has no such
-    /// conversation.
+    /// Returns one of the [`memberships`](EventLog::memberships), or `None` if the user may not
+    /// read the conversation.
     async fn membership(
         &self,
         user: UserId,
@@ -33,8 +33,8 @@ pub trait EventLog: Debug + Send + Sync + 'static {
         conversation: ConversationId,
     ) -> Result<Option<MembershipView>, StoreError>;
 
-    /// Returns the events of a conversation that follow `after`, as far as `limit` allows: at least
-    /// one, unless the log ends at `after`.
+    /// Returns the events of a conversation that follow `after`, up to `limit`, but at least one
+    /// unless the log ends at `after`.
     async fn events_after(
         &self,
         conversation: ConversationId,
@@ -42,14 +42,15 @@ pub trait EventLog: Debug + Send + Sync + 'static {
         limit: ReadLimit,
     ) -> Result<LogPage, StoreError>;
 
-    /// Returns the last `Seq` of each of these conversations that exists, in any order.
+    /// Returns the last `Seq` of each of these conversations, in any order. Conversations that do
+    /// not exist are left out.
     async fn last_seqs(&self, conversations: &[ConversationId]) -> Result<Vec<(ConversationId, Seq)>, StoreError>;
 
-    /// Returns the devices of a user and the session epoch of each. A session whose device is
-    /// missing, or has another epoch, is over.
+    /// Returns the devices of a user and the session epoch of each. A session has ended if its
+    /// device is missing or has another epoch.
     async fn session_epochs(&self, user: UserId) -> Result<Vec<(DeviceId, SessionEpoch)>, StoreError>;
 
-    /// Records that `node` is alive and returns which other nodes are. Nodes call this every few
+    /// Records that `node` is alive and returns the other live nodes. Nodes call this every few
     /// seconds.
     async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError>;
 }
@@ -66,7 +67,7 @@ pub struct ReadLimit {
 /// Result of one read of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogPage {
-    /// Events, ascending and without holes.
+    /// Events in ascending order, without gaps.
     pub events: Vec<Event>,
     /// The log ended with these events when it was read.
     pub is_end: bool,
@@ -78,8 +79,8 @@ pub struct StoreEventLog {
     store: Arc<dyn Store>,
 }
 
-/// Number of events that one query of the store returns: with bodies of 64 KiB each, a query costs
-/// at most 4 MiB, independent of the [`ReadLimit`] of its caller.
+/// Maximum number of events in one query to the store. With bodies of up to 64 KiB, a query returns
+/// at most 4 MiB, whatever [`ReadLimit`] the caller has passed.
 const QUERY_EVENTS: u32 = 64;
 
 impl StoreEventLog {
@@ -149,11 +150,10 @@ impl EventLog for StoreEventLog {
     }
 }
 
-/// Greatest place that every store can represent.
+/// Greatest `Seq` that every store can represent.
 const LAST_SEQ: Seq = Seq(u64::MAX >> 1);
 
-/// An [`EventLog`] whose calls fail with [`StoreError::Unavailable`] when the inner one takes too
-/// long.
+/// Wrapper of an [`EventLog`] whose calls fail with [`StoreError::Unavailable`] after a timeout.
 #[derive(Clone, Debug)]
 pub(crate) struct TimeLimited {
     inner: Arc<dyn EventLog>,

@@ -30,7 +30,7 @@ use crate::cluster::Nodes;
 use crate::model::{Caller, CloseCode, ConversationId, Event, PresenceState, Push, UserId};
 use crate::store::{MembershipView, StoreError};
 
-/// Figures of a router.
+/// Counts of a router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RouterStats {
@@ -52,7 +52,7 @@ pub struct Router {
     pub(crate) registry: Arc<Registry>,
     pub(crate) delivery: Arc<LocalDelivery>,
     pub(crate) joiner: Joiner,
-    /// Read without a time limit: callers of [`Router::subscribe`] have one of their own.
+    /// The log without a timeout, because callers of [`Router::subscribe`] have their own.
     pub(crate) log: Arc<dyn EventLog>,
     /// `None` without a bus.
     pub(crate) topics: Option<TopicRequests>,
@@ -83,24 +83,24 @@ pub(crate) struct Counters {
 }
 
 impl Router {
-    /// Tells the router which nodes the cluster's discovery lists, so that it notices listed nodes
-    /// whose heartbeats never arrive. Otherwise it notices only nodes whose heartbeats stop, and
-    /// nodes that the store lists.
+    /// Passes the nodes that the cluster's discovery lists to the router, which then notices listed
+    /// nodes whose heartbeats never arrive. Without this call, it notices only nodes that the store
+    /// lists and nodes whose heartbeats stop.
     pub fn watch_nodes(&self, nodes: watch::Receiver<Nodes>) {
         if self.link.exists() {
             self.nodes.others.watch(nodes);
         }
     }
 
-    /// Begins a session on this node: from now on, `outbox` takes the pushes of the user's
-    /// conversations. Also returns the user's memberships as seen from the device; pushes continue
-    /// from there, or from before.
+    /// Starts a session on this node: from now on, `outbox` receives the pushes of the user's
+    /// conversations. Also returns the user's memberships as seen from the device. Pushes may
+    /// repeat events that the memberships include already, but leave no gap after them.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot be read; no session was begun.
+    /// [`StoreError`] if the store cannot be read; no session was started.
     ///
     /// # Cancel safety
-    /// Dropping the future begins no session.
+    /// If the future is dropped, no session was started.
     pub async fn subscribe(
         &self,
         caller: Caller,
@@ -128,8 +128,8 @@ impl Router {
     }
 
     /// Delivers events that were just committed, and announces them to the other nodes. Call it in
-    /// the order of `Seq` for each conversation: events that come out of order cost a read of the
-    /// store. Never waits.
+    /// the order of `Seq` for each conversation: events out of order cost a read of the store.
+    /// Never waits.
     pub fn committed(&self, events: &[Event]) {
         for events in events.chunk_by(|a, b| a.conversation == b.conversation) {
             let (Some(first), Some(last)) = (events.first(), events.last()) else {
@@ -149,8 +149,8 @@ impl Router {
         }
     }
 
-    /// Takes over commits that the store did not confirm. Their events are delivered, and announced
-    /// to the other nodes, as soon as the store shows them.
+    /// Tracks commits that the store did not confirm. Their events are delivered here and announced
+    /// to the other nodes as soon as they appear in the store.
     pub fn track_unconfirmed(&self, commits: impl IntoIterator<Item = UnconfirmedCommit>) {
         for commit in commits {
             if !self.unconfirmed.add(commit) {
@@ -160,22 +160,21 @@ impl Router {
         }
     }
 
-    /// Returns whether this node's clock and the store's are minutes apart. The node should then
-    /// admit no new session.
+    /// Returns whether this node's clock differs from the store's by more than 5 min. Then the node
+    /// should admit no new session.
     #[must_use]
     pub fn is_clock_wrong(&self) -> bool {
         self.nodes.clock.is_wrong()
     }
 
-    /// Returns whether the store, in its last answer, listed other nodes.
+    /// Returns whether the store has recently listed other nodes.
     pub(crate) fn has_peers(&self) -> bool {
         !self.nodes.store_peers.is_empty()
     }
 
     /// Makes a user's sessions, here and on other nodes, follow a conversation that the user
-    /// joined. Not needed for
-    /// [`GroupCreated`](crate::model::EventKind::GroupCreated) and
-    /// [`MemberJoined`](crate::model::EventKind::MemberJoined), which do that themselves.
+    /// joined. Not needed after [`GroupCreated`](crate::model::EventKind::GroupCreated) and
+    /// [`MemberJoined`](crate::model::EventKind::MemberJoined), whose delivery does the same.
     pub fn joined(&self, user: UserId, conversation: ConversationId) {
         self.joins.add((user, conversation));
         self.watches.joined(user, conversation);
@@ -211,8 +210,8 @@ impl Router {
         self.link.publish_notice(audience, &push, except);
     }
 
-    /// Ends sessions of a user: here at once, on another node as soon as that node has read the
-    /// store. So write to the store first.
+    /// Ends sessions of a user: here at once, and on other nodes as soon as they have read the
+    /// store. So the caller must commit the change to the store first.
     pub fn close_sessions(&self, user: UserId, selector: SessionSelector, code: CloseCode) {
         for session in self.registry.of_user(user) {
             if selector.matches(&session.caller) {
@@ -222,15 +221,15 @@ impl Router {
         self.link.announce_logins(user, code);
     }
 
-    /// Compares a user's sessions, here and on other nodes, with the store, and ends those that are
-    /// over: for a change of logins that the store did not confirm.
+    /// Compares a user's sessions, here and on other nodes, with the store, and ends those whose
+    /// login is no longer valid. For a change of logins that the store did not confirm.
     pub fn recheck_sessions(&self, user: UserId, code: CloseCode) {
         self.logins.add((user, code));
         self.link.announce_logins(user, code);
     }
 
-    /// Waits until what this router announced to the other nodes is on the bus. Returns whether the
-    /// bus took all of it. Without a bus there is nothing to wait for.
+    /// Waits until all announcements of this router are published on the bus. Returns whether the
+    /// bus accepted all of them. Without a bus it returns at once.
     pub async fn flush_announcements(&self) -> bool {
         self.link.flush().await
     }
@@ -277,7 +276,7 @@ impl Router {
         });
     }
 
-    /// Returns the router's figures.
+    /// Returns the router's counts.
     #[must_use]
     pub fn stats(&self) -> RouterStats {
         RouterStats {

@@ -8,7 +8,7 @@ use super::registry::{JoinResult, KnownUpTo, Registry};
 use super::session::SessionHandle;
 use crate::store::{MembershipView, StoreError};
 
-/// Adds sessions to feeds, with a membership that is as new as the feed.
+/// Adds sessions to feeds, with a membership at least as recent as the feed.
 #[derive(Clone, Debug)]
 pub(crate) struct Joiner {
     pub(crate) registry: Arc<Registry>,
@@ -16,15 +16,14 @@ pub(crate) struct Joiner {
     pub(crate) delivery: Arc<LocalDelivery>,
 }
 
-/// Returns whether the user may still get events of this conversation.
+/// Returns whether the user may receive new events of this conversation.
 pub(crate) fn is_active(membership: &MembershipView) -> bool {
     membership.member.is_active() && !membership.conversation.closed
 }
 
 impl Joiner {
-    /// Adds sessions of one user to the feed of a conversation of which `membership` says that the
-    /// user is a member. While this node knows of a newer membership change, the membership is read
-    /// again.
+    /// Adds sessions of one user to the feed of the conversation of `membership`. The membership is
+    /// read again as long as this node knows of a newer membership change.
     pub(crate) async fn join(
         &self,
         sessions: &[Arc<SessionHandle>],
@@ -41,7 +40,7 @@ impl Joiner {
             match self.registry.join(sessions, membership, known) {
                 JoinResult::Joined => return Ok(()),
                 JoinResult::JoinedNewFeed => {
-                    self.delivery.feed_began(conversation);
+                    self.delivery.feed_created(conversation);
                     return Ok(());
                 }
                 JoinResult::OutOfDate => {}
@@ -63,7 +62,8 @@ impl Joiner {
     }
 }
 
-/// Tells clients that believe that the user is a member up to where the user may read the log.
+/// Notifies clients of a former member, which may not know that the membership has ended, up to
+/// which event the user may read the log.
 fn push_end(sessions: &[Arc<SessionHandle>], membership: &MembershipView, known: KnownUpTo) {
     let last_seq = membership.conversation.last_seq;
     let until_seq = membership.member.until_seq.unwrap_or(last_seq);

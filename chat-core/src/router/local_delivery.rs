@@ -1,4 +1,4 @@
-//! Delivery to the sessions on this node: the way of an event and of a notice through the router.
+//! Delivery of events and notices to the sessions on this node.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,8 +14,8 @@ use crate::bus::Topic;
 use crate::codec::body;
 use crate::model::{CloseCode, ConversationId, DeviceId, Event, EventBody, EventKind, UserId};
 
-/// Delivers events and notices to the sessions on this node, and leaves to the workers what an
-/// event asks for besides: a gap to fill, a subscription to change, a conversation to join.
+/// Delivers events and notices to the sessions on this node. Queues further work for the workers:
+/// gaps to fill, subscriptions to change, conversations to join.
 #[derive(Debug)]
 pub(crate) struct LocalDelivery {
     registry: Arc<Registry>,
@@ -27,10 +27,10 @@ pub(crate) struct LocalDelivery {
 /// Work that delivery leaves to the workers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DeliveryQueues {
-    /// Conversations whose log goes beyond the delivered events.
+    /// Conversations whose logs extend beyond the delivered events.
     pub(crate) catch_up: WorkSet<ConversationId>,
-    /// Conversations whose log may be longer: those that the node follows as of now, and all of
-    /// them in a sweep.
+    /// Conversations whose logs may extend beyond the delivered events: conversations that the node
+    /// has just started to follow, and in a sweep all conversations.
     pub(crate) compare: WorkSet<ConversationId>,
     /// Users who became members of a conversation that their sessions here do not follow yet.
     pub(crate) joins: WorkSet<(UserId, ConversationId)>,
@@ -49,7 +49,8 @@ impl LocalDelivery {
         }
     }
 
-    /// Delivers events of one conversation, ascending, as far as they continue the delivered ones.
+    /// Delivers the events that directly follow the delivered ones. `events` are ascending and of
+    /// one conversation.
     pub(crate) fn deliver(&self, conversation: ConversationId, events: &[Event]) {
         if let Some(last) = events.last() {
             self.queues.watches.grown(conversation, last.seq);
@@ -60,8 +61,8 @@ impl LocalDelivery {
         if delivered.gap {
             self.queues.catch_up.add(conversation);
         }
-        if delivered.began {
-            self.feed_began(conversation);
+        if delivered.is_new {
+            self.feed_created(conversation);
         }
         if delivered.ended {
             self.recheck_topic(Topic::Conversation(conversation));
@@ -74,7 +75,7 @@ impl LocalDelivery {
         }
     }
 
-    /// Handles a doorbell: the log is read if it goes beyond the events delivered here.
+    /// Handles a doorbell: the log is read if it extends beyond the events delivered here.
     pub(crate) fn doorbell(&self, doorbell: Doorbell) {
         self.queues.watches.grown(doorbell.conversation, doorbell.last_seq);
         let head = self.registry.head(doorbell.conversation);
@@ -83,7 +84,7 @@ impl LocalDelivery {
         }
     }
 
-    /// Tells the watches that a user may have joined a conversation.
+    /// Notifies the watches that a user may have joined a conversation.
     pub(crate) fn joined(&self, user: UserId, conversation: ConversationId) {
         self.queues.watches.joined(user, conversation);
     }
@@ -106,14 +107,14 @@ impl LocalDelivery {
 
     /// Prepares for a feed that is new on this node: the node subscribes to the conversation's
     /// topic and then compares the feed with the log, because it missed the earlier announcements.
-    pub(crate) fn feed_began(&self, conversation: ConversationId) {
+    pub(crate) fn feed_created(&self, conversation: ConversationId) {
         match &self.topics {
             Some(topics) => topics.recheck(Topic::Conversation(conversation)),
             None => self.queues.compare.add(conversation),
         }
     }
 
-    /// Ends a session: tells its client why, and removes it.
+    /// Ends a session: sends the code to its client, and removes the session.
     pub(crate) fn close(&self, session: &SessionHandle, code: CloseCode) {
         session.outbox.close(code);
         self.remove(session);
@@ -145,7 +146,7 @@ impl LocalDelivery {
     }
 }
 
-/// Returns the conversation that an event of a user's inbox makes the user a member of.
+/// Returns the conversation of which an inbox event makes the inbox's owner a member, if any.
 fn opened_conversation(event: &Event) -> Option<ConversationId> {
     if !matches!(event.kind, EventKind::ConversationOpened | EventKind::JoinAnswered) {
         return None;

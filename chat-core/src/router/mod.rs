@@ -1,10 +1,11 @@
-//! Routing: which sessions get an event, and on which nodes they are.
+//! Routing: delivers each event to the sessions of its recipients, on this node and on other nodes.
 //!
-//! Every event reaches a conversation's sessions on one ordered path, its feed
-//! (`conversation_feed`), whether this node committed it, a doorbell announced it, or a read of
-//! the log found it. An event that continues the delivered ones is delivered, an older one is
-//! dropped, and any other reveals a gap, which is read from the log. Pushing never waits: the
-//! [`Outbox`] of a client that does not read overflows, and the client catches up by itself.
+//! Every event reaches a conversation's sessions on one ordered path, the conversation's feed
+//! (`conversation_feed`), whether this node committed the event or another node announced it. An
+//! event that directly follows the delivered ones is delivered, an older one is dropped, and a
+//! later one reveals a gap, which is read from the log. An announcement is a doorbell: it contains
+//! only the last `Seq` of the log. Pushing never waits: the [`Outbox`] of a client that does not
+//! read overflows, and the client reads the log itself.
 //!
 //! The bus only carries hints. A lost doorbell is repaired by the next event, by the
 //! heartbeats in which every node repeats its announcements, or by comparing with the store

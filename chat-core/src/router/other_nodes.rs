@@ -1,4 +1,4 @@
-//! The other nodes that are said to be alive.
+//! The other nodes that are listed as alive.
 
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
@@ -26,13 +26,13 @@ impl OtherNodes {
         }
     }
 
-    /// Adds the view of the cluster's discovery. The first view counts.
+    /// Sets the view of the cluster's discovery. Only the first call has an effect.
     pub(crate) fn watch(&self, nodes: watch::Receiver<Nodes>) {
-        // A second view changes nothing.
+        // A later call has no effect.
         let _ = self.discovered.set(nodes);
     }
 
-    /// Returns the nodes that either of both lists, without this one.
+    /// Returns the nodes that the store or the discovery lists, without this node.
     pub(crate) fn ids(&self) -> HashSet<NodeId> {
         let mut ids: HashSet<NodeId> = self.store_peers.nodes().into_iter().collect();
         if let Some(nodes) = self.discovered.get() {

@@ -21,8 +21,8 @@ const KEPT_CAPACITY: usize = 8;
 pub struct OutboxLimits {
     /// Maximum number of pushes. Default 256.
     pub max_packets: usize,
-    /// Maximum size of the pushes, in bytes, about. Default 256 KiB: the memory that one slow
-    /// reader can cost.
+    /// Approximate maximum size of the pushes, in bytes. Default 256 KiB: the memory that one slow
+    /// reader may use.
     pub max_bytes: usize,
 }
 
@@ -38,9 +38,9 @@ impl Default for OutboxLimits {
 /// The queue of one session's pushes. The router fills it; the task that writes to the client
 /// drains it.
 ///
-/// Filling never waits. A queue that overflows is dropped whole, as is every later push until the
-/// queue is drained. The client is then told, for each conversation concerned, that it is
-/// [`Push::Behind`], and reads the log. The session itself lives on.
+/// Filling never waits. When the queue overflows, all of it is dropped, and so is every later push
+/// until the queue is drained. The client then gets a [`Push::Behind`] for each conversation whose
+/// events were dropped, and reads the log. The session continues.
 ///
 /// ```text
 /// open ── push, queue full ──► behind ── drain ──► open
@@ -59,10 +59,10 @@ pub struct Outbox {
 struct State {
     queue: VecDeque<SharedPush>,
     bytes: usize,
-    /// Conversations whose events were dropped, each with the last `Seq` that was.
+    /// Conversations whose events were dropped, each with the last dropped `Seq`.
     behind: BTreeMap<ConversationId, Seq>,
     overflowed: bool,
-    /// Time since which pushes have waited while the reader took none of them.
+    /// Time since which pushes have been waiting without the reader taking one.
     waiting_since: Option<Instant>,
     close_code: Option<CloseCode>,
     close_was_drained: bool,
@@ -85,8 +85,8 @@ impl Outbox {
         self.push_all(&[push], Instant::now());
     }
 
-    /// Queues several pushes at once, with one lock and at most one wake-up. `now` is the current
-    /// time: a fan-out reads the clock once for all its recipients.
+    /// Queues several pushes at once, with one lock and at most one wake-up. The caller passes the
+    /// time as `now`, so that a fan-out reads the clock once for all recipients.
     pub(crate) fn push_all(&self, pushes: &[SharedPush], now: Instant) {
         let mut state = self.state.lock();
         if state.close_code.is_some() {
@@ -105,8 +105,8 @@ impl Outbox {
         }
     }
 
-    /// Moves the oldest pushes into `taken`: about `max_bytes` bytes of them, and at least one if
-    /// there is one. Returns whether more wait.
+    /// Moves the oldest pushes into `taken`: about `max_bytes` bytes, but at least one push if the
+    /// queue is not empty. Returns whether more pushes wait.
     pub fn drain(&self, max_bytes: usize, taken: &mut Vec<SharedPush>) -> bool {
         let mut state = self.state.lock();
         let mut bytes = 0_usize;
@@ -139,7 +139,7 @@ impl Outbox {
         false
     }
 
-    /// Waits until there is something to drain.
+    /// Waits until [`drain`](Self::drain) would return a push.
     ///
     /// # Cancel safety
     /// Safe. Only one task may wait at a time.
@@ -149,15 +149,15 @@ impl Outbox {
         }
     }
 
-    /// Returns whether there is something to drain.
+    /// Returns whether [`drain`](Self::drain) would return a push.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let state = self.state.lock();
         !state.queue.is_empty() || state.overflowed || (state.close_code.is_some() && !state.close_was_drained)
     }
 
-    /// Ends the session: what is queued can still be drained, then [`Push::Closed`]. The code of
-    /// the first call counts. From now on no command of the session is started.
+    /// Ends the session. Queued pushes can still be drained, and after them [`Push::Closed`] with
+    /// the code of the first call. From now on, no command of the session is started.
     pub fn close(&self, code: CloseCode) {
         let mut state = self.state.lock();
         if state.close_code.is_none() {
@@ -168,7 +168,7 @@ impl Outbox {
         }
     }
 
-    /// Returns whether the session was closed. Costs one read of memory.
+    /// Returns whether the session was closed. Takes no lock.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.is_closed.load(Ordering::Acquire)
@@ -184,14 +184,14 @@ impl Outbox {
         }
     }
 
-    /// Returns why the session was closed, or `None` while it is open.
+    /// Returns the code with which the session was closed, or `None` while it is open.
     #[must_use]
     pub fn close_code(&self) -> Option<CloseCode> {
         self.state.lock().close_code
     }
 
-    /// Returns for how long pushes have waited while the reader took none of them; `None` while
-    /// none wait.
+    /// Returns for how long pushes have been waiting without the reader taking one, or `None` if no
+    /// push waits.
     #[must_use]
     pub fn stalled_for(&self, now: Instant) -> Option<Duration> {
         let since = self.state.lock().waiting_since;
@@ -218,8 +218,8 @@ impl State {
         }
     }
 
-    /// Drops everything and remembers which logs the client has to read. Pushes that are no events
-    /// are lost, as they may be.
+    /// Drops all pushes and remembers which logs the client has to read. Other pushes than events
+    /// are lost, because their delivery is best effort.
     fn overflow(&mut self, newest: &SharedPush) {
         self.overflowed = true;
         self.bytes = 0;

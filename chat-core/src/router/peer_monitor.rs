@@ -10,7 +10,8 @@ use crate::sync::Mutex;
 
 /// Number of own heartbeats that have to return in a row before the node trusts a bus that failed.
 const TRUSTED_HEARTBEATS: u32 = 3;
-/// Maximum number of peers that are tracked; a cluster is smaller, so further ones are forged.
+/// Maximum number of tracked peers. Clusters are smaller, so heartbeats of further peers are
+/// forged.
 const MAX_PEERS: usize = 4096;
 
 /// Tracks the heartbeats that this node receives: its own, which the bus returns, and those of its
@@ -25,12 +26,13 @@ pub(crate) struct PeerMonitor {
 
 #[derive(Debug, Default)]
 struct PeerTable {
-    /// Number of the own heartbeat that returned last, and when it did.
+    /// Number of the own heartbeat that returned last, and the time of its return.
     own: Option<(u64, Instant)>,
-    /// Own heartbeats that returned since the last silence.
-    own_in_a_row: u32,
+    /// Number of own heartbeats that have returned without an interruption.
+    consecutive_own: u32,
     peers: HashMap<NodeId, Peer>,
-    /// Nodes that the store or the cluster's discovery lists, and when each was first listed.
+    /// Nodes that the store or the cluster's discovery lists, each with the time at which it was
+    /// first listed.
     listed_since: HashMap<NodeId, Instant>,
 }
 
@@ -41,12 +43,12 @@ struct Peer {
     at: Instant,
 }
 
-/// Health of the bus, as the heartbeats show it.
+/// Health of the bus, derived from the heartbeats.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BusHealth {
-    /// The node's own heartbeats do not return, or have returned for a short time only.
+    /// The node's own heartbeats do not return, or have only just started to return again.
     pub(crate) own_missing: bool,
-    /// A listed node missed a heartbeat: announcements since the last one may be lost.
+    /// A heartbeat of a listed node is overdue: announcements since its last heartbeat may be lost.
     pub(crate) peer_late: bool,
     /// A node has been listed for longer than the timeout without a heartbeat on the bus.
     pub(crate) peer_unseen: bool,
@@ -56,7 +58,7 @@ pub(crate) struct BusHealth {
 
 impl PeerMonitor {
     /// Creates a monitor that has received no heartbeat yet. A peer counts as lost after `timeout`
-    /// without a heartbeat; `max_missed` of them may be lost in a row without losing an
+    /// without a heartbeat. Up to `max_missed` consecutive heartbeats may be lost without losing an
     /// announcement.
     pub(crate) fn new(timeout: Duration, max_missed: u64) -> Self {
         Self {
@@ -72,13 +74,12 @@ impl PeerMonitor {
     pub(crate) fn record_own(&self, number: u64) {
         let mut table = self.table.lock();
         let is_same = table.own.is_some_and(|(last, _)| last == number);
-        table.own_in_a_row = table.own_in_a_row.saturating_add(u32::from(!is_same));
+        table.consecutive_own = table.consecutive_own.saturating_add(u32::from(!is_same));
         table.own = Some((number, Instant::now()));
     }
 
-    /// Records a peer's heartbeat. Returns `false` if it does not follow the last one: the peer is
-    /// new or was restarted, or more than `max_missed` heartbeats were lost, and announcements may
-    /// be lost with them.
+    /// Records a peer's heartbeat. Returns `false` if announcements may have been lost: the peer is
+    /// new or was restarted, or more than `max_missed` heartbeats were lost.
     pub(crate) fn record_peer(&self, node: NodeId, incarnation: u64, number: u64) -> bool {
         let mut table = self.table.lock();
         if table.peers.len() >= MAX_PEERS && !table.peers.contains_key(&node) {
@@ -103,9 +104,9 @@ impl PeerMonitor {
 
         let last_own = table.own.map_or(self.started, |(_, at)| at);
         if last_own.elapsed() > self.timeout {
-            table.own_in_a_row = 0;
+            table.consecutive_own = 0;
         }
-        let own_missing = self.started.elapsed() > self.timeout && table.own_in_a_row < TRUSTED_HEARTBEATS;
+        let own_missing = self.started.elapsed() > self.timeout && table.consecutive_own < TRUSTED_HEARTBEATS;
 
         let peers_before = table.peers.len();
         table.peers.retain(|_, peer| peer.at.elapsed() <= self.timeout);
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn monitor_tells_late_from_lost_and_from_unseen_peers() {
+    async fn monitor_distinguishes_late_lost_and_unseen_peers() {
         let (monitor, listed) = (monitor(), HashSet::from([PEER]));
         monitor.record_peer(PEER, 1, 1);
         assert_eq!(monitor.health(&listed), BusHealth::default());
@@ -177,7 +178,7 @@ mod tests {
         let health = monitor.health(&listed);
         assert!(health.peer_lost && health.peer_unseen);
         let health = monitor.health(&HashSet::new());
-        assert!(!health.peer_lost && !health.peer_unseen, "it is no longer listed");
+        assert!(!health.peer_lost && !health.peer_unseen, "the peer is no longer listed");
     }
 
     #[tokio::test(start_paused = true)]

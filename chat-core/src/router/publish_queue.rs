@@ -12,9 +12,9 @@ use crate::bus::Topic;
 use crate::model::{ConversationId, Seq};
 use crate::sync::Mutex;
 
-/// A bounded queue of envelopes. Nothing waits for room in it: an envelope that finds none is
-/// dropped, because heartbeats repeat the announcements. Of a conversation's doorbells, only the
-/// newest is queued. Clones share the queue.
+/// A bounded queue of envelopes. Senders never wait: an envelope that finds no room is dropped,
+/// because heartbeats repeat the announcements. Only the newest doorbell of each conversation is
+/// queued. Clones share the queue.
 #[derive(Clone, Debug)]
 pub(crate) struct PublishQueue {
     inner: Arc<Inner>,
@@ -33,7 +33,7 @@ struct State {
     items: VecDeque<Item>,
     /// Number of envelopes that were taken and are being published.
     publishing: usize,
-    /// Set if an envelope was dropped or not published since the last [`PublishQueue::flushed`].
+    /// An envelope was dropped or could not be published since the last [`PublishQueue::flushed`].
     has_lost: bool,
     /// Newest doorbell of each conversation that has an [`Item::Doorbell`].
     doorbells: HashMap<ConversationId, Seq>,
@@ -57,7 +57,7 @@ impl PublishQueue {
         }
     }
 
-    /// Queues a doorbell, or moves the queued one of the same conversation up to it.
+    /// Queues a doorbell, or updates the queued doorbell of the same conversation.
     pub(crate) fn ring(&self, doorbell: Doorbell) {
         let mut state = self.inner.state.lock();
         let has_room = state.items.len() < self.inner.max_envelopes;
@@ -90,8 +90,9 @@ impl PublishQueue {
         }
     }
 
-    /// Takes the oldest envelope, to be reported as [`done`](Self::done). A doorbell is encoded
-    /// only now, with the newest place of its conversation.
+    /// Takes the oldest envelope. The caller must report the end of its publication with
+    /// [`done`](Self::done). A doorbell is encoded only now, with the newest `Seq` of its
+    /// conversation.
     pub(crate) fn next(&self, codec: &EnvelopeCodec) -> Option<(Topic, Bytes)> {
         let mut state = self.inner.state.lock();
         let item = state.items.pop_front()?;

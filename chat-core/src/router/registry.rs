@@ -1,8 +1,8 @@
 //! The sessions on this node, by user and by conversation.
 //!
 //! Lock order: a conversation's entry, then a user's entry, then a session's state, then an outbox.
-//! No guard leaves this file, so none is held across an await. Closures that a method calls under a
-//! guard must not call the registry.
+//! No guard leaves this file, so no guard is held across an await. Closures that a method calls
+//! under a guard must not call the registry.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -43,14 +43,14 @@ pub(crate) enum JoinResult {
 /// The part of a conversation's log that the client of a joining session knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KnownUpTo {
-    /// The client knows that the log reaches this place, and reads the log itself.
+    /// The client knows that the log reaches this `Seq`, and reads the log itself.
     Seq(Seq),
     /// The client does not know the conversation.
     Nothing,
 }
 
 impl KnownUpTo {
-    /// Returns the place up to which a client with this membership needs no push.
+    /// Returns the `Seq` up to which a client with this membership needs no push.
     pub(crate) fn seq(self, membership: &MembershipView) -> Seq {
         match self {
             Self::Seq(seq) => seq,
@@ -62,10 +62,10 @@ impl KnownUpTo {
 /// Result of delivering events to a conversation's feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Delivered {
-    /// Events are missing before some of these; the log has to be read.
+    /// Events before some of the offered ones are missing; the log has to be read.
     pub(crate) gap: bool,
     /// The feed is new on this node.
-    pub(crate) began: bool,
+    pub(crate) is_new: bool,
     /// The feed lost its last session and was removed.
     pub(crate) ended: bool,
 }
@@ -79,12 +79,12 @@ pub(crate) struct Removed {
     pub(crate) was_last_of_user: bool,
 }
 
-/// Maximum number of events that a session gets pushed when it joins a conversation that its client
-/// does not know. For a longer log the client gets a `Behind` push instead.
+/// Maximum number of events that are pushed to a session when it joins a conversation that its
+/// client does not know. If the log is longer, the client gets a `Behind` push instead.
 const MAX_PUSHED_ON_JOIN: u64 = 32;
 
 impl Registry {
-    /// Adds a session under its user. It follows no conversation yet.
+    /// Adds a session, which follows no conversation yet.
     pub(crate) fn add(&self, caller: Caller, outbox: Arc<Outbox>) -> Arc<SessionHandle> {
         let id = SessionId(self.last_session.fetch_add(1, Ordering::Relaxed) + 1);
         let session = SessionHandle::new(id, caller, outbox);
@@ -93,7 +93,7 @@ impl Registry {
         session
     }
 
-    /// Ends a session and removes it everywhere.
+    /// Ends a session and removes it from its user and from all feeds.
     pub(crate) fn remove(&self, session: &SessionHandle) -> Removed {
         let mut removed = Removed::default();
         for conversation in session.end() {
@@ -160,7 +160,7 @@ impl Registry {
     }
 
     /// Delivers events of one conversation, ascending, to its feed. Returns `None` if no session on
-    /// this node follows the conversation, nor joins it by one of the events.
+    /// this node follows the conversation or joins it by one of the events.
     pub(crate) fn deliver(&self, conversation: ConversationId, events: &[Event], now: Instant) -> Option<Delivered> {
         let sessions_of = |user| self.of_user(user);
         match self.conversations.entry(conversation) {
@@ -172,7 +172,7 @@ impl Registry {
                 }
                 Some(Delivered {
                     gap: result == FeedResult::Gap,
-                    began: false,
+                    is_new: false,
                     ended,
                 })
             }
@@ -188,14 +188,14 @@ impl Registry {
                 entry.insert(feed);
                 Some(Delivered {
                     gap: result == FeedResult::Gap,
-                    began: true,
+                    is_new: true,
                     ended: false,
                 })
             }
         }
     }
 
-    /// Returns the place up to which a conversation was delivered here, or `None` if no session
+    /// Returns the `Seq` up to which a conversation was delivered here, or `None` if no session
     /// here follows it.
     pub(crate) fn head(&self, conversation: ConversationId) -> Option<Seq> {
         self.conversations.get(&conversation).map(|feed| feed.head())

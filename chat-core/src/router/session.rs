@@ -73,7 +73,7 @@ impl SessionHandle {
         self.state.lock().conversations.take().unwrap_or_default()
     }
 
-    /// Tells the client that a log holds events that it was not sent.
+    /// Notifies the client that a log holds events that were not pushed to it.
     pub(crate) fn push_behind(&self, conversation: ConversationId, last_seq: Seq) {
         self.outbox
             .push(SharedPush::new(Push::Behind { conversation, last_seq }));

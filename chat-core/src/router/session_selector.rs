@@ -10,9 +10,9 @@ pub enum SessionSelector {
     All,
     /// The sessions of this device.
     Device(DeviceId),
-    /// The sessions of every other device.
+    /// The sessions of all devices except this one.
     AllExcept(DeviceId),
-    /// The sessions of this device that began before the login with this epoch.
+    /// The sessions of this device that started before the login with this epoch.
     OlderThan(DeviceId, SessionEpoch),
 }
 

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use crate::codec::server::encode_push;
 use crate::model::Push;
 
-/// One push, shared by every session that gets it: a clone costs a reference count. It is encoded
-/// at most once, when the first connection needs the bytes.
+/// One push, shared by all sessions that receive it: a clone costs a reference count. The push is
+/// encoded at most once, when the first connection needs the bytes.
 #[derive(Clone)]
 pub struct SharedPush(Arc<Inner>);
 
@@ -51,7 +51,7 @@ impl SharedPush {
         self.0.frame.get_or_init(|| encode_push(&self.0.push)).clone()
     }
 
-    /// Returns about how many bytes the push takes in a queue.
+    /// Returns the approximate number of bytes that the push takes in a queue.
     #[must_use]
     pub fn size(&self) -> usize {
         self.0.size

@@ -40,7 +40,8 @@ use crate::clock::Clock;
 use crate::cluster::Presence;
 use crate::model::{NodeId, StoreEpoch, UserId};
 
-/// Maximum number of queued envelopes with heartbeats: more than one heartbeat ever takes.
+/// Maximum number of queued envelopes with heartbeats, which exceeds the size of the largest
+/// heartbeat.
 const MAX_QUEUED_HEARTBEATS: usize = 256;
 /// Maximum number of items that a worker has in progress at the same time.
 const MAX_CONCURRENT: usize = 8;
@@ -52,18 +53,18 @@ const MAX_CONCURRENT_SUBSCRIPTIONS: usize = 16;
 pub struct RouterParts {
     /// The logs, memberships and logins.
     pub log: Arc<dyn EventLog>,
-    /// Carries announcements between nodes. Without a bus, nodes on the same store find each
-    /// other's events by polling it each second, and notices do not reach other nodes.
+    /// Bus that carries announcements between nodes. Without a bus, nodes on the same store find
+    /// each other's events by polling the store every second, and notices do not reach other nodes.
     pub bus: Option<Arc<dyn MessageBus>>,
-    /// The service in which this node claims the devices that are connected to it.
+    /// Presence service in which this node publishes the devices that are connected to it.
     pub presence: Arc<dyn Presence>,
-    /// This node's time of day, which is compared with the store's.
+    /// Clock of this node, which is compared with the store's clock.
     pub clock: Arc<dyn Clock>,
     /// Id of this node.
     pub node: NodeId,
-    /// Incarnation of this node; greater at each start.
+    /// Incarnation of this node, which grows at each start.
     pub incarnation: u64,
-    /// Identifies the store's history. Envelopes of nodes with another one are ignored.
+    /// Epoch of the store. Envelopes from nodes with another store epoch are ignored.
     pub epoch: StoreEpoch,
     /// Intervals and bounds.
     pub config: RouterConfig,
@@ -72,7 +73,7 @@ pub struct RouterParts {
 /// The parts of a router and its workers, while they are built.
 struct Assembly {
     router: Router,
-    /// The event log, each read within the configured time.
+    /// The event log, with a timeout for each read.
     log: Arc<dyn EventLog>,
     queues: DeliveryQueues,
     users: WorkSet<UserId>,
@@ -80,7 +81,7 @@ struct Assembly {
     config: RouterConfig,
 }
 
-/// The sending half of the bus: what this node announces.
+/// The sending half of the bus connection.
 struct Outbound {
     bus: Arc<dyn MessageBus>,
     queue: PublishQueue,
@@ -136,7 +137,7 @@ impl Router {
     /// Starts a router and its tasks on the current tokio runtime.
     ///
     /// # Errors
-    /// [`BusError`] if the bus cannot be reached; nothing runs.
+    /// [`BusError`] if the bus cannot be reached; then no task was started.
     pub async fn start(parts: RouterParts) -> Result<Self, BusError> {
         let codec = parts.codec();
         let stop = CancellationToken::new();
@@ -158,10 +159,9 @@ impl Router {
         Ok(assembly.router)
     }
 
-    /// Starts a router for a program that changes what the nodes serve and is no node itself: it
-    /// announces what is committed through it, and receives nothing. Other nodes do not learn of
-    /// it, unless there is no bus: then its heartbeats in the store make them look for what it
-    /// commits.
+    /// Starts a router for a program that commits events but is not a node itself: it announces its
+    /// commits, and receives nothing. The nodes do not list it as a node, unless there is no bus:
+    /// then its heartbeats in the store make them poll for its commits.
     #[must_use]
     pub fn start_announcer(parts: RouterParts) -> Self {
         let codec = parts.codec();

@@ -1,6 +1,5 @@
-//! The other nodes on the same store, as the store lists them. The store is the one place that two
-//! nodes are sure to share: every other connection between them may be down while both still
-//! commit.
+//! The other nodes on the same store, as the store lists them. All nodes that commit can reach the
+//! store, while every other connection between them may be down.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use tokio::time::Instant;
 use crate::model::NodeId;
 use crate::sync::Mutex;
 
-/// Nodes that the store listed lately. Clones share the list.
+/// Nodes that the store has listed recently. Clones share the list.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StorePeers {
     listed: Arc<Mutex<HashMap<NodeId, Instant>>>,
@@ -26,8 +25,9 @@ impl StorePeers {
         self.listed.lock().is_empty()
     }
 
-    /// Records the store's answer. Returns whether it lists a new node. A node that is no longer
-    /// listed is kept for `keep`, because after an outage of the store its nodes report one by one.
+    /// Records the nodes that the store lists. Returns whether one of them is new. A node that is
+    /// no longer listed is kept for `keep`, because the nodes report one by one after an outage of
+    /// the store.
     pub(crate) fn record(&self, nodes: &[NodeId], keep: Duration) -> bool {
         let now = Instant::now();
         let mut listed = self.listed.lock();
@@ -39,7 +39,7 @@ impl StorePeers {
         has_new
     }
 
-    /// Records that the store did not answer: every node that it listed may still be alive.
+    /// Records that the store did not answer: every known node may still be alive.
     pub(crate) fn record_no_answer(&self) {
         let now = Instant::now();
         self.listed.lock().values_mut().for_each(|at| *at = now);

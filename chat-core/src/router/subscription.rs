@@ -8,7 +8,8 @@ use super::session::SessionHandle;
 use super::tasks::Tasks;
 use crate::model::{Caller, PresenceState, SessionId};
 
-/// A session's subscription to its user's conversations. It ends when this guard is dropped.
+/// Guard of a session's subscription to its user's conversations. Dropping the guard ends the
+/// subscription.
 #[derive(Debug)]
 pub struct SubscriptionGuard {
     session: Arc<SessionHandle>,

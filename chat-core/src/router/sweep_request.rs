@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-/// Asks the sweep worker for a sweep, because the node may have missed something and cannot tell
-/// what. Requests that come before the worker starts a sweep count as one. Clones share the
-/// request.
+/// Request for a sweep, made when the node may have missed announcements and does not know which.
+/// Requests made before the worker starts the sweep count as one. Clones share the request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SweepRequest {
     requested: Arc<Notify>,

@@ -20,9 +20,9 @@ impl Tasks {
         }
     }
 
-    /// Starts a worker on the current tokio runtime. When the tasks are stopped, it ends at its
-    /// next await. A worker that ends before is logged under its name: nothing does its work any
-    /// longer.
+    /// Starts a worker on the current tokio runtime. When the tasks are stopped, the worker ends at
+    /// its next await. A worker that ends earlier is logged under its name, because its work is no
+    /// longer done.
     pub(crate) fn spawn(&self, name: &'static str, worker: impl Future<Output = ()> + Send + 'static) {
         let worker = async move {
             if panics::watch(name, worker).await {

@@ -1,4 +1,4 @@
-//! Commits of which the store did not say whether they happened.
+//! Commits whose outcome is unknown, because the store failed before it answered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use tokio::time::Instant;
 use crate::model::{ConversationId, Seq, UserId};
 use crate::sync::Mutex;
 
-/// Time for which a log is checked after the store answers again. By then the transaction of a
-/// departed caller has ended.
+/// Time for which a log is checked after the store answers again. By then the store has ended the
+/// transactions of connections that were lost.
 const GRACE: Duration = Duration::from_secs(10);
 /// Number of conversations in one query for the ends of logs.
 pub(crate) const QUERY_CONVERSATIONS: usize = 1000;
-/// Maximum number of conversations that are checked. If there are more, everything is compared with
-/// the store.
+/// Maximum number of conversations that are checked. If there are more, the node compares
+/// everything with the store.
 const MAX_CONVERSATIONS: usize = 16 * QUERY_CONVERSATIONS;
 
-/// Events that may have been committed to a conversation: the store failed before it confirmed
-/// them.
+/// Events that may have been committed to a conversation: the store failed before it confirmed the
+/// commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnconfirmedCommit {
     /// Conversation whose log may hold the events.
@@ -51,13 +51,13 @@ struct Unconfirmed {
     first_seq: Seq,
     last_seq: Seq,
     joined: BTreeSet<UserId>,
-    /// Place up to which the log's growth was announced.
+    /// `Seq` up to which the log's growth was announced.
     announced: Seq,
     /// Time of the store's first answer since the last commit was added.
     checked_since: Option<Instant>,
 }
 
-/// News of a conversation with unconfirmed commits: its log has grown.
+/// Result of a check that has found a longer log.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Grown {
     /// Users who may have become members.
@@ -75,22 +75,22 @@ impl Unconfirmed {
         }
     }
 
-    /// Records where the log ends. Returns whether that is news, and whether nothing more can
-    /// follow.
+    /// Records the end of the log. Returns whether the log has grown since the last announcement,
+    /// and whether the outcome of all commits is known.
     fn check(&mut self, end: Seq) -> (bool, bool) {
         let since = *self.checked_since.get_or_insert_with(Instant::now);
         let is_news = end >= self.first_seq && end > self.announced;
         if is_news {
             self.announced = end;
         }
-        // Whichever event has place `last_seq` was committed under the conversation's lock: if it
-        // is another one, the unconfirmed one was rolled back.
+        // The event at `last_seq` was committed under the conversation's lock: if it is a different
+        // event, the unconfirmed commit was rolled back.
         (is_news, end >= self.last_seq || since.elapsed() > GRACE)
     }
 }
 
 impl UnconfirmedCommits {
-    /// Adds a commit. Returns `false` if there are too many.
+    /// Adds a commit. Returns `false` if there are too many conversations.
     pub(crate) fn add(&self, commit: UnconfirmedCommit) -> bool {
         let mut open = self.inner.open.lock();
         let has_room = open.len() < MAX_CONVERSATIONS || open.contains_key(&commit.conversation);
@@ -120,8 +120,8 @@ impl UnconfirmedCommits {
         }
     }
 
-    /// Records where a conversation's log ends, and forgets the conversation once its commits are
-    /// decided. Returns news that have to be announced.
+    /// Records the end of a conversation's log, and removes the conversation once the outcome of
+    /// its commits is known. Returns the growth that has to be announced, if any.
     pub(crate) fn check(&self, conversation: ConversationId, end: Seq) -> Option<Grown> {
         let mut open = self.inner.open.lock();
         let unconfirmed = open.get_mut(&conversation)?;
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn commits_are_forgotten_some_time_after_the_store_answers() {
+    async fn commits_are_forgotten_after_the_grace_period() {
         let commits = UnconfirmedCommits::default();
         commits.add(commit(5, 6));
         advance(GRACE * 10).await;

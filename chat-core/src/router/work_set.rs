@@ -49,8 +49,8 @@ impl<T> Default for WorkSet<T> {
 }
 
 impl<T: Eq + Hash> WorkSet<T> {
-    /// Adds an item that this node knows to need work. Such items are never refused: their number
-    /// is bounded by the sessions on the node.
+    /// Adds an item that comes from this node itself. Such items are never refused: their number is
+    /// bounded by the sessions on the node.
     pub(crate) fn add(&self, item: T) {
         self.inner.items.lock().insert(item);
         self.inner.added.notify_one();
@@ -62,7 +62,7 @@ impl<T: Eq + Hash> WorkSet<T> {
         self.inner.added.notify_one();
     }
 
-    /// Adds an item that a peer claims to need work. Returns `false` if the set is full.
+    /// Adds an item that comes from an announcement of a peer. Returns `false` if the set is full.
     pub(crate) fn try_add(&self, item: T) -> bool {
         let mut items = self.inner.items.lock();
         let has_room = items.len() < MAX_UNTRUSTED || items.contains(&item);
@@ -121,9 +121,9 @@ impl WorkerOptions {
 }
 
 impl<T: Copy + Debug + Eq + Hash> WorkSet<T> {
-    /// Calls `work` with every item that is added, and never returns. An item is in progress at
-    /// most once at a time; one that is added meanwhile is worked on again afterwards. An item
-    /// whose work panics has failed, like one whose work returns an error.
+    /// Calls `work` with every item that is added, and never returns. An item is never in progress
+    /// twice at the same time; if it is added while it is in progress, it is worked on again
+    /// afterwards. Work that panics has failed, like work that returns an error.
     pub(crate) async fn drain_forever<E, F>(&self, options: WorkerOptions, work: impl Fn(T) -> F)
     where
         E: std::error::Error + 'static,
@@ -146,7 +146,7 @@ impl<T: Copy + Debug + Eq + Hash> WorkSet<T> {
                 }
             }
             tokio::select! {
-                // Finished items first: they make room for new ones.
+                // Finished items are handled first, because they make room for new items.
                 biased;
                 Some((item, result)) = running.next() => {
                     in_progress.remove(&item);

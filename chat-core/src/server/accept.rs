@@ -23,10 +23,10 @@ use crate::transport::read_header;
 use crate::transport::tcp::TcpListener;
 use crate::transport::{PeerAddr, Transport};
 
-/// Delay after the operating system refused to hand out a connection, most often because no file
+/// Delay after the operating system failed to accept a connection, usually because no file
 /// descriptor was left.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
-/// Maximum number of waiting connections that are taken at once.
+/// Maximum number of waiting connections that are closed at once.
 const MAX_WAITING: usize = 256;
 
 /// Source of new connections.
@@ -53,8 +53,8 @@ impl Listener {
         }
     }
 
-    /// Takes the connections that wait to be accepted now. They may be more than tokio lets a task
-    /// take before it has to yield.
+    /// Accepts the connections that are waiting now. Does not go through tokio, which would make
+    /// the task yield after some of them.
     fn waiting(&self) -> impl Iterator<Item = Box<dyn Transport>> + '_ {
         std::iter::from_fn(|| unconstrained(self.accept()).now_or_never().and_then(Result::ok))
     }
@@ -77,12 +77,13 @@ pub(super) async fn run(mut listener: Listener, protocol: Protocol, shared: Arc<
     let mut gate = shared.readiness_gate.watch();
     loop {
         tokio::select! {
-            // The gate comes first: clients that still connect are better off at another node.
+            // The gate is checked first, so that clients connect to another node.
             biased;
             () = gate.closed(), if !matches!(listener, Listener::Memory(_)) => {}
             () = accept(&listener, &protocol, &shared) => return,
         }
-        // Closing the listener would cut off the connections that wait in its backlog.
+        // Connections in the backlog are accepted first, because closing the listener would reset
+        // them.
         for stream in listener.waiting().take(MAX_WAITING) {
             listener.admit(stream, &protocol, &shared);
         }
@@ -90,7 +91,7 @@ pub(super) async fn run(mut listener: Listener, protocol: Protocol, shared: Arc<
     }
 }
 
-/// Accepts connections until the listener can yield no more.
+/// Accepts connections until the listener ends.
 async fn accept(listener: &Listener, protocol: &Protocol, shared: &Arc<Shared>) {
     let mut reserve = ReservedFile::open();
     loop {
@@ -105,19 +106,20 @@ async fn accept(listener: &Listener, protocol: &Protocol, shared: &Arc<Shared>) 
                 if let Some(times) = shared.throttled.accept_failed.hit(now()) {
                     let error = &error as &dyn std::error::Error;
                     let protocol = protocol.name();
-                    tracing::warn!(protocol, times, error, "cannot accept connections; trying again");
+                    tracing::warn!(protocol, times, error, "cannot accept connections; retrying");
                 }
                 if is_out_of_files(&error) {
                     reserve.turn_away(listener);
                 }
-                // An immediate retry would fail too; connections that end free their descriptors.
+                // An immediate retry would fail too. File descriptors become free as connections
+                // end.
                 tokio::time::sleep(RETRY_DELAY).await;
             }
         }
     }
 }
 
-/// Returns whether the error concerns one connection, which failed before it was handed out. The
+/// Returns whether the error concerns only one connection, which failed before it was accepted. The
 /// listener still works.
 fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
@@ -132,8 +134,8 @@ fn is_out_of_files(error: &io::Error) -> bool {
     cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
-/// A reserved file descriptor for the case that the process has no other left. It serves to accept
-/// and close waiting connections, so that their clients try another node instead of waiting.
+/// A reserved file descriptor. When the process has no other left, it is used to accept and close
+/// waiting connections, so that their clients try another node instead of waiting.
 #[derive(Debug)]
 struct ReservedFile(Option<File>);
 
@@ -155,7 +157,7 @@ impl ReservedFile {
 
 impl Server {
     /// Serves a stream that the application accepted, like a connection of a listener. The
-    /// connection begins with the first poll.
+    /// connection starts with the first poll.
     pub(super) fn serve<S>(
         &self,
         stream: S,
@@ -206,7 +208,7 @@ fn serving(
     ))
 }
 
-/// Reads the PROXY header of a connection from a load balancer, then admits the client it names.
+/// Reads the PROXY header of a connection from a load balancer, then admits the client named in it.
 fn admit_from_proxy(mut stream: Box<dyn Transport>, protocol: &Protocol, shared: &Arc<Shared>) {
     let proxy = source_of(stream.peer());
     let is_trusted = |ip| shared.config.trusted_proxies.iter().any(|network| network.contains(ip));
@@ -265,7 +267,7 @@ fn permit(source: Source, shared: &Shared) -> Option<ConnectionPermit> {
         Ok(permit) => Some(permit),
         Err(refusal) => {
             tracing::debug!(?source, %refusal, "connection refused");
-            // The other refusals are caused by the source itself, so the operator is not warned.
+            // Other refusals are caused by the source itself, so the operator is not warned.
             if matches!(refusal, ConnectionRefused::NodeFull | ConnectionRefused::EarlyDrop)
                 && let Some(refused) = shared.throttled.guests_full.hit(now())
             {

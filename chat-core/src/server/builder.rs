@@ -84,8 +84,8 @@ impl ServerBuilder {
     }
 
     /// Declares that the listener added last is behind a load balancer. Each connection to it must
-    /// come from one of [`ServerConfig::trusted_proxies`] and begin with a
-    /// PROXY header, which names the client's address.
+    /// come from one of [`ServerConfig::trusted_proxies`] and start with a PROXY header, which
+    /// contains the client's address.
     #[must_use]
     pub fn behind_proxy(mut self) -> Self {
         if let Some(last) = self.tcp.last_mut() {
@@ -118,7 +118,8 @@ impl ServerBuilder {
     }
 
     /// Binds every listener, then starts to accept connections on the current tokio runtime. A
-    /// server without listeners serves the streams that it is given, see [`Server::serve_stream`].
+    /// server without listeners serves only the streams that the application passes to
+    /// [`Server::serve_stream`].
     ///
     /// # Errors
     /// [`BindError`]; no listener stays bound.

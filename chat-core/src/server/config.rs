@@ -19,32 +19,32 @@ pub struct ServerConfig {
     pub max_connections: u32,
     /// Limits on connections before login and on connections per source address.
     pub connection_limits: ConnectionLimits,
-    /// Networks of the load balancers whose PROXY headers are believed, on listeners that are
-    /// [behind one](super::ServerBuilder::behind_proxy). Default: none.
+    /// Networks of the load balancers whose PROXY headers are trusted, on listeners that are
+    /// [behind a load balancer](super::ServerBuilder::behind_proxy). Default: none.
     pub trusted_proxies: Vec<Network>,
-    /// Longest time from accept to a complete PROXY header. Default 2 s.
+    /// Maximum time from accept to a complete PROXY header. Default 2 s.
     pub proxy_header_timeout: Duration,
     /// Rate of SC1 and TLS handshakes; each takes about 0.2 ms of a core. Connections beyond it are
     /// rejected before the key agreement. Default 1000 a second.
     pub handshake_rate: Rate,
-    /// Longest time from accept to the end of the SC1 or TLS handshake. Default 5 s.
+    /// Maximum time from accept to the end of the SC1 or TLS handshake. Default 5 s.
     pub handshake_timeout: Duration,
-    /// Longest time that a peer may read nothing of the output that waits for it. A peer that reads
-    /// only a trickle has ten times as long for what waits. Over TLS, and over streams of the
-    /// application, reading shows in steps of 4 KiB. Default 30 s.
+    /// Maximum time for which a peer may read nothing of the output that waits for it. A peer that
+    /// reads slowly must read all waiting output within ten times this time. Over TLS, and over
+    /// streams of the application, progress is detected in steps of 4 KiB. Default 30 s.
     pub write_timeout: Duration,
     /// Age at which the client is asked to reconnect, which makes both sides agree on new keys.
     /// Default 24 h.
     pub max_connection_age: Duration,
     /// Size limits of the queue of pushes that wait for one session.
     pub outbox_limits: OutboxLimits,
-    /// Shortest delay after which clients reconnect when the server drains. Default 1 s.
+    /// Minimum delay after which clients reconnect when the server drains. Default 1 s.
     pub retry_after: Duration,
     /// Time for which the engine may be [unable to serve](crate::engine::Readiness) before the TCP
-    /// listeners close, unless all other nodes are known to be unable too. They open again when the
-    /// engine is able to serve, on the same addresses, which needs the same privileges as the first
-    /// time. Open connections stay. Default 5 s; zero disables it. With 4 s or less, nodes cannot
-    /// announce in time that none of them can serve.
+    /// listeners close, unless all other nodes are known to be unable too. When the engine can
+    /// serve again, the listeners reopen on the same addresses, which needs the same privileges as
+    /// the first time. Open connections stay. Default 5 s; with zero, listeners never close. With 4
+    /// s or less, nodes cannot announce in time that none of them can serve.
     pub unready_timeout: Duration,
 }
 

@@ -1,7 +1,7 @@
 //! Registry of open connections, and how shutdown is signalled to them.
 //!
-//! The signal is one atomic and a waker for each connection. A cancellation token would do the
-//! same, but each poll of each connection would take the token's one lock.
+//! The signal consists of one atomic and a waker for each connection. A cancellation token would
+//! work too, but each poll of each connection would take the token's single lock.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -76,8 +76,8 @@ impl Connections {
     /// Advances to `phase`, unless the server has reached it, and wakes every connection.
     pub(super) fn advance(&self, phase: Phase) {
         if self.phase.fetch_max(phase as u8, Ordering::SeqCst) < phase as u8 {
-            // The lock is released first: a waker may run its task at once, and the task may end
-            // and leave the registry.
+            // The lock is released before: a waker may run its task at once, and the task may end
+            // and remove itself from the registry.
             let wakers: Vec<_> = self.entries().wakers.values().map(Arc::clone).collect();
             wakers.iter().for_each(|waker| waker.wake());
         }
@@ -101,7 +101,7 @@ impl ConnectionGuard {
         self.id
     }
 
-    /// Returns the server's phase, and wakes the task when it advances.
+    /// Returns the server's phase, and wakes the task when the phase advances.
     pub(super) fn poll_phase(&self, cx: &mut Context<'_>) -> Phase {
         self.waker.register(cx.waker());
         self.connections.phase()

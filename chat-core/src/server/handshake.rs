@@ -1,4 +1,4 @@
-//! Handshakes: an accepted stream becomes one that carries packets.
+//! Handshakes, which turn an accepted stream into a stream that carries packets.
 
 use std::io;
 use std::sync::Arc;
@@ -41,8 +41,8 @@ impl Protocol {
             Self::Plain => Ok(Wire::new(stream, Protection::Stream, GUEST_LIMIT)),
             #[cfg(feature = "tls")]
             Self::Tls(acceptor) => {
-                // TLS has no answer for "busy" before the key agreement, which is the expensive
-                // part.
+                // TLS cannot tell a client "busy" before the key agreement, which is the expensive
+                // part, so the connection is closed.
                 shared
                     .admit_handshake(now())
                     .map_err(|_| io::Error::new(io::ErrorKind::ResourceBusy, "too many handshakes"))?;

@@ -29,12 +29,12 @@ pub(super) async fn renew(keys: Arc<ServerKeys>) {
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(
                     error,
-                    "cannot renew the static SC1 key; the present key stays in use until it expires"
+                    "cannot renew the static SC1 key; the current key stays in use until it expires"
                 );
             }
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::error!(error, "the renewal of the static SC1 key panicked; it is tried again");
+                tracing::error!(error, "the renewal of the static SC1 key panicked; retrying");
             }
         }
     }

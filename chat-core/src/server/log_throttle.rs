@@ -8,7 +8,7 @@ use crate::sync::Mutex;
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Limits a log line to one every ten seconds. The first occurrence is logged at once; each later
-/// line carries the number of occurrences since the line before.
+/// line contains the number of occurrences since the previous line.
 #[derive(Debug, Default)]
 pub(super) struct LogThrottle {
     state: Mutex<State>,
@@ -21,8 +21,8 @@ struct State {
 }
 
 impl LogThrottle {
-    /// Counts one occurrence. If it is time for a log line, returns the number of occurrences since
-    /// the last one.
+    /// Counts one occurrence. If a log line is due, returns the number of occurrences since the
+    /// previous line.
     pub(super) fn hit(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock();
         state.occurrences = state.occurrences.saturating_add(1);

@@ -1,11 +1,11 @@
 //! The network side of an engine: listeners, connections and their tasks.
 //!
 //! A [`Server`] accepts connections for a [`ChatService`] and serves each in one task. A process
-//! can have several servers, each with its own listeners, limits and keys; nothing is global. A
-//! server does not own its engine: shut the engine down after the server.
+//! can have several servers, each with its own listeners, limits and keys. A server does not own
+//! its engine: shut the engine down after the server.
 //!
-//! Connections come from the server's own listeners, or from the application, which hands over
-//! streams that it accepted itself: see [`Server::serve_stream`].
+//! Connections come from the server's own listeners, or from the application, which passes streams
+//! that it accepted itself to [`Server::serve_stream`].
 
 mod accept;
 mod builder;
@@ -56,7 +56,7 @@ use crate::transport::PeerAddr;
 pub struct ServerStats {
     /// Open connections, guests included.
     pub connections: u32,
-    /// Connections that ended by a panic since the start. Each of them is a defect.
+    /// Connections that ended by a panic since the start. Each panic is a defect.
     pub panics: u64,
     /// TCP listeners that are closed until the node can serve again.
     pub closed_listeners: u32,
@@ -72,8 +72,8 @@ struct Shared {
     handshakes: Mutex<Bucket>,
     /// Tasks that the server spawned.
     tasks: TaskTracker,
-    /// Connections that the application serves in futures of its own. Nothing but the application
-    /// polls them, so the end of the server does not wait for them for ever.
+    /// Connections that the application serves in its own futures. Only the application polls them,
+    /// so the shutdown of the server waits for them only for a limited time.
     streams: TaskTracker,
     /// Ends the tasks that serve no connection.
     draining: CancellationToken,
@@ -85,8 +85,7 @@ struct Shared {
     throttled: ThrottledLogs,
 }
 
-/// Throttles of the warnings about connections that were not served, by what an operator can do
-/// about it.
+/// Throttles of the warnings about connections that were not served, one for each cause.
 #[derive(Debug, Default)]
 struct ThrottledLogs {
     /// The server has [`ServerConfig::max_connections`] connections.
@@ -95,14 +94,14 @@ struct ThrottledLogs {
     guests_full: LogThrottle,
     /// One source has too many sessions.
     source_full: LogThrottle,
-    /// The operating system does not hand out connections.
+    /// The operating system cannot accept connections.
     accept_failed: LogThrottle,
     /// An address cannot be listened on again.
     listen_failed: LogThrottle,
 }
 
 impl Shared {
-    /// Counts one key agreement. If the rate is exceeded, returns how long to wait instead.
+    /// Charges one key agreement to the rate. If the rate is exceeded, returns the time to wait.
     fn admit_handshake(&self, now: Instant) -> Result<(), Duration> {
         let mut bucket = self.handshakes.lock();
         bucket.check(now, &self.config.handshake_rate)?;
@@ -114,7 +113,7 @@ impl Shared {
         u32::try_from(self.config.retry_after.as_millis()).unwrap_or(u32::MAX)
     }
 
-    /// Runs a task until the server drains. One that panics is logged under its name.
+    /// Runs a task until the server drains. A panic of the task is logged with its name.
     fn spawn_until_drain(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let task = async move {
             panics::watch(name, task).await;
@@ -175,19 +174,19 @@ impl Server {
     /// encrypt and authenticate, as TLS does; [`serve_sc1_stream`](Self::serve_sc1_stream) is for
     /// streams that do not.
     ///
-    /// `peer` is where the connection comes from. Limits per source address, login throttling and
-    /// logs use it, so pass the client's address and not that of a proxy. With
-    /// [`PeerAddr::Local`] the connection is exempt from limits per source.
+    /// `peer` is the address of the client. Limits per source address, login throttling and logs
+    /// use it, so do not pass the address of a proxy. With [`PeerAddr::Local`] the connection is
+    /// exempt from limits per source.
     ///
-    /// The connection is subject to all limits, deadlines and drain of this server, like one from a
-    /// listener. If a limit is reached, the stream is closed at once. The returned future is
-    /// independent of `self`. It does nothing until it is polled: the connection counts from the
-    /// first poll until the future completes or is dropped.
+    /// The connection is subject to all limits and deadlines of this server and to its drain, like
+    /// a connection from a listener. If a limit is reached, the stream is closed at once. The
+    /// returned future does not borrow `self`. It does nothing until it is polled: the connection
+    /// counts from the first poll until the future completes or is dropped.
     ///
     /// # Message-oriented streams
     /// The packets of the protocol are framed by length, so a message of a WebSocket may hold any
-    /// part of the byte stream. [`MessageStream`](crate::transport::MessageStream) makes a byte
-    /// stream of a stream of binary messages.
+    /// part of the byte stream. [`MessageStream`](crate::transport::MessageStream) converts a
+    /// stream of binary messages to a byte stream.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection immediately. Started commands continue.
@@ -199,7 +198,7 @@ impl Server {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let engine = Engine::builder(Arc::new(MemoryStore::new())).build().await?;
-    /// let server = Server::builder(engine.clone()).bind().await?; // no listener of its own
+    /// let server = Server::builder(engine.clone()).bind().await?; // without listeners
     /// let (ours, theirs) = tokio::io::duplex(64 * 1024);
     /// let serving = tokio::spawn(server.serve_stream(ours, PeerAddr::Local));
     /// drop(theirs); // the client goes away
@@ -216,7 +215,7 @@ impl Server {
     }
 
     /// Like [`serve_stream`](Self::serve_stream), for a stream that is not encrypted: client and
-    /// server protect it by SC1. The server renews the static key of `keys` each day.
+    /// server encrypt it with SC1. The server renews the static key of `keys` every day.
     ///
     /// # Cancel safety
     /// As that of [`serve_stream`](Self::serve_stream).
@@ -232,10 +231,10 @@ impl Server {
         self.serve(stream, peer, Protocol::Sc1(Arc::clone(keys)))
     }
 
-    /// Stops accepting connections, tells the clients to reconnect (to any node), answers the
+    /// Stops accepting connections, asks the clients to reconnect (to any node), answers the
     /// requests that are in flight, and closes the connections. Connections that are still open
-    /// after `grace` are cut off; the futures of [`serve_stream`](Self::serve_stream) complete when
-    /// they are polled next, which this does not wait for. Idempotent.
+    /// after `grace` are cut off. The futures of [`serve_stream`](Self::serve_stream) then complete
+    /// at their next poll, for which `drain` does not wait. Idempotent.
     pub async fn drain(&self, grace: Duration) {
         let Shared { tasks, streams, .. } = &*self.shared;
         self.shared.draining.cancel();
@@ -249,7 +248,7 @@ impl Server {
         if tokio::time::timeout(grace, ended).await.is_err() {
             tracing::warn!(
                 connections = self.stats().connections,
-                "the grace period of the drain is over; the remaining connections were cut off"
+                "the grace period of the drain has passed; the remaining connections were cut off"
             );
             self.shared.connections.advance(Phase::Killed);
             tasks.wait().await;

@@ -1,10 +1,10 @@
 //! Closes a server's TCP listeners while its node cannot serve.
 //!
-//! A node that cannot serve keeps its connections, but new clients are better off elsewhere. Chat
+//! A node that cannot serve keeps its connections, but new clients should use another node. Chat
 //! clients choose another node by themselves. A load balancer that knows only TCP chooses another
-//! node if this one refuses connections. So the listeners close after a while, but only while other
-//! nodes may be able to serve: if no node is, a connection that reports the failure is better than
-//! none.
+//! node if this node refuses connections. So the listeners close after a delay, but only while
+//! other nodes may be able to serve. If no node can serve, the listeners stay open, so that clients
+//! at least receive the error.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,13 +22,13 @@ use crate::transport::tcp::{TcpListener, TcpPort};
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// Time for which the node must have been ready before the listeners open again.
 const OPEN_AFTER: Duration = Duration::from_secs(1);
-/// First delay before the server tries again to bind an address that another program has taken. The
+/// First delay before the server retries to bind an address that another program has taken. The
 /// delay doubles with each attempt.
 const MIN_REBIND_DELAY: Duration = Duration::from_millis(100);
-/// Longest such delay.
+/// Maximum delay before the server retries to bind an address.
 const MAX_REBIND_DELAY: Duration = Duration::from_secs(5);
 
-/// Tells the listeners of a server whether they should be open, and counts those that are closed.
+/// Signals to the listeners of a server whether they should be open, and counts closed listeners.
 #[derive(Debug)]
 pub(super) struct ReadinessGate {
     open: watch::Sender<bool>,
@@ -69,7 +69,7 @@ impl GateWatch {
 
     async fn until(&mut self, wanted: bool) {
         if self.0.wait_for(|open| *open == wanted).await.is_err() {
-            // The server was dropped, and this task is about to be.
+            // The server was dropped, so this task is about to be cancelled.
             std::future::pending().await
         }
     }
@@ -90,7 +90,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             (true, false) => tracing::warn!(
                 store_answers = readiness.store_answers,
                 clock_is_right = readiness.clock_is_right,
-                "this node cannot serve, and other nodes may; its listeners are closed until it can, and open connections stay"
+                "this node cannot serve and other nodes may be able to: its listeners close until it can serve; open connections stay"
             ),
             (false, true) => tracing::info!(
                 is_ready = readiness.is_ready(),
@@ -113,7 +113,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 struct Debounce {
     close_after: Duration,
     is_open: bool,
-    /// Since when the gate should have been in the other state without a break.
+    /// Time since which the gate should continuously have been in the other state.
     since: Option<Instant>,
 }
 
@@ -126,7 +126,7 @@ impl Debounce {
         }
     }
 
-    /// Takes in whether the gate should be open now, and returns whether it is.
+    /// Records whether the gate should be open now, and returns whether it is open.
     fn update(&mut self, now: Instant, should_open: bool) -> bool {
         if should_open == self.is_open {
             self.since = None;
@@ -142,7 +142,7 @@ impl Debounce {
     }
 }
 
-/// Counts a closed listener, and keeps the service informed that there is one.
+/// Counts a closed listener, and reports it to the service until it is open again.
 #[derive(Debug)]
 struct ClosedListener<'a>(&'a Shared);
 

@@ -1,4 +1,4 @@
-//! Streams that buffer what they take: TLS, and those that the application accepted itself.
+//! Streams that may buffer written bytes: TLS, and streams that the application accepted itself.
 
 use std::fmt;
 use std::io;
@@ -9,12 +9,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::transport::{PeerAddr, Transport};
 
-/// Maximum number of bytes that a stream takes in one write. Bytes that it buffers show no progress
-/// until all of them have left. So a slow peer has to read this many within
+/// Maximum number of bytes that a stream accepts in one write. Buffered bytes count as progress
+/// only once all of them were flushed, so a slow peer has to read this many bytes within
 /// [`ServerConfig::write_timeout`](super::ServerConfig::write_timeout).
 const MAX_WRITE: usize = 4 * 1024;
 
-/// Any byte stream, together with the address of its peer. It takes writes in small parts.
+/// Any byte stream, together with the address of its peer. It accepts at most [`MAX_WRITE`] bytes
+/// per write.
 pub(super) struct OwnedStream<S> {
     inner: Pin<Box<S>>,
     peer: PeerAddr,

@@ -1,5 +1,5 @@
-//! Bytes of a connection: input is read and decrypted into packets, output is encrypted and
-//! written.
+//! Input and output of a connection: reads and decrypts input into packets, encrypts and writes
+//! output.
 
 use std::future::poll_fn;
 use std::io;
@@ -16,11 +16,11 @@ use crate::model::CloseCode;
 use crate::secure::{OpenError, Opened, Opener, Sealer};
 use crate::transport::Transport;
 
-/// Size of one read. The buffer is on the stack while the stream is read, so that an idle
-/// connection owns no buffer.
+/// Size of one read. The buffer is on the stack during the read, so that an idle connection owns no
+/// buffer.
 const READ_SIZE: usize = 16 * 1024;
 
-/// Amount of waiting output at which the connection reads no packet and sends no reply.
+/// Bytes of waiting output at which the connection stops to read packets and to send replies.
 const MAX_OUTPUT: usize = 64 * 1024;
 
 /// Failure of a connection.
@@ -57,20 +57,22 @@ pub(super) struct Wire {
     frames: FrameDecoder,
     /// Output that was encrypted and not yet written.
     output: BytesMut,
-    /// A part of the output was written, so its buffer is larger than its capacity says.
+    /// A part of the output was written, so the allocation of the buffer is larger than its
+    /// reported capacity.
     is_partly_written: bool,
     /// Bytes written since the start of the connection.
     written: u64,
-    /// The stream has written all bytes that it took: streams such as TLS and WebSockets buffer
+    /// The stream has flushed all bytes that it accepted. Streams such as TLS and WebSockets buffer
     /// them.
     is_flushed: bool,
-    /// The peer has proved that it has the keys. Nothing is sent over a channel before that.
+    /// The peer has proved that it has the keys. Before that, nothing is sent over a channel.
     is_peer_proven: bool,
     is_shut: bool,
 }
 
 impl Wire {
-    /// Takes over a stream after its handshake. Packets may have at most `limit` bytes.
+    /// Creates the wire of a stream whose handshake has completed. Packets may have at most `limit`
+    /// bytes.
     pub(super) fn new(stream: Box<dyn Transport>, protection: Protection, limit: usize) -> Self {
         Self {
             stream,
@@ -120,7 +122,7 @@ impl Wire {
         Ok(None)
     }
 
-    /// Reads the input that is available. The end of the stream is an error.
+    /// Reads the available input. The end of the stream is an error.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WireError>> {
         let mut stack = [MaybeUninit::<u8>::uninit(); READ_SIZE];
         let mut read = ReadBuf::uninit(&mut stack);
@@ -173,8 +175,8 @@ impl Wire {
     /// Adds the record that closes the channel to the output.
     pub(super) fn send_close(&mut self, code: CloseCode) {
         if let Protection::Sc1(channel) = &mut self.protection {
-            // A channel that has reached its limits cannot send this; the end of the stream says
-            // it.
+            // A channel that has reached its limits cannot send the record. Then the peer only sees
+            // the end of the stream.
             let _ = channel.0.seal_close(code.number(), &mut self.output);
         }
     }
@@ -184,7 +186,7 @@ impl Wire {
         !self.output.is_empty() || !self.is_flushed
     }
 
-    /// Returns whether the output buffer has reached its limit, so nothing should be added.
+    /// Returns whether the output buffer has reached its limit, so that nothing should be added.
     pub(super) fn is_full(&self) -> bool {
         self.output.len() >= MAX_OUTPUT
     }
@@ -199,16 +201,16 @@ impl Wire {
         self.written
     }
 
-    /// Returns the number of bytes handed over for writing since the start of the connection.
+    /// Returns the number of bytes added to the output since the start of the connection.
     pub(super) fn handed_over(&self) -> u64 {
         self.written.saturating_add(length(self.output.len()))
     }
 
-    /// Writes as much as the stream takes. Ready once all output is written and flushed.
+    /// Writes as much as the stream accepts. Ready once all output is written and flushed.
     ///
-    /// A stream that buffers takes bytes also while its peer reads nothing. So what it took has to
-    /// be flushed before it is given more: only then does [`written`](Self::written) grow because
-    /// the peer reads.
+    /// A stream that buffers accepts bytes even while its peer reads nothing. So accepted bytes are
+    /// flushed before more are written: only then does [`written`](Self::written) measure what the
+    /// peer reads.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             if !self.is_flushed {
@@ -233,7 +235,7 @@ impl Wire {
         }
     }
 
-    /// Releases the output buffer, all of which was written.
+    /// Releases the output buffer after all of it was written.
     fn release_output(&mut self) {
         let mut output = std::mem::take(&mut self.output);
         output.clear();
@@ -243,8 +245,8 @@ impl Wire {
         }
     }
 
-    /// Writes the remaining output, ends the stream, and waits until the peer has ended it too. A
-    /// socket that is closed with unread input would discard output that the peer has not read yet.
+    /// Writes the remaining output, ends the stream, and waits until the peer has ended it too.
+    /// Closing a socket with unread input would discard output that the peer has not read yet.
     pub(super) async fn finish(&mut self) -> io::Result<()> {
         poll_fn(|cx| {
             if !self.is_shut {
@@ -285,9 +287,9 @@ fn length(bytes: usize) -> u64 {
 const RECORD_OVERHEAD: usize = 32;
 
 /// Output buffer that the connections of a thread share. Most connections write their output at
-/// once, so that one buffer serves all of them and stays in the processor's cache. A connection
-/// that waits for its peer keeps the buffer, and the next one allocates another. It only ever holds
-/// encrypted records.
+/// once, so one buffer serves all of them and stays in the processor's cache. A connection that
+/// waits for its peer keeps the buffer, and the next connection allocates another. A shared buffer
+/// only ever holds encrypted records.
 mod spare {
     use std::cell::Cell;
 
@@ -320,7 +322,7 @@ mod spare {
                 give_back(BytesMut::with_capacity(size));
                 assert_eq!(take().capacity(), kept);
             }
-            assert_eq!(take().capacity(), 0, "a buffer is handed out once");
+            assert_eq!(take().capacity(), 0, "each buffer is taken only once");
         }
     }
 }

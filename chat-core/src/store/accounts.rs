@@ -19,7 +19,7 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
     /// Returns the account that is bound to exactly this external subject, compared byte by byte.
     async fn account_by_subject(&self, subject: &str) -> Result<Option<Account>, StoreError>;
 
-    /// Returns those of these accounts that exist, in any order.
+    /// Returns the accounts with these ids, in any order. Unknown ids are left out.
     async fn accounts(&self, ids: &[UserId]) -> Result<Vec<Account>, StoreError>;
 
     /// Returns up to `limit` accounts that are not disabled and whose name begins with `prefix`,
@@ -75,7 +75,7 @@ pub trait AccountTx: Send {
     /// [`StoreError::Corrupt`]: the account does not exist.
     async fn update_account(&mut self, account: &Account) -> Result<(), StoreError>;
 
-    /// Gives an account another name and skeleton. Returns `false` if another account has one of
+    /// Replaces the name and skeleton of an account. Returns `false` if another account has one of
     /// them: then nothing was written and the transaction continues.
     ///
     /// # Errors
@@ -92,7 +92,8 @@ pub trait AccountTx: Send {
     /// Locks a device, whether or not it exists, and returns it.
     async fn lock_device(&mut self, user: UserId, device: DeviceId) -> Result<Option<Device>, StoreError>;
 
-    /// Returns those of these devices that exist, in any order. Used as the fence of a batch.
+    /// Returns these devices, in any order; devices that do not exist are left out. Used to fence a
+    /// batch of drafts.
     async fn devices_in(&mut self, devices: &[(UserId, DeviceId)]) -> Result<Vec<Device>, StoreError>;
 
     /// Locks and returns all devices of a user, oldest first (by `created`, then by id).

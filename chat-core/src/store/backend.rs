@@ -1,4 +1,5 @@
-//! Helpers for the authors of stores: the contract of a transaction, and running units of work.
+//! Helpers for authors of stores: checks of the transaction contract, and execution of units of
+//! work.
 
 pub use super::run::{run_catching, run_inline};
 pub use super::tx_contract::TxContract;

@@ -1,4 +1,4 @@
-//! Relations between users.
+//! Contacts: the relations between two users.
 
 use std::fmt::Debug;
 
@@ -7,33 +7,34 @@ use async_trait::async_trait;
 use super::StoreError;
 use crate::model::{Contact, Timestamp, UserId};
 
-/// Reads of relations. A relation has two rows, one for each side.
+/// Reads of contacts. Two related users have two rows, one for each side.
 #[async_trait]
 pub trait ContactStore: Debug + Send + Sync + 'static {
-    /// Returns `owner`'s side of the relation to `peer`.
+    /// Returns `owner`'s contact with `peer`.
     async fn contact(&self, owner: UserId, peer: UserId) -> Result<Option<Contact>, StoreError>;
 
-    /// Returns `owner`'s side of every relation, ordered by peer.
+    /// Returns all contacts of `owner`, ordered by peer.
     async fn contacts(&self, owner: UserId) -> Result<Vec<Contact>, StoreError>;
 
     /// Returns the ids of `owner`'s friends, ascending.
     async fn friends(&self, owner: UserId) -> Result<Vec<UserId>, StoreError>;
 
-    /// Returns up to `limit` users with a greater id than `after` who have a relation to `user` on
+    /// Returns up to `limit` users with a greater id than `after` who have a contact with `user` on
     /// either side, ascending.
     async fn related_users(&self, user: UserId, after: UserId, limit: u32) -> Result<Vec<UserId>, StoreError>;
 }
 
-/// Writes of relations.
+/// Writes of contacts.
 #[async_trait]
 pub trait ContactTx: Send {
-    /// Locks the pair, whether or not either row exists, and returns `a`'s side and `b`'s side.
+    /// Locks the pair of users, whether or not the rows exist, and returns `a`'s contact with `b`
+    /// and `b`'s contact with `a`.
     async fn lock_contacts(&mut self, a: UserId, b: UserId) -> Result<(Option<Contact>, Option<Contact>), StoreError>;
 
-    /// Inserts or replaces one side.
+    /// Inserts or replaces one contact.
     async fn put_contact(&mut self, contact: &Contact) -> Result<(), StoreError>;
 
-    /// Deletes one side, if it exists.
+    /// Deletes one contact, if it exists.
     async fn delete_contact(&mut self, owner: UserId, peer: UserId) -> Result<(), StoreError>;
 
     /// Returns the number of `owner`'s rows in the state `Requested` with `since` at or after this

@@ -18,9 +18,9 @@ pub struct MembershipView {
     pub member: Member,
     /// Highest sequence number that the device acknowledged; [`Seq::ZERO`] if none.
     pub cursor: Seq,
-    /// Number of unread messages: those in `(max(member.read_seq, member.first_seq - 1),
-    /// min(last_seq, member.until_seq)]`. A recalled message counts until it is read, because its
-    /// tombstone is in the timeline. Exact: a difference of two `message_count`s.
+    /// Exact number of unread messages: those in `(max(member.read_seq, member.first_seq - 1),
+    /// min(last_seq, member.until_seq)]`, computed as a difference of two `message_count`s. A
+    /// recalled message counts until it is read, because its tombstone is in the log.
     pub unread: u64,
     /// Number of messages in the same range that mention the user or every member, without recalled
     /// ones.
@@ -45,8 +45,8 @@ pub trait ConversationStore: Debug + Send + Sync + 'static {
     /// Returns up to `limit` open, listed groups whose key begins with `prefix`, ordered by key.
     async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError>;
 
-    /// Returns every conversation in which `user` may read an event or will as soon as there is one
-    /// (`first_seq` is set and not beyond `until_seq`), closed conversations included, each as
+    /// Returns every membership of `user` with readable events, even if none is stored yet
+    /// (`first_seq` is set and not beyond `until_seq`), in open and closed conversations, each as
     /// `device` sees it, in any order and from one snapshot.
     async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError>;
 
@@ -70,7 +70,7 @@ pub trait ConversationStore: Debug + Send + Sync + 'static {
     async fn members_of_user(&self, user: UserId, after: ConversationId, limit: u32)
     -> Result<Vec<Member>, StoreError>;
 
-    /// Returns `(id, last_seq, members_version)` of those of these conversations that exist. Nodes
+    /// Returns `(id, last_seq, members_version)` of each of these conversations that exists. Nodes
     /// compare these numbers after a gap.
     async fn last_seqs(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq, Seq)>, StoreError>;
 }
@@ -87,7 +87,7 @@ pub struct NewConversation {
 }
 
 impl NewConversation {
-    /// Returns the row of this conversation, still empty, under the id that the store gave it.
+    /// Returns the row of this new, empty conversation with the id that the store assigned.
     #[must_use]
     pub fn into_row(self, id: ConversationId) -> Conversation {
         Conversation {
@@ -107,9 +107,9 @@ impl NewConversation {
 /// Writes of conversations.
 #[async_trait]
 pub trait ConversationTx: Send {
-    /// Creates an empty conversation, locked by this transaction. Returns `None` if there is one of
-    /// the same direct or inbox kind, or an open group with the same key or skeleton: then nothing
-    /// was written and the transaction continues.
+    /// Creates an empty conversation, locked by this transaction. Returns `None` if the direct
+    /// conversation or inbox exists already, or an open group has the same key or skeleton: then
+    /// nothing was written and the transaction continues.
     async fn create_conversation(&mut self, new: NewConversation) -> Result<Option<ConversationId>, StoreError>;
 
     /// Returns the direct conversation or inbox of this kind, without locking it.
@@ -123,19 +123,19 @@ pub trait ConversationTx: Send {
     /// continues. Closing a group frees both.
     async fn update_conversation(&mut self, conversation: &Conversation) -> Result<bool, StoreError>;
 
-    /// Returns the memberships of those of these users who have one, in any state and any order.
+    /// Returns the memberships of these users, in any state and any order. Users without a
+    /// membership are left out.
     async fn members_in(&mut self, id: ConversationId, users: &[UserId]) -> Result<Vec<Member>, StoreError>;
 
     /// Returns the active members with at least this role, ordered by user id.
     async fn members_with_role(&mut self, id: ConversationId, role: Role) -> Result<Vec<Member>, StoreError>;
 
-    /// Returns up to `limit` active members whose accounts are not disabled: those with the highest
-    /// role first, of these the ones with the earliest `first_seq`, of these the ones with the
-    /// smallest id.
+    /// Returns up to `limit` active members whose accounts are not disabled, ordered by descending
+    /// role, then by ascending `first_seq`, then by ascending user id.
     async fn members_by_seniority(&mut self, id: ConversationId, limit: u32) -> Result<Vec<Member>, StoreError>;
 
     /// Inserts or replaces a membership. `delivered_seq` and `read_seq` only grow: the greater of
-    /// the stored and the given value stays.
+    /// the stored and the given value is kept.
     async fn put_member(&mut self, member: &Member) -> Result<(), StoreError>;
 
     /// Advances `read_seq` of these active members to the given values; never lowers it.

@@ -18,7 +18,7 @@ pub trait CursorStore: Debug + Send + Sync + 'static {
     /// the conversation, and devices that do not exist. Durable once this returns.
     async fn advance_cursors(&self, moves: &[(UserId, DeviceId, ConversationId, Seq)]) -> Result<(), StoreError>;
 
-    /// Advances the `read_seq` of users. Ignores what [`advance_cursors`](Self::advance_cursors)
-    /// ignores. Durable once this returns.
+    /// Advances the `read_seq` of users. Ignores the same sequence numbers and users as
+    /// [`advance_cursors`](Self::advance_cursors). Durable once this returns.
     async fn advance_reads(&self, moves: &[(UserId, ConversationId, Seq)]) -> Result<(), StoreError>;
 }

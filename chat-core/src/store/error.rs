@@ -2,12 +2,12 @@
 
 use thiserror::Error;
 
-/// Reason why a store did not do what the caller asked.
+/// Error of a request to a store.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The store cannot be reached, or did not answer in time. A write may or may not have
-    /// happened.
+    /// The store cannot be reached, or did not answer in time. A write may or may not have been
+    /// committed.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The store has no space left for the write; nothing was written.
@@ -22,9 +22,9 @@ pub enum StoreError {
     /// The store already holds an event with a sender and client message id of this unit; nothing
     /// was written. A caller that runs the unit again finds the event with
     /// [`find_sent`](super::MessageTx::find_sent).
-    #[error("a client message id is used already")]
+    #[error("the client message id of an event was used before")]
     AlreadySent,
-    /// The stored data violates the store's own rules, or the caller violated the store's contract.
+    /// The stored data is inconsistent, or the caller violated the store's contract.
     #[error("the store is broken: {0}")]
     Corrupt(String),
 }
@@ -51,7 +51,7 @@ pub enum TxError {
     /// The store failed. The store decides whether to run the unit again.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The unit rejected the request and keeps the reason itself.
+    /// The unit rejected the request. The unit itself stores the reason.
     #[error("the unit of work rejected the request")]
     Abort,
 }

@@ -17,7 +17,7 @@ pub struct FeedShard(u16);
 
 impl FeedShard {
     /// Number of shards of every feed, and so the maximum number of nodes that work on one feed at
-    /// the same time. Fixed, because nodes that disagreed would process an event twice.
+    /// the same time. It is fixed, because nodes with different numbers would process events twice.
     pub(crate) const COUNT: u16 = 16;
 
     /// Returns the shard with this number, or `None` if it is 16 or more.
@@ -44,7 +44,7 @@ impl FeedShard {
     }
 }
 
-/// Right of one node to work on a shard of a feed.
+/// Exclusive right of one node to work on a shard of a feed, for a limited time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FeedLease {
@@ -62,7 +62,7 @@ pub struct FeedLease {
 }
 
 impl FeedLease {
-    /// Returns a lease of these values.
+    /// Returns a lease with these values.
     #[must_use]
     pub const fn new(feed: String, shard: FeedShard, node: NodeId, term: u64, expires: Timestamp) -> Self {
         Self {
@@ -74,8 +74,8 @@ impl FeedLease {
         }
     }
 
-    /// Returns the lease of a claim at `now`, after the latest lease of the shard, or `None` if
-    /// another node holds the shard.
+    /// Returns the lease that a claim at `now` yields, given the latest lease of the shard, or
+    /// `None` if another node holds the shard.
     fn claimed(self, latest: Option<&Self>, now: Timestamp) -> Option<Self> {
         match latest {
             Some(latest) if latest.node != self.node && latest.expires > now => None,
@@ -103,9 +103,9 @@ impl FeedLease {
     }
 }
 
-/// Writes of feeds. The store locks, reads and writes; [`FeedTxExt`] decides who may claim a shard
-/// and advance a cursor. A unit that also locks conversations does so before these calls, for
-/// example to append a bot's answer and to advance the bot's cursor in one commit.
+/// Writes of feeds. The store locks, reads and writes; [`FeedTxExt`] decides which node may claim a
+/// shard and advance a cursor. A unit that also locks conversations must lock them before these
+/// calls, for example to append a bot's answer and to advance the bot's cursor in one commit.
 #[async_trait]
 pub trait FeedTx: Send {
     /// Locks a shard of a feed until the end of the transaction. Returns its latest lease, even if
@@ -124,7 +124,8 @@ pub trait FeedTx: Send {
     /// changes nothing.
     async fn advance_feed_cursors(&mut self, feed: &str, moves: &[(ConversationId, Seq)]) -> Result<(), StoreError>;
 
-    /// Deletes the cursors and leases of a feed. No node may work on the feed at the same time.
+    /// Deletes the cursors and leases of a feed. The caller makes sure that no node works on the
+    /// feed at the same time.
     async fn delete_feed(&mut self, feed: &str) -> Result<(), StoreError>;
 }
 

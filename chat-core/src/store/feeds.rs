@@ -24,7 +24,7 @@ pub struct FeedPosition {
 }
 
 impl FeedPosition {
-    /// Returns a position of these values.
+    /// Returns a position with these values.
     #[must_use]
     pub const fn new(conversation: ConversationId, cursor: Seq, last_seq: Seq) -> Self {
         Self {
@@ -47,7 +47,7 @@ impl FeedPosition {
 pub struct FeedBacklog {
     /// Conversations with events to process, by id.
     pub positions: Vec<FeedPosition>,
-    /// Conversation to continue after; `None` at the end.
+    /// Conversation after which the next page starts; `None` on the last page.
     pub next: Option<ConversationId>,
 }
 
@@ -79,8 +79,8 @@ pub trait FeedStore: Debug + Send + Sync + 'static {
     /// Examines up to `limit` conversations with a greater id than `after`, and returns those of
     /// these shards in which the feed is behind.
     ///
-    /// A node calls this to find its work after it claimed a shard, and rarely afterwards; commits
-    /// and doorbells announce new events. One call reads `limit` rows, independent of the number of
+    /// A node calls this after it has claimed a shard, and rarely afterwards, because commits and
+    /// doorbells announce new events. One call reads `limit` rows, independent of the number of
     /// results.
     async fn feed_backlog(
         &self,

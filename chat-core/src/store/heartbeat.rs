@@ -12,15 +12,15 @@ pub struct Heartbeat {
     /// Nodes whose last heartbeat is at most [`Heartbeat::PEER_TIMEOUT`] old, without the calling
     /// node, in any order.
     pub peers: Vec<NodeId>,
-    /// The store's own time of day, if it has a clock of its own.
+    /// The store's time of day, if the store has its own clock.
     pub time: Option<Timestamp>,
 }
 
 impl Heartbeat {
-    /// Time after its last heartbeat during which a node counts as alive.
+    /// Time for which a node counts as alive after its last heartbeat.
     pub const PEER_TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// Returns the answer that names these peers and this time.
+    /// Returns an answer with these peers and this time.
     #[must_use]
     pub const fn new(peers: Vec<NodeId>, time: Option<Timestamp>) -> Self {
         Self { peers, time }

@@ -21,7 +21,7 @@ pub struct EventPage {
     pub last_seq: Seq,
 }
 
-/// The event that a client message id became.
+/// The event that was stored for a client message id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SentEvent {
     /// User who sent it.
@@ -44,8 +44,8 @@ pub trait MessageStore: Debug + Send + Sync + 'static {
         page: Page,
     ) -> Result<Option<EventPage>, StoreError>;
 
-    /// Returns up to `max_events` existing events of `first..=last`. For nodes, which check the
-    /// readers themselves.
+    /// Returns up to `max_events` existing events of `first..=last`. Does not check the reader; the
+    /// router does.
     async fn events(
         &self,
         conversation: ConversationId,
@@ -54,15 +54,16 @@ pub trait MessageStore: Debug + Send + Sync + 'static {
         max_events: u32,
     ) -> Result<Vec<Event>, StoreError>;
 
-    /// Returns those of these events that exist, in any order.
+    /// Returns the events at these positions, in any order. Positions without an event are left
+    /// out.
     async fn events_at(&self, conversation: ConversationId, seqs: &[Seq]) -> Result<Vec<Event>, StoreError>;
 
     /// Returns the events of `first..=last` that `sender` sent, in ascending order.
     ///
-    /// No index leads from a user to the user's events, because it would slow down every append. A
-    /// store reads the whole range instead, so callers pass ranges of some thousand events and
-    /// visit the conversations of [`members_of_user`](super::ConversationStore::members_of_user)
-    /// one by one.
+    /// There is no index of events by sender, because it would slow down every append. A store
+    /// scans the whole range instead, so callers pass ranges of a few thousand events, one
+    /// conversation of [`members_of_user`](super::ConversationStore::members_of_user) after the
+    /// other.
     async fn events_by_sender(
         &self,
         conversation: ConversationId,
@@ -71,27 +72,30 @@ pub trait MessageStore: Debug + Send + Sync + 'static {
         last: Seq,
     ) -> Result<Vec<Event>, StoreError>;
 
-    /// Returns the events of those of these ids that this sender used, in any order.
+    /// Returns the events that this sender stored with these ids, in any order. Unused ids are left
+    /// out.
     async fn find_sent(&self, sender: UserId, ids: &[ClientMessageId]) -> Result<Vec<SentEvent>, StoreError>;
 }
 
 /// Writes of logs.
 #[async_trait]
 pub trait MessageTx: Send {
-    /// Returns the events of those of these (sender, id) pairs that were used, in any order.
+    /// Returns the events that were stored with these (sender, id) pairs, in any order. Unused
+    /// pairs are left out.
     async fn find_sent(&mut self, ids: &[(UserId, ClientMessageId)]) -> Result<Vec<SentEvent>, StoreError>;
 
-    /// Returns those of these events of a locked conversation that exist, in any order.
+    /// Returns the events at these positions of a locked conversation, in any order. Positions
+    /// without an event are left out.
     async fn events_at(&mut self, conversation: ConversationId, seqs: &[Seq]) -> Result<Vec<Event>, StoreError>;
 
     /// Inserts events into a locked conversation. The events continue its log without a gap; the
     /// caller updates its row.
     ///
     /// # Errors
-    /// - [`StoreError::AlreadySent`]: a (sender, client message id) is taken. The unit gives up the
-    ///   transaction.
-    /// - [`StoreError::Corrupt`]: the conversation is not locked, or a sequence number or
-    ///   `message_count` is not the next.
+    /// - [`StoreError::AlreadySent`]: a (sender, client message id) is used already. The unit must
+    ///   end the transaction with this error.
+    /// - [`StoreError::Corrupt`]: the conversation is not locked, or the sequence numbers or
+    ///   `message_count`s do not continue the log.
     async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError>;
 
     /// Records `edit` as the latest edit of `target`.
@@ -101,8 +105,8 @@ pub trait MessageTx: Send {
     async fn mark_edited(&mut self, conversation: ConversationId, target: Seq, edit: Seq) -> Result<(), StoreError>;
 
     /// Records that `recall` recalled `target`. Replaces the body of `target` with `tombstone` and
-    /// that of each of its edits with `edit_tombstone`, and deletes its mentions. The store keeps
-    /// no readable trace of the text.
+    /// the body of each of its edits with `edit_tombstone`, and deletes its mentions. The store
+    /// keeps no readable copy of the text.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`]: the event does not exist.

@@ -1,15 +1,15 @@
 //! Port to the persistent state, which survives a restart.
 //!
-//! A [`Store`] has two faces. **Reads** are the narrow traits [`AccountStore`], [`ContactStore`],
+//! A [`Store`] has two parts. **Reads** are the narrow traits [`AccountStore`], [`ContactStore`],
 //! [`ConversationStore`], [`MessageStore`], [`CursorStore`], [`FeedStore`] and [`OperatorStore`];
 //! each method reads one consistent snapshot of the committed state. **Writes** are units of work:
 //! [`Store::transact`] runs a [`Unit`] against a [`Transaction`], a set of primitives over the same
-//! tables, and commits all of it or nothing. The engine decides who may send, which number is next
-//! and whether a request is a retry; a store supplies locks, uniqueness and durability.
+//! tables, and commits all of its writes or none. The engine decides who may send, assigns sequence
+//! numbers and recognises retries; a store supplies locks, uniqueness and durability.
 //!
 //! # Contract
-//! - When `transact` returns `Ok`, everything that the unit wrote is durable: it survives the death
-//!   of the process and a power cut. When it returns [`StoreError::Unavailable`], the unit may or
+//! - When `transact` returns `Ok`, all writes of the unit are durable: they survive the death of
+//!   the process and a power failure. When it returns [`StoreError::Unavailable`], the unit may or
 //!   may not have been written.
 //! - [`ConversationTx::lock_conversation`] excludes every other transaction that locks the same
 //!   conversation, on all nodes, until this transaction ends. Later reads of that conversation in
@@ -27,8 +27,8 @@
 //!   that conversation ends (`last_seq` and `message_count`).
 //! - Names and texts are compared and stored byte by byte. Maximum sizes: names and keys 256 bytes,
 //!   skeletons 3 000 bytes, texts 64 KiB less one byte.
-//! - A store that several nodes may share tells each node which other nodes use it
-//!   ([`Store::heartbeat`]), so that a node finds what its peers commit even if no bus connects
+//! - A store that several nodes may share reports to each node which other nodes use it
+//!   ([`Store::heartbeat`]), so that a node finds the commits of its peers even if no bus connects
 //!   them.
 //!
 //! Rows such as [`Account`](crate::model::Account) and [`Member`](crate::model::Member) are not
@@ -36,13 +36,13 @@
 //! lose it does not compile.
 //!
 //! The engine does not look up whether a message is stored already before it writes the message.
-//! The store detects a repetition by its unique key of sender and client message id and returns
+//! The store detects a retry by its unique key of sender and client message id and returns
 //! [`StoreError::AlreadySent`] from [`MessageTx::insert_events`].
 //!
-//! For the authors of stores there is [`backend`]. [`TxContract`](backend::TxContract) enforces the
+//! [`backend`] has helpers for authors of stores. [`TxContract`](backend::TxContract) enforces the
 //! rules about locks and logs for every store: it turns a violation into [`StoreError::Corrupt`].
-//! [`run_inline`](backend::run_inline) runs units where a transaction never waits, and
-//! [`run_catching`](backend::run_catching) runs them where it does.
+//! [`run_inline`](backend::run_inline) runs units in stores whose transactions never wait, and
+//! [`run_catching`](backend::run_catching) in stores whose transactions do.
 
 mod accounts;
 pub mod backend;
@@ -103,15 +103,15 @@ pub trait Store:
     /// - [`StoreError::Unavailable`]: the unit may or may not have been written.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the same uncertainty as [`StoreError::Unavailable`]: the
+    /// If the future is dropped, the outcome is unknown, as after [`StoreError::Unavailable`]: the
     /// transaction runs to its end in the background.
     async fn transact(&self, unit: Box<dyn Unit>) -> Result<(), StoreError>;
 
     /// Returns the identity of the history that this store holds.
     async fn epoch(&self) -> Result<StoreEpoch, StoreError>;
 
-    /// Checks that the store answers reads, at the cost of the cheapest one. Readiness probes call
-    /// this about once a second.
+    /// Checks with a cheap read that the store answers. Readiness probes call this about once a
+    /// second.
     async fn ping(&self) -> Result<(), StoreError>;
 
     /// Records that `node` is alive and returns the other live nodes. Nodes call this every few

@@ -13,8 +13,8 @@ use crate::model::{Account, Conversation, ConversationId, Timestamp};
 pub struct ListedGroup {
     /// Row of the group.
     pub conversation: Conversation,
-    /// Set if the group has an active owner whose account is not disabled. An open group without
-    /// one is orphaned.
+    /// True if the group has an active owner whose account is not disabled. An open group without
+    /// such an owner is orphaned.
     pub has_owner: bool,
 }
 
@@ -72,7 +72,7 @@ pub struct NewAuditRecord {
     pub target: String,
     /// Parameters of the action in words. Must not contain secrets.
     pub detail: String,
-    /// Place that the request came from: an address, a host name, a program.
+    /// Source of the request: an address, a host name or a program.
     pub source: String,
 }
 
@@ -114,9 +114,9 @@ pub trait OperatorStore: Debug + Send + Sync + 'static {
     /// ordered by name, disabled and deleted accounts included. Costs `limit` rows of an index.
     async fn list_accounts(&self, prefix: &str, after: &str, limit: u32) -> Result<Vec<Account>, StoreError>;
 
-    /// Returns up to `limit` groups with a greater id than `after`, ordered by id, closed groups
-    /// included. Callers select orphaned groups themselves, so that each page costs `limit` groups
-    /// and the members that each of them has before its first owner.
+    /// Returns up to `limit` groups with a greater id than `after`, ordered by id, including closed
+    /// groups. Callers filter orphaned groups themselves, so that the cost of a page is bounded: it
+    /// reads `limit` groups, and of each group the members up to its first owner.
     async fn list_groups(&self, after: ConversationId, limit: u32) -> Result<Vec<ListedGroup>, StoreError>;
 
     /// Counts rows. Costs a pass over the indexes of accounts and devices and over all
@@ -130,8 +130,8 @@ pub trait OperatorStore: Debug + Send + Sync + 'static {
 /// Writes of the audit log, in the transaction of the action that they record.
 #[async_trait]
 pub trait AuditTx: Send {
-    /// Locks the log until the transaction ends, and appends a record. So records become visible in
-    /// the order of their ids. The strings may have at most 255 bytes, `detail` 64 KiB less one
-    /// byte.
+    /// Locks the log until the transaction ends, and appends a record. The lock makes records
+    /// become visible in the order of their ids. The strings may have at most 255 bytes, `detail`
+    /// 64 KiB less one byte.
     async fn append_audit(&mut self, record: &NewAuditRecord) -> Result<AuditId, StoreError>;
 }

@@ -9,15 +9,15 @@ use futures_util::FutureExt;
 use super::{StoreError, Transaction, TxError, Unit};
 use crate::panics;
 
-/// Runs `unit` to its end on the current thread, against a transaction whose futures are ready at
-/// once. Catches a panic.
+/// Runs `unit` to its end on the current thread, with a transaction whose futures are always ready.
+/// Catches a panic.
 ///
 /// A unit awaits only its transaction, so one poll completes it and no caller can cancel it
 /// halfway.
 ///
 /// # Errors
-/// Returns the unit's error, or [`StoreError::Corrupt`] if the unit awaited something else or
-/// panicked. The caller rolls back after an error.
+/// Returns the unit's error, or [`StoreError::Corrupt`] if the unit awaited anything but its
+/// transaction or panicked. The caller rolls back after an error.
 pub fn run_inline(unit: &mut dyn Unit, tx: &mut dyn Transaction) -> Result<(), TxError> {
     let poll_once = AssertUnwindSafe(|| {
         let mut run = unit.run(tx);
@@ -29,7 +29,7 @@ pub fn run_inline(unit: &mut dyn Unit, tx: &mut dyn Transaction) -> Result<(), T
     catch_unwind(poll_once).unwrap_or_else(|payload| Err(panicked(&*payload)))
 }
 
-/// Runs `unit` against a transaction that may wait for a database. Catches a panic.
+/// Runs `unit` with a transaction that may wait for a database. Catches a panic.
 ///
 /// # Errors
 /// Returns the unit's error, or [`StoreError::Corrupt`] if the unit panicked. The caller rolls back

@@ -21,8 +21,8 @@ enum LockStage {
 /// [contract](super): locks out of order, appends to a conversation that is not locked, gaps, or a
 /// row that disagrees with its log.
 ///
-/// Each transaction of a store owns one, so a defect in a unit shows up in the same way on every
-/// store and never reaches the disk.
+/// Each transaction of a store has one, so a defect in a unit causes the same error on every store
+/// and is never committed.
 #[derive(Debug, Default)]
 pub struct TxContract {
     stage: LockStage,
@@ -88,8 +88,8 @@ impl TxContract {
         Ok(false)
     }
 
-    /// Records that the transaction is about to lock a shard of a feed. It may lock several, in the
-    /// order of their numbers.
+    /// Records that the transaction is about to lock a shard of a feed. A transaction may lock
+    /// several shards, in the order of their numbers.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`]: the transaction already holds the audit log.

@@ -11,23 +11,23 @@ use crate::sync::Mutex;
 /// A unit of work as a store sees it: object-safe, without a result.
 #[async_trait]
 pub trait Unit: Debug + Send + 'static {
-    /// Does the work. The store may call this again after a rollback.
+    /// Executes the unit of work. The store may call this again after a rollback.
     async fn run(&mut self, tx: &mut dyn Transaction) -> Result<(), TxError>;
 }
 
-/// A unit of work with a result, or a reason why the request was rejected.
+/// A unit of work with a typed result or rejection.
 #[async_trait]
 pub trait Operation: Debug + Send + 'static {
     /// Result of the operation, returned once it is committed.
     type Output: Send + 'static;
-    /// Reason why the operation does not happen. A rejection rolls back.
+    /// Reason for which the operation was rejected. A rejection rolls the transaction back.
     type Rejection: From<StoreError> + Send + 'static;
 
-    /// Does the work; starts afresh each time the store calls it.
+    /// Executes the operation. The store may call this again after a rollback.
     async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Self::Output, Self::Rejection>;
 
-    /// Returns the store's error inside a rejection, or else the rejection, so that the store can
-    /// distinguish its own failure from a decision of the operation.
+    /// Returns the store's error inside a rejection, or the rejection itself if it has none, so
+    /// that the store can distinguish its own failure from a rejection by the operation.
     fn store_error(rejection: Self::Rejection) -> Result<StoreError, Self::Rejection>;
 }
 

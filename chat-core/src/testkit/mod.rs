@@ -1,5 +1,5 @@
-//! For tests of backends and applications: the contract of each port as code, ports that fail on
-//! demand, a raw peer, and server processes that can be killed.
+//! Tools for tests of backends and applications: a conformance suite for each port, ports that fail
+//! on demand, a client of the raw protocol, and service boundaries that cross a channel.
 
 pub mod bus;
 pub mod cluster;

@@ -50,7 +50,7 @@ impl Peer {
     /// Connects to a server over TCP and SC1, and says hello.
     ///
     /// # Errors
-    /// The server cannot be reached, has another key, or rejects the connection.
+    /// The server cannot be reached, has a different key, or rejects the connection.
     pub async fn connect(server: SocketAddr, fingerprint: Fingerprint) -> io::Result<Self> {
         let (peer, _) = Self::connect_with(server, PinPolicy::exactly(fingerprint)).await?;
         Ok(peer)
@@ -140,7 +140,7 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Registers an account of this name, unless there is one already.
+    /// Registers an account with this name, unless one exists already.
     ///
     /// # Errors
     /// The connection broke.
@@ -172,7 +172,7 @@ impl Peer {
         }
     }
 
-    /// Returns typed calls of this peer, which run one after another.
+    /// Returns typed commands of this peer, which run one after another.
     pub fn commands(&mut self) -> PeerCommands<'_> {
         PeerCommands { peer: Mutex::new(self) }
     }
@@ -300,7 +300,7 @@ impl Peer {
     }
 }
 
-/// Typed calls of a [`Peer`]. Pushes that arrive before an answer are dropped.
+/// Typed commands of a [`Peer`]. Pushes that arrive before an answer are dropped.
 #[derive(Debug)]
 pub struct PeerCommands<'a> {
     peer: Mutex<&'a mut Peer>,

@@ -14,7 +14,7 @@ use chat_core::model::{
     Timestamp, UserId,
 };
 use chat_core::store::{ConversationStore, MessageStore, NewConversation, Store, TxError};
-use chat_core::testkit::store::{Draft, act, append, new_account};
+use chat_core::testkit::store::{Draft, append, new_account, transact};
 use chat_store_sqlite::{Options, SqliteStore};
 
 const WRITERS: u64 = 8;
@@ -79,7 +79,7 @@ pub(crate) async fn append_forever(directory: &Path) {
 
 /// Creates the account and the groups that are missing.
 async fn set_up(store: &dyn Store) -> UserId {
-    let work = act(store, |tx| {
+    let work = transact(store, |tx| {
         Box::pin(async move {
             if let Some(account) = tx.account_by_name("writer").await? {
                 return Ok(account.id);

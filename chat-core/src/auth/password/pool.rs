@@ -46,7 +46,7 @@ impl Default for PasswordPoolOptions {
 pub enum PasswordCheck {
     /// The password matches the record.
     Right {
-        /// Set if the record is weaker than the cost of the pool. Then the caller should
+        /// True if the record is weaker than the cost of the pool. Then the caller should
         /// [`hash`](PasswordHasherPool::hash) the password again and store the result.
         needs_rehash: bool,
     },
@@ -54,13 +54,13 @@ pub enum PasswordCheck {
     Wrong,
 }
 
-/// Reason why the pool gave no answer.
+/// Reason for which the pool gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PasswordPoolError {
     /// The queue is full or the wait was too long; nothing was computed. A later attempt may
     /// succeed.
-    #[error("too many logins at once")]
+    #[error("too many password checks are waiting; try again later")]
     Busy,
     /// The pool is closed, because the server is shutting down.
     #[error("password hashing has stopped")]
@@ -84,8 +84,8 @@ pub struct PasswordPoolStats {
 
 /// Hashes and compares passwords on a bounded number of blocking threads.
 ///
-/// An attempt on an unknown user takes the same path through the same code as one on a known user,
-/// see [`verify`](Self::verify). After the pool is dropped, at most `workers` hashes still run, for
+/// Attempts on unknown users take the same code path as attempts on known users, see
+/// [`verify`](Self::verify). After the pool is dropped, at most `workers` hashes still run, for
 /// about 20 ms; [`shutdown`](Self::shutdown) waits for them.
 #[derive(Debug)]
 pub struct PasswordHasherPool {
@@ -164,7 +164,7 @@ impl PasswordHasherPool {
         })
     }
 
-    /// Counters of the pool.
+    /// Returns the counters of the pool.
     #[must_use]
     pub fn stats(&self) -> PasswordPoolStats {
         PasswordPoolStats {
@@ -188,7 +188,7 @@ impl PasswordHasherPool {
     }
 
     /// Waits for a worker, then runs `work` on a blocking thread. All uses of Argon2 go through
-    /// this.
+    /// this method.
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, PasswordHashError> + Send + 'static,

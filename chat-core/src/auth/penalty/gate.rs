@@ -12,14 +12,14 @@ use crate::model::Source;
 use crate::rate::{Bucket, Table};
 use crate::sync::{Mutex, MutexGuard};
 
-/// Reason why a connection is closed as soon as it is accepted.
+/// Reason for which a connection is closed as soon as it is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionRefused {
-    /// The source has a penalty for this time.
+    /// The source is penalised for this remaining time.
     #[error("the source is penalised for another {} s", .0.as_secs())]
     Penalised(Duration),
-    /// The source exceeds its rate of connections for this time.
+    /// The source exceeds its rate of connections, and may connect again after this time.
     #[error("the source connects too often")]
     TooFast(Duration),
     /// The source has its maximum number of connections.
@@ -29,7 +29,7 @@ pub enum ConnectionRefused {
     #[error("too many connections have not logged in")]
     NodeFull,
     /// The node has many connections before login and rejected this one at random.
-    #[error("refused early, because many connections have not logged in")]
+    #[error("refused at random, because many connections have not logged in")]
     EarlyDrop,
 }
 
@@ -205,7 +205,7 @@ impl ConnectionPermit {
     ///
     /// # Errors
     /// [`ConnectionRefused::SourceFull`]: the source has its maximum number of connections; this
-    /// one still counts as before login.
+    /// connection still counts as before login.
     pub fn authenticate(&mut self) -> Result<(), ConnectionRefused> {
         if self.authenticated {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Penalties: times for which the gate rejects sources that misbehaved.
+//! Penalties: the times for which the gate rejects sources that have misbehaved.
 
 use std::time::{Duration, Instant};
 
@@ -76,7 +76,7 @@ pub(super) struct Penalties {
 #[derive(Debug, Clone, Copy, Default)]
 struct Penalty {
     until: Option<Instant>,
-    /// Set once the sum has reached the minimum.
+    /// True once the sum has reached the minimum.
     enforced: bool,
 }
 

@@ -52,7 +52,7 @@ fn penalties_add_up() {
         );
         assert!(
             gate.admit(start + *at * SECOND, source(2)).is_ok(),
-            "others are not concerned"
+            "other sources are not affected"
         );
     }
 }
@@ -96,12 +96,18 @@ fn source_is_limited_to_twenty_connections_before_login() {
     assert_eq!(gate.admit(now, source(1)).unwrap_err(), ConnectionRefused::SourceFull);
     assert!(gate.admit(now, source(2)).is_ok());
     open.pop();
-    assert!(gate.admit(now, source(1)).is_ok(), "a closed one makes room");
+    assert!(
+        gate.admit(now, source(1)).is_ok(),
+        "a closed connection frees its place"
+    );
     for permit in &mut open {
         permit.authenticate().unwrap();
     }
     assert_eq!((gate.stats().unauthenticated, gate.stats().authenticated), (0, 19));
-    assert!(gate.admit(now, source(1)).is_ok(), "and so does one that logged in");
+    assert!(
+        gate.admit(now, source(1)).is_ok(),
+        "a connection that has logged in frees its place"
+    );
     drop(open);
     assert_eq!(
         (
@@ -135,11 +141,11 @@ fn source_is_limited_in_authenticated_connections() {
     let mut open: Vec<ConnectionPermit> = (0..3).map(|_| gate.admit(now, source(1)).unwrap()).collect();
     let results: Vec<_> = open.iter_mut().map(ConnectionPermit::authenticate).collect();
     assert_eq!(results, [Ok(()), Ok(()), Err(ConnectionRefused::SourceFull)]);
-    assert_eq!(open[0].authenticate(), Ok(()), "once is enough");
+    assert_eq!(open[0].authenticate(), Ok(()), "authenticate is idempotent");
     assert_eq!((gate.stats().unauthenticated, gate.stats().authenticated), (1, 2));
     drop(open.remove(0));
     assert_eq!(open[1].authenticate(), Ok(()));
-    // A failed login frees the place again.
+    // After a failed login, the connection no longer counts as after login.
     for _ in 0..2 {
         open[1].unauthenticate();
     }
@@ -197,7 +203,7 @@ fn early_drop_grows_from_half_of_the_guest_limit() {
 }
 
 #[test]
-fn gates_of_one_seed_decide_alike() {
+fn gates_with_the_same_seed_decide_alike() {
     let decisions = |seed| -> Vec<bool> {
         let limits = ConnectionLimits {
             early_drop_from: 0,

@@ -11,12 +11,12 @@ pub(super) struct AttemptHistory {
     attempts: u32,
     /// Time until which the next attempt is rejected.
     blocked_until: Option<Instant>,
-    /// Time at which the history is forgotten.
+    /// Time at which the history expires.
     forgotten_at: Option<Instant>,
 }
 
 impl AttemptHistory {
-    /// Returns whether an attempt is allowed, or else the time to wait.
+    /// Returns the time to wait as an error if no attempt is allowed now.
     pub(super) fn check(&self, now: Instant) -> Result<(), Duration> {
         match self.blocked_until {
             Some(until) if until > now => Err(until.saturating_duration_since(now)),

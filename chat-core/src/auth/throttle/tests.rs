@@ -56,7 +56,7 @@ fn account_waits_double_up_to_fifteen_minutes() {
     assert_eq!(
         limit(throttle.begin(now, &attempt("bob"))),
         None,
-        "others are not concerned"
+        "other accounts are not affected"
     );
     now += 30 * MINUTE;
     for _ in 0..5 {
@@ -108,8 +108,8 @@ fn attackers_cannot_lock_a_known_device_out() {
     let throttle = LoginThrottle::new(ThrottleOptions::default());
     let device = TokenHash::from_bytes([7; 32]);
     let mut now = Instant::now();
-    // From many sources, at the limit of the node and from the owner's own address, for ten
-    // minutes.
+    // The attack lasts ten minutes, from many sources and from the owner's address, at the limit of
+    // the node.
     for step in 0..18_000_u32 {
         now += SECOND / 30;
         let guess = LoginAttempt {
@@ -133,9 +133,9 @@ fn attackers_cannot_lock_a_known_device_out() {
         known_device: Some(&device),
         ..attempt("alice")
     };
-    assert_eq!(limit(throttle.begin(now, &owner)), None, "the owner does not");
+    assert_eq!(limit(throttle.begin(now, &owner)), None, "the owner does not wait");
 
-    // A known device has limits of its own.
+    // Each known device has separate limits.
     for _ in 0..4 {
         assert_eq!(limit(throttle.begin(now, &owner)), None);
     }
@@ -215,7 +215,7 @@ fn registrations_of_a_source_are_limited() {
     assert_eq!(limit(throttle.begin_registration(now, source(1))), None);
     assert_eq!(limit(throttle.begin_registration(now + 20 * MINUTE, source(1))), None);
 
-    // A probe for a taken name is not free.
+    // A registration that only probes for a taken name is charged too.
     let (mut asked, later) = (0, now + 20 * MINUTE);
     while throttle.begin_registration(later, source(3)).is_ok() {
         throttle.take_back_registration(later, source(3));
@@ -246,7 +246,7 @@ fn tables_stay_bounded_and_remember_the_worst() {
 }
 
 #[test]
-fn throttle_error_tells_when_to_retry() {
+fn throttle_error_says_when_to_retry() {
     let throttled = Throttled {
         limit: ThrottleLimit::Account,
         retry_after: Duration::from_millis(1500),
@@ -273,6 +273,6 @@ fn loopback_may_create_accounts_but_not_guess_passwords() {
             known_device: None,
         };
         let guesses = (0..9).filter(|_| throttle.begin(now + SECOND, &guess).is_ok()).count();
-        assert_eq!(guesses, 5, "an account is guarded from everybody");
+        assert_eq!(guesses, 5, "the limit per account also applies to loopback");
     }
 }

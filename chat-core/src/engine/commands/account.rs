@@ -44,13 +44,13 @@ impl AccountCommands {
         let Some(passwords) = &self.passwords else {
             return Err(CommandError::new(
                 ReplyCode::RefusedByPolicy,
-                "this server keeps no passwords; change it where you log in from",
+                "this server stores no passwords; change yours with your identity provider",
             ));
         };
         let new = Password::new(new)?;
         let account = self.directory.account(&UserRef::Id(caller.user)).await?;
         let Some(compared) = passwords.confirm(&account, device, old).await? else {
-            // The retry of a committed change is told the same, so sessions may have ended.
+            // The retry of a committed change also fails here, so sessions may have ended.
             self.sessions.recheck(caller.user, CloseCode::Revoked);
             return Err(CommandError::bad_credentials());
         };

@@ -66,7 +66,7 @@ impl ContactCommands {
             Ok(charge) => (Some(charge), Ok(())),
             Err(error) => (None, Err(error)),
         };
-        // Without a charge the command can only repeat what was done already: hooks are not asked.
+        // Above the rate, the command can only repeat an earlier request, so hooks are not asked.
         if let Some(charge) = &mut charge {
             let note = note.clone();
             self.hooks.before_request_friend(caller, peer, note, charge).await?;
@@ -141,8 +141,8 @@ impl ContactCommands {
         Ok(Outcome::Done)
     }
 
-    /// Publishes the outcome of a friend request or of its answer. If the two became friends, each
-    /// learns whether the other is present.
+    /// Publishes the events of a friend request or of its answer. If the two users became friends,
+    /// sends the presence of each to the other.
     fn publish(&self, user: UserId, peer: UserId, events: Vec<Event>) {
         let became_friends = events.iter().any(is_accepted);
         self.publisher.publish(events);
@@ -224,7 +224,7 @@ impl ContactCommands {
     }
 }
 
-/// Returns whether the event says that a friend request was accepted.
+/// Returns whether the event is the acceptance of a friend request.
 fn is_accepted(event: &Event) -> bool {
     event.kind == EventKind::FriendAnswered
         && matches!(

@@ -42,10 +42,11 @@ pub(in crate::engine) struct GroupCommands {
 }
 
 impl GroupCommands {
-    /// Creates a group. A retry finds the group that it created, also if there is now a reason to
-    /// refuse it.
+    /// Creates a group. A retry finds the group that was created before, even if there is now a
+    /// reason to refuse the command.
     pub(super) async fn create(self: Arc<Self>, caller: Caller, new: NewGroup) -> Result<Outcome, CommandError> {
-        // Of the group as it was asked for: a retry is the same, whatever the hooks make of it.
+        // The fingerprint is that of the requested group, so a retry has the same one even if hooks
+        // change the group differently.
         let (id, fingerprint) = (new.client_message_id, fingerprint_of(&profile_of(&new)));
         let created = match self.create_new(caller, new, fingerprint).await {
             Err(refusal) => self.created_before(caller, id, fingerprint).await?.ok_or(refusal)?,
@@ -281,8 +282,8 @@ impl GroupCommands {
         Ok(Outcome::Members(MemberPage::new(members, more)))
     }
 
-    /// Reads at most `limit` members after a user, and whether there are more. Members that the
-    /// caller may not see are read too: a page full of them costs one more read.
+    /// Returns at most `limit` members after a user, and whether there are more. Pages of the store
+    /// also contain members that the caller may not see, so this may read several pages.
     async fn members_after(
         &self,
         group: ConversationId,
@@ -311,8 +312,8 @@ impl GroupCommands {
         Ok((members, more))
     }
 
-    /// Returns the user who invited the caller to a group, as far as the latest page of the
-    /// caller's inbox says.
+    /// Returns the user who invited the caller to a group, if the invitation is in the latest page
+    /// of the caller's inbox.
     async fn inviter(&self, caller: Caller, group: ConversationId) -> Result<Option<UserId>, CommandError> {
         let (units, store) = (&self.units, self.units.store());
         let kind = ConversationKind::Inbox { owner: caller.user };
@@ -391,9 +392,9 @@ impl GroupCommands {
         self.submit(caller, group, None, change)
     }
 
-    /// Runs a change of a group in its lane, with the value that `check` returned before. The check
-    /// runs outside of the lane: a slow hook delays the session that it is asked about, and not the
-    /// messages of the group.
+    /// Runs `check`, then a change of a group in its lane, with the value that the check returned.
+    /// The check runs outside the lane: a slow hook delays only the session that sent the command,
+    /// and not the messages of the group.
     fn in_lane_after<T, C, F>(
         self: Arc<Self>,
         caller: Caller,
@@ -414,7 +415,7 @@ impl GroupCommands {
             }
             Box::pin(async move {
                 let value = check(this, target.id).await?;
-                // This fails if the command was refused meanwhile and waits no longer.
+                // Fails if the command was refused in the meantime, so nothing waits for the value.
                 let _ = send_checked.send(value);
                 Ok(())
             })
@@ -452,7 +453,7 @@ impl GroupCommands {
     }
 }
 
-/// Returns who invited the reader to `group`, if the event says so.
+/// Returns the inviter if the event is an invitation to `group`.
 fn inviter_of(event: &Event, group: ConversationId) -> Option<UserId> {
     if event.kind != EventKind::GroupInvited {
         return None;
@@ -475,7 +476,8 @@ fn profile_of(new: &NewGroup) -> GroupProfile {
     }
 }
 
-/// Tells a retry of creating a group from another use of its idempotency key.
+/// Returns a digest that distinguishes a retry of creating a group from another use of its
+/// idempotency key.
 fn fingerprint_of(profile: &GroupProfile) -> u64 {
     let body = EventBody::GroupUpdated {
         name: profile.name.clone(),

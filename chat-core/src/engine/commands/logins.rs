@@ -1,4 +1,4 @@
-//! Registering, logging in, resuming: how a guest becomes a caller.
+//! Registration, login and resume, which make a guest a caller.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ impl From<&EngineConfig> for LoginOptions {
 pub(in crate::engine) struct Logins {
     pub(in crate::engine) units: Arc<Units>,
     pub(in crate::engine) authenticator: Arc<dyn Authenticator>,
-    /// Passwords that users register with; absent if the authenticator keeps its own.
+    /// Passwords in the store; absent if the authenticator keeps its own.
     pub(in crate::engine) passwords: Option<Arc<PasswordAuthenticator>>,
     pub(in crate::engine) hooks: Arc<HookCalls>,
     pub(in crate::engine) observers: Arc<ObserverQueue>,
@@ -65,7 +65,7 @@ pub(in crate::engine) struct Logins {
 }
 
 impl Logins {
-    /// Completes the requests to the authenticator and the passwords.
+    /// Waits until the running requests to the authenticator and the passwords have completed.
     pub(in crate::engine) async fn close(&self) {
         self.authenticator.close().await;
         if let Some(passwords) = &self.passwords {
@@ -82,7 +82,7 @@ impl Logins {
         let Some(passwords) = passwords.filter(|_| self.options.allow_registration) else {
             return Err(CommandError::new(
                 ReplyCode::RegistrationClosed,
-                "this server takes no registrations; ask its operator for an account",
+                "this server accepts no registrations; ask its operator for an account",
             ));
         };
         Password::new(registration.password.clone())?;
@@ -148,8 +148,8 @@ impl Logins {
         })
     }
 
-    /// Asks the authenticator, and finds or creates the account of a user of the application.
-    /// Returns the user, the basis of the verdict, and the time at which the session ends.
+    /// Asks the authenticator, and finds or creates the account of an external user. Returns the
+    /// user, the proof that the verdict is based on, and the time at which the session ends.
     async fn authenticate(
         &self,
         source: Source,
@@ -180,7 +180,7 @@ impl Logins {
     }
 
     async fn find_or_create(&self, subject: Subject, profile: Profile) -> Result<UserInfo, CommandError> {
-        // All logins but the first cost one read, not a transaction.
+        // Only the first login needs a transaction; later ones need one read.
         let known = self.units.store().account_by_subject(subject.as_str());
         if let Some(account) = self.units.read(known).await? {
             return Ok(private(&account));
@@ -218,7 +218,7 @@ impl Logins {
     ) -> Result<LoginGrant, CommandError> {
         let presented = SessionToken::from_secret(&resume.session_token).map_err(|_| session_expired())?;
         let presented = presented.hash();
-        // A wrong token costs one read, not a transaction.
+        // A wrong token is found by one read, without a transaction.
         let device = self.units.store().device(resume.user, resume.device);
         let device = self.units.read(device).await?;
         let stored = device
@@ -238,7 +238,7 @@ impl Logins {
         })
     }
 
-    /// Begins a session in this process, without credentials.
+    /// Starts a session in this process, without credentials.
     pub(in crate::engine) async fn trust(
         self: Arc<Self>,
         user: UserId,
@@ -269,7 +269,7 @@ impl Logins {
             now: self.units.now(),
         };
         let logged_in = self.units.run(user, admit).await;
-        // If it was committed, it ended other sessions.
+        // If the login was committed, it ended other sessions.
         let logged_in = logged_in.inspect_err(|error| self.sessions.recheck_later(user, CloseCode::Replaced, error))?;
         let older = SessionSelector::OlderThan(device, logged_in.epoch);
         let ended = logged_in.ended.iter().copied().map(SessionSelector::Device);
@@ -282,7 +282,7 @@ impl Logins {
 
 fn check_device(device: DeviceId, name: &str) -> Result<(), CommandError> {
     if device == USER_LOCK {
-        return Err(CommandError::invalid("the device id is zero; make a random one"));
+        return Err(CommandError::invalid("the device id is zero; generate a random one"));
     }
     if name.len() > MAX_DEVICE_NAME_BYTES {
         return Err(CommandError::invalid("the device's name is longer than 64 bytes"));

@@ -34,8 +34,9 @@ impl MessageCommands {
         CommandFuture::run(self.queue.submit_draft(prepared, for_hooks, conversation, deadline))
     }
 
-    /// Queues a draft of a session that no server holds to its user's rate: the answer comes when
-    /// the user may send again. The draft is refused if that would take too long.
+    /// Queues a draft of a caller without a connection, whose rate no server limits: the answer is
+    /// delayed until the user may send again. The draft is refused if the delay would exceed
+    /// [`MAX_LOCAL_DELAY`].
     pub(super) fn send_paced(&self, caller: Caller, conversation: ConversationRef, draft: Draft) -> CommandFuture {
         match self.limits.messages.take_within(caller.user, MAX_LOCAL_DELAY) {
             Ok(delay) => {
@@ -44,8 +45,9 @@ impl MessageCommands {
                 if delay.is_zero() {
                     return answer;
                 }
-                // The draft's place is fixed already. A caller that awaits the answer sends no
-                // faster than its rate, and one that does not soon exceeds the delay above.
+                // The draft's place in the queue is fixed already. A caller that awaits each answer
+                // sends at its rate; a caller that does not await them soon exceeds the maximum
+                // delay.
                 let draining = self.lifecycle.draining().clone();
                 CommandFuture::run(async move {
                     let answer = answer.await;
@@ -66,18 +68,18 @@ impl MessageCommands {
         }
     }
 
-    /// Returns the bytes of all drafts and changes of groups that have not been answered.
+    /// Returns the bytes of all unanswered drafts and group changes.
     pub(in crate::engine) fn queued_bytes(&self) -> usize {
         self.queue.queued_bytes()
     }
 
-    /// Refuses everything that is queued, and everything that comes later.
+    /// Refuses all queued submissions, and all later ones.
     pub(in crate::engine) fn close(&self) {
         self.queue.close();
     }
 
-    /// Charges a message to its user. Returns the time for which the user's connection is not to be
-    /// read.
+    /// Charges a message to its user. Returns the time for which the server must not read from the
+    /// user's connection.
     pub(super) fn pace(&self, caller: Caller) -> Duration {
         self.limits.messages.take(caller.user)
     }

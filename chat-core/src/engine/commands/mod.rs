@@ -1,8 +1,8 @@
 //! Commands by family, and the dispatcher that sends each command to its family.
 //!
-//! A family is a small struct that owns what its commands use. A command changes the store with a
-//! unit of work from [`operations`](super::operations). The family checks limits before it and
-//! starts deliveries after it.
+//! A family is a small struct that owns the parts that its commands use. A command changes the
+//! store with a unit of work from [`operations`](super::operations). The family checks limits
+//! before the unit of work and starts deliveries after it.
 
 mod account;
 mod contacts;
@@ -115,8 +115,8 @@ impl Dispatcher {
         }
     }
 
-    /// Executes a command of a local session. The engine itself delays its sends to the rate of the
-    /// user, because no server paces a connection for it.
+    /// Executes a command of a caller without a connection. The engine itself delays the caller's
+    /// sends to the user's rate, because no server does.
     pub(super) fn execute_paced(&self, caller: Caller, command: Command) -> CommandFuture {
         match command {
             Command::Send { conversation, draft } if !self.lifecycle.is_draining() => {
@@ -140,15 +140,16 @@ impl Dispatcher {
         self.query(caller, presence.typing(caller, conversation, stopped))
     }
 
-    /// Runs a command that changes something. It runs in its own task, so a caller that drops the
-    /// future does not cancel it. Its unit of work checks that the caller may still act.
+    /// Runs a command that changes the store, in a separate task, so that a caller that drops the
+    /// future does not cancel the command. The command's unit of work checks that the caller may
+    /// still act.
     fn change(&self, command: impl Future<Output = CommandResult> + Send + 'static) -> CommandFuture {
         self.lifecycle.spawn_command(command).into()
     }
 
-    /// Runs a command that no unit of work fences, if the caller may still act: where its answer is
-    /// awaited. A session of this node may until its outbox is closed, which costs no read. The
-    /// store is asked about all other callers.
+    /// Runs a command without a unit of work, and so without a fence, in the task of the caller, if
+    /// the caller may still act. A session of this node may act until its outbox is closed, which
+    /// is checked without a read. Other callers are checked in the store.
     fn query(&self, caller: Caller, command: impl Future<Output = CommandResult> + Send + 'static) -> CommandFuture {
         let has_session = self.router.has_session(caller);
         let units = Arc::clone(&self.account.units);

@@ -1,4 +1,4 @@
-//! Commands that read conversations, and that report how far they were received and read.
+//! Commands that read conversations, and that move delivery cursors and read marks.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! [`Driver`]: the task of a feed, which does what the machine asks.
+//! [`Driver`]: the task of a feed, which executes the work that the machine requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use crate::engine::panics::contain;
 use crate::router::CommitWatch;
 use crate::time;
 
-/// Executes work of the machine. Errors were logged or counted where they arose; the machine waits
-/// and asks again. So it does after a panic.
+/// Executes work of the machine. Errors are logged or counted where they occur; after an error or a
+/// panic, the machine waits and requests the work again.
 #[derive(Clone, Debug)]
 pub(super) struct Io {
     pub(super) source: Arc<Source>,
@@ -49,9 +49,11 @@ pub(super) struct Driver {
     pub(super) watch: CommitWatch,
     /// Time for which a closing feed waits for the items that the consumer has.
     pub(super) grace: Duration,
-    /// Keeps the name taken until the driver has ended. It is freed before the consumer is told.
+    /// Keeps the name taken until the driver has ended. It is freed before the consumer learns of
+    /// the end.
     pub(super) _name: OpenName,
-    /// Tells the consumer that the driver has ended, also if its task is cancelled or panics.
+    /// Notifies the consumer that the driver has ended, also if the driver's task is cancelled or
+    /// panics.
     pub(super) _end: EndGuard,
 }
 
@@ -64,7 +66,7 @@ impl Driver {
         if contain(self.io.leases.release(leases)).await.is_err() {
             tracing::warn!(
                 feed = self.io.source.feed,
-                "the leases of the feed could not be released; they expire by themselves"
+                "cannot release the leases of the feed; they expire by themselves"
             );
         }
     }
@@ -91,8 +93,8 @@ impl Driver {
                 }
             };
             tokio::select! {
-                // The end comes first, so that a busy feed ends too; then come results, which free
-                // memory.
+                // Closing is checked first, so that a busy feed closes too; then results, which
+                // free memory.
                 biased;
                 () = shared.closing.cancelled(), if !is_closing => {
                     is_closing = true;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::item::FeedItem;
 use super::shared::Shared;
 
-/// A feed of events: see [`Engine::feed`](crate::engine::Engine::feed). Dropping it closes it in
-/// the background; [`close`](Self::close) waits for that. It keeps the engine neither alive nor
-/// open.
+/// A feed of events: see [`Engine::feed`](crate::engine::Engine::feed). Dropping the handle closes
+/// the feed in the background; [`close`](Self::close) waits until it is closed. A feed does not
+/// keep the engine alive.
 ///
-/// Several tasks may call [`next`](Self::next) of one feed. Each event goes to one of them, so
-/// events of one conversation may then be processed at the same time.
+/// Several tasks may call [`next`](Self::next) on one feed. Each event goes to one of them, so
+/// events of one conversation may be processed concurrently.
 #[derive(Debug)]
 pub struct Feed {
     shared: Arc<Shared>,
@@ -43,9 +43,9 @@ impl Feed {
         }
     }
 
-    /// Hands out nothing more, waits a few seconds at most for the items that the consumer still
-    /// has, records what was acknowledged and releases the leases, so that other nodes continue at
-    /// once.
+    /// Closes the feed: hands out no more events, waits at most a few seconds for the items that
+    /// the consumer still has, records all acknowledgements and releases the leases, so that other
+    /// nodes continue at once.
     pub async fn close(self) {
         self.shared.closing.cancel();
         self.shared.closed.cancelled().await;

@@ -10,10 +10,10 @@ use crate::model::Event;
 /// An event of a feed. [`Event::body()`] decodes its content.
 ///
 /// Call [`done`](Self::done) or [`acknowledge`](Self::acknowledge) once the event is processed. The
-/// cursor of a conversation passes an event when that event and all before it were acknowledged. An
-/// item that is dropped without either stops the cursor of its conversation and counts as in flight
-/// for as long as the feed is open; its event is handed out again when the feed is opened again, or
-/// by the node that takes over the lease.
+/// cursor of a conversation passes an event when that event and all earlier ones were acknowledged.
+/// If an item is dropped without acknowledgement, the cursor of its conversation stops, and the
+/// item counts as in flight for as long as the feed is open. Its event is handed out again when the
+/// feed is reopened, or by the node that takes over the lease.
 #[derive(Debug)]
 #[must_use = "an event that is not acknowledged stops the feed of its conversation"]
 pub struct FeedItem {
@@ -23,8 +23,8 @@ pub struct FeedItem {
     shared: Arc<Shared>,
 }
 
-/// Error of [`FeedItem::acknowledge`]: whether the acknowledgement was recorded is unknown. If it
-/// was not, the event will be handed out again, perhaps on another node.
+/// Error of [`FeedItem::acknowledge`]: the acknowledgement may not have been recorded. If it was
+/// not, the event will be handed out again, possibly on another node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("this node lost its lease of the feed before the acknowledgement was recorded, or the feed was closed")]
 pub struct LeaseLost;
@@ -34,25 +34,26 @@ impl FeedItem {
         Self { event, term, shared }
     }
 
-    /// Returns the event as the store had it when the feed read it. If the message had been edited
-    /// by then, the event names the edit; if it had been recalled, the body is erased. An edit or a
-    /// recall is also an event of its own, later in the log.
+    /// Returns the event as it was stored when the feed read it. If the message had been edited by
+    /// then, the event refers to the edit; if it had been recalled, the body is erased. An edit or
+    /// a recall is also a separate event, later in the log.
     #[must_use]
     pub fn event(&self) -> &Event {
         &self.event
     }
 
-    /// Acknowledges the event and does not wait. The store records it within
-    /// [`flush_interval`](super::FeedOptions::flush_interval), together with others; a crash before
-    /// that hands the event out again. Closing the feed or the engine records it first.
+    /// Acknowledges the event without waiting. The acknowledgement is written to the store within
+    /// [`flush_interval`](super::FeedOptions::flush_interval), together with others. After a crash
+    /// before that, the event is handed out again. Closing the feed or the engine writes all
+    /// acknowledgements.
     pub fn done(self) {
         self.shared
             .acknowledge(self.event.conversation, self.event.seq, self.term);
     }
 
-    /// Acknowledges the event and waits until the store has recorded it: from then on no node hands
-    /// it out again. Waits for the acknowledgement of earlier events of the conversation too, and
-    /// for the store during an outage.
+    /// Acknowledges the event and waits until the acknowledgement is stored: from then on no node
+    /// hands the event out again. Also waits until all earlier events of the conversation are
+    /// acknowledged, and until the store is available.
     ///
     /// # Errors
     /// [`LeaseLost`].
@@ -63,7 +64,7 @@ impl FeedItem {
         let recorded = self
             .shared
             .acknowledge_durably(self.event.conversation, self.event.seq, self.term);
-        // The consumer has processed the item, so a closing feed does not wait for it any more.
+        // The consumer has processed the item, so a closing feed need not wait for it.
         drop(self);
         match recorded {
             Some(recorded) => recorded.await.map_err(|_| LeaseLost),

@@ -17,8 +17,9 @@ use crate::store::{FeedLease, FeedShard, StoreError, StoreExt};
 use crate::sync::Mutex;
 use crate::time::now;
 
-/// Returns the name under which the nodes that run a feed register: each holds one lease of this
-/// other feed, which has no cursors. So the others see a node that has no shard yet.
+/// Returns the name of a feed's registry, a second feed without cursors. Each node that runs the
+/// feed holds one lease of the registry, so that the other nodes also see a node that has no shard
+/// yet.
 fn registry(feed: &str) -> String {
     format!("{feed}\u{1}nodes")
 }
@@ -66,7 +67,7 @@ impl Leases {
         let done = self.run(round, &claim).await?;
         *self.registration.lock() = done.registration;
         let mut lost = done.lost;
-        // A shard that was lost and claimed again is claimed.
+        // A shard that was lost and claimed again in the same round counts as claimed.
         lost.retain(|lost| !done.claimed.iter().any(|lease| lease.shard == lost.shard));
         Ok(LeaseAnswer {
             asked,
@@ -78,8 +79,8 @@ impl Leases {
         })
     }
 
-    /// Returns how this node renews its registration, or registers in a free slot. Returns `None`
-    /// if other nodes have all slots.
+    /// Returns the change that renews this node's registration, or registers it in a free slot.
+    /// Returns `None` if other nodes hold all slots.
     fn registration_change(&self, registered: &[FeedLease]) -> Option<Change> {
         if let Some(lease) = &*self.registration.lock() {
             return Some(Change::Renew(lease.clone()));
@@ -92,7 +93,7 @@ impl Leases {
     }
 
     /// Runs the unit of work of a round. If it claims a shard for the first time ever and the feed
-    /// begins now, the ends of the logs are read, and the round is repeated with them.
+    /// starts from now, reads the ends of the logs and repeats the round with them.
     async fn run(&self, mut round: Round, claim: &[FeedShard]) -> Result<RoundDone, CommandError> {
         if let Some(done) = self.attempt(round.clone()).await? {
             return Ok(done);
@@ -106,8 +107,8 @@ impl Leases {
         self.attempt(round).await?.ok_or_else(CommandError::internal)
     }
 
-    /// Runs the unit of work of a round once. Returns `None`, and nothing was written, if the round
-    /// lacks the ends of the logs.
+    /// Runs the unit of work of a round once. Returns `None`, and writes nothing, if the round
+    /// needs the ends of the logs.
     async fn attempt(&self, round: Round) -> Result<Option<RoundDone>, CommandError> {
         let run = async {
             match self.units.store().run(round).await {
@@ -127,7 +128,7 @@ impl Leases {
     /// Ends leases, and the registration of the node.
     pub(super) async fn release(&self, mut leases: Vec<FeedLease>) -> Result<(), CommandError> {
         let registration = self.registration.lock().take();
-        // The registration comes last, in the order in which a round locks the leases.
+        // The registration is released last, because a round locks it last.
         leases.extend(registration);
         write(&self.units, self.units.store().run(Release(leases))).await
     }

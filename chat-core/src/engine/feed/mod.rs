@@ -1,19 +1,19 @@
-//! Event feeds: every event of all conversations, or of those of one user, for a program that runs
-//! beside the engine: a bot, a webhook, push notifications, a search index.
+//! Event feeds: every event of all conversations, or of one user's conversations, for programs such
+//! as a bot, a webhook, push notifications or a search index.
 //!
 //! ```text
 //! Feed / FeedItem ──► machine ◄──► driver ──► source (reads)   ──► store
 //!  next, done          decides     one task   leases (writes)
 //! ```
 //!
-//! A feed has a name, and in the store a cursor per conversation under that name. The feed of each
-//! node that opens the name works on a part of the conversations ([`FeedShard`]): those of the
-//! shards whose lease the node holds. `split` says which node gets how many shards.
+//! A feed has a name, and the store keeps a cursor per conversation under that name. Conversations
+//! are divided into shards ([`FeedShard`]). Each node that has the feed open works on the shards
+//! whose leases it holds. `split` computes how many shards each node gets.
 //!
-//! A feed reads logs and no pushes: a commit on this node, a doorbell of another node or a scan of
-//! the backlog tells it only that a log has grown, and a page of the log is gapless and in order by
-//! itself. So a consumer that falls behind costs no memory and delays no sender: the machine stops
-//! reading.
+//! A feed reads events from logs, not from pushes. A commit on this node, an announcement of
+//! another node or a scan of the backlog only reports that a log has grown; a page of the log is in
+//! order and without gaps. So a consumer that falls behind costs no memory and delays no sender:
+//! the machine stops reading.
 //!
 //! [`FeedShard`]: crate::store::FeedShard
 

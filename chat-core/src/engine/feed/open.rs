@@ -25,7 +25,7 @@ pub(in crate::engine) struct Feeds {
     router: Router,
     lifecycle: Lifecycle,
     node: NodeId,
-    /// Time for which a closing feed waits for its consumer.
+    /// Time for which a closing feed waits for the items that its consumer has.
     grace: Duration,
     open: OpenNames,
 }
@@ -55,14 +55,15 @@ impl Feeds {
             return Err(FeedError::ShuttingDown);
         }
         let name = self.open.take(&options.name)?;
-        // The watch begins before the first read of the store, so that no commit is missed.
+        // The watch starts before the first read of the store, so that no commit is missed.
         let watch = self.router.watch_commits(match options.scope {
             FeedScope::User(user) => Some(user),
             FeedScope::AllConversations => None,
         });
         let io = self.io(&options);
         let mut machine = Machine::new(&options, now());
-        // The first round runs here, so that the begin of the feed is fixed once it is open.
+        // The first round runs here, so that the position at which the feed starts is fixed once it
+        // is open.
         for work in machine.poll_work(now()) {
             let done = io.clone().execute(work).await;
             if let Done::Leases(Err(error)) = done {

@@ -1,5 +1,5 @@
-//! The units of work of a feed. All of them lock leases in the order of their shards, those of the
-//! feed before those of its registry of nodes.
+//! The units of work of a feed. All of them lock the leases of the feed in the order of their
+//! shards, and then those of the registry of nodes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -43,7 +43,7 @@ impl Change {
     }
 }
 
-/// Unit of work of one round.
+/// Unit of work of one round, which renews, releases and claims leases.
 #[derive(Clone, Debug)]
 pub(super) struct Round {
     pub(super) feed: String,
@@ -53,8 +53,8 @@ pub(super) struct Round {
     /// Change of the lease by which the node is registered.
     pub(super) registration: Option<Change>,
     pub(super) changes: Vec<Change>,
-    /// Events up to which the feed skips each log when a shard is claimed for the first time.
-    /// `None` if they were not read yet.
+    /// Last event that the feed skips in each log when a shard is claimed for the first time.
+    /// `None` if the ends of the logs were not read yet.
     pub(super) ends: Option<Ends>,
 }
 
@@ -68,7 +68,7 @@ pub(super) struct RoundDone {
     pub(super) lost: Vec<FeedLease>,
 }
 
-/// Reason why a round writes nothing.
+/// Reason for which a round was not committed.
 #[derive(Debug)]
 pub(super) enum RoundRejection {
     /// A shard was claimed for the first time, and the round lacks the ends of its logs.
@@ -125,8 +125,8 @@ impl Operation for Round {
 }
 
 impl Round {
-    /// Skips the events before the begin of the feed if a shard is claimed for the first time ever.
-    /// The cursors commit together with that claim, so they are set once.
+    /// Skips the events before the start of the feed if a shard is claimed for the first time ever.
+    /// The cursors are committed together with that claim, so they are set once.
     async fn begin(&self, tx: &mut dyn Transaction, lease: &FeedLease) -> Result<(), RoundRejection> {
         if lease.term > 1 {
             return Ok(());
@@ -191,10 +191,10 @@ pub(super) struct Delete {
     pub(super) node: NodeId,
 }
 
-/// Reason why a feed is not deleted.
+/// Reason for which a feed was not deleted.
 #[derive(Debug)]
 pub(super) enum DeleteRejection {
-    /// Another node holds a lease of a shard, or of the registry.
+    /// Another node holds a lease of the feed or of its registry.
     IsOpen,
     Store(StoreError),
 }

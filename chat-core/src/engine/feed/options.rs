@@ -7,8 +7,8 @@ use thiserror::Error;
 use crate::engine::error::CommandError;
 use crate::model::UserId;
 
-/// Maximum length of a feed's name, in bytes. The store takes 255; the engine keeps a second entry
-/// for each feed under a longer name.
+/// Maximum length of a feed's name, in bytes. The store allows 255; the rest is for the suffix of
+/// the registry's name.
 const MAX_NAME_LEN: usize = 240;
 const MAX_IN_FLIGHT: usize = 65_536;
 const LEASE_TTL: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
@@ -29,16 +29,17 @@ pub enum FeedScope {
     User(UserId),
 }
 
-/// Begin of a feed that was never opened before.
+/// Start of a feed that was never opened before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum FeedStart {
-    /// The feed begins with the first event of each conversation.
+    /// The feed starts with the first event of each conversation.
     #[default]
     Beginning,
-    /// The feed begins with the events that are committed after it was opened for the first time.
-    /// That opening writes one cursor per existing conversation of the scope, in one transaction. A
-    /// conversation that a user joins later is read from the first event that the user may read.
+    /// The feed starts with the first event that is committed after the feed was opened for the
+    /// first time. The first opening writes one cursor per existing conversation of the scope, in
+    /// one transaction. A conversation that a user joins later is read from the first event that
+    /// the user may read.
     Now,
 }
 
@@ -47,18 +48,18 @@ pub enum FeedStart {
 #[non_exhaustive]
 pub struct FeedOptions {
     /// Name of the feed, 1 to 240 bytes without control characters. The cursors belong to the name,
-    /// so every node and every run that continues the feed uses the same one, with the same scope.
+    /// so every node and every run that continues the feed must use the same name and scope.
     pub name: String,
     /// The conversations of the feed.
     pub scope: FeedScope,
-    /// Begin of a feed that was never opened before. Default: the first event of each conversation.
+    /// Start of a feed that was never opened before. Default: the first event of each conversation.
     pub start: FeedStart,
     /// Maximum number of events that were read from the store and not acknowledged, 1 to 65 536.
-    /// Each takes up to 64 KiB. A quarter of them, at least one, may be of one conversation.
-    /// Default 256.
+    /// Each takes up to 64 KiB. At most a quarter of them, but at least one, are of the same
+    /// conversation. Default 256.
     pub max_in_flight: usize,
-    /// Time for which a node holds a lease without renewing it, 100 ms to 1 h. After a node died,
-    /// its part of the feed stands still for as long. Nodes of one feed use the same value.
+    /// Time for which a node holds a lease without renewing it, 100 ms to 1 h. After a node has
+    /// died, its part of the feed stops for this time. All nodes of a feed must use the same value.
     /// Default 15 s.
     pub lease_ttl: Duration,
     /// Maximum delay before an event that was [done](super::FeedItem::done) is recorded in the
@@ -73,7 +74,7 @@ impl FeedOptions {
         Self::new(name.into(), FeedScope::AllConversations)
     }
 
-    /// Returns the options of a feed of what one user may read.
+    /// Returns the options of a feed of the events that one user may read.
     #[must_use]
     pub fn user(name: impl Into<String>, user: UserId) -> Self {
         Self::new(name.into(), FeedScope::User(user))
@@ -90,7 +91,7 @@ impl FeedOptions {
         }
     }
 
-    /// Skips what was committed before the feed is opened for the first time.
+    /// Skips the events that were committed before the feed is opened for the first time.
     #[must_use]
     pub fn from_now(mut self) -> Self {
         self.start = FeedStart::Now;

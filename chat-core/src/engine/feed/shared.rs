@@ -14,11 +14,11 @@ use crate::time::now;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) machine: Mutex<Machine>,
-    /// Tells the driver that the machine may have work.
+    /// Notifies the driver that the machine may have work.
     pub(super) work: Notify,
-    /// Tells a consumer that there may be an event.
+    /// Notifies a consumer that an event may be ready.
     pub(super) ready: Notify,
-    /// Cancelled when the feed begins to close: it hands out nothing more.
+    /// Cancelled when the feed starts to close and hands out no more events.
     pub(super) closing: CancellationToken,
     /// Cancelled when the driver has ended.
     pub(super) closed: CancellationToken,
@@ -50,8 +50,8 @@ impl Shared {
         self.work.notify_one();
     }
 
-    /// Returns a receiver that is told when the acknowledgement is recorded, or `None` if the lease
-    /// is lost.
+    /// Returns a receiver that completes when the acknowledgement is recorded, or `None` if the
+    /// lease is lost.
     pub(super) fn acknowledge_durably(
         &self,
         conversation: ConversationId,
@@ -63,7 +63,7 @@ impl Shared {
         recorded
     }
 
-    /// Records that the consumer has one item less.
+    /// Records that the consumer returned or dropped an item.
     pub(super) fn item_returned(&self) {
         if self.machine.lock().item_returned() {
             self.work.notify_one();
@@ -71,8 +71,8 @@ impl Shared {
     }
 }
 
-/// Ends a feed when it is dropped with the feed's driver, for whatever reason that is: a consumer
-/// then waits neither for an event nor for an acknowledgement.
+/// Ends the feed when it is dropped with the feed's driver, also if the driver panics or is
+/// cancelled. Consumers that wait for an event or an acknowledgement then stop waiting.
 #[derive(Debug)]
 pub(super) struct EndGuard(pub(super) Arc<Shared>);
 

@@ -15,7 +15,7 @@ const PAGE: u32 = 500;
 /// Maximum size of the bodies in one read, in bytes.
 const READ_BYTES: u32 = 1024 * 1024;
 
-/// Reads the events that a feed hands out, and finds the conversations that have some.
+/// Reads the events that a feed hands out, and finds the conversations in which the feed is behind.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) units: Arc<Units>,

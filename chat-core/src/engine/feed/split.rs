@@ -14,9 +14,10 @@ pub(super) struct Plan {
     pub(super) surplus: usize,
 }
 
-/// Plans for `node`, one of the `nodes` that run the feed. `leases` are the live leases of the
-/// feed; `held` are the shards that the node works on. A lease of the node for another shard is of
-/// an earlier run of the node, so that shard counts as free.
+/// Returns the plan of `node`, one of the `nodes` that run the feed. `leases` are the unexpired
+/// leases of the feed; `held` are the shards that the node works on. If the node has a lease for a
+/// shard that is not in `held`, an earlier run of the node claimed it, so that shard counts as
+/// free.
 pub(super) fn plan(node: NodeId, nodes: &BTreeSet<NodeId>, leases: &[FeedLease], held: &BTreeSet<FeedShard>) -> Plan {
     let share = share(node, nodes);
     let taken: BTreeSet<_> = leases
@@ -31,8 +32,8 @@ pub(super) fn plan(node: NodeId, nodes: &BTreeSet<NodeId>, leases: &[FeedLease],
     }
 }
 
-/// Returns how many shards a node is entitled to. The shares of all nodes add up to all shards; a
-/// node beyond the sixteenth gets none and waits for another one to go.
+/// Returns the number of shards that a node is entitled to. The shares of all nodes add up to all
+/// shards. A node beyond the sixteenth gets none until another node leaves.
 fn share(node: NodeId, nodes: &BTreeSet<NodeId>) -> usize {
     let Some(rank) = nodes.iter().position(|other| *other == node) else {
         return 0;

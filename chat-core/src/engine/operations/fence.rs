@@ -7,7 +7,7 @@ use crate::engine::error::{CommandError, Rejection};
 use crate::model::{Caller, Device, DeviceId, Origin, Timestamp, UserId};
 use crate::store::{StoreError, Transaction};
 
-/// Refuses unless the caller may still act; see [`live`]. It is called after the locks were taken,
+/// Fails unless the caller may still act; see [`live`]. Must be called after the locks are taken,
 /// so that it sees every login that was answered before.
 pub(crate) async fn fence(tx: &mut dyn Transaction, caller: Caller, now: Timestamp) -> Result<(), Rejection> {
     if live(tx, [caller], now).await?.contains(&caller) {
@@ -60,11 +60,11 @@ pub(crate) fn not_live(caller: Caller) -> CommandError {
     }
 }
 
-/// A device id that no device has. Its row is the lock of a user: it serialises changes of the
-/// user's devices, password and groups.
+/// Device id that is reserved for the lock of a user. The row with this id serialises changes of
+/// the user's devices, password and groups.
 pub(crate) const USER_LOCK: DeviceId = DeviceId::NONE;
 
-/// Takes the lock of a user. It comes before every other lock.
+/// Takes the lock of a user. Must be taken before every other lock.
 pub(crate) async fn lock_user(tx: &mut dyn Transaction, user: UserId) -> Result<(), StoreError> {
     tx.lock_device(user, USER_LOCK).await.map(drop)
 }

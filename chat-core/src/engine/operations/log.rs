@@ -1,8 +1,8 @@
-//! The one way in which the engine appends to logs.
+//! Appending to logs. All units of work of the engine append through this module.
 //!
 //! A unit of work locks the conversations it writes to, adds events to their [`Logs`], and writes
-//! all of them at its end. `Seq`, time, message count and membership version of each event are
-//! decided here only.
+//! all of them at its end. This module alone assigns the `Seq`, time, message count and membership
+//! version of each event.
 
 use std::collections::BTreeMap;
 
@@ -92,10 +92,10 @@ impl Log {
             recalled_seq: None,
             body,
         });
-        self.events.last().expect("one was just pushed")
+        self.events.last().expect("an event was just pushed")
     }
 
-    /// Returns the row for changes that do not follow from appended events.
+    /// Returns the row, to change fields that [`append`](Self::append) does not set.
     pub(crate) fn change(&mut self) -> &mut Conversation {
         self.changed = true;
         &mut self.row
@@ -103,7 +103,7 @@ impl Log {
 }
 
 impl Logs {
-    /// Locks these conversations in the order that the store requires.
+    /// Locks these conversations in ascending order of their ids, which prevents deadlocks.
     pub(crate) async fn lock(
         tx: &mut dyn Transaction,
         now: Timestamp,
@@ -124,17 +124,24 @@ impl Logs {
         Ok(logs)
     }
 
-    /// Locks a conversation that this transaction created.
-    pub(crate) async fn created(
+    /// Locks and adds a conversation that this transaction has just created.
+    pub(crate) async fn add_created(
         &mut self,
         tx: &mut dyn Transaction,
         id: ConversationId,
     ) -> Result<&mut Log, StoreError> {
         let row = tx.lock_conversation(id).await?;
-        let row = row.ok_or_else(|| StoreError::Corrupt(format!("conversation {id} vanished while it was created")))?;
+        let row = row.ok_or_else(|| {
+            StoreError::Corrupt(format!(
+                "conversation {id} is missing in the transaction that created it"
+            ))
+        })?;
         self.insert(row);
-        self.log(id)
-            .ok_or_else(|| StoreError::Corrupt(format!("conversation {id} vanished while it was created")))
+        self.log(id).ok_or_else(|| {
+            StoreError::Corrupt(format!(
+                "conversation {id} is missing in the transaction that created it"
+            ))
+        })
     }
 
     fn insert(&mut self, row: Conversation) {
@@ -159,8 +166,8 @@ impl Logs {
         Ok(log.append(now, author, body).seq)
     }
 
-    /// Writes the appended events and the changes. Returns `false` if a group's new name is taken;
-    /// then the transaction must be aborted.
+    /// Writes the appended events and the changed rows. Returns the events, and `false` if a
+    /// group's new name is taken; then the transaction must be aborted.
     pub(crate) async fn write(
         self,
         tx: &mut dyn Transaction,

@@ -1,4 +1,5 @@
-//! Units of work of the commands, pure over their [`Transaction`](crate::store::Transaction).
+//! Units of work of the commands. They do all I/O through their
+//! [`Transaction`](crate::store::Transaction).
 
 pub(super) mod account;
 pub(super) mod contact;

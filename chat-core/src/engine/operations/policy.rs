@@ -1,6 +1,6 @@
 //! Authorization: pure functions of the requested permission and the caller's relation to the group
-//! or user. A request that these functions do not allow is refused. Units of work call these
-//! functions inside their transactions, after the locks.
+//! or user. Everything that they do not explicitly allow is refused. Units of work call them inside
+//! their transactions, after taking the locks.
 
 use super::contact::Relation;
 use crate::engine::error::CommandError;
@@ -140,8 +140,8 @@ fn allows(permission: GroupPermission, membership: Membership, profile: &GroupPr
     }
 }
 
-/// Returns the error for a missing permission. To users outside, a group that they may not find
-/// looks like one that does not exist.
+/// Returns the error for a missing permission. It does not reveal to outsiders that an unlisted
+/// group exists.
 fn denial(permission: GroupPermission, membership: Membership, profile: &GroupProfile) -> CommandError {
     let is_joining = matches!(permission, GroupPermission::Join | GroupPermission::AskToJoin);
     match membership {
@@ -193,7 +193,7 @@ pub(crate) fn direct(
         (Permission::SeePresence, Relation::Stranger) => false,
         (
             Permission::Send | Permission::Signal | Permission::SeePresence,
-            Relation::BlockedByPeer | Relation::PeerBlocked,
+            Relation::BlockedByPeer | Relation::BlocksPeer,
         ) => false,
     };
     if is_allowed {
@@ -201,7 +201,7 @@ pub(crate) fn direct(
     } else {
         Err(CommandError::new(
             ReplyCode::NotFriends,
-            "this user takes messages from friends only",
+            "this user accepts messages from friends only",
         ))
     }
 }

@@ -14,8 +14,9 @@ use crate::router::SessionSelector;
 pub(super) const MAX_PAGE: u32 = 500;
 
 impl Operator {
-    /// Creates an account. Reserved names are allowed, closed registration does not matter, and no
-    /// hook decides; [`on_registered`](crate::hooks::Hooks::on_registered) is told.
+    /// Creates an account. Reserved names are allowed, and accounts can be created even if
+    /// registration is closed. No hook decides, but
+    /// [`on_registered`](crate::hooks::Hooks::on_registered) is called.
     ///
     /// # Errors
     /// [`CommandError`]. `NameTaken`: the name, one that looks like it, or the subject is taken, or
@@ -64,14 +65,14 @@ impl Operator {
         self.parts.passwords.as_deref().ok_or_else(|| {
             CommandError::new(
                 ReplyCode::RefusedByPolicy,
-                "this server keeps no passwords: its authenticator decides who may log in",
+                "this server stores no passwords: its authenticator decides who may log in",
             )
         })
     }
 
-    /// Returns up to `limit` accounts (at most 500) whose name begins with `prefix`, in any
-    /// spelling, and is greater than `after`, disabled and deleted accounts included. Empty texts
-    /// begin with the first account.
+    /// Returns up to `limit` accounts (at most 500), ordered by name, whose name starts with
+    /// `prefix`, in any spelling, and is greater than `after`. Disabled and deleted accounts are
+    /// included. With an empty `prefix` and `after`, the page starts with the first account.
     ///
     /// # Errors
     /// [`CommandError`]: the store failed.
@@ -112,8 +113,8 @@ impl Operator {
         Ok(devices.into_iter().map(info).collect())
     }
 
-    /// Gives an account another name. Reserved names are allowed. Other nodes may find the account
-    /// under its former name for up to 5 s more.
+    /// Renames an account. Reserved names are allowed. Other nodes may find the account by its
+    /// former name for up to 5 s more.
     ///
     /// # Errors
     /// [`CommandError`]. `NameTaken`: the name, or one that looks like it, is taken. `NotFound`:
@@ -188,7 +189,7 @@ impl Operator {
         .await
     }
 
-    /// Lets this node look up a name again that belonged to an account.
+    /// Makes this node look a name up again, because its account was renamed or deleted.
     pub(super) fn forget_name(&self, name: &str) {
         if let Ok(name) = UserName::parse_any(name) {
             self.parts.directory.forget_user(&name);

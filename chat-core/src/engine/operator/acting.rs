@@ -17,13 +17,14 @@ use crate::model::{Caller, Command, ConversationRef, DraftContent, Outcome, User
 ///
 /// # Audit log
 /// A command is recorded before it runs, with the operator, the operator's source, the user, the
-/// kind of command and what it acts on, but without texts. It does not run if the record cannot be
-/// stored. A record thus says that the operator gave the command, not that the command was
-/// accepted.
+/// kind of command and the object that it acts on, but without texts. If the record cannot be
+/// stored, the command does not run. A record thus says that the operator gave the command, not
+/// that the command was accepted.
 ///
-/// Recorded are all changes, and reads of what only the user can see: history, conversations and
-/// contacts. Other reads are not recorded: searches and lookups, which every user can make, and
-/// lists of members and devices, which [`Operator::group`] and [`Operator::account`] show as well.
+/// The log records all changes, and reads of data that only the user can see: history,
+/// conversations and contacts. It does not record other reads: searches and lookups, which every
+/// user can make, and lists of members and devices, which [`Operator::group`] and
+/// [`Operator::account`] return too.
 ///
 /// # Order
 /// Await each call before the next one: calls that run at the same time take effect in any order.
@@ -35,7 +36,7 @@ pub struct OperatorActingAs {
 
 impl Operator {
     /// Returns a handle that executes commands of `user`, each with a record in the audit log. It
-    /// costs nothing to make; the first command finds out whether the account exists.
+    /// is cheap to create: whether the account exists is checked by each command.
     #[must_use]
     pub fn acting_as(&self, user: UserId) -> OperatorActingAs {
         OperatorActingAs {
@@ -113,7 +114,8 @@ const fn recorded_kind(command: &Command) -> Option<&'static str> {
     })
 }
 
-/// Returns what a command acts on, as the audit log describes it; empty if that is the user.
+/// Returns the object that a command acts on, as the audit log describes it; empty if the object is
+/// the user.
 fn object(command: &Command) -> String {
     match command {
         Command::RequestFriend { user, .. }

@@ -15,8 +15,8 @@ use crate::router::SessionSelector;
 
 /// Number of contacts, and of messages, that one unit of work deletes.
 const BATCH: usize = 100;
-/// Number of events that one read looks through.
-pub(super) const RANGE: u64 = 2_000;
+/// Number of events in the range of one read.
+pub(super) const RANGE_EVENTS: u64 = 2_000;
 
 /// Treatment of the texts of a deleted user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,10 +48,10 @@ pub enum DeletedName {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeletedSubject {
-    /// The next login of the subject gets a new account.
+    /// The next login with the subject gets a new account.
     Free,
-    /// The subject gets no other account until [`Operator::free_subject`]: logins of it fail with
-    /// `AccountDisabled`. The account keeps a digest of the subject for that, not the subject.
+    /// The subject gets no other account until [`Operator::free_subject`]: logins with it fail with
+    /// `AccountDisabled`. For this, the account keeps a digest of the subject, not the subject.
     #[default]
     Refuse,
 }
@@ -87,12 +87,13 @@ impl DeleteAccount {
 }
 
 impl Operator {
-    /// Deletes an account for good. Its sessions end; its display name, password, subject, devices
-    /// and contacts (on both sides) are deleted, and the notes and messages in its inbox erased. It
-    /// leaves its groups; a group that it owns goes to the admin, or else the member, who has been
-    /// in it for the longest time, is closed if no one else is in it, or is left orphaned, see
-    /// [`list_groups`](Self::list_groups). Conversations of others stay as they are, and show the
-    /// user as "deleted user".
+    /// Deletes an account permanently. Its sessions end. Its display name, password, subject,
+    /// devices and contacts (on both sides) are deleted, and the notes and messages in its inbox
+    /// are erased. The user leaves all groups. A group that the user owns goes to its
+    /// longest-standing admin, or if there is none, to its longest-standing member; it is closed if
+    /// no one else is in it, and orphaned if no member can take it, see
+    /// [`list_groups`](Self::list_groups). Messages of the user in other conversations remain, and
+    /// show the user as "deleted user".
     ///
     /// The user's reactions stay, as do the names and descriptions of groups that the user wrote,
     /// and the notes of the user's friend requests and requests to join, in the inboxes of those
@@ -122,7 +123,7 @@ impl Operator {
         let before = sessions.after(user, SessionSelector::All, CloseCode::AccountDisabled, marked)?;
         self.forget_name(&before.name);
         // Requests that passed their checks before the account was marked may still be committed in
-        // the meantime, so everything is looked through until there is nothing new.
+        // the meantime, so the steps repeat until they find nothing new.
         let mut ended = Ended {
             conversations: HashSet::new(),
             inbox: Seq::ZERO,
@@ -169,8 +170,8 @@ impl Operator {
         }
     }
 
-    /// Ends the user's memberships. Returns whether there was anything that `ended` does not
-    /// contain, and adds it.
+    /// Ends the user's memberships and records them in `ended`. Returns whether there was one that
+    /// `ended` did not contain yet.
     async fn end_memberships(
         &self,
         user: UserId,
@@ -201,8 +202,9 @@ impl Operator {
     ) -> Result<bool, CommandError> {
         let is_new = ended.conversations.insert(conversation);
         if is_new {
-            // It waits for the lock of the conversation, and so for every append that passed its
-            // checks before the user was locked out. The log that is read next contains them.
+            // This unit of work waits for the lock of the conversation, and so for every append
+            // that passed its checks before the user was locked out. The log read below contains
+            // these appends.
             let now = self.parts.units.now();
             let end = EndMembership {
                 user,
@@ -251,7 +253,7 @@ impl Operator {
 
     async fn erase_inbox(&self, row: &Conversation, from: Seq) -> Result<(), CommandError> {
         let (units, store) = (&self.parts.units, self.parts.units.store());
-        let max = u32::try_from(RANGE).unwrap_or(u32::MAX);
+        let max = u32::try_from(RANGE_EVENTS).unwrap_or(u32::MAX);
         for (first, last) in ranges(from, row.last_seq) {
             let events = units.read(store.events(row.id, first, last, max)).await?;
             let has_text = |event: &Event| event.body().ok().and_then(EraseInbox::without_text).is_some();
@@ -272,7 +274,7 @@ impl Operator {
     }
 }
 
-/// What a deletion has ended so far.
+/// Memberships that a deletion has ended so far.
 #[derive(Debug)]
 struct Ended {
     conversations: HashSet<ConversationId>,
@@ -280,10 +282,10 @@ struct Ended {
     inbox: Seq,
 }
 
-/// Returns the ranges of positions that a log is read in, from `from` up to its end.
+/// Splits a log, from `from` up to its end, into the ranges of positions to read.
 pub(super) fn ranges(from: Seq, last_seq: Seq) -> impl Iterator<Item = (Seq, Seq)> {
-    let starts = (from.0..=last_seq.0).step_by(usize::try_from(RANGE).unwrap_or(usize::MAX));
-    starts.map(move |first| (Seq(first), Seq((first + RANGE - 1).min(last_seq.0))))
+    let starts = (from.0..=last_seq.0).step_by(usize::try_from(RANGE_EVENTS).unwrap_or(usize::MAX));
+    starts.map(move |first| (Seq(first), Seq((first + RANGE_EVENTS - 1).min(last_seq.0))))
 }
 
 #[cfg(test)]
@@ -295,8 +297,11 @@ mod tests {
         let of = |from, last| ranges(Seq(from), Seq(last)).collect::<Vec<_>>();
         assert_eq!(of(1, 0), []);
         assert_eq!(of(1, 1), [(Seq(1), Seq(1))]);
-        let two = [(Seq(1), Seq(RANGE)), (Seq(RANGE + 1), Seq(RANGE + 1))];
-        assert_eq!(of(1, RANGE + 1), two);
+        let two = [
+            (Seq(1), Seq(RANGE_EVENTS)),
+            (Seq(RANGE_EVENTS + 1), Seq(RANGE_EVENTS + 1)),
+        ];
+        assert_eq!(of(1, RANGE_EVENTS + 1), two);
         assert_eq!(of(7, 9), [(Seq(7), Seq(9))]);
         assert_eq!(of(10, 9), []);
     }

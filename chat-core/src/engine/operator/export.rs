@@ -3,20 +3,20 @@
 use std::collections::VecDeque;
 
 use super::accounts::MAX_PAGE;
-use super::deletion::{RANGE, ranges};
+use super::deletion::{RANGE_EVENTS, ranges};
 use super::{ExportRecord, ExportedEvent, InboxEntry, Membership, Operator};
 use crate::engine::error::CommandError;
 use crate::engine::operations::operator::RecordAction;
 use crate::engine::views::user_infos;
 use crate::model::{Account, ContactInfo, ConversationId, ConversationKind, Seq, UserId, UserInfo, UserRef};
 
-/// An export of one account, read page by page: the profile, the devices, the contacts, and for
-/// each conversation the membership and what the user wrote there: messages, edits, reactions, and
-/// names and descriptions of groups. Of the inbox it contains everything, what others and the
-/// system wrote included.
+/// An export of one account, read page by page: the profile, the devices, the contacts, the
+/// memberships, and everything that the user wrote in conversations: messages, edits, reactions,
+/// and names and descriptions of groups. The export contains the whole inbox, including events from
+/// other users and the system.
 ///
-/// It does not contain what others wrote in conversations, the notes of the user's requests in the
-/// inboxes of others, and the records about the user in the audit log.
+/// It does not contain messages of other users, the notes of the user's requests in the inboxes of
+/// other users, or the records about the user in the audit log.
 ///
 /// The pages are read one after the other: messages that the user writes in the meantime may be
 /// missing.
@@ -40,7 +40,7 @@ struct LogRange {
     last: Seq,
 }
 
-/// Part of an export that comes next.
+/// Next part of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Account,
@@ -50,7 +50,7 @@ enum Part {
 }
 
 impl Operator {
-    /// Begins an export of what the store holds about an account; see [`AccountExport`].
+    /// Starts an export of the data that the store holds about an account; see [`AccountExport`].
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such account.
@@ -123,7 +123,7 @@ impl AccountExport {
         Ok(records.collect())
     }
 
-    /// Reads the next range of a log, or else the next memberships.
+    /// Reads the next range of a log, or if none is left, the next page of memberships.
     async fn conversation(&mut self) -> Result<Vec<ExportRecord>, CommandError> {
         let (units, store) = (&self.operator.parts.units, self.operator.parts.units.store());
         let user = self.account.id;
@@ -164,7 +164,7 @@ impl AccountExport {
             last,
         } = range;
         if is_inbox {
-            let max = u32::try_from(RANGE).unwrap_or(u32::MAX);
+            let max = u32::try_from(RANGE_EVENTS).unwrap_or(u32::MAX);
             let events = units.read(store.events(conversation, first, last, max)).await?;
             let entries = events.iter().filter_map(InboxEntry::of);
             return Ok(entries.map(ExportRecord::Inbox).collect());

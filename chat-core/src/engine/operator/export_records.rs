@@ -23,13 +23,13 @@ pub enum ExportRecord {
     Contact(ContactInfo),
     /// A conversation in which the user is or was.
     Membership(Membership),
-    /// What the user wrote in a conversation.
+    /// Something that the user wrote in a conversation.
     Event(ExportedEvent),
     /// An event in the user's inbox.
     Inbox(InboxEntry),
 }
 
-/// Membership of the user of an export.
+/// Membership of the exported user in a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -69,8 +69,8 @@ impl Membership {
     }
 }
 
-/// What the user of an export wrote: a message, an edit, a reaction, or the name or the description
-/// of a group.
+/// Something that the exported user wrote: a message, an edit, a reaction, or the name or
+/// description of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -122,7 +122,7 @@ impl ExportedEvent {
     }
 }
 
-/// An event in the inbox of the user of an export.
+/// An event in the inbox of the exported user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -132,13 +132,13 @@ pub struct InboxEntry {
     /// Time of the commit.
     #[cfg_attr(feature = "serde", serde(rename = "time_ms"))]
     pub time: Timestamp,
-    /// What happened, such as `friend_requested`.
+    /// Kind of the event, such as `friend_requested`.
     pub kind: &'static str,
     /// The other user of the event, if there is one.
     pub user: Option<UserId>,
     /// Name of the group of the event, if there is one.
     pub group: Option<String>,
-    /// Message of the system or note of a request; empty in other events, and if it was erased.
+    /// Text of a system message or note of a request; empty in other events and after erasure.
     pub text: String,
 }
 

@@ -9,9 +9,9 @@ use crate::model::{ConversationId, ConversationRef, Member, MemberInfo, Role, Us
 use crate::store::ListedGroup;
 
 impl Operator {
-    /// Returns up to `limit` groups (at most 500) with a greater id than `after`, closed groups
-    /// included; with `orphaned`, those of them that are open and have no owner who can log in:
-    /// none, or one whose account is disabled. Begin with `ConversationId(0)`.
+    /// Returns up to `limit` groups (at most 500) whose id is greater than `after`, including
+    /// closed groups. With `orphaned`, leaves out all but the open groups that have no owner, or an
+    /// owner whose account is disabled. Start with `ConversationId(0)`.
     ///
     /// # Errors
     /// [`CommandError`]: the store failed.
@@ -31,8 +31,8 @@ impl Operator {
         Ok(GroupListPage::new(groups.collect(), next))
     }
 
-    /// Returns a group with everyone in it, invited, asking to join or banned. A closed group is
-    /// found by its id only.
+    /// Returns a group with its members and the users who are invited, asking to join or banned. A
+    /// closed group is found only by its id.
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such group.

@@ -11,10 +11,10 @@ use crate::model::{
 };
 
 impl Operator {
-    /// Recalls a message of any user, at any age: its text is erased, and its readers get the event
-    /// of the recall, whose sender is [`UserId::SYSTEM`](crate::model::UserId::SYSTEM).
+    /// Recalls a message of any user and any age: erases its text, and appends a recall event whose
+    /// sender is [`UserId::SYSTEM`](crate::model::UserId::SYSTEM).
     ///
-    /// The log of a closed group takes no more events: there the text is erased without one.
+    /// In a closed group, whose log takes no more events, the text is erased without an event.
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no message at this position. `AlreadyRecalled`.
@@ -30,9 +30,8 @@ impl Operator {
         .await
     }
 
-    /// Posts a message of the system to a group: its sender is
-    /// [`UserId::SYSTEM`](crate::model::UserId::SYSTEM). A repetition with the same id appends
-    /// nothing.
+    /// Posts a system message to a group: its sender is
+    /// [`UserId::SYSTEM`](crate::model::UserId::SYSTEM). A retry with the same id appends nothing.
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such group. `GroupDeleted`: the group is closed.
@@ -47,9 +46,8 @@ impl Operator {
         self.post(group, text, id).await
     }
 
-    /// Posts a message of the system to a user, who finds it in the inbox and cannot answer it. Its
-    /// sender is [`UserId::SYSTEM`](crate::model::UserId::SYSTEM). A repetition with the same id
-    /// appends nothing.
+    /// Posts a system message to a user's inbox, where the user cannot answer it. Its sender is
+    /// [`UserId::SYSTEM`](crate::model::UserId::SYSTEM). A retry with the same id appends nothing.
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such account, or it is deleted. `Conflict`: the id
@@ -73,8 +71,9 @@ impl Operator {
         inbox.ok_or_else(CommandError::internal)
     }
 
-    /// Posts a message to a conversation, or fails as looking for the conversation did, unless the
-    /// message was posted before: then a name may have stopped to lead there.
+    /// Posts a message to a conversation. If the lookup of the conversation failed, returns its
+    /// error, unless the message was posted before: then the conversation may have been renamed
+    /// since.
     async fn post(
         &self,
         conversation: Result<ConversationId, CommandError>,
@@ -122,7 +121,7 @@ impl Operator {
         same.map(|sent| appended(&sent.event, true)).ok_or(error)
     }
 
-    /// Returns the row of a group, open or closed. A closed group has an id only.
+    /// Returns the row of a group, open or closed. A closed group is found only by its id.
     pub(super) async fn find_group(&self, group: &ConversationRef) -> Result<crate::model::Conversation, CommandError> {
         let (units, store) = (&self.parts.units, self.parts.units.store());
         let id = match group {

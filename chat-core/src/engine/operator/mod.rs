@@ -1,12 +1,13 @@
-//! Operators: accounts, groups and messages of everyone, with a record of who did what.
+//! Operators, who manage the accounts, groups and messages of all users, and the audit log of their
+//! actions.
 //!
 //! [`Engine::operator`](super::Engine::operator) returns an [`Operator`]. Each of its actions
 //! appends a record to the audit log, in the transaction of the action. An operator is not a user:
-//! it has no account, no device and no session, and no limits on its rate. Hooks are not asked
-//! before its actions; observing hooks see what it appends.
+//! it has no account, no device, no session and no rate limit. Deciding hooks are not asked before
+//! an operator's actions; observing hooks see the events that these append.
 //!
-//! [`Operator::acting_as`] is the way to do what a user may do, under that user's rights and
-//! limits; see [`OperatorActingAs`].
+//! [`Operator::acting_as`] executes commands for a user, under that user's rights and limits; see
+//! [`OperatorActingAs`].
 
 mod accounts;
 mod acting;
@@ -40,12 +41,12 @@ pub use export_records::{ExportRecord, ExportedEvent, InboxEntry, Membership};
 pub use name::{OperatorName, OperatorNameError};
 pub use records::{AccountDetails, AccountInfo, AccountPage, CreateAccount, GroupDetails, GroupListPage, GroupListing};
 
-/// Maximum size of the place that an operator's request came from, in bytes.
+/// Maximum size of the source of an operator's requests, in bytes.
 const MAX_SOURCE_BYTES: usize = 255;
 
-/// Actions of one operator. Cheap to create and to clone.
+/// Handle for the actions of one operator. Cheap to create and to clone.
 ///
-/// Actions are not cancelled when their future is dropped; only their result is lost.
+/// Dropping an action's future does not cancel the action; only its result is lost.
 ///
 /// # Examples
 /// ```
@@ -97,8 +98,8 @@ impl Operator {
         }
     }
 
-    /// Sets the place that the requests come from, for the audit log: an address, a host name, a
-    /// program. Longer texts are cut to 255 bytes. Default: "this process".
+    /// Sets the source of the requests for the audit log: an address, a host name or a program.
+    /// Texts longer than 255 bytes are truncated. Default: "this process".
     #[must_use]
     pub fn source(mut self, source: impl Display) -> Self {
         let mut source = source.to_string();
@@ -107,7 +108,7 @@ impl Operator {
         self
     }
 
-    /// Returns the fields of the audit record of an action that is taken now.
+    /// Returns the operator, source and current time for the audit record of an action.
     fn action(&self) -> Action {
         Action {
             operator: Arc::clone(&self.name),
@@ -133,7 +134,8 @@ impl Operator {
         Ok(self.find_account(user).await?.id)
     }
 
-    /// Runs a change in a task of its own, which no caller cancels.
+    /// Runs a change in a separate task, so that a caller that drops the future does not cancel the
+    /// change.
     async fn spawn<T, F>(&self, change: impl FnOnce(Self) -> F) -> Result<T, CommandError>
     where
         T: Send + 'static,

@@ -6,7 +6,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OperatorName(String);
 
-/// Error: a text cannot name an operator.
+/// Error of creating an [`OperatorName`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the name of an operator must have 1 to 64 bytes and no control characters")]
 pub struct OperatorNameError;

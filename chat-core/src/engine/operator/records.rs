@@ -14,8 +14,8 @@ pub struct CreateAccount {
     pub name: UserName,
     /// Name that other users see. Default: `name`.
     pub display_name: Option<DisplayName>,
-    /// Password of the account. Default: none; then users log in by the application's
-    /// authenticator only.
+    /// Password of the account. Default: none; then the user can only log in through the
+    /// application's authenticator.
     pub password: Option<Secret>,
     /// Identifier by which the application knows the user; see [`Subject`](crate::auth::Subject).
     pub subject: Option<String>,
@@ -49,7 +49,7 @@ pub struct AccountInfo {
     pub direct_policy: DirectPolicy,
     /// Identifier by which the application knows the user. Deleted accounts have none.
     pub subject: Option<String>,
-    /// True if the account is deleted and its subject gets no other account.
+    /// True if the account is deleted and its subject cannot get another account.
     pub subject_reserved: bool,
     /// True if the user can log in with a password.
     pub has_password: bool,
@@ -163,7 +163,7 @@ impl GroupListing {
 pub struct GroupListPage {
     /// Groups of the page. A page of orphaned groups may be empty although more follow.
     pub groups: Vec<GroupListing>,
-    /// Id after which the next page begins; absent on the last page.
+    /// Id after which the next page starts; absent on the last page.
     pub next: Option<ConversationId>,
 }
 
@@ -181,7 +181,7 @@ pub struct GroupDetails {
     /// State of the group.
     #[cfg_attr(feature = "serde", serde(flatten))]
     pub group: GroupListing,
-    /// Users in the group, invited, asking to join and banned ones included, ordered by user id.
+    /// Members, and users who are invited, asking to join or banned, ordered by user id.
     #[cfg_attr(feature = "serde", serde(rename = "users"))]
     pub members: Vec<MemberInfo>,
 }

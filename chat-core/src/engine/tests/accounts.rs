@@ -42,8 +42,8 @@ async fn registration_can_be_closed() {
     assert_eq!(error_code(refused), ReplyCode::RegistrationClosed);
 }
 
-/// The engine answers an unknown account, a wrong password and a text that is no valid password
-/// with the same error.
+/// The engine answers an unknown account, a wrong password and an invalid password with the same
+/// error.
 #[tokio::test]
 async fn login_error_does_not_reveal_the_cause() {
     let engine = engine().await;
@@ -194,7 +194,7 @@ async fn devices_are_listed_and_revoked() {
         .unwrap();
     assert!(
         newer.caller().epoch().unwrap() > laptop.caller().epoch().unwrap(),
-        "a device that comes back begins after its past"
+        "a revoked device that logs in again has a higher epoch than before"
     );
 }
 
@@ -216,7 +216,7 @@ async fn logout_revokes_the_session_token() {
 }
 
 #[tokio::test]
-async fn max_devices_policy_refuses_one_device_too_many() {
+async fn max_devices_policy_refuses_a_further_device() {
     let mut config = config();
     config.session_policy = SessionPolicy::MaxDevices(2);
     let engine = builder().config(config).build().await.unwrap();
@@ -231,7 +231,7 @@ async fn max_devices_policy_refuses_one_device_too_many() {
     let first = {
         let again = try_login(&engine, alice, devices[0])
             .await
-            .expect("a known device may come again");
+            .expect("a known device may log in again");
         assert!(again.caller.epoch().unwrap() > first.caller.epoch().unwrap());
         again
     };
@@ -286,7 +286,7 @@ impl Authenticator for OwnUsers {
                 ..ExternalLogin::new(Subject::new("auth0|64f1").unwrap())
             })),
             b"token of one" => Ok(AuthVerdict::Account(UserId(1), Proof::External)),
-            b"down" => Err(AuthError::Unavailable("the user service is away".into())),
+            b"down" => Err(AuthError::Unavailable("the user service is down".into())),
             _ => Ok(AuthVerdict::Denied),
         }
     }
@@ -348,7 +348,7 @@ async fn profile_changes_are_stored_and_users_are_found() {
         users.iter().map(|user| user.display_name.as_str()).collect::<Vec<_>>(),
         ["Alice A.", "bob"]
     );
-    assert_eq!(users[0].direct_policy, None, "only the user sees the own policy");
+    assert_eq!(users[0].direct_policy, None, "only the user sees the user's own policy");
     for (query, expected) in [("al", 1), ("b", 1), ("2", 1), ("", 0), ("%", 0)] {
         let search = Command::SearchUsers {
             query: query.to_owned(),

@@ -9,10 +9,10 @@ use crate::engine::{Engine, LocalSession};
 use crate::model::*;
 use crate::rate::Rate;
 use crate::store::{MemoryStore, Store};
-use crate::testkit::store::act;
+use crate::testkit::store::transact;
 
 async fn disable(store: &dyn Store, user: UserId) {
-    let disable = act(store, move |tx| {
+    let disable = transact(store, move |tx| {
         Box::pin(async move {
             let mut account = tx.account(user).await?.unwrap();
             account.disabled = true;
@@ -49,7 +49,10 @@ async fn ten_thousand_posts_leave_devices_sessions_and_presence_unchanged() {
             }
         }
     }
-    assert!(seqs.windows(2).all(|pair| pair[1] == pair[0].next()), "order of calls");
+    assert!(
+        seqs.windows(2).all(|pair| pair[1] == pair[0].next()),
+        "events are not in the order of the calls"
+    );
 
     let after = (devices(&alice).await, engine.router().local_sessions(id(&alice)));
     assert_eq!(before, after);
@@ -204,7 +207,7 @@ async fn posts_wait_for_the_message_rate_of_the_user() {
     config.message_rate = Rate::new(2, Duration::from_secs(1));
     let engine = builder().config(config).build().await.unwrap();
     let alice = register(&engine, "alice").await;
-    let begun = tokio::time::Instant::now();
+    let started = tokio::time::Instant::now();
     for _ in 0..4 {
         let acting = engine.acting_as(alice);
         acting
@@ -212,5 +215,9 @@ async fn posts_wait_for_the_message_rate_of_the_user() {
             .await
             .unwrap();
     }
-    assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
+    assert!(
+        started.elapsed() >= Duration::from_millis(900),
+        "{:?}",
+        started.elapsed()
+    );
 }

@@ -1,4 +1,4 @@
-//! Tests of the basic use: register, log in, send and read.
+//! Tests of basic use: register, log in, send and read.
 
 use super::support::*;
 use crate::commands::Commands;

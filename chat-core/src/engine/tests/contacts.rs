@@ -1,4 +1,4 @@
-//! Tests of friend requests, answers and blocks, and of who is notified of them.
+//! Tests of friend requests, answers and blocks, and of the events that users receive about them.
 
 use super::support::*;
 use crate::commands::Commands;

@@ -1,4 +1,4 @@
-//! What a deleted account leaves: its subject, its names, its messages in flight.
+//! Tests of the subject, the names and the messages in flight of a deleted account.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::engine::{CommandError, Engine};
 use crate::model::*;
 use crate::store::AuditPage;
 
-/// Takes the secret for the subject.
+/// Authenticator that uses the secret as the subject.
 #[derive(Debug)]
 struct Tokens;
 
@@ -93,7 +93,7 @@ async fn deletion_frees_the_subject_at_once_or_when_it_is_repeated() {
 }
 
 #[tokio::test]
-async fn subject_finds_a_name_however_many_accounts_reserve_theirs() {
+async fn subject_gets_a_name_although_many_deleted_accounts_reserve_theirs() {
     let (engine, operator) = engine_with_tokens().await;
     let mut names = std::collections::HashSet::new();
     for round in 0..10 {

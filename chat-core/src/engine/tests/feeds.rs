@@ -31,10 +31,10 @@ fn all() -> FeedOptions {
 
 async fn next(feed: &Feed) -> FeedItem {
     let next = timeout(Duration::from_secs(20), feed.next());
-    next.await.expect("no event came").expect("the feed is over")
+    next.await.expect("no event arrived").expect("the feed has ended")
 }
 
-/// Takes items until the one that `is_last`, and marks each as done.
+/// Takes items up to the first for which `is_last` is true, and marks each as done.
 async fn drain(feed: &Feed, is_last: impl Fn(&Event) -> bool) -> Vec<Event> {
     let mut events = Vec::new();
     loop {
@@ -65,7 +65,7 @@ async fn on(store: Arc<dyn Store>, node: NodeId) -> Engine {
         .unwrap()
 }
 
-/// Ends an engine as a crash does: nothing more reaches the store.
+/// Ends an engine as a crash does: no further write reaches the store.
 fn crash(engine: Engine, store: &FaultyStore) {
     store.set_unavailable(true);
     drop(engine);
@@ -111,7 +111,7 @@ async fn feed_is_gapless_and_hands_out_once_while_many_send() {
     tokio::join!(sending, receiving);
     send(&owner, "the end").await;
     let rest = drain(&feed, is_text("the end")).await;
-    assert_eq!(messages(&rest), ["the end"], "an event came twice");
+    assert_eq!(messages(&rest), ["the end"], "an event was handed out twice");
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn feed_resumes_after_the_events_acknowledged_before_a_restart() {
     }
     drain(&feed, is_text("three")).await;
     first.shutdown().await;
-    assert!(feed.next().await.is_none(), "the engine is over");
+    assert!(feed.next().await.is_none(), "the engine has ended");
 
     let second = on(store.clone(), NodeId::random()).await;
     let alice = second.session(id(&alice), DeviceId::random()).await.unwrap();
@@ -158,7 +158,8 @@ async fn crash_repeats_exactly_the_unacknowledged_events() {
         match item.event().seq.0 {
             1..=4 if item.event().kind == EventKind::Message => item.acknowledge().await.unwrap(),
             _ if item.event().kind != EventKind::Message => item.acknowledge().await.unwrap(),
-            // Done out of order: the cursor cannot pass the fifth.
+            // Events are done out of order: the cursor cannot pass the fifth, which is not
+            // acknowledged.
             7 => item.done(),
             _ => kept.push(item),
         }
@@ -172,11 +173,11 @@ async fn crash_repeats_exactly_the_unacknowledged_events() {
     assert_eq!(messages(&again), ["5", "6", "7", "8", "9", "10"]);
 }
 
-/// Events, in the order in which they came.
+/// Positions of events, in the order in which they were handed out.
 type Positions = Mutex<Vec<(ConversationId, Seq)>>;
 
-/// A consumer on one node, which acknowledges every event and records which ones it received and
-/// which acknowledgements are stored.
+/// Record of a consumer on one node, which acknowledges every event: the events that were handed
+/// out to it, and the acknowledgements that were stored.
 #[derive(Debug, Default)]
 struct Consumed {
     handed_out: Positions,
@@ -217,7 +218,7 @@ async fn nodes_share_a_feed_and_one_takes_over_when_the_other_dies() {
         join_all(users.iter().map(async |user| send(user, &n.to_string()).await)).await;
     };
     let mut rounds = 0;
-    let begin = Instant::now();
+    let started = Instant::now();
     let both_have_worked = || {
         [&by_dying, &by_living]
             .iter()
@@ -225,7 +226,7 @@ async fn nodes_share_a_feed_and_one_takes_over_when_the_other_dies() {
     };
     while !both_have_worked() {
         assert!(
-            begin.elapsed() < Duration::from_secs(20),
+            started.elapsed() < Duration::from_secs(20),
             "the nodes do not share the feed"
         );
         round(rounds).await;
@@ -251,7 +252,7 @@ async fn nodes_share_a_feed_and_one_takes_over_when_the_other_dies() {
     let acknowledged = |by: &Consumed| positions(by, |by| &by.acknowledged);
     let is_complete = || {
         let mut done: BTreeSet<_> = acknowledged(&by_living).into_iter().collect();
-        // The dying node may have recorded one more than it was told.
+        // The dying node may have recorded one acknowledgement more than its consumer learned of.
         done.extend(positions(&by_dying, |by| &by.handed_out));
         done.len() == total
     };
@@ -313,7 +314,7 @@ async fn feed_of_a_user_shows_the_readable_events_and_leaves_no_trace() {
     let mut options = FeedOptions::user("bot", bot);
     options.lease_ttl = Duration::from_millis(500);
     let feed = engine.feed(options).await.unwrap();
-    assert_eq!(engine.router().stats().sessions, 1, "only that of olga");
+    assert_eq!(engine.router().stats().sessions, 1, "only olga has a session");
     let session = engine.session(bot, DeviceId::random()).await.unwrap();
     join(&session, crowd).await;
     drop(session);
@@ -335,7 +336,7 @@ async fn feed_of_a_user_shows_the_readable_events_and_leaves_no_trace() {
         .unwrap();
     let mut kinds = BTreeSet::new();
     let mut seen = Vec::new();
-    // The order of conversations among each other is open.
+    // There is no order between conversations.
     while kinds.len() < 4 {
         let item = next(&feed).await;
         seen.extend(message(item.event()));
@@ -366,7 +367,7 @@ async fn slow_consumer_delays_no_sender_and_misses_nothing() {
     for n in 0..300 {
         timeout(Duration::from_secs(5), send(&alice, &n.to_string()))
             .await
-            .expect("a sender waits");
+            .expect("the slow consumer delays a sender");
     }
     held.done();
     let seen = messages(&drain(&feed, is_text("299")).await);
@@ -387,7 +388,7 @@ async fn feed_waits_during_an_outage_of_the_store_and_continues() {
     store.set_unavailable(true);
     let acknowledging = tokio::spawn(item.acknowledge());
     let waiting = timeout(Duration::from_millis(700), feed.next());
-    assert!(waiting.await.is_err(), "no event, and not the end");
+    assert!(waiting.await.is_err(), "the feed must neither return an event nor end");
     assert!(!acknowledging.is_finished());
     store.set_unavailable(false);
     acknowledging.await.unwrap().unwrap();
@@ -478,7 +479,7 @@ async fn closing_waits_for_the_consumer_and_records_its_acknowledgements() {
     item.done();
     timeout(Duration::from_secs(2), closing)
         .await
-        .expect("closes at once")
+        .expect("the feed does not close")
         .unwrap();
     let feed = engine.feed(all()).await.unwrap();
     send(&alice, "next").await;
@@ -523,12 +524,10 @@ async fn acknowledgement_that_cannot_be_recorded_ends_with_the_feed() {
     let acknowledging = tokio::spawn(items.pop().unwrap().acknowledge());
     engine.shutdown().await;
     let limit = Duration::from_secs(20);
-    let recorded = timeout(limit, acknowledging)
-        .await
-        .expect("the consumer waits for ever");
+    let recorded = timeout(limit, acknowledging).await.expect("the consumer waits forever");
     assert_eq!(recorded.unwrap(), Err(LeaseLost));
     let recorded = timeout(limit, late.acknowledge()).await;
-    assert_eq!(recorded.expect("the consumer waits for ever"), Err(LeaseLost));
+    assert_eq!(recorded.expect("the consumer waits forever"), Err(LeaseLost));
     assert!(feed.next().await.is_none());
     timeout(limit, feed.close()).await.expect("the feed is closed already");
 }
@@ -548,7 +547,7 @@ async fn acknowledgement_ends_when_the_engine_is_dropped() {
     let acknowledging = tokio::spawn(item.acknowledge());
     drop((engine, alice));
     let recorded = timeout(Duration::from_secs(20), acknowledging).await;
-    assert_eq!(recorded.expect("the consumer waits for ever").unwrap(), Err(LeaseLost));
+    assert_eq!(recorded.expect("the consumer waits forever").unwrap(), Err(LeaseLost));
     assert!(feed.next().await.is_none());
 }
 

@@ -1,4 +1,4 @@
-//! Tests of the life of a group, and of who is notified of it.
+//! Tests of groups from creation to deletion, and of the events that users receive about them.
 
 use super::support::*;
 use crate::commands::Commands;
@@ -83,7 +83,7 @@ async fn former_member_reads_events_up_to_leaving() {
     assert_eq!(
         texts(&history(&bob, here(group)).await),
         Vec::<String>::new(),
-        "a returning member does not read the messages of the time between"
+        "a returning member does not read messages from the time of absence"
     );
     assert_eq!(info(&olga, here(group)).await.view, info(&bob, here(group)).await.view);
 }
@@ -264,7 +264,7 @@ async fn owner_transfers_or_deletes_the_group() {
     );
     assert!(
         !history(&bob, here(group)).await.events.is_empty(),
-        "its log stays readable"
+        "the log of the deleted group stays readable"
     );
     assert_eq!(
         error_code(new_user(&engine, "eve").await.send_text(here(group), "x").await),
@@ -272,7 +272,7 @@ async fn owner_transfers_or_deletes_the_group() {
     );
     bob.execute(create_group_command("crowd"))
         .await
-        .expect("the name is free again");
+        .expect("the name of the deleted group is still taken");
 }
 
 #[tokio::test]

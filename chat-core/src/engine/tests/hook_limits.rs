@@ -1,4 +1,5 @@
-//! Tests that users cannot make the hooks run at any rate, and that several hooks share a timeout.
+//! Tests that the rate limits of users also bound the calls of hooks, and that several hooks share
+//! a timeout.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,7 +20,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// Attempts of a user at a rate of two an hour.
 const ATTEMPTS: usize = 6;
 
-/// Counts how often it is asked about each kind of command, and refuses what is about `refused`.
+/// Hooks that count their calls, and refuse commands about `refused`.
 #[derive(Debug, Default)]
 struct Counting {
     asked: AtomicU32,
@@ -37,7 +38,7 @@ impl Counting {
         Verdict::Allow(request)
     }
 
-    /// Returns how often the hooks were asked since the last call.
+    /// Returns the number of calls of the hooks since the last call of `take`.
     fn take(&self) -> u32 {
         self.asked.swap(0, Ordering::Relaxed)
     }
@@ -118,7 +119,7 @@ async fn user_whom_hooks_refuse_makes_them_run_at_the_rate_only() {
     assert_eq!(hooks.take(), 6 * 2);
 }
 
-/// Commands that hooks allow and that change nothing are no way around the rate.
+/// Commands that hooks allow and that change nothing count against the rate too.
 #[tokio::test]
 async fn user_who_repeats_commands_makes_hooks_run_at_the_rate_only() {
     let (engine, hooks) = counted(limited()).await;
@@ -130,12 +131,12 @@ async fn user_who_repeats_commands_makes_hooks_run_at_the_rate_only() {
         let _ = bob.create_group(wish.clone()).await;
         let _ = bob.request_friend(user(&alice), Note::default()).await;
         let _ = bob.join_group(group.clone(), Note::default()).await;
-        // Without the right to do it, or without anything to accept.
+        // Bob may not invite users, and Alice has no request to accept.
         let _ = bob.invite_member(group.clone(), user(&alice)).await;
         let _ = alice.answer_friend(user(&alice), true).await;
     }
     assert_eq!(hooks.take(), 5 * 2);
-    // The repetition of a request is answered as before, without the hooks.
+    // A repeated request gets the same answer, without a call of the hooks.
     bob.request_friend(user(&alice), Note::default()).await.unwrap();
     assert_eq!(hooks.take(), 0);
 }
@@ -181,7 +182,7 @@ impl Hooks for Hanging {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stacked_hooks_share_one_timeout_beside_that_of_the_request() {
+async fn stacked_hooks_share_one_timeout_in_addition_to_the_request_timeout() {
     for (policy, expected) in [
         (HookPolicy::FailOpen, None),
         (HookPolicy::FailClosed, Some(ReplyCode::RefusedByPolicy)),
@@ -196,10 +197,10 @@ async fn stacked_hooks_share_one_timeout_beside_that_of_the_request() {
         }
         let engine = builder.build().await.unwrap();
         let alice = new_user(&engine, "alice").await;
-        let began = tokio::time::Instant::now();
+        let started = tokio::time::Instant::now();
         let sent = alice.send_text(direct(&alice), "hello").await;
         assert_eq!(sent.err().map(|error| error.code), expected);
-        let took = began.elapsed();
+        let took = started.elapsed();
         assert!(
             (Duration::from_secs(8)..Duration::from_secs(9)).contains(&took),
             "{took:?}"
@@ -207,7 +208,7 @@ async fn stacked_hooks_share_one_timeout_beside_that_of_the_request() {
     }
 }
 
-/// The unit of work that opens the conversation begins when most of the request's time is over.
+/// The unit of work that opens the conversation starts when most of the request's time has passed.
 #[tokio::test]
 async fn opening_without_an_answer_is_tracked_when_the_lookup_was_slow() {
     let (engine, store, alice) = faulty(quick()).await;
@@ -223,7 +224,8 @@ async fn opening_without_an_answer_is_tracked_when_the_lookup_was_slow() {
     tokio::time::sleep(Duration::from_millis(150)).await;
     drop(held);
     assert_eq!(error_code(sending.await.unwrap()), ReplyCode::TryAgain);
-    // It was committed all the same. Nothing but the tracking finds that before the next sweep.
+    // The conversation was committed nevertheless. Before the next sweep, only the tracking of
+    // unconfirmed commits finds it.
     let opened = event(&bob, EventKind::ConversationOpened);
     let opened = tokio::time::timeout(Duration::from_secs(5), opened).await;
     opened.expect("the peer learns of the conversation");

@@ -152,7 +152,8 @@ async fn failing_hook_refuses_or_allows_by_policy() {
     }
 }
 
-/// A hook that hangs or fails delays no other sender, and the sender's own order is kept.
+/// A hook that hangs or fails does not delay other senders, and drafts of its sender keep their
+/// order.
 #[tokio::test]
 async fn order_survives_slow_hooks() {
     let (engine, _) = with(quick(HookPolicy::FailOpen)).await;
@@ -295,7 +296,7 @@ async fn group_hooks_change_and_refuse() {
 }
 
 #[tokio::test]
-async fn hooks_tell_strangers_nothing_of_unlisted_groups() {
+async fn hooks_do_not_reveal_unlisted_groups_to_strangers() {
     let (engine, _) = moderated().await;
     let (alice, mallory) = (new_user(&engine, "alice").await, new_user(&engine, "mallory").await);
     let mut new = NewGroup::new(GroupName::parse("secret").unwrap());
@@ -348,14 +349,14 @@ async fn stacked_hooks_run_in_order_and_the_first_refusal_decides() {
 
 /// Hooks that delay joins until the test admits them, and number the groups that are created.
 #[derive(Debug)]
-struct Doorkeeper {
+struct JoinGate {
     asked: Semaphore,
     admit: Semaphore,
     created: AtomicU32,
 }
 
 #[async_trait]
-impl Hooks for Doorkeeper {
+impl Hooks for JoinGate {
     async fn before_join(&self, _: &GroupContext, note: Note) -> Verdict<Note> {
         self.asked.add_permits(1);
         self.admit.acquire().await.unwrap().forget();
@@ -369,26 +370,26 @@ impl Hooks for Doorkeeper {
     }
 }
 
-/// Longer than the tests take.
+/// Timeout that exceeds the duration of every test.
 const MINUTE: Duration = Duration::from_secs(60);
 
-async fn guarded() -> (Engine, Arc<Doorkeeper>) {
-    let doorkeeper = Arc::new(Doorkeeper {
+async fn engine_with_join_gate() -> (Engine, Arc<JoinGate>) {
+    let join_gate = Arc::new(JoinGate {
         asked: Semaphore::new(0),
         admit: Semaphore::new(0),
         created: AtomicU32::new(0),
     });
     let mut config = config();
     (config.hook_timeout, config.request_timeout) = (MINUTE, MINUTE);
-    let engine = builder().config(config).hooks(doorkeeper.clone());
-    (engine.build().await.unwrap(), doorkeeper)
+    let engine = builder().config(config).hooks(join_gate.clone());
+    (engine.build().await.unwrap(), join_gate)
 }
 
-/// A hook that takes long to decide about an outsider's request to join does not delay the members
-/// of the group. Later commands of the outsider wait until the hook has decided.
+/// A slow hook that decides about an outsider's request to join does not delay the members of the
+/// group. Later commands of the outsider wait until the hook has decided.
 #[tokio::test]
 async fn slow_join_hook_delays_only_its_session() {
-    let (engine, doorkeeper) = guarded().await;
+    let (engine, join_gate) = engine_with_join_gate().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     let group = ConversationRef::Id(group(&alice, "rust").await);
     let joining = bob.execute(Command::JoinGroup {
@@ -400,11 +401,11 @@ async fn slow_join_hook_delays_only_its_session() {
         draft: draft("second"),
     });
     let (joining, behind) = (tokio::spawn(joining), tokio::spawn(behind));
-    doorkeeper.asked.acquire().await.unwrap().forget();
+    join_gate.asked.acquire().await.unwrap().forget();
     let sent = alice.send_text(group.clone(), "first");
     let sent = tokio::time::timeout(MINUTE / 4, sent).await;
-    sent.expect("a member waits for the hook").unwrap();
-    doorkeeper.admit.add_permits(1);
+    sent.expect("the hook delays a member").unwrap();
+    join_gate.admit.add_permits(1);
     joining.await.unwrap().unwrap();
     behind.await.unwrap().unwrap();
     assert_eq!(texts(&history(&alice, group).await), ["first", "second"]);
@@ -412,7 +413,7 @@ async fn slow_join_hook_delays_only_its_session() {
 
 #[tokio::test]
 async fn retried_group_creation_is_recognised_by_its_request() {
-    let (engine, _) = guarded().await;
+    let (engine, _) = engine_with_join_gate().await;
     let alice = new_user(&engine, "alice").await;
     let new = NewGroup::new(GroupName::parse("rust").unwrap());
     let created = alice.create_group(new.clone()).await.unwrap();

@@ -39,8 +39,8 @@ fn builder_requires_a_runtime() {
 async fn shutdown_answers_running_commands_and_refuses_new_ones() {
     let engine = engine().await;
     let alice = new_user(&engine, "alice").await;
-    let begun: Vec<_> = (0..200).map(|n| alice.execute(send(&alice, &n.to_string()))).collect();
-    let (answers, ()) = tokio::join!(futures_util::future::join_all(begun), engine.shutdown());
+    let started: Vec<_> = (0..200).map(|n| alice.execute(send(&alice, &n.to_string()))).collect();
+    let (answers, ()) = tokio::join!(futures_util::future::join_all(started), engine.shutdown());
     assert!(answers.iter().all(Result::is_ok));
     assert_eq!(
         error_code(alice.execute(send(&alice, "late")).await),
@@ -62,14 +62,14 @@ async fn shutdown_answers_running_commands_and_refuses_new_ones() {
 async fn shutdown_refuses_commands_of_local_sessions() {
     let (engine, store, alice) = super::outages::faulty(config()).await;
     let held = store.hold();
-    let begun = alice.execute(send(&alice, "begun"));
+    let started = alice.execute(send(&alice, "started"));
     let late = async {
         let late = alice.execute(send(&alice, "late")).await;
         drop(held);
         late
     };
-    let (begun, (), late) = tokio::join!(begun, engine.shutdown(), late);
-    assert!(begun.is_ok());
+    let (started, (), late) = tokio::join!(started, engine.shutdown(), late);
+    assert!(started.is_ok());
     assert_eq!(error_code(late), ReplyCode::ShuttingDown);
 }
 
@@ -181,7 +181,7 @@ async fn node_without_its_store_is_not_ready() {
     engine.shutdown().await;
 }
 
-/// Every command is answered, also one that is submitted while the engine stops.
+/// Every command is answered, even if it is submitted while the engine stops.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn dropped_engine_answers_every_command() {
     for shut_down in [true, false] {

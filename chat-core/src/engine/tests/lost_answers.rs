@@ -92,15 +92,15 @@ async fn late_commit_ends_sessions() {
     let revoke = || Command::RevokeDevice(device);
     store.fail_before_commit();
     assert_try_again(alice.execute(revoke()).await);
-    // Stands for the late commit: another engine without a bus makes the change, so its
-    // announcement is lost.
+    // Simulates the late commit: another engine without a bus makes the change, so its announcement
+    // is lost.
     let other = Engine::builder(store.clone()).config(config()).build().await.unwrap();
     other.execute(alice.caller(), revoke()).await.unwrap();
     assert_eq!(close_code(&thief).await, CloseCode::Revoked);
 }
 
-/// A caller that was answered "try again" retries, maybe on another node. The retry fails because
-/// the change is already stored, and that still ends the sessions.
+/// A caller that got `TryAgain` retries, maybe on another node. The retry fails because the change
+/// is already stored, but it still ends the sessions.
 #[tokio::test]
 async fn retry_of_a_committed_change_ends_sessions() {
     let (engine, store, alice) = faulty(config()).await;

@@ -171,7 +171,7 @@ async fn marks_for_unknown_conversations_do_not_displace_others() {
     assert_eq!(info(&alice, direct(&alice)).await.cursor, Seq(1));
 }
 
-/// A mark whose row is locked delays the other marks of its transaction, but not forever.
+/// A mark whose row is locked delays the other marks of its transaction only for a limited time.
 #[tokio::test]
 async fn marks_beyond_one_batch_are_all_written() {
     let mut config = config();

@@ -1,8 +1,8 @@
 //! Table of rights: a row for every command, a column for every relation of the caller to the group
 //! or user. Each cell is tested against a real engine.
 //!
-//! A command that has no row fails [`every_command_has_a_row`]; one that `kinds!` does not list
-//! does not compile.
+//! A command without a row fails [`every_command_has_a_row`]; a command that `kinds!` does not list
+//! is a compile error.
 
 use std::collections::HashSet;
 

@@ -86,8 +86,8 @@ async fn retries_in_one_batch_are_stored_once() {
     assert_eq!(history(&alice, direct(&alice)).await.events.len(), 1);
 }
 
-/// A batch may contain new drafts, retries of stored drafts, and drafts that are refused. Each gets
-/// the answer that it would get alone.
+/// A batch may contain new drafts, retries of stored drafts, and drafts that are refused. Each
+/// draft gets the answer that it would get in a batch of its own.
 #[tokio::test]
 async fn batch_of_retries_and_new_drafts_answers_each() {
     let engine = engine().await;
@@ -150,8 +150,8 @@ async fn retry_after_leaving_finds_the_stored_message() {
     );
 }
 
-/// The order of the calls is the order in the log, even if a name must be looked up or the
-/// conversation opened first, and regardless of how the futures are polled.
+/// The log has the order of the calls, even if a name must be looked up or the conversation opened
+/// first, and regardless of how the futures are polled.
 #[tokio::test]
 async fn session_keeps_the_order_of_its_sends() {
     let engine = engine().await;
@@ -255,7 +255,7 @@ async fn edit_replaces_the_text_and_recall_erases_it() {
     assert_eq!(page.events[0].edited_text, None);
     let stored = format!("{:?}", page.events);
     for erased in ["first", "second", "third"] {
-        assert!(!stored.contains(erased), "{erased} is still there");
+        assert!(!stored.contains(erased), "the store still has {erased}");
     }
     for late in [edit(sent.seq, "x"), recall(sent.seq)] {
         assert_eq!(
@@ -453,7 +453,7 @@ async fn policy_replies_accepts_whom_the_user_has_written_to() {
     alice.send_text(direct(&bob), "a question").await.unwrap();
     assert_eq!(try_to_write(&bob, &alice).await, Ok(()), "alice has written to bob");
 
-    // A block ends it, whatever was written before.
+    // A block takes precedence over earlier messages.
     alice.block(user(&bob)).await.unwrap();
     assert_eq!(try_to_write(&bob, &alice).await, Err(ReplyCode::NotFriends));
 }

@@ -1,4 +1,4 @@
-//! Operators: accounts, groups and messages of everyone, and the audit log.
+//! Tests of operators, who manage accounts, groups and messages, and of the audit log.
 
 use std::sync::Arc;
 
@@ -190,7 +190,7 @@ async fn renamed_account_is_found_under_its_new_name_only() {
     let alice = new_user(&engine, "alice").await;
     let bob = new_user(&engine, "bob").await;
     befriend(&alice, &bob).await;
-    // The name is in this node's cache from now on.
+    // From now on, the name is in this node's cache.
     bob.send_text(ConversationRef::direct(name("alice")), "hi")
         .await
         .unwrap();
@@ -253,7 +253,7 @@ async fn deletion_keeps_the_conversations_of_others() {
     let refused = bob.request_friend(user(&alice), Note::default()).await;
     assert_eq!(error_code(refused), ReplyCode::NotFound);
 
-    // The admin takes the group.
+    // The admin becomes the owner of the group.
     let shown = operator.group(group).await.unwrap();
     assert!(!shown.group.orphaned);
     let members: Vec<(UserId, Role)> = shown
@@ -336,7 +336,7 @@ async fn erased_texts_are_tombstones_for_others() {
             assert_eq!(text, "");
         }
     }
-    // Clients that keep a copy learn of it by an event.
+    // Clients that keep a copy of the text learn of the recall by an event.
     let recall = event(&bob, EventKind::Recall).await;
     assert_eq!((recall.sender, recall.device), (id(&alice), None));
 }
@@ -383,7 +383,8 @@ async fn orphaned_group_is_listed_and_can_be_transferred() {
     operator.delete_account(id(&alice), KEEP).await.unwrap();
     let all = operator.list_groups(ConversationId(0), 9, false).await.unwrap();
     assert_eq!((all.groups.len(), all.next), (2, None));
-    // Nobody can administer either group: one has no owner, and the owner of the other is disabled.
+    // No user can administer either group: one group has no owner, and the owner of the other is
+    // disabled.
     let orphaned = operator.list_groups(ConversationId(0), 9, true).await.unwrap();
     let ids: Vec<_> = orphaned.groups.iter().map(|group| group.group.id).collect();
     assert_eq!(ids, [rust, go]);
@@ -441,7 +442,7 @@ async fn closed_group_takes_no_messages() {
     assert_eq!(error_code(operator.close_group(group).await), ReplyCode::GroupDeleted);
     assert_eq!(error_code(operator.close_group(direct).await), ReplyCode::NotFound);
 
-    // Its texts can still be erased, without a further event.
+    // Texts in a closed group can still be erased, without a recall event.
     let before = history(&alice, group.into()).await;
     let message = before
         .events
@@ -524,7 +525,7 @@ async fn system_posts_to_groups_and_users() {
 }
 
 #[tokio::test]
-async fn retried_post_of_the_system_succeeds_whatever_happened_since() {
+async fn retried_system_post_succeeds_after_other_changes() {
     let engine = engine().await;
     let operator = operator(&engine);
     let (alice, _, _, group, _) = create_group_of_friends(&engine).await;
@@ -579,7 +580,7 @@ async fn retried_post_of_the_system_succeeds_whatever_happened_since() {
 }
 
 #[tokio::test]
-async fn export_contains_what_the_user_wrote_and_the_inbox_and_nothing_else_of_others() {
+async fn export_contains_texts_of_the_user_and_the_inbox_only() {
     let engine = engine().await;
     let operator = operator(&engine);
     let (alice, bob, dora, group, direct) = create_group_of_friends(&engine).await;

@@ -1,4 +1,4 @@
-//! An operator acts for a user, with a record in the audit log.
+//! Tests of operators who act for users, with records in the audit log.
 
 use super::outages::faulty;
 use super::support::*;
@@ -43,8 +43,8 @@ async fn operator_who_acts_for_a_user_is_recorded() {
     acting.kick_member(group, id(&bob), false).await.unwrap();
 
     let events = history(&alice, ConversationRef::Id(group)).await.events;
-    let told = events.iter().find(|told| told.event.seq == sent.seq).unwrap();
-    assert_eq!((told.event.sender, told.event.device), (id(&alice), None));
+    let received = events.iter().find(|received| received.event.seq == sent.seq).unwrap();
+    assert_eq!((received.event.sender, received.event.device), (id(&alice), None));
 
     let records = records(&operator).await;
     assert!(records.iter().all(|record| {
@@ -52,7 +52,7 @@ async fn operator_who_acts_for_a_user_is_recorded() {
             && record.target == format!("user:{}", id(&alice))
             && !record.detail.contains("private")
     }));
-    let told: Vec<_> = records
+    let received: Vec<_> = records
         .into_iter()
         .map(|record| (record.action, record.detail))
         .collect();
@@ -61,7 +61,7 @@ async fn operator_who_acts_for_a_user_is_recorded() {
         ("acting.react", format!("conversation:{group}, message {}", sent.seq)),
         ("acting.kick_member", format!("conversation:{group}, user:{}", id(&bob))),
     ];
-    assert_eq!(told, expected.map(|(action, detail)| (action.to_owned(), detail)));
+    assert_eq!(received, expected.map(|(action, detail)| (action.to_owned(), detail)));
 }
 
 #[tokio::test]

@@ -22,8 +22,8 @@ async fn draft_in_flight_does_not_overtake_an_unanswered_draft() {
     fail(&store);
     assert_eq!(codes(send(&alice, &notes, &drafts[..2])).await, [TRY_AGAIN; 2]);
     store.clear_commit_faults();
-    // The client sends more before it receives the refusals, with another reference to the same
-    // conversation. Then it resends everything.
+    // The client sends more drafts before it receives the refusals, with another reference to the
+    // same conversation. Then it resends all drafts.
     let same = ConversationRef::Id(info(&alice, notes.clone()).await.id);
     assert_eq!(codes(send(&alice, &same, &drafts[2..4])).await, [TRY_AGAIN; 2]);
     assert_eq!(
@@ -53,8 +53,7 @@ async fn pipelining_client_keeps_its_order_while_the_store_fails() {
     let (engine, store, alice) = faulty(config).await;
     let drafts: Vec<Draft> = (0..DRAFTS).map(|n| draft(&n.to_string())).collect();
     let (answered, mut answers) = tokio::sync::mpsc::channel(WINDOW);
-    // Drafts to send, in their order: sending removes a draft, and a refusal puts it back in its
-    // place.
+    // Drafts to send, in order: sending removes a draft, and a refusal puts it back in its place.
     let mut to_send: std::collections::BTreeSet<usize> = (0..DRAFTS).collect();
     let (mut in_flight, mut sent, mut stored, mut refused) = (0, 0, 0, 0);
     while stored < DRAFTS {

@@ -27,7 +27,7 @@ pub(super) async fn faulty(config: EngineConfig) -> (Engine, Arc<FaultyStore>, L
     (engine, store, alice)
 }
 
-/// Sends the draft until it is acknowledged, as a client library does.
+/// Sends the draft until it is acknowledged, like the client library.
 async fn insist(session: &LocalSession, draft: Draft) -> Appended {
     loop {
         match session.send(direct(session), draft.clone()).await {
@@ -62,8 +62,8 @@ async fn retry_after_a_lost_answer_finds_the_message() {
     }
 }
 
-/// Concurrent transactions may use the idempotency keys of a batch repeatedly. The batch is
-/// retried, and this is not reported as a defect.
+/// Concurrent transactions may repeatedly use the idempotency keys of a batch. The batch is then
+/// retried, and the sender does not get an internal error.
 #[tokio::test]
 async fn batch_is_retried_while_others_use_its_keys() {
     let (_engine, store, alice) = faulty(config()).await;
@@ -161,7 +161,7 @@ async fn full_queue_answers_busy() {
     config.max_lane_drafts = 128;
     let (_engine, store, alice) = faulty(config).await;
     let held = store.hold();
-    let begun: Vec<_> = (0..1000)
+    let answers: Vec<_> = (0..1000)
         .map(|n| {
             alice.execute(Command::Send {
                 conversation: direct(&alice),
@@ -173,7 +173,7 @@ async fn full_queue_answers_busy() {
         tokio::task::yield_now().await;
         drop(held);
     };
-    let (answers, ()) = tokio::join!(join_all(begun), release);
+    let (answers, ()) = tokio::join!(join_all(answers), release);
     let busy = answers
         .iter()
         .filter(|answer| matches!(answer, Err(error) if error.code == ReplyCode::Busy))
@@ -220,8 +220,8 @@ async fn logins_fail_closed() {
     assert_eq!(error_code(login), ReplyCode::TryAgain);
 }
 
-/// `Busy` promises that nothing was stored. After an unanswered attempt the engine cannot promise
-/// that.
+/// `Busy` promises that nothing was stored. After an attempt without an answer, the engine cannot
+/// promise this.
 #[tokio::test]
 async fn possibly_stored_draft_is_never_answered_busy() {
     let (_engine, store, alice) = faulty(quick()).await;
@@ -367,11 +367,11 @@ async fn message_of_a_departed_sender_is_delivered_after_a_lost_answer() {
     for _ in 0..64 {
         store.fail_after_commit();
     }
-    let lost = alice.send_text(direct(&bob), "last words").await;
+    let lost = alice.send_text(direct(&bob), "last message").await;
     assert_eq!(error_code(lost), ReplyCode::TryAgain);
     drop(alice);
     let received = tokio::time::timeout(Duration::from_secs(3), event(&bob, EventKind::Message));
-    assert_eq!(message(&received.await.unwrap()).as_deref(), Some("last words"));
+    assert_eq!(message(&received.await.unwrap()).as_deref(), Some("last message"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,20 +24,20 @@ async fn draft_does_not_overtake_one_on_which_the_store_panicked() {
     let drafts = drafts(1..=4);
     store.fail_panicking();
     let held = store.hold();
-    let mut begun = send(&alice, &group, &drafts[..1]);
+    let mut answers = send(&alice, &group, &drafts[..1]);
     tokio::task::yield_now().await;
-    begun.extend(send(&alice, &group, &drafts[1..3]));
+    answers.extend(send(&alice, &group, &drafts[1..3]));
     let others = send(&bob, &group, &[draft("bob's")]);
     tokio::task::yield_now().await;
     drop(held);
-    assert_eq!(codes(begun).await, [INTERNAL, TRY_AGAIN, TRY_AGAIN]);
+    assert_eq!(codes(answers).await, [INTERNAL, TRY_AGAIN, TRY_AGAIN]);
     assert_eq!(codes(others).await, [0], "other sessions are not affected");
     assert_eq!(codes(send(&alice, &group, &drafts[3..])).await, [TRY_AGAIN]);
     assert_eq!(codes(send(&alice, &group, &drafts)).await, [0; 4]);
     assert_eq!(texts(&history(&alice, group).await), ["bob's", "1", "2", "3", "4"]);
 }
 
-/// A presence service that panics the first time it is asked for devices.
+/// A presence service whose first call of `devices` panics.
 #[derive(Debug)]
 struct PanickingPresence(MemoryPresence, AtomicBool);
 
@@ -77,7 +77,7 @@ async fn friends_learn_of_presence_after_the_presence_service_panicked() {
     let user = bob.caller().user;
     let told = async {
         loop {
-            let push = alice.next_push().await.expect("the session goes on");
+            let push = alice.next_push().await.expect("the session has ended");
             if matches!(push, Push::Presence { user: of, state: PresenceState::Idle } if of == user) {
                 return;
             }
@@ -87,7 +87,7 @@ async fn friends_learn_of_presence_after_the_presence_service_panicked() {
 }
 
 #[tokio::test]
-async fn feed_goes_on_after_a_panic_of_the_store() {
+async fn feed_continues_after_a_panic_of_the_store() {
     let (engine, store, alice) = faulty(config()).await;
     let feed = engine
         .feed(FeedOptions::all_conversations("index").from_now())

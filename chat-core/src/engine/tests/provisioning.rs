@@ -1,4 +1,4 @@
-//! Users of an application, known by external subjects.
+//! Tests of users of an application, whom it identifies by external subjects.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use crate::model::*;
 use crate::router::{Outbox, OutboxLimits};
 use crate::store::MemoryStore;
 
-/// Takes the secret for the subject, and the part before the first `/` for the hint.
+/// Authenticator whose secrets are `hint/subject`.
 #[derive(Debug, Default)]
 struct Tokens {
     expires_at: Option<Timestamp>,
@@ -244,7 +244,7 @@ async fn login_without_an_account_is_refused_where_passwords_decide() {
     );
 }
 
-/// Accepts tokens, and passwords as well.
+/// Authenticator that accepts both tokens and passwords.
 #[derive(Debug)]
 struct TokensAndPasswords {
     tokens: Tokens,

@@ -1,4 +1,4 @@
-//! Tests of the rates of users, which delay before they refuse.
+//! Tests of per-user rate limits, which delay requests before they refuse any.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::engine::LocalSession;
 use crate::model::*;
 use crate::rate::Rate;
 
-async fn pages(sessions: &[&LocalSession], count: usize) -> Duration {
+async fn time_to_read_pages(sessions: &[&LocalSession], count: usize) -> Duration {
     let started = tokio::time::Instant::now();
     let page = |n: usize| {
         let session = sessions[n % sessions.len()];
@@ -33,10 +33,10 @@ async fn page_rate_delays_the_heavy_reader_only() {
         session.send_text(direct(session), "x").await.unwrap();
     }
     let second = Duration::from_secs(1);
-    assert!(pages(&[&phone, &laptop], 4).await < second);
-    let two_more = pages(&[&phone, &laptop], 2).await;
+    assert!(time_to_read_pages(&[&phone, &laptop], 4).await < second);
+    let two_more = time_to_read_pages(&[&phone, &laptop], 2).await;
     assert!((58 * second..62 * second).contains(&two_more), "{two_more:?}");
-    assert!(pages(&[&bob], 4).await < second);
+    assert!(time_to_read_pages(&[&bob], 4).await < second);
 }
 
 #[tokio::test]
@@ -74,8 +74,8 @@ async fn local_sessions_share_the_rate_of_their_user() {
     }
     assert!(started.elapsed() < second);
 
-    // A caller that awaits each answer is delayed. One that does not soon exceeds the maximum delay
-    // and is refused.
+    // A caller that awaits each answer is delayed. A caller that does not await answers soon
+    // exceeds the maximum delay and is refused.
     let sends = ["4", "5", "6", "7"].map(|text| laptop.send(notes.clone(), draft(text)));
     let answers = join_all(sends).await;
     let took = started.elapsed();

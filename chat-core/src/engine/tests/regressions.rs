@@ -218,8 +218,8 @@ async fn group_message_is_stored_once_and_reaches_all_but_a_failing_member() {
     drop(silent);
 }
 
-/// Sending does not depend on where the recipients are connected: a message to a user whose node
-/// has stopped is stored.
+/// A send does not depend on the nodes of the recipients: a message to a user whose node has
+/// stopped is stored.
 #[tokio::test]
 async fn departed_recipient_loses_nothing() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());

@@ -1,4 +1,4 @@
-//! Keeping the cluster's discovery up to date about this node.
+//! Keeps this node's entry in the cluster's discovery up to date.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ impl NodeAdvertiser {
         self.changed();
     }
 
-    /// Marks this node's entry as out of date.
+    /// Requests an update of this node's entry.
     pub(in crate::engine) fn changed(&self) {
         self.changed.notify_one();
     }
@@ -57,12 +57,12 @@ impl NodeAdvertiser {
         self.nodes.borrow().clone()
     }
 
-    /// Returns the nodes of the cluster, as they change.
+    /// Returns a receiver of the nodes of the cluster, which reports each change.
     pub(in crate::engine) fn watch(&self) -> watch::Receiver<Nodes> {
         self.nodes.clone()
     }
 
-    /// Returns whether one of the other nodes takes sessions, or `None` if no other node is known.
+    /// Returns whether another node accepts sessions, or `None` if no other node is known.
     pub(in crate::engine) fn others_serve(&self) -> Option<bool> {
         let me = self.me.lock().id;
         let nodes = self.nodes();
@@ -119,8 +119,8 @@ impl AdvertiseWorker {
         }
     }
 
-    /// Runs until the engine drains. A running update is finished first: it must not
-    /// arrive after the withdrawal.
+    /// Runs until the engine drains. A running update is finished before the node is withdrawn, so
+    /// that it does not arrive after the withdrawal.
     pub(in crate::engine) async fn run(self, draining: CancellationToken) {
         loop {
             tokio::select! {

@@ -1,8 +1,8 @@
-//! Acknowledgements and read marks, which are collected and written in batches.
-//! Losing the latest marks only repeats deliveries, so they are not units of work. A mark waits for
-//! at most `EngineConfig::cursor_flush_interval`, is merged with later marks of the same
-//! conversation, and is kept while the store is unavailable. Once it is written, other members get
-//! a receipt, and the user's other devices a read mark.
+//! Acknowledgements and read marks, which are collected and written in batches. Losing the latest
+//! marks only repeats deliveries, so marks are not written by units of work. A mark waits for at
+//! most `EngineConfig::cursor_flush_interval`, is merged with later marks of the same conversation,
+//! and is kept while the store is unavailable. Once it is written, other members get a receipt, and
+//! the user's other devices a read mark.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -26,7 +26,7 @@ use crate::store::{MembershipView, Store, StoreError};
 use crate::sync::Mutex;
 
 /// Maximum number of one user's queued marks in conversations that the user's session does not
-/// follow: ones that have ended for the user, or that do not exist.
+/// follow: conversations that the user has left, or that do not exist.
 const MAX_UNFOLLOWED: usize = 64;
 /// Number of memberships that are read at the same time after marks were written.
 const CONCURRENT_READS: usize = 16;
@@ -76,7 +76,7 @@ struct Marks {
     queued: HashMap<Target, Mark>,
     /// Keys of `queued`, oldest first.
     order: VecDeque<Target>,
-    of_users: HashMap<UserId, UserCount>,
+    counts: HashMap<UserId, UserCount>,
     limits: Limits,
 }
 
@@ -85,7 +85,7 @@ impl Marks {
         Self {
             queued: HashMap::new(),
             order: VecDeque::new(),
-            of_users: HashMap::new(),
+            counts: HashMap::new(),
             limits,
         }
     }
@@ -99,14 +99,14 @@ impl Marks {
             }
             return true;
         }
-        let count = self.of_users.get(&target.user()).copied().unwrap_or_default();
+        let count = self.counts.get(&target.user()).copied().unwrap_or_default();
         if self.queued.len() >= self.limits.total
             || count.total >= self.limits.per_user
             || (!mark.is_followed && count.unfollowed >= MAX_UNFOLLOWED)
         {
             return false;
         }
-        let count = self.of_users.entry(target.user()).or_default();
+        let count = self.counts.entry(target.user()).or_default();
         count.total += 1;
         count.unfollowed += usize::from(!mark.is_followed);
         self.queued.insert(target, mark);
@@ -122,7 +122,7 @@ impl Marks {
             let Some(mark) = self.queued.remove(&target) else {
                 continue;
             };
-            if let Entry::Occupied(mut entry) = self.of_users.entry(target.user()) {
+            if let Entry::Occupied(mut entry) = self.counts.entry(target.user()) {
                 let count = entry.get_mut();
                 count.total = count.total.saturating_sub(1);
                 count.unfollowed = count.unfollowed.saturating_sub(usize::from(!mark.is_followed));
@@ -136,8 +136,8 @@ impl Marks {
     }
 }
 
-/// Queue of marks. When it is full, further marks are dropped; the next mark of a conversation
-/// makes up for it.
+/// Queue of marks. When it is full, further marks are dropped; the next mark of the same
+/// conversation replaces a dropped one.
 #[derive(Debug)]
 pub(in crate::engine) struct CursorQueue {
     marks: Mutex<Marks>,
@@ -209,8 +209,8 @@ impl CursorQueue {
         self.marks.lock().take(max)
     }
 
-    /// Queues marks again, behind the others: a mark that cannot be written does not block the
-    /// rest.
+    /// Queues marks again at the end of the queue, so that a mark that cannot be written does not
+    /// block the rest.
     fn put_back(&self, taken: Vec<(Target, Mark)>) {
         let mut marks = self.marks.lock();
         for (target, mark) in taken {
@@ -223,7 +223,7 @@ impl CursorQueue {
     }
 }
 
-/// Writes the marks, and tells those concerned.
+/// Writes queued marks, and notifies the user's other devices and the other members.
 #[derive(Debug)]
 pub(in crate::engine) struct CursorWorker {
     queue: Arc<CursorQueue>,
@@ -317,8 +317,8 @@ impl CursorWorker {
         true
     }
 
-    /// Sends one notice for each user and conversation, however many of the user's devices
-    /// advanced.
+    /// Sends notices of written marks, once for each user and conversation, however many of the
+    /// user's devices advanced.
     async fn notify(&self, written: &[(Target, Mark)]) {
         let mut advanced: HashMap<(UserId, ConversationId), (DeviceId, Option<Caller>)> = HashMap::new();
         for (target, mark) in written {
@@ -431,7 +431,7 @@ mod tests {
         let taken = marks.take(10);
         assert_eq!(taken.len(), 1);
         assert_eq!(taken[0].1.seq, Seq(5));
-        assert!(marks.of_users.is_empty());
+        assert!(marks.counts.is_empty());
     }
 
     #[test]
@@ -442,11 +442,11 @@ mod tests {
         assert!(marks.add(read(2, 1), mark(2, 1, true)));
         assert!(!marks.add(read(3, 1), mark(3, 1, true)), "in total");
         assert!(marks.add(read(1, 1), mark(1, 2, true)), "merging takes no room");
-        assert_eq!(marks.of_users.len(), 2, "a refused mark leaves nothing");
+        assert_eq!(marks.counts.len(), 2, "a refused mark leaves nothing");
     }
 
     #[test]
-    fn marks_in_unfollowed_conversations_have_a_bound_of_their_own() {
+    fn marks_in_unfollowed_conversations_have_a_separate_bound() {
         let mut marks = marks(1000, 1000);
         for conversation in 0..MAX_UNFOLLOWED as u64 {
             assert!(marks.add(read(1, conversation), mark(1, 1, false)));

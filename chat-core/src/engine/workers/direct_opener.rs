@@ -38,8 +38,9 @@ impl DirectOpener {
         }
     }
 
-    /// Returns the conversation that a caller means. A direct one that does not exist is charged to
-    /// the caller, and is not opened yet: the application's hooks decide before.
+    /// Returns the conversation that a caller refers to. If it is a direct conversation that does
+    /// not exist, its opening is charged to the caller. It is not opened yet, because the hooks
+    /// decide first.
     pub(in crate::engine) async fn find(
         &self,
         caller: Caller,
@@ -86,7 +87,7 @@ impl DirectOpener {
     }
 }
 
-/// Returns the answer of a lookup, unless the deadline comes first.
+/// Returns the result of a lookup, or an error if the deadline passes first.
 pub(super) async fn within<T>(
     deadline: Instant,
     lookup: impl Future<Output = Result<T, CommandError>>,

@@ -19,8 +19,8 @@ enum Observation {
     SessionEnd(Caller, CloseCode),
 }
 
-/// Queue of observations. When it is full, further ones are dropped and counted; without hooks it
-/// takes none.
+/// Queue of observations. When it is full, further observations are dropped and counted. Without
+/// hooks, observations are discarded.
 #[derive(Debug)]
 pub(in crate::engine) struct ObserverQueue {
     sender: Option<mpsc::Sender<Observation>>,
@@ -73,7 +73,7 @@ impl ObserverQueue {
 
     fn push(&self, observation: Observation) {
         let Some(sender) = &self.sender else { return };
-        // Each power of two is logged, so that a slow hook does not flood the log.
+        // Logged only when the count is a power of two, so that a slow hook does not flood the log.
         if sender.try_send(observation).is_err() && self.dropped.fetch_add(1, Ordering::Relaxed).is_power_of_two() {
             tracing::warn!(
                 dropped = self.dropped(),
@@ -88,7 +88,7 @@ impl ObserverWorker {
     pub(in crate::engine) async fn run(mut self, draining: CancellationToken) {
         loop {
             let next = tokio::select! {
-                // Queued observations come before the end.
+                // Queued observations are processed before the worker ends.
                 biased;
                 next = self.observations.recv() => next,
                 () = draining.cancelled() => None,

@@ -1,5 +1,5 @@
-//! Presence of users, and its announcement to their friends. A user's presence follows from the
-//! user's sessions alone.
+//! Presence of users, and its announcement to their friends. A user's presence is derived only from
+//! the user's sessions.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(in crate::engine) struct PresenceQueue {
 }
 
 impl PresenceQueue {
-    /// Queues a user of whom a session began, changed or ended.
+    /// Queues a user, of whom a session started, changed its state or ended.
     pub(in crate::engine) fn changed(&self, user: UserId) {
         self.changed.lock().insert(user);
         self.added.notify_one();
@@ -49,8 +49,8 @@ impl PresenceView {
     /// Returns the most present state of each user's sessions. Users without a session are left
     /// out.
     ///
-    /// Other nodes' sessions are soft state: while it cannot be read, only this node's sessions
-    /// count.
+    /// The sessions of other nodes are soft state: while they cannot be read, only this node's
+    /// sessions count.
     pub(in crate::engine) async fn states(&self, users: &[UserId]) -> HashMap<UserId, PresenceState> {
         let mut states: HashMap<UserId, PresenceState> = HashMap::new();
         let mut raise = |user: UserId, state: PresenceState| {
@@ -59,7 +59,7 @@ impl PresenceView {
         };
         let claimed = self.presence.devices(users).await.unwrap_or_default();
         for (user, _, node, state) in claimed {
-            // This node knows its own sessions better than the shared state does.
+            // Claims of this node are ignored: its router has the current state of its sessions.
             if node != self.node {
                 raise(user, state);
             }
@@ -73,7 +73,7 @@ impl PresenceView {
     }
 
     /// Returns the devices of a user that have a session. A login must not depend on soft state:
-    /// while it cannot be read, only this node's sessions count.
+    /// while the sessions of other nodes cannot be read, only this node's sessions count.
     pub(in crate::engine) async fn live_devices(&self, user: UserId) -> HashSet<DeviceId> {
         let claimed = self.presence.devices(&[user]).await.unwrap_or_default();
         let local = self.router.local_sessions(user);
@@ -89,7 +89,7 @@ impl PresenceView {
 struct Announced(HashMap<UserId, PresenceState>);
 
 impl Announced {
-    /// Records a user's state. Returns whether friends have to be told.
+    /// Records a user's state. Returns whether it has to be announced.
     fn update(&mut self, user: UserId, state: PresenceState) -> bool {
         let before = match state {
             PresenceState::Offline => self.0.remove(&user),
@@ -99,7 +99,7 @@ impl Announced {
     }
 }
 
-/// Tells friends when a user's presence changes.
+/// Worker that announces changes of a user's presence to the user's friends.
 #[derive(Debug)]
 pub(in crate::engine) struct PresenceWorker {
     queue: Arc<PresenceQueue>,
@@ -144,8 +144,8 @@ impl PresenceWorker {
         if !self.announced.update(user, state) {
             return;
         }
-        // While the store is unavailable, friends are not told: presence is best effort, and
-        // clients read it when they need it.
+        // While the store is unavailable, changes are not announced: presence is best effort, and
+        // clients can read it when they need it.
         let Ok(friends) = self.units.read(self.units.store().friends(user)).await else {
             return;
         };

@@ -13,13 +13,13 @@ use crate::router::Router;
 use crate::service::Readiness;
 use crate::store::Store;
 
-/// Interval between probes of the store, and the time it has to answer one. A node whose store is
+/// Interval between probes of the store, and timeout of each probe. A node whose store is
 /// unavailable keeps its sessions but cannot serve new ones; other nodes know within twice this
 /// time.
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 /// Interval between probes while the store is unavailable.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
-/// Number of consecutive answers after which the store counts as available again.
+/// Number of consecutive answered probes after which the store counts as available again.
 const MIN_ANSWERS: u32 = 2;
 
 /// Readiness of this node, as last observed.
@@ -27,7 +27,7 @@ const MIN_ANSWERS: u32 = 2;
 pub(in crate::engine) struct ReadinessState {
     router: Router,
     advertiser: Option<Arc<NodeAdvertiser>>,
-    store_is_silent: AtomicBool,
+    store_is_unavailable: AtomicBool,
     closed_listeners: AtomicU32,
 }
 
@@ -36,7 +36,7 @@ impl ReadinessState {
         Self {
             router,
             advertiser,
-            store_is_silent: AtomicBool::new(false),
+            store_is_unavailable: AtomicBool::new(false),
             closed_listeners: AtomicU32::new(0),
         }
     }
@@ -49,7 +49,7 @@ impl ReadinessState {
     pub(in crate::engine) fn readiness(&self) -> Readiness {
         let advertiser = self.advertiser.as_deref();
         Readiness {
-            store_answers: !self.store_is_silent.load(Ordering::Relaxed),
+            store_answers: !self.store_is_unavailable.load(Ordering::Relaxed),
             clock_is_right: !self.router.is_clock_wrong(),
             others_serve: advertiser
                 .and_then(NodeAdvertiser::others_serve)
@@ -79,29 +79,33 @@ impl ReadinessState {
     }
 }
 
-/// Decides from probes whether the store is available: one missed answer ends that, several begin
-/// it.
+/// Decides from probes whether the store is available: it becomes unavailable after one missed
+/// answer, and available again after several answers.
 #[derive(Debug, Default)]
 struct StoreProbes {
-    is_silent: bool,
+    is_unavailable: bool,
     answers: u32,
 }
 
 impl StoreProbes {
     fn interval(&self) -> Duration {
-        if self.is_silent { RETRY_INTERVAL } else { PROBE_INTERVAL }
+        if self.is_unavailable {
+            RETRY_INTERVAL
+        } else {
+            PROBE_INTERVAL
+        }
     }
 
     /// Records a probe. Returns whether the store's availability changed.
     fn record(&mut self, answered: bool) -> bool {
         self.answers = if answered { self.answers.saturating_add(1) } else { 0 };
-        let was_silent = self.is_silent;
-        self.is_silent = if was_silent {
+        let was_unavailable = self.is_unavailable;
+        self.is_unavailable = if was_unavailable {
             self.answers < MIN_ANSWERS
         } else {
             !answered
         };
-        self.is_silent != was_silent
+        self.is_unavailable != was_unavailable
     }
 }
 
@@ -133,15 +137,15 @@ impl ReadinessWorker {
             sleep(self.probes.interval()).await;
             let ping = panics::step("readiness", timeout(PROBE_INTERVAL, self.store.ping())).await;
             if self.probes.record(matches!(ping, Some(Ok(Ok(_))))) {
-                let is_silent = self.probes.is_silent;
-                self.state.store_is_silent.store(is_silent, Ordering::Relaxed);
-                if is_silent {
-                    tracing::warn!("the store does not answer; this node takes no new sessions");
+                let is_unavailable = self.probes.is_unavailable;
+                self.state.store_is_unavailable.store(is_unavailable, Ordering::Relaxed);
+                if is_unavailable {
+                    tracing::warn!("the store does not answer; this node accepts no new sessions");
                 } else {
-                    tracing::info!("the store answers again; this node takes new sessions");
+                    tracing::info!("the store answers again; this node accepts new sessions");
                 }
             }
-            // The clock may have changed it too.
+            // Readiness also depends on whether the clock is right.
             let is_ready = self.state.takes_sessions();
             if is_ready != was_ready {
                 was_ready = is_ready;
@@ -156,15 +160,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn store_is_silent_from_one_missed_probe_to_two_answers() {
+    fn store_is_unavailable_from_one_missed_probe_to_two_answers() {
         let mut probes = StoreProbes::default();
-        assert!(!probes.record(true) && !probes.is_silent);
-        assert!(probes.record(false) && probes.is_silent);
+        assert!(!probes.record(true) && !probes.is_unavailable);
+        assert!(probes.record(false) && probes.is_unavailable);
         assert_eq!(probes.interval(), RETRY_INTERVAL);
-        assert!(!probes.record(true) && probes.is_silent);
-        assert!(!probes.record(false) && probes.is_silent);
-        assert!(!probes.record(true) && probes.is_silent);
-        assert!(probes.record(true) && !probes.is_silent);
+        assert!(!probes.record(true) && probes.is_unavailable);
+        assert!(!probes.record(false) && probes.is_unavailable);
+        assert!(!probes.record(true) && probes.is_unavailable);
+        assert!(probes.record(true) && !probes.is_unavailable);
         assert_eq!(probes.interval(), PROBE_INTERVAL);
     }
 }

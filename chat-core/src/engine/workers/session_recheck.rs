@@ -1,10 +1,9 @@
 //! Rechecking sessions whose end may have been committed without an answer.
 //!
 //! A change that ends sessions (a revocation, a new password, a logout, a login that takes over)
-//! may be committed although the store's answer was lost. Then the sessions that it ended would go
-//! on to receive and to read. So after such an answer the router compares the user's sessions with
-//! the store, here and on every node: at once, and again later, since the store may still be
-//! committing.
+//! may be committed although the store's answer was lost. Then the ended sessions would continue to
+//! receive and read. So after a lost answer the router compares the user's sessions with the store,
+//! on every node: at once, and again later, since the store may still be committing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,8 +19,8 @@ use crate::panics;
 use crate::router::{Router, SessionSelector};
 use crate::sync::Mutex;
 
-/// Delays between the checks. Their sum is longer than a store takes to end a transaction whose
-/// client left.
+/// Delays between the checks. Their sum exceeds the time that a store takes to end a transaction
+/// whose client has disconnected.
 const DELAYS: [Duration; 4] = [
     Duration::from_millis(500),
     Duration::from_secs(2),
@@ -30,7 +29,7 @@ const DELAYS: [Duration; 4] = [
 ];
 /// Longer than any delay.
 const LONGER_THAN_ANY_DELAY: Duration = Duration::from_secs(60);
-/// Maximum number of users that wait for a further check; users beyond it are checked once.
+/// Maximum number of users that wait for a further check; additional users are checked only once.
 const MAX_USERS: usize = 65_536;
 
 /// Users whose sessions are compared with the store again later.
@@ -40,7 +39,7 @@ struct Schedule(HashMap<UserId, Recheck>);
 #[derive(Clone, Copy, Debug)]
 struct Recheck {
     code: CloseCode,
-    /// Number of checks made, which is the index of the next delay less one.
+    /// Number of checks made so far.
     checks: usize,
     due: Instant,
 }
@@ -125,7 +124,7 @@ impl SessionEnder {
     }
 }
 
-/// Makes the later checks.
+/// Worker that makes the delayed checks.
 #[derive(Debug)]
 pub(in crate::engine) struct SessionRecheckWorker(Arc<SessionEnder>);
 

@@ -16,7 +16,7 @@ const MAX_MARKS: usize = 4;
 /// COMBINING DOT ABOVE, which is invisible on an `i` or `j`.
 const DOT_ABOVE: char = '\u{307}';
 
-/// Rules of a kind of name.
+/// Rules for one kind of name, such as user names.
 pub(super) struct Rules {
     pub(super) max_chars: usize,
     pub(super) max_bytes: usize,
@@ -64,8 +64,9 @@ impl Rules {
         }
     }
 
-    /// Checks the name as a whole. `-bob` would be an option on a command line, `.bob` a hidden
-    /// file, and the dot of `bob.` the end of a sentence.
+    /// Checks the name as a whole: its first and last character, and that it has a letter. `-bob`
+    /// would look like an option on a command line, `.bob` like a hidden file, and the dot of
+    /// `bob.` like the end of a sentence.
     pub(super) fn check_whole(name: &str) -> Result<(), NameError> {
         let separator = |c: char| c == '-' || c == '.';
         if name.starts_with(separator) || name.ends_with(separator) {

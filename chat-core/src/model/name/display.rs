@@ -9,8 +9,8 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::{NameError, ShownChar, name_string};
 use crate::model::text::is_bidi_control;
 
-/// Name that a user chose for display: any printable text, emoji included. Not unique, so it is
-/// always shown beside the [`UserName`](super::UserName). Cloning is cheap.
+/// Name that a user chose for display: any printable text, emoji included. It is not unique, so
+/// clients show it beside the [`UserName`](super::UserName). Cloning is cheap.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DisplayName(pub(super) Arc<str>);
 
@@ -83,7 +83,7 @@ fn is_variation_selector(c: char) -> bool {
     matches!(c, '\u{180B}'..='\u{180D}' | '\u{180F}' | '\u{FE00}'..='\u{FE0F}' | '\u{E0100}'..='\u{E01EF}')
 }
 
-/// Returns whether `c` leaves ink: it is no space, mark, format character or blank "letter".
+/// Returns whether `c` is visible: it is not a space, mark, format character or blank "letter".
 pub(in crate::model) fn is_visible(c: char) -> bool {
     let blank_letter = matches!(c, '\u{115F}' | '\u{1160}' | '\u{3164}' | '\u{FFA0}' | '\u{2800}');
     !blank_letter

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::canonical::{self, Skeleton};
 use super::{NameError, name_string, reserved};
 
-/// Unique name of a group. It keeps its capitals and may have single spaces inside; a group is
-/// found by its [`key`](Self::key).
+/// Unique name of a group. It keeps its capitals and may have single spaces inside. A group is
+/// looked up by its [`key`](Self::key).
 ///
 /// Each word follows the script and direction rules of user names, so `Rust группа` is valid and
-/// `Rusт` is not. Cloning is cheap. Two names are equal if their shown spelling is; compare keys to
-/// check whether they denote the same group.
+/// `Rusт` is not. Cloning is cheap. Two names are equal if their displayed spelling is equal;
+/// compare keys to check whether they denote the same group.
 ///
 /// # Examples
 /// ```
@@ -32,7 +32,8 @@ impl GroupName {
     /// Maximum length of the name, and of its key, in bytes of UTF-8.
     pub(crate) const MAX_BYTES: usize = 256;
 
-    /// Parses the name of a new group. Trims it and reduces spaces inside to single ones.
+    /// Parses the name of a new group. Trims the name and collapses inner white space to single
+    /// spaces.
     ///
     /// # Errors
     /// A [`NameError`] that says what to change.
@@ -65,8 +66,8 @@ impl GroupName {
         let key = canonical::fold_case(&name);
         RULES.check_length(&name)?;
         RULES.check_length(&key)?;
-        // The shown spelling is checked too: a capital may be outside the allowed set when its
-        // small letter is not.
+        // The displayed spelling is checked too: a capital letter may be outside the allowed set
+        // although its small letter is in it.
         for word in name.split(' ').chain(key.split(' ')) {
             RULES.check_characters(word)?;
         }
@@ -77,15 +78,15 @@ impl GroupName {
         Ok(Self(name.into()))
     }
 
-    /// Returns the canonical spelling, which is unique in a store. Two names with one key are the
-    /// same name.
+    /// Returns the canonical spelling, which is unique in a store. Names with the same key denote
+    /// the same group.
     #[must_use]
     pub fn key(&self) -> String {
         canonical::fold_case(&self.0)
     }
 
-    /// Returns the form that is equal for all group names that look like this one; unique in a
-    /// store too.
+    /// Returns the form that is equal for all group names that look like this one. It is also
+    /// unique in a store.
     #[must_use]
     pub(crate) fn skeleton(&self) -> Skeleton {
         Skeleton::of(&self.key())

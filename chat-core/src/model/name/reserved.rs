@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 
 use super::canonical::Skeleton;
 
-/// Names that only an operator can assign, for users and groups alike. They speak for the server,
-/// belong to a role or a mention, or are what programs print for a missing name. Names that look
-/// like one of them (see [`Skeleton`]) are reserved too.
+/// Names that only an operator can assign, to users and groups alike. They seem to speak for the
+/// server, denote a role or a mention, or are printed by programs for a missing name. Names that
+/// look like a reserved name (see [`Skeleton`]) are reserved too.
 pub(super) const RESERVED_NAMES: &[&str] = &[
     // operators of the server
     "admin",

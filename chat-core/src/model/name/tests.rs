@@ -149,7 +149,7 @@ fn forbidden_characters_are_named_in_the_error() {
 }
 
 #[test]
-fn error_texts_are_printable_and_name_the_next_step() {
+fn error_texts_are_printable_and_say_what_to_change() {
     let error = UserName::parse("bob\u{202e}").unwrap_err();
     assert_eq!(
         error.to_string(),

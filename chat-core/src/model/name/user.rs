@@ -7,8 +7,8 @@ use super::{NameError, name_string, reserved};
 
 /// Unique name of an account, in its canonical spelling: lower case, NFC, ordinary width.
 ///
-/// Names are equal if their canonical spelling is, so `Alice`, `ＡＬＩＣＥ` and `alice` are one name.
-/// Cloning is cheap.
+/// Names are equal if their canonical spelling is equal, so `Alice`, `ＡＬＩＣＥ` and `alice` are the
+/// same name. Cloning is cheap.
 ///
 /// # Examples
 /// ```
@@ -65,7 +65,7 @@ impl UserName {
         Ok(Self(name.into()))
     }
 
-    /// Returns the canonical spelling of the beginning of a name, which need not be a name itself.
+    /// Returns the canonical spelling of a name's prefix, which need not be a valid name.
     pub(crate) fn canonical_prefix(text: &str) -> String {
         canonical::fold_case(&canonical::fold_width(text))
     }

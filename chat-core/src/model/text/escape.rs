@@ -26,8 +26,8 @@ pub fn sanitize_for_terminal(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// Escapes text for one line of a log: like [`sanitize_for_terminal`], but escapes line breaks and
-/// tabs too, and cuts the text after 256 bytes with `…`.
+/// Escapes text for one line of a log: like [`sanitize_for_terminal`], but also escapes line breaks
+/// and tabs, and truncates the text after 256 bytes with `…`.
 #[must_use]
 pub fn escape_for_log(text: &str) -> Cow<'_, str> {
     let end = char_boundary(text, LOG_MAX_BYTES);
@@ -41,7 +41,7 @@ pub fn escape_for_log(text: &str) -> Cow<'_, str> {
     escaped
 }
 
-/// Returns the last position at or before `at` where the text can be cut.
+/// Returns the last character boundary at or before `at`.
 fn char_boundary(text: &str, at: usize) -> usize {
     (0..=at.min(text.len()))
         .rev()

@@ -1,4 +1,4 @@
-//! Routers of programs that are no nodes: they announce, and receive nothing.
+//! Tests of routers of programs that are not nodes: they announce commits, and receive nothing.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -6,7 +6,8 @@ use super::*;
 use crate::bus::{BusError, BusMessage, Subscriber};
 use crate::router::SessionSelector;
 
-/// A bus that refuses a number of envelopes before it takes any, and cannot be subscribed to.
+/// A bus that refuses a number of envelopes before it accepts any, and to which nodes cannot
+/// subscribe.
 #[derive(Debug)]
 struct RefusingBus {
     bus: MemoryBus,
@@ -40,13 +41,13 @@ async fn announcer(world: &World, bus: Arc<dyn MessageBus>) -> Router {
 }
 
 #[tokio::test(start_paused = true)]
-async fn announcer_rings_the_nodes_and_is_none_of_them() {
+async fn announcer_rings_the_nodes_and_is_not_listed_as_a_node() {
     let world = world().await;
     let bus = Arc::new(MemoryBus::new());
     let node = node(&world, Some(bus.clone())).await;
     let mut bob = Reader::attach(&node, world.bob, 1).await;
-    let mut ear = bus.connect().await.unwrap();
-    ear.topics().subscribe(Topic::Control).await.unwrap();
+    let mut listener = bus.connect().await.unwrap();
+    listener.topics().subscribe(Topic::Control).await.unwrap();
     let own = node.nodes.others.ids();
     let sweeps = node.stats().sweeps;
 
@@ -64,7 +65,7 @@ async fn announcer_rings_the_nodes_and_is_none_of_them() {
         incarnation: 1,
     };
     let mut senders = std::collections::HashSet::new();
-    while let Ok(Some(BusMessage::Envelope(_, envelope))) = timeout(Duration::ZERO, ear.next()).await {
+    while let Ok(Some(BusMessage::Envelope(_, envelope))) = timeout(Duration::ZERO, listener.next()).await {
         senders.extend(codec.decode(envelope).map(|received| received.node));
     }
     assert!(senders.len() <= 1, "only the node sends heartbeats: {senders:?}");
@@ -78,16 +79,16 @@ async fn flush_repeats_what_the_bus_refused() {
             bus: MemoryBus::new(),
             refusals: AtomicU32::new(refusals),
         });
-        let mut ear = bus.bus.connect().await.unwrap();
+        let mut listener = bus.bus.connect().await.unwrap();
         for topic in [Topic::Conversation(world.group), Topic::User(world.bob)] {
-            ear.topics().subscribe(topic).await.unwrap();
+            listener.topics().subscribe(topic).await.unwrap();
         }
         let announcer = announcer(&world, bus.clone()).await;
         send_message(&world, &announcer, "x").await;
         announcer.close_sessions(world.bob, SessionSelector::All, CloseCode::Revoked);
         assert_eq!(announcer.flush_announcements().await, is_taken, "{refusals}");
         let mut topics = std::collections::HashSet::new();
-        while let Ok(Some(BusMessage::Envelope(topic, _))) = timeout(Duration::ZERO, ear.next()).await {
+        while let Ok(Some(BusMessage::Envelope(topic, _))) = timeout(Duration::ZERO, listener.next()).await {
             topics.insert(topic);
         }
         assert_eq!(topics.len(), if is_taken { 2 } else { 0 }, "{refusals}");

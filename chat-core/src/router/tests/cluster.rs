@@ -1,4 +1,4 @@
-//! Several nodes on one store, and a bus with faults.
+//! Tests of several nodes on one store, with a faulty bus.
 
 use tokio::sync::watch;
 
@@ -8,7 +8,7 @@ use crate::cluster::Presence;
 use crate::cluster::{NodeInfo, Nodes};
 use crate::model::PresenceState;
 use crate::testkit::Faults;
-use crate::testkit::store::act;
+use crate::testkit::store::transact;
 
 async fn pair(world: &World, bus: &LossyBus) -> (Router, Router) {
     let bus: Arc<dyn MessageBus> = Arc::new(bus.clone());
@@ -33,12 +33,12 @@ async fn expect_exactly(reader: &mut Reader, last: u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_arrive_once_and_in_order_whatever_the_bus_does() {
+async fn events_arrive_once_and_in_order_despite_bus_faults() {
     for seed in 0..20 {
         let world = world().await;
         let faults = Faults {
             drop: 300,
-            double: 300,
+            duplicate: 300,
             delay: 500,
         };
         let bus = lossy(seed, faults);
@@ -58,12 +58,12 @@ async fn events_arrive_once_and_in_order_whatever_the_bus_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn members_who_join_and_leave_get_exactly_their_events_whatever_the_bus_does() {
+async fn members_who_join_and_leave_get_exactly_their_events_despite_bus_faults() {
     for seed in 0..20 {
         let world = world().await;
         let faults = Faults {
             drop: 300,
-            double: 200,
+            duplicate: 200,
             delay: 500,
         };
         let bus = lossy(seed, faults);
@@ -104,7 +104,7 @@ async fn new_group_reaches_its_creators_other_device_on_another_node() {
     let mut draft = Draft::of(EventKind::GroupCreated, None);
     draft.body = body::encode(&EventBody::GroupCreated { name: "new".to_owned() });
     let alice = world.alice;
-    let created = act(&*world.store, move |tx| {
+    let created = transact(&*world.store, move |tx| {
         let draft = draft.clone();
         Box::pin(async move {
             let new = crate::store::NewConversation {
@@ -149,7 +149,7 @@ async fn join_without_any_announcement_is_found_after_a_gap() {
 
 /// Records a newer login of a user's device.
 pub(super) async fn replace_login(world: &World, user: UserId, device: u8) {
-    let replaced = act(&*world.store, move |tx| {
+    let replaced = transact(&*world.store, move |tx| {
         Box::pin(async move {
             let device = tx
                 .lock_device(user, DeviceId([device; 16]))
@@ -190,7 +190,7 @@ async fn replaced_session_is_closed_on_another_node_after_a_lost_announcement() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn listed_node_that_is_never_heard_makes_peers_poll() {
+async fn listed_node_without_heartbeats_makes_peers_poll() {
     let world = world().await;
     let (other_bus, bus) = (faultless(), faultless());
     // The nodes use separate buses, so neither receives the other's heartbeats.
@@ -241,7 +241,7 @@ async fn heartbeat_repeats_all_announcements_in_several_envelopes() {
     assert_eq!(
         there.stats().sweeps,
         sweeps,
-        "the heartbeat was enough, without a sweep"
+        "the heartbeat alone repairs the loss, without a sweep"
     );
 }
 
@@ -268,12 +268,12 @@ async fn dead_node_is_noticed_and_its_last_commit_found() {
     let (here, there) = pair(&world, &faultless()).await;
     let mut bob = Reader::attach(&there, world.bob, 1).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
-    // The node commits, and is killed before it rings.
+    // The node commits, and is killed before it announces the commit.
     append(
         &*world.store,
         world.group,
         world.alice,
-        vec![Draft::message("last words")],
+        vec![Draft::message("last message")],
     )
     .await
     .unwrap();

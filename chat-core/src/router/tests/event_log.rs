@@ -1,4 +1,4 @@
-//! Pages of a [`StoreEventLog`].
+//! Tests of the pages of a [`StoreEventLog`].
 
 use super::*;
 
@@ -36,7 +36,7 @@ async fn event_log_ends_a_page_before_the_byte_budget() {
     assert_eq!(
         page(&log, &world, 3, (100, 250)).await,
         (vec![4], false),
-        "too large, so alone"
+        "an event beyond the byte limit is returned alone"
     );
     assert_eq!(page(&log, &world, 4, (100, 250)).await, (vec![5], true));
 }

@@ -37,14 +37,14 @@ async fn slow_reader_stays_within_its_bounds_and_delays_no_other() {
     let router = node(&world, None).await;
     let slow = Reader::attach(&router, world.bob, 1).await;
     let mut quick = Reader::attach(&router, world.carol, 1).await;
-    let began = std::time::Instant::now();
+    let started = std::time::Instant::now();
     for n in 1..=500 {
         send_message(&world, &router, &"x".repeat(4096)).await;
         assert_eq!(quick.event().await.seq, Seq(n));
         let (packets, bytes) = slow.guard.outbox().queued();
         assert!(packets <= 256 && bytes <= 256 * 1024, "{packets} {bytes}");
     }
-    let stalled = |after| slow.guard.outbox().stalled_for(began + after);
+    let stalled = |after| slow.guard.outbox().stalled_for(started + after);
     assert!(stalled(Duration::from_secs(90)).unwrap() >= Duration::from_secs(30));
     let mut taken = Vec::new();
     slow.guard.outbox().drain(usize::MAX, &mut taken);
@@ -102,9 +102,9 @@ async fn events_arrive_after_an_outage_of_the_store() {
 async fn hanging_bus_neither_blocks_sessions_nor_loses_events() {
     let world = world().await;
     let here = node(&world, Some(Arc::new(HangingBus))).await;
-    let began = tokio::time::Instant::now();
+    let started = tokio::time::Instant::now();
     let mut bob = Reader::attach(&here, world.bob, 1).await;
-    assert!(began.elapsed() <= Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(started.elapsed() <= Duration::from_secs(3), "{:?}", started.elapsed());
     send_message(&world, &here, "here").await;
     assert_eq!(bob.event().await.seq, Seq(1));
     // Another node commits; this one finds it in the store.

@@ -12,15 +12,15 @@ use crate::cluster::{NodeInfo, Nodes};
 use crate::model::StoreEpoch;
 use crate::testkit::store::FaultyStore;
 
-/// The calls that a [`FailingBus`] refuses at the moment.
+/// The kinds of calls that a [`FailingBus`] currently refuses.
 #[derive(Clone, Debug, Default)]
 struct Failures {
     publishing: Arc<AtomicBool>,
     subscribing: Arc<AtomicBool>,
 }
 
-/// A bus that refuses calls. A refused change of subscriptions takes effect nevertheless, as on a
-/// bus that remembers it until it is reachable again.
+/// A bus that refuses calls. A refused change of subscriptions takes effect nevertheless, like on a
+/// bus client that applies it after a reconnect.
 #[derive(Clone, Debug)]
 struct FailingBus<T>(T, Failures);
 
@@ -103,7 +103,7 @@ async fn node_cut_off_from_the_bus_is_found_in_the_store() {
         there.watch_nodes(view.subscribe());
         let mut bob = Reader::attach(&there, world.bob, 1).await;
         tokio::time::sleep(Duration::from_secs(10)).await;
-        // The node's lease is kept where the bus is, and expires some time later.
+        // The node's lease is in the same service as the bus, so it expires some time later.
         failures.publishing.store(true, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(round * 700)).await;
         expect_delivery(&world, &here, &mut bob).await;
@@ -151,7 +151,7 @@ async fn nodes_without_a_bus_find_each_others_events() {
         tokio::time::sleep(Duration::from_secs(30)).await;
         let sweeps = there.stats().sweeps;
         tokio::time::sleep(Duration::from_secs(60)).await;
-        assert_eq!(there.stats().sweeps, sweeps, "a node that is alone does not poll");
+        assert_eq!(there.stats().sweeps, sweeps, "a node without peers does not poll");
     }
 }
 
@@ -236,10 +236,10 @@ async fn unconfirmed_commit_is_delivered_on_every_node() {
             last_seq: Seq(seq),
             joined,
         };
-        // A commit that did not happen: another event has its place.
+        // This commit did not happen: another event has its `Seq`.
         here.track_unconfirmed([unconfirmed(2, Vec::new())]);
         tokio::time::sleep(Duration::from_secs(20)).await;
-        // One that is committed only a while after it was given up.
+        // This commit happens only some time after the caller has given up.
         here.track_unconfirmed([unconfirmed(2, vec![user])]);
         tokio::time::sleep(Duration::from_secs(4)).await;
         super::races::commit_change(&world, user, EventBody::MemberJoined { user, by: None }).await;

@@ -26,14 +26,14 @@ use crate::testkit::LossyBus;
 use crate::testkit::forwarding::ForwardingEventLog;
 use crate::testkit::store::{Draft, World, append};
 
-/// Time within which lost events are found. Time is paused, and no sweep helps: see
-/// [`without_sweeps`].
+/// Time within which lost events are found. Tokio's time is paused, and no periodic sweep takes
+/// place: see [`without_sweeps`].
 const REPAIR_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time after which every message in flight has arrived.
 const SETTLE_TIME: Duration = Duration::from_secs(60);
 
-/// Returns the default configuration without periodic sweeps, so that only a noticed loss makes the
-/// router read a log.
+/// Returns the default configuration without periodic sweeps, so that the router reads a log only
+/// after it has detected a loss.
 fn without_sweeps() -> RouterConfig {
     RouterConfig {
         sweep_interval: Duration::from_secs(1_000_000),
@@ -54,8 +54,8 @@ async fn node_named(world: &World, node: NodeId, bus: Arc<dyn MessageBus>) -> Ro
     Router::start(parts).await.unwrap()
 }
 
-/// Returns the log of a store behind a channel, the only connection between a router of these tests
-/// and its store.
+/// Returns the log of a store behind a channel, which is the only connection between a router of
+/// these tests and its store.
 fn log(store: &Arc<dyn Store>) -> Arc<dyn EventLog> {
     let log = StoreEventLog::new(Arc::clone(store));
     Arc::new(ForwardingEventLog::new(Arc::new(log)))
@@ -135,7 +135,7 @@ impl Reader {
                 return delivery.push().clone();
             }
             let outbox = Arc::clone(self.guard.outbox());
-            timeout(self.timeout, outbox.ready()).await.expect("a push");
+            timeout(self.timeout, outbox.ready()).await.expect("no push arrived");
             let mut taken = Vec::new();
             outbox.drain(usize::MAX, &mut taken);
             self.taken.extend(taken);
@@ -367,7 +367,7 @@ async fn events_arrive_once_over_a_lossy_bus() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lost_last_doorbell_is_made_up_for_within_three_seconds() {
+async fn lost_last_doorbell_is_repaired_within_three_seconds() {
     let world = world().await;
     let bus = LossyBus::new(Arc::new(MemoryBus::new()), 1, 0, 0);
     let here = node(&world, Some(Arc::new(bus.clone()))).await;

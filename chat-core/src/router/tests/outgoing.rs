@@ -1,4 +1,4 @@
-//! Publishing: order, merging and priority of queued envelopes.
+//! Tests of the order, merging and priority of queued envelopes.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -47,11 +47,11 @@ fn doorbell(conversation: u64, seq: u64) -> Doorbell {
 
 /// Waits until the bus has accepted `count` doorbells, and returns how long that took.
 async fn wait_for_doorbells(bus: &SlowBus, count: u32) -> Duration {
-    let began = tokio::time::Instant::now();
+    let started = tokio::time::Instant::now();
     while bus.doorbells.load(Ordering::Relaxed) < count {
         tokio::time::sleep(Duration::from_micros(100)).await;
     }
-    began.elapsed()
+    started.elapsed()
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,7 +99,7 @@ async fn queued_doorbells_of_a_conversation_merge() {
 #[tokio::test(start_paused = true)]
 async fn heartbeats_do_not_wait_for_other_envelopes() {
     let world = world().await;
-    // So slow that publishing the doorbells takes more than a minute.
+    // With this latency, publishing the doorbells takes more than a minute.
     let bus = slow(Duration::from_millis(900));
     let here = node(&world, Some(Arc::new(bus.clone()))).await;
     let there = node(&world, Some(Arc::new(bus.clone()))).await;

@@ -1,4 +1,4 @@
-//! Tests that a port that panics ends no worker: once it works again, so does the router.
+//! Tests that a panicking port ends no worker: once the port works again, so does the router.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::bus::{BusError, BusMessage, Subscriber, Topics};
 use crate::store::{Heartbeat, MembershipView, StoreError};
 
-/// Whether the ports of a test panic. Clones share the switch.
+/// Switch that makes the ports of a test panic. Clones share the switch.
 #[derive(Clone, Debug, Default)]
 struct Switch(Arc<AtomicBool>);
 
@@ -16,7 +16,7 @@ impl Switch {
     }
 
     fn pass(&self) {
-        assert!(!self.0.load(Ordering::Relaxed), "a port panics on purpose");
+        assert!(!self.0.load(Ordering::Relaxed), "a deliberate panic of a port");
     }
 }
 
@@ -118,7 +118,7 @@ impl Topics for PanickingTopics {
     }
 }
 
-/// Starts a node whose log and bus panic while `panics` says so.
+/// Starts a node whose log and bus panic while `panics` is set.
 async fn panicking_node(world: &World, bus: &MemoryBus, panics: &Switch) -> Router {
     let bus = Arc::new(PanickingBus(bus.clone(), panics.clone()));
     let log = StoreEventLog::new(Arc::clone(&world.store));
@@ -130,7 +130,7 @@ async fn panicking_node(world: &World, bus: &MemoryBus, panics: &Switch) -> Rout
 }
 
 #[tokio::test(start_paused = true)]
-async fn workers_go_on_after_their_log_and_bus_panicked() {
+async fn workers_continue_after_their_log_and_bus_panicked() {
     let world = world().await;
     let (bus, panics) = (MemoryBus::new(), Switch::default());
     let here = node(&world, Some(Arc::new(bus.clone()))).await;
@@ -143,25 +143,25 @@ async fn workers_go_on_after_their_log_and_bus_panicked() {
             there.recheck_sessions(world.bob, CloseCode::Replaced);
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        // The reads of a new session panic where it begins.
+        // The reads of a new session panic in the task that starts the session.
         let (router, user) = (there.clone(), caller(world.carol, 9));
-        let begun = tokio::spawn(async move {
+        let started = tokio::spawn(async move {
             let outbox = Outbox::new(OutboxLimits::default());
             router.subscribe(user, outbox).await.map(drop)
         });
-        assert!(begun.await.unwrap_err().is_panic());
+        assert!(started.await.unwrap_err().is_panic());
         panics.set(false);
         tokio::time::sleep(SETTLE_TIME).await;
         let first = round * 11 + 1;
         assert_eq!(bob.seqs(10).await, (first..first + 10).collect::<Vec<_>>());
-        // The bus alone brings this one at once: nothing polls any longer.
+        // Only the bus delivers this event at once, because no node polls any more.
         send_message(&world, &here, "heard").await;
         bob.timeout = Duration::from_millis(50);
         assert_eq!(bob.seqs(1).await, [first + 10]);
         bob.timeout = SETTLE_TIME;
         assert_eq!(here.stats().sessions, 0);
     }
-    // The panicking node announces again what it commits.
+    // The node whose ports panicked announces its commits again.
     let mut carol = Reader::attach(&here, world.carol, 1).await;
     send_message(&world, &there, "announced").await;
     carol.timeout = Duration::from_millis(50);

@@ -1,9 +1,9 @@
-//! Changes between two steps of a session that begins.
+//! Tests of changes that happen between two steps of a starting session.
 
 use super::*;
 use crate::model::{Member, MemberState, Role};
 use crate::store::MembershipView;
-use crate::testkit::store::{FaultyStore, act, append_to};
+use crate::testkit::store::{FaultyStore, append_to, transact};
 
 fn slow_over(world: &World) -> Arc<FaultyStore> {
     Arc::new(FaultyStore::new(Arc::clone(&world.store)))
@@ -17,13 +17,13 @@ async fn settle() {
 }
 
 /// Changes a membership as the engine does, with the event, the member and the conversation's row
-/// in one unit. Tells no router.
+/// in one unit of work, but without announcing it to a router.
 pub(super) async fn commit_change(world: &World, user: UserId, change: EventBody) -> Event {
     let (group, alice) = (world.group, world.alice);
     let mut draft = Draft::of(change.kind(), None);
     draft.body = body::encode(&change);
     let joins = change.kind() == EventKind::MemberJoined;
-    let unit = act(&*world.store, move |tx| {
+    let unit = transact(&*world.store, move |tx| {
         let draft = draft.clone();
         Box::pin(async move {
             let event = append_to(tx, group, alice, &[draft]).await?.remove(0);
@@ -52,7 +52,7 @@ pub(super) async fn join(world: &World, router: &Router, user: UserId) {
     router.committed(&[commit_change(world, user, change).await]);
 }
 
-/// Begins a session of Bob, and runs `meanwhile` between reading its memberships and using them.
+/// Starts a session of Bob, and runs `meanwhile` between the read of its memberships and their use.
 async fn subscribe_while<F: Future<Output = ()>>(
     world: &World,
     router: &Router,
@@ -181,13 +181,13 @@ async fn session_closed_during_subscribe_leaves_nothing_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cancelled_subscribe_takes_nothing_from_others() {
+async fn cancelled_subscribe_does_not_affect_other_sessions() {
     let world = world().await;
     let bus: Arc<dyn MessageBus> = Arc::new(MemoryBus::new());
     let slow = slow_over(&world);
     let here = node(&world, Some(Arc::clone(&bus))).await;
     let there = node_over(&world, slow.clone(), Some(bus)).await;
-    // Cancelled after every number of steps.
+    // The call is cancelled after each possible number of steps.
     for steps in 0..40 {
         let outbox = Outbox::new(OutboxLimits::default());
         let cancelled = tokio::spawn({
@@ -210,7 +210,7 @@ async fn cancelled_subscribe_takes_nothing_from_others() {
         assert_eq!(bob.event().await.seq, seq);
         assert!(
             sent.elapsed() < Duration::from_millis(500),
-            "step {steps}: found by a sweep, not by the doorbell"
+            "step {steps}: a sweep found the event, not the doorbell"
         );
         drop(bob);
         let _ = cancelled.await;
@@ -229,7 +229,7 @@ async fn joined_user_gets_the_conversations_events_in_order() {
     let user = world.bob;
     leave(&world, &router, user, EventBody::MemberLeft { user }).await;
     let mut bob = Reader::attach(&router, user, 1).await;
-    // The join is committed without telling the router, which learns of it while more messages
+    // The join is committed without an announcement. The router is informed while more messages
     // follow.
     let joined = commit_change(&world, user, EventBody::MemberJoined { user, by: None })
         .await

@@ -1,4 +1,4 @@
-//! Single workers, each with exactly the parts that it owns.
+//! Tests of single workers, each with only the parts that it uses.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use crate::router::workers::sweep::Sweep;
 use crate::store::{Heartbeat, MembershipView, StoreError};
 use crate::sync::Mutex;
 
-/// An event log of prepared answers, which can do nothing but read events.
+/// An event log that returns prepared pages and supports only reads of events.
 #[derive(Debug, Default)]
 struct PreparedPages(Mutex<VecDeque<Result<LogPage, StoreError>>>);
 
@@ -52,7 +52,7 @@ impl EventLog for PreparedPages {
 }
 
 #[tokio::test(start_paused = true)]
-async fn catch_up_retries_failed_reads_and_pages_with_a_hole() {
+async fn catch_up_retries_failed_reads_and_pages_with_a_gap() {
     let world = world().await;
     let (registry, queues) = (Arc::new(Registry::default()), DeliveryQueues::default());
     let outbox = Outbox::new(OutboxLimits::default());
@@ -105,7 +105,11 @@ async fn catch_up_retries_failed_reads_and_pages_with_a_hole() {
         other => panic!("expected an event, got {other:?}"),
     });
     assert_eq!(seqs.collect::<Vec<_>>(), [1, 2, 3]);
-    assert_eq!(repairs.load(Ordering::Relaxed), 3, "a page with a hole was read too");
+    assert_eq!(
+        repairs.load(Ordering::Relaxed),
+        3,
+        "the page with a gap counts as a read"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,7 +29,7 @@ impl CatchUp {
         self.conversations.drain_forever(self.options, catch_up).await;
     }
 
-    /// Delivers the events that follow the feed's head. Never skips one: a read that fails is
+    /// Delivers the events that follow the feed's head. Never skips an event: a failed read is
     /// retried.
     async fn catch_up(&self, conversation: ConversationId) -> Result<(), StoreError> {
         while let Some(head) = self.registry.head(conversation) {
@@ -40,10 +40,10 @@ impl CatchUp {
             self.repairs.fetch_add(1, Ordering::Relaxed);
             self.delivery.deliver(conversation, &page.events);
             if self.registry.head(conversation) == Some(head) {
-                let text = format!("the log of conversation {conversation} has a hole after {head}");
+                let text = format!("the log of conversation {conversation} has a gap after {head}");
                 return Err(StoreError::Corrupt(text));
             }
-            // Events that were committed since then are announced by separate doorbells.
+            // Events that are committed after this read have their own doorbells.
             if page.is_end {
                 return Ok(());
             }

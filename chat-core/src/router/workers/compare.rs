@@ -16,8 +16,8 @@ use crate::store::StoreError;
 /// Number of conversations in one query for the ends of logs.
 const QUERY_CONVERSATIONS: usize = 1000;
 
-/// Worker that asks the store for the ends of many logs at once, and rings for those that are
-/// longer than their feeds.
+/// Worker that reads the ends of many logs at once, and sends a doorbell to the feeds that are
+/// behind their logs.
 #[derive(Debug)]
 pub(crate) struct Compare {
     pub(crate) conversations: WorkSet<ConversationId>,

@@ -18,8 +18,8 @@ use crate::router::registry::Registry;
 use crate::router::sweep_request::SweepRequest;
 use crate::router::work_set::WorkSet;
 
-/// Worker that publishes heartbeats and judges the bus by those that return. It waits for nothing
-/// else, because the other nodes take a node without heartbeats for dead.
+/// Worker that publishes heartbeats and derives the health of the bus from received ones. It does
+/// no other work that could delay it, because a node without heartbeats counts as dead.
 #[derive(Debug)]
 pub(crate) struct Heartbeat {
     pub(crate) interval: Duration,
@@ -36,7 +36,7 @@ pub(crate) struct Heartbeat {
 pub(crate) struct BusHeartbeat {
     pub(crate) codec: EnvelopeCodec,
     pub(crate) recent: RecentAnnouncements,
-    /// A queue for heartbeats alone, so that nothing delays them.
+    /// Separate queue for heartbeats, so that no other envelope delays them.
     pub(crate) queue: PublishQueue,
     pub(crate) monitor: Arc<PeerMonitor>,
 }
@@ -53,7 +53,7 @@ impl Heartbeat {
         }
     }
 
-    /// Publishes a heartbeat, and asks for checks if those of other nodes are missing.
+    /// Publishes a heartbeat, and requests a sweep if heartbeats are missing.
     fn beat(&self, number: u64, last: BusHealth) -> BusHealth {
         let health = self.publish(number);
         if health.own_missing != last.own_missing || health.peer_unseen != last.peer_unseen {
@@ -94,7 +94,7 @@ impl Heartbeat {
             }
             (_, true, None) => tracing::warn!("another node uses this store, and there is no bus; polling the store"),
             (false, false, Some(_)) => tracing::info!("the heartbeats of all nodes arrive on the bus again"),
-            (false, false, None) => tracing::info!("no other node uses this store any longer"),
+            (false, false, None) => tracing::info!("no other node uses this store any more"),
         }
     }
 }

@@ -27,13 +27,13 @@ pub(crate) struct Inbound {
     pub(crate) joins: WorkSet<(UserId, ConversationId)>,
     pub(crate) logins: WorkSet<(UserId, CloseCode)>,
     pub(crate) sweep: SweepRequest,
-    /// Pause after a panic, so that a subscription that panics each time does not occupy the
+    /// Pause after a panic, so that a subscription that panics every time does not occupy the
     /// processor.
     pub(crate) retry_interval: Duration,
 }
 
 impl Inbound {
-    /// Runs until the bus is closed. A message whose handling panics is a gap.
+    /// Runs until the bus is closed. A message whose handling panics counts as a gap.
     pub(crate) async fn run(mut self) {
         loop {
             match panics::step("inbound", self.next()).await {
@@ -66,7 +66,8 @@ impl Inbound {
 
     fn receive(&self, received: Received) {
         if received.node == self.codec.node {
-            // Everything else that this node announces was delivered here before.
+            // Other announcements of this node itself were delivered here before they were
+            // published.
             if let Content::Heartbeat { number, .. } = received.content {
                 self.monitor.record_own(number);
             }
@@ -105,8 +106,8 @@ impl Inbound {
 
     fn user_joined(&self, user: UserId, conversation: ConversationId) {
         self.delivery.joined(user, conversation);
-        // A forged announcement can claim anything, so the set is bounded; a sweep finds real joins
-        // beyond the bound.
+        // Forged announcements could fill the memory, so the set is bounded; a sweep finds real
+        // joins beyond the bound.
         if self.registry.has_user(user) && !self.joins.try_add((user, conversation)) {
             self.sweep.request();
         }

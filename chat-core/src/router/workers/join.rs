@@ -9,8 +9,8 @@ use crate::router::registry::{KnownUpTo, Registry};
 use crate::router::work_set::{WorkSet, WorkerOptions};
 use crate::store::StoreError;
 
-/// Worker that adds a user's sessions to a conversation's feed. What the log holds already is then
-/// delivered as a gap.
+/// Worker that adds a user's sessions to a conversation's feed. The events that the log holds
+/// already are then delivered as a gap.
 #[derive(Debug)]
 pub(crate) struct Join {
     pub(crate) joins: WorkSet<(UserId, ConversationId)>,

@@ -1,14 +1,15 @@
-//! The router's tasks. Each owns exactly what it uses, and runs until it is dropped.
+//! The router's tasks. Each task owns only the parts that it uses, and runs until it is dropped.
 //!
-//! Anti-entropy, which finds what the bus lost by reading the store: [`sweep`] decides when to
-//! compare, [`compare`] finds feeds that are behind, [`catch_up`] reads what they lack; [`join`],
-//! [`recheck`] and [`unconfirmed`] do the same for memberships, logins and commits without an
-//! answer.
+//! Anti-entropy reads the store to find events whose announcements the bus lost: [`sweep`] decides
+//! when to compare, [`compare`] finds feeds that are behind, [`catch_up`] reads their missing
+//! events. [`join`], [`recheck`] and [`unconfirmed`] do the same for memberships, logins and
+//! commits without an answer.
 //!
-//! Heartbeats, which tell when to look: [`heartbeat`] on the bus, [`store_heartbeat`] in the store.
+//! Heartbeats decide when anti-entropy has to compare: [`heartbeat`] on the bus,
+//! [`store_heartbeat`] in the store.
 //!
-//! The bus: [`subscriptions`], [`publisher`] and [`inbound`]; and [`presence`], which is no part of
-//! it.
+//! The bus has [`subscriptions`], [`publisher`] and [`inbound`]. [`presence`] is independent of the
+//! bus.
 
 pub(crate) mod catch_up;
 pub(crate) mod compare;

@@ -1,4 +1,4 @@
-//! Publishes which devices are connected to this node.
+//! Publishes the devices that are connected to this node.
 
 use std::sync::Arc;
 use std::time::Duration;

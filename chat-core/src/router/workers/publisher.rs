@@ -12,11 +12,11 @@ use crate::panics::{self, Failure};
 use crate::router::envelope::EnvelopeCodec;
 use crate::router::publish_queue::PublishQueue;
 
-/// Maximum number of envelopes that the bus has not yet acknowledged. With one envelope at a time
-/// and an answer after 0.5 ms, a node could publish only 2 000 envelopes a second.
+/// Maximum number of envelopes in flight to the bus. With one envelope at a time and an answer
+/// after 0.5 ms, a node could publish only 2 000 envelopes a second.
 const MAX_CONCURRENT: usize = 64;
 
-/// Worker that publishes the envelopes of one queue. It starts them in queue order.
+/// Worker that publishes the envelopes of one queue. It starts the calls in queue order.
 #[derive(Debug)]
 pub(crate) struct Publisher {
     pub(crate) queue: PublishQueue,
@@ -37,7 +37,7 @@ impl Publisher {
                 running.push(panics::contain(self.publish(topic, envelope)));
             }
             tokio::select! {
-                // Finished calls first: they make room for new ones.
+                // Finished calls are handled first, because they make room for new calls.
                 biased;
                 Some(result) = running.next() => {
                     self.queue.done(result.is_ok());

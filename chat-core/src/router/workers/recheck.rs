@@ -1,5 +1,5 @@
-//! Rechecks users: ends sessions whose login is over, and finds conversations that their users
-//! joined.
+//! Rechecks users: ends sessions whose login is no longer valid, and finds conversations that users
+//! have joined.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::router::registry::Registry;
 use crate::router::work_set::{WorkSet, WorkerOptions};
 use crate::store::StoreError;
 
-/// Ends the sessions of a user that the store says are over.
+/// Ends the sessions of a user whose logins are no longer valid in the store.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionCheck {
     pub(crate) registry: Arc<Registry>,
@@ -26,8 +26,8 @@ impl SessionCheck {
     /// Closes the ended sessions with `code`. A session whose device no longer exists was revoked:
     /// a newer login would have kept the device.
     async fn close_ended(&self, user: UserId, code: CloseCode) -> Result<(), StoreError> {
-        // Taken before the read, so that a session that begins during the read is not checked
-        // against an older state.
+        // The sessions are taken before the read, so that a session that starts during the read is
+        // not compared with an older state.
         let sessions = self.registry.of_user(user);
         if sessions.is_empty() {
             return Ok(());
@@ -49,7 +49,7 @@ impl SessionCheck {
 /// Worker that rechecks the sessions of users whose logins changed, at once.
 #[derive(Debug)]
 pub(crate) struct LoginRecheck {
-    /// Users, each with the close code for sessions that are over.
+    /// Users, each with the close code for sessions whose login is no longer valid.
     pub(crate) logins: WorkSet<(UserId, CloseCode)>,
     pub(crate) options: WorkerOptions,
     pub(crate) check: SessionCheck,

@@ -1,4 +1,4 @@
-//! Heartbeats to the store, which answers with the other nodes on it and its own time.
+//! Heartbeats to the store, which answers with the list of other nodes and its time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +55,7 @@ impl StoreHeartbeat {
         let before = self.clock.now();
         let answer = self.log.heartbeat(self.node).await?;
         if self.peers.record(&answer.peers, self.interval * 2) {
-            // The new node may have committed before this one knew of it.
+            // The new node may have committed before this node listed it.
             self.sweep.request();
         }
         let Some(time) = answer.time else {

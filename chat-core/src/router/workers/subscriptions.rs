@@ -1,5 +1,6 @@
-//! Keeps the node's bus subscriptions in step with its sessions. One worker changes them, and asks
-//! the registry at that moment, so that a session that begins cannot be crossed by one that ends.
+//! Keeps the node's bus subscriptions consistent with its sessions. A single worker changes them
+//! and asks the registry at that moment whether a topic is needed, so that a starting session and
+//! an ending session cannot race.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ pub(crate) struct Subscriptions {
     pub(crate) call_timeout: Duration,
 }
 
-/// State of a subscription that was begun and not ended.
+/// State of a subscription that the bus has or may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Subscription {
     Confirmed,
@@ -55,8 +56,8 @@ impl Subscriptions {
             }
             self.subscribed(topic);
         } else if state.is_some() {
-            // If it fails, the subscription may or may not exist: the next session that needs the
-            // topic subscribes again.
+            // If the call fails, the subscription may or may not exist. The next session that needs
+            // the topic subscribes again.
             known.lock().insert(topic, Subscription::Unconfirmed);
             self.within(self.topics.unsubscribe(topic)).await?;
             known.lock().remove(&topic);
@@ -73,8 +74,8 @@ impl Subscriptions {
         }
     }
 
-    /// Announcements from before the subscription were missed, so the conversation or user has to
-    /// be read.
+    /// Handles a new subscription: announcements made before it were missed, so the conversation or
+    /// user has to be read from the store.
     fn subscribed(&self, topic: Topic) {
         let was_awaited = self.requests.confirm(topic);
         match topic {

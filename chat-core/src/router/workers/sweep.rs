@@ -15,11 +15,11 @@ use crate::router::store_peers::StorePeers;
 use crate::router::sweep_request::SweepRequest;
 use crate::router::work_set::WorkSet;
 
-/// A node that is alone rechecks its users' logins only in each tenth sweep.
+/// A node without other nodes on its store rechecks its users' logins only in every tenth sweep.
 const RECHECK_ALONE_EVERY: u32 = 10;
 
-/// Worker that starts a sweep when one is requested, and from time to time in any case, also on a
-/// node that is alone.
+/// Worker that starts a sweep when one is requested, and otherwise at regular intervals, also on a
+/// single node.
 #[derive(Debug)]
 pub(crate) struct Sweep {
     pub(crate) request: SweepRequest,
@@ -30,7 +30,7 @@ pub(crate) struct Sweep {
     pub(crate) users: WorkSet<UserId>,
     pub(crate) presence: WorkSet<(UserId, DeviceId)>,
     pub(crate) watches: CommitWatches,
-    /// Average interval between sweeps that nothing requested.
+    /// Average interval between sweeps without a request.
     pub(crate) interval: Duration,
     /// Minimum interval between two sweeps.
     pub(crate) min_interval: Duration,
@@ -45,7 +45,7 @@ impl Sweep {
             // Jittered, so that nodes that started together do not sweep together.
             let next = last + jitter::spread(self.interval, 2.0 / 3.0, 4.0 / 3.0);
             let was_requested = tokio::select! {
-                // A request comes first, because it means that an announcement is known to be lost.
+                // A request has priority, because it means that announcements were lost.
                 biased;
                 () = self.request.requested() => true,
                 () = sleep_until(next) => false,
@@ -65,13 +65,13 @@ impl Sweep {
         self.sweeps.fetch_add(1, Ordering::Relaxed);
         self.compare.add_all(self.registry.conversations());
         self.watches.may_be_incomplete();
-        // On a node that is alone, whatever happened to a user happened through this node, unless
-        // an operator changed the store directly.
+        // On a single node, every change of a user went through this node, unless an operator
+        // changed the store directly.
         let is_alone = !self.has_bus && self.store_peers.is_empty();
         if was_requested || !is_alone || number.is_multiple_of(RECHECK_ALONE_EVERY) {
             self.users.add_all(self.registry.users());
         }
-        // The presence service may have lost claims as well.
+        // The presence service may have lost claims too.
         self.presence.add_all(self.registry.devices());
     }
 }

@@ -1,5 +1,5 @@
-//! Finds out whether unconfirmed commits happened. No node announces them, so their logs are
-//! checked until it is known.
+//! Finds out whether unconfirmed commits happened. No node has announced them, so this worker
+//! checks their logs until their outcome is known.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use crate::server::{Shared, now};
 use crate::service::{AttachedSession, CommandError, SessionGuard};
 use crate::session::{Authenticating, Credentials, Guest, GuestAction, Session};
 
-/// Maximum number of nodes in the reply to a client, which needs several to choose from.
+/// Maximum number of nodes in the reply to a client, which chooses one of them.
 const MAX_LISTED_NODES: usize = 100;
 
 /// A session whose login has succeeded and which receives events.
@@ -51,7 +51,7 @@ impl Connection<'_> {
                     }
                     GuestAction::Authenticate(ticket, credentials) => {
                         // Checked before the login, because a login ends the older session of the
-                        // device, which should live on if the new one cannot begin.
+                        // device, which should continue if the new session cannot start.
                         self.count_session(permit)?;
                         // Boxed, because a guest spends most of its life waiting.
                         let authenticating = Box::pin(authenticate(self.shared, self.source, credentials));
@@ -88,7 +88,7 @@ impl Connection<'_> {
         }
     }
 
-    /// Hands the packets that have arrived to the guest.
+    /// Passes the packets that have arrived to the guest.
     fn feed_guest(&mut self, guest: &mut Guest, permit: &ConnectionPermit) -> Result<(), End> {
         while guest.wants_input() {
             self.wire.set_limit(guest.max_packet_bytes());

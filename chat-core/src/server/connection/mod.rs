@@ -42,7 +42,7 @@ use self::write_stall::StallDetector;
 
 /// Maximum time for the peer to read the close code and close its side.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Capacity that an idle connection keeps in each list it fills repeatedly.
+/// Capacity that an idle connection keeps in each of its reused lists.
 const KEPT_CAPACITY: usize = 16;
 
 /// Serves one connection to its end.
@@ -139,13 +139,13 @@ struct Connection<'a> {
     source: Source,
     guard: ConnectionGuard,
     shared: &'a Arc<Shared>,
-    /// Complete frames that are sent in the next turn.
+    /// Complete frames to send in the next turn.
     frames: Vec<Bytes>,
     /// Pushes that were drained from the outbox and not yet encoded.
     drained: Vec<SharedPush>,
     running: FuturesUnordered<RunningCommand>,
     stall: StallDetector,
-    /// Latest phase of the server that the connection has acted upon.
+    /// Latest phase of the server that the connection has handled.
     seen: Phase,
     timer: Pin<Box<Sleep>>,
 }
@@ -192,7 +192,7 @@ impl<'a> Connection<'a> {
             }
             End::Wire(_) | End::Killed => None,
         };
-        tracing::debug!(connection = self.guard.id().0, source = ?self.source, ?end, "connection ends");
+        tracing::debug!(connection = self.guard.id().0, source = ?self.source, ?end, "connection ended");
         let Some(code) = code else { return };
         if self.wire.may_send() {
             if self.seal().is_err() {

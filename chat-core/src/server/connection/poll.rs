@@ -14,7 +14,7 @@ use crate::server::connections::Phase;
 use crate::server::wire::WireError;
 use crate::service::CommandResult;
 
-/// The events to wait for. Outcomes of commands, writability and the end of the server always wake.
+/// The events to wait for, besides outcomes of commands, writability and the end of the server.
 pub(super) struct Interest<'o> {
     /// More input may be read.
     pub(super) input: bool,
@@ -60,9 +60,10 @@ impl Connection<'_> {
         let deadline = interest.timeout.into_iter().chain(self.stall.deadline()).min();
         self.set_timer(deadline);
         poll_fn(|cx| {
-            // The order: the end of the server before all else; writing, which makes room; outcomes
-            // before pushes, so that a flood of pushes delays no reply; reading after the outputs
-            // it would add to; the timer last, because an event that is ready is not late.
+            // Events are checked in this order: first the end of the server; then writing, which
+            // makes room; outcomes before pushes, so that many pushes do not delay a reply; reading
+            // after these, because it adds output; the timer last, because an event that is ready
+            // is not late.
             match self.guard.poll_phase(cx) {
                 Phase::Killed => return Poll::Ready(Wake::Killed),
                 phase if phase > self.seen => {
@@ -93,7 +94,7 @@ impl Connection<'_> {
         .await
     }
 
-    /// Writes output. Pending also while there is nothing to write.
+    /// Writes output. Also returns pending while there is nothing to write.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         if !self.wire.has_output() {
             return Poll::Pending;
@@ -109,7 +110,7 @@ impl Connection<'_> {
         flushed
     }
 
-    /// Moves the timer if it would fire too late or has fired. One that fires too early does no
+    /// Moves the timer if it would fire too late or has fired. A timer that fires too early does no
     /// harm.
     fn set_timer(&mut self, deadline: Option<Instant>) {
         if let Some(deadline) = deadline

@@ -15,9 +15,9 @@ use crate::server::now;
 use crate::service::CommandResult;
 use crate::session::{Action, Session};
 
-/// Approximate number of bytes that leave in one record.
+/// Approximate number of bytes sent in one record.
 const RECORD_BYTES: usize = 16 * 1024 - 512;
-/// Maximum number of bytes of pushes that leave in one turn, with one write.
+/// Maximum number of bytes of pushes sent in one turn, with one write.
 const TURN_BYTES: usize = 48 * 1024;
 
 impl Connection<'_> {
@@ -106,8 +106,8 @@ impl Connection<'_> {
         }
     }
 
-    /// Returns what to wait for in the outbox. Pushes stay there while output waits: the outbox is
-    /// what bounds a slow reader.
+    /// Returns the event of the outbox to wait for. Pushes stay in the outbox while output waits,
+    /// because the outbox bounds the memory of a slow reader.
     fn outbox_interest<'o>(&self, session: &Session, outbox: &'o Outbox) -> OutboxInterest<'o> {
         if session.awaits_last_answer() {
             OutboxInterest::Nothing
@@ -120,14 +120,14 @@ impl Connection<'_> {
         }
     }
 
-    /// Hands an outcome to the session. Small outcomes that are ready together, as those of one
-    /// batch are, leave together; large ones leave one by one.
+    /// Passes an outcome to the session. Small outcomes that are ready at the same time, such as
+    /// those of one batch, are sent together; large outcomes are sent one by one.
     fn answer(&mut self, session: &mut Session, id: RequestId, result: CommandResult) {
         let mut next = Some((id, result));
         while let Some((id, result)) = next {
             let is_small = matches!(result, Ok(Outcome::Appended(_) | Outcome::Done) | Err(_));
             session.handle_outcome(now(), id, result.map_err(Failure::from));
-            // A command that is not ready yet is polled again before this task sleeps.
+            // Commands that are not ready yet are polled again before this task sleeps.
             next = if is_small {
                 self.running.next().now_or_never().flatten()
             } else {
@@ -136,7 +136,7 @@ impl Connection<'_> {
         }
     }
 
-    /// Hands the received bytes over, starts the requested commands, and gathers the
+    /// Passes the received packets to the session, starts the requested commands, and gathers the
     /// output.
     fn turn(&mut self, session: &mut Session, caller: Caller, outbox: &Outbox, leaving: &Leaving) -> Result<(), End> {
         self.wire.set_limit(session.max_packet_bytes());
@@ -148,8 +148,8 @@ impl Connection<'_> {
             }
         }
         if session.awaits_last_answer() {
-            // The service closes the outbox before it answers. The reply is sent first all the
-            // same.
+            // The service closes the outbox before it answers the command, but the reply must be
+            // sent before the close code.
             return self.seal();
         }
         let mut more = !self.wire.has_output();
@@ -170,8 +170,8 @@ impl Connection<'_> {
         }
     }
 
-    /// Hands the next packet that has arrived to the session, and returns whether there was one.
-    /// Only one, because its requests may be a reason to stop reading.
+    /// Passes the next packet that has arrived to the session, and returns whether there was one.
+    /// Passes only one packet, because its requests may be a reason to stop reading.
     fn feed_session(&mut self, session: &mut Session) -> Result<bool, End> {
         if !session.wants_input() || self.wire.is_full() {
             return Ok(false);
@@ -225,8 +225,8 @@ fn note_end(session: &mut Session, outbox: &Outbox) {
 /// Progress of a session that ends because the server drains or the connection is too old.
 enum Leaving {
     No,
-    /// It ends once its requests are answered. No further packet is read.
+    /// The session ends once its requests are answered. No further packet is read.
     Soon,
-    /// It is being closed.
+    /// The session is being closed.
     Now,
 }

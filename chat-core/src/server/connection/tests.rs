@@ -105,13 +105,13 @@ async fn server(boundary: Boundary, config: ServerConfig) -> (Server, transport:
     (builder.bind().await.unwrap(), connector)
 }
 
-/// Counts what the server writes to one client.
+/// Counts the writes of the server to one client.
 #[derive(Debug, Default)]
 struct Writes {
-    /// Number of writes that the stream took bytes of.
+    /// Number of writes that the stream accepted.
     count: AtomicUsize,
-    /// Most bytes that the server ever offered in one write: all its pending output of the
-    /// connection.
+    /// Maximum number of bytes that the server has offered in one write, which are all pending
+    /// output of the connection.
     largest: AtomicUsize,
 }
 
@@ -179,7 +179,7 @@ fn connect_counted(server: &Server) -> (MemoryTransport, Arc<Writes>) {
     (client, writes)
 }
 
-/// Returns a request for a page of the user's own notes, about 250 KiB.
+/// Returns a request for a page of about 250 KiB of the user's own notes.
 fn large_page() -> Command {
     let page = Page {
         from: PageFrom::Newest,
@@ -233,10 +233,10 @@ async fn unread_output_is_bounded(boundary: Boundary) {
     assert!(largest < 1024 * 1024, "{largest} bytes waited for one peer");
 }
 
-/// The replies of one batch to one session leave at once, and so does the last reply, although no
-/// other event follows it.
+/// The replies of one batch to one session are sent together, and the last reply is sent although
+/// no other event follows it.
 #[tokio::test]
-async fn replies_of_one_batch_leave_in_few_writes() {
+async fn replies_of_one_batch_are_sent_in_few_writes() {
     let (server, _connector) = server(Boundary::Direct, ServerConfig::default()).await;
     let (stream, writes) = connect_counted(&server);
     let mut alice = Raw::log_in(stream, "alice").await;
@@ -369,7 +369,8 @@ async fn peer_that_still_sends_receives_the_close_code(boundary: Boundary) {
         .unwrap();
     for _ in 0..20 {
         let mut stream = TcpStream::connect(server.addresses()[0].1).await.unwrap();
-        // The length alone closes the connection, while the rest is unread in the server's socket.
+        // The length prefix alone makes the server close the connection, with the rest unread in
+        // its socket.
         let mut bytes = 5000_u32.to_be_bytes().to_vec();
         bytes.resize(100 * 1024, 0);
         stream.write_all(&bytes).await.unwrap();
@@ -388,7 +389,7 @@ struct Defective;
 
 impl AsyncRead for Defective {
     fn poll_read(self: Pin<&mut Self>, _: &mut std::task::Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        panic!("a defect, on purpose")
+        panic!("a deliberate panic")
     }
 }
 
@@ -493,9 +494,13 @@ async fn session_accepts_messages_of_every_size(boundary: Boundary) {
     }
 }
 
-/// Returns what a client receives that sends the command which ends its session, if the server
-/// learns of the end before the outcome.
-async fn last_words(boundary: Boundary, end: CloseCode, command: impl FnOnce(DeviceId) -> Command) -> Vec<Incoming> {
+/// Returns the packets that a client receives after sending a command that ends its session, if the
+/// server sees the closed outbox before the command's outcome.
+async fn packets_after_ending_command(
+    boundary: Boundary,
+    end: CloseCode,
+    command: impl FnOnce(DeviceId) -> Command,
+) -> Vec<Incoming> {
     let (server, _connector) = server(boundary, ServerConfig::default()).await;
     let (ours, theirs) = transport::pipe();
     let guard = server.shared.connections.register(u32::MAX).unwrap();
@@ -524,7 +529,7 @@ async fn last_words(boundary: Boundary, end: CloseCode, command: impl FnOnce(Dev
     };
     let (mut serving, mut asking) = (pin!(serving.fuse()), pin!(asking));
     poll_fn(|cx| {
-        // Both are polled in turns before the engine's own task runs and can answer.
+        // Both futures are polled in turns, before the engine's task runs and can answer.
         for _ in 0..3 {
             let _ = serving.as_mut().poll(cx);
             if let Poll::Ready(received) = asking.as_mut().poll(cx) {
@@ -538,8 +543,8 @@ async fn last_words(boundary: Boundary, end: CloseCode, command: impl FnOnce(Dev
 
 async fn reply_to_the_command_that_ends_a_session_is_sent_first(boundary: Boundary) {
     let received = [
-        last_words(boundary, CloseCode::LoggedOut, |_| Command::Logout).await,
-        last_words(boundary, CloseCode::Revoked, Command::RevokeDevice).await,
+        packets_after_ending_command(boundary, CloseCode::LoggedOut, |_| Command::Logout).await,
+        packets_after_ending_command(boundary, CloseCode::Revoked, Command::RevokeDevice).await,
     ];
     for (received, code) in received.iter().zip([CloseCode::LoggedOut, CloseCode::Revoked]) {
         let [

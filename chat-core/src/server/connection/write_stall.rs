@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use crate::server::now;
 
-/// A peer that reads a byte now and then is no reader either: output has to be read within this
-/// many times the limit.
+/// Factor for peers that read too slowly: all waiting output has to be read within the limit times
+/// this factor.
 const TRICKLE_FACTOR: u32 = 10;
 
-/// Detects a peer that reads nothing, or next to nothing, of the output that waits for it.
+/// Detects a peer that reads none, or almost none, of the output that waits for it.
 #[derive(Debug)]
 pub(super) struct StallDetector {
     limit: Duration,
@@ -20,9 +20,10 @@ pub(super) struct StallDetector {
 struct Waiting {
     /// Time at which the peer last read some output.
     progress: Instant,
-    /// Time at which the output up to `mark` began to wait.
+    /// Time at which the output up to `mark` started to wait.
     since: Instant,
-    /// Bytes, counted from the start of the connection, that had been handed over at `since`.
+    /// Number of bytes that had been added to the output at `since`, counted from the start of the
+    /// connection.
     mark: u64,
 }
 
@@ -31,8 +32,8 @@ impl StallDetector {
         Self { limit, waiting: None }
     }
 
-    /// Notes that output waits; `handed_over` bytes were handed over since the start of the
-    /// connection. May be called repeatedly while output waits.
+    /// Records that output waits. `handed_over` is the number of bytes added to the output since
+    /// the start of the connection. May be called repeatedly while output waits.
     pub(super) fn begin(&mut self, handed_over: u64) {
         if self.waiting.is_none() {
             let now = now();
@@ -44,7 +45,7 @@ impl StallDetector {
         }
     }
 
-    /// Notes that the peer has read something: `written` of `handed_over` bytes so far.
+    /// Records that the peer has read output: so far `written` of `handed_over` bytes.
     pub(super) fn progress(&mut self, written: u64, handed_over: u64) {
         if let Some(waiting) = &mut self.waiting {
             waiting.progress = now();
@@ -55,12 +56,13 @@ impl StallDetector {
         }
     }
 
-    /// Notes that all output was written.
+    /// Records that all output was written.
     pub(super) const fn end(&mut self) {
         self.waiting = None;
     }
 
-    /// Returns when the peer counts as stalled unless it reads; `None` while no output waits.
+    /// Returns the time at which the peer counts as stalled unless it reads, or `None` while no
+    /// output waits.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let waiting = self.waiting.as_ref()?;
         let silent = waiting.progress.checked_add(self.limit)?;
@@ -88,15 +90,15 @@ mod tests {
         assert!(!detector.is_stalled(start + LIMIT / 2));
         assert!(detector.is_stalled(start + LIMIT * 2));
 
-        // A byte moves the deadline, but only so far: 1000 bytes have to be read in ten times the
-        // limit.
+        // A byte of progress extends the deadline, but all 1000 bytes have to be read within ten
+        // times the limit.
         let waiting = detector.waiting.as_mut().unwrap();
         waiting.since -= LIMIT * 9;
         detector.progress(1, 5000);
         assert!(!detector.is_stalled(start + LIMIT / 2));
         assert!(detector.is_stalled(start + LIMIT + LIMIT / 2));
 
-        // Once they are read, the output behind them has its own deadline.
+        // Once these bytes are read, the output behind them has a new deadline.
         detector.progress(1000, 5000);
         assert!(detector.deadline().unwrap() > start + LIMIT - Duration::from_secs(1));
         detector.begin(7000);

@@ -7,10 +7,10 @@ use crate::model::NodeId;
 use crate::testkit::store::FaultyStore;
 
 const SECOND: Duration = Duration::from_secs(1);
-/// Longest time until the listeners close: two seconds until the store is probed, two for its
-/// answer, five of unready timeout, and the interval of the checks.
+/// Maximum time until the listeners close: two seconds until the store is probed, two seconds for
+/// its answer, five seconds of unready timeout, and the interval of the checks.
 const CLOSED: Duration = Duration::from_secs(10);
-/// Longest time until the listeners open: two seconds for a probe that times out, two answers half
+/// Maximum time until the listeners open: two seconds for a probe that times out, two answers half
 /// a second apart, one second of delay, and the interval of the checks.
 const OPEN: Duration = Duration::from_secs(6);
 
@@ -34,11 +34,11 @@ impl Node {
         };
         discovery.join(other.clone()).await.unwrap();
         let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
-        let mut tunables = EngineConfig::default();
-        tunables.passwords.cost = PasswordCost::danger_cheap();
+        let mut engine_config = EngineConfig::default();
+        engine_config.passwords.cost = PasswordCost::danger_cheap();
         let engine = boundary
             .builder(store.clone())
-            .config(tunables)
+            .config(engine_config)
             .discovery(Arc::new(discovery.clone()));
         let (engine, keys) = (engine.build().await.unwrap(), keys());
         let server = Server::builder(boundary.service(&engine))
@@ -57,13 +57,13 @@ impl Node {
         }
     }
 
-    /// Makes the other node announce whether it takes sessions.
+    /// Makes the other node announce whether it accepts sessions.
     async fn other_serves(&mut self, serves: bool) {
         self.other.draining = !serves;
         self.discovery.update(self.other.clone()).await.unwrap();
     }
 
-    /// Returns whether clients can connect, which is the same at every port.
+    /// Returns whether clients can connect. Asserts that all ports agree.
     fn is_open(&self) -> bool {
         let connect = |(_, at): &(_, SocketAddr)| std::net::TcpStream::connect(at);
         let connected: Vec<_> = self.site.server.addresses().iter().map(connect).collect();
@@ -80,7 +80,7 @@ impl Node {
         closed == 0
     }
 
-    /// Returns whether the other nodes see that this node takes sessions.
+    /// Returns whether the other nodes see that this node accepts sessions.
     fn is_listed(&self) -> bool {
         let nodes = self.site.engine.nodes();
         nodes.iter().any(|node| node.id != self.other.id && !node.draining)
@@ -92,7 +92,7 @@ impl Node {
             tokio::time::sleep(SECOND / 4).await;
             assert!(started.elapsed() <= within, "open: {}", !open);
         }
-        // The list of nodes says the same.
+        // The list of nodes agrees.
         tokio::time::sleep(SECOND / 4).await;
         assert_eq!(self.is_listed(), open);
     }
@@ -125,7 +125,7 @@ async fn listeners_close_while_the_store_is_unavailable(boundary: Boundary) {
     }
     assert!(
         alice.ask(RequestKind::Ping).await.unwrap().is_ok(),
-        "open connections stay"
+        "the open connection is closed"
     );
     tokio::time::resume();
     alice.run(Command::ListDevices).await.unwrap();
@@ -154,14 +154,14 @@ async fn listeners_ignore_a_flapping_store(boundary: Boundary) {
 async fn listeners_stay_open_while_no_node_can_serve(boundary: Boundary) {
     let mut node = Node::start(boundary, ServerConfig::default()).await;
     node.store.set_unavailable(true);
-    // The other node notices a little later.
+    // The other node becomes unable to serve a little later.
     node.stays_open(4 * SECOND).await;
     node.other_serves(false).await;
     node.stays_open(60 * SECOND).await;
     assert!(!node.is_listed());
     node.other_serves(true).await;
     node.becomes(false, CLOSED).await;
-    // No node can serve, so the listener opens to tell clients so.
+    // No node can serve, so the listener opens, and clients receive the error.
     node.other_serves(false).await;
     while !node.is_open() {
         tokio::time::sleep(SECOND / 4).await;
@@ -221,13 +221,13 @@ async fn listener_rebinds_a_taken_address_once_it_is_free(boundary: Boundary) {
     let node = Node::start(boundary, ServerConfig::default()).await;
     node.store.set_unavailable(true);
     node.becomes(false, CLOSED).await;
-    // The thief binds the port with SO_REUSEADDR, and listens.
-    let thief = std::net::TcpListener::bind(node.site.server.addresses()[0].1).unwrap();
+    // Another listener takes the port with SO_REUSEADDR.
+    let other_listener = std::net::TcpListener::bind(node.site.server.addresses()[0].1).unwrap();
     node.store.set_unavailable(false);
     tokio::time::sleep(60 * SECOND).await;
     assert_eq!(node.site.server.stats().closed_listeners, 1);
-    assert!(!node.is_listed(), "half open is not open");
-    drop(thief);
+    assert!(!node.is_listed(), "a node with one closed listener is not listed");
+    drop(other_listener);
     while node.site.server.stats().closed_listeners > 0 {
         tokio::time::sleep(SECOND).await;
     }

@@ -25,10 +25,11 @@ use crate::secure::{ServerIdentity, ServerKeys};
 use crate::store::{MemoryStore, NewConversation, Store};
 use crate::testkit::Peer;
 use crate::testkit::forwarding::{ForwardingEventLog, ForwardingService};
-use crate::testkit::store::{act, new_account};
+use crate::testkit::store::{new_account, transact};
 use crate::transport::MemoryTransport;
 
-/// Way from a server to its engine. Each test of this folder runs once for each boundary.
+/// Connection between a server and its engine. Each test of this folder runs once for each
+/// boundary.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Boundary {
     /// The server holds the engine itself.
@@ -38,7 +39,7 @@ pub(super) enum Boundary {
 }
 
 impl Boundary {
-    /// Starts to build an engine, whose router reads its log in the way of this boundary.
+    /// Returns the builder of an engine whose router reads its log across this boundary.
     fn builder(self, store: Arc<dyn Store>) -> EngineBuilder {
         let builder = Engine::builder(Arc::clone(&store));
         match self {
@@ -234,8 +235,8 @@ async fn pipelined_messages_keep_their_order(boundary: Boundary) {
     let site = Site::new(boundary, ServerConfig::default()).await;
     let (mut alice, mut bob) = (site.user("alice").await, site.user("bob").await);
     befriend(&mut alice, &mut bob).await;
-    // Bob's session follows the conversation from here on. Before, it might be told that it is
-    // behind.
+    // From here on, Bob's session follows the conversation. Before that, it might get a `Behind`
+    // push.
     alice.run(say("bob", "first")).await.unwrap();
     messages(&mut bob, 1).await;
     let mut ids = Vec::new();
@@ -275,7 +276,7 @@ async fn commands_before_login_are_rejected(boundary: Boundary) {
     }
 }
 
-async fn drain_tells_clients_to_reconnect_and_ends(boundary: Boundary) {
+async fn drain_asks_clients_to_reconnect_and_ends(boundary: Boundary) {
     let site = Site::new(boundary, ServerConfig::default()).await;
     let mut alice = site.user("alice").await;
     let drained = tokio::spawn(async move { site.server.drain(WAIT_TIMEOUT).await });
@@ -494,7 +495,7 @@ async fn login_reports_thousands_of_conversations(boundary: Boundary) {
     let store = Arc::new(MemoryStore::new());
     let site = Site::on(boundary, Arc::clone(&store), ServerConfig::default()).await;
     drop(site.user("alice").await);
-    act(&*store, |tx| {
+    transact(&*store, |tx| {
         Box::pin(async move {
             let alice = UserId(1);
             for n in 0..MANY {
@@ -529,7 +530,7 @@ on_each_boundary! {
     #[tokio::test]
     commands_before_login_are_rejected,
     #[tokio::test]
-    drain_tells_clients_to_reconnect_and_ends,
+    drain_asks_clients_to_reconnect_and_ends,
     #[tokio::test]
     dropped_server_ends_every_task,
     #[tokio::test]

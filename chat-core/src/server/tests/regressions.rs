@@ -1,4 +1,4 @@
-//! Regressions: inputs and loads that brought older systems down.
+//! Inputs and loads that have made other chat servers fail.
 
 use super::*;
 use crate::codec::client;
@@ -19,7 +19,7 @@ async fn garbage_closes_its_connection_only(boundary: Boundary) {
     }
 }
 
-async fn slow_reader_is_told_that_it_is_behind_and_delays_no_sender(boundary: Boundary) {
+async fn slow_reader_gets_behind_push_and_delays_no_sender(boundary: Boundary) {
     let mut config = ServerConfig::default();
     config.outbox_limits = crate::router::OutboxLimits {
         max_packets: 64,
@@ -41,10 +41,13 @@ async fn slow_reader_is_told_that_it_is_behind_and_delays_no_sender(boundary: Bo
             _ => {}
         }
     }
-    assert!(behind.is_some(), "more was sent than sockets and outbox hold");
+    assert!(
+        behind.is_some(),
+        "no Behind push, although more was sent than sockets and outbox hold"
+    );
 }
 
-/// Returns the bytes of three requests of a guest, each of which is answered.
+/// Returns the encoded bytes of three requests of a guest.
 fn script() -> Vec<u8> {
     let mut bytes = bytes::BytesMut::new();
     let hello = crate::codec::Hello {
@@ -81,9 +84,9 @@ async fn answers(boundary: Boundary, chunks: Vec<&[u8]>) -> Vec<(u64, Option<Rep
     while answers.len() < 3 {
         let read = timeout(WAIT_TIMEOUT, stream.read_buf(&mut buffer))
             .await
-            .expect("an answer comes")
+            .expect("an answer arrives in time")
             .unwrap();
-        assert!(read > 0, "the server stays");
+        assert!(read > 0, "the server does not close the connection");
         decoder.feed(buffer.split());
         while let Some(packet) = decoder.next_packet().unwrap() {
             let Incoming::Reply { request_id, result } = client::decode(packet).unwrap() else {
@@ -122,7 +125,7 @@ async fn packets_of_buffer_size_arrive_even_from_a_peer_that_leaves(boundary: Bo
             }
         }
     }
-    // The last message is sent by a peer that leaves at once, without waiting for the reply.
+    // The sender of the last message disconnects at once, without waiting for the reply.
     alice
         .send(RequestKind::Command(say("bob", &"y".repeat(16 * 1024))))
         .await
@@ -141,25 +144,25 @@ async fn packets_of_buffer_size_arrive_even_from_a_peer_that_leaves(boundary: Bo
     };
     timeout(WAIT_TIMEOUT, all_there)
         .await
-        .expect("what was sent before leaving is stored");
+        .expect("the message sent before disconnecting is stored");
 }
 
 async fn hundreds_of_clients_connect_and_leave_at_once(boundary: Boundary) {
     const MANY: usize = 300;
     const USERS: usize = MANY / 15; // a user has at most 20 devices
     let mut config = ServerConfig::default();
-    // On a busy machine the last logins take longer, and are tried again more often, than the
-    // defaults allow.
+    // On a busy machine the last logins take longer, and need more attempts, than the default
+    // limits allow.
     config.session.login_timeout = WAIT_TIMEOUT;
     config.session.max_guest_packets = 1000;
     let site = Arc::new(Site::new(boundary, config).await);
     for name in 0..USERS {
         drop(site.user(&format!("user-{name}")).await);
     }
-    let mut coming = Vec::new();
+    let mut logins = Vec::new();
     for n in 0..MANY {
         let site = Arc::clone(&site);
-        coming.push(tokio::spawn(async move {
+        logins.push(tokio::spawn(async move {
             let mut peer = site.peer().await;
             // Password checks take time: a login is rejected as busy while 64 others wait. The
             // client retries at a moderate pace.
@@ -174,19 +177,24 @@ async fn hundreds_of_clients_connect_and_leave_at_once(boundary: Boundary) {
         }));
     }
     let mut peers = Vec::new();
-    for peer in coming {
-        peers.push(timeout(WAIT_TIMEOUT, peer).await.expect("all get in").unwrap());
+    for peer in logins {
+        peers.push(
+            timeout(WAIT_TIMEOUT, peer)
+                .await
+                .expect("every login succeeds")
+                .unwrap(),
+        );
     }
     assert_eq!(site.engine.stats().router.sessions, MANY);
     drop(peers);
-    let gone = async {
+    let all_ended = async {
         while site.server.stats().connections > 0 || site.engine.stats().router.sessions > 0 {
             tokio::task::yield_now().await;
         }
     };
-    timeout(WAIT_TIMEOUT, gone)
+    timeout(WAIT_TIMEOUT, all_ended)
         .await
-        .expect("nothing is left of those who went");
+        .expect("no session or connection is left after all clients have disconnected");
     assert_eq!(site.server.stats().panics, 0);
     let mut late = site.peer().await;
     late.login("user-0").await.unwrap();
@@ -196,7 +204,7 @@ on_each_boundary! {
     #[tokio::test(start_paused = true)]
     garbage_closes_its_connection_only,
     #[tokio::test]
-    slow_reader_is_told_that_it_is_behind_and_delays_no_sender,
+    slow_reader_gets_behind_push_and_delays_no_sender,
     #[tokio::test(start_paused = true)]
     replies_do_not_depend_on_how_the_bytes_are_split,
     #[tokio::test]

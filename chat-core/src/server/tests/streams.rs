@@ -153,7 +153,7 @@ async fn dropped_future_closes_the_stream(boundary: Boundary) {
     assert_eq!(server.stats().connections, 0);
 }
 
-/// An application may create the futures and poll them late, once or never.
+/// An application may create the futures of streams and poll them late, once or never.
 async fn unpolled_futures_take_no_connection_and_do_not_delay_drain(boundary: Boundary) {
     let mut config = ServerConfig::default();
     config.max_connections = 1;

@@ -1,4 +1,4 @@
-//! Relations between users.
+//! Contacts between users.
 
 use std::collections::BTreeSet;
 

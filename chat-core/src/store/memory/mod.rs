@@ -1,5 +1,5 @@
-//! Store in memory that lives as long as its process. For tests, trials, and applications that need
-//! no durable data.
+//! Store in memory, whose content ends with the process. For tests, trials, and applications that
+//! need no durable data.
 //!
 //! One lock admits any number of readers or one unit of work. A unit writes directly into the
 //! tables and records in a journal how to undo each write.
@@ -30,7 +30,7 @@ use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 #[derive(Debug)]
 pub struct MemoryStore {
     epoch: StoreEpoch,
-    /// Origin of the store's own clock.
+    /// Start of the store's clock.
     created: Instant,
     state: RwLock<State>,
 }
@@ -54,7 +54,7 @@ impl MemoryStore {
         }
     }
 
-    /// Returns the time of the store's own clock.
+    /// Returns the time of the store's clock.
     fn now(&self) -> Timestamp {
         Timestamp(0).plus_millis(sql_support::millis(self.created.elapsed()))
     }

@@ -30,9 +30,9 @@ pub(super) struct Tables {
     pub(super) sent: HashMap<(UserId, ClientMessageId), (ConversationId, Seq)>,
     /// Cursors of feeds.
     pub(super) feed_cursors: BTreeMap<String, BTreeMap<ConversationId, Seq>>,
-    /// Leases of feeds, expired ones included: they hold the latest term.
+    /// Leases of feeds, including expired leases, which hold the latest term.
     pub(super) feed_leases: BTreeMap<(String, FeedShard), FeedLease>,
-    /// Record `n` of the audit log at `n - 1`.
+    /// Audit log: record `n` has index `n - 1`.
     pub(super) audit: Vec<NewAuditRecord>,
     pub(super) last_user: u64,
     pub(super) last_conversation: u64,
@@ -42,7 +42,7 @@ pub(super) struct Tables {
 #[derive(Debug)]
 pub(super) struct Log {
     pub(super) row: Conversation,
-    /// Event `n` at `n - 1`.
+    /// Events: event `n` has index `n - 1`.
     pub(super) events: Vec<Event>,
     pub(super) members: BTreeMap<UserId, Member>,
     pub(super) mentions: BTreeSet<(UserId, Seq)>,

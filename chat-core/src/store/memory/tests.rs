@@ -4,9 +4,9 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::store::{AccountStore, Transaction};
-use crate::testkit::store::{FaultyStore, World, act, append, new_account};
+use crate::testkit::store::{FaultyStore, World, append, new_account, transact};
 
-/// Unit that writes, then waits for something other than its transaction.
+/// Unit of work that writes, and then awaits something other than its transaction.
 #[derive(Debug)]
 struct StallingUnit;
 
@@ -31,7 +31,7 @@ fn faulty() -> FaultyStore {
 }
 
 async fn create(store: &dyn Store, name: &'static str) -> Result<bool, StoreError> {
-    let work = act(store, move |tx| {
+    let work = transact(store, move |tx| {
         Box::pin(async move { Ok(tx.create_account(new_account(name)).await?.is_some()) })
     });
     work.await

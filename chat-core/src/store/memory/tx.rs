@@ -9,8 +9,7 @@ use crate::store::backend::TxContract;
 
 type Undo = Box<dyn FnOnce(&mut Tables) + Send>;
 
-/// An open transaction. Dropping it without [`MemoryTx::commit`] undoes everything that it
-/// wrote.
+/// An open transaction. Dropping it without [`MemoryTx::commit`] undoes all its writes.
 pub(super) struct MemoryTx<'a> {
     pub(super) tables: &'a mut Tables,
     pub(super) contract: TxContract,
@@ -34,7 +33,7 @@ impl<'a> MemoryTx<'a> {
         self.journal.push(Box::new(undo));
     }
 
-    /// Keeps the writes, if the transaction kept its contract.
+    /// Keeps the writes, unless the transaction violated its contract.
     pub(super) fn commit(mut self) -> Result<(), StoreError> {
         self.contract.check()?;
         self.journal.clear();

@@ -1,4 +1,5 @@
-//! Enumerations as numbers. The numbers are part of every schema: never reuse one.
+//! Numbers by which columns store enumerations. The numbers are part of every schema: never reuse a
+//! number.
 
 use super::int;
 use crate::model::{ContactState, ConversationKind, DirectPolicy, JoinPolicy, MemberState, Role, UserId};
@@ -50,7 +51,8 @@ pub fn kind_columns(kind: &ConversationKind) -> (i64, Option<i64>, Option<i64>) 
     }
 }
 
-/// Returns the kind that [`kind_columns`] stores like this, or `None` if there is none.
+/// Returns the kind with these columns (the inverse of [`kind_columns`]), or `None` if they are
+/// invalid.
 pub(super) fn kind_from_columns(kind: i64, low: Option<UserId>, high: Option<UserId>) -> Option<ConversationKind> {
     match (kind, low, high) {
         (DIRECT, Some(low), Some(high)) => Some(ConversationKind::Direct { low, high }),

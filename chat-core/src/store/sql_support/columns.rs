@@ -1,4 +1,4 @@
-//! [`ColumnReader`]: the columns of one row, whichever driver delivers it.
+//! [`ColumnReader`]: the columns of one row, independent of the database driver.
 
 use super::Code;
 use crate::model::{Seq, Timestamp, UserId};
@@ -26,8 +26,8 @@ pub trait ColumnReader {
     /// Advances by this number of columns.
     fn skip(&mut self, columns: usize);
 
-    /// Returns the error that the value of the column read last is not one that this program
-    /// writes. The error must not repeat the value, which may be a user's text.
+    /// Returns the error for an invalid value in the column that was read last. The error must not
+    /// contain the value, which may be a user's text.
     fn out_of_range(&self) -> Self::Error;
 
     /// Reads the next column with `read`, or returns `None` if it is NULL.

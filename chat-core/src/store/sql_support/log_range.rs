@@ -16,7 +16,7 @@ pub struct LogRange {
     pub max_events: u32,
     /// Maximum size of the bodies, in bytes. The first event is read even if it is larger.
     pub max_bytes: u32,
-    /// Set if the read starts at the end of the range and goes backwards.
+    /// True if the read starts at the end of the range and goes backwards.
     pub is_backwards: bool,
 }
 
@@ -59,8 +59,8 @@ impl LogRange {
         }
     }
 
-    /// Returns whether the range continues beyond `events`, the part of it that was read
-    /// (ascending). A log has no gaps, so the ends of the two tell.
+    /// Returns whether the range continues beyond `events`, the part of the range that was read
+    /// (ascending). A log has no gaps, so comparing the ends is sufficient.
     #[must_use]
     pub fn continues_after(&self, events: &[Event]) -> bool {
         match (events.first(), events.last()) {

@@ -1,7 +1,7 @@
 //! Code that SQL stores share: codes, column lists, row decoding, page ranges.
 //!
-//! The schemas of the project's SQL stores use the same names for tables and columns, so these
-//! column lists and decoders fit each of them.
+//! The schemas of the project's SQL stores have the same names of tables and columns, so these
+//! column lists and decoders work for each of them.
 
 mod codes;
 mod columns;
@@ -22,8 +22,8 @@ use std::time::Duration;
 use super::StoreError;
 use crate::model::{ConversationId, Seq, UserId};
 
-/// Converts an integer to a signed column. No stored value comes near the limit; a number that a
-/// client made up is cut to it and matches no row.
+/// Converts an integer to a signed column. Stored values are far below the limit; a larger number,
+/// which only a client can have invented, is clamped and matches no row.
 #[must_use]
 pub fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)

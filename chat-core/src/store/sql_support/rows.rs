@@ -206,7 +206,7 @@ pub fn last_seqs<C: ColumnReader>(columns: &mut C) -> Result<(ConversationId, Se
     Ok((conversation_id(columns)?, columns.seq()?, columns.seq()?))
 }
 
-/// Decodes [`CONVERSATION`] and a flag that is set if the group has an active owner.
+/// Decodes [`CONVERSATION`] and a flag that says whether the group has an active owner.
 pub fn listed_group<C: ColumnReader>(columns: &mut C) -> Result<ListedGroup, C::Error> {
     Ok(ListedGroup::new(conversation(columns)?, columns.flag()?))
 }
@@ -260,7 +260,7 @@ pub fn audit_record<C: ColumnReader>(columns: &mut C) -> Result<AuditRecord, C::
     Ok(AuditRecord::new(id, record))
 }
 
-/// Query of one row: the numbers that [`stats`] reads.
+/// Query that returns one row with the numbers that [`stats`] reads.
 pub const STATS: &str = "SELECT (SELECT COUNT(*) FROM account), \
          (SELECT COUNT(*) FROM account WHERE disabled <> 0), \
          (SELECT COUNT(*) FROM account WHERE deleted IS NOT NULL), \

@@ -1,4 +1,4 @@
-//! A bus with faults.
+//! [`LossyBus`]: a bus that injects faults.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use crate::sync::Mutex;
 /// Rates of a [`LossyBus`]'s faults: how many of 1000 envelopes each affects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// Envelopes that are lost without a gap.
+    /// Envelopes that are lost without a [`BusMessage::Gap`].
     pub drop: u64,
     /// Envelopes that arrive twice.
-    pub double: u64,
-    /// Envelopes that arrive up to [`Faults::MAX_DELAY`] late, and so after others that were
+    pub duplicate: u64,
+    /// Envelopes that arrive up to [`Faults::MAX_DELAY`] late, and so after envelopes that were
     /// published later.
     pub delay: u64,
 }
@@ -29,10 +29,12 @@ impl Faults {
     pub const MAX_DELAY: Duration = Duration::from_millis(500);
 }
 
-/// Wraps a bus and drops, doubles, delays and reorders envelopes, decided by a seed; or loses all
-/// of them without a gap.
+/// Wraps a bus and drops, duplicates, delays and reorders envelopes pseudo-randomly, from a seed.
+/// [`set_silent`](Self::set_silent) drops all envelopes. Dropped envelopes cause no
+/// [`BusMessage::Gap`].
 ///
-/// Delayed envelopes wait in tasks of the current tokio runtime, which end with their delay.
+/// Each delayed envelope waits in a task of the current tokio runtime, which ends once the envelope
+/// is published.
 #[derive(Clone, Debug)]
 pub struct LossyBus {
     inner: Arc<dyn MessageBus>,
@@ -50,12 +52,12 @@ struct State {
 }
 
 impl LossyBus {
-    /// Creates a bus that drops and doubles these numbers of 1000 envelopes.
+    /// Creates a bus that drops `drop` and duplicates `duplicate` of 1000 envelopes.
     #[must_use]
-    pub fn new(inner: Arc<dyn MessageBus>, seed: u64, drop: u64, double: u64) -> Self {
+    pub fn new(inner: Arc<dyn MessageBus>, seed: u64, drop: u64, duplicate: u64) -> Self {
         let faults = Faults {
             drop,
-            double,
+            duplicate,
             ..Faults::default()
         };
         Self::with(inner, seed, faults)
@@ -83,7 +85,7 @@ impl LossyBus {
         *self.state.faults.lock() = faults;
     }
 
-    /// Begins or ends to lose every envelope.
+    /// Starts or stops dropping every envelope.
     pub fn set_silent(&self, silent: bool) {
         self.state.silent.store(silent, Ordering::SeqCst);
     }
@@ -122,7 +124,7 @@ impl LossyBus {
         let inner = Arc::clone(&self.inner);
         tokio::spawn(async move {
             sleep(delay).await;
-            // A failure is a fault like a delay.
+            // A failed publish is one more fault; its caller has returned already.
             let _ = inner.publish(topic, envelope).await;
         });
         Ok(())
@@ -138,7 +140,7 @@ impl MessageBus for LossyBus {
             self.state.dropped.fetch_add(1, Ordering::SeqCst);
             return Ok(());
         }
-        if self.random() < faults.double {
+        if self.random() < faults.duplicate {
             self.carry(faults, topic, envelope.clone()).await?;
         }
         self.carry(faults, topic, envelope).await
@@ -171,7 +173,7 @@ impl Subscriber for LossySubscriber {
 
     async fn next(&mut self) -> Option<BusMessage> {
         tokio::select! {
-            // Both are cancel safe; a gap comes before the envelopes that follow it.
+            // Both futures are cancel safe. A gap is delivered before the envelopes that follow it.
             biased;
             Ok(()) = self.gap.changed() => Some(BusMessage::Gap),
             message = self.inner.next() => message,

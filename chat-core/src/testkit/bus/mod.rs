@@ -1,4 +1,4 @@
-//! The contract of [`MessageBus`](crate::bus::MessageBus) as code. Every bus has to pass all of it.
+//! Conformance suite of [`MessageBus`](crate::bus::MessageBus). Every bus has to pass all cases.
 //!
 //! ```ignore
 //! /// Returns a new bus, and a guard to drop after it.
@@ -6,9 +6,9 @@
 //! chat_core::bus_conformance!(fresh());
 //! ```
 //!
-//! A bus may lose envelopes, but one that works does not: the cases give it ten seconds to deliver.
-//! To check that an envelope does not arrive, a case publishes another one after it and waits for
-//! that.
+//! A bus may lose envelopes, but under the conditions of these cases it must deliver each within
+//! ten seconds. To check that an envelope does not arrive, a case publishes a second envelope and
+//! waits for the second one.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -26,9 +26,9 @@ pub mod subscribing;
 pub use lossy::{Faults, LossyBus};
 pub use subscriber::TestSubscriber;
 
-/// Makes a `#[tokio::test]` of every case. The argument is an expression that evaluates, each time,
-/// to a future of a new bus and a guard; the guard is dropped after the bus. The calling crate
-/// needs tokio with `macros` and `rt-multi-thread`.
+/// Defines a `#[tokio::test]` for every case. The argument is an expression that yields, each time
+/// it is evaluated, a future of a new bus and a guard; the guard is dropped after the bus. The
+/// calling crate needs tokio with `macros` and `rt-multi-thread`.
 #[macro_export]
 macro_rules! bus_conformance {
     ($fresh:expr) => {
@@ -38,10 +38,10 @@ macro_rules! bus_conformance {
                 envelope_reaches_every_subscriber, envelope_reaches_its_publisher_too, envelope_arrives_once,
                 concurrent_publishers_lose_nothing, publish_succeeds_without_subscribers;
             subscribing:
-                subscriber_begins_without_topics, subscriber_gets_no_other_topic, topics_of_one_number_are_distinct,
+                subscriber_starts_without_topics, subscriber_gets_no_other_topic, topics_of_one_number_are_distinct,
                 subscribe_is_idempotent, unsubscribe_ends_delivery, unsubscribe_needs_no_subscription,
                 subscribe_works_again_after_unsubscribe, subscriber_gets_no_earlier_envelope, topics_change_while_subscriber_waits,
-                topic_handles_share_one_subscriber, subscribers_have_topics_of_their_own,
+                topic_handles_share_one_subscriber, subscribers_have_separate_topics,
                 subscriber_takes_hundreds_of_topics;
             overload:
                 slow_subscriber_gets_a_gap, slow_subscriber_recovers, stuck_subscriber_delays_no_other,

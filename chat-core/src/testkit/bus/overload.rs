@@ -1,4 +1,4 @@
-//! Overload: a slow subscriber gets a gap, and delays no other.
+//! Overload: a slow subscriber gets a gap, and does not delay other subscribers.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::subscriber::{TOPIC, TestSubscriber, number, read};
 use crate::bus::{BusMessage, MessageBus, Topic};
 use crate::model::UserId;
 
-/// Number of envelopes that no bus has to keep for a subscriber.
+/// Number of envelopes that exceeds the queue of every bus.
 const FLOOD: u32 = 20_000;
 
 /// Publishes [`FLOOD`] envelopes of 1 KiB each.
@@ -22,7 +22,7 @@ async fn flood(bus: &dyn MessageBus) {
     }
 }
 
-/// Returns whether every envelope of a flood arrived, or a gap in place of the others.
+/// Returns whether every envelope of a flood has arrived, or a gap in place of the missing ones.
 fn is_accounted_for(messages: &[BusMessage]) -> bool {
     let numbers: HashSet<u32> = messages
         .iter()
@@ -76,7 +76,7 @@ pub async fn cancelled_next_loses_nothing(bus: Arc<dyn MessageBus>) {
     let mut seen = HashSet::new();
     let mut note = |message| match message {
         BusMessage::Envelope(_, bytes) => assert!(seen.insert(read(&bytes)), "an envelope arrived twice"),
-        BusMessage::Gap => panic!("a gap, though nothing was lost"),
+        BusMessage::Gap => panic!("a gap, although no envelope was lost"),
     };
     while !publish.is_finished() {
         for micros in [0, 1, 10, 100] {

@@ -8,17 +8,17 @@ use tokio::time::timeout;
 use crate::bus::{BusMessage, MessageBus, Subscriber, Topic, Topics};
 use crate::model::{ConversationId, NodeId};
 
-/// A subscriber that waits at most ten seconds for a message that has to come.
+/// A subscriber that waits at most ten seconds for an expected message.
 #[derive(Debug)]
 pub struct TestSubscriber {
     /// Changes the subscriber's topics.
     pub topics: Box<dyn Topics>,
     subscriber: Box<dyn Subscriber>,
-    /// A topic of this subscriber alone.
+    /// A topic to which only this subscriber subscribes.
     own: Topic,
 }
 
-/// Timeout of a message that has to come.
+/// Timeout of an expected message.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl TestSubscriber {
@@ -40,10 +40,10 @@ impl TestSubscriber {
     /// Returns the next message, or `None` once the bus is closed.
     pub async fn message(&mut self) -> Option<BusMessage> {
         let next = timeout(MESSAGE_TIMEOUT, self.subscriber.next()).await;
-        next.expect("a message, or the end of the bus")
+        next.expect("no message within ten seconds")
     }
 
-    /// Returns the next envelope. Panics at a gap, because the bus lost nothing.
+    /// Returns the next envelope. Panics at a gap, because the bus must not lose envelopes here.
     pub async fn envelope(&mut self) -> (Topic, Bytes) {
         match self.message().await {
             Some(BusMessage::Envelope(topic, bytes)) => (topic, bytes),

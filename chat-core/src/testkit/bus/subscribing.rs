@@ -7,7 +7,7 @@ use super::subscriber::{TOPIC, TestSubscriber, number, read};
 use crate::bus::{BusMessage, MessageBus, Topic};
 use crate::model::{ConversationId, NodeId, UserId};
 
-pub async fn subscriber_begins_without_topics(bus: Arc<dyn MessageBus>) {
+pub async fn subscriber_starts_without_topics(bus: Arc<dyn MessageBus>) {
     let mut subscriber = TestSubscriber::on(&*bus, &[]).await;
     for topic in [TOPIC, Topic::User(UserId(7)), Topic::Control] {
         bus.publish(topic, number(1)).await.unwrap();
@@ -42,14 +42,14 @@ pub async fn subscribe_is_idempotent(bus: Arc<dyn MessageBus>) {
     assert_eq!(subscriber.envelope().await, (TOPIC, number(1)));
     assert_eq!(subscriber.rest(&*bus).await, []);
     subscriber.topics.unsubscribe(TOPIC).await.unwrap();
-    ends(&*bus, &mut subscriber, TOPIC).await;
+    wait_until_unsubscribed(&*bus, &mut subscriber, TOPIC).await;
 }
 
 pub async fn unsubscribe_ends_delivery(bus: Arc<dyn MessageBus>) {
     let other = Topic::User(UserId(8));
     let mut subscriber = TestSubscriber::on(&*bus, &[TOPIC, other]).await;
     subscriber.topics.unsubscribe(TOPIC).await.unwrap();
-    ends(&*bus, &mut subscriber, TOPIC).await;
+    wait_until_unsubscribed(&*bus, &mut subscriber, TOPIC).await;
     bus.publish(other, number(2)).await.unwrap();
     assert_eq!(
         subscriber.envelope().await,
@@ -59,7 +59,7 @@ pub async fn unsubscribe_ends_delivery(bus: Arc<dyn MessageBus>) {
 }
 
 /// Waits until envelopes of a topic are no longer delivered.
-async fn ends(bus: &dyn MessageBus, subscriber: &mut TestSubscriber, topic: Topic) {
+async fn wait_until_unsubscribed(bus: &dyn MessageBus, subscriber: &mut TestSubscriber, topic: Topic) {
     for _ in 0..100 {
         bus.publish(topic, number(1)).await.unwrap();
         if subscriber.rest(bus).await.is_empty() {
@@ -123,14 +123,14 @@ pub async fn topic_handles_share_one_subscriber(bus: Arc<dyn MessageBus>) {
     }
 }
 
-pub async fn subscribers_have_topics_of_their_own(bus: Arc<dyn MessageBus>) {
+pub async fn subscribers_have_separate_topics(bus: Arc<dyn MessageBus>) {
     let other = Topic::User(UserId(8));
     let (mut one, mut two) = (
         TestSubscriber::on(&*bus, &[TOPIC, other]).await,
         TestSubscriber::on(&*bus, &[TOPIC]).await,
     );
     one.topics.unsubscribe(TOPIC).await.unwrap();
-    ends(&*bus, &mut one, TOPIC).await;
+    wait_until_unsubscribed(&*bus, &mut one, TOPIC).await;
     bus.publish(TOPIC, number(5)).await.unwrap();
     bus.publish(other, number(6)).await.unwrap();
     assert_eq!(one.envelope().await, (other, number(6)));

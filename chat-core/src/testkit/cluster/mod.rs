@@ -1,5 +1,5 @@
-//! The contracts of [`Discovery`](crate::cluster::Discovery) and
-//! [`Presence`](crate::cluster::Presence) as code. Every backend has to pass all of them.
+//! Conformance suites of [`Discovery`](crate::cluster::Discovery) and
+//! [`Presence`](crate::cluster::Presence). Every backend has to pass all cases.
 //!
 //! ```ignore
 //! /// Returns a new discovery, and a guard to drop after it.
@@ -14,8 +14,9 @@ pub mod discovery;
 #[allow(missing_docs)]
 pub mod presence;
 
-/// Makes a `#[tokio::test]` of every case of [`discovery`](crate::testkit::cluster::discovery). The
-/// argument is an expression that evaluates, each time, to a future of a new discovery and a guard.
+/// Defines a `#[tokio::test]` for every case of [`discovery`](crate::testkit::cluster::discovery).
+/// The argument is an expression that yields, each time it is evaluated, a future of a new
+/// discovery and a guard.
 #[macro_export]
 macro_rules! discovery_conformance {
     ($fresh:expr) => {
@@ -36,9 +37,9 @@ macro_rules! discovery_conformance {
     };
 }
 
-/// Makes a `#[tokio::test]` of every case of [`presence`](crate::testkit::cluster::presence). The
-/// argument is an expression that evaluates, each time, to a future of a new presence service and a
-/// guard.
+/// Defines a `#[tokio::test]` for every case of [`presence`](crate::testkit::cluster::presence).
+/// The argument is an expression that yields, each time it is evaluated, a future of a new presence
+/// service and a guard.
 #[macro_export]
 macro_rules! presence_conformance {
     ($fresh:expr) => {

@@ -1,4 +1,5 @@
-//! The cases of [`Presence`]. A change is visible to every call that begins after it returned.
+//! The cases of [`Presence`]. A change is visible to every call that starts after the change has
+//! returned.
 
 use std::sync::Arc;
 

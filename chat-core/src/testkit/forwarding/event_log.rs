@@ -12,9 +12,9 @@ use crate::store::{Heartbeat, MembershipView, StoreError};
 /// Maximum number of calls that wait in the channel.
 const MAX_QUEUED: usize = 1024;
 
-/// An [`EventLog`] that sends each call through a channel to another one, whose answer it receives
-/// through a second channel. Nothing else is shared by the two sides, so a router that works with
-/// this one works with a store behind a network.
+/// An [`EventLog`] that sends each call through a channel to another event log, whose answer it
+/// receives through a second channel. The two sides share nothing else, so a router that works with
+/// this event log works with a store behind a network.
 ///
 /// The far side is a task that ends when the last clone is dropped. It starts a task for each call,
 /// so that a slow call does not delay the others; a call whose future is dropped runs to its end on

@@ -1,5 +1,5 @@
-//! Implementations of the service boundary's ports that cross a channel: they prove that a server
-//! and a router work with an engine and a store that are elsewhere.
+//! Implementations of the service boundary and the event log that forward calls through a channel.
+//! They prove that a server and a router work with a remote engine and store.
 
 mod event_log;
 mod service;

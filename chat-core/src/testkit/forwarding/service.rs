@@ -22,16 +22,16 @@ use crate::sync::Mutex;
 
 /// Maximum number of requests, and of pushes of one session, that wait in a channel.
 const QUEUE: usize = 1024;
-/// Bytes of pushes taken from an outbox at once.
+/// Maximum bytes of pushes taken from an outbox at once.
 const DRAIN_BYTES: usize = 64 * 1024;
 
-/// A [`ChatService`] that sends each call through a channel to another one, and receives its
-/// answers and the events of its sessions through channels. Nothing else is shared by the two
-/// sides, so a server that works with this one works with an engine behind a network.
+/// A [`ChatService`] that sends each call through a channel to another service, and receives the
+/// answers and the events of sessions through channels. The two sides share nothing else, so a
+/// server that works with this service works with an engine behind a network.
 ///
-/// The far side runs in a thread that handles the requests in their order. Each call waits until
-/// the far side has accepted its request, which it does at once, so that a runtime with paused time
-/// does not advance the time during the call.
+/// The far side runs in a thread that handles the requests in order. Each call blocks until the far
+/// side has accepted the request, which it does at once, so that a runtime with paused time does
+/// not advance the time during the call.
 #[derive(Debug)]
 pub struct ForwardingService {
     requests: SyncSender<Request>,
@@ -83,11 +83,11 @@ impl ForwardingService {
         std::thread::Builder::new()
             .name("forwarding-service".to_owned())
             .spawn(move || far.run(&received))
-            .expect("the thread of the far side starts");
+            .expect("cannot start the thread of the far side");
         Self { requests }
     }
 
-    /// Sends a request, and waits for what the far side returns at once.
+    /// Sends a request, and waits for the immediate answer of the far side.
     fn call<T>(&self, request: impl FnOnce(SyncSender<T>) -> Request) -> T {
         call(&self.requests, request)
     }
@@ -97,8 +97,8 @@ fn call<T>(requests: &SyncSender<Request>, request: impl FnOnce(SyncSender<T>) -
     let (reply, returned) = sync_channel(1);
     requests
         .send(request(reply))
-        .expect("the far side lives as long as a near side");
-    returned.recv().expect("the far side returns something")
+        .expect("the far side has ended before the near side");
+    returned.recv().expect("the far side did not answer")
 }
 
 async fn answered<T>(answer: Answer<T>) -> Result<T, CommandError> {
@@ -179,7 +179,7 @@ impl ChatService for ForwardingService {
     }
 }
 
-/// Puts the pushes of a far session into the outbox of the near one, until the session ends.
+/// Puts the pushes of a far session into the outbox of the near session, until the session ends.
 async fn receive_pushes(mut pushes: mpsc::Receiver<Push>, outbox: Arc<Outbox>) {
     while let Some(push) = pushes.recv().await {
         match push {
@@ -210,7 +210,7 @@ impl FarSide {
 
     fn handle(&self, request: Request) {
         let service = Arc::clone(&self.service);
-        // A reply fails if the near side was dropped, and then needs no answer.
+        // Sending a reply fails if the near side was dropped, which then needs no answer.
         match request {
             Request::Register(source, registration, reply) => {
                 let _ = reply.send(self.spawn(async move { service.register(source, registration).await }));

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::fixture::{World, account, act, device_id, new_account, new_device, put_device};
+use super::fixture::{World, account, device_id, new_account, new_device, put_device, transact};
 use crate::model::{Account, DirectPolicy, Seq, SessionEpoch, Timestamp, UserId};
 use crate::store::{NewAccount, Store, StoreError};
 
 async fn try_create(store: &dyn Store, new: NewAccount) -> Option<UserId> {
-    let made = act(store, move |tx| {
+    let made = transact(store, move |tx| {
         let new = new.clone();
         Box::pin(async move { Ok(tx.create_account(new).await?) })
     });
@@ -53,9 +53,9 @@ pub async fn unknown_account_is_none(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn taken_name_is_rejected_and_the_transaction_goes_on(store: Arc<dyn Store>) {
+pub async fn taken_name_is_rejected_and_the_transaction_continues(store: Arc<dyn Store>) {
     account(&*store, "alice").await;
-    let work = act(&*store, |tx| {
+    let work = transact(&*store, |tx| {
         Box::pin(async move {
             let same = NewAccount {
                 skeleton: "another".into(),
@@ -127,7 +127,7 @@ pub async fn update_replaces_all_but_the_name(store: Arc<dyn Store>) {
         deleted: Some(Timestamp(2)),
     };
     let update = given.clone();
-    let work = act(&*store, move |tx| {
+    let work = transact(&*store, move |tx| {
         let update = update.clone();
         Box::pin(async move { Ok(tx.update_account(&update).await?) })
     });
@@ -144,14 +144,14 @@ pub async fn update_replaces_all_but_the_name(store: Arc<dyn Store>) {
 }
 
 async fn rename(store: &dyn Store, id: UserId, name: &'static str, skeleton: &'static str) -> Result<bool, StoreError> {
-    let work = act(store, move |tx| {
+    let work = transact(store, move |tx| {
         Box::pin(async move { Ok(tx.rename_account(id, name, skeleton).await?) })
     });
     work.await
 }
 
 async fn bind(store: &dyn Store, id: UserId, subject: Option<&'static str>) -> Result<bool, StoreError> {
-    let work = act(store, move |tx| {
+    let work = transact(store, move |tx| {
         Box::pin(async move { Ok(tx.set_subject(id, subject).await?) })
     });
     work.await
@@ -237,7 +237,7 @@ pub async fn update_of_an_unknown_account_is_an_error(store: Arc<dyn Store>) {
     let id = account(&*store, "alice").await;
     let mut account = store.account(id).await.unwrap().unwrap();
     account.id = UserId(77);
-    let work = act(&*store, move |tx| {
+    let work = transact(&*store, move |tx| {
         let account = account.clone();
         Box::pin(async move { Ok(tx.update_account(&account).await?) })
     });
@@ -296,7 +296,7 @@ pub async fn search_leaves_out_the_disabled_and_stops_at_its_limit(store: Arc<dy
     }
     let mut disabled = store.account_by_name("a2").await.unwrap().unwrap();
     disabled.disabled = true;
-    let work = act(&*store, move |tx| {
+    let work = transact(&*store, move |tx| {
         let account = disabled.clone();
         Box::pin(async move { Ok(tx.update_account(&account).await?) })
     });
@@ -318,7 +318,7 @@ pub async fn device_reads_back(store: Arc<dyn Store>) {
         put_device(&*store, device.clone()).await;
         assert_eq!(store.device(user, device.id).await.unwrap().as_ref(), Some(&device));
         let id = device.id;
-        let work = act(&*store, move |tx| {
+        let work = transact(&*store, move |tx| {
             Box::pin(async move { Ok(tx.devices_in(&[(user, id)]).await?) })
         });
         assert_eq!(work.await.unwrap(), [device.clone()]);
@@ -339,7 +339,7 @@ pub async fn devices_come_oldest_first(store: Arc<dyn Store>) {
     let order = [3, 1, 2, 5].map(device_id);
     let devices = store.devices(user).await.unwrap();
     assert_eq!(devices.iter().map(|device| device.id).collect::<Vec<_>>(), order);
-    let work = act(&*store, move |tx| {
+    let work = transact(&*store, move |tx| {
         Box::pin(async move { Ok(tx.devices_of(user).await?) })
     });
     assert_eq!(work.await.unwrap(), devices);
@@ -348,7 +348,7 @@ pub async fn devices_come_oldest_first(store: Arc<dyn Store>) {
 pub async fn devices_in_finds_those_that_exist(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let (alice, bob) = (world.alice, world.bob);
-    let work = act(&*world.store, move |tx| {
+    let work = transact(&*world.store, move |tx| {
         Box::pin(async move {
             let one = (alice, device_id(1));
             Ok(tx
@@ -372,7 +372,7 @@ pub async fn deleting_a_device_deletes_its_cursors(store: Arc<dyn Store>) {
     let (bob, group) = (world.bob, world.group);
     let moves = [1, 2].map(|number| (bob, device_id(number), group, Seq(3)));
     world.store.advance_cursors(&moves).await.unwrap();
-    let work = act(&*world.store, move |tx| {
+    let work = transact(&*world.store, move |tx| {
         Box::pin(async move { Ok(tx.delete_device(bob, device_id(1)).await?) })
     });
     work.await.unwrap();
@@ -384,7 +384,7 @@ pub async fn deleting_a_device_deletes_its_cursors(store: Arc<dyn Store>) {
 }
 
 pub async fn transaction_reads_its_own_writes(store: Arc<dyn Store>) {
-    let work = act(&*store, |tx| {
+    let work = transact(&*store, |tx| {
         Box::pin(async move {
             let id = tx.create_account(new_account("alice")).await?.unwrap();
             let mut account = tx.account(id).await?.unwrap();

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::fixture::{
-    Draft, NOW, World, account, act, append, append_to, create, device_id, messages, new_account, new_device, page,
-    put_device, without_group,
+    Draft, NOW, World, account, append, append_to, create, device_id, messages, new_account, new_device, page,
+    put_device, transact, without_group,
 };
 use crate::model::{
     Contact, ContactState, ConversationKind, Member, PageFrom, Role, Seq, SessionEpoch, Timestamp, UserId,
@@ -33,7 +33,10 @@ pub async fn concurrent_appends_leave_no_gap(store: Arc<dyn Store>) {
     }
     let mut acked = Vec::new();
     for mine in tasks.join_all().await {
-        assert!(mine.is_sorted_by_key(|event| event.seq), "one task's own order");
+        assert!(
+            mine.is_sorted_by_key(|event| event.seq),
+            "the events of one task are in order"
+        );
         acked.extend(mine);
     }
     acked.sort_by_key(|event| event.seq);
@@ -88,7 +91,7 @@ pub async fn name_is_given_once(store: Arc<dyn Store>) {
     for _ in 0..MANY / 2 {
         let store = Arc::clone(&store);
         tasks.spawn(async move {
-            let made = act(&*store, |tx| {
+            let made = transact(&*store, |tx| {
                 Box::pin(async move { Ok(tx.create_account(new_account("alice")).await?) })
             });
             made.await.unwrap()
@@ -121,7 +124,7 @@ pub async fn device_locks_exclude_each_other(store: Arc<dyn Store>) {
     for _ in 0..MANY {
         let store = Arc::clone(&store);
         tasks.spawn(async move {
-            let login = act(&*store, move |tx| {
+            let login = transact(&*store, move |tx| {
                 Box::pin(async move {
                     let mut device = tx.lock_device(user, device_id(1)).await?.ok_or(TxError::Abort)?;
                     device.session_epoch = SessionEpoch(device.session_epoch.0 + 1);
@@ -133,7 +136,7 @@ pub async fn device_locks_exclude_each_other(store: Arc<dyn Store>) {
         });
     }
     let epochs: BTreeSet<u64> = tasks.join_all().await.into_iter().collect();
-    assert!(epochs.into_iter().eq(1..=MANY), "every login has an epoch of its own");
+    assert!(epochs.into_iter().eq(1..=MANY), "every login has a different epoch");
 }
 
 pub async fn contact_locks_exclude_each_other(store: Arc<dyn Store>) {
@@ -141,7 +144,7 @@ pub async fn contact_locks_exclude_each_other(store: Arc<dyn Store>) {
     for task in 0..MANY {
         let store = Arc::clone(&store);
         tasks.spawn(async move {
-            let work = act(&*store, move |tx| {
+            let work = transact(&*store, move |tx| {
                 Box::pin(async move {
                     let (a, b) = (UserId(1), UserId(2));
                     let found = if task % 2 == 0 {
@@ -177,7 +180,7 @@ pub async fn concurrent_retries_store_one_event(store: Arc<dyn Store>) {
         let (store, group, alice) = (Arc::clone(&world.store), world.group, world.alice);
         let draft = draft.clone();
         tasks.spawn(async move {
-            let send = act(&*store, move |tx| {
+            let send = transact(&*store, move |tx| {
                 let draft = draft.clone();
                 Box::pin(async move {
                     tx.lock_conversation(group).await?;
@@ -205,7 +208,7 @@ pub async fn failing_units_do_not_affect_others(store: Arc<dyn Store>) {
     for task in 0..MANY * 2 {
         let (store, group, alice) = (Arc::clone(&world.store), world.group, world.alice);
         tasks.spawn(async move {
-            let work = act(&*store, move |tx| {
+            let work = transact(&*store, move |tx| {
                 Box::pin(async move {
                     match task % 4 {
                         0 => append_to(tx, group, alice, &messages(2)).await,
@@ -220,7 +223,7 @@ pub async fn failing_units_do_not_affect_others(store: Arc<dyn Store>) {
                         _ => {
                             append_to(tx, group, alice, &messages(1)).await?;
                             tx.create_account(new_account("ghost")).await?;
-                            panic!("a panic on purpose");
+                            panic!("a deliberate panic");
                         }
                     }
                 })
@@ -267,14 +270,14 @@ pub async fn concurrent_cursors_end_at_the_greatest(store: Arc<dyn Store>) {
     );
 }
 
-pub async fn page_and_member_are_of_one_snapshot(store: Arc<dyn Store>) {
+pub async fn page_and_member_come_from_one_snapshot(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let (alice, carol, group) = (world.alice, world.carol, world.group);
     let writer = {
         let store = Arc::clone(&world.store);
         async move {
             for _ in 0..60 {
-                let work = act(&*store, move |tx| {
+                let work = transact(&*store, move |tx| {
                     Box::pin(async move {
                         let events = append_to(tx, group, alice, &messages(1)).await?;
                         let mut member = Member::active(group, carol, Role::Member, Seq(1));
@@ -303,14 +306,14 @@ pub async fn page_and_member_are_of_one_snapshot(store: Arc<dyn Store>) {
     writer.await.unwrap();
 }
 
-pub async fn memberships_are_of_one_snapshot(store: Arc<dyn Store>) {
+pub async fn memberships_come_from_one_snapshot(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let (alice, bob, direct, group) = (world.alice, world.bob, world.direct, world.group);
     let writer = {
         let store = Arc::clone(&world.store);
         async move {
             for _ in 0..60 {
-                let work = act(&*store, move |tx| {
+                let work = transact(&*store, move |tx| {
                     Box::pin(async move {
                         append_to(tx, direct, alice, &messages(1)).await?;
                         Ok(append_to(tx, group, alice, &messages(1)).await?.len())

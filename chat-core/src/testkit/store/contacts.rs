@@ -1,8 +1,8 @@
-//! Relations between users.
+//! Contacts between users.
 
 use std::sync::Arc;
 
-use super::fixture::{NOW, act};
+use super::fixture::{NOW, transact};
 use crate::model::{Contact, ContactState, Timestamp, UserId};
 use crate::store::Store;
 
@@ -21,7 +21,7 @@ fn contact(owner: UserId, peer: UserId, state: ContactState) -> Contact {
 }
 
 async fn put(store: &dyn Store, contact: Contact) {
-    let work = act(store, move |tx| {
+    let work = transact(store, move |tx| {
         let contact = contact.clone();
         Box::pin(async move { Ok(tx.put_contact(&contact).await?) })
     });
@@ -43,11 +43,11 @@ pub async fn relation_has_a_row_for_each_side(store: Arc<dyn Store>) {
     put(&*store, theirs.clone()).await;
     assert_eq!(store.contact(A, B).await.unwrap().as_ref(), Some(&mine));
     assert_eq!(store.contact(B, A).await.unwrap().as_ref(), Some(&theirs));
-    let work = act(&*store, |tx| Box::pin(async move { Ok(tx.lock_contacts(A, B).await?) }));
+    let work = transact(&*store, |tx| Box::pin(async move { Ok(tx.lock_contacts(A, B).await?) }));
     assert_eq!(work.await.unwrap(), (Some(mine.clone()), Some(theirs.clone())));
-    let work = act(&*store, |tx| Box::pin(async move { Ok(tx.lock_contacts(B, A).await?) }));
+    let work = transact(&*store, |tx| Box::pin(async move { Ok(tx.lock_contacts(B, A).await?) }));
     assert_eq!(work.await.unwrap(), (Some(theirs), Some(mine)));
-    let work = act(&*store, |tx| Box::pin(async move { Ok(tx.lock_contacts(B, B).await?) }));
+    let work = transact(&*store, |tx| Box::pin(async move { Ok(tx.lock_contacts(B, B).await?) }));
     assert_eq!(work.await.unwrap(), (None, None));
 }
 
@@ -95,7 +95,7 @@ pub async fn contact_is_replaced_and_deleted(store: Arc<dyn Store>) {
     put(&*store, replaced.clone()).await;
     assert_eq!(store.contacts(A).await.unwrap(), [replaced]);
     for _ in 0..2 {
-        let work = act(&*store, |tx| {
+        let work = transact(&*store, |tx| {
             Box::pin(async move { Ok(tx.delete_contact(A, B).await?) })
         });
         work.await.unwrap();
@@ -115,7 +115,7 @@ pub async fn requests_since_counts_requests_at_or_after_the_time(store: Arc<dyn 
     put(&*store, contact(A, UserId(5), ContactState::Pending)).await;
     put(&*store, contact(B, A, ContactState::Requested)).await;
     for (since, count) in [(0, 3), (100, 2), (102, 0)] {
-        let work = act(&*store, move |tx| {
+        let work = transact(&*store, move |tx| {
             Box::pin(async move { Ok(tx.requests_since(A, Timestamp(since)).await?) })
         });
         assert_eq!(work.await.unwrap(), count);
@@ -124,7 +124,7 @@ pub async fn requests_since_counts_requests_at_or_after_the_time(store: Arc<dyn 
 
 pub async fn related_users_have_a_relation_on_either_side(store: Arc<dyn Store>) {
     let pairs = [(1, 2), (2, 1), (1, 5), (4, 1), (2, 4), (1, 9)].map(|(owner, peer)| (UserId(owner), UserId(peer)));
-    let work = act(&*store, move |tx| {
+    let work = transact(&*store, move |tx| {
         Box::pin(async move {
             for (owner, peer) in pairs {
                 let contact = Contact {

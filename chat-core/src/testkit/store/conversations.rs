@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::fixture::{NOW, World, act, append, create, messages, new_group, profile, without_group};
+use super::fixture::{NOW, World, append, create, messages, new_group, profile, transact, without_group};
 use crate::model::{
     Conversation, ConversationId, ConversationKind, GroupProfile, JoinPolicy, Member, Role, Seq, UserId,
 };
@@ -21,7 +21,7 @@ async fn update(
     id: ConversationId,
     change: impl Fn(&mut Conversation) + Clone + Send + Sync + 'static,
 ) -> bool {
-    let work = act(store, move |tx| {
+    let work = transact(store, move |tx| {
         let change = change.clone();
         Box::pin(async move {
             let mut row = tx.lock_conversation(id).await?.unwrap();
@@ -114,7 +114,7 @@ pub async fn transaction_continues_after_a_rejected_creation(store: Arc<dyn Stor
     create(&*store, without_group(ConversationKind::direct(A, B)))
         .await
         .unwrap();
-    let work = act(&*store, |tx| {
+    let work = transact(&*store, |tx| {
         Box::pin(async move {
             assert_eq!(tx.create_conversation(new_group("rust")).await?, None);
             let kind = ConversationKind::direct(A, B);
@@ -228,7 +228,7 @@ pub async fn update_keeps_the_kind(store: Arc<dyn Store>) {
 pub async fn update_without_the_lock_is_an_error(store: Arc<dyn Store>) {
     let id = create(&*store, new_group("rust")).await.unwrap();
     let unlocked = row(&*store, id).await;
-    let work = act(&*store, move |tx| {
+    let work = transact(&*store, move |tx| {
         let row = unlocked.clone();
         Box::pin(async move { Ok(tx.update_conversation(&row).await?) })
     });
@@ -290,7 +290,7 @@ pub async fn unknown_conversation_is_not_found(store: Arc<dyn Store>) {
         let page = super::fixture::page(crate::model::PageFrom::Newest);
         assert_eq!(store.events_for(world.alice, id, page).await.unwrap(), None);
         let member = Member::active(id, world.alice, Role::Member, Seq(1));
-        let work = act(&**store, move |tx| {
+        let work = transact(&**store, move |tx| {
             let member = member.clone();
             Box::pin(async move {
                 assert_eq!(tx.lock_conversation(id).await?, None);

@@ -1,11 +1,11 @@
-//! Unread messages and mentions, and the memberships that show them.
+//! Counts of unread messages and mentions, and the memberships that contain them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::fixture::{Draft, SeededRng, World, act, append, append_to, device_id, messages, put_member};
+use super::fixture::{Draft, SeededRng, World, append, append_to, device_id, messages, put_member, transact};
 use crate::model::{EventKind, Member, MemberState, Role, Seq, UserId};
 use crate::store::{MembershipView, Store};
 
@@ -27,7 +27,7 @@ async fn leave(world: &World, user: UserId, until: Seq) {
 
 async fn recall(world: &World, target: Seq) {
     let (group, alice) = (world.group, world.alice);
-    let work = act(&*world.store, move |tx| {
+    let work = transact(&*world.store, move |tx| {
         Box::pin(async move {
             let events = append_to(tx, group, alice, &[Draft::of(EventKind::Recall, Some(target))]).await?;
             Ok(tx
@@ -200,7 +200,7 @@ pub async fn memberships_contain_readable_conversations(store: Arc<dyn Store>) {
             .unwrap(),
         None
     );
-    // The user joined and left before the first event: there is never anything to read.
+    // The user joined and left before the first event, so no event is ever readable.
     let mut member = Member::active(world.group, UserId(51), Role::Member, Seq(5));
     member.state = MemberState::Left;
     member.until_seq = Some(Seq(4));
@@ -221,7 +221,7 @@ pub async fn empty_conversation_has_a_membership(store: Arc<dyn Store>) {
     assert_eq!(memberships(&world, world.alice).await.len(), 2);
 }
 
-/// Model that the counts are checked against: every message of the log with the users it mentions.
+/// Reference model of the counts: every event of the log with the users that it mentions.
 #[derive(Default)]
 struct Model {
     /// For each event: whether it is a message, and the users that it mentions.
@@ -259,11 +259,11 @@ pub async fn counts_are_exact(store: Arc<dyn Store>) {
                 ];
                 let kind = kinds[rng.below(4) as usize];
                 let everybody = [UserId(0)];
-                let called = users.iter().chain(&everybody).filter(|_| rng.below(3) == 0).copied();
-                let called: BTreeSet<_> = called.filter(|_| kind == EventKind::Message).collect();
-                let called_on: Vec<_> = called.iter().copied().collect();
+                let mentioned = users.iter().chain(&everybody).filter(|_| rng.below(3) == 0).copied();
+                let mentioned: BTreeSet<_> = mentioned.filter(|_| kind == EventKind::Message).collect();
+                let called_on: Vec<_> = mentioned.iter().copied().collect();
                 world.say(vec![Draft::of(kind, None).mentioning(&called_on)]).await;
-                model.log.push((kind == EventKind::Message, called));
+                model.log.push((kind == EventKind::Message, mentioned));
             }
             5 if last > Seq::ZERO => {
                 let target = Seq(1 + rng.below(last.0));

@@ -17,7 +17,7 @@ use crate::store::{
 };
 use crate::sync::Mutex;
 
-/// Wraps a [`Store`] and lets a test decide how it behaves.
+/// Wraps a [`Store`] and injects the faults that a test requests.
 #[derive(Debug)]
 pub struct FaultyStore {
     inner: Arc<dyn Store>,
@@ -123,7 +123,8 @@ impl FaultyStore {
         self.plan(|plan| plan.unreadable = conversation);
     }
 
-    /// Makes the next commit without a fault wait forever, as a unit that waits for a lock.
+    /// Makes the next commit without a fault wait forever, like a unit of work that waits for a
+    /// lock.
     pub fn fail_hanging(&self) {
         self.plan(|plan| plan.commits.push_back(Fault::Hang));
     }
@@ -133,7 +134,7 @@ impl FaultyStore {
         self.plan(|plan| plan.commits.push_back(Fault::HangAfter));
     }
 
-    /// Makes the store panic at the next commit without a fault, as a store with a defect.
+    /// Makes the store panic at the next commit without a fault, like a store with a defect.
     pub fn fail_panicking(&self) {
         self.plan(|plan| plan.commits.push_back(Fault::Panic));
     }
@@ -171,7 +172,7 @@ impl FaultyStore {
         Held(self.held.clone())
     }
 
-    /// Makes calls for all memberships of a user read at once, but return when the guard is
+    /// Makes calls for all memberships of a user read at once, but return only when the guard is
     /// dropped, with outdated results.
     pub fn hold_memberships(&self) -> Held {
         self.memberships_held.send_replace(true);
@@ -182,7 +183,7 @@ impl FaultyStore {
         change(&mut self.plan.lock())
     }
 
-    /// Applies the faults that every call is subject to.
+    /// Applies the faults that affect every call.
     async fn enter(&self) -> Result<&dyn Store, StoreError> {
         let mut held = self.held.subscribe();
         // Cannot fail: the sender is in `self`.

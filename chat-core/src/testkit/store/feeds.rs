@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fixture::{World, act, messages};
+use super::fixture::{World, messages, transact};
 use crate::model::{ConversationId, NodeId, Seq};
 use crate::store::{FeedLease, FeedPosition, FeedShard, FeedTxExt, Store, StoreError};
 
@@ -11,7 +11,7 @@ const LONG: Duration = Duration::from_secs(3600);
 const FEED: &str = "索引 search";
 
 async fn claim(store: &dyn Store, shard: FeedShard, node: NodeId, ttl: Duration) -> Option<FeedLease> {
-    let work = act(store, move |tx| {
+    let work = transact(store, move |tx| {
         Box::pin(async move { Ok(tx.claim_feed(FEED, shard, node, ttl).await?) })
     });
     work.await.unwrap()
@@ -19,7 +19,7 @@ async fn claim(store: &dyn Store, shard: FeedShard, node: NodeId, ttl: Duration)
 
 async fn advance(store: &dyn Store, lease: &FeedLease, moves: &[(ConversationId, Seq)]) -> bool {
     let (lease, moves) = (lease.clone(), moves.to_vec());
-    let work = act(store, move |tx| {
+    let work = transact(store, move |tx| {
         let (lease, moves) = (lease.clone(), moves.clone());
         Box::pin(async move { Ok(tx.advance_feed(&lease, &moves).await?) })
     });
@@ -28,7 +28,7 @@ async fn advance(store: &dyn Store, lease: &FeedLease, moves: &[(ConversationId,
 
 async fn renew(store: &dyn Store, lease: &FeedLease, ttl: Duration) -> Option<FeedLease> {
     let lease = lease.clone();
-    let work = act(store, move |tx| {
+    let work = transact(store, move |tx| {
         let lease = lease.clone();
         Box::pin(async move { Ok(tx.renew_feed(&lease, ttl).await?) })
     });
@@ -37,7 +37,7 @@ async fn renew(store: &dyn Store, lease: &FeedLease, ttl: Duration) -> Option<Fe
 
 async fn release(store: &dyn Store, lease: &FeedLease) {
     let lease = lease.clone();
-    let work = act(store, move |tx| {
+    let work = transact(store, move |tx| {
         let lease = lease.clone();
         Box::pin(async move { Ok(tx.release_feed(&lease).await?) })
     });
@@ -180,7 +180,7 @@ pub async fn deleting_a_feed_deletes_cursors_and_leases(store: Arc<dyn Store>) {
         .await
         .unwrap();
     advance(store, &lease, &[(group, Seq(1))]).await;
-    let work = act(store, |tx| Box::pin(async move { Ok(tx.delete_feed(FEED).await?) }));
+    let work = transact(store, |tx| Box::pin(async move { Ok(tx.delete_feed(FEED).await?) }));
     work.await.unwrap();
     assert_eq!(position(store, group).await.cursor, Seq::ZERO);
     assert_eq!(store.feed_leases(FEED).await.unwrap(), []);
@@ -200,7 +200,7 @@ pub async fn shard_is_claimed_by_one_of_many(store: Arc<dyn Store>) {
 pub async fn conversations_lock_before_feeds(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let (group, node) = (world.group, NodeId::random());
-    let in_order = act(&*world.store, move |tx| {
+    let in_order = transact(&*world.store, move |tx| {
         Box::pin(async move {
             tx.lock_conversation(group).await?;
             tx.claim_feed(FEED, first_shard(), node, LONG).await?;
@@ -208,7 +208,7 @@ pub async fn conversations_lock_before_feeds(store: Arc<dyn Store>) {
         })
     });
     in_order.await.unwrap();
-    let out_of_order = act(&*world.store, move |tx| {
+    let out_of_order = transact(&*world.store, move |tx| {
         Box::pin(async move {
             tx.claim_feed(FEED, first_shard(), node, LONG).await?;
             tx.lock_conversation(group).await?;

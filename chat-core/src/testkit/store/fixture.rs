@@ -14,20 +14,20 @@ use crate::model::{
 use crate::store::{AuditPage, NewAccount, NewConversation, Store, StoreError, Transaction, TxError, Unit};
 use crate::sync::Mutex;
 
-/// Time used wherever a case does not need a particular one.
+/// Time used by cases that do not need a particular time.
 pub(super) const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
 /// Runs a closure as a unit of work and returns its result once it is committed.
 ///
 /// # Errors
 /// The errors of [`Store::transact`].
-pub async fn act<T, F>(store: &dyn Store, work: F) -> Result<T, StoreError>
+pub async fn transact<T, F>(store: &dyn Store, work: F) -> Result<T, StoreError>
 where
     F: for<'t> FnMut(&'t mut dyn Transaction) -> BoxFuture<'t, Result<T, TxError>> + Send + 'static,
     T: Send + 'static,
 {
     let slot = Arc::new(Mutex::new(None));
-    let unit = Act {
+    let unit = ClosureUnit {
         work,
         slot: Arc::clone(&slot),
     };
@@ -36,19 +36,19 @@ where
     Ok(result.expect("a committed unit has a result"))
 }
 
-struct Act<T, F> {
+struct ClosureUnit<T, F> {
     work: F,
     slot: Arc<Mutex<Option<T>>>,
 }
 
-impl<T, F> Debug for Act<T, F> {
+impl<T, F> Debug for ClosureUnit<T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Act")
+        f.write_str("ClosureUnit")
     }
 }
 
 #[async_trait]
-impl<T, F> Unit for Act<T, F>
+impl<T, F> Unit for ClosureUnit<T, F>
 where
     F: for<'t> FnMut(&'t mut dyn Transaction) -> BoxFuture<'t, Result<T, TxError>> + Send + 'static,
     T: Send + 'static,
@@ -76,7 +76,7 @@ pub fn new_account(name: &str) -> NewAccount {
 
 pub(super) async fn account(store: &dyn Store, name: &str) -> UserId {
     let new = new_account(name);
-    let made = act(store, move |tx| {
+    let made = transact(store, move |tx| {
         let new = new.clone();
         Box::pin(async move { Ok(tx.create_account(new).await?) })
     });
@@ -102,7 +102,7 @@ pub(super) fn device_id(number: u8) -> DeviceId {
 }
 
 pub(super) async fn put_device(store: &dyn Store, device: Device) {
-    let put = act(store, move |tx| {
+    let put = transact(store, move |tx| {
         let device = device.clone();
         Box::pin(async move { Ok(tx.put_device(&device).await?) })
     });
@@ -138,7 +138,7 @@ pub(super) fn without_group(kind: ConversationKind) -> NewConversation {
 }
 
 pub(super) async fn create(store: &dyn Store, new: NewConversation) -> Option<ConversationId> {
-    let made = act(store, move |tx| {
+    let made = transact(store, move |tx| {
         let new = new.clone();
         Box::pin(async move { Ok(tx.create_conversation(new).await?) })
     });
@@ -146,7 +146,7 @@ pub(super) async fn create(store: &dyn Store, new: NewConversation) -> Option<Co
 }
 
 pub(super) async fn put_member(store: &dyn Store, member: Member) {
-    let put = act(store, move |tx| {
+    let put = transact(store, move |tx| {
         let member = member.clone();
         Box::pin(async move { Ok(tx.put_member(&member).await?) })
     });
@@ -158,7 +158,7 @@ pub(super) async fn put_member(store: &dyn Store, member: Member) {
 pub struct Draft {
     /// Kind of the event.
     pub kind: EventKind,
-    /// Event that this event refers to.
+    /// Earlier event that the edit, recall or reaction refers to.
     pub target: Option<Seq>,
     /// Client message id of the sender.
     pub client_message_id: Option<ClientMessageId>,
@@ -190,7 +190,7 @@ impl Draft {
         }
     }
 
-    /// Returns the same event, mentioning these users.
+    /// Returns the event with mentions of these users.
     #[must_use]
     pub fn mentioning(mut self, users: &[UserId]) -> Self {
         self.mentions = users.to_vec();
@@ -252,7 +252,7 @@ pub async fn append(
     sender: UserId,
     drafts: Vec<Draft>,
 ) -> Result<Vec<Event>, StoreError> {
-    let work = act(store, move |tx| {
+    let work = transact(store, move |tx| {
         let drafts = drafts.clone();
         Box::pin(async move { append_to(tx, conversation, sender, &drafts).await })
     });

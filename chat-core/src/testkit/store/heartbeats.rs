@@ -9,12 +9,12 @@ use crate::store::Store;
 async fn peers(store: &dyn Store, node: NodeId) -> BTreeSet<NodeId> {
     let peers = store.heartbeat(node).await.unwrap().peers;
     let distinct: BTreeSet<NodeId> = peers.iter().copied().collect();
-    assert_eq!(distinct.len(), peers.len(), "each is named once");
+    assert_eq!(distinct.len(), peers.len(), "each peer is listed once");
     assert!(!distinct.contains(&node), "a node is not its own peer");
     distinct
 }
 
-/// A store of one process may return no peers; then it never returns any.
+/// A store for a single process may return no peers; then it must never return any.
 pub async fn heartbeats_return_all_peers_or_none(store: Arc<dyn Store>) {
     let [a, b, c] = [(); 3].map(|()| NodeId::random());
     assert!(peers(&*store, a).await.is_empty());
@@ -45,7 +45,11 @@ pub async fn store_clock_goes_forward(store: Arc<dyn Store>) {
     let mut last = store.heartbeat(node).await.unwrap().time;
     for _ in 0..10 {
         let time = store.heartbeat(node).await.unwrap().time;
-        assert_eq!(time.is_some(), last.is_some(), "it has one or it has none");
+        assert_eq!(
+            time.is_some(),
+            last.is_some(),
+            "a store either always or never has a clock"
+        );
         assert!(time >= last, "{time:?} after {last:?}");
         last = time;
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::fixture::{World, account, act, create, messages, new_group, page, put_member, without_group};
+use super::fixture::{World, account, create, messages, new_group, page, put_member, transact, without_group};
 use crate::model::{ConversationKind, Member, MemberState, PageFrom, Role, Seq, Timestamp, UserId};
 use crate::store::Store;
 
@@ -87,7 +87,7 @@ pub async fn members_come_in_pages(store: Arc<dyn Store>) {
 pub async fn members_in_finds_existing_members(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let (alice, carol, direct, group) = (world.alice, world.carol, world.direct, world.group);
-    let work = act(&*world.store, move |tx| {
+    let work = transact(&*world.store, move |tx| {
         Box::pin(async move {
             let of_direct = tx.members_in(direct, &[carol, alice, alice]).await?;
             let of_group = tx.members_in(group, &[carol, UserId(99), alice]).await?;
@@ -111,7 +111,7 @@ pub async fn members_with_role_are_active_and_ranked(store: Arc<dyn Store>) {
         (Role::Member, vec![world.alice, world.bob, world.carol]),
     ];
     for (role, users) in expected {
-        let work = act(&*world.store, move |tx| {
+        let work = transact(&*world.store, move |tx| {
             Box::pin(async move { Ok(tx.members_with_role(group, role).await?) })
         });
         let found: Vec<_> = work.await.unwrap().iter().map(|member| member.user).collect();
@@ -134,14 +134,14 @@ pub async fn members_by_seniority_can_log_in(store: Arc<dyn Store>) {
     put_member(store, gone).await;
     let mut row = store.account(disabled).await.unwrap().unwrap();
     row.disabled = true;
-    let work = act(store, move |tx| {
+    let work = transact(store, move |tx| {
         let row = row.clone();
         Box::pin(async move { Ok(tx.update_account(&row).await?) })
     });
     work.await.unwrap();
     let group = world.group;
     let first = async |limit| {
-        let work = act(store, move |tx| {
+        let work = transact(store, move |tx| {
             Box::pin(async move { Ok(tx.members_by_seniority(group, limit).await?) })
         });
         let members = work.await.unwrap();
@@ -158,7 +158,7 @@ pub async fn advance_read_advances_active_members(store: Arc<dyn Store>) {
     left.state = MemberState::Left;
     put_member(&*world.store, left).await;
     let (alice, bob, carol, group) = (world.alice, world.bob, world.carol, world.group);
-    let work = act(&*world.store, move |tx| {
+    let work = transact(&*world.store, move |tx| {
         Box::pin(async move {
             tx.advance_read(
                 group,
@@ -193,7 +193,7 @@ pub async fn group_count_counts_open_groups_of_active_members(store: Arc<dyn Sto
     }
     let closed = create(&*world.store, new_group("closed")).await.unwrap();
     put_member(&*world.store, Member::active(closed, bob, Role::Member, Seq(1))).await;
-    let close = act(&*world.store, move |tx| {
+    let close = transact(&*world.store, move |tx| {
         Box::pin(async move {
             let mut row = tx.lock_conversation(closed).await?.unwrap();
             row.closed = true;
@@ -201,7 +201,7 @@ pub async fn group_count_counts_open_groups_of_active_members(store: Arc<dyn Sto
         })
     });
     close.await.unwrap();
-    let work = act(&*world.store, move |tx| {
+    let work = transact(&*world.store, move |tx| {
         Box::pin(async move { Ok(tx.group_count(bob).await?) })
     });
     assert_eq!(work.await.unwrap(), 2);

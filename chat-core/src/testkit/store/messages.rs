@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::fixture::{Draft, NOW, World, act, append, append_to, messages};
+use super::fixture::{Draft, NOW, World, append, append_to, messages, transact};
 use crate::model::{ClientMessageId, Conversation, Event, EventId, EventKind, Seq, UserId};
 use crate::store::{SentEvent, Store, StoreError, Transaction, TxError};
 
@@ -27,14 +27,14 @@ fn event(world: &World, seq: u64) -> Event {
     }
 }
 
-/// Inserts events as they are, and stores the row that `change` returns.
+/// Inserts events unchanged, and stores the row after `change`.
 async fn insert(
     world: &World,
     events: Vec<Event>,
     change: impl Fn(&mut Conversation) + Clone + Send + Sync + 'static,
 ) -> Result<(), StoreError> {
     let group = world.group;
-    let work = act(&*world.store, move |tx| {
+    let work = transact(&*world.store, move |tx| {
         let (events, change) = (events.clone(), change.clone());
         Box::pin(async move {
             let mut row = tx.lock_conversation(group).await?.ok_or(TxError::Abort)?;
@@ -76,7 +76,7 @@ pub async fn event_reads_back(store: Arc<dyn Store>) {
         time: crate::model::Timestamp(-1),
         ..event(&world, 1)
     };
-    let about_it = Event {
+    let edit_of_whole = Event {
         kind: EventKind::Reaction,
         target: Some(Seq(1)),
         message_count: 1,
@@ -84,7 +84,7 @@ pub async fn event_reads_back(store: Arc<dyn Store>) {
         body: Bytes::new(),
         ..event(&world, 2)
     };
-    let events = vec![whole, about_it];
+    let events = vec![whole, edit_of_whole];
     let row = |row: &mut Conversation| {
         row.last_seq = Seq(2);
         row.message_count = 1;
@@ -128,7 +128,7 @@ pub async fn wrong_message_count_is_rejected(store: Arc<dyn Store>) {
 pub async fn appending_without_the_lock_is_rejected(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let events = vec![event(&world, 1)];
-    let work = act(&*world.store, move |tx| {
+    let work = transact(&*world.store, move |tx| {
         let events = events.clone();
         Box::pin(async move { Ok(tx.insert_events(&events).await?) })
     });
@@ -164,7 +164,7 @@ pub async fn find_sent_finds_sent_events(store: Arc<dyn Store>) {
     assert_eq!(found, expected);
     let alice = world.alice;
     let pairs = asked.map(|id| (alice, id)).to_vec();
-    let work = act(&*world.store, move |tx| {
+    let work = transact(&*world.store, move |tx| {
         let pairs = pairs.clone();
         Box::pin(async move { Ok(tx.find_sent(&pairs).await?) })
     });
@@ -241,7 +241,7 @@ pub async fn events_at_finds_those_that_exist(store: Arc<dyn Store>) {
     let expected = [all[1].clone(), all[3].clone()];
     assert_eq!(found, expected);
     let group = world.group;
-    let work = act(&*world.store, move |tx| {
+    let work = transact(&*world.store, move |tx| {
         Box::pin(async move { Ok(tx.events_at(group, &asked).await?) })
     });
     let mut found = work.await.unwrap();
@@ -268,7 +268,7 @@ pub async fn edit_is_marked(store: Arc<dyn Store>) {
     let before = world.say(messages(2)).await;
     let of = (world.group, world.alice);
     for seq in [3, 4] {
-        let work = act(&*world.store, move |tx| {
+        let work = transact(&*world.store, move |tx| {
             Box::pin(async move { edit(tx, of, Seq(1), "edited").await })
         });
         assert_eq!(work.await.unwrap(), Seq(seq));
@@ -284,14 +284,14 @@ pub async fn marking_an_unknown_event_is_an_error(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world.say(messages(1)).await;
     let group = world.group;
-    let work = act(&*world.store, move |tx| {
+    let work = transact(&*world.store, move |tx| {
         Box::pin(async move {
             tx.lock_conversation(group).await?;
             Ok(tx.mark_edited(group, Seq(9), Seq(1)).await?)
         })
     });
     assert_corrupt(work.await);
-    let work = act(&*world.store, move |tx| {
+    let work = transact(&*world.store, move |tx| {
         Box::pin(async move {
             tx.lock_conversation(group).await?;
             Ok(tx.erase(group, Seq(9), Seq(1), Bytes::new(), Bytes::new()).await?)
@@ -302,7 +302,7 @@ pub async fn marking_an_unknown_event_is_an_error(store: Arc<dyn Store>) {
 
 async fn recall(world: &World, target: Seq) -> Seq {
     let (group, alice) = (world.group, world.alice);
-    let work = act(&*world.store, move |tx| {
+    let work = transact(&*world.store, move |tx| {
         Box::pin(async move {
             let events = append_to(tx, group, alice, &[Draft::of(EventKind::Recall, Some(target))]).await?;
             let (stone, edit_stone) = (Bytes::from_static(b"stone"), Bytes::from_static(b"edit stone"));
@@ -318,7 +318,7 @@ pub async fn erasing_replaces_message_and_edits(store: Arc<dyn Store>) {
     let before = world.say(messages(2)).await;
     let of = (world.group, world.alice);
     for target in [1, 2, 1] {
-        let work = act(&*world.store, move |tx| {
+        let work = transact(&*world.store, move |tx| {
             Box::pin(async move { edit(tx, of, Seq(target), "edited text").await })
         });
         work.await.unwrap();
@@ -353,7 +353,7 @@ pub async fn erasing_leaves_no_text_anywhere(store: Arc<dyn Store>) {
     let draft = Draft::message(SECRET).mentioning(&[world.bob, UserId(0)]);
     world.say(vec![draft.clone()]).await;
     let of = (world.group, world.alice);
-    let work = act(&*world.store, move |tx| {
+    let work = transact(&*world.store, move |tx| {
         Box::pin(async move { edit(tx, of, Seq(1), SECRET).await })
     });
     work.await.unwrap();
@@ -374,7 +374,7 @@ pub async fn batch_is_one_unit(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let events = world.say(messages(128)).await;
     assert_eq!(log(&world).await, events);
-    // The 128th event was sent before, so none of them is stored.
+    // The 128th event was sent before, so none of the events is stored.
     let mut drafts = messages(127);
     drafts.push(Draft {
         client_message_id: events[5].client_message_id,
@@ -388,7 +388,7 @@ pub async fn unit_spans_conversations(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let (alice, direct, group) = (world.alice, world.direct, world.group);
     for refuse in [true, false] {
-        let work = act(&*world.store, move |tx| {
+        let work = transact(&*world.store, move |tx| {
             Box::pin(async move {
                 append_to(tx, direct, alice, &messages(2)).await?;
                 append_to(tx, group, alice, &messages(3)).await?;

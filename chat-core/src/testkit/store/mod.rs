@@ -1,4 +1,4 @@
-//! The contract of [`Store`](crate::store::Store) as code: every store passes all cases.
+//! Conformance suite of [`Store`](crate::store::Store): every store has to pass all cases.
 //!
 //! ```text
 //! // Returns an empty store, and a guard to drop after it.
@@ -45,7 +45,7 @@ pub mod text;
 pub mod units;
 
 pub use faulty::{FaultyStore, Held};
-pub use fixture::{Draft, World, act, append, append_to, new_account};
+pub use fixture::{Draft, World, append, append_to, new_account, transact};
 
 /// Defines a `#[tokio::test]` for every case. The argument is an expression that yields, each time
 /// it is evaluated, a future of an empty store and a guard; the guard is dropped after the store.
@@ -55,7 +55,7 @@ macro_rules! store_conformance {
     ($fresh:expr) => {
         $crate::store_conformance! { @cases $fresh;
             accounts:
-                created_account_reads_back, unknown_account_is_none, taken_name_is_rejected_and_the_transaction_goes_on,
+                created_account_reads_back, unknown_account_is_none, taken_name_is_rejected_and_the_transaction_continues,
                 taken_skeleton_is_rejected, ids_grow_from_one, names_compare_byte_by_byte,
                 update_replaces_all_but_the_name, update_of_an_unknown_account_is_an_error,
                 renaming_frees_the_old_name_of_an_account, renaming_an_account_to_a_taken_name_is_rejected,
@@ -92,7 +92,7 @@ macro_rules! store_conformance {
                 messages_keep_every_byte, names_and_notes_keep_every_byte, profiles_keep_every_byte;
             pages:
                 after_pages_forwards, before_pages_backwards, newest_pages_from_the_end, empty_log_has_an_empty_page,
-                max_events_ends_a_page, max_bytes_ends_a_page, oversized_event_comes_alone,
+                max_events_ends_a_page, max_bytes_ends_a_page, oversized_event_is_returned_alone,
                 forward_pages_contain_every_event_once, backward_pages_contain_every_event_once,
                 page_contains_nothing_before_first_seq, page_contains_nothing_after_until_seq, page_of_a_stranger_is_none,
                 pages_beyond_the_ends_are_empty;
@@ -128,7 +128,7 @@ macro_rules! store_conformance {
                 concurrent_appends_leave_no_gap, readers_never_see_a_gap, name_is_given_once,
                 direct_conversation_is_created_once_by_many, device_locks_exclude_each_other, contact_locks_exclude_each_other,
                 concurrent_retries_store_one_event, failing_units_do_not_affect_others, concurrent_cursors_end_at_the_greatest,
-                page_and_member_are_of_one_snapshot, memberships_are_of_one_snapshot;
+                page_and_member_come_from_one_snapshot, memberships_come_from_one_snapshot;
             cancellation:
                 dropped_units_commit_completely_or_not_at_all, dropped_reads_never_mix_answers,
                 dropped_cursor_moves_leave_a_valid_cursor, dropped_unit_does_not_block_the_next;

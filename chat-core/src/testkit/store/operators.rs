@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::fixture::{
-    Draft, NOW, World, account, act, append, create, messages, new_device, new_group, put_device, put_member,
+    Draft, NOW, World, account, append, create, messages, new_device, new_group, put_device, put_member, transact,
 };
 use crate::model::{Account, ConversationId, EventKind, Member, MemberState, Role, Seq, Timestamp, UserId};
 use crate::store::{AuditId, AuditPage, NewAuditRecord, Store};
 
 async fn update(store: &dyn Store, account: Account) {
-    let work = act(store, move |tx| {
+    let work = transact(store, move |tx| {
         let account = account.clone();
         Box::pin(async move { Ok(tx.update_account(&account).await?) })
     });
@@ -64,13 +64,13 @@ pub async fn groups_are_listed_with_whether_they_have_an_owner(store: Arc<dyn St
     assert_eq!(
         listed(ConversationId(0), 1).await,
         [(world.group, false)],
-        "its owner is disabled"
+        "the owner of the group is disabled"
     );
     alice.disabled = false;
     update(store, alice).await;
     let group = store.list_groups(world.group, 1).await.unwrap().remove(0).conversation;
     assert_eq!(store.conversation(orphaned).await.unwrap(), Some(group));
-    let work = act(store, move |tx| {
+    let work = transact(store, move |tx| {
         Box::pin(async move {
             let mut row = tx.lock_conversation(orphaned).await?.expect("a group");
             row.closed = true;
@@ -111,7 +111,7 @@ fn record(number: i64) -> NewAuditRecord {
 }
 
 async fn append_record(store: &dyn Store, number: i64) -> AuditId {
-    let work = act(store, move |tx| {
+    let work = transact(store, move |tx| {
         Box::pin(async move { Ok(tx.append_audit(&record(number)).await?) })
     });
     work.await.unwrap()
@@ -144,8 +144,8 @@ pub async fn audit_log_is_read_in_both_directions(store: Arc<dyn Store>) {
     assert_eq!(times(AuditPage::After(AuditId(u64::MAX)), 9).await, [0; 0]);
 }
 
-/// A reader that goes on after the last record it has seen misses none, however long the
-/// transactions last that append records at the same time.
+/// A reader that continues after the last record it has seen misses no record, however long
+/// concurrent transactions that append records take.
 pub async fn audit_log_grows_at_its_end_only(store: Arc<dyn Store>) {
     const WRITERS: i64 = 8;
     const RECORDS: i64 = 10;
@@ -155,7 +155,7 @@ pub async fn audit_log_grows_at_its_end_only(store: Arc<dyn Store>) {
         writers.push(tokio::spawn(async move {
             for number in 0..RECORDS {
                 let number = writer * RECORDS + number;
-                let work = act(&*store, move |tx| {
+                let work = transact(&*store, move |tx| {
                     Box::pin(async move {
                         tx.append_audit(&record(number)).await?;
                         // Some transactions last longer than others.
@@ -185,7 +185,7 @@ pub async fn audit_log_grows_at_its_end_only(store: Arc<dyn Store>) {
 }
 
 pub async fn rolled_back_actions_leave_no_audit_record(store: Arc<dyn Store>) {
-    let work = act::<(), _>(&*store, |tx| {
+    let work = transact::<(), _>(&*store, |tx| {
         Box::pin(async move {
             tx.append_audit(&record(1)).await?;
             Err(crate::store::TxError::Abort)

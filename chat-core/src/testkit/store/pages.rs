@@ -101,7 +101,7 @@ pub async fn max_bytes_ends_a_page(store: Arc<dyn Store>) {
     assert_eq!((got.events.len(), got.more), (4, false));
 }
 
-pub async fn oversized_event_comes_alone(store: Arc<dyn Store>) {
+pub async fn oversized_event_is_returned_alone(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world
         .say(vec![

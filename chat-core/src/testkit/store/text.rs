@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::fixture::{Draft, World, act, create, new_account, new_device, new_group, put_device};
+use super::fixture::{Draft, World, create, new_account, new_device, new_group, put_device, transact};
 use crate::model::{Contact, ContactState, GroupName, Seq, Timestamp};
 use crate::store::Store;
 
@@ -60,7 +60,7 @@ pub async fn names_and_notes_keep_every_byte(store: Arc<dyn Store>) {
         let mut new = new_account(&name);
         new.display_name.clone_from(&text);
         new.password_hash = Some(text.clone());
-        let made = act(&*store, move |tx| {
+        let made = transact(&*store, move |tx| {
             let new = new.clone();
             Box::pin(async move { Ok(tx.create_account(new).await?) })
         });
@@ -81,7 +81,7 @@ pub async fn names_and_notes_keep_every_byte(store: Arc<dyn Store>) {
             since: Timestamp(0),
         };
         let given = contact.clone();
-        let put = act(&*store, move |tx| {
+        let put = transact(&*store, move |tx| {
             let contact = given.clone();
             Box::pin(async move { Ok(tx.put_contact(&contact).await?) })
         });

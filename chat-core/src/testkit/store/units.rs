@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::fixture::{
-    Draft, NOW, World, account, act, append, append_to, create, device_id, messages, new_account, new_device,
-    new_group, page, profile, without_group,
+    Draft, NOW, World, account, append, append_to, create, device_id, messages, new_account, new_device, new_group,
+    page, profile, transact, without_group,
 };
 use crate::model::{
     Contact, ContactState, ConversationId, ConversationKind, EventKind, Member, MemberState, NodeId, PageFrom, Role,
@@ -39,7 +39,7 @@ impl World {
     }
 }
 
-/// Makes every kind of write, to rows that exist and to rows that do not.
+/// Executes every kind of write, on existing and on new rows.
 async fn write_everything(tx: &mut dyn Transaction, ids: Ids) -> Result<(), TxError> {
     let mut account = tx.account(ids.alice).await?.ok_or(TxError::Abort)?;
     account.display_name = "changed".into();
@@ -127,7 +127,7 @@ async fn write_everything(tx: &mut dyn Transaction, ids: Ids) -> Result<(), TxEr
 async fn full_world(store: Arc<dyn Store>) -> World {
     let world = World::new(store).await;
     let ids = world.ids();
-    let contacts = act(&*world.store, move |tx| {
+    let contacts = transact(&*world.store, move |tx| {
         Box::pin(async move {
             for (owner, peer) in [(ids.alice, ids.bob), (ids.bob, ids.alice)] {
                 let contact = Contact {
@@ -162,14 +162,15 @@ async fn full_world(store: Arc<dyn Store>) -> World {
     world
 }
 
-/// Makes every kind of write, then runs `end`. Returns the error, and checks that no write remains.
-async fn nothing_is_left(
+/// Executes every kind of write, then runs `end`. Checks that no write remains, and returns the
+/// error.
+async fn error_after_writes_that_roll_back(
     store: Arc<dyn Store>,
     end: impl Fn() -> Result<(), TxError> + Copy + Send + Sync + 'static,
 ) -> StoreError {
     let world = full_world(store).await;
     let (ids, before) = (world.ids(), world.dump().await);
-    let work = act(&*world.store, move |tx| {
+    let work = transact(&*world.store, move |tx| {
         Box::pin(async move {
             write_everything(tx, ids).await?;
             end()
@@ -177,8 +178,8 @@ async fn nothing_is_left(
     });
     let error = work.await.unwrap_err();
     assert_eq!(world.dump().await, before);
-    // The names that were taken back are free again.
-    let work = act(&*world.store, move |tx| {
+    // The names of the rolled-back rows are free again.
+    let work = transact(&*world.store, move |tx| {
         Box::pin(async move { write_everything(tx, ids).await })
     });
     work.await.unwrap();
@@ -187,25 +188,25 @@ async fn nothing_is_left(
 }
 
 pub async fn rejection_leaves_nothing(store: Arc<dyn Store>) {
-    let error = nothing_is_left(store, || Err(TxError::Abort)).await;
+    let error = error_after_writes_that_roll_back(store, || Err(TxError::Abort)).await;
     assert!(matches!(error, StoreError::Aborted));
 }
 
 pub async fn store_error_leaves_nothing(store: Arc<dyn Store>) {
-    let error = nothing_is_left(store, || Err(StoreError::Corrupt("made up".into()).into())).await;
+    let error = error_after_writes_that_roll_back(store, || Err(StoreError::Corrupt("made up".into()).into())).await;
     assert!(matches!(error, StoreError::Corrupt(text) if text == "made up"));
 }
 
 pub async fn panic_leaves_nothing_and_is_caught(store: Arc<dyn Store>) {
-    let error = nothing_is_left(store, || panic!("a panic on purpose")).await;
-    assert!(matches!(error, StoreError::Corrupt(text) if text.contains("a panic on purpose")));
+    let error = error_after_writes_that_roll_back(store, || panic!("a deliberate panic")).await;
+    assert!(matches!(error, StoreError::Corrupt(text) if text.contains("a deliberate panic")));
 }
 
 pub async fn every_kind_of_write_is_rolled_back(store: Arc<dyn Store>) {
     let world = full_world(store).await;
     let (ids, before) = (world.ids(), world.dump().await);
-    // A violation of the contract ends the unit after each of the writes.
-    let work = act(&*world.store, move |tx| {
+    // A violation of the contract, after all writes, ends the unit of work.
+    let work = transact(&*world.store, move |tx| {
         Box::pin(async move {
             write_everything(tx, ids).await?;
             let mut row = tx.lock_conversation(ids.group).await?.ok_or(TxError::Abort)?;
@@ -224,7 +225,7 @@ pub async fn uncommitted_writes_are_invisible(store: Arc<dyn Store>) {
         let store = Arc::clone(&store);
         async move {
             for round in 0..100 {
-                let work = act(&*store, move |tx| {
+                let work = transact(&*store, move |tx| {
                     Box::pin(async move {
                         for id in [a, b] {
                             let mut account = tx.account(id).await?.ok_or(TxError::Abort)?;
@@ -312,7 +313,7 @@ pub async fn locks_out_of_order_are_rejected(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let ids = world.ids();
     let (first, second) = (ids.direct.min(ids.group), ids.direct.max(ids.group));
-    let in_order = act(&*world.store, move |tx| {
+    let in_order = transact(&*world.store, move |tx| {
         Box::pin(async move {
             tx.devices_of(ids.alice).await?;
             tx.lock_device(ids.alice, device_id(1)).await?;
@@ -327,7 +328,7 @@ pub async fn locks_out_of_order_are_rejected(store: Arc<dyn Store>) {
     });
     in_order.await.unwrap();
     for wrong in 0..4 {
-        let out_of_order = act(&*world.store, move |tx| {
+        let out_of_order = transact(&*world.store, move |tx| {
             Box::pin(async move {
                 match wrong {
                     0 => {
@@ -360,7 +361,7 @@ pub async fn locks_out_of_order_are_rejected(store: Arc<dyn Store>) {
 pub async fn created_conversations_may_be_locked_at_any_time(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let ids = world.ids();
-    let work = act(&*world.store, move |tx| {
+    let work = transact(&*world.store, move |tx| {
         Box::pin(async move {
             let made = tx.create_conversation(new_group("new")).await?.ok_or(TxError::Abort)?;
             append_to(tx, ids.direct, ids.alice, &messages(1)).await?;
@@ -421,14 +422,14 @@ pub async fn closed_store_is_unavailable(store: Arc<dyn Store>) {
 
 pub async fn closing_completes_running_units(store: Arc<dyn Store>) {
     let world = World::new(store).await;
-    let mut begun = tokio::task::JoinSet::new();
+    let mut running = tokio::task::JoinSet::new();
     for _ in 0..20 {
         let (store, group, alice) = (Arc::clone(&world.store), world.group, world.alice);
-        begun.spawn(async move { append(&*store, group, alice, messages(5)).await });
+        running.spawn(async move { append(&*store, group, alice, messages(5)).await });
     }
     tokio::task::yield_now().await;
     world.store.close().await;
-    for answer in begun.join_all().await {
+    for answer in running.join_all().await {
         match answer {
             Ok(events) => assert_eq!(events.len(), 5),
             Err(error) => assert!(matches!(error, StoreError::Unavailable(_)), "{error}"),

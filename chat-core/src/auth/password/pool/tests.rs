@@ -13,7 +13,7 @@ fn options() -> PasswordPoolOptions {
 }
 
 #[tokio::test]
-async fn pool_tells_right_from_wrong_passwords() {
+async fn pool_distinguishes_right_from_wrong_passwords() {
     let pool = PasswordHasherPool::new(options()).unwrap();
     let hash = pool.hash(password("correct horse")).await.unwrap();
     let check = |typed: &str| pool.verify(password(typed), Some(hash.clone()));
@@ -58,7 +58,7 @@ async fn unknown_user_costs_a_hash_of_the_same_cost() {
         pool.verify(password("wrong horse"), Some(hash)).await,
         Ok(PasswordCheck::Wrong)
     );
-    assert_eq!(pool.stats().computed, before + 2, "one computation each");
+    assert_eq!(pool.stats().computed, before + 2, "each check computes one hash");
 }
 
 /// Occupies the only worker of the pool until dropped.
@@ -105,7 +105,7 @@ async fn full_queue_is_refused_at_once() {
     assert_eq!(pool.stats().refused, 1);
     drop(worker);
     assert_eq!(running.await.unwrap(), Ok(()));
-    assert!(waiting.await.unwrap().is_ok(), "who waited is served");
+    assert!(waiting.await.unwrap().is_ok(), "the waiting request is served");
     assert!(
         pool.hash(password("correct horse")).await.is_ok(),
         "a place in the queue is free again"
@@ -130,7 +130,7 @@ async fn cancelled_caller_frees_the_queue_but_not_the_worker() {
     assert_eq!(
         pool.workers.available_permits(),
         0,
-        "the hash is still running, so no other one may begin"
+        "the hash is still running, so no other hash may start"
     );
     let waiting = tokio::spawn({
         let pool = Arc::clone(&pool);
@@ -166,11 +166,11 @@ async fn shutdown_refuses_waiters_and_joins_work() {
     drop(worker);
     pool.shutdown().await;
     assert_eq!(pool.stats().pending, 0);
-    assert_eq!(running.await.unwrap(), Ok(()), "work that had begun was answered");
+    assert_eq!(running.await.unwrap(), Ok(()), "running work is answered");
 }
 
 #[tokio::test]
-async fn panic_concerns_one_request() {
+async fn panic_affects_one_request() {
     let pool = narrow(1, Duration::from_secs(3600));
     let failed = pool.run::<()>(|| panic!("inside a hash")).await;
     assert_eq!(failed, Err(PasswordHashError::Failed("panicked").into()));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Pause after the first of several failures in a row; doubles with each.
+/// Pause after the first of several consecutive failures; doubles with each further failure.
 const MIN_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 

@@ -1,4 +1,4 @@
-//! [`CursorWrites`]: when which cursors are written to the store.
+//! [`CursorWrites`]: schedule of the writes of cursors to the store.
 
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,7 @@ impl CursorWrites {
         self.queue.push(conversation);
     }
 
-    /// Writes what is queued at once, or right after the running write.
+    /// Makes the queued cursors be written at once, or right after the running write.
     pub(super) fn hurry(&mut self, now: Instant) {
         self.is_urgent = true;
         self.schedule(now);
@@ -58,8 +58,8 @@ impl CursorWrites {
         }
     }
 
-    /// Begins a write if one is due. Returns the cursors in the order of their shards, in which
-    /// every node locks the leases.
+    /// Starts a write if one is due. Returns the cursors in the order of their shards, because
+    /// every node locks the leases in that order.
     pub(super) fn start(&mut self, now: Instant, places: &mut Places, shards: &Shards) -> Option<Vec<Moves>> {
         if self.due.is_none_or(|due| due > now) {
             return None;
@@ -89,7 +89,8 @@ impl CursorWrites {
         Some(moves)
     }
 
-    /// Records that the running write succeeded. These conversations have moved on meanwhile.
+    /// Records that the running write succeeded. `moved` are conversations whose cursors have moved
+    /// in the meantime.
     pub(super) fn succeeded(&mut self, now: Instant, moved: impl IntoIterator<Item = ConversationId>) {
         self.backoff.succeeded();
         moved.into_iter().for_each(|conversation| self.queue.push(conversation));
@@ -110,7 +111,7 @@ impl CursorWrites {
         self.due = Some(self.backoff.until());
     }
 
-    /// Returns whether nothing is to be written and no write runs.
+    /// Returns whether no cursor is queued and no write runs.
     pub(super) fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.due.is_some()
     }

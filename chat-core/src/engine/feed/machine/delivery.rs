@@ -1,4 +1,4 @@
-//! [`Delivery`]: events between the store and the consumer, and how many there may be.
+//! [`Delivery`]: the bounded set of events between the store and the consumer.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
@@ -7,8 +7,8 @@ use super::shards::Shards;
 use crate::model::{ConversationId, Event, Seq};
 use crate::store::FeedShard;
 
-/// Events that were read and not acknowledged. Their number is bounded, so a consumer that is slow
-/// or acknowledges nothing stops the reads and costs no more memory.
+/// Events that were read and not acknowledged. Their number is bounded: a consumer that is slow or
+/// acknowledges nothing stops further reads, so memory use does not grow.
 #[derive(Debug)]
 pub(super) struct Delivery {
     max_in_flight: usize,
@@ -16,7 +16,7 @@ pub(super) struct Delivery {
     ready: VecDeque<(Event, u64)>,
     /// Number of events that were read and not acknowledged.
     in_flight: usize,
-    /// Number of events that the running reads may return.
+    /// Maximum number of events that the running reads may return.
     reserved: usize,
     /// Number of items that the consumer has.
     handed_out: usize,
@@ -38,22 +38,22 @@ impl Delivery {
         self.max_in_flight.saturating_sub(self.committed())
     }
 
-    /// Returns the number of events that are in flight, or will be once the running reads end.
+    /// Returns the number of events that are in flight, or may be once the running reads end.
     pub(super) fn committed(&self) -> usize {
         self.in_flight + self.reserved
     }
 
-    /// Keeps room for the events of a read that begins.
+    /// Reserves room for the events of a starting read.
     pub(super) fn reserve(&mut self, events: usize) {
         self.reserved += events;
     }
 
-    /// Returns the room of a read that ended.
+    /// Releases the room of a read that has ended.
     pub(super) fn unreserve(&mut self, events: usize) {
         self.reserved -= events;
     }
 
-    /// Adds events that were read under the lease of this term.
+    /// Adds events that were read under the lease with this term.
     pub(super) fn add(&mut self, events: Vec<Event>, term: u64) {
         self.in_flight += events.len();
         self.ready.extend(events.into_iter().map(|event| (event, term)));
@@ -75,7 +75,7 @@ impl Delivery {
         !self.ready.is_empty()
     }
 
-    /// Removes events from the number of those in flight: they were acknowledged or forgotten.
+    /// Subtracts events that were acknowledged or discarded from the number in flight.
     pub(super) fn settle(&mut self, events: usize) {
         self.in_flight -= events;
     }
@@ -88,7 +88,7 @@ impl Delivery {
         self.handed_out > 0
     }
 
-    /// Takes back the events of a shard that were not handed out. Returns the first of each
+    /// Removes the events of a shard that were not handed out. Returns the first of them in each
     /// conversation.
     pub(super) fn withdraw(&mut self, shard: FeedShard) -> HashMap<ConversationId, Seq> {
         let mut first = HashMap::new();
@@ -102,7 +102,7 @@ impl Delivery {
         first
     }
 
-    /// Forgets every event. Items that the consumer has still return.
+    /// Removes all events. The consumer may still return the items that it has.
     pub(super) fn clear(&mut self) {
         self.ready.clear();
         self.in_flight = 0;

@@ -1,4 +1,4 @@
-//! The results of work.
+//! Handling of the results of work.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use super::{Machine, Phase};
 use crate::engine::error::CommandError;
 
 impl Machine {
-    /// Takes the answer to a work.
+    /// Handles the answer to a piece of work.
     pub(in crate::engine::feed) fn finish(&mut self, now: Instant, done: Done) {
         match done {
             Done::Leases(answer) => self.leases_finished(now, answer),
@@ -29,7 +29,7 @@ impl Machine {
             self.shards.renewed(lease, answer.asked);
         }
         for lease in answer.claimed {
-            // An earlier lease of the same shard is over.
+            // An earlier lease of the same shard has ended.
             if let Some(earlier) = self.shards.lease_of_shard(lease.shard).cloned() {
                 self.lose(&earlier);
             }
@@ -44,7 +44,7 @@ impl Machine {
             for conversation in self.places.of_shards(&kept) {
                 self.queue_read(conversation);
             }
-            // News of these shards were ignored.
+            // Before, news of these shards were ignored.
             self.look_ups.rescan(now);
         }
         self.shards.round_succeeded(now);
@@ -98,7 +98,8 @@ impl Machine {
         self.queue_read(conversation);
     }
 
-    /// Takes the answer to a write of cursors: for each lease, whether the node still held it.
+    /// Handles the answer to a write of cursors, which says for each lease whether the node still
+    /// held it.
     fn cursors_recorded(&mut self, now: Instant, moves: Vec<Moves>, answer: Result<Vec<bool>, CommandError>) {
         let Ok(held) = answer else {
             self.cursors.failed(now, moves);
@@ -111,7 +112,8 @@ impl Machine {
                 continue;
             }
             for (conversation, cursor) in moves.cursors {
-                // The place may be of a later lease; the store has this cursor nevertheless.
+                // The place may belong to a later lease; the cursor is recorded in the store
+                // nevertheless.
                 if let Some(place) = self.places.get_mut(conversation) {
                     place.recorded(cursor);
                     moved.extend(place.unrecorded().map(|_| conversation));

@@ -1,4 +1,4 @@
-//! [`LookUps`]: which conversations are looked up in the store.
+//! [`LookUps`]: schedule of the look-ups of conversations in the store.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -13,11 +13,11 @@ use crate::store::FeedShard;
 const MAX_QUEUED: usize = 4096;
 /// Maximum number of conversations in one look-up.
 const MAX_IN_LOOK_UP: usize = 256;
-/// A scan begins at the earliest when this many times the duration of the last one has passed, so
+/// The pause between two scans is at least the duration of the previous scan times this factor, so
 /// that scans of a large store take a small part of its time.
-const SCAN_PAUSE: u32 = 20;
-/// The first events of a conversation announce it: news with a `Seq` up to this are looked up even
-/// if the user of the feed is not known to be a member.
+const SCAN_PAUSE_FACTOR: u32 = 20;
+/// Highest `Seq` whose news are looked up even if the feed's user is not known to be a member: the
+/// first events of a conversation announce it.
 const FIRST_EVENTS: Seq = Seq(4);
 
 /// Schedule of the look-ups. One runs at a time: of conversations that have news, or of a page of a
@@ -27,9 +27,9 @@ pub(super) struct LookUps {
     /// Conversations to look up.
     queue: UniqueQueue,
     scan: Scan,
-    /// Number of look-ups that began.
+    /// Number of look-ups that were started.
     started: u64,
-    /// Time at which the running look-up began.
+    /// Time at which the running look-up started.
     running_since: Option<Instant>,
     backoff: Backoff,
     members: Option<Members>,
@@ -38,24 +38,24 @@ pub(super) struct LookUps {
 /// A scan of all conversations of the scope for those in which the feed is behind.
 #[derive(Debug)]
 struct Scan {
-    /// Conversation after which the next page begins, while a scan is under way.
+    /// Conversation after which the next page starts, while a scan is in progress.
     after: Option<ConversationId>,
-    /// Another scan has to begin.
+    /// Another scan is requested.
     is_requested: bool,
-    /// Time that the look-ups of this scan took. A scan that waits for the store or for room in
-    /// memory takes longer than that, and costs the store no more.
+    /// Total duration of this scan's look-ups. Pauses of the scan do not count, because they cost
+    /// the store nothing.
     cost: Duration,
-    /// Earliest begin of the next scan.
+    /// Earliest start of the next scan.
     not_before: Instant,
 }
 
 /// The conversations of the feed's user.
 #[derive(Debug, Default)]
 struct Members {
-    /// Conversations in which the user is known to read.
+    /// Conversations that the user is known to be able to read.
     known: HashSet<ConversationId>,
-    /// Other conversations that had news while a look-up was running, which may find that they are
-    /// the user's.
+    /// Other conversations that had news while a look-up was running. If the look-up finds that the
+    /// user is a member, they are looked up again.
     had_news: HashSet<ConversationId>,
 }
 
@@ -105,8 +105,8 @@ impl LookUps {
         true
     }
 
-    /// Records whether the feed's user could read what a conversation was known to have. If not,
-    /// news of it are ignored until the user joins it or a scan finds it.
+    /// Records whether the feed's user could read the conversation up to its known end. If not,
+    /// news of the conversation are ignored until the user joins it or a scan finds it.
     pub(super) fn was_readable(&mut self, conversation: ConversationId, is_readable: bool) {
         if let Some(members) = &mut self.members {
             if is_readable {
@@ -126,7 +126,7 @@ impl LookUps {
         }
     }
 
-    /// Requests a scan. It begins once the last one is long enough ago.
+    /// Requests a scan, which starts after the pause since the previous scan.
     pub(super) fn request_scan(&mut self) {
         self.scan.is_requested = true;
     }
@@ -138,29 +138,30 @@ impl LookUps {
         self.scan.not_before = now;
     }
 
-    /// Returns the number of the look-up that begins next.
+    /// Returns the number of the next look-up.
     pub(super) fn next_number(&self) -> u64 {
         self.started + 1
     }
 
-    /// Returns the number of the look-up that began last.
+    /// Returns the number of the look-up that was started last.
     pub(super) fn last_number(&self) -> u64 {
         self.started
     }
 
-    /// Returns whether the next look-up may begin now, if there is something to look up.
-    pub(super) fn may_begin(&self, now: Instant) -> bool {
+    /// Returns whether the next look-up may start now, if any conversation is to be looked up.
+    pub(super) fn may_start(&self, now: Instant) -> bool {
         self.running_since.is_none() && self.backoff.until() <= now
     }
 
-    /// Begins the next look-up, in the shards that the node works on.
+    /// Starts the next look-up, in the shards that the node works on.
     pub(super) fn start(&mut self, now: Instant, shards: Vec<FeedShard>) -> Option<LookUp> {
         if self.scan.after.is_none() && self.scan.is_requested && self.scan.not_before <= now {
             self.scan.is_requested = false;
             self.scan.after = Some(ConversationId(0));
             self.scan.cost = Duration::ZERO;
         }
-        // News come first, but every other look-up is a page while a scan is under way.
+        // News have priority, but every other look-up is a page of the scan while one is in
+        // progress.
         let is_turn_of_scan = self.queue.is_empty() || self.started.is_multiple_of(2);
         let look_up = match self.scan.after.filter(|_| is_turn_of_scan) {
             Some(after) => LookUp::Page { after, shards },
@@ -175,18 +176,18 @@ impl LookUps {
         Some(look_up)
     }
 
-    /// Takes the answer to the running look-up.
+    /// Handles the answer to the running look-up.
     pub(super) fn succeeded(&mut self, now: Instant, look_up: &LookUp, found: &Positions) {
         self.backoff.succeeded();
-        let began = self.running_since.take().unwrap_or(now);
-        // A scan that was restarted meanwhile does not continue here.
+        let started_at = self.running_since.take().unwrap_or(now);
+        // A scan that was restarted in the meantime does not continue from this page.
         if let LookUp::Page { after, .. } = look_up
             && self.scan.after == Some(*after)
         {
-            self.scan.cost += now.saturating_duration_since(began);
+            self.scan.cost += now.saturating_duration_since(started_at);
             self.scan.after = found.next;
             if found.next.is_none() {
-                self.scan.not_before = now + self.scan.cost * SCAN_PAUSE;
+                self.scan.not_before = now + self.scan.cost * SCAN_PAUSE_FACTOR;
             }
         }
         let Some(members) = &mut self.members else {
@@ -210,7 +211,7 @@ impl LookUps {
         }
     }
 
-    /// Returns when the next look-up and the next scan can begin.
+    /// Returns when the next look-up and the next scan can start.
     pub(super) fn timeouts(&self) -> [Option<Instant>; 2] {
         if self.running_since.is_some() {
             return [None; 2];

@@ -1,7 +1,7 @@
 //! The decisions of a feed: a state machine without I/O and without a clock.
 //!
-//! The driver asks [`poll_work`](Machine::poll_work) what to do, does it, and hands the answer to
-//! [`finish`](Machine::finish). The consumer [takes](Machine::take) events and
+//! The driver takes work from [`poll_work`](Machine::poll_work), executes it, and passes the answer
+//! to [`finish`](Machine::finish). The consumer [takes](Machine::take) events and
 //! [acknowledges](Machine::acknowledge) them.
 //!
 //! ```text
@@ -10,9 +10,9 @@
 //! ```
 //!
 //! Each part owns its state: [`Shards`] the leases, [`LookUps`] the search for conversations that
-//! have news, [`Places`] the cursor and the outstanding events of each, [`Reads`] the reads of
-//! logs, [`Delivery`] the events in flight, [`CursorWrites`] the writes of cursors. The machine
-//! combines them: `poll` begins work, `finish` takes its results.
+//! have news, [`Places`] the cursor and the outstanding events of each conversation, [`Reads`] the
+//! reads of logs, [`Delivery`] the events in flight, [`CursorWrites`] the writes of cursors. The
+//! machine combines them: `poll` starts work, `finish` handles its results.
 
 mod backoff;
 mod cursor_writes;
@@ -45,7 +45,7 @@ use super::options::{FeedOptions, FeedScope};
 use crate::model::{ConversationId, Event, Seq};
 use crate::store::{FeedLease, FeedShard};
 
-/// The state of a feed on one node. See the [module](self).
+/// State machine of a feed on one node; see the [module documentation](self).
 #[derive(Debug)]
 pub(super) struct Machine {
     shards: Shards,
@@ -62,8 +62,8 @@ pub(super) struct Machine {
 enum Phase {
     /// The feed hands out events.
     Open,
-    /// The feed hands out nothing more, writes what is acknowledged, and waits for the items that
-    /// the consumer has until `deadline`.
+    /// The feed hands out no more events, writes the acknowledged cursors, and waits until
+    /// `deadline` for the items that the consumer has.
     Closing { deadline: Instant },
     /// The feed has given up its leases.
     Ended,
@@ -116,8 +116,8 @@ impl Machine {
         self.queue_read(conversation);
     }
 
-    /// Acknowledges an event. Returns a receiver that is told when the store has recorded that, or
-    /// `None` if the lease is lost.
+    /// Acknowledges an event. Returns a receiver that completes when the store has recorded the
+    /// acknowledgement, or `None` if the lease is lost.
     pub(super) fn acknowledge_durably(
         &mut self,
         now: Instant,
@@ -134,14 +134,15 @@ impl Machine {
         Some(recorded)
     }
 
-    /// Records that the consumer has one item less. Returns whether the feed may wait for that.
+    /// Records that the consumer returned or dropped an item. Returns whether a closing feed may
+    /// wait for this.
     pub(super) fn item_returned(&mut self) -> bool {
         self.delivery.item_returned();
         matches!(self.phase, Phase::Closing { .. })
     }
 
-    /// Stops handing out events. The leases are renewed, and what is acknowledged is recorded, for
-    /// as long as the consumer has items, until `deadline`.
+    /// Stops handing out events. Until the consumer has no more items, but at most until
+    /// `deadline`, the leases are renewed and acknowledgements recorded.
     pub(super) fn close(&mut self, now: Instant, deadline: Instant) {
         if matches!(self.phase, Phase::Open) {
             self.phase = Phase::Closing { deadline };
@@ -149,7 +150,7 @@ impl Machine {
         }
     }
 
-    /// Returns whether a closing feed has nothing left to do but to release its leases.
+    /// Returns whether a closing feed only has to release its leases.
     pub(super) fn is_drained(&self, now: Instant) -> bool {
         match self.phase {
             Phase::Open => false,
@@ -159,7 +160,7 @@ impl Machine {
         }
     }
 
-    /// Returns whether the consumer has no item, and the store has every cursor.
+    /// Returns whether the consumer has no item, and every cursor is recorded in the store.
     fn is_settled(&self) -> bool {
         !self.delivery.has_handed_out() && self.cursors.is_idle()
     }
@@ -169,8 +170,8 @@ impl Machine {
         self.shards.leases()
     }
 
-    /// Ends the feed: every later acknowledgement finds its lease lost, and so does every consumer
-    /// that waits for one.
+    /// Ends the feed: every later or waiting acknowledgement fails with
+    /// [`LeaseLost`](super::LeaseLost).
     pub(super) fn end(&mut self) {
         self.phase = Phase::Ended;
         self.shards.clear();
@@ -185,7 +186,7 @@ impl Machine {
         }
     }
 
-    /// Forgets everything of a shard whose lease is over.
+    /// Removes the state of a shard whose lease has ended.
     fn lose(&mut self, lease: &FeedLease) {
         if !self.shards.remove(lease) {
             return;
@@ -198,7 +199,8 @@ impl Machine {
         self.delivery.settle(self.places.remove_shard(shard));
     }
 
-    /// Takes back what was read of a shard and not handed out; the node is leaving the shard.
+    /// Discards the events of a shard that were read and not handed out, because the node is
+    /// leaving the shard.
     fn unread(&mut self, shard: FeedShard) {
         let first = self.delivery.withdraw(shard);
         self.delivery.settle(self.places.unread(shard, &first));

@@ -23,9 +23,9 @@ pub(super) struct Place {
     known_last: Seq,
     /// Events after `done` that were read, each with whether it was acknowledged.
     outstanding: VecDeque<(Seq, bool)>,
-    /// The read that is running, and `known_last` when it began.
+    /// Number of the running read, and `known_last` when it started.
     reading: Option<(u64, Seq)>,
-    /// Consumers that wait until the cursor reaches a place.
+    /// Consumers that wait until the cursor reaches a `Seq`.
     waiting: Vec<(Seq, oneshot::Sender<()>)>,
 }
 
@@ -46,7 +46,7 @@ impl Place {
         self.known_last = self.known_last.max(last_seq);
     }
 
-    /// Returns whether the log has events that were not read, and may be read now.
+    /// Returns whether the log has unread events that may be read now.
     pub(super) fn wants_read(&self, max_outstanding: usize) -> bool {
         self.head < self.known_last && self.reading.is_none() && self.outstanding.len() < max_outstanding
     }
@@ -56,18 +56,18 @@ impl Place {
         max_outstanding.saturating_sub(self.outstanding.len())
     }
 
-    /// Begins a read. Returns the `Seq` to read after.
+    /// Starts a read. Returns the `Seq` to read after.
     pub(super) fn read_started(&mut self, number: u64) -> Seq {
         self.reading = Some((number, self.known_last));
         self.head
     }
 
-    /// Returns whether this read is still wanted.
+    /// Returns whether the result of this read is still needed.
     pub(super) fn is_reading(&self, number: u64) -> bool {
         self.reading.is_some_and(|(running, _)| running == number)
     }
 
-    /// Records the result of the running read: these events were read.
+    /// Records the events that the running read returned.
     pub(super) fn read_finished(&mut self, seqs: impl Iterator<Item = Seq>, is_end: bool) {
         for seq in seqs {
             self.outstanding.push_back((seq, false));
@@ -77,7 +77,8 @@ impl Place {
         if !is_end {
             self.known_last = self.known_last.max(self.head.next());
         } else if asked == Some(self.known_last) || self.known_last < self.head {
-            // No news came meanwhile, so the log ends here, or the user may read no further.
+            // No news arrived during the read, so the log ends here, or the user may read no
+            // further.
             self.known_last = self.head;
         }
     }
@@ -101,8 +102,8 @@ impl Place {
         true
     }
 
-    /// Forgets the events from `seq` on, which were read and not handed out. They will be read
-    /// again. Returns their number. A running read is no longer wanted.
+    /// Forgets the events from `seq` on, which were read and not handed out, so that they are read
+    /// again. Returns their number. The result of a running read will be ignored.
     pub(super) fn unread_from(&mut self, seq: Option<Seq>) -> usize {
         self.reading = None;
         let before = self.outstanding.len();
@@ -114,12 +115,12 @@ impl Place {
         before - self.outstanding.len()
     }
 
-    /// Returns the cursor to record, if the store has an older one.
+    /// Returns the cursor to record, if the store has an older cursor.
     pub(super) fn unrecorded(&self) -> Option<Seq> {
         (self.done > self.cursor).then_some(self.done)
     }
 
-    /// Records that the store has this cursor.
+    /// Marks this cursor as recorded in the store.
     pub(super) fn recorded(&mut self, cursor: Seq) {
         self.cursor = self.cursor.max(cursor);
         let reached = self.waiting.extract_if(.., |(seq, _)| *seq <= self.cursor);
@@ -129,8 +130,8 @@ impl Place {
         }
     }
 
-    /// Returns a receiver that is told when the cursor reaches `seq`. Its sender is dropped with
-    /// this place.
+    /// Returns a receiver that completes when the store has recorded a cursor of at least `seq`,
+    /// and fails if this place is dropped before.
     pub(super) fn wait_for(&mut self, seq: Seq) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
         if seq <= self.cursor {
@@ -154,7 +155,7 @@ impl Place {
         self.outstanding.is_empty() && self.unrecorded().is_none()
     }
 
-    /// Returns whether the place holds nothing that the store does not.
+    /// Returns whether the place has no state that is missing in the store.
     pub(super) fn is_idle(&self) -> bool {
         self.is_settled() && self.reading.is_none() && self.head >= self.known_last
     }
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn place_behind_what_its_user_may_read_asks_once() {
+    fn place_whose_user_may_read_no_further_reads_once() {
         let mut place = Place::new(Seq(5), Seq(9));
         place.read_started(1);
         place.read_finished(std::iter::empty(), true);

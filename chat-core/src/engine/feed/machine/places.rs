@@ -12,10 +12,10 @@ const MAX_PLACES: usize = 4096;
 /// The places in memory.
 ///
 /// A place is kept while events of its conversation are to be read or in flight, and longer if
-/// there is room, to save looking it up again. The store knows everything about a conversation
-/// without a place. So a place may only be made from a look-up that began after the last place of
-/// the conversation was dropped: places are therefore dropped only while no look-up runs, or
-/// together with the lease of their shard.
+/// there is room, to avoid another look-up. For a conversation without a place, the cursor in the
+/// store is current. So a place must be created only from a look-up that started after the previous
+/// place of the conversation was dropped. Therefore places are dropped only while no look-up runs,
+/// or together with the lease of their shard.
 #[derive(Debug)]
 pub(super) struct Places {
     by_conversation: HashMap<ConversationId, Place>,
@@ -35,8 +35,8 @@ impl Places {
         self.by_conversation.get_mut(&conversation)
     }
 
-    /// Makes room for the places that a look-up finds. Returns `false` if there is none. No look-up
-    /// may be running.
+    /// Makes room for the places that a look-up finds. Returns `false` if there is no room. Must
+    /// not be called while a look-up runs.
     pub(super) fn make_room(&mut self) -> bool {
         if self.by_conversation.len() >= MAX_PLACES {
             self.by_conversation.retain(|_, place| !place.is_idle());
@@ -44,7 +44,7 @@ impl Places {
         self.by_conversation.len() < MAX_PLACES
     }
 
-    /// Takes over a position that a look-up found.
+    /// Updates or creates the place at a position that a look-up found.
     pub(super) fn found(&mut self, position: FeedPosition) {
         let place = self.by_conversation.entry(position.conversation);
         let place = place.or_insert_with(|| Place::new(position.cursor, position.last_seq));
@@ -57,7 +57,7 @@ impl Places {
         place.is_some_and(|place| place.wants_read(self.max_in_conversation))
     }
 
-    /// Begins a read of at most `max_events` events. Returns the `Seq` to read after and the number
+    /// Starts a read of at most `max_events` events. Returns the `Seq` to read after and the number
     /// of events to read, or `None` if there is nothing to read.
     pub(super) fn start_read(
         &mut self,
@@ -74,7 +74,7 @@ impl Places {
         Some((place.read_started(number), max_events))
     }
 
-    /// Drops the places of a shard whose lease is over. Returns how many of their events were in
+    /// Drops the places of a shard whose lease has ended. Returns how many of their events were in
     /// flight.
     pub(super) fn remove_shard(&mut self, shard: FeedShard) -> usize {
         let of_shard = |id: &ConversationId, _: &mut Place| FeedShard::of(*id) == shard;
@@ -82,8 +82,9 @@ impl Places {
         removed.map(|(_, place)| place.unacknowledged()).sum()
     }
 
-    /// Marks events of a shard as unread: those from `first` on, in each of these conversations.
-    /// Returns their number. Running reads of the shard are no longer wanted.
+    /// Marks events of a shard as unread, in each conversation from the `Seq` in `first` on.
+    /// Returns the number of these events. The results of running reads of the shard will be
+    /// ignored.
     pub(super) fn unread(&mut self, shard: FeedShard, first: &HashMap<ConversationId, Seq>) -> usize {
         let places = self.by_conversation.iter_mut();
         let of_shard = places.filter(|(conversation, _)| FeedShard::of(**conversation) == shard);
@@ -92,7 +93,8 @@ impl Places {
             .sum()
     }
 
-    /// Returns whether no event of a shard is in flight, and the store has all cursors.
+    /// Returns whether no event of a shard is in flight and all its cursors are recorded in the
+    /// store.
     pub(super) fn is_settled(&self, shard: FeedShard) -> bool {
         let mut places = self.by_conversation.iter();
         places.all(|(conversation, place)| FeedShard::of(*conversation) != shard || place.is_settled())
@@ -106,7 +108,8 @@ impl Places {
             .collect()
     }
 
-    /// Drops all places, and with them the senders that consumers wait for.
+    /// Drops all places. Consumers that wait for acknowledgements get
+    /// [`LeaseLost`](crate::engine::feed::LeaseLost).
     pub(super) fn clear(&mut self) {
         self.by_conversation.clear();
     }

@@ -1,4 +1,4 @@
-//! News, and the work that the machine begins.
+//! News of the router, and the work that the machine starts.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::router::News;
 const MAX_EVENTS_IN_READ: usize = 64;
 
 impl Machine {
-    /// Takes news of the router into account.
+    /// Handles news of the router.
     pub(in crate::engine::feed) fn news(&mut self, news: &News) {
         for conversation in &news.joined {
             if self.look_ups.joined(*conversation) && self.shards.works_on(*conversation) {
@@ -38,7 +38,7 @@ impl Machine {
         }
     }
 
-    /// Returns everything that can be done now.
+    /// Returns all work that can start now.
     pub(in crate::engine::feed) fn poll_work(&mut self, now: Instant) -> Vec<Work> {
         let is_open = match self.phase {
             Phase::Open => true,
@@ -60,7 +60,7 @@ impl Machine {
     }
 
     fn poll_look_up(&mut self, now: Instant) -> Option<Work> {
-        if !self.look_ups.may_begin(now) {
+        if !self.look_ups.may_start(now) {
             return None;
         }
         let shards = self.shards.working();
@@ -94,8 +94,9 @@ impl Machine {
         }
     }
 
-    /// Returns when [`poll_work`](Self::poll_work), called just now, may return more although
-    /// nothing else happened. Work that was due and not returned waits for something else.
+    /// Returns the time at which [`poll_work`](Self::poll_work) may return work even if nothing
+    /// happens before. Must be called right after `poll_work`: work that was due and not returned
+    /// waits for an event, not for a time.
     pub(in crate::engine::feed) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let (cursors, leases) = (self.cursors.timeout(), self.shards.due());
         let mut timeouts = vec![cursors, leases];

@@ -1,4 +1,4 @@
-//! [`Reads`]: which logs are read next, and how many at a time.
+//! [`Reads`]: schedule of the reads of logs.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ const MAX_READS: usize = 4;
 pub(super) struct Reads {
     /// Conversations that have events to read.
     queue: UniqueQueue,
-    /// Number of reads that began.
+    /// Number of reads that were started.
     started: u64,
     running: usize,
     backoff: Backoff,
@@ -35,13 +35,13 @@ impl Reads {
         self.queue.push(conversation);
     }
 
-    /// Takes the next conversation to read, if another read may begin now.
+    /// Takes the next conversation to read, if another read may start now.
     pub(super) fn pop(&mut self, now: Instant) -> Option<ConversationId> {
-        let may_begin = self.running < MAX_READS && self.backoff.until() <= now;
-        may_begin.then(|| self.queue.pop()).flatten()
+        let may_start = self.running < MAX_READS && self.backoff.until() <= now;
+        may_start.then(|| self.queue.pop()).flatten()
     }
 
-    /// Returns the number of the read that begins next.
+    /// Returns the number of the next read.
     pub(super) fn next_number(&self) -> u64 {
         self.started + 1
     }
@@ -63,10 +63,10 @@ impl Reads {
         self.backoff.failed(now);
     }
 
-    /// Returns when a read can begin, unless it has to wait for a running one.
+    /// Returns when a read can start, or `None` if it has to wait for a running read.
     pub(super) fn timeout(&self) -> Option<Instant> {
-        let can_begin = !self.queue.is_empty() && self.running < MAX_READS;
-        can_begin.then(|| self.backoff.until())
+        let can_start = !self.queue.is_empty() && self.running < MAX_READS;
+        can_start.then(|| self.backoff.until())
     }
 
     pub(super) fn remove_shard(&mut self, shard: FeedShard) {

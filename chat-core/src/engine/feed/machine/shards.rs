@@ -1,4 +1,4 @@
-//! [`Shards`]: the leases that this node holds, and when they are renewed.
+//! [`Shards`]: the leases that this node holds, and the schedule of their renewal.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,20 +7,19 @@ use super::work::LeaseWork;
 use crate::model::ConversationId;
 use crate::store::{FeedLease, FeedShard};
 
-/// Number of times that a lease is renewed before it would expire.
+/// Number of renewals within the duration of a lease.
 const RENEWALS: u32 = 5;
 
 /// A shard whose lease this node holds.
 #[derive(Debug)]
 struct Held {
     lease: FeedLease,
-    /// Time before which no other node can have claimed the shard, whatever happened to later
-    /// renewals.
+    /// Time before which no other node can have claimed the shard, even if later renewals failed.
     sure_until: Instant,
     /// The node hands out no more events of the shard, and releases the lease once none is in
     /// flight.
     is_leaving: bool,
-    /// Number of the first look-up that began after the shard was claimed.
+    /// Number of the first look-up that started after the shard was claimed.
     since: u64,
 }
 
@@ -48,8 +47,8 @@ impl Shards {
         self.due
     }
 
-    /// Begins a round. Its leases are those to renew, and those to release: the ones of shards that
-    /// the node leaves and that are settled.
+    /// Starts a round. Returns the leases to renew, and the leases to release: those of settled
+    /// shards that the node leaves.
     pub(super) fn start_round(&mut self, may_claim: bool, is_settled: impl Fn(FeedShard) -> bool) -> LeaseWork {
         self.due = None;
         let (mut renew, mut release) = (Vec::new(), Vec::new());
@@ -65,17 +64,17 @@ impl Shards {
         }
     }
 
-    /// Ends a round that changed the leases.
+    /// Records that the running round succeeded, and schedules the next round.
     pub(super) fn round_succeeded(&mut self, now: Instant) {
         self.due = Some(now + self.lease_ttl / RENEWALS);
     }
 
-    /// Ends a round that failed; it is repeated soon.
+    /// Records that the running round failed, and schedules its retry.
     pub(super) fn round_failed(&mut self, now: Instant) {
         self.due = Some(now + self.lease_ttl / (RENEWALS * 4));
     }
 
-    /// Lets the next round begin at once if it can release a lease.
+    /// Lets the next round start at once if it can release a lease.
     pub(super) fn release_soon(&mut self, now: Instant, is_settled: impl Fn(FeedShard) -> bool) {
         let can_release = || self.leaving().any(is_settled);
         if self.due.is_some() && can_release() {
@@ -88,7 +87,7 @@ impl Shards {
         self.held.values().map(|held| held.lease.clone()).collect()
     }
 
-    /// Forgets every lease.
+    /// Removes all leases.
     pub(super) fn clear(&mut self) {
         self.held.clear();
     }
@@ -119,8 +118,8 @@ impl Shards {
         held.is_some_and(|held| !held.is_leaving)
     }
 
-    /// Returns whether the node has worked on a conversation without a break since the look-up of
-    /// this number began. If not, what the look-up found may be outdated.
+    /// Returns whether the node has worked on a conversation without a break since the look-up with
+    /// this number started. If not, the result of the look-up may be outdated.
     pub(super) fn works_since(&self, conversation: ConversationId, look_up: u64) -> bool {
         let held = self.held.get(&FeedShard::of(conversation));
         held.is_some_and(|held| !held.is_leaving && held.since <= look_up)
@@ -132,7 +131,7 @@ impl Shards {
         working.map(|(shard, _)| *shard).collect()
     }
 
-    /// Adds a shard that was claimed in a round which began at `asked`. `since` is the number of
+    /// Adds a shard that was claimed in a round that started at `asked`. `since` is the number of
     /// the next look-up.
     pub(super) fn claimed(&mut self, lease: FeedLease, asked: Instant, since: u64) {
         let held = Held {
@@ -144,7 +143,7 @@ impl Shards {
         self.held.insert(held.lease.shard, held);
     }
 
-    /// Extends a lease that was renewed in a round which began at `asked`.
+    /// Extends a lease that was renewed in a round that started at `asked`.
     pub(super) fn renewed(&mut self, lease: FeedLease, asked: Instant) {
         if let Some(held) = self.held.get_mut(&lease.shard)
             && held.lease.is_same_claim(&lease)
@@ -154,17 +153,17 @@ impl Shards {
         }
     }
 
-    /// Removes a lease that was lost or released. Returns whether the node had it.
+    /// Removes a lease that was lost or released. Returns whether the node held it.
     pub(super) fn remove(&mut self, lease: &FeedLease) -> bool {
-        let has_it = self
+        let is_held = self
             .held
             .get(&lease.shard)
             .is_some_and(|held| held.lease.is_same_claim(lease));
-        has_it && self.held.remove(&lease.shard).is_some()
+        is_held && self.held.remove(&lease.shard).is_some()
     }
 
-    /// Sets how many shards are to be left. Returns those that the node leaves from now on, and
-    /// those that it keeps after all.
+    /// Sets the number of shards to leave. Returns the shards that the node leaves from now on, and
+    /// the shards that it was leaving and keeps after all.
     pub(super) fn leave(&mut self, count: usize) -> (Vec<FeedShard>, Vec<FeedShard>) {
         let leaving = self.held.values().filter(|held| held.is_leaving).count();
         let mut changed = (Vec::new(), Vec::new());
@@ -180,7 +179,7 @@ impl Shards {
         changed
     }
 
-    /// Returns the shards that the node leaves.
+    /// Returns the shards that the node is leaving.
     pub(super) fn leaving(&self) -> impl Iterator<Item = FeedShard> {
         self.held
             .iter()

@@ -5,8 +5,8 @@ use std::collections::{HashSet, VecDeque};
 use crate::model::ConversationId;
 use crate::store::FeedShard;
 
-/// First-in, first-out queue that holds each conversation at most once. Its order is fair: a
-/// conversation that is added again and again does not overtake another one.
+/// First-in, first-out queue that holds each conversation at most once. A conversation that is
+/// added again keeps its place, so the order is fair.
 #[derive(Debug, Default)]
 pub(super) struct UniqueQueue {
     order: VecDeque<ConversationId>,

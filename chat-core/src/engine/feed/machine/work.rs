@@ -33,7 +33,7 @@ pub(in crate::engine::feed) struct LeaseWork {
 /// Conversations to look up.
 #[derive(Clone, Debug)]
 pub(in crate::engine::feed) enum LookUp {
-    /// These conversations.
+    /// The given conversations.
     These(Vec<ConversationId>),
     /// The next page of the scope, after this conversation.
     Page {
@@ -48,7 +48,7 @@ pub(in crate::engine::feed) struct Read {
     pub(in crate::engine::feed) conversation: ConversationId,
     pub(in crate::engine::feed) after: Seq,
     pub(in crate::engine::feed) max_events: usize,
-    /// Number of this read, which no other has.
+    /// Unique number of this read.
     pub(in crate::engine::feed) number: u64,
 }
 
@@ -65,14 +65,14 @@ pub(in crate::engine::feed) enum Done {
     Leases(Result<LeaseAnswer, CommandError>),
     LookUp(LookUp, Result<Positions, CommandError>),
     Read(Read, Result<LogRead, CommandError>),
-    /// For each lease, whether the node still held it.
+    /// Whether the node still held each lease, in the order of the moves.
     Record(Vec<Moves>, Result<Vec<bool>, CommandError>),
 }
 
 /// Result of a round of leases.
 #[derive(Debug)]
 pub(in crate::engine::feed) struct LeaseAnswer {
-    /// Time before the store was asked: leases hold from here on.
+    /// Time just before the request to the store, from which the duration of the leases counts.
     pub(in crate::engine::feed) asked: Instant,
     pub(in crate::engine::feed) renewed: Vec<FeedLease>,
     pub(in crate::engine::feed) claimed: Vec<FeedLease>,
@@ -89,7 +89,7 @@ pub(in crate::engine::feed) struct Positions {
     /// Conversations of the page of which the feed's user is or was a member; empty in a feed of
     /// all conversations.
     pub(in crate::engine::feed) members: Vec<ConversationId>,
-    /// Conversation after which the next page begins. `None` after the last page, and in a look-up
+    /// Conversation after which the next page starts. `None` after the last page, and in a look-up
     /// of given conversations.
     pub(in crate::engine::feed) next: Option<ConversationId>,
 }

@@ -13,7 +13,8 @@ use crate::engine::operations::fence::lock_user;
 use crate::model::{Account, Caller, Device, DeviceId, ReplyCode, SessionEpoch, Timestamp, UserId, UserInfo};
 use crate::store::Transaction;
 
-/// Begins a session of a device: checks that the user may, and fences the device's older session.
+/// Starts a session of a device: checks that the user may log in, and fences the device's older
+/// session.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Admit {
     pub(in crate::engine) user: UserId,
@@ -23,14 +24,15 @@ pub(in crate::engine) struct Admit {
     pub(in crate::engine) max_devices: u32,
     /// Another device of the user has a live session, as far as this node knows.
     pub(in crate::engine) live_elsewhere: bool,
-    /// Epoch of the first session of a new device. A revoked device has lost its epoch, so this one
-    /// has to be higher than any epoch it can have reached: see [`first_epoch`].
+    /// Epoch of the first session of a new device. If the device was revoked before, its row and
+    /// epoch were deleted, so this epoch has to be higher than any that the device can have
+    /// reached: see [`first_epoch`].
     pub(in crate::engine) first_epoch: SessionEpoch,
     pub(in crate::engine) now: Timestamp,
 }
 
-/// Returns an epoch higher than those of all devices that began earlier: the time in nanoseconds,
-/// because no device logs in that often.
+/// Returns an epoch higher than that of any device that logged in earlier: the time in nanoseconds.
+/// A device's epoch grows by one at each login, so it cannot overtake the clock.
 pub(in crate::engine) fn first_epoch() -> SessionEpoch {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let nanos = u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX);
@@ -73,7 +75,7 @@ pub(in crate::engine) struct LoggedIn {
     pub(in crate::engine) user: UserInfo,
     /// The presented device token stays valid.
     pub(in crate::engine) kept_device_token: bool,
-    /// Devices whose sessions the login ended.
+    /// Other devices whose sessions the login ended.
     pub(in crate::engine) ended: Vec<DeviceId>,
 }
 
@@ -172,8 +174,8 @@ impl Admit {
                     )
                     .into());
                 }
-                // No other device seems to be online. Of two logins at the same moment, the one
-                // that commits last stays.
+                // No other device seems to be online. If two devices log in at the same moment, the
+                // login that commits last keeps its session.
                 for other in &mut others {
                     other.session_epoch = SessionEpoch(other.session_epoch.0 + 1);
                     tx.put_device(other).await?;

@@ -18,7 +18,7 @@ pub(in crate::engine) struct ChangePassword {
     /// The password record that the old password was compared with.
     pub(in crate::engine) compared: PasswordRecord,
     pub(in crate::engine) new: PasswordRecord,
-    /// New token of the caller's device.
+    /// New session token of the caller's device.
     pub(in crate::engine) session_token: TokenHash,
     pub(in crate::engine) device_token: TokenHash,
     pub(in crate::engine) now: Timestamp,

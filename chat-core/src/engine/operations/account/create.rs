@@ -15,7 +15,7 @@ use crate::store::{NewAccount, NewConversation, StoreError, Transaction};
 pub(in crate::engine) struct CreateAccount {
     pub(in crate::engine) name: UserName,
     pub(in crate::engine) display_name: Option<DisplayName>,
-    /// Absent where the application authenticates.
+    /// Absent if the application authenticates the user.
     pub(in crate::engine) password_hash: Option<PasswordRecord>,
     /// Initial direct-message policy of the user.
     pub(in crate::engine) direct_policy: DirectPolicy,

@@ -15,8 +15,8 @@ pub(in crate::engine) use provision::Provision;
 use crate::model::{Account, UserId, UserInfo};
 use crate::store::{StoreError, Transaction};
 
-/// Name under which others see the messages of deleted users. No account can have it, because names
-/// contain no spaces.
+/// Name that other users see on the messages of deleted users. No account can have this name,
+/// because names contain no spaces.
 const DELETED_USER: &str = "deleted user";
 
 /// Returns whether an account exists that is not deleted.

@@ -1,4 +1,4 @@
-//! Accounts for users of an application.
+//! Creation of accounts for users of an application.
 
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
@@ -60,9 +60,9 @@ impl Operation for Provision {
     }
 }
 
-/// Returns the names to try, in order: the hint, the hint with more and more digits, and a neutral
-/// name with digits. The digits follow from the subject, so that a retry tries the same names, and
-/// do not reveal it.
+/// Returns the names to try, in order: the hint, the hint with 4, 8 and 16 digits, and a neutral
+/// name with as many digits. The digits are derived from a hash of the subject, so that a retry
+/// tries the same names and the names do not reveal the subject.
 fn names(hint: Option<&str>, subject: &Subject) -> Vec<UserName> {
     let digest = Sha256::digest(subject.as_str().as_bytes());
     let number = digest
@@ -84,9 +84,9 @@ fn names(hint: Option<&str>, subject: &Subject) -> Vec<UserName> {
     names
 }
 
-/// Returns names with random digits, for when all of [`names`] are taken: by accounts of the
-/// subject that were deleted and reserve their names, or by users who know the subject. A retry
-/// finds the account by its subject.
+/// Returns names with random digits, for the case that all of [`names`] are taken: by deleted
+/// accounts of the subject that reserve their names, or by users who know the subject. A retry need
+/// not try the same names, because it finds the account by its subject.
 fn random_names(hint: Option<&str>) -> impl Iterator<Item = UserName> {
     stems(hint).into_iter().filter_map(|stem| {
         let digits = sixteen_digits(getrandom::u64().ok()?);
@@ -98,14 +98,14 @@ fn sixteen_digits(number: u64) -> String {
     format!("{:016}", number % 10_000_000_000_000_000)
 }
 
-/// Returns the parts of names before their digits: the start of the hint, then a neutral word.
+/// Returns the parts of names before the digits: the start of the hint, and a neutral word.
 fn stems(hint: Option<&str>) -> [String; 2] {
     let hint = hint.map(cleaned).unwrap_or_default();
     [hint.chars().take(15).collect(), "user".to_owned()]
 }
 
-/// Returns the part of a hint that names can contain: its letters, digits and inner separators. Of
-/// an e-mail address, this is the part before the `@`.
+/// Removes from a hint the characters that names cannot contain, and separators at its ends. Of an
+/// e-mail address, only the part before the `@` is used.
 fn cleaned(hint: &str) -> String {
     let hint = hint.split('@').next().unwrap_or_default();
     let mut name = String::with_capacity(hint.len().min(UserName::MAX_BYTES));
@@ -127,7 +127,7 @@ fn cleaned(hint: &str) -> String {
 mod tests {
     use super::*;
 
-    fn of(hint: Option<&str>) -> Vec<String> {
+    fn names_for(hint: Option<&str>) -> Vec<String> {
         let subject = Subject::new("auth0|64f1").unwrap();
         let names = names(hint, &subject);
         names.iter().map(|name| name.as_str().to_owned()).collect()
@@ -142,38 +142,42 @@ mod tests {
             ("  <alice>  ", "alice"),
             ("_alice_", "alice"),
         ] {
-            assert_eq!(of(Some(hint))[0], name, "{hint}");
+            assert_eq!(names_for(Some(hint))[0], name, "{hint}");
         }
         let long = "a".repeat(100);
-        assert_eq!(of(Some(&long))[0].len(), UserName::MAX_CHARS);
+        assert_eq!(names_for(Some(&long))[0].len(), UserName::MAX_CHARS);
     }
 
     #[test]
     fn name_without_a_usable_hint_is_neutral() {
         for hint in [None, Some(""), Some("12345"), Some("@"), Some("---"), Some("admin")] {
-            let names = of(hint);
+            let names = names_for(hint);
             assert!(!names.is_empty(), "{hint:?}");
             assert!(names.iter().all(|name| !name.contains("64f1")), "{names:?}");
         }
-        assert!(of(None).iter().all(|name| name.starts_with("user-")));
+        assert!(names_for(None).iter().all(|name| name.starts_with("user-")));
     }
 
     #[test]
     fn random_names_differ_each_time() {
-        let of = |hint| {
+        let names_for = |hint| {
             random_names(hint)
                 .map(|name| name.as_str().to_owned())
                 .collect::<Vec<_>>()
         };
-        assert_eq!((of(Some("alice")).len(), of(None).len()), (2, 1));
-        assert!(of(Some("alice"))[0].starts_with("alice-"));
-        assert!(of(Some("alice")).iter().all(|name| !of(Some("alice")).contains(name)));
+        assert_eq!((names_for(Some("alice")).len(), names_for(None).len()), (2, 1));
+        assert!(names_for(Some("alice"))[0].starts_with("alice-"));
+        assert!(
+            names_for(Some("alice"))
+                .iter()
+                .all(|name| !names_for(Some("alice")).contains(name))
+        );
     }
 
     #[test]
     fn names_are_distinct_and_the_same_for_a_retry() {
-        let names = of(Some("alice"));
-        assert_eq!((names.len(), of(Some("alice"))), (7, names.clone()));
+        let names = names_for(Some("alice"));
+        assert_eq!((names.len(), names_for(Some("alice"))), (7, names.clone()));
         assert!(names[1..4].iter().all(|name| name.starts_with("alice-")), "{names:?}");
     }
 }

@@ -9,7 +9,7 @@ use crate::engine::operation::{Operation, WriteIntents};
 use crate::model::{Caller, ContactState, Event, Timestamp, UserId};
 use crate::store::Transaction;
 
-/// Blocks a user, which ends a friendship and discards the user's request; or unblocks.
+/// Blocks or unblocks a user. Blocking ends a friendship and discards a request from the user.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct SetBlocked {
     pub(in crate::engine) caller: Caller,
@@ -30,7 +30,7 @@ impl Operation for SetBlocked {
         if self.blocked {
             end_relation(&mut pair, self.caller.user, self.peer);
             if pair.own.state == ContactState::Pending {
-                // The peer keeps a request without an answer.
+                // The peer still sees a pending request, which is never answered.
                 pair.set_own(ContactState::None, "");
             }
         }

@@ -1,4 +1,4 @@
-//! Two users and their contacts with each other, locked.
+//! The locked contacts of two users with each other.
 
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::WriteIntents;
@@ -22,7 +22,7 @@ pub(in crate::engine) enum Relation {
     /// The peer blocked the user.
     BlockedByPeer,
     /// The user blocked the peer.
-    PeerBlocked,
+    BlocksPeer,
 }
 
 impl Relation {
@@ -31,7 +31,7 @@ impl Relation {
         if theirs.is_some_and(|contact| contact.blocked) {
             Self::BlockedByPeer
         } else if own.is_some_and(|contact| contact.blocked) {
-            Self::PeerBlocked
+            Self::BlocksPeer
         } else if own.is_some_and(|contact| contact.state == ContactState::Friend) {
             Self::Friend
         } else {
@@ -40,7 +40,7 @@ impl Relation {
     }
 }
 
-/// A user and a peer, with their contacts as they will be written.
+/// The caller and a peer, with their contacts as they will be written.
 #[derive(Debug)]
 pub(in crate::engine) struct Pair {
     caller: Caller,
@@ -62,7 +62,7 @@ impl Pair {
         now: Timestamp,
     ) -> Result<Self, Rejection> {
         if caller.user == peer {
-            return Err(CommandError::invalid("that user is yourself").into());
+            return Err(CommandError::invalid("you cannot be your own contact; name another user").into());
         }
         let (own, theirs) = tx.lock_contacts(caller.user, peer).await?;
         fence(tx, caller, now).await?;

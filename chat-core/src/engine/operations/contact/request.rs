@@ -10,8 +10,8 @@ use crate::store::Transaction;
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
-/// Requests friendship. If the peer has requested it already, both become friends. A repetition
-/// does nothing.
+/// Requests friendship. If the peer has requested it already, both become friends. Requesting it
+/// again does nothing.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct RequestFriend {
     pub(in crate::engine) caller: Caller,
@@ -26,7 +26,8 @@ pub(in crate::engine) struct RequestFriend {
 
 #[async_trait]
 impl Operation for RequestFriend {
-    /// The appended events, and whether this was a new request as far as the caller can tell.
+    /// The appended events, and whether this was a new request. It also counts as new if the peer
+    /// blocked the caller, who must not learn of it.
     type Output = (Vec<Event>, bool);
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Rejection> {
@@ -34,7 +35,7 @@ impl Operation for RequestFriend {
         let mut pair = Pair::lock(tx, self.caller, self.peer, self.now).await?;
         match pair.relation() {
             Relation::Friend => return Ok((Vec::new(), false)),
-            Relation::PeerBlocked => {
+            Relation::BlocksPeer => {
                 return Err(
                     CommandError::new(ReplyCode::Forbidden, "you blocked this user; unblock them first").into(),
                 );
@@ -48,7 +49,7 @@ impl Operation for RequestFriend {
             return Err(CommandError::limit("too many open friend requests today; wait until tomorrow").into());
         }
         if pair.relation() == Relation::BlockedByPeer {
-            // To the caller it looks like a request without an answer.
+            // The caller sees a pending request, which is never answered.
             pair.set_own(ContactState::Requested, self.note.as_str());
         } else if pair.theirs.state == ContactState::Requested {
             pair.befriend();

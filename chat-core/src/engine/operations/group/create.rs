@@ -13,12 +13,12 @@ use crate::model::{
 };
 use crate::store::{NewConversation, Transaction};
 
-/// Creates a group with the caller as its owner. A retry finds the group that it created.
+/// Creates a group with the caller as its owner. A retry finds the group that was created before.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct CreateGroup {
     pub(in crate::engine) caller: Caller,
     pub(in crate::engine) client_message_id: ClientMessageId,
-    /// Tells a retry from another use of `client_message_id`.
+    /// Distinguishes a retry from another use of `client_message_id`.
     pub(in crate::engine) fingerprint: u64,
     pub(in crate::engine) profile: GroupProfile,
     pub(in crate::engine) limits: GroupLimits,
@@ -37,8 +37,9 @@ impl Operation for CreateGroup {
         lock_user(tx, user).await?;
         let key = (user, self.client_message_id);
         let sent = tx.find_sent(&[key]).await?.pop().map(|sent| sent.event);
-        let is_mine = |event: &Event| event.kind == EventKind::GroupCreated && event.fingerprint == self.fingerprint;
-        if let Some(created) = sent.as_ref().filter(|event| is_mine(event)) {
+        let is_retry_of =
+            |event: &Event| event.kind == EventKind::GroupCreated && event.fingerprint == self.fingerprint;
+        if let Some(created) = sent.as_ref().filter(|event| is_retry_of(event)) {
             // The group exists, so a retry succeeds even if the session has ended since.
             return Ok((created.conversation, Vec::new()));
         }
@@ -60,7 +61,7 @@ impl Operation for CreateGroup {
         };
         tx.put_member(&Member::active(id, user, Role::Owner, Seq(1))).await?;
         let mut logs = Logs::lock(tx, self.now, []).await?;
-        logs.created(tx, id).await?.change().member_count = 1;
+        logs.add_created(tx, id).await?.change().member_count = 1;
         let author = Author {
             sent: Some((self.client_message_id, self.fingerprint)),
             ..self.caller.into()

@@ -11,8 +11,8 @@ use crate::model::{Event, EventBody};
 use crate::store::Transaction;
 
 /// Closes a group for everyone. Its log stays readable to its last members and ends with
-/// `GroupDeleted`, which tells them: writing to the inboxes of thousands would hold all of them
-/// locked.
+/// `GroupDeleted`. That event alone informs them: an event in the inbox of each member would lock
+/// thousands of inboxes.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct DeleteGroup {
     pub(in crate::engine) call: GroupCall,
@@ -30,7 +30,7 @@ impl Operation for DeleteGroup {
     }
 }
 
-/// Appends the last event and closes the group.
+/// Appends `GroupDeleted` and closes the group.
 pub(super) fn close(group: &mut LockedGroup) -> Result<(), Rejection> {
     group.append(&EventBody::GroupDeleted)?;
     group.log()?.change().closed = true;

@@ -11,7 +11,7 @@ use crate::model::{Event, EventBody, MemberState, UserId};
 use crate::store::Transaction;
 
 /// Invites a user. If the user has asked to join and the caller is an admin, the user becomes a
-/// member. A repetition does nothing.
+/// member. Inviting the user again does nothing.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct InviteMember {
     pub(in crate::engine) call: GroupCall,
@@ -26,7 +26,7 @@ impl Operation for InviteMember {
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
         let me = self.call.caller.user;
         if me == self.user {
-            return Err(CommandError::invalid("that user is yourself").into());
+            return Err(CommandError::invalid("you cannot invite yourself; name another user").into());
         }
         let (_, theirs) = tx.lock_contacts(me, self.user).await?;
         if !exists(tx, self.user).await? {

@@ -15,8 +15,8 @@ use crate::store::Transaction;
 pub(in crate::engine) struct JoinGroup {
     pub(in crate::engine) call: GroupCall,
     pub(in crate::engine) note: Note,
-    /// The group seems to require an admin's approval: the admins' inboxes are locked with the
-    /// group.
+    /// The group required an admin's approval when its row was read before the transaction, so the
+    /// admins' inboxes are locked with the group.
     pub(in crate::engine) by_approval: bool,
     pub(in crate::engine) limits: GroupLimits,
 }
@@ -26,7 +26,7 @@ pub(in crate::engine) struct JoinGroup {
 pub(in crate::engine) enum Joined {
     /// The caller is a member.
     Member,
-    /// The caller asked; an admin will answer.
+    /// The caller has asked to join, and waits for an admin's answer.
     Asked,
 }
 

@@ -25,7 +25,7 @@ impl Operation for KickMember {
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
         let by = self.call.caller.user;
         if by == self.user {
-            return Err(CommandError::invalid("that user is yourself; leave the group instead").into());
+            return Err(CommandError::invalid("you cannot remove yourself; leave the group instead").into());
         }
         let exists = tx.account(self.user).await?.is_some();
         let notified = if exists { vec![self.user] } else { Vec::new() };

@@ -1,5 +1,5 @@
-//! A group that a unit of work has locked, after it checked the caller's fence and loaded the
-//! members involved.
+//! A group that a unit of work has locked, with the members involved. The caller's fence was
+//! checked under the lock.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::model::{
 };
 use crate::store::{StoreError, Transaction};
 
-/// Caller, group and time of a change. Every unit of work on a group begins with it.
+/// Caller, group and time of a change: the common input of all units of work on a group.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct GroupCall {
     pub(in crate::engine) caller: Caller,
@@ -59,8 +59,8 @@ impl GroupCall {
     ) -> Result<LockedGroup, Rejection> {
         let mut inboxes = HashMap::with_capacity(notified.len());
         for user in notified {
-            // A user who does not exist has no inbox, and turns out below to have no membership
-            // either.
+            // A user who does not exist has no inbox. Such a user has no membership either, which
+            // the operation checks.
             let kind = ConversationKind::Inbox { owner: *user };
             if let Some(inbox) = tx.conversation_of_kind(&kind).await? {
                 inboxes.insert(*user, inbox);
@@ -73,8 +73,8 @@ impl GroupCall {
         if !logs.log(self.group).is_some_and(is_group) {
             return Err(CommandError::not_found().into());
         }
-        let concerned: Vec<UserId> = users.iter().copied().chain([self.caller.user]).collect();
-        let members = tx.members_in(self.group, &concerned).await?;
+        let involved: Vec<UserId> = users.iter().copied().chain([self.caller.user]).collect();
+        let members = tx.members_in(self.group, &involved).await?;
         Ok(LockedGroup {
             call: self,
             logs,
@@ -143,7 +143,7 @@ impl LockedGroup {
         Ok(())
     }
 
-    /// Makes a user an active member, and appends the event of it.
+    /// Makes a user an active member, and appends `MemberJoined`.
     pub(super) async fn add_member(
         &mut self,
         tx: &mut dyn Transaction,
@@ -191,8 +191,8 @@ impl LockedGroup {
         self.put_member(tx, member).await
     }
 
-    /// Changes the state of a user who is not an active member. What the user may read stays as it
-    /// was.
+    /// Changes the state of a user who is not an active member. The range of events that the user
+    /// may read stays the same.
     pub(super) async fn set_state(
         &mut self,
         tx: &mut dyn Transaction,
@@ -214,7 +214,7 @@ impl LockedGroup {
         Ok(())
     }
 
-    /// Writes the appended events and the changes. Returns the events.
+    /// Writes the appended events and the changed rows. Returns the events.
     pub(super) async fn commit(
         self,
         tx: &mut dyn Transaction,

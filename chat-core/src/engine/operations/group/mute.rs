@@ -9,7 +9,7 @@ use crate::engine::operations::policy::GroupPermission;
 use crate::model::{Event, EventBody, Timestamp, UserId};
 use crate::store::Transaction;
 
-/// Mutes a member, who cannot write for the given duration. A duration of 0 ends the mute.
+/// Mutes a member for the given duration. A duration of 0 ends the mute.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct MuteMember {
     pub(in crate::engine) call: GroupCall,

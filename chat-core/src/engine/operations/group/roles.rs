@@ -1,4 +1,4 @@
-//! Roles and ownership.
+//! Units of work that change roles and the owner of a group.
 
 use async_trait::async_trait;
 
@@ -28,7 +28,7 @@ impl Operation for SetRole {
             return Err(CommandError::invalid("to make a member the owner, transfer the group").into());
         }
         if self.user == self.call.caller.user {
-            return Err(CommandError::invalid("that user is yourself; transfer the group first").into());
+            return Err(CommandError::invalid("you cannot change your own role; transfer the group first").into());
         }
         let Some(mut member) = group.active_member(self.user).cloned() else {
             return Err(CommandError::not_found().into());

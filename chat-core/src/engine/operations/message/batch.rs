@@ -1,4 +1,4 @@
-//! Unit of work behind every send: appends a batch of drafts to one conversation.
+//! Unit of work that appends a batch of drafts to one conversation. Every send goes through it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use crate::model::{
 };
 use crate::store::{SentEvent, StoreError, Transaction};
 
-/// Appends drafts to one conversation, in their order. Each draft is accepted or refused by itself;
-/// a refused draft leaves no gap in the sequence.
+/// Appends drafts to one conversation, in order. Each draft is accepted or refused separately; a
+/// refused draft leaves no gap in the sequence.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Appends {
     pub(in crate::engine) conversation: ConversationId,
@@ -30,9 +30,9 @@ pub(in crate::engine) struct Appends {
     pub(in crate::engine) drafts: Arc<[Prepared]>,
     pub(in crate::engine) rules: BatchRules,
     pub(in crate::engine) now: Timestamp,
-    /// Looks for every draft among the stored events first. Otherwise only drafts that would be
-    /// refused are looked for: for the others the store reports a used key when they are written,
-    /// and the batch runs again with this set.
+    /// Look for every draft among the stored events first. Otherwise only drafts that would be
+    /// refused are looked for. If another draft's key is in use, the store reports it when the
+    /// event is inserted, and the batch runs again with this set.
     pub(in crate::engine) look_first: bool,
 }
 
@@ -51,7 +51,7 @@ pub(in crate::engine) struct Batch {
     pub(in crate::engine) events: Vec<Event>,
 }
 
-/// Change that an event makes to other rows.
+/// Change of other rows that follows from an appended event.
 #[derive(Debug)]
 enum Effect {
     Edited { target: Seq, edit: Seq },
@@ -83,9 +83,9 @@ impl From<Event> for UsedKey {
 struct Decisions {
     results: Vec<Result<Appended, CommandError>>,
     effects: Vec<Effect>,
-    /// Stored events that retries asked for.
+    /// Stored events of drafts that turned out to be retries.
     found: Vec<Event>,
-    /// Read marks that follow from sending: each sender's last message.
+    /// Each sender's last message, up to which the sender has read.
     reads: HashMap<UserId, Seq>,
     /// Members who sent their first message to a direct conversation.
     first_senders: Vec<Member>,
@@ -158,7 +158,7 @@ impl Appends {
             let key = key(draft);
             let is_live = live.contains(&draft.caller);
             if let Some(used) = used.get(&key) {
-                decisions.results.push(self.resent(draft, used, is_live));
+                decisions.results.push(self.answer_used_key(draft, used, is_live));
                 decisions.found.extend(used.stored.clone());
                 continue;
             }
@@ -216,8 +216,8 @@ impl Appends {
         Ok(relations)
     }
 
-    /// Returns the events for which the keys of the selected drafts were used; `selected` gets
-    /// their indexes in the batch.
+    /// Returns the earlier uses of the keys of the selected drafts. `selected` takes the index of a
+    /// draft in the batch.
     async fn find_sent(
         &self,
         tx: &mut dyn Transaction,
@@ -234,8 +234,8 @@ impl Appends {
         Ok(found.into_iter().map(by_key).collect())
     }
 
-    /// Looks for the drafts that were refused: they may have been stored before, when there was no
-    /// reason to refuse them.
+    /// Looks for the refused drafts in the store: a retry of a draft that was accepted before must
+    /// succeed.
     async fn find_refused(
         &self,
         tx: &mut dyn Transaction,
@@ -247,17 +247,17 @@ impl Appends {
             if result.is_err()
                 && let Some(used) = used.get(&key(draft))
             {
-                *result = self.resent(draft, used, live.contains(&draft.caller));
+                *result = self.answer_used_key(draft, used, live.contains(&draft.caller));
                 decisions.found.extend(used.stored.clone());
             }
         }
         Ok(())
     }
 
-    /// Answers a draft whose key was used. A stored draft is reported as stored even if its session
-    /// has ended since, or another conversation has the name by which it was sent: no other answer
-    /// would be true.
-    fn resent(&self, draft: &Prepared, used: &UsedKey, is_live: bool) -> Result<Appended, CommandError> {
+    /// Returns the answer to a draft whose key was used before. A stored draft is reported as
+    /// stored even if its session has ended since, or the name to which it was sent now belongs to
+    /// another conversation.
+    fn answer_used_key(&self, draft: &Prepared, used: &UsedKey, is_live: bool) -> Result<Appended, CommandError> {
         let is_here = draft.is_by_name || used.appended.conversation == self.conversation;
         if is_here && used.fingerprint == draft.fingerprint {
             Ok(used.appended)

@@ -9,7 +9,7 @@ use crate::engine::operations::policy::{self, DirectPermission, GroupPermission,
 use crate::model::{Conversation, ConversationKind, Event, EventKind, Member, ReplyCode, Role, Seq, Timestamp, UserId};
 use crate::store::{StoreError, Transaction};
 
-/// State of a conversation while a batch is checked: as it was before the batch, with what the
+/// State of a conversation while a batch is checked: the stored state, and the events that the
 /// batch has appended so far.
 #[derive(Debug)]
 pub(super) struct BatchContext {
@@ -17,7 +17,7 @@ pub(super) struct BatchContext {
     members: HashMap<UserId, Member>,
     /// Events that drafts refer to.
     targets: HashMap<Seq, Event>,
-    /// Some draft refers to an event that is not stored yet: it may be one that this batch appends.
+    /// A draft refers to an event that is not stored yet, and that this batch may append.
     refers_to_new: bool,
     relations: HashMap<UserId, (Relation, bool)>,
     rules: BatchRules,
@@ -51,7 +51,7 @@ impl BatchContext {
         let targets: HashMap<Seq, Event> = found.into_iter().map(|event| (event.seq, event)).collect();
         let mut users = senders(drafts);
         for draft in drafts {
-            // A draft with more mentions is refused below: the rest need not be looked up.
+            // A draft with more mentions is refused, so further ones need not be looked up.
             users.extend(draft.mentions.iter().take(rules.max_mentions));
         }
         if drafts.iter().any(|draft| draft.kind == EventKind::Recall) {

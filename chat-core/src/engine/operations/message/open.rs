@@ -63,7 +63,7 @@ impl Operation for OpenDirect {
             tx.put_member(&Member::active(id, *user, Role::Member, Seq(1))).await?;
         }
         let members = u32::try_from(users.len()).unwrap_or(2);
-        logs.created(tx, id).await?.change().member_count = members;
+        logs.add_created(tx, id).await?.change().member_count = members;
         for (inbox, (_, peer)) in inboxes.iter().zip(&users) {
             let body = EventBody::ConversationOpened {
                 conversation: id,
@@ -75,8 +75,8 @@ impl Operation for OpenDirect {
     }
 }
 
-/// Returns whether the user accepts direct messages from a user who is no contact, in their
-/// conversation if there is one.
+/// Returns whether the user accepts direct messages from a user who is not a contact.
+/// `conversation` is their direct conversation, if there is one.
 pub(super) async fn accepts_stranger(
     tx: &mut dyn Transaction,
     user: UserId,

@@ -34,7 +34,7 @@ impl From<&EngineConfig> for BatchRules {
 pub(in crate::engine) struct Prepared {
     pub(in crate::engine) caller: Caller,
     pub(in crate::engine) client_message_id: ClientMessageId,
-    /// Digest of the draft as it was sent, also if a hook has rewritten it.
+    /// Digest of the draft as the client sent it, even if a hook has rewritten the draft.
     pub(in crate::engine) fingerprint: u64,
     pub(in crate::engine) kind: EventKind,
     pub(in crate::engine) target: Option<Seq>,
@@ -58,7 +58,7 @@ impl Prepared {
     /// Encodes a draft.
     pub(in crate::engine) fn new(caller: Caller, draft: Draft) -> Self {
         let body = encode(draft.content);
-        let mut prepared = Self::of(caller, draft.client_message_id, &body, 0);
+        let mut prepared = Self::from_body(caller, draft.client_message_id, &body, 0);
         prepared.fingerprint = fingerprint(prepared.kind, &prepared.body);
         prepared
     }
@@ -82,11 +82,11 @@ impl Prepared {
         let body = encode(content);
         Self {
             is_by_name: self.is_by_name,
-            ..Self::of(self.caller, self.client_message_id, &body, self.fingerprint)
+            ..Self::from_body(self.caller, self.client_message_id, &body, self.fingerprint)
         }
     }
 
-    fn of(caller: Caller, client_message_id: ClientMessageId, body: &EventBody, fingerprint: u64) -> Self {
+    fn from_body(caller: Caller, client_message_id: ClientMessageId, body: &EventBody, fingerprint: u64) -> Self {
         let (reply_to, mut mentions, mention_all) = match body {
             EventBody::Message(message) => (message.reply_to, message.mentions.clone(), message.mention_all),
             _ => (None, Vec::new(), false),
@@ -109,7 +109,7 @@ impl Prepared {
 
     /// Returns the memory that the draft is charged for while it is queued, in bytes.
     pub(in crate::engine) fn cost(&self) -> usize {
-        // The rest of a submission: keys, reply channel, places in queues.
+        // Other memory of a submission: keys, reply channel, queue entries.
         const OVERHEAD: usize = 512;
         self.body.len() + self.mentions.len() * 8 + OVERHEAD
     }
@@ -146,8 +146,8 @@ fn encode(content: DraftContent) -> EventBody {
     }
 }
 
-/// Returns a digest that tells a retry from another use of the same idempotency key. It is stored,
-/// so it is the same on every node and in every version.
+/// Returns a digest that distinguishes a retry from another use of the same idempotency key. The
+/// digest is stored, so its computation must never change.
 pub(in crate::engine) fn fingerprint(kind: EventKind, body: &[u8]) -> u64 {
     let mut digest = Sha256::new();
     digest.update([kind as u8]);

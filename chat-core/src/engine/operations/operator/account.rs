@@ -1,4 +1,4 @@
-//! Creating and changing accounts.
+//! Units of work by which operators create and change accounts.
 
 use async_trait::async_trait;
 
@@ -140,7 +140,7 @@ impl Operation for ChangeAccount {
     }
 }
 
-/// Records an action that changes nothing, or a command before it runs.
+/// Appends to the audit log an action that changes nothing, or a command that is about to run.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct RecordAction {
     pub(in crate::engine) action: Action,

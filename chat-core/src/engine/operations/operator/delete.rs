@@ -1,4 +1,4 @@
-//! Deleting an account: its row, its contacts, its memberships.
+//! Units of work that delete an account: its row, its contacts and its memberships.
 
 use async_trait::async_trait;
 
@@ -15,15 +15,15 @@ use crate::model::{
 };
 use crate::store::{StoreError, Transaction};
 
-/// Marks an account as deleted, and removes the personal data that its row and its devices hold.
-/// Does the same again for an account that is marked already.
+/// Marks an account as deleted, and removes the personal data in its row and its devices. Running
+/// it again on a deleted account is allowed.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct MarkDeleted {
     pub(in crate::engine) action: Action,
     pub(in crate::engine) user: UserId,
-    /// Gives the name free for other accounts.
+    /// Frees the name for other accounts.
     pub(in crate::engine) free_name: bool,
-    /// Gives the external subject free for another account.
+    /// Frees the external subject for another account.
     pub(in crate::engine) free_subject: bool,
     /// Options of the deletion in words.
     pub(in crate::engine) detail: String,
@@ -71,7 +71,8 @@ impl Operation for MarkDeleted {
 }
 
 impl MarkDeleted {
-    /// Returns what the account keeps of its subject: a tombstone, or nothing.
+    /// Returns the tombstone that replaces the account's subject, or `None` if the subject is
+    /// freed.
     fn subject_after(&self, before: &Account) -> Option<String> {
         let subject = before.subject.as_ref().filter(|_| !self.free_subject)?;
         if before.deleted.is_some() {
@@ -108,8 +109,8 @@ impl Operation for FreeSubject {
     }
 }
 
-/// Deletes the contacts of a deleted user with these peers, on both sides. Friends get the event of
-/// a friendship that ended.
+/// Deletes the contacts between a deleted user and these peers, on both sides. Friends get an event
+/// that the friendship ended.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct EndContacts {
     pub(in crate::engine) user: UserId,
@@ -144,13 +145,13 @@ impl Operation for EndContacts {
     }
 }
 
-/// Ends a deleted user's membership, invitation or request in a group. In other conversations, and
-/// in groups that are closed, it waits for their lock and does nothing else.
+/// Ends a deleted user's membership, invitation or request in a group. In other conversations and
+/// in closed groups, it only waits for the lock.
 ///
-/// A group of the user goes to the admin, or else the member, who has been in it for the longest
-/// time: whose first readable event is the earliest; of several, the one with the smallest id.
-/// Disabled accounts do not count, however many there are. If no one else is in the group, it is
-/// closed. If no member can take it, it is orphaned.
+/// A group that the user owns goes to the longest-standing admin, or if there is none, to the
+/// longest-standing member: the one whose first readable event is the earliest, and among equals
+/// the one with the smallest id. Disabled accounts are skipped. If no one else is in the group, it
+/// is closed. If no member can take it, it is orphaned.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct EndMembership {
     pub(in crate::engine) user: UserId,

@@ -1,4 +1,4 @@
-//! Erasing texts: recalls by operators, and the texts of deleted users.
+//! Units of work that erase texts: recalls by operators, and the texts of deleted users.
 
 use async_trait::async_trait;
 
@@ -10,10 +10,10 @@ use crate::engine::operations::log::{Author, Log, Logs};
 use crate::model::{ConversationId, Event, EventBody, EventKind, Message, ReplyCode, Seq, Timestamp, UserId};
 use crate::store::{StoreError, Transaction};
 
-/// Erases the text of a message, with an event that says so.
+/// Erases the text of a message and appends a recall event.
 ///
-/// The log of a closed group takes no more events. The text is still erased there, and the last
-/// event stands for the recall.
+/// The log of a closed group takes no more events. There the text is erased without an event, and
+/// the message is marked as recalled by the last event of the log.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct RecallMessage {
     pub(in crate::engine) action: Action,
@@ -51,7 +51,7 @@ impl Operation for RecallMessage {
     }
 }
 
-/// Erases the texts of a deleted user's messages, with an event for each.
+/// Erases the texts of a deleted user's messages and appends a recall event for each.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct EraseMessages {
     pub(in crate::engine) user: UserId,
@@ -86,7 +86,8 @@ impl Operation for EraseMessages {
     }
 }
 
-/// Appends the recall of `target`, unless the log is closed. Returns its position.
+/// Appends a recall of `target`. Returns its position, or that of the last event if the log is
+/// closed.
 fn recall(log: &mut Log, now: Timestamp, author: Author, target: Seq) -> Seq {
     if log.row.closed {
         return log.row.last_seq;

@@ -19,12 +19,12 @@ use crate::engine::operations::log::Author;
 use crate::model::{ConversationId, ReplyCode, Timestamp, UserId};
 use crate::store::{NewAuditRecord, StoreError, Transaction};
 
-/// Operator, place and time of an action.
+/// Operator, source and time of an action.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Action {
     /// Name of the operator.
     pub(in crate::engine) operator: Arc<str>,
-    /// Place that the request came from.
+    /// Source of the request: an address, a host name or a program.
     pub(in crate::engine) source: Arc<str>,
     pub(in crate::engine) now: Timestamp,
 }
@@ -50,14 +50,14 @@ impl Action {
     }
 }
 
-/// Sender of the events that an operator appends in the name of the system.
+/// Author of the events that an operator appends in the name of the system.
 const SYSTEM: Author = Author {
     user: UserId::SYSTEM,
     device: None,
     sent: None,
 };
 
-/// Returns the sender of the events that an operator appends for a user.
+/// Returns the author of the events that an operator appends for a user.
 const fn on_behalf_of(user: UserId) -> Author {
     Author {
         user,
@@ -66,12 +66,12 @@ const fn on_behalf_of(user: UserId) -> Author {
     }
 }
 
-/// Returns how the audit log names a user.
+/// Returns the name of a user in the audit log.
 fn user_target(user: UserId) -> String {
     format!("user:{user}")
 }
 
-/// Returns how the audit log names a conversation.
+/// Returns the name of a conversation in the audit log.
 fn conversation_target(conversation: ConversationId) -> String {
     format!("conversation:{conversation}")
 }

@@ -1,4 +1,4 @@
-//! Messages of the system.
+//! Posting of system messages.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,14 +13,14 @@ use crate::model::{
 };
 use crate::store::{StoreError, Transaction};
 
-/// Appends a message of the system to a group or an inbox. A retry finds the message that it
-/// appended.
+/// Appends a system message to a group or an inbox. A retry finds the message that was appended
+/// before.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct PostAsSystem {
     pub(in crate::engine) action: Action,
     pub(in crate::engine) conversation: ConversationId,
     pub(in crate::engine) client_message_id: ClientMessageId,
-    /// Tells a retry from another use of `client_message_id`.
+    /// Distinguishes a retry from another use of `client_message_id`.
     pub(in crate::engine) fingerprint: u64,
     /// Encoded message.
     pub(in crate::engine) body: Bytes,
@@ -73,7 +73,8 @@ impl Operation for PostAsSystem {
 }
 
 impl PostAsSystem {
-    /// Returns why the conversation with this row takes no new message, or `None` if it does.
+    /// Returns the error for a conversation that accepts no new message, or `None` if it accepts
+    /// one.
     async fn refusal(
         &self,
         tx: &mut dyn Transaction,

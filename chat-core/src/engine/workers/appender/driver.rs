@@ -19,15 +19,15 @@ use crate::panics;
 
 /// Parts of the engine that the appender uses.
 pub(super) trait Ports: Send {
-    /// Returns the conversation that `caller` means, if nothing has to be read to know it.
+    /// Returns the conversation that `caller` refers to, if it is cached.
     fn known(&self, caller: UserId, conversation: &ConversationRef) -> Option<Target>;
 
-    /// Starts a piece of work. The future runs it to its end, and does not panic.
+    /// Starts a piece of work. The future completes when the work has ended, and does not panic.
     fn start(&self, work: Work) -> BoxFuture<'static, Done>;
 }
 
-/// The appender's task. Its fields hold everything that a panic must not lose; local variables do
-/// not.
+/// The appender's task. State that has to survive a panic is in its fields, never in local
+/// variables.
 pub(super) struct Driver<'q, P> {
     ports: P,
     queue: &'q AppendQueue,
@@ -35,7 +35,7 @@ pub(super) struct Driver<'q, P> {
     resend_window: Duration,
     machine: Machine,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
-    /// Entries between the queue and the machine.
+    /// Entries taken from the queue that the machine does not have yet.
     taken: Vec<Incoming>,
 }
 
@@ -52,7 +52,7 @@ impl<'q, P: Ports> Driver<'q, P> {
         }
     }
 
-    /// Runs until `draining` is cancelled and everything that was queued is answered.
+    /// Runs until `draining` is cancelled and every queued submission is answered.
     ///
     /// After a panic, all submissions that the machine holds are refused in order, and the task
     /// continues.
@@ -73,10 +73,10 @@ impl<'q, P: Ports> Driver<'q, P> {
             while let Some(Some(done)) = self.work.next().now_or_never() {
                 self.machine.finish(Instant::now(), done);
             }
-            self.begin();
+            self.advance();
             tokio::select! {
-                // Work that has ended frees its lane, so it comes first; new submissions then join
-                // the next batch.
+                // Ended work frees its lane, so it is handled first; new submissions then join the
+                // next batch.
                 biased;
                 Some(done) = self.work.next(), if !self.work.is_empty() => self.machine.finish(Instant::now(), done),
                 () = self.queue.arrived() => {}
@@ -89,8 +89,9 @@ impl<'q, P: Ports> Driver<'q, P> {
         }
     }
 
-    /// Takes what has arrived, sends the replies that are ready, and starts the work that may run.
-    fn begin(&mut self) {
+    /// Takes new entries from the queue, sends the replies that are ready, and starts the work that
+    /// may run.
+    fn advance(&mut self) {
         self.queue.take(&mut self.taken);
         self.taken.drain(..).for_each(|incoming| self.machine.push(incoming));
         let now = Instant::now();
@@ -113,7 +114,7 @@ impl<'q, P: Ports> Driver<'q, P> {
         if let Err(panic) = aborted {
             tracing::error!(
                 panic = panics::text(&*panic),
-                "the appender panicked again and forgets the order of resends"
+                "the appender panicked again while it recovered: the order of resent drafts is lost"
             );
             let broken = std::mem::replace(&mut self.machine, Machine::new(self.limits, self.resend_window));
             // Dropping a reply answers its caller with `TryAgain`. A caller's waker may panic then.
@@ -122,20 +123,21 @@ impl<'q, P: Ports> Driver<'q, P> {
         while let Some((reply_to, result)) = self.machine.poll_reply() {
             answer(reply_to, result);
         }
-        // Work does not panic; if it does, it has ended, and the rest is still waited for.
+        // Work should not panic. Work that panics nevertheless has ended; the loop still waits for
+        // the rest.
         while let Err(panic) = panics::catch(self.finish_work()).await {
             tracing::error!(panic = panic.text(), "work of the appender panicked");
         }
     }
 
-    /// Waits until no work is left, and ignores its results.
+    /// Waits until all work has ended, and ignores its results.
     async fn finish_work(&mut self) {
         while self.work.next().await.is_some() {}
     }
 }
 
-/// Sends a reply, if the caller still waits for it. The caller's waker runs here: a panic of it is
-/// contained, so that others are not affected.
+/// Sends a reply, if the caller still waits for it. The caller's waker runs here: a panic of the
+/// waker is caught, so that other callers are not affected.
 pub(super) fn answer(reply_to: ReplyTo, result: Result<Outcome, CommandError>) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(reply_to.send(result)))) {
         tracing::error!(

@@ -10,8 +10,8 @@ use crate::engine::config::EngineConfig;
 use crate::engine::operations::message::Prepared;
 use crate::model::ConversationKind;
 
-/// Number of batches that look for stored drafts first, after one that contained a retry: retries
-/// come in groups, and each one that is not expected costs a second run of its batch.
+/// Number of batches that look for stored drafts first, after a batch that contained a retry.
+/// Retries come in groups, and each unexpected retry costs a second run of its batch.
 const LOOK_FIRST_BATCHES: u32 = 32;
 
 /// Limits of the lanes, from the engine's configuration.
@@ -38,7 +38,7 @@ impl From<&EngineConfig> for LaneLimits {
     }
 }
 
-/// A conversation's queue on this node. At most one transaction of the conversation is in flight.
+/// A conversation's queue on this node, of which at most one transaction is in flight.
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) kind: ConversationKind,
@@ -46,7 +46,7 @@ pub(super) struct Lane {
     /// Bytes of the queued submissions.
     bytes: usize,
     in_flight: Option<InFlight>,
-    /// The lane is in the list of lanes that may have something to run.
+    /// The lane is in the list of lanes that may have work to run.
     pub(super) is_listed: bool,
     /// Number of batches that still have to look for stored drafts first.
     look_first: u32,
@@ -72,7 +72,7 @@ pub(super) struct SentDraft {
     _permit: MemoryPermit,
 }
 
-/// Work that a lane wants to run.
+/// Next work of a lane.
 pub(super) enum Next {
     Batch {
         drafts: Arc<[Prepared]>,
@@ -98,7 +98,7 @@ impl Lane {
         self.queue.is_empty() && self.in_flight.is_none()
     }
 
-    /// Returns `true` if the lane may take one more submission.
+    /// Returns whether the lane has room for this submission.
     pub(super) fn has_room(&self, submission: &Submission, limits: &LaneLimits) -> bool {
         let bytes = self.bytes.saturating_add(submission.permit.bytes());
         self.queue.len() < limits.max_lane_drafts && bytes <= limits.max_lane_bytes
@@ -109,8 +109,8 @@ impl Lane {
         self.queue.push_back(submission);
     }
 
-    /// Takes the work that may run now: a batch of drafts or one operation; `None` while something
-    /// is in flight.
+    /// Takes the work that may run now: a batch of drafts or one operation. Returns `None` while
+    /// other work is in flight.
     pub(super) fn next(&mut self, limits: &LaneLimits) -> Option<Next> {
         if self.in_flight.is_some() {
             return None;
@@ -148,7 +148,7 @@ impl Lane {
                         _permit: permit,
                     });
                     drafts.push(prepared);
-                    // The draft that has waited longest decides how much time the store has.
+                    // The earliest deadline of the drafts is the deadline of the batch.
                     earliest = Some(earliest.map_or(deadline, |earliest| earliest.min(deadline)));
                 }
             }
@@ -182,7 +182,7 @@ impl Lane {
         count
     }
 
-    /// Records that a batch contained drafts that were stored before.
+    /// Makes the next batches look for stored drafts first, because a batch contained retries.
     pub(super) fn expect_retries(&mut self) {
         self.look_first = LOOK_FIRST_BATCHES;
     }
@@ -191,7 +191,7 @@ impl Lane {
         self.in_flight.as_ref()
     }
 
-    /// Removes the work in flight, because its transaction has ended or was given up.
+    /// Removes and returns the work in flight, because its transaction has ended or was aborted.
     pub(super) fn take_in_flight(&mut self) -> Option<InFlight> {
         self.in_flight.take()
     }
@@ -200,7 +200,8 @@ impl Lane {
         self.queue.iter().map(|submission| &**submission)
     }
 
-    /// Removes the queued submissions that `selected` selects; the others keep their order.
+    /// Removes and returns the queued submissions for which `selected` is true. The rest keeps its
+    /// order.
     pub(super) fn remove_queued(&mut self, selected: impl Fn(&Submission) -> bool) -> Vec<Submission> {
         let mut removed = Vec::new();
         for submission in std::mem::take(&mut self.queue) {

@@ -1,5 +1,5 @@
-//! The lanes of all conversations, and the order of resends that is checked before a submission
-//! enters one.
+//! The lanes of all conversations, and the order of resends, which is checked before a submission
+//! enters a lane.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -14,12 +14,12 @@ use crate::model::{Appended, Caller, ConversationId, Outcome, ReplyCode};
 /// Outcome of a batch: one result for each draft, or one failure for all.
 pub(super) type BatchResult = Result<Vec<Result<Appended, CommandError>>, CommandError>;
 
-/// Lanes by conversation. A lane exists while it has something to do.
+/// Lanes by conversation. A lane exists while it has queued submissions or work in flight.
 #[derive(Debug)]
 pub(super) struct Lanes {
     limits: LaneLimits,
     lanes: HashMap<ConversationId, Lane>,
-    /// Lanes that may have something to run.
+    /// Lanes that may have work to run.
     ready: VecDeque<ConversationId>,
     resend_order: ResendOrder,
 }
@@ -34,9 +34,9 @@ impl Lanes {
         }
     }
 
-    /// Decides whether a submission may enter its lane. If it may, it has to be
-    /// [pushed](Self::push) next, and keeps its place in the resend order until then; if not, its
-    /// place there is recorded.
+    /// Decides whether a submission may enter its lane. An admitted submission must be
+    /// [pushed](Self::push) next, and keeps its place in the resend order until then. The place of
+    /// a refused draft is recorded in the resend order.
     pub(super) fn admit(&mut self, submission: &Submission, target: &Target, now: Instant) -> Result<(), CommandError> {
         if let Some(draft) = submission.draft() {
             let conversation = (&submission.conversation, target.id);
@@ -68,8 +68,8 @@ impl Lanes {
         self.set_ready(id);
     }
 
-    /// Records that a draft was refused before it was admitted: it comes after all that has to be
-    /// resent already.
+    /// Records that a draft was refused before it was admitted: its place is after all drafts that
+    /// have to be resent already.
     pub(super) fn defer(&mut self, draft: &DeferredDraft, error: &CommandError, now: Instant) {
         self.resend_order.requeue_back(draft, error, now);
     }
@@ -83,7 +83,7 @@ impl Lanes {
         }
     }
 
-    /// Takes the next work of a lane, if any lane has some.
+    /// Takes the next work of a lane, if any lane has work.
     pub(super) fn next(&mut self) -> Option<(Target, Next)> {
         while let Some(id) = self.ready.pop_front() {
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
@@ -99,7 +99,7 @@ impl Lanes {
         None
     }
 
-    /// Takes the result of a conversation's batch.
+    /// Handles the result of a conversation's batch.
     pub(super) fn committed(
         &mut self,
         id: ConversationId,
@@ -124,7 +124,7 @@ impl Lanes {
                 refused.push((sent.name.clone(), error.clone()));
             }
         }
-        // A defect that one draft causes is no reason to refuse the drafts of other sessions.
+        // An internal error that one draft causes must not refuse the drafts of other sessions.
         let failure = failure.filter(|error| error.code != ReplyCode::Internal);
         let sessions: Vec<Caller> = refused.iter().map(|(draft, _)| draft.caller).collect();
         let is_refused = |submission: &Submission| match failure {
@@ -140,7 +140,7 @@ impl Lanes {
             self.resend_order.requeue_front(refused, id, now);
         }
 
-        // The order is recorded: now the drafts may be answered.
+        // Drafts are answered only after the order of resends is recorded.
         if results.iter().flatten().any(|appended| appended.duplicate) {
             lane.expect_retries();
         }
@@ -159,7 +159,7 @@ impl Lanes {
         self.set_ready(id);
     }
 
-    /// Takes the result of a conversation's operation.
+    /// Handles the result of a conversation's operation.
     pub(super) fn ran(
         &mut self,
         id: ConversationId,
@@ -189,7 +189,7 @@ impl Lanes {
         }
     }
 
-    /// Refuses everything in all lanes; [`defer_all`](Self::defer_all) comes first.
+    /// Refuses everything in all lanes. [`defer_all`](Self::defer_all) must be called before.
     pub(super) fn refuse_all(&mut self, error: &CommandError, replies: &mut VecDeque<Reply>) {
         self.ready.clear();
         for mut lane in std::mem::take(&mut self.lanes).into_values() {

@@ -7,9 +7,9 @@
 //!                                     └─► poll_work ─► in flight ─► finish ─► poll_reply
 //! ```
 //!
-//! Every submission is in exactly one of these places at any time: a step inspects a submission in
-//! its place before it moves it. So [`Machine::abort`] finds all of them, even after a panic in the
-//! middle of a step.
+//! Every submission is in exactly one of these places at any time: a step decides about a
+//! submission while it is still in its place, and then moves it. So [`Machine::abort`] finds all
+//! submissions, even after a panic in the middle of a step.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -25,14 +25,15 @@ use crate::engine::error::CommandError;
 use crate::engine::operations::message::{DraftKey, Prepared};
 use crate::model::{Appended, Caller, ConversationId, ConversationRef, Draft, Outcome, ReplyCode, UserId};
 
-/// Something for the driver to run. Each piece of work ends with one [`Done`].
+/// Work for the driver to run. Each piece of work ends with one [`Done`].
 pub(super) enum Work {
     Prepare(Box<Preparation>),
     /// Append drafts to a conversation in one transaction.
     Commit {
         target: Target,
         drafts: Arc<[Prepared]>,
-        /// Some of the drafts are probably stored already.
+        /// Some of the drafts are probably retries of stored ones, so the store is asked for them
+        /// first.
         look_first: bool,
         deadline: Instant,
     },
@@ -43,27 +44,27 @@ pub(super) enum Work {
     },
 }
 
-/// A submission whose conversation has to be looked up, or which hooks have to see.
+/// A submission whose conversation has to be looked up, or which needs a check or hooks.
 pub(super) struct Preparation {
     pub(super) session: SessionKey,
     pub(super) caller: Caller,
     pub(super) conversation: ConversationRef,
-    /// Key of the draft, if it is one. A draft opens a direct conversation that does not exist, and
-    /// may have been stored before.
+    /// Key of the draft, if the submission is one. A draft, unlike an operation, opens a direct
+    /// conversation that does not exist, and may have been stored before.
     pub(super) draft: Option<DraftKey>,
     /// The draft to show to the hooks, as it would be stored and as it was sent.
     pub(super) for_hooks: Option<(Prepared, Draft)>,
     /// Check that has to pass before the operation may enter its lane.
     pub(super) check: Option<LaneCheck>,
-    /// Time at which the submission is given up.
+    /// Time at which the submission is refused if it is still being prepared.
     pub(super) deadline: Instant,
 }
 
-/// End of a piece of [`Work`].
+/// Result of a piece of [`Work`].
 #[derive(Debug)]
 pub(super) enum Done {
-    /// A submission's conversation, and the draft if a hook rewrote it; or why the submission is
-    /// refused.
+    /// A submission's conversation, and the draft if a hook rewrote it; or the error with which the
+    /// submission is refused.
     Prepared {
         session: SessionKey,
         result: Result<(Target, Option<Prepared>), CommandError>,
@@ -81,27 +82,27 @@ pub(super) enum Done {
     },
 }
 
-/// What becomes of an entry that has arrived.
+/// Next step of an entry that has arrived.
 #[derive(Debug)]
 pub(super) enum Turn {
-    /// It waits for the submission of its session that is being prepared.
+    /// Wait for the submission of the same session that is being prepared.
     Wait,
-    /// It is a draft that was refused before, whose place is recorded.
+    /// Record the place of a draft that was refused before.
     Deferred,
-    /// It is prepared.
+    /// Start preparing.
     Prepare,
-    /// It enters the lane of this conversation, or is refused.
+    /// Enter the lane of this conversation, or be refused with the error.
     Enter(ConversationId, Result<(), CommandError>),
 }
 
-/// See the [module documentation](self).
+/// State machine of the appender: see the [module documentation](self).
 #[derive(Debug)]
 pub(super) struct Machine {
-    /// Entries that have not been looked at.
+    /// Entries that have not been processed.
     arrived: VecDeque<Incoming>,
     /// Sessions of which a submission is being prepared.
     preparing: HashMap<SessionKey, Preparing>,
-    /// Sessions whose preparation has not been handed out.
+    /// Sessions whose preparation has not been returned as work.
     to_prepare: VecDeque<SessionKey>,
     lanes: Lanes,
     replies: VecDeque<Reply>,
@@ -133,10 +134,10 @@ impl Machine {
         self.arrived.push_back(incoming);
     }
 
-    /// Returns the next piece of work, if something may run now. Everything that was pushed is
-    /// looked at first, so that batches become as large as they can.
+    /// Returns the next piece of work, if any may run now. All pushed entries are processed first,
+    /// so that batches become as large as possible.
     ///
-    /// `known` returns the conversation that a user means, if nothing has to be read to know it.
+    /// `known` returns the conversation that a user refers to, if it is cached.
     pub(super) fn poll_work(
         &mut self,
         now: Instant,
@@ -164,8 +165,7 @@ impl Machine {
         })
     }
 
-    /// Takes the end of a piece of work. Work that is not known, because it was
-    /// [aborted](Self::abort), is ignored.
+    /// Handles the result of a piece of work. The result of [aborted](Self::abort) work is ignored.
     pub(super) fn finish(&mut self, now: Instant, done: Done) {
         match done {
             Done::Prepared { session, result } => self.prepared(session, result, now),
@@ -177,14 +177,14 @@ impl Machine {
         }
     }
 
-    /// Returns the next reply to send. What it says is taken into account already: a draft that is
-    /// resent because of it finds its place recorded.
+    /// Returns the next reply to send. The state was updated before: if the reply makes a client
+    /// resend a draft, the draft's place is recorded already.
     pub(super) fn poll_reply(&mut self) -> Option<Reply> {
         self.replies.pop_front()
     }
 
-    /// Refuses every submission with `TryAgain`. Drafts keep their places: later drafts of their
-    /// sessions are refused until these have been resent. All work has to have ended before
+    /// Refuses every submission with `TryAgain`. The refused drafts keep their places: later drafts
+    /// of their sessions are refused until they have been resent. All work must have ended before
     /// [`poll_work`](Self::poll_work) is called again.
     pub(super) fn abort(&mut self, now: Instant) {
         let error = CommandError::try_again();
@@ -208,9 +208,9 @@ impl Machine {
         self.reply_all(arrived, &error);
     }
 
-    /// Decides what becomes of the entry at the front of `arrived`, if there is one. It stays
-    /// there, and keeps its place in the order of its session, until its
-    /// [turn is taken](Self::take_turn).
+    /// Decides the next step of the entry at the front of `arrived`, if there is one. The entry
+    /// stays there, and keeps its place in the order of its session, until
+    /// [`take_turn`](Self::take_turn).
     pub(super) fn decide(
         &mut self,
         now: Instant,
@@ -235,7 +235,7 @@ impl Machine {
         Some(Turn::Enter(target.id, admitted))
     }
 
-    /// Moves the entry at the front of `arrived`, as was decided.
+    /// Moves the entry at the front of `arrived` as [`decide`](Self::decide) has decided.
     fn take_turn(&mut self, turn: Turn, now: Instant) {
         match turn {
             Turn::Wait => self.wait_for_preparation(),
@@ -328,7 +328,7 @@ impl Machine {
         }
     }
 
-    /// Puts a submission into its lane, or refuses it, as was decided.
+    /// Puts a submission into its lane if it was admitted, and refuses it otherwise.
     fn enter(
         &mut self,
         id: ConversationId,
@@ -342,8 +342,8 @@ impl Machine {
         }
     }
 
-    /// Ends a session's preparation: what waited for it comes before everything else that has
-    /// arrived.
+    /// Ends a session's preparation, and moves the entries that waited for it to the front of
+    /// `arrived`.
     fn release(&mut self, session: SessionKey) -> Option<Box<Submission>> {
         let Preparing { submission, waiting } = self.preparing.remove(&session)?;
         for incoming in waiting.into_iter().rev() {
@@ -352,11 +352,11 @@ impl Machine {
         Some(submission)
     }
 
-    /// Refuses a submission that could not be prepared for the moment, and everything of its
-    /// session that waited for it.
+    /// Temporarily refuses a submission that could not be prepared, and the entries of its session
+    /// that waited for it.
     fn refuse_session(&mut self, session: SessionKey, error: CommandError, now: Instant) {
-        // A defect is reported for the submission that met it only: a client gives up a draft that
-        // meets one again and again.
+        // An internal error is reported only for the submission that caused it: a client gives up a
+        // draft that repeatedly causes one.
         let later = match error.code {
             ReplyCode::Internal => CommandError::try_again(),
             _ => error.clone(),
@@ -393,7 +393,7 @@ fn defer(lanes: &mut Lanes, submission: &Submission, error: &CommandError, now: 
     }
 }
 
-/// Records the place of an entry that is refused, or was refused before.
+/// Records the place of an entry that is being refused, or was refused before it reached the queue.
 fn defer_incoming(lanes: &mut Lanes, incoming: &Incoming, error: &CommandError, now: Instant) {
     match incoming {
         Incoming::Deferred(draft) => lanes.defer(draft, error, now),

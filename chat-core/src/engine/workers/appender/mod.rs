@@ -1,19 +1,20 @@
-//! Group commit: drafts of all sessions are collected, sorted by conversation, and committed in
-//! batches.
+//! Group commit: the appender collects the drafts of all sessions, sorts them by conversation, and
+//! commits them in batches.
 //!
 //! ```text
 //! commands ─► queue ─► driver ─► machine ─► prepare (names, hooks; only where needed)
 //!                                   └─► lane of the conversation ─► one transaction at a time
 //!                                                                     └─► router ─► replies
 //! ```
-//! One task runs the appender; no task is spawned for a message. A lane collects while its commit
-//! is in flight, so an idle server adds no delay and a busy one makes large batches. Other changes
-//! of a group run in its lane too, so that a session's commands take effect in the order in which
-//! it sent them; for the same reason a session's submissions are prepared one at a time. After a
-//! draft was refused temporarily, later drafts of its session are refused until it has been resent.
+//! One task runs the appender; no task is spawned for a message. A lane is the queue of one
+//! conversation. It collects drafts while a commit is in flight, so an idle server adds no delay
+//! and a busy one makes large batches. Other changes of a group run in its lane too, so that a
+//! session's commands take effect in the order in which it sent them; for the same reason a
+//! session's submissions are prepared one at a time. After a draft was refused temporarily, later
+//! drafts of its session are refused until it has been resent.
 //!
-//! `machine` decides and does no I/O; `driver` is the task around it; `prepare` looks names up and
-//! asks the hooks; `work` has the transactions that run against the store.
+//! `machine` is a state machine without I/O, and `driver` is the task that runs it. `prepare` looks
+//! up conversations and asks the hooks, and `work` contains the requests to the store.
 
 mod driver;
 mod lane;
@@ -43,7 +44,7 @@ use self::lane::LaneLimits;
 use self::work::EnginePorts;
 use crate::engine::config::EngineConfig;
 
-/// The task that appends drafts and runs changes of groups.
+/// Worker that appends drafts and runs group changes.
 #[derive(Debug)]
 pub(in crate::engine) struct AppendWorker {
     queue: Arc<AppendQueue>,
@@ -62,7 +63,7 @@ impl AppendWorker {
         }
     }
 
-    /// Runs until the engine drains and everything that was queued is answered.
+    /// Runs until the engine drains and every queued submission is answered.
     pub(in crate::engine) async fn run(self, draining: CancellationToken) {
         let ports = EnginePorts(Arc::new(self.ports));
         let driver = Driver::new(ports, &self.queue, self.limits, self.resend_window);

@@ -15,8 +15,8 @@ use crate::sync::{Mutex, MutexGuard};
 
 /// Memory charged for a queued operation, in bytes.
 const OPERATION_BYTES: usize = 1024;
-/// Queue length up to which refused drafts are queued too, so that their place in the session's
-/// order is known.
+/// Queue length up to which refused drafts are queued too, to keep their place in the session's
+/// order.
 const MAX_QUEUED_WITH_DEFERRED: usize = 65_536;
 
 /// Entry of the queue. Its position is its place in the session's order.
@@ -89,8 +89,8 @@ impl AppendQueue {
         outcome(submitted)
     }
 
-    /// Queues an operation of a conversation, as [`submit_draft`](Self::submit_draft) does a draft.
-    /// If there is a `check`, it has to pass before.
+    /// Queues an operation of a conversation, like [`submit_draft`](Self::submit_draft) for a
+    /// draft. If there is a `check`, the operation runs only after the check has passed.
     pub(in crate::engine) fn submit_operation(
         &self,
         caller: Caller,
@@ -157,8 +157,8 @@ impl AppendQueue {
         reply
     }
 
-    /// Moves everything that has arrived to `taken`, which has to be empty. Its allocation is used
-    /// for what arrives next.
+    /// Moves all queued entries to `taken`, which has to be empty. The queue continues with the
+    /// allocation of `taken`.
     pub(super) fn take(&self, taken: &mut Vec<Incoming>) {
         debug_assert!(taken.is_empty(), "entries would lose their place");
         if let Some(incoming) = self.lock().as_mut() {
@@ -166,8 +166,7 @@ impl AppendQueue {
         }
     }
 
-    /// Closes the queue if it is empty. Returns `false`, and leaves it open, if something has
-    /// arrived.
+    /// Closes the queue if it is empty. Otherwise returns `false` and leaves the queue open.
     pub(super) fn close_if_empty(&self) -> bool {
         let mut queue = self.lock();
         let is_empty = queue.as_ref().is_none_or(Vec::is_empty);
@@ -177,7 +176,7 @@ impl AppendQueue {
         is_empty
     }
 
-    /// Closes the queue: refuses everything in it, and everything submitted later.
+    /// Closes the queue: refuses all queued submissions, and all later ones.
     pub(in crate::engine) fn close(&self) {
         let incoming = self.lock().take();
         for entry in incoming.unwrap_or_default() {
@@ -187,12 +186,12 @@ impl AppendQueue {
         }
     }
 
-    /// Waits until something has arrived.
+    /// Waits until an entry has arrived.
     pub(super) async fn arrived(&self) {
         self.arrived.notified().await;
     }
 
-    /// Returns the bytes of all submissions that have not been answered.
+    /// Returns the bytes of all unanswered submissions.
     pub(in crate::engine) fn queued_bytes(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }

@@ -1,9 +1,9 @@
-//! Order of resends: after a temporary refusal, later drafts are refused until the refused ones
-//! have been resent in their order. A client with several drafts in flight learns of a refusal
-//! late. Without this module, the drafts behind the refused one would be stored, and the resent
-//! draft would follow them. So the drafts behind it are refused too, until the refused drafts have
-//! arrived again in their order. This concerns only drafts in flight: once a client knows of the
-//! refusal, it may give the draft up and send others after `EngineConfig::resend_window`.
+//! Order of resends: after a draft was temporarily refused, later drafts of its session are refused
+//! until it has been resent. A client with several drafts in flight receives the refusal late.
+//! Without this module, the drafts sent after the refused one would be stored, and the resent draft
+//! would follow them. So they are refused too, until the refused drafts have arrived again in their
+//! original order. This concerns only drafts in flight: a client that has received the refusal may
+//! give the draft up and send others after `EngineConfig::resend_window`.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use crate::engine::error::CommandError;
 use crate::model::{Caller, ClientMessageId, ConversationId, ConversationRef, ReplyCode};
 
-/// Maximum number of gaps, about 300 bytes each. The order of further ones is not kept.
+/// Maximum number of gaps, about 300 bytes each. Drafts of further gaps may be stored out of order.
 const MAX_GAPS: usize = 16_384;
-/// Maximum number of refused drafts remembered in a gap: as many as may wait in a lane by default.
-/// Further ones are refused, and accepted in the order in which they arrive again.
+/// Maximum number of refused drafts remembered in a gap: the default number of drafts that may wait
+/// in a lane. Further drafts are refused, and later accepted in the order in which they arrive
+/// again.
 const MAX_GAP_DRAFTS: usize = 512;
 /// Interval at which expired gaps are removed.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,8 +29,8 @@ pub(in crate::engine) struct DeferredDraft {
     pub(in crate::engine) id: ClientMessageId,
 }
 
-/// Returns `true` if a draft refused with this error is to be resent, and later drafts have to wait
-/// for it.
+/// Returns whether a draft refused with this error is expected to be resent, so that later drafts
+/// have to wait for it.
 pub(super) fn is_temporary(error: &CommandError) -> bool {
     matches!(error.code, ReplyCode::Busy | ReplyCode::TryAgain | ReplyCode::Internal)
 }
@@ -44,7 +45,8 @@ pub(super) struct ResendOrder {
     last_sweep: Option<Instant>,
 }
 
-/// Refused drafts of one session in one conversation, which have not been resent.
+/// Gap in the order of one session's drafts to one conversation: refused drafts that have not been
+/// resent.
 #[derive(Debug)]
 struct Gap {
     conversation: ConversationRef,
@@ -54,7 +56,7 @@ struct Gap {
     drafts: VecDeque<ClientMessageId>,
     /// One of the drafts may have been stored nevertheless.
     outcome_unknown: bool,
-    /// Time until which the first of the drafts has to be resent.
+    /// Time by which the first of the drafts has to be resent; then the gap is removed.
     expires: Instant,
 }
 
@@ -103,8 +105,8 @@ impl ResendOrder {
         self.sessions.is_empty()
     }
 
-    /// Decides about a draft that has arrived. One that may be stored keeps its place until it has
-    /// [entered its lane](Self::arrived).
+    /// Decides whether a draft that has arrived is admitted. An admitted draft keeps its place
+    /// until it has [entered its lane](Self::arrived).
     ///
     /// # Errors
     /// An earlier draft of the session has to be resent to the conversation first.
@@ -135,7 +137,7 @@ impl ResendOrder {
         Ok(())
     }
 
-    /// Removes a draft that has entered its lane, so that the next one of its gap may.
+    /// Removes a draft that has entered its lane, so that the next draft of its gap may enter.
     pub(super) fn arrived(&mut self, draft: &DeferredDraft, id: ConversationId, now: Instant) {
         let Some(gaps) = self.sessions.get_mut(&draft.caller) else {
             return;
@@ -178,7 +180,7 @@ impl ResendOrder {
         }
     }
 
-    /// Records a draft that was refused before it was [admitted](Self::check): it comes after the
+    /// Records a draft that was refused before it was [admitted](Self::check), behind the other
     /// drafts of its gap.
     pub(super) fn requeue_back(&mut self, draft: &DeferredDraft, error: &CommandError, now: Instant) {
         let window = self.window;
@@ -192,8 +194,8 @@ impl ResendOrder {
         }
     }
 
-    /// Records drafts that were refused, in this order, after they had been admitted: they come
-    /// before the drafts of their gaps. Drafts that were refused permanently are left out.
+    /// Records drafts that were refused after they had been admitted, in this order and before the
+    /// other drafts of their gaps. Drafts that were refused permanently are left out.
     pub(super) fn requeue_front(
         &mut self,
         drafts: Vec<(DeferredDraft, CommandError)>,
@@ -215,8 +217,8 @@ impl ResendOrder {
         }
     }
 
-    /// Returns the gap of the draft's session in the conversation; makes one if there is none.
-    /// `None` if there are too many.
+    /// Returns the gap of the draft's session in the conversation, and creates it if there is none.
+    /// Returns `None` if there are too many gaps.
     fn gap(
         &mut self,
         draft: &DeferredDraft,
@@ -284,14 +286,14 @@ mod tests {
         Ok(())
     }
 
-    /// Returns those of these drafts that are admitted when they arrive in this order.
+    /// Returns the drafts that are admitted when `drafts` arrive in this order.
     fn admitted(order: &mut ResendOrder, now: Instant, drafts: &[u8]) -> Vec<u8> {
         let admitted = |n: &&u8| admit(order, &draft(**n), now).is_ok();
         drafts.iter().filter(admitted).copied().collect()
     }
 
     #[test]
-    fn order_admits_refused_drafts_first_and_as_they_were_sent() {
+    fn order_admits_refused_drafts_first_and_in_send_order() {
         let now = Instant::now();
         let mut order = ResendOrder::new(WINDOW);
         assert_eq!(admitted(&mut order, now, &[1, 2]), [1, 2]);
@@ -306,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn order_keeps_a_draft_first_that_is_refused_again() {
+    fn order_keeps_a_draft_first_after_a_second_refusal() {
         let now = Instant::now();
         let mut order = ResendOrder::new(WINDOW);
         order.requeue_back(&draft(1), &CommandError::busy(), now);
@@ -351,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn gap_ends_after_the_window_and_concerns_one_session() {
+    fn gap_ends_after_the_window_and_affects_one_session() {
         let now = Instant::now();
         let mut order = ResendOrder::new(WINDOW);
         let busy = CommandError::busy();

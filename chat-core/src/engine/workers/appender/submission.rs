@@ -34,14 +34,14 @@ impl From<Caller> for SessionKey {
     }
 }
 
-/// Request of a session that takes its turn in a conversation.
+/// Request of a session that waits for its turn in a conversation's lane.
 pub(super) struct Submission {
     pub(super) caller: Caller,
     /// Conversation as the sender named it.
     pub(super) conversation: ConversationRef,
     pub(super) payload: Payload,
     pub(super) reply_to: ReplyTo,
-    /// Time at which the store has to have answered.
+    /// Time by which the store must have answered.
     pub(super) deadline: Instant,
     pub(super) permit: MemoryPermit,
 }
@@ -67,11 +67,11 @@ pub(in crate::engine) type LaneOperation =
     Box<dyn FnOnce(Target) -> BoxFuture<'static, Result<Outcome, CommandError>> + Send>;
 
 /// Check of a [`LaneOperation`] that may take long, such as a call to the application's hooks. It
-/// runs outside of the lane, so that nothing else of the conversation waits for it; what its
-/// session submits later does.
+/// runs outside the lane: later submissions of the same session wait for it, but other submissions
+/// to the conversation do not.
 pub(in crate::engine) type LaneCheck = Box<dyn FnOnce(Target) -> BoxFuture<'static, Result<(), CommandError>> + Send>;
 
-/// Sender's end of a submission's reply. A caller whose `ReplyTo` is dropped is told to try again.
+/// Sending half of a submission's reply channel. If it is dropped, the caller gets `TryAgain`.
 pub(super) type ReplyTo = oneshot::Sender<Result<Outcome, CommandError>>;
 
 /// Answer to a submission.
@@ -90,8 +90,8 @@ impl Submission {
         }
     }
 
-    /// Returns the name under which a refused draft is expected again, or `None` for an operation,
-    /// which has no idempotency key and is not resent.
+    /// Returns the fields by which a refused draft is recognised when it is resent, or `None` for
+    /// an operation, which has no idempotency key and is not resent.
     pub(super) fn to_deferred(&self) -> Option<DeferredDraft> {
         self.draft().map(|draft| DeferredDraft {
             caller: self.caller,
@@ -119,7 +119,8 @@ impl fmt::Debug for Submission {
     }
 }
 
-/// Share of the bytes that may be queued on this node; returned when dropped.
+/// Reservation of a part of the bytes that may be queued on this node. Dropping it returns the
+/// bytes.
 #[derive(Debug)]
 pub(super) struct MemoryPermit {
     used: Arc<AtomicUsize>,

@@ -82,29 +82,33 @@ async fn append(
     look_first: bool,
     deadline: Instant,
 ) -> BatchResult {
-    let mut doubt = false;
+    let mut outcome_unknown = false;
     let all = unit(ports, target, Arc::clone(&drafts), look_first);
-    match ports.units.run_idempotent(target.id, all, deadline, &mut doubt).await {
+    match ports
+        .units
+        .run_idempotent(target.id, all, deadline, &mut outcome_unknown)
+        .await
+    {
         Ok(batch) => {
             ports.publisher.publish(batch.events);
             Ok(batch.results)
         }
         Err(error) if error.code == ReplyCode::Internal && drafts.len() > 1 => {
-            Ok(append_each(ports, target, &drafts, deadline, doubt).await)
+            Ok(append_each(ports, target, &drafts, deadline, outcome_unknown).await)
         }
         Err(error) => Err(error),
     }
 }
 
-/// Appends the drafts of a batch one by one, because one of them breaks its transaction: the others
-/// are not to suffer for it. After a temporary refusal, the later drafts of that session are
-/// refused too.
+/// Appends the drafts of a batch one by one, after one of them has made the transaction of the
+/// whole batch fail, so that only that draft fails. After a temporary refusal, later drafts of the
+/// same session are refused too.
 async fn append_each(
     ports: &AppendPorts,
     target: &Target,
     drafts: &[Prepared],
     deadline: Instant,
-    mut doubt: bool,
+    mut outcome_unknown: bool,
 ) -> Vec<Result<Appended, CommandError>> {
     let mut results = Vec::with_capacity(drafts.len());
     let mut stopped: Vec<Caller> = Vec::new();
@@ -113,8 +117,12 @@ async fn append_each(
             results.push(Err(CommandError::try_again()));
             continue;
         }
-        let alone = unit(ports, target, Arc::from([draft.clone()]), doubt);
-        let result = match ports.units.run_idempotent(target.id, alone, deadline, &mut doubt).await {
+        let alone = unit(ports, target, Arc::from([draft.clone()]), outcome_unknown);
+        let result = match ports
+            .units
+            .run_idempotent(target.id, alone, deadline, &mut outcome_unknown)
+            .await
+        {
             Ok(mut batch) => {
                 ports.publisher.publish(batch.events);
                 batch.results.pop().unwrap_or_else(|| Err(CommandError::internal()))

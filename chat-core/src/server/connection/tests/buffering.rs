@@ -1,4 +1,4 @@
-//! Slow peers behind streams that buffer what they take, as those of WebSockets and TLS do.
+//! Slow peers behind streams that buffer written bytes, as WebSockets and TLS do.
 
 use bytes::{Buf as _, Bytes};
 use futures_util::{Sink, Stream};
@@ -7,7 +7,7 @@ use tokio::io::DuplexStream;
 use super::*;
 use crate::transport::MessageStream;
 
-/// A WebSocket as libraries implement it: it takes every message, and writes when it is flushed.
+/// A WebSocket as libraries implement it: it accepts every message, and writes when it is flushed.
 struct WebSocket {
     socket: DuplexStream,
     unsent: BytesMut,
@@ -90,17 +90,20 @@ async fn peer_behind_a_buffer_that_reads_slowly_gets_everything(boundary: Bounda
     assert!(began.elapsed() > Duration::from_secs(40), "{:?}", began.elapsed());
 }
 
-/// The requests of the peer are answered into the buffer, which is no progress.
+/// Replies that only reach the buffer do not count as progress.
 async fn peer_behind_a_buffer_that_reads_nothing_is_closed(boundary: Boundary) {
     let (server, _connector) = server(boundary, ServerConfig::default()).await;
     let mut alice = connect(&server).await;
     alice.send(RequestKind::Command(large_page())).await;
     let stuck = tokio::time::Instant::now();
     while server.stats().connections > 0 {
-        assert!(stuck.elapsed() < Duration::from_secs(60), "it is not closed");
+        assert!(
+            stuck.elapsed() < Duration::from_secs(60),
+            "the connection is not closed"
+        );
         let mut ping = BytesMut::new();
         alice.encode(RequestKind::Ping, &mut ping);
-        let _ = alice.stream.write_all(&ping).await; // it may be closed by now
+        let _ = alice.stream.write_all(&ping).await; // the connection may be closed by now
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
     assert!(stuck.elapsed() >= Duration::from_secs(30), "{:?}", stuck.elapsed());

@@ -1,4 +1,4 @@
-//! The machine by plain calls.
+//! Tests of the machine by direct calls.
 
 use tokio::sync::oneshot::error::TryRecvError;
 
@@ -32,19 +32,19 @@ fn machine_records_cursors_together_after_the_flush_interval() {
 }
 
 #[test]
-fn durable_acknowledgement_is_recorded_at_once_and_then_told() {
+fn durable_acknowledgement_is_recorded_at_once_and_notifies_its_consumer() {
     let mut world = World::new(100, &[(IDS[0], 2)]);
     let taken = world.take_all();
     let (event, term) = &taken[1];
-    let mut told = world
+    let mut recorded = world
         .machine
         .acknowledge_durably(world.now, event.conversation, event.seq, *term)
         .unwrap();
     world.settle();
-    assert!(told.try_recv().is_err(), "the first event is not acknowledged");
+    assert!(recorded.try_recv().is_err(), "the first event is not acknowledged");
     world.acknowledge(&taken[0]);
     world.wait(FLUSH);
-    assert_eq!(told.try_recv(), Ok(()));
+    assert_eq!(recorded.try_recv(), Ok(()));
     assert_eq!(world.model.cursors[&IDS[0]], Seq(2));
 }
 
@@ -59,7 +59,7 @@ fn machine_hands_out_nothing_while_its_lease_may_have_expired() {
 }
 
 #[test]
-fn lost_lease_drops_what_is_in_flight_and_begins_at_the_cursor() {
+fn machine_with_a_lost_lease_drops_events_in_flight_and_restarts_at_the_cursor() {
     let mut world = World::new(100, &[(IDS[0], 5)]);
     let first = world.take().unwrap();
     world.acknowledge(&first);
@@ -67,17 +67,17 @@ fn lost_lease_drops_what_is_in_flight_and_begins_at_the_cursor() {
     let second = world.take().unwrap();
     world.model.take_away(FeedShard::of(IDS[0]));
     world.wait(ROUND);
-    let told = world
+    let recorded = world
         .machine
         .acknowledge_durably(world.now, IDS[0], second.0.seq, second.1);
-    assert!(told.is_none());
+    assert!(recorded.is_none());
     world.settle();
     assert_eq!(seqs(&world.take_all()), [2, 3, 4, 5]);
     assert_eq!(world.machine.delivery.committed(), 4);
 }
 
 #[test]
-fn advance_that_is_refused_shows_that_the_lease_is_lost() {
+fn refused_cursor_write_reveals_a_lost_lease() {
     let mut world = World::new(100, &[(IDS[0], 2)]);
     let first = world.take().unwrap();
     world.model.take_away(FeedShard::of(IDS[0]));
@@ -88,7 +88,7 @@ fn advance_that_is_refused_shows_that_the_lease_is_lost() {
 }
 
 #[test]
-fn machine_leaves_a_shard_once_nothing_of_it_is_in_flight() {
+fn machine_releases_a_shard_once_none_of_its_events_is_in_flight() {
     let mut world = World::new(100, &[(IDS[0], 3), (IDS[1], 3)]);
     let [kept, left] = [IDS[0], IDS[1]];
     let taken: Vec<_> = std::iter::from_fn(|| world.take()).take(1).collect();
@@ -125,7 +125,11 @@ fn news_of_a_conversation_of_another_user_are_not_looked_up() {
     machine.news(&news(50));
     assert_eq!(machine.look_ups.queued(), 0);
     machine.news(&news(1));
-    assert_eq!(machine.look_ups.queued(), 1, "it may have been opened just now");
+    assert_eq!(
+        machine.look_ups.queued(),
+        1,
+        "the conversation may have been opened just now"
+    );
     machine.look_ups.remove_shard(FeedShard::of(IDS[0]));
     machine.look_ups.joined(IDS[0]);
     machine.news(&news(51));
@@ -133,7 +137,7 @@ fn news_of_a_conversation_of_another_user_are_not_looked_up() {
 }
 
 #[test]
-fn news_during_a_scan_are_looked_up_if_the_scan_finds_that_they_are_of_the_user() {
+fn news_during_a_scan_are_looked_up_if_the_scan_finds_the_user_is_a_member() {
     let now = Instant::now();
     let mut machine = Machine::new(&FeedOptions::user("feed", UserId(1)), now);
     let mut model = Model::new(&[(IDS[0], 49)]);
@@ -191,7 +195,7 @@ fn news_of_a_group_that_the_user_left_are_not_read() {
 }
 
 #[test]
-fn scan_that_an_outage_interrupts_does_not_delay_the_next_one() {
+fn scan_interrupted_by_an_outage_does_not_delay_the_next_scan() {
     let mut world = World::new(100, &[(IDS[0], 1)]);
     let scan = News {
         may_be_incomplete: true,
@@ -213,7 +217,7 @@ fn scan_that_an_outage_interrupts_does_not_delay_the_next_one() {
 }
 
 #[test]
-fn losing_a_shard_again_and_again_leaves_nothing_behind() {
+fn machine_releases_memory_after_losing_a_shard_repeatedly() {
     let mut world = World::new(2, &[(IDS[0], 9), (IDS[2], 9)]);
     assert_eq!(world.take_all().len(), 2, "the consumer acknowledges nothing");
     world.append(IDS[1], 3);
@@ -235,7 +239,7 @@ fn cursor_beyond_the_end_of_the_log_waits_for_the_log_to_pass_it() {
 }
 
 #[test]
-fn shard_that_is_kept_after_all_goes_on_with_what_came_meanwhile() {
+fn shard_that_is_kept_after_all_continues_with_events_that_arrived_meanwhile() {
     let mut world = World::new(100, &[(IDS[0], 1), (IDS[1], 1)]);
     let taken = world.take_all();
     world.model.shares.insert(NODE, 1);
@@ -254,14 +258,14 @@ fn closing_feed_keeps_its_leases_for_the_items_that_the_consumer_has() {
     let mut world = World::new(100, &[(IDS[0], 3)]);
     let held = world.take().unwrap();
     world.machine.close(world.now, world.now + 10 * TTL);
-    assert_eq!(world.take(), None, "it hands out nothing more");
+    assert_eq!(world.take(), None, "a closing feed hands out no events");
     world.model.take_away(FeedShard::of(IDS[1]));
     for _ in 0..20 {
         world.wait(ROUND);
         assert!(!world.machine.is_drained(world.now));
     }
     let claimed: Vec<_> = world.machine.leases().iter().map(|lease| lease.shard).collect();
-    assert_eq!(claimed, [FeedShard::of(IDS[0])], "it claims nothing");
+    assert_eq!(claimed, [FeedShard::of(IDS[0])], "a closing feed claims no shards");
     assert!(world.model.leases[&claimed[0]].expires > world.now);
     world.acknowledge(&held);
     assert_eq!(world.model.cursors[&IDS[0]], Seq(1));
@@ -269,7 +273,7 @@ fn closing_feed_keeps_its_leases_for_the_items_that_the_consumer_has() {
 }
 
 #[test]
-fn end_of_the_feed_tells_every_consumer_that_waits() {
+fn end_of_the_feed_notifies_every_waiting_consumer() {
     let mut world = World::new(100, &[(IDS[0], 2)]);
     let taken = world.take_all();
     let acknowledge = |world: &mut World, (event, term): &(Event, u64)| {

@@ -1,5 +1,5 @@
-//! The machine of one or two nodes on one store, with random orders of requests, answers, failures,
-//! acknowledgements and pauses. The checks hold after every step.
+//! Tests of the machines of one or two nodes on one store, with random orders of requests, answers,
+//! failures, acknowledgements and pauses. Invariants are checked after every step.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -14,15 +14,16 @@ enum Step {
     Append(usize, u64),
     /// A consumer takes an event.
     Take(usize),
-    /// A consumer acknowledges one of the events that it has, and waits for that or not.
+    /// A consumer acknowledges one of the events that it has, and waits for the store if the flag
+    /// is set.
     Acknowledge(usize, Index, bool),
-    /// The store executes one of the running requests, or answers it.
+    /// The store executes one of the running requests, or answers an executed request.
     Answer(usize, Index),
-    /// The store fails one of the running requests, before or after it took effect.
+    /// The store fails one of the running requests, before or after executing it.
     Fail(usize, Index, bool),
-    /// Another node claims a shard too early, and loses it again.
+    /// Another node claims a shard before its lease has expired, and loses it again.
     TakeAway(usize),
-    /// The number of shards changes that a node may have.
+    /// The number of shards that a node may have changes.
     Share(usize, usize),
     Wait(u64),
 }
@@ -50,9 +51,9 @@ struct Node {
     /// Requests, each with its answer once the store has executed it.
     running: Vec<(Work, Option<Done>)>,
     /// Events that the consumer has.
-    has: Vec<(Event, u64)>,
+    items: Vec<(Event, u64)>,
     /// Acknowledgements that the consumer waits for.
-    waits_for: Vec<(ConversationId, Seq, oneshot::Receiver<()>)>,
+    waiting: Vec<(ConversationId, Seq, oneshot::Receiver<()>)>,
 }
 
 impl Node {
@@ -61,8 +62,8 @@ impl Node {
             id,
             machine: Machine::new(&options(MAX_IN_FLIGHT), now),
             running: Vec::new(),
-            has: Vec::new(),
-            waits_for: Vec::new(),
+            items: Vec::new(),
+            waiting: Vec::new(),
         }
     }
 
@@ -70,7 +71,7 @@ impl Node {
         let (conversation, seq) = (event.conversation, event.seq);
         if waits {
             let recorded = self.machine.acknowledge_durably(now, conversation, seq, *term);
-            self.waits_for
+            self.waiting
                 .extend(recorded.map(|recorded| (conversation, seq, recorded)));
         } else {
             self.machine.acknowledge(now, conversation, seq, *term);
@@ -108,9 +109,9 @@ impl Cluster {
             Step::Append(id, count) => self.append(IDS[id], count),
             Step::Take(node) => self.take(node % count).map(drop)?,
             Step::Acknowledge(node, index, waits) => {
-                let has = &mut self.nodes[node % count].has;
-                if !has.is_empty() {
-                    let taken = has.swap_remove(index.index(has.len()));
+                let items = &mut self.nodes[node % count].items;
+                if !items.is_empty() {
+                    let taken = items.swap_remove(index.index(items.len()));
                     self.acknowledge(node % count, &taken, waits);
                 }
             }
@@ -159,14 +160,15 @@ impl Cluster {
         );
         if let Some((last_term, last)) = self.last.get(&id).copied() {
             prop_assert!(last_term <= *term, "an older lease is in use");
-            // A later lease may begin again behind the cursor, but not beyond what was handed out.
+            // A later lease may start again right after the cursor, but not beyond the events
+            // handed out before.
             let follows = event.seq == last.next() || (last_term < *term && event.seq <= last.next());
             prop_assert!(follows, "{} follows {} in {}", event.seq, last, id);
         } else {
             prop_assert_eq!(event.seq, Seq(1));
         }
         self.last.insert(id, (*term, event.seq));
-        self.nodes[node].has.push(taken);
+        self.nodes[node].items.push(taken);
         Ok(true)
     }
 
@@ -175,7 +177,7 @@ impl Cluster {
         self.nodes[node].acknowledge(self.now, taken, waits);
     }
 
-    /// Executes a request, or answers it if it was executed: two steps of the same request.
+    /// Executes a request, or answers it if it was executed already.
     fn answer(&mut self, node: usize, index: Index) {
         let node = &mut self.nodes[node];
         if node.running.is_empty() {
@@ -204,24 +206,30 @@ impl Cluster {
     fn check(&mut self) -> Result<(), TestCaseError> {
         for id in IDS {
             let mut passed = (1..=self.model.cursor(id).0).map(|seq| (id, Seq(seq)));
-            prop_assert!(passed.all(|event| self.acknowledged.contains(&event)), "a cursor skips");
+            prop_assert!(
+                passed.all(|event| self.acknowledged.contains(&event)),
+                "a cursor has passed an event that was not acknowledged"
+            );
         }
         for node in &mut self.nodes {
             prop_assert!(node.machine.delivery.committed() <= MAX_IN_FLIGHT);
             prop_assert!(node.machine.reads.queued() <= IDS.len());
             prop_assert!(node.machine.look_ups.queued() <= IDS.len());
-            for (id, seq, mut recorded) in std::mem::take(&mut node.waits_for) {
+            for (id, seq, mut recorded) in std::mem::take(&mut node.waiting) {
                 match recorded.try_recv() {
-                    Ok(()) => prop_assert!(self.model.cursor(id) >= seq, "told before it was recorded"),
+                    Ok(()) => prop_assert!(
+                        self.model.cursor(id) >= seq,
+                        "the consumer was notified before the acknowledgement was recorded"
+                    ),
                     Err(TryRecvError::Closed) => {}
-                    Err(TryRecvError::Empty) => node.waits_for.push((id, seq, recorded)),
+                    Err(TryRecvError::Empty) => node.waiting.push((id, seq, recorded)),
                 }
             }
         }
         Ok(())
     }
 
-    /// Lets everything work for a while, and the consumers process what they get.
+    /// Lets all requests succeed for a while, and the consumers process every event.
     fn settle(&mut self) -> Result<(), TestCaseError> {
         for _ in 0..400 {
             self.now += Duration::from_millis(500);
@@ -231,7 +239,7 @@ impl Cluster {
                     self.nodes[node].machine.finish(self.now, done);
                 }
                 while self.take(node)? {}
-                for taken in std::mem::take(&mut self.nodes[node].has) {
+                for taken in std::mem::take(&mut self.nodes[node].items) {
                     self.acknowledge(node, &taken, true);
                 }
             }
@@ -248,7 +256,7 @@ impl Cluster {
         self.settle()?;
         let closed = &mut self.nodes[node];
         prop_assert!(closed.machine.is_drained(self.now));
-        prop_assert!(closed.waits_for.is_empty(), "a consumer waits forever");
+        prop_assert!(closed.waiting.is_empty(), "a consumer waits forever");
         for lease in closed.machine.leases() {
             if self.model.holds(&lease) {
                 self.model.leases.get_mut(&lease.shard).unwrap().expires = self.now;
@@ -273,7 +281,7 @@ proptest! {
         for step in steps {
             cluster.step(step)?;
         }
-        // Then everything works, and everything arrives.
+        // Once all requests succeed, every event arrives.
         cluster.model.shares.clear();
         if restarts {
             cluster.restart(0)?;
@@ -284,7 +292,7 @@ proptest! {
         }
         for node in &cluster.nodes {
             prop_assert_eq!(node.machine.delivery.committed(), 0);
-            prop_assert!(node.waits_for.is_empty(), "a consumer waits forever");
+            prop_assert!(node.waiting.is_empty(), "a consumer waits forever");
         }
     }
 }

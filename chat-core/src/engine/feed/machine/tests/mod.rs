@@ -1,4 +1,5 @@
-//! The machine against a model of the store: by plain calls, and with random orders of answers.
+//! Tests of the machine with a model of the store: by direct calls, and with random orders of
+//! answers.
 
 mod behaviour;
 mod interleavings;
@@ -47,7 +48,7 @@ struct Model {
     logs: BTreeMap<ConversationId, u64>,
     cursors: BTreeMap<ConversationId, Seq>,
     leases: BTreeMap<FeedShard, ModelLease>,
-    /// Number of shards that each node may have; all of them if nothing is set.
+    /// Number of shards that each node may have. A node without an entry may have all shards.
     shares: BTreeMap<NodeId, usize>,
 }
 
@@ -88,7 +89,7 @@ impl Model {
         self.shares.get(&node).copied().unwrap_or(usize::MAX)
     }
 
-    /// Lets another node claim a shard, and lose it again.
+    /// Makes another node claim a shard, and lose it again.
     fn take_away(&mut self, shard: FeedShard) {
         if let Some(lease) = self.leases.get_mut(&shard) {
             lease.term += 1;
@@ -209,7 +210,7 @@ impl World {
         world
     }
 
-    /// Does all work that is due.
+    /// Executes all work that is due.
     fn settle(&mut self) {
         loop {
             let work = self.machine.poll_work(self.now);

@@ -10,18 +10,18 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::engine::workers::appender::driver::{Driver, Ports};
 
-/// Ports over a list of stored drafts. They panic on demand.
+/// Ports over a list of stored drafts, which panic on demand.
 #[derive(Clone, Default)]
 struct FakePorts(Arc<Fake>);
 
 #[derive(Default)]
 struct Fake {
     stored: Mutex<Vec<u32>>,
-    /// Port that is to panic, and the number of calls that succeed before.
+    /// Port that panics, and the number of its calls that succeed before.
     panic_in: Mutex<Option<(Call, usize)>>,
-    /// If set, commits wait for a permit each.
+    /// If set, each commit waits for a permit.
     gate: Mutex<Option<Arc<Semaphore>>>,
-    /// Commits that run.
+    /// Number of running commits.
     running: Mutex<usize>,
 }
 
@@ -42,7 +42,7 @@ impl FakePorts {
             Some((at, 0)) if *at == call => {
                 *panic_in = None;
                 drop(panic_in);
-                panic!("a port panics on purpose");
+                panic!("a deliberate panic of a port");
             }
             Some((at, after)) if *at == call => *after -= 1,
             _ => {}
@@ -165,13 +165,17 @@ async fn driver_runs_one_transaction_at_a_time_after_a_panic() {
     let running = Running::start();
     let gate = Arc::new(Semaphore::new(0));
     *running.ports.0.gate.lock().unwrap() = Some(Arc::clone(&gate));
-    let begun = running.send(KNOWN, 1..=1);
+    let started = running.send(KNOWN, 1..=1);
     while *running.ports.0.running.lock().unwrap() == 0 {
         tokio::task::yield_now().await;
     }
     running.ports.panic_at(Call::Known, 0);
     assert_eq!(answers(running.send(KNOWN, 2..=2)).await, [TRY_AGAIN]);
-    assert_eq!(answers(begun).await, [TRY_AGAIN], "its outcome is not known");
+    assert_eq!(
+        answers(started).await,
+        [TRY_AGAIN],
+        "the outcome of the draft is unknown"
+    );
     let resent = running.send(KNOWN, 1..=2);
     tokio::task::yield_now().await;
     gate.add_permits(2);

@@ -1,4 +1,4 @@
-//! The machine under arbitrary interleavings of arrivals, work, failures, replies and aborts.
+//! Tests of the machine with random interleavings of arrivals, work, failures, replies and aborts.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -19,7 +19,7 @@ enum End {
         stored: bool,
     },
     Overloaded,
-    /// One of the drafts meets a defect, or the lookup is refused permanently.
+    /// One of the drafts causes an internal error, or the lookup is refused permanently.
     Rejected(prop::sample::Index),
 }
 
@@ -37,10 +37,11 @@ enum Step {
     Finish(prop::sample::Index, End),
     /// The machine's replies are sent.
     Reply,
-    /// A client receives the replies that are there.
+    /// A client receives the available replies.
     Receive(usize),
-    /// The driver has panicked. Commits that were in flight end; `stored` says how. If it panicked
-    /// `between` two steps of the machine, an entry was decided about and not moved.
+    /// The driver has panicked. Commits that were in flight end; `stored` says whether they were
+    /// committed. If it panicked `between` two steps of the machine, the machine has decided about
+    /// an entry and not moved it.
     Abort { stored: bool, between: bool },
 }
 
@@ -85,7 +86,7 @@ struct Simulation {
     in_flight: Vec<Work>,
     /// Drafts that are stored, by session, in each conversation.
     stored: HashMap<ConversationId, Vec<(UserId, u32)>>,
-    /// Submissions that have entered the queue and were not answered.
+    /// Number of submissions that have entered the queue and were not answered.
     unanswered: usize,
 }
 
@@ -145,7 +146,7 @@ impl Simulation {
         let id = CONVERSATIONS[conversation];
         let mut reply = submit(&self.appender.queue, super::session(session as u64), id, number);
         match code(&mut reply) {
-            // The queue is full: answered at once.
+            // The queue is full, so the draft is answered at once.
             Some(code) => self.received(session, conversation, number, code),
             None => {
                 self.unanswered += 1;
@@ -225,8 +226,8 @@ impl Simulation {
             }
             End::Overloaded => Err(CommandError::busy()),
             End::Rejected(index) => {
-                // As the appender does it: the others are stored, but nothing of the same session
-                // behind the defect.
+                // Like the appender: stores the other drafts, except later drafts of the session
+                // whose draft caused the error.
                 let broken = index.index(drafts.len());
                 let result = |(index, draft): (usize, &Prepared)| {
                     let is_later = index > broken && draft.caller == drafts[broken].caller;
@@ -294,7 +295,7 @@ impl Simulation {
         }
     }
 
-    /// Lets everything succeed until every client is done.
+    /// Lets all work succeed until every client is done.
     fn settle(&mut self) {
         for _ in 0..10_000 {
             for session in 0..SESSIONS {
@@ -333,9 +334,10 @@ impl Simulation {
                     .map(|(_, number)| *number)
                     .collect();
                 assert!(numbers.is_sorted(), "session {session} in {id}: {numbers:?}");
-                let is_there = |number| numbers.contains(&number) || client.given_up.contains(&(conversation, number));
+                let is_stored_or_given_up =
+                    |number| numbers.contains(&number) || client.given_up.contains(&(conversation, number));
                 assert!(
-                    (0..DRAFTS).all(is_there),
+                    (0..DRAFTS).all(is_stored_or_given_up),
                     "a draft of session {session} is lost: {numbers:?}"
                 );
             }

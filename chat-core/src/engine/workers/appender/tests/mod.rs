@@ -19,9 +19,9 @@ use crate::engine::error::CommandError;
 use crate::engine::operations::message::Prepared;
 use crate::model::*;
 
-/// Time for which a refused draft delays later ones.
+/// Time for which a refused draft delays later drafts.
 const RESEND_WINDOW: Duration = Duration::from_secs(3);
-/// Conversation that is known without a lookup.
+/// Conversation that is cached.
 const KNOWN: ConversationId = ConversationId(1);
 /// Conversation that has to be looked up.
 const UNKNOWN: ConversationId = ConversationId(100);
@@ -39,7 +39,7 @@ fn session(user: u64) -> Caller {
     Caller::login(UserId(user), DeviceId([1; 16]), SessionEpoch(1))
 }
 
-/// Returns the draft with this number, whose idempotency key tells its number.
+/// Returns a draft whose text and idempotency key contain this number.
 fn draft(number: u32) -> Draft {
     let mut id = [0; 16];
     id[..4].copy_from_slice(&number.to_be_bytes());
@@ -81,7 +81,7 @@ fn code(reply: &mut Reply) -> Option<u32> {
     Some(result.map_or_else(|error| error.code.number(), |_| 0))
 }
 
-/// A machine behind a queue, driven by hand.
+/// A machine behind a queue, driven by the test.
 struct Appender {
     queue: AppendQueue,
     machine: Machine,
@@ -112,7 +112,7 @@ impl Appender {
         taken.into_iter().for_each(|incoming| self.machine.push(incoming));
     }
 
-    /// Takes the submissions that have arrived, and returns the next piece of work.
+    /// Moves the queue's entries into the machine, and returns the next piece of work.
     fn work(&mut self) -> Option<Work> {
         self.take();
         self.machine.poll_work(self.now, known)
@@ -154,7 +154,7 @@ impl Appender {
         }
     }
 
-    /// Runs everything with success until nothing is left to do.
+    /// Runs all work with success until none is left.
     fn run(&mut self) {
         while let Some(work) = self.work() {
             let done = match work {

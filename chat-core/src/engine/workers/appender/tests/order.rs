@@ -4,7 +4,7 @@
 use super::*;
 use crate::engine::workers::appender::machine::Preparation;
 
-/// Returns the preparation that a machine wants to run.
+/// Returns the next work of the machine, which must be a preparation.
 fn preparation(appender: &mut Appender) -> Preparation {
     match appender.work() {
         Some(Work::Prepare(preparation)) => *preparation,
@@ -138,7 +138,7 @@ fn draft_does_not_overtake_one_refused_by_a_full_lane() {
         ..LIMITS
     });
     let alice = session(1);
-    let begun = appender.send(alice, KNOWN, 1..=2);
+    let started = appender.send(alice, KNOWN, 1..=2);
     let work = appender.work().unwrap();
     let waiting = appender.send(alice, KNOWN, 3..=6);
     appender.take();
@@ -146,7 +146,7 @@ fn draft_does_not_overtake_one_refused_by_a_full_lane() {
     let done = appender.commit(&work);
     appender.finish(done);
     appender.run();
-    assert_eq!(codes(begun), [0, 0]);
+    assert_eq!(codes(started), [0, 0]);
     assert_eq!(codes(waiting), [0, 0, BUSY, BUSY]);
     let mut send = |numbers| {
         let replies = appender.send(alice, KNOWN, numbers);
@@ -218,7 +218,7 @@ fn draft_refused_by_a_full_queue_comes_after_those_that_wait_for_a_lookup() {
     let refused = replies.split_off(3);
     assert_eq!(codes(refused), [BUSY]);
     appender.run();
-    assert_eq!(codes(replies), [0; 3], "they were sent before the refused draft");
+    assert_eq!(codes(replies), [0; 3], "these drafts were sent before the refused one");
     let in_flight = appender.send(alice, UNKNOWN, 5..=5);
     appender.run();
     assert_eq!(codes(in_flight), [BUSY]);
