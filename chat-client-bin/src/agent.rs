@@ -90,6 +90,7 @@ pub(crate) fn account(saved: AccountState) -> AccountState {
     AccountState {
         session_token: Some(Secret::new(*b"agent")),
         device_token: None,
+        plain_tokens: true,
         epoch: None,
         ..saved
     }

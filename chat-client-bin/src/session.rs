@@ -83,6 +83,7 @@ impl Session {
         let credentials = credentials(global, mode, &user, saved.account.session_token.is_some())?;
         let mut options = ClientOptions::new(servers.clone(), credentials);
         options.pins.clone_from(&global.pin);
+        options.allow_plain = global.allow_plain;
         options.trust = Trust::AcceptFirst;
         options.first_contact = Some(output.first_contact());
         options.receive = receive;

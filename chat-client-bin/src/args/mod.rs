@@ -72,6 +72,9 @@ pub(crate) struct Global {
     /// Connect with plain:// (no encryption)
     #[arg(long, global = true, conflicts_with = "tls")]
     pub(crate) plain: bool,
+    /// Allow plain:// to other machines than this one; never to a server whose key is pinned
+    #[arg(long, global = true)]
+    pub(crate) allow_plain: bool,
     /// Connect with tls://
     #[arg(long, global = true)]
     pub(crate) tls: bool,

@@ -1,5 +1,7 @@
 //! TLS and plain text with the real programs.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 
 use super::support::{Running, TestDevice, server_program};
@@ -8,10 +10,14 @@ const WRONG_FINGERPRINT: &str = "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
 
 /// Starts a server with this scheme. Returns the server, an unregistered device that uses it, and
 /// the fingerprint of the server.
-fn serve(scheme: &str, directory: &std::path::Path) -> (Running, TestDevice, String) {
+fn serve(scheme: &str, directory: &Path) -> (Running, TestDevice, String) {
+    serve_at(scheme, 0, directory)
+}
+
+fn serve_at(scheme: &str, port: u16, directory: &Path) -> (Running, TestDevice, String) {
     let mut command = Command::new(server_program());
     command
-        .args(["--listen", &format!("{scheme}://127.0.0.1:0"), "--data-dir"])
+        .args(["--listen", &format!("{scheme}://127.0.0.1:{port}"), "--data-dir"])
         .arg(directory.join("data"))
         .env("CHAT_LOG__LEVEL", "warn");
     let server = Running::start(command);
@@ -55,24 +61,112 @@ fn plain_text_requires_the_option_of_both_sides() {
     assert!(alice.ok(&["--plain", "whoami"]).contains("alice"));
 }
 
+/// Returns the options for a scheme.
+fn option(scheme: &str) -> Vec<String> {
+    match scheme {
+        "sc1" => Vec::new(),
+        other => vec![format!("--{other}")],
+    }
+}
+
+/// Runs a command in a scheme, directly and with `--discover`; it has to fail. Returns the errors.
+fn fails_in(scheme: &str, code: i32, alice: &TestDevice) -> Vec<String> {
+    let options = option(scheme);
+    let options: Vec<_> = options.iter().map(String::as_str).collect();
+    let run = |command: &[&str]| alice.fails(code, &[&options[..], command].concat());
+    vec![run(&["whoami"]), run(&["--discover", "whoami"])]
+}
+
 #[test]
-fn wrong_scheme_error_names_the_scheme_of_the_server() {
-    let schemes = [("sc1", None), ("tls", Some("--tls")), ("plain", Some("--plain"))];
-    for (spoken, _) in schemes {
+fn wrong_scheme_error_names_one_that_proves_the_pinned_key() {
+    for (spoken, wanted) in [("sc1", "tls"), ("tls", "sc1")] {
         let directory = tempfile::tempdir().unwrap();
         let (_server, alice, _) = serve(spoken, directory.path());
-        for (wanted, option) in schemes.into_iter().filter(|(wanted, _)| *wanted != spoken) {
-            for command in [&["whoami"][..], &["--discover", "whoami"]] {
-                let arguments: Vec<_> = option.into_iter().chain(command.iter().copied()).collect();
-                let error = alice.fails(69, &arguments);
-                let expected = format!(
-                    "{wanted}://{0}: its port speaks {spoken}; try {spoken}://{0}",
-                    alice.server
-                );
-                assert!(error.contains(&expected) && error.lines().count() == 1, "{error}");
-            }
+        for error in fails_in(wanted, 69, &alice) {
+            assert!(!error.contains("speaks"), "nothing is pinned yet: {error}");
         }
         let pins = std::fs::read_to_string(alice.profile.join("known_hosts")).unwrap_or_default();
-        assert_eq!(pins, "", "no key was pinned");
+        assert_eq!(pins, "", "no key was pinned on the way");
+        let register: Vec<_> = option(spoken).into_iter().chain(["register".to_owned()]).collect();
+        alice.ok(&register.iter().map(String::as_str).collect::<Vec<_>>());
+        let expected = format!(
+            "{wanted}://{0}: its port speaks {spoken}; try {spoken}://{0}",
+            alice.server
+        );
+        for error in fails_in(wanted, 69, &alice) {
+            assert!(error.contains(&expected) && error.lines().count() == 1, "{error}");
+        }
     }
+}
+
+/// An attacker who closes the port of the server and answers in its place must not get a token or
+/// password, nor the help of the client.
+#[test]
+fn plain_is_neither_suggested_nor_used_for_a_pinned_server() {
+    let directory = tempfile::tempdir().unwrap();
+    let (server, alice, _) = serve("sc1", directory.path());
+    alice.ok(&["register"]);
+    server.kill();
+    let elsewhere = directory.path().join("attacker");
+    std::fs::create_dir(&elsewhere).unwrap();
+    let (_attacker, _, _) = serve_at("plain", alice.server.port(), &elsewhere);
+    for error in fails_in("sc1", 69, &alice).iter().chain(&fails_in("tls", 69, &alice)) {
+        assert!(!error.contains("plain") && error.lines().count() == 1, "{error}");
+    }
+    for error in fails_in("plain", 76, &alice) {
+        assert!(error.contains("is not encrypted"), "{error}");
+    }
+    // Nor does a user without a token send the password.
+    let bob = TestDevice {
+        name: "bob".to_owned(),
+        ..alice.clone()
+    };
+    for error in fails_in("plain", 76, &bob) {
+        assert!(error.contains("a key is pinned for this server"), "{error}");
+    }
+    alice.fails(76, &["--plain", "--allow-plain", "login"]);
+    alice.fails(76, &["--plain", "send", "bob", "hello"]);
+}
+
+#[test]
+fn plain_to_another_machine_needs_consent() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut alice = TestDevice {
+        name: "alice".to_owned(),
+        profile: directory.path().join("profile"),
+        server: SocketAddr::from(([192, 0, 2, 1], 1)),
+    };
+    let error = alice.fails(76, &["--plain", "whoami"]);
+    assert!(error.contains("--allow-plain"), "{error}");
+    let error = alice.fails(76, &["--pin", WRONG_FINGERPRINT, "--plain", "--allow-plain", "whoami"]);
+    assert!(error.contains("a key is pinned"), "{error}");
+    // The port of this machine is closed: the client tried it.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    alice.server = free.local_addr().unwrap();
+    drop(free);
+    alice.fails(69, &["--plain", "whoami"]);
+}
+
+#[test]
+fn token_of_an_encrypted_session_is_not_sent_unencrypted() {
+    let directory = tempfile::tempdir().unwrap();
+    let (server, mut alice, _) = serve("sc1", directory.path());
+    alice.ok(&["register"]);
+    server.kill();
+    // The same service, at a port without a pin.
+    let (server, plain, _) = serve("plain", directory.path());
+    alice.server = plain.server;
+    for command in [&["whoami"][..], &["login"], &["send", "bob", "hello"]] {
+        let error = alice.fails(76, &[&["--plain"], command].concat());
+        assert!(error.contains("tokens are never"), "{error}");
+    }
+    // A device that logged in there may use its token there.
+    let other = TestDevice {
+        profile: directory.path().join("other"),
+        ..alice
+    };
+    other.ok(&["--plain", "login"]);
+    let mut whoami = other.command(&["--plain", "whoami"]);
+    assert!(whoami.env_remove("CHAT_PASSWORD").output().unwrap().status.success());
+    drop(server);
 }

@@ -25,10 +25,6 @@ pub enum Scheme {
 
 impl Scheme {
     const ALL: [(&'static str, Self); 3] = [("sc1", Self::Sc1), ("tls", Self::Tls), ("plain", Self::Plain)];
-
-    pub(super) fn all() -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().map(|(_, scheme)| scheme)
-    }
 }
 
 impl fmt::Display for Scheme {

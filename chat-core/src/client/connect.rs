@@ -18,6 +18,7 @@ use super::{
     address::{Endpoint, Scheme},
     connection::{Reader, Writer, split},
     options::ClientOptions,
+    plain,
     time::unix_seconds,
 };
 
@@ -97,7 +98,8 @@ async fn policy(
     store: &dyn ClientStore,
 ) -> Result<Option<PinPolicy>, ConnectError> {
     if endpoint.address.scheme == Scheme::Plain {
-        return Ok(None);
+        let allowed = plain::check(endpoint, options, store).await;
+        return allowed.map(|()| None).map_err(ConnectError::permanent);
     }
     if !options.pins.is_empty() {
         return Ok(Some(PinPolicy::AnyOf(options.pins.clone())));

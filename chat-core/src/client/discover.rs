@@ -33,7 +33,7 @@ pub async fn discover(options: &ClientOptions, store: &dyn ClientStore) -> Resul
         }
     }
     match options.servers.last() {
-        Some(last) => Err(scheme_probe::explain(reason, last, options).await),
+        Some(last) => Err(scheme_probe::explain(reason, last, options, store).await),
         None => Err(reason),
     }
 }

@@ -20,7 +20,7 @@ use crate::model::{
 use crate::sync::Mutex;
 
 use super::{
-    ClientError, ClientStore, Cursor, OutboxEntry, SendOutcome, Status,
+    ClientError, ClientStore, Cursor, OutboxEntry, Scheme, SendOutcome, Status,
     driver::{self, Driver, Input, PendingReplies, Progress, Queued},
     events::Events,
     machine::{Machine, MachineConfig},
@@ -141,6 +141,7 @@ impl Client {
             stop: stop.clone(),
             replies: PendingReplies::default(),
             progress: Progress::default(),
+            scheme: Scheme::default(),
         };
         let events = Events::new(events, Arc::clone(&shared));
         let task = tokio::spawn(driver.run());

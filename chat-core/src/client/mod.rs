@@ -66,6 +66,8 @@ mod message_id;
 #[cfg(feature = "client")]
 mod options;
 #[cfg(feature = "client")]
+mod plain;
+#[cfg(feature = "client")]
 mod reconnect;
 #[cfg(feature = "client")]
 mod scheme_probe;

@@ -22,6 +22,9 @@ pub struct ClientOptions {
     pub pins: Vec<Fingerprint>,
     /// Treatment of a server whose key is not pinned. Default: refuse the server.
     pub trust: Trust,
+    /// Allows `plain://` servers on other machines. Default: false, so that `plain://` connects to
+    /// this machine only. A server with a pinned key is never reached by `plain://`.
+    pub allow_plain: bool,
     /// Called after each first contact.
     pub first_contact: Option<FirstContact>,
     /// Events to deliver. Default: those that were not acknowledged.
@@ -52,6 +55,7 @@ impl ClientOptions {
             credentials,
             pins: Vec::new(),
             trust: Trust::default(),
+            allow_plain: false,
             first_contact: None,
             receive: Receive::default(),
             client_name: concat!("chat-core/", env!("CARGO_PKG_VERSION")).to_owned(),

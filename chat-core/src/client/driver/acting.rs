@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use crate::client::{ClientEvent, SendOutcome, Status, connection::Writer, machine::Action};
+use crate::client::{ClientEvent, Scheme, SendOutcome, Status, connection::Writer, machine::Action};
 use crate::codec::LoggedIn;
 use crate::model::{ClientMessageId, ConversationRef};
 
@@ -28,6 +28,7 @@ impl Driver {
                     self.logged_in(*logged_in, name).await;
                 }
                 Action::TokensChanged(tokens) => {
+                    self.account.plain_tokens = self.scheme == Scheme::Plain;
                     self.account.session_token = Some(tokens.session_token);
                     self.account.device_token = Some(tokens.device_token);
                     self.save_account().await;
@@ -102,6 +103,9 @@ impl Driver {
         self.shared.set_me(logged_in.user.clone());
         self.account.user = Some(logged_in.user);
         self.account.epoch = Some(logged_in.store_epoch);
+        if logged_in.session_token.is_some() || logged_in.device_token.is_some() {
+            self.account.plain_tokens = self.scheme == Scheme::Plain;
+        }
         if logged_in.session_token.is_some() {
             self.account.session_token = logged_in.session_token;
         }

@@ -23,10 +23,12 @@ use crate::time::now;
 
 use super::{
     AccountState, ClientError, ClientEvent, ClientStore, Cursor, OutboxEntry, SendOutcome, Status,
+    address::{Endpoint, Scheme},
     connect::{ConnectError, connect},
     connection::{Reader, Writer},
     machine::{Machine, Outgoing},
     options::ClientOptions,
+    plain,
     reconnect::Backoff,
     scheme_probe,
     shared::Shared,
@@ -73,6 +75,8 @@ pub(super) struct Driver {
     pub(super) stop: CancellationToken,
     pub(super) replies: PendingReplies,
     pub(super) progress: Progress,
+    /// Scheme of the current connection, or of the last one.
+    pub(super) scheme: Scheme,
 }
 
 /// Callers that wait for replies.
@@ -144,10 +148,13 @@ impl Driver {
         loop {
             let endpoint = self.options.servers[at % servers].clone();
             let name = endpoint.address.to_string();
-            let attempt = connect(endpoint.clone(), Arc::clone(&self.options), Arc::clone(&self.store));
+            let attempt = self.attempt(endpoint.clone());
             let next = match self.wait_serving(attempt).await {
                 None => Next::End,
-                Some(Ok(link)) => self.online(link, &name).await,
+                Some(Ok(link)) => {
+                    self.scheme = endpoint.address.scheme;
+                    self.online(link, &name).await
+                }
                 Some(Err(ConnectError {
                     reason,
                     is_permanent: true,
@@ -166,9 +173,9 @@ impl Driver {
             at += 1;
             attempts += 1;
             if self.gives_up(attempts) {
-                let options = Arc::clone(&self.options);
+                let (options, store) = (Arc::clone(&self.options), Arc::clone(&self.store));
                 let explained = self
-                    .wait_serving(scheme_probe::explain(reason, &endpoint, &options))
+                    .wait_serving(scheme_probe::explain(reason, &endpoint, &options, &*store))
                     .await;
                 return explained.unwrap_or(ClientError::Closed);
             }
@@ -181,6 +188,28 @@ impl Driver {
             self.pause(reason, pause).await;
             if self.progress.closing || self.stop.is_cancelled() {
                 return ClientError::Closed;
+            }
+        }
+    }
+
+    /// Connects to a server, unless the tokens of this device must not be sent to it. Such a server
+    /// is skipped; the client ends if there is no other.
+    fn attempt(
+        &self,
+        endpoint: Endpoint,
+    ) -> impl Future<Output = Result<(Reader, Writer), ConnectError>> + Send + 'static {
+        let tokens = plain::check_tokens(&endpoint.address, &self.account);
+        let servers = &self.options.servers;
+        let is_only_choice = servers.iter().all(|server| server.address.scheme == Scheme::Plain);
+        let (options, store) = (Arc::clone(&self.options), Arc::clone(&self.store));
+        async move {
+            match tokens {
+                Ok(()) => connect(endpoint, options, store).await,
+                Err(reason) => Err(ConnectError {
+                    reason,
+                    retry_after: None,
+                    is_permanent: is_only_choice,
+                }),
             }
         }
     }

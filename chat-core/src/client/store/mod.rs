@@ -65,6 +65,8 @@ pub struct AccountState {
     pub session_token: Option<Secret>,
     /// Token for the next login.
     pub device_token: Option<Secret>,
+    /// True if the tokens were obtained over `plain://`. Other tokens are never sent over it.
+    pub plain_tokens: bool,
     /// Server history that the cursors belong to.
     pub epoch: Option<StoreEpoch>,
 }
@@ -78,6 +80,7 @@ impl AccountState {
             user: None,
             session_token: None,
             device_token: None,
+            plain_tokens: false,
             epoch: None,
         }
     }

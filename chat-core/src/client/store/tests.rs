@@ -59,6 +59,7 @@ async fn profile_keeps_its_state_over_a_restart() {
             }),
             session_token: Some(Secret::new(vec![1; 32])),
             device_token: Some(Secret::new(vec![2; 32])),
+            plain_tokens: true,
             epoch: Some(StoreEpoch::random()),
         };
         store.save_account(&account).await.unwrap();

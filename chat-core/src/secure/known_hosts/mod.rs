@@ -146,6 +146,21 @@ impl KnownHosts {
         }
     }
 
+    /// Returns whether a key is pinned for `host` (see [`host_and_port`]).
+    #[cfg(feature = "client")]
+    pub(crate) fn is_pinned(&self, host: &str) -> bool {
+        !self.pins_of(host).is_empty()
+    }
+
+    /// Returns whether a key is pinned for any port of a host.
+    #[cfg(feature = "client")]
+    pub(crate) fn is_name_pinned(&self, name: &str) -> bool {
+        let prefix = host_and_port(name, 0);
+        let prefix = prefix.trim_end_matches('0');
+        let has_prefix = |host: &str| host.to_ascii_lowercase().starts_with(prefix);
+        self.pins.iter().any(|(host, _)| has_prefix(host))
+    }
+
     fn pins_of(&self, host: &str) -> Vec<Fingerprint> {
         self.pins
             .iter()

@@ -23,6 +23,9 @@ pub(super) fn format(account: &AccountState) -> String {
             lines.push(format!("{key} {}", URL_SAFE_NO_PAD.encode(token.expose())));
         }
     }
+    if account.plain_tokens {
+        lines.push("tokens plain".to_owned());
+    }
     if let Some(epoch) = &account.epoch {
         lines.push(format!("epoch {epoch}"));
     }
@@ -54,6 +57,7 @@ pub(super) fn parse(text: &str) -> Result<AccountState, String> {
         user,
         session_token: value("session-token").map(secret).transpose()?,
         device_token: value("device-token").map(secret).transpose()?,
+        plain_tokens: value("tokens") == Some("plain"),
         epoch: value("epoch").map(|epoch| read("epoch", epoch)).transpose()?,
     })
 }

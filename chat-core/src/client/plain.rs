@@ -1,0 +1,115 @@
+//! Rules for unencrypted connections: who may open one, and what is never sent over it.
+
+use std::net::IpAddr;
+
+use super::address::{Endpoint, Scheme, ServerAddress};
+use super::{AccountState, ClientError, ClientOptions, ClientStore};
+
+/// Checks that `options` and the pinned keys allow an unencrypted connection to `endpoint`.
+///
+/// A server with a pinned key is never reached unencrypted: it would prove nothing. On loopback the
+/// key belongs to one port; elsewhere it belongs to all ports of the host.
+pub(super) async fn check(
+    endpoint: &Endpoint,
+    options: &ClientOptions,
+    store: &dyn ClientStore,
+) -> Result<(), ClientError> {
+    let address = &endpoint.address;
+    let is_local = !endpoint.is_address() || is_loopback(&address.host);
+    let known = store.known_hosts().await?;
+    let is_pinned = known.is_pinned(&address.host_and_port()) || (!is_local && known.is_name_pinned(&address.host));
+    if is_pinned || !options.pins.is_empty() {
+        return Err(ClientError::Trust(format!(
+            "{address} is not encrypted, but a key is pinned for this server; connect to it with sc1:// or tls://"
+        )));
+    }
+    if !is_local && !options.allow_plain {
+        return Err(ClientError::Trust(format!(
+            "{address} is not encrypted, and {} is another machine: whoever is on the way reads passwords and \
+             messages; use sc1:// or tls://, or allow it with --allow-plain (`allow_plain` of the options)",
+            address.host
+        )));
+    }
+    Ok(())
+}
+
+/// Checks that no token that was obtained over an encrypted connection is sent over an unencrypted
+/// one.
+pub(super) fn check_tokens(address: &ServerAddress, account: &AccountState) -> Result<(), ClientError> {
+    let has_token = account.session_token.is_some() || account.device_token.is_some();
+    if address.scheme != Scheme::Plain || !has_token || account.plain_tokens {
+        return Ok(());
+    }
+    Err(ClientError::Trust(format!(
+        "{address} is not encrypted, but this device logged in over an encrypted connection; its tokens are never \
+         sent unencrypted; use sc1:// or tls://, or another profile"
+    )))
+}
+
+/// Returns whether a host name or address is this machine.
+fn is_loopback(host: &str) -> bool {
+    let ip: Result<IpAddr, _> = host.parse();
+    host.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{Credentials, MemoryStore};
+    use crate::model::Secret;
+    use crate::secure::Fingerprint;
+
+    const KEY: &str = "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+    async fn is_allowed(address: &str, pinned: &str, set: impl FnOnce(&mut ClientOptions)) -> bool {
+        let address: ServerAddress = address.parse().unwrap();
+        let store = MemoryStore::new();
+        if !pinned.is_empty() {
+            store.pin(pinned, &KEY.parse().unwrap()).await.unwrap();
+        }
+        let mut options = ClientOptions::new([address.clone()], Credentials::Stored);
+        set(&mut options);
+        check(&address.into(), &options, &store).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn unencrypted_connection_needs_loopback_or_consent_and_no_pin() {
+        let key: Fingerprint = KEY.parse().unwrap();
+        for local in ["plain://127.0.0.1:1", "plain://[::1]:1", "plain://localhost:1"] {
+            assert!(is_allowed(local, "", |_| {}).await, "{local}");
+            assert!(
+                !is_allowed(local, "", |options| options.pins.push(key)).await,
+                "{local}"
+            );
+        }
+        assert!(!is_allowed("plain://127.0.0.1:1", "127.0.0.1:1", |_| {}).await);
+        assert!(is_allowed("plain://127.0.0.1:1", "127.0.0.1:2", |_| {}).await);
+        for remote in [
+            "plain://chat.example:1",
+            "plain://192.0.2.1:1",
+            "plain://localhost.example:1",
+        ] {
+            assert!(!is_allowed(remote, "", |_| {}).await, "{remote}");
+            assert!(
+                is_allowed(remote, "", |options| options.allow_plain = true).await,
+                "{remote}"
+            );
+        }
+        for pinned in ["chat.example:1", "chat.example:2"] {
+            let consent = |options: &mut ClientOptions| options.allow_plain = true;
+            assert!(!is_allowed("plain://Chat.Example:1", pinned, consent).await, "{pinned}");
+        }
+    }
+
+    #[test]
+    fn tokens_of_an_encrypted_session_stay_encrypted() {
+        let plain: ServerAddress = "plain://127.0.0.1:1".parse().unwrap();
+        let mut account = AccountState::new();
+        assert!(check_tokens(&plain, &account).is_ok(), "there is no token");
+        account.device_token = Some(Secret::new("token"));
+        assert!(check_tokens(&plain, &account).is_err());
+        assert!(check_tokens(&"tls://127.0.0.1:1".parse().unwrap(), &account).is_ok());
+        account.plain_tokens = true;
+        assert!(check_tokens(&plain, &account).is_ok());
+    }
+}
