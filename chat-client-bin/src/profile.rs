@@ -114,6 +114,12 @@ impl Profile {
         }
     }
 
+    /// Returns whether a session of an account is stored, or may be.
+    pub(crate) fn has_session(&self, account: &str) -> bool {
+        let saved = FileStore::peek(self.account_directory(account));
+        !saved.is_ok_and(|saved| saved.is_some_and(|saved| saved.session_token.is_none()))
+    }
+
     /// Returns the path of the socket of an account's agent.
     pub(crate) fn agent_socket(&self, account: &str) -> PathBuf {
         self.account_directory(account).join("agent")

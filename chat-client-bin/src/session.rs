@@ -46,6 +46,8 @@ pub(crate) struct Session {
     spool: Option<Spool>,
 }
 
+/// Interval of checks whether the agent has logged out.
+const AGENT_POLL: Duration = Duration::from_millis(50);
 /// Number of attempts to connect before a command fails.
 const MAX_ATTEMPTS: u32 = 3;
 /// Maximum time at the end of a command to send the messages that earlier runs left in the outbox.
@@ -139,6 +141,17 @@ impl Session {
         match self.client.ready().await {
             Ok(()) => self.profile.remember(&self.account, &self.servers),
             Err(error) => Err(explain(error, self.pinned)),
+        }
+    }
+
+    /// Waits until the process that runs the agent of the account has deleted its session token.
+    /// Waits forever if this process has the account open itself.
+    pub(crate) async fn agent_logged_out(&self) {
+        if self.spool.is_none() {
+            std::future::pending::<()>().await;
+        }
+        while self.profile.has_session(&self.account) {
+            tokio::time::sleep(AGENT_POLL).await;
         }
     }
 

@@ -1,16 +1,20 @@
 //! The commands `register`, `login`, `logout`, `whoami`, `passwd` and `account`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chat_core::client::{Client, ClientError, Receive};
 use chat_core::commands::Commands;
 use chat_core::model::{CloseCode, DisplayName, ProfileChanges};
 
 use crate::args::Global;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::output::{DoneLine, Output, WhoLine};
 use crate::secrets;
 use crate::session::{LoginMode, Session};
+
+/// Maximum time for the answer to a logout, with all attempts.
+const LOGOUT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn register(
     global: &Global,
@@ -40,21 +44,26 @@ pub(super) fn whoami(session: &Session, output: &mut Output) -> Result<(), Failu
     output.print(&WhoLine::new(&session.me()?, device, session.server()))
 }
 
-pub(super) async fn logout(client: &Client, output: &mut Output) -> Result<(), Failure> {
-    match client.logout().await {
-        // The server may close the session before its reply arrives.
-        Ok(_) | Err(ClientError::Ended(CloseCode::LoggedOut) | ClientError::Interrupted) => {}
-        Err(error) => return Err(error.into()),
-    }
-    // The client deletes its token when the server closes the session, shortly after the reply.
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), until_ended(client)).await;
-    output.print(&DoneLine::new("logout", "logged out"))
-}
-
-/// Waits until the session has ended.
-async fn until_ended(client: &Client) {
-    if let Some(mut events) = client.events() {
-        while events.next().await.is_some() {}
+/// Logs out. Without an answer of the server the session is kept in the profile, because it may
+/// still be valid.
+pub(super) async fn logout(session: &Session, output: &mut Output) -> Result<(), Failure> {
+    let answered = tokio::select! {
+        biased;
+        answered = tokio::time::timeout(LOGOUT_TIMEOUT, session.client.logout()) => {
+            answered.unwrap_or(Err(ClientError::Timeout))
+        }
+        // The process that has the account open may end before its agent passes the answer on.
+        () = session.agent_logged_out() => Ok(()),
+    };
+    match answered {
+        Ok(()) | Err(ClientError::Ended(CloseCode::LoggedOut)) => {
+            output.print(&DoneLine::new("logout", "logged out"))
+        }
+        Err(error @ (ClientError::Timeout | ClientError::Interrupted | ClientError::Unreachable(_))) => {
+            let text = format!("{error}; this device may still be logged in, run `chat-client logout` again");
+            Err(Failure::new(Kind::Unknown, text))
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -63,7 +63,7 @@ async fn in_session(global: &Global, command: Command, output: &mut Output) -> R
 async fn run_in(session: &Session, command: Command, output: &mut Output) -> Result<(), Failure> {
     let client = &session.client;
     match command {
-        Command::Logout => account::logout(client, output).await,
+        Command::Logout => account::logout(session, output).await,
         Command::Whoami => account::whoami(session, output),
         Command::Account { display_name, direct } => account::update(client, display_name, direct, output).await,
         Command::History(history) => history::history(client, &history, output).await,

@@ -5,6 +5,7 @@
 mod crash;
 mod errors;
 mod interactive;
+mod logout;
 mod pty;
 mod scenarios;
 mod schemes;

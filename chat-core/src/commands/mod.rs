@@ -61,7 +61,8 @@ pub trait Commands: Sync {
 
     // Account and devices
 
-    /// Ends the session and voids its token.
+    /// Ends the session and voids its token. A client keeps its token until the server has
+    /// answered.
     fn logout(&self) -> impl Future<Output = Result<(), Self::Error>> + Send {
         answer::done(self.execute(Command::Logout))
     }

@@ -346,7 +346,11 @@ impl Machine {
             CloseCode::Replaced | CloseCode::AccountDisabled | CloseCode::UnsupportedVersion => {
                 self.end(ClientError::Ended(code));
             }
-            CloseCode::Revoked | CloseCode::LoggedOut => {
+            CloseCode::LoggedOut => {
+                let logouts = self.take_logouts();
+                self.logged_out(logouts);
+            }
+            CloseCode::Revoked => {
                 self.forget_session();
                 self.end(ClientError::Ended(code));
             }

@@ -112,6 +112,11 @@ impl Machine {
             }
             (Pending::Resume, Some(ReplyCode::SessionExpired | ReplyCode::BadCredentials)) => {
                 self.forget_session();
+                // The session may have been ended by a logout whose answer was lost.
+                let logouts = self.take_logouts();
+                if !logouts.is_empty() {
+                    return self.logged_out(logouts);
+                }
                 match self.config.credentials {
                     Credentials::Stored => self.end(ClientError::Refused(failure)),
                     _ => self.log_in(now),

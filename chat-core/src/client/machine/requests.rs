@@ -7,7 +7,7 @@ use std::{
 
 use crate::client::{ClientError, SendOutcome, error};
 use crate::codec::{Answer, Failure, Request, RequestId, RequestKind};
-use crate::model::{Appended, ClientMessageId, Command, ConversationId, Outcome, ReplyCode, Seq};
+use crate::model::{Appended, ClientMessageId, CloseCode, Command, ConversationId, Outcome, ReplyCode, Seq};
 
 use super::{Action, Machine, Phase};
 
@@ -85,6 +85,20 @@ impl Requests {
         commands.count()
     }
 
+    /// Removes the repeatable commands of this kind and returns their ids. Their replies are
+    /// ignored.
+    fn take_commands(&mut self, wanted: impl Fn(&Command) -> bool) -> Vec<u64> {
+        let taken = self.pending.extract_if(|_, pending| match pending {
+            Pending::Command(_, Some(command)) => wanted(command),
+            _ => false,
+        });
+        let id = |pending| match pending {
+            Pending::Command(id, _) => Some(id),
+            _ => None,
+        };
+        taken.filter_map(|(_, pending)| id(pending)).collect()
+    }
+
     fn take_all(&mut self) -> Vec<Pending> {
         self.deadlines.clear();
         self.pages = 0;
@@ -117,6 +131,7 @@ fn is_repeatable(command: &Command) -> bool {
             | Command::Block(_)
             | Command::Unblock(_)
             | Command::SetRole { .. }
+            | Command::Logout
     )
 }
 
@@ -166,6 +181,9 @@ impl Machine {
             (Pending::Ping, _) => {}
             (pending @ (Pending::Hello | Pending::Register | Pending::Login | Pending::Resume), result) => {
                 self.opening_reply(now, &pending, result);
+            }
+            (Pending::Command(command_id, Some(Command::Logout)), Ok(Answer::Outcome(Outcome::Done))) => {
+                self.logged_out(vec![command_id]);
             }
             (Pending::Command(command_id, command), result) => {
                 if let (Some(Command::MarkRead { conversation, seq }), Ok(_)) = (command, &result) {
@@ -253,6 +271,27 @@ impl Machine {
     /// Treats the user's own event in the log like the reply to the message.
     pub(super) fn seen_in_log(&mut self, id: &ClientMessageId, appended: Appended) {
         self.settle(id, SendOutcome::Acked(appended));
+    }
+
+    /// Ends the client, because the session has ended and its token is void. `logouts` are the
+    /// commands that wanted that.
+    pub(super) fn logged_out(&mut self, logouts: Vec<u64>) {
+        self.forget_session();
+        for command_id in logouts {
+            let result = Ok(Outcome::Done);
+            self.actions.push_back(Action::Finish { command_id, result });
+        }
+        self.end(ClientError::Ended(CloseCode::LoggedOut));
+    }
+
+    /// Removes the commands that log out, sent or waiting, and returns their ids.
+    pub(super) fn take_logouts(&mut self) -> Vec<u64> {
+        let is_logout = |command: &Command| matches!(command, Command::Logout);
+        let mut logouts = self.requests.take_commands(is_logout);
+        let waiting = self.waiting.iter().filter(|(_, command)| is_logout(command));
+        logouts.extend(waiting.map(|(id, _)| *id));
+        self.waiting.retain(|(_, command)| !is_logout(command));
+        logouts
     }
 
     /// Ends all running requests, because the connection is lost. Commands that are safe to repeat

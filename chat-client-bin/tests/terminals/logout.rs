@@ -1,0 +1,118 @@
+//! Logout when the connection breaks before the answer.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::thread::{self, JoinHandle};
+
+use bytes::BytesMut;
+use chat_core::codec::{Answer, Failure, LoggedIn, Request, RequestKind, Welcome, frame, server, version};
+use chat_core::model::{Command, MessageText, Outcome, ReplyCode, Secret, StoreEpoch, Timestamp, UserId, UserInfo};
+
+use super::support::TestDevice;
+
+/// Behaviour of a server in one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Script {
+    /// It closes the connection when it gets a logout.
+    CloseAtLogout,
+    /// It knows no session.
+    SessionIsGone,
+    /// It answers.
+    Answer,
+}
+
+/// Starts a server that handles one connection for each script, and a client of it.
+fn serve(scripts: &[Script], directory: &Path) -> (JoinHandle<()>, TestDevice) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let device = TestDevice {
+        name: "alice".to_owned(),
+        profile: directory.join("profile"),
+        server: listener.local_addr().unwrap(),
+    };
+    let scripts = scripts.to_vec();
+    let server = thread::spawn(move || {
+        for script in scripts {
+            handle(listener.accept().unwrap().0, script);
+        }
+    });
+    (server, device)
+}
+
+fn handle(mut stream: TcpStream, script: Script) {
+    let mut frames = frame::FrameDecoder::new(frame::SESSION_LIMIT);
+    let mut buffer = [0; 4096];
+    loop {
+        while let Some(packet) = frames.next_packet().unwrap() {
+            let Request { id, kind } = server::decode_request(packet, MessageText::MAX_BYTES).unwrap();
+            let is_logout = matches!(kind, RequestKind::Command(Command::Logout));
+            if is_logout && script == Script::CloseAtLogout {
+                return;
+            }
+            if id.wants_reply() {
+                let mut reply = BytesMut::new();
+                server::encode_reply(id, &answer(&kind, script), &mut reply);
+                stream.write_all(&reply).unwrap();
+            }
+        }
+        match stream.read(&mut buffer) {
+            Ok(read) if read > 0 => frames.feed(BytesMut::from(&buffer[..read])),
+            _ => return,
+        }
+    }
+}
+
+fn answer(kind: &RequestKind, script: Script) -> Result<Answer, Failure> {
+    match kind {
+        RequestKind::Hello(_) => Ok(Answer::Welcome(Welcome {
+            version: version::MAX,
+            server: "test".to_owned(),
+            server_time: Timestamp(1),
+            max_packet_bytes: 1 << 20,
+            max_text_bytes: 1 << 14,
+            heartbeat_ms: 30_000,
+            store_epoch: StoreEpoch([1; 16]),
+        })),
+        RequestKind::Resume(_) if script == Script::SessionIsGone => {
+            Err(Failure::new(ReplyCode::SessionExpired, "no session"))
+        }
+        RequestKind::Login(_) | RequestKind::Resume(_) => Ok(Answer::LoggedIn(Box::new(LoggedIn {
+            user: UserInfo::new(UserId(1), "alice"),
+            session_token: Some(Secret::new([7; 32])),
+            device_token: None,
+            store_epoch: StoreEpoch([1; 16]),
+            conversations: Vec::new(),
+            server_time: Timestamp(1),
+        }))),
+        _ => Ok(Answer::Outcome(Outcome::Done)),
+    }
+}
+
+fn keeps_session(alice: &TestDevice) -> bool {
+    let account = std::fs::read_to_string(alice.profile.join("accounts/alice/account")).unwrap();
+    account.contains("session-token")
+}
+
+#[test]
+fn logout_without_an_answer_fails_and_keeps_the_session() {
+    let directory = tempfile::tempdir().unwrap();
+    let (server, alice) = serve(&[Script::CloseAtLogout], directory.path());
+    let error = alice.fails(75, &["--json", "--plain", "logout"]);
+    assert!(
+        error.contains(r#""kind":"unknown""#) && error.contains("run `chat-client logout` again"),
+        "{error}"
+    );
+    assert!(keeps_session(&alice));
+    server.join().unwrap();
+}
+
+#[test]
+fn logout_whose_answer_was_lost_is_repeated() {
+    for second in [Script::Answer, Script::SessionIsGone] {
+        let directory = tempfile::tempdir().unwrap();
+        let (server, alice) = serve(&[Script::CloseAtLogout, second], directory.path());
+        assert_eq!(alice.ok(&["--plain", "logout"]), "logged out\n", "{second:?}");
+        assert!(!keeps_session(&alice), "{second:?}");
+        server.join().unwrap();
+    }
+}
