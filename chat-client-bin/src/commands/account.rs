@@ -56,9 +56,7 @@ pub(super) async fn logout(session: &Session, output: &mut Output) -> Result<(),
         () = session.agent_logged_out() => Ok(()),
     };
     match answered {
-        Ok(()) | Err(ClientError::Ended(CloseCode::LoggedOut)) => {
-            output.print(&DoneLine::new("logout", "logged out"))
-        }
+        Ok(()) | Err(ClientError::Ended(CloseCode::LoggedOut)) => output.print(&DoneLine::new("logout", "logged out")),
         Err(error @ (ClientError::Timeout | ClientError::Interrupted | ClientError::Unreachable(_))) => {
             let text = format!("{error}; this device may still be logged in, run `chat-client logout` again");
             Err(Failure::new(Kind::Unknown, text))

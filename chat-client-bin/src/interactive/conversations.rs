@@ -47,19 +47,31 @@ impl Conversations {
 
     /// Makes a conversation the current conversation.
     pub(super) fn enter(&mut self, reference: ConversationRef, label: String) {
-        self.current = Some(Current {
-            reference,
-            label,
-            id: None,
-        });
+        let id = match &reference {
+            ConversationRef::Id(id) => Some(*id),
+            _ => None,
+        };
+        self.current = Some(Current { reference, label, id });
     }
 
-    /// Records the id of the current conversation, if it has this label.
+    /// Records the new name of a group.
+    pub(super) fn rename(&mut self, info: &ConversationInfo) {
+        if let Some(current) = &mut self.current
+            && current.id == Some(info.id)
+        {
+            current.label = ConversationName::of(info).label();
+        }
+    }
+
+    /// Records the id of the current conversation, if the id is unknown and the label is `label`.
+    /// From then on the conversation is addressed by id.
     pub(super) fn set_id(&mut self, label: &str, id: ConversationId) {
         if let Some(current) = &mut self.current
+            && current.id.is_none()
             && current.label == label
         {
             current.id = Some(id);
+            current.reference = ConversationRef::Id(id);
         }
     }
 
@@ -140,6 +152,19 @@ mod tests {
             Conversations::default().prompt(&all),
             format!("({0} new, {0} for you)> ", u32::MAX)
         );
+    }
+
+    #[test]
+    fn current_conversation_is_addressed_by_id_once_it_is_known() {
+        let mut conversations = Conversations::default();
+        let group = ConversationRef::Group(chat_core::model::GroupName::parse("general").unwrap());
+        conversations.enter(group.clone(), "#general".into());
+        let reference = |conversations: &Conversations| conversations.current.as_ref().unwrap().reference.clone();
+        assert_eq!(reference(&conversations), group);
+        conversations.set_id("#general", ConversationId(1));
+        // Another group that took the name.
+        conversations.set_id("#general", ConversationId(2));
+        assert_eq!(reference(&conversations), ConversationRef::Id(ConversationId(1)));
     }
 
     #[test]

@@ -89,3 +89,30 @@ fn script_lines_after_a_failed_open_are_not_sent() {
     assert_eq!(client.finish().0, Some(0));
     assert_eq!(bob.texts(&["alice"]), ["for bob"]);
 }
+
+/// Two groups: the one that is open and renamed, and another one that takes its name.
+#[test]
+fn renamed_group_stays_the_open_conversation() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    alice.ok(&["group", "create", "general"]);
+    bob.ok(&["group", "join", "general"]);
+    let mut client = bob.start(&[]);
+    client.type_line("/group general");
+    client.until("-- #general --");
+    client.type_line("one");
+    client.until("✓ #3 #general");
+    alice.ok(&["group", "rename", "general", "archive"]);
+    client.until("archive");
+    client.type_line("two");
+    client.until("✓ #5 #archive");
+    alice.ok(&["group", "create", "general"]);
+    bob.ok(&["group", "join", "general"]);
+    client.type_line("three");
+    client.until("✓ #6 #archive");
+    client.type_line("/leave");
+    client.until("you left #archive");
+    assert_eq!(client.finish().0, Some(0));
+    assert_eq!(alice.texts(&["-g", "archive"]), ["one", "two", "three"]);
+    assert!(alice.texts(&["-g", "general"]).is_empty());
+}

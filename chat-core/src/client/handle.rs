@@ -213,7 +213,9 @@ impl Client {
     }
 
     /// Puts a message into the outbox and returns once the store has it. The message is sent until
-    /// it has an outcome, by later runs too.
+    /// it has an outcome, by later runs too. If the client knows the conversation
+    /// ([`find_conversation`](Self::find_conversation)), the message is addressed by its id, so
+    /// that it arrives there even if the conversation is renamed first.
     ///
     /// # Errors
     /// The message is not in the outbox: the outbox is full or cannot be written, or every server
@@ -309,6 +311,13 @@ impl Client {
     #[must_use]
     pub fn known_conversation(&self, id: ConversationId) -> Option<Arc<ConversationInfo>> {
         self.inner.shared.conversation(id)
+    }
+
+    /// Returns the conversation that a name or id denotes in its last known state, without asking
+    /// the server. Returns `None` if the user is not an active member of such a conversation.
+    #[must_use]
+    pub fn find_conversation(&self, reference: &ConversationRef) -> Option<Arc<ConversationInfo>> {
+        self.inner.shared.find(reference)
     }
 
     /// Returns the names of users. Asks the server for the names that are not known. Omits users

@@ -62,6 +62,8 @@ mod event;
 mod events;
 #[cfg(feature = "client")]
 mod handle;
+#[cfg(feature = "client")]
+mod known;
 mod message_id;
 #[cfg(feature = "client")]
 mod options;

@@ -10,10 +10,12 @@ use std::{
 
 use tokio::sync::{Notify, watch};
 
-use crate::model::{ConversationId, ConversationInfo, ConversationView, DeviceId, Seq, UserId, UserInfo};
+use crate::model::{
+    ConversationId, ConversationInfo, ConversationRef, ConversationView, DeviceId, Seq, UserId, UserInfo,
+};
 use crate::sync::{Mutex, MutexGuard};
 
-use super::{ClientError, Cursor};
+use super::{ClientError, Cursor, known};
 
 /// State of a client.
 #[derive(Clone, Debug)]
@@ -99,6 +101,29 @@ impl Shared {
 
     pub(super) fn conversation(&self, id: ConversationId) -> Option<Arc<ConversationInfo>> {
         self.directory().conversations.get(&id).cloned()
+    }
+
+    /// Returns the known conversation that `reference` denotes. Returns `None` if there is none, or
+    /// more than one: the name of one of them is out of date then.
+    pub(super) fn find(&self, reference: &ConversationRef) -> Option<Arc<ConversationInfo>> {
+        let directory = self.directory();
+        let mut found = directory
+            .conversations
+            .values()
+            .filter(|info| known::denotes(reference, info));
+        let first = found.next()?;
+        found.next().is_none().then(|| Arc::clone(first))
+    }
+
+    /// Returns the reference by which a conversation is addressed: its id, if it is known.
+    pub(super) fn resolve(&self, reference: &ConversationRef) -> ConversationRef {
+        let found = self.find(reference).map(|info| ConversationRef::Id(info.id));
+        found.unwrap_or_else(|| reference.clone())
+    }
+
+    /// Forgets all conversations, because the server's history was replaced.
+    pub(super) fn forget_conversations(&self) {
+        self.directory().conversations.clear();
     }
 
     /// Stores a conversation and, if it is direct, the name of the peer.

@@ -15,7 +15,8 @@ use chat_core::client::{
 };
 use chat_core::commands::Commands;
 use chat_core::model::{
-    ClientMessageId, Command, ConversationId, Draft, DraftContent, MessageText, ReplyCode, Seq, UserId,
+    ClientMessageId, Command, ConversationId, ConversationRef, Draft, DraftContent, EventBody, GroupChanges, GroupName,
+    MessageText, NewGroup, Note, Page, PageFrom, ReplyCode, Seq, UserId,
 };
 use chat_core::secure::{Fingerprint, KnownHosts, ServerIdentity, ServerKeys, Trust};
 
@@ -332,4 +333,59 @@ async fn client_whose_store_panics_ends_and_tells_why() {
     let refused = client.enqueue(direct("bob"), DraftContent::text(message(1))).await;
     assert!(matches!(refused, Err(ClientError::Panicked(_))));
     client.close().await;
+}
+
+#[tokio::test]
+async fn message_waits_for_the_group_that_its_name_denoted_when_it_was_enqueued() {
+    let service = Service::new().await;
+    let node = service.node().await;
+    let [alice, bob] = service.friends(&node, ["alice", "bob"]).await;
+    let (alice, bob) = (node.options(&alice), node.options(&bob));
+    let general = || GroupName::parse("general").unwrap();
+    let store = Arc::new(MemoryStore::new());
+    let sender = Client::connect(alice.clone(), Arc::clone(&store)).await.unwrap();
+    let old = sender.create_group(NewGroup::new(general())).await.unwrap();
+    let id = tokio::time::timeout(WAIT_TIMEOUT, async {
+        loop {
+            if let Some(info) = sender.find_conversation(&ConversationRef::Group(general())) {
+                break info.id;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    assert_eq!(id.await.unwrap(), old.id);
+    let address = node.address();
+    node.stop().await;
+    sender
+        .enqueue(ConversationRef::Group(general()), DraftContent::text(message(1)))
+        .await
+        .unwrap();
+    sender.close().await;
+    let outbox = store.load().await.unwrap().outbox;
+    assert_eq!(outbox[0].conversation, ConversationRef::Id(old.id));
+
+    // Meanwhile another device renames the group, and another user takes the name.
+    let _node = service.node_at(address.port).await;
+    let renamed = Client::connect(alice.clone(), MemoryStore::new()).await.unwrap();
+    let mut changes = GroupChanges::default();
+    changes.name = Some(GroupName::parse("archive").unwrap());
+    renamed.update_group(old.id, changes).await.unwrap();
+    let other = Client::connect(bob, MemoryStore::new()).await.unwrap();
+    let new = other.create_group(NewGroup::new(general())).await.unwrap();
+    renamed.join_group(new.id, Note::default()).await.unwrap();
+
+    let sender = Client::connect(alice, store).await.unwrap();
+    tokio::time::timeout(WAIT_TIMEOUT, sender.flush())
+        .await
+        .unwrap()
+        .unwrap();
+    let page = || Page::new(PageFrom::Newest, 10);
+    let messages = async |group| {
+        let events = renamed.history(group, page()).await.unwrap().events;
+        events
+            .iter()
+            .filter(|found| matches!(found.event.body(), Ok(EventBody::Message(_))))
+            .count()
+    };
+    assert_eq!((messages(old.id).await, messages(new.id).await), (1, 0));
 }

@@ -6,10 +6,7 @@ use std::time::Duration;
 use chat_core::client::{Client, ClientError};
 use chat_core::commands::Commands;
 use chat_core::commands::JoinOutcome;
-use chat_core::model::{
-    ConversationInfo, ConversationRef, ConversationView, EventBody, GroupName, NewGroup, Note, PageFrom, ReplyCode,
-    UserId, UserName, UserRef,
-};
+use chat_core::model::{ConversationRef, EventBody, GroupName, NewGroup, Note, PageFrom, ReplyCode, UserId};
 use tokio::time::timeout;
 
 use crate::failure::Failure;
@@ -24,40 +21,22 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Enters a conversation if it exists, or if its first message would create it.
 pub(super) fn open(state: &mut State, reference: ConversationRef, label: String) {
-    if state
-        .client
-        .known_conversations()
-        .iter()
-        .any(|info| is_active_match(info, &reference))
-    {
-        enter(state, reference, label);
-    } else {
-        let job = JobContext::of(state);
-        state.open_conversation(resolve(job, reference, label));
+    match state.client.find_conversation(&reference) {
+        Some(info) => enter(state, ConversationRef::Id(info.id), label),
+        None => {
+            let job = JobContext::of(state);
+            state.open_conversation(resolve(job, reference, label));
+        }
     }
-}
-
-/// Returns `true` if `reference` names this conversation and the user is an active member of it.
-fn is_active_match(info: &ConversationInfo, reference: &ConversationRef) -> bool {
-    let matches = match (&info.view, reference) {
-        (ConversationView::Direct(peer), ConversationRef::Direct(UserRef::Id(id))) => peer.id == *id,
-        (ConversationView::Direct(peer), ConversationRef::Direct(UserRef::Name(name))) => {
-            UserName::parse_any(&peer.name).is_ok_and(|peer| peer == *name)
-        }
-        (ConversationView::Group(group), ConversationRef::Group(name)) => {
-            GroupName::parse_any(&group.profile.name).is_ok_and(|group| group == *name)
-        }
-        _ => false,
-    };
-    matches && info.active
 }
 
 /// Asks the server whether the conversation exists, or, for a direct conversation, whether the user
 /// exists. Without an answer the conversation is entered, and its messages wait in the outbox.
 async fn resolve(job: JobContext, reference: ConversationRef, label: String) -> Result<JobResult, Failure> {
-    match timeout(LOOKUP_TIMEOUT, exists(&job.client, &reference)).await {
-        Ok(Ok(true)) => {}
-        Ok(Ok(false)) => return Err(Failure::usage(format!("{label} was not found"))),
+    let mut reference = reference;
+    match timeout(LOOKUP_TIMEOUT, look_up(&job.client, &reference)).await {
+        Ok(Ok(Some(found))) => reference = found,
+        Ok(Ok(None)) => return Err(Failure::usage(format!("{label} was not found"))),
         Ok(Err(error @ ClientError::Refused(_))) => return Err(error.into()),
         Ok(Err(_)) | Err(_) => {
             let text =
@@ -68,16 +47,18 @@ async fn resolve(job: JobContext, reference: ConversationRef, label: String) -> 
     Ok(JobResult::CanEnter(reference, label))
 }
 
-async fn exists(client: &Client, reference: &ConversationRef) -> Result<bool, ClientError> {
+/// Returns the reference of a conversation that exists, by id if it has messages.
+async fn look_up(client: &Client, reference: &ConversationRef) -> Result<Option<ConversationRef>, ClientError> {
     match client.conversation(reference.clone()).await {
         Err(ClientError::Refused(failure)) if failure.code() == Some(ReplyCode::NotFound) => {}
         Err(error) => return Err(error),
-        Ok(_) => return Ok(true),
+        Ok(info) => return Ok(Some(ConversationRef::Id(info.id))),
     }
     let ConversationRef::Direct(user) = reference else {
-        return Ok(false);
+        return Ok(None);
     };
-    Ok(!client.users([user.clone()]).await?.is_empty())
+    let users = client.users([user.clone()]).await?;
+    Ok(users.first().map(|_| reference.clone()))
 }
 
 /// Makes a conversation the current conversation, and prints its newest events.
@@ -141,8 +122,8 @@ pub(super) fn join(state: &mut State, name: &str) -> Result<(), Failure> {
     let (reference, label) = (ConversationRef::Group(name.clone()), format!("#{name}"));
     let job = JobContext::of(state);
     state.open_conversation(async move {
-        match job.client.join_group(reference.clone(), Note::default()).await? {
-            JoinOutcome::Member(info) if info.active => Ok(JobResult::CanEnter(reference, label)),
+        match job.client.join_group(reference, Note::default()).await? {
+            JoinOutcome::Member(info) if info.active => Ok(JobResult::CanEnter(ConversationRef::Id(info.id), label)),
             _ => {
                 job.screen.line(job.style.dim(&format!("-- asked to join {label}")));
                 Ok(JobResult::CannotEnter(None))
@@ -154,11 +135,11 @@ pub(super) fn join(state: &mut State, name: &str) -> Result<(), Failure> {
 
 pub(super) fn create(state: &mut State, name: &str) -> Result<(), Failure> {
     let name = GroupName::parse(name.trim_start_matches('#')).map_err(Failure::usage)?;
-    let (reference, label) = (ConversationRef::Group(name.clone()), format!("#{name}"));
+    let label = format!("#{name}");
     let client = state.client.clone();
     state.open_conversation(async move {
-        client.create_group(NewGroup::new(name)).await?;
-        Ok(JobResult::CanEnter(reference, label))
+        let info = client.create_group(NewGroup::new(name)).await?;
+        Ok(JobResult::CanEnter(ConversationRef::Id(info.id), label))
     });
     Ok(())
 }

@@ -9,11 +9,14 @@ use crate::interactive::state::State;
 use super::{current, label_of};
 
 pub(super) fn leave(state: &mut State, name: Option<&str>) -> Result<(), Failure> {
-    let group = match name {
-        Some(name) => group_ref(name)?,
-        None => current(state)?.0,
+    let (group, label) = match name {
+        Some(name) => {
+            let group = group_ref(name)?;
+            let label = label_of(&state.client, &group);
+            (group, label)
+        }
+        None => current(state)?,
     };
-    let label = label_of(&group);
     state.request(Command::LeaveGroup(group), format!("you left {label}"));
     Ok(())
 }

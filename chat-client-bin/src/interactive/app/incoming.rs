@@ -31,7 +31,7 @@ impl App {
             }
             ClientEvent::Settled {
                 conversation, outcome, ..
-            } => self.print_earlier_outcome(&actions::label_of(conversation), outcome),
+            } => self.print_earlier_outcome(&actions::label_of(&self.state.client, conversation), outcome),
             ClientEvent::Presence { user, state } => {
                 let names = self.names_or_none([*user]).await;
                 if let Some(name) = names.get(user) {
@@ -95,6 +95,9 @@ impl App {
             self.state
                 .conversations
                 .record_message(info.id, delivery.seq(), delivery.own);
+        }
+        if matches!(delivery.body, EventBody::GroupUpdated { .. }) {
+            self.state.conversations.rename(info);
         }
         if self.state.conversations.is_current(info) {
             self.state

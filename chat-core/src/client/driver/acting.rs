@@ -39,6 +39,7 @@ impl Driver {
                 }
                 Action::HistoryReset(epoch) => {
                     self.cursors.clear();
+                    self.shared.forget_conversations();
                     self.save_cursors().await;
                     self.account.epoch = Some(epoch);
                 }

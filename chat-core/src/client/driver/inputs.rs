@@ -2,9 +2,9 @@
 
 use tokio::sync::oneshot;
 
-use crate::client::{ClientError, SendOutcome, shared::Acked};
+use crate::client::{ClientError, SendOutcome, known, shared::Acked};
 use crate::codec::Failure;
-use crate::model::{ClientMessageId, Command, Outcome, ReplyCode};
+use crate::model::{ClientMessageId, Command, ConversationRef, Outcome, ReplyCode};
 
 use crate::time::now;
 
@@ -28,7 +28,10 @@ impl Driver {
             };
             match input {
                 Input::Execute { command, reply } => self.execute(command, reply),
-                Input::Queue(wanted) => queued.push(wanted),
+                Input::Queue(mut wanted) => {
+                    wanted.entry.conversation = self.shared.resolve(&wanted.entry.conversation);
+                    queued.push(wanted);
+                }
                 Input::SaveNames(names) => {
                     // Lost names can be requested again.
                     if let Err(error) = self.store.save_names(&names).await {
@@ -43,7 +46,10 @@ impl Driver {
         }
     }
 
-    fn execute(&mut self, command: Command, reply: oneshot::Sender<Result<Outcome, ClientError>>) {
+    fn execute(&mut self, mut command: Command, reply: oneshot::Sender<Result<Outcome, ClientError>>) {
+        if let Some(conversation) = known::conversation_of(&mut command) {
+            *conversation = self.shared.resolve(conversation);
+        }
         self.replies.last_command_id += 1;
         self.replies.commands.insert(self.replies.last_command_id, reply);
         self.machine.execute(now(), self.replies.last_command_id, command);
@@ -110,8 +116,7 @@ impl Driver {
             };
             let refusal = match first {
                 Some((conversation, content))
-                    if *content == entry.content
-                        && self.machine.is_same_conversation(conversation, &entry.conversation) =>
+                    if *content == entry.content && self.is_same_conversation(conversation, &entry.conversation) =>
                 {
                     again.push(queued);
                     continue;
@@ -129,6 +134,10 @@ impl Driver {
             let _ = queued.queued_reply.send(Err(refusal)); // the caller may have stopped waiting
         }
         (new, again)
+    }
+
+    fn is_same_conversation(&self, one: &ConversationRef, other: &ConversationRef) -> bool {
+        self.machine.is_same_conversation(one, other) || self.shared.resolve(one) == self.shared.resolve(other)
     }
 
     fn wait_for_outcome(

@@ -166,6 +166,11 @@ impl Outbox {
             queue.merge(self.queues.remove(&other));
             number = number.min(other);
         }
+        // A later change of the name must not divert the messages that wait.
+        let waiting = queue.entries.iter_mut();
+        for entry in waiting.filter(|entry| canonical(&entry.message.conversation) == reference) {
+            entry.message.conversation = by_id.clone();
+        }
         for entry in &queue.entries {
             self.queue_of_message.insert(entry.message.id, number);
         }

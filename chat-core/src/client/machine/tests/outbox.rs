@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::script::*;
-use crate::client::machine::Action;
+use crate::client::machine::{Action, Outgoing};
 use crate::client::{ClientEvent, SendOutcome};
+use crate::codec::{Request, RequestKind};
 use crate::model::{
-    Appended, ClientMessageId, ConversationId, ConversationRef, EventId, GroupName, Outcome, Push, ReplyCode, Seq,
-    Timestamp, UserName, UserRef,
+    Appended, ClientMessageId, Command, ConversationId, ConversationRef, EventId, GroupName, Outcome, Push, ReplyCode,
+    Seq, Timestamp, UserName, UserRef,
 };
 
 fn appended(seq: u64) -> Outcome {
@@ -299,4 +300,33 @@ fn deadline_passes_without_a_connection() {
     script.pass(Duration::from_secs(5));
     assert!(matches!(settled(&mut script)[..], [(_, SendOutcome::Unknown)]));
     assert_eq!(script.machine.next_tick(script.now), None);
+}
+
+/// The name may be changed, and taken by another group, while messages wait.
+#[test]
+fn waiting_messages_keep_the_conversation_that_their_name_denoted() {
+    let mut script = Script::online(config(), Vec::new());
+    let name = ConversationRef::Group(GroupName::parse("general").unwrap());
+    let by_name = |text| Outgoing {
+        conversation: name.clone(),
+        ..outgoing(ClientMessageId::random(), text)
+    };
+    script.machine.send(script.now, by_name("a"));
+    script.machine.send(script.now, by_name("b"));
+    let (request, _) = script.take_message().unwrap();
+    script.outcome(request, appended(7));
+    let sent =
+        |script: &mut Script| match script.find(|kind| matches!(kind, RequestKind::Command(Command::Send { .. }))) {
+            Some(Request {
+                kind: RequestKind::Command(Command::Send { conversation, .. }),
+                id,
+            }) => (id, conversation),
+            other => panic!("{other:?}"),
+        };
+    let (request, conversation) = sent(&mut script);
+    assert_eq!(conversation, ConversationRef::Id(GROUP_ID));
+    script.outcome(request, appended(8));
+    // A later message goes to the group that has the name then.
+    script.machine.send(script.now, by_name("c"));
+    assert_eq!(sent(&mut script).1, name);
 }

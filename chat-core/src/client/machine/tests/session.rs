@@ -345,7 +345,15 @@ fn is_logout(kind: &RequestKind) -> bool {
 /// Returns whether the logout succeeded, and whether the token was deleted.
 fn logged_out(script: &mut Script) -> (bool, bool) {
     script.drain();
-    let succeeded = |action: &Action| matches!(action, Action::Finish { command_id: 1, result: Ok(Outcome::Done) });
+    let succeeded = |action: &Action| {
+        matches!(
+            action,
+            Action::Finish {
+                command_id: 1,
+                result: Ok(Outcome::Done)
+            }
+        )
+    };
     let forgot = |action: &Action| matches!(action, Action::ForgetSession);
     (script.actions.iter().any(succeeded), script.actions.iter().any(forgot))
 }
@@ -370,7 +378,10 @@ fn logout_is_repeated_until_it_is_answered_and_keeps_the_token() {
     let logout = script.take(is_logout);
     script.outcome(logout, Outcome::Done);
     assert_eq!(logged_out(&mut script), (true, true));
-    assert!(matches!(ended(&mut script), Some(ClientError::Ended(CloseCode::LoggedOut))));
+    assert!(matches!(
+        ended(&mut script),
+        Some(ClientError::Ended(CloseCode::LoggedOut))
+    ));
 }
 
 #[test]
@@ -399,6 +410,14 @@ fn logout_without_an_answer_ends_as_interrupted() {
     script.log_in(EPOCH, Vec::new());
     script.machine.give_up(ClientError::Closed);
     assert_eq!(logged_out(&mut script), (false, false));
-    let unknown = |action: &Action| matches!(action, Action::Finish { command_id: 1, result: Err(ClientError::Interrupted) });
+    let unknown = |action: &Action| {
+        matches!(
+            action,
+            Action::Finish {
+                command_id: 1,
+                result: Err(ClientError::Interrupted)
+            }
+        )
+    };
     assert!(script.actions.iter().any(unknown));
 }

@@ -1,0 +1,84 @@
+//! Known conversations that a reference denotes.
+//!
+//! A name belongs to a conversation until it is changed, and then another conversation may take it.
+//! A message or command for a known conversation is therefore addressed by id from the moment the
+//! application passes it to the client.
+
+use crate::model::{Command, ConversationInfo, ConversationRef, ConversationView, GroupName, UserName, UserRef};
+
+/// Returns whether `reference` denotes a conversation, and the user is an active member of it.
+pub(super) fn denotes(reference: &ConversationRef, info: &ConversationInfo) -> bool {
+    let matches = match (reference, &info.view) {
+        (ConversationRef::Id(id), _) => *id == info.id,
+        (ConversationRef::Direct(UserRef::Id(id)), ConversationView::Direct(peer)) => peer.id == *id,
+        (ConversationRef::Direct(UserRef::Name(name)), ConversationView::Direct(peer)) => {
+            UserName::parse_any(&peer.name).is_ok_and(|peer| peer == *name)
+        }
+        (ConversationRef::Group(name), ConversationView::Group(group)) => {
+            GroupName::parse_any(&group.profile.name).is_ok_and(|group| group.key() == name.key())
+        }
+        _ => false,
+    };
+    matches && info.active
+}
+
+/// Returns the conversation of a command that the user can give only for a conversation of theirs.
+pub(super) fn conversation_of(command: &mut Command) -> Option<&mut ConversationRef> {
+    match command {
+        Command::AnswerJoin { group, .. }
+        | Command::InviteMember { group, .. }
+        | Command::LeaveGroup(group)
+        | Command::DeleteGroup(group)
+        | Command::KickMember { group, .. }
+        | Command::UnbanMember { group, .. }
+        | Command::MuteMember { group, .. }
+        | Command::SetRole { group, .. }
+        | Command::TransferOwnership { group, .. }
+        | Command::UpdateGroup { group, .. }
+        | Command::ListMembers { group, .. }
+        | Command::Send {
+            conversation: group, ..
+        }
+        | Command::ReadHistory {
+            conversation: group, ..
+        } => Some(group),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ConversationId, GroupInfo, GroupProfile, JoinPolicy, UserId, UserInfo};
+
+    fn group(id: u64, name: &str) -> ConversationInfo {
+        let profile = GroupProfile {
+            name: name.into(),
+            key: String::new(),
+            skeleton: String::new(),
+            description: String::new(),
+            join_policy: JoinPolicy::Open,
+            history_visible: false,
+            unlisted: false,
+        };
+        let group = GroupInfo::new(ConversationId(id), profile);
+        ConversationInfo::new(ConversationId(id), ConversationView::Group(group))
+    }
+
+    #[test]
+    fn names_denote_active_conversations_regardless_of_case() {
+        let by_name = |name: &str| ConversationRef::Group(GroupName::parse_any(name).unwrap());
+        let mut rust = group(1, "Rust");
+        assert!(denotes(&by_name("rust"), &rust) && denotes(&by_name("RUST"), &rust));
+        assert!(!denotes(&by_name("rusty"), &rust));
+        assert!(denotes(&ConversationRef::Id(ConversationId(1)), &rust));
+        rust.active = false;
+        assert!(!denotes(&by_name("rust"), &rust), "the user has left it");
+
+        let view = ConversationView::Direct(UserInfo::new(UserId(2), "bob"));
+        let bob = ConversationInfo::new(ConversationId(3), view);
+        let direct = |user| denotes(&ConversationRef::Direct(user), &bob);
+        assert!(direct(UserRef::Id(UserId(2))) && !direct(UserRef::Id(UserId(3))));
+        assert!(direct(UserRef::Name(UserName::parse("bob").unwrap())));
+    }
+}
