@@ -6,6 +6,7 @@ mod commands;
 mod failure;
 mod interactive;
 mod lines;
+mod outbox;
 mod output;
 mod profile;
 mod secrets;

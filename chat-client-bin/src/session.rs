@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chat_core::client::{
-    Client, ClientError, ClientOptions, ClientStore as _, Credentials, Receive, Scheme, ServerAddress,
+    Client, ClientError, ClientOptions, ClientStore as _, Credentials, Events, Receive, Scheme, ServerAddress,
 };
 use chat_core::commands::Commands;
 use chat_core::model::{
@@ -17,6 +17,7 @@ use crate::agent::{self, Agent};
 use crate::args::Global;
 use crate::args::user_ref;
 use crate::failure::{Failure, Kind};
+use crate::outbox::{self, Reporter};
 use crate::output::{EventLine, Output, users_in};
 use crate::profile::{Opened, Profile, account_name};
 use crate::secrets;
@@ -44,6 +45,9 @@ pub(crate) struct Session {
     pinned: bool,
     /// Spool of this process, if another process has the account open.
     spool: Option<Spool>,
+    output: Output,
+    /// Reports the outcomes of messages of earlier runs, unless the command reads the events.
+    reporter: Option<Reporter>,
 }
 
 /// Interval of checks whether the agent has logged out.
@@ -76,7 +80,8 @@ impl Session {
             Opened::ThroughAgent(spool, store) => {
                 let options = agent::options(&profile.agent_socket(&account));
                 let client = Client::start(options, store).await?;
-                let mut session = Self::new(client, profile, account, &servers);
+                let mut session = Self::new(client, profile, account, &servers, *output);
+                session.report_outbox(receive);
                 session.spool = Some(spool);
                 return Ok(session);
             }
@@ -102,12 +107,13 @@ impl Session {
             servers
         };
         let client = Client::start(options, store).await?;
-        let mut session = Self::new(client, profile, account, &servers);
+        let mut session = Self::new(client, profile, account, &servers, *output);
+        session.report_outbox(receive);
         session.pinned = !global.pin.is_empty();
         Ok(session)
     }
 
-    fn new(client: Client, profile: Profile, account: String, servers: &[ServerAddress]) -> Self {
+    fn new(client: Client, profile: Profile, account: String, servers: &[ServerAddress], output: Output) -> Self {
         Self {
             client,
             profile,
@@ -115,7 +121,23 @@ impl Session {
             servers: servers.iter().map(ServerAddress::to_string).collect(),
             pinned: false,
             spool: None,
+            output,
+            reporter: None,
         }
+    }
+
+    /// Reports the outcomes of messages of earlier runs, if the command does not read the events.
+    fn report_outbox(&mut self, receive: Receive) {
+        if receive == Receive::Nothing
+            && let Some(events) = self.client.events()
+        {
+            self.report_outcomes_in(events);
+        }
+    }
+
+    /// Reports the outcomes among the events that a command no longer reads.
+    pub(crate) fn report_outcomes_in(&mut self, events: Events) {
+        self.reporter = Some(Reporter::start(self.client.clone(), events, self.output));
     }
 
     /// Starts an agent: until it is dropped, other commands can use this session. Returns `None` if
@@ -171,12 +193,16 @@ impl Session {
         if self.client.unsettled() > 0 {
             let _ = tokio::time::timeout(FLUSH_TIMEOUT, self.client.flush()).await; // unsent messages wait for the next run
         }
+        outbox::report_rest(&self.client, self.output);
         self.close().await;
     }
 
     /// Closes the client. Messages in the outbox wait for the next run.
     pub(crate) async fn close(self) {
         self.client.close().await;
+        if let Some(reporter) = self.reporter {
+            reporter.finish().await;
+        }
         if let Some(spool) = self.spool
             && self.client.unsettled() == 0
         {

@@ -2,12 +2,13 @@
 
 use std::{future::pending, time::Duration};
 
-use chat_core::client::{ClientEvent, Delivery, Events, Receive, Received, SendOutcome};
+use chat_core::client::{ClientEvent, Delivery, Events, Receive, Received};
 use chat_core::model::EventBody;
 use tokio::time::{Instant, sleep_until};
 
 use crate::args::{Global, Listen};
 use crate::failure::{Failure, Kind};
+use crate::outbox;
 use crate::output::{ConversationName, Output};
 use crate::session::{LoginMode, Session, event_line};
 
@@ -27,7 +28,7 @@ pub(super) async fn listen(global: &Global, args: &Listen, output: &mut Output) 
     let deadline = args
         .timeout
         .map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
-    let session = Session::connect(global, LoginMode::Automatic, receive, output).await?;
+    let mut session = Session::connect(global, LoginMode::Automatic, receive, output).await?;
     let Some(mut events) = session.client.events() else {
         return Err(Failure::new(
             Kind::Failed,
@@ -38,6 +39,7 @@ pub(super) async fn listen(global: &Global, args: &Listen, output: &mut Output) 
     let mut printed = 0;
     let end = print_all(&session, &mut events, args, deadline, &mut printed, output).await;
     drop(agent);
+    session.report_outcomes_in(events);
     session.finish().await;
     match (end?, args.count) {
         (End::TimedOut, Some(count)) => {
@@ -102,30 +104,33 @@ async fn print_received(
             return Ok(true);
         }
         ClientEvent::Disconnected { reason, retry_in } => {
-            output.notice(&format!(
-                "{reason}; trying again in {} s",
-                retry_in.as_secs_f32().ceil()
-            ));
+            output.notice(
+                "disconnected",
+                &format!("{reason}; trying again in {} s", retry_in.as_secs_f32().ceil()),
+            );
         }
-        ClientEvent::HistoryReset => {
-            output.notice("the store of the server was replaced; reading the whole history again")
-        }
+        ClientEvent::HistoryReset => output.notice(
+            "history_reset",
+            "the store of the server was replaced; reading the whole history again",
+        ),
         ClientEvent::Rewound { conversation, to } => {
             let name = ConversationName::of(conversation).label();
-            output.notice(&format!(
+            output.notice("rewound", &format!(
                 "the server was restored from a backup: the printed events of {name} after {to} are void; the current events follow"
             ));
         }
         ClientEvent::Truncated { conversation, from, to } => {
             let name = ConversationName::of(conversation).label();
-            output.notice(&format!("events {from} to {to} of {name} are no longer stored"));
+            output.notice(
+                "truncated",
+                &format!("events {from} to {to} of {name} are no longer stored"),
+            );
         }
         ClientEvent::Settled {
-            outcome: SendOutcome::Rejected(reason),
-            ..
-        } => {
-            output.notice(&format!("a message of an earlier run was refused: {reason}"));
-        }
+            id,
+            conversation,
+            outcome,
+        } => outbox::report(&session.client, *id, conversation, outcome, *output),
         ClientEvent::Ended(reason) => return Err(reason.clone().into()),
         _ => {}
     }

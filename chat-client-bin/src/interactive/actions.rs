@@ -17,7 +17,7 @@ use chat_core::model::{
 
 use crate::args::user_ref;
 use crate::failure::Failure;
-use crate::output::{ConversationName, Show};
+use crate::output::Show;
 
 use super::command::Action;
 use super::state::{JobResult, State};
@@ -171,16 +171,4 @@ fn user_label(user: &UserRef) -> String {
         UserRef::Id(id) => format!("user {id}"),
     };
     sanitize_for_terminal(&label).into_owned()
-}
-
-/// Returns a label for a conversation that the client may not know yet.
-pub(super) fn label_of(client: &Client, reference: &ConversationRef) -> String {
-    match reference {
-        ConversationRef::Direct(user) => user_label(user),
-        ConversationRef::Group(name) => sanitize_for_terminal(&format!("#{name}")).into_owned(),
-        ConversationRef::Id(id) => match client.known_conversation(*id) {
-            Some(info) => ConversationName::of(&info).label(),
-            None => format!("conversation {id}"),
-        },
-    }
 }

@@ -70,7 +70,7 @@ impl App {
     }
 
     /// Runs until the user quits, the input ends or the session ends.
-    pub(super) async fn run(mut self, mut events: Events) -> Result<(), Failure> {
+    pub(super) async fn run(mut self, events: &mut Events) -> Result<(), Failure> {
         for info in self.state.client.known_conversations() {
             self.state.add_to_completion(&info);
         }

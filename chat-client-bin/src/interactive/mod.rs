@@ -27,16 +27,17 @@ use app::App;
 
 /// Runs until the user quits, the input ends, or the session ends.
 pub(crate) async fn run(global: &Global, output: &mut Output) -> Result<(), Failure> {
-    let session = Session::connect(global, LoginMode::Automatic, Receive::FromCursor, output).await?;
-    let Some(events) = session.client.events() else {
+    let mut session = Session::connect(global, LoginMode::Automatic, Receive::FromCursor, output).await?;
+    let Some(mut events) = session.client.events() else {
         return Err(Failure::new(
             Kind::Failed,
             "the events of this client have been taken already",
         ));
     };
     let agent = session.share();
-    let result = App::new(&session, *output)?.run(events).await;
+    let result = App::new(&session, *output)?.run(&mut events).await;
     drop(agent);
+    session.report_outcomes_in(events);
     session.finish().await;
     result
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use chat_core::client::FirstContact;
 use chat_core::model::sanitize_for_terminal;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::failure::{Failure, Kind};
 
@@ -84,10 +84,23 @@ impl Output {
         Ok(ExitCode::from(failure.exit_code()))
     }
 
-    /// Prints a notice to standard error, unless the output is JSON.
-    pub(crate) fn notice(&self, text: &str) {
-        if !self.json {
+    /// Prints a notice about the client to standard error.
+    pub(crate) fn notice(&self, kind: &str, text: &str) {
+        if self.json {
+            eprintln!("{}", json!({"notice": {"kind": kind, "text": text}}));
+        } else {
             eprintln!("{}", sanitize_for_terminal(text));
+        }
+    }
+
+    /// Reports what became of messages of earlier runs: the text, or the fields of a notice.
+    pub(crate) fn outbox(&self, text: &str, mut notice: Value) {
+        if self.json {
+            notice["kind"] = "outbox".into();
+            notice["text"] = text.into();
+            eprintln!("{}", json!({ "notice": notice }));
+        } else {
+            eprintln!("chat-client: {}", sanitize_for_terminal(text));
         }
     }
 

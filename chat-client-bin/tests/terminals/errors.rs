@@ -307,3 +307,58 @@ fn unwritable_output_is_reported() {
         );
     }
 }
+
+#[test]
+fn every_command_reports_what_became_of_the_outbox() {
+    let mut server = TestServer::new();
+    let [alice, _bob] = server.friends(["alice", "bob"]);
+    let commands = [
+        &["whoami"][..],
+        &["send", "bob", "hello"],
+        &["friend", "list"],
+        &["listen", "--timeout", "1.5"],
+        &[], // interactive, with an empty input
+    ];
+    for command in commands {
+        for json in [false, true] {
+            if json && command.is_empty() {
+                continue;
+            }
+            server.process.kill();
+            alice.fails(75, &["send", "nobody", "one"]);
+            alice.fails(75, &["send", "bob", "two"]);
+            server.process.kill_and_restart().unwrap();
+            let options = if json { &["--json"][..] } else { &[] };
+            let run = alice.run(&[options, command].concat());
+            assert!(run.status.success(), "{command:?}");
+            let streams = [run.stderr, run.stdout].map(|bytes| String::from_utf8(bytes).unwrap());
+            let [errors, output] = streams;
+            if !json {
+                let all = format!("{errors}{output}");
+                assert!(
+                    all.contains("an earlier message to nobody was not sent: "),
+                    "{command:?}: {all}"
+                );
+                assert!(
+                    all.contains("an earlier message to bob was stored as #"),
+                    "{command:?}: {all}"
+                );
+                continue;
+            }
+            let notices = parse(&errors);
+            let outcome = |user: &str| {
+                let of = |notice: &&Value| notice["notice"]["conversation"]["direct"] == user;
+                let notice = notices
+                    .iter()
+                    .find(of)
+                    .unwrap_or_else(|| panic!("{command:?}: {errors}"));
+                assert_eq!(notice["notice"]["kind"], "outbox");
+                notice["notice"]["outcome"].as_str().unwrap().to_owned()
+            };
+            assert_eq!(
+                (outcome("nobody").as_str(), outcome("bob").as_str()),
+                ("refused", "stored")
+            );
+        }
+    }
+}

@@ -5,14 +5,15 @@ use chat_core::model::{Command, Note};
 use crate::args::{group_ref, user_ref};
 use crate::failure::Failure;
 use crate::interactive::state::State;
+use crate::outbox;
 
-use super::{current, label_of};
+use super::current;
 
 pub(super) fn leave(state: &mut State, name: Option<&str>) -> Result<(), Failure> {
     let (group, label) = match name {
         Some(name) => {
             let group = group_ref(name)?;
-            let label = label_of(&state.client, &group);
+            let label = outbox::label_of(&state.client, &group);
             (group, label)
         }
         None => current(state)?,

@@ -5,6 +5,7 @@ use chat_core::model::{EventBody, PresenceState, UserId, sanitize_for_terminal};
 
 use crate::failure::Failure;
 use crate::interactive::actions;
+use crate::outbox;
 use crate::output::{ConversationName, Names, time_of_day};
 
 use super::App;
@@ -31,7 +32,7 @@ impl App {
             }
             ClientEvent::Settled {
                 conversation, outcome, ..
-            } => self.print_earlier_outcome(&actions::label_of(&self.state.client, conversation), outcome),
+            } => self.print_earlier_outcome(&outbox::label_of(&self.state.client, conversation), outcome),
             ClientEvent::Presence { user, state } => {
                 let names = self.names_or_none([*user]).await;
                 if let Some(name) = names.get(user) {
@@ -71,17 +72,10 @@ impl App {
 
     /// Prints the outcome of a message that an earlier run left in the outbox.
     fn print_earlier_outcome(&self, label: &str, outcome: &SendOutcome) {
+        let (text, _) = outbox::describe(label, outcome);
         match outcome {
-            SendOutcome::Acked(appended) => {
-                let text = format!("✓ an earlier message to {label} was stored as #{}", appended.seq);
-                self.state.screen.line(self.state.style.dim(&text));
-            }
-            SendOutcome::Rejected(reason) => self
-                .state
-                .show_error(&format!("an earlier message to {label} was not sent: {reason}")),
-            _ => self
-                .state
-                .show_error(&format!("it is unknown whether an earlier message to {label} was sent")),
+            SendOutcome::Acked(_) => self.state.screen.line(self.state.style.dim(&format!("✓ {text}"))),
+            _ => self.state.show_error(&text),
         }
     }
 

@@ -1,0 +1,100 @@
+//! Reports what became of the messages that earlier runs left in the outbox.
+
+use chat_core::client::{Client, ClientEvent, Events, SendOutcome};
+use chat_core::model::{ClientMessageId, ConversationRef, UserRef};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use crate::output::{ConversationName, Output};
+
+/// Task that reports outcomes until the client has ended.
+#[derive(Debug)]
+pub(crate) struct Reporter(JoinHandle<()>);
+
+impl Reporter {
+    /// Starts to report the outcomes among `events`. Acknowledges no event.
+    pub(crate) fn start(client: Client, mut events: Events, output: Output) -> Self {
+        Self(tokio::spawn(async move {
+            while let Some(received) = events.next().await {
+                if let ClientEvent::Settled {
+                    id,
+                    conversation,
+                    outcome,
+                } = &received.event
+                {
+                    report(&client, *id, conversation, outcome, output);
+                }
+            }
+        }))
+    }
+
+    /// Waits until the outcomes of a client that has ended are reported.
+    pub(crate) async fn finish(self) {
+        let _ = self.0.await; // a panic is printed
+    }
+}
+
+/// Reports the outcome of a message to standard error.
+pub(crate) fn report(
+    client: &Client,
+    id: ClientMessageId,
+    conversation: &ConversationRef,
+    outcome: &SendOutcome,
+    output: Output,
+) {
+    let (text, mut notice) = describe(&label_of(client, conversation), outcome);
+    notice["client_message_id"] = id.to_string().into();
+    if let Some(name) = name_of(client, conversation) {
+        notice["conversation"] = json!(name);
+    }
+    output.outbox(&text, notice);
+}
+
+/// Reports the number of messages that stay in the outbox.
+pub(crate) fn report_rest(client: &Client, output: Output) {
+    let count = client.unsettled();
+    if count > 0 {
+        let text = match count {
+            1 => "1 message is kept in the outbox, and will be sent by the next run".to_owned(),
+            _ => format!("{count} messages are kept in the outbox, and will be sent by the next run"),
+        };
+        output.outbox(&text, json!({"outcome": "waiting", "count": count}));
+    }
+}
+
+/// Returns the outcome of a message as text, and as fields of a notice.
+pub(crate) fn describe(label: &str, outcome: &SendOutcome) -> (String, Value) {
+    match outcome {
+        SendOutcome::Acked(appended) => (
+            format!("an earlier message to {label} was stored as #{}", appended.seq),
+            json!({"outcome": "stored", "seq": appended.seq.0}),
+        ),
+        SendOutcome::Rejected(reason) => (
+            format!("an earlier message to {label} was not sent: {reason}"),
+            json!({"outcome": "refused"}),
+        ),
+        _ => (
+            format!("it is unknown whether an earlier message to {label} was sent"),
+            json!({"outcome": "unknown"}),
+        ),
+    }
+}
+
+/// Returns a label for a conversation that the client may not know yet.
+pub(crate) fn label_of(client: &Client, reference: &ConversationRef) -> String {
+    match (name_of(client, reference), reference) {
+        (Some(name), _) => name.label(),
+        (None, ConversationRef::Direct(UserRef::Id(id))) => format!("user {id}"),
+        (None, ConversationRef::Id(id)) => format!("conversation {id}"),
+        (None, _) => "an unknown conversation".to_owned(),
+    }
+}
+
+fn name_of(client: &Client, reference: &ConversationRef) -> Option<ConversationName> {
+    match reference {
+        ConversationRef::Direct(UserRef::Name(name)) => Some(ConversationName::Direct(name.to_string())),
+        ConversationRef::Group(name) => Some(ConversationName::Group(name.to_string())),
+        ConversationRef::Id(id) => Some(ConversationName::of(&*client.known_conversation(*id)?)),
+        ConversationRef::Direct(UserRef::Id(_)) => None,
+    }
+}
