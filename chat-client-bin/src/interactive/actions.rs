@@ -11,13 +11,11 @@ use std::time::Duration;
 
 use chat_core::client::Client;
 use chat_core::commands::Commands;
-use chat_core::model::{
-    ConversationId, ConversationInfo, ConversationRef, GroupName, Seq, UserRef, sanitize_for_terminal,
-};
+use chat_core::model::{ConversationId, ConversationInfo, ConversationRef, GroupName, Seq, UserRef};
 
 use crate::args::user_ref;
 use crate::failure::Failure;
-use crate::output::Show;
+use crate::output::{Show, cell};
 
 use super::command::Action;
 use super::state::{JobResult, State};
@@ -170,5 +168,5 @@ fn user_label(user: &UserRef) -> String {
         UserRef::Name(name) => name.to_string(),
         UserRef::Id(id) => format!("user {id}"),
     };
-    sanitize_for_terminal(&label).into_owned()
+    cell(&label)
 }

@@ -5,11 +5,10 @@ mod incoming;
 use std::time::Duration;
 
 use chat_core::client::Events;
-use chat_core::model::sanitize_for_terminal;
 use tokio::task::JoinSet;
 
 use crate::failure::{Failure, Kind};
-use crate::output::{Output, Style};
+use crate::output::{Output, Style, cell};
 use crate::session::Session;
 
 use super::actions;
@@ -258,7 +257,7 @@ impl App {
 }
 
 fn greeting(name: &str, style: Style) -> String {
-    let name = style.name(&sanitize_for_terminal(name));
+    let name = style.name(&cell(name));
     format!("You are {name}. /help lists the commands; /dm USER and /group NAME open a conversation.")
 }
 

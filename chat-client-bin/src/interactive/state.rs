@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use chat_core::client::Client;
 use chat_core::commands::Commands;
-use chat_core::model::{
-    Command, ConversationId, ConversationInfo, ConversationRef, ConversationView, Seq, sanitize_for_terminal,
-};
+use chat_core::model::{Command, ConversationId, ConversationInfo, ConversationRef, ConversationView, Seq};
 use tokio::task::JoinSet;
 
 use crate::failure::{Failure, Kind};
-use crate::output::Style;
+use crate::output::{Style, cell};
 
 use super::completion::KnownNames;
 use super::conversations::Conversations;
@@ -58,7 +56,7 @@ pub(super) struct State {
 impl State {
     /// Prints an error that the user can act on.
     pub(super) fn show_error(&self, text: &str) {
-        let text = sanitize_for_terminal(text);
+        let text = cell(text);
         self.screen.line(format_args!("{} {text}", self.style.bad("!")));
     }
 
@@ -67,7 +65,7 @@ impl State {
         let (client, screen, style) = (self.client.clone(), self.screen.clone(), self.style);
         self.jobs.spawn(async move {
             client.execute(command).await?;
-            screen.line(style.dim(&sanitize_for_terminal(&format!("-- {done}"))));
+            screen.line(style.dim(&cell(&format!("-- {done}"))));
             Ok(JobResult::Done)
         });
     }

@@ -13,7 +13,7 @@ use chat_core::model::{ConversationInfo, ConversationView, EventBody, HistoryEve
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Show, Style, date_time};
+use super::{Show, Style, cell, date_time};
 use describe::{describe, name_of};
 
 pub(crate) use describe::users_in;
@@ -48,7 +48,7 @@ impl ConversationName {
             Self::Group(name) => format!("#{name}"),
             Self::Inbox(_) => "inbox".to_owned(),
         };
-        sanitize_for_terminal(&label).into_owned()
+        cell(&label)
     }
 }
 
@@ -91,7 +91,7 @@ impl EventLine {
     /// Returns the line for the terminal without time and conversation, such as `#7 alice: hi`.
     pub(crate) fn short(&self, style: Style) -> String {
         let number = style.dim(&format!("#{}", self.seq));
-        let from = style.name(&sanitize_for_terminal(&self.from));
+        let from = style.name(&cell(&self.from));
         match self.event {
             "message" => format!("{number} {from}: {}", indent(&self.words)),
             _ => format!(

@@ -1,5 +1,6 @@
 //! Output as JSON or text. Results go to standard output, everything else to standard error.
 
+mod cell;
 mod event;
 mod rows;
 mod style;
@@ -11,12 +12,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use chat_core::client::FirstContact;
-use chat_core::model::sanitize_for_terminal;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, Kind};
 
+pub(crate) use cell::cell;
 pub(crate) use event::{ConversationName, EventLine, Names, users_in};
 pub(crate) use rows::{
     ContactLine, ConversationLine, DeviceLine, DoneLine, GroupLine, MemberLine, SentLine, UserLine, WhoLine,
@@ -89,7 +90,7 @@ impl Output {
         if self.json {
             eprintln!("{}", json!({"notice": {"kind": kind, "text": text}}));
         } else {
-            eprintln!("{}", sanitize_for_terminal(text));
+            eprintln!("{}", cell(text));
         }
     }
 
@@ -100,7 +101,7 @@ impl Output {
             notice["text"] = text.into();
             eprintln!("{}", json!({ "notice": notice }));
         } else {
-            eprintln!("chat-client: {}", sanitize_for_terminal(text));
+            eprintln!("chat-client: {}", cell(text));
         }
     }
 
@@ -112,7 +113,7 @@ impl Output {
             eprintln!("{}", json!({ "notice": notice }));
         } else {
             let text = format!("messages in {path} are not sent: {problem}");
-            eprintln!("chat-client: {}", sanitize_for_terminal(&text));
+            eprintln!("chat-client: {}", cell(&text));
         }
     }
 
@@ -128,7 +129,7 @@ impl Output {
             }
             eprintln!("{}", json!({ "error": error }));
         } else {
-            eprintln!("chat-client: {}", sanitize_for_terminal(&failure.text));
+            eprintln!("chat-client: {}", cell(&failure.text));
         }
     }
 
@@ -142,7 +143,7 @@ impl Output {
                     json!({"notice": {"kind": "first_contact", "host": host, "key": key.to_string()}})
                 );
             } else {
-                let host = sanitize_for_terminal(host);
+                let host = cell(host);
                 eprintln!(
                     "chat-client: first connection to {host}; its key is {key}\nCompare it with the fingerprint that the server printed. From now on the client accepts only this key."
                 );

@@ -2,12 +2,12 @@
 
 use chat_core::model::{
     Appended, ClientMessageId, ContactInfo, ContactState, ConversationInfo, DeviceInfo, DirectPolicy, GroupInfo,
-    MemberInfo, MemberState, PresenceState, UserInfo, sanitize_for_terminal,
+    MemberInfo, MemberState, PresenceState, UserInfo,
 };
 use serde::Serialize;
 
 use super::event::{ConversationName, policy_name, role_name};
-use super::{Show, Style, date_time, pad};
+use super::{Show, Style, cell, date_time, pad};
 
 /// Confirmation of a command that returns nothing else.
 #[derive(Debug, Serialize)]
@@ -28,7 +28,7 @@ impl DoneLine {
 
 impl Show for DoneLine {
     fn text(&self, _: Style) -> String {
-        sanitize_for_terminal(&self.words).into_owned()
+        cell(&self.words)
     }
 }
 
@@ -82,17 +82,17 @@ impl From<&UserInfo> for UserLine {
 
 impl UserLine {
     fn words(&self, style: Style) -> String {
-        let name = pad(&sanitize_for_terminal(&self.name), 20);
+        let name = pad(&cell(&self.name), 20);
         let display = if self.display_name == self.name {
             String::new()
         } else {
-            format!(" {}", self.display_name)
+            format!(" {}", cell(&self.display_name))
         };
         format!(
             "{} {}{}",
             style.bold(&name),
             style.dim(&format!("{:>6}", self.id)),
-            sanitize_for_terminal(&display)
+            display
         )
     }
 }
@@ -134,7 +134,7 @@ impl Show for WhoLine {
             "{} (user {}, device {}) at {}",
             user.name, user.id, self.device, self.server
         );
-        sanitize_for_terminal(&text).into_owned()
+        cell(&text)
     }
 }
 
@@ -184,7 +184,7 @@ impl Show for ContactLine {
         let note = if self.note.is_empty() {
             String::new()
         } else {
-            format!(": {}", sanitize_for_terminal(&self.note))
+            format!(": {}", cell(&self.note))
         };
         format!("{} {state}{note}", self.user.words(style))
     }
@@ -268,10 +268,10 @@ impl GroupLine {
 
 impl Show for GroupLine {
     fn text(&self, style: Style) -> String {
-        let name = pad(&sanitize_for_terminal(&self.group), 24);
+        let name = pad(&cell(&self.group), 24);
         let role = self.role.map_or(String::new(), |role| format!(", {role}"));
         let members = if self.members == 1 { "member" } else { "members" };
-        let description = sanitize_for_terminal(&self.description).replace('\n', " ");
+        let description = cell(&self.description);
         let counts = format!("#{} {} {members}, {}{role}", self.id, self.members, self.join_policy);
         format!("{} {} {description}", style.bold(&name), style.dim(&counts))
             .trim_end()
@@ -354,7 +354,7 @@ impl Show for DeviceLine {
         } else {
             ""
         };
-        let name = pad(&sanitize_for_terminal(&self.name), 32);
+        let name = pad(&cell(&self.name), 32);
         format!(
             "{} {name} {} {mark}",
             self.device,

@@ -221,3 +221,14 @@ fn account_contact_and_device_commands_take_effect() {
     );
     second.fails(77, &["login"]);
 }
+
+#[test]
+fn note_of_a_friend_request_cannot_look_like_another_row() {
+    let server = TestServer::new();
+    let [alice, mallory] = ["alice", "mallory"].map(|name| server.register(name));
+    let note = "hi\nbob                       7 friend, online";
+    mallory.ok(&["friend", "add", "alice", "--note", note]);
+    let list = alice.ok(&["friend", "list"]);
+    assert_eq!(list.lines().count(), 1, "{list}");
+    assert!(list.contains("hi bob 7 friend, online"), "{list}");
+}

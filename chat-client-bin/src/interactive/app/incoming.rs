@@ -1,12 +1,12 @@
 //! Handles and prints the events of the client.
 
 use chat_core::client::{ClientEvent, Delivery, SendOutcome};
-use chat_core::model::{EventBody, PresenceState, UserId, sanitize_for_terminal};
+use chat_core::model::{EventBody, PresenceState, UserId};
 
 use crate::failure::Failure;
 use crate::interactive::actions;
 use crate::outbox;
-use crate::output::{ConversationName, Names, time_of_day};
+use crate::output::{ConversationName, Names, cell, time_of_day};
 
 use super::App;
 
@@ -26,9 +26,7 @@ impl App {
             ClientEvent::Disconnected { reason, retry_in } => {
                 let seconds = retry_in.as_secs_f32().ceil();
                 let text = format!("-- {reason}; trying again in {seconds} s");
-                self.state
-                    .screen
-                    .line(self.state.style.bad(&sanitize_for_terminal(&text)));
+                self.state.screen.line(self.state.style.bad(&cell(&text)));
             }
             ClientEvent::Settled {
                 conversation, outcome, ..
@@ -42,9 +40,7 @@ impl App {
                         "is online"
                     };
                     let text = format!("-- {name} {status}");
-                    self.state
-                        .screen
-                        .line(self.state.style.dim(&sanitize_for_terminal(&text)));
+                    self.state.screen.line(self.state.style.dim(&cell(&text)));
                 }
             }
             ClientEvent::HistoryReset => self

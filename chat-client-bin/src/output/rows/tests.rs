@@ -87,3 +87,38 @@ fn conversation_line_has_unread_counts() {
     );
     assert!(line.text(Style::PLAIN).ends_with("2 unread, 1 for you"));
 }
+
+#[test]
+fn foreign_text_cannot_forge_rows_or_columns() {
+    let hostile = "hi\nbob                       7 friend\r\n\tx\u{2028}\u{1b}[2J";
+    let mut user = UserInfo::new(UserId(3), hostile);
+    user.display_name = hostile.replace("hi", "Hi");
+    let mut contact = ContactInfo::new(user.clone(), ContactState::Pending);
+    contact.note = hostile.into();
+    let mut group = group();
+    group.profile.name = hostile.into();
+    group.profile.description = hostile.into();
+    let view = ConversationView::Group(group.clone());
+    let member = MemberInfo::new(user.clone(), Role::Admin, MemberState::Active);
+    let sent = Appended::new(ConversationId(3), Seq(8), EventId([1; 16]), Timestamp(5));
+    let texts = [
+        DoneLine::new("join", hostile).text(Style::PLAIN),
+        SentLine::new(
+            ConversationName::Direct(hostile.into()),
+            ClientMessageId([2; 16]),
+            &sent,
+        )
+        .text(Style::PLAIN),
+        UserLine::from(&user).text(Style::PLAIN),
+        WhoLine::new(&user, "d".into(), hostile).text(Style::PLAIN),
+        ContactLine::from(&contact).text(Style::PLAIN),
+        ConversationLine::from(&ConversationInfo::new(ConversationId(4), view)).text(Style::PLAIN),
+        GroupLine::new(&group, None).text(Style::PLAIN),
+        MemberLine::from(&member).text(Style::PLAIN),
+        DeviceLine::from(&DeviceInfo::new(DeviceId([3; 16]), hostile)).text(Style::PLAIN),
+    ];
+    for text in texts {
+        assert!(!text.chars().any(|c| c.is_control() || c == '\u{2028}'), "{text:?}");
+        assert!(!text.contains("bob   "), "{text:?}");
+    }
+}
