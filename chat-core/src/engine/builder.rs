@@ -204,7 +204,7 @@ impl EngineBuilder {
         let (authenticator, passwords) = match self.authenticator {
             Some(authenticator) => (authenticator, self.passwords),
             None => {
-                // An engine without an authenticator of the application knows passwords only.
+                // Without an authenticator of the application, users log in with passwords only.
                 let passwords = default_passwords(self.passwords, &self.store, &config)?;
                 (Arc::clone(&passwords) as Arc<dyn Authenticator>, Some(passwords))
             }

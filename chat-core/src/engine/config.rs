@@ -96,7 +96,7 @@ pub struct EngineConfig {
     pub hook_timeout: Duration,
     /// Outcome of a command whose deciding hook fails. Default [`HookPolicy::FailClosed`].
     pub hook_policy: HookPolicy,
-    /// Rate at which hooks decide about one user's commands that have no rate of their own: joining
+    /// Rate at which hooks decide about one user's commands that have no other rate: joining
     /// groups, changing their profiles, and accepting friend requests. Refused commands count too.
     /// Default 120 per minute.
     pub hook_command_rate: Rate,

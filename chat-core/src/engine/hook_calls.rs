@@ -87,8 +87,8 @@ impl HookCalls {
             .await
     }
 
-    /// Asks whether a draft may be appended. Returns its content if a hook changed it. Its
-    /// conversation is `None` if the draft opens it.
+    /// Asks whether a draft may be appended. Returns its content if a hook changed it.
+    /// `conversation` is `None` if the draft opens the conversation.
     pub(super) async fn before_append(
         &self,
         sender: Caller,
@@ -263,7 +263,7 @@ impl HookCalls {
         let info = row.as_ref().and_then(group_info).ok_or_else(CommandError::not_found)?;
         let is_outsider = Membership::of(member.as_ref(), self.units.now()) == Membership::Outsider;
         if is_outsider && info.profile.unlisted {
-            // The refusal of a hook would tell the caller that the group exists.
+            // The refusal of a hook would reveal that the group exists.
             return Err(CommandError::not_found());
         }
         let role = member.filter(|member| member.is_active()).map(|member| member.role);

@@ -109,7 +109,7 @@ pub(crate) struct UserLimits {
     pub(crate) friend_requests: Arc<UserLimit>,
     pub(crate) invitations: Arc<UserLimit>,
     pub(crate) direct_openings: Arc<UserLimit>,
-    /// Commands that hooks decide about and that have no rate of their own.
+    /// Commands that hooks decide about and that have no other rate.
     pub(crate) hook_commands: Arc<UserLimit>,
     pub(crate) messages: UserLimit,
     pub(crate) pages: UserLimit,

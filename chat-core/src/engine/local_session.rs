@@ -11,9 +11,9 @@ use crate::service::{AttachedSession, CommandError, SessionGuard};
 use crate::sync::Mutex;
 
 /// A session in this process, with the commands and the pushes of a remote client: for bots, tests
-/// and desktop applications. It ends when it is dropped. If the engine ends it, because the user
-/// was disabled, or the device was revoked or logged in again, its commands are refused with
-/// [`Fenced`](crate::model::ReplyCode::Fenced).
+/// and desktop applications. The session ends when it is dropped. If the engine ends it, because
+/// the user was disabled, or the device was revoked or logged in again, its commands are refused
+/// with [`Fenced`](crate::model::ReplyCode::Fenced).
 #[derive(Debug)]
 pub struct LocalSession {
     engine: Engine,

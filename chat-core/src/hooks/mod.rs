@@ -64,16 +64,17 @@ impl<T> Verdict<T> {
 pub trait Hooks: Debug + Send + Sync + 'static {
     /// Decides about an account that a guest registers.
     ///
-    /// It is not asked about accounts that the application itself makes: those of users whom its
-    /// authenticator names, or whom it [provisions](crate::engine::Engine::provision), and those
+    /// It is not called for accounts that the application itself creates: those of users whom its
+    /// authenticator accepts, or whom it [provisions](crate::engine::Engine::provision), and those
     /// that an operator creates.
     async fn before_register(&self, source: Source, registration: Registration) -> Verdict<Registration> {
         let _ = source;
         Verdict::Allow(registration)
     }
 
-    /// Decides about changes that a user makes to the own profile. A rule about display names is
-    /// checked here and in [`before_register`](Hooks::before_register), or it could be evaded.
+    /// Decides about changes that users make to their own profiles. A rule about display names must
+    /// be checked here and in [`before_register`](Hooks::before_register), because otherwise users
+    /// could evade it.
     async fn before_update_profile(&self, actor: &Actor, changes: ProfileChanges) -> Verdict<ProfileChanges> {
         let _ = actor;
         Verdict::Allow(changes)
@@ -133,7 +134,7 @@ pub trait Hooks: Debug + Send + Sync + 'static {
         let _ = (caller, reason);
     }
 
-    /// Observes a new account, in whichever way it was created.
+    /// Observes every new account, no matter how it was created.
     async fn on_registered(&self, user: UserId) {
         let _ = user;
     }

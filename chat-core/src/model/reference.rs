@@ -43,7 +43,8 @@ impl ConversationRef {
         Self::Direct(user.into())
     }
 
-    /// Returns whether it names a group or a user by a name, which can change hands.
+    /// Returns whether this refers to a group or a user by a name, which may later belong to
+    /// another one.
     #[must_use]
     pub const fn is_by_name(&self) -> bool {
         matches!(self, Self::Group(_) | Self::Direct(UserRef::Name(_)))

@@ -51,7 +51,8 @@ pub struct Outbox {
     limits: OutboxLimits,
     state: Mutex<State>,
     ready: Notify,
-    /// Set once `state` has a close code: whether a session has ended is asked for every packet.
+    /// True once `state` has a close code. Separate from `state`, because it is read for every
+    /// packet.
     is_closed: AtomicBool,
 }
 

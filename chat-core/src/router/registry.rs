@@ -73,7 +73,7 @@ pub(crate) struct Delivered {
 /// Result of the removal of a session.
 #[derive(Debug, Default)]
 pub(crate) struct Removed {
-    /// Conversations that no session on this node follows any longer.
+    /// Conversations that no session on this node follows any more.
     pub(crate) conversations: Vec<ConversationId>,
     /// The user has no other session on this node.
     pub(crate) was_last_of_user: bool,

@@ -41,8 +41,8 @@ impl Protocol {
             Self::Plain => Ok(Wire::new(stream, Protection::Stream, GUEST_LIMIT)),
             #[cfg(feature = "tls")]
             Self::Tls(acceptor) => {
-                // TLS cannot tell a client "busy" before the key agreement, which is the expensive
-                // part, so the connection is closed.
+                // TLS cannot answer "busy" before the key agreement, which is the expensive part,
+                // so the connection is closed.
                 shared
                     .admit_handshake(now())
                     .map_err(|_| io::Error::new(io::ErrorKind::ResourceBusy, "too many handshakes"))?;

@@ -25,7 +25,8 @@ pub enum FeedScope {
     /// user's memberships allow. Joining a conversation adds it to the feed.
     ///
     /// While an operator has disabled the account, the feed waits. The feed of a deleted account
-    /// ends where its memberships ended, and stays open until it is closed.
+    /// hands out events up to the end of the user's memberships, and then stays open without
+    /// further events until it is closed.
     User(UserId),
 }
 

@@ -104,8 +104,8 @@ impl Source {
         }
     }
 
-    /// Refuses while an operator has disabled the account of the feed's user. It is called after a
-    /// read, so that nothing that was committed after the lock-out is handed out.
+    /// Fails while an operator has disabled the account of the feed's user. Called after a read, so
+    /// that no event that was committed after the account was disabled is handed out.
     async fn check_enabled(&self, user: UserId) -> Result<(), CommandError> {
         let account = self.units.read(self.units.store().account(user)).await?;
         match account {

@@ -182,7 +182,7 @@ async fn end_session(engine: &Engine, session: &LocalSession, how: Ended) {
     }
 }
 
-/// Returns commands of all families that read, or that report what was read.
+/// Returns commands of all families that read, or that move marks.
 fn queries(group: ConversationId, peer: UserRef) -> Vec<Command> {
     vec![
         Command::ReadHistory {
@@ -219,7 +219,7 @@ fn queries(group: ConversationId, peer: UserRef) -> Vec<Command> {
 }
 
 #[tokio::test]
-async fn ended_session_reads_nothing_more() {
+async fn ended_session_cannot_read() {
     for how in [Ended::Disabled, Ended::Deleted, Ended::Revoked, Ended::Replaced] {
         let engine = engine().await;
         let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
@@ -237,7 +237,7 @@ async fn ended_session_reads_nothing_more() {
             let answer = bob.execute(query.clone()).await;
             assert_eq!(answer.unwrap_err(), CommandError::fenced(), "{how:?}: {query:?}");
         }
-        // The same holds for a caller that has no session any longer.
+        // The same holds for a caller that has no session any more.
         drop(bob);
         for query in queries(group, user(&alice)) {
             let answer = engine.execute(caller, query.clone()).await;

@@ -423,7 +423,7 @@ async fn retried_group_creation_is_recognised_by_its_request() {
     assert_eq!(error_code(alice.create_group(other).await), ReplyCode::Conflict);
 }
 
-/// Refuses display names with "admin" in them, and records the accounts that it is told of.
+/// Hooks that refuse display names with "admin" in them, and record new accounts.
 #[derive(Debug, Default)]
 struct DisplayNames {
     registered: Mutex<Vec<UserId>>,
@@ -479,7 +479,7 @@ async fn profile_hook_changes_and_refuses() {
 }
 
 #[tokio::test]
-async fn observers_see_every_new_account_and_deciders_those_of_guests() {
+async fn observing_hooks_see_every_new_account_and_deciding_hooks_those_of_guests() {
     let hooks = Arc::new(DisplayNames::default());
     let engine = builder().hooks(hooks.clone()).build().await.unwrap();
     let operator = engine.operator(OperatorName::new("carol").unwrap());
@@ -493,11 +493,11 @@ async fn observers_see_every_new_account_and_deciders_those_of_guests() {
     assert_eq!(*hooks.asked.lock().unwrap(), [UserName::parse("dora").unwrap()]);
 }
 
-/// Refuses every draft and every new group once it is told to.
+/// Hooks that refuse every draft and every new group once a flag is set.
 #[derive(Debug, Default)]
 struct Switch {
     refuses: AtomicBool,
-    /// Conversation of each draft that was asked about.
+    /// Conversation of each draft that the hooks decided about.
     asked: Mutex<Vec<Option<ConversationId>>>,
 }
 
@@ -555,7 +555,7 @@ async fn refused_first_message_opens_no_conversation() {
     assert_eq!(
         bob.conversations().await.unwrap(),
         before,
-        "neither a conversation nor a note of it"
+        "neither a conversation nor an event about it"
     );
     let missing = alice.execute(Command::GetConversation(direct(&bob))).await;
     assert_eq!(error_code(missing), ReplyCode::NotFound);

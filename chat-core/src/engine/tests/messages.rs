@@ -87,7 +87,7 @@ async fn retries_in_one_batch_are_stored_once() {
 }
 
 /// A batch may contain new drafts, retries of stored drafts, and drafts that are refused. Each
-/// draft gets the answer that it would get in a batch of its own.
+/// draft gets the answer that it would get in a separate batch.
 #[tokio::test]
 async fn batch_of_retries_and_new_drafts_answers_each() {
     let engine = engine().await;
@@ -523,9 +523,9 @@ async fn history_pages_forward_and_backward() {
     }
 }
 
-/// Ways in which the name of a conversation stops to lead to it.
+/// Ways in which a name stops to refer to a conversation.
 #[tokio::test]
-async fn retry_by_name_finds_its_message_after_the_name_has_changed_hands() {
+async fn retry_by_name_finds_its_message_after_the_name_was_reused() {
     let engine = engine().await;
     let operator = engine.operator(OperatorName::new("carol").unwrap());
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
@@ -568,9 +568,9 @@ async fn retry_by_name_finds_its_message_after_the_name_has_changed_hands() {
     operator.delete_account(id(&other_bob), delete).await.unwrap();
     operator.close_group(group_id).await.unwrap();
     operator.delete_account(id(&bob), delete).await.unwrap();
-    assert_eq!(retries("the names lead nowhere").await, expected);
+    assert_eq!(retries("the names refer to no conversation").await, expected);
 
-    // Another message is refused, and an id is no name.
+    // Another message is refused, and so is a retry that is sent to another conversation by its id.
     let changed = draft("changed").with_id(in_group.client_message_id);
     assert_eq!(error_code(alice.send(to_group(), changed).await), ReplyCode::NotFound);
     let elsewhere = alice.send(direct(&alice), in_group.clone()).await;

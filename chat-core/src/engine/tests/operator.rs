@@ -674,7 +674,7 @@ async fn audit_log_is_read_in_pages_from_both_ends() {
 }
 
 #[tokio::test]
-async fn sessions_are_told_why_an_operator_ended_them() {
+async fn sessions_ended_by_an_operator_get_the_reason_as_close_code() {
     let engine = engine().await;
     let operator = operator(&engine);
     let last_push = async |session: LocalSession| {

@@ -144,7 +144,7 @@ async fn session_ends_when_its_login_expires() {
 }
 
 #[tokio::test]
-async fn expired_login_can_do_nothing_more() {
+async fn expired_login_cannot_execute_commands() {
     let soon = SystemClock.now().plus_millis(300);
     let tokens = Arc::new(Tokens {
         expires_at: Some(soon),
@@ -203,7 +203,8 @@ async fn session_in_this_process_does_not_extend_a_login_that_expires() {
     let grant = log_in(&engine, "alice/auth0|64f1").await;
     let device = grant.caller.device().unwrap();
     let local = engine.session(grant.user.id, device).await.unwrap();
-    // Its token would be valid forever: the session that took the device over does not expire.
+    // Otherwise its token would be valid forever, because the session that replaced it does not
+    // expire.
     assert_eq!(error_code(resume(&engine, &grant).await), ReplyCode::SessionExpired);
     local.send_text(direct(&local), "still here").await.unwrap();
 }

@@ -64,8 +64,9 @@ impl DirectOpener {
         }))
     }
 
-    /// Opens the conversation if it does not exist. Gives up at the deadline. The unit of work has
-    /// to see it too: it tracks a commit without an answer.
+    /// Opens the conversation if it does not exist. Fails at the deadline. The unit of work gets
+    /// the deadline too, instead of being dropped then, so that it tracks a commit whose outcome is
+    /// unknown.
     pub(in crate::engine) async fn open(
         &self,
         caller: Caller,

@@ -20,7 +20,7 @@ pub(super) struct Interest<'o> {
     pub(super) input: bool,
     /// Time at which the state machine's timeout is due.
     pub(super) timeout: Option<Instant>,
-    /// What to wait for in the session's outbox.
+    /// Event of the session's outbox to wait for.
     pub(super) outbox: OutboxInterest<'o>,
 }
 
@@ -38,7 +38,7 @@ pub(super) enum Wake {
     Filled(Result<(), WireError>),
     Flushed(std::io::Result<()>),
     Answered(RequestId, CommandResult),
-    /// The outbox has what was waited for.
+    /// The awaited event of the outbox has happened.
     Pushed,
     Timer,
     Draining,

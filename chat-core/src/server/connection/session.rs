@@ -47,8 +47,8 @@ impl Connection<'_> {
         let caller = session.caller();
         let leave_at = now().checked_add(self.shared.config.max_connection_age);
         let mut leaving = Leaving::No;
-        // When a session that the engine has ended is closed, even if its peer has not read
-        // everything.
+        // Time at which a session that the engine has ended is closed, even if its peer has not
+        // read all output.
         let mut close_at: Option<Instant> = None;
         loop {
             if let Err(end) = self.turn(session, caller, outbox, &leaving) {
@@ -214,8 +214,8 @@ impl Connection<'_> {
     }
 }
 
-/// Tells the session if the engine has ended it: no further packet is fed to it, and no command is
-/// started, however long its peer takes to read what is left.
+/// Notifies the session if the engine has ended it. Then no further packet is passed to it and no
+/// command is started, even if its peer takes long to read the remaining output.
 fn note_end(session: &mut Session, outbox: &Outbox) {
     if outbox.is_closed() {
         session.end_commands();

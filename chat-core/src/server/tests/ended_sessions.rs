@@ -1,4 +1,4 @@
-//! Sessions that the engine has ended, while their peers leave output unread.
+//! Tests of sessions that the engine has ended, while their peers leave output unread.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,12 +15,13 @@ use crate::engine::operator::{CreateAccount, OperatorName};
 use crate::model::{ConversationId, DeviceId, GroupName, Login, NewGroup, Page, Secret, Source};
 use crate::transport::PeerAddr;
 
-/// Size of the pipe to the server: much smaller than what the server has to write, so that output
-/// waits there for as long as the peer does not read.
+/// Size of the pipe to the server: much smaller than the output of the server, so that output waits
+/// there as long as the peer does not read.
 const PIPE: usize = 2048;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Accepts every token as a subject, until a time of day if there is one.
+/// Authenticator that accepts every token as a subject, with a login that expires at `expires_at`
+/// if it is set.
 #[derive(Debug)]
 struct Tokens(Option<Timestamp>);
 
@@ -68,7 +69,7 @@ impl Site {
         }
     }
 
-    /// Fills the pipe of a member of a group, and disables the member's account.
+    /// Fills the pipe of a group member, and disables the member's account.
     async fn disable_with_unread_output(&mut self) -> ConversationId {
         let operator = self.engine.operator(OperatorName::new("carol").unwrap());
         let alice = operator.create_account(CreateAccount::new(UserName::parse("alice").unwrap()));
@@ -83,7 +84,7 @@ impl Site {
         for _ in 0..3 {
             alice.send_text(group, &"x".repeat(8000)).await.unwrap();
         }
-        // The time of the test is stopped: it goes on once nothing runs any longer.
+        // Tokio's time is paused, and advances only when no task can run.
         tokio::time::sleep(Duration::from_millis(1)).await;
         operator.disable(self.user).await.unwrap();
         alice.send_text(group, "secret").await.unwrap();
@@ -98,13 +99,14 @@ fn newest(conversation: impl Into<ConversationRef>) -> RequestKind {
     })
 }
 
-/// Reads to the end of a session. Returns its close code, and the answers to these requests.
+/// Reads to the end of a session. Returns its close code, and the answers to the requests in
+/// `asked`.
 async fn read_to_end(peer: &mut Peer, asked: &[RequestId]) -> (CloseCode, Vec<Result<Answer, Failure>>) {
     let mut answers = Vec::new();
     loop {
         match timeout(WAIT_TIMEOUT, peer.next())
             .await
-            .expect("the session goes on")
+            .expect("the session was not closed")
             .unwrap()
         {
             Incoming::Reply { request_id, result } if asked.contains(&request_id) => answers.push(result),
@@ -114,7 +116,7 @@ async fn read_to_end(peer: &mut Peer, asked: &[RequestId]) -> (CloseCode, Vec<Re
     }
 }
 
-async fn disabled_user_who_leaves_output_unread_is_answered_nothing(boundary: Boundary) {
+async fn disabled_user_who_leaves_output_unread_gets_no_answers(boundary: Boundary) {
     let mut site = Site::new(boundary, Tokens(None), |pipe| pipe).await;
     let group = site.disable_with_unread_output().await;
     let mut asked = Vec::new();
@@ -126,7 +128,8 @@ async fn disabled_user_who_leaves_output_unread_is_answered_nothing(boundary: Bo
     assert!(answers.is_empty(), "{answers:?}");
 }
 
-/// Puts a pipe in front of another that carries 16 bytes a second to the near side once it is slow.
+/// Puts a pipe in front of `far` that carries 16 bytes a second to the near side once `slow` is
+/// set.
 fn throttled(far: DuplexStream, slow: Arc<AtomicBool>) -> DuplexStream {
     let (near, middle) = tokio::io::duplex(PIPE);
     let (mut from_server, mut to_server) = tokio::io::split(far);
@@ -149,8 +152,8 @@ fn throttled(far: DuplexStream, slow: Arc<AtomicBool>) -> DuplexStream {
     near
 }
 
-/// The peer reads a little all the time, so it does not count as stalled for long.
-async fn disabled_user_who_trickles_is_closed_after_the_write_timeout(boundary: Boundary) {
+/// The peer continuously reads a little, so it counts as stalled only after a long time.
+async fn disabled_user_who_reads_slowly_is_closed_after_the_write_timeout(boundary: Boundary) {
     let slow = Arc::new(AtomicBool::new(false));
     let pipe = |far| throttled(far, Arc::clone(&slow));
     let mut site = Site::new(boundary, Tokens(None), pipe).await;
@@ -198,9 +201,9 @@ async fn expired_login_that_leaves_output_unread_sends_nothing(boundary: Boundar
 
 on_each_boundary! {
     #[tokio::test(start_paused = true)]
-    disabled_user_who_leaves_output_unread_is_answered_nothing,
+    disabled_user_who_leaves_output_unread_gets_no_answers,
     #[tokio::test(start_paused = true)]
-    disabled_user_who_trickles_is_closed_after_the_write_timeout,
+    disabled_user_who_reads_slowly_is_closed_after_the_write_timeout,
     #[tokio::test]
     expired_login_that_leaves_output_unread_sends_nothing,
 }

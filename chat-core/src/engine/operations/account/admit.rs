@@ -246,7 +246,8 @@ impl Admit {
             }
             LoginMethod::Trusted { name } => {
                 device.name.clone_from(name);
-                // This login does not expire. The token of one that does must not outlive it.
+                // This login does not expire. The token of an earlier login that expires must not
+                // outlive that login.
                 if device.session_expires.take().is_some() {
                     device.session_token = None;
                 }

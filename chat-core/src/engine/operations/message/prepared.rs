@@ -42,12 +42,13 @@ pub(in crate::engine) struct Prepared {
     pub(in crate::engine) mentions: Vec<UserId>,
     pub(in crate::engine) mention_all: bool,
     pub(in crate::engine) body: Bytes,
-    /// The sender named the conversation by a name. The name may belong to another conversation
-    /// than it did when the draft was sent first.
+    /// The sender referred to the conversation by a name. By the time of a retry, the name may
+    /// belong to another conversation.
     pub(in crate::engine) is_by_name: bool,
 }
 
-/// Idempotency key of a draft, and the digest by which a retry differs from another use of the key.
+/// Idempotency key of a draft, and the digest that distinguishes a retry from another use of the
+/// key.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct DraftKey {
     pub(in crate::engine) id: ClientMessageId,
@@ -63,7 +64,7 @@ impl Prepared {
         prepared
     }
 
-    /// Notes how the sender named the conversation.
+    /// Records whether the sender referred to the conversation by a name.
     pub(in crate::engine) fn sent_to(mut self, conversation: &ConversationRef) -> Self {
         self.is_by_name = conversation.is_by_name();
         self

@@ -66,7 +66,7 @@ impl AccountChange {
         matches!(self, Self::Disable | Self::SetPassword(_) | Self::EndSessions)
     }
 
-    /// Returns what the sessions are told that the change ends.
+    /// Returns the close code of the sessions that the change ends.
     pub(in crate::engine) const fn close_code(&self) -> CloseCode {
         match self {
             Self::Disable => CloseCode::AccountDisabled,

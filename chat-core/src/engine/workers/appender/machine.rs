@@ -69,8 +69,8 @@ pub(super) enum Done {
         session: SessionKey,
         result: Result<(Target, Option<Prepared>), CommandError>,
     },
-    /// A submission is refused, but its draft was stored before, when there was no reason to refuse
-    /// it.
+    /// A submission would be refused, but its draft was stored before, when there was no reason to
+    /// refuse it.
     Stored { session: SessionKey, appended: Appended },
     Committed {
         conversation: ConversationId,

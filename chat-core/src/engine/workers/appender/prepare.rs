@@ -14,8 +14,8 @@ use crate::engine::panics::contain;
 use crate::engine::workers::direct_opener::within;
 use crate::model::{Caller, ConversationRef, Draft, Event};
 
-/// Prepares a submission. A draft that would be refused is looked for among the stored events: it
-/// may have been stored when there was no reason to refuse it, and its sender asks again.
+/// Prepares a submission. A draft that would be refused is looked for among the stored events
+/// first: it may be a retry of a draft that was stored when there was no reason to refuse it.
 pub(super) async fn prepare(ports: Arc<AppendPorts>, preparation: Preparation) -> Done {
     let Preparation {
         session,
@@ -26,7 +26,7 @@ pub(super) async fn prepare(ports: Arc<AppendPorts>, preparation: Preparation) -
         check,
         deadline,
     } = preparation;
-    // What takes too long is dropped inside `contain`: even its drop may panic.
+    // A future that misses the deadline is dropped inside `contain`, because its drop may panic.
     let result = match draft {
         Some(_) => contain(prepare_draft(&ports, caller, &conversation, for_hooks, deadline)).await,
         None => contain(prepare_operation(&ports, caller, &conversation, check, deadline)).await,
@@ -71,7 +71,7 @@ async fn prepare_operation(
 }
 
 /// Finds the conversation of a draft and asks the hooks. A direct conversation that does not exist
-/// is opened once they have allowed its first message.
+/// is opened once the hooks have allowed its first message.
 async fn prepare_draft(
     ports: &AppendPorts,
     caller: Caller,
@@ -93,8 +93,9 @@ async fn prepare_draft(
     Ok((target, rewritten))
 }
 
-/// Returns the event that a draft became. A name that the sender used is not compared: it may
-/// belong to another conversation by now, or to none.
+/// Returns the position of the event that was stored for a draft, if any. If the sender referred to
+/// the conversation by a name, the conversation is not compared, because the name may belong to
+/// another conversation by now, or to none.
 async fn find_stored(
     ports: &AppendPorts,
     caller: Caller,
