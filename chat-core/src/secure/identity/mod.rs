@@ -74,6 +74,7 @@ impl ServerIdentity {
     ///
     /// # Errors
     /// As for [`ServerIdentity::to_pem`].
+    #[cfg(feature = "tls")]
     pub(crate) fn to_pkcs8_der(&self) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
         let document = self.key.as_ref().to_pkcs8_der().map_err(rsa_error)?;
         Ok(document.to_bytes())
