@@ -36,9 +36,8 @@ impl ServerIdentity {
         save_new(path, pem.as_bytes()).map_err(|source| file_error(path, source))
     }
 
-    /// Reads the key from `path`. If there is no file, generates a key of
-    /// [`ServerIdentity::DEFAULT_BITS`] and writes it. Processes that start at the same time use
-    /// the same key.
+    /// Reads the key from `path`. If there is no file, generates a key of 3072 bits and writes it.
+    /// Processes that start at the same time use the same key.
     ///
     /// # Errors
     /// As for [`ServerIdentity::load`], [`ServerIdentity::generate`] and [`ServerIdentity::save`].
