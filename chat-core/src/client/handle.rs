@@ -321,14 +321,14 @@ impl Client {
     }
 
     /// Returns the names of users. Asks the server for the names that are not known. Omits users
-    /// that do not exist.
+    /// that do not exist, and [`UserId::SYSTEM`], which is the sender of events but no account.
     ///
     /// # Errors
     /// The errors of [`Commands::execute`](crate::commands::Commands::execute).
     pub async fn names(&self, users: impl IntoIterator<Item = UserId>) -> Result<HashMap<UserId, String>, ClientError> {
         let mut names = HashMap::new();
         let mut unknown = Vec::new();
-        for user in users {
+        for user in users.into_iter().filter(|user| *user != UserId::SYSTEM) {
             match self.inner.shared.name(user) {
                 Some(name) => {
                     names.insert(user, name);

@@ -70,6 +70,17 @@ async fn slow_application_gets_every_event_once() {
 }
 
 #[tokio::test]
+async fn names_omit_the_system_and_keep_the_others() {
+    let service = Service::new().await;
+    let node = service.node().await;
+    let [alice, bob] = service.friends(&node, ["alice", "bob"]).await;
+    let client = Client::connect(node.options(&alice), MemoryStore::new()).await.unwrap();
+    let bob = client.search_users(bob, 1).await.unwrap().remove(0).id;
+    let names = client.names([UserId::SYSTEM, bob]).await.unwrap();
+    assert_eq!(names, [(bob, "bob".to_owned())].into());
+}
+
+#[tokio::test]
 async fn client_continues_at_another_node() {
     let service = Service::new().await;
     let (one, two) = (service.node().await, service.node().await);
