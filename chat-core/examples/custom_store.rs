@@ -78,6 +78,7 @@ forward! {
         fn contact(owner: UserId, peer: UserId) -> Option<Contact>;
         fn contacts(owner: UserId) -> Vec<Contact>;
         fn friends(owner: UserId) -> Vec<UserId>;
+        fn blockers(user: UserId) -> Vec<UserId>;
         fn related_users(user: UserId, after: UserId, limit: u32) -> Vec<UserId>;
     }
     ConversationStore {

@@ -53,6 +53,16 @@ impl ContactStore for MysqlStore {
         self.connections.with_deadline(work).await
     }
 
+    async fn blockers(&self, user: UserId) -> Result<Vec<UserId>, StoreError> {
+        let sql = "SELECT owner_id FROM contact WHERE peer_id = ? AND blocked ORDER BY owner_id";
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            let found: Vec<Row> = conn.exec(sql, (int(user.0),)).await.map_err(store_error)?;
+            rows::all(found, sql::user_id)
+        };
+        self.connections.with_deadline(work).await
+    }
+
     async fn related_users(&self, user: UserId, after: UserId, limit: u32) -> Result<Vec<UserId>, StoreError> {
         let sql = "SELECT peer_id AS id FROM contact WHERE owner_id = ? AND peer_id > ?
                    UNION SELECT owner_id FROM contact WHERE peer_id = ? AND owner_id > ? ORDER BY id LIMIT ?";

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use chat_core::model::{
-    Conversation, ConversationId, ConversationKind, DeviceId, GroupProfile, Member, MemberState, Role, Seq, UserId,
+    Conversation, ConversationId, ConversationKind, DeviceId, GroupProfile, GroupSnapshot, Member, MemberState, Role,
+    Seq, UserId,
 };
 use chat_core::store::sql_support::{
     self as sql, CONVERSATION, Code, ColumnReader, MEMBER, distinct, int, kind_columns, prefix_end,
@@ -301,6 +302,32 @@ impl ConversationTx for MysqlTx<'_> {
             int(member.delivered_seq.0),
             int(member.read_seq.0),
             member.has_sent,
+        );
+        self.execute(sql, values).await.map(drop)
+    }
+
+    async fn put_snapshot(
+        &mut self,
+        id: ConversationId,
+        user: UserId,
+        snapshot: &GroupSnapshot,
+    ) -> Result<(), StoreError> {
+        let sql = "REPLACE INTO group_snapshot (conversation_id, user_id, name, name_key, skeleton, description,
+                       join_policy, history_visible, unlisted, member_count, last_time)
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        let profile = &snapshot.profile;
+        let values = (
+            int(id.0),
+            int(user.0),
+            profile.name.as_bytes(),
+            profile.key.as_bytes(),
+            profile.skeleton.as_bytes(),
+            &profile.description,
+            profile.join_policy.code(),
+            profile.history_visible,
+            profile.unlisted,
+            snapshot.member_count,
+            snapshot.last_time.0,
         );
         self.execute(sql, values).await.map(drop)
     }

@@ -42,11 +42,11 @@ impl MysqlTx<'_> {
             let moves = self.moves_of_known_devices(moves).await?;
             let reads: Vec<Read> = moves.iter().map(|(user, _, id, seq)| (*user, *id, *seq)).collect();
             let readable = self.last_readable(&reads).await?;
-            let moves = moves.into_iter().filter(|(user, _, id, seq)| {
-                let last = readable.get(&(*user, *id));
-                last.is_some_and(|last| seq <= last)
+            let moves = moves.into_iter().filter_map(|(user, device, id, seq)| {
+                let last = readable.get(&(user, id))?;
+                Some(((user, device, id), seq.min(*last)))
             });
-            let cursors = greatest(moves.map(|(user, device, id, seq)| ((user, device, id), seq)));
+            let cursors = greatest(moves);
             if cursors.is_empty() {
                 continue;
             }
@@ -68,11 +68,11 @@ impl MysqlTx<'_> {
     pub(crate) async fn advance_reads(&mut self, moves: &[Read]) -> Result<(), StoreError> {
         for moves in distinct(moves).chunks(KEYS_AT_ONCE) {
             let readable = self.last_readable(moves).await?;
-            let moves = moves.iter().filter(|(user, id, seq)| {
-                let last = readable.get(&(*user, *id));
-                last.is_some_and(|last| seq <= last)
+            let moves = moves.iter().filter_map(|&(user, id, seq)| {
+                let last = readable.get(&(user, id))?;
+                Some(((id, user), seq.min(*last)))
             });
-            let reads = greatest(moves.map(|&(user, id, seq)| ((id, user), seq)));
+            let reads = greatest(moves);
             self.advance_mark("read_seq", &reads).await?;
         }
         Ok(())

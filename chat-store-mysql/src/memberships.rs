@@ -1,7 +1,7 @@
 //! Memberships of a user as one of the user's devices sees them.
 
 use chat_core::model::{ConversationId, DeviceId, UserId};
-use chat_core::store::sql_support::{self as sql, CONVERSATION, DIRECT, MEMBER, MEMBER_OF_PEER, int};
+use chat_core::store::sql_support::{self as sql, CONVERSATION, DIRECT, MEMBER, MEMBER_OF_PEER, SNAPSHOT, int};
 use chat_core::store::{MembershipView, StoreError};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Params, params};
@@ -28,7 +28,7 @@ fn query(condition: &str) -> String {
              CASE WHEN m.last_readable <= m.last_read THEN 0 ELSE
                  (SELECT COUNT(DISTINCT seq) FROM mention
                   WHERE conversation_id = c.id AND user_id IN (0, :user) AND seq > m.last_read AND seq <= m.last_readable)
-             END
+             END, {SNAPSHOT}
          FROM (SELECT m.*, GREATEST(m.read_seq, m.first_seq - 1) AS last_read,
                       LEAST(c.last_seq, IFNULL(m.until_seq, c.last_seq)) AS last_readable
                FROM member AS m JOIN conversation AS c ON c.id = m.conversation_id
@@ -36,6 +36,8 @@ fn query(condition: &str) -> String {
               ) AS m
          JOIN conversation AS c ON c.id = m.conversation_id
          LEFT JOIN group_profile AS g ON g.conversation_id = c.id
+         LEFT JOIN group_snapshot AS s ON s.conversation_id = c.id
+              AND s.user_id = CASE WHEN m.until_seq IS NULL THEN NULL ELSE :user END
          LEFT JOIN member AS p ON p.conversation_id = c.id AND p.user_id <> :user
               AND p.user_id = CASE WHEN c.kind <> {DIRECT} THEN NULL WHEN c.low_id = :user THEN c.high_id ELSE c.low_id END"
     )

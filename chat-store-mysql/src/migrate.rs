@@ -8,7 +8,13 @@ use sha2::{Digest, Sha256};
 use crate::OpenError;
 
 /// Migrations in order, numbered from 1. A released migration never changes.
-const MIGRATIONS: [(&str, &str); 1] = [("001_init", include_str!("../migrations/001_init.sql"))];
+const MIGRATIONS: [(&str, &str); 2] = [
+    ("001_init", include_str!("../migrations/001_init.sql")),
+    (
+        "002_group_snapshot",
+        include_str!("../migrations/002_group_snapshot.sql"),
+    ),
+];
 
 /// Newest schema that this program knows.
 const KNOWN: u32 = MIGRATIONS.len() as u32;
@@ -163,7 +169,7 @@ mod tests {
         assert!(MIGRATIONS.iter().all(|(_, sql)| {
             statements(sql)
                 .iter()
-                .all(|text| text.starts_with("CREATE TABLE IF NOT EXISTS"))
+                .all(|text| text.starts_with("CREATE TABLE IF NOT EXISTS") || text.starts_with("INSERT IGNORE"))
         }));
     }
 }

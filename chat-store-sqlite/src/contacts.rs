@@ -33,6 +33,13 @@ fn friends(conn: &Connection, owner: UserId) -> rusqlite::Result<Vec<UserId>> {
     peers.collect()
 }
 
+fn blockers(conn: &Connection, user: UserId) -> rusqlite::Result<Vec<UserId>> {
+    let sql = "SELECT owner_id FROM contact WHERE peer_id = ?1 AND blocked ORDER BY owner_id";
+    let mut statement = conn.prepare_cached(sql)?;
+    let owners = statement.query_map([int(user.0)], rows::user_id)?;
+    owners.collect()
+}
+
 fn related_users(conn: &Connection, user: UserId, after: UserId, limit: u32) -> rusqlite::Result<Vec<UserId>> {
     let sql = "SELECT peer_id AS id FROM contact WHERE owner_id = ?1 AND peer_id > ?2
                UNION SELECT owner_id FROM contact WHERE peer_id = ?1 AND owner_id > ?2 ORDER BY id LIMIT ?3";
@@ -53,6 +60,10 @@ impl ContactStore for SqliteStore {
 
     async fn friends(&self, owner: UserId) -> Result<Vec<UserId>, StoreError> {
         self.readers.read(move |conn| friends(conn, owner)).await
+    }
+
+    async fn blockers(&self, user: UserId) -> Result<Vec<UserId>, StoreError> {
+        self.readers.read(move |conn| blockers(conn, user)).await
     }
 
     async fn related_users(&self, user: UserId, after: UserId, limit: u32) -> Result<Vec<UserId>, StoreError> {

@@ -2,10 +2,11 @@
 
 use async_trait::async_trait;
 use chat_core::model::{
-    Conversation, ConversationId, ConversationKind, DeviceId, GroupProfile, Member, MemberState, Role, Seq, UserId,
+    Conversation, ConversationId, ConversationKind, DeviceId, GroupProfile, GroupSnapshot, Member, MemberState, Role,
+    Seq, UserId,
 };
 use chat_core::store::sql_support::{
-    CONVERSATION, Code, DIRECT, MEMBER, MEMBER_OF_PEER, distinct, int, kind_columns, prefix_end,
+    CONVERSATION, Code, DIRECT, MEMBER, MEMBER_OF_PEER, SNAPSHOT, distinct, int, kind_columns, prefix_end,
 };
 use chat_core::store::{ConversationStore, ConversationTx, MembershipView, NewConversation, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -84,9 +85,11 @@ pub(crate) fn memberships_sql(condition: &str) -> String {
              CASE WHEN m.last_readable <= m.last_read THEN 0 ELSE
                  (SELECT COUNT(DISTINCT seq) FROM mention
                   WHERE conversation_id = c.id AND user_id IN (0, ?1) AND seq > m.last_read AND seq <= m.last_readable)
-             END
+             END, {SNAPSHOT}
          FROM mine AS m JOIN conversation AS c ON c.id = m.conversation_id
          LEFT JOIN group_profile AS g ON g.conversation_id = c.id
+         LEFT JOIN group_snapshot AS s ON s.conversation_id = c.id
+              AND s.user_id = CASE WHEN m.until_seq IS NULL THEN NULL ELSE ?1 END
          LEFT JOIN member AS p ON p.conversation_id = c.id AND p.user_id <> ?1
               AND p.user_id = CASE WHEN c.kind <> {DIRECT} THEN NULL WHEN c.low_id = ?1 THEN c.high_id ELSE c.low_id END"
     )
@@ -336,6 +339,32 @@ impl ConversationTx for SqliteTx<'_> {
             int(member.delivered_seq.0),
             int(member.read_seq.0),
             member.has_sent
+        ];
+        self.execute(sql, values).map(drop)
+    }
+
+    async fn put_snapshot(
+        &mut self,
+        id: ConversationId,
+        user: UserId,
+        snapshot: &GroupSnapshot,
+    ) -> Result<(), StoreError> {
+        let sql = "INSERT OR REPLACE INTO group_snapshot (conversation_id, user_id, name, name_key, skeleton,
+                       description, join_policy, history_visible, unlisted, member_count, last_time)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+        let profile = &snapshot.profile;
+        let values = params![
+            int(id.0),
+            int(user.0),
+            profile.name,
+            profile.key,
+            profile.skeleton,
+            profile.description,
+            profile.join_policy.code(),
+            profile.history_visible,
+            profile.unlisted,
+            snapshot.member_count,
+            snapshot.last_time.0
         ];
         self.execute(sql, values).map(drop)
     }

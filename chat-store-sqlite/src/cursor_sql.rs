@@ -2,12 +2,14 @@
 
 use chat_core::model::{ConversationId, DeviceId, Seq, UserId};
 use chat_core::store::sql_support::int;
-use rusqlite::{CachedStatement, Connection, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
-/// Selects the membership of user ?1 in conversation ?2 if the user may read up to event ?3.
+/// Last event up to ?3 that the member `m` may read of the conversation `c`.
+const READABLE: &str = "MIN(?3, c.last_seq, IFNULL(m.until_seq, c.last_seq))";
+
+/// Selects the membership of user ?1 in conversation ?2 if the user may read something of it.
 const READER: &str = "FROM member AS m JOIN conversation AS c ON c.id = m.conversation_id
-     WHERE m.conversation_id = ?2 AND m.user_id = ?1 AND m.first_seq > 0
-       AND ?3 <= MIN(c.last_seq, IFNULL(m.until_seq, c.last_seq))";
+     WHERE m.conversation_id = ?2 AND m.user_id = ?1 AND m.first_seq > 0";
 
 pub(crate) fn advance_cursors(
     conn: &Connection,
@@ -15,8 +17,9 @@ pub(crate) fn advance_cursors(
 ) -> rusqlite::Result<()> {
     let sql = format!(
         "INSERT INTO device_cursor (user_id, conversation_id, seq, device_id)
-         SELECT ?1, ?2, ?3, ?4 {READER} AND EXISTS (SELECT 1 FROM device WHERE user_id = ?1 AND id = ?4)
-         ON CONFLICT DO UPDATE SET seq = ?3 WHERE seq < ?3"
+         SELECT ?1, ?2, {READABLE}, ?4 {READER} AND EXISTS (SELECT 1 FROM device WHERE user_id = ?1 AND id = ?4)
+         ON CONFLICT DO UPDATE SET seq = excluded.seq WHERE seq < excluded.seq
+         RETURNING seq"
     );
     let mut cursor = conn.prepare_cached(&sql)?;
     let mut delivered = conn.prepare_cached(
@@ -24,28 +27,29 @@ pub(crate) fn advance_cursors(
     )?;
     for (user, device, conversation, seq) in moves {
         let (user, conversation, seq) = (int(user.0), int(conversation.0), int(seq.0));
-        if move_cursor(&mut cursor, user, conversation, seq, *device)? {
+        if let Some(seq) = move_cursor(&mut cursor, user, conversation, seq, *device)? {
             delivered.execute([user, conversation, seq])?;
         }
     }
     Ok(())
 }
 
-/// Executes the statement, and returns whether the cursor moved.
+/// Executes the statement, and returns the new position of the cursor if it moved.
 fn move_cursor(
     statement: &mut CachedStatement<'_>,
     user: i64,
     conversation: i64,
     seq: i64,
     device: DeviceId,
-) -> rusqlite::Result<bool> {
-    Ok(statement.execute(params![user, conversation, seq, device.0])? > 0)
+) -> rusqlite::Result<Option<i64>> {
+    let moved = statement.query_row(params![user, conversation, seq, device.0], |row| row.get(0));
+    moved.optional()
 }
 
 pub(crate) fn advance_reads(conn: &Connection, moves: &[(UserId, ConversationId, Seq)]) -> rusqlite::Result<()> {
     let sql = format!(
-        "UPDATE member SET read_seq = ?3
-         WHERE conversation_id = ?2 AND user_id = ?1 AND read_seq < ?3 AND EXISTS (SELECT 1 {READER})"
+        "UPDATE member SET read_seq = mark.seq FROM (SELECT {READABLE} AS seq {READER}) AS mark
+         WHERE conversation_id = ?2 AND user_id = ?1 AND read_seq < mark.seq"
     );
     let mut statement = conn.prepare_cached(&sql)?;
     for (user, conversation, seq) in moves {

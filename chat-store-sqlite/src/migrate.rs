@@ -8,7 +8,13 @@ use sha2::{Digest, Sha256};
 use crate::OpenError;
 
 /// Migrations in order, numbered from 1. A released migration never changes.
-const MIGRATIONS: [(&str, &str); 1] = [("001_init", include_str!("../migrations/001_init.sql"))];
+const MIGRATIONS: [(&str, &str); 2] = [
+    ("001_init", include_str!("../migrations/001_init.sql")),
+    (
+        "002_group_snapshot",
+        include_str!("../migrations/002_group_snapshot.sql"),
+    ),
+];
 
 /// SQLite application id of the files of this program ("chat" in ASCII).
 const APPLICATION_ID: i32 = 0x6368_6174;

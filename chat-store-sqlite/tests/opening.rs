@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chat_core::model::{ConversationId, DeviceId, Member, PageFrom, Role, Seq, UserId};
+use chat_core::model::{ConversationId, DeviceId, Member, MemberState, PageFrom, Role, Seq, UserId};
 use chat_core::store::{
     AccountStore, ConversationStore, CursorStore, MessageStore, Store, StoreError, Transaction, TxError, Unit,
 };
@@ -115,6 +115,40 @@ async fn second_open_fails_and_names_the_next_step() {
     );
     store.close().await;
     open(directory.path()).await;
+}
+
+/// The state at which members left before the migration is not known: they keep the state at it.
+#[tokio::test]
+async fn migration_gives_former_members_the_current_state() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
+    let events = append(&*store, world.group, world.alice, messages(3, 10))
+        .await
+        .unwrap();
+    let (group, carol) = (world.group, world.carol);
+    let leave = transact(&*store, move |tx| {
+        Box::pin(async move {
+            let mut member = Member::active(group, carol, Role::Member, Seq(1));
+            member.state = MemberState::Left;
+            member.until_seq = Some(Seq(2));
+            Ok(tx.put_member(&member).await?)
+        })
+    });
+    leave.await.unwrap();
+    store.close().await;
+    drop((store, world));
+    raw(directory.path())
+        .execute_batch("DROP TABLE group_snapshot; DELETE FROM migration WHERE version = 2")
+        .unwrap();
+
+    let store = open(directory.path()).await;
+    let membership = store.membership(carol, DeviceId([0; 16]), group).await.unwrap();
+    let membership = membership.unwrap();
+    let snapshot = membership.snapshot.unwrap();
+    assert_eq!(Some(snapshot.profile), membership.conversation.group);
+    assert_eq!(snapshot.member_count, membership.conversation.member_count);
+    assert_eq!(snapshot.last_time, events[1].time);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ pub const MAX: u32 = 1;
 #[must_use]
 pub fn negotiate(peer_min: u32, peer_max: u32) -> Option<u32> {
     let common = peer_max.min(MAX);
-    (peer_min >= 1 && common >= peer_min.max(MIN)).then_some(common)
+    (common >= peer_min.max(MIN)).then_some(common)
 }
 
 /// Returns the text that explains to people why the sides have no common version.
@@ -31,6 +31,14 @@ pub fn mismatch(peer_min: u32, peer_max: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn range_that_begins_at_zero_contains_version_one() {
+        assert_eq!(negotiate(0, 1), Some(1));
+        assert_eq!(negotiate(0, 9), Some(1));
+        assert_eq!(negotiate(1, 1), Some(1));
+        assert_eq!(negotiate(2, 1), None, "an empty range");
+    }
 
     #[test]
     fn mismatch_names_the_side_that_is_behind() {

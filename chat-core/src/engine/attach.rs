@@ -9,7 +9,7 @@ use super::error::CommandError;
 use super::lifecycle::Lifecycle;
 use super::units::Units;
 use super::views::conversation_infos;
-use super::workers::{ObserverQueue, PresenceQueue};
+use super::workers::{CursorQueue, ObserverQueue, PresenceQueue};
 use crate::model::{Caller, CloseCode, DeviceId, Origin, SessionEpoch, Source, Timestamp, UserId};
 use crate::router::{Outbox, Router, SessionSelector};
 use crate::service::{AttachedSession, SessionGuard};
@@ -19,6 +19,7 @@ use crate::service::{AttachedSession, SessionGuard};
 pub(super) struct Sessions {
     pub(super) units: Arc<Units>,
     pub(super) router: Router,
+    pub(super) cursors: Arc<CursorQueue>,
     pub(super) presence: Arc<PresenceQueue>,
     pub(super) observers: Arc<ObserverQueue>,
     pub(super) lifecycle: Lifecycle,
@@ -40,6 +41,7 @@ impl Sessions {
             return Err(CommandError::shutting_down());
         }
         let units = &self.units;
+        self.cursors.settle(caller.user).await;
         let (subscription, memberships) = units.read(self.router.subscribe(caller, outbox)).await?;
         // A newer login may have closed the older sessions of the device before this one was
         // attached.

@@ -336,6 +336,7 @@ fn start(config: EngineConfig, epoch: StoreEpoch, ports: Ports) -> Engine {
         sessions: Arc::new(Sessions {
             units: Arc::clone(&ports.units),
             router: ports.router.clone(),
+            cursors: Arc::clone(&queues.cursors),
             presence: Arc::clone(&queues.presence),
             observers: Arc::clone(&queues.observers),
             lifecycle: lifecycle.clone(),
@@ -515,8 +516,10 @@ fn group_commands(config: &EngineConfig, ports: &Ports, queues: &Queues, shared:
         hooks: Arc::clone(&shared.hooks),
         publisher: shared.publisher.clone(),
         queue: Arc::clone(&queues.appends),
+        cursors: Arc::clone(&queues.cursors),
         group_limits: GroupLimits::from(config),
         page: PageLimits::from(config),
         max_list_len: config.max_list_len,
+        max_receipt_members: config.max_receipt_members,
     }
 }

@@ -1,10 +1,13 @@
 //! Decides which users see that a user is typing or has read.
 
+use std::collections::{HashMap, HashSet};
+
 use super::error::CommandError;
 use super::operations::contact::Relation;
 use super::operations::policy::{self, DirectPermission};
 use super::units::Units;
-use crate::model::{ConversationKind, DirectPolicy, UserId};
+use crate::model::{Contact, ContactState, ConversationKind, DirectPolicy, UserId};
+use crate::store::MembershipView;
 
 /// Returns whether `peer` may see `user` typing and reading; `false` if the store cannot be read.
 pub(super) async fn may_signal(units: &Units, user: UserId, peer: UserId) -> bool {
@@ -17,6 +20,82 @@ pub(super) async fn may_signal(units: &Units, user: UserId, peer: UserId) -> boo
     let relation = Relation::of(own.as_ref(), theirs.as_ref());
     let accepts = relation == Relation::Stranger && accepts_stranger(units, user, peer).await.unwrap_or(false);
     policy::direct(DirectPermission::Signal, relation, accepts).is_ok()
+}
+
+/// Removes the peer from the views of `user` in which the user may not see the peer reading: views
+/// show the marks that [`may_signal`] lets receipts tell, and no others.
+pub(super) async fn hide_peers(
+    units: &Units,
+    user: UserId,
+    memberships: &mut [MembershipView],
+) -> Result<(), CommandError> {
+    let of_peers = memberships.iter().filter_map(|membership| membership.peer.as_ref());
+    let peers: Vec<UserId> = of_peers.map(|peer| peer.user).collect();
+    if peers.is_empty() {
+        return Ok(());
+    }
+    let contacts = Contacts::read(units, user, &peers).await?;
+    let mut policy = None;
+    for membership in memberships {
+        let Some(peer) = &membership.peer else { continue };
+        let relation = contacts.relation_from(peer.user);
+        if relation == Relation::Stranger && policy.is_none() {
+            let account = units.read(units.store().account(user)).await?;
+            policy = Some(account.map_or(DirectPolicy::Friends, |account| account.direct_policy));
+        }
+        let accepts = match policy {
+            Some(DirectPolicy::Everyone) => true,
+            Some(DirectPolicy::Replies) => membership.member.has_sent,
+            Some(DirectPolicy::Friends) | None => false,
+        };
+        if policy::direct(DirectPermission::Signal, relation, accepts).is_err() {
+            membership.peer = None;
+        }
+    }
+    Ok(())
+}
+
+/// Contacts of a user, and the users who blocked the user.
+#[derive(Debug)]
+struct Contacts {
+    own: HashMap<UserId, Contact>,
+    blockers: HashSet<UserId>,
+}
+
+impl Contacts {
+    /// Reads what concerns these peers.
+    async fn read(units: &Units, user: UserId, peers: &[UserId]) -> Result<Self, CommandError> {
+        let store = units.store();
+        let (own, blockers) = if let [peer] = *peers {
+            let own = units.read(store.contact(user, peer)).await?;
+            let theirs = units.read(store.contact(peer, user)).await?;
+            let blocks = theirs.is_some_and(|contact| contact.blocked);
+            (Vec::from_iter(own), if blocks { vec![peer] } else { Vec::new() })
+        } else {
+            (
+                units.read(store.contacts(user)).await?,
+                units.read(store.blockers(user)).await?,
+            )
+        };
+        Ok(Self {
+            own: own.into_iter().map(|contact| (contact.peer, contact)).collect(),
+            blockers: blockers.into_iter().collect(),
+        })
+    }
+
+    /// Returns the relation of `peer` to the user.
+    fn relation_from(&self, peer: UserId) -> Relation {
+        let own = self.own.get(&peer);
+        if own.is_some_and(|contact| contact.blocked) {
+            Relation::BlockedByPeer
+        } else if self.blockers.contains(&peer) {
+            Relation::BlocksPeer
+        } else if own.is_some_and(|contact| contact.state == ContactState::Friend) {
+            Relation::Friend
+        } else {
+            Relation::Stranger
+        }
+    }
 }
 
 /// Returns whether `peer` accepts direct messages from `user`, who is no contact.

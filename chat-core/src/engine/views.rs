@@ -5,10 +5,11 @@ use std::collections::HashMap;
 
 use super::error::CommandError;
 use super::operations::account::public;
+use super::signals::hide_peers;
 use super::units::Units;
 use crate::model::{
-    Caller, Conversation, ConversationId, ConversationInfo, ConversationKind, ConversationView, GroupInfo, Role, Seq,
-    UserId, UserInfo,
+    Caller, Conversation, ConversationId, ConversationInfo, ConversationKind, ConversationView, GroupInfo,
+    GroupSnapshot, Member, Role, Seq, UserId, UserInfo,
 };
 use crate::store::MembershipView;
 
@@ -37,8 +38,9 @@ pub(super) async fn conversation_info(
 pub(super) async fn conversation_infos(
     units: &Units,
     user: UserId,
-    memberships: Vec<MembershipView>,
+    mut memberships: Vec<MembershipView>,
 ) -> Result<Vec<ConversationInfo>, CommandError> {
+    hide_peers(units, user, &mut memberships).await?;
     let peers: Vec<UserId> = memberships
         .iter()
         .filter_map(|membership| peer_of(&membership.conversation, user))
@@ -69,7 +71,9 @@ fn info(membership: MembershipView, user: UserId, users: &HashMap<UserId, UserIn
         unread,
         mentions,
         peer,
+        snapshot,
     } = membership;
+    let conversation = as_visible_to(&member, conversation, snapshot)?;
     let view = match (&conversation.kind, peer_of(&conversation, user)) {
         (_, Some(peer)) => ConversationView::Direct(users.get(&peer)?.clone()),
         (ConversationKind::Group, _) => ConversationView::Group(group_info(&conversation)?),
@@ -100,6 +104,25 @@ fn info(membership: MembershipView, user: UserId, users: &HashMap<UserId, UserIn
         last_time: conversation.last_time,
         members_version: conversation.members_version,
         active: member.is_active() && !conversation.closed,
+    })
+}
+
+/// Returns a conversation as this member may see it: for a former member, a group as it was when
+/// the member left. Without a snapshot of that state, a former member may see nothing.
+fn as_visible_to(member: &Member, conversation: Conversation, snapshot: Option<GroupSnapshot>) -> Option<Conversation> {
+    let Some(until_seq) = member
+        .until_seq
+        .filter(|_| conversation.kind == ConversationKind::Group)
+    else {
+        return Some(conversation);
+    };
+    let snapshot = snapshot?;
+    Some(Conversation {
+        group: Some(snapshot.profile),
+        member_count: snapshot.member_count,
+        last_time: snapshot.last_time,
+        members_version: conversation.members_version.min(until_seq),
+        ..conversation
     })
 }
 

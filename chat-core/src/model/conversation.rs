@@ -96,6 +96,17 @@ pub struct Conversation {
     pub closed: bool,
 }
 
+/// A group as it was when a member left it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupSnapshot {
+    /// Profile of the group.
+    pub profile: GroupProfile,
+    /// Number of active members who remained.
+    pub member_count: u32,
+    /// Time of the last event that the former member may read.
+    pub last_time: Timestamp,
+}
+
 /// Role of a member in a group. Ordered: a greater role includes the rights of the smaller ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(

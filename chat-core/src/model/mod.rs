@@ -21,7 +21,9 @@ pub use account::{Account, Contact, ContactState, Device, DirectPolicy, Presence
 pub use change::{GroupChanges, NewGroup, ProfileChanges};
 pub use code::{CloseCode, ReplyCode};
 pub use command::Command;
-pub use conversation::{Conversation, ConversationKind, GroupProfile, JoinPolicy, Member, MemberState, Role};
+pub use conversation::{
+    Conversation, ConversationKind, GroupProfile, GroupSnapshot, JoinPolicy, Member, MemberState, Role,
+};
 pub use cursor::{Cursor, EventMark};
 pub use draft::{Draft, DraftContent};
 pub use event::{Event, EventBody, EventKind, Message};

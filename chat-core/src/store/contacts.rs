@@ -19,6 +19,9 @@ pub trait ContactStore: Debug + Send + Sync + 'static {
     /// Returns the ids of `owner`'s friends, ascending.
     async fn friends(&self, owner: UserId) -> Result<Vec<UserId>, StoreError>;
 
+    /// Returns the ids of the users who blocked `user`, ascending.
+    async fn blockers(&self, user: UserId) -> Result<Vec<UserId>, StoreError>;
+
     /// Returns up to `limit` users with a greater id than `after` who have a contact with `user` on
     /// either side, ascending.
     async fn related_users(&self, user: UserId, after: UserId, limit: u32) -> Result<Vec<UserId>, StoreError>;

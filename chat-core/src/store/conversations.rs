@@ -6,7 +6,8 @@ use async_trait::async_trait;
 
 use super::StoreError;
 use crate::model::{
-    Conversation, ConversationId, ConversationKind, DeviceId, GroupProfile, Member, Role, Seq, Timestamp, UserId,
+    Conversation, ConversationId, ConversationKind, DeviceId, GroupProfile, GroupSnapshot, Member, Role, Seq,
+    Timestamp, UserId,
 };
 
 /// A user's membership of a conversation, as one device of the user sees it.
@@ -27,6 +28,9 @@ pub struct MembershipView {
     pub mentions: u64,
     /// Membership of the other user, in direct conversations of two users.
     pub peer: Option<Member>,
+    /// The group as the user left it, if `member.until_seq` is set: the snapshot that
+    /// [`put_snapshot`](ConversationTx::put_snapshot) wrote last.
+    pub snapshot: Option<GroupSnapshot>,
 }
 
 /// Reads of conversations.
@@ -137,6 +141,15 @@ pub trait ConversationTx: Send {
     /// Inserts or replaces a membership. `delivered_seq` and `read_seq` only grow: the greater of
     /// the stored and the given value is kept.
     async fn put_member(&mut self, member: &Member) -> Result<(), StoreError>;
+
+    /// Inserts or replaces the snapshot of a group that `user` leaves. It is kept when the user comes
+    /// back, and replaced when the user leaves again.
+    async fn put_snapshot(
+        &mut self,
+        id: ConversationId,
+        user: UserId,
+        snapshot: &GroupSnapshot,
+    ) -> Result<(), StoreError>;
 
     /// Advances `read_seq` of these active members to the given values; never lowers it.
     async fn advance_read(&mut self, id: ConversationId, reads: &[(UserId, Seq)]) -> Result<(), StoreError>;

@@ -13,12 +13,12 @@ use crate::model::{ConversationId, DeviceId, Seq, UserId};
 /// Cursors of devices, and the delivered and read marks that they move.
 #[async_trait]
 pub trait CursorStore: Debug + Send + Sync + 'static {
-    /// Advances cursors of devices, and with each cursor the `delivered_seq` of its user. Ignores
-    /// sequence numbers beyond the last one that the user may read, users who may read nothing of
-    /// the conversation, and devices that do not exist. Durable once this returns.
+    /// Advances cursors of devices, and with each cursor the `delivered_seq` of its user. A number
+    /// beyond the last event that the user may read counts as that event. Ignores users who may
+    /// read nothing of the conversation, and devices that do not exist. Durable once this returns.
     async fn advance_cursors(&self, moves: &[(UserId, DeviceId, ConversationId, Seq)]) -> Result<(), StoreError>;
 
-    /// Advances the `read_seq` of users. Ignores the same sequence numbers and users as
+    /// Advances the `read_seq` of users, with the same rules as
     /// [`advance_cursors`](Self::advance_cursors). Durable once this returns.
     async fn advance_reads(&self, moves: &[(UserId, ConversationId, Seq)]) -> Result<(), StoreError>;
 }

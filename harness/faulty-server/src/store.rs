@@ -252,6 +252,10 @@ impl ContactStore for FaultyStore {
         self.inner.contacts(owner).await
     }
 
+    async fn blockers(&self, user: UserId) -> Result<Vec<UserId>, StoreError> {
+        self.inner.blockers(user).await
+    }
+
     async fn related_users(&self, user: UserId, after: UserId, limit: u32) -> Result<Vec<UserId>, StoreError> {
         self.inner.related_users(user, after, limit).await
     }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chat_core::model::{
     Account, ClientMessageId, Contact, Conversation, ConversationId, ConversationKind, Device, DeviceId, Event,
-    EventId, EventKind, Member, MemberState, Role, Seq, Timestamp, UserId,
+    EventId, EventKind, GroupSnapshot, Member, MemberState, Role, Seq, Timestamp, UserId,
 };
 use chat_core::store::{
     AccountTx, AuditId, AuditTx, ContactTx, ConversationTx, FeedLease, FeedShard, FeedTx, MessageTx, NewAccount,
@@ -201,6 +201,15 @@ impl ConversationTx for FaultyTransaction<'_> {
 
     async fn put_member(&mut self, member: &Member) -> Result<(), StoreError> {
         self.inner.put_member(member).await
+    }
+
+    async fn put_snapshot(
+        &mut self,
+        id: ConversationId,
+        user: UserId,
+        snapshot: &GroupSnapshot,
+    ) -> Result<(), StoreError> {
+        self.inner.put_snapshot(id, user, snapshot).await
     }
 
     async fn advance_read(&mut self, id: ConversationId, reads: &[(UserId, Seq)]) -> Result<(), StoreError> {

@@ -9,7 +9,7 @@ use crate::codec::error::{InvalidRequest, Malformed};
 use crate::codec::packet::{Hello, LoggedIn, Welcome};
 use crate::codec::proto;
 use crate::model::{
-    DisplayName, Login, Registration, ReplyCode, Resume, Secret, Timestamp, UserInfo, UserName, UserRef,
+    DisplayName, Login, Registration, ReplyCode, Resume, Secret, Timestamp, UserInfo, UserName, UserRef, escape_for_log,
 };
 
 /// Maximum length of the name of a client program or a device, in bytes.
@@ -169,6 +169,9 @@ fn to_label(label: String, what: &'static str) -> Result<String, InvalidRequest>
         return Err(InvalidRequest::argument(format!(
             "{what} is longer than {MAX_LABEL} bytes"
         )));
+    }
+    if escape_for_log(&label) != label {
+        return Err(InvalidRequest::argument(format!("{what} has a control character")));
     }
     Ok(label)
 }

@@ -369,6 +369,19 @@ fn decode_request_bounds_lists_and_limits() {
             ..login()
         }),
         Wire::Login(proto::Login {
+            device_name: "phone\nrevoked  laptop".to_owned(),
+            ..login()
+        }),
+        Wire::Login(proto::Login {
+            device_name: "phone \u{202e}".to_owned(),
+            ..login()
+        }),
+        Wire::Hello(proto::Hello {
+            client: "demo\u{1b}[2J".to_owned(),
+            min_version: 1,
+            max_version: 1,
+        }),
+        Wire::Login(proto::Login {
             device_token: Bytes::from(vec![1; 129]),
             ..login()
         }),

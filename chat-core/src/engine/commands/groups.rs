@@ -20,11 +20,11 @@ use crate::engine::operations::message::fingerprint;
 use crate::engine::operations::policy::{self, GroupPermission, Membership};
 use crate::engine::units::Units;
 use crate::engine::views::{conversation_info, group_info, user_infos};
-use crate::engine::workers::{AppendQueue, LaneCheck, LaneOperation, Publisher};
+use crate::engine::workers::{AppendQueue, CursorQueue, LaneCheck, LaneOperation, Publisher};
 use crate::model::{
     Caller, ClientMessageId, ConversationId, ConversationKind, ConversationRef, Event, EventBody, EventKind,
     GroupChanges, GroupName, GroupProfile, JoinPolicy, Member, MemberInfo, MemberPage, MemberState, NewGroup, Note,
-    Outcome, Page, PageFrom, Role, UserId, UserRef,
+    Outcome, Page, PageFrom, Role, Seq, UserId, UserRef,
 };
 use crate::service::CommandFuture;
 
@@ -36,9 +36,11 @@ pub(in crate::engine) struct GroupCommands {
     pub(in crate::engine) hooks: Arc<HookCalls>,
     pub(in crate::engine) publisher: Publisher,
     pub(in crate::engine) queue: Arc<AppendQueue>,
+    pub(in crate::engine) cursors: Arc<CursorQueue>,
     pub(in crate::engine) group_limits: GroupLimits,
     pub(in crate::engine) page: PageLimits,
     pub(in crate::engine) max_list_len: u32,
+    pub(in crate::engine) max_receipt_members: u32,
 }
 
 impl GroupCommands {
@@ -141,7 +143,14 @@ impl GroupCommands {
         };
         self.in_lane_after(caller, group, check, move |this, call, (user, mut charge)| async move {
             let limits = this.group_limits;
-            let invited = this.perform(call.group, InviteMember { call, user, limits }).await?;
+            let has_notice = this.has_notice(user, call.group).await?;
+            let invite = InviteMember {
+                call,
+                user,
+                has_notice,
+                limits,
+            };
+            let invited = this.perform(call.group, invite).await?;
             charge.keep();
             Ok(invited)
         })
@@ -149,7 +158,7 @@ impl GroupCommands {
 
     pub(super) fn decline_invitation(self: Arc<Self>, caller: Caller, group: ConversationRef) -> CommandFuture {
         self.in_lane(caller, group, move |this, call| async move {
-            let inviter = this.inviter(caller, call.group).await?;
+            let inviter = this.inviter(caller.user, call.group).await?;
             this.perform(call.group, DeclineInvitation { call, inviter }).await
         })
     }
@@ -256,8 +265,14 @@ impl GroupCommands {
     ) -> Result<Outcome, CommandError> {
         let (units, store) = (&self.units, self.units.store());
         let id = self.directory.find(caller.user, &group).await?.id;
+        self.cursors.settle(caller.user).await;
         let row = units.read(store.conversation(id)).await?;
-        let Some(profile) = row.and_then(|row| row.group) else {
+        let Some(row) = row else {
+            return Err(CommandError::not_found());
+        };
+        // The list shows the marks that receipts tell.
+        let has_receipts = row.member_count <= self.max_receipt_members && !row.closed;
+        let Some(profile) = row.group else {
             return Err(CommandError::not_found());
         };
         let own = units.read(store.member(id, caller.user)).await?;
@@ -269,13 +284,15 @@ impl GroupCommands {
         let ids: Vec<UserId> = members.iter().map(|member| member.user).collect();
         let mut users = user_infos(units, &ids).await?;
         let info = |member: Member| {
+            let shows_marks = member.user == caller.user || (has_receipts && member.is_active());
+            let mark = |seq| if shows_marks { seq } else { Seq::ZERO };
             Some(MemberInfo {
                 user: users.remove(&member.user)?,
                 role: member.role,
                 state: member.state,
                 muted_until: member.muted_until,
-                delivered_seq: member.delivered_seq,
-                read_seq: member.read_seq,
+                delivered_seq: mark(member.delivered_seq),
+                read_seq: mark(member.read_seq),
             })
         };
         let members = members.into_iter().filter_map(info).collect();
@@ -312,11 +329,20 @@ impl GroupCommands {
         Ok((members, more))
     }
 
-    /// Returns the user who invited the caller to a group, if the invitation is in the latest page
-    /// of the caller's inbox.
-    async fn inviter(&self, caller: Caller, group: ConversationId) -> Result<Option<UserId>, CommandError> {
+    /// Returns whether a user is invited to a group and was told so. Users who blocked the inviter
+    /// were not told.
+    async fn has_notice(&self, user: UserId, group: ConversationId) -> Result<bool, CommandError> {
+        let member = self.units.read(self.units.store().member(group, user)).await?;
+        if member.is_none_or(|member| member.state != MemberState::Invited) {
+            return Ok(false);
+        }
+        Ok(self.inviter(user, group).await?.is_some())
+    }
+
+    /// Returns who invited a user to a group, as far as the latest page of the user's inbox says.
+    async fn inviter(&self, user: UserId, group: ConversationId) -> Result<Option<UserId>, CommandError> {
         let (units, store) = (&self.units, self.units.store());
-        let kind = ConversationKind::Inbox { owner: caller.user };
+        let kind = ConversationKind::Inbox { owner: user };
         let Some(inbox) = units.read(store.conversation_of_kind(&kind)).await? else {
             return Ok(None);
         };
@@ -325,7 +351,7 @@ impl GroupCommands {
             max_events: self.page.max_events,
             max_bytes: self.page.max_bytes,
         };
-        let page = units.read(store.events_for(caller.user, inbox, page)).await?;
+        let page = units.read(store.events_for(user, inbox, page)).await?;
         let events = page.map(|page| page.events).unwrap_or_default();
         Ok(events.iter().rev().find_map(|event| inviter_of(event, group)))
     }

@@ -105,7 +105,10 @@ impl Dispatcher {
             Command::ReadHistory { conversation, page } => {
                 self.query(caller, reading().read_history(caller, conversation, page))
             }
-            Command::Acknowledge { conversation, seq } => ready(self.reading.acknowledge(caller, conversation, seq)),
+            Command::Acknowledge { conversation, seq } => match self.reading.acknowledge(caller, conversation, seq) {
+                Some(result) => ready(result),
+                None => self.query(caller, reading().acknowledge_elsewhere(caller, conversation, seq)),
+            },
             Command::MarkRead { conversation, seq } => {
                 self.query(caller, reading().mark_read(caller, conversation, seq))
             }

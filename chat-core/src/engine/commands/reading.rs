@@ -48,6 +48,7 @@ pub(in crate::engine) struct ReadingCommands {
 
 impl ReadingCommands {
     pub(super) async fn list_conversations(self: Arc<Self>, caller: Caller) -> Result<Outcome, CommandError> {
+        self.cursors.settle(caller.user).await;
         let memberships = self.units.store().memberships(caller.user, caller.device_or_none());
         let memberships = self.units.read(memberships).await?;
         let infos = conversation_infos(&self.units, caller.user, memberships).await?;
@@ -60,6 +61,7 @@ impl ReadingCommands {
         conversation: ConversationRef,
     ) -> Result<Outcome, CommandError> {
         let id = self.directory.find(caller.user, &conversation).await?.id;
+        self.cursors.settle(caller.user).await;
         let info = conversation_info(&self.units, caller, id).await?;
         Ok(Outcome::Conversation(Box::new(info)))
     }
@@ -123,18 +125,39 @@ impl ReadingCommands {
             .collect())
     }
 
+    /// Records that the caller's device has received everything up to `seq`. Returns `None` if the
+    /// caller's session does not follow the conversation:
+    /// [`acknowledge_elsewhere`](Self::acknowledge_elsewhere) then does it.
     pub(super) fn acknowledge(
         &self,
         caller: Caller,
         conversation: ConversationId,
         seq: Seq,
-    ) -> Result<Outcome, CommandError> {
-        let device = caller.device().ok_or_else(CommandError::needs_device)?;
+    ) -> Option<Result<Outcome, CommandError>> {
+        let Some(device) = caller.device() else {
+            return Some(Err(CommandError::needs_device()));
+        };
         // A mark of a session that has ended is dropped: its device logged in again, or was
         // revoked.
-        if let Some(is_followed) = self.router.is_subscribed(caller, conversation) {
-            self.cursors.acknowledge(caller, device, conversation, seq, is_followed);
+        match self.router.is_subscribed(caller, conversation) {
+            Some(false) => return None,
+            Some(true) => self.cursors.acknowledge(caller, device, conversation, seq, true),
+            None => {}
         }
+        Some(Ok(Outcome::Done))
+    }
+
+    /// Does the same in a conversation that the caller's session does not follow: the caller has
+    /// left it, or has just joined it, or may not know of it.
+    pub(super) async fn acknowledge_elsewhere(
+        self: Arc<Self>,
+        caller: Caller,
+        conversation: ConversationId,
+        seq: Seq,
+    ) -> Result<Outcome, CommandError> {
+        let device = caller.device().ok_or_else(CommandError::needs_device)?;
+        self.require_reader(caller, conversation).await?;
+        self.cursors.acknowledge(caller, device, conversation, seq, false);
         Ok(Outcome::Done)
     }
 
@@ -147,12 +170,27 @@ impl ReadingCommands {
         // A caller without a device has no session that could be over.
         let is_followed = match caller.device() {
             Some(_) => self.router.is_subscribed(caller, conversation),
-            None => Some(true),
+            None => Some(false),
         };
         if let Some(is_followed) = is_followed {
+            if !is_followed {
+                self.require_reader(caller, conversation).await?;
+            }
             self.cursors.mark_read(caller, conversation, seq, is_followed);
         }
         Ok(Outcome::Done)
+    }
+
+    /// Checks that the caller may read something of a conversation.
+    async fn require_reader(&self, caller: Caller, conversation: ConversationId) -> Result<(), CommandError> {
+        let member = self.units.store().member(conversation, caller.user);
+        let member = self.units.read(member).await?;
+        let may_read = member.is_some_and(|member| member.first_seq > Seq::ZERO);
+        if may_read {
+            Ok(())
+        } else {
+            Err(CommandError::not_found())
+        }
     }
 }
 

@@ -12,8 +12,8 @@ use crate::codec::body;
 use crate::engine::error::Rejection;
 use crate::engine::operation::WriteIntents;
 use crate::model::{
-    Caller, ClientMessageId, Conversation, ConversationId, DeviceId, Event, EventBody, EventId, EventKind, Seq,
-    Timestamp, UserId,
+    Caller, ClientMessageId, Conversation, ConversationId, DeviceId, Event, EventBody, EventId, EventKind,
+    GroupSnapshot, Seq, Timestamp, UserId,
 };
 use crate::store::{StoreError, Transaction};
 
@@ -93,6 +93,15 @@ impl Log {
             body,
         });
         self.events.last().expect("an event was just pushed")
+    }
+
+    /// Returns what a member who leaves now keeps seeing of a group.
+    pub(crate) fn snapshot(&self) -> Option<GroupSnapshot> {
+        Some(GroupSnapshot {
+            profile: self.row.group.clone()?,
+            member_count: self.row.member_count,
+            last_time: self.row.last_time,
+        })
     }
 
     /// Returns the row, to change fields that [`append`](Self::append) does not set.

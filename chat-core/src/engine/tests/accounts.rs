@@ -10,6 +10,8 @@ use crate::auth::{AuthError, AuthVerdict, Authenticator, ExternalLogin, Profile,
 use crate::commands::Commands;
 use crate::engine::{Engine, SessionPolicy};
 use crate::model::*;
+use crate::store::MemoryStore;
+use crate::testkit::store::FaultyStore;
 
 async fn try_login(engine: &Engine, user: UserId, device: DeviceId) -> Result<LoginGrant, crate::engine::CommandError> {
     engine.login(Source::Local, login(user, device)).await
@@ -358,5 +360,68 @@ async fn profile_changes_are_stored_and_users_are_found() {
             panic!("no users");
         };
         assert_eq!(found.len(), expected, "{query}");
+    }
+}
+
+/// Names can be probed no faster than accounts can be registered or passwords guessed: a throttled
+/// registration is refused before the name is looked up.
+#[tokio::test]
+async fn throttled_registration_does_not_tell_whether_a_name_is_taken() {
+    let mut config = config();
+    config.throttle = crate::auth::ThrottleOptions::default();
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+    let engine = Engine::builder(store.clone()).config(config).build().await.unwrap();
+    let source = Source::Ip("203.0.113.7".parse().unwrap());
+    register(&engine, "alice").await;
+    let probe = async |name| error_code(engine.register(source, registration(name)).await);
+    let mut probes = 0;
+    while probe("alice").await == ReplyCode::NameTaken {
+        probes += 1;
+        assert!(probes <= 20, "the source is throttled");
+    }
+    let before = store.account_reads();
+    assert_eq!(probe("alice").await, ReplyCode::Throttled);
+    assert_eq!(probe("bob").await, ReplyCode::Throttled);
+    assert_eq!(store.account_reads(), before, "no name is looked up");
+}
+
+/// The time of a login does not reveal whether its account exists: the store is read as often, also
+/// while the login is throttled.
+#[tokio::test]
+async fn login_reads_the_same_whether_or_not_the_account_exists() {
+    let mut config = config();
+    config.throttle = crate::auth::ThrottleOptions::default();
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+    let engine = Engine::builder(store.clone()).config(config).build().await.unwrap();
+    let alice = register(&engine, "alice").await;
+    let name = |name| UserRef::Name(UserName::parse(name).unwrap());
+    let accounts = [
+        name("alice"),
+        UserRef::Id(alice),
+        name("stranger"),
+        UserRef::Id(UserId(99)),
+    ];
+    let token = crate::auth::DeviceToken::generate().unwrap().to_secret();
+    let malformed = Secret::new("not a token");
+    for token in [None, Some(token), Some(malformed)] {
+        for expected in [ReplyCode::BadCredentials, ReplyCode::Throttled] {
+            let mut reads = Vec::new();
+            for account in &accounts {
+                let attempt = Login {
+                    account: Some(account.clone()),
+                    secret: Secret::new("wrong password"),
+                    device_token: token.clone(),
+                    ..login(alice, DeviceId([7; 16]))
+                };
+                while expected == ReplyCode::Throttled
+                    && error_code(engine.login(Source::Local, attempt.clone()).await) != expected
+                {}
+                let before = store.account_reads();
+                let refused = error_code(engine.login(Source::Local, attempt).await);
+                reads.push((refused == ReplyCode::Throttled, store.account_reads() - before));
+            }
+            let counts: std::collections::HashSet<_> = reads.iter().map(|(_, count)| count).collect();
+            assert_eq!(counts.len(), 1, "{token:?}, {expected:?}: {reads:?}");
+        }
     }
 }

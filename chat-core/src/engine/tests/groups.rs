@@ -174,11 +174,14 @@ async fn invitations_are_accepted_and_declined() {
     assert!(matches!(body(&declined), EventBody::InvitationDeclined { user, .. } if user == id(&eve)));
     eve.execute(Command::Block(user(&bob))).await.unwrap();
     bob.execute(invite(&eve)).await.unwrap();
-    assert_eq!(
-        members(&olga, group).await.len(),
-        2,
-        "a block suppresses invitations without an error"
+    let invited = (id(&eve), Role::Member, MemberState::Invited);
+    assert!(
+        members(&olga, group).await.contains(&invited),
+        "a block is visible neither in the reply nor in the members"
     );
+    while let Some(push) = eve.try_next_push() {
+        assert!(!matches!(push, Push::Event(event) if event.kind == EventKind::GroupInvited));
+    }
 }
 
 #[tokio::test]
@@ -394,4 +397,82 @@ async fn members_are_listed_in_pages() {
         }
         assert_eq!(&seen, expected);
     }
+}
+
+/// An admin cannot tell from the list of members whether an invited user has blocked the admin.
+#[tokio::test]
+async fn invitation_to_a_blocker_looks_like_any_other() {
+    let mut seen = Vec::new();
+    for blocks in [false, true] {
+        let engine = engine().await;
+        let (olga, anna) = (new_user(&engine, "olga").await, new_user(&engine, "anna").await);
+        let bob = new_user(&engine, "bob").await;
+        let group = group(&olga, "rust").await;
+        join(&anna, group).await;
+        if blocks {
+            bob.execute(Command::Block(user(&olga))).await.unwrap();
+        }
+        let here = ConversationRef::Id(group);
+        let invite = Command::InviteMember {
+            group: here.clone(),
+            user: user(&bob),
+        };
+        let withdraw = Command::KickMember {
+            group: here.clone(),
+            user: user(&bob),
+            ban: false,
+        };
+        let state = async || {
+            let members = olga.members(here.clone(), UserId(0), 10).await.unwrap();
+            let member = members.members.into_iter().find(|member| member.user.id == id(&bob));
+            member.map(|member| (member.state, member.role))
+        };
+        let invitations = async || {
+            let inbox = bob.conversations().await.unwrap();
+            let inbox = inbox
+                .into_iter()
+                .find(|info| info.view == ConversationView::Inbox)
+                .unwrap();
+            let events = history(&bob, ConversationRef::Id(inbox.id)).await.events;
+            let invited = events
+                .iter()
+                .filter(|event| event.event.kind == EventKind::GroupInvited);
+            invited.count()
+        };
+        let mut steps = Vec::new();
+        for command in [&invite, &invite, &withdraw, &invite] {
+            steps.push((olga.execute(command.clone()).await, state().await));
+        }
+        assert_eq!(invitations().await, if blocks { 0 } else { 2 });
+        // An invitation by someone else reaches a user who was not told of the first one.
+        steps.push((anna.execute(invite).await, state().await));
+        assert_eq!(invitations().await, if blocks { 1 } else { 2 });
+        seen.push(steps);
+        let decline = Command::DeclineInvitation(here.clone());
+        bob.execute(decline).await.unwrap();
+    }
+    assert_eq!(seen[0], seen[1]);
+}
+
+#[tokio::test]
+async fn admins_cannot_be_muted() {
+    let engine = engine().await;
+    let (olga, anna) = (new_user(&engine, "olga").await, new_user(&engine, "anna").await);
+    let group = group(&olga, "rust").await;
+    join(&anna, group).await;
+    let here = ConversationRef::Id(group);
+    let promote = Command::SetRole {
+        group: here.clone(),
+        user: user(&anna),
+        role: Role::Admin,
+    };
+    olga.execute(promote).await.unwrap();
+    let before = info(&olga, here.clone()).await.last_seq;
+    let mute = Command::MuteMember {
+        group: here.clone(),
+        user: user(&anna),
+        duration_ms: 60_000,
+    };
+    assert_eq!(error_code(olga.execute(mute).await), ReplyCode::Forbidden);
+    assert_eq!(info(&olga, here).await.last_seq, before, "nothing was announced");
 }

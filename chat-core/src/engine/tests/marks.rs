@@ -78,7 +78,8 @@ async fn marks_only_grow_and_stay_in_range() {
     receipt(&alice, (Seq(3), Seq(3))).await;
     bob.execute(read(conversation, Seq(1_000))).await.unwrap();
     let eve = new_user(&engine, "eve").await;
-    eve.execute(read(conversation, Seq(1))).await.unwrap();
+    let refused = eve.execute(read(conversation, Seq(1))).await;
+    assert_eq!(error_code(refused), ReplyCode::NotFound);
     engine.shutdown().await;
     let store = engine.parts.units.store();
     assert_eq!(
@@ -163,8 +164,10 @@ async fn marks_for_unknown_conversations_do_not_displace_others() {
     let conversation = info(&alice, direct(&alice)).await.id;
     for n in 0..70_000 {
         let invented = ConversationId(1 << 40 | n);
-        mallory.execute(acknowledge(invented, Seq(1))).await.unwrap();
-        mallory.execute(read(invented, Seq(1))).await.unwrap();
+        let refused = mallory.execute(acknowledge(invented, Seq(1))).await;
+        assert_eq!(error_code(refused), ReplyCode::NotFound);
+        let refused = mallory.execute(read(invented, Seq(1))).await;
+        assert_eq!(error_code(refused), ReplyCode::NotFound);
     }
     alice.execute(acknowledge(conversation, Seq(1))).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
@@ -220,4 +223,151 @@ async fn marks_of_a_replaced_session_are_ignored() {
     // A mark of the current session is written within the same time.
     newer.execute(acknowledge(conversation, Seq(1))).await.unwrap();
     assert_eq!(cursor().await, Seq(1));
+}
+
+/// Polled marks obey the rule of pushed ones: whoever may not see a user reading does not see it in
+/// a view either.
+#[tokio::test]
+async fn ended_relation_hides_marks_from_every_view() {
+    let cases: [(&str, bool, DirectPolicy); 6] = [
+        ("still friends", true, DirectPolicy::Friends),
+        ("alice unfriends", false, DirectPolicy::Friends),
+        ("alice unfriends", true, DirectPolicy::Everyone),
+        ("bob unfriends", false, DirectPolicy::Friends),
+        ("alice blocks", false, DirectPolicy::Everyone),
+        ("bob blocks", false, DirectPolicy::Everyone),
+    ];
+    for (case, visible, policy) in cases {
+        let engine = engine().await;
+        let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+        let changes = ProfileChanges {
+            direct_policy: Some(policy),
+            ..ProfileChanges::default()
+        };
+        alice.execute(Command::UpdateProfile(changes)).await.unwrap();
+        befriend(&alice, &bob).await;
+        let sent = alice.send_text(direct(&bob), "hi").await.unwrap();
+        bob.execute(acknowledge(sent.conversation, sent.seq)).await.unwrap();
+        bob.execute(read(sent.conversation, sent.seq)).await.unwrap();
+        receipt(&alice, (Seq(1), Seq(1))).await;
+        match case {
+            "alice unfriends" => drop(alice.execute(Command::RemoveFriend(user(&bob))).await.unwrap()),
+            "bob unfriends" => drop(bob.execute(Command::RemoveFriend(user(&alice))).await.unwrap()),
+            "alice blocks" => drop(alice.execute(Command::Block(user(&bob))).await.unwrap()),
+            "bob blocks" => drop(bob.execute(Command::Block(user(&alice))).await.unwrap()),
+            _ => {}
+        }
+        let single = info(&alice, direct(&bob)).await;
+        let listed = alice.conversations().await.unwrap();
+        let listed = listed.into_iter().find(|info| info.id == single.id).unwrap();
+        let expected = if visible {
+            (Seq(1), Seq(1))
+        } else {
+            (Seq::ZERO, Seq::ZERO)
+        };
+        for view in [single, listed] {
+            let seen = (view.peer_delivered_seq, view.peer_read_seq);
+            assert_eq!(seen, expected, "{case}, {policy:?}");
+        }
+    }
+}
+
+/// The list of members shows the marks that receipts tell: those of active members of small groups.
+#[tokio::test]
+async fn members_show_marks_as_receipts_do() {
+    for (limit, visible) in [(3, true), (2, false)] {
+        let mut config = config();
+        config.max_receipt_members = limit;
+        let engine = builder().config(config).build().await.unwrap();
+        let olga = new_user(&engine, "olga").await;
+        let (bob, eve) = (new_user(&engine, "bob").await, new_user(&engine, "eve").await);
+        let group = group(&olga, "crowd").await;
+        join(&bob, group).await;
+        join(&eve, group).await;
+        let sent = olga.send_text(ConversationRef::Id(group), "hi").await.unwrap();
+        bob.execute(read(group, sent.seq)).await.unwrap();
+        eve.execute(read(group, sent.seq)).await.unwrap();
+        let ban = Command::KickMember {
+            group: ConversationRef::Id(group),
+            user: user(&eve),
+            ban: true,
+        };
+        let marks = async |of: &LocalSession| {
+            let members = olga.members(ConversationRef::Id(group), UserId(0), 10).await.unwrap();
+            let member = members.members.into_iter().find(|member| member.user.id == id(of));
+            member.unwrap().read_seq
+        };
+        for session in [&bob, &eve] {
+            assert_eq!(info(session, ConversationRef::Id(group)).await.read_seq, sent.seq);
+        }
+        let expected = if visible { sent.seq } else { Seq::ZERO };
+        assert_eq!((marks(&bob).await, marks(&eve).await), (expected, expected));
+        assert_eq!(marks(&olga).await, sent.seq, "one's own marks");
+        olga.execute(ban).await.unwrap();
+        assert_eq!(marks(&eve).await, Seq::ZERO, "banned");
+    }
+}
+
+#[tokio::test]
+async fn mark_beyond_the_end_marks_everything() {
+    let engine = engine().await;
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+    befriend(&alice, &bob).await;
+    for content in ["one", "two", "three"] {
+        alice.send_text(direct(&bob), content).await.unwrap();
+    }
+    let conversation = info(&bob, direct(&alice)).await.id;
+    for valid in [false, true] {
+        if valid {
+            bob.execute(read(conversation, Seq(2))).await.unwrap();
+            bob.execute(acknowledge(conversation, Seq(2))).await.unwrap();
+        }
+        bob.execute(read(conversation, Seq(5000))).await.unwrap();
+        bob.execute(acknowledge(conversation, Seq(5000))).await.unwrap();
+        let view = info(&bob, direct(&alice)).await;
+        assert_eq!((view.read_seq, view.cursor, view.unread), (Seq(3), Seq(3), 0));
+    }
+}
+
+#[tokio::test]
+async fn marks_for_unknown_conversations_are_refused() {
+    let engine = engine().await;
+    let (alice, eve) = (new_user(&engine, "alice").await, new_user(&engine, "eve").await);
+    let foreign = alice.send_text(direct(&alice), "mine").await.unwrap().conversation;
+    for conversation in [foreign, ConversationId(999_999)] {
+        let results = [
+            eve.execute(read(conversation, Seq(1))).await,
+            eve.execute(acknowledge(conversation, Seq(1))).await,
+        ];
+        for result in results {
+            assert_eq!(error_code(result), ReplyCode::NotFound);
+        }
+    }
+}
+
+/// Commands see the marks of commands before them, although marks are written in batches.
+#[tokio::test]
+async fn next_command_sees_a_mark() {
+    let mut config = config();
+    config.cursor_flush_interval = std::time::Duration::from_secs(3600);
+    let engine = builder().config(config).build().await.unwrap();
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+    befriend(&alice, &bob).await;
+    for n in 1..=3 {
+        let sent = alice.send_text(direct(&bob), "hi").await.unwrap();
+        bob.execute(read(sent.conversation, sent.seq)).await.unwrap();
+        bob.execute(acknowledge(sent.conversation, sent.seq)).await.unwrap();
+        let single = info(&bob, direct(&alice)).await;
+        let listed = bob.conversations().await.unwrap();
+        let listed = listed.into_iter().find(|info| info.id == single.id).unwrap();
+        for view in [single, listed] {
+            assert_eq!((view.read_seq, view.cursor, view.unread), (Seq(n), Seq(n), 0));
+        }
+    }
+    let group = group(&alice, "crowd").await;
+    join(&bob, group).await;
+    let sent = alice.send_text(ConversationRef::Id(group), "hi").await.unwrap();
+    bob.execute(read(group, sent.seq)).await.unwrap();
+    let members = bob.members(ConversationRef::Id(group), UserId(0), 10).await.unwrap();
+    assert!(members.members.iter().any(|member| member.read_seq == sent.seq));
 }

@@ -262,6 +262,7 @@ impl Row {
 const ALL_MEMBERS: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, OK, OK, OK, OK];
 const UNMUTED: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, OK, MUTED, OK, OK];
 const LEADERS: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, NO, NO, OK, OK];
+const NOBODY: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, NO, NO, NO, NO];
 const OWNER: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, NO, NO, NO, OK];
 
 #[rustfmt::skip]
@@ -299,7 +300,7 @@ fn group_rows() -> Vec<Row> {
         row("ban an admin", |h, _| h.kick(&h.admin, true),                          OWNER),
         row("unban", |h, _| Command::UnbanMember { group: h.here(), user: user(h.session(GroupRelation::Banned)) }, LEADERS),
         row("mute a member", |h, _| h.mute(&h.member),                              LEADERS),
-        row("mute an admin", |h, _| h.mute(&h.admin),                               OWNER),
+        row("mute an admin", |h, _| h.mute(&h.admin),                               NOBODY),
         row("change it", |h, _| h.change(None, Some(true)),                         LEADERS),
         row("promote", |h, _| Command::SetRole { group: h.here(), user: user(&h.member), role: Role::Admin }, OWNER),
         row("demote", |h, _| Command::SetRole { group: h.here(), user: user(&h.admin), role: Role::Member }, OWNER),
@@ -334,6 +335,64 @@ async fn every_command_about_a_group_has_the_expected_result() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Members see the group as it is now; former members, banned ones included, see it as they left
+/// it; others do not see it.
+#[tokio::test]
+async fn former_members_see_the_group_as_they_left_it() {
+    let fixture = GroupFixture::build(JoinPolicy::Invite, true).await;
+    let views = async || {
+        let mut views = Vec::new();
+        for session in &fixture.sessions {
+            let single = session.execute(Command::GetConversation(fixture.here())).await;
+            let listed = session.conversations().await.unwrap();
+            let listed = listed.into_iter().find(|info| info.id == fixture.group);
+            let single = single.ok().map(|outcome| match outcome {
+                Outcome::Conversation(info) => *info,
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(single, listed);
+            views.push(single);
+        }
+        views
+    };
+    let before = views().await;
+    let owner = fixture.session(GroupRelation::Owner);
+    let changes = GroupChanges {
+        name: Some(GroupName::parse("renamed").unwrap()),
+        description: Some(Description::new("changed").unwrap()),
+        ..GroupChanges::default()
+    };
+    let group = fixture.here();
+    owner.execute(Command::UpdateGroup { group, changes }).await.unwrap();
+    fixture
+        .member
+        .execute(Command::LeaveGroup(fixture.here()))
+        .await
+        .unwrap();
+    owner.execute(fixture.message(false)).await.unwrap();
+    let after = views().await;
+    for relation in GROUP_RELATIONS {
+        let (before, after) = (&before[relation as usize], &after[relation as usize]);
+        let count = match relation {
+            GroupRelation::Stranger | GroupRelation::Invited | GroupRelation::Requested => None,
+            GroupRelation::Former => Some(("rust", JoinPolicy::Open, 7)),
+            GroupRelation::Banned => Some(("rust", JoinPolicy::Open, 6)),
+            _ => Some(("renamed", JoinPolicy::Invite, 5)),
+        };
+        let seen = after.as_ref().map(|info| match &info.view {
+            ConversationView::Group(group) => (
+                group.profile.name.as_str(),
+                group.profile.join_policy,
+                group.member_count,
+            ),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(seen, count, "{relation:?}");
+        let is_former = matches!(relation, GroupRelation::Former | GroupRelation::Banned);
+        assert_eq!(before == after, is_former || count.is_none(), "{relation:?}");
+    }
 }
 
 /// An outsider cannot tell an unlisted group from a group that does not exist: the errors are

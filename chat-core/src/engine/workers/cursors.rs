@@ -1,18 +1,18 @@
 //! Acknowledgements and read marks, which are collected and written in batches. Losing the latest
 //! marks only repeats deliveries, so marks are not written by units of work. A mark waits for at
-//! most `EngineConfig::cursor_flush_interval`, is merged with later marks of the same conversation,
-//! and is kept while the store is unavailable. Once it is written, other members get a receipt, and
-//! the user's other devices a read mark.
+//! most `EngineConfig::cursor_flush_interval`, or until a command of its user reads marks. It is
+//! merged with later marks of the same conversation, and is kept while the store is unavailable.
+//! Once it is written, other members get a receipt, and the user's other devices a read mark.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::breaker::Scope;
@@ -28,6 +28,8 @@ use crate::sync::Mutex;
 /// Maximum number of one user's queued marks in conversations that the user's session does not
 /// follow: conversations that the user has left, or that do not exist.
 const MAX_UNFOLLOWED: usize = 64;
+/// Maximum time for which a command waits until earlier marks of its user are written.
+const MAX_SETTLE_TIME: Duration = Duration::from_secs(1);
 /// Number of memberships that are read at the same time after marks were written.
 const CONCURRENT_READS: usize = 16;
 
@@ -77,6 +79,8 @@ struct Marks {
     /// Keys of `queued`, oldest first.
     order: VecDeque<Target>,
     counts: HashMap<UserId, UserCount>,
+    /// Users of the marks that are being written.
+    in_flight: HashSet<UserId>,
     limits: Limits,
 }
 
@@ -86,6 +90,7 @@ impl Marks {
             queued: HashMap::new(),
             order: VecDeque::new(),
             counts: HashMap::new(),
+            in_flight: HashSet::new(),
             limits,
         }
     }
@@ -130,9 +135,15 @@ impl Marks {
                     entry.remove();
                 }
             }
+            self.in_flight.insert(target.user());
             taken.push((target, mark));
         }
         taken
+    }
+
+    /// Returns whether marks of this user are not written yet.
+    fn concern(&self, user: UserId) -> bool {
+        self.counts.contains_key(&user) || self.in_flight.contains(&user)
     }
 }
 
@@ -142,7 +153,10 @@ impl Marks {
 pub(in crate::engine) struct CursorQueue {
     marks: Mutex<Marks>,
     added: Notify,
-    full_batch: Notify,
+    /// Ends the wait before the next write.
+    hurry: Notify,
+    /// Number of writes that failed; notified after every write.
+    failures: watch::Sender<u64>,
     batch: usize,
 }
 
@@ -155,7 +169,8 @@ impl CursorQueue {
         Self {
             marks: Mutex::new(Marks::new(limits)),
             added: Notify::new(),
-            full_batch: Notify::new(),
+            hurry: Notify::new(),
+            failures: watch::Sender::default(),
             batch: config.max_cursor_batch,
         }
     }
@@ -201,12 +216,39 @@ impl CursorQueue {
             self.added.notify_one();
         }
         if queued >= self.batch {
-            self.full_batch.notify_one();
+            self.hurry.notify_one();
+        }
+    }
+
+    /// Waits until the marks of this user are written, so that the user's next command sees them.
+    /// Gives up when a write fails or takes long: that command then reads the former marks.
+    pub(in crate::engine) async fn settle(&self, user: UserId) {
+        if !self.marks.lock().concern(user) {
+            return;
+        }
+        let mut failures = self.failures.subscribe();
+        let before = *failures.borrow_and_update();
+        let settled = async {
+            while self.marks.lock().concern(user) {
+                self.hurry.notify_one();
+                if failures.changed().await.is_err() || *failures.borrow_and_update() != before {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(MAX_SETTLE_TIME, settled).await.is_err() {
+            tracing::debug!(user = user.0, "a command does not wait longer for its user's marks");
         }
     }
 
     fn take(&self, max: usize) -> Vec<(Target, Mark)> {
         self.marks.lock().take(max)
+    }
+
+    /// Records the end of a write, and wakes the commands that wait for it.
+    fn ended(&self, succeeded: bool) {
+        self.marks.lock().in_flight.clear();
+        self.failures.send_modify(|failures| *failures += u64::from(!succeeded));
     }
 
     /// Queues marks again at the end of the queue, so that a mark that cannot be written does not
@@ -268,7 +310,7 @@ impl CursorWorker {
             while self.queue.len() > 0 {
                 tokio::select! {
                     () = tokio::time::sleep(self.flush_interval) => {}
-                    () = self.queue.full_batch.notified() => {}
+                    () = self.queue.hurry.notified() => {}
                     () = draining.cancelled() => {}
                 }
                 if !self.flush().await && !draining.is_cancelled() {
@@ -285,7 +327,11 @@ impl CursorWorker {
     /// Writes the marks that are queued now. Returns `false` if the store failed. After a panic,
     /// the marks of the batch are lost.
     async fn flush(&mut self) -> bool {
-        panics::step("cursors", self.write_queued()).await.unwrap_or(false)
+        let written = panics::step("cursors", self.write_queued()).await;
+        if written.is_none() {
+            self.queue.ended(false);
+        }
+        written.unwrap_or(false)
     }
 
     async fn write_queued(&mut self) -> bool {
@@ -298,16 +344,18 @@ impl CursorWorker {
             remaining = remaining.saturating_sub(taken.len());
             let write = write(self.units.store(), &taken);
             match self.units.write(Scope::Marks, write).await {
-                Some(Ok(())) => {}
+                Some(Ok(())) => self.queue.ended(true),
                 Some(Err(error)) => {
                     let error = &error as &dyn Error;
                     tracing::debug!(marks = taken.len(), error, "cannot write marks; trying again");
                     self.queue.put_back(taken);
+                    self.queue.ended(false);
                     self.batch = (self.batch / 4).max(1);
                     return false;
                 }
                 None => {
                     self.queue.put_back(taken);
+                    self.queue.ended(false);
                     return false;
                 }
             }

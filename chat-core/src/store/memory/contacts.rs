@@ -36,6 +36,14 @@ impl ContactStore for MemoryStore {
         })
     }
 
+    async fn blockers(&self, user: UserId) -> Result<Vec<UserId>, StoreError> {
+        self.read(|tables| {
+            let contacts = tables.contacts.values();
+            let blockers = contacts.filter(|contact| contact.peer == user && contact.blocked);
+            blockers.map(|contact| contact.owner).collect()
+        })
+    }
+
     async fn related_users(&self, user: UserId, after: UserId, limit: u32) -> Result<Vec<UserId>, StoreError> {
         self.read(|tables| {
             let related = tables.contacts.keys().filter_map(|(owner, peer)| match user {

@@ -9,7 +9,9 @@ use super::MemoryStore;
 use super::accounts::with_prefix;
 use super::tables::{Log, Tables};
 use super::tx::MemoryTx;
-use crate::model::{Conversation, ConversationId, ConversationKind, DeviceId, Member, MemberState, Role, Seq, UserId};
+use crate::model::{
+    Conversation, ConversationId, ConversationKind, DeviceId, GroupSnapshot, Member, MemberState, Role, Seq, UserId,
+};
 use crate::store::{ConversationStore, ConversationTx, MembershipView, NewConversation, StoreError};
 
 impl Tables {
@@ -36,6 +38,7 @@ impl Tables {
                 .filter(|peer| *peer != user)
                 .and_then(|peer| log.members.get(&peer))
                 .cloned(),
+            snapshot: member.until_seq.and_then(|_| log.snapshots.get(&user)).cloned(),
         })
     }
 
@@ -319,6 +322,28 @@ impl ConversationTx for MemoryTx<'_> {
                 if let Some(memberships) = tables.memberships.get_mut(&user) {
                     memberships.remove(&id);
                 }
+            }
+        });
+        Ok(())
+    }
+
+    async fn put_snapshot(
+        &mut self,
+        id: ConversationId,
+        user: UserId,
+        snapshot: &GroupSnapshot,
+    ) -> Result<(), StoreError> {
+        let Some(log) = self.tables.logs.get_mut(&id) else {
+            return Err(StoreError::Corrupt(format!(
+                "group {id} does not exist; no member can leave it"
+            )));
+        };
+        let old = log.snapshots.insert(user, snapshot.clone());
+        self.undo(move |tables| {
+            let Some(log) = tables.logs.get_mut(&id) else { return };
+            match old {
+                Some(old) => drop(log.snapshots.insert(user, old)),
+                None => drop(log.snapshots.remove(&user)),
             }
         });
         Ok(())

@@ -8,15 +8,17 @@ use crate::model::{ConversationId, DeviceId, Member, Seq, UserId};
 use crate::store::{CursorStore, StoreError};
 
 impl Tables {
-    /// Returns the membership of `user` if the user may read up to `seq`.
-    fn reader_mut(&mut self, user: UserId, conversation: ConversationId, seq: Seq) -> Option<&mut Member> {
+    /// Returns the membership of `user` and the last event up to `seq` that the user may read, if
+    /// the user may read something.
+    fn reader_mut(&mut self, user: UserId, conversation: ConversationId, seq: Seq) -> Option<(&mut Member, Seq)> {
         let log = self.logs.get_mut(&conversation)?;
         let last_seq = log.row.last_seq;
         let member = log
             .members
             .get_mut(&user)
             .filter(|member| member.first_seq > Seq::ZERO)?;
-        (seq <= member.until_seq.unwrap_or(last_seq).min(last_seq)).then_some(member)
+        let seq = seq.min(member.until_seq.unwrap_or(last_seq)).min(last_seq);
+        Some((member, seq))
     }
 }
 
@@ -28,7 +30,7 @@ impl CursorStore for MemoryStore {
             if !state.tables.devices.contains_key(&(user, device)) {
                 continue;
             }
-            let Some(member) = state.tables.reader_mut(user, conversation, seq) else {
+            let Some((member, seq)) = state.tables.reader_mut(user, conversation, seq) else {
                 continue;
             };
             member.delivered_seq = member.delivered_seq.max(seq);
@@ -45,7 +47,7 @@ impl CursorStore for MemoryStore {
     async fn advance_reads(&self, moves: &[(UserId, ConversationId, Seq)]) -> Result<(), StoreError> {
         let mut state = self.write()?;
         for &(user, conversation, seq) in moves {
-            if let Some(member) = state.tables.reader_mut(user, conversation, seq) {
+            if let Some((member, seq)) = state.tables.reader_mut(user, conversation, seq) {
                 member.read_seq = member.read_seq.max(seq);
             }
         }

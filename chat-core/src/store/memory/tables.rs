@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::model::{
-    Account, ClientMessageId, Contact, Conversation, ConversationId, ConversationKind, Device, DeviceId, Event, Member,
-    Seq, UserId,
+    Account, ClientMessageId, Contact, Conversation, ConversationId, ConversationKind, Device, DeviceId, Event,
+    GroupSnapshot, Member, Seq, UserId,
 };
 use crate::store::{FeedLease, FeedShard, NewAuditRecord};
 
@@ -45,6 +45,8 @@ pub(super) struct Log {
     /// Events: event `n` has index `n - 1`.
     pub(super) events: Vec<Event>,
     pub(super) members: BTreeMap<UserId, Member>,
+    /// The group as each of its former members left it.
+    pub(super) snapshots: BTreeMap<UserId, GroupSnapshot>,
     pub(super) mentions: BTreeSet<(UserId, Seq)>,
 }
 
@@ -54,6 +56,7 @@ impl Log {
             row,
             events: Vec::new(),
             members: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
             mentions: BTreeSet::new(),
         }
     }

@@ -13,8 +13,9 @@ pub use columns::ColumnReader;
 pub use log_range::LogRange;
 pub use rows::{
     ACCOUNT, AUDIT, CONTACT, CONVERSATION, DELETE_FEED, DEVICE, EVENT, EVENT_COLUMNS, FEED_LEASE, FEED_POSITION,
-    MEMBER, MEMBER_COLUMNS, MEMBER_OF_PEER, STATS, account, audit_record, contact, conversation, conversation_id,
-    device, event, feed_lease, feed_position, last_seqs, listed_group, member, membership, seq, stats, user_id,
+    MEMBER, MEMBER_COLUMNS, MEMBER_OF_PEER, SNAPSHOT, STATS, account, audit_record, contact, conversation,
+    conversation_id, device, event, feed_lease, feed_position, last_seqs, listed_group, member, membership, seq, stats,
+    user_id,
 };
 
 use std::time::Duration;

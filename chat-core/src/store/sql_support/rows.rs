@@ -6,7 +6,7 @@ use super::codes::kind_from_columns;
 use super::columns::ColumnReader;
 use crate::model::{
     Account, ClientMessageId, Contact, Conversation, ConversationId, ConversationKind, Device, DeviceId, Event,
-    EventId, EventKind, GroupProfile, Member, NodeId, Seq, SessionEpoch, UserId,
+    EventId, EventKind, GroupProfile, GroupSnapshot, Member, NodeId, Seq, SessionEpoch, UserId,
 };
 use crate::store::{
     AuditId, AuditRecord, FeedLease, FeedPosition, FeedShard, ListedGroup, MembershipView, NewAuditRecord, StoreStats,
@@ -134,8 +134,23 @@ pub fn member<C: ColumnReader>(columns: &mut C) -> Result<Member, C::Error> {
     })
 }
 
+/// Columns of `group_snapshot AS s`, as [`membership`] reads them.
+pub const SNAPSHOT: &str = "s.name, s.name_key, s.skeleton, s.description, s.join_policy, s.history_visible, \
+     s.unlisted, s.member_count, s.last_time";
+
+fn snapshot<C: ColumnReader>(columns: &mut C) -> Result<Option<GroupSnapshot>, C::Error> {
+    let Some(profile) = profile(columns)? else {
+        return Ok(None);
+    };
+    Ok(Some(GroupSnapshot {
+        profile,
+        member_count: columns.count()?,
+        last_time: columns.time()?,
+    }))
+}
+
 /// Decodes [`CONVERSATION`], [`MEMBER`], [`MEMBER_OF_PEER`] (or NULLs), then cursor, unread
-/// messages and mentions.
+/// messages and mentions, then [`SNAPSHOT`] (or NULLs).
 pub fn membership<C: ColumnReader>(columns: &mut C) -> Result<MembershipView, C::Error> {
     let (conversation, member_row) = (conversation(columns)?, member(columns)?);
     let peer = if columns.is_null()? {
@@ -151,6 +166,7 @@ pub fn membership<C: ColumnReader>(columns: &mut C) -> Result<MembershipView, C:
         cursor: columns.seq()?,
         unread: columns.unsigned()?,
         mentions: columns.unsigned()?,
+        snapshot: snapshot(columns)?,
     })
 }
 

@@ -150,3 +150,22 @@ pub async fn related_users_have_a_relation_on_either_side(store: Arc<dyn Store>)
     assert_eq!(related(4, 0, 10).await, [1, 2]);
     assert_eq!(related(3, 0, 10).await, [0; 0]);
 }
+
+pub async fn blockers_have_blocked_the_user(store: Arc<dyn Store>) {
+    for (owner, peer, state, blocked) in [
+        (9, A, ContactState::None, true),
+        (3, A, ContactState::Pending, true),
+        (4, A, ContactState::Friend, false),
+        (5, B, ContactState::None, true),
+        (1, UserId(9), ContactState::None, true),
+    ] {
+        let contact = Contact {
+            blocked,
+            ..contact(UserId(owner), peer, state)
+        };
+        put(&*store, contact).await;
+    }
+    assert_eq!(store.blockers(A).await.unwrap(), [UserId(3), UserId(9)]);
+    assert_eq!(store.blockers(B).await.unwrap(), [UserId(5)]);
+    assert_eq!(store.blockers(UserId(4)).await.unwrap(), []);
+}

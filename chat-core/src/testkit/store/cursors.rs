@@ -76,12 +76,13 @@ pub async fn devices_have_separate_cursors(store: Arc<dyn Store>) {
     assert_eq!(direct.cursor, Seq(1));
 }
 
-pub async fn cursor_beyond_the_log_is_ignored(store: Arc<dyn Store>) {
+pub async fn cursor_beyond_the_log_moves_to_its_end(store: Arc<dyn Store>) {
     let world = world_of(store).await;
-    for seq in [6, 1 << 40, u64::MAX] {
+    for (end, seq) in [(5, 6), (6, 1 << 40), (7, u64::MAX)] {
         move_to(&world, world.bob, 1, seq).await;
-        assert_eq!(cursor(&world, world.bob, 1).await, Seq::ZERO);
-        assert_eq!(world.member(world.bob).await.delivered_seq, Seq::ZERO);
+        assert_eq!(cursor(&world, world.bob, 1).await, Seq(end));
+        assert_eq!(world.member(world.bob).await.delivered_seq, Seq(end));
+        world.say(messages(1)).await;
     }
     let nowhere = [(world.bob, device_id(1), ConversationId(99), Seq(1))];
     world.store.advance_cursors(&nowhere).await.unwrap();
@@ -126,7 +127,7 @@ pub async fn cursor_of_a_former_member_ends_at_until_seq(store: Arc<dyn Store>) 
     member.state = MemberState::Left;
     member.until_seq = Some(Seq(3));
     put_member(&*world.store, member).await;
-    for (to, expected) in [(4, 0), (3, 3)] {
+    for (to, expected) in [(2, 2), (4, 3), (5, 3)] {
         move_to(&world, world.carol, 1, to).await;
         read_to(&world, world.carol, to).await;
         assert_eq!(cursor(&world, world.carol, 1).await, Seq(expected));
@@ -144,11 +145,12 @@ pub async fn read_marks_only_grow(store: Arc<dyn Store>) {
     assert_eq!(cursor(&world, world.bob, 1).await, Seq::ZERO);
 }
 
-pub async fn read_marks_beyond_the_log_are_ignored(store: Arc<dyn Store>) {
+pub async fn read_marks_beyond_the_log_move_to_its_end(store: Arc<dyn Store>) {
     let world = world_of(store).await;
-    for seq in [6, u64::MAX] {
+    for (end, seq) in [(5, 6), (6, u64::MAX)] {
         read_to(&world, world.bob, seq).await;
-        assert_eq!(world.member(world.bob).await.read_seq, Seq::ZERO);
+        assert_eq!(world.member(world.bob).await.read_seq, Seq(end));
+        world.say(messages(1)).await;
     }
     let nowhere = [(world.bob, ConversationId(u64::MAX), Seq(1))];
     world.store.advance_reads(&nowhere).await.unwrap();

@@ -33,6 +33,7 @@ struct Plan {
     stuck_marks: Option<ConversationId>,
     marks_fail: bool,
     largest_marks: usize,
+    account_reads: u64,
     time: Option<Timestamp>,
     commits: VecDeque<Fault>,
 }
@@ -156,6 +157,12 @@ impl FaultyStore {
         self.plan(|plan| plan.largest_marks)
     }
 
+    /// Returns the number of reads of accounts and devices so far.
+    #[must_use]
+    pub fn account_reads(&self) -> u64 {
+        self.plan(|plan| plan.account_reads)
+    }
+
     /// Removes the faults of future commits.
     pub fn clear_commit_faults(&self) {
         self.plan(|plan| plan.commits.clear());
@@ -192,6 +199,11 @@ impl FaultyStore {
             return Err(injected());
         }
         Ok(&*self.inner)
+    }
+
+    async fn enter_accounts(&self) -> Result<&dyn Store, StoreError> {
+        self.plan(|plan| plan.account_reads += 1);
+        self.enter().await
     }
 
     async fn enter_log(&self, conversation: ConversationId) -> Result<&dyn Store, StoreError> {
@@ -285,31 +297,31 @@ impl Store for FaultyStore {
 #[async_trait]
 impl AccountStore for FaultyStore {
     async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
-        self.enter().await?.account(id).await
+        self.enter_accounts().await?.account(id).await
     }
 
     async fn account_by_name(&self, name: &str) -> Result<Option<Account>, StoreError> {
-        self.enter().await?.account_by_name(name).await
+        self.enter_accounts().await?.account_by_name(name).await
     }
 
     async fn account_by_subject(&self, subject: &str) -> Result<Option<Account>, StoreError> {
-        self.enter().await?.account_by_subject(subject).await
+        self.enter_accounts().await?.account_by_subject(subject).await
     }
 
     async fn accounts(&self, ids: &[UserId]) -> Result<Vec<Account>, StoreError> {
-        self.enter().await?.accounts(ids).await
+        self.enter_accounts().await?.accounts(ids).await
     }
 
     async fn search_accounts(&self, prefix: &str, limit: u32) -> Result<Vec<Account>, StoreError> {
-        self.enter().await?.search_accounts(prefix, limit).await
+        self.enter_accounts().await?.search_accounts(prefix, limit).await
     }
 
     async fn device(&self, user: UserId, device: DeviceId) -> Result<Option<Device>, StoreError> {
-        self.enter().await?.device(user, device).await
+        self.enter_accounts().await?.device(user, device).await
     }
 
     async fn devices(&self, user: UserId) -> Result<Vec<Device>, StoreError> {
-        self.enter().await?.devices(user).await
+        self.enter_accounts().await?.devices(user).await
     }
 }
 
@@ -322,6 +334,10 @@ impl ContactStore for FaultyStore {
 
     async fn contacts(&self, owner: UserId) -> Result<Vec<Contact>, StoreError> {
         self.enter().await?.contacts(owner).await
+    }
+
+    async fn blockers(&self, user: UserId) -> Result<Vec<UserId>, StoreError> {
+        self.enter().await?.blockers(user).await
     }
 
     async fn related_users(&self, user: UserId, after: UserId, limit: u32) -> Result<Vec<UserId>, StoreError> {

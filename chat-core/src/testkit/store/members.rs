@@ -2,8 +2,13 @@
 
 use std::sync::Arc;
 
-use super::fixture::{World, account, create, messages, new_group, page, put_member, transact, without_group};
-use crate::model::{ConversationKind, Member, MemberState, PageFrom, Role, Seq, Timestamp, UserId};
+use super::fixture::{
+    World, account, create, device_id, messages, new_group, page, profile, put_member, transact, without_group,
+};
+use crate::model::{
+    ConversationKind, GroupProfile, GroupSnapshot, JoinPolicy, Member, MemberState, PageFrom, Role, Seq, Timestamp,
+    UserId,
+};
 use crate::store::Store;
 
 pub async fn member_reads_back(store: Arc<dyn Store>) {
@@ -205,6 +210,50 @@ pub async fn group_count_counts_open_groups_of_active_members(store: Arc<dyn Sto
         Box::pin(async move { Ok(tx.group_count(bob).await?) })
     });
     assert_eq!(work.await.unwrap(), 2);
+}
+
+pub async fn snapshot_of_a_former_member_stays_as_written(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let (bob, carol, group) = (world.bob, world.carol, world.group);
+    let snapshot = |name: &str| GroupSnapshot {
+        profile: GroupProfile {
+            join_policy: JoinPolicy::Approval,
+            unlisted: true,
+            ..profile(name)
+        },
+        member_count: 7,
+        last_time: Timestamp(12345),
+    };
+    let put = async |snapshot: GroupSnapshot| {
+        let work = transact(&*world.store, move |tx| {
+            let snapshot = snapshot.clone();
+            Box::pin(async move {
+                tx.lock_conversation(group).await?;
+                tx.put_snapshot(group, carol, &snapshot).await?;
+                let mut row = tx.lock_conversation(group).await?.unwrap();
+                row.group = Some(profile("renamed"));
+                row.member_count = 9;
+                Ok(tx.update_conversation(&row).await?)
+            })
+        });
+        work.await.unwrap();
+    };
+    assert_eq!(world.membership(carol).await.snapshot, None);
+    put(snapshot("first")).await;
+    assert_eq!(world.membership(carol).await.snapshot, None, "carol is still a member");
+    let mut left = world.member(carol).await;
+    left.state = MemberState::Banned;
+    left.until_seq = Some(Seq(1));
+    put_member(&*world.store, left).await;
+    assert_eq!(world.membership(carol).await.snapshot, Some(snapshot("first")));
+    put(snapshot("second")).await;
+    assert_eq!(world.membership(carol).await.snapshot, Some(snapshot("second")));
+    assert_eq!(world.membership(bob).await.snapshot, None);
+    let listed = world.store.memberships(carol, device_id(1)).await.unwrap();
+    let listed = listed
+        .into_iter()
+        .find(|membership| membership.conversation.id == group);
+    assert_eq!(listed.unwrap().snapshot, Some(snapshot("second")));
 }
 
 pub async fn leaving_and_rejoining_moves_the_interval(store: Arc<dyn Store>) {

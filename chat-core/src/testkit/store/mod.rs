@@ -67,7 +67,7 @@ macro_rules! store_conformance {
             contacts:
                 relation_has_a_row_for_each_side, contacts_come_by_peer, friends_are_friends_only,
                 contact_is_replaced_and_deleted, requests_since_counts_requests_at_or_after_the_time,
-                related_users_have_a_relation_on_either_side;
+                related_users_have_a_relation_on_either_side, blockers_have_blocked_the_user;
             conversations:
                 direct_conversation_is_created_once, notes_to_self_are_not_the_inbox, inbox_is_created_once,
                 group_name_is_unique, group_skeleton_is_unique, transaction_continues_after_a_rejected_creation,
@@ -79,6 +79,7 @@ macro_rules! store_conformance {
             members:
                 member_reads_back, marks_never_go_down, members_come_in_pages, members_in_finds_existing_members,
                 members_with_role_are_active_and_ranked, members_by_seniority_can_log_in,
+                snapshot_of_a_former_member_stays_as_written,
                 advance_read_advances_active_members,
                 group_count_counts_open_groups_of_active_members, leaving_and_rejoining_moves_the_interval;
             messages:
@@ -98,8 +99,8 @@ macro_rules! store_conformance {
                 pages_beyond_the_ends_are_empty;
             cursors:
                 cursor_only_grows, cursor_advances_the_delivered_mark, devices_have_separate_cursors,
-                cursor_beyond_the_log_is_ignored, cursors_of_strangers_are_ignored, cursors_of_unknown_devices_are_ignored,
-                cursor_of_a_former_member_ends_at_until_seq, read_marks_only_grow, read_marks_beyond_the_log_are_ignored,
+                cursor_beyond_the_log_moves_to_its_end, cursors_of_strangers_are_ignored, cursors_of_unknown_devices_are_ignored,
+                cursor_of_a_former_member_ends_at_until_seq, read_marks_only_grow, read_marks_beyond_the_log_move_to_its_end,
                 one_call_takes_many_moves;
             counts:
                 unread_counts_messages_only, read_marks_end_the_count, counts_of_a_former_member_end_at_until_seq,

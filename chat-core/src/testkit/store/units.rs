@@ -11,8 +11,8 @@ use super::fixture::{
     page, profile, transact, without_group,
 };
 use crate::model::{
-    Contact, ContactState, ConversationId, ConversationKind, EventKind, Member, MemberState, NodeId, PageFrom, Role,
-    Seq, Timestamp, UserId,
+    Contact, ContactState, ConversationId, ConversationKind, EventKind, GroupSnapshot, Member, MemberState, NodeId,
+    PageFrom, Role, Seq, Timestamp, UserId,
 };
 use crate::store::{
     FeedShard, FeedTxExt, NewAuditRecord, Operation, Store, StoreError, StoreExt, Transaction, TxError,
@@ -86,6 +86,12 @@ async fn write_everything(tx: &mut dyn Transaction, ids: Ids) -> Result<(), TxEr
     member.state = MemberState::Banned;
     member.until_seq = Some(Seq(4));
     tx.put_member(&member).await?;
+    let snapshot = GroupSnapshot {
+        profile: profile("left"),
+        member_count: 3,
+        last_time: NOW,
+    };
+    tx.put_snapshot(ids.group, ids.bob, &snapshot).await?;
     tx.put_member(&Member::active(ids.group, UserId(50), Role::Member, Seq(1)))
         .await?;
     let made = tx

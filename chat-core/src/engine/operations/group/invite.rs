@@ -16,6 +16,8 @@ use crate::store::Transaction;
 pub(in crate::engine) struct InviteMember {
     pub(in crate::engine) call: GroupCall,
     pub(in crate::engine) user: UserId,
+    /// The user has an invitation to this group in the inbox.
+    pub(in crate::engine) has_notice: bool,
     pub(in crate::engine) limits: GroupLimits,
 }
 
@@ -40,7 +42,7 @@ impl Operation for InviteMember {
         group.require(GroupPermission::Invite)?;
         match group.membership(self.user) {
             membership if membership.is_inside() => return Ok(Vec::new()),
-            Membership::Invited => return Ok(Vec::new()),
+            Membership::Invited if self.has_notice => return Ok(Vec::new()),
             Membership::Banned => return Err(CommandError::forbidden().into()),
             Membership::Requested if group.require(GroupPermission::AnswerJoin).is_ok() => {
                 group.add_member(tx, self.user, Some(me), self.limits).await?;
@@ -54,8 +56,11 @@ impl Operation for InviteMember {
                     },
                 )?;
             }
-            // A user who blocked the caller is not invited, and the caller does not learn of it.
-            _ if theirs.is_some_and(|contact| contact.blocked) => return Ok(Vec::new()),
+            // A user who blocked the caller is not told. The members see an invitation like any
+            // other, so that the caller does not learn of the block.
+            _ if theirs.is_some_and(|contact| contact.blocked) => {
+                group.set_state(tx, self.user, MemberState::Invited).await?;
+            }
             _ => {
                 group.set_state(tx, self.user, MemberState::Invited).await?;
                 let group_name = group.profile()?.name;

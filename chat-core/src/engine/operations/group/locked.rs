@@ -172,7 +172,8 @@ impl LockedGroup {
         self.put_member(tx, member).await
     }
 
-    /// Makes an active member a former or banned one, who may read up to `last_seq`.
+    /// Makes an active member a former or banned one, who may read up to `last_seq`, the event
+    /// appended last, and who sees the group as it is at that event.
     pub(super) async fn remove_member(
         &mut self,
         tx: &mut dyn Transaction,
@@ -185,6 +186,9 @@ impl LockedGroup {
         let Some(mut member) = self.members.get(&user).cloned() else {
             return Err(Rejection::Moved);
         };
+        if let Some(snapshot) = self.log()?.snapshot() {
+            tx.put_snapshot(self.call.group, user, &snapshot).await?;
+        }
         member.state = state;
         member.role = Role::Member;
         member.until_seq = Some(last_seq);

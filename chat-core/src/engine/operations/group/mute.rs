@@ -6,10 +6,10 @@ use super::GroupCall;
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::policy::GroupPermission;
-use crate::model::{Event, EventBody, Timestamp, UserId};
+use crate::model::{Event, EventBody, ReplyCode, Role, Timestamp, UserId};
 use crate::store::Transaction;
 
-/// Mutes a member for the given duration. A duration of 0 ends the mute.
+/// Mutes a member who has no role, for the given duration. A duration of 0 ends the mute.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct MuteMember {
     pub(in crate::engine) call: GroupCall,
@@ -27,6 +27,10 @@ impl Operation for MuteMember {
         let Some(mut member) = group.active_member(self.user).cloned() else {
             return Err(CommandError::not_found().into());
         };
+        if member.role > Role::Member {
+            let text = "admins cannot be muted; make the admin a member first";
+            return Err(CommandError::new(ReplyCode::Forbidden, text).into());
+        }
         let until = match self.duration_ms {
             0 => Timestamp(0),
             duration => self.call.now.plus_millis(duration),

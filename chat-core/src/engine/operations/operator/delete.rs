@@ -205,6 +205,9 @@ impl EndMembership {
         tx.put_member(&member).await?;
         let row = log.change();
         row.member_count = row.member_count.saturating_sub(1);
+        if let Some(snapshot) = log.snapshot() {
+            tx.put_snapshot(self.conversation, self.user, &snapshot).await?;
+        }
         Ok(())
     }
 

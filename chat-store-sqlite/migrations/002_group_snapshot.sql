@@ -1,0 +1,26 @@
+-- A group as each of its former members left it. The state at which earlier ones left is not known:
+-- they keep the state at this migration.
+CREATE TABLE group_snapshot (
+    conversation_id INTEGER NOT NULL,
+    user_id         INTEGER NOT NULL,
+    name            TEXT    NOT NULL,
+    name_key        TEXT    NOT NULL,
+    skeleton        TEXT    NOT NULL,
+    description     TEXT    NOT NULL,
+    join_policy     INTEGER NOT NULL,
+    history_visible INTEGER NOT NULL,
+    unlisted        INTEGER NOT NULL,
+    member_count    INTEGER NOT NULL,
+    last_time       INTEGER NOT NULL,
+    PRIMARY KEY (conversation_id, user_id)
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO group_snapshot (conversation_id, user_id, name, name_key, skeleton, description, join_policy,
+                            history_visible, unlisted, member_count, last_time)
+SELECT m.conversation_id, m.user_id, g.name, g.name_key, g.skeleton, g.description, g.join_policy,
+       g.history_visible, g.unlisted, c.member_count, IFNULL(e.time, c.last_time)
+FROM member AS m
+JOIN conversation AS c ON c.id = m.conversation_id
+JOIN group_profile AS g ON g.conversation_id = m.conversation_id
+LEFT JOIN event AS e ON e.conversation_id = m.conversation_id AND e.seq = m.until_seq
+WHERE m.until_seq IS NOT NULL;
