@@ -14,7 +14,8 @@ use crate::rows;
 /// One statement reads one snapshot.
 ///
 /// The number of unread messages is a difference of two counts: up to the last readable event and
-/// up to the last read event. A conversation that was read to its end needs no lookup.
+/// up to the last read event, less the recalled messages between them. A conversation that was read
+/// to its end needs no lookup.
 fn query(condition: &str) -> String {
     format!(
         "SELECT {CONVERSATION}, {MEMBER}, {MEMBER_OF_PEER},
@@ -24,6 +25,8 @@ fn query(condition: &str) -> String {
                  CASE WHEN m.last_readable = c.last_seq THEN c.message_count ELSE
                      (SELECT message_count FROM event WHERE conversation_id = c.id AND seq = m.last_readable) END
                  - IFNULL((SELECT message_count FROM event WHERE conversation_id = c.id AND seq = m.last_read), 0)
+                 - (SELECT COUNT(*) FROM recalled_message
+                    WHERE conversation_id = c.id AND seq > m.last_read AND seq <= m.last_readable)
              END,
              CASE WHEN m.last_readable <= m.last_read THEN 0 ELSE
                  (SELECT COUNT(DISTINCT seq) FROM mention

@@ -279,7 +279,12 @@ impl MessageTx for MysqlTx<'_> {
         self.execute(edits, (&edit_tombstone[..], id, seq, EventKind::Edit as u8))
             .await?;
         let mentions = "DELETE FROM mention WHERE conversation_id = ? AND seq = ?";
-        self.execute(mentions, (id, seq)).await.map(drop)
+        self.execute(mentions, (id, seq)).await?;
+        let recalled = "INSERT IGNORE INTO recalled_message (conversation_id, seq)
+                        SELECT conversation_id, seq FROM event WHERE conversation_id = ? AND seq = ? AND kind = ?";
+        self.execute(recalled, (id, seq, EventKind::Message as u8))
+            .await
+            .map(drop)
     }
 
     async fn put_mentions(

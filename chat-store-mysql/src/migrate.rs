@@ -8,11 +8,15 @@ use sha2::{Digest, Sha256};
 use crate::OpenError;
 
 /// Migrations in order, numbered from 1. A released migration never changes.
-const MIGRATIONS: [(&str, &str); 2] = [
+const MIGRATIONS: [(&str, &str); 3] = [
     ("001_init", include_str!("../migrations/001_init.sql")),
     (
         "002_group_snapshot",
         include_str!("../migrations/002_group_snapshot.sql"),
+    ),
+    (
+        "003_recalled_message",
+        include_str!("../migrations/003_recalled_message.sql"),
     ),
 ];
 

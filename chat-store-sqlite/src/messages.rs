@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chat_core::model::{ClientMessageId, ConversationId, Event, Page, Seq, UserId};
+use chat_core::model::{ClientMessageId, ConversationId, Event, EventKind, Page, Seq, UserId};
 use chat_core::store::sql_support::{EVENT, LogRange, distinct, int, unknown_event};
 use chat_core::store::{EventPage, MessageStore, MessageTx, SentEvent, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -192,6 +192,10 @@ impl MessageTx for SqliteTx<'_> {
         let edits = "UPDATE event SET body = ?3 WHERE conversation_id = ?1 AND target = ?2 AND kind = 17";
         self.execute(edits, params![id, seq, &edit_tombstone[..]])?;
         self.execute("DELETE FROM mention WHERE conversation_id = ?1 AND seq = ?2", [id, seq])?;
+        let recalled = "INSERT INTO recalled_message (conversation_id, seq)
+                        SELECT conversation_id, seq FROM event WHERE conversation_id = ?1 AND seq = ?2 AND kind = ?3
+                        ON CONFLICT DO NOTHING";
+        self.execute(recalled, params![id, seq, EventKind::Message as u8])?;
         self.erased = true;
         Ok(())
     }

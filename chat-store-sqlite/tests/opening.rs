@@ -139,7 +139,9 @@ async fn migration_gives_former_members_the_current_state() {
     store.close().await;
     drop((store, world));
     raw(directory.path())
-        .execute_batch("DROP TABLE group_snapshot; DELETE FROM migration WHERE version = 2")
+        .execute_batch(
+            "DROP TABLE group_snapshot; DROP TABLE recalled_message; DELETE FROM migration WHERE version > 1",
+        )
         .unwrap();
 
     let store = open(directory.path()).await;

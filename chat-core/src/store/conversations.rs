@@ -19,9 +19,9 @@ pub struct MembershipView {
     pub member: Member,
     /// Highest sequence number that the device acknowledged; [`Seq::ZERO`] if none.
     pub cursor: Seq,
-    /// Exact number of unread messages: those in `(max(member.read_seq, member.first_seq - 1),
-    /// min(last_seq, member.until_seq)]`, computed as a difference of two `message_count`s. A
-    /// recalled message counts until it is read, because its tombstone is in the log.
+    /// Number of unread messages: those in `(max(member.read_seq, member.first_seq - 1),
+    /// min(last_seq, member.until_seq)]`, without recalled ones. Exact: a difference of two
+    /// `message_count`s, less the recalled messages between them.
     pub unread: u64,
     /// Number of messages in the same range that mention the user or every member, without recalled
     /// ones.
@@ -142,8 +142,8 @@ pub trait ConversationTx: Send {
     /// the stored and the given value is kept.
     async fn put_member(&mut self, member: &Member) -> Result<(), StoreError>;
 
-    /// Inserts or replaces the snapshot of a group that `user` leaves. It is kept when the user comes
-    /// back, and replaced when the user leaves again.
+    /// Inserts or replaces the snapshot of a group that `user` leaves. It stays when the user comes
+    /// back, and is replaced when the user leaves again.
     async fn put_snapshot(
         &mut self,
         id: ConversationId,

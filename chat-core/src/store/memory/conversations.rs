@@ -10,7 +10,8 @@ use super::accounts::with_prefix;
 use super::tables::{Log, Tables};
 use super::tx::MemoryTx;
 use crate::model::{
-    Conversation, ConversationId, ConversationKind, DeviceId, GroupSnapshot, Member, MemberState, Role, Seq, UserId,
+    Conversation, ConversationId, ConversationKind, DeviceId, Event, EventKind, GroupSnapshot, Member, MemberState,
+    Role, Seq, UserId,
 };
 use crate::store::{ConversationStore, ConversationTx, MembershipView, NewConversation, StoreError};
 
@@ -32,7 +33,7 @@ impl Tables {
             conversation: log.row.clone(),
             member: member.clone(),
             cursor: self.cursors.get(&(user, device, id)).copied().unwrap_or(Seq::ZERO),
-            unread: log.message_count(end).saturating_sub(log.message_count(floor)),
+            unread: log.unread(floor, end),
             mentions: log.mentions_of(user, floor, end),
             peer: peer
                 .filter(|peer| *peer != user)
@@ -96,6 +97,17 @@ impl Tables {
 }
 
 impl Log {
+    /// Returns the number of messages in `(floor, end]` that were not recalled.
+    fn unread(&self, floor: Seq, end: Seq) -> u64 {
+        if end <= floor {
+            return 0;
+        }
+        let is_recalled = |event: &&Event| event.kind == EventKind::Message && event.recalled_seq.is_some();
+        let recalled = self.range(floor.next(), end).iter().filter(is_recalled).count() as u64;
+        let sent = self.message_count(end).saturating_sub(self.message_count(floor));
+        sent.saturating_sub(recalled)
+    }
+
     fn mentions_of(&self, user: UserId, floor: Seq, end: Seq) -> u64 {
         if end <= floor {
             return 0;

@@ -78,7 +78,7 @@ pub async fn counts_of_a_former_member_end_at_until_seq(store: Arc<dyn Store>) {
     assert_eq!(counts(&world, world.carol).await, (0, 0));
 }
 
-pub async fn recalled_message_stays_unread_without_mentions(store: Arc<dyn Store>) {
+pub async fn recalled_message_counts_no_longer(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world
         .say(vec![
@@ -88,7 +88,12 @@ pub async fn recalled_message_stays_unread_without_mentions(store: Arc<dyn Store
         .await;
     assert_eq!(counts(&world, world.bob).await, (2, 1));
     recall(&world, Seq(1)).await;
-    assert_eq!(counts(&world, world.bob).await, (2, 0));
+    assert_eq!(counts(&world, world.bob).await, (1, 0));
+    read_to(&world, world.carol, Seq(1)).await;
+    assert_eq!(counts(&world, world.carol).await, (1, 0), "read before");
+    recall(&world, Seq(2)).await;
+    assert_eq!(counts(&world, world.bob).await, (0, 0));
+    assert_eq!(counts(&world, world.carol).await, (0, 0));
 }
 
 pub async fn mention_counts_once(store: Arc<dyn Store>) {
@@ -268,7 +273,7 @@ pub async fn counts_are_exact(store: Arc<dyn Store>) {
             5 if last > Seq::ZERO => {
                 let target = Seq(1 + rng.below(last.0));
                 recall(&world, target).await;
-                model.log[target.0 as usize - 1].1.clear();
+                model.log[target.0 as usize - 1] = (false, BTreeSet::new());
                 model.log.push((false, BTreeSet::new()));
             }
             6 => {

@@ -104,7 +104,7 @@ macro_rules! store_conformance {
                 one_call_takes_many_moves;
             counts:
                 unread_counts_messages_only, read_marks_end_the_count, counts_of_a_former_member_end_at_until_seq,
-                recalled_message_stays_unread_without_mentions, mention_counts_once,
+                recalled_message_counts_no_longer, mention_counts_once,
                 mentions_of_all_members_count, memberships_name_the_peer_of_a_direct_conversation,
                 memberships_contain_readable_conversations, empty_conversation_has_a_membership, counts_are_exact;
             units:
