@@ -1,7 +1,7 @@
 //! Tests of operators who act for users, with records in the audit log.
 
-use super::outages::faulty;
-use super::support::*;
+use super::super::outages::faulty;
+use super::super::support::*;
 use crate::commands::Commands;
 use crate::engine::Engine;
 use crate::engine::operator::{Operator, OperatorActingAs, OperatorName};

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::outages::{faulty, quick};
-use super::support::*;
+use super::super::outages::{faulty, quick};
+use super::super::support::*;
 use crate::auth::ThrottleOptions;
 use crate::commands::Commands;
 use crate::engine::{Engine, EngineConfig, HookPolicy};

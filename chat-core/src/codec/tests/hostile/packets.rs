@@ -1,0 +1,169 @@
+//! Tests of malformed packets and of ids.
+
+use super::*;
+
+#[test]
+fn decode_request_reports_malformed_packets() {
+    let broken_text = {
+        let mut bytes = packet(ID, Wire::SendMessage(send()));
+        let at = bytes.windows(2).position(|two| two == b"hi").unwrap();
+        bytes[at] = 0xff;
+        bytes
+    };
+    let surrogate = [&b"\x08\x05\x1a\x05\x0a\x03"[..], b"\xed\xa0\x80"].concat();
+    let overlong_nul = [&b"\x08\x05\x1a\x04\x0a\x02"[..], b"\xc0\x80"].concat();
+    let truncated = {
+        let bytes = packet(ID, Wire::SendMessage(send()));
+        bytes[..bytes.len() - 1].to_vec()
+    };
+    let deep = (0..200).fold(Vec::new(), |inner: Vec<u8>, _| {
+        let mut outer = vec![0xa2, 0x1f]; // field 500, nested in itself: unknown, so skipped
+        prost::encoding::encode_varint(inner.len() as u64, &mut outer);
+        outer.extend(inner);
+        outer
+    });
+    let groups = vec![0xa3; 3000]; // start-group keys without end
+    let cases: [(&str, Vec<u8>); 9] = [
+        ("broken UTF-8", broken_text),
+        ("a UTF-16 surrogate", surrogate),
+        ("an overlong NUL", overlong_nul),
+        ("truncated", truncated),
+        ("nested start-groups", groups),
+        ("a varint of eleven bytes", vec![0xff; 11]),
+        ("field number 0", vec![0x00, 0x00]),
+        (
+            "a length beyond the packet",
+            vec![0x08, 0x05, 0x12, 0xff, 0xff, 0xff, 0x7f],
+        ),
+        ("the wrong wire type", vec![0x0d, 1, 2, 3, 4]),
+    ];
+    for (what, bytes) in cases {
+        assert_eq!(decode(bytes), Err(Malformed::NotProtobuf.into()), "{what}");
+    }
+    // An unknown field is opaque: however deep it looks, the decoder does not descend into it.
+    assert!(matches!(
+        decode(deep),
+        Err(DecodeError::Malformed(Malformed::NoRequestId))
+    ));
+}
+
+#[test]
+fn decode_request_requires_an_id() {
+    let no_id = Err(Malformed::NoRequestId.into());
+    assert_eq!(decode(Bytes::new()), no_id, "an empty packet");
+    for command in [
+        Wire::SendMessage(send()),
+        Wire::Login(login()),
+        Wire::Ping(proto::Ping {}),
+        Wire::Hello(proto::Hello::default()),
+    ] {
+        assert_eq!(decode(packet(0, command)), no_id);
+    }
+    let (conversation, seq) = (9, 7);
+    for command in [
+        Wire::Acknowledge(proto::Acknowledge { conversation, seq }),
+        Wire::MarkRead(proto::MarkRead { conversation, seq }),
+        Wire::Typing(proto::Typing {
+            conversation,
+            stopped: false,
+        }),
+        Wire::SetStatus(proto::SetStatus { presence: 1 }),
+    ] {
+        assert_eq!(decode(packet(0, command)), Ok(()));
+    }
+}
+
+#[test]
+fn decode_request_rejects_unknown_commands() {
+    for bytes in [&b"\x08\x05"[..], b"\x08\x05\xfa\x3e\x00", b"\xfa\x3e\x03abc\x08\x05"] {
+        let Err(DecodeError::Invalid { request_id, failure }) = decode(Bytes::copy_from_slice(bytes)) else {
+            panic!("accepted or closed");
+        };
+        assert_eq!(request_id, RequestId(ID));
+        assert_eq!(failure.code(), Some(ReplyCode::UnknownCommand));
+    }
+}
+
+#[test]
+fn decode_request_requires_ids_of_sixteen_bytes() {
+    for length in [0, 1, 15, 17, 32, 4096] {
+        let wrong = Bytes::from(vec![1; length]);
+        let commands = [
+            Wire::SendMessage(proto::SendMessage {
+                client_message_id: wrong.clone(),
+                ..send()
+            }),
+            Wire::CreateGroup(proto::CreateGroup {
+                client_message_id: wrong.clone(),
+                ..create()
+            }),
+            Wire::Login(proto::Login {
+                device: wrong.clone(),
+                ..login()
+            }),
+            Wire::Resume(proto::Resume {
+                device: wrong.clone(),
+                ..resume()
+            }),
+            Wire::RevokeDevice(proto::RevokeDevice { device: wrong.clone() }),
+            Wire::RecallMessage(proto::RecallMessage {
+                conversation: conversation(9),
+                client_message_id: wrong,
+                target: 1,
+            }),
+        ];
+        for command in commands {
+            assert_eq!(error_code(command), Some(ReplyCode::InvalidArgument), "{length} bytes");
+        }
+    }
+}
+
+#[test]
+fn decode_request_validates_ids_and_sequence_numbers() {
+    for number in [0, i64::MAX as u64 + 1, u64::MAX] {
+        let kick = proto::KickMember {
+            group: conversation(9),
+            user: by_id(number),
+            ban: false,
+        };
+        let commands = [
+            Wire::SendMessage(proto::SendMessage {
+                conversation: conversation(number),
+                ..send()
+            }),
+            Wire::SendMessage(proto::SendMessage {
+                mentions: vec![1, number],
+                ..send()
+            }),
+            Wire::Block(proto::Block { user: by_id(number) }),
+            Wire::KickMember(kick),
+            Wire::Resume(proto::Resume {
+                user: number,
+                ..resume()
+            }),
+            Wire::EditMessage(proto::EditMessage {
+                conversation: conversation(9),
+                client_message_id: sixteen_bytes(),
+                target: number,
+                text: "x".into(),
+            }),
+            Wire::Acknowledge(proto::Acknowledge {
+                conversation: number,
+                seq: 1,
+            }),
+        ];
+        for command in commands {
+            let what = format!("{command:?}");
+            assert_eq!(error_code(command), Some(ReplyCode::InvalidArgument), "{what}");
+        }
+    }
+}
+
+#[test]
+fn decode_request_accepts_a_login_without_account() {
+    let login = Wire::Login(proto::Login {
+        account: None,
+        ..login()
+    });
+    assert_eq!(error_code(login), None, "the secret may identify the account");
+}

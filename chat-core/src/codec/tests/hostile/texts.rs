@@ -1,0 +1,163 @@
+//! Tests of names, texts and passwords.
+
+use super::*;
+
+#[test]
+fn decode_request_validates_names() {
+    let zalgo = "e\u{301}".repeat(32 * 1024 / 3); // nearly 64 KiB of combining marks
+    let marks = format!("a{}", "\u{301}".repeat(32 * 1024));
+    for name in [
+        "",
+        " ",
+        "a b",
+        "аlice",
+        "admin",
+        "123",
+        "a\u{202e}b",
+        "a\0b",
+        &zalgo,
+        &marks,
+    ] {
+        let register = proto::Register {
+            name: name.into(),
+            ..register()
+        };
+        assert_eq!(
+            error_code(Wire::Register(register)),
+            Some(ReplyCode::InvalidName),
+            "{name:.20?}"
+        );
+    }
+    for name in ["", "\u{200b}", "a\0b", &zalgo, &marks] {
+        let named = [
+            Wire::Block(proto::Block { user: by_name(name) }),
+            Wire::LeaveGroup(proto::LeaveGroup { group: group(name) }),
+            Wire::CreateGroup(proto::CreateGroup {
+                name: name.into(),
+                ..create()
+            }),
+            Wire::UpdateProfile(proto::UpdateProfile {
+                display_name: Some(name.into()),
+                direct_policy: 0,
+            }),
+            Wire::Login(proto::Login {
+                account: Some(proto::login::Account::Name(name.into())),
+                ..login()
+            }),
+        ];
+        for command in named {
+            assert_eq!(error_code(command), Some(ReplyCode::InvalidName), "{name:.20?}");
+        }
+    }
+}
+
+#[test]
+fn decode_request_validates_texts() {
+    let combining = "\u{301}".repeat(32 * 1024);
+    assert_eq!(combining.len(), 64 * 1024);
+    for text in ["", "a\0b", &"x".repeat(16 * 1024 + 1), &combining] {
+        let edit = proto::EditMessage {
+            conversation: conversation(9),
+            client_message_id: sixteen_bytes(),
+            target: 1,
+            text: text.into(),
+        };
+        let send = proto::SendMessage {
+            text: text.into(),
+            ..send()
+        };
+        let with_mentions = proto::SendMessage {
+            mentions: vec![1],
+            ..send.clone()
+        };
+        for command in [
+            Wire::SendMessage(send),
+            Wire::SendMessage(with_mentions),
+            Wire::EditMessage(edit),
+        ] {
+            assert_eq!(error_code(command), Some(ReplyCode::InvalidText), "{text:.20?}");
+        }
+    }
+    for note in ["\u{1b}[2J", &"x".repeat(201), &combining] {
+        let request = proto::RequestFriend {
+            user: by_id(2),
+            note: note.into(),
+        };
+        assert_eq!(error_code(Wire::RequestFriend(request)), Some(ReplyCode::InvalidText));
+    }
+    for emoji in ["", " ", "\u{202e}", &"👍".repeat(9), &combining] {
+        let react = proto::React {
+            conversation: conversation(9),
+            client_message_id: sixteen_bytes(),
+            target: 1,
+            emoji: emoji.into(),
+            remove: false,
+        };
+        assert_eq!(error_code(Wire::React(react)), Some(ReplyCode::InvalidText));
+    }
+}
+
+#[test]
+fn message_texts_round_trip_byte_for_byte() {
+    // Not normalised, not trimmed: decomposed letters, Han extension B, ZWJ sequences, marks up to
+    // the limit.
+    let marks = "\u{301}".repeat(8 * 1024);
+    for text in [" e\u{301} \r\n", "𠮷野家", "👩‍👩‍👧‍👦", "\u{feff}x\u{200b}", &marks] {
+        let send = Wire::SendMessage(proto::SendMessage {
+            text: text.into(),
+            ..send()
+        });
+        let request = server::decode_request(packet(ID, send).into(), MessageText::MAX_BYTES).unwrap();
+        let mut out = BytesMut::new();
+        crate::codec::client::encode_request(&request, &mut out);
+        let back = proto::ClientPacket::decode(samples::unframe(&out)).unwrap();
+        let Some(Wire::SendMessage(back)) = back.command else {
+            panic!("another command");
+        };
+        assert_eq!(back.text, text);
+    }
+}
+
+#[test]
+fn decode_request_enforces_a_lower_text_limit() {
+    let bytes = Bytes::from(packet(ID, Wire::SendMessage(send())));
+    assert!(server::decode_request(bytes.clone(), 2).is_ok());
+    assert!(matches!(
+        server::decode_request(bytes, 1),
+        Err(DecodeError::Invalid { .. })
+    ));
+}
+
+#[test]
+fn decode_request_bounds_passwords() {
+    for password in ["", "1234567", &"x".repeat(1025)] {
+        let register = proto::Register {
+            password: password.into(),
+            ..register()
+        };
+        let change = proto::ChangePassword {
+            old_password: "correct horse".into(),
+            new_password: password.into(),
+        };
+        for command in [Wire::Register(register), Wire::ChangePassword(change)] {
+            assert_eq!(error_code(command), Some(ReplyCode::InvalidPassword));
+        }
+    }
+    for password in ["", &"x".repeat(3073)] {
+        let login = proto::Login {
+            password: password.into(),
+            ..login()
+        };
+        assert_eq!(error_code(Wire::Login(login)), Some(ReplyCode::InvalidPassword));
+    }
+}
+
+#[test]
+fn debug_output_of_requests_hides_secrets() {
+    for command in [Wire::Register(register()), Wire::Login(login())] {
+        let request = server::decode_request(packet(ID, command).into(), 100).unwrap();
+        assert!(!format!("{request:?}").contains("correct horse"));
+    }
+    let malformed = decode(b"\x08\x05\x22\x20correct horse".to_vec());
+    assert!(!format!("{malformed:?}").contains("correct"));
+}

@@ -1,0 +1,169 @@
+//! Tests of feeds that several nodes share.
+
+use super::*;
+
+/// Record of a consumer on one node, which acknowledges every event: the events that were handed
+/// out to it, and the acknowledgements that were stored.
+#[derive(Debug, Default)]
+struct Consumed {
+    handed_out: Positions,
+    acknowledged: Positions,
+    changed: Notify,
+}
+
+async fn consume(feed: Feed, consumed: Arc<Consumed>) {
+    while let Some(item) = feed.next().await {
+        let position = (item.event().conversation, item.event().seq);
+        consumed.handed_out.lock().push(position);
+        if item.acknowledge().await.is_ok() {
+            consumed.acknowledged.lock().push(position);
+        }
+        consumed.changed.notify_one();
+    }
+}
+
+#[tokio::test]
+async fn nodes_share_a_feed_and_one_takes_over_when_the_other_dies() {
+    let memory: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let store = Arc::new(FaultyStore::new(memory.clone()));
+    let bus = Arc::new(MemoryBus::new());
+    let node = async |store: Arc<dyn Store>| {
+        let builder = Engine::builder(store).config(config()).bus(bus.clone());
+        builder.build().await.unwrap()
+    };
+    let (dying, living) = (node(store.clone()).await, node(memory.clone()).await);
+    let names: Vec<_> = (0..24).map(|n| format!("user{n}")).collect();
+    let users = join_all(names.iter().map(|name| new_user(&living, name))).await;
+    let [by_dying, by_living] = [(); 2].map(|()| Arc::new(Consumed::default()));
+    let tasks = [(&dying, &by_dying), (&living, &by_living)].map(async |(engine, consumed)| {
+        let feed = engine.feed(all()).await.unwrap();
+        drop(tokio::spawn(consume(feed, Arc::clone(consumed))));
+    });
+    join_all(tasks).await;
+    let round = async |n: usize| {
+        join_all(users.iter().map(async |user| send(user, &n.to_string()).await)).await;
+    };
+    let mut rounds = 0;
+    let started = Instant::now();
+    let both_have_worked = || {
+        [&by_dying, &by_living]
+            .iter()
+            .all(|by| by.acknowledged.lock().len() > 50)
+    };
+    while !both_have_worked() {
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "the nodes do not share the feed"
+        );
+        round(rounds).await;
+        rounds += 1;
+    }
+    crash(dying, &store);
+    for _ in 0..5 {
+        round(rounds).await;
+        rounds += 1;
+    }
+    let total = users.len() * rounds;
+    let notes: BTreeSet<_> = join_all(users.iter().map(async |user| info(user, direct(user)).await.id))
+        .await
+        .into_iter()
+        .collect();
+    let positions = |consumed: &Consumed, which: fn(&Consumed) -> &Positions| {
+        let positions = which(consumed).lock().clone();
+        positions
+            .into_iter()
+            .filter(|(id, _)| notes.contains(id))
+            .collect::<Vec<_>>()
+    };
+    let acknowledged = |by: &Consumed| positions(by, |by| &by.acknowledged);
+    let is_complete = || {
+        let mut done: BTreeSet<_> = acknowledged(&by_living).into_iter().collect();
+        // The dying node may have recorded one acknowledgement more than its consumer learned of.
+        done.extend(positions(&by_dying, |by| &by.handed_out));
+        done.len() == total
+    };
+    while !is_complete() {
+        let change = timeout(Duration::from_secs(20), by_living.changed.notified());
+        change.await.expect("an event was not processed");
+    }
+    let mut counts: BTreeMap<_, usize> = BTreeMap::new();
+    for position in acknowledged(&by_living).into_iter().chain(acknowledged(&by_dying)) {
+        *counts.entry(position).or_default() += 1;
+    }
+    assert!(counts.values().all(|count| *count == 1), "an event was processed twice");
+    let recorded: BTreeSet<_> = acknowledged(&by_dying).into_iter().collect();
+    let handed_out = positions(&by_living, |by| &by.handed_out);
+    assert!(!handed_out.iter().any(|position| recorded.contains(position)));
+}
+
+#[tokio::test]
+async fn former_owner_is_fenced_and_drops_events_in_flight() {
+    let memory = Arc::new(MemoryStore::new());
+    let store = Arc::new(FaultyStore::new(memory.clone()));
+    let builder = Engine::builder(store.clone()).config(quick());
+    let (former, present) = (builder.build().await.unwrap(), on(memory, NodeId::random()).await);
+    let alice = new_user(&present, "alice").await;
+    let old_feed = former.feed(all()).await.unwrap();
+    for text in ["one", "two"] {
+        send(&alice, text).await;
+    }
+    let is_one = is_text("one");
+    let old_item = loop {
+        let item = next(&old_feed).await;
+        if is_one(item.event()) {
+            break item;
+        }
+        item.acknowledge().await.unwrap();
+    };
+    let held = store.hold();
+    let feed = present.feed(all()).await.unwrap();
+    let item = next(&feed).await;
+    assert_eq!(item.event(), old_item.event(), "the lease expired");
+    drop(held);
+    assert_eq!(old_item.acknowledge().await, Err(LeaseLost));
+    item.acknowledge().await.unwrap();
+    assert_eq!(messages(&drain(&feed, is_text("two")).await), ["two"]);
+}
+
+#[tokio::test]
+async fn commits_of_another_node_arrive_with_and_without_a_bus() {
+    for bus in [None, Some(Arc::new(MemoryBus::new()))] {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let node = async || {
+            let mut builder = Engine::builder(store.clone()).config(config());
+            if let Some(bus) = &bus {
+                builder = builder.bus(bus.clone());
+            }
+            builder.build().await.unwrap()
+        };
+        let (one, other) = (node().await, node().await);
+        let alice = new_user(&one, "alice").await;
+        let mut options = all();
+        options.lease_ttl = Duration::from_secs(60);
+        let feed = other.feed(options).await.unwrap();
+        for text in ["one", "two"] {
+            send(&alice, text).await;
+            drain(&feed, is_text(text)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn deleting_a_feed_waits_until_no_node_has_it_open() {
+    let store = Arc::new(MemoryStore::new());
+    let (one, other) = (on(store.clone(), NODE).await, on(store, NodeId::random()).await);
+    let alice = new_user(&one, "alice").await;
+    send(&alice, "first").await;
+    let mut options = all();
+    options.lease_ttl = Duration::from_secs(3600);
+    let feed = one.feed(options.clone()).await.unwrap();
+    drain(&feed, is_text("first")).await;
+    let refused = other.delete_feed("index").await;
+    assert!(matches!(refused, Err(FeedError::OpenElsewhere(_))), "{refused:?}");
+    feed.close().await;
+    let feed = one.feed(options).await.unwrap();
+    send(&alice, "second").await;
+    assert_eq!(messages(&drain(&feed, is_text("second")).await), ["second"]);
+    feed.close().await;
+    other.delete_feed("index").await.unwrap();
+}

@@ -1,0 +1,132 @@
+//! Tests of hooks that decide about messages, groups and friendships by names and roles.
+
+use super::*;
+
+/// Hooks that refuse or change by name and role, and record their calls.
+#[derive(Debug, Default)]
+pub(super) struct Moderation {
+    pub(super) asked: Mutex<Vec<String>>,
+}
+
+impl Moderation {
+    fn note(&self, what: String) {
+        self.asked.lock().unwrap().push(what);
+    }
+}
+
+#[async_trait]
+impl Hooks for Moderation {
+    async fn before_append(&self, context: &AppendContext, draft: Draft) -> Verdict<Draft> {
+        let sender = &context.actor.user.name;
+        self.note(match &context.target {
+            AppendTarget::Direct(peer) => format!("{sender} to {}", peer.name),
+            AppendTarget::Group { group, role } => format!("{sender} as {role:?} to {}", group.profile.name),
+            AppendTarget::Inbox => format!("{sender} to the inbox"),
+        });
+        let is_spam = draft.written_text().is_some_and(|text| text.as_str().contains("spam"));
+        refuse_if(is_spam, draft)
+    }
+
+    async fn before_create_group(&self, actor: &Actor, mut group: NewGroup) -> Verdict<NewGroup> {
+        group.description = Description::new(format!("made by {}", actor.user.name)).unwrap();
+        refuse_if(group.name.as_str().contains("spam"), group)
+    }
+
+    async fn before_update_group(&self, context: &GroupContext, changes: GroupChanges) -> Verdict<GroupChanges> {
+        self.note(format!("{:?} changes {}", context.role, context.group.profile.name));
+        let is_forbidden = changes.name.as_ref().is_some_and(|name| name.as_str().contains("spam"));
+        refuse_if(is_forbidden, changes)
+    }
+
+    async fn before_join(&self, context: &GroupContext, note: Note) -> Verdict<Note> {
+        refuse_if(context.actor.user.name == "mallory", note)
+    }
+
+    async fn before_invite(&self, _: &GroupContext, invited: &UserInfo) -> Verdict<()> {
+        refuse_if(invited.name == "mallory", ())
+    }
+
+    async fn before_befriend(&self, actor: &Actor, peer: &UserInfo, step: &FriendshipStep) -> Verdict<()> {
+        let is_accepted_by_bob = *step == FriendshipStep::Accept && actor.user.name == "bob";
+        refuse_if(peer.name == "mallory" || is_accepted_by_bob, ())
+    }
+}
+
+async fn moderated() -> (Engine, Arc<Moderation>) {
+    let moderation = Arc::new(Moderation::default());
+    let engine = builder().hooks(moderation.clone()).build().await.unwrap();
+    (engine, moderation)
+}
+
+#[tokio::test]
+async fn append_hook_sees_names_and_roles_and_covers_edits() {
+    let (engine, moderation) = moderated().await;
+    let alice = new_user(&engine, "alice").await;
+    let group = group(&alice, "rust").await;
+    let sent = alice.send_text(group, "fine").await.unwrap();
+    let edited = alice.edit(group, sent.seq, text("now spam")).await;
+    assert_eq!(error_code(edited), ReplyCode::RefusedByPolicy);
+    alice.send_text(direct(&alice), "note").await.unwrap();
+    assert_eq!(texts(&history(&alice, ConversationRef::Id(group)).await), ["fine"]);
+    let asked = moderation.asked.lock().unwrap().clone();
+    let to_group = "alice as Some(Owner) to rust";
+    assert_eq!(asked, [to_group, to_group, "alice to alice"]);
+}
+
+#[tokio::test]
+async fn group_hooks_change_and_refuse() {
+    let (engine, moderation) = moderated().await;
+    let (alice, mallory) = (new_user(&engine, "alice").await, new_user(&engine, "mallory").await);
+    let refused = alice
+        .create_group(NewGroup::new(GroupName::parse("spam").unwrap()))
+        .await;
+    assert_eq!(error_code(refused), ReplyCode::RefusedByPolicy);
+
+    let new = NewGroup::new(GroupName::parse("rust").unwrap());
+    let created = alice.create_group(new.clone()).await.unwrap();
+    let again = alice.create_group(new).await.unwrap();
+    assert_eq!(created.id, again.id, "the key of a creation survives the hook");
+    let ConversationView::Group(info) = created.view else {
+        panic!("not a group")
+    };
+    assert_eq!(info.profile.description, "made by alice");
+
+    let group = ConversationRef::Id(created.id);
+    let renamed = GroupChanges {
+        name: Some(GroupName::parse("more-spam").unwrap()),
+        ..GroupChanges::default()
+    };
+    assert_eq!(
+        error_code(alice.update_group(group.clone(), renamed).await),
+        ReplyCode::RefusedByPolicy
+    );
+    assert_eq!(*moderation.asked.lock().unwrap(), ["Some(Owner) changes rust"]);
+    let joined = mallory.join_group(group.clone(), Note::default()).await;
+    assert_eq!(error_code(joined), ReplyCode::RefusedByPolicy);
+    let invited = alice.invite_member(group, user(&mallory)).await;
+    assert_eq!(error_code(invited), ReplyCode::RefusedByPolicy);
+}
+
+#[tokio::test]
+async fn hooks_do_not_reveal_unlisted_groups_to_strangers() {
+    let (engine, _) = moderated().await;
+    let (alice, mallory) = (new_user(&engine, "alice").await, new_user(&engine, "mallory").await);
+    let mut new = NewGroup::new(GroupName::parse("secret").unwrap());
+    new.unlisted = true;
+    let group = alice.create_group(new).await.unwrap().id;
+    let joined = mallory.join_group(group, Note::default()).await;
+    assert_eq!(error_code(joined), ReplyCode::NotFound);
+}
+
+#[tokio::test]
+async fn friendship_hooks_refuse_requests_and_answers() {
+    let (engine, _) = moderated().await;
+    let alice = new_user(&engine, "alice").await;
+    let (bob, mallory) = (new_user(&engine, "bob").await, new_user(&engine, "mallory").await);
+    let refused = alice.request_friend(user(&mallory), Note::default()).await;
+    assert_eq!(error_code(refused), ReplyCode::RefusedByPolicy);
+    alice.request_friend(user(&bob), Note::default()).await.unwrap();
+    let accepted = bob.answer_friend(user(&alice), true).await;
+    assert_eq!(error_code(accepted), ReplyCode::RefusedByPolicy);
+    bob.answer_friend(user(&alice), false).await.unwrap();
+}

@@ -1,0 +1,76 @@
+//! Tests of retries of commands that a hook refuses by now.
+
+use super::*;
+
+/// Hooks that refuse every draft and every new group once a flag is set.
+#[derive(Debug, Default)]
+struct Switch {
+    refuses: AtomicBool,
+    /// Conversation of each draft that the hooks decided about.
+    asked: Mutex<Vec<Option<ConversationId>>>,
+}
+
+#[async_trait]
+impl Hooks for Switch {
+    async fn before_append(&self, context: &AppendContext, draft: Draft) -> Verdict<Draft> {
+        self.asked.lock().unwrap().push(context.conversation);
+        refuse_if(self.refuses.load(Ordering::SeqCst), draft)
+    }
+
+    async fn before_create_group(&self, _: &Actor, group: NewGroup) -> Verdict<NewGroup> {
+        refuse_if(self.refuses.load(Ordering::SeqCst), group)
+    }
+}
+
+#[tokio::test]
+async fn retry_of_a_stored_draft_succeeds_although_a_hook_refuses_it_now() {
+    let hooks = Arc::new(Switch::default());
+    let engine = builder().hooks(hooks.clone()).build().await.unwrap();
+    let alice = new_user(&engine, "alice").await;
+    let stored = draft("hello");
+    let first = alice.send(direct(&alice), stored.clone()).await.unwrap();
+    let new = NewGroup::new(GroupName::parse("rust").unwrap());
+    let group = alice.create_group(new.clone()).await.unwrap();
+    hooks.refuses.store(true, Ordering::SeqCst);
+    let again = alice.send(direct(&alice), stored.clone()).await.unwrap();
+    assert_eq!(
+        (again.seq, again.event_id, again.duplicate),
+        (first.seq, first.event_id, true)
+    );
+    assert_eq!(alice.create_group(new).await.unwrap().id, group.id);
+    // Another use of the id, and a draft that was not stored, are refused.
+    for refused in [draft("other").with_id(stored.client_message_id), draft("new")] {
+        let refused = alice.send(direct(&alice), refused).await;
+        assert_eq!(error_code(refused), ReplyCode::RefusedByPolicy);
+    }
+    let elsewhere = alice.send(group.id, stored).await;
+    assert_eq!(error_code(elsewhere), ReplyCode::RefusedByPolicy);
+    let refused = alice
+        .create_group(NewGroup::new(GroupName::parse("more").unwrap()))
+        .await;
+    assert_eq!(error_code(refused), ReplyCode::RefusedByPolicy);
+}
+
+#[tokio::test]
+async fn refused_first_message_opens_no_conversation() {
+    let hooks = Arc::new(Switch::default());
+    let engine = builder().hooks(hooks.clone()).build().await.unwrap();
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+    befriend(&alice, &bob).await;
+    let before = bob.conversations().await.unwrap();
+    hooks.refuses.store(true, Ordering::SeqCst);
+    let refused = alice.send_text(direct(&bob), "casino").await;
+    assert_eq!(error_code(refused), ReplyCode::RefusedByPolicy);
+    assert_eq!(
+        bob.conversations().await.unwrap(),
+        before,
+        "neither a conversation nor an event about it"
+    );
+    let missing = alice.execute(Command::GetConversation(direct(&bob))).await;
+    assert_eq!(error_code(missing), ReplyCode::NotFound);
+    hooks.refuses.store(false, Ordering::SeqCst);
+    let sent = alice.send_text(direct(&bob), "hello").await.unwrap();
+    alice.send_text(direct(&bob), "again").await.unwrap();
+    let asked = hooks.asked.lock().unwrap().clone();
+    assert_eq!(asked, [None, None, Some(sent.conversation)]);
+}

@@ -1,0 +1,35 @@
+//! Tests of messages, edits, recalls and reactions, and of their idempotency and order.
+
+mod edits;
+mod history;
+mod order;
+mod recipients;
+mod retries;
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use super::support::*;
+use crate::clock::Clock;
+use crate::commands::Commands;
+use crate::engine::operator::{DeleteAccount, OperatorName};
+use crate::model::*;
+
+fn with(content: DraftContent) -> Draft {
+    Draft {
+        client_message_id: ClientMessageId::random(),
+        content,
+    }
+}
+
+fn edit(target: Seq, new: &str) -> Draft {
+    with(DraftContent::Edit {
+        target,
+        text: text(new),
+    })
+}
+
+fn recall(target: Seq) -> Draft {
+    with(DraftContent::Recall { target })
+}

@@ -1,0 +1,93 @@
+//! Tests of who may write to whom, and of messages to unknown users.
+
+use super::*;
+
+#[tokio::test]
+async fn everyone_policy_accepts_strangers() {
+    let engine = engine().await;
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+    assert_eq!(
+        error_code(bob.send_text(direct(&alice), "hi").await),
+        ReplyCode::NotFriends
+    );
+    assert!(history_len(&bob).await == 0, "a refused message opens no conversation");
+    let open = Command::UpdateProfile(ProfileChanges {
+        direct_policy: Some(DirectPolicy::Everyone),
+        ..ProfileChanges::default()
+    });
+    alice.execute(open).await.unwrap();
+    let sent = bob.send_text(direct(&alice), "hi").await.unwrap();
+    for session in [&alice, &bob] {
+        let opened = event(session, EventKind::ConversationOpened).await;
+        assert!(
+            matches!(body(&opened), EventBody::ConversationOpened { conversation, .. } if conversation == sent.conversation)
+        );
+        assert_eq!(event(session, EventKind::Message).await.seq, Seq(1));
+    }
+    assert_eq!(
+        error_code(alice.send_text(direct(&bob), "hi").await),
+        ReplyCode::NotFriends,
+        "the policy applies in one direction only"
+    );
+    alice.execute(Command::Block(user(&bob))).await.unwrap();
+    assert_eq!(
+        error_code(bob.send_text(direct(&alice), "hi").await),
+        ReplyCode::NotFriends
+    );
+}
+
+#[tokio::test]
+async fn policy_replies_accepts_whom_the_user_has_written_to() {
+    let mut config = config();
+    config.default_direct_policy = DirectPolicy::Replies;
+    let engine = builder().config(config).build().await.unwrap();
+    let alice = new_user(&engine, "alice").await;
+    let (bob, carol) = (new_user(&engine, "bob").await, new_user(&engine, "carol").await);
+    assert_eq!(alice.user().direct_policy, Some(DirectPolicy::Replies));
+    let everyone = ProfileChanges {
+        direct_policy: Some(DirectPolicy::Everyone),
+        ..ProfileChanges::default()
+    };
+    bob.update_profile(everyone).await.unwrap();
+
+    let early = try_to_write(&carol, &alice).await;
+    assert_eq!(early, Err(ReplyCode::NotFriends), "alice has not written to carol");
+    assert_eq!(try_to_write(&bob, &alice).await, Err(ReplyCode::NotFriends));
+    alice.send_text(direct(&bob), "a question").await.unwrap();
+    assert_eq!(try_to_write(&bob, &alice).await, Ok(()), "alice has written to bob");
+
+    // A block takes precedence over earlier messages.
+    alice.block(user(&bob)).await.unwrap();
+    assert_eq!(try_to_write(&bob, &alice).await, Err(ReplyCode::NotFriends));
+}
+
+/// Sends a direct message; returns the code of a refusal.
+async fn try_to_write(sender: &crate::engine::LocalSession, to: &crate::engine::LocalSession) -> Result<(), ReplyCode> {
+    let sent = sender.send_text(direct(to), "a message").await;
+    sent.map(drop).map_err(|error| error.code)
+}
+
+async fn history_len(session: &crate::engine::LocalSession) -> usize {
+    match session.execute(Command::ListConversations).await {
+        Ok(Outcome::Conversations(all)) => all.iter().filter(|info| info.view != ConversationView::Inbox).count(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn send_to_an_unknown_user_is_refused() {
+    let engine = engine().await;
+    let alice = new_user(&engine, "alice").await;
+    let unknown = [
+        ConversationRef::Id(ConversationId(99)),
+        ConversationRef::Direct(UserRef::Id(UserId(99))),
+        ConversationRef::Direct(UserRef::Name(UserName::parse("noone").unwrap())),
+        ConversationRef::Group(GroupName::parse("nothing").unwrap()),
+    ];
+    for conversation in unknown {
+        assert_eq!(
+            error_code(alice.send_text(conversation, "x").await),
+            ReplyCode::NotFound
+        );
+    }
+}

@@ -1,0 +1,98 @@
+//! Tests of groups that an operator transfers or closes.
+
+use super::*;
+
+#[tokio::test]
+async fn group_without_other_members_closes_with_its_owner() {
+    let engine = engine().await;
+    let operator = operator(&engine);
+    let alice = new_user(&engine, "alice").await;
+    let group = group(&alice, "rust").await;
+    operator.delete_account(id(&alice), KEEP).await.unwrap();
+    let shown = operator.group(group).await.unwrap().group;
+    assert!(shown.closed && !shown.orphaned);
+}
+
+#[tokio::test]
+async fn orphaned_group_is_listed_and_can_be_transferred() {
+    let engine = engine().await;
+    let operator = operator(&engine);
+    let alice = new_user(&engine, "alice").await;
+    let bob = new_user(&engine, "bob").await;
+    let rust = group(&alice, "rust").await;
+    join(&bob, rust).await;
+    let go = group(&bob, "go").await;
+    operator.disable(id(&bob)).await.unwrap();
+    operator.delete_account(id(&alice), KEEP).await.unwrap();
+    let all = operator.list_groups(ConversationId(0), 9, false).await.unwrap();
+    assert_eq!((all.groups.len(), all.next), (2, None));
+    // No user can administer either group: one group has no owner, and the owner of the other is
+    // disabled.
+    let orphaned = operator.list_groups(ConversationId(0), 9, true).await.unwrap();
+    let ids: Vec<_> = orphaned.groups.iter().map(|group| group.group.id).collect();
+    assert_eq!(ids, [rust, go]);
+    assert!(operator.group(go).await.unwrap().group.orphaned);
+
+    let refused = operator.transfer_group(rust, id(&bob)).await;
+    assert_eq!(error_code(refused), ReplyCode::AccountDisabled);
+    operator.enable(id(&bob)).await.unwrap();
+    let refused = operator.transfer_group(rust, id(&alice)).await;
+    assert_eq!(error_code(refused), ReplyCode::NotFound);
+    operator.transfer_group(rust, id(&bob)).await.unwrap();
+    assert_eq!(
+        last_action(&operator).await,
+        action("group.transfer", &format!("conversation:{rust}"))
+    );
+    let bob = engine.session(id(&bob), DeviceId::random()).await.unwrap();
+    bob.delete_group(rust).await.unwrap();
+    assert!(!operator.group(go).await.unwrap().group.orphaned);
+}
+
+#[tokio::test]
+async fn transferred_group_keeps_its_former_owner_as_an_admin() {
+    let engine = engine().await;
+    let operator = operator(&engine);
+    let (alice, bob, _, group, _) = create_group_of_friends(&engine).await;
+    operator
+        .transfer_group(GroupName::parse("rust").unwrap(), name("bob"))
+        .await
+        .unwrap();
+    let roles: Vec<Role> = operator
+        .group(group)
+        .await
+        .unwrap()
+        .members
+        .iter()
+        .map(|member| member.role)
+        .collect();
+    assert_eq!(roles, [Role::Admin, Role::Owner, Role::Member]);
+    assert_eq!(error_code(alice.delete_group(group).await), ReplyCode::Forbidden);
+    let transferred = event(&alice, EventKind::OwnershipTransferred).await;
+    assert_eq!((transferred.sender, transferred.device), (UserId::SYSTEM, None));
+    bob.delete_group(group).await.unwrap();
+}
+
+#[tokio::test]
+async fn closed_group_takes_no_messages() {
+    let engine = engine().await;
+    let operator = operator(&engine);
+    let (alice, _, _, group, direct) = create_group_of_friends(&engine).await;
+    operator.close_group(group).await.unwrap();
+    let target = format!("conversation:{group}");
+    assert_eq!(last_action(&operator).await, action("group.close", &target));
+    let refused = alice.send_text(group, "hello?").await;
+    assert_eq!(error_code(refused), ReplyCode::GroupDeleted);
+    assert_eq!(error_code(operator.close_group(group).await), ReplyCode::GroupDeleted);
+    assert_eq!(error_code(operator.close_group(direct).await), ReplyCode::NotFound);
+
+    // Texts in a closed group can still be erased, without a recall event.
+    let before = history(&alice, group.into()).await;
+    let message = before
+        .events
+        .iter()
+        .find(|entry| entry.event.kind == EventKind::Message);
+    operator.recall(group, message.unwrap().event.seq).await.unwrap();
+    let after = history(&alice, group.into()).await;
+    assert_eq!(after.last_seq, before.last_seq);
+    assert_eq!(texts(&after), ["", "from bob"]);
+}

@@ -1,0 +1,97 @@
+//! Tests of exports and of the audit log.
+
+use super::*;
+
+#[tokio::test]
+async fn export_contains_texts_of_the_user_and_the_inbox_only() {
+    let engine = engine().await;
+    let operator = operator(&engine);
+    let (alice, bob, dora, group, direct) = create_group_of_friends(&engine).await;
+    let changes = GroupChanges {
+        description: Some(Description::new("all about rust").unwrap()),
+        ..GroupChanges::default()
+    };
+    alice.update_group(group, changes).await.unwrap();
+    dora.request_friend(user(&alice), Note::new("we met").unwrap())
+        .await
+        .unwrap();
+    let mut export = operator.export_account(name("alice")).await.unwrap();
+    let mut records = Vec::new();
+    while let Some(page) = export.next_page().await.unwrap() {
+        records.extend(page);
+    }
+    assert!(matches!(&records[0], ExportRecord::Profile(profile) if profile.id == id(&alice)));
+    let devices = records
+        .iter()
+        .filter(|record| matches!(record, ExportRecord::Device(_)));
+    assert_eq!(devices.count(), 1);
+    let contacts: Vec<UserId> = records
+        .iter()
+        .filter_map(|record| match record {
+            ExportRecord::Contact(contact) => Some(contact.user.id),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(contacts, [id(&bob), id(&dora)]);
+    let memberships = records.iter().filter_map(|record| match record {
+        ExportRecord::Membership(membership) => Some((membership.group.clone(), membership.peer)),
+        _ => None,
+    });
+    let memberships: Vec<_> = memberships.collect();
+    assert_eq!(
+        memberships.len(),
+        3,
+        "inbox, group and direct conversation: {memberships:?}"
+    );
+    assert!(memberships.contains(&(Some("rust".to_owned()), None)));
+    assert!(memberships.contains(&(None, Some(id(&bob)))));
+    let written: Vec<(ConversationId, String)> = records
+        .iter()
+        .filter_map(|record| match record {
+            ExportRecord::Event(event) => Some((event.conversation, event.text.clone())),
+            _ => None,
+        })
+        .collect();
+    let expected = [
+        (group, "rust"),
+        (group, "to the group"),
+        (group, "rust\nall about rust"),
+        (direct, "to bob"),
+    ];
+    assert_eq!(
+        written,
+        expected.map(|(conversation, text)| (conversation, text.to_owned()))
+    );
+    let inbox: Vec<(&str, Option<UserId>, &str)> = records
+        .iter()
+        .filter_map(|record| match record {
+            ExportRecord::Inbox(entry) => Some((entry.kind, entry.user, entry.text.as_str())),
+            _ => None,
+        })
+        .collect();
+    assert!(
+        inbox.contains(&("friend_requested", Some(id(&dora)), "we met")),
+        "{inbox:?}"
+    );
+    assert!(
+        inbox.contains(&("conversation_opened", Some(id(&bob)), "")),
+        "{inbox:?}"
+    );
+    assert_eq!(audit(&operator).await, [action("account.export", "user:1")]);
+}
+
+#[tokio::test]
+async fn audit_log_is_read_in_pages_from_both_ends() {
+    let engine = engine().await;
+    let operator = operator(&engine);
+    let alice = register(&engine, "alice").await;
+    for _ in 0..2 {
+        operator.disable(alice).await.unwrap();
+        operator.enable(alice).await.unwrap();
+    }
+    let newest = operator.audit_log(AuditPage::Newest, 2).await.unwrap();
+    let actions: Vec<&str> = newest.iter().map(|record| record.record.action.as_str()).collect();
+    assert_eq!(actions, ["account.enable", "account.disable"]);
+    let older = operator.audit_log(AuditPage::Before(newest[1].id), 9).await.unwrap();
+    assert_eq!(older.len(), 2);
+}

@@ -1,0 +1,345 @@
+//! Table of rights about groups: a row for every command, a column for every relation of the caller
+//! to the group.
+
+use super::*;
+
+/// Relation of a user to the group, in the order of the columns: outsiders first, then members.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum GroupRelation {
+    Stranger,
+    Former,
+    Banned,
+    Invited,
+    Requested,
+    Member,
+    Muted,
+    Admin,
+    Owner,
+}
+
+pub(super) const GROUP_RELATIONS: [GroupRelation; 9] = [
+    GroupRelation::Stranger,
+    GroupRelation::Former,
+    GroupRelation::Banned,
+    GroupRelation::Invited,
+    GroupRelation::Requested,
+    GroupRelation::Member,
+    GroupRelation::Muted,
+    GroupRelation::Admin,
+    GroupRelation::Owner,
+];
+
+/// A group, a user for each relation to it, and a message of each user who was ever a member.
+pub(super) struct GroupFixture {
+    pub(super) engine: Engine,
+    pub(super) group: ConversationId,
+    pub(super) sessions: Vec<LocalSession>,
+    pub(super) messages: Vec<Seq>,
+    /// Member that commands target.
+    pub(super) member: LocalSession,
+    pub(super) admin: LocalSession,
+    pub(super) by_member: Seq,
+}
+
+impl GroupFixture {
+    pub(super) async fn build(policy: JoinPolicy, unlisted: bool) -> Self {
+        let engine = engine().await;
+        let mut sessions = Vec::new();
+        for relation in GROUP_RELATIONS {
+            sessions.push(new_user(&engine, &format!("the-{relation:?}").to_lowercase()).await);
+        }
+        let owner = &sessions[GroupRelation::Owner as usize];
+        let group = group(owner, "rust").await;
+        let member = new_user(&engine, "target").await;
+        let admin = new_user(&engine, "other-admin").await;
+        for relation in [
+            GroupRelation::Former,
+            GroupRelation::Banned,
+            GroupRelation::Member,
+            GroupRelation::Muted,
+            GroupRelation::Admin,
+        ] {
+            join(&sessions[relation as usize], group).await;
+        }
+        join(&member, group).await;
+        join(&admin, group).await;
+        let mut messages = Vec::new();
+        for session in &sessions {
+            let sent = session.send_text(ConversationRef::Id(group), "mine").await;
+            messages.push(sent.map_or(Seq::ZERO, |sent| sent.seq));
+        }
+        let by_member = member
+            .send_text(ConversationRef::Id(group), "theirs")
+            .await
+            .unwrap()
+            .seq;
+        let fixture = Self {
+            engine,
+            group,
+            sessions,
+            messages,
+            member,
+            admin,
+            by_member,
+        };
+        fixture.settle(policy, unlisted).await;
+        fixture
+    }
+
+    /// Gives each user the relation of its column.
+    pub(super) async fn settle(&self, policy: JoinPolicy, unlisted: bool) {
+        let group = self.here();
+        let by_owner = |command| self.session(GroupRelation::Owner).execute(command);
+        for (session, role) in [
+            (self.session(GroupRelation::Admin), Role::Admin),
+            (&self.admin, Role::Admin),
+        ] {
+            let (group, user) = (group.clone(), user(session));
+            by_owner(Command::SetRole { group, user, role }).await.unwrap();
+        }
+        by_owner(Command::MuteMember {
+            group: group.clone(),
+            user: user(self.session(GroupRelation::Muted)),
+            duration_ms: 3_600_000,
+        })
+        .await
+        .unwrap();
+        self.session(GroupRelation::Former)
+            .execute(Command::LeaveGroup(group.clone()))
+            .await
+            .unwrap();
+        by_owner(Command::KickMember {
+            group: group.clone(),
+            user: user(self.session(GroupRelation::Banned)),
+            ban: true,
+        })
+        .await
+        .unwrap();
+        by_owner(Command::InviteMember {
+            group: group.clone(),
+            user: user(self.session(GroupRelation::Invited)),
+        })
+        .await
+        .unwrap();
+        by_owner(self.change(Some(JoinPolicy::Approval), None)).await.unwrap();
+        join(self.session(GroupRelation::Requested), self.group).await;
+        by_owner(self.change(Some(policy), Some(unlisted))).await.unwrap();
+    }
+
+    pub(super) fn change(&self, join_policy: Option<JoinPolicy>, unlisted: Option<bool>) -> Command {
+        let mut changes = GroupChanges::default();
+        (changes.join_policy, changes.unlisted) = (join_policy, unlisted);
+        Command::UpdateGroup {
+            group: self.here(),
+            changes,
+        }
+    }
+
+    pub(super) fn session(&self, relation: GroupRelation) -> &LocalSession {
+        &self.sessions[relation as usize]
+    }
+
+    pub(super) fn here(&self) -> ConversationRef {
+        ConversationRef::Id(self.group)
+    }
+
+    pub(super) fn say(&self, content: DraftContent) -> Command {
+        Command::Send {
+            conversation: self.here(),
+            draft: Draft {
+                client_message_id: ClientMessageId::random(),
+                content,
+            },
+        }
+    }
+
+    pub(super) fn message(&self, mention_all: bool) -> Command {
+        self.say(DraftContent::Message {
+            text: text("hello"),
+            reply_to: None,
+            mentions: Vec::new(),
+            mention_all,
+        })
+    }
+
+    pub(super) fn recall(&self, target: Seq) -> Command {
+        self.say(DraftContent::Recall { target })
+    }
+
+    pub(super) fn kick(&self, target: &LocalSession, ban: bool) -> Command {
+        let (group, user) = (self.here(), user(target));
+        Command::KickMember { group, user, ban }
+    }
+
+    pub(super) fn mute(&self, target: &LocalSession) -> Command {
+        Command::MuteMember {
+            group: self.here(),
+            user: user(target),
+            duration_ms: 1000,
+        }
+    }
+
+    pub(super) fn join(&self) -> Command {
+        Command::JoinGroup {
+            group: self.here(),
+            note: Note::default(),
+        }
+    }
+
+    pub(super) fn own(&self, relation: GroupRelation) -> Seq {
+        self.messages[relation as usize]
+    }
+}
+
+pub(super) struct Row {
+    pub(super) name: &'static str,
+    pub(super) policy: JoinPolicy,
+    pub(super) unlisted: bool,
+    pub(super) command: fn(&GroupFixture, GroupRelation) -> Command,
+    /// Expected results in the order of [`GROUP_RELATIONS`].
+    pub(super) expect: [Expect; 9],
+}
+
+const fn row(name: &'static str, command: fn(&GroupFixture, GroupRelation) -> Command, expect: [Expect; 9]) -> Row {
+    Row {
+        name,
+        policy: JoinPolicy::Open,
+        unlisted: false,
+        command,
+        expect,
+    }
+}
+
+impl Row {
+    pub(super) const fn policy(mut self, policy: JoinPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    pub(super) const fn unlisted(mut self) -> Self {
+        self.unlisted = true;
+        self
+    }
+}
+
+pub(super) const ALL_MEMBERS: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, OK, OK, OK, OK];
+pub(super) const UNMUTED: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, OK, MUTED, OK, OK];
+pub(super) const LEADERS: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, NO, NO, OK, OK];
+pub(super) const NOBODY: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, NO, NO, NO, NO];
+pub(super) const OWNER: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, NO, NO, NO, OK];
+
+#[rustfmt::skip]
+pub(super) fn group_rows() -> Vec<Row> {
+    vec![
+        //                                                                          stranger former banned invited requested member muted admin owner
+        row("see it", |h, _| Command::GetConversation(h.here()),                    [ABSENT, OK, OK, ABSENT, ABSENT, OK, OK, OK, OK]),
+        row("list members", |h, _| Command::ListMembers { group: h.here(), after: UserId(0), limit: 10 }, ALL_MEMBERS),
+        row("read history", |h, _| Command::ReadHistory { conversation: h.here(), page: everything() },
+                                                                                    [ABSENT, OK, OK, ABSENT, ABSENT, OK, OK, OK, OK]),
+        row("send", |h, _| h.message(false),                                        UNMUTED),
+        row("mention all", |h, _| h.message(true),                                  LEADERS),
+        row("react", |h, _| h.say(DraftContent::React { target: h.by_member, emoji: Emoji::new("👍").unwrap(), remove: false }), UNMUTED),
+        row("edit own", |h, relation| h.say(DraftContent::Edit { target: h.own(relation), text: text("new") }), UNMUTED),
+        row("recall own", |h, relation| h.recall(h.own(relation)),                            ALL_MEMBERS),
+        row("recall a member's", |h, _| h.recall(h.by_member),                      LEADERS),
+        row("recall the owner's", |h, _| h.recall(h.own(GroupRelation::Owner)),               OWNER),
+        row("invite, open", |h, _| Command::InviteMember { group: h.here(), user: user(h.session(GroupRelation::Stranger)) }, UNMUTED)
+            .targets_stranger(),
+        row("invite, by invitation", |h, _| Command::InviteMember { group: h.here(), user: user(h.session(GroupRelation::Stranger)) }, UNMUTED)
+            .policy(JoinPolicy::Invite).targets_stranger(),
+        row("invite, by approval", |h, _| Command::InviteMember { group: h.here(), user: user(h.session(GroupRelation::Stranger)) }, LEADERS)
+            .policy(JoinPolicy::Approval).targets_stranger(),
+        row("join, open", |h, _| h.join(),                                          [OK, OK, NO, OK, OK, OK, OK, OK, OK]),
+        row("join, by approval", |h, _| h.join(),                                   [OK, OK, NO, OK, OK, OK, OK, OK, OK]).policy(JoinPolicy::Approval),
+        row("join, by invitation", |h, _| h.join(),                                 [NO, NO, NO, OK, NO, OK, OK, OK, OK]).policy(JoinPolicy::Invite),
+        row("join, unlisted", |h, _| h.join(),                                      [ABSENT, OK, NO, OK, OK, OK, OK, OK, OK]).unlisted(),
+        row("join, unlisted, by approval", |h, _| h.join(),                         [ABSENT, OK, NO, OK, OK, OK, OK, OK, OK])
+            .policy(JoinPolicy::Approval).unlisted(),
+        row("answer who asked", |h, _| Command::AnswerJoin { group: h.here(), user: user(h.session(GroupRelation::Requested)), accept: true }, LEADERS),
+        row("decline an invitation", |h, _| Command::DeclineInvitation(h.here()),   [ABSENT, ABSENT, ABSENT, OK, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT]),
+        row("kick a member", |h, _| h.kick(&h.member, false),                       LEADERS),
+        row("ban a member", |h, _| h.kick(&h.member, true),                         LEADERS),
+        row("kick an admin", |h, _| h.kick(&h.admin, false),                        OWNER),
+        row("ban an admin", |h, _| h.kick(&h.admin, true),                          OWNER),
+        row("unban", |h, _| Command::UnbanMember { group: h.here(), user: user(h.session(GroupRelation::Banned)) }, LEADERS),
+        row("mute a member", |h, _| h.mute(&h.member),                              LEADERS),
+        row("mute an admin", |h, _| h.mute(&h.admin),                               NOBODY),
+        row("change it", |h, _| h.change(None, Some(true)),                         LEADERS),
+        row("promote", |h, _| Command::SetRole { group: h.here(), user: user(&h.member), role: Role::Admin }, OWNER),
+        row("demote", |h, _| Command::SetRole { group: h.here(), user: user(&h.admin), role: Role::Member }, OWNER),
+        row("transfer", |h, _| Command::TransferOwnership { group: h.here(), user: user(&h.member) }, OWNER),
+        row("delete", |h, _| Command::DeleteGroup(h.here()),                        OWNER),
+        row("leave", |h, _| Command::LeaveGroup(h.here()),
+            [ABSENT, OK, OK, OK, OK, OK, OK, OK, Some(ReplyCode::OwnerMustTransfer)]),
+        row("type", |h, _| Command::Typing { conversation: h.group, stopped: false }, [ABSENT, NO, NO, ABSENT, ABSENT, OK, MUTED, OK, OK]),
+    ]
+}
+
+impl Row {
+    /// For commands that target the stranger of the table: the stranger cannot target itself.
+    pub(super) fn targets_stranger(mut self) -> Self {
+        self.expect[GroupRelation::Stranger as usize] = Some(ReplyCode::InvalidArgument);
+        self
+    }
+}
+
+#[tokio::test]
+async fn every_command_about_a_group_has_the_expected_result() {
+    let mut wrong = Vec::new();
+    for row in group_rows() {
+        for (relation, expect) in GROUP_RELATIONS.into_iter().zip(row.expect) {
+            let fixture = GroupFixture::build(row.policy, row.unlisted).await;
+            let command = (row.command)(&fixture, relation);
+            let result = fixture.session(relation).execute(command).await;
+            let got = result.as_ref().err().map(|error| error.code);
+            if got != expect {
+                wrong.push(format!("{} by {relation:?}: {got:?} instead of {expect:?}", row.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// An outsider cannot tell an unlisted group from a group that does not exist: the errors are
+/// equal, including their texts.
+#[tokio::test]
+async fn absent_and_forbidden_groups_have_the_same_error() {
+    let fixture = GroupFixture::build(JoinPolicy::Open, true).await;
+    let stranger = fixture.session(GroupRelation::Stranger);
+    for row in group_rows() {
+        let command = (row.command)(&fixture, GroupRelation::Stranger);
+        if row.name.starts_with("invite") {
+            continue;
+        }
+        let there = stranger.execute(command).await.unwrap_err();
+        let missing = ConversationId(999_999);
+        let absent_group = GroupFixture {
+            group: missing,
+            engine: fixture.engine.clone(),
+            sessions: Vec::new(),
+            messages: fixture.messages.clone(),
+            member: fixture
+                .engine
+                .session(id(&fixture.member), fixture.member.caller().device().unwrap())
+                .await
+                .unwrap(),
+            admin: fixture
+                .engine
+                .session(id(&fixture.admin), fixture.admin.caller().device().unwrap())
+                .await
+                .unwrap(),
+            by_member: fixture.by_member,
+        };
+        let Some(command) = absent_twin(&row, &absent_group) else {
+            continue;
+        };
+        let absent = stranger.execute(command).await.unwrap_err();
+        assert_eq!(there, absent, "{}", row.name);
+    }
+}
+
+/// Returns the same command about a group that does not exist, unless it names users of the group.
+fn absent_twin(row: &Row, absent_group: &GroupFixture) -> Option<Command> {
+    let names_members = ["answer who asked", "unban", "recall the owner's"];
+    (!names_members.contains(&row.name)).then(|| (row.command)(absent_group, GroupRelation::Stranger))
+}

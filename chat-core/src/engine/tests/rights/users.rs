@@ -1,0 +1,116 @@
+//! Table of rights about users: a row for every command, a column for every relation of the caller to
+//! the user.
+
+use super::*;
+
+/// Relation of the caller to the other user, in the order of the columns.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Relation {
+    Stranger,
+    Friend,
+    Blocked,
+    Blocker,
+}
+
+pub(super) const RELATIONS: [Relation; 4] = [
+    Relation::Stranger,
+    Relation::Friend,
+    Relation::Blocked,
+    Relation::Blocker,
+];
+
+/// Two users with a direct conversation, whose relation may have changed since.
+pub(super) struct PairFixture {
+    pub(super) me: LocalSession,
+    pub(super) them: LocalSession,
+    pub(super) direct: ConversationId,
+    pub(super) mine: Seq,
+    pub(super) engine: Engine,
+}
+
+impl PairFixture {
+    pub(super) async fn build(relation: Relation) -> Self {
+        let engine = engine().await;
+        let (me, them) = (new_user(&engine, "mona").await, new_user(&engine, "theo").await);
+        befriend(&me, &them).await;
+        let sent = me.send_text(direct(&them), "before").await.unwrap();
+        match relation {
+            Relation::Friend => {}
+            Relation::Stranger => drop(me.execute(Command::RemoveFriend(user(&them))).await.unwrap()),
+            Relation::Blocked => drop(them.execute(Command::Block(user(&me))).await.unwrap()),
+            Relation::Blocker => drop(me.execute(Command::Block(user(&them))).await.unwrap()),
+        }
+        Self {
+            direct: sent.conversation,
+            mine: sent.seq,
+            me,
+            them,
+            engine,
+        }
+    }
+
+    pub(super) fn say(&self, content: DraftContent) -> Command {
+        Command::Send {
+            conversation: direct(&self.them),
+            draft: Draft {
+                client_message_id: ClientMessageId::random(),
+                content,
+            },
+        }
+    }
+}
+
+pub(super) type UserRow = (&'static str, fn(&PairFixture) -> Command, [Expect; 4]);
+
+#[rustfmt::skip]
+pub(super) fn user_rows() -> Vec<UserRow> {
+    vec![
+        //                                                                                stranger friend blocked blocker
+        ("look up by name", |s| Command::GetUsers(vec![UserRef::Name(UserName::parse(&s.them.user().name).unwrap())]), [OK; 4]),
+        ("search", |_| Command::SearchUsers { query: "the".to_owned(), limit: 10 },        [OK; 4]),
+        ("list contacts", |_| Command::ListContacts,                                      [OK; 4]),
+        ("friend request", |s| Command::RequestFriend { user: user(&s.them), note: Note::default() }, [OK, OK, OK, NO]),
+        ("accept", |s| Command::AnswerFriend { user: user(&s.them), accept: true },       [ABSENT, OK, ABSENT, ABSENT]),
+        ("decline", |s| Command::AnswerFriend { user: user(&s.them), accept: false },     [ABSENT, ABSENT, ABSENT, ABSENT]),
+        ("send", |s| s.say(DraftContent::Message { text: text("x"), reply_to: None, mentions: Vec::new(), mention_all: false }),
+                                                                                          [NOT_FRIENDS, OK, NOT_FRIENDS, NOT_FRIENDS]),
+        ("edit", |s| s.say(DraftContent::Edit { target: s.mine, text: text("x") }),       [NOT_FRIENDS, OK, NOT_FRIENDS, NOT_FRIENDS]),
+        ("react", |s| s.say(DraftContent::React { target: s.mine, emoji: Emoji::new("👍").unwrap(), remove: false }),
+                                                                                          [NOT_FRIENDS, OK, NOT_FRIENDS, NOT_FRIENDS]),
+        ("recall own", |s| s.say(DraftContent::Recall { target: s.mine }),                [OK; 4]),
+        ("read", |s| Command::ReadHistory { conversation: direct(&s.them), page: everything() }, [OK; 4]),
+        ("see", |s| Command::GetConversation(direct(&s.them)),                            [OK; 4]),
+        ("type", |s| Command::Typing { conversation: s.direct, stopped: false },          [NO, OK, NO, NO]),
+        ("acknowledge", |s| Command::Acknowledge { conversation: s.direct, seq: s.mine }, [OK; 4]),
+        ("mark read", |s| Command::MarkRead { conversation: s.direct, seq: s.mine },      [OK; 4]),
+        ("block", |s| Command::Block(user(&s.them)),                                      [OK; 4]),
+        ("unblock", |s| Command::Unblock(user(&s.them)),                                  [OK; 4]),
+        ("unfriend", |s| Command::RemoveFriend(user(&s.them)),                            [OK; 4]),
+        ("revoke their device", |s| Command::RevokeDevice(s.them.caller().device().unwrap()),        [ABSENT; 4]),
+        ("revoke own device", |s| Command::RevokeDevice(s.me.caller().device().unwrap()),            [OK; 4]),
+        ("list devices", |_| Command::ListDevices,                                        [OK; 4]),
+        ("change password", |_| Command::ChangePassword { old: Secret::new(PASSWORD), new: Secret::new("another one") }, [OK; 4]),
+        ("change profile", |_| Command::UpdateProfile(ProfileChanges::default()), [OK; 4]),
+        ("set status", |_| Command::SetStatus(PresenceState::Idle),                       [OK; 4]),
+        ("log out", |_| Command::Logout,                                                  [OK; 4]),
+        ("make a group", |_| create_group_command("new"),                                           [OK; 4]),
+        ("find groups", |_| Command::SearchGroups { query: "n".to_owned(), limit: 10 },   [OK; 4]),
+        ("list conversations", |_| Command::ListConversations,                            [OK; 4]),
+    ]
+}
+
+#[tokio::test]
+async fn every_command_about_a_user_has_the_expected_result() {
+    let mut wrong = Vec::new();
+    for (name, command, expect) in user_rows() {
+        for (relation, expect) in RELATIONS.into_iter().zip(expect) {
+            let pair = PairFixture::build(relation).await;
+            let result = pair.me.execute(command(&pair)).await;
+            let got = result.as_ref().err().map(|error| error.code);
+            if got != expect {
+                wrong.push(format!("{name} as {relation:?}: {got:?} instead of {expect:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -1,0 +1,160 @@
+//! Tests of what each relation to a group or user may see.
+
+use super::groups::GROUP_RELATIONS;
+use super::users::RELATIONS;
+use super::*;
+
+/// Members see the group as it is now; former members, banned ones included, see it as they left
+/// it; others do not see it.
+#[tokio::test]
+async fn former_members_see_the_group_as_they_left_it() {
+    let fixture = GroupFixture::build(JoinPolicy::Invite, true).await;
+    let views = async || {
+        let mut views = Vec::new();
+        for session in &fixture.sessions {
+            let single = session.execute(Command::GetConversation(fixture.here())).await;
+            let listed = session.conversations().await.unwrap();
+            let listed = listed.into_iter().find(|info| info.id == fixture.group);
+            let single = single.ok().map(|outcome| match outcome {
+                Outcome::Conversation(info) => *info,
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(single, listed);
+            views.push(single);
+        }
+        views
+    };
+    let before = views().await;
+    let owner = fixture.session(GroupRelation::Owner);
+    let changes = GroupChanges {
+        name: Some(GroupName::parse("renamed").unwrap()),
+        description: Some(Description::new("changed").unwrap()),
+        ..GroupChanges::default()
+    };
+    let group = fixture.here();
+    owner.execute(Command::UpdateGroup { group, changes }).await.unwrap();
+    fixture
+        .member
+        .execute(Command::LeaveGroup(fixture.here()))
+        .await
+        .unwrap();
+    owner.execute(fixture.message(false)).await.unwrap();
+    let after = views().await;
+    for relation in GROUP_RELATIONS {
+        let (before, after) = (&before[relation as usize], &after[relation as usize]);
+        let count = match relation {
+            GroupRelation::Stranger | GroupRelation::Invited | GroupRelation::Requested => None,
+            GroupRelation::Former => Some(("rust", JoinPolicy::Open, 7)),
+            GroupRelation::Banned => Some(("rust", JoinPolicy::Open, 6)),
+            _ => Some(("renamed", JoinPolicy::Invite, 5)),
+        };
+        let seen = after.as_ref().map(|info| match &info.view {
+            ConversationView::Group(group) => (
+                group.profile.name.as_str(),
+                group.profile.join_policy,
+                group.member_count,
+            ),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(seen, count, "{relation:?}");
+        let is_former = matches!(relation, GroupRelation::Former | GroupRelation::Banned);
+        assert_eq!(before == after, is_former || count.is_none(), "{relation:?}");
+    }
+}
+
+#[tokio::test]
+async fn search_finds_groups_that_the_caller_may_see() {
+    for (unlisted, expect) in [
+        (false, [true; 9]),
+        (true, [false, false, false, true, true, true, true, true, true]),
+    ] {
+        let fixture = GroupFixture::build(JoinPolicy::Open, unlisted).await;
+        for (relation, expect) in GROUP_RELATIONS.into_iter().zip(expect) {
+            let find = |query: String| {
+                fixture
+                    .session(relation)
+                    .execute(Command::SearchGroups { query, limit: 10 })
+            };
+            let Ok(Outcome::Groups(by_id)) = find(fixture.group.to_string()).await else {
+                panic!("no groups");
+            };
+            assert_eq!(!by_id.is_empty(), expect, "by id, {relation:?}, unlisted: {unlisted}");
+            let Ok(Outcome::Groups(by_name)) = find("rus".to_owned()).await else {
+                panic!("no groups");
+            };
+            assert_eq!(
+                !by_name.is_empty(),
+                !unlisted,
+                "by name, {relation:?}, unlisted: {unlisted}"
+            );
+        }
+    }
+}
+
+/// A third user cannot tell a direct conversation from one that does not exist.
+#[tokio::test]
+async fn third_user_sees_nothing_of_a_direct_conversation() {
+    let pair = PairFixture::build(Relation::Friend).await;
+    let eve = new_user(&pair.engine, "eve").await;
+    for conversation in [pair.direct, ConversationId(999_999)] {
+        let conversation = ConversationRef::Id(conversation);
+        let read = Command::ReadHistory {
+            conversation: conversation.clone(),
+            page: everything(),
+        };
+        assert_eq!(error_code(eve.execute(read).await), ReplyCode::NotFound);
+        assert_eq!(
+            error_code(eve.execute(Command::GetConversation(conversation.clone())).await),
+            ReplyCode::NotFound
+        );
+        assert_eq!(error_code(eve.send_text(conversation, "x").await), ReplyCode::NotFound);
+    }
+    let conversations = pair.me.conversations().await.unwrap();
+    let inbox = conversations.iter().find(|info| info.view == ConversationView::Inbox);
+    let inbox = ConversationRef::Id(inbox.unwrap().id);
+    assert_eq!(error_code(eve.send_text(inbox.clone(), "x").await), ReplyCode::NotFound);
+    assert_eq!(error_code(pair.me.send_text(inbox, "x").await), ReplyCode::Forbidden);
+}
+
+/// A blocked user gets the same errors as a stranger, including their texts, and sees the same
+/// state of a friend request.
+#[tokio::test]
+async fn block_is_not_visible_to_the_blocked_user() {
+    let mut seen = Vec::new();
+    for relation in [Relation::Stranger, Relation::Blocked] {
+        let pair = PairFixture::build(relation).await;
+        let refused = pair.me.send_text(direct(&pair.them), "x").await.unwrap_err();
+        let request = Command::RequestFriend {
+            user: user(&pair.them),
+            note: Note::default(),
+        };
+        let asked = pair.me.execute(request).await.unwrap();
+        let Ok(Outcome::Contacts(contacts)) = pair.me.execute(Command::ListContacts).await else {
+            panic!("no contacts");
+        };
+        let contacts: Vec<_> = contacts
+            .into_iter()
+            .map(|contact| (contact.state, contact.presence))
+            .collect();
+        seen.push((refused, asked, contacts));
+    }
+    assert_eq!(seen[0], seen[1]);
+}
+
+#[tokio::test]
+async fn presence_is_visible_to_friends_only() {
+    for (relation, expect) in RELATIONS
+        .into_iter()
+        .zip([None, Some(PresenceState::Online), None, None])
+    {
+        let pair = PairFixture::build(relation).await;
+        let Ok(Outcome::Contacts(contacts)) = pair.me.execute(Command::ListContacts).await else {
+            panic!("no contacts");
+        };
+        assert_eq!(
+            contacts.first().and_then(|contact| contact.presence),
+            expect,
+            "{relation:?}"
+        );
+    }
+}

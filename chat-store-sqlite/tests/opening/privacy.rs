@@ -1,0 +1,114 @@
+//! Tests of file modes, and of texts that were erased.
+
+use super::*;
+
+#[tokio::test]
+async fn unwritable_directory_is_reported_with_its_path() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "in the way").unwrap();
+    // No user, not even root, can create files in these directories.
+    for path in [file.join("data"), file, "/proc/self".into()] {
+        let error = open_error(&path).await;
+        assert!(matches!(error, OpenError::NotWritable { .. }), "{error:?}");
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn erased_text_is_removed_from_all_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
+    let secret = "a secret to erase";
+    append(
+        &*store,
+        world.group,
+        world.alice,
+        vec![Draft::message(secret), Draft::message("kept")],
+    )
+    .await
+    .unwrap();
+    let group = world.group;
+    let erase = transact(&*store, move |tx| {
+        Box::pin(async move {
+            tx.lock_conversation(group).await?;
+            Ok(tx
+                .erase(group, Seq(1), Seq(1), b"stone".as_slice().into(), Vec::new().into())
+                .await?)
+        })
+    });
+    erase.await.unwrap();
+    store.close().await;
+    drop((store, world.store));
+    let mut kept = false;
+    for entry in std::fs::read_dir(directory.path()).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        assert!(!holds(secret));
+        kept |= holds("kept");
+    }
+    assert!(kept);
+}
+
+/// Returns the modes of the files, by name.
+#[cfg(unix)]
+fn modes(directory: &Path) -> Vec<(String, u32)> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut modes: Vec<_> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+            (entry.file_name().into_string().unwrap(), mode)
+        })
+        .collect();
+    modes.sort();
+    modes
+}
+
+#[cfg(unix)]
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn files_are_private_in_a_shared_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    set_mode(directory.path(), 0o755);
+    let store = open(directory.path()).await;
+    World::new(Arc::clone(&store) as Arc<dyn Store>).await;
+    let private = ["chat.db", "chat.db-shm", "chat.db-wal", "lock"].map(|name| (name.to_owned(), 0o600));
+    assert_eq!(modes(directory.path()), private);
+    let target = tempfile::tempdir().unwrap();
+    set_mode(target.path(), 0o755);
+    store.backup_to(target.path().join("copy.db")).await.unwrap();
+    assert_eq!(modes(target.path()), [("copy.db".to_owned(), 0o600)]);
+    drop(store);
+
+    // The modes of files from an earlier release, and the log that a killed process left.
+    for (name, _) in modes(directory.path()) {
+        set_mode(&directory.path().join(name), 0o644);
+    }
+    let log = directory.path().join("chat.db-wal");
+    std::fs::write(&log, "").unwrap();
+    set_mode(&log, 0o664);
+    let store = open(directory.path()).await;
+    assert!(store.account_by_name("alice").await.unwrap().is_some());
+    assert_eq!(modes(directory.path()), private);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn created_directories_are_private() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    set_mode(directory.path(), 0o755);
+    let made = directory.path().join("new").join("data");
+    drop(open(&made).await);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&made), 0o700);
+    assert_eq!(mode(directory.path()), 0o755, "an existing directory keeps its mode");
+}

@@ -1,0 +1,185 @@
+//! Tests that each change of a history that breaks a rule is reported.
+
+use super::*;
+
+#[test]
+fn every_violation_is_reported() {
+    type Mutation = (&'static str, Rule, fn(&mut Vec<Observation>));
+    let mutations: [Mutation; 20] = [
+        ("a message is acknowledged, but not stored", Rule::C1, |history| {
+            retain_logged(history, None, |event| event.message.as_deref() != Some("m4"));
+        }),
+        ("one node lacks an acknowledged message", Rule::C1, |history| {
+            retain_logged(history, Some("node"), |event| event.message.as_deref() != Some("d2"));
+        }),
+        ("the text was cut", Rule::C1, |history| {
+            retain_logged(history, None, |event| {
+                if event.message.as_deref() == Some("m1") {
+                    event.digest = Some(Digest::of(b"m"));
+                }
+                true
+            });
+        }),
+        ("a message that no user sent", Rule::C2, |history| {
+            retain_logged(history, None, |event| {
+                if event.position == position(GROUP, 6) {
+                    event.message = Some("phantom".into());
+                }
+                true
+            });
+        }),
+        ("a message is stored for another sender", Rule::C2, |history| {
+            retain_logged(history, None, |event| {
+                if event.message.as_deref() == Some("m2") {
+                    event.sender = 1;
+                }
+                true
+            });
+        }),
+        ("a retry is stored again", Rule::C3, |history| {
+            retain_logged(history, None, |event| {
+                if event.position == position(GROUP, 6) {
+                    event.message = Some("m1".into());
+                }
+                true
+            });
+        }),
+        ("a refused message is stored", Rule::C3, |history| {
+            history.push(Observation::Refused {
+                run: 1,
+                message: "m3".into(),
+                reason: "try again".into(),
+            });
+        }),
+        ("a position is left out", Rule::C4, |history| {
+            retain_logged(history, None, |event| {
+                if event.position == position(DIRECT, 2) {
+                    event.position.seq = 3;
+                }
+                true
+            });
+        }),
+        ("two nodes assign one position twice", Rule::C5, |history| {
+            retain_logged(history, Some("node"), |event| {
+                if event.position == position(GROUP, 6) {
+                    event.event = "another".into();
+                }
+                true
+            });
+        }),
+        ("a device received an event that is gone", Rule::C5, |history| {
+            retain_delivered(history, 2, |event| {
+                if event.position == position(GROUP, 6) {
+                    event.event = "gone".into();
+                }
+                true
+            });
+        }),
+        ("a device receives another text", Rule::C5, |history| {
+            retain_delivered(history, 2, |event| {
+                if event.position == position(GROUP, 4) {
+                    event.digest = Some(Digest::of(b"never said"));
+                }
+                true
+            });
+        }),
+        ("a message is stored with another text", Rule::C2, |history| {
+            retain_logged(history, None, |event| {
+                if event.position == position(GROUP, 6) {
+                    event.digest = Some(Digest::of(b"m4"));
+                }
+                true
+            });
+        }),
+        ("a delivery is repeated", Rule::C6, |history| {
+            let (at, again) = find(history, |observation| is_delivered(observation, 1, 4));
+            history.insert(at + 1, again);
+        }),
+        ("a cursor skips after a short read", Rule::C7, |history| {
+            retain_delivered(history, 1, |event| event.position != position(GROUP, 4));
+        }),
+        ("the last event is not delivered", Rule::C8, |history| {
+            retain_delivered(history, 2, |event| event.position != position(GROUP, 7));
+        }),
+        ("a retry is stored out of order", Rule::C9, |history| {
+            for (from, to) in [("m1", "held"), ("m3", "m1"), ("held", "m3")] {
+                for observation in &mut *history {
+                    match observation {
+                        Observation::Send { message, .. } if message == from => *message = to.into(),
+                        _ => {}
+                    }
+                }
+            }
+        }),
+        (
+            "a later message is stored before an acknowledged one",
+            Rule::C10,
+            |history| {
+                let (at, send) = find(
+                    history,
+                    |observation| matches!(observation, Observation::Send { message, .. } if message == "m1"),
+                );
+                history.remove(at);
+                let (after, _) = find(history, |observation| is_acked(observation, "m2"));
+                history.insert(after + 1, send);
+            },
+        ),
+        ("the second acknowledgement of a retry differs", Rule::C11, |history| {
+            let (at, mut again) = find(history, |observation| is_acked(observation, "m1"));
+            if let Observation::Acked { position, .. } = &mut again {
+                position.seq = 5;
+            }
+            history.insert(at + 1, again);
+        }),
+        ("a removed member receives an event", Rule::C12, |history| {
+            let (at, mut last) = find(history, |observation| is_delivered(observation, 2, 7));
+            if let Observation::Delivered { run, .. } = &mut last {
+                *run = 3;
+            }
+            history.insert(at + 1, last);
+        }),
+        ("a replaced session is acknowledged a message", Rule::C13, |history| {
+            let (at, _) = find(
+                history,
+                |observation| matches!(observation, Observation::Send { message, .. } if message == "m4"),
+            );
+            let device = "device-2".to_owned();
+            history.insert(
+                at,
+                Observation::LoggedIn {
+                    run: 9,
+                    server: "b".into(),
+                },
+            );
+            history.insert(
+                at,
+                Observation::Run {
+                    run: 9,
+                    user: 2,
+                    device,
+                    cursors: Vec::new(),
+                },
+            );
+        }),
+    ];
+    for (name, rule, mutate) in mutations {
+        let mut history = history();
+        mutate(&mut history);
+        let report = report_of(history);
+        assert!(report.count(rule) > 0, "{name}: {:?}", report.violations());
+    }
+    let mut back_in_time = history();
+    retain_logged(&mut back_in_time, None, |event| {
+        if event.position == position(GROUP, 5) {
+            event.time = 1;
+        }
+        true
+    });
+    assert!(report_of(back_in_time).count(Rule::C15) > 0);
+    let mut stranger = history();
+    retain_logged(&mut stranger, None, |event| {
+        event.joined.retain(|user| *user != 2);
+        true
+    });
+    assert!(report_of(stranger).count(Rule::C12) > 0, "a sender who is not a member");
+}
