@@ -27,7 +27,7 @@ use chat_examples::web::{CurrentUser, Refused, Tokens, request};
 use chat_examples::{AnyError, WebSocketDial, events, next_text};
 use serde_json::json;
 
-/// State that every handler needs.
+/// State that the handlers share.
 #[derive(Clone)]
 struct App {
     engine: Engine,
@@ -41,11 +41,11 @@ impl FromRef<App> for Tokens {
     }
 }
 
-/// Logs a customer in to the application. A real application checks a password here.
-async fn log_in(State(app): State<App>, Json(customer): Json<String>) -> Result<Json<String>, Refused> {
+/// Logs a user in to the application. A real application checks a password here.
+async fn log_in(State(app): State<App>, Json(name): Json<String>) -> Result<Json<String>, Refused> {
     let mut profile = Profile::default();
-    profile.name_hint = Some(customer.clone());
-    let subject = Subject::new(customer).map_err(AnyError::from)?;
+    profile.name_hint = Some(name.clone());
+    let subject = Subject::new(name).map_err(AnyError::from)?;
     let user = app.engine.provision(subject, profile).await?;
     Ok(Json(app.tokens.issue(user.id)?))
 }
@@ -82,6 +82,7 @@ async fn chat(
     })
 }
 
+/// Starts the application on a free port.
 async fn start() -> Result<(App, SocketAddr), AnyError> {
     let tokens = Tokens::new("a secret that only the application knows")?;
     let builder = Engine::builder(Arc::new(MemoryStore::new()));
@@ -137,7 +138,7 @@ async fn main() -> Result<(), AnyError> {
         );
     }
     let (status, refusal) = request(address, "POST /conversations/4711/messages", bob_token, json!("?")).await?;
-    println!("bob posted elsewhere: {status} {refusal}");
+    println!("bob posted to an unknown conversation: {status} {refusal}");
     assert_eq!(status, 404);
     let (status, _) = request(address, "GET /conversations", "a guess", json!(null)).await?;
     assert_eq!(status, 401);
@@ -148,7 +149,7 @@ async fn main() -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Connects a chat client with a token of the application.
+/// Connects a chat client for alice, which logs in with a token of the application.
 async fn chat_client(address: SocketAddr, token: &str) -> Result<Client, AnyError> {
     let credentials = Credentials::Password {
         account: UserName::parse("alice")?.into(),

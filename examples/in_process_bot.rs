@@ -40,7 +40,7 @@ async fn main() -> Result<(), AnyError> {
     alice.send_text(group, "good morning").await?;
     let running = tokio::spawn(run_bot(engine.clone(), bot.user()));
 
-    // The user who writes to the bot reads a feed as well.
+    // Alice, who wrote to the bot, receives the answer from a feed as well.
     let feed = engine.feed(FeedOptions::user("alice", alice.user())).await?;
     while let Some(item) = feed.next().await {
         let (sender, body) = (item.event().sender, item.event().body()?);

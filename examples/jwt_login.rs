@@ -15,13 +15,17 @@ use chat_examples::AnyError;
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
+/// Content of a token of the application.
 #[derive(Serialize, Deserialize)]
 struct Claims {
+    /// Id of the user in the application.
     sub: String,
     name: String,
+    /// Time of expiry, in seconds since 1970.
     exp: u64,
 }
 
+/// Authenticator that accepts a valid token in place of a password.
 #[derive(Debug)]
 struct JwtLogin {
     key: DecodingKey,
@@ -38,8 +42,8 @@ impl Authenticator for JwtLogin {
         let Ok(subject) = Subject::new(token.claims.sub) else {
             return Ok(AuthVerdict::Denied);
         };
-        // The token determines the account and when the login expires. Its `name` is only a hint
-        // for the name of a new account.
+        // The token determines the account and when the login expires. Its `name` matters only for
+        // the first login, which creates the account.
         let mut login = ExternalLogin::new(subject);
         login.profile.display_name = DisplayName::parse(&token.claims.name).ok();
         login.profile.name_hint = Some(token.claims.name);

@@ -9,7 +9,7 @@ use chat_core::prelude::*;
 use chat_core::store::MemoryStore;
 use chat_examples::{AnyError, group_of, register};
 
-/// Rule: only admins of a group may advertise.
+/// Rule that only admins of a group may advertise.
 #[derive(Debug)]
 struct NoAdvertisements;
 
@@ -31,7 +31,7 @@ impl Hooks for NoAdvertisements {
 
 /// Recalls messages that a slow check classifies as spam. Its feed covers all conversations,
 /// continues after a restart where it stopped, and delays no sender.
-async fn remove_spam(engine: Engine) -> Result<(), AnyError> {
+async fn recall_spam(engine: Engine) -> Result<(), AnyError> {
     let operator = engine.operator(OperatorName::new("spam check")?);
     let feed = engine.feed(FeedOptions::all_conversations("spam-check")).await?;
     while let Some(item) = feed.next().await {
@@ -45,7 +45,7 @@ async fn remove_spam(engine: Engine) -> Result<(), AnyError> {
             && is_spam(&text).await
         {
             let recalled = operator.recall(event.conversation, seq).await;
-            // The message and its edit may both be spam.
+            // If a message and its edit are both spam, the message is recalled once.
             if let Err(error) = recalled
                 && error.code != ReplyCode::AlreadyRecalled
             {
@@ -69,7 +69,7 @@ async fn main() -> Result<(), AnyError> {
         .hooks(Arc::new(NoAdvertisements))
         .build()
         .await?;
-    let checking = tokio::spawn(remove_spam(engine.clone()));
+    let checking = tokio::spawn(recall_spam(engine.clone()));
     let (alice, bob) = (register(&engine, "alice").await?, register(&engine, "bob").await?);
     let group = group_of("general", &alice, &bob).await?;
 
@@ -93,7 +93,7 @@ async fn main() -> Result<(), AnyError> {
         let body = item.event().body()?;
         item.done();
         if body.target() == Some(spam.seq) {
-            println!("removed: message {}", spam.seq);
+            println!("recalled: message {}", spam.seq);
             break;
         }
     }

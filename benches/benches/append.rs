@@ -1,5 +1,5 @@
-//! Benchmark of durable appends on the stores alone: the cost of a commit, and how batches share
-//! it.
+//! Benchmark of appending drafts to a store, without an engine: the cost of one transaction, and
+//! how the drafts of a batch share it.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use chat_core::testkit::store::{Draft, append};
 use chat_store_sqlite::{Options, SqliteStore};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-fn stores(c: &mut Criterion) {
+fn append_batches(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -46,5 +46,5 @@ fn stores(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, stores);
+criterion_group!(benches, append_batches);
 criterion_main!(benches);

@@ -4,15 +4,16 @@ use std::hint::black_box;
 
 use bytes::BytesMut;
 use chat_benches::messages;
-use chat_core::codec::frame::{FrameDecoder, SESSION_LIMIT};
+use chat_core::codec::frame::{DEFAULT_MAX_PACKET_BYTES, FrameDecoder};
 use chat_core::codec::{Answer, RequestId, client, server};
 use chat_core::model::{Appended, Outcome, Push};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-const MAX_TEXT: usize = 16 * 1024;
+/// Maximum length of a message text that the server accepts, in bytes.
+const MAX_TEXT_BYTES: usize = 16 * 1024;
 
 fn decode_send(c: &mut Criterion) {
-    let mut group = c.benchmark_group("codec/read_send");
+    let mut group = c.benchmark_group("codec/decode_send");
     for size in [64, 256, 4096] {
         let mut wire = BytesMut::new();
         client::encode_command(RequestId(1), &messages::send(size), &mut wire);
@@ -21,13 +22,13 @@ fn decode_send(c: &mut Criterion) {
             b.iter_batched(
                 || wire.clone(),
                 |wire| {
-                    let mut decoder = FrameDecoder::new(SESSION_LIMIT);
+                    let mut decoder = FrameDecoder::new(DEFAULT_MAX_PACKET_BYTES);
                     decoder.feed(wire);
                     let packet = decoder
                         .next_packet()
                         .expect("a small packet")
                         .expect("a complete packet");
-                    black_box(server::decode_request(packet, MAX_TEXT).expect("a valid packet"))
+                    black_box(server::decode_request(packet, MAX_TEXT_BYTES).expect("a valid packet"))
                 },
                 criterion::BatchSize::SmallInput,
             );
@@ -44,7 +45,7 @@ fn encode_answers(c: &mut Criterion) {
     let appended = Appended::new(event.conversation, event.seq, event.id, event.time);
     let answer = Ok(Answer::Outcome(Outcome::Appended(appended)));
     let mut out = BytesMut::with_capacity(4096);
-    group.bench_function("write_ack", |b| {
+    group.bench_function("encode_acknowledgement", |b| {
         b.iter(|| {
             out.clear();
             server::encode_reply(RequestId(7), &answer, &mut out);
@@ -53,7 +54,7 @@ fn encode_answers(c: &mut Criterion) {
     });
 
     let push = Push::Event(event);
-    group.bench_function("write_event/256", |b| b.iter(|| black_box(server::encode_push(&push))));
+    group.bench_function("encode_event/256", |b| b.iter(|| black_box(server::encode_push(&push))));
     group.finish();
 }
 

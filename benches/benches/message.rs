@@ -1,6 +1,6 @@
-//! Benchmark of one whole message over loopback: from Alice's socket through secure channel,
-//! session, engine and store to her acknowledgement and to Bob's client. It measures one message at
-//! a time, and 32 in flight, which share commits, records and writes.
+//! Benchmark of the whole path of a message over loopback: from Alice's client through the server
+//! and its store until Alice has the acknowledgement and Bob the message. It measures one message
+//! at a time, and 32 in flight, which share transactions, encrypted records and socket writes.
 
 use std::sync::Arc;
 

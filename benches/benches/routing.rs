@@ -1,5 +1,5 @@
-//! Benchmark of the fan-out: one committed message to the sessions of a group on one node, until
-//! every outbox is drained.
+//! Benchmark of the fan-out: the router puts one committed message into the outbox of each session
+//! of a group on one node, and the outboxes are drained.
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use chat_core::router::{Outbox, OutboxLimits, Router, RouterConfig, RouterParts,
 use chat_core::store::{NewConversation, Store, StoreError};
 use chat_core::testkit::store::{new_account, transact};
 
-/// Creates a group of `size` members.
+/// Creates `size` accounts and a group of them. Returns the group and its members.
 ///
 /// # Errors
 /// The store fails.
@@ -56,11 +56,12 @@ pub struct Audience {
     pub router: Router,
     /// Outboxes of the sessions.
     pub outboxes: Vec<Arc<Outbox>>,
-    _attachments: Vec<SubscriptionGuard>,
+    /// Guards that keep the sessions subscribed to the router.
+    _subscriptions: Vec<SubscriptionGuard>,
 }
 
 impl Audience {
-    /// Attaches one session of each member.
+    /// Starts a router on `store`, and subscribes one session of each member to it.
     ///
     /// # Panics
     /// If the store cannot be read.
@@ -76,22 +77,22 @@ impl Audience {
             epoch,
             config: RouterConfig::default(),
         };
-        let router = Router::start(parts).await.expect("there is no bus to fail");
-        let (mut outboxes, mut attachments) = (Vec::new(), Vec::new());
+        let router = Router::start(parts).await.expect("a router without a bus starts");
+        let (mut outboxes, mut subscriptions) = (Vec::new(), Vec::new());
         for user in members {
             let outbox = Outbox::new(OutboxLimits::default());
             let caller = Caller::login(*user, DeviceId::random(), SessionEpoch(0));
-            let (attachment, _) = router
+            let (subscription, _) = router
                 .subscribe(caller, Arc::clone(&outbox))
                 .await
                 .expect("the store is open");
             outboxes.push(outbox);
-            attachments.push(attachment);
+            subscriptions.push(subscription);
         }
         Self {
             router,
             outboxes,
-            _attachments: attachments,
+            _subscriptions: subscriptions,
         }
     }
 }

@@ -9,7 +9,7 @@ use chat_core::model::{
 /// Returns a text of `size` bytes.
 ///
 /// # Panics
-/// If the engine refuses a text of this size.
+/// If `size` is 0, or greater than [`MessageText::MAX_BYTES`].
 #[must_use]
 pub fn text(size: usize) -> MessageText {
     MessageText::new("x".repeat(size)).expect("a valid size")

@@ -1,4 +1,4 @@
-//! Fixture: server keys and established channels.
+//! Fixture: server keys, and established secure channels.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,7 +7,8 @@ use chat_core::secure::{
     Channel, ClientHandshake, ClientProgress, PinPolicy, ServerHandshake, ServerIdentity, ServerKeys,
 };
 
-/// A time within the validity of the credential, in Unix seconds.
+/// Time of the handshakes, in Unix seconds. The keys are created at this time, so their signed
+/// credential is valid.
 const UNIX_NOW: u64 = 1_790_000_000;
 
 /// Generates the keys of a server.
@@ -17,7 +18,7 @@ pub fn server_keys() -> Arc<ServerKeys> {
     Arc::new(ServerKeys::new(identity, UNIX_NOW).expect("signing works"))
 }
 
-/// Returns both ends of an established channel: client, server.
+/// Returns both ends of an established channel: first that of the client, then that of the server.
 #[must_use]
 pub fn channels() -> (Channel, Channel) {
     let (keys, now) = (server_keys(), Instant::now());

@@ -43,7 +43,9 @@ impl Testbed {
         let mut config = ServerConfig::default();
         config.session.message_rate = Rate::UNLIMITED;
         config.session.packet_rate = Rate::UNLIMITED;
-        config.session.heartbeat_interval = Duration::from_secs(30); // Bob only receives.
+        // Bob sends nothing during a benchmark. The server closes his session only after 2.5 times
+        // this interval without a packet, which is longer than a benchmark.
+        config.session.heartbeat_interval = Duration::from_secs(30);
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let server = Server::builder(engine.clone())
             .config(config)
@@ -71,12 +73,13 @@ impl Testbed {
         Ok(testbed)
     }
 
-    /// Sends a first message, which creates the conversation. Bob's session does not know the
-    /// conversation yet, so it may receive `Behind` instead of the event.
+    /// Sends a first message, which creates the conversation. Bob's session is not subscribed to
+    /// the conversation yet, so it may receive [`Push::Behind`], which tells a client to read the
+    /// log, instead of the event.
     async fn open_conversation(&mut self) -> Result<(), Box<dyn Error>> {
         let first = self.alice.commands().send_text(user("bob"), "hello").await?;
         loop {
-            match self.bob.push().await? {
+            match self.bob.next_push().await? {
                 Push::Event(event) if event.id == first.event_id => return Ok(()),
                 Push::Behind { conversation, .. } if conversation == first.conversation => return Ok(()),
                 _ => {}
@@ -84,8 +87,8 @@ impl Testbed {
         }
     }
 
-    /// Sends `texts` from Alice to Bob without waiting in between. Returns once Alice has received
-    /// every acknowledgement and Bob every message.
+    /// Sends `texts` from Alice to Bob, without waiting for an acknowledgement before the next
+    /// text. Returns once Alice has received every acknowledgement and Bob the last message.
     ///
     /// # Panics
     /// If a message is refused, or a connection breaks.
@@ -106,7 +109,7 @@ impl Testbed {
             }
         }
         while let Some(last_event) = last {
-            if let Push::Event(event) = self.bob.push().await.expect("a connection")
+            if let Push::Event(event) = self.bob.next_push().await.expect("a connection")
                 && event.id == last_event
             {
                 last = None;

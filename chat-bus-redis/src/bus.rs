@@ -23,6 +23,7 @@ pub struct RedisBus {
 #[derive(Debug, Default)]
 struct Subscriptions {
     open: Vec<SubscriptionHandle<Topic>>,
+    /// `true` once the bus is closed.
     is_closed: bool,
 }
 
@@ -110,6 +111,8 @@ struct RedisTopics {
 }
 
 impl RedisTopics {
+    /// Converts the result of a request. Returns [`BusError::Closed`] if the subscriber has ended,
+    /// because that explains any other error.
     fn map_result(&self, result: Result<(), RedisError>) -> Result<(), BusError> {
         if self.handle.is_closed() {
             return Err(BusError::Closed);

@@ -12,15 +12,16 @@ use bb8_redis::redis::{
 
 use crate::Options;
 
-/// Number of connections for commands. Each carries many commands at once, so the second one serves
-/// while the first is replaced.
+/// Number of connections for commands. One connection carries many commands at once; the second one
+/// is used while the first is replaced.
 const CONNECTIONS: u32 = 2;
 
-/// Sends commands. The next command replaces a connection that broke.
+/// Sender of commands to Redis. When a connection has broken, the pool removes it as soon as
+/// another command has taken it; that command fails too.
 pub(crate) struct Commands {
     pub(crate) client: Client,
     pub(crate) options: Options,
-    pool: Pool<Manager>,
+    pool: Pool<ConnectionManager>,
 }
 
 impl fmt::Debug for Commands {
@@ -34,7 +35,7 @@ impl fmt::Debug for Commands {
 
 impl Commands {
     pub(crate) fn new(client: Client, options: Options) -> Self {
-        let manager = Manager {
+        let manager = ConnectionManager {
             client: client.clone(),
             config: connection_config(&options),
         };
@@ -46,29 +47,30 @@ impl Commands {
         Self { client, options, pool }
     }
 
-    /// Returns the name of a key or channel, with the prefix.
+    /// Returns the full name of a key or channel: the prefix of the options, then `name`.
     pub(crate) fn key(&self, name: impl fmt::Display) -> String {
         format!("{}{name}", self.options.prefix)
     }
 
+    /// Sends one command and returns its answer.
     pub(crate) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
         let mut connection = self.connection().await?;
         let answer = connection.inner.req_packed_command(command).await;
-        connection.record(&answer);
+        connection.mark_if_broken(&answer);
         T::from_redis_value(answer?).map_err(RedisError::from)
     }
 
-    /// Sends several commands in one round trip.
+    /// Sends several commands in one round trip and returns their answers.
     pub(crate) async fn pipeline<T: FromRedisValue>(&self, commands: &Pipeline) -> RedisResult<T> {
         let mut connection = self.connection().await?;
         let answer = commands.query_async(&mut connection.inner).await;
-        connection.record(&answer);
+        connection.mark_if_broken(&answer);
         answer
     }
 
-    /// Returns a copy of a pooled connection, so that the pool is free while the command is under
-    /// way.
-    async fn connection(&self) -> RedisResult<Pooled> {
+    /// Returns a clone of a pooled connection, so that other commands can use the pool while this
+    /// command waits for its answer.
+    async fn connection(&self) -> RedisResult<SharedConnection> {
         let pooled = self.pool.get().await;
         let pooled = pooled.map_err(|_| RedisError::from((ErrorKind::Io, "no connection to Redis")))?;
         Ok(pooled.clone())
@@ -81,29 +83,31 @@ pub(crate) fn connection_config(options: &Options) -> AsyncConnectionConfig {
         .set_response_timeout(Some(options.response_timeout))
 }
 
-/// Opens connections with timeouts, and reports which of them broke. The manager of `bb8_redis`
-/// does neither.
-struct Manager {
+/// Connection manager of the pool. It opens connections with timeouts, and tells the pool which of
+/// them are broken; the manager of `bb8_redis` does neither.
+struct ConnectionManager {
     client: Client,
     config: AsyncConnectionConfig,
 }
 
-impl fmt::Debug for Manager {
+impl fmt::Debug for ConnectionManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Manager")
+        f.write_str("ConnectionManager")
     }
 }
 
+/// Connection of the pool. Clones share the connection, and the mark that it is broken.
 #[derive(Clone)]
-struct Pooled {
+struct SharedConnection {
     inner: MultiplexedConnection,
+    /// `true` once a command got no answer.
     is_broken: Arc<AtomicBool>,
 }
 
-impl Pooled {
-    /// Marks the connection as broken if it gave no answer: a late answer must not reach the next
-    /// command.
-    fn record<T>(&self, answer: &RedisResult<T>) {
+impl SharedConnection {
+    /// Marks the connection as broken if the command got no answer, so that the pool replaces the
+    /// connection.
+    fn mark_if_broken<T>(&self, answer: &RedisResult<T>) {
         if let Err(error) = answer
             && (error.is_io_error() || error.is_timeout() || error.is_connection_dropped())
         {
@@ -112,27 +116,27 @@ impl Pooled {
     }
 }
 
-impl ManageConnection for Manager {
-    type Connection = Pooled;
+impl ManageConnection for ConnectionManager {
+    type Connection = SharedConnection;
     type Error = RedisError;
 
-    async fn connect(&self) -> Result<Pooled, RedisError> {
+    async fn connect(&self) -> Result<SharedConnection, RedisError> {
         let inner = self
             .client
             .get_multiplexed_async_connection_with_config(&self.config)
             .await?;
-        Ok(Pooled {
+        Ok(SharedConnection {
             inner,
             is_broken: Arc::default(),
         })
     }
 
-    async fn is_valid(&self, connection: &mut Pooled) -> Result<(), RedisError> {
+    async fn is_valid(&self, connection: &mut SharedConnection) -> Result<(), RedisError> {
         let _: Value = Cmd::new().arg("PING").query_async(&mut connection.inner).await?;
         Ok(())
     }
 
-    fn has_broken(&self, connection: &mut Pooled) -> bool {
+    fn has_broken(&self, connection: &mut SharedConnection) -> bool {
         connection.is_broken.load(Ordering::Relaxed)
     }
 }

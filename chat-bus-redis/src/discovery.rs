@@ -16,32 +16,36 @@ use crate::commands::Commands;
 use crate::hex;
 use crate::listener::Listener;
 
-/// Maximum number of nodes in the view; a cluster has fewer.
+/// Maximum number of nodes that are read from Redis. A cluster has fewer; the limit bounds what
+/// forged data can cost.
 const MAX_NODES: usize = 1000;
-/// Maximum size of a node's info, in bytes.
-const MAX_INFO: usize = 64 * 1024;
+/// Maximum size of the text of a [`NodeInfo`], in bytes. Longer texts are ignored.
+const MAX_INFO_BYTES: usize = 64 * 1024;
 
-/// Stores a node's info, unless Redis has that of a later incarnation, and announces a change.
-/// KEYS: the node's key, the set of ids, the channel. ARGV: the info, which begins with the
-/// incarnation in 20 digits; the lease in milliseconds; the id.
-const STORE_INFO: &str = "local held = redis.call('GET', KEYS[1])
-if held and string.sub(held, 1, 20) > string.sub(ARGV[1], 1, 20) then return 0 end
+/// Script that stores the text of a [`NodeInfo`], unless Redis has that of a later incarnation of
+/// the node. If the text differs from the stored one, it announces the change on the channel. KEYS:
+/// the node's key, the set of node ids, the channel. ARGV: the text, which begins with the
+/// incarnation in 20 digits; the lease in milliseconds; the node's id.
+const STORE_INFO: &str = "local stored = redis.call('GET', KEYS[1])
+if stored and string.sub(stored, 1, 20) > string.sub(ARGV[1], 1, 20) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('SADD', KEYS[2], ARGV[3])
-if held ~= ARGV[1] then redis.call('PUBLISH', KEYS[3], '') end
+if stored ~= ARGV[1] then redis.call('PUBLISH', KEYS[3], '') end
 return 1";
 
-/// Removes a node and announces it. KEYS: as above. ARGV: the id.
+/// Script that removes a node, and announces the change on the channel. KEYS: those of
+/// [`STORE_INFO`]. ARGV: the node's id.
 const LEAVE: &str = "redis.call('SREM', KEYS[2], ARGV[1])
 if redis.call('DEL', KEYS[1]) == 1 then redis.call('PUBLISH', KEYS[3], '') end
 return 1";
 
-/// A [`Discovery`] in Redis. Each node holds a lease on its info; a node that dies leaves the view
-/// once its lease has expired. While Redis cannot be reached, the view stays as it was.
+/// A [`Discovery`] in Redis. The info of each node is stored with a lease, which the node renews; a
+/// node that has crashed leaves the view (the list of all nodes) once its lease has expired. While
+/// Redis cannot be reached, the view stays as it was.
 #[derive(Debug)]
 pub struct RedisDiscovery {
     shared: Arc<Shared>,
-    /// Renews the leases and the view. Started by the first join.
+    /// Task that renews the leases and reads the view, started by the first [`Discovery::join`].
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -118,7 +122,7 @@ impl Shared {
     /// than the known one.
     fn add_own(&self, me: &NodeInfo) {
         let mut own = self.own.lock();
-        if own.get(&me.id).is_none_or(|held| held.incarnation <= me.incarnation) {
+        if own.get(&me.id).is_none_or(|known| known.incarnation <= me.incarnation) {
             own.insert(me.id, me.clone());
         }
     }
@@ -127,12 +131,16 @@ impl Shared {
         self.commands.key(format_args!("node:{}", hex::encode(&id.0)))
     }
 
-    fn set_key(&self) -> String {
+    /// Returns the name of the set of node ids, which is also the name of the channel on which
+    /// nodes announce changes.
+    fn nodes_key(&self) -> String {
         self.commands.key("nodes")
     }
 
+    /// Returns the command that runs [`STORE_INFO`] or [`LEAVE`] for node `id`; the caller adds the
+    /// arguments.
     fn script(&self, text: &str, id: NodeId) -> Cmd {
-        let keys = [self.node_key(id), self.set_key(), self.set_key()];
+        let keys = [self.node_key(id), self.nodes_key(), self.nodes_key()];
         Cmd::new().arg("EVAL").arg(text).arg(keys.len()).arg(&keys).take()
     }
 
@@ -156,11 +164,12 @@ impl Shared {
         self.read_view().await
     }
 
-    /// Reads the infos of all nodes, and removes the ids of dead ones.
+    /// Reads the infos of all nodes and publishes them as the view. Removes the ids of nodes whose
+    /// lease has expired.
     async fn read_view(&self) -> RedisResult<()> {
         let ids: Vec<Vec<u8>> = self
             .commands
-            .query(Cmd::new().arg("SMEMBERS").arg(self.set_key()))
+            .query(Cmd::new().arg("SMEMBERS").arg(self.nodes_key()))
             .await?;
         let ids: Vec<NodeId> = ids
             .iter()
@@ -175,21 +184,21 @@ impl Shared {
                 read.arg(self.node_key(*id));
             }
             let infos: Vec<Option<Vec<u8>>> = self.commands.query(&read).await?;
-            let mut dead = Cmd::new();
-            dead.arg("SREM").arg(self.set_key());
-            let mut has_dead = false;
+            let mut remove_expired = Cmd::new();
+            remove_expired.arg("SREM").arg(self.nodes_key());
+            let mut has_expired = false;
             for (id, info) in ids.into_iter().zip(infos) {
                 match info {
                     Some(text) => nodes.extend(read_info(id, &text)),
-                    // A node that is alive after all adds its id again with the next renewal.
+                    // A node that was only late adds its id again with its next renewal.
                     None => {
-                        dead.arg(hex::encode(&id.0));
-                        has_dead = true;
+                        remove_expired.arg(hex::encode(&id.0));
+                        has_expired = true;
                     }
                 }
             }
-            if has_dead {
-                let _: u64 = self.commands.query(&dead).await?;
+            if has_expired {
+                let _: u64 = self.commands.query(&remove_expired).await?;
             }
         }
         self.publish_view(nodes);
@@ -214,8 +223,8 @@ impl Shared {
     }
 }
 
-/// Renews the leases of this process's nodes, and reads the view whenever a node announces a
-/// change.
+/// Renews the leases of this process's nodes at each renewal interval. Reads the view after each
+/// renewal, and whenever a node announces a change. Returns once the [`RedisDiscovery`] is dropped.
 async fn renew(shared: Weak<Shared>) {
     let Some(commands) = shared.upgrade().map(|shared| Arc::clone(&shared.commands)) else {
         return;
@@ -223,10 +232,10 @@ async fn renew(shared: Weak<Shared>) {
     let mut listener: Listener<()> = Listener::start(Arc::clone(&commands)).await;
     // If this fails, the listener subscribes as soon as Redis can be reached.
     let _ = listener.handle().subscribe(commands.key("nodes"), ()).await;
-    let mut renewal = Instant::now();
+    let mut next_renewal = Instant::now();
     loop {
         let was_announced = tokio::select! {
-            () = sleep_until(renewal) => false,
+            () = sleep_until(next_renewal) => false,
             event = listener.next() => {
                 if event.is_none() {
                     return;
@@ -251,7 +260,7 @@ async fn renew(shared: Weak<Shared>) {
             );
         }
         if !was_announced {
-            renewal = Instant::now() + commands.options.renewal_interval;
+            next_renewal = Instant::now() + commands.options.renewal_interval;
         }
     }
 }
@@ -267,9 +276,10 @@ fn write_info(me: &NodeInfo) -> String {
     text
 }
 
+/// Parses the output of [`write_info`]; returns `None` for any other text.
 fn read_info(id: NodeId, text: &[u8]) -> Option<NodeInfo> {
-    let text = std::str::from_utf8(text.get(..text.len().min(MAX_INFO + 1))?).ok()?;
-    if text.len() > MAX_INFO {
+    let text = std::str::from_utf8(text.get(..text.len().min(MAX_INFO_BYTES + 1))?).ok()?;
+    if text.len() > MAX_INFO_BYTES {
         return None;
     }
     let mut lines = text.split('\n');
@@ -298,7 +308,7 @@ mod tests {
         let mut alone = me;
         alone.addresses = Vec::new();
         assert_eq!(read_info(alone.id, write_info(&alone).as_bytes()), Some(alone.clone()));
-        let long = format!("1\n1\n1\n{}", "x".repeat(MAX_INFO));
+        let long = format!("1\n1\n1\n{}", "x".repeat(MAX_INFO_BYTES));
         for text in ["", "1", "1\n1", "1\n1\n2", "x\n1\n1", "1\n-1\n0", &long] {
             assert_eq!(read_info(alone.id, text.as_bytes()), None, "{:.20}", text);
         }

@@ -1,4 +1,4 @@
-//! Ids as text in keys and values.
+//! Hexadecimal text of ids, for the keys and values in Redis.
 
 /// Returns an id as 32 lower-case hexadecimal digits.
 pub(crate) fn encode(id: &[u8; 16]) -> String {

@@ -10,22 +10,25 @@
 //! ```
 //!
 //! Redis holds nothing durable. A node that cannot reach Redis, or gets wrong data from it, reads
-//! the store instead. So opening does not wait for the Redis server, failed connections are retried
-//! forever, and a possible loss of messages is reported as a gap.
+//! the store instead. So opening a backend does not wait for the Redis server, failed connections
+//! are retried forever, and a possible loss of messages is reported as a
+//! [gap](chat_core::bus::BusMessage::Gap).
 //!
-//! **Keys**, all with one prefix:
+//! **Channels and keys**, all with the prefix of the options:
 //! - channels `conversation:…`, `user:…`, `node:…`, `control` and `nodes`;
 //! - `alive:NODE`, a lease; the node counts as alive until it expires;
-//! - `presence:USER`, a hash from devices to nodes and states, which are valid only while the
-//!   lease of the node lasts;
-//! - `node:NODE`, a node's info, also a lease; `nodes`, the set of the node ids.
+//! - `presence:USER`, a hash with one claim for each device of a user: the node to which the device
+//!   is connected, and its state; a claim is valid only while the lease of its node lasts;
+//! - `node:NODE`, the [info](chat_core::cluster::NodeInfo) of a node, stored with a lease;
+//!   `nodes`, the set of the node ids.
 //!
 //! The clock of the Redis server decides when leases end.
 //!
 //! **Data from Redis is untrusted**: nothing durable depends on it, and malformed values are
-//! ignored. An attacker who can write to Redis can still publish false doorbells, presence, typing
-//! notices and read marks, cause load on the nodes, and list false nodes for clients (which check
-//! the service's key when they connect). So protect Redis with a password and a private network.
+//! ignored. An attacker who can write to Redis can still publish false doorbells (messages that say
+//! that a log has grown), presence, typing notices and read marks, cause load on the nodes, and
+//! list false nodes for clients (which check the service's key when they connect). So protect Redis
+//! with a password and a private network.
 
 mod bus;
 mod commands;

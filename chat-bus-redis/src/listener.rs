@@ -1,7 +1,7 @@
-//! A subscribed connection that reconnects whenever it ends.
+//! Listener on channels of Redis, which reconnects whenever its connection ends.
 //!
-//! The resubscription of the Redis client gives up silently after a long outage, and does not
-//! report lost messages. So this module reconnects by itself: it keeps one connection, sends
+//! The automatic resubscription of the `redis` crate stops silently after a long outage, and does
+//! not report lost messages. So this module reconnects by itself: it keeps one connection, sends
 //! regular pings, retries forever with jittered delays, and reports a gap after each outage.
 
 use std::fmt::Debug;
@@ -22,17 +22,17 @@ use crate::mailbox::{BusEvent, Mailbox};
 /// First delay before reconnecting.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 /// Maximum number of channels in one subscribe command.
-const MAX_CHANNELS: usize = 500;
+const MAX_CHANNELS_PER_COMMAND: usize = 500;
 
-/// Receiver of the messages of channels, each identified by a value of type `T`. Dropping the
-/// listener ends its connection.
+/// Receiver of the messages of a set of channels. A subscriber identifies each channel by an id of
+/// type `T`. Dropping the listener ends its connection.
 #[derive(Debug)]
 pub(crate) struct Listener<T: Clone + Debug + Send + Sync + 'static> {
     handle: SubscriptionHandle<T>,
     task: JoinHandle<()>,
 }
 
-/// Changes the channels of a [`Listener`].
+/// Handle that changes the channels of a [`Listener`], or closes it.
 #[derive(Clone, Debug)]
 pub(crate) struct SubscriptionHandle<T> {
     mailbox: Arc<Mailbox<T>>,
@@ -57,9 +57,9 @@ impl<T: Clone + Debug + Send + Sync + 'static> Listener<T> {
             mailbox: Arc::new(Mailbox::new()),
             connection: Arc::default(),
         };
-        let (first_attempt, ended) = oneshot::channel();
+        let (first_attempt, first_attempt_ended) = oneshot::channel();
         let task = tokio::spawn(run(commands, handle.clone(), first_attempt));
-        let _ = ended.await;
+        let _ = first_attempt_ended.await; // `run` drops the sender
         Self { handle, task }
     }
 
@@ -94,10 +94,10 @@ impl<T: Clone> SubscriptionHandle<T> {
 
     /// Adds a channel. After an error, the channel is subscribed to as soon as there is a
     /// connection, and a gap is reported.
-    pub(crate) async fn subscribe(&self, channel: String, key: T) -> RedisResult<()> {
+    pub(crate) async fn subscribe(&self, channel: String, id: T) -> RedisResult<()> {
         // The channel is added first: a connection that is opened at the same time either
         // subscribes to the channel itself, or is the connection used below.
-        self.mailbox.add_channel(channel.clone(), key);
+        self.mailbox.add_channel(channel.clone(), id);
         subscribe(self.connection()?, &[channel]).await
     }
 
@@ -112,6 +112,8 @@ impl<T: Clone> SubscriptionHandle<T> {
         Ok(())
     }
 
+    /// Closes the listener: its connection ends, and [`Listener::next`] returns `None` after the
+    /// queued events.
     pub(crate) fn close(&self) {
         self.mailbox.close();
         self.set_connection(None);
@@ -123,12 +125,14 @@ impl<T: Clone> SubscriptionHandle<T> {
 }
 
 async fn subscribe(mut connection: MultiplexedConnection, channels: &[String]) -> RedisResult<()> {
-    for channels in channels.chunks(MAX_CHANNELS) {
+    for channels in channels.chunks(MAX_CHANNELS_PER_COMMAND) {
         connection.subscribe(channels).await?;
     }
     Ok(())
 }
 
+/// Keeps a connection open until the listener is closed. Drops `first_attempt` when the first
+/// attempt to connect has ended.
 async fn run<T: Clone + Debug + Send + Sync + 'static>(
     commands: Arc<Commands>,
     handle: SubscriptionHandle<T>,
@@ -136,7 +140,8 @@ async fn run<T: Clone + Debug + Send + Sync + 'static>(
 ) {
     let mut first_attempt = Some(first_attempt);
     let mut backoff = FIRST_BACKOFF;
-    // Messages may have been lost since the last connection.
+    // `true` once a connection, or an attempt to connect, has ended: messages may be lost until the
+    // next connection.
     let mut may_have_lost = false;
     while !handle.is_closed() {
         let ended = Arc::new(Notify::new());
@@ -148,7 +153,7 @@ async fn run<T: Clone + Debug + Send + Sync + 'static>(
                     handle.mailbox.push_gap();
                 }
                 drop(first_attempt.take());
-                let error = listen(&commands, connection, &ended).await;
+                let error = ping_until_closed(&commands, connection, &ended).await;
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "the connection to Redis ended; reconnecting"
@@ -171,7 +176,8 @@ async fn run<T: Clone + Debug + Send + Sync + 'static>(
     }
 }
 
-/// Opens a connection and subscribes to all channels.
+/// Opens a connection and subscribes to all channels. `ended` is notified when Redis closes the
+/// connection.
 async fn connect<T: Clone + Send + Sync + 'static>(
     commands: &Commands,
     handle: &SubscriptionHandle<T>,
@@ -191,13 +197,14 @@ async fn connect<T: Clone + Send + Sync + 'static>(
     // The timeout in `config` does not cover the handshake after connecting.
     let connection = timeout(commands.options.connect_timeout * 2, connecting).await;
     let connection = connection.unwrap_or_else(|_| Err((ErrorKind::Io, "Redis did not answer in time").into()))?;
-    // From here on, `subscribe` uses this connection; channels that were added before are in the
-    // list.
+    // From here on, `SubscriptionHandle::subscribe` uses this connection. Channels that were added
+    // before are in the mailbox.
     handle.set_connection(Some(connection.clone()));
     subscribe(connection.clone(), &handle.mailbox.channels()).await?;
     Ok(connection)
 }
 
+/// Queues the message of a push. Ignores a malformed push.
 fn deliver<T: Clone>(mailbox: &Mailbox<T>, data: Vec<Value>) {
     if let Ok([Value::BulkString(channel), Value::BulkString(message)]) = <[Value; 2]>::try_from(data)
         && let Ok(channel) = std::str::from_utf8(&channel)
@@ -206,8 +213,8 @@ fn deliver<T: Clone>(mailbox: &Mailbox<T>, data: Vec<Value>) {
     }
 }
 
-/// Waits until the connection ends, and returns why.
-async fn listen(commands: &Commands, mut connection: MultiplexedConnection, ended: &Notify) -> RedisError {
+/// Sends pings until the connection ends, and returns the error that ended it.
+async fn ping_until_closed(commands: &Commands, mut connection: MultiplexedConnection, ended: &Notify) -> RedisError {
     loop {
         tokio::select! {
             () = ended.notified() => return (ErrorKind::Io, "the connection was closed").into(),

@@ -6,18 +6,19 @@ use bytes::Bytes;
 use chat_core::sync::Mutex;
 use tokio::sync::Notify;
 
-/// Maximum number of queued events. If the queue is full, its events are dropped and
-/// replaced by a gap.
-const MAX_QUEUED: usize = 4096;
-/// Maximum size of the queued messages, in bytes.
+/// Maximum number of queued events. If the queue is full, its events are dropped and replaced by a
+/// gap.
+const MAX_QUEUED_EVENTS: usize = 4096;
+/// Maximum size of all queued messages together, in bytes.
 const MAX_QUEUED_BYTES: usize = 16 * 1024 * 1024;
-/// Maximum size of a message, in bytes; no node publishes a larger one.
-const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+/// Maximum size of a message, in bytes. A larger message is dropped without a gap, because no node
+/// publishes one.
+const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// An event that a listener receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BusEvent<T> {
-    /// A message on the channel with this key.
+    /// A message, with the id of its channel.
     Message(T, Bytes),
     /// Messages may have been lost.
     Gap,
@@ -32,10 +33,11 @@ pub(crate) struct Mailbox<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    /// Keys of the subscribed channels, by channel name.
+    /// Ids of the accepted channels, by channel name.
     channels: HashMap<String, T>,
     queue: VecDeque<BusEvent<T>>,
-    bytes: usize,
+    /// Size of the queued messages, in bytes.
+    queued_bytes: usize,
     is_closed: bool,
 }
 
@@ -45,7 +47,7 @@ impl<T: Clone> Mailbox<T> {
             state: Mutex::new(State {
                 channels: HashMap::new(),
                 queue: VecDeque::new(),
-                bytes: 0,
+                queued_bytes: 0,
                 is_closed: false,
             }),
             arrived: Notify::new(),
@@ -53,10 +55,10 @@ impl<T: Clone> Mailbox<T> {
     }
 
     /// Accepts messages of a channel. Returns `false` if the mailbox is closed.
-    pub(crate) fn add_channel(&self, channel: String, key: T) -> bool {
+    pub(crate) fn add_channel(&self, channel: String, id: T) -> bool {
         let mut state = self.state.lock();
         if !state.is_closed {
-            state.channels.insert(channel, key);
+            state.channels.insert(channel, id);
         }
         !state.is_closed
     }
@@ -71,27 +73,29 @@ impl<T: Clone> Mailbox<T> {
         self.state.lock().channels.keys().cloned().collect()
     }
 
-    /// Queues a message. Drops it if its channel is not accepted: the unsubscription is under way.
+    /// Queues a message. If the queue is full, a gap replaces the events before it. Drops the
+    /// message if its channel is not accepted, as while an unsubscription is under way.
     pub(crate) fn deliver(&self, channel: &str, message: Vec<u8>) {
         let mut state = self.state.lock();
-        let Some(key) = state.channels.get(channel).cloned() else {
+        let Some(id) = state.channels.get(channel).cloned() else {
             return;
         };
-        if message.len() > MAX_MESSAGE || state.is_closed {
+        if message.len() > MAX_MESSAGE_BYTES || state.is_closed {
             return;
         }
-        if state.queue.len() >= MAX_QUEUED || state.bytes.saturating_add(message.len()) > MAX_QUEUED_BYTES {
+        if state.queue.len() >= MAX_QUEUED_EVENTS || state.queued_bytes.saturating_add(message.len()) > MAX_QUEUED_BYTES
+        {
             state.queue.clear();
             state.queue.push_back(BusEvent::Gap);
-            state.bytes = 0;
+            state.queued_bytes = 0;
         }
-        state.bytes += message.len();
-        state.queue.push_back(BusEvent::Message(key, message.into()));
+        state.queued_bytes += message.len();
+        state.queue.push_back(BusEvent::Message(id, message.into()));
         drop(state);
         self.arrived.notify_one();
     }
 
-    /// Queues a gap.
+    /// Queues a gap, unless the last queued event is one.
     pub(crate) fn push_gap(&self) {
         let mut state = self.state.lock();
         if !matches!(state.queue.back(), Some(BusEvent::Gap)) {
@@ -108,7 +112,7 @@ impl<T: Clone> Mailbox<T> {
                 let mut state = self.state.lock();
                 if let Some(event) = state.queue.pop_front() {
                     if let BusEvent::Message(_, message) = &event {
-                        state.bytes -= message.len();
+                        state.queued_bytes -= message.len();
                     }
                     return Some(event);
                 }
@@ -139,10 +143,10 @@ mod tests {
         let mailbox = Mailbox::new();
         assert!(mailbox.add_channel("a".into(), 1));
         mailbox.deliver("b", vec![0]);
-        mailbox.deliver("a", vec![0; MAX_MESSAGE + 1]);
+        mailbox.deliver("a", vec![0; MAX_MESSAGE_BYTES + 1]);
         for _ in 0..100 {
             mailbox.deliver("a", vec![0; 1024 * 1024]);
-            assert!(mailbox.state.lock().bytes <= MAX_QUEUED_BYTES);
+            assert!(mailbox.state.lock().queued_bytes <= MAX_QUEUED_BYTES);
         }
         assert_eq!(mailbox.next().await, Some(BusEvent::Gap));
         assert!(matches!(mailbox.next().await, Some(BusEvent::Message(1, _))));

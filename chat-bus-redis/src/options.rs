@@ -1,4 +1,5 @@
-//! [`Options`], and [`RedisBackend`], from which bus, presence and discovery are created.
+//! [`RedisBackend`], which creates the bus, the presence service and the discovery, and its
+//! [`Options`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +21,9 @@ pub struct Options {
     /// They apply to `rediss://` URLs, in place of the built-in public authorities
     /// (`webpki-roots`). Needs the feature `tls`. Default none.
     pub authorities: Option<Vec<u8>>,
-    /// Timeout of connecting. Default 1 s.
+    /// Timeout of an attempt to connect. Default 1 s.
     pub connect_timeout: Duration,
-    /// Timeout of an answer. Default 1 s.
+    /// Timeout of the answer to a command. Default 1 s.
     pub response_timeout: Duration,
     /// Interval between pings on the subscriber's connection. A ping without an answer ends the
     /// connection. Default 2 s.
@@ -30,7 +31,8 @@ pub struct Options {
     /// Maximum delay between attempts to reconnect. The first delay is 50 ms. Default 2 s.
     pub max_backoff: Duration,
     /// Lifetime of a node's lease after its last renewal. When the lease of a dead node has
-    /// expired, the node's claims are void. Default 10 s.
+    /// expired, the node is no longer in the list of nodes, and the devices that were connected to
+    /// it count as offline. Default 10 s.
     pub lease_timeout: Duration,
     /// Interval between renewals of the node's lease. Default 3 s.
     pub renewal_interval: Duration,
@@ -51,8 +53,8 @@ impl Default for Options {
     }
 }
 
-/// The URL, or an option for it, cannot be used. The error does not repeat the URL, which may
-/// contain a password.
+/// Error of a URL, or of an option for it, that cannot be used. The text does not repeat the URL,
+/// which may contain a password.
 #[derive(Debug, Error)]
 #[error("cannot use the Redis URL ({0}); write redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// for TLS")]
 pub struct UrlError(String);

@@ -1,4 +1,5 @@
-//! Presence on Redis: [`RedisPresence`].
+//! Presence on Redis: [`RedisPresence`]. A claim of a node says that a user's device is connected
+//! to the node, and whether the device is online or idle.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,18 +17,19 @@ use tokio::time::sleep;
 use crate::commands::Commands;
 use crate::hex;
 
-/// Time after which Redis deletes the claims of a user that no node renews. Nodes renew their
-/// claims in every sweep, about twice a minute.
+/// Time after which Redis deletes the claims of a user if no node has renewed one. Nodes renew
+/// their claims in every sweep of the router, about twice a minute.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
-/// Maximum number of users in one round trip.
-const MAX_USERS: usize = 200;
-/// Maximum number of a user's devices that are read; a user has fewer.
-const MAX_DEVICES: usize = 256;
+/// Maximum number of users whose claims are read in one round trip.
+const MAX_USERS_PER_QUERY: usize = 200;
+/// Maximum number of devices that are read for a user. A user has fewer; the limit bounds what
+/// forged data can cost.
+const MAX_DEVICES_PER_USER: usize = 256;
 
-/// Deletes a device's claim if this node made it. KEYS: the user's hash. ARGV: the device; the
-/// prefix of the node's claims.
-const CLEAR: &str = "local held = redis.call('HGET', KEYS[1], ARGV[1])
-if held and string.sub(held, 1, #ARGV[2]) == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end
+/// Script that deletes the claim of a device if this node made it. KEYS: the user's hash. ARGV: the
+/// device's id; the node's id, with which the text of its claims begins.
+const CLEAR: &str = "local claim = redis.call('HGET', KEYS[1], ARGV[1])
+if claim and string.sub(claim, 1, #ARGV[2]) == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end
 return 0";
 
 /// A [`Presence`] in Redis. A claim is valid until its node's lease expires, so all claims of a
@@ -36,6 +38,7 @@ return 0";
 pub struct RedisPresence {
     commands: Arc<Commands>,
     leases: Arc<Leases>,
+    /// Task that renews the leases.
     task: JoinHandle<()>,
 }
 
@@ -43,6 +46,7 @@ pub struct RedisPresence {
 #[derive(Debug, Default)]
 struct Leases {
     nodes: Mutex<BTreeSet<NodeId>>,
+    /// Notified when a node is added.
     added: Notify,
 }
 
@@ -64,16 +68,19 @@ impl Drop for RedisPresence {
     }
 }
 
+/// Returns the command that starts or renews the lease of a node.
 fn lease_command(commands: &Commands, node: NodeId) -> Cmd {
     let milliseconds = u64::try_from(commands.options.lease_timeout.as_millis()).unwrap_or(u64::MAX);
     let key = alive_key(commands, node);
     Cmd::new().arg("SET").arg(key).arg(1).arg("PX").arg(milliseconds).take()
 }
 
+/// Returns the key of a node's lease, which exists while the node is alive.
 fn alive_key(commands: &Commands, node: NodeId) -> String {
     commands.key(format_args!("alive:{}", hex::encode(&node.0)))
 }
 
+/// Renews the leases of all nodes in `leases` at each renewal interval.
 async fn renew(commands: Arc<Commands>, leases: Arc<Leases>) {
     loop {
         let mut renewals = Pipeline::new();
@@ -107,6 +114,8 @@ fn claim_text(node: NodeId, state: PresenceState) -> String {
     format!("{} {}", hex::encode(&node.0), state_code(state))
 }
 
+/// Parses the output of [`claim_text`]. Returns `None` for any other text, and for a device that is
+/// offline.
 fn read_claim(text: &[u8]) -> Option<(NodeId, PresenceState)> {
     let (node, state) = (text.get(..32)?, text.get(32..)?);
     let state = match state {
@@ -161,14 +170,14 @@ impl Presence for RedisPresence {
 
     async fn devices(&self, users: &[UserId]) -> Result<Vec<(UserId, DeviceId, NodeId, PresenceState)>, ClusterError> {
         let mut claims = Vec::new();
-        for users in users.chunks(MAX_USERS) {
+        for users in users.chunks(MAX_USERS_PER_QUERY) {
             let mut all = Pipeline::new();
             for user in users {
                 all.cmd("HGETALL").arg(self.user_key(*user));
             }
             let found: Vec<BTreeMap<Vec<u8>, Vec<u8>>> = self.commands.pipeline(&all).await.map_err(unavailable)?;
             for (user, devices) in users.iter().zip(found) {
-                let devices = devices.iter().take(MAX_DEVICES).filter_map(|(device, claim)| {
+                let devices = devices.iter().take(MAX_DEVICES_PER_USER).filter_map(|(device, claim)| {
                     let (node, state) = read_claim(claim)?;
                     Some((*user, DeviceId(hex::decode(device)?), node, state))
                 });

@@ -8,14 +8,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use chat_bus_redis::{Options, RedisBackend};
 use chat_harness::services::Redis;
 
-/// One server for all tests, with a different prefix for each test.
+/// Server that all tests share. Each test uses a prefix of its own.
 static SERVER: LazyLock<Redis> = LazyLock::new(|| Redis::start(&[]).unwrap());
-static NEXT: AtomicU32 = AtomicU32::new(0);
+/// Number in the prefix of the next test.
+static NEXT_PREFIX: AtomicU32 = AtomicU32::new(0);
 
 async fn backend() -> RedisBackend {
     let url = tokio::task::spawn_blocking(|| SERVER.url()).await.unwrap();
     let mut options = Options::default();
-    options.prefix = format!("test-{}:", NEXT.fetch_add(1, Ordering::Relaxed));
+    options.prefix = format!("test-{}:", NEXT_PREFIX.fetch_add(1, Ordering::Relaxed));
     RedisBackend::open(&url, options).unwrap()
 }
 

@@ -1,5 +1,5 @@
-//! Tests of faults of Redis (crash, freeze, dropped connections, lost data, forged values), and of
-//! the expiry of a dead node's claims.
+//! Tests of the backend while Redis fails (crash, freeze, dropped connections, lost data, forged
+//! values), and of the expiry of a dead node's presence claims.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -22,6 +22,7 @@ fn open(redis: &Redis) -> RedisBackend {
     RedisBackend::open(&redis.url(), Options::default()).unwrap()
 }
 
+/// Skips messages until `wanted` arrives.
 async fn expect_message(subscriber: &mut Box<dyn Subscriber>, wanted: &BusMessage) {
     let waited = async { while subscriber.next().await.expect("the bus is open") != *wanted {} };
     timeout(STEP_TIMEOUT, waited)
@@ -67,7 +68,8 @@ async fn subscriber_gets_a_gap_and_recovers_after_every_connection_loss() {
     let started = Instant::now();
     assert!(bus.publish(TOPIC, Bytes::from_static(b"lost")).await.is_err());
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
-    // Longer than the interval and the timeout of a ping.
+    // The frozen server causes no gap while it is unreachable. 5 s are longer than the interval and
+    // the timeout of a ping, so the connection has ended by then.
     let silent = timeout(Duration::from_secs(5), subscriber.next()).await;
     assert!(silent.is_err(), "{silent:?}");
     redis.process().signal("CONT").unwrap();
@@ -116,8 +118,11 @@ async fn malformed_values_in_redis_are_ignored() {
     let mut subscriber = bus.connect().await.unwrap();
     subscriber.topics().subscribe(TOPIC).await.unwrap();
     let user = UserId(1);
-    let (here, device) = (NodeId([1; 16]), DeviceId([2; 16]));
-    presence.set(here, user, device, PresenceState::Online).await.unwrap();
+    let (this_node, device) = (NodeId([1; 16]), DeviceId([2; 16]));
+    presence
+        .set(this_node, user, device, PresenceState::Online)
+        .await
+        .unwrap();
     for (field, value) in [
         ("", ""),
         ("zz", "zz"),
@@ -128,7 +133,7 @@ async fn malformed_values_in_redis_are_ignored() {
         redis.command(&["HSET", "chat:presence:1", field, value]).unwrap();
     }
     let found = presence.devices(&[user]).await.unwrap();
-    assert_eq!(found, [(user, device, here, PresenceState::Online)]);
+    assert_eq!(found, [(user, device, this_node, PresenceState::Online)]);
     redis.command(&["SET", "chat:presence:2", "not a hash"]).unwrap();
     assert!(
         presence.devices(&[UserId(2)]).await.is_err(),
@@ -229,7 +234,7 @@ async fn url_sets_password_user_and_database() {
         let url = format!("redis://{login}{}/{database}", redis.address());
         RedisBackend::open(&url, Options::default()).unwrap()
     };
-    let set = async |backend: RedisBackend| {
+    let can_set = async |backend: RedisBackend| {
         let presence = backend.presence();
         let done = presence
             .set(NodeId([1; 16]), UserId(1), DeviceId([1; 16]), PresenceState::Online)
@@ -239,9 +244,9 @@ async fn url_sets_password_user_and_database() {
         }
         done.is_ok()
     };
-    assert!(!set(open_as("", 0)).await);
-    assert!(!set(open_as(":wrong@", 0)).await);
-    assert!(set(open_as(":hunter2@", 3)).await);
+    assert!(!can_set(open_as("", 0)).await);
+    assert!(!can_set(open_as(":wrong@", 0)).await);
+    assert!(can_set(open_as(":hunter2@", 3)).await);
     redis
         .command(&[
             "-a",
@@ -257,7 +262,7 @@ async fn url_sets_password_user_and_database() {
             "-@dangerous",
         ])
         .unwrap();
-    assert!(set(open_as("chat:secret@", 3)).await);
+    assert!(can_set(open_as("chat:secret@", 3)).await);
     let keys = redis.command(&["-a", "hunter2", "-n", "3", "DBSIZE"]).unwrap();
     assert_eq!(keys, "2\n", "a lease and a claim, in the database that the URL names");
     let bus = Arc::new(open_as("chat:secret@", 3).bus());

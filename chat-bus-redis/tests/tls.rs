@@ -19,7 +19,7 @@ async fn client_accepts_only_a_server_with_a_trusted_certificate() {
     let trusted = rcgen::generate_simple_self_signed(names.clone()).unwrap();
     fs::write(path("certificate.pem"), trusted.cert.pem()).unwrap();
     fs::write(path("key.pem"), trusted.signing_key.serialize_pem()).unwrap();
-    let other = rcgen::generate_simple_self_signed(names).unwrap();
+    let untrusted = rcgen::generate_simple_self_signed(names).unwrap();
 
     let redis = Redis::start_tls(&path("certificate.pem"), &path("key.pem")).unwrap();
     let can_set = async |url: String, authority: Option<String>| {
@@ -31,7 +31,7 @@ async fn client_accepts_only_a_server_with_a_trusted_certificate() {
     };
     let (encrypted, plain) = (format!("rediss://{}/", redis.address()), redis.url());
     assert!(can_set(encrypted.clone(), Some(trusted.cert.pem())).await);
-    assert!(!can_set(encrypted.clone(), Some(other.cert.pem())).await);
+    assert!(!can_set(encrypted.clone(), Some(untrusted.cert.pem())).await);
     assert!(
         !can_set(encrypted, None).await,
         "no public authority signed the certificate"

@@ -1,9 +1,10 @@
-//! The agent: the process that has an account open executes requests for other processes.
+//! Agent: the process that has an account open executes the requests of other processes for that
+//! account.
 //!
 //! A device can have only one session, so `send` cannot start another while `listen` runs. The
 //! process that has the account open listens on a Unix socket in the account's directory, which
-//! only the owner can access. The agent speaks the plain client protocol on that socket, and
-//! executes the requests with the client of its process.
+//! only the owner can access. On that socket the agent speaks the client protocol without
+//! encryption, and executes the requests with the client of its process.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -131,7 +132,7 @@ async fn serve_connection(stream: UnixStream, client: Client) {
         }
     };
     let reading = async {
-        let mut frames = frame::FrameDecoder::new(frame::SESSION_LIMIT);
+        let mut frames = frame::FrameDecoder::new(frame::DEFAULT_MAX_PACKET_BYTES);
         loop {
             match frames.next_packet() {
                 Ok(Some(packet)) => {
@@ -200,13 +201,14 @@ async fn send_answer(queued: Result<SendHandle, ClientError>) -> Result<Answer, 
     }
 }
 
+/// Executes a request other than `Send`, and returns the answer.
 async fn execute(client: &Client, kind: RequestKind) -> Result<Answer, Failure> {
     match kind {
         RequestKind::Hello(_) => Ok(Answer::Welcome(Welcome {
             version: version::MAX,
             server: "agent".to_owned(),
             server_time: now(),
-            max_packet_bytes: u32::try_from(frame::SESSION_LIMIT).unwrap_or(u32::MAX),
+            max_packet_bytes: u32::try_from(frame::DEFAULT_MAX_PACKET_BYTES).unwrap_or(u32::MAX),
             max_text_bytes: u32::try_from(MessageText::MAX_BYTES).unwrap_or(u32::MAX),
             heartbeat_ms: HEARTBEAT_MS,
             store_epoch: StoreEpoch([0; 16]),
@@ -230,7 +232,7 @@ async fn execute(client: &Client, kind: RequestKind) -> Result<Answer, Failure> 
             )),
         },
         RequestKind::Ping => Ok(Answer::Pong(now())),
-        // The process that has the account open moves the cursor.
+        // This process acknowledges the events that it receives, so its clients need not.
         RequestKind::Command(Command::Acknowledge { .. }) => Ok(Answer::Outcome(Outcome::Done)),
         RequestKind::Command(command) => client.execute(command).await.map(Answer::Outcome).map_err(to_failure),
         _ => Err(Failure::new(

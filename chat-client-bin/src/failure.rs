@@ -2,7 +2,7 @@
 //!
 //! | code | kind | meaning |
 //! |---|---|---|
-//! | 1 | `refused`, `failed` | the server refused the command, or it failed |
+//! | 1 | `refused`, `failed` | the server refused the command, or the command failed |
 //! | 2 | `usage` | the command line, or a name or text on it, is wrong |
 //! | 69 | `unreachable` | no server can be reached; nothing was done |
 //! | 74 | `storage`, `output` | the profile or the output cannot be read or written |
@@ -26,7 +26,7 @@ pub(crate) struct Failure {
     pub(crate) code: Option<u32>,
 }
 
-/// Kinds of failures, by what a script can do about them.
+/// Kind of a failure, by what a script can do about it. The table of the module explains the kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Refused,
@@ -48,6 +48,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Returns the name of the kind in JSON.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Refused => "refused",

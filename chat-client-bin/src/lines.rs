@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io::{self, BufRead, Read as _};
 
-/// Maximum length of a line in bytes. No valid text or command is as long.
-const MAX_LINE: u64 = 1024 * 1024;
+/// Maximum length of a line, in bytes. Every valid text and command is shorter.
+const MAX_LINE_BYTES: u64 = 1024 * 1024;
 
 /// A line with its number.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,12 +46,12 @@ impl<R: BufRead> Lines<R> {
 
     fn read(&mut self) -> io::Result<Option<Line>> {
         let mut bytes = Vec::new();
-        if self.input.by_ref().take(MAX_LINE).read_until(b'\n', &mut bytes)? == 0 {
+        if self.input.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut bytes)? == 0 {
             return Ok(None);
         }
         self.number += 1;
         let is_complete = bytes.last() == Some(&b'\n');
-        let text = if !is_complete && bytes.len() as u64 == MAX_LINE {
+        let text = if !is_complete && bytes.len() as u64 == MAX_LINE_BYTES {
             self.input.skip_until(b'\n')?;
             Err(InvalidLine::TooLong)
         } else {
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn too_long_line_is_reported_and_skipped() {
-        let mut input = vec![b'x'; 3 * MAX_LINE as usize];
+        let mut input = vec![b'x'; 3 * MAX_LINE_BYTES as usize];
         input.extend(b"\nnext\n");
         assert_eq!(texts(&input), [Err(InvalidLine::TooLong), Ok("next".to_owned())]);
     }

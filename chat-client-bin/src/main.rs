@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(commands::run(args, output));
-    // A thread may be blocked reading a line; it must not keep the process alive.
+    // Does not wait for a thread that is blocked reading a line.
     runtime.shutdown_background();
     result
 }

@@ -1,4 +1,4 @@
-//! Reports what became of the messages that earlier runs left in the outbox.
+//! Reports the outcomes of messages that earlier runs of the client left in the outbox.
 
 use chat_core::client::{Client, ClientEvent, Events, SendOutcome};
 use chat_core::model::{ClientMessageId, ConversationRef, UserRef};
@@ -12,7 +12,8 @@ use crate::output::{ConversationName, Output};
 pub(crate) struct Reporter(JoinHandle<()>);
 
 impl Reporter {
-    /// Starts to report the outcomes among `events`. Acknowledges no event.
+    /// Starts to report the outcomes among `events`. Other events are not acknowledged, so a later
+    /// run receives them again.
     pub(crate) fn start(client: Client, mut events: Events, output: Output) -> Self {
         Self(tokio::spawn(async move {
             while let Some(received) = events.next().await {

@@ -3,7 +3,7 @@
 //! ```text
 //! PROFILE/known_hosts            keys of known servers
 //! PROFILE/current                the account used last
-//! PROFILE/accounts/NAME/         one device of one user (chat_core::client::FileStore)
+//! PROFILE/accounts/NAME/         state of this device of the user (chat_core::client::FileStore)
 //! PROFILE/accounts/NAME/server   the servers used last
 //! PROFILE/accounts/NAME/agent    socket of the agent, the process that has the account open
 //! PROFILE/accounts/NAME/spool/   outboxes of processes that send through the agent
@@ -25,8 +25,9 @@ use crate::failure::{Failure, Kind};
 use crate::output::Output;
 use crate::spool::{self, Spool};
 
-/// Maximum time to wait until another command closes the account.
+/// Maximum wait for another command to close the account.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Interval between attempts to open the account.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// An opened account.
@@ -35,7 +36,7 @@ pub(crate) enum Opened {
     /// This process has the account open.
     Exclusive(FileStore),
     /// Another process has the account open and serves as the agent. This process keeps its
-    /// messages in its spool.
+    /// messages in a spool, whose store is the second field.
     ThroughAgent(Spool, FileStore),
 }
 
@@ -55,10 +56,10 @@ impl Profile {
         Ok(Self { directory })
     }
 
-    /// Returns the account used last.
+    /// Returns the account used last, or `None` in a new profile.
     ///
     /// # Errors
-    /// The file exists but cannot be read, or does not contain a user.
+    /// The file `current` exists but cannot be read, or does not contain a user.
     pub(crate) fn current(&self) -> Result<Option<UserRef>, Failure> {
         let path = self.directory.join("current");
         let user = read(&path)?
@@ -72,10 +73,10 @@ impl Profile {
         write(&self.account_directory(account).join("server"), &servers.join("\n"))
     }
 
-    /// Returns the servers that this account used last.
+    /// Returns the servers that this account used last, or none for a new account.
     ///
     /// # Errors
-    /// The file exists but cannot be read, or does not contain addresses.
+    /// The file `server` exists but cannot be read, or does not contain addresses.
     pub(crate) fn servers(&self, account: &str) -> Result<Vec<ServerAddress>, Failure> {
         let path = self.account_directory(account).join("server");
         let text = read(&path)?.unwrap_or_default();
@@ -84,7 +85,8 @@ impl Profile {
     }
 
     /// Opens an account, waiting up to 5 s for another command to close it. If `through_agent` is
-    /// set and another process has the account open and runs an agent, uses the agent instead.
+    /// set and another process has the account open and runs an agent, opens a spool instead. The
+    /// outbox also receives the messages that terminated processes left in their spools.
     pub(crate) async fn open(&self, account: &str, through_agent: bool, output: &Output) -> Result<Opened, Failure> {
         let (known_hosts, spools) = (
             self.directory.join("known_hosts"),
@@ -114,13 +116,14 @@ impl Profile {
         }
     }
 
-    /// Returns whether a session of an account is stored, or may be.
-    pub(crate) fn has_session(&self, account: &str) -> bool {
+    /// Returns `false` if the state of the account was read and has no session token, otherwise
+    /// `true`.
+    pub(crate) fn may_have_session(&self, account: &str) -> bool {
         let saved = FileStore::peek(self.account_directory(account));
         !saved.is_ok_and(|saved| saved.is_some_and(|saved| saved.session_token.is_none()))
     }
 
-    /// Returns the path of the socket of an account's agent.
+    /// Returns the path of the Unix socket of an account's agent.
     pub(crate) fn agent_socket(&self, account: &str) -> PathBuf {
         self.account_directory(account).join("agent")
     }
@@ -140,18 +143,18 @@ pub(crate) fn account_name(user: &UserRef) -> String {
 }
 
 fn default_directory() -> Result<PathBuf, Failure> {
-    let from = |variable: &str| {
+    let absolute_path = |variable: &str| {
         env::var_os(variable)
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
     };
-    let data = from("XDG_DATA_HOME").or_else(|| Some(from("HOME")?.join(".local/share")));
+    let data = absolute_path("XDG_DATA_HOME").or_else(|| Some(absolute_path("HOME")?.join(".local/share")));
     data.map(|data| data.join("chat-client"))
         .ok_or_else(|| Failure::usage("neither XDG_DATA_HOME nor HOME is an absolute path; give --profile DIR"))
 }
 
 /// Returns the trimmed text of a file, or `None` if the file does not exist. An empty file is
-/// damaged.
+/// an error, because `write` never stores one.
 fn read(path: &Path) -> Result<Option<String>, Failure> {
     match fs::read_to_string(path) {
         Ok(text) if text.trim().is_empty() => Err(damaged(path, "the file is empty")),
@@ -161,8 +164,8 @@ fn read(path: &Path) -> Result<Option<String>, Failure> {
     }
 }
 
-/// Replaces the content of a file atomically and durably, with mode 0600: readers get either the
-/// old text or the new text, even after a power failure.
+/// Replaces the content of a file atomically: readers get either the old text or the new text, even
+/// after a power failure. The file has mode 0600. Does nothing if that mode and text are in place.
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
     if is_private(path) && read(path).is_ok_and(|old| old.as_deref() == Some(text)) {
         return Ok(());

@@ -10,7 +10,11 @@ use chat_core::model::Secret;
 
 use crate::failure::{Failure, Kind};
 
-/// Returns the password from `file` or from the environment variable, if one of them is given.
+/// Returns the first line of `file`, otherwise the value of the environment variable, otherwise
+/// `None`. An empty variable counts as absent.
+///
+/// # Errors
+/// The file cannot be read, or its first line is empty.
 pub(crate) fn from_file_or_env(file: Option<&Path>, variable: &str) -> Result<Option<Secret>, Failure> {
     if let Some(path) = file {
         let text = fs::read_to_string(path)
@@ -33,13 +37,16 @@ pub(crate) fn can_prompt() -> bool {
     io::stdin().is_terminal()
 }
 
-/// How to supply the current password without a prompt.
+/// Advice for supplying the current password without a prompt.
 pub(crate) const PASSWORD_SOURCES: &str = "set CHAT_PASSWORD or use --password-file FILE";
-/// How to supply the new password of `passwd` without a prompt.
+/// Advice for supplying the new password of `passwd` without a prompt.
 pub(crate) const NEW_PASSWORD_SOURCES: &str = "set CHAT_NEW_PASSWORD or use --new-password-file FILE";
 
-/// Prompts for a password, or twice if `twice` is set, to detect typing errors. Without a terminal
-/// the failure names the other `sources` of the password.
+/// Prompts for a password; if `twice` is set, prompts again, to detect typing errors.
+///
+/// # Errors
+/// The two passwords differ, or standard input is not a terminal. The text of the latter failure
+/// ends with `sources`: advice for supplying the password without a prompt.
 pub(crate) fn prompt(label: &str, twice: bool, sources: &str) -> Result<Secret, Failure> {
     if !can_prompt() {
         let text = format!("the {} is missing: {sources}", label.to_lowercase());

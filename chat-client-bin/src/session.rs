@@ -1,5 +1,5 @@
-//! Sessions: starts a client with the options of the command line, and makes the requests that
-//! commands and the interactive client share.
+//! [`Session`]: a client that is started with the options of the command line. Also contains the
+//! requests that commands and the interactive client share.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ use crate::profile::{Opened, Profile, account_name};
 use crate::secrets;
 use crate::spool::Spool;
 
-/// Credentials that a command logs in with.
+/// Choice of the credentials that a command logs in with.
 #[derive(Debug)]
 pub(crate) enum LoginMode {
     /// The stored session if there is one, otherwise the password.
@@ -34,31 +34,34 @@ pub(crate) enum LoginMode {
     Register(Option<DisplayName>),
 }
 
-/// A client with its profile.
+/// A running client, and the profile that it uses.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) client: Client,
     profile: Profile,
     account: String,
+    /// Addresses that the client connects to, as the profile stores them.
     servers: Vec<String>,
     /// `true` if `--pin` gave the key of the server.
     pinned: bool,
     /// Spool of this process, if another process has the account open.
     spool: Option<Spool>,
     output: Output,
-    /// Reports the outcomes of messages of earlier runs, unless the command reads the events.
+    /// Task that reports the outcomes of messages of earlier runs. `None` while the command itself
+    /// reads the events.
     reporter: Option<Reporter>,
 }
 
-/// Interval of checks whether the agent has logged out.
-const AGENT_POLL: Duration = Duration::from_millis(50);
-/// Number of attempts to connect before a command fails.
+/// Interval between checks of whether the agent has logged out.
+const AGENT_POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Maximum number of passes through the list of servers before a command fails.
 const MAX_ATTEMPTS: u32 = 3;
-/// Maximum time at the end of a command to send the messages that earlier runs left in the outbox.
+/// Maximum time at the end of a command for sending the messages that are left in the outbox.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Session {
-    /// Starts a client that connects in the background.
+    /// Starts a client that connects in the background. The client uses the agent if another
+    /// process has the account open, and the command needs neither events nor a new login.
     pub(crate) async fn start(
         global: &Global,
         mode: LoginMode,
@@ -126,7 +129,7 @@ impl Session {
         }
     }
 
-    /// Reports the outcomes of messages of earlier runs, if the command does not read the events.
+    /// Reports the outcomes of messages of earlier runs, if the command receives no events.
     fn report_outbox(&mut self, receive: Receive) {
         if receive == Receive::Nothing
             && let Some(events) = self.client.events()
@@ -135,18 +138,19 @@ impl Session {
         }
     }
 
-    /// Reports the outcomes among the events that a command no longer reads.
+    /// Starts a task that reads `events`, which the command no longer needs, and reports the
+    /// outcomes of messages of earlier runs.
     pub(crate) fn report_outcomes_in(&mut self, events: Events) {
         self.reporter = Some(Reporter::start(self.client.clone(), events, self.output));
     }
 
     /// Starts an agent: until it is dropped, other commands can use this session. Returns `None` if
-    /// the agent cannot listen.
+    /// the socket of the agent cannot be bound.
     pub(crate) fn share(&self) -> Option<Agent> {
         Agent::start(&self.profile.agent_socket(&self.account), self.client.clone())
     }
 
-    /// Like [`start`](Self::start), but waits until the client is logged in.
+    /// Starts a client like [`start`](Self::start), and waits until it is logged in.
     pub(crate) async fn connect(
         global: &Global,
         mode: LoginMode,
@@ -172,8 +176,8 @@ impl Session {
         if self.spool.is_none() {
             std::future::pending::<()>().await;
         }
-        while self.profile.has_session(&self.account) {
-            tokio::time::sleep(AGENT_POLL).await;
+        while self.profile.may_have_session(&self.account) {
+            tokio::time::sleep(AGENT_POLL_INTERVAL).await;
         }
     }
 
@@ -187,8 +191,7 @@ impl Session {
         self.servers.first().map_or("", String::as_str)
     }
 
-    /// Sends the messages that earlier runs left in the outbox, for at most 5 s, then closes the
-    /// client.
+    /// Sends the messages that are left in the outbox, for at most 5 s. Then closes the client.
     pub(crate) async fn finish(self) {
         if self.client.unsettled() > 0 {
             let _ = tokio::time::timeout(FLUSH_TIMEOUT, self.client.flush()).await; // unsent messages wait for the next run
@@ -248,6 +251,7 @@ fn servers(global: &Global, profile: &Profile, account: &str) -> Result<Vec<Serv
     Ok(stored)
 }
 
+/// Returns the credentials for `mode`. Prompts for a password that is needed and not given.
 fn credentials(global: &Global, mode: LoginMode, user: &UserRef, has_session: bool) -> Result<Credentials, Failure> {
     let given = secrets::from_file_or_env(global.password_file.as_deref(), "CHAT_PASSWORD")?;
     match mode {
@@ -261,6 +265,7 @@ fn credentials(global: &Global, mode: LoginMode, user: &UserRef, has_session: bo
             fresh: true,
         }),
         LoginMode::Automatic if has_session && given.is_none() => Ok(Credentials::Stored),
+        // The client ends with `NoCredentials`, and `explain` names the ways to log in.
         LoginMode::Automatic if given.is_none() && !secrets::can_prompt() => Ok(Credentials::Stored),
         LoginMode::Automatic => Ok(Credentials::Password {
             account: user.clone(),
@@ -270,7 +275,7 @@ fn credentials(global: &Global, mode: LoginMode, user: &UserRef, has_session: bo
     }
 }
 
-/// Returns the given password, or prompts for one.
+/// Returns the given password, or prompts for one; twice if `twice` is set.
 fn password(given: Option<Secret>, twice: bool) -> Result<Secret, Failure> {
     given.map_or_else(|| secrets::prompt("Password", twice, secrets::PASSWORD_SOURCES), Ok)
 }
@@ -305,7 +310,7 @@ fn device_name() -> String {
 pub(crate) struct HistoryPage {
     pub(crate) events: Vec<(HistoryEvent, EventBody)>,
     /// `true` if more events follow in the direction of reading.
-    pub(crate) more: bool,
+    pub(crate) has_more: bool,
 }
 
 /// Reads one page of the events of a conversation.
@@ -322,12 +327,12 @@ pub(crate) async fn read_history(
     };
     Ok(HistoryPage {
         events: page.events.into_iter().map(decode).collect(),
-        more: page.more,
+        has_more: page.has_more,
     })
 }
 
-/// Builds the line of an event, with the names of its users. A user whose name cannot be looked up
-/// is shown by id, so that the event is always printed.
+/// Builds the output line of an event, with the names of its users. A user whose name cannot be
+/// looked up is shown by id, so that the event is always printed.
 pub(crate) async fn event_line(
     client: &Client,
     info: &ConversationInfo,

@@ -1,8 +1,8 @@
 //! Spool directories, which hold the outboxes of processes that send through an account's agent.
 //!
-//! The agent may die or hang, so such a process keeps its messages in a separate outbox until they
-//! have an outcome. The next run sends the remaining messages with the same message ids, so that a
-//! message that the server has stored is not duplicated.
+//! The process of the agent may end or hang, so each process that uses it keeps its messages in a
+//! separate outbox until they have an outcome. The next run sends the remaining messages with the
+//! same message ids, so that a message that the server has stored is not duplicated.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use chat_core::model::ClientMessageId;
 
 use crate::output::Output;
 
-/// Extension of a spool directory whose outbox is damaged.
+/// Extension that is added to the name of a spool directory whose outbox is damaged.
 const DAMAGED: &str = "damaged";
 
 /// Spool directory of this process, which holds its outbox. Dropping the value keeps the directory;
@@ -24,8 +24,8 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
-    /// Creates a spool directory in `spools`, and moves into its outbox the messages that earlier
-    /// processes left in theirs.
+    /// Creates a spool directory in `spools`, and [adopts](adopt) the messages that terminated
+    /// processes left behind.
     ///
     /// # Errors
     /// A file or directory cannot be read or written.
@@ -50,8 +50,8 @@ impl Spool {
     }
 }
 
-/// Moves to `store` the messages that terminated processes left in their outboxes. An outbox that
-/// cannot be used is reported and skipped. The directory of a damaged outbox is renamed.
+/// Moves the messages that terminated processes left in their spools into the outbox of `store`. A
+/// spool that cannot be used is reported and skipped. The directory of a damaged outbox is renamed.
 ///
 /// # Errors
 /// A file or directory cannot be read or written.
@@ -84,7 +84,7 @@ pub(crate) async fn adopt(
             store.queue(&new_entries).await?;
         }
         if let Err(error) = fs::remove_dir_all(&directory) {
-            // The next run sends the messages again, with the same ids.
+            // This run sends the messages, and the next run sends them again with the same ids.
             output.outbox_skipped(&directory, &error.to_string());
         }
         drop(lock);
@@ -102,7 +102,8 @@ async fn read_left_behind(
     Ok((store, entries))
 }
 
-/// Renames the directory of a damaged outbox so that later runs ignore it. Returns its path.
+/// Renames the directory if `error` says that its outbox is damaged, so that later runs ignore it.
+/// Returns the path of the directory.
 fn set_aside(directory: &Path, error: &ClientStoreError) -> PathBuf {
     let aside = directory.with_extension(DAMAGED);
     let is_damaged = matches!(error, ClientStoreError::Damaged { .. });
@@ -112,7 +113,8 @@ fn set_aside(directory: &Path, error: &ClientStoreError) -> PathBuf {
     directory.to_owned()
 }
 
-/// Returns the spool directories, oldest first: their names are ids that begin with the time.
+/// Returns the spool directories that are not marked as damaged. The oldest comes first, because
+/// their names are ids that begin with the time.
 fn subdirectories(spools: &Path) -> Result<Vec<PathBuf>, ClientStoreError> {
     let entries = match fs::read_dir(spools) {
         Ok(entries) => entries,

@@ -1,6 +1,6 @@
-//! A custom store, here a wrapper around another store that counts commits. It passes the
-//! conformance suite, as every store has to. `cargo run -p chat-core --example custom_store`; its
-//! test runs with `cargo test -p chat-core --example custom_store`.
+//! Example of a custom store: a wrapper that counts the commits of another store. It passes the
+//! conformance suite, as every store has to. `cargo run -p chat-core --example custom_store` runs
+//! the example, and `cargo test -p chat-core --example custom_store` runs the suite.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,7 @@ use chat_core::store::{
     OperatorStore, SentEvent, Store, StoreError, StoreStats, Unit,
 };
 
-/// Counts the units of work that the inner store executes.
+/// A store that counts the units of work that its inner store commits.
 #[derive(Debug)]
 struct CountingStore<S> {
     inner: S,
@@ -140,6 +140,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 mod tests {
     use super::*;
 
+    /// Returns an empty store, and a guard that cleans up after the test: here nothing.
     async fn fresh() -> (CountingStore<MemoryStore>, ()) {
         (
             CountingStore {

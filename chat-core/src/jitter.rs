@@ -4,7 +4,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 /// Returns a random duration between `interval * low` and `interval * high`. Makes a system call
-/// only at the first use on a thread. Random enough for timers, not for secrets.
+/// only at the first use on a thread. The result may be predictable, so it must not be used for
+/// secrets.
 #[must_use]
 pub fn spread(interval: Duration, low: f64, high: f64) -> Duration {
     interval.mul_f64(low + (high - low) * fraction())

@@ -33,8 +33,9 @@
 //! # The path of a message
 //! [`transport`] (bytes) → [`secure`] (records) → `codec` (packets) → `session` (a state machine) →
 //! `service` → [`engine`] (commands) → [`store`] (commit) → `router` (which sessions receive it) →
-//! their outboxes. [`server`] drives this with tokio tasks; [`client`] is the other side. Pushes
-//! are only an optimisation: a device could read the same events from the log after its cursor.
+//! their outboxes. [`server`] drives this with tokio tasks; [`client`] is the receiving side.
+//! Pushes are only an optimisation: a device could read the same events from the log after its
+//! cursor.
 //!
 //! # Ports
 //! An application can implement these traits itself: [`store`] (state that survives a restart),
@@ -60,7 +61,7 @@
 //! provider, and a process can have several engines and servers. `docs/embedding.md` explains a
 //! program step by step.
 
-// With only some of the features, items that the others use are unreachable or unused.
+// With only some of the features, items that only the other features use are unreachable or unused.
 #![cfg_attr(
     not(all(feature = "client", feature = "server", feature = "unstable")),
     allow(dead_code, unreachable_pub, unused_imports)

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 
 /// A panic that was caught, with its text.
 #[derive(Debug, thiserror::Error)]
-#[error("it panicked: {0}")]
+#[error("the work panicked: {0}")]
 pub(crate) struct Panicked(String);
 
 impl Panicked {
@@ -28,7 +28,7 @@ pub(crate) enum Failure<E: Error + 'static> {
     Panic(#[from] Panicked),
 }
 
-/// Returns the text of a panic.
+/// Returns the text of a panic, or "no text" if its payload is not a string.
 pub(crate) fn text(payload: &(dyn Any + Send)) -> &str {
     payload
         .downcast_ref::<&str>()
@@ -37,13 +37,13 @@ pub(crate) fn text(payload: &(dyn Any + Send)) -> &str {
         .unwrap_or("no text")
 }
 
-/// Runs `work` to its end and catches a panic.
+/// Runs `work` to its end. Returns its output, or the panic that ended it.
 pub(crate) async fn catch<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
     let caught = AssertUnwindSafe(work).catch_unwind().await;
     caught.map_err(|payload| Panicked(text(&*payload).to_owned()))
 }
 
-/// Runs `work` to its end and turns a panic into a failure.
+/// Runs `work` to its end. Returns its output, or the error or panic that ended it.
 pub(crate) async fn contain<T, E>(work: impl Future<Output = Result<T, E>>) -> Result<T, Failure<E>>
 where
     E: Error + 'static,
@@ -68,7 +68,7 @@ pub(crate) async fn step<T>(worker: &'static str, work: impl Future<Output = T>)
 
 /// Runs a worker to its end. A panic outside of its [steps](step) ends the worker and is logged.
 /// Returns whether the worker ended without a panic.
-pub(crate) async fn watch(worker: &'static str, work: impl Future<Output = ()>) -> bool {
+pub(crate) async fn run_worker(worker: &'static str, work: impl Future<Output = ()>) -> bool {
     let result = catch(work).await;
     result
         .inspect_err(|panic| tracing::error!(worker, panic = panic.0, "a worker panicked and has ended"))
@@ -86,10 +86,10 @@ mod tests {
         assert_eq!(formatted.map_err(|panic| panic.0), Err::<(), _>("number 7".to_owned()));
         let literal = contain(async { panic!("literal") }).await;
         let literal: Failure<std::fmt::Error> = literal.map(|()| 0).unwrap_err();
-        assert_eq!(literal.to_string(), "it panicked: literal");
+        assert_eq!(literal.to_string(), "the work panicked: literal");
         let other = catch(async { std::panic::panic_any(7) }).await;
         assert_eq!(other.map_err(|panic| panic.0), Err::<(), _>("no text".to_owned()));
         assert_eq!(step("test", async { 1 }).await, Some(1));
-        assert!(!watch("test", async { panic!("ends the worker") }).await);
+        assert!(!run_worker("test", async { panic!("ends the worker") }).await);
     }
 }

@@ -1,4 +1,5 @@
-//! Names that most programs with an engine or a client need: `use chat_core::prelude::*;`.
+//! Types and traits that most programs with an engine or a client need. Import them with
+//! `use chat_core::prelude::*;`.
 
 pub use crate::async_trait;
 #[cfg(feature = "client")]

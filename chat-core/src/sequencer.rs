@@ -20,10 +20,10 @@ use std::{
 use crate::model::{ConversationInfo, Cursor, Event, EventMark, HistoryEvent, HistoryPage, Seq, Timestamp};
 
 /// Maximum number of events buffered behind a gap.
-pub(crate) const BUFFER_EVENTS: usize = 256;
+pub(crate) const MAX_BUFFERED_EVENTS: usize = 256;
 /// Time for which the sequencer waits for missing events to be pushed before the log is read.
 pub(crate) const GAP_TIMEOUT: Duration = Duration::from_secs(1);
-/// Maximum delay between two reads that returned no new event.
+/// Maximum delay after a read that returned no new event.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// Events that will not be delivered: the user may not read them, or the log no longer has them.
@@ -51,7 +51,8 @@ impl LogEnd {
         }
     }
 
-    /// Returns the end of a log that has an event at `last`.
+    /// Returns this end, or an end at `last` if that is later, because the log is known to have an
+    /// event there.
     pub(crate) fn at_least(self, last: Seq) -> Self {
         if last > self.last {
             Self { last, time: None }
@@ -145,23 +146,23 @@ impl EventSequencer {
         }
     }
 
-    /// Accepts a pushed event, and appends the events that can be delivered now to `out`. Without
-    /// `room` the event is dropped; the log is read once there is room.
-    pub(crate) fn push(&mut self, now: Instant, event: Event, room: bool, out: &mut Vec<HistoryEvent>) {
+    /// Accepts a pushed event, and appends the events that can be delivered now to `out`. If the
+    /// owner has no room for events, the event is dropped, and read from the log later.
+    pub(crate) fn push(&mut self, now: Instant, event: Event, has_room: bool, out: &mut Vec<HistoryEvent>) {
         if event.seq < self.next {
             return;
         }
         self.known_last = self.known_last.max(event.seq);
-        if !room {
+        if !has_room {
             self.read_at(now);
         } else if event.seq == self.next && !self.unverified {
-            self.accept(live(event), out);
+            self.accept(HistoryEvent::new(event), out);
             self.drain_buffered(out);
-        } else if self.buffered.len() < BUFFER_EVENTS {
+        } else if self.buffered.len() < MAX_BUFFERED_EVENTS {
             self.buffered.insert(event.seq, event);
             self.read_at(now + GAP_TIMEOUT); // does not delay a read that is due earlier
         }
-        if self.buffered.len() >= BUFFER_EVENTS {
+        if self.buffered.len() >= MAX_BUFFERED_EVENTS {
             self.read_at(now);
         }
     }
@@ -214,14 +215,14 @@ impl EventSequencer {
             }
         }
         self.drain_buffered(out);
-        if page.more {
+        if page.has_more {
             self.known_last = self.known_last.max(self.next);
         } else if self.buffered.is_empty() {
             // The page shows the end of the log. Later events will be pushed.
             self.known_last = self.next.previous();
         }
         if self.next <= self.known_last {
-            self.schedule(now, self.next > before, page.more);
+            self.schedule(now, self.next > before, page.has_more);
         }
         missing
     }
@@ -246,6 +247,8 @@ impl EventSequencer {
         }
     }
 
+    /// Plans the next read after a page that left events missing. Each further page without a new
+    /// event doubles the delay.
     fn schedule(&mut self, now: Instant, progress: bool, more: bool) {
         if progress {
             self.empty_reads = 0;
@@ -281,7 +284,7 @@ impl EventSequencer {
     fn drain_buffered(&mut self, out: &mut Vec<HistoryEvent>) {
         self.buffered = self.buffered.split_off(&self.next);
         while let Some(event) = self.buffered.remove(&self.next) {
-            self.accept(live(event), out);
+            self.accept(HistoryEvent::new(event), out);
         }
         if self.next > self.known_last {
             self.reading = match self.reading {
@@ -289,12 +292,5 @@ impl EventSequencer {
                 Reading::Requested => Reading::Requested,
             };
         }
-    }
-}
-
-fn live(event: Event) -> HistoryEvent {
-    HistoryEvent {
-        event,
-        edited_text: None,
     }
 }

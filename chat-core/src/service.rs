@@ -50,8 +50,8 @@ pub trait ChatService: fmt::Debug + Send + Sync + 'static {
     async fn resume(&self, source: Source, resume: Resume) -> Result<LoginGrant, CommandError>;
 
     /// Connects a session that has just logged in to its events: from now on they are pushed to
-    /// `outbox`. The session ends when the returned guard is dropped. Hooks receive the code with
-    /// which `outbox` was closed before as the reason.
+    /// `outbox`. The session ends when the returned guard is dropped. If the caller closes `outbox`
+    /// before it drops the guard, hooks receive that close code as the reason of the end.
     ///
     /// # Errors
     /// [`CommandError`]; the session was not attached. `Fenced`: the device has logged in again in
@@ -74,11 +74,13 @@ pub trait ChatService: fmt::Debug + Send + Sync + 'static {
     /// polled.
     ///
     /// # Cancel safety
-    /// Dropping the future loses the outcome. Reads may stop; started changes continue.
+    /// Dropping the future loses the outcome. A command that only reads may stop; a change that has
+    /// started continues.
     fn execute(&self, caller: Caller, command: Command) -> CommandFuture;
 
     /// Charges `command` against its user's rates, which all sessions of the user on this node
-    /// share. Returns how long the server should stop reading from the session's connection.
+    /// share. Returns how long the server should stop reading from the session's connection; zero
+    /// if no rate is exceeded.
     fn pace(&self, caller: Caller, command: &Command) -> Duration;
 
     /// Returns whether this node can serve new sessions, and whether other nodes can.
@@ -91,7 +93,8 @@ pub trait ChatService: fmt::Debug + Send + Sync + 'static {
     /// Reports that a closed listener is open again.
     fn listener_opened(&self);
 
-    /// Returns the latest view of the nodes of the cluster; empty without a discovery.
+    /// Returns the latest view of the nodes of the cluster; empty if the engine has no
+    /// [`Discovery`](crate::cluster::Discovery).
     fn nodes(&self) -> Nodes;
 
     /// Announces to the cluster the addresses at which clients reach this node.
@@ -210,7 +213,7 @@ impl Default for Readiness {
 pub struct CommandError {
     /// Code for programs.
     pub code: ReplyCode,
-    /// English sentence for people. It reveals nothing that the caller may not know.
+    /// English sentence for people. It reveals only what the caller may know.
     pub text: Cow<'static, str>,
     /// Minimum delay before the client should try again.
     pub retry_after: Option<Duration>,
@@ -253,8 +256,8 @@ impl From<CommandError> for Failure {
 /// Result of a command.
 pub type CommandResult = Result<Outcome, CommandError>;
 
-/// Future of a command's outcome. It does not borrow from the service, and allocates only to wrap
-/// another future.
+/// Future of a command's outcome. It does not borrow from the service. An outcome that is known at
+/// once needs no allocation.
 pub struct CommandFuture(State);
 
 enum State {
@@ -264,8 +267,8 @@ enum State {
     Running(BoxFuture<'static, CommandResult>),
 }
 
-/// Completes a [`CommandFuture`]. If the reply is dropped instead, the future fails with
-/// `TryAgain`: the command may or may not have taken effect.
+/// Handle that completes a [`CommandFuture`]. If the handle is dropped without a result, the future
+/// fails with `TryAgain`: the command may or may not have taken effect.
 #[derive(Debug)]
 pub struct CommandReply(oneshot::Sender<CommandResult>);
 

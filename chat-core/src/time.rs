@@ -1,4 +1,4 @@
-//! The monotonic clock.
+//! Monotonic time.
 
 use std::time::Instant;
 

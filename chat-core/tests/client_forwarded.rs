@@ -1,4 +1,4 @@
-//! The tests of `client`, against servers that reach their engines through a channel.
+//! Runs the tests of `client` against servers that reach their engines through a channel.
 
 #[path = "client/main.rs"]
 mod client;

@@ -24,16 +24,17 @@ proptest! {
         targets::packet(&data);
     }
 
-    /// Random bytes are rarely a packet, so these start with a request id and a command.
+    /// Random bytes are rarely a valid packet, so these packets start with a request id and the tag
+    /// of a command.
     #[test]
     fn packets_survive_any_command(id in 1_u8..128, field in 2_u32..90, body in vec(any::<u8>(), 0..100)) {
         let mut packet = vec![0x08, id];
-        let mut key = u64::from(field << 3 | 2);
-        while key >= 0x80 {
-            packet.push((key & 0x7f) as u8 | 0x80);
-            key >>= 7;
+        let mut tag = u64::from(field << 3 | 2);
+        while tag >= 0x80 {
+            packet.push((tag & 0x7f) as u8 | 0x80);
+            tag >>= 7;
         }
-        packet.push(key as u8);
+        packet.push(tag as u8);
         packet.push(body.len() as u8);
         packet.extend_from_slice(&body);
         targets::packet(&packet);
@@ -44,7 +45,7 @@ proptest! {
         targets::session_script(&data);
     }
 
-    /// The script starts after a login, and uses small ids.
+    /// The script begins with a login, and uses small ids.
     #[test]
     fn sessions_survive_any_script_after_login(data in vec(0_u8..40, 0..1000)) {
         targets::session_script(&[&[1, 1, 2, 2][..], &data].concat());

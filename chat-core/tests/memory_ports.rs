@@ -1,5 +1,7 @@
-//! Runs the conformance suites on the memory bus, discovery and presence, and on a lossy bus
-//! without faults.
+//! Runs the conformance suites on the memory bus, discovery and presence, and on a [`LossyBus`]
+//! that injects no faults.
+//!
+//! [`LossyBus`]: chat_core::testkit::LossyBus
 
 mod bus {
     use chat_core::bus::MemoryBus;
@@ -18,7 +20,10 @@ mod faultless_bus {
     use chat_core::testkit::{Faults, LossyBus};
 
     async fn fresh() -> (LossyBus, ()) {
-        (LossyBus::with(Arc::new(MemoryBus::new()), 0, Faults::default()), ())
+        (
+            LossyBus::with_faults(Arc::new(MemoryBus::new()), 0, Faults::default()),
+            (),
+        )
     }
 
     chat_core::bus_conformance!(fresh());

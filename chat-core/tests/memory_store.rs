@@ -1,4 +1,6 @@
-//! Runs the conformance suite on the memory store, and on a faulty store without faults.
+//! Runs the conformance suite on the memory store, and on a [`FaultyStore`] that injects no faults.
+//!
+//! [`FaultyStore`]: chat_core::testkit::store::FaultyStore
 
 mod memory {
     use chat_core::store::MemoryStore;

@@ -3,16 +3,16 @@
 use chat_core::secure::ServerIdentity;
 
 use crate::args::KeygenArgs;
-use crate::compose::{make_private, open_store, renew_epoch};
+use crate::compose::{create_private_dir, open_store, renew_epoch};
 use crate::config::Checked;
 use crate::failure::Failure;
 use crate::output::report;
 
-/// Creates the identity key if the file does not exist yet, and prints its fingerprint.
+/// Creates the identity key and prints its fingerprint. Fails if the file already exists.
 pub(crate) fn keygen(config: &Checked, arguments: &KeygenArgs) -> Result<(), Failure> {
     let path = arguments.out.clone().unwrap_or_else(|| config.identity_file());
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        make_private(directory).map_err(|error| {
+        create_private_dir(directory).map_err(|error| {
             Failure::Unavailable(format!("cannot create the directory {}: {error}", directory.display()))
         })?;
     }
@@ -32,7 +32,8 @@ pub(crate) async fn migrate(config: &Checked) -> Result<(), Failure> {
     report("the schema of the store is up to date")
 }
 
-/// Gives the store a new epoch, so that clients read the whole history again.
+/// Gives the store a new epoch, the id of its history. Clients that see another epoch drop what
+/// they have cached and read the whole history again.
 pub(crate) async fn new_epoch(config: &Checked) -> Result<(), Failure> {
     let epoch = renew_epoch(config).await?;
     report(&format!(
@@ -40,11 +41,12 @@ pub(crate) async fn new_epoch(config: &Checked) -> Result<(), Failure> {
     ))
 }
 
-/// Copies the embedded store to `target`. A running server may be using it.
+/// Copies the embedded store to the new file `target`, also while a server uses it. Fails if the
+/// store is a database server.
 pub(crate) async fn backup(config: &Checked, target: &std::path::Path) -> Result<(), Failure> {
     let Some(directory) = config.store_dir() else {
         return Err(Failure::Failed(
-            "the store is a database server: back it up with its own tool, such as mariadb-dump --single-transaction; \
+            "the store is a database server: back it up with the tool of the database, such as mariadb-dump --single-transaction; \
              after a restore, run chat-server new-epoch before the servers start"
                 .to_owned(),
         ));

@@ -1,4 +1,5 @@
-//! The command line. It is an interface for scripts: options are added, not renamed or removed.
+//! The command line. Scripts depend on it, so a release may add options, but neither rename nor
+//! remove them.
 
 use std::path::PathBuf;
 
@@ -35,8 +36,8 @@ environment overrides the file.
 Exit codes: 0 success, 1 failure, 2 invalid command line, 69 the store, a file or an
 address is unavailable, 78 invalid configuration.
 
-Commands of operators (user, group, session, audit) need an existing store, which a server has
-used, or `chat-server migrate` has created.";
+The commands of operators (user, group, session, audit) do not create a store. Before the first
+start of the server, create it with `chat-server migrate`.";
 
 /// Options that every subcommand accepts.
 #[derive(Debug, Args)]
@@ -73,7 +74,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Returns the sources of the configuration: file, `environment` and the flags given.
+    /// Returns the sources of the configuration: the file, `environment` and the given flags.
     pub(crate) fn sources(&self, environment: Vec<(String, String)>) -> Sources {
         let mut flags = Vec::new();
         if let Some(directory) = &self.data_dir {
@@ -131,11 +132,11 @@ pub(crate) enum Command {
     /// restoring an older copy of the store, before the servers start
     NewEpoch,
     /// Manages accounts; with the embedded store, stop the server first
-    User(Managed<UserCommand>),
+    User(OperatorCommand<UserCommand>),
     /// Manages groups; with the embedded store, stop the server first
-    Group(Managed<GroupCommand>),
+    Group(OperatorCommand<GroupCommand>),
     /// Ends sessions; with the embedded store, stop the server first
-    Session(Managed<SessionCommand>),
+    Session(OperatorCommand<SessionCommand>),
     /// Prints the latest actions of operators, newest first
     Audit(AuditArgs),
     /// Prints a completion script for a shell
@@ -166,9 +167,9 @@ pub(crate) struct KeygenArgs {
     pub(crate) bits: u32,
 }
 
-/// A command of an operator, and the options of all these commands.
+/// A command of an operator with the options that all these commands have.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Managed<C: Subcommand> {
+pub(crate) struct OperatorCommand<C: Subcommand> {
     #[command(subcommand)]
     pub(crate) command: C,
     #[command(flatten)]
@@ -205,7 +206,7 @@ pub(crate) enum UserCommand {
     },
     /// Lists accounts, including disabled and deleted accounts
     List {
-        /// Lists only accounts whose names begin with this text, in any spelling
+        /// Lists only accounts whose names begin with this text; case does not matter
         #[arg(default_value = "")]
         prefix: String,
     },
@@ -228,12 +229,12 @@ pub(crate) enum UserCommand {
         #[command(flatten)]
         password: PasswordArgs,
     },
-    /// Refuses logins and ends the user's sessions
+    /// Disables an account: refuses its logins and ends its sessions
     Disable {
         /// Name, or # and id
         user: String,
     },
-    /// Allows logins again
+    /// Enables a disabled account, which can then log in again
     Enable {
         /// Name, or # and id
         user: String,
@@ -249,7 +250,8 @@ pub(crate) enum UserCommand {
         /// Makes the name available to other users
         #[arg(long)]
         free_name: bool,
-        /// Lets the user's subject get a new account at its next login; otherwise such logins fail
+        /// Lets the user's subject (the identifier by which the application knows the user) get a
+        /// new account at its next login; otherwise such logins fail
         #[arg(long)]
         free_subject: bool,
         /// Confirms the deletion, which cannot be undone
@@ -272,26 +274,27 @@ pub(crate) enum UserCommand {
 /// Commands about groups. A group is given by name, or by `#` and its id.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum GroupCommand {
-    /// Lists groups, including closed groups
+    /// Lists groups, including deleted groups
     List {
-        /// Lists only open groups without an owner who can log in
+        /// Lists only existing groups without an owner who can log in
         #[arg(long)]
         orphaned: bool,
     },
     /// Shows a group and its members
     Show {
-        /// Name, or # and id; a closed group has only an id
+        /// Name, or # and id; a deleted group has only an id
         group: String,
     },
-    /// Makes a member the owner
+    /// Makes a member the owner of a group
     Transfer {
         /// Name, or # and id
         group: String,
         /// Name of the new owner, or # and id
         user: String,
     },
-    /// Closes a group for everyone
-    Close {
+    /// Deletes a group for all its members; they keep its history
+    #[command(visible_alias = "close")]
+    Delete {
         /// Name, or # and id
         group: String,
     },
@@ -314,7 +317,7 @@ pub(crate) struct AuditArgs {
     /// Maximum number of records
     #[arg(long, default_value_t = 100)]
     pub(crate) limit: u32,
-    /// Prints only records older than record ID
+    /// Prints only records that are older than the record with this id
     #[arg(long, value_name = "ID")]
     pub(crate) before: Option<u64>,
 }
@@ -349,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn run_is_the_default_and_options_may_precede_or_follow_it() {
+    fn run_is_the_default_command_and_options_may_precede_or_follow_it() {
         for line in [
             &["chat-server", "--data-dir", "x"][..],
             &["chat-server", "run", "--data-dir", "x"],

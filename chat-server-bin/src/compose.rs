@@ -17,11 +17,11 @@ use chat_core::transport::tls::TlsAcceptor;
 use chat_store_mysql::MysqlStore;
 use chat_store_sqlite::{OpenError, SqliteStore};
 
-use crate::config::{Checked, LimitsSection, Scheme, Sessions, Settings, StoreUrl};
+use crate::config::{Checked, LimitsSection, Scheme, SessionsSetting, Settings, StoreUrl};
 use crate::failure::{Failure, chain};
 use crate::limits;
 
-/// An opened store, the engine on it, and the server that serves it.
+/// A running node: its open store, the engine on the store, and the server of the engine.
 pub(crate) struct Composition {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) engine: Engine,
@@ -30,11 +30,12 @@ pub(crate) struct Composition {
     pub(crate) fingerprint: String,
 }
 
-/// Opens the store, builds the engine and binds the listeners.
+/// Opens the store, builds the engine and binds the listeners. If a step fails, it closes what the
+/// earlier steps opened.
 pub(crate) async fn compose(config: &Checked) -> Result<Composition, Failure> {
     // This check comes first: with too few file descriptors, later steps fail with errors that do
     // not name the cause.
-    let max_connections = limits::connections(config)?;
+    let max_connections = limits::max_connections(config)?;
     let store = open_store(config).await?;
     let result = build_on_store(config, Arc::clone(&store), max_connections).await;
     if result.is_err() {
@@ -43,9 +44,9 @@ pub(crate) async fn compose(config: &Checked) -> Result<Composition, Failure> {
     result
 }
 
-/// Creates a directory with mode 0700 if it is missing: it will hold all messages and the server's
-/// key.
-pub(crate) fn make_private(directory: &Path) -> std::io::Result<()> {
+/// Creates a directory with mode 0700 if it is missing. It will contain all messages, or the
+/// server's key, so other users must not read it.
+pub(crate) fn create_private_dir(directory: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
@@ -61,8 +62,9 @@ pub(crate) async fn open_store(config: &Checked) -> Result<Arc<dyn Store>, Failu
     })
 }
 
-/// Opens the configured store for a command of an operator. Creates and migrates nothing, because
-/// the path may be mistyped, and running nodes may need the present schema.
+/// Opens the configured store for a command of an operator. Does not create a store, because the
+/// path may be mistyped, and does not migrate it, because running nodes may need the present
+/// schema.
 pub(crate) async fn open_existing_store(config: &Checked) -> Result<Arc<dyn Store>, Failure> {
     Ok(match &config.store {
         StoreUrl::Sqlite(directory) => {
@@ -80,19 +82,20 @@ pub(crate) async fn open_existing_store(config: &Checked) -> Result<Arc<dyn Stor
     })
 }
 
-/// Converts the error, and explains why a command cannot use an embedded store that a server uses.
+/// Converts the error into a failure. Explains why a command cannot use an embedded store that a
+/// server uses.
 fn explain_lock(error: OpenError) -> Failure {
     match error {
         OpenError::InUse { directory } => Failure::Unavailable(format!(
-            "a server is using the store in {}; only one process at a time can use the embedded store, so stop the server, run \
-             this command again, and then start the server",
+            "another process, such as a server, uses the store in {}; only one process at a time can use the embedded \
+             store, so stop the server, run this command again, and then start the server",
             directory.display()
         )),
         other => other.into(),
     }
 }
 
-/// Gives the store a new epoch.
+/// Gives the store a new epoch and returns it.
 pub(crate) async fn renew_epoch(config: &Checked) -> Result<StoreEpoch, Failure> {
     Ok(match &config.store {
         StoreUrl::Sqlite(directory) => {
@@ -103,10 +106,11 @@ pub(crate) async fn renew_epoch(config: &Checked) -> Result<StoreEpoch, Failure>
     })
 }
 
+/// Creates the data directory, and the directory of the embedded store, if they are missing.
 fn make_data_dir(config: &Checked) -> Result<(), Failure> {
     let data_dir = config.settings.server.data_dir.as_path();
     for directory in std::iter::once(data_dir).chain(config.store_dir()) {
-        make_private(directory).map_err(|error| {
+        create_private_dir(directory).map_err(|error| {
             let name = directory.display();
             Failure::Unavailable(format!(
                 "cannot create the data directory {name}: {error}; choose another directory with --data-dir or store.url"
@@ -116,6 +120,8 @@ fn make_data_dir(config: &Checked) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Returns the options of the database. Half of the connections are for writes, the others for
+/// reads.
 fn mysql_options(config: &Checked) -> chat_store_mysql::Options {
     let settings = &config.settings.store;
     let mut options = chat_store_mysql::Options::default();
@@ -127,7 +133,7 @@ fn mysql_options(config: &Checked) -> chat_store_mysql::Options {
 }
 
 /// Builds an engine on this store for a command of an operator. The engine does not join the
-/// cluster as a node, and announces its changes on the bus if one is configured.
+/// cluster as a node. It announces its changes on the bus if one is configured.
 pub(crate) async fn build_operator_engine(config: &Checked, store: Arc<dyn Store>) -> Result<Engine, Failure> {
     let mut builder = Engine::builder(store)
         .config(engine_config(&config.settings))
@@ -177,13 +183,14 @@ async fn build(builder: EngineBuilder) -> Result<Engine, Failure> {
         .map_err(|error| Failure::Unavailable(chain(&error)))
 }
 
+/// Loads the identity key, builds the engine and binds the listeners.
 async fn build_on_store(config: &Checked, store: Arc<dyn Store>, max_connections: u32) -> Result<Composition, Failure> {
     let path = config.identity_file();
     let was_missing = !path.exists();
     // Generating a key takes seconds on a slow machine.
-    let identity = tokio::task::spawn_blocking(move || ServerIdentity::load_or_generate(&path)).await;
+    let loaded = tokio::task::spawn_blocking(move || ServerIdentity::load_or_generate(&path)).await;
     let identity =
-        identity.map_err(|error| Failure::Failed(format!("cannot load or generate the identity key: {error}")))??;
+        loaded.map_err(|error| Failure::Failed(format!("cannot load or generate the identity key: {error}")))??;
     let fingerprint = identity.fingerprint().to_string();
     if was_missing && is_used(&*store).await {
         let file = config.identity_file();
@@ -191,7 +198,7 @@ async fn build_on_store(config: &Checked, store: Arc<dyn Store>, max_connections
             file = %file.display(),
             fingerprint,
             "the identity key was missing and a new one was generated, but clients have used this store: clients that \
-             pinned the former key will refuse this server; stop it and restore the former key file, or publish the \
+             pinned the former key will refuse this server; stop the server and restore the former key file, or publish the \
              new fingerprint"
         );
     }
@@ -234,8 +241,8 @@ async fn build_on_store(config: &Checked, store: Arc<dyn Store>, max_connections
     })
 }
 
-/// Returns `true` if a client has logged in on this store, and thus knows a server key. Checks only
-/// the first 50 accounts, which is enough for a warning.
+/// Returns `true` if a client has logged in on this store, and may thus have pinned a server key.
+/// Checks only the first 50 accounts, which is enough for a warning.
 async fn is_used(store: &dyn Store) -> bool {
     let accounts = store.search_accounts("", 50).await.unwrap_or_default();
     for account in accounts {
@@ -246,8 +253,8 @@ async fn is_used(store: &dyn Store) -> bool {
     false
 }
 
-/// Returns the addresses at which clients reach this node: `server.advertise`, otherwise the
-/// addresses of the listeners.
+/// Returns the addresses at which clients reach this node: `server.advertise` if it is set,
+/// otherwise the addresses of the listeners.
 fn advertised_addresses(config: &Checked, server: &Server) -> Vec<String> {
     let configured = &config.settings.server.advertise;
     if !configured.is_empty() {
@@ -261,10 +268,11 @@ fn advertised_addresses(config: &Checked, server: &Server) -> Vec<String> {
         .collect()
 }
 
+/// Returns the failure for a listener that cannot be bound, with advice for common causes.
 fn cannot_bind(error: &BindError) -> Failure {
     let hint = match error {
         BindError::Address { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
-            "; another program is listening there: stop it, or choose another address with --listen"
+            "; another program listens on this address: stop that program, or choose another address with --listen"
         }
         BindError::Address { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
             "; ports below 1024 need a privilege: choose a higher port with --listen"
@@ -310,9 +318,9 @@ fn engine_config(settings: &Settings) -> EngineConfig {
     config.allow_registration = accounts.registration;
     config.default_direct_policy = accounts.default_direct_policy.into();
     config.session_policy = match accounts.sessions {
-        Sessions::Replace => SessionPolicy::Replace,
-        Sessions::Reject => SessionPolicy::Reject,
-        Sessions::MaxDevices => SessionPolicy::MaxDevices(accounts.max_devices),
+        SessionsSetting::Replace => SessionPolicy::Replace,
+        SessionsSetting::Reject => SessionPolicy::Reject,
+        SessionsSetting::MaxDevices => SessionPolicy::MaxDevices(accounts.max_devices),
     };
     config.throttle.node_rate = accounts.login_rate.0;
     config.throttle.source_rate = accounts.login_rate_per_source.0;
@@ -327,8 +335,8 @@ fn engine_config(settings: &Settings) -> EngineConfig {
 /// `limits.message_rate` and leaves `message_rate_per_user` at its default raises both.
 fn message_rate(limits: &LimitsSection) -> Rate {
     let default = LimitsSection::default();
-    let is_faster = limits.message_rate.0.is_faster_than(default.message_rate.0);
-    if limits.message_rate_per_user == default.message_rate_per_user && is_faster {
+    let is_raised = limits.message_rate.0.is_faster_than(default.message_rate.0);
+    if limits.message_rate_per_user == default.message_rate_per_user && is_raised {
         limits.message_rate.0
     } else {
         limits.message_rate_per_user.0
@@ -365,7 +373,7 @@ fn server_config(checked: &Checked, max_connections: u32) -> ServerConfig {
     config.session.message_rate = limits.message_rate.0;
     config.retry_after = settings.server.retry_after.0;
     config.unready_timeout = match checked.store {
-        // The embedded store has a single node, so clients have no other node to connect to.
+        // Only one node can use the embedded store, so clients have no other node to connect to.
         StoreUrl::Sqlite(_) => Duration::ZERO,
         StoreUrl::Mysql(_) => settings.server.unready_timeout.0,
     };

@@ -13,7 +13,7 @@ use crate::config::Problem;
 /// Reason why the program ends with an error.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// A failure that is not one of the following kinds. Exit code 1.
+    /// A failure of none of the following kinds. Exit code 1.
     Failed(String),
     /// The store, a file or an address is unavailable; the same configuration may work later. Exit
     /// code 69.
@@ -37,7 +37,7 @@ impl Failure {
 
     /// Creates a configuration failure with one problem.
     pub(crate) fn config(text: impl Into<String>) -> Self {
-        Self::Config(vec![Problem::anywhere(text)])
+        Self::Config(vec![Problem::without_origin(text)])
     }
 }
 
@@ -57,7 +57,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Returns an error and its sources as one line.
+/// Returns an error and its sources as one line, separated by colons.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -73,12 +73,12 @@ impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         Self::Unavailable(match &error {
             OpenError::Missing { path } => format!(
-                "there is no store {}; check --data-dir and the configuration, or create the store with `chat-server \
+                "there is no store at {}; check --data-dir and the configuration, or create the store with `chat-server \
                  migrate` or by starting the server",
                 path.display()
             ),
             OpenError::OlderSchema { path, found, known } => format!(
-                "the store {} has schema {found}, this program needs {known}; run `chat-server migrate` first",
+                "the store {} has schema {found}, but this program needs schema {known}; run `chat-server migrate` first",
                 path.display()
             ),
             _ => chain(&error),
@@ -98,7 +98,7 @@ impl From<chat_store_mysql::OpenError> for Failure {
                     .to_owned(),
             ),
             E::OlderSchema { found, known } => Self::Unavailable(format!(
-                "the database of store.url has schema {found}, this program needs {known}; run `chat-server migrate` \
+                "the database of store.url has schema {found}, but this program needs schema {known}; run `chat-server migrate` \
                  once all nodes may run this release"
             )),
             _ => Self::Unavailable(chain(&error)),

@@ -5,29 +5,28 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::config::{Checked, StoreUrl};
 use crate::failure::Failure;
 
-/// File descriptors that are not client connections: store, log, runtime (21 in an idle server),
-/// and a reserve.
+/// File descriptors for the store, the log and the runtime (21 in an idle server), and a reserve.
 const OWN_FILES: u64 = 48;
 /// File descriptors per listener: its socket, and a reserve to refuse connections when no other
 /// descriptor is left.
 const FILES_PER_LISTENER: u64 = 2;
-/// File descriptors of connections to Redis.
+/// File descriptors for connections to Redis.
 const BUS_FILES: u64 = 8;
 /// Minimum number of connections; with fewer, the server does not start.
 const MIN_CONNECTIONS: u32 = 8;
-/// Below this number of connections, a server without `limits.max_connections` logs a warning.
+/// A server without `limits.max_connections` logs a warning if it can have fewer connections.
 const FEW_CONNECTIONS: u32 = 500;
 
 const ADVICE: &str = "raise the limit of open files: `ulimit -n 65536` in the shell that starts the server, \
                       LimitNOFILE=65536 in a systemd unit, --ulimit nofile=65536 for a container";
 
-/// Returns the maximum number of connections: as configured, or as many as the limit of open files
-/// allows, whichever is lower. First raises the limit of open files. Warns if the result is
-/// low.
+/// Returns the maximum number of connections: the lower of the configured number and the number
+/// that the limit of open files allows. First raises the limit of open files, and logs a warning if
+/// the result is low.
 ///
 /// # Errors
 /// The limit of open files allows fewer than 8 connections.
-pub(crate) fn connections(config: &Checked) -> Result<u32, Failure> {
+pub(crate) fn max_connections(config: &Checked) -> Result<u32, Failure> {
     let open_files = raise_open_files();
     let capacity = Capacity::new(config.settings.limits.max_connections, open_files, own_files(config));
     let (connections, open_files) = (capacity.connections(), open_files.unwrap_or(u64::MAX));
@@ -37,7 +36,7 @@ pub(crate) fn connections(config: &Checked) -> Result<u32, Failure> {
             tracing::warn!(
                 connections,
                 open_files,
-                "the limit of open files allows few connections, and further ones will be refused; {ADVICE}"
+                "the limit of open files allows only few connections, and the server will refuse more; {ADVICE}"
             );
         }
         Capacity::Insufficient(_) => {
@@ -50,7 +49,7 @@ pub(crate) fn connections(config: &Checked) -> Result<u32, Failure> {
 }
 
 /// Raises the soft limit of open files to the hard limit, and returns the limit then in force.
-/// `None` means unlimited.
+/// Returns `None` if it is unlimited.
 fn raise_open_files() -> Option<u64> {
     let before = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -83,9 +82,9 @@ fn own_files(config: &Checked) -> u64 {
 /// Number of connections that the limit of open files allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Capacity {
-    /// At least as many as configured, or as a server is expected to have.
+    /// The configured number; without one, at least [`FEW_CONNECTIONS`].
     Enough(u32),
-    /// Fewer than configured, or than a server is expected to have.
+    /// Fewer than the configured number; without one, fewer than [`FEW_CONNECTIONS`].
     Low(u32),
     /// Fewer than [`MIN_CONNECTIONS`].
     Insufficient(u32),
@@ -119,7 +118,7 @@ mod tests {
 
     #[test]
     fn capacity_is_bounded_by_configuration_and_open_files() {
-        for (configured, open_files, capacity) in [
+        for (configured, open_files, expected) in [
             (0, Some(1024), Capacity::Enough(974)),
             (500, Some(1024), Capacity::Enough(500)),
             (0, None, Capacity::Enough(u32::MAX)),
@@ -135,7 +134,7 @@ mod tests {
         ] {
             assert_eq!(
                 Capacity::new(configured, open_files, OWN_FILES + FILES_PER_LISTENER),
-                capacity,
+                expected,
                 "{configured} {open_files:?}"
             );
         }

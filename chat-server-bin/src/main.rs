@@ -1,4 +1,4 @@
-//! `chat-server`: a server that composes `chat-core` and its backends from a configuration.
+//! `chat-server`: the chat server, which composes `chat-core` and its backends as configured.
 
 mod admin;
 mod args;
@@ -25,7 +25,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // Sets the provider of TLS connections that name none. Fails only if a default is set already.
+    // Sets the crypto provider for TLS connections that do not choose one. Fails only if a default
+    // is already set.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match perform(&cli) {
         Ok(code) => code,
@@ -75,12 +76,13 @@ fn perform(cli: &Cli) -> Result<ExitCode, Failure> {
     }
 }
 
+/// Runs a command that needs the log and the tokio runtime.
 fn run_on_runtime(config: Checked, command: Command) -> Result<ExitCode, Failure> {
     let telemetry = telemetry::start(&config.settings).map_err(Failure::Failed)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::Failed(format!("cannot start the runtime: {error}")))?;
+        .map_err(|error| Failure::Failed(format!("cannot start the tokio runtime: {error}")))?;
     runtime.block_on(async {
         match command {
             Command::Migrate => admin::migrate(&config).await.map(|()| ExitCode::SUCCESS),

@@ -1,4 +1,4 @@
-//! Standard output. A closed pipe is not an error: its reader needs no more output.
+//! Standard output. A closed pipe is not an error: the program that reads it needs no more output.
 
 use std::io::{BufWriter, ErrorKind, StdoutLock, Write as _};
 
@@ -15,16 +15,16 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
         .map_err(cannot_write)
 }
 
-/// Writes the text that reports what a command has done. If the text cannot be written, the failure
-/// contains it.
+/// Writes the result of a command that has changed something. If the text cannot be written, the
+/// failure contains it.
 pub(crate) fn report(text: &str) -> Result<(), Failure> {
     print(format!("{text}\n").as_bytes()).map_err(|failure| match failure {
-        Failure::Failed(error) => Failure::Failed(format!("this was done, but {error}: {text}")),
+        Failure::Failed(error) => Failure::Failed(format!("the command succeeded, but {error}; its result: {text}")),
         other => other,
     })
 }
 
-/// Lines of output, as text or as JSON.
+/// Buffered lines of output, as text or as JSON. [`finish`](Self::finish) writes the last of them.
 #[derive(Debug)]
 pub(crate) struct Lines(BufWriter<StdoutLock<'static>>);
 
@@ -44,7 +44,7 @@ impl Lines {
         self.text(&line)
     }
 
-    /// Flushes the lines.
+    /// Flushes the buffer.
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
         self.0.flush().map_err(cannot_write)
     }
@@ -58,6 +58,6 @@ pub(crate) fn to_json(object: &impl Serialize) -> Result<String, Failure> {
 fn cannot_write(error: std::io::Error) -> Failure {
     match error.kind() {
         ErrorKind::BrokenPipe => Failure::ReaderGone,
-        _ => Failure::Failed(format!("standard output cannot be written: {error}")),
+        _ => Failure::Failed(format!("cannot write to standard output: {error}")),
     }
 }

@@ -7,15 +7,16 @@ use crate::compose::{Composition, compose};
 use crate::config::Checked;
 use crate::failure::Failure;
 use crate::output::print;
-use crate::signals::{Signals, Stop};
+use crate::signals::{Signals, StopSignal};
 use crate::telemetry::Telemetry;
 
-/// Maximum time for the engine and the store to finish their work after the last connection.
+/// Maximum time to stop the engine and close the store after the connections are drained.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Serves until SIGTERM or SIGINT, then drains. A second signal exits at once. SIGHUP is ignored.
+/// Serves until SIGTERM or SIGINT, then drains the connections. A second signal ends the process at
+/// once. SIGHUP is ignored.
 pub(crate) async fn run(config: Checked, telemetry: &Telemetry) -> Result<ExitCode, Failure> {
-    // Signals are caught before any slow step, so that none is missed.
+    // The handlers are installed before any slow step, so that no signal is missed.
     let mut signals =
         Signals::install().map_err(|error| Failure::Failed(format!("cannot install signal handlers: {error}")))?;
     match &config.file {
@@ -23,7 +24,7 @@ pub(crate) async fn run(config: Checked, telemetry: &Telemetry) -> Result<ExitCo
         None => tracing::info!("no configuration file found: using the defaults"),
     }
     let composition = compose(&config).await?;
-    announce(&composition)?;
+    print_ready(&composition)?;
     let stop = signals.next().await;
     tracing::info!(signal = stop.name(), "draining: asking clients to reconnect");
     tokio::select! {
@@ -32,15 +33,15 @@ pub(crate) async fn run(config: Checked, telemetry: &Telemetry) -> Result<ExitCo
             Ok(ExitCode::SUCCESS)
         }
         second = signals.next() => {
-            tracing::warn!(signal = second.name(), "stopped without draining; acknowledged messages are safe");
+            tracing::warn!(signal = second.name(), "stopped without draining; acknowledged messages are stored");
             telemetry.flush();
             exit_now(second)
         }
     }
 }
 
-/// Prints the listeners, `ready` and the fingerprint that clients pin to standard output.
-fn announce(composition: &Composition) -> Result<(), Failure> {
+/// Prints to standard output: the listeners, `ready`, and the fingerprint that clients pin.
+fn print_ready(composition: &Composition) -> Result<(), Failure> {
     let mut lines = String::new();
     for (protocol, address) in composition.server.addresses() {
         lines.push_str(&format!("listening {protocol} {address}\n"));
@@ -66,10 +67,10 @@ async fn drain(composition: Composition, timeout: Duration) {
         store.close().await;
     });
     if finished.await.is_err() {
-        tracing::warn!("shutdown timed out; acknowledged messages are safe");
+        tracing::warn!("the engine or the store did not stop in time; acknowledged messages are stored");
     }
 }
 
-fn exit_now(signal: Stop) -> ! {
+fn exit_now(signal: StopSignal) -> ! {
     std::process::exit(signal.exit_code().into())
 }

@@ -17,12 +17,12 @@ pub(crate) struct Signals {
 
 /// A signal that stops the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stop {
+pub(crate) enum StopSignal {
     Terminate,
     Interrupt,
 }
 
-impl Stop {
+impl StopSignal {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Terminate => "SIGTERM",
@@ -50,11 +50,14 @@ impl Signals {
     }
 
     /// Waits for the next SIGTERM or SIGINT.
-    pub(crate) async fn next(&mut self) -> Stop {
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses no signal.
+    pub(crate) async fn next(&mut self) -> StopSignal {
         loop {
             tokio::select! {
-                Some(()) = self.terminate.recv() => return Stop::Terminate,
-                Some(()) = self.interrupt.recv() => return Stop::Interrupt,
+                Some(()) = self.terminate.recv() => return StopSignal::Terminate,
+                Some(()) = self.interrupt.recv() => return StopSignal::Interrupt,
                 Some(()) = self.hang_up.recv() => {
                     tracing::info!("SIGHUP is ignored: to load a new configuration, restart the server; SIGTERM stops the server");
                 }

@@ -21,14 +21,14 @@ use chat_harness::ServerProcess;
 use tokio::sync::watch;
 
 const SENDERS: usize = 20;
-const MESSAGES_EACH: usize = 500;
+const MESSAGES_PER_SENDER: usize = 500;
 const KILLS: usize = 10;
 /// Settings that raise the login limits, which are not under test.
 const UNLIMITED: &[(&str, &str)] = &[("CHAT_ACCOUNTS__LOGIN_RATE", "100000/1s")];
 
-/// Acknowledgement of one message.
+/// Position of a message, as acknowledged or as found in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Acked {
+struct Position {
     seq: Seq,
     event_id: EventId,
 }
@@ -59,11 +59,11 @@ async fn send_all(
     fingerprint: Fingerprint,
     sender: usize,
     progress: &watch::Sender<usize>,
-) -> Vec<(ClientMessageId, Acked)> {
+) -> Vec<(ClientMessageId, Position)> {
     let name = format!("sender-{sender}");
     let mut peer = log_in(server, fingerprint, &name).await;
-    let mut acked = Vec::with_capacity(MESSAGES_EACH);
-    for n in 0..MESSAGES_EACH {
+    let mut acked = Vec::with_capacity(MESSAGES_PER_SENDER);
+    for n in 0..MESSAGES_PER_SENDER {
         let draft = Draft::text(MessageText::new(format!("{n} of {name}")).unwrap());
         let id = draft.client_message_id;
         let command = Command::Send {
@@ -75,7 +75,7 @@ async fn send_all(
                 Ok(Ok(chat_core::codec::Answer::Outcome(Outcome::Appended(appended)))) => {
                     acked.push((
                         id,
-                        Acked {
+                        Position {
                             seq: appended.seq,
                             event_id: appended.event_id,
                         },
@@ -100,7 +100,7 @@ async fn read_all(peer: &mut Peer) -> Vec<Event> {
         page.max_bytes = 64 * 1024;
         let page = peer.commands().history(group(), page).await.unwrap();
         events.extend(page.events.into_iter().map(|event| event.event));
-        if !page.more {
+        if !page.has_more {
             return events;
         }
     }
@@ -145,7 +145,7 @@ async fn server_keeps_ten_thousand_messages_over_ten_kills() {
             })
         })
         .collect();
-    let total = SENDERS * MESSAGES_EACH;
+    let total = SENDERS * MESSAGES_PER_SENDER;
     for kill in 1..=KILLS {
         // The kills are spread over the load, so that each hits messages in flight.
         let threshold = total * kill / (KILLS + 1);
@@ -179,7 +179,7 @@ async fn server_keeps_ten_thousand_messages_over_ten_kills() {
         if let Some(id) = event.client_message_id
             && acked.contains_key(&id)
         {
-            let position = Acked {
+            let position = Position {
                 seq: event.seq,
                 event_id: event.id,
             };

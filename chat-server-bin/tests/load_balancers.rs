@@ -1,4 +1,4 @@
-//! Nodes behind real load balancers with the configurations of `deploy/`.
+//! Tests of nodes behind real load balancers (nginx, HAProxy) with the configurations of `deploy/`.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -33,8 +33,8 @@ async fn log_in(cluster: &Cluster, address: SocketAddr, name: &str) -> std::io::
     Ok(peer)
 }
 
-/// Checks that clients are distributed over all nodes, and log in on another node when their node
-/// dies.
+/// Checks that clients are distributed over the nodes, and log in on another node after a node was
+/// killed.
 async fn check_balancing(cluster: &mut Cluster, balancer: &Balancer) {
     let address = balancer.address();
     let mut first = Peer::connect(address, cluster.fingerprint()).await.unwrap();
@@ -125,8 +125,8 @@ async fn count_served(peers: &mut [Peer]) -> usize {
     served
 }
 
-/// Checks that a node without the database keeps its sessions, and gets no new sessions until it
-/// has recovered.
+/// Checks that a node that cannot reach the database keeps its sessions, and that the load balancer
+/// sends it no new clients until it has recovered.
 async fn check_avoidance(cluster: &mut Cluster, balancer: &Balancer) {
     let address = balancer.address();
     let node = node_addresses(cluster)[0];
@@ -142,7 +142,8 @@ async fn check_avoidance(cluster: &mut Cluster, balancer: &Balancer) {
     }
     assert_eq!(count_served(&mut early).await, 9);
 
-    cluster.links[0].database.set_both(Wire::hole());
+    // From here on, all bytes between the node and the database are lost.
+    cluster.links[0].database.set_both(Wire::dropping());
     let closed = until_listening_is(node, false).await;
     // HAProxy needs time to notice the closed port.
     sleep(Duration::from_secs(5)).await;
@@ -239,7 +240,8 @@ async fn nodes_answer_try_again_when_the_database_is_down() {
     }
 }
 
-/// Returns the answer of a proxy port to a connection that sends only `bytes`.
+/// Connects to a node that requires a PROXY protocol header, and sends only `bytes`. Returns the
+/// answer of the node until it closes the connection.
 fn answer(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
@@ -276,6 +278,9 @@ async fn proxy_port_requires_a_proxy_header() {
             stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
             matches!((&mut &**stream).read(&mut [0]), Ok(0))
         });
-        assert!(closed.count() >= 20, "a source has at most 20 connections at a time");
+        assert!(
+            closed.count() >= 20,
+            "a source has at most 20 unauthenticated connections"
+        );
     });
 }

@@ -1,5 +1,5 @@
-//! Partitions of nodes of the real program from Redis, MariaDB, or both. The environment variable
-//! `PARTITIONS` sets the number of partitions.
+//! Tests of network partitions between nodes of the real program and Redis, MariaDB, or both. The
+//! environment variable `PARTITIONS` sets the number of partitions.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -31,17 +31,17 @@ fn rounds(default: usize) -> usize {
 }
 
 /// Kinds of partitions: name, effect on the data that the node sends, and on the data that it
-/// receives.
+/// receives. Data that is held back arrives when the partition ends.
 fn partition_kinds() -> [(&'static str, Wire, Wire); 7] {
-    let (clear, hole, waiting) = (Wire::clear(), Wire::hole(), Wire::waiting());
+    let (clear, dropping, frozen) = (Wire::clear(), Wire::dropping(), Wire::frozen());
     [
-        ("nothing gets through", hole, hole),
-        ("the node receives nothing, until later", clear, waiting),
-        ("the data of the node is lost", hole, clear),
+        ("all data is lost", dropping, dropping),
+        ("data to the node is held back", clear, frozen),
+        ("data from the node is lost", dropping, clear),
         ("one packet in twenty is lost", Wire::lossy(0.05), Wire::lossy(0.05)),
-        ("nothing gets through, until later", waiting, waiting),
-        ("the node receives nothing", clear, hole),
-        ("the data of the node is late", waiting, clear),
+        ("all data is held back", frozen, frozen),
+        ("data to the node is lost", clear, dropping),
+        ("data from the node is held back", frozen, clear),
     ]
 }
 
@@ -67,8 +67,8 @@ fn draft(text: &str) -> Draft {
     Draft::text(MessageText::new(text).unwrap())
 }
 
-/// Sends once. Returns the acknowledgement, or `None` for TRY_AGAIN and BUSY. Any other reply, and
-/// a late reply, fails the test.
+/// Sends the draft once. Returns the acknowledgement, or `None` after TRY_AGAIN or BUSY. Any other
+/// reply and a late reply fail the test.
 async fn send_once(peer: &mut Peer, draft: &Draft) -> Option<Appended> {
     let send = Command::Send {
         conversation: group(),
@@ -93,7 +93,7 @@ async fn send_once(peer: &mut Peer, draft: &Draft) -> Option<Appended> {
     }
 }
 
-/// Sends until the message is acknowledged.
+/// Sends the draft until it is acknowledged.
 async fn send_until_acknowledged(peer: &mut Peer, draft: &Draft) -> Appended {
     let sending = async {
         loop {
@@ -112,7 +112,7 @@ async fn receive_texts(peer: &mut Peer, texts: &[String]) {
     let mut missing: BTreeSet<&str> = texts.iter().map(String::as_str).collect();
     let receiving = async {
         while !missing.is_empty() {
-            if let Push::Event(event) = peer.push().await.unwrap()
+            if let Push::Event(event) = peer.next_push().await.unwrap()
                 && let Ok(EventBody::Message(message)) = body::decode(event.kind, &event.body)
             {
                 missing.remove(message.text.as_str());
@@ -142,7 +142,7 @@ async fn exchange(first: &mut Peer, second: &mut Peer, text: &str) -> Duration {
 /// During a partition from Redis, nodes poll the database, which delays messages by a few seconds
 /// at most. Soon after the partition, delivery is fast again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn redis_partition_loses_nothing_and_delays_little() {
+async fn redis_partition_loses_no_message_and_delays_little() {
     let cluster = Cluster::linked(&PROGRAM, 2, &[]).unwrap();
     let (mut alice, mut bob) = (
         cluster.new_user(0, "alice").await.unwrap(),
@@ -189,7 +189,7 @@ async fn redis_partition_loses_nothing_and_delays_little() {
 /// connections and announces that it accepts no sessions. Messages through the other node are
 /// delayed by a few seconds at most, and afterwards every retried message is stored once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn database_partition_acknowledges_nothing_unstored() {
+async fn node_without_database_acknowledges_no_message() {
     let cluster = Cluster::linked(&PROGRAM, 2, &[]).unwrap();
     let (mut alice, mut bob) = (
         cluster.new_user(0, "alice").await.unwrap(),
@@ -218,6 +218,7 @@ async fn database_partition_acknowledges_nothing_unstored() {
     let mut sent_count = 0;
     for round in 0..rounds(3) {
         let (name, up, down) = partition_kinds()[round % partition_kinds().len()];
+        // Through a lossy wire, TCP still delivers everything.
         let is_total = up.loss == 0.0;
         let link = &cluster.links[0].database;
         link.set(up, down);
@@ -264,6 +265,7 @@ async fn database_partition_acknowledges_nothing_unstored() {
         );
         sent_count += 2;
     }
+    // The last event of the log is a message, so the subquery returns the kind of messages.
     let stored = cluster.database.sql(
         "SELECT COUNT(*), COUNT(DISTINCT sender_id, client_message_id) FROM chat.event WHERE kind = \
          (SELECT kind FROM chat.event ORDER BY conversation_id DESC, seq DESC LIMIT 1)",
@@ -286,7 +288,7 @@ async fn isolated_node_locks_no_user_out() {
         links
             .to(chat_harness::Endpoint::Both)
             .iter()
-            .for_each(|link| link.set_both(Wire::hole()));
+            .for_each(|link| link.set_both(Wire::dropping()));
         let started = Instant::now();
         let mut clients = Vec::new();
         for offset in 0..6 {

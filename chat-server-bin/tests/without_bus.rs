@@ -1,5 +1,5 @@
-//! Nodes on one database that cannot reach each other over the bus: one node has lost Redis, or
-//! no bus is configured.
+//! Tests of nodes on one database that cannot reach each other over the bus, because one node has
+//! lost Redis or no bus is configured.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -52,7 +52,7 @@ async fn measure_delays(alice: &mut Peer, bob: &mut Peer, times: u32) -> Vec<Dur
         let sent_at = Instant::now();
         let delivery = async {
             loop {
-                if let Push::Event(event) = bob.push().await.unwrap()
+                if let Push::Event(event) = bob.next_push().await.unwrap()
                     && let Ok(EventBody::Message(message)) = body::decode(event.kind, &event.body)
                     && message.text == text
                 {
@@ -61,6 +61,7 @@ async fn measure_delays(alice: &mut Peer, bob: &mut Peer, times: u32) -> Vec<Dur
             }
         };
         delays.push(timeout(WAIT_TIMEOUT, delivery).await.expect("the message is delivered"));
+        // Nodes poll the database each second. This pause varies the phase of the next send.
         tokio::time::sleep(Duration::from_millis(730)).await;
     }
     delays

@@ -69,12 +69,12 @@ CREATE TABLE IF NOT EXISTS conversation (
     members_version BIGINT  NOT NULL,
     last_time       BIGINT  NOT NULL,
     member_count    INT     NOT NULL,
-    closed          BOOLEAN NOT NULL,
+    deleted          BOOLEAN NOT NULL,
     UNIQUE KEY conversation_kind (low_id, high_id, kind)
 ) ENGINE = InnoDB;
 
 -- open_key and open_skeleton repeat the key and the skeleton while the group is open. They are NULL
--- once the group is closed, so that another group may take its name.
+-- once the group is deleted, so that another group may take its name.
 CREATE TABLE IF NOT EXISTS group_profile (
     conversation_id BIGINT          NOT NULL PRIMARY KEY,
     name            VARBINARY(256)  NOT NULL, -- as its members write it

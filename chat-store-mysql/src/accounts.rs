@@ -8,28 +8,28 @@ use mysql_async::Params;
 use mysql_async::prelude::Queryable;
 
 use crate::MysqlStore;
-use crate::batch::{KEYS_AT_ONCE, hex, integers, joined};
+use crate::batch::{MAX_KEYS_PER_STATEMENT, hex, integers, joined};
 use crate::error::store_error;
 use crate::rows;
 use crate::tx::MysqlTx;
 
-fn by_id() -> String {
+fn account_by_id_sql() -> String {
     format!("SELECT {ACCOUNT} FROM account WHERE id = ?")
 }
 
-fn by_subject() -> String {
+fn account_by_subject_sql() -> String {
     format!("SELECT {ACCOUNT} FROM account WHERE subject = ?")
 }
 
-fn by_name() -> String {
+fn account_by_name_sql() -> String {
     format!("SELECT {ACCOUNT} FROM account WHERE name = ?")
 }
 
-fn one_device() -> String {
+fn device_sql() -> String {
     format!("SELECT {DEVICE} FROM device WHERE user_id = ? AND id = ?")
 }
 
-fn devices_of_one() -> String {
+fn devices_sql() -> String {
     format!("SELECT {DEVICE} FROM device WHERE user_id = ? ORDER BY created, id")
 }
 
@@ -38,7 +38,10 @@ impl AccountStore for MysqlStore {
     async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
         let work = async {
             let mut conn = self.connections.reader().await?;
-            let row = conn.exec_first(by_id(), (int(id.0),)).await.map_err(store_error)?;
+            let row = conn
+                .exec_first(account_by_id_sql(), (int(id.0),))
+                .await
+                .map_err(store_error)?;
             rows::one(row, sql::account)
         };
         self.connections.with_deadline(work).await
@@ -48,7 +51,7 @@ impl AccountStore for MysqlStore {
         let work = async {
             let mut conn = self.connections.reader().await?;
             let row = conn
-                .exec_first(by_name(), (name.as_bytes(),))
+                .exec_first(account_by_name_sql(), (name.as_bytes(),))
                 .await
                 .map_err(store_error)?;
             rows::one(row, sql::account)
@@ -59,7 +62,7 @@ impl AccountStore for MysqlStore {
     async fn account_by_subject(&self, subject: &str) -> Result<Option<Account>, StoreError> {
         let work = async {
             let mut conn = self.connections.reader().await?;
-            let row = conn.exec_first(by_subject(), (subject.as_bytes(),)).await;
+            let row = conn.exec_first(account_by_subject_sql(), (subject.as_bytes(),)).await;
             rows::one(row.map_err(store_error)?, sql::account)
         };
         self.connections.with_deadline(work).await
@@ -69,7 +72,7 @@ impl AccountStore for MysqlStore {
         let work = async {
             let mut conn = self.connections.reader().await?;
             let mut found = Vec::new();
-            for ids in distinct(ids).chunks(KEYS_AT_ONCE) {
+            for ids in distinct(ids).chunks(MAX_KEYS_PER_STATEMENT) {
                 let ids = integers(ids.iter().map(|id| int(id.0)));
                 let sql = format!("SELECT {ACCOUNT} FROM account WHERE id IN ({ids})");
                 found.extend(rows::all(conn.query(sql).await.map_err(store_error)?, sql::account)?);
@@ -98,7 +101,7 @@ impl AccountStore for MysqlStore {
             let mut conn = self.connections.reader().await?;
             let key = (int(user.0), &id.0[..]);
             rows::one(
-                conn.exec_first(one_device(), key).await.map_err(store_error)?,
+                conn.exec_first(device_sql(), key).await.map_err(store_error)?,
                 sql::device,
             )
         };
@@ -108,7 +111,7 @@ impl AccountStore for MysqlStore {
     async fn devices(&self, user: UserId) -> Result<Vec<Device>, StoreError> {
         let work = async {
             let mut conn = self.connections.reader().await?;
-            let found = conn.exec(devices_of_one(), (int(user.0),)).await.map_err(store_error)?;
+            let found = conn.exec(devices_sql(), (int(user.0),)).await.map_err(store_error)?;
             rows::all(found, sql::device)
         };
         self.connections.with_deadline(work).await
@@ -116,7 +119,8 @@ impl AccountStore for MysqlStore {
 }
 
 impl MysqlTx<'_> {
-    /// Sets a unique value of an account. Returns `false` if another account has that value.
+    /// Runs the UPDATE `sql` of a unique value of account `id`. Returns `false` if another account
+    /// has that value.
     async fn update_unique(
         &mut self,
         id: UserId,
@@ -130,7 +134,8 @@ impl MysqlTx<'_> {
         }
     }
 
-    /// Locks the devices that the user has or will have.
+    /// Locks all devices that the user has or will have: locks the user's row in `user_lock`, and
+    /// creates the row if it is missing.
     async fn lock_user(&mut self, user: UserId) -> Result<(), StoreError> {
         self.contract.lock_devices()?;
         let sql = "INSERT INTO user_lock (user_id) VALUES (?) ON DUPLICATE KEY UPDATE user_id = VALUES(user_id)";
@@ -157,15 +162,21 @@ impl AccountTx for MysqlTx<'_> {
     }
 
     async fn account(&mut self, id: UserId) -> Result<Option<Account>, StoreError> {
-        rows::one(self.first(&by_id(), (int(id.0),)).await?, sql::account)
+        rows::one(self.first(&account_by_id_sql(), (int(id.0),)).await?, sql::account)
     }
 
     async fn account_by_name(&mut self, name: &str) -> Result<Option<Account>, StoreError> {
-        rows::one(self.first(&by_name(), (name.as_bytes(),)).await?, sql::account)
+        rows::one(
+            self.first(&account_by_name_sql(), (name.as_bytes(),)).await?,
+            sql::account,
+        )
     }
 
     async fn account_by_subject(&mut self, subject: &str) -> Result<Option<Account>, StoreError> {
-        rows::one(self.first(&by_subject(), (subject.as_bytes(),)).await?, sql::account)
+        rows::one(
+            self.first(&account_by_subject_sql(), (subject.as_bytes(),)).await?,
+            sql::account,
+        )
     }
 
     async fn update_account(&mut self, account: &Account) -> Result<(), StoreError> {
@@ -199,17 +210,18 @@ impl AccountTx for MysqlTx<'_> {
 
     async fn lock_device(&mut self, user: UserId, id: DeviceId) -> Result<Option<Device>, StoreError> {
         self.lock_user(user).await?;
-        let row = self.first(&one_device(), (int(user.0), &id.0[..])).await?;
+        let row = self.first(&device_sql(), (int(user.0), &id.0[..])).await?;
         rows::one(row, sql::device)
     }
 
     async fn devices_in(&mut self, devices: &[(UserId, DeviceId)]) -> Result<Vec<Device>, StoreError> {
         if let [(user, id)] = devices {
-            // A single message looks up one device; a prepared statement is worth it.
-            return rows::all(self.rows(&one_device(), (int(user.0), &id.0[..])).await?, sql::device);
+            // The append of a single message looks up one device. This case is frequent, so it
+            // uses a prepared statement.
+            return rows::all(self.rows(&device_sql(), (int(user.0), &id.0[..])).await?, sql::device);
         }
         let mut found = Vec::new();
-        for devices in distinct(devices).chunks(KEYS_AT_ONCE) {
+        for devices in distinct(devices).chunks(MAX_KEYS_PER_STATEMENT) {
             let key = |(user, id): &(UserId, DeviceId)| format!("(user_id = {} AND id = {})", int(user.0), hex(&id.0));
             let keys = joined(devices.iter().map(key), " OR ");
             let sql = format!("SELECT {DEVICE} FROM device WHERE {keys}");
@@ -220,7 +232,7 @@ impl AccountTx for MysqlTx<'_> {
 
     async fn devices_of(&mut self, user: UserId) -> Result<Vec<Device>, StoreError> {
         self.lock_user(user).await?;
-        rows::all(self.rows(&devices_of_one(), (int(user.0),)).await?, sql::device)
+        rows::all(self.rows(&devices_sql(), (int(user.0),)).await?, sql::device)
     }
 
     async fn put_device(&mut self, device: &Device) -> Result<(), StoreError> {

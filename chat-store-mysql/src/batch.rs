@@ -1,10 +1,10 @@
-//! Statements with many values. The text of a statement contains only numbers and hexadecimal bytes
-//! that this crate formats itself.
+//! Statements with many values. Values that stand in the text of a statement are numbers or
+//! hexadecimal literals formatted here, so no text of a user can change a statement.
 
 use std::fmt::Write;
 
 /// Maximum number of keys in one statement.
-pub(crate) const KEYS_AT_ONCE: usize = 500;
+pub(crate) const MAX_KEYS_PER_STATEMENT: usize = 500;
 
 /// Formats numbers as `1,2,3`.
 pub(crate) fn integers(values: impl IntoIterator<Item = i64>) -> String {

@@ -13,7 +13,8 @@ use crate::Options;
 use crate::error::{closed, timed_out};
 use crate::pool::Pool;
 
-/// Maximum time that closing the store waits for running requests, each of which has a deadline.
+/// Maximum time that closing the store waits for running requests, and then for its connections to
+/// close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Pool of the driver behind bounded gates, because the queue of the driver has neither a bound nor
@@ -31,7 +32,9 @@ pub(crate) struct Connections {
 #[derive(Debug)]
 pub(crate) struct Gate {
     permits: Semaphore,
+    /// Number of permits, one for each connection.
     size: u32,
+    /// Number of requests that wait for a permit.
     waiting: AtomicU32,
     max_waiting: u32,
     is_closed: AtomicBool,
@@ -84,6 +87,8 @@ impl Gate {
         }
     }
 
+    /// Waits for a permit. Fails with [`StoreError::Overloaded`] if `max_waiting` requests wait
+    /// already.
     async fn enter(&self) -> Result<SemaphorePermit<'_>, StoreError> {
         if self.is_closed.load(Ordering::SeqCst) {
             return Err(closed());
@@ -134,7 +139,7 @@ impl Connections {
         Instant::now() + self.request_timeout
     }
 
-    /// Waits for a connection.
+    /// Waits for a permit of `gate` and for a connection.
     pub(crate) async fn acquire<'a>(&'a self, gate: &'a Gate) -> Result<PooledConnection<'a>, StoreError> {
         let permit = gate.enter().await?;
         let conn = self.pool.connection().await?;
@@ -156,14 +161,14 @@ impl Connections {
             .await
             .unwrap_or_else(|_| Err(timed_out()));
         if done.is_ok() {
-            self.pool.answered();
+            self.pool.record_answer();
         }
         done
     }
 
     /// Records that the database has answered.
-    pub(crate) fn answered(&self) {
-        self.pool.answered();
+    pub(crate) fn record_answer(&self) {
+        self.pool.record_answer();
     }
 
     pub(crate) fn is_closed(&self) -> bool {

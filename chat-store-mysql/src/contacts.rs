@@ -12,7 +12,7 @@ use crate::error::store_error;
 use crate::rows;
 use crate::tx::MysqlTx;
 
-fn one_contact() -> String {
+fn contact_sql() -> String {
     format!("SELECT {CONTACT} FROM contact WHERE owner_id = ? AND peer_id = ?")
 }
 
@@ -23,7 +23,7 @@ impl ContactStore for MysqlStore {
             let mut conn = self.connections.reader().await?;
             let key = (int(owner.0), int(peer.0));
             rows::one(
-                conn.exec_first(one_contact(), key).await.map_err(store_error)?,
+                conn.exec_first(contact_sql(), key).await.map_err(store_error)?,
                 sql::contact,
             )
         };
@@ -86,8 +86,8 @@ impl ContactTx for MysqlTx<'_> {
         let sql =
             "INSERT INTO pair_lock (low_id, high_id) VALUES (?, ?) ON DUPLICATE KEY UPDATE low_id = VALUES(low_id)";
         self.execute(sql, (int(a.min(b).0), int(a.max(b).0))).await?;
-        let of_a = self.first(&one_contact(), (int(a.0), int(b.0))).await?;
-        let of_b = self.first(&one_contact(), (int(b.0), int(a.0))).await?;
+        let of_a = self.first(&contact_sql(), (int(a.0), int(b.0))).await?;
+        let of_b = self.first(&contact_sql(), (int(b.0), int(a.0))).await?;
         Ok((rows::one(of_a, sql::contact)?, rows::one(of_b, sql::contact)?))
     }
 

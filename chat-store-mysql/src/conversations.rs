@@ -13,15 +13,16 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Params, Row, params};
 
 use crate::MysqlStore;
-use crate::batch::{KEYS_AT_ONCE, integers, joined};
+use crate::batch::{MAX_KEYS_PER_STATEMENT, integers, joined};
 use crate::error::store_error;
 use crate::memberships::memberships;
 use crate::rows;
 use crate::tx::MysqlTx;
 
+/// Query of the id of a direct conversation or an inbox. Takes the values of [`kind_key`].
 const BY_KIND: &str = "SELECT id FROM conversation WHERE low_id = ? AND high_id = ? AND kind = ?";
 
-fn one_conversation() -> String {
+fn conversation_sql() -> String {
     format!(
         "SELECT {CONVERSATION} FROM conversation AS c LEFT JOIN group_profile AS g ON g.conversation_id = c.id
          WHERE c.id = ?"
@@ -33,7 +34,7 @@ fn kind_key(kind: &ConversationKind) -> Params {
     (low, high, kind).into()
 }
 
-pub(crate) fn one_member() -> String {
+pub(crate) fn member_sql() -> String {
     format!("SELECT {MEMBER} FROM member AS m WHERE m.conversation_id = ? AND m.user_id = ?")
 }
 
@@ -42,7 +43,7 @@ impl ConversationStore for MysqlStore {
     async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
         let work = async {
             let mut conn = self.connections.reader().await?;
-            let row = conn.exec_first(one_conversation(), (int(id.0),)).await;
+            let row = conn.exec_first(conversation_sql(), (int(id.0),)).await;
             rows::one(row.map_err(store_error)?, sql::conversation)
         };
         self.connections.with_deadline(work).await
@@ -108,7 +109,7 @@ impl ConversationStore for MysqlStore {
     async fn member(&self, id: ConversationId, user: UserId) -> Result<Option<Member>, StoreError> {
         let work = async {
             let mut conn = self.connections.reader().await?;
-            let row = conn.exec_first(one_member(), (int(id.0), int(user.0))).await;
+            let row = conn.exec_first(member_sql(), (int(id.0), int(user.0))).await;
             rows::one(row.map_err(store_error)?, sql::member)
         };
         self.connections.with_deadline(work).await
@@ -149,7 +150,7 @@ impl ConversationStore for MysqlStore {
         let work = async {
             let mut conn = self.connections.reader().await?;
             let mut found = Vec::new();
-            for ids in distinct(ids).chunks(KEYS_AT_ONCE) {
+            for ids in distinct(ids).chunks(MAX_KEYS_PER_STATEMENT) {
                 let ids = integers(ids.iter().map(|id| int(id.0)));
                 let sql = format!("SELECT id, last_seq, members_version FROM conversation WHERE id IN ({ids})");
                 let rows: Vec<Row> = conn.query(sql).await.map_err(store_error)?;
@@ -171,7 +172,7 @@ impl ConversationTx for MysqlTx<'_> {
         }
         let sql =
             "INSERT INTO conversation (kind, low_id, high_id, last_seq, message_count, members_version, last_time,
-                                             member_count, closed)
+                                             member_count, deleted)
                    VALUES (?, ?, ?, 0, 0, 0, ?, 0, FALSE)";
         let (kind, low, high) = kind_columns(&new.kind);
         let Some(id) = self.insert(sql, (kind, low, high, new.created.0)).await? else {
@@ -201,7 +202,7 @@ impl ConversationTx for MysqlTx<'_> {
             return Ok(self.rows.get(&id).cloned());
         }
         // The profile changes under the same lock, so one statement can lock and read both.
-        let sql = format!("{} FOR UPDATE", one_conversation());
+        let sql = format!("{} FOR UPDATE", conversation_sql());
         let row = self.first(&sql, (int(id.0),)).await?;
         let Some(row) = rows::one(row, sql::conversation)? else {
             return Ok(None);
@@ -214,20 +215,20 @@ impl ConversationTx for MysqlTx<'_> {
     async fn update_conversation(&mut self, conversation: &Conversation) -> Result<bool, StoreError> {
         let id = conversation.id;
         let stored = self.rows.get(&id);
-        let changed = stored.is_some_and(|row| row.group != conversation.group || row.closed != conversation.closed);
+        let changed = stored.is_some_and(|row| row.group != conversation.group || row.deleted != conversation.deleted);
         if let Some(group) = conversation.group.as_ref().filter(|_| changed) {
-            if !conversation.closed && self.group_taken(id, group).await? {
+            if !conversation.deleted && self.group_taken(id, group).await? {
                 return Ok(false);
             }
             self.contract.update(conversation)?;
-            if !self.put_group(id, group, conversation.closed).await? {
+            if !self.put_group(id, group, conversation.deleted).await? {
                 return Ok(false);
             }
         } else {
             self.contract.update(conversation)?;
         }
         let sql = "UPDATE conversation SET last_seq = ?, message_count = ?, members_version = ?, last_time = ?,
-                       member_count = ?, closed = ?
+                       member_count = ?, deleted = ?
                    WHERE id = ?";
         let values = (
             int(conversation.last_seq.0),
@@ -235,7 +236,7 @@ impl ConversationTx for MysqlTx<'_> {
             int(conversation.members_version.0),
             conversation.last_time.0,
             conversation.member_count,
-            conversation.closed,
+            conversation.deleted,
             int(id.0),
         );
         self.execute(sql, values).await?;
@@ -251,11 +252,12 @@ impl ConversationTx for MysqlTx<'_> {
 
     async fn members_in(&mut self, id: ConversationId, users: &[UserId]) -> Result<Vec<Member>, StoreError> {
         if let [user] = users {
-            // A single message looks up one member; a prepared statement is worth it.
-            return rows::all(self.rows(&one_member(), (int(id.0), int(user.0))).await?, sql::member);
+            // The append of a single message looks up one member. This case is frequent, so it
+            // uses a prepared statement.
+            return rows::all(self.rows(&member_sql(), (int(id.0), int(user.0))).await?, sql::member);
         }
         let mut found = Vec::new();
-        for users in distinct(users).chunks(KEYS_AT_ONCE) {
+        for users in distinct(users).chunks(MAX_KEYS_PER_STATEMENT) {
             let users = integers(users.iter().map(|user| int(user.0)));
             let id = int(id.0);
             let sql =
@@ -335,10 +337,10 @@ impl ConversationTx for MysqlTx<'_> {
     async fn advance_read(&mut self, id: ConversationId, reads: &[(UserId, Seq)]) -> Result<(), StoreError> {
         let mut reads = reads.to_vec();
         reads.sort_unstable();
-        for reads in reads.chunks(KEYS_AT_ONCE) {
+        for reads in reads.chunks(MAX_KEYS_PER_STATEMENT) {
             let case = |(user, seq): &(UserId, Seq)| format!("WHEN {} THEN {}", int(user.0), int(seq.0));
-            let cases = joined(last_of_each(reads).map(case), " ");
-            let users = integers(last_of_each(reads).map(|(user, _)| int(user.0)));
+            let cases = joined(greatest_of_each_user(reads).map(case), " ");
+            let users = integers(greatest_of_each_user(reads).map(|(user, _)| int(user.0)));
             let (id, active) = (int(id.0), MemberState::Active.code());
             let sql = format!(
                 "UPDATE member SET read_seq = GREATEST(read_seq, CASE user_id {cases} ELSE 0 END)
@@ -358,13 +360,13 @@ impl ConversationTx for MysqlTx<'_> {
     }
 }
 
-/// Returns the last entry of each user, from entries in ascending order.
-fn last_of_each(reads: &[(UserId, Seq)]) -> impl Iterator<Item = &(UserId, Seq)> {
+/// Returns the greatest sequence number of each user. The entries must be in ascending order.
+fn greatest_of_each_user(reads: &[(UserId, Seq)]) -> impl Iterator<Item = &(UserId, Seq)> {
     reads.chunk_by(|a, b| a.0 == b.0).filter_map(<[_]>::last)
 }
 
 impl MysqlTx<'_> {
-    /// Returns whether an open group other than `id` has this key or skeleton.
+    /// Returns whether an existing group other than `id` has the key or the skeleton of `group`.
     async fn group_taken(&mut self, id: ConversationId, group: &GroupProfile) -> Result<bool, StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM group_profile WHERE open_key = ? AND conversation_id <> ?)
                        OR EXISTS (SELECT 1 FROM group_profile WHERE open_skeleton = ? AND conversation_id <> ?)";
@@ -374,8 +376,9 @@ impl MysqlTx<'_> {
         Ok(taken.unwrap_or_default())
     }
 
-    /// Writes a profile. Returns `false` if its key or skeleton is taken.
-    async fn put_group(&mut self, id: ConversationId, group: &GroupProfile, closed: bool) -> Result<bool, StoreError> {
+    /// Writes the profile of a group. Returns `false` if another existing group has its key or
+    /// skeleton.
+    async fn put_group(&mut self, id: ConversationId, group: &GroupProfile, deleted: bool) -> Result<bool, StoreError> {
         let insert = "INSERT INTO group_profile (conversation_id, name, name_key, skeleton, description, join_policy,
                                               history_visible, unlisted, open_key, open_skeleton)
                    VALUES (:id, :name, :key, :skeleton, :description, :join_policy, :history_visible, :unlisted,
@@ -393,9 +396,10 @@ impl MysqlTx<'_> {
             "join_policy" => group.join_policy.code(),
             "history_visible" => group.history_visible,
             "unlisted" => group.unlisted,
-            "open_key" => (!closed).then_some(group.key.as_bytes()),
-            "open_skeleton" => (!closed).then_some(group.skeleton.as_bytes()),
+            "open_key" => (!deleted).then_some(group.key.as_bytes()),
+            "open_skeleton" => (!deleted).then_some(group.skeleton.as_bytes()),
         };
+        // `create_conversation` writes the profile before it adds the row.
         let is_new = !self.rows.contains_key(&id);
         let written = self
             .execute_unique(if is_new { insert } else { update }, values)

@@ -8,18 +8,18 @@ use chat_core::store::sql_support::{self as sql, ColumnReader, distinct, int};
 use chat_core::store::{CursorStore, StoreError};
 
 use crate::MysqlStore;
-use crate::batch::{KEYS_AT_ONCE, hex, joined};
-use crate::job::{Acked, Job, Read};
+use crate::batch::{MAX_KEYS_PER_STATEMENT, hex, joined};
+use crate::job::{CursorMove, Job, ReadMove};
 use crate::rows;
 use crate::tx::MysqlTx;
 
 #[async_trait]
 impl CursorStore for MysqlStore {
-    async fn advance_cursors(&self, moves: &[Acked]) -> Result<(), StoreError> {
+    async fn advance_cursors(&self, moves: &[CursorMove]) -> Result<(), StoreError> {
         self.run(Job::Cursors(moves.to_vec())).await
     }
 
-    async fn advance_reads(&self, moves: &[Read]) -> Result<(), StoreError> {
+    async fn advance_reads(&self, moves: &[ReadMove]) -> Result<(), StoreError> {
         self.run(Job::Reads(moves.to_vec())).await
     }
 }
@@ -35,12 +35,12 @@ fn greatest<K: Ord>(moves: impl IntoIterator<Item = (K, Seq)>) -> BTreeMap<K, Se
 }
 
 impl MysqlTx<'_> {
-    pub(crate) async fn advance_cursors(&mut self, moves: &[Acked]) -> Result<(), StoreError> {
+    pub(crate) async fn advance_cursors(&mut self, moves: &[CursorMove]) -> Result<(), StoreError> {
         // `distinct` sorts the moves, so that two transactions that advance cursors do not
         // deadlock.
-        for moves in distinct(moves).chunks(KEYS_AT_ONCE) {
+        for moves in distinct(moves).chunks(MAX_KEYS_PER_STATEMENT) {
             let moves = self.moves_of_known_devices(moves).await?;
-            let reads: Vec<Read> = moves.iter().map(|(user, _, id, seq)| (*user, *id, *seq)).collect();
+            let reads: Vec<ReadMove> = moves.iter().map(|(user, _, id, seq)| (*user, *id, *seq)).collect();
             let readable = self.last_readable(&reads).await?;
             let moves = moves.into_iter().filter_map(|(user, device, id, seq)| {
                 let last = readable.get(&(user, id))?;
@@ -65,8 +65,8 @@ impl MysqlTx<'_> {
         Ok(())
     }
 
-    pub(crate) async fn advance_reads(&mut self, moves: &[Read]) -> Result<(), StoreError> {
-        for moves in distinct(moves).chunks(KEYS_AT_ONCE) {
+    pub(crate) async fn advance_reads(&mut self, moves: &[ReadMove]) -> Result<(), StoreError> {
+        for moves in distinct(moves).chunks(MAX_KEYS_PER_STATEMENT) {
             let readable = self.last_readable(moves).await?;
             let moves = moves.iter().filter_map(|&(user, id, seq)| {
                 let last = readable.get(&(user, id))?;
@@ -80,7 +80,7 @@ impl MysqlTx<'_> {
 
     /// Returns the moves of devices that exist. Share-locks the devices, so that they exist until
     /// this transaction ends.
-    async fn moves_of_known_devices(&mut self, moves: &[Acked]) -> Result<Vec<Acked>, StoreError> {
+    async fn moves_of_known_devices(&mut self, moves: &[CursorMove]) -> Result<Vec<CursorMove>, StoreError> {
         let mut devices: Vec<(UserId, DeviceId)> = moves.iter().map(|(user, device, ..)| (*user, *device)).collect();
         devices.dedup();
         let key = |(user, id): &(UserId, DeviceId)| format!("(user_id = {} AND id = {})", int(user.0), hex(&id.0));
@@ -98,7 +98,10 @@ impl MysqlTx<'_> {
 
     /// Returns the last event that each user may read of each conversation, without the users who
     /// may read nothing.
-    async fn last_readable(&mut self, moves: &[Read]) -> Result<BTreeMap<(UserId, ConversationId), Seq>, StoreError> {
+    async fn last_readable(
+        &mut self,
+        moves: &[ReadMove],
+    ) -> Result<BTreeMap<(UserId, ConversationId), Seq>, StoreError> {
         let mut keys: Vec<(ConversationId, UserId)> = moves.iter().map(|(user, id, _)| (*id, *user)).collect();
         keys.sort_unstable();
         keys.dedup();

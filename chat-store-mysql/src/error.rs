@@ -46,7 +46,7 @@ pub enum OpenError {
         "the database was written by a newer release (schema {found}, this program knows {known}); run that release"
     )]
     NewerSchema {
-        /// Schema of the database.
+        /// Number of the schema in the database.
         found: u32,
         /// Newest schema that this program knows.
         known: u32,
@@ -54,9 +54,9 @@ pub enum OpenError {
     /// The database lacks migrations, and [`Options::migrate`](crate::Options::migrate) is not set.
     #[error("the database has schema {found}, this program needs {known}; run the migration first")]
     OlderSchema {
-        /// Schema of the database.
+        /// Number of the schema in the database.
         found: u32,
-        /// Schema that this program needs.
+        /// Number of the schema that this program needs.
         known: u32,
     },
     /// The text of an applied migration differs from that of this program.
@@ -76,7 +76,8 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    pub(crate) fn other(error: Error) -> Self {
+    /// Maps an error of the driver.
+    pub(crate) fn from_driver(error: Error) -> Self {
         match error {
             Error::Io(_) | Error::Driver(_) => Self::Connect(error.into()),
             other => Self::Other(other.into()),
@@ -87,25 +88,26 @@ impl OpenError {
 /// Error number of a duplicate key. MySQL and MariaDB agree on the error numbers in this file.
 pub(crate) const DUPLICATE: u16 = 1062;
 
-/// Deadlock, lock wait timeout, changed record: the store rolls the transaction back and runs it
-/// again. After a lock wait timeout, the server by default undoes only the statement; continuing
-/// would commit the rest.
-const CONFLICTS: [u16; 3] = [1213, 1205, 1020];
+/// Error numbers of conflicts with another transaction: deadlock, lock wait timeout, changed
+/// record. The store rolls the transaction back and runs it again. After a lock wait timeout, the
+/// server by default undoes only the statement, so a commit would store the other statements.
+const CONFLICT_ERRORS: [u16; 3] = [1213, 1205, 1020];
 
-/// The schema differs from that of this program, or a statement is wrong: unknown column, syntax,
-/// column count, unknown table, NULL, duplicate, out of range, wrong value, too long, no default.
-/// Running the statement again does not help.
-const BROKEN: [u16; 10] = [1054, 1064, 1136, 1146, 1048, DUPLICATE, 1264, 1366, 1406, 1364];
+/// Error numbers that occur if the schema differs from that of this program, or if a statement is
+/// wrong: unknown column, syntax, column count, unknown table, NULL, duplicate, out of range, wrong
+/// value, too long, no default. The statement would fail again.
+const PERMANENT_ERRORS: [u16; 10] = [1054, 1064, 1136, 1146, 1048, DUPLICATE, 1264, 1366, 1406, 1364];
 
-/// The server is read-only, by option or as a whole. A former primary may have become a replica.
-const READ_ONLY: [u16; 2] = [1290, 1836];
+/// Error numbers of a read-only server, for example of a primary that has become a replica.
+const READ_ONLY_ERRORS: [u16; 2] = [1290, 1836];
 
-/// The disk, a table or a temporary file is full.
-const FULL: [u16; 4] = [1021, 1026, 1114, 3675];
+/// Error numbers of a full disk, table or temporary file.
+const FULL_ERRORS: [u16; 4] = [1021, 1026, 1114, 3675];
 
-/// Returns whether running the unit of work again may help.
+/// Returns whether the unit of work conflicted with another transaction, and may succeed if it runs
+/// again.
 pub(crate) fn is_conflict(error: &Error) -> bool {
-    matches!(error, Error::Server(server) if CONFLICTS.contains(&server.code))
+    matches!(error, Error::Server(server) if CONFLICT_ERRORS.contains(&server.code))
 }
 
 pub(crate) fn is_duplicate(error: &Error) -> bool {
@@ -115,22 +117,22 @@ pub(crate) fn is_duplicate(error: &Error) -> bool {
 /// Returns whether the error means that an event with the same client message id is stored. Only
 /// the text of the error, in the language of the server, names the violated index. The text also
 /// contains the duplicate values. Those of the primary key are numbers, so they cannot contain the
-/// name.
+/// name of the index.
 pub(crate) fn is_already_sent(error: &Error) -> bool {
     is_duplicate(error) && matches!(error, Error::Server(server) if server.message.contains("event_sent'"))
 }
 
 /// Returns whether the server accepts no writes. Another connection may reach a server that does.
 pub(crate) fn is_read_only(error: &Error) -> bool {
-    matches!(error, Error::Server(server) if READ_ONLY.contains(&server.code))
+    matches!(error, Error::Server(server) if READ_ONLY_ERRORS.contains(&server.code))
 }
 
 /// Maps an error of the driver to what the caller can do about it. An unknown error counts as
 /// temporary, because servers have many errors for temporary conditions.
 pub(crate) fn store_error(error: Error) -> StoreError {
     match &error {
-        Error::Server(server) if FULL.contains(&server.code) => StoreError::Full(error.into()),
-        Error::Server(server) if BROKEN.contains(&server.code) => StoreError::Corrupt(format!(
+        Error::Server(server) if FULL_ERRORS.contains(&server.code) => StoreError::Full(error.into()),
+        Error::Server(server) if PERMANENT_ERRORS.contains(&server.code) => StoreError::Corrupt(format!(
             "the database rejected a statement with error {} ({})",
             server.code, server.state
         )),
@@ -190,17 +192,17 @@ mod tests {
 
     #[test]
     fn temporary_errors_are_not_corruption() {
-        // Too many connections, changed access rights, a former primary, out of memory, limits,
-        // timeouts.
+        // Errors of too many connections, changed access rights, a former primary, missing memory,
+        // limits and timeouts.
         for code in [
             1040, 1045, 1047, 1053, 1130, 1135, 1037, 1041, 1030, 1205, 1213, 1226, 1290, 1461, 1836, 1969, 3024, 4031,
         ] {
             assert!(matches!(mapped(code), StoreError::Unavailable(_)), "{code}");
         }
-        for code in BROKEN {
+        for code in PERMANENT_ERRORS {
             assert!(matches!(mapped(code), StoreError::Corrupt(_)), "{code}");
         }
-        for code in FULL {
+        for code in FULL_ERRORS {
             assert!(matches!(mapped(code), StoreError::Full(_)), "{code}");
         }
     }

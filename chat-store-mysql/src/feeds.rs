@@ -1,4 +1,4 @@
-//! Cursors and leases of feeds.
+//! Cursors and leases of event feeds (see [`FeedStore`]).
 
 use async_trait::async_trait;
 use chat_core::model::{ConversationId, Seq, Timestamp};
@@ -8,7 +8,7 @@ use mysql_async::params;
 use mysql_async::prelude::Queryable;
 
 use crate::MysqlStore;
-use crate::batch::{KEYS_AT_ONCE, integers, joined};
+use crate::batch::{MAX_KEYS_PER_STATEMENT, integers, joined};
 use crate::clock::NOW;
 use crate::error::store_error;
 use crate::rows;
@@ -24,7 +24,7 @@ impl FeedStore for MysqlStore {
         let work = async {
             let mut conn = self.connections.reader().await?;
             let mut found = Vec::new();
-            for ids in distinct(conversations).chunks(KEYS_AT_ONCE) {
+            for ids in distinct(conversations).chunks(MAX_KEYS_PER_STATEMENT) {
                 let ids = integers(ids.iter().map(|id| int(id.0)));
                 let sql = format!("{FEED_POSITION} WHERE c.id IN ({ids})");
                 let rows = conn.exec(sql, (feed.as_bytes(),)).await.map_err(store_error)?;
@@ -72,8 +72,8 @@ impl FeedTx for MysqlTx<'_> {
         shard: FeedShard,
     ) -> Result<(Option<FeedLease>, Timestamp), StoreError> {
         self.contract.lock_feeds()?;
-        // A missing row cannot be locked. So a row of term 0 stands for a shard that was never
-        // claimed.
+        // A missing row cannot be locked, so a row of term 0 represents a shard that no node has
+        // claimed yet.
         let insert = "INSERT INTO feed_lease (feed, shard, node_id, term, expires) VALUES (?, ?, ?, 0, 0)
                       ON DUPLICATE KEY UPDATE shard = VALUES(shard)";
         let key = (feed.as_bytes(), shard.number());
@@ -81,7 +81,7 @@ impl FeedTx for MysqlTx<'_> {
         let sql = format!("SELECT {FEED_LEASE}, {NOW} FROM feed_lease WHERE feed = ? AND shard = ? FOR UPDATE");
         let row = self.first(&sql, key).await?;
         let found = rows::one(row, |columns| Ok((sql::feed_lease(columns)?, columns.time()?)))?;
-        let missing = || StoreError::Corrupt(format!("the lease of shard {} is missing", shard.number()));
+        let missing = || StoreError::Corrupt(format!("the row of the lease of shard {} is missing", shard.number()));
         let (latest, now) = found.ok_or_else(missing)?;
         Ok((Some(latest).filter(|latest| latest.term > 0), now))
     }
@@ -99,7 +99,7 @@ impl FeedTx for MysqlTx<'_> {
     }
 
     async fn advance_feed_cursors(&mut self, feed: &str, moves: &[(ConversationId, Seq)]) -> Result<(), StoreError> {
-        for moves in distinct(moves).chunks(KEYS_AT_ONCE) {
+        for moves in distinct(moves).chunks(MAX_KEYS_PER_STATEMENT) {
             let row = |(id, seq): &(ConversationId, Seq)| format!("(:feed,{},{})", int(id.0), int(seq.0));
             let rows = joined(moves.iter().map(row), ",");
             let sql = format!(

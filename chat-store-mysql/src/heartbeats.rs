@@ -38,11 +38,12 @@ async fn heartbeat(conn: &mut Conn, node: NodeId) -> mysql_async::Result<Heartbe
     let mut any_expired = false;
     for (id, at, now) in rows {
         heartbeat.time = Some(Timestamp(now));
-        // An absolute difference, because the clock of the database may have been set back.
-        let silence = u128::from(now.abs_diff(at));
-        any_expired |= silence > u128::from(MAX_AGE_MS);
+        // The age is an absolute difference, because the clock of the database may have been set
+        // back.
+        let age = u128::from(now.abs_diff(at));
+        any_expired |= age > u128::from(MAX_AGE_MS);
         let other = NodeId::try_from(&*id).ok().filter(|id| *id != node);
-        if silence <= Heartbeat::PEER_TIMEOUT.as_millis() {
+        if age <= Heartbeat::PEER_TIMEOUT.as_millis() {
             heartbeat.peers.extend(other);
         }
     }

@@ -6,20 +6,21 @@ use chat_core::store::{TxError, Unit};
 
 use crate::tx::MysqlTx;
 
-/// Acknowledgement of a conversation by a device of a user, up to a sequence number.
-pub(crate) type Acked = (UserId, DeviceId, ConversationId, Seq);
-/// Read mark of a user in a conversation.
-pub(crate) type Read = (UserId, ConversationId, Seq);
+/// Move of the cursor of a user's device in a conversation: the device acknowledged the events up
+/// to this sequence number.
+pub(crate) type CursorMove = (UserId, DeviceId, ConversationId, Seq);
+/// Move of the read mark of a user in a conversation to this sequence number.
+pub(crate) type ReadMove = (UserId, ConversationId, Seq);
 
 /// Work of one transaction.
 #[derive(Debug)]
 pub(crate) enum Job {
     /// A unit of work of the engine.
     Unit(Box<dyn Unit>),
-    /// Cursors of devices to advance.
-    Cursors(Vec<Acked>),
-    /// Read marks of users to advance.
-    Reads(Vec<Read>),
+    /// Moves of cursors of devices.
+    Cursors(Vec<CursorMove>),
+    /// Moves of read marks of users.
+    Reads(Vec<ReadMove>),
 }
 
 impl Job {

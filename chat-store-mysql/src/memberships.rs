@@ -1,4 +1,4 @@
-//! Memberships of a user as one of the user's devices sees them.
+//! Memberships of a user, with the cursors of one of the user's devices.
 
 use chat_core::model::{ConversationId, DeviceId, UserId};
 use chat_core::store::sql_support::{self as sql, CONVERSATION, DIRECT, MEMBER, MEMBER_OF_PEER, SNAPSHOT, int};
@@ -9,13 +9,13 @@ use mysql_async::{Conn, Params, params};
 use crate::error::store_error;
 use crate::rows;
 
-/// Returns the query of the memberships of `:user` as `:device` sees them, restricted by
-/// `condition` if that is not empty.
-/// One statement reads one snapshot.
+/// Returns the query of the memberships of `:user`, with the cursors of `:device`. `condition` is
+/// empty, or restricts the memberships with a clause that begins with AND. The query is one
+/// statement, so that it reads one snapshot.
 ///
-/// The number of unread messages is a difference of two counts: up to the last readable event and
-/// up to the last read event, less the recalled messages between them. A conversation that was read
-/// to its end needs no lookup.
+/// The number of unread messages is `message_count` of the last readable event, less that of the
+/// last read event, less the number of recalled messages between them. For a conversation that the
+/// user has read to its end, the number is 0 without a lookup.
 fn query(condition: &str) -> String {
     format!(
         "SELECT {CONVERSATION}, {MEMBER}, {MEMBER_OF_PEER},

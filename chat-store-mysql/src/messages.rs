@@ -1,4 +1,4 @@
-//! Logs of conversations.
+//! Events in the logs of conversations.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -9,8 +9,8 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{IsolationLevel, Row, TxOpts, Value};
 
 use crate::MysqlStore;
-use crate::batch::{KEYS_AT_ONCE, hex, insert_size, integers, joined, placeholders};
-use crate::conversations::one_member;
+use crate::batch::{MAX_KEYS_PER_STATEMENT, hex, insert_size, integers, joined, placeholders};
+use crate::conversations::member_sql;
 use crate::error::store_error;
 use crate::rows::{self, Columns, event_values};
 use crate::tx::MysqlTx;
@@ -18,10 +18,10 @@ use crate::tx::MysqlTx;
 /// Maximum number of events that the first statement of a page reads, before their size is known.
 const MAX_FIRST_EVENTS: u32 = 64;
 /// Maximum number of events that one statement reads.
-const EVENTS_AT_ONCE: u32 = 500;
+const MAX_EVENTS_PER_STATEMENT: u32 = 500;
 
-/// Returns how many events the next statement should read, after `read` events with `bytes` bytes:
-/// about as many as still fit the limits of `range`.
+/// Returns how many events the next statement should read, after `read` events with `bytes` bytes.
+/// Estimates from the average size so far how many more events fit the limits of `range`.
 fn next_limit(range: &LogRange, read: usize, bytes: u64) -> u32 {
     let read = u32::try_from(read).unwrap_or(u32::MAX);
     let left = range.max_events.saturating_sub(read);
@@ -29,7 +29,7 @@ fn next_limit(range: &LogRange, read: usize, bytes: u64) -> u32 {
         _ if read == 0 => MAX_FIRST_EVENTS,
         size => u32::try_from(u64::from(range.max_bytes).saturating_sub(bytes) / size.max(1) + 1).unwrap_or(u32::MAX),
     };
-    guess.min(left).min(EVENTS_AT_ONCE)
+    guess.min(left).min(MAX_EVENTS_PER_STATEMENT)
 }
 
 fn find_sent_sql(ids: &[(UserId, ClientMessageId)]) -> String {
@@ -108,7 +108,7 @@ async fn events_for(
 ) -> Result<Option<EventPage>, StoreError> {
     let id = int(conversation.0);
     let row = conn
-        .exec_first(one_member(), (id, int(reader.0)))
+        .exec_first(member_sql(), (id, int(reader.0)))
         .await
         .map_err(store_error)?;
     let Some(member) = rows::one(row, sql::member)?.filter(|member| member.first_seq > Seq::ZERO) else {
@@ -119,10 +119,10 @@ async fn events_for(
     let last_seq = rows::one(row, sql::seq)?.unwrap_or(Seq::ZERO);
     let range = LogRange::of_page(&member, last_seq, page);
     let events = events_in(conn, &range).await?;
-    let more = range.continues_after(&events);
+    let has_more = range.continues_after(&events);
     Ok(Some(EventPage {
         events,
-        more,
+        has_more,
         member,
         last_seq,
     }))
@@ -170,7 +170,7 @@ impl MessageStore for MysqlStore {
         let work = async {
             let mut conn = self.connections.reader().await?;
             let mut found = Vec::new();
-            for seqs in distinct(seqs).chunks(KEYS_AT_ONCE) {
+            for seqs in distinct(seqs).chunks(MAX_KEYS_PER_STATEMENT) {
                 let rows = conn
                     .query(events_at_sql(conversation, seqs))
                     .await
@@ -206,7 +206,7 @@ impl MessageStore for MysqlStore {
         let work = async {
             let mut conn = self.connections.reader().await?;
             let mut found = Vec::new();
-            for ids in ids.chunks(KEYS_AT_ONCE) {
+            for ids in ids.chunks(MAX_KEYS_PER_STATEMENT) {
                 let rows = conn.query(find_sent_sql(ids)).await.map_err(store_error)?;
                 found.extend(rows::all(rows, sent_event)?);
             }
@@ -220,7 +220,7 @@ impl MessageStore for MysqlStore {
 impl MessageTx for MysqlTx<'_> {
     async fn find_sent(&mut self, ids: &[(UserId, ClientMessageId)]) -> Result<Vec<SentEvent>, StoreError> {
         let mut found = Vec::new();
-        for ids in distinct(ids).chunks(KEYS_AT_ONCE) {
+        for ids in distinct(ids).chunks(MAX_KEYS_PER_STATEMENT) {
             found.extend(rows::all(self.query_unprepared(find_sent_sql(ids)).await?, sent_event)?);
         }
         Ok(found)
@@ -228,7 +228,7 @@ impl MessageTx for MysqlTx<'_> {
 
     async fn events_at(&mut self, conversation: ConversationId, seqs: &[Seq]) -> Result<Vec<Event>, StoreError> {
         let mut found = Vec::new();
-        for seqs in distinct(seqs).chunks(KEYS_AT_ONCE) {
+        for seqs in distinct(seqs).chunks(MAX_KEYS_PER_STATEMENT) {
             found.extend(rows::all(
                 self.query_unprepared(events_at_sql(conversation, seqs)).await?,
                 sql::event,
@@ -293,7 +293,7 @@ impl MessageTx for MysqlTx<'_> {
         seq: Seq,
         users: &[UserId],
     ) -> Result<(), StoreError> {
-        for users in distinct(users).chunks(KEYS_AT_ONCE) {
+        for users in distinct(users).chunks(MAX_KEYS_PER_STATEMENT) {
             let row = |user: &UserId| format!("({},{},{})", int(conversation.0), int(user.0), int(seq.0));
             let rows = joined(users.iter().map(row), ",");
             let sql = format!(

@@ -23,24 +23,27 @@ const MIGRATIONS: [(&str, &str); 3] = [
 /// Newest schema that this program knows.
 const KNOWN: u32 = MIGRATIONS.len() as u32;
 
-/// Maximum wait for the migration lock while another process holds it, in seconds.
-const LOCK_WAIT: u32 = 60;
+/// Maximum time that [`prepare`] waits for the migration lock of another process, in seconds.
+const LOCK_TIMEOUT: u32 = 60;
 
 /// State of a database whose schema is up to date.
 #[derive(Debug)]
-pub(crate) struct Schema {
+pub(crate) struct PreparedDatabase {
     pub(crate) epoch: StoreEpoch,
 }
 
 /// Applies the missing migrations, or fails if there are any and `migrate` is not set. One process
-/// migrates at a time; the others wait.
-pub(crate) async fn prepare(conn: &mut Conn, migrate: bool) -> Result<Schema, OpenError> {
+/// migrates at a time; the others wait up to 60 s.
+pub(crate) async fn prepare(conn: &mut Conn, migrate: bool) -> Result<PreparedDatabase, OpenError> {
     if !migrate {
         return require_current(conn).await;
     }
     // The names of locks are global to the server, so this one includes the name of the database.
     let lock = "SELECT GET_LOCK(CONCAT('chat.migrate.', DATABASE()), ?)";
-    let got: Option<Option<i64>> = conn.exec_first(lock, (LOCK_WAIT,)).await.map_err(OpenError::other)?;
+    let got: Option<Option<i64>> = conn
+        .exec_first(lock, (LOCK_TIMEOUT,))
+        .await
+        .map_err(OpenError::from_driver)?;
     if got.flatten() != Some(1) {
         return Err(OpenError::MigrationLocked);
     }
@@ -53,8 +56,8 @@ pub(crate) async fn prepare(conn: &mut Conn, migrate: bool) -> Result<Schema, Op
          ) ENGINE = InnoDB",
     )
     .await
-    .map_err(OpenError::other)?;
-    let found = applied(conn).await?;
+    .map_err(OpenError::from_driver)?;
+    let found = last_applied(conn).await?;
     for (version, (name, sql)) in (1..).zip(MIGRATIONS) {
         if version > found {
             apply(conn, version, name, sql).await?;
@@ -64,18 +67,18 @@ pub(crate) async fn prepare(conn: &mut Conn, migrate: bool) -> Result<Schema, Op
     }
     let epoch = epoch(conn).await?;
     let release = "DO RELEASE_LOCK(CONCAT('chat.migrate.', DATABASE()))";
-    conn.query_drop(release).await.map_err(OpenError::other)?;
-    Ok(Schema { epoch })
+    conn.query_drop(release).await.map_err(OpenError::from_driver)?;
+    Ok(PreparedDatabase { epoch })
 }
 
 /// Fails unless the database has the schema of this program. Changes nothing.
-async fn require_current(conn: &mut Conn) -> Result<Schema, OpenError> {
+async fn require_current(conn: &mut Conn) -> Result<PreparedDatabase, OpenError> {
     let tables = "SELECT COUNT(*) FROM information_schema.tables
                   WHERE table_schema = DATABASE() AND table_name = 'migration'";
-    let tables: Option<u64> = conn.query_first(tables).await.map_err(OpenError::other)?;
+    let tables: Option<u64> = conn.query_first(tables).await.map_err(OpenError::from_driver)?;
     let found = match tables {
         None | Some(0) => 0,
-        Some(_) => applied(conn).await?,
+        Some(_) => last_applied(conn).await?,
     };
     if found < KNOWN {
         return Err(OpenError::OlderSchema { found, known: KNOWN });
@@ -84,13 +87,13 @@ async fn require_current(conn: &mut Conn) -> Result<Schema, OpenError> {
         check(conn, version, sql).await?;
     }
     let epoch = epoch(conn).await?;
-    Ok(Schema { epoch })
+    Ok(PreparedDatabase { epoch })
 }
 
 /// Returns the number of the last migration that was applied to the database.
-async fn applied(conn: &mut Conn) -> Result<u32, OpenError> {
+async fn last_applied(conn: &mut Conn) -> Result<u32, OpenError> {
     let newest = conn.query_first("SELECT IFNULL(MAX(version), 0) FROM migration");
-    let found: u32 = newest.await.map_err(OpenError::other)?.unwrap_or_default();
+    let found: u32 = newest.await.map_err(OpenError::from_driver)?.unwrap_or_default();
     if found > KNOWN {
         return Err(OpenError::NewerSchema { found, known: KNOWN });
     }
@@ -101,9 +104,10 @@ fn checksum(sql: &str) -> [u8; 32] {
     Sha256::digest(sql.as_bytes()).into()
 }
 
+/// Fails if the database recorded migration `version` with another text than `sql`.
 async fn check(conn: &mut Conn, version: u32, sql: &str) -> Result<(), OpenError> {
     let stored = conn.exec_first("SELECT checksum FROM migration WHERE version = ?", (version,));
-    let stored: Option<Vec<u8>> = stored.await.map_err(OpenError::other)?;
+    let stored: Option<Vec<u8>> = stored.await.map_err(OpenError::from_driver)?;
     if stored.as_deref() == Some(&checksum(sql)[..]) {
         Ok(())
     } else {
@@ -111,16 +115,16 @@ async fn check(conn: &mut Conn, version: u32, sql: &str) -> Result<(), OpenError
     }
 }
 
-/// Applies one migration. Schema changes are not transactional, so the statements of a migration
-/// can run again.
+/// Applies one migration. The database does not roll back schema changes, so the statements of a
+/// migration must be able to run again after a crash.
 async fn apply(conn: &mut Conn, version: u32, name: &str, sql: &str) -> Result<(), OpenError> {
     for statement in statements(sql) {
-        conn.query_drop(statement).await.map_err(OpenError::other)?;
+        conn.query_drop(statement).await.map_err(OpenError::from_driver)?;
     }
     let record = "INSERT INTO migration (version, name, checksum) VALUES (?, ?, ?)";
     conn.exec_drop(record, (version, name, &checksum(sql)[..]))
         .await
-        .map_err(OpenError::other)?;
+        .map_err(OpenError::from_driver)?;
     tracing::info!(migration = name, "applied a migration");
     Ok(())
 }
@@ -134,7 +138,7 @@ fn statements(sql: &str) -> Vec<String> {
     statements.map(str::to_owned).collect()
 }
 
-/// Returns the identity of the history. Creates it if the database is new.
+/// Returns the store epoch, the identity of the history. Creates it if the database is new.
 async fn epoch(conn: &mut Conn) -> Result<StoreEpoch, OpenError> {
     let fresh = StoreEpoch::random();
     conn.exec_drop(
@@ -142,9 +146,9 @@ async fn epoch(conn: &mut Conn) -> Result<StoreEpoch, OpenError> {
         (&fresh.0[..],),
     )
     .await
-    .map_err(OpenError::other)?;
+    .map_err(OpenError::from_driver)?;
     let stored = conn.query_first("SELECT value FROM meta WHERE name = 'epoch'");
-    let stored: Option<Vec<u8>> = stored.await.map_err(OpenError::other)?;
+    let stored: Option<Vec<u8>> = stored.await.map_err(OpenError::from_driver)?;
     let bytes = stored.and_then(|bytes| bytes.try_into().ok());
     bytes.map(StoreEpoch).ok_or_else(|| {
         OpenError::Other(
@@ -153,12 +157,12 @@ async fn epoch(conn: &mut Conn) -> Result<StoreEpoch, OpenError> {
     })
 }
 
-/// Gives the history a new identity.
+/// Replaces the store epoch, the identity of the history, with a new one, and returns it.
 pub(crate) async fn renew_epoch(conn: &mut Conn) -> Result<StoreEpoch, OpenError> {
     let fresh = StoreEpoch::random();
     conn.exec_drop("REPLACE INTO meta (name, value) VALUES ('epoch', ?)", (&fresh.0[..],))
         .await
-        .map_err(OpenError::other)?;
+        .map_err(OpenError::from_driver)?;
     Ok(fresh)
 }
 

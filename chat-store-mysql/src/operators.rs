@@ -1,4 +1,4 @@
-//! Listings, statistics, and the audit log.
+//! Lists of accounts and groups, statistics, and the audit log, for operators.
 
 use async_trait::async_trait;
 use chat_core::model::{Account, ConversationId, MemberState, Role};
@@ -75,8 +75,9 @@ impl OperatorStore for MysqlStore {
 impl AuditTx for MysqlTx<'_> {
     async fn append_audit(&mut self, record: &NewAuditRecord) -> Result<AuditId, StoreError> {
         self.contract.lock_audit()?;
-        // Ids are given before the commit. The lock of this row makes the records visible in the
-        // order of their ids, so that a reader that goes on after the last id misses none.
+        // The database assigns ids before the commit. The lock of this row makes the records
+        // visible in the order of their ids, so that a reader that continues after the last id that
+        // it has read misses no record.
         let lock =
             "INSERT INTO meta (name, value) VALUES ('audit_lock', '') ON DUPLICATE KEY UPDATE name = VALUES(name)";
         self.execute(lock, ()).await?;

@@ -15,9 +15,9 @@ pub struct Options {
     pub write_connections: u32,
     /// Maximum number of connections for reads. Default 16.
     pub read_connections: u32,
-    /// Maximum number of reads, and of units of work, that wait for a connection. Further requests
-    /// fail with [`StoreError::Overloaded`](chat_core::store::StoreError::Overloaded). Default
-    /// 4096.
+    /// Maximum number of reads that wait for a connection, and separately of units of work that
+    /// wait. Further requests fail with
+    /// [`StoreError::Overloaded`](chat_core::store::StoreError::Overloaded). Default 4096.
     pub max_waiting: u32,
     /// Maximum duration of one request, waits included. Default 5 s.
     pub request_timeout: Duration,
@@ -53,7 +53,7 @@ struct IdleTimeouts {
     /// firewall drops it.
     unused: Duration,
     /// Time in seconds after which the server ends an idle session and releases its locks, for
-    /// example that of a frozen node.
+    /// example the session of a frozen node.
     session: u32,
 }
 
@@ -75,7 +75,7 @@ const IDLE_TRANSACTION_TIMEOUT: u32 = 3;
 /// Maximum number of prepared statements kept for each connection; this crate has fewer.
 const MAX_STATEMENTS: usize = 128;
 
-/// Returns the options of the driver. `is_mariadb`: whether the server is known to be MariaDB.
+/// Returns the options of the driver. `is_mariadb` is true if the server is known to be MariaDB.
 pub(crate) fn driver(url: &str, options: &Options, is_mariadb: bool) -> Result<Opts, OpenError> {
     let opts = Opts::from_url(url).map_err(|error| OpenError::Url(error.to_string()))?;
     if opts.db_name().is_none_or(str::is_empty) {
@@ -101,14 +101,15 @@ pub(crate) fn driver(url: &str, options: &Options, is_mariadb: bool) -> Result<O
         .with_constraints(constraints)
         .with_inactive_connection_ttl(timeouts.unused)
         .with_ttl_check_interval(timeouts.unused)
-        // A reset would lose the prepared statements and the settings of the session. The store
-        // closes interrupted connections instead.
+        // A reset of each returned connection would lose its prepared statements and the settings
+        // of its session. The store closes interrupted connections instead.
         .with_reset_connection(false);
     let builder = OptsBuilder::from_opts(opts)
         .pool_opts(pool)
         .init(setup)
         .prefer_socket(false)
         .tcp_nodelay(true)
+        // An UPDATE then counts the rows that it matches, not only those that it changes.
         .client_found_rows(true)
         .stmt_cache_size(MAX_STATEMENTS);
     Ok(with_tls(builder, options)?.into())

@@ -59,12 +59,12 @@ impl Pool {
     }
 
     /// Records that the database has answered, so that its connections need no ping for a while.
-    pub(crate) fn answered(&self) {
+    pub(crate) fn record_answer(&self) {
         self.state().answered = Some(Instant::now());
     }
 
-    /// Returns a connection that is alive as far as can be known. Waits without a limit; the caller
-    /// limits the whole request.
+    /// Returns a connection that has answered a ping, unless the database answered in the last
+    /// [`TRUST_PERIOD`]. Waits without a limit; the caller limits the whole request.
     pub(crate) async fn connection(&self) -> Result<Conn, StoreError> {
         loop {
             let (pool, generation, is_trusted) = {
@@ -81,7 +81,7 @@ impl Pool {
                 // and the next caller pings another one.
                 match timeout(PING_TIMEOUT, conn.ping()).await {
                     Ok(Ok(())) => {
-                        self.answered();
+                        self.record_answer();
                         return Ok(conn);
                     }
                     Ok(Err(error)) => return Err(store_error(error)),
@@ -93,18 +93,19 @@ impl Pool {
         }
     }
 
-    /// Retires all connections of this generation. Running requests keep theirs.
+    /// Replaces the pool of this generation with an empty pool, unless another caller has done so.
+    /// Running requests keep their connections.
     fn retire(&self, generation: u64) {
         let mut state = self.state();
         if state.generation == generation {
-            tracing::info!("the database does not answer; retiring its connections");
+            tracing::info!("the database does not answer; replacing all connections to it");
             state.current = mysql_async::Pool::new(self.driver.clone());
             state.generation += 1;
             state.answered = None;
         }
     }
 
-    /// Closes the connections once they are returned.
+    /// Waits until all connections have been returned to the pool, and closes them.
     pub(crate) async fn disconnect(&self) -> mysql_async::Result<()> {
         let pool = self.state().current.clone();
         pool.disconnect().await

@@ -17,7 +17,7 @@ impl Server {
     /// Queries the product and the settings of the server.
     pub(crate) async fn query(conn: &mut Conn) -> Result<Self, OpenError> {
         let sql = "SELECT CONCAT(@@version, ' ', @@version_comment), @@innodb_flush_log_at_trx_commit, @@log_bin, @@sync_binlog";
-        let row: Option<(String, u64, u64, u64)> = conn.query_first(sql).await.map_err(OpenError::other)?;
+        let row: Option<(String, u64, u64, u64)> = conn.query_first(sql).await.map_err(OpenError::from_driver)?;
         let Some((version, flush, binlog, sync)) = row else {
             return Err(OpenError::Other(
                 "the database server did not report its settings; use MySQL 8 or MariaDB".into(),

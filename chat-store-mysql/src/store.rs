@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::connections::Connections;
 use crate::error::{OpenError, closed, is_conflict, store_error, timed_out};
 use crate::job::Job;
-use crate::migrate::{self, Schema};
+use crate::migrate::{self, PreparedDatabase};
 use crate::options::{self, Options};
 use crate::settings::Server;
 use crate::tx::MysqlTx;
@@ -53,8 +53,8 @@ impl MysqlStore {
                 "the settings of the database may lose acknowledged commits"
             );
         }
-        let Schema { epoch } = migrate::prepare(&mut conn, options.migrate).await?;
-        conn.disconnect().await.map_err(OpenError::other)?;
+        let PreparedDatabase { epoch } = migrate::prepare(&mut conn, options.migrate).await?;
+        conn.disconnect().await.map_err(OpenError::from_driver)?;
         let driver = options::driver(url, &options, server.is_mariadb)?;
         Ok(Self {
             connections: Arc::new(Connections::new(driver, &options)),
@@ -73,7 +73,7 @@ impl MysqlStore {
         let mut conn = connect(driver, options.request_timeout).await?;
         migrate::prepare(&mut conn, options.migrate).await?;
         let epoch = migrate::renew_epoch(&mut conn).await?;
-        conn.disconnect().await.map_err(OpenError::other)?;
+        conn.disconnect().await.map_err(OpenError::from_driver)?;
         Ok(epoch)
     }
 }
@@ -103,7 +103,7 @@ async fn connect(driver: Opts, limit: Duration) -> Result<Conn, OpenError> {
 
 /// Result of one run of a job.
 enum Attempt {
-    /// The job is done, or failed for good.
+    /// The job is done, or failed for another reason than a conflict.
     Ended(Result<(), StoreError>),
     /// The run conflicted with another transaction; nothing was written.
     Conflict(StoreError),
@@ -119,7 +119,7 @@ impl Connections {
                 Err(_) => return Err(timed_out()),
                 Ok(Attempt::Ended(result)) => {
                     if result.is_ok() {
-                        self.answered();
+                        self.record_answer();
                     }
                     return result;
                 }
@@ -185,8 +185,8 @@ async fn transact(conn: &mut Conn, job: &mut Job, is_read_only: &mut bool) -> At
     }
 }
 
-/// Maps the result of a commit. The transaction of a rejected commit was not stored. Without an
-/// answer, it may have been stored.
+/// Maps the result of a commit. A transaction whose commit conflicted was not stored; after any
+/// other error, it may have been stored.
 fn commit_result(result: mysql_async::Result<()>) -> Attempt {
     match result {
         Ok(()) => Attempt::Ended(Ok(())),

@@ -35,8 +35,9 @@ impl<'a> MysqlTx<'a> {
         }
     }
 
-    /// Maps an error and records how the store has to react.
-    pub(crate) fn failed(&mut self, error: Error) -> StoreError {
+    /// Maps an error, and sets [`is_in_conflict`](Self::is_in_conflict) or
+    /// [`is_read_only`](Self::is_read_only) if the error means that.
+    fn record_error(&mut self, error: Error) -> StoreError {
         self.is_in_conflict |= is_conflict(&error);
         self.is_read_only |= is_read_only(&error);
         store_error(error)
@@ -52,7 +53,7 @@ impl<'a> MysqlTx<'a> {
             }
             Err(error) => Err(error),
         };
-        done.map_err(|error| self.failed(error))
+        done.map_err(|error| self.record_error(error))
     }
 
     /// Like [`execute`](Self::execute), but returns `None` on a duplicate key. In that case the
@@ -70,7 +71,7 @@ impl<'a> MysqlTx<'a> {
             Err(error) if crate::error::is_duplicate(&error) => Ok(None),
             Err(error) => Err(error),
         };
-        done.map_err(|error| self.failed(error))
+        done.map_err(|error| self.record_error(error))
     }
 
     /// Inserts events. Returns [`StoreError::AlreadySent`] if an event with the client message id
@@ -84,7 +85,7 @@ impl<'a> MysqlTx<'a> {
             Err(error) if crate::error::is_already_sent(&error) => return Err(StoreError::AlreadySent),
             done => done,
         };
-        done.map_err(|error| self.failed(error))
+        done.map_err(|error| self.record_error(error))
     }
 
     /// Runs an INSERT and returns the generated id, or `None` on a duplicate key. In that case the
@@ -102,9 +103,10 @@ impl<'a> MysqlTx<'a> {
             Err(error) if crate::error::is_duplicate(&error) => Ok(None),
             Err(error) => Err(error),
         };
-        done.map_err(|error| self.failed(error))
+        done.map_err(|error| self.record_error(error))
     }
 
+    /// Runs a query and returns its first row.
     pub(crate) async fn first(
         &mut self,
         sql: &str,
@@ -112,19 +114,20 @@ impl<'a> MysqlTx<'a> {
     ) -> Result<Option<Row>, StoreError> {
         let params = params.into();
         let found = self.tx.exec_first(sql, params).await;
-        found.map_err(|error| self.failed(error))
+        found.map_err(|error| self.record_error(error))
     }
 
+    /// Runs a query and returns all of its rows.
     pub(crate) async fn rows(&mut self, sql: &str, params: impl Into<Params> + Send) -> Result<Vec<Row>, StoreError> {
         let params = params.into();
         let found = self.tx.exec(sql, params).await;
-        found.map_err(|error| self.failed(error))
+        found.map_err(|error| self.record_error(error))
     }
 
     /// Runs a statement without preparing it, because its text differs each time. Returns its rows.
     pub(crate) async fn query_unprepared(&mut self, sql: String) -> Result<Vec<Row>, StoreError> {
         let found = self.tx.query(sql).await;
-        found.map_err(|error| self.failed(error))
+        found.map_err(|error| self.record_error(error))
     }
 }
 

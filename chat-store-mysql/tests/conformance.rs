@@ -12,7 +12,8 @@ use chat_store_mysql::{MysqlStore, Options};
 static SERVER: LazyLock<Arc<MariaDb>> = LazyLock::new(|| Arc::new(MariaDb::start(&[]).unwrap()));
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// Creates a store on a new database.
+/// Creates a store on a new database. The second value is the guard that the suite expects; this
+/// store needs none.
 async fn fresh() -> (MysqlStore, ()) {
     let name = format!("chat_{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let create = format!("CREATE DATABASE {name}");

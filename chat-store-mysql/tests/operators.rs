@@ -1,4 +1,4 @@
-//! Actions of operators and of the application while other transactions are under way.
+//! Tests of actions of operators and of the application while other transactions run.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -19,7 +19,7 @@ use chat_store_mysql::{MysqlStore, OpenError, Options};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
 
-/// Deadline of a wait.
+/// Maximum time of one wait.
 const STEP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Starts a server with an empty database.
@@ -45,27 +45,28 @@ async fn wait_for_waiting_transactions(watcher: &mut Conn, wanted: u64) {
     let waiting = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'";
     let wait = async {
         while watcher.query_first::<u64, _>(waiting).await.unwrap() < Some(wanted) {
-            // InnoDB shows an old state to those who ask more often than every 100 ms.
+            // InnoDB refreshes this table only if no query has read it for 100 ms.
             tokio::time::sleep(Duration::from_millis(150)).await;
         }
     };
     let waited = tokio::time::timeout(STEP_TIMEOUT, wait).await;
-    waited.unwrap_or_else(|_| panic!("never {wanted} waiting transactions"));
+    waited.unwrap_or_else(|_| panic!("there were never {wanted} waiting transactions"));
 }
 
-/// A message passed the checks before its sender was deleted, and is committed afterwards.
+/// A message whose append has started before its sender is deleted is erased with the other texts
+/// of the sender.
 #[tokio::test(flavor = "multi_thread")]
-async fn erasure_contains_messages_that_are_being_committed() {
+async fn deletion_erases_messages_that_are_being_committed() {
     let (_server, url) = server();
     let engine = engine(&url).await;
     let operator = engine.operator(OperatorName::new("carol").unwrap());
     let alice = new_user(&operator, "alice").await;
     let bob = new_user(&operator, "bob").await;
     let alice = engine.session(alice, DeviceId::random()).await.unwrap();
-    let bobs = engine.session(bob, DeviceId::random()).await.unwrap();
+    let bob_session = engine.session(bob, DeviceId::random()).await.unwrap();
     let group = NewGroup::new(GroupName::parse("rust").unwrap());
     let group = alice.create_group(group).await.unwrap().id;
-    bobs.join_group(group, Note::default()).await.unwrap();
+    bob_session.join_group(group, Note::default()).await.unwrap();
 
     // Another transaction holds the key of the message, so that its insertion waits.
     let connect = || Conn::new(Opts::from_url(&url).unwrap());
@@ -79,12 +80,12 @@ async fn erasure_contains_messages_that_are_being_committed() {
     holder.exec_drop(insert, values).await.unwrap();
     let draft = Draft::text(MessageText::new("my address is ...").unwrap()).with_id(key);
     let conversation = group.into();
-    let sending = tokio::spawn(bobs.execute(Command::Send { conversation, draft }));
+    let sending = tokio::spawn(bob_session.execute(Command::Send { conversation, draft }));
     wait_for_waiting_transactions(&mut watcher, 1).await;
     let deleting = tokio::spawn(async move {
-        let mut how = DeleteAccount::default();
-        how.texts = DeletedTexts::Erase;
-        operator.delete_account(bob, how).await
+        let mut deletion = DeleteAccount::default();
+        deletion.texts = DeletedTexts::Erase;
+        operator.delete_account(bob, deletion).await
     });
     wait_for_waiting_transactions(&mut watcher, 2).await;
     holder.query_drop("ROLLBACK").await.unwrap();

@@ -13,7 +13,7 @@ use chat_harness::services::MariaDb;
 use chat_store_mysql::{MysqlStore, Options};
 use tokio::sync::Notify;
 
-/// Deadline of a test step. No step takes this long unless it fails.
+/// Maximum time of a test step. Only a step that fails takes this long.
 const STEP_TIMEOUT: Duration = Duration::from_secs(60);
 /// Maximum time in which the store must answer a request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
@@ -72,9 +72,10 @@ impl Setup {
     }
 }
 
-/// A node that vanishes with a locked conversation blocks other nodes for seconds only.
+/// A node that loses its network while it has a conversation locked blocks other nodes for seconds
+/// only.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn vanished_node_loses_its_locks() {
+async fn disconnected_node_loses_its_locks() {
     let setup = Setup::new().await;
     let other_node = MysqlStore::open(&setup.database.url("chat"), Options::default())
         .await
@@ -86,7 +87,7 @@ async fn vanished_node_loses_its_locks() {
             let (proxy, is_locked) = (Arc::clone(&proxy), Arc::clone(&is_locked));
             Box::pin(async move {
                 tx.lock_conversation(group).await?;
-                proxy.set_both(Wire::hole());
+                proxy.set_both(Wire::dropping());
                 is_locked.notify_one();
                 std::future::pending().await
             })
@@ -98,10 +99,13 @@ async fn vanished_node_loses_its_locks() {
     while setup.append(&other_node, "at last").await.is_err() {
         assert!(
             started.elapsed() < STEP_TIMEOUT,
-            "the vanished node still holds its lock"
+            "the disconnected node still holds its lock"
         );
     }
-    println!("a vanished node's lock is free after {:?}", started.elapsed());
+    println!(
+        "the lock of the disconnected node was released after {:?}",
+        started.elapsed()
+    );
     assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
     assert!(matches!(abandoned.await.unwrap(), Err(StoreError::Unavailable(_))));
 }
@@ -126,8 +130,8 @@ async fn dead_connections_are_retired_together() {
 async fn requests_fail_in_time_during_a_partition_and_succeed_afterwards() {
     let setup = Setup::new().await;
     let clear = Wire::clear();
-    let (waits, hole) = (Wire::waiting(), Wire::hole());
-    for (up, down) in [(waits, waits), (clear, waits), (hole, clear)] {
+    let (frozen, dropping) = (Wire::frozen(), Wire::dropping());
+    for (up, down) in [(frozen, frozen), (clear, frozen), (dropping, clear)] {
         setup.fill_the_pool().await;
         setup.proxy.set(up, down);
         let refused = setup.append(&setup.store, "lost, or not").await;
@@ -142,7 +146,7 @@ async fn requests_fail_in_time_during_a_partition_and_succeed_afterwards() {
     assert!(setup.append(&setup.store, "refused").await.is_err());
     setup.proxy.accept().unwrap();
     assert!(setup.time_to_recover().await < Duration::from_secs(5));
-    // Cuts the connection after each multiple of 7 bytes, in either direction.
+    // Ends the connection after 7, 14, 21 … bytes, alternately of each direction.
     for after in 1..60 {
         let _ = setup.time_to_recover().await;
         let cut = Wire::cut(after * 7);

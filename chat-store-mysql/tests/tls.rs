@@ -1,4 +1,4 @@
-//! Tests of TLS to a real MariaDB, with a test certificate authority.
+//! Test of TLS to a real MariaDB. Its certificates are self-signed, so each is its own authority.
 
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used)] // these are tests
@@ -28,7 +28,7 @@ async fn store_connects_only_to_a_server_with_a_certificate_of_the_authority() {
         "--require-secure-transport=ON",
     ])
     .unwrap();
-    // The administrator's tool does not verify the certificate.
+    // The server accepts only TLS, so this statement uses TLS too.
     let created = server.sql_over_tls(&certificate, "CREATE DATABASE chat");
     created.unwrap();
     let url = server.url("chat");

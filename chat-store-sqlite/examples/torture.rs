@@ -4,11 +4,13 @@
 //! ```text
 //! torture append DIR            appends until it is killed; prints acknowledgements
 //! torture verify DIR ACKS       checks that DIR is intact and holds the messages that ACKS lists
-//! torture fill DIR BALLAST      appends until the disk is full, removes BALLAST, continues
+//! torture fill DIR BALLAST      appends until the disk is full, removes file BALLAST, continues
 //! torture control-append DIR    appends to a database that does not sync, as a control
 //! torture control-verify DIR ACKS    prints how many acknowledged rows the control lost
 //! torture throughput DIR        prints events per second for batches of 1, 16 and 128
 //! ```
+//!
+//! The control must lose rows in a power cut. That proves that the cut can lose data.
 
 #![allow(clippy::unwrap_used)] // a panic reports the failure
 
@@ -57,7 +59,7 @@ async fn open(directory: &Path) -> Arc<SqliteStore> {
     Arc::new(SqliteStore::open(directory, Options::default()).await.unwrap())
 }
 
-async fn make_groups(store: &dyn Store, count: u64) {
+async fn create_groups(store: &dyn Store, count: u64) {
     let work = transact(store, move |tx| {
         Box::pin(async move {
             for number in 1..=count {
@@ -80,7 +82,7 @@ fn messages(count: u64, bytes: usize) -> Vec<Draft> {
 
 async fn fill(directory: &Path, ballast: &Path) {
     let store = open(directory).await;
-    make_groups(&*store, 1).await;
+    create_groups(&*store, 1).await;
     let group = ConversationId(1);
     let mut acked = Vec::new();
     let error = loop {
@@ -142,7 +144,7 @@ async fn throughput(directory: &Path) {
     for (batch, writers) in [(1, 1), (1, 16), (1, 128), (16, 1), (128, 1), (128, 4)] {
         let directory = directory.join(format!("{batch}-{writers}"));
         let store = open(&directory).await;
-        make_groups(&*store, CONVERSATIONS).await;
+        create_groups(&*store, CONVERSATIONS).await;
         let started = Instant::now();
         let mut tasks = tokio::task::JoinSet::new();
         for writer in 0..writers {

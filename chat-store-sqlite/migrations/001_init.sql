@@ -55,12 +55,12 @@ CREATE TABLE conversation (
     members_version INTEGER NOT NULL,
     last_time       INTEGER NOT NULL,
     member_count    INTEGER NOT NULL,
-    closed          INTEGER NOT NULL
+    deleted          INTEGER NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX conversation_kind ON conversation (low_id, high_id, kind) WHERE low_id IS NOT NULL;
 
 -- open_key and open_skeleton repeat the key and the skeleton while the group is open. They are NULL
--- once the group is closed, so that another group may take its name.
+-- once the group is deleted, so that another group may take its name.
 CREATE TABLE group_profile (
     conversation_id INTEGER PRIMARY KEY,
     name            TEXT    NOT NULL, -- as its members write it

@@ -1,4 +1,4 @@
-//! Copies of a live database.
+//! Backups: copies of a database, which a server may be using meanwhile.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -15,10 +15,10 @@ use crate::open::{self, DATABASE_FILE};
 use crate::{OpenError, migrate, private};
 
 /// Suffix of the name of an unfinished backup.
-const PARTIAL: &str = ".partial";
+const PARTIAL_SUFFIX: &str = ".partial";
 /// Time since the last write after which an unfinished backup counts as abandoned. A running backup
 /// writes more often.
-const STALE: Duration = Duration::from_secs(24 * 60 * 60);
+const STALE_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Reason why no backup was made.
 #[derive(Debug, Error)]
@@ -44,9 +44,9 @@ pub enum BackupError {
 /// Writes a copy of the database in `directory` to `target`, whether or not a server is using it.
 ///
 /// The copy is one consistent snapshot. It is checked (`PRAGMA integrity_check`) and synced to the
-/// disk before it gets its name. Only its owner can read it (mode 0600). It has a new store epoch,
-/// because a server that starts from it goes back in history. To restore it, copy it to an empty
-/// data directory under the name [`DATABASE_FILE`].
+/// disk before it gets its name. Only its owner can read it (mode 0600). It has a new
+/// [`StoreEpoch`], because a server that starts from it goes back in history. To restore it, copy
+/// it to an empty data directory under the name [`DATABASE_FILE`].
 ///
 /// # Errors
 /// See [`BackupError`]. After an error, `target` is untouched.
@@ -114,12 +114,13 @@ impl Partial {
         let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         remove_stale(target, name);
         let mut partial = name.to_owned();
-        partial.push(format!(".{}{PARTIAL}", StoreEpoch::random()));
+        partial.push(format!(".{}{PARTIAL_SUFFIX}", StoreEpoch::random()));
         let path = target.with_file_name(partial);
         private::create_new(&path)?;
         Ok(Self(path))
     }
 
+    /// Syncs the file, and gives it the name `target`. Fails if a file of that name exists.
     fn finish(self, target: &Path) -> Result<(), BackupError> {
         let write = |error| BackupError::Write(target.to_owned(), error);
         let synced = File::open(&self.0).and_then(|file| file.sync_all());
@@ -145,7 +146,7 @@ fn remove_stale(target: &Path, name: &OsStr) {
     let is_partial = |found: &OsStr| {
         let (found, name) = (found.to_string_lossy(), name.to_string_lossy());
         let rest = found.strip_prefix(&*name).and_then(|rest| rest.strip_prefix('.'));
-        rest.is_some_and(|rest| rest.ends_with(PARTIAL))
+        rest.is_some_and(|rest| rest.ends_with(PARTIAL_SUFFIX))
     };
     // If the directory cannot be read, writing the backup reports the error.
     let Ok(entries) = std::fs::read_dir(directory_of(target)) else {
@@ -153,9 +154,9 @@ fn remove_stale(target: &Path, name: &OsStr) {
     };
     for entry in entries.flatten().filter(|entry| is_partial(&entry.file_name())) {
         let modified = entry.metadata().and_then(|metadata| metadata.modified());
-        let is_stale = modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= STALE));
+        let is_stale = modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= STALE_AGE));
         if is_stale && std::fs::remove_file(entry.path()).is_ok() {
-            tracing::info!(file = %entry.path().display(), "removed the files of an interrupted backup");
+            tracing::info!(file = %entry.path().display(), "removed the file of an interrupted backup");
         }
     }
 }
@@ -169,7 +170,7 @@ fn directory_of(target: &Path) -> &Path {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // The file no longer exists if it became a backup.
+        // After a rename, there is no file of this name.
         let _ = std::fs::remove_file(&self.0);
     }
 }
@@ -211,9 +212,9 @@ mod tests {
         };
         let recent = format!("backup.db.{}.partial", std::process::id());
         create(&recent, Duration::ZERO);
-        create("backup.db.1.partial", STALE);
-        create("backup.db.old", STALE);
-        create("another.db.1.partial", STALE);
+        create("backup.db.1.partial", STALE_AGE);
+        create("backup.db.old", STALE_AGE);
+        create("another.db.1.partial", STALE_AGE);
         Partial::create(&target).unwrap().finish(&target).unwrap();
         let mut expected = vec!["another.db.1.partial", "backup.db", &recent, "backup.db.old"];
         expected.sort_unstable();

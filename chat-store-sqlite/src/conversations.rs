@@ -39,7 +39,7 @@ fn group_by_key(conn: &Connection, key: &str) -> rusqlite::Result<Option<Convers
         .optional()
 }
 
-/// Returns whether an open group other than `id` has this key or skeleton.
+/// Returns whether an existing group other than `id` has the key or the skeleton of `group`.
 fn group_taken(conn: &Connection, id: ConversationId, group: &GroupProfile) -> rusqlite::Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM group_profile
                               WHERE open_key = ?1 AND conversation_id <> ?3)
@@ -61,12 +61,12 @@ fn search_groups(conn: &Connection, prefix: &str, limit: u32) -> rusqlite::Resul
     found.collect()
 }
 
-/// Returns the query of the memberships of user ?1 as device ?2 sees them,
-/// restricted by `condition` if that is not empty.
+/// Returns the query of the memberships of user ?1, with the cursors of device ?2. `condition` is
+/// empty, or restricts the memberships with a clause that begins with AND.
 ///
-/// The number of unread messages is a difference of two counts: up to the last readable event and
-/// up to the last read event, less the recalled messages between them. A conversation that was read
-/// to its end needs no lookup.
+/// The number of unread messages is `message_count` of the last readable event, less that of the
+/// last read event, less the number of recalled messages between them. For a conversation that the
+/// user has read to its end, the number is 0 without a lookup.
 pub(crate) fn memberships_sql(condition: &str) -> String {
     format!(
         "WITH mine AS MATERIALIZED (
@@ -222,7 +222,7 @@ impl ConversationTx for SqliteTx<'_> {
         }
         let sql =
             "INSERT INTO conversation (kind, low_id, high_id, last_seq, message_count, members_version, last_time,
-                                             member_count, closed)
+                                             member_count, deleted)
                    VALUES (?1, ?2, ?3, 0, 0, 0, ?4, 0, 0) ON CONFLICT DO NOTHING RETURNING id";
         let (kind, low, high) = kind_columns(&new.kind);
         let insert = |conn: &Connection| {
@@ -262,18 +262,18 @@ impl ConversationTx for SqliteTx<'_> {
     async fn update_conversation(&mut self, conversation: &Conversation) -> Result<bool, StoreError> {
         let id = conversation.id;
         let stored = self.rows.get(&id);
-        let changed = stored.is_some_and(|row| row.group != conversation.group || row.closed != conversation.closed);
+        let changed = stored.is_some_and(|row| row.group != conversation.group || row.deleted != conversation.deleted);
         if let Some(group) = conversation.group.as_ref().filter(|_| changed) {
-            if !conversation.closed && self.query(|conn| group_taken(conn, id, group))? {
+            if !conversation.deleted && self.query(|conn| group_taken(conn, id, group))? {
                 return Ok(false);
             }
             self.contract.update(conversation)?;
-            self.put_group(id, group, conversation.closed)?;
+            self.put_group(id, group, conversation.deleted)?;
         } else {
             self.contract.update(conversation)?;
         }
         let sql = "UPDATE conversation SET last_seq = ?2, message_count = ?3, members_version = ?4, last_time = ?5,
-                       member_count = ?6, closed = ?7
+                       member_count = ?6, deleted = ?7
                    WHERE id = ?1";
         let values = params![
             int(id.0),
@@ -282,7 +282,7 @@ impl ConversationTx for SqliteTx<'_> {
             int(conversation.members_version.0),
             conversation.last_time.0,
             conversation.member_count,
-            conversation.closed
+            conversation.deleted
         ];
         self.execute(sql, values)?;
         if let Some(row) = self.rows.get_mut(&id) {
@@ -393,7 +393,10 @@ impl ConversationTx for SqliteTx<'_> {
 }
 
 impl SqliteTx<'_> {
-    fn put_group(&self, id: ConversationId, group: &GroupProfile, closed: bool) -> Result<(), StoreError> {
+    /// Writes the profile of a group. The caller has checked with [`group_taken`] that no other
+    /// existing group has its key or skeleton: the statement would delete the profile of that
+    /// group.
+    fn put_group(&self, id: ConversationId, group: &GroupProfile, deleted: bool) -> Result<(), StoreError> {
         let sql =
             "INSERT OR REPLACE INTO group_profile (conversation_id, name, name_key, skeleton, description, join_policy,
                                                          history_visible, unlisted, open_key, open_skeleton)
@@ -407,8 +410,8 @@ impl SqliteTx<'_> {
             group.join_policy.code(),
             group.history_visible,
             group.unlisted,
-            (!closed).then_some(&group.key),
-            (!closed).then_some(&group.skeleton)
+            (!deleted).then_some(&group.key),
+            (!deleted).then_some(&group.skeleton)
         ];
         self.execute(sql, values).map(drop)
     }

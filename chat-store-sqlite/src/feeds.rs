@@ -1,4 +1,4 @@
-//! Cursors and leases of feeds.
+//! Cursors and leases of event feeds (see [`FeedStore`]).
 
 use std::time::SystemTime;
 
@@ -12,7 +12,7 @@ use crate::SqliteStore;
 use crate::rows;
 use crate::tx::SqliteTx;
 
-/// Returns the store's time. It is the clock of this process, the only one that uses the store.
+/// Returns the store's time: that of this process, because no other process uses the store.
 fn now() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     Timestamp(0).plus_millis(since_epoch.map(millis).unwrap_or_default())
@@ -45,7 +45,8 @@ fn live_leases(conn: &Connection, feed: &str) -> rusqlite::Result<Vec<FeedLease>
     leases.collect()
 }
 
-/// Ends all leases. Only one process can open the database, so their holder has ended.
+/// Ends all leases when the store opens. Only one process can have the database open, so the
+/// process that held the leases has ended.
 pub(crate) fn expire_leases(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute("UPDATE feed_lease SET expires = 0", []).map(drop)
 }

@@ -14,9 +14,9 @@ use crate::tx::SqliteTx;
 pub(crate) enum Job {
     /// A unit of work of the engine.
     Unit(Box<dyn Unit>),
-    /// Cursors of devices to advance.
+    /// Moves of cursors of devices.
     Cursors(Vec<(UserId, DeviceId, ConversationId, Seq)>),
-    /// Read marks of users to advance.
+    /// Moves of read marks of users.
     Reads(Vec<(UserId, ConversationId, Seq)>),
 }
 

@@ -13,6 +13,8 @@ const LOCK_FILE: &str = "lock";
 pub(crate) struct DirectoryLock(#[allow(dead_code, reason = "closing the file frees the lock")] File);
 
 impl DirectoryLock {
+    /// Locks `directory`. Does not wait: fails with [`OpenError::InUse`] if another store has the
+    /// lock.
     pub(crate) fn acquire(directory: &Path) -> Result<Self, OpenError> {
         let not_writable = |source| OpenError::NotWritable {
             directory: directory.to_owned(),

@@ -1,4 +1,4 @@
-//! Logs of conversations.
+//! Events in the logs of conversations.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -93,10 +93,10 @@ fn events_for(
     let last_seq = statement.query_row([int(conversation.0)], rows::seq)?;
     let range = LogRange::of_page(&member, last_seq, page);
     let events = events_in(conn, &range)?;
-    let more = range.continues_after(&events);
+    let has_more = range.continues_after(&events);
     Ok(Some(EventPage {
         events,
-        more,
+        has_more,
         member,
         last_seq,
     }))
@@ -188,7 +188,7 @@ impl MessageTx for SqliteTx<'_> {
         if self.execute(message, params![id, seq, int(recall.0), &tombstone[..]])? == 0 {
             return Err(unknown_event(conversation, target));
         }
-        // The literal kind lets SQLite use the partial index event_target.
+        // 17 is `EventKind::Edit`. As a literal, it lets SQLite use the partial index event_target.
         let edits = "UPDATE event SET body = ?3 WHERE conversation_id = ?1 AND target = ?2 AND kind = 17";
         self.execute(edits, params![id, seq, &edit_tombstone[..]])?;
         self.execute("DELETE FROM mention WHERE conversation_id = ?1 AND seq = ?2", [id, seq])?;
@@ -242,8 +242,8 @@ fn insert_events(conn: &Connection, events: &[Event]) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Returns whether any of these events is stored already. This check runs before the first write,
-/// so that a unit of work that fails it does not roll back the units that share its commit.
+/// Returns whether any of these events is stored already. Called before the first write, so that
+/// the writer does not have to roll back the other units of work that share the commit.
 fn any_sent(conn: &Connection, events: &[Event]) -> rusqlite::Result<bool> {
     let mut statement = conn.prepare_cached("SELECT 1 FROM event WHERE client_message_id = ?1 AND sender_id = ?2")?;
     for event in events {

@@ -1,4 +1,4 @@
-//! Migrations of a database to the schema of this program.
+//! Migrations, which bring the schema of a database to the version of this program.
 
 use std::path::Path;
 
@@ -23,8 +23,8 @@ const MIGRATIONS: [(&str, &str); 3] = [
 /// SQLite application id of the files of this program ("chat" in ASCII).
 const APPLICATION_ID: i32 = 0x6368_6174;
 
-/// Newest schema that this program knows.
-pub(crate) const KNOWN: u32 = MIGRATIONS.len() as u32;
+/// Version of the newest schema that this program knows: the number of its last migration.
+pub(crate) const NEWEST_SCHEMA: u32 = MIGRATIONS.len() as u32;
 
 /// Applies the missing migrations in one transaction.
 pub(crate) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
@@ -50,13 +50,13 @@ pub(crate) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenErro
     tx.commit().map_err(sqlite)
 }
 
-/// Rejects files of other programs and of later releases. Writes nothing.
+/// Rejects files that another program or a later release of this program wrote. Writes nothing.
 pub(crate) fn check(conn: &Connection, path: &Path) -> Result<(), OpenError> {
     check_application_id(conn, path)?;
     reject_newer(conn, path)
 }
 
-/// Rejects all files but those with the schema of this program. Writes nothing.
+/// Rejects files whose schema is not exactly the schema of this program. Writes nothing.
 pub(crate) fn require_current(conn: &Connection, path: &Path) -> Result<(), OpenError> {
     let sqlite = |error| OpenError::sqlite(path, error);
     check_application_id(conn, path)?;
@@ -71,7 +71,7 @@ pub(crate) fn require_current(conn: &Connection, path: &Path) -> Result<(), Open
             return Err(OpenError::OlderSchema {
                 path: path.to_owned(),
                 found: version - 1,
-                known: KNOWN,
+                known: NEWEST_SCHEMA,
             });
         }
     }
@@ -86,6 +86,7 @@ fn check_application_id(conn: &Connection, path: &Path) -> Result<(), OpenError>
     let tables: u32 = conn
         .query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(sqlite)?;
+    // A new database is empty, and its application id is 0.
     if id == APPLICATION_ID || (id == 0 && tables == 0) {
         return Ok(());
     }
@@ -100,10 +101,10 @@ fn reject_newer(conn: &Connection, path: &Path) -> Result<(), OpenError> {
         .query_row("SELECT MAX(version) FROM migration", [], |row| row.get(0))
         .map_err(|error| OpenError::sqlite(path, error))?;
     match found {
-        Some(found) if found > KNOWN => Err(OpenError::NewerSchema {
+        Some(found) if found > NEWEST_SCHEMA => Err(OpenError::NewerSchema {
             path: path.to_owned(),
             found,
-            known: KNOWN,
+            known: NEWEST_SCHEMA,
         }),
         _ => Ok(()),
     }
@@ -125,7 +126,7 @@ fn apply(conn: &Connection, path: &Path, version: u32, name: &str, sql: &str) ->
     Ok(())
 }
 
-/// Returns whether a migration was applied. Fails if it was and had another text.
+/// Returns whether the migration `version` was applied. Fails if the applied SQL was not `sql`.
 fn is_applied(conn: &Connection, path: &Path, version: u32, sql: &str) -> Result<bool, OpenError> {
     let applied: Option<Vec<u8>> = conn
         .query_row("SELECT checksum FROM migration WHERE version = ?1", [version], |row| {

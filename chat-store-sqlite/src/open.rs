@@ -17,7 +17,8 @@ pub const DATABASE_FILE: &str = "chat.db";
 
 /// Maximum time that a connection waits for a lock of another connection.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Maximum number of prepared statements kept for each connection; this crate has fewer.
+/// Maximum number of prepared statements that each connection keeps. This crate has fewer, so none
+/// is prepared twice.
 const MAX_STATEMENTS: usize = 128;
 
 /// Options of a [`crate::SqliteStore`].
@@ -82,7 +83,7 @@ pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenEr
     if options.migrate {
         create_and_sync_directory(directory).map_err(not_writable)?;
     } else {
-        require(&path)?;
+        require_file(&path)?;
     }
     let lock = DirectoryLock::acquire(directory)?;
     let sqlite = |error| OpenError::sqlite(&path, error);
@@ -122,8 +123,8 @@ pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenEr
     })
 }
 
-/// Fails unless there is a database. Creates nothing.
-pub(crate) fn require(path: &Path) -> Result<(), OpenError> {
+/// Fails with [`OpenError::Missing`] unless `path` is a file. Creates nothing.
+pub(crate) fn require_file(path: &Path) -> Result<(), OpenError> {
     if path.is_file() {
         return Ok(());
     }
@@ -140,7 +141,8 @@ fn create_and_sync_directory(directory: &Path) -> io::Result<()> {
     parents.try_for_each(|parent| File::open(parent)?.sync_all())
 }
 
-/// Opens a connection for use by one thread.
+/// Opens a connection for use by one thread, with the flags `extra` in addition to those that every
+/// connection has.
 pub(crate) fn connect(path: &Path, extra: OpenFlags) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | extra;
     let conn = Connection::open_with_flags(path, flags)?;
@@ -162,12 +164,14 @@ fn set_up_writer(conn: &Connection, options: &Options) -> rusqlite::Result<()> {
         );
         return Err(rusqlite::Error::SqliteFailure(code, Some(text)));
     }
-    // With FULL, COMMIT returns when the log is on the disk.
+    // With FULL, COMMIT returns once the write-ahead log is on the disk.
     conn.pragma_update(None, "synchronous", "full")?;
     // SQLite overwrites erased content with zeros.
     conn.pragma_update(None, "secure_delete", true)?;
     conn.pragma_update(None, "cache_size", -i64::from(options.writer_cache_kib))?;
+    // In pages of 4 KiB: from this size on, a commit moves the write-ahead log into the database.
     conn.pragma_update(None, "wal_autocheckpoint", 4000)?;
+    // In bytes: a longer write-ahead log is truncated when SQLite starts it anew.
     conn.pragma_update(None, "journal_size_limit", 64 << 20)
 }
 
@@ -176,7 +180,7 @@ fn set_up_reader(conn: &Connection, options: &Options) -> rusqlite::Result<()> {
     conn.pragma_update(None, "cache_size", -i64::from(options.reader_cache_kib))
 }
 
-/// Returns the identity of the history. Creates it if the database is new.
+/// Returns the store epoch, which identifies the history. Creates an epoch if the database is new.
 fn epoch(conn: &Connection) -> rusqlite::Result<StoreEpoch> {
     let stored: Option<[u8; 16]> = conn
         .query_row("SELECT value FROM meta WHERE name = 'epoch'", [], |row| row.get(0))
@@ -187,7 +191,7 @@ fn epoch(conn: &Connection) -> rusqlite::Result<StoreEpoch> {
     }
 }
 
-/// Gives the history a new identity.
+/// Gives the history a new store epoch, so that clients discard their copies of it.
 pub(crate) fn renew_epoch(conn: &Connection) -> rusqlite::Result<StoreEpoch> {
     let epoch = StoreEpoch::random();
     conn.execute(

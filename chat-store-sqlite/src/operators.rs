@@ -1,4 +1,4 @@
-//! Listings, statistics, and the audit log.
+//! Store methods for operators: listings, statistics, and the audit log.
 
 use async_trait::async_trait;
 use chat_core::model::{Account, ConversationId, MemberState, Role};

@@ -58,12 +58,13 @@ fn memberships_query_scans_only_the_memberships_of_the_user() {
     for condition in ["", "AND m.conversation_id = ?3"] {
         let plan = plan(&conn, &crate::conversations::memberships_sql(condition));
         let scans: Vec<_> = plan.lines().filter(|line| line.starts_with("SCAN")).collect();
-        assert_eq!(scans, ["SCAN m"], "{plan}"); // the user's memberships, already selected
+        // `m` is the subquery that has selected the memberships of the user.
+        assert_eq!(scans, ["SCAN m"], "{plan}");
     }
 }
 
 #[test]
-fn index_of_edits_covers_the_kind_of_edits() {
+fn partial_index_of_edits_uses_the_number_of_their_kind() {
     let sql = include_str!("../migrations/001_init.sql");
     let edit = chat_core::model::EventKind::Edit as u8;
     assert!(sql.contains(&format!("WHERE kind = {edit};")));

@@ -19,8 +19,8 @@ pub(crate) fn make_directory(directory: &Path) -> io::Result<()> {
     builder.create(directory)
 }
 
-/// Returns options that open a file for writing and create a missing file with access for its owner
-/// only.
+/// Returns options that open a file for writing. A file that is created with them is accessible to
+/// its owner only.
 pub(crate) fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true);
@@ -52,14 +52,15 @@ pub(crate) fn tighten_all(database: &Path) {
     }
 }
 
+/// Returns the path of the file that SQLite keeps beside `database` with this suffix.
 fn beside(database: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(database);
     name.push(suffix);
     name.into()
 }
 
-/// Removes the access of other users to a file and logs a warning, because they could read it until
-/// now. Ignores a missing file.
+/// Removes the access of other users to a file. Logs a warning if they had access, because they may
+/// have read the file. Ignores a missing file.
 #[cfg(unix)]
 pub(crate) fn tighten(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;

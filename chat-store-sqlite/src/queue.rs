@@ -1,4 +1,4 @@
-//! Bounded queue from tasks, which never wait, to threads, which wait for items.
+//! Bounded queue between tasks, which add items without waiting, and threads, which wait for items.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Debug};
@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use chat_core::store::StoreError;
 
-/// Bounded queue. [`Queue::push`] fails when it is full.
+/// Bounded queue. [`Queue::push`] fails while the queue is full.
 pub(crate) struct Queue<T> {
     state: Mutex<State<T>>,
     filled: Condvar,
@@ -50,7 +50,8 @@ impl<T> Queue<T> {
     /// Adds an item without waiting.
     ///
     /// # Errors
-    /// [`StoreError::Overloaded`]: the queue is full. [`StoreError::Unavailable`]: it was closed.
+    /// [`StoreError::Overloaded`]: the queue is full. [`StoreError::Unavailable`]: the queue was
+    /// closed.
     pub(crate) fn push(&self, item: T) -> Result<(), StoreError> {
         let mut state = self.lock();
         if state.closed {
@@ -82,7 +83,7 @@ impl<T> Queue<T> {
         self.lock().items.is_empty()
     }
 
-    /// Rejects new items. Threads still receive the queued ones.
+    /// Rejects new items from now on. Threads still receive the queued items.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.filled.notify_all();

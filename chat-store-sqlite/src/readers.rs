@@ -1,4 +1,4 @@
-//! Reader threads.
+//! [`Readers`]: the threads that run reads.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -20,6 +20,7 @@ pub(crate) struct Readers {
 }
 
 impl Readers {
+    /// Starts one thread for each connection. At most `capacity` reads wait for a thread.
     pub(crate) fn start(connections: Vec<Connection>, capacity: usize) -> std::io::Result<(Self, Vec<JoinHandle<()>>)> {
         let queue = Arc::new(Queue::new(capacity));
         let readers = Self {
@@ -40,7 +41,12 @@ impl Readers {
         Ok((readers, threads))
     }
 
-    /// Runs `query` on one snapshot of the committed state.
+    /// Runs `query` on one snapshot of the committed state. If the future is dropped before a
+    /// thread takes the query, the query does not run.
+    ///
+    /// # Errors
+    /// [`StoreError::Overloaded`]: too many reads wait. Otherwise the error of the query, or
+    /// [`StoreError::Unavailable`] if the store was closed.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -79,7 +85,7 @@ fn on_snapshot<T>(conn: &Connection, query: impl FnOnce(&Connection) -> rusqlite
     found
 }
 
-/// An open read transaction. It ends when dropped, whether or not the read succeeded.
+/// An open read transaction. Dropping it ends the transaction, also after a failed read.
 struct Snapshot<'a>(&'a Connection);
 
 impl<'a> Snapshot<'a> {

@@ -1,4 +1,4 @@
-//! Rows of SQLite, read by the decoders that SQL stores share.
+//! Decoders of the rows of SQLite. They apply the decoders that all SQL stores share.
 
 use chat_core::model::{Account, Contact, Conversation, ConversationId, Device, Event, Member, Seq, UserId};
 use chat_core::store::sql_support::{self as sql, ColumnReader};
@@ -6,7 +6,7 @@ use chat_core::store::{AuditRecord, FeedLease, FeedPosition, ListedGroup, Member
 use rusqlite::Row;
 use rusqlite::types::{FromSql, Type};
 
-/// Reads the columns of one row in order.
+/// Reader of the columns of one row, in order.
 struct Columns<'a> {
     row: &'a Row<'a>,
     next: usize,
@@ -57,7 +57,7 @@ impl ColumnReader for Columns<'_> {
     }
 }
 
-/// Defines decoders of whole rows.
+/// Defines functions that decode a row with the shared decoder of the same name.
 macro_rules! decoders {
     ($($name:ident -> $output:ty),+ $(,)?) => {
         $(pub(crate) fn $name(row: &Row<'_>) -> rusqlite::Result<$output> {
@@ -85,7 +85,7 @@ decoders! {
     user_id -> UserId,
 }
 
-/// Calls `find` for each key. Returns the results of the keys that it found.
+/// Calls `find` for each key, and returns what the calls found.
 pub(crate) fn find_each<K, T>(
     keys: Vec<K>,
     mut find: impl FnMut(K) -> rusqlite::Result<Option<T>>,

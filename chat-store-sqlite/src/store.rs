@@ -17,11 +17,10 @@ use crate::open::{self, Opened, Options};
 use crate::readers::Readers;
 use crate::writer::Writer;
 
-/// A [`Store`] in one SQLite file. The documentation of the [crate] describes how it
-/// works.
+/// A [`Store`] in one SQLite file. The documentation of the [crate] describes how it works.
 ///
-/// Dropping it completes the running requests and waits for them; [`Store::close`] does the same
-/// without blocking a task.
+/// Dropping the store blocks until all requests that it has accepted are complete. [`Store::close`]
+/// does the same without blocking a task.
 #[derive(Debug)]
 pub struct SqliteStore {
     pub(crate) writer: Writer,
@@ -68,7 +67,7 @@ impl SqliteStore {
         let directory = directory.as_ref().to_owned();
         let path = directory.join(open::DATABASE_FILE);
         let renewed = tokio::task::spawn_blocking(move || {
-            open::require(&directory.join(open::DATABASE_FILE))?;
+            open::require_file(&directory.join(open::DATABASE_FILE))?;
             let opened = open::open(&directory, &Options::default())?;
             open::renew_epoch(&opened.writer).map_err(|error| OpenError::sqlite(&opened.path, error))
         });
@@ -98,7 +97,8 @@ impl SqliteStore {
             readers.close();
             no_thread(error)
         })?;
-        // Joined last, because the writer clears the log once no reader uses it.
+        // Joined last: when the writer ends, it clears the write-ahead log, which no reader may use
+        // then.
         threads.push(thread);
         Ok(Self {
             writer,
@@ -118,7 +118,7 @@ impl SqliteStore {
         backup::copy(self.path.clone(), target.as_ref().to_owned()).await
     }
 
-    /// Stops accepting work. Returns the threads, which the caller has to join, and the lock;
+    /// Stops accepting requests. Returns the threads, which the caller has to join, and the lock;
     /// `None` after the first call.
     fn stop(&self) -> Option<Running> {
         self.readers.close();
@@ -128,6 +128,7 @@ impl SqliteStore {
 }
 
 impl Running {
+    /// Waits until all threads have ended, then releases the lock. Blocks.
     fn finish(self) {
         for thread in self.threads {
             if thread.join().is_err() {

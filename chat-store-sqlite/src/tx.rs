@@ -1,4 +1,4 @@
-//! [`SqliteTx`]: the database as a unit of work sees it.
+//! [`SqliteTx`]: the transaction that a unit of work gets.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
@@ -10,10 +10,12 @@ use rusqlite::{Connection, Params};
 
 use crate::error::store_error;
 
-/// An open transaction on the writer thread. Its futures are always ready.
+/// An open transaction on the writer thread. Its methods block, so their futures complete at the
+/// first poll.
 pub(crate) struct SqliteTx<'a> {
     /// Exclusive reference, because a transaction must be `Send` and a shared connection is not.
     conn: &'a mut Connection,
+    /// Rejects units of work that break the rules of transactions, such as the order of locks.
     pub(crate) contract: TxContract,
     /// Current rows of the locked conversations.
     pub(crate) rows: BTreeMap<ConversationId, Conversation>,
@@ -36,7 +38,7 @@ impl<'a> SqliteTx<'a> {
         self.query_as(run, store_error)
     }
 
-    /// Runs a query like [`query`](Self::query), with another mapping of errors.
+    /// Runs a query like [`query`](Self::query), but converts errors with `map_error`.
     pub(crate) fn query_as<T>(
         &self,
         run: impl FnOnce(&Connection) -> rusqlite::Result<T>,

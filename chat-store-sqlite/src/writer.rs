@@ -1,11 +1,12 @@
-//! Thread that does all writes.
+//! Thread that does all writes. It commits a group of waiting jobs in one transaction.
 //!
 //! ```text
-//! take all waiting jobs ─► BEGIN IMMEDIATE ─► each job in turn ─► COMMIT ─► answer all
+//! take the waiting jobs ─► BEGIN IMMEDIATE ─► each job in turn ─► COMMIT ─► answer all
 //!                                ▲                  │ a job failed after it had written
 //!                                └── ROLLBACK ◄─────┘ again, each job in its own savepoint
 //! ```
-//! If the database rolls back even savepoints (on a full disk), each job runs alone.
+//! If the database rolls back even savepoints (on a full disk), each job runs in a transaction of
+//! its own.
 //! A job that fails before its first write, such as a rejected request, does not cause a rollback.
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::job::Job;
 use crate::queue::Queue;
 
 type Answer = Result<(), StoreError>;
+/// A job, and the channel for the answer to its caller.
 type Waiting = (Job, oneshot::Sender<Answer>);
 
 /// Handle of the writer thread.
@@ -30,17 +32,18 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
+    /// Starts the thread. At most `capacity` jobs wait for it.
     pub(crate) fn start(
         conn: Connection,
         capacity: usize,
-        max_group: usize,
+        max_jobs_per_commit: usize,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let queue = Arc::new(Queue::new(capacity));
         let thread = WriterThread {
             conn,
             queue: Arc::clone(&queue),
-            max_group: max_group.max(1),
-            erased: false,
+            max_jobs_per_commit: max_jobs_per_commit.max(1),
+            log_needs_clearing: false,
         };
         let name = "chat-store-write".to_owned();
         let thread = thread::Builder::new().name(name).spawn(move || thread.serve())?;
@@ -63,13 +66,12 @@ impl Writer {
 struct WriterThread {
     conn: Connection,
     queue: Arc<Queue<Waiting>>,
-    /// Maximum number of jobs in one commit.
-    max_group: usize,
-    /// Set while the write-ahead log may hold text that was erased.
-    erased: bool,
+    max_jobs_per_commit: usize,
+    /// Set while the write-ahead log may contain text that was erased.
+    log_needs_clearing: bool,
 }
 
-/// Reason why a group was not committed.
+/// Reason why a group of jobs was not committed.
 enum GroupError {
     /// A job failed after it had written, and its writes cannot be separated from those of other
     /// jobs.
@@ -87,19 +89,19 @@ impl From<rusqlite::Error> for GroupError {
 impl WriterThread {
     fn serve(mut self) {
         loop {
-            let group = self.queue.pop_many(self.max_group);
+            let group = self.queue.pop_many(self.max_jobs_per_commit);
             if group.is_empty() {
                 break;
             }
             self.commit(group);
-            if self.erased && self.queue.is_empty() {
-                self.erased = !self.clear_log();
+            if self.log_needs_clearing && self.queue.is_empty() {
+                self.log_needs_clearing = !self.clear_log();
             }
         }
         self.clear_log();
     }
 
-    /// Commits a group and answers its callers.
+    /// Runs the jobs of a group, commits them, and answers their callers.
     fn commit(&mut self, group: Vec<Waiting>) {
         let (mut jobs, replies): (Vec<Job>, Vec<_>) = group.into_iter().unzip();
         let answers = match &mut jobs[..] {
@@ -124,12 +126,12 @@ impl WriterThread {
     fn run_together(&mut self, jobs: &mut [Job]) -> Vec<Answer> {
         let answers = match self.attempt(jobs, Self::run_without_savepoint) {
             Err(GroupError::Inseparable) => self.attempt(jobs, Self::run_in_savepoint),
-            settled => settled,
+            result => result,
         };
         match answers {
             Ok(answers) => answers,
             Err(GroupError::Inseparable) => jobs.iter_mut().map(|job| self.run_alone(job)).collect(),
-            Err(GroupError::Store(error)) => jobs.iter().map(|_| Err(repeated(&error))).collect(),
+            Err(GroupError::Store(error)) => jobs.iter().map(|_| Err(group_failure(&error))).collect(),
         }
     }
 
@@ -155,7 +157,7 @@ impl WriterThread {
     fn run_without_savepoint(&mut self, job: &mut Job) -> Result<Answer, GroupError> {
         let before = self.conn.total_changes();
         let answer = self.run(job);
-        // SQLite rolls back the whole transaction by itself, for example when the disk is full.
+        // After some errors, for example a full disk, SQLite has rolled back the whole transaction.
         if self.conn.is_autocommit() || (answer.is_err() && self.conn.total_changes() != before) {
             return Err(GroupError::Inseparable);
         }
@@ -184,7 +186,7 @@ impl WriterThread {
     }
 
     fn run(&mut self, job: &mut Job) -> Answer {
-        job.run(&mut self.conn, &mut self.erased)
+        job.run(&mut self.conn, &mut self.log_needs_clearing)
     }
 
     fn execute(&self, sql: &str) -> rusqlite::Result<()> {
@@ -192,7 +194,7 @@ impl WriterThread {
     }
 
     /// Moves the write-ahead log into the database and truncates it. Returns `false` if a reader
-    /// still needs the log.
+    /// still needs the log, or if SQLite fails.
     fn clear_log(&self) -> bool {
         let cleared = self
             .without_waiting(|conn| conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)));
@@ -214,8 +216,8 @@ impl WriterThread {
     }
 }
 
-/// Returns a copy of the error that failed a group, for one of its jobs.
-fn repeated(error: &rusqlite::Error) -> StoreError {
+/// Returns the answer to one job of a group that failed with `error`.
+fn group_failure(error: &rusqlite::Error) -> StoreError {
     match error {
         rusqlite::Error::SqliteFailure(code, text) => store_error(rusqlite::Error::SqliteFailure(*code, text.clone())),
         error => StoreError::unavailable(error.to_string()),

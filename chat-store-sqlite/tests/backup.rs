@@ -83,7 +83,7 @@ async fn backup_runs_beside_the_process_that_uses_the_store() {
 }
 
 #[tokio::test]
-async fn backup_overwrites_nothing() {
+async fn backup_never_overwrites_a_file() {
     let source = tempfile::tempdir().unwrap();
     let (store, _world) = world(source.path()).await;
     let live = source.path().join(DATABASE_FILE);
@@ -96,8 +96,8 @@ async fn backup_overwrites_nothing() {
 async fn failed_backup_leaves_no_file() {
     let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (store, _world) = world(source.path()).await;
-    let nowhere = target.path().join("missing").join("backup.db");
-    let failed = store.backup_to(&nowhere).await;
+    let in_missing_directory = target.path().join("missing").join("backup.db");
+    let failed = store.backup_to(&in_missing_directory).await;
     assert!(matches!(failed, Err(BackupError::Write(..))), "{failed:?}");
     let empty = tempfile::tempdir().unwrap();
     let failed = chat_store_sqlite::backup(empty.path(), target.path().join("backup.db")).await;

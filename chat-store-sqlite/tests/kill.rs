@@ -23,7 +23,7 @@ async fn acknowledged_events_survive_kill_9() {
     let directory = tempfile::tempdir().unwrap();
     let mut acks = Vec::new();
     for round in 0..rounds {
-        // Different moments: the setup, the first commits, the middle of many commits.
+        // Varies the moment: during the setup, after the first commits, or among many commits.
         let acks_until_kill = (round * 7919) % 2000;
         let path = directory.path().to_owned();
         let more = tokio::task::spawn_blocking(move || run_and_kill(&path, acks_until_kill))
@@ -66,6 +66,7 @@ fn run_and_kill(directory: &Path, acks_until_kill: u64) -> Vec<Ack> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn appending_process() {
     if let Some(directory) = std::env::var_os(CHILD) {
+        // Ends the line that the test runner has begun, so that acknowledgements start new lines.
         println!();
         common::append_forever(Path::new(&directory)).await;
     }

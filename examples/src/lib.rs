@@ -1,5 +1,5 @@
 //! Helpers of the examples: the web part of an application, a dialer for chat over a WebSocket, and
-//! what several examples do.
+//! functions that several examples call.
 
 pub mod web;
 
@@ -13,23 +13,23 @@ use chat_core::transport::{MessageStream, Stream, Transport};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
-/// Any error; it ends the example.
+/// Any error. An error ends the example.
 pub type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Creates an account, and returns the handle by which the application acts for its user.
 ///
 /// # Errors
-/// The name cannot be one, or is taken.
+/// The name is invalid or taken.
 pub async fn register(engine: &Engine, name: &str) -> Result<ActingAs, AnyError> {
     let registration = Registration::new(UserName::parse(name)?, Secret::new("correct horse"));
     let user = engine.register(Source::Local, registration).await?;
     Ok(engine.acting_as(user.id))
 }
 
-/// Creates an open group of two users.
+/// Creates an open group in which `owner` and `member` are the members.
 ///
 /// # Errors
-/// The name cannot be one, or is taken.
+/// The name is invalid or taken.
 pub async fn group_of(name: &str, owner: &ActingAs, member: &ActingAs) -> Result<ConversationId, AnyError> {
     let group = owner.create_group(NewGroup::new(GroupName::parse(name)?)).await?.id;
     member.join_group(group, Note::default()).await?;
@@ -56,7 +56,7 @@ impl Dial for WebSocketDial {
     }
 }
 
-/// Returns the events of a client.
+/// Returns the stream of the client's events, which can be taken once.
 ///
 /// # Errors
 /// The events were taken before.

@@ -1,5 +1,5 @@
 //! The parts of a web application that have nothing to do with chat: its tokens, its responses, and
-//! a client of it.
+//! an HTTP client.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 
 use crate::AnyError;
 
-/// Signs and checks the JWTs of an application.
+/// Signer and verifier of the JWTs of an application.
 #[derive(Clone)]
 pub struct Tokens(EncodingKey, DecodingKey);
 
@@ -29,17 +29,19 @@ impl fmt::Debug for Tokens {
     }
 }
 
+/// Content of a token.
 #[derive(Serialize, Deserialize)]
 struct Claims {
     user: UserId,
+    /// Time of expiry, in seconds since 1970.
     exp: u64,
 }
 
 impl Tokens {
-    /// Returns the tokens of a secret that only the application knows.
+    /// Creates a signer and verifier with `secret`, which only the application may know.
     ///
     /// # Errors
-    /// The secret cannot be a key.
+    /// The secret is not usable as a key.
     pub fn new(secret: &str) -> Result<Self, AnyError> {
         let secret = secret.as_bytes();
         Ok(Self(
@@ -48,10 +50,10 @@ impl Tokens {
         ))
     }
 
-    /// Returns a token of this user, for an hour.
+    /// Returns a token for `user` that expires after an hour.
     ///
     /// # Errors
-    /// It cannot be signed.
+    /// The token cannot be signed.
     pub fn issue(&self, user: UserId) -> Result<String, AnyError> {
         let exp = jsonwebtoken::get_current_timestamp() + 3600;
         Ok(jsonwebtoken::encode(
@@ -61,7 +63,7 @@ impl Tokens {
         )?)
     }
 
-    /// Returns the user whose token this is.
+    /// Returns the user for whom `token` was issued, or `None` if it is invalid or has expired.
     #[must_use]
     pub fn user(&self, token: impl AsRef<[u8]>) -> Option<UserId> {
         let token = jsonwebtoken::decode::<Claims>(token, &self.1, &Validation::default());
@@ -78,7 +80,7 @@ impl Authenticator for Tokens {
     }
 }
 
-/// User whose token a request carries.
+/// User for whom the bearer token of a request was issued.
 #[derive(Clone, Copy, Debug)]
 pub struct CurrentUser(pub UserId);
 
@@ -96,7 +98,7 @@ where
     }
 }
 
-/// Refusal as an HTTP response.
+/// HTTP response to a request that was refused or failed: status and text.
 #[derive(Debug)]
 pub struct Refused(StatusCode, String);
 
@@ -107,7 +109,7 @@ impl From<CommandError> for Refused {
     }
 }
 
-/// An error of the application itself.
+/// Errors of the application itself have status 500.
 impl From<AnyError> for Refused {
     fn from(error: AnyError) -> Self {
         Self(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())

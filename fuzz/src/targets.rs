@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use chat_core::codec::frame::{FrameDecoder, SESSION_LIMIT};
+use chat_core::codec::frame::{DEFAULT_MAX_PACKET_BYTES, FrameDecoder};
 use chat_core::codec::{Failure, Hello, LoggedIn, Request, RequestId, RequestKind, body, client, server};
 use chat_core::model::{
     Caller, Command, DeviceId, EventKind, Login, Outcome, ReplyCode, Secret, SessionEpoch, StoreEpoch, Timestamp,
@@ -16,9 +16,12 @@ use chat_core::secure::{
 };
 use chat_core::session::{Action, Guest, GuestAction, Now, Session, SessionConfig};
 
+/// Time of the handshakes, in seconds since 1970.
 const UNIX_NOW: u64 = 1_790_000_000;
+/// Maximum length of a message text, in bytes.
 const MAX_TEXT: usize = 16 * 1024;
 
+/// Returns the keys of the server, which are generated once because that takes long.
 fn keys() -> Arc<ServerKeys> {
     static KEYS: OnceLock<Arc<ServerKeys>> = OnceLock::new();
     Arc::clone(KEYS.get_or_init(|| {
@@ -27,6 +30,7 @@ fn keys() -> Arc<ServerKeys> {
     }))
 }
 
+/// Returns the channels of a client and a server that have completed a handshake.
 fn channels() -> (Channel, Channel) {
     let (keys, now) = (keys(), Instant::now());
     let mut client = ClientHandshake::new("fuzz", PinPolicy::exactly(keys.fingerprint())).expect("a valid name");
@@ -44,8 +48,9 @@ fn channels() -> (Channel, Channel) {
     }
 }
 
-/// Fuzzes records that are sealed correctly and then modified as the input says. Only content that
-/// was sent may open, in the order of sending.
+/// Fuzzes records that are sealed correctly and then modified: the first three bytes of the input
+/// choose the changed byte, its changed bits, and where the stream is split. Only content that was
+/// sent may open, in the order of sending.
 pub(crate) fn record(data: &[u8]) {
     let Some((&[position, flip, split], content)) = data.split_first_chunk::<3>() else {
         return;
@@ -80,9 +85,10 @@ pub(crate) fn handshake(data: &[u8]) {
     }
 }
 
-/// Fuzzes packets: arbitrary bytes at both ends, as a stream and as stored bodies.
+/// Fuzzes packets: decodes arbitrary bytes as the server and as the client do, from a stream and as
+/// one packet, and as stored bodies of events.
 pub(crate) fn packet(data: &[u8]) {
-    let mut decoder = FrameDecoder::new(SESSION_LIMIT);
+    let mut decoder = FrameDecoder::new(DEFAULT_MAX_PACKET_BYTES);
     decoder.feed(BytesMut::from(data));
     while let Ok(Some(packet)) = decoder.next_packet() {
         decode_at_both_ends(packet);
@@ -95,7 +101,7 @@ pub(crate) fn packet(data: &[u8]) {
 
 fn decode_at_both_ends(packet: Bytes) {
     if let Ok(request) = server::decode_request(packet.clone(), MAX_TEXT) {
-        // A decoded request encodes again, and decodes to the same request.
+        // Encoding and decoding the request again yields the same request.
         let mut encoded = BytesMut::new();
         client::encode_request(&request, &mut encoded);
         let mut decoder = FrameDecoder::new(usize::MAX);
@@ -110,9 +116,9 @@ fn decode_at_both_ends(packet: Bytes) {
     let _ = client::decode(packet);
 }
 
-/// Fuzzes sessions: a script of valid and invalid packets, of passing time and of completed
-/// commands. After the session has ended, no command starts. The number of commands in flight never
-/// exceeds its limit.
+/// Fuzzes the state machines of a guest and a session. The input is a script of valid and invalid
+/// packets, of passing time and of completed commands. After the session has ended, no command
+/// starts. The number of commands in flight never exceeds its limit.
 pub(crate) fn session_script(data: &[u8]) {
     let config = Arc::new(SessionConfig::default());
     let start = Instant::now();
@@ -148,6 +154,7 @@ pub(crate) fn session_script(data: &[u8]) {
     }
 }
 
+/// State machine of the peer.
 enum Peer {
     Guest(Box<Guest>),
     Session(Box<Session>),
@@ -155,11 +162,14 @@ enum Peer {
     Replaced,
 }
 
+/// A peer, and what the script has done with it.
 struct Script {
     config: Arc<SessionConfig>,
     peer: Peer,
     now: Now,
+    /// Commands that have started and not completed.
     running: Vec<RequestId>,
+    /// The state machine has closed the connection.
     has_ended: bool,
 }
 
@@ -168,6 +178,7 @@ impl Script {
         let mut frame = BytesMut::new();
         let id = RequestId(u64::from(id));
         client::encode_request(&Request { id, kind }, &mut frame);
+        // The first four bytes are the length of the packet.
         self.packet(frame.freeze().slice(4..));
     }
 

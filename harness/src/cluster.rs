@@ -1,4 +1,4 @@
-//! [`Cluster`]: nodes with their database and their bus.
+//! [`Cluster`]: nodes with their store (MariaDB) and their bus (Redis).
 
 use std::io;
 use std::net::SocketAddr;
@@ -57,7 +57,7 @@ impl Cluster {
     /// each node.
     ///
     /// # Errors
-    /// As for [`Cluster::start`].
+    /// A process cannot be started.
     pub fn linked(program: &Path, nodes: usize, settings: &[(&'static str, &'static str)]) -> io::Result<Self> {
         Self::start_with(program, nodes, nodes, false, settings)
     }
@@ -65,7 +65,7 @@ impl Cluster {
     /// Like [`start`](Self::start), with `settings` in the environment of the nodes.
     ///
     /// # Errors
-    /// As for [`Cluster::start`].
+    /// A process cannot be started.
     pub fn configured(program: &Path, nodes: usize, settings: &[(&'static str, &'static str)]) -> io::Result<Self> {
         Self::start_with(program, nodes, 0, false, settings)
     }
@@ -74,7 +74,7 @@ impl Cluster {
     /// this machine.
     ///
     /// # Errors
-    /// As for [`Cluster::start`].
+    /// A process cannot be started.
     pub fn behind_proxy(program: &Path, nodes: usize) -> io::Result<Self> {
         Self::start_with(program, nodes, 0, true, &[])
     }
@@ -83,7 +83,7 @@ impl Cluster {
     /// store. The load balancer connects to the nodes directly.
     ///
     /// # Errors
-    /// As for [`Cluster::start`].
+    /// A process cannot be started.
     pub fn linked_behind_proxy(program: &Path, nodes: usize) -> io::Result<Self> {
         Self::start_with(program, nodes, nodes, true, &[])
     }
@@ -116,7 +116,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Starts one more node. Nodes beyond those of [`linked`](Self::linked) have no links.
+    /// Starts one more node. A node that is added after the start of the cluster has no links.
     ///
     /// # Errors
     /// The node cannot be started.
@@ -160,7 +160,7 @@ impl Cluster {
         addresses.collect()
     }
 
-    /// Registers a user and logs them in at a node.
+    /// Registers a user and logs the user in at `node`, an index in [`nodes`](Self::nodes).
     ///
     /// # Errors
     /// The node refuses a request or does not answer.

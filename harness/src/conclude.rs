@@ -1,4 +1,4 @@
-//! [`conclude`]: the end of a run, and its check.
+//! [`conclude`]: ends a test run and checks its history.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,10 +14,10 @@ use crate::{Cluster, dump};
 /// Maximum wait for the outcomes of all messages.
 const OUTCOME_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Results of a run.
+/// Results of a test run.
 #[derive(Debug)]
 pub struct Conclusion {
-    /// History of the run.
+    /// History of the test run.
     pub history: History,
     /// Result of the check.
     pub report: Report,
@@ -27,9 +27,9 @@ pub struct Conclusion {
     pub caught_up: Duration,
 }
 
-/// Ends a run: stops the load, lets clients catch up for at most `catch_up_timeout`, records the
-/// event log of each conversation, as returned by every node and by the database, and checks the
-/// history at `path`.
+/// Ends a test run: stops the load, lets clients catch up for at most `catch_up_timeout`, records
+/// the event log of each conversation, as returned by every node and by the database, and checks
+/// the history at `path`.
 ///
 /// # Errors
 /// The cluster does not answer, or the history cannot be written or read.

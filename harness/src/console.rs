@@ -1,4 +1,5 @@
-//! [`Console`]: command lines for a running program, from its standard input and from a socket.
+//! [`Console`]: commands to a running program, one per line, from its standard input and from a
+//! socket.
 //!
 //! A client connects to a socket in the file system, sends one line, and reads the answer: its
 //! first line is `ok` or `error`, the rest is text.
@@ -26,14 +27,14 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Answer to a line: text to print, or an error.
 pub type Answer = Result<String, String>;
 
-/// Source of command lines. Dropping it removes the socket.
+/// Source of commands. Dropping it removes the socket.
 #[derive(Debug)]
 pub struct Console {
     lines: mpsc::Receiver<Line>,
     socket: Option<(PathBuf, JoinHandle<()>)>,
 }
 
-/// A command line.
+/// A line with a command.
 #[derive(Debug)]
 pub struct Line {
     /// Text without the line break.
@@ -80,7 +81,8 @@ impl Console {
         Ok(Self { lines, socket })
     }
 
-    /// Returns the next line that is not empty. Waits forever if input and socket are closed.
+    /// Returns the next line that is not empty. Waits forever once standard input has ended and no
+    /// socket was given.
     ///
     /// # Cancel safety
     /// No line is lost.
@@ -94,7 +96,8 @@ impl Console {
         }
     }
 
-    /// Delivers the last answer and stops listening.
+    /// Stops accepting lines, and waits until the client of the socket has its last answer, for at
+    /// most 10 s.
     pub async fn close(mut self) {
         self.lines.close();
         if let Some((_, listener_task)) = &mut self.socket {

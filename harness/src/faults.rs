@@ -1,4 +1,4 @@
-//! Faults of a cluster, and plans of them.
+//! [`Fault`]: a fault that is injected into a cluster, and [`Plan`]: a sequence of faults.
 
 use std::fmt;
 use std::io;
@@ -9,7 +9,7 @@ use crate::history::{Observation, Writer};
 use crate::impairment::{Impairment, describe, impair, impair_all};
 use crate::{Cluster, Endpoint, NodeLinks, SeededRng, pause};
 
-/// A fault that is injected, and healed after a while.
+/// A fault of a cluster. [`inject`] causes it and, if it lasts, heals it after a random time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// A node is killed with SIGKILL and restarted.
@@ -28,15 +28,15 @@ pub enum Fault {
     FreezeDatabase,
     /// Another database client locks a conversation for a while.
     LockConversation,
-    /// A fault of the network between one node and an endpoint; needs a cluster with links.
+    /// A network fault between one node and an endpoint; needs a cluster with [`NodeLinks`].
     Network(Endpoint, Impairment),
-    /// A fault of the network between all nodes and an endpoint.
+    /// A network fault between all nodes and an endpoint; needs a cluster with [`NodeLinks`].
     Everywhere(Endpoint, Impairment),
 }
 
 impl Fault {
-    /// Returns whether this is a fault of the network, which [`inject_network`] can inject while
-    /// other faults last.
+    /// Returns whether this is a network fault, which [`inject_network`] can inject while other
+    /// faults last.
     #[must_use]
     pub const fn is_network(&self) -> bool {
         matches!(self, Self::Network(..) | Self::Everywhere(..))
@@ -91,10 +91,11 @@ impl Plan {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Injects a fault and heals it. Blocks the thread meanwhile.
+/// Injects a fault, at a node that `rng` chooses, and heals it. Records its beginning and its end
+/// in `history`. Blocks the thread until the fault is healed.
 ///
 /// # Errors
-/// A process does not start again, or a command fails.
+/// A process does not start again, a command fails, or the history cannot be written.
 pub fn inject(cluster: &mut Cluster, fault: Fault, rng: &mut SeededRng, history: &Writer) -> io::Result<()> {
     if fault.is_network() {
         return inject_network(&cluster.links, fault, rng, history);
@@ -104,7 +105,7 @@ pub fn inject(cluster: &mut Cluster, fault: Fault, rng: &mut SeededRng, history:
     let node = rng.below(cluster.nodes.len() as u64) as usize;
     match fault {
         Fault::KillNode => {
-            let (node, _held) = killable(&links, node, cluster.nodes.len());
+            let (node, _held) = choose_killable(&links, node, cluster.nodes.len());
             cluster.nodes[node].kill();
             pause(rng.between(Duration::ZERO, 2 * SECOND));
             cluster.nodes[node].kill_and_restart()?;
@@ -149,15 +150,15 @@ pub fn inject(cluster: &mut Cluster, fault: Fault, rng: &mut SeededRng, history:
     note(history, fault, false)
 }
 
-/// Injects a fault of the network and heals it. If the fault affected no connection, it is injected
-/// again, possibly at another node. Blocks.
+/// Injects a network fault and heals it. If the fault affected no connection, it is injected again,
+/// possibly at another node. Blocks the thread until the fault is healed.
 ///
 /// # Errors
-/// No connection was affected within a minute; there are no links; the fault is not one of the
-/// network; or a proxy fails.
+/// No connection was affected within a minute; `links` is empty; the fault is not a network fault;
+/// a proxy fails; or the history cannot be written.
 pub fn inject_network(links: &[NodeLinks], fault: Fault, rng: &mut SeededRng, history: &Writer) -> io::Result<()> {
     if links.is_empty() || !fault.is_network() {
-        let text = format!("cannot inject {fault}: it is not a fault of the network, or the cluster has no links");
+        let text = format!("cannot inject {fault}: it is not a network fault, or the cluster has no links");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
     note(history, fault, true)?;
@@ -174,11 +175,12 @@ pub fn inject_network(links: &[NodeLinks], fault: Fault, rng: &mut SeededRng, hi
     note(history, fault, false)
 }
 
-/// Maximum wait until a fault affects a connection. Because of other faults, there may be no
+/// Maximum time in which a fault must affect a connection. Because of other faults, there may be no
 /// connection for a while.
 const EFFECT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Injects a fault until it affects a connection, so that every counted fault had an effect.
+/// Repeats `attempt`, which injects a fault, until it returns true because a connection was
+/// affected. So every fault that is counted had an effect.
 fn retry_until_effective(fault: Fault, mut attempt: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
     let started = Instant::now();
     while !attempt()? {
@@ -193,9 +195,10 @@ fn retry_until_effective(fault: Fault, mut attempt: impl FnMut() -> io::Result<b
     Ok(())
 }
 
-/// Returns a node that can be killed and restarted now, because it is not cut off from the store:
-/// `first` if possible. The guard keeps other threads from cutting the node off.
-fn killable(links: &[NodeLinks], first: usize, nodes: usize) -> (usize, Option<MutexGuard<'_, ()>>) {
+/// Returns the index of a node that can be killed and restarted now, because it is not cut off from
+/// the store: `first` if possible. If all nodes are cut off, waits for `first`. The guard keeps
+/// other threads from cutting the node off; a cluster without links needs none.
+fn choose_killable(links: &[NodeLinks], first: usize, nodes: usize) -> (usize, Option<MutexGuard<'_, ()>>) {
     for node in (first..nodes).chain(0..first) {
         match links.get(node).map(NodeLinks::try_hold) {
             None => return (node, None),
@@ -206,6 +209,7 @@ fn killable(links: &[NodeLinks], first: usize, nodes: usize) -> (usize, Option<M
     (first, links.get(first).map(NodeLinks::hold))
 }
 
+/// Records the beginning or the end of a fault.
 fn note(history: &Writer, fault: Fault, begins: bool) -> io::Result<()> {
     let name = fault.to_string();
     history.note(Observation::Fault { name, begins })

@@ -1,4 +1,4 @@
-//! Network faults between a node and its services or clients.
+//! [`Impairment`]: a network fault between a node and Redis, MariaDB or its clients.
 
 use std::fmt;
 use std::io;
@@ -12,38 +12,42 @@ use crate::{SeededRng, pause};
 /// Direction in which traffic is blocked, as seen from the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// Both directions.
+    /// Traffic to the node and from the node.
     Both,
-    /// To the node.
+    /// Traffic to the node.
     In,
-    /// From the node.
+    /// Traffic from the node.
     Out,
 }
 
 /// A network fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Impairment {
-    /// Traffic is blocked. It arrives afterwards or is lost, which is chosen at random.
-    Apart(Direction),
+    /// Traffic is blocked. Whether the blocked bytes arrive afterwards or are lost is chosen at
+    /// random.
+    Blocked(Direction),
     /// Traffic is delayed.
     Slow,
     /// One packet in twenty is lost.
     Lossy,
     /// Bandwidth is low.
     Narrow,
-    /// Data arrive in small pieces.
+    /// Bytes arrive in small pieces.
     Sliced,
-    /// Bits are flipped at random. Allowed only between node and clients, whose channel detects it.
+    /// Bits are flipped at random. Allowed only between node and clients, because only their
+    /// encrypted connections detect flipped bits.
     Flipped,
-    /// Connections are cut repeatedly, in the middle of a record.
+    /// Connections are ended repeatedly, each after a random number of bytes.
     Cut,
-    /// A firewall forgets open connections and drops their packets silently.
+    /// Packets of the open connections are dropped silently, as by a firewall that has forgotten
+    /// the connections.
     Forgotten,
     /// New connections are refused, and open ones reset.
     Refused,
 }
 
 impl Endpoint {
+    /// Returns the name of the endpoint in descriptions of faults.
     const fn name(self) -> &'static str {
         match self {
             Self::Redis => "Redis",
@@ -59,13 +63,13 @@ impl Endpoint {
     }
 }
 
-/// Writes the name of a fault.
+/// Writes the description of a network fault.
 pub(crate) fn describe(f: &mut fmt::Formatter<'_>, endpoint: Endpoint, impairment: Impairment) -> fmt::Result {
     let endpoint = endpoint.name();
     match impairment {
-        Impairment::Apart(Direction::Both) => write!(f, "node cut off from {endpoint}"),
-        Impairment::Apart(Direction::In) => write!(f, "node receives nothing from {endpoint}"),
-        Impairment::Apart(Direction::Out) => write!(f, "node sends nothing to {endpoint}"),
+        Impairment::Blocked(Direction::Both) => write!(f, "node cut off from {endpoint}"),
+        Impairment::Blocked(Direction::In) => write!(f, "node receives nothing from {endpoint}"),
+        Impairment::Blocked(Direction::Out) => write!(f, "node sends nothing to {endpoint}"),
         Impairment::Slow => write!(f, "slow between node and {endpoint}"),
         Impairment::Lossy => write!(f, "lossy between node and {endpoint}"),
         Impairment::Narrow => write!(f, "little bandwidth between node and {endpoint}"),
@@ -86,8 +90,8 @@ const NARROW: NonZeroU32 = NonZeroU32::new(16 * 1024).expect("it is above zero")
 /// Size of a piece of [`Impairment::Sliced`], in bytes.
 const SLICE: NonZeroU32 = NonZeroU32::new(16).expect("it is above zero");
 
-/// Applies an impairment between one node and `endpoint`, and heals it. Blocks. Returns whether any
-/// connection was affected.
+/// Applies an impairment between one node and `endpoint`, and heals it. Blocks the thread
+/// meanwhile. Returns whether any connection was affected.
 ///
 /// # Errors
 /// A proxy cannot listen again, or the impairment cannot be applied to `endpoint`.
@@ -97,12 +101,13 @@ pub(crate) fn impair(
     impairment: Impairment,
     rng: &mut SeededRng,
 ) -> io::Result<bool> {
+    // A node that is cut off from its store cannot start, so it must not be restarted meanwhile.
     let _held = endpoint.is_needed_to_start().then(|| links.hold());
     let proxies = links.to(endpoint);
     apply(&proxies, endpoint, impairment, rng)
 }
 
-/// Like [`impair`], with all nodes at once.
+/// Like [`impair`], but between all nodes and `endpoint` at once.
 ///
 /// # Errors
 /// As for [`impair`].
@@ -126,10 +131,10 @@ fn apply(proxies: &[&Proxy], endpoint: Endpoint, impairment: Impairment, rng: &m
             Impairment::Flipped
         )
     ) {
-        let text = "bits can be flipped only between node and clients, whose channel detects it";
+        let text = "bits can be flipped only between node and clients, whose encrypted connections detect it";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
-    // A forgotten connection is not affected by further impairments.
+    // A forgotten connection is not affected by further impairments: there must be another one.
     if proxies.iter().all(|proxy| proxy.connections() <= proxy.forgotten()) {
         return Ok(false);
     }
@@ -137,8 +142,12 @@ fn apply(proxies: &[&Proxy], endpoint: Endpoint, impairment: Impairment, rng: &m
     let set_all = |up, down| proxies.iter().for_each(|proxy| proxy.set(up, down));
     let pause_up_to = |rng: &mut SeededRng, max_seconds: u32| pause(rng.between(SECOND, max_seconds * SECOND));
     match impairment {
-        Impairment::Apart(direction) => {
-            let blocked = if rng.chance(0.5) { Wire::waiting() } else { Wire::hole() };
+        Impairment::Blocked(direction) => {
+            let blocked = if rng.chance(0.5) {
+                Wire::frozen()
+            } else {
+                Wire::dropping()
+            };
             let (up, down) = match (direction, endpoint) {
                 (Direction::Both, _) => (blocked, blocked),
                 // Clients connect to the node; the node connects to the other endpoints.
@@ -180,15 +189,15 @@ fn apply(proxies: &[&Proxy], endpoint: Endpoint, impairment: Impairment, rng: &m
         Impairment::Cut => {
             let before = count_ended(proxies);
             for _ in 0..CUTS {
-                // Cuts each direction at another byte, in this record or one of the next.
+                // Ends each direction after another number of bytes, usually in the middle of a
+                // packet.
                 let (up, down) = (Wire::cut(1 + rng.below(700)), Wire::cut(1 + rng.below(700)));
                 set_all(up, down);
                 pause(rng.between(SECOND / 10, SECOND / 2));
                 set_all(Wire::clear(), Wire::clear());
                 pause(rng.between(SECOND / 10, SECOND / 2));
             }
-            // With little traffic, possibly no connection has reached the byte at which it was to
-            // be cut.
+            // With little traffic, possibly no connection has transferred that many bytes.
             had_effect = count_ended(proxies) > before;
         }
         Impairment::Forgotten => {
@@ -210,10 +219,11 @@ fn apply(proxies: &[&Proxy], endpoint: Endpoint, impairment: Impairment, rng: &m
     Ok(had_effect)
 }
 
-/// Returns the number of connections that have ended.
+/// Returns the number of connections of these proxies that have ended so far.
 fn count_ended(proxies: &[&Proxy]) -> u64 {
     let ended = |proxy: &&Proxy| {
-        // In this order, a connection accepted in between does not count as ended.
+        // `accepted` is read first, so that a connection accepted in between does not count as
+        // ended.
         let accepted = proxy.accepted();
         accepted.saturating_sub(proxy.connections())
     };

@@ -6,8 +6,10 @@
 //!    └── NodeLinks ── delay, cut, drop ── traffic between nodes, their services and their clients
 //!                                         ▲
 //! Swarm ── clients, through the library ──┘
-//!   └── history (one line per event) ──► check ──► report
-//! ``` The check relies only on what clients sent and received, and on the logs as each node and
+//!   └── history (one line per observation) ──► check ──► report
+//! ```
+//!
+//! The check relies only on what clients sent and received, and on the logs as each node and
 //! the database return them at the end. Nodes, databases, buses and balancers end with the process
 //! that started them, however that process ends.
 

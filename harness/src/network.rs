@@ -1,4 +1,4 @@
-//! [`NodeLinks`]: the network of one node.
+//! [`NodeLinks`]: proxies on all connections of one node.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::proxy::Proxy;
 
-/// Peer of a node's connections.
+/// Programs at the other end of a node's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// Redis, the bus.
@@ -22,18 +22,20 @@ pub enum Endpoint {
 /// Fault-injecting proxies on all connections of one node, so that its network can fail alone.
 #[derive(Debug)]
 pub struct NodeLinks {
-    /// From the node to the bus.
+    /// Proxy of the connections from the node to the bus.
     pub redis: Proxy,
-    /// From the node to the store.
+    /// Proxy of the connections from the node to the store.
     pub database: Proxy,
-    /// From clients to the node.
+    /// Proxy of the connections from clients to the node.
     pub clients: Proxy,
-    /// Held while the node is being started, or cannot be started because its store is cut off.
+    /// Locked while the node is being started, and while it is cut off from its store and thus
+    /// cannot be started.
     starting: Mutex<()>,
 }
 
 impl NodeLinks {
-    /// Starts the proxies of a node that is not running yet.
+    /// Starts the proxies of a node that does not run yet. `redis` and `database` are the addresses
+    /// of its servers.
     pub(crate) fn start(redis: SocketAddr, database: SocketAddr) -> io::Result<Self> {
         // The proxy for clients gets its target once the node has a port. No client knows the proxy
         // before that.
@@ -63,13 +65,13 @@ impl NodeLinks {
         [&self.redis, &self.database, &self.clients]
     }
 
-    /// Waits for the lock that a caller holds while it restarts the node, or while it cuts the node
-    /// off from its store.
+    /// Waits for the lock and takes it. A caller must hold the lock while it restarts the node, and
+    /// while it cuts the node off from its store.
     pub(crate) fn hold(&self) -> MutexGuard<'_, ()> {
         self.starting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the lock of [`hold`](Self::hold) unless another caller holds it.
+    /// Takes the lock of [`hold`](Self::hold), or returns `None` if another caller holds it.
     pub(crate) fn try_hold(&self) -> Option<MutexGuard<'_, ()>> {
         match self.starting.try_lock() {
             Ok(held) => Some(held),

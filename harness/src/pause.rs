@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Blocks the thread for `time`. Meant for plans of faults, which determine the duration of each
-/// fault and of the time between two faults.
+/// Blocks the thread for `time`. Use it only for the duration of a fault and for the time between
+/// two faults.
 pub fn pause(time: Duration) {
     #[expect(
         clippy::disallowed_methods,

@@ -1,4 +1,4 @@
-//! Signals to processes, and figures about them from `/proc`.
+//! Sends signals to processes, and reads their memory and CPU time from `/proc`.
 
 use std::fs;
 use std::io;
@@ -6,10 +6,10 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Unit of CPU time in `/proc`: the kernel reports 100 ticks a second to programs.
+/// Ticks in a second of CPU time, the unit of times in `/proc`. Linux reports 100 to programs.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Returns the memory that a process occupies now.
+/// Returns the resident memory (RSS) of a process, in bytes.
 ///
 /// # Errors
 /// The process has ended, or the system has no `/proc`.
@@ -24,7 +24,7 @@ pub fn resident_bytes(pid: u32) -> io::Result<u64> {
         .ok_or_else(|| io::Error::other(format!("no VmRSS in /proc/{pid}/status")))
 }
 
-/// Returns the CPU time that a process has used, user and system.
+/// Returns the CPU time that a process has used so far, in user and kernel mode together.
 ///
 /// # Errors
 /// The process has ended, or the system has no `/proc`.
@@ -39,10 +39,10 @@ pub fn cpu_time(pid: u32) -> io::Result<Duration> {
     }
 }
 
-/// Processes that receive a signal.
+/// Set of processes that receive a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// The process.
+    /// Only the process itself.
     Process,
     /// The process and its children: the process group that it leads.
     Group,
@@ -51,9 +51,9 @@ pub enum Reach {
 /// Maximum time for all threads of a process to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Sends a process a signal, by name: `STOP`, `CONT`, `TERM`. Returns from `STOP` when every thread
-/// of the process has stopped: the kernel stops them one after the other, and on a busy machine the
-/// last one can still answer a request.
+/// Sends a process the signal with this name, such as `STOP`, `CONT` or `TERM`. After `STOP`, waits
+/// until every thread of the process has stopped: the kernel stops them one after the other, and on
+/// a busy machine the last one could still answer a request.
 ///
 /// # Errors
 /// The process has ended, or did not stop within ten seconds.
@@ -87,7 +87,7 @@ pub fn signal(pid: u32, name: &str, reach: Reach) -> io::Result<()> {
 /// Returns whether every thread of a process has stopped.
 fn is_stopped(pid: u32) -> io::Result<bool> {
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        // A thread that has ended meanwhile counts as stopped.
+        // This fails for a thread that has ended meanwhile, which counts as stopped.
         let Ok(stat) = fs::read_to_string(thread?.path().join("stat")) else {
             continue;
         };

@@ -1,4 +1,4 @@
-//! [`ServerProcess`]: a running chat server.
+//! [`ServerProcess`]: a chat server in a process of its own.
 
 use std::ffi::OsString;
 use std::io;
@@ -11,10 +11,11 @@ use chat_core::secure::Fingerprint;
 use crate::process::{cpu_time, resident_bytes};
 use crate::services::GuardedProcess;
 
-/// A running server, which keeps its address and its data when it is restarted.
+/// A chat server in a process of its own, which keeps its address and its data directory when it is
+/// restarted.
 ///
-/// Dropping the handle kills the server; so does the end of this process, however it ends. The data
-/// stay.
+/// The server is killed when the handle is dropped, or when this process ends for any reason. The
+/// data directory stays.
 #[derive(Debug)]
 pub struct ServerProcess {
     scheme: String,
@@ -27,16 +28,16 @@ pub struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// Starts `program` on the data directory `data` and a free port, with `settings` in its
-    /// environment, and waits until it is ready. It listens for SC1.
+    /// Starts `program` with the data directory `data` on a free loopback port, and waits until it
+    /// is ready. It listens for SC1. `settings` are further variables of its environment.
     ///
     /// # Errors
-    /// The program cannot be started, or ends before it is ready.
+    /// The program cannot be started, ends before it is ready, or is not ready within a minute.
     pub fn start(program: &Path, data: &Path, settings: &[(&str, &str)]) -> io::Result<Self> {
         Self::start_on("sc1", program, data, settings)
     }
 
-    /// Like [`start`](Self::start), but listens with `scheme` instead of `sc1`.
+    /// Like [`start`](Self::start), but listens on a URL with `scheme` instead of `sc1`.
     ///
     /// # Errors
     /// As for [`start`](Self::start).
@@ -59,7 +60,8 @@ impl ServerProcess {
         })
     }
 
-    /// Kills the server with SIGKILL and starts it again on the same data and port.
+    /// Kills the server with SIGKILL, if it still runs, and starts it again on the same data and
+    /// port.
     ///
     /// # Errors
     /// As for [`start`](Self::start).
@@ -68,7 +70,7 @@ impl ServerProcess {
         self.restart()
     }
 
-    /// Starts a server that has ended again, on the same data and port.
+    /// Starts the server again, on the same data and port. It must have ended.
     ///
     /// # Errors
     /// As for [`start`](Self::start).
@@ -84,7 +86,7 @@ impl ServerProcess {
         self.process.kill();
     }
 
-    /// Returns the process, for its state and its id.
+    /// Returns the process of the server, for its state and its id.
     #[must_use]
     pub const fn process(&self) -> &GuardedProcess {
         &self.process
@@ -93,7 +95,7 @@ impl ServerProcess {
     /// Sends the server a signal, by name. See [`GuardedProcess::signal`].
     ///
     /// # Errors
-    /// The server has ended.
+    /// As for [`GuardedProcess::signal`].
     pub fn signal(&self, name: &str) -> io::Result<()> {
         self.process.signal(name)
     }
@@ -119,7 +121,7 @@ impl ServerProcess {
         self.fingerprint
     }
 
-    /// Returns the memory that the server occupies now.
+    /// Returns the resident memory (RSS) of the server, in bytes.
     ///
     /// # Errors
     /// The server has ended, or the system has no `/proc`.
@@ -127,7 +129,7 @@ impl ServerProcess {
         resident_bytes(self.process.pid())
     }
 
-    /// Returns the CPU time that the server has used, user and system.
+    /// Returns the CPU time that the server has used so far, in user and kernel mode together.
     ///
     /// # Errors
     /// The server has ended, or the system has no `/proc`.
@@ -136,7 +138,8 @@ impl ServerProcess {
     }
 }
 
-/// Starts a server and returns its output up to the line that says it is ready.
+/// Starts a server and waits until it is ready. Also returns the lines that it has printed, up to
+/// the fingerprint, which it prints last.
 fn launch(
     scheme: &str,
     program: &Path,

@@ -1,11 +1,11 @@
-//! [`Signals`]: the signals that ask a program to end.
+//! [`Signals`]: catches the signals that ask a program to end.
 
 use std::fs;
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Catches SIGINT, SIGTERM and, unless the program was started with `nohup`, SIGHUP.
+/// Catches SIGINT, SIGTERM and SIGHUP; not SIGHUP if the program was started with `nohup`.
 #[derive(Debug)]
 pub struct Signals {
     interrupted: Signal,
@@ -31,7 +31,7 @@ impl Signals {
         })
     }
 
-    /// Waits for one of the signals.
+    /// Waits for the next of these signals.
     ///
     /// # Cancel safety
     /// No signal is lost.

@@ -1,13 +1,14 @@
-//! [`GuardedTempDir`]: a temporary directory that is removed even if its process is killed.
+//! [`GuardedTempDir`]: a temporary directory that is removed even if this process is killed.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-/// Script of a shell in its own session, which no signal to the group of this process reaches. The
-/// input of the shell ends when this process ends for any reason. Then the shell removes the
-/// directory, and unmounts a disk from it. It retries, because processes that write into the
-/// directory may still be ending.
+/// Shell script that waits for the end of its input and then removes the directory, after
+/// unmounting a file system that is mounted on it. The input ends when this process ends for any
+/// reason. The script retries for ten seconds, because processes that write into the directory may
+/// still be ending. It runs in its own session, so signals to the process group of this process do
+/// not reach it.
 const CLEAN_UP: &str = r#"read -r _
 umount --lazy "$1" 2>/dev/null
 tries=0
@@ -16,13 +17,14 @@ until rm -rf -- "$1" 2>/dev/null || [ $tries -ge 100 ]; do
     sleep 0.1
 done"#;
 
-/// The directory of all temporary files that this process creates from then on. The directory is
-/// removed when the handle is dropped, or when the process ends for any reason.
+/// Directory of all temporary files that this process creates after [`open`](Self::open). The
+/// directory is removed when the handle is dropped, or when the process ends for any reason.
 #[derive(Debug)]
 pub struct GuardedTempDir {
     path: PathBuf,
+    /// The shell that runs [`CLEAN_UP`].
     watcher: Child,
-    /// Input of the watcher; closing it starts the removal.
+    /// Input of the watcher. Closing it starts the removal.
     input: Option<ChildStdin>,
 }
 
@@ -75,7 +77,7 @@ impl GuardedTempDir {
 impl Drop for GuardedTempDir {
     fn drop(&mut self) {
         self.input = None;
-        // Files that cannot be removed stay.
+        // An error is ignored: the files that cannot be removed stay.
         let _ = self.watcher.wait();
     }
 }

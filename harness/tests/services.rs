@@ -1,4 +1,4 @@
-//! Tests that services start, answer, end with their process, and restart.
+//! Tests of the MariaDB and Redis servers that the harness starts.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use chat_harness::process::{Reach, signal};
 use chat_harness::services::{MariaDb, Redis, State};
 
-/// Environment variable that marks the process which starts a service and is ended.
+/// Environment variable that tells a copy of this test program to start a service and wait to be
+/// ended.
 const STARTER: &str = "CHAT_HARNESS_STARTER";
 
 #[test]
@@ -37,8 +38,8 @@ fn lock_affects_only_one_conversation() {
         .sql("CREATE DATABASE chat; CREATE TABLE chat.conversation (id BIGINT PRIMARY KEY, last_seq BIGINT)")
         .unwrap();
     let lock = |time| database.administrator().lock_busiest(time);
-    let nothing = lock(Duration::ZERO).unwrap_err().to_string();
-    assert_eq!(nothing, "there is no conversation to lock");
+    let refused = lock(Duration::ZERO).unwrap_err().to_string();
+    assert_eq!(refused, "there is no conversation to lock");
     database
         .sql("INSERT INTO chat.conversation VALUES (1, 5), (2, 7), (3, 6)")
         .unwrap();
@@ -94,7 +95,7 @@ fn redis_is_empty_after_a_restart() {
     assert!(redis.command(&["PING"]).is_err());
 }
 
-/// Runs itself in other processes, which start a service and are then ended in different ways.
+/// Runs this test in other processes, each of which starts a service and is then ended by a signal.
 #[test]
 fn service_ends_with_the_process_that_started_it() {
     if std::env::var_os(STARTER).is_some() {
@@ -102,8 +103,8 @@ fn service_ends_with_the_process_that_started_it() {
         println!("\nstarted {}", redis.process().pid());
         std::thread::park();
     }
-    // Signals the process alone; its process group, as `timeout` does; and the group as a closed
-    // terminal does.
+    // The signal reaches either only the process, or its process group, as from `timeout`, Ctrl-C
+    // or a closed terminal.
     for (name, reach) in [
         ("KILL", Reach::Process),
         ("TERM", Reach::Group),

@@ -1,5 +1,5 @@
-//! Measures a real `chat-server` process over SC1 on loopback: memory of idle sessions, CPU and
-//! latency of durable direct messages.
+//! Measures a real `chat-server` process over SC1 on loopback: the memory of idle sessions, or the
+//! CPU time and latency of durable direct messages.
 //!
 //! `cargo run --release -p chat-benches --bin measure -- target/release/chat-server idle 5000`
 //! `cargo run --release -p chat-benches --bin measure -- target/release/chat-server direct 10000`
@@ -15,8 +15,9 @@ use chat_core::testkit::Peer;
 use chat_harness::ServerProcess;
 use tokio::time::Instant;
 
-/// Settings that lift the rate limits and make heartbeats rare: neither is part of the measurement.
-const UNLIMITED: &[(&str, &str)] = &[
+/// Settings of the server. They lift the rate limits and make heartbeats rare, because both would
+/// distort the measurement.
+const SERVER_SETTINGS: &[(&str, &str)] = &[
     ("CHAT_ACCOUNTS__LOGIN_RATE", "100000/1s"),
     ("CHAT_LIMITS__MESSAGE_RATE", "1000000/1s"),
     ("CHAT_LIMITS__MESSAGE_RATE_PER_USER", "1000000/1s"),
@@ -33,7 +34,7 @@ async fn main() -> Result<()> {
     };
     let count = count.parse()?;
     let directory = tempfile::tempdir()?;
-    let server = ServerProcess::start(server.as_ref(), &directory.path().join("data"), UNLIMITED)?;
+    let server = ServerProcess::start(server.as_ref(), &directory.path().join("data"), SERVER_SETTINGS)?;
     match measurement.as_str() {
         "idle" => idle(&server, count).await,
         "direct" => direct(&server, count).await,
@@ -41,12 +42,12 @@ async fn main() -> Result<()> {
     }
 }
 
-/// Measures the resident memory of an idle session: the growth of the process, divided by the
-/// sessions.
+/// Measures the resident memory of an idle session: the growth of the server process, divided by
+/// the number of sessions.
 async fn idle(server: &ServerProcess, sessions: usize) -> Result<()> {
-    // The maximum number of devices of a user.
-    const DEVICES: usize = 20;
-    let users = sessions.div_ceil(DEVICES);
+    /// Maximum number of devices, and so of sessions, that the server allows a user.
+    const MAX_DEVICES: usize = 20;
+    let users = sessions.div_ceil(MAX_DEVICES);
     for user in 0..users {
         let mut guest = Peer::connect(server.address(), server.fingerprint()).await?;
         guest.register(&format!("idle-{user}")).await?;
@@ -59,7 +60,7 @@ async fn idle(server: &ServerProcess, sessions: usize) -> Result<()> {
         peer.login(&format!("idle-{}", n % users)).await?;
         peers.push(peer);
     }
-    let logins = started.elapsed();
+    let login_time = started.elapsed();
     // After a round trip on each session, every login has completed and its memory is freed.
     for peer in &mut peers {
         peer.ask(RequestKind::Ping)
@@ -74,7 +75,10 @@ async fn idle(server: &ServerProcess, sessions: usize) -> Result<()> {
         "resident per session {} B",
         after.saturating_sub(before) / sessions as u64
     );
-    println!("logins               {:.0} /s", sessions as f64 / logins.as_secs_f64());
+    println!(
+        "logins               {:.0} /s",
+        sessions as f64 / login_time.as_secs_f64()
+    );
     Ok(())
 }
 
@@ -107,10 +111,11 @@ async fn direct(server: &ServerProcess, messages: usize) -> Result<()> {
         let appended = alice.commands().send(to("bob")?, Draft::text(text.clone())).await?;
         acked.push(sent.elapsed());
         loop {
-            match bob.push().await? {
+            match bob.next_push().await? {
                 Push::Event(event) if event.id == appended.event_id => break,
-                // The first message creates the conversation, so the reader may receive `Behind`
-                // instead of the event.
+                // The first message creates the conversation. The session of the reader is not
+                // subscribed to it yet, so it may receive `Behind`, which tells a client to read
+                // the log, instead of the event.
                 Push::Behind { conversation, last_seq }
                     if conversation == appended.conversation && last_seq >= appended.seq =>
                 {
@@ -129,12 +134,13 @@ async fn direct(server: &ServerProcess, messages: usize) -> Result<()> {
         "server CPU           {:.1} us per message",
         cpu.as_secs_f64() * 1e6 / messages as f64
     );
-    report("acknowledged", &mut acked);
-    report("delivered", &mut delivered);
+    print_latency("acknowledged", &mut acked);
+    print_latency("delivered", &mut delivered);
     Ok(())
 }
 
-fn report(label: &str, times: &mut [Duration]) {
+/// Prints percentiles of `times`.
+fn print_latency(label: &str, times: &mut [Duration]) {
     times.sort_unstable();
     let percentile = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
     println!(

@@ -68,7 +68,7 @@ pub(crate) enum GroupCommand {
         #[command(flatten)]
         args: GroupUser,
         /// Duration of the mute
-        #[arg(value_parser = duration)]
+        #[arg(value_parser = duration_ms)]
         duration: u64,
     },
     /// Transfer the ownership of the group
@@ -90,10 +90,10 @@ pub(crate) enum GroupCommand {
         /// Policy for joining
         #[arg(long, value_name = "POLICY")]
         join_policy: Option<JoinPolicyArg>,
-        /// Whether new members can read earlier messages
+        /// Let new members read earlier messages
         #[arg(long, value_name = "BOOL")]
         history_visible: Option<bool>,
-        /// Whether the group is hidden from search
+        /// Hide the group from search
         #[arg(long, value_name = "BOOL")]
         unlisted: Option<bool>,
     },
@@ -150,8 +150,9 @@ impl From<RoleArg> for Role {
     }
 }
 
-/// Parses a number of seconds, or a number with a unit, into milliseconds.
-pub(crate) fn duration(text: &str) -> Result<u64, String> {
+/// Parses a number of seconds, or a number with the unit `s`, `m`, `h` or `d`. Returns
+/// milliseconds.
+pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
     const UNITS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
     let unit = UNITS.iter().find(|(unit, _)| text.ends_with(*unit));
     let (digits, seconds) = match unit {

@@ -1,4 +1,4 @@
-//! Arguments about conversations and messages.
+//! Arguments of the commands about conversations and messages.
 
 use chat_core::model::{ConversationId, ConversationRef, DirectPolicy, GroupName, Seq, UserId, UserName, UserRef};
 use clap::{Args, ValueEnum};
@@ -79,6 +79,7 @@ pub(crate) struct Send {
     pub(crate) target: Target,
     /// User (not with --group), then the text; words are joined by spaces; - sends each line of
     /// standard input
+    // clap puts the value name in angle brackets, so the help shows `<USER> <TEXT>`.
     #[arg(required = true, value_name = "USER> <TEXT")]
     pub(crate) words: Vec<String>,
     /// Number of the message that is replied to
@@ -150,6 +151,7 @@ pub(crate) struct Modify {
     #[command(flatten)]
     pub(crate) target: Target,
     /// User (not with --group), number of the message, and the text or emoji
+    // The help shows `<USER> <SEQ> <TEXT>`.
     #[arg(required = true, value_name = "USER> <SEQ> <TEXT")]
     pub(crate) words: Vec<String>,
 }
@@ -174,6 +176,7 @@ impl From<DirectArg> for DirectPolicy {
     }
 }
 
+/// Parses a number of seconds, which may have a fraction.
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.0..=1e9).contains(&seconds) => Ok(seconds),

@@ -1,4 +1,4 @@
-//! The command line.
+//! Definition of the command line.
 
 mod friends;
 mod groups;
@@ -12,7 +12,7 @@ use chat_core::secure::Fingerprint;
 use clap::{Parser, Subcommand};
 
 pub(crate) use friends::FriendCommand;
-pub(crate) use groups::{Group, GroupCommand, GroupUser, duration};
+pub(crate) use groups::{Group, GroupCommand, GroupUser, duration_ms};
 pub(crate) use messages::{History, Listen, Modify, Read, Send, group_ref, seq, user_ref};
 
 /// Chat client for terminals and scripts.
@@ -34,7 +34,8 @@ Exit codes: 0 success, 1 refused or failed, 2 invalid command line, 69 no server
 74 profile or output unusable, 75 try again later (a message stays in the outbox and is sent by the
 next run), 76 wrong server key, 77 not logged in or wrong password.";
 
-/// Returns `true` if `--json` is among the words, even if the command line is otherwise invalid.
+/// Returns `true` if `--json` is among the words of the command line, the first of which is the
+/// name of the program. The command line may be invalid otherwise.
 pub(crate) fn wants_json(words: &[OsString]) -> bool {
     let options = words.iter().skip(1).take_while(|word| *word != "--");
     options.into_iter().any(|word| word == "--json")

@@ -124,11 +124,11 @@ fn users_and_groups_parse_by_name_or_id() {
 
 #[test]
 fn durations_parse_with_units() {
-    assert_eq!(duration("90"), Ok(90_000));
-    assert_eq!(duration("10m"), Ok(600_000));
-    assert_eq!(duration("2h"), Ok(7_200_000));
-    assert_eq!(duration("0"), Ok(0));
+    assert_eq!(duration_ms("90"), Ok(90_000));
+    assert_eq!(duration_ms("10m"), Ok(600_000));
+    assert_eq!(duration_ms("2h"), Ok(7_200_000));
+    assert_eq!(duration_ms("0"), Ok(0));
     for wrong in ["", "m", "1w", "-5", "99999999999999999999d"] {
-        assert!(duration(wrong).is_err(), "{wrong}");
+        assert!(duration_ms(wrong).is_err(), "{wrong}");
     }
 }

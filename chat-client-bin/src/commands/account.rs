@@ -13,7 +13,7 @@ use crate::output::{DoneLine, Output, WhoLine};
 use crate::secrets;
 use crate::session::{LoginMode, Session};
 
-/// Maximum time for the answer to a logout, with all attempts.
+/// Maximum time to wait for the answer to a logout, including repeated attempts.
 const LOGOUT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn register(

@@ -11,8 +11,8 @@ use crate::args::{Group, GroupCommand, GroupUser, group_ref, user_ref};
 use crate::failure::{Failure, Kind};
 use crate::output::{DoneLine, GroupLine, MemberLine, Output};
 
-/// Number of members in a page.
-const PAGE_MEMBERS: u32 = 500;
+/// Maximum number of members that one request returns.
+const MAX_PAGE_MEMBERS: u32 = 500;
 
 pub(super) async fn group(client: &Client, command: GroupCommand, output: &mut Output) -> Result<(), Failure> {
     match command {
@@ -203,12 +203,12 @@ async fn members(client: &Client, group: &str, output: &mut Output) -> Result<()
     let mut after = UserId(0);
     loop {
         let group = group_ref(group)?;
-        let page = client.members(group, after, PAGE_MEMBERS).await?;
+        let page = client.members(group, after, MAX_PAGE_MEMBERS).await?;
         page.members
             .iter()
             .try_for_each(|member| output.print(&MemberLine::from(member)))?;
         match page.members.last() {
-            Some(last) if page.more => after = last.user.id,
+            Some(last) if page.has_more => after = last.user.id,
             _ => return Ok(()),
         }
     }

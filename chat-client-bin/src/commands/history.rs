@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::output::{DoneLine, EventLine, Output, users_in};
 use crate::session::read_history;
 
-/// Maximum number of events in a page.
+/// Maximum number of events that one request returns.
 const MAX_PAGE_EVENTS: u32 = 200;
 /// Number of events printed without `--limit`.
 const DEFAULT_LIMIT: u64 = 50;
@@ -33,7 +33,7 @@ pub(super) async fn history(client: &Client, args: &args::History, output: &mut 
     }
 }
 
-/// Prints events page by page, in order.
+/// Prints up to `limit` events after `after` in order, page by page.
 async fn forward(
     client: &Client,
     info: &ConversationInfo,
@@ -48,14 +48,14 @@ async fn forward(
         print(client, info, &history.events, output).await?;
         remaining = remaining.saturating_sub(history.events.len() as u64);
         match history.events.last() {
-            Some((last, _)) if history.more => after = last.event.seq,
+            Some((last, _)) if history.has_more => after = last.event.seq,
             _ => return Ok(()),
         }
     }
     Ok(())
 }
 
-/// Reads pages into the past, then prints their events in order.
+/// Reads up to `limit` events before `from`, newest page first, and then prints them in order.
 async fn backward(
     client: &Client,
     info: &ConversationInfo,
@@ -72,7 +72,7 @@ async fn backward(
         let first = history.events.first().map(|(first, _)| first.event.seq);
         pages.push(history.events);
         match first {
-            Some(first) if history.more => from = PageFrom::Before(first),
+            Some(first) if history.has_more => from = PageFrom::Before(first),
             _ => break,
         }
     }

@@ -50,6 +50,8 @@ pub(super) async fn listen(global: &Global, args: &Listen, output: &mut Output) 
     }
 }
 
+/// Prints events and adds their number to `printed`, until the count is reached, the deadline has
+/// passed or the user presses Ctrl-C.
 async fn print_all(
     session: &Session,
     events: &mut Events,
@@ -137,8 +139,8 @@ async fn print_received(
     Ok(false)
 }
 
-/// Returns whether to print an event: messages and their changes, or with `--all` every event.
-/// Events that this device sent need `--own` or `--from-start`.
+/// Returns `true` for an event that `listen` prints: messages and their changes, or with `--all`
+/// every event. Events that this device sent need `--own` or `--from-start`.
 fn is_selected(args: &Listen, delivery: &Delivery) -> bool {
     let is_sender_selected = !delivery.own || args.own || args.from_start;
     let is_message = matches!(

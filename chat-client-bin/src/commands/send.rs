@@ -77,6 +77,7 @@ async fn build_message(session: &Session, text: MessageText, args: &Send) -> Res
     })
 }
 
+/// Returns the id of a mentioned user, and asks the server if the user is given by name.
 async fn user_id(session: &Session, mention: &str) -> Result<UserId, Failure> {
     let user = user_ref(mention)?;
     if let UserRef::Id(id) = user {
@@ -118,6 +119,8 @@ pub(super) async fn react(global: &Global, args: &Modify, remove: bool, output: 
     .await
 }
 
+/// Sends an edit, recall or reaction. `build_content` gets the number of the message, and the words
+/// after it.
 async fn send_change(
     global: &Global,
     args: &Modify,
@@ -146,7 +149,7 @@ async fn send_change(
 struct Sender<'a> {
     session: &'a Session,
     conversation: ConversationRef,
-    /// Time to wait for an outcome.
+    /// Maximum time to wait for the outcome of a message.
     timeout: Duration,
 }
 
@@ -159,7 +162,7 @@ impl Sender<'_> {
         }
     }
 
-    /// Sends each line of the input, up to 64 at a time. Lines after a refused line
+    /// Sends each line of the input, with up to 64 messages in flight. Lines after a refused line
     /// are still sent.
     async fn send_lines(&self, output: &mut Output) -> Result<(), Failure> {
         let mut lines = lines();
@@ -224,10 +227,10 @@ impl Sender<'_> {
         }
     }
 
-    /// Waits for the outcome of a message.
+    /// Waits for the outcome of a message: it was stored, or the inner error says why it was not.
     ///
     /// # Errors
-    /// The deadline passed without an outcome; the message stays in the outbox.
+    /// No outcome arrived until the deadline; the message stays in the outbox.
     async fn outcome(&self, handle: &mut SendHandle, deadline: Instant) -> Result<Result<Appended, Failure>, Failure> {
         let client = &self.session.client;
         match timeout_at(deadline, handle.outcome()).await {

@@ -140,7 +140,7 @@ impl JobContext {
     }
 }
 
-/// Returns the current conversation and its label.
+/// Returns the current conversation and its label, or an error if no conversation is open.
 fn current(state: &State) -> Result<(ConversationRef, String), Failure> {
     let current = state.conversations.current.as_ref();
     current
@@ -148,8 +148,10 @@ fn current(state: &State) -> Result<(ConversationRef, String), Failure> {
         .ok_or_else(|| Failure::usage("no conversation is open; /dm USER or /group NAME opens one"))
 }
 
-/// Returns the client's information about the current conversation.
+/// Returns the client's information about the current conversation, or an error if no conversation
+/// is open or its first message would create it.
 fn current_info(state: &State) -> Result<Arc<ConversationInfo>, Failure> {
+    current(state)?;
     let id = state.conversations.current.as_ref().and_then(|current| current.id);
     id.and_then(|id| state.client.known_conversation(id))
         .ok_or_else(|| Failure::usage("this conversation has no messages yet"))

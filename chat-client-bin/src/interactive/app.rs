@@ -19,7 +19,7 @@ use super::input::{Input, InputEvent};
 use super::state::{JobResult, State};
 
 /// Maximum time for jobs and queued messages to finish when the input ends.
-const EXIT_GRACE: Duration = Duration::from_secs(10);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The event loop of the interactive client.
 #[derive(Debug)]
@@ -27,9 +27,9 @@ pub(super) struct App {
     state: State,
     input: Input,
     output: Output,
-    /// `true` once the client has received everything that was missed.
+    /// `true` once the client has received the events that this device missed before the start.
     caught_up: bool,
-    /// `true` once the client has been connected.
+    /// `true` once the client has connected for the first time.
     was_connected: bool,
     quitting: bool,
     /// Number of times that Ctrl-C was pressed in a row.
@@ -134,7 +134,7 @@ impl App {
             }
             let _ = client.flush().await; // unsent messages stay in the outbox
         };
-        let _ = tokio::time::timeout(EXIT_GRACE, finish).await; // unfinished jobs are aborted
+        let _ = tokio::time::timeout(EXIT_TIMEOUT, finish).await; // unfinished jobs are aborted
     }
 
     async fn handle_input(&mut self, event: Option<InputEvent>) {

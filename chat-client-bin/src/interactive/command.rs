@@ -15,7 +15,8 @@ pub(super) enum Line {
     Invalid(String),
 }
 
-/// Slash commands with their arguments.
+/// Slash command with its arguments: users and groups as they were typed, times in milliseconds. A
+/// message whose number is `None` is the last one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Help,
@@ -109,7 +110,9 @@ usages! {
 
 /// Prefix of a text that begins with a slash.
 const LITERAL_SLASH: &str = "//";
+/// Number of events that `/history` prints without an argument.
 const DEFAULT_HISTORY: u32 = 20;
+/// Maximum number of events that `/history` prints.
 const MAX_HISTORY: u32 = 500;
 
 /// Parses a line.
@@ -131,6 +134,7 @@ pub(super) fn parse(line: &str) -> Line {
     }
 }
 
+/// Returns the usage of a command, or says that the command does not exist.
 fn explain(name: &str) -> String {
     match USAGES.iter().find(|usage| usage.name == name) {
         Some(usage) => format!("{} {}: {}", usage.name, usage.arguments, usage.help),
@@ -138,6 +142,8 @@ fn explain(name: &str) -> String {
     }
 }
 
+/// Returns the action of a command, or `None` if the command does not exist or an argument is
+/// invalid.
 fn command(name: &str, rest: &str) -> Option<Action> {
     let one_word = || word(rest);
     Some(match name {
@@ -162,7 +168,7 @@ fn command(name: &str, rest: &str) -> Option<Action> {
         "/kick" => Action::Kick(one_word()?),
         "/mute" => {
             let (user, time) = first_word(rest)?;
-            Action::Mute(user, crate::args::duration(time).ok()?)
+            Action::Mute(user, crate::args::duration_ms(time).ok()?)
         }
         "/add" => {
             let (user, note) = first_word(rest)?;
@@ -181,13 +187,13 @@ fn command(name: &str, rest: &str) -> Option<Action> {
             Action::Reply(seq(target)?, non_empty(text)?)
         }
         "/edit" => {
-            let (target, text) = targeted(rest)?;
+            let (target, text) = split_target(rest)?;
             Action::Edit(target, non_empty(text)?)
         }
         "/recall" if rest.is_empty() => Action::Recall(None),
         "/recall" => Action::Recall(Some(seq(rest)?)),
         "/react" => {
-            let (target, emoji) = targeted(rest)?;
+            let (target, emoji) = split_target(rest)?;
             Action::React(target, non_empty(emoji)?)
         }
         _ => return None,
@@ -217,9 +223,9 @@ fn non_empty(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// Splits off a leading message number. A number without text after it is text, not a target.
-/// Returns `None` if the number is out of range.
-fn targeted(text: &str) -> Option<(Option<Seq>, &str)> {
+/// Splits off a leading message number; returns it and the rest. A number without text after it is
+/// text, not a message number. Returns `None` if the number is out of range.
+fn split_target(text: &str) -> Option<(Option<Seq>, &str)> {
     let (first, rest) = split(text);
     let digits = first.strip_prefix('#').unwrap_or(first);
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());

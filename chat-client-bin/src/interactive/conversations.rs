@@ -11,16 +11,18 @@ use crate::output::ConversationName;
 #[derive(Clone, Debug)]
 pub(super) struct Current {
     pub(super) reference: ConversationRef,
+    /// Name for the prompt, such as `bob` or `#rust`.
     pub(super) label: String,
     /// `None` until the server has reported the id.
     pub(super) id: Option<ConversationId>,
 }
 
-/// Last messages of a conversation, the targets of `/edit`, `/recall` and `/react` without a
-/// number.
+/// Numbers of the last messages of a conversation: the targets of `/edit`, `/recall` and `/react`
+/// if the user gives no number.
 #[derive(Clone, Copy, Debug, Default)]
 struct LastMessages {
     own: Option<Seq>,
+    /// Last message of any member.
     any: Option<Seq>,
 }
 
@@ -54,7 +56,7 @@ impl Conversations {
         self.current = Some(Current { reference, label, id });
     }
 
-    /// Records the new name of a group.
+    /// Updates the label if the current conversation is this group.
     pub(super) fn rename(&mut self, info: &ConversationInfo) {
         if let Some(current) = &mut self.current
             && current.id == Some(info.id)
@@ -75,7 +77,7 @@ impl Conversations {
         }
     }
 
-    /// Records a message that was printed or sent.
+    /// Records a message that was received, printed or sent. `own` marks a message of the user.
     pub(super) fn record_message(&mut self, conversation: ConversationId, seq: Seq, own: bool) {
         let last = self.last.entry(conversation).or_default();
         last.any = last.any.max(Some(seq));
@@ -102,9 +104,9 @@ impl Conversations {
     /// Returns the prompt, such as `bob (3 new, 1 for you)> `. It counts the unread events and the
     /// mentions in other conversations.
     pub(super) fn prompt(&self, all: &[Arc<ConversationInfo>]) -> String {
-        let elsewhere = || all.iter().filter(|info| !self.is_current(info));
-        let unread = elsewhere().map(|info| info.unread).fold(0, u32::saturating_add);
-        let mentions = elsewhere().map(|info| info.mentions).fold(0, u32::saturating_add);
+        let others = || all.iter().filter(|info| !self.is_current(info));
+        let unread = others().map(|info| info.unread).fold(0, u32::saturating_add);
+        let mentions = others().map(|info| info.mentions).fold(0, u32::saturating_add);
         let new = match (unread, mentions) {
             (0, _) => String::new(),
             (unread, 0) => format!("({unread} new)"),
@@ -162,7 +164,7 @@ mod tests {
         let reference = |conversations: &Conversations| conversations.current.as_ref().unwrap().reference.clone();
         assert_eq!(reference(&conversations), group);
         conversations.set_id("#general", ConversationId(1));
-        // Another group that took the name.
+        // Another group has taken the name since; its id is ignored.
         conversations.set_id("#general", ConversationId(2));
         assert_eq!(reference(&conversations), ConversationRef::Id(ConversationId(1)));
     }

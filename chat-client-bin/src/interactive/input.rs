@@ -23,6 +23,7 @@ pub(super) enum InputEvent {
     InvalidLine(Failure),
     /// Ctrl-C: discards the typed line; twice in a row it quits.
     Interrupt,
+    /// The input has ended, as with Ctrl-D.
     End,
     /// The input cannot be read.
     Failed(Failure),
@@ -72,7 +73,7 @@ impl Input {
         let _ = self.prompts.try_send(prompt); // fails if a prompt is queued, or the input has ended
     }
 
-    /// Waits for a line. Returns `None` after the input has ended.
+    /// Waits for the next event. Returns `None` after the input has ended. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<InputEvent> {
         self.lines.recv().await
     }

@@ -23,18 +23,20 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) enum JobResult {
     /// The job changes nothing in the state.
     Done,
-    /// The conversation exists and can be entered.
+    /// The conversation can be entered; the text is its label. Without an answer of the server, the
+    /// conversation may not exist.
     CanEnter(ConversationRef, String),
-    /// The conversation cannot be entered, or not yet.
+    /// The conversation cannot be entered. `None` if the job has already printed the
+    /// reason.
     CannotEnter(Option<Failure>),
-    /// The end of a conversation was printed.
+    /// The newest events of a conversation were printed.
     Shown {
         label: String,
         info: Arc<ConversationInfo>,
-        /// Printed messages; `true` marks the user's own.
+        /// Numbers of the printed messages; `true` marks the user's own.
         messages: Vec<(Seq, bool)>,
     },
-    /// A message was stored.
+    /// A message, edit, recall or reaction was stored.
     Stored(ConversationId, Seq),
 }
 

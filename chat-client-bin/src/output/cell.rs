@@ -1,10 +1,10 @@
-//! Text of other users and of the server, inside lines.
+//! Foreign text (of other users and of the server) as part of one line.
 
 use chat_core::model::sanitize_for_terminal;
 
-/// Returns foreign text for one line of the terminal. Control characters are escaped, and line
-/// breaks, tabs and runs of spaces become one space, so that the text cannot look like a line or
-/// column of its own.
+/// Returns foreign text in a form that is safe inside one line of the terminal. Control characters
+/// are escaped, and line breaks, tabs and runs of spaces become one space, so that the text cannot
+/// look like a line or column of its own.
 pub(crate) fn cell(text: &str) -> String {
     let words: Vec<_> = text.split_whitespace().collect();
     sanitize_for_terminal(&words.join(" ")).into_owned()
@@ -15,7 +15,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cell_is_one_line_without_columns() {
+    fn foreign_text_becomes_one_line_without_columns() {
         assert_eq!(
             cell("hi\nbob      7 friend\r\n\tx\u{2028}y\u{b}z\u{3000}\u{85}"),
             "hi bob 7 friend x y z"

@@ -66,7 +66,7 @@ pub(crate) struct EventLine {
     /// Further fields, which depend on the kind of event.
     #[serde(flatten)]
     detail: Map<String, Value>,
-    /// Text for the terminal, to follow the sender.
+    /// Text for the terminal after the sender, such as `recalled #3`.
     #[serde(skip)]
     words: String,
 }
@@ -114,7 +114,8 @@ impl Show for EventLine {
     }
 }
 
-/// Indents all lines but the first, so that a message cannot imitate another event.
+/// Escapes control characters, and indents all lines but the first, so that a message cannot
+/// imitate another event.
 fn indent(text: &str) -> String {
     sanitize_for_terminal(text).replace('\n', "\n    ")
 }

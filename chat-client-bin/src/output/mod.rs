@@ -70,8 +70,8 @@ impl Output {
         out.write_all(bytes).and_then(|()| out.flush()).map_err(write_failure)
     }
 
-    /// Handles a command line that clap did not accept: prints the help if the user asked for
-    /// it, and otherwise the error.
+    /// Handles a command line that clap did not accept: prints the help or the version if the user
+    /// asked for it, and otherwise the error.
     pub(crate) fn invalid_command_line(&self, error: &clap::Error) -> Result<ExitCode, Failure> {
         if !error.use_stderr() {
             let written = error.print().and_then(|()| io::stdout().flush());
@@ -94,7 +94,8 @@ impl Output {
         }
     }
 
-    /// Reports what became of messages of earlier runs: the text, or the fields of a notice.
+    /// Prints the outcome of messages of earlier runs to standard error: `text`, or with `--json`
+    /// the fields of `notice`.
     pub(crate) fn outbox(&self, text: &str, mut notice: Value) {
         if self.json {
             notice["kind"] = "outbox".into();

@@ -12,6 +12,7 @@ use super::{Show, Style, cell, date_time, pad};
 /// Confirmation of a command that returns nothing else.
 #[derive(Debug, Serialize)]
 pub(crate) struct DoneLine {
+    /// Name of the command.
     done: &'static str,
     #[serde(skip)]
     words: String,

@@ -5,10 +5,10 @@ use std::io::{self, IsTerminal as _};
 
 use unicode_width::UnicodeWidthStr as _;
 
-/// Whether and how to colour text.
+/// Style of text: coloured or plain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Style {
-    color: bool,
+    is_colored: bool,
 }
 
 /// ANSI codes of the colours of user names.
@@ -16,20 +16,20 @@ const NAME_COLORS: [u8; 6] = [31, 32, 33, 34, 35, 36];
 
 impl Style {
     #[cfg(test)]
-    pub(crate) const PLAIN: Self = Self { color: false };
+    pub(crate) const PLAIN: Self = Self { is_colored: false };
 
     /// Returns the style of standard output: coloured on a terminal, unless `NO_COLOR` is set or
     /// `TERM=dumb`.
     pub(crate) fn of_stdout() -> Self {
-        let is_unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let has_no_color = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
         Self {
-            color: io::stdout().is_terminal() && !is_unwanted && !is_dumb,
+            is_colored: io::stdout().is_terminal() && !has_no_color && !is_dumb,
         }
     }
 
     #[cfg(test)]
-    pub(crate) const COLORED: Self = Self { color: true };
+    pub(crate) const COLORED: Self = Self { is_colored: true };
 
     /// Colours a user name, with a colour derived from the name.
     pub(crate) fn name(self, name: &str) -> String {
@@ -55,7 +55,7 @@ impl Style {
     }
 
     fn paint(self, code: u8, text: &str) -> String {
-        if self.color {
+        if self.is_colored {
             format!("\u{1b}[{code}m{text}\u{1b}[0m")
         } else {
             text.to_owned()

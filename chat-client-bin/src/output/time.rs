@@ -1,26 +1,28 @@
-//! Times for display, in UTC, which needs no time zone database and is the same everywhere.
+//! Formats times for display. They are in UTC, which needs no time zone database and is the same on
+//! every machine.
 
-/// Returns the date and time in UTC, such as `2026-11-20 22:52`.
+/// Returns the date and time in UTC, such as `2026-11-20 22:52`. `time_ms` is the number of
+/// milliseconds since 1970-01-01 00:00 UTC.
 pub(crate) fn date_time(time_ms: i64) -> String {
     let minutes = time_ms.div_euclid(60_000).rem_euclid(24 * 60);
     format!("{} {:02}:{:02}", date(time_ms), minutes / 60, minutes % 60)
 }
 
-/// Returns the time of day in UTC, such as `22:52`.
+/// Returns the time of day of a [`date_time`], such as `22:52`.
 pub(crate) fn time_of_day(time_ms: i64) -> String {
     let date_time = date_time(time_ms);
     date_time.split(' ').nth(1).unwrap_or_default().to_owned()
 }
 
-/// Returns the date in UTC, such as `2026-11-20`.
+/// Returns the date of a [`date_time`], such as `2026-11-20`.
 pub(crate) fn date(time_ms: i64) -> String {
-    let (year, month, day) = civil(time_ms.div_euclid(86_400_000));
+    let (year, month, day) = civil_from_days(time_ms.div_euclid(86_400_000));
     format!("{year:04}-{month:02}-{day:02}")
 }
 
-/// Converts days since 1970-01-01 to year, month and day (H. Hinnant, "chrono-compatible low-level
-/// date algorithms").
-fn civil(days: i64) -> (i64, i64, i64) {
+/// Converts the number of days since 1970-01-01 to year, month and day. The algorithm is
+/// `civil_from_days` of H. Hinnant, "chrono-compatible low-level date algorithms".
+fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);

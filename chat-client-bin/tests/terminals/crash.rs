@@ -1,4 +1,4 @@
-//! Servers, clients and agents that die at critical moments.
+//! Tests of servers, clients and agents that are killed or stopped at critical moments.
 
 use std::process::Stdio;
 
@@ -7,7 +7,7 @@ use chat_harness::process::{Reach, signal};
 use super::support::{DroppingProxy, Running, TestDevice, TestServer, eventually, texts};
 
 #[test]
-fn message_is_stored_once_when_server_dies_before_ack() {
+fn message_is_stored_once_when_server_is_killed_before_reply() {
     let mut server = TestServer::new();
     let [alice, bob] = server.friends(["alice", "bob"]);
     let proxy = DroppingProxy::to(server.process.address());
@@ -31,7 +31,7 @@ fn message_is_stored_once_when_server_dies_before_ack() {
 }
 
 #[test]
-fn message_is_stored_once_when_client_dies_before_ack() {
+fn message_is_stored_once_when_client_is_killed_before_reply() {
     let server = TestServer::new();
     let [alice, bob] = server.friends(["alice", "bob"]);
     let proxy = DroppingProxy::to(server.process.address());
@@ -67,8 +67,8 @@ fn listener_receives_unprinted_events_again() {
     );
 }
 
-/// Starts a listener, stops it with SIGSTOP, and sends a message through it, which stays in the
-/// outbox.
+/// Starts a listener, which is the agent of the account, and stops it with SIGSTOP. A message that
+/// is then sent through it stays in the outbox.
 fn stopped_listener(device: &TestDevice) -> Running {
     let listener = device.start(&["listen", "--json", "--own"]);
     device.ok(&["send", "bob", "before"]);
@@ -80,12 +80,12 @@ fn stopped_listener(device: &TestDevice) -> Running {
 }
 
 #[test]
-fn outbox_survives_the_death_of_the_agent() {
+fn outbox_is_sent_after_the_agent_was_killed() {
     let server = TestServer::new();
     let [alice, bob] = server.friends(["alice", "bob"]);
     let listener = stopped_listener(&alice);
     listener.kill();
-    // Any command sends the outbox.
+    // Every command sends the messages of the outbox.
     alice.ok(&["devices"]);
     assert_eq!(bob.texts(&["alice"]), ["before", "kept"]);
     assert_eq!(

@@ -1,4 +1,5 @@
-//! Failures: messages on stderr, and exit codes by which scripts distinguish them.
+//! Tests of failures: their texts on standard error, and the exit codes by which scripts
+//! distinguish them. `src/failure.rs` lists the codes.
 
 use std::fs;
 use std::io::Write as _;
@@ -56,14 +57,17 @@ fn login_reads_a_password_file() {
 }
 
 #[test]
-fn client_pins_the_server_key_and_refuses_another() {
+fn client_pins_the_server_key_and_refuses_other_keys() {
     let server = TestServer::new();
     let alice = server.device("alice", "alice");
     let registered = alice.run(&["register"]);
     let warning = String::from_utf8(registered.stderr).unwrap();
     let key = server.process.fingerprint().to_string();
     assert!(warning.contains(&key), "{warning}");
-    assert!(alice.run(&["whoami"]).stderr.is_empty(), "only the first time");
+    assert!(
+        alice.run(&["whoami"]).stderr.is_empty(),
+        "the key is printed on first contact only"
+    );
 
     let known_hosts = alice.profile.join("known_hosts");
     let pins = fs::read_to_string(&known_hosts).unwrap();
@@ -78,14 +82,14 @@ fn client_pins_the_server_key_and_refuses_another() {
 /// A wrong `--server` must not disclose the session or the password to another service.
 #[test]
 fn profile_refuses_a_second_service() {
-    let (server, elsewhere) = (TestServer::new(), TestServer::new());
+    let (server, other_server) = (TestServer::new(), TestServer::new());
     let alice = server.register("alice");
     let mut misdirected = alice.clone();
-    misdirected.server = elsewhere.process.address();
+    misdirected.server = other_server.process.address();
     let errors = misdirected.fails(76, &["whoami"]);
     assert!(errors.contains("--pin") && errors.contains("--profile"), "{errors}");
     misdirected.fails(76, &["register"]);
-    let key = elsewhere.process.fingerprint().to_string();
+    let key = other_server.process.fingerprint().to_string();
     misdirected.fails(77, &["--pin", &key, "login"]);
     alice.ok(&["whoami"]);
 }
@@ -110,17 +114,17 @@ fn outbox_keeps_messages_until_the_server_returns() {
 fn client_tries_every_server_address() {
     let server = TestServer::new();
     let alice = server.register("alice");
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut nowhere = alice.clone();
-    nowhere.server = silent.local_addr().unwrap();
-    drop(silent);
-    nowhere.fails(69, &["whoami"]);
+    let closed_port = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut unreachable = alice.clone();
+    unreachable.server = closed_port.local_addr().unwrap();
+    drop(closed_port);
+    unreachable.fails(69, &["whoami"]);
     // Of two addresses, the client uses the address that answers.
-    let both = format!("{},{}", nowhere.server, alice.server);
+    let both = format!("{},{}", unreachable.server, alice.server);
     assert!(alice.ok(&["--server", &both, "whoami"]).contains("alice"));
-    // A server that reports no other nodes is the node that the client uses.
+    // If a server lists no nodes, `--discover` uses that server.
     assert!(alice.ok(&["--server", &both, "--discover", "whoami"]).contains("alice"));
-    nowhere.fails(69, &["--discover", "whoami"]);
+    unreachable.fails(69, &["--discover", "whoami"]);
 }
 
 #[test]
@@ -128,7 +132,7 @@ fn listener_serves_commands_of_its_profile() {
     let server = TestServer::new();
     let [alice, _bob] = server.friends(["alice", "bob"]);
     let listener: Running = alice.start(&["listen", "--json", "--own"]);
-    // The listener has the profile open, so the message is sent through it.
+    // The listener has the account open, so `send` uses it as the agent.
     alice.ok(&["send", "bob", "beside the listener"]);
     assert!(listener.until("beside the listener").contains(r#""from":"alice""#));
     let errors = alice.fails(75, &["listen", "--count", "1"]);
@@ -149,7 +153,8 @@ fn closed_output_pipe_is_not_an_error() {
     }
 }
 
-/// Runs a command with `input` on its standard input. Returns its exit code, output and errors.
+/// Runs a command with `input` on its standard input. Returns its exit code, and the texts of its
+/// standard output and standard error.
 fn run_with_input(device: &TestDevice, arguments: &[&str], input: &[u8]) -> (Option<i32>, String, String) {
     let mut command = device.command(arguments);
     command
@@ -164,7 +169,7 @@ fn run_with_input(device: &TestDevice, arguments: &[&str], input: &[u8]) -> (Opt
 }
 
 #[test]
-fn invalid_line_does_not_stop_the_others() {
+fn invalid_line_does_not_stop_the_lines_after_it() {
     let server = TestServer::new();
     let [alice, bob] = server.friends(["alice", "bob"]);
     let input = b"one\n\xff\n\ntwo\na\0b\nthree\n";
@@ -245,7 +250,7 @@ fn json_option_covers_command_line_errors() {
     }
     assert!(
         alice.fails(2, &["send"]).contains("Usage:"),
-        "the terminal output shows the usage"
+        "output without --json shows the usage"
     );
     assert!(alice.ok(&["--json", "--help"]).contains("Usage:"));
 }
@@ -309,7 +314,7 @@ fn unwritable_output_is_reported() {
 }
 
 #[test]
-fn every_command_reports_what_became_of_the_outbox() {
+fn every_command_reports_outcomes_of_queued_messages() {
     let mut server = TestServer::new();
     let [alice, _bob] = server.friends(["alice", "bob"]);
     let commands = [

@@ -90,7 +90,7 @@ fn script_lines_after_a_failed_open_are_not_sent() {
     assert_eq!(bob.texts(&["alice"]), ["for bob"]);
 }
 
-/// Two groups: the one that is open and renamed, and another one that takes its name.
+/// The open group is renamed, and another group takes its old name.
 #[test]
 fn renamed_group_stays_the_open_conversation() {
     let server = TestServer::new();

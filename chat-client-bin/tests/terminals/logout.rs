@@ -1,4 +1,4 @@
-//! Logout when the connection breaks before the answer.
+//! Tests of a logout whose connection breaks before the server's reply.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -14,15 +14,16 @@ use super::support::TestDevice;
 /// Behaviour of a server in one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Script {
-    /// It closes the connection when it gets a logout.
+    /// The server closes the connection when it receives a logout.
     CloseAtLogout,
-    /// It knows no session.
-    SessionIsGone,
-    /// It answers.
-    Answer,
+    /// The server refuses to resume the session, because the session has expired.
+    SessionExpired,
+    /// The server accepts every request.
+    AcceptAll,
 }
 
-/// Starts a server that handles one connection for each script, and a client of it.
+/// Starts a server that handles one connection per script, in this order. Returns its thread, and a
+/// device that uses it.
 fn serve(scripts: &[Script], directory: &Path) -> (JoinHandle<()>, TestDevice) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let device = TestDevice {
@@ -40,7 +41,7 @@ fn serve(scripts: &[Script], directory: &Path) -> (JoinHandle<()>, TestDevice) {
 }
 
 fn handle(mut stream: TcpStream, script: Script) {
-    let mut frames = frame::FrameDecoder::new(frame::SESSION_LIMIT);
+    let mut frames = frame::FrameDecoder::new(frame::DEFAULT_MAX_PACKET_BYTES);
     let mut buffer = [0; 4096];
     loop {
         while let Some(packet) = frames.next_packet().unwrap() {
@@ -73,7 +74,7 @@ fn answer(kind: &RequestKind, script: Script) -> Result<Answer, Failure> {
             heartbeat_ms: 30_000,
             store_epoch: StoreEpoch([1; 16]),
         })),
-        RequestKind::Resume(_) if script == Script::SessionIsGone => {
+        RequestKind::Resume(_) if script == Script::SessionExpired => {
             Err(Failure::new(ReplyCode::SessionExpired, "no session"))
         }
         RequestKind::Login(_) | RequestKind::Resume(_) => Ok(Answer::LoggedIn(Box::new(LoggedIn {
@@ -88,13 +89,13 @@ fn answer(kind: &RequestKind, script: Script) -> Result<Answer, Failure> {
     }
 }
 
-fn keeps_session(alice: &TestDevice) -> bool {
+fn has_session_token(alice: &TestDevice) -> bool {
     let account = std::fs::read_to_string(alice.profile.join("accounts/alice/account")).unwrap();
     account.contains("session-token")
 }
 
 #[test]
-fn logout_without_an_answer_fails_and_keeps_the_session() {
+fn logout_without_a_reply_fails_and_keeps_the_session() {
     let directory = tempfile::tempdir().unwrap();
     let (server, alice) = serve(&[Script::CloseAtLogout], directory.path());
     let error = alice.fails(75, &["--json", "--plain", "logout"]);
@@ -102,17 +103,17 @@ fn logout_without_an_answer_fails_and_keeps_the_session() {
         error.contains(r#""kind":"unknown""#) && error.contains("run `chat-client logout` again"),
         "{error}"
     );
-    assert!(keeps_session(&alice));
+    assert!(has_session_token(&alice));
     server.join().unwrap();
 }
 
 #[test]
-fn logout_whose_answer_was_lost_is_repeated() {
-    for second in [Script::Answer, Script::SessionIsGone] {
+fn logout_whose_reply_was_lost_is_repeated() {
+    for second_script in [Script::AcceptAll, Script::SessionExpired] {
         let directory = tempfile::tempdir().unwrap();
-        let (server, alice) = serve(&[Script::CloseAtLogout, second], directory.path());
-        assert_eq!(alice.ok(&["--plain", "logout"]), "logged out\n", "{second:?}");
-        assert!(!keeps_session(&alice), "{second:?}");
+        let (server, alice) = serve(&[Script::CloseAtLogout, second_script], directory.path());
+        assert_eq!(alice.ok(&["--plain", "logout"]), "logged out\n", "{second_script:?}");
+        assert!(!has_session_token(&alice), "{second_script:?}");
         server.join().unwrap();
     }
 }

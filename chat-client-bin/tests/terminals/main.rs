@@ -1,4 +1,4 @@
-//! The real client against the real server, from terminals and scripts.
+//! End-to-end tests of the client and server binaries, as used from terminals and scripts.
 
 #![allow(clippy::unwrap_used)] // a test that cannot continue has failed
 

@@ -1,4 +1,4 @@
-//! The interactive client on a pseudo-terminal.
+//! Tests of the interactive client on a pseudo-terminal.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -13,13 +13,16 @@ use super::support::{TestDevice, TestServer, WAIT_TIMEOUT};
 /// A pseudo-terminal with a running client.
 struct Terminal {
     keyboard: File,
-    shown: mpsc::Receiver<Vec<u8>>,
-    seen: String,
+    /// Output of the client, as the reading thread receives it.
+    output: mpsc::Receiver<Vec<u8>>,
+    /// Output after the last match of [`until`](Self::until).
+    unmatched: String,
     child: Child,
 }
 
 impl Terminal {
-    fn of(device: &TestDevice, term: &str) -> Self {
+    /// Starts a client whose variable `TERM` is `term`.
+    fn start(device: &TestDevice, term: &str) -> Self {
         let size = Winsize {
             ws_row: 50,
             ws_col: 200,
@@ -40,7 +43,7 @@ impl Terminal {
         drop(pty.slave);
         let keyboard = File::from(pty.master);
         let mut screen = keyboard.try_clone().unwrap();
-        let (sender, shown) = mpsc::channel();
+        let (sender, output) = mpsc::channel();
         thread::spawn(move || {
             let mut buffer = [0; 4096];
             // The loop ends when the client has closed its side.
@@ -50,15 +53,15 @@ impl Terminal {
         });
         Self {
             keyboard,
-            shown,
-            seen: String::new(),
+            output,
+            unmatched: String::new(),
             child,
         }
     }
 
     /// Starts a client and opens the conversation with Bob.
     fn with_bob(device: &TestDevice) -> Self {
-        let mut client = Self::of(device, "xterm");
+        let mut client = Self::start(device, "xterm");
         client.until("> ");
         client.press("/dm bob\r");
         client.until("bob> ");
@@ -76,16 +79,16 @@ impl Terminal {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits until `part` appears on the screen, after the previous match.
+    /// Waits until `part` appears in the output after the previous match.
     fn until(&mut self, part: &str) {
-        while !self.seen.contains(part) {
-            match self.shown.recv_timeout(WAIT_TIMEOUT) {
-                Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
-                Err(_) => panic!("no {part:?} in {:?}", self.seen),
+        while !self.unmatched.contains(part) {
+            match self.output.recv_timeout(WAIT_TIMEOUT) {
+                Ok(bytes) => self.unmatched.push_str(&String::from_utf8_lossy(&bytes)),
+                Err(_) => panic!("no {part:?} in {:?}", self.unmatched),
             }
         }
-        let end = self.seen.find(part).unwrap() + part.len();
-        self.seen.drain(..end);
+        let end = self.unmatched.find(part).unwrap() + part.len();
+        self.unmatched.drain(..end);
     }
 
     fn quit(mut self) {
@@ -105,7 +108,7 @@ impl Drop for Terminal {
 fn terminal_keeps_lines_typed_ahead() {
     let server = TestServer::new();
     let [alice, bob] = server.friends(["alice", "bob"]);
-    let mut client = Terminal::of(&alice, "xterm");
+    let mut client = Terminal::start(&alice, "xterm");
     client.until("> ");
     let lines: Vec<_> = (1..=60).map(|number| format!("line {number}")).collect();
     client.press(&format!("/dm bob\r{}\r", lines.join("\r")));
@@ -136,7 +139,7 @@ fn terminal_stays_in_conversation_when_open_fails() {
 fn dumb_terminal_works_without_the_editor() {
     let server = TestServer::new();
     let [alice, bob] = server.friends(["alice", "bob"]);
-    let mut client = Terminal::of(&alice, "dumb");
+    let mut client = Terminal::start(&alice, "dumb");
     client.until("You are alice");
     client.press("/dm bob\r");
     client.until("no messages yet");

@@ -1,4 +1,5 @@
-//! Sequences of commands of several users: messages, absence, devices, contacts and accounts.
+//! Tests of command sequences of several users: messages, offline members, devices, contacts and
+//! accounts.
 
 use serde_json::json;
 
@@ -48,7 +49,7 @@ fn friends_chat_in_a_group_with_an_absent_member_and_a_second_device() {
     );
     let seqs: Vec<_> = listened.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
     assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "{seqs:?}");
-    assert!(carol.missed().is_empty(), "delivered once");
+    assert!(carol.missed().is_empty(), "each message is delivered once");
     assert_eq!(carol.texts(&["--group", "rust 学习"]), sent_texts);
 
     // A second device of Bob has received nothing yet. It also receives what Bob sent from the
@@ -85,7 +86,11 @@ fn listener_prints_messages_edits_reactions_and_recalls() {
     alice.ok(&["recall", "bob", "1"]);
     assert!(listener.next_line().contains(r#""event":"recall""#));
     assert_eq!(listener.finish().0, Some(0));
-    assert_eq!(bob.json(&["history", "alice"])[0]["text"], "", "recalled");
+    assert_eq!(
+        bob.json(&["history", "alice"])[0]["text"],
+        "",
+        "the text of a recalled message is empty"
+    );
 }
 
 #[test]

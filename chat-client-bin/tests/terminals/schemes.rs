@@ -1,4 +1,4 @@
-//! TLS and plain text with the real programs.
+//! Tests of the schemes `tls://` and `plain://` with the client and server binaries.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,6 +14,7 @@ fn serve(scheme: &str, directory: &Path) -> (Running, TestDevice, String) {
     serve_at(scheme, 0, directory)
 }
 
+/// Starts a server like [`serve`], at this port; 0 chooses a free one.
 fn serve_at(scheme: &str, port: u16, directory: &Path) -> (Running, TestDevice, String) {
     let mut command = Command::new(server_program());
     command
@@ -52,7 +53,7 @@ fn tls_with_identity_key_is_pinned_like_sc1() {
 }
 
 #[test]
-fn plain_text_requires_the_option_of_both_sides() {
+fn plain_server_is_reached_with_the_plain_option_only() {
     let directory = tempfile::tempdir().unwrap();
     let (_server, alice, _) = serve("plain", directory.path());
     assert!(!alice.run(&["register"]).status.success());
@@ -61,7 +62,7 @@ fn plain_text_requires_the_option_of_both_sides() {
     assert!(alice.ok(&["--plain", "whoami"]).contains("alice"));
 }
 
-/// Returns the options for a scheme.
+/// Returns the command-line options that select a scheme.
 fn option(scheme: &str) -> Vec<String> {
     match scheme {
         "sc1" => Vec::new(),
@@ -69,7 +70,8 @@ fn option(scheme: &str) -> Vec<String> {
     }
 }
 
-/// Runs a command in a scheme, directly and with `--discover`; it has to fail. Returns the errors.
+/// Runs `whoami` in a scheme, without and with `--discover`. Both have to fail with this exit code.
+/// Returns their texts on standard error.
 fn fails_in(scheme: &str, code: i32, alice: &TestDevice) -> Vec<String> {
     let options = option(scheme);
     let options: Vec<_> = options.iter().map(String::as_str).collect();
@@ -78,29 +80,29 @@ fn fails_in(scheme: &str, code: i32, alice: &TestDevice) -> Vec<String> {
 }
 
 #[test]
-fn wrong_scheme_error_names_one_that_proves_the_pinned_key() {
-    for (spoken, wanted) in [("sc1", "tls"), ("tls", "sc1")] {
+fn wrong_scheme_error_names_the_scheme_that_proves_the_pinned_key() {
+    for (served, requested) in [("sc1", "tls"), ("tls", "sc1")] {
         let directory = tempfile::tempdir().unwrap();
-        let (_server, alice, _) = serve(spoken, directory.path());
-        for error in fails_in(wanted, 69, &alice) {
+        let (_server, alice, _) = serve(served, directory.path());
+        for error in fails_in(requested, 69, &alice) {
             assert!(!error.contains("speaks"), "nothing is pinned yet: {error}");
         }
         let pins = std::fs::read_to_string(alice.profile.join("known_hosts")).unwrap_or_default();
-        assert_eq!(pins, "", "no key was pinned on the way");
-        let register: Vec<_> = option(spoken).into_iter().chain(["register".to_owned()]).collect();
+        assert_eq!(pins, "", "the failed attempts pinned no key");
+        let register: Vec<_> = option(served).into_iter().chain(["register".to_owned()]).collect();
         alice.ok(&register.iter().map(String::as_str).collect::<Vec<_>>());
         let expected = format!(
-            "{wanted}://{0}: its port speaks {spoken}; try {spoken}://{0}",
+            "{requested}://{0}: its port speaks {served}; try {served}://{0}",
             alice.server
         );
-        for error in fails_in(wanted, 69, &alice) {
+        for error in fails_in(requested, 69, &alice) {
             assert!(error.contains(&expected) && error.lines().count() == 1, "{error}");
         }
     }
 }
 
-/// An attacker who closes the port of the server and answers in its place must not get a token or
-/// password, nor the help of the client.
+/// An attacker who takes over the port of the server must not get a token or a password. The client
+/// must not suggest the scheme of the attacker either.
 #[test]
 fn plain_is_neither_suggested_nor_used_for_a_pinned_server() {
     let directory = tempfile::tempdir().unwrap();
@@ -116,7 +118,7 @@ fn plain_is_neither_suggested_nor_used_for_a_pinned_server() {
     for error in fails_in("plain", 76, &alice) {
         assert!(error.contains("is not encrypted"), "{error}");
     }
-    // Nor does a user without a token send the password.
+    // The client of a user without a token does not send the password either.
     let bob = TestDevice {
         name: "bob".to_owned(),
         ..alice.clone()
@@ -129,7 +131,7 @@ fn plain_is_neither_suggested_nor_used_for_a_pinned_server() {
 }
 
 #[test]
-fn plain_to_another_machine_needs_consent() {
+fn plain_to_another_machine_needs_allow_plain() {
     let directory = tempfile::tempdir().unwrap();
     let mut alice = TestDevice {
         name: "alice".to_owned(),
@@ -140,10 +142,10 @@ fn plain_to_another_machine_needs_consent() {
     assert!(error.contains("--allow-plain"), "{error}");
     let error = alice.fails(76, &["--pin", WRONG_FINGERPRINT, "--plain", "--allow-plain", "whoami"]);
     assert!(error.contains("a key is pinned"), "{error}");
-    // The port of this machine is closed: the client tried it.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    alice.server = free.local_addr().unwrap();
-    drop(free);
+    // On this machine `--plain` suffices: the client tries to connect to the port, which is closed.
+    let closed_port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    alice.server = closed_port.local_addr().unwrap();
+    drop(closed_port);
     alice.fails(69, &["--plain", "whoami"]);
 }
 
@@ -153,20 +155,20 @@ fn token_of_an_encrypted_session_is_not_sent_unencrypted() {
     let (server, mut alice, _) = serve("sc1", directory.path());
     alice.ok(&["register"]);
     server.kill();
-    // The same service, at a port without a pin.
+    // The same service listens unencrypted at another port, for which no key is pinned.
     let (server, plain, _) = serve("plain", directory.path());
     alice.server = plain.server;
     for command in [&["whoami"][..], &["login"], &["send", "bob", "hello"]] {
         let error = alice.fails(76, &[&["--plain"], command].concat());
         assert!(error.contains("tokens are never"), "{error}");
     }
-    // A device that logged in there may use its token there.
-    let other = TestDevice {
+    // A device that logged in unencrypted may use its token unencrypted.
+    let plain_device = TestDevice {
         profile: directory.path().join("other"),
         ..alice
     };
-    other.ok(&["--plain", "login"]);
-    let mut whoami = other.command(&["--plain", "whoami"]);
+    plain_device.ok(&["--plain", "login"]);
+    let mut whoami = plain_device.command(&["--plain", "whoami"]);
     assert!(whoami.env_remove("CHAT_PASSWORD").output().unwrap().status.success());
     drop(server);
 }

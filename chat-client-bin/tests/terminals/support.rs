@@ -1,4 +1,5 @@
-//! A server, client devices, and a proxy that can drop replies and cut connections.
+//! Support for the tests: a server, client devices, and a proxy that can drop replies and cut
+//! connections.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -13,6 +14,7 @@ use chat_harness::ServerProcess;
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// Path of the client binary.
 pub(crate) static CLIENT: LazyLock<PathBuf> =
     LazyLock::new(|| chat_harness::binary("chat-client", env!("CARGO_BIN_EXE_chat-client")));
 pub(crate) const PASSWORD: &str = "correct horse battery";
@@ -32,7 +34,7 @@ impl TestServer {
         Self { process, directory }
     }
 
-    /// Registers a user, with a new profile.
+    /// Registers a user. Returns the user's first device, which has a new profile.
     pub(crate) fn register(&self, name: &str) -> TestDevice {
         let device = self.device(name, name);
         device.ok(&["register"]);
@@ -60,11 +62,13 @@ impl TestServer {
         devices
     }
 
+    /// Returns the path of a file in the directory of this server.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 }
 
+/// Returns the path of the server binary, which is beside the client binary.
 pub(crate) fn server_program() -> PathBuf {
     let program = CLIENT.with_file_name("chat-server");
     assert!(
@@ -100,7 +104,7 @@ impl TestDevice {
         self.command(arguments).output().unwrap()
     }
 
-    /// Runs a command that has to succeed; returns its output.
+    /// Runs a command that has to succeed. Returns its standard output.
     pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -108,13 +112,13 @@ impl TestDevice {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Like [`ok`](Self::ok), with `--json`. Returns the printed objects.
+    /// Runs a command with `--json`, which has to succeed. Returns the printed objects.
     pub(crate) fn json(&self, arguments: &[&str]) -> Vec<Value> {
         let arguments: Vec<_> = ["--json"].iter().chain(arguments).copied().collect();
         parse(&self.ok(&arguments))
     }
 
-    /// Runs a command that has to fail with this exit code; returns its stderr.
+    /// Runs a command that has to fail with this exit code. Returns its standard error.
     pub(crate) fn fails(&self, code: i32, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -134,7 +138,7 @@ impl TestDevice {
         texts(&self.json(&arguments))
     }
 
-    /// Returns the texts of all messages that this device has not seen.
+    /// Receives and returns the texts of all messages that this device has not acknowledged.
     pub(crate) fn missed(&self) -> Vec<String> {
         texts(&self.json(&["listen", "--timeout", "1.5"]))
     }
@@ -145,10 +149,12 @@ impl TestDevice {
     }
 }
 
+/// Parses the JSON objects of a text with one object per line.
 pub(crate) fn parse(lines: &str) -> Vec<Value> {
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// Returns the texts of the messages among `events`.
 pub(crate) fn texts(events: &[Value]) -> Vec<String> {
     let messages = events.iter().filter(|event| event["event"] == "message");
     messages
@@ -196,7 +202,7 @@ impl Running {
         self.lines.recv_timeout(WAIT_TIMEOUT).expect("another line")
     }
 
-    /// Reads lines until one contains `part`; returns it.
+    /// Reads lines until one contains `part`. Returns that line.
     pub(crate) fn until(&self, part: &str) -> String {
         let deadline = Instant::now() + WAIT_TIMEOUT;
         let mut seen = Vec::new();
@@ -220,6 +226,7 @@ impl Running {
         (self.child.wait().unwrap().code(), lines)
     }
 
+    /// Returns the process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -254,6 +261,7 @@ pub(crate) struct DroppingProxy {
 }
 
 impl DroppingProxy {
+    /// Starts a proxy that forwards to `server`.
     pub(crate) fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let proxy = Self {
@@ -294,6 +302,8 @@ impl DroppingProxy {
     }
 }
 
+/// Copies bytes from one stream to the other until one of them is closed. Drops the bytes while
+/// `drop_replies` is set.
 fn forward(mut from: TcpStream, mut to: TcpStream, drop_replies: &AtomicBool) {
     let mut buffer = [0; 16 * 1024];
     while let Ok(read) = from.read(&mut buffer)

@@ -15,14 +15,14 @@ pub enum AuthVerdict {
     /// The login belongs to this account. At commit, the store must still hold the data that the
     /// authenticator compared, see [`Proof`].
     Account(UserId, Proof),
-    /// The login belongs to a user of the application: to the account of their subject, which the
-    /// engine creates at the first login.
+    /// The login belongs to a user of the application. The account is that of the user's subject;
+    /// the engine creates it at the first login.
     External(ExternalLogin),
     /// The login is denied. The verdict does not reveal whether the account exists.
     Denied,
 }
 
-/// Verdict of an authenticator about a session that is resumed.
+/// Verdict of an authenticator on the resume of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reauthentication {
@@ -42,21 +42,21 @@ pub enum Proof {
     External,
     /// The verdict depends on the stored password of the account.
     Password {
-        /// Record that the authenticator compared.
+        /// Stored password hash, as a PHC string, that the password of the login matched.
         compared: String,
-        /// Stronger record of the same password, which replaces it.
+        /// Hash of the same password with a higher cost, which replaces `compared` in the store.
         stronger: Option<String>,
     },
 }
 
-/// Reason for which there is no verdict.
+/// Reason why an authenticator gives no verdict.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {
     /// The login exceeds a limit on attempts.
     #[error(transparent)]
     Throttled(#[from] Throttled),
-    /// The password pool gave no answer.
+    /// The password pool is busy or closed, or hashing failed.
     #[error(transparent)]
     Pool(#[from] PasswordPoolError),
     /// The store failed.
@@ -71,8 +71,8 @@ pub enum AuthError {
 /// Decides who may log in.
 ///
 /// The default is [`PasswordAuthenticator`](super::PasswordAuthenticator). An application with its
-/// own accounts checks its own tokens: the `secret` of a [`Login`] is the token that its clients
-/// present.
+/// own accounts implements this trait to check its own tokens: the `secret` of a [`Login`] is then
+/// the token that the client presents.
 ///
 /// # Contract
 /// - A verdict does not distinguish an unknown account from a wrong secret, in content or in time.

@@ -11,8 +11,7 @@ use crate::model::{Account, DisplayName, Timestamp};
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Subject(String);
 
-/// Error of creating a [`Subject`]: the identifier is empty or too long, or has a control
-/// character.
+/// Error of [`Subject::new`]: the identifier is empty or too long, or contains a control character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a subject has 1 to {max} bytes and no control characters", max = Account::MAX_SUBJECT_BYTES)]
 pub struct SubjectError;
@@ -21,7 +20,7 @@ impl Subject {
     /// Creates a subject from an identifier of 1 to 255 bytes.
     ///
     /// # Errors
-    /// [`SubjectError`]: it is empty or too long, or contains a control character.
+    /// [`SubjectError`]: the identifier is empty or too long, or contains a control character.
     pub fn new(subject: impl Into<String>) -> Result<Self, SubjectError> {
         let subject = subject.into();
         let has_valid_size = (1..=Account::MAX_SUBJECT_BYTES).contains(&subject.len());
@@ -72,7 +71,7 @@ pub struct Profile {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExternalLogin {
-    /// User of the application.
+    /// Identifier of the user in the application.
     pub subject: Subject,
     /// Profile of the account, if this is the user's first login.
     pub profile: Profile,

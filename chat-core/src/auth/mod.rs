@@ -2,19 +2,19 @@
 //! of an application.
 
 mod authenticator;
+mod connection_gate;
 mod external;
 mod password;
-mod passwords;
-mod penalty;
+mod password_authenticator;
 mod source;
 mod throttle;
 mod token;
 
 pub use authenticator::{AuthError, AuthVerdict, Authenticator, Proof, Reauthentication};
+pub use connection_gate::{ConnectionLimits, PenaltyOptions};
 pub use external::{ExternalLogin, Profile, Subject, SubjectError};
 pub use password::{PasswordCost, PasswordHashError, PasswordPoolError, PasswordPoolOptions};
-pub use passwords::PasswordAuthenticator;
-pub use penalty::{ConnectionLimits, PenaltyOptions};
+pub use password_authenticator::PasswordAuthenticator;
 pub use throttle::{ThrottleLimit, ThrottleOptions, Throttled};
 
 #[cfg(not(feature = "unstable"))]
@@ -22,12 +22,13 @@ pub(crate) use internals::*;
 #[cfg(feature = "unstable")]
 pub use internals::*;
 
-/// Types for the engine and the server: throttles, the connection gate, and tokens.
+/// Types for the engine and the server: throttles, the connection gate, and tokens. They are public
+/// with the feature `unstable`.
 mod internals {
+    pub use super::connection_gate::{ConnectionGate, ConnectionPermit, ConnectionRefused, GateStats, Offence};
     pub use super::password::{
         Password, PasswordCheck, PasswordError, PasswordHash, PasswordHasherPool, PasswordPoolStats,
     };
-    pub use super::penalty::{ConnectionGate, ConnectionPermit, ConnectionRefused, GateStats, Offence};
     pub use super::throttle::{LoginAttempt, LoginThrottle};
     pub use super::token::{DeviceToken, SessionToken, TokenError, TokenHash};
 }

@@ -1,4 +1,4 @@
-//! Passwords, their stored hashes, and the pool of threads that compares them.
+//! Passwords, their stored hashes, and the pool of threads that hashes and compares passwords.
 //!
 //! Argon2id with 19 MiB deliberately costs about 20 ms of a core, so it never runs on a runtime
 //! worker and never without a limit: see [`PasswordHasherPool`].
@@ -28,10 +28,10 @@ impl Password {
     /// Maximum size in bytes.
     pub const MAX_BYTES: usize = 1024;
 
-    /// Accepts a password as a client presented it.
+    /// Creates a password from the bytes that a client presented.
     ///
-    /// At login, the caller treats an error like a wrong password, so that it reveals nothing about
-    /// the account.
+    /// At login, the caller treats an error like a wrong password, so that the reply reveals
+    /// nothing about the account.
     ///
     /// # Errors
     /// [`PasswordError`]: the password is too short or too long.
@@ -50,7 +50,7 @@ impl fmt::Debug for Password {
     }
 }
 
-/// Reason for which a password cannot be used.
+/// Reason why a password cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PasswordError {
@@ -73,8 +73,8 @@ pub enum PasswordError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PasswordCost {
-    /// Memory in KiB that each worker uses while it hashes. Default 19 456 (19 MiB), the first
-    /// choice of OWASP.
+    /// Memory in KiB that each worker uses while it hashes. Default 19 456 (19 MiB), which
+    /// OWASP recommends with the other defaults.
     pub memory_kib: u32,
     /// Number of passes over the memory. Default 2.
     pub iterations: u32,
@@ -93,9 +93,9 @@ impl Default for PasswordCost {
 }
 
 impl PasswordCost {
-    /// Maximum of each parameter, so that a damaged or hostile record cannot exhaust the node: 1
-    /// GiB, 64 passes, 16 lanes.
-    const CEILING: Self = Self {
+    /// Maximum of each parameter: 1 GiB, 64 passes, 16 lanes. A damaged or hostile hash in the
+    /// store cannot exhaust the node.
+    const MAX: Self = Self {
         memory_kib: 1024 * 1024,
         iterations: 64,
         parallelism: 16,
@@ -118,7 +118,7 @@ impl PasswordCost {
             iterations,
             parallelism,
         } = self;
-        let max = Self::CEILING;
+        let max = Self::MAX;
         if memory_kib > max.memory_kib || iterations > max.iterations || parallelism > max.parallelism {
             return Err(PasswordHashError::Cost);
         }
@@ -126,8 +126,8 @@ impl PasswordCost {
     }
 }
 
-/// A stored password: Argon2id as a PHC string, `$argon2id$v=19$m=…`. `Debug` shows only its cost.
-/// Cheap to clone.
+/// A password hash as the store keeps it: Argon2id as a PHC string, `$argon2id$v=19$m=…`. `Debug`
+/// shows only its cost. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash {
     phc: Arc<str>,
@@ -135,16 +135,16 @@ pub struct PasswordHash {
 }
 
 impl PasswordHash {
-    /// Parses a record of the store.
+    /// Parses a PHC string from the store.
     ///
     /// # Errors
-    /// [`PasswordHashError`]: the record is not a complete Argon2id record, or its cost is out of
+    /// [`PasswordHashError`]: the text is not a complete Argon2id hash, or its cost is out of
     /// range.
     pub fn parse(phc: impl Into<Arc<str>>) -> Result<Self, PasswordHashError> {
         let phc = phc.into();
         let parsed = Phc::new(&phc).map_err(|_| PasswordHashError::Malformed)?;
-        let current = parsed.algorithm == ARGON2ID_IDENT && parsed.version == Some(Version::V0x13.into());
-        if !current || parsed.salt.is_none() || parsed.hash.is_none() {
+        let is_argon2id = parsed.algorithm == ARGON2ID_IDENT && parsed.version == Some(Version::V0x13.into());
+        if !is_argon2id || parsed.salt.is_none() || parsed.hash.is_none() {
             return Err(PasswordHashError::Malformed);
         }
         let params = Params::try_from(&parsed.params).map_err(|_| PasswordHashError::Malformed)?;
@@ -163,7 +163,7 @@ impl PasswordHash {
         &self.phc
     }
 
-    /// Returns whether this record is weaker than `cost`, so that the caller should hash the
+    /// Returns whether this hash is weaker than `cost`, so that the caller should hash the
     /// password again while it has it.
     #[must_use]
     pub fn needs_rehash(&self, cost: &PasswordCost) -> bool {
@@ -184,8 +184,8 @@ impl PasswordHash {
         })
     }
 
-    /// Returns a record that no password matches, and whose comparison takes as long as that of a
-    /// real record of this cost.
+    /// Returns a hash that no password matches. A comparison with it takes as long as one with the
+    /// hash of a password of this cost.
     fn dummy(cost: PasswordCost) -> Result<Self, PasswordHashError> {
         let mut random = [0; 48];
         getrandom::fill(&mut random).map_err(|_| PasswordHashError::Entropy)?;
@@ -204,9 +204,9 @@ impl PasswordHash {
         })
     }
 
-    /// Compares a password with the record; takes the same time whether it matches or not. Occupies
-    /// a core for a time that depends on the cost of the record.
-    fn opens_with(&self, password: &Password) -> Result<bool, PasswordHashError> {
+    /// Returns whether this is the hash of `password`. The time does not depend on the result.
+    /// Occupies a core for a time that depends on the cost of the hash.
+    fn matches(&self, password: &Password) -> Result<bool, PasswordHashError> {
         let parsed = Phc::new(&self.phc).map_err(|_| PasswordHashError::Malformed)?;
         match Argon2::default().verify_password(password.0.expose(), &parsed) {
             Ok(()) => Ok(true),
@@ -224,23 +224,23 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// Reason for which a hash could not be computed, parsed or compared. Reveals nothing about the
+/// Reason why a hash could not be computed, parsed or compared. Reveals nothing about the
 /// password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PasswordHashError {
-    /// The record is not an Argon2id PHC string.
-    #[error("the stored password is not an argon2id record")]
+    /// The stored hash is not an Argon2id PHC string.
+    #[error("the stored password hash is not an Argon2id PHC string")]
     Malformed,
     /// Memory, passes or lanes are out of range.
     #[error(
-        "password cost out of range: use 8 KiB to 1 GiB of memory and at least 8 KiB per lane, 1 to 64 iterations, 1 to 16 lanes"
+        "the password cost is out of range; use 8 KiB to 1 GiB of memory and at least 8 KiB per lane, 1 to 64 iterations, 1 to 16 lanes"
     )]
     Cost,
     /// The operating system provided no random bytes for a salt.
     #[error("the operating system returned no random bytes")]
     Entropy,
-    /// The computation had no memory, or failed internally.
+    /// The computation ran out of memory, or failed internally.
     #[error("password hashing failed: {0}")]
     Failed(&'static str),
 }

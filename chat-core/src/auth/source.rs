@@ -4,11 +4,11 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::model::Source;
 
-/// A [`Source`] with the precision of one customer of a provider: an IPv4 address, or an IPv6
-/// network of 64 bits.
+/// A [`Source`], reduced to what one customer of a provider usually gets: an IPv4 address, or an
+/// IPv6 network of 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum SourceKey {
-    /// This process: in-process connections.
+    /// This process, for in-process connections.
     Local,
     /// An IPv4 address, also if it arrived as `::ffff:a.b.c.d`.
     V4(Ipv4Addr),

@@ -18,14 +18,14 @@ use crate::sync::{Mutex, MutexGuard};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ThrottleOptions {
-    /// Number of attempts on one account within [`account_window`](Self::account_window) that cause
-    /// no wait. Default 5.
+    /// Number of attempts on one account that are allowed at once within
+    /// [`account_window`](Self::account_window). Default 5.
     pub account_attempts: u32,
-    /// Time after which these attempts are forgotten. Also the first wait once they are used up.
-    /// Default 60 s.
+    /// Time after which these attempts are forgotten, and the wait after the last of them. Default
+    /// 60 s.
     pub account_window: Duration,
-    /// Maximum wait between attempts; each further attempt doubles the wait up to this maximum.
-    /// Default 15 min.
+    /// Maximum wait before the next attempt; each further attempt doubles the wait up to this
+    /// maximum. Default 15 min.
     pub max_account_wait: Duration,
     /// Rate of attempts from one source. Default 20 per minute.
     pub source_rate: Rate,
@@ -40,8 +40,8 @@ pub struct ThrottleOptions {
     /// other ways to disturb the server. Set it to false behind a proxy on the same machine that
     /// hides the addresses of clients. Default true.
     pub exempt_loopback: bool,
-    /// Maximum number of accounts, of devices and of sources remembered; about 100 bytes each.
-    /// Default 65 536.
+    /// Maximum number of entries in each table: accounts, devices, sources of attempts and sources
+    /// of registrations; about 100 bytes each. Default 65 536.
     pub max_table_entries: usize,
 }
 
@@ -82,12 +82,12 @@ impl ThrottleOptions {
 pub struct LoginAttempt<'a> {
     /// Source of the request.
     pub source: Source,
-    /// Account, always with the same string for the same account: its id if it exists, so that name
-    /// and number share one history. Accounts that do not exist have a history too, so that the
-    /// throttle does not reveal which exist.
+    /// Account, always with the same string for the same account: its id if it exists, so that
+    /// attempts by name and by id share one history. Accounts that do not exist have a history too,
+    /// so that the throttle does not reveal which exist.
     pub account: &'a str,
     /// Hash of the device token of the request, **if** the store has it for this account. Attempts
-    /// of a known device have a separate history, so that strangers who guess passwords cannot lock
+    /// of a known device have a separate history, so that attackers who guess passwords cannot lock
     /// the owner out.
     pub known_device: Option<&'a TokenHash>,
 }
@@ -113,14 +113,14 @@ pub enum ThrottleLimit {
     Device,
     /// Limit on attempts from the source.
     Source,
-    /// Limit on attempts on the node.
+    /// Limit on attempts on the node, of unknown or of known devices.
     Node,
     /// Limit on registrations from the source.
     Registration,
 }
 
-/// Counts login attempts and registrations. Time is an argument; memory is bounded, see
-/// [`ThrottleOptions::max_table_entries`].
+/// Limits on login attempts and registrations, with the state that enforces them. Time is an
+/// argument; memory is bounded, see [`ThrottleOptions::max_table_entries`].
 ///
 /// The throttle charges an attempt before the password is compared, so that simultaneous attempts
 /// cannot all pass. A correct password clears the history. A rejected attempt charges nothing.
@@ -134,16 +134,16 @@ pub enum ThrottleLimit {
 /// let throttle = LoginThrottle::new(ThrottleOptions::default());
 /// let attempt = LoginAttempt { source: Source::Local, account: "alice", known_device: None };
 /// for _ in 0..5 {
-///     throttle.begin(Instant::now(), &attempt)?;
+///     throttle.charge(Instant::now(), &attempt)?;
 /// }
-/// assert!(throttle.begin(Instant::now(), &attempt).is_err());
+/// assert!(throttle.charge(Instant::now(), &attempt).is_err());
 /// # Ok::<(), chat_core::auth::Throttled>(())
 /// ```
 #[derive(Debug)]
 pub struct LoginThrottle {
     options: ThrottleOptions,
-    /// Hashes accounts to keyed 64-bit values, which have a fixed size and for which clients cannot
-    /// choose colliding names.
+    /// Hashes accounts to keyed 64-bit values: their size is fixed, and clients cannot choose names
+    /// that collide.
     hasher: RandomState,
     state: Mutex<State>,
 }
@@ -162,15 +162,15 @@ impl LoginThrottle {
     /// Creates a throttle without any history.
     #[must_use]
     pub fn new(options: ThrottleOptions) -> Self {
-        let entries = options.max_table_entries;
+        let max_entries = options.max_table_entries;
         Self {
             options,
             hasher: RandomState::new(),
             state: Mutex::new(State {
-                accounts: Table::new(entries),
-                devices: Table::new(entries),
-                sources: Table::new(entries),
-                registrations: Table::new(entries),
+                accounts: Table::new(max_entries),
+                devices: Table::new(max_entries),
+                sources: Table::new(max_entries),
+                registrations: Table::new(max_entries),
                 node: Bucket::default(),
                 known_devices: Bucket::default(),
             }),
@@ -182,7 +182,7 @@ impl LoginThrottle {
     /// # Errors
     /// [`Throttled`]: the attempt exceeds a limit. Nothing was charged, and the caller must not
     /// compare the password.
-    pub fn begin(&self, now: Instant, attempt: &LoginAttempt<'_>) -> Result<(), Throttled> {
+    pub fn charge(&self, now: Instant, attempt: &LoginAttempt<'_>) -> Result<(), Throttled> {
         let options = &self.options;
         let refused = |limit| move |retry_after| Throttled { limit, retry_after };
         let mut state = self.state();
@@ -195,7 +195,7 @@ impl LoginThrottle {
                 .known_devices
                 .check(now, &options.known_device_rate)
                 .map_err(refused(ThrottleLimit::Node))?;
-            state.known_devices.add(now, &options.known_device_rate);
+            state.known_devices.charge(now, &options.known_device_rate);
             state.devices.entry(now, key).add(now, options);
         } else {
             let key = self.account_key(attempt.account);
@@ -210,8 +210,8 @@ impl LoginThrottle {
                 .node
                 .check(now, &options.node_rate)
                 .map_err(refused(ThrottleLimit::Node))?;
-            state.node.add(now, &options.node_rate);
-            state.sources.entry(now, source).add(now, self.source_limit(source));
+            state.node.charge(now, &options.node_rate);
+            state.sources.entry(now, source).charge(now, self.source_limit(source));
             state.accounts.entry(now, key).add(now, options);
         }
         Ok(())
@@ -220,30 +220,31 @@ impl LoginThrottle {
     /// Records that the password was correct: clears the history, and refunds the charge of the
     /// source, which many users may share.
     pub fn succeeded(&self, now: Instant, attempt: &LoginAttempt<'_>) {
-        self.settle(now, attempt, AttemptHistory::clear);
+        self.refund_source(now, attempt, AttemptHistory::clear);
     }
 
-    /// Refunds the charge, because the password was not compared: the pool was busy or the store
-    /// unavailable.
-    pub fn take_back(&self, now: Instant, attempt: &LoginAttempt<'_>) {
+    /// Refunds the charge of the source and of the account or device, because the password was not
+    /// compared: the pool was busy or closed. The charge of the node stays.
+    pub fn refund(&self, now: Instant, attempt: &LoginAttempt<'_>) {
         let options = &self.options;
-        self.settle(now, attempt, |history| history.take_back(options));
+        self.refund_source(now, attempt, |history| history.refund(options));
     }
 
     /// Charges one registration, if it is within the limits. A registration also counts as a login
-    /// attempt of the source. That charge is never refunded, so that a client cannot probe names
-    /// without a limit.
+    /// attempt of the source and on the node. That charge is never refunded, so that a client
+    /// cannot probe names without a limit.
     ///
     /// # Errors
     /// [`Throttled`]: the registration exceeds a limit; nothing was charged.
-    pub fn begin_registration(&self, now: Instant, source: Source) -> Result<(), Throttled> {
+    pub fn charge_registration(&self, now: Instant, source: Source) -> Result<(), Throttled> {
         let options = &self.options;
         let source = SourceKey::from(source);
         let refused = |limit| move |retry_after| Throttled { limit, retry_after };
         let mut state = self.state();
-        let made = state.registrations.get(&source).copied().unwrap_or_default();
-        let registrations = self.registration_limit(source);
-        made.check(now, registrations)
+        let registrations = state.registrations.get(&source).copied().unwrap_or_default();
+        let registration_limit = self.registration_limit(source);
+        registrations
+            .check(now, registration_limit)
             .map_err(refused(ThrottleLimit::Registration))?;
         let attempts = state.sources.get(&source).copied().unwrap_or_default();
         attempts
@@ -253,31 +254,33 @@ impl LoginThrottle {
             .node
             .check(now, &options.node_rate)
             .map_err(refused(ThrottleLimit::Node))?;
-        state.node.add(now, &options.node_rate);
-        state.sources.entry(now, source).add(now, self.source_limit(source));
-        state.registrations.entry(now, source).add(now, registrations);
+        state.node.charge(now, &options.node_rate);
+        state.sources.entry(now, source).charge(now, self.source_limit(source));
+        state.registrations.entry(now, source).charge(now, registration_limit);
         Ok(())
     }
 
-    /// Refunds the charge, because no account was created: the name was taken, or the pool was
-    /// busy.
-    pub fn take_back_registration(&self, now: Instant, source: Source) {
+    /// Refunds the charge of a registration that created no account, for example because the name
+    /// was taken or the pool was busy.
+    pub fn refund_registration(&self, now: Instant, source: Source) {
         let source = SourceKey::from(source);
-        if let Some(made) = self.state().registrations.get_mut(&source) {
-            made.take_back(now, self.registration_limit(source));
+        if let Some(registrations) = self.state().registrations.get_mut(&source) {
+            registrations.refund(now, self.registration_limit(source));
         }
     }
 
-    fn settle(&self, now: Instant, attempt: &LoginAttempt<'_>, history: impl FnOnce(&mut AttemptHistory)) {
+    /// Refunds the charge of the source, and applies `change` to the history of the account. An
+    /// attempt of a known device charged no source, and has the history of that device.
+    fn refund_source(&self, now: Instant, attempt: &LoginAttempt<'_>, change: impl FnOnce(&mut AttemptHistory)) {
         let mut state = self.state();
         if let Some(device) = attempt.known_device {
             let key = self.device_key(attempt.account, device);
-            state.devices.get_mut(&key).map(history);
+            state.devices.get_mut(&key).map(change);
         } else {
-            state.accounts.get_mut(&self.account_key(attempt.account)).map(history);
+            state.accounts.get_mut(&self.account_key(attempt.account)).map(change);
             let source = SourceKey::from(attempt.source);
             if let Some(attempts) = state.sources.get_mut(&source) {
-                attempts.take_back(now, self.source_limit(source));
+                attempts.refund(now, self.source_limit(source));
             }
         }
     }

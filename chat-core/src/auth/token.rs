@@ -19,7 +19,7 @@ const TOKEN_BYTES: usize = 32;
 /// Number of characters of 32 bytes in base64url without padding.
 const TOKEN_CHARS: usize = 43;
 
-/// Reason for which a token could not be created or parsed.
+/// Reason why a token could not be created or parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
@@ -52,7 +52,7 @@ macro_rules! token {
                 Ok(Self(bytes))
             }
 
-            /// Reads the 32 bytes of a token as a client presented them.
+            /// Creates a token from the 32 bytes that a client presented.
             ///
             /// # Errors
             /// [`TokenError::Malformed`]: the input is not 32 bytes.
@@ -128,7 +128,7 @@ fn decode(text: &str) -> Result<Zeroizing<[u8; TOKEN_BYTES]>, TokenError> {
     if text.len() != TOKEN_CHARS {
         return Err(TokenError::Malformed);
     }
-    // The decoder needs space for a complete last group.
+    // The decoder needs space for a complete last group of 3 bytes.
     let mut buffer = Zeroizing::new([0; TOKEN_BYTES + 1]);
     let length = URL_SAFE_NO_PAD
         .decode_slice(text, buffer.as_mut_slice())
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_hides_everything() {
+    fn debug_hides_tokens_and_hashes() {
         let token = SessionToken::generate().unwrap();
         assert_eq!(format!("{token:?}"), "SessionToken(***)");
         assert_eq!(format!("{:?}", token.hash()), "TokenHash(***)");

@@ -10,9 +10,8 @@ use tokio::sync::Notify;
 use super::{BusError, BusMessage, MessageBus, Subscriber, Topic, Topics};
 use crate::sync::Mutex;
 
-/// Maximum number of messages that wait for one subscriber. When more come, all are dropped and
-/// replaced by a
-/// [`BusMessage::Gap`].
+/// Maximum number of messages that wait for one subscriber. If another one arrives, a
+/// [`BusMessage::Gap`] replaces those that wait.
 const MAX_QUEUED: usize = 4096;
 /// Maximum size of the envelopes that wait for one subscriber, in bytes, which bounds the memory
 /// that a subscriber uses.
@@ -31,6 +30,7 @@ struct Hub {
     closed: bool,
 }
 
+/// Topics and queue of one subscriber.
 #[derive(Debug, Default)]
 struct Mailbox {
     state: Mutex<MailboxState>,
@@ -41,6 +41,7 @@ struct Mailbox {
 struct MailboxState {
     topics: HashSet<Topic>,
     queue: VecDeque<BusMessage>,
+    /// Size of the envelopes in `queue`.
     bytes: usize,
     closed: bool,
 }

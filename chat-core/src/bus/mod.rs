@@ -1,9 +1,9 @@
-//! Port for messages between nodes. A bus carries only hints, and may lose them.
+//! Port for messages between nodes. They only make changes known sooner, so a bus may lose them.
 //!
-//! An envelope reaches each subscriber of its topic at most once. It may be lost, and nothing
-//! durable depends on it. A bus that knows that it may have lost envelopes delivers
-//! [`BusMessage::Gap`]; nodes then read the store. Nodes also check by themselves, with heartbeats
-//! and sweeps, because a bus may lose envelopes without noticing.
+//! An envelope is one encoded message of a node. It reaches each subscriber of its topic at most
+//! once. It may be lost, and nothing durable depends on it. A bus that knows that it may have lost
+//! envelopes delivers [`BusMessage::Gap`]; nodes then read the store. Nodes also check by
+//! themselves, with heartbeats and sweeps, because a bus may lose envelopes without noticing.
 
 mod memory;
 
@@ -85,7 +85,7 @@ pub trait MessageBus: Debug + Send + Sync + 'static {
     /// [`BusError::Unavailable`]: the envelope may or may not have been published.
     async fn publish(&self, topic: Topic, envelope: Bytes) -> Result<(), BusError>;
 
-    /// Opens a stream of messages for this node, which has no topics at first.
+    /// Opens a stream of messages. It is subscribed to no topic at first.
     async fn connect(&self) -> Result<Box<dyn Subscriber>, BusError>;
 
     /// Finishes running calls, and releases connections and tasks. Idempotent.

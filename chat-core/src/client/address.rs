@@ -1,4 +1,4 @@
-//! Addresses of servers, and opening streams to them.
+//! Addresses of servers, and [`Dial`], which opens streams to them.
 
 use std::{fmt, io, str::FromStr, sync::Arc};
 
@@ -10,16 +10,16 @@ use crate::transport::{MemoryConnector, Transport, tcp};
 /// Port of an address that does not contain a port.
 pub const DEFAULT_PORT: u16 = 7400;
 
-/// Protocol of a connection. Each port of a server has one; it is not negotiated.
+/// Protocol that protects a connection. Each port of a server has one scheme; it is not negotiated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Scheme {
-    /// SC1, the project's secure channel.
+    /// SC1, the secure channel that `docs/sc1.md` specifies.
     #[default]
     Sc1,
     /// TLS 1.3 over TCP.
     Tls,
-    /// Unencrypted: for connections within one machine, and for tests.
+    /// No protection: for connections within one machine, and for tests.
     Plain,
 }
 
@@ -37,7 +37,7 @@ impl fmt::Display for Scheme {
 /// Address of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServerAddress {
-    /// Protocol of the port.
+    /// Scheme of the port.
     pub scheme: Scheme,
     /// Host name or IP address, without brackets.
     pub host: String,
@@ -78,7 +78,7 @@ impl ServerAddress {
         })
     }
 
-    /// Returns the address as `known_hosts` spells it.
+    /// Returns `host:port` in the form that `known_hosts` contains, without the scheme.
     #[must_use]
     pub(crate) fn host_and_port(&self) -> String {
         host_and_port(&self.host, self.port)
@@ -119,7 +119,7 @@ impl fmt::Display for ServerAddress {
 /// Opens streams to a server: over TCP, or as the application implements it.
 #[async_trait]
 pub trait Dial: fmt::Debug + Send + Sync + 'static {
-    /// Opens a stream. The caller limits the time, so an implementation needs no timeout.
+    /// Opens a stream. The client limits the time, so an implementation needs no timeout.
     async fn dial(&self) -> io::Result<Box<dyn Transport>>;
 }
 
@@ -127,25 +127,26 @@ pub trait Dial: fmt::Debug + Send + Sync + 'static {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Endpoint {
-    /// Protocol, and the name under which the server's key is pinned.
+    /// Scheme, and the host and port under which the server's key is pinned.
     pub address: ServerAddress,
     dial: Arc<dyn Dial>,
     /// True if streams are opened by TCP to `address`, not by a [`Dial`] of the application.
-    is_address: bool,
+    uses_tcp: bool,
 }
 
 impl Endpoint {
-    /// Returns a server that `dial` opens streams to. Its key is pinned under `address`.
+    /// Returns an endpoint that `dial` opens streams to. The server's key is pinned under
+    /// `address`.
     pub fn new(address: ServerAddress, dial: impl Dial) -> Self {
         Self {
             address,
             dial: Arc::new(dial),
-            is_address: false,
+            uses_tcp: false,
         }
     }
 
-    pub(super) fn is_address(&self) -> bool {
-        self.is_address
+    pub(super) fn uses_tcp(&self) -> bool {
+        self.uses_tcp
     }
 
     pub(super) async fn dial(&self) -> io::Result<Box<dyn Transport>> {
@@ -156,7 +157,7 @@ impl Endpoint {
 impl From<ServerAddress> for Endpoint {
     fn from(address: ServerAddress) -> Self {
         Self {
-            is_address: true,
+            uses_tcp: true,
             ..Self::new(address.clone(), address)
         }
     }

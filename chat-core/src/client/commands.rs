@@ -14,7 +14,7 @@ impl Commands for Client {
         Self::execute(self, command)
     }
 
-    /// Returns a key by which this device recognises the message as its own.
+    /// Returns an idempotency key by which this device recognises the message as its own.
     fn new_message_id(&self) -> ClientMessageId {
         message_id::new_id(self.device())
     }
@@ -22,8 +22,9 @@ impl Commands for Client {
     /// Puts the message into the outbox and waits until the server has stored it.
     ///
     /// # Errors
-    /// Also [`ClientError::Closed`]: the client ended before the server answered. The message stays
-    /// in the outbox.
+    /// The errors of [`Client::enqueue_draft`], and the refusal of the server.
+    /// [`ClientError::Closed`]: the client ended before the server answered; the message stays in
+    /// the outbox. [`ClientError::Interrupted`]: it is unknown whether the message was stored.
     fn send(
         &self,
         conversation: impl Into<ConversationRef>,
@@ -40,7 +41,8 @@ impl Commands for Client {
         }
     }
 
-    /// Moves the saved cursor, and the server's with it; see [`Client::acknowledge`].
+    /// Moves this device's cursor in the client's store and on the server; see
+    /// [`Client::acknowledge`].
     fn acknowledge(
         &self,
         conversation: ConversationId,

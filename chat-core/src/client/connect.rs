@@ -31,7 +31,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct ConnectError {
     pub(super) reason: ClientError,
-    /// Delay that the server asked for before the next attempt.
+    /// Minimum delay before the next attempt, if the server gave one.
     pub(super) retry_after: Option<Duration>,
     /// True if the client must not try again.
     pub(super) is_permanent: bool,
@@ -85,9 +85,12 @@ pub(super) async fn connect_to(
     Ok(split(secured.stream, secured.channel))
 }
 
+/// A stream whose handshake is complete.
 struct Secured {
     stream: Box<dyn Transport>,
+    /// Keys of SC1. `None` in other schemes.
     channel: Option<Channel>,
+    /// Key that the server has proved. `None` for an unencrypted connection.
     key: Option<Fingerprint>,
 }
 
@@ -117,6 +120,7 @@ async fn policy(
     }
 }
 
+/// Pins the key of a server on first contact, and informs the application.
 async fn first_contact(
     endpoint: &Endpoint,
     options: &ClientOptions,
@@ -132,6 +136,7 @@ async fn first_contact(
     Ok(())
 }
 
+/// Runs the handshake of the endpoint's scheme.
 async fn secure(
     endpoint: &Endpoint,
     options: &ClientOptions,
@@ -150,8 +155,8 @@ async fn secure(
 }
 
 async fn sc1(endpoint: &Endpoint, policy: PinPolicy, mut stream: Box<dyn Transport>) -> Result<Secured, ConnectError> {
-    // The name helps a server that has several keys. A name that is too long for the handshake is
-    // left out.
+    // A server with several keys chooses one by this name. The handshake has room for 64 bytes; a
+    // longer name is left out.
     let name = if endpoint.address.host.len() <= 64 {
         &endpoint.address.host
     } else {

@@ -21,6 +21,7 @@ const READ_SIZE: usize = 16 * 1024;
 pub(super) struct Reader {
     stream: ReadHalf<Box<dyn Transport>>,
     opener: Option<Opener>,
+    /// Bytes that were read and are not decrypted yet.
     raw: BytesMut,
     frames: frame::FrameDecoder,
 }
@@ -30,7 +31,9 @@ pub(super) struct Reader {
 pub(super) struct Writer {
     stream: WriteHalf<Box<dyn Transport>>,
     sealer: Option<Sealer>,
+    /// Encoded requests that are not sealed yet.
     plain: BytesMut,
+    /// Sealed bytes that are not written yet.
     wire: BytesMut,
 }
 
@@ -43,7 +46,7 @@ pub(super) fn split(stream: Box<dyn Transport>, channel: Option<Channel>) -> (Re
         stream: reader,
         opener,
         raw: BytesMut::new(),
-        frames: frame::FrameDecoder::new(frame::CLIENT_LIMIT),
+        frames: frame::FrameDecoder::new(frame::MAX_SERVER_PACKET_BYTES),
     };
     let writer = Writer {
         stream: writer,
@@ -80,8 +83,8 @@ impl Reader {
         }
     }
 
-    /// Decrypts the bytes that were read. Returns `false` if no complete record has
-    /// arrived.
+    /// Decrypts the bytes that were read, for the packet decoder. Returns `false` if no complete
+    /// record has arrived.
     fn open(&mut self, now: Instant) -> Result<bool, ClientError> {
         let Some(opener) = &mut self.opener else {
             let has_bytes = !self.raw.is_empty();

@@ -1,4 +1,4 @@
-//! Discovery of the nodes of a service.
+//! [`discover`]: asks a server for the nodes of its service.
 
 use std::time::{Duration, Instant};
 
@@ -11,13 +11,13 @@ use super::connect::connect_to;
 use super::connection::{Reader, Writer};
 use super::{ClientError, ClientOptions, ClientStore, scheme_probe};
 
-/// Maximum time for one server's answers.
+/// Maximum time for the replies of one server.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Returns the nodes of a service that accept sessions, the least loaded first. Asks the servers of
-/// `options`, one after another, until one answers. Each node is given by its first address of the
-/// scheme under which the answering server was reached. If the service lists no such node, the
-/// result is that server's own address. Use the result as [`ClientOptions::servers`].
+/// `options`, one after another, until one answers. Each node is returned as its first
+/// address with the scheme of the server that answered. If no node has such an address, the result
+/// is the address of that server. Use the result as [`ClientOptions::servers`].
 ///
 /// # Errors
 /// No server answered. The error is that of the last server.
@@ -38,6 +38,7 @@ pub async fn discover(options: &ClientOptions, store: &dyn ClientStore) -> Resul
     }
 }
 
+/// Connects to a server and requests its list of nodes.
 async fn ask(
     endpoint: &Endpoint,
     options: &ClientOptions,
@@ -50,6 +51,7 @@ async fn ask(
     asked.unwrap_or_else(|_| Err(ClientError::Unreachable(format!("{}: no answer", endpoint.address))))
 }
 
+/// Requests the list of nodes over a new connection.
 async fn nodes(reader: &mut Reader, writer: &mut Writer, client: &str) -> Result<Vec<NodeEntry>, ClientError> {
     let hello = Hello {
         min_version: version::MIN,
@@ -84,7 +86,8 @@ async fn nodes(reader: &mut Reader, writer: &mut Writer, client: &str) -> Result
     }
 }
 
-/// Returns the addresses of usable nodes, best first.
+/// Returns the addresses of the nodes that accept sessions and are reachable in the scheme of
+/// `asked`, the least loaded first. If there is none, returns `asked`, the server that answered.
 fn choose(mut nodes: Vec<NodeEntry>, asked: &ServerAddress) -> Vec<ServerAddress> {
     nodes.sort_by_key(|node| node.sessions);
     let usable = nodes.iter().filter(|node| !node.draining);

@@ -13,8 +13,8 @@ use super::ClientStoreError;
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// No server could be reached, or none completed the handshake. Contains the last server's
-    /// failure.
+    /// No server could be reached, none completed the handshake, or the connection broke. Contains
+    /// the failure of the last server.
     #[error("no server can be reached: {0}")]
     Unreachable(String),
     /// The server's key differs from the pinned one. The client sent nothing to the server and will
@@ -23,13 +23,13 @@ pub enum ClientError {
         "the key of {host} has changed: it presented {presented}; unless its operator announced a new key, an attacker may intercept the connection"
     )]
     WrongKey {
-        /// The server, as `name:port`.
+        /// Server, as `host:port`.
         host: String,
-        /// Key that the server showed.
+        /// Key that the server presented.
         presented: Fingerprint,
     },
-    /// The server has no pinned key and must not be trusted without one, or its key could not be
-    /// pinned.
+    /// The client must not trust the server: for example, its key is not pinned or cannot be
+    /// pinned, or the connection would not be encrypted. Contains the problem.
     #[error("{0}")]
     Trust(String),
     /// The server refused the request.
@@ -66,7 +66,8 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// Returns the code of a refusal, if this version knows it.
+    /// Returns the reply code of a refusal, or `None` for another error or a code that this version
+    /// does not know.
     #[must_use]
     pub fn code(&self) -> Option<ReplyCode> {
         match self {
@@ -104,7 +105,7 @@ fn describe(failure: &Failure) -> String {
 
 fn describe_close(code: CloseCode) -> &'static str {
     match code {
-        CloseCode::Replaced => "this device logged in elsewhere",
+        CloseCode::Replaced => "a newer session of this device replaced it",
         CloseCode::Revoked => "this device was revoked, the password was changed, or the login expired",
         CloseCode::LoggedOut => "logged out",
         CloseCode::AccountDisabled => "the account is disabled",
@@ -122,17 +123,17 @@ fn describe_close(code: CloseCode) -> &'static str {
     }
 }
 
-/// Treatment of a refusal.
+/// Kind of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Another attempt would get the same answer.
+pub(super) enum RefusalKind {
+    /// Another attempt would get the same reply.
     Final,
     /// Another attempt may succeed later.
-    Later,
+    Temporary,
 }
 
-/// Returns whether a refusal is final.
-pub(super) fn judge(failure: &Failure) -> Verdict {
+/// Decides by its code whether a refusal is final.
+pub(super) fn refusal_kind(failure: &Failure) -> RefusalKind {
     match failure.code() {
         Some(
             ReplyCode::Throttled
@@ -140,7 +141,7 @@ pub(super) fn judge(failure: &Failure) -> Verdict {
             | ReplyCode::Busy
             | ReplyCode::ShuttingDown
             | ReplyCode::Internal,
-        ) => Verdict::Later,
-        _ => Verdict::Final,
+        ) => RefusalKind::Temporary,
+        _ => RefusalKind::Final,
     }
 }

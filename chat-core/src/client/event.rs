@@ -47,15 +47,15 @@ impl Delivery {
     }
 }
 
-/// Event at a client.
+/// An event that a client delivers to its application.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the variant describes its fields")]
 pub enum ClientEvent {
     /// An event of a conversation's log. Acknowledge it when it has been processed.
     Event(Box<Delivery>),
-    /// These events will not be delivered: the user may not read them, or the server no longer has
-    /// them.
+    /// The events `from` to `to` will not be delivered: the user may not read them, or the server
+    /// no longer has them.
     Truncated {
         conversation: Arc<ConversationInfo>,
         /// First missing event.
@@ -64,8 +64,8 @@ pub enum ClientEvent {
         to: Seq,
     },
     /// The server's history was replaced, because its operator restored a backup. Everything that
-    /// was delivered is void; each conversation is delivered again from the position where the
-    /// server knows this device to be.
+    /// was delivered is void; each conversation is delivered again from the cursor that the
+    /// server has for this device.
     HistoryReset,
     /// A conversation's log differs from the delivered events, because the server's operator
     /// restored a copy of its data. Everything that was delivered after `to` is void; the current
@@ -134,6 +134,7 @@ pub enum SendOutcome {
     Acked(Appended),
     /// The message was not stored and will not be.
     Rejected(ClientError),
-    /// The deadline passed before the server answered. The message is stored once or not at all.
+    /// The deadline passed before the server answered, or the server had an internal error at each
+    /// of several attempts. The message is stored once or not at all.
     Unknown,
 }

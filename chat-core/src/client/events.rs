@@ -1,4 +1,4 @@
-//! The stream of a client's events.
+//! [`Events`]: the stream of a client's events.
 
 use std::{
     pin::Pin,
@@ -22,7 +22,8 @@ use super::{
 pub struct Events {
     receiver: mpsc::Receiver<ClientEvent>,
     shared: Arc<Shared>,
-    /// Number of resets that were delivered.
+    /// Number of resets ([`ClientEvent::HistoryReset`], [`ClientEvent::Rewound`]) that were
+    /// delivered.
     resets: u64,
 }
 
@@ -78,7 +79,7 @@ pub struct Received {
 
 impl Received {
     /// Acknowledges this event and all before it in its conversation: after a restart they are not
-    /// delivered again. Does nothing for events that are not part of a log.
+    /// delivered again. Does nothing for an event without a position in a log.
     pub fn done(&self) {
         if let Some((conversation, cursor)) = self.position() {
             let resets = self.resets;

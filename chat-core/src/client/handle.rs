@@ -1,4 +1,4 @@
-//! The handle by which an application uses a client.
+//! [`Client`]: the handle by which an application uses a client.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -35,7 +35,7 @@ const MAX_INPUTS: usize = 256;
 /// Maximum number of events that wait for the application, besides those in the machine. While the
 /// queue is full, the client does not read from the logs.
 const MAX_EVENTS: usize = 64;
-/// Maximum number of users in one request.
+/// Maximum number of users whose names are requested at once.
 const MAX_USERS: usize = 200;
 
 /// A client of a chat service: one device of one user. Cheap to clone. Its task stops when the last
@@ -57,7 +57,7 @@ struct Inner {
     _stop: DropGuard,
 }
 
-/// A message in the outbox. Dropping the handle does not affect the message.
+/// Handle of a message in the outbox. Dropping the handle does not affect the message.
 #[derive(Debug)]
 pub struct SendHandle {
     id: ClientMessageId,
@@ -71,11 +71,14 @@ impl SendHandle {
         self.id
     }
 
-    /// Waits for the outcome of the message. Each message has one outcome; the next call fails.
+    /// Waits for the outcome of the message.
     ///
     /// # Errors
     /// [`ClientError::Closed`]: the client ended first. The message stays in the outbox for the
     /// next run.
+    ///
+    /// # Panics
+    /// Panics if an earlier call has returned a result.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.

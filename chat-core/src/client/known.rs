@@ -1,4 +1,4 @@
-//! Known conversations that a reference denotes.
+//! Finds the known conversation that a reference denotes.
 //!
 //! A name belongs to a conversation until it is changed, and then another conversation may take it.
 //! A message or command for a known conversation is therefore addressed by id from the moment the
@@ -22,7 +22,8 @@ pub(super) fn denotes(reference: &ConversationRef, info: &ConversationInfo) -> b
     matches && info.active
 }
 
-/// Returns the conversation of a command that the user can give only for a conversation of theirs.
+/// Returns the conversation of a command that is for members of the conversation, or `None` for
+/// other commands.
 pub(super) fn conversation_of(command: &mut Command) -> Option<&mut ConversationRef> {
     match command {
         Command::AnswerJoin { group, .. }

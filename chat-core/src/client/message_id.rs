@@ -9,24 +9,24 @@ use sha2::{Digest as _, Sha256};
 use crate::model::{ClientMessageId, DeviceId};
 
 /// Number of bytes of the digest in a message id.
-const MARK_BYTES: usize = 4;
+const DIGEST_BYTES: usize = 4;
 
 /// Returns a new id that `device` recognises.
 pub(super) fn new_id(device: DeviceId) -> ClientMessageId {
     let mut id = ClientMessageId::random();
-    let mark = mark_of(device, &id);
-    if let Some(tail) = id.0.last_chunk_mut::<MARK_BYTES>() {
-        *tail = mark;
+    let digest = digest_of(device, &id);
+    if let Some(tail) = id.0.last_chunk_mut::<DIGEST_BYTES>() {
+        *tail = digest;
     }
     id
 }
 
-/// Returns whether `device` made this id.
+/// Returns whether `device` made this id. An id of another device passes with probability 2⁻³².
 pub(super) fn is_own(device: DeviceId, id: &ClientMessageId) -> bool {
-    id.0.last_chunk::<MARK_BYTES>() == Some(&mark_of(device, id))
+    id.0.last_chunk::<DIGEST_BYTES>() == Some(&digest_of(device, id))
 }
 
-fn mark_of(device: DeviceId, id: &ClientMessageId) -> [u8; MARK_BYTES] {
+fn digest_of(device: DeviceId, id: &ClientMessageId) -> [u8; DIGEST_BYTES] {
     let [head @ .., _, _, _, _] = &id.0;
     let digest = Sha256::new().chain_update(device.0).chain_update(head).finalize();
     *digest.first_chunk().expect("SHA-256 gives 32 bytes")

@@ -7,7 +7,8 @@ use crate::secure::{Fingerprint, Trust};
 use super::address::Endpoint;
 use super::machine::{Credentials, Receive};
 
-/// Callback that gets the address and key of a server whose key was pinned on first contact.
+/// Callback that gets the address (`host:port`) and key of a server whose key was pinned on first
+/// contact.
 pub type FirstContact = Arc<dyn Fn(&str, &Fingerprint) + Send + Sync>;
 
 /// Options of a client: servers, credentials, trust and limits.
@@ -18,14 +19,15 @@ pub struct ClientOptions {
     pub servers: Vec<Endpoint>,
     /// Credentials to log in with.
     pub credentials: Credentials,
-    /// Keys that are accepted. Empty: the keys that the store has pinned.
+    /// Server keys that are accepted. If empty, the client accepts the keys that its store has
+    /// pinned, and `trust` applies to other servers. Default: empty.
     pub pins: Vec<Fingerprint>,
     /// Treatment of a server whose key is not pinned. Default: refuse the server.
     pub trust: Trust,
     /// Allows `plain://` servers on other machines. Default: false, so that `plain://` connects to
     /// this machine only. A server with a pinned key is never reached by `plain://`.
     pub allow_plain: bool,
-    /// Called after each first contact.
+    /// Called after the store has pinned a server's key on first contact.
     pub first_contact: Option<FirstContact>,
     /// Events to deliver. Default: those that were not acknowledged.
     pub receive: Receive,
@@ -36,13 +38,14 @@ pub struct ClientOptions {
     /// Maximum number of passes through the list of servers before a client that never had a
     /// session ends. Default: unlimited.
     pub max_attempts: Option<u32>,
-    /// Maximum number of messages of one conversation that wait for the server's reply. Default 1:
-    /// only then does their order survive a temporary refusal. A higher value speeds up a busy
-    /// conversation.
+    /// Maximum number of messages of one conversation that wait for the server's reply. A value
+    /// above 1 speeds up a busy conversation, but its messages may change their order after a
+    /// temporary refusal. Default: 1.
     pub max_in_flight: usize,
-    /// Maximum number of messages in the outbox. Each keeps its text in memory. Default 10 000.
+    /// Maximum number of messages in the outbox. Each keeps its text in memory. Default: 10,000.
     pub max_outbox: usize,
-    /// Crypto provider for `tls://` servers.
+    /// Crypto provider for `tls://` servers. Default: `None`, so that the client cannot connect to
+    /// them.
     #[cfg(feature = "tls")]
     pub tls: Option<Arc<crate::transport::tls::CryptoProvider>>,
 }

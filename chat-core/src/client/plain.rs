@@ -1,4 +1,4 @@
-//! Rules for unencrypted connections: who may open one, and what is never sent over it.
+//! Rules for unencrypted connections: when one is allowed, and what is never sent over it.
 
 use std::net::IpAddr;
 
@@ -7,15 +7,16 @@ use super::{AccountState, ClientError, ClientOptions, ClientStore};
 
 /// Checks that `options` and the pinned keys allow an unencrypted connection to `endpoint`.
 ///
-/// A server with a pinned key is never reached unencrypted: it would prove nothing. On loopback the
-/// key belongs to one port; elsewhere it belongs to all ports of the host.
+/// A server with a pinned key is never reached unencrypted, because it could not prove that it has
+/// the key. On loopback a key belongs to one port; elsewhere it belongs to all ports of the host.
 pub(super) async fn check(
     endpoint: &Endpoint,
     options: &ClientOptions,
     store: &dyn ClientStore,
 ) -> Result<(), ClientError> {
     let address = &endpoint.address;
-    let is_local = !endpoint.is_address() || is_loopback(&address.host);
+    // Streams of an endpoint with a `Dial` of the application need not cross a network.
+    let is_local = !endpoint.uses_tcp() || is_loopback(&address.host);
     let known = store.known_hosts().await?;
     let is_pinned = known.is_pinned(&address.host_and_port()) || (!is_local && known.is_name_pinned(&address.host));
     if is_pinned || !options.pins.is_empty() {
@@ -25,8 +26,8 @@ pub(super) async fn check(
     }
     if !is_local && !options.allow_plain {
         return Err(ClientError::Trust(format!(
-            "{address} is not encrypted, and {} is another machine: whoever is on the way reads passwords and \
-             messages; use sc1:// or tls://, or allow it with --allow-plain (`allow_plain` of the options)",
+            "{address} is not encrypted, and {} is another machine: anyone on the network path can read passwords \
+             and messages; use sc1:// or tls://, or allow it with --allow-plain (`ClientOptions::allow_plain`)",
             address.host
         )));
     }
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_of_an_encrypted_session_stay_encrypted() {
+    fn tokens_of_an_encrypted_session_are_not_sent_unencrypted() {
         let plain: ServerAddress = "plain://127.0.0.1:1".parse().unwrap();
         let mut account = AccountState::new();
         assert!(check_tokens(&plain, &account).is_ok(), "there is no token");

@@ -1,5 +1,5 @@
-//! Delays between attempts to connect, with full jitter, so that clients that lost a server
-//! together do not return together.
+//! Delays between attempts to connect, with full jitter, so that the clients of a failed server do
+//! not reconnect at the same time.
 
 use std::time::{Duration, Instant};
 
@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 pub(super) const BASE: Duration = Duration::from_millis(500);
 /// Upper bound of every delay.
 pub(super) const CAP: Duration = Duration::from_secs(30);
-/// Minimum duration of a healthy connection. A failure after such a connection counts as the first.
+/// Minimum duration of a healthy session. A failure after a healthy session counts as the first.
 pub(super) const HEALTHY: Duration = Duration::from_secs(60);
 
 /// Delays between attempts. Gets the time and random numbers as arguments.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
+    /// Number of consecutive failures.
     failures: u32,
+    /// Start of the current session.
     connected_at: Option<Instant>,
 }
 
@@ -23,10 +25,10 @@ impl Backoff {
         self.connected_at = Some(now);
     }
 
-    /// Returns the delay after another failure: the delay that the server `asked` for, plus a
-    /// random delay. `chance` is the random number; it spreads the delay between 0 and a bound that
-    /// doubles from [`BASE`] to [`CAP`].
-    pub(super) fn failed(&mut self, now: Instant, asked: Option<Duration>, chance: u32) -> Duration {
+    /// Counts a failure and returns the delay before the next attempt: `asked`, the delay that the
+    /// server asked for, plus a random delay between 0 and a bound that doubles from [`BASE`] to
+    /// [`CAP`]. `random` is a uniformly distributed random number.
+    pub(super) fn failed(&mut self, now: Instant, asked: Option<Duration>, random: u32) -> Duration {
         let healthy = self
             .connected_at
             .take()
@@ -36,7 +38,7 @@ impl Backoff {
         }
         let bound = BASE.saturating_mul(1 << self.failures.min(16)).min(CAP);
         self.failures = self.failures.saturating_add(1);
-        let jitter = bound.mul_f64(f64::from(chance) / f64::from(u32::MAX));
+        let jitter = bound.mul_f64(f64::from(random) / f64::from(u32::MAX));
         asked.unwrap_or(Duration::ZERO).saturating_add(jitter)
     }
 }
@@ -46,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delay_doubles_to_the_cap_and_restarts_after_a_healthy_connection() {
+    fn delay_doubles_to_the_cap_and_restarts_after_a_healthy_session() {
         let now = Instant::now();
         let mut backoff = Backoff::default();
         let bounds: Vec<_> = (0..9)

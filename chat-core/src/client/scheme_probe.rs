@@ -1,4 +1,4 @@
-//! Detects the protocol of a port, to help users who chose a different one.
+//! Detects the scheme of a port, to help users whose address names another scheme.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use super::{ClientError, ClientOptions, ClientStore};
 /// Maximum time for a handshake in one scheme.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Explains why no connection to `endpoint` could be opened. If its port proves the pinned key of
-/// the server in another scheme, the error names that scheme; otherwise it is `reason`. A port that
-/// proves no pinned key may belong to an attacker, so nothing about it is suggested; an unencrypted
-/// port proves nothing. The probes send only a handshake.
+/// Returns the error to report if no connection to `endpoint` could be opened. If its port proves
+/// the pinned key of the server in another scheme, the error suggests that scheme; otherwise it is
+/// `reason`. A port that proves no pinned key may belong to an attacker and is never suggested.
+/// This includes every unencrypted port. The probes send only a handshake.
 pub(super) async fn explain(
     reason: ClientError,
     endpoint: &Endpoint,
     options: &ClientOptions,
     store: &dyn ClientStore,
 ) -> ClientError {
-    let may_be_wrong = matches!(reason, ClientError::Unreachable(_) | ClientError::Protocol(_));
-    if !may_be_wrong || !endpoint.is_address() {
+    let may_be_wrong_scheme = matches!(reason, ClientError::Unreachable(_) | ClientError::Protocol(_));
+    if !may_be_wrong_scheme || !endpoint.uses_tcp() {
         return reason;
     }
     let options = ClientOptions {

@@ -38,9 +38,12 @@ pub(super) struct Shared {
     /// Number of messages without an outcome.
     pub(super) unsettled: watch::Sender<usize>,
     directory: Mutex<Directory>,
+    /// Acknowledgements that the driver has not taken yet.
     acks: Mutex<HashMap<ConversationId, Acked>>,
+    /// Wakes the driver when there is an acknowledgement to take.
     pub(super) acked: Notify,
-    /// Number of resets that were delivered to the application.
+    /// Number of resets ([`HistoryReset`](super::ClientEvent::HistoryReset),
+    /// [`Rewound`](super::ClientEvent::Rewound)) that were delivered to the application.
     resets: AtomicU64,
 }
 
@@ -60,6 +63,7 @@ impl Acked {
     }
 }
 
+/// Known conversations and users.
 #[derive(Debug, Default)]
 struct Directory {
     me: Option<UserInfo>,
@@ -104,7 +108,7 @@ impl Shared {
     }
 
     /// Returns the known conversation that `reference` denotes. Returns `None` if there is none, or
-    /// more than one: the name of one of them is out of date then.
+    /// more than one, because then the known name of one of them is out of date.
     pub(super) fn find(&self, reference: &ConversationRef) -> Option<Arc<ConversationInfo>> {
         let directory = self.directory();
         let mut found = directory
@@ -173,6 +177,7 @@ impl Shared {
         self.acked.notify_one();
     }
 
+    /// Takes the acknowledgements that were stored since the last call.
     pub(super) fn take_acks(&self) -> HashMap<ConversationId, Acked> {
         std::mem::take(&mut *self.acks.lock())
     }

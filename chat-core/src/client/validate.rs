@@ -7,8 +7,8 @@ use crate::model::{Command, ConversationRef, Draft, MessageText, ReplyCode};
 
 use super::ClientError;
 
-/// Refuses a message whose form every server would refuse, such as one to user 0. In the outbox it
-/// would be unreadable and block the messages after it.
+/// Refuses a message whose form every server would refuse, such as one to user 0. An outbox file
+/// with such a message could not be read again, because reading decodes messages as a server does.
 pub(super) fn check(conversation: &ConversationRef, draft: &Draft) -> Result<(), ClientError> {
     let command = Command::Send {
         conversation: conversation.clone(),

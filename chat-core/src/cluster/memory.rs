@@ -139,21 +139,21 @@ mod tests {
     #[tokio::test]
     async fn expired_lease_ends_the_claims_of_its_node_only() {
         let presence = MemoryPresence::new();
-        let (dead, alive) = (NodeId([1; 16]), NodeId([2; 16]));
+        let (expired, live) = (NodeId([1; 16]), NodeId([2; 16]));
         let (phone, laptop) = (DeviceId([1; 16]), DeviceId([2; 16]));
         let user = UserId(1);
-        presence.set(dead, user, phone, PresenceState::Online).await.unwrap();
-        presence.set(alive, user, laptop, PresenceState::Idle).await.unwrap();
-        presence.expire(dead);
+        presence.set(expired, user, phone, PresenceState::Online).await.unwrap();
+        presence.set(live, user, laptop, PresenceState::Idle).await.unwrap();
+        presence.expire(expired);
         let claims = presence.devices(&[user]).await.unwrap();
-        assert_eq!(claims, [(user, laptop, alive, PresenceState::Idle)]);
-        presence.set(alive, user, phone, PresenceState::Online).await.unwrap();
+        assert_eq!(claims, [(user, laptop, live, PresenceState::Idle)]);
+        presence.set(live, user, phone, PresenceState::Online).await.unwrap();
         assert_eq!(
             presence.devices(&[user]).await.unwrap().len(),
             2,
             "the other node claims the device"
         );
-        presence.expire(alive);
+        presence.expire(live);
         assert!(
             presence.claims.lock().is_empty(),
             "a user without claims costs no memory"

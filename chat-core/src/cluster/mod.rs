@@ -20,7 +20,8 @@ use crate::model::{DeviceId, NodeId, PresenceState, UserId};
 pub struct NodeInfo {
     /// Id of the node, which does not change while the node runs.
     pub id: NodeId,
-    /// Number that grows at each start, so that old claims can be distinguished from new claims.
+    /// Number that grows at each start of the node, so that old claims can be distinguished from
+    /// new claims.
     pub incarnation: u64,
     /// Addresses at which clients reach the node, such as `sc1://host:port`; empty if the node
     /// accepts no clients.
@@ -61,8 +62,8 @@ pub struct ClusterError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 #[async_trait]
 pub trait Discovery: Debug + Send + Sync + 'static {
     /// Adds the node and returns the view of all nodes. The receiver always has the latest complete
-    /// view, not differences. The backend keeps the node in the view until it leaves or its process
-    /// dies, even if the receiver is dropped.
+    /// view, not differences. The backend keeps the node in the view until the node leaves or its
+    /// process ends, even if the receiver is dropped.
     async fn join(&self, me: NodeInfo) -> Result<watch::Receiver<Nodes>, ClusterError>;
 
     /// Replaces the node's info.

@@ -13,7 +13,7 @@ use super::proto::{self, event::Body};
 use super::wire::{Encode, Fields, message_len};
 use crate::model::{ConversationId, Event, EventBody, EventKind, Message, Seq, Timestamp, UserId};
 
-/// Encodes a body for storage.
+/// Encodes a body for storage and for sending. Returns no bytes for [`EventBody::Unknown`].
 #[must_use]
 pub fn encode(body: &EventBody) -> Bytes {
     let kind = body.kind();

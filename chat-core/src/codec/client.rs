@@ -41,7 +41,8 @@ fn put(id: RequestId, command: Wire, out: &mut BytesMut) {
     packet.encode_raw(out);
 }
 
-/// Decodes a packet of a server. Texts are not sanitised: do so before printing them to a terminal.
+/// Decodes a packet of a server. Texts are unchanged: escape their control characters before
+/// printing them to a terminal.
 ///
 /// # Errors
 /// The server violated the protocol: close the connection.

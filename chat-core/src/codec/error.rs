@@ -4,7 +4,7 @@ use crate::model::ReplyCode;
 
 use super::{Failure, RequestId};
 
-/// The bytes cannot be split into packets. The connection is closed with `PacketTooLarge`.
+/// Error of splitting bytes into packets. A server closes the connection with `PacketTooLarge`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
@@ -35,7 +35,7 @@ pub enum DecodeError {
     },
 }
 
-/// The packet violates the protocol. The text does not contain its content.
+/// Error of a packet that violates the protocol. The error text contains nothing of the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Malformed {
@@ -56,7 +56,7 @@ impl From<prost::DecodeError> for Malformed {
     }
 }
 
-/// The stored bytes are not a body of the expected kind.
+/// Error of stored bytes that are not a body of the expected kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the bytes are not the body of a {kind:?} event")]
 pub struct BodyError {

@@ -7,14 +7,14 @@ use crate::model::{ClientMessageId, ConversationId, Event, EventId, EventKind, H
 
 use super::body;
 
-/// Event, ready to be encoded.
+/// Event with the fields that are sent.
 pub(super) struct EventFields<'a> {
     pub(super) event: &'a Event,
     pub(super) edited_text: Option<&'a str>,
 }
 
 impl<'a> EventFields<'a> {
-    /// Wraps a live event. Its edits are separate events.
+    /// Wraps an event that is pushed. Its edits are pushed as separate events.
     pub(super) fn live(event: &'a Event) -> Self {
         Self {
             event,
@@ -49,8 +49,8 @@ impl Encode for EventFields<'_> {
     }
 }
 
-/// Decodes an event. Fields that are not transmitted (device, fingerprint, message count) are
-/// empty.
+/// Decodes an event. Fields that are not transmitted (device, fingerprint, message count) become
+/// `None` or 0.
 pub(super) fn decode(event: proto::Event) -> Result<HistoryEvent, Malformed> {
     let (kind, target, body) = match event.body {
         Some(body) => {
@@ -68,7 +68,7 @@ pub(super) fn decode(event: proto::Event) -> Result<HistoryEvent, Malformed> {
             conversation: positive(event.conversation, "conversation").map(ConversationId)?,
             seq: positive(event.seq, "seq").map(Seq)?,
             id: EventId::try_from(&event.id[..]).map_err(|_| Malformed::Field("event id"))?,
-            // 0 is the system.
+            // 0 is valid: `UserId::SYSTEM`.
             sender: UserId(event.sender),
             device: None,
             client_message_id,
@@ -85,9 +85,9 @@ pub(super) fn decode(event: proto::Event) -> Result<HistoryEvent, Malformed> {
     })
 }
 
-fn positive(number: u64, what: &'static str) -> Result<u64, Malformed> {
+fn positive(number: u64, field: &'static str) -> Result<u64, Malformed> {
     if number == 0 {
-        Err(Malformed::Field(what))
+        Err(Malformed::Field(field))
     } else {
         Ok(number)
     }

@@ -1,4 +1,5 @@
-//! Framing of packets on a byte stream: a 4-byte big-endian length, then that many bytes.
+//! Framing of packets on a byte stream. A frame is a packet with its length in front: a 4-byte
+//! big-endian length, then that many bytes.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -8,12 +9,12 @@ use super::FrameError;
 pub const PREFIX: usize = 4;
 
 /// Maximum size of a packet that a server accepts before login, in bytes.
-pub const GUEST_LIMIT: usize = 4 * 1024;
+pub const MAX_GUEST_PACKET_BYTES: usize = 4 * 1024;
 /// Maximum size of a packet that a server accepts after login by default, in bytes.
-pub const SESSION_LIMIT: usize = 64 * 1024;
+pub const DEFAULT_MAX_PACKET_BYTES: usize = 64 * 1024;
 /// Maximum size of a packet that a client has to accept, in bytes. A list of conversations can be
 /// long.
-pub const CLIENT_LIMIT: usize = 16 * 1024 * 1024;
+pub const MAX_SERVER_PACKET_BYTES: usize = 16 * 1024 * 1024;
 
 /// Maximum number of bytes reserved for a packet before they arrive. Memory grows with the bytes
 /// that have arrived, not with the announced length.
@@ -105,14 +106,14 @@ impl FrameDecoder {
     }
 }
 
-/// Appends `body` as one packet.
-pub fn put_frame(out: &mut BytesMut, body: &[u8]) {
-    out.reserve(body.len().saturating_add(PREFIX));
-    put_prefix(out, body.len());
-    out.extend_from_slice(body);
+/// Appends `packet` as one frame.
+pub fn put_frame(out: &mut BytesMut, packet: &[u8]) {
+    out.reserve(packet.len().saturating_add(PREFIX));
+    put_prefix(out, packet.len());
+    out.extend_from_slice(packet);
 }
 
-/// Appends the length of a packet.
+/// Appends the length in front of a packet of `length` bytes.
 pub(super) fn put_prefix(out: &mut BytesMut, length: usize) {
     out.put_u32(u32::try_from(length).expect("packets are bounded far below 4 GiB"));
 }

@@ -83,7 +83,7 @@ pub struct Welcome {
     pub max_text_bytes: u32,
     /// A client that has sent nothing for this many milliseconds sends a ping.
     pub heartbeat_ms: u32,
-    /// Name of the history that the server's store holds.
+    /// Id of the history in the server's store.
     pub store_epoch: StoreEpoch,
 }
 
@@ -94,9 +94,10 @@ pub struct LoggedIn {
     pub user: UserInfo,
     /// Token for the next resume; `None` if the presented token stays valid.
     pub session_token: Option<Secret>,
-    /// Token for the login throttle; `None` if the presented token stays valid.
+    /// Token by which the login throttle recognises the device; `None` if the presented token stays
+    /// valid.
     pub device_token: Option<Secret>,
-    /// Name of the history that the server's store holds.
+    /// Id of the history in the server's store.
     pub store_epoch: StoreEpoch,
     /// All conversations of the user.
     pub conversations: Vec<ConversationInfo>,
@@ -111,7 +112,8 @@ pub struct NodeEntry {
     pub addresses: Vec<String>,
     /// Number of live sessions some seconds ago.
     pub sessions: u32,
-    /// The node takes no new sessions: it is about to stop, or cannot reach its store.
+    /// The node accepts no new sessions: it is about to stop, cannot reach its store, or its clock
+    /// is wrong.
     pub draining: bool,
 }
 
@@ -192,7 +194,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Packet of a server.
+/// Packet of a server, as a client decodes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Incoming {

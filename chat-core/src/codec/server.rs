@@ -13,7 +13,8 @@ use super::send;
 use super::wire::{Encode, Fields, message_len};
 use crate::model::{CloseCode, Event, HistoryPage, Outcome, PageFrom, Push, ReplyCode};
 
-/// Tags of the fields of `chat.v1.ServerPacket` and `chat.v1.Reply` that are written by hand.
+/// Tags of the fields of `chat.v1.ServerPacket` and `chat.v1.Reply` that are encoded without
+/// generated code.
 mod tag {
     pub(super) const REPLY: u32 = 1;
     pub(super) const EVENT: u32 = 2;
@@ -60,6 +61,7 @@ fn request(id: RequestId, kind: Result<RequestKind, InvalidRequest>) -> Result<R
     }
 }
 
+/// Returns whether a request of this kind may have no id, so that it gets no reply.
 fn may_go_unanswered(command: &Wire) -> bool {
     matches!(
         command,
@@ -130,10 +132,10 @@ pub fn fit_page(page: &mut HistoryPage, from: PageFrom, max_bytes: usize) {
             page.events.drain(..all.saturating_sub(kept));
         }
     }
-    page.more |= page.events.len() < all;
+    page.has_more |= page.events.len() < all;
 }
 
-/// Returns the text of a close code, for people.
+/// Returns the text that `SessionClosed` contains for people.
 #[must_use]
 pub const fn close_text(code: CloseCode) -> &'static str {
     match code {
@@ -155,7 +157,7 @@ pub const fn close_text(code: CloseCode) -> &'static str {
     }
 }
 
-/// Appends a reply whose result, field `tag` of the reply, is written by hand.
+/// Appends a reply whose result, field `tag` of the reply, is encoded without generated code.
 fn put_reply(request_id: RequestId, tag: u32, result: &impl Encode, out: &mut BytesMut) {
     let result_len = result.len();
     let id = IntegerField(tag::REQUEST_ID, request_id.0);
@@ -172,8 +174,8 @@ fn put_event(event: &Event, out: &mut BytesMut) {
     event.fields(out);
 }
 
-/// Appends the frame's length and the key of the packet's only field, and reserves memory for all
-/// of it.
+/// Appends the frame's length and the key of the packet's only field, and reserves memory for the
+/// whole frame.
 fn put_message_prefix(tag: u32, length: usize, out: &mut BytesMut) {
     let packet_len = message_len(tag, length);
     out.reserve(packet_len.saturating_add(PREFIX));
@@ -181,6 +183,7 @@ fn put_message_prefix(tag: u32, length: usize, out: &mut BytesMut) {
     out.message(tag, length);
 }
 
+/// Integer field: its tag and value.
 struct IntegerField(u32, u64);
 
 impl Encode for IntegerField {

@@ -5,14 +5,14 @@ pub const MIN: u32 = 1;
 /// Highest version that this code supports.
 pub const MAX: u32 = 1;
 
-/// Returns the highest version that both sides support, if there is one.
+/// Returns the highest version that both sides support, or `None` if they have no common version.
 #[must_use]
 pub fn negotiate(peer_min: u32, peer_max: u32) -> Option<u32> {
     let common = peer_max.min(MAX);
     (common >= peer_min.max(MIN)).then_some(common)
 }
 
-/// Returns the text that explains to people why the sides have no common version.
+/// Returns a text for users that explains why client and server have no common version.
 #[must_use]
 pub fn mismatch(peer_min: u32, peer_max: u32) -> String {
     let range = |min: u32, max: u32| match min == max {

@@ -1,24 +1,25 @@
 //! Hand-written protobuf encoding for the hot path, where building a generated message would cost
 //! copies.
 //!
-//! One listing of fields serves two passes: the first measures, the second writes into memory of
-//! exactly that size. The generated code calls the same functions of `prost::encoding`.
+//! [`Encode::fields`] lists the fields of a message once, for two passes: the first computes their
+//! length, and the second writes them into memory of exactly that size. The generated code calls
+//! the same functions of `prost::encoding`.
 
 use bytes::{BufMut, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
-/// Receiver of fields.
+/// Destination of the fields of a message: a byte count, or the bytes themselves.
 pub(super) trait Fields {
     /// Adds an integer. Omits 0, as proto3 does.
     fn integer(&mut self, tag: u32, value: u64);
-    /// Adds bytes, even if they are empty.
+    /// Adds bytes, even if they are empty, unlike [`text`](Self::text).
     fn bytes(&mut self, tag: u32, value: &[u8]);
     /// Adds the key and length of a message whose fields follow.
     fn message(&mut self, tag: u32, length: usize);
     /// Adds fields that are already encoded.
     fn encoded(&mut self, fields: &[u8]);
 
-    /// Adds packed integers of any value. Omits an empty list.
+    /// Adds a packed list of integers, zeros included. Omits an empty list.
     fn packed(&mut self, tag: u32, values: impl Iterator<Item = u64> + Clone);
 
     /// Adds a flag. Omits `false`.
@@ -26,20 +27,20 @@ pub(super) trait Fields {
         self.integer(tag, u64::from(value));
     }
 
-    /// Adds bytes. Omits empty bytes.
+    /// Adds the bytes of a string. Omits an empty string, as proto3 does.
     fn text(&mut self, tag: u32, value: &[u8]) {
         if !value.is_empty() {
             self.bytes(tag, value);
         }
     }
 
-    /// Adds an integer that may be negative.
+    /// Adds an integer that may be negative. Omits 0.
     fn signed(&mut self, tag: u32, value: i64) {
         self.integer(tag, value.cast_unsigned());
     }
 }
 
-/// Pass that counts bytes.
+/// Counter of the bytes that fields take.
 #[derive(Debug, Default)]
 struct Measure(usize);
 
@@ -120,7 +121,7 @@ pub(super) trait Encode {
     /// Passes the fields to `out`, in the order of their tags.
     fn fields(&self, out: &mut impl Fields);
 
-    /// Returns the encoded length of the fields.
+    /// Returns the encoded length of the fields, in bytes.
     fn len(&self) -> usize {
         let mut size = Measure::default();
         self.fields(&mut size);
@@ -128,7 +129,8 @@ pub(super) trait Encode {
     }
 }
 
-/// Returns the number of bytes that a message of `length` bytes takes as field `tag`.
+/// Returns the number of bytes that a message of `length` bytes takes as field `tag`, with the
+/// field's key and length.
 pub(super) fn message_len(tag: u32, length: usize) -> usize {
     key_len(tag)
         .saturating_add(encoded_len_varint(length as u64))

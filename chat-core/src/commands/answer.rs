@@ -9,7 +9,7 @@ use crate::model::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the outcome does not belong to the command; expected {expected}")]
 pub struct UnexpectedOutcome {
-    /// Name of the expected outcome.
+    /// Description of the expected outcome, such as "a user".
     expected: &'static str,
 }
 
@@ -23,7 +23,7 @@ pub enum JoinOutcome {
 }
 
 /// Awaits the outcome of a command and extracts the result.
-async fn take<T, E: From<UnexpectedOutcome>>(
+async fn extract<T, E: From<UnexpectedOutcome>>(
     answer: impl Future<Output = Result<Outcome, E>>,
     expected: &'static str,
     take: impl FnOnce(Outcome) -> Option<T>,
@@ -37,7 +37,7 @@ macro_rules! results {
         pub(super) async fn $name<E: From<UnexpectedOutcome>>(
             answer: impl Future<Output = Result<Outcome, E>>,
         ) -> Result<$result, E> {
-            take(answer, $expected, |outcome| match outcome {
+            extract(answer, $expected, |outcome| match outcome {
                 $($outcome => Some($value),)+
                 _ => None,
             })

@@ -62,7 +62,7 @@ pub trait Commands: Sync {
     // Account and devices
 
     /// Ends the session and voids its token. A client keeps its token until the server has
-    /// answered.
+    /// answered, because it needs the token to repeat a logout whose answer was lost.
     fn logout(&self) -> impl Future<Output = Result<(), Self::Error>> + Send {
         answer::done(self.execute(Command::Logout))
     }
@@ -82,17 +82,17 @@ pub trait Commands: Sync {
         answer::devices(self.execute(Command::ListDevices))
     }
 
-    /// Ends the session of a device and forgets the device.
+    /// Revokes a device of the user: ends its session and deletes the device.
     fn revoke_device(&self, device: DeviceId) -> impl Future<Output = Result<(), Self::Error>> + Send {
         answer::done(self.execute(Command::RevokeDevice(device)))
     }
 
-    /// Changes the user's profile. Returns the user as they are now.
+    /// Changes the user's profile. Returns the changed profile.
     fn update_profile(&self, changes: ProfileChanges) -> impl Future<Output = Result<UserInfo, Self::Error>> + Send {
         answer::user(self.execute(Command::UpdateProfile(changes)))
     }
 
-    /// Declares the session online or idle.
+    /// Sets the presence of the session to online or idle.
     fn set_status(&self, status: PresenceState) -> impl Future<Output = Result<(), Self::Error>> + Send {
         answer::done(self.execute(Command::SetStatus(status)))
     }
@@ -117,7 +117,7 @@ pub trait Commands: Sync {
         answer::users(self.execute(Command::GetUsers(users.into_iter().collect())))
     }
 
-    /// Asks `user` for friendship, or accepts their request.
+    /// Sends a friend request to `user`, or accepts the request of `user`.
     fn request_friend(
         &self,
         user: impl Into<UserRef>,
@@ -137,12 +137,13 @@ pub trait Commands: Sync {
         answer::done(self.execute(Command::AnswerFriend { user, accept }))
     }
 
-    /// Ends the friendship with `user`, or withdraws the request to them.
+    /// Ends the friendship with `user`, or withdraws the friend request to `user`.
     fn remove_friend(&self, user: impl Into<UserRef>) -> impl Future<Output = Result<(), Self::Error>> + Send {
         answer::done(self.execute(Command::RemoveFriend(user.into())))
     }
 
-    /// Blocks `user`: ends a friendship, hides their requests and refuses their messages.
+    /// Blocks `user`: ends a friendship with `user`, and from then on hides friend requests and
+    /// refuses messages of `user`.
     fn block(&self, user: impl Into<UserRef>) -> impl Future<Output = Result<(), Self::Error>> + Send {
         answer::done(self.execute(Command::Block(user.into())))
     }
@@ -152,7 +153,8 @@ pub trait Commands: Sync {
         answer::done(self.execute(Command::Unblock(user.into())))
     }
 
-    /// Returns friends, requests and blocked users, with the presence of friends.
+    /// Returns the user's contacts (friends, friend requests and blocked users), with the presence
+    /// of friends.
     fn contacts(&self) -> impl Future<Output = Result<Vec<ContactInfo>, Self::Error>> + Send {
         answer::contacts(self.execute(Command::ListContacts))
     }
@@ -165,7 +167,9 @@ pub trait Commands: Sync {
         answer::conversation(self.execute(Command::CreateGroup(group)))
     }
 
-    /// Returns at most `limit` listed groups whose id is `query` or whose name begins with it.
+    /// Returns at most `limit` groups whose id is `query` or whose name begins with it. Unlisted
+    /// groups are not found by name, and by id only by their members and users who are invited or
+    /// have asked to join.
     fn search_groups(
         &self,
         query: impl Into<String>,
@@ -175,8 +179,8 @@ pub trait Commands: Sync {
         answer::groups(self.execute(Command::SearchGroups { query, limit }))
     }
 
-    /// Joins a group, accepts an invitation to it, or asks to join it, as the group's policy has
-    /// it.
+    /// Joins a group, accepts an invitation to it, or asks to join it, depending on the group's
+    /// [`JoinPolicy`](crate::model::JoinPolicy).
     fn join_group(
         &self,
         group: impl Into<ConversationRef>,
@@ -237,7 +241,7 @@ pub trait Commands: Sync {
         answer::done(self.execute(Command::KickMember { group, user, ban }))
     }
 
-    /// Lifts the ban of a user, who may then join again. For admins.
+    /// Ends the ban of a user, who may then join the group again. For admins.
     fn unban_member(
         &self,
         group: impl Into<ConversationRef>,
@@ -247,7 +251,8 @@ pub trait Commands: Sync {
         answer::done(self.execute(Command::UnbanMember { group, user }))
     }
 
-    /// Mutes a member from now on for `duration`; zero unmutes. For admins.
+    /// Mutes a member from now on for `duration`; a duration of zero unmutes the member. For
+    /// admins.
     fn mute_member(
         &self,
         group: impl Into<ConversationRef>,
@@ -282,7 +287,7 @@ pub trait Commands: Sync {
         answer::done(self.execute(Command::TransferOwnership { group, user }))
     }
 
-    /// Changes a group. For admins.
+    /// Changes the name, the description or the settings of a group. For admins.
     fn update_group(
         &self,
         group: impl Into<ConversationRef>,
@@ -292,8 +297,8 @@ pub trait Commands: Sync {
         answer::done(self.execute(Command::UpdateGroup { group, changes }))
     }
 
-    /// Returns at most `limit` members of a group, in order of user id, that come after `after`.
-    /// Begin with `UserId(0)`.
+    /// Returns at most `limit` members of a group whose ids are greater than `after`, in the order
+    /// of their ids. The first page begins after `UserId(0)`.
     fn members(
         &self,
         group: impl Into<ConversationRef>,

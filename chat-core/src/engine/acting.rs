@@ -1,4 +1,4 @@
-//! Commands for a user without a session.
+//! [`ActingAs`]: commands that an application executes for a user without a session.
 
 use super::Engine;
 use crate::commands::Commands;
@@ -8,15 +8,14 @@ use crate::service::CommandError;
 /// Handle by which an application acts in the name of a user; see [`Engine::acting_as`]. Clones are
 /// handles for the same user.
 ///
-/// The user has their usual rights, and messages are held to the user's rate, see
-/// [`EngineConfig::message_rate`](super::EngineConfig::message_rate). The user's devices, sessions
-/// and presence are not touched, and events name no device ([`Event::device`] is `None`). Commands
-/// that concern the caller's own device are refused with
+/// Commands need the user's rights, and messages count against the user's
+/// [`message_rate`](super::EngineConfig::message_rate). The user's devices, sessions and presence
+/// are not touched, and events name no device ([`Event::device`] is `None`). Commands that concern
+/// the caller's own device are refused with
 /// [`InvalidArgument`](crate::model::ReplyCode::InvalidArgument): logging out, changing the
 /// password, revoking a device, acknowledging, setting a status and typing. In answers, `cursor` is
-/// that of a device that has received nothing. A user who does not exist or was disabled is refused
-/// with
-/// [`AccountDisabled`](crate::model::ReplyCode::AccountDisabled).
+/// 0, as for a device that has received nothing. If the user does not exist or is disabled,
+/// commands are refused with [`AccountDisabled`](crate::model::ReplyCode::AccountDisabled).
 ///
 /// [`Event::device`]: crate::model::Event::device
 ///
@@ -55,8 +54,8 @@ impl ActingAs {
         self.caller.user
     }
 
-    /// Executes a command of the user. Unlike that of [`Commands::execute`], the future borrows
-    /// nothing.
+    /// Executes a command in the name of the user. Unlike the future of [`Commands::execute`], the
+    /// returned future does not borrow this handle.
     ///
     /// # Errors
     /// [`CommandError`], as for a session of the user.
@@ -68,8 +67,9 @@ impl ActingAs {
     }
 }
 
-/// The *call* fixes the order, also over the clones of a handle and other handles of the user:
-/// events that two calls append to one conversation are appended in the order of the calls.
+/// Events that two calls append to one conversation are appended in the order of the calls, not in
+/// the order in which their futures are polled. This also holds for calls on different handles of
+/// one user.
 impl Commands for ActingAs {
     type Error = CommandError;
 

@@ -1,4 +1,5 @@
-//! Attaching a session to its events.
+//! Sessions of this node: attaching a session to the router, which delivers events to it, and
+//! ending it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,10 +42,10 @@ impl Sessions {
             return Err(CommandError::shutting_down());
         }
         let units = &self.units;
-        self.cursors.settle(caller.user).await;
+        self.cursors.wait_until_written(caller.user).await;
         let (subscription, memberships) = units.read(self.router.subscribe(caller, outbox)).await?;
-        // A newer login may have closed the older sessions of the device before this one was
-        // attached.
+        // A newer login of the device closes its older sessions. If that happened just before this
+        // session was attached, this session was not closed.
         let device_row = units.read(units.store().device(caller.user, device)).await?;
         let Some(device_row) = device_row.filter(|row| row.session_epoch == epoch) else {
             return Err(CommandError::fenced());
@@ -65,7 +66,7 @@ impl Sessions {
         Ok(AttachedSession::new(guard, conversations))
     }
 
-    /// Ends the session of a login at a time of day, unless the returned guard is dropped earlier.
+    /// Ends the session of a login at `time`, unless the returned guard is dropped earlier.
     fn end_at(&self, time: Timestamp, user: UserId, device: DeviceId, epoch: SessionEpoch) -> DropGuard {
         let remaining = time.0.saturating_sub(self.units.now().0);
         let remaining = Duration::from_millis(u64::try_from(remaining).unwrap_or(0));

@@ -1,4 +1,5 @@
-//! Circuit breaker in front of the store: after repeated failures, requests fail at once.
+//! Circuit breaker in front of the store: after repeated failures, requests fail at once, without
+//! reaching the store.
 //!
 //! ```text
 //! closed ──n failures in a row──► open ──interval──► half-open: one request goes through
@@ -25,7 +26,7 @@ pub(crate) enum Scope {
     Conversation(ConversationId),
     /// The rows of one user: account, devices, contacts.
     User(UserId),
-    /// Acknowledgements and read marks.
+    /// The rows that store acknowledgements and read marks.
     Marks,
     /// No rows that other requests wait for: each failure counts.
     Alone,
@@ -59,10 +60,11 @@ pub(crate) struct Breaker {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Number of counted failures since the last success.
     failures: u32,
     /// Scopes of the failures since the last success. Bounded by the threshold.
     scopes: HashSet<Scope>,
-    /// The time at which the next request may go through, while the breaker is open.
+    /// Time from which one request may go through; `None` while the breaker is closed.
     probe_at: Option<Instant>,
 }
 
@@ -75,7 +77,7 @@ impl Breaker {
         }
     }
 
-    /// Returns whether a request may go to the store now. An open breaker lets one through per
+    /// Returns whether a request may go to the store now. An open breaker admits one request per
     /// probe interval.
     pub(crate) fn admits(&self, now: Instant) -> bool {
         let mut state = self.state.lock();
@@ -89,7 +91,8 @@ impl Breaker {
         }
     }
 
-    /// Records the result of a request that was let through. Rejections count as answers.
+    /// Records the result of a request that was admitted. Only a store that does not answer counts
+    /// as a failure: any other error is an answer, and so a success.
     pub(crate) fn record(&self, scope: Scope, error: Option<&StoreError>) {
         match error {
             Some(StoreError::Unavailable(_)) => self.failed(scope, now()),
@@ -125,21 +128,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn breaker_opens_probes_and_closes() {
+    fn breaker_opens_after_failures_and_closes_after_a_successful_probe() {
         let start = Instant::now();
-        let pause = Duration::from_secs(1);
-        let breaker = Breaker::new(2, pause);
+        let interval = Duration::from_secs(1);
+        let breaker = Breaker::new(2, interval);
         breaker.failed(Scope::Alone, start);
         assert!(breaker.admits(start));
         breaker.failed(Scope::Alone, start);
         assert!(!breaker.admits(start));
-        assert!(breaker.admits(start + pause), "a probe");
-        assert!(!breaker.admits(start + pause), "one probe at a time");
-        breaker.failed(Scope::Alone, start + pause);
-        assert!(!breaker.admits(start + pause));
-        assert!(breaker.admits(start + 2 * pause));
+        assert!(breaker.admits(start + interval), "a probe");
+        assert!(!breaker.admits(start + interval), "one probe at a time");
+        breaker.failed(Scope::Alone, start + interval);
+        assert!(!breaker.admits(start + interval));
+        assert!(breaker.admits(start + 2 * interval));
         breaker.succeeded();
-        assert!(breaker.admits(start + 2 * pause) && breaker.admits(start + 2 * pause));
+        assert!(breaker.admits(start + 2 * interval) && breaker.admits(start + 2 * interval));
     }
 
     #[test]

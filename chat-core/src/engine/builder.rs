@@ -52,10 +52,11 @@ pub enum BuildError {
     /// The bus cannot be reached.
     #[error("the message bus cannot be reached")]
     Bus(#[from] BusError),
-    /// The nodes of the cluster cannot be found.
+    /// The discovery, the directory of the cluster's nodes, cannot be reached.
     #[error("the cluster's discovery cannot be reached")]
     Discovery(#[from] ClusterError),
-    /// The cost of passwords is out of range, or there are no random bytes.
+    /// The cost of password hashing is out of range, or the operating system returns no random
+    /// bytes.
     #[error("passwords cannot be hashed")]
     Passwords(#[from] PasswordHashError),
     /// `build` was called outside a tokio runtime.
@@ -63,8 +64,8 @@ pub enum BuildError {
     NoRuntime,
 }
 
-/// Collects the parts of an [`Engine`]. All but the store have defaults; the order of calls does
-/// not matter.
+/// Builder of an [`Engine`]. All parts but the store have defaults; the order of calls does not
+/// matter.
 #[derive(Debug)]
 pub struct EngineBuilder {
     store: Arc<dyn Store>,
@@ -115,15 +116,16 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets where it is recorded which users are connected. Engines that share a bus must share
-    /// this too. Default: in this engine's memory.
+    /// Sets the presence port, which records the users that are connected. Engines that share a bus
+    /// must share it too. Default: the memory of this engine.
     #[must_use]
     pub fn presence(mut self, presence: Arc<dyn Presence>) -> Self {
         self.presence = Some(presence);
         self
     }
 
-    /// Sets who may log in. Default: users with the right [password](Self::passwords).
+    /// Sets the authenticator, which decides who may log in. Default: users with the right
+    /// [password](Self::passwords).
     #[must_use]
     pub fn authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
         self.authenticator = Some(authenticator);
@@ -148,7 +150,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets the clock for the time of day. Default: the operating system's clock.
+    /// Sets the clock that gives the time of day. Default: the operating system's clock.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -169,19 +171,18 @@ impl EngineBuilder {
         self
     }
 
-    /// Makes an engine that is not a node: for a program that runs beside the nodes of a cluster
-    /// and changes what they serve, such as an operator's tool. The engine announces its commits on
-    /// the bus, but receives nothing, so it cannot serve sessions, and it is not among the
-    /// cluster's nodes. Await [`Engine::flush_announcements`] before the program ends. Default: the
-    /// engine is a node.
+    /// Builds an engine that is not a node of the cluster, for a program that runs beside the nodes
+    /// and changes the data that they serve, such as an operator's tool. The engine announces its
+    /// commits on the bus, but receives nothing from it, so it cannot serve sessions. Await
+    /// [`Engine::flush_announcements`] before the program ends. Default: the engine is a node.
     #[must_use]
     pub const fn operator_only(mut self) -> Self {
         self.is_node = false;
         self
     }
 
-    /// Sets the log from which deliveries are read. It has to contain every event that the store
-    /// commits. Default: the store.
+    /// Sets the log from which sessions and feeds get the events that they receive. It has to
+    /// contain every event that the store commits. Default: the store.
     #[cfg(feature = "unstable")]
     #[must_use]
     pub fn event_log(mut self, event_log: Arc<dyn EventLog>) -> Self {
@@ -247,7 +248,8 @@ impl EngineBuilder {
     }
 }
 
-/// Joins the cluster, if there is one. If that fails, the router is stopped.
+/// Announces the node in the cluster and lets the router watch the other nodes, if there is a
+/// discovery. Stops the router if that fails.
 async fn join_cluster(
     discovery: Option<Arc<dyn Discovery>>,
     me: NodeInfo,
@@ -300,7 +302,7 @@ struct Queues {
     cursors: Arc<CursorQueue>,
     presence: Arc<PresenceQueue>,
     observers: Arc<ObserverQueue>,
-    ender: Arc<SessionEnder>,
+    session_ender: Arc<SessionEnder>,
     readiness: Arc<ReadinessState>,
 }
 
@@ -313,7 +315,7 @@ fn start(config: EngineConfig, epoch: StoreEpoch, ports: Ports) -> Engine {
         cursors: Arc::new(CursorQueue::new(&config)),
         presence: Arc::default(),
         observers: Arc::new(observers),
-        ender: Arc::new(SessionEnder::new(ports.router.clone())),
+        session_ender: Arc::new(SessionEnder::new(ports.router.clone())),
         readiness: Arc::new(ReadinessState::new(ports.router.clone(), ports.advertiser.clone())),
     };
     let shared = Shared::new(&config, &ports, &queues);
@@ -321,7 +323,7 @@ fn start(config: EngineConfig, epoch: StoreEpoch, ports: Ports) -> Engine {
     if let Some(worker) = observer_worker {
         lifecycle.spawn_worker("observers", worker.run(lifecycle.draining().clone()));
     }
-    let commands = Arc::new(commands(&lifecycle, &config, &ports, &queues, &shared));
+    let commands = Arc::new(dispatcher(&lifecycle, &config, &ports, &queues, &shared));
     Engine::new(Parts {
         logins: Arc::new(Logins {
             units: Arc::clone(&ports.units),
@@ -329,7 +331,7 @@ fn start(config: EngineConfig, epoch: StoreEpoch, ports: Ports) -> Engine {
             passwords: ports.passwords.clone(),
             hooks: Arc::clone(&shared.hooks),
             observers: Arc::clone(&queues.observers),
-            sessions: Arc::clone(&queues.ender),
+            session_ender: Arc::clone(&queues.session_ender),
             presence: Arc::clone(&ports.presence),
             options: LoginOptions::from(&config),
         }),
@@ -373,7 +375,7 @@ fn operator_parts(
         units: Arc::clone(&ports.units),
         directory: Arc::clone(&shared.directory),
         passwords: ports.passwords.clone(),
-        sessions: Arc::clone(&queues.ender),
+        session_ender: Arc::clone(&queues.session_ender),
         presence: Arc::clone(&ports.presence),
         publisher: shared.publisher.clone(),
         observers: Arc::clone(&queues.observers),
@@ -382,7 +384,7 @@ fn operator_parts(
     }
 }
 
-/// Parts that several other parts share.
+/// Parts that both the commands and the workers use.
 struct Shared {
     directory: Arc<Directory>,
     limits: Arc<UserLimits>,
@@ -437,7 +439,7 @@ fn start_workers(lifecycle: &Lifecycle, config: &EngineConfig, ports: &Ports, qu
         router(),
     );
     lifecycle.spawn_worker("presence", presence.run(draining()));
-    let rechecks = SessionRecheckWorker::new(Arc::clone(&queues.ender));
+    let rechecks = SessionRecheckWorker::new(Arc::clone(&queues.session_ender));
     lifecycle.spawn_worker("session recheck", rechecks.run(draining()));
     let readiness = ReadinessWorker::new(Arc::clone(&ports.store), Arc::clone(&queues.readiness));
     lifecycle.spawn_worker("readiness", readiness.run(draining()));
@@ -447,7 +449,7 @@ fn start_workers(lifecycle: &Lifecycle, config: &EngineConfig, ports: &Ports, qu
     }
 }
 
-fn commands(
+fn dispatcher(
     lifecycle: &Lifecycle,
     config: &EngineConfig,
     ports: &Ports,
@@ -465,7 +467,7 @@ fn commands(
             directory: directory(),
             passwords: ports.passwords.clone(),
             hooks: Arc::clone(&shared.hooks),
-            sessions: Arc::clone(&queues.ender),
+            session_ender: Arc::clone(&queues.session_ender),
             presence: Arc::clone(&ports.presence),
         }),
         contacts: Arc::new(contact_commands(config, ports, shared)),

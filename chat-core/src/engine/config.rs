@@ -58,9 +58,9 @@ pub struct EngineConfig {
     /// live sessions. Default 20; each takes about 300 bytes of the store.
     pub max_devices: u32,
 
-    /// Maximum duration of one request to the store, including the time it waits in the engine;
-    /// then the caller gets `TryAgain`. Default 5 s: users accept that delay, and a stuck
-    /// conversation must not hold requests for longer.
+    /// Maximum duration of one request to the store, including the time that it waits in the
+    /// engine; after it, the caller gets `TryAgain`. Default 5 s: users accept that delay, and
+    /// requests to a stuck conversation must not wait longer.
     pub request_timeout: Duration,
     /// Number of consecutive store failures after which requests are refused without asking the
     /// store. Default 5.
@@ -79,9 +79,9 @@ pub struct EngineConfig {
     /// Maximum number of drafts queued for one conversation; one more is refused as busy. Default
     /// 512.
     pub max_lane_drafts: usize,
-    /// Maximum bytes queued for one conversation. Default 1 MiB.
+    /// Maximum bytes of drafts queued for one conversation. Default 1 MiB.
     pub max_lane_bytes: usize,
-    /// Maximum bytes queued for all conversations of this node. Default 16 MiB.
+    /// Maximum bytes of drafts queued for all conversations of this node. Default 16 MiB.
     pub max_queued_bytes: usize,
 
     /// After a draft was temporarily refused, the time for which later drafts of the same session
@@ -113,24 +113,24 @@ pub struct EngineConfig {
     /// Maximum number of groups that one user may be in. Default 2 000, which bounds the list of
     /// conversations that a login returns.
     pub max_groups_per_user: u32,
-    /// Groups that one user may create. Default 10 per hour.
+    /// Rate at which one user may create groups. Default 10 per hour.
     pub group_creation_rate: Rate,
-    /// Friend requests that one user may make. Default 30 per day.
+    /// Rate at which one user may send friend requests. Default 30 per day.
     pub friend_request_rate: Rate,
-    /// Invitations that one user may send. Default 200 per day.
+    /// Rate at which one user may invite users to groups. Default 200 per day.
     pub invitation_rate: Rate,
-    /// Direct conversations that one user may open. Default 100 per hour.
+    /// Rate at which one user may open direct conversations. Default 100 per hour.
     pub direct_opening_rate: Rate,
 
-    /// Messages, edits, recalls and reactions that one user may send over all sessions on this
-    /// node. A user who exceeds the rate is slowed down: the server reads from the user's
+    /// Rate at which one user may send messages, edits, recalls and reactions over all sessions on
+    /// this node. A user who exceeds the rate is slowed down: the server reads from the user's
     /// connection later, and a session in this process gets its answer later, or `Busy` if the
     /// delay would exceed 2 s. Default 40 a second with a burst of 2 000: twice the number of
     /// messages that an offline outbox may send at once over one connection.
     pub message_rate: Rate,
-    /// Pages of history that one user may read over all sessions on this node; further pages are
-    /// delayed. Default 200 a minute with a burst of 1 000: a device that was offline for long
-    /// reads a page of each conversation.
+    /// Rate at which one user may read pages of history over all sessions on this node; further
+    /// pages are delayed. Default 200 a minute with a burst of 1 000: a device that was offline for
+    /// long reads a page of each conversation.
     pub page_rate: Rate,
     /// Maximum number of events in a page of history. Default 500.
     pub max_page_events: u32,
@@ -142,8 +142,8 @@ pub struct EngineConfig {
     /// Maximum time for which an acknowledgement or read mark waits to be written together with
     /// others. Default 200 ms; a crash before the write only repeats deliveries.
     pub cursor_flush_interval: Duration,
-    /// Number of queued marks at which they are written without further waiting, and the maximum
-    /// number of marks written in one transaction. Default 512.
+    /// Number of queued marks (acknowledgements and read marks) at which they are written without
+    /// further waiting, and the maximum number of marks written in one transaction. Default 512.
     pub max_cursor_batch: usize,
     /// Maximum number of marks queued while the store is unavailable, about 200 bytes each. A
     /// further mark is dropped; the next mark of the same conversation replaces it. Default 65 536.
@@ -151,10 +151,10 @@ pub struct EngineConfig {
     /// Maximum number of marks queued for one user. Default 4 096: a device that reconnects
     /// acknowledges in every conversation.
     pub max_queued_cursors_per_user: usize,
-    /// Maximum size of a group whose members receive receipts of delivery and reading. Default 200:
-    /// the number of receipts grows with the square of the members.
+    /// Maximum number of members of a group whose members receive receipts of delivery and reading.
+    /// Default 200: the number of receipts grows with the square of the number of members.
     pub max_receipt_members: u32,
-    /// Maximum size of a group whose members receive typing notices. Default 200.
+    /// Maximum number of members of a group whose members receive typing notices. Default 200.
     pub max_typing_members: u32,
 
     /// Intervals and bounds of delivery between nodes.
@@ -208,7 +208,8 @@ impl Default for EngineConfig {
     }
 }
 
-/// Fails with a field's name and a rule unless the field's value satisfies a predicate.
+/// Returns an error with the field's name and the rule unless the field's value satisfies the
+/// predicate `$holds`.
 macro_rules! require {
     ($config:ident.$field:ident, $holds:expr, $rule:literal) => {
         if !$holds(&$config.$field) {

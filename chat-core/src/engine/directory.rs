@@ -1,4 +1,4 @@
-//! Resolving names to ids.
+//! [`Directory`]: finds users and conversations by names and ids.
 //!
 //! The kind of a conversation and the direct conversation of two users never change, so they are
 //! cached. Operators rarely rename accounts, possibly on another node, so an account's name is
@@ -37,7 +37,7 @@ pub(super) enum Destination {
 pub(super) struct UnopenedDirect {
     pub(super) kind: ConversationKind,
     pub(super) peer: UserId,
-    /// Refunded unless the conversation is opened.
+    /// Charge for opening the conversation, refunded if it is not opened.
     pub(super) charge: Charge,
 }
 
@@ -67,7 +67,8 @@ struct Cache<K, V>(Mutex<HashMap<K, V>>);
 
 /// Maximum number of entries of each cache; about 100 bytes each.
 const MAX_ENTRIES: usize = 65_536;
-/// Time for which a node may use the former name of an account that another node renamed.
+/// Maximum age of a cached name, and so the time for which a node may still accept the former name
+/// of an account that another node renamed.
 const MAX_NAME_AGE: Duration = Duration::from_secs(5);
 
 impl<K, V> Default for Cache<K, V> {
@@ -134,7 +135,7 @@ impl Directory {
         }
     }
 
-    /// Returns the id of a user. A user referred to by id may not exist.
+    /// Returns the id of a user. An id is returned as it is, even if no such user exists.
     pub(super) async fn user_id(&self, user: &UserRef) -> Result<UserId, CommandError> {
         match user {
             UserRef::Id(id) => Ok(*id),
@@ -160,7 +161,7 @@ impl Directory {
         self.users.remove(name);
     }
 
-    /// Returns the account of a user. Fails if it does not exist or is deleted.
+    /// Returns the account of a user, or fails with `NotFound` if it does not exist or is deleted.
     pub(super) async fn account(&self, user: &UserRef) -> Result<Account, CommandError> {
         let store = self.units.store();
         let account = match user {
@@ -172,7 +173,8 @@ impl Directory {
             .ok_or_else(CommandError::not_found)
     }
 
-    /// Returns the conversation that a user refers to.
+    /// Returns the conversation that a user refers to, or fails with `NotFound` if it does not
+    /// exist.
     pub(super) async fn find(&self, user: UserId, conversation: &ConversationRef) -> Result<Target, CommandError> {
         if let Some(target) = self.known(user, conversation) {
             return Ok(target);

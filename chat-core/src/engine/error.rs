@@ -1,4 +1,4 @@
-//! Errors of commands, and rejections of units of work.
+//! Constructors of [`CommandError`], and [`Rejection`], the errors of units of work.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ impl CommandError {
         Self::new(ReplyCode::InvalidArgument, text)
     }
 
-    /// Returns the error for a limit of this server that is reached.
+    /// Returns the error for a command that would exceed a limit of this server.
     pub(crate) fn limit(text: &'static str) -> Self {
         Self::new(ReplyCode::LimitExceeded, text)
     }
@@ -43,11 +43,11 @@ impl CommandError {
         )
     }
 
-    /// Returns the error for an application that acts for an unknown or disabled user.
+    /// Returns the error for an application or operator that acts for an unknown or disabled user.
     pub(crate) fn account_unusable() -> Self {
         Self::new(
             ReplyCode::AccountDisabled,
-            "the account of the user to act for does not exist, or an operator disabled it",
+            "the user's account does not exist, or an operator disabled it",
         )
     }
 
@@ -57,12 +57,12 @@ impl CommandError {
         Self::new(ReplyCode::AccountDisabled, text)
     }
 
-    /// Returns the error for a full queue. Nothing was done.
+    /// Returns the error for an overloaded node or store. Nothing was done.
     pub(crate) fn busy() -> Self {
         Self::new(ReplyCode::Busy, "the server is overloaded; nothing was done").retry_after(Duration::from_secs(1))
     }
 
-    /// Returns the error for a node that drains. Nothing was done.
+    /// Returns the error for a node that is shutting down. Nothing was done.
     pub(crate) fn shutting_down() -> Self {
         Self::new(ReplyCode::ShuttingDown, "this node is shutting down; nothing was done")
     }
@@ -76,7 +76,7 @@ impl CommandError {
     pub(crate) fn try_again() -> Self {
         Self::new(
             ReplyCode::TryAgain,
-            "the store is unavailable and the outcome unknown; try again with the same client message id",
+            "the store is unavailable and the outcome is unknown; try again with the same client message id",
         )
         .retry_after(Duration::from_secs(1))
     }
@@ -100,8 +100,11 @@ impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) => Self::try_again(),
-            StoreError::Full(_) => Self::new(ReplyCode::TryAgain, "the server has no room left; nothing was done")
-                .retry_after(Duration::from_secs(10)),
+            StoreError::Full(_) => Self::new(
+                ReplyCode::TryAgain,
+                "the server's store has no space left; nothing was done",
+            )
+            .retry_after(Duration::from_secs(10)),
             StoreError::Overloaded | StoreError::AlreadySent => Self::busy(),
             StoreError::Aborted | StoreError::Corrupt(_) => Self::internal(),
         }
@@ -148,8 +151,11 @@ impl From<AuthError> for CommandError {
             AuthError::Throttled(throttled) => throttled.into(),
             AuthError::Pool(pool) => pool.into(),
             AuthError::Store(store) => store.into(),
-            AuthError::Unavailable(_) => Self::new(ReplyCode::TryAgain, "logins cannot be checked at the moment")
-                .retry_after(Duration::from_secs(5)),
+            AuthError::Unavailable(_) => Self::new(
+                ReplyCode::TryAgain,
+                "logins cannot be checked at the moment; try again later",
+            )
+            .retry_after(Duration::from_secs(5)),
         }
     }
 }
@@ -162,7 +168,7 @@ pub(crate) fn name_taken() -> CommandError {
     )
 }
 
-/// Reason for which a unit of work ended without a result.
+/// Error of a unit of work.
 #[derive(Debug)]
 pub(crate) enum Rejection {
     /// The store failed.
@@ -187,7 +193,7 @@ impl From<CommandError> for Rejection {
 }
 
 impl Rejection {
-    /// Returns the store's failure, or the rejection itself if the store did not fail.
+    /// Returns the store's error, or `Err` with the rejection itself if the store did not fail.
     pub(crate) fn into_store_error(self) -> Result<StoreError, Self> {
         match self {
             Self::Store(error) => Ok(error),

@@ -1,6 +1,6 @@
-//! Calls to the deciding hooks. A command is first validated, then charged to its user's rate, then
-//! decided by the hooks, and then committed. The hooks of one command share a timeout. A panic of a
-//! hook counts as a failure of the hook.
+//! Calls to the deciding hooks, the `before_…` methods of [`Hooks`]. A command is first validated,
+//! then charged to its user's rate, then decided by the hooks, and then committed. The hooks of one
+//! command share a timeout. A hook that panics has failed, and [`HookPolicy`] decides in its place.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +22,11 @@ use crate::model::{
 };
 use crate::panics;
 
-/// The application's deciding hooks, in the order in which they are asked. If there are none, the
-/// contexts for hooks are not read from the store.
+/// The application's deciding hooks, in the order in which they are asked.
+///
+/// Each `before_…` method returns the request in the form that the hooks allow, or the error with
+/// which a hook refuses the command. Without hooks, it returns the request unchanged and does not
+/// read the store.
 #[derive(Debug)]
 pub(super) struct HookCalls {
     hooks: Arc<[Arc<dyn Hooks>]>,
@@ -54,12 +57,12 @@ impl HookCalls {
         !self.hooks.is_empty()
     }
 
-    /// Returns the time that hooks may add to a command.
+    /// Returns the maximum time that hooks may add to the duration of a command.
     pub(super) fn max_delay(&self) -> Duration {
         if self.exist() { self.timeout } else { Duration::ZERO }
     }
 
-    /// Asks whether an account may be created, and with which profile.
+    /// Asks the hooks whether a guest may register an account, and with which profile.
     pub(super) async fn before_register(
         &self,
         source: Source,
@@ -71,7 +74,7 @@ impl HookCalls {
         .await
     }
 
-    /// Asks whether the caller's profile may be changed, and how.
+    /// Asks the hooks whether the caller's profile may be changed, and how.
     pub(super) async fn before_update_profile(
         &self,
         caller: Caller,
@@ -87,8 +90,8 @@ impl HookCalls {
             .await
     }
 
-    /// Asks whether a draft may be appended. Returns its content if a hook changed it.
-    /// `conversation` is `None` if the draft opens the conversation.
+    /// Asks the hooks whether a draft may be appended. Returns its content if a hook changed it,
+    /// otherwise `None`. The argument `conversation` is `None` if the draft opens the conversation.
     pub(super) async fn before_append(
         &self,
         sender: Caller,
@@ -107,8 +110,9 @@ impl HookCalls {
         Ok((allowed.content != original).then_some(allowed.content))
     }
 
-    /// Asks whether a group may be created, and with which profile. The `charge` is final once
-    /// hooks are asked: otherwise a user who is refused could make them run at any rate.
+    /// Asks the hooks whether a group may be created, and with which profile. Keeps the `charge`
+    /// before it asks: otherwise a user whose commands are refused could make the hooks run at any
+    /// rate.
     pub(super) async fn before_create_group(
         &self,
         caller: Caller,
@@ -120,7 +124,7 @@ impl HookCalls {
         }
         let actor = self.actor(caller).await?;
         charge.keep();
-        // A retry has to be recognised by the key of the first attempt.
+        // The engine recognises a retry by its idempotency key, so hooks cannot change the key.
         let id = new.client_message_id;
         let mut allowed = self
             .ask_all(new, |hooks, new| hooks.before_create_group(&actor, new))
@@ -129,7 +133,7 @@ impl HookCalls {
         Ok(allowed)
     }
 
-    /// Asks whether a group may be changed, and how.
+    /// Asks the hooks whether a group's profile may be changed, and how.
     pub(super) async fn before_update_group(
         &self,
         caller: Caller,
@@ -146,7 +150,7 @@ impl HookCalls {
             .await
     }
 
-    /// Asks whether the caller may join a group, and with which note for its admins.
+    /// Asks the hooks whether the caller may join a group, and with which note for its admins.
     pub(super) async fn before_join(
         &self,
         caller: Caller,
@@ -163,8 +167,8 @@ impl HookCalls {
             .await
     }
 
-    /// Asks whether the caller may invite a user into a group. The `charge` is final once hooks are
-    /// asked.
+    /// Asks the hooks whether the caller may invite a user to a group. Keeps the `charge` before it
+    /// asks.
     pub(super) async fn before_invite(
         &self,
         caller: Caller,
@@ -182,8 +186,8 @@ impl HookCalls {
             .await
     }
 
-    /// Asks whether the caller may request a friendship. The `charge` is final once hooks are
-    /// asked.
+    /// Asks the hooks whether the caller may request a friendship. Keeps the `charge` before it
+    /// asks.
     pub(super) async fn before_request_friend(
         &self,
         caller: Caller,
@@ -195,7 +199,7 @@ impl HookCalls {
             .await
     }
 
-    /// Asks whether the caller may accept a request for friendship.
+    /// Asks the hooks whether the caller may accept a friend request.
     pub(super) async fn before_accept_friend(&self, caller: Caller, peer: UserId) -> Result<(), CommandError> {
         if !self.exist() {
             return Ok(());
@@ -255,6 +259,8 @@ impl HookCalls {
         Ok(GroupContext::new(actor, info, role))
     }
 
+    /// Returns a group's profile, and the user's role if the user is a member. Fails if the group
+    /// does not exist or is hidden from the user.
     async fn group(&self, user: UserId, group: ConversationId) -> Result<(GroupInfo, Option<Role>), CommandError> {
         let store = self.units.store();
         let row = self.units.read(store.conversation(group));
@@ -279,8 +285,8 @@ impl HookCalls {
         account.as_ref().map(public).ok_or_else(CommandError::not_found)
     }
 
-    /// Asks one hook after the other, each about the value that the previous hook allowed. Together
-    /// they have to decide within the timeout.
+    /// Asks one hook after the other, each about the request in the form that the previous hook
+    /// returned. All hooks together have to decide within the timeout.
     async fn ask_all<'a, T: Clone>(
         &'a self,
         request: T,
@@ -297,7 +303,8 @@ impl HookCalls {
         Ok(allowed)
     }
 
-    /// Returns the verdict, or `None` if the hook panicked or has not decided by the deadline.
+    /// Waits for the verdict of a hook. Returns `None` if the hook panics or has not decided by the
+    /// deadline.
     async fn catch_panic_and_timeout<T>(
         &self,
         verdict: impl Future<Output = Verdict<T>>,
@@ -316,6 +323,8 @@ impl HookCalls {
         }
     }
 
+    /// Returns the request that the verdict allows. If there is no verdict, because the hook
+    /// failed, the policy decides.
     fn judge<T>(&self, verdict: Option<Verdict<T>>, unchanged: T) -> Result<T, CommandError> {
         match verdict {
             Some(Verdict::Allow(allowed)) => Ok(allowed),

@@ -18,7 +18,7 @@ pub(super) struct Lifecycle {
     tasks: TaskTracker,
     draining: CancellationToken,
     stop: CancellationToken,
-    /// Permits of the commands that run in separate tasks.
+    /// One permit for each command that may run in a separate task at the same time.
     permits: Arc<Semaphore>,
 }
 
@@ -42,7 +42,7 @@ impl Lifecycle {
         &self.draining
     }
 
-    /// Returns the token that is cancelled when the engine stops.
+    /// Returns the token that is cancelled when [`stop`](Self::stop) cancels the tasks.
     pub(super) fn stopping(&self) -> &CancellationToken {
         &self.stop
     }
@@ -50,13 +50,14 @@ impl Lifecycle {
     /// Runs a worker until the engine stops. A panic of the worker is logged with its name.
     pub(super) fn spawn_worker(&self, name: &'static str, worker: impl Future<Output = ()> + Send + 'static) {
         let worker = async move {
-            panics::watch(name, worker).await;
+            panics::run_worker(name, worker).await;
         };
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(worker));
     }
 
     /// Runs a command in a separate task, so that a caller that drops the future does not cancel
-    /// the command.
+    /// the command. Refuses it with `ShuttingDown` while the engine drains, and with `Busy` if the
+    /// maximum number of commands is running.
     pub(super) fn spawn_command<T: Send + 'static>(
         &self,
         command: impl Future<Output = Result<T, CommandError>> + Send + 'static,
@@ -77,7 +78,7 @@ impl Lifecycle {
         Box::pin(async move { answer.await.unwrap_or_else(|_| Err(CommandError::try_again())) })
     }
 
-    /// Starts draining. Idempotent.
+    /// Starts draining: from now on, new commands are refused. Idempotent.
     pub(super) fn drain(&self) {
         self.draining.cancel();
         self.tasks.close();

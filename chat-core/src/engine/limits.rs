@@ -1,4 +1,7 @@
-//! Per-user rate limits, each enforced by one node over all sessions that a user has there.
+//! Per-user rate limits. Each node enforces them over the sessions that the user has on that node.
+//!
+//! A user who exceeds a rate is refused ([`UserLimit::charge`]), or slowed down
+//! ([`UserLimit::charge_paced`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +31,7 @@ impl UserLimit {
         }
     }
 
-    /// Charges one event, or refuses it.
+    /// Charges one event to a user. Fails with `LimitExceeded` if the user exceeds the rate.
     pub(crate) fn charge(self: &Arc<Self>, user: UserId) -> Result<Charge, CommandError> {
         let now = now();
         let mut users = self.users.lock();
@@ -36,7 +39,7 @@ impl UserLimit {
         bucket.check(now, &self.rate).map_err(|wait| {
             CommandError::new(ReplyCode::LimitExceeded, "rate limit exceeded; wait a while").retry_after(wait)
         })?;
-        users.entry(now, user).add(now, &self.rate);
+        users.entry(now, user).charge(now, &self.rate);
         Ok(Charge {
             limit: Arc::clone(self),
             user,
@@ -44,8 +47,9 @@ impl UserLimit {
         })
     }
 
-    /// Charges one event even above the rate. Returns the delay that the event needs.
-    pub(crate) fn take(&self, user: UserId) -> Duration {
+    /// Charges one event to a user, even if the user exceeds the rate. Returns the time for which
+    /// the caller has to delay the event; zero within the rate.
+    pub(crate) fn charge_paced(&self, user: UserId) -> Duration {
         if self.rate.per.is_zero() {
             return Duration::ZERO;
         }
@@ -53,26 +57,26 @@ impl UserLimit {
         let mut users = self.users.lock();
         let bucket = users.entry(now, user);
         let wait = bucket.check(now, &self.rate).err().unwrap_or_default();
-        bucket.add(now, &self.rate);
+        bucket.charge(now, &self.rate);
         wait
     }
 
-    /// Charges one event. If its delay would exceed `max`, charges nothing and fails with that
-    /// delay.
-    pub(crate) fn take_within(&self, user: UserId, max: Duration) -> Result<Duration, Duration> {
-        let wait = self.take(user);
+    /// Charges one event to a user, and returns the time for which the caller has to delay it. If
+    /// this delay would exceed `max`, charges nothing and fails with the delay.
+    pub(crate) fn charge_paced_within(&self, user: UserId, max: Duration) -> Result<Duration, Duration> {
+        let wait = self.charge_paced(user);
         if wait > max {
-            self.take_back(user);
+            self.refund(user);
             return Err(wait);
         }
         Ok(wait)
     }
 
-    /// Returns the charge of one event, because nothing was done.
-    fn take_back(&self, user: UserId) {
+    /// Refunds one event, because nothing was done.
+    fn refund(&self, user: UserId) {
         let mut users = self.users.lock();
         if let Some(bucket) = users.get_mut(&user) {
-            bucket.take_back(now(), &self.rate);
+            bucket.refund(now(), &self.rate);
         }
     }
 }
@@ -88,7 +92,7 @@ pub(crate) struct Charge {
 }
 
 impl Charge {
-    /// Makes the charge final: something was done, or the application's hooks are asked.
+    /// Makes the charge final. Called when the command takes effect, or before hooks are asked.
     pub(crate) const fn keep(&mut self) {
         self.is_kept = true;
     }
@@ -97,7 +101,7 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         if !self.is_kept {
-            self.limit.take_back(self.user);
+            self.limit.refund(self.user);
         }
     }
 }
@@ -109,7 +113,7 @@ pub(crate) struct UserLimits {
     pub(crate) friend_requests: Arc<UserLimit>,
     pub(crate) invitations: Arc<UserLimit>,
     pub(crate) direct_openings: Arc<UserLimit>,
-    /// Commands that hooks decide about and that have no other rate.
+    /// Limit on commands that hooks decide about and that have no other rate limit.
     pub(crate) hook_commands: Arc<UserLimit>,
     pub(crate) messages: UserLimit,
     pub(crate) pages: UserLimit,

@@ -1,4 +1,4 @@
-//! Sessions without a network.
+//! Sessions of the process in which the engine runs.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use crate::router::{Outbox, SharedPush};
 use crate::service::{AttachedSession, CommandError, SessionGuard};
 use crate::sync::Mutex;
 
-/// A session in this process, with the commands and the pushes of a remote client: for bots, tests
-/// and desktop applications. The session ends when it is dropped. If the engine ends it, because
-/// the user was disabled, or the device was revoked or logged in again, its commands are refused
-/// with [`Fenced`](crate::model::ReplyCode::Fenced).
+/// A session in this process, for bots, tests and desktop applications. It executes the same
+/// commands and receives the same pushes as the session of a remote client. It ends when it is
+/// dropped. If the engine ends it, because the user was disabled, or the device was revoked or
+/// logged in again, its commands are refused with [`Fenced`](crate::model::ReplyCode::Fenced).
 #[derive(Debug)]
 pub struct LocalSession {
     engine: Engine,
@@ -36,7 +36,7 @@ impl Commands for LocalSession {
     }
 }
 
-/// Maximum bytes of pushes drained from the outbox at once.
+/// Maximum size of the pushes that are drained from the outbox at once, in bytes.
 const DRAIN_BYTES: usize = 64 * 1024;
 
 impl LocalSession {
@@ -69,8 +69,8 @@ impl LocalSession {
         &self.user
     }
 
-    /// Executes a command. Unlike that of [`Commands::execute`], the future borrows nothing.
-    /// Messages are delayed to the rate of their user, see
+    /// Executes a command. Unlike the future of [`Commands::execute`], the returned future does not
+    /// borrow from the session. Messages above the user's rate are answered later; see
     /// [`EngineConfig::message_rate`](super::EngineConfig::message_rate).
     ///
     /// # Errors

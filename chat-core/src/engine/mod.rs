@@ -180,9 +180,9 @@ impl Engine {
         self.parts.lifecycle.spawn_command(command).await
     }
 
-    /// Returns the account of a user whom the application knows as `subject`, and creates it if
-    /// there is none: for a back end that acts for users who have not logged in yet. Later logins
-    /// with the same subject use this account.
+    /// Returns the account of the user whom the application knows as `subject`. Creates the account
+    /// if there is none, so that a back end can act for users who have not logged in yet. Later
+    /// logins with the same subject use this account.
     ///
     /// # Errors
     /// [`CommandError`]. A retry is safe: one subject has one account.
@@ -246,14 +246,15 @@ impl Engine {
         self.parts.commands.execute(caller, command)
     }
 
-    /// Executes a command of a caller without a connection. The engine delays the answer to the
-    /// user's rate, because no server can delay reading.
+    /// Executes a command of a caller without a connection. If the user exceeds the message rate,
+    /// the engine delays the answer, because there is no connection from which a server could stop
+    /// reading.
     fn execute_paced(&self, caller: Caller, command: Command) -> CommandFuture {
         self.parts.commands.execute_paced(caller, command)
     }
 
-    /// Returns a handle that sends and reads for `user`, without a login, a session or presence. It
-    /// is cheap to create: whether the account exists is checked by each command.
+    /// Returns a handle that executes commands of `user`, without a login, a session or presence.
+    /// It is cheap to create: each command checks that the account exists.
     #[must_use]
     pub fn acting_as(&self, user: UserId) -> ActingAs {
         ActingAs::new(self.clone(), Caller::application(user))
@@ -268,9 +269,10 @@ impl Engine {
     /// not start a session for each request of an application; use [`acting_as`](Self::acting_as).
     ///
     /// # Errors
-    /// [`CommandError`]: the user does not exist, or an error of a login.
+    /// [`CommandError`]. `NotFound`: the user does not exist. Other codes as for a login: for
+    /// example, the account is disabled, or the limit on devices refuses this one.
     pub async fn session(&self, user: UserId, device: DeviceId) -> Result<LocalSession, CommandError> {
-        let login = self.logins().trust(user, device);
+        let login = self.logins().login_trusted(user, device);
         let logged_in = self.parts.lifecycle.spawn_command(login).await?;
         let outbox = Outbox::new(OutboxLimits::default());
         let attached = self
@@ -285,8 +287,8 @@ impl Engine {
         ))
     }
 
-    /// Returns the actions of an operator, whom the audit log records under this name. The engine
-    /// checks no credentials: the caller decides who is an operator.
+    /// Returns a handle for the actions of an operator, whom the audit log records under this name.
+    /// The engine checks no credentials: the caller decides who is an operator.
     #[must_use]
     pub fn operator(&self, name: OperatorName) -> Operator {
         Operator::new(Arc::clone(&self.parts.operator), &name)
@@ -346,7 +348,8 @@ impl Engine {
         self.parts.readiness.readiness()
     }
 
-    /// Reports that a listener of this node has closed until the node is ready again.
+    /// Reports that a listener of this node has closed, and stays closed until the node is ready
+    /// again.
     pub(crate) fn listener_closed(&self) {
         self.parts.readiness.listener_closed();
     }
@@ -372,7 +375,7 @@ impl Engine {
         }
     }
 
-    /// Returns the currently known nodes of the cluster; none if the engine has no discovery.
+    /// Returns the currently known nodes of the cluster; empty if the engine has no discovery.
     #[must_use]
     pub fn nodes(&self) -> Nodes {
         match self.parts.readiness.advertiser() {

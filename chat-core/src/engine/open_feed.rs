@@ -4,23 +4,23 @@ use super::Engine;
 use super::feed::{Feed, FeedError, FeedOptions};
 
 impl Engine {
-    /// Opens a feed: every event of all conversations, or of those of one user, without a device, a
-    /// session or presence.
+    /// Opens a feed, which hands out every event of all conversations, or of the conversations of
+    /// one user. A feed has no device, no session and no presence.
     ///
-    /// The feed continues where the feed of that name stopped, here or on another node: its cursors
-    /// are in the store. Within a conversation, events come in the order of their `Seq` and without
-    /// gaps. Each event is handed out once, and again only if it was not
-    /// [acknowledged](super::FeedItem::done) before the node died or lost its lease.
+    /// The feed continues where the feed of that name stopped, on this or on another node: its
+    /// cursors are in the store. Within a conversation, events come in the order of their `Seq` and
+    /// without gaps. Each event is handed out once, and again only if it was not
+    /// [acknowledged](super::FeedItem::done) before the node crashed or lost its lease.
     ///
-    /// Several nodes may open the same feed. They divide the conversations into 16 parts between
-    /// them, and a node takes over the parts of another one that closes the feed, or within
-    /// [`lease_ttl`](FeedOptions::lease_ttl) those of a node that died. A node that joins gets its
-    /// share as soon as the others have processed what they have in flight.
+    /// Several nodes may open the same feed. They divide the conversations into 16 shards between
+    /// them. When a node closes the feed, other nodes take over its shards. After a node has
+    /// crashed, they do so within [`lease_ttl`](FeedOptions::lease_ttl). A node that joins gets its
+    /// share as soon as the other nodes have processed their events in flight.
     ///
-    /// An event that this node commits is handed out at once. Those of other nodes follow within
-    /// about a second: by their announcements on the bus, or without a bus by polling the store. A
-    /// sweep over the store finds events that were never announced, every 30 s, or less often in a
-    /// large store. A slow consumer delays only itself: at most
+    /// An event that this node commits is handed out at once. An event that another node commits
+    /// follows within about a second, because it is announced on the bus or, without a bus, found
+    /// by polling the store. Every 30 s, or less often in a large store, a scan of the store finds
+    /// events that were never announced. A slow consumer delays only itself: at most
     /// [`max_in_flight`](FeedOptions::max_in_flight) events are in memory. While the store is down,
     /// the feed waits.
     ///
@@ -30,8 +30,8 @@ impl Engine {
     /// [`FeedError`]; nothing was opened.
     ///
     /// # Cancel safety
-    /// If the future is dropped, no feed is open, but leases that it claimed remain until they
-    /// expire.
+    /// If the future is dropped, this call opens no feed, but leases that it claimed remain until
+    /// they expire.
     ///
     /// # Examples
     /// ```

@@ -1,4 +1,5 @@
-//! Units of work of the engine, and the record of the events that they are about to append.
+//! [`Operation`]: a unit of work of the engine; and [`WriteIntents`]: the record of the events that
+//! it is about to append.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -15,10 +16,10 @@ use crate::sync::Mutex;
 /// transaction.
 #[async_trait]
 pub(crate) trait Operation: Debug + Send + 'static {
-    /// Result once committed.
+    /// Result of the unit of work, which the caller gets once the transaction is committed.
     type Output: Send + 'static;
 
-    /// Executes the unit of work. May be called again after a rollback.
+    /// Executes the unit of work in the transaction `tx`. May be called again after a rollback.
     /// [`Logs::write`](super::operations::log::Logs::write) records the appended events in
     /// `intents`.
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Rejection>;
@@ -27,7 +28,8 @@ pub(crate) trait Operation: Debug + Send + 'static {
 /// A unit of work that may be run again after it was committed, because it finds its earlier
 /// writes.
 pub(crate) trait Idempotent: Operation + Clone {
-    /// Makes the next run first look for writes of earlier runs, some of which may be stored.
+    /// Makes the next run look for the writes of earlier runs before it writes. The engine calls
+    /// this before a retry, because an earlier run may have been committed.
     fn look_first(&mut self) {}
 }
 
@@ -61,7 +63,8 @@ impl WriteIntents {
     }
 }
 
-/// An [`Operation`] as the store runs it.
+/// Adapter that the store runs: it passes `intents` to an [`Operation`], and clears them before
+/// each run.
 #[derive(Debug)]
 pub(super) struct Recorded<O> {
     pub(super) operation: O,

@@ -3,7 +3,7 @@
 use super::error::CommandError;
 use crate::panics;
 
-/// Runs a command and turns a panic into an internal error.
+/// Runs a command. Logs a panic of the command and turns it into an internal error.
 pub(super) async fn contain<T>(work: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
     panics::catch(work).await.unwrap_or_else(|panic| {
         tracing::error!(panic = panic.text(), "a command panicked");

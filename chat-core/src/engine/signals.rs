@@ -1,4 +1,5 @@
-//! Decides which users see that a user is typing or has read.
+//! Decides which users see a user's signals: that the user is typing, and up to where the user has
+//! read.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,7 +10,8 @@ use super::units::Units;
 use crate::model::{Contact, ContactState, ConversationKind, DirectPolicy, UserId};
 use crate::store::MembershipView;
 
-/// Returns whether `peer` may see `user` typing and reading; `false` if the store cannot be read.
+/// Returns whether `peer` may see that `user` is typing or has read messages in their direct
+/// conversation; `false` if the store cannot be read.
 pub(super) async fn may_signal(units: &Units, user: UserId, peer: UserId) -> bool {
     let store = units.store();
     let own = units.read(store.contact(user, peer)).await;
@@ -19,11 +21,12 @@ pub(super) async fn may_signal(units: &Units, user: UserId, peer: UserId) -> boo
     };
     let relation = Relation::of(own.as_ref(), theirs.as_ref());
     let accepts = relation == Relation::Stranger && accepts_stranger(units, user, peer).await.unwrap_or(false);
-    policy::direct(DirectPermission::Signal, relation, accepts).is_ok()
+    policy::check_direct(DirectPermission::Signal, relation, accepts).is_ok()
 }
 
-/// Removes the peer from the views of `user` in which the user may not see the peer reading: views
-/// show the marks that [`may_signal`] lets receipts tell, and no others.
+/// Removes the peer, and so the peer's delivery and read marks, from the direct conversations in
+/// which `user` may not see the signals of the peer. The rule is the one by which [`may_signal`]
+/// decides whether `user` gets receipts from the peer.
 pub(super) async fn hide_peers(
     units: &Units,
     user: UserId,
@@ -48,14 +51,14 @@ pub(super) async fn hide_peers(
             Some(DirectPolicy::Replies) => membership.member.has_sent,
             Some(DirectPolicy::Friends) | None => false,
         };
-        if policy::direct(DirectPermission::Signal, relation, accepts).is_err() {
+        if policy::check_direct(DirectPermission::Signal, relation, accepts).is_err() {
             membership.peer = None;
         }
     }
     Ok(())
 }
 
-/// Contacts of a user, and the users who blocked the user.
+/// Contacts of a user, and the peers who blocked the user.
 #[derive(Debug)]
 struct Contacts {
     own: HashMap<UserId, Contact>,
@@ -63,7 +66,7 @@ struct Contacts {
 }
 
 impl Contacts {
-    /// Reads what concerns these peers.
+    /// Reads at least the contacts and blocks between the user and these peers.
     async fn read(units: &Units, user: UserId, peers: &[UserId]) -> Result<Self, CommandError> {
         let store = units.store();
         let (own, blockers) = if let [peer] = *peers {
@@ -83,7 +86,7 @@ impl Contacts {
         })
     }
 
-    /// Returns the relation of `peer` to the user.
+    /// Returns the relation of `peer` to the user, as seen from `peer`.
     fn relation_from(&self, peer: UserId) -> Relation {
         let own = self.own.get(&peer);
         if own.is_some_and(|contact| contact.blocked) {
@@ -98,7 +101,7 @@ impl Contacts {
     }
 }
 
-/// Returns whether `peer` accepts direct messages from `user`, who is no contact.
+/// Returns whether `peer` accepts direct messages from `user`, who is not a friend.
 async fn accepts_stranger(units: &Units, user: UserId, peer: UserId) -> Result<bool, CommandError> {
     let store = units.store();
     let account = units.read(store.account(peer)).await?;

@@ -25,7 +25,7 @@ const MAX_RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Maximum number of runs of a unit of work that ends with [`Rejection::Moved`].
 const MAX_RUNS: u32 = 4;
 
-/// Follows up commits whose outcome is unknown.
+/// Tracker of commits whose outcome is unknown.
 pub(super) trait UnconfirmedCommits: Debug + Send + Sync + 'static {
     /// Delivers these commits once the store shows that they happened.
     fn track_unconfirmed(&self, commits: Vec<UnconfirmedCommit>);
@@ -37,14 +37,17 @@ impl UnconfirmedCommits for Router {
     }
 }
 
-/// Access to the store for everything in the engine.
+/// Access of the engine to the store. Every call has a deadline, and fails at once while the
+/// circuit breaker is open.
 #[derive(Debug)]
 pub(super) struct Units {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    /// Separate from `writes`, because a store whose disk is full can still be read.
+    /// Breaker of reads. Separate from that of writes, because a store whose disk is full can still
+    /// be read.
     reads: Breaker,
     writes: Breaker,
+    /// Time that a request may take.
     timeout: Duration,
     unconfirmed: Box<dyn UnconfirmedCommits>,
 }
@@ -72,7 +75,7 @@ impl Units {
         &*self.store
     }
 
-    /// Returns the time of day that units of work write.
+    /// Returns the current wall time, which units of work write into the rows.
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -82,7 +85,8 @@ impl Units {
         now() + self.timeout
     }
 
-    /// Runs a unit of work once. What it wrote is durable when this returns.
+    /// Runs a unit of work that must not be committed twice. It is run again only if it ended with
+    /// [`Rejection::Moved`], which writes nothing. What it wrote is durable when this returns.
     pub(super) async fn run<O>(&self, scope: impl Into<Scope>, operation: O) -> Result<O::Output, CommandError>
     where
         O: Operation + Clone,
@@ -90,7 +94,8 @@ impl Units {
         self.run_until(self.deadline(), scope, operation).await
     }
 
-    /// As [`run`](Self::run), with the deadline of the request that the unit of work is part of.
+    /// Runs a unit of work like [`run`](Self::run), until the deadline of the request that it is
+    /// part of.
     pub(super) async fn run_until<O>(
         &self,
         deadline: Instant,
@@ -134,8 +139,9 @@ impl Units {
             match &rejection {
                 Rejection::Store(StoreError::Unavailable(_)) => *outcome_unknown = true,
                 Rejection::Store(StoreError::Overloaded) => {}
-                // If this is a retry, the next run finds the stored events, so it starts without a
-                // pause. If another transaction is using the same keys, the second retry waits.
+                // If an earlier run has stored the events, the next run finds them, so it starts
+                // without a pause. Otherwise another transaction is using the same idempotency
+                // keys, and the second retry waits.
                 Rejection::Store(StoreError::AlreadySent) => {
                     operation.look_first();
                     if !retried_at_once && now() + pause < deadline {
@@ -154,6 +160,7 @@ impl Units {
         }
     }
 
+    /// Runs a unit of work once, and tracks its events if the store did not report the outcome.
     async fn attempt<O>(&self, scope: Scope, operation: O, deadline: Instant) -> Result<O::Output, Rejection>
     where
         O: Operation,
@@ -214,9 +221,9 @@ impl Units {
     }
 }
 
-/// Intents of a unit of work whose outcome is not known yet. They are tracked as unconfirmed when
-/// this is dropped, also if the future that runs the unit of work is dropped or panics before the
-/// answer.
+/// [Intents](WriteIntents) of a unit of work whose outcome is not known yet. They are tracked as
+/// unconfirmed when this is dropped, also if the future that runs the unit of work is dropped or
+/// panics before the store has answered.
 struct TrackedIntents<'a> {
     intents: WriteIntents,
     unconfirmed: &'a dyn UnconfirmedCommits,
@@ -249,7 +256,8 @@ fn timed_out() -> StoreError {
     StoreError::unavailable("the request timed out")
 }
 
-/// Explains a rejection after which an earlier run may have been committed.
+/// Turns a rejection into the error of the command, like [`explain`]. If `outcome_unknown` is set,
+/// an earlier run may have been committed, and the error does not claim that nothing was stored.
 fn explain_unknown(rejection: Rejection, outcome_unknown: bool) -> CommandError {
     match explain(rejection) {
         // A retry looks for its earlier writes before it refuses, so its other errors are final.
@@ -260,16 +268,23 @@ fn explain_unknown(rejection: Rejection, outcome_unknown: bool) -> CommandError 
     }
 }
 
-/// Turns a rejection into an answer. Store errors are logged here, where their chain ends.
+/// Turns a rejection into the error of the command. Errors of the store are logged here, with their
+/// causes.
 fn explain(rejection: Rejection) -> CommandError {
     match rejection {
         Rejection::Command(error) => error,
         Rejection::Moved => CommandError::busy(),
         Rejection::Store(error) => {
             if error.is_retryable() {
-                tracing::warn!(error = &error as &dyn Error, "the store failed");
+                tracing::warn!(
+                    error = &error as &dyn Error,
+                    "a request to the store failed, but a retry may succeed"
+                );
             } else {
-                tracing::error!(error = &error as &dyn Error, "the store is broken");
+                tracing::error!(
+                    error = &error as &dyn Error,
+                    "a request to the store failed, and a retry would fail too"
+                );
             }
             error.into()
         }

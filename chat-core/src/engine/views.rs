@@ -1,4 +1,4 @@
-//! Conversations, groups and users as users see them.
+//! Views of conversations, groups and users, as the replies to a user contain them.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -20,6 +20,9 @@ pub(super) async fn user_infos(units: &Units, ids: &[UserId]) -> Result<HashMap<
 }
 
 /// Reads one of the caller's conversations.
+///
+/// # Errors
+/// [`NotFound`](crate::model::ReplyCode::NotFound): the caller may read no event of it.
 pub(super) async fn conversation_info(
     units: &Units,
     caller: Caller,
@@ -34,7 +37,8 @@ pub(super) async fn conversation_info(
     infos.into_iter().next().ok_or_else(CommandError::internal)
 }
 
-/// Converts a user's memberships to the user's view of the conversations, latest first.
+/// Converts a user's memberships to the user's view of the conversations, the one with the newest
+/// event first.
 pub(super) async fn conversation_infos(
     units: &Units,
     user: UserId,
@@ -63,6 +67,8 @@ fn peer_of(conversation: &Conversation, user: UserId) -> Option<UserId> {
     }
 }
 
+/// Converts a membership. Returns `None` if the peer of a direct conversation is not in `users`, or
+/// if there is no snapshot of the group that a former member may see.
 fn info(membership: MembershipView, user: UserId, users: &HashMap<UserId, UserInfo>) -> Option<ConversationInfo> {
     let MembershipView {
         conversation,
@@ -103,7 +109,7 @@ fn info(membership: MembershipView, user: UserId, users: &HashMap<UserId, UserIn
         peer_read_seq,
         last_time: conversation.last_time,
         members_version: conversation.members_version,
-        active: member.is_active() && !conversation.closed,
+        active: member.is_active() && !conversation.deleted,
     })
 }
 
@@ -126,7 +132,8 @@ fn as_visible_to(member: &Member, conversation: Conversation, snapshot: Option<G
     })
 }
 
-/// Returns a group as members and searchers see it.
+/// Returns a group as its members and search results show it, or `None` if the conversation is not
+/// a group.
 pub(super) fn group_info(row: &Conversation) -> Option<GroupInfo> {
     Some(GroupInfo {
         id: row.id,

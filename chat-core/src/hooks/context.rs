@@ -49,7 +49,7 @@ impl AppendContext {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AppendTarget {
-    /// Direct conversation with this user, who is the sender in notes to self.
+    /// Direct conversation with this user; the sender itself in a conversation of notes to self.
     Direct(UserInfo),
     /// Group that the message goes to.
     Group {

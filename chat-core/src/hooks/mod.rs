@@ -3,10 +3,10 @@
 //! **Deciding** hooks (`before_…`) run before anything is committed. They receive the names and
 //! roles of the users involved, and the engine stores the request in the form that they return. A
 //! command is validated, then charged to its user's rate, then decided by the hooks, so that a user
-//! whose commands are refused cannot make the hooks run at any rate. The hooks of one command share
-//! a [timeout](crate::engine::EngineConfig::hook_timeout); a hook that panics or times out counts
-//! as a refusal or as an approval, as [`HookPolicy`](crate::engine::HookPolicy) of the engine's
-//! configuration says.
+//! whose commands are refused cannot make the hooks run more often than the rate allows. The hooks
+//! of one command share a [timeout](crate::engine::EngineConfig::hook_timeout); a hook that panics
+//! or times out counts as a refusal or as an approval, as [`HookPolicy`](crate::engine::HookPolicy)
+//! of the engine's configuration says.
 //!
 //! **Observing** hooks (`on_…`) run after the commit and cannot change it. One task calls them, in
 //! the order of the commits of each conversation, behind a bounded queue: a slow observer misses
@@ -58,8 +58,8 @@ impl<T> Verdict<T> {
 /// The application's own rules. Every method has a default that changes nothing.
 ///
 /// A hook that decides about a draft or about a change of a group runs while the later drafts and
-/// changes of the same session wait, so it should answer quickly. Other sessions do
-/// not wait for it. Hooks are not asked about commands of an [operator](crate::engine::Engine).
+/// changes of the same session wait, so it should answer quickly. Other sessions do not wait for
+/// it. Hooks are not asked about commands of an [operator](crate::engine::Engine).
 #[async_trait]
 pub trait Hooks: Debug + Send + Sync + 'static {
     /// Decides about an account that a guest registers.

@@ -99,17 +99,19 @@ pub struct Device {
     pub id: DeviceId,
     /// Name in the user's list of devices.
     pub name: String,
-    /// Epoch of the latest login. Sessions of other epochs are fenced off.
+    /// Epoch of the latest login. Sessions with another epoch are no longer valid.
     pub session_epoch: SessionEpoch,
     /// SHA-256 of the token that resumes the session; absent after logout.
     pub session_token: Option<[u8; 32]>,
-    /// SHA-256 of the token by which the login throttle recognises the device.
+    /// SHA-256 of the token by which the login throttle recognises the device; absent if the device
+    /// has none.
     pub device_token: Option<[u8; 32]>,
     /// Time of the first login.
     pub created: Timestamp,
     /// Time of the latest login or resume.
     pub last_login: Timestamp,
-    /// Time after which the session can no longer be resumed, as the authenticator set it at login.
+    /// Time after which the session can no longer be resumed, as the authenticator set it at login;
+    /// absent if the login does not expire.
     pub session_expires: Option<Timestamp>,
 }
 
@@ -159,7 +161,7 @@ pub struct Contact {
     pub since: Timestamp,
 }
 
-/// Presence of a user. Ordered: a user's presence is the greatest state among the user's sessions.
+/// Presence of a user: the greatest state among the user's sessions, in the order of the variants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
     feature = "serde",

@@ -24,9 +24,9 @@ pub struct NewGroup {
     pub description: Description,
     /// Rule by which users become members; default: open.
     pub join_policy: JoinPolicy,
-    /// True if new members may read the events before they joined; default: no.
+    /// True if new members may read the events from before they joined; default: false.
     pub history_visible: bool,
-    /// True if the group is hidden from search and from users who are not in it; default: no.
+    /// True if the group is hidden from search and from users who are not in it; default: false.
     pub unlisted: bool,
 }
 
@@ -55,7 +55,7 @@ pub struct GroupChanges {
     pub description: Option<Description>,
     /// Rule by which users become members.
     pub join_policy: Option<JoinPolicy>,
-    /// True if new members may read the events before they joined.
+    /// True if new members may read the events from before they joined.
     pub history_visible: Option<bool>,
     /// True if the group is hidden from search and from users who are not in it.
     pub unlisted: Option<bool>,

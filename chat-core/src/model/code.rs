@@ -43,7 +43,7 @@ codes! {
         NotLoggedIn = 102,
         /// The request is valid only before login.
         AlreadyLoggedIn = 103,
-        /// The server does not know this command.
+        /// The server does not know the command, for example because the client is newer.
         UnknownCommand = 104,
         /// The account is unknown or the password is wrong.
         BadCredentials = 200,
@@ -147,7 +147,7 @@ codes! {
     CloseCode: u16 {
         /// The peer closed the connection.
         Normal = 0,
-        /// The node is shutting down. Reconnect.
+        /// The node is shutting down. The client should connect to another node.
         GoingAway = 1,
         /// A newer login replaced the session: of this device, or of another one if the session
         /// policy allows only one.

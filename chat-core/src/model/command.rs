@@ -1,5 +1,5 @@
-//! Commands of a session. `codec` and the constructors of the parts check sizes and formats when a
-//! command is built; the engine checks rights.
+//! Commands of a session. `codec`, and the constructors of the types that a command contains, check
+//! sizes and formats when a command is built; the engine checks rights.
 
 use super::{
     ConversationId, ConversationRef, DeviceId, Draft, GroupChanges, NewGroup, Note, Page, PresenceState,
@@ -26,14 +26,15 @@ pub enum Command {
 
     /// Searches users by id or by a prefix of their name.
     SearchUsers {
-        /// Id or beginning of a name, in canonical form if it has one.
+        /// Id or beginning of a name. A valid name is in its canonical spelling, other text in
+        /// lower case.
         query: String,
         /// Maximum number of results.
         limit: u32,
     },
-    /// Describes these users.
+    /// Returns the public profiles of these users.
     GetUsers(Vec<UserRef>),
-    /// Asks a user for friendship, or accepts the user's request.
+    /// Asks a user for friendship, or accepts the request that the user has sent.
     RequestFriend {
         /// The other user.
         user: UserRef,
@@ -49,7 +50,7 @@ pub enum Command {
     },
     /// Ends a friendship, or withdraws a friend request.
     RemoveFriend(UserRef),
-    /// Blocks a user: ends a friendship, hides requests and refuses messages.
+    /// Blocks a user: ends the friendship, hides the user's requests and refuses their messages.
     Block(UserRef),
     /// Unblocks a user.
     Unblock(UserRef),
@@ -60,7 +61,8 @@ pub enum Command {
     CreateGroup(NewGroup),
     /// Searches listed groups by id or by a prefix of their name.
     SearchGroups {
-        /// Id or beginning of a name, in canonical form if it has one.
+        /// Id or beginning of a name. A valid name is in its canonical spelling, other text in
+        /// lower case.
         query: String,
         /// Maximum number of results.
         limit: u32,
@@ -116,7 +118,7 @@ pub enum Command {
         /// The new owner.
         user: UserRef,
     },
-    /// Changes a group.
+    /// Changes the name, description or policies of a group.
     UpdateGroup {
         group: ConversationRef,
         /// Fields to change, with their new values.
@@ -139,7 +141,7 @@ pub enum Command {
 
     /// Lists the user's conversations.
     ListConversations,
-    /// Describes one of the user's conversations.
+    /// Returns the state of one of the user's conversations.
     GetConversation(ConversationRef),
     /// Reads a page of a conversation's log.
     ReadHistory { conversation: ConversationRef, page: Page },

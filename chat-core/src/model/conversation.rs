@@ -5,7 +5,8 @@ use super::{ConversationId, Seq, Timestamp, UserId};
 /// Kind of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ConversationKind {
-    /// Between two users, `low <= high`; equal for a user's own notes.
+    /// Conversation between two users. Both ids are equal in a user's conversation of notes to
+    /// self.
     Direct {
         /// The smaller user id.
         low: UserId,
@@ -40,12 +41,12 @@ impl ConversationKind {
     serde(rename_all = "snake_case")
 )]
 pub enum JoinPolicy {
-    /// Users join by themselves.
+    /// Users join by themselves, without approval or invitation.
     #[default]
     Open,
-    /// Users ask to join and an admin answers.
+    /// Users ask to join, and an admin decides.
     Approval,
-    /// A member invites users.
+    /// Users join only after a member has invited them.
     Invite,
 }
 
@@ -67,7 +68,7 @@ pub struct GroupProfile {
     pub description: String,
     /// Rule by which users become members.
     pub join_policy: JoinPolicy,
-    /// True if new members may read the events before they joined.
+    /// True if new members may read the events from before they joined.
     pub history_visible: bool,
     /// True if the group is hidden from search and from users who are not in it.
     pub unlisted: bool,
@@ -84,7 +85,7 @@ pub struct Conversation {
     pub group: Option<GroupProfile>,
     /// Last event; [`Seq::ZERO`] if there is none.
     pub last_seq: Seq,
-    /// Number of events that are messages. Unread counts are differences of such numbers.
+    /// Number of events that are messages. An unread count is the difference of two such numbers.
     pub message_count: u64,
     /// Last event that changed who is a member.
     pub members_version: Seq,
@@ -93,7 +94,7 @@ pub struct Conversation {
     /// Number of active members.
     pub member_count: u32,
     /// True if the group was deleted; then no event can be appended.
-    pub closed: bool,
+    pub deleted: bool,
 }
 
 /// A group as it was when a member left it.
@@ -107,7 +108,7 @@ pub struct GroupSnapshot {
     pub last_time: Timestamp,
 }
 
-/// Role of a member in a group. Ordered: a greater role includes the rights of the smaller ones.
+/// Role of a member in a group. A role also has the rights of the variants before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -115,12 +116,14 @@ pub struct GroupSnapshot {
     serde(rename_all = "snake_case")
 )]
 pub enum Role {
-    /// Reads and writes.
+    /// May read and send messages.
     #[default]
     Member,
-    /// Also invites, removes and mutes members and changes the group.
+    /// May also invite under every [`JoinPolicy`], answer requests to join, remove and mute
+    /// members, and change the group.
     Admin,
-    /// Also assigns roles and deletes the group. Each group has one owner.
+    /// May also assign roles, transfer the ownership and delete the group. Each group has one
+    /// owner.
     Owner,
 }
 
@@ -165,7 +168,8 @@ pub struct Member {
     pub delivered_seq: Seq,
     /// Last event that the user has read on any device, or has sent.
     pub read_seq: Seq,
-    /// Only in direct conversations: the user has sent a message, and so accepts answers.
+    /// True if this is a direct conversation in which the user has sent a message, and so accepts
+    /// answers; see [`DirectPolicy::Replies`](super::DirectPolicy::Replies).
     pub has_sent: bool,
 }
 

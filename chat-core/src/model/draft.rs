@@ -25,22 +25,22 @@ pub enum DraftContent {
         reply_to: Option<Seq>,
         /// Members who are mentioned.
         mentions: Vec<UserId>,
-        /// Mentions all members.
+        /// True to mention all members.
         mention_all: bool,
     },
     /// New text for a message of the sender.
     Edit {
         target: Seq,
-        /// Its new text.
+        /// New text of the message.
         text: MessageText,
     },
     /// Recall of a message: its text is erased.
     Recall { target: Seq },
-    /// Adds a reaction to a message, or removes it.
+    /// A reaction to add to a message, or to remove from it.
     React {
         target: Seq,
         emoji: Emoji,
-        /// Removes the reaction.
+        /// True to remove the reaction, false to add it.
         remove: bool,
     },
 }

@@ -20,7 +20,8 @@ pub struct Event {
     pub sender: UserId,
     /// Device of the sender; absent if the server or an operator acted for the user.
     pub device: Option<DeviceId>,
-    /// Idempotency key of the sender.
+    /// Idempotency key of the sender; absent if the event was not sent with a key, as most events
+    /// about members.
     pub client_message_id: Option<ClientMessageId>,
     /// Digest of the sent content, which distinguishes a retry from another use of the same key.
     pub fingerprint: u64,
@@ -28,21 +29,22 @@ pub struct Event {
     pub time: Timestamp,
     /// Kind of the body.
     pub kind: EventKind,
-    /// Event that an edit, recall or reaction refers to.
+    /// Position of the message that an edit, recall or reaction refers to; `None` for other events.
     pub target: Option<Seq>,
     /// Number of messages in the conversation up to and including this event.
     pub message_count: u64,
-    /// Latest edit of this message.
+    /// Position of the latest edit of this message; `None` if it was not edited.
     pub edited_seq: Option<Seq>,
-    /// Recall of this message; its body is erased.
+    /// Position of the recall of this message, which erased its body; `None` if it was not
+    /// recalled.
     pub recalled_seq: Option<Seq>,
     /// Encoded [`EventBody`]; [`Event::body`] decodes it.
     pub body: Bytes,
 }
 
 impl Event {
-    /// Returns an event without device, idempotency key, target, edit and recall; the `seq`-th
-    /// message of its conversation.
+    /// Returns an event without device, idempotency key, target, edit and recall. Its message count
+    /// is `seq`, as if all events of the conversation were messages.
     #[must_use]
     pub const fn new(
         conversation: ConversationId,
@@ -133,7 +135,7 @@ impl EventKind {
         Self::ConversationOpened,
     ];
 
-    /// Returns the kind of a number, if there is one.
+    /// Returns the stored kind with this number, or `None` if this version knows none.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == number)
@@ -174,7 +176,7 @@ pub enum EventBody {
         /// True if the reaction was removed.
         removed: bool,
     },
-    /// The first event of a group. Its sender is the owner.
+    /// The group was created. This is its first event, and the sender is its owner.
     GroupCreated { name: String },
     /// A user became a member.
     MemberJoined {
@@ -209,7 +211,7 @@ pub enum EventBody {
         description: String,
         /// Rule by which users become members.
         join_policy: JoinPolicy,
-        /// True if new members may read the events before they joined.
+        /// True if new members may read the events from before they joined.
         history_visible: bool,
         /// True if the group is hidden from search.
         unlisted: bool,
@@ -312,7 +314,8 @@ impl EventBody {
         }
     }
 
-    /// Returns the event that an edit, recall or reaction refers to.
+    /// Returns the position of the message that an edit, recall or reaction refers to; `None` for
+    /// other events.
     #[must_use]
     pub const fn target(&self) -> Option<Seq> {
         match self {

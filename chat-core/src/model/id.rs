@@ -103,8 +103,8 @@ integer_id! {
     Seq
 }
 integer_id! {
-    /// Number of a login of a device. Grows with every login, so that the sessions of earlier
-    /// logins can be fenced off.
+    /// Number of a login of a device. Grows with every login. Sessions of earlier logins are no
+    /// longer valid.
     SessionEpoch
 }
 wide_id! {
@@ -116,8 +116,8 @@ wide_id! {
     EventId
 }
 wide_id! {
-    /// Idempotency key of a message, chosen by its sender and unique per user. A UUIDv7 keeps the
-    /// store's index local.
+    /// Idempotency key of a message, chosen by its sender and unique per user. A UUIDv7 starts with
+    /// the time, so that new keys are neighbours in the store's index, which makes it faster.
     ClientMessageId
 }
 wide_id! {
@@ -164,7 +164,7 @@ impl DeviceId {
 }
 
 impl ClientMessageId {
-    /// Returns the key of a new message.
+    /// Returns a new key (UUIDv7).
     #[must_use]
     pub fn random() -> Self {
         Self(Uuid::now_v7().into_bytes())
@@ -172,7 +172,7 @@ impl ClientMessageId {
 }
 
 impl EventId {
-    /// Returns a new event id.
+    /// Returns a new event id (UUIDv7).
     #[must_use]
     pub fn random() -> Self {
         Self(Uuid::now_v7().into_bytes())

@@ -38,7 +38,8 @@ pub enum NameError {
     /// The name is longer than allowed.
     #[error("the name is too long; use at most {max_characters} characters and {max_bytes} bytes of UTF-8")]
     TooLong {
-        /// Maximum length: in code points for user and group names, in graphemes for display names.
+        /// Maximum length: in code points for user and group names, in grapheme clusters for
+        /// display names.
         max_characters: usize,
         /// Maximum length in bytes of UTF-8.
         max_bytes: usize,
@@ -97,7 +98,8 @@ impl fmt::Display for ShownChar {
     }
 }
 
-/// Implements the string part of a name type: borrowing and printing.
+/// Implements what all name types have in common: conversion to `&str`, printing, and parsing with
+/// [`FromStr`](std::str::FromStr).
 macro_rules! name_string {
     ($name:ident) => {
         impl $name {

@@ -27,11 +27,11 @@ pub enum Outcome {
     Groups(Vec<GroupInfo>),
     /// Members of a group.
     Members(MemberPage),
-    /// The position of an event that was stored.
+    /// Position of an event that was stored.
     Appended(Appended),
     /// New tokens after a change of the password.
     PasswordChanged(SessionTokens),
-    /// A page of history.
+    /// Page of a conversation's log.
     History(HistoryPage),
 }
 
@@ -50,7 +50,7 @@ pub struct Appended {
     /// Time of the commit.
     #[cfg_attr(feature = "serde", serde(rename = "time_ms"))]
     pub time: Timestamp,
-    /// True if the event was already stored by an earlier request.
+    /// True if an earlier request with the same idempotency key had stored the event.
     pub duplicate: bool,
 }
 
@@ -74,7 +74,7 @@ impl Appended {
 pub struct HistoryEvent {
     /// The event itself.
     pub event: Event,
-    /// Text of the latest edit.
+    /// Text of the latest edit; `None` if the event is not a message or was not edited.
     pub edited_text: Option<String>,
 }
 
@@ -104,7 +104,7 @@ pub struct HistoryPage {
     /// Events of the page.
     pub events: Vec<HistoryEvent>,
     /// True if more events follow in the requested direction.
-    pub more: bool,
+    pub has_more: bool,
     /// First event that the user may read.
     pub first_seq: Seq,
     /// Last event that the user may read.
@@ -120,7 +120,7 @@ impl HistoryPage {
             first_seq: Seq(1),
             last_seq: events.last().map_or(Seq::ZERO, |last| last.event.seq),
             events,
-            more: false,
+            has_more: false,
         }
     }
 }
@@ -179,7 +179,7 @@ pub struct ContactInfo {
     /// Time of the last change.
     #[cfg_attr(feature = "serde", serde(rename = "since_ms"))]
     pub since: Timestamp,
-    /// Presence of a friend.
+    /// Presence of the other user; `None` unless the users are friends.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub presence: Option<PresenceState>,
 }
@@ -230,7 +230,7 @@ impl GroupInfo {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 pub enum ConversationView {
-    /// Direct conversation with this user. With the own account it holds notes.
+    /// Direct conversation with this user; notes to self if this is the user's own account.
     Direct(UserInfo),
     /// Group with members.
     Group(GroupInfo),
@@ -262,9 +262,10 @@ pub struct ConversationInfo {
     pub unread: u32,
     /// Number of unread messages that mention the user.
     pub mentions: u32,
-    /// Last event that the other user's devices have received; direct conversations only.
+    /// Last event that a device of the other user has acknowledged; 0 unless the conversation is
+    /// direct.
     pub peer_delivered_seq: Seq,
-    /// Last event that the other user has read; direct conversations only.
+    /// Last event that the other user has read; 0 unless the conversation is direct.
     pub peer_read_seq: Seq,
     /// Time of the last event.
     #[cfg_attr(feature = "serde", serde(rename = "last_time_ms"))]
@@ -308,7 +309,7 @@ impl ConversationInfo {
     }
 }
 
-/// A member as the other members see them.
+/// Member of a group, as the other members see the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -323,7 +324,7 @@ pub struct MemberInfo {
     /// Time until which the member may not send; 0 if not muted.
     #[cfg_attr(feature = "serde", serde(rename = "muted_until_ms"))]
     pub muted_until: Timestamp,
-    /// Last event that the member's devices have received.
+    /// Last event that a device of the member has acknowledged.
     pub delivered_seq: Seq,
     /// Last event that the member has read.
     pub read_seq: Seq,
@@ -352,29 +353,29 @@ pub struct MemberPage {
     /// Members, in order of user id.
     pub members: Vec<MemberInfo>,
     /// True if more members follow.
-    pub more: bool,
+    pub has_more: bool,
 }
 
 impl MemberPage {
     /// Returns a page of these members.
     #[must_use]
-    pub const fn new(members: Vec<MemberInfo>, more: bool) -> Self {
-        Self { members, more }
+    pub const fn new(members: Vec<MemberInfo>, has_more: bool) -> Self {
+        Self { members, has_more }
     }
 }
 
-/// Message from the server to a session that answers no request.
+/// Packet that the server sends to a session, and that is not a reply to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the variant describes its fields")]
 pub enum Push {
     /// An event was appended to a conversation of the user.
     Event(Event),
-    /// Another member has received or read more.
+    /// Another member has acknowledged or read further events.
     Receipt {
         conversation: ConversationId,
         user: UserId,
-        /// Last event that the member's devices have received.
+        /// Last event that a device of the member has acknowledged.
         delivered_seq: Seq,
         /// Last event that the member has read.
         read_seq: Seq,
@@ -402,13 +403,13 @@ pub enum Push {
         /// The friend's current state.
         state: PresenceState,
     },
-    /// Pushes of this conversation were dropped. Read its log up to `last_seq`.
+    /// Pushes of this conversation were dropped. The client has to read the log up to `last_seq`.
     Behind {
         conversation: ConversationId,
         /// Last event of the conversation.
         last_seq: Seq,
     },
-    /// The node is shutting down. Connect to another node.
+    /// The node is shutting down. The client should connect to another node.
     GoAway {
         /// Minimum delay before reconnecting, in milliseconds.
         retry_after_ms: u32,

@@ -5,28 +5,28 @@ use super::Seq;
 /// Start and direction of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageFrom {
-    /// The first events with a greater Seq.
+    /// The first events after this position.
     After(Seq),
-    /// The last events with a smaller Seq.
+    /// The last events before this position.
     Before(Seq),
     /// The last events of the log.
     Newest,
 }
 
-/// Page of history to read. Events always come in ascending order.
+/// Page of a log to read. Its events are in ascending order, whatever its direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
     /// Start and direction of the page.
     pub from: PageFrom,
     /// Maximum number of events.
     pub max_events: u32,
-    /// Maximum number of body bytes. A page holds at least one event if there is one, whatever its
-    /// size.
+    /// Maximum size of all event bodies, in bytes. If there is an event, the page contains at least
+    /// one, even if it is larger.
     pub max_bytes: u32,
 }
 
 impl Page {
-    /// Maximum number of body bytes, unless the caller sets another limit: 256 KiB.
+    /// Default of [`max_bytes`](Self::max_bytes): 256 KiB.
     pub(crate) const DEFAULT_BYTES: u32 = 256 * 1024;
 
     /// Returns the page of the last `max_events` events.

@@ -31,20 +31,20 @@ pub enum ConversationRef {
     Id(ConversationId),
     /// The direct conversation with this user.
     Direct(UserRef),
-    /// A group by name.
+    /// The group with this name.
     Group(GroupName),
 }
 
 impl ConversationRef {
-    /// Returns a reference to the direct conversation with `user`. With the own account it holds
-    /// notes.
+    /// Returns a reference to the direct conversation with `user`. The conversation of a user with
+    /// their own account contains notes to self.
     #[must_use]
     pub fn direct(user: impl Into<UserRef>) -> Self {
         Self::Direct(user.into())
     }
 
-    /// Returns whether this refers to a group or a user by a name, which may later belong to
-    /// another one.
+    /// Returns whether this refers to a group or a user by name. The name may later belong to
+    /// another group or user.
     #[must_use]
     pub const fn is_by_name(&self) -> bool {
         matches!(self, Self::Group(_) | Self::Direct(UserRef::Name(_)))

@@ -1,4 +1,5 @@
-//! Secrets that a guest presents, and the identity of the session after they were checked.
+//! Secrets that a guest (a peer before login) presents, and the identity of the session that starts
+//! after the secrets were checked.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,7 +13,7 @@ use super::{DeviceId, DisplayName, SessionEpoch, UserId, UserInfo, UserName, Use
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// Takes ownership of `bytes`.
+    /// Creates a secret from these bytes.
     #[must_use]
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self(Zeroizing::new(bytes.into()))
@@ -37,7 +38,7 @@ impl fmt::Debug for Secret {
 pub enum Source {
     /// Network peer with this address.
     Ip(IpAddr),
-    /// Call from within this process.
+    /// Caller within this process.
     Local,
 }
 
@@ -78,7 +79,7 @@ pub struct Login {
     pub device: DeviceId,
     /// Name of the device in the user's list of devices; at most 64 bytes.
     pub device_name: String,
-    /// Token of an earlier login of the device.
+    /// Token of an earlier login of the device, by which the login throttle recognises the device.
     pub device_token: Option<Secret>,
 }
 
@@ -164,7 +165,7 @@ pub struct Caller {
     pub origin: Origin,
 }
 
-/// Means by which a [`Caller`] acts: a session of a device, or the application.
+/// Means by which a [`Caller`] acts: a login of a device, the application, or an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Origin {
@@ -172,13 +173,13 @@ pub enum Origin {
     Device {
         /// Device that acts.
         device: DeviceId,
-        /// Epoch of the login. A later login of the same device fences this one off.
+        /// Epoch of the login. It is no longer valid after a later login of the same device.
         epoch: SessionEpoch,
     },
-    /// The application that the engine is part of, in the name of the user, without a login, a
+    /// The application that embeds the engine. It acts in the name of the user, without a login, a
     /// session or presence.
     Application,
-    /// An operator of the deployment, in the name of the user. The audit log records which
+    /// An operator of the deployment, who acts in the name of the user. The audit log records which
     /// operator.
     Operator,
 }
@@ -224,7 +225,7 @@ impl Caller {
     }
 
     /// Returns the caller's device or, for a caller without a device, an id that no device has.
-    /// With that id, a user's memberships are read without a device's cursor.
+    /// With that id, the store returns a user's memberships without a device's cursor.
     pub(crate) fn device_or_none(&self) -> DeviceId {
         self.device().unwrap_or(DeviceId::NONE)
     }

@@ -44,7 +44,7 @@ pub enum TextError {
     /// The text has a character that this kind of text cannot contain.
     #[error("the text cannot contain {0}; remove it")]
     Forbidden(ShownChar),
-    /// The reaction is longer than an emoji or a short word.
+    /// The reaction is longer than an emoji or a short word, or has no visible character.
     #[error("a reaction is one emoji or a word of at most {max} characters")]
     NotAReaction {
         /// Maximum number of grapheme clusters.
@@ -107,8 +107,8 @@ impl fmt::Debug for MessageText {
     }
 }
 
-/// Text of at most `MAX` characters. May be empty; has no control characters except line breaks and
-/// tabs.
+/// Text of at most `MAX` characters (code points). It may be empty, and has no control characters
+/// except line breaks and tabs.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ShortText<const MAX: usize>(Arc<str>);
 

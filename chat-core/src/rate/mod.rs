@@ -12,7 +12,8 @@ pub(crate) use table::{Decaying, Table};
 
 /// `count` events per `per`, with a burst allowance.
 ///
-/// It is enforced as GCRA: the long-term rate is exact, and there are no window edges.
+/// It is enforced with GCRA: the long-term rate is exact, and there are no fixed windows, at whose
+/// edges more events would pass.
 ///
 /// # Examples
 /// ```
@@ -58,14 +59,15 @@ impl Rate {
         Self { burst, ..self }
     }
 
-    /// Compares the long-term averages of two rates; bursts do not matter.
+    /// Returns whether this rate allows more events on average than `other`. Bursts do not matter.
     #[must_use]
     pub const fn is_faster_than(self, other: Self) -> bool {
         let (own, others) = (self.per.as_nanos(), other.per.as_nanos());
         (self.count as u128).saturating_mul(others) > (other.count as u128).saturating_mul(own)
     }
 
-    /// Returns the time after which one event no longer counts, or `None` if no event is allowed.
+    /// Returns the time in which a bucket recovers from one event, or `None` if no event is
+    /// allowed.
     fn interval(&self) -> Option<Duration> {
         self.per.checked_div(self.count)
     }
@@ -92,20 +94,20 @@ impl Bucket {
     }
 
     /// Charges one event.
-    pub(crate) fn add(&mut self, now: Instant, rate: &Rate) {
+    pub(crate) fn charge(&mut self, now: Instant, rate: &Rate) {
         let charge = self.remaining(now).saturating_add(rate.interval().unwrap_or(rate.per));
         self.recovered_at = now.checked_add(charge);
     }
 
-    /// Charges one event, even if it is not allowed now, and returns the delay before the next
-    /// event is allowed. For callers that slow a peer down instead of refusing its events.
-    pub(crate) fn take(&mut self, now: Instant, rate: &Rate) -> Duration {
-        self.add(now, rate);
+    /// Charges one event, even if it is not allowed now, and returns the delay until the next event
+    /// is allowed. Used to slow a peer down instead of refusing its events.
+    pub(crate) fn charge_paced(&mut self, now: Instant, rate: &Rate) -> Duration {
+        self.charge(now, rate);
         self.check(now, rate).err().unwrap_or_default()
     }
 
     /// Refunds one event.
-    pub(crate) fn take_back(&mut self, now: Instant, rate: &Rate) {
+    pub(crate) fn refund(&mut self, now: Instant, rate: &Rate) {
         let charge = self.remaining(now).saturating_sub(rate.interval().unwrap_or_default());
         self.recovered_at = now.checked_add(charge);
     }
@@ -127,9 +129,9 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const NO_WAIT: Duration = Duration::ZERO;
 
-    fn try_take(bucket: &mut Bucket, now: Instant, rate: &Rate) -> Result<(), Duration> {
+    fn try_charge(bucket: &mut Bucket, now: Instant, rate: &Rate) -> Result<(), Duration> {
         bucket.check(now, rate)?;
-        bucket.add(now, rate);
+        bucket.charge(now, rate);
         Ok(())
     }
 
@@ -139,18 +141,18 @@ mod tests {
         let start = Instant::now();
         let mut bucket = Bucket::default();
         for _ in 0..3 {
-            assert_eq!(try_take(&mut bucket, start, &rate), Ok(()));
+            assert_eq!(try_charge(&mut bucket, start, &rate), Ok(()));
         }
-        assert_eq!(try_take(&mut bucket, start, &rate), Err(10 * SECOND));
-        assert_eq!(try_take(&mut bucket, start + 9 * SECOND, &rate), Err(SECOND));
-        assert_eq!(try_take(&mut bucket, start + 10 * SECOND, &rate), Ok(()));
-        assert_eq!(try_take(&mut bucket, start + 10 * SECOND, &rate), Err(10 * SECOND));
-        bucket.take_back(start + 10 * SECOND, &rate);
-        assert_eq!(try_take(&mut bucket, start + 10 * SECOND, &rate), Ok(()));
+        assert_eq!(try_charge(&mut bucket, start, &rate), Err(10 * SECOND));
+        assert_eq!(try_charge(&mut bucket, start + 9 * SECOND, &rate), Err(SECOND));
+        assert_eq!(try_charge(&mut bucket, start + 10 * SECOND, &rate), Ok(()));
+        assert_eq!(try_charge(&mut bucket, start + 10 * SECOND, &rate), Err(10 * SECOND));
+        bucket.refund(start + 10 * SECOND, &rate);
+        assert_eq!(try_charge(&mut bucket, start + 10 * SECOND, &rate), Ok(()));
         for _ in 0..3 {
-            assert_eq!(try_take(&mut bucket, start + 3600 * SECOND, &rate), Ok(()));
+            assert_eq!(try_charge(&mut bucket, start + 3600 * SECOND, &rate), Ok(()));
         }
-        assert!(try_take(&mut bucket, start + 3600 * SECOND, &rate).is_err());
+        assert!(try_charge(&mut bucket, start + 3600 * SECOND, &rate).is_err());
     }
 
     #[test]
@@ -160,7 +162,7 @@ mod tests {
         let wait = Duration::from_millis;
         let rate = Rate::new(10, SECOND).with_burst(3);
         let mut bucket = Bucket::default();
-        let mut take = |now| bucket.take(now, &rate);
+        let mut take = |now| bucket.charge_paced(now, &rate);
         assert_eq!([start; 3].map(&mut take), [NO_WAIT, NO_WAIT, wait(100)]);
         assert_eq!(take(at(100)), wait(100));
         assert_eq!(take(at(250)), wait(50));
@@ -177,15 +179,15 @@ mod tests {
         let start = Instant::now();
         let mut bucket = Bucket::default();
         for _ in 0..10_000 {
-            assert_eq!(bucket.take(start, &Rate::UNLIMITED), NO_WAIT);
+            assert_eq!(bucket.charge_paced(start, &Rate::UNLIMITED), NO_WAIT);
         }
         let none = Rate::new(0, 60 * SECOND);
-        assert_eq!(try_take(&mut Bucket::default(), start, &none), Err(60 * SECOND));
+        assert_eq!(try_charge(&mut Bucket::default(), start, &none), Err(60 * SECOND));
         let huge = Rate::new(u32::MAX, Duration::MAX);
-        assert_eq!(try_take(&mut bucket, start, &huge), Ok(()));
+        assert_eq!(try_charge(&mut bucket, start, &huge), Ok(()));
         let slow = Rate::new(1, Duration::MAX);
-        try_take(&mut bucket, start, &slow).ok();
-        bucket.add(start, &slow);
+        try_charge(&mut bucket, start, &slow).ok();
+        bucket.charge(start, &slow);
     }
 
     #[test]
@@ -208,7 +210,7 @@ mod tests {
             let (mut now, mut taken, mut bucket) = (start, 0u32, Bucket::default());
             for step in steps {
                 now += Duration::from_millis(step);
-                taken += u32::from(try_take(&mut bucket, now, &rate).is_ok());
+                taken += u32::from(try_charge(&mut bucket, now, &rate).is_ok());
             }
             let allowed = (now - start).as_secs_f64() * f64::from(count) + f64::from(burst);
             prop_assert!(f64::from(taken) <= allowed + 1e-3, "{} of {}", taken, allowed);

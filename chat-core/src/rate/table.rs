@@ -4,25 +4,25 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// State that loses its meaning with time.
+/// State that returns to its default as time passes.
 pub(crate) trait Decaying {
     /// Returns the time until the state equals `Default` and can be forgotten.
     fn remaining(&self, now: Instant) -> Duration;
 }
 
-/// Map of at most `capacity` states by key. When the table is full, a new key evicts the state that
-/// decays first among the oldest few.
+/// Map of at most `capacity` states by key. When the table is full, a new key evicts the one of the
+/// first few states in the queue that decays first.
 #[derive(Debug)]
 pub(crate) struct Table<K, V> {
     /// States of the keys in `order`.
     states: HashMap<K, V>,
-    /// Keys, oldest first.
+    /// Keys in the order in which their states are next checked for removal; new keys are last.
     order: VecDeque<K>,
     capacity: usize,
 }
 
 impl<K: Copy + Eq + Hash, V: Decaying + Default> Table<K, V> {
-    /// Number of the oldest states that are compared to find the one to evict.
+    /// Number of states at the front of `order` that are compared to find the one to evict.
     const EVICTION_CANDIDATES: usize = 8;
 
     /// Creates an empty table, which allocates memory as it fills.
@@ -58,9 +58,9 @@ impl<K: Copy + Eq + Hash, V: Decaying + Default> Table<K, V> {
         self.states.entry(key).or_default()
     }
 
-    /// Checks the two oldest states and removes those that have decayed. One call for each
-    /// insertion makes the table shrink after a flood, without a sweep that would hold its lock for
-    /// long.
+    /// Checks the two states at the front of `order`, and removes those that have decayed. One call
+    /// for each insertion makes the table shrink after a flood, without a sweep that would hold the
+    /// caller's lock for long.
     fn forget_decayed(&mut self, now: Instant) {
         for _ in 0..2 {
             let Some(oldest) = self.order.pop_front() else { return };
@@ -105,10 +105,10 @@ mod tests {
         let start = Instant::now();
         let mut table = Table::<u32, Bucket>::new(8);
         for _ in 0..50 {
-            table.entry(start, 0).add(start, &rate);
+            table.entry(start, 0).charge(start, &rate);
         }
         for key in 1..=1000 {
-            table.entry(start, key).add(start, &rate);
+            table.entry(start, key).charge(start, &rate);
             assert!(table.len() <= 8);
         }
         assert!(
@@ -120,10 +120,10 @@ mod tests {
 
         let mut table = Table::<u32, Bucket>::new(1000);
         for key in 0..1000 {
-            table.entry(start, key).add(start, &rate);
+            table.entry(start, key).charge(start, &rate);
         }
         for key in 1000..1600 {
-            table.entry(start + 2 * SECOND, key).add(start + 2 * SECOND, &rate);
+            table.entry(start + 2 * SECOND, key).charge(start + 2 * SECOND, &rate);
         }
         assert_eq!(table.len(), 600, "insertions remove decayed states");
     }
@@ -136,7 +136,7 @@ mod tests {
             let mut table = Table::<u8, Bucket>::new(10);
             for (key, seconds) in keys {
                 now += Duration::from_secs(seconds);
-                table.entry(now, key).add(now, &rate);
+                table.entry(now, key).charge(now, &rate);
                 prop_assert!(table.len() <= 10);
                 prop_assert_eq!(table.order.len(), table.states.len());
                 prop_assert!(table.order.iter().all(|key| table.states.contains_key(key)));

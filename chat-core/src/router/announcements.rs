@@ -28,11 +28,15 @@ struct Inner {
     announced: Mutex<Announced>,
 }
 
+/// Recent announcements, each with the time at which it was made.
 #[derive(Debug, Default)]
 struct Announced {
     doorbells: HashMap<ConversationId, (Seq, Instant)>,
+    /// Users who became members of a conversation.
     joins: HashMap<(UserId, ConversationId), ((), Instant)>,
+    /// Users whose logins changed, and the reason that ended sessions receive.
     logins: HashMap<UserId, (CloseCode, Instant)>,
+    /// Time of the last announcement that was not remembered.
     overflowed: Option<Instant>,
 }
 
@@ -69,7 +73,8 @@ impl RecentAnnouncements {
         self.inner.announced.lock().note_overflow(true);
     }
 
-    /// Returns the recent announcements, or `None` if there were too many to remember.
+    /// Returns the recent announcements (doorbells; joins and changed logins), or `None` if there
+    /// were too many to remember.
     pub(crate) fn all(&self) -> Option<(Vec<Doorbell>, Vec<Content>)> {
         let announced = self.inner.announced.lock();
         if announced.overflowed.is_some() {
@@ -132,7 +137,7 @@ impl Announced {
     }
 }
 
-/// Adds an entry. Returns `false` if the map is full.
+/// Adds an announcement. Returns `false` if the map is full.
 fn remember<K: Eq + Hash, V>(map: &mut HashMap<K, (V, Instant)>, key: K, value: V) -> bool {
     let has_room = map.len() < MAX_REMEMBERED || map.contains_key(&key);
     if has_room {
@@ -141,7 +146,7 @@ fn remember<K: Eq + Hash, V>(map: &mut HashMap<K, (V, Instant)>, key: K, value: 
     has_room
 }
 
-/// Removes the entries that are older than `keep` and returns the others.
+/// Removes the announcements that are older than `keep`, and returns the others.
 fn retain_recent<K: Copy + Eq + Hash, V: Copy>(map: &mut HashMap<K, (V, Instant)>, keep: Duration) -> Vec<(K, V)> {
     map.retain(|_, (_, at)| at.elapsed() <= keep);
     map.iter().map(|(key, (value, _))| (*key, *value)).collect()

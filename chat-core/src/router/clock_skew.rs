@@ -30,16 +30,17 @@ impl ClockStatus {
 /// Classification of the difference between the node's clock and the store's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClockSkew {
-    /// At most 2 s.
+    /// The clocks differ by at most 2 s.
     Synchronised,
-    /// At most 5 min.
+    /// The clocks differ by more than 2 s and at most 5 min.
     Noticeable,
-    /// More than 5 min.
+    /// The clocks differ by more than 5 min.
     Wrong,
 }
 
 impl ClockSkew {
     /// Compares the store's time with this node's time `before` the request and `after` the answer.
+    /// Returns the skew, and the minimum difference between the clocks.
     pub(crate) fn between(before: Timestamp, after: Timestamp, store: Timestamp) -> (Self, Duration) {
         let difference = difference(before, after, store);
         let skew = match difference {
@@ -50,7 +51,7 @@ impl ClockSkew {
         (skew, difference)
     }
 
-    /// Logs a change from `last` to `self`.
+    /// Logs a change from `last` to `self`; logs nothing if they are equal.
     pub(crate) fn log_change(self, last: Self, difference: Duration) {
         match self {
             _ if self == last => {}

@@ -7,13 +7,14 @@ use super::shared_push::SharedPush;
 use crate::bus::Topic;
 use crate::model::{CloseCode, ConversationId, UserId};
 
-/// Maximum number of repetitions of announcements that the bus did not accept.
-const FLUSH_ATTEMPTS: u32 = 3;
+/// Maximum number of times that a flush repeats announcements that the bus did not accept.
+const MAX_FLUSH_RETRIES: u32 = 3;
 
 /// Announces changes made on this node to the other nodes. Without a bus it does nothing, and the
 /// other nodes find the changes in the store. Only [`flush`](Self::flush) waits.
 #[derive(Clone, Debug)]
 pub(crate) struct ClusterLink {
+    /// `None` without a bus.
     link: Option<Link>,
 }
 
@@ -31,11 +32,12 @@ impl ClusterLink {
     }
 
     /// Creates a link that announces nothing, for a node without a bus.
-    pub(crate) fn none() -> Self {
+    pub(crate) fn without_bus() -> Self {
         Self { link: None }
     }
 
-    pub(crate) fn exists(&self) -> bool {
+    /// Returns whether this node has a bus.
+    pub(crate) fn has_bus(&self) -> bool {
         self.link.is_some()
     }
 
@@ -46,7 +48,7 @@ impl ClusterLink {
         let Some(link) = &self.link else {
             return true;
         };
-        for _ in 0..FLUSH_ATTEMPTS {
+        for _ in 0..MAX_FLUSH_RETRIES {
             if link.queue.flushed().await {
                 return true;
             }
@@ -74,7 +76,8 @@ impl ClusterLink {
         }
     }
 
-    /// Announces that logins of a user ended.
+    /// Announces that logins of a user may have ended. Other nodes compare the user's sessions with
+    /// the store, and close those that have ended with `code`.
     pub(crate) fn announce_logins(&self, user: UserId, code: CloseCode) {
         if let Some(link) = &self.link {
             link.recent.add_logins(user, code);
@@ -83,8 +86,8 @@ impl ClusterLink {
         }
     }
 
-    /// Sends a notice to the sessions of an audience on other nodes. Best effort: heartbeats do not
-    /// repeat it.
+    /// Sends a notice (a push that may be lost, such as a receipt) to the sessions of an audience
+    /// on other nodes. Heartbeats do not repeat it.
     pub(crate) fn publish_notice(&self, audience: Audience, push: &SharedPush, except: Option<ExceptDevice>) {
         if let Some(link) = &self.link {
             let envelope = link.codec.encode_notice(audience, push, except);
@@ -94,7 +97,7 @@ impl ClusterLink {
 
     /// Asks the other nodes to compare everything with the store, because this node does not know
     /// which announcements are missing.
-    pub(crate) fn announce_unknown(&self) {
+    pub(crate) fn announce_overflow(&self) {
         if let Some(link) = &self.link {
             link.recent.overflow();
         }

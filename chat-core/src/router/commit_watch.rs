@@ -11,14 +11,14 @@ use crate::sync::{Mutex, RwLock};
 /// Maximum number of conversations that a watch remembers between two reads.
 const MAX_CONVERSATIONS: usize = 16 * 1024;
 
-/// Changes since a watch was last read.
+/// Changes of logs and memberships since a watch was last read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct News {
     /// Conversations whose logs have grown, each with the last known `Seq`.
     pub(crate) grown: HashMap<ConversationId, Seq>,
     /// Conversations that the user of the watch may have joined.
     pub(crate) joined: HashSet<ConversationId>,
-    /// Logs may have grown without an announcement to this node.
+    /// True if logs may have grown without an announcement to this node, or if news did not fit.
     pub(crate) may_be_incomplete: bool,
 }
 
@@ -38,9 +38,10 @@ pub(crate) struct CommitWatches {
     watches: Arc<RwLock<Vec<Arc<Watched>>>>,
 }
 
+/// State of one watch, to which commits are reported.
 #[derive(Debug)]
 struct Watched {
-    /// User whose joins count; `None` if no joins count.
+    /// User whose joins are reported; `None` if no joins are reported.
     user: Option<UserId>,
     news: Mutex<News>,
     changed: Notify,
@@ -98,7 +99,7 @@ impl CommitWatches {
     }
 
     /// Records that logs may have grown without an announcement.
-    pub(crate) fn may_be_incomplete(&self) {
+    pub(crate) fn mark_incomplete(&self) {
         for watched in &*self.watches.read() {
             watched.update(|news| news.may_be_incomplete = true);
         }
@@ -115,7 +116,7 @@ pub(crate) struct CommitWatch {
 }
 
 impl CommitWatch {
-    /// Waits for news and takes them. Cancel safe.
+    /// Waits until there is news, and returns it. Cancel safe: no news is lost.
     pub(crate) async fn news(&self) -> News {
         loop {
             let news = std::mem::take(&mut *self.watched.news.lock());

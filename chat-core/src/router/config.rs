@@ -22,18 +22,18 @@ pub struct RouterConfig {
     /// are found within 3 s.
     pub store_heartbeat_interval: Duration,
     /// Average interval between sweeps, in which the node compares every conversation and user that
-    /// it serves with the store. Jittered by a third. Default 30 s.
+    /// it serves with the store. Each interval varies randomly by up to a third. Default 30 s.
     pub sweep_interval: Duration,
-    /// Interval between sweeps while the bus loses messages; also the minimum interval between any
-    /// two sweeps. Default 1 s.
+    /// Interval between sweeps while the node polls the store, because the bus loses messages; also
+    /// the minimum interval between any two sweeps. Default 1 s.
     pub poll_interval: Duration,
     /// Delay before a failed read of the store is retried. Doubles with each failure, up to ten
     /// times this value. Default 100 ms.
     pub retry_interval: Duration,
     /// Timeout of one read of the store; a read that times out is retried. Default 5 s.
     pub read_timeout: Duration,
-    /// Timeout of one call to the bus or to the presence service. A starting session waits at most
-    /// this long for the node's subscription to the user's topic. Default 1 s.
+    /// Timeout of one call to the bus or to the presence service. It is also the longest time for
+    /// which a starting session waits for the node's subscription to the user's topic. Default 1 s.
     pub bus_timeout: Duration,
     /// Maximum number of events in one read that fills a gap. Default 256.
     pub max_catch_up_events: u32,

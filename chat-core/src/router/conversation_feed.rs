@@ -1,5 +1,5 @@
-//! The feed of one conversation on this node: the only path on which its events reach the sessions
-//! here, in order.
+//! Delivery of one conversation's events to the sessions on this node. All its events take this
+//! path, so that every session receives them in order.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,12 +27,12 @@ struct Subscriber {
     first_seq: Seq,
 }
 
-/// Result of offering events to a feed.
+/// Result of [`ConversationFeed::deliver`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FeedResult {
     /// Every event has been delivered, now or earlier.
     Complete,
-    /// Events before some of the offered ones are missing; the log has to be read.
+    /// Events before some of the given ones are missing; the log has to be read.
     Gap,
 }
 
@@ -41,7 +41,7 @@ pub(crate) enum FeedResult {
 enum MemberChange {
     Joined(UserId),
     Left(UserId),
-    Closed,
+    GroupDeleted,
 }
 
 impl ConversationFeed {
@@ -69,8 +69,9 @@ impl ConversationFeed {
         self.subscribers.iter().map(|subscriber| &subscriber.session)
     }
 
-    /// Adds a session, unless it has ended or follows the feed already. If events after `known`
-    /// were delivered here before, the session missed them and gets a `Behind` push.
+    /// Adds a session, unless it has ended or follows the feed already. The session learns of the
+    /// events up to `known` in another way. If later events were delivered here before, the session
+    /// has missed them and gets a `Behind` push.
     pub(crate) fn subscribe(
         &mut self,
         conversation: ConversationId,
@@ -120,6 +121,7 @@ impl ConversationFeed {
         }
     }
 
+    /// Delivers a membership change: a user who joins receives it, and so does a user who leaves.
     fn deliver_change(
         &mut self,
         event: &Event,
@@ -136,7 +138,7 @@ impl ConversationFeed {
         self.members_version = event.seq;
         match change {
             Some(MemberChange::Left(user)) => self.expel(event, |session| session.caller.user == user),
-            Some(MemberChange::Closed) => self.expel(event, |_| true),
+            Some(MemberChange::GroupDeleted) => self.expel(event, |_| true),
             Some(MemberChange::Joined(_)) | None => {}
         }
     }
@@ -167,6 +169,7 @@ impl ConversationFeed {
         }
     }
 
+    /// Removes the sessions of users who are no longer members after `event`.
     fn expel(&mut self, event: &Event, is_out: impl Fn(&SessionHandle) -> bool) {
         self.subscribers.retain(|Subscriber { session, .. }| {
             let is_out = is_out(session);
@@ -178,10 +181,11 @@ impl ConversationFeed {
     }
 }
 
+/// Returns the change of membership that `event` records, if any.
 fn member_change(event: &Event) -> Option<MemberChange> {
     match event.kind {
         EventKind::GroupCreated => return Some(MemberChange::Joined(event.sender)),
-        EventKind::GroupDeleted => return Some(MemberChange::Closed),
+        EventKind::GroupDeleted => return Some(MemberChange::GroupDeleted),
         EventKind::MemberJoined | EventKind::MemberLeft | EventKind::MemberKicked => {}
         _ => return None,
     }

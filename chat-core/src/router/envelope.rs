@@ -18,7 +18,7 @@ mod proto;
 
 /// Version of the envelopes that this node encodes and decodes.
 const VERSION: u32 = 1;
-/// Maximum number of doorbells, of joins and of logins in one heartbeat, each.
+/// Maximum number of doorbells, of joins and of changed logins in one heartbeat, each.
 pub(crate) const MAX_REPEATED: usize = 512;
 
 /// Encodes envelopes of one node, and decodes those of nodes on the same store.
@@ -60,29 +60,36 @@ pub(crate) type ExceptDevice = (UserId, DeviceId);
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Content {
     Doorbell(Doorbell),
+    /// Envelope that a running node sends periodically, with its recent announcements.
     Heartbeat {
+        /// Grows with each heartbeat; the same in all envelopes of a heartbeat that needs several.
         number: u64,
         doorbells: Vec<Doorbell>,
         joins: Vec<(UserId, ConversationId)>,
         logins: Vec<(UserId, CloseCode)>,
+        /// True if there were more announcements than the node could repeat.
         overflowed: bool,
     },
+    /// Push that may be lost, such as a receipt.
     Notice {
         audience: Audience,
         push: Push,
         except: Option<ExceptDevice>,
     },
+    /// Logins of the user may have ended. The receiver compares the user's sessions with the store,
+    /// and closes those that have ended with `code`.
     SessionsChanged {
         user: UserId,
         code: CloseCode,
     },
+    /// The user became a member of the conversation.
     UserJoined {
         user: UserId,
         conversation: ConversationId,
     },
 }
 
-/// A decoded envelope of another node, or an own envelope that the bus returned.
+/// Decoded envelope of another node, or of this node itself if the bus returned it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Received {
     pub(crate) node: NodeId,
@@ -93,7 +100,7 @@ pub(crate) struct Received {
 impl EnvelopeCodec {
     pub(crate) fn encode(&self, content: Content) -> Bytes {
         use proto::envelope::Content as Wire;
-        self.seal(match content {
+        self.wrap(match content {
             Content::Doorbell(doorbell) => Wire::Doorbell(doorbell.into()),
             Content::Heartbeat {
                 number,
@@ -116,13 +123,13 @@ impl EnvelopeCodec {
         })
     }
 
-    /// Encodes a notice. Its push has the same encoding as for clients.
+    /// Encodes a notice. Its push is encoded as the packet that clients receive.
     pub(crate) fn encode_notice(&self, audience: Audience, push: &SharedPush, except: Option<ExceptDevice>) -> Bytes {
         let (conversation, user) = match audience {
             Audience::Conversation(conversation) => (conversation.0, 0),
             Audience::User(user) => (0, user.0),
         };
-        self.seal(proto::envelope::Content::Notice(proto::Notice {
+        self.wrap(proto::envelope::Content::Notice(proto::Notice {
             conversation,
             user,
             packet: push.frame().slice(PREFIX..),
@@ -131,7 +138,8 @@ impl EnvelopeCodec {
         }))
     }
 
-    fn seal(&self, content: proto::envelope::Content) -> Bytes {
+    /// Puts the content into an envelope with the sender's identity.
+    fn wrap(&self, content: proto::envelope::Content) -> Bytes {
         let envelope = proto::Envelope {
             version: VERSION,
             store_epoch: Bytes::copy_from_slice(&self.epoch.0),
@@ -224,7 +232,8 @@ fn decode_notice(notice: proto::Notice) -> Option<Content> {
     let Ok(Incoming::Push(push)) = client::decode(notice.packet) else {
         return None;
     };
-    // Clients rely on other pushes to be durable and in order, so the bus must not inject them.
+    // Clients rely on all other pushes to be stored and in order, so these must not come from the
+    // bus.
     let is_ephemeral = matches!(
         push,
         Push::Receipt { .. } | Push::Read { .. } | Push::Typing { .. } | Push::Presence { .. }

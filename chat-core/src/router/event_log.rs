@@ -1,5 +1,6 @@
-//! The router's port to the store: the reads by which a node fills gaps and finds events whose
-//! announcements the bus lost.
+//! The router's port to the store. By its reads, a node finds events that it has not delivered
+//! because the bus lost their announcements: the messages by which nodes report new events to each
+//! other.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -11,9 +12,9 @@ use tokio::time::timeout;
 use crate::model::{ConversationId, DeviceId, Event, NodeId, Seq, SessionEpoch, UserId};
 use crate::store::{Heartbeat, MembershipView, Store, StoreError};
 
-/// Everything that the router reads: memberships, logs, logins and the other nodes.
-/// [`StoreEventLog`] implements it over a [`Store`]; a node without a database could implement it
-/// over the network.
+/// Source of everything that the router reads: memberships, logs, logins and the list of other
+/// nodes. [`StoreEventLog`] implements it over a [`Store`]; a node without a database could
+/// implement it over the network.
 ///
 /// The router reads when a session starts, and when an announcement may have been lost. It does not
 /// read to deliver events that this node commits. Every method returns one consistent snapshot of
@@ -46,8 +47,8 @@ pub trait EventLog: Debug + Send + Sync + 'static {
     /// not exist are left out.
     async fn last_seqs(&self, conversations: &[ConversationId]) -> Result<Vec<(ConversationId, Seq)>, StoreError>;
 
-    /// Returns the devices of a user and the session epoch of each. A session has ended if its
-    /// device is missing or has another epoch.
+    /// Returns the devices of a user, each with the epoch of its latest login. A session is no
+    /// longer valid if its device is missing or has another epoch.
     async fn session_epochs(&self, user: UserId) -> Result<Vec<(DeviceId, SessionEpoch)>, StoreError>;
 
     /// Records that `node` is alive and returns the other live nodes. Nodes call this every few
@@ -55,7 +56,7 @@ pub trait EventLog: Debug + Send + Sync + 'static {
     async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError>;
 }
 
-/// Bounds of one read of a log.
+/// Bounds of one read of a conversation's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadLimit {
     /// Maximum number of events; zero counts as one.
@@ -64,16 +65,16 @@ pub struct ReadLimit {
     pub max_bytes: u32,
 }
 
-/// Result of one read of a log.
+/// Result of one read of a conversation's log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogPage {
     /// Events in ascending order, without gaps.
     pub events: Vec<Event>,
-    /// The log ended with these events when it was read.
+    /// True if the log ended with these events when it was read.
     pub is_end: bool,
 }
 
-/// An [`EventLog`] over a [`Store`].
+/// An [`EventLog`] that reads from a [`Store`].
 #[derive(Clone, Debug)]
 pub struct StoreEventLog {
     store: Arc<dyn Store>,
@@ -81,7 +82,7 @@ pub struct StoreEventLog {
 
 /// Maximum number of events in one query to the store. With bodies of up to 64 KiB, a query returns
 /// at most 4 MiB, whatever [`ReadLimit`] the caller has passed.
-const QUERY_EVENTS: u32 = 64;
+const MAX_EVENTS_PER_QUERY: u32 = 64;
 
 impl StoreEventLog {
     /// Creates an event log that reads from `store`.
@@ -116,8 +117,8 @@ impl EventLog for StoreEventLog {
         let (mut events, mut bytes) = (Vec::new(), 0_usize);
         loop {
             let next = events.last().map_or(after, |last: &Event| last.seq).next();
-            let wanted = QUERY_EVENTS.min(u32::try_from(max_events - events.len()).unwrap_or(u32::MAX));
-            let queried = self.store.events(conversation, next, LAST_SEQ, wanted).await?;
+            let wanted = MAX_EVENTS_PER_QUERY.min(u32::try_from(max_events - events.len()).unwrap_or(u32::MAX));
+            let queried = self.store.events(conversation, next, MAX_SEQ, wanted).await?;
             let is_end = queried.len() < wanted as usize;
             for event in queried {
                 bytes = bytes.saturating_add(event.body.len());
@@ -151,7 +152,7 @@ impl EventLog for StoreEventLog {
 }
 
 /// Greatest `Seq` that every store can represent.
-const LAST_SEQ: Seq = Seq(u64::MAX >> 1);
+const MAX_SEQ: Seq = Seq(u64::MAX >> 1);
 
 /// Wrapper of an [`EventLog`] whose calls fail with [`StoreError::Unavailable`] after a timeout.
 #[derive(Clone, Debug)]

@@ -30,21 +30,24 @@ use crate::cluster::Nodes;
 use crate::model::{Caller, CloseCode, ConversationId, Event, PresenceState, Push, UserId};
 use crate::store::{MembershipView, StoreError};
 
-/// Counts of a router.
+/// Counts of a router's sessions, conversations and reads of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RouterStats {
     /// Number of sessions on this node.
     pub sessions: usize,
-    /// Number of conversations that sessions on this node follow.
+    /// Number of conversations that sessions on this node follow, which means that the sessions
+    /// receive their events.
     pub conversations: usize,
-    /// Number of reads of the store that filled a gap, since the start.
+    /// Number of reads of the store that found events which this node had not delivered, since the
+    /// start.
     pub repairs: u64,
     /// Number of sweeps, which compare everything with the store, since the start.
     pub sweeps: u64,
 }
 
-/// Delivers events and notices to the sessions on this node, and announces them to the other nodes.
+/// Component that delivers events and notices to the sessions on this node, and announces them to
+/// the other nodes. A notice is a push that no log contains, for example that a user is typing.
 /// Clones share one state. The router's tasks end with [`Router::shutdown`], or when the last clone
 /// and the last [`SubscriptionGuard`] are dropped.
 #[derive(Clone, Debug)]
@@ -52,13 +55,17 @@ pub struct Router {
     pub(crate) registry: Arc<Registry>,
     pub(crate) delivery: Arc<LocalDelivery>,
     pub(crate) joiner: Joiner,
-    /// The log without a timeout, because callers of [`Router::subscribe`] have their own.
+    /// The event log without a timeout, because callers of [`Router::subscribe`] have their own
+    /// timeout.
     pub(crate) log: Arc<dyn EventLog>,
-    /// `None` without a bus.
+    /// `None` if this router receives no messages from a bus.
     pub(crate) topics: Option<TopicRequests>,
     pub(crate) link: ClusterLink,
     pub(crate) nodes: NodeStatus,
+    /// Users who joined a conversation that their sessions here do not follow yet.
     pub(crate) joins: WorkSet<(UserId, ConversationId)>,
+    /// Users whose sessions have to be compared with the store, each with the close code for
+    /// sessions whose login is no longer valid.
     pub(crate) logins: WorkSet<(UserId, CloseCode)>,
     pub(crate) unconfirmed: UnconfirmedCommits,
     pub(crate) sweep: SweepRequest,
@@ -67,7 +74,7 @@ pub struct Router {
     pub(crate) tasks: Arc<Tasks>,
 }
 
-/// The router's view of the other nodes, and of its own clock.
+/// State of the other nodes and of this node's clock, as far as the router knows it.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeStatus {
     pub(crate) others: OtherNodes,
@@ -83,18 +90,19 @@ pub(crate) struct Counters {
 }
 
 impl Router {
-    /// Passes the nodes that the cluster's discovery lists to the router, which then notices listed
-    /// nodes whose heartbeats never arrive. Without this call, it notices only nodes that the store
-    /// lists and nodes whose heartbeats stop.
+    /// Gives the router the list of nodes that the cluster's discovery keeps. The router then
+    /// detects listed nodes whose heartbeats never arrive. Without this call, it detects only nodes
+    /// that the store lists and nodes whose heartbeats stop. Has no effect without a bus.
     pub fn watch_nodes(&self, nodes: watch::Receiver<Nodes>) {
-        if self.link.exists() {
+        if self.link.has_bus() {
             self.nodes.others.watch(nodes);
         }
     }
 
     /// Starts a session on this node: from now on, `outbox` receives the pushes of the user's
     /// conversations. Also returns the user's memberships as seen from the device. Pushes may
-    /// repeat events that the memberships include already, but leave no gap after them.
+    /// repeat events up to the `last_seq` of a membership's conversation, but omit no event after
+    /// it.
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read; no session was started.
@@ -155,7 +163,7 @@ impl Router {
         for commit in commits {
             if !self.unconfirmed.add(commit) {
                 self.sweep.request();
-                self.link.announce_unknown();
+                self.link.announce_overflow();
             }
         }
     }
@@ -173,7 +181,8 @@ impl Router {
     }
 
     /// Makes a user's sessions, here and on other nodes, follow a conversation that the user
-    /// joined. Not needed after [`GroupCreated`](crate::model::EventKind::GroupCreated) and
+    /// joined. This call is not needed after
+    /// [`GroupCreated`](crate::model::EventKind::GroupCreated) and
     /// [`MemberJoined`](crate::model::EventKind::MemberJoined), whose delivery does the same.
     pub fn joined(&self, user: UserId, conversation: ConversationId) {
         self.joins.add((user, conversation));
@@ -181,18 +190,19 @@ impl Router {
         self.link.announce_join(user, conversation);
     }
 
-    /// Returns the logs that the router reads, without a time limit.
+    /// Returns the event log that the router reads, without a timeout.
     pub(crate) fn event_log(&self) -> Arc<dyn EventLog> {
         Arc::clone(&self.log)
     }
 
-    /// Watches all logs, and the joins of one user, without a session.
+    /// Returns a watch that reports the growth of all logs and, if `user` is given, the
+    /// conversations that the user joins. It needs no session.
     pub(crate) fn watch_commits(&self, user: Option<UserId>) -> CommitWatch {
         self.watches.watch(user)
     }
 
-    /// Pushes a notice to the sessions in a conversation, here and on other nodes, except those of
-    /// the caller's device if it has one. Best effort.
+    /// Pushes a notice to the sessions that follow a conversation, here and on other nodes, except
+    /// those of the caller's device if it has one. Best effort.
     pub fn notify_conversation(&self, conversation: ConversationId, push: &Push, except: Option<Caller>) {
         self.notify(Audience::Conversation(conversation), push, except);
     }
@@ -210,8 +220,9 @@ impl Router {
         self.link.publish_notice(audience, &push, except);
     }
 
-    /// Ends sessions of a user: here at once, and on other nodes as soon as they have read the
-    /// store. So the caller must commit the change to the store first.
+    /// Ends the sessions of a user that `selector` selects, on this node at once. Other nodes are
+    /// asked to read the user's logins from the store, and end the sessions whose login is no
+    /// longer valid. So the caller must commit the change of logins first.
     pub fn close_sessions(&self, user: UserId, selector: SessionSelector, code: CloseCode) {
         for session in self.registry.of_user(user) {
             if selector.matches(&session.caller) {
@@ -222,14 +233,14 @@ impl Router {
     }
 
     /// Compares a user's sessions, here and on other nodes, with the store, and ends those whose
-    /// login is no longer valid. For a change of logins that the store did not confirm.
+    /// login is no longer valid. Call it after a change of logins that the store did not confirm.
     pub fn recheck_sessions(&self, user: UserId, code: CloseCode) {
         self.logins.add((user, code));
         self.link.announce_logins(user, code);
     }
 
     /// Waits until all announcements of this router are published on the bus. Returns whether the
-    /// bus accepted all of them. Without a bus it returns at once.
+    /// bus accepted all of them. Without a bus, returns `true` at once.
     pub async fn flush_announcements(&self) -> bool {
         self.link.flush().await
     }
@@ -287,13 +298,13 @@ impl Router {
         }
     }
 
-    /// Ends the router's tasks without waiting for them.
+    /// Stops the router's tasks without waiting for them.
     pub fn stop(&self) {
         self.tasks.stop();
     }
 
-    /// Ends the router's tasks and waits for them. Sessions get no further pushes from other nodes.
-    /// Idempotent.
+    /// Stops the router's tasks and waits until they have ended. Afterwards, sessions get no pushes
+    /// of changes that other nodes make. Idempotent.
     pub async fn shutdown(&self) {
         self.tasks.shutdown().await;
     }

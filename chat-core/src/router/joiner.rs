@@ -1,4 +1,5 @@
-//! Adds a user's sessions to the feed of a conversation.
+//! Adds a user's sessions to the feed of a conversation, the
+//! [`ConversationFeed`](super::conversation_feed::ConversationFeed).
 
 use std::sync::Arc;
 
@@ -8,7 +9,8 @@ use super::registry::{JoinResult, KnownUpTo, Registry};
 use super::session::SessionHandle;
 use crate::store::{MembershipView, StoreError};
 
-/// Adds sessions to feeds, with a membership at least as recent as the feed.
+/// Component that adds sessions to feeds, with a membership that is at least as recent as the
+/// feed's last membership change.
 #[derive(Clone, Debug)]
 pub(crate) struct Joiner {
     pub(crate) registry: Arc<Registry>,
@@ -18,12 +20,13 @@ pub(crate) struct Joiner {
 
 /// Returns whether the user may receive new events of this conversation.
 pub(crate) fn is_active(membership: &MembershipView) -> bool {
-    membership.member.is_active() && !membership.conversation.closed
+    membership.member.is_active() && !membership.conversation.deleted
 }
 
 impl Joiner {
     /// Adds sessions of one user to the feed of the conversation of `membership`. The membership is
-    /// read again as long as this node knows of a newer membership change.
+    /// read again as long as this node has delivered a newer membership change. `known` is the part
+    /// of the log that the clients know.
     pub(crate) async fn join(
         &self,
         sessions: &[Arc<SessionHandle>],
@@ -55,16 +58,17 @@ impl Joiner {
             }
             membership = &newer;
             if !is_active(membership) {
-                push_end(sessions, membership, known);
+                push_end_of_membership(sessions, membership, known);
                 return Ok(());
             }
         }
     }
 }
 
-/// Notifies clients of a former member, which may not know that the membership has ended, up to
-/// which event the user may read the log.
-fn push_end(sessions: &[Arc<SessionHandle>], membership: &MembershipView, known: KnownUpTo) {
+/// Notifies the clients of a user whose membership has ended of the last event that the user may
+/// read, unless they know the log up to there. The clients then read the log, with the event that
+/// ended the membership.
+fn push_end_of_membership(sessions: &[Arc<SessionHandle>], membership: &MembershipView, known: KnownUpTo) {
     let last_seq = membership.conversation.last_seq;
     let until_seq = membership.member.until_seq.unwrap_or(last_seq);
     let readable = until_seq.min(last_seq);

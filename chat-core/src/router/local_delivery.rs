@@ -14,12 +14,12 @@ use crate::bus::Topic;
 use crate::codec::body;
 use crate::model::{CloseCode, ConversationId, DeviceId, Event, EventBody, EventKind, UserId};
 
-/// Delivers events and notices to the sessions on this node. Queues further work for the workers:
-/// gaps to fill, subscriptions to change, conversations to join.
+/// Component that delivers events and notices to the sessions on this node. It queues further work
+/// for the workers: gaps to fill, subscriptions to change, conversations to join.
 #[derive(Debug)]
 pub(crate) struct LocalDelivery {
     registry: Arc<Registry>,
-    /// `None` without a bus.
+    /// `None` if this router receives no messages from a bus.
     topics: Option<TopicRequests>,
     queues: DeliveryQueues,
 }
@@ -36,7 +36,8 @@ pub(crate) struct DeliveryQueues {
     pub(crate) joins: WorkSet<(UserId, ConversationId)>,
     /// Devices whose presence has to be published.
     pub(crate) presence: WorkSet<(UserId, DeviceId)>,
-    /// Watches of all logs, also of those that no session on this node follows.
+    /// Watches that are notified when any log has grown, even if no session on this node follows
+    /// its conversation.
     pub(crate) watches: CommitWatches,
 }
 
@@ -49,8 +50,9 @@ impl LocalDelivery {
         }
     }
 
-    /// Delivers the events that directly follow the delivered ones. `events` are ascending and of
-    /// one conversation.
+    /// Delivers those of `events` that directly follow the events delivered before. If events
+    /// between them are missing, requests a read of the log. `events` are ascending and of one
+    /// conversation.
     pub(crate) fn deliver(&self, conversation: ConversationId, events: &[Event]) {
         if let Some(last) = events.last() {
             self.queues.watches.grown(conversation, last.seq);
@@ -58,7 +60,7 @@ impl LocalDelivery {
         let Some(delivered) = self.registry.deliver(conversation, events, Instant::now()) else {
             return;
         };
-        if delivered.gap {
+        if delivered.has_gap {
             self.queues.catch_up.add(conversation);
         }
         if delivered.is_new {
@@ -68,6 +70,7 @@ impl LocalDelivery {
             self.recheck_topic(Topic::Conversation(conversation));
         }
         for opened in events.iter().filter_map(opened_conversation) {
+            // The event is in an inbox, which only its owner follows.
             let owners = self.registry.users_in(conversation);
             self.queues
                 .joins
@@ -75,8 +78,9 @@ impl LocalDelivery {
         }
     }
 
-    /// Handles a doorbell: the log is read if it extends beyond the events delivered here.
-    pub(crate) fn doorbell(&self, doorbell: Doorbell) {
+    /// Handles a doorbell: requests a read of the log if the log extends beyond the events
+    /// delivered here.
+    pub(crate) fn handle_doorbell(&self, doorbell: Doorbell) {
         self.queues.watches.grown(doorbell.conversation, doorbell.last_seq);
         let head = self.registry.head(doorbell.conversation);
         if head.is_some_and(|head| head < doorbell.last_seq) {
@@ -105,8 +109,8 @@ impl LocalDelivery {
         }
     }
 
-    /// Prepares for a feed that is new on this node: the node subscribes to the conversation's
-    /// topic and then compares the feed with the log, because it missed the earlier announcements.
+    /// Handles a feed that is new on this node: the node subscribes to the conversation's topic and
+    /// then compares the feed with the log, because it missed the earlier announcements.
     pub(crate) fn feed_created(&self, conversation: ConversationId) {
         match &self.topics {
             Some(topics) => topics.recheck(Topic::Conversation(conversation)),
@@ -146,7 +150,8 @@ impl LocalDelivery {
     }
 }
 
-/// Returns the conversation of which an inbox event makes the inbox's owner a member, if any.
+/// Returns the conversation of which the owner of an inbox became a member, if `event` reports
+/// this. An inbox is the log of requests and invitations of one user, its owner.
 fn opened_conversation(event: &Event) -> Option<ConversationId> {
     if !matches!(event.kind, EventKind::ConversationOpened | EventKind::JoinAnswered) {
         return None;

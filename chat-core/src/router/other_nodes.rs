@@ -9,7 +9,7 @@ use super::store_peers::StorePeers;
 use crate::cluster::Nodes;
 use crate::model::NodeId;
 
-/// The other nodes, as the store and the cluster's discovery list them. Clones share the view.
+/// The other nodes, as the store and the cluster's discovery list them. Clones share the lists.
 #[derive(Clone, Debug)]
 pub(crate) struct OtherNodes {
     own: NodeId,
@@ -26,9 +26,10 @@ impl OtherNodes {
         }
     }
 
-    /// Sets the view of the cluster's discovery. Only the first call has an effect.
+    /// Sets the list of nodes that the cluster's discovery keeps. Only the first call has an
+    /// effect.
     pub(crate) fn watch(&self, nodes: watch::Receiver<Nodes>) {
-        // A later call has no effect.
+        // `set` fails if a list was set before.
         let _ = self.discovered.set(nodes);
     }
 

@@ -1,4 +1,4 @@
-//! The bounded queue of one session's pushes.
+//! The bounded queue of one session's pushes: packets that the server sends without a request.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -59,9 +59,12 @@ pub struct Outbox {
 #[derive(Debug, Default)]
 struct State {
     queue: VecDeque<SharedPush>,
+    /// Approximate size of the queued pushes.
     bytes: usize,
-    /// Conversations whose events were dropped, each with the last dropped `Seq`.
+    /// Conversations whose events were dropped since the queue was last drained, each with the last
+    /// dropped `Seq`.
     behind: BTreeMap<ConversationId, Seq>,
+    /// True if pushes were dropped since the queue was last drained.
     overflowed: bool,
     /// Time since which pushes have been waiting without the reader taking one.
     waiting_since: Option<Instant>,
@@ -81,7 +84,8 @@ impl Outbox {
         })
     }
 
-    /// Queues a push, or drops the queue if it is full. Never waits.
+    /// Queues a push. If the queue is full, drops all queued pushes and this one. Has no effect on
+    /// a closed outbox. Never waits.
     pub fn push(&self, push: SharedPush) {
         self.push_all(&[push], Instant::now());
     }
@@ -143,7 +147,7 @@ impl Outbox {
     /// Waits until [`drain`](Self::drain) would return a push.
     ///
     /// # Cancel safety
-    /// Safe. Only one task may wait at a time.
+    /// Safe. Only one task may wait at a time, for this or for [`Outbox::closed`].
     pub async fn ready(&self) {
         while !self.is_ready() {
             self.ready.notified().await;
@@ -157,8 +161,8 @@ impl Outbox {
         !state.queue.is_empty() || state.overflowed || (state.close_code.is_some() && !state.close_was_drained)
     }
 
-    /// Ends the session. Queued pushes can still be drained, and after them [`Push::Closed`] with
-    /// the code of the first call. From now on, no command of the session is started.
+    /// Closes the session. Queued pushes can still be drained, and after them [`Push::Closed`] with
+    /// the code of the first call. The server starts no further command of a closed session.
     pub fn close(&self, code: CloseCode) {
         let mut state = self.state.lock();
         if state.close_code.is_none() {
@@ -219,8 +223,8 @@ impl State {
         }
     }
 
-    /// Drops all pushes and remembers which logs the client has to read. Other pushes than events
-    /// are lost, because their delivery is best effort.
+    /// Drops all queued pushes and `newest`, and records which logs the client has to read. Pushes
+    /// other than events are lost, because their delivery is best effort.
     fn overflow(&mut self, newest: &SharedPush) {
         self.overflowed = true;
         self.bytes = 0;

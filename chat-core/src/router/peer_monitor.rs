@@ -8,14 +8,15 @@ use tokio::time::Instant;
 use crate::model::NodeId;
 use crate::sync::Mutex;
 
-/// Number of own heartbeats that have to return in a row before the node trusts a bus that failed.
-const TRUSTED_HEARTBEATS: u32 = 3;
+/// Number of own heartbeats that the bus has to return in a row before the node trusts a bus that
+/// had failed.
+const MIN_CONSECUTIVE_OWN: u32 = 3;
 /// Maximum number of tracked peers. Clusters are smaller, so heartbeats of further peers are
 /// forged.
 const MAX_PEERS: usize = 4096;
 
-/// Tracks the heartbeats that this node receives: its own, which the bus returns, and those of its
-/// peers.
+/// Record of the heartbeats that this node receives: its own, which the bus returns, and those of
+/// its peers.
 #[derive(Debug)]
 pub(crate) struct PeerMonitor {
     started: Instant,
@@ -28,7 +29,7 @@ pub(crate) struct PeerMonitor {
 struct PeerTable {
     /// Number of the own heartbeat that returned last, and the time of its return.
     own: Option<(u64, Instant)>,
-    /// Number of own heartbeats that have returned without an interruption.
+    /// Number of own heartbeats that have returned in a row, each within the timeout.
     consecutive_own: u32,
     peers: HashMap<NodeId, Peer>,
     /// Nodes that the store or the cluster's discovery lists, each with the time at which it was
@@ -37,6 +38,7 @@ struct PeerTable {
 }
 
 #[derive(Debug)]
+/// The last heartbeat that arrived from a peer.
 struct Peer {
     incarnation: u64,
     number: u64,
@@ -48,18 +50,19 @@ struct Peer {
 pub(crate) struct BusHealth {
     /// The node's own heartbeats do not return, or have only just started to return again.
     pub(crate) own_missing: bool,
-    /// A heartbeat of a listed node is overdue: announcements since its last heartbeat may be lost.
+    /// No heartbeat of a listed node has arrived for half the timeout: its latest announcements may
+    /// be lost.
     pub(crate) peer_late: bool,
     /// A node has been listed for longer than the timeout without a heartbeat on the bus.
     pub(crate) peer_unseen: bool,
-    /// The heartbeats of a peer have stopped.
+    /// A peer's last heartbeat has become older than the timeout since the previous check.
     pub(crate) peer_lost: bool,
 }
 
 impl PeerMonitor {
     /// Creates a monitor that has received no heartbeat yet. A peer counts as lost after `timeout`
-    /// without a heartbeat. Up to `max_missed` consecutive heartbeats may be lost without losing an
-    /// announcement.
+    /// without a heartbeat. A peer repeats its announcements, so that up to `max_missed` of its
+    /// consecutive heartbeats may be lost without losing an announcement.
     pub(crate) fn new(timeout: Duration, max_missed: u64) -> Self {
         Self {
             started: Instant::now(),
@@ -69,8 +72,8 @@ impl PeerMonitor {
         }
     }
 
-    /// Records that the node's own heartbeat returned. A heartbeat of several envelopes counts
-    /// once.
+    /// Records that the bus returned the node's own heartbeat `number`. A heartbeat of several
+    /// envelopes counts once.
     pub(crate) fn record_own(&self, number: u64) {
         let mut table = self.table.lock();
         let is_same = table.own.is_some_and(|(last, _)| last == number);
@@ -79,7 +82,8 @@ impl PeerMonitor {
     }
 
     /// Records a peer's heartbeat. Returns `false` if announcements may have been lost: the peer is
-    /// new or was restarted, or more than `max_missed` heartbeats were lost.
+    /// new or was restarted, or too many heartbeats were lost. Peers beyond [`MAX_PEERS`] are
+    /// ignored.
     pub(crate) fn record_peer(&self, node: NodeId, incarnation: u64, number: u64) -> bool {
         let mut table = self.table.lock();
         if table.peers.len() >= MAX_PEERS && !table.peers.contains_key(&node) {
@@ -106,7 +110,7 @@ impl PeerMonitor {
         if last_own.elapsed() > self.timeout {
             table.consecutive_own = 0;
         }
-        let own_missing = self.started.elapsed() > self.timeout && table.consecutive_own < TRUSTED_HEARTBEATS;
+        let own_missing = self.started.elapsed() > self.timeout && table.consecutive_own < MIN_CONSECUTIVE_OWN;
 
         let peers_before = table.peers.len();
         table.peers.retain(|_, peer| peer.at.elapsed() <= self.timeout);
@@ -144,7 +148,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn monitor_distrusts_the_bus_until_own_heartbeats_return_again() {
         let monitor = monitor();
-        assert!(!monitor.health(&HashSet::new()).own_missing, "it has just started");
+        assert!(!monitor.health(&HashSet::new()).own_missing, "no heartbeat is due yet");
         advance(Duration::from_secs(4)).await;
         for number in 1..=2 {
             monitor.record_own(number);
@@ -158,12 +162,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn monitor_reports_heartbeats_that_do_not_follow_the_last() {
+    async fn monitor_reports_lost_heartbeats_and_restarts_of_peers() {
         let monitor = monitor();
-        assert!(!monitor.record_peer(PEER, 1, 10), "a new peer");
+        assert!(!monitor.record_peer(PEER, 1, 10), "the peer is new");
         assert!(monitor.record_peer(PEER, 1, 11));
-        assert!(monitor.record_peer(PEER, 1, 13), "one may be lost");
-        assert!(!monitor.record_peer(PEER, 1, 16), "two were lost");
+        assert!(monitor.record_peer(PEER, 1, 13), "one lost heartbeat is tolerated");
+        assert!(!monitor.record_peer(PEER, 1, 16), "two lost heartbeats are too many");
         assert!(!monitor.record_peer(PEER, 2, 17), "the peer was restarted");
     }
 

@@ -40,7 +40,9 @@ struct State {
 }
 
 #[derive(Debug)]
+/// An entry of the queue.
 enum Item {
+    /// The doorbell of this conversation, whose `Seq` is in [`State::doorbells`].
     Doorbell(ConversationId),
     Envelope(Topic, Bytes),
 }
@@ -90,9 +92,9 @@ impl PublishQueue {
         }
     }
 
-    /// Takes the oldest envelope. The caller must report the end of its publication with
-    /// [`done`](Self::done). A doorbell is encoded only now, with the newest `Seq` of its
-    /// conversation.
+    /// Takes the oldest envelope; returns `None` if the queue is empty. The caller must report the
+    /// end of its publication with [`done`](Self::done). A doorbell is encoded only now, with the
+    /// newest `Seq` of its conversation.
     pub(crate) fn next(&self, codec: &EnvelopeCodec) -> Option<(Topic, Bytes)> {
         let mut state = self.inner.state.lock();
         let item = state.items.pop_front()?;
@@ -108,7 +110,7 @@ impl PublishQueue {
         Some((Topic::Conversation(conversation), envelope))
     }
 
-    /// Reports the end of the publication of an envelope.
+    /// Reports that the publication of an envelope has ended, with or without success.
     pub(crate) fn done(&self, is_published: bool) {
         let mut state = self.inner.state.lock();
         state.publishing = state.publishing.saturating_sub(1);
@@ -118,8 +120,8 @@ impl PublishQueue {
         }
     }
 
-    /// Waits until no envelope is queued or being published. Returns whether all were published
-    /// since the last call.
+    /// Waits until no envelope is queued or being published. Returns whether every envelope was
+    /// published since the previous call.
     pub(crate) async fn flushed(&self) -> bool {
         loop {
             let idle = self.inner.idle.notified();

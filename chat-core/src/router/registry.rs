@@ -23,7 +23,9 @@ use crate::store::MembershipView;
 pub(crate) struct Registry {
     users: DashMap<UserId, Vec<Arc<SessionHandle>>>,
     conversations: DashMap<ConversationId, ConversationFeed>,
+    /// Number of sessions in `users`.
     sessions: AtomicUsize,
+    /// Number in the id of the newest session.
     last_session: AtomicU64,
 }
 
@@ -35,12 +37,13 @@ pub(crate) enum JoinResult {
     /// The sessions follow the feed, which is new on this node: the node has to subscribe to the
     /// conversation's topic and compare the feed with the log.
     JoinedNewFeed,
-    /// This node knows of a later membership change than the caller: the caller has to read the
-    /// membership again.
+    /// This node has delivered a membership change that is newer than the given membership: the
+    /// caller has to read the membership again.
     OutOfDate,
 }
 
-/// The part of a conversation's log that the client of a joining session knows.
+/// The part of a conversation's log that a client knows when its session starts to follow the
+/// conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KnownUpTo {
     /// The client knows that the log reaches this `Seq`, and reads the log itself.
@@ -62,8 +65,9 @@ impl KnownUpTo {
 /// Result of delivering events to a conversation's feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Delivered {
-    /// Events before some of the offered ones are missing; the log has to be read.
-    pub(crate) gap: bool,
+    /// Events between those delivered before and some of the new ones are missing, so that the log
+    /// has to be read.
+    pub(crate) has_gap: bool,
     /// The feed is new on this node.
     pub(crate) is_new: bool,
     /// The feed lost its last session and was removed.
@@ -143,6 +147,8 @@ impl Registry {
                 JoinResult::Joined
             }
             Entry::Vacant(entry) => {
+                // If the feed starts before the end of the log, the events in between are read from
+                // the log and pushed. Otherwise the client gets a `Behind` push, or needs nothing.
                 let unknown = conversation.last_seq.0.saturating_sub(known_seq.0);
                 let head = match known {
                     KnownUpTo::Nothing if unknown <= MAX_PUSHED_ON_JOIN => known_seq,
@@ -171,12 +177,14 @@ impl Registry {
                     entry.remove();
                 }
                 Some(Delivered {
-                    gap: result == FeedResult::Gap,
+                    has_gap: result == FeedResult::Gap,
                     is_new: false,
                     ended,
                 })
             }
             Entry::Vacant(entry) => {
+                // No session follows the conversation yet. A user with sessions here may join by
+                // one of the events, so the feed starts at the first change of members.
                 let first = events.iter().position(|event| event.kind.changes_members())?;
                 let events = events.get(first..).unwrap_or_default();
                 let before = events.first()?.seq.previous();
@@ -187,7 +195,7 @@ impl Registry {
                 }
                 entry.insert(feed);
                 Some(Delivered {
-                    gap: result == FeedResult::Gap,
+                    has_gap: result == FeedResult::Gap,
                     is_new: true,
                     ended: false,
                 })

@@ -8,7 +8,7 @@ use super::shared_push::SharedPush;
 use crate::model::{Caller, ConversationId, PresenceState, Push, Seq, SessionId};
 use crate::sync::Mutex;
 
-/// A session on this node: its caller, and the outbox that takes its pushes.
+/// A session on this node: its caller, and the outbox that receives its pushes.
 #[derive(Debug)]
 pub(crate) struct SessionHandle {
     pub(crate) id: SessionId,
@@ -54,7 +54,7 @@ impl SessionHandle {
         }
     }
 
-    /// Returns whether [`SessionHandle::join`] would succeed.
+    /// Returns whether [`SessionHandle::join`] would return `true`.
     pub(crate) fn can_join(&self, conversation: ConversationId) -> bool {
         let state = self.state.lock();
         let conversations = state.conversations.as_ref();

@@ -2,7 +2,7 @@
 
 use crate::model::{Caller, DeviceId, SessionEpoch};
 
-/// Selects some of a user's sessions.
+/// Rule that selects some of a user's sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionSelector {
@@ -10,9 +10,10 @@ pub enum SessionSelector {
     All,
     /// The sessions of this device.
     Device(DeviceId),
-    /// The sessions of all devices except this one.
+    /// Every session of the user except those of this device.
     AllExcept(DeviceId),
-    /// The sessions of this device that started before the login with this epoch.
+    /// The sessions of this device whose login has a lower epoch than this one, which means that
+    /// they belong to earlier logins.
     OlderThan(DeviceId, SessionEpoch),
 }
 

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use crate::codec::server::encode_push;
 use crate::model::Push;
 
-/// One push, shared by all sessions that receive it: a clone costs a reference count. The push is
-/// encoded at most once, when the first connection needs the bytes.
+/// One push, shared by all sessions that receive it: a clone only increments a reference count. The
+/// push is encoded at most once, when the first connection needs the bytes.
 #[derive(Clone)]
 pub struct SharedPush(Arc<Inner>);
 
@@ -25,7 +25,7 @@ const EVENT_OVERHEAD: usize = 96;
 const NOTICE_SIZE: usize = 48;
 
 impl SharedPush {
-    /// Wraps a push.
+    /// Creates a shared push, which is not encoded yet.
     #[must_use]
     pub fn new(push: Push) -> Self {
         let size = match &push {

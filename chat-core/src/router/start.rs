@@ -40,12 +40,11 @@ use crate::clock::Clock;
 use crate::cluster::Presence;
 use crate::model::{NodeId, StoreEpoch, UserId};
 
-/// Maximum number of queued envelopes with heartbeats, which exceeds the size of the largest
-/// heartbeat.
+/// Maximum number of queued envelopes with heartbeats. The largest heartbeat takes fewer envelopes.
 const MAX_QUEUED_HEARTBEATS: usize = 256;
 /// Maximum number of items that a worker has in progress at the same time.
 const MAX_CONCURRENT: usize = 8;
-/// Maximum number of subscriptions that change at the same time.
+/// Maximum number of changes of bus subscriptions in progress at the same time.
 const MAX_CONCURRENT_SUBSCRIPTIONS: usize = 16;
 
 /// The parts of a [`Router`].
@@ -54,7 +53,8 @@ pub struct RouterParts {
     /// The logs, memberships and logins.
     pub log: Arc<dyn EventLog>,
     /// Bus that carries announcements between nodes. Without a bus, nodes on the same store find
-    /// each other's events by polling the store every second, and notices do not reach other nodes.
+    /// each other's events by polling the store, by default every second, and notices do not reach
+    /// other nodes.
     pub bus: Option<Arc<dyn MessageBus>>,
     /// Presence service in which this node publishes the devices that are connected to it.
     pub presence: Arc<dyn Presence>,
@@ -70,18 +70,19 @@ pub struct RouterParts {
     pub config: RouterConfig,
 }
 
-/// The parts of a router and its workers, while they are built.
+/// The parts of a router and of its workers while the router is started.
 struct Assembly {
     router: Router,
     /// The event log, with a timeout for each read.
     log: Arc<dyn EventLog>,
     queues: DeliveryQueues,
+    /// Users whose logins and memberships have to be read again.
     users: WorkSet<UserId>,
     codec: EnvelopeCodec,
     config: RouterConfig,
 }
 
-/// The sending half of the bus connection.
+/// The part of the bus connection that publishes envelopes.
 struct Outbound {
     bus: Arc<dyn MessageBus>,
     queue: PublishQueue,
@@ -205,7 +206,7 @@ impl Assembly {
             delivery,
             log,
             topics,
-            link: link.unwrap_or_else(ClusterLink::none),
+            link: link.unwrap_or_else(ClusterLink::without_bus),
             nodes: NodeStatus {
                 others: OtherNodes::new(codec.node, store_peers.clone()),
                 store_peers,
@@ -237,7 +238,7 @@ impl Assembly {
         }
     }
 
-    /// Starts the workers that find lost events in the store.
+    /// Starts the workers that find events in the store whose announcements were lost.
     fn start_anti_entropy(&self, has_bus: bool) {
         let Self {
             router, log, queues, ..

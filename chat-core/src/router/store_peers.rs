@@ -1,5 +1,6 @@
-//! The other nodes on the same store, as the store lists them. All nodes that commit can reach the
-//! store, while every other connection between them may be down.
+//! The other nodes on the same store, as the store lists them. This list contains every node that
+//! commits, because a node needs the store to commit, even if every other connection between the
+//! nodes is down.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::sync::Mutex;
 /// Nodes that the store has listed recently. Clones share the list.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StorePeers {
+    /// Each node with the time at which the store last listed it.
     listed: Arc<Mutex<HashMap<NodeId, Instant>>>,
 }
 
@@ -26,8 +28,8 @@ impl StorePeers {
     }
 
     /// Records the nodes that the store lists. Returns whether one of them is new. A node that is
-    /// no longer listed is kept for `keep`, because the nodes report one by one after an outage of
-    /// the store.
+    /// no longer listed is kept for `keep`, because after an outage of the store, the nodes send
+    /// their next heartbeats at different times.
     pub(crate) fn record(&self, nodes: &[NodeId], keep: Duration) -> bool {
         let now = Instant::now();
         let mut listed = self.listed.lock();

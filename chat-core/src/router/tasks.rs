@@ -25,7 +25,7 @@ impl Tasks {
     /// longer done.
     pub(crate) fn spawn(&self, name: &'static str, worker: impl Future<Output = ()> + Send + 'static) {
         let worker = async move {
-            if panics::watch(name, worker).await {
+            if panics::run_worker(name, worker).await {
                 tracing::error!(worker = name, "a worker of the router has ended unexpectedly");
             }
         };

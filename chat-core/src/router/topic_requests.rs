@@ -13,8 +13,8 @@ use super::work_set::WorkSet;
 use crate::bus::Topic;
 use crate::sync::Mutex;
 
-/// Topics whose subscription the worker has to check, and the callers that wait for a subscription.
-/// Clones share them.
+/// Topics whose bus subscription the worker has to check, and the callers that wait for a
+/// subscription. Clones share both.
 #[derive(Clone, Debug)]
 pub(crate) struct TopicRequests {
     topics: WorkSet<Topic>,
@@ -34,7 +34,7 @@ impl TopicRequests {
         }
     }
 
-    /// Topics for the worker to check.
+    /// Returns the topics whose subscription the worker has to check.
     pub(crate) fn topics(&self) -> &WorkSet<Topic> {
         &self.topics
     }
@@ -44,8 +44,8 @@ impl TopicRequests {
         self.topics.add(topic);
     }
 
-    /// Requests a subscription to `topic` and waits until it exists, but at most for the timeout,
-    /// because a session also works without the bus.
+    /// Requests a subscription to `topic` and waits until it exists. Returns without a subscription
+    /// after `wait_timeout`, because a session also works without the bus.
     pub(crate) async fn subscribe(&self, topic: Topic) {
         let (subscribed, waiting) = oneshot::channel();
         self.waiters.lock().entry(topic).or_default().push(subscribed);
@@ -56,7 +56,8 @@ impl TopicRequests {
         }
     }
 
-    /// Releases the callers that wait for `topic`. Returns whether a caller was waiting.
+    /// Wakes the callers that wait for the subscription to `topic`. Returns whether a caller was
+    /// waiting.
     pub(crate) fn confirm(&self, topic: Topic) -> bool {
         let waiters = self.waiters.lock().remove(&topic);
         let mut confirmed = false;

@@ -10,14 +10,14 @@ use tokio::time::Instant;
 use crate::model::{ConversationId, Seq, UserId};
 use crate::sync::Mutex;
 
-/// Time for which a log is checked after the store answers again. By then the store has ended the
-/// transactions of connections that were lost.
-const GRACE: Duration = Duration::from_secs(10);
-/// Number of conversations in one query for the ends of logs.
-pub(crate) const QUERY_CONVERSATIONS: usize = 1000;
+/// Time for which a log is checked after the store has answered again. After this time, the store
+/// has ended the transactions of connections that were lost.
+const GRACE_PERIOD: Duration = Duration::from_secs(10);
+/// Maximum number of conversations in one query for the ends of logs.
+pub(crate) const MAX_CONVERSATIONS_PER_QUERY: usize = 1000;
 /// Maximum number of conversations that are checked. If there are more, the node compares
 /// everything with the store.
-const MAX_CONVERSATIONS: usize = 16 * QUERY_CONVERSATIONS;
+const MAX_CONVERSATIONS: usize = 16 * MAX_CONVERSATIONS_PER_QUERY;
 
 /// Events that may have been committed to a conversation: the store failed before it confirmed the
 /// commit.
@@ -60,7 +60,7 @@ struct Unconfirmed {
 /// Result of a check that has found a longer log.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Grown {
-    /// Users who may have become members.
+    /// Users who may have become members by the unconfirmed commits.
     pub(crate) joined: BTreeSet<UserId>,
 }
 
@@ -75,22 +75,23 @@ impl Unconfirmed {
         }
     }
 
-    /// Records the end of the log. Returns whether the log has grown since the last announcement,
-    /// and whether the outcome of all commits is known.
+    /// Records the last `Seq` of the log. Returns whether the log has grown since the last
+    /// announcement, and whether the outcome of all commits is known.
     fn check(&mut self, end: Seq) -> (bool, bool) {
         let since = *self.checked_since.get_or_insert_with(Instant::now);
         let is_news = end >= self.first_seq && end > self.announced;
         if is_news {
             self.announced = end;
         }
-        // The event at `last_seq` was committed under the conversation's lock: if it is a different
-        // event, the unconfirmed commit was rolled back.
-        (is_news, end >= self.last_seq || since.elapsed() > GRACE)
+        // The lock of the conversation orders its commits: once the log reaches `last_seq`, the
+        // unconfirmed commit either wrote that event or was rolled back.
+        (is_news, end >= self.last_seq || since.elapsed() > GRACE_PERIOD)
     }
 }
 
 impl UnconfirmedCommits {
-    /// Adds a commit. Returns `false` if there are too many conversations.
+    /// Adds a commit. Returns `false` if too many conversations have unconfirmed commits; then the
+    /// commit is not tracked.
     pub(crate) fn add(&self, commit: UnconfirmedCommit) -> bool {
         let mut open = self.inner.open.lock();
         let has_room = open.len() < MAX_CONVERSATIONS || open.contains_key(&commit.conversation);
@@ -108,8 +109,8 @@ impl UnconfirmedCommits {
         has_room
     }
 
-    /// Waits until there are conversations to check, and returns them. Cancel safe; one task may
-    /// wait at a time.
+    /// Waits until conversations have unconfirmed commits, and returns these conversations. Cancel
+    /// safe; one task may wait at a time.
     pub(crate) async fn conversations(&self) -> Vec<ConversationId> {
         loop {
             let conversations: Vec<_> = self.inner.open.lock().keys().copied().collect();
@@ -120,8 +121,8 @@ impl UnconfirmedCommits {
         }
     }
 
-    /// Records the end of a conversation's log, and removes the conversation once the outcome of
-    /// its commits is known. Returns the growth that has to be announced, if any.
+    /// Records the last `Seq` of a conversation's log, and removes the conversation once the
+    /// outcome of its commits is known. Returns the growth that has to be announced, if any.
     pub(crate) fn check(&self, conversation: ConversationId, end: Seq) -> Option<Grown> {
         let mut open = self.inner.open.lock();
         let unconfirmed = open.get_mut(&conversation)?;
@@ -164,7 +165,11 @@ mod tests {
         let joined = BTreeSet::from([UserId(7)]);
         let grown = Some(Grown { joined });
         assert_eq!(commits.check(ConversationId(1), Seq(5)), grown);
-        assert_eq!(commits.check(ConversationId(1), Seq(5)), None, "no news");
+        assert_eq!(
+            commits.check(ConversationId(1), Seq(5)),
+            None,
+            "the same growth is reported once"
+        );
         assert_eq!(commits.check(ConversationId(1), Seq(6)), grown);
         assert_eq!(commits.count(), 0);
     }
@@ -173,10 +178,14 @@ mod tests {
     async fn commits_are_forgotten_after_the_grace_period() {
         let commits = UnconfirmedCommits::default();
         commits.add(commit(5, 6));
-        advance(GRACE * 10).await;
+        advance(GRACE_PERIOD * 10).await;
         assert_eq!(commits.check(ConversationId(1), Seq(4)), None);
-        assert_eq!(commits.count(), 1, "the store has answered only now");
-        advance(GRACE + Duration::from_millis(1)).await;
+        assert_eq!(
+            commits.count(),
+            1,
+            "the grace period starts at the first answer of the store"
+        );
+        advance(GRACE_PERIOD + Duration::from_millis(1)).await;
         assert_eq!(commits.check(ConversationId(1), Seq(4)), None);
         assert_eq!(commits.count(), 0);
     }

@@ -13,7 +13,8 @@ use tokio::sync::Notify;
 use crate::panics::{self, Failure};
 use crate::sync::Mutex;
 
-/// Number of items at which [`WorkSet::try_add`] refuses more.
+/// Size of the set at which [`WorkSet::try_add`] refuses new items. The items come from other
+/// nodes, whose announcements may be forged.
 const MAX_UNTRUSTED: usize = 1 << 17;
 
 /// A set of items that one worker drains: an item that is added several times before the worker
@@ -94,7 +95,7 @@ pub(crate) struct WorkerOptions {
     /// Maximum number of items in progress at the same time.
     pub(crate) max_concurrent: usize,
     /// Delay before a failed item is retried. Doubles with each failure, up to ten times this
-    /// value. Other items do not wait for it.
+    /// value. Other items do not wait meanwhile.
     pub(crate) retry_interval: Duration,
     /// Name of the task in the log: a verb with its object.
     pub(crate) task: &'static str,
@@ -190,7 +191,7 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn work_set_bounds_claims_of_peers_and_never_drops_own_items() {
+    async fn work_set_bounds_items_from_peers_and_keeps_all_own_items() {
         let set = WorkSet::default();
         set.add_all(0..300_000_u32);
         assert_eq!(set.take().await.len(), 300_000);
@@ -231,11 +232,14 @@ mod tests {
         drain_for(&set, 10, |item| {
             assert!(
                 item != 3 || panics.fetch_add(1, Ordering::Relaxed) > 0,
-                "before the future"
+                "panics before it returns a future"
             );
             let (panics, successes) = (&panics, &successes);
             async move {
-                assert!(item != 4 || panics.fetch_add(1, Ordering::Relaxed) > 2, "in the future");
+                assert!(
+                    item != 4 || panics.fetch_add(1, Ordering::Relaxed) > 2,
+                    "panics in its future"
+                );
                 successes.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }

@@ -1,4 +1,4 @@
-//! AES-256-GCM with a counter as nonce: Noise's `CipherState`.
+//! AES-256-GCM with a counter as nonce: the `CipherState` of the Noise protocol framework.
 
 use aes_gcm::{Aes256Gcm, Key, KeyInit, Nonce, Tag, aead::AeadInOut};
 use zeroize::Zeroize;
@@ -7,7 +7,8 @@ use super::keys::SecretBytes;
 
 /// Size of the authentication tag, in bytes.
 pub(super) const TAG_LEN: usize = 16;
-/// First counter value that is not used. The limit guarantees that no nonce repeats.
+/// First counter value that is not used. The limit guarantees that no nonce repeats, and keeps
+/// `u64::MAX` for [`Cipher::rekey`].
 const COUNTER_END: u64 = 1 << 63;
 
 /// Key of one direction, and the number of its next record.
@@ -21,7 +22,9 @@ pub(super) struct Cipher {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum CipherError {
+    /// The ciphertext or its associated data is not authentic.
     BadTag,
+    /// The counter has reached its end.
     Exhausted,
 }
 
@@ -33,7 +36,8 @@ impl Cipher {
         }
     }
 
-    /// Encrypts in place, advances the counter and returns the tag.
+    /// Encrypts `buffer` in place with the associated data `ad`, advances the counter and returns
+    /// the tag.
     pub(super) fn encrypt(&mut self, ad: &[u8], buffer: &mut [u8]) -> Result<[u8; TAG_LEN], CipherError> {
         let nonce = self.nonce()?;
         let tag = self
@@ -44,7 +48,8 @@ impl Cipher {
         Ok(tag.into())
     }
 
-    /// Decrypts in place and advances the counter. A wrong tag changes neither buffer nor counter.
+    /// Decrypts `buffer` in place with the associated data `ad`, and advances the counter. A wrong
+    /// tag changes neither buffer nor counter.
     pub(super) fn decrypt(&mut self, ad: &[u8], buffer: &mut [u8], tag: &[u8; TAG_LEN]) -> Result<(), CipherError> {
         let nonce = self.nonce()?;
         self.aead

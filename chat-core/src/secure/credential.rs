@@ -21,10 +21,15 @@ pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(24 * 3600);
 /// Allowed sizes of an RSA modulus, in bits.
 pub const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
 
+/// Size of a credential without its two variable fields, in bytes: version, profile, validity, two
+/// lengths.
+const HEADER_LEN: usize = 1 + 2 + 8 + 8 + 2 + 2;
+/// Version of the encoding of a credential.
 const VERSION: u8 = 1;
 const LABEL: &[u8] = b"SC1 server credential v1\0";
+/// Identifier of the algorithm `rsaEncryption` (RFC 8017).
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-/// The exponent 65537, in the fewest big-endian bytes.
+/// The public exponent 65537 as big-endian bytes, without leading zeros.
 pub(super) const RSA_EXPONENT: &[u8] = &[1, 0, 1];
 
 /// Validity of a credential, in Unix seconds, both ends included.
@@ -34,11 +39,13 @@ pub(super) struct Validity {
     pub(super) not_after: u64,
 }
 
-/// Decoded credential, borrowed from a server's hello.
+/// Decoded credential, whose fields borrow from a server's hello.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Credential<'a> {
+    /// Number of the profile, the set of algorithms that client and server use.
     profile: u16,
     validity: Validity,
+    /// The server's RSA key as DER SubjectPublicKeyInfo.
     spki: &'a [u8],
     signature: &'a [u8],
 }
@@ -54,7 +61,7 @@ impl<'a> Credential<'a> {
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(23 + self.spki.len() + self.signature.len());
+        let mut out = Vec::with_capacity(HEADER_LEN + self.spki.len() + self.signature.len());
         out.push(VERSION);
         out.extend_from_slice(&self.profile.to_be_bytes());
         out.extend_from_slice(&self.validity.not_before.to_be_bytes());
@@ -85,8 +92,8 @@ impl<'a> Credential<'a> {
         Ok(Self::new(profile, validity, spki, signature))
     }
 
-    /// Verifies the credential, in the order of the specification. Returns the fingerprint of its
-    /// key.
+    /// Verifies that the credential is for `static_key` and the chosen `profile`, in the order that
+    /// `docs/sc1.md` specifies. Returns the fingerprint of the server's RSA key.
     pub(super) fn verify(
         &self,
         static_key: &[u8; 32],
@@ -105,7 +112,7 @@ impl<'a> Credential<'a> {
             .map_err(|_| HandshakeError::BadSignature)?;
         self.validity.check(unix_now)?;
         if self.profile != profile {
-            return Err(HandshakeError::ProfileEcho(self.profile));
+            return Err(HandshakeError::ProfileMismatch(self.profile));
         }
         Ok(presented)
     }
@@ -130,8 +137,8 @@ impl Validity {
     }
 }
 
-/// Returns the message that the RSA key signs. The 64 spaces and the label distinguish it from TLS
-/// 1.3's `CertificateVerify`, in case one key is used for both.
+/// Returns the message that the RSA key signs. The 64 spaces and the label distinguish it from the
+/// messages that TLS 1.3 signs, in case the same RSA key is used for TLS.
 pub(super) fn signed_message(static_key: &[u8; 32], validity: Validity, key: &Fingerprint) -> Vec<u8> {
     let mut message = vec![b' '; 64];
     message.extend_from_slice(LABEL);
@@ -172,6 +179,7 @@ impl<'a> Reader<'a> {
         Ok(*head)
     }
 
+    /// Reads a field that follows its length, which has 16 bits.
     fn prefixed(&mut self) -> Result<&'a [u8], HandshakeError> {
         let length = usize::from(u16::from_be_bytes(self.array()?));
         let (head, tail) = self

@@ -6,11 +6,12 @@
 
 use super::fingerprint::Fingerprint;
 
-/// Error of a handshake. Close the connection, and do not use any data of it.
+/// Error of a handshake. The caller must close the connection, and not use any data that it
+/// received.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// The length field of the first message is out of range.
+    /// The length field of the peer's handshake message is out of range.
     #[error("the handshake message announces {0} bytes, which is out of range")]
     LengthOutOfRange(u16),
     /// The peer does not speak this protocol.
@@ -19,8 +20,8 @@ pub enum HandshakeError {
     /// The hello does not offer 1 to 8 profiles.
     #[error("the hello offers {0} profiles; 1 to 8 are allowed")]
     ProfileCount(u8),
-    /// The server supports no profile that the client offers. Answer with
-    /// [`HandshakeError::reject`] and close.
+    /// The server supports no profile that the client offers; a profile is a set of algorithms. The
+    /// server answers with [`HandshakeError::reject`] and closes the connection.
     #[error("client and server have no common profile")]
     NoCommonProfile,
     /// The server name is longer than 64 bytes.
@@ -32,7 +33,7 @@ pub enum HandshakeError {
     /// The fields of the message do not add up to its length.
     #[error("the fields of the handshake message do not match its length")]
     LengthMismatch,
-    /// Bytes follow the message although its sender has to wait for an answer.
+    /// Bytes follow the message, although its sender has to wait for the receiver's next message.
     #[error("unexpected bytes follow the handshake message")]
     UnexpectedData,
     /// The key agreement yielded the all-zero secret: the peer sent a point of low order.
@@ -63,8 +64,8 @@ pub enum HandshakeError {
     /// The server's RSA exponent is not 65537.
     #[error("the server key has an exponent other than 65537")]
     KeyExponent,
-    /// The server's key is not a pinned one.
-    #[error("the server key {presented} is not the pinned key")]
+    /// The server's key is none of the pinned keys.
+    #[error("the server key {presented} is none of the pinned keys")]
     PinMismatch {
         /// Fingerprint of the key that the server presented.
         presented: Fingerprint,
@@ -88,19 +89,19 @@ pub enum HandshakeError {
         /// The client's time, unix seconds.
         now: u64,
     },
-    /// The profile in the credential differs from the unencrypted one: an attacker changed the
-    /// choice.
+    /// The profile in the credential differs from the profile that the server chose in plaintext:
+    /// an attacker may have changed the choice.
     #[error("the credential is for profile {0:#06x}, not for the chosen one")]
-    ProfileEcho(u16),
+    ProfileMismatch(u16),
     /// The stream ended inside the handshake.
     #[error("the stream ended during the handshake")]
     Truncated,
-    /// The handshake is over, with or without success, and was fed again.
+    /// The handshake has already succeeded or failed, and the caller passed further bytes to it.
     #[error("the handshake is already over")]
-    Over,
+    AlreadyEnded,
 }
 
-/// Error of the sending half of a channel, which can send no further record.
+/// Error of the sending half of a channel. The half can send no further record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
@@ -112,11 +113,11 @@ pub enum SealError {
     Exhausted,
 }
 
-/// Error of the receiving half of a channel, which opens no further record.
+/// Error of the receiving half of a channel. The half opens no further record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The record is shorter than a type and a tag.
+    /// The record is shorter than its type and its authentication tag.
     #[error("the record of {0} bytes is too short")]
     TooShort(u16),
     /// The record is longer than one with 16 KiB of content.
@@ -125,7 +126,7 @@ pub enum OpenError {
     /// The record was forged, changed or repeated, or an earlier record was dropped or reordered.
     #[error("the record is not authentic")]
     BadTag,
-    /// The record has a type that this profile does not have.
+    /// The record has a type that the profile does not define.
     #[error("the record has the unknown type {0}")]
     UnknownType(u8),
     /// A REKEY record has content.
@@ -134,11 +135,11 @@ pub enum OpenError {
     /// The content of a CLOSE record is not a 16-bit code.
     #[error("the close record is malformed")]
     MalformedClose,
-    /// The peer changed keys again within 1024 records and 10 s.
-    #[error("the peer changes keys too often")]
+    /// The peer changed its key again within both 1024 records and 10 s.
+    #[error("the peer changes its key too often")]
     RekeyTooSoon,
     /// The peer sent 2^24 records under one key.
-    #[error("the peer does not change keys")]
+    #[error("the peer does not change its key")]
     RekeyOverdue,
     /// The record counter reached its end.
     #[error("the record counter is exhausted")]
@@ -151,10 +152,10 @@ pub enum OpenError {
     Truncated,
     /// An earlier error ended the receiving half.
     #[error("an earlier error ended the channel")]
-    Dead,
+    Failed,
 }
 
-/// Error of generating, reading, writing or using an identity key.
+/// Error of generating, reading, writing or using a server's identity key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
@@ -168,7 +169,7 @@ pub enum IdentityError {
     #[error("the text is not an RSA private key in PKCS#8 PEM")]
     Malformed(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Users other than the owner can access the key file.
-    #[error("the key file {path} is accessible by others (mode {mode:03o}); set its mode to 600")]
+    #[error("the key file {path} is accessible by other users (mode {mode:03o}); set its mode to 600")]
     Permissions {
         /// Path of the file.
         path: String,

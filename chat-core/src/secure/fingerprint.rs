@@ -1,4 +1,4 @@
-//! [`Fingerprint`] of a server's key.
+//! [`Fingerprint`], by which clients recognise a server's key.
 
 use std::{fmt, str::FromStr};
 
@@ -53,9 +53,9 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// The text is not `sha256:` and 32 bytes in base64.
+/// Error of parsing a [`Fingerprint`]: the text is not `sha256:` followed by 32 bytes in base64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a fingerprint has the form sha256: and 43 base64 characters")]
+#[error("a fingerprint has the form sha256:BASE64, with 43 base64 characters")]
 pub struct InvalidFingerprint;
 
 impl FromStr for Fingerprint {

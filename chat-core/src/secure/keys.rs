@@ -36,7 +36,7 @@ pub(super) struct DhSecret {
     public: [u8; 32],
 }
 
-/// The peer's public key is a point of low order.
+/// Error of a key agreement: the peer's public key is a point of low order.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct WeakPublicKey;
 
@@ -48,7 +48,8 @@ impl DhSecret {
         Self::from_bytes(&bytes)
     }
 
-    /// Creates a secret from given bytes. Apart from `generate`, only test vectors use this.
+    /// Creates a secret from these bytes. Apart from `generate`, only tests with fixed keys use
+    /// this.
     pub(super) fn from_bytes(bytes: &SecretBytes) -> Self {
         let secret = StaticSecret::from(**bytes);
         let public = PublicKey::from(&secret).to_bytes();
@@ -59,7 +60,8 @@ impl DhSecret {
         &self.public
     }
 
-    /// Replaces the public key, for tests of a dishonest peer.
+    /// Replaces the public key by one that does not belong to the secret, for tests of a dishonest
+    /// peer.
     #[cfg(test)]
     pub(super) const fn claim(mut self, public: [u8; 32]) -> Self {
         self.public = public;
@@ -82,7 +84,8 @@ impl DhSecret {
 mod tests {
     use super::*;
 
-    /// Fails to compile for a type with `Debug`: then both impls apply and the call is ambiguous.
+    /// Fails to compile for a type that implements `Debug`: then both impls apply, and the call is
+    /// ambiguous.
     macro_rules! assert_not_debug {
         ($($secret:ty),+ $(,)?) => { $({
             trait Hidden<Marker> { fn check() {} }
@@ -109,7 +112,7 @@ mod tests {
         let secret = DhSecret::generate();
         let mut one = [0; 32];
         one[0] = 1;
-        // p - 1, p and p + 1 (RFC 7748 points of order 1, 2 and 4).
+        // p - 1, and further encodings of 0 and 1: p and p + 1, where p is 2^255 - 19 (RFC 7748).
         let mut minus_one = [0xff; 32];
         minus_one[0] = 0xec;
         minus_one[31] = 0x7f;

@@ -1,15 +1,16 @@
 //! The secure channel SC1: it turns bytes into plaintext records and back, without I/O, tasks or a
 //! clock.
 //!
-//! A server authenticates by an RSA key, which signs, once a day, the X25519 key of its Noise NX
-//! handshakes. Every record after the handshake is encrypted with AES-256-GCM. `docs/sc1.md`
-//! specifies every byte and gives the reasons.
+//! A server has an RSA key, by which clients recognise it. Once a day, the RSA key signs the X25519
+//! key that the server uses in its Noise NX handshakes. Every record after the handshake is
+//! encrypted with AES-256-GCM. `docs/sc1.md` specifies every byte and gives the reasons.
 //!
-//! A driver on the server's side reads at most [`MAX_HELLO1`] bytes into [`ServerHandshake::feed`],
-//! then calls [`ClientHello::accept`] and sends the reply, or sends [`reject`]. After that it gives
-//! all received bytes to the channel's [`Opener`] and sends all bytes through its [`Sealer`]. The
-//! driver also keeps deadlines, rates and the maximum age of a connection (24 h): this module
-//! learns the time only from its arguments.
+//! The driver, which is the code that owns the socket, passes at most [`MAX_HELLO1`] bytes to
+//! [`ServerHandshake::feed`] on the server's side. Then it calls [`ClientHello::accept`] and sends
+//! the reply, or it sends [`reject`]. After that, it passes all received bytes to the channel's
+//! [`Opener`], and sends only bytes that the channel's [`Sealer`] has encrypted. The driver also
+//! enforces deadlines, rates and the maximum age of a connection (24 h): this module learns the
+//! time only from its arguments.
 //!
 //! ```
 //! use std::{sync::Arc, time::Instant};
@@ -64,7 +65,7 @@ mod opener;
 mod record;
 mod sealer;
 
-/// Items that only servers, clients and tools of the protocol need.
+/// Items that only implementations of servers, clients and protocol tools need.
 mod internals {
     pub use super::channel::Channel;
     pub use super::credential::{CLOCK_TOLERANCE, CREDENTIAL_LIFETIME, RSA_BITS};
@@ -73,11 +74,11 @@ mod internals {
     pub use super::handshake::{Accepted, ClientHello, ServerHandshake, reject};
     pub use super::handshake::{ClientHandshake, ClientProgress, Connected, MAX_HELLO1, PinPolicy, RejectCode};
     pub use super::known_hosts::{KnownHostsFile, Verdict, format_line, host_and_port};
-    pub use super::opener::{Opened, Opener, REKEY_MIN_AGE, REKEY_MIN_RECORDS, REKEY_REQUIRED_RECORDS};
+    pub use super::opener::{MAX_RECORDS_PER_KEY, Opened, Opener, REKEY_MIN_AGE, REKEY_MIN_RECORDS};
     pub use super::record::{MAX_CONTENT, RECORD_OVERHEAD};
     pub use super::sealer::{REKEY_AFTER, REKEY_AFTER_RECORDS, Sealer};
     #[cfg(feature = "server")]
-    pub use super::server_keys::ROTATE_EVERY;
+    pub use super::server_keys::ROTATION_INTERVAL;
 }
 
 pub use error::IdentityError;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            CLOSE                     any byte
-//!   Open ─────────────► Closed ─────────────────────► Dead
+//!   Open ─────────────► Closed ─────────────────────► Failed
 //!     └── any violation, end of stream ────────────────▲
 //! ```
 
@@ -16,39 +16,43 @@ use super::{
     record::{LENGTH_LEN, MAX_BODY, MIN_BODY, RecordType, TYPE_LEN},
 };
 
-/// Number of records under one key after which the receiver closes the channel.
-pub const REKEY_REQUIRED_RECORDS: u32 = 1 << 24;
-/// Number of records after which a sender may change keys again.
+/// Maximum number of records under one key. The receiver ends the channel if the sender does not
+/// change its key before.
+pub const MAX_RECORDS_PER_KEY: u32 = 1 << 24;
+/// Number of records after which a sender may change its key again.
 pub const REKEY_MIN_RECORDS: u32 = 1024;
-/// Time after which a sender may change keys again, independent of the number of records.
+/// Time after which a sender may change its key again, even if it sent fewer than
+/// [`REKEY_MIN_RECORDS`].
 pub const REKEY_MIN_AGE: Duration = Duration::from_secs(10);
 
 /// Result of [`Opener::feed`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Opened {
-    /// Application bytes, which were decrypted in place. They may be empty. The
-    /// boundaries of records and packets are independent.
+    /// Application bytes, which were decrypted in place; there may be none. A record may hold
+    /// several packets, or a part of one.
     Data(BytesMut),
-    /// The code of the peer's last record. Only the end of the stream may follow.
+    /// Close code in the peer's last record. Only the end of the stream may follow.
     Close(u16),
-    /// The input holds no complete record: read more.
+    /// The input holds no complete record: the caller has to read more bytes.
     NeedMore,
 }
 
-/// Turns records back into application bytes.
+/// The receiving half of a channel, which turns records back into application bytes.
 ///
-/// After the first violation the key is wiped and every further call fails. The opener has no
-/// buffer.
+/// After the first violation of the protocol, the key is wiped and every further call fails. The
+/// opener has no buffer.
 pub struct Opener {
     state: State,
+    /// Start, or time of the last change of the key.
     keyed_at: Instant,
+    /// Number of records under the current key.
     records: u32,
 }
 
 enum State {
     Open(Cipher),
     Closed,
-    Dead,
+    Failed,
 }
 
 impl Opener {
@@ -64,17 +68,18 @@ impl Opener {
     /// [`Opened::NeedMore`].
     ///
     /// # Errors
-    /// The peer violated the protocol, or an attacker changed bytes: close the connection. No byte
-    /// of the record is returned.
+    /// The peer violated the protocol, or an attacker changed bytes: the caller must close the
+    /// connection. No byte of the record is returned.
     pub fn feed(&mut self, now: Instant, input: &mut BytesMut) -> Result<Opened, OpenError> {
         let result = self.open_next(now, input);
         if result.is_err() {
-            self.state = State::Dead;
+            self.state = State::Failed;
         }
         result
     }
 
-    /// Reports the end of the stream. `input` holds the bytes that were read and not consumed.
+    /// Reports the end of the stream. `input` holds the bytes that were read and that
+    /// [`Opener::feed`] has not removed.
     ///
     /// # Errors
     /// [`OpenError::Truncated`] if no close record was received: data may be missing.
@@ -83,10 +88,10 @@ impl Opener {
             State::Closed if input.is_empty() => Ok(()),
             State::Closed => Err(OpenError::DataAfterClose),
             State::Open(_) => Err(OpenError::Truncated),
-            State::Dead => Err(OpenError::Dead),
+            State::Failed => Err(OpenError::Failed),
         };
         if result.is_err() {
-            self.state = State::Dead;
+            self.state = State::Failed;
         }
         result
     }
@@ -103,12 +108,12 @@ impl Opener {
                 State::Open(cipher) => cipher,
                 State::Closed if input.is_empty() => return Ok(Opened::NeedMore),
                 State::Closed => return Err(OpenError::DataAfterClose),
-                State::Dead => return Err(OpenError::Dead),
+                State::Failed => return Err(OpenError::Failed),
             };
             let Some(mut record) = take_record(input)? else {
                 return Ok(Opened::NeedMore);
             };
-            if self.records >= REKEY_REQUIRED_RECORDS {
+            if self.records >= MAX_RECORDS_PER_KEY {
                 return Err(OpenError::RekeyOverdue);
             }
             let kind = decrypt(cipher, &mut record)?;
@@ -125,7 +130,7 @@ impl Opener {
         if !content.is_empty() {
             return Err(OpenError::MalformedRekey);
         }
-        // The REKEY record itself does not count.
+        // `records` counts the REKEY record itself too, which does not count towards the minimum.
         let too_few = self.records <= REKEY_MIN_RECORDS;
         let too_young = now.saturating_duration_since(self.keyed_at) < REKEY_MIN_AGE;
         if too_few && too_young {
@@ -164,7 +169,7 @@ impl fmt::Debug for Opener {
         let state = match self.state {
             State::Open(_) => "open",
             State::Closed => "closed",
-            State::Dead => "dead",
+            State::Failed => "failed",
         };
         f.debug_struct("Opener")
             .field("state", &state)

@@ -1,4 +1,5 @@
-//! Format and limits of a transport record: `u16 length ‖ AES-256-GCM(u8 type ‖ content)`.
+//! Format and limits of a record, the unit of encryption after the handshake:
+//! `u16 length ‖ AES-256-GCM(u8 type ‖ content)`.
 
 use super::cipher::TAG_LEN;
 
@@ -10,19 +11,20 @@ pub const RECORD_OVERHEAD: usize = LENGTH_LEN + TYPE_LEN + TAG_LEN;
 
 pub(super) const LENGTH_LEN: usize = 2;
 pub(super) const TYPE_LEN: usize = 1;
-/// Smallest value of the length field; `MAX_BODY` is the greatest.
+/// Minimum value of the length field, which counts type, content and tag.
 pub(super) const MIN_BODY: usize = TYPE_LEN + TAG_LEN;
+/// Maximum value of the length field.
 pub(super) const MAX_BODY: usize = TYPE_LEN + MAX_CONTENT + TAG_LEN;
 
 /// Type of a record. It is encrypted together with the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum RecordType {
-    /// Bytes of the application's stream.
+    /// Application bytes.
     Data = 0,
-    /// The sender's next record is encrypted with the next key.
+    /// Change of the key: the sender encrypts its next record with the next key.
     Rekey = 1,
-    /// The sender's last record, which contains a code.
+    /// The sender's last record, which contains a close code.
     Close = 2,
 }
 

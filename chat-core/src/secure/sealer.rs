@@ -10,20 +10,23 @@ use super::{
     record::{LENGTH_LEN, MAX_CONTENT, RecordType, TYPE_LEN},
 };
 
-/// Number of records after which the sender changes its key.
+/// Number of records under one key after which the sender changes its key.
 pub const REKEY_AFTER_RECORDS: u32 = 1 << 20;
 /// Age of a key at which the sender changes it.
 pub const REKEY_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// Turns application bytes into records, which it appends to the caller's output buffer.
+/// The sending half of a channel, which turns application bytes into records and appends them to
+/// the caller's output buffer.
 ///
-/// One call makes one record of up to 16 KiB, so that bytes which are sent together cost one tag
-/// and one write. The sealer changes its key after [`REKEY_AFTER_RECORDS`] or [`REKEY_AFTER`]. It
-/// has no buffer.
+/// One call makes one record if the bytes fit into 16 KiB, so that bytes that are sent together
+/// cost one tag and one write. The sealer changes its key after [`REKEY_AFTER_RECORDS`] or
+/// [`REKEY_AFTER`]. It has no buffer.
 pub struct Sealer {
-    /// `None` once the channel is closed or exhausted.
+    /// `None` once the channel is closed for sending, or its record counter is exhausted.
     cipher: Option<Cipher>,
+    /// Start, or time of the last change of the key.
     keyed_at: Instant,
+    /// Number of records under the current key.
     records: u32,
     closed: bool,
 }
@@ -56,8 +59,8 @@ impl Sealer {
         }
     }
 
-    /// Seals the bytes that `write` appends to the buffer, in place: up to [`MAX_CONTENT`] bytes
-    /// are not copied.
+    /// Encrypts the bytes that `write` appends to `out`, in place: up to [`MAX_CONTENT`] bytes are
+    /// not copied.
     ///
     /// `write` may only append. If it appends nothing, no record is made. Content beyond the limit
     /// of one record goes into further records.
@@ -66,7 +69,7 @@ impl Sealer {
     /// The channel is closed or exhausted; `out` then holds only complete records.
     ///
     /// # Panics
-    /// If `write` shortens the buffer below its initial length.
+    /// Panics if `write` shortens the buffer below its initial length.
     pub fn seal_with<R>(
         &mut self,
         now: Instant,
@@ -91,7 +94,8 @@ impl Sealer {
         Ok(result)
     }
 
-    /// Appends the last record, after which the peer expects the end of the stream. Wipes the key.
+    /// Appends the CLOSE record with a close code, after which the peer expects the end of the
+    /// stream. Wipes the key.
     ///
     /// # Errors
     /// The channel was already closed or is exhausted.
@@ -102,8 +106,9 @@ impl Sealer {
         Ok(())
     }
 
-    /// Changes the key now. The sealer calls this by itself when a change is due. A receiver closes
-    /// the channel if the key changes again within both 1024 records and 10 s.
+    /// Appends a REKEY record and changes the key now. The sealer does so by itself when a change
+    /// is due. A receiver closes the channel if the key changes again within both 1024 records and
+    /// 10 s.
     ///
     /// # Errors
     /// The channel is closed or exhausted.
@@ -161,12 +166,12 @@ impl Sealer {
     }
 
     fn cipher(&mut self) -> Result<&mut Cipher, SealError> {
-        let gone = if self.closed {
+        let reason = if self.closed {
             SealError::Closed
         } else {
             SealError::Exhausted
         };
-        self.cipher.as_mut().ok_or(gone)
+        self.cipher.as_mut().ok_or(reason)
     }
 
     #[cfg(test)]

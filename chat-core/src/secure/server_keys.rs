@@ -1,4 +1,5 @@
-//! [`ServerKeys`]: a server's static key and the credential for it, which each handshake uses.
+//! [`ServerKeys`]: a server's static key, which is its X25519 key for handshakes, and the
+//! credential for it.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -13,9 +14,9 @@ use super::{
 use crate::sync::RwLock;
 
 /// Interval at which a server replaces its static key.
-pub const ROTATE_EVERY: Duration = Duration::from_secs(24 * 3600);
+pub const ROTATION_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
-/// A server's identity and its current static key, which is never written to disk.
+/// A server's identity and its current static key. The static key is never written to disk.
 ///
 /// Share it in an [`Arc`]. The RSA key signs once at the start and once at each rotation;
 /// handshakes only read.
@@ -24,7 +25,7 @@ pub struct ServerKeys {
     current: RwLock<Arc<CertifiedKey>>,
 }
 
-/// Static key, and the encoded credential for it.
+/// A static key, and the encoded credential for it.
 pub(super) struct CertifiedKey {
     pub(super) secret: DhSecret,
     pub(super) credential: Vec<u8>,
@@ -35,7 +36,7 @@ impl ServerKeys {
     /// Generates the first static key, valid from `unix_now` (in seconds).
     ///
     /// # Errors
-    /// The signature failed.
+    /// [`IdentityError::Rsa`] if the signature failed.
     pub fn new(identity: ServerIdentity, unix_now: u64) -> Result<Self, IdentityError> {
         let first = CertifiedKey::issue(&identity, DhSecret::generate(), unix_now)?;
         Ok(Self::with_key(identity, first))
@@ -48,13 +49,13 @@ impl ServerKeys {
         }
     }
 
-    /// Replaces the static key. Handshakes in progress keep the old one, whose secret is wiped when
+    /// Replaces the static key. Handshakes in progress keep the old key, whose secret is wiped when
     /// the last of them ends.
     ///
     /// This makes one RSA signature, which takes some milliseconds: call it on a blocking thread.
     ///
     /// # Errors
-    /// The signature failed; the old key stays in use.
+    /// [`IdentityError::Rsa`] if the signature failed; the old key stays in use.
     #[doc(hidden)]
     pub fn rotate(&self, unix_now: u64) -> Result<(), IdentityError> {
         let next = CertifiedKey::issue(&self.identity, DhSecret::generate(), unix_now)?;
@@ -62,13 +63,13 @@ impl ServerKeys {
         Ok(())
     }
 
-    /// Returns whether [`ROTATE_EVERY`] has passed since the last rotation, or the clock was set
-    /// back to before it.
+    /// Returns whether [`ROTATION_INTERVAL`] has passed since the last rotation, or the clock was
+    /// set back to before it.
     #[doc(hidden)]
     #[must_use]
-    pub fn rotation_due(&self, unix_now: u64) -> bool {
+    pub fn is_rotation_due(&self, unix_now: u64) -> bool {
         let issued = self.current().validity.not_before;
-        unix_now >= issued.saturating_add(ROTATE_EVERY.as_secs()) || unix_now < issued
+        unix_now >= issued.saturating_add(ROTATION_INTERVAL.as_secs()) || unix_now < issued
     }
 
     /// Returns the fingerprint that clients pin.
@@ -77,7 +78,7 @@ impl ServerKeys {
         self.identity.fingerprint()
     }
 
-    /// Returns the identity that signs the credentials.
+    /// Returns the RSA key that signs the credentials.
     #[doc(hidden)]
     #[must_use]
     pub const fn identity(&self) -> &ServerIdentity {

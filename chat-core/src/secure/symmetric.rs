@@ -9,14 +9,15 @@ use super::{
     keys::SecretBytes,
 };
 
-/// Name of the protocol. It has 28 bytes, fewer than a hash, so it is padded with zeros instead of
-/// hashed.
+/// Name of the protocol. It has 28 bytes, fewer than the 32 of a hash, so Noise pads it with zeros
+/// instead of hashing it.
 const PROTOCOL_NAME: &[u8] = b"Noise_NX_25519_AESGCM_SHA256";
 
 /// Running hash and keys of one handshake.
 pub(super) struct Symmetric {
     hash: [u8; 32],
     chaining_key: SecretBytes,
+    /// `None` until the first [`mix_key`](Self::mix_key): nothing is encrypted before.
     cipher: Option<Cipher>,
 }
 
@@ -43,7 +44,8 @@ impl Symmetric {
         self.cipher = Some(Cipher::new(&key));
     }
 
-    /// Appends `plaintext` to `out`, encrypted once there is a key.
+    /// Appends `plaintext` to `out`, encrypted if there is a key, and adds the appended bytes to
+    /// the hash.
     pub(super) fn encrypt_and_hash(&mut self, plaintext: &[u8], out: &mut Vec<u8>) -> Result<(), CipherError> {
         let start = out.len();
         out.extend_from_slice(plaintext);
@@ -55,8 +57,8 @@ impl Symmetric {
         Ok(())
     }
 
-    /// Decrypts `message` in place once there is a key, and returns the part of it that is
-    /// plaintext.
+    /// Returns the plaintext of `message`, decrypted in place if there is a key, and adds `message`
+    /// to the hash.
     pub(super) fn decrypt_and_hash<'a>(&mut self, message: &'a mut [u8]) -> Result<&'a mut [u8], CipherError> {
         let next_hash = self.hash_with(message);
         let plaintext = match &mut self.cipher {

@@ -26,14 +26,15 @@ use crate::transport::{PeerAddr, Transport};
 /// Delay after the operating system failed to accept a connection, usually because no file
 /// descriptor was left.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
-/// Maximum number of waiting connections that are closed at once.
+/// Maximum number of connections that are taken out of the backlog at once: to serve them before
+/// the listener closes, or to close them when no file descriptor is left.
 const MAX_WAITING: usize = 256;
 
 /// Source of new connections.
 #[derive(Debug)]
 pub(super) enum Listener {
     Tcp(TcpListener),
-    /// A listener behind a load balancer.
+    /// A listener behind a load balancer, whose connections start with a PROXY header.
     Proxied(TcpListener),
     Memory(MemoryListener),
 }
@@ -53,13 +54,13 @@ impl Listener {
         }
     }
 
-    /// Accepts the connections that are waiting now. Does not go through tokio, which would make
-    /// the task yield after some of them.
+    /// Accepts the connections that are in the backlog now. Ignores tokio's cooperative budget,
+    /// which would end the iteration after some of them.
     fn waiting(&self) -> impl Iterator<Item = Box<dyn Transport>> + '_ {
         std::iter::from_fn(|| unconstrained(self.accept()).now_or_never().and_then(Result::ok))
     }
 
-    /// Closes the listener until the readiness gate opens.
+    /// Closes a TCP listener until the readiness gate opens. A memory listener stays open.
     async fn close(self, gate: &mut GateWatch, protocol: &Protocol, shared: &Arc<Shared>) -> Self {
         match self {
             Self::Tcp(listener) => Self::Tcp(readiness_gate::keep_closed(listener, gate, protocol, shared).await),
@@ -91,7 +92,7 @@ pub(super) async fn run(mut listener: Listener, protocol: Protocol, shared: Arc<
     }
 }
 
-/// Accepts connections until the listener ends.
+/// Accepts connections. Ends only for a memory listener, when its connector was dropped.
 async fn accept(listener: &Listener, protocol: &Protocol, shared: &Arc<Shared>) {
     let mut reserve = ReservedFile::open();
     loop {
@@ -144,6 +145,7 @@ impl ReservedFile {
         Self(File::open("/dev/null").ok())
     }
 
+    /// Accepts and closes the connections in the backlog.
     fn turn_away(&mut self, listener: &Listener) {
         self.0 = None;
         let turned_away = listener.waiting().take(MAX_WAITING).count();
@@ -172,7 +174,7 @@ impl Server {
         async move {
             let _tracked = shared.streams.token();
             if let Protocol::Sc1(keys) = &protocol {
-                shared.keep_renewed(keys);
+                shared.ensure_rotation(keys);
             }
             if let Some(serving) = serving(stream, source, &protocol, &shared) {
                 contain_panics(serving, source, shared).await;
@@ -181,7 +183,7 @@ impl Server {
     }
 }
 
-/// Serves a connection of a listener in a separate task.
+/// Serves a connection of a listener in a separate task, or closes it if a limit is reached.
 pub(super) fn admit(stream: Box<dyn Transport>, protocol: &Protocol, shared: &Arc<Shared>) {
     let source = source_of(stream.peer());
     if let Some(serving) = serving(stream, source, protocol, shared) {
@@ -261,9 +263,10 @@ fn register(source: Source, shared: &Shared) -> Option<ConnectionGuard> {
     guard
 }
 
-/// Asks the gate whether the source may have another connection.
+/// Counts a connection of `source` in the [`ConnectionGate`](crate::auth::ConnectionGate), unless a
+/// limit is reached or the source is penalised.
 fn permit(source: Source, shared: &Shared) -> Option<ConnectionPermit> {
-    match shared.gate.admit(now(), source) {
+    match shared.connection_gate.admit(now(), source) {
         Ok(permit) => Some(permit),
         Err(refusal) => {
             tracing::debug!(?source, %refusal, "connection refused");

@@ -25,7 +25,7 @@ use crate::transport::{self, MemoryConnector};
 /// Maximum number of connections that wait to be accepted by a memory listener.
 const MEMORY_BACKLOG: usize = 64;
 
-/// A TCP address to listen on.
+/// A TCP listener to bind.
 #[derive(Debug)]
 pub(super) struct TcpAddress {
     address: SocketAddr,
@@ -33,7 +33,7 @@ pub(super) struct TcpAddress {
     is_behind_proxy: bool,
 }
 
-/// Assembles a [`Server`].
+/// Builder of a [`Server`], with its listeners and its configuration.
 #[derive(Debug)]
 pub struct ServerBuilder {
     pub(super) service: Arc<dyn ChatService>,
@@ -67,7 +67,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Adds a listener for SC1. Port 0 takes any free port. The server renews the static key of
+    /// Adds a listener for SC1. Port 0 takes any free port. The server rotates the static key of
     /// `keys` each day.
     #[must_use]
     pub fn sc1(self, address: SocketAddr, keys: Arc<ServerKeys>) -> Self {
@@ -83,8 +83,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Declares that the listener added last is behind a load balancer. Each connection to it must
-    /// come from one of [`ServerConfig::trusted_proxies`] and start with a PROXY header, which
+    /// Declares that the TCP listener added last is behind a load balancer. Each connection to it
+    /// must come from one of [`ServerConfig::trusted_proxies`] and start with a PROXY header, which
     /// contains the client's address.
     #[must_use]
     pub fn behind_proxy(mut self) -> Self {
@@ -148,7 +148,7 @@ impl ServerBuilder {
         listeners.extend(self.memory);
         let shared = Arc::new(Shared {
             session_config: Arc::new(self.config.session.clone()),
-            gate: ConnectionGate::new(self.config.connection_limits.clone(), random_seed()),
+            connection_gate: ConnectionGate::new(self.config.connection_limits.clone(), random_seed()),
             handshakes: Mutex::default(),
             config: self.config,
             service: self.service,
@@ -157,7 +157,7 @@ impl ServerBuilder {
             draining: CancellationToken::new(),
             readiness_gate: ReadinessGate::new(),
             connections: Arc::new(Connections::new()),
-            renewed_keys: Mutex::default(),
+            rotated_keys: Mutex::default(),
             panics: AtomicU64::new(0),
             throttled: ThrottledLogs::default(),
         });
@@ -166,7 +166,7 @@ impl ServerBuilder {
         }
         for (listener, protocol) in listeners {
             if let Protocol::Sc1(keys) = &protocol {
-                shared.keep_renewed(keys);
+                shared.ensure_rotation(keys);
             }
             shared.spawn_until_drain("accept loop", accept::run(listener, protocol, Arc::clone(&shared)));
         }

@@ -76,8 +76,8 @@ impl Connections {
     /// Advances to `phase`, unless the server has reached it, and wakes every connection.
     pub(super) fn advance(&self, phase: Phase) {
         if self.phase.fetch_max(phase as u8, Ordering::SeqCst) < phase as u8 {
-            // The lock is released before: a waker may run its task at once, and the task may end
-            // and remove itself from the registry.
+            // The lock is released before the wakers are called: a waker may run its task at once,
+            // and the task may end and remove itself from the registry.
             let wakers: Vec<_> = self.entries().wakers.values().map(Arc::clone).collect();
             wakers.iter().for_each(|waker| waker.wake());
         }
@@ -88,7 +88,7 @@ impl Connections {
     }
 }
 
-/// A connection's entry in the registry, from accept to close. One task uses it.
+/// A connection's entry in the registry, from accept to close. Dropping it removes the entry.
 #[derive(Debug)]
 pub(super) struct ConnectionGuard {
     connections: Arc<Connections>,
@@ -101,7 +101,8 @@ impl ConnectionGuard {
         self.id
     }
 
-    /// Returns the server's phase, and wakes the task when the phase advances.
+    /// Returns the server's phase, and wakes the task of `cx` when the phase advances. Only the
+    /// last task that polled is woken.
     pub(super) fn poll_phase(&self, cx: &mut Context<'_>) -> Phase {
         self.waker.register(cx.waker());
         self.connections.phase()

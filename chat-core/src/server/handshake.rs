@@ -10,13 +10,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::stream::OwnedStream;
 use super::wire::{Protection, Wire};
 use super::{Shared, now};
-use crate::codec::frame::GUEST_LIMIT;
+use crate::codec::frame::MAX_GUEST_PACKET_BYTES;
 use crate::secure::{MAX_HELLO1, RejectCode, ServerHandshake, ServerKeys, reject};
 use crate::transport::Transport;
 #[cfg(feature = "tls")]
 use crate::transport::tls::TlsAcceptor;
 
-/// Protocol of a listener.
+/// Protocol of a listener or stream, below the packets.
 #[derive(Clone, Debug)]
 pub(super) enum Protocol {
     Sc1(Arc<ServerKeys>),
@@ -35,10 +35,10 @@ impl Protocol {
         }
     }
 
-    /// Agrees on keys with the peer, if the protocol encrypts.
+    /// Performs the handshake, if the protocol has one, and returns the wire of the connection.
     pub(super) async fn establish(&self, mut stream: Box<dyn Transport>, shared: &Shared) -> io::Result<Wire> {
         match self {
-            Self::Plain => Ok(Wire::new(stream, Protection::Stream, GUEST_LIMIT)),
+            Self::Plain => Ok(Wire::new(stream, Protection::Stream, MAX_GUEST_PACKET_BYTES)),
             #[cfg(feature = "tls")]
             Self::Tls(acceptor) => {
                 // TLS cannot answer "busy" before the key agreement, which is the expensive part,
@@ -49,16 +49,17 @@ impl Protocol {
                 let stream = acceptor.accept(stream).await?;
                 let peer = stream.peer();
                 let stream = OwnedStream::new(stream, peer);
-                Ok(Wire::new(Box::new(stream), Protection::Stream, GUEST_LIMIT))
+                Ok(Wire::new(Box::new(stream), Protection::Stream, MAX_GUEST_PACKET_BYTES))
             }
             Self::Sc1(keys) => {
                 let protection = agree(&mut stream, keys, shared).await?;
-                Ok(Wire::new(stream, protection, GUEST_LIMIT))
+                Ok(Wire::new(stream, protection, MAX_GUEST_PACKET_BYTES))
             }
         }
     }
 }
 
+/// Performs the server's side of the SC1 handshake.
 async fn agree(stream: &mut Box<dyn Transport>, keys: &ServerKeys, shared: &Shared) -> io::Result<Protection> {
     let mut handshake = ServerHandshake::new();
     let mut buffer = [0; MAX_HELLO1];

@@ -1,22 +1,22 @@
-//! Daily renewal of the static SC1 key.
+//! Daily rotation of the static SC1 key.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::secure::ServerKeys;
 
-/// Interval between checks whether the key is due for renewal.
+/// Interval between checks whether the key is due for rotation.
 const CHECK_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Replaces the static key of SC1 once a day.
-pub(super) async fn renew(keys: Arc<ServerKeys>) {
+pub(super) async fn rotate_daily(keys: Arc<ServerKeys>) {
     loop {
         tokio::time::sleep(CHECK_INTERVAL).await;
         let unix_now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_secs();
-        if !keys.rotation_due(unix_now) {
+        if !keys.is_rotation_due(unix_now) {
             continue;
         }
         let rotated = tokio::task::spawn_blocking({
@@ -24,17 +24,17 @@ pub(super) async fn renew(keys: Arc<ServerKeys>) {
             move || keys.rotate(unix_now)
         });
         match rotated.await {
-            Ok(Ok(())) => tracing::info!("the static SC1 key was renewed"),
+            Ok(Ok(())) => tracing::info!("the static SC1 key was rotated"),
             Ok(Err(error)) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(
                     error,
-                    "cannot renew the static SC1 key; the current key stays in use until it expires"
+                    "cannot rotate the static SC1 key; the current key stays in use until it expires"
                 );
             }
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::error!(error, "the renewal of the static SC1 key panicked; retrying");
+                tracing::error!(error, "the rotation of the static SC1 key panicked; retrying");
             }
         }
     }

@@ -68,7 +68,9 @@ struct Shared {
     service: Arc<dyn ChatService>,
     config: ServerConfig,
     session_config: Arc<SessionConfig>,
-    gate: ConnectionGate,
+    /// Limits on connections per source and before login.
+    connection_gate: ConnectionGate,
+    /// Consumption of [`ServerConfig::handshake_rate`].
     handshakes: Mutex<Bucket>,
     /// Tasks that the server spawned.
     tasks: TaskTracker,
@@ -79,8 +81,9 @@ struct Shared {
     draining: CancellationToken,
     readiness_gate: ReadinessGate,
     connections: Arc<Connections>,
-    /// SC1 keys that a task renews.
-    renewed_keys: Mutex<Vec<Arc<ServerKeys>>>,
+    /// SC1 keys that have a task that rotates them.
+    rotated_keys: Mutex<Vec<Arc<ServerKeys>>>,
+    /// Number of connections that ended by a panic.
     panics: AtomicU64,
     throttled: ThrottledLogs,
 }
@@ -96,16 +99,17 @@ struct ThrottledLogs {
     source_full: LogThrottle,
     /// The operating system cannot accept connections.
     accept_failed: LogThrottle,
-    /// An address cannot be listened on again.
+    /// A listener that the readiness gate closed cannot be opened again.
     listen_failed: LogThrottle,
 }
 
 impl Shared {
-    /// Charges one key agreement to the rate. If the rate is exceeded, returns the time to wait.
+    /// Charges one handshake to [`ServerConfig::handshake_rate`]. If the rate is exceeded, returns
+    /// the time until the next handshake is admitted.
     fn admit_handshake(&self, now: Instant) -> Result<(), Duration> {
         let mut bucket = self.handshakes.lock();
         bucket.check(now, &self.config.handshake_rate)?;
-        bucket.add(now, &self.config.handshake_rate);
+        bucket.charge(now, &self.config.handshake_rate);
         Ok(())
     }
 
@@ -113,25 +117,25 @@ impl Shared {
         u32::try_from(self.config.retry_after.as_millis()).unwrap_or(u32::MAX)
     }
 
-    /// Runs a task until the server drains. A panic of the task is logged with its name.
+    /// Spawns a task that runs until the server drains. A panic of the task is logged with `name`.
     fn spawn_until_drain(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let task = async move {
-            panics::watch(name, task).await;
+            panics::run_worker(name, task).await;
         };
         self.tasks.spawn(self.draining.clone().run_until_cancelled_owned(task));
     }
 
-    /// Renews the static key of `keys` each day, from the first call on.
-    fn keep_renewed(&self, keys: &Arc<ServerKeys>) {
-        let mut renewed = self.renewed_keys.lock();
-        if !renewed.iter().any(|known| Arc::ptr_eq(known, keys)) {
-            renewed.push(Arc::clone(keys));
-            self.spawn_until_drain("key renewal", keys::renew(Arc::clone(keys)));
+    /// Starts the daily rotation of the static key of `keys`, unless it was started before.
+    fn ensure_rotation(&self, keys: &Arc<ServerKeys>) {
+        let mut rotated = self.rotated_keys.lock();
+        if !rotated.iter().any(|known| Arc::ptr_eq(known, keys)) {
+            rotated.push(Arc::clone(keys));
+            self.spawn_until_drain("key rotation", keys::rotate_daily(Arc::clone(keys)));
         }
     }
 }
 
-/// Serves a [`ChatService`], such as an [`Engine`](crate::engine::Engine), to the network.
+/// Network server of a [`ChatService`], such as an [`Engine`](crate::engine::Engine).
 ///
 /// Dropping the server ends every connection at once; [`Server::drain`] lets clients finish.
 #[derive(Debug)]
@@ -165,7 +169,7 @@ impl Server {
         ServerStats {
             connections: u32::try_from(self.shared.connections.len()).unwrap_or(u32::MAX),
             panics: self.shared.panics.load(Ordering::Relaxed),
-            closed_listeners: self.shared.readiness_gate.closed(),
+            closed_listeners: self.shared.readiness_gate.closed_listeners(),
         }
     }
 
@@ -201,7 +205,7 @@ impl Server {
     /// let server = Server::builder(engine.clone()).bind().await?; // without listeners
     /// let (ours, theirs) = tokio::io::duplex(64 * 1024);
     /// let serving = tokio::spawn(server.serve_stream(ours, PeerAddr::Local));
-    /// drop(theirs); // the client goes away
+    /// drop(theirs); // the client disconnects
     /// serving.await?;
     /// # engine.shutdown().await;
     /// # Ok(())
@@ -215,7 +219,7 @@ impl Server {
     }
 
     /// Like [`serve_stream`](Self::serve_stream), for a stream that is not encrypted: client and
-    /// server encrypt it with SC1. The server renews the static key of `keys` every day.
+    /// server encrypt it with SC1. The server rotates the static key of `keys` each day.
     ///
     /// # Cancel safety
     /// As that of [`serve_stream`](Self::serve_stream).

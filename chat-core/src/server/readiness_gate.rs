@@ -52,7 +52,7 @@ impl ReadinessGate {
     }
 
     /// Returns the number of listeners that are closed now.
-    pub(super) fn closed(&self) -> u32 {
+    pub(super) fn closed_listeners(&self) -> u32 {
         self.closed.load(Ordering::Relaxed)
     }
 }
@@ -126,7 +126,7 @@ impl Debounce {
         }
     }
 
-    /// Records whether the gate should be open now, and returns whether it is open.
+    /// Records whether the gate should be open at `now`, and returns whether it is open then.
     fn update(&mut self, now: Instant, should_open: bool) -> bool {
         if should_open == self.is_open {
             self.since = None;
@@ -142,11 +142,13 @@ impl Debounce {
     }
 }
 
-/// Counts a closed listener, and reports it to the service until it is open again.
+/// Guard that counts a closed listener. Reports to the service that the listener is closed, and,
+/// when the guard is dropped, that it is open again.
 #[derive(Debug)]
 struct ClosedListener<'a>(&'a Shared);
 
 impl<'a> ClosedListener<'a> {
+    /// Counts the listener as closed until the returned guard is dropped.
     fn register(shared: &'a Shared) -> Self {
         shared.readiness_gate.closed.fetch_add(1, Ordering::Relaxed);
         shared.service.listener_closed();

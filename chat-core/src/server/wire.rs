@@ -20,7 +20,8 @@ use crate::transport::Transport;
 /// buffer.
 const READ_SIZE: usize = 16 * 1024;
 
-/// Bytes of waiting output at which the connection stops to read packets and to send replies.
+/// Number of bytes of waiting output at which the connection stops reading packets and adding
+/// replies.
 const MAX_OUTPUT: usize = 64 * 1024;
 
 /// Failure of a connection.
@@ -28,16 +29,16 @@ const MAX_OUTPUT: usize = 64 * 1024;
 pub(super) enum WireError {
     #[error("the stream failed")]
     Io(#[from] io::Error),
-    #[error("the peer violated the channel")]
+    #[error("the peer violated the SC1 protocol")]
     Channel(#[from] OpenError),
-    #[error("the stream ended before the channel was closed")]
+    #[error("the stream ended within a packet or without a close record")]
     Truncated,
-    #[error("the peer closed the channel")]
+    #[error("the peer closed the connection")]
     Closed,
     #[error("a packet exceeds the size limit")]
     TooLarge,
-    #[error("the channel has reached its limit of records")]
-    Spent,
+    #[error("the SC1 channel has reached its maximum number of records")]
+    Exhausted,
 }
 
 /// Protection of the bytes on a stream: SC1, or the protection of the stream itself (TLS or none).
@@ -65,8 +66,10 @@ pub(super) struct Wire {
     /// The stream has flushed all bytes that it accepted. Streams such as TLS and WebSockets buffer
     /// them.
     is_flushed: bool,
-    /// The peer has proved that it has the keys. Before that, nothing is sent over a channel.
+    /// The peer has proved, with its first record, that it has the keys of the channel. Before
+    /// that, nothing is sent. Always true without SC1.
     is_peer_proven: bool,
+    /// All output was written, and the shutdown of the stream has started.
     is_shut: bool,
 }
 
@@ -97,7 +100,7 @@ impl Wire {
         self.frames.set_limit(limit);
     }
 
-    /// Returns the next packet that has arrived completely.
+    /// Returns the next packet that has arrived completely, or `None` if more input has to be read.
     pub(super) fn next_packet(&mut self, now: Instant) -> Result<Option<Bytes>, WireError> {
         loop {
             if let Some(packet) = self.frames.next_packet().map_err(|_| WireError::TooLarge)? {
@@ -140,6 +143,7 @@ impl Wire {
         }
     }
 
+    /// Returns the error that the end of the stream means.
     fn ended(&mut self) -> WireError {
         match &mut self.protection {
             Protection::Sc1(channel) => match channel.1.end_of_stream(&self.sealed) {
@@ -151,7 +155,8 @@ impl Wire {
         }
     }
 
-    /// Encrypts these frames, in one record if they fit, and adds them to the output.
+    /// Encrypts these frames, in one record if they fit, and adds them to the output. Empties
+    /// `frames`.
     pub(super) fn send(&mut self, now: Instant, frames: &mut Vec<Bytes>) -> Result<(), WireError> {
         match &mut self.protection {
             Protection::Sc1(channel) => {
@@ -164,7 +169,7 @@ impl Wire {
                 channel
                     .0
                     .seal_with(now, &mut self.output, append)
-                    .map_err(|_| WireError::Spent)?;
+                    .map_err(|_| WireError::Exhausted)?;
             }
             Protection::Stream => frames.iter().for_each(|frame| self.output.extend_from_slice(frame)),
         }
@@ -246,7 +251,9 @@ impl Wire {
     }
 
     /// Writes the remaining output, ends the stream, and waits until the peer has ended it too.
-    /// Closing a socket with unread input would discard output that the peer has not read yet.
+    /// Closing a socket with unread input would discard output that the peer has not read yet. The
+    /// end of the peer's stream is an error; `Ok` means that the peer has sent [`MAX_DISCARDED`]
+    /// bytes without ending it.
     pub(super) async fn finish(&mut self) -> io::Result<()> {
         poll_fn(|cx| {
             if !self.is_shut {
@@ -283,7 +290,7 @@ fn length(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-/// Size of a record's length, type and tag, rounded up.
+/// Number of bytes that SC1 adds to the frames of a record (length, type and tag), rounded up.
 const RECORD_OVERHEAD: usize = 32;
 
 /// Output buffer that the connections of a thread share. Most connections write their output at

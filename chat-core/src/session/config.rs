@@ -32,11 +32,11 @@ pub struct SessionConfig {
     /// Maximum size of an encoded page of history, in bytes. A page that would be larger ends
     /// earlier. Default 256 KiB.
     pub max_page_bytes: usize,
-    /// Maximum number of unanswered requests of one session. At this number, the server
-    /// reads no further packet. Default 64.
+    /// Maximum number of unanswered requests of one session. At this number, the server reads no
+    /// further packet. Default 64.
     pub max_requests_in_flight: usize,
-    /// Rate at which drafts are read from one session. Excess drafts stay unread, which loses
-    /// nothing and keeps their order. Default 100 a second with a burst of 1000, so that a client
+    /// Rate at which drafts are read from one session. The server reads excess drafts later; none
+    /// is lost and their order stays. Default 100 a second with a burst of 1000, so that a client
     /// can send an outbox at once that filled up while it was offline.
     pub message_rate: Rate,
     /// Rate at which packets of any kind are read from one session. Default 400 a second with a
@@ -52,8 +52,8 @@ impl Default for SessionConfig {
             login_timeout: Duration::from_secs(10),
             heartbeat_interval: Duration::from_secs(30),
             max_guest_packets: 32,
-            max_guest_packet_bytes: frame::GUEST_LIMIT,
-            max_packet_bytes: frame::SESSION_LIMIT,
+            max_guest_packet_bytes: frame::MAX_GUEST_PACKET_BYTES,
+            max_packet_bytes: frame::DEFAULT_MAX_PACKET_BYTES,
             max_text_bytes: MessageText::MAX_BYTES,
             max_page_bytes: 256 * 1024,
             max_requests_in_flight: 64,

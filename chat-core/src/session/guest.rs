@@ -12,8 +12,8 @@ use crate::codec::{
 };
 use crate::model::{Caller, CloseCode, Login, Push, Registration, ReplyCode, Resume, StoreEpoch, UserInfo};
 
-/// State machine of a connection before login. The peer says hello, may register, and then either
-/// becomes a [`Session`] or the connection closes.
+/// State machine of a connection before login. The peer sends `Hello`, may register, and logs in,
+/// which turns the guest into a [`Session`]; otherwise the connection closes.
 #[derive(Debug)]
 pub struct Guest {
     config: Arc<SessionConfig>,
@@ -30,7 +30,7 @@ pub struct Guest {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// No Hello yet; every other request is a violation.
+    /// The peer has not sent `Hello`; every other request is a violation.
     AwaitingHello,
     /// The peer may register, log in, resume and list nodes.
     Greeted,
@@ -38,17 +38,18 @@ enum Stage {
     Asking,
 }
 
-/// Work for the driver of a [`Guest`].
+/// Work for the driver of a [`Guest`]. The driver hands the ticket of a request back with the
+/// answer.
 #[derive(Debug)]
 pub enum GuestAction {
     /// Send these bytes, which are whole frames.
     Send(Bytes),
     /// Look up the nodes of the cluster, then call [`Guest::handle_nodes`].
-    ListNodes(Listing),
+    ListNodes(NodeListTicket),
     /// Register an account, then call [`Guest::handle_registered`].
-    Register(Registering, Registration),
+    Register(RegistrationTicket, Registration),
     /// Log in, then call [`Guest::admit`] or [`Guest::handle_rejected`].
-    Authenticate(Authenticating, Credentials),
+    Authenticate(LoginTicket, Credentials),
     /// Send the frames that were handed out before, then close the connection.
     Close(CloseCode),
 }
@@ -62,17 +63,17 @@ pub enum Credentials {
     Resume(Resume),
 }
 
-/// Ticket of a request for the list of nodes.
+/// Ticket of a request for the list of nodes, for [`Guest::handle_nodes`].
 #[derive(Debug)]
-pub struct Listing(RequestId);
+pub struct NodeListTicket(RequestId);
 
-/// Ticket of a registration request.
+/// Ticket of a registration request, for [`Guest::handle_registered`].
 #[derive(Debug)]
-pub struct Registering(RequestId);
+pub struct RegistrationTicket(RequestId);
 
-/// Ticket of a login or resume request.
+/// Ticket of a login or resume request, for [`Guest::admit`] or [`Guest::handle_rejected`].
 #[derive(Debug)]
-pub struct Authenticating(RequestId);
+pub struct LoginTicket(RequestId);
 
 impl Guest {
     /// Creates the state machine of a connection that was accepted at `accepted` and finished its
@@ -106,8 +107,8 @@ impl Guest {
             Ok(request) => self.handle_request(now, request.id, request.kind),
             Err(DecodeError::Malformed(_)) => self.output.close(CloseCode::ProtocolError),
             Err(DecodeError::Invalid { request_id, failure }) => {
-                // Before Hello, a rejected request also closes: the peer may not speak this
-                // protocol.
+                // Before `Hello`, a rejected request also closes the connection, because the peer
+                // may not speak this protocol.
                 self.output.reply(request_id, &Err(failure));
                 if self.stage == Stage::AwaitingHello {
                     self.output.close(CloseCode::ProtocolError);
@@ -121,23 +122,23 @@ impl Guest {
             (Stage::AwaitingHello, RequestKind::Hello(hello)) => self.greet(now, id, &hello),
             (Stage::AwaitingHello, _) => self.output.violation(id, "the first packet must be hello"),
             (_, RequestKind::Hello(_)) => self.output.violation(id, "hello was already sent on this connection"),
-            (Stage::Asking, _) => self.output.violation(id, "a login is already in progress"),
+            (Stage::Asking, _) => self.output.violation(id, "the previous request is not answered yet"),
             (Stage::Greeted, RequestKind::Register(registration)) => {
-                self.ask(now, GuestAction::Register(Registering(id), registration));
+                self.ask(now, GuestAction::Register(RegistrationTicket(id), registration));
             }
             (Stage::Greeted, RequestKind::Login(login)) => {
                 self.ask(
                     now,
-                    GuestAction::Authenticate(Authenticating(id), Credentials::Login(login)),
+                    GuestAction::Authenticate(LoginTicket(id), Credentials::Login(login)),
                 );
             }
             (Stage::Greeted, RequestKind::Resume(resume)) => {
                 self.ask(
                     now,
-                    GuestAction::Authenticate(Authenticating(id), Credentials::Resume(resume)),
+                    GuestAction::Authenticate(LoginTicket(id), Credentials::Resume(resume)),
                 );
             }
-            (Stage::Greeted, RequestKind::ListNodes) => self.ask(now, GuestAction::ListNodes(Listing(id))),
+            (Stage::Greeted, RequestKind::ListNodes) => self.ask(now, GuestAction::ListNodes(NodeListTicket(id))),
             (Stage::Greeted, RequestKind::Ping) => self.output.reply(id, &Ok(Answer::Pong(now.time))),
             (Stage::Greeted, RequestKind::Command(_)) => {
                 self.output.fail(id, ReplyCode::NotLoggedIn, "log in first");
@@ -145,6 +146,7 @@ impl Guest {
         }
     }
 
+    /// Answers `Hello`, or closes the connection if client and server have no version in common.
     fn greet(&mut self, now: Now, id: RequestId, hello: &Hello) {
         let Some(version) = version::negotiate(hello.min_version, hello.max_version) else {
             let text = version::mismatch(hello.min_version, hello.max_version);
@@ -166,6 +168,7 @@ impl Guest {
         self.output.reply(id, &Ok(Answer::Welcome(welcome)));
     }
 
+    /// Passes a request to the driver. Until the driver answers, the peer may send no other.
     fn ask(&mut self, now: Now, action: GuestAction) {
         self.stage = Stage::Asking;
         self.asked_at = now.instant;
@@ -173,20 +176,21 @@ impl Guest {
     }
 
     /// Handles the answer to [`GuestAction::ListNodes`].
-    pub fn handle_nodes(&mut self, now: Instant, listing: Listing, nodes: Vec<NodeEntry>) {
-        self.answered(now, listing.0, &Ok(Answer::Nodes(nodes)));
+    pub fn handle_nodes(&mut self, now: Instant, ticket: NodeListTicket, nodes: Vec<NodeEntry>) {
+        self.answered(now, ticket.0, &Ok(Answer::Nodes(nodes)));
     }
 
     /// Handles the answer to [`GuestAction::Register`].
-    pub fn handle_registered(&mut self, now: Instant, registering: Registering, result: Result<UserInfo, Failure>) {
-        self.answered(now, registering.0, &result.map(Answer::Registered));
+    pub fn handle_registered(&mut self, now: Instant, ticket: RegistrationTicket, result: Result<UserInfo, Failure>) {
+        self.answered(now, ticket.0, &result.map(Answer::Registered));
     }
 
-    /// Answers [`GuestAction::Authenticate`] with an error. The guest may try again.
-    pub fn handle_rejected(&mut self, now: Instant, authenticating: Authenticating, failure: Failure) {
-        self.answered(now, authenticating.0, &Err(failure));
+    /// Answers [`GuestAction::Authenticate`] with an error. The peer may try again.
+    pub fn handle_rejected(&mut self, now: Instant, ticket: LoginTicket, failure: Failure) {
+        self.answered(now, ticket.0, &Err(failure));
     }
 
+    /// Replies to a request that the driver has answered, and lets the peer send the next one.
     fn answered(&mut self, now: Instant, id: RequestId, result: &Result<Answer, Failure>) {
         self.output.reply(id, result);
         self.stage = Stage::Greeted;
@@ -198,9 +202,9 @@ impl Guest {
     /// Answers [`GuestAction::Authenticate`] with success: the guest becomes a session, whose first
     /// action sends the reply.
     #[must_use]
-    pub fn admit(self, now: Now, authenticating: Authenticating, caller: Caller, logged_in: LoggedIn) -> Session {
+    pub fn admit(self, now: Now, ticket: LoginTicket, caller: Caller, logged_in: LoggedIn) -> Session {
         let mut output = self.output;
-        output.reply(authenticating.0, &Ok(Answer::LoggedIn(Box::new(logged_in))));
+        output.reply(ticket.0, &Ok(Answer::LoggedIn(Box::new(logged_in))));
         Session::new(self.config, now.instant, caller, output)
     }
 
@@ -245,7 +249,8 @@ impl Guest {
         }
     }
 
-    /// Returns whether the driver may hand over the next packet.
+    /// Returns whether the driver may pass the next packet to
+    /// [`handle_packet`](Self::handle_packet).
     #[must_use]
     pub fn wants_input(&self) -> bool {
         self.output.has_room() && self.stage != Stage::Asking

@@ -15,9 +15,9 @@ use crate::rate::Bucket;
 /// State machine of a connection after login. The peer sends requests, each of which gets one
 /// reply.
 ///
-/// Commands are handed out in the order of their arrival. Sends, acknowledgements, read marks,
-/// typing and status updates may overlap with the commands after them. Any other command finishes
-/// before a later one starts, and a logout waits for all commands before it.
+/// Commands are handed to the driver in the order of their arrival. Sends, acknowledgements, read
+/// marks, typing and status updates may overlap with the commands after them. Any other command
+/// finishes before a later one starts, and a logout waits for all commands before it.
 ///
 /// A peer that exceeds its rates is read more slowly. No request is rejected for that reason: the
 /// client would send a rejected draft again, after drafts that were written later.
@@ -26,18 +26,20 @@ pub struct Session {
     config: Arc<SessionConfig>,
     caller: Caller,
     output: Output,
-    /// Commands that were received and not yet handed out.
+    /// Commands that were received and not yet handed to the driver.
     waiting: VecDeque<(RequestId, Command)>,
-    /// Commands that were handed out and not yet answered.
+    /// Commands that were handed to the driver and not yet answered.
     running: Vec<Running>,
-    last_heard: Instant,
+    /// Time since which the peer has been silent: that of its last packet, or the time at which
+    /// reading resumed if that is later.
+    silent_since: Instant,
     /// True if the driver reads from the peer whenever the session wants input.
     is_reading: bool,
     message_bucket: Bucket,
     packet_bucket: Bucket,
     /// No packet is read before this time, because the peer exceeded a rate.
     paused_until: Option<Instant>,
-    /// The engine has ended the session: no packet is handled and no command handed out.
+    /// The engine has ended the session: no packet is handled and no command is started.
     is_over: bool,
 }
 
@@ -72,7 +74,7 @@ impl Session {
             output,
             waiting: VecDeque::new(),
             running: Vec::new(),
-            last_heard: now,
+            silent_since: now,
             is_reading: true,
             message_bucket: Bucket::default(),
             packet_bucket: Bucket::default(),
@@ -93,7 +95,7 @@ impl Session {
         if self.is_over || !self.output.is_open() {
             return;
         }
-        self.last_heard = now.instant;
+        self.silent_since = now.instant;
         match server::decode_request(packet, self.config.max_text_bytes) {
             Ok(request) => self.handle_request(now, request.id, request.kind),
             Err(DecodeError::Malformed(_)) => self.output.close(CloseCode::ProtocolError),
@@ -110,7 +112,7 @@ impl Session {
                 .output
                 .violation(id, "the request_id belongs to a request that is not answered yet");
         }
-        let is_send = matches!(&request, RequestKind::Command(command) if is_append(command));
+        let is_send = matches!(&request, RequestKind::Command(Command::Send { .. }));
         self.charge(now.instant, is_send);
         match request {
             RequestKind::Command(command) => self.waiting.push_back((id, command)),
@@ -125,25 +127,27 @@ impl Session {
 
     /// Counts one packet against the rates, and pauses reading if it exceeds one.
     fn charge(&mut self, now: Instant, is_send: bool) {
-        let mut wait = self.packet_bucket.take(now, &self.config.packet_rate);
+        let mut wait = self.packet_bucket.charge_paced(now, &self.config.packet_rate);
         if is_send {
-            wait = wait.max(self.message_bucket.take(now, &self.config.message_rate));
+            wait = wait.max(self.message_bucket.charge_paced(now, &self.config.message_rate));
         }
         self.pause(now, wait);
     }
 
-    /// Stops reading from the peer for `wait`, because the peer or its user exceeded a rate.
+    /// Stops reading from the peer for at least `wait`, because the peer or its user exceeded a
+    /// rate.
     pub fn pause(&mut self, now: Instant, wait: Duration) {
         if !wait.is_zero() {
             self.paused_until = self.paused_until.max(now.checked_add(wait));
         }
     }
 
-    /// Handles the result of a command.
+    /// Handles the result of a command, and replies to its request. Does nothing if no such command
+    /// is running.
     pub fn handle_outcome(&mut self, now: Instant, id: RequestId, result: Result<Outcome, Failure>) {
         let wanted_input = self.wants_input();
         let Some(index) = self.running.iter().position(|running| running.id == id) else {
-            return; // the session has ended
+            return;
         };
         let ended = self.running.swap_remove(index);
         let is_fenced = matches!(&result, Err(failure) if failure.code() == Some(ReplyCode::Fenced));
@@ -153,14 +157,16 @@ impl Session {
         if is_logged_out {
             self.output.close(CloseCode::LoggedOut);
         } else if is_fenced && !self.is_over {
-            // Of a session that is over, the driver knows why it ended.
+            // If the engine has ended the session, the driver sends the engine's close code
+            // instead.
             self.output.close(CloseCode::Replaced);
         }
         if !wanted_input && self.wants_input() {
-            self.last_heard = now; // nothing was read meanwhile, so the peer was not silent
+            self.silent_since = now; // the session read nothing before, so the peer was not silent
         }
     }
 
+    /// Shortens a page of history to [`SessionConfig::max_page_bytes`].
     fn fit_page(&self, mut outcome: Outcome, from: Option<PageFrom>) -> Outcome {
         if let (Outcome::History(page), Some(from)) = (&mut outcome, from) {
             server::fit_page(page, from, self.config.max_page_bytes);
@@ -173,7 +179,7 @@ impl Session {
     /// not count as silent.
     pub fn set_reading(&mut self, now: Instant, reading: bool) {
         if reading && !self.is_reading {
-            self.last_heard = now;
+            self.silent_since = now;
         }
         self.is_reading = reading;
     }
@@ -185,7 +191,7 @@ impl Session {
             return;
         }
         if self.paused_until.take().is_some() {
-            self.last_heard = now;
+            self.silent_since = now;
         } else {
             self.output.close(CloseCode::Timeout);
         }
@@ -197,9 +203,9 @@ impl Session {
         self.output.close(code);
     }
 
-    /// Tells the machine that the engine has ended the session. Nothing further is read from the
-    /// peer, and no further command is handed out: what the peer asks for from now on is not done.
-    /// Requests under way are answered until the driver closes the connection.
+    /// Records that the engine has ended the session. From now on, no packet is read and no command
+    /// is started, including commands that were received before. Running commands are answered
+    /// until the driver closes the connection.
     pub fn end_commands(&mut self) {
         self.is_over = true;
         self.waiting.clear();
@@ -221,6 +227,7 @@ impl Session {
         self.output.take_close().map(Action::Close)
     }
 
+    /// Returns the next command that may start now, and records that it is running.
     fn next_command(&mut self) -> Option<(RequestId, Command)> {
         if !self.output.is_open() {
             self.waiting.clear();
@@ -257,13 +264,14 @@ impl Session {
         } else if self.paused_until.is_some() {
             self.paused_until
         } else if self.wants_input() && self.is_reading {
-            self.last_heard.checked_add(self.config.silence_timeout())
+            self.silent_since.checked_add(self.config.silence_timeout())
         } else {
             None // a peer that is not read cannot be silent
         }
     }
 
-    /// Returns whether the driver may hand over the next packet.
+    /// Returns whether the driver may pass the next packet to
+    /// [`handle_packet`](Self::handle_packet).
     #[must_use]
     pub fn wants_input(&self) -> bool {
         !self.is_over
@@ -297,12 +305,8 @@ impl Session {
     }
 }
 
-fn is_append(command: &Command) -> bool {
-    matches!(command, Command::Send { .. })
-}
-
 /// Returns whether later commands may start before `command` ends. All requests without an id are
-/// of this kind.
+/// such commands.
 fn may_overlap(command: &Command) -> bool {
     matches!(
         command,

@@ -29,7 +29,7 @@ use std::time::Instant;
 use crate::model::Timestamp;
 
 pub use config::SessionConfig;
-pub use guest::{Authenticating, Credentials, Guest, GuestAction, Listing, Registering};
+pub use guest::{Credentials, Guest, GuestAction, LoginTicket, NodeListTicket, RegistrationTicket};
 pub use logged_in::{Action, Session};
 
 /// Time at which an input is handled.

@@ -25,13 +25,14 @@ enum End {
 }
 
 impl Output {
-    /// Adds a reply, unless the request wants none.
+    /// Adds a reply, unless the request wants none or the connection has ended.
     pub(super) fn reply(&mut self, id: RequestId, result: &Result<Answer, Failure>) {
         if id.wants_reply() && self.is_open() {
             server::encode_reply(id, result, &mut self.replies);
         }
     }
 
+    /// Adds a reply with an error, unless the request wants no reply.
     pub(super) fn fail(&mut self, id: RequestId, code: ReplyCode, text: &str) {
         self.reply(id, &Err(Failure::new(code, text)));
     }
@@ -42,7 +43,8 @@ impl Output {
         }
     }
 
-    /// Sends the reason to the peer, and ends the connection. Only the first call has an effect.
+    /// Sends the close code to the peer, and ends the connection. Only the first call has an
+    /// effect.
     pub(super) fn close(&mut self, code: CloseCode) {
         self.push(&Push::Closed(code));
         if self.is_open() {
@@ -61,6 +63,7 @@ impl Output {
         self.end == End::Open
     }
 
+    /// Returns whether a further packet may be read from the peer.
     pub(super) fn has_room(&self) -> bool {
         self.is_open() && self.replies.len() < MAX_BUFFERED
     }

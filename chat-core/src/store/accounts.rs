@@ -16,7 +16,8 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
     /// Returns the account with exactly this canonical name, compared byte by byte.
     async fn account_by_name(&self, name: &str) -> Result<Option<Account>, StoreError>;
 
-    /// Returns the account that is bound to exactly this external subject, compared byte by byte.
+    /// Returns the account that is bound to exactly this external subject (the identifier by which
+    /// the application knows the user), compared byte by byte.
     async fn account_by_subject(&self, subject: &str) -> Result<Option<Account>, StoreError>;
 
     /// Returns the accounts with these ids, in any order. Unknown ids are left out.
@@ -38,16 +39,15 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
 pub struct NewAccount {
     /// Canonical name; unique.
     pub name: String,
-    /// Skeleton of the name; unique.
+    /// Form of the name that is equal for names that look alike; unique.
     pub skeleton: String,
-    /// External subject that the account belongs to; unique, at most 255
-    /// bytes.
+    /// Identifier by which the application knows the user; unique, at most 255 bytes.
     pub subject: Option<String>,
     /// Name that other users see.
     pub display_name: String,
-    /// Password hash as a PHC string.
+    /// Password hash as a PHC string; `None` if the application authenticates its users.
     pub password_hash: Option<String>,
-    /// Users who may send direct messages.
+    /// Users who may send direct messages to the new user.
     pub direct_policy: DirectPolicy,
     /// Time of creation.
     pub created: Timestamp,
@@ -92,8 +92,8 @@ pub trait AccountTx: Send {
     /// Locks a device, whether or not it exists, and returns it.
     async fn lock_device(&mut self, user: UserId, device: DeviceId) -> Result<Option<Device>, StoreError>;
 
-    /// Returns these devices, in any order; devices that do not exist are left out. Used to fence a
-    /// batch of drafts.
+    /// Returns these devices, in any order; devices that do not exist are left out. The engine
+    /// checks with them that each draft of a batch comes from the current session of its device.
     async fn devices_in(&mut self, devices: &[(UserId, DeviceId)]) -> Result<Vec<Device>, StoreError>;
 
     /// Locks and returns all devices of a user, oldest first (by `created`, then by id).

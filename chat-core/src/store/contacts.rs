@@ -40,7 +40,7 @@ pub trait ContactTx: Send {
     /// Deletes one contact, if it exists.
     async fn delete_contact(&mut self, owner: UserId, peer: UserId) -> Result<(), StoreError>;
 
-    /// Returns the number of `owner`'s rows in the state `Requested` with `since` at or after this
-    /// time. Rate limits use it.
+    /// Returns the number of `owner`'s contacts in the state `Requested` whose last change was at
+    /// or after `since`. Rate limits use it.
     async fn requests_since(&mut self, owner: UserId, since: Timestamp) -> Result<u32, StoreError>;
 }

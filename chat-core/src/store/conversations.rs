@@ -26,7 +26,7 @@ pub struct MembershipView {
     /// Number of messages in the same range that mention the user or every member, without recalled
     /// ones.
     pub mentions: u64,
-    /// Membership of the other user, in direct conversations of two users.
+    /// Membership of the other user, if this is a direct conversation of two users.
     pub peer: Option<Member>,
     /// The group as the user left it, if `member.until_seq` is set: the snapshot that
     /// [`put_snapshot`](ConversationTx::put_snapshot) wrote last.
@@ -43,14 +43,14 @@ pub trait ConversationStore: Debug + Send + Sync + 'static {
     /// [`ConversationKind::Group`].
     async fn conversation_of_kind(&self, kind: &ConversationKind) -> Result<Option<ConversationId>, StoreError>;
 
-    /// Returns the open group with exactly this key (the canonical spelling of its name).
+    /// Returns the existing group with exactly this key (the canonical spelling of its name).
     async fn group_by_key(&self, key: &str) -> Result<Option<ConversationId>, StoreError>;
 
     /// Returns up to `limit` open, listed groups whose key begins with `prefix`, ordered by key.
     async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError>;
 
     /// Returns every membership of `user` with readable events, even if none is stored yet
-    /// (`first_seq` is set and not beyond `until_seq`), in open and closed conversations, each as
+    /// (`first_seq` is set and not beyond `until_seq`), in deleted groups too, each as
     /// `device` sees it, in any order and from one snapshot.
     async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError>;
 
@@ -74,8 +74,8 @@ pub trait ConversationStore: Debug + Send + Sync + 'static {
     async fn members_of_user(&self, user: UserId, after: ConversationId, limit: u32)
     -> Result<Vec<Member>, StoreError>;
 
-    /// Returns `(id, last_seq, members_version)` of each of these conversations that exists. Nodes
-    /// compare these numbers after a gap.
+    /// Returns `(id, last_seq, members_version)` of each of these conversations that exists. A node
+    /// compares them with its own state when doorbells may have been lost.
     async fn last_seqs(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq, Seq)>, StoreError>;
 }
 
@@ -84,7 +84,7 @@ pub trait ConversationStore: Debug + Send + Sync + 'static {
 pub struct NewConversation {
     /// Kind of the conversation.
     pub kind: ConversationKind,
-    /// Profile of a group.
+    /// Profile of the group; `None` for other kinds.
     pub group: Option<GroupProfile>,
     /// Time of creation.
     pub created: Timestamp,
@@ -103,7 +103,7 @@ impl NewConversation {
             members_version: Seq::ZERO,
             last_time: self.created,
             member_count: 0,
-            closed: false,
+            deleted: false,
         }
     }
 }
@@ -112,8 +112,8 @@ impl NewConversation {
 #[async_trait]
 pub trait ConversationTx: Send {
     /// Creates an empty conversation, locked by this transaction. Returns `None` if the direct
-    /// conversation or inbox exists already, or an open group has the same key or skeleton: then
-    /// nothing was written and the transaction continues.
+    /// conversation or inbox exists already, or an existing group has the same key or skeleton:
+    /// then nothing was written and the transaction continues.
     async fn create_conversation(&mut self, new: NewConversation) -> Result<Option<ConversationId>, StoreError>;
 
     /// Returns the direct conversation or inbox of this kind, without locking it.
@@ -123,8 +123,8 @@ pub trait ConversationTx: Send {
     async fn lock_conversation(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError>;
 
     /// Replaces all fields of a locked conversation except `id` and `kind`. Returns `false` if
-    /// another open group has the new key or skeleton: then nothing was written and the transaction
-    /// continues. Closing a group frees both.
+    /// another existing group has the new key or skeleton: then nothing was written and the
+    /// transaction continues. Deleting a group frees both.
     async fn update_conversation(&mut self, conversation: &Conversation) -> Result<bool, StoreError>;
 
     /// Returns the memberships of these users, in any state and any order. Users without a
@@ -154,6 +154,6 @@ pub trait ConversationTx: Send {
     /// Advances `read_seq` of these active members to the given values; never lowers it.
     async fn advance_read(&mut self, id: ConversationId, reads: &[(UserId, Seq)]) -> Result<(), StoreError>;
 
-    /// Returns the number of open groups in which this user is active. Limits use it.
+    /// Returns the number of existing groups in which this user is active. Limits use it.
     async fn group_count(&mut self, user: UserId) -> Result<u32, StoreError>;
 }

@@ -16,11 +16,11 @@ pub enum StoreError {
     /// Too many requests wait for the store; nothing was written.
     #[error("the store is overloaded")]
     Overloaded,
-    /// The unit of work ended with [`TxError::Abort`]; nothing was written.
+    /// The [unit of work](super::Unit) ended with [`TxError::Abort`]; nothing was written.
     #[error("the unit of work rejected the request")]
     Aborted,
-    /// The store already holds an event with a sender and client message id of this unit; nothing
-    /// was written. A caller that runs the unit again finds the event with
+    /// The store already holds an event with the sender and client message id of an event of this
+    /// unit; nothing was written. A caller that runs the unit again finds the event with
     /// [`find_sent`](super::MessageTx::find_sent).
     #[error("the client message id of an event was used before")]
     AlreadySent,

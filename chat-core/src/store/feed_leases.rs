@@ -1,7 +1,7 @@
 //! Shards and leases of event feeds, and the writes that a lease permits.
 //!
 //! Only the holder of a shard's lease can advance cursors in the shard. A lease expires by the
-//! store's clock, so a shard whose node died goes to another node.
+//! store's clock, so another node can claim the shard of a node that has stopped.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::StoreError;
 use super::sql_support::millis;
 use crate::model::{ConversationId, NodeId, Seq, Timestamp};
 
-/// One of the 16 parts of a feed.
+/// One of the 16 parts of a feed. Each conversation belongs to one part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FeedShard(u16);
 
@@ -208,12 +208,12 @@ mod tests {
     #[test]
     fn claim_waits_for_other_nodes_and_grows_the_term() {
         let [a, b] = [1, 2].map(|node| NodeId([node; 16]));
-        let wish = |node| FeedLease::new("feed".into(), FeedShard(0), node, 0, Timestamp(20));
-        let first = wish(a).claimed(None, Timestamp(10)).unwrap();
+        let request = |node| FeedLease::new("feed".into(), FeedShard(0), node, 0, Timestamp(20));
+        let first = request(a).claimed(None, Timestamp(10)).unwrap();
         assert_eq!(first.term, 1);
-        assert_eq!(wish(b).claimed(Some(&first), Timestamp(19)), None);
-        let again = wish(a).claimed(Some(&first), Timestamp(19)).unwrap();
-        let other = wish(b).claimed(Some(&first), Timestamp(20)).unwrap();
+        assert_eq!(request(b).claimed(Some(&first), Timestamp(19)), None);
+        let again = request(a).claimed(Some(&first), Timestamp(19)).unwrap();
+        let other = request(b).claimed(Some(&first), Timestamp(20)).unwrap();
         assert_eq!((again.term, other.term), (2, 2));
         assert!(!again.is_same_claim(&other) && again.until(Timestamp(30)).is_same_claim(&again));
     }

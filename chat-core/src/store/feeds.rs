@@ -45,15 +45,15 @@ impl FeedPosition {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FeedBacklog {
-    /// Conversations with events to process, by id.
+    /// Conversations with events to process, ordered by id.
     pub positions: Vec<FeedPosition>,
     /// Conversation after which the next page starts; `None` on the last page.
     pub next: Option<ConversationId>,
 }
 
 impl FeedBacklog {
-    /// Builds the page from the positions of `limit` consecutive conversations (fewer at the end),
-    /// and keeps only those of these shards.
+    /// Builds the page from the positions of `limit` consecutive conversations (fewer at the end).
+    /// Keeps only those of these shards in which the feed is behind.
     #[must_use]
     pub fn of_scan(mut scanned: Vec<FeedPosition>, shards: &[FeedShard], limit: u32) -> Self {
         let is_full = scanned.len() >= limit as usize;

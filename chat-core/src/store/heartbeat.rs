@@ -12,7 +12,8 @@ pub struct Heartbeat {
     /// Nodes whose last heartbeat is at most [`Heartbeat::PEER_TIMEOUT`] old, without the calling
     /// node, in any order.
     pub peers: Vec<NodeId>,
-    /// The store's time of day, if the store has its own clock.
+    /// The store's time of day, with which the node compares its own clock. `None` if the store has
+    /// no time of day of its own.
     pub time: Option<Timestamp>,
 }
 

@@ -13,26 +13,26 @@ use crate::model::{ClientMessageId, ConversationId, Event, Member, Page, Seq, Us
 pub struct EventPage {
     /// Events in ascending order, without gaps.
     pub events: Vec<Event>,
-    /// Set if more events follow in the direction of the page.
-    pub more: bool,
+    /// True if more events follow in the direction of the page.
+    pub has_more: bool,
     /// Membership of the reader, from the same snapshot.
     pub member: Member,
     /// Last sequence number of the conversation, from the same snapshot.
     pub last_seq: Seq,
 }
 
-/// The event that was stored for a client message id.
+/// A stored event that was sent with a client message id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SentEvent {
-    /// User who sent it.
+    /// User who sent the event.
     pub sender: UserId,
-    /// Client message id that the sender gave it.
+    /// Client message id that the sender gave the event.
     pub client_message_id: ClientMessageId,
     /// The event as stored.
     pub event: Event,
 }
 
-/// Reads of logs.
+/// Reads of the logs of conversations.
 #[async_trait]
 pub trait MessageStore: Debug + Send + Sync + 'static {
     /// Returns a page of the events that `reader` may read; membership and events come from one
@@ -44,8 +44,8 @@ pub trait MessageStore: Debug + Send + Sync + 'static {
         page: Page,
     ) -> Result<Option<EventPage>, StoreError>;
 
-    /// Returns up to `max_events` existing events of `first..=last`. Does not check the reader; the
-    /// router does.
+    /// Returns up to `max_events` existing events of `first..=last`, in ascending order. Does not
+    /// check who may read the events; the caller does.
     async fn events(
         &self,
         conversation: ConversationId,
@@ -61,9 +61,9 @@ pub trait MessageStore: Debug + Send + Sync + 'static {
     /// Returns the events of `first..=last` that `sender` sent, in ascending order.
     ///
     /// There is no index of events by sender, because it would slow down every append. A store
-    /// scans the whole range instead, so callers pass ranges of a few thousand events, one
-    /// conversation of [`members_of_user`](super::ConversationStore::members_of_user) after the
-    /// other.
+    /// scans the whole range instead, so callers pass ranges of a few thousand events. They find
+    /// the conversations of a sender with
+    /// [`members_of_user`](super::ConversationStore::members_of_user).
     async fn events_by_sender(
         &self,
         conversation: ConversationId,
@@ -72,41 +72,41 @@ pub trait MessageStore: Debug + Send + Sync + 'static {
         last: Seq,
     ) -> Result<Vec<Event>, StoreError>;
 
-    /// Returns the events that this sender stored with these ids, in any order. Unused ids are left
-    /// out.
+    /// Returns the events that `sender` sent with these client message ids, in any order. Ids
+    /// without an event are left out.
     async fn find_sent(&self, sender: UserId, ids: &[ClientMessageId]) -> Result<Vec<SentEvent>, StoreError>;
 }
 
-/// Writes of logs.
+/// Writes of the logs of conversations.
 #[async_trait]
 pub trait MessageTx: Send {
-    /// Returns the events that were stored with these (sender, id) pairs, in any order. Unused
-    /// pairs are left out.
+    /// Returns the events that were sent with these pairs of sender and client message id, in any
+    /// order. Pairs without an event are left out.
     async fn find_sent(&mut self, ids: &[(UserId, ClientMessageId)]) -> Result<Vec<SentEvent>, StoreError>;
 
     /// Returns the events at these positions of a locked conversation, in any order. Positions
     /// without an event are left out.
     async fn events_at(&mut self, conversation: ConversationId, seqs: &[Seq]) -> Result<Vec<Event>, StoreError>;
 
-    /// Inserts events into a locked conversation. The events continue its log without a gap; the
-    /// caller updates its row.
+    /// Inserts events at the end of the logs of locked conversations. The events must continue each
+    /// log without a gap. The caller then updates the rows of the conversations.
     ///
     /// # Errors
-    /// - [`StoreError::AlreadySent`]: a (sender, client message id) is used already. The unit must
-    ///   end the transaction with this error.
-    /// - [`StoreError::Corrupt`]: the conversation is not locked, or the sequence numbers or
-    ///   `message_count`s do not continue the log.
+    /// - [`StoreError::AlreadySent`]: an event with the same sender and client message id exists
+    ///   already. The unit must end the transaction with this error.
+    /// - [`StoreError::Corrupt`]: a conversation is not locked, or the sequence numbers or
+    ///   `message_count`s do not continue its log.
     async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError>;
 
-    /// Records `edit` as the latest edit of `target`.
+    /// Records the event `edit` as the latest edit of the message `target`.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`]: the event does not exist.
     async fn mark_edited(&mut self, conversation: ConversationId, target: Seq, edit: Seq) -> Result<(), StoreError>;
 
-    /// Records that `recall` recalled `target`. Replaces the body of `target` with `tombstone` and
-    /// the body of each of its edits with `edit_tombstone`, and deletes its mentions. The store
-    /// keeps no readable copy of the text.
+    /// Records that the event `recall` recalled the message `target`. Replaces the body of the
+    /// message with `tombstone` and the body of each of its edits with `edit_tombstone`, and
+    /// deletes its mentions. The store keeps no readable copy of the text.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`]: the event does not exist.

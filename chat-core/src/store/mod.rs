@@ -5,17 +5,18 @@
 //! each method reads one consistent snapshot of the committed state. **Writes** are units of work:
 //! [`Store::transact`] runs a [`Unit`] against a [`Transaction`], a set of primitives over the same
 //! tables, and commits all of its writes or none. The engine decides who may send, assigns sequence
-//! numbers and recognises retries; a store supplies locks, uniqueness and durability.
+//! numbers and answers retries; a store supplies locks, uniqueness and durability.
 //!
 //! # Contract
-//! - When `transact` returns `Ok`, all writes of the unit are durable: they survive the death of
-//!   the process and a power failure. When it returns [`StoreError::Unavailable`], the unit may or
+//! - When `transact` returns `Ok`, all writes of the unit are durable: they survive a crash of the
+//!   process and a power failure. When it returns [`StoreError::Unavailable`], the unit may or
 //!   may not have been written.
 //! - [`ConversationTx::lock_conversation`] excludes every other transaction that locks the same
 //!   conversation, on all nodes, until this transaction ends. Later reads of that conversation in
 //!   this transaction return the latest committed state.
 //! - [`AccountTx::lock_device`] does the same for a device, [`ContactTx::lock_contacts`] for a pair
-//!   of users.
+//!   of users, [`FeedTx::lock_feed_shard`] for a shard of a feed, and [`AuditTx::append_audit`] for
+//!   the audit log.
 //! - A store may run a unit more than once (after a deadlock, for example), so a unit must not keep
 //!   state from one run to the next.
 //! - A unit takes locks in this order, so that units do not deadlock: devices, contacts,
@@ -23,8 +24,8 @@
 //!   that it created itself at any time.
 //! - A unit awaits only its transaction. If a unit panics, the store rolls it back and the caller
 //!   receives [`StoreError::Corrupt`].
-//! - When a transaction commits, the row of every conversation it locked states where the log of
-//!   that conversation ends (`last_seq` and `message_count`).
+//! - When a transaction commits, the row of every conversation that it locked states where the log
+//!   of that conversation ends (`last_seq` and `message_count`).
 //! - Names and texts are compared and stored byte by byte. Maximum sizes: names and keys 256 bytes,
 //!   skeletons 3 000 bytes, texts 64 KiB less one byte.
 //! - A store that several nodes may share reports to each node which other nodes use it
@@ -107,7 +108,8 @@ pub trait Store:
     /// transaction runs to its end in the background.
     async fn transact(&self, unit: Box<dyn Unit>) -> Result<(), StoreError>;
 
-    /// Returns the identity of the history that this store holds.
+    /// Returns the id of the store's history, which changes if the store may have lost events, as
+    /// after a restore of a backup.
     async fn epoch(&self) -> Result<StoreEpoch, StoreError>;
 
     /// Checks with a cheap read that the store answers. Readiness probes call this about once a
@@ -118,7 +120,7 @@ pub trait Store:
     /// seconds; a node without a heartbeat for [`Heartbeat::PEER_TIMEOUT`], by the store's own
     /// clock, is left out.
     ///
-    /// The default suits a store of one process, which has no peers.
+    /// The default is for a store that only one process can use: it returns no other nodes.
     async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {
         let _ = node;
         self.ping().await?;

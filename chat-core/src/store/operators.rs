@@ -1,4 +1,4 @@
-//! Reads and records for operators: listings, statistics, and the audit log.
+//! Listings and statistics for operators, and the audit log of their actions.
 
 use std::fmt::Debug;
 
@@ -13,13 +13,13 @@ use crate::model::{Account, Conversation, ConversationId, Timestamp};
 pub struct ListedGroup {
     /// Row of the group.
     pub conversation: Conversation,
-    /// True if the group has an active owner whose account is not disabled. An open group without
-    /// such an owner is orphaned.
+    /// True if the group has an active owner whose account is not disabled. An existing group
+    /// without such an owner is orphaned.
     pub has_owner: bool,
 }
 
 impl ListedGroup {
-    /// Returns the listing of a group.
+    /// Returns a listed group with this row and this value of `has_owner`.
     #[must_use]
     pub const fn new(conversation: Conversation, has_owner: bool) -> Self {
         Self {
@@ -43,8 +43,8 @@ pub struct StoreStats {
     pub devices: u64,
     /// Conversations of every kind.
     pub conversations: u64,
-    /// Groups that are open.
-    pub open_groups: u64,
+    /// Groups that are not deleted.
+    pub existing_groups: u64,
     /// Events in all logs.
     pub events: u64,
     /// Messages in all logs.
@@ -83,7 +83,7 @@ pub struct NewAuditRecord {
 pub struct AuditRecord {
     /// Position in the log.
     pub id: AuditId,
-    /// The action, as the operator recorded it.
+    /// The action that was recorded.
     #[cfg_attr(feature = "serde", serde(flatten))]
     pub record: NewAuditRecord,
 }
@@ -111,23 +111,23 @@ pub enum AuditPage {
 #[async_trait]
 pub trait OperatorStore: Debug + Send + Sync + 'static {
     /// Returns up to `limit` accounts whose name begins with `prefix` and is greater than `after`,
-    /// ordered by name, disabled and deleted accounts included. Costs `limit` rows of an index.
+    /// ordered by name, disabled and deleted accounts included. Reads `limit` rows of an index.
     async fn list_accounts(&self, prefix: &str, after: &str, limit: u32) -> Result<Vec<Account>, StoreError>;
 
-    /// Returns up to `limit` groups with a greater id than `after`, ordered by id, including closed
-    /// groups. Callers filter orphaned groups themselves, so that the cost of a page is bounded: it
-    /// reads `limit` groups, and of each group the members up to its first owner.
+    /// Returns up to `limit` groups with a greater id than `after`, ordered by id, including
+    /// deleted groups. Callers filter orphaned groups themselves, so that the cost of a page is
+    /// bounded: it reads `limit` groups, and of each group the members up to its first owner.
     async fn list_groups(&self, after: ConversationId, limit: u32) -> Result<Vec<ListedGroup>, StoreError>;
 
-    /// Counts rows. Costs a pass over the indexes of accounts and devices and over all
-    /// conversations: for an operator's request, not for a probe.
+    /// Counts rows. Reads the indexes of accounts and devices and all conversations completely, so
+    /// it suits a request of an operator, but not a frequent probe.
     async fn stats(&self) -> Result<StoreStats, StoreError>;
 
     /// Returns up to `limit` records of the audit log.
     async fn audit_log(&self, page: AuditPage, limit: u32) -> Result<Vec<AuditRecord>, StoreError>;
 }
 
-/// Writes of the audit log, in the transaction of the action that they record.
+/// Writes to the audit log, in the transaction of the action that they record.
 #[async_trait]
 pub trait AuditTx: Send {
     /// Locks the log until the transaction ends, and appends a record. The lock makes records

@@ -10,7 +10,7 @@ use super::{StoreError, Transaction, TxError, Unit};
 use crate::panics;
 
 /// Runs `unit` to its end on the current thread, with a transaction whose futures are always ready.
-/// Catches a panic.
+/// Catches a panic of the unit.
 ///
 /// A unit awaits only its transaction, so one poll completes it and no caller can cancel it
 /// halfway.
@@ -29,19 +29,21 @@ pub fn run_inline(unit: &mut dyn Unit, tx: &mut dyn Transaction) -> Result<(), T
     catch_unwind(poll_once).unwrap_or_else(|payload| Err(panicked(&*payload)))
 }
 
-/// Runs `unit` with a transaction that may wait for a database. Catches a panic.
+/// Runs `unit` with a transaction that may wait for a database. Catches a panic of the unit.
 ///
 /// # Errors
 /// Returns the unit's error, or [`StoreError::Corrupt`] if the unit panicked. The caller rolls back
 /// after an error.
 ///
 /// # Cancel safety
-/// Not cancel safe: run it in a separate task.
+/// Not cancel safe: dropping the future leaves the transaction incomplete. Run it in a separate
+/// task.
 pub async fn run_catching(unit: &mut dyn Unit, tx: &mut dyn Transaction) -> Result<(), TxError> {
     let work = AssertUnwindSafe(unit.run(tx)).catch_unwind().await;
     work.unwrap_or_else(|payload| Err(panicked(&*payload)))
 }
 
+/// Returns the error for a unit that panicked with `payload`.
 fn panicked(payload: &(dyn Any + Send)) -> TxError {
     contract_violation(&format!("it panicked: {}", panics::text(payload)))
 }

@@ -25,8 +25,11 @@ enum LockStage {
 /// and is never committed.
 #[derive(Debug, Default)]
 pub struct TxContract {
+    /// Latest kind of lock that the transaction has taken.
     stage: LockStage,
+    /// Greatest id of a locked conversation, without those that the transaction created.
     highest_locked: Option<ConversationId>,
+    /// Logs of the conversations that the transaction has locked or created.
     logs: BTreeMap<ConversationId, LockedLog>,
 }
 
@@ -38,6 +41,7 @@ struct LockedLog {
     row: LogEnd,
 }
 
+/// Last sequence number of a log, and the number of messages up to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LogEnd {
     last_seq: Seq,
@@ -65,7 +69,7 @@ impl TxContract {
     /// Records that the transaction is about to lock a pair of users.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`]: the transaction already holds a conversation.
+    /// [`StoreError::Corrupt`]: the transaction already holds a later kind of lock.
     pub fn lock_contacts(&mut self) -> Result<(), StoreError> {
         self.enter(LockStage::Contacts)
     }
@@ -74,22 +78,24 @@ impl TxContract {
     /// lock already.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`]: the transaction already holds a conversation with a greater id.
-    /// Conversations that the transaction created itself do not count, because no other transaction
-    /// can see them.
+    /// [`StoreError::Corrupt`]: the transaction already holds a later kind of lock, or has locked a
+    /// conversation with a greater id. Conversations that the transaction created itself do not
+    /// count, because no other transaction can see them.
     pub fn lock_conversation(&mut self, id: ConversationId) -> Result<bool, StoreError> {
         if self.logs.contains_key(&id) {
             return Ok(true);
         }
         if let Some(highest) = self.highest_locked.filter(|highest| *highest >= id) {
-            return Err(violation(format!("it locks conversation {id} after {highest}")));
+            return Err(violation(format!(
+                "it locks conversation {id} after conversation {highest}"
+            )));
         }
         self.enter(LockStage::Conversations)?;
         Ok(false)
     }
 
-    /// Records that the transaction is about to lock a shard of a feed. A transaction may lock
-    /// several shards, in the order of their numbers.
+    /// Records that the transaction is about to lock a shard of a feed. A transaction that locks
+    /// several shards must lock them in the order of their numbers, which this does not check.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`]: the transaction already holds the audit log.
@@ -100,7 +106,7 @@ impl TxContract {
     /// Records that the transaction is about to lock the audit log.
     ///
     /// # Errors
-    /// Never: this is the last kind of lock.
+    /// Never, because this is the last kind of lock.
     pub fn lock_audit(&mut self) -> Result<(), StoreError> {
         self.enter(LockStage::Audit)
     }
@@ -179,6 +185,7 @@ impl TxContract {
         Ok(())
     }
 
+    /// Checks that the transaction holds no later kind of lock, and records this kind.
     fn enter(&mut self, stage: LockStage) -> Result<(), StoreError> {
         if stage < self.stage {
             return Err(violation(format!(
@@ -190,6 +197,7 @@ impl TxContract {
         Ok(())
     }
 
+    /// Starts to track the log of a conversation, which ends where `row` states.
     fn track(&mut self, row: &Conversation) {
         let end = LogEnd::from(row);
         self.logs.insert(row.id, LockedLog { log: end, row: end });

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use super::{Store, StoreError, Transaction, TxError};
 use crate::sync::Mutex;
 
-/// A unit of work as a store sees it: object-safe, without a result.
+/// A unit of work as a store sees it: object-safe, without a result. A unit that has a result puts
+/// it into a slot that its caller can read.
 #[async_trait]
 pub trait Unit: Debug + Send + 'static {
     /// Executes the unit of work. The store may call this again after a rollback.
@@ -26,8 +27,9 @@ pub trait Operation: Debug + Send + 'static {
     /// Executes the operation. The store may call this again after a rollback.
     async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Self::Output, Self::Rejection>;
 
-    /// Returns the store's error inside a rejection, or the rejection itself if it has none, so
-    /// that the store can distinguish its own failure from a rejection by the operation.
+    /// Returns `Ok` with the store's error that a rejection contains, or `Err` with the rejection
+    /// if it contains none. The store can thus distinguish its own failure, after which it may run
+    /// the operation again, from a rejection by the operation.
     fn store_error(rejection: Self::Rejection) -> Result<StoreError, Self::Rejection>;
 }
 
@@ -41,10 +43,10 @@ pub trait StoreExt: Store {
     /// rejection.
     ///
     /// # Cancel safety
-    /// As [`Store::transact`].
+    /// The same as for [`Store::transact`].
     async fn run<O: Operation>(&self, operation: O) -> Result<O::Output, O::Rejection> {
         let slot = Arc::new(Mutex::new(None));
-        let unit = Typed {
+        let unit = OperationUnit {
             operation,
             slot: Arc::clone(&slot),
         };
@@ -54,7 +56,9 @@ pub trait StoreExt: Store {
             (Ok(()), Some(Ok(output))) => Ok(output),
             (Err(StoreError::Aborted), Some(Err(rejection))) => Err(rejection),
             (Err(error), _) => Err(error.into()),
-            (Ok(()), _) => Err(StoreError::Corrupt("committed a unit of work that had not finished".into()).into()),
+            (Ok(()), _) => {
+                Err(StoreError::Corrupt("the store committed a unit of work that had not finished".into()).into())
+            }
         }
     }
 }
@@ -63,19 +67,20 @@ impl<S: Store + ?Sized> StoreExt for S {}
 
 type Slot<O> = Arc<Mutex<Option<Result<<O as Operation>::Output, <O as Operation>::Rejection>>>>;
 
-struct Typed<O: Operation> {
+/// Unit that executes an operation and puts its result into a slot that the caller can read.
+struct OperationUnit<O: Operation> {
     operation: O,
     slot: Slot<O>,
 }
 
-impl<O: Operation> Debug for Typed<O> {
+impl<O: Operation> Debug for OperationUnit<O> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.operation.fmt(f)
     }
 }
 
 #[async_trait]
-impl<O: Operation> Unit for Typed<O> {
+impl<O: Operation> Unit for OperationUnit<O> {
     async fn run(&mut self, tx: &mut dyn Transaction) -> Result<(), TxError> {
         let (result, end) = match self.operation.apply(tx).await {
             Ok(output) => (Some(Ok(output)), Ok(())),

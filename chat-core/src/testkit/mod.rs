@@ -1,5 +1,6 @@
-//! Tools for tests of backends and applications: a conformance suite for each port, ports that fail
-//! on demand, a client of the raw protocol, and service boundaries that cross a channel.
+//! Tools for tests of backends and applications: a conformance suite for each port, wrappers that
+//! inject faults into a port, a client of the raw protocol, and implementations of the service and
+//! the event log that forward calls through a channel.
 
 pub mod bus;
 pub mod cluster;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::codec::frame::{CLIENT_LIMIT, FrameDecoder};
+use crate::codec::frame::{FrameDecoder, MAX_SERVER_PACKET_BYTES};
 use crate::codec::{Answer, Failure, Hello, Incoming, LoggedIn, Request, RequestId, RequestKind, client};
 use crate::commands::{Commands, UnexpectedOutcome};
 use crate::model::{Command, DeviceId, Login, Outcome, Push, Registration, Secret, TextError, UserName, UserRef};
@@ -19,13 +19,14 @@ use tokio::sync::Mutex;
 /// Password of every account that a [`Peer`] registers.
 pub const PASSWORD: &str = "of every test account";
 
-/// Minimum number of bytes of one read: a whole record.
+/// Number of bytes for which space is reserved before each read: the content of a whole record.
 const READ_SIZE: usize = 16 * 1024;
 
-/// Client of the raw protocol, over SC1 or over a stream that needs no protection.
+/// Client of the raw protocol, over SC1 (the encrypted transport of the engine) or over a stream
+/// that needs no encryption.
 pub struct Peer {
     stream: Pin<Box<dyn ByteStream>>,
-    /// `None` over a stream that needs no protection.
+    /// Keys of SC1; `None` over a stream that needs no encryption.
     channel: Option<(Sealer, Opener)>,
     /// Bytes that were received and not yet decrypted.
     wire: BytesMut,
@@ -47,7 +48,7 @@ impl fmt::Debug for Peer {
 }
 
 impl Peer {
-    /// Connects to a server over TCP and SC1, and says hello.
+    /// Connects to a server over TCP and SC1, and exchanges `Hello`.
     ///
     /// # Errors
     /// The server cannot be reached, has a different key, or rejects the connection.
@@ -56,12 +57,12 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Connects like [`Peer::connect`] to a server whose key is not known yet. Returns the key's
-    /// fingerprint too.
+    /// Connects like [`Peer::connect`] to a server whose key is not known yet. Accepts any key, and
+    /// returns its fingerprint too.
     ///
     /// # Errors
-    /// As [`Peer::connect`].
-    pub async fn meet(server: SocketAddr) -> io::Result<(Self, Fingerprint)> {
+    /// The server cannot be reached, or rejects the connection.
+    pub async fn connect_unpinned(server: SocketAddr) -> io::Result<(Self, Fingerprint)> {
         Self::connect_with(server, PinPolicy::FirstContact).await
     }
 
@@ -71,10 +72,10 @@ impl Peer {
         Self::handshake(Box::pin(stream), &server.to_string(), pins).await
     }
 
-    /// Agrees on SC1 over `stream`, and says hello.
+    /// Performs the handshake of SC1 over `stream`, and exchanges `Hello`.
     ///
     /// # Errors
-    /// As [`Peer::connect`].
+    /// The stream broke, or the server has a different key or rejects the connection.
     pub async fn sc1(
         stream: impl AsyncRead + AsyncWrite + Send + 'static,
         fingerprint: Fingerprint,
@@ -84,12 +85,12 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Says hello over `stream`, which needs no protection.
+    /// Exchanges `Hello` over `stream`, which needs no encryption.
     ///
     /// # Errors
     /// The stream broke, or the server rejects the connection.
     pub async fn plain(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> io::Result<Self> {
-        Self::greet(Box::pin(stream), None).await
+        Self::exchange_hello(Box::pin(stream), None).await
     }
 
     async fn handshake(
@@ -116,19 +117,23 @@ impl Peer {
             {
                 ClientProgress::Done(connected) => break connected,
                 ClientProgress::NeedMore => {}
-                other => return Err(io::Error::other(format!("the server rejects the handshake: {other:?}"))),
+                other => {
+                    return Err(io::Error::other(format!(
+                        "the server rejected the handshake: {other:?}"
+                    )));
+                }
             }
         };
-        let peer = Self::greet(stream, Some(connected.channel.split())).await?;
+        let peer = Self::exchange_hello(stream, Some(connected.channel.split())).await?;
         Ok((peer, connected.fingerprint))
     }
 
-    async fn greet(stream: Pin<Box<dyn ByteStream>>, channel: Option<(Sealer, Opener)>) -> io::Result<Self> {
+    async fn exchange_hello(stream: Pin<Box<dyn ByteStream>>, channel: Option<(Sealer, Opener)>) -> io::Result<Self> {
         let mut peer = Self {
             stream,
             channel,
             wire: BytesMut::new(),
-            frames: FrameDecoder::new(CLIENT_LIMIT),
+            frames: FrameDecoder::new(MAX_SERVER_PACKET_BYTES),
             next_id: 1,
         };
         let hello = Hello {
@@ -136,17 +141,18 @@ impl Peer {
             max_version: 1,
             client: "peer".into(),
         };
-        peer.ask(RequestKind::Hello(hello)).await?.map_err(failed)?;
+        peer.ask(RequestKind::Hello(hello)).await?.map_err(failure_error)?;
         Ok(peer)
     }
 
-    /// Registers an account with this name, unless one exists already.
+    /// Registers an account with this name and [`PASSWORD`]. Ignores a refusal by the server, for
+    /// example because the name is taken.
     ///
     /// # Errors
     /// The connection broke.
     pub async fn register(&mut self, name: &str) -> io::Result<()> {
         let registration = Registration {
-            name: user(name)?,
+            name: user_name(name)?,
             password: Secret::new(PASSWORD),
             display_name: None,
         };
@@ -154,21 +160,21 @@ impl Peer {
         Ok(())
     }
 
-    /// Logs in as this user, on a new device.
+    /// Logs in as this user with [`PASSWORD`], on a new device.
     ///
     /// # Errors
     /// The connection broke, or the server returned an error.
     pub async fn login(&mut self, name: &str) -> io::Result<LoggedIn> {
         let login = Login {
-            account: Some(UserRef::Name(user(name)?)),
+            account: Some(UserRef::Name(user_name(name)?)),
             secret: Secret::new(PASSWORD),
             device: DeviceId::random(),
             device_name: "peer".into(),
             device_token: None,
         };
-        match self.ask(RequestKind::Login(login)).await?.map_err(failed)? {
+        match self.ask(RequestKind::Login(login)).await?.map_err(failure_error)? {
             Answer::LoggedIn(logged_in) => Ok(*logged_in),
-            other => Err(io::Error::other(format!("not an answer to a login: {other:?}"))),
+            other => Err(io::Error::other(format!("the server answered a login with {other:?}"))),
         }
     }
 
@@ -182,9 +188,11 @@ impl Peer {
     /// # Errors
     /// The connection broke, or the server returned an error.
     pub async fn run(&mut self, command: Command) -> io::Result<Outcome> {
-        match self.ask(RequestKind::Command(command)).await?.map_err(failed)? {
+        match self.ask(RequestKind::Command(command)).await?.map_err(failure_error)? {
             Answer::Outcome(outcome) => Ok(outcome),
-            other => Err(io::Error::other(format!("not an outcome: {other:?}"))),
+            other => Err(io::Error::other(format!(
+                "the server answered a command with {other:?}"
+            ))),
         }
     }
 
@@ -238,7 +246,8 @@ impl Peer {
         self.stream.flush().await
     }
 
-    /// Returns the id of the request that follows the next `others` requests.
+    /// Returns the id of the request that follows the next `others` requests: `id_after(0)` is the
+    /// id of the next request.
     #[must_use]
     pub const fn id_after(&self, others: u64) -> RequestId {
         RequestId(self.next_id + others)
@@ -248,7 +257,7 @@ impl Peer {
     ///
     /// # Errors
     /// The connection broke.
-    pub async fn push(&mut self) -> io::Result<Push> {
+    pub async fn next_push(&mut self) -> io::Result<Push> {
         loop {
             if let Incoming::Push(push) = self.next().await? {
                 return Ok(push);
@@ -265,7 +274,7 @@ impl Peer {
     /// Safe: bytes that were read are kept for the next call.
     pub async fn next(&mut self) -> io::Result<Incoming> {
         loop {
-            if let Some(incoming) = self.received()? {
+            if let Some(incoming) = self.next_buffered()? {
                 return Ok(incoming);
             }
             self.wire.reserve(READ_SIZE);
@@ -279,7 +288,7 @@ impl Peer {
     ///
     /// # Errors
     /// The connection broke.
-    pub fn received(&mut self) -> io::Result<Option<Incoming>> {
+    pub fn next_buffered(&mut self) -> io::Result<Option<Incoming>> {
         loop {
             if let Some(packet) = self.frames.next_packet().map_err(io::Error::other)? {
                 return client::decode(packet).map(Some).map_err(io::Error::other);
@@ -300,7 +309,8 @@ impl Peer {
     }
 }
 
-/// Typed commands of a [`Peer`]. Pushes that arrive before an answer are dropped.
+/// Typed commands of a [`Peer`], which run one after another. Drops the pushes that arrive before
+/// an answer.
 #[derive(Debug)]
 pub struct PeerCommands<'a> {
     peer: Mutex<&'a mut Peer>,
@@ -314,7 +324,7 @@ impl Commands for PeerCommands<'_> {
     }
 }
 
-/// Error: the connection of a [`Peer`] broke, or the server refused a command.
+/// Error of a command of a [`Peer`]: its connection broke, or the server refused the command.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct PeerError(#[from] io::Error);
@@ -337,10 +347,10 @@ impl From<TextError> for PeerError {
     }
 }
 
-fn user(name: &str) -> io::Result<UserName> {
+fn user_name(name: &str) -> io::Result<UserName> {
     UserName::parse_any(name).map_err(io::Error::other)
 }
 
-fn failed(failure: Failure) -> io::Error {
+fn failure_error(failure: Failure) -> io::Error {
     io::Error::other(failure.to_string())
 }

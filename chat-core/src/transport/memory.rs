@@ -1,5 +1,5 @@
-//! Pipes within one process: they connect a server and its clients without a socket, for tests and
-//! embedding.
+//! Pipes within one process, which connect a server and its clients without a socket, for tests
+//! and embedding.
 
 use std::{
     io,
@@ -28,8 +28,8 @@ pub fn pipe() -> (MemoryTransport, MemoryTransport) {
     numbered_pipe(0)
 }
 
-/// Creates a listener and the connector for it. At most `backlog` connections wait to be accepted;
-/// further calls of `connect` wait.
+/// Creates a listener and the connector for it. At most `backlog` pipes wait to be accepted;
+/// further calls of [`MemoryConnector::connect`] wait until there is room.
 ///
 /// # Panics
 /// If `backlog` is 0.
@@ -38,7 +38,7 @@ pub fn listener(backlog: usize) -> (MemoryConnector, MemoryListener) {
     let (sender, receiver) = mpsc::channel(backlog);
     let connector = MemoryConnector {
         sender,
-        next: Arc::new(AtomicU64::new(1)),
+        next_number: Arc::new(AtomicU64::new(1)),
     };
     let listener = MemoryListener {
         receiver: Mutex::new(receiver),
@@ -46,20 +46,25 @@ pub fn listener(backlog: usize) -> (MemoryConnector, MemoryListener) {
     (connector, listener)
 }
 
-/// Connects to the listener that was created with it. Clones connect to the same listener.
+/// Opens pipes to the [`MemoryListener`] that was created with it. Clones connect to the same
+/// listener.
 #[derive(Debug, Clone)]
 pub struct MemoryConnector {
     sender: mpsc::Sender<MemoryTransport>,
-    next: Arc<AtomicU64>,
+    /// Number of the next pipe.
+    next_number: Arc<AtomicU64>,
 }
 
 impl MemoryConnector {
-    /// Opens a pipe to the listener.
+    /// Opens a pipe to the listener. Waits while the backlog of the listener is full.
     ///
     /// # Errors
     /// [`io::ErrorKind::ConnectionRefused`]: the listener was dropped.
+    ///
+    /// # Cancel safety
+    /// Dropping the future opens no pipe.
     pub async fn connect(&self) -> io::Result<MemoryTransport> {
-        let (ours, theirs) = numbered_pipe(self.next.fetch_add(1, Ordering::Relaxed));
+        let (ours, theirs) = numbered_pipe(self.next_number.fetch_add(1, Ordering::Relaxed));
         self.sender
             .send(theirs)
             .await
@@ -88,6 +93,7 @@ impl MemoryListener {
     }
 }
 
+/// Creates a pipe. Both ends report [`PeerAddr::Memory`] with this number as their peer.
 fn numbered_pipe(number: u64) -> (MemoryTransport, MemoryTransport) {
     let (ours, theirs) = tokio::io::duplex(PIPE_CAPACITY);
     let peer = PeerAddr::Memory(number);

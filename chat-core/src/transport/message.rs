@@ -15,16 +15,16 @@ const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 /// Byte stream over a stream and a sink of binary messages. It concatenates the bytes of all
 /// messages. Message boundaries have no meaning, so each side may split its bytes freely.
 ///
-/// This is how the protocol is spoken over a WebSocket: see [`from_socket`](Self::from_socket) and
+/// A WebSocket carries the protocol in this way: see [`from_socket`](Self::from_socket) and
 /// [`Server::serve_stream`](crate::server::Server::serve_stream).
 pub struct MessageStream<M> {
     messages: M,
-    /// Rest of the message that was received last.
+    /// Bytes of the last received message that the reader has not taken yet.
     unread: Bytes,
 }
 
 impl<M> MessageStream<M> {
-    /// Wraps a stream and sink of message payloads.
+    /// Wraps a stream and sink of the payloads of binary messages.
     #[must_use]
     pub const fn new(messages: M) -> Self {
         Self {

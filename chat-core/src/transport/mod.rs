@@ -1,8 +1,8 @@
 //! Byte streams with the address of their peer: sockets, pipes within the process, and TLS.
 //!
 //! This module does not interpret the bytes; the secure channel ([`crate::secure`]) or TLS is a
-//! layer above. Each port has one protocol; no stream is inspected to guess which protocol the peer
-//! uses.
+//! layer above. Each listener has one protocol; no stream is inspected to guess which protocol the
+//! peer uses.
 
 mod message;
 mod peer;
@@ -22,7 +22,7 @@ use std::fmt;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// Parts of servers, clients and tests.
+/// Items that are public only with the feature `unstable`.
 mod internals {
     pub use super::memory::{MemoryListener, PIPE_CAPACITY, listener, pipe};
     #[cfg(feature = "server")]

@@ -11,7 +11,8 @@ use std::{
 pub enum PeerAddr {
     /// A network address.
     Ip(SocketAddr),
-    /// A pipe within this process, with its number at its listener.
+    /// A pipe within this process. Its listener numbers its pipes from 1; a pipe without a listener
+    /// has number 0.
     Memory(u64),
     /// A peer on this machine without a network address, as at the other end of a Unix socket.
     Local,
@@ -50,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn local_peers_have_no_ip_and_mapped_addresses_are_unmapped() {
+    fn ip_is_none_for_local_peers_and_unmaps_ipv4() {
         let mapped = PeerAddr::Ip("[::ffff:192.0.2.7]:1".parse().unwrap());
         assert_eq!(mapped.ip(), Some("192.0.2.7".parse().unwrap()));
         assert_eq!((PeerAddr::Memory(3).ip(), PeerAddr::Local.ip()), (None, None));

@@ -15,16 +15,17 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// First bytes of a header of version 2.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Maximum length of a header of version 1, in bytes, including the end of the line.
-const MAX_LINE: usize = 107;
+const MAX_LINE_BYTES: usize = 107;
 /// Maximum length of the variable part of a header of version 2, in bytes. It has room for the
 /// addresses of Unix sockets and some extensions.
-const MAX_REST: usize = 1024;
+const MAX_VARIABLE_BYTES: usize = 1024;
 
 /// IP network in CIDR notation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
-    prefix: u8,
+    /// Number of leading bits that the addresses of the network share.
+    prefix_length: u8,
 }
 
 /// The text is not a network in CIDR notation.
@@ -40,18 +41,19 @@ impl Network {
             (IpAddr::V4(network), IpAddr::V4(address)) => same_prefix(
                 u128::from(network.to_bits()) << 96,
                 u128::from(address.to_bits()) << 96,
-                self.prefix,
+                self.prefix_length,
             ),
             (IpAddr::V6(network), IpAddr::V6(address)) => {
-                same_prefix(network.to_bits(), address.to_bits(), self.prefix)
+                same_prefix(network.to_bits(), address.to_bits(), self.prefix_length)
             }
             _ => false,
         }
     }
 }
 
-fn same_prefix(one: u128, other: u128, prefix: u8) -> bool {
-    let compared_bits = u32::from(prefix.min(128));
+/// Returns `true` if the first `length` bits of both numbers are equal.
+fn same_prefix(one: u128, other: u128, length: u8) -> bool {
+    let compared_bits = u32::from(length.min(128));
     (one ^ other).checked_shr(128 - compared_bits).unwrap_or(0) == 0
 }
 
@@ -60,41 +62,41 @@ impl FromStr for Network {
 
     fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
         let invalid = || InvalidNetwork(text.to_owned());
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
+        let (address, length) = match text.split_once('/') {
+            Some((address, length)) => (address, Some(length)),
             None => (text, None),
         };
         let address: IpAddr = address.parse().map_err(|_| invalid())?;
-        let max_prefix = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = match prefix {
-            Some(prefix) => prefix.parse().map_err(|_| invalid())?,
-            None => max_prefix,
+        let max_length = if address.is_ipv4() { 32 } else { 128 };
+        let prefix_length = match length {
+            Some(length) => length.parse().map_err(|_| invalid())?,
+            None => max_length,
         };
-        if prefix > max_prefix {
+        if prefix_length > max_length {
             return Err(invalid());
         }
-        Ok(Self { address, prefix })
+        Ok(Self { address, prefix_length })
     }
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
+        write!(f, "{}/{}", self.address, self.prefix_length)
     }
 }
 
 /// Reads a PROXY header and no byte beyond it. Returns the client's address, or `None` if the proxy
-/// itself connects (a health check) or does not know the address.
+/// itself connects (a health check) or reports no IP address.
 ///
 /// # Errors
-/// [`io::ErrorKind::InvalidData`] if the stream does not begin with a valid header.
+/// [`io::ErrorKind::InvalidData`] if the stream does not begin with a valid header, otherwise the
+/// error of the stream, such as [`io::ErrorKind::UnexpectedEof`].
 ///
 /// # Cancel safety
 /// Not cancel safe: the bytes that were read are lost.
 pub async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
-    let mut first = [0];
-    stream.read_exact(&mut first).await?;
-    match first[0] {
+    let first_byte = stream.read_u8().await?;
+    match first_byte {
         b'P' => read_line(stream).await,
         b'\r' => read_binary(stream).await,
         _ => Err(invalid("the connection does not begin with a PROXY header")),
@@ -110,7 +112,7 @@ fn invalid(text: &'static str) -> io::Error {
 async fn read_line(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
     let mut line = vec![b'P'];
     while !line.ends_with(b"\r\n") {
-        if line.len() == MAX_LINE {
+        if line.len() == MAX_LINE_BYTES {
             return Err(invalid("the PROXY line is too long"));
         }
         line.push(stream.read_u8().await?);
@@ -133,16 +135,18 @@ async fn read_line(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<S
             let destination: IpAddr = destination
                 .parse()
                 .map_err(|_| invalid("the PROXY line has no valid destination address"))?;
-            let port = port.parse().map_err(|_| invalid("the PROXY line has no valid port"))?;
+            let port = port
+                .parse()
+                .map_err(|_| invalid("the PROXY line has no valid source port"))?;
             let _: u16 = destination_port
                 .parse()
-                .map_err(|_| invalid("the PROXY line has no valid port"))?;
+                .map_err(|_| invalid("the PROXY line has no valid destination port"))?;
             if source.is_ipv4() != (family == "TCP4") || destination.is_ipv4() != source.is_ipv4() {
                 return Err(invalid("the addresses in the PROXY line are not of its family"));
             }
             Ok(Some(SocketAddr::new(source, port)))
         }
-        _ => Err(invalid("the PROXY line has an unknown form")),
+        _ => Err(invalid("the PROXY line does not have the form of version 1")),
     }
 }
 
@@ -151,40 +155,45 @@ async fn read_binary(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option
     let mut head = [0; 15];
     stream.read_exact(&mut head).await?;
     let (signature, fields) = head.split_at(SIGNATURE.len() - 1);
-    let [command, family, high, low] = *fields else {
+    let [version_and_command, family, high, low] = *fields else {
         return Err(invalid("the connection does not begin with a PROXY header"));
     };
-    if *signature != SIGNATURE[1..] || command >> 4 != 2 {
+    if *signature != SIGNATURE[1..] || version_and_command >> 4 != 2 {
         return Err(invalid("the PROXY header has an unknown signature or version"));
     }
     let length = usize::from(u16::from_be_bytes([high, low]));
-    if length > MAX_REST {
+    if length > MAX_VARIABLE_BYTES {
         return Err(invalid("the PROXY header is too long"));
     }
     let mut rest = vec![0; length];
     stream.read_exact(&mut rest).await?;
-    match (command & 0xf, family) {
+    match (version_and_command & 0xf, family) {
+        // Command LOCAL: the proxy itself connects.
         (0, _) => Ok(None),
+        // Command PROXY, TCP over IPv4: source address, destination address, and their ports.
         (1, 0x11) => {
-            let [a, b, c, d, _, _, _, _, high, low, _, _] = *first(&rest)?;
+            let [a, b, c, d, _, _, _, _, high, low, _, _] = *fixed_part(&rest)?;
             let port = u16::from_be_bytes([high, low]);
             Ok(Some((Ipv4Addr::new(a, b, c, d), port).into()))
         }
+        // Command PROXY, TCP over IPv6.
         (1, 0x21) => {
-            let addresses: &[u8; 36] = first(&rest)?;
+            let addresses: &[u8; 36] = fixed_part(&rest)?;
             let source: [u8; 16] = *addresses
                 .first_chunk()
                 .ok_or_else(|| invalid("the PROXY header has no address"))?;
             let port = u16::from_be_bytes([addresses[32], addresses[33]]);
             Ok(Some((Ipv6Addr::from(source), port).into()))
         }
-        // Limits need no addresses of other families.
+        // Command PROXY, another family, such as Unix sockets. The server limits connections by IP
+        // address only, so it needs no other addresses.
         (1, _) => Ok(None),
         _ => Err(invalid("the PROXY header has an unknown command")),
     }
 }
 
-fn first<const N: usize>(bytes: &[u8]) -> io::Result<&[u8; N]> {
+/// Returns the first `N` bytes of the variable part of a header.
+fn fixed_part<const N: usize>(bytes: &[u8]) -> io::Result<&[u8; N]> {
     bytes
         .first_chunk()
         .ok_or_else(|| invalid("the PROXY header is too short for its addresses"))
@@ -194,13 +203,14 @@ fn first<const N: usize>(bytes: &[u8]) -> io::Result<&[u8; N]> {
 mod tests {
     use super::*;
 
-    /// Returns the result, and the number of bytes that were left unread.
+    /// Reads a header from `bytes`. Returns the result, and the number of bytes that were not read.
     async fn read(bytes: &[u8]) -> (Result<Option<SocketAddr>, io::ErrorKind>, usize) {
         let mut stream = bytes;
         let header = read_header(&mut stream).await.map_err(|error| error.kind());
         (header, stream.len())
     }
 
+    /// Returns a header of version 2.
     fn binary(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
         let mut header = SIGNATURE.to_vec();
         header.extend([0x20 | command, family]);
@@ -213,18 +223,18 @@ mod tests {
     async fn read_header_reads_no_byte_after_the_header() {
         let v4: SocketAddr = "192.0.2.7:5000".parse().unwrap();
         let v6: SocketAddr = "[2001:db8::7]:5000".parse().unwrap();
-        let mut six = [0; 36];
-        six[..16].copy_from_slice(&"2001:db8::7".parse::<Ipv6Addr>().unwrap().octets());
-        six[32..34].copy_from_slice(&5000_u16.to_be_bytes());
-        let four = [192, 0, 2, 7, 10, 0, 0, 1, 0x13, 0x88, 0x1c, 0xe8];
+        let mut v6_addresses = [0; 36];
+        v6_addresses[..16].copy_from_slice(&"2001:db8::7".parse::<Ipv6Addr>().unwrap().octets());
+        v6_addresses[32..34].copy_from_slice(&5000_u16.to_be_bytes());
+        let v4_addresses = [192, 0, 2, 7, 10, 0, 0, 1, 0x13, 0x88, 0x1c, 0xe8];
         for (header, expected) in [
             (b"PROXY TCP4 192.0.2.7 10.0.0.1 5000 7400\r\n".to_vec(), Some(v4)),
             (b"PROXY TCP6 2001:db8::7 ::1 5000 7400\r\n".to_vec(), Some(v6)),
             (b"PROXY UNKNOWN\r\n".to_vec(), None),
             (b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".to_vec(), None),
-            (binary(1, 0x11, &four), Some(v4)),
-            (binary(1, 0x11, &[&four[..], &[3, 0, 1, 9]].concat()), Some(v4)),
-            (binary(1, 0x21, &six), Some(v6)),
+            (binary(1, 0x11, &v4_addresses), Some(v4)),
+            (binary(1, 0x11, &[&v4_addresses[..], &[3, 0, 1, 9]].concat()), Some(v4)),
+            (binary(1, 0x21, &v6_addresses), Some(v6)),
             (binary(0, 0, &[]), None),
             (binary(1, 0x31, &[0; 216]), None),
         ] {
@@ -241,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn read_header_rejects_other_bytes() {
+    async fn read_header_rejects_invalid_headers() {
         let long = format!("PROXY {}\r\n", "x".repeat(200));
         let mut version = binary(1, 0x11, &[0; 12]);
         version[12] = 0x31;
@@ -261,7 +271,7 @@ mod tests {
             binary(2, 0x11, &[0; 12]),
             binary(1, 0x11, &[0; 11]),
             binary(1, 0x21, &[0; 35]),
-            binary(1, 0x11, &[0; MAX_REST + 1]),
+            binary(1, 0x11, &[0; MAX_VARIABLE_BYTES + 1]),
         ] {
             assert_eq!(read(&bytes).await.0, Err(io::ErrorKind::InvalidData), "{bytes:?}");
         }
@@ -275,7 +285,10 @@ mod tests {
         assert!(contains("192.0.2.7", "192.0.2.7") && !contains("192.0.2.7", "192.0.2.6"));
         assert!(contains("0.0.0.0/0", "1.2.3.4") && !contains("0.0.0.0/0", "::1"));
         assert!(contains("2001:db8::/32", "2001:db8:1::1") && !contains("2001:db8::/32", "2001:db9::1"));
-        assert!(contains("127.0.0.1", "::ffff:127.0.0.1"), "the same machine");
+        assert!(
+            contains("127.0.0.1", "::ffff:127.0.0.1"),
+            "an IPv4-mapped address counts as IPv4"
+        );
         assert!(contains("::/0", "::1"));
         for text in [
             "",

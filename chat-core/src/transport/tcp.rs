@@ -1,4 +1,4 @@
-//! TCP, tuned for small packets and for detecting peers that vanished.
+//! TCP sockets, with options for small packets and for detecting peers that vanished.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -10,7 +10,8 @@ use super::{PeerAddr, Stream};
 /// A TCP connection.
 pub type TcpTransport = Stream<TcpStream>;
 
-/// Options by which a TCP connection detects a peer that vanished without closing it.
+/// Options of TCP connections and listeners. Keep-alive probes and `user_timeout` detect a peer
+/// that vanished without closing its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TcpOptions {
@@ -18,7 +19,7 @@ pub struct TcpOptions {
     pub keepalive_idle: Duration,
     /// Interval between keep-alive probes. Default 10 s.
     pub keepalive_interval: Duration,
-    /// Number of unanswered probes that end the connection. Default 3.
+    /// Number of unanswered probes that end the connection; only on Unix. Default 3.
     pub keepalive_probes: u32,
     /// Maximum time that written bytes may stay unacknowledged (`TCP_USER_TIMEOUT`, only on Linux).
     /// Default 60 s.
@@ -41,7 +42,8 @@ impl Default for TcpOptions {
 }
 
 /// Address that is bound but not listened on. The operating system refuses connections to it, and
-/// does not assign its port to programs that ask for any free port.
+/// does not assign its port to programs that ask for any free port. A server that closes a listener
+/// for a while keeps the port in this way.
 #[derive(Debug)]
 pub struct TcpPort {
     socket: TcpSocket,
@@ -83,7 +85,7 @@ impl TcpPort {
     }
 }
 
-/// Accepts TCP connections on one address.
+/// Listener for TCP connections to one address.
 #[derive(Debug)]
 pub struct TcpListener {
     inner: TokioListener,
@@ -127,7 +129,7 @@ impl TcpListener {
     }
 }
 
-/// Connects to `address`. This takes as long as the operating system tries, so set a deadline.
+/// Connects to `address`. The operating system may retry for minutes, so set a deadline.
 ///
 /// # Errors
 /// The error of the system call: no program listens there, or the address cannot be reached.
@@ -136,8 +138,8 @@ pub async fn connect(address: SocketAddr, options: &TcpOptions) -> io::Result<Tc
     Ok(with_options(stream, address, options))
 }
 
-/// Sets the options of a connection. If one cannot be set, the connection is either dead, which the
-/// next read reports, or usable without it.
+/// Sets the options of a connection. If an option cannot be set, the connection is either closed,
+/// which the next read reports, or usable without the option.
 fn with_options(stream: TcpStream, peer: SocketAddr, options: &TcpOptions) -> TcpTransport {
     if let Err(error) = set_options(&stream, options) {
         tracing::debug!(%peer, %error, "cannot set TCP options");
@@ -167,7 +169,7 @@ mod tests {
     use crate::transport::Transport as _;
 
     #[tokio::test]
-    async fn connection_carries_bytes_both_ways_and_has_its_options() {
+    async fn connection_carries_bytes_both_ways_and_has_the_configured_options() {
         let options = TcpOptions::default();
         let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap(), options).unwrap();
         let address = listener.local_addr();

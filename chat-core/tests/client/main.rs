@@ -34,7 +34,7 @@ async fn slow_application_gets_every_event_once() {
     let reader = Client::connect(node.options(&bob), Arc::clone(&store)).await.unwrap();
     let mut events = reader.events().unwrap();
 
-    // Far more than the queues hold, while no event is taken.
+    // Sends more messages than the queues of the client hold, while the application takes no event.
     let mut handles = Vec::new();
     for number in 1..=3000 {
         handles.push(
@@ -61,16 +61,16 @@ async fn slow_application_gets_every_event_once() {
     reader.close().await;
     drop(events);
 
-    // The next run starts after the acknowledged events.
+    // The next client with this store starts after the acknowledged events.
     let mut options = node.options(&bob);
     options.credentials = Credentials::Stored;
-    let again = Client::connect(options, store).await.unwrap();
-    let rest = seqs(&mut again.events().unwrap(), 1500).await;
+    let next = Client::connect(options, store).await.unwrap();
+    let rest = seqs(&mut next.events().unwrap(), 1500).await;
     assert_eq!(rest, (1501..=3000).collect::<Vec<_>>());
 }
 
 #[tokio::test]
-async fn names_omit_the_system_and_keep_the_others() {
+async fn names_returns_users_but_not_the_system() {
     let service = Service::new().await;
     let node = service.node().await;
     let [alice, bob] = service.friends(&node, ["alice", "bob"]).await;
@@ -81,7 +81,7 @@ async fn names_omit_the_system_and_keep_the_others() {
 }
 
 #[tokio::test]
-async fn client_continues_at_another_node() {
+async fn client_reconnects_to_another_node() {
     let service = Service::new().await;
     let (one, two) = (service.node().await, service.node().await);
     let [alice, bob] = service.friends(&one, ["alice", "bob"]).await;
@@ -148,11 +148,11 @@ async fn message_enqueued_twice_is_stored_once_and_both_handles_get_its_outcome(
     let store = Arc::new(MemoryStore::new());
     let client = Client::start(options.clone(), Arc::clone(&store)).await.unwrap();
     let send = |draft| client.enqueue_draft(direct("bob"), draft, None);
-    // One after another, and at once.
+    // Enqueues one message twice in sequence, and another twice at the same time.
     let mut handles = vec![send(first.clone()).await.unwrap(), send(again(1)).await.unwrap()];
     let (one, two) = tokio::join!(send(other.clone()), send(draft(1).with_id(other.client_message_id)));
     handles.extend([one.unwrap(), two.unwrap()]);
-    // Another message cannot have the same key.
+    // A client message id cannot be used again for another text, or in another conversation.
     let refused = |result: Result<_, ClientError>| result.unwrap_err().code();
     assert_eq!(refused(send(again(2)).await), Some(ReplyCode::Conflict));
     let elsewhere = client.enqueue_draft(direct("alice"), again(1), None).await;
@@ -163,7 +163,7 @@ async fn message_enqueued_twice_is_stored_once_and_both_handles_get_its_outcome(
         assert!(matches!(handle.outcome().await, Err(ClientError::Closed)));
     }
 
-    // The next run continues with the outbox of the first.
+    // The next client with this store continues with the outbox of the first.
     let client = Client::start(options, store).await.unwrap();
     let mut handles = vec![
         client.enqueue_draft(direct("bob"), again(1), None).await.unwrap(),
@@ -290,7 +290,7 @@ async fn permanent_refusal_rejects_the_message() {
     assert_eq!(client.unsettled(), 0);
 }
 
-/// A store that panics when it is to pin a key.
+/// Store that panics when the client pins a server key.
 #[derive(Debug)]
 struct PanickingStore(MemoryStore);
 
@@ -330,7 +330,7 @@ impl ClientStore for PanickingStore {
 }
 
 #[tokio::test]
-async fn client_whose_store_panics_ends_and_tells_why() {
+async fn client_ends_and_reports_a_panic_of_its_store() {
     let service = Service::new().await;
     let node = service.node().await;
     let [alice, _] = service.friends(&node, ["alice", "bob"]).await;
@@ -347,7 +347,7 @@ async fn client_whose_store_panics_ends_and_tells_why() {
 }
 
 #[tokio::test]
-async fn message_waits_for_the_group_that_its_name_denoted_when_it_was_enqueued() {
+async fn queued_message_goes_to_the_group_that_had_the_name_when_it_was_enqueued() {
     let service = Service::new().await;
     let node = service.node().await;
     let [alice, bob] = service.friends(&node, ["alice", "bob"]).await;
@@ -377,13 +377,13 @@ async fn message_waits_for_the_group_that_its_name_denoted_when_it_was_enqueued(
 
     // Meanwhile another device renames the group, and another user takes the name.
     let _node = service.node_at(address.port).await;
-    let renamed = Client::connect(alice.clone(), MemoryStore::new()).await.unwrap();
+    let second_device = Client::connect(alice.clone(), MemoryStore::new()).await.unwrap();
     let mut changes = GroupChanges::default();
     changes.name = Some(GroupName::parse("archive").unwrap());
-    renamed.update_group(old.id, changes).await.unwrap();
+    second_device.update_group(old.id, changes).await.unwrap();
     let other = Client::connect(bob, MemoryStore::new()).await.unwrap();
     let new = other.create_group(NewGroup::new(general())).await.unwrap();
-    renamed.join_group(new.id, Note::default()).await.unwrap();
+    second_device.join_group(new.id, Note::default()).await.unwrap();
 
     let sender = Client::connect(alice, store).await.unwrap();
     tokio::time::timeout(WAIT_TIMEOUT, sender.flush())
@@ -391,12 +391,12 @@ async fn message_waits_for_the_group_that_its_name_denoted_when_it_was_enqueued(
         .unwrap()
         .unwrap();
     let page = || Page::new(PageFrom::Newest, 10);
-    let messages = async |group| {
-        let events = renamed.history(group, page()).await.unwrap().events;
+    let count_messages = async |group| {
+        let events = second_device.history(group, page()).await.unwrap().events;
         events
             .iter()
             .filter(|found| matches!(found.event.body(), Ok(EventBody::Message(_))))
             .count()
     };
-    assert_eq!((messages(old.id).await, messages(new.id).await), (1, 0));
+    assert_eq!((count_messages(old.id).await, count_messages(new.id).await), (1, 0));
 }

@@ -1,4 +1,4 @@
-//! A service of several nodes in one process, and its users.
+//! Nodes of a chat service in this process, and accounts for their clients.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,20 +19,21 @@ use chat_core::service::ChatService;
 use chat_core::store::MemoryStore;
 use chat_core::testkit::forwarding::{ForwardingEventLog, ForwardingService};
 
-/// Maximum time of a step of a test; a test whose step takes longer fails.
+/// Maximum time for which a test waits for one result; then the test fails.
 pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// True in `tests/client_forwarded.rs`, which runs the same tests with servers that reach their
 /// engines through a channel.
 const IS_FORWARDED: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"client_forwarded");
 const PASSWORD: &str = "correct horse battery";
 
+/// Store, bus and server keys that all nodes of a test share.
 pub(crate) struct Service {
     store: Arc<MemoryStore>,
     bus: Arc<MemoryBus>,
     keys: Arc<ServerKeys>,
 }
 
-/// A server and its engine.
+/// A server with SC1 on a loopback address, and its engine.
 pub(crate) struct Node {
     engine: Engine,
     server: Server,
@@ -54,10 +55,12 @@ impl Service {
         self.keys.fingerprint()
     }
 
+    /// Starts a node on a free port.
     pub(crate) async fn node(&self) -> Node {
         self.node_at(0).await
     }
 
+    /// Starts a node on `port` of the loopback address; 0 selects a free port.
     pub(crate) async fn node_at(&self, port: u16) -> Node {
         let mut builder = Engine::builder(self.store.clone()).bus(self.bus.clone());
         if IS_FORWARDED {
@@ -87,19 +90,19 @@ impl Service {
         }
     }
 
-    /// Registers users, and makes all of them friends.
+    /// Registers these users, and makes each of them a friend of all others. Returns the names.
     pub(crate) async fn friends<const N: usize>(&self, node: &Node, names: [&str; N]) -> [String; N] {
         let mut ids: Vec<UserId> = Vec::new();
         for name in names {
             let registration = Registration::new(UserName::parse(name).unwrap(), Secret::new(PASSWORD));
             ids.push(node.engine.register(Source::Local, registration).await.unwrap().id);
         }
-        for (at, one) in ids.iter().enumerate() {
-            let session = node.engine.session(*one, DeviceId::random()).await.unwrap();
-            for other in &ids[at + 1..] {
+        for (index, user) in ids.iter().enumerate() {
+            let session = node.engine.session(*user, DeviceId::random()).await.unwrap();
+            for other in &ids[index + 1..] {
                 session.request_friend(*other, Note::default()).await.unwrap();
                 let peer = node.engine.session(*other, DeviceId::random()).await.unwrap();
-                peer.answer_friend(*one, true).await.unwrap();
+                peer.answer_friend(*user, true).await.unwrap();
             }
         }
         names.map(str::to_owned)
@@ -115,22 +118,26 @@ impl Node {
         }
     }
 
+    /// Returns the options of a client that logs in on this node with the password of the user, and
+    /// pins the first server key that it receives.
     pub(crate) fn options(&self, name: &str) -> ClientOptions {
         let mut options = ClientOptions::new([self.address()], password(name, PASSWORD));
         options.trust = Trust::AcceptNew;
         options
     }
 
-    /// Asks the clients to leave and stops the node.
+    /// Asks the clients to leave, waits at most 5 s until they have left, and stops the node.
     pub(crate) async fn stop(self) {
         self.server.drain(Duration::from_secs(5)).await;
         self.engine.shutdown().await;
     }
 
+    /// Returns the number of open connections to the server.
     pub(crate) fn connections(&self) -> u32 {
         self.server.stats().connections
     }
 
+    /// Waits until the server has exactly `count` connections.
     pub(crate) async fn until_connections(&self, count: u32) {
         let counted = async {
             while self.connections() != count {
@@ -159,7 +166,8 @@ pub(crate) fn message(number: u64) -> MessageText {
     MessageText::new(format!("message {number}")).unwrap()
 }
 
-/// Returns the positions of the next messages.
+/// Takes events until `count` of them are messages, and returns the sequence numbers of these
+/// messages.
 pub(crate) async fn seqs(events: &mut Events, count: usize) -> Vec<u64> {
     let mut seqs = Vec::new();
     while seqs.len() < count {

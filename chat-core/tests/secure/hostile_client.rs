@@ -1,4 +1,4 @@
-//! Tests with clients that misbehave during the handshake, and the server's reaction to each.
+//! Tests of the server's reaction to clients that misbehave during the handshake.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use chat_core::secure::{HandshakeError as E, RejectCode, ServerHandshake, reject
 
 use crate::peer::{Client, KEYS};
 
-/// Returns a hello with a correct length field, `body`, and an ephemeral key.
+/// Returns a hello of a correct length field, `body`, and an ephemeral key.
 fn hello(body: &[u8]) -> Vec<u8> {
     let mut hello = ((body.len() + 32) as u16).to_be_bytes().to_vec();
     hello.extend_from_slice(body);
@@ -15,18 +15,19 @@ fn hello(body: &[u8]) -> Vec<u8> {
 }
 
 /// Returns a valid hello.
-fn honest() -> Vec<u8> {
+fn valid() -> Vec<u8> {
     Client::new("chat.example").hello
 }
 
-/// Returns a hello that `change` has modified.
+/// Returns a valid hello that `change` has modified.
 fn changed(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut hello = honest();
+    let mut hello = valid();
     change(&mut hello);
     hello
 }
 
-/// Feeds `bytes` to a server; returns its reaction.
+/// Feeds `bytes` to a server. Returns `Ok` if the server accepts them as a hello, `Err(None)` if it
+/// waits for more bytes, and otherwise its error.
 fn reaction(bytes: &[u8]) -> Result<(), Option<E>> {
     match ServerHandshake::new().feed(bytes) {
         Ok(None) => Err(None),
@@ -37,9 +38,10 @@ fn reaction(bytes: &[u8]) -> Result<(), Option<E>> {
 
 #[test]
 fn server_reacts_to_invalid_hellos_as_documented() {
-    let with_key = |key: [u8; 32]| changed(|h| h[22..].copy_from_slice(&key));
+    let with_ephemeral_key = |key: [u8; 32]| changed(|h| h[22..].copy_from_slice(&key));
     let mut one = [0; 32];
     one[0] = 1;
+    // The prime of the field of X25519, 2^255 - 19, in little-endian order.
     let mut p = [0xff; 32];
     p[0] = 0xed;
     p[31] = 0x7f;
@@ -132,7 +134,7 @@ fn server_reacts_to_invalid_hellos_as_documented() {
             E::NameNotUtf8,
         ),
         ("byte after the hello", changed(|h| h.push(0)), E::UnexpectedData),
-        ("two hellos", [honest(), honest()].concat(), E::UnexpectedData),
+        ("two hellos", [valid(), valid()].concat(), E::UnexpectedData),
         (
             "early record",
             changed(|h| h.extend_from_slice(&[0, 17, 1, 2, 3])),
@@ -143,50 +145,51 @@ fn server_reacts_to_invalid_hellos_as_documented() {
             changed(|h| h.resize(1 << 20, 7)),
             E::UnexpectedData,
         ),
-        ("all-zero point", with_key([0; 32]), E::WeakPublicKey),
-        ("point of order 1", with_key(one), E::WeakPublicKey),
-        ("point p, which is 0", with_key(p), E::WeakPublicKey),
+        ("all-zero point", with_ephemeral_key([0; 32]), E::WeakPublicKey),
+        ("point of order 1", with_ephemeral_key(one), E::WeakPublicKey),
+        ("point p, which is 0 modulo p", with_ephemeral_key(p), E::WeakPublicKey),
     ];
     for (name, bytes, expected) in rows {
         assert_eq!(reaction(&bytes), Err(Some(expected.clone())), "{name}");
+        // Only this error is reported to the client before the connection closes.
         let reject_bytes = expected.reject();
         assert_eq!(reject_bytes.is_some(), expected == E::NoCommonProfile, "{name}");
     }
-    assert_eq!(reaction(&honest()), Ok(()));
+    assert_eq!(reaction(&valid()), Ok(()));
 }
 
 #[test]
 fn well_formed_hellos_at_the_limits_are_accepted() {
-    let eight = [&b"SC1\0\x08"[..], &[0xee; 14], &[0, 1], &[64], &[b'a'; 64]].concat();
+    let eight_profiles = [&b"SC1\0\x08"[..], &[0xee; 14], &[0, 1], &[64], &[b'a'; 64]].concat();
     for (name, bytes) in [
         ("shortest", Client::new("").hello),
         ("longest name", Client::new(&"a".repeat(64)).hello),
-        ("eight profiles, ours last, longest name", hello(&eight)),
+        ("eight profiles, ours last, longest name", hello(&eight_profiles)),
     ] {
         assert_eq!(reaction(&bytes), Ok(()), "{name}");
     }
-    assert_eq!(hello(&eight).len(), 120);
+    assert_eq!(hello(&eight_profiles).len(), 120);
 }
 
 #[test]
-fn incomplete_hellos_wait_and_bytes_after_a_hello_are_refused() {
-    let hello = honest();
+fn server_waits_for_the_rest_of_a_hello_and_refuses_bytes_after_it() {
+    let hello = valid();
     for length in 0..hello.len() {
         assert_eq!(reaction(&hello[..length]), Err(None), "{length}");
     }
-    let mut good = ServerHandshake::new();
-    assert!(good.is_untouched());
-    assert!(good.feed(&hello).unwrap().is_some());
-    assert!(!good.is_untouched());
-    assert_eq!(good.feed(&hello).unwrap_err(), E::Over);
-    let mut bad = ServerHandshake::new();
-    assert_eq!(bad.feed(&[255, 255]).unwrap_err(), E::LengthOutOfRange(65535));
-    assert_eq!(bad.feed(&hello).unwrap_err(), E::Over);
+    let mut accepting = ServerHandshake::new();
+    assert!(accepting.is_untouched());
+    assert!(accepting.feed(&hello).unwrap().is_some());
+    assert!(!accepting.is_untouched());
+    assert_eq!(accepting.feed(&hello).unwrap_err(), E::AlreadyEnded);
+    let mut failed = ServerHandshake::new();
+    assert_eq!(failed.feed(&[255, 255]).unwrap_err(), E::LengthOutOfRange(65535));
+    assert_eq!(failed.feed(&hello).unwrap_err(), E::AlreadyEnded);
 }
 
 #[test]
 fn rejects_have_the_documented_bytes() {
-    for (code, after, expected) in [
+    for (code, retry_after, expected) in [
         (RejectCode::NoProfile, Duration::ZERO, [0, 7, 0, 0, 1, 0, 0, 0, 0]),
         (
             RejectCode::Busy,
@@ -199,7 +202,7 @@ fn rejects_have_the_documented_bytes() {
             [0, 7, 0, 0, 3, 0, 0, 0xea, 0x60],
         ),
     ] {
-        assert_eq!(reject(code, after), expected);
+        assert_eq!(reject(code, retry_after), expected);
     }
     let reject_bytes = E::NoCommonProfile.reject();
     assert_eq!(reject_bytes, Some(reject(RejectCode::NoProfile, Duration::ZERO)));

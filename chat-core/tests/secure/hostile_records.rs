@@ -1,4 +1,5 @@
-//! Tests with peers that have valid keys and send invalid records, in both directions.
+//! Tests of the reaction of a server and a client to invalid records from a peer that has valid
+//! keys.
 
 use std::time::{Duration, Instant};
 
@@ -8,17 +9,20 @@ use snow::TransportState;
 
 use crate::peer::{framed, our_client, our_server, receive, record, sealed};
 
-/// Produces the bytes that the peer sends, given a record of ours to reflect.
+/// Returns the bytes that the scripted peer sends. `echo` is a record that the channel under test
+/// has sent, for peers that send it back.
 type Script = fn(&mut TransportState, echo: &[u8]) -> Vec<u8>;
 
+/// A violation of the protocol, and the expected reaction.
 struct Row {
     name: &'static str,
     script: Script,
-    /// Contents that are delivered before the violation.
+    /// Contents of the valid records before the violation, which the channel still delivers.
     before: &'static [&'static str],
     expected: E,
 }
 
+/// Creates a row without valid records before the violation.
 const fn row(name: &'static str, expected: E, script: Script) -> Row {
     Row {
         name,
@@ -28,6 +32,7 @@ const fn row(name: &'static str, expected: E, script: Script) -> Row {
     }
 }
 
+/// Creates a row with valid records before the violation.
 const fn after(name: &'static str, before: &'static [&'static str], expected: E, script: Script) -> Row {
     Row {
         name,
@@ -146,16 +151,18 @@ fn rows_after_close() -> Vec<Row> {
         row("CLOSE twice", E::DataAfterClose, |t, _| record(t, 2, &[0, 0])),
         row("REKEY after CLOSE", E::DataAfterClose, |t, _| record(t, 1, b"")),
         row("one byte after CLOSE", E::DataAfterClose, |_, _| vec![0]),
-        row("noise after CLOSE", E::DataAfterClose, |_, _| vec![0xaa; 40]),
+        row("random bytes after CLOSE", E::DataAfterClose, |_, _| vec![0xaa; 40]),
     ]
 }
 
+/// Flips one bit of the byte at `position`.
 fn changed(mut bytes: Vec<u8>, position: usize) -> Vec<u8> {
     bytes[position] ^= 1;
     bytes
 }
 
-/// Returns our channel in both roles, each with its scripted peer.
+/// Returns a channel under test as server and as client, each with its scripted peer and the name
+/// of its role.
 fn ends(now: Instant) -> [(Channel, TransportState, &'static str); 2] {
     let (server, client_peer) = our_server(now);
     let (client, server_peer) = our_client(now);
@@ -210,16 +217,16 @@ fn bytes_after_close_are_refused_immediately() {
     }
 }
 
-/// Checks that even a valid record does not revive a failed channel.
+/// Checks that a failed channel reports the failure again, even for a valid record.
 fn assert_stays_failed(ours: &mut Channel, peer: &mut TransportState, now: Instant) {
-    let mut good = BytesMut::from(&record(peer, 0, b"good")[..]);
-    assert_eq!(ours.opener().feed(now, &mut good), Err(E::Dead));
-    assert_eq!(ours.opener().end_of_stream(&BytesMut::new()), Err(E::Dead));
+    let mut valid = BytesMut::from(&record(peer, 0, b"valid")[..]);
+    assert_eq!(ours.opener().feed(now, &mut valid), Err(E::Failed));
+    assert_eq!(ours.opener().end_of_stream(&BytesMut::new()), Err(E::Failed));
     assert!(!ours.opener().is_closed());
 }
 
 #[test]
-fn announced_rekey_that_is_not_performed_is_detected() {
+fn record_under_the_old_key_after_a_rekey_is_refused() {
     let start = Instant::now();
     let later = start + Duration::from_secs(10);
     for (mut ours, mut peer, role) in ends(start) {
@@ -265,19 +272,19 @@ fn values_at_the_limits_are_accepted() {
 }
 
 #[test]
-fn replayed_session_opens_nothing() {
+fn replayed_record_does_not_open_in_a_new_session() {
     let now = Instant::now();
     let client = crate::peer::Client::new("chat.example");
     let hello = client.hello.clone();
     let accept = |hello: &[u8]| {
-        let read = chat_core::secure::ServerHandshake::new().feed(hello).unwrap().unwrap();
-        read.accept(&crate::peer::KEYS, now).unwrap()
+        let hello = chat_core::secure::ServerHandshake::new().feed(hello).unwrap().unwrap();
+        hello.accept(&crate::peer::KEYS, now).unwrap()
     };
     let mut first = accept(&hello);
     let (_, _, mut transport) = client.finish(&first.reply);
     let login = record(&mut transport, 0, b"login");
     assert_eq!(receive(&mut first.channel, now, &login).0.len(), 1);
-    let mut again = accept(&hello);
-    assert_ne!(again.reply, first.reply);
-    assert_eq!(receive(&mut again.channel, now, &login), (vec![], Err(E::BadTag)));
+    let mut second = accept(&hello);
+    assert_ne!(second.reply, first.reply);
+    assert_eq!(receive(&mut second.channel, now, &login), (vec![], Err(E::BadTag)));
 }

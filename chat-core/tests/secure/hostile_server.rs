@@ -1,4 +1,4 @@
-//! Tests with servers that misbehave in their reply to a hello, and the client's reaction to each.
+//! Tests of the client's reaction to servers that misbehave in their reply to a hello.
 
 use std::time::{Duration, Instant};
 
@@ -15,27 +15,28 @@ use rsa::{
 };
 
 use crate::peer::{
-    Answer, Client, Credential, KEYS, LABEL, NX, OTHER_RSA, RSA, UNIX_NOW, answer_with, framed, honest_answer, pin,
-    pss, spki_of,
+    Client, Credential, KEYS, LABEL, NX, OTHER_RSA, RSA, Reply, UNIX_NOW, honest_reply, pin, pss, reply_with, spki_of,
 };
 
 const DAY: u64 = 86_400;
 
-/// Produces the reply to a hello.
+/// Function that returns the reply of a scripted server to a hello.
 type Script = Box<dyn Fn(&[u8]) -> Vec<u8>>;
 
+/// An invalid reply, and the error with which a client must refuse it.
 struct Row {
     name: &'static str,
     pin: PinPolicy,
-    answer: Script,
+    reply: Script,
     expected: E,
 }
 
-fn row(name: &'static str, expected: E, answer: impl Fn(&[u8]) -> Vec<u8> + 'static) -> Row {
+/// Creates a row whose client pins the key of [`KEYS`].
+fn row(name: &'static str, expected: E, reply: impl Fn(&[u8]) -> Vec<u8> + 'static) -> Row {
     Row {
         name,
         pin: pin(),
-        answer: Box::new(answer),
+        reply: Box::new(reply),
         expected,
     }
 }
@@ -43,7 +44,7 @@ fn row(name: &'static str, expected: E, answer: impl Fn(&[u8]) -> Vec<u8> + 'sta
 /// Creates a row with a valid reply that `change` modifies.
 fn changed(name: &'static str, expected: E, change: fn(&mut Vec<u8>)) -> Row {
     row(name, expected, move |hello| {
-        let mut bytes = honest_answer(hello).bytes;
+        let mut bytes = honest_reply(hello).bytes;
         change(&mut bytes);
         bytes
     })
@@ -54,22 +55,25 @@ fn credential(name: &'static str, expected: E, change: fn(&mut Credential)) -> R
     row(name, expected, move |hello| {
         let mut credential = Credential::honest();
         change(&mut credential);
-        answer_with(NX, hello, |key| credential.encode(key)).bytes
+        reply_with(NX, hello, |key| credential.encode(key)).bytes
     })
 }
 
-/// Lets the client pin the key of the credential, so that later checks are reached.
-fn trusted(mut row: Row) -> Row {
+/// Makes the client of the row accept every server key, so that it does not refuse the key by its
+/// fingerprint.
+fn without_pin(mut row: Row) -> Row {
     row.pin = PinPolicy::FirstContact;
     row
 }
 
+/// Returns an RSA public key with a modulus of this size.
 fn spki(modulus_bits: usize, exponent: u32) -> Vec<u8> {
     let top = BigUint::from(1u8) << (modulus_bits - 1);
     let key = RsaPublicKey::new_unchecked(top + 1u8, BigUint::from(exponent));
     key.to_public_key_der().unwrap().into_vec()
 }
 
+/// Corrects the length field of a message after its length has changed.
 fn set_length(bytes: &mut [u8]) {
     let length = (bytes.len() - 2) as u16;
     bytes[..2].copy_from_slice(&length.to_be_bytes());
@@ -83,13 +87,14 @@ fn rows() -> Vec<Row> {
         keys(),
         signatures(),
         validity(),
-        order(),
+        check_order(),
     ]
     .into_iter()
     .flatten()
     .collect()
 }
 
+/// Returns replies with a wrong length, type or profile, and replies with further bytes.
 fn lengths() -> Vec<Row> {
     vec![
         row("length 0", E::LengthOutOfRange(0), |_| vec![0, 0]),
@@ -118,21 +123,22 @@ fn lengths() -> Vec<Row> {
         row("TLS alert", E::LengthOutOfRange(0x1503), |_| {
             b"\x15\x03\x01\x00\x02\x02\x46".to_vec()
         }),
-        changed("byte after the answer", E::UnexpectedData, |b| b.push(0)),
-        changed("answer twice", E::UnexpectedData, |b| b.extend_from_within(..)),
-        row("reject and then the answer", E::UnexpectedData, |hello| {
+        changed("byte after the reply", E::UnexpectedData, |b| b.push(0)),
+        changed("reply twice", E::UnexpectedData, |b| b.extend_from_within(..)),
+        row("reject and then the reply", E::UnexpectedData, |hello| {
             let mut bytes = reject(RejectCode::Busy, Duration::ZERO).to_vec();
-            bytes.extend_from_slice(&honest_answer(hello).bytes);
+            bytes.extend_from_slice(&honest_reply(hello).bytes);
             bytes
         }),
         row("record before the client's first", E::UnexpectedData, |hello| {
-            let mut answer = honest_answer(hello);
-            let record = crate::peer::record(&mut answer.transport, 0, b"early");
-            [answer.bytes, record].concat()
+            let mut reply = honest_reply(hello);
+            let record = crate::peer::record(&mut reply.transport, 0, b"early");
+            [reply.bytes, record].concat()
         }),
     ]
 }
 
+/// Returns replies for which client and server disagree about the bytes or keys of the handshake.
 fn transcripts() -> Vec<Row> {
     vec![
         changed("all-zero ephemeral", E::WeakPublicKey, |b| b[4..36].fill(0)),
@@ -160,25 +166,25 @@ fn transcripts() -> Vec<Row> {
             b.truncate(100);
             set_length(b);
         }),
-        row("answer to another hello", E::BadTag, |_| {
-            honest_answer(&Client::new("").hello).bytes
+        row("reply to another hello", E::BadTag, |_| {
+            honest_reply(&Client::new("").hello).bytes
         }),
-        row("our own server's answer to another hello", E::BadTag, |_| {
+        row("our own server's reply to another hello", E::BadTag, |_| {
             let hello = ServerHandshake::new().feed(&Client::new("").hello).unwrap().unwrap();
             hello.accept(&KEYS, Instant::now()).unwrap().reply.to_vec()
         }),
-        row("server saw another name", E::BadTag, |hello| {
-            let mut seen = hello[..10].to_vec();
-            seen[9] = 1;
-            seen.push(b'x');
-            seen.extend_from_slice(&hello[10..]);
-            set_length(&mut seen);
-            honest_answer(&seen).bytes
+        row("server received another name", E::BadTag, |hello| {
+            let mut received = hello[..10].to_vec();
+            received[9] = 1;
+            received.push(b'x');
+            received.extend_from_slice(&hello[10..]);
+            set_length(&mut received);
+            honest_reply(&received).bytes
         }),
-        row("server saw other profiles", E::BadTag, |hello| {
-            let mut seen = hello.to_vec();
-            seen[8] = 2;
-            honest_answer(&seen).bytes
+        row("server received other profiles", E::BadTag, |hello| {
+            let mut received = hello.to_vec();
+            received[8] = 2;
+            honest_reply(&received).bytes
         }),
         row("another hash", E::BadTag, |hello| {
             other_protocol("Noise_NX_25519_AESGCM_SHA512", hello)
@@ -189,14 +195,16 @@ fn transcripts() -> Vec<Row> {
     ]
 }
 
+/// Returns the reply of a server that uses another Noise protocol.
 fn other_protocol(protocol: &str, hello: &[u8]) -> Vec<u8> {
-    answer_with(protocol, hello, |key| Credential::honest().encode(key)).bytes
+    reply_with(protocol, hello, |key| Credential::honest().encode(key)).bytes
 }
 
+/// Returns replies whose credential is malformed.
 fn encodings() -> Vec<Row> {
     vec![
         row("empty credential", E::MalformedCredential, |hello| {
-            answer_with(NX, hello, |_| Vec::new()).bytes
+            reply_with(NX, hello, |_| Vec::new()).bytes
         }),
         credential("version 0", E::CredentialVersion(0), |c| c.version = 0),
         credential("version 2", E::CredentialVersion(2), |c| c.version = 2),
@@ -218,11 +226,12 @@ fn encodings() -> Vec<Row> {
     ]
 }
 
+/// Returns replies with an RSA key that is malformed, not allowed, or not pinned.
 fn keys() -> Vec<Row> {
-    let keyed = |name, expected, change| trusted(credential(name, expected, change));
+    let keyed = |name, expected, change| without_pin(credential(name, expected, change));
     vec![
         keyed("no key", E::MalformedKey, |c| c.spki = Vec::new()),
-        keyed("key is noise", E::MalformedKey, |c| c.spki = vec![0x5a; 294]),
+        keyed("key of arbitrary bytes", E::MalformedKey, |c| c.spki = vec![0x5a; 294]),
         keyed("byte after the key", E::MalformedKey, |c| c.spki.push(0)),
         keyed("key cut short", E::MalformedKey, |c| c.spki.truncate(293)),
         keyed("Ed25519 key", E::MalformedKey, |c| {
@@ -253,12 +262,13 @@ fn keys() -> Vec<Row> {
     ]
 }
 
+/// Returns replies with a wrong signature in the credential.
 fn signatures() -> Vec<Row> {
     let signed = |name, sign: fn(&Credential, &[u8; 32]) -> Vec<u8>| {
         row(name, E::BadSignature, move |hello| {
             let mut credential = Credential::honest();
             credential.sign = sign;
-            answer_with(NX, hello, |key| credential.encode(key)).bytes
+            reply_with(NX, hello, |key| credential.encode(key)).bytes
         })
     };
     vec![
@@ -269,7 +279,7 @@ fn signatures() -> Vec<Row> {
         signed("signature one zero byte long", |c, k| {
             [&[0][..], &pss(&RSA, 32, &c.message(k))].concat()
         }),
-        signed("one bit of the signature", |c, k| {
+        signed("one bit of the signature changed", |c, k| {
             let mut signature = pss(&RSA, 32, &c.message(k));
             signature[200] ^= 4;
             signature
@@ -322,14 +332,17 @@ fn signatures() -> Vec<Row> {
             E::BadSignature,
             |hello| {
                 let client = Client::new("");
-                let read = ServerHandshake::new().feed(&client.hello).unwrap().unwrap();
-                let stolen = client.finish(&read.accept(&KEYS, Instant::now()).unwrap().reply).0;
-                answer_with(NX, hello, |_| stolen).bytes
+                let hello_read = ServerHandshake::new().feed(&client.hello).unwrap().unwrap();
+                let stolen = client
+                    .finish(&hello_read.accept(&KEYS, Instant::now()).unwrap().reply)
+                    .0;
+                reply_with(NX, hello, |_| stolen).bytes
             },
         ),
     ]
 }
 
+/// Returns replies whose credential is not valid at [`UNIX_NOW`], or is for another profile.
 fn validity() -> Vec<Row> {
     vec![
         credential(
@@ -376,13 +389,14 @@ fn validity() -> Vec<Row> {
                 c.not_after = u64::MAX;
             },
         ),
-        credential("repeats profile 2", E::ProfileEcho(2), |c| c.profile = 2),
-        credential("repeats profile 0", E::ProfileEcho(0), |c| c.profile = 0),
+        credential("repeats profile 2", E::ProfileMismatch(2), |c| c.profile = 2),
+        credential("repeats profile 0", E::ProfileMismatch(0), |c| c.profile = 0),
     ]
 }
 
-/// Returns replies with two faults, of which the first in the specified order determines the error.
-fn order() -> Vec<Row> {
+/// Returns replies with two faults. The fault that the client has to check first determines the
+/// error.
+fn check_order() -> Vec<Row> {
     let other = Fingerprint::of_spki(&spki_of(&OTHER_RSA));
     vec![
         credential("wrong size before wrong pin", E::KeySize(1024), |c| {
@@ -426,11 +440,11 @@ fn client_reacts_to_invalid_replies_as_documented() {
     assert!(rows.len() >= 60, "{}", rows.len());
     for row in rows {
         let mut client = ClientHandshake::new("", row.pin.clone()).unwrap();
-        let answer = (row.answer)(client.hello());
-        let reaction = client.feed(now, UNIX_NOW, &answer);
+        let reply = (row.reply)(client.hello());
+        let reaction = client.feed(now, UNIX_NOW, &reply);
         assert_eq!(reaction.unwrap_err(), row.expected, "{}", row.name);
         let afterwards = client.feed(now, UNIX_NOW, &[]);
-        assert_eq!(afterwards.unwrap_err(), E::Over, "{}", row.name);
+        assert_eq!(afterwards.unwrap_err(), E::AlreadyEnded, "{}", row.name);
     }
 }
 
@@ -440,12 +454,12 @@ fn truncated_credential_is_malformed() {
     let length = Credential::honest().encode(&[9; 32]).len();
     for cut in 1..length {
         let mut client = ClientHandshake::new("", pin()).unwrap();
-        let answer = answer_with(NX, client.hello(), |_| {
+        let reply = reply_with(NX, client.hello(), |_| {
             let mut credential = Credential::honest();
             credential.sign = |_, _| vec![1; 256];
             credential.encode(&[9; 32])[..cut].to_vec()
         });
-        let refused = client.feed(now, UNIX_NOW, &answer.bytes);
+        let refused = client.feed(now, UNIX_NOW, &reply.bytes);
         assert_eq!(refused.unwrap_err(), E::MalformedCredential, "{cut}");
     }
 }
@@ -458,8 +472,8 @@ fn credential_validity_allows_clocks_to_differ_by_a_day() {
     } = Credential::honest();
     for client_time in [not_before - DAY, not_before, not_after, not_after + DAY] {
         let mut client = ClientHandshake::new("", pin()).unwrap();
-        let answer = honest_answer(client.hello());
-        let progress = client.feed(now, client_time, &answer.bytes).unwrap();
+        let reply = honest_reply(client.hello());
+        let progress = client.feed(now, client_time, &reply.bytes).unwrap();
         assert!(matches!(progress, ClientProgress::Done(_)), "{client_time}");
     }
 }
@@ -470,15 +484,15 @@ fn client_accepts_several_pins_and_reports_the_presented_key() {
     let pins = PinPolicy::AnyOf(vec![Fingerprint::from([1; 32]), KEYS.fingerprint()]);
     for policy in [pins, PinPolicy::FirstContact] {
         let mut client = ClientHandshake::new("", policy).unwrap();
-        let Answer { bytes, .. } = honest_answer(client.hello());
+        let Reply { bytes, .. } = honest_reply(client.hello());
         let ClientProgress::Done(connected) = client.feed(now, UNIX_NOW, &bytes).unwrap() else {
-            panic!("the answer is complete");
+            panic!("the reply is complete");
         };
         assert_eq!(connected.fingerprint, KEYS.fingerprint());
     }
     let mut client = ClientHandshake::new("", PinPolicy::AnyOf(Vec::new())).unwrap();
-    let answer = honest_answer(client.hello());
-    let refused = client.feed(now, UNIX_NOW, &answer.bytes);
+    let reply = honest_reply(client.hello());
+    let refused = client.feed(now, UNIX_NOW, &reply.bytes);
     assert!(
         matches!(refused, Err(E::PinMismatch { .. })),
         "an empty pin list accepts no key"
@@ -486,23 +500,23 @@ fn client_accepts_several_pins_and_reports_the_presented_key() {
 }
 
 #[test]
-fn rejects_are_reported_with_a_bounded_delay() {
+fn rejects_are_reported_with_a_retry_delay_of_at_most_a_minute() {
     let now = Instant::now();
-    let advice = |bytes: &[u8]| {
+    let rejected = |bytes: &[u8]| {
         let mut client = ClientHandshake::new("", pin()).unwrap();
         match client.feed(now, UNIX_NOW, bytes).unwrap() {
             ClientProgress::Rejected { code, retry_after } => {
-                assert_eq!(client.feed(now, UNIX_NOW, &[]).unwrap_err(), E::Over);
+                assert_eq!(client.feed(now, UNIX_NOW, &[]).unwrap_err(), E::AlreadyEnded);
                 (code, retry_after)
             }
             other => panic!("{other:?}"),
         }
     };
-    let busy = advice(&reject(RejectCode::Busy, Duration::from_millis(1500)));
+    let busy = rejected(&reject(RejectCode::Busy, Duration::from_millis(1500)));
     assert_eq!(busy, (RejectCode::Busy, Duration::from_millis(1500)));
-    let forever = advice(&[0, 7, 0, 0, 3, 255, 255, 255, 255]);
+    let forever = rejected(&[0, 7, 0, 0, 3, 255, 255, 255, 255]);
     assert_eq!(forever, (RejectCode::ShuttingDown, Duration::from_secs(60)));
-    let unknown = advice(&[0, 7, 0, 0, 77, 0, 0, 0, 0]);
+    let unknown = rejected(&[0, 7, 0, 0, 77, 0, 0, 0, 0]);
     assert_eq!(unknown, (RejectCode::Other(77), Duration::ZERO));
 }
 
@@ -510,7 +524,10 @@ fn rejects_are_reported_with_a_bounded_delay() {
 fn closed_connection_is_a_truncated_handshake() {
     let client = ClientHandshake::new("", pin()).unwrap();
     assert_eq!(client.end_of_stream(), E::Truncated);
+}
+
+#[test]
+fn client_rejects_a_server_name_longer_than_64_bytes() {
     let refused = ClientHandshake::new(&"x".repeat(65), pin());
     assert_eq!(refused.unwrap_err(), E::NameTooLong(65));
-    assert_eq!(framed(b"").len(), 2);
 }

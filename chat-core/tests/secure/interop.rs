@@ -1,4 +1,4 @@
-//! Tests of valid sessions with `snow` as the peer.
+//! Tests of valid sessions with `snow`, an independent implementation of Noise, as the peer.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,8 @@ use snow::TransportState;
 
 use crate::peer::{self, KEYS, UNIX_NOW, our_client, our_server, receive, record};
 
-/// Opens every record in `wire` with snow; a REKEY changes snow's key too.
+/// Opens every record in `wire` with snow, which changes its key at each REKEY. Returns the types
+/// and contents.
 fn open_with_snow(transport: &mut TransportState, wire: &[u8]) -> Vec<(u8, Vec<u8>)> {
     let mut records = Vec::new();
     let mut rest = wire;
@@ -25,6 +26,8 @@ fn open_with_snow(transport: &mut TransportState, wire: &[u8]) -> Vec<(u8, Vec<u
     records
 }
 
+/// Sends records of many sizes, key changes and a close in both directions between a channel under
+/// test and snow.
 fn assert_interoperates(mut ours: chat_core::secure::Channel, mut theirs: TransportState, start: Instant) {
     let mut now = start;
     for round in 0..50u8 {
@@ -85,17 +88,17 @@ fn channel_binding_is_equal_at_both_ends_and_unique() {
     assert_eq!(accepted.channel.binding().as_slice(), binding);
 
     let mut client = ClientHandshake::new("", peer::pin()).unwrap();
-    let answer = peer::honest_answer(client.hello());
-    let ClientProgress::Done(connected) = client.feed(now, UNIX_NOW, &answer.bytes).unwrap() else {
-        panic!("the answer is complete");
+    let reply = peer::honest_reply(client.hello());
+    let ClientProgress::Done(connected) = client.feed(now, UNIX_NOW, &reply.bytes).unwrap() else {
+        panic!("the reply is complete");
     };
-    assert_eq!(connected.channel.binding().as_slice(), answer.binding);
-    assert_ne!(answer.binding, binding);
+    assert_eq!(connected.channel.binding().as_slice(), reply.binding);
+    assert_ne!(reply.binding, binding);
     assert_eq!(connected.fingerprint, KEYS.fingerprint());
 }
 
 #[test]
-fn credential_of_our_server_is_the_documented_one() {
+fn credential_of_the_server_has_the_documented_bytes() {
     let client = peer::Client::new("");
     let hello = ServerHandshake::new().feed(&client.hello).unwrap().unwrap();
     let accepted = hello.accept(&KEYS, Instant::now()).unwrap();
@@ -132,9 +135,9 @@ fn rotation_changes_the_static_key_but_not_the_pinned_key() {
     let identity = ServerIdentity::from_pem(&KEYS.identity().to_pem().unwrap()).unwrap();
     let keys = ServerKeys::new(identity, UNIX_NOW).unwrap();
     let day = 86_400;
-    assert!(!keys.rotation_due(UNIX_NOW + day - 1));
-    assert!(keys.rotation_due(UNIX_NOW + day));
-    assert!(keys.rotation_due(UNIX_NOW - 1), "the clock was set back");
+    assert!(!keys.is_rotation_due(UNIX_NOW + day - 1));
+    assert!(keys.is_rotation_due(UNIX_NOW + day));
+    assert!(keys.is_rotation_due(UNIX_NOW - 1), "the clock was set back");
 
     let credential = |keys: &ServerKeys| {
         let client = peer::Client::new("");
@@ -147,7 +150,7 @@ fn rotation_changes_the_static_key_but_not_the_pinned_key() {
     let before = credential(&keys);
     keys.rotate(UNIX_NOW + day).unwrap();
     assert_ne!(credential(&keys), before);
-    assert!(!keys.rotation_due(UNIX_NOW + day));
+    assert!(!keys.is_rotation_due(UNIX_NOW + day));
     assert_eq!(keys.fingerprint(), KEYS.fingerprint());
     let reply = hello.accept(&keys, now).unwrap().reply;
     let progress = client.feed(now, UNIX_NOW + day, &reply).unwrap();
@@ -155,7 +158,7 @@ fn rotation_changes_the_static_key_but_not_the_pinned_key() {
 }
 
 #[test]
-fn keys_of_every_allowed_size_fit() {
+fn handshake_succeeds_with_large_identity_keys() {
     let now = Instant::now();
     for bits in [3072, 4096] {
         let keys = ServerKeys::new(ServerIdentity::generate(bits).unwrap(), UNIX_NOW).unwrap();

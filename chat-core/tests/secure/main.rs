@@ -1,5 +1,5 @@
-//! Black-box tests of the secure channel: against `snow`, an independent Noise implementation, and
-//! against misbehaving peers.
+//! Black-box tests of the secure channel: against `snow`, an independent implementation of Noise,
+//! and against misbehaving peers.
 
 #![allow(clippy::unwrap_used, reason = "clippy does not count the helpers here as tests")]
 

@@ -1,5 +1,6 @@
-//! RUSTSEC-2023-0071: private-key operations of every released `rsa` leak timing. The product signs
-//! rarely, and never on behalf of a peer; this test checks that it never decrypts.
+//! Test for RUSTSEC-2023-0071: in every release of the crate `rsa`, the timing of private-key
+//! operations leaks information about the key. The chat engine signs rarely, and never on behalf of
+//! a peer; this test checks that it never decrypts.
 
 use std::{
     fs,
@@ -24,24 +25,24 @@ fn workspace_crates_never_decrypt_with_rsa() {
     .into_iter()
     .map(|pieces| pieces.concat())
     .collect();
-    let mut found = Vec::new();
-    let mut read = 0;
+    let mut violations = Vec::new();
+    let mut files_read = 0;
     for file in sources(workspace) {
         let text = fs::read_to_string(&file).unwrap();
-        read += 1;
+        files_read += 1;
         for word in &forbidden {
             if text.contains(word.as_str()) {
-                found.push(format!("{}: {word}", file.display()));
+                violations.push(format!("{}: {word}", file.display()));
             }
         }
         let names_private_key = text.contains("RsaPrivateKey") || text.contains("use rsa::");
         let calls_decrypt = text.contains(&[".decrypt", "("].concat());
         if names_private_key && calls_decrypt {
-            found.push(format!("{}: decrypt beside an RSA key", file.display()));
+            violations.push(format!("{}: calls decrypt and names an RSA key", file.display()));
         }
     }
-    assert!(read > 30, "only {read} sources found");
-    assert_eq!(found, Vec::<String>::new());
+    assert!(files_read > 30, "only {files_read} source files found");
+    assert_eq!(violations, Vec::<String>::new());
 }
 
 /// Returns every Rust source file of the workspace crates.

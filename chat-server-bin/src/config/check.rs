@@ -1,4 +1,4 @@
-//! Checks of the merged configuration, and its values in the form that the server needs.
+//! Checks of the merged configuration, which parse its values into the types that the server needs.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,23 +7,26 @@ use chat_core::transport::Network;
 
 use super::settings::{AccountsSection, ConnectionSection, LimitsSection};
 use super::units::{HumanDuration, Size};
-use super::{Listen, Loaded, Origins, Problem, Scheme, Settings, StoreUrl, problem};
+use super::{ListenUrl, Loaded, Origins, Problem, Scheme, Settings, StoreUrl, problem};
 use crate::telemetry;
 
-/// A configuration without problems, with its URLs parsed.
+/// A configuration without problems, with its URLs and networks parsed.
 #[derive(Debug, Clone)]
 pub(crate) struct Checked {
     pub(crate) settings: Settings,
-    pub(crate) listen: Vec<Listen>,
+    /// Parsed `server.listen`.
+    pub(crate) listen: Vec<ListenUrl>,
+    /// Parsed `store.url`.
     pub(crate) store: StoreUrl,
+    /// Parsed `server.trusted_proxies`.
     pub(crate) proxies: Vec<Network>,
     /// The configuration file, if one was read.
     pub(crate) file: Option<PathBuf>,
 }
 
 impl Checked {
-    /// Checks `loaded` as a whole. Opens the certificate files to check that they exist; opens no
-    /// connection.
+    /// Checks `loaded` as a whole. Opens the certificate files to check that they are readable, and
+    /// makes no connections.
     ///
     /// # Errors
     /// All problems, including those found while loading.
@@ -44,7 +47,7 @@ impl Checked {
         check_accounts(&settings.accounts, &origins, &mut problems);
         check_limits(&settings.limits, &origins, &mut problems);
         check_connection(&settings.connection, &origins, &mut problems);
-        check_rest(&settings, &origins, &mut problems);
+        check_server_and_log(&settings, &origins, &mut problems);
         match store {
             Ok(store) if problems.is_empty() => Ok(Self {
                 settings,
@@ -57,7 +60,7 @@ impl Checked {
         }
     }
 
-    /// Returns the path of the identity key.
+    /// Returns the path of the file with the identity key.
     pub(crate) fn identity_file(&self) -> PathBuf {
         let configured = &self.settings.identity.key_file;
         if configured.as_os_str().is_empty() {
@@ -77,16 +80,17 @@ impl Checked {
     }
 }
 
-fn check_listen(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem>) -> Vec<Listen> {
+fn check_listen(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem>) -> Vec<ListenUrl> {
     let key = "server.listen";
     if settings.server.listen.is_empty() {
         problems.push(origins.problem(key, "is empty; give at least one URL, such as \"sc1://127.0.0.1:7400\""));
     }
-    let may_be_plain = settings.server.allow_plain || !origins.are_known(&["server.allow_plain"]);
+    // An invalid `server.allow_plain` may have been meant to allow it.
+    let is_plain_allowed = settings.server.allow_plain || !origins.are_known(&["server.allow_plain"]);
     let mut listen = Vec::new();
     for url in &settings.server.listen {
-        match url.parse::<Listen>() {
-            Ok(parsed) if parsed.scheme == Scheme::Plain && !parsed.is_loopback() && !may_be_plain => {
+        match url.parse::<ListenUrl>() {
+            Ok(parsed) if parsed.scheme == Scheme::Plain && !parsed.is_loopback() && !is_plain_allowed => {
                 let text = format!(
                     "{url:?} would send passwords over the network unencrypted; use sc1:// or tls://, or allow plain:// with --allow-plain"
                 );
@@ -101,7 +105,7 @@ fn check_listen(settings: &Settings, origins: &Origins, problems: &mut Vec<Probl
 
 fn check_proxies(
     settings: &Settings,
-    listen: &[Listen],
+    listen: &[ListenUrl],
     origins: &Origins,
     problems: &mut Vec<Problem>,
 ) -> Vec<Network> {
@@ -112,8 +116,8 @@ fn check_proxies(
             Err(error) => problems.push(origins.problem("server.trusted_proxies", format!("{error}"))),
         }
     }
-    let no_proxies = settings.server.trusted_proxies.is_empty() && origins.are_known(&["server.trusted_proxies"]);
-    if no_proxies && listen.iter().any(|listen| listen.is_behind_proxy) {
+    let lacks_proxies = settings.server.trusted_proxies.is_empty() && origins.are_known(&["server.trusted_proxies"]);
+    if lacks_proxies && listen.iter().any(|listen| listen.is_behind_proxy) {
         let text = "is empty, so the +proxy ports accept no connections; list the networks of the proxies, such as \"10.0.0.0/8\"";
         problems.push(origins.problem("server.trusted_proxies", text));
     }
@@ -139,13 +143,14 @@ fn check_store_and_bus(settings: &Settings, origins: &Origins, problems: &mut Ve
             "is not a Redis URL; write \"redis://USER:PASSWORD@HOST:PORT/DATABASE\"",
         ));
     }
+    // The schemes of shared databases are mysql: and mariadb:.
     if !bus.url.is_empty() && !settings.store.url.starts_with("m") && origins.are_known(&["store.url"]) {
-        let text = "needs a shared database, and the embedded store has a single node; set store.url to \"mysql://…\", or remove bus.url";
+        let text = "needs a shared database, but only one node can use the embedded store; set store.url to \"mysql://…\", or remove bus.url";
         problems.push(origins.problem("bus.url", text));
     }
 }
 
-fn check_tls(settings: &Settings, listen: &[Listen], origins: &Origins, problems: &mut Vec<Problem>) {
+fn check_tls(settings: &Settings, listen: &[ListenUrl], origins: &Origins, problems: &mut Vec<Problem>) {
     let tls = &settings.tls;
     let is_set = |path: &Path| !path.as_os_str().is_empty();
     match (is_set(&tls.certificate_file), is_set(&tls.key_file)) {
@@ -167,8 +172,8 @@ fn check_tls(settings: &Settings, listen: &[Listen], origins: &Origins, problems
                 }
             }
             // A URL that cannot be parsed may be a misspelt tls:// URL.
-            let all_known = listen.len() == settings.server.listen.len() && origins.are_known(&["server.listen"]);
-            if all_known && !listen.iter().any(|listen| listen.scheme == Scheme::Tls) {
+            let are_all_known = listen.len() == settings.server.listen.len() && origins.are_known(&["server.listen"]);
+            if are_all_known && !listen.iter().any(|listen| listen.scheme == Scheme::Tls) {
                 problems.push(origins.problem("tls.certificate_file", "is unused: server.listen has no tls:// URL"));
             }
         }
@@ -218,6 +223,7 @@ fn check_limits(limits: &LimitsSection, origins: &Origins, problems: &mut Vec<Pr
             problems.push(origins.problem(key, "is 0; it must be at least 1"));
         }
     }
+    // Minimum and maximum in bytes.
     let sizes = [
         ("limits.max_packet_size", limits.max_packet_size.0, 32 << 10, 1 << 20),
         ("limits.max_outbox_size", limits.max_outbox_size.0, 64 << 10, 64 << 20),
@@ -232,6 +238,7 @@ fn check_limits(limits: &LimitsSection, origins: &Origins, problems: &mut Vec<Pr
 }
 
 fn check_connection(connection: &ConnectionSection, origins: &Origins, problems: &mut Vec<Problem>) {
+    // Minimum and maximum in milliseconds.
     let bounds = [
         (
             "connection.handshake_timeout",
@@ -268,7 +275,7 @@ fn check_connection(connection: &ConnectionSection, origins: &Origins, problems:
     }
 }
 
-fn check_rest(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem>) {
+fn check_server_and_log(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem>) {
     let server = &settings.server;
     if server.name.is_empty() || server.name.len() > 64 || server.name.chars().any(char::is_control) {
         problems.push(origins.problem("server.name", "must have 1 to 64 bytes and no control characters"));
@@ -289,9 +296,9 @@ fn check_rest(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem
         ));
     }
     let unready_timeout = server.unready_timeout.0;
-    // Nodes notice an unavailable database within 4 s of each other. With a shorter timeout the
-    // first node would close its listeners, although all nodes are affected and should keep
-    // listening.
+    // If the database becomes unavailable, all nodes notice it within 4 s of each other, and should
+    // keep listening. With a shorter timeout, the first node would close its listeners before it
+    // knows that the others are affected too.
     if !unready_timeout.is_zero() && !(Duration::from_secs(5)..=Duration::from_secs(600)).contains(&unready_timeout) {
         problems.push(origins.problem(
             "server.unready_timeout",

@@ -1,5 +1,5 @@
-//! The layers of the configuration before they are merged: settings from a file, the environment
-//! and flags.
+//! The layers of the configuration before they are merged: settings from a file, from the
+//! environment, and from flags.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use toml::{Spanned, Table, Value};
 
 use super::problem::{Origin, Problem, Unknown};
 
-/// A single configured value with its origin.
+/// One configured value with its key and origin.
 #[derive(Debug, Clone)]
 pub(crate) struct Setting {
     pub(crate) section: String,
@@ -19,6 +19,7 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
+    /// Creates a setting that the flag `name` gives.
     pub(crate) fn flag(name: &'static str, section: &str, key: &str, value: impl Into<Value>) -> Self {
         Self {
             section: section.to_owned(),
@@ -76,14 +77,16 @@ fn to_value(value: Spanned<DeValue<'_>>) -> Result<Value, toml::de::Error> {
     Value::deserialize(ValueDeserializer::from(value))
 }
 
+/// Returns the number of the line that contains this byte; the first line is 1.
 fn line_of(text: &str, offset: usize) -> usize {
     let before = text.get(..offset).unwrap_or(text);
     1 + before.bytes().filter(|byte| *byte == b'\n').count()
 }
 
-/// Returns the settings in environment variables named `CHAT_SECTION__KEY`. A value is parsed by
-/// the type that its key has in `defaults`, so that a name made of digits stays a string. Variables
-/// without the double underscore are ignored: they do not belong to the configuration.
+/// Returns the settings in environment variables named `CHAT_SECTION__KEY`, and a problem for each
+/// that is invalid. A value is parsed as the type that its key has in `defaults`, so that a name
+/// made of digits stays a string. Variables without the double underscore, such as `CHAT_PASSWORD`,
+/// are ignored, because they are not settings.
 pub(crate) fn from_environment(
     variables: impl IntoIterator<Item = (String, String)>,
     defaults: &Table,
@@ -118,7 +121,8 @@ pub(crate) fn from_environment(
     (settings, problems)
 }
 
-/// Parses `text` by the type of `default`.
+/// Parses `text` as the type of `default`. An array is a list separated by commas. The error says
+/// what is expected.
 fn parse_like(default: &Value, text: &str) -> Result<Value, &'static str> {
     match default {
         Value::Integer(_) => text.trim().parse().map(Value::Integer).map_err(|_| "a whole number"),
@@ -132,7 +136,7 @@ fn parse_like(default: &Value, text: &str) -> Result<Value, &'static str> {
     }
 }
 
-/// Returns the problem of an unknown key or section. Its text lists the known keys or sections.
+/// Creates the problem for an unknown key or section. Its text lists the known keys or sections.
 pub(crate) fn unknown_key(origin: &Origin, section: &str, key: &str, defaults: &Table) -> Problem {
     let names = |table: &Table| table.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
     match defaults.get(section).and_then(Value::as_table) {

@@ -1,8 +1,8 @@
-//! The configuration: flags override the environment, the environment overrides the file, and the
+//! The configuration. Flags override the environment, the environment overrides the file, and the
 //! file overrides the defaults.
 //!
-//! Every value is validated alone before it is merged, and the merged configuration is then checked
-//! as a whole. All problems are reported at once, each with its origin.
+//! [`load`] validates each value alone and merges the valid values. [`Checked::new`] then checks
+//! the merged configuration as a whole. All problems are reported at once, each with its origin.
 
 mod check;
 mod layers;
@@ -21,10 +21,10 @@ use toml::Table;
 pub(crate) use check::Checked;
 pub(crate) use layers::Setting;
 pub(crate) use problem::{Origins, Problem, Unknown};
-pub(crate) use settings::{LimitsSection, LogFormat, Sessions, Settings};
-pub(crate) use url::{Listen, Scheme, StoreUrl};
+pub(crate) use settings::{LimitsSection, LogFormat, SessionsSetting, Settings};
+pub(crate) use url::{ListenUrl, Scheme, StoreUrl};
 
-/// Paths of the configuration file if none is given. The first file that exists is read.
+/// Paths of the configuration file if `--config` is not given. The first file that exists is read.
 const SEARCH_PATHS: [&str; 2] = ["./chat-server.toml", "/etc/chat-server/chat-server.toml"];
 
 /// The documented example file, which `config default` prints.
@@ -48,15 +48,15 @@ pub(crate) struct Loaded {
     pub(crate) origins: Origins,
     /// The configuration file, if one was read.
     pub(crate) file: Option<PathBuf>,
-    /// Problems of the values that could not be read, which `settings` does not contain.
+    /// Problems of the invalid values. `settings` contains the defaults in their place.
     pub(crate) problems: Vec<Problem>,
 }
 
 impl Loaded {
-    /// Returns the settings.
+    /// Returns the settings without checking them as a whole.
     ///
     /// # Errors
-    /// The problems of all values that could not be read.
+    /// The problems of all invalid values.
     pub(crate) fn into_settings(self) -> Result<Settings, Vec<Problem>> {
         if self.problems.is_empty() {
             Ok(self.settings)
@@ -66,8 +66,8 @@ impl Loaded {
     }
 }
 
-/// Reads and merges the sources. Values that cannot be read become problems; all other values are
-/// still merged, so that they can be checked too.
+/// Reads and merges the sources. An invalid value becomes a problem; all other values are still
+/// merged, so that they can be checked too.
 pub(crate) fn load(sources: Sources) -> Loaded {
     let defaults = default_table();
     let (file, mut configured, mut problems) = read_file(sources.file);
@@ -88,7 +88,7 @@ pub(crate) fn load(sources: Sources) -> Loaded {
         }
     }
     let settings = merged.try_into().unwrap_or_else(|error: toml::de::Error| {
-        problems.push(Problem::anywhere(error.message()).with_unknown(Unknown::Everything));
+        problems.push(Problem::without_origin(error.message()).with_unknown(Unknown::Everything));
         Settings::default()
     });
     origins.mark_unknown(&problems);
@@ -104,7 +104,7 @@ fn default_table() -> Table {
     Table::try_from(Settings::default()).expect("the defaults are plain values")
 }
 
-/// Validates one setting together with the defaults of all others.
+/// Checks that the key of a setting exists, and that its value has the right type and form.
 fn validate_alone(setting: &Setting, defaults: &Table) -> Result<(), Problem> {
     let (section, key) = (&setting.section, &setting.key);
     let default = defaults.get(section).and_then(|section| section.get(key));
@@ -126,6 +126,8 @@ fn set(table: &mut Table, section: &str, key: String, value: toml::Value) {
     }
 }
 
+/// Reads the configuration file: `given`, or the first of [`SEARCH_PATHS`] that exists. Returns its
+/// path, or `None` if there is no file, with its settings and problems.
 fn read_file(given: Option<PathBuf>) -> (Option<PathBuf>, Vec<Setting>, Vec<Problem>) {
     let path = given.or_else(|| SEARCH_PATHS.iter().map(PathBuf::from).find(|path| path.exists()));
     let Some(path) = path else {
@@ -139,7 +141,7 @@ fn read_file(given: Option<PathBuf>) -> (Option<PathBuf>, Vec<Setting>, Vec<Prob
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
-    Problem::anywhere(format!(
+    Problem::without_origin(format!(
         "cannot read the configuration file {}: {error}",
         path.display()
     ))

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Origin of a value.
+/// Place where a value was configured.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Origin {
-    /// A file and the line in it.
+    /// A file, and the number of the line in it.
     File(PathBuf, usize),
     /// The environment variable of this name.
     Environment(String),
@@ -28,7 +28,8 @@ impl fmt::Display for Origin {
 /// A problem with a configuration. Its text never contains a secret value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
-    /// Origin of the value; `None` if it is missing, or concerns no single value.
+    /// Origin of the wrong value; `None` if a value is missing, or the problem concerns no single
+    /// value.
     pub(crate) origin: Option<Origin>,
     /// Description of the problem and of its remedy.
     pub(crate) text: String,
@@ -53,12 +54,12 @@ impl Problem {
     pub(crate) fn at(origin: &Origin, text: impl Into<String>) -> Self {
         Self {
             origin: Some(origin.clone()),
-            ..Self::anywhere(text)
+            ..Self::without_origin(text)
         }
     }
 
     /// Creates a problem without an origin.
-    pub(crate) fn anywhere(text: impl Into<String>) -> Self {
+    pub(crate) fn without_origin(text: impl Into<String>) -> Self {
         Self {
             origin: None,
             text: text.into(),
@@ -123,17 +124,18 @@ impl Origins {
             .extend(problems.iter().map(|problem| problem.unknown.clone()));
     }
 
-    /// Returns `true` if the values of all these keys are known, and can thus be checked together.
+    /// Returns `true` if the intended values of all these keys are known, so that checks may depend
+    /// on them.
     pub(crate) fn are_known(&self, keys: &[&str]) -> bool {
         let is_known = |key: &&str| !self.unknown.iter().any(|unknown| unknown.covers(key));
         keys.iter().all(is_known)
     }
 
-    /// Creates a problem with the value of `key`, at its origin.
+    /// Creates a problem with the value of `key`, a `section.key`, at its origin.
     pub(crate) fn problem(&self, key: &str, text: impl fmt::Display) -> Problem {
         Problem {
             origin: self.configured.get(key).cloned(),
-            ..Problem::anywhere(format!("{key}: {text}"))
+            ..Problem::without_origin(format!("{key}: {text}"))
         }
     }
 }

@@ -108,8 +108,8 @@ impl Default for BusSection {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct AccountsSection {
     pub(crate) registration: bool,
-    pub(crate) default_direct_policy: DirectMessages,
-    pub(crate) sessions: Sessions,
+    pub(crate) default_direct_policy: DirectPolicySetting,
+    pub(crate) sessions: SessionsSetting,
     pub(crate) max_devices: u32,
     pub(crate) login_rate: Rate,
     pub(crate) login_rate_per_source: Rate,
@@ -120,8 +120,8 @@ impl Default for AccountsSection {
     fn default() -> Self {
         Self {
             registration: true,
-            default_direct_policy: DirectMessages::Friends,
-            sessions: Sessions::Replace,
+            default_direct_policy: DirectPolicySetting::Friends,
+            sessions: SessionsSetting::Replace,
             max_devices: 5,
             login_rate: Rate::new(30, HumanDuration::secs(1), 30),
             login_rate_per_source: Rate::new(20, HumanDuration::secs(60), 20),
@@ -130,21 +130,24 @@ impl Default for AccountsSection {
     }
 }
 
-/// Users who may send direct messages to a user who has not chosen otherwise.
+/// Users who may send direct messages to a new user, until that user chooses otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum DirectMessages {
+pub(crate) enum DirectPolicySetting {
+    /// Friends of the user only.
     Friends,
+    /// Everyone whom the user has not blocked.
     Everyone,
+    /// Friends, and users to whom the user has sent a direct message.
     Replies,
 }
 
-impl From<DirectMessages> for DirectPolicy {
-    fn from(policy: DirectMessages) -> Self {
+impl From<DirectPolicySetting> for DirectPolicy {
+    fn from(policy: DirectPolicySetting) -> Self {
         match policy {
-            DirectMessages::Friends => Self::Friends,
-            DirectMessages::Everyone => Self::Everyone,
-            DirectMessages::Replies => Self::Replies,
+            DirectPolicySetting::Friends => Self::Friends,
+            DirectPolicySetting::Everyone => Self::Everyone,
+            DirectPolicySetting::Replies => Self::Replies,
         }
     }
 }
@@ -152,7 +155,7 @@ impl From<DirectMessages> for DirectPolicy {
 /// Policy for the number of sessions that a user may have at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Sessions {
+pub(crate) enum SessionsSetting {
     /// One session per device; a login replaces the older session of the same device.
     Replace,
     /// One session per user; a login on another device is refused.
@@ -183,7 +186,7 @@ pub(crate) struct LimitsSection {
 impl Default for LimitsSection {
     fn default() -> Self {
         Self {
-            max_connections: 0,
+            max_connections: 0, // as many as the limit of open files allows
             max_unauthenticated: 1000,
             max_unauthenticated_per_source: 20,
             max_authenticated_per_source: 500,

@@ -23,6 +23,7 @@ fn file_with(text: &str) -> (tempfile::TempDir, PathBuf) {
     (directory, path)
 }
 
+/// Loads and checks a configuration file with this text. Problems have `FILE` in place of its path.
 fn check_text(text: &str) -> Result<Checked, Vec<String>> {
     let (_directory, file) = file_with(text);
     let path = file.display().to_string();
@@ -31,8 +32,8 @@ fn check_text(text: &str) -> Result<Checked, Vec<String>> {
         ..Sources::default()
     };
     Checked::new(load(sources)).map_err(|problems| {
-        let short = |problem: Problem| problem.to_string().replace(&path, "FILE");
-        problems.into_iter().map(short).collect()
+        let without_path = |problem: Problem| problem.to_string().replace(&path, "FILE");
+        problems.into_iter().map(without_path).collect()
     })
 }
 
@@ -47,7 +48,7 @@ fn example_uncommented() -> String {
 }
 
 #[test]
-fn example_holds_every_key_with_its_default() {
+fn example_contains_every_key_with_its_default() {
     let commented: Table = EXAMPLE.parse().unwrap();
     let keys: usize = commented
         .values()
@@ -80,7 +81,7 @@ fn defaults_are_a_valid_configuration() {
 }
 
 #[test]
-fn flags_win_over_environment_over_file() {
+fn flags_override_environment_and_environment_overrides_file() {
     let (_directory, file) =
         file_with("[server]\nname = \"file\"\ndata_dir = \"file\"\n[limits]\nmax_connections = 7\n");
     let loaded = load(Sources {
@@ -105,15 +106,15 @@ fn flags_win_over_environment_over_file() {
 
 #[test]
 fn environment_values_have_the_type_of_their_key() {
-    let with = |pairs| {
+    let load_with = |pairs| {
         load(Sources {
             environment: environment(pairs),
             ..Sources::default()
         })
         .into_settings()
     };
-    assert_eq!(with(&[("CHAT_SERVER__NAME", "0123")]).unwrap().server.name, "0123");
-    let problems = with(&[
+    assert_eq!(load_with(&[("CHAT_SERVER__NAME", "0123")]).unwrap().server.name, "0123");
+    let problems = load_with(&[
         ("CHAT_LIMITS__MAX_CONNECTIONS", "many"),
         ("CHAT_LIMITS__PENALTIES", "perhaps"),
         ("CHAT_SERVER__LISTN", "x"),
@@ -168,7 +169,7 @@ fn invalid_toml_is_reported_with_its_line() {
 }
 
 #[test]
-fn missing_file_given_by_name_is_a_problem() {
+fn missing_file_given_with_config_flag_is_a_problem() {
     let sources = Sources {
         file: Some("/nonexistent/chat.toml".into()),
         ..Sources::default()
@@ -190,7 +191,7 @@ fn merged_settings_report_all_problems_at_once() {
 }
 
 #[test]
-fn plain_listens_on_loopback_only_unless_allowed() {
+fn plain_urls_are_limited_to_loopback_unless_allowed() {
     for (host, allowed) in [
         ("127.0.0.1", true),
         ("[::1]", true),
@@ -205,14 +206,14 @@ fn plain_listens_on_loopback_only_unless_allowed() {
 }
 
 #[test]
-fn listen_urls_round_trip_and_reject_other_text() {
+fn listen_urls_round_trip_and_reject_invalid_text() {
     for text in [
         "sc1://127.0.0.1:7400",
         "plain://[::1]:0",
         "tls://chat.example:443",
         "sc1+proxy://0.0.0.0:1",
     ] {
-        assert_eq!(text.parse::<Listen>().unwrap().to_string(), text);
+        assert_eq!(text.parse::<ListenUrl>().unwrap().to_string(), text);
     }
     for text in [
         "",
@@ -226,11 +227,11 @@ fn listen_urls_round_trip_and_reject_other_text() {
         "http://h:1",
         "sc1://u@h:1",
     ] {
-        assert!(text.parse::<Listen>().is_err(), "{text}");
+        assert!(text.parse::<ListenUrl>().is_err(), "{text}");
     }
     assert_eq!(
         "sc1://[::1]:80"
-            .parse::<Listen>()
+            .parse::<ListenUrl>()
             .unwrap()
             .resolve()
             .unwrap()
@@ -270,7 +271,7 @@ fn proxy_port_requires_the_networks_of_the_proxy() {
 }
 
 #[test]
-fn unreadable_values_do_not_hide_other_problems() {
+fn invalid_values_do_not_hide_other_problems() {
     let problems = check_text(
         "[server]\nlisten = [\"ftp://x:1\", \"plain://0.0.0.0:1\"]\nnam = \"x\"\n[limits]\nmax_connections = \"lots\"\nmax_packet_size = \"1B\"\n[connection]\nlogin_timeout = \"1ms\"\n[log]\nlevel = \"loud\"\n",
     )

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chat_core::rate;
 use serde::{Deserialize, Serialize};
 
-/// Error: a text is not a duration, size or rate. The message shows the expected form.
+/// The text is not a duration, size or rate. The message shows the expected form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct UnitError(String);
@@ -22,12 +22,13 @@ pub(crate) struct HumanDuration(pub(crate) Duration);
 #[serde(try_from = "String", into = "String")]
 pub(crate) struct Size(pub(crate) u64);
 
-/// `count` events per `per`, with a burst allowance; written as `30/10s burst 60`.
+/// A rate limit that is written as `30/10s burst 60`: 30 events per 10 s on average, and at most 60
+/// at once. Without `burst`, the first number also limits the events at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub(crate) struct Rate(pub(crate) rate::Rate);
 
-/// Units of durations in milliseconds, largest first.
+/// Units of durations with their milliseconds, largest first.
 const DURATION_UNITS: [(&str, u64); 5] = [
     ("d", 86_400_000),
     ("h", 3_600_000),
@@ -35,7 +36,7 @@ const DURATION_UNITS: [(&str, u64); 5] = [
     ("s", 1000),
     ("ms", 1),
 ];
-/// Units of sizes in bytes, largest first.
+/// Units of sizes with their bytes, largest first.
 const SIZE_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 impl HumanDuration {
@@ -53,7 +54,7 @@ impl Size {
         Self(kib << 10)
     }
 
-    /// Returns the size as `usize`, saturated.
+    /// Returns the number of bytes; `usize::MAX` if it does not fit.
     pub(crate) fn bytes(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
@@ -112,7 +113,8 @@ impl FromStr for Rate {
     }
 }
 
-/// Parses a whole number followed by one of `units`. Returns the value in the smallest unit.
+/// Parses a whole number followed by one of `units`. Returns the value in the smallest unit, or
+/// `None` if the text has another form or the value does not fit.
 fn parse_with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let unit_start = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(unit_start);
@@ -122,10 +124,10 @@ fn parse_with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 
 /// Writes `value` in the largest unit that represents it exactly, and zero in `unit_of_zero`.
 fn write_with_unit(value: u64, units: &[(&str, u64)], unit_of_zero: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let exact = units
+    let largest_exact = units
         .iter()
         .find(|(_, factor)| value != 0 && value.is_multiple_of(*factor));
-    match exact {
+    match largest_exact {
         Some((name, factor)) => write!(f, "{}{name}", value / factor),
         None => write!(f, "{value}{unit_of_zero}"),
     }
@@ -155,6 +157,7 @@ impl fmt::Display for Rate {
     }
 }
 
+/// Implements the conversions by which serde reads and writes these types as text.
 macro_rules! serialize_as_text {
     ($($kind:ty),*) => {$(
         impl TryFrom<String> for $kind {
@@ -180,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_round_trip_and_reject_other_text() {
+    fn durations_round_trip_and_reject_invalid_text() {
         for (text, millis) in [
             ("500ms", 500),
             ("30s", 30_000),
@@ -213,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_round_trip_and_reject_other_text() {
+    fn sizes_round_trip_and_reject_invalid_text() {
         for (text, bytes) in [
             ("512B", 512),
             ("64KiB", 65_536),
@@ -230,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_round_trip_and_reject_other_text() {
+    fn rates_round_trip_and_reject_invalid_text() {
         assert_eq!(
             "30/10s burst 60".parse::<Rate>().unwrap(),
             Rate::new(30, HumanDuration::secs(10), 60)

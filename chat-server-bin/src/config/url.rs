@@ -1,4 +1,4 @@
-//! URLs in a configuration: addresses to listen on, and the store.
+//! URLs in a configuration: the addresses to listen on, and the location of the store.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
@@ -8,11 +8,11 @@ use std::{fmt, io};
 /// Protocol of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scheme {
-    /// SC1, the project's own secure channel.
+    /// SC1, the secure channel of the chat engine.
     Sc1,
     /// TLS 1.3.
     Tls,
-    /// No encryption: for loopback and for tests.
+    /// No encryption; meant for loopback addresses and tests.
     Plain,
 }
 
@@ -28,20 +28,21 @@ impl Scheme {
     }
 }
 
-/// Suffix of the scheme of a port that is behind a load balancer.
+/// Suffix of the scheme of an address behind a load balancer that speaks the PROXY protocol.
 const PROXY_SUFFIX: &str = "+proxy";
 
-/// An address to listen on.
+/// URL of an address to listen on, such as `sc1://127.0.0.1:7400`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Listen {
+pub(crate) struct ListenUrl {
     pub(crate) scheme: Scheme,
-    /// `true` if each connection begins with a PROXY header.
+    /// `true` if each connection begins with a PROXY header, in which a load balancer reports the
+    /// address of the client.
     pub(crate) is_behind_proxy: bool,
     host: String,
     port: u16,
 }
 
-impl Listen {
+impl ListenUrl {
     /// Returns `true` if only this machine can reach the address.
     pub(crate) fn is_loopback(&self) -> bool {
         match self.host.parse::<IpAddr>() {
@@ -50,7 +51,8 @@ impl Listen {
         }
     }
 
-    /// Returns the socket address; queries the resolver if the host is a name.
+    /// Returns the socket address. If the host is a name, queries the resolver, which blocks, and
+    /// takes its first address.
     ///
     /// # Errors
     /// The name cannot be resolved.
@@ -60,7 +62,7 @@ impl Listen {
     }
 }
 
-impl fmt::Display for Listen {
+impl fmt::Display for ListenUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             scheme,
@@ -77,7 +79,7 @@ impl fmt::Display for Listen {
     }
 }
 
-impl FromStr for Listen {
+impl FromStr for ListenUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {

@@ -1,4 +1,4 @@
-//! An operator at a terminal: the store, an engine on it, and the form of the output.
+//! Store, engine and output of a command of an operator: [`Console`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,21 +16,23 @@ use crate::config::{Checked, StoreUrl};
 use crate::failure::Failure;
 use crate::output::{Lines, report, to_json};
 
-/// Time that the bus has to take what the running nodes are to be told.
+/// Maximum time to announce the changes of a command to the running nodes on the bus.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An operator at a terminal.
+/// The open store and engine of a command of an operator, and the form of its output.
 pub(super) struct Console<'a> {
     config: &'a Checked,
     store: Arc<dyn Store>,
     engine: Engine,
     pub(super) operator: Operator,
+    /// True if the output is JSON, one object per line.
     is_json: bool,
 }
 
 impl<'a> Console<'a> {
+    /// Opens the store and builds the engine. The caller has to [`close`](Self::close) them.
     pub(super) async fn open(config: &'a Checked, arguments: &OperatorArgs) -> Result<Self, Failure> {
-        let name = arguments.operator.clone().unwrap_or_else(identity::account_name);
+        let name = arguments.operator.clone().unwrap_or_else(identity::login_name);
         let name = OperatorName::new(name).map_err(invalid)?;
         let store = open_existing_store(config).await?;
         let engine = match build_operator_engine(config, Arc::clone(&store)).await {
@@ -49,53 +51,54 @@ impl<'a> Console<'a> {
         })
     }
 
-    /// Ends the engine. What it has committed is announced before, also if the command failed:
-    /// parts of it may have been done.
+    /// Announces the committed changes to the running nodes, also those of a command that failed
+    /// halfway, and closes the engine and the store.
     pub(super) async fn close(self) {
         self.announce().await;
         self.engine.shutdown().await;
         self.store.close().await;
     }
 
-    /// Prints what a command has found: `object` as JSON, or `text`.
-    pub(super) fn found(&self, object: &impl Serialize, text: &str) -> Result<(), Failure> {
+    /// Prints what a command has read: `object` as JSON if `--json` was given, otherwise `text`.
+    pub(super) fn print_result(&self, object: &impl Serialize, text: &str) -> Result<(), Failure> {
         let mut lines = Lines::new();
-        self.row(&mut lines, object, text)?;
+        self.add_row(&mut lines, object, text)?;
         lines.finish()
     }
 
-    /// Adds one of several objects to the output.
-    pub(super) fn row(&self, lines: &mut Lines, object: &impl Serialize, text: &str) -> Result<(), Failure> {
+    /// Adds a row to the output: `object` as JSON if `--json` was given, otherwise `text`.
+    pub(super) fn add_row(&self, lines: &mut Lines, object: &impl Serialize, text: &str) -> Result<(), Failure> {
         if self.is_json {
-            self.json_row(lines, object)
+            self.add_json_row(lines, object)
         } else {
             lines.text(text)
         }
     }
 
-    /// Adds an object that has no other form than JSON to the output.
-    pub(super) fn json_row(&self, lines: &mut Lines, object: &impl Serialize) -> Result<(), Failure> {
+    /// Adds a row to the output that is always JSON.
+    pub(super) fn add_json_row(&self, lines: &mut Lines, object: &impl Serialize) -> Result<(), Failure> {
         lines.json(&without_presence(object)?)
     }
 
-    /// Tells the running nodes what a command has changed, and prints the result: with a remark if
-    /// the nodes could not be told.
-    pub(super) async fn changed(&self, object: &impl Serialize, text: &str) -> Result<(), Failure> {
-        let notified = self.announce().await;
+    /// Announces the changes of a command to the running nodes, and prints the result, with a
+    /// remark if the announcement failed.
+    pub(super) async fn announce_and_print(&self, object: &impl Serialize, text: &str) -> Result<(), Failure> {
+        let were_notified = self.announce().await;
         if self.is_json {
             let mut object = without_presence(object)?;
-            if let (Some(notified), Value::Object(fields)) = (notified, &mut object) {
-                fields.insert("nodes_notified".to_owned(), Value::Bool(notified));
+            if let (Some(were_notified), Value::Object(fields)) = (were_notified, &mut object) {
+                fields.insert("nodes_notified".to_owned(), Value::Bool(were_notified));
             }
             return report(&to_json(&object)?);
         }
-        report(&format!("{text}{}", self.remark(notified)))
+        report(&format!("{text}{}", self.remark(were_notified)))
     }
 
-    /// Returns whether the running nodes were told, or `None` if no node can run now.
+    /// Announces the committed changes on the bus. Returns `true` if the bus accepted all
+    /// announcements, and `None` if no node can be running.
     async fn announce(&self) -> Option<bool> {
         if !matches!(self.config.store, StoreUrl::Mysql(_)) {
-            return None; // the store is locked, so no server is running on it
+            return None; // this process has locked the embedded store, so no server is using it
         }
         let announced = tokio::time::timeout(ANNOUNCE_TIMEOUT, self.engine.flush_announcements());
         Some(self.has_bus() && announced.await.unwrap_or(false))
@@ -105,18 +108,20 @@ impl<'a> Console<'a> {
         !self.config.settings.bus.url.is_empty()
     }
 
-    fn remark(&self, notified: Option<bool>) -> &'static str {
-        match notified {
+    /// Returns the remark for the result of [`announce`](Self::announce).
+    fn remark(&self, were_notified: Option<bool>) -> &'static str {
+        match were_notified {
             None | Some(true) => "",
             Some(false) if self.has_bus() => {
-                "; the bus is unreachable, so running nodes notice it within a few minutes"
+                "; the bus is unreachable, so running nodes notice the change within a few minutes"
             }
-            Some(false) => "; bus.url is not set, so running nodes notice it within a few minutes",
+            Some(false) => "; bus.url is not set, so running nodes notice the change within a few minutes",
         }
     }
 }
 
-/// Returns an object as JSON, without the presence of devices: this program does not know it.
+/// Returns an object as JSON, without the presence of devices (`online`), because only the nodes
+/// know it.
 fn without_presence(object: &impl Serialize) -> Result<Value, Failure> {
     let value = serde_json::to_value(object);
     let mut value = value.map_err(|error| Failure::Failed(format!("cannot encode JSON: {error}")))?;

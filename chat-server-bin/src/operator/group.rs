@@ -5,14 +5,14 @@ use serde_json::json;
 
 use super::console::Console;
 use super::text::{describe_group, group_row};
-use super::{PAGE, group_ref, refused, user_ref};
-use crate::args::{GroupCommand, Managed};
+use super::{PAGE_SIZE, group_ref, refused, user_ref};
+use crate::args::{GroupCommand, OperatorCommand};
 use crate::config::Checked;
 use crate::failure::Failure;
 use crate::output::Lines;
 
 /// Runs `group …`.
-pub(crate) async fn group(config: &Checked, call: Managed<GroupCommand>) -> Result<(), Failure> {
+pub(crate) async fn group(config: &Checked, call: OperatorCommand<GroupCommand>) -> Result<(), Failure> {
     let console = Console::open(config, &call.operator).await?;
     let result = run_group(&console, call.command).await;
     console.close().await;
@@ -26,9 +26,9 @@ async fn run_group(console: &Console<'_>, command: GroupCommand) -> Result<(), F
             let mut lines = Lines::new();
             let mut after = Some(ConversationId(0));
             while let Some(last) = after {
-                let page = operator.list_groups(last, PAGE, orphaned).await.map_err(refused)?;
+                let page = operator.list_groups(last, PAGE_SIZE, orphaned).await.map_err(refused)?;
                 for group in &page.groups {
-                    console.row(&mut lines, group, &group_row(group))?;
+                    console.add_row(&mut lines, group, &group_row(group))?;
                 }
                 after = page.next;
             }
@@ -36,19 +36,21 @@ async fn run_group(console: &Console<'_>, command: GroupCommand) -> Result<(), F
         }
         GroupCommand::Show { group } => {
             let group = operator.group(group_ref(&group)?).await.map_err(refused)?;
-            console.found(&group, &describe_group(&group))
+            console.print_result(&group, &describe_group(&group))
         }
         GroupCommand::Transfer { group, user } => {
             let transferred = operator.transfer_group(group_ref(&group)?, user_ref(&user)?);
             transferred.await.map_err(refused)?;
             let object = json!({ "group": &group, "owner": &user });
             let text = format!("made user {user} the owner of group {group}");
-            console.changed(&object, &text).await
+            console.announce_and_print(&object, &text).await
         }
-        GroupCommand::Close { group } => {
-            operator.close_group(group_ref(&group)?).await.map_err(refused)?;
-            let object = json!({ "group": &group, "closed": true });
-            console.changed(&object, &format!("closed group {group}")).await
+        GroupCommand::Delete { group } => {
+            operator.delete_group(group_ref(&group)?).await.map_err(refused)?;
+            let object = json!({ "group": &group, "deleted": true });
+            console
+                .announce_and_print(&object, &format!("deleted group {group}"))
+                .await
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The person who runs a command, for the audit log.
+//! Names of the person who runs a command, for the audit log.
 
 use chat_core::engine::operator::OperatorName;
 use nix::unistd::{User, getuid};
 
-/// Returns the name of the account of the operating system under which this program runs. It does
-/// not come from the environment, which whoever runs the program can set.
-pub(super) fn account_name() -> String {
+/// Returns the login name of the user who runs this program, or `uid` and the number if the name is
+/// not valid in the audit log. Does not read it from the environment, which the user can change.
+pub(super) fn login_name() -> String {
     let uid = getuid();
     let account = User::from_uid(uid).ok().flatten().map(|account| account.name);
     let mut name = account
@@ -15,10 +15,10 @@ pub(super) fn account_name() -> String {
     name
 }
 
-/// Returns the place that the commands of this program come from: the program and the account that
-/// runs it, and what sudo says about its caller.
+/// Returns the source of the commands for the audit log: this program, the login name of the user
+/// who runs it, and the user who called `sudo`, if `SUDO_USER` is set.
 pub(super) fn source() -> String {
-    let mut source = format!("chat-server run by {}", account_name());
+    let mut source = format!("chat-server run by {}", login_name());
     if let Ok(caller) = std::env::var("SUDO_USER") {
         source.push_str(&format!(" (SUDO_USER={caller})"));
     }

@@ -16,16 +16,16 @@ pub(crate) use user::user;
 
 use self::console::Console;
 use self::text::audit_row;
-use crate::args::{AuditArgs, Managed, SessionCommand};
+use crate::args::{AuditArgs, OperatorCommand, SessionCommand};
 use crate::config::Checked;
 use crate::failure::{Failure, chain};
 use crate::output::Lines;
 
-/// Number of accounts, groups and records in one read.
-const PAGE: u32 = 500;
+/// Number of accounts, groups or records that one read of the store returns at most.
+const PAGE_SIZE: u32 = 500;
 
 /// Runs `session …`.
-pub(crate) async fn session(config: &Checked, call: Managed<SessionCommand>) -> Result<(), Failure> {
+pub(crate) async fn session(config: &Checked, call: OperatorCommand<SessionCommand>) -> Result<(), Failure> {
     let SessionCommand::End { user } = call.command;
     let console = Console::open(config, &call.operator).await?;
     let result = end_sessions(&console, &user).await;
@@ -36,7 +36,7 @@ pub(crate) async fn session(config: &Checked, call: Managed<SessionCommand>) -> 
 async fn end_sessions(console: &Console<'_>, user: &str) -> Result<(), Failure> {
     let account = console.operator.end_sessions(user_ref(user)?).await.map_err(refused)?;
     let text = format!("ended all sessions of user {}", account.name);
-    console.changed(&account, &text).await
+    console.announce_and_print(&account, &text).await
 }
 
 /// Runs `audit`.
@@ -54,25 +54,26 @@ async fn print_audit(console: &Console<'_>, before: Option<u64>, limit: u32) -> 
     while left > 0 {
         let records = console
             .operator
-            .audit_log(page, left.min(PAGE))
+            .audit_log(page, left.min(PAGE_SIZE))
             .await
             .map_err(refused)?;
         let Some(last) = records.last() else { break };
         page = AuditPage::Before(last.id);
         left = left.saturating_sub(u32::try_from(records.len()).unwrap_or(u32::MAX));
         for record in &records {
-            console.row(&mut lines, record, &audit_row(record))?;
+            console.add_row(&mut lines, record, &audit_row(record))?;
         }
     }
     lines.finish()
 }
 
+/// Parses the name of a user in an argument.
 fn user_name(text: &str) -> Result<UserName, Failure> {
     // Operators may use names that registration reserves.
     UserName::parse_any(text).map_err(invalid)
 }
 
-/// Returns the user whose name, or whose id after `#`, an argument gives.
+/// Parses an argument that is the name of a user, or `#` and the id of a user.
 fn user_ref(text: &str) -> Result<UserRef, Failure> {
     match text.strip_prefix('#') {
         Some(id) => id.parse().map(UserRef::Id).map_err(invalid),
@@ -80,7 +81,7 @@ fn user_ref(text: &str) -> Result<UserRef, Failure> {
     }
 }
 
-/// Returns the group whose name, or whose id after `#`, an argument gives.
+/// Parses an argument that is the name of a group, or `#` and the id of a group.
 fn group_ref(text: &str) -> Result<ConversationRef, Failure> {
     match text.strip_prefix('#') {
         Some(id) => id.parse().map(ConversationRef::Id).map_err(invalid),
@@ -88,10 +89,12 @@ fn group_ref(text: &str) -> Result<ConversationRef, Failure> {
     }
 }
 
+/// Returns the failure for an invalid argument.
 fn invalid(error: impl std::error::Error) -> Failure {
     Failure::Failed(chain(&error))
 }
 
+/// Returns the failure for a command that the engine refused or could not execute.
 fn refused(error: CommandError) -> Failure {
     match error.code {
         ReplyCode::TryAgain | ReplyCode::Busy => Failure::Unavailable(error.text.into_owned()),

@@ -1,4 +1,4 @@
-//! Passwords that operators give.
+//! Passwords that operators enter or supply for accounts.
 
 use std::io::IsTerminal as _;
 
@@ -7,7 +7,8 @@ use chat_core::model::Secret;
 use crate::args::PasswordArgs;
 use crate::failure::Failure;
 
-/// Reads the password from the given file, else from `CHAT_PASSWORD`, else from a prompt.
+/// Reads the password from the file of `--password-file`, otherwise from `CHAT_PASSWORD`, otherwise
+/// from a prompt on the terminal.
 pub(super) fn read_password(arguments: &PasswordArgs) -> Result<Secret, Failure> {
     if let Some(path) = &arguments.password_file {
         let text = std::fs::read_to_string(path)

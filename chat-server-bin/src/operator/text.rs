@@ -30,7 +30,7 @@ pub(super) fn describe_account(details: &AccountDetails) -> String {
         lines.push(format!("subject {}", escape_for_log(subject)));
     }
     if account.subject_reserved {
-        lines.push("subject reserved: it gets no other account".to_owned());
+        lines.push("subject reserved: no other account can get it".to_owned());
     }
     for device in &details.devices {
         let name = escape_for_log(&device.name);
@@ -43,8 +43,8 @@ pub(super) fn describe_account(details: &AccountDetails) -> String {
 }
 
 pub(super) fn group_row(group: &GroupListing) -> String {
-    let state = match (group.closed, group.orphaned) {
-        (true, _) => "closed",
+    let state = match (group.deleted, group.orphaned) {
+        (true, _) => "deleted",
         (false, true) => "orphaned",
         (false, false) => "open",
     };

@@ -8,15 +8,16 @@ use serde_json::json;
 use super::console::Console;
 use super::password::read_password;
 use super::text::{account_row, describe_account};
-use super::{PAGE, invalid, refused, user_name, user_ref};
-use crate::args::{Managed, UserCommand};
+use super::{PAGE_SIZE, invalid, refused, user_name, user_ref};
+use crate::args::{OperatorCommand, UserCommand};
 use crate::config::Checked;
 use crate::failure::Failure;
 use crate::output::Lines;
 
 /// Runs `user …`.
-pub(crate) async fn user(config: &Checked, call: Managed<UserCommand>) -> Result<(), Failure> {
-    // The prompt comes first: the store stays unlocked while the operator types.
+pub(crate) async fn user(config: &Checked, call: OperatorCommand<UserCommand>) -> Result<(), Failure> {
+    // The prompt comes before the store is opened, so that the store is not locked while the
+    // operator types.
     let secret = match &call.command {
         UserCommand::Add { no_password: true, .. } => None,
         UserCommand::Add { password, .. } | UserCommand::Passwd { password, .. } => Some(read_password(password)?),
@@ -44,34 +45,34 @@ async fn run_user(console: &Console<'_>, command: UserCommand, secret: Option<Se
             new.password = secret;
             let account = operator.create_account(new).await.map_err(refused)?;
             let text = format!("created user {} with id {}", account.name, account.id);
-            console.changed(&account, &text).await
+            console.announce_and_print(&account, &text).await
         }
         UserCommand::List { prefix } => list_accounts(console, &prefix).await,
         UserCommand::Show { user } => {
             let account = operator.account(user_ref(&user)?).await.map_err(refused)?;
-            console.found(&account, &describe_account(&account))
+            console.print_result(&account, &describe_account(&account))
         }
         UserCommand::Rename { user, name } => {
             let renamed = operator.rename_account(user_ref(&user)?, user_name(&name)?);
             let account = renamed.await.map_err(refused)?;
             let text = format!("renamed user {user} to {}", account.name);
-            console.changed(&account, &text).await
+            console.announce_and_print(&account, &text).await
         }
         UserCommand::Passwd { user, .. } => {
             let secret = secret.unwrap_or_else(|| Secret::new(""));
             let account = operator.set_password(user_ref(&user)?, secret).await.map_err(refused)?;
             let text = format!("changed the password of user {} and ended all sessions", account.name);
-            console.changed(&account, &text).await
+            console.announce_and_print(&account, &text).await
         }
         UserCommand::Disable { user } => {
             let account = operator.disable(user_ref(&user)?).await.map_err(refused)?;
             let text = format!("disabled user {} and ended all sessions", account.name);
-            console.changed(&account, &text).await
+            console.announce_and_print(&account, &text).await
         }
         UserCommand::Enable { user } => {
             let account = operator.enable(user_ref(&user)?).await.map_err(refused)?;
             let text = format!("enabled user {}", account.name);
-            console.changed(&account, &text).await
+            console.announce_and_print(&account, &text).await
         }
         UserCommand::Delete {
             user,
@@ -79,40 +80,40 @@ async fn run_user(console: &Console<'_>, command: UserCommand, secret: Option<Se
             free_name,
             free_subject,
             ..
-        } => delete(console, &user, deletion(erase_texts, free_name, free_subject)).await,
+        } => delete(console, &user, deletion_options(erase_texts, free_name, free_subject)).await,
         UserCommand::FreeSubject { subject } => {
             let freed = Subject::new(subject.as_str()).map_err(invalid)?;
             operator.free_subject(freed).await.map_err(refused)?;
             let text = format!("freed subject {}", escape_for_log(&subject));
             console
-                .changed(&json!({ "subject": &subject, "freed": true }), &text)
+                .announce_and_print(&json!({ "subject": &subject, "freed": true }), &text)
                 .await
         }
         UserCommand::Export { user } => export(console, user_ref(&user)?).await,
     }
 }
 
-fn deletion(erase_texts: bool, free_name: bool, free_subject: bool) -> DeleteAccount {
-    let mut how = DeleteAccount::default();
+fn deletion_options(erase_texts: bool, free_name: bool, free_subject: bool) -> DeleteAccount {
+    let mut options = DeleteAccount::default();
     if erase_texts {
-        how.texts = DeletedTexts::Erase;
+        options.texts = DeletedTexts::Erase;
     }
     if free_name {
-        how.name = DeletedName::Free;
+        options.name = DeletedName::Free;
     }
     if free_subject {
-        how.subject = DeletedSubject::Free;
+        options.subject = DeletedSubject::Free;
     }
-    how
+    options
 }
 
-async fn delete(console: &Console<'_>, user: &str, how: DeleteAccount) -> Result<(), Failure> {
+async fn delete(console: &Console<'_>, user: &str, options: DeleteAccount) -> Result<(), Failure> {
     let operator = &console.operator;
     let id = operator.account(user_ref(user)?).await.map_err(refused)?.account.id;
-    operator.delete_account(id, how).await.map_err(refused)?;
+    operator.delete_account(id, options).await.map_err(refused)?;
     let account = operator.account(id).await.map_err(refused)?.account;
     let text = format!("deleted user {user} with id {id}");
-    console.changed(&account, &text).await
+    console.announce_and_print(&account, &text).await
 }
 
 async fn export(console: &Console<'_>, user: UserRef) -> Result<(), Failure> {
@@ -120,7 +121,7 @@ async fn export(console: &Console<'_>, user: UserRef) -> Result<(), Failure> {
     let mut lines = Lines::new();
     while let Some(page) = export.next_page().await.map_err(refused)? {
         for record in page {
-            console.json_row(&mut lines, &record)?;
+            console.add_json_row(&mut lines, &record)?;
         }
     }
     lines.finish()
@@ -130,13 +131,13 @@ async fn list_accounts(console: &Console<'_>, prefix: &str) -> Result<(), Failur
     let mut lines = Lines::new();
     let mut after = String::new();
     loop {
-        let page = console.operator.list_accounts(prefix, &after, PAGE);
+        let page = console.operator.list_accounts(prefix, &after, PAGE_SIZE);
         let page = page.await.map_err(refused)?;
         for account in &page.accounts {
-            console.row(&mut lines, account, &account_row(account))?;
+            console.add_row(&mut lines, account, &account_row(account))?;
         }
         match page.accounts.last() {
-            Some(last) if page.more => after.clone_from(&last.name),
+            Some(last) if page.has_more => after.clone_from(&last.name),
             _ => return lines.finish(),
         }
     }

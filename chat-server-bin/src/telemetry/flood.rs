@@ -1,4 +1,5 @@
-//! Rate limit of log lines per callsite, so that one noisy callsite cannot fill the disk.
+//! Rate limit of log lines per callsite (place in the source code that logs), so that no callsite
+//! can fill the disk.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,19 +15,22 @@ const MAX_LINES: u32 = 100;
 /// Period in which the lines of a callsite are counted.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Limits each callsite to 100 lines a second, and counts the suppressed lines for its next line.
-/// Debug and trace lines are not limited: an operator who enables them wants all of them.
+/// Filter that limits each callsite to 100 lines a second. The next line of the callsite reports
+/// the number of suppressed lines. Debug and trace lines are not limited, because an operator who
+/// enables them wants all of them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FloodGuard {
     callsites: Arc<Mutex<HashMap<Identifier, LineCount>>>,
 }
 
-/// Lines of one callsite.
+/// Numbers of lines of one callsite.
 #[derive(Debug)]
 struct LineCount {
     /// Start of the current window.
     window_start: Instant,
+    /// Lines written in the current window.
     lines: u32,
+    /// Suppressed lines that no line has reported yet.
     suppressed: u64,
 }
 

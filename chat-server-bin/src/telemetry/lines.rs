@@ -1,5 +1,5 @@
-//! Formats each event as one line of text or JSON. Control and bidirectional characters are
-//! escaped, and values are truncated to 256 bytes, because peers supply some of them.
+//! Formats each log event as one line of text or JSON. Control and bidirectional characters are
+//! escaped, and values are truncated to 256 bytes, because some values come from peers.
 
 use std::fmt::{self, Write as _};
 
@@ -16,19 +16,25 @@ use super::flood::FloodGuard;
 /// Formatter of events. Span fields are omitted, because the events of a connection contain its
 /// id.
 #[derive(Debug)]
-pub(super) struct Lines {
-    json: bool,
-    colour: bool,
+pub(super) struct LineFormatter {
+    /// True for JSON, false for text.
+    is_json: bool,
+    /// True if the level of a text line is coloured.
+    is_coloured: bool,
     guard: FloodGuard,
 }
 
-impl Lines {
-    pub(super) const fn new(json: bool, colour: bool, guard: FloodGuard) -> Self {
-        Self { json, colour, guard }
+impl LineFormatter {
+    pub(super) const fn new(is_json: bool, is_coloured: bool, guard: FloodGuard) -> Self {
+        Self {
+            is_json,
+            is_coloured,
+            guard,
+        }
     }
 }
 
-impl<S, N> FormatEvent<S, N> for Lines
+impl<S, N> FormatEvent<S, N> for LineFormatter
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -41,7 +47,7 @@ where
             0 => {}
             suppressed => fields.rest.push(("suppressed", Value::Bare(suppressed.to_string()))),
         }
-        if self.json {
+        if self.is_json {
             out.write_str("{\"ts\":\"")?;
             SystemTime.format_time(&mut out)?;
             write!(
@@ -54,7 +60,7 @@ where
             out.write_str("}\n")
         } else {
             SystemTime.format_time(&mut out)?;
-            let (begin, end) = if self.colour {
+            let (begin, end) = if self.is_coloured {
                 colours(metadata.level())
             } else {
                 ("", "")
@@ -66,6 +72,7 @@ where
     }
 }
 
+/// Returns the escape sequences that begin and end the colour of a level.
 const fn colours(level: &Level) -> (&'static str, &'static str) {
     let begin = match *level {
         Level::ERROR => "\x1b[31m",
@@ -191,7 +198,7 @@ mod tests {
 
     use super::*;
 
-    /// Writer that keeps what is written.
+    /// Writer that keeps the written bytes in memory.
     #[derive(Clone, Default)]
     struct Captured(Arc<Mutex<Vec<u8>>>);
 
@@ -206,12 +213,13 @@ mod tests {
         }
     }
 
-    fn lines_of(json: bool, log: impl FnOnce()) -> String {
+    /// Returns the lines that `log` writes.
+    fn lines_of(is_json: bool, log: impl FnOnce()) -> String {
         let captured = Captured::default();
         let writer = captured.clone();
         let guard = FloodGuard::default();
         let layer = tracing_subscriber::fmt::layer()
-            .event_format(Lines::new(json, false, guard.clone()))
+            .event_format(LineFormatter::new(is_json, false, guard.clone()))
             .with_writer(move || writer.clone())
             .with_filter(guard);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
@@ -219,6 +227,7 @@ mod tests {
         String::from_utf8(bytes).unwrap()
     }
 
+    /// Logs values with characters that must not reach a log unescaped.
     fn log_hostile_values() {
         let peer = "\x1b[31mred\"\n\u{202e}evil";
         tracing::warn!(peer, count = 3_u32, long = "x".repeat(1000), error = ?Some("\u{7}"), "closed: {}", "a\rb");

@@ -11,17 +11,18 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
 use crate::config::{LogFormat, Settings};
 use flood::FloodGuard;
-use lines::Lines;
+use lines::LineFormatter;
 use sink::Sink;
 
-/// Handle of the log. Dropping it flushes the queued lines.
+/// Handle of the log. Dropping it [flushes](Self::flush) the queued lines.
 #[derive(Debug)]
 pub(crate) struct Telemetry {
     sink: Sink,
 }
 
 impl Telemetry {
-    /// Flushes the queued lines. Call it before an exit that runs no destructors.
+    /// Waits until the queued lines are written, at most 500 ms. Call it before an exit that runs
+    /// no destructors.
     pub(crate) fn flush(&self) {
         self.sink.flush();
     }
@@ -33,7 +34,8 @@ impl Drop for Telemetry {
     }
 }
 
-/// Starts logging as configured. May be called once per process.
+/// Starts logging as configured, and logs panics too. Fails if the filter is invalid, or if logging
+/// was started before in this process.
 pub(crate) fn start(settings: &Settings) -> Result<Telemetry, String> {
     let filter = parse_filter(&settings.log.level)?;
     let is_terminal = std::io::stderr().is_terminal();
@@ -46,7 +48,7 @@ pub(crate) fn start(settings: &Settings) -> Result<Telemetry, String> {
     let sink = Sink::start().map_err(|error| format!("cannot start the log thread: {error}"))?;
     let guard = FloodGuard::default();
     let layer = tracing_subscriber::fmt::layer()
-        .event_format(Lines::new(json, colour, guard.clone()))
+        .event_format(LineFormatter::new(json, colour, guard.clone()))
         .with_writer(sink.clone())
         .with_filter(guard);
     let subscriber = tracing_subscriber::registry().with(filter).with(layer);
@@ -62,8 +64,8 @@ pub(crate) fn parse_filter(text: &str) -> Result<EnvFilter, String> {
     };
     // The parser accepts any word as a target, so a misspelt level would disable all logging.
     let directives = text.split(',').map(str::trim);
-    let plain = directives.filter(|directive| !directive.contains(['=', '[', ':']));
-    for word in plain {
+    let bare_words = directives.filter(|directive| !directive.contains(['=', '[', ':']));
+    for word in bare_words {
         let level = word.parse::<tracing_subscriber::filter::LevelFilter>();
         if word.is_empty() || level.is_err() {
             return Err(invalid());

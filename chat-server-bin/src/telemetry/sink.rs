@@ -10,7 +10,8 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Maximum number of lines queued for the thread; further lines are dropped and counted.
 const MAX_QUEUED_LINES: usize = 4096;
-/// Maximum time that [`Sink::flush`] waits for the reader of standard error.
+/// Maximum time that [`Sink::flush`] waits, in case the reader of standard error has stopped
+/// reading.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 enum Item {
@@ -19,7 +20,7 @@ enum Item {
     Flush(SyncSender<()>),
 }
 
-/// Sender of lines to the thread. Clones share the thread, which ends when the last clone is
+/// Sender of lines to the log thread. Clones share the thread, which ends when the last clone is
 /// dropped.
 #[derive(Debug, Clone)]
 pub(super) struct Sink {
@@ -41,7 +42,8 @@ impl Sink {
         Ok(sink)
     }
 
-    /// Waits until the lines that are queued now are written, for at most [`FLUSH_TIMEOUT`].
+    /// Waits until the lines that are queued now are written, for at most [`FLUSH_TIMEOUT`]. Does
+    /// not wait if the queue is full.
     pub(super) fn flush(&self) {
         let (sender, done) = sync_channel(1);
         if self.sender.try_send(Item::Flush(sender)).is_ok() {
@@ -84,7 +86,8 @@ impl<'a> MakeWriter<'a> for Sink {
     }
 }
 
-/// Each call writes one whole line, which the formatter has assembled.
+/// Each call of `write` receives one whole line from the formatter and queues it. If the queue is
+/// full, the line is dropped and counted.
 impl Write for Sink {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.sender.try_send(Item::Line(line.to_vec())).is_err() {

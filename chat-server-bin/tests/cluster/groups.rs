@@ -1,4 +1,6 @@
-//! Large groups, removals, lost doorbells and rolling restarts on several nodes.
+//! Tests of large groups, removals of members, lost doorbells and rolling restarts, on several
+//! nodes. A doorbell is a message on the bus (Redis) that says that the log of a conversation has
+//! grown.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command as Process, Stdio};
@@ -36,7 +38,8 @@ async fn message_to_thousands_is_one_commit_and_one_doorbell() {
         join(&mut peer, ConversationRef::Id(group)).await;
         listeners.push(peer);
     }
-    // The other members exist in the database only.
+    // The other members exist in the database only. Their rows are copies of the row of user 2,
+    // who joined first.
     let sql = format!(
         "USE chat; INSERT INTO account (name, skeleton, display_name, direct_policy, disabled, created)
              SELECT CONCAT('absent-', seq), CONCAT('absent-', seq), 'absent', 0, 0, 0 FROM seq_1_to_{absent};
@@ -59,7 +62,8 @@ async fn message_to_thousands_is_one_commit_and_one_doorbell() {
         .unwrap();
     let mut monitor_lines = BufReader::new(monitor.stdout.take().unwrap()).lines();
     assert_eq!(monitor_lines.next().unwrap().unwrap(), "OK");
-    // The count does not include heartbeats of nodes, which are single statements.
+    // `Com_commit` counts COMMIT statements, so it does not include the heartbeats of nodes, which
+    // are single statements.
     let commit_count = || -> u32 {
         let status = cluster.database.sql("SHOW GLOBAL STATUS LIKE 'Com_commit'").unwrap();
         status.trim().rsplit('\t').next().unwrap().parse().unwrap()
@@ -78,6 +82,7 @@ async fn message_to_thousands_is_one_commit_and_one_doorbell() {
         delays.push(started.elapsed());
     }
     let (commits, cpu_time) = (commit_count() - before.0, total_cpu() - before.1);
+    // The monitor prints this command too, which marks the end of the measurement.
     cluster.redis.command(&["PING"]).unwrap();
     let doorbells = monitor_lines
         .map_while(Result::ok)
@@ -127,7 +132,7 @@ async fn member_removed_on_another_node_receives_nothing_more() {
         // Everything that the node has sent to Bob arrives before this reply.
         bob.ask(RequestKind::Ping).await.unwrap().unwrap();
         let mut seqs = Vec::new();
-        while let Ok(push) = timeout(Duration::from_millis(20), bob.push()).await {
+        while let Ok(push) = timeout(Duration::from_millis(20), bob.next_push()).await {
             if let Push::Event(event) = push.unwrap()
                 && event.conversation == group
             {

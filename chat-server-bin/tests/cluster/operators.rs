@@ -1,4 +1,4 @@
-//! Commands of operators while nodes run.
+//! Tests of operator commands such as `chat-server user disable` while nodes run.
 
 use std::process::Command as Process;
 use std::time::Duration;
@@ -12,11 +12,12 @@ use tokio::time::timeout;
 
 use super::support::{PROGRAM, create_group, join};
 
-/// Maximum time until nodes act on an announcement. Without it they act at the next sweep, after
-/// 20 s and more.
+/// Maximum time until nodes act on a change that a command announces on the bus. Without the
+/// announcement, a node finds the change when it next compares its sessions with the store, after
+/// 20 to 40 s.
 const MAX_DELAY: Duration = Duration::from_secs(5);
 
-/// Runs a command with this bus. Returns its output.
+/// Runs `chat-server` with these arguments and this URL of the bus. Returns its standard output.
 fn run_command_with_bus(cluster: &Cluster, bus: &str, arguments: &[&str]) -> String {
     let mut process = Process::new(&*PROGRAM);
     process.args(arguments).env("CHAT_PASSWORD", "correct horse battery");
@@ -27,16 +28,20 @@ fn run_command_with_bus(cluster: &Cluster, bus: &str, arguments: &[&str]) -> Str
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Runs a command with the bus of the cluster. Returns its output.
+/// Runs `chat-server` with these arguments and the bus of the cluster. Returns its standard output.
 async fn run_command(cluster: &Cluster, arguments: &[&str]) -> String {
     tokio::task::block_in_place(|| run_command_with_bus(cluster, &cluster.redis.url(), arguments))
 }
 
-/// Waits until a session is closed.
+/// Waits until the server closes the session. Returns the close code.
 async fn until_closed(peer: &mut Peer) -> CloseCode {
     let end = async {
         loop {
-            if let Push::Closed(code) = peer.push().await.expect("a close code comes first") {
+            if let Push::Closed(code) = peer
+                .next_push()
+                .await
+                .expect("the close code arrives before the connection ends")
+            {
                 return code;
             }
         }
@@ -48,7 +53,7 @@ async fn until_closed(peer: &mut Peer) -> CloseCode {
 async fn until_event(peer: &mut Peer, kind: EventKind) {
     let event = async {
         loop {
-            if let Push::Event(event) = peer.push().await.unwrap()
+            if let Push::Event(event) = peer.next_push().await.unwrap()
                 && event.kind == kind
             {
                 return;
@@ -93,19 +98,19 @@ async fn members_receive_events_of_operator_commands_at_once() {
     run_command(&cluster, &["user", "delete", "dora", "--erase-texts", "--yes"]).await;
     until_closed(&mut dora).await;
     until_event(&mut alice, EventKind::MemberLeft).await;
-    let output = run_command(&cluster, &["group", "close", "rust"]).await;
-    assert_eq!(output, "closed group rust\n");
+    let output = run_command(&cluster, &["group", "delete", "rust"]).await;
+    assert_eq!(output, "deleted group rust\n");
     for member in [&mut alice, &mut bob] {
         until_event(member, EventKind::GroupDeleted).await;
     }
     let audit = run_command(&cluster, &["audit", "--json"]).await;
     let actions: Vec<Value> = audit.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let actions: Vec<&str> = actions.iter().filter_map(|record| record["action"].as_str()).collect();
-    assert_eq!(actions, ["group.close", "account.delete", "group.transfer"]);
+    assert_eq!(actions, ["group.delete", "account.delete", "group.transfer"]);
 }
 
-/// Commands do not register as nodes, so nodes neither wait for their heartbeats nor poll the
-/// database when these stop.
+/// Commands do not register as nodes, so nodes neither expect heartbeats of commands nor poll the
+/// database because such heartbeats are missing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_do_not_join_the_cluster_as_nodes() {
     let cluster = Cluster::start(&PROGRAM, 1).unwrap();

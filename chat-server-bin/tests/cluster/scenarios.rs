@@ -1,4 +1,5 @@
-//! Clusters as users observe them: messages, logins, discovery, and the end of nodes and sessions.
+//! Tests of what users observe of a cluster: delivery between nodes, the choice of a node,
+//! simultaneous logins, forged messages on the bus, and the end of nodes.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command as Process, Stdio};
@@ -33,7 +34,7 @@ fn send_command(conversation: ConversationRef, text: &str) -> Command {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn users_on_different_nodes_chat_as_on_one() {
+async fn users_on_different_nodes_exchange_messages() {
     let cluster = Cluster::start(&PROGRAM, 3).unwrap();
     let mut alice = cluster.new_user(0, "alice").await.unwrap();
     let mut bob = cluster.new_user(1, "bob").await.unwrap();
@@ -44,8 +45,8 @@ async fn users_on_different_nodes_chat_as_on_one() {
     for peer in [&mut bob, &mut carol] {
         join(peer, group()).await;
     }
-    // The first message of a conversation creates it. A session that learns of the conversation
-    // late reads that message from the history.
+    // The first message of a conversation creates the conversation. A session that learns of it
+    // late reads that message from the history and gets no push, so the measurement starts later.
     alice
         .run(send_command(ConversationRef::Direct(named("bob")), "opening"))
         .await
@@ -53,7 +54,7 @@ async fn users_on_different_nodes_chat_as_on_one() {
     bob.run(send_command(ConversationRef::Direct(named("alice")), "opening too"))
         .await
         .unwrap();
-    // Reads the pushes to Bob until none arrives.
+    // Discards the pushes that Bob receives within 500 ms.
     let _ = timeout(Duration::from_millis(500), receive_text(&mut bob, "never sent")).await;
 
     let mut monitor = Process::new("redis-cli")
@@ -93,6 +94,7 @@ async fn users_on_different_nodes_chat_as_on_one() {
             assert_eq!(receive_text(listener, &text).await, appended.seq);
         }
     }
+    // The monitor prints this command too, which marks the end of the measurement.
     cluster.redis.command(&["PING"]).unwrap();
     let published: Vec<String> = monitor_lines
         .map_while(Result::ok)
@@ -139,7 +141,7 @@ async fn client_discovers_the_least_loaded_node() {
             .unwrap_or_else(|_| panic!("{expected:?} was not found"));
     };
     until_listed(&[addresses[2].clone(), addresses[1].clone(), addresses[0].clone()]).await;
-    // A node that drains leaves the list; a node that dies leaves it when its lease expires.
+    // A node that drains leaves the list; a killed node leaves it when its lease in Redis expires.
     cluster.nodes[2].signal("TERM").unwrap();
     until_listed(&[addresses[1].clone(), addresses[0].clone()]).await;
     cluster.nodes[1].kill();
@@ -199,16 +201,16 @@ async fn simultaneous_logins_on_two_nodes_have_one_winner() {
             (Err(first), Err(second)) => panic!("round {round}: both logins failed: {first}, {second}"),
         };
         assert!(may_write(&mut winner, "alice").await, "round {round}");
-        // The close may arrive before the reply.
+        // The server may close the session before the reply to the logout arrives.
         if winner.run(Command::Logout).await.is_ok() {
-            while !matches!(winner.push().await, Err(_) | Ok(Push::Closed(_))) {}
+            while !matches!(winner.next_push().await, Err(_) | Ok(Push::Closed(_))) {}
         }
     }
     println!("{rounds} rounds, one winner each: {refused} logins were refused, {replaced} sessions were replaced");
 }
 
-/// An attacker who can write to Redis can forge doorbells. They deliver nothing, duplicate nothing
-/// and disturb no session.
+/// An attacker who can write to Redis can forge doorbells (messages that say that a log has grown).
+/// Forged doorbells deliver nothing, duplicate nothing and disturb no session.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forged_doorbells_deliver_nothing() {
     let cluster = Cluster::start(&PROGRAM, 2).unwrap();
@@ -264,7 +266,7 @@ async fn forged_doorbells_deliver_nothing() {
     let mut seqs = Vec::new();
     let receiving = async {
         loop {
-            match bob.push().await.unwrap() {
+            match bob.next_push().await.unwrap() {
                 Push::Event(event) if event.conversation == first.conversation => {
                     seqs.push(event.seq.0);
                     if event.seq.0 == first.seq.0 + 6 {
@@ -290,9 +292,9 @@ async fn forged_doorbells_deliver_nothing() {
 }
 
 /// Users of a killed node log in on another node within seconds, even if a user may have only one
-/// session. The end of a node affects only its own users.
+/// session. The sessions on other nodes continue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ended_node_frees_its_own_users_only() {
+async fn ended_node_releases_its_own_sessions_only() {
     let settings = [("CHAT_ACCOUNTS__SESSIONS", "reject")];
     let mut cluster = Cluster::configured(&PROGRAM, 3, &settings).unwrap();
     let alice = cluster.new_user(0, "alice").await.unwrap();

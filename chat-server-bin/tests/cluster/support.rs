@@ -37,7 +37,7 @@ pub(crate) async fn join(peer: &mut Peer, group: ConversationRef) {
 pub(crate) async fn receive_text(peer: &mut Peer, text: &str) -> Seq {
     let receiving = async {
         loop {
-            if let Push::Event(event) = peer.push().await.unwrap()
+            if let Push::Event(event) = peer.next_push().await.unwrap()
                 && let Ok(EventBody::Message(message)) = body::decode(event.kind, &event.body)
                 && message.text == text
             {

@@ -1,5 +1,5 @@
-//! A full disk, exhausted file descriptors, unwritable directories, a second signal, and secrets in
-//! logs.
+//! Tests of the program with a full disk, exhausted file descriptors, unwritable directories or a
+//! second signal, and of secrets in its logs.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -35,6 +35,7 @@ pub(super) fn limited_server(directory: &Path, limits: &str) -> PathBuf {
     script
 }
 
+/// Returns the direct conversation of a user with the same user, which holds the user's notes.
 fn own_notes(name: &str) -> ConversationRef {
     ConversationRef::Direct(UserRef::Name(UserName::parse(name).unwrap()))
 }
@@ -181,7 +182,7 @@ async fn second_signal_ends_the_drain() {
         peer.login("alice").await.unwrap();
         signal(&child, name);
         // The drain waits for clients to disconnect. This client stays connected.
-        while !matches!(peer.push().await.unwrap(), Push::GoAway { .. }) {}
+        while !matches!(peer.next_push().await.unwrap(), Push::GoAway { .. }) {}
         signal(&child, name);
         let ended = tokio::task::spawn_blocking(move || exit_code_and_log(child));
         let (ended, log) = tokio::time::timeout(Duration::from_secs(5), ended)

@@ -138,7 +138,7 @@ fn check_config_prints_every_problem() {
 }
 
 #[test]
-fn plain_on_a_network_address_must_be_allowed() {
+fn plain_listener_on_a_network_address_must_be_allowed() {
     let directory = tempfile::tempdir().unwrap();
     let refused = run_program(directory.path(), &["--listen", "plain://0.0.0.0:0", "check-config"]);
     assert_eq!(refused.status.code(), Some(78));
@@ -184,12 +184,17 @@ async fn user_commands_manage_accounts_of_a_stopped_server() {
     let mut server = ServerProcess::start(&PROGRAM, &data, &[]).unwrap();
     assert_eq!(login(&server).await, Ok(()));
     let refused = user(&["disable", "alice"]);
-    assert_eq!(refused.status.code(), Some(69), "the running server holds the store");
+    assert_eq!(
+        refused.status.code(),
+        Some(69),
+        "the running server has locked the store"
+    );
     assert!(stderr(&refused).contains("stop the server"), "{}", stderr(&refused));
     server.kill();
 
     assert!(user(&["disable", "alice"]).status.success());
     let mut server = ServerProcess::start(&PROGRAM, &data, &[]).unwrap();
+    // 203 is the reply code for a disabled account.
     assert!(login(&server).await.unwrap_err().contains("203"));
     server.kill();
     assert!(user(&["enable", "alice"]).status.success());

@@ -1,4 +1,4 @@
-//! Commands of operators on the store of a stopped server.
+//! Tests of operator commands such as `chat-server user add` on the store of a stopped server.
 
 use std::fs::File;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn run(directory: &Path, arguments: &[&str]) -> Vec<String> {
     stdout(&output).lines().map(str::to_owned).collect()
 }
 
-/// Runs a command with `--json`. Returns the objects that it prints.
+/// Runs a command with `--json` as the operator `carol`. Returns the objects that it prints.
 fn json(directory: &Path, arguments: &[&str]) -> Vec<Value> {
     let lines = run(directory, &[arguments, &["--json", "--operator", "carol"]].concat());
     lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -99,7 +99,7 @@ fn system_user() -> String {
 }
 
 #[test]
-fn operator_is_the_user_who_runs_the_command_whatever_the_environment() {
+fn operator_is_the_system_user_and_not_an_environment_variable() {
     let directory = new_store();
     let path = directory.path();
     let mut command = program(path, &["user", "add", "alice", "--no-password"]);
@@ -162,7 +162,7 @@ fn closed_output_pipe_is_not_an_error() {
 }
 
 #[test]
-fn unwritable_report_is_part_of_the_error() {
+fn error_says_what_was_done_if_the_output_cannot_be_written() {
     let directory = new_store();
     let path = directory.path();
     let full_device = || File::options().write(true).open("/dev/full").unwrap();
@@ -171,16 +171,20 @@ fn unwritable_report_is_part_of_the_error() {
     assert_eq!(output.status.code(), Some(1));
     let text = stderr(&output);
     assert!(
-        text.contains("this was done") && text.contains("created user alice with id 1"),
+        text.contains("the command succeeded") && text.contains("created user alice with id 1"),
         "{text}"
     );
     let output = program(path, &["user", "list"]).stdout(full_device()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(!stderr(&output).contains("this was done"), "{}", stderr(&output));
+    assert!(
+        !stderr(&output).contains("the command succeeded"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
-fn deletion_reserves_the_subject_until_it_is_freed() {
+fn free_subject_rejects_unreserved_subjects_and_deletion_can_free_one() {
     let directory = new_store();
     let path = directory.path();
     let unknown = run_program(path, &["user", "free-subject", "auth0|1"]);
@@ -204,7 +208,7 @@ fn group_commands_report_unknown_groups() {
     assert!(run(path, &["group", "list"]).is_empty());
     for arguments in [
         &["group", "show", "rust"][..],
-        &["group", "close", "rust"],
+        &["group", "delete", "rust"],
         &["group", "transfer", "rust", "alice"],
     ] {
         let refused = run_program(path, arguments);

@@ -1,5 +1,6 @@
-//! A copy restored without `new-epoch`: clients detect the restore, and send no additional requests
-//! if no copy was restored.
+//! Tests of a server whose store was restored from a copy, without the command `new-epoch` that
+//! announces a restore to clients. Clients detect the restore by themselves, and send no additional
+//! requests if no copy was restored.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -25,13 +26,14 @@ use super::support::PROGRAM;
 
 /// Maximum time to wait for an expected event.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Size of read buffers, and maximum size of a packet.
+/// Size of read buffers and maximum size of a packet, in bytes.
 const MAX_BYTES: usize = 1 << 20;
 
 fn alice() -> UserName {
     UserName::parse("alice").unwrap()
 }
 
+/// Returns the direct conversation of Alice with herself.
 fn notes() -> ConversationRef {
     ConversationRef::Direct(UserRef::Name(alice()))
 }
@@ -49,11 +51,12 @@ fn options(server: SocketAddr, credentials: Credentials) -> ClientOptions {
     ClientOptions::new([address], credentials)
 }
 
+/// Starts a server without encryption, so that [`RecordingProxy`] can read the requests.
 fn server(data: &Path) -> ServerProcess {
     ServerProcess::start_on("plain", &PROGRAM, data, &[]).unwrap()
 }
 
-/// Sends these texts in order from another device.
+/// Sends these texts in order from a new device.
 async fn send_texts(server: &ServerProcess, texts: &[&str]) {
     let client = Client::connect(options(server.address(), password()), MemoryStore::new());
     let client = client.await.unwrap();
@@ -87,7 +90,7 @@ impl RecordingProxy {
         Self { address, requests }
     }
 
-    /// Returns the commands, without acknowledgements.
+    /// Returns the recorded commands other than acknowledgements.
     fn commands(&self) -> Vec<RequestKind> {
         let requests = self.requests.lock().unwrap();
         assert!(!requests.is_empty(), "no request passed the proxy");
@@ -124,10 +127,12 @@ async fn forward(client: TcpStream, server: TcpStream, requests: Arc<Mutex<Vec<R
     }
 }
 
-/// Events that a run of a client received.
+/// Events that a client received between its start and its end.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Deliveries {
+    /// Positions to which the client went back, because the log differs after them.
     rewound_to: Vec<u64>,
+    /// Sequence number and text of each message.
     texts: Vec<(u64, String)>,
 }
 
@@ -155,7 +160,8 @@ impl Deliveries {
         }
     }
 
-    /// Runs a client with this profile until it has caught up, and returns what it received.
+    /// Runs a client that keeps its state in `profile` until it has caught up. Returns the events
+    /// that it received.
     async fn of_run(server: SocketAddr, profile: &Arc<MemoryStore>) -> Self {
         let client = Client::connect(options(server, password()), Arc::clone(profile))
             .await
@@ -235,7 +241,8 @@ async fn restored_store_is_reported_and_read_once() {
     };
     assert_eq!(deliveries, expected);
 
-    // The copy is restored again, and its log ends at the cursor of the device.
+    // The copy is restored again, and new messages extend its log exactly to the cursor of the
+    // device.
     drain(third).await;
     copy_store(copy.path(), data.path());
     let fourth = server(data.path());

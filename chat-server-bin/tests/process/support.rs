@@ -36,7 +36,7 @@ pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Starts a server and waits until it is ready. Returns the process and its output.
+/// Starts a server and waits until it is ready. Returns the process and the lines that it printed.
 pub(crate) fn start(directory: &Path, arguments: &[&str]) -> (Child, Vec<String>) {
     let mut child = program(directory, arguments)
         .stdout(Stdio::piped())
@@ -47,7 +47,7 @@ pub(crate) fn start(directory: &Path, arguments: &[&str]) -> (Child, Vec<String>
     (child, lines)
 }
 
-/// Reads the output of a server until the server is ready.
+/// Reads the output of a server until the server is ready. Returns the lines.
 pub(crate) fn until_ready(child: &mut Child) -> Vec<String> {
     let mut lines = Vec::new();
     let mut output = BufReader::new(child.stdout.take().unwrap());

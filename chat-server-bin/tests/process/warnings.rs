@@ -1,5 +1,5 @@
-//! Warnings for operators: few file descriptors, a full server, a lost identity key, a closed
-//! terminal.
+//! Tests of warnings for operators (few file descriptors, a full server, a lost identity key), and
+//! of the signal of a closed terminal.
 
 use std::fs;
 use std::io::Read as _;
@@ -104,7 +104,7 @@ async fn full_server_logs_refusals_at_intervals() {
 }
 
 #[tokio::test]
-async fn lost_identity_key_warns_once_clients_have_logged_in() {
+async fn lost_identity_key_warns_if_clients_have_logged_in() {
     const WARNING: &str = "will refuse this server";
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("password"), chat_core::testkit::PASSWORD).unwrap();
@@ -154,7 +154,7 @@ async fn sighup_does_not_stop_the_server() {
     peer.register("alice").await.unwrap();
     peer.login("alice").await.unwrap();
     signal(&child, "TERM");
-    while !matches!(peer.push().await.unwrap(), Push::GoAway { .. }) {}
+    while !matches!(peer.next_push().await.unwrap(), Push::GoAway { .. }) {}
     // During the drain, SIGHUP does not count as the second signal.
     signal(&child, "HUP");
     until_logged(&mut child, "SIGHUP");

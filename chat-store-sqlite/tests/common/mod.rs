@@ -1,7 +1,7 @@
-//! A process that appends until it is killed, and the check of the data that it leaves. Shared by
-//! the tests and `examples/torture.rs`.
+//! A process that appends to a store until it is killed, and the check of the data that remain.
+//! Shared by the tests and `examples/torture.rs`.
 
-#![allow(dead_code)] // each test uses some of it
+#![allow(dead_code)] // each test program uses a part of this file
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -37,11 +37,13 @@ impl Ack {
         }
     }
 
+    /// Returns the line that the appending process prints.
     fn line(&self) -> String {
         format!("ack {} {} {}\n", self.conversation, self.seq, self.id)
     }
 
-    /// Returns `None` for other lines and for a truncated one.
+    /// Parses a line of the appending process. Returns `None` if the line is not an
+    /// acknowledgement, or is truncated.
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let mut words = line.strip_suffix('\n')?.strip_prefix("ack ")?.split(' ');
         Some(Self {
@@ -77,7 +79,7 @@ pub(crate) async fn append_forever(directory: &Path) {
     writers.join_all().await;
 }
 
-/// Creates the account and the groups that are missing.
+/// Creates the account that sends, and the groups, unless they exist. Returns the account's id.
 async fn set_up(store: &dyn Store) -> UserId {
     let work = transact(store, |tx| {
         Box::pin(async move {
@@ -112,8 +114,8 @@ pub(crate) fn group(number: u64) -> NewConversation {
     }
 }
 
-/// Checks that the store in `directory` is intact and holds every event of `acks`. Returns the
-/// number of its events.
+/// Checks that the store in `directory` is intact and contains every event of `acks`. Returns the
+/// number of events in the store.
 pub(crate) async fn verify(directory: &Path, acks: &[Ack]) -> u64 {
     let store = SqliteStore::open(directory, Options::default()).await.unwrap();
     let mut logs: BTreeMap<ConversationId, Vec<Event>> = BTreeMap::new();
@@ -149,7 +151,7 @@ pub(crate) async fn verify(directory: &Path, acks: &[Ack]) -> u64 {
     logs.values().map(|events| events.len() as u64).sum()
 }
 
-/// Returns the result of an integrity check by SQLite.
+/// Returns the result of SQLite's integrity check: `ok` if the database is intact.
 pub(crate) fn integrity(directory: &Path) -> String {
     let conn = rusqlite::Connection::open(directory.join(chat_store_sqlite::DATABASE_FILE)).unwrap();
     conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap()

@@ -1,4 +1,4 @@
-//! Tests of files that are damaged, newer, or written by another program.
+//! Tests of opening files that are damaged, or were written by a newer release or another program.
 
 use super::*;
 

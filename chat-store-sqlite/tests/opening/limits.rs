@@ -1,4 +1,5 @@
-//! Tests of a full disk, a full queue, and reads of many rows.
+//! Tests of a full database and a full queue, of a unit of work that awaits more than its
+//! transaction, and of reads of many rows.
 
 use super::*;
 
@@ -139,6 +140,6 @@ async fn memberships_of_two_thousand_conversations_are_read_within_a_second() {
             .await
             .unwrap()
             .unwrap()
-            .more
+            .has_more
     );
 }

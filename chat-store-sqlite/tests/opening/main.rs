@@ -1,5 +1,5 @@
-//! Tests of opening data directories: reopened, already in use, damaged, written by a newer
-//! release, full.
+//! Tests of opening data directories that are new, reopened, already in use, damaged, full, or
+//! written by another release.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -30,10 +30,12 @@ async fn open_error(directory: &Path) -> OpenError {
     SqliteStore::open(directory, Options::default()).await.unwrap_err()
 }
 
+/// Opens the database file directly, without the store.
 fn raw(directory: &Path) -> Connection {
     Connection::open(directory.join(DATABASE_FILE)).unwrap()
 }
 
+/// Creates drafts of messages with texts of `bytes` bytes.
 fn messages(count: usize, bytes: usize) -> Vec<Draft> {
     vec![(); count]
         .iter()
@@ -107,6 +109,19 @@ async fn missing_directory_is_created_with_its_parents() {
 }
 
 #[tokio::test]
+async fn unwritable_directory_is_reported_with_its_path() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "in the way").unwrap();
+    // No user, not even root, can create files in these directories.
+    for path in [file.join("data"), file, "/proc/self".into()] {
+        let error = open_error(&path).await;
+        assert!(matches!(error, OpenError::NotWritable { .. }), "{error:?}");
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn second_open_fails_and_names_the_next_step() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
@@ -121,7 +136,8 @@ async fn second_open_fails_and_names_the_next_step() {
     open(directory.path()).await;
 }
 
-/// The state at which members left before the migration is not known: they keep the state at it.
+/// The store does not know the state of a group at the time when a member left before the
+/// migration. Such a former member sees the state at the time of the migration.
 #[tokio::test]
 async fn migration_gives_former_members_the_current_state() {
     let directory = tempfile::tempdir().unwrap();
@@ -164,6 +180,7 @@ async fn opening_without_migration_creates_nothing() {
     let mut options = Options::default();
     options.migrate = false;
     let open = async || SqliteStore::open(&directory, options.clone()).await;
+    // The directory does not exist in the first round, and is empty in the second.
     for _ in 0..2 {
         assert!(matches!(open().await, Err(OpenError::Missing { .. })));
         assert!(matches!(

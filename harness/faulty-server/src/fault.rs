@@ -1,4 +1,4 @@
-//! The deliberate faults.
+//! [`Fault`]: the deliberate faults.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -10,16 +10,17 @@ pub(crate) enum Fault {
     /// Acknowledges messages whose transaction is rolled back.
     AckUnwritten,
     /// Stores messages under an idempotency key other than the sender's.
-    KeyForgotten,
+    KeyReplaced,
     /// Stores a message a second time, at the position after it.
     StoredTwice,
-    /// Stores an event with a time before that of the preceding one.
+    /// Stores an event with a time before that of the preceding event.
     TimeBack,
-    /// Acknowledges a repeated message with a position other than the first time.
+    /// Acknowledges a message that a client sends again, but at another position than the first
+    /// time.
     AckMoved,
     /// Stores a message under an event id other than the acknowledged one.
     AckOtherEvent,
-    /// Refuses a repeated message that is stored already.
+    /// Refuses a message that a client sends again, although it is stored.
     StoredRefused,
     /// Returns a page of history in which the text of a message differs.
     PageAltered,
@@ -30,16 +31,16 @@ pub(crate) enum Fault {
     /// Delivers to connected clients a text that differs from the one in the history.
     PushAltered,
     /// Delivers events of a group to users who were removed from it.
-    RemovedStays,
+    RemovedReceives,
     /// Accepts messages from users who were removed from the group.
-    StrangerSends,
+    RemovedSends,
     /// Accepts messages of a session after another node has given its device to a new session.
     FenceOpen,
     /// Does not deliver events that other nodes have committed.
-    Deaf,
+    RemoteDropped,
 }
 
-/// The fault of this process, if any, and the number of its opportunities so far.
+/// Fault of this process, if any, and the number of times so far that it could strike.
 #[derive(Debug, Default)]
 pub(crate) struct ActiveFault {
     fault: Option<Fault>,
@@ -60,7 +61,7 @@ impl ActiveFault {
     }
 
     /// Returns whether `fault` is the fault of this process and strikes now: at every `period`th
-    /// opportunity.
+    /// call with this fault.
     pub(crate) fn strikes(&self, fault: Fault, period: u32) -> bool {
         self.is(fault) && self.opportunities.fetch_add(1, Ordering::Relaxed) % period == period - 1
     }

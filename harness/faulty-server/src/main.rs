@@ -28,7 +28,8 @@ use clap::Parser;
 use crate::fault::Fault;
 use crate::store::FaultyStore;
 
-/// Accepts the options and variables of `chat-server` that the harness sets.
+/// Chat server with one deliberate fault. It accepts the options and environment variables of
+/// `chat-server` that the harness sets.
 #[derive(Debug, Parser)]
 struct Options {
     /// Address to listen on, as `sc1://ADDRESS:PORT`.

@@ -21,7 +21,7 @@ use crate::transaction::FaultyTransaction;
 
 /// Every `UNWRITTEN_PERIOD`th transaction with messages is rolled back, though acknowledged.
 const UNWRITTEN_PERIOD: u32 = 50;
-/// Every `PUSH_PERIOD`th event is delivered with another text.
+/// Every `PUSH_PERIOD`th event of other nodes is delivered with another text.
 const PUSH_PERIOD: u32 = 50;
 /// Every `PAGE_PERIOD`th event on a page is falsified.
 const PAGE_PERIOD: u32 = 200;
@@ -29,18 +29,19 @@ const PAGE_PERIOD: u32 = 200;
 /// delivering to the removed user.
 const REMOVED_USER_OFFSET: u64 = 1_000_000;
 
-/// Wraps the store that the nodes share and commits one [`Fault`], if any.
+/// Wrapper of the store that the nodes share. It causes one [`Fault`], or none.
 #[derive(Debug)]
 pub(crate) struct FaultyStore {
     inner: Arc<dyn Store>,
     state: Arc<State>,
 }
 
-/// State that a store shares with its transactions.
+/// State that a [`FaultyStore`] shares with its transactions.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) active_fault: ActiveFault,
-    /// Epoch of the latest login of each device at this node.
+    /// Session epoch of the latest login of each device at this node; used by
+    /// [`Fault::FenceOpen`].
     logins: Mutex<HashMap<(UserId, DeviceId), SessionEpoch>>,
 }
 
@@ -49,15 +50,15 @@ impl State {
         self.logins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records a login at this node.
+    /// Records a login at this node, if the fault needs it.
     pub(crate) fn record_login(&self, device: &Device) {
         if self.active_fault.is(Fault::FenceOpen) {
             self.logins().insert((device.user, device.id), device.session_epoch);
         }
     }
 
-    /// Replaces the epochs of sessions by those of the latest logins at this node, as if no other
-    /// node had replaced these sessions.
+    /// Replaces the session epochs of devices by those of their latest logins at this node, as if
+    /// no other node had given the devices to new sessions.
     pub(crate) fn forget_takeovers(&self, devices: &mut [Device]) {
         let logins = self.logins();
         for device in devices {
@@ -69,7 +70,7 @@ impl State {
 }
 
 impl FaultyStore {
-    /// Wraps `inner` and commits `fault`, if any.
+    /// Wraps `inner`. The wrapper causes `fault`, or no fault.
     pub(crate) fn new(inner: Arc<dyn Store>, fault: Option<Fault>) -> Self {
         let state = State {
             active_fault: ActiveFault::new(fault),
@@ -104,11 +105,11 @@ impl FaultyStore {
             if active_fault.strikes(Fault::PushAltered, PUSH_PERIOD) {
                 replace_text(event);
             }
-            if active_fault.is(Fault::RemovedStays) {
+            if active_fault.is(Fault::RemovedReceives) {
                 replace_removed_user(event);
             }
         }
-        if active_fault.is(Fault::Deaf) {
+        if active_fault.is(Fault::RemoteDropped) {
             events.clear();
         }
     }
@@ -136,6 +137,7 @@ struct FaultyUnit {
     /// Shared, so that the store can run the unit a second time.
     unit: Arc<tokio::sync::Mutex<Box<dyn Unit>>>,
     state: Arc<State>,
+    /// Users who left a group count as its members.
     falsifies_members: bool,
     outcome: Arc<Outcome>,
 }
@@ -143,7 +145,7 @@ struct FaultyUnit {
 /// Effects of the last run of a unit, in addition to its result.
 #[derive(Debug, Default)]
 struct Outcome {
-    /// The unit succeeded and was rolled back; the caller is told that it was committed.
+    /// The unit succeeded, but was rolled back. The caller of the store gets `Ok` all the same.
     is_lost: AtomicBool,
     /// The unit was rolled back, and must run again without falsified members.
     must_repeat: AtomicBool,
@@ -182,7 +184,7 @@ impl Store for FaultyStore {
                 outcome: Arc::clone(&outcome),
             }))
         };
-        let result = attempt(self.state.active_fault.is(Fault::StrangerSends)).await;
+        let result = attempt(self.state.active_fault.is(Fault::RemovedSends)).await;
         match result {
             Err(StoreError::Aborted) if outcome.must_repeat.load(Ordering::Relaxed) => attempt(false).await,
             Err(StoreError::Aborted) if outcome.is_lost.load(Ordering::Relaxed) => Ok(()),

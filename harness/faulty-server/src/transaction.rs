@@ -21,18 +21,20 @@ const EVENT_PERIOD: u32 = 50;
 /// Milliseconds that [`Fault::TimeBack`] subtracts from the time of an event.
 const TIME_BACK_MS: i64 = 60_000;
 
-/// A transaction of the real store that falsifies what it writes or reads, if the fault says so.
+/// Wrapper of a transaction of the real store. It falsifies writes or reads as the fault of this
+/// process requires.
 #[derive(Debug)]
 pub(crate) struct FaultyTransaction<'a> {
     inner: &'a mut dyn Transaction,
     state: &'a State,
-    /// Whether reads of members are falsified: users who left count as members.
+    /// Reads of members are falsified: users who left count as members.
     falsifies_members: bool,
-    /// Whether a falsified member was returned.
+    /// A falsified member was returned.
     pub(crate) has_falsified_members: bool,
-    /// Whether a message was written.
+    /// A message was written.
     pub(crate) has_messages: bool,
-    /// Conversations to which a copy of a message was added without the knowledge of the engine.
+    /// Conversations to whose log a copy of a message was added. The engine does not know of the
+    /// copy, so `update_conversation` has to count it.
     lengthened: HashSet<ConversationId>,
 }
 
@@ -54,7 +56,7 @@ impl<'a> FaultyTransaction<'a> {
         let is_message = |event: &Event| event.kind == EventKind::Message;
         for event in events.iter_mut().filter(|event| is_message(event)) {
             self.has_messages = true;
-            if active_fault.is(Fault::KeyForgotten) {
+            if active_fault.is(Fault::KeyReplaced) {
                 event.client_message_id = Some(ClientMessageId::random());
             }
             if active_fault.strikes(Fault::TimeBack, EVENT_PERIOD) {
@@ -230,7 +232,8 @@ impl MessageTx for FaultyTransaction<'_> {
             if self.state.active_fault.is(Fault::AckMoved) {
                 found.event.seq = found.event.seq.next();
             }
-            // The engine concludes that the key belongs to another message.
+            // With another fingerprint, the engine takes the message for another one that has the
+            // same key, and refuses it.
             if self.state.active_fault.is(Fault::StoredRefused) {
                 found.event.fingerprint = !found.event.fingerprint;
             }

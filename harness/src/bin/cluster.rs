@@ -13,8 +13,9 @@ use clap::{Args, Parser, Subcommand};
 use tokio::runtime::Builder;
 use tokio::task::spawn_blocking;
 
-/// Runs MariaDB, Redis and nodes until it is told to quit, and injects faults on command. Reads one
-/// command per line from its standard input; further calls of this program send commands to it
+/// Runs MariaDB, Redis and nodes until Ctrl-C or the command quit, and injects faults on command.
+/// Reads one command per line from its standard input; further calls of this program send commands
+/// to it
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_long_help = examples(), args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -83,8 +84,8 @@ failed; 2 wrong usage."
     )
 }
 
-/// Maximum time for a running command to finish after the cluster was told to quit. After that, its
-/// processes are killed.
+/// Maximum time for a running command to finish after a signal has ended the cluster. After that,
+/// this process exits, which ends the processes of the cluster.
 const LAST_COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
@@ -156,8 +157,8 @@ async fn up(options: Up) -> io::Result<()> {
             console.close().await;
             return Ok(());
         }
-        // The call blocks. Other commands wait for their turn, but a signal ends the cluster at
-        // once.
+        // Executing a command blocks. Other commands wait for their turn, but a signal ends the
+        // cluster at once.
         let executed = spawn_blocking(move || {
             let answer = execute(&mut executor, &text);
             (executor, answer)

@@ -1,6 +1,6 @@
-//! Runs a cluster under load, injects every kind of fault, and checks the promises of the service:
-//! `faults CHAT_SERVER (short|long) [SEED]`. The exit code is 1 if a promise was broken or too few
-//! messages were acknowledged, and 2 if the run could not be judged.
+//! Runs a cluster under load, injects every kind of fault, and checks the promises of
+//! docs/reliability.md: `faults CHAT_SERVER (short|long) [SEED]`. The exit code is 1 if a promise
+//! was broken or too few messages were acknowledged, and 2 if the run could not be judged.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -16,11 +16,11 @@ use chat_harness::{
     inject_network, pause,
 };
 
-/// Minimum share of acknowledged messages. The servers rightly refuse users outside a group and
-/// replaced sessions, but these have a smaller share of the messages.
+/// Minimum share of acknowledged messages. The servers rightly refuse messages of users outside a
+/// group and of replaced sessions, but those are less than half of all messages.
 const MIN_ACKED_SHARE: f64 = 0.5;
 
-/// Maximum delay of deliveries in the absence of faults (promise P6).
+/// Maximum delay of deliveries in the absence of faults (promise P6 of docs/reliability.md).
 const MAX_DELIVERY_DELAY: Duration = Duration::from_secs(3);
 /// Name of the time window without faults, in the table of delays.
 const NO_FAULTS: &str = "no faults";
@@ -32,12 +32,13 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Faults and load of a run.
 struct Size {
-    /// Number of injections of each fault of processes and their data.
+    /// Number of injections of each fault of processes or of their data.
     processes: Vec<(Fault, u32)>,
-    /// Number of injections of each fault of the network, at the same time.
+    /// Number of injections of each fault of the network, while faults of processes are injected.
     network: Vec<(Fault, u32)>,
     /// Durations of the outage of Redis and of the outage of the database, which follows it.
     outages: (Duration, Duration),
+    /// Users and load.
     options: Options,
 }
 
@@ -76,14 +77,14 @@ fn parse_size(name: &str) -> Option<Size> {
 fn network_faults(times: u32) -> Vec<(Fault, u32)> {
     let directions = [Direction::Both, Direction::In, Direction::Out];
     let mut faults = vec![(
-        Fault::Everywhere(Endpoint::Redis, Impairment::Apart(Direction::Both)),
+        Fault::Everywhere(Endpoint::Redis, Impairment::Blocked(Direction::Both)),
         times,
     )];
     for endpoint in [Endpoint::Redis, Endpoint::Database] {
-        faults.extend(directions.map(|direction| (Fault::Network(endpoint, Impairment::Apart(direction)), times)));
+        faults.extend(directions.map(|direction| (Fault::Network(endpoint, Impairment::Blocked(direction)), times)));
     }
     for endpoint in [Endpoint::Both, Endpoint::Clients] {
-        faults.push((Fault::Network(endpoint, Impairment::Apart(Direction::Both)), times));
+        faults.push((Fault::Network(endpoint, Impairment::Blocked(Direction::Both)), times));
     }
     for impairment in [
         Impairment::Slow,
@@ -176,7 +177,8 @@ async fn run(server: PathBuf, size: Size, seed: u64, history: Arc<Writer>, path:
     Ok(report.is_clean() && other_failures.is_empty())
 }
 
-/// Returns failures that no rule of the check covers: an idle cluster violates no rule.
+/// Returns failures that no rule of the check covers, for example of a cluster that refuses all
+/// messages.
 fn other_failures(report: &Report, delays: &Delays, windows: &[Window]) -> Vec<String> {
     let mut other_failures = Vec::new();
     if report.acked_share() < MIN_ACKED_SHARE {
@@ -239,15 +241,15 @@ async fn inject_faults(
     Ok(cluster?)
 }
 
-/// Interval of the history's clock, with a name for the output.
+/// Interval `from..to` of the history's clock (nanoseconds), with a name for the output.
 struct Window {
     name: &'static str,
     from: u64,
     to: u64,
 }
 
-/// Kills Redis and restarts it after a while, then the database. Returns the windows for the table
-/// of delays.
+/// Kills Redis and restarts it after the first of `lengths`, then does the same with the database
+/// after the second. Returns the windows for the table of delays.
 async fn outages(
     cluster: Cluster,
     lengths: (Duration, Duration),

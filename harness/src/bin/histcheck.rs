@@ -59,7 +59,7 @@ enum Problem {
     #[error("the logs cannot be read: {0}")]
     Logs(#[source] io::Error),
     #[error("the history has no acknowledgement and no delivery: there is nothing to check")]
-    Nothing,
+    NothingToCheck,
     #[error(
         "the history has no final logs; name --database or --server, let swarm write them, or check without them (--partial)"
     )]
@@ -94,7 +94,7 @@ async fn judge(cli: &Cli) -> Result<Report, Problem> {
     }
     let report = check(&history);
     if report.acks + report.deliveries == 0 {
-        Err(Problem::Nothing)
+        Err(Problem::NothingToCheck)
     } else if report.sources().is_empty() && !cli.partial {
         Err(Problem::NoLogs)
     } else {
@@ -104,7 +104,7 @@ async fn judge(cli: &Cli) -> Result<Report, Problem> {
 
 /// Returns the ids of the conversations in the history. A database may hold more conversations.
 fn conversations(history: &History) -> BTreeSet<u64> {
-    let of = |observation: &Observation| match observation {
+    let conversation_of = |observation: &Observation| match observation {
         Observation::Send { conversation, .. } => Some(*conversation),
         Observation::Acked { position, .. } => Some(position.conversation),
         Observation::Delivered { event, .. } => Some(event.position.conversation),
@@ -113,7 +113,7 @@ fn conversations(history: &History) -> BTreeSet<u64> {
     history
         .records()
         .iter()
-        .filter_map(|record| of(&record.observation))
+        .filter_map(|record| conversation_of(&record.observation))
         .collect()
 }
 
@@ -124,7 +124,7 @@ async fn read_logs(cli: &Cli, only: &BTreeSet<u64>, writer: &Writer) -> io::Resu
         for server in BTreeSet::from_iter(&cli.server) {
             let pin = match pin {
                 Some(pin) => pin,
-                None => *pin.insert(with_deadline(server, Peer::meet(*server)).await?.1),
+                None => *pin.insert(with_deadline(server, Peer::connect_unpinned(*server)).await?.1),
             };
             dump_as(*server, pin, (user, &password), Some(only), writer).await?;
         }

@@ -1,4 +1,4 @@
-//! `mutants`: tests the check of recorded histories, with servers that have deliberate faults.
+//! `mutants`: tests [`chat_harness::check`] with servers that have deliberate faults.
 //!
 //! `mutants faults FAULTY_SERVER [FAULT...]` runs clusters with each fault and fails unless the
 //! check reports it within three runs, by a rule that the fault breaks. `mutants clean RUNS
@@ -19,12 +19,12 @@ use chat_harness::{Cluster, Fault, GuardedTempDir, Plan, SeededRng, conclude, in
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// The faults of `faulty-server`, and the rules by which the check may find each: one of them is
-/// enough.
+/// The faults of `faulty-server`, which documents them, and the rules by which the check may find
+/// each fault: a violation of one of them is enough.
 const FAULTS: [(&str, &[Rule]); 15] = [
     ("ack-unwritten", &[Rule::C1]),
     // A message that is stored under another key looks like a message that no client sent.
-    ("key-forgotten", &[Rule::C2, Rule::C3, Rule::C11]),
+    ("key-replaced", &[Rule::C2, Rule::C3, Rule::C11]),
     ("stored-twice", &[Rule::C2, Rule::C3]),
     ("time-back", &[Rule::C15]),
     ("ack-moved", &[Rule::C11]),
@@ -34,14 +34,14 @@ const FAULTS: [(&str, &[Rule]); 15] = [
     ("page-forged", &[Rule::C5]),
     ("page-short", &[Rule::C4, Rule::C7]),
     ("push-altered", &[Rule::C5]),
-    ("removed-stays", &[Rule::C12]),
-    ("stranger-sends", &[Rule::C12]),
+    ("removed-receives", &[Rule::C12]),
+    ("removed-sends", &[Rule::C12]),
     ("fence-open", &[Rule::C13]),
-    ("deaf", &[Rule::C8]),
+    ("remote-dropped", &[Rule::C8]),
 ];
 /// Minimum share of acknowledged messages in a run of correct servers.
 const MIN_ACKED_SHARE: f64 = 0.5;
-/// Maximum number of runs until a fault is found.
+/// Maximum number of runs with a fault. The check has to find the fault in one of them.
 const MAX_RUNS: u64 = 3;
 /// Maximum time for clients to catch up at the end. Every repair that works takes less time.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -101,7 +101,7 @@ async fn find_faults(server: &Path, names: &[&str]) -> Result<ExitCode> {
 async fn is_found(server: &Path, fault: &'static str, expected: &[Rule]) -> bool {
     for seed in 1..=MAX_RUNS {
         let started = Instant::now();
-        // In a run that cannot be judged, the fault was not found.
+        // A run that cannot be judged counts as a run in which the fault was not found.
         let found = match run(server, Some(fault), seed).await {
             Ok(report) => {
                 let rules: BTreeSet<Rule> = report.violations().iter().map(|violation| violation.rule).collect();

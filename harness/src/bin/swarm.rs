@@ -1,5 +1,5 @@
-//! `swarm`: load on running servers, through the client library or the bare protocol, and its
-//! history.
+//! `swarm`: puts load on running servers, through the client library or the bare protocol, and
+//! writes a history of what its clients observed.
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -135,7 +135,7 @@ async fn run(cli: &Cli) -> io::Result<bool> {
     let pin = match cli.pin {
         Some(pin) => pin,
         None => {
-            let greeting = with_deadline("the key of the server", Peer::meet(servers[0])).await;
+            let greeting = with_deadline("the key of the server", Peer::connect_unpinned(servers[0])).await;
             greeting.map_err(|error| with_context(&servers[0], &error))?.1
         }
     };
@@ -163,7 +163,7 @@ struct RunResult {
     sending: Duration,
     /// Time after that until every message had its outcome.
     settled: Duration,
-    /// Time until all users had received all events, or the maximum time was over.
+    /// Time that users then took to receive all events, or the maximum time.
     caught_up: Duration,
     /// Number of users who did not receive all events.
     incomplete: usize,
@@ -189,7 +189,7 @@ async fn run_with_library(
 ) -> io::Result<RunResult> {
     let catch_up_timeout = Duration::from_secs(cli.catch_up_timeout);
     let mut swarm = Swarm::start(servers, pin, options, history).await?;
-    let sending = send_for(cli).await;
+    let sending = wait_while_sending(cli).await;
     let settled = swarm.stop_sending(catch_up_timeout).await?;
     let heads = swarm.heads().await?;
     swarm.dump().await?;
@@ -221,7 +221,7 @@ async fn run_with_protocol(
     };
     let catch_up_timeout = Duration::from_secs(cli.catch_up_timeout);
     let mut swarm = WireSwarm::start(servers, pin, &options, history).await?;
-    let sending = send_for(cli).await;
+    let sending = wait_while_sending(cli).await;
     let settled = swarm.stop_sending(catch_up_timeout).await?;
     let started = Instant::now();
     let incomplete = swarm.finish(catch_up_timeout).await?;
@@ -237,7 +237,7 @@ async fn run_with_protocol(
 
 /// Waits while users send messages, until the time is over or Ctrl-C is pressed. Returns the time
 /// that passed.
-async fn send_for(cli: &Cli) -> Duration {
+async fn wait_while_sending(cli: &Cli) -> Duration {
     let started = Instant::now();
     let _ = timeout(Duration::from_secs(cli.seconds), tokio::signal::ctrl_c()).await;
     started.elapsed()
@@ -282,7 +282,10 @@ fn print(cli: &Cli, total: Duration, result: &RunResult) -> io::Result<f64> {
         "acknowledged   {:.0} a second, while users sent messages",
         counts[1] as f64 / result.sending.as_secs_f64().max(0.001)
     );
-    println!("settled after  {:.1?}", result.settled);
+    println!(
+        "every message had its outcome {:.1?} after the end of sending",
+        result.settled
+    );
     println!(
         "all events delivered {:.1?} later; {:.0?} in total",
         result.caught_up, total

@@ -1,4 +1,4 @@
-//! C1, C2, C3, C11: acknowledgements and logs.
+//! Rules C1, C2, C3, C11: acknowledgements agree with the logs, and logs with what was sent.
 
 use std::collections::HashMap;
 
@@ -21,13 +21,14 @@ fn check_acknowledged(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, report
             report.add_violation(
                 Rule::C11,
                 format_args!(
-                    "message {} was acknowledged as {first:?} and as {acknowledged:?}",
-                    ack.message
+                    "message {} was acknowledged as event {} at {}, but also as event {} at {}",
+                    ack.message, first.1, first.0, ack.event, ack.position
                 ),
             );
         }
         for (source, logs) in &facts.logs {
-            // A node returns only events that its reader may read; the database returns all.
+            // A source may lack whole conversations: a node returns only those that its user may
+            // read. A conversation that no source has is reported below.
             let Some(log) = logs.get(&ack.position.conversation) else {
                 continue;
             };
@@ -98,11 +99,11 @@ fn check_stored(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, report: &mut
                     }
                 }
             }
-            if let Some(other) = seen.insert(message, event.position) {
+            if let Some(earlier) = seen.insert(message, event.position) {
                 report.add_violation(
                     Rule::C3,
                     format_args!(
-                        "message {message} is twice in {source}: at {other} and at {}",
+                        "message {message} is twice in {source}: at {earlier} and at {}",
                         event.position
                     ),
                 );

@@ -1,4 +1,4 @@
-//! C6, C7, C8, and C12 for receivers: deliveries to devices.
+//! Rules C6, C7, C8, and C12 for receivers: deliveries to devices.
 
 use std::collections::BTreeMap;
 
@@ -17,13 +17,13 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
             let (conversation, first, last) = match delivery {
                 Delivery::Reset => {
                     (positions, was_reset) = (BTreeMap::new(), true);
-                    // If a source still returns logs of this epoch, the store was not replaced.
+                    // If a source still returns logs of this store epoch, the reset was wrong.
                     if let Some(epoch) = epoch
                         && facts.epochs.values().any(|logged| *logged == epoch)
                     {
                         report.add_violation(
                             Rule::C5,
-                            format_args!("run {number} was told that the store epoch {epoch} has ended, but a source still returns it"),
+                            format_args!("run {number} received a reset, but a source still returns events of its store epoch {epoch}"),
                         );
                     }
                     continue;
@@ -32,7 +32,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                     positions.insert(to.conversation, to.seq);
                     report.add_violation(
                         Rule::C5,
-                        format_args!("run {number} was told that the events after {to:?} are void"),
+                        format_args!("run {number} received a rewind: the events after {to} are void"),
                     );
                     continue;
                 }
@@ -46,8 +46,8 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                 Delivery::Skipped { from, to } => (from.conversation, from.seq, *to),
             };
             let stay = memberships.last(conversation, run.user);
-            // If no stay contains the position, this delivery counts as the start of one. A
-            // delivery to a user who may not read it is reported below.
+            // If no stay contains the position, this delivery counts as the start of a stay. The
+            // check for C12 below reports it if the user may not read the position.
             let stay_start = memberships.start_of_stay(conversation, run.user, first);
             // After a reset, delivery begins after the cursor that the server has for the device.
             let stay_start = stay_start.filter(|_| !was_reset).unwrap_or(first);
@@ -80,7 +80,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                     ),
                 Delivery::Skipped { .. } if stay.is_some_and(|(stay_start, _)| last >= stay_start) => report.add_violation(
                     Rule::C7,
-                    format_args!("run {number} was told that positions {first} to {last} of conversation {conversation} will not be delivered"),
+                    format_args!("run {number} received the notice that positions {first} to {last} of conversation {conversation} are skipped, but its user may read some of them"),
                 ),
                 _ => {}
             }

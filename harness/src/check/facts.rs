@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::history::{Digest, EventRecord, History, LogPosition, Observation};
 
-/// A message that was sent.
+/// A message that was sent; see [`Observation::Send`].
 #[derive(Debug)]
 pub(super) struct Sent<'a> {
     /// Time of sending, by the history's clock.
@@ -15,7 +15,7 @@ pub(super) struct Sent<'a> {
     pub(super) digest: Digest,
 }
 
-/// Acknowledgement of a message.
+/// Acknowledgement of a message; see [`Observation::Acked`].
 #[derive(Debug)]
 pub(super) struct Ack<'a> {
     /// Time of the acknowledgement, by the history's clock.
@@ -26,7 +26,8 @@ pub(super) struct Ack<'a> {
     pub(super) position: LogPosition,
 }
 
-/// Delivery to an application, or a notice about deliveries.
+/// Delivery to an application, or a notice about deliveries. The variants are explained at those of
+/// [`Observation`].
 #[derive(Debug)]
 pub(super) enum Delivery<'a> {
     Event { epoch: &'a str, event: &'a EventRecord },
@@ -40,11 +41,12 @@ pub(super) enum Delivery<'a> {
 pub(super) struct Run<'a> {
     pub(super) user: u64,
     pub(super) device: &'a str,
+    /// Last acknowledged position at the start of the run, by conversation.
     pub(super) cursors: BTreeMap<u64, u64>,
     pub(super) deliveries: Vec<Delivery<'a>>,
     /// Times of the logins.
     pub(super) logins: Vec<u64>,
-    /// Whether the client had time to receive everything before the run ended.
+    /// The run ended as planned: its client had time to receive everything.
     pub(super) finished: bool,
 }
 
@@ -56,28 +58,34 @@ pub(super) struct Head {
     pub(super) reached: u64,
 }
 
-/// Final log of a conversation, as one source returned it.
+/// Final log of a conversation, as one source returned it: events by sequence number. Only a faulty
+/// log has several events with one number.
 pub(super) type Log<'a> = BTreeMap<u64, Vec<&'a EventRecord>>;
 
 /// Records of a history, indexed for the checks.
 #[derive(Debug, Default)]
 pub(super) struct Facts<'a> {
+    /// Runs, by id.
     pub(super) runs: BTreeMap<u64, Run<'a>>,
     /// Messages, ordered by the time of sending.
     pub(super) sends: Vec<Sent<'a>>,
     /// Acknowledgements, ordered by time.
     pub(super) acks: Vec<Ack<'a>>,
+    /// Reasons for refusals, by message.
     pub(super) refused: HashMap<&'a str, &'a str>,
     /// Final logs by source and conversation.
     pub(super) logs: BTreeMap<&'a str, BTreeMap<u64, Log<'a>>>,
+    /// Ends of logs, by source and conversation.
     pub(super) heads: BTreeMap<(&'a str, u64), Head>,
     /// For each conversation, the times at which a higher position became known, and these
     /// positions; ascending.
     known: HashMap<u64, Vec<(u64, u64)>>,
+    /// Store epochs of the events in the logs, by source and position.
     pub(super) epochs: BTreeMap<(&'a str, LogPosition), &'a str>,
-    /// First and last readable position by conversation and user. The last position is `None` for
-    /// members.
+    /// First and last readable position by conversation and user. The last position is `None` while
+    /// the user is a member.
     pub(super) members: BTreeMap<(u64, u64), (u64, Option<u64>)>,
+    /// Number of injected faults.
     pub(super) faults: u64,
 }
 
@@ -87,7 +95,7 @@ impl<'a> Facts<'a> {
         for record in history.records() {
             facts.add(record.at, &record.observation);
         }
-        // A log with a head but without events is empty, not unknown.
+        // A log with a head but without events is empty; without a head, it is unknown.
         for (source, conversation) in facts.heads.keys() {
             facts.logs.entry(source).or_default().entry(*conversation).or_default();
         }

@@ -1,4 +1,4 @@
-//! C4, C5, C15: rules on the logs alone.
+//! Rules C4, C5, C15: numbers and times in each log, and one event at each position.
 
 use std::collections::HashMap;
 
@@ -40,7 +40,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                 report.add_violation(
                     Rule::C4,
                     format_args!(
-                        "{source} says that conversation {conversation} ends at position {}, but returned positions up to {last}",
+                        "{source} reports that conversation {conversation} ends at position {}, but returned positions up to {last}",
                         head.seq
                     ),
                 );
@@ -59,13 +59,14 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
     check_event_per_position(facts, report);
 }
 
+/// Checks rule C5: compares the events that sources and clients have at each position.
 fn check_event_per_position<'a>(facts: &Facts<'a>, report: &mut Report) {
     let mut first_events: HashMap<(&str, LogPosition), &EventRecord> = HashMap::new();
     let mut texts: HashMap<(&str, LogPosition), Digest> = HashMap::new();
     let mut compare = |epoch: &'a str, event: &'a EventRecord, observer: &dyn std::fmt::Display| {
         let EventRecord { position, .. } = *event;
         let first: &EventRecord = first_events.entry((epoch, position)).or_insert(event);
-        // A message has no text for readers after it was recalled.
+        // Observers that read a message after it was recalled see no text.
         let text = event
             .digest
             .map(|text| (*texts.entry((epoch, position)).or_insert(text), text));
@@ -74,7 +75,7 @@ fn check_event_per_position<'a>(facts: &Facts<'a>, report: &mut Report) {
         if !is_same {
             report.add_violation(
                 Rule::C5,
-                format_args!("{position} is {first:?} for another source or run, but {event:?} for {observer}"),
+                format_args!("at {position}, another source or run has {first:?}, but {observer} has {event:?}"),
             );
         }
     };

@@ -1,4 +1,5 @@
-//! Stays of users in conversations: the ranges of positions that they may read.
+//! Stays of users in conversations. A stay is a range of positions that a user may read because of
+//! a membership.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,7 +13,7 @@ pub(super) type Stay = (u64, Option<u64>);
 pub(super) struct Memberships {
     /// Last stay by conversation and user, as the store has it at the end.
     last: BTreeMap<(u64, u64), Stay>,
-    /// Users whose last stays are known.
+    /// Users whose last stays are in `last`.
     users: BTreeSet<u64>,
     /// Earlier stays by conversation and user, derived from the logs.
     earlier: HashMap<(u64, u64), Vec<(u64, u64)>>,

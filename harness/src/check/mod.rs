@@ -1,4 +1,5 @@
-//! Rules that every history must satisfy.
+//! Rules that every history must satisfy. A *source* is a node or the database that returned its
+//! logs at the end. A *run* is one lifetime of the client of one device.
 //!
 //! | rule | content |
 //! |---|---|
@@ -14,10 +15,10 @@
 //! | C10 | a message sent after an acknowledgement follows the acknowledged one |
 //! | C11 | all acknowledgements of one message are the same |
 //! | C12 | senders were members when they sent; events are delivered only to users who may read them |
-//! | C13 | a session is acknowledged no message after another session of its device replaced it |
+//! | C13 | messages that a session sends after another session of its device has replaced it are not acknowledged |
 //! | C15 | times never go back within a log |
 //!
-//! Positions order the events, so each rule needs one pass over the history.
+//! There is no rule C14. Positions order the events, so each rule needs one pass over the history.
 
 mod acks;
 mod delivery;

@@ -1,4 +1,4 @@
-//! C9, C10: order of messages as senders observe it.
+//! Rules C9, C10: order of messages as senders observe it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -30,7 +30,8 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
         }
     }
 
-    // C10, over all senders: for each send, the acknowledgements that precede it in time.
+    // C10: each message follows all messages, of any sender, that were acknowledged before it was
+    // sent.
     let mut acks = facts.acks.iter().peekable();
     let mut highest: BTreeMap<u64, u64> = BTreeMap::new();
     for sent in &facts.sends {

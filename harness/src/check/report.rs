@@ -100,7 +100,7 @@ pub struct Report {
     pub acked: usize,
     /// Messages that were refused.
     pub refused: usize,
-    /// Runs whose deliveries could be checked to their end.
+    /// Runs that ended as planned, and for which the check knows which events they had to receive.
     pub endings: usize,
     /// Runs of users whose memberships are known.
     pub(super) readers: usize,
@@ -132,8 +132,8 @@ impl Report {
         &self.sources
     }
 
-    /// Returns whether the history has all records that the rule needs. If it has not, the absence
-    /// of violations proves nothing.
+    /// Returns whether the history has records that the rule applies to, and the final logs if the
+    /// rule needs them. Without them, the absence of violations proves nothing.
     #[must_use]
     pub fn could_check(&self, rule: Rule) -> bool {
         let has_any = match rule {
@@ -153,8 +153,8 @@ impl Report {
         rules.filter(|rule| !self.could_check(*rule)).collect()
     }
 
-    /// Returns the share (0 to 1) of messages that were acknowledged. A cluster that refuses
-    /// everything violates no rule.
+    /// Returns the share (0 to 1) of messages that were acknowledged. A small share proves little,
+    /// because a cluster that refuses everything violates no rule.
     #[must_use]
     pub fn acked_share(&self) -> f64 {
         self.acked as f64 / self.sends.max(1) as f64
@@ -195,8 +195,8 @@ impl Report {
         self.sum(&[Rule::C3, Rule::C6, Rule::C11])
     }
 
-    /// Returns the number of violations of the order: events that are out of order, differ between
-    /// observers, or are missing in between.
+    /// Returns the number of violations of the order: events that are out of order or differ
+    /// between observers, or positions that are missing between others.
     #[must_use]
     pub fn reordered(&self) -> u64 {
         self.sum(&[Rule::C4, Rule::C5, Rule::C7, Rule::C9, Rule::C10, Rule::C15])
@@ -215,7 +215,7 @@ impl Report {
         self.counts.is_empty()
     }
 
-    /// Returns the first violations of each rule.
+    /// Returns the first violations, at most 20 of each rule.
     #[must_use]
     pub fn violations(&self) -> &[Violation] {
         &self.violations

@@ -1,4 +1,4 @@
-//! C12 for senders, C13: rights to send.
+//! Rules C12 for senders, and C13: rights to send.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,7 +12,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
 
 fn check_senders(facts: &Facts<'_>, report: &mut Report) {
     let Some(logs) = facts.most_complete_logs() else { return };
-    for (conversation, log) in logs {
+    for log in logs.values() {
         let mut members: BTreeSet<u64> = BTreeSet::new();
         // Direct conversations have no joins and leaves.
         let is_group = log.values().flatten().any(|event| !event.joined.is_empty());
@@ -22,8 +22,8 @@ fn check_senders(facts: &Facts<'_>, report: &mut Report) {
                 report.add_violation(
                     Rule::C12,
                     format_args!(
-                        "event {} of conversation {conversation} was sent by user {}, who was not a member at that position",
-                        event.position.seq, event.sender
+                        "the message at {} was sent by user {}, who was not a member at that position",
+                        event.position, event.sender
                     ),
                 );
             }
@@ -51,13 +51,13 @@ fn check_replaced_sessions(facts: &Facts<'_>, report: &mut Report) {
             continue;
         };
         let device_logins = &logins[&(run.user, run.device)];
-        // The run that held the device when the message was sent, and whether this run held it
-        // again before the acknowledgement.
-        let holder = device_logins.iter().take_while(|(at, _)| at < sent).last();
-        let has_returned = device_logins
+        // The last login before the message was sent determines whose session the device had then.
+        // The sending run may have logged in again before the acknowledgement.
+        let last_login = device_logins.iter().take_while(|(at, _)| at < sent).last();
+        let has_logged_in_again = device_logins
             .iter()
             .any(|(at, number)| *number == ack.run && at > sent && *at < ack.at);
-        if holder.is_some_and(|(_, number)| *number != ack.run) && !has_returned {
+        if last_login.is_some_and(|(_, number)| *number != ack.run) && !has_logged_in_again {
             report.add_violation(
                 Rule::C13,
                 format_args!(

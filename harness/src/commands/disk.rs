@@ -37,11 +37,12 @@ impl Disk {
         Ok(Self { path: path.to_owned() })
     }
 
+    /// Returns the path of the file that fills the disk.
     fn ballast(&self) -> PathBuf {
         self.path.join("ballast")
     }
 
-    /// Fills the free space.
+    /// Fills the free space of the disk with one file.
     pub(super) fn fill(&self) -> io::Result<()> {
         let mut ballast = File::options().create(true).append(true).open(self.ballast())?;
         let mut chunk = vec![0; CHUNK_BYTES];

@@ -22,7 +22,7 @@ pub struct CommandExecutor {
     _temp_dir: GuardedTempDir,
 }
 
-/// Returns an error unless the process runs, because a stopped process never answers.
+/// Returns an error unless the process runs, because a stopped or ended process never answers.
 fn require_running(process: &GuardedProcess, component: &str) -> io::Result<()> {
     match process.state() {
         State::Runs => Ok(()),
@@ -96,7 +96,7 @@ impl CommandExecutor {
         Ok(String::new())
     }
 
-    /// Returns Redis, or an error if it cannot answer.
+    /// Returns Redis, or an error if it is stopped, ended or paused and so cannot answer.
     fn available_redis(&self) -> io::Result<&Redis> {
         let redis = &self.cluster.redis;
         require_running(redis.process(), "redis")?;
@@ -110,10 +110,12 @@ impl CommandExecutor {
         self.pause.as_ref().is_some_and(|pause| !pause.is_over())
     }
 
+    /// Runs a command of Redis. Returns its answer.
     fn ask_redis(&self, words: &[&str]) -> io::Result<String> {
         Ok(self.available_redis()?.command(words)?.trim_end().to_owned())
     }
 
+    /// Runs a command of Redis. Fails unless the answer is `expected`.
     fn run_redis(&self, words: &[&str], expected: &str) -> io::Result<()> {
         match self.ask_redis(words)? {
             answer if answer == expected => Ok(()),
@@ -132,7 +134,7 @@ impl CommandExecutor {
 
     fn lock_row(&self, time: Duration) -> io::Result<()> {
         let lock = self.database()?.lock_busiest(time)?;
-        // The wait fails if the database is killed. Then the lock has ended too.
+        // The wait fails if the database is killed, which ends the lock too.
         let wait_for_release = move || drop(lock.wait());
         thread::Builder::new()
             .name("lock".into())

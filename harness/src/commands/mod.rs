@@ -1,5 +1,5 @@
-//! [`ClusterCommand`]: a command to a cluster, parsed from words. The effect of a command lasts
-//! until another command ends it.
+//! [`ClusterCommand`]: a command to a cluster, parsed from words. The effect of a command without a
+//! time lasts until another command ends it.
 
 mod disk;
 mod executor;
@@ -16,14 +16,13 @@ use crate::proxy::{Change, ProxyCommand, Side};
 pub use disk::Disk;
 pub use executor::CommandExecutor;
 
-/// Help text: all commands and their arguments. `COMPONENT` is a node's number, `redis` or `mysql`;
-/// `ENDPOINT` is `redis`, `mysql`, `both` or `clients`.
+/// Help text: all commands and their arguments.
 pub const HELP: &str = "\
 status                             prints processes, addresses and impaired links
 kill9 COMPONENT                    kills the process with SIGKILL; COMPONENT: the number of a node, redis or mysql
 stop COMPONENT                     stops the process with SIGSTOP
 cont COMPONENT                     continues the process with SIGCONT
-term COMPONENT                     ends the process with SIGTERM, waits, and prints the exit code
+term COMPONENT                     ends the process with SIGTERM, waits, and prints the exit code of a node
 start COMPONENT                    starts an ended process again, on the same data and port
 partition NODE ENDPOINT [in|out]   blocks traffic with ENDPOINT: redis, mysql, both or clients; in: to the node, out: from it
 link NODE ENDPOINT COMMAND         executes a command of chaosproxy: delay 50ms, loss 5%, drop, cut, forget, refuse, ...
@@ -36,7 +35,7 @@ redis oom on|off                   makes Redis refuse writes as if memory were e
 mysql lockrow SECONDS              locks the conversation with the most events for a time
 mysql readonly on|off              makes MariaDB refuse writes of nodes
 mysql maxconn NUMBER               limits the number of connections of MariaDB
-disk full|free                     fills the disk of a cluster started with --disk (MariaDB looks for space once a minute)";
+disk full|free                     fills or frees the disk of a cluster started with --disk (MariaDB looks for space once a minute)";
 
 /// Minimum of `max_connections` in MariaDB, which raises smaller values to this minimum.
 const MIN_CONNECTIONS: u32 = 10;
@@ -49,7 +48,7 @@ pub enum ClusterCommand {
     Status,
     /// Acts on one process.
     Process(ProcessAction, Component),
-    /// Changes the link between a node, counted from 0, and an endpoint.
+    /// Executes a command on the link between a node, counted from 0, and an endpoint.
     Link(usize, Endpoint, ProxyCommand),
     /// Ends all impairments of all links.
     Heal,
@@ -69,7 +68,7 @@ pub enum ClusterCommand {
     MysqlReadOnly(bool),
     /// Sets the maximum number of connections to the database.
     MysqlConnections(u32),
-    /// Fills the disk (true), or frees it.
+    /// Fills the disk (true), or frees the space again.
     Disk(bool),
 }
 

@@ -11,13 +11,13 @@ use chat_core::model::{ConversationId, Event, EventId, EventKind, Seq, Timestamp
 use super::record;
 use crate::history::{EventRecord, LogPosition, Observation, Writer};
 
-/// Name of the database as a source of logs.
+/// Name of the database in histories, as a source of logs.
 const SOURCE: &str = "database";
 
 /// Maximum time to connect, in seconds.
 const CONNECT_TIMEOUT_S: u32 = 30;
 
-/// A chat database in MariaDB or MySQL, read with the program `mariadb`.
+/// Database of a store in MariaDB or MySQL, read with the program `mariadb`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Database {
     host: String,
@@ -68,8 +68,8 @@ impl std::fmt::Debug for Database {
 }
 
 impl Database {
-    /// Records the logs, their heads and the memberships of the conversations in `only`, or of all
-    /// conversations.
+    /// Records the logs, their heads (last positions) and the memberships of the conversations in
+    /// `only`, or of all conversations.
     ///
     /// # Errors
     /// The database does not answer, or has another schema.
@@ -83,7 +83,8 @@ impl Database {
             }
         };
         let asked = history.now();
-        // One snapshot: a transaction that commits meanwhile is in all results or in none.
+        // All queries read one snapshot: a transaction that commits meanwhile is in all results or
+        // in none.
         let rows = self.sql(&format!(
             "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY;
              SELECT LOWER(HEX(value)) FROM meta WHERE name = 'epoch';
@@ -131,7 +132,7 @@ impl Database {
                 format!("--database={}", self.name),
                 format!("--connect-timeout={CONNECT_TIMEOUT_S}"),
             ])
-            // Other users of the machine cannot see the environment.
+            // Other users of the machine can see the arguments, but not the environment.
             .env("MYSQL_PWD", &self.password)
             // No peer can eavesdrop within a machine, and local servers rarely have certificates
             // that clients trust.

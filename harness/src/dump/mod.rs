@@ -1,4 +1,5 @@
-//! Reads the final logs from the nodes and from the database.
+//! Reads the final logs, which are complete once the load has ended, from the nodes and from the
+//! database.
 
 mod database;
 mod nodes;
@@ -13,6 +14,7 @@ pub use nodes::{dump, dump_as};
 
 use crate::history::{Digest, EventRecord, LogPosition, Observation, Writer};
 
+/// Returns lowercase hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -22,8 +22,8 @@ pub(crate) struct Source {
     pub(crate) epoch: String,
 }
 
-/// Records the logs of conversations as each node returns them to a member, and all logs of the
-/// database.
+/// Records the logs of `groups` as each node returns them to the user named `reader`, who is a
+/// member of all of them, and all logs of the database.
 ///
 /// # Errors
 /// A node or the database does not answer.
@@ -42,9 +42,9 @@ pub async fn dump(cluster: &Cluster, reader: &str, groups: &[u64], history: &Wri
     database.dump(None, history)
 }
 
-/// Records the logs that a server returns to a user, and the memberships of the user: of the
-/// conversations in `only`, or of all. Logs that the user cannot read from the beginning are left
-/// out.
+/// Logs a user in at `server`, and records the logs that the server returns to the user and the
+/// user's memberships: of the conversations in `only`, or of all. Leaves out logs that the user
+/// cannot read from the beginning to the end.
 ///
 /// # Errors
 /// The server does not answer, or refuses the login.
@@ -77,8 +77,8 @@ pub async fn dump_as(
         store_epoch,
         ..
     } = *logged_in;
-    let wanted = |info: &ConversationInfo| only.is_none_or(|only| only.contains(&info.id.0));
-    let conversations: Vec<ConversationInfo> = conversations.into_iter().filter(wanted).collect();
+    let is_wanted = |info: &ConversationInfo| only.is_none_or(|only| only.contains(&info.id.0));
+    let conversations: Vec<ConversationInfo> = conversations.into_iter().filter(is_wanted).collect();
     record_memberships(user.id.0, &conversations, history)?;
     let mut recorded = BTreeSet::new();
     // The name contains the user, because other users may read other logs from the same server.
@@ -89,7 +89,8 @@ pub async fn dump_as(
     dump_readable(&mut peer, &conversations, &source, &mut recorded, history).await
 }
 
-/// Records the logs that can be read from the beginning and are not in `recorded` yet.
+/// Records the logs of the `conversations` that the user can read from the beginning to the end,
+/// except those in `recorded`, and adds them to `recorded`.
 pub(crate) async fn dump_readable(
     peer: &mut Peer,
     conversations: &[ConversationInfo],
@@ -125,7 +126,7 @@ async fn dump_log(peer: &mut Peer, conversation: ConversationId, source: &Source
                 event: record(&readable.event, &decoded),
             })?;
         }
-        if !page.more {
+        if !page.has_more {
             // Records the head that the node reports, not the last event that it returned: the
             // check compares the two.
             break (asked, page.last_seq);

@@ -1,4 +1,4 @@
-//! Histories as files.
+//! Reads and writes histories: files with one [`Record`] per line, in JSON.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -27,8 +27,8 @@ impl Writer {
         })
     }
 
-    /// Records an observation with the current time. The record of an action's beginning has to be
-    /// written before the action begins.
+    /// Records an observation with the current time. An observation that announces an action, such
+    /// as [`Observation::Send`], has to be recorded before the action starts.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -39,19 +39,20 @@ impl Writer {
         serde_json::to_writer(&mut *out, &record)?;
         out.write_all(b"\n")?;
         match record.observation {
-            // Flushed, because a message may be stored although this process is killed.
+            // Flushed before the message is sent: if this process is killed, the message may be
+            // stored, and the history must contain it.
             Observation::Send { .. } => out.flush(),
             _ => Ok(()),
         }
     }
 
-    /// Returns the current time of the history's clock, in nanoseconds.
+    /// Returns the current time in nanoseconds, on the same clock as [`Record::at`].
     #[must_use]
     pub fn now(&self) -> u64 {
         now()
     }
 
-    /// Passes all records to the operating system.
+    /// Writes all buffered records to the file, without syncing it to the disk.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -71,7 +72,7 @@ fn now() -> u64 {
     seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or_default()
 }
 
-/// Error in a line of a history.
+/// Error in a line of a history. Line 0 means that the file cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}:{line}: {problem}")]
 pub struct HistoryError {
@@ -80,28 +81,28 @@ pub struct HistoryError {
     problem: String,
 }
 
-/// Calls `handle` with each record of a file, in the order of the file. An incomplete last line,
-/// left by a process that was killed, is ignored.
+/// Calls `handle` with each record of a file, in file order. An incomplete last line, left by a
+/// process that was killed, is ignored.
 ///
 /// # Errors
 /// The file cannot be read, a line is not a record, or `handle` returns an error.
 pub fn each_record(path: &Path, mut handle: impl FnMut(Record) -> Result<(), String>) -> Result<(), HistoryError> {
-    let wrong = |line: usize, problem: String| HistoryError {
+    let error_at = |line: usize, problem: String| HistoryError {
         path: path.to_owned(),
         line,
         problem,
     };
-    let file = File::open(path).map_err(|error| wrong(0, error.to_string()))?;
+    let file = File::open(path).map_err(|error| error_at(0, error.to_string()))?;
     let (mut file, mut line) = (BufReader::new(file), Vec::new());
     for number in 1.. {
         line.clear();
         let read = file.read_until(b'\n', &mut line);
-        read.map_err(|error| wrong(number, error.to_string()))?;
+        read.map_err(|error| error_at(number, error.to_string()))?;
         if !line.ends_with(b"\n") {
             break;
         }
-        let record = serde_json::from_slice(&line).map_err(|error| wrong(number, error.to_string()))?;
-        handle(record).map_err(|problem| wrong(number, problem))?;
+        let record = serde_json::from_slice(&line).map_err(|error| error_at(number, error.to_string()))?;
+        handle(record).map_err(|problem| error_at(number, problem))?;
     }
     Ok(())
 }
@@ -143,7 +144,7 @@ impl History {
     /// Adds the records of another history.
     pub fn add(&mut self, other: Self) {
         self.records.extend(other.records);
-        // Both parts are sorted, so the sort is a merge.
+        // Both parts are sorted, and the standard sort merges sorted parts in linear time.
         self.records.sort_by_key(|record| record.at);
     }
 
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn history_is_read_without_its_unfinished_last_line() {
+    fn incomplete_last_line_is_ignored() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("history");
         let read = || History::read(std::slice::from_ref(&path));
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_of_several_files_are_distinguished() {
+    fn files_with_the_same_run_id_are_refused() {
         let directory = tempfile::tempdir().unwrap();
         let [one, other] = ["one", "other"].map(|name| directory.path().join(name));
         write(&one, [run(1)]);

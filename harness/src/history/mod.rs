@@ -1,5 +1,6 @@
-//! Histories: one line of JSON per observation. Clients record their requests, the
-//! replies and the deliveries. At the end, the logs of the nodes and the database are recorded.
+//! Histories of a test run, one JSON object per line. Clients record the messages that they send,
+//! the replies and the deliveries. At the end, the logs of conversations are recorded, as each node
+//! and the database return them.
 
 mod file;
 mod record;

@@ -1,4 +1,4 @@
-//! [`Record`]: one line of a history.
+//! [`Record`]: one line of a history, and the [`Observation`] that it contains.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ pub struct Record {
     pub observation: Observation,
 }
 
-/// Digest of a message's text. Histories hold no texts.
+/// Digest of a message's text, because histories do not contain the texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Digest(pub u64);
@@ -50,13 +50,13 @@ pub struct EventRecord {
     /// Position of the event.
     #[serde(flatten)]
     pub position: LogPosition,
-    /// Global id of the event.
+    /// Id of the event, in hexadecimal.
     pub event: String,
     /// User who caused the event.
     pub sender: u64,
     /// Commit time, in milliseconds since 1970.
     pub time: i64,
-    /// Idempotency key of the sender. Only messages have one.
+    /// Idempotency key that the sender gave the message. Only messages have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Digest of the text, if the event is a message that was not recalled.
@@ -70,8 +70,9 @@ pub struct EventRecord {
     pub left: Vec<u64>,
 }
 
-/// An observation. A *run* is one lifetime of the client of one device: from the start of the
-/// process (or of its library) to its end.
+/// An observation of a client, of the harness, or of the final reading of the logs. A *run* is one
+/// lifetime of the client of one device: from its start to its end, or, for a client without the
+/// library, one connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -88,18 +89,18 @@ pub enum Observation {
         #[serde(default)]
         cursors: Vec<LogPosition>,
     },
-    /// A login or resume of this run was answered.
+    /// A login or resume of this run succeeded.
     LoggedIn {
         /// Id of the run.
         run: u64,
-        /// Address of the server that answered.
+        /// Address of the server that accepted it.
         server: String,
     },
     /// A run passed a message to the library, or sent it on a raw connection.
     Send {
         /// Id of the run.
         run: u64,
-        /// Conversation that the message is for.
+        /// Id of the conversation that the message is sent to.
         conversation: u64,
         /// Idempotency key of the message.
         message: String,
@@ -127,7 +128,7 @@ pub enum Observation {
         /// Reason that the server gave.
         reason: String,
     },
-    /// The outcome of a message is unknown: it is stored once or not at all.
+    /// The outcome of a message is unknown: the message is stored once or not at all.
     Unknown {
         /// Id of the run.
         run: u64,
@@ -144,7 +145,7 @@ pub enum Observation {
         #[serde(flatten)]
         event: EventRecord,
     },
-    /// A run was told that a range of positions will not be delivered.
+    /// The client library, or a server, reported that it will not deliver a range of positions.
     Skipped {
         /// Id of the run.
         run: u64,
@@ -154,13 +155,14 @@ pub enum Observation {
         /// Sequence number of the last position.
         to: u64,
     },
-    /// A run was told that all events delivered to it are void, because the store epoch changed.
+    /// The client library reported that all events delivered so far are void, because the store
+    /// epoch changed.
     Reset {
         /// Id of the run.
         run: u64,
     },
-    /// A run was told that events delivered to it after a position are void, because the log
-    /// differs from there on.
+    /// The client library reported that the events delivered after a position are void, because the
+    /// log differs from there on.
     Rewound {
         /// Id of the run.
         run: u64,
@@ -168,7 +170,8 @@ pub enum Observation {
         #[serde(flatten)]
         to: LogPosition,
     },
-    /// A run ended after it had received all events that it knew of.
+    /// A run ended together with the load, after its client had time to receive all events. The
+    /// check reports the events that it lacks.
     Finished {
         /// Id of the run.
         run: u64,
@@ -180,7 +183,7 @@ pub enum Observation {
         /// True when the fault began, false when it ended.
         begins: bool,
     },
-    /// An event of a log, read from `source` at the end.
+    /// An event of a log, as `source` returned it at the end.
     Logged {
         /// Name of a node, or of the database.
         source: String,
@@ -190,18 +193,19 @@ pub enum Observation {
         #[serde(flatten)]
         event: EventRecord,
     },
-    /// The last position of a log, read from `source` at the end.
+    /// The last position of a log, as `source` returned it at the end.
     Head {
         /// Name of a node, or of the database.
         source: String,
         /// Last position of the log.
         #[serde(flatten)]
         last: LogPosition,
-        /// Time of the request: positions known before that time do not exceed `last`.
+        /// Time of the request, like [`Record::at`]. `last` must not be lower than a position that
+        /// was observed before that time.
         #[serde(default)]
         asked: u64,
     },
-    /// Range of a conversation that a user may read, read at the end.
+    /// Range of a conversation that a user may read at the end.
     Member {
         /// Id of the user.
         user: u64,

@@ -1,4 +1,4 @@
-//! [`ProxyCommand`]: a command to a proxy, parsed from words.
+//! [`ProxyCommand`]: a command to a [`Proxy`], parsed from a line of text.
 
 use std::fmt;
 use std::io;
@@ -36,19 +36,19 @@ pub enum ProxyCommand {
     Change(Side, Change),
     /// Resets all connections.
     Reset,
-    /// Forgets all open connections.
+    /// Discards all further bytes of the open connections, without a reset.
     Forget,
     /// Refuses new connections.
     Refuse,
     /// Accepts new connections again.
     Accept,
-    /// Ends all impairments and accepts connections.
+    /// Ends all impairments, and accepts new connections again.
     Heal,
     /// Reports the impairments and the number of connections.
     Status,
 }
 
-/// One direction, or both.
+/// Directions that a [`Change`] applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// From the connecting side to the target.
@@ -61,7 +61,7 @@ pub enum Side {
 
 /// Change of one field of a [`Wire`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[allow(missing_docs)] // the fields of `Wire` have docs
+#[allow(missing_docs)] // `HELP` and the fields of `Wire` explain them
 #[non_exhaustive]
 pub enum Change {
     Delay(Duration),
@@ -85,14 +85,15 @@ impl Change {
             Self::Flip(share) => wire.flips = share,
             Self::Slice(bytes) => wire.slice = Some(bytes),
             Self::Cut(bytes) => wire.cut_after = Some(bytes),
-            Self::Freeze => wire.flow = Flow::Waits,
-            Self::Drop => wire.flow = Flow::Vanishes,
+            Self::Freeze => wire.flow = Flow::Frozen,
+            Self::Drop => wire.flow = Flow::Dropped,
         }
     }
 }
 
 impl ProxyCommand {
-    /// Executes the command on `proxy`. Returns the text to print.
+    /// Executes the command on `proxy`. Returns the text to print, which is empty except for
+    /// [`Status`](Self::Status).
     ///
     /// # Errors
     /// The proxy cannot listen, or cannot stop listening.
@@ -208,6 +209,7 @@ impl FromStr for ProxyCommand {
     }
 }
 
+/// Parses a time with the unit `ms` or `s`, of at most [`MAX_DELAY`].
 fn parse_time(text: &str) -> Result<Duration, ParseProxyCommandError> {
     let (number, unit) = match text.strip_suffix("ms") {
         Some(number) => (number, 0.001),
@@ -219,6 +221,7 @@ fn parse_time(text: &str) -> Result<Duration, ParseProxyCommandError> {
         .ok_or_else(|| parse_error(format!("{text} is not a time like 50ms or 1.5s, up to 3600s")))
 }
 
+/// Parses a number of bytes, or of KiB (`k`) or MiB (`m`).
 fn parse_bytes(text: &str) -> Result<u64, ParseProxyCommandError> {
     let (number, unit) = match text.as_bytes().last() {
         Some(b'k') => (&text[..text.len() - 1], 1 << 10),
@@ -234,6 +237,7 @@ fn parse_nonzero_bytes(text: &str) -> Result<NonZeroU32, ParseProxyCommandError>
     bytes.ok_or_else(|| parse_error(format!("{text} is not a number of bytes from 1 to 4294967295")))
 }
 
+/// Parses a share from 0 to 1, or a percentage.
 fn parse_share(text: &str) -> Result<f64, ParseProxyCommandError> {
     let share = match text.strip_suffix('%') {
         Some(percent) => percent.parse::<f64>().map(|percent| percent / 100.0),
@@ -248,8 +252,8 @@ impl fmt::Display for Wire {
         let mut parts = Vec::new();
         match self.flow {
             Flow::Passes => {}
-            Flow::Waits => parts.push("frozen".to_owned()),
-            Flow::Vanishes => parts.push("dropped".to_owned()),
+            Flow::Frozen => parts.push("frozen".to_owned()),
+            Flow::Dropped => parts.push("dropped".to_owned()),
         }
         if !self.latency.is_zero() {
             parts.push(format!("delay {:?}", self.latency));

@@ -1,4 +1,4 @@
-//! [`Proxy`]: forwards TCP connections and impairs them on command.
+//! [`Proxy`]: forwards TCP connections, and delays, cuts or discards their bytes on command.
 
 mod command;
 mod pump;
@@ -29,32 +29,35 @@ use crate::SeededRng;
 /// Maximum number of connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// Forwards TCP connections to a server and impairs them on command. Commands affect open and new
-/// connections. The proxy runs on its own thread, so its methods can be called from any thread or
-/// task. Dropping the proxy ends all of its connections.
+/// Proxy that forwards TCP connections to a server and impairs them on command. A [`Wire`]
+/// describes the impairments of one direction; it applies to open and new connections. The proxy
+/// runs on its own thread, so its methods can be called from any thread or task. Dropping the proxy
+/// ends all of its connections.
 ///
-/// While a direction is blocked, new connections are accepted but reach the server only once both
-/// directions pass, as if the network had lost their first packets.
+/// While the bytes of a direction are held back or discarded, new connections are accepted, but
+/// reach the server only once bytes pass in both directions, as if the network had lost their first
+/// packets.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
     rules: watch::Sender<Rules>,
-    /// `None` only while the proxy is dropped.
+    /// Requests to the thread. `None` only while the proxy is being dropped: closing the channel
+    /// ends the thread.
     requests: Option<mpsc::Sender<AcceptRequest>>,
     counters: Arc<Counters>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Counters of a proxy.
+/// Numbers of connections of a proxy.
 #[derive(Debug, Default)]
 struct Counters {
     accepted: AtomicU64,
     ended: AtomicU64,
-    /// Open connections that were forgotten.
+    /// Open connections that were [forgotten](Proxy::forget).
     forgotten: AtomicU64,
 }
 
-/// Request to accept or refuse connections. The answer follows once the listener has changed.
+/// Request to accept or refuse connections. The reply is sent once the listener has changed.
 #[derive(Debug)]
 struct AcceptRequest {
     accepts: bool,
@@ -62,7 +65,7 @@ struct AcceptRequest {
 }
 
 impl Proxy {
-    /// Listens on a free port of this machine, for a server that may start later.
+    /// Listens on a free loopback port and forwards connections to `target`, which may start later.
     ///
     /// # Errors
     /// The proxy cannot listen.
@@ -111,19 +114,19 @@ impl Proxy {
         self.address
     }
 
-    /// Sets the server that new connections are forwarded to.
+    /// Sets the server that new connections are forwarded to. Open connections keep theirs.
     pub fn set_target(&self, target: SocketAddr) {
         self.rules.send_modify(|rules| rules.target = target);
     }
 
-    /// Returns the wires of both directions: up, down.
+    /// Returns the wires of both directions: [`Direction::Up`], then [`Direction::Down`].
     #[must_use]
     pub fn wires(&self) -> (Wire, Wire) {
         let rules = self.rules.borrow();
         (rules.up, rules.down)
     }
 
-    /// Changes the wires of both directions. The change also applies to bytes in flight.
+    /// Replaces the wires of both directions. The change also applies to bytes in flight.
     ///
     /// # Panics
     /// If a share or a time is out of the range of its field in [`Wire`].
@@ -151,29 +154,29 @@ impl Proxy {
         self.set_both(Wire::clear());
     }
 
-    /// Resets all open connections.
+    /// Resets all open connections. New connections are not affected.
     pub fn reset(&self) {
         self.rules.send_modify(|rules| rules.resets += 1);
     }
 
-    /// Forgets all present connections, as a restarted firewall does: their bytes are discarded
-    /// from now on, without a reset. New connections are not affected.
+    /// Forgets all open connections, as a restarted firewall does: their bytes are discarded from
+    /// now on, without a reset. New connections are not affected.
     pub fn forget(&self) {
         self.rules.send_modify(|rules| rules.forgets += 1);
     }
 
-    /// Refuses new connections from now on.
+    /// Refuses new connections from now on. Open connections continue.
     ///
     /// # Errors
-    /// The port cannot be bound, or the proxy has ended.
+    /// The port cannot be bound, another thread is changing this, or the proxy has ended.
     pub fn refuse(&self) -> io::Result<()> {
         self.set_accepting(false)
     }
 
-    /// Accepts connections again.
+    /// Accepts new connections again.
     ///
     /// # Errors
-    /// The port cannot be bound, or the proxy has ended.
+    /// The port cannot be bound, another thread is changing this, or the proxy has ended.
     pub fn accept(&self) -> io::Result<()> {
         self.set_accepting(true)
     }
@@ -187,7 +190,7 @@ impl Proxy {
     /// Returns the number of open connections.
     #[must_use]
     pub fn connections(&self) -> u64 {
-        // Read first, so that connections never seem to have ended before they were accepted.
+        // `ended` is read first, so that it does not exceed `accepted`.
         let ended = self.counters.ended.load(Ordering::Acquire);
         self.counters.accepted.load(Ordering::Relaxed).saturating_sub(ended)
     }
@@ -240,7 +243,7 @@ fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// Listening socket of a proxy.
+/// Listening socket of a proxy, and whether it accepts connections.
 enum ListenerState {
     /// Connections are accepted.
     Open(TcpListener),
@@ -251,6 +254,7 @@ enum ListenerState {
 }
 
 impl ListenerState {
+    /// Accepts the next connection. Waits forever while connections are refused.
     async fn next(&self) -> TcpStream {
         loop {
             match self {
@@ -267,6 +271,8 @@ impl ListenerState {
         }
     }
 
+    /// Accepts or refuses connections from now on. After an error, the state is
+    /// [`Failed`](Self::Failed).
     fn change(&mut self, address: SocketAddr, accepts: bool) -> io::Result<()> {
         *self = match (std::mem::replace(self, Self::Failed), accepts) {
             (Self::Closed(socket), true) => Self::Open(socket.listen(BACKLOG)?),
@@ -282,6 +288,7 @@ impl ListenerState {
     }
 }
 
+/// Accepts and forwards connections until `requests` is closed.
 async fn serve(
     mut state: ListenerState,
     address: SocketAddr,
@@ -292,7 +299,7 @@ async fn serve(
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            // Requests come first: they apply to every connection that arrives after them.
+            // Requests come first, so that they apply to every connection accepted after them.
             biased;
             request = requests.recv() => match request {
                 Some(request) => drop(request.reply.send(state.change(address, request.accepts))),
@@ -309,7 +316,7 @@ async fn serve(
     }
 }
 
-/// Guard that counts an open connection that was forgotten.
+/// Guard that counts a forgotten connection until the connection ends.
 struct Forgotten<'a>(&'a AtomicU64);
 
 impl<'a> Forgotten<'a> {
@@ -325,7 +332,7 @@ impl Drop for Forgotten<'_> {
     }
 }
 
-/// Forwards one connection until it ends.
+/// Forwards one connection until both directions have ended, or the connection is cut or reset.
 async fn forward(mut client: TcpStream, mut rules: watch::Receiver<Rules>, rng: SeededRng, counters: Arc<Counters>) {
     let Rules { resets, forgets, .. } = *rules.borrow();
     let (mut resetting, mut forgetting) = (rules.clone(), rules.clone());
@@ -336,7 +343,7 @@ async fn forward(mut client: TcpStream, mut rules: watch::Receiver<Rules>, rng: 
     let forwarded = async {
         let target = rules.wait_for(Rules::is_open).await.map_err(|_| End::Reset)?.target;
         let server = server.insert(TcpStream::connect(target).await.map_err(|_| End::Reset)?);
-        // Disables buffering by the kernel, so that only the wire determines sizes and delays.
+        // Disables Nagle's algorithm, so that only the wire determines sizes and delays.
         client.set_nodelay(true).map_err(|_| End::Reset)?;
         server.set_nodelay(true).map_err(|_| End::Reset)?;
         let (from_client, to_client) = client.split();
@@ -346,8 +353,8 @@ async fn forward(mut client: TcpStream, mut rules: watch::Receiver<Rules>, rng: 
         tokio::try_join!(up, down).map(drop)
     };
     let forwarded = async {
-        // After the connection is forgotten, the future is kept but not polled: dropping the future
-        // would close a connection that is being established.
+        // Once the connection is forgotten, `forwarded` is kept but not polled: dropping it would
+        // close the connection to the server if that is still being established.
         let mut forwarded = std::pin::pin!(forwarded);
         tokio::select! {
             biased;

@@ -1,5 +1,5 @@
-//! Forwards one direction of one connection: bytes are queued when they are read, and written when
-//! they are due.
+//! [`pump`]: forwards one direction of one connection. A sender reads bytes and queues them with
+//! the time at which they are due; a receiver writes them at that time.
 
 use std::io;
 use std::time::Duration;
@@ -12,24 +12,24 @@ use tokio::time::{Instant, sleep_until};
 use super::wire::{Direction, Flow, Rules, Wire};
 use crate::SeededRng;
 
-/// Maximum number of pieces in flight in one direction. At this number, the sender waits.
+/// Maximum number of pieces in flight in one direction. At this number, no more bytes are read.
 const MAX_IN_FLIGHT: usize = 64;
 /// Maximum size of a piece, in bytes.
 const MAX_PIECE_BYTES: usize = 16 * 1024;
-/// Number of bytes of a stream in one packet.
+/// Number of bytes of a stream in one TCP packet, as on Ethernet.
 const PACKET_BYTES: usize = 1460;
 /// Time after which TCP retransmits an unacknowledged packet for the first time. It doubles with
 /// each retransmission (RFC 6298; this is the minimum of Linux).
 const RETRANSMISSION_TIMEOUT: Duration = Duration::from_millis(200);
 /// Maximum time between retransmissions. In TCP itself it is two minutes, too long for a test.
 const MAX_RETRANSMISSION_TIMEOUT: Duration = Duration::from_secs(1);
-/// Time between slices.
+/// Time between pieces of a wire with [`slice`](Wire::slice).
 const SLICE_PAUSE: Duration = Duration::from_millis(1);
-/// Number of reads per second under a bandwidth limit. Each read takes at most that share of the
-/// bandwidth.
+/// Minimum number of reads per second under a bandwidth limit: each read takes at most this share
+/// of the bytes of a second.
 const READS_PER_SECOND: u32 = 50;
 
-/// Ways in which the proxy ends a connection.
+/// Way in which the proxy ends a connection before its end is forwarded.
 #[derive(Debug)]
 pub(super) enum End {
     /// Both sides receive a reset.
@@ -38,23 +38,25 @@ pub(super) enum End {
     Cut,
 }
 
-/// Piece in flight.
-struct Sent {
+/// Piece that was read and is not written yet.
+struct PieceInFlight {
     piece: Piece,
+    /// Time at which the piece arrives.
     due: Instant,
-    /// Version of the rules that determined `due`.
+    /// [`Rules::version`] that determined `due`.
     version: u64,
 }
 
+/// Unit that the sender passes to the receiver.
 enum Piece {
     Bytes(Vec<u8>),
     /// End of the stream.
     Last,
-    /// The sender has reset the connection.
+    /// The sending side has reset the connection.
     Broken,
 }
 
-/// Forwards bytes from one side to the other until it has forwarded the end of the stream.
+/// Forwards bytes in `direction` until it has forwarded the end of the stream.
 pub(super) async fn pump(
     from: ReadHalf<'_>,
     to: WriteHalf<'_>,
@@ -68,7 +70,7 @@ pub(super) async fn pump(
         rules: rules.clone(),
         rng: rng.clone(),
         version: 0,
-        free: Instant::now(),
+        free_at: Instant::now(),
     };
     let receiver = Receiver {
         direction,
@@ -80,19 +82,20 @@ pub(super) async fn pump(
     tokio::try_join!(sender.run(from, queue), receiver.run(pieces, to)).map(drop)
 }
 
-/// Reads bytes and decides when they arrive.
+/// Reads bytes from one side and decides when they arrive at the other side.
 struct Sender {
     direction: Direction,
     rules: watch::Receiver<Rules>,
     rng: SeededRng,
-    /// Version of the rules for the last piece.
+    /// [`Rules::version`] that applied to the last piece.
     version: u64,
-    /// Time at which the wire is free for the next piece.
-    free: Instant,
+    /// Time at which the last piece has left the bandwidth-limited wire, so that the next one
+    /// starts.
+    free_at: Instant,
 }
 
 impl Sender {
-    async fn run(mut self, mut from: ReadHalf<'_>, queue: mpsc::Sender<Sent>) -> Result<(), End> {
+    async fn run(mut self, mut from: ReadHalf<'_>, queue: mpsc::Sender<PieceInFlight>) -> Result<(), End> {
         let mut buffer = vec![0; MAX_PIECE_BYTES];
         loop {
             let max_read_before = max_read(&self.wire().0);
@@ -100,8 +103,8 @@ impl Sender {
             // Read again, because the rules may have changed while the read waited.
             let (wire, version) = self.wire();
             if self.version != version {
-                // Bytes that were waiting for bandwidth follow the new rules.
-                (self.version, self.free) = (version, Instant::now());
+                // Bytes queued under the old rules do not occupy the bandwidth of the new ones.
+                (self.version, self.free_at) = (version, Instant::now());
             }
             let (pieces, is_last): (Vec<Piece>, bool) = match read {
                 Ok(0) => (vec![Piece::Last], true),
@@ -118,7 +121,7 @@ impl Sender {
                     0
                 };
                 let due = self.due(&wire, length);
-                if queue.send(Sent { piece, due, version }).await.is_err() {
+                if queue.send(PieceInFlight { piece, due, version }).await.is_err() {
                     return Ok(());
                 }
             }
@@ -128,23 +131,24 @@ impl Sender {
         }
     }
 
+    /// Returns the current wire of this direction and the version of the rules.
     fn wire(&self) -> (Wire, u64) {
         let rules = self.rules.borrow();
         (*rules.wire(self.direction), rules.version)
     }
 
-    /// Returns the time at which a piece that is sent now arrives, if no earlier piece arrives
-    /// later.
+    /// Returns the time at which a piece of `length` bytes, sent now, arrives. It arrives later if
+    /// an earlier piece does, because the order is kept.
     fn due(&mut self, wire: &Wire, length: usize) -> Instant {
-        let start = self.free.max(Instant::now());
+        let start = self.free_at.max(Instant::now());
         let duration = match wire.bytes_per_second {
             Some(rate) => Duration::from_secs_f64(length as f64 / f64::from(rate.get())),
             None if wire.slice.is_some() => SLICE_PAUSE,
             None => Duration::ZERO,
         };
-        self.free = start + duration;
+        self.free_at = start + duration;
         let jitter = self.rng.between(Duration::ZERO, wire.jitter);
-        let mut due = self.free + wire.latency + jitter;
+        let mut due = self.free_at + wire.latency + jitter;
         let mut timeout = RETRANSMISSION_TIMEOUT;
         while self.rng.chance(wire.loss) {
             due += timeout;
@@ -154,7 +158,7 @@ impl Sender {
     }
 }
 
-/// Returns the maximum number of bytes to read at once.
+/// Returns the maximum number of bytes to read at once, which is the maximum size of a piece.
 fn max_read(wire: &Wire) -> usize {
     let mut max_read = MAX_PIECE_BYTES;
     if let Some(slice) = wire.slice {
@@ -169,31 +173,32 @@ fn max_read(wire: &Wire) -> usize {
     max_read
 }
 
-/// Writes the pieces that are due, unless the wire discards them.
+/// Writes each piece when it is due, or discards it if the wire does.
 struct Receiver {
     direction: Direction,
     rules: watch::Receiver<Rules>,
     rng: SeededRng,
-    /// Whether bytes of this connection were discarded, so that no later byte may arrive.
+    /// True after a piece was discarded: later bytes must not arrive then.
     has_lost: bool,
-    /// A version of the rules, and the number of bytes written since that version.
+    /// The last [`Rules::version`] seen, and the number of bytes written under it, for
+    /// [`Wire::cut_after`].
     written_bytes: (u64, u64),
 }
 
 impl Receiver {
-    async fn run(mut self, mut pieces: mpsc::Receiver<Sent>, mut to: WriteHalf<'_>) -> Result<(), End> {
-        // Set when the receiving side has closed the connection. Its end or reset is forwarded by
-        // the other direction.
+    async fn run(mut self, mut pieces: mpsc::Receiver<PieceInFlight>, mut to: WriteHalf<'_>) -> Result<(), End> {
+        // Set when a write has failed, because the receiving side has closed the connection. The
+        // pump of the other direction forwards that end or reset.
         let mut is_gone = false;
         loop {
             let next = tokio::select! {
-                // Checked first, because a connection that has lost bytes must end before later
+                // The reset comes first: a connection that has lost bytes must end before later
                 // bytes arrive.
                 biased;
                 end = Self::reset_once_open(self.rules.clone(), self.direction), if self.has_lost => return end,
                 next = pieces.recv() => next,
             };
-            let Some(Sent { piece, due, version }) = next else {
+            let Some(PieceInFlight { piece, due, version }) = next else {
                 // The sender has ended, and its last bytes were discarded.
                 return Self::reset_once_open(self.rules.clone(), self.direction).await;
             };
@@ -209,7 +214,7 @@ impl Receiver {
                 Piece::Bytes(bytes) if !is_gone => is_gone = self.write(&mut to, bytes).await?.is_err(),
                 Piece::Bytes(_) => {}
                 Piece::Last => {
-                    // This fails if the other side has ended first.
+                    // This fails if the receiving side has closed the connection first.
                     let _ = to.shutdown().await;
                     return Ok(());
                 }
@@ -218,8 +223,8 @@ impl Receiver {
         }
     }
 
-    /// Waits until a piece arrives. `due` is its time of arrival by the rules of `version`; newer
-    /// rules may make it earlier.
+    /// Waits until a piece is due. `due` was determined under the rules of `version`; newer rules
+    /// can only make it earlier.
     async fn wait_for_arrival(&mut self, due: Instant, version: u64) {
         loop {
             let due = {
@@ -241,24 +246,26 @@ impl Receiver {
         }
     }
 
-    /// Waits until the flow is not [`Flow::Waits`]. Returns whether bytes pass then, or are
-    /// discarded.
+    /// Waits until the flow is not [`Flow::Frozen`]. Returns true if bytes pass then, and false if
+    /// they are discarded or the proxy has ended.
     async fn wait_for_flow(&mut self) -> bool {
         let direction = self.direction;
         let decided = self
             .rules
-            .wait_for(|rules| rules.wire(direction).flow != Flow::Waits)
+            .wait_for(|rules| rules.wire(direction).flow != Flow::Frozen)
             .await;
-        // An error means that the proxy has ended: nothing more is written.
+        // An error means that the proxy has ended.
         decided.is_ok_and(|rules| rules.wire(direction).flow == Flow::Passes)
     }
 
-    /// Waits until bytes pass, and returns a reset.
+    /// Waits until bytes pass in this direction, and then returns [`End::Reset`].
     async fn reset_once_open(mut rules: watch::Receiver<Rules>, direction: Direction) -> Result<(), End> {
         let _ = rules.wait_for(|rules| rules.wire(direction).flow == Flow::Passes).await;
         Err(End::Reset)
     }
 
+    /// Writes a piece after flipping and cutting it as the wire demands. Returns [`End::Cut`] after
+    /// the last byte before a cut; the inner error means that the receiving side is closed.
     async fn write(&mut self, to: &mut WriteHalf<'_>, mut bytes: Vec<u8>) -> Result<io::Result<()>, End> {
         let (wire, version) = {
             let rules = self.rules.borrow();
@@ -291,7 +298,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packet_arrives_in_time_at_the_maximum_loss() {
+    fn maximum_loss_delays_a_packet_by_less_than_200_seconds() {
         let rules = Rules::to(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let (_rules_sender, rules) = watch::channel(rules);
         let mut sender = Sender {
@@ -299,11 +306,11 @@ mod tests {
             rules,
             rng: SeededRng::new(1),
             version: 0,
-            free: Instant::now(),
+            free_at: Instant::now(),
         };
         let wire = Wire::lossy(crate::proxy::MAX_LOSS);
         for _ in 0..10_000 {
-            let delay = sender.due(&wire, 1).duration_since(sender.free);
+            let delay = sender.due(&wire, 1).duration_since(sender.free_at);
             assert!(delay < Duration::from_secs(200), "{delay:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! Tests of each impairment, as both sides of a connection observe it.
+//! Tests of the proxy: each impairment, as both sides of a connection observe it.
 
 use std::io::ErrorKind;
 use std::num::NonZeroU32;
@@ -11,16 +11,16 @@ use super::*;
 
 /// Maximum time to wait for an expected event.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
-/// Time after which bytes that have not arrived count as held back or lost.
+/// Time after which bytes that have not arrived are assumed to be held back or lost.
 const QUIET_TIME: Duration = Duration::from_millis(150);
 
-/// A server, and a proxy in front of it.
+/// A proxy, and the listener of the server that it forwards to.
 struct TestProxy {
     proxy: Proxy,
     server: TcpListener,
 }
 
-/// Two ends of one connection.
+/// Both ends of one connection through the proxy.
 struct Pair {
     client: TcpStream,
     server: TcpStream,
@@ -68,7 +68,7 @@ fn number(n: u32) -> NonZeroU32 {
     NonZeroU32::new(n).unwrap()
 }
 
-/// Returns pseudo-random bytes.
+/// Returns `length` pseudo-random bytes, the same ones in each call.
 fn noise(length: usize) -> Vec<u8> {
     let mut rng = SeededRng::new(7);
     (0..length).map(|_| rng.below(256) as u8).collect()
@@ -123,14 +123,14 @@ async fn slow_wire_does_not_affect_the_other_direction() {
 async fn bytes_in_flight_follow_changed_rules() {
     let hour = Duration::from_secs(3600);
     let jitter = Wire::slow(hour, hour);
-    for late in [Wire::slow(hour, Duration::ZERO), jitter, Wire::narrow(number(1))] {
+    for slow_wire in [Wire::slow(hour, Duration::ZERO), jitter, Wire::narrow(number(1))] {
         let fixture = TestProxy::new().await;
         let mut pair = fixture.connect().await;
-        fixture.proxy.set_both(late);
+        fixture.proxy.set_both(slow_wire);
         let bytes = noise(200);
         pair.client.write_all(&bytes).await.unwrap();
         assert_receives_nothing(&mut pair.server).await;
-        // The rules have changed, and the bytes are still late.
+        // Under the changed rules, the bytes still arrive later than the test waits.
         fixture.proxy.set_both(Wire::slow(hour / 2, Duration::ZERO));
         assert_receives_nothing(&mut pair.server).await;
         fixture.proxy.clear();
@@ -151,7 +151,7 @@ async fn proxy_reports_its_wires_and_connections() {
     let fixture = TestProxy::new().await;
     let status = || ProxyCommand::Status.execute(&fixture.proxy).unwrap();
     let clear = "up: clear; down: clear; ";
-    let _kept = fixture.connect().await;
+    let _open_connection = fixture.connect().await;
     assert_eq!(status(), format!("{clear}1 open connections, 1 accepted so far"));
     fixture.proxy.refuse().unwrap();
     fixture.proxy.forget();
@@ -244,20 +244,20 @@ async fn flipping_wire_changes_one_bit_of_a_packet() {
         .sum();
     assert!(
         (10..=1000).contains(&wrong),
-        "{wrong} flipped bits; expected is one per packet of at most 1460 bytes"
+        "{wrong} bits were flipped; expected one per packet of at most 1460 bytes"
     );
 }
 
 #[tokio::test]
-async fn waiting_wire_delivers_bytes_after_it_is_cleared() {
+async fn frozen_wire_delivers_bytes_after_it_is_cleared() {
     let fixture = TestProxy::new().await;
     let mut pair = fixture.connect().await;
-    fixture.proxy.set(Wire::waiting(), Wire::clear());
+    fixture.proxy.set(Wire::frozen(), Wire::clear());
     pair.client.write_all(b"wait").await.unwrap();
     pair.server.write_all(b"one way passes").await.unwrap();
     assert_receives(&mut pair.client, b"one way passes").await;
     assert_receives_nothing(&mut pair.server).await;
-    // The end of the stream also arrives late, after all bytes.
+    // The end of the stream is held back too, and arrives after all bytes.
     drop(pair.client);
     assert_receives_nothing(&mut pair.server).await;
     fixture.proxy.clear();
@@ -269,7 +269,7 @@ async fn waiting_wire_delivers_bytes_after_it_is_cleared() {
 async fn connection_is_reset_only_if_it_lost_bytes() {
     let fixture = TestProxy::new().await;
     let (mut one, mut other) = (fixture.connect().await, fixture.connect().await);
-    fixture.proxy.set(Wire::clear(), Wire::hole());
+    fixture.proxy.set(Wire::clear(), Wire::dropping());
     one.server.write_all(b"into nowhere").await.unwrap();
     assert_receives_nothing(&mut one.client).await;
     one.client.write_all(b"the other direction").await.unwrap();
@@ -287,7 +287,7 @@ async fn connection_is_reset_only_if_it_lost_bytes() {
 async fn discarding_wire_loses_the_end_of_a_stream() {
     let fixture = TestProxy::new().await;
     let mut pair = fixture.connect().await;
-    fixture.proxy.set_both(Wire::hole());
+    fixture.proxy.set_both(Wire::dropping());
     drop(pair.client);
     assert_receives_nothing(&mut pair.server).await;
     fixture.proxy.clear();
@@ -295,22 +295,22 @@ async fn discarding_wire_loses_the_end_of_a_stream() {
 }
 
 #[tokio::test]
-async fn connection_opened_during_a_partition_is_served_after_healing() {
+async fn connection_opened_during_a_partition_reaches_the_server_after_it() {
     let fixture = TestProxy::new().await;
     for (up, down) in [
-        (Wire::hole(), Wire::clear()),
-        (Wire::clear(), Wire::hole()),
-        (Wire::waiting(), Wire::waiting()),
+        (Wire::dropping(), Wire::clear()),
+        (Wire::clear(), Wire::dropping()),
+        (Wire::frozen(), Wire::frozen()),
     ] {
         fixture.proxy.set(up, down);
         let mut client = TcpStream::connect(fixture.proxy.address()).await.unwrap();
-        client.write_all(b"anybody there?").await.unwrap();
+        client.write_all(b"hello").await.unwrap();
         assert_receives_nothing(&mut client).await;
         let reached = timeout(QUIET_TIME, fixture.server.accept()).await;
         assert!(reached.is_err(), "{reached:?}");
         fixture.proxy.clear();
         let (mut server, _) = timeout(WAIT_TIMEOUT, fixture.server.accept()).await.unwrap().unwrap();
-        assert_receives(&mut server, b"anybody there?").await;
+        assert_receives(&mut server, b"hello").await;
     }
 }
 
@@ -345,7 +345,7 @@ async fn forgotten_connections_receive_nothing_and_new_ones_are_served() {
 }
 
 #[tokio::test]
-async fn reset_of_a_peer_is_forwarded() {
+async fn reset_by_the_server_is_forwarded() {
     let fixture = TestProxy::new().await;
     let mut pair = fixture.connect().await;
     pair.server.write_all(b"a").await.unwrap();

@@ -6,41 +6,41 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Maximum share of lost packets. With more, hardly any data arrives within the time of a test.
+/// Maximum [`loss`](Wire::loss). With a higher one, hardly any data arrives within the time of a
+/// test.
 pub const MAX_LOSS: f64 = 0.9;
-/// Maximum latency and jitter.
+/// Maximum [`latency`](Wire::latency), and maximum [`jitter`](Wire::jitter).
 pub(super) const MAX_DELAY: Duration = Duration::from_secs(3600);
 
-/// Treatment of bytes in one direction.
+/// Decides whether the bytes of one direction arrive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Flow {
-    /// Bytes arrive.
+    /// Bytes arrive, subject to the other impairments of the wire.
     #[default]
     Passes,
-    /// Bytes are held back and arrive once the flow passes again, as in a partition shorter than
-    /// the timeout of TCP. The proxy and both kernels buffer as much as they can hold; then the
+    /// Bytes are held back and arrive once the flow passes again, as in a network partition shorter
+    /// than the timeout of TCP. When the buffers of the proxy and of the kernel are full, the
     /// sender cannot write.
-    Waits,
-    /// Bytes are read from the sender and discarded, as in a partition longer than the timeout of
-    /// TCP. A connection that lost bytes is reset once the flow passes again.
-    Vanishes,
+    Frozen,
+    /// Bytes are read from the sender and discarded, as in a network partition longer than the
+    /// timeout of TCP. A connection that lost bytes is reset once the flow passes again.
+    Dropped,
 }
 
-/// Impairments of one direction of all connections. `default()` has none; set the fields that
-/// differ.
+/// Impairments of one direction of all connections of a proxy. The default has none.
 ///
 /// When the wire changes, bytes in flight are treated as if they had been sent at that moment, if
 /// they arrive earlier that way: an impairment that has ended delays no bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Wire {
-    /// Treatment of bytes.
+    /// Decides whether bytes arrive, are held back, or are discarded.
     pub flow: Flow,
     /// Time that each byte is in flight, at most an hour.
     pub latency: Duration,
     /// Maximum random time added to `latency`, at most an hour. The order of bytes is kept.
     pub jitter: Duration,
-    /// Maximum bandwidth.
+    /// Maximum bandwidth, in bytes per second.
     pub bytes_per_second: Option<NonZeroU32>,
     /// Share (0 to [`MAX_LOSS`]) of packets that are lost in each transmission. TCP retransmits
     /// them, which delays all later bytes: by 0.2 s, 0.4 s and so on, at most a second per
@@ -65,18 +65,18 @@ impl Wire {
 
     /// Returns a wire that holds all bytes back.
     #[must_use]
-    pub fn waiting() -> Self {
+    pub fn frozen() -> Self {
         Self {
-            flow: Flow::Waits,
+            flow: Flow::Frozen,
             ..Self::default()
         }
     }
 
     /// Returns a wire that discards all bytes.
     #[must_use]
-    pub fn hole() -> Self {
+    pub fn dropping() -> Self {
         Self {
-            flow: Flow::Vanishes,
+            flow: Flow::Dropped,
             ..Self::default()
         }
     }
@@ -118,6 +118,7 @@ impl Wire {
         }
     }
 
+    /// Returns whether all shares and times are within the ranges of their fields.
     pub(super) fn is_valid(&self) -> bool {
         (0.0..=MAX_LOSS).contains(&self.loss)
             && (0.0..=1.0).contains(&self.flips)
@@ -134,18 +135,18 @@ pub enum Direction {
     Down,
 }
 
-/// Current state of a proxy, which all of its connections follow.
+/// State of a proxy that its commands set and all of its connections follow.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     /// Address that new connections are forwarded to.
     pub(super) target: SocketAddr,
     pub(super) up: Wire,
     pub(super) down: Wire,
-    /// Number of changes of a wire.
+    /// Number of changes of `up` and `down` so far.
     pub(super) version: u64,
-    /// Time of the last change.
+    /// Time of the last change of `up` or `down`.
     pub(super) since: Instant,
-    /// Whether new connections are refused.
+    /// True while new connections are refused.
     pub(super) refuses: bool,
     /// Number of times that all connections were reset.
     pub(super) resets: u64,
@@ -154,6 +155,7 @@ pub(super) struct Rules {
 }
 
 impl Rules {
+    /// Returns the rules of a proxy without impairments that forwards to `target`.
     pub(super) fn to(target: SocketAddr) -> Self {
         Self {
             target,

@@ -1,4 +1,4 @@
-//! [`Balancer`]: a load balancer for tests.
+//! [`Balancer`]: an nginx or HAProxy server for tests.
 
 use std::fs;
 use std::io;
@@ -8,8 +8,8 @@ use tempfile::TempDir;
 
 use super::{GuardedProcess, on_free_port};
 
-/// A load balancer in front of three nodes, configured by an example of the project. Dropping the
-/// handle kills the load balancer.
+/// A load balancer in front of three nodes. It runs with an example configuration from `deploy/`,
+/// in which the addresses are replaced. Dropping the handle kills the load balancer.
 #[derive(Debug)]
 pub struct Balancer {
     process: GuardedProcess,
@@ -47,6 +47,9 @@ impl Balancer {
         })
     }
 
+    /// Starts a load balancer with `launch`, which gets a directory and the path of the
+    /// configuration file. In the file, `directive` and the address to listen on replace
+    /// `example_listen`, and `nodes` replace the nodes of the example.
     fn start(
         example: &str,
         example_listen: &str,

@@ -1,4 +1,5 @@
-//! Runs client programs, which send a request to a server and print the answer.
+//! Runs client programs such as `mariadb` and `redis-cli`, which send a request to a server and
+//! print the answer.
 
 use std::io;
 use std::process::{Command, Stdio};
@@ -8,10 +9,10 @@ use std::time::Duration;
 
 use crate::process::{Reach, signal};
 
-/// Maximum time to wait for the answer of a server, which may hang.
+/// Maximum time to wait for the answer of a server, which may be stopped.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Runs a program to its end and returns its output.
+/// Runs a program to its end and returns its standard output.
 ///
 /// # Errors
 /// The program cannot be started, takes longer than [`ANSWER_TIMEOUT`], or fails. If the program
@@ -33,7 +34,7 @@ fn output_within(command: &mut Command, timeout: Duration) -> io::Result<String>
     let output = match ended.recv_timeout(timeout) {
         Ok(output) => output?,
         Err(_) => {
-            // Fails if the program has ended just now.
+            // This fails if the program has ended just now.
             let _ = signal(pid, "KILL", Reach::Process);
             let program = command.get_program().to_string_lossy();
             let waited = format!("{program} did not end within {timeout:?} and was killed");

@@ -1,4 +1,4 @@
-//! [`GuardedProcess`]: a process that ends with this process.
+//! [`GuardedProcess`]: a child process that does not outlive this process.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,12 +13,13 @@ use crate::process::{self, Reach};
 
 use crate::pause;
 
-/// Shell script that starts the program and waits for the end of its own input, which comes when
-/// this process drops the handle or ends in any way. The program leads its own process group, so
-/// that its children are killed too. Immediately after its start, the group does not exist yet, and
-/// the program is killed alone. The first line of the output is the process id: the shell that
-/// becomes the program prints it first. The script ends with the exit code of the program.
-const WATCH: &str = r#"exec 3<&0
+/// Shell script that starts the program, and kills it when the input of the script ends. The input
+/// ends when this process drops the handle or ends in any way. The program leads its own process
+/// group, so that its children are killed too. Immediately after the start, the group does not
+/// exist yet, and only the program is killed. The first line of the output is the id of the
+/// process, printed by the shell that `exec` replaces with the program. The script exits with the
+/// exit code of the program.
+const WATCHER_SCRIPT: &str = r#"exec 3<&0
 setsid sh -c 'echo $$; exec "$@"' sh "$@" </dev/null 3<&- &
 program=$!
 exec 2>/dev/null
@@ -32,15 +33,18 @@ exit $code"#;
 /// Maximum time for a program to become ready, or to end.
 const PROCESS_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A running program. Dropping it kills the program and waits for its end.
+/// A program that was started as a child process. Dropping the handle kills the program and waits
+/// for its end.
 #[derive(Debug)]
 pub struct GuardedProcess {
+    /// The shell that runs [`WATCHER_SCRIPT`].
     watcher: Child,
-    /// Input of the watcher, which kills the program when the input ends.
+    /// Input of the watcher. Closing it kills the program.
     input: Option<ChildStdin>,
+    /// Id of the program's process; 0 until the watcher has printed it.
     pid: u32,
-    /// Start time of the program in ticks of the kernel: if the id is reused, the other process has
-    /// another start time.
+    /// Start time of the program in ticks of the kernel; `None` after its end was noticed. A
+    /// process that gets the same id later has another start time.
     started: Option<u64>,
 }
 
@@ -49,7 +53,7 @@ pub struct GuardedProcess {
 pub enum State {
     /// The process runs.
     Runs,
-    /// A signal has stopped it.
+    /// A signal has stopped the process.
     Stopped,
     /// The process has ended.
     Ended,
@@ -68,27 +72,28 @@ impl State {
 }
 
 impl GuardedProcess {
-    /// Starts `program` and waits until a line of its output or its errors holds `ready`.
+    /// Starts `program` and waits until a line of its standard output or standard error contains
+    /// `ready`.
     ///
     /// # Errors
-    /// The program cannot be started, or ends or takes too long before it is ready. The error
-    /// contains the last lines that the program printed.
+    /// The program cannot be started, ends before it is ready, or is not ready within a minute. The
+    /// error contains the last lines that the program has printed.
     pub fn start<A: AsRef<OsStr>>(program: &str, arguments: &[A], ready: &str) -> io::Result<Self> {
-        let mut watcher = watcher(&format!("exec 2>&1; {WATCH}"));
+        let mut watcher = watcher(&format!("exec 2>&1; {WATCHER_SCRIPT}"));
         watcher.arg(program).args(arguments).stderr(Stdio::null());
         Self::launch(watcher, ready).map(|(guarded, _)| guarded)
     }
 
-    /// Like [`start`](Self::start), for a program with further variables in its environment. The
-    /// program writes its errors to the error output of this process. Also returns the lines that
-    /// the program printed until it was ready.
+    /// Like [`start`](Self::start), but adds the variables `environment` to the environment of the
+    /// program, whose standard error is that of this process. Also returns the lines that the
+    /// program printed until it was ready.
     pub(crate) fn start_with<A: AsRef<OsStr>>(
         program: &Path,
         arguments: &[A],
         environment: &[(String, String)],
         ready: &str,
     ) -> io::Result<(Self, Vec<String>)> {
-        let mut watcher = watcher(WATCH);
+        let mut watcher = watcher(WATCHER_SCRIPT);
         let environment = environment.iter().map(|(name, value)| (name, value));
         watcher.arg(program).args(arguments).envs(environment);
         Self::launch(watcher, ready)
@@ -99,7 +104,8 @@ impl GuardedProcess {
         let input = watcher.stdin.take();
         let output = watcher.stdout.take().ok_or_else(|| io::Error::other("no output"))?;
         let (sender, lines) = mpsc::channel();
-        // Reads to the end: a program blocks when the pipe of its output is full.
+        // Reads to the end, even if the receiver is gone: a program blocks when the pipe of its
+        // output is full.
         thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 let _ = sender.send(line);
@@ -115,6 +121,7 @@ impl GuardedProcess {
         Ok((guarded, lines_so_far))
     }
 
+    /// Reads the process id, then lines up to one that contains `ready`. Returns these lines.
     fn wait_until_ready(&mut self, lines: &mpsc::Receiver<String>, ready: &str) -> io::Result<Vec<String>> {
         let deadline = Instant::now() + PROCESS_TIMEOUT;
         let mut lines_so_far = Vec::new();
@@ -143,7 +150,7 @@ impl GuardedProcess {
         }
     }
 
-    /// Returns the id of the process, also after it has ended.
+    /// Returns the id of the process, even after the process has ended.
     #[must_use]
     pub const fn pid(&self) -> u32 {
         self.pid
@@ -162,11 +169,11 @@ impl GuardedProcess {
         }
     }
 
-    /// Sends a signal, by name: `STOP`, `CONT` and `KILL` also to the children of the process,
-    /// other signals (`TERM`, `HUP`) only to the process itself. See [`process::signal`].
+    /// Sends the signal with this name. The children of the process also get `STOP`, `CONT` and
+    /// `KILL`; only the process itself gets other signals (`TERM`, `HUP`). See [`process::signal`].
     ///
     /// # Errors
-    /// The program has ended.
+    /// The program has ended, or did not stop within ten seconds after `STOP`.
     pub fn signal(&self, name: &str) -> io::Result<()> {
         if self.state() == State::Ended {
             // Another process may have the same id by now.
@@ -180,8 +187,8 @@ impl GuardedProcess {
         process::signal(self.pid, name, reach)
     }
 
-    /// Waits until the program has ended by itself. Returns its exit code, or `None` if a signal
-    /// ended it.
+    /// Waits until the program has ended, without killing it. Returns its exit code, or `None` if a
+    /// signal ended it.
     ///
     /// # Errors
     /// The program has not ended after a minute, or the system call fails.
@@ -201,9 +208,9 @@ impl GuardedProcess {
         }
     }
 
-    /// Kills the program, as `kill -9` does, and waits for its end.
+    /// Kills the program with SIGKILL and waits for its end. Does nothing after its end.
     pub fn kill(&mut self) {
-        // Fails if the program has ended already.
+        // This fails if the program has ended already.
         let _ = self.signal("KILL");
         self.input = None;
         let _ = self.watcher.wait();
@@ -217,19 +224,20 @@ impl Drop for GuardedProcess {
     }
 }
 
-/// Returns a shell in its own session. Signals to the process group of this process, or from a
-/// terminal that is closed, do not reach the shell, so it can still kill the program.
+/// Returns the command of a shell that runs `script` in its own session. Signals to the process
+/// group of this process, or from a terminal that is closed, do not reach the shell, so it can
+/// still kill the program.
 fn watcher(script: &str) -> Command {
     let mut watcher = Command::new("setsid");
     watcher.args(["sh", "-c", script, "sh"]);
     watcher
 }
 
-/// Returns the state of a process, a letter, and its start time (proc(5), the third and the
-/// twenty-second field).
+/// Returns the state of a process, as a letter, and its start time in ticks (fields 3 and 22 of
+/// `/proc/PID/stat`, see proc(5)); `None` if there is no such process.
 fn stat(pid: u32) -> Option<(char, u64)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name of the program, in parentheses, may contain any character.
+    // The second field, the program's name in parentheses, may contain any character.
     let mut fields = stat.rsplit(") ").next()?.split(' ');
     let state = fields.next()?.chars().next()?;
     Some((state, fields.nth(18)?.parse().ok()?))

@@ -1,4 +1,4 @@
-//! [`Lock`]: a locked row of the database.
+//! [`Lock`]: a lock on a row of the database.
 
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
@@ -7,15 +7,19 @@ use std::thread;
 
 use super::client;
 
-/// Row of the database that another session has locked. The lock ends when its time is over, or
-/// when the database ends.
+/// Lock on a row of the database, which a client program holds. The lock ends when its time is
+/// over, or when the database ends. Dropping the handle does not end it.
 #[derive(Debug)]
 pub struct Lock {
+    /// The client program that holds the lock.
     client: Child,
 }
 
 impl Lock {
-    /// Runs `command`, which locks the row and then prints a line. Waits for that line.
+    /// Runs `command`, a client that locks the row and then prints a line. Waits for that line.
+    ///
+    /// # Errors
+    /// The client fails, or prints nothing for a minute.
     pub(super) fn acquire(command: &mut Command) -> io::Result<Self> {
         let mut client = command
             .stdin(Stdio::null())
@@ -32,7 +36,7 @@ impl Lock {
         if let Ok(Some(_)) = locked.recv_timeout(client::ANSWER_TIMEOUT) {
             return Ok(Self { client });
         }
-        // Fails if the program has ended already.
+        // This fails if the client has ended already.
         let _ = client.kill();
         Err(failure(client)?)
     }
@@ -40,7 +44,7 @@ impl Lock {
     /// Waits until the lock is released.
     ///
     /// # Errors
-    /// The database ended first.
+    /// The database ended before the lock was released.
     pub fn wait(mut self) -> io::Result<()> {
         if self.client.wait()?.success() {
             return Ok(());
@@ -49,7 +53,8 @@ impl Lock {
     }
 }
 
-/// Returns the error output of a program that failed.
+/// Returns the error output of a client that failed, as an error; if there is none, a timeout: the
+/// client was killed while it waited for the lock.
 fn failure(mut client: Child) -> io::Result<io::Error> {
     let mut text = String::new();
     if let Some(mut errors) = client.stderr.take() {

@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use super::{GuardedProcess, Lock, client, on_free_port};
 
-/// A MariaDB server with an empty database directory. It keeps a binary log and writes everything
-/// to the disk before it answers. Dropping it kills the server and deletes the directory.
+/// A MariaDB server, initially without databases. It keeps a binary log, and syncs each commit to
+/// the disk before it answers. Dropping the handle kills the server and deletes its data.
 #[derive(Debug)]
 pub struct MariaDb {
     process: GuardedProcess,
@@ -21,7 +21,8 @@ pub struct MariaDb {
 }
 
 impl MariaDb {
-    /// Starts a server with `options` (`--name=value`) in addition to the default ones.
+    /// Starts a server on a free loopback port. `options` (`--name=value`) are added to the options
+    /// of the harness.
     ///
     /// # Errors
     /// MariaDB is not installed (Debian: `mariadb-server`), or cannot be started.
@@ -60,27 +61,30 @@ impl MariaDb {
         self.address
     }
 
-    /// Returns the URL of a database for the administrator, who has no password.
+    /// Returns the URL of the database `database` for the administrator, who has no password.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         format!("mysql://root@{}/{database}", self.address)
     }
 
-    /// Runs statements as the administrator and returns their output, columns separated by tabs.
+    /// Runs SQL statements as the administrator and returns their output, with columns separated by
+    /// tabs.
     ///
     /// # Errors
-    /// A statement failed.
+    /// A statement failed, or the statements took longer than a minute.
     pub fn sql(&self, statements: &str) -> io::Result<String> {
         self.administrator().sql(statements)
     }
 
-    /// Returns a handle of the administrator, for other threads.
+    /// Returns a handle that runs statements as the administrator. It can be copied and passed to
+    /// other threads.
     #[must_use]
     pub const fn administrator(&self) -> Administrator {
         Administrator { address: self.address }
     }
 
-    /// Runs statements over TLS; the server needs a certificate that `authority` has signed.
+    /// Runs SQL statements as the administrator over TLS. The server needs a certificate of the
+    /// authority whose certificate is in the PEM file `authority`.
     ///
     /// # Errors
     /// As for [`sql`](Self::sql).
@@ -95,12 +99,12 @@ impl MariaDb {
         &self.process
     }
 
-    /// Kills the server, as `kill -9` does.
+    /// Kills the server with SIGKILL.
     pub fn kill(&mut self) {
         self.process.kill();
     }
 
-    /// Waits until the server has ended by itself.
+    /// Waits until the server has ended, without killing it.
     ///
     /// # Errors
     /// As for [`GuardedProcess::wait`].
@@ -108,7 +112,7 @@ impl MariaDb {
         self.process.wait().map(drop)
     }
 
-    /// Kills the server if it runs, and starts it again on the same data and port.
+    /// Kills the server, if it still runs, and starts it again on the same data and port.
     ///
     /// # Errors
     /// The server cannot be started.
@@ -119,14 +123,14 @@ impl MariaDb {
     }
 }
 
-/// Administrator of a database server, who has all rights and no password.
+/// Administrator of a MariaDB server, who has all rights and no password.
 #[derive(Clone, Copy, Debug)]
 pub struct Administrator {
     address: SocketAddr,
 }
 
 impl Administrator {
-    /// Runs statements and returns their output, columns separated by tabs.
+    /// Runs SQL statements and returns their output, with columns separated by tabs.
     ///
     /// # Errors
     /// A statement failed, or the statements took longer than a minute.
@@ -134,8 +138,8 @@ impl Administrator {
         self.run(&["--skip-ssl"], statements)
     }
 
-    /// Locks the conversation with the most events in the database `chat` for the time `time`.
-    /// Returns once the conversation is locked.
+    /// Locks the row of the conversation with the most events in the database `chat` for the time
+    /// `time`. Returns once the row is locked.
     ///
     /// # Errors
     /// The database does not answer, there is no conversation, or another lock on it is not
@@ -146,8 +150,8 @@ impl Administrator {
             "" => return Err(io::Error::other("there is no conversation to lock")),
             id => id.parse().map_err(io::Error::other)?,
         };
-        // Selected by its key: with another condition, MariaDB would lock every conversation that
-        // it reads.
+        // The row is selected by its key, because with another condition MariaDB would lock every
+        // row that it reads.
         let statements = format!(
             "BEGIN; SELECT id FROM chat.conversation WHERE id = {id} FOR UPDATE; SELECT SLEEP({}); COMMIT",
             time.as_secs_f64()
@@ -155,10 +159,12 @@ impl Administrator {
         Lock::acquire(&mut self.client(&["--skip-ssl", "--unbuffered"], &statements))
     }
 
+    /// Runs statements with options that choose TLS or plain text.
     fn run(self, transport: &[&str], statements: &str) -> io::Result<String> {
         client::output(&mut self.client(transport, statements))
     }
 
+    /// Returns the command of the client program `mariadb` that runs `statements`.
     fn client(self, options: &[&str], statements: &str) -> Command {
         let mut client = Command::new("mariadb");
         client
@@ -177,6 +183,7 @@ impl Administrator {
     }
 }
 
+/// Starts a server on the data in `directory` and waits until it accepts connections.
 fn launch(directory: &Path, address: SocketAddr, options: &[String]) -> io::Result<GuardedProcess> {
     let mut arguments = vec![
         "--no-defaults".to_owned(),

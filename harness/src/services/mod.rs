@@ -1,4 +1,5 @@
-//! Real servers for tests: MariaDB, Redis, nginx and HAProxy, each with its own directory and port.
+//! Real MariaDB, Redis, nginx and HAProxy servers for tests, each on its own port and with its own
+//! temporary directory.
 
 mod balancer;
 mod client;
@@ -27,7 +28,7 @@ fn free_address() -> io::Result<SocketAddr> {
 /// Maximum number of attempts to start a service, each on another port.
 const MAX_ATTEMPTS: u32 = 3;
 
-/// Starts a service on a free port.
+/// Starts a service with `start`, which gets a free loopback address. Retries if that fails.
 fn on_free_port<T>(mut start: impl FnMut(SocketAddr) -> io::Result<T>) -> io::Result<T> {
     let mut attempt = 1;
     loop {

@@ -1,4 +1,4 @@
-//! [`Pause`]: a time during which Redis answers no client.
+//! [`Pause`]: a period during which Redis answers no client.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -7,24 +7,26 @@ use std::time::Duration;
 
 use super::client::ANSWER_TIMEOUT;
 
-/// Pause during which Redis answers no client. Dropping the handle does not end the pause.
+/// Period during which Redis answers no client (`CLIENT PAUSE`). Dropping the handle does not end
+/// the pause.
 #[derive(Debug)]
 pub struct Pause {
+    /// Connection that can end the pause.
     stream: TcpStream,
     /// Thread that ends with the pause.
-    watch: JoinHandle<()>,
+    watcher: JoinHandle<()>,
 }
 
 impl Pause {
-    /// Starts a pause. During a pause Redis serves only clients in `MONITOR` mode, so the
-    /// connection that will end the pause enters that mode first.
+    /// Starts a pause of the duration `time`. During a pause Redis serves only clients in `MONITOR`
+    /// mode, so the connection that can end the pause enters that mode first.
     pub(super) fn start(server: SocketAddr, time: Duration) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&server, ANSWER_TIMEOUT)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         let mut answers = BufReader::new(stream.try_clone()?);
         for command in ["MONITOR".to_owned(), format!("CLIENT PAUSE {}", time.as_millis())] {
             (&stream).write_all(format!("{command}\r\n").as_bytes())?;
-            // Commands of other clients arrive between the answers.
+            // In `MONITOR` mode, commands of other clients arrive between the answers.
             loop {
                 let mut line = String::new();
                 answers.read_line(&mut line)?;
@@ -37,28 +39,28 @@ impl Pause {
             }
         }
         stream.set_read_timeout(Some(time.max(Duration::from_millis(1))))?;
-        let watch = thread::Builder::new().name("pause".into()).spawn(move || {
-            // Redis sends nothing before the end of the pause. After it, Redis would send all
+        let watcher = thread::Builder::new().name("pause".into()).spawn(move || {
+            // Redis sends nothing before the end of the pause. Afterwards it would send the
             // commands of all clients, so the connection is closed.
             let _ = answers.read_line(&mut String::new());
             let _ = answers.into_inner().shutdown(Shutdown::Both);
         })?;
-        Ok(Self { stream, watch })
+        Ok(Self { stream, watcher })
     }
 
     /// Returns whether the pause or the Redis server has ended.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.watch.is_finished()
+        self.watcher.is_finished()
     }
 
-    /// Ends the pause.
+    /// Ends the pause before its time is over.
     ///
     /// # Errors
     /// The pause is over already.
     pub fn end(self) -> io::Result<()> {
         (&self.stream).write_all(b"CLIENT UNPAUSE\r\n")?;
-        self.watch
+        self.watcher
             .join()
             .map_err(|_| io::Error::other("the thread that watches the pause panicked"))
     }

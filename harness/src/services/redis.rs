@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::{GuardedProcess, Pause, client, on_free_port};
 
-/// A Redis server that writes nothing to the disk. Dropping it kills the server.
+/// A Redis server that writes nothing to the disk. Dropping the handle kills the server.
 #[derive(Debug)]
 pub struct Redis {
     process: GuardedProcess,
@@ -19,8 +19,8 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts a server with `options` (for example `["--maxmemory", "1mb"]`) in addition to the
-    /// default ones.
+    /// Starts a server on a free loopback port. `options` (for example `["--maxmemory", "1mb"]`)
+    /// are added to the options of the harness.
     ///
     /// # Errors
     /// Redis is not installed (Debian: `redis-server`), or cannot be started.
@@ -36,7 +36,8 @@ impl Redis {
         })
     }
 
-    /// Starts a server that accepts only TLS. `certificate` and `key` are PEM files.
+    /// Starts a server that accepts only TLS. `certificate` and `key` are paths of PEM files. The
+    /// server cannot be [restarted](Self::restart).
     ///
     /// # Errors
     /// As for [`Redis::start`].
@@ -52,7 +53,7 @@ impl Redis {
         ];
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         let (process, address) = on_free_port(|address| {
-            // The last value of an option counts, so the server has no port for plain text.
+            // Redis uses the last value of an option, so the server has no port for plain text.
             let tls = [
                 "--tls-port".to_owned(),
                 address.port().to_string(),
@@ -76,13 +77,13 @@ impl Redis {
         self.address
     }
 
-    /// Returns the URL of the server.
+    /// Returns the URL of a server without TLS.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://{}/", self.address)
     }
 
-    /// Runs one command and returns its output.
+    /// Runs one command with `redis-cli` and returns its output. The server must not use TLS.
     ///
     /// # Errors
     /// The server does not answer within a minute, or answers with an error.
@@ -97,10 +98,10 @@ impl Redis {
         )
     }
 
-    /// Makes the server answer no client for the time `time`.
+    /// Makes the server answer no client for the time `time`. Returns once the pause has begun.
     ///
     /// # Errors
-    /// The server does not answer.
+    /// The server does not answer within a minute, or refuses the command.
     pub fn pause(&self, time: Duration) -> io::Result<Pause> {
         Pause::start(self.address, time)
     }
@@ -111,12 +112,12 @@ impl Redis {
         &self.process
     }
 
-    /// Kills the server, as `kill -9` does.
+    /// Kills the server with SIGKILL.
     pub fn kill(&mut self) {
         self.process.kill();
     }
 
-    /// Waits until the server has ended by itself.
+    /// Waits until the server has ended, without killing it.
     ///
     /// # Errors
     /// As for [`GuardedProcess::wait`].
@@ -124,7 +125,7 @@ impl Redis {
         self.process.wait().map(drop)
     }
 
-    /// Kills the server if it runs, and starts an empty one on the same port.
+    /// Kills the server, if it still runs, and starts an empty one on the same port.
     ///
     /// # Errors
     /// The server cannot be started.
@@ -135,6 +136,7 @@ impl Redis {
     }
 }
 
+/// Starts an empty server and waits until it accepts connections.
 fn launch(directory: &TempDir, address: SocketAddr, options: &[String]) -> io::Result<GuardedProcess> {
     let port = address.port().to_string();
     let ip = address.ip().to_string();

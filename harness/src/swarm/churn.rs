@@ -1,4 +1,4 @@
-//! Users who are removed from a group and join it again, while they send to it.
+//! Churn: users who are removed from a group and join it again, while they send messages to it.
 
 use std::io;
 use std::sync::Arc;
@@ -10,24 +10,28 @@ use chat_core::commands::Commands;
 use chat_core::model::{Command, ConversationId, ConversationRef, Note, UserRef};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-/// Interval between two changes of the membership.
+/// Interval between two changes of memberships.
 const CHANGE_INTERVAL: Duration = Duration::from_millis(200);
-/// Maximum wait for the answer to a change. After that, the next change is made; the log shows
-/// whether this change happened.
+/// Maximum time to wait for the answer to a change. Then the next change is made; the log shows
+/// whether this one happened.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Maximum time until all users have joined again at the end. After its disk was full, MariaDB
-/// checks for free space only once a minute.
+/// Maximum time until all users have joined again at the end. It is this long because MariaDB, once
+/// its disk was full, checks for free space only every minute.
 const REJOIN_TIMEOUT: Duration = Duration::from_secs(100);
 
-/// A user who is removed and joins again.
+/// A user who is repeatedly removed from the group and joins it again.
 #[derive(Debug)]
 pub(super) struct ChurningUser {
+    /// Client of the user.
     pub(super) library: Arc<Client>,
     pub(super) user: UserRef,
 }
 
-/// Removes users and lets them join again, one after the other, until `stop` is set. Then lets all
-/// users join.
+/// Removes all users one after the other, then lets them join again one after the other, and so on,
+/// until `stop` is set. Then lets all users join.
+///
+/// # Errors
+/// A user cannot join again within [`REJOIN_TIMEOUT`].
 pub(super) async fn run(
     owner: Arc<Client>,
     users: Vec<ChurningUser>,
@@ -44,11 +48,11 @@ pub(super) async fn run(
     let mut turn = 0;
     while !stop.load(Ordering::Relaxed) {
         ticks.tick().await;
-        // Each user stays outside while the others are removed.
+        // In even rounds all users are removed, in odd rounds they join again.
         let (round, number) = (turn / users.len(), turn % users.len());
         turn += 1;
         let churning = &users[number];
-        // The outcome is not recorded here: the log shows it.
+        // The outcome is ignored, because the log shows it.
         if round.is_multiple_of(2) {
             let kick = Command::KickMember {
                 group: group.clone(),

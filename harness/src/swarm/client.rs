@@ -1,4 +1,4 @@
-//! [`SwarmClient`]: one user of a swarm and their client.
+//! [`SwarmClient`]: one user of a swarm, with a client of the library.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,28 +18,30 @@ use crate::dump::{acked, hex, record};
 use crate::history::{Digest, LogPosition, Observation, Writer};
 use crate::wire_client::{Account, RunContext};
 
-/// Maximum number of messages of a client without an outcome. At this number, the client sends no
-/// more.
+/// Maximum number of messages of a client without an outcome. At this number, the client pauses
+/// sending.
 const MAX_UNSETTLED: usize = 50;
 
 /// Every `RESEND_PERIOD`th message is sent again, with the same id, after it was acknowledged. The
 /// server must return the same acknowledgement and store the message once.
 const RESEND_PERIOD: usize = 10;
 
-/// A user with a client of the library, and the run that records it.
+/// A user with a client of the library, and the id under which the history records its run.
 #[derive(Debug)]
 pub(super) struct SwarmClient {
     pub(super) account: Account,
+    /// Id of the client's only run.
     pub(super) run: u64,
     pub(super) library: Arc<Client>,
-    /// Last delivered position of each conversation.
+    /// Sequence number of the last delivered event, by the id of the conversation.
     pub(super) received_up_to: Arc<Mutex<HashMap<u64, u64>>>,
-    /// Conversations that the user sends to.
+    /// Ids of the conversations that the user sends to.
     pub(super) conversations: Vec<u64>,
 }
 
 impl SwarmClient {
-    /// Returns whether everything up to `heads` was delivered.
+    /// Returns whether all events up to `heads` were delivered: the last sequence number of each
+    /// conversation, by its id.
     pub(super) fn has_everything(&self, heads: &HashMap<u64, u64>) -> bool {
         let received_up_to = lock(&self.received_up_to);
         self.conversations
@@ -47,7 +49,8 @@ impl SwarmClient {
             .all(|conversation| received_up_to.get(conversation) >= heads.get(conversation))
     }
 
-    /// Starts the client of an account, on a new device.
+    /// Starts the client of an account on a new device, and waits until it is logged in. `number`
+    /// is the index of the user, which determines the servers of the client.
     pub(super) async fn start(
         context: &RunContext,
         number: usize,
@@ -57,8 +60,8 @@ impl SwarmClient {
         let mut servers = context.servers.clone();
         servers.rotate_left(number % context.servers.len());
         if number.is_multiple_of(2) {
-            // Every other client knows only one node. If all clients switched nodes whenever a node
-            // dies, they would all gather on the node that died first.
+            // Every second client knows only one node. If all clients switched nodes whenever a
+            // node was killed, they would all gather on the node that was killed first.
             servers.truncate(1);
         }
         let mut addresses = Vec::new();
@@ -72,7 +75,7 @@ impl SwarmClient {
         };
         let mut options = ClientOptions::new(addresses, credentials);
         options.pins = vec![context.pin];
-        let run = context.run();
+        let run = context.new_run_id();
         let client = Client::start(options, MemoryStore::new())
             .await
             .map_err(io::Error::other)?;
@@ -93,7 +96,7 @@ impl SwarmClient {
         })
     }
 
-    /// Records the deliveries of the client until it is closed.
+    /// Records the events that the client delivers, until the client is closed.
     pub(super) fn record_deliveries(
         &self,
         history: Arc<Writer>,
@@ -126,8 +129,8 @@ impl SwarmClient {
                     }
                     ClientEvent::HistoryReset => {
                         history.note(Observation::Reset { run })?;
-                        // The library does not report the new epoch, so an artificial one is
-                        // recorded, which differs from all others.
+                        // The library does not report the new epoch, so the history gets a
+                        // made-up one that differs from all earlier ones.
                         epoch = format!("after {epoch}");
                         lock(&received_up_to).clear();
                         received.done();
@@ -154,7 +157,8 @@ impl SwarmClient {
         }
     }
 
-    /// Sends `rate` messages a second until `stop` is set, and records their outcomes.
+    /// Sends `rate` messages a second until `stop` is set, and records them and their outcomes.
+    /// Ends after the last outcome.
     pub(super) fn send_messages(
         &self,
         rate: f64,
@@ -224,7 +228,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the record of a message's outcome.
+/// Returns the observation of a message's outcome.
 pub(super) fn send_outcome(run: u64, message: String, outcome: SendOutcome) -> Observation {
     match outcome {
         SendOutcome::Acked(appended) => acked(run, message, &appended),

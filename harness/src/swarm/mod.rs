@@ -1,6 +1,7 @@
-//! Many users who chat through the client library and record what they send and receive. Some users
-//! are repeatedly removed from a group and join it again. Some devices, whose sessions replace each
-//! other, use the protocol without the library.
+//! [`Swarm`]: many users who chat through the client library and record what they send and receive.
+//!
+//! Some users are repeatedly removed from a group and join it again (`churn.rs`). Further users,
+//! who do not use the library, have sessions that replace each other (`takeover.rs`).
 
 mod churn;
 mod client;
@@ -30,18 +31,18 @@ use crate::wire_client::{Account, RunContext, dump_for};
 /// Size and load of a [`Swarm`].
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Number of users. Users are paired, and each pair has a direct conversation, so without
-    /// groups the number must be even.
+    /// Number of users. Users are paired, and each pair has a direct conversation. Without groups,
+    /// the number must be even.
     pub users: usize,
     /// Number of groups that all users are members of.
     pub groups: usize,
-    /// Messages per user and second.
+    /// Number of messages that each user sends per second; above 0.
     pub rate: f64,
-    /// Number of users who are repeatedly removed from one more group and join it again.
+    /// Number of these users who are repeatedly removed from one more group and join it again.
     pub churn: usize,
-    /// Number of additional users with one device each, whose sessions replace each other.
+    /// Number of additional users, each with one device whose sessions replace each other.
     pub takeovers: usize,
-    /// Prefix of the names of users and groups.
+    /// Prefix of the names of users and groups, different for each swarm on the same service.
     pub name: String,
 }
 
@@ -58,23 +59,27 @@ impl Default for Options {
     }
 }
 
-/// Users with their clients, and the load they produce.
+/// Users with their clients, which produce load on a cluster.
 #[derive(Debug)]
 pub struct Swarm {
     context: Arc<RunContext>,
     clients: Vec<SwarmClient>,
+    /// Users whose sessions replace each other.
     takeovers: Vec<Account>,
+    /// Ids of the groups.
     groups: Vec<u64>,
     history: Arc<Writer>,
+    /// Set when the users are to send no more messages.
     stop: Arc<AtomicBool>,
-    tasks: JoinSet<io::Result<()>>,
-    /// Tasks that send messages; they end after `stop` is set.
+    /// Tasks that record deliveries until their client is closed.
+    recorders: JoinSet<io::Result<()>>,
+    /// Tasks that send messages and change memberships until `stop` is set.
     senders: JoinSet<io::Result<()>>,
 }
 
 impl Options {
-    /// Returns whether a user would have no conversation to send to, or there are no users. Users
-    /// with takeovers send to the first group.
+    /// Returns whether there are no users, or a user would have no conversation to send to. Users
+    /// with takeovers send to the first group, so they need one.
     #[must_use]
     pub const fn has_isolated_users(&self) -> bool {
         self.users == 0 || (self.groups == 0 && (self.users % 2 == 1 || self.takeovers > 0))
@@ -89,8 +94,8 @@ impl Swarm {
     /// Registers the users, creates their conversations, and starts sending.
     ///
     /// # Errors
-    /// The cluster refuses a request or does not answer, or `options` leave [users without
-    /// conversations](Options::has_isolated_users).
+    /// The cluster refuses a request or does not answer, or
+    /// [`has_isolated_users`](Options::has_isolated_users) is true.
     pub async fn start(
         servers: &[SocketAddr],
         fingerprint: Fingerprint,
@@ -111,14 +116,14 @@ impl Swarm {
             history: Arc::clone(&context.history),
             context: Arc::clone(&context),
             stop: Arc::default(),
-            tasks: JoinSet::new(),
+            recorders: JoinSet::new(),
             senders: JoinSet::new(),
         };
         for (number, (account, conversations)) in created.accounts.into_iter().zip(created.conversations).enumerate() {
             let client = SwarmClient::start(&context, number, account, conversations).await?;
             let history = || Arc::clone(&swarm.history);
             let sending = client.send_messages(options.rate, history(), Arc::clone(&swarm.stop));
-            swarm.tasks.spawn(client.record_deliveries(history()));
+            swarm.recorders.spawn(client.record_deliveries(history()));
             swarm.senders.spawn(sending);
             swarm.clients.push(client);
         }
@@ -137,6 +142,7 @@ impl Swarm {
         Ok(swarm)
     }
 
+    /// Starts to remove the last `count` users from `group` and to let them join again.
     fn start_churn(&mut self, group: u64, count: usize) -> io::Result<()> {
         let Some((owner, others)) = self.clients.split_first() else {
             return Ok(());
@@ -162,21 +168,23 @@ impl Swarm {
         &self.clients[0].account.name
     }
 
-    /// Returns the ids of the groups.
+    /// Returns the ids of the groups, including the one with churn.
     #[must_use]
     pub fn groups(&self) -> &[u64] {
         &self.groups
     }
 
-    /// Returns the number of messages without an outcome yet.
+    /// Returns the number of messages of all clients that have no outcome yet.
     #[must_use]
     pub fn unsettled(&self) -> usize {
         self.clients.iter().map(|client| client.library.unsettled()).sum()
     }
 
-    /// Waits until all clients have received everything up to `heads`, for at most `timeout`, then
-    /// closes them. Returns the time that the clients took to catch up. The check reports the
-    /// events that a client lacks after that.
+    /// Waits until all clients have received all events up to `heads`, for at most `timeout`, and
+    /// then closes the clients. Returns how long the clients took to catch up. If a client still
+    /// lacks events then, the check of the history reports them.
+    ///
+    /// `heads` contains the last sequence number of each conversation, by its id.
     ///
     /// # Errors
     /// A client does not close, or the history cannot be written.
@@ -192,19 +200,19 @@ impl Swarm {
             };
             with_deadline("closing a client", closing).await?;
         }
-        while let Some(task) = with_deadline("the last deliveries of a client", async {
-            Ok(self.tasks.join_next().await)
+        while let Some(ended) = with_deadline("the last deliveries of a client", async {
+            Ok(self.recorders.join_next().await)
         })
         .await?
         {
-            task.map_err(io::Error::other)??;
+            ended.map_err(io::Error::other)??;
         }
         self.history.flush()?;
         Ok(took)
     }
 
-    /// Waits until all clients have received everything up to `heads`, for at most `timeout`.
-    /// Returns the number of clients that have not.
+    /// Waits until all clients have received all events up to `heads`, for at most `timeout`.
+    /// Returns the number of clients that still lack events then.
     pub async fn catch_up(&self, heads: &HashMap<u64, u64>, timeout: Duration) -> usize {
         let started = Instant::now();
         loop {
@@ -220,10 +228,10 @@ impl Swarm {
         }
     }
 
-    /// Stops sending and waits until every message has its outcome. Returns the time it took.
+    /// Stops sending and waits until every message has its outcome. Returns how long that took.
     ///
     /// # Errors
-    /// Messages have no outcome after `timeout`.
+    /// Messages have no outcome after `timeout`, or a removed user could not join again.
     pub async fn stop_sending(&mut self, timeout: Duration) -> io::Result<Duration> {
         self.stop.store(true, Ordering::Relaxed);
         let started = Instant::now();
@@ -244,7 +252,8 @@ impl Swarm {
         }
     }
 
-    /// Returns the last position of each conversation, as the servers report it to its members.
+    /// Returns the last sequence number of each conversation, by its id, as the servers report it
+    /// to its members.
     ///
     /// # Errors
     /// A server does not answer.
@@ -261,7 +270,8 @@ impl Swarm {
         Ok(heads)
     }
 
-    /// Records each log as each server returns it to users who may read all of it.
+    /// Records the log of each conversation, as each server returns it to a user who may read it
+    /// from the start.
     ///
     /// # Errors
     /// A server does not answer.

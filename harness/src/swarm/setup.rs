@@ -1,4 +1,4 @@
-//! Accounts, groups and friendships, created before the load starts.
+//! Creates the accounts, groups and friendships of a swarm before the load starts.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,12 +19,12 @@ use crate::wire_client::{Account, RunContext};
 /// Accounts and conversations of a swarm.
 #[derive(Debug)]
 pub(super) struct Setup {
-    /// Groups that all users are members of.
+    /// Ids of the groups that all users are members of.
     pub(super) groups: Vec<u64>,
-    /// Group that users are removed from and join again.
+    /// Id of the group that users are removed from and join again.
     pub(super) churn_group: Option<u64>,
     pub(super) accounts: Vec<Account>,
-    /// Conversations that each account sends to, in the order of `accounts`.
+    /// Ids of the conversations that each account sends to, in the order of `accounts`.
     pub(super) conversations: Vec<Vec<u64>>,
     /// Accounts with one device each, whose sessions replace each other.
     pub(super) takeovers: Vec<Account>,
@@ -92,7 +92,8 @@ pub(super) async fn run(context: &RunContext, options: &Options) -> io::Result<S
     })
 }
 
-/// Registers `count` accounts and logs them in, distributed round-robin over the servers.
+/// Registers `count` accounts, with the names that `name` returns, and logs them in, distributed
+/// round-robin over the servers.
 pub(crate) async fn enroll(
     context: &RunContext,
     count: usize,
@@ -108,7 +109,7 @@ pub(crate) async fn enroll(
     Ok((peers, accounts))
 }
 
-/// Creates a group, which `owner` creates and `others` join.
+/// Lets `owner` create a group and `others` join it. Returns its id.
 pub(crate) async fn create_group(
     owner: &mut Peer,
     others: impl Iterator<Item = &mut Peer>,
@@ -131,7 +132,8 @@ pub(crate) async fn create_group(
     Ok(group.id.0)
 }
 
-/// Opens a direct conversation by sending its first message.
+/// Opens a direct conversation of `account` with `other` by sending its first message. Returns the
+/// id of the conversation.
 async fn open_direct(context: &RunContext, peer: &mut Peer, account: &Account, other: &str) -> io::Result<u64> {
     let text = MessageText::new("hello").map_err(io::Error::other)?;
     let digest = Digest::of(text.as_str().as_bytes());
@@ -143,7 +145,7 @@ async fn open_direct(context: &RunContext, peer: &mut Peer, account: &Account, o
         return Err(io::Error::other("the server answered Send without an acknowledgement"));
     };
     let ConversationId(conversation) = appended.conversation;
-    let run = context.run();
+    let run = context.new_run_id();
     context.history.note(Observation::Run {
         run,
         user: account.user,

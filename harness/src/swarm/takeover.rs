@@ -1,5 +1,5 @@
-//! Devices whose sessions replace each other, on one node after the other, while the replaced
-//! sessions continue to send.
+//! Takeovers: a device logs in on one node after the other. Each new session replaces the previous
+//! session, which sends a few more messages at that moment.
 
 use std::io;
 use std::sync::Arc;
@@ -11,18 +11,18 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::wire_client::{Account, RunContext, Session};
 
-/// Time until a session is replaced by the next one.
+/// Time after which a session is replaced by the next one.
 const SESSION_TIME: Duration = Duration::from_millis(500);
-/// Maximum time that a replaced session waits for answers. Frozen nodes continue earlier.
+/// Maximum time that a replaced session waits for outcomes. It is longer than a node stays frozen.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(12);
-/// Interval between messages.
+/// Interval between messages of a session.
 const SEND_INTERVAL: Duration = Duration::from_millis(50);
 /// Number of messages that a session sends at the moment it is replaced.
 const FINAL_MESSAGES: usize = 5;
 /// Delay after a server refused a login.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Opens one session after the other until `stop` is set.
+/// Opens one session of `account` after the other until `stop` is set.
 pub(super) async fn run(
     context: Arc<RunContext>,
     account: Account,
@@ -39,8 +39,8 @@ pub(super) async fn run(
             continue;
         };
         if let Some(mut previous) = previous.take() {
-            // Sent at once, while the node of the previous session may not know of the new session
-            // yet. Whether the messages arrive does not matter.
+            // Sent while the node of the previous session may not know of the new session yet. The
+            // result is ignored, because that node may refuse the messages.
             let _ = previous.send(conversation, FINAL_MESSAGES).await;
             draining.spawn(drain(previous));
         }
@@ -60,14 +60,15 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Receives the outcomes of the final messages, until the server closes the session.
+/// Receives the outcomes of the final messages, until there are no more, the server closes the
+/// session, or [`DRAIN_TIMEOUT`] is over.
 async fn drain(mut session: Session) -> io::Result<()> {
     let until = Instant::now() + DRAIN_TIMEOUT;
     while session.pending_count() > 0 && matches!(timeout_at(until, session.receive()).await, Ok(Ok(_))) {}
     session.end()
 }
 
-/// Sends and receives for [`SESSION_TIME`].
+/// Sends messages and receives packets for [`SESSION_TIME`].
 async fn send_for_a_while(session: &mut Session, conversation: u64) -> io::Result<()> {
     let end = Instant::now() + SESSION_TIME;
     let mut next = Instant::now();

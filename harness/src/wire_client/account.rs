@@ -1,4 +1,4 @@
-//! [`Account`]: a registered user with a device.
+//! [`Account`]: a registered user with one device.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,20 +11,22 @@ use chat_core::testkit::{PASSWORD, Peer};
 use crate::deadline::with_deadline;
 use crate::dump::epoch;
 
-/// A registered user, and a device that resumes its sessions without the password.
+/// A registered user with one device, which can start sessions with its session token.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
     pub(crate) name: String,
+    /// Id of the user.
     pub(crate) user: u64,
     pub(crate) device: DeviceId,
-    /// Epoch of the store at the first login.
+    /// Store epoch at the first login, in hexadecimal.
     pub(crate) epoch: String,
+    /// Session token, which replaces the password.
     token: Secret,
 }
 
 impl Account {
-    /// Registers an account and logs in. The account may already exist, with the password of the
-    /// harness.
+    /// Registers an account and logs in with a new device. The account may already exist, with the
+    /// password of the test kit.
     pub(crate) async fn enroll(server: SocketAddr, pin: Fingerprint, name: &str) -> io::Result<(Peer, Self)> {
         let mut peer = with_deadline(server, Peer::connect(server, pin)).await?;
         with_deadline(server, peer.register(name)).await?;
@@ -48,7 +50,8 @@ impl Account {
         Ok((peer, account))
     }
 
-    /// Starts another session of the device, which replaces the previous session.
+    /// Starts another session of the device with its session token, on the connection `peer`. The
+    /// new session replaces the previous one.
     pub(crate) async fn resume(&self, peer: &mut Peer) -> io::Result<LoggedIn> {
         let resume = Resume::new(UserId(self.user), self.device, self.token.clone());
         expect_logged_in(with_deadline("Resume", peer.ask(RequestKind::Resume(resume))).await?)

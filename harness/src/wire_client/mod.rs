@@ -1,6 +1,7 @@
-//! A client of the bare protocol, without the client library. It pipelines sends, many in one
-//! write, and has one session per connection. It needs little CPU time and, unlike the library,
-//! continues to send after another session has replaced its session.
+//! A client of the bare protocol, without the client library. It can send many messages in one
+//! write, without waiting for answers, and starts a new session on each connection. It needs
+//! little CPU time and, unlike the library, continues to send after another session has replaced
+//! its session.
 
 mod account;
 mod progress;

@@ -1,7 +1,8 @@
-//! [`Progress`]: the received part of each conversation of a session, and the events to request.
+//! [`Progress`]: how far a session has received each of its conversations, and which events it has
+//! to request.
 //!
-//! As the protocol demands, an event at the next position is accepted, an earlier one is a
-//! duplicate, and an event beyond a gap is read from the log.
+//! The protocol requires that a client accepts the event that follows its last one, ignores an
+//! earlier event as a duplicate, and after a gap reads the missing events from the log.
 
 use std::collections::HashMap;
 
@@ -14,27 +15,30 @@ const PAGE_EVENTS: u32 = 500;
 /// Maximum size of a page in bytes.
 const PAGE_BYTES: u32 = 200_000;
 
-/// Progress of a session in all its conversations.
+/// Progress of a session in each of its conversations, by the id of the conversation.
 #[derive(Debug, Default)]
 pub(super) struct Progress(HashMap<u64, ConversationProgress>);
 
 /// Progress in one conversation.
 #[derive(Clone, Copy, Debug)]
 struct ConversationProgress {
+    /// Sequence number of the next event to deliver.
     next: u64,
-    /// Highest position known to be in the log.
+    /// Highest sequence number known to be in the log.
     known: u64,
+    /// True while a page is requested.
     is_requested: bool,
 }
 
-/// Which events of a page are to be delivered.
+/// Result of [`Progress::accept_page`]: which events of the page to deliver, and which positions
+/// are skipped.
 #[derive(Debug)]
 pub(super) struct AcceptedPage {
-    /// First and last of the positions that will not be delivered, because they precede the first
-    /// readable position.
+    /// First and last sequence number of a range that will not be delivered, because the user may
+    /// not read it.
     pub(super) skipped: Option<(u64, u64)>,
     /// Number of events at the start of the page that were delivered before.
-    pub(super) known: usize,
+    pub(super) duplicates: usize,
 }
 
 impl Progress {
@@ -59,12 +63,13 @@ impl Progress {
         })
     }
 
-    /// Returns the last position that was delivered.
+    /// Returns the sequence number of the last delivered event, or 0 if there is none.
     pub(super) fn last_delivered(&self, conversation: u64) -> u64 {
         self.0.get(&conversation).map_or(0, |entry| entry.next - 1)
     }
 
-    /// Records a pushed event. Returns whether it is the next one and must be delivered.
+    /// Records a pushed event. Returns whether it is the next one and must be delivered. While a
+    /// page is requested, the page will contain the event.
     pub(super) fn accept(&mut self, position: LogPosition) -> bool {
         let entry = self.entry(position.conversation);
         entry.known = entry.known.max(position.seq);
@@ -73,13 +78,13 @@ impl Progress {
         is_next
     }
 
-    /// Records that the log reaches this position.
+    /// Records that the log contains this position.
     pub(super) fn note_last_seq(&mut self, last: LogPosition) {
         let entry = self.entry(last.conversation);
         entry.known = entry.known.max(last.seq);
     }
 
-    /// Returns the pages to request now.
+    /// Returns the pages to request now, with their conversations, and marks them as requested.
     pub(super) fn next_requests(&mut self) -> Vec<(u64, ConversationRef, Page)> {
         let incomplete = self.0.iter_mut();
         let incomplete = incomplete.filter(|(_, entry)| !entry.is_requested && entry.next <= entry.known);
@@ -100,8 +105,8 @@ impl Progress {
         self.entry(conversation).is_requested = false;
     }
 
-    /// Records a page that was requested. All events of the page that were not delivered before
-    /// must be delivered, even after a gap: the check reports gaps.
+    /// Records a requested page. All of its events that were not delivered before must be
+    /// delivered, even after a gap, because the check of the history reports gaps.
     pub(super) fn accept_page(&mut self, page: &HistoryPage) -> AcceptedPage {
         let entry = self.entry(page.conversation.0);
         entry.is_requested = false;
@@ -111,16 +116,16 @@ impl Progress {
         if skips_positions {
             entry.next = first;
         }
-        let known = page
+        let duplicates = page
             .events
             .iter()
             .take_while(|read| read.event.seq.0 < entry.next)
             .count();
         match page.events.last() {
             Some(last) => entry.next = entry.next.max(last.event.seq.0 + 1),
-            // The user may read nothing more; a later event will be pushed.
+            // The user may read no further event of the log; a later event would be pushed.
             None => entry.known = entry.next - 1,
         }
-        AcceptedPage { skipped, known }
+        AcceptedPage { skipped, duplicates }
     }
 }

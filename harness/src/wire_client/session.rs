@@ -1,4 +1,5 @@
-//! [`Session`]: one connection of one device, which records everything it sends and receives.
+//! [`Session`]: one connection of one device. It records the messages that it sends, their outcomes
+//! and the events that it receives.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,14 +22,14 @@ use super::progress::Progress;
 use crate::dump::{acked, epoch, hex, record, record_memberships};
 use crate::history::{Digest, LogPosition, Observation, Writer};
 
-/// Maximum time to start a session, or to write.
+/// Maximum time to start a session, and maximum time for one write.
 const IO_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time without a write after which a ping is sent. Servers close sessions that are silent for much
-/// longer.
+/// Time without a write after which a ping is sent. Servers close sessions that send nothing for
+/// much longer.
 const PING_AFTER: Duration = Duration::from_secs(15);
 
-/// Servers, history and run numbers of the sessions of a swarm.
+/// Servers, history and run ids that the sessions of a swarm share.
 #[derive(Debug)]
 pub(crate) struct RunContext {
     pub(crate) servers: Vec<SocketAddr>,
@@ -38,10 +39,10 @@ pub(crate) struct RunContext {
 }
 
 impl RunContext {
-    /// Creates a context whose run numbers start at random, so that other processes use other
-    /// numbers.
+    /// Creates a context whose run ids start at a random number, so that other processes use other
+    /// ids.
     pub(crate) fn new(servers: &[SocketAddr], pin: Fingerprint, history: Arc<Writer>) -> Self {
-        // JSON numbers are exact up to 2^53; a start below 2^52 leaves 2^52 runs.
+        // JSON numbers are exact up to 2^53. A start below 2^52 leaves at least 2^52 ids.
         let [a, b, c, d, e, f, g, h, ..] = DeviceId::random().0;
         let first_run = u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 12;
         Self {
@@ -52,35 +53,40 @@ impl RunContext {
         }
     }
 
-    /// Returns the number of a new run.
-    pub(crate) fn run(&self) -> u64 {
+    /// Returns the id of a new run.
+    pub(crate) fn new_run_id(&self) -> u64 {
         self.next_run.fetch_add(1, Ordering::Relaxed)
     }
 }
 
-/// A connection, its run, and the requests without an answer.
+/// A session on its connection, its run, and its requests that have no answer yet.
 #[derive(Debug)]
 pub(crate) struct Session {
     peer: Peer,
+    /// Id of the run.
     run: u64,
+    /// Id of the user.
     user: u64,
+    /// Store epoch that the server reported at the login.
     epoch: String,
     history: Arc<Writer>,
-    /// Messages without an outcome yet.
+    /// Idempotency keys of the messages without an outcome yet.
     pending: HashMap<RequestId, String>,
-    /// Conversations of the requested pages.
+    /// Ids of the conversations of the requested pages.
     pages: HashMap<RequestId, u64>,
     progress: Progress,
-    /// Last position of each conversation, once the server has returned them.
+    /// Last position of each conversation; `None` until the server has answered
+    /// [`request_conversations`](Self::request_conversations).
     targets: Option<Vec<LogPosition>>,
+    /// Number of messages sent so far.
     sent_count: u64,
     /// Time of the last write.
-    written: Instant,
+    written_at: Instant,
 }
 
 impl Session {
-    /// Connects and resumes this account. Deliveries start after the position that is the last one
-    /// of each conversation at that time.
+    /// Connects to `server` and starts a session of `account`. Deliveries start after the events
+    /// that each conversation contains at that time.
     pub(crate) async fn start(context: &RunContext, server: SocketAddr, account: &Account) -> io::Result<Self> {
         let starting = async {
             let mut peer = Peer::connect(server, context.pin).await?;
@@ -88,7 +94,7 @@ impl Session {
             io::Result::Ok((peer, logged_in))
         };
         let (peer, logged_in) = timeout(IO_TIMEOUT, starting).await.map_err(io::Error::other)??;
-        let run = context.run();
+        let run = context.new_run_id();
         let cursor = |info: &ConversationInfo| LogPosition {
             conversation: info.id.0,
             seq: info.last_seq.0,
@@ -114,11 +120,11 @@ impl Session {
             progress: Progress::after(&logged_in.conversations),
             targets: None,
             sent_count: 0,
-            written: Instant::now(),
+            written_at: Instant::now(),
         })
     }
 
-    /// Returns the number of the session's run.
+    /// Returns the id of the session's run.
     pub(crate) const fn run(&self) -> u64 {
         self.run
     }
@@ -128,7 +134,7 @@ impl Session {
         self.pending.len()
     }
 
-    /// Sends `count` messages in one write, without waiting for answers.
+    /// Sends `count` messages to `conversation` in one write, without waiting for answers.
     pub(crate) async fn send(&mut self, conversation: u64, count: usize) -> io::Result<()> {
         let mut sends = Vec::with_capacity(count);
         for offset in 0..count {
@@ -150,7 +156,8 @@ impl Session {
         self.write(sends).await
     }
 
-    /// Requests pages with missing events, and pings the server if nothing was written for long.
+    /// Requests pages with missing events. Also pings the server if nothing was written for
+    /// [`PING_AFTER`].
     pub(crate) async fn request_missing(&mut self) -> io::Result<()> {
         let requests = self.progress.next_requests();
         let mut reads = Vec::with_capacity(requests.len());
@@ -158,7 +165,7 @@ impl Session {
             self.pages.insert(self.peer.id_after(offset as u64), number);
             reads.push(RequestKind::Command(Command::ReadHistory { conversation, page }));
         }
-        if self.written.elapsed() > PING_AFTER {
+        if self.written_at.elapsed() > PING_AFTER {
             reads.push(RequestKind::Ping);
         }
         self.write(reads).await
@@ -168,7 +175,7 @@ impl Session {
         if kinds.is_empty() {
             return Ok(());
         }
-        self.written = Instant::now();
+        self.written_at = Instant::now();
         // After a timeout, part of a packet may have been written, so the connection cannot be used
         // again.
         timeout(IO_TIMEOUT, self.peer.send_all(kinds))
@@ -176,7 +183,7 @@ impl Session {
             .map_err(io::Error::other)?
     }
 
-    /// Receives the next packet and records it.
+    /// Waits for the next packet, and records the outcome or the events that it contains.
     ///
     /// # Cancel safety
     /// No packet is lost.
@@ -219,7 +226,7 @@ impl Session {
                     | ReplyCode::Internal,
                 )
                 | None => Observation::Unknown { run, message },
-                // Each message is sent only once, so a message that is refused is not stored.
+                // Each message is sent only once, so no other request may have stored it.
                 Some(_) => Observation::Refused {
                     run,
                     message,
@@ -253,7 +260,7 @@ impl Session {
         }
         page.events
             .iter()
-            .skip(read.known)
+            .skip(read.duplicates)
             .try_for_each(|read| self.record_delivery(&read.event))
     }
 
@@ -266,7 +273,8 @@ impl Session {
         })
     }
 
-    /// Requests the user's conversations with their last positions.
+    /// Requests the conversations of the user with their last positions. Afterwards
+    /// [`is_complete`](Self::is_complete) is false until the answer arrives.
     pub(crate) async fn request_conversations(&mut self) -> io::Result<()> {
         self.targets = None;
         self.write(vec![RequestKind::Command(Command::ListConversations)]).await
@@ -275,18 +283,18 @@ impl Session {
     /// Records the answer to [`request_conversations`](Self::request_conversations).
     fn handle_conversations(&mut self, conversations: &[ConversationInfo]) -> io::Result<()> {
         let targets = record_memberships(self.user, conversations, &self.history)?;
-        targets.iter().for_each(|end| self.progress.note_last_seq(*end));
+        targets.iter().for_each(|last| self.progress.note_last_seq(*last));
         self.targets = Some(targets);
         Ok(())
     }
 
-    /// Returns whether everything up to the requested last positions was delivered.
+    /// Returns whether all events up to the requested last positions were delivered.
     pub(crate) fn is_complete(&self) -> bool {
-        let has = |end: &LogPosition| self.progress.last_delivered(end.conversation) >= end.seq;
+        let has = |last: &LogPosition| self.progress.last_delivered(last.conversation) >= last.seq;
         self.targets.as_ref().is_some_and(|targets| targets.iter().all(has))
     }
 
-    /// Ends the session. Records the outcome of pending messages as unknown.
+    /// Ends the session, and records that the outcomes of its pending messages are unknown.
     pub(crate) fn end(self) -> io::Result<()> {
         let run = self.run;
         let mut pending = self.pending.into_values();

@@ -1,4 +1,4 @@
-//! [`WireSwarm`]: many clients of the bare protocol.
+//! [`WireSwarm`]: many users with clients of the bare protocol.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -24,16 +24,16 @@ use crate::swarm::{create_group, enroll};
 pub struct WireOptions {
     /// Number of users, each with one connection.
     pub users: usize,
-    /// Number of users in a group; each user is in one group.
+    /// Maximum number of users in a group. Each user is in one group.
     pub group_size: NonZeroUsize,
-    /// Writes per connection and second.
+    /// Number of writes per second on each connection; above 0.
     pub rate: f64,
     /// Number of messages in one write.
     pub burst: usize,
-    /// Maximum number of messages of a connection without an outcome. At this number, the
-    /// connection sends no more.
+    /// Number of messages without an outcome at which a connection pauses sending. The last write
+    /// before may exceed it.
     pub window: usize,
-    /// Prefix of the names of users and groups.
+    /// Prefix of the names of users and groups, different for each swarm on the same service.
     pub name: String,
 }
 
@@ -57,14 +57,14 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// Interval between requests for the last positions of the conversations.
 const LIST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Phase of a swarm.
+/// Phase of a swarm. The phases follow each other in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     /// Clients send messages.
     Send,
-    /// Clients send no more and wait for outcomes.
+    /// Clients send no more messages and wait for outcomes.
     Settle,
-    /// Clients receive everything, until the deadline at most, and end.
+    /// Clients receive all events, but wait no longer than until this deadline, and then end.
     End(Instant),
 }
 
@@ -74,15 +74,16 @@ impl Phase {
     }
 }
 
-/// Users of the bare protocol, who reconnect as soon as they lose their connection. Each connection
-/// is a separate run.
+/// Users with clients of the bare protocol, which reconnect as soon as they lose their connection.
+/// Each connection is a separate run.
 #[derive(Debug)]
 pub struct WireSwarm {
     context: Arc<RunContext>,
     accounts: Vec<Account>,
     phase: watch::Sender<Phase>,
-    /// Number of clients without pending messages.
+    /// Number of clients that were without pending messages after the users had stopped sending.
     settled: watch::Sender<usize>,
+    /// Tasks of the clients. Each returns whether its user received all events.
     tasks: JoinSet<io::Result<bool>>,
 }
 
@@ -124,7 +125,7 @@ impl WireSwarm {
                 context: Arc::clone(&swarm.context),
                 account: account.clone(),
                 conversation,
-                server: number,
+                next_server: number,
                 options: options.clone(),
                 phase: swarm.phase.subscribe(),
                 settled: swarm.settled.clone(),
@@ -137,7 +138,7 @@ impl WireSwarm {
     }
 
     /// Stops sending, and waits until every message has its outcome or its connection was lost.
-    /// Returns the time that this took.
+    /// Returns how long that took.
     ///
     /// # Errors
     /// Messages have no outcome after `timeout`.
@@ -156,8 +157,8 @@ impl WireSwarm {
         }
     }
 
-    /// Lets all clients receive what they may read, for at most `timeout`, and ends them. Returns
-    /// the number of clients that did not receive everything.
+    /// Waits until all clients have received all events that their users may read, for at most
+    /// `timeout`, and ends the clients. Returns the number of clients that still lack events then.
     ///
     /// # Errors
     /// The history cannot be written.
@@ -171,7 +172,7 @@ impl WireSwarm {
         Ok(incomplete)
     }
 
-    /// Records each log as each server returns it.
+    /// Records the log of each conversation, as each server returns it.
     ///
     /// # Errors
     /// A server does not answer.
@@ -180,7 +181,8 @@ impl WireSwarm {
     }
 }
 
-/// Records each log that one of these accounts may read from the start, as each server returns it.
+/// Records the log of each conversation that one of these accounts may read from the start, as each
+/// server returns it.
 pub(crate) async fn dump_for(context: &RunContext, accounts: &[Account]) -> io::Result<()> {
     let mut servers = Vec::with_capacity(context.servers.len());
     for server in &context.servers {
@@ -227,17 +229,20 @@ struct WireClient {
     context: Arc<RunContext>,
     account: Account,
     conversation: u64,
-    /// Number of the server that the next session uses.
-    server: usize,
+    /// Index of the server that the next session uses, modulo the number of servers.
+    next_server: usize,
     options: WireOptions,
     phase: watch::Receiver<Phase>,
+    /// [`WireSwarm::settled`].
     settled: watch::Sender<usize>,
+    /// True after this client was counted in `settled`.
     is_settled: bool,
+    /// Id of the last run.
     last_run: Option<u64>,
 }
 
 impl WireClient {
-    /// Runs until the end of the swarm. Returns whether the user received everything.
+    /// Runs until the end of the swarm. Returns whether the user received all events.
     async fn run(mut self) -> io::Result<bool> {
         let mut session = None;
         let mut phase = self.phase.clone();
@@ -256,18 +261,19 @@ impl WireClient {
         };
         session.map_or(Ok(()), Session::end)?;
         if let Some(run) = self.last_run {
-            // Recorded even after a timeout: the check judges what the user has received.
+            // Recorded even after a timeout, so that the check reports the events that the user
+            // lacks.
             self.context.history.note(Observation::Finished { run })?;
         }
         Ok(has_everything)
     }
 
-    /// Runs one session after the other until a session has received everything. Leaves that
+    /// Runs one session after the other until the user has received all events. Leaves the last
     /// session open.
     async fn run_sessions(&mut self, session: &mut Option<Session>) -> io::Result<()> {
         loop {
-            let server = self.context.servers[self.server % self.context.servers.len()];
-            self.server += 1;
+            let server = self.context.servers[self.next_server % self.context.servers.len()];
+            self.next_server += 1;
             let Ok(started) = Session::start(&self.context, server, &self.account).await else {
                 sleep(RETRY_DELAY).await;
                 continue;
@@ -280,19 +286,22 @@ impl WireClient {
         }
     }
 
-    /// Runs a session until the user has received everything, or the connection ends.
+    /// Runs a session until the user has received all events.
+    ///
+    /// # Errors
+    /// The connection ends first, or the history cannot be written.
     async fn run_session(&mut self, session: &mut Session) -> io::Result<()> {
         let send_interval = Duration::from_secs_f64(1.0 / self.options.rate);
         let mut sends = interval(send_interval);
         let mut check = interval(CHECK_INTERVAL);
-        let mut asked: Option<Instant> = None;
+        let mut requested_at: Option<Instant> = None;
         for ticks in [&mut sends, &mut check] {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         loop {
             let phase = *self.phase.borrow();
             tokio::select! {
-                // Answers come first, because they free the window.
+                // Received packets come first, because outcomes allow the client to send again.
                 biased;
                 received = session.receive() => received?,
                 _ = sends.tick(), if phase == Phase::Send => {
@@ -312,8 +321,8 @@ impl WireClient {
                 if session.is_complete() {
                     return Ok(());
                 }
-                if asked.is_none_or(|asked| asked.elapsed() > LIST_INTERVAL) {
-                    asked = Some(Instant::now());
+                if requested_at.is_none_or(|time| time.elapsed() > LIST_INTERVAL) {
+                    requested_at = Some(Instant::now());
                     session.request_conversations().await?;
                 }
             }

@@ -14,7 +14,7 @@ use super::{run, utf8};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chaosproxy");
 /// Maximum time to wait for an expected event.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
-/// Time after which no more bytes are expected.
+/// Time after which bytes that have not arrived are assumed to be held back or lost.
 const QUIET_TIME: Duration = Duration::from_millis(200);
 
 /// Starts a server that echoes its input until the test ends. Returns its address.
@@ -29,15 +29,17 @@ fn echo() -> SocketAddr {
     address
 }
 
-/// A running proxy.
+/// A running `chaosproxy`.
 struct Running {
     process: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
+    /// Address that the proxy listens on, for each route.
     addresses: Vec<SocketAddr>,
 }
 
 impl Running {
+    /// Starts the program and waits until it is ready. `control` is the path of its control socket.
     fn start(routes: &[String], control: &Path) -> Self {
         let mut process = Command::new(PROGRAM)
             .args(routes)
@@ -80,12 +82,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Fails if the proxy has ended already.
+        // This fails if the proxy has ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
+/// Sends a command to a running proxy through `control`. Returns the exit code and the output.
 fn tell(control: &Path, words: &str) -> (Option<i32>, String) {
     let words = words.split(' ').map(str::to_owned);
     let output = run(
@@ -115,7 +118,7 @@ fn assert_receives_nothing(stream: &mut TcpStream) {
 }
 
 #[test]
-fn proxy_delays_holds_cuts_and_discards_on_command() {
+fn commands_impair_the_connections_of_their_routes() {
     let directory = tempfile::tempdir().unwrap();
     let control = directory.path().join("control");
     let server = echo();
@@ -223,7 +226,7 @@ fn proxy_executes_commands_from_its_input_and_ends_on_quit() {
     assert_eq!(second.status.code(), Some(1));
     exchange(&mut running.connect(0), "the first one continues");
 
-    // A file that is not a socket belongs to another program, and is kept.
+    // A file that is not a socket belongs to another program and must be kept.
     let file = directory.path().join("letter");
     std::fs::write(&file, "dear").unwrap();
     let third = run(PROGRAM, [route[0].as_str(), "--control", &file.display().to_string()]);

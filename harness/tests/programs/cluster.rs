@@ -1,4 +1,4 @@
-//! Tests of `cluster`, with real processes.
+//! Tests of the program `cluster`, which starts real servers.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -19,7 +19,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_cluster");
 /// Maximum time to wait for an expected event.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Returns the path of the server, which is built separately.
+/// Returns the path of `chat-server`, which must have been built before.
 fn server() -> PathBuf {
     let server = chat_harness::binary("chat-server", Path::new(PROGRAM).with_file_name("chat-server"));
     assert!(
@@ -38,6 +38,7 @@ struct Running {
 }
 
 impl Running {
+    /// Starts the program in a new directory and waits until the cluster is ready.
     fn start(options: &[&str]) -> Self {
         server();
         let directory = tempfile::tempdir().unwrap();
@@ -65,12 +66,14 @@ impl Running {
         }
     }
 
+    /// Sends a command to the cluster. Returns the exit code and the output.
     fn tell(&self, words: &str) -> (Option<i32>, String) {
         let directory = self.directory.path().display().to_string();
         let output = run(PROGRAM, std::iter::once(directory.as_str()).chain(words.split(' ')));
         (output.status.code(), utf8(&output.stdout) + &utf8(&output.stderr))
     }
 
+    /// Sends a command that must succeed and print nothing.
     #[track_caller]
     fn execute(&self, words: &str) {
         assert_eq!(self.tell(words), (Some(0), String::new()), "{words}");
@@ -107,6 +110,7 @@ impl Running {
         files.map(name).collect()
     }
 
+    /// Registers a user on a node and logs in. Nodes count from 1.
     async fn new_user(&self, node: usize, name: &str) -> Peer {
         let server: SocketAddr = self.status(&format!("node {node}"))[0].parse().unwrap();
         let pin: Fingerprint = self.status("key")[0].parse().unwrap();
@@ -119,7 +123,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Fails if the cluster has ended already. The services end with the cluster in any case.
+        // This fails if the cluster has ended already. The services end with the cluster in any
+        // case.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -153,8 +158,8 @@ async fn send_until_accepted(peer: &mut Peer, group: ConversationId) {
     }
 }
 
-/// Returns whether MariaDB greets the client instead of reporting an error (its packets have a
-/// header of four bytes, then 0xff for an error).
+/// Returns whether MariaDB accepts a connection: after the header of four bytes, its first packet
+/// does not contain 0xff, which marks an error.
 fn is_accepted(stream: &mut TcpStream) -> bool {
     let mut packet = [0; 5];
     stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
@@ -162,7 +167,7 @@ fn is_accepted(stream: &mut TcpStream) -> bool {
     packet[4] != 0xff
 }
 
-/// Checks that each command to Redis has its effect, as another client observes it.
+/// Checks that each command concerning Redis has its effect, as another client observes it.
 fn check_redis_commands(running: &Running) {
     let redis = running.address("redis", "redis://");
     let ask = |words: &str| {
@@ -291,8 +296,8 @@ async fn every_command_has_its_effect() {
     let mut all: Vec<TcpStream> = (0..12).map(|_| TcpStream::connect(database).unwrap()).collect();
     assert!(all.iter_mut().any(|stream| !is_accepted(stream)));
     drop(all);
-    // Until MariaDB has noticed that the clients have disconnected, it may accept no client, not
-    // even the administrator.
+    // Until MariaDB has noticed that the clients have disconnected, it may accept no connection,
+    // not even of the administrator.
     let deadline = Instant::now() + WAIT_TIMEOUT;
     while running.tell("mysql maxconn 100").0 != Some(0) {
         assert!(Instant::now() < deadline);
@@ -349,7 +354,8 @@ async fn every_command_has_its_effect() {
     assert!(printed.starts_with("cluster: no cluster runs in "), "{printed}");
 }
 
-/// A killed cluster leaves its socket and nothing else.
+/// The processes and files of a cluster disappear with it. Only a killed cluster leaves a file: its
+/// control socket.
 #[test]
 fn processes_end_with_the_cluster() {
     let is_root = utf8(&run("id", ["-u"]).stdout).trim() == "0";
@@ -375,7 +381,8 @@ fn processes_end_with_the_cluster() {
     }
 }
 
-/// Without its database, a node starts slowly. The end of the cluster does not wait for the node.
+/// A node whose database is stopped takes long to start. The end of the cluster must not wait for
+/// that.
 #[test]
 fn running_command_does_not_delay_the_end_of_the_cluster() {
     let mut running = Running::start(&["--nodes", "1"]);
@@ -396,10 +403,11 @@ fn running_command_does_not_delay_the_end_of_the_cluster() {
     while !std::fs::read_dir("/proc").unwrap().any(is_starting_node) {
         assert!(Instant::now() < deadline);
     }
-    let asked = Instant::now();
+    let signalled_at = Instant::now();
     signal(running.process.id(), "TERM", Reach::Process).unwrap();
     assert_eq!(running.process.wait().unwrap().code(), Some(0));
-    assert!(asked.elapsed() < WAIT_TIMEOUT / 2, "{:?}", asked.elapsed());
+    let elapsed = signalled_at.elapsed();
+    assert!(elapsed < WAIT_TIMEOUT / 2, "{elapsed:?}");
     assert_eq!(start_command.wait().unwrap().code(), Some(1));
     while std::fs::read_dir("/proc").unwrap().any(is_starting_node) || running.files() != [""; 0] {
         assert!(Instant::now() < deadline);

@@ -1,4 +1,4 @@
-//! Tests of `histcheck`, with handmade histories.
+//! Tests of the program `histcheck`, with histories that the tests write.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -11,7 +11,7 @@ fn histcheck(arguments: &[&Path]) -> Output {
     run(env!("CARGO_BIN_EXE_histcheck"), arguments)
 }
 
-/// Returns the history of a user who creates a group and sends a message, which is acknowledged.
+/// Returns the observations of a client whose message in a group is acknowledged at position 2.
 fn clients() -> Vec<Observation> {
     let run = 1;
     vec![
@@ -43,7 +43,7 @@ fn clients() -> Vec<Observation> {
     ]
 }
 
-/// Returns the final logs: complete, or without the message.
+/// Returns the final log of the group: its creation and, if `is_complete`, the message.
 fn logs(is_complete: bool) -> Vec<Observation> {
     let event = |seq: u64, message: Option<&str>| Observation::Logged {
         source: "database".into(),
@@ -127,7 +127,7 @@ fn history_without_final_logs_is_checked_only_on_request() {
 }
 
 #[test]
-fn unreadable_history_gets_no_verdict() {
+fn history_that_cannot_be_read_sets_exit_code_2() {
     let directory = tempfile::tempdir().unwrap();
     let broken = directory.path().join("broken");
     std::fs::write(&broken, "{\"at\":1,\"what\":\"nothing\"}\n{}\n").unwrap();

@@ -11,7 +11,7 @@ mod swarm;
 use std::ffi::OsStr;
 use std::process::{Command, Output};
 
-/// Runs a program to its end.
+/// Runs a program to its end and returns its exit code and its output.
 fn run<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = A>) -> Output {
     Command::new(program).args(arguments).output().unwrap()
 }

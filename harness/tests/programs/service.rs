@@ -1,4 +1,4 @@
-//! Fixture: a service of two nodes in this process.
+//! [`Service`]: a chat service of two nodes in this process, for tests of the programs.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,9 +11,10 @@ use chat_core::secure::{ServerIdentity, ServerKeys};
 use chat_core::server::{Server, ServerConfig};
 use chat_core::store::MemoryStore;
 
-/// Two nodes in this process. Dropping the service ends them.
+/// Two nodes with a store and a bus in memory. Dropping the service ends the nodes.
 pub(crate) struct Service {
     nodes: Vec<(Engine, Server)>,
+    /// Fingerprint of the key of both nodes, as text.
     pub(crate) pin: String,
 }
 
@@ -37,6 +38,7 @@ impl Service {
         }
     }
 
+    /// Returns the address of each node.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.nodes.iter().map(|(_, server)| server.addresses()[0].1).collect()
     }

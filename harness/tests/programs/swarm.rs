@@ -1,4 +1,4 @@
-//! Tests of `swarm`, and of the verdict of `histcheck` on its histories.
+//! Tests of the program `swarm`, whose histories `histcheck` checks.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,13 +18,15 @@ use super::utf8;
 /// Maximum time to wait for an expected event.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Runs a program while this process serves it.
+/// Runs a program to its end, while this process runs the nodes that it connects to. Returns its
+/// exit code and its output.
 async fn run(program: &str, arguments: Vec<String>) -> (Option<i32>, String) {
     let output = Command::new(program).args(arguments).kill_on_drop(true).output();
     let output = timeout(WAIT_TIMEOUT, output).await.unwrap().unwrap();
     (output.status.code(), utf8(&output.stdout) + &utf8(&output.stderr))
 }
 
+/// Runs `swarm`, which writes its history to `history`.
 async fn swarm(servers: &[SocketAddr], history: &Path, options: &str) -> (Option<i32>, String) {
     let servers = servers
         .iter()
@@ -48,7 +50,7 @@ async fn histcheck_of(histories: &[&Path], options: &[String]) -> (Option<i32>, 
     run(env!("CARGO_BIN_EXE_histcheck"), arguments).await
 }
 
-/// Returns the number of records in a history that satisfy the condition `is`.
+/// Returns the number of observations in a history for which `is` returns true.
 fn count(history: &Path, is: impl Fn(&Observation) -> bool) -> usize {
     let history = History::read(&[history.to_owned()]).unwrap();
     history
@@ -67,7 +69,7 @@ async fn swarm_through_the_library_passes_the_check() {
     let (code, printed) = swarm(&service.addresses(), &history, options).await;
     assert_eq!(code, Some(0), "{printed}");
     assert!(printed.contains("acknowledged   "), "{printed}");
-    // Removed users were refused, and sessions were replaced.
+    // Messages of removed users were refused, and sessions were replaced, each by a new run.
     assert!(
         count(&history, |observation| matches!(
             observation,
@@ -86,7 +88,7 @@ async fn swarm_through_the_library_passes_the_check() {
     }
     assert!(!printed.contains("not checked"), "{printed}");
 
-    // A user of the swarm reads the logs once more.
+    // Also passes if `histcheck` itself reads the logs from a node, as a user of the swarm.
     let reader = [
         "--server",
         &service.addresses()[1].to_string(),
@@ -111,9 +113,8 @@ async fn users_of_the_bare_protocol_reconnect_and_miss_no_event() {
         service.pin
     );
     let load = swarm(&servers, &history, &options);
-    let breaking = async {
-        // Once messages are delivered, half of the connections are reset in the middle of their
-        // traffic, twice.
+    let resetting = async {
+        // Resets the connections through the proxy twice, after 200 and after 400 deliveries.
         let mut checks = tokio::time::interval(Duration::from_millis(50));
         for round in 1..=2 {
             let delivered = || {
@@ -130,7 +131,7 @@ async fn users_of_the_bare_protocol_reconnect_and_miss_no_event() {
     };
     let (code, printed) = tokio::select! {
         ended = load => ended,
-        () = breaking => unreachable!("connections are broken until the load has ended"),
+        () = resetting => unreachable!("this future never completes"),
     };
     assert_eq!(code, Some(0), "{printed}");
     assert!(

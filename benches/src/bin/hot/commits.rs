@@ -12,23 +12,23 @@ use tokio::task::JoinSet;
 
 use crate::{Result, draft};
 
-/// Number of messages that one member has in flight. With 64 members on three engines, the queue of
-/// the conversation has room for all of them.
+/// Number of messages that one member has in flight. With 64 members on three engines these are at
+/// most 352 messages an engine, which the queue of the conversation (512 drafts) can hold.
 const WINDOW: usize = 16;
 
-/// Returns the number of acknowledged messages per second while all members send at once, through
-/// `engines` engines in this process that write up to `batch` messages per transaction to the
-/// database at `url`.
+/// Lets all members send at once for `time`, and returns the number of acknowledged messages per
+/// second. The members are distributed over `engines` engines in this process, which write to the
+/// database at `url`, at most `max_batch` messages in a transaction.
 pub(crate) async fn rate(
     url: &str,
     engines: usize,
     members: &[UserId],
     group: ConversationId,
-    batch: usize,
+    max_batch: usize,
     time: Duration,
 ) -> Result<f64> {
     let mut config = EngineConfig::default();
-    config.max_batch_drafts = batch;
+    config.max_batch_drafts = max_batch;
     config.message_rate = Rate::UNLIMITED;
     let mut nodes = Vec::new();
     for _ in 0..engines {
@@ -38,7 +38,7 @@ pub(crate) async fn rate(
     let (started, mut tasks) = (Instant::now(), JoinSet::new());
     for (number, member) in members.iter().enumerate() {
         let node = &nodes[number % engines];
-        // The session ends here; its caller stays valid.
+        // The session ends at once. A command needs only its `Caller`, which stays valid.
         let caller = node.session(*member, DeviceId::random()).await?.caller();
         for _ in 0..WINDOW {
             let node = node.clone();

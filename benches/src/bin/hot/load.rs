@@ -1,4 +1,4 @@
-//! Load: members of a group that send over the network.
+//! Load generators: members of a group send messages over the network.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::time::{Instant, interval, sleep, sleep_until};
 
 use crate::{Result, draft};
 
-/// Result of a saturating load.
+/// Result of [`saturate`].
 #[derive(Debug)]
 pub(crate) struct Saturated {
     /// Acknowledgements per second.
@@ -22,7 +22,8 @@ pub(crate) struct Saturated {
     pub(crate) deliveries: f64,
 }
 
-/// Lets all members send for a fixed time, each with `window` messages in flight.
+/// Lets all members send for `time`, each with `window` messages in flight. Returns the connected
+/// peers for the next measurement.
 pub(crate) async fn saturate(
     peers: Vec<Peer>,
     group: ConversationId,
@@ -58,7 +59,7 @@ pub(crate) async fn saturate(
                         in_flight -= 1;
                         acknowledged += u64::from(is_acked);
                     }
-                    next = peer.received()?;
+                    next = peer.next_buffered()?;
                 }
                 counters.delivered.fetch_add(delivered, Ordering::Relaxed);
                 counters.acknowledged.fetch_add(acknowledged, Ordering::Relaxed);
@@ -86,19 +87,19 @@ struct Counters {
     delivered: AtomicU64,
 }
 
-/// Result of a steady load.
+/// Result of [`send_paced`].
 #[derive(Debug)]
 pub(crate) struct Paced {
     /// Acknowledgements per second.
     pub(crate) rate: f64,
-    /// Median time from message to acknowledgement.
+    /// Median time from the moment a message is due to its acknowledgement.
     pub(crate) p50: Duration,
     /// 99th percentile of that time.
     pub(crate) p99: Duration,
 }
 
-/// Lets all members send for a fixed time, `rate` messages per second in total. Members do not wait
-/// for acknowledgements before they send the next message.
+/// Lets all members send for `time`, at a constant rate of `rate` messages per second in total.
+/// Members do not wait for acknowledgements before they send the next message.
 pub(crate) async fn send_paced(peers: Vec<Peer>, group: ConversationId, rate: f64, time: Duration) -> Result<Paced> {
     let send_interval = Duration::from_secs_f64(peers.len() as f64 / rate);
     let (started, mut tasks) = (Instant::now(), JoinSet::new());

@@ -1,10 +1,10 @@
-//! Throughput of one hot group: `hot CHAT_SERVER [SENDERS]`. Three nodes, one group, 64 members who
-//! all send and receive.
+//! Measures the throughput of one busy group on three nodes: `hot CHAT_SERVER [SENDERS]`, where
+//! `CHAT_SERVER` is the path of the server binary. `SENDERS` members (default 64) send and receive.
 //!
 //! Prints the rate of one sender that waits for each acknowledgement, the rate of all senders with
-//! 32 messages in flight each, the latency of acknowledgements at half that rate, and the rate of
-//! the database alone, message by message and in batches. Finally it checks that the log has no
-//! gap.
+//! 32 messages in flight each, the latency of acknowledgements at half the rate of all senders, and
+//! the rate of engines without network and receivers, with one message in a transaction and with
+//! batches. Finally checks that the log of the group has no gap.
 
 mod commits;
 mod load;
@@ -24,8 +24,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Number of messages that each sender has in flight.
 const WINDOW: usize = 32;
-/// Maximum number of messages in a transaction of an engine with the default configuration.
-const BATCH: usize = 128;
+/// Default of the maximum number of messages that an engine writes in one transaction.
+const MAX_BATCH: usize = 128;
 /// Duration of each measurement.
 const TIME: Duration = Duration::from_secs(10);
 
@@ -73,9 +73,9 @@ async fn main() -> Result<()> {
     let url = format!("mysql://root@{}/chat", cluster.database.address());
     let single = commits::rate(&url, nodes.len(), &members, group, 1, TIME).await?;
     println!("without receivers, one per transaction:     {single:>6.0} messages a second");
-    let batched = commits::rate(&url, nodes.len(), &members, group, BATCH, TIME).await?;
+    let batched = commits::rate(&url, nodes.len(), &members, group, MAX_BATCH, TIME).await?;
     println!(
-        "without receivers, up to {BATCH} in one:       {batched:>6.0} messages a second, {:.0} times as many",
+        "without receivers, up to {MAX_BATCH} in one:       {batched:>6.0} messages a second, {:.0} times as many",
         batched / single
     );
     println!(

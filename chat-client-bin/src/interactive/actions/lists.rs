@@ -12,6 +12,9 @@ use crate::session::read_history;
 
 use super::{JobContext, MIN_SHOWN_EVENTS, current, mark_read};
 
+/// Maximum number of members that `/members` prints.
+const MAX_SHOWN_MEMBERS: u32 = 500;
+
 pub(super) fn conversations(state: &State) -> Result<(), Failure> {
     let mut conversations = state.client.known_conversations();
     conversations.sort_by_key(|info| std::cmp::Reverse(info.last_time));
@@ -85,10 +88,11 @@ pub(super) fn inbox(state: &mut State) -> Result<(), Failure> {
 pub(super) fn search(state: &mut State, query: String) -> Result<(), Failure> {
     let job = JobContext::of(state);
     state.jobs.spawn(async move {
-        const LIMIT: u32 = 20;
-        let users = job.client.search_users(&*query, LIMIT).await?;
+        /// Maximum number of users, and of groups.
+        const MAX_RESULTS: u32 = 20;
+        let users = job.client.search_users(&*query, MAX_RESULTS).await?;
         job.show(users.iter().map(UserLine::from), "no users");
-        let groups = job.client.search_groups(query, LIMIT).await?;
+        let groups = job.client.search_groups(query, MAX_RESULTS).await?;
         job.show(groups.iter().map(|group| GroupLine::new(group, None)), "no groups");
         Ok(JobResult::Done)
     });
@@ -99,10 +103,10 @@ pub(super) fn members(state: &mut State) -> Result<(), Failure> {
     let (group, _) = current(state)?;
     let (job, known) = (JobContext::of(state), state.known.clone());
     state.jobs.spawn(async move {
-        let page = job.client.members(group, UserId(0), 500).await?;
+        let page = job.client.members(group, UserId(0), MAX_SHOWN_MEMBERS).await?;
         page.members.iter().for_each(|member| known.add_user(&member.user.name));
         job.show(page.members.iter().map(MemberLine::from), "no members");
-        if page.more {
+        if page.has_more {
             job.screen.line(
                 job.style
                     .dim("-- the list is longer: `chat-client group members` prints all members"),

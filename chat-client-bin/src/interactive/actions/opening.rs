@@ -16,7 +16,7 @@ use crate::session::read_history;
 
 use super::{JobContext, MAX_SHOWN_EVENTS, MIN_SHOWN_EVENTS, mark_read};
 
-/// Maximum time to wait for the answer whether a conversation exists.
+/// Maximum time to wait for the server's answer to the question whether a conversation exists.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Enters a conversation if it exists, or if its first message would create it.
@@ -47,7 +47,8 @@ async fn resolve(job: JobContext, reference: ConversationRef, label: String) -> 
     Ok(JobResult::CanEnter(reference, label))
 }
 
-/// Returns the reference of a conversation that exists, by id if it has messages.
+/// Looks up a conversation on the server. Returns its id if the conversation exists, `reference` if
+/// its first message would create it, and otherwise `None`.
 async fn look_up(client: &Client, reference: &ConversationRef) -> Result<Option<ConversationRef>, ClientError> {
     match client.conversation(reference.clone()).await {
         Err(ClientError::Refused(failure)) if failure.code() == Some(ReplyCode::NotFound) => {}
@@ -67,7 +68,8 @@ pub(in crate::interactive) fn enter(state: &mut State, reference: ConversationRe
     state.jobs.spawn(show(JobContext::of(state), reference, label, None));
 }
 
-/// Prints the newest events of a conversation and marks it as read.
+/// Prints the newest events of a conversation and marks it as read: `count` events, or if that is
+/// `None`, the unread events and a few before them.
 pub(super) async fn show(
     job: JobContext,
     reference: ConversationRef,

@@ -10,11 +10,13 @@ use crate::interactive::state::{JobResult, State};
 
 use super::{JobContext, current};
 
-/// Time without an answer after which a text to the current conversation is reported as being sent.
+/// Time without an answer after which the client prints that a text to the current conversation is
+/// being sent.
 const SLOW_SEND: Duration = Duration::from_millis(700);
-/// Time without an answer after which an edit, recall or reaction is reported as being sent.
+/// Time without an answer after which the client prints that an edit, recall or reaction is being
+/// sent.
 const SLOW_CHANGE: Duration = Duration::from_secs(1);
-/// Minimum time without an answer after which any message is reported as being sent.
+/// Minimum of these times. It applies to `/dm USER TEXT`, which passes zero.
 const MIN_SLOW: Duration = Duration::from_millis(200);
 
 /// Sends a text to the current conversation.

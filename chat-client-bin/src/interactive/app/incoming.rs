@@ -75,8 +75,9 @@ impl App {
         }
     }
 
-    /// Prints a received event, after the conversation's name if that is not the open conversation.
-    /// Events that arrived while the client was disconnected are only counted.
+    /// Prints a received event, with the name of its conversation if that is not the current one.
+    /// Does not print events that this device sent, or missed before the start; the unread counts
+    /// cover the latter.
     async fn handle_delivery(&mut self, delivery: &Delivery) {
         let info = &delivery.conversation;
         self.state.add_to_completion(info);
@@ -118,7 +119,7 @@ impl App {
         }
     }
 
-    /// Prints the unread counts of events that arrived while the client was disconnected.
+    /// Prints the conversations that have unread events, with their counts.
     fn print_unread_counts(&self) {
         let all = self.state.client.known_conversations();
         let unread: Vec<_> = all.iter().filter(|info| info.unread > 0).collect();

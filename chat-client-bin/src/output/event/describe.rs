@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 use super::Names;
 use crate::output::date_time;
 
-/// Further fields of the JSON object.
+/// Fields of the JSON object that depend on the kind of event.
 pub(super) type Detail = Vec<(&'static str, Value)>;
 
-/// Returns the kind of an event, its text, its further fields, and its text for the terminal.
+/// Returns the kind of an event, the text of a message or edit, the other fields of the JSON
+/// object, and the text for the terminal.
 pub(super) fn describe(
     entry: &HistoryEvent,
     body: &EventBody,
@@ -95,6 +96,7 @@ fn describe_message(
     ("message", Some(text), detail, words)
 }
 
+/// Describes an event in the log of a group; returns `None` for other events.
 fn describe_group(body: &EventBody, names: &Names) -> Option<(&'static str, Detail, String)> {
     let name = |user: &UserId| name_of(names, *user);
     let user_detail = |user: &UserId| ("user", json!(name(user)));
@@ -163,6 +165,7 @@ fn describe_group(body: &EventBody, names: &Names) -> Option<(&'static str, Deta
     })
 }
 
+/// Describes an event of the inbox; returns `None` for other events.
 fn describe_inbox(body: &EventBody, names: &Names) -> Option<(&'static str, Detail, String)> {
     let name = |user: &UserId| name_of(names, *user);
     let group =

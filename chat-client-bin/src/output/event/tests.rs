@@ -126,8 +126,8 @@ async fn event_line_shows_ids_when_names_cannot_be_looked_up() {
     use chat_core::client::{Client, ClientOptions, Credentials, MemoryStore, ServerAddress};
 
     // Nothing listens on this port, so every name lookup fails.
-    let nowhere: ServerAddress = "127.0.0.1:1".parse().unwrap();
-    let mut options = ClientOptions::new([nowhere], Credentials::Stored);
+    let unreachable: ServerAddress = "127.0.0.1:1".parse().unwrap();
+    let mut options = ClientOptions::new([unreachable], Credentials::Stored);
     options.max_attempts = Some(1);
     let client = Client::start(options, MemoryStore::new()).await.unwrap();
     client.ready().await.unwrap_err();

@@ -1,4 +1,4 @@
-//! [`PasswordHasherPool`]: Argon2 on a few threads, behind a short queue.
+//! [`PasswordHasherPool`]: Argon2 on a few threads, behind a bounded queue.
 
 #[cfg(test)]
 mod tests;
@@ -44,9 +44,9 @@ impl Default for PasswordPoolOptions {
 /// Result of the comparison of a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PasswordCheck {
-    /// The password matches the record.
+    /// The password matches the stored hash.
     Right {
-        /// True if the record is weaker than the cost of the pool. Then the caller should
+        /// True if the stored hash is weaker than the cost of the pool. Then the caller should
         /// [`hash`](PasswordHasherPool::hash) the password again and store the result.
         needs_rehash: bool,
     },
@@ -54,7 +54,7 @@ pub enum PasswordCheck {
     Wrong,
 }
 
-/// Reason for which the pool gave no answer.
+/// Reason why the pool did not hash or compare a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PasswordPoolError {
@@ -63,10 +63,10 @@ pub enum PasswordPoolError {
     #[error("too many password checks are waiting; try again later")]
     Busy,
     /// The pool is closed, because the server is shutting down.
-    #[error("password hashing has stopped")]
+    #[error("the password pool is closed, because the server is shutting down")]
     Closed,
-    /// The record is unusable, or the system lacks memory or random bytes.
-    #[error("cannot hash passwords")]
+    /// The stored hash is unusable, or the system lacks memory or random bytes.
+    #[error("the password could not be hashed or compared")]
     Hash(#[from] PasswordHashError),
 }
 
@@ -90,10 +90,11 @@ pub struct PasswordPoolStats {
 #[derive(Debug)]
 pub struct PasswordHasherPool {
     options: PasswordPoolOptions,
-    /// Record that no password matches, compared for users that do not exist.
+    /// Hash that no password matches. It is compared if the user does not exist.
     dummy: PasswordHash,
     /// Permits for waiting or running requests.
     queue_permits: Arc<Semaphore>,
+    /// Permits for running requests.
     workers: Arc<Semaphore>,
     tasks: TaskTracker,
     counters: Arc<Counters>,
@@ -132,7 +133,7 @@ impl PasswordHasherPool {
     /// Hashes a new password.
     ///
     /// # Errors
-    /// [`PasswordPoolError`].
+    /// [`PasswordPoolError`]: nothing was hashed.
     /// # Cancel safety
     /// Dropping the future releases its place in the queue; a running hash is completed and
     /// discarded.
@@ -141,23 +142,24 @@ impl PasswordHasherPool {
         self.run(move || PasswordHash::compute(&password, cost)).await
     }
 
-    /// Compares a password with the record of a user. `None`, for an unknown user, takes as long as
-    /// a record of the cost of the pool and is always [`PasswordCheck::Wrong`].
+    /// Compares a password with the stored hash of a user. For an unknown user, pass `None`: the
+    /// comparison takes as long as one with a hash of the pool's cost, and its result is always
+    /// [`PasswordCheck::Wrong`].
     ///
     /// # Errors
-    /// [`PasswordPoolError`].
+    /// [`PasswordPoolError`]: the passwords were not compared.
     /// # Cancel safety
     /// As [`hash`](Self::hash).
     pub async fn verify(
         &self,
         password: Password,
-        record: Option<PasswordHash>,
+        stored: Option<PasswordHash>,
     ) -> Result<PasswordCheck, PasswordPoolError> {
-        let user_exists = record.is_some();
-        let record = record.unwrap_or_else(|| self.dummy.clone());
-        let needs_rehash = record.needs_rehash(&self.options.cost);
-        let opens = self.run(move || record.opens_with(&password)).await?;
-        Ok(if opens && user_exists {
+        let user_exists = stored.is_some();
+        let stored = stored.unwrap_or_else(|| self.dummy.clone());
+        let needs_rehash = stored.needs_rehash(&self.options.cost);
+        let matches = self.run(move || stored.matches(&password)).await?;
+        Ok(if matches && user_exists {
             PasswordCheck::Right { needs_rehash }
         } else {
             PasswordCheck::Wrong
@@ -211,12 +213,14 @@ impl PasswordHasherPool {
         });
         match computed.await {
             Ok(result) => Ok(result?),
-            // The runtime is shutting down, or Argon2 panicked, which affects only this request.
+            // A panic of Argon2 affects only this request.
             Err(error) if error.is_panic() => Err(PasswordHashError::Failed("panicked").into()),
+            // The runtime is shutting down.
             Err(_) => Err(PasswordPoolError::Closed),
         }
     }
 
+    /// Returns the error for a request that gets no permit. Counts it, unless the pool is closed.
     fn refuse(&self) -> PasswordPoolError {
         if self.queue_permits.is_closed() {
             return PasswordPoolError::Closed;

@@ -34,22 +34,22 @@ fn default_cost_is_the_recommended_one() {
         "{}",
         hash.as_str()
     );
-    assert!(hash.opens_with(&password("correct horse")).unwrap());
+    assert!(hash.matches(&password("correct horse")).unwrap());
 }
 
 #[test]
-fn record_of_another_implementation_is_verified() {
-    // Output of the reference implementation: echo -n password | argon2 somesalt -id -t 2 -m 16 -p
-    // 1
+fn hash_of_another_implementation_is_verified() {
+    // Output of the reference implementation:
+    // echo -n password | argon2 somesalt -id -t 2 -m 16 -p 1
     let phc = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
     let hash = PasswordHash::parse(phc).unwrap();
-    assert!(hash.opens_with(&password("password")).unwrap());
-    assert!(!hash.opens_with(&password("Password")).unwrap());
+    assert!(hash.matches(&password("password")).unwrap());
+    assert!(!hash.matches(&password("Password")).unwrap());
     assert!(!hash.needs_rehash(&PasswordCost::default()));
 }
 
 #[test]
-fn record_of_another_algorithm_is_refused() {
+fn malformed_or_foreign_hash_is_refused() {
     let good = PasswordHash::compute(&password("correct horse"), PasswordCost::danger_cheap()).unwrap();
     assert_eq!(PasswordHash::parse(good.as_str()), Ok(good.clone()));
     for bad in [
@@ -63,24 +63,24 @@ fn record_of_another_algorithm_is_refused() {
     ] {
         assert_eq!(PasswordHash::parse(bad), Err(PasswordHashError::Malformed), "{bad}");
     }
-    let greedy = "$argon2id$v=19$m=4000000,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
-    assert_eq!(PasswordHash::parse(greedy), Err(PasswordHashError::Cost));
+    let too_expensive = "$argon2id$v=19$m=4000000,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+    assert_eq!(PasswordHash::parse(too_expensive), Err(PasswordHashError::Cost));
 }
 
 #[test]
-fn weaker_record_needs_a_rehash() {
+fn weaker_hash_needs_a_rehash() {
     let cost = |memory_kib, iterations| PasswordCost {
         memory_kib,
         iterations,
         parallelism: 1,
     };
     let hash = PasswordHash::compute(&password("correct horse"), cost(16, 2)).unwrap();
-    for (wanted, needed) in [
+    for (wanted, needs_rehash) in [
         (cost(16, 2), false),
         (cost(32, 2), true),
         (cost(16, 3), true),
         (cost(8, 1), false),
     ] {
-        assert_eq!(hash.needs_rehash(&wanted), needed, "{wanted:?}");
+        assert_eq!(hash.needs_rehash(&wanted), needs_rehash, "{wanted:?}");
     }
 }

@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 use super::ThrottleOptions;
 use crate::rate::Decaying;
 
-/// Recent attempts. A few are free; after that, each attempt doubles the wait before the next.
+/// Recent attempts. The first [`account_attempts`](ThrottleOptions::account_attempts) are allowed
+/// at once; then each attempt doubles the wait before the next.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct AttemptHistory {
     attempts: u32,
     /// Time until which the next attempt is rejected.
     blocked_until: Option<Instant>,
     /// Time at which the history expires.
-    forgotten_at: Option<Instant>,
+    expires_at: Option<Instant>,
 }
 
 impl AttemptHistory {
@@ -26,7 +27,7 @@ impl AttemptHistory {
 
     /// Counts an attempt.
     pub(super) fn add(&mut self, now: Instant, options: &ThrottleOptions) {
-        if self.forgotten_at.is_some_and(|at| at <= now) {
+        if self.expires_at.is_some_and(|at| at <= now) {
             self.clear();
         }
         self.attempts = self.attempts.saturating_add(1);
@@ -37,14 +38,14 @@ impl AttemptHistory {
                 .saturating_mul(1 << doublings)
                 .min(options.max_account_wait);
             self.blocked_until = now.checked_add(wait);
-            self.forgotten_at = now.checked_add(wait.saturating_add(options.max_account_wait));
+            self.expires_at = now.checked_add(wait.saturating_add(options.max_account_wait));
         } else if self.attempts == 1 {
-            self.forgotten_at = now.checked_add(options.account_window);
+            self.expires_at = now.checked_add(options.account_window);
         }
     }
 
     /// Removes an attempt that did not take place.
-    pub(super) fn take_back(&mut self, options: &ThrottleOptions) {
+    pub(super) fn refund(&mut self, options: &ThrottleOptions) {
         self.attempts = self.attempts.saturating_sub(1);
         if self.attempts < options.account_attempts {
             self.blocked_until = None;
@@ -59,7 +60,7 @@ impl AttemptHistory {
 
 impl Decaying for AttemptHistory {
     fn remaining(&self, now: Instant) -> Duration {
-        self.forgotten_at
+        self.expires_at
             .map_or(Duration::ZERO, |at| at.saturating_duration_since(now))
     }
 }

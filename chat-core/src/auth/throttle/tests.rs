@@ -15,7 +15,7 @@ fn attempt(account: &str) -> LoginAttempt<'_> {
     }
 }
 
-/// Returns the default limits on accounts, without the other limits.
+/// Returns a throttle with the default limits on accounts, and without the other limits.
 fn accounts_only() -> LoginThrottle {
     LoginThrottle::new(ThrottleOptions {
         account_attempts: 5,
@@ -23,6 +23,7 @@ fn accounts_only() -> LoginThrottle {
     })
 }
 
+/// Returns the limit that refused an attempt, and the wait in seconds.
 fn limit(result: Result<(), Throttled>) -> Option<(ThrottleLimit, u64)> {
     result
         .err()
@@ -34,36 +35,36 @@ fn account_waits_double_up_to_fifteen_minutes() {
     let throttle = accounts_only();
     let mut now = Instant::now();
     for _ in 0..5 {
-        assert_eq!(limit(throttle.begin(now, &attempt("alice"))), None);
+        assert_eq!(limit(throttle.charge(now, &attempt("alice"))), None);
     }
     for minutes in [1, 2, 4, 8, 15, 15, 15] {
         assert_eq!(
-            limit(throttle.begin(now, &attempt("alice"))),
+            limit(throttle.charge(now, &attempt("alice"))),
             Some((ThrottleLimit::Account, minutes * 60))
         );
         let just_before = now + minutes as u32 * MINUTE - SECOND;
         assert_eq!(
-            limit(throttle.begin(just_before, &attempt("alice"))),
+            limit(throttle.charge(just_before, &attempt("alice"))),
             Some((ThrottleLimit::Account, 1))
         );
         now += minutes as u32 * MINUTE;
         assert_eq!(
-            limit(throttle.begin(now, &attempt("alice"))),
+            limit(throttle.charge(now, &attempt("alice"))),
             None,
-            "one attempt after the wait"
+            "one attempt is allowed after the wait"
         );
     }
     assert_eq!(
-        limit(throttle.begin(now, &attempt("bob"))),
+        limit(throttle.charge(now, &attempt("bob"))),
         None,
         "other accounts are not affected"
     );
     now += 30 * MINUTE;
     for _ in 0..5 {
         assert_eq!(
-            limit(throttle.begin(now, &attempt("alice"))),
+            limit(throttle.charge(now, &attempt("alice"))),
             None,
-            "forgotten after a quiet time"
+            "earlier attempts are forgotten after 30 minutes"
         );
     }
 }
@@ -74,7 +75,7 @@ fn few_attempts_are_forgotten_after_the_window() {
     let now = Instant::now();
     for minute in 0..20 {
         for _ in 0..4 {
-            assert_eq!(limit(throttle.begin(now + minute * MINUTE, &attempt("alice"))), None);
+            assert_eq!(limit(throttle.charge(now + minute * MINUTE, &attempt("alice"))), None);
         }
     }
 }
@@ -84,23 +85,23 @@ fn right_password_clears_the_history() {
     let throttle = accounts_only();
     let now = Instant::now();
     for _ in 0..100 {
-        assert_eq!(limit(throttle.begin(now, &attempt("alice"))), None);
+        assert_eq!(limit(throttle.charge(now, &attempt("alice"))), None);
         throttle.succeeded(now, &attempt("alice"));
     }
 }
 
 #[test]
-fn withdrawn_attempts_do_not_count() {
+fn refunded_attempts_do_not_count() {
     let throttle = LoginThrottle::new(ThrottleOptions::default());
     let now = Instant::now();
     for step in 0..100 {
-        assert_eq!(limit(throttle.begin(now + step * SECOND, &attempt("alice"))), None);
-        throttle.take_back(now + step * SECOND, &attempt("alice"));
+        assert_eq!(limit(throttle.charge(now + step * SECOND, &attempt("alice"))), None);
+        throttle.refund(now + step * SECOND, &attempt("alice"));
     }
     for _ in 0..5 {
-        assert_eq!(limit(throttle.begin(now + 100 * SECOND, &attempt("alice"))), None);
+        assert_eq!(limit(throttle.charge(now + 100 * SECOND, &attempt("alice"))), None);
     }
-    assert!(throttle.begin(now + 100 * SECOND, &attempt("alice")).is_err());
+    assert!(throttle.charge(now + 100 * SECOND, &attempt("alice")).is_err());
 }
 
 #[test]
@@ -117,9 +118,9 @@ fn attackers_cannot_lock_a_known_device_out() {
             account: "alice",
             known_device: None,
         };
-        let _ = throttle.begin(now, &guess);
+        let _ = throttle.charge(now, &guess);
         let other = format!("user{step}");
-        let _ = throttle.begin(
+        let _ = throttle.charge(
             now,
             &LoginAttempt {
                 source: source((step % 199) as u8),
@@ -128,28 +129,31 @@ fn attackers_cannot_lock_a_known_device_out() {
             },
         );
     }
-    assert!(throttle.begin(now, &attempt("alice")).is_err(), "a stranger waits");
+    assert!(
+        throttle.charge(now, &attempt("alice")).is_err(),
+        "an unknown device waits"
+    );
     let owner = LoginAttempt {
         known_device: Some(&device),
         ..attempt("alice")
     };
-    assert_eq!(limit(throttle.begin(now, &owner)), None, "the owner does not wait");
+    assert_eq!(limit(throttle.charge(now, &owner)), None, "the owner does not wait");
 
     // Each known device has separate limits.
     for _ in 0..4 {
-        assert_eq!(limit(throttle.begin(now, &owner)), None);
+        assert_eq!(limit(throttle.charge(now, &owner)), None);
     }
-    assert_eq!(limit(throttle.begin(now, &owner)), Some((ThrottleLimit::Device, 60)));
+    assert_eq!(limit(throttle.charge(now, &owner)), Some((ThrottleLimit::Device, 60)));
     let other_device = TokenHash::from_bytes([8; 32]);
     let tablet = LoginAttempt {
         known_device: Some(&other_device),
         ..owner
     };
-    assert_eq!(limit(throttle.begin(now, &tablet)), None);
+    assert_eq!(limit(throttle.charge(now, &tablet)), None);
     throttle.succeeded(now, &tablet);
     assert!(
-        throttle.begin(now, &attempt("alice")).is_err(),
-        "the owner's success does not free the strangers"
+        throttle.charge(now, &attempt("alice")).is_err(),
+        "the owner's success does not end the wait of unknown devices"
     );
 }
 
@@ -158,18 +162,18 @@ fn source_is_limited_over_all_accounts() {
     let throttle = LoginThrottle::new(ThrottleOptions::default());
     let now = Instant::now();
     for n in 0..20 {
-        assert_eq!(limit(throttle.begin(now, &attempt(&format!("user{n}")))), None);
+        assert_eq!(limit(throttle.charge(now, &attempt(&format!("user{n}")))), None);
     }
     assert_eq!(
-        limit(throttle.begin(now, &attempt("user20"))),
+        limit(throttle.charge(now, &attempt("user20"))),
         Some((ThrottleLimit::Source, 3))
     );
     let elsewhere = LoginAttempt {
         source: source(2),
         ..attempt("user20")
     };
-    assert_eq!(limit(throttle.begin(now, &elsewhere)), None);
-    assert_eq!(limit(throttle.begin(now + 3 * SECOND, &attempt("user21"))), None);
+    assert_eq!(limit(throttle.charge(now, &elsewhere)), None);
+    assert_eq!(limit(throttle.charge(now + 3 * SECOND, &attempt("user21"))), None);
 }
 
 #[test]
@@ -179,7 +183,7 @@ fn node_is_limited_over_all_sources() {
     for n in 0..30 {
         let name = format!("user{n}");
         assert_eq!(
-            limit(throttle.begin(
+            limit(throttle.charge(
                 now,
                 &LoginAttempt {
                     source: source(n),
@@ -195,8 +199,8 @@ fn node_is_limited_over_all_sources() {
         account: "zoe",
         known_device: None,
     };
-    assert_eq!(limit(throttle.begin(now, &one_more)), Some((ThrottleLimit::Node, 0)));
-    assert_eq!(limit(throttle.begin(now + SECOND / 29, &one_more)), None);
+    assert_eq!(limit(throttle.charge(now, &one_more)), Some((ThrottleLimit::Node, 0)));
+    assert_eq!(limit(throttle.charge(now + SECOND / 29, &one_more)), None);
 }
 
 #[test]
@@ -204,28 +208,28 @@ fn registrations_of_a_source_are_limited() {
     let throttle = LoginThrottle::new(ThrottleOptions::default());
     let now = Instant::now();
     for _ in 0..3 {
-        assert_eq!(limit(throttle.begin_registration(now, source(1))), None);
+        assert_eq!(limit(throttle.charge_registration(now, source(1))), None);
     }
     assert_eq!(
-        limit(throttle.begin_registration(now, source(1))),
+        limit(throttle.charge_registration(now, source(1))),
         Some((ThrottleLimit::Registration, 1200))
     );
-    assert_eq!(limit(throttle.begin_registration(now, source(2))), None);
-    throttle.take_back_registration(now, source(1));
-    assert_eq!(limit(throttle.begin_registration(now, source(1))), None);
-    assert_eq!(limit(throttle.begin_registration(now + 20 * MINUTE, source(1))), None);
+    assert_eq!(limit(throttle.charge_registration(now, source(2))), None);
+    throttle.refund_registration(now, source(1));
+    assert_eq!(limit(throttle.charge_registration(now, source(1))), None);
+    assert_eq!(limit(throttle.charge_registration(now + 20 * MINUTE, source(1))), None);
 
     // A registration that only probes for a taken name is charged too.
-    let (mut asked, later) = (0, now + 20 * MINUTE);
-    while throttle.begin_registration(later, source(3)).is_ok() {
-        throttle.take_back_registration(later, source(3));
-        asked += 1;
+    let (mut probes, later) = (0, now + 20 * MINUTE);
+    while throttle.charge_registration(later, source(3)).is_ok() {
+        throttle.refund_registration(later, source(3));
+        probes += 1;
     }
-    assert_eq!(asked, 20);
+    assert_eq!(probes, 20);
 }
 
 #[test]
-fn tables_stay_bounded_and_remember_the_worst() {
+fn tables_stay_bounded_and_keep_blocked_accounts() {
     let throttle = LoginThrottle::new(ThrottleOptions {
         account_attempts: 5,
         max_table_entries: 100,
@@ -233,14 +237,14 @@ fn tables_stay_bounded_and_remember_the_worst() {
     });
     let now = Instant::now();
     for _ in 0..5 {
-        throttle.begin(now, &attempt("alice")).unwrap();
+        throttle.charge(now, &attempt("alice")).unwrap();
     }
     for n in 0..10_000 {
-        throttle.begin(now, &attempt(&format!("user{n}"))).unwrap();
+        throttle.charge(now, &attempt(&format!("user{n}"))).unwrap();
     }
     assert_eq!(throttle.state().accounts.len(), 100);
     assert!(
-        throttle.begin(now, &attempt("alice")).is_err(),
+        throttle.charge(now, &attempt("alice")).is_err(),
         "a flood of names does not free a blocked account"
     );
 }
@@ -257,22 +261,22 @@ fn throttle_error_says_when_to_retry() {
 #[test]
 fn loopback_may_create_accounts_but_not_guess_passwords() {
     let now = Instant::now();
-    for (exempt_loopback, made) in [(true, 25), (false, 3)] {
+    for (exempt_loopback, allowed) in [(true, 25), (false, 3)] {
         let throttle = LoginThrottle::new(ThrottleOptions {
             exempt_loopback,
             ..ThrottleOptions::default()
         });
         let local = Source::Ip([127, 0, 0, 1].into());
         let count = (0..25)
-            .filter(|_| throttle.begin_registration(now, local).is_ok())
+            .filter(|_| throttle.charge_registration(now, local).is_ok())
             .count();
-        assert_eq!(count, made, "exempt_loopback = {exempt_loopback}");
+        assert_eq!(count, allowed, "exempt_loopback = {exempt_loopback}");
         let guess = LoginAttempt {
             source: local,
             account: "alice",
             known_device: None,
         };
-        let guesses = (0..9).filter(|_| throttle.begin(now + SECOND, &guess).is_ok()).count();
+        let guesses = (0..9).filter(|_| throttle.charge(now + SECOND, &guess).is_ok()).count();
         assert_eq!(guesses, 5, "the limit per account also applies to loopback");
     }
 }

@@ -75,9 +75,9 @@ impl Driver {
     /// Reports the outcome of a message to the callers that wait for it, or to the application if
     /// there are none.
     fn report_outcome(&mut self, id: ClientMessageId, conversation: ConversationRef, outcome: SendOutcome) {
-        let waiting = self.replies.sends.remove(&id).unwrap_or_default();
-        let answer = |waiting: oneshot::Sender<_>| waiting.send(outcome.clone()).is_ok();
-        let answered = waiting.into_iter().map(answer).filter(|answered| *answered).count();
+        let callers = self.replies.sends.remove(&id).unwrap_or_default();
+        let answer = |caller: oneshot::Sender<_>| caller.send(outcome.clone()).is_ok();
+        let answered = callers.into_iter().map(answer).filter(|answered| *answered).count();
         if answered == 0 {
             self.machine.add_event(ClientEvent::Settled {
                 id,
@@ -87,11 +87,13 @@ impl Driver {
         }
     }
 
+    /// Removes messages that have their outcome from the stored outbox.
     async fn settled(&mut self, settled: &[ClientMessageId]) {
         if settled.is_empty() {
             return;
         }
-        // If this write is lost, the message is sent again under its id, which the server knows.
+        // If this write is lost, the next run sends the message again under the same id, and the
+        // server does not store it twice.
         if let Err(error) = self.store.settle(settled).await {
             tracing::warn!(%error, "the outbox could not be written");
         }

@@ -1,4 +1,4 @@
-//! Requests of the application.
+//! Processes the requests and acknowledgements of the application.
 
 use tokio::sync::oneshot;
 
@@ -8,9 +8,10 @@ use crate::model::{ClientMessageId, Command, ConversationRef, Outcome, ReplyCode
 
 use crate::time::now;
 
-use super::{BATCH, Driver, Input, Queued, outgoing};
+use super::{Driver, Input, MAX_BATCH, Queued, outgoing};
 
 impl Driver {
+    /// Passes the acknowledgements of the application to the machine.
     pub(super) fn take_acks(&mut self) {
         for (conversation, Acked { cursor, resets }) in self.shared.take_acks() {
             self.machine.acknowledge(now(), conversation, cursor, resets);
@@ -22,7 +23,7 @@ impl Driver {
     pub(super) async fn take_inputs(&mut self, first: Input) {
         let mut queued = Vec::new();
         let mut next = Some(first);
-        for _ in 0..BATCH {
+        for _ in 0..MAX_BATCH {
             let Some(input) = next.take().or_else(|| self.inputs.try_recv().ok()) else {
                 break;
             };
@@ -55,6 +56,7 @@ impl Driver {
         self.machine.execute(now(), self.replies.last_command_id, command);
     }
 
+    /// Stores messages in the outbox and passes them to the machine, or refuses them.
     async fn queue(&mut self, wanted: Vec<Queued>) {
         let (new, again) = self.classify(wanted);
         let entries: Vec<_> = new.iter().map(|queued| queued.entry.clone()).collect();
@@ -100,8 +102,8 @@ impl Driver {
         }
     }
 
-    /// Returns the messages to store, and the messages that are in the outbox already. Refuses all
-    /// other messages.
+    /// Returns the messages to store, and the messages that are in the outbox already. Reports a
+    /// refusal to the callers of all other messages.
     fn classify(&self, wanted: Vec<Queued>) -> (Vec<Queued>, Vec<Queued>) {
         let (mut new, mut again) = (Vec::<Queued>::new(), Vec::new());
         for queued in wanted {

@@ -35,8 +35,9 @@ use super::{
     time::wall_clock,
 };
 
-/// Maximum number of requests processed together. Messages among them share one write to disk.
-const BATCH: usize = 128;
+/// Maximum number of requests that the driver processes together. Messages among them share one
+/// write to disk.
+const MAX_BATCH: usize = 128;
 /// Maximum time for closing a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -58,6 +59,7 @@ pub(super) struct Queued {
     pub(super) entry: OutboxEntry,
     /// Informs the caller once the message is durable.
     pub(super) queued_reply: oneshot::Sender<Result<(), ClientError>>,
+    /// Informs the caller once the message has its outcome.
     pub(super) outcome: oneshot::Sender<SendOutcome>,
 }
 
@@ -75,7 +77,7 @@ pub(super) struct Driver {
     pub(super) stop: CancellationToken,
     pub(super) replies: PendingReplies,
     pub(super) progress: Progress,
-    /// Scheme of the current connection, or of the last one.
+    /// Scheme of the current or the last connection.
     pub(super) scheme: Scheme,
 }
 
@@ -83,7 +85,8 @@ pub(super) struct Driver {
 #[derive(Debug, Default)]
 pub(super) struct PendingReplies {
     commands: HashMap<u64, oneshot::Sender<Result<Outcome, ClientError>>>,
-    /// Several callers, if a message was enqueued again under its key.
+    /// Callers that wait for the outcome of a message. There are several if the message was
+    /// enqueued again under its key.
     sends: HashMap<ClientMessageId, Vec<oneshot::Sender<SendOutcome>>>,
     last_command_id: u64,
 }
@@ -92,7 +95,9 @@ pub(super) struct PendingReplies {
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     backoff: Backoff,
+    /// True if the client had a session in this run.
     had_session: bool,
+    /// True if the application has closed or dropped the client.
     closing: bool,
 }
 
@@ -116,8 +121,8 @@ enum Next {
 }
 
 impl Driver {
-    /// Runs until the client ends or is closed. A panic ends it, and those who wait for the client
-    /// get the reason.
+    /// Runs until the client ends or is closed. A panic ends the client, and the calls that wait
+    /// for it return [`ClientError::Panicked`].
     pub(super) async fn run(self) {
         let shared = Arc::clone(&self.shared);
         if let Err(panic) = panics::catch(self.run_to_end()).await {
@@ -193,7 +198,7 @@ impl Driver {
     }
 
     /// Connects to a server, unless the tokens of this device must not be sent to it. Such a server
-    /// is skipped; the client ends if there is no other.
+    /// is skipped; the client ends if all servers are unencrypted.
     fn attempt(
         &self,
         endpoint: Endpoint,
@@ -223,6 +228,7 @@ impl Driver {
         !self.progress.had_session && allowed.is_some_and(|allowed| attempts >= allowed)
     }
 
+    /// Returns the reason that the status contains, or that the client was closed.
     fn end_reason(&self) -> ClientError {
         match &*self.shared.status.borrow() {
             Status::Ended(reason) => reason.clone(),
@@ -230,6 +236,7 @@ impl Driver {
         }
     }
 
+    /// Reports `reason`, then serves the application for the time `pause`.
     async fn pause(&mut self, reason: ClientError, pause: Duration) {
         self.shared
             .status
@@ -271,7 +278,8 @@ impl Driver {
                 break Next::End;
             }
             let io = async {
-                // Writing comes first: it is bounded by the queue, while a server may send forever.
+                // Writing comes first: the amount to write is bounded, while a server may send
+                // forever.
                 tokio::select! {
                     biased;
                     written = writer.write(), if writer.is_pending() => written.map(|()| false),
@@ -297,7 +305,7 @@ impl Driver {
         next
     }
 
-    /// Passes packets to the machine until it leaves this connection.
+    /// Passes the packets that were read to the machine, until the machine leaves this connection.
     fn take_packets(&mut self, reader: &mut Reader) -> Result<(), ClientError> {
         let now = now();
         while self.machine.is_connected()

@@ -14,9 +14,10 @@ use crate::model::{
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the variant describes its fields")]
 pub enum Credentials {
-    /// With the session of an earlier login on this device.
+    /// Session of an earlier login on this device.
     Stored,
-    /// With a password. The session of an earlier login is resumed if there is one.
+    /// Password of an account. If this device has a session of an earlier login, the client resumes
+    /// that session instead, unless `fresh` is set.
     Password {
         account: UserRef,
         /// Password, or a token of the application.
@@ -24,7 +25,7 @@ pub enum Credentials {
         /// True to log in with the password even if there is a session.
         fresh: bool,
     },
-    /// Creates the account first.
+    /// Registration of a new account. The client then logs in to that account.
     Register(Registration),
 }
 
@@ -104,7 +105,7 @@ pub enum Action {
     /// Close the connection and open another one.
     Reconnect {
         reason: ClientError,
-        /// Minimum delay before the next attempt.
+        /// Minimum delay before the next attempt, if the server gave one.
         after: Option<Duration>,
     },
     /// Close the connection and do not reconnect.

@@ -16,6 +16,7 @@ const MAX_WAITING_EVENTS: usize = 64;
 pub(super) struct ConversationState {
     pub(super) info: Option<Arc<ConversationInfo>>,
     pub(super) sequencer: Option<EventSequencer>,
+    /// Pushed events that wait until the sequencer exists.
     waiting: Vec<Event>,
     pub(super) lookup: Lookup,
 }
@@ -26,7 +27,7 @@ pub(super) enum Lookup {
     /// No request is needed.
     #[default]
     Done,
-    /// Needed, not before this time.
+    /// A request is needed, but not before this time.
     Due(Instant),
     /// The request was sent, and waits for its reply.
     Requested,
@@ -65,9 +66,9 @@ impl Conversations {
 }
 
 impl ConversationState {
-    /// Keeps an event until the start of delivery is known. Events beyond the limit are read from
-    /// the log later.
-    pub(super) fn wait(&mut self, now: Instant, event: Event) {
+    /// Keeps an event until the sequencer exists, and makes a lookup of the conversation due.
+    /// Events beyond the limit are read from the log later.
+    pub(super) fn add_waiting(&mut self, now: Instant, event: Event) {
         if self.lookup == Lookup::Done {
             self.lookup = Lookup::Due(now);
         }
@@ -76,7 +77,7 @@ impl ConversationState {
         }
     }
 
-    /// Takes the events that waited for the sequencer.
+    /// Removes and returns the events that waited for the sequencer.
     pub(super) fn take_waiting(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.waiting)
     }
@@ -86,7 +87,8 @@ impl ConversationState {
         self.sequencer.as_ref().is_some_and(EventSequencer::is_unverified)
     }
 
-    /// Returns when the server must be asked next.
+    /// Returns the time from which the next request about this conversation may be sent, or `None`
+    /// if no request is needed.
     pub(super) fn due(&self) -> Option<Instant> {
         match self.lookup {
             Lookup::Due(at) => Some(at),
@@ -115,8 +117,8 @@ impl ConversationState {
     }
 }
 
-/// Updates the unread counts. Unread messages are those of others after the read marker; sending
-/// moves the marker too.
+/// Updates the unread counts. Unread messages are those of other users after the read marker.
+/// Sending a message moves the marker too.
 fn update_counts(info: &mut ConversationInfo, me: UserId, event: &Event, body: &EventBody) {
     let EventBody::Message(message) = body else { return };
     if event.sender == me {
@@ -181,7 +183,7 @@ fn change_member_count(info: &mut ConversationInfo, by: i32) {
 
 /// Returns the position at which delivery starts: after the last acknowledged event, and not before
 /// the first readable event.
-pub(super) fn start_of(info: &ConversationInfo, acknowledged: Option<Seq>, from_beginning: bool) -> Seq {
+pub(super) fn delivery_start(info: &ConversationInfo, acknowledged: Option<Seq>, from_beginning: bool) -> Seq {
     let cursor = match acknowledged {
         _ if from_beginning => Seq::ZERO,
         Some(ours) if ours <= info.last_seq => info.cursor.max(ours),

@@ -42,9 +42,9 @@ use requests::Requests;
 pub use actions::{Action, Credentials, MachineConfig, Receive};
 pub use outbox::Outgoing;
 
-/// Maximum delay of an acknowledgement, so that several share a request.
+/// Maximum delay of acknowledgements, so that those of one conversation share a request.
 const ACK_DELAY: Duration = Duration::from_millis(100);
-/// Number of acknowledged events that ends the delay.
+/// Number of acknowledged events after which acknowledgements are no longer delayed.
 const ACK_EVENTS: u32 = 64;
 /// Maximum time for running requests after the server has asked clients to leave.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -53,16 +53,19 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 struct Session {
     user: UserId,
-    heartbeat: Duration,
+    /// Time without a request after which the client sends a ping.
+    heartbeat_interval: Duration,
     last_sent: Instant,
     caught_up: bool,
     leaving: Option<Leaving>,
 }
 
-/// The server asked clients to leave: no request starts, and running requests may finish.
+/// State after the server has asked clients to leave: no request starts, and running requests may
+/// finish until the deadline.
 #[derive(Clone, Copy, Debug)]
 struct Leaving {
     deadline: Instant,
+    /// Delay, given by the server, before the client connects again.
     come_back_after: Duration,
 }
 
@@ -79,8 +82,9 @@ enum Phase {
 pub struct Machine {
     config: MachineConfig,
     phase: Phase,
+    /// True if the account of [`Credentials::Register`] need not be registered again.
     registered: bool,
-    /// A connection broke during the registration.
+    /// True if a connection broke during the registration.
     register_interrupted: bool,
     requests: Requests,
     /// Commands that wait for a session, with their ids.
@@ -204,7 +208,7 @@ impl Machine {
         self.advance(now);
     }
 
-    /// Returns the time by which [`tick`](Self::tick) must be called.
+    /// Returns the time at which [`tick`](Self::tick) must be called, or `None` if no timer runs.
     #[must_use]
     pub fn next_tick(&self, now: Instant) -> Option<Instant> {
         let mut times = vec![
@@ -213,7 +217,7 @@ impl Machine {
             self.requests.deadline(),
         ];
         if let Phase::Online(session) = &self.phase {
-            times.push(Some(session.last_sent + session.heartbeat));
+            times.push(Some(session.last_sent + session.heartbeat_interval));
             times.push(session.leaving.map(|leaving| leaving.deadline));
             times.push(self.outbox.next_start(now));
             if self.may_ask_for_page() {
@@ -322,12 +326,14 @@ impl Machine {
         match push {
             Push::GoAway { retry_after_ms } => self.asked_to_leave(now, Duration::from_millis(retry_after_ms.into())),
             Push::Closed(code) => self.closed(code),
-            // Earlier pushes are part of the logs that the login's reply reports.
+            // Pushes before the session are ignored: the login's reply reports the logs that
+            // contain them.
             push if self.is_online() && self.config.receive != Receive::Nothing => self.sync_push(now, push),
             _ => {}
         }
     }
 
+    /// Handles the request of a server that shuts down: leaves once running requests have finished.
     fn asked_to_leave(&mut self, now: Instant, come_back_after: Duration) {
         match &mut self.phase {
             Phase::Online(session) => {
@@ -340,7 +346,7 @@ impl Machine {
         }
     }
 
-    /// Handles the end of the session: final, or with another attempt.
+    /// Handles the end of the session by the server: ends the client, or connects again.
     fn closed(&mut self, code: CloseCode) {
         match code {
             CloseCode::Replaced | CloseCode::AccountDisabled | CloseCode::UnsupportedVersion => {
@@ -358,6 +364,7 @@ impl Machine {
         }
     }
 
+    /// Leaves the connection and asks the driver for another one, after `after` at the earliest.
     fn reconnect(&mut self, reason: ClientError, after: Option<Duration>) {
         if !matches!(self.phase, Phase::Offline | Phase::Ended) {
             self.phase = Phase::Offline;
@@ -380,6 +387,7 @@ impl Machine {
         self.actions.push_back(Action::End(reason));
     }
 
+    /// Deletes the session token, here and in the store.
     fn forget_session(&mut self) {
         if self.config.session.take().is_some() {
             self.actions.push_back(Action::ForgetSession);
@@ -389,7 +397,7 @@ impl Machine {
     /// Pings the server on an idle connection.
     fn ping_if_idle(&mut self, now: Instant) {
         let Phase::Online(session) = &self.phase else { return };
-        if session.last_sent + session.heartbeat <= now {
+        if session.last_sent + session.heartbeat_interval <= now {
             self.request(now, requests::Pending::Ping, RequestKind::Ping);
         }
     }

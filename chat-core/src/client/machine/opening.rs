@@ -10,20 +10,22 @@ use super::{Action, Credentials, Machine, Phase, Receive, Session, requests::Pen
 
 /// Interval between heartbeats if the server does not give one.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(30);
-/// Minimum interval that a server can ask for.
+/// Minimum interval between heartbeats. A shorter interval of the server is raised to it.
 const MIN_HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// Answers of the server so far.
+/// Answers of the server so far, on a connection that has no session yet.
 #[derive(Debug, Default)]
 pub(super) struct Opening {
-    heartbeat: Option<Duration>,
-    /// Refusal of a repeated registration because the name is taken, possibly by the interrupted
-    /// first attempt.
+    /// Interval between heartbeats; `None` until the answer to the hello arrives.
+    heartbeat_interval: Option<Duration>,
+    /// Refusal of a repeated registration because the name is taken. The interrupted first attempt
+    /// may have taken it, so the client tries to log in before it reports this refusal.
     name_taken: Option<Failure>,
 }
 
 impl Machine {
-    /// Says hello and logs in without waiting for the reply.
+    /// Sends the hello and the first request of the login, without waiting for the reply to the
+    /// hello.
     pub(super) fn open(&mut self, now: Instant) {
         self.phase = Phase::Opening(Opening::default());
         let hello = Hello {
@@ -35,6 +37,7 @@ impl Machine {
         self.log_in(now);
     }
 
+    /// Sends the next request that the credentials call for: register, resume or log in.
     fn log_in(&mut self, now: Instant) {
         let session = self.config.session.clone();
         match (self.config.credentials.clone(), session) {
@@ -78,12 +81,15 @@ impl Machine {
         self.request(now, Pending::Login, RequestKind::Login(login));
     }
 
+    /// Processes the reply to a hello, registration, login or resume.
     pub(super) fn opening_reply(&mut self, now: Instant, pending: &Pending, result: Result<Answer, Failure>) {
         let Phase::Opening(opening) = &mut self.phase else {
-            return; // the request followed a `Hello` that was refused
+            return; // a session has started already
         };
         match (pending, result) {
-            (Pending::Hello, Ok(Answer::Welcome(welcome))) => opening.heartbeat = Some(heartbeat(&welcome)),
+            (Pending::Hello, Ok(Answer::Welcome(welcome))) => {
+                opening.heartbeat_interval = Some(heartbeat_interval(&welcome))
+            }
             (Pending::Register, Ok(Answer::Registered(_))) => {
                 self.registered = true;
                 self.log_in(now);
@@ -97,8 +103,9 @@ impl Machine {
         }
     }
 
+    /// Handles a refusal: with another attempt, another request, or the end of the client.
     fn opening_refused(&mut self, now: Instant, pending: &Pending, failure: Failure) {
-        if error::judge(&failure) == error::Verdict::Later {
+        if error::refusal_kind(&failure) == error::RefusalKind::Temporary {
             let after = Duration::from_millis(u64::from(failure.retry_after_ms));
             return self.reconnect(ClientError::Refused(failure), Some(after));
         }
@@ -136,7 +143,7 @@ impl Machine {
         let Phase::Opening(opening) = &self.phase else { return };
         self.phase = Phase::Online(Session {
             user: logged_in.user.id,
-            heartbeat: opening.heartbeat.unwrap_or(DEFAULT_HEARTBEAT),
+            heartbeat_interval: opening.heartbeat_interval.unwrap_or(DEFAULT_HEARTBEAT),
             last_sent: now,
             caught_up: self.config.receive == Receive::Nothing,
             leaving: None,
@@ -183,7 +190,7 @@ impl Machine {
     }
 }
 
-fn heartbeat(welcome: &Welcome) -> Duration {
+fn heartbeat_interval(welcome: &Welcome) -> Duration {
     match welcome.heartbeat_ms {
         0 => DEFAULT_HEARTBEAT,
         given => Duration::from_millis(u64::from(given)).max(MIN_HEARTBEAT),

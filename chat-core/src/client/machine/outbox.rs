@@ -1,5 +1,5 @@
-//! The outbox: messages without an outcome. Each conversation has a queue, so that its messages
-//! keep their order.
+//! The outbox: messages without an outcome ([`SendOutcome`](crate::client::SendOutcome)). Each
+//! conversation has a queue, so that its messages keep their order.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -10,7 +10,8 @@ use crate::model::{ClientMessageId, Command, ConversationId, ConversationRef, Dr
 
 /// Maximum number of messages that wait for a reply, over all conversations.
 const MAX_IN_FLIGHT: usize = 64;
-/// Minimum and maximum delay after a temporary refusal.
+/// Minimum and maximum delay of a queue after a temporary refusal. The delay doubles with each
+/// round of refusals.
 const RETRY_DELAY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 
 /// A message to send.
@@ -31,8 +32,9 @@ struct Entry {
     message: Outgoing,
     /// Position in the order of all messages.
     number: u64,
+    /// True while the message waits for the server's reply.
     in_flight: bool,
-    /// Round of the queue in which the message was last sent.
+    /// [Round](ConversationQueue::round) of the queue in which the message was last sent.
     round: u64,
 }
 
@@ -42,6 +44,7 @@ struct ConversationQueue {
     /// The conversation, as returned by [`Outbox::resolve`].
     conversation: ConversationRef,
     entries: VecDeque<Entry>,
+    /// Time before which no message of the queue is sent.
     not_before: Option<Instant>,
     /// Number of consecutive rounds with a refusal.
     refusals: u32,
@@ -53,14 +56,17 @@ struct ConversationQueue {
 /// All messages without an outcome.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    /// Queues by the number of their first message, so that older queues come first.
+    /// Queues by the number of the message that started them, so that older queues come first.
     queues: BTreeMap<u64, ConversationQueue>,
+    /// Key in `queues` of each conversation.
     queue_of: HashMap<ConversationRef, u64>,
+    /// Key in `queues` of each message.
     queue_of_message: HashMap<ClientMessageId, u64>,
     deadlines: BTreeSet<(Instant, ClientMessageId)>,
     /// Known ids of conversations that messages refer to by other references.
     ids: HashMap<ConversationRef, ConversationId>,
     last_number: u64,
+    /// Number of messages that wait for a reply.
     in_flight: usize,
     /// Maximum number of messages of one conversation that wait for a reply.
     max_in_flight: usize,
@@ -77,7 +83,8 @@ impl ConversationQueue {
         }
     }
 
-    /// Counts a refusal of a message sent in `round`. Returns the delay of the queue.
+    /// Counts a refusal of a message sent in `round`. Returns the delay before the queue sends
+    /// again.
     fn refused(&mut self, round: u64) -> Duration {
         if round == self.round {
             self.round += 1;
@@ -109,7 +116,8 @@ impl Outbox {
         }
     }
 
-    /// Appends a message to the queue of its conversation. Ignores a message whose id is present.
+    /// Appends a message to the queue of its conversation. Ignores a message whose id is in the
+    /// outbox already.
     pub(super) fn add(&mut self, message: Outgoing) {
         if self.queue_of_message.contains_key(&message.id) {
             return;
@@ -166,7 +174,7 @@ impl Outbox {
             queue.merge(self.queues.remove(&other));
             number = number.min(other);
         }
-        // A later change of the name must not divert the messages that wait.
+        // If the group is renamed, the waiting messages must still go to this conversation.
         let waiting = queue.entries.iter_mut();
         for entry in waiting.filter(|entry| canonical(&entry.message.conversation) == reference) {
             entry.message.conversation = by_id.clone();
@@ -237,8 +245,9 @@ impl Outbox {
         Some(entry.message)
     }
 
-    /// Delays the queue of a message that the server refused temporarily, at least for `hint`.
-    pub(super) fn postpone(&mut self, now: Instant, id: &ClientMessageId, hint: Duration) {
+    /// Delays the queue of a message that the server refused temporarily. `retry_after` is the
+    /// minimum delay that the server asked for.
+    pub(super) fn postpone(&mut self, now: Instant, id: &ClientMessageId, retry_after: Duration) {
         let Some(queue) = self
             .queue_of_message
             .get(id)
@@ -252,7 +261,7 @@ impl Outbox {
         self.in_flight -= usize::from(entry.in_flight);
         entry.in_flight = false;
         let round = entry.round;
-        let until = now + queue.refused(round).max(hint);
+        let until = now + queue.refused(round).max(retry_after);
         queue.not_before = queue.not_before.max(Some(until));
     }
 
@@ -276,14 +285,14 @@ impl Outbox {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    /// Returns when the next delay ends.
+    /// Returns when the next delay of a queue ends.
     pub(super) fn next_start(&self, now: Instant) -> Option<Instant> {
         let waiting = self.queues.values().filter_map(|queue| queue.not_before);
         waiting.filter(|at| *at > now).min()
     }
 }
 
-/// Returns the canonical form of a reference: group names are equal regardless of case.
+/// Returns the form of a reference that is equal for all spellings of a group name.
 fn canonical(conversation: &ConversationRef) -> ConversationRef {
     let folded = match conversation {
         ConversationRef::Group(name) => GroupName::parse_any(&name.key()).ok(),

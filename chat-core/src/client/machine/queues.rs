@@ -8,13 +8,19 @@ use std::{
 use crate::client::{ClientEvent, Cursor};
 use crate::model::ConversationId;
 
-/// Acknowledgements of the application, and those that were not reported to the server yet.
+/// Cursors that the application has acknowledged, and resets that make acknowledgements void.
+///
+/// A reset ([`ClientEvent::Rewound`] for one conversation, [`ClientEvent::HistoryReset`] for all)
+/// means that the server's log is not the one that was delivered.
 #[derive(Debug, Default)]
 pub(super) struct Acks {
+    /// Last acknowledged cursor of each conversation.
     pub(super) acknowledged: HashMap<ConversationId, Cursor>,
+    /// Cursors that were acknowledged since the last report to the server.
     pub(super) unreported: BTreeMap<ConversationId, Cursor>,
     /// Number of acknowledgements since the last report.
     pub(super) events: u32,
+    /// Time of the next report.
     pub(super) flush_at: Option<Instant>,
     /// Number of resets so far.
     resets: u64,
@@ -33,8 +39,9 @@ impl Acks {
         }
     }
 
-    /// Stores an acknowledgement that was made after `resets` resets. Returns whether it is new and
-    /// not void.
+    /// Stores an acknowledgement. `resets` is the number of resets that the application had
+    /// received before it. Returns `false` if the position was acknowledged before, or a later
+    /// reset makes the acknowledgement void.
     pub(super) fn acknowledge(&mut self, id: ConversationId, cursor: Cursor, resets: u64) -> bool {
         let reset_at = self
             .reset_at
@@ -58,14 +65,14 @@ impl Acks {
         self.unreported.remove(&id);
     }
 
-    /// Voids the deliveries and acknowledgements of a conversation.
+    /// Counts a reset of a conversation: what was delivered and acknowledged before is void.
     pub(super) fn reset(&mut self, id: ConversationId) {
         self.forget(id);
         self.resets += 1;
         self.reset_at.insert(id, self.resets);
     }
 
-    /// Voids all acknowledgements.
+    /// Counts a reset of all conversations: every acknowledgement is void.
     pub(super) fn reset_all(&mut self) {
         let resets = self.resets + 1;
         *self = Self {
@@ -76,8 +83,8 @@ impl Acks {
     }
 }
 
-/// Events that wait for the application. The queue is bounded, because the machine accepts no
-/// further event while the queue is full.
+/// Events that wait for the application. While there is no room, the machine drops pushed events
+/// and requests no pages. It later reads the dropped events of conversations from their logs.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     pub(super) queue: VecDeque<ClientEvent>,
@@ -88,16 +95,17 @@ impl Events {
     const MAX_EVENTS: usize = 1024;
     const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-    /// Returns whether a pushed event can be accepted.
+    /// Returns whether there is room for a pushed event.
     pub(super) fn has_room(&self) -> bool {
         self.queue.len() < Self::MAX_EVENTS && self.bytes < Self::MAX_BYTES
     }
 
-    /// Returns whether a whole page can be accepted.
+    /// Returns whether there is room for the events of another page.
     pub(super) fn has_room_for_page(&self) -> bool {
         self.queue.len() < Self::MAX_EVENTS / 4 && self.bytes < Self::MAX_BYTES / 4
     }
 
+    /// Adds an event, even if there is no room.
     pub(super) fn put(&mut self, event: ClientEvent) {
         self.bytes += weight(&event);
         self.queue.push_back(event);
@@ -117,6 +125,8 @@ impl Events {
     }
 }
 
+/// Returns the approximate memory of an event, in bytes. The body counts twice, because a delivery
+/// holds it encoded and decoded.
 fn weight(event: &ClientEvent) -> usize {
     const OVERHEAD: usize = 256;
     match event {

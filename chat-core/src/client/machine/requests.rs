@@ -11,12 +11,13 @@ use crate::model::{Appended, ClientMessageId, CloseCode, Command, ConversationId
 
 use super::{Action, Machine, Phase};
 
-/// Time after which a server without a reply counts as lost. Servers promise a reply within 5 s.
+/// Maximum time that a request waits for its reply. Then the client reconnects. Servers promise a
+/// reply within 5 s.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// Number of internal server errors for one message after which its outcome is unknown.
-const MAX_DEFECTS: u32 = 3;
+const MAX_INTERNAL_ERRORS: u32 = 3;
 
-/// Purpose of a request.
+/// Purpose of a running request, which determines how its reply is handled.
 #[derive(Debug)]
 pub(super) enum Pending {
     Hello,
@@ -36,10 +37,10 @@ pub(super) enum Pending {
 pub(super) struct Requests {
     last_id: u64,
     pending: HashMap<RequestId, Pending>,
-    /// Ordered by time, because every request has the same timeout.
+    /// Deadlines, ordered by time, because every request has the same timeout.
     deadlines: VecDeque<(Instant, RequestId)>,
     /// Number of internal server errors for each message.
-    defects: HashMap<ClientMessageId, u32>,
+    internal_errors: HashMap<ClientMessageId, u32>,
     /// Number of running requests for pages.
     pub(super) pages: usize,
 }
@@ -77,6 +78,7 @@ impl Requests {
         self.pending.is_empty()
     }
 
+    /// Returns the number of running commands of the application.
     pub(super) fn commands(&self) -> usize {
         let commands = self
             .pending
@@ -85,8 +87,8 @@ impl Requests {
         commands.count()
     }
 
-    /// Removes the repeatable commands of this kind and returns their ids. Their replies are
-    /// ignored.
+    /// Removes the repeatable commands of the `wanted` kind and returns their command ids. Their
+    /// replies are ignored.
     fn take_commands(&mut self, wanted: impl Fn(&Command) -> bool) -> Vec<u64> {
         let taken = self.pending.extract_if(|_, pending| match pending {
             Pending::Command(_, Some(command)) => wanted(command),
@@ -99,6 +101,7 @@ impl Requests {
         taken.filter_map(|(_, pending)| id(pending)).collect()
     }
 
+    /// Removes all requests and returns them in the order in which they were sent.
     fn take_all(&mut self) -> Vec<Pending> {
         self.deadlines.clear();
         self.pages = 0;
@@ -136,7 +139,7 @@ fn is_repeatable(command: &Command) -> bool {
 }
 
 impl Machine {
-    /// Sends a request. `pending` determines the treatment of its reply.
+    /// Sends a request. `pending` determines how its reply is handled.
     pub(super) fn request(&mut self, now: Instant, pending: Pending, kind: RequestKind) {
         let id = self.requests.begin(now, pending);
         self.put_request(now, Request { id, kind });
@@ -158,7 +161,7 @@ impl Machine {
         );
     }
 
-    /// Reports the application's cursor. The server sends no reply.
+    /// Reports an acknowledged position to the server, which sends no reply.
     pub(super) fn report_acknowledged(&mut self, now: Instant, conversation: ConversationId, seq: Seq) {
         if self.is_online() {
             let kind = RequestKind::Command(Command::Acknowledge { conversation, seq });
@@ -175,7 +178,7 @@ impl Machine {
 
     pub(super) fn reply(&mut self, now: Instant, id: RequestId, result: Result<Answer, Failure>) {
         let Some(pending) = self.requests.end(id) else {
-            return; // the request was abandoned
+            return; // no request waits for this reply, see `take_commands`
         };
         match (pending, result) {
             (Pending::Ping, _) => {}
@@ -228,24 +231,24 @@ impl Machine {
     /// Handles a refusal. After a temporary refusal, the message may or may not be stored, so it is
     /// sent again under the same id.
     fn send_refused(&mut self, now: Instant, id: ClientMessageId, failure: Failure) {
-        let defects = match failure.code() {
+        let internal_errors = match failure.code() {
             Some(ReplyCode::Internal) => self
                 .requests
-                .defects
+                .internal_errors
                 .entry(id)
                 .and_modify(|count| *count += 1)
                 .or_insert(1),
             Some(ReplyCode::NotLoggedIn | ReplyCode::SessionExpired | ReplyCode::Fenced) => {
-                // The session ended; the message is not at fault.
+                // The session has ended. This says nothing about the message.
                 let pause = Duration::from_millis(u64::from(failure.retry_after_ms));
                 self.outbox.postpone(now, &id, pause);
                 return self.reconnect(ClientError::Refused(failure), None);
             }
             _ => &mut 0,
         };
-        if *defects >= MAX_DEFECTS {
+        if *internal_errors >= MAX_INTERNAL_ERRORS {
             self.settle(&id, SendOutcome::Unknown);
-        } else if error::judge(&failure) == error::Verdict::Later {
+        } else if error::refusal_kind(&failure) == error::RefusalKind::Temporary {
             let pause = Duration::from_millis(u64::from(failure.retry_after_ms));
             self.outbox.postpone(now, &id, pause);
         } else {
@@ -255,7 +258,7 @@ impl Machine {
 
     /// Gives a message its outcome, unless it has one.
     pub(super) fn settle(&mut self, id: &ClientMessageId, outcome: SendOutcome) {
-        self.requests.defects.remove(id);
+        self.requests.internal_errors.remove(id);
         if let Some(message) = self.outbox.settle(id) {
             if let SendOutcome::Acked(appended) = &outcome {
                 self.outbox.learn(&message.conversation, appended.conversation);
@@ -273,8 +276,8 @@ impl Machine {
         self.settle(id, SendOutcome::Acked(appended));
     }
 
-    /// Ends the client, because the session has ended and its token is void. `logouts` are the
-    /// commands that wanted that.
+    /// Ends the client, because the session has ended and its token is void. `logouts` are the ids
+    /// of the logout commands, which succeed by that.
     pub(super) fn logged_out(&mut self, logouts: Vec<u64>) {
         self.forget_session();
         for command_id in logouts {
@@ -317,6 +320,7 @@ impl Machine {
     }
 }
 
+/// Returns the kind of an answer, for error texts.
 fn name_of(answer: &Answer) -> &'static str {
     match answer {
         Answer::Welcome(_) => "a welcome",

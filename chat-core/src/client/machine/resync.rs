@@ -3,8 +3,8 @@
 //! For each conversation the client knows the event at its cursor. If the log ends at the cursor,
 //! the time of the last event shows whether it is the same log, and nothing is read. Otherwise the
 //! client reads from the event at the cursor on, so that the first page contains both the known
-//! event and new events. If another event is at the cursor, the server restored a backup and the
-//! log grew again, so the delivered events are invalid.
+//! event and new events. If another event is at the cursor, the server's operator restored a backup
+//! and the log continued differently, so events that were delivered are void.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
@@ -17,7 +17,7 @@ use crate::sequencer::{EventSequencer, LogEnd};
 
 use super::{
     Action, Machine, Receive,
-    conversations::{Lookup, start_of},
+    conversations::{Lookup, delivery_start},
 };
 
 impl Machine {
@@ -30,8 +30,8 @@ impl Machine {
         }
     }
 
-    /// Repeats the last acknowledgement, which the server may not have received. Waits for an
-    /// unverified log to be verified.
+    /// Repeats the last acknowledgement, which the server may not have received. Does nothing while
+    /// the log is unverified; the check of the log calls this again.
     fn reacknowledge(&mut self, now: Instant, id: ConversationId) {
         if let Some(ours) = self.acks.acknowledged.get(&id)
             && self.config.receive == Receive::FromCursor
@@ -57,18 +57,21 @@ impl Machine {
         let known = self.conversations.entry(id);
         known.lookup = Lookup::Done;
         let is_void = |head: Seq| info.active && head > info.last_seq;
-        let went_back = known
+        let is_shorter = known
             .sequencer
             .as_ref()
             .is_some_and(|sequencer| is_void(sequencer.head()))
             || acknowledged.is_some_and(|ours| is_void(ours.seq));
-        // If the log went back, only the server's cursor of this device is part of both logs.
-        let acknowledged = acknowledged.filter(|_| !went_back);
-        let start = start_of(
+        // If the log is shorter than what was delivered, an older copy of it was restored. Of the
+        // known positions, only the server's cursor of this device is then part of both logs.
+        let acknowledged = acknowledged.filter(|_| !is_shorter);
+        let start = delivery_start(
             &info,
             acknowledged.map(|ours| ours.seq),
             receive == Receive::FromBeginning,
         );
+        // The mark identifies the acknowledged event, so it is used only if delivery continues
+        // there.
         let mark = acknowledged.filter(|ours| ours.seq.next() == start);
         let begin = Cursor {
             seq: start.previous(),
@@ -77,7 +80,7 @@ impl Machine {
         if receive != Receive::Nothing {
             let end = LogEnd::of(&info);
             match &mut known.sequencer {
-                Some(sequencer) if !went_back => sequencer.resume(now, end),
+                Some(sequencer) if !is_shorter => sequencer.resume(now, end),
                 _ => known.sequencer = Some(EventSequencer::new(begin, end, now)),
             }
         }
@@ -85,7 +88,7 @@ impl Machine {
         known.info = Some(Arc::clone(&info));
         let waiting = known.take_waiting();
         self.actions.push_back(Action::Conversation(Arc::clone(&info)));
-        if went_back {
+        if is_shorter {
             self.restart_delivery(info, begin);
         }
         for event in waiting {
@@ -95,7 +98,7 @@ impl Machine {
 
     /// Checks a page of an unverified log. Returns `false` if the log differs from what was
     /// delivered; it is then delivered again.
-    pub(super) fn is_same_log(&mut self, now: Instant, id: ConversationId, page: &HistoryPage) -> bool {
+    pub(super) fn verify_log(&mut self, now: Instant, id: ConversationId, page: &HistoryPage) -> bool {
         let Some(sequencer) = self
             .conversations
             .get_mut(id)
@@ -122,8 +125,8 @@ impl Machine {
         let (Some(sequencer), Some(info)) = (&mut known.sequencer, &known.info) else {
             return;
         };
-        // The server's cursor was restored together with the log, so it is before the position
-        // where the logs part.
+        // The server's cursor was restored together with the log, so it is before the first
+        // position at which the logs differ.
         let common = Some(info.cursor).filter(|cursor| *cursor < sequencer.head());
         let begin = common.unwrap_or(Seq::ZERO).max(info.first_seq.previous());
         let end = LogEnd::of(info).at_least(sequencer.known_last());
@@ -135,9 +138,9 @@ impl Machine {
     /// Voids the events delivered after `begin`, and reports that to the application.
     fn restart_delivery(&mut self, conversation: Arc<ConversationInfo>, begin: Cursor) {
         let id = conversation.id;
-        // Every check detects that a cursor with a mark is void, until the application acknowledges
-        // another event. A cursor without a mark must be replaced, because it would count as valid
-        // once the log has grown past it.
+        // The saved cursor stays if it has a mark: until the application acknowledges another
+        // event, each run detects by the mark that the cursor is void. A cursor without a mark must
+        // be replaced, because it would count as valid once the log has grown past it.
         if self.acks.acknowledged.get(&id).is_some_and(|ours| ours.mark.is_none()) {
             let cursors = BTreeMap::from([(id, begin)]);
             self.actions.push_back(Action::SaveCursors(cursors));

@@ -21,13 +21,16 @@ use super::{
 };
 
 /// Maximum number of pages requested at once, over all conversations.
-const PAGES_AT_ONCE: usize = 4;
-/// Maximum number of events and of bytes in a page.
-const PAGE: (u32, u32) = (500, 256 * 1024);
+const MAX_PAGE_REQUESTS: usize = 4;
+/// Maximum number of events in a page.
+const MAX_PAGE_EVENTS: u32 = 500;
+/// Maximum number of bytes in a page.
+const MAX_PAGE_BYTES: u32 = 256 * 1024;
 /// Minimum delay after a page or look-up that failed.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 impl ConversationState {
+    /// Schedules the look-up or page whose request was lost with the connection.
     pub(super) fn connection_lost(&mut self, now: Instant) {
         if self.lookup == Lookup::Requested {
             self.lookup = Lookup::Due(now);
@@ -89,7 +92,7 @@ impl Machine {
     }
 
     pub(super) fn pushed_event(&mut self, now: Instant, event: Event) {
-        // The sequencer must advance only if its output is delivered.
+        // Without a session nothing can be delivered, so the sequencer must not advance.
         let Phase::Online(Session { user: me, .. }) = self.phase else {
             return;
         };
@@ -97,13 +100,14 @@ impl Machine {
         let room = self.events.has_room();
         let known = self.conversations.entry(id);
         let Some(sequencer) = &mut known.sequencer else {
-            return known.wait(now, event);
+            return known.add_waiting(now, event);
         };
         let mut out = Vec::new();
         sequencer.push(now, event, room, &mut out);
         self.deliver(now, me, id, out);
     }
 
+    /// Updates the counts after another session of the user marked events as read.
     fn read_elsewhere(&mut self, id: ConversationId, read_seq: Seq, unread: u32, mentions: u32) {
         let changed = self.change(id, |info| {
             info.read_seq = info.read_seq.max(read_seq);
@@ -193,7 +197,7 @@ impl Machine {
         }
     }
 
-    /// Looks up a direct conversation that the inbox announces.
+    /// Schedules the look-up of a direct conversation that an event of the inbox announces.
     fn look_up_opened(&mut self, now: Instant, body: &EventBody) {
         if let EventBody::ConversationOpened { conversation, .. } = body {
             let known = self.conversations.entry(*conversation);
@@ -203,11 +207,12 @@ impl Machine {
         }
     }
 
+    /// Returns whether another page may be requested.
     pub(super) fn may_ask_for_page(&self) -> bool {
-        self.requests.pages < PAGES_AT_ONCE && self.events.has_room_for_page()
+        self.requests.pages < MAX_PAGE_REQUESTS && self.events.has_room_for_page()
     }
 
-    /// Requests missing pages and conversations, up to the limit.
+    /// Requests the pages and look-ups that are due, as far as the limits permit.
     pub(super) fn sync(&mut self, now: Instant) {
         while self.may_ask_for_page() {
             let due = |known: &ConversationState| known.due().is_some_and(|at| at <= now);
@@ -221,8 +226,8 @@ impl Machine {
             } else if let Some(sequencer) = &mut known.sequencer {
                 let page = Page {
                     from: PageFrom::After(sequencer.read_started()),
-                    max_events: PAGE.0,
-                    max_bytes: PAGE.1,
+                    max_events: MAX_PAGE_EVENTS,
+                    max_bytes: MAX_PAGE_BYTES,
                 };
                 let conversation = ConversationRef::Id(id);
                 let command = Command::ReadHistory { conversation, page };
@@ -232,6 +237,7 @@ impl Machine {
         self.report_caught_up();
     }
 
+    /// Reports once per session that nothing is missing any more.
     fn report_caught_up(&mut self) {
         let nothing_due = |known: &ConversationState| known.due().is_none() && known.lookup == Lookup::Done;
         if let Phase::Online(session) = &mut self.phase
@@ -266,7 +272,7 @@ impl Machine {
     }
 
     fn take_page(&mut self, now: Instant, me: UserId, id: ConversationId, page: HistoryPage) {
-        if !self.is_same_log(now, id, &page) {
+        if !self.verify_log(now, id, &page) {
             return;
         }
         let Some(known) = self.conversations.get_mut(id) else {
@@ -303,6 +309,7 @@ fn is_gone(failure: &Failure) -> bool {
     )
 }
 
+/// Returns the delay before a failed page or look-up is repeated.
 fn pause(failure: &Failure) -> Duration {
     Duration::from_millis(u64::from(failure.retry_after_ms)).max(RETRY_DELAY)
 }

@@ -1,4 +1,4 @@
-//! [`ClientStore`] for a shared store.
+//! Implementation of [`ClientStore`] for an [`Arc`] of a store.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

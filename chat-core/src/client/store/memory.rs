@@ -11,7 +11,7 @@ use crate::sync::Mutex;
 
 use super::{AccountState, ClientStore, ClientStoreError, OutboxEntry, SavedState};
 
-/// [`ClientStore`] in memory. Keeps its state as long as it lives, so that a test can restart a
+/// [`ClientStore`] in memory. Keeps its state until it is dropped, so that a test can restart a
 /// client on it.
 #[derive(Debug, Default)]
 pub struct MemoryStore {

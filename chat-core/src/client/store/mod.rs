@@ -41,7 +41,7 @@ pub enum ClientStoreError {
         /// Error of the operating system.
         source: std::io::Error,
     },
-    /// A file has content that this program did not write.
+    /// A file is damaged, or was written by another program or a later version.
     #[error("{path}: {problem}")]
     Damaged {
         /// Path of the file.
@@ -63,7 +63,7 @@ pub struct AccountState {
     pub user: Option<UserInfo>,
     /// Token for the next resume.
     pub session_token: Option<Secret>,
-    /// Token for the next login.
+    /// Token by which the server's login throttle recognises this device.
     pub device_token: Option<Secret>,
     /// True if the tokens were obtained over `plain://`. Other tokens are never sent over it.
     pub plain_tokens: bool,
@@ -143,20 +143,23 @@ pub trait ClientStore: fmt::Debug + Send + Sync + 'static {
     /// Replaces the account.
     async fn save_account(&self, account: &AccountState) -> Result<(), ClientStoreError>;
 
-    /// Replaces all cursors. May be lost in a power failure; events are then delivered again.
+    /// Replaces all cursors. The new cursors may be lost in a power failure; events are then
+    /// delivered again. Only an empty map must be durable once this returns, because cursors of a
+    /// replaced server history must not reappear.
     async fn save_cursors(&self, cursors: &BTreeMap<ConversationId, Cursor>) -> Result<(), ClientStoreError>;
 
-    /// Replaces all names. May be lost in a power failure.
+    /// Replaces all names. The new names may be lost in a power failure.
     async fn save_names(&self, names: &BTreeMap<UserId, String>) -> Result<(), ClientStoreError>;
 
     /// Adds messages to the outbox.
     ///
     /// # Errors
-    /// This process treats none of them as queued. After a crash some may be in the outbox.
+    /// The messages could not be stored. This process treats none of them as queued, but after a
+    /// crash some of them may be in the outbox.
     async fn queue(&self, entries: &[OutboxEntry]) -> Result<(), ClientStoreError>;
 
-    /// Removes messages from the outbox. May be lost; a message that reappears is sent again under
-    /// its id, which the server knows.
+    /// Removes messages from the outbox. A crash may undo this; a message that reappears is sent
+    /// again under its id, by which the server recognises it.
     async fn settle(&self, ids: &[ClientMessageId]) -> Result<(), ClientStoreError>;
 
     /// Loads the pinned keys of servers.

@@ -34,7 +34,7 @@ fn entry(text: &str) -> OutboxEntry {
 }
 
 /// Length of a record of kind 3 (durable), in bytes.
-const MARK: usize = 21;
+const DURABLE_RECORD_BYTES: usize = 21;
 /// Length of a record of kind 2 (settled), in bytes.
 const SETTLED: usize = 29;
 
@@ -179,8 +179,8 @@ async fn truncated_tail_loses_only_unreported_messages() {
         fs::write(&path, &whole[..cut]).unwrap();
         let store = open(directory.path());
         let kept = store.load().await.unwrap().outbox;
-        // The mark that makes the second message durable comes after it.
-        let survives = cut >= whole.len() - MARK;
+        // The second message is complete if only the record of kind 3 after it is cut.
+        let survives = cut >= whole.len() - DURABLE_RECORD_BYTES;
         assert_eq!(kept, entries[..1 + usize::from(survives)], "cut at {cut}");
         if !survives {
             store.queue(&entries[1..]).await.unwrap();
@@ -205,8 +205,8 @@ async fn garbled_unreported_messages_are_dropped() {
     store.queue(&entries[1..]).await.unwrap();
     drop(store);
     let whole = fs::read(&path).unwrap();
-    // A power failure during the write of both: the second page was written before the first.
-    let mut garbled = whole[..whole.len() - MARK].to_vec();
+    // A power failure interrupted the write of both messages: the disk wrote the second page first.
+    let mut garbled = whole[..whole.len() - DURABLE_RECORD_BYTES].to_vec();
     garbled[first_end..first_end + 20].fill(0);
     fs::write(&path, garbled).unwrap();
     assert_eq!(open(directory.path()).load().await.unwrap().outbox, entries[..1]);
@@ -223,8 +223,8 @@ async fn garbled_reported_messages_are_an_error() {
     store.settle(&[entries[0].id]).await.unwrap();
     drop(store);
     let whole = fs::read(&path).unwrap();
-    // The settled record and the mark need not survive.
-    for at in 0..whole.len() - SETTLED - MARK {
+    // The last record of kind 3 and the settled record after it may be lost without an error.
+    for at in 0..whole.len() - SETTLED - DURABLE_RECORD_BYTES {
         let mut garbled = whole.clone();
         garbled[at] ^= 1;
         fs::write(&path, &garbled).unwrap();
@@ -307,7 +307,7 @@ async fn torn_cursors_are_not_used() {
             );
         }
     }
-    // Format of versions without a digest.
+    // A file without digest and event marks is accepted.
     fs::write(&path, "12 345\n67 890\n").unwrap();
     let unmarked = BTreeMap::from([
         (ConversationId(12), Seq(345).into()),

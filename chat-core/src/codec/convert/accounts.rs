@@ -1,4 +1,4 @@
-//! A user's own account and devices.
+//! Conversion of a user's own account and devices.
 
 use super::{enums, parts};
 use crate::codec::error::{InvalidRequest, Malformed};

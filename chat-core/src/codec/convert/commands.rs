@@ -1,4 +1,4 @@
-//! Encoding of all commands.
+//! Encoding of all commands. [`requests`](super::requests) decodes them.
 
 use super::{conversations, enums, login, messages, parts};
 use crate::codec::proto::{self, client_packet::Command as Wire};

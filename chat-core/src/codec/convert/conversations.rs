@@ -1,4 +1,4 @@
-//! Conversations and their logs.
+//! Conversion of conversations and of pages of their logs.
 
 use super::accounts::{to_user_info, user_info};
 use super::groups::{group_info, to_group_info};
@@ -75,7 +75,8 @@ pub(super) fn conversation_info(info: &ConversationInfo) -> proto::ConversationI
     }
 }
 
-/// Decodes a conversation. The members' version, which only nodes need, is zero.
+/// Decodes a conversation. Its `members_version`, which only servers need, is not transmitted and
+/// becomes 0.
 pub(super) fn to_conversation_info(info: proto::ConversationInfo) -> Result<ConversationInfo, Malformed> {
     use proto::ConversationKind as Kind;
     if info.id == 0 {
@@ -113,7 +114,7 @@ impl Encode for HistoryPage {
             out.message(2, event.len());
             event.fields(out);
         }
-        out.flag(3, self.more);
+        out.flag(3, self.has_more);
         out.integer(4, self.first_seq.0);
         out.integer(5, self.last_seq.0);
     }
@@ -126,7 +127,7 @@ pub(super) fn to_history_page(page: proto::HistoryPage) -> Result<HistoryPage, M
     Ok(HistoryPage {
         conversation: ConversationId(page.conversation),
         events: parts::decode_list(page.events, event::decode)?,
-        more: page.more,
+        has_more: page.more,
         first_seq: Seq(page.first_seq),
         last_seq: Seq(page.last_seq),
     })

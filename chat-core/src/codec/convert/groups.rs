@@ -1,4 +1,4 @@
-//! Groups and their members.
+//! Conversion of groups and their members.
 
 use super::accounts::{to_user_info, user_info};
 use super::{enums, parts, people};
@@ -98,7 +98,8 @@ pub(super) fn group_info(group: &GroupInfo) -> proto::GroupInfo {
     }
 }
 
-/// Decodes a group. Key and skeleton, which only stores need, are empty.
+/// Decodes a group. The key and the skeleton of its name, which only stores need, are not
+/// transmitted and become empty.
 pub(super) fn to_group_info(group: proto::GroupInfo) -> Result<GroupInfo, Malformed> {
     if group.id == 0 {
         return Err(Malformed::Field("group id"));

@@ -1,4 +1,4 @@
-//! Requests before login: hello, register, login, resume.
+//! Conversion of the requests before login (hello, register, login, resume) and of their answers.
 
 use bytes::Bytes;
 
@@ -111,7 +111,7 @@ pub(in crate::codec) fn resume(resume: &Resume) -> proto::Resume {
     }
 }
 
-/// Decodes a new password.
+/// Decodes the password of a registration, or the new password of a change.
 pub(in crate::codec) fn to_new_password(password: String) -> Result<Secret, InvalidRequest> {
     let secret = Secret::new(password);
     if PASSWORD_BYTES.contains(&secret.expose().len()) {
@@ -127,7 +127,7 @@ pub(in crate::codec) fn to_new_password(password: String) -> Result<Secret, Inva
     })
 }
 
-/// Decodes the password of a login.
+/// Decodes the secret of a login, or the old password of a change.
 pub(in crate::codec) fn to_password(password: String) -> Result<Secret, InvalidRequest> {
     let secret = Secret::new(password);
     if (1..=MAX_SECRET).contains(&secret.expose().len()) {
@@ -139,39 +139,39 @@ pub(in crate::codec) fn to_password(password: String) -> Result<Secret, InvalidR
     })
 }
 
-/// Encodes a secret as protobuf text. Bytes that are not UTF-8 cannot be transmitted: they are
-/// replaced, and the server rejects the result.
+/// Encodes a password as protobuf text. Bytes that are not UTF-8 cannot be transmitted: they are
+/// replaced, and the server rejects the password.
 pub(in crate::codec) fn password(secret: &Secret) -> String {
     String::from_utf8_lossy(secret.expose()).into_owned()
 }
 
-fn to_token(bytes: &[u8], what: &'static str) -> Result<Secret, InvalidRequest> {
+fn to_token(bytes: &[u8], field: &'static str) -> Result<Secret, InvalidRequest> {
     if (1..=MAX_TOKEN).contains(&bytes.len()) {
         Ok(Secret::new(bytes))
     } else {
         Err(InvalidRequest::argument(format!(
-            "{what} must have 1 to {MAX_TOKEN} bytes"
+            "{field} must have 1 to {MAX_TOKEN} bytes"
         )))
     }
 }
 
 /// Decodes a token that the server has issued.
-pub(super) fn to_new_token(bytes: &[u8], what: &'static str) -> Result<Secret, Malformed> {
-    to_token(bytes, what).map_err(|_| Malformed::Field(what))
+pub(super) fn to_new_token(bytes: &[u8], field: &'static str) -> Result<Secret, Malformed> {
+    to_token(bytes, field).map_err(|_| Malformed::Field(field))
 }
 
 pub(super) fn token(secret: Option<&Secret>) -> Bytes {
     secret.map_or_else(Bytes::new, |secret| Bytes::copy_from_slice(secret.expose()))
 }
 
-fn to_label(label: String, what: &'static str) -> Result<String, InvalidRequest> {
+fn to_label(label: String, field: &'static str) -> Result<String, InvalidRequest> {
     if label.len() > MAX_LABEL {
         return Err(InvalidRequest::argument(format!(
-            "{what} is longer than {MAX_LABEL} bytes"
+            "{field} is longer than {MAX_LABEL} bytes"
         )));
     }
     if escape_for_log(&label) != label {
-        return Err(InvalidRequest::argument(format!("{what} has a control character")));
+        return Err(InvalidRequest::argument(format!("{field} has a control character")));
     }
     Ok(label)
 }

@@ -1,4 +1,4 @@
-//! Drafts and appended messages.
+//! Conversion of drafts and of the answer to an appended draft.
 
 use std::sync::Arc;
 

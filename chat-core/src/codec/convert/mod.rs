@@ -1,6 +1,8 @@
-//! Conversion between the model and the generated messages. `requests` and `commands` list every
-//! request, once for each direction, and `results` lists every answer. The other files convert
-//! their parts, one file for each family.
+//! Conversion between the model and the generated messages. A function `to_x` decodes an `x` into
+//! the model, and a function `x` encodes it.
+//!
+//! `requests` decodes every request, `commands` encodes every command, and `results` converts every
+//! answer in both directions. The other files convert the parts, one file for each subject.
 
 pub(super) mod commands;
 pub(super) mod enums;

@@ -1,4 +1,4 @@
-//! Parts of many requests: ids, references, names, limits.
+//! Conversion of parts that many packets share: ids, references, limits, lists.
 
 use crate::codec::error::{InvalidRequest, Malformed};
 use crate::codec::proto;
@@ -19,25 +19,25 @@ pub(in crate::codec) fn to_conversation_id(number: u64) -> Result<ConversationId
 }
 
 /// Decodes a sequence number that must not be 0.
-pub(in crate::codec) fn to_seq(number: u64, what: &'static str) -> Result<Seq, InvalidRequest> {
-    to_number(number, what).map(Seq)
+pub(in crate::codec) fn to_seq(number: u64, field: &'static str) -> Result<Seq, InvalidRequest> {
+    to_number(number, field).map(Seq)
 }
 
-/// Decodes a sequence number, or 0 for the position before the first message.
-pub(in crate::codec) fn to_seq_or_zero(number: u64, what: &'static str) -> Result<Seq, InvalidRequest> {
+/// Decodes a sequence number, or 0 for the position before the first event.
+pub(in crate::codec) fn to_seq_or_zero(number: u64, field: &'static str) -> Result<Seq, InvalidRequest> {
     if number == 0 {
         Ok(Seq::ZERO)
     } else {
-        to_seq(number, what)
+        to_seq(number, field)
     }
 }
 
-fn to_number(number: u64, what: &'static str) -> Result<u64, InvalidRequest> {
+fn to_number(number: u64, field: &'static str) -> Result<u64, InvalidRequest> {
     if (1..=MAX_NUMBER).contains(&number) {
         Ok(number)
     } else {
         Err(InvalidRequest::argument(format!(
-            "{what} is missing or not between 1 and {MAX_NUMBER}"
+            "{field} is missing or not between 1 and {MAX_NUMBER}"
         )))
     }
 }
@@ -58,11 +58,12 @@ pub(in crate::codec) fn to_store_epoch(bytes: &[u8]) -> Result<StoreEpoch, Malfo
     StoreEpoch::try_from(bytes).map_err(|_| Malformed::Field("store_epoch"))
 }
 
+/// Encodes an id of 16 bytes.
 pub(in crate::codec) fn id(bytes: [u8; 16]) -> bytes::Bytes {
     bytes::Bytes::copy_from_slice(&bytes)
 }
 
-/// Decodes the number of entries to return: `default` for 0, else 1 to `max`.
+/// Decodes the maximum number of entries in an answer: 1 to `max`, or `default` for 0.
 pub(in crate::codec) fn to_limit(limit: u32, default: u32, max: u32) -> Result<u32, InvalidRequest> {
     match limit {
         0 => Ok(default),
@@ -117,7 +118,7 @@ pub(in crate::codec) fn conversation_ref(conversation: &ConversationRef) -> prot
 /// and the default in a creation.
 pub(in crate::codec) fn to_enum<T>(
     number: i32,
-    what: &'static str,
+    field: &'static str,
     decode: impl Fn(i32) -> Option<T>,
 ) -> Result<Option<T>, InvalidRequest> {
     if number == 0 {
@@ -126,7 +127,7 @@ pub(in crate::codec) fn to_enum<T>(
     match decode(number) {
         Some(value) => Ok(Some(value)),
         None => Err(InvalidRequest::argument(format!(
-            "{what} has the unknown value {number}"
+            "{field} has the unknown value {number}"
         ))),
     }
 }
@@ -140,6 +141,6 @@ pub(in crate::codec) fn decode_list<A, B>(
 }
 
 /// Decodes a sub-message that the server always sends.
-pub(in crate::codec) fn required<T>(part: Option<T>, what: &'static str) -> Result<T, Malformed> {
-    part.ok_or(Malformed::Field(what))
+pub(in crate::codec) fn required<T>(part: Option<T>, field: &'static str) -> Result<T, Malformed> {
+    part.ok_or(Malformed::Field(field))
 }

@@ -1,4 +1,4 @@
-//! Other users and contacts.
+//! Conversion of requests and answers about other users and contacts.
 
 use super::accounts::{to_user_info, user_info};
 use super::{enums, parts};

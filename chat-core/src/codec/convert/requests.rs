@@ -1,4 +1,4 @@
-//! Decoding of all requests.
+//! Decoding of all requests. [`commands`](super::commands) encodes those that are commands.
 
 use super::{accounts, conversations, groups, login, messages, parts, people};
 use crate::codec::error::InvalidRequest;

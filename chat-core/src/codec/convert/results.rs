@@ -1,4 +1,4 @@
-//! Encoding and decoding of all answers.
+//! Encoding and decoding of the results of all replies.
 
 use super::accounts::{device_info, to_device_info, to_user_info, user_info};
 use super::conversations::{conversation_info, to_conversation_info, to_history_page};
@@ -10,8 +10,9 @@ use crate::codec::packet::{Answer, NodeEntry};
 use crate::codec::proto::{self, reply::Result as Wire};
 use crate::model::{MemberPage, Outcome, SessionTokens, Timestamp};
 
-/// Encodes the result of a reply. Returns `None` for a plain success, and for results that are
-/// written by hand (`Outcome::Appended`, `Outcome::History`).
+/// Encodes the result of a reply. Returns `None` for [`Outcome::Done`], which has no content, and
+/// for the results that [`server`](crate::codec::server) encodes without generated code
+/// (`Outcome::Appended`, `Outcome::History`).
 pub(in crate::codec) fn result(answer: &Answer) -> Option<Wire> {
     match answer {
         Answer::Welcome(welcome) => Some(Wire::Welcome(login::welcome(welcome))),
@@ -67,12 +68,12 @@ fn outcome_result(outcome: &Outcome) -> Option<Wire> {
         }),
         Outcome::Members(page) => Wire::Members(proto::MemberList {
             members: page.members.iter().map(member_info).collect(),
-            more: page.more,
+            more: page.has_more,
         }),
     })
 }
 
-/// Decodes the result of a reply. No result means a plain success.
+/// Decodes the result of a reply. No result means [`Outcome::Done`].
 pub(in crate::codec) fn to_answer(result: Option<Wire>) -> Result<Answer, Malformed> {
     let outcome = match result {
         None => Outcome::Done,
@@ -98,7 +99,7 @@ pub(in crate::codec) fn to_answer(result: Option<Wire>) -> Result<Answer, Malfor
         Some(Wire::Groups(list)) => Outcome::Groups(parts::decode_list(list.groups, to_group_info)?),
         Some(Wire::Members(list)) => Outcome::Members(MemberPage {
             members: parts::decode_list(list.members, to_member_info)?,
-            more: list.more,
+            has_more: list.more,
         }),
         Some(Wire::Appended(appended)) => Outcome::Appended(messages::to_appended(&appended)?),
         Some(Wire::History(page)) => Outcome::History(to_history_page(page)?),

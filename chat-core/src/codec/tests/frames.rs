@@ -1,4 +1,4 @@
-//! Tests of the splitting of a stream into packets, whatever the sizes of the reads.
+//! Tests that reads of any sizes split a stream into the same packets.
 
 use bytes::BytesMut;
 use proptest::prelude::*;

@@ -1,5 +1,6 @@
-//! Golden files: the encoded bytes of every packet and body. Changing them changes the protocol or
-//! the stored format, so it is a decision; `UPDATE_GOLDEN=1` writes the files.
+//! Golden files: the encoded bytes of every packet and body. A difference means that the protocol
+//! or the stored format has changed. If that is intended, run the tests with `UPDATE_GOLDEN=1`,
+//! which rewrites the files.
 
 use std::fmt::Write as _;
 use std::path::Path;

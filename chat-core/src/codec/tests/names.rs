@@ -7,7 +7,7 @@ use crate::model::{CloseCode, EventKind, ReplyCode};
 
 const PROTO: &str = include_str!("../../../proto/chat/v1/client.proto");
 
-fn document() -> String {
+fn protocol_document() -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/protocol.md");
     std::fs::read_to_string(path).expect("docs/protocol.md exists")
 }
@@ -27,8 +27,8 @@ fn numbers(opening: &str) -> BTreeMap<String, u32> {
         .collect()
 }
 
-/// Returns the name in upper snake case after `prefix`: `REPLY_CODE_BAD_REQUEST` for `REPLY_CODE`
-/// and `BadRequest`.
+/// Returns `name` in upper snake case after `prefix`: `REPLY_CODE_BAD_REQUEST` for `REPLY_CODE` and
+/// `BadRequest`.
 fn upper_snake_case(prefix: &str, name: &str) -> String {
     name.chars().fold(prefix.to_owned(), |mut out, c| {
         if c.is_uppercase() {
@@ -81,14 +81,14 @@ fn event_kinds_are_those_of_the_proto() {
 
 #[test]
 fn protocol_document_mentions_every_name() {
-    let document = document();
-    let codes = numbers("enum ReplyCode {")
+    let document = protocol_document();
+    let reply_codes = numbers("enum ReplyCode {")
         .into_iter()
         .map(|(name, number)| (name.replace("REPLY_CODE_", ""), Some(number)));
-    let closes = numbers("enum CloseCode {")
+    let close_codes = numbers("enum CloseCode {")
         .into_iter()
         .map(|(name, number)| (name.replace("CLOSE_CODE_", ""), Some(number)));
-    for (name, number) in codes.chain(closes) {
+    for (name, number) in reply_codes.chain(close_codes) {
         let row = format!("| {} | `{name}` |", number.unwrap_or_default());
         assert!(document.contains(&row), "docs/protocol.md lacks the row {row}");
     }
@@ -117,7 +117,8 @@ fn protocol_document_examples_match_the_encoder() {
             .collect::<Vec<_>>()
             .join(" ")
     };
-    let on_one_line: String = document()
+    // The examples are hex dumps over several lines, with comments after `#`.
+    let on_one_line: String = protocol_document()
         .lines()
         .map(|line| line.split('#').next().unwrap_or_default().trim())
         .collect::<Vec<_>>()
@@ -166,7 +167,7 @@ fn protocol_document_examples_match_the_encoder() {
         ..Default::default()
     });
     let event = crate::codec::server::encode_push(&crate::model::Push::Event(samples::event(&body)));
-    for (what, frame) in [
+    for (name, frame) in [
         ("hello", &hello[..]),
         ("send", &send),
         ("appended", &appended),
@@ -175,7 +176,7 @@ fn protocol_document_examples_match_the_encoder() {
         let example = hex(frame);
         assert!(
             on_one_line.contains(&example),
-            "docs/protocol.md lacks the {what} example {example}"
+            "docs/protocol.md lacks the {name} example {example}"
         );
     }
 }

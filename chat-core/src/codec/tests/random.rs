@@ -1,4 +1,5 @@
-//! Tests with random input: decoders do not panic, and the fast and the general decoder agree.
+//! Tests with random input: decoders do not panic, values survive a round trip, and the
+//! hand-written decoder of sends agrees with the generated decoder.
 
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
@@ -9,7 +10,7 @@ use crate::codec::proto::{self, client_packet::Command as Wire};
 use crate::codec::{Answer, Incoming, Request, RequestId, body, client, send, server};
 use crate::model::*;
 
-const MAX: usize = MessageText::MAX_BYTES;
+const MAX_TEXT_BYTES: usize = MessageText::MAX_BYTES;
 
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -20,11 +21,13 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
-fn small_or_any() -> impl Strategy<Value = u64> {
+/// Generates integers: small ones, of any size, and values at the limits of their types.
+fn integer() -> impl Strategy<Value = u64> {
     prop_oneof![0u64..300, any::<u64>(), Just(0), Just(i64::MAX as u64)]
 }
 
-fn id16() -> impl Strategy<Value = Bytes> {
+/// Generates the bytes of an id: mostly 16, and sometimes an invalid number of them.
+fn id_bytes() -> impl Strategy<Value = Bytes> {
     prop_oneof![
         8 => prop::collection::vec(any::<u8>(), 16),
         1 => prop::collection::vec(any::<u8>(), 0..40),
@@ -36,7 +39,7 @@ fn user_ref() -> impl Strategy<Value = proto::UserRef> {
     use proto::user_ref::Ref;
     prop_oneof![
         Just(None),
-        small_or_any().prop_map(|id| Some(Ref::Id(id))),
+        integer().prop_map(|id| Some(Ref::Id(id))),
         text().prop_map(|name| Some(Ref::Name(name))),
     ]
     .prop_map(|r#ref| proto::UserRef { r#ref })
@@ -46,7 +49,7 @@ fn conversation_ref() -> impl Strategy<Value = proto::ConversationRef> {
     use proto::conversation_ref::Ref;
     prop_oneof![
         Just(None),
-        small_or_any().prop_map(|id| Some(Ref::Id(id))),
+        integer().prop_map(|id| Some(Ref::Id(id))),
         user_ref().prop_map(|user| Some(Ref::Direct(user))),
         text().prop_map(|name| Some(Ref::Group(name))),
     ]
@@ -56,10 +59,10 @@ fn conversation_ref() -> impl Strategy<Value = proto::ConversationRef> {
 fn send_message() -> impl Strategy<Value = proto::SendMessage> {
     (
         prop::option::weighted(0.9, conversation_ref()),
-        id16(),
+        id_bytes(),
         text(),
-        small_or_any(),
-        prop_oneof![4 => Just(Vec::new()), 1 => prop::collection::vec(small_or_any(), 0..60)],
+        integer(),
+        prop_oneof![4 => Just(Vec::new()), 1 => prop::collection::vec(integer(), 0..60)],
         any::<bool>(),
     )
         .prop_map(
@@ -74,7 +77,7 @@ fn send_message() -> impl Strategy<Value = proto::SendMessage> {
         )
 }
 
-/// Generates copies of a packet with some of its bytes changed, cut off or added.
+/// Generates copies of a packet with some bytes changed, and some cut off or added at the end.
 fn corrupted(packet: Vec<u8>) -> impl Strategy<Value = Bytes> {
     let length = packet.len();
     let changes = prop::collection::vec((0..length.max(1), any::<u8>()), 0..4);
@@ -192,7 +195,7 @@ proptest! {
     #[test]
     fn decode_survives_random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let bytes = Bytes::from(bytes);
-        let _ = server::decode_request(bytes.clone(), MAX);
+        let _ = server::decode_request(bytes.clone(), MAX_TEXT_BYTES);
         let _ = client::decode(bytes.clone());
         for kind in EventKind::ALL {
             let _ = body::decode(kind, &bytes);
@@ -201,7 +204,7 @@ proptest! {
 
     #[test]
     fn decode_request_survives_mutated_requests(packet in mutated_request()) {
-        let _ = server::decode_request(packet, MAX);
+        let _ = server::decode_request(packet, MAX_TEXT_BYTES);
     }
 
     #[test]
@@ -210,11 +213,11 @@ proptest! {
     }
 
     #[test]
-    fn accepted_requests_are_encoded_to_the_same_meaning(packet in mutated_request()) {
-        if let Ok(request) = server::decode_request(packet, MAX) {
+    fn accepted_mutated_requests_round_trip(packet in mutated_request()) {
+        if let Ok(request) = server::decode_request(packet, MAX_TEXT_BYTES) {
             let mut frame = BytesMut::new();
             client::encode_request(&request, &mut frame);
-            let again = server::decode_request(unframe(&frame), MAX);
+            let again = server::decode_request(unframe(&frame), MAX_TEXT_BYTES);
             prop_assert_eq!(format!("{:?}", again), format!("{:?}", Ok::<_, ()>(request)));
         }
     }
@@ -223,13 +226,13 @@ proptest! {
     fn hand_written_decoder_agrees_with_prost_on_sends(
         message in send_message(),
         request_id in 0u64..300,
-        max in prop_oneof![Just(MAX), 0usize..30],
+        max_text in prop_oneof![Just(MAX_TEXT_BYTES), 0usize..30],
     ) {
         let command = Some(Wire::SendMessage(message));
         let packet = proto::ClientPacket { request_id, command };
-        if let Some((id, by_hand)) = send::decode(&packet.encode_to_vec(), max) {
+        if let Some((id, by_hand)) = send::decode(&packet.encode_to_vec(), max_text) {
             prop_assert_eq!(id.0, request_id);
-            let by_prost = crate::codec::convert::requests::to_request(packet.command.unwrap(), max);
+            let by_prost = crate::codec::convert::requests::to_request(packet.command.unwrap(), max_text);
             let by_prost = by_prost.map(|kind| match kind {
                 crate::codec::RequestKind::Command(command) => command,
                 other => panic!("{other:?}"),
@@ -245,10 +248,10 @@ proptest! {
             corrupted(proto::ClientPacket { request_id: 7, command }.encode_to_vec())
         }),
     ) {
-        if let Some((id, by_hand)) = send::decode(&packet, MAX) {
+        if let Some((id, by_hand)) = send::decode(&packet, MAX_TEXT_BYTES) {
             let by_prost = proto::ClientPacket::decode(packet).expect("prost reads it too");
             prop_assert_eq!(id.0, by_prost.request_id);
-            let by_prost = crate::codec::convert::requests::to_request(by_prost.command.unwrap(), MAX);
+            let by_prost = crate::codec::convert::requests::to_request(by_prost.command.unwrap(), MAX_TEXT_BYTES);
             let by_prost = by_prost.map(|kind| match kind {
                 crate::codec::RequestKind::Command(command) => command,
                 other => panic!("{other:?}"),
@@ -264,7 +267,7 @@ proptest! {
     }
 
     #[test]
-    fn event_round_trips_live_and_in_pages(event in event(), edit in text()) {
+    fn event_round_trips_as_a_push_and_in_a_page(event in event(), edit in text()) {
         let push = Push::Event(event.clone());
         let back = client::decode(unframe(&server::encode_push(&push)));
         prop_assert_eq!(back, Ok(Incoming::Push(push)));
@@ -273,7 +276,7 @@ proptest! {
         let page = HistoryPage {
             conversation: event.conversation,
             events: vec![HistoryEvent { event, edited_text }],
-            more: false,
+            has_more: false,
             first_seq: Seq(1),
             last_seq: Seq(u64::MAX),
         };

@@ -1,4 +1,4 @@
-//! Tests that every sample is decoded to an equal value.
+//! Tests that each sample is encoded and decoded to an equal value.
 
 use bytes::BytesMut;
 use prost::Message as _;
@@ -22,7 +22,10 @@ fn every_sample_body_round_trips() {
         let bytes = body::encode(&sample);
         assert_eq!(body::decode(sample.kind(), &bytes).as_ref(), Ok(&sample), "{name}");
         for other in EventKind::ALL.into_iter().filter(|kind| *kind != sample.kind()) {
-            assert!(body::decode(other, &bytes).is_err(), "{name} is no {other:?}");
+            assert!(
+                body::decode(other, &bytes).is_err(),
+                "{name} is not decoded as {other:?}"
+            );
         }
         let by_prost = proto::Event::decode(bytes.clone()).unwrap().encode_to_vec();
         assert_eq!(by_prost, bytes, "{name} as prost writes it");
@@ -55,11 +58,11 @@ fn every_sample_request_round_trips() {
         let request = Request { id: ID, kind };
         let mut frame = BytesMut::new();
         client::encode_request(&request, &mut frame);
-        let back = server::decode_request(unframe(&frame), MessageText::MAX_BYTES).unwrap();
+        let decoded = server::decode_request(unframe(&frame), MessageText::MAX_BYTES).unwrap();
         // The Debug output hides secrets, so the bytes are compared too.
-        assert_eq!(format!("{back:?}"), format!("{request:?}"), "{name}");
+        assert_eq!(format!("{decoded:?}"), format!("{request:?}"), "{name}");
         let mut again = BytesMut::new();
-        client::encode_request(&back, &mut again);
+        client::encode_request(&decoded, &mut again);
         assert_eq!(again, frame, "{name}");
     }
 }

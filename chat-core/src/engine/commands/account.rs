@@ -6,7 +6,7 @@ use crate::auth::{DeviceToken, Password, PasswordAuthenticator, SessionToken, To
 use crate::engine::directory::Directory;
 use crate::engine::error::CommandError;
 use crate::engine::hook_calls::HookCalls;
-use crate::engine::operations::account::{ChangePassword, Logout, PasswordRecord, RevokeDevice, UpdateProfile};
+use crate::engine::operations::account::{ChangePassword, Logout, PhcString, RevokeDevice, UpdateProfile};
 use crate::engine::units::Units;
 use crate::engine::workers::{PresenceView, SessionEnder};
 use crate::model::{
@@ -20,7 +20,7 @@ pub(in crate::engine) struct AccountCommands {
     pub(in crate::engine) directory: Arc<Directory>,
     pub(in crate::engine) passwords: Option<Arc<PasswordAuthenticator>>,
     pub(in crate::engine) hooks: Arc<HookCalls>,
-    pub(in crate::engine) sessions: Arc<SessionEnder>,
+    pub(in crate::engine) session_ender: Arc<SessionEnder>,
     pub(in crate::engine) presence: Arc<PresenceView>,
 }
 
@@ -30,7 +30,8 @@ impl AccountCommands {
         let now = self.units.now();
         let changed = self.units.run(caller, Logout { caller, device, now }).await;
         let own = SessionSelector::Device(device);
-        self.sessions.after(caller.user, own, CloseCode::LoggedOut, changed)?;
+        self.session_ender
+            .end_after(caller.user, own, CloseCode::LoggedOut, changed)?;
         Ok(Outcome::Done)
     }
 
@@ -50,8 +51,10 @@ impl AccountCommands {
         let new = Password::new(new)?;
         let account = self.directory.account(&UserRef::Id(caller.user)).await?;
         let Some(compared) = passwords.confirm(&account, device, old).await? else {
-            // The retry of a committed change also fails here, so sessions may have ended.
-            self.sessions.recheck(caller.user, CloseCode::Revoked);
+            // A client that repeats a change whose answer was lost also fails here, because the
+            // change was committed and the old password is no longer right. Then sessions may have
+            // ended.
+            self.session_ender.recheck(caller.user, CloseCode::Revoked);
             return Err(CommandError::bad_credentials());
         };
         let new = passwords.hash(new).await?;
@@ -59,15 +62,17 @@ impl AccountCommands {
         let device_token = DeviceToken::generate().map_err(no_entropy)?;
         let change = ChangePassword {
             caller,
-            compared: PasswordRecord(compared),
-            new: PasswordRecord(new),
+            compared: PhcString(compared),
+            new: PhcString(new),
             session_token: session_token.hash(),
             device_token: device_token.hash(),
             now: self.units.now(),
         };
         let changed = self.units.run(caller, change).await;
         let others = SessionSelector::AllExcept(device);
-        let renewed = self.sessions.after(caller.user, others, CloseCode::Revoked, changed)?;
+        let renewed = self
+            .session_ender
+            .end_after(caller.user, others, CloseCode::Revoked, changed)?;
         if !renewed {
             return Ok(Outcome::Done);
         }
@@ -84,7 +89,8 @@ impl AccountCommands {
         let now = self.units.now();
         let changed = self.units.run(caller, RevokeDevice { caller, device, now }).await;
         let revoked = SessionSelector::Device(device);
-        self.sessions.after(caller.user, revoked, CloseCode::Revoked, changed)?;
+        self.session_ender
+            .end_after(caller.user, revoked, CloseCode::Revoked, changed)?;
         Ok(Outcome::Done)
     }
 
@@ -114,7 +120,7 @@ impl AccountCommands {
     }
 }
 
-/// Logs that no token could be generated, and returns the answer.
+/// Logs that no token could be generated, and returns the error for the caller.
 pub(super) fn no_entropy(error: TokenError) -> CommandError {
     tracing::error!(%error, "cannot generate tokens");
     CommandError::internal()

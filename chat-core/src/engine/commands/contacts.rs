@@ -23,7 +23,7 @@ use crate::model::{
 };
 use crate::router::Router;
 
-/// Maximum number of users that one request may name.
+/// Maximum number of users in one `GetUsers` command.
 const MAX_USERS: usize = 200;
 
 #[derive(Debug)]
@@ -41,6 +41,7 @@ pub(in crate::engine) struct ContactCommands {
 /// The part of the engine's configuration that these commands use.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct ContactOptions {
+    /// Maximum number of friend requests made within a day that are still open.
     max_open_requests: u32,
     max_list_len: u32,
 }
@@ -66,7 +67,8 @@ impl ContactCommands {
             Ok(charge) => (Some(charge), Ok(())),
             Err(error) => (None, Err(error)),
         };
-        // Above the rate, the command can only repeat an earlier request, so hooks are not asked.
+        // If the rate is exceeded, the command succeeds only if it repeats an open request, so
+        // hooks are not asked.
         if let Some(charge) = &mut charge {
             let note = note.clone();
             self.hooks.before_request_friend(caller, peer, note, charge).await?;
@@ -132,6 +134,7 @@ impl ContactCommands {
         self.perform(caller, change).await
     }
 
+    /// Runs a unit of work and publishes its events.
     async fn perform<O>(&self, scope: impl Into<Scope>, operation: O) -> Result<Outcome, CommandError>
     where
         O: Operation<Output = Vec<Event>> + Clone,
@@ -144,7 +147,7 @@ impl ContactCommands {
     /// Publishes the events of a friend request or of its answer. If the two users became friends,
     /// sends the presence of each to the other.
     fn publish(&self, user: UserId, peer: UserId, events: Vec<Event>) {
-        let became_friends = events.iter().any(is_accepted);
+        let became_friends = events.iter().any(is_friend_acceptance);
         self.publisher.publish(events);
         if !became_friends {
             return;
@@ -166,7 +169,7 @@ impl ContactCommands {
         let states = self.presence.states(&friends).await;
         let info = |contact: Contact| {
             let relation = Relation::of(Some(&contact), None);
-            let may_see = policy::direct(DirectPermission::SeePresence, relation, false).is_ok();
+            let may_see = policy::check_direct(DirectPermission::SeePresence, relation, false).is_ok();
             let presence = states.get(&contact.peer).copied().unwrap_or(PresenceState::Offline);
             Some(ContactInfo {
                 user: users.remove(&contact.peer)?,
@@ -225,7 +228,7 @@ impl ContactCommands {
 }
 
 /// Returns whether the event is the acceptance of a friend request.
-fn is_accepted(event: &Event) -> bool {
+fn is_friend_acceptance(event: &Event) -> bool {
     event.kind == EventKind::FriendAnswered
         && matches!(
             body::decode(event.kind, &event.body),

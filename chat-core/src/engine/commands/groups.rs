@@ -1,4 +1,7 @@
-//! Commands about groups. Changes of a group run in its lane, between its messages.
+//! Commands about groups.
+//!
+//! A change of a group runs in the group's lane, the appender's queue of the drafts to the group,
+//! so that changes and messages of a session take effect in the order in which it sent them.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -57,6 +60,7 @@ impl GroupCommands {
         self.conversation(caller, created).await
     }
 
+    /// Returns the group that an earlier attempt of the same command created, if any.
     async fn created_before(
         &self,
         caller: Caller,
@@ -89,7 +93,8 @@ impl GroupCommands {
         let deadline = self.units.deadline();
         let created = self.units.run_idempotent(caller, create, deadline, &mut false).await;
         let (group, events) = created?;
-        // A retry that finds the group costs nothing.
+        // Without events, the unit of work found the group of an earlier attempt, and the charge is
+        // refunded.
         if !events.is_empty() {
             charge.keep();
         }
@@ -113,7 +118,7 @@ impl GroupCommands {
             this.publisher.publish(events);
             match joined {
                 Joined::Member => this.conversation(caller, call.group).await,
-                Joined::Asked => Ok(Outcome::Done),
+                Joined::Requested => Ok(Outcome::Done),
             }
         })
     }
@@ -238,10 +243,10 @@ impl GroupCommands {
         if let Ok(id) = query.parse() {
             let id = ConversationId(id);
             let row = units.read(store.conversation(id)).await?;
-            if let Some(row) = row.filter(|row| !row.closed) {
+            if let Some(row) = row.filter(|row| !row.deleted) {
                 let member = units.read(store.member(id, caller.user)).await?;
                 let membership = Membership::of(member.as_ref(), units.now());
-                let may_find = |group| policy::group(GroupPermission::Find, membership, group).is_ok();
+                let may_find = |group| policy::check_group(GroupPermission::Find, membership, group).is_ok();
                 if row.group.as_ref().is_some_and(may_find) {
                     found.extend(group_info(&row));
                 }
@@ -265,19 +270,19 @@ impl GroupCommands {
     ) -> Result<Outcome, CommandError> {
         let (units, store) = (&self.units, self.units.store());
         let id = self.directory.find(caller.user, &group).await?.id;
-        self.cursors.settle(caller.user).await;
+        self.cursors.wait_until_written(caller.user).await;
         let row = units.read(store.conversation(id)).await?;
         let Some(row) = row else {
             return Err(CommandError::not_found());
         };
-        // The list shows the marks that receipts tell.
-        let has_receipts = row.member_count <= self.max_receipt_members && !row.closed;
+        // Members see the same marks here as in receipts.
+        let has_receipts = row.member_count <= self.max_receipt_members && !row.deleted;
         let Some(profile) = row.group else {
             return Err(CommandError::not_found());
         };
         let own = units.read(store.member(id, caller.user)).await?;
         let own = Membership::of(own.as_ref(), units.now());
-        policy::group(GroupPermission::ListMembers, own, &profile)?;
+        policy::check_group(GroupPermission::ListMembers, own, &profile)?;
         let sees_all = matches!(own, Membership::Admin | Membership::Owner);
         let limit = limit.clamp(1, self.max_list_len);
         let (members, more) = self.members_after(id, after, limit, sees_all).await?;
@@ -299,8 +304,9 @@ impl GroupCommands {
         Ok(Outcome::Members(MemberPage::new(members, more)))
     }
 
-    /// Returns at most `limit` members after a user, and whether there are more. Pages of the store
-    /// also contain members that the caller may not see, so this may read several pages.
+    /// Returns at most `limit` members after the user `after`, and whether there are more; unless
+    /// `sees_all`, only active members. Pages of the store contain all members, so this may read
+    /// several pages.
     async fn members_after(
         &self,
         group: ConversationId,
@@ -329,8 +335,8 @@ impl GroupCommands {
         Ok((members, more))
     }
 
-    /// Returns whether a user is invited to a group and was told so. Users who blocked the inviter
-    /// were not told.
+    /// Returns whether a user is invited to a group and has the invitation in the inbox. A user who
+    /// blocked the inviter got no invitation in the inbox.
     async fn has_notice(&self, user: UserId, group: ConversationId) -> Result<bool, CommandError> {
         let member = self.units.read(self.units.store().member(group, user)).await?;
         if member.is_none_or(|member| member.state != MemberState::Invited) {
@@ -339,7 +345,8 @@ impl GroupCommands {
         Ok(self.inviter(user, group).await?.is_some())
     }
 
-    /// Returns who invited a user to a group, as far as the latest page of the user's inbox says.
+    /// Returns the sender of the latest invitation to a group in the user's inbox, or `None` if the
+    /// newest page of the inbox contains none.
     async fn inviter(&self, user: UserId, group: ConversationId) -> Result<Option<UserId>, CommandError> {
         let (units, store) = (&self.units, self.units.store());
         let kind = ConversationKind::Inbox { owner: user };
@@ -371,7 +378,7 @@ impl GroupCommands {
         Ok(Outcome::Done)
     }
 
-    /// Runs a unit of work in a group's lane.
+    /// Runs a unit of work in a group's lane, and publishes its events.
     fn on_group<O>(
         self: Arc<Self>,
         caller: Caller,
@@ -387,7 +394,7 @@ impl GroupCommands {
         })
     }
 
-    /// Runs a unit of work about a user in a group's lane.
+    /// Runs a unit of work about one user of a group in the group's lane, and publishes its events.
     fn on_member<O>(
         self: Arc<Self>,
         caller: Caller,
@@ -441,7 +448,7 @@ impl GroupCommands {
             }
             Box::pin(async move {
                 let value = check(this, target.id).await?;
-                // Fails if the command was refused in the meantime, so nothing waits for the value.
+                // The receiver is gone if the command was refused in the meantime.
                 let _ = send_checked.send(value);
                 Ok(())
             })
@@ -452,6 +459,8 @@ impl GroupCommands {
         })
     }
 
+    /// Submits a change to the appender, which runs `check`, waits for the turn of the change in
+    /// the group's lane, and runs it. Refuses conversations that are not groups.
     fn submit<F>(
         self: Arc<Self>,
         caller: Caller,

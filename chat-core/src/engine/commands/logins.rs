@@ -1,4 +1,5 @@
-//! Registration, login and resume, which make a guest a caller.
+//! Commands without a session: registration, and the ways to start a session (login, resume, and
+//! trusted logins from this process).
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,8 +15,7 @@ use crate::engine::config::{EngineConfig, SessionPolicy};
 use crate::engine::error::{CommandError, name_taken};
 use crate::engine::hook_calls::HookCalls;
 use crate::engine::operations::account::{
-    Admit, CreateAccount, LoggedIn, LoginMethod, PasswordRecord, Provision, Tokens, first_epoch, private,
-    session_expired,
+    Admit, CreateAccount, LoggedIn, LoginMethod, PhcString, Provision, Tokens, first_epoch, private, session_expired,
 };
 use crate::engine::operations::fence::USER_LOCK;
 use crate::engine::units::Units;
@@ -55,17 +55,18 @@ impl From<&EngineConfig> for LoginOptions {
 pub(in crate::engine) struct Logins {
     pub(in crate::engine) units: Arc<Units>,
     pub(in crate::engine) authenticator: Arc<dyn Authenticator>,
-    /// Passwords in the store; absent if the authenticator keeps its own.
+    /// Passwords in the store; `None` if the application's authenticator replaces them.
     pub(in crate::engine) passwords: Option<Arc<PasswordAuthenticator>>,
     pub(in crate::engine) hooks: Arc<HookCalls>,
     pub(in crate::engine) observers: Arc<ObserverQueue>,
-    pub(in crate::engine) sessions: Arc<SessionEnder>,
+    pub(in crate::engine) session_ender: Arc<SessionEnder>,
     pub(in crate::engine) presence: Arc<PresenceView>,
     pub(in crate::engine) options: LoginOptions,
 }
 
 impl Logins {
-    /// Waits until the running requests to the authenticator and the passwords have completed.
+    /// Closes the authenticator and the password checks, and waits until their running requests
+    /// have completed.
     pub(in crate::engine) async fn close(&self) {
         self.authenticator.close().await;
         if let Some(passwords) = &self.passwords {
@@ -88,13 +89,13 @@ impl Logins {
         Password::new(registration.password.clone())?;
         passwords.charge_registration(source)?;
         let created = self.create_account(source, registration, passwords).await;
-        let user = created.inspect_err(|_| passwords.take_back_registration(source))?;
+        let user = created.inspect_err(|_| passwords.refund_registration(source))?;
         tracing::info!(user = user.id.0, "registered");
         self.observers.registered(user.id);
         Ok(user)
     }
 
-    /// Creates an account, as the hooks allow it.
+    /// Creates an account, unless a hook refuses the registration. Hooks may change it.
     async fn create_account(
         &self,
         source: Source,
@@ -102,7 +103,8 @@ impl Logins {
         passwords: &PasswordAuthenticator,
     ) -> Result<UserInfo, CommandError> {
         let registration = self.hooks.before_register(source, registration).await?;
-        // Most taken names are found before a core is spent on the password.
+        // This read finds most taken names before the password is hashed, which takes much CPU
+        // time.
         let existing = self.units.store().account_by_name(registration.name.as_str());
         if self.units.read(existing).await?.is_some() {
             return Err(name_taken());
@@ -111,7 +113,7 @@ impl Logins {
         let create = CreateAccount {
             name: registration.name,
             display_name: registration.display_name,
-            password_hash: Some(PasswordRecord(hash)),
+            password_hash: Some(PhcString(hash)),
             direct_policy: self.options.default_direct_policy,
             now: self.units.now(),
         };
@@ -149,7 +151,8 @@ impl Logins {
     }
 
     /// Asks the authenticator, and finds or creates the account of an external user. Returns the
-    /// user, the proof that the verdict is based on, and the time at which the session ends.
+    /// user, the proof that the verdict is based on, and the time at which the session has to end,
+    /// if any.
     async fn authenticate(
         &self,
         source: Source,
@@ -170,7 +173,7 @@ impl Logins {
         }
     }
 
-    /// Finds the account of a user of the application, or creates it.
+    /// Finds the account of a user of an external identity provider, or creates it.
     pub(in crate::engine) async fn provision(
         self: Arc<Self>,
         subject: Subject,
@@ -180,7 +183,7 @@ impl Logins {
     }
 
     async fn find_or_create(&self, subject: Subject, profile: Profile) -> Result<UserInfo, CommandError> {
-        // Only the first login needs a transaction; later ones need one read.
+        // Only the first login of a user needs a transaction; for later ones, this read is enough.
         let known = self.units.store().account_by_subject(subject.as_str());
         if let Some(account) = self.units.read(known).await? {
             return Ok(private(&account));
@@ -199,7 +202,7 @@ impl Logins {
         Ok(user)
     }
 
-    /// Asks the authenticator whether the user may still have a session.
+    /// Asks the authenticator whether a user who resumes a session may still have one.
     async fn reauthenticate(&self, source: Source, user: UserId) -> Result<(), CommandError> {
         let account = self.units.read(self.units.store().account(user)).await?;
         let account = account.ok_or_else(session_expired)?;
@@ -218,7 +221,7 @@ impl Logins {
     ) -> Result<LoginGrant, CommandError> {
         let presented = SessionToken::from_secret(&resume.session_token).map_err(|_| session_expired())?;
         let presented = presented.hash();
-        // A wrong token is found by one read, without a transaction.
+        // This read detects a wrong token, so that no transaction is needed for it.
         let device = self.units.store().device(resume.user, resume.device);
         let device = self.units.read(device).await?;
         let stored = device
@@ -238,8 +241,8 @@ impl Logins {
         })
     }
 
-    /// Starts a session in this process, without credentials.
-    pub(in crate::engine) async fn trust(
+    /// Logs in a device of this process, without credentials.
+    pub(in crate::engine) async fn login_trusted(
         self: Arc<Self>,
         user: UserId,
         device: DeviceId,
@@ -248,11 +251,13 @@ impl Logins {
         let name = "this server".to_owned();
         let admitted = self.admit(user, device, LoginMethod::Trusted { name }).await;
         admitted.map_err(|error| match error.code {
+            // Without credentials, this means that the account does not exist.
             ReplyCode::BadCredentials => CommandError::not_found(),
             _ => error,
         })
     }
 
+    /// Commits a login or resume, and ends the sessions that it replaces.
     async fn admit(&self, user: UserId, device: DeviceId, method: LoginMethod) -> Result<LoggedIn, CommandError> {
         let live = match self.options.session_policy {
             SessionPolicy::Reject => self.presence.live_devices(user).await,
@@ -269,17 +274,20 @@ impl Logins {
             now: self.units.now(),
         };
         let logged_in = self.units.run(user, admit).await;
-        // If the login was committed, it ended other sessions.
-        let logged_in = logged_in.inspect_err(|error| self.sessions.recheck_later(user, CloseCode::Replaced, error))?;
+        // A login whose answer was lost may have been committed, and then has ended other sessions.
+        let logged_in =
+            logged_in.inspect_err(|error| self.session_ender.recheck_later(user, CloseCode::Replaced, error))?;
         let older = SessionSelector::OlderThan(device, logged_in.epoch);
         let ended = logged_in.ended.iter().copied().map(SessionSelector::Device);
         for sessions in std::iter::once(older).chain(ended) {
-            self.sessions.close(user, sessions, CloseCode::Replaced);
+            self.session_ender.close(user, sessions, CloseCode::Replaced);
         }
         Ok(logged_in)
     }
 }
 
+/// Checks the id and the name of a device that logs in. The id 0 is reserved: its row serves as the
+/// lock of the user.
 fn check_device(device: DeviceId, name: &str) -> Result<(), CommandError> {
     if device == USER_LOCK {
         return Err(CommandError::invalid("the device id is zero; generate a random one"));

@@ -1,4 +1,4 @@
-//! Sends: checks drafts and submits them to the appender.
+//! Sending of drafts: submits them to the appender, and applies the message rates of users.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::engine::workers::{AppendQueue, DeferredDraft};
 use crate::model::{Caller, ConversationRef, Draft, ReplyCode};
 use crate::service::CommandFuture;
 
-/// Maximum delay of a message from a session in this process that exceeds its user's rate.
+/// Maximum delay of a message of a caller without a connection whose user exceeds the rate.
 const MAX_LOCAL_DELAY: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
@@ -34,11 +34,11 @@ impl MessageCommands {
         CommandFuture::run(self.queue.submit_draft(prepared, for_hooks, conversation, deadline))
     }
 
-    /// Queues a draft of a caller without a connection, whose rate no server limits: the answer is
-    /// delayed until the user may send again. The draft is refused if the delay would exceed
-    /// [`MAX_LOCAL_DELAY`].
+    /// Queues a draft of a caller without a connection. No server limits the rate of such a caller,
+    /// so the answer is delayed until the user may send again. The draft is refused if the delay
+    /// would exceed [`MAX_LOCAL_DELAY`].
     pub(super) fn send_paced(&self, caller: Caller, conversation: ConversationRef, draft: Draft) -> CommandFuture {
-        match self.limits.messages.take_within(caller.user, MAX_LOCAL_DELAY) {
+        match self.limits.messages.charge_paced_within(caller.user, MAX_LOCAL_DELAY) {
             Ok(delay) => {
                 let answer_at = tokio::time::Instant::now() + delay;
                 let answer = self.send(caller, conversation, draft);
@@ -57,6 +57,7 @@ impl MessageCommands {
                 })
             }
             Err(delay) => {
+                // Later drafts are refused too until this draft is resent, to keep their order.
                 self.queue.defer(DeferredDraft {
                     caller,
                     conversation,
@@ -68,12 +69,12 @@ impl MessageCommands {
         }
     }
 
-    /// Returns the bytes of all unanswered drafts and group changes.
+    /// Returns the size of all unanswered drafts and group changes, in bytes.
     pub(in crate::engine) fn queued_bytes(&self) -> usize {
         self.queue.queued_bytes()
     }
 
-    /// Refuses all queued submissions, and all later ones.
+    /// Refuses all queued drafts and group changes, and all later ones.
     pub(in crate::engine) fn close(&self) {
         self.queue.close();
     }
@@ -81,6 +82,6 @@ impl MessageCommands {
     /// Charges a message to its user. Returns the time for which the server must not read from the
     /// user's connection.
     pub(super) fn pace(&self, caller: Caller) -> Duration {
-        self.limits.messages.take(caller.user)
+        self.limits.messages.charge_paced(caller.user)
     }
 }

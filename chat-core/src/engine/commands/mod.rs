@@ -1,4 +1,4 @@
-//! Commands by family, and the dispatcher that sends each command to its family.
+//! Commands by family, and the dispatcher that passes each command to its family.
 //!
 //! A family is a small struct that owns the parts that its commands use. A command changes the
 //! store with a unit of work from [`operations`](super::operations). The family checks limits
@@ -32,7 +32,7 @@ use crate::model::{Caller, Command, ConversationId, Origin};
 use crate::router::Router;
 use crate::service::{CommandFuture, CommandResult};
 
-/// Dispatcher of each command to its family.
+/// Passes each command to the family that executes it.
 #[derive(Debug)]
 pub(super) struct Dispatcher {
     pub(super) lifecycle: Lifecycle,
@@ -46,7 +46,8 @@ pub(super) struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// Executes a command. The order of the appends of one session is fixed when this returns.
+    /// Executes a command. Events of one session are appended in the order of the calls, not in the
+    /// order in which the returned futures are polled.
     pub(super) fn execute(&self, caller: Caller, command: Command) -> CommandFuture {
         if self.lifecycle.is_draining() {
             return CommandFuture::ready(Err(CommandError::shutting_down()));
@@ -101,13 +102,15 @@ impl Dispatcher {
             }
 
             Command::ListConversations => self.query(caller, reading().list_conversations(caller)),
-            Command::GetConversation(named) => self.query(caller, reading().get_conversation(caller, named)),
+            Command::GetConversation(conversation) => {
+                self.query(caller, reading().get_conversation(caller, conversation))
+            }
             Command::ReadHistory { conversation, page } => {
                 self.query(caller, reading().read_history(caller, conversation, page))
             }
             Command::Acknowledge { conversation, seq } => match self.reading.acknowledge(caller, conversation, seq) {
                 Some(result) => ready(result),
-                None => self.query(caller, reading().acknowledge_elsewhere(caller, conversation, seq)),
+                None => self.query(caller, reading().acknowledge_unsubscribed(caller, conversation, seq)),
             },
             Command::MarkRead { conversation, seq } => {
                 self.query(caller, reading().mark_read(caller, conversation, seq))
@@ -150,9 +153,10 @@ impl Dispatcher {
         self.lifecycle.spawn_command(command).into()
     }
 
-    /// Runs a command without a unit of work, and so without a fence, in the task of the caller, if
-    /// the caller may still act. A session of this node may act until its outbox is closed, which
-    /// is checked without a read. Other callers are checked in the store.
+    /// Runs a command that has no unit of work, in the task of the caller. A unit of work starts
+    /// with a fence, the check that the caller may still act; here the caller is checked before the
+    /// command. A session of this node may act until its outbox is closed, which is checked without
+    /// a read of the store. Other callers are checked in the store.
     fn query(&self, caller: Caller, command: impl Future<Output = CommandResult> + Send + 'static) -> CommandFuture {
         let has_session = self.router.has_session(caller);
         let units = Arc::clone(&self.account.units);

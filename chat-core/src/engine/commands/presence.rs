@@ -1,4 +1,4 @@
-//! Commands about the caller's presence: status and typing.
+//! Commands that change what other users see of the caller: status and typing.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ impl PresenceCommands {
         caller.device().ok_or_else(CommandError::needs_device)?;
         if state == PresenceState::Offline {
             return Err(CommandError::invalid(
-                "a session is online or idle; to be offline, end it",
+                "a session is online or idle; end the session to be offline",
             ));
         }
         self.router.set_presence(caller, state);
@@ -50,8 +50,8 @@ impl PresenceCommands {
         match (&row.kind, &row.group, &membership.peer) {
             (ConversationKind::Group, Some(profile), _) => {
                 let own = Membership::of(Some(&membership.member), self.units.now());
-                policy::group(GroupPermission::Signal, own, profile)?;
-                if row.member_count <= self.max_typing_members && !row.closed {
+                policy::check_group(GroupPermission::Signal, own, profile)?;
+                if row.member_count <= self.max_typing_members && !row.deleted {
                     self.router.notify_conversation(conversation, &push, Some(caller));
                 }
             }

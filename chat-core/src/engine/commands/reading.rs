@@ -48,7 +48,7 @@ pub(in crate::engine) struct ReadingCommands {
 
 impl ReadingCommands {
     pub(super) async fn list_conversations(self: Arc<Self>, caller: Caller) -> Result<Outcome, CommandError> {
-        self.cursors.settle(caller.user).await;
+        self.cursors.wait_until_written(caller.user).await;
         let memberships = self.units.store().memberships(caller.user, caller.device_or_none());
         let memberships = self.units.read(memberships).await?;
         let infos = conversation_infos(&self.units, caller.user, memberships).await?;
@@ -61,7 +61,7 @@ impl ReadingCommands {
         conversation: ConversationRef,
     ) -> Result<Outcome, CommandError> {
         let id = self.directory.find(caller.user, &conversation).await?.id;
-        self.cursors.settle(caller.user).await;
+        self.cursors.wait_until_written(caller.user).await;
         let info = conversation_info(&self.units, caller, id).await?;
         Ok(Outcome::Conversation(Box::new(info)))
     }
@@ -94,7 +94,7 @@ impl ReadingCommands {
         Ok(Outcome::History(HistoryPage {
             conversation: id,
             events: events.collect(),
-            more: page.more,
+            has_more: page.has_more,
             first_seq: page.member.first_seq,
             last_seq,
         }))
@@ -102,7 +102,7 @@ impl ReadingCommands {
 
     /// Waits until the user may read another page.
     async fn wait_for_page(&self, user: UserId) -> Result<(), CommandError> {
-        let wait = self.limits.pages.take(user);
+        let wait = self.limits.pages.charge_paced(user);
         if wait.is_zero() {
             return Ok(());
         }
@@ -112,7 +112,7 @@ impl ReadingCommands {
         }
     }
 
-    /// Returns the texts of these edits.
+    /// Returns the texts of the edits with these sequence numbers.
     async fn edits(&self, conversation: ConversationId, seqs: Vec<Seq>) -> Result<HashMap<Seq, String>, CommandError> {
         if seqs.is_empty() {
             return Ok(HashMap::new());
@@ -125,9 +125,9 @@ impl ReadingCommands {
             .collect())
     }
 
-    /// Records that the caller's device has received everything up to `seq`. Returns `None` if the
-    /// caller's session does not follow the conversation:
-    /// [`acknowledge_elsewhere`](Self::acknowledge_elsewhere) then does it.
+    /// Records that the caller's device has received every event up to `seq`. Returns `None`, and
+    /// records nothing, if the caller's session is not subscribed to the conversation; then call
+    /// [`acknowledge_unsubscribed`](Self::acknowledge_unsubscribed).
     pub(super) fn acknowledge(
         &self,
         caller: Caller,
@@ -137,8 +137,8 @@ impl ReadingCommands {
         let Some(device) = caller.device() else {
             return Some(Err(CommandError::needs_device()));
         };
-        // A mark of a session that has ended is dropped: its device logged in again, or was
-        // revoked.
+        // The acknowledgement of a session that has ended (`None`) is dropped: the device logged in
+        // again, or was revoked.
         match self.router.is_subscribed(caller, conversation) {
             Some(false) => return None,
             Some(true) => self.cursors.acknowledge(caller, device, conversation, seq, true),
@@ -147,9 +147,10 @@ impl ReadingCommands {
         Some(Ok(Outcome::Done))
     }
 
-    /// Does the same in a conversation that the caller's session does not follow: the caller has
-    /// left it, or has just joined it, or may not know of it.
-    pub(super) async fn acknowledge_elsewhere(
+    /// Records an acknowledgement in a conversation to which the caller's session is not
+    /// subscribed: the caller has left the conversation, has just joined it, or never was a member.
+    /// Checks in the store that the caller may read the conversation.
+    pub(super) async fn acknowledge_unsubscribed(
         self: Arc<Self>,
         caller: Caller,
         conversation: ConversationId,
@@ -167,21 +168,22 @@ impl ReadingCommands {
         conversation: ConversationId,
         seq: Seq,
     ) -> Result<Outcome, CommandError> {
-        // A caller without a device has no session that could be over.
-        let is_followed = match caller.device() {
+        // The read mark of a session that has ended is dropped, as in `acknowledge`. A caller
+        // without a device has no session.
+        let is_subscribed = match caller.device() {
             Some(_) => self.router.is_subscribed(caller, conversation),
             None => Some(false),
         };
-        if let Some(is_followed) = is_followed {
-            if !is_followed {
+        if let Some(is_subscribed) = is_subscribed {
+            if !is_subscribed {
                 self.require_reader(caller, conversation).await?;
             }
-            self.cursors.mark_read(caller, conversation, seq, is_followed);
+            self.cursors.mark_read(caller, conversation, seq, is_subscribed);
         }
         Ok(Outcome::Done)
     }
 
-    /// Checks that the caller may read something of a conversation.
+    /// Fails unless the caller may read at least one event of a conversation.
     async fn require_reader(&self, caller: Caller, conversation: ConversationId) -> Result<(), CommandError> {
         let member = self.units.store().member(conversation, caller.user);
         let member = self.units.read(member).await?;
@@ -194,8 +196,8 @@ impl ReadingCommands {
     }
 }
 
-/// Returns the latest edit of a message, unless the message was recalled or the edit was made after
-/// the reader had left.
+/// Returns the sequence number of the latest edit of a message, or `None` if the message was
+/// recalled or the edit was made after the reader had left.
 fn visible_edit(event: &Event, reader: &Member) -> Option<Seq> {
     event
         .edited_seq

@@ -16,8 +16,8 @@ use crate::engine::panics::contain;
 use crate::router::CommitWatch;
 use crate::time;
 
-/// Executes work of the machine. Errors are logged or counted where they occur; after an error or a
-/// panic, the machine waits and requests the work again.
+/// Executor of the work that the machine requests. Errors are logged or counted where they occur;
+/// after an error or a panic, the machine waits and requests the work again.
 #[derive(Clone, Debug)]
 pub(super) struct Io {
     pub(super) source: Arc<Source>,
@@ -48,11 +48,11 @@ pub(super) struct Driver {
     pub(super) io: Io,
     pub(super) watch: CommitWatch,
     /// Time for which a closing feed waits for the items that the consumer has.
-    pub(super) grace: Duration,
-    /// Keeps the name taken until the driver has ended. It is freed before the consumer learns of
-    /// the end.
+    pub(super) close_timeout: Duration,
+    /// Keeps the name taken until the driver has ended. This field is dropped before `_end`, so
+    /// that the consumer can open the feed again once it is notified.
     pub(super) _name: OpenName,
-    /// Notifies the consumer that the driver has ended, also if the driver's task is cancelled or
+    /// Notifies the consumer when the driver has ended, even if the driver's task is cancelled or
     /// panics.
     pub(super) _end: EndGuard,
 }
@@ -98,7 +98,7 @@ impl Driver {
                 biased;
                 () = shared.closing.cancelled(), if !is_closing => {
                     is_closing = true;
-                    shared.machine.lock().close(now, now + self.grace);
+                    shared.machine.lock().close(now, now + self.close_timeout);
                 }
                 Some(done) = running.next() => {
                     let mut machine = shared.machine.lock();

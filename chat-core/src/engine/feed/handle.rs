@@ -21,10 +21,11 @@ impl Feed {
         Self { shared }
     }
 
-    /// Waits for an event that was not handed out yet. Returns `None` once the engine shuts down.
+    /// Waits for the next event and hands it out. Returns `None` once the engine shuts down.
     ///
-    /// Events of one conversation come in the order of their `Seq`, without gaps in what the scope
-    /// may read. While the store is down, or other nodes hold all leases of the feed, this waits.
+    /// Events of one conversation are handed out in the order of their `Seq`; all events that the
+    /// scope may read are among them. While the store is unavailable, or other nodes hold all
+    /// leases of the feed, this waits.
     ///
     /// # Cancel safety
     /// Safe: an event that was not returned is returned by the next call.

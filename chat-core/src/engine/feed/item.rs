@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::shared::Shared;
 use crate::model::Event;
 
-/// An event of a feed. [`Event::body()`] decodes its content.
+/// An event that a feed handed out. [`Event::body()`] decodes its content.
 ///
 /// Call [`done`](Self::done) or [`acknowledge`](Self::acknowledge) once the event is processed. The
 /// cursor of a conversation passes an event when that event and all earlier ones were acknowledged.
@@ -24,7 +24,7 @@ pub struct FeedItem {
 }
 
 /// Error of [`FeedItem::acknowledge`]: the acknowledgement may not have been recorded. If it was
-/// not, the event will be handed out again, possibly on another node.
+/// not, the event will be handed out again, possibly by another node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("this node lost its lease of the feed before the acknowledgement was recorded, or the feed was closed")]
 pub struct LeaseLost;
@@ -52,14 +52,15 @@ impl FeedItem {
     }
 
     /// Acknowledges the event and waits until the acknowledgement is stored: from then on no node
-    /// hands the event out again. Also waits until all earlier events of the conversation are
-    /// acknowledged, and until the store is available.
+    /// hands the event out again. This includes waiting until all earlier events of the
+    /// conversation are acknowledged, and until the store is available.
     ///
     /// # Errors
     /// [`LeaseLost`].
     ///
     /// # Cancel safety
-    /// Dropping the future loses the answer; the event is acknowledged from the first poll on.
+    /// If the future is dropped after its first poll, the event is acknowledged as by
+    /// [`done`](Self::done). If it was never polled, the item is dropped without acknowledgement.
     pub async fn acknowledge(self) -> Result<(), LeaseLost> {
         let recorded = self
             .shared

@@ -32,7 +32,8 @@ pub(super) struct Leases {
     pub(super) node: NodeId,
     pub(super) start: FeedStart,
     pub(super) ttl: Duration,
-    /// Lease by which this node is registered.
+    /// Lease in the registry by which this node is registered; `None` before the first round, and
+    /// if other nodes hold all slots.
     pub(super) registration: Mutex<Option<FeedLease>>,
 }
 
@@ -54,7 +55,7 @@ impl Leases {
         if !work.may_claim {
             claim.clear();
         }
-        let asked = now();
+        let requested_at = now();
         let round = Round {
             feed: feed.clone(),
             registry,
@@ -70,7 +71,7 @@ impl Leases {
         // A shard that was lost and claimed again in the same round counts as claimed.
         lost.retain(|lost| !done.claimed.iter().any(|lease| lease.shard == lost.shard));
         Ok(LeaseAnswer {
-            asked,
+            requested_at,
             renewed: done.renewed,
             claimed: done.claimed,
             released: done.released,
@@ -108,7 +109,7 @@ impl Leases {
     }
 
     /// Runs the unit of work of a round once. Returns `None`, and writes nothing, if the round
-    /// needs the ends of the logs.
+    /// lacks the ends of the logs and needs them.
     async fn attempt(&self, round: Round) -> Result<Option<RoundDone>, CommandError> {
         let run = async {
             match self.units.store().run(round).await {
@@ -120,12 +121,13 @@ impl Leases {
         write(&self.units, run).await
     }
 
-    /// Records cursors. Returns for each lease whether the node still holds it.
+    /// Records cursors in the store. Returns for each element of `moves` whether the node still
+    /// held the lease; if not, its cursors were not recorded.
     pub(super) async fn record(&self, moves: Vec<Moves>) -> Result<Vec<bool>, CommandError> {
         write(&self.units, self.units.store().run(Record(moves))).await
     }
 
-    /// Ends leases, and the registration of the node.
+    /// Releases leases, and the registration of the node.
     pub(super) async fn release(&self, mut leases: Vec<FeedLease>) -> Result<(), CommandError> {
         let registration = self.registration.lock().take();
         // The registration is released last, because a round locks it last.

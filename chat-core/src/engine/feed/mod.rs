@@ -7,13 +7,13 @@
 //! ```
 //!
 //! A feed has a name, and the store keeps a cursor per conversation under that name. Conversations
-//! are divided into shards ([`FeedShard`]). Each node that has the feed open works on the shards
-//! whose leases it holds. `split` computes how many shards each node gets.
+//! are divided into 16 shards ([`FeedShard`]). Each node that has the feed open works on the shards
+//! whose leases it holds. `split` computes the number of shards that each node may hold.
 //!
 //! A feed reads events from logs, not from pushes. A commit on this node, an announcement of
-//! another node or a scan of the backlog only reports that a log has grown; a page of the log is in
-//! order and without gaps. So a consumer that falls behind costs no memory and delays no sender:
-//! the machine stops reading.
+//! another node, or a scan of the conversations in which the feed is behind only reports that a log
+//! has grown; a page of the log is in order and without gaps. If a consumer falls behind, the
+//! machine stops reading, so that the consumer costs no memory and delays no sender.
 //!
 //! [`FeedShard`]: crate::store::FeedShard
 

@@ -1,4 +1,4 @@
-//! [`OpenNames`]: the feeds that are open on an engine.
+//! [`OpenNames`]: names of the feeds that are open on an engine. Each feed can be open once.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::sync::Mutex;
 #[derive(Clone, Debug, Default)]
 pub(super) struct OpenNames(Arc<Mutex<HashSet<String>>>);
 
-/// Keeps a feed's name taken until it is dropped.
+/// Guard that keeps a feed's name taken until the guard is dropped.
 #[derive(Debug)]
 pub(super) struct OpenName {
     names: OpenNames,

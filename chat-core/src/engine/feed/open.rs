@@ -26,7 +26,7 @@ pub(in crate::engine) struct Feeds {
     lifecycle: Lifecycle,
     node: NodeId,
     /// Time for which a closing feed waits for the items that its consumer has.
-    grace: Duration,
+    close_timeout: Duration,
     open: OpenNames,
 }
 
@@ -36,14 +36,14 @@ impl Feeds {
         router: Router,
         lifecycle: Lifecycle,
         node: NodeId,
-        grace: Duration,
+        close_timeout: Duration,
     ) -> Self {
         Self {
             units,
             router,
             lifecycle,
             node,
-            grace,
+            close_timeout,
             open: OpenNames::default(),
         }
     }
@@ -62,8 +62,8 @@ impl Feeds {
         });
         let io = self.io(&options);
         let mut machine = Machine::new(&options, now());
-        // The first round runs here, so that the position at which the feed starts is fixed once it
-        // is open.
+        // The first round of leases runs here, because it fixes the position at which the feed
+        // starts: every event that is committed after the feed was opened is handed out.
         for work in machine.poll_work(now()) {
             let done = io.clone().execute(work).await;
             if let Done::Leases(Err(error)) = done {
@@ -76,7 +76,7 @@ impl Feeds {
             shared: Arc::clone(&shared),
             io,
             watch,
-            grace: self.grace,
+            close_timeout: self.close_timeout,
             _name: name,
             _end: EndGuard(Arc::clone(&shared)),
         };

@@ -10,10 +10,10 @@ use super::machine::{LeaseWork, Moves};
 use crate::model::{ConversationId, NodeId, Seq};
 use crate::store::{FeedLease, FeedShard, FeedTxExt, Operation, StoreError, Transaction};
 
-/// Number of cursors in one statement.
-const MOVES_AT_ONCE: usize = 512;
+/// Maximum number of cursors in one statement.
+const MAX_CURSORS_PER_STATEMENT: usize = 512;
 
-/// The last events of logs, by the shards of their conversations.
+/// The `Seq` of the last event of each log, by the shards of the conversations.
 pub(super) type Ends = BTreeMap<FeedShard, Vec<(ConversationId, Seq)>>;
 
 /// A change of the lease of one shard.
@@ -53,8 +53,8 @@ pub(super) struct Round {
     /// Change of the lease by which the node is registered.
     pub(super) registration: Option<Change>,
     pub(super) changes: Vec<Change>,
-    /// Last event that the feed skips in each log when a shard is claimed for the first time.
-    /// `None` if the ends of the logs were not read yet.
+    /// Last event that the feed skips in each log of a shard that is claimed for the first time.
+    /// Empty if the feed starts at the beginning; `None` if the ends of the logs were not read yet.
     pub(super) ends: Option<Ends>,
 }
 
@@ -133,7 +133,7 @@ impl Round {
         }
         let ends = self.ends.as_ref().ok_or(RoundRejection::NeedsEnds)?;
         let ends = ends.get(&lease.shard).map_or(&[][..], Vec::as_slice);
-        for ends in ends.chunks(MOVES_AT_ONCE) {
+        for ends in ends.chunks(MAX_CURSORS_PER_STATEMENT) {
             tx.advance_feed(lease, ends).await?;
         }
         Ok(())
@@ -162,7 +162,7 @@ impl Operation for Record {
     }
 }
 
-/// Unit of work that ends leases.
+/// Unit of work that releases leases.
 #[derive(Debug)]
 pub(super) struct Release(pub(super) Vec<FeedLease>);
 

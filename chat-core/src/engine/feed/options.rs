@@ -60,11 +60,12 @@ pub struct FeedOptions {
     /// conversation. Default 256.
     pub max_in_flight: usize,
     /// Time for which a node holds a lease without renewing it, 100 ms to 1 h. After a node has
-    /// died, its part of the feed stops for this time. All nodes of a feed must use the same value.
-    /// Default 15 s.
+    /// crashed, its shards stop for up to this time until another node claims them. All nodes of a
+    /// feed must use the same value. Default 15 s.
     pub lease_ttl: Duration,
-    /// Maximum delay before an event that was [done](super::FeedItem::done) is recorded in the
-    /// store, where one write records all of them. At most 1 min. Default 100 ms.
+    /// Maximum delay between [`FeedItem::done`](super::FeedItem::done) and the start of the write
+    /// that records the acknowledgement in the store, together with others. At most 1 min. Default
+    /// 100 ms.
     pub flush_interval: Duration,
 }
 
@@ -148,10 +149,11 @@ pub enum FeedError {
         /// Rule that its value breaks.
         rule: &'static str,
     },
-    /// This engine has an open feed of that name.
+    /// A feed of that name is open on this engine.
     #[error("the feed `{0}` is open on this node; close it first")]
     AlreadyOpen(String),
-    /// Another node has the feed open, or had it open when it died, and its lease has not expired.
+    /// Another node has the feed open, or had it open when it crashed, and its lease has not
+    /// expired.
     #[error("the feed `{0}` is open on another node, or its lease has not expired; close it there first")]
     OpenElsewhere(String),
     /// The engine is shutting down.
@@ -182,10 +184,10 @@ mod tests {
         let mut short = named("index");
         short.lease_ttl = Duration::from_millis(1);
         assert_eq!(field(short), Some("lease_ttl"));
-        let mut seldom = named("index");
-        seldom.flush_interval = Duration::MAX;
-        assert_eq!(field(seldom.clone()), Some("flush_interval"));
-        seldom.flush_interval = Duration::ZERO;
-        assert_eq!(field(seldom), None);
+        let mut slow = named("index");
+        slow.flush_interval = Duration::MAX;
+        assert_eq!(field(slow.clone()), Some("flush_interval"));
+        slow.flush_interval = Duration::ZERO;
+        assert_eq!(field(slow), None);
     }
 }

@@ -10,7 +10,8 @@ use crate::model::{ConversationId, Event, Seq};
 use crate::sync::Mutex;
 use crate::time::now;
 
-/// State that the consumer shares with the driver.
+/// State that the consumer of a feed shares with the driver, the task that reads the events and
+/// writes the cursors.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) machine: Mutex<Machine>,
@@ -35,7 +36,8 @@ impl Shared {
         }
     }
 
-    /// Takes the next event, with the term of its lease.
+    /// Takes the next event to hand out, with the term of the lease under which it was read, or
+    /// returns `None` if no event can be handed out now.
     pub(super) fn take(&self) -> Option<(Event, u64)> {
         let mut machine = self.machine.lock();
         let taken = machine.take(now())?;
@@ -45,13 +47,15 @@ impl Shared {
         Some(taken)
     }
 
+    /// Acknowledges an event that was handed out under the lease with this term. Does nothing if
+    /// the lease is lost.
     pub(super) fn acknowledge(&self, conversation: ConversationId, seq: Seq, term: u64) {
         self.machine.lock().acknowledge(now(), conversation, seq, term);
         self.work.notify_one();
     }
 
-    /// Returns a receiver that completes when the acknowledgement is recorded, or `None` if the
-    /// lease is lost.
+    /// Acknowledges an event. Returns a receiver that completes when the store has recorded the
+    /// acknowledgement, or `None` if the lease is lost.
     pub(super) fn acknowledge_durably(
         &self,
         conversation: ConversationId,

@@ -1,4 +1,4 @@
-//! [`Source`]: the reads of a feed, by its scope.
+//! [`Source`]: the store reads of a feed, restricted to the scope of the feed.
 
 use std::sync::Arc;
 
@@ -10,12 +10,13 @@ use crate::model::{ConversationId, Member, Page, PageFrom, Seq, UserId};
 use crate::router::{EventLog, ReadLimit};
 use crate::store::{FeedPosition, FeedShard};
 
-/// Number of conversations in one page of a scan.
+/// Maximum number of conversations that one page of a scan examines.
 const PAGE: u32 = 500;
 /// Maximum size of the bodies in one read, in bytes.
 const READ_BYTES: u32 = 1024 * 1024;
 
-/// Reads the events that a feed hands out, and finds the conversations in which the feed is behind.
+/// Reads the events that a feed hands out, and finds the conversations in which the feed is behind:
+/// those with events after the feed's cursor.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) units: Arc<Units>,
@@ -26,9 +27,10 @@ pub(super) struct Source {
 }
 
 impl Source {
+    /// Returns the positions of the feed in the conversations of a look-up.
     pub(super) async fn look_up(&self, look_up: &LookUp) -> Result<Positions, CommandError> {
         match look_up {
-            LookUp::These(conversations) => Ok(Positions {
+            LookUp::Conversations(conversations) => Ok(Positions {
                 positions: self.positions(conversations).await?,
                 ..Positions::default()
             }),
@@ -36,7 +38,8 @@ impl Source {
         }
     }
 
-    /// Returns the conversations of the next page in which the feed is behind.
+    /// Examines the conversations of one page of a scan, and returns those of these shards in which
+    /// the feed is behind.
     async fn page(&self, after: ConversationId, shards: &[FeedShard]) -> Result<Positions, CommandError> {
         match self.scope {
             FeedScope::AllConversations => {
@@ -52,6 +55,8 @@ impl Source {
         }
     }
 
+    /// Implements [`page`](Self::page) for the feed of a user. Also returns the examined
+    /// conversations, of all shards.
     async fn page_of(
         &self,
         user: UserId,
@@ -61,12 +66,12 @@ impl Source {
         let members = self.units.store().members_of_user(user, after, PAGE);
         let members: Vec<Member> = self.units.read(members).await?;
         let ids: Vec<_> = members.iter().map(|member| member.conversation).collect();
-        let mine: Vec<_> = ids
+        let in_shards: Vec<_> = ids
             .iter()
             .copied()
             .filter(|id| shards.contains(&FeedShard::of(*id)))
             .collect();
-        let mut positions = self.positions(&mine).await?;
+        let mut positions = self.positions(&in_shards).await?;
         positions.retain(|position| {
             let member = ids.binary_search(&position.conversation).map(|index| &members[index]);
             member.is_ok_and(|member| may_read_more(member, position))
@@ -78,6 +83,7 @@ impl Source {
         })
     }
 
+    /// Returns the positions of the feed in those of these conversations that exist.
     async fn positions(&self, conversations: &[ConversationId]) -> Result<Vec<FeedPosition>, CommandError> {
         if conversations.is_empty() {
             return Ok(Vec::new());
@@ -86,7 +92,8 @@ impl Source {
         self.units.read(positions).await
     }
 
-    /// Returns the end of every log of these shards in which the feed is behind.
+    /// Scans all conversations of the scope, and returns those of these shards in which the feed is
+    /// behind, each with the `Seq` of its last event.
     pub(super) async fn ends(&self, shards: &[FeedShard]) -> Result<Vec<(ConversationId, Seq)>, CommandError> {
         let mut ends = Vec::new();
         let mut after = ConversationId(0);
@@ -114,6 +121,8 @@ impl Source {
         }
     }
 
+    /// Reads events of one conversation for the feed. Returns no events if the feed's user may not
+    /// read the conversation.
     pub(super) async fn read(&self, read: Read) -> Result<LogRead, CommandError> {
         let max_events = u32::try_from(read.max_events).unwrap_or(u32::MAX);
         match self.scope {
@@ -135,7 +144,7 @@ impl Source {
                 let page = self.units.store().events_for(user, read.conversation, page);
                 let page = self.units.read(page).await?;
                 self.check_enabled(user).await?;
-                let events = page.map(|page| (page.events, page.more));
+                let events = page.map(|page| (page.events, page.has_more));
                 let (events, more) = events.unwrap_or_default();
                 Ok(LogRead {
                     is_end: !more || events.is_empty(),
@@ -146,7 +155,7 @@ impl Source {
     }
 }
 
-/// Returns whether a member may read events after the cursor.
+/// Returns whether the conversation has events after the feed's cursor that the member may read.
 fn may_read_more(member: &Member, position: &FeedPosition) -> bool {
     let last = member
         .until_seq

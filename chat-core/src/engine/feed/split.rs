@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use crate::model::NodeId;
 use crate::store::{FeedLease, FeedShard};
 
-/// The changes with which a node approaches its fair share.
+/// Leases that a node should claim or give up to hold its fair share of the shards.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     /// Free shards to claim.
     pub(super) claim: Vec<FeedShard>,
-    /// Number of shards that the node holds beyond its share.
+    /// Number of shards that the node should give up, because it holds more than its share.
     pub(super) surplus: usize,
 }
 

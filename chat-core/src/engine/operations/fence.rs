@@ -1,5 +1,6 @@
-//! Fencing: a unit of work acts for a login only while it is the latest login of its device and has
-//! not expired, and for an application or an operator only while the user's account is enabled.
+//! Fencing: a unit of work executes a command of a session only while the session's login is the
+//! latest one of its device and has not expired. For an application or an operator that acts for a
+//! user, it executes a command only while the user's account is enabled.
 
 use std::collections::HashSet;
 
@@ -8,7 +9,7 @@ use crate::model::{Caller, Device, DeviceId, Origin, Timestamp, UserId};
 use crate::store::{StoreError, Transaction};
 
 /// Fails unless the caller may still act; see [`live`]. Must be called after the locks are taken,
-/// so that it sees every login that was answered before.
+/// so that it sees every login that was committed before.
 pub(crate) async fn fence(tx: &mut dyn Transaction, caller: Caller, now: Timestamp) -> Result<(), Rejection> {
     if live(tx, [caller], now).await?.contains(&caller) {
         Ok(())
@@ -17,8 +18,8 @@ pub(crate) async fn fence(tx: &mut dyn Transaction, caller: Caller, now: Timesta
     }
 }
 
-/// Returns the callers that may still act: logins that are the latest of their devices and have not
-/// expired, and applications and operators that act for an enabled account.
+/// Returns those of the callers that may still act: devices whose login is the latest one and has
+/// not expired, and applications and operators that act for an enabled account.
 pub(crate) async fn live(
     tx: &mut dyn Transaction,
     callers: impl IntoIterator<Item = Caller>,

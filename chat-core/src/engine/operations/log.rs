@@ -1,4 +1,4 @@
-//! Appending to logs. All units of work of the engine append through this module.
+//! [`Logs`]: appending events to logs. All units of work of the engine append through this module.
 //!
 //! A unit of work locks the conversations it writes to, adds events to their [`Logs`], and writes
 //! all of them at its end. This module alone assigns the `Seq`, time, message count and membership
@@ -17,12 +17,14 @@ use crate::model::{
 };
 use crate::store::{StoreError, Transaction};
 
-/// The sender of an event.
+/// The sender of an event, with the idempotency key of the draft.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Author {
     pub(crate) user: UserId,
+    /// Device of the sender; `None` if an application or an operator acts for the user.
     pub(crate) device: Option<DeviceId>,
-    /// Idempotency key, and the fingerprint of the draft that was sent with it.
+    /// Idempotency key, and the fingerprint of the draft that was sent with it; `None` if the event
+    /// does not stem from a draft.
     pub(crate) sent: Option<(ClientMessageId, u64)>,
 }
 
@@ -41,7 +43,7 @@ impl From<Caller> for Author {
 #[derive(Debug)]
 pub(crate) struct Logs {
     now: Timestamp,
-    open: BTreeMap<ConversationId, Log>,
+    locked: BTreeMap<ConversationId, Log>,
 }
 
 /// The log of one locked conversation.
@@ -51,6 +53,7 @@ pub(crate) struct Log {
     pub(crate) row: Conversation,
     events: Vec<Event>,
     ids: EventIds,
+    /// True if the row has to be written even if no event is appended.
     changed: bool,
 }
 
@@ -95,7 +98,8 @@ impl Log {
         self.events.last().expect("an event was just pushed")
     }
 
-    /// Returns what a member who leaves now keeps seeing of a group.
+    /// Returns the state of the group that a member who leaves now continues to see, or `None` if
+    /// the conversation is not a group.
     pub(crate) fn snapshot(&self) -> Option<GroupSnapshot> {
         Some(GroupSnapshot {
             profile: self.row.group.clone()?,
@@ -104,7 +108,8 @@ impl Log {
         })
     }
 
-    /// Returns the row, to change fields that [`append`](Self::append) does not set.
+    /// Returns the row, to change fields that [`append`](Self::append) does not set, and marks it
+    /// to be written.
     pub(crate) fn change(&mut self) -> &mut Conversation {
         self.changed = true;
         &mut self.row
@@ -112,7 +117,8 @@ impl Log {
 }
 
 impl Logs {
-    /// Locks these conversations in ascending order of their ids, which prevents deadlocks.
+    /// Locks those of these conversations that exist, in ascending order of their ids, which
+    /// prevents deadlocks.
     pub(crate) async fn lock(
         tx: &mut dyn Transaction,
         now: Timestamp,
@@ -120,7 +126,7 @@ impl Logs {
     ) -> Result<Self, StoreError> {
         let mut logs = Self {
             now,
-            open: BTreeMap::new(),
+            locked: BTreeMap::new(),
         };
         let mut ids: Vec<_> = ids.into_iter().collect();
         ids.sort_unstable();
@@ -160,18 +166,19 @@ impl Logs {
             ids: EventIds::default(),
             changed: false,
         };
-        self.open.insert(log.row.id, log);
+        self.locked.insert(log.row.id, log);
     }
 
     /// Returns the log of a locked conversation, or `None` if it does not exist or was not locked.
     pub(crate) fn log(&mut self, id: ConversationId) -> Option<&mut Log> {
-        self.open.get_mut(&id)
+        self.locked.get_mut(&id)
     }
 
-    /// Appends to a locked conversation. Returns the event's `Seq`.
+    /// Appends an event to a locked conversation. Returns the event's `Seq`, or
+    /// [`Rejection::Moved`] if the conversation was not locked.
     pub(crate) fn append(&mut self, id: ConversationId, author: Author, body: &EventBody) -> Result<Seq, Rejection> {
         let now = self.now;
-        let log = self.open.get_mut(&id).ok_or(Rejection::Moved)?;
+        let log = self.locked.get_mut(&id).ok_or(Rejection::Moved)?;
         Ok(log.append(now, author, body).seq)
     }
 
@@ -184,7 +191,7 @@ impl Logs {
     ) -> Result<(bool, Vec<Event>), StoreError> {
         let mut written = Vec::new();
         let mut names_free = true;
-        for log in self.open.into_values() {
+        for log in self.locked.into_values() {
             if log.events.is_empty() && !log.changed {
                 continue;
             }
@@ -199,9 +206,9 @@ impl Logs {
     }
 }
 
-/// Ids for the events that one transaction appends to a log: the first is random, each further one
-/// is its successor (RFC 9562 §6.2, method 2). A batch costs one call for random bytes, and its ids
-/// ascend.
+/// Generator of the ids of the events that one transaction appends to a log: the first id is
+/// random, and each further one is the previous one plus 1 (RFC 9562 §6.2, method 2). A batch thus
+/// needs random bytes only once.
 #[derive(Debug, Default)]
 struct EventIds {
     last: Option<u128>,
@@ -209,7 +216,7 @@ struct EventIds {
 
 impl EventIds {
     fn next(&mut self) -> EventId {
-        /// Random part of a UUIDv7 behind the variant bits.
+        /// Bits of a UUIDv7 after its variant: 62 random bits.
         const RANDOM: u128 = (1 << 62) - 1;
         let id = match self.last {
             None => u128::from_be_bytes(EventId::random().0),

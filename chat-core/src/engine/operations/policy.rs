@@ -9,23 +9,23 @@ use crate::model::{GroupProfile, JoinPolicy, Member, MemberState, ReplyCode, Rol
 /// Relation of a user to a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Membership {
-    /// Never was a member, and has nothing pending.
+    /// The user never was a member, and has no invitation or request to join.
     Outsider,
-    /// Was a member.
+    /// The user was a member.
     Former,
-    /// Must not join again.
+    /// The user is banned, and cannot join until unbanned.
     Banned,
-    /// Has an invitation.
+    /// The user has an invitation.
     Invited,
-    /// Has asked to join.
+    /// The user has asked to join.
     Requested,
-    /// Member without further rights.
+    /// The user is a member without a higher role.
     Member,
-    /// Member who may not write at the moment.
+    /// The user is a member who may not write until the mute ends.
     Muted,
-    /// Admin, who moderates the group.
+    /// The user is an admin.
     Admin,
-    /// Owner, of whom a group has one.
+    /// The user is the owner.
     Owner,
 }
 
@@ -59,9 +59,9 @@ impl Membership {
 /// Action on a group that requires a permission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum GroupPermission {
-    /// Learn that the group exists, and its profile.
+    /// See that the group exists, and its profile.
     Find,
-    /// List its members.
+    /// List the members.
     ListMembers,
     /// Send messages, and react to them.
     Send,
@@ -77,26 +77,26 @@ pub(crate) enum GroupPermission {
     Invite,
     /// Become a member at once.
     Join,
-    /// Ask an admin to be let in.
+    /// Ask the admins for admission.
     AskToJoin,
-    /// Answer users who asked to join.
+    /// Accept and decline requests to join.
     AnswerJoin,
     /// Remove, ban, unban and mute members.
     Moderate,
     /// Change name, description and policies.
     Update,
-    /// Assign roles, and transfer the ownership.
+    /// Make members admins and admins members, and transfer the ownership.
     ManageRoles,
     /// Delete the group.
     Delete,
     /// Leave the group.
     Leave,
-    /// Be seen typing and reading.
+    /// Show the members that the user is typing or has read messages.
     Signal,
 }
 
 /// Checks that a user with this membership has a permission.
-pub(crate) fn group(
+pub(crate) fn check_group(
     permission: GroupPermission,
     membership: Membership,
     profile: &GroupProfile,
@@ -157,8 +157,9 @@ fn denial(permission: GroupPermission, membership: Membership, profile: &GroupPr
     }
 }
 
-/// Checks that a member of role `actor` may remove, ban or mute one of role `target`.
-pub(crate) fn outranks(actor: Role, target: Role) -> Result<(), CommandError> {
+/// Checks that a member with the role `actor` may remove, ban or mute a user with the role
+/// `target`, which has to be a lower one.
+pub(crate) fn check_rank(actor: Role, target: Role) -> Result<(), CommandError> {
     if actor > target {
         Ok(())
     } else {
@@ -169,19 +170,19 @@ pub(crate) fn outranks(actor: Role, target: Role) -> Result<(), CommandError> {
 /// Action towards another user that requires a permission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum DirectPermission {
-    /// Send, edit and react.
+    /// Send messages, edit them, and react to messages.
     Send,
     /// Recall an own message.
     RecallOwn,
-    /// Be seen typing and reading.
+    /// Show the peer that the user is typing or has read messages.
     Signal,
     /// See whether the peer is online.
     SeePresence,
 }
 
-/// Checks that a user with this relation to a peer has a permission. `accepts_strangers` is
-/// whether the policy of the peer lets this user write to them without a friendship.
-pub(crate) fn direct(
+/// Checks that a user with this relation to a peer has a permission. `accepts_strangers` is true if
+/// the direct-message policy of the peer allows messages from this user without a friendship.
+pub(crate) fn check_direct(
     permission: DirectPermission,
     relation: Relation,
     accepts_strangers: bool,

@@ -1,11 +1,11 @@
-//! Accounts: creating, listing and changing them.
+//! Operator actions that create, list and change accounts.
 
 use super::{AccountDetails, AccountInfo, AccountPage, CreateAccount, Operator};
 use crate::auth::{Password, PasswordAuthenticator, Subject};
 use crate::engine::breaker::Scope;
 use crate::engine::error::{CommandError, name_taken};
 use crate::engine::operations;
-use crate::engine::operations::account::PasswordRecord;
+use crate::engine::operations::account::PhcString;
 use crate::engine::operations::operator::{AccountChange, ChangeAccount, CreateByOperator};
 use crate::model::{Account, Device, DeviceInfo, ReplyCode, Secret, UserName, UserRef};
 use crate::router::SessionSelector;
@@ -15,7 +15,7 @@ pub(super) const MAX_PAGE: u32 = 500;
 
 impl Operator {
     /// Creates an account. Reserved names are allowed, and accounts can be created even if
-    /// registration is closed. No hook decides, but
+    /// registration is closed. Deciding hooks are not asked, but
     /// [`on_registered`](crate::hooks::Hooks::on_registered) is called.
     ///
     /// # Errors
@@ -56,9 +56,10 @@ impl Operator {
         Ok(account.into())
     }
 
-    async fn hash(&self, password: Secret) -> Result<PasswordRecord, CommandError> {
+    /// Hashes a password. Fails if the engine stores no passwords.
+    async fn hash(&self, password: Secret) -> Result<PhcString, CommandError> {
         let hash = self.passwords()?.hash(Password::new(password)?).await?;
-        Ok(PasswordRecord(hash))
+        Ok(PhcString(hash))
     }
 
     fn passwords(&self) -> Result<&PasswordAuthenticator, CommandError> {
@@ -71,8 +72,9 @@ impl Operator {
     }
 
     /// Returns up to `limit` accounts (at most 500), ordered by name, whose name starts with
-    /// `prefix`, in any spelling, and is greater than `after`. Disabled and deleted accounts are
-    /// included. With an empty `prefix` and `after`, the page starts with the first account.
+    /// `prefix`, in any case and character width, and is greater than `after`. Disabled and deleted
+    /// accounts are included. With an empty `prefix` and `after`, the page starts with the first
+    /// account.
     ///
     /// # Errors
     /// [`CommandError`]: the store failed.
@@ -100,6 +102,7 @@ impl Operator {
         Ok(AccountDetails::new(account.into(), devices))
     }
 
+    /// Returns the devices of an account. A device is online if it has a session on any node.
     pub(super) async fn devices(&self, account: &Account) -> Result<Vec<DeviceInfo>, CommandError> {
         let units = &self.parts.units;
         let devices = units.read(units.store().devices(account.id)).await?;
@@ -175,8 +178,8 @@ impl Operator {
             };
             let changed = this.parts.units.run(user, change).await;
             let changed = if ends_sessions {
-                let sessions = &this.parts.sessions;
-                sessions.after(user, SessionSelector::All, code, changed)
+                let sessions = &this.parts.session_ender;
+                sessions.end_after(user, SessionSelector::All, code, changed)
             } else {
                 changed
             };
@@ -189,7 +192,7 @@ impl Operator {
         .await
     }
 
-    /// Makes this node look a name up again, because its account was renamed or deleted.
+    /// Removes a name from this node's cache of names, because its account was renamed or deleted.
     pub(super) fn forget_name(&self, name: &str) {
         if let Ok(name) = UserName::parse_any(name) {
             self.parts.directory.forget_user(&name);

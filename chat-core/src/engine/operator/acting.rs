@@ -9,17 +9,17 @@ use crate::engine::error::CommandError;
 use crate::engine::operations::operator::RecordAction;
 use crate::model::{Caller, Command, ConversationRef, DraftContent, Outcome, UserId, UserRef};
 
-/// Handle by which an operator acts in the name of a user; see [`Operator::acting_as`].
+/// Handle by which an operator executes commands for a user; see [`Operator::acting_as`].
 ///
-/// The user has their usual rights and rates, and no more: the same commands are refused as for
-/// [`ActingAs`](crate::engine::ActingAs), and a user who does not exist or was disabled is refused
-/// with [`AccountDisabled`](crate::model::ReplyCode::AccountDisabled). Hooks are asked.
+/// The user's own rights and rates apply. The same commands are refused as for
+/// [`ActingAs`](crate::engine::ActingAs). If the account does not exist or is disabled, commands
+/// fail with [`AccountDisabled`](crate::model::ReplyCode::AccountDisabled). Hooks are asked.
 ///
 /// # Audit log
 /// A command is recorded before it runs, with the operator, the operator's source, the user, the
 /// kind of command and the object that it acts on, but without texts. If the record cannot be
-/// stored, the command does not run. A record thus says that the operator gave the command, not
-/// that the command was accepted.
+/// stored, the command does not run. A record thus says that the operator submitted the command,
+/// not that the command succeeded.
 ///
 /// The log records all changes, and reads of data that only the user can see: history,
 /// conversations and contacts. It does not record other reads: searches and lookups, which every
@@ -35,8 +35,8 @@ pub struct OperatorActingAs {
 }
 
 impl Operator {
-    /// Returns a handle that executes commands of `user`, each with a record in the audit log. It
-    /// is cheap to create: whether the account exists is checked by each command.
+    /// Returns a handle that executes commands of `user`, and records them in the audit log. It is
+    /// cheap to create: each command checks that the account exists.
     #[must_use]
     pub fn acting_as(&self, user: UserId) -> OperatorActingAs {
         OperatorActingAs {

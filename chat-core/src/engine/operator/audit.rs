@@ -1,4 +1,4 @@
-//! Reading the audit log.
+//! Operator action that reads the audit log.
 
 use super::Operator;
 use super::accounts::MAX_PAGE;
@@ -6,8 +6,8 @@ use crate::engine::error::CommandError;
 use crate::store::{AuditPage, AuditRecord};
 
 impl Operator {
-    /// Returns up to `limit` records (at most 500) of the audit log. Reading the log is not
-    /// recorded.
+    /// Returns up to `limit` records (at most 500) of the audit log, from the position that `page`
+    /// names. Reading the audit log is not recorded in it.
     ///
     /// # Errors
     /// [`CommandError`]: the store failed.

@@ -1,4 +1,4 @@
-//! Deleting an account.
+//! Operator actions that delete an account and free its subject.
 
 use std::collections::HashSet;
 
@@ -13,23 +13,23 @@ use crate::engine::operations::operator::{
 use crate::model::{CloseCode, Conversation, ConversationId, ConversationKind, Event, EventKind, Seq, UserId, UserRef};
 use crate::router::SessionSelector;
 
-/// Number of contacts, and of messages, that one unit of work deletes.
+/// Maximum number of contacts that one unit of work deletes, and of events whose texts it erases.
 const BATCH: usize = 100;
-/// Number of events in the range of one read.
+/// Number of positions in the range of a log that one read covers.
 pub(super) const RANGE_EVENTS: u64 = 2_000;
 
-/// Treatment of the texts of a deleted user.
+/// Treatment of the texts that a deleted user wrote.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeletedTexts {
-    /// They stay readable to the other members of each conversation.
+    /// The texts stay readable to the other members of each conversation.
     #[default]
     Keep,
     /// The user's messages and their edits are erased, as if the user had recalled each message.
     ///
     /// Reactions stay, as do the names and descriptions of groups, and the notes of the user's
-    /// requests in the inboxes of those who received them. A feed or a client that has read a text
-    /// before may still hold it.
+    /// requests in the inboxes of their receivers. A client or a consumer of a feed that has read a
+    /// text before may still have a copy.
     Erase,
 }
 
@@ -37,14 +37,14 @@ pub enum DeletedTexts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeletedName {
-    /// Another account may take it.
+    /// Another account may take the name.
     Free,
-    /// No account may take it, so that no one can pose as the user.
+    /// No account may take the name, so that other users cannot pose as the deleted one.
     #[default]
     Reserve,
 }
 
-/// Treatment of the external subject of a deleted account.
+/// Treatment of the [`Subject`] of a deleted account, the application's identifier of the user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeletedSubject {
@@ -69,6 +69,7 @@ pub struct DeleteAccount {
 }
 
 impl DeleteAccount {
+    /// Returns the options as the audit log describes them.
     fn describe(self) -> String {
         let texts = match self.texts {
             DeletedTexts::Keep => "texts kept",
@@ -90,14 +91,14 @@ impl Operator {
     /// Deletes an account permanently. Its sessions end. Its display name, password, subject,
     /// devices and contacts (on both sides) are deleted, and the notes and messages in its inbox
     /// are erased. The user leaves all groups. A group that the user owns goes to its
-    /// longest-standing admin, or if there is none, to its longest-standing member; it is closed if
-    /// no one else is in it, and orphaned if no member can take it, see
-    /// [`list_groups`](Self::list_groups). Messages of the user in other conversations remain, and
-    /// show the user as "deleted user".
+    /// longest-standing admin, or if there is none, to its longest-standing member. It is closed if
+    /// it has no other member, and stays without an owner if all other members are disabled;
+    /// [`list_groups`](Self::list_groups) finds such orphaned groups. Messages of the user in other
+    /// conversations remain, and show the user as "deleted user".
     ///
     /// The user's reactions stay, as do the names and descriptions of groups that the user wrote,
-    /// and the notes of the user's friend requests and requests to join, in the inboxes of those
-    /// who received them.
+    /// and the notes of the user's friend requests and requests to join, in the inboxes of their
+    /// receivers.
     ///
     /// The deletion takes many transactions: the first one locks the user out. If a later one
     /// fails, delete the account again, by its id: the deletion continues where it stopped.
@@ -119,8 +120,8 @@ impl Operator {
             detail: how.describe(),
         };
         let marked = self.parts.units.run(user, mark).await;
-        let sessions = &self.parts.sessions;
-        let before = sessions.after(user, SessionSelector::All, CloseCode::AccountDisabled, marked)?;
+        let sessions = &self.parts.session_ender;
+        let before = sessions.end_after(user, SessionSelector::All, CloseCode::AccountDisabled, marked)?;
         self.forget_name(&before.name);
         // Requests that passed their checks before the account was marked may still be committed in
         // the meantime, so the steps repeat until they find nothing new.
@@ -133,8 +134,8 @@ impl Operator {
         Ok(())
     }
 
-    /// Allows the subject of a deleted account to get another account at its next login; see
-    /// [`DeletedSubject::Refuse`].
+    /// Frees the subject of a deleted account, so that the next login with it gets a new account;
+    /// see [`DeletedSubject::Refuse`].
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: no deleted account reserves the subject.
@@ -193,6 +194,8 @@ impl Operator {
         }
     }
 
+    /// Ends the user's membership of a conversation, if `ended` does not contain it yet, and erases
+    /// texts as the options of the deletion say. Returns whether this found anything new.
     async fn end_membership(
         &self,
         user: UserId,
@@ -202,9 +205,9 @@ impl Operator {
     ) -> Result<bool, CommandError> {
         let is_new = ended.conversations.insert(conversation);
         if is_new {
-            // This unit of work waits for the lock of the conversation, and so for every append
-            // that passed its checks before the user was locked out. The log read below contains
-            // these appends.
+            // This unit of work waits for the lock of the conversation, and so for every
+            // transaction that passed its checks before the user was locked out. The log that is
+            // read below thus contains all events of the user.
             let now = self.parts.units.now();
             let end = EndMembership {
                 user,
@@ -228,6 +231,7 @@ impl Operator {
         Ok(is_new)
     }
 
+    /// Erases the texts of all messages of the user in a conversation.
     async fn erase_messages(&self, user: UserId, row: &Conversation) -> Result<(), CommandError> {
         let (units, store) = (&self.parts.units, self.parts.units.store());
         for (first, last) in ranges(Seq(1), row.last_seq) {
@@ -251,6 +255,7 @@ impl Operator {
         Ok(())
     }
 
+    /// Erases the texts in the user's inbox from `from` on.
     async fn erase_inbox(&self, row: &Conversation, from: Seq) -> Result<(), CommandError> {
         let (units, store) = (&self.parts.units, self.parts.units.store());
         let max = u32::try_from(RANGE_EVENTS).unwrap_or(u32::MAX);
@@ -282,7 +287,8 @@ struct Ended {
     inbox: Seq,
 }
 
-/// Splits a log, from `from` up to its end, into the ranges of positions to read.
+/// Splits the positions of a log, from `from` up to `last_seq`, into ranges of at most
+/// [`RANGE_EVENTS`], given by their first and last positions.
 pub(super) fn ranges(from: Seq, last_seq: Seq) -> impl Iterator<Item = (Seq, Seq)> {
     let starts = (from.0..=last_seq.0).step_by(usize::try_from(RANGE_EVENTS).unwrap_or(usize::MAX));
     starts.map(move |first| (Seq(first), Seq((first + RANGE_EVENTS - 1).min(last_seq.0))))

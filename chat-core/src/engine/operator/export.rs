@@ -1,4 +1,4 @@
-//! Exporting an account.
+//! Operator action that exports an account.
 
 use std::collections::VecDeque;
 
@@ -18,8 +18,8 @@ use crate::model::{Account, ContactInfo, ConversationId, ConversationKind, Seq, 
 /// It does not contain messages of other users, the notes of the user's requests in the inboxes of
 /// other users, or the records about the user in the audit log.
 ///
-/// The pages are read one after the other: messages that the user writes in the meantime may be
-/// missing.
+/// The pages are read one after the other, so messages that the user writes during the export may
+/// be missing.
 #[derive(Debug)]
 pub struct AccountExport {
     operator: Operator,
@@ -50,7 +50,8 @@ enum Part {
 }
 
 impl Operator {
-    /// Starts an export of the data that the store holds about an account; see [`AccountExport`].
+    /// Starts an export of the data that the store holds about an account, and records it in the
+    /// audit log; see [`AccountExport`].
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such account.
@@ -96,6 +97,7 @@ impl AccountExport {
         }
     }
 
+    /// Reads the profile and the devices.
     async fn account(&mut self) -> Result<Vec<ExportRecord>, CommandError> {
         let devices = self.operator.devices(&self.account).await?;
         self.next = Part::Contacts;
@@ -104,6 +106,7 @@ impl AccountExport {
         Ok(std::iter::once(profile).chain(devices).collect())
     }
 
+    /// Reads all contacts.
     async fn contacts(&mut self) -> Result<Vec<ExportRecord>, CommandError> {
         let units = &self.operator.parts.units;
         let contacts = units.read(units.store().contacts(self.account.id)).await?;
@@ -123,7 +126,8 @@ impl AccountExport {
         Ok(records.collect())
     }
 
-    /// Reads the next range of a log, or if none is left, the next page of memberships.
+    /// Reads the next range of a log, or if none is left, the next page of memberships. The page
+    /// may be empty.
     async fn conversation(&mut self) -> Result<Vec<ExportRecord>, CommandError> {
         let (units, store) = (&self.operator.parts.units, self.operator.parts.units.store());
         let user = self.account.id;

@@ -15,15 +15,15 @@ use crate::model::{
 )]
 #[non_exhaustive]
 pub enum ExportRecord {
-    /// The account itself. The first record.
+    /// The account itself, which is the first record.
     Profile(AccountInfo),
     /// A device of the user.
     Device(DeviceInfo),
     /// A contact of the user.
     Contact(ContactInfo),
-    /// A conversation in which the user is or was.
+    /// A membership of the user in a conversation, in any state.
     Membership(Membership),
-    /// Something that the user wrote in a conversation.
+    /// A text or reaction of the user in a conversation.
     Event(ExportedEvent),
     /// An event in the user's inbox.
     Inbox(InboxEntry),
@@ -36,9 +36,9 @@ pub enum ExportRecord {
 pub struct Membership {
     /// Conversation of the membership.
     pub conversation: ConversationId,
-    /// Name of the group, if it is one.
+    /// Name of the group, if the conversation is a group.
     pub group: Option<String>,
-    /// The other user of a direct conversation.
+    /// Other user of a direct conversation.
     pub peer: Option<UserId>,
     /// State of the user in the conversation.
     pub state: MemberState,
@@ -134,7 +134,7 @@ pub struct InboxEntry {
     pub time: Timestamp,
     /// Kind of the event, such as `friend_requested`.
     pub kind: &'static str,
-    /// The other user of the event, if there is one.
+    /// Other user whom the event concerns, if there is one.
     pub user: Option<UserId>,
     /// Name of the group of the event, if there is one.
     pub group: Option<String>,

@@ -1,17 +1,18 @@
-//! Groups: listing, transferring and closing them.
+//! Operator actions that list, transfer and delete groups.
 
 use super::accounts::MAX_PAGE;
 use super::{GroupDetails, GroupListPage, GroupListing, Operator};
 use crate::engine::error::CommandError;
-use crate::engine::operations::operator::{CloseGroup, TransferGroup, no_group};
+use crate::engine::operations::operator::{DeleteGroup, TransferGroup, no_group};
 use crate::engine::views::user_infos;
 use crate::model::{ConversationId, ConversationRef, Member, MemberInfo, Role, UserId, UserInfo, UserRef};
 use crate::store::ListedGroup;
 
 impl Operator {
-    /// Returns up to `limit` groups (at most 500) whose id is greater than `after`, including
-    /// closed groups. With `orphaned`, leaves out all but the open groups that have no owner, or an
-    /// owner whose account is disabled. Start with `ConversationId(0)`.
+    /// Examines up to `limit` groups (at most 500) whose id is greater than `after`, and returns
+    /// them, including deleted groups. If `orphaned` is true, returns only the orphaned ones among
+    /// them: existing groups without an owner, or with an owner whose account is disabled. The
+    /// first page starts after `ConversationId(0)`.
     ///
     /// # Errors
     /// [`CommandError`]: the store failed.
@@ -32,7 +33,7 @@ impl Operator {
     }
 
     /// Returns a group with its members and the users who are invited, asking to join or banned. A
-    /// closed group is found only by its id.
+    /// deleted group is found only by its id.
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such group.
@@ -81,7 +82,7 @@ impl Operator {
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such group, or the user is not a member of it.
-    /// `AccountDisabled`: the user's account is disabled. `GroupDeleted`: the group is closed.
+    /// `AccountDisabled`: the user's account is disabled. `GroupDeleted`: the group is deleted.
     pub async fn transfer_group(
         &self,
         group: impl Into<ConversationRef>,
@@ -96,16 +97,16 @@ impl Operator {
         .await
     }
 
-    /// Closes a group for everyone. Its log stays readable to its last members.
+    /// Deletes a group, as if its owner had deleted it. Its log stays readable to its last members.
     ///
     /// # Errors
-    /// [`CommandError`]. `NotFound`: there is no such group. `GroupDeleted`: the group is closed
+    /// [`CommandError`]. `NotFound`: there is no such group. `GroupDeleted`: the group is deleted
     /// already.
-    pub async fn close_group(&self, group: impl Into<ConversationRef>) -> Result<(), CommandError> {
+    pub async fn delete_group(&self, group: impl Into<ConversationRef>) -> Result<(), CommandError> {
         let group = self.find_group(&group.into()).await?.id;
         self.spawn(|this| async move {
             let action = this.action();
-            this.append(group, CloseGroup { action, group }).await
+            this.append(group, DeleteGroup { action, group }).await
         })
         .await
     }

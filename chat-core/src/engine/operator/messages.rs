@@ -1,4 +1,4 @@
-//! Messages: recalling them, and posting as the system.
+//! Operator actions that recall messages and post system messages.
 
 use super::Operator;
 use crate::codec::body;
@@ -14,10 +14,12 @@ impl Operator {
     /// Recalls a message of any user and any age: erases its text, and appends a recall event whose
     /// sender is [`UserId::SYSTEM`](crate::model::UserId::SYSTEM).
     ///
-    /// In a closed group, whose log takes no more events, the text is erased without an event.
+    /// In a deleted group, to whose log no event can be appended, the text is erased without an
+    /// event.
     ///
     /// # Errors
-    /// [`CommandError`]. `NotFound`: there is no message at this position. `AlreadyRecalled`.
+    /// [`CommandError`]. `NotFound`: there is no message at this position. `AlreadyRecalled`: the
+    /// message was recalled before.
     pub async fn recall(&self, conversation: ConversationId, target: Seq) -> Result<(), CommandError> {
         self.spawn(|this| async move {
             let recall = RecallMessage {
@@ -34,7 +36,7 @@ impl Operator {
     /// [`UserId::SYSTEM`](crate::model::UserId::SYSTEM). A retry with the same id appends nothing.
     ///
     /// # Errors
-    /// [`CommandError`]. `NotFound`: there is no such group. `GroupDeleted`: the group is closed.
+    /// [`CommandError`]. `NotFound`: there is no such group. `GroupDeleted`: the group is deleted.
     /// `Conflict`: the id was used for another message.
     pub async fn post_to_group(
         &self,
@@ -71,9 +73,9 @@ impl Operator {
         inbox.ok_or_else(CommandError::internal)
     }
 
-    /// Posts a message to a conversation. If the lookup of the conversation failed, returns its
-    /// error, unless the message was posted before: then the conversation may have been renamed
-    /// since.
+    /// Posts a message to a conversation. If the lookup of the conversation failed, looks for the
+    /// message among those posted before, because the group or account may have been renamed since,
+    /// and fails with the error of the lookup only if the message is not found.
     async fn post(
         &self,
         conversation: Result<ConversationId, CommandError>,
@@ -121,7 +123,7 @@ impl Operator {
         same.map(|sent| appended(&sent.event, true)).ok_or(error)
     }
 
-    /// Returns the row of a group, open or closed. A closed group is found only by its id.
+    /// Returns the row of a group, open or deleted. A deleted group is found only by its id.
     pub(super) async fn find_group(&self, group: &ConversationRef) -> Result<crate::model::Conversation, CommandError> {
         let (units, store) = (&self.parts.units, self.parts.units.store());
         let id = match group {

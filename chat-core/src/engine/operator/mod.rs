@@ -73,7 +73,7 @@ pub struct Operator {
     source: Arc<str>,
 }
 
-/// Parts of the engine that operators use.
+/// Parts of the engine that the actions of operators use.
 #[derive(Debug)]
 pub(super) struct OperatorParts {
     /// Commands of the users for whom operators act.
@@ -81,7 +81,7 @@ pub(super) struct OperatorParts {
     pub(super) units: Arc<Units>,
     pub(super) directory: Arc<Directory>,
     pub(super) passwords: Option<Arc<PasswordAuthenticator>>,
-    pub(super) sessions: Arc<SessionEnder>,
+    pub(super) session_ender: Arc<SessionEnder>,
     pub(super) presence: Arc<PresenceView>,
     pub(super) publisher: Publisher,
     pub(super) observers: Arc<ObserverQueue>,
@@ -130,6 +130,7 @@ impl Operator {
         })
     }
 
+    /// Returns the id of an account that exists, deleted or not.
     async fn find_user(&self, user: &UserRef) -> Result<UserId, CommandError> {
         Ok(self.find_account(user).await?.id)
     }

@@ -2,7 +2,8 @@
 
 use thiserror::Error;
 
-/// Name of an operator, as the audit log shows it: 1 to 64 bytes without control characters.
+/// Name of an operator, as the audit log shows it: 1 to 64 bytes, not only spaces, and without
+/// control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OperatorName(String);
 
@@ -15,10 +16,10 @@ impl OperatorName {
     /// Maximum size of a name, in bytes.
     pub const MAX_BYTES: usize = 64;
 
-    /// Checks a name.
+    /// Checks a name and returns it as an `OperatorName`.
     ///
     /// # Errors
-    /// [`OperatorNameError`]: it is empty, too long, or has a control character.
+    /// [`OperatorNameError`]: the name is empty, blank or too long, or has a control character.
     pub fn new(name: impl Into<String>) -> Result<Self, OperatorNameError> {
         let name = name.into();
         if name.trim().is_empty() || name.len() > Self::MAX_BYTES || name.chars().any(char::is_control) {

@@ -1,4 +1,4 @@
-//! Plain data that operators pass and receive.
+//! Arguments and results of the actions of operators.
 
 use crate::model::{
     Account, ConversationId, DeviceInfo, DirectPolicy, DisplayName, GroupInfo, MemberInfo, Secret, Timestamp, UserId,
@@ -10,7 +10,7 @@ use crate::store::ListedGroup;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CreateAccount {
-    /// Name of the account. Operators may use reserved names: [`UserName::parse_any`].
+    /// Name of the account. Operators may use reserved names; see [`UserName::parse_any`].
     pub name: UserName,
     /// Name that other users see. Default: `name`.
     pub display_name: Option<DisplayName>,
@@ -107,12 +107,12 @@ pub struct AccountPage {
     /// Accounts of the page.
     pub accounts: Vec<AccountInfo>,
     /// True if more accounts follow the last one.
-    pub more: bool,
+    pub has_more: bool,
 }
 
 impl AccountPage {
-    pub(super) const fn new(accounts: Vec<AccountInfo>, more: bool) -> Self {
-        Self { accounts, more }
+    pub(super) const fn new(accounts: Vec<AccountInfo>, has_more: bool) -> Self {
+        Self { accounts, has_more }
     }
 }
 
@@ -130,13 +130,13 @@ pub struct GroupListing {
     #[cfg_attr(feature = "serde", serde(rename = "last_time_ms"))]
     pub last_time: Timestamp,
     /// True if the group is deleted, so that nothing can be appended.
-    pub closed: bool,
+    pub deleted: bool,
     /// True if the group is open and has no owner whose account is enabled.
     pub orphaned: bool,
 }
 
 impl GroupListing {
-    /// Returns the listing of a group, or `None` if the row is not one of a group.
+    /// Returns the listing of a group, or `None` if the conversation is not a group.
     pub(super) fn of(listed: ListedGroup) -> Option<Self> {
         let ListedGroup {
             conversation: row,
@@ -150,8 +150,8 @@ impl GroupListing {
             },
             messages: row.message_count,
             last_time: row.last_time,
-            closed: row.closed,
-            orphaned: !row.closed && !has_owner,
+            deleted: row.deleted,
+            orphaned: !row.deleted && !has_owner,
         })
     }
 }

@@ -1,5 +1,5 @@
-//! Tests of accounts, logins and devices, and of accounts that an application's authenticator
-//! provisions.
+//! Tests of accounts, logins and devices, and of accounts for users whom an application's
+//! authenticator accepts.
 
 use std::sync::Arc;
 
@@ -130,21 +130,21 @@ async fn password_change_ends_the_other_sessions() {
     };
     let after = engine.execute(on_laptop.caller, Command::Logout).await;
     assert_eq!(error_code(after), ReplyCode::Fenced);
-    let resume = |admission: &LoginGrant| Resume {
+    let resume = |grant: &LoginGrant| Resume {
         user: alice,
-        device: admission.caller.device().unwrap(),
-        session_token: admission.session_token.clone().unwrap(),
+        device: grant.caller.device().unwrap(),
+        session_token: grant.session_token.clone().unwrap(),
     };
-    let void = engine.resume(Source::Local, resume(&on_laptop)).await;
-    assert_eq!(error_code(void), ReplyCode::SessionExpired);
+    let refused = engine.resume(Source::Local, resume(&on_laptop)).await;
+    assert_eq!(error_code(refused), ReplyCode::SessionExpired);
     // The session that changed the password continues, but its old tokens are revoked, in case a
     // thief copied them.
     engine
         .execute(on_phone.caller, Command::SetStatus(PresenceState::Online))
         .await
         .unwrap();
-    let void = engine.resume(Source::Local, resume(&on_phone)).await;
-    assert_eq!(error_code(void), ReplyCode::SessionExpired);
+    let refused = engine.resume(Source::Local, resume(&on_phone)).await;
+    assert_eq!(error_code(refused), ReplyCode::SessionExpired);
     let renewed = Resume {
         session_token,
         ..resume(&on_phone)
@@ -204,12 +204,12 @@ async fn devices_are_listed_and_revoked() {
 async fn logout_revokes_the_session_token() {
     let engine = engine().await;
     let alice = register(&engine, "alice").await;
-    let admission = try_login(&engine, alice, DeviceId::random()).await.unwrap();
-    engine.execute(admission.caller, Command::Logout).await.unwrap();
+    let grant = try_login(&engine, alice, DeviceId::random()).await.unwrap();
+    engine.execute(grant.caller, Command::Logout).await.unwrap();
     let resume = Resume {
         user: alice,
-        device: admission.caller.device().unwrap(),
-        session_token: admission.session_token.unwrap(),
+        device: grant.caller.device().unwrap(),
+        session_token: grant.session_token.unwrap(),
     };
     assert_eq!(
         error_code(engine.resume(Source::Local, resume).await),
@@ -261,7 +261,7 @@ async fn replace_policy_evicts_the_oldest_device() {
 }
 
 #[tokio::test]
-async fn login_refuses_device_id_zero() {
+async fn sessions_need_a_device_id_and_an_existing_user() {
     let engine = engine().await;
     let alice = register(&engine, "alice").await;
     let refused = try_login(&engine, alice, DeviceId([0; 16])).await;
@@ -272,7 +272,7 @@ async fn login_refuses_device_id_zero() {
     );
 }
 
-/// Authenticator of an application with its own users. Accepts two fixed tokens.
+/// Authenticator of an application that has its own users. Accepts two fixed tokens.
 #[derive(Debug)]
 struct OwnUsers;
 
@@ -295,7 +295,7 @@ impl Authenticator for OwnUsers {
 }
 
 #[tokio::test]
-async fn application_authenticator_provisions_accounts() {
+async fn application_authenticator_replaces_registration_and_passwords() {
     let engine = builder().authenticator(Arc::new(OwnUsers)).build().await.unwrap();
     let attempt = |secret: &str| {
         engine.login(
@@ -366,7 +366,7 @@ async fn profile_changes_are_stored_and_users_are_found() {
 /// Names can be probed no faster than accounts can be registered or passwords guessed: a throttled
 /// registration is refused before the name is looked up.
 #[tokio::test]
-async fn throttled_registration_does_not_tell_whether_a_name_is_taken() {
+async fn throttled_registration_does_not_reveal_taken_names() {
     let mut config = config();
     config.throttle = crate::auth::ThrottleOptions::default();
     let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
@@ -385,10 +385,10 @@ async fn throttled_registration_does_not_tell_whether_a_name_is_taken() {
     assert_eq!(store.account_reads(), before, "no name is looked up");
 }
 
-/// The time of a login does not reveal whether its account exists: the store is read as often, also
-/// while the login is throttled.
+/// The duration of a login does not reveal whether its account exists: the engine reads the store
+/// as often for an unknown account as for a known one, even while the login is throttled.
 #[tokio::test]
-async fn login_reads_the_same_whether_or_not_the_account_exists() {
+async fn login_reads_the_store_equally_often_for_known_and_unknown_accounts() {
     let mut config = config();
     config.throttle = crate::auth::ThrottleOptions::default();
     let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));

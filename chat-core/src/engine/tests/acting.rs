@@ -28,24 +28,24 @@ async fn devices(session: &LocalSession) -> Vec<DeviceInfo> {
 }
 
 #[tokio::test]
-async fn ten_thousand_posts_leave_devices_sessions_and_presence_unchanged() {
-    const POSTS: usize = 10_000;
+async fn sends_without_a_session_leave_devices_sessions_and_presence_unchanged() {
+    const MESSAGES: usize = 10_000;
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
-    let group = group(&alice, "crowd").await;
+    let group = create_group(&alice, "crowd").await;
     join(&bob, group).await;
     alice.set_status(PresenceState::Idle).await.unwrap();
     let before = (devices(&alice).await, engine.router().local_sessions(id(&alice)));
     let sessions = engine.stats().router.sessions;
 
     let acting = engine.acting_as(id(&alice));
-    let mut posts = Vec::with_capacity(128);
-    let mut seqs = Vec::with_capacity(POSTS);
-    for number in 0..POSTS {
-        posts.push(acting.send(group, draft(&number.to_string())));
-        if posts.len() == 128 || number + 1 == POSTS {
-            for post in posts.drain(..) {
-                seqs.push(post.await.unwrap().seq);
+    let mut sends = Vec::with_capacity(128);
+    let mut seqs = Vec::with_capacity(MESSAGES);
+    for number in 0..MESSAGES {
+        sends.push(acting.send(group, draft(&number.to_string())));
+        if sends.len() == 128 || number + 1 == MESSAGES {
+            for send in sends.drain(..) {
+                seqs.push(send.await.unwrap().seq);
             }
         }
     }
@@ -60,7 +60,7 @@ async fn ten_thousand_posts_leave_devices_sessions_and_presence_unchanged() {
     assert!(alice.try_next_push().is_some(), "the session still receives pushes");
     let mut from = Seq(seqs[0].0 - 1);
     let mut expected = 0;
-    while expected < POSTS {
+    while expected < MESSAGES {
         let page = Page {
             from: PageFrom::After(from),
             ..everything()
@@ -76,7 +76,7 @@ async fn ten_thousand_posts_leave_devices_sessions_and_presence_unchanged() {
 }
 
 #[tokio::test]
-async fn resent_post_is_stored_once() {
+async fn resent_message_is_stored_once() {
     let engine = engine().await;
     let alice = register(&engine, "alice").await;
     let acting = engine.acting_as(alice);
@@ -98,7 +98,7 @@ async fn resent_post_is_stored_once() {
 async fn acting_caller_has_the_rights_of_the_user() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
-    let group = group(&alice, "crowd").await;
+    let group = create_group(&alice, "crowd").await;
     let acting = engine.acting_as(id(&bob));
     assert_eq!(
         error_code(acting.send(group, draft("from outside")).await),
@@ -119,7 +119,7 @@ async fn acting_caller_has_the_rights_of_the_user() {
 async fn acting_caller_marks_as_read_on_all_devices() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
-    let group = group(&alice, "crowd").await;
+    let group = create_group(&alice, "crowd").await;
     join(&bob, group).await;
     let sent = alice.send(group, draft("read me")).await.unwrap();
     let acting = engine.acting_as(id(&bob));
@@ -139,7 +139,7 @@ async fn acting_caller_marks_as_read_on_all_devices() {
 async fn acting_caller_cannot_run_commands_of_a_device() {
     let engine = engine().await;
     let alice = new_user(&engine, "alice").await;
-    let group = group(&alice, "crowd").await;
+    let group = create_group(&alice, "crowd").await;
     let acting = engine.acting_as(id(&alice));
     for command in [
         Command::Logout,
@@ -193,7 +193,7 @@ async fn unknown_and_disabled_users_are_refused() {
 }
 
 #[tokio::test]
-async fn session_needs_a_device() {
+async fn caller_without_a_device_cannot_attach_a_session() {
     let engine = engine().await;
     let alice = register(&engine, "alice").await;
     let outbox = crate::router::Outbox::new(crate::router::OutboxLimits::default());
@@ -202,7 +202,7 @@ async fn session_needs_a_device() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn posts_wait_for_the_message_rate_of_the_user() {
+async fn sends_without_a_session_wait_for_the_message_rate() {
     let mut config = config();
     config.message_rate = Rate::new(2, Duration::from_secs(1));
     let engine = builder().config(config).build().await.unwrap();

@@ -82,21 +82,21 @@ async fn login_on_another_node_ends_the_older_session() {
         error_code(older.send_text(direct(&older), "x").await),
         ReplyCode::Fenced
     );
-    let why = push(&older, |push| match push {
+    let code = push(&older, |push| match push {
         Push::Closed(code) => Some(*code),
         _ => None,
     });
-    assert_eq!(why.await, CloseCode::Replaced);
+    assert_eq!(code.await, CloseCode::Replaced);
     newer.send_text(direct(&newer), "x").await.unwrap();
 }
 
 #[tokio::test]
-async fn groups_span_nodes() {
+async fn group_members_on_two_nodes_exchange_events() {
     let (one, other) = cluster().await;
     let olga = new_user(&one, "olga").await;
     let bob = register(&one, "bob").await;
     let bob = other.session(bob, DeviceId::random()).await.unwrap();
-    let group = group(&olga, "crowd").await;
+    let group = create_group(&olga, "crowd").await;
     join(&bob, group).await;
     event(&olga, EventKind::MemberJoined).await;
     olga.send_text(ConversationRef::Id(group), "welcome").await.unwrap();
@@ -137,8 +137,8 @@ async fn presence_crosses_nodes() {
         })
     };
     bob_is(PresenceState::Offline).await;
-    let _bob = other.session(user, DeviceId::random()).await.unwrap();
+    let bob = other.session(user, DeviceId::random()).await.unwrap();
     bob_is(PresenceState::Online).await;
     // The new session is the device's current one, so its commands are accepted.
-    assert!(other.execute(_bob.caller(), Command::ListDevices).await.is_ok());
+    assert!(other.execute(bob.caller(), Command::ListDevices).await.is_ok());
 }

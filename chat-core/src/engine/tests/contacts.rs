@@ -39,7 +39,7 @@ async fn inbox(session: &LocalSession) -> Vec<EventKind> {
 }
 
 #[tokio::test]
-async fn request_is_made_and_accepted() {
+async fn friend_request_is_made_and_accepted() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     alice.execute(request(&bob)).await.unwrap();
@@ -73,7 +73,7 @@ async fn request_is_made_and_accepted() {
 }
 
 #[tokio::test]
-async fn request_is_declined_and_withdrawn() {
+async fn friend_request_is_declined_and_withdrawn() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     alice.execute(request(&bob)).await.unwrap();
@@ -90,7 +90,7 @@ async fn request_is_declined_and_withdrawn() {
 }
 
 #[tokio::test]
-async fn crossing_requests_make_friends() {
+async fn simultaneous_friend_requests_make_friends() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     let (one, other) = tokio::join!(alice.execute(request(&bob)), bob.execute(request(&alice)));
@@ -103,7 +103,7 @@ async fn crossing_requests_make_friends() {
 }
 
 #[tokio::test]
-async fn request_of_a_blocked_user_stays_hidden() {
+async fn friend_request_of_a_blocked_user_stays_hidden() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     bob.execute(Command::Block(user(&alice))).await.unwrap();
@@ -186,7 +186,7 @@ async fn friends_see_each_others_presence() {
 }
 
 #[tokio::test]
-async fn request_to_the_own_account_or_an_unknown_user_is_refused() {
+async fn friend_request_to_oneself_or_an_unknown_user_is_refused() {
     let engine = engine().await;
     let alice = new_user(&engine, "alice").await;
     assert_eq!(

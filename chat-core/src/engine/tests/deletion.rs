@@ -1,4 +1,4 @@
-//! Tests of the subject, the names and the messages in flight of a deleted account.
+//! Tests of the subject and the name of a deleted account.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use crate::engine::{CommandError, Engine};
 use crate::model::*;
 use crate::store::AuditPage;
 
-/// Authenticator that uses the secret as the subject.
+/// Authenticator that accepts every login, with the secret as the subject.
 #[derive(Debug)]
-struct Tokens;
+struct SecretIsSubject;
 
 #[async_trait]
-impl Authenticator for Tokens {
+impl Authenticator for SecretIsSubject {
     async fn authenticate(&self, _: Source, login: &Login) -> Result<AuthVerdict, AuthError> {
         let token = std::str::from_utf8(login.secret.expose()).unwrap();
         let mut login = ExternalLogin::new(subject(token));
@@ -29,18 +29,25 @@ fn subject(text: &str) -> Subject {
     Subject::new(text).unwrap()
 }
 
-async fn engine_with_tokens() -> (Engine, Operator) {
-    let engine = builder().authenticator(Arc::new(Tokens)).build().await.unwrap();
+/// Returns an engine whose logins create accounts, and an operator of it.
+async fn engine_with_operator() -> (Engine, Operator) {
+    let engine = builder()
+        .authenticator(Arc::new(SecretIsSubject))
+        .build()
+        .await
+        .unwrap();
     let operator = engine.operator(OperatorName::new("carol").unwrap());
     (engine, operator)
 }
 
+/// Logs in with the subject `auth0|1`.
 async fn log_in(engine: &Engine) -> Result<LoginGrant, CommandError> {
     let login = Login::with_token(Secret::new("auth0|1"), DeviceId::random());
     engine.login(Source::Local, login).await
 }
 
-const FREE: DeleteAccount = DeleteAccount {
+/// Options of a deletion that frees the subject.
+const FREE_SUBJECT: DeleteAccount = DeleteAccount {
     texts: crate::engine::operator::DeletedTexts::Keep,
     name: crate::engine::operator::DeletedName::Reserve,
     subject: DeletedSubject::Free,
@@ -48,7 +55,7 @@ const FREE: DeleteAccount = DeleteAccount {
 
 #[tokio::test]
 async fn deleted_subject_gets_no_other_account_until_it_is_freed() {
-    let (engine, operator) = engine_with_tokens().await;
+    let (engine, operator) = engine_with_operator().await;
     let first = log_in(&engine).await.unwrap().user.id;
     for _ in 0..2 {
         operator.delete_account(first, DeleteAccount::default()).await.unwrap();
@@ -81,20 +88,20 @@ async fn deleted_subject_gets_no_other_account_until_it_is_freed() {
 
 #[tokio::test]
 async fn deletion_frees_the_subject_at_once_or_when_it_is_repeated() {
-    let (engine, operator) = engine_with_tokens().await;
+    let (engine, operator) = engine_with_operator().await;
     let first = log_in(&engine).await.unwrap().user.id;
     operator.delete_account(first, DeleteAccount::default()).await.unwrap();
     assert!(log_in(&engine).await.is_err());
-    operator.delete_account(first, FREE).await.unwrap();
+    operator.delete_account(first, FREE_SUBJECT).await.unwrap();
     let second = log_in(&engine).await.unwrap().user.id;
-    operator.delete_account(second, FREE).await.unwrap();
+    operator.delete_account(second, FREE_SUBJECT).await.unwrap();
     let third = log_in(&engine).await.unwrap().user.id;
     assert!(first < second && second < third);
 }
 
 #[tokio::test]
 async fn subject_gets_a_name_although_many_deleted_accounts_reserve_theirs() {
-    let (engine, operator) = engine_with_tokens().await;
+    let (engine, operator) = engine_with_operator().await;
     let mut names = std::collections::HashSet::new();
     for round in 0..10 {
         let profile = Profile {
@@ -104,6 +111,6 @@ async fn subject_gets_a_name_although_many_deleted_accounts_reserve_theirs() {
         let user = engine.provision(subject("auth0|1"), profile).await;
         let user = user.unwrap_or_else(|error| panic!("round {round}: {error}"));
         assert!(names.insert(user.name), "round {round}");
-        operator.delete_account(user.id, FREE).await.unwrap();
+        operator.delete_account(user.id, FREE_SUBJECT).await.unwrap();
     }
 }

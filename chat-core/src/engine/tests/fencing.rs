@@ -182,7 +182,8 @@ async fn end_session(engine: &Engine, session: &LocalSession, how: Ended) {
     }
 }
 
-/// Returns commands of all families that read, or that move marks.
+/// Returns commands that read, move a mark or send a typing notice. No unit of work checks their
+/// sessions.
 fn queries(group: ConversationId, peer: UserRef) -> Vec<Command> {
     vec![
         Command::ReadHistory {
@@ -223,7 +224,7 @@ async fn ended_session_cannot_read() {
     for how in [Ended::Disabled, Ended::Deleted, Ended::Revoked, Ended::Replaced] {
         let engine = engine().await;
         let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
-        let group = group(&alice, "rust").await;
+        let group = create_group(&alice, "rust").await;
         join(&bob, group).await;
         for query in queries(group, user(&alice)) {
             bob.execute(query.clone())
@@ -246,7 +247,8 @@ async fn ended_session_cannot_read() {
     }
 }
 
-/// A program may execute commands with a login and not receive events.
+/// An application may log in and execute commands without a session, and so without receiving
+/// events.
 #[tokio::test]
 async fn login_without_a_session_reads_until_it_is_revoked() {
     let engine = engine().await;

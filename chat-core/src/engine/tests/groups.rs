@@ -5,13 +5,13 @@ use crate::commands::Commands;
 use crate::engine::LocalSession;
 use crate::model::*;
 
-fn here(group: ConversationId) -> ConversationRef {
+fn group_ref(group: ConversationId) -> ConversationRef {
     ConversationRef::Id(group)
 }
 
 async fn members(session: &LocalSession, group: ConversationId) -> Vec<(UserId, Role, MemberState)> {
     let list = Command::ListMembers {
-        group: here(group),
+        group: group_ref(group),
         after: UserId(0),
         limit: 100,
     };
@@ -29,7 +29,7 @@ fn update(group: ConversationId, join_policy: Option<JoinPolicy>, history_visibl
     let mut changes = GroupChanges::default();
     (changes.join_policy, changes.history_visible) = (join_policy, history_visible);
     Command::UpdateGroup {
-        group: here(group),
+        group: group_ref(group),
         changes,
     }
 }
@@ -50,8 +50,8 @@ async fn retried_creation_finds_the_created_group() {
             "{name}"
         );
     }
-    let found = ConversationRef::Group(GroupName::parse("rust 学习").unwrap());
-    assert_eq!(info(&olga, found).await.id, first.id);
+    let by_name = ConversationRef::Group(GroupName::parse("rust 学习").unwrap());
+    assert_eq!(info(&olga, by_name).await.id, first.id);
     let (Command::CreateGroup(first), Command::CreateGroup(mut other)) = (command, create_group_command("other"))
     else {
         unreachable!()
@@ -65,39 +65,42 @@ async fn retried_creation_finds_the_created_group() {
 async fn former_member_reads_events_up_to_leaving() {
     let engine = engine().await;
     let (olga, bob) = (new_user(&engine, "olga").await, new_user(&engine, "bob").await);
-    let group = group(&olga, "crowd").await;
-    olga.send_text(here(group), "before").await.unwrap();
+    let group = create_group(&olga, "crowd").await;
+    olga.send_text(group_ref(group), "before").await.unwrap();
     join(&bob, group).await;
     join(&bob, group).await;
-    olga.send_text(here(group), "during").await.unwrap();
-    bob.execute(Command::LeaveGroup(here(group))).await.unwrap();
-    olga.send_text(here(group), "after").await.unwrap();
-    let page = history(&bob, here(group)).await;
+    olga.send_text(group_ref(group), "during").await.unwrap();
+    bob.execute(Command::LeaveGroup(group_ref(group))).await.unwrap();
+    olga.send_text(group_ref(group), "after").await.unwrap();
+    let page = history(&bob, group_ref(group)).await;
     assert_eq!(texts(&page), ["during"]);
     assert_eq!((page.first_seq, page.last_seq), (Seq(3), Seq(5)));
     assert_eq!(event(&bob, EventKind::MemberLeft).await.seq, Seq(5));
     assert!(bob.try_next_push().is_none(), "no event follows the leave event");
-    assert!(!info(&bob, here(group)).await.active);
+    assert!(!info(&bob, group_ref(group)).await.active);
 
     join(&bob, group).await;
     assert_eq!(
-        texts(&history(&bob, here(group)).await),
+        texts(&history(&bob, group_ref(group)).await),
         Vec::<String>::new(),
         "a returning member does not read messages from the time of absence"
     );
-    assert_eq!(info(&olga, here(group)).await.view, info(&bob, here(group)).await.view);
+    assert_eq!(
+        info(&olga, group_ref(group)).await.view,
+        info(&bob, group_ref(group)).await.view
+    );
 }
 
 #[tokio::test]
 async fn new_member_reads_older_messages_if_the_group_allows_it() {
     let engine = engine().await;
     let (olga, bob) = (new_user(&engine, "olga").await, new_user(&engine, "bob").await);
-    let group = group(&olga, "crowd").await;
-    olga.send_text(here(group), "before").await.unwrap();
+    let group = create_group(&olga, "crowd").await;
+    olga.send_text(group_ref(group), "before").await.unwrap();
     olga.execute(update(group, None, Some(true))).await.unwrap();
     join(&bob, group).await;
-    assert_eq!(texts(&history(&bob, here(group)).await), ["before"]);
-    assert_eq!(info(&bob, here(group)).await.unread, 0);
+    assert_eq!(texts(&history(&bob, group_ref(group)).await), ["before"]);
+    assert_eq!(info(&bob, group_ref(group)).await.unread, 0);
 }
 
 #[tokio::test]
@@ -108,15 +111,15 @@ async fn join_request_is_answered_by_an_admin() {
         new_user(&engine, "bob").await,
         new_user(&engine, "eve").await,
     );
-    let group = group(&olga, "crowd").await;
+    let group = create_group(&olga, "crowd").await;
     olga.execute(update(group, Some(JoinPolicy::Approval), None))
         .await
         .unwrap();
-    for one in [&bob, &eve] {
-        join(one, group).await;
-        join(one, group).await;
-        let asked = event(&olga, EventKind::JoinRequested).await;
-        assert!(matches!(body(&asked), EventBody::JoinRequested { user, .. } if user == id(one)));
+    for applicant in [&bob, &eve] {
+        join(applicant, group).await;
+        join(applicant, group).await;
+        let requested = event(&olga, EventKind::JoinRequested).await;
+        assert!(matches!(body(&requested), EventBody::JoinRequested { user, .. } if user == id(applicant)));
     }
     let states: Vec<_> = members(&olga, group)
         .await
@@ -127,18 +130,21 @@ async fn join_request_is_answered_by_an_admin() {
         states,
         [MemberState::Active, MemberState::Requested, MemberState::Requested]
     );
-    for (one, accept) in [(&bob, true), (&eve, false)] {
+    for (applicant, accept) in [(&bob, true), (&eve, false)] {
         let answer = Command::AnswerJoin {
-            group: here(group),
-            user: user(one),
+            group: group_ref(group),
+            user: user(applicant),
             accept,
         };
         olga.execute(answer).await.unwrap();
-        let answered = event(one, EventKind::JoinAnswered).await;
+        let answered = event(applicant, EventKind::JoinAnswered).await;
         assert!(matches!(body(&answered), EventBody::JoinAnswered { accepted, .. } if accepted == accept));
     }
-    bob.send_text(here(group), "thanks").await.unwrap();
-    assert_eq!(error_code(eve.send_text(here(group), "why").await), ReplyCode::NotFound);
+    bob.send_text(group_ref(group), "thanks").await.unwrap();
+    assert_eq!(
+        error_code(eve.send_text(group_ref(group), "why").await),
+        ReplyCode::NotFound
+    );
     assert_eq!(members(&bob, group).await.len(), 2);
 }
 
@@ -150,12 +156,12 @@ async fn invitations_are_accepted_and_declined() {
         new_user(&engine, "bob").await,
         new_user(&engine, "eve").await,
     );
-    let group = group(&olga, "crowd").await;
+    let group = create_group(&olga, "crowd").await;
     olga.execute(update(group, Some(JoinPolicy::Invite), None))
         .await
         .unwrap();
     let invite = |whom: &LocalSession| Command::InviteMember {
-        group: here(group),
+        group: group_ref(group),
         user: user(whom),
     };
     olga.execute(invite(&bob)).await.unwrap();
@@ -169,7 +175,7 @@ async fn invitations_are_accepted_and_declined() {
     join(&bob, group).await;
     bob.execute(invite(&eve)).await.unwrap();
     event(&eve, EventKind::GroupInvited).await;
-    eve.execute(Command::DeclineInvitation(here(group))).await.unwrap();
+    eve.execute(Command::DeclineInvitation(group_ref(group))).await.unwrap();
     let declined = event(&bob, EventKind::InvitationDeclined).await;
     assert!(matches!(body(&declined), EventBody::InvitationDeclined { user, .. } if user == id(&eve)));
     eve.execute(Command::Block(user(&bob))).await.unwrap();
@@ -177,7 +183,7 @@ async fn invitations_are_accepted_and_declined() {
     let invited = (id(&eve), Role::Member, MemberState::Invited);
     assert!(
         members(&olga, group).await.contains(&invited),
-        "a block is visible neither in the reply nor in the members"
+        "a block is visible neither in the reply nor in the list of members"
     );
     while let Some(push) = eve.try_next_push() {
         assert!(!matches!(push, Push::Event(event) if event.kind == EventKind::GroupInvited));
@@ -185,29 +191,32 @@ async fn invitations_are_accepted_and_declined() {
 }
 
 #[tokio::test]
-async fn kicked_user_returns_and_banned_user_does_not() {
+async fn kicked_user_may_join_again_and_banned_user_may_not() {
     let engine = engine().await;
     let (olga, bob) = (new_user(&engine, "olga").await, new_user(&engine, "bob").await);
-    let group = group(&olga, "crowd").await;
+    let group = create_group(&olga, "crowd").await;
     join(&bob, group).await;
     let kick = |ban| Command::KickMember {
-        group: here(group),
+        group: group_ref(group),
         user: user(&bob),
         ban,
     };
     olga.execute(kick(false)).await.unwrap();
     let removed = event(&bob, EventKind::RemovedFromGroup).await;
     assert!(matches!(body(&removed), EventBody::RemovedFromGroup { .. }));
-    assert_eq!(error_code(bob.send_text(here(group), "x").await), ReplyCode::Forbidden);
+    assert_eq!(
+        error_code(bob.send_text(group_ref(group), "x").await),
+        ReplyCode::Forbidden
+    );
     join(&bob, group).await;
     olga.execute(kick(true)).await.unwrap();
     let again = Command::JoinGroup {
-        group: here(group),
+        group: group_ref(group),
         note: Note::default(),
     };
     assert_eq!(error_code(bob.execute(again.clone()).await), ReplyCode::Forbidden);
     olga.execute(Command::UnbanMember {
-        group: here(group),
+        group: group_ref(group),
         user: user(&bob),
     })
     .await
@@ -219,34 +228,34 @@ async fn kicked_user_returns_and_banned_user_does_not() {
 async fn mute_outlasts_leaving() {
     let engine = engine().await;
     let (olga, bob) = (new_user(&engine, "olga").await, new_user(&engine, "bob").await);
-    let group = group(&olga, "crowd").await;
+    let group = create_group(&olga, "crowd").await;
     join(&bob, group).await;
     let mute = |duration_ms| Command::MuteMember {
-        group: here(group),
+        group: group_ref(group),
         user: user(&bob),
         duration_ms,
     };
     olga.execute(mute(3_600_000)).await.unwrap();
-    bob.execute(Command::LeaveGroup(here(group))).await.unwrap();
+    bob.execute(Command::LeaveGroup(group_ref(group))).await.unwrap();
     join(&bob, group).await;
-    assert_eq!(error_code(bob.send_text(here(group), "x").await), ReplyCode::Muted);
+    assert_eq!(error_code(bob.send_text(group_ref(group), "x").await), ReplyCode::Muted);
     olga.execute(mute(0)).await.unwrap();
-    bob.send_text(here(group), "x").await.unwrap();
+    bob.send_text(group_ref(group), "x").await.unwrap();
 }
 
 #[tokio::test]
 async fn owner_transfers_or_deletes_the_group() {
     let engine = engine().await;
     let (olga, bob) = (new_user(&engine, "olga").await, new_user(&engine, "bob").await);
-    let group = group(&olga, "crowd").await;
+    let group = create_group(&olga, "crowd").await;
     join(&bob, group).await;
-    let leave = Command::LeaveGroup(here(group));
+    let leave = Command::LeaveGroup(group_ref(group));
     assert_eq!(
         error_code(olga.execute(leave.clone()).await),
         ReplyCode::OwnerMustTransfer
     );
     olga.execute(Command::TransferOwnership {
-        group: here(group),
+        group: group_ref(group),
         user: user(&bob),
     })
     .await
@@ -262,15 +271,15 @@ async fn owner_transfers_or_deletes_the_group() {
     bob.execute(leave).await.unwrap();
     event(&bob, EventKind::GroupDeleted).await;
     assert_eq!(
-        error_code(bob.send_text(here(group), "x").await),
+        error_code(bob.send_text(group_ref(group), "x").await),
         ReplyCode::GroupDeleted
     );
     assert!(
-        !history(&bob, here(group)).await.events.is_empty(),
+        !history(&bob, group_ref(group)).await.events.is_empty(),
         "the log of the deleted group stays readable"
     );
     assert_eq!(
-        error_code(new_user(&engine, "eve").await.send_text(here(group), "x").await),
+        error_code(new_user(&engine, "eve").await.send_text(group_ref(group), "x").await),
         ReplyCode::NotFound
     );
     bob.execute(create_group_command("crowd"))
@@ -282,10 +291,10 @@ async fn owner_transfers_or_deletes_the_group() {
 async fn renamed_group_is_found_by_its_new_name_only() {
     let engine = engine().await;
     let olga = new_user(&engine, "olga").await;
-    let group_id = group(&olga, "crowd").await;
-    group(&olga, "taken").await;
+    let group_id = create_group(&olga, "crowd").await;
+    create_group(&olga, "taken").await;
     let rename = |name: &str| Command::UpdateGroup {
-        group: here(group_id),
+        group: group_ref(group_id),
         changes: GroupChanges {
             name: Some(GroupName::parse(name).unwrap()),
             description: Some(Description::new("about").unwrap()),
@@ -296,8 +305,8 @@ async fn renamed_group_is_found_by_its_new_name_only() {
     olga.execute(rename("fresh")).await.unwrap();
     olga.execute(rename("Fresh Air")).await.unwrap();
     olga.execute(rename("FRESH air")).await.unwrap();
-    let found = ConversationRef::Group(GroupName::parse("fresh AIR").unwrap());
-    let renamed = info(&olga, found).await;
+    let by_name = ConversationRef::Group(GroupName::parse("fresh AIR").unwrap());
+    let renamed = info(&olga, by_name).await;
     let ConversationView::Group(shown) = &renamed.view else {
         panic!("not a group: {renamed:?}")
     };
@@ -309,7 +318,7 @@ async fn renamed_group_is_found_by_its_new_name_only() {
     let old = ConversationRef::Group(GroupName::parse("crowd").unwrap());
     assert_eq!(error_code(olga.send_text(old, "x").await), ReplyCode::NotFound);
     olga.execute(rename("FRESH air")).await.unwrap();
-    let page = history(&olga, here(group_id)).await;
+    let page = history(&olga, group_ref(group_id)).await;
     assert_eq!(
         page.events.len(),
         4,
@@ -329,10 +338,10 @@ async fn group_limits_are_enforced() {
         new_user(&engine, "bob").await,
         new_user(&engine, "eve").await,
     );
-    let crowd = group(&olga, "crowd").await;
+    let crowd = create_group(&olga, "crowd").await;
     join(&bob, crowd).await;
     let join_crowd = Command::JoinGroup {
-        group: here(crowd),
+        group: group_ref(crowd),
         note: Note::default(),
     };
     assert_eq!(
@@ -340,15 +349,15 @@ async fn group_limits_are_enforced() {
         ReplyCode::LimitExceeded,
         "the group is full"
     );
-    let second = group(&olga, "second").await;
+    let second = create_group(&olga, "second").await;
     assert_eq!(
         error_code(olga.execute(create_group_command("third")).await),
         ReplyCode::LimitExceeded,
         "the user is in the maximum number of groups"
     );
-    olga.execute(Command::DeleteGroup(here(second))).await.unwrap();
-    let third = group(&olga, "third").await;
-    olga.execute(Command::DeleteGroup(here(third))).await.unwrap();
+    olga.execute(Command::DeleteGroup(group_ref(second))).await.unwrap();
+    let third = create_group(&olga, "third").await;
+    olga.execute(Command::DeleteGroup(group_ref(third))).await.unwrap();
     let refused = olga.execute(create_group_command("fourth")).await.unwrap_err();
     assert_eq!(refused.code, ReplyCode::LimitExceeded, "creation rate");
     assert!(refused.retry_after.is_some());
@@ -358,7 +367,7 @@ async fn group_limits_are_enforced() {
 async fn members_are_listed_in_pages() {
     let engine = engine().await;
     let olga = new_user(&engine, "olga").await;
-    let group = group(&olga, "crowd").await;
+    let group = create_group(&olga, "crowd").await;
     let mut all = vec![id(&olga)];
     let mut banned = Vec::new();
     for n in 0..7 {
@@ -367,7 +376,7 @@ async fn members_are_listed_in_pages() {
         all.push(id(&one));
         if n % 2 == 0 {
             let kick = Command::KickMember {
-                group: here(group),
+                group: group_ref(group),
                 user: user(&one),
                 ban: true,
             };
@@ -381,7 +390,7 @@ async fn members_are_listed_in_pages() {
         let (mut seen, mut after) = (Vec::new(), UserId(0));
         loop {
             let list = Command::ListMembers {
-                group: here(group),
+                group: group_ref(group),
                 after,
                 limit: 2,
             };
@@ -391,7 +400,7 @@ async fn members_are_listed_in_pages() {
             assert!(page.members.len() <= 2);
             seen.extend(page.members.iter().map(|member| member.user.id));
             after = *seen.last().unwrap();
-            if !page.more {
+            if !page.has_more {
                 break;
             }
         }
@@ -407,23 +416,23 @@ async fn invitation_to_a_blocker_looks_like_any_other() {
         let engine = engine().await;
         let (olga, anna) = (new_user(&engine, "olga").await, new_user(&engine, "anna").await);
         let bob = new_user(&engine, "bob").await;
-        let group = group(&olga, "rust").await;
+        let group = create_group(&olga, "rust").await;
         join(&anna, group).await;
         if blocks {
             bob.execute(Command::Block(user(&olga))).await.unwrap();
         }
-        let here = ConversationRef::Id(group);
+        let group_ref = ConversationRef::Id(group);
         let invite = Command::InviteMember {
-            group: here.clone(),
+            group: group_ref.clone(),
             user: user(&bob),
         };
         let withdraw = Command::KickMember {
-            group: here.clone(),
+            group: group_ref.clone(),
             user: user(&bob),
             ban: false,
         };
         let state = async || {
-            let members = olga.members(here.clone(), UserId(0), 10).await.unwrap();
+            let members = olga.members(group_ref.clone(), UserId(0), 10).await.unwrap();
             let member = members.members.into_iter().find(|member| member.user.id == id(&bob));
             member.map(|member| (member.state, member.role))
         };
@@ -444,11 +453,12 @@ async fn invitation_to_a_blocker_looks_like_any_other() {
             steps.push((olga.execute(command.clone()).await, state().await));
         }
         assert_eq!(invitations().await, if blocks { 0 } else { 2 });
-        // An invitation by someone else reaches a user who was not told of the first one.
+        // If bob has blocked olga, he received no event about her invitation, but he receives one
+        // about the invitation by anna.
         steps.push((anna.execute(invite).await, state().await));
         assert_eq!(invitations().await, if blocks { 1 } else { 2 });
         seen.push(steps);
-        let decline = Command::DeclineInvitation(here.clone());
+        let decline = Command::DeclineInvitation(group_ref.clone());
         bob.execute(decline).await.unwrap();
     }
     assert_eq!(seen[0], seen[1]);
@@ -458,21 +468,25 @@ async fn invitation_to_a_blocker_looks_like_any_other() {
 async fn admins_cannot_be_muted() {
     let engine = engine().await;
     let (olga, anna) = (new_user(&engine, "olga").await, new_user(&engine, "anna").await);
-    let group = group(&olga, "rust").await;
+    let group = create_group(&olga, "rust").await;
     join(&anna, group).await;
-    let here = ConversationRef::Id(group);
+    let group_ref = ConversationRef::Id(group);
     let promote = Command::SetRole {
-        group: here.clone(),
+        group: group_ref.clone(),
         user: user(&anna),
         role: Role::Admin,
     };
     olga.execute(promote).await.unwrap();
-    let before = info(&olga, here.clone()).await.last_seq;
+    let before = info(&olga, group_ref.clone()).await.last_seq;
     let mute = Command::MuteMember {
-        group: here.clone(),
+        group: group_ref.clone(),
         user: user(&anna),
         duration_ms: 60_000,
     };
     assert_eq!(error_code(olga.execute(mute).await), ReplyCode::Forbidden);
-    assert_eq!(info(&olga, here).await.last_seq, before, "nothing was announced");
+    assert_eq!(
+        info(&olga, group_ref).await.last_seq,
+        before,
+        "a refused mute appends no event"
+    );
 }

@@ -6,10 +6,17 @@ use std::time::Duration;
 use super::support::*;
 use crate::cluster::{Discovery, MemoryDiscovery, NodeInfo};
 use crate::commands::Commands;
-use crate::engine::{BuildError, Engine};
+use crate::engine::{BuildError, Engine, LocalSession};
 use crate::model::*;
 use crate::store::{MemoryStore, Store};
 use crate::testkit::store::FaultyStore;
+
+fn send(session: &LocalSession, content: &str) -> Command {
+    Command::Send {
+        conversation: direct(session),
+        draft: draft(content),
+    }
+}
 
 #[tokio::test]
 async fn builder_names_the_invalid_configuration_field() {
@@ -59,8 +66,8 @@ async fn shutdown_answers_running_commands_and_refuses_new_ones() {
 }
 
 #[tokio::test]
-async fn shutdown_refuses_commands_of_local_sessions() {
-    let (engine, store, alice) = super::outages::faulty(config()).await;
+async fn shutdown_refuses_commands_while_it_waits_for_earlier_ones() {
+    let (engine, store, alice) = faulty(config()).await;
     let held = store.hold();
     let started = alice.execute(send(&alice, "started"));
     let late = async {
@@ -71,13 +78,6 @@ async fn shutdown_refuses_commands_of_local_sessions() {
     let (started, (), late) = tokio::join!(started, engine.shutdown(), late);
     assert!(started.is_ok());
     assert_eq!(error_code(late), ReplyCode::ShuttingDown);
-}
-
-fn send(session: &crate::engine::LocalSession, content: &str) -> Command {
-    Command::Send {
-        conversation: direct(session),
-        draft: draft(content),
-    }
 }
 
 /// No task survives the engine, whether it is shut down or dropped.
@@ -111,8 +111,8 @@ async fn engines_in_one_process_are_independent() {
     let (alice, same_name) = (new_user(&one, "alice").await, new_user(&other, "alice").await);
     alice.send_text(direct(&alice), "mine").await.unwrap();
     one.shutdown().await;
-    same_name.send_text(direct(&same_name), "unharmed").await.unwrap();
-    assert_eq!(texts(&history(&same_name, direct(&same_name)).await), ["unharmed"]);
+    same_name.send_text(direct(&same_name), "still works").await.unwrap();
+    assert_eq!(texts(&history(&same_name, direct(&same_name)).await), ["still works"]);
 }
 
 #[tokio::test]

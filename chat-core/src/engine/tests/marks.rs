@@ -1,12 +1,11 @@
 //! Tests of cursors, read marks, receipts and typing notices.
 
-use super::outages::faulty;
 use super::support::*;
 use crate::commands::Commands;
 use crate::engine::LocalSession;
 use crate::model::*;
 
-fn read(conversation: ConversationId, seq: Seq) -> Command {
+fn mark_read(conversation: ConversationId, seq: Seq) -> Command {
     Command::MarkRead { conversation, seq }
 }
 
@@ -14,6 +13,7 @@ fn acknowledge(conversation: ConversationId, seq: Seq) -> Command {
     Command::Acknowledge { conversation, seq }
 }
 
+/// Waits for a receipt with these delivered and read marks.
 async fn receipt(session: &LocalSession, wanted: (Seq, Seq)) {
     push(session, |push| match push {
         Push::Receipt {
@@ -35,7 +35,7 @@ async fn sender_receives_delivery_and_read_receipts() {
     bob.execute(acknowledge(sent.conversation, sent.seq)).await.unwrap();
     receipt(&alice, (Seq(1), Seq(0))).await;
     let laptop = engine.session(id(&bob), DeviceId::random()).await.unwrap();
-    bob.execute(read(sent.conversation, sent.seq)).await.unwrap();
+    bob.execute(mark_read(sent.conversation, sent.seq)).await.unwrap();
     receipt(&alice, (Seq(1), Seq(1))).await;
     let own = push(&laptop, |push| match push {
         Push::Read {
@@ -72,13 +72,13 @@ async fn marks_only_grow_and_stay_in_range() {
             .conversation;
     }
     for seq in [3, 1, 2] {
-        bob.execute(read(conversation, Seq(seq))).await.unwrap();
+        bob.execute(mark_read(conversation, Seq(seq))).await.unwrap();
         bob.execute(acknowledge(conversation, Seq(seq))).await.unwrap();
     }
     receipt(&alice, (Seq(3), Seq(3))).await;
-    bob.execute(read(conversation, Seq(1_000))).await.unwrap();
+    bob.execute(mark_read(conversation, Seq(1_000))).await.unwrap();
     let eve = new_user(&engine, "eve").await;
-    let refused = eve.execute(read(conversation, Seq(1))).await;
+    let refused = eve.execute(mark_read(conversation, Seq(1))).await;
     assert_eq!(error_code(refused), ReplyCode::NotFound);
     engine.shutdown().await;
     let store = engine.parts.units.store();
@@ -99,18 +99,18 @@ async fn marks_are_written_at_shutdown() {
     alice.execute(acknowledge(sent.conversation, sent.seq)).await.unwrap();
     engine.shutdown().await;
     let caller = alice.caller();
-    let head = engine
+    let membership = engine
         .parts
         .units
         .store()
         .membership(caller.user, caller.device().unwrap(), sent.conversation)
         .await
         .unwrap();
-    assert_eq!(head.unwrap().cursor, Seq(1));
+    assert_eq!(membership.unwrap().cursor, Seq(1));
 }
 
 #[tokio::test]
-async fn receipts_and_typing_stop_at_a_group_size() {
+async fn receipts_and_typing_notices_are_not_sent_in_large_groups() {
     for (limit, sends_receipts) in [(3, true), (2, false)] {
         let mut config = config();
         config.max_receipt_members = limit;
@@ -118,7 +118,7 @@ async fn receipts_and_typing_stop_at_a_group_size() {
         let engine = builder().config(config).build().await.unwrap();
         let olga = new_user(&engine, "olga").await;
         let (bob, eve) = (new_user(&engine, "bob").await, new_user(&engine, "eve").await);
-        let group = group(&olga, "crowd").await;
+        let group = create_group(&olga, "crowd").await;
         join(&bob, group).await;
         join(&eve, group).await;
         let sent = olga.send_text(ConversationRef::Id(group), "hi").await.unwrap();
@@ -127,7 +127,7 @@ async fn receipts_and_typing_stop_at_a_group_size() {
             stopped: false,
         };
         eve.execute(typing).await.unwrap();
-        bob.execute(read(group, sent.seq)).await.unwrap();
+        bob.execute(mark_read(group, sent.seq)).await.unwrap();
         engine.shutdown().await;
         let mut received = (0, 0);
         while let Some(push) = olga.try_next_push() {
@@ -148,7 +148,7 @@ async fn block_hides_receipts() {
     befriend(&alice, &bob).await;
     let sent = alice.send_text(direct(&bob), "hi").await.unwrap();
     bob.execute(Command::Block(user(&alice))).await.unwrap();
-    bob.execute(read(sent.conversation, sent.seq)).await.unwrap();
+    bob.execute(mark_read(sent.conversation, sent.seq)).await.unwrap();
     engine.shutdown().await;
     while let Some(push) = alice.try_next_push() {
         assert!(!matches!(push, Push::Receipt { .. }));
@@ -166,7 +166,7 @@ async fn marks_for_unknown_conversations_do_not_displace_others() {
         let invented = ConversationId(1 << 40 | n);
         let refused = mallory.execute(acknowledge(invented, Seq(1))).await;
         assert_eq!(error_code(refused), ReplyCode::NotFound);
-        let refused = mallory.execute(read(invented, Seq(1))).await;
+        let refused = mallory.execute(mark_read(invented, Seq(1))).await;
         assert_eq!(error_code(refused), ReplyCode::NotFound);
     }
     alice.execute(acknowledge(conversation, Seq(1))).await.unwrap();
@@ -176,14 +176,14 @@ async fn marks_for_unknown_conversations_do_not_displace_others() {
 
 /// A mark whose row is locked delays the other marks of its transaction only for a limited time.
 #[tokio::test]
-async fn marks_beyond_one_batch_are_all_written() {
+async fn marks_of_several_batches_are_written_although_one_is_stuck() {
     let mut config = config();
     config.max_cursor_batch = 4;
     config.request_timeout = std::time::Duration::from_millis(50);
     let (_engine, store, alice) = faulty(config).await;
     let mut groups = Vec::new();
     for n in 0..9 {
-        groups.push(group(&alice, &format!("group {n}")).await);
+        groups.push(create_group(&alice, &format!("group {n}")).await);
     }
     let stuck = groups[2];
     store.set_marks_stuck(Some(stuck));
@@ -213,7 +213,7 @@ async fn marks_of_a_replaced_session_are_ignored() {
     let newer = engine.session(old.user, old.device().unwrap()).await.unwrap();
     engine.execute(old, acknowledge(conversation, Seq(1))).await.unwrap();
     let sent = newer.send_text(direct(&newer), "second").await.unwrap();
-    let read_mark = engine.execute(old, read(conversation, sent.seq)).await;
+    let read_mark = engine.execute(old, mark_read(conversation, sent.seq)).await;
     assert_eq!(error_code(read_mark), ReplyCode::Fenced);
     let cursor = async || {
         tokio::time::sleep(std::time::Duration::from_secs(3)).await;
@@ -225,8 +225,8 @@ async fn marks_of_a_replaced_session_are_ignored() {
     assert_eq!(cursor().await, Seq(1));
 }
 
-/// Polled marks obey the rule of pushed ones: whoever may not see a user reading does not see it in
-/// a view either.
+/// Views obey the rule of receipts: a user who would not receive the receipts of a peer does not
+/// see the marks of this peer in a view either.
 #[tokio::test]
 async fn ended_relation_hides_marks_from_every_view() {
     let cases: [(&str, bool, DirectPolicy); 6] = [
@@ -248,7 +248,7 @@ async fn ended_relation_hides_marks_from_every_view() {
         befriend(&alice, &bob).await;
         let sent = alice.send_text(direct(&bob), "hi").await.unwrap();
         bob.execute(acknowledge(sent.conversation, sent.seq)).await.unwrap();
-        bob.execute(read(sent.conversation, sent.seq)).await.unwrap();
+        bob.execute(mark_read(sent.conversation, sent.seq)).await.unwrap();
         receipt(&alice, (Seq(1), Seq(1))).await;
         match case {
             "alice unfriends" => drop(alice.execute(Command::RemoveFriend(user(&bob))).await.unwrap()),
@@ -272,7 +272,8 @@ async fn ended_relation_hides_marks_from_every_view() {
     }
 }
 
-/// The list of members shows the marks that receipts tell: those of active members of small groups.
+/// The list of members shows the marks that receipts report: those of active members of small
+/// groups.
 #[tokio::test]
 async fn members_show_marks_as_receipts_do() {
     for (limit, visible) in [(3, true), (2, false)] {
@@ -281,12 +282,12 @@ async fn members_show_marks_as_receipts_do() {
         let engine = builder().config(config).build().await.unwrap();
         let olga = new_user(&engine, "olga").await;
         let (bob, eve) = (new_user(&engine, "bob").await, new_user(&engine, "eve").await);
-        let group = group(&olga, "crowd").await;
+        let group = create_group(&olga, "crowd").await;
         join(&bob, group).await;
         join(&eve, group).await;
         let sent = olga.send_text(ConversationRef::Id(group), "hi").await.unwrap();
-        bob.execute(read(group, sent.seq)).await.unwrap();
-        eve.execute(read(group, sent.seq)).await.unwrap();
+        bob.execute(mark_read(group, sent.seq)).await.unwrap();
+        eve.execute(mark_read(group, sent.seq)).await.unwrap();
         let ban = Command::KickMember {
             group: ConversationRef::Id(group),
             user: user(&eve),
@@ -302,7 +303,7 @@ async fn members_show_marks_as_receipts_do() {
         }
         let expected = if visible { sent.seq } else { Seq::ZERO };
         assert_eq!((marks(&bob).await, marks(&eve).await), (expected, expected));
-        assert_eq!(marks(&olga).await, sent.seq, "one's own marks");
+        assert_eq!(marks(&olga).await, sent.seq, "the caller always sees its own marks");
         olga.execute(ban).await.unwrap();
         assert_eq!(marks(&eve).await, Seq::ZERO, "banned");
     }
@@ -319,10 +320,10 @@ async fn mark_beyond_the_end_marks_everything() {
     let conversation = info(&bob, direct(&alice)).await.id;
     for valid in [false, true] {
         if valid {
-            bob.execute(read(conversation, Seq(2))).await.unwrap();
+            bob.execute(mark_read(conversation, Seq(2))).await.unwrap();
             bob.execute(acknowledge(conversation, Seq(2))).await.unwrap();
         }
-        bob.execute(read(conversation, Seq(5000))).await.unwrap();
+        bob.execute(mark_read(conversation, Seq(5000))).await.unwrap();
         bob.execute(acknowledge(conversation, Seq(5000))).await.unwrap();
         let view = info(&bob, direct(&alice)).await;
         assert_eq!((view.read_seq, view.cursor, view.unread), (Seq(3), Seq(3), 0));
@@ -336,7 +337,7 @@ async fn marks_for_unknown_conversations_are_refused() {
     let foreign = alice.send_text(direct(&alice), "mine").await.unwrap().conversation;
     for conversation in [foreign, ConversationId(999_999)] {
         let results = [
-            eve.execute(read(conversation, Seq(1))).await,
+            eve.execute(mark_read(conversation, Seq(1))).await,
             eve.execute(acknowledge(conversation, Seq(1))).await,
         ];
         for result in results {
@@ -345,7 +346,7 @@ async fn marks_for_unknown_conversations_are_refused() {
     }
 }
 
-/// Commands see the marks of commands before them, although marks are written in batches.
+/// A command sees the marks of earlier commands, although marks are written in batches.
 #[tokio::test]
 async fn next_command_sees_a_mark() {
     let mut config = config();
@@ -355,7 +356,7 @@ async fn next_command_sees_a_mark() {
     befriend(&alice, &bob).await;
     for n in 1..=3 {
         let sent = alice.send_text(direct(&bob), "hi").await.unwrap();
-        bob.execute(read(sent.conversation, sent.seq)).await.unwrap();
+        bob.execute(mark_read(sent.conversation, sent.seq)).await.unwrap();
         bob.execute(acknowledge(sent.conversation, sent.seq)).await.unwrap();
         let single = info(&bob, direct(&alice)).await;
         let listed = bob.conversations().await.unwrap();
@@ -364,10 +365,10 @@ async fn next_command_sees_a_mark() {
             assert_eq!((view.read_seq, view.cursor, view.unread), (Seq(n), Seq(n), 0));
         }
     }
-    let group = group(&alice, "crowd").await;
+    let group = create_group(&alice, "crowd").await;
     join(&bob, group).await;
     let sent = alice.send_text(ConversationRef::Id(group), "hi").await.unwrap();
-    bob.execute(read(group, sent.seq)).await.unwrap();
+    bob.execute(mark_read(group, sent.seq)).await.unwrap();
     let members = bob.members(ConversationRef::Id(group), UserId(0), 10).await.unwrap();
     assert!(members.members.iter().any(|member| member.read_seq == sent.seq));
 }

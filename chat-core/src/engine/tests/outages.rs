@@ -1,34 +1,16 @@
 //! Tests with a store that fails, hangs, or does not answer after a commit.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
 use super::support::*;
 use crate::commands::Commands;
-use crate::engine::{Engine, EngineConfig, LocalSession};
+use crate::engine::{EngineConfig, LocalSession};
 use crate::model::*;
-use crate::store::MemoryStore;
-use crate::testkit::store::FaultyStore;
 
-pub(super) fn quick() -> EngineConfig {
-    let mut config = config();
-    config.request_timeout = Duration::from_millis(200);
-    config.breaker_probe_interval = Duration::from_millis(20);
-    config
-}
-
-pub(super) async fn faulty(config: EngineConfig) -> (Engine, Arc<FaultyStore>, LocalSession) {
-    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
-    let engine = Engine::builder(store.clone()).config(config).build().await.unwrap();
-    let alice = new_user(&engine, "alice").await;
-    alice.send_text(direct(&alice), "first").await.unwrap();
-    (engine, store, alice)
-}
-
-/// Sends the draft until it is acknowledged, like the client library.
-async fn insist(session: &LocalSession, draft: Draft) -> Appended {
+/// Sends a draft to the user's notes until it is acknowledged, like the client library.
+async fn send_until_acknowledged(session: &LocalSession, draft: Draft) -> Appended {
     loop {
         match session.send(direct(session), draft.clone()).await {
             Ok(appended) => return appended,
@@ -62,10 +44,10 @@ async fn retry_after_a_lost_answer_finds_the_message() {
     }
 }
 
-/// Concurrent transactions may repeatedly use the idempotency keys of a batch. The batch is then
-/// retried, and the sender does not get an internal error.
+/// Other transactions may repeatedly use the idempotency keys of a batch at the same time. The
+/// batch is then retried, and the sender does not get an internal error.
 #[tokio::test]
-async fn batch_is_retried_while_others_use_its_keys() {
+async fn batch_is_retried_while_other_transactions_use_its_keys() {
     let (_engine, store, alice) = faulty(config()).await;
     for collisions in 1..=3 {
         (0..collisions).for_each(|_| store.fail_already_sent());
@@ -111,7 +93,7 @@ async fn outage_is_answered_in_time_and_engine_recovers() {
     }
     assert!(started.elapsed() < Duration::from_secs(2));
     store.set_unavailable(false);
-    insist(&alice, draft("back")).await;
+    send_until_acknowledged(&alice, draft("back")).await;
     assert_eq!(texts(&history(&alice, direct(&alice)).await), ["first", "back"]);
     engine.shutdown().await;
 }
@@ -133,7 +115,7 @@ async fn hanging_store_times_out() {
     );
     assert!(started.elapsed() < Duration::from_secs(2));
     drop(held);
-    insist(&alice, draft("back")).await;
+    send_until_acknowledged(&alice, draft("back")).await;
     engine.shutdown().await;
 }
 
@@ -147,7 +129,7 @@ async fn send_order_survives_an_outage() {
     assert!(answers.iter().all(Result::is_err));
     store.set_unavailable(false);
     for draft in &drafts {
-        insist(&alice, draft.clone()).await;
+        send_until_acknowledged(&alice, draft.clone()).await;
     }
     let expected: Vec<String> = std::iter::once("first".to_owned())
         .chain((0..300).map(|n| n.to_string()))
@@ -213,7 +195,7 @@ async fn marks_outlast_an_outage() {
 }
 
 #[tokio::test]
-async fn logins_fail_closed() {
+async fn login_is_refused_while_the_store_is_unavailable() {
     let (engine, store, alice) = faulty(quick()).await;
     store.set_unavailable(true);
     let login = engine.login(Source::Local, login(id(&alice), DeviceId::random())).await;
@@ -231,7 +213,7 @@ async fn possibly_stored_draft_is_never_answered_busy() {
     let answer = alice.send(direct(&alice), unclear.clone()).await;
     assert_eq!(error_code(answer), ReplyCode::TryAgain);
     store.clear_commit_faults();
-    assert_eq!(insist(&alice, unclear).await.seq, Seq(2));
+    assert_eq!(send_until_acknowledged(&alice, unclear).await.seq, Seq(2));
     // If the store refused every attempt, the answer is `Busy`.
     (0..64).for_each(|_| store.fail_overloaded());
     assert_eq!(error_code(alice.send_text(direct(&alice), "x").await), ReplyCode::Busy);
@@ -276,7 +258,10 @@ async fn stuck_conversation_does_not_block_others() {
             ReplyCode::TryAgain
         );
     }
-    let sent = tokio::time::timeout(Duration::from_secs(20), insist(&bob, draft("not stuck")));
+    let sent = tokio::time::timeout(
+        Duration::from_secs(20),
+        send_until_acknowledged(&bob, draft("not stuck")),
+    );
     sent.await.expect("the stuck conversation of alice blocks bob");
 }
 
@@ -298,7 +283,7 @@ async fn commit_without_an_answer_is_delivered() {
     let bob = new_user(&engine, "bob").await;
     let carol = new_user(&engine, "carol").await;
     befriend(&alice, &bob).await;
-    let group = ConversationRef::Id(group(&alice, "harbour").await);
+    let group = ConversationRef::Id(create_group(&alice, "harbour").await);
     let id = info(&alice, group.clone()).await.id;
     received_kinds(&bob).await;
     let join = |group: &ConversationRef| Command::JoinGroup {
@@ -356,6 +341,30 @@ async fn commit_without_an_answer_is_delivered() {
     assert_eq!(appended.seq, last.next());
 }
 
+/// The unit of work that opens the conversation starts when most of the time of the request has
+/// passed.
+#[tokio::test]
+async fn conversation_opened_without_an_answer_is_delivered_after_a_slow_lookup() {
+    let (engine, store, alice) = faulty(quick()).await;
+    let bob = new_user(&engine, "bob").await;
+    befriend(&alice, &bob).await;
+    tokio::time::pause();
+    store.fail_hanging_after_commit();
+    let held = store.hold();
+    let sending = tokio::spawn(alice.execute(Command::Send {
+        conversation: direct(&bob),
+        draft: draft("first"),
+    }));
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    drop(held);
+    assert_eq!(error_code(sending.await.unwrap()), ReplyCode::TryAgain);
+    // The conversation was committed nevertheless. Before the next sweep, only the tracking of
+    // unconfirmed commits finds it.
+    let opened = event(&bob, EventKind::ConversationOpened);
+    let opened = tokio::time::timeout(Duration::from_secs(5), opened).await;
+    opened.expect("the peer did not receive the event");
+}
+
 /// A sender's session ends after every answer to its send was lost.
 #[tokio::test]
 async fn message_of_a_departed_sender_is_delivered_after_a_lost_answer() {
@@ -377,11 +386,11 @@ async fn message_of_a_departed_sender_is_delivered_after_a_lost_answer() {
 #[tokio::test(start_paused = true)]
 async fn node_with_a_wrong_clock_refuses_logins() {
     let (engine, store, alice) = faulty(config()).await;
-    let (name, device) = (id(&alice), DeviceId::random());
-    engine.login(Source::Local, login(name, device)).await.unwrap();
+    let (user, device) = (id(&alice), DeviceId::random());
+    engine.login(Source::Local, login(user, device)).await.unwrap();
     store.set_time(Some(Timestamp(0)));
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let refused = engine.login(Source::Local, login(name, device)).await;
+    let refused = engine.login(Source::Local, login(user, device)).await;
     assert_eq!(error_code(refused), ReplyCode::TryAgain);
     let refused = engine.register(Source::Local, registration("late")).await;
     assert_eq!(error_code(refused), ReplyCode::TryAgain);
@@ -392,5 +401,5 @@ async fn node_with_a_wrong_clock_refuses_logins() {
     store.set_time(None);
     store.set_time(Some(engine.now()));
     tokio::time::sleep(Duration::from_secs(3)).await;
-    engine.login(Source::Local, login(name, device)).await.unwrap();
+    engine.login(Source::Local, login(user, device)).await.unwrap();
 }

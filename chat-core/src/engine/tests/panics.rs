@@ -1,12 +1,11 @@
-//! Tests that a panic in the store or in a caller's waker affects only the commands involved, and
-//! keeps the order of the others.
+//! Tests that a panic in the store, in the presence service or in a caller's waker affects only the
+//! commands involved.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use super::outages::faulty;
 use super::pipelining::{INTERNAL, TRY_AGAIN, codes, drafts, send};
 use super::support::*;
 use crate::cluster::{ClusterError, MemoryPresence, Presence};
@@ -18,7 +17,7 @@ use crate::model::*;
 async fn draft_does_not_overtake_one_on_which_the_store_panicked() {
     let (engine, store, alice) = faulty(config()).await;
     let bob = new_user(&engine, "bob").await;
-    let group_id = group(&alice, "room").await;
+    let group_id = create_group(&alice, "room").await;
     join(&bob, group_id).await;
     let group = ConversationRef::Id(group_id);
     let drafts = drafts(1..=4);
@@ -37,7 +36,7 @@ async fn draft_does_not_overtake_one_on_which_the_store_panicked() {
     assert_eq!(texts(&history(&alice, group).await), ["bob's", "1", "2", "3", "4"]);
 }
 
-/// A presence service whose first call of `devices` panics.
+/// Presence service whose first call of `devices` panics. The flag is set by that call.
 #[derive(Debug)]
 struct PanickingPresence(MemoryPresence, AtomicBool);
 
@@ -75,7 +74,7 @@ async fn friends_learn_of_presence_after_the_presence_service_panicked() {
     befriend(&alice, &bob).await;
     bob.set_status(PresenceState::Idle).await.unwrap();
     let user = bob.caller().user;
-    let told = async {
+    let received = async {
         loop {
             let push = alice.next_push().await.expect("the session has ended");
             if matches!(push, Push::Presence { user: of, state: PresenceState::Idle } if of == user) {
@@ -83,7 +82,7 @@ async fn friends_learn_of_presence_after_the_presence_service_panicked() {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), told).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), received).await.unwrap();
 }
 
 #[tokio::test]
@@ -94,17 +93,17 @@ async fn feed_continues_after_a_panic_of_the_store() {
         .await
         .unwrap();
     let sent = alice.send_text(direct(&alice), "first").await.unwrap();
-    let item = feed.next().await.expect("the engine runs");
+    let item = feed.next().await.expect("the feed has ended");
     assert_eq!(item.event().seq, sent.seq);
     // Recording the acknowledgement is the next commit.
     store.fail_panicking();
     item.acknowledge().await.unwrap();
     let sent = alice.send_text(direct(&alice), "second").await.unwrap();
-    let item = feed.next().await.expect("the engine runs");
+    let item = feed.next().await.expect("the feed has ended");
     assert_eq!(item.event().seq, sent.seq);
 }
 
-/// A waker that panics.
+/// Waker that panics.
 struct Panicking;
 
 impl Wake for Panicking {

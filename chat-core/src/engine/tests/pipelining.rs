@@ -9,6 +9,7 @@ use super::support::draft;
 use crate::engine::{CommandError, LocalSession};
 use crate::model::*;
 
+// Numbers of reply codes, as `codes` returns them.
 pub(super) const INTERNAL: u32 = 500;
 pub(super) const TRY_AGAIN: u32 = 501;
 pub(super) const BUSY: u32 = 502;

@@ -1,4 +1,5 @@
-//! Tests of users of an application, whom it identifies by external subjects.
+//! Tests of accounts that an application provisions and identifies by external subjects, and of its
+//! authenticators.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,11 +18,13 @@ use crate::model::*;
 use crate::router::{Outbox, OutboxLimits};
 use crate::store::MemoryStore;
 
-/// Authenticator whose secrets are `hint/subject`.
+/// Authenticator of an application whose tokens have the form `name hint/subject`.
 #[derive(Debug, Default)]
 struct Tokens {
+    /// Time at which each login expires.
     expires_at: Option<Timestamp>,
-    locks_out: AtomicBool,
+    /// Sessions cannot be resumed.
+    denies_resume: AtomicBool,
 }
 
 #[async_trait]
@@ -37,7 +40,7 @@ impl Authenticator for Tokens {
 
     async fn reauthenticate(&self, _: Source, account: &Account) -> Result<Reauthentication, AuthError> {
         assert!(account.subject.is_some());
-        Ok(if self.locks_out.load(Ordering::Relaxed) {
+        Ok(if self.denies_resume.load(Ordering::Relaxed) {
             Reauthentication::Denied
         } else {
             Reauthentication::Accepted
@@ -193,7 +196,7 @@ async fn expired_login_cannot_execute_commands() {
 }
 
 #[tokio::test]
-async fn session_in_this_process_does_not_extend_a_login_that_expires() {
+async fn local_session_does_not_extend_a_login_that_expires() {
     let soon = SystemClock.now().plus_millis(60_000);
     let tokens = Arc::new(Tokens {
         expires_at: Some(soon),
@@ -203,14 +206,14 @@ async fn session_in_this_process_does_not_extend_a_login_that_expires() {
     let grant = log_in(&engine, "alice/auth0|64f1").await;
     let device = grant.caller.device().unwrap();
     let local = engine.session(grant.user.id, device).await.unwrap();
-    // Otherwise its token would be valid forever, because the session that replaced it does not
-    // expire.
+    // The local session has replaced the login, and does not expire. If it kept the token of the
+    // login, that token would be valid forever.
     assert_eq!(error_code(resume(&engine, &grant).await), ReplyCode::SessionExpired);
     local.send_text(direct(&local), "still here").await.unwrap();
 }
 
 #[tokio::test]
-async fn session_in_this_process_keeps_the_token_of_a_login_that_does_not_expire() {
+async fn local_session_keeps_the_token_of_a_login_that_does_not_expire() {
     let engine = engine_with(&Arc::default()).await;
     let grant = log_in(&engine, "alice/auth0|64f1").await;
     drop(
@@ -228,14 +231,14 @@ async fn resume_is_refused_when_the_authenticator_denies_it() {
     let engine = engine_with(&tokens).await;
     let grant = log_in(&engine, "alice/auth0|64f1").await;
     resume(&engine, &grant).await.unwrap();
-    tokens.locks_out.store(true, Ordering::Relaxed);
+    tokens.denies_resume.store(true, Ordering::Relaxed);
     assert_eq!(error_code(resume(&engine, &grant).await), ReplyCode::SessionExpired);
-    tokens.locks_out.store(false, Ordering::Relaxed);
+    tokens.denies_resume.store(false, Ordering::Relaxed);
     resume(&engine, &grant).await.unwrap();
 }
 
 #[tokio::test]
-async fn login_without_an_account_is_refused_where_passwords_decide() {
+async fn login_without_an_account_is_refused_by_the_password_authenticator() {
     let engine = engine().await;
     register(&engine, "alice").await;
     let login = Login::with_token(Secret::new(PASSWORD), DeviceId::random());
@@ -263,7 +266,7 @@ impl Authenticator for TokensAndPasswords {
 }
 
 #[tokio::test]
-async fn application_with_tokens_may_keep_passwords_too() {
+async fn application_may_accept_tokens_and_passwords() {
     let (store, config) = (Arc::new(MemoryStore::new()), config());
     let passwords = PasswordAuthenticator::new(store.clone(), config.passwords.clone(), config.throttle.clone());
     let passwords = Arc::new(passwords.unwrap());
@@ -283,7 +286,7 @@ async fn application_with_tokens_may_keep_passwords_too() {
 }
 
 #[tokio::test]
-async fn registration_is_closed_where_only_the_application_decides() {
+async fn registration_is_closed_if_the_authenticator_knows_no_passwords() {
     let engine = engine_with(&Arc::default()).await;
     let registered = engine.register(Source::Local, registration("alice")).await;
     assert_eq!(error_code(registered), ReplyCode::RegistrationClosed);

@@ -10,6 +10,7 @@ use crate::engine::LocalSession;
 use crate::model::*;
 use crate::rate::Rate;
 
+/// Reads `count` pages at once, by the sessions in turn, and returns how long that takes.
 async fn time_to_read_pages(sessions: &[&LocalSession], count: usize) -> Duration {
     let started = tokio::time::Instant::now();
     let page = |n: usize| {
@@ -46,15 +47,15 @@ async fn message_rate_counts_all_devices_of_a_user() {
     let engine = builder().config(config).build().await.unwrap();
     let (phone, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     let laptop = engine.session(id(&phone), DeviceId::random()).await.unwrap();
-    let paced = |session: &LocalSession| {
+    let delay_of = |session: &LocalSession| {
         let (conversation, draft) = (direct(session), draft("x"));
         engine.pace(session.caller(), &Command::Send { conversation, draft })
     };
     for session in [&phone, &laptop, &phone, &laptop] {
-        assert_eq!(paced(session), Duration::ZERO);
+        assert_eq!(delay_of(session), Duration::ZERO);
     }
-    assert!(paced(&phone) > Duration::from_secs(9) && paced(&laptop) > Duration::from_secs(18));
-    assert_eq!(paced(&bob), Duration::ZERO);
+    assert!(delay_of(&phone) > Duration::from_secs(9) && delay_of(&laptop) > Duration::from_secs(18));
+    assert_eq!(delay_of(&bob), Duration::ZERO);
     assert_eq!(engine.pace(phone.caller(), &Command::ListContacts), Duration::ZERO);
 }
 

@@ -14,8 +14,8 @@ use crate::testkit::store::FaultyStore;
 async fn caller_cannot_act_for_another_user() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
-    let group = group(&alice, "crowd").await;
-    // A forged caller has no login in the store.
+    let group = create_group(&alice, "crowd").await;
+    // The store has no login for this forged caller.
     let forged = Caller {
         user: id(&alice),
         ..bob.caller()
@@ -80,15 +80,15 @@ async fn passwords_are_hashed_and_never_shown() {
     assert!(!format!("{registration_of_alice:?}").contains(PASSWORD));
     let alice = engine.register(Source::Local, registration_of_alice).await.unwrap();
     let account = store.account(alice.id).await.unwrap().unwrap();
-    let record = account.password_hash.clone().unwrap();
-    assert!(record.starts_with("$argon2id$"));
-    assert!(!format!("{account:?}").contains(&record));
+    let password_hash = account.password_hash.clone().unwrap();
+    assert!(password_hash.starts_with("$argon2id$"));
+    assert!(!format!("{account:?}").contains(&password_hash));
     let attempt = login(alice.id, DeviceId::random());
     assert!(!format!("{attempt:?}").contains(PASSWORD));
-    let admission = engine.login(Source::Local, attempt).await.unwrap();
-    let shown = format!("{admission:?}");
-    assert!(!shown.contains(PASSWORD) && !shown.contains(&record));
-    assert!(!format!("{store:?}").contains(&format!("{:?}", admission.session_token.unwrap().expose())));
+    let grant = engine.login(Source::Local, attempt).await.unwrap();
+    let shown = format!("{grant:?}");
+    assert!(!shown.contains(PASSWORD) && !shown.contains(&password_hash));
+    assert!(!format!("{store:?}").contains(&format!("{:?}", grant.session_token.unwrap().expose())));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -149,7 +149,7 @@ async fn late_session_end_does_not_mark_the_user_offline() {
 async fn session_end_leaves_nothing_behind() {
     let engine = engine().await;
     let alice = new_user(&engine, "alice").await;
-    group(&alice, "crowd").await;
+    create_group(&alice, "crowd").await;
     assert_eq!(engine.stats().router.sessions, 1);
     drop(alice);
     let stats = engine.stats();
@@ -189,7 +189,7 @@ async fn group_message_is_stored_once_and_reaches_all_but_a_failing_member() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let engine = Engine::builder(store.clone()).config(config()).build().await.unwrap();
     let olga = new_user(&engine, "olga").await;
-    let group = group(&olga, "crowd").await;
+    let group = create_group(&olga, "crowd").await;
     let mut people = Vec::new();
     for n in 0..20 {
         let one = new_user(&engine, &format!("user{n}")).await;

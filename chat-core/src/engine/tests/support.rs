@@ -1,15 +1,18 @@
-//! Helpers that create engines, users, groups and drafts for the tests.
+//! Helpers of the tests: they create engines, users, groups and drafts, read conversations, and
+//! wait for events.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::{PasswordCost, ThrottleOptions};
+use crate::commands::Commands;
 use crate::engine::{CommandError, Engine, EngineBuilder, EngineConfig, LocalSession};
 use crate::model::*;
 use crate::rate::Rate;
 use crate::store::MemoryStore;
+use crate::testkit::store::FaultyStore;
 
-/// A password that is long enough.
+/// Password of all test users.
 pub(super) const PASSWORD: &str = "correct horse";
 
 /// Returns a configuration for tests: cheap password hashes, no throttle, no message rate, and
@@ -29,6 +32,25 @@ pub(super) fn builder() -> EngineBuilder {
 
 pub(super) async fn engine() -> Engine {
     builder().build().await.unwrap()
+}
+
+/// Returns a configuration whose requests time out early, and whose open circuit breaker probes the
+/// store often.
+pub(super) fn quick() -> EngineConfig {
+    let mut config = config();
+    config.request_timeout = Duration::from_millis(200);
+    config.breaker_probe_interval = Duration::from_millis(20);
+    config
+}
+
+/// Creates an engine on a store that fails on demand. Returns both, and a session of alice, who has
+/// sent the message "first" to her notes.
+pub(super) async fn faulty(config: EngineConfig) -> (Engine, Arc<FaultyStore>, LocalSession) {
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+    let engine = Engine::builder(store.clone()).config(config).build().await.unwrap();
+    let alice = new_user(&engine, "alice").await;
+    alice.send_text(direct(&alice), "first").await.unwrap();
+    (engine, store, alice)
 }
 
 pub(super) fn registration(name: &str) -> Registration {
@@ -67,6 +89,8 @@ pub(super) fn user(session: &LocalSession) -> UserRef {
     UserRef::Id(id(session))
 }
 
+/// Refers to the direct conversation with the user of `session`. For that user, it refers to the
+/// notes: the direct conversation of a user with itself.
 pub(super) fn direct(session: &LocalSession) -> ConversationRef {
     ConversationRef::Direct(user(session))
 }
@@ -79,6 +103,7 @@ pub(super) fn draft(content: &str) -> Draft {
     Draft::text(text(content))
 }
 
+/// Makes two users friends: each requests the friendship.
 pub(super) async fn befriend(one: &LocalSession, other: &LocalSession) {
     for (from, to) in [(one, other), (other, one)] {
         let request = Command::RequestFriend {
@@ -94,7 +119,7 @@ pub(super) fn create_group_command(name: &str) -> Command {
 }
 
 /// Creates a group that the user of this session owns.
-pub(super) async fn group(owner: &LocalSession, name: &str) -> ConversationId {
+pub(super) async fn create_group(owner: &LocalSession, name: &str) -> ConversationId {
     conversation(owner.execute(create_group_command(name)).await).id
 }
 
@@ -106,6 +131,7 @@ pub(super) async fn join(session: &LocalSession, group: ConversationId) {
     session.execute(join).await.unwrap();
 }
 
+/// Returns the conversation in the outcome of a command.
 pub(super) fn conversation(outcome: Result<Outcome, CommandError>) -> ConversationInfo {
     match outcome {
         Ok(Outcome::Conversation(info)) => *info,
@@ -113,6 +139,7 @@ pub(super) fn conversation(outcome: Result<Outcome, CommandError>) -> Conversati
     }
 }
 
+/// Returns a conversation as the user of this session sees it.
 pub(super) async fn info(session: &LocalSession, of: ConversationRef) -> ConversationInfo {
     conversation(session.execute(Command::GetConversation(of)).await)
 }
@@ -121,6 +148,7 @@ pub(super) fn error_code<T: std::fmt::Debug>(result: Result<T, CommandError>) ->
     result.unwrap_err().code
 }
 
+/// Returns a page that contains the whole log of a test conversation.
 pub(super) fn everything() -> Page {
     Page {
         from: PageFrom::After(Seq::ZERO),
@@ -129,6 +157,7 @@ pub(super) fn everything() -> Page {
     }
 }
 
+/// Reads the events of a conversation that the user of this session may read.
 pub(super) async fn history(session: &LocalSession, conversation: ConversationRef) -> HistoryPage {
     let page = everything();
     match session.execute(Command::ReadHistory { conversation, page }).await {
@@ -142,10 +171,12 @@ pub(super) fn texts(page: &HistoryPage) -> Vec<String> {
     page.events.iter().filter_map(|event| message(&event.event)).collect()
 }
 
+/// Decodes the body of an event.
 pub(super) fn body(event: &Event) -> EventBody {
     crate::codec::body::decode(event.kind, &event.body).unwrap()
 }
 
+/// Returns the text of an event that is a message.
 pub(super) fn message(event: &Event) -> Option<String> {
     match body(event) {
         EventBody::Message(message) => Some(message.text),
@@ -168,7 +199,7 @@ pub(super) async fn push<T>(session: &LocalSession, wanted: impl Fn(&Push) -> Op
         .expect("the expected push did not arrive")
 }
 
-/// Waits for an event of a kind; skips other events.
+/// Waits for the next event of this kind; skips other pushes.
 pub(super) async fn event(session: &LocalSession, kind: EventKind) -> Event {
     push(session, |push| match push {
         Push::Event(event) if event.kind == kind => Some(event.clone()),

@@ -1,4 +1,4 @@
-//! Keeps this node's entry in the cluster's discovery up to date.
+//! Worker that keeps this node's entry in the cluster's discovery up to date.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -41,14 +41,14 @@ impl NodeAdvertiser {
         })
     }
 
-    /// Changes the advertised information about this node.
+    /// Changes this node's entry, and requests that it is published.
     pub(in crate::engine) fn update(&self, change: impl FnOnce(&mut NodeInfo)) {
         change(&mut self.me.lock());
-        self.changed();
+        self.request_update();
     }
 
-    /// Requests an update of this node's entry.
-    pub(in crate::engine) fn changed(&self) {
+    /// Requests that this node's entry is published, because readiness may have changed.
+    pub(in crate::engine) fn request_update(&self) {
         self.changed.notify_one();
     }
 
@@ -71,6 +71,7 @@ impl NodeAdvertiser {
         Some(others.any(|node| !node.draining))
     }
 
+    /// Publishes this node's entry. A node that does not take sessions is advertised as draining.
     async fn publish(&self, sessions: usize, takes_sessions: bool) {
         let me = {
             let mut me = self.me.lock();
@@ -98,7 +99,7 @@ impl NodeAdvertiser {
     }
 }
 
-/// Advertises this node, and withdraws it when the engine drains.
+/// Worker that advertises this node, and withdraws it when the engine drains.
 #[derive(Debug)]
 pub(in crate::engine) struct AdvertiseWorker {
     advertiser: Arc<NodeAdvertiser>,

@@ -1,8 +1,9 @@
-//! Acknowledgements and read marks, which are collected and written in batches. Losing the latest
-//! marks only repeats deliveries, so marks are not written by units of work. A mark waits for at
-//! most `EngineConfig::cursor_flush_interval`, or until a command of its user reads marks. It is
-//! merged with later marks of the same conversation, and is kept while the store is unavailable.
-//! Once it is written, other members get a receipt, and the user's other devices a read mark.
+//! Marks: acknowledgements of devices and read marks of users, which are collected and written in
+//! batches. Losing the latest marks only repeats deliveries, so they are written without units of
+//! work (the durable transactions of commands). A mark waits for at most
+//! `EngineConfig::cursor_flush_interval`, or until a command of its user reads marks. It is merged
+//! with later marks of the same conversation, and is kept while the store is unavailable. Once it
+//! is written, other members get a receipt, and the user's other devices get the new read mark.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -25,20 +26,20 @@ use crate::router::Router;
 use crate::store::{MembershipView, Store, StoreError};
 use crate::sync::Mutex;
 
-/// Maximum number of one user's queued marks in conversations that the user's session does not
-/// follow: conversations that the user has left, or that do not exist.
+/// Maximum number of one user's queued marks in conversations that no session of the caller
+/// follows, because the user has left them or the caller has no session.
 const MAX_UNFOLLOWED: usize = 64;
 /// Maximum time for which a command waits until earlier marks of its user are written.
-const MAX_SETTLE_TIME: Duration = Duration::from_secs(1);
-/// Number of memberships that are read at the same time after marks were written.
-const CONCURRENT_READS: usize = 16;
+const MARKS_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Maximum number of memberships that are read at the same time after marks were written.
+const MAX_CONCURRENT_READS: usize = 16;
 
 /// The position that a mark advances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Target {
-    /// Up to which event a device has received a conversation.
+    /// The cursor of a device: the last event that the device has acknowledged.
     Delivered(UserId, DeviceId, ConversationId),
-    /// Up to which event a user has read a conversation.
+    /// The last event that a user has read.
     Read(UserId, ConversationId),
 }
 
@@ -55,7 +56,7 @@ impl Target {
 struct Mark {
     seq: Seq,
     caller: Caller,
-    /// The session follows the conversation.
+    /// True if a session of the caller follows the conversation, that is, receives its events.
     is_followed: bool,
 }
 
@@ -73,6 +74,7 @@ struct UserCount {
     unfollowed: usize,
 }
 
+/// The queued marks, at most one for each target.
 #[derive(Debug)]
 struct Marks {
     queued: HashMap<Target, Mark>,
@@ -95,7 +97,8 @@ impl Marks {
         }
     }
 
-    /// Queues a mark, or merges it with the queued one. Returns `false` if the queue has no room.
+    /// Queues a mark. If its target has a queued mark, the greater of the two is kept. Returns
+    /// `false` if the queue has no room.
     fn add(&mut self, target: Target, mark: Mark) -> bool {
         if let Some(queued) = self.queued.get_mut(&target) {
             if mark.seq > queued.seq {
@@ -141,8 +144,8 @@ impl Marks {
         taken
     }
 
-    /// Returns whether marks of this user are not written yet.
-    fn concern(&self, user: UserId) -> bool {
+    /// Returns whether this user has marks that are not written yet.
+    fn has_unwritten(&self, user: UserId) -> bool {
         self.counts.contains_key(&user) || self.in_flight.contains(&user)
     }
 }
@@ -153,11 +156,12 @@ impl Marks {
 pub(in crate::engine) struct CursorQueue {
     marks: Mutex<Marks>,
     added: Notify,
-    /// Ends the wait before the next write.
-    hurry: Notify,
+    /// Ends the worker's wait for the next write.
+    write_now: Notify,
     /// Number of writes that failed; notified after every write.
     failures: watch::Sender<u64>,
-    batch: usize,
+    /// Number of queued marks from which on the worker does not wait any longer.
+    max_batch: usize,
 }
 
 impl CursorQueue {
@@ -169,9 +173,9 @@ impl CursorQueue {
         Self {
             marks: Mutex::new(Marks::new(limits)),
             added: Notify::new(),
-            hurry: Notify::new(),
+            write_now: Notify::new(),
             failures: watch::Sender::default(),
-            batch: config.max_cursor_batch,
+            max_batch: config.max_cursor_batch,
         }
     }
 
@@ -215,29 +219,33 @@ impl CursorQueue {
         if queued == 1 {
             self.added.notify_one();
         }
-        if queued >= self.batch {
-            self.hurry.notify_one();
+        if queued >= self.max_batch {
+            self.write_now.notify_one();
         }
     }
 
     /// Waits until the marks of this user are written, so that the user's next command sees them.
-    /// Gives up when a write fails or takes long: that command then reads the former marks.
-    pub(in crate::engine) async fn settle(&self, user: UserId) {
-        if !self.marks.lock().concern(user) {
+    /// Gives up when a write fails or takes more than a second: the command then reads the earlier
+    /// marks.
+    pub(in crate::engine) async fn wait_until_written(&self, user: UserId) {
+        if !self.marks.lock().has_unwritten(user) {
             return;
         }
         let mut failures = self.failures.subscribe();
         let before = *failures.borrow_and_update();
-        let settled = async {
-            while self.marks.lock().concern(user) {
-                self.hurry.notify_one();
+        let written = async {
+            while self.marks.lock().has_unwritten(user) {
+                self.write_now.notify_one();
                 if failures.changed().await.is_err() || *failures.borrow_and_update() != before {
                     return;
                 }
             }
         };
-        if tokio::time::timeout(MAX_SETTLE_TIME, settled).await.is_err() {
-            tracing::debug!(user = user.0, "a command does not wait longer for its user's marks");
+        if tokio::time::timeout(MARKS_WRITE_TIMEOUT, written).await.is_err() {
+            tracing::debug!(
+                user = user.0,
+                "the marks of a user took too long to write; a command reads the earlier ones"
+            );
         }
     }
 
@@ -246,13 +254,13 @@ impl CursorQueue {
     }
 
     /// Records the end of a write, and wakes the commands that wait for it.
-    fn ended(&self, succeeded: bool) {
+    fn write_ended(&self, succeeded: bool) {
         self.marks.lock().in_flight.clear();
         self.failures.send_modify(|failures| *failures += u64::from(!succeeded));
     }
 
-    /// Queues marks again at the end of the queue, so that a mark that cannot be written does not
-    /// block the rest.
+    /// Queues marks again after a failed write: at the end of the queue, so that a mark that cannot
+    /// be written does not block the others.
     fn put_back(&self, taken: Vec<(Target, Mark)>) {
         let mut marks = self.marks.lock();
         for (target, mark) in taken {
@@ -310,7 +318,7 @@ impl CursorWorker {
             while self.queue.len() > 0 {
                 tokio::select! {
                     () = tokio::time::sleep(self.flush_interval) => {}
-                    () = self.queue.hurry.notified() => {}
+                    () = self.queue.write_now.notified() => {}
                     () = draining.cancelled() => {}
                 }
                 if !self.flush().await && !draining.is_cancelled() {
@@ -329,11 +337,12 @@ impl CursorWorker {
     async fn flush(&mut self) -> bool {
         let written = panics::step("cursors", self.write_queued()).await;
         if written.is_none() {
-            self.queue.ended(false);
+            self.queue.write_ended(false);
         }
         written.unwrap_or(false)
     }
 
+    /// Writes the marks that are queued now, in batches. Returns `false` after the first failure.
     async fn write_queued(&mut self) -> bool {
         let mut remaining = self.queue.len();
         while remaining > 0 {
@@ -344,18 +353,19 @@ impl CursorWorker {
             remaining = remaining.saturating_sub(taken.len());
             let write = write(self.units.store(), &taken);
             match self.units.write(Scope::Marks, write).await {
-                Some(Ok(())) => self.queue.ended(true),
+                Some(Ok(())) => self.queue.write_ended(true),
                 Some(Err(error)) => {
                     let error = &error as &dyn Error;
                     tracing::debug!(marks = taken.len(), error, "cannot write marks; trying again");
                     self.queue.put_back(taken);
-                    self.queue.ended(false);
+                    self.queue.write_ended(false);
                     self.batch = (self.batch / 4).max(1);
                     return false;
                 }
+                // The store is known to be unavailable, so nothing was tried.
                 None => {
                     self.queue.put_back(taken);
-                    self.queue.ended(false);
+                    self.queue.write_ended(false);
                     return false;
                 }
             }
@@ -365,8 +375,8 @@ impl CursorWorker {
         true
     }
 
-    /// Sends notices of written marks, once for each user and conversation, however many of the
-    /// user's devices advanced.
+    /// Sends pushes about written marks, once for each user and conversation, no matter how many of
+    /// the user's devices have acknowledged events.
     async fn notify(&self, written: &[(Target, Mark)]) {
         let mut advanced: HashMap<(UserId, ConversationId), (DeviceId, Option<Caller>)> = HashMap::new();
         for (target, mark) in written {
@@ -381,16 +391,20 @@ impl CursorWorker {
             }
         }
         stream::iter(advanced)
-            .for_each_concurrent(CONCURRENT_READS, async |((user, conversation), (device, reader))| {
-                let membership = self.units.store().membership(user, device, conversation);
-                if let Ok(Some(membership)) = self.units.read(membership).await {
-                    self.notify_of(user, reader, &membership).await;
-                }
-            })
+            .for_each_concurrent(
+                MAX_CONCURRENT_READS,
+                async |((user, conversation), (device, reader))| {
+                    let membership = self.units.store().membership(user, device, conversation);
+                    if let Ok(Some(membership)) = self.units.read(membership).await {
+                        self.notify_of(user, reader, &membership).await;
+                    }
+                },
+            )
             .await;
     }
 
-    /// Sends read marks to the user's other devices, and receipts to the other members.
+    /// Sends the read mark to the user's other devices if `reader` has moved it, and a receipt to
+    /// the other members.
     async fn notify_of(&self, user: UserId, reader: Option<Caller>, membership: &MembershipView) {
         let (conversation, member) = (&membership.conversation, &membership.member);
         if reader.is_some() {
@@ -402,7 +416,7 @@ impl CursorWorker {
             };
             self.router.notify_user(user, &read, reader);
         }
-        if !member.is_active() || conversation.closed {
+        if !member.is_active() || conversation.deleted {
             return;
         }
         let receipt = Push::Receipt {
@@ -486,11 +500,11 @@ mod tests {
     fn marks_are_bounded_in_total_and_per_user() {
         let mut marks = marks(3, 2);
         assert!(marks.add(read(1, 1), mark(1, 1, true)) && marks.add(read(1, 2), mark(1, 1, true)));
-        assert!(!marks.add(read(1, 3), mark(1, 1, true)), "of one user");
+        assert!(!marks.add(read(1, 3), mark(1, 1, true)), "the user has too many marks");
         assert!(marks.add(read(2, 1), mark(2, 1, true)));
-        assert!(!marks.add(read(3, 1), mark(3, 1, true)), "in total");
+        assert!(!marks.add(read(3, 1), mark(3, 1, true)), "there are too many marks");
         assert!(marks.add(read(1, 1), mark(1, 2, true)), "merging takes no room");
-        assert_eq!(marks.counts.len(), 2, "a refused mark leaves nothing");
+        assert_eq!(marks.counts.len(), 2, "a refused mark is not counted");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Opening direct conversations on the first message.
+//! Opening a direct conversation when its first message is sent.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -39,8 +39,8 @@ impl DirectOpener {
     }
 
     /// Returns the conversation that a caller refers to. If it is a direct conversation that does
-    /// not exist, its opening is charged to the caller. It is not opened yet, because the hooks
-    /// decide first.
+    /// not exist, its opening is charged to the caller's rate. The conversation is not opened yet,
+    /// because the hooks decide first.
     pub(in crate::engine) async fn find(
         &self,
         caller: Caller,
@@ -64,9 +64,9 @@ impl DirectOpener {
         }))
     }
 
-    /// Opens the conversation if it does not exist. Fails at the deadline. The unit of work gets
-    /// the deadline too, instead of being dropped then, so that it tracks a commit whose outcome is
-    /// unknown.
+    /// Opens the conversation if it does not exist. Fails at the deadline. The unit of work itself
+    /// ends at the deadline: if it were dropped instead, a commit whose outcome is unknown would
+    /// not be tracked.
     pub(in crate::engine) async fn open(
         &self,
         caller: Caller,
@@ -88,7 +88,7 @@ impl DirectOpener {
     }
 }
 
-/// Returns the result of a lookup, or an error if the deadline passes first.
+/// Returns the result of a lookup, or `TryAgain` if the deadline passes first.
 pub(super) async fn within<T>(
     deadline: Instant,
     lookup: impl Future<Output = Result<T, CommandError>>,

@@ -1,5 +1,5 @@
-//! Tasks that run as long as the engine. Each task owns only the parts that it uses. Commands
-//! submit work to the tasks through queues.
+//! Workers: tasks that run as long as the engine. Each owns only the parts that it uses. Commands
+//! submit work to them through queues.
 
 mod advertise;
 mod appender;

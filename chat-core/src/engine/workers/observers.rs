@@ -1,4 +1,5 @@
-//! The observing hooks, called by one worker behind a bounded queue, so that they delay no command.
+//! Calls of the observing hooks (`Hooks::on_…`) by one worker behind a bounded queue, so that the
+//! hooks delay no command.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

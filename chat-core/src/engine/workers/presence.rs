@@ -22,7 +22,7 @@ pub(in crate::engine) struct PresenceQueue {
 }
 
 impl PresenceQueue {
-    /// Queues a user, of whom a session started, changed its state or ended.
+    /// Queues a user after one of the user's sessions started, changed its state or ended.
     pub(in crate::engine) fn changed(&self, user: UserId) {
         self.changed.lock().insert(user);
         self.added.notify_one();
@@ -46,8 +46,8 @@ impl PresenceView {
         Self { presence, router, node }
     }
 
-    /// Returns the most present state of each user's sessions. Users without a session are left
-    /// out.
+    /// Returns the presence of each user: the greatest state among the user's sessions on all
+    /// nodes. Users without a session are left out.
     ///
     /// The sessions of other nodes are soft state: while they cannot be read, only this node's
     /// sessions count.
@@ -57,9 +57,10 @@ impl PresenceView {
             let known = states.entry(user).or_default();
             *known = state.max(*known);
         };
-        let claimed = self.presence.devices(users).await.unwrap_or_default();
-        for (user, _, node, state) in claimed {
-            // Claims of this node are ignored: its router has the current state of its sessions.
+        let reported = self.presence.devices(users).await.unwrap_or_default();
+        for (user, _, node, state) in reported {
+            // What this node has reported may be outdated: its router knows the current state of
+            // the node's own sessions.
             if node != self.node {
                 raise(user, state);
             }
@@ -72,19 +73,20 @@ impl PresenceView {
         states
     }
 
-    /// Returns the devices of a user that have a session. A login must not depend on soft state:
-    /// while the sessions of other nodes cannot be read, only this node's sessions count.
+    /// Returns the devices of a user that have a session. A login must not fail because soft state
+    /// is unavailable: while the sessions of other nodes cannot be read, only this node's sessions
+    /// count.
     pub(in crate::engine) async fn live_devices(&self, user: UserId) -> HashSet<DeviceId> {
-        let claimed = self.presence.devices(&[user]).await.unwrap_or_default();
+        let reported = self.presence.devices(&[user]).await.unwrap_or_default();
         let local = self.router.local_sessions(user);
-        let claimed = claimed.into_iter().map(|(_, device, _, _)| device);
-        claimed
+        let reported = reported.into_iter().map(|(_, device, _, _)| device);
+        reported
             .chain(local.into_iter().filter_map(|(caller, _)| caller.device()))
             .collect()
     }
 }
 
-/// Last state of each user that was announced to friends. Offline users take no memory.
+/// State of each user that was last announced to the user's friends. Offline users take no memory.
 #[derive(Debug, Default)]
 struct Announced(HashMap<UserId, PresenceState>);
 
@@ -144,8 +146,8 @@ impl PresenceWorker {
         if !self.announced.update(user, state) {
             return;
         }
-        // While the store is unavailable, changes are not announced: presence is best effort, and
-        // clients can read it when they need it.
+        // A change while the store is unavailable is not announced, now or later: presence is best
+        // effort, and clients can read it when they need it.
         let Ok(friends) = self.units.read(self.units.store().friends(user)).await else {
             return;
         };

@@ -18,7 +18,8 @@ impl Publisher {
         Self { router, observers }
     }
 
-    /// Publishes events in the order of their `Seq` in each conversation. Never waits.
+    /// Publishes events. They must be in ascending order of `Seq` in each conversation, also across
+    /// calls. Never waits.
     pub(in crate::engine) fn publish(&self, events: Vec<Event>) {
         if !events.is_empty() {
             self.router.committed(&events);

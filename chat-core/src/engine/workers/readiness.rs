@@ -14,8 +14,8 @@ use crate::service::Readiness;
 use crate::store::Store;
 
 /// Interval between probes of the store, and timeout of each probe. A node whose store is
-/// unavailable keeps its sessions but cannot serve new ones; other nodes know within twice this
-/// time.
+/// unavailable keeps its sessions but cannot serve new ones. It notices this within twice this
+/// time, and then publishes it in discovery.
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 /// Interval between probes while the store is unavailable.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
@@ -28,6 +28,7 @@ pub(in crate::engine) struct ReadinessState {
     router: Router,
     advertiser: Option<Arc<NodeAdvertiser>>,
     store_is_unavailable: AtomicBool,
+    /// Number of this node's listeners that are closed because the node was not ready.
     closed_listeners: AtomicU32,
 }
 
@@ -41,7 +42,7 @@ impl ReadinessState {
         }
     }
 
-    /// Returns the advertiser of this node, if there is a cluster.
+    /// Returns the advertiser of this node, or `None` without a cluster.
     pub(in crate::engine) fn advertiser(&self) -> Option<&NodeAdvertiser> {
         self.advertiser.as_deref()
     }
@@ -72,9 +73,10 @@ impl ReadinessState {
         self.changed();
     }
 
+    /// Makes the advertiser update this node's entry in discovery.
     fn changed(&self) {
         if let Some(advertiser) = &self.advertiser {
-            advertiser.changed();
+            advertiser.request_update();
         }
     }
 }
@@ -84,6 +86,7 @@ impl ReadinessState {
 #[derive(Debug, Default)]
 struct StoreProbes {
     is_unavailable: bool,
+    /// Number of consecutive answered probes.
     answers: u32,
 }
 
@@ -109,7 +112,8 @@ impl StoreProbes {
     }
 }
 
-/// Probes the store, and updates the node's entry in the discovery when its readiness changes.
+/// Worker that probes the store, and updates the node's entry in discovery when the node's
+/// readiness changes.
 #[derive(Debug)]
 pub(in crate::engine) struct ReadinessWorker {
     store: Arc<dyn Store>,

@@ -1,4 +1,4 @@
-//! Rechecking sessions whose end may have been committed without an answer.
+//! Rechecks of sessions whose end may have been committed without an answer.
 //!
 //! A change that ends sessions (a revocation, a new password, a logout, a login that takes over)
 //! may be committed although the store's answer was lost. Then the ended sessions would continue to
@@ -27,9 +27,10 @@ const DELAYS: [Duration; 4] = [
     Duration::from_secs(10),
     Duration::from_secs(30),
 ];
-/// Longer than any delay.
+/// Added to the current time, it makes every scheduled check due.
 const LONGER_THAN_ANY_DELAY: Duration = Duration::from_secs(60);
-/// Maximum number of users that wait for a further check; additional users are checked only once.
+/// Maximum number of users with scheduled checks. The sessions of additional users are checked only
+/// once.
 const MAX_USERS: usize = 65_536;
 
 /// Users whose sessions are compared with the store again later.
@@ -38,9 +39,11 @@ struct Schedule(HashMap<UserId, Recheck>);
 
 #[derive(Clone, Copy, Debug)]
 struct Recheck {
+    /// Reason that ended sessions receive.
     code: CloseCode,
-    /// Number of checks made so far.
+    /// Number of scheduled checks that were made.
     checks: usize,
+    /// Time of the next check.
     due: Instant,
 }
 
@@ -52,7 +55,8 @@ impl Schedule {
         }
     }
 
-    /// Takes the users to check now. Also returns when the next user is due.
+    /// Returns the users to check now, and the time at which the next user is due. Schedules the
+    /// next check of the returned users, or removes them after their last check.
     fn take_due(&mut self, now: Instant) -> (Vec<(UserId, CloseCode)>, Option<Instant>) {
         let mut due = Vec::new();
         self.0.retain(|user, recheck| {
@@ -69,7 +73,7 @@ impl Schedule {
     }
 }
 
-/// Ends sessions after changes in the store that end them.
+/// Closes sessions on all nodes after a change in the store has ended them.
 #[derive(Debug)]
 pub(in crate::engine) struct SessionEnder {
     router: Router,
@@ -86,9 +90,10 @@ impl SessionEnder {
         }
     }
 
-    /// Ends sessions if the change was committed, or rechecks the user's sessions if it may have
-    /// been. Returns the change's result.
-    pub(in crate::engine) fn after<T>(
+    /// Handles the result of a change that ends `sessions` of the user, and returns that result. If
+    /// the change was committed, the sessions are closed; if it may have been committed, the user's
+    /// sessions are rechecked.
+    pub(in crate::engine) fn end_after<T>(
         &self,
         user: UserId,
         sessions: SessionSelector,
@@ -97,24 +102,25 @@ impl SessionEnder {
     ) -> Result<T, CommandError> {
         match &changed {
             Ok(_) => self.close(user, sessions, code),
-            // A refusal may be the answer to the retry of a committed change.
+            // Even a refusal may mean that the change was committed: by an earlier attempt, whose
+            // retry is refused.
             Err(error) => self.recheck_later(user, code, error),
         }
         changed
     }
 
-    /// Ends sessions that a committed change has ended.
+    /// Closes sessions that a committed change has ended.
     pub(in crate::engine) fn close(&self, user: UserId, sessions: SessionSelector, code: CloseCode) {
         self.router.close_sessions(user, sessions, code);
     }
 
-    /// Compares a user's sessions with the store, on every node.
+    /// Compares a user's sessions with the store on every node, and closes those that have ended.
     pub(in crate::engine) fn recheck(&self, user: UserId, code: CloseCode) {
         self.router.recheck_sessions(user, code);
     }
 
-    /// Compares a user's sessions with the store after a change failed: at once, and several times
-    /// more if the outcome is unknown.
+    /// Compares a user's sessions with the store after a change failed with `error`: at once, and
+    /// several times more if the outcome of the change is unknown.
     pub(in crate::engine) fn recheck_later(&self, user: UserId, code: CloseCode, error: &CommandError) {
         self.recheck(user, code);
         if matches!(error.code, ReplyCode::TryAgain | ReplyCode::Internal) {
@@ -155,6 +161,7 @@ impl SessionRecheckWorker {
         }
     }
 
+    /// Checks the users that are due at `now`. Returns the time of the next check.
     async fn check_due(&self, now: Instant) -> Option<Instant> {
         let (users, next) = self.0.schedule.lock().take_due(now);
         for (user, code) in users {
@@ -171,7 +178,7 @@ mod tests {
     const USER: UserId = UserId(1);
 
     #[test]
-    fn schedule_checks_a_user_after_each_delay_and_then_forgets() {
+    fn schedule_checks_a_user_after_each_delay_and_then_removes_the_user() {
         let start = Instant::now();
         let mut schedule = Schedule::default();
         schedule.add(start, USER, CloseCode::Revoked);

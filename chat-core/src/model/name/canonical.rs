@@ -18,16 +18,21 @@ const DOT_ABOVE: char = '\u{307}';
 
 /// Rules for one kind of name, such as user names.
 pub(super) struct Rules {
+    /// Maximum length of the canonical spelling in code points.
     pub(super) max_chars: usize,
+    /// Maximum length of the canonical spelling in bytes of UTF-8.
     pub(super) max_bytes: usize,
+    /// Punctuation that is allowed besides letters, marks and digits.
     pub(super) punctuation: &'static [char],
+    /// Description of the allowed characters, for error texts.
     pub(super) allowed: &'static str,
 }
 
 impl Rules {
     /// Refuses input that is too long to spell any name, before it is processed.
     pub(super) fn check_input(&self, text: &str) -> Result<(), NameError> {
-        // A decomposed letter takes a few code points; four times the limit is enough.
+        // Decomposed or full-width text is longer than its canonical spelling, but less than four
+        // times as long.
         if text.len() > 4 * self.max_bytes {
             Err(self.too_long())
         } else {
@@ -35,7 +40,7 @@ impl Rules {
         }
     }
 
-    /// Checks the length of the canonical spelling.
+    /// Checks that the canonical spelling is neither empty nor too long.
     pub(super) fn check_length(&self, name: &str) -> Result<(), NameError> {
         if name.is_empty() {
             Err(NameError::Empty)
@@ -53,7 +58,7 @@ impl Rules {
         }
     }
 
-    /// Checks each character of a word.
+    /// Checks that each character of a word is allowed.
     pub(super) fn check_characters(&self, word: &str) -> Result<(), NameError> {
         match word.chars().find(|c| !self.allows(*c)) {
             Some(bad) => Err(NameError::Forbidden {
@@ -140,6 +145,7 @@ pub(super) fn check_word(word: &str) -> Result<(), NameError> {
     Ok(())
 }
 
+/// Returns whether a word has only scripts that UTS #39 allows together ("highly restrictive").
 fn mixes_scripts_safely(word: &str) -> bool {
     // Punctuation belongs to every script. A rare Chinese character counts like any other.
     let letters: String = word
@@ -179,7 +185,8 @@ fn check_digits(word: &str) -> Result<(), NameError> {
     }
 }
 
-/// Checks the Bidi Rule of RFC 5893 §2, for words with right-to-left characters.
+/// Returns whether a word satisfies the Bidi Rule of RFC 5893 §2, as every word without
+/// right-to-left characters does.
 fn satisfies_bidi_rule(word: &str) -> bool {
     use BidiClass::{AL, AN, BN, CS, EN, ES, ET, L, NSM, ON, R};
 
@@ -218,8 +225,8 @@ pub(crate) struct Skeleton(Box<str>);
 impl Skeleton {
     /// Returns the skeleton of a name in canonical spelling.
     pub(super) fn of(canonical: &str) -> Self {
-        // A prototype may be a capital (`0` → `O`), whose small letter has a prototype too: repeat
-        // until nothing changes.
+        // The character that UTS #39 puts in place of a look-alike may be a capital (`0` → `O`),
+        // whose small letter is a look-alike too. So the step is repeated until nothing changes.
         let mut skeleton = Cow::Borrowed(canonical);
         for _ in 0..4 {
             let next = fold_confusables(&skeleton);
@@ -238,6 +245,7 @@ impl Skeleton {
     }
 }
 
+/// Replaces each look-alike by its representative, in lower case.
 fn fold_confusables(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for c in unicode_security::skeleton(text).flat_map(char::to_lowercase) {

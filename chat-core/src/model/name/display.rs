@@ -83,7 +83,8 @@ fn is_variation_selector(c: char) -> bool {
     matches!(c, '\u{180B}'..='\u{180D}' | '\u{180F}' | '\u{FE00}'..='\u{FE0F}' | '\u{E0100}'..='\u{E01EF}')
 }
 
-/// Returns whether `c` is visible: it is not a space, mark, format character or blank "letter".
+/// Returns whether `c` is visible. Spaces, marks, format characters and letters without a shape,
+/// such as HANGUL FILLER, are not.
 pub(in crate::model) fn is_visible(c: char) -> bool {
     let blank_letter = matches!(c, '\u{115F}' | '\u{1160}' | '\u{3164}' | '\u{FFA0}' | '\u{2800}');
     !blank_letter

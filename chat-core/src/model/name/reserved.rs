@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 
 use super::canonical::Skeleton;
 
-/// Names that only an operator can assign, to users and groups alike. They seem to speak for the
-/// server, denote a role or a mention, or are printed by programs for a missing name. Names that
-/// look like a reserved name (see [`Skeleton`]) are reserved too.
+/// Names that only an operator can assign to users and groups. They could be taken for the server
+/// or one of its operators, for a role or for a mention, or are printed by programs for a missing
+/// name. Names that look like a reserved name (see [`Skeleton`]) are reserved too.
 pub(super) const RESERVED_NAMES: &[&str] = &[
     // operators of the server
     "admin",
@@ -108,7 +108,7 @@ pub(super) const RESERVED_NAMES: &[&str] = &[
     "модератор",
 ];
 
-/// Returns whether a name with this skeleton is reserved, or looks like a reserved name.
+/// Returns whether a name with this skeleton is a reserved name or looks like one.
 pub(super) fn is_reserved(skeleton: &Skeleton) -> bool {
     static SKELETONS: LazyLock<HashSet<Skeleton>> =
         LazyLock::new(|| RESERVED_NAMES.iter().map(|name| Skeleton::of(name)).collect());

@@ -332,7 +332,7 @@ fn display_names_may_contain_any_printable_text() {
     ));
 }
 
-/// Characters that stress every rule, in short strings.
+/// Returns short strings of characters that are special to at least one rule.
 fn tricky() -> impl Strategy<Value = String> {
     let pool: Vec<char> =
         "aAbBiIlL1oO0mrnZzßſİıσςΣΑαаАсоДжк小明王二ニロｶﾞＡａ１각ᄀ\u{1161}\u{11a8}é\u{301}\u{307}\u{323}\

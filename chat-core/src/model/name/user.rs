@@ -34,8 +34,8 @@ impl UserName {
     /// Parses the name of a new account.
     ///
     /// # Errors
-    /// A [`NameError`] that says what to change; [`NameError::Reserved`] for
-    /// reserved names, such as `admin`, and names that look like them.
+    /// A [`NameError`] that says what to change; [`NameError::Reserved`] for reserved names, such
+    /// as `admin`, and names that look like them.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let name = Self::parse_any(text)?;
         if reserved::is_reserved(&name.skeleton()) {
@@ -65,7 +65,8 @@ impl UserName {
         Ok(Self(name.into()))
     }
 
-    /// Returns the canonical spelling of a name's prefix, which need not be a valid name.
+    /// Returns the canonical spelling of the beginning of a name, which need not be a valid name
+    /// itself.
     pub(crate) fn canonical_prefix(text: &str) -> String {
         canonical::fold_case(&canonical::fold_width(text))
     }

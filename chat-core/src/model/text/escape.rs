@@ -1,10 +1,10 @@
-//! Printing text of other users safely: it cannot move the cursor, change colours, forge a line or
-//! reverse the reading direction.
+//! Escaping of text that other users wrote, so that printing it cannot move the cursor, change
+//! colours, forge a line or reverse the reading direction.
 
 use std::borrow::Cow;
 
 /// Maximum number of bytes of one value in a log line.
-const LOG_MAX_BYTES: usize = 256;
+const MAX_LOG_BYTES: usize = 256;
 
 /// Escapes text for a terminal: control characters and bidirectional controls appear as `\u{1b}`.
 /// Line breaks and tabs stay; a carriage return stays only before a line feed. Borrows if there is
@@ -30,11 +30,11 @@ pub fn sanitize_for_terminal(text: &str) -> Cow<'_, str> {
 /// and tabs, and truncates the text after 256 bytes with `…`.
 #[must_use]
 pub fn escape_for_log(text: &str) -> Cow<'_, str> {
-    let end = char_boundary(text, LOG_MAX_BYTES);
+    let end = char_boundary(text, MAX_LOG_BYTES);
     let mut escaped = escape(&text[..end], |c, _| is_unsafe(c));
-    if end < text.len() || escaped.len() > LOG_MAX_BYTES {
+    if end < text.len() || escaped.len() > MAX_LOG_BYTES {
         let mut shortened = escaped.into_owned();
-        shortened.truncate(char_boundary(&shortened, LOG_MAX_BYTES));
+        shortened.truncate(char_boundary(&shortened, MAX_LOG_BYTES));
         shortened.push('…');
         escaped = Cow::Owned(shortened);
     }
@@ -60,13 +60,13 @@ fn is_unsafe(c: char) -> bool {
     c.is_control() || is_bidi_control(c) || matches!(c, '\u{2028}' | '\u{2029}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}')
 }
 
-/// Escapes every character for which `unsafe_here(character, next)` holds.
-fn escape(text: &str, unsafe_here: impl Fn(char, Option<char>) -> bool) -> Cow<'_, str> {
+/// Escapes every character for which `must_escape(character, next character)` returns `true`.
+fn escape(text: &str, must_escape: impl Fn(char, Option<char>) -> bool) -> Cow<'_, str> {
     let mut escaped = String::new();
     let mut copied = 0;
     let mut chars = text.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
-        if unsafe_here(c, chars.peek().map(|(_, next)| *next)) {
+        if must_escape(c, chars.peek().map(|(_, next)| *next)) {
             escaped.push_str(&text[copied..at]);
             match c {
                 '\n' | '\r' | '\t' => escaped.extend(c.escape_default()),

@@ -1,4 +1,4 @@
-//! Tests of routers of programs that are not nodes: they announce commits, and receive nothing.
+//! Tests of announcers: routers of programs that announce commits and receive nothing.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -6,8 +6,8 @@ use super::*;
 use crate::bus::{BusError, BusMessage, Subscriber};
 use crate::router::SessionSelector;
 
-/// A bus that refuses a number of envelopes before it accepts any, and to which nodes cannot
-/// subscribe.
+/// A bus that refuses the first `refusals` envelopes and accepts the later ones. It refuses
+/// connections of subscribers.
 #[derive(Debug)]
 struct RefusingBus {
     bus: MemoryBus,
@@ -48,7 +48,7 @@ async fn announcer_rings_the_nodes_and_is_not_listed_as_a_node() {
     let mut bob = Reader::attach(&node, world.bob, 1).await;
     let mut listener = bus.connect().await.unwrap();
     listener.topics().subscribe(Topic::Control).await.unwrap();
-    let own = node.nodes.others.ids();
+    let others = node.nodes.others.ids();
     let sweeps = node.stats().sweeps;
 
     let announcer = announcer(&world, bus).await;
@@ -57,7 +57,7 @@ async fn announcer_rings_the_nodes_and_is_not_listed_as_a_node() {
     assert!(announcer.flush_announcements().await);
     announcer.shutdown().await;
     tokio::time::sleep(SETTLE_TIME).await;
-    assert_eq!((node.nodes.others.ids(), node.stats().sweeps), (own, sweeps));
+    assert_eq!((node.nodes.others.ids(), node.stats().sweeps), (others, sweeps));
     let epoch = world.store.epoch().await.unwrap();
     let codec = EnvelopeCodec {
         epoch,
@@ -72,9 +72,9 @@ async fn announcer_rings_the_nodes_and_is_not_listed_as_a_node() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn flush_repeats_what_the_bus_refused() {
+async fn flush_repeats_envelopes_that_the_bus_refused() {
     let world = world().await;
-    for (refusals, is_taken) in [(0, true), (2, true), (1_000, false)] {
+    for (refusals, is_accepted) in [(0, true), (2, true), (1_000, false)] {
         let bus = Arc::new(RefusingBus {
             bus: MemoryBus::new(),
             refusals: AtomicU32::new(refusals),
@@ -86,12 +86,12 @@ async fn flush_repeats_what_the_bus_refused() {
         let announcer = announcer(&world, bus.clone()).await;
         send_message(&world, &announcer, "x").await;
         announcer.close_sessions(world.bob, SessionSelector::All, CloseCode::Revoked);
-        assert_eq!(announcer.flush_announcements().await, is_taken, "{refusals}");
+        assert_eq!(announcer.flush_announcements().await, is_accepted, "{refusals}");
         let mut topics = std::collections::HashSet::new();
         while let Ok(Some(BusMessage::Envelope(topic, _))) = timeout(Duration::ZERO, listener.next()).await {
             topics.insert(topic);
         }
-        assert_eq!(topics.len(), if is_taken { 2 } else { 0 }, "{refusals}");
+        assert_eq!(topics.len(), if is_accepted { 2 } else { 0 }, "{refusals}");
         announcer.shutdown().await;
     }
 }

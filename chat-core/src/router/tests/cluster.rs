@@ -16,14 +16,14 @@ async fn pair(world: &World, bus: &LossyBus) -> (Router, Router) {
 }
 
 fn lossy(seed: u64, faults: Faults) -> LossyBus {
-    LossyBus::with(Arc::new(MemoryBus::new()), seed, faults)
+    LossyBus::with_faults(Arc::new(MemoryBus::new()), seed, faults)
 }
 
 fn faultless() -> LossyBus {
     lossy(0, Faults::default())
 }
 
-/// Checks that exactly the events `1..=last` arrive, in order.
+/// Checks that the events `1..=last` arrive in order, and no other push.
 async fn expect_exactly(reader: &mut Reader, last: u64) {
     assert_eq!(
         reader.seqs(usize::try_from(last).unwrap()).await,
@@ -128,7 +128,7 @@ async fn new_group_reaches_its_creators_other_device_on_another_node() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn join_without_any_announcement_is_found_after_a_gap() {
+async fn unannounced_join_is_found_after_a_gap_of_the_bus() {
     let world = world().await;
     let user = world.bob;
     let bus = faultless();
@@ -147,7 +147,7 @@ async fn join_without_any_announcement_is_found_after_a_gap() {
     bob.expect_nothing().await;
 }
 
-/// Records a newer login of a user's device.
+/// Records a newer login of a user's device in the store.
 pub(super) async fn replace_login(world: &World, user: UserId, device: u8) {
     let replaced = transact(&*world.store, move |tx| {
         Box::pin(async move {
@@ -211,7 +211,7 @@ async fn listed_node_without_heartbeats_makes_peers_poll() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     for n in 1..=5 {
         let sent = tokio::time::Instant::now();
-        send_message(&world, &here, "unheard").await;
+        send_message(&world, &here, "not announced").await;
         assert_eq!(bob.event().await.seq, Seq(n));
         assert!(sent.elapsed() <= Duration::from_secs(3), "{:?}", sent.elapsed());
     }
@@ -246,7 +246,7 @@ async fn heartbeat_repeats_all_announcements_in_several_envelopes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn quiet_node_sweeps_every_thirty_seconds() {
+async fn node_sweeps_every_thirty_seconds_without_requests() {
     let world = world().await;
     let bus = faultless();
     let here = node(&world, Some(Arc::new(bus.clone()))).await;
@@ -263,7 +263,7 @@ async fn quiet_node_sweeps_every_thirty_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dead_node_is_noticed_and_its_last_commit_found() {
+async fn killed_node_is_detected_and_its_last_commit_is_delivered() {
     let world = world().await;
     let (here, there) = pair(&world, &faultless()).await;
     let mut bob = Reader::attach(&there, world.bob, 1).await;
@@ -277,14 +277,14 @@ async fn dead_node_is_noticed_and_its_last_commit_found() {
     )
     .await
     .unwrap();
-    let died = tokio::time::Instant::now();
+    let killed = tokio::time::Instant::now();
     drop(here);
     assert_eq!(bob.event().await.seq, Seq(1));
-    assert!(died.elapsed() <= REPAIR_TIMEOUT, "{:?}", died.elapsed());
+    assert!(killed.elapsed() <= REPAIR_TIMEOUT, "{:?}", killed.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn lost_presence_claims_are_published_again() {
+async fn lost_presence_of_devices_is_published_again() {
     let world = world().await;
     let presence = Arc::new(MemoryPresence::new());
     let parts = RouterParts {

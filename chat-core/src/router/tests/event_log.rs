@@ -1,13 +1,16 @@
-//! Tests of the pages of a [`StoreEventLog`].
+//! Tests of the limits of the pages that a [`StoreEventLog`] returns.
 
 use super::*;
 
+/// Appends messages of these sizes to the group, and returns an event log over the store.
 async fn filled(world: &World, bodies: &[usize]) -> StoreEventLog {
     let drafts = bodies.iter().map(|size| Draft::message(vec![b'x'; *size])).collect();
     append(&*world.store, world.group, world.alice, drafts).await.unwrap();
     StoreEventLog::new(Arc::clone(&world.store))
 }
 
+/// Reads a page with at most `limit.0` events and `limit.1` bytes. Returns its sequence numbers,
+/// and whether it ends the log.
 async fn page(log: &StoreEventLog, world: &World, after: u64, limit: (u32, u32)) -> (Vec<u64>, bool) {
     let limit = ReadLimit {
         max_events: limit.0,
@@ -18,7 +21,7 @@ async fn page(log: &StoreEventLog, world: &World, after: u64, limit: (u32, u32))
 }
 
 #[tokio::test]
-async fn event_log_ends_a_page_at_the_number_of_events() {
+async fn event_log_ends_a_page_at_the_event_limit() {
     let world = world().await;
     let log = filled(&world, &[1; 200]).await;
     let all = |range: std::ops::RangeInclusive<u64>| range.collect::<Vec<_>>();
@@ -29,7 +32,7 @@ async fn event_log_ends_a_page_at_the_number_of_events() {
 }
 
 #[tokio::test]
-async fn event_log_ends_a_page_before_the_byte_budget() {
+async fn event_log_ends_a_page_before_it_exceeds_the_byte_limit() {
     let world = world().await;
     let log = filled(&world, &[100, 100, 100, 5_000, 100]).await;
     assert_eq!(page(&log, &world, 0, (100, 250)).await, (vec![1, 2], false));

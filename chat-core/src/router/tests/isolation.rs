@@ -1,4 +1,4 @@
-//! Tests that a slow, blocked or ended part of the router delays no other part.
+//! Tests that the router continues while one session, log, store or bus is slow or fails.
 
 use std::collections::HashSet;
 
@@ -32,7 +32,7 @@ async fn ten_thousand_sessions_share_one_encoding() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn slow_reader_stays_within_its_bounds_and_delays_no_other() {
+async fn slow_reader_stays_within_its_limits_and_delays_no_other_session() {
     let world = world().await;
     let router = node(&world, None).await;
     let slow = Reader::attach(&router, world.bob, 1).await;
@@ -56,7 +56,7 @@ async fn slow_reader_stays_within_its_bounds_and_delays_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unreadable_log_does_not_delay_another_gap() {
+async fn unreadable_log_does_not_delay_catch_up_of_another_conversation() {
     let world = world().await;
     let store = Arc::new(FaultyStore::new(Arc::clone(&world.store)));
     store.set_unreadable(Some(world.group));
@@ -70,8 +70,13 @@ async fn unreadable_log_does_not_delay_another_gap() {
         append(&*world.store, world.direct, world.alice, vec![Draft::message("lost")])
             .await
             .unwrap();
-        let rung = append(&*world.store, world.direct, world.alice, vec![Draft::message("rung")]);
-        router.committed(&rung.await.unwrap());
+        let announced = append(
+            &*world.store,
+            world.direct,
+            world.alice,
+            vec![Draft::message("announced")],
+        );
+        router.committed(&announced.await.unwrap());
         for _ in 0..2 {
             assert_eq!(bob.event().await.conversation, world.direct);
         }

@@ -24,7 +24,7 @@ struct Failures {
 #[derive(Clone, Debug)]
 struct FailingBus<T>(T, Failures);
 
-fn down() -> BusError {
+fn injected_error() -> BusError {
     BusError::Unavailable("injected by a test".into())
 }
 
@@ -32,7 +32,7 @@ fn down() -> BusError {
 impl MessageBus for FailingBus<MemoryBus> {
     async fn publish(&self, topic: Topic, envelope: bytes::Bytes) -> Result<(), BusError> {
         if self.1.publishing.load(Ordering::Relaxed) {
-            return Err(down());
+            return Err(injected_error());
         }
         self.0.publish(topic, envelope).await
     }
@@ -58,7 +58,7 @@ impl Subscriber for FailingBus<Box<dyn Subscriber>> {
 impl FailingBus<Box<dyn Topics>> {
     fn answer(&self, done: Result<(), BusError>) -> Result<(), BusError> {
         match self.1.subscribing.load(Ordering::Relaxed) {
-            true => Err(down()),
+            true => Err(injected_error()),
             false => done,
         }
     }
@@ -75,7 +75,7 @@ impl Topics for FailingBus<Box<dyn Topics>> {
     }
 }
 
-/// Sends a message at one node, and checks that it reaches the reader in time.
+/// Sends a message from one node, and checks that it reaches a reader within [`REPAIR_TIMEOUT`].
 async fn expect_delivery(world: &World, from: &Router, to: &mut Reader) {
     let sent = tokio::time::Instant::now();
     send_message(world, from, "x").await;
@@ -103,7 +103,8 @@ async fn node_cut_off_from_the_bus_is_found_in_the_store() {
         there.watch_nodes(view.subscribe());
         let mut bob = Reader::attach(&there, world.bob, 1).await;
         tokio::time::sleep(Duration::from_secs(10)).await;
-        // The node's lease is in the same service as the bus, so it expires some time later.
+        // The discovery uses the same service as the bus, so the node's entry there expires some
+        // time later.
         failures.publishing.store(true, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(round * 700)).await;
         expect_delivery(&world, &here, &mut bob).await;
@@ -133,7 +134,7 @@ async fn nodes_without_a_bus_find_each_others_events() {
         let there = node(&world, None).await;
         let mut bob = Reader::attach(&there, world.bob, 2).await;
         for _ in 0..5 {
-            // In the first round, the nodes do not know of each other yet.
+            // In the first iteration, the nodes do not know of each other yet.
             expect_delivery(&world, &there, &mut bob_here).await;
             bob.event().await;
             expect_delivery(&world, &here, &mut bob).await;
@@ -171,7 +172,7 @@ async fn store_peers_are_kept_during_an_outage_of_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failed_unsubscription_does_not_silence_the_next_session() {
+async fn next_session_gets_notices_after_a_failed_unsubscription() {
     let world = world().await;
     let failures = Failures::default();
     let bus: Arc<dyn MessageBus> = Arc::new(FailingBus(MemoryBus::new(), failures.clone()));
@@ -236,10 +237,10 @@ async fn unconfirmed_commit_is_delivered_on_every_node() {
             last_seq: Seq(seq),
             joined,
         };
-        // This commit did not happen: another event has its `Seq`.
+        // This commit is never written: another event will get its `Seq`.
         here.track_unconfirmed([unconfirmed(2, Vec::new())]);
         tokio::time::sleep(Duration::from_secs(20)).await;
-        // This commit happens only some time after the caller has given up.
+        // This commit is written only some time after the store failed to confirm it.
         here.track_unconfirmed([unconfirmed(2, vec![user])]);
         tokio::time::sleep(Duration::from_secs(4)).await;
         super::races::commit_change(&world, user, EventBody::MemberJoined { user, by: None }).await;
@@ -275,7 +276,7 @@ async fn unconfirmed_commit_is_tracked_until_the_store_has_answered() {
     assert_eq!(
         here.unconfirmed.count(),
         0,
-        "the commit did not happen, and is no longer tracked"
+        "the commit was not written, and is no longer tracked"
     );
 }
 
@@ -295,7 +296,8 @@ async fn sweep_rechecks_logins() {
     };
     let there = Router::start(parts()).await.unwrap();
     let mut bob = Reader::attach(&there, world.bob, 1).await;
-    let mut from_another_history = Reader::of(
+    // The store has a lower epoch, for example because it was restored from a backup.
+    let mut newer_than_the_store = Reader::of(
         there
             .subscribe(
                 Caller::login(world.bob, DeviceId([2; 16]), SessionEpoch(7)),
@@ -310,11 +312,11 @@ async fn sweep_rechecks_logins() {
     let outbox = Arc::clone(bob.guard.outbox());
     timeout(Duration::from_secs(45), outbox.ready()).await.unwrap();
     assert_eq!(bob.next().await, Push::Closed(CloseCode::Replaced));
-    assert_eq!(from_another_history.next().await, Push::Closed(CloseCode::Replaced));
+    assert_eq!(newer_than_the_store.next().await, Push::Closed(CloseCode::Replaced));
 }
 
 #[tokio::test(start_paused = true)]
-async fn wrong_clock_is_noticed_and_its_correction_too() {
+async fn router_detects_a_wrong_clock_and_its_correction() {
     #[derive(Debug)]
     struct StoppedClock;
     impl Clock for StoppedClock {
@@ -335,7 +337,7 @@ async fn wrong_clock_is_noticed_and_its_correction_too() {
         config: RouterConfig::default(),
     });
     let router = router.await.unwrap();
-    for (offset, is_wrong) in [
+    for (offset_ms, is_wrong) in [
         (0, false),
         (-3_000, false),
         (300_000, false),
@@ -344,9 +346,9 @@ async fn wrong_clock_is_noticed_and_its_correction_too() {
         (1_000, false),
         (i64::MAX - 1_000_000_000, true),
     ] {
-        store.set_time(Some(crate::model::Timestamp(1_000_000_000 + offset)));
+        store.set_time(Some(crate::model::Timestamp(1_000_000_000 + offset_ms)));
         tokio::time::sleep(Duration::from_secs(3)).await;
-        assert_eq!(router.is_clock_wrong(), is_wrong, "{offset}");
+        assert_eq!(router.is_clock_wrong(), is_wrong, "{offset_ms}");
     }
     store.set_time(None);
 }

@@ -1,3 +1,6 @@
+//! Tests of routers over a memory store, which the routers of one test share. Most tests pause
+//! tokio's time.
+
 mod announcer;
 mod cluster;
 mod event_log;
@@ -26,8 +29,8 @@ use crate::testkit::LossyBus;
 use crate::testkit::forwarding::ForwardingEventLog;
 use crate::testkit::store::{Draft, World, append};
 
-/// Time within which lost events are found. Tokio's time is paused, and no periodic sweep takes
-/// place: see [`without_sweeps`].
+/// Time within which the router has to deliver events whose announcements were lost, without
+/// periodic sweeps (see [`without_sweeps`]).
 const REPAIR_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time after which every message in flight has arrived.
 const SETTLE_TIME: Duration = Duration::from_secs(60);
@@ -41,6 +44,7 @@ fn without_sweeps() -> RouterConfig {
     }
 }
 
+/// Starts a node that reads the world's store.
 async fn node(world: &World, bus: Option<Arc<dyn MessageBus>>) -> Router {
     node_over(world, Arc::clone(&world.store), bus).await
 }
@@ -66,6 +70,7 @@ async fn node_over(world: &World, store: Arc<dyn Store>, bus: Option<Arc<dyn Mes
     node_with(world, store, bus, without_sweeps()).await
 }
 
+/// Starts a node that reads `store` instead of the world's, with this configuration.
 async fn node_with(
     world: &World,
     store: Arc<dyn Store>,
@@ -101,6 +106,8 @@ fn caller(user: UserId, device: u8) -> Caller {
     Caller::login(user, DeviceId([device; 16]), SessionEpoch(0))
 }
 
+/// A session that reads its outbox. Its methods fail the test if a push takes longer than
+/// `timeout`.
 struct Reader {
     guard: SubscriptionGuard,
     taken: std::collections::VecDeque<SharedPush>,
@@ -169,6 +176,7 @@ impl Reader {
     }
 }
 
+/// Commits a message of Alice to the group, and announces it by `router`.
 async fn send_message(world: &World, router: &Router, text: &str) -> Vec<Event> {
     let events = append(
         &*world.store,
@@ -182,6 +190,7 @@ async fn send_message(world: &World, router: &Router, text: &str) -> Vec<Event> 
     events
 }
 
+/// Commits an event of Alice to the group, and announces it by `router`.
 async fn append_event(world: &World, router: &Router, event: EventBody) {
     let mut draft = Draft::of(event.kind(), None);
     draft.body = body::encode(&event);
@@ -293,7 +302,7 @@ async fn deleted_group_loses_its_feed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ended_sessions_leave_nothing_behind() {
+async fn ended_sessions_leave_no_registry_entries() {
     let world = world().await;
     let router = node(&world, Some(Arc::new(MemoryBus::new()))).await;
     for device in 0..50 {
@@ -367,7 +376,7 @@ async fn events_arrive_once_over_a_lossy_bus() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lost_last_doorbell_is_repaired_within_three_seconds() {
+async fn event_arrives_within_three_seconds_after_its_doorbell_was_lost() {
     let world = world().await;
     let bus = LossyBus::new(Arc::new(MemoryBus::new()), 1, 0, 0);
     let here = node(&world, Some(Arc::new(bus.clone()))).await;
@@ -375,7 +384,7 @@ async fn lost_last_doorbell_is_repaired_within_three_seconds() {
     let mut bob = Reader::attach(&there, world.bob, 1).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     bus.set_silent(true);
-    send_message(&world, &here, "unheard").await;
+    send_message(&world, &here, "not announced").await;
     tokio::task::yield_now().await;
     bus.set_silent(false);
     let lost = tokio::time::Instant::now();
@@ -394,7 +403,7 @@ async fn node_polls_the_store_when_the_bus_is_silent() {
     tokio::time::sleep(Duration::from_secs(5)).await;
     for n in 1..=5 {
         let sent = tokio::time::Instant::now();
-        send_message(&world, &here, "unheard").await;
+        send_message(&world, &here, "not announced").await;
         assert_eq!(bob.event().await.seq, Seq(n));
         assert!(sent.elapsed() <= Duration::from_secs(3), "{:?}", sent.elapsed());
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::*;
 use crate::bus::{BusError, Subscriber};
 
-/// A bus that accepts each envelope after a delay, and counts doorbells.
+/// A bus that accepts each envelope after a delay, and counts the accepted doorbells.
 #[derive(Clone, Debug)]
 struct SlowBus {
     bus: MemoryBus,
@@ -68,7 +68,7 @@ async fn publisher_overlaps_calls_to_the_bus() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn queued_doorbells_of_a_conversation_merge() {
+async fn queued_doorbells_of_one_conversation_are_merged() {
     let world = world().await;
     let bus = slow(Duration::from_millis(1));
     let router = node(&world, Some(Arc::new(bus.clone()))).await;
@@ -97,7 +97,7 @@ async fn queued_doorbells_of_a_conversation_merge() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn heartbeats_do_not_wait_for_other_envelopes() {
+async fn heartbeats_are_not_delayed_by_other_envelopes() {
     let world = world().await;
     // With this latency, publishing the doorbells takes more than a minute.
     let bus = slow(Duration::from_millis(900));

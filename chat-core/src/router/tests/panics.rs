@@ -1,4 +1,4 @@
-//! Tests that a panicking port ends no worker: once the port works again, so does the router.
+//! Tests that a panic in a port ends no worker, and that the router works again once the port does.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,8 +15,8 @@ impl Switch {
         self.0.store(panics, Ordering::Relaxed);
     }
 
-    fn pass(&self) {
-        assert!(!self.0.load(Ordering::Relaxed), "a deliberate panic of a port");
+    fn panic_if_set(&self) {
+        assert!(!self.0.load(Ordering::Relaxed), "injected by a test");
     }
 }
 
@@ -26,7 +26,7 @@ struct PanickingLog(StoreEventLog, Switch);
 #[async_trait::async_trait]
 impl EventLog for PanickingLog {
     async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError> {
-        self.1.pass();
+        self.1.panic_if_set();
         self.0.memberships(user, device).await
     }
 
@@ -36,7 +36,7 @@ impl EventLog for PanickingLog {
         device: DeviceId,
         conversation: ConversationId,
     ) -> Result<Option<MembershipView>, StoreError> {
-        self.1.pass();
+        self.1.panic_if_set();
         self.0.membership(user, device, conversation).await
     }
 
@@ -46,22 +46,22 @@ impl EventLog for PanickingLog {
         after: Seq,
         limit: ReadLimit,
     ) -> Result<LogPage, StoreError> {
-        self.1.pass();
+        self.1.panic_if_set();
         self.0.events_after(conversation, after, limit).await
     }
 
     async fn last_seqs(&self, conversations: &[ConversationId]) -> Result<Vec<(ConversationId, Seq)>, StoreError> {
-        self.1.pass();
+        self.1.panic_if_set();
         self.0.last_seqs(conversations).await
     }
 
     async fn session_epochs(&self, user: UserId) -> Result<Vec<(DeviceId, SessionEpoch)>, StoreError> {
-        self.1.pass();
+        self.1.panic_if_set();
         self.0.session_epochs(user).await
     }
 
     async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {
-        self.1.pass();
+        self.1.panic_if_set();
         self.0.heartbeat(node).await
     }
 }
@@ -78,7 +78,7 @@ struct PanickingTopics(Box<dyn Topics>, Switch);
 #[async_trait::async_trait]
 impl MessageBus for PanickingBus {
     async fn publish(&self, topic: Topic, envelope: bytes::Bytes) -> Result<(), BusError> {
-        self.1.pass();
+        self.1.panic_if_set();
         self.0.publish(topic, envelope).await
     }
 
@@ -98,9 +98,9 @@ impl Subscriber for PanickingSubscriber {
     }
 
     async fn next(&mut self) -> Option<BusMessage> {
-        self.1.pass();
+        self.1.panic_if_set();
         let message = self.0.next().await;
-        self.1.pass();
+        self.1.panic_if_set();
         message
     }
 }
@@ -108,12 +108,12 @@ impl Subscriber for PanickingSubscriber {
 #[async_trait::async_trait]
 impl Topics for PanickingTopics {
     async fn subscribe(&self, topic: Topic) -> Result<(), BusError> {
-        self.1.pass();
+        self.1.panic_if_set();
         self.0.subscribe(topic).await
     }
 
     async fn unsubscribe(&self, topic: Topic) -> Result<(), BusError> {
-        self.1.pass();
+        self.1.panic_if_set();
         self.0.unsubscribe(topic).await
     }
 }
@@ -143,7 +143,7 @@ async fn workers_continue_after_their_log_and_bus_panicked() {
             there.recheck_sessions(world.bob, CloseCode::Replaced);
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        // The reads of a new session panic in the task that starts the session.
+        // The panic of a read during `subscribe` reaches the caller.
         let (router, user) = (there.clone(), caller(world.carol, 9));
         let started = tokio::spawn(async move {
             let outbox = Outbox::new(OutboxLimits::default());
@@ -154,8 +154,9 @@ async fn workers_continue_after_their_log_and_bus_panicked() {
         tokio::time::sleep(SETTLE_TIME).await;
         let first = round * 11 + 1;
         assert_eq!(bob.seqs(10).await, (first..first + 10).collect::<Vec<_>>());
-        // Only the bus delivers this event at once, because no node polls any more.
-        send_message(&world, &here, "heard").await;
+        // This event arrives at once only by its doorbell, because no node polls the store any
+        // more.
+        send_message(&world, &here, "announced").await;
         bob.timeout = Duration::from_millis(50);
         assert_eq!(bob.seqs(1).await, [first + 10]);
         bob.timeout = SETTLE_TIME;
@@ -163,7 +164,7 @@ async fn workers_continue_after_their_log_and_bus_panicked() {
     }
     // The node whose ports panicked announces its commits again.
     let mut carol = Reader::attach(&here, world.carol, 1).await;
-    send_message(&world, &there, "announced").await;
+    send_message(&world, &there, "announced again").await;
     carol.timeout = Duration::from_millis(50);
     assert_eq!(carol.event().await.seq, Seq(34));
 }

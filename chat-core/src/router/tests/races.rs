@@ -5,11 +5,11 @@ use crate::model::{Member, MemberState, Role};
 use crate::store::MembershipView;
 use crate::testkit::store::{FaultyStore, append_to, transact};
 
-fn slow_over(world: &World) -> Arc<FaultyStore> {
+fn faulty_store(world: &World) -> Arc<FaultyStore> {
     Arc::new(FaultyStore::new(Arc::clone(&world.store)))
 }
 
-/// Lets every ready task run.
+/// Yields often enough that every ready task runs.
 async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -43,10 +43,12 @@ pub(super) async fn commit_change(world: &World, user: UserId, change: EventBody
     unit.await.unwrap()
 }
 
+/// Commits and announces `change`, by which `user` leaves the group.
 pub(super) async fn leave(world: &World, router: &Router, user: UserId, change: EventBody) {
     router.committed(&[commit_change(world, user, change).await]);
 }
 
+/// Commits and announces that `user` joined the group.
 pub(super) async fn join(world: &World, router: &Router, user: UserId) {
     let change = EventBody::MemberJoined { user, by: None };
     router.committed(&[commit_change(world, user, change).await]);
@@ -73,6 +75,7 @@ async fn subscribe_while<F: Future<Output = ()>>(
     (Reader::of(guard), memberships)
 }
 
+/// Returns the last `Seq` of the group in `memberships`.
 fn last_seq(world: &World, memberships: &[MembershipView]) -> Seq {
     let group = memberships.iter().find(|view| view.conversation.id == world.group);
     group.expect("Bob is a member of the group").conversation.last_seq
@@ -81,7 +84,7 @@ fn last_seq(world: &World, memberships: &[MembershipView]) -> Seq {
 #[tokio::test(start_paused = true)]
 async fn commit_after_the_memberships_were_read_is_reported_as_behind_to_a_later_session() {
     let world = world().await;
-    let slow = slow_over(&world);
+    let slow = faulty_store(&world);
     let router = node_over(&world, slow.clone(), None).await;
     let mut carol = Reader::attach(&router, world.carol, 1).await;
     let (mut bob, memberships) = subscribe_while(&world, &router, &slow, async {
@@ -102,7 +105,7 @@ async fn commit_after_the_memberships_were_read_is_reported_as_behind_to_a_later
 #[tokio::test(start_paused = true)]
 async fn commit_after_the_memberships_were_read_is_pushed_to_the_first_session() {
     let world = world().await;
-    let slow = slow_over(&world);
+    let slow = faulty_store(&world);
     let router = node_over(&world, slow.clone(), None).await;
     let (mut bob, _) = subscribe_while(&world, &router, &slow, async {
         send_message(&world, &router, "between").await;
@@ -113,11 +116,11 @@ async fn commit_after_the_memberships_were_read_is_pushed_to_the_first_session()
 
 #[tokio::test(start_paused = true)]
 async fn member_kicked_during_subscribe_gets_the_kick_and_nothing_after() {
-    for others in [false, true] {
+    for has_other_session in [false, true] {
         let world = world().await;
-        let slow = slow_over(&world);
+        let slow = faulty_store(&world);
         let router = node_over(&world, slow.clone(), None).await;
-        let carol = match others {
+        let carol = match has_other_session {
             true => Some(Reader::attach(&router, world.carol, 1).await),
             false => None,
         };
@@ -145,13 +148,13 @@ async fn member_kicked_during_subscribe_gets_the_kick_and_nothing_after() {
 
 #[tokio::test(start_paused = true)]
 async fn user_who_joins_during_subscribe_gets_the_join_and_later_events() {
-    for others in [false, true] {
+    for has_other_session in [false, true] {
         let world = world().await;
-        let slow = slow_over(&world);
+        let slow = faulty_store(&world);
         let router = node_over(&world, slow.clone(), None).await;
         let user = world.bob;
         leave(&world, &router, user, EventBody::MemberLeft { user }).await;
-        let carol = match others {
+        let carol = match has_other_session {
             true => Some(Reader::attach(&router, world.carol, 1).await),
             false => None,
         };
@@ -169,7 +172,7 @@ async fn user_who_joins_during_subscribe_gets_the_join_and_later_events() {
 #[tokio::test(start_paused = true)]
 async fn session_closed_during_subscribe_leaves_nothing_behind() {
     let world = world().await;
-    let slow = slow_over(&world);
+    let slow = faulty_store(&world);
     let router = node_over(&world, slow.clone(), None).await;
     let (mut bob, _) = subscribe_while(&world, &router, &slow, async {
         router.close_sessions(world.bob, SessionSelector::All, CloseCode::Revoked);
@@ -184,10 +187,10 @@ async fn session_closed_during_subscribe_leaves_nothing_behind() {
 async fn cancelled_subscribe_does_not_affect_other_sessions() {
     let world = world().await;
     let bus: Arc<dyn MessageBus> = Arc::new(MemoryBus::new());
-    let slow = slow_over(&world);
+    let slow = faulty_store(&world);
     let here = node(&world, Some(Arc::clone(&bus))).await;
     let there = node_over(&world, slow.clone(), Some(bus)).await;
-    // The call is cancelled after each possible number of steps.
+    // Each iteration cancels the call after a different number of steps.
     for steps in 0..40 {
         let outbox = Outbox::new(OutboxLimits::default());
         let cancelled = tokio::spawn({
@@ -210,7 +213,7 @@ async fn cancelled_subscribe_does_not_affect_other_sessions() {
         assert_eq!(bob.event().await.seq, seq);
         assert!(
             sent.elapsed() < Duration::from_millis(500),
-            "step {steps}: a sweep found the event, not the doorbell"
+            "step {steps}: the event arrived by a sweep, not by its doorbell"
         );
         drop(bob);
         let _ = cancelled.await;

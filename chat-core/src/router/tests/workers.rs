@@ -1,4 +1,4 @@
-//! Tests of single workers, each with only the parts that it uses.
+//! Tests of single workers, without a router.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! Compares feeds with the ends of their logs.
+//! Compares the feeds on this node with the ends of their logs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use crate::router::local_delivery::LocalDelivery;
 use crate::router::work_set::WorkSet;
 use crate::store::StoreError;
 
-/// Number of conversations in one query for the ends of logs.
-const QUERY_CONVERSATIONS: usize = 1000;
+/// Maximum number of conversations in one query for the ends of logs.
+const MAX_CONVERSATIONS_PER_QUERY: usize = 1000;
 
-/// Worker that reads the ends of many logs at once, and sends a doorbell to the feeds that are
-/// behind their logs.
+/// Worker that reads the ends of many logs at once. It handles each end like a doorbell, so that
+/// feeds that are behind their logs catch up.
 #[derive(Debug)]
 pub(crate) struct Compare {
     pub(crate) conversations: WorkSet<ConversationId>,
@@ -31,7 +31,7 @@ impl Compare {
         let mut delay = self.retry_interval;
         loop {
             let conversations = Vec::from_iter(self.conversations.take().await);
-            for chunk in conversations.chunks(QUERY_CONVERSATIONS) {
+            for chunk in conversations.chunks(MAX_CONVERSATIONS_PER_QUERY) {
                 match panics::contain(self.compare(chunk)).await {
                     Ok(()) => delay = self.retry_interval,
                     Err(error) => {
@@ -50,7 +50,7 @@ impl Compare {
 
     async fn compare(&self, conversations: &[ConversationId]) -> Result<(), StoreError> {
         for (conversation, last_seq) in self.log.last_seqs(conversations).await? {
-            self.delivery.doorbell(Doorbell { conversation, last_seq });
+            self.delivery.handle_doorbell(Doorbell { conversation, last_seq });
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! Heartbeats on the bus. Each node publishes one a second, which repeats its recent announcements.
-//! A node that does not receive the heartbeats of the others falls back to polling the store.
+//! Heartbeats on the bus. Each node publishes one a second by default, which repeats its recent
+//! announcements. A node that does not receive the heartbeats of all other nodes polls the store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,8 @@ use crate::router::sweep_request::SweepRequest;
 use crate::router::work_set::WorkSet;
 
 /// Worker that publishes heartbeats and derives the health of the bus from received ones. It does
-/// no other work that could delay it, because a node without heartbeats counts as dead.
+/// no other work that could delay it, because the other nodes poll the store while a node's
+/// heartbeats are missing.
 #[derive(Debug)]
 pub(crate) struct Heartbeat {
     pub(crate) interval: Duration,
@@ -53,7 +54,8 @@ impl Heartbeat {
         }
     }
 
-    /// Publishes a heartbeat, and requests a sweep if heartbeats are missing.
+    /// Publishes a heartbeat. Requests a sweep if heartbeats are missing, and compares all
+    /// conversations with the store if a heartbeat is late. Returns the health of the bus.
     fn beat(&self, number: u64, last: BusHealth) -> BusHealth {
         let health = self.publish(number);
         if health.own_missing != last.own_missing || health.peer_unseen != last.peer_unseen {
@@ -67,6 +69,7 @@ impl Heartbeat {
         health
     }
 
+    /// Publishes a heartbeat if there is a bus. Returns the health of the bus.
     fn publish(&self, number: u64) -> BusHealth {
         let others = self.others.ids();
         match &self.bus {

@@ -16,7 +16,7 @@ use crate::router::shared_push::SharedPush;
 use crate::router::sweep_request::SweepRequest;
 use crate::router::work_set::WorkSet;
 
-/// Worker that reads the node's bus subscription.
+/// Worker that reads and handles the messages that the bus delivers to this node.
 #[derive(Debug)]
 pub(crate) struct Inbound {
     pub(crate) subscriber: Box<dyn Subscriber>,
@@ -27,8 +27,7 @@ pub(crate) struct Inbound {
     pub(crate) joins: WorkSet<(UserId, ConversationId)>,
     pub(crate) logins: WorkSet<(UserId, CloseCode)>,
     pub(crate) sweep: SweepRequest,
-    /// Pause after a panic, so that a subscription that panics every time does not occupy the
-    /// processor.
+    /// Pause after a panic, so that a subscriber that always panics does not cause a busy loop.
     pub(crate) retry_interval: Duration,
 }
 
@@ -66,15 +65,15 @@ impl Inbound {
 
     fn receive(&self, received: Received) {
         if received.node == self.codec.node {
-            // Other announcements of this node itself were delivered here before they were
-            // published.
+            // This node delivered its other announcements to its own sessions before it published
+            // them.
             if let Content::Heartbeat { number, .. } = received.content {
                 self.monitor.record_own(number);
             }
             return;
         }
         match received.content {
-            Content::Doorbell(doorbell) => self.delivery.doorbell(doorbell),
+            Content::Doorbell(doorbell) => self.delivery.handle_doorbell(doorbell),
             Content::Heartbeat {
                 number,
                 doorbells,
@@ -82,9 +81,9 @@ impl Inbound {
                 logins,
                 overflowed,
             } => {
-                let follows = self.monitor.record_peer(received.node, received.incarnation, number);
+                let is_complete = self.monitor.record_peer(received.node, received.incarnation, number);
                 for doorbell in doorbells {
-                    self.delivery.doorbell(doorbell);
+                    self.delivery.handle_doorbell(doorbell);
                 }
                 for (user, conversation) in joins {
                     self.user_joined(user, conversation);
@@ -92,7 +91,7 @@ impl Inbound {
                 for (user, code) in logins {
                     self.logins_changed(user, code);
                 }
-                if overflowed || !follows {
+                if overflowed || !is_complete {
                     self.sweep.request();
                 }
             }
@@ -106,8 +105,8 @@ impl Inbound {
 
     fn user_joined(&self, user: UserId, conversation: ConversationId) {
         self.delivery.joined(user, conversation);
-        // Forged announcements could fill the memory, so the set is bounded; a sweep finds real
-        // joins beyond the bound.
+        // The set is bounded, because forged announcements could fill the memory. If it is full, a
+        // sweep finds the real joins.
         if self.registry.has_user(user) && !self.joins.try_add((user, conversation)) {
             self.sweep.request();
         }

@@ -2,14 +2,14 @@
 //!
 //! Anti-entropy reads the store to find events whose announcements the bus lost: [`sweep`] decides
 //! when to compare, [`compare`] finds feeds that are behind, [`catch_up`] reads their missing
-//! events. [`join`], [`recheck`] and [`unconfirmed`] do the same for memberships, logins and
-//! commits without an answer.
+//! events. [`join`], [`recheck`] and [`unconfirmed`] do the same for memberships, logins, and
+//! commits that the store did not confirm.
 //!
 //! Heartbeats decide when anti-entropy has to compare: [`heartbeat`] on the bus,
 //! [`store_heartbeat`] in the store.
 //!
-//! The bus has [`subscriptions`], [`publisher`] and [`inbound`]. [`presence`] is independent of the
-//! bus.
+//! [`subscriptions`], [`publisher`] and [`inbound`] exchange messages with the other nodes over the
+//! bus. [`presence`] reports this node's devices to the presence service.
 
 pub(crate) mod catch_up;
 pub(crate) mod compare;

@@ -1,4 +1,4 @@
-//! Publishes the devices that are connected to this node.
+//! Publishes the devices that are connected to this node in the presence service.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use crate::model::{DeviceId, NodeId, PresenceState, UserId};
 use crate::router::registry::Registry;
 use crate::router::work_set::{WorkSet, WorkerOptions};
 
-/// Worker that makes a device's claim in the presence service match the device's sessions on this
-/// node.
+/// Worker that makes the presence service's entry for a device on this node match the device's
+/// sessions.
 #[derive(Debug)]
 pub(crate) struct PublishPresence {
     pub(crate) devices: WorkSet<(UserId, DeviceId)>,
@@ -30,6 +30,8 @@ impl PublishPresence {
 
     async fn publish(&self, user: UserId, device: DeviceId) -> Result<(), ClusterError> {
         let sessions = self.registry.of_user(user);
+        // A device has two sessions while a new session replaces the old one. The more active of
+        // them counts.
         let state = sessions
             .iter()
             .filter(|session| session.caller.device() == Some(device))

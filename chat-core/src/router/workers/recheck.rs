@@ -14,7 +14,7 @@ use crate::router::registry::Registry;
 use crate::router::work_set::{WorkSet, WorkerOptions};
 use crate::store::StoreError;
 
-/// Ends the sessions of a user whose logins are no longer valid in the store.
+/// Check that ends the sessions of a user whose logins are no longer valid in the store.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionCheck {
     pub(crate) registry: Arc<Registry>,
@@ -23,9 +23,10 @@ pub(crate) struct SessionCheck {
 }
 
 impl SessionCheck {
-    /// Closes the ended sessions with `code`. A session whose device no longer exists was revoked:
-    /// a newer login would have kept the device.
-    async fn close_ended(&self, user: UserId, code: CloseCode) -> Result<(), StoreError> {
+    /// Closes the sessions whose login is no longer valid, with `code`. If `code` is
+    /// [`CloseCode::Replaced`] and the device no longer exists, the code is [`CloseCode::Revoked`]
+    /// instead, because a newer login would have kept the device.
+    async fn close_invalid(&self, user: UserId, code: CloseCode) -> Result<(), StoreError> {
         // The sessions are taken before the read, so that a session that starts during the read is
         // not compared with an older state.
         let sessions = self.registry.of_user(user);
@@ -57,7 +58,7 @@ pub(crate) struct LoginRecheck {
 
 impl LoginRecheck {
     pub(crate) async fn run(self) {
-        let recheck = |(user, code)| self.check.close_ended(user, code);
+        let recheck = |(user, code)| self.check.close_invalid(user, code);
         self.logins.drain_forever(self.options, recheck).await;
     }
 }
@@ -71,6 +72,7 @@ pub(crate) struct UserRecheck {
     pub(crate) options: WorkerOptions,
     pub(crate) check: SessionCheck,
     pub(crate) joins: WorkSet<(UserId, ConversationId)>,
+    /// Pause after each user.
     pub(crate) pause: Duration,
 }
 
@@ -81,7 +83,7 @@ impl UserRecheck {
     }
 
     async fn recheck(&self, user: UserId) -> Result<(), StoreError> {
-        self.check.close_ended(user, CloseCode::Replaced).await?;
+        self.check.close_invalid(user, CloseCode::Replaced).await?;
         let sessions = self.check.registry.of_user(user);
         if let Some(session) = sessions.first() {
             let memberships = self

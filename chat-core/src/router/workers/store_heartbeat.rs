@@ -14,7 +14,8 @@ use crate::router::store_peers::StorePeers;
 use crate::router::sweep_request::SweepRequest;
 use crate::store::StoreError;
 
-/// Worker that reports to the store that this node is alive.
+/// Worker that reports to the store that this node is alive. From the answers, it learns which
+/// other nodes are alive, and how far this node's clock is from the store's.
 #[derive(Debug)]
 pub(crate) struct StoreHeartbeat {
     pub(crate) node: NodeId,
@@ -55,7 +56,7 @@ impl StoreHeartbeat {
         let before = self.clock.now();
         let answer = self.log.heartbeat(self.node).await?;
         if self.peers.record(&answer.peers, self.interval * 2) {
-            // The new node may have committed before this node listed it.
+            // The new node may have committed before this node knew of it.
             self.sweep.request();
         }
         let Some(time) = answer.time else {

@@ -36,7 +36,7 @@ enum Subscription {
     Unconfirmed,
 }
 
-/// The subscriptions that the bus may have.
+/// The subscriptions that the bus has or may have, by topic.
 type Known = Mutex<HashMap<Topic, Subscription>>;
 
 impl Subscriptions {
@@ -56,8 +56,8 @@ impl Subscriptions {
             }
             self.subscribed(topic);
         } else if state.is_some() {
-            // If the call fails, the subscription may or may not exist. The next session that needs
-            // the topic subscribes again.
+            // If the call fails, the subscription may or may not exist. If a session needs the
+            // topic again, the worker repeats the subscription.
             known.lock().insert(topic, Subscription::Unconfirmed);
             self.within(self.topics.unsubscribe(topic)).await?;
             known.lock().remove(&topic);
@@ -74,8 +74,8 @@ impl Subscriptions {
         }
     }
 
-    /// Handles a new subscription: announcements made before it were missed, so the conversation or
-    /// user has to be read from the store.
+    /// Handles a new subscription: the node missed the announcements made before it, so the
+    /// conversation or user has to be read from the store.
     fn subscribed(&self, topic: Topic) {
         let was_awaited = self.requests.confirm(topic);
         match topic {

@@ -1,4 +1,4 @@
-//! Sweeps: compares everything on this node with the store.
+//! Sweeps, in which the node compares all its conversations, users and devices with the store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,11 +15,11 @@ use crate::router::store_peers::StorePeers;
 use crate::router::sweep_request::SweepRequest;
 use crate::router::work_set::WorkSet;
 
-/// A node without other nodes on its store rechecks its users' logins only in every tenth sweep.
-const RECHECK_ALONE_EVERY: u32 = 10;
+/// Number of sweeps for each recheck of all users, on a node without a bus and without other nodes
+/// on its store. A requested sweep, and every sweep of another node, rechecks them.
+const SWEEPS_PER_RECHECK_ALONE: u32 = 10;
 
-/// Worker that starts a sweep when one is requested, and otherwise at regular intervals, also on a
-/// single node.
+/// Worker that starts a sweep when one is requested, and otherwise at regular intervals.
 #[derive(Debug)]
 pub(crate) struct Sweep {
     pub(crate) request: SweepRequest,
@@ -42,7 +42,7 @@ impl Sweep {
     pub(crate) async fn run(self) {
         let mut last = Instant::now();
         for number in 1_u32.. {
-            // Jittered, so that nodes that started together do not sweep together.
+            // The interval is jittered, so that nodes that started together do not sweep together.
             let next = last + jitter::spread(self.interval, 2.0 / 3.0, 4.0 / 3.0);
             let was_requested = tokio::select! {
                 // A request has priority, because it means that announcements were lost.
@@ -64,14 +64,14 @@ impl Sweep {
     fn sweep(&self, number: u32, was_requested: bool) {
         self.sweeps.fetch_add(1, Ordering::Relaxed);
         self.compare.add_all(self.registry.conversations());
-        self.watches.may_be_incomplete();
-        // On a single node, every change of a user went through this node, unless an operator
-        // changed the store directly.
+        self.watches.mark_incomplete();
+        // On a single node, every change of a user's logins and memberships went through this node,
+        // unless an operator changed the store directly.
         let is_alone = !self.has_bus && self.store_peers.is_empty();
-        if was_requested || !is_alone || number.is_multiple_of(RECHECK_ALONE_EVERY) {
+        if was_requested || !is_alone || number.is_multiple_of(SWEEPS_PER_RECHECK_ALONE) {
             self.users.add_all(self.registry.users());
         }
-        // The presence service may have lost claims too.
+        // The presence service may have lost devices of this node.
         self.presence.add_all(self.registry.devices());
     }
 }

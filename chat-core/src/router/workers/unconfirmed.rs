@@ -1,4 +1,4 @@
-//! Finds out whether unconfirmed commits happened. No node has announced them, so this worker
+//! Finds out whether unconfirmed commits were written. No node has announced them, so this worker
 //! checks their logs until their outcome is known.
 
 use std::collections::HashMap;
@@ -13,11 +13,12 @@ use crate::router::cluster_link::ClusterLink;
 use crate::router::envelope::Doorbell;
 use crate::router::event_log::EventLog;
 use crate::router::local_delivery::LocalDelivery;
-use crate::router::unconfirmed::{QUERY_CONVERSATIONS, UnconfirmedCommits};
+use crate::router::unconfirmed::{MAX_CONVERSATIONS_PER_QUERY, UnconfirmedCommits};
 use crate::router::work_set::WorkSet;
 use crate::store::StoreError;
 
-/// Worker that checks the logs with unconfirmed commits, and announces the events that it finds.
+/// Worker that checks the logs of conversations with unconfirmed commits, and announces the events
+/// that it finds.
 #[derive(Debug)]
 pub(crate) struct ConfirmCommits {
     pub(crate) commits: UnconfirmedCommits,
@@ -32,7 +33,7 @@ impl ConfirmCommits {
     pub(crate) async fn run(self) {
         loop {
             let conversations = self.commits.conversations().await;
-            for chunk in conversations.chunks(QUERY_CONVERSATIONS) {
+            for chunk in conversations.chunks(MAX_CONVERSATIONS_PER_QUERY) {
                 if let Err(error) = panics::contain(self.check_all(chunk)).await {
                     let error = &error as &dyn std::error::Error;
                     tracing::debug!(error, "cannot check unconfirmed commits; retrying");
@@ -55,7 +56,7 @@ impl ConfirmCommits {
             return;
         };
         let doorbell = Doorbell { conversation, last_seq };
-        self.delivery.doorbell(doorbell);
+        self.delivery.handle_doorbell(doorbell);
         self.link.ring(doorbell);
         for user in grown.joined {
             self.joins.add((user, conversation));

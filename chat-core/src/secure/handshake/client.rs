@@ -1,4 +1,5 @@
-//! The client's side of the handshake: it sends one hello, then verifies the answer.
+//! The client's side of the handshake: it sends one hello, then verifies the server's answer. Short
+//! comments such as `-> e` and `ee` name the tokens of the Noise pattern.
 
 use std::{fmt, time::Duration, time::Instant};
 
@@ -10,20 +11,20 @@ use crate::secure::{
     Channel, Fingerprint, HandshakeError, credential::Credential, keys::DhSecret, symmetric::Symmetric,
 };
 
-/// Server keys that a client accepts.
+/// Rule by which a client accepts server keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PinPolicy {
-    /// Only these keys. A client uses this whenever it knows the server.
+    /// The client accepts only these keys. A client that has pinned a key of the server uses this.
     AnyOf(Vec<Fingerprint>),
-    /// Any key, because the server is not known yet. The caller must store
-    /// [`Connected::fingerprint`] before it sends anything. An attacker who intercepts this first
-    /// contact is trusted from then on.
+    /// The client accepts any key, because it has pinned no key of the server yet. The caller must
+    /// store [`Connected::fingerprint`] before it sends anything. An attacker who intercepts this
+    /// first contact is trusted from then on.
     FirstContact,
 }
 
 impl PinPolicy {
-    /// Accepts only this key.
+    /// Returns the policy that accepts only this key.
     #[must_use]
     pub fn exactly(fingerprint: Fingerprint) -> Self {
         Self::AnyOf(vec![fingerprint])
@@ -39,7 +40,7 @@ impl PinPolicy {
     }
 }
 
-/// Sends a hello and reads the server's answer.
+/// A client's handshake: it provides the hello to send, and reads the server's answer.
 pub struct ClientHandshake {
     hello: Vec<u8>,
     pin: PinPolicy,
@@ -55,10 +56,10 @@ pub enum ClientProgress {
     NeedMore,
     /// The server is authenticated, and the channel is established.
     Done(Connected),
-    /// The server rejected the handshake. The message is not authenticated, so it is only advice:
-    /// try again later with the same profile and transport.
+    /// The server rejected the handshake. The reject is not authenticated, so the client must not
+    /// switch to another profile or transport because of it, but may try again later.
     Rejected {
-        /// Reason of the server.
+        /// Reason that the server gave.
         code: RejectCode,
         /// Delay before the next attempt, at most [`MAX_RETRY_AFTER`](super::MAX_RETRY_AFTER).
         retry_after: Duration,
@@ -70,16 +71,16 @@ pub enum ClientProgress {
 pub struct Connected {
     /// The channel. The client sends first.
     pub channel: Channel,
-    /// Fingerprint of the server's key, which signed for this channel and which the policy
-    /// accepted.
+    /// Fingerprint of the server's RSA key, which the policy accepted.
     pub fingerprint: Fingerprint,
 }
 
 impl ClientHandshake {
-    /// Prepares a hello for the server known as `server_name`, which may be empty.
+    /// Prepares a hello for the server with the name `server_name`, which may be empty.
     ///
     /// # Errors
-    /// The name is longer than [`MAX_SERVER_NAME`](super::MAX_SERVER_NAME).
+    /// [`HandshakeError::NameTooLong`] if the name is longer than
+    /// [`MAX_SERVER_NAME`](super::MAX_SERVER_NAME).
     pub fn new(server_name: &str, pin: PinPolicy) -> Result<Self, HandshakeError> {
         Self::with_ephemeral(server_name, pin, DhSecret::generate())
     }
@@ -94,7 +95,7 @@ impl ClientHandshake {
         let mut noise = Symmetric::new(&hello);
         hello.extend_from_slice(ephemeral.public()); // -> e
         noise.mix_hash(ephemeral.public());
-        noise.mix_hash(&[]); // its empty payload
+        noise.mix_hash(&[]); // the empty payload of the first message
         Ok(Self {
             hello,
             pin,
@@ -103,22 +104,23 @@ impl ClientHandshake {
         })
     }
 
-    /// Returns the bytes to send first.
+    /// Returns the client's hello, which the caller must send first.
     #[must_use]
     pub fn hello(&self) -> &[u8] {
         &self.hello
     }
 
-    /// Takes the bytes that were read. `unix_now` (in seconds) is compared with the credential's
-    /// validity.
+    /// Processes the bytes that the caller read from the stream. `unix_now`, in seconds, is
+    /// compared with the validity of the server's credential.
     ///
     /// A server has to wait for the client's first record, so bytes after its answer are an error.
     ///
     /// # Errors
-    /// The server cannot be authenticated, or its answer is malformed: close, and send nothing.
+    /// The server cannot be authenticated, or its answer is malformed: the caller must close the
+    /// connection without sending anything.
     pub fn feed(&mut self, now: Instant, unix_now: u64, bytes: &[u8]) -> Result<ClientProgress, HandshakeError> {
         if self.pending.is_none() {
-            return Err(HandshakeError::Over);
+            return Err(HandshakeError::AlreadyEnded);
         }
         // One byte beyond the longest message is enough to detect surplus bytes.
         let taken = bytes.len().min(MAX_HELLO2 + 1 - self.received.len());
@@ -149,9 +151,9 @@ impl ClientHandshake {
         }
     }
 
-    /// Authenticates the message first, then the credential of its static key.
+    /// Authenticates the server's hello, then the credential for the static key in it.
     fn finish(&mut self, now: Instant, unix_now: u64) -> Result<Connected, HandshakeError> {
-        let (mut noise, ephemeral) = self.pending.take().ok_or(HandshakeError::Over)?;
+        let (mut noise, ephemeral) = self.pending.take().ok_or(HandshakeError::AlreadyEnded)?;
         let message = &mut self.received[LENGTH_LEN + 2..];
         let (server_ephemeral, rest) = message
             .split_first_chunk_mut::<KEY_LEN>()

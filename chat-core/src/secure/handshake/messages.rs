@@ -5,9 +5,10 @@ use std::{fmt, time::Duration};
 use super::PROFILE_X25519_AESGCM_SHA256;
 use crate::secure::error::HandshakeError;
 
-/// Maximum size of a client's hello, in bytes. A server reads no more before the hello is complete.
+/// Maximum size of a client's hello (Hello1), in bytes. A server reads no more before the hello is
+/// complete.
 pub const MAX_HELLO1: usize = 120;
-/// Maximum size of a server's answer, in bytes.
+/// Maximum size of a server's answer, in bytes: its hello (Hello2), or a reject.
 pub const MAX_HELLO2: usize = 1280;
 /// Maximum length of the server name in a hello, in bytes.
 pub const MAX_SERVER_NAME: usize = 64;
@@ -18,11 +19,15 @@ pub(super) const LENGTH_LEN: usize = 2;
 pub(super) const KEY_LEN: usize = 32;
 const MAGIC: &[u8; 4] = b"SC1\0";
 const MAX_PROFILES: u8 = 8;
-/// Size of the smallest body: magic, count, one profile, length of an empty name, key.
+/// Minimum size of a client's hello after its length field: magic, count, one profile, length of an
+/// empty name, key.
 const MIN_HELLO1_BODY: usize = 4 + 1 + 2 + 1 + KEY_LEN;
+/// Value of the profile field that marks a reject.
 const REJECT_PROFILE: u16 = 0;
-const REJECT_LEN: usize = 9;
-/// Size of the smallest body: profile, ephemeral key, encrypted static key, tag of the credential.
+/// Size of a reject, in bytes: length, profile, code, delay.
+const REJECT_LEN: usize = 2 + 2 + 1 + 4;
+/// Minimum size of a server's hello after its length field: profile, ephemeral key, encrypted
+/// static key with its tag, tag of the credential.
 const MIN_HELLO2_BODY: usize = 2 + KEY_LEN + KEY_LEN + 16 + 16;
 
 /// Reason for which a server rejects a handshake.
@@ -35,7 +40,8 @@ pub enum RejectCode {
     Busy,
     /// The server is shutting down.
     ShuttingDown,
-    /// A code that this version does not know.
+    /// A code that this version of the library does not know. The client treats it like
+    /// [`Busy`](Self::Busy).
     Other(u8),
 }
 
@@ -65,7 +71,7 @@ impl fmt::Display for RejectCode {
             Self::NoProfile => f.write_str("no common profile"),
             Self::Busy => f.write_str("busy"),
             Self::ShuttingDown => f.write_str("shutting down"),
-            Self::Other(code) => write!(f, "reason {code}"),
+            Self::Other(code) => write!(f, "unknown reason {code}"),
         }
     }
 }
@@ -74,15 +80,16 @@ impl fmt::Display for RejectCode {
 /// whole milliseconds, at most [`MAX_RETRY_AFTER`]).
 #[must_use]
 pub fn reject(code: RejectCode, retry_after: Duration) -> [u8; REJECT_LEN] {
-    let millis = u32::try_from(retry_after.min(MAX_RETRY_AFTER).as_millis()).expect("a minute of milliseconds fits");
+    let millis = u32::try_from(retry_after.min(MAX_RETRY_AFTER).as_millis()).expect("60,000 ms fit into 32 bits");
     let mut message = [0; REJECT_LEN];
-    message[1] = 7;
+    message[1] = 7; // number of bytes after the length field
     message[4] = code.to_byte();
     message[5..].copy_from_slice(&millis.to_be_bytes());
     message
 }
 
-/// A client's hello. All bytes before the ephemeral key are the prologue of the handshake.
+/// A decoded client's hello. All bytes before the ephemeral key are the prologue, which both sides
+/// mix into the handshake's hash.
 pub(super) struct Hello1<'a> {
     pub(super) offers_our_profile: bool,
     pub(super) name: &'a str,
@@ -152,7 +159,7 @@ pub(super) fn parse_hello1(message: &[u8]) -> Result<Hello1<'_>, HandshakeError>
     })
 }
 
-/// Answer of a server: a hello whose parts are still encrypted, or a reject.
+/// Answer of a server. The parts of a server's hello are still encrypted, so it has no fields here.
 pub(super) enum Answer {
     Hello2,
     Reject { code: RejectCode, retry_after: Duration },

@@ -8,8 +8,8 @@
 //!     └► Connected{channel}                              └► Accepted{channel} │
 //!   feed ◄───────────────── Reject ───────────────────────────────────────────┘
 //! ```
-//! The client's first record is the server's first proof that the client holds the keys. Until that
-//! record opens, the server sends nothing more and keeps no session.
+//! The client's first record proves to the server that the client holds the keys. Until the server
+//! has decrypted that record, it sends nothing more and keeps no session.
 
 mod client;
 mod messages;
@@ -25,7 +25,8 @@ pub use messages::{MAX_HELLO1, MAX_HELLO2, MAX_RETRY_AFTER, MAX_SERVER_NAME, Rej
 #[cfg(feature = "server")]
 pub use server::{Accepted, ClientHello, ServerHandshake};
 
-/// The only profile: `Noise_NX_25519_AESGCM_SHA256` with an RSASSA-PSS credential.
+/// Number of the only profile, the set of algorithms that both sides use:
+/// `Noise_NX_25519_AESGCM_SHA256` with an RSASSA-PSS credential.
 pub const PROFILE_X25519_AESGCM_SHA256: u16 = 0x0001;
 
 impl From<WeakPublicKey> for HandshakeError {

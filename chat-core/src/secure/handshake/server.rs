@@ -1,4 +1,5 @@
-//! The server's side of the handshake: it reads one hello, then accepts or rejects it.
+//! The server's side of the handshake: it reads one hello, then accepts or rejects it. Short
+//! comments such as `<- e` and `ee` name the tokens of the Noise pattern.
 
 use std::{fmt, time::Duration, time::Instant};
 
@@ -10,7 +11,8 @@ use super::{
 };
 use crate::secure::{Channel, HandshakeError, ServerKeys, keys::DhSecret, symmetric::Symmetric};
 
-/// Reads a client's hello. Holds at most [`MAX_HELLO1`] bytes, and does not allocate.
+/// A server's handshake until the client's hello is complete. It holds at most [`MAX_HELLO1`]
+/// bytes, and does not allocate until then.
 pub struct ServerHandshake {
     buffer: [u8; MAX_HELLO1],
     filled: usize,
@@ -28,18 +30,20 @@ impl ServerHandshake {
         }
     }
 
-    /// Takes the bytes that were read, and returns `None` if more are needed. A client has to wait
-    /// for the answer, so bytes after the hello are an error.
+    /// Processes the bytes that the caller read from the stream. Returns the hello, or `None` if
+    /// more bytes are needed. A client has to wait for the answer, so bytes after the hello are an
+    /// error.
     ///
-    /// This does no public-key arithmetic. Decide by load whether to [`ClientHello::accept`] or to
-    /// send a [`reject`].
+    /// This does no public-key arithmetic. The caller may call [`ClientHello::accept`] or, if the
+    /// server is overloaded, send a [`reject`].
     ///
     /// # Errors
-    /// The bytes are not a hello, or a hello that cannot be accepted. If [`HandshakeError::reject`]
-    /// returns bytes, send them; then close.
+    /// The bytes are not a hello, or the server cannot accept the hello. If
+    /// [`HandshakeError::reject`] returns a message, the caller sends it; then the caller closes
+    /// the connection.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<Option<ClientHello>, HandshakeError> {
         if self.over {
-            return Err(HandshakeError::Over);
+            return Err(HandshakeError::AlreadyEnded);
         }
         let taken = bytes.len().min(MAX_HELLO1 - self.filled);
         self.buffer[self.filled..self.filled + taken].copy_from_slice(&bytes[..taken]);
@@ -88,8 +92,8 @@ impl fmt::Debug for ServerHandshake {
 }
 
 impl HandshakeError {
-    /// Returns the message that a server sends before it closes. Only one error is reported to the
-    /// client.
+    /// Returns the reject that a server sends before it closes the connection, or `None` if it
+    /// sends nothing. Only [`HandshakeError::NoCommonProfile`] is reported to the client.
     #[must_use]
     pub fn reject(&self) -> Option<[u8; 9]> {
         match self {
@@ -99,7 +103,7 @@ impl HandshakeError {
     }
 }
 
-/// Well-formed hello that was not answered yet. Nothing in it is authenticated.
+/// A client's well-formed hello, before the server answers it. Nothing in it is authenticated.
 #[derive(Debug)]
 pub struct ClientHello {
     server_name: String,
@@ -107,16 +111,16 @@ pub struct ClientHello {
     ephemeral: [u8; 32],
 }
 
-/// Accepted handshake: send `reply`, then wait for the client's first record.
+/// An accepted handshake. The caller must send `reply`, then wait for the client's first record.
 #[derive(Debug)]
 pub struct Accepted {
-    /// The server's hello, to be sent as it is.
+    /// The server's hello, which the caller sends unchanged.
     pub reply: Bytes,
     /// The channel. Send nothing over it before its opener has opened the client's first record,
     /// which proves that the client is alive and holds the keys.
     pub channel: Channel,
-    /// Server name that the client asked for; it may be empty. The client chooses it, so escape it
-    /// in logs.
+    /// Server name that the client requested; it may be empty. The client chooses it, so the caller
+    /// must escape it in logs.
     pub server_name: String,
 }
 
@@ -129,16 +133,18 @@ impl ClientHello {
         }
     }
 
-    /// Returns the server name that the client asked for; it may be empty.
+    /// Returns the server name that the client requested; it may be empty.
     #[must_use]
     pub fn server_name(&self) -> &str {
         &self.server_name
     }
 
-    /// Agrees on keys and writes the answer. About 0.2 ms; no RSA operation.
+    /// Agrees on keys with the client, and encodes the server's hello. This takes about 0.2 ms and
+    /// no RSA operation.
     ///
     /// # Errors
-    /// The client's key is of low order: close.
+    /// [`HandshakeError::WeakPublicKey`] if the client's key has low order: the caller must close
+    /// the connection.
     pub fn accept(self, keys: &ServerKeys, now: Instant) -> Result<Accepted, HandshakeError> {
         self.accept_with(keys, now, DhSecret::generate())
     }
@@ -153,7 +159,7 @@ impl ClientHello {
         let static_key = keys.current();
         let mut noise = Symmetric::new(&self.prologue);
         noise.mix_hash(&self.ephemeral); // -> e
-        noise.mix_hash(&[]); // its empty payload
+        noise.mix_hash(&[]); // the empty payload of the first message
 
         let mut reply = Vec::with_capacity(MAX_HELLO2);
         reply.extend_from_slice(&[0; LENGTH_LEN]);

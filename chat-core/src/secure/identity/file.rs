@@ -1,4 +1,4 @@
-//! Identity key file: PKCS#8 PEM that only its owner can read.
+//! File with a server's identity key, in PKCS#8 PEM. Only its owner can read it.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,8 +15,8 @@ impl ServerIdentity {
     /// Reads the key from `path`.
     ///
     /// # Errors
-    /// The file cannot be read, users other than its owner can access it, or it does not hold a
-    /// key.
+    /// The file cannot be read, users other than its owner can access it, or it does not contain a
+    /// valid key.
     pub fn load(path: &Path) -> Result<Self, IdentityError> {
         let failed = |source| file_error(path, source);
         let mut file = File::open(path).map_err(failed)?;
@@ -57,11 +57,12 @@ impl ServerIdentity {
     }
 }
 
-/// Writes a private temporary file and links it to `path`, which fails if `path` exists.
+/// Writes a temporary file that only the owner can read, and creates `path` as a hard link to it.
+/// Fails if `path` exists.
 fn save_new(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = temporary_name(path);
     let result = write_private(&temporary, content).and_then(|()| fs::hard_link(&temporary, path));
-    // After a failed attempt the temporary file holds a key that is never used.
+    // The temporary file is removed even after an error, because it holds a private key.
     let removed = match fs::remove_file(&temporary) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,

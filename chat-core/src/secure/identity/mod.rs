@@ -1,4 +1,4 @@
-//! RSA key of a server: [`ServerIdentity`].
+//! [`ServerIdentity`]: the RSA key of a server.
 
 mod file;
 #[cfg(test)]
@@ -26,13 +26,15 @@ use super::{
     fingerprint::Fingerprint,
 };
 
-/// A server's RSA key. It only signs, never decrypts, and no peer can cause a signature.
+/// A server's RSA key. It only signs and never decrypts, and no action of a peer causes a
+/// signature.
 ///
 /// The key is wiped when dropped, and `Debug` shows only its fingerprint.
 pub struct ServerIdentity {
     key: BlindedSigningKey<RsaSha256>,
     spki: Vec<u8>,
     fingerprint: Fingerprint,
+    /// Number of signatures made since the key was loaded.
     signatures: AtomicU64,
 }
 
@@ -43,7 +45,8 @@ impl ServerIdentity {
     /// Generates a key of `bits` bits, 2048 to 4096. This can take some seconds.
     ///
     /// # Errors
-    /// The size is out of range, or the operating system has no random numbers.
+    /// [`IdentityError::KeySize`] if the size is out of range; [`IdentityError::Rsa`] if the key
+    /// cannot be generated.
     pub fn generate(bits: usize) -> Result<Self, IdentityError> {
         if !RSA_BITS.contains(&bits) {
             return Err(IdentityError::KeySize(bits));
@@ -55,7 +58,8 @@ impl ServerIdentity {
     /// Reads a key from PKCS#8 PEM (`-----BEGIN PRIVATE KEY-----`).
     ///
     /// # Errors
-    /// The text is not PKCS#8 PEM, or the key is too small, too large, or has an unusual exponent.
+    /// The text is not PKCS#8 PEM, or the key does not have 2048 to 4096 bits and the exponent
+    /// 65537.
     pub fn from_pem(pem: &str) -> Result<Self, IdentityError> {
         let key = RsaPrivateKey::from_pkcs8_pem(pem).map_err(|error| IdentityError::Malformed(Box::new(error)))?;
         Self::from_key(key)

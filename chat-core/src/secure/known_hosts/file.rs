@@ -1,4 +1,4 @@
-//! Known hosts in a file: [`KnownHostsFile`].
+//! [`KnownHostsFile`]: known hosts in a file.
 
 use std::{
     fs::{File, OpenOptions},
@@ -9,14 +9,14 @@ use std::{
 use super::{KnownHosts, KnownHostsError, Verdict, format_line};
 use crate::secure::Fingerprint;
 
-/// File of pinned keys. Several processes can use it at the same time.
+/// The file of pinned server keys. Several processes can use it at the same time.
 #[derive(Debug, Clone)]
 pub struct KnownHostsFile {
     path: PathBuf,
 }
 
 impl KnownHostsFile {
-    /// Uses the file at `path`, which need not exist yet.
+    /// Returns a handle for the file at `path`, which need not exist yet.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
@@ -39,7 +39,7 @@ impl KnownHostsFile {
     ///
     /// # Errors
     /// [`KnownHostsError::KeyChanged`]: another process has pinned another key meanwhile. Nothing
-    /// was written.
+    /// was written. Other errors: `host` is invalid, or the file cannot be read, parsed or written.
     pub fn remember(&self, host: &str, key: &Fingerprint, comment: &str) -> Result<(), KnownHostsError> {
         let line = format_line(host, key, comment)?;
         let mut file = self.open_locked().map_err(|error| self.failed(error))?;
@@ -55,7 +55,7 @@ impl KnownHostsFile {
         }
     }
 
-    /// Opens and locks the file. The lock ends when the file is closed.
+    /// Opens the file, or creates it, and locks it. The lock ends when the file is closed.
     fn open_locked(&self) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true);
@@ -81,7 +81,7 @@ impl KnownHostsFile {
 }
 
 /// Appends a line with one write, so that a reader sees the complete line or nothing. If the last
-/// line has no line end, adds one first.
+/// line of the file has no line end, a line end is added first.
 fn append(file: &mut File, text: &str, line: &str) -> io::Result<()> {
     let separator = if text.is_empty() || text.ends_with('\n') {
         ""

@@ -1,9 +1,10 @@
-//! Pinned server keys: the `known_hosts` file, with one line for each pin.
+//! Pinned server keys: the `known_hosts` file, with one line for each pin. A pin is a key that the
+//! client accepts from a host.
 //!
 //! ```text
-//! # name:port              key                                                    comment
-//! chat.example:7400   sha256:g1DrklWQYbNAC0U1scDNwH7/eO4V7I82H3cgmciSuCQ   first seen 2026-11-20
-//! [2001:db8::1]:7400       sha256:g1DrklWQYbNAC0U1scDNwH7/eO4V7I82H3cgmciSuCQ
+//! # name:port         key                                                 comment
+//! chat.example:7400   sha256:g1DrklWQYbNAC0U1scDNwH7/eO4V7I82H3cgmciSuCQ  first seen 2026-11-20
+//! [2001:db8::1]:7400  sha256:g1DrklWQYbNAC0U1scDNwH7/eO4V7I82H3cgmciSuCQ
 //! ```
 //! Several lines for one host allow each of their keys. A line that cannot be parsed makes the
 //! whole file unusable: if it were skipped, a server with a damaged pin would look like an unknown
@@ -17,7 +18,7 @@ use super::{Fingerprint, PinPolicy};
 
 pub use file::KnownHostsFile;
 
-/// Pinned keys of one client.
+/// The pins of one client: pairs of a host, as `name:port`, and a key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KnownHosts {
     pins: Vec<(String, Fingerprint)>,
@@ -31,12 +32,12 @@ pub enum Trust {
     /// The client refuses the server.
     #[default]
     Strict,
-    /// The client accepts the server's key and pins it. An attacker who intercepts this first
-    /// contact is pinned instead, and receives the password.
+    /// The client accepts the server's key and pins it. If an attacker intercepts this first
+    /// contact, the client pins the attacker's key and sends the password to the attacker.
     AcceptNew,
-    /// As [`AcceptNew`](Self::AcceptNew) while no key is pinned at all. After that, a server under
-    /// a new name must present one of the pinned keys. This suits a client of one service whose
-    /// nodes share a key.
+    /// While no key is pinned for any host, the client behaves as with
+    /// [`AcceptNew`](Self::AcceptNew). After that, a server under a new name must present one of
+    /// the pinned keys. This suits a client of one service whose nodes share a key.
     AcceptFirst,
 }
 
@@ -50,12 +51,12 @@ pub enum Verdict {
     Unknown,
     /// Only other keys are pinned for this host.
     Changed {
-        /// The pinned keys.
+        /// The keys that are pinned for the host.
         expected: Vec<Fingerprint>,
     },
 }
 
-/// Error of reading or writing the pins, or of connecting to a server that the pins forbid.
+/// Error of reading or writing pins, or of connecting to a server whose key the pins do not allow.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KnownHostsError {
@@ -65,15 +66,16 @@ pub enum KnownHostsError {
         /// Number of the line, counted from 1.
         line: usize,
     },
-    /// The name cannot be written to a line and read back.
-    #[error("{0:?} is not a host and port")]
+    /// The host is not `name:port`, so that a line with it could not be parsed.
+    #[error("{0:?} is not a server address of the form name:port")]
     InvalidHost(String),
     /// No key is pinned for the host, and the policy is strict.
-    #[error("no key is pinned for {0}")]
+    #[error("no key is pinned for {0}; pin the fingerprint of the server's key first")]
     NotPinned(String),
-    /// The server's key is not a pinned one. No application data was sent.
+    /// The server's key is none of the keys that are pinned for the host. The client sent no
+    /// application data.
     #[error(
-        "the key of {host} has changed: it presented {presented}, but {} is pinned; \
+        "the key of {host} has changed: the server presented {presented}, but {} is pinned; \
          unless its operator announced a new key, an attacker may be intercepting the connection",
         list(.expected)
     )]
@@ -82,7 +84,7 @@ pub enum KnownHostsError {
         host: String,
         /// Fingerprint of the key that the server presented.
         presented: Fingerprint,
-        /// The pinned keys.
+        /// The keys that are pinned for the host.
         expected: Vec<Fingerprint>,
     },
     /// The file cannot be read or written.
@@ -152,7 +154,7 @@ impl KnownHosts {
         !self.pins_of(host).is_empty()
     }
 
-    /// Returns whether a key is pinned for any port of a host.
+    /// Returns whether a key is pinned for any port of the host `name`.
     #[cfg(feature = "client")]
     pub(crate) fn is_name_pinned(&self, name: &str) -> bool {
         let prefix = host_and_port(name, 0);
@@ -170,7 +172,8 @@ impl KnownHosts {
     }
 }
 
-/// Returns the name of a host in the file: `name:port`, with brackets around an IPv6 address.
+/// Returns a host as the file names it: `name:port` in lower case, with brackets around an IPv6
+/// address.
 #[must_use]
 pub fn host_and_port(name: &str, port: u16) -> String {
     let name = name.to_ascii_lowercase();
@@ -185,7 +188,7 @@ pub fn host_and_port(name: &str, port: u16) -> String {
 /// comment are replaced by spaces.
 ///
 /// # Errors
-/// [`KnownHostsError::InvalidHost`]: `host` is not one word ending in a port.
+/// [`KnownHostsError::InvalidHost`]: `host` is not `name:port` without spaces.
 pub fn format_line(host: &str, key: &Fingerprint, comment: &str) -> Result<String, KnownHostsError> {
     if !is_host(host) {
         return Err(KnownHostsError::InvalidHost(host.to_owned()));

@@ -73,7 +73,10 @@ fn policy_follows_trust_only_where_nothing_is_pinned() {
     let first = KnownHosts::default().policy("b:1", Trust::AcceptFirst).unwrap();
     assert_eq!(first, PinPolicy::FirstContact);
     let refused = hosts.policy("b:1", Trust::Strict).unwrap_err();
-    assert_eq!(refused.to_string(), "no key is pinned for b:1");
+    assert_eq!(
+        refused.to_string(),
+        "no key is pinned for b:1; pin the fingerprint of the server's key first"
+    );
     assert_eq!(Trust::default(), Trust::Strict);
 }
 
@@ -100,7 +103,7 @@ fn known_hosts_file_pins_once_and_rejects_a_changed_key() {
     let path = directory.path().join("known_hosts");
     let file = KnownHostsFile::new(&path);
     assert_eq!(file.load().unwrap(), KnownHosts::default());
-    assert!(!path.exists(), "reading makes no file");
+    assert!(!path.exists(), "reading creates no file");
 
     file.remember("a:1", &key(1), "first seen").unwrap();
     file.remember("a:1", &key(1), "again").unwrap();
@@ -125,7 +128,7 @@ fn known_hosts_file_pins_once_and_rejects_a_changed_key() {
 }
 
 #[test]
-fn known_hosts_file_without_final_newline_gets_one() {
+fn known_hosts_file_without_final_newline_keeps_its_last_pin() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("known_hosts");
     fs::write(&path, format!("a:1 {}", key(1))).unwrap();

@@ -1,5 +1,6 @@
-//! Tests of limits that are too high to reach by sending records: the tests set the counters to
-//! just below them.
+//! Tests of the sealer and the opener: limits on records and keys, malformed records, and sealing
+//! in place. For limits that are too high to reach by sending records, the tests set the counters
+//! to just below them.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use bytes::BytesMut;
 
 use super::pair;
 use crate::secure::{
-    MAX_CONTENT, OpenError, Opened, RECORD_OVERHEAD, REKEY_AFTER, REKEY_REQUIRED_RECORDS, SealError, record::RecordType,
+    MAX_CONTENT, MAX_RECORDS_PER_KEY, OpenError, Opened, RECORD_OVERHEAD, REKEY_AFTER, SealError, record::RecordType,
 };
 
 const EMPTY_RECORD: usize = RECORD_OVERHEAD;
@@ -40,7 +41,7 @@ fn opener_is_exhausted_at_2_63_records() {
     let mut wire = BytesMut::new();
     client.sealer().seal(now, b"x", &mut wire).unwrap();
     assert_eq!(server.opener().feed(now, &mut wire), Err(OpenError::Exhausted));
-    assert_eq!(server.opener().feed(now, &mut wire), Err(OpenError::Dead));
+    assert_eq!(server.opener().feed(now, &mut wire), Err(OpenError::Failed));
 }
 
 #[test]
@@ -58,7 +59,7 @@ fn opener_fails_for_good_after_a_bad_tag_without_advancing_its_counter() {
     assert_eq!(server.opener().feed(now, &mut wire), Err(OpenError::BadTag));
     assert_eq!(
         server.opener().feed(now, &mut good.clone()),
-        Err(OpenError::Dead),
+        Err(OpenError::Failed),
         "not even the right record opens afterwards"
     );
 }
@@ -100,8 +101,10 @@ fn sealer_changes_keys_after_an_hour() {
             out.extend_from_slice(b"in place");
         })
         .unwrap();
+    // `written` counts the records before, the REKEY record, and the length and type of this
+    // record.
     assert_eq!(written, 4 * EMPTY_RECORD + 3);
-    // The receiver uses its own clock.
+    // The opener accepts each REKEY, because an hour has passed by its time too.
     for (at, expected) in [(before, ""), (after, ""), (again, "in place")] {
         let opened = server.opener().feed(at, &mut wire);
         assert_eq!(opened, Ok(Opened::Data(BytesMut::from(expected))));
@@ -112,7 +115,7 @@ fn sealer_changes_keys_after_an_hour() {
 fn opener_fails_after_2_24_records_without_rekey() {
     let now = Instant::now();
     let (mut client, mut server) = pair(now);
-    server.opener().set_records(REKEY_REQUIRED_RECORDS - 1);
+    server.opener().set_records(MAX_RECORDS_PER_KEY - 1);
     let mut wire = BytesMut::new();
     client.sealer().seal(now, b"", &mut wire).unwrap();
     client.sealer().seal(now, b"", &mut wire).unwrap();
@@ -124,7 +127,7 @@ fn opener_fails_after_2_24_records_without_rekey() {
 fn opener_accepts_rekey_as_last_record_before_the_limit() {
     let now = Instant::now();
     let (mut client, mut server) = pair(now);
-    server.opener().set_records(REKEY_REQUIRED_RECORDS - 1);
+    server.opener().set_records(MAX_RECORDS_PER_KEY - 1);
     let mut wire = BytesMut::new();
     client.sealer().rekey(now, &mut wire).unwrap();
     client.sealer().seal(now, b"y", &mut wire).unwrap();
@@ -137,13 +140,13 @@ fn opener_accepts_rekey_as_last_record_before_the_limit() {
 #[test]
 fn opener_rejects_rekey_only_if_both_too_few_records_and_too_soon() {
     let start = Instant::now();
-    let young = start + Duration::from_millis(9_999);
-    let old = start + Duration::from_secs(10);
+    let too_soon = start + Duration::from_millis(9_999);
+    let late_enough = start + Duration::from_secs(10);
     for (records, now, expected) in [
-        (0, young, Err(OpenError::RekeyTooSoon)),
-        (1023, young, Err(OpenError::RekeyTooSoon)),
-        (1024, young, Ok(Opened::NeedMore)),
-        (0, old, Ok(Opened::NeedMore)),
+        (0, too_soon, Err(OpenError::RekeyTooSoon)),
+        (1023, too_soon, Err(OpenError::RekeyTooSoon)),
+        (1024, too_soon, Ok(Opened::NeedMore)),
+        (0, late_enough, Ok(Opened::NeedMore)),
     ] {
         let (mut client, mut server) = pair(start);
         server.opener().set_records(records);
@@ -174,7 +177,7 @@ fn opener_reports_malformed_but_authentic_records() {
         wire.extend_from_slice(&body);
         wire.extend_from_slice(&tag);
         assert_eq!(server.opener().feed(now, &mut wire), Err(expected));
-        assert_eq!(server.opener().feed(now, &mut wire), Err(OpenError::Dead));
+        assert_eq!(server.opener().feed(now, &mut wire), Err(OpenError::Failed));
     }
 }
 

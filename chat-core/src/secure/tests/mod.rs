@@ -18,6 +18,7 @@ use super::{
     credential::Validity, keys::DhSecret, server_keys::CertifiedKey,
 };
 
+/// Time at which the tests run handshakes, in seconds since 1970.
 pub(super) const UNIX_NOW: u64 = 1_790_000_000;
 
 /// The published test vectors. Their RSA key is also the key of the other tests, because generating

@@ -23,8 +23,8 @@ fn secret(vector: &Value, name: &str) -> DhSecret {
     DhSecret::from_bytes(&SecretBytes::new(field(vector, name).try_into().unwrap()))
 }
 
-/// Returns both handshake messages as the initiator and the responder write them, and the ciphers
-/// and the hash of the responder.
+/// Returns the handshake message of the initiator and that of the responder, and what
+/// [`Symmetric::split`] returns after them.
 fn handshake(vector: &Value) -> ([Vec<u8>; 2], (Cipher, Cipher, [u8; 32])) {
     let messages = &vector["messages"];
     let (initiator, responder) = (secret(vector, "init_ephemeral"), secret(vector, "resp_ephemeral"));

@@ -12,7 +12,7 @@ use crate::secure::{
     credential::Credential, keys::SecretBytes,
 };
 
-/// Generates bytes that start like a hello, so that they pass the first checks.
+/// Generates bytes that start like a client's hello, so that they pass the first checks.
 fn hello_like() -> impl Strategy<Value = Vec<u8>> {
     let field = (40u16..=118, 0u8..10, prop::collection::vec(any::<u8>(), 0..130));
     field.prop_map(|(length, count, rest)| {
@@ -45,7 +45,7 @@ fn server_outcome(chunks: &[&[u8]]) -> String {
             Err(error) => return format!("{error:?}"),
         }
     }
-    "more".to_owned()
+    "needs more bytes".to_owned()
 }
 
 proptest! {

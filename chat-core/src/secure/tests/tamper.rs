@@ -11,6 +11,7 @@ use crate::secure::{
     keys::{DhSecret, SecretBytes},
 };
 
+/// Bits that the tests flip in a byte, as masks for XOR.
 const FLIPS: [u8; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 0xff, 0x55];
 
 /// Returns the receiving half of a channel with a fixed key.
@@ -41,10 +42,10 @@ struct Received {
     end: Result<(), OpenError>,
 }
 
-/// Feeds `chunks` as if each came from one read, then the end of the stream.
+/// Passes `chunks` to an opener, each as if it came from one read, and then the end of the stream.
 fn receive<'a>(now: Instant, chunks: impl IntoIterator<Item = &'a [u8]>) -> Received {
     let mut opener = opener(now);
-    // The recorded REKEY would come too early; that limit has its own tests.
+    // Otherwise the recorded REKEY would come too soon. That limit has its own tests.
     opener.set_records(2000);
     let mut received = Received {
         contents: Vec::new(),
@@ -145,17 +146,17 @@ fn handshake(change_hello: impl Fn(&mut Vec<u8>), change_answer: impl Fn(&mut Ve
 fn every_changed_byte_of_the_handshake_is_detected() {
     let untouched = |_: &mut Vec<u8>| ();
     assert_eq!(handshake(untouched, untouched), Ok(()));
-    for (hello_length, answer_length) in [(54, 673)] {
-        for flip in [0x01, 0x80, 0xff] {
-            for position in 0..hello_length {
-                let detected = handshake(|hello| hello[position] ^= flip, untouched);
-                // X25519 ignores the highest bit of a point; the transcript does not.
-                assert!(detected.is_err(), "hello byte {position} ^ {flip:#x}");
-            }
-            for position in 0..answer_length {
-                let detected = handshake(untouched, |answer| answer[position] ^= flip);
-                assert!(detected.is_err(), "answer byte {position} ^ {flip:#x}");
-            }
+    let (hello_length, answer_length) = (54, 673);
+    for flip in [0x01, 0x80, 0xff] {
+        for position in 0..hello_length {
+            let detected = handshake(|hello| hello[position] ^= flip, untouched);
+            // X25519 ignores the highest bit of a point, but the handshake hash covers that bit
+            // too.
+            assert!(detected.is_err(), "hello byte {position} ^ {flip:#x}");
+        }
+        for position in 0..answer_length {
+            let detected = handshake(untouched, |answer| answer[position] ^= flip);
+            assert!(detected.is_err(), "answer byte {position} ^ {flip:#x}");
         }
     }
 }
@@ -177,7 +178,7 @@ fn handshake_succeeds_for_every_split_of_its_messages() {
         let accepted = read.accept_with(keys(), now, fixed(2)).unwrap();
         let expected = binding.get_or_insert(*accepted.channel.binding());
         assert_eq!(accepted.channel.binding(), expected);
-        assert!(matches!(server.feed(&[]), Err(HandshakeError::Over)));
+        assert!(matches!(server.feed(&[]), Err(HandshakeError::AlreadyEnded)));
     }
     let read = ServerHandshake::new().feed(&hello).unwrap().unwrap();
     let answer = read.accept_with(keys(), now, fixed(2)).unwrap().reply;

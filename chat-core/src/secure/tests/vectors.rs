@@ -15,8 +15,8 @@ use crate::secure::{
     server_keys::CertifiedKey,
 };
 
-/// Random number generator that returns the vector's salt first, and then real random numbers. They
-/// are used for blinding, which does not change a signature.
+/// Random number generator that returns the PSS salt of the vectors first, and then random numbers
+/// of the operating system, which RSA uses for blinding. Blinding does not change a signature.
 struct SaltThenOs(Option<Vec<u8>>);
 
 impl RngCore for SaltThenOs {
@@ -121,11 +121,11 @@ fn whole_session_is_reproduced_byte_for_byte() {
     let binding = field("handshake_hash_channel_binding");
     assert_eq!(connected.channel.binding().as_slice(), binding);
     assert_eq!(accepted.channel.binding().as_slice(), binding);
-    records_are_reproduced(now, connected.channel, accepted.channel);
+    assert_records_are_reproduced(now, connected.channel, accepted.channel);
 }
 
-fn records_are_reproduced(start: Instant, mut client: Channel, mut server: Channel) {
-    // Each record follows after 10 s, so that a REKEY is allowed after a single record.
+fn assert_records_are_reproduced(start: Instant, mut client: Channel, mut server: Channel) {
+    // The records are 10 s apart, so that a REKEY is allowed after a single record.
     let mut now = start;
     for record in VECTORS["records"].as_array().unwrap() {
         now += Duration::from_secs(10);

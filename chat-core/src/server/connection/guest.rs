@@ -13,9 +13,9 @@ use crate::router::Outbox;
 use crate::server::wire::WireError;
 use crate::server::{Shared, now};
 use crate::service::{AttachedSession, CommandError, SessionGuard};
-use crate::session::{Authenticating, Credentials, Guest, GuestAction, Session};
+use crate::session::{Credentials, Guest, GuestAction, LoginTicket, Session};
 
-/// Maximum number of nodes in the reply to a client, which chooses one of them.
+/// Maximum number of nodes in the reply to a client that asks for the nodes of the cluster.
 const MAX_LISTED_NODES: usize = 100;
 
 /// A session whose login has succeeded and which receives events.
@@ -53,7 +53,7 @@ impl Connection<'_> {
                         // Checked before the login, because a login ends the older session of the
                         // device, which should continue if the new session cannot start.
                         self.count_session(permit)?;
-                        // Boxed, because a guest spends most of its life waiting.
+                        // Boxed, so that a guest that waits for input holds no memory for a login.
                         let authenticating = Box::pin(authenticate(self.shared, self.source, credentials));
                         match unless_killed(&self.guard, authenticating).await? {
                             Ok(login) => return Ok(self.admit(guest, ticket, login)),
@@ -123,18 +123,19 @@ impl Connection<'_> {
         Err(End::Close(CloseCode::Overloaded))
     }
 
-    fn admit(&self, guest: Guest, ticket: Authenticating, login: SuccessfulLogin) -> EstablishedSession {
+    /// Turns a guest that has logged in into a session.
+    fn admit(&self, guest: Guest, ticket: LoginTicket, login: SuccessfulLogin) -> EstablishedSession {
         let SuccessfulLogin {
-            admission,
+            grant,
             outbox,
             attached,
         } = login;
-        let caller = admission.caller;
+        let caller = grant.caller;
         tracing::info!(connection = self.guard.id().0, source = ?self.source, user = caller.user.0, "logged in");
         let logged_in = LoggedIn {
-            user: admission.user,
-            session_token: admission.session_token,
-            device_token: admission.device_token,
+            user: grant.user,
+            session_token: grant.session_token,
+            device_token: grant.device_token,
             store_epoch: self.shared.service.store_epoch(),
             conversations: attached.conversations,
             server_time: self.shared.service.now(),
@@ -168,26 +169,28 @@ fn penalise(permit: &ConnectionPermit, code: CloseCode) {
     permit.penalise(now(), offence);
 }
 
+/// A login that the service granted, and the new session's connection to its events.
 struct SuccessfulLogin {
-    admission: LoginGrant,
+    grant: LoginGrant,
     outbox: Arc<Outbox>,
     attached: AttachedSession,
 }
 
+/// Logs in with `credentials`, and connects the new session to its events.
 async fn authenticate(
     shared: &Shared,
     source: Source,
     credentials: Credentials,
 ) -> Result<SuccessfulLogin, CommandError> {
     let service = &shared.service;
-    let admission = match credentials {
+    let grant = match credentials {
         Credentials::Login(login) => service.login(source, login).await?,
         Credentials::Resume(resume) => service.resume(source, resume).await?,
     };
     let outbox = Outbox::new(shared.config.outbox_limits);
-    let attached = service.attach(admission.caller, source, Arc::clone(&outbox)).await?;
+    let attached = service.attach(grant.caller, source, Arc::clone(&outbox)).await?;
     Ok(SuccessfulLogin {
-        admission,
+        grant,
         outbox,
         attached,
     })

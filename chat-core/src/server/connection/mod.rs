@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! establish (handshake) ──► greet (guest) ──► run (session) ──► end (close code)
-//!         └─ no handshake        └─ refused, late ────────────────▲
+//!         └─ failed: closed      └─ timeout, error, limit ────────▲
 //! ```
 //! Each stage passes input to its state machine, performs the actions that the machine returns,
 //! gathers the output into few records, and [waits](poll) for the next event.
@@ -42,7 +42,7 @@ use self::write_stall::StallDetector;
 
 /// Maximum time for the peer to read the close code and close its side.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Capacity that an idle connection keeps in each of its reused lists.
+/// Capacity, in elements, that an idle connection keeps in each of its reused lists.
 const KEPT_CAPACITY: usize = 16;
 
 /// Serves one connection to its end.
@@ -87,7 +87,7 @@ pub(super) async fn serve(
     Box::pin(connection.end(end, &permit)).await;
 }
 
-/// Returns the result of `work`, or an error if the server is dropped first.
+/// Returns the result of `work`, or [`End::Killed`] if the server cuts off its connections first.
 async fn unless_killed<T>(guard: &ConnectionGuard, work: impl Future<Output = T>) -> Result<T, End> {
     let mut work = pin!(work);
     poll_fn(|cx| match guard.poll_phase(cx) {
@@ -104,7 +104,8 @@ enum End {
     Close(CloseCode),
     /// The peer disconnected, or violated the rules of the stream or channel.
     Wire(WireError),
-    /// The server was dropped, so the connection ends immediately.
+    /// The server was dropped, or the grace period of its drain has passed. The connection ends
+    /// immediately.
     Killed,
 }
 
@@ -143,6 +144,7 @@ struct Connection<'a> {
     frames: Vec<Bytes>,
     /// Pushes that were drained from the outbox and not yet encoded.
     drained: Vec<SharedPush>,
+    /// Commands whose outcome is not known yet.
     running: FuturesUnordered<RunningCommand>,
     stall: StallDetector,
     /// Latest phase of the server that the connection has handled.
@@ -174,7 +176,8 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Seals the gathered frames into one record, if there are any.
+    /// Adds the gathered frames to the output of the wire, if there are any. With SC1 they become
+    /// one record if they fit.
     fn seal(&mut self) -> Result<(), End> {
         if !self.frames.is_empty() {
             self.wire.send(now(), &mut self.frames)?;

@@ -35,17 +35,24 @@ pub(super) enum OutboxInterest<'o> {
 
 /// The event that ended a wait.
 pub(super) enum Wake {
+    /// Input was read, or reading failed.
     Filled(Result<(), WireError>),
+    /// All output was written, or writing failed.
     Flushed(std::io::Result<()>),
+    /// The service has executed a command.
     Answered(RequestId, CommandResult),
     /// The awaited event of the outbox has happened.
     Pushed,
+    /// A deadline may have passed: that of the state machine, or that for writing output.
     Timer,
+    /// The server has started to drain.
     Draining,
+    /// The server was dropped, or the grace period of its drain has passed.
     Killed,
 }
 
 impl Connection<'_> {
+    /// Waits for the next event. While it waits, it writes the output.
     pub(super) async fn wait(&mut self, interest: Interest<'_>) -> Wake {
         let mut pushed = pin!(async {
             match interest.outbox {
@@ -94,7 +101,7 @@ impl Connection<'_> {
         .await
     }
 
-    /// Writes output. Also returns pending while there is nothing to write.
+    /// Writes output. Ready once all of it is written; pending also if there was nothing to write.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         if !self.wire.has_output() {
             return Poll::Pending;
@@ -111,7 +118,7 @@ impl Connection<'_> {
     }
 
     /// Moves the timer if it would fire too late or has fired. A timer that fires too early does no
-    /// harm.
+    /// harm, because the deadlines are checked again.
     fn set_timer(&mut self, deadline: Option<Instant>) {
         if let Some(deadline) = deadline
             && (self.timer.deadline() > deadline.into() || self.timer.is_elapsed())

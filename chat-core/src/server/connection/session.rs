@@ -17,8 +17,9 @@ use crate::session::{Action, Session};
 
 /// Approximate number of bytes sent in one record.
 const RECORD_BYTES: usize = 16 * 1024 - 512;
-/// Maximum number of bytes of pushes sent in one turn, with one write.
-const TURN_BYTES: usize = 48 * 1024;
+/// Maximum number of bytes of output that pushes may fill in one turn of the connection's loop, and
+/// so in one write.
+const MAX_TURN_BYTES: usize = 48 * 1024;
 
 impl Connection<'_> {
     /// Serves a session to its end.
@@ -43,6 +44,8 @@ impl Connection<'_> {
         end
     }
 
+    /// Alternates between one [`turn`](Self::turn) and a wait for the next event, until the session
+    /// ends.
     async fn turns(&mut self, session: &mut Session, outbox: &Outbox) -> End {
         let caller = session.caller();
         let leave_at = now().checked_add(self.shared.config.max_connection_age);
@@ -127,7 +130,8 @@ impl Connection<'_> {
         while let Some((id, result)) = next {
             let is_small = matches!(result, Ok(Outcome::Appended(_) | Outcome::Done) | Err(_));
             session.handle_outcome(now(), id, result.map_err(Failure::from));
-            // Commands that are not ready yet are polled again before this task sleeps.
+            // This poll registers no waker for the commands that are not ready yet; `wait` polls
+            // them again before this task sleeps.
             next = if is_small {
                 self.running.next().now_or_never().flatten()
             } else {
@@ -159,7 +163,7 @@ impl Connection<'_> {
             let frames = self.drained.drain(..).map(|push| push.frame());
             self.frames.extend(frames);
             self.seal()?;
-            more &= self.wire.waiting() + RECORD_BYTES <= TURN_BYTES;
+            more &= self.wire.waiting() + RECORD_BYTES <= MAX_TURN_BYTES;
         }
         self.seal()?;
         self.drained.shrink_to(KEPT_CAPACITY);
@@ -190,7 +194,7 @@ impl Connection<'_> {
         }
     }
 
-    /// Performs the action that the session requests. Returns whether a command was started, which
+    /// Performs the actions that the session requests. Returns whether a command was started, which
     /// makes room for another packet.
     fn act(&mut self, session: &mut Session, caller: Caller, leaving: &Leaving) -> Result<bool, End> {
         let mut started = false;

@@ -1,4 +1,4 @@
-#![allow(clippy::field_reassign_with_default)] // the structs are non-exhaustive: this is how users fill them too
+#![allow(clippy::field_reassign_with_default)] // embedders fill the non-exhaustive structs in the same way
 
 mod buffering;
 
@@ -20,6 +20,7 @@ use crate::server::tests::{
     ANY_PORT, Boundary, WAIT_TIMEOUT, closed_with, engine, keys, named, on_each_boundary, rest, say,
 };
 use crate::server::{Server, ServerConfig, accept};
+use crate::testkit::PASSWORD;
 use crate::transport::PeerAddr;
 use crate::transport::{self, MemoryTransport};
 
@@ -43,7 +44,7 @@ impl Raw {
             client: "raw".into(),
         };
         raw.ask(RequestKind::Hello(hello)).await.unwrap();
-        let secret = Secret::new("of every test account");
+        let secret = Secret::new(PASSWORD);
         let registration = Registration {
             name: UserName::parse(name).unwrap(),
             password: secret.clone(),
@@ -90,7 +91,7 @@ impl Raw {
     async fn ask(&mut self, kind: RequestKind) -> Result<Answer, crate::codec::Failure> {
         let id = self.send(kind).await;
         loop {
-            match self.next().await.expect("the server stays") {
+            match self.next().await.expect("the server does not close the connection") {
                 Incoming::Reply { request_id, result } if request_id == id => return result,
                 _ => {}
             }
@@ -98,6 +99,7 @@ impl Raw {
     }
 }
 
+/// Returns a server with an unencrypted listener within the process, and its connector.
 async fn server(boundary: Boundary, config: ServerConfig) -> (Server, transport::MemoryConnector) {
     let (builder, connector) = Server::builder(boundary.service(&engine(boundary).await))
         .config(config)
@@ -192,6 +194,7 @@ fn large_page() -> Command {
     }
 }
 
+/// Logs in over `stream` as Alice, who has 20 notes of 16 KiB.
 async fn with_large_history(stream: MemoryTransport) -> Raw {
     let mut alice = Raw::log_in(stream, "alice").await;
     for _ in 0..20 {
@@ -215,6 +218,7 @@ async fn unread_output_is_bounded(boundary: Boundary) {
     // All requests fit into the pipe, so only the server delays its replies.
     alice.stream.write_all(&bytes).await.unwrap();
     let mut bystander = Raw::log_in(connector.connect().await.unwrap(), "bystander").await;
+    // Meanwhile the server can answer as many of Alice's requests as it wants.
     for _ in 0..200 {
         bystander.ask(RequestKind::Ping).await.unwrap();
     }
@@ -299,7 +303,7 @@ async fn peer_that_reads_nothing_is_closed_after_the_write_timeout(boundary: Bou
         .expect("the server closes the blocked connection");
     assert!(
         stuck.elapsed() >= Duration::from_secs(30),
-        "not before its time: {:?}",
+        "closed after only {:?}",
         stuck.elapsed()
     );
 }
@@ -383,7 +387,7 @@ async fn peer_that_still_sends_receives_the_close_code(boundary: Boundary) {
     }
 }
 
-/// Stream whose reader panics.
+/// Stream that panics when it is read.
 #[derive(Debug)]
 struct Defective;
 
@@ -434,7 +438,7 @@ async fn revoked_device_is_disconnected(boundary: Boundary) {
     let mut second = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
     let Ok(Answer::Outcome(Outcome::Devices(devices))) = second.ask(RequestKind::Command(Command::ListDevices)).await
     else {
-        panic!("no list");
+        panic!("no list of devices");
     };
     let other = devices.iter().find(|device| !device.current).unwrap().id;
     second
@@ -452,7 +456,7 @@ async fn revoked_device_is_disconnected(boundary: Boundary) {
 async fn idle_connection_is_small() {
     let (server, _connector) = server(Boundary::Direct, ServerConfig::default()).await;
     let (ours, _theirs) = transport::pipe();
-    let permit = server.shared.gate.admit(now(), Source::Local).unwrap();
+    let permit = server.shared.connection_gate.admit(now(), Source::Local).unwrap();
     let guard = server.shared.connections.register(u32::MAX).unwrap();
     let protocol = Protocol::Sc1(keys());
     let whole = serve(
@@ -463,22 +467,30 @@ async fn idle_connection_is_small() {
         guard,
         Arc::clone(&server.shared),
     );
-    assert!(size_of_val(&whole) <= 1152, "the task: {} bytes", size_of_val(&whole));
+    assert!(
+        size_of_val(&whole) <= 1152,
+        "task of the connection: {} bytes",
+        size_of_val(&whole)
+    );
     drop(whole);
 
     let (ours, _theirs) = transport::pipe();
     let wire = Wire::new(Box::new(ours), crate::server::wire::Protection::Stream, 4096);
     let guard = server.shared.connections.register(u32::MAX).unwrap();
     let mut connection = Connection::new(wire, Source::Local, guard, &server.shared);
-    let mut permit = server.shared.gate.admit(now(), Source::Local).unwrap();
+    let mut permit = server.shared.connection_gate.admit(now(), Source::Local).unwrap();
     let greet = connection.greet(now(), &mut permit);
     assert!(
         size_of_val(&greet) <= 2048,
-        "before login: {} bytes",
+        "guest stage: {} bytes",
         size_of_val(&greet)
     );
     drop(greet);
-    assert!(size_of::<Connection<'_>>() <= 512, "{}", size_of::<Connection<'_>>());
+    assert!(
+        size_of::<Connection<'_>>() <= 512,
+        "state of the connection: {} bytes",
+        size_of::<Connection<'_>>()
+    );
 }
 
 async fn session_accepts_messages_of_every_size(boundary: Boundary) {
@@ -506,18 +518,18 @@ async fn packets_after_ending_command(
     let guard = server.shared.connections.register(u32::MAX).unwrap();
     let wire = Wire::new(Box::new(ours), crate::server::wire::Protection::Stream, 4096);
     let mut connection = Connection::new(wire, Source::Local, guard, &server.shared);
-    let mut permit = server.shared.gate.admit(now(), Source::Local).unwrap();
-    let begun = std::cell::OnceCell::new();
+    let mut permit = server.shared.connection_gate.admit(now(), Source::Local).unwrap();
+    let logged_in = std::cell::OnceCell::new();
     let serving = async {
-        let admitted = connection.greet(now(), &mut permit).await.unwrap();
-        let device = admitted.session.caller().device().unwrap();
-        begun.set((Arc::clone(&admitted.outbox), device)).unwrap();
-        let end = connection.run(admitted).await;
+        let established = connection.greet(now(), &mut permit).await.unwrap();
+        let device = established.session.caller().device().unwrap();
+        logged_in.set((Arc::clone(&established.outbox), device)).unwrap();
+        let end = connection.run(established).await;
         connection.end(end, &permit).await;
     };
     let asking = async {
         let mut alice = Raw::log_in(theirs, "alice").await;
-        let (outbox, device) = begun.get().unwrap();
+        let (outbox, device) = logged_in.get().unwrap();
         alice.send(RequestKind::Command(command(*device))).await;
         tokio::task::yield_now().await; // the connection starts the command
         outbox.close(end);
@@ -565,7 +577,7 @@ async fn logout_is_answered_before_the_close_on_many_threads(boundary: Boundary)
     for round in 0..100 {
         let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
         let logout = alice.send(RequestKind::Command(Command::Logout)).await;
-        alice.send(RequestKind::Ping).await; // wakes the connection meanwhile
+        alice.send(RequestKind::Ping).await; // wakes the connection while the logout runs
         let mut received = Vec::new();
         while let Some(incoming) = timeout(WAIT_TIMEOUT, alice.next()).await.unwrap() {
             received.push(incoming);

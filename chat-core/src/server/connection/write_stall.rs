@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use crate::server::now;
 
-/// Factor for peers that read too slowly: all waiting output has to be read within the limit times
-/// this factor.
+/// Factor for peers that read too slowly: all waiting output has to be read within the limit of the
+/// [`StallDetector`] times this factor.
 const TRICKLE_FACTOR: u32 = 10;
 
 /// Detects a peer that reads none, or almost none, of the output that waits for it.
 #[derive(Debug)]
 pub(super) struct StallDetector {
+    /// Maximum time for which the peer may read nothing.
     limit: Duration,
     waiting: Option<Waiting>,
 }
@@ -33,7 +34,7 @@ impl StallDetector {
     }
 
     /// Records that output waits. `handed_over` is the number of bytes added to the output since
-    /// the start of the connection. May be called repeatedly while output waits.
+    /// the start of the connection. Has no effect if output waits already.
     pub(super) fn begin(&mut self, handed_over: u64) {
         if self.waiting.is_none() {
             let now = now();

@@ -15,13 +15,13 @@ use crate::engine::operator::{CreateAccount, OperatorName};
 use crate::model::{ConversationId, DeviceId, GroupName, Login, NewGroup, Page, Secret, Source};
 use crate::transport::PeerAddr;
 
-/// Size of the pipe to the server: much smaller than the output of the server, so that output waits
-/// there as long as the peer does not read.
-const PIPE: usize = 2048;
+/// Number of bytes that the pipe between client and server holds. The server's output is much
+/// larger, so that it waits in the server as long as the client does not read.
+const PIPE_BYTES: usize = 2048;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Authenticator that accepts every token as a subject, with a login that expires at `expires_at`
-/// if it is set.
+/// Authenticator that accepts every token, and uses the token as the subject of the account. The
+/// login expires at the given time, if there is one.
 #[derive(Debug)]
 struct Tokens(Option<Timestamp>);
 
@@ -35,7 +35,7 @@ impl Authenticator for Tokens {
     }
 }
 
-/// A server without listeners, with a session of a user whose messages are larger than the pipe.
+/// A server without listeners, and a client that has logged in as Bob over a small pipe.
 struct Site {
     engine: Engine,
     server: Server,
@@ -53,7 +53,7 @@ impl Site {
         };
         let server = Server::builder(boundary.service(&engine)).config(config);
         let server = server.bind().await.unwrap();
-        let (near, far) = tokio::io::duplex(PIPE);
+        let (near, far) = tokio::io::duplex(PIPE_BYTES);
         tokio::spawn(server.serve_stream(far, PeerAddr::Local));
         let mut bob = Peer::plain(pipe(near)).await.unwrap();
         let login = Login::with_token(Secret::new("bob"), DeviceId::random());
@@ -69,7 +69,7 @@ impl Site {
         }
     }
 
-    /// Fills the pipe of a group member, and disables the member's account.
+    /// Makes Bob a member of a group, fills his pipe with messages, and disables his account.
     async fn disable_with_unread_output(&mut self) -> ConversationId {
         let operator = self.engine.operator(OperatorName::new("carol").unwrap());
         let alice = operator.create_account(CreateAccount::new(UserName::parse("alice").unwrap()));
@@ -131,15 +131,15 @@ async fn disabled_user_who_leaves_output_unread_gets_no_answers(boundary: Bounda
 /// Puts a pipe in front of `far` that carries 16 bytes a second to the near side once `slow` is
 /// set.
 fn throttled(far: DuplexStream, slow: Arc<AtomicBool>) -> DuplexStream {
-    let (near, middle) = tokio::io::duplex(PIPE);
+    let (near, middle) = tokio::io::duplex(PIPE_BYTES);
     let (mut from_server, mut to_server) = tokio::io::split(far);
     let (mut from_peer, mut to_peer) = tokio::io::split(middle);
     tokio::spawn(async move { tokio::io::copy(&mut from_peer, &mut to_server).await });
     tokio::spawn(async move {
-        let mut buffer = [0; PIPE];
+        let mut buffer = [0; PIPE_BYTES];
         loop {
             let is_slow = slow.load(Ordering::Relaxed);
-            let size = if is_slow { 16 } else { PIPE };
+            let size = if is_slow { 16 } else { PIPE_BYTES };
             match from_server.read(&mut buffer[..size]).await {
                 Ok(read @ 1..) => to_peer.write_all(&buffer[..read]).await.unwrap(),
                 _ => return,

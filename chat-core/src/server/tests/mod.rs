@@ -1,7 +1,7 @@
 #![allow(clippy::field_reassign_with_default)] // embedders fill the non-exhaustive structs in the same way
 
-mod closing;
 mod ended_sessions;
+mod readiness_gate;
 mod regressions;
 mod streams;
 
@@ -101,6 +101,7 @@ pub(super) fn keys() -> Arc<ServerKeys> {
     Arc::new(ServerKeys::new(ServerIdentity::generate(2048).unwrap(), unix_now).unwrap())
 }
 
+/// A server with an SC1 listener, its engine and its keys.
 struct Site {
     engine: Engine,
     server: Server,
@@ -109,14 +110,14 @@ struct Site {
 
 impl Site {
     async fn new(boundary: Boundary, config: ServerConfig) -> Self {
-        Self::on(boundary, Arc::new(MemoryStore::new()), config).await
+        Self::on_store(boundary, Arc::new(MemoryStore::new()), config).await
     }
 
-    async fn on(boundary: Boundary, store: Arc<MemoryStore>, config: ServerConfig) -> Self {
-        Self::before(boundary, engine_on(boundary, store).await, config).await
+    async fn on_store(boundary: Boundary, store: Arc<MemoryStore>, config: ServerConfig) -> Self {
+        Self::with_engine(boundary, engine_on(boundary, store).await, config).await
     }
 
-    async fn before(boundary: Boundary, engine: Engine, config: ServerConfig) -> Self {
+    async fn with_engine(boundary: Boundary, engine: Engine, config: ServerConfig) -> Self {
         let keys = keys();
         let builder = Server::builder(boundary.service(&engine))
             .config(config)
@@ -125,12 +126,14 @@ impl Site {
         Self { engine, server, keys }
     }
 
+    /// Returns a client that has not logged in.
     async fn peer(&self) -> Peer {
         Peer::connect(self.server.addresses()[0].1, self.keys.fingerprint())
             .await
             .unwrap()
     }
 
+    /// Registers an account and returns a client that has logged in to it.
     async fn user(&self, name: &str) -> Peer {
         let mut peer = self.peer().await;
         peer.register(name).await.unwrap();
@@ -143,6 +146,7 @@ pub(super) fn named(name: &str) -> UserRef {
     UserRef::Name(UserName::parse(name).unwrap())
 }
 
+/// Returns the command that sends `text` directly to the user `to`.
 pub(super) fn say(to: &str, text: &str) -> Command {
     let draft = Draft::text(MessageText::new(text.to_owned()).unwrap());
     Command::Send {
@@ -167,10 +171,11 @@ async fn befriend(alice: &mut Peer, bob: &mut Peer) {
     .unwrap();
 }
 
+/// Waits until `count` messages were pushed to `peer`. Returns their sequence numbers.
 async fn messages(peer: &mut Peer, count: usize) -> Vec<Seq> {
     let mut seqs = Vec::new();
     while seqs.len() < count {
-        if let Push::Event(event) = timeout(WAIT_TIMEOUT, peer.push()).await.unwrap().unwrap()
+        if let Push::Event(event) = timeout(WAIT_TIMEOUT, peer.next_push()).await.unwrap().unwrap()
             && event.kind == crate::model::EventKind::Message
         {
             seqs.push(event.seq);
@@ -200,7 +205,7 @@ async fn message_rate_is_shared_by_all_devices_of_a_user(boundary: Boundary) {
     let mut config = EngineConfig::default();
     config.message_rate = crate::rate::Rate::new(40, Duration::from_secs(1)).with_burst(20);
     let engine = engine_with(boundary, Arc::new(MemoryStore::new()), config).await;
-    let site = Site::before(boundary, engine, ServerConfig::default()).await;
+    let site = Site::with_engine(boundary, engine, ServerConfig::default()).await;
     let mut bob = site.user("bob").await;
     let _ = site.user("alice").await;
     let mut devices = Vec::new();
@@ -281,7 +286,7 @@ async fn drain_asks_clients_to_reconnect_and_ends(boundary: Boundary) {
     let mut alice = site.user("alice").await;
     let drained = tokio::spawn(async move { site.server.drain(WAIT_TIMEOUT).await });
     let mut pushes = Vec::new();
-    while let Ok(push) = timeout(WAIT_TIMEOUT, alice.push()).await.unwrap() {
+    while let Ok(push) = timeout(WAIT_TIMEOUT, alice.next_push()).await.unwrap() {
         pushes.push(push);
     }
     assert!(
@@ -355,15 +360,17 @@ async fn raw(boundary: Boundary, config: ServerConfig) -> (Server, MemoryTranspo
     (server, stream)
 }
 
+/// Reads everything that the server sends until it closes the stream.
 pub(super) async fn rest(stream: &mut MemoryTransport) -> Vec<u8> {
     let mut rest = Vec::new();
     timeout(WAIT_TIMEOUT, stream.read_to_end(&mut rest))
         .await
-        .expect("the server closes")
+        .expect("the server closes the stream in time")
         .unwrap();
     rest
 }
 
+/// Returns the close code in the last of these packets, or `None` if that packet is not a close.
 pub(super) fn closed_with(bytes: &[u8]) -> Option<CloseCode> {
     let mut decoder = crate::codec::frame::FrameDecoder::new(usize::MAX);
     decoder.feed(bytes.into());
@@ -380,7 +387,8 @@ pub(super) fn closed_with(bytes: &[u8]) -> Option<CloseCode> {
 async fn slow_guest_is_closed_at_its_deadline(boundary: Boundary) {
     let started = tokio::time::Instant::now();
     let (_server, mut stream) = raw(boundary, ServerConfig::default()).await;
-    // One byte a second: the deadline is for the whole step, so this does not extend it.
+    // The client sends one byte a second. This does not extend the deadline, which is for the whole
+    // packet.
     let mut slow = tokio::time::interval(Duration::from_secs(1));
     for byte in 4000_u32.to_be_bytes().into_iter().chain([0; 100]) {
         slow.tick().await;
@@ -430,7 +438,7 @@ async fn version_mismatch_is_reported_without_a_penalty(boundary: Boundary) {
         "{}",
         refusal.text
     );
-    assert_eq!(server.shared.gate.stats().penalties, 0);
+    assert_eq!(server.shared.connection_gate.stats().penalties, 0);
 }
 
 async fn connections_per_source_are_limited(boundary: Boundary) {
@@ -472,7 +480,7 @@ async fn login_beyond_the_source_limit_ends_no_older_session(boundary: Boundary)
     let mut second = site.peer().await;
     assert!(second.login("alice").await.is_err());
     let Outcome::Devices(devices) = first.run(Command::ListDevices).await.unwrap() else {
-        panic!("no list");
+        panic!("no list of devices");
     };
     assert_eq!(
         devices.len(),
@@ -483,7 +491,7 @@ async fn login_beyond_the_source_limit_ends_no_older_session(boundary: Boundary)
     // A login that fails does not count.
     drop(first);
     let mut third = site.peer().await;
-    while site.server.shared.gate.stats().authenticated > 0 {
+    while site.server.shared.connection_gate.stats().authenticated > 0 {
         tokio::task::yield_now().await;
     }
     assert!(third.login("nobody").await.is_err());
@@ -493,7 +501,7 @@ async fn login_beyond_the_source_limit_ends_no_older_session(boundary: Boundary)
 async fn login_reports_thousands_of_conversations(boundary: Boundary) {
     const MANY: u64 = 5000;
     let store = Arc::new(MemoryStore::new());
-    let site = Site::on(boundary, Arc::clone(&store), ServerConfig::default()).await;
+    let site = Site::on_store(boundary, Arc::clone(&store), ServerConfig::default()).await;
     drop(site.user("alice").await);
     transact(&*store, |tx| {
         Box::pin(async move {
@@ -517,7 +525,11 @@ async fn login_reports_thousands_of_conversations(boundary: Boundary) {
     .unwrap();
     let mut peer = site.peer().await;
     let logged_in = timeout(WAIT_TIMEOUT, peer.login("alice")).await.unwrap().unwrap();
-    assert_eq!(logged_in.conversations.len() as u64, MANY + 1, "and the inbox");
+    assert_eq!(
+        logged_in.conversations.len() as u64,
+        MANY + 1,
+        "the conversations and the inbox"
+    );
 }
 
 on_each_boundary! {

@@ -1,15 +1,15 @@
-//! Inputs and loads that have made other chat servers fail.
+//! Tests with inputs and loads that have made other chat servers fail.
 
 use super::*;
 use crate::codec::client;
 
 async fn garbage_closes_its_connection_only(boundary: Boundary) {
-    let whole = |length: u32, body: &[u8]| [&length.to_be_bytes()[..], body].concat();
+    let frame = |length: u32, body: &[u8]| [&length.to_be_bytes()[..], body].concat();
     for (bytes, code) in [
-        (whole(u32::MAX, b""), Some(CloseCode::PacketTooLarge)),
-        (whole(4097, b""), Some(CloseCode::PacketTooLarge)),
-        (whole(3, b"\xff\xff\xff"), Some(CloseCode::ProtocolError)),
-        (whole(0, b""), Some(CloseCode::ProtocolError)),
+        (frame(u32::MAX, b""), Some(CloseCode::PacketTooLarge)),
+        (frame(4097, b""), Some(CloseCode::PacketTooLarge)),
+        (frame(3, b"\xff\xff\xff"), Some(CloseCode::ProtocolError)),
+        (frame(0, b""), Some(CloseCode::ProtocolError)),
         (b"GET / HTTP/1.1\r\n\r\n".to_vec(), Some(CloseCode::PacketTooLarge)),
     ] {
         let (server, mut stream) = raw(boundary, ServerConfig::default()).await;
@@ -35,7 +35,7 @@ async fn slow_reader_gets_behind_push_and_delays_no_sender(boundary: Boundary) {
     let mut last = Seq::ZERO;
     let mut behind = None;
     while last < Seq(900) && behind < Some(Seq(900)) {
-        match timeout(WAIT_TIMEOUT, bob.push()).await.unwrap().unwrap() {
+        match timeout(WAIT_TIMEOUT, bob.next_push()).await.unwrap().unwrap() {
             Push::Event(event) if event.kind == crate::model::EventKind::Message => last = event.seq,
             Push::Behind { last_seq, .. } => behind = Some(last_seq),
             _ => {}
@@ -84,7 +84,7 @@ async fn answers(boundary: Boundary, chunks: Vec<&[u8]>) -> Vec<(u64, Option<Rep
     while answers.len() < 3 {
         let read = timeout(WAIT_TIMEOUT, stream.read_buf(&mut buffer))
             .await
-            .expect("an answer arrives in time")
+            .expect("a reply arrives in time")
             .unwrap();
         assert!(read > 0, "the server does not close the connection");
         decoder.feed(buffer.split());
@@ -131,7 +131,7 @@ async fn packets_of_buffer_size_arrive_even_from_a_peer_that_leaves(boundary: Bo
         .await
         .unwrap();
     drop(alice);
-    let all_there = async {
+    let stored = async {
         loop {
             let conversation = ConversationRef::Direct(named("alice"));
             let Outcome::Conversation(info) = bob.run(Command::GetConversation(conversation)).await.unwrap() else {
@@ -142,7 +142,7 @@ async fn packets_of_buffer_size_arrive_even_from_a_peer_that_leaves(boundary: Bo
             }
         }
     };
-    timeout(WAIT_TIMEOUT, all_there)
+    timeout(WAIT_TIMEOUT, stored)
         .await
         .expect("the message sent before disconnecting is stored");
 }

@@ -1,4 +1,4 @@
-//! Streams that the application accepted itself.
+//! Tests of streams that the application accepted itself.
 
 use std::pin::pin;
 
@@ -16,6 +16,7 @@ async fn streams_only(boundary: Boundary, config: ServerConfig) -> Server {
     builder.bind().await.unwrap()
 }
 
+/// Registers Alice and Bob, and sends 20 messages from Alice to Bob.
 async fn converse(mut alice: Peer, mut bob: Peer) {
     for (peer, name) in [(&mut alice, "alice"), (&mut bob, "bob")] {
         peer.register(name).await.unwrap();
@@ -54,7 +55,7 @@ async fn sc1_streams_are_served(boundary: Boundary) {
     }
     let (bob, alice) = (peers.pop().unwrap(), peers.pop().unwrap());
     converse(alice, bob).await;
-    assert_eq!(server.shared.renewed_keys.lock().len(), 1, "the keys are renewed once");
+    assert_eq!(server.shared.rotated_keys.lock().len(), 1, "one task rotates the keys");
 }
 
 async fn message_streams_are_served(boundary: Boundary) {
@@ -69,13 +70,14 @@ async fn message_streams_are_served(boundary: Boundary) {
     converse(alice, bob).await;
 }
 
-/// Creates the two ends of a pipe that carries messages, as a WebSocket does.
+/// Returns the two ends of a pipe that carries messages, as a WebSocket does.
 fn message_pipe() -> (impl AsyncRead + AsyncWrite + Send, impl AsyncRead + AsyncWrite + Send) {
     let (to_far, from_near) = mpsc::channel(4);
     let (to_near, from_far) = mpsc::channel(4);
     (message_end(to_far, from_far), message_end(to_near, from_near))
 }
 
+/// Returns one end of a pipe that carries messages, as a byte stream.
 fn message_end(
     sender: mpsc::Sender<bytes::Bytes>,
     receiver: mpsc::Receiver<bytes::Bytes>,
@@ -122,7 +124,7 @@ async fn drain_closes_streams_and_refuses_later_ones(boundary: Boundary) {
     alice.login("alice").await.unwrap();
     let read = async {
         let mut last = None;
-        while let Ok(push) = alice.push().await {
+        while let Ok(push) = alice.next_push().await {
             last = Some(push);
         }
         last
@@ -153,7 +155,7 @@ async fn dropped_future_closes_the_stream(boundary: Boundary) {
     assert_eq!(server.stats().connections, 0);
 }
 
-/// An application may create the futures of streams and poll them late, once or never.
+/// An application may create the futures that serve streams, and poll them late, once or never.
 async fn unpolled_futures_take_no_connection_and_do_not_delay_drain(boundary: Boundary) {
     let mut config = ServerConfig::default();
     config.max_connections = 1;
@@ -162,7 +164,7 @@ async fn unpolled_futures_take_no_connection_and_do_not_delay_drain(boundary: Bo
     let unpolled = server.serve_stream(far, PeerAddr::Local);
     let unpolled_sc1 = server.serve_sc1_stream(pipe().1, PeerAddr::Local, &keys());
     assert_eq!(server.stats().connections, 0);
-    assert!(server.shared.renewed_keys.lock().is_empty());
+    assert!(server.shared.rotated_keys.lock().is_empty());
     let (mut near, far) = pipe();
     let mut held = Box::pin(server.serve_stream(far, PeerAddr::Local));
     assert!(poll!(held.as_mut()).is_pending());

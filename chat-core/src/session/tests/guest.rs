@@ -226,7 +226,7 @@ fn guest_deadline_excludes_the_servers_time() {
         let (sent, end) = exchange(&mut guest, &time, &[]);
         assert_eq!((sent, end), (vec![(id, code(ReplyCode::TryAgain))], None));
     }
-    // The remaining time is the time that the guest had not used.
+    // The guest has used 4 of its 10 seconds.
     assert_eq!(guest.poll_timeout(), Some(time.now().instant + Duration::from_secs(6)));
     guest.handle_timeout(time.pass(6.0).instant);
     assert_eq!(exchange(&mut guest, &time, &[]).1, Some(CloseCode::Timeout));

@@ -68,7 +68,7 @@ fn session_bounds_requests_in_flight() {
     let packets: Vec<_> = (0..100).map(|n| command(100 + n, send(n as u8))).collect();
     assert_eq!(feed(&mut session, now, &packets), 64);
     assert!(!session.wants_input());
-    assert_eq!(session.poll_timeout(), None, "a session that is not read is not silent");
+    assert_eq!(session.poll_timeout(), None, "a peer that is not read is not silent");
     assert_eq!(drain(&mut session).0.len(), 64);
     session.handle_outcome(now.instant, RequestId(100), done());
     assert!(session.wants_input());
@@ -91,7 +91,7 @@ fn session_accepts_ten_thousand_sends_in_order_at_its_rate() {
         ran.extend(run);
         drain(&mut session);
         if !session.wants_input() {
-            let wake = session.poll_timeout().expect("paused for a time");
+            let wake = session.poll_timeout().expect("the pause has an end");
             time.passed = wake - time.start;
             session.handle_timeout(wake);
             assert!(session.wants_input());
@@ -174,7 +174,7 @@ fn logout_waits_for_earlier_commands_and_ends_the_session() {
     assert_eq!(drain(&mut session), (vec![11], vec![(10, 0)], None));
     session.handle_outcome(now.instant, RequestId(11), done());
     let (run, sent, end) = drain(&mut session);
-    assert!(run.is_empty(), "command 12 arrived after the end");
+    assert!(run.is_empty(), "command 12 follows the logout, so it does not run");
     assert_eq!(sent, [(11, 0), closed(CloseCode::LoggedOut)]);
     assert_eq!(end, Some(CloseCode::LoggedOut));
     assert_eq!(session.poll_timeout(), None);
@@ -315,7 +315,7 @@ fn session_closes_at_the_drivers_request() {
     assert_eq!(
         drain(&mut session),
         (vec![], vec![], None),
-        "the session is over, so the peer is not informed"
+        "no reply is sent after the close"
     );
 }
 
@@ -363,7 +363,7 @@ fn fit_page_limits_the_encoded_size() {
         let page = HistoryPage {
             conversation: ConversationId(9),
             events: (1..=3).map(event).collect(),
-            more: false,
+            has_more: false,
             first_seq: Seq(1),
             last_seq: Seq(3),
         };
@@ -380,7 +380,7 @@ fn fit_page_limits_the_encoded_size() {
         };
         let seqs: Vec<u64> = page.events.iter().map(|event| event.event.seq.0).collect();
         assert_eq!(seqs, expected, "{from:?}");
-        assert!(page.more);
+        assert!(page.has_more);
     }
 }
 
@@ -397,14 +397,14 @@ fn session_that_the_engine_has_ended_hands_out_no_command() {
     session.handle_outcome(time.now().instant, RequestId(5), done());
     assert_eq!(drain(&mut session), (vec![], vec![(5, 0)], None));
     assert_eq!((session.in_flight(), session.poll_timeout()), (0, None));
-    // The driver knows why the session ended, so a fenced command does not say that it was
-    // replaced.
+    // The driver sends the engine's close code, so a fenced command does not close the session with
+    // `Replaced`.
     let mut session = admitted(config(), &time);
     feed(&mut session, time.now(), &[list(5)]);
     drain(&mut session);
     session.end_commands();
     let fenced = Err(Failure::new(ReplyCode::Fenced, "over"));
     session.handle_outcome(time.now().instant, RequestId(5), fenced);
-    let (_, said, end) = drain(&mut session);
-    assert_eq!((said.len(), end), (1, None));
+    let (_, sent, end) = drain(&mut session);
+    assert_eq!((sent.len(), end), (1, None));
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use super::*;
-use crate::codec::frame::{CLIENT_LIMIT, FrameDecoder};
+use crate::codec::frame::{FrameDecoder, MAX_SERVER_PACKET_BYTES};
 use crate::codec::{Answer, Failure, Hello, Incoming, LoggedIn, Request, RequestId, RequestKind, client};
 use crate::model::*;
 
@@ -38,6 +38,7 @@ impl Time {
         }
     }
 
+    /// Advances the clock by this number of seconds.
     fn pass(&mut self, seconds: f64) -> Now {
         self.passed += Duration::from_secs_f64(seconds);
         self.now()
@@ -51,6 +52,7 @@ impl Time {
     }
 }
 
+/// Encodes a request, without the length prefix of its frame.
 fn packet(id: u64, kind: RequestKind) -> Bytes {
     let mut frame = BytesMut::new();
     let id = RequestId(id);
@@ -113,7 +115,7 @@ fn send(number: u8) -> Command {
 
 /// Decodes the packets in these frames.
 fn read(frames: Bytes) -> Vec<Incoming> {
-    let mut decoder = FrameDecoder::new(CLIENT_LIMIT);
+    let mut decoder = FrameDecoder::new(MAX_SERVER_PACKET_BYTES);
     decoder.feed(BytesMut::from(&frames[..]));
     std::iter::from_fn(|| decoder.next_packet().unwrap())
         .map(|packet| client::decode(packet).unwrap())
@@ -132,7 +134,7 @@ fn codes(frames: Bytes) -> Vec<(u64, u32)> {
         .collect()
 }
 
-/// Returns the form in which `codes` returns a close with this code.
+/// Returns a close with this code, in the form in which [`codes`] returns it.
 fn closed(code: CloseCode) -> (u64, u32) {
     (u64::MAX, u32::from(code.number()))
 }

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Generates packets: valid ones, random bytes, and valid packets in which one byte was changed.
 fn packets() -> impl Strategy<Value = Bytes> {
     let sensible = (0u64..6, 0usize..9).prop_map(|(id, kind)| {
         packet(

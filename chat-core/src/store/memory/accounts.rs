@@ -1,4 +1,4 @@
-//! Accounts and devices.
+//! Accounts and devices of the memory store.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -13,14 +13,15 @@ use crate::store::sql_support::unknown_account;
 use crate::store::{AccountStore, AccountTx, NewAccount, StoreError};
 
 impl Tables {
-    fn account_named(&self, name: &str) -> Option<&Account> {
+    fn account_by_name(&self, name: &str) -> Option<&Account> {
         self.accounts.get(self.account_names.get(name)?)
     }
 
-    fn account_of(&self, subject: &str) -> Option<&Account> {
+    fn account_by_subject(&self, subject: &str) -> Option<&Account> {
         self.accounts.get(self.account_subjects.get(subject)?)
     }
 
+    /// Returns the account, or the error for the update of an account that does not exist.
     fn existing_account(&self, id: UserId) -> Result<Account, StoreError> {
         self.accounts.get(&id).cloned().ok_or_else(|| unknown_account(id))
     }
@@ -37,6 +38,7 @@ impl Tables {
         self.accounts.insert(id, account);
     }
 
+    /// Removes an account and its index entries, if the account exists.
     fn remove_account(&mut self, id: UserId) {
         if let Some(account) = self.accounts.remove(&id) {
             self.account_names.remove(&account.name);
@@ -62,11 +64,11 @@ impl AccountStore for MemoryStore {
     }
 
     async fn account_by_name(&self, name: &str) -> Result<Option<Account>, StoreError> {
-        self.read(|tables| tables.account_named(name).cloned())
+        self.read(|tables| tables.account_by_name(name).cloned())
     }
 
     async fn account_by_subject(&self, subject: &str) -> Result<Option<Account>, StoreError> {
-        self.read(|tables| tables.account_of(subject).cloned())
+        self.read(|tables| tables.account_by_subject(subject).cloned())
     }
 
     async fn accounts(&self, ids: &[UserId]) -> Result<Vec<Account>, StoreError> {
@@ -98,7 +100,7 @@ impl AccountStore for MemoryStore {
     }
 }
 
-/// Returns the values of the names that begin with `prefix`, ordered by name.
+/// Returns the values in `names` whose keys begin with `prefix`, ordered by key.
 pub(super) fn with_prefix<'a, T: Copy>(
     names: &'a BTreeMap<String, T>,
     prefix: &'a str,
@@ -106,13 +108,13 @@ pub(super) fn with_prefix<'a, T: Copy>(
     names
         .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
         .take_while(move |(name, _)| name.starts_with(prefix))
-        .map(|(_, named)| *named)
+        .map(|(_, value)| *value)
 }
 
 impl MemoryTx<'_> {
     fn replace_account(&mut self, account: Account) {
         if let Some(old) = self.tables.accounts.get(&account.id).cloned() {
-            self.undo(move |tables| tables.put_account(old));
+            self.on_rollback(move |tables| tables.put_account(old));
         }
         self.tables.put_account(account);
     }
@@ -130,7 +132,7 @@ impl AccountTx for MemoryTx<'_> {
         }
         self.tables.last_user += 1;
         let id = UserId(self.tables.last_user);
-        self.undo(move |tables| {
+        self.on_rollback(move |tables| {
             tables.remove_account(id);
             tables.last_user -= 1;
         });
@@ -154,11 +156,11 @@ impl AccountTx for MemoryTx<'_> {
     }
 
     async fn account_by_name(&mut self, name: &str) -> Result<Option<Account>, StoreError> {
-        Ok(self.tables.account_named(name).cloned())
+        Ok(self.tables.account_by_name(name).cloned())
     }
 
     async fn account_by_subject(&mut self, subject: &str) -> Result<Option<Account>, StoreError> {
-        Ok(self.tables.account_of(subject).cloned())
+        Ok(self.tables.account_by_subject(subject).cloned())
     }
 
     async fn update_account(&mut self, account: &Account) -> Result<(), StoreError> {
@@ -228,7 +230,7 @@ impl AccountTx for MemoryTx<'_> {
     async fn put_device(&mut self, device: &Device) -> Result<(), StoreError> {
         let key = (device.user, device.id);
         let old = self.tables.devices.insert(key, device.clone());
-        self.undo(move |tables| match old {
+        self.on_rollback(move |tables| match old {
             Some(old) => drop(tables.devices.insert(key, old)),
             None => drop(tables.devices.remove(&key)),
         });
@@ -244,7 +246,7 @@ impl AccountTx for MemoryTx<'_> {
         for (key, _) in &cursors {
             self.tables.cursors.remove(key);
         }
-        self.undo(move |tables| {
+        self.on_rollback(move |tables| {
             tables.devices.insert((user, device), old);
             tables.cursors.extend(cursors);
         });

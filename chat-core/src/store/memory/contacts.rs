@@ -1,4 +1,4 @@
-//! Contacts between users.
+//! Contacts between users, in the memory store.
 
 use std::collections::BTreeSet;
 
@@ -68,7 +68,7 @@ impl ContactTx for MemoryTx<'_> {
     async fn put_contact(&mut self, contact: &Contact) -> Result<(), StoreError> {
         let key = (contact.owner, contact.peer);
         let old = self.tables.contacts.insert(key, contact.clone());
-        self.undo(move |tables| match old {
+        self.on_rollback(move |tables| match old {
             Some(old) => drop(tables.contacts.insert(key, old)),
             None => drop(tables.contacts.remove(&key)),
         });
@@ -77,7 +77,7 @@ impl ContactTx for MemoryTx<'_> {
 
     async fn delete_contact(&mut self, owner: UserId, peer: UserId) -> Result<(), StoreError> {
         if let Some(old) = self.tables.contacts.remove(&(owner, peer)) {
-            self.undo(move |tables| drop(tables.contacts.insert((owner, peer), old)));
+            self.on_rollback(move |tables| drop(tables.contacts.insert((owner, peer), old)));
         }
         Ok(())
     }

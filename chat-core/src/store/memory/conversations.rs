@@ -1,4 +1,4 @@
-//! Conversations and their members.
+//! Conversations and their members, in the memory store.
 
 use std::cmp::Reverse;
 use std::ops::Bound;
@@ -16,12 +16,15 @@ use crate::model::{
 use crate::store::{ConversationStore, ConversationTx, MembershipView, NewConversation, StoreError};
 
 impl Tables {
+    /// Returns the membership of `user` as `device` sees it, or `None` if the user has no
+    /// membership with a readable range.
     fn membership(&self, user: UserId, device: DeviceId, id: ConversationId) -> Option<MembershipView> {
         let log = self.logs.get(&id)?;
         let member = log.members.get(&user)?;
         if !may_read_something(member) {
             return None;
         }
+        // The unread events are those in `(floor, end]`.
         let floor = member.read_seq.max(member.first_seq.previous());
         let end = log.readable_end(member);
         let peer = match log.row.kind {
@@ -43,20 +46,20 @@ impl Tables {
         })
     }
 
-    /// Returns whether a group other than `id` has this key or skeleton.
-    fn group_taken(&self, id: Option<ConversationId>, key: &str, skeleton: &str) -> bool {
-        let by_name = self.group_names.get(key).copied();
+    /// Returns whether an existing group other than `id` has this key or skeleton.
+    fn is_group_key_taken(&self, id: Option<ConversationId>, key: &str, skeleton: &str) -> bool {
+        let by_key = self.group_names.get(key).copied();
         let by_skeleton = self.group_skeletons.get(skeleton).copied();
-        [by_name, by_skeleton]
+        [by_key, by_skeleton]
             .into_iter()
             .flatten()
             .any(|holder| Some(holder) != id)
     }
 
     /// Inserts the unique keys of `row` into the indexes.
-    fn claim(&mut self, row: &Conversation) {
+    fn insert_keys(&mut self, row: &Conversation) {
         match (&row.kind, &row.group) {
-            (ConversationKind::Group, Some(group)) if !row.closed => {
+            (ConversationKind::Group, Some(group)) if !row.deleted => {
                 self.group_names.insert(group.key.clone(), row.id);
                 self.group_skeletons.insert(group.skeleton.clone(), row.id);
             }
@@ -66,9 +69,9 @@ impl Tables {
     }
 
     /// Removes the unique keys of `row` from the indexes.
-    fn release(&mut self, row: &Conversation) {
+    fn remove_keys(&mut self, row: &Conversation) {
         match (&row.kind, &row.group) {
-            (ConversationKind::Group, Some(group)) if !row.closed => {
+            (ConversationKind::Group, Some(group)) if !row.deleted => {
                 self.group_names.remove(&group.key);
                 self.group_skeletons.remove(&group.skeleton);
             }
@@ -77,21 +80,22 @@ impl Tables {
         }
     }
 
+    /// Replaces the row of a conversation, and its unique keys in the indexes if they changed.
     fn replace_row(&mut self, row: Conversation) {
         let Some(log) = self.logs.get_mut(&row.id) else { return };
-        let (old_group, new_group) = (open_group(&log.row), open_group(&row));
-        if old_group == new_group {
+        let (old_keys, new_keys) = (reserved_keys(&log.row), reserved_keys(&row));
+        if old_keys == new_keys {
             log.row = row;
             return;
         }
         let old = std::mem::replace(&mut log.row, row.clone());
-        self.release(&old);
-        self.claim(&row);
+        self.remove_keys(&old);
+        self.insert_keys(&row);
     }
 
     fn remove_log(&mut self, id: ConversationId) {
         if let Some(log) = self.logs.remove(&id) {
-            self.release(&log.row);
+            self.remove_keys(&log.row);
         }
     }
 }
@@ -108,26 +112,30 @@ impl Log {
         sent.saturating_sub(recalled)
     }
 
+    /// Returns the number of messages in `(floor, end]` that mention `user` or every member
+    /// (`UserId(0)`).
     fn mentions_of(&self, user: UserId, floor: Seq, end: Seq) -> u64 {
         if end <= floor {
             return 0;
         }
-        let of = |user| self.mentions.range((user, floor.next())..=(user, end));
-        let of_all = of(UserId(0)).filter(|(_, seq)| !self.mentions.contains(&(user, *seq)));
-        (of(user).count() + of_all.count()) as u64
+        let mentions = |user| self.mentions.range((user, floor.next())..=(user, end));
+        let only_of_all = mentions(UserId(0)).filter(|(_, seq)| !self.mentions.contains(&(user, *seq)));
+        (mentions(user).count() + only_of_all.count()) as u64
     }
 }
 
+/// Returns whether the readable range of `member` is not empty. It is empty for users who were
+/// never a member, and for users who left before an event was readable for them.
 fn may_read_something(member: &Member) -> bool {
     member.first_seq > Seq::ZERO && member.until_seq.is_none_or(|until| until >= member.first_seq)
 }
 
-/// Returns the key and the skeleton that an open group reserves.
-fn open_group(row: &Conversation) -> Option<(&str, &str)> {
+/// Returns the key and the skeleton that `row` reserves, or `None` if it is not an existing group.
+fn reserved_keys(row: &Conversation) -> Option<(&str, &str)> {
     let group = row
         .group
         .as_ref()
-        .filter(|_| row.kind == ConversationKind::Group && !row.closed)?;
+        .filter(|_| row.kind == ConversationKind::Group && !row.deleted)?;
     Some((&group.key, &group.skeleton))
 }
 
@@ -182,9 +190,9 @@ impl ConversationStore for MemoryStore {
                 return Vec::new();
             };
             let after = (Bound::Excluded(after), Bound::Unbounded);
-            let here = log.members.range(after).map(|(_, member)| member);
-            let here = here.filter(|member| member.state != MemberState::Left);
-            here.take(limit as usize).cloned().collect()
+            let later = log.members.range(after).map(|(_, member)| member);
+            let present = later.filter(|member| member.state != MemberState::Left);
+            present.take(limit as usize).cloned().collect()
         })
     }
 
@@ -216,7 +224,7 @@ impl ConversationStore for MemoryStore {
 impl ConversationTx for MemoryTx<'_> {
     async fn create_conversation(&mut self, new: NewConversation) -> Result<Option<ConversationId>, StoreError> {
         let taken = match &new.group {
-            Some(group) => self.tables.group_taken(None, &group.key, &group.skeleton),
+            Some(group) => self.tables.is_group_key_taken(None, &group.key, &group.skeleton),
             None => self.tables.kinds.contains_key(&new.kind),
         };
         if taken {
@@ -225,12 +233,12 @@ impl ConversationTx for MemoryTx<'_> {
         self.tables.last_conversation += 1;
         let row = new.into_row(ConversationId(self.tables.last_conversation));
         let id = row.id;
-        self.undo(move |tables| {
+        self.on_rollback(move |tables| {
             tables.remove_log(id);
             tables.last_conversation -= 1;
         });
         self.contract.created(&row);
-        self.tables.claim(&row);
+        self.tables.insert_keys(&row);
         self.tables.logs.insert(id, Log::new(row));
         Ok(Some(id))
     }
@@ -240,26 +248,26 @@ impl ConversationTx for MemoryTx<'_> {
     }
 
     async fn lock_conversation(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
-        let held = self.contract.lock_conversation(id)?;
+        let is_locked = self.contract.lock_conversation(id)?;
         let Some(log) = self.tables.logs.get(&id) else {
             return Ok(None);
         };
-        if !held {
+        if !is_locked {
             self.contract.locked(&log.row);
         }
         Ok(Some(log.row.clone()))
     }
 
     async fn update_conversation(&mut self, conversation: &Conversation) -> Result<bool, StoreError> {
-        if let Some((key, skeleton)) = open_group(conversation)
-            && self.tables.group_taken(Some(conversation.id), key, skeleton)
+        if let Some((key, skeleton)) = reserved_keys(conversation)
+            && self.tables.is_group_key_taken(Some(conversation.id), key, skeleton)
         {
             return Ok(false);
         }
         self.contract.update(conversation)?;
         let Some(log) = self.tables.logs.get(&conversation.id) else {
             return Err(StoreError::Corrupt(format!(
-                "conversation {} has no log",
+                "conversation {} does not exist and cannot be updated",
                 conversation.id
             )));
         };
@@ -269,7 +277,7 @@ impl ConversationTx for MemoryTx<'_> {
             ..conversation.clone()
         };
         self.tables.replace_row(new);
-        self.undo(move |tables| tables.replace_row(old));
+        self.on_rollback(move |tables| tables.replace_row(old));
         Ok(true)
     }
 
@@ -325,7 +333,7 @@ impl ConversationTx for MemoryTx<'_> {
         if old.is_none() {
             self.tables.memberships.entry(user).or_default().insert(id);
         }
-        self.undo(move |tables| {
+        self.on_rollback(move |tables| {
             let Some(log) = tables.logs.get_mut(&id) else { return };
             if let Some(old) = old {
                 log.members.insert(user, old);
@@ -347,11 +355,11 @@ impl ConversationTx for MemoryTx<'_> {
     ) -> Result<(), StoreError> {
         let Some(log) = self.tables.logs.get_mut(&id) else {
             return Err(StoreError::Corrupt(format!(
-                "group {id} does not exist; no member can leave it"
+                "conversation {id} does not exist; a snapshot cannot be added to it"
             )));
         };
         let old = log.snapshots.insert(user, snapshot.clone());
-        self.undo(move |tables| {
+        self.on_rollback(move |tables| {
             let Some(log) = tables.logs.get_mut(&id) else { return };
             match old {
                 Some(old) => drop(log.snapshots.insert(user, old)),
@@ -373,7 +381,7 @@ impl ConversationTx for MemoryTx<'_> {
                 old.push((*user, std::mem::replace(&mut member.read_seq, *seq)));
             }
         }
-        self.undo(move |tables| {
+        self.on_rollback(move |tables| {
             let Some(log) = tables.logs.get_mut(&id) else { return };
             for (user, seq) in old.into_iter().rev() {
                 if let Some(member) = log.members.get_mut(&user) {
@@ -387,7 +395,7 @@ impl ConversationTx for MemoryTx<'_> {
     async fn group_count(&mut self, user: UserId) -> Result<u32, StoreError> {
         let ids = self.tables.memberships.get(&user).into_iter().flatten();
         let logs = ids.filter_map(|id| self.tables.logs.get(id));
-        let groups = logs.filter(|log| log.row.kind == ConversationKind::Group && !log.row.closed);
+        let groups = logs.filter(|log| log.row.kind == ConversationKind::Group && !log.row.deleted);
         let active = groups.filter(|log| log.members.get(&user).is_some_and(Member::is_active));
         Ok(u32::try_from(active.count()).unwrap_or(u32::MAX))
     }

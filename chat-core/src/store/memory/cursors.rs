@@ -1,4 +1,4 @@
-//! Cursors of devices and read marks of users.
+//! Cursors of devices and read marks of users, in the memory store.
 
 use async_trait::async_trait;
 
@@ -8,8 +8,8 @@ use crate::model::{ConversationId, DeviceId, Member, Seq, UserId};
 use crate::store::{CursorStore, StoreError};
 
 impl Tables {
-    /// Returns the membership of `user` and the last event up to `seq` that the user may read, if
-    /// the user may read something.
+    /// Returns the membership of `user`, and `seq` limited to the last event that the user may
+    /// read. Returns `None` if the user was never a member.
     fn reader_mut(&mut self, user: UserId, conversation: ConversationId, seq: Seq) -> Option<(&mut Member, Seq)> {
         let log = self.logs.get_mut(&conversation)?;
         let last_seq = log.row.last_seq;

@@ -1,4 +1,4 @@
-//! Cursors and leases of feeds.
+//! Cursors and leases of feeds (named consumers of events), in the memory store.
 
 use std::ops::Bound;
 
@@ -75,7 +75,7 @@ impl FeedTx for MemoryTx<'_> {
     async fn put_feed_lease(&mut self, lease: &FeedLease) -> Result<(), StoreError> {
         let key = (lease.feed.clone(), lease.shard);
         let old = self.tables.feed_leases.insert(key.clone(), lease.clone());
-        self.undo(move |tables| match old {
+        self.on_rollback(move |tables| match old {
             Some(old) => drop(tables.feed_leases.insert(key, old)),
             None => drop(tables.feed_leases.remove(&key)),
         });
@@ -91,7 +91,7 @@ impl FeedTx for MemoryTx<'_> {
             }
             cursors.insert(conversation, seq);
             let feed = feed.to_owned();
-            self.undo(move |tables| {
+            self.on_rollback(move |tables| {
                 let Some(cursors) = tables.feed_cursors.get_mut(&feed) else {
                     return;
                 };
@@ -110,7 +110,7 @@ impl FeedTx for MemoryTx<'_> {
         let keys = FeedShard::all().map(|shard| (feed.to_owned(), shard));
         let leases: Vec<FeedLease> = keys.filter_map(|key| self.tables.feed_leases.remove(&key)).collect();
         let feed = feed.to_owned();
-        self.undo(move |tables| {
+        self.on_rollback(move |tables| {
             for lease in leases {
                 tables.feed_leases.insert((lease.feed.clone(), lease.shard), lease);
             }

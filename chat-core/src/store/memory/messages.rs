@@ -1,4 +1,4 @@
-//! Logs of conversations.
+//! Logs of conversations, in the memory store.
 
 use std::collections::HashSet;
 
@@ -27,18 +27,18 @@ impl Tables {
         let log = self.logs.get(&conversation)?;
         let member = log.members.get(&reader).filter(|member| member.first_seq > Seq::ZERO)?;
         let (first, last) = (member.first_seq, log.readable_end(member));
-        let (events, more) = match page.from {
+        let (events, has_more) = match page.from {
             PageFrom::After(seq) => {
                 let candidates = log.range(first.max(Seq(seq.0.saturating_add(1))), last);
-                let taken = fitting(candidates.iter(), page);
+                let taken = count_fitting(candidates.iter(), page);
                 (candidates[..taken].to_vec(), taken < candidates.len())
             }
-            PageFrom::Before(seq) => log.last_of(first, last.min(seq.previous()), page),
-            PageFrom::Newest => log.last_of(first, last, page),
+            PageFrom::Before(seq) => log.last_events(first, last.min(seq.previous()), page),
+            PageFrom::Newest => log.last_events(first, last, page),
         };
         Some(EventPage {
             events,
-            more,
+            has_more,
             member: member.clone(),
             last_seq: log.row.last_seq,
         })
@@ -46,16 +46,18 @@ impl Tables {
 }
 
 impl Log {
-    fn last_of(&self, first: Seq, last: Seq, page: Page) -> (Vec<Event>, bool) {
+    /// Returns the last events of `first..=last` that fit `page`, and whether the range contains
+    /// earlier events.
+    fn last_events(&self, first: Seq, last: Seq, page: Page) -> (Vec<Event>, bool) {
         let candidates = self.range(first, last);
-        let taken = fitting(candidates.iter().rev(), page);
+        let taken = count_fitting(candidates.iter().rev(), page);
         let rest = candidates.len() - taken;
         (candidates[rest..].to_vec(), rest > 0)
     }
 }
 
-/// Returns how many of `events` fit a page.
-fn fitting<'a>(events: impl Iterator<Item = &'a Event>, page: Page) -> usize {
+/// Returns how many of the first `events` fit `page`. The first event fits whatever its size.
+fn count_fitting<'a>(events: impl Iterator<Item = &'a Event>, page: Page) -> usize {
     let mut bytes = 0;
     let mut taken = 0;
     for event in events.take(page.max_events as usize) {
@@ -130,7 +132,7 @@ impl Tables {
         seqs.into_iter().filter_map(|seq| log.event(seq)).cloned().collect()
     }
 
-    /// Removes the last events of a log.
+    /// Removes the last `count` events of a log, and their entries in the index `sent`.
     fn remove_events(&mut self, conversation: ConversationId, count: usize) {
         let Some(log) = self.logs.get_mut(&conversation) else {
             return;
@@ -174,7 +176,7 @@ impl MessageTx for MemoryTx<'_> {
                 )));
             };
             log.events.push(event.clone());
-            self.undo(move |tables| tables.remove_events(conversation, 1));
+            self.on_rollback(move |tables| tables.remove_events(conversation, 1));
         }
         Ok(())
     }
@@ -182,7 +184,7 @@ impl MessageTx for MemoryTx<'_> {
     async fn mark_edited(&mut self, conversation: ConversationId, target: Seq, edit: Seq) -> Result<(), StoreError> {
         let event = self.event_mut(conversation, target)?;
         let old = event.edited_seq.replace(edit);
-        self.undo(move |tables| {
+        self.on_rollback(move |tables| {
             if let Some(event) = tables.event_mut(conversation, target) {
                 event.edited_seq = old;
             }
@@ -205,8 +207,8 @@ impl MessageTx for MemoryTx<'_> {
         let Some(log) = self.tables.logs.get_mut(&conversation) else {
             return Ok(());
         };
-        let later = usize::try_from(target.0).unwrap_or(usize::MAX).min(log.events.len());
-        for edit in &mut log.events[later..] {
+        let after_target = usize::try_from(target.0).unwrap_or(usize::MAX).min(log.events.len());
+        for edit in &mut log.events[after_target..] {
             if edit.kind == EventKind::Edit && edit.target == Some(target) {
                 erased.push(edit.clone());
                 edit.body = edit_tombstone.clone();
@@ -215,7 +217,7 @@ impl MessageTx for MemoryTx<'_> {
         let of_target = |mention: &&(UserId, Seq)| mention.1 == target;
         let mentions: Vec<_> = log.mentions.iter().filter(of_target).copied().collect();
         log.mentions.retain(|mention| mention.1 != target);
-        self.undo(move |tables| {
+        self.on_rollback(move |tables| {
             for old in erased {
                 if let Some(event) = tables.event_mut(conversation, old.seq) {
                     *event = old;
@@ -245,7 +247,7 @@ impl MessageTx for MemoryTx<'_> {
             .filter(|mention| !log.mentions.contains(mention));
         let new: Vec<_> = new.collect();
         log.mentions.extend(new.iter().copied());
-        self.undo(move |tables| {
+        self.on_rollback(move |tables| {
             if let Some(log) = tables.logs.get_mut(&conversation) {
                 for mention in new {
                     log.mentions.remove(&mention);

@@ -1,8 +1,8 @@
-//! Store in memory, whose content ends with the process. For tests, trials, and applications that
-//! need no durable data.
+//! Store in memory, for tests, trials, and applications that need no durable data. Its content is
+//! lost when the process ends.
 //!
 //! One lock admits any number of readers or one unit of work. A unit writes directly into the
-//! tables and records in a journal how to undo each write.
+//! tables, and records in a journal how to undo each write if the unit fails.
 
 mod accounts;
 mod contacts;
@@ -30,7 +30,7 @@ use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 #[derive(Debug)]
 pub struct MemoryStore {
     epoch: StoreEpoch,
-    /// Start of the store's clock.
+    /// Time at which the store's clock was 0.
     created: Instant,
     state: RwLock<State>,
 }
@@ -54,19 +54,20 @@ impl MemoryStore {
         }
     }
 
-    /// Returns the time of the store's clock.
+    /// Returns the time by the store's clock, which starts at 0 with the store. Leases of feeds
+    /// expire by this clock.
     fn now(&self) -> Timestamp {
         Timestamp(0).plus_millis(sql_support::millis(self.created.elapsed()))
     }
 
-    /// Reads the committed state.
+    /// Runs `query` on the committed tables. Fails if the store was closed.
     fn read<T>(&self, query: impl FnOnce(&Tables) -> T) -> Result<T, StoreError> {
         let state: RwLockReadGuard<'_, State> = self.state.read();
         state.check_open()?;
         Ok(query(&state.tables))
     }
 
-    /// Locks the state for one writer.
+    /// Locks the state for one writer. Fails if the store was closed.
     fn write(&self) -> Result<RwLockWriteGuard<'_, State>, StoreError> {
         let state = self.state.write();
         state.check_open()?;

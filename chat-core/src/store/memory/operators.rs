@@ -1,4 +1,4 @@
-//! Listings, statistics, and the audit log.
+//! Listings and statistics for operators, and the audit log, in the memory store.
 
 use std::ops::Bound;
 
@@ -13,6 +13,7 @@ use crate::store::{
 };
 
 impl Tables {
+    /// Returns whether a group has an active owner whose account is not disabled.
     fn has_owner(&self, log: &Log) -> bool {
         let mut owners = log
             .members
@@ -34,7 +35,7 @@ impl Tables {
             deleted_accounts: accounts(|account| account.deleted.is_some()),
             devices: self.devices.len() as u64,
             conversations: self.logs.len() as u64,
-            open_groups: self.group_names.len() as u64,
+            existing_groups: self.group_names.len() as u64,
             events: self.logs.values().map(|log| log.row.last_seq.0).sum(),
             messages: self.logs.values().map(|log| log.row.message_count).sum(),
         }
@@ -96,7 +97,7 @@ impl AuditTx for MemoryTx<'_> {
     async fn append_audit(&mut self, record: &NewAuditRecord) -> Result<AuditId, StoreError> {
         self.contract.lock_audit()?;
         self.tables.audit.push(record.clone());
-        self.undo(|tables| drop(tables.audit.pop()));
+        self.on_rollback(|tables| drop(tables.audit.pop()));
         Ok(AuditId(self.tables.audit.len() as u64))
     }
 }

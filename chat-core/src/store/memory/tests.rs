@@ -19,17 +19,18 @@ impl Unit for StallingUnit {
 }
 
 #[tokio::test]
-async fn unit_that_awaits_something_else_is_rejected() {
+async fn unit_that_awaits_more_than_its_transaction_is_rejected() {
     let store = MemoryStore::new();
     let answer = store.transact(Box::new(StallingUnit)).await;
     assert!(matches!(answer, Err(StoreError::Corrupt(_))));
     assert_eq!(store.account_by_name("alice").await.unwrap(), None);
 }
 
-fn faulty() -> FaultyStore {
+fn faulty_store() -> FaultyStore {
     FaultyStore::new(Arc::new(MemoryStore::new()))
 }
 
+/// Creates an account. Returns `false` if the name is taken.
 async fn create(store: &dyn Store, name: &'static str) -> Result<bool, StoreError> {
     let work = transact(store, move |tx| {
         Box::pin(async move { Ok(tx.create_account(new_account(name)).await?.is_some()) })
@@ -38,8 +39,8 @@ async fn create(store: &dyn Store, name: &'static str) -> Result<bool, StoreErro
 }
 
 #[tokio::test]
-async fn fault_before_the_commit_leaves_nothing() {
-    let store = faulty();
+async fn fault_before_the_commit_discards_the_writes() {
+    let store = faulty_store();
     store.fail_before_commit();
     store.fail_full();
     store.fail_overloaded();
@@ -50,16 +51,16 @@ async fn fault_before_the_commit_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn fault_after_the_commit_leaves_everything() {
-    let store = faulty();
+async fn fault_after_the_commit_keeps_the_writes() {
+    let store = faulty_store();
     store.fail_after_commit();
     assert!(matches!(create(&store, "a").await, Err(StoreError::Unavailable(_))));
     assert!(!create(&store, "a").await.unwrap());
 }
 
 #[tokio::test]
-async fn unavailable_store_does_nothing() {
-    let store = faulty();
+async fn unavailable_store_rejects_reads_and_writes() {
+    let store = faulty_store();
     store.set_unavailable(true);
     assert!(matches!(create(&store, "a").await, Err(StoreError::Unavailable(_))));
     assert!(matches!(
@@ -72,7 +73,7 @@ async fn unavailable_store_does_nothing() {
 
 #[tokio::test]
 async fn held_store_answers_once_released() {
-    let store = Arc::new(faulty());
+    let store = Arc::new(faulty_store());
     let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
     let held = store.hold();
     let (shared, group, alice) = (Arc::clone(&store), world.group, world.alice);

@@ -13,7 +13,7 @@ type Undo = Box<dyn FnOnce(&mut Tables) + Send>;
 pub(super) struct MemoryTx<'a> {
     pub(super) tables: &'a mut Tables,
     pub(super) contract: TxContract,
-    /// Time of the store's own clock.
+    /// Time by the store's clock at the start of the transaction.
     pub(super) now: Timestamp,
     journal: Vec<Undo>,
 }
@@ -28,12 +28,13 @@ impl<'a> MemoryTx<'a> {
         }
     }
 
-    /// Records how to undo a write that the transaction has just made.
-    pub(super) fn undo(&mut self, undo: impl FnOnce(&mut Tables) + Send + 'static) {
+    /// Adds to the journal how to undo a write that the transaction has just made.
+    pub(super) fn on_rollback(&mut self, undo: impl FnOnce(&mut Tables) + Send + 'static) {
         self.journal.push(Box::new(undo));
     }
 
-    /// Keeps the writes, unless the transaction violated its contract.
+    /// Keeps the writes. If the transaction violated its contract, returns an error and undoes them
+    /// instead.
     pub(super) fn commit(mut self) -> Result<(), StoreError> {
         self.contract.check()?;
         self.journal.clear();

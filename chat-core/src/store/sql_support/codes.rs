@@ -1,21 +1,21 @@
-//! Numbers by which columns store enumerations. The numbers are part of every schema: never reuse a
-//! number.
+//! Numeric codes by which columns store enumerations. The codes are part of every schema: never
+//! reuse a code.
 
 use super::int;
 use crate::model::{ContactState, ConversationKind, DirectPolicy, JoinPolicy, MemberState, Role, UserId};
 
-/// A type that a column stores as a number.
+/// A type whose values a column stores as numeric codes.
 pub trait Code: Sized + Copy + PartialEq + 'static {
-    /// Every value with its number.
+    /// Every value with its code.
     const CODES: &'static [(Self, i64)];
 
-    /// Returns the number of this value.
+    /// Returns the code of this value.
     fn code(self) -> i64 {
         let found = Self::CODES.iter().find(|(value, _)| *value == self);
         found.expect("every value has a code").1
     }
 
-    /// Returns the value of a number, or `None` if no value has it.
+    /// Returns the value with this code, or `None` if no value has it.
     fn from_code(code: i64) -> Option<Self> {
         let found = Self::CODES.iter().find(|(_, known)| *known == code);
         found.map(|(value, _)| *value)
@@ -36,12 +36,12 @@ codes!(JoinPolicy: Open = 0, Approval = 1, Invite = 2);
 codes!(Role: Member = 0, Admin = 1, Owner = 2);
 codes!(MemberState: Active = 0, Invited = 1, Requested = 2, Left = 3, Banned = 4);
 
-/// Number of direct conversations in the column `conversation.kind`.
+/// Code of direct conversations in the column `conversation.kind`.
 pub const DIRECT: i64 = 1;
 const GROUP: i64 = 2;
 const INBOX: i64 = 3;
 
-/// Returns the columns `kind`, `low_id` and `high_id` of a conversation.
+/// Returns the columns `kind`, `low_id` and `high_id` for a conversation of this kind.
 #[must_use]
 pub fn kind_columns(kind: &ConversationKind) -> (i64, Option<i64>, Option<i64>) {
     match kind {
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_survive_their_columns() {
+    fn kind_columns_convert_back_to_the_kind() {
         for kind in [
             ConversationKind::Direct {
                 low: UserId(1),

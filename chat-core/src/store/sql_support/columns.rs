@@ -3,9 +3,9 @@
 use super::Code;
 use crate::model::{Seq, Timestamp, UserId};
 
-/// Reads the columns of one row in order.
+/// Reader of the columns of one row, in order.
 pub trait ColumnReader {
-    /// Error of the driver, or of its store.
+    /// Type of the driver's or the store's errors.
     type Error;
 
     /// Reads the next column as a signed integer.
@@ -54,7 +54,7 @@ pub trait ColumnReader {
         u32::try_from(value).map_err(|_| self.out_of_range())
     }
 
-    /// Reads the next column as a truth value.
+    /// Reads the next column as a boolean: every number but 0 is `true`.
     fn flag(&mut self) -> Result<bool, Self::Error> {
         Ok(self.integer()? != 0)
     }
@@ -74,7 +74,7 @@ pub trait ColumnReader {
         self.integer().map(Timestamp)
     }
 
-    /// Reads the next column as the number of a [`Code`].
+    /// Reads the next column as the numeric code of a `T`.
     fn code<T: Code>(&mut self) -> Result<T, Self::Error> {
         let code = self.integer()?;
         T::from_code(code).ok_or_else(|| self.out_of_range())

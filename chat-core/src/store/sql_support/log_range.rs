@@ -59,8 +59,9 @@ impl LogRange {
         }
     }
 
-    /// Returns whether the range continues beyond `events`, the part of the range that was read
-    /// (ascending). A log has no gaps, so comparing the ends is sufficient.
+    /// Returns whether the range contains more events after `events`, which were read from it, in
+    /// the direction of the read. `events` are in ascending order. A log has no gaps, so comparing
+    /// the ends is sufficient.
     #[must_use]
     pub fn continues_after(&self, events: &[Event]) -> bool {
         match (events.first(), events.last()) {

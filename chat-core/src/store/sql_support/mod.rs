@@ -1,4 +1,4 @@
-//! Code that SQL stores share: codes, column lists, row decoding, page ranges.
+//! Code that SQL stores share: codes of enumerations, column lists, row decoding, page ranges.
 //!
 //! The schemas of the project's SQL stores have the same names of tables and columns, so these
 //! column lists and decoders work for each of them.
@@ -23,14 +23,14 @@ use std::time::Duration;
 use super::StoreError;
 use crate::model::{ConversationId, Seq, UserId};
 
-/// Converts an integer to a signed column. Stored values are far below the limit; a larger number,
-/// which only a client can have invented, is clamped and matches no row.
+/// Converts an integer to the value of a signed column. Stored values are far below `i64::MAX`. A
+/// larger number can only come from a request; it is clamped, and matches no row.
 #[must_use]
 pub fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Returns the milliseconds of a duration.
+/// Returns a duration in milliseconds, at most `u64::MAX`.
 #[must_use]
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -59,13 +59,13 @@ pub fn prefix_end(prefix: &str) -> Option<String> {
     None
 }
 
-/// Returns the error of an update of an account that does not exist.
+/// Returns the error for the update of an account that does not exist.
 #[must_use]
 pub fn unknown_account(id: UserId) -> StoreError {
     StoreError::Corrupt(format!("account {id} does not exist and cannot be updated"))
 }
 
-/// Returns the error of an update of an event that does not exist.
+/// Returns the error for the update of an event that does not exist.
 #[must_use]
 pub fn unknown_event(conversation: ConversationId, seq: Seq) -> StoreError {
     StoreError::Corrupt(format!("conversation {conversation} has no event {seq}"))
@@ -78,7 +78,8 @@ mod tests {
     #[test]
     fn prefix_end_is_the_next_string_of_the_same_length_or_shorter() {
         assert_eq!(prefix_end("ab").as_deref(), Some("ac"));
-        assert_eq!(prefix_end("\u{d7ff}").as_deref(), Some("\u{e000}")); // no surrogates between them
+        // The code points between these two are surrogates, which are not characters.
+        assert_eq!(prefix_end("\u{d7ff}").as_deref(), Some("\u{e000}"));
         assert_eq!(prefix_end("a\u{10ffff}").as_deref(), Some("b"));
         assert_eq!(prefix_end("\u{10ffff}"), None);
         assert_eq!(prefix_end(""), None);
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn int_cuts_numbers_that_no_column_holds() {
+    fn int_clamps_numbers_beyond_a_signed_column() {
         assert_eq!(int(7), 7);
         assert_eq!(int(u64::MAX), i64::MAX);
     }

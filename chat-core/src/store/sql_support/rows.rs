@@ -68,8 +68,9 @@ pub fn contact<C: ColumnReader>(columns: &mut C) -> Result<Contact, C::Error> {
 
 /// Columns of `conversation AS c LEFT JOIN group_profile AS g`, as [`conversation`] reads them.
 pub const CONVERSATION: &str = "c.id, c.kind, c.low_id, c.high_id, c.last_seq, c.message_count, \
-     c.members_version, c.last_time, c.member_count, c.closed, \
+     c.members_version, c.last_time, c.member_count, c.deleted, \
      g.name, g.name_key, g.skeleton, g.description, g.join_policy, g.history_visible, g.unlisted";
+/// Number of columns that [`profile`] reads.
 const PROFILE_COLUMNS: usize = 7;
 
 /// Decodes a row of [`CONVERSATION`].
@@ -82,7 +83,7 @@ pub fn conversation<C: ColumnReader>(columns: &mut C) -> Result<Conversation, C:
         members_version: columns.seq()?,
         last_time: columns.time()?,
         member_count: columns.count()?,
-        closed: columns.flag()?,
+        deleted: columns.flag()?,
         group: profile(columns)?,
     })
 }
@@ -149,8 +150,8 @@ fn snapshot<C: ColumnReader>(columns: &mut C) -> Result<Option<GroupSnapshot>, C
     }))
 }
 
-/// Decodes [`CONVERSATION`], [`MEMBER`], [`MEMBER_OF_PEER`] (or NULLs), then cursor, unread
-/// messages and mentions, then [`SNAPSHOT`] (or NULLs).
+/// Decodes a row with the columns [`CONVERSATION`], [`MEMBER`], [`MEMBER_OF_PEER`] (or NULLs),
+/// cursor, number of unread messages, number of mentions, and [`SNAPSHOT`] (or NULLs).
 pub fn membership<C: ColumnReader>(columns: &mut C) -> Result<MembershipView, C::Error> {
     let (conversation, member_row) = (conversation(columns)?, member(columns)?);
     let peer = if columns.is_null()? {
@@ -222,13 +223,14 @@ pub fn last_seqs<C: ColumnReader>(columns: &mut C) -> Result<(ConversationId, Se
     Ok((conversation_id(columns)?, columns.seq()?, columns.seq()?))
 }
 
-/// Decodes [`CONVERSATION`] and a flag that says whether the group has an active owner.
+/// Decodes a row with the columns [`CONVERSATION`] and a flag that says whether the group has an
+/// active owner whose account is not disabled.
 pub fn listed_group<C: ColumnReader>(columns: &mut C) -> Result<ListedGroup, C::Error> {
     Ok(ListedGroup::new(conversation(columns)?, columns.flag()?))
 }
 
 /// Query for the positions of a feed, as [`feed_position`] reads them. Its first parameter is the
-/// name of the feed; conditions on the conversation `c` follow.
+/// name of the feed. The caller appends conditions on the conversation `c`.
 pub const FEED_POSITION: &str = "SELECT c.id, IFNULL(f.seq, 0), c.last_seq FROM conversation AS c
      LEFT JOIN feed_cursor AS f ON f.feed = ? AND f.conversation_id = c.id";
 
@@ -294,7 +296,7 @@ pub fn stats<C: ColumnReader>(columns: &mut C) -> Result<StoreStats, C::Error> {
         deleted_accounts: columns.unsigned()?,
         devices: columns.unsigned()?,
         conversations: columns.unsigned()?,
-        open_groups: columns.unsigned()?,
+        existing_groups: columns.unsigned()?,
         events: columns.unsigned()?,
         messages: columns.unsigned()?,
     })

@@ -1,4 +1,4 @@
-//! Closing a bus.
+//! Cases about closing a bus and dropping subscribers.
 
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use super::subscriber::{TOPIC, TestSubscriber, number};
 use crate::bus::{BusError, MessageBus};
 
 pub async fn dropped_subscriber_affects_no_other(bus: Arc<dyn MessageBus>) {
-    let mut stays = TestSubscriber::on(&*bus, &[TOPIC]).await;
+    let mut remaining = TestSubscriber::on(&*bus, &[TOPIC]).await;
     for n in 0..20 {
         drop(TestSubscriber::on(&*bus, &[TOPIC]).await);
         bus.publish(TOPIC, number(n)).await.unwrap();
-        assert_eq!(stays.envelope().await, (TOPIC, number(n)));
+        assert_eq!(remaining.envelope().await, (TOPIC, number(n)));
     }
 }
 

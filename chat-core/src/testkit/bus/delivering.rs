@@ -1,11 +1,11 @@
-//! Delivery of envelopes: complete, unchanged, once.
+//! Cases about delivery: each envelope arrives complete, unchanged and once.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::subscriber::{TOPIC, TestSubscriber, number, read};
+use super::subscriber::{TOPIC, TestSubscriber, number, number_in};
 use crate::bus::{MessageBus, Topic};
 use crate::model::{ConversationId, NodeId, UserId};
 
@@ -78,7 +78,7 @@ pub async fn envelope_arrives_once(bus: Arc<dyn MessageBus>) {
     }
     let mut seen = HashSet::new();
     for _ in 0..1000 {
-        assert!(seen.insert(read(&subscriber.envelope().await.1)));
+        assert!(seen.insert(number_in(&subscriber.envelope().await.1)));
     }
     assert_eq!(subscriber.rest(&*bus).await, []);
 }
@@ -96,7 +96,7 @@ pub async fn concurrent_publishers_lose_nothing(bus: Arc<dyn MessageBus>) {
     let publish: Vec<_> = publish.collect();
     let mut seen = HashSet::new();
     for _ in 0..1000 {
-        assert!(seen.insert(read(&subscriber.envelope().await.1)));
+        assert!(seen.insert(number_in(&subscriber.envelope().await.1)));
     }
     for task in publish {
         task.await.unwrap();

@@ -12,15 +12,15 @@ use tokio::time::sleep;
 use crate::bus::{BusError, BusMessage, MessageBus, Subscriber, Topic, Topics};
 use crate::sync::Mutex;
 
-/// Rates of a [`LossyBus`]'s faults: how many of 1000 envelopes each affects.
+/// Rates of the faults of a [`LossyBus`]: the number of envelopes in 1000 that each fault affects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
     /// Envelopes that are lost without a [`BusMessage::Gap`].
     pub drop: u64,
     /// Envelopes that arrive twice.
     pub duplicate: u64,
-    /// Envelopes that arrive up to [`Faults::MAX_DELAY`] late, and so after envelopes that were
-    /// published later.
+    /// Envelopes that arrive up to [`Faults::MAX_DELAY`] late, and so perhaps after envelopes that
+    /// were published later.
     pub delay: u64,
 }
 
@@ -29,9 +29,9 @@ impl Faults {
     pub const MAX_DELAY: Duration = Duration::from_millis(500);
 }
 
-/// Wraps a bus and drops, duplicates, delays and reorders envelopes pseudo-randomly, from a seed.
-/// [`set_silent`](Self::set_silent) drops all envelopes. Dropped envelopes cause no
-/// [`BusMessage::Gap`].
+/// A bus that wraps another bus, and drops, duplicates, delays and reorders envelopes
+/// pseudo-randomly, from a seed. [`set_silent`](Self::set_silent) makes it drop all envelopes.
+/// Dropped envelopes cause no [`BusMessage::Gap`].
 ///
 /// Each delayed envelope waits in a task of the current tokio runtime, which ends once the envelope
 /// is published.
@@ -43,10 +43,12 @@ pub struct LossyBus {
 
 #[derive(Debug)]
 struct State {
-    random: AtomicU64,
+    /// State of the random number generator.
+    random_state: AtomicU64,
     faults: Mutex<Faults>,
-    silent: AtomicBool,
-    gap: tokio::sync::watch::Sender<u64>,
+    is_silent: AtomicBool,
+    /// Number of gaps that were injected. A change delivers a gap to every subscriber.
+    gaps: tokio::sync::watch::Sender<u64>,
     dropped: AtomicU64,
     delayed: AtomicU64,
 }
@@ -60,17 +62,17 @@ impl LossyBus {
             duplicate,
             ..Faults::default()
         };
-        Self::with(inner, seed, faults)
+        Self::with_faults(inner, seed, faults)
     }
 
     /// Creates a bus with these faults.
     #[must_use]
-    pub fn with(inner: Arc<dyn MessageBus>, seed: u64, faults: Faults) -> Self {
+    pub fn with_faults(inner: Arc<dyn MessageBus>, seed: u64, faults: Faults) -> Self {
         let state = State {
-            random: AtomicU64::new(seed),
+            random_state: AtomicU64::new(seed),
             faults: Mutex::new(faults),
-            silent: AtomicBool::new(false),
-            gap: tokio::sync::watch::Sender::new(0),
+            is_silent: AtomicBool::new(false),
+            gaps: tokio::sync::watch::Sender::new(0),
             dropped: AtomicU64::new(0),
             delayed: AtomicU64::new(0),
         };
@@ -87,12 +89,12 @@ impl LossyBus {
 
     /// Starts or stops dropping every envelope.
     pub fn set_silent(&self, silent: bool) {
-        self.state.silent.store(silent, Ordering::SeqCst);
+        self.state.is_silent.store(silent, Ordering::SeqCst);
     }
 
     /// Delivers a gap to every subscriber, as a bus does after an outage.
     pub fn send_gap(&self) {
-        self.state.gap.send_modify(|gaps| *gaps += 1);
+        self.state.gaps.send_modify(|gaps| *gaps += 1);
     }
 
     /// Returns how many envelopes were dropped.
@@ -109,13 +111,17 @@ impl LossyBus {
 
     /// Returns a pseudo-random number below 1000 (SplitMix64).
     fn random(&self) -> u64 {
-        let mut z = self.state.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst);
+        let mut z = self
+            .state
+            .random_state
+            .fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) % 1000
     }
 
-    async fn carry(&self, faults: Faults, topic: Topic, envelope: Bytes) -> Result<(), BusError> {
+    /// Publishes an envelope at once, or in a separate task after a random delay.
+    async fn publish_or_delay(&self, faults: Faults, topic: Topic, envelope: Bytes) -> Result<(), BusError> {
         if self.random() >= faults.delay {
             return self.inner.publish(topic, envelope).await;
         }
@@ -124,7 +130,7 @@ impl LossyBus {
         let inner = Arc::clone(&self.inner);
         tokio::spawn(async move {
             sleep(delay).await;
-            // A failed publish is one more fault; its caller has returned already.
+            // The caller has returned already, so an error has the effect of a lost envelope.
             let _ = inner.publish(topic, envelope).await;
         });
         Ok(())
@@ -136,20 +142,20 @@ impl LossyBus {
 impl MessageBus for LossyBus {
     async fn publish(&self, topic: Topic, envelope: Bytes) -> Result<(), BusError> {
         let faults = *self.state.faults.lock();
-        if self.state.silent.load(Ordering::SeqCst) || self.random() < faults.drop {
+        if self.state.is_silent.load(Ordering::SeqCst) || self.random() < faults.drop {
             self.state.dropped.fetch_add(1, Ordering::SeqCst);
             return Ok(());
         }
         if self.random() < faults.duplicate {
-            self.carry(faults, topic, envelope.clone()).await?;
+            self.publish_or_delay(faults, topic, envelope.clone()).await?;
         }
-        self.carry(faults, topic, envelope).await
+        self.publish_or_delay(faults, topic, envelope).await
     }
 
     async fn connect(&self) -> Result<Box<dyn Subscriber>, BusError> {
         Ok(Box::new(LossySubscriber {
             inner: self.inner.connect().await?,
-            gap: self.state.gap.subscribe(),
+            gap: self.state.gaps.subscribe(),
         }))
     }
 

@@ -1,7 +1,7 @@
 //! Conformance suite of [`MessageBus`](crate::bus::MessageBus). Every bus has to pass all cases.
 //!
 //! ```ignore
-//! /// Returns a new bus, and a guard to drop after it.
+//! /// Returns a new bus, and a guard (such as its server) to drop after the bus.
 //! async fn fresh() -> (MyBus, Server) { /* … */ }
 //! chat_core::bus_conformance!(fresh());
 //! ```
@@ -27,8 +27,8 @@ pub use lossy::{Faults, LossyBus};
 pub use subscriber::TestSubscriber;
 
 /// Defines a `#[tokio::test]` for every case. The argument is an expression that yields, each time
-/// it is evaluated, a future of a new bus and a guard; the guard is dropped after the bus. The
-/// calling crate needs tokio with `macros` and `rt-multi-thread`.
+/// it is evaluated, a future of a new bus and a guard (such as the server of the bus); the guard is
+/// dropped after the bus. The calling crate needs tokio with `macros` and `rt-multi-thread`.
 #[macro_export]
 macro_rules! bus_conformance {
     ($fresh:expr) => {
@@ -38,7 +38,7 @@ macro_rules! bus_conformance {
                 envelope_reaches_every_subscriber, envelope_reaches_its_publisher_too, envelope_arrives_once,
                 concurrent_publishers_lose_nothing, publish_succeeds_without_subscribers;
             subscribing:
-                subscriber_starts_without_topics, subscriber_gets_no_other_topic, topics_of_one_number_are_distinct,
+                subscriber_starts_without_topics, subscriber_gets_no_other_topic, topics_with_the_same_number_are_distinct,
                 subscribe_is_idempotent, unsubscribe_ends_delivery, unsubscribe_needs_no_subscription,
                 subscribe_works_again_after_unsubscribe, subscriber_gets_no_earlier_envelope, topics_change_while_subscriber_waits,
                 topic_handles_share_one_subscriber, subscribers_have_separate_topics,

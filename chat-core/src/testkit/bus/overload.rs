@@ -1,4 +1,4 @@
-//! Overload: a slow subscriber gets a gap, and does not delay other subscribers.
+//! Cases about overload: a slow subscriber gets a gap, and does not delay other subscribers.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::subscriber::{TOPIC, TestSubscriber, number, read};
+use super::subscriber::{TOPIC, TestSubscriber, number, number_in};
 use crate::bus::{BusMessage, MessageBus, Topic};
 use crate::model::UserId;
 
-/// Number of envelopes that exceeds the queue of every bus.
+/// Number of envelopes that is larger than the subscriber queue of any bus.
 const FLOOD: u32 = 20_000;
 
 /// Publishes [`FLOOD`] envelopes of 1 KiB each.
@@ -22,12 +22,13 @@ async fn flood(bus: &dyn MessageBus) {
     }
 }
 
-/// Returns whether every envelope of a flood has arrived, or a gap in place of the missing ones.
+/// Returns whether `messages` contain every envelope of a flood, or a gap in place of the missing
+/// envelopes.
 fn is_accounted_for(messages: &[BusMessage]) -> bool {
     let numbers: HashSet<u32> = messages
         .iter()
         .filter_map(|message| match message {
-            BusMessage::Envelope(topic, bytes) if *topic == TOPIC => Some(read(bytes)),
+            BusMessage::Envelope(topic, bytes) if *topic == TOPIC => Some(number_in(bytes)),
             _ => None,
         })
         .collect();
@@ -74,8 +75,8 @@ pub async fn cancelled_next_loses_nothing(bus: Arc<dyn MessageBus>) {
         }
     });
     let mut seen = HashSet::new();
-    let mut note = |message| match message {
-        BusMessage::Envelope(_, bytes) => assert!(seen.insert(read(&bytes)), "an envelope arrived twice"),
+    let mut record = |message| match message {
+        BusMessage::Envelope(_, bytes) => assert!(seen.insert(number_in(&bytes)), "an envelope arrived twice"),
         BusMessage::Gap => panic!("a gap, although no envelope was lost"),
     };
     while !publish.is_finished() {
@@ -84,10 +85,10 @@ pub async fn cancelled_next_loses_nothing(bus: Arc<dyn MessageBus>) {
                 .next_within(Duration::from_micros(micros))
                 .await
                 .into_iter()
-                .for_each(&mut note);
+                .for_each(&mut record);
         }
     }
     publish.await.unwrap();
-    subscriber.rest(&*bus).await.into_iter().for_each(&mut note);
+    subscriber.rest(&*bus).await.into_iter().for_each(&mut record);
     assert_eq!(seen.len(), 500);
 }

@@ -1,4 +1,4 @@
-//! The subscriber with which the cases check a bus.
+//! [`TestSubscriber`], with which the cases check a bus, and the envelopes that they publish.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub struct TestSubscriber {
     own: Topic,
 }
 
-/// Timeout of an expected message.
+/// Maximum time until an expected message arrives.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl TestSubscriber {
@@ -37,7 +37,8 @@ impl TestSubscriber {
         test
     }
 
-    /// Returns the next message, or `None` once the bus is closed.
+    /// Returns the next message, or `None` once the bus is closed. Panics if no message arrives in
+    /// time.
     pub async fn message(&mut self) -> Option<BusMessage> {
         let next = timeout(MESSAGE_TIMEOUT, self.subscriber.next()).await;
         next.expect("no message within ten seconds")
@@ -51,7 +52,8 @@ impl TestSubscriber {
         }
     }
 
-    /// Returns every message that arrives before an envelope that is published now.
+    /// Publishes an envelope for this subscriber only, and returns the messages that arrive before
+    /// that envelope.
     pub async fn rest(&mut self, bus: &dyn MessageBus) -> Vec<BusMessage> {
         bus.publish(self.own, Bytes::from_static(b"the end")).await.unwrap();
         let mut rest = Vec::new();
@@ -64,18 +66,21 @@ impl TestSubscriber {
         }
     }
 
-    /// Waits for a message for a short time, then cancels the wait.
-    pub async fn next_within(&mut self, after: Duration) -> Option<BusMessage> {
-        timeout(after, self.subscriber.next()).await.ok().flatten()
+    /// Waits for a message for at most this time, then cancels the wait.
+    pub async fn next_within(&mut self, max_wait: Duration) -> Option<BusMessage> {
+        timeout(max_wait, self.subscriber.next()).await.ok().flatten()
     }
 }
 
+/// Topic of most cases.
 pub(super) const TOPIC: Topic = Topic::Conversation(ConversationId(7));
 
+/// Returns an envelope that contains a number.
 pub(super) fn number(n: u32) -> Bytes {
     Bytes::copy_from_slice(&n.to_be_bytes())
 }
 
-pub(super) fn read(bytes: &Bytes) -> u32 {
+/// Returns the number that an envelope contains.
+pub(super) fn number_in(bytes: &Bytes) -> u32 {
     u32::from_be_bytes(bytes[..4].try_into().unwrap())
 }

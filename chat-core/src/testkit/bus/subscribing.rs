@@ -1,9 +1,9 @@
-//! Subscriptions: a subscriber gets the envelopes of its topics, and no others.
+//! Cases about subscriptions: a subscriber gets the envelopes of its topics, and no others.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::subscriber::{TOPIC, TestSubscriber, number, read};
+use super::subscriber::{TOPIC, TestSubscriber, number, number_in};
 use crate::bus::{BusMessage, MessageBus, Topic};
 use crate::model::{ConversationId, NodeId, UserId};
 
@@ -24,7 +24,7 @@ pub async fn subscriber_gets_no_other_topic(bus: Arc<dyn MessageBus>) {
     assert_eq!(subscriber.rest(&*bus).await, []);
 }
 
-pub async fn topics_of_one_number_are_distinct(bus: Arc<dyn MessageBus>) {
+pub async fn topics_with_the_same_number_are_distinct(bus: Arc<dyn MessageBus>) {
     let mut id = [0; 16];
     id[15] = 7;
     let others = [Topic::User(UserId(7)), Topic::Node(NodeId(id)), Topic::Control];
@@ -148,8 +148,8 @@ pub async fn subscriber_takes_hundreds_of_topics(bus: Arc<dyn MessageBus>) {
     let mut seen = Vec::new();
     for _ in &topics {
         let (topic, bytes) = subscriber.envelope().await;
-        assert_eq!(topic, topics[read(&bytes) as usize]);
-        seen.push(read(&bytes));
+        assert_eq!(topic, topics[number_in(&bytes) as usize]);
+        seen.push(number_in(&bytes));
     }
     seen.sort_unstable();
     assert_eq!(seen, (0..500).collect::<Vec<_>>());

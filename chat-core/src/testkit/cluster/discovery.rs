@@ -1,4 +1,4 @@
-//! The cases of [`Discovery`].
+//! Conformance cases of [`Discovery`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use crate::cluster::{Discovery, NodeInfo, Nodes};
 use crate::model::NodeId;
 
-/// Timeout of a change of a view.
+/// Maximum time until a change is visible in a view.
 const VIEW_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn node(number: u8) -> NodeInfo {
@@ -22,16 +22,17 @@ fn node(number: u8) -> NodeInfo {
     }
 }
 
-/// Waits until the view contains exactly these nodes, in any order.
+/// Waits until a view (the list of nodes that [`Discovery::join`] returns) contains exactly these
+/// nodes, in any order.
 async fn wait_for_view(view: &mut watch::Receiver<Nodes>, expected: &[NodeInfo]) {
-    let is = |nodes: &Nodes| {
+    let is_expected = |nodes: &Nodes| {
         let mut nodes = nodes.to_vec();
         let mut expected = expected.to_vec();
         nodes.sort_by_key(|node| node.id);
         expected.sort_by_key(|node| node.id);
         nodes == expected
     };
-    let waited = timeout(VIEW_TIMEOUT, view.wait_for(is))
+    let waited = timeout(VIEW_TIMEOUT, view.wait_for(is_expected))
         .await
         .map(|result| result.map(drop));
     match waited {

@@ -2,7 +2,7 @@
 //! [`Presence`](crate::cluster::Presence). Every backend has to pass all cases.
 //!
 //! ```ignore
-//! /// Returns a new discovery, and a guard to drop after it.
+//! /// Returns a new discovery, and a guard (such as its server) to drop after the discovery.
 //! async fn fresh() -> (MyDiscovery, Server) { /* … */ }
 //! chat_core::discovery_conformance!(fresh());
 //! ```
@@ -16,7 +16,7 @@ pub mod presence;
 
 /// Defines a `#[tokio::test]` for every case of [`discovery`](crate::testkit::cluster::discovery).
 /// The argument is an expression that yields, each time it is evaluated, a future of a new
-/// discovery and a guard.
+/// discovery and a guard (such as its server); the guard is dropped after the discovery.
 #[macro_export]
 macro_rules! discovery_conformance {
     ($fresh:expr) => {
@@ -39,7 +39,7 @@ macro_rules! discovery_conformance {
 
 /// Defines a `#[tokio::test]` for every case of [`presence`](crate::testkit::cluster::presence).
 /// The argument is an expression that yields, each time it is evaluated, a future of a new presence
-/// service and a guard.
+/// service and a guard (such as its server); the guard is dropped after the presence service.
 #[macro_export]
 macro_rules! presence_conformance {
     ($fresh:expr) => {

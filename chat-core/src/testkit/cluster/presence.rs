@@ -1,5 +1,5 @@
-//! The cases of [`Presence`]. A change is visible to every call that starts after the change has
-//! returned.
+//! Conformance cases of [`Presence`]. A change is visible to every call that starts after the
+//! change has returned.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ const LAPTOP: DeviceId = DeviceId([2; 16]);
 const HERE: NodeId = NodeId([3; 16]);
 const THERE: NodeId = NodeId([4; 16]);
 
+/// A node's claim that a device of a user is connected to it, in a presence state.
 type Claim = (UserId, DeviceId, NodeId, PresenceState);
 
 const ONLINE: PresenceState = PresenceState::Online;

@@ -1,4 +1,4 @@
-//! Event log behind a channel: [`ForwardingEventLog`].
+//! [`ForwardingEventLog`]: an event log that is reached through a channel.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ const MAX_QUEUED: usize = 1024;
 
 /// An [`EventLog`] that sends each call through a channel to another event log, whose answer it
 /// receives through a second channel. The two sides share nothing else, so a router that works with
-/// this event log works with a store behind a network.
+/// this event log also works with a store behind a network.
 ///
-/// The far side is a task that ends when the last clone is dropped. It starts a task for each call,
-/// so that a slow call does not delay the others; a call whose future is dropped runs to its end on
-/// the far side.
+/// The far side is a task that receives the calls, and ends when the last clone of this event log
+/// is dropped. It starts a task for each call, so that a slow call does not delay other calls. A
+/// call whose future is dropped runs to its end on the far side.
 #[derive(Clone, Debug)]
 pub struct ForwardingEventLog {
     calls: mpsc::Sender<Call>,
@@ -58,7 +58,7 @@ impl ForwardingEventLog {
     }
 }
 
-/// Executes a call on the far side. The caller may have stopped waiting for the answer.
+/// Executes a call on the far side. Ignores an answer that its caller no longer waits for.
 async fn answer(log: Arc<dyn EventLog>, call: Call) {
     match call {
         Call::Memberships(user, device, reply) => {

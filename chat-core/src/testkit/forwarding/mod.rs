@@ -1,5 +1,6 @@
-//! Implementations of the service boundary and the event log that forward calls through a channel.
-//! They prove that a server and a router work with a remote engine and store.
+//! Implementations of [`ChatService`](crate::service::ChatService) and
+//! [`EventLog`](crate::router::EventLog) that forward calls through a channel. Tests use them to
+//! show that a server works with a remote engine, and a router with a remote store.
 
 mod event_log;
 mod service;

@@ -1,4 +1,4 @@
-//! Service behind a channel: [`ForwardingService`].
+//! [`ForwardingService`]: a service that is reached through a channel.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,17 +21,17 @@ use crate::service::{
 use crate::sync::Mutex;
 
 /// Maximum number of requests, and of pushes of one session, that wait in a channel.
-const QUEUE: usize = 1024;
-/// Maximum bytes of pushes taken from an outbox at once.
-const DRAIN_BYTES: usize = 64 * 1024;
+const MAX_QUEUED: usize = 1024;
+/// Maximum size of the pushes that are taken from an outbox at once, in bytes.
+const MAX_DRAIN_BYTES: usize = 64 * 1024;
 
 /// A [`ChatService`] that sends each call through a channel to another service, and receives the
-/// answers and the events of sessions through channels. The two sides share nothing else, so a
-/// server that works with this service works with an engine behind a network.
+/// answers and the pushes of sessions through channels. The two sides share nothing else, so a
+/// server that works with this service also works with an engine behind a network.
 ///
-/// The far side runs in a thread that handles the requests in order. Each call blocks until the far
-/// side has accepted the request, which it does at once, so that a runtime with paused time does
-/// not advance the time during the call.
+/// The far side is a thread that receives the requests and handles them in order. Each call blocks
+/// its thread until the far side has accepted the request, which does not wait for the result. A
+/// tokio runtime with paused time therefore does not advance the time during the call.
 #[derive(Debug)]
 pub struct ForwardingService {
     requests: SyncSender<Request>,
@@ -59,7 +59,7 @@ enum Request {
     Now(SyncSender<Timestamp>),
 }
 
-/// A session that was attached on the far side.
+/// A session that was attached on the far side, as the near side receives it.
 #[derive(Debug)]
 struct FarSession {
     id: SessionId,
@@ -68,13 +68,14 @@ struct FarSession {
 }
 
 impl ForwardingService {
-    /// Forwards to `service`, whose futures run on the current tokio runtime.
+    /// Creates a service that forwards to `service`, whose futures run on the current tokio
+    /// runtime.
     ///
     /// # Panics
-    /// Outside of a tokio runtime, or if no thread can be started.
+    /// Panics outside of a tokio runtime, or if no thread can be started.
     #[must_use]
     pub fn new(service: Arc<dyn ChatService>) -> Self {
-        let (requests, received) = sync_channel(QUEUE);
+        let (requests, received) = sync_channel(MAX_QUEUED);
         let far = FarSide {
             service,
             runtime: Handle::current(),
@@ -87,7 +88,7 @@ impl ForwardingService {
         Self { requests }
     }
 
-    /// Sends a request, and waits for the immediate answer of the far side.
+    /// Sends a request, and blocks until the far side has accepted it.
     fn call<T>(&self, request: impl FnOnce(SyncSender<T>) -> Request) -> T {
         call(&self.requests, request)
     }
@@ -101,7 +102,9 @@ fn call<T>(requests: &SyncSender<Request>, request: impl FnOnce(SyncSender<T>) -
     returned.recv().expect("the far side did not answer")
 }
 
-async fn answered<T>(answer: Answer<T>) -> Result<T, CommandError> {
+/// Waits for the result of a request. If the far side ended without a result, returns the error
+/// that asks the client to try again.
+async fn wait_for_answer<T>(answer: Answer<T>) -> Result<T, CommandError> {
     answer.await.unwrap_or_else(|_| Err(CommandError::try_again()))
 }
 
@@ -109,15 +112,15 @@ async fn answered<T>(answer: Answer<T>) -> Result<T, CommandError> {
 #[deny(clippy::missing_trait_methods)]
 impl ChatService for ForwardingService {
     async fn register(&self, source: Source, registration: Registration) -> Result<UserInfo, CommandError> {
-        answered(self.call(|reply| Request::Register(source, registration, reply))).await
+        wait_for_answer(self.call(|reply| Request::Register(source, registration, reply))).await
     }
 
     async fn login(&self, source: Source, login: Login) -> Result<LoginGrant, CommandError> {
-        answered(self.call(|reply| Request::Login(source, login, reply))).await
+        wait_for_answer(self.call(|reply| Request::Login(source, login, reply))).await
     }
 
     async fn resume(&self, source: Source, resume: Resume) -> Result<LoginGrant, CommandError> {
-        answered(self.call(|reply| Request::Resume(source, resume, reply))).await
+        wait_for_answer(self.call(|reply| Request::Resume(source, resume, reply))).await
     }
 
     async fn attach(
@@ -126,7 +129,7 @@ impl ChatService for ForwardingService {
         source: Source,
         outbox: Arc<Outbox>,
     ) -> Result<AttachedSession, CommandError> {
-        let session = answered(self.call(|reply| Request::Attach(caller, source, reply))).await?;
+        let session = wait_for_answer(self.call(|reply| Request::Attach(caller, source, reply))).await?;
         tokio::spawn(receive_pushes(session.pushes, Arc::clone(&outbox)));
         let (id, requests) = (session.id, self.requests.clone());
         let guard = SessionGuard::new(id, move || {
@@ -189,7 +192,7 @@ async fn receive_pushes(mut pushes: mpsc::Receiver<Push>, outbox: Arc<Outbox>) {
     }
 }
 
-/// The other side of the channel.
+/// The far side of the channel: calls `service` for the [`ForwardingService`], the near side.
 struct FarSide {
     service: Arc<dyn ChatService>,
     runtime: Handle,
@@ -210,7 +213,7 @@ impl FarSide {
 
     fn handle(&self, request: Request) {
         let service = Arc::clone(&self.service);
-        // Sending a reply fails if the near side was dropped, which then needs no answer.
+        // Sending a reply fails if the near side was dropped. Nothing waits for the reply then.
         match request {
             Request::Register(source, registration, reply) => {
                 let _ = reply.send(self.spawn(async move { service.register(source, registration).await }));
@@ -271,6 +274,7 @@ impl FarSide {
         }
     }
 
+    /// Runs `work` in a separate task, so that later requests do not wait for it.
     fn spawn<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, CommandError>> + Send + 'static,
@@ -294,7 +298,7 @@ impl FarSide {
                 }
             };
             let id = attached.guard.id();
-            let (sender, pushes) = mpsc::channel(QUEUE);
+            let (sender, pushes) = mpsc::channel(MAX_QUEUED);
             tokio::spawn(send_pushes(Arc::clone(&outbox), sender));
             sessions.lock().insert(id, (attached.guard, outbox));
             let session = FarSession {
@@ -303,7 +307,7 @@ impl FarSide {
                 pushes,
             };
             if answer.send(Ok(session)).is_err() {
-                // The near side dropped its future: the session ends.
+                // The near side no longer waits for the session, so the session ends.
                 let session = sessions.lock().remove(&id);
                 drop(session);
             }
@@ -317,7 +321,7 @@ async fn send_pushes(outbox: Arc<Outbox>, pushes: mpsc::Sender<Push>) {
     let mut drained = Vec::new();
     loop {
         outbox.ready().await;
-        outbox.drain(DRAIN_BYTES, &mut drained);
+        outbox.drain(MAX_DRAIN_BYTES, &mut drained);
         for push in drained.drain(..) {
             let is_last = matches!(push.push(), Push::Closed(_));
             if pushes.send(push.push().clone()).await.is_err() || is_last {

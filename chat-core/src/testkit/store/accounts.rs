@@ -1,11 +1,12 @@
-//! Accounts and devices.
+//! Cases about accounts and devices.
 
 use std::sync::Arc;
 
-use super::fixture::{World, account, device_id, new_account, new_device, put_device, transact};
+use super::fixture::{World, create_account, device_id, new_account, new_device, put_device, transact};
 use crate::model::{Account, DirectPolicy, Seq, SessionEpoch, Timestamp, UserId};
 use crate::store::{NewAccount, Store, StoreError};
 
+/// Creates an account. Returns `None` if its name, skeleton or subject is taken.
 async fn try_create(store: &dyn Store, new: NewAccount) -> Option<UserId> {
     let made = transact(store, move |tx| {
         let new = new.clone();
@@ -44,7 +45,7 @@ pub async fn created_account_reads_back(store: Arc<dyn Store>) {
 }
 
 pub async fn unknown_account_is_none(store: Arc<dyn Store>) {
-    account(&*store, "alice").await;
+    create_account(&*store, "alice").await;
     for id in [0, 2, u64::MAX] {
         assert_eq!(store.account(UserId(id)).await.unwrap(), None);
     }
@@ -54,7 +55,7 @@ pub async fn unknown_account_is_none(store: Arc<dyn Store>) {
 }
 
 pub async fn taken_name_is_rejected_and_the_transaction_continues(store: Arc<dyn Store>) {
-    account(&*store, "alice").await;
+    create_account(&*store, "alice").await;
     let work = transact(&*store, |tx| {
         Box::pin(async move {
             let same = NewAccount {
@@ -75,7 +76,7 @@ pub async fn taken_name_is_rejected_and_the_transaction_continues(store: Arc<dyn
 }
 
 pub async fn taken_skeleton_is_rejected(store: Arc<dyn Store>) {
-    account(&*store, "alice").await;
+    create_account(&*store, "alice").await;
     let look_alike = NewAccount {
         skeleton: new_account("alice").skeleton,
         ..new_account("a1ice")
@@ -84,10 +85,10 @@ pub async fn taken_skeleton_is_rejected(store: Arc<dyn Store>) {
     assert_eq!(store.account_by_name("a1ice").await.unwrap(), None);
 }
 
-pub async fn ids_grow_from_one(store: Arc<dyn Store>) {
+pub async fn account_ids_grow(store: Arc<dyn Store>) {
     let mut last = UserId(0);
     for name in ["a", "b", "c", "d"] {
-        let id = account(&*store, name).await;
+        let id = create_account(&*store, name).await;
         assert!(id > last, "{id} after {last}");
         last = id;
     }
@@ -99,7 +100,7 @@ pub async fn names_compare_byte_by_byte(store: Arc<dyn Store>) {
         "a\0", "a\0b", "%", "_", "'", "\"", "\\",
     ];
     for name in names {
-        account(&*store, name).await;
+        create_account(&*store, name).await;
     }
     for name in names {
         let found = store.account_by_name(name).await.unwrap();
@@ -112,7 +113,7 @@ pub async fn names_compare_byte_by_byte(store: Arc<dyn Store>) {
 }
 
 pub async fn update_replaces_all_but_the_name(store: Arc<dyn Store>) {
-    let id = account(&*store, "alice").await;
+    let id = create_account(&*store, "alice").await;
     let before = store.account(id).await.unwrap().unwrap();
     let given = Account {
         id,
@@ -150,6 +151,7 @@ async fn rename(store: &dyn Store, id: UserId, name: &'static str, skeleton: &'s
     work.await
 }
 
+/// Binds an account to an external subject, or removes the binding.
 async fn bind(store: &dyn Store, id: UserId, subject: Option<&'static str>) -> Result<bool, StoreError> {
     let work = transact(store, move |tx| {
         Box::pin(async move { Ok(tx.set_subject(id, subject).await?) })
@@ -158,17 +160,20 @@ async fn bind(store: &dyn Store, id: UserId, subject: Option<&'static str>) -> R
 }
 
 pub async fn renaming_frees_the_old_name_of_an_account(store: Arc<dyn Store>) {
-    let id = account(&*store, "alice").await;
+    let id = create_account(&*store, "alice").await;
     assert!(rename(&*store, id, "alicia", "skeleton of alice").await.unwrap());
     assert_eq!(store.account_by_name("alice").await.unwrap(), None);
     let renamed = store.account_by_name("alicia").await.unwrap().unwrap();
     assert_eq!((renamed.id, renamed.skeleton.as_str()), (id, "skeleton of alice"));
     assert!(rename(&*store, id, "#1", "#1").await.unwrap());
-    assert_ne!(account(&*store, "alice").await, id);
+    assert_ne!(create_account(&*store, "alice").await, id);
 }
 
 pub async fn renaming_an_account_to_a_taken_name_is_rejected(store: Arc<dyn Store>) {
-    let (alice, _bob) = (account(&*store, "alice").await, account(&*store, "bob").await);
+    let (alice, _bob) = (
+        create_account(&*store, "alice").await,
+        create_account(&*store, "bob").await,
+    );
     assert!(!rename(&*store, alice, "bob", "new").await.unwrap());
     assert!(!rename(&*store, alice, "new", "skeleton of bob").await.unwrap());
     let unchanged = store.account(alice).await.unwrap().unwrap();
@@ -215,9 +220,12 @@ pub async fn taken_subject_is_rejected(store: Arc<dyn Store>) {
     let alice = try_create(&*store, bound("alice")).await.unwrap();
     assert_eq!(try_create(&*store, bound("bob")).await, None);
     assert_eq!(store.account_by_name("bob").await.unwrap(), None);
-    let carol = account(&*store, "carol").await;
+    let carol = create_account(&*store, "carol").await;
     assert!(!bind(&*store, carol, Some("subject")).await.unwrap());
-    assert!(bind(&*store, alice, Some("subject")).await.unwrap(), "its own");
+    assert!(
+        bind(&*store, alice, Some("subject")).await.unwrap(),
+        "alice is bound to the subject already"
+    );
     assert!(bind(&*store, alice, None).await.unwrap());
     assert!(bind(&*store, carol, Some("subject")).await.unwrap());
     let found = store.account_by_subject("subject").await.unwrap().unwrap();
@@ -228,13 +236,13 @@ pub async fn taken_subject_is_rejected(store: Arc<dyn Store>) {
 }
 
 pub async fn accounts_without_a_subject_do_not_collide(store: Arc<dyn Store>) {
-    account(&*store, "alice").await;
-    account(&*store, "bob").await;
+    create_account(&*store, "alice").await;
+    create_account(&*store, "bob").await;
     assert_eq!(store.account_by_subject("").await.unwrap(), None);
 }
 
 pub async fn update_of_an_unknown_account_is_an_error(store: Arc<dyn Store>) {
-    let id = account(&*store, "alice").await;
+    let id = create_account(&*store, "alice").await;
     let mut account = store.account(id).await.unwrap().unwrap();
     account.id = UserId(77);
     let work = transact(&*store, move |tx| {
@@ -245,7 +253,7 @@ pub async fn update_of_an_unknown_account_is_an_error(store: Arc<dyn Store>) {
 }
 
 pub async fn accounts_finds_those_that_exist(store: Arc<dyn Store>) {
-    let (a, b) = (account(&*store, "a").await, account(&*store, "b").await);
+    let (a, b) = (create_account(&*store, "a").await, create_account(&*store, "b").await);
     let asked = [b, UserId(99), a, a, UserId(u64::MAX), UserId(0)];
     let found = store.accounts(&asked).await.unwrap();
     let mut ids: Vec<UserId> = found.iter().map(|account| account.id).collect();
@@ -256,7 +264,7 @@ pub async fn accounts_finds_those_that_exist(store: Arc<dyn Store>) {
 
 pub async fn search_finds_a_prefix_by_name(store: Arc<dyn Store>) {
     for name in ["李明", "李", "李丽", "王", "al", "alice", "am"] {
-        account(&*store, name).await;
+        create_account(&*store, name).await;
     }
     assert_eq!(names_found(&*store, "李", 10).await, ["李", "李丽", "李明"]);
     assert_eq!(names_found(&*store, "al", 10).await, ["al", "alice"]);
@@ -281,7 +289,7 @@ pub async fn search_takes_no_character_as_special(store: Arc<dyn Store>) {
         "a\u{10ffff}",
     ];
     for name in names {
-        account(&*store, name).await;
+        create_account(&*store, name).await;
     }
     for name in names {
         let prefix: String = name.chars().take(2).collect();
@@ -290,9 +298,9 @@ pub async fn search_takes_no_character_as_special(store: Arc<dyn Store>) {
     assert_eq!(names_found(&*store, "\u{10ffff}", 10).await, ["\u{10ffff}x"]);
 }
 
-pub async fn search_leaves_out_the_disabled_and_stops_at_its_limit(store: Arc<dyn Store>) {
+pub async fn search_leaves_out_disabled_accounts_and_stops_at_its_limit(store: Arc<dyn Store>) {
     for name in ["a1", "a2", "a3", "a4"] {
-        account(&*store, name).await;
+        create_account(&*store, name).await;
     }
     let mut disabled = store.account_by_name("a2").await.unwrap().unwrap();
     disabled.disabled = true;
@@ -306,7 +314,7 @@ pub async fn search_leaves_out_the_disabled_and_stops_at_its_limit(store: Arc<dy
 }
 
 pub async fn device_reads_back(store: Arc<dyn Store>) {
-    let user = account(&*store, "alice").await;
+    let user = create_account(&*store, "alice").await;
     let mut device = new_device(user, 200);
     for (epoch, token) in [(0, None), (7, Some([255; 32])), (u64::MAX >> 1, Some([0; 32]))] {
         device.session_epoch = SessionEpoch(epoch);
@@ -327,9 +335,9 @@ pub async fn device_reads_back(store: Arc<dyn Store>) {
     assert_eq!(store.device(user, device_id(1)).await.unwrap(), None);
 }
 
-pub async fn devices_come_oldest_first(store: Arc<dyn Store>) {
-    let user = account(&*store, "alice").await;
-    let other = account(&*store, "bob").await;
+pub async fn devices_are_ordered_oldest_first(store: Arc<dyn Store>) {
+    let user = create_account(&*store, "alice").await;
+    let other = create_account(&*store, "bob").await;
     put_device(&*store, new_device(other, 9)).await;
     for (number, created) in [(5, 30), (1, 20), (3, 10), (2, 20)] {
         let mut device = new_device(user, number);

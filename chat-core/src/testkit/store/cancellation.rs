@@ -1,4 +1,4 @@
-//! Contract of calls whose future is dropped before it has completed.
+//! Cases about calls whose future is dropped before it has completed.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -6,11 +6,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use super::fixture::{Draft, SeededRng, World, account, append, device_id, messages};
+use super::fixture::{Draft, SeededRng, World, append, create_account, device_id, messages};
 use crate::model::{ClientMessageId, Seq};
 use crate::store::Store;
 
-/// Polls a future `polls` times, lets other tasks run in between, and drops it.
+/// Polls a future up to `polls` times, lets other tasks run in between, and drops the future.
 async fn poll_and_drop(future: impl Future, polls: u64) {
     let mut future = pin!(future);
     for _ in 0..polls {
@@ -23,11 +23,12 @@ async fn poll_and_drop(future: impl Future, polls: u64) {
 
 pub async fn dropped_units_commit_completely_or_not_at_all(store: Arc<dyn Store>) {
     let world = World::new(store).await;
-    let mut batches: BTreeMap<ClientMessageId, usize> = BTreeMap::new();
+    // Round in which each message was sent, three messages in a round.
+    let mut rounds: BTreeMap<ClientMessageId, usize> = BTreeMap::new();
     for round in 0..60 {
         let drafts = messages(3);
         for draft in &drafts {
-            batches.insert(draft.client_message_id.unwrap(), round);
+            rounds.insert(draft.client_message_id.unwrap(), round);
         }
         poll_and_drop(
             append(&*world.store, world.group, world.alice, drafts),
@@ -46,22 +47,22 @@ pub async fn dropped_units_commit_completely_or_not_at_all(store: Arc<dyn Store>
         .await
         .unwrap();
     assert!(stored.iter().map(|event| event.seq.0).eq(1..=stored.len() as u64));
-    let mut parts = BTreeMap::new();
+    let mut stored_of_round = BTreeMap::new();
     for event in &stored {
-        if let Some(round) = batches.get(&event.client_message_id.unwrap()) {
-            *parts.entry(round).or_insert(0) += 1;
+        if let Some(round) = rounds.get(&event.client_message_id.unwrap()) {
+            *stored_of_round.entry(round).or_insert(0) += 1;
         }
     }
-    assert!(parts.values().all(|count| *count == 3), "{parts:?}");
+    assert!(stored_of_round.values().all(|count| *count == 3), "{stored_of_round:?}");
     let kept = stored.iter().filter(|event| event.body == "kept").count();
     assert_eq!(kept, 6);
 }
 
-pub async fn dropped_reads_never_mix_answers(store: Arc<dyn Store>) {
+pub async fn dropped_reads_do_not_answer_later_reads(store: Arc<dyn Store>) {
     let mut users = Vec::new();
     for number in 0..20 {
         let name = format!("user {number}");
-        users.push((account(&*store, &name).await, name));
+        users.push((create_account(&*store, &name).await, name));
     }
     let mut rng = SeededRng::new(7);
     for _ in 0..500 {

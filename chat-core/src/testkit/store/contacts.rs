@@ -1,4 +1,4 @@
-//! Contacts between users.
+//! Cases about contacts between users.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ pub async fn relation_has_a_row_for_each_side(store: Arc<dyn Store>) {
     assert_eq!(work.await.unwrap(), (None, None));
 }
 
-pub async fn contacts_come_by_peer(store: Arc<dyn Store>) {
+pub async fn contacts_are_ordered_by_peer(store: Arc<dyn Store>) {
     for peer in [9, 3, 5] {
         put(&*store, contact(A, UserId(peer), ContactState::None)).await;
     }
@@ -67,7 +67,7 @@ pub async fn contacts_come_by_peer(store: Arc<dyn Store>) {
     assert!(store.contacts(UserId(77)).await.unwrap().is_empty());
 }
 
-pub async fn friends_are_friends_only(store: Arc<dyn Store>) {
+pub async fn friends_returns_only_contacts_in_state_friend(store: Arc<dyn Store>) {
     let states = [
         ContactState::Friend,
         ContactState::None,
@@ -151,7 +151,7 @@ pub async fn related_users_have_a_relation_on_either_side(store: Arc<dyn Store>)
     assert_eq!(related(3, 0, 10).await, [0; 0]);
 }
 
-pub async fn blockers_have_blocked_the_user(store: Arc<dyn Store>) {
+pub async fn blockers_returns_users_who_blocked_the_user(store: Arc<dyn Store>) {
     for (owner, peer, state, blocked) in [
         (9, A, ContactState::None, true),
         (3, A, ContactState::Pending, true),

@@ -12,7 +12,7 @@ const A: UserId = UserId(1);
 const B: UserId = UserId(2);
 
 async fn row(store: &dyn Store, id: ConversationId) -> Conversation {
-    store.conversation(id).await.unwrap().expect("a conversation")
+    store.conversation(id).await.unwrap().expect("the conversation exists")
 }
 
 /// Locks a conversation, changes its row, and returns the answer of the store.
@@ -32,6 +32,7 @@ async fn update(
     work.await.unwrap()
 }
 
+/// Returns a change of the row that gives a group another name and skeleton.
 fn rename(to: &'static str) -> impl Fn(&mut Conversation) + Clone + Send + Sync + 'static {
     move |row| row.group = Some(profile(to))
 }
@@ -64,7 +65,7 @@ pub async fn direct_conversation_is_created_once(store: Arc<dyn Store>) {
         members_version: Seq::ZERO,
         last_time: NOW,
         member_count: 0,
-        closed: false,
+        deleted: false,
     };
     assert_eq!(row(&*store, id).await, expected);
 }
@@ -145,28 +146,28 @@ pub async fn profile_reads_back(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn closing_frees_name_and_skeleton(store: Arc<dyn Store>) {
+pub async fn deletion_frees_name_and_skeleton(store: Arc<dyn Store>) {
     let old = create(&*store, new_group("rust")).await.unwrap();
-    assert!(update(&*store, old, |row| row.closed = true).await);
+    assert!(update(&*store, old, |row| row.deleted = true).await);
     assert_eq!(store.group_by_key("rust").await.unwrap(), None);
     let new = create(&*store, new_group("rust")).await.unwrap();
     assert_eq!(store.group_by_key("rust").await.unwrap(), Some(new));
-    let closed = row(&*store, old).await;
-    assert!(closed.closed);
-    assert_eq!(closed.group, Some(profile("rust")));
-    // A closed group can change.
+    let deleted = row(&*store, old).await;
+    assert!(deleted.deleted);
+    assert_eq!(deleted.group, Some(profile("rust")));
+    // A deleted group can still be updated.
     assert!(update(&*store, old, |row| row.member_count = 3).await);
     assert_eq!(store.group_by_key("rust").await.unwrap(), Some(new));
 }
 
 pub async fn reopening_under_a_taken_name_is_rejected(store: Arc<dyn Store>) {
     let old = create(&*store, new_group("rust")).await.unwrap();
-    assert!(update(&*store, old, |row| row.closed = true).await);
+    assert!(update(&*store, old, |row| row.deleted = true).await);
     let new = create(&*store, new_group("rust")).await.unwrap();
-    assert!(!update(&*store, old, |row| row.closed = false).await);
-    assert!(row(&*store, old).await.closed);
-    assert!(update(&*store, new, |row| row.closed = true).await);
-    assert!(update(&*store, old, |row| row.closed = false).await);
+    assert!(!update(&*store, old, |row| row.deleted = false).await);
+    assert!(row(&*store, old).await.deleted);
+    assert!(update(&*store, new, |row| row.deleted = true).await);
+    assert!(update(&*store, old, |row| row.deleted = false).await);
     assert_eq!(store.group_by_key("rust").await.unwrap(), Some(old));
 }
 
@@ -206,7 +207,7 @@ pub async fn update_keeps_the_kind(store: Arc<dyn Store>) {
         row.members_version = Seq(1);
         row.last_time = NOW.plus_millis(5);
         row.member_count = 2;
-        row.closed = true;
+        row.deleted = true;
     };
     assert!(update(&*store, id, change).await);
     let expected = Conversation {
@@ -218,10 +219,10 @@ pub async fn update_keeps_the_kind(store: Arc<dyn Store>) {
         members_version: Seq(1),
         last_time: NOW.plus_millis(5),
         member_count: 2,
-        closed: true,
+        deleted: true,
     };
     assert_eq!(row(&*store, id).await, expected);
-    // A direct conversation has no name to release.
+    // Deletion frees only the name of a group. The pair of users stays taken.
     assert_eq!(create(&*store, without_group(kind)).await, None);
 }
 
@@ -251,8 +252,8 @@ pub async fn search_finds_open_listed_groups(store: Arc<dyn Store>) {
     let mut hidden = new_group("rust secret");
     hidden.group.as_mut().unwrap().unlisted = true;
     create(&*store, hidden).await.unwrap();
-    let closed = create(&*store, new_group("rust old")).await.unwrap();
-    update(&*store, closed, |row| row.closed = true).await;
+    let deleted = create(&*store, new_group("rust old")).await.unwrap();
+    update(&*store, deleted, |row| row.deleted = true).await;
     let keys = async |prefix: &str, limit| {
         let found = store.search_groups(prefix, limit).await.unwrap();
         found.into_iter().map(|row| row.group.unwrap().key).collect::<Vec<_>>()

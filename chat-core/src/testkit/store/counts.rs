@@ -1,4 +1,4 @@
-//! Counts of unread messages and mentions, and the memberships that contain them.
+//! Cases about counts of unread messages and mentions, and the memberships that contain them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use super::fixture::{Draft, SeededRng, World, append, append_to, device_id, mess
 use crate::model::{EventKind, Member, MemberState, Role, Seq, UserId};
 use crate::store::{MembershipView, Store};
 
+/// Returns the numbers of unread messages and of mentions of a member of the group.
 async fn counts(world: &World, user: UserId) -> (u64, u64) {
     let membership = world.membership(user).await;
     (membership.unread, membership.mentions)
@@ -53,7 +54,7 @@ pub async fn unread_counts_messages_only(store: Arc<dyn Store>) {
     assert_eq!(counts(&world, world.bob).await, (3, 0));
 }
 
-pub async fn read_marks_end_the_count(store: Arc<dyn Store>) {
+pub async fn unread_count_starts_after_the_read_mark(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world.say(messages(2)).await;
     world.say(vec![Draft::of(EventKind::Reaction, Some(Seq(2)))]).await;
@@ -90,7 +91,7 @@ pub async fn recalled_message_counts_no_longer(store: Arc<dyn Store>) {
     recall(&world, Seq(1)).await;
     assert_eq!(counts(&world, world.bob).await, (1, 0));
     read_to(&world, world.carol, Seq(1)).await;
-    assert_eq!(counts(&world, world.carol).await, (1, 0), "read before");
+    assert_eq!(counts(&world, world.carol).await, (1, 0), "the message was read before");
     recall(&world, Seq(2)).await;
     assert_eq!(counts(&world, world.bob).await, (0, 0));
     assert_eq!(counts(&world, world.carol).await, (0, 0));
@@ -98,11 +99,13 @@ pub async fn recalled_message_counts_no_longer(store: Arc<dyn Store>) {
 
 pub async fn mention_counts_once(store: Arc<dyn Store>) {
     let world = World::new(store).await;
-    let everybody = UserId(0);
+    let every_member = UserId(0);
     world
-        .say(vec![
-            Draft::message("@bob @all @bob").mentioning(&[world.bob, everybody, world.bob]),
-        ])
+        .say(vec![Draft::message("@bob @all @bob").mentioning(&[
+            world.bob,
+            every_member,
+            world.bob,
+        ])])
         .await;
     world.say(vec![Draft::message("@bob").mentioning(&[world.bob])]).await;
     assert_eq!(counts(&world, world.bob).await, (2, 2));
@@ -205,7 +208,7 @@ pub async fn memberships_contain_readable_conversations(store: Arc<dyn Store>) {
             .unwrap(),
         None
     );
-    // The user joined and left before the first event, so no event is ever readable.
+    // The user joined at event 5 and left before it was sent, so no event was ever readable.
     let mut member = Member::active(world.group, UserId(51), Role::Member, Seq(5));
     member.state = MemberState::Left;
     member.until_seq = Some(Seq(4));
@@ -226,10 +229,11 @@ pub async fn empty_conversation_has_a_membership(store: Arc<dyn Store>) {
     assert_eq!(memberships(&world, world.alice).await.len(), 2);
 }
 
-/// Reference model of the counts: every event of the log with the users that it mentions.
+/// Reference model of the counts, to which the answers of the store are compared.
 #[derive(Default)]
 struct Model {
-    /// For each event: whether it is a message, and the users that it mentions.
+    /// For each event of the log: `true` if it is a message that was not recalled, and the users
+    /// whom it mentions.
     log: Vec<(bool, BTreeSet<UserId>)>,
 }
 
@@ -238,8 +242,8 @@ impl Model {
         let readable = (1..).map(Seq).zip(&self.log);
         let unread = readable.filter(|(seq, _)| member.may_read(*seq) && *seq > member.read_seq);
         let mut counts = (0, 0);
-        for (_, (message, mentions)) in unread {
-            counts.0 += u64::from(*message);
+        for (_, (is_message, mentions)) in unread {
+            counts.0 += u64::from(*is_message);
             counts.1 += u64::from(mentions.contains(&member.user) || mentions.contains(&UserId(0)));
         }
         counts
@@ -263,11 +267,11 @@ pub async fn counts_are_exact(store: Arc<dyn Store>) {
                     EventKind::MemberMuted,
                 ];
                 let kind = kinds[rng.below(4) as usize];
-                let everybody = [UserId(0)];
-                let mentioned = users.iter().chain(&everybody).filter(|_| rng.below(3) == 0).copied();
+                let every_member = [UserId(0)];
+                let mentioned = users.iter().chain(&every_member).filter(|_| rng.below(3) == 0).copied();
                 let mentioned: BTreeSet<_> = mentioned.filter(|_| kind == EventKind::Message).collect();
-                let called_on: Vec<_> = mentioned.iter().copied().collect();
-                world.say(vec![Draft::of(kind, None).mentioning(&called_on)]).await;
+                let mention_list: Vec<_> = mentioned.iter().copied().collect();
+                world.say(vec![Draft::of(kind, None).mentioning(&mention_list)]).await;
                 model.log.push((kind == EventKind::Message, mentioned));
             }
             5 if last > Seq::ZERO => {

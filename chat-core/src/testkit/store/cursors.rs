@@ -1,12 +1,12 @@
-//! Cursors of devices and read marks of users.
+//! Cases about cursors of devices and read marks of users.
 
 use std::sync::Arc;
 
-use super::fixture::{World, account, append, device_id, messages, put_member};
+use super::fixture::{World, append, create_account, device_id, messages, put_member};
 use crate::model::{ConversationId, DeviceId, MemberState, Seq, UserId};
 use crate::store::Store;
 
-async fn world_of(store: Arc<dyn Store>) -> World {
+async fn world_with_five_messages(store: Arc<dyn Store>) -> World {
     let world = World::new(store).await;
     world.say(messages(5)).await;
     world
@@ -18,7 +18,7 @@ async fn cursor(world: &World, user: UserId, device: u8) -> Seq {
         .membership(user, device_id(device), world.group)
         .await
         .unwrap();
-    membership.expect("a membership").cursor
+    membership.expect("the user has a membership").cursor
 }
 
 async fn move_to(world: &World, user: UserId, device: u8, seq: u64) {
@@ -35,7 +35,7 @@ async fn read_to(world: &World, user: UserId, seq: u64) {
 }
 
 pub async fn cursor_only_grows(store: Arc<dyn Store>) {
-    let world = world_of(store).await;
+    let world = world_with_five_messages(store).await;
     for (to, expected) in [(0, 0), (3, 3), (2, 3), (3, 3), (5, 5), (1, 5)] {
         move_to(&world, world.bob, 1, to).await;
         assert_eq!(cursor(&world, world.bob, 1).await, Seq(expected));
@@ -43,7 +43,7 @@ pub async fn cursor_only_grows(store: Arc<dyn Store>) {
 }
 
 pub async fn cursor_advances_the_delivered_mark(store: Arc<dyn Store>) {
-    let world = world_of(store).await;
+    let world = world_with_five_messages(store).await;
     move_to(&world, world.bob, 1, 3).await;
     move_to(&world, world.bob, 2, 2).await;
     let member = world.member(world.bob).await;
@@ -54,7 +54,7 @@ pub async fn cursor_advances_the_delivered_mark(store: Arc<dyn Store>) {
 }
 
 pub async fn devices_have_separate_cursors(store: Arc<dyn Store>) {
-    let world = world_of(store).await;
+    let world = world_with_five_messages(store).await;
     append(&*world.store, world.direct, world.alice, messages(2))
         .await
         .unwrap();
@@ -77,20 +77,20 @@ pub async fn devices_have_separate_cursors(store: Arc<dyn Store>) {
 }
 
 pub async fn cursor_beyond_the_log_moves_to_its_end(store: Arc<dyn Store>) {
-    let world = world_of(store).await;
+    let world = world_with_five_messages(store).await;
     for (end, seq) in [(5, 6), (6, 1 << 40), (7, u64::MAX)] {
         move_to(&world, world.bob, 1, seq).await;
         assert_eq!(cursor(&world, world.bob, 1).await, Seq(end));
         assert_eq!(world.member(world.bob).await.delivered_seq, Seq(end));
         world.say(messages(1)).await;
     }
-    let nowhere = [(world.bob, device_id(1), ConversationId(99), Seq(1))];
-    world.store.advance_cursors(&nowhere).await.unwrap();
+    let unknown_conversation = [(world.bob, device_id(1), ConversationId(99), Seq(1))];
+    world.store.advance_cursors(&unknown_conversation).await.unwrap();
 }
 
-pub async fn cursors_of_strangers_are_ignored(store: Arc<dyn Store>) {
-    let world = world_of(store).await;
-    let stranger = account(&*world.store, "stranger").await;
+pub async fn cursors_of_non_members_are_ignored(store: Arc<dyn Store>) {
+    let world = world_with_five_messages(store).await;
+    let stranger = create_account(&*world.store, "stranger").await;
     super::fixture::put_device(&*world.store, super::fixture::new_device(stranger, 1)).await;
     move_to(&world, stranger, 1, 3).await;
     read_to(&world, stranger, 3).await;
@@ -104,7 +104,7 @@ pub async fn cursors_of_strangers_are_ignored(store: Arc<dyn Store>) {
 }
 
 pub async fn cursors_of_unknown_devices_are_ignored(store: Arc<dyn Store>) {
-    let world = world_of(store).await;
+    let world = world_with_five_messages(store).await;
     let unknown: DeviceId = device_id(99);
     world
         .store
@@ -122,7 +122,7 @@ pub async fn cursors_of_unknown_devices_are_ignored(store: Arc<dyn Store>) {
 }
 
 pub async fn cursor_of_a_former_member_ends_at_until_seq(store: Arc<dyn Store>) {
-    let world = world_of(store).await;
+    let world = world_with_five_messages(store).await;
     let mut member = world.member(world.carol).await;
     member.state = MemberState::Left;
     member.until_seq = Some(Seq(3));
@@ -137,7 +137,7 @@ pub async fn cursor_of_a_former_member_ends_at_until_seq(store: Arc<dyn Store>) 
 }
 
 pub async fn read_marks_only_grow(store: Arc<dyn Store>) {
-    let world = world_of(store).await;
+    let world = world_with_five_messages(store).await;
     for (to, expected) in [(3, 3), (1, 3), (5, 5), (4, 5)] {
         read_to(&world, world.bob, to).await;
         assert_eq!(world.member(world.bob).await.read_seq, Seq(expected));
@@ -146,18 +146,18 @@ pub async fn read_marks_only_grow(store: Arc<dyn Store>) {
 }
 
 pub async fn read_marks_beyond_the_log_move_to_its_end(store: Arc<dyn Store>) {
-    let world = world_of(store).await;
+    let world = world_with_five_messages(store).await;
     for (end, seq) in [(5, 6), (6, u64::MAX)] {
         read_to(&world, world.bob, seq).await;
         assert_eq!(world.member(world.bob).await.read_seq, Seq(end));
         world.say(messages(1)).await;
     }
-    let nowhere = [(world.bob, ConversationId(u64::MAX), Seq(1))];
-    world.store.advance_reads(&nowhere).await.unwrap();
+    let unknown_conversation = [(world.bob, ConversationId(u64::MAX), Seq(1))];
+    world.store.advance_reads(&unknown_conversation).await.unwrap();
 }
 
 pub async fn one_call_takes_many_moves(store: Arc<dyn Store>) {
-    let world = world_of(store).await;
+    let world = world_with_five_messages(store).await;
     let users = [world.alice, world.bob, world.carol];
     let cursors: Vec<_> = (1..=5)
         .flat_map(|seq| users.map(|user| (user, device_id(2), world.group, Seq(seq))))

@@ -17,24 +17,38 @@ use crate::store::{
 };
 use crate::sync::Mutex;
 
-/// Wraps a [`Store`] and injects the faults that a test requests.
+/// A store that wraps another [`Store`] and injects the faults that a test requests.
+///
+/// Each method `fail_…` adds a fault to a queue. Each unit of work takes the first fault out of the
+/// queue, which then affects its commit. It commits normally if the queue is empty.
 #[derive(Debug)]
 pub struct FaultyStore {
     inner: Arc<dyn Store>,
     plan: Mutex<Plan>,
+    /// True while every call waits.
     held: watch::Sender<bool>,
+    /// True while the answers with all memberships of a user are held back.
     memberships_held: watch::Sender<bool>,
 }
 
+/// The faults to inject, and counts of calls.
 #[derive(Debug, Default)]
 struct Plan {
+    /// True if every call fails.
     unavailable: bool,
+    /// Conversation whose log cannot be read.
     unreadable: Option<ConversationId>,
+    /// Conversation whose cursors and read marks are never written; the calls wait forever.
     stuck_marks: Option<ConversationId>,
+    /// True if writes of cursors and read marks fail.
     marks_fail: bool,
+    /// Largest number of cursors or read marks in one call.
     largest_marks: usize,
+    /// Number of reads of accounts and devices.
     account_reads: u64,
+    /// Time at which the clock of the store stands still.
     time: Option<Timestamp>,
+    /// Faults of the next commits, in order.
     commits: VecDeque<Fault>,
 }
 
@@ -62,9 +76,9 @@ enum Fault {
 /// Guard that makes calls to the store wait until it is dropped.
 #[derive(Debug)]
 #[must_use]
-pub struct Held(watch::Sender<bool>);
+pub struct HoldGuard(watch::Sender<bool>);
 
-impl Drop for Held {
+impl Drop for HoldGuard {
     fn drop(&mut self) {
         self.0.send_replace(false);
     }
@@ -88,33 +102,33 @@ impl FaultyStore {
         &self.inner
     }
 
-    /// Makes the next commit without a fault fail: its unit runs and is rolled back, and the answer
-    /// is [`StoreError::Unavailable`].
+    /// Queues a fault: the commit fails. Its unit runs and is rolled back, and the answer is
+    /// [`StoreError::Unavailable`].
     pub fn fail_before_commit(&self) {
         self.plan(|plan| plan.commits.push_back(Fault::Before));
     }
 
-    /// Makes the next commit without a fault succeed with the answer [`StoreError::Unavailable`].
+    /// Queues a fault: the commit happens, but the answer is [`StoreError::Unavailable`].
     pub fn fail_after_commit(&self) {
         self.plan(|plan| plan.commits.push_back(Fault::After));
     }
 
-    /// Makes the next commit without a fault fail with [`StoreError::Full`].
+    /// Queues a fault: the commit fails with [`StoreError::Full`].
     pub fn fail_full(&self) {
         self.plan(|plan| plan.commits.push_back(Fault::Full));
     }
 
-    /// Makes the next commit without a fault fail with [`StoreError::Overloaded`].
+    /// Queues a fault: the commit fails with [`StoreError::Overloaded`].
     pub fn fail_overloaded(&self) {
         self.plan(|plan| plan.commits.push_back(Fault::Overloaded));
     }
 
-    /// Makes the next commit without a fault fail with [`StoreError::AlreadySent`].
+    /// Queues a fault: the commit fails with [`StoreError::AlreadySent`].
     pub fn fail_already_sent(&self) {
         self.plan(|plan| plan.commits.push_back(Fault::AlreadySent));
     }
 
-    /// Sets whether every call fails with [`StoreError::Unavailable`] and does nothing.
+    /// Sets whether every call but `close` fails with [`StoreError::Unavailable`] and does nothing.
     pub fn set_unavailable(&self, unavailable: bool) {
         self.plan(|plan| plan.unavailable = unavailable);
     }
@@ -124,18 +138,18 @@ impl FaultyStore {
         self.plan(|plan| plan.unreadable = conversation);
     }
 
-    /// Makes the next commit without a fault wait forever, like a unit of work that waits for a
-    /// lock.
+    /// Queues a fault: the commit does not happen, and no answer arrives, as when a unit of work
+    /// waits for a lock.
     pub fn fail_hanging(&self) {
         self.plan(|plan| plan.commits.push_back(Fault::Hang));
     }
 
-    /// Makes the next commit without a fault succeed without an answer.
+    /// Queues a fault: the commit happens, but no answer arrives.
     pub fn fail_hanging_after_commit(&self) {
         self.plan(|plan| plan.commits.push_back(Fault::HangAfter));
     }
 
-    /// Makes the store panic at the next commit without a fault, like a store with a defect.
+    /// Queues a fault: the store panics instead of the commit, like a store with a defect.
     pub fn fail_panicking(&self) {
         self.plan(|plan| plan.commits.push_back(Fault::Panic));
     }
@@ -163,29 +177,30 @@ impl FaultyStore {
         self.plan(|plan| plan.account_reads)
     }
 
-    /// Removes the faults of future commits.
+    /// Removes all faults from the queue of commits.
     pub fn clear_commit_faults(&self) {
         self.plan(|plan| plan.commits.clear());
     }
 
-    /// Stops the clock of the store at this time, or uses the clock of the wrapped store again.
+    /// Stops the clock of the store at this time. `None` uses the clock of the wrapped store again.
     pub fn set_time(&self, time: Option<Timestamp>) {
         self.plan(|plan| plan.time = time);
     }
 
-    /// Makes every call wait until the guard is dropped.
-    pub fn hold(&self) -> Held {
+    /// Makes every call but `close` wait until the guard is dropped.
+    pub fn hold(&self) -> HoldGuard {
         self.held.send_replace(true);
-        Held(self.held.clone())
+        HoldGuard(self.held.clone())
     }
 
-    /// Makes calls for all memberships of a user read at once, but return only when the guard is
-    /// dropped, with outdated results.
-    pub fn hold_memberships(&self) -> Held {
+    /// Makes calls for all memberships of a user read the store at once, but return only when the
+    /// guard is dropped. Their results may then be outdated.
+    pub fn hold_memberships(&self) -> HoldGuard {
         self.memberships_held.send_replace(true);
-        Held(self.memberships_held.clone())
+        HoldGuard(self.memberships_held.clone())
     }
 
+    /// Reads or changes the plan.
     fn plan<T>(&self, change: impl FnOnce(&mut Plan) -> T) -> T {
         change(&mut self.plan.lock())
     }
@@ -201,11 +216,13 @@ impl FaultyStore {
         Ok(&*self.inner)
     }
 
+    /// Applies the faults that affect reads of accounts and devices, and counts the read.
     async fn enter_accounts(&self) -> Result<&dyn Store, StoreError> {
         self.plan(|plan| plan.account_reads += 1);
         self.enter().await
     }
 
+    /// Applies the faults that affect reads of a log.
     async fn enter_log(&self, conversation: ConversationId) -> Result<&dyn Store, StoreError> {
         let inner = self.enter().await?;
         match self.plan(|plan| plan.unreadable == Some(conversation)) {
@@ -214,16 +231,17 @@ impl FaultyStore {
         }
     }
 
+    /// Applies the faults that affect writes of cursors and read marks.
     async fn enter_marks(&self, conversations: Vec<ConversationId>) -> Result<&dyn Store, StoreError> {
         let inner = self.enter().await?;
-        let (stuck, fail) = self.plan(|plan| {
+        let (stuck, is_failing) = self.plan(|plan| {
             plan.largest_marks = plan.largest_marks.max(conversations.len());
             (plan.stuck_marks, plan.marks_fail)
         });
         if stuck.is_some_and(|stuck| conversations.contains(&stuck)) {
             std::future::pending::<()>().await;
         }
-        if fail { Err(injected()) } else { Ok(inner) }
+        if is_failing { Err(injected()) } else { Ok(inner) }
     }
 }
 
@@ -360,8 +378,8 @@ impl ConversationStore for FaultyStore {
         self.enter().await?.conversation_of_kind(kind).await
     }
 
-    async fn group_by_key(&self, name: &str) -> Result<Option<ConversationId>, StoreError> {
-        self.enter().await?.group_by_key(name).await
+    async fn group_by_key(&self, key: &str) -> Result<Option<ConversationId>, StoreError> {
+        self.enter().await?.group_by_key(key).await
     }
 
     async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError> {

@@ -1,4 +1,4 @@
-//! Cursors and leases of feeds.
+//! Cases about cursors and leases of feeds (named consumers of events).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use super::fixture::{World, messages, transact};
 use crate::model::{ConversationId, NodeId, Seq};
 use crate::store::{FeedLease, FeedPosition, FeedShard, FeedTxExt, Store, StoreError};
 
+/// Duration of a lease that does not expire during a case.
 const LONG: Duration = Duration::from_secs(3600);
 const FEED: &str = "索引 search";
 
@@ -50,6 +51,7 @@ async fn position(store: &dyn Store, conversation: ConversationId) -> FeedPositi
     found[0]
 }
 
+/// Returns the shard that contains every conversation whose id is a multiple of 16.
 fn first_shard() -> FeedShard {
     FeedShard::of(ConversationId(0))
 }
@@ -80,7 +82,7 @@ pub async fn backlog_finds_conversations_beyond_the_cursors(store: Arc<dyn Store
     let world = World::new(store).await;
     world.say(messages(2)).await;
     let (store, group, direct) = (&*world.store, world.group, world.direct);
-    let everything: Vec<FeedShard> = FeedShard::all().collect();
+    let all_shards: Vec<FeedShard> = FeedShard::all().collect();
     let behind = async |shards: &[FeedShard], limit| {
         let (mut found, mut after) = (Vec::new(), ConversationId(0));
         loop {
@@ -98,7 +100,7 @@ pub async fn backlog_finds_conversations_beyond_the_cursors(store: Arc<dyn Store
     let expected = [FeedPosition::new(group, Seq::ZERO, Seq(2))];
     for limit in [1, 2, 100] {
         assert_eq!(
-            behind(&everything, limit).await,
+            behind(&all_shards, limit).await,
             expected,
             "the direct conversation is empty"
         );
@@ -109,10 +111,10 @@ pub async fn backlog_finds_conversations_beyond_the_cursors(store: Arc<dyn Store
         .await
         .unwrap();
     advance(store, &lease, &[(group, Seq(2))]).await;
-    assert_eq!(behind(&everything, 100).await, []);
+    assert_eq!(behind(&all_shards, 100).await, []);
     world.say(messages(1)).await;
     let expected = [FeedPosition::new(group, Seq(2), Seq(3))];
-    assert_eq!(behind(&everything, 100).await, expected);
+    assert_eq!(behind(&all_shards, 100).await, expected);
 }
 
 pub async fn lease_excludes_other_nodes_until_released(store: Arc<dyn Store>) {
@@ -160,12 +162,12 @@ pub async fn second_claim_of_a_node_fences_off_the_first(store: Arc<dyn Store>) 
 
 pub async fn feed_leases_lists_live_leases(store: Arc<dyn Store>) {
     let (store, node) = (&*store, NodeId::random());
-    let [one, other, gone] = [0, 1, 2].map(|id| FeedShard::of(ConversationId(id)));
+    let [one, other, expired] = [0, 1, 2].map(|id| FeedShard::of(ConversationId(id)));
     let leases = [
         claim(store, one, node, LONG).await.unwrap(),
         claim(store, other, node, LONG).await.unwrap(),
     ];
-    claim(store, gone, node, Duration::ZERO).await.unwrap();
+    claim(store, expired, node, Duration::ZERO).await.unwrap();
     let mut listed = store.feed_leases(FEED).await.unwrap();
     listed.sort_by_key(|lease| lease.shard);
     assert_eq!(listed, leases);
@@ -197,7 +199,7 @@ pub async fn shard_is_claimed_by_one_of_many(store: Arc<dyn Store>) {
     assert_eq!(won, 1);
 }
 
-pub async fn conversations_lock_before_feeds(store: Arc<dyn Store>) {
+pub async fn conversations_are_locked_before_feeds(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let (group, node) = (world.group, NodeId::random());
     let in_order = transact(&*world.store, move |tx| {

@@ -36,6 +36,7 @@ where
     Ok(result.expect("a committed unit has a result"))
 }
 
+/// Unit that runs a closure and puts its result into a slot.
 struct ClosureUnit<T, F> {
     work: F,
     slot: Arc<Mutex<Option<T>>>,
@@ -60,7 +61,7 @@ where
     }
 }
 
-/// Returns an account to create under this name.
+/// Returns the values with which an account of this name can be created.
 #[must_use]
 pub fn new_account(name: &str) -> NewAccount {
     NewAccount {
@@ -74,15 +75,17 @@ pub fn new_account(name: &str) -> NewAccount {
     }
 }
 
-pub(super) async fn account(store: &dyn Store, name: &str) -> UserId {
+/// Creates an account with this name, which must be free.
+pub(super) async fn create_account(store: &dyn Store, name: &str) -> UserId {
     let new = new_account(name);
     let made = transact(store, move |tx| {
         let new = new.clone();
         Box::pin(async move { Ok(tx.create_account(new).await?) })
     });
-    made.await.unwrap().expect("a new name")
+    made.await.unwrap().expect("the name is free")
 }
 
+/// Returns a device without a session, with the id `device_id(number)`.
 pub(super) fn new_device(user: UserId, number: u8) -> Device {
     Device {
         user,
@@ -109,6 +112,7 @@ pub(super) async fn put_device(store: &dyn Store, device: Device) {
     put.await.unwrap();
 }
 
+/// Returns a group profile with this key, from which the name and skeleton are derived.
 pub(super) fn profile(name: &str) -> GroupProfile {
     GroupProfile {
         name: name.to_uppercase(),
@@ -121,6 +125,7 @@ pub(super) fn profile(name: &str) -> GroupProfile {
     }
 }
 
+/// Returns the values with which a group with this key can be created.
 pub(super) fn new_group(name: &str) -> NewConversation {
     NewConversation {
         kind: ConversationKind::Group,
@@ -129,6 +134,7 @@ pub(super) fn new_group(name: &str) -> NewConversation {
     }
 }
 
+/// Returns the values with which a direct conversation or an inbox can be created.
 pub(super) fn without_group(kind: ConversationKind) -> NewConversation {
     NewConversation {
         kind,
@@ -137,6 +143,7 @@ pub(super) fn without_group(kind: ConversationKind) -> NewConversation {
     }
 }
 
+/// Creates a conversation. Returns `None` if it exists already or its name is taken.
 pub(super) async fn create(store: &dyn Store, new: NewConversation) -> Option<ConversationId> {
     let made = transact(store, move |tx| {
         let new = new.clone();
@@ -169,7 +176,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Returns a message with this text.
+    /// Returns a draft of a message with this text as its body, and a random client message id.
     pub fn message(text: impl Into<Bytes>) -> Self {
         Self {
             kind: EventKind::Message,
@@ -180,7 +187,7 @@ impl Draft {
         }
     }
 
-    /// Returns an event of another kind.
+    /// Returns a draft of an event of this kind.
     #[must_use]
     pub fn of(kind: EventKind, target: Option<Seq>) -> Self {
         Self {
@@ -190,7 +197,7 @@ impl Draft {
         }
     }
 
-    /// Returns the event with mentions of these users.
+    /// Returns the draft with mentions of these users.
     #[must_use]
     pub fn mentioning(mut self, users: &[UserId]) -> Self {
         self.mentions = users.to_vec();
@@ -259,13 +266,14 @@ pub async fn append(
     work.await
 }
 
+/// Returns drafts of this number of messages.
 pub(super) fn messages(count: usize) -> Vec<Draft> {
     (1..=count)
         .map(|number| Draft::message(format!("message {number}")))
         .collect()
 }
 
-/// Returns a page without limits.
+/// Returns a request for a page without limits.
 pub(super) fn page(from: PageFrom) -> Page {
     Page {
         from,
@@ -295,16 +303,18 @@ pub struct World {
 impl World {
     /// Creates the world in an empty store.
     pub async fn new(store: Arc<dyn Store>) -> Self {
-        let alice = account(&*store, "alice").await;
-        let bob = account(&*store, "bob").await;
-        let carol = account(&*store, "carol").await;
+        let alice = create_account(&*store, "alice").await;
+        let bob = create_account(&*store, "bob").await;
+        let carol = create_account(&*store, "carol").await;
         for user in [alice, bob, carol] {
             put_device(&*store, new_device(user, 1)).await;
             put_device(&*store, new_device(user, 2)).await;
         }
         let kind = ConversationKind::direct(alice, bob);
-        let direct = create(&*store, without_group(kind)).await.expect("a new pair");
-        let group = create(&*store, new_group("group")).await.expect("a new name");
+        let direct = create(&*store, without_group(kind))
+            .await
+            .expect("the conversation is new");
+        let group = create(&*store, new_group("group")).await.expect("the name is free");
         for user in [alice, bob] {
             put_member(&*store, Member::active(direct, user, Role::Member, Seq(1))).await;
         }
@@ -321,21 +331,25 @@ impl World {
         }
     }
 
+    /// Appends drafts to the group as Alice.
     pub(super) async fn say(&self, drafts: Vec<Draft>) -> Vec<Event> {
         append(&*self.store, self.group, self.alice, drafts).await.unwrap()
     }
 
+    /// Returns the membership of a user in the group.
     pub(super) async fn member(&self, user: UserId) -> Member {
         let member = self.store.member(self.group, user).await.unwrap();
-        member.expect("a member")
+        member.expect("the user has a membership")
     }
 
+    /// Returns the membership of a user in the group, as the first device of the user sees it.
     pub(super) async fn membership(&self, user: UserId) -> crate::store::MembershipView {
         let membership = self.store.membership(user, device_id(1), self.group).await.unwrap();
-        membership.expect("a membership")
+        membership.expect("the user has a membership")
     }
 
-    /// Returns all readable data of this world as text.
+    /// Returns all readable data of this world as text. The fields that the `Debug` form of
+    /// accounts and devices omits are written separately.
     pub(super) async fn dump(&self) -> String {
         let store = &self.store;
         let mut text = String::new();
@@ -397,7 +411,7 @@ impl World {
     }
 }
 
-/// Deterministic random numbers.
+/// Generator of pseudo-random numbers from a seed (xorshift64).
 pub(super) struct SeededRng(u64);
 
 impl SeededRng {

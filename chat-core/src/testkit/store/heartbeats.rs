@@ -1,4 +1,4 @@
-//! Heartbeats of nodes.
+//! Cases about heartbeats of nodes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::model::NodeId;
 use crate::store::Store;
 
+/// Sends a heartbeat of `node`, and returns the other nodes that the store reports.
 async fn peers(store: &dyn Store, node: NodeId) -> BTreeSet<NodeId> {
     let peers = store.heartbeat(node).await.unwrap().peers;
     let distinct: BTreeSet<NodeId> = peers.iter().copied().collect();
@@ -14,7 +15,7 @@ async fn peers(store: &dyn Store, node: NodeId) -> BTreeSet<NodeId> {
     distinct
 }
 
-/// A store for a single process may return no peers; then it must never return any.
+/// A store for a single process may return no peers, but then it must never return any.
 pub async fn heartbeats_return_all_peers_or_none(store: Arc<dyn Store>) {
     let [a, b, c] = [(); 3].map(|()| NodeId::random());
     assert!(peers(&*store, a).await.is_empty());

@@ -1,9 +1,9 @@
-//! Memberships of users in conversations.
+//! Cases about memberships of users in conversations.
 
 use std::sync::Arc;
 
 use super::fixture::{
-    World, account, create, device_id, messages, new_group, page, profile, put_member, transact, without_group,
+    World, create, create_account, device_id, messages, new_group, page, profile, put_member, transact, without_group,
 };
 use crate::model::{
     ConversationKind, GroupProfile, GroupSnapshot, JoinPolicy, Member, MemberState, PageFrom, Role, Seq, Timestamp,
@@ -42,7 +42,7 @@ pub async fn member_reads_back(store: Arc<dyn Store>) {
     assert_eq!(store.member(id, UserId(99)).await.unwrap(), None);
 }
 
-pub async fn marks_never_go_down(store: Arc<dyn Store>) {
+pub async fn delivered_and_read_marks_never_decrease(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let mut member = world.member(world.bob).await;
     member.delivered_seq = Seq(9);
@@ -62,7 +62,7 @@ pub async fn marks_never_go_down(store: Arc<dyn Store>) {
     assert_eq!(world.member(world.bob).await, expected);
 }
 
-pub async fn members_come_in_pages(store: Arc<dyn Store>) {
+pub async fn members_are_listed_in_pages(store: Arc<dyn Store>) {
     let id = create(&*store, new_group("g")).await.unwrap();
     let other = create(&*store, new_group("h")).await.unwrap();
     put_member(&*store, Member::active(other, UserId(3), Role::Member, Seq(1))).await;
@@ -104,11 +104,11 @@ pub async fn members_in_finds_existing_members(store: Arc<dyn Store>) {
     assert_eq!(of_group.len(), 2);
 }
 
-pub async fn members_with_role_are_active_and_ranked(store: Arc<dyn Store>) {
+pub async fn members_with_role_returns_active_members_of_at_least_that_role(store: Arc<dyn Store>) {
     let world = World::new(store).await;
-    let mut gone = Member::active(world.group, UserId(50), Role::Owner, Seq(1));
-    gone.state = MemberState::Left;
-    put_member(&*world.store, gone).await;
+    let mut former_owner = Member::active(world.group, UserId(50), Role::Owner, Seq(1));
+    former_owner.state = MemberState::Left;
+    put_member(&*world.store, former_owner).await;
     let group = world.group;
     let expected = [
         (Role::Owner, vec![world.alice]),
@@ -124,19 +124,19 @@ pub async fn members_with_role_are_active_and_ranked(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn members_by_seniority_can_log_in(store: Arc<dyn Store>) {
+pub async fn members_by_seniority_leaves_out_disabled_accounts(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let store = &*world.store;
-    let late = account(store, "late").await;
-    let disabled = account(store, "disabled").await;
-    let left = account(store, "left").await;
+    let late = create_account(store, "late").await;
+    let disabled = create_account(store, "disabled").await;
+    let left = create_account(store, "left").await;
     put_member(store, Member::active(world.group, late, Role::Member, Seq(9))).await;
     put_member(store, Member::active(world.group, disabled, Role::Admin, Seq(1))).await;
-    let gone = Member {
+    let former_admin = Member {
         state: MemberState::Left,
         ..Member::active(world.group, left, Role::Admin, Seq(1))
     };
-    put_member(store, gone).await;
+    put_member(store, former_admin).await;
     let mut row = store.account(disabled).await.unwrap().unwrap();
     row.disabled = true;
     let work = transact(store, move |tx| {
@@ -196,12 +196,12 @@ pub async fn group_count_counts_open_groups_of_active_members(store: Arc<dyn Sto
         member.state = state;
         put_member(&*world.store, member).await;
     }
-    let closed = create(&*world.store, new_group("closed")).await.unwrap();
-    put_member(&*world.store, Member::active(closed, bob, Role::Member, Seq(1))).await;
+    let deleted = create(&*world.store, new_group("deleted")).await.unwrap();
+    put_member(&*world.store, Member::active(deleted, bob, Role::Member, Seq(1))).await;
     let close = transact(&*world.store, move |tx| {
         Box::pin(async move {
-            let mut row = tx.lock_conversation(closed).await?.unwrap();
-            row.closed = true;
+            let mut row = tx.lock_conversation(deleted).await?.unwrap();
+            row.deleted = true;
             Ok(tx.update_conversation(&row).await?)
         })
     });
@@ -256,7 +256,7 @@ pub async fn snapshot_of_a_former_member_stays_as_written(store: Arc<dyn Store>)
     assert_eq!(listed.unwrap().snapshot, Some(snapshot("second")));
 }
 
-pub async fn leaving_and_rejoining_moves_the_interval(store: Arc<dyn Store>) {
+pub async fn leaving_and_rejoining_moves_the_readable_range(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let carol = world.carol;
     let readable = async || {

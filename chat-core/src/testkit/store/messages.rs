@@ -1,4 +1,4 @@
-//! Logs of conversations.
+//! Cases about logs of conversations.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use super::fixture::{Draft, NOW, World, append, append_to, messages, transact};
 use crate::model::{ClientMessageId, Conversation, Event, EventId, EventKind, Seq, UserId};
 use crate::store::{SentEvent, Store, StoreError, Transaction, TxError};
 
+/// Returns a message of Alice in the group, in a log that contains only messages.
 fn event(world: &World, seq: u64) -> Event {
     Event {
         conversation: world.group,
@@ -27,7 +28,7 @@ fn event(world: &World, seq: u64) -> Event {
     }
 }
 
-/// Inserts events unchanged, and stores the row after `change`.
+/// Inserts events into the group as they are, and replaces its row with the result of `change`.
 async fn insert(
     world: &World,
     events: Vec<Event>,
@@ -47,6 +48,7 @@ async fn insert(
     work.await
 }
 
+/// Returns a change of the row: the log ends at `seq`, and contains only messages.
 fn ends_at(seq: u64) -> impl Fn(&mut Conversation) + Clone + Send + Sync + 'static {
     move |row| {
         row.last_seq = Seq(seq);
@@ -54,6 +56,7 @@ fn ends_at(seq: u64) -> impl Fn(&mut Conversation) + Clone + Send + Sync + 'stat
     }
 }
 
+/// Returns all events of the group.
 async fn log(world: &World) -> Vec<Event> {
     let events = world.store.events(world.group, Seq(1), Seq(u64::MAX), u32::MAX).await;
     events.unwrap()
@@ -69,14 +72,14 @@ fn assert_corrupt<T: std::fmt::Debug>(result: Result<T, StoreError>) {
 
 pub async fn event_reads_back(store: Arc<dyn Store>) {
     let world = World::new(store).await;
-    let whole = Event {
+    let message = Event {
         device: Some(super::fixture::device_id(1)),
         client_message_id: Some(ClientMessageId([0xff; 16])),
         fingerprint: u64::MAX,
         time: crate::model::Timestamp(-1),
         ..event(&world, 1)
     };
-    let edit_of_whole = Event {
+    let reaction = Event {
         kind: EventKind::Reaction,
         target: Some(Seq(1)),
         message_count: 1,
@@ -84,7 +87,7 @@ pub async fn event_reads_back(store: Arc<dyn Store>) {
         body: Bytes::new(),
         ..event(&world, 2)
     };
-    let events = vec![whole, edit_of_whole];
+    let events = vec![message, reaction];
     let row = |row: &mut Conversation| {
         row.last_seq = Seq(2);
         row.message_count = 1;
@@ -249,17 +252,17 @@ pub async fn events_at_finds_those_that_exist(store: Arc<dyn Store>) {
     assert_eq!(found, expected);
 }
 
-/// Appends an edit or a recall of `target` and applies it.
+/// Appends an edit of `target`, and marks the target as edited. Returns the position of the edit.
 async fn edit(
     tx: &mut dyn Transaction,
-    world: (crate::model::ConversationId, UserId),
+    (conversation, sender): (crate::model::ConversationId, UserId),
     target: Seq,
     text: &str,
 ) -> Result<Seq, TxError> {
     let mut draft = Draft::of(EventKind::Edit, Some(target));
     draft.body = Bytes::from(text.to_owned());
-    let events = append_to(tx, world.0, world.1, &[draft]).await?;
-    tx.mark_edited(world.0, target, events[0].seq).await?;
+    let events = append_to(tx, conversation, sender, &[draft]).await?;
+    tx.mark_edited(conversation, target, events[0].seq).await?;
     Ok(events[0].seq)
 }
 
@@ -300,13 +303,15 @@ pub async fn marking_an_unknown_event_is_an_error(store: Arc<dyn Store>) {
     assert_corrupt(work.await);
 }
 
+/// Recalls an event of the group and erases it. Returns the position of the recall.
 async fn recall(world: &World, target: Seq) -> Seq {
     let (group, alice) = (world.group, world.alice);
     let work = transact(&*world.store, move |tx| {
         Box::pin(async move {
             let events = append_to(tx, group, alice, &[Draft::of(EventKind::Recall, Some(target))]).await?;
-            let (stone, edit_stone) = (Bytes::from_static(b"stone"), Bytes::from_static(b"edit stone"));
-            tx.erase(group, target, events[0].seq, stone, edit_stone).await?;
+            let (tombstone, edit_tombstone) = (Bytes::from_static(b"stone"), Bytes::from_static(b"edit stone"));
+            tx.erase(group, target, events[0].seq, tombstone, edit_tombstone)
+                .await?;
             Ok(events[0].seq)
         })
     });
@@ -374,7 +379,7 @@ pub async fn batch_is_one_unit(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let events = world.say(messages(128)).await;
     assert_eq!(log(&world).await, events);
-    // The 128th event was sent before, so none of the events is stored.
+    // The 128th draft has a used client message id, so none of the drafts is stored.
     let mut drafts = messages(127);
     drafts.push(Draft {
         client_message_id: events[5].client_message_id,

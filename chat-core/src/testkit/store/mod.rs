@@ -1,7 +1,7 @@
 //! Conformance suite of [`Store`](crate::store::Store): every store has to pass all cases.
 //!
 //! ```text
-//! // Returns an empty store, and a guard to drop after it.
+//! // Returns an empty store, and a guard (such as its directory) to drop after the store.
 //! async fn fresh() -> (MyStore, TempDir) { /* … */ }
 //! chat_core::store_conformance!(fresh());
 //! ```
@@ -44,44 +44,45 @@ pub mod text;
 #[allow(missing_docs)]
 pub mod units;
 
-pub use faulty::{FaultyStore, Held};
+pub use faulty::{FaultyStore, HoldGuard};
 pub use fixture::{Draft, World, append, append_to, new_account, transact};
 
 /// Defines a `#[tokio::test]` for every case. The argument is an expression that yields, each time
-/// it is evaluated, a future of an empty store and a guard; the guard is dropped after the store.
-/// The calling crate needs tokio with `macros` and `rt-multi-thread`.
+/// it is evaluated, a future of an empty store and a guard (such as the directory of the store);
+/// the guard is dropped after the store. The calling crate needs tokio with `macros` and
+/// `rt-multi-thread`.
 #[macro_export]
 macro_rules! store_conformance {
     ($fresh:expr) => {
         $crate::store_conformance! { @cases $fresh;
             accounts:
                 created_account_reads_back, unknown_account_is_none, taken_name_is_rejected_and_the_transaction_continues,
-                taken_skeleton_is_rejected, ids_grow_from_one, names_compare_byte_by_byte,
+                taken_skeleton_is_rejected, account_ids_grow, names_compare_byte_by_byte,
                 update_replaces_all_but_the_name, update_of_an_unknown_account_is_an_error,
                 renaming_frees_the_old_name_of_an_account, renaming_an_account_to_a_taken_name_is_rejected,
                 subjects_compare_byte_by_byte, taken_subject_is_rejected, accounts_without_a_subject_do_not_collide,
                 accounts_finds_those_that_exist, search_finds_a_prefix_by_name, search_takes_no_character_as_special,
-                search_leaves_out_the_disabled_and_stops_at_its_limit, device_reads_back, devices_come_oldest_first,
+                search_leaves_out_disabled_accounts_and_stops_at_its_limit, device_reads_back, devices_are_ordered_oldest_first,
                 devices_in_finds_those_that_exist, deleting_a_device_deletes_its_cursors,
                 transaction_reads_its_own_writes;
             contacts:
-                relation_has_a_row_for_each_side, contacts_come_by_peer, friends_are_friends_only,
+                relation_has_a_row_for_each_side, contacts_are_ordered_by_peer, friends_returns_only_contacts_in_state_friend,
                 contact_is_replaced_and_deleted, requests_since_counts_requests_at_or_after_the_time,
-                related_users_have_a_relation_on_either_side, blockers_have_blocked_the_user;
+                related_users_have_a_relation_on_either_side, blockers_returns_users_who_blocked_the_user;
             conversations:
                 direct_conversation_is_created_once, notes_to_self_are_not_the_inbox, inbox_is_created_once,
                 group_name_is_unique, group_skeleton_is_unique, transaction_continues_after_a_rejected_creation,
-                profile_reads_back, closing_frees_name_and_skeleton, reopening_under_a_taken_name_is_rejected,
+                profile_reads_back, deletion_frees_name_and_skeleton, reopening_under_a_taken_name_is_rejected,
                 renaming_to_a_taken_name_is_rejected, renaming_frees_the_old_name, update_keeps_the_kind,
                 update_without_the_lock_is_an_error, group_keys_compare_byte_by_byte,
                 search_finds_open_listed_groups, last_seqs_returns_only_conversations_that_exist,
                 unknown_conversation_is_not_found;
             members:
-                member_reads_back, marks_never_go_down, members_come_in_pages, members_in_finds_existing_members,
-                members_with_role_are_active_and_ranked, members_by_seniority_can_log_in,
+                member_reads_back, delivered_and_read_marks_never_decrease, members_are_listed_in_pages, members_in_finds_existing_members,
+                members_with_role_returns_active_members_of_at_least_that_role, members_by_seniority_leaves_out_disabled_accounts,
                 snapshot_of_a_former_member_stays_as_written,
                 advance_read_advances_active_members,
-                group_count_counts_open_groups_of_active_members, leaving_and_rejoining_moves_the_interval;
+                group_count_counts_open_groups_of_active_members, leaving_and_rejoining_moves_the_readable_range;
             messages:
                 event_reads_back, gap_is_rejected, wrong_message_count_is_rejected,
                 appending_without_the_lock_is_rejected, row_that_disagrees_with_its_log_is_rejected,
@@ -95,20 +96,20 @@ macro_rules! store_conformance {
                 after_pages_forwards, before_pages_backwards, newest_pages_from_the_end, empty_log_has_an_empty_page,
                 max_events_ends_a_page, max_bytes_ends_a_page, oversized_event_is_returned_alone,
                 forward_pages_contain_every_event_once, backward_pages_contain_every_event_once,
-                page_contains_nothing_before_first_seq, page_contains_nothing_after_until_seq, page_of_a_stranger_is_none,
+                page_contains_nothing_before_first_seq, page_contains_nothing_after_until_seq, page_is_none_for_a_user_who_was_never_a_member,
                 pages_beyond_the_ends_are_empty;
             cursors:
                 cursor_only_grows, cursor_advances_the_delivered_mark, devices_have_separate_cursors,
-                cursor_beyond_the_log_moves_to_its_end, cursors_of_strangers_are_ignored, cursors_of_unknown_devices_are_ignored,
+                cursor_beyond_the_log_moves_to_its_end, cursors_of_non_members_are_ignored, cursors_of_unknown_devices_are_ignored,
                 cursor_of_a_former_member_ends_at_until_seq, read_marks_only_grow, read_marks_beyond_the_log_move_to_its_end,
                 one_call_takes_many_moves;
             counts:
-                unread_counts_messages_only, read_marks_end_the_count, counts_of_a_former_member_end_at_until_seq,
+                unread_counts_messages_only, unread_count_starts_after_the_read_mark, counts_of_a_former_member_end_at_until_seq,
                 recalled_message_counts_no_longer, mention_counts_once,
                 mentions_of_all_members_count, memberships_name_the_peer_of_a_direct_conversation,
                 memberships_contain_readable_conversations, empty_conversation_has_a_membership, counts_are_exact;
             units:
-                rejection_leaves_nothing, store_error_leaves_nothing, panic_leaves_nothing_and_is_caught,
+                aborted_unit_leaves_no_writes, store_error_leaves_no_writes, panic_is_caught_and_leaves_no_writes,
                 every_kind_of_write_is_rolled_back,
                 uncommitted_writes_are_invisible, run_returns_the_result, run_returns_the_rejection,
                 locks_out_of_order_are_rejected, created_conversations_may_be_locked_at_any_time,
@@ -118,20 +119,20 @@ macro_rules! store_conformance {
                 lease_excludes_other_nodes_until_released, expired_lease_goes_to_another_node,
                 second_claim_of_a_node_fences_off_the_first, feed_leases_lists_live_leases,
                 deleting_a_feed_deletes_cursors_and_leases, shard_is_claimed_by_one_of_many,
-                conversations_lock_before_feeds;
+                conversations_are_locked_before_feeds;
             operators:
-                accounts_are_listed_in_pages_by_name, groups_are_listed_with_whether_they_have_an_owner,
+                accounts_are_listed_in_pages_by_name, group_list_says_which_groups_have_an_owner,
                 stats_count_rows, audit_log_is_read_in_both_directions, audit_log_grows_at_its_end_only, rolled_back_actions_leave_no_audit_record,
-                members_of_user_come_in_pages_in_every_state, events_by_sender_are_those_of_one_user;
+                members_of_user_come_in_pages_in_every_state, events_by_sender_returns_events_of_that_user_only;
             heartbeats:
                 heartbeats_return_all_peers_or_none, repeated_heartbeat_changes_nothing, store_clock_goes_forward;
             concurrency:
-                concurrent_appends_leave_no_gap, readers_never_see_a_gap, name_is_given_once,
+                concurrent_appends_leave_no_gap, readers_never_see_a_gap, account_name_is_taken_once_by_many,
                 direct_conversation_is_created_once_by_many, device_locks_exclude_each_other, contact_locks_exclude_each_other,
                 concurrent_retries_store_one_event, failing_units_do_not_affect_others, concurrent_cursors_end_at_the_greatest,
                 page_and_member_come_from_one_snapshot, memberships_come_from_one_snapshot;
             cancellation:
-                dropped_units_commit_completely_or_not_at_all, dropped_reads_never_mix_answers,
+                dropped_units_commit_completely_or_not_at_all, dropped_reads_do_not_answer_later_reads,
                 dropped_cursor_moves_leave_a_valid_cursor, dropped_unit_does_not_block_the_next;
         }
     };

@@ -1,9 +1,11 @@
-//! Listings, statistics, the audit log, and the reads for the deletion of an account.
+//! Cases for the reads of operators: listings, statistics, the audit log, and the reads that the
+//! deletion of an account needs.
 
 use std::sync::Arc;
 
 use super::fixture::{
-    Draft, NOW, World, account, append, create, messages, new_device, new_group, put_device, put_member, transact,
+    Draft, NOW, World, append, create, create_account, messages, new_device, new_group, put_device, put_member,
+    transact,
 };
 use crate::model::{Account, ConversationId, EventKind, Member, MemberState, Role, Seq, Timestamp, UserId};
 use crate::store::{AuditId, AuditPage, NewAuditRecord, Store};
@@ -18,7 +20,7 @@ async fn update(store: &dyn Store, account: Account) {
 
 pub async fn accounts_are_listed_in_pages_by_name(store: Arc<dyn Store>) {
     for name in ["bob", "al", "alice", "李", "am"] {
-        account(&*store, name).await;
+        create_account(&*store, name).await;
     }
     let mut alice = store.account_by_name("alice").await.unwrap().unwrap();
     alice.disabled = true;
@@ -37,9 +39,10 @@ pub async fn accounts_are_listed_in_pages_by_name(store: Arc<dyn Store>) {
     assert_eq!(names("", "李", 100).await, Vec::<String>::new());
 }
 
-pub async fn groups_are_listed_with_whether_they_have_an_owner(store: Arc<dyn Store>) {
+pub async fn group_list_says_which_groups_have_an_owner(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let store = &*world.store;
+    // A group without an owner: its owner has left.
     let orphaned = create(store, new_group("orphaned")).await.unwrap();
     let left = Member {
         state: MemberState::Left,
@@ -64,7 +67,7 @@ pub async fn groups_are_listed_with_whether_they_have_an_owner(store: Arc<dyn St
     assert_eq!(
         listed(ConversationId(0), 1).await,
         [(world.group, false)],
-        "the owner of the group is disabled"
+        "a group whose owner is disabled has no owner"
     );
     alice.disabled = false;
     update(store, alice).await;
@@ -73,19 +76,26 @@ pub async fn groups_are_listed_with_whether_they_have_an_owner(store: Arc<dyn St
     let work = transact(store, move |tx| {
         Box::pin(async move {
             let mut row = tx.lock_conversation(orphaned).await?.expect("a group");
-            row.closed = true;
+            row.deleted = true;
             Ok(tx.update_conversation(&row).await?)
         })
     });
     work.await.unwrap();
-    assert_eq!(listed(world.group, 10).await, [(orphaned, false)], "closed groups too");
+    assert_eq!(
+        listed(world.group, 10).await,
+        [(orphaned, false)],
+        "deleted groups are listed too"
+    );
 }
 
 pub async fn stats_count_rows(store: Arc<dyn Store>) {
     assert_eq!(store.stats().await.unwrap(), crate::store::StoreStats::default());
     let world = World::new(store).await;
     let before = world.store.stats().await.unwrap();
-    assert_eq!((before.accounts, before.open_groups, before.conversations), (3, 1, 2));
+    assert_eq!(
+        (before.accounts, before.existing_groups, before.conversations),
+        (3, 1, 2)
+    );
     world.say(messages(3)).await;
     world.say(vec![Draft::of(EventKind::Edit, Some(Seq(1)))]).await;
     put_device(&*world.store, new_device(world.alice, 99)).await;
@@ -158,7 +168,7 @@ pub async fn audit_log_grows_at_its_end_only(store: Arc<dyn Store>) {
                 let work = transact(&*store, move |tx| {
                     Box::pin(async move {
                         tx.append_audit(&record(number)).await?;
-                        // Some transactions last longer than others.
+                        // Makes some transactions last longer than others.
                         for _ in 0..(number % 4) * 3 {
                             tx.account(UserId(1)).await?;
                         }
@@ -169,19 +179,19 @@ pub async fn audit_log_grows_at_its_end_only(store: Arc<dyn Store>) {
             }
         }));
     }
-    let (mut last, mut seen) = (AuditId(0), 0);
+    let (mut last, mut records_read) = (AuditId(0), 0);
     loop {
-        let is_over = writers.iter().all(tokio::task::JoinHandle::is_finished);
+        let are_writers_finished = writers.iter().all(tokio::task::JoinHandle::is_finished);
         let page = store.audit_log(AuditPage::After(last), 100).await.unwrap();
-        seen += page.len();
+        records_read += page.len();
         if let Some(newest) = page.last() {
             last = newest.id;
-        } else if is_over {
+        } else if are_writers_finished {
             break;
         }
         tokio::task::yield_now().await;
     }
-    assert_eq!(seen, usize::try_from(WRITERS * RECORDS).unwrap());
+    assert_eq!(records_read, usize::try_from(WRITERS * RECORDS).unwrap());
 }
 
 pub async fn rolled_back_actions_leave_no_audit_record(store: Arc<dyn Store>) {
@@ -198,10 +208,10 @@ pub async fn rolled_back_actions_leave_no_audit_record(store: Arc<dyn Store>) {
 pub async fn members_of_user_come_in_pages_in_every_state(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let store = &*world.store;
-    let banned = create(store, new_group("banned")).await.unwrap();
+    let group = create(store, new_group("banned")).await.unwrap();
     let member = Member {
         state: MemberState::Banned,
-        ..Member::active(banned, world.alice, Role::Member, Seq(1))
+        ..Member::active(group, world.alice, Role::Member, Seq(1))
     };
     put_member(store, member).await;
     let ids = async |after, limit| {
@@ -212,7 +222,7 @@ pub async fn members_of_user_come_in_pages_in_every_state(store: Arc<dyn Store>)
             .map(|member| member.conversation)
             .collect::<Vec<_>>()
     };
-    let mut all = vec![world.direct, world.group, banned];
+    let mut all = vec![world.direct, world.group, group];
     all.sort();
     assert_eq!(ids(ConversationId(0), 10).await, all);
     assert_eq!(ids(all[0], 1).await, all[1..2]);
@@ -223,7 +233,7 @@ pub async fn members_of_user_come_in_pages_in_every_state(store: Arc<dyn Store>)
     );
 }
 
-pub async fn events_by_sender_are_those_of_one_user(store: Arc<dyn Store>) {
+pub async fn events_by_sender_returns_events_of_that_user_only(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let store = &*world.store;
     for sender in [world.alice, world.bob, world.alice, world.bob, world.alice] {

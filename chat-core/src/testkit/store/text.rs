@@ -1,4 +1,4 @@
-//! Texts are stored byte for byte.
+//! Cases that check that texts are stored byte for byte.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::fixture::{Draft, World, create, new_account, new_device, new_group, p
 use crate::model::{Contact, ContactState, GroupName, Seq, Timestamp};
 use crate::store::Store;
 
-/// Texts that databases are known to change.
+/// Returns texts that databases are known to change.
 fn samples() -> Vec<String> {
     let mut samples: Vec<String> = [
         "",
@@ -80,13 +80,13 @@ pub async fn names_and_notes_keep_every_byte(store: Arc<dyn Store>) {
             note: text,
             since: Timestamp(0),
         };
-        let given = contact.clone();
+        let expected = contact.clone();
         let put = transact(&*store, move |tx| {
-            let contact = given.clone();
+            let contact = contact.clone();
             Box::pin(async move { Ok(tx.put_contact(&contact).await?) })
         });
         put.await.unwrap();
-        assert_eq!(store.contacts(user).await.unwrap(), [contact]);
+        assert_eq!(store.contacts(user).await.unwrap(), [expected]);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Units of work commit completely or not at all.
+//! Cases for units of work, which commit completely or not at all.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::fixture::{
-    Draft, NOW, World, account, append, append_to, create, device_id, messages, new_account, new_device, new_group,
-    page, profile, transact, without_group,
+    Draft, NOW, World, append, append_to, create, create_account, device_id, messages, new_account, new_device,
+    new_group, page, profile, transact, without_group,
 };
 use crate::model::{
     Contact, ContactState, ConversationId, ConversationKind, EventKind, GroupSnapshot, Member, MemberState, NodeId,
@@ -18,6 +18,7 @@ use crate::store::{
     FeedShard, FeedTxExt, NewAuditRecord, Operation, Store, StoreError, StoreExt, Transaction, TxError,
 };
 
+/// Ids of a [`World`], which closures can copy.
 #[derive(Clone, Copy)]
 struct Ids {
     alice: UserId,
@@ -78,8 +79,14 @@ async fn write_everything(tx: &mut dyn Transaction, ids: Ids) -> Result<(), TxEr
     append_to(tx, ids.group, ids.alice, &drafts).await?;
     tx.mark_edited(ids.group, Seq(2), Seq(7)).await?;
     append_to(tx, ids.group, ids.alice, &[Draft::of(EventKind::Recall, Some(Seq(1)))]).await?;
-    tx.erase(ids.group, Seq(1), Seq(8), Bytes::from_static(b"stone"), Bytes::new())
-        .await?;
+    tx.erase(
+        ids.group,
+        Seq(1),
+        Seq(8),
+        Bytes::from_static(b"tombstone"),
+        Bytes::new(),
+    )
+    .await?;
     tx.advance_read(ids.group, &[(ids.alice, Seq(8)), (ids.bob, Seq(1))])
         .await?;
     let mut member = Member::active(ids.group, ids.bob, Role::Owner, Seq(2));
@@ -106,7 +113,7 @@ async fn write_everything(tx: &mut dyn Transaction, ids: Ids) -> Result<(), TxEr
         .await?
         .ok_or(TxError::Abort)?;
     let mut row = tx.lock_conversation(made).await?.ok_or(TxError::Abort)?;
-    row.closed = true;
+    row.deleted = true;
     tx.update_conversation(&row).await?;
     for feed in ["feed", "new feed"] {
         let shard = FeedShard::of(ids.group);
@@ -168,8 +175,8 @@ async fn full_world(store: Arc<dyn Store>) -> World {
     world
 }
 
-/// Executes every kind of write, then runs `end`. Checks that no write remains, and returns the
-/// error.
+/// Runs a unit of work that executes every kind of write and then `end`, which fails. Checks that
+/// no write remains, and returns the error of the unit.
 async fn error_after_writes_that_roll_back(
     store: Arc<dyn Store>,
     end: impl Fn() -> Result<(), TxError> + Copy + Send + Sync + 'static,
@@ -193,17 +200,17 @@ async fn error_after_writes_that_roll_back(
     error
 }
 
-pub async fn rejection_leaves_nothing(store: Arc<dyn Store>) {
+pub async fn aborted_unit_leaves_no_writes(store: Arc<dyn Store>) {
     let error = error_after_writes_that_roll_back(store, || Err(TxError::Abort)).await;
     assert!(matches!(error, StoreError::Aborted));
 }
 
-pub async fn store_error_leaves_nothing(store: Arc<dyn Store>) {
+pub async fn store_error_leaves_no_writes(store: Arc<dyn Store>) {
     let error = error_after_writes_that_roll_back(store, || Err(StoreError::Corrupt("made up".into()).into())).await;
     assert!(matches!(error, StoreError::Corrupt(text) if text == "made up"));
 }
 
-pub async fn panic_leaves_nothing_and_is_caught(store: Arc<dyn Store>) {
+pub async fn panic_is_caught_and_leaves_no_writes(store: Arc<dyn Store>) {
     let error = error_after_writes_that_roll_back(store, || panic!("a deliberate panic")).await;
     assert!(matches!(error, StoreError::Corrupt(text) if text.contains("a deliberate panic")));
 }
@@ -211,7 +218,8 @@ pub async fn panic_leaves_nothing_and_is_caught(store: Arc<dyn Store>) {
 pub async fn every_kind_of_write_is_rolled_back(store: Arc<dyn Store>) {
     let world = full_world(store).await;
     let (ids, before) = (world.ids(), world.dump().await);
-    // A violation of the contract, after all writes, ends the unit of work.
+    // The unit of work ends with a violation of the contract: it changes `last_seq` without an
+    // event.
     let work = transact(&*world.store, move |tx| {
         Box::pin(async move {
             write_everything(tx, ids).await?;
@@ -226,7 +234,7 @@ pub async fn every_kind_of_write_is_rolled_back(store: Arc<dyn Store>) {
 }
 
 pub async fn uncommitted_writes_are_invisible(store: Arc<dyn Store>) {
-    let (a, b) = (account(&*store, "a").await, account(&*store, "b").await);
+    let (a, b) = (create_account(&*store, "a").await, create_account(&*store, "b").await);
     let writer = {
         let store = Arc::clone(&store);
         async move {
@@ -238,6 +246,7 @@ pub async fn uncommitted_writes_are_invisible(store: Arc<dyn Store>) {
                             account.display_name = format!("round {round}");
                             tx.update_account(&account).await?;
                         }
+                        // Even rounds are rolled back.
                         if round % 2 == 0 { Err(TxError::Abort) } else { Ok(()) }
                     })
                 });
@@ -250,16 +259,16 @@ pub async fn uncommitted_writes_are_invisible(store: Arc<dyn Store>) {
     while !writer.is_finished() {
         let accounts = store.accounts(&[a, b]).await.unwrap();
         names = [0, 1].map(|index| accounts[index].display_name.clone());
-        let untouched = names == ["a displayed", "b displayed"];
-        let committed = names[0].rsplit(' ').next().and_then(|round| round.parse::<u32>().ok());
-        let odd = names[0] == names[1] && committed.is_some_and(|round| round % 2 == 1);
-        assert!(untouched || odd, "{names:?}");
+        let is_initial = names == ["a displayed", "b displayed"];
+        let round = names[0].rsplit(' ').next().and_then(|round| round.parse::<u32>().ok());
+        let is_committed_round = names[0] == names[1] && round.is_some_and(|round| round % 2 == 1);
+        assert!(is_initial || is_committed_round, "{names:?}");
     }
     drop(names);
     writer.await.unwrap();
 }
 
-/// Creates an account, or rejects its name.
+/// Operation that creates an account with this name and one named `also`, and rejects taken names.
 #[derive(Clone, Debug)]
 struct Register(&'static str);
 
@@ -288,10 +297,10 @@ impl Operation for Register {
         id.ok_or(Rejection::Taken(self.0))
     }
 
-    fn store_error(refusal: Rejection) -> Result<StoreError, Rejection> {
-        match refusal {
+    fn store_error(rejection: Rejection) -> Result<StoreError, Rejection> {
+        match rejection {
             Rejection::Store(error) => Ok(error),
-            taken => Err(taken),
+            taken @ Rejection::Taken(_) => Err(taken),
         }
     }
 }
@@ -303,7 +312,7 @@ pub async fn run_returns_the_result(store: Arc<dyn Store>) {
 }
 
 pub async fn run_returns_the_rejection(store: Arc<dyn Store>) {
-    account(&*store, "alice").await;
+    create_account(&*store, "alice").await;
     let refused = store.run(Register("alice")).await;
     assert!(matches!(refused, Err(Rejection::Taken("alice"))), "{refused:?}");
     assert_eq!(store.account_by_name("also").await.unwrap(), None);
@@ -333,10 +342,10 @@ pub async fn locks_out_of_order_are_rejected(store: Arc<dyn Store>) {
         })
     });
     in_order.await.unwrap();
-    for wrong in 0..4 {
+    for case in 0..4 {
         let out_of_order = transact(&*world.store, move |tx| {
             Box::pin(async move {
-                match wrong {
+                match case {
                     0 => {
                         tx.lock_conversation(second).await?;
                         tx.lock_conversation(first).await?;
@@ -357,10 +366,7 @@ pub async fn locks_out_of_order_are_rejected(store: Arc<dyn Store>) {
                 Ok(())
             })
         });
-        assert!(
-            matches!(out_of_order.await, Err(StoreError::Corrupt(_))),
-            "case {wrong}"
-        );
+        assert!(matches!(out_of_order.await, Err(StoreError::Corrupt(_))), "case {case}");
     }
 }
 

@@ -1,12 +1,13 @@
-//! Certificate that an identity key signs for itself.
+//! Self-signed certificate of an identity key.
 //!
-//! Clients trust it by its key alone, so it holds the minimum that a verifier parses (RFC 5280): a
-//! name that no client checks, and no end of validity. It is encoded here because the usual
-//! generator signs through a crypto provider, while this key belongs to the `rsa` crate. The bytes
+//! Clients trust it by its key alone, so it contains the minimum that a verifier parses (RFC 5280):
+//! a name that no client checks, and no end of validity. This module encodes it because the crate
+//! `rcgen` signs through a crypto provider, while the `rsa` crate holds the identity key. The bytes
 //! are the same at every start, since RSASSA-PKCS1-v1_5 signatures contain no randomness.
 
 use crate::secure::{IdentityError, ServerIdentity};
 
+// Tags of DER elements.
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const INTEGER: u8 = 0x02;
@@ -15,11 +16,13 @@ const OCTET_STRING: u8 = 0x04;
 const UTF8_STRING: u8 = 0x0c;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
-const BOOLEAN_TRUE: &[u8] = &[0x01, 0x01, 0xff];
-/// `[0] EXPLICIT`: the version; `[3] EXPLICIT`: the extensions.
+/// `[0] EXPLICIT`, the tag of the version.
 const VERSION: u8 = 0xa0;
+/// `[3] EXPLICIT`, the tag of the extensions.
 const EXTENSIONS: u8 = 0xa3;
 
+// Complete DER elements: a boolean, and object identifiers.
+const BOOLEAN_TRUE: &[u8] = &[0x01, 0x01, 0xff];
 /// `sha256WithRSAEncryption` with its NULL parameters.
 const SHA256_WITH_RSA: &[u8] = &[
     0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b, 0x05, 0x00,
@@ -29,7 +32,7 @@ const BASIC_CONSTRAINTS: &[u8] = &[0x06, 0x03, 0x55, 0x1d, 0x13];
 const KEY_USAGE: &[u8] = &[0x06, 0x03, 0x55, 0x1d, 0x0f];
 const EXTENDED_KEY_USAGE: &[u8] = &[0x06, 0x03, 0x55, 0x1d, 0x25];
 const SERVER_AUTH: &[u8] = &[0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
-/// Bit string with the one bit `digitalSignature`.
+/// Bit string in which only the bit `digitalSignature` is set.
 const DIGITAL_SIGNATURE: &[u8] = &[BIT_STRING, 0x02, 0x07, 0x80];
 
 /// Returns the DER certificate of `identity`: X.509 version 3, with subject and issuer
@@ -47,6 +50,7 @@ pub(super) fn self_signed(identity: &ServerIdentity) -> Result<Vec<u8>, Identity
     ))
 }
 
+/// Returns the `TBSCertificate`, the part of the certificate that the signature covers.
 fn tbs_certificate(identity: &ServerIdentity) -> Vec<u8> {
     let common_name = der(SEQUENCE, &[COMMON_NAME, &der(UTF8_STRING, &[b"chat-server"])]);
     let name = der(SEQUENCE, &[&der(SET, &[&common_name])]);
@@ -65,7 +69,8 @@ fn tbs_certificate(identity: &ServerIdentity) -> Vec<u8> {
     )
 }
 
-/// Returns 16 bytes of the key's fingerprint, as a positive number in its shortest form.
+/// Returns the serial number: the first 16 bytes of the key's fingerprint. Its two highest bits are
+/// set to 01, so that the number is positive and in its shortest DER form.
 fn serial(identity: &ServerIdentity) -> [u8; 16] {
     let mut serial = [0; 16];
     serial.copy_from_slice(&identity.fingerprint().as_bytes()[..16]);

@@ -1,4 +1,4 @@
-//! [`TlsConnector`]: the client's side of TLS.
+//! Client's side of TLS: [`TlsConnector`].
 
 use std::{io, sync::Arc};
 
@@ -30,7 +30,7 @@ pub enum TlsTrust {
     Roots(Arc<RootCertStore>),
 }
 
-/// Performs TLS handshakes on streams to servers. Cheap to clone.
+/// Client's side of TLS, which performs handshakes on streams to servers. Cheap to clone.
 #[derive(Clone)]
 pub struct TlsConnector {
     inner: tokio_rustls::TlsConnector,
@@ -39,7 +39,8 @@ pub struct TlsConnector {
 /// Established TLS connection.
 #[derive(Debug)]
 pub struct TlsConnected<T> {
-    /// The connection. Shut it down at the end, which tells the server that the stream is complete.
+    /// The connection. Shut it down at the end: this sends `close_notify`, by which the server
+    /// knows that the stream is complete.
     pub stream: Stream<TlsStream<T>>,
     /// Fingerprint of the server's key. After [`PinPolicy::FirstContact`], store it before sending
     /// anything.
@@ -47,7 +48,7 @@ pub struct TlsConnected<T> {
 }
 
 impl TlsConnector {
-    /// Prepares connections to the servers that `trust` accepts.
+    /// Creates a connector to the servers that `trust` accepts.
     ///
     /// # Errors
     /// The provider does not support TLS 1.3, or `trust` has no roots.
@@ -68,7 +69,7 @@ impl TlsConnector {
         };
         let mut config = builder.with_no_client_auth();
         config.alpn_protocols = vec![ALPN.to_vec()];
-        // Each connection checks the server's key.
+        // A resumed session would skip the check of the server's key.
         config.resumption = Resumption::disabled();
         Ok(Self {
             inner: Arc::new(config).into(),
@@ -79,7 +80,7 @@ impl TlsConnector {
     /// name or an address, without a port). A server can delay it without end, so set a deadline.
     ///
     /// # Errors
-    /// The server cannot be authenticated, uses another protocol, or went away.
+    /// The server cannot be authenticated, uses another protocol, or closed the connection.
     pub async fn connect<T: Transport>(&self, server_name: &str, transport: T) -> Result<TlsConnected<T>, TlsError> {
         let peer = transport.peer();
         let name =
@@ -103,11 +104,11 @@ impl std::fmt::Debug for TlsConnector {
 
 /// Finds the pin mismatch inside the error into which the TLS library wrapped it.
 fn unwrap_pin_mismatch(error: io::Error) -> TlsError {
-    let refused = error.get_ref().and_then(|inner| match inner.downcast_ref()? {
+    let cause = error.get_ref().and_then(|inner| match inner.downcast_ref()? {
         rustls::Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
         _ => None,
     });
-    match refused {
+    match cause {
         Some(HandshakeError::PinMismatch { presented }) => TlsError::PinMismatch { presented: *presented },
         _ => TlsError::Handshake(error),
     }
@@ -133,8 +134,8 @@ impl ServerCertVerifier for PinVerifier {
         if self.pin.accepts(&presented) {
             return Ok(ServerCertVerified::assertion());
         }
-        let refused = HandshakeError::PinMismatch { presented };
-        Err(CertificateError::Other(OtherError(Arc::new(refused))).into())
+        let mismatch = HandshakeError::PinMismatch { presented };
+        Err(CertificateError::Other(OtherError(Arc::new(mismatch))).into())
     }
 
     fn verify_tls12_signature(

@@ -1,13 +1,14 @@
 //! TLS 1.3, as an alternative to SC1: for the public internet, for proxies that terminate TLS, and
 //! for deployments that require a standard protocol.
 //!
-//! A server uses a given certificate, or one that its identity key signs for itself, so that SC1
-//! and TLS show the same [`Fingerprint`]. A client checks that fingerprint against its pins, or a
+//! A server uses a given certificate, or a self-signed certificate of its identity key, so that SC1
+//! and TLS have the same [`Fingerprint`]. A client checks that fingerprint against its pins, or a
 //! certificate chain against given roots. The caller passes in a [`CryptoProvider`]; this module
 //! neither installs nor reads a process-wide provider.
 //!
-//! TLS changes keys by itself. A stream that ends without `close_notify` fails with
-//! [`std::io::ErrorKind::UnexpectedEof`], which corresponds to `Truncated` in SC1.
+//! The TLS library renews the keys of a connection by itself. A stream that ends without
+//! `close_notify` fails with [`std::io::ErrorKind::UnexpectedEof`], which corresponds to
+//! `Truncated` in SC1.
 
 #[cfg(feature = "server")]
 mod certificate;
@@ -26,8 +27,8 @@ pub use rustls::crypto::CryptoProvider;
 #[cfg(feature = "server")]
 pub use server::TlsAcceptor;
 
-/// Application protocol that both sides name (ALPN), so that a client detects a server of another
-/// protocol.
+/// Name of the application protocol, which both sides negotiate (ALPN), so that a client detects a
+/// server of another protocol.
 pub const ALPN: &[u8] = b"chat/1";
 
 /// Error of TLS configuration or of a TLS handshake.
@@ -42,7 +43,7 @@ pub enum TlsError {
     #[error("the TLS configuration is invalid")]
     Config(#[source] rustls::Error),
     /// The identity key cannot sign its certificate or be exported.
-    #[error("cannot make a certificate for the identity key")]
+    #[error("the identity key cannot be used for TLS")]
     Identity(#[from] IdentityError),
     /// The name to connect to is neither a host name nor an address.
     #[error("{0:?} is not a valid server name")]

@@ -1,4 +1,4 @@
-//! [`TlsAcceptor`]: the server's side of TLS.
+//! Server's side of TLS: [`TlsAcceptor`].
 
 use std::{io, sync::Arc};
 
@@ -16,7 +16,7 @@ use crate::{
     transport::{Stream, Transport},
 };
 
-/// Performs TLS handshakes on accepted streams. Cheap to clone.
+/// Server's side of TLS, which performs handshakes on accepted streams. Cheap to clone.
 #[derive(Clone)]
 pub struct TlsAcceptor {
     inner: tokio_rustls::TlsAcceptor,
@@ -24,7 +24,7 @@ pub struct TlsAcceptor {
 }
 
 impl TlsAcceptor {
-    /// Uses a certificate chain (leaf first) and its private key, both in PEM.
+    /// Creates an acceptor with a certificate chain (leaf first) and its private key, both in PEM.
     ///
     /// # Errors
     /// The texts are not PEM, or the key does not fit the certificate or the provider.
@@ -36,10 +36,10 @@ impl TlsAcceptor {
         Self::new(provider, chain, key)
     }
 
-    /// Uses the identity key of SC1 with a certificate that it signs for itself, for clients that
-    /// pin the key.
+    /// Creates an acceptor with the identity key, which SC1 also uses, and a self-signed
+    /// certificate of it, for clients that pin the key.
     ///
-    /// The provider performs the private-key operations of handshakes, not the `rsa` crate.
+    /// The provider, not the `rsa` crate, performs the private-key operations of handshakes.
     ///
     /// # Errors
     /// The key cannot sign, or the provider does not accept it.
@@ -59,7 +59,7 @@ impl TlsAcceptor {
     /// deadline.
     ///
     /// # Errors
-    /// The peer uses another protocol or an older version of TLS, or went away.
+    /// The peer uses another protocol or an older version of TLS, or closed the connection.
     pub async fn accept<T: Transport>(&self, transport: T) -> io::Result<Stream<TlsStream<T>>> {
         let peer = transport.peer();
         let stream = self.inner.accept(transport).await?;
@@ -81,8 +81,8 @@ impl TlsAcceptor {
             .with_single_cert(chain, key)
             .map_err(TlsError::Config)?;
         config.alpn_protocols = vec![ALPN.to_vec()];
-        // Sessions are resumed by token and cursors, so tickets would only cost memory. 0-RTT data
-        // can be replayed.
+        // Clients resume their chat sessions by token and cursors, so TLS tickets would only cost
+        // memory. 0-RTT data is refused, because an attacker can replay it.
         config.send_tls13_tickets = 0;
         config.max_early_data_size = 0;
         Ok(Self {

@@ -13,6 +13,7 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
+/// Returns the identity key of the test vectors.
 fn identity() -> ServerIdentity {
     let vectors: serde_json::Value =
         serde_json::from_str(include_str!("../../../tests/data/sc1_vectors.json")).unwrap();
@@ -32,7 +33,8 @@ fn issued() -> (CertificateDer<'static>, String, String) {
     (root.der().clone(), leaf.pem(), key.serialize_pem())
 }
 
-/// Connects a client to a server. If the handshake succeeds, sends bytes both ways and closes.
+/// Connects a client to a server. If the handshake succeeds, sends bytes both ways, closes both
+/// sides, and returns the fingerprint that the client saw.
 async fn exchange(acceptor: &TlsAcceptor, trust: TlsTrust, name: &str) -> Result<Fingerprint, TlsError> {
     let (ours, theirs) = pipe();
     let connector = TlsConnector::new(provider(), trust)?;
@@ -71,7 +73,11 @@ async fn identity_key_serves_tls_under_the_same_fingerprint() {
             assert_eq!(seen, identity.fingerprint());
         }
     }
-    assert_eq!(identity.signatures(), 1, "the provider signs the handshakes");
+    assert_eq!(
+        identity.signatures(),
+        1,
+        "the identity signs only the certificate; the provider signs the handshakes"
+    );
 }
 
 #[tokio::test]
@@ -142,10 +148,10 @@ async fn server_accepts_only_tls_1_3_with_its_alpn() {
         tokio_rustls::TlsConnector::from(Arc::new(config))
     };
     let old = client(&[&rustls::version::TLS12], ALPN);
-    let foreign = client(&[&rustls::version::TLS13], b"h2");
+    let other_protocol = client(&[&rustls::version::TLS13], b"h2");
     for (connector, expected) in [
         (old, "PeerIncompatible(Tls12NotOfferedOrEnabled)"),
-        (foreign, "NoApplicationProtocol"),
+        (other_protocol, "NoApplicationProtocol"),
     ] {
         let (ours, theirs) = pipe();
         let name = "chat.example".try_into().unwrap();

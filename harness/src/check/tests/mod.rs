@@ -112,6 +112,7 @@ fn history() -> Vec<Observation> {
     history
 }
 
+/// Adds a message to the log, and its sending and acknowledgement to the history.
 fn add_message(
     history: &mut Vec<Observation>,
     log: &mut Vec<EventRecord>,
@@ -136,16 +137,10 @@ fn add_message(
     log.push(event);
 }
 
+/// Checks a history whose observations are made in this order.
 fn report_of(history: Vec<Observation>) -> super::Report {
     let records = (0..).zip(history).map(|(at, observation)| Record { at, observation });
     check(&History::new(records.collect()))
-}
-
-#[test]
-fn history_without_violations_is_clean() {
-    let report = report_of(history());
-    assert!(report.is_clean(), "{:?}", report.violations());
-    assert_eq!((report.acks, report.events, report.deliveries), (6, 9, 24));
 }
 
 /// Keeps the events of the final logs for which `change` returns `true`, in all sources or in
@@ -163,6 +158,8 @@ fn retain_logged(
     });
 }
 
+/// Keeps the deliveries to a run for which `keep` returns `true`. `keep` may also modify the
+/// events.
 fn retain_delivered(history: &mut Vec<Observation>, run: u64, mut keep: impl FnMut(&mut EventRecord) -> bool) {
     history.retain_mut(|observation| match observation {
         Observation::Delivered { run: of, event, .. } if *of == run => keep(event),
@@ -180,6 +177,14 @@ fn is_acked(observation: &Observation, wanted: &str) -> bool {
     matches!(observation, Observation::Acked { message, .. } if message == wanted)
 }
 
+/// Returns whether an event of the group was delivered to the run `wanted`.
 fn is_delivered(observation: &Observation, wanted: u64, seq: u64) -> bool {
     matches!(observation, Observation::Delivered { run, event, .. } if *run == wanted && event.position == position(GROUP, seq))
+}
+
+#[test]
+fn history_without_violations_is_clean() {
+    let report = report_of(history());
+    assert!(report.is_clean(), "{:?}", report.violations());
+    assert_eq!((report.acks, report.events, report.deliveries), (6, 9, 24));
 }

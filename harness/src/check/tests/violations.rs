@@ -176,10 +176,48 @@ fn every_violation_is_reported() {
         true
     });
     assert!(report_of(back_in_time).count(Rule::C15) > 0);
-    let mut stranger = history();
-    retain_logged(&mut stranger, None, |event| {
+    let mut sender_never_joined = history();
+    retain_logged(&mut sender_never_joined, None, |event| {
         event.joined.retain(|user| *user != 2);
         true
     });
-    assert!(report_of(stranger).count(Rule::C12) > 0, "a sender who is not a member");
+    assert!(
+        report_of(sender_never_joined).count(Rule::C12) > 0,
+        "a sender who is not a member"
+    );
+}
+
+#[test]
+fn reset_without_a_new_epoch_is_a_violation() {
+    // Inserts a notice after a delivery to run 2, and repeats all earlier deliveries after it.
+    let redeliver_after = |history: &mut Vec<Observation>, notice: Observation| {
+        let (at, _) = find(history, |observation| is_delivered(observation, 2, 7));
+        let deliveries: Vec<Observation> = history[..=at]
+            .iter()
+            .filter(|observation| matches!(observation, Observation::Delivered { run: 2, .. }))
+            .cloned()
+            .collect();
+        history.splice(at + 1..=at, [notice].into_iter().chain(deliveries));
+    };
+    let mut reset = history();
+    redeliver_after(&mut reset, Observation::Reset { run: 2 });
+    let report = report_of(reset.clone());
+    assert_eq!(
+        (report.count(Rule::C5), report.count(Rule::C6)),
+        (1, 0),
+        "{:?}",
+        report.violations()
+    );
+    for observation in &mut reset {
+        if let Observation::Logged { epoch, .. } = observation {
+            *epoch = "another".into();
+        }
+    }
+    let report = report_of(reset);
+    assert!(report.is_clean(), "{:?}", report.violations());
+
+    let mut rewound = history();
+    let to = position(GROUP, 3);
+    redeliver_after(&mut rewound, Observation::Rewound { run: 2, to });
+    assert_eq!(report_of(rewound).count(Rule::C5), 1);
 }

@@ -26,7 +26,7 @@ async fn pool_distinguishes_right_from_wrong_passwords() {
     assert_ne!(
         pool.hash(password("correct horse")).await.unwrap().as_str(),
         hash.as_str(),
-        "salted"
+        "each hash has its own salt"
     );
 
     let mut stronger = options();
@@ -37,7 +37,7 @@ async fn pool_distinguishes_right_from_wrong_passwords() {
 }
 
 #[tokio::test]
-async fn unknown_user_costs_a_hash_of_the_same_cost() {
+async fn check_of_unknown_user_computes_a_hash_of_the_same_cost() {
     let pool = PasswordHasherPool::new(options()).unwrap();
     let hash = pool.hash(password("correct horse")).await.unwrap();
     assert_eq!(pool.dummy.cost, hash.cost);
@@ -66,23 +66,25 @@ struct Occupied {
     _release: std::sync::mpsc::Sender<()>,
 }
 
+/// Occupies the only worker of `pool`. Returns once the work runs.
 async fn occupy(pool: &Arc<PasswordHasherPool>) -> (Occupied, tokio::task::JoinHandle<Result<(), PasswordPoolError>>) {
     let (release, released) = std::sync::mpsc::channel();
-    let (begun, beginning) = tokio::sync::oneshot::channel();
+    let (started, has_started) = tokio::sync::oneshot::channel();
     let pool = Arc::clone(pool);
     let running = tokio::spawn(async move {
         pool.run(move || {
-            begun.send(()).ok();
+            started.send(()).ok();
             released.recv().ok();
             Ok(())
         })
         .await
     });
-    beginning.await.unwrap();
+    has_started.await.unwrap();
     (Occupied { _release: release }, running)
 }
 
-fn narrow(max_queued: usize, queue_timeout: Duration) -> Arc<PasswordHasherPool> {
+/// Returns a pool with one worker.
+fn single_worker(max_queued: usize, queue_timeout: Duration) -> Arc<PasswordHasherPool> {
     let mut options = options();
     options.workers = 1;
     options.max_queued = max_queued;
@@ -91,8 +93,8 @@ fn narrow(max_queued: usize, queue_timeout: Duration) -> Arc<PasswordHasherPool>
 }
 
 #[tokio::test]
-async fn full_queue_is_refused_at_once() {
-    let pool = narrow(1, Duration::from_secs(3600));
+async fn request_is_refused_at_once_if_the_queue_is_full() {
+    let pool = single_worker(1, Duration::from_secs(3600));
     let (worker, running) = occupy(&pool).await;
     let waiting = tokio::spawn({
         let pool = Arc::clone(&pool);
@@ -113,8 +115,8 @@ async fn full_queue_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn long_wait_is_refused() {
-    let pool = narrow(64, Duration::from_millis(1));
+async fn request_is_refused_after_the_queue_timeout() {
+    let pool = single_worker(64, Duration::from_millis(1));
     let (worker, running) = occupy(&pool).await;
     assert_eq!(pool.hash(password("correct horse")).await, Err(PasswordPoolError::Busy));
     drop(worker);
@@ -122,8 +124,8 @@ async fn long_wait_is_refused() {
 }
 
 #[tokio::test]
-async fn cancelled_caller_frees_the_queue_but_not_the_worker() {
-    let pool = narrow(1, Duration::from_secs(3600));
+async fn cancelled_request_frees_the_queue_but_not_the_worker() {
+    let pool = single_worker(1, Duration::from_secs(3600));
     let (worker, running) = occupy(&pool).await;
     running.abort();
     assert!(running.await.unwrap_err().is_cancelled());
@@ -147,8 +149,8 @@ async fn cancelled_caller_frees_the_queue_but_not_the_worker() {
 }
 
 #[tokio::test]
-async fn shutdown_refuses_waiters_and_joins_work() {
-    let pool = narrow(8, Duration::from_secs(3600));
+async fn shutdown_refuses_waiting_requests_and_completes_running_ones() {
+    let pool = single_worker(8, Duration::from_secs(3600));
     let (worker, running) = occupy(&pool).await;
     let waiting = tokio::spawn({
         let pool = Arc::clone(&pool);
@@ -166,12 +168,12 @@ async fn shutdown_refuses_waiters_and_joins_work() {
     drop(worker);
     pool.shutdown().await;
     assert_eq!(pool.stats().pending, 0);
-    assert_eq!(running.await.unwrap(), Ok(()), "running work is answered");
+    assert_eq!(running.await.unwrap(), Ok(()), "the running request gets its result");
 }
 
 #[tokio::test]
 async fn panic_affects_one_request() {
-    let pool = narrow(1, Duration::from_secs(3600));
+    let pool = single_worker(1, Duration::from_secs(3600));
     let failed = pool.run::<()>(|| panic!("inside a hash")).await;
     assert_eq!(failed, Err(PasswordHashError::Failed("panicked").into()));
     assert!(pool.hash(password("correct horse")).await.is_ok());

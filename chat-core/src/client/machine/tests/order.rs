@@ -119,7 +119,7 @@ fn delivery_starts_after_the_greater_cursor() {
     config.cursors.insert(GROUP_ID, Seq(4).into());
     let mut script = Script::online(config, vec![group_info(2, 5)]);
     let acknowledged =
-        script.find(|kind| matches!(kind, RequestKind::Command(Command::Acknowledge { seq: Seq(4), .. })));
+        script.try_take(|kind| matches!(kind, RequestKind::Command(Command::Acknowledge { seq: Seq(4), .. })));
     assert!(
         acknowledged.is_some(),
         "the client reports its later cursor to the server"
@@ -194,7 +194,7 @@ fn new_conversation_is_looked_up() {
 }
 
 #[test]
-fn missing_conversation_is_forgotten() {
+fn conversation_that_is_not_found_is_not_read_again() {
     let mut script = Script::online(config(), vec![group_info(0, 1)]);
     let (request, ..) = script.take_page().unwrap();
     script.refuse(request, ReplyCode::NotFound);
@@ -237,7 +237,7 @@ fn other_epoch_restarts_delivery() {
     assert_eq!(
         asked.from,
         PageFrom::After(Seq(1)),
-        "the cursor of the other log is not used"
+        "the cursor of the replaced log is not used"
     );
     script.outcome(request, Outcome::History(page(asked, 3, 500)));
     let events = script.events();
@@ -289,15 +289,15 @@ fn acknowledgements_share_a_request() {
     script.seqs();
     (1..=3).for_each(|seq| script.acknowledge(seq));
     let is_ack = |kind: &RequestKind| matches!(kind, RequestKind::Command(Command::Acknowledge { .. }));
-    assert!(script.find(is_ack).is_none());
+    assert!(script.try_take(is_ack).is_none());
     script.pass(SECOND / 10);
-    let request = script.find(is_ack).unwrap();
+    let request = script.try_take(is_ack).unwrap();
     assert!(!request.id.wants_reply());
     assert!(matches!(
         request.kind,
         RequestKind::Command(Command::Acknowledge { seq: Seq(3), .. })
     ));
-    assert!(script.find(is_ack).is_none());
+    assert!(script.try_take(is_ack).is_none());
     assert!(
         script
             .actions
@@ -316,13 +316,15 @@ fn caught_up_follows_the_backlog() {
     assert!(matches!(events.last(), Some(ClientEvent::CaughtUp)), "{events:?}");
 }
 
-/// Treatment of a push by the network.
+/// Disturbance of a push on its way to the client.
 #[derive(Clone, Debug)]
 enum Disturbance {
     Arrives,
     IsLost,
     IsDuplicated,
+    /// The push arrives this many steps later.
     IsLate(usize),
+    /// The server sends `Behind` instead.
     BecomesBehind,
     ConnectionBreaks,
     /// The server asks the client to leave, the program is suspended beyond the timeout, and then
@@ -390,7 +392,7 @@ proptest! {
         script.event(last);
         for _ in 0..400 {
             script.pass(SECOND);
-            let heartbeat = script.find(|kind| matches!(kind, RequestKind::Ping));
+            let heartbeat = script.try_take(|kind| matches!(kind, RequestKind::Ping));
             if let Some(ping) = heartbeat {
                 script.answer(ping.id, crate::codec::Answer::Pong(crate::model::Timestamp(1)));
             }

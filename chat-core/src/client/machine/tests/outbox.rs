@@ -1,4 +1,4 @@
-//! Tests of the outbox: every message has one outcome.
+//! Tests of the outbox: every message gets exactly one outcome.
 
 use std::time::Duration;
 
@@ -82,7 +82,10 @@ fn lost_connection_resends_in_order_under_the_same_ids() {
     let mut script = Script::online(config(), vec![group_info(0, 0)]);
     let ids = ["a", "b", "c"].map(|text| script.send(text));
     script.take_message().unwrap();
-    assert!(script.take_message().is_none(), "one at a time keeps the order");
+    assert!(
+        script.take_message().is_none(),
+        "at most one message is in flight, which keeps the order"
+    );
     script.machine.disconnected(script.now);
     script.log_in(EPOCH, vec![group_info(0, 0)]);
     for (at, id) in ids.iter().enumerate() {
@@ -123,7 +126,7 @@ fn second_message_with_a_used_key_is_ignored() {
 
 #[test]
 fn conversation_keeps_its_order_under_all_references() {
-    let by = |conversation, text| {
+    let message_to = |conversation, text| {
         let mut message = outgoing(ClientMessageId::random(), text);
         message.conversation = conversation;
         message
@@ -131,20 +134,20 @@ fn conversation_keeps_its_order_under_all_references() {
     let group = |name| ConversationRef::Group(GroupName::parse(name).unwrap());
     // Enqueued before the group is known, while another conversation waits too.
     let mut script = Script::new(config());
-    let elsewhere = by(ConversationRef::Id(ConversationId(11)), "elsewhere");
+    let elsewhere = message_to(ConversationRef::Id(ConversationId(11)), "elsewhere");
     let messages = [
-        by(group("Room"), "1"),
-        by(ConversationRef::Id(GROUP_ID), "2"),
-        by(group("room"), "3"),
+        message_to(group("Room"), "1"),
+        message_to(ConversationRef::Id(GROUP_ID), "2"),
+        message_to(group("room"), "3"),
         elsewhere.clone(),
-        by(ConversationRef::Id(GROUP_ID), "4"),
+        message_to(ConversationRef::Id(GROUP_ID), "4"),
     ];
     for message in messages.clone() {
         script.machine.send(script.now, message);
     }
     script.log_in(EPOCH, vec![group_info(0, 0)]);
     // Enqueued afterwards.
-    let later = by(group("ROOM"), "5");
+    let later = message_to(group("ROOM"), "5");
     script.machine.send(script.now, later.clone());
     let mut order = Vec::new();
     while let Some((request, id)) = script.take_message() {
@@ -197,8 +200,8 @@ fn max_in_flight_allows_several_messages_at_once() {
     for _ in 0..20 {
         script.send("a");
     }
-    let under_way = std::iter::from_fn(|| script.take_message()).count();
-    assert_eq!(under_way, 8);
+    let in_flight = std::iter::from_fn(|| script.take_message()).count();
+    assert_eq!(in_flight, 8);
 }
 
 #[test]
@@ -276,7 +279,7 @@ fn late_refusal_counts_for_its_own_round() {
 }
 
 #[test]
-fn repeated_internal_errors_make_a_message_unknown() {
+fn repeated_internal_errors_make_the_outcome_unknown() {
     let mut script = Script::online(config(), vec![group_info(0, 0)]);
     script.send("a");
     for _ in 0..3 {
@@ -302,7 +305,7 @@ fn deadline_passes_without_a_connection() {
     assert_eq!(script.machine.next_tick(script.now), None);
 }
 
-/// The name may be changed, and taken by another group, while messages wait.
+/// While messages wait, the group may be renamed, and another group may take the old name.
 #[test]
 fn waiting_messages_keep_the_conversation_that_their_name_denoted() {
     let mut script = Script::online(config(), Vec::new());
@@ -315,14 +318,15 @@ fn waiting_messages_keep_the_conversation_that_their_name_denoted() {
     script.machine.send(script.now, by_name("b"));
     let (request, _) = script.take_message().unwrap();
     script.outcome(request, appended(7));
-    let sent =
-        |script: &mut Script| match script.find(|kind| matches!(kind, RequestKind::Command(Command::Send { .. }))) {
-            Some(Request {
-                kind: RequestKind::Command(Command::Send { conversation, .. }),
-                id,
-            }) => (id, conversation),
-            other => panic!("{other:?}"),
-        };
+    let sent = |script: &mut Script| match script
+        .try_take(|kind| matches!(kind, RequestKind::Command(Command::Send { .. })))
+    {
+        Some(Request {
+            kind: RequestKind::Command(Command::Send { conversation, .. }),
+            id,
+        }) => (id, conversation),
+        other => panic!("{other:?}"),
+    };
     let (request, conversation) = sent(&mut script);
     assert_eq!(conversation, ConversationRef::Id(GROUP_ID));
     script.outcome(request, appended(8));

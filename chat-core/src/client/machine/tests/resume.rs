@@ -15,15 +15,15 @@ use crate::model::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Returns the state of a device that has processed five events.
-fn at_five() -> MachineConfig {
+/// Returns the configuration of a device that has acknowledged five events.
+fn config_at_five() -> MachineConfig {
     let mut config = config();
     config.cursors.insert(GROUP_ID, cursor(5));
     config
 }
 
 /// Returns the event at `seq` of a log that differs from [`event`]'s after `common`.
-fn other(common: u64, seq: u64) -> Event {
+fn other_event(common: u64, seq: u64) -> Event {
     let mut event = event(seq);
     if seq > common {
         event.id.0[15] ^= 0xff;
@@ -32,22 +32,24 @@ fn other(common: u64, seq: u64) -> Event {
     event
 }
 
-/// Returns the group with the log of [`other`].
+/// Returns the group with the log of [`other_event`].
 fn other_group_info(cursor: u64, common: u64, last: u64) -> ConversationInfo {
     ConversationInfo {
-        last_time: other(common, last).time,
+        last_time: other_event(common, last).time,
         ..group_info(cursor, last)
     }
 }
 
+/// Returns a page of the log of [`other_event`].
 fn other_page(asked: Page, common: u64, last: u64) -> HistoryPage {
     let mut answer = page(asked, last, 500);
     for found in &mut answer.events {
-        found.event = other(common, found.event.seq.0);
+        found.event = other_event(common, found.event.seq.0);
     }
     answer
 }
 
+/// Returns the cursors of the group that the machine has asked its driver to save, in order.
 fn saved(script: &mut Script) -> Vec<Cursor> {
     script.drain();
     let saved = script.actions.iter().filter_map(|action| match action {
@@ -57,21 +59,23 @@ fn saved(script: &mut Script) -> Vec<Cursor> {
     saved.collect()
 }
 
+/// Takes the oldest acknowledgement that the machine has sent to the server.
 fn reported(script: &mut Script) -> Option<Seq> {
-    let request = script.find(|kind| matches!(kind, RequestKind::Command(Command::Acknowledge { .. })))?;
+    let request = script.try_take(|kind| matches!(kind, RequestKind::Command(Command::Acknowledge { .. })))?;
     match request.kind {
         RequestKind::Command(Command::Acknowledge { seq, .. }) => Some(seq),
         _ => None,
     }
 }
 
-/// Asserts that the machine reports a reset, and then delivers every event after `common`.
+/// Asserts that the machine reads the log of [`other_event`], reports a reset to the server's
+/// cursor 2, and then delivers every later event.
 fn assert_restarts(script: &mut Script, common: u64, last: u64) {
     let (request, _, asked) = script.take_page().expect("the log is read");
     assert_eq!(
         asked.from,
         PageFrom::After(Seq(4)),
-        "reading starts after the delivered events"
+        "the page starts with the last delivered event"
     );
     script.outcome(request, Outcome::History(other_page(asked, common, last)));
     let events = script.events();
@@ -79,7 +83,7 @@ fn assert_restarts(script: &mut Script, common: u64, last: u64) {
         matches!(events[..], [ClientEvent::Rewound { to: Seq(2), .. }]),
         "{events:?}"
     );
-    assert_eq!(reported(script), None, "an invalid position is not acknowledged");
+    assert_eq!(reported(script), None, "a void position is not acknowledged");
     assert!(
         saved(script).is_empty(),
         "after a crash, the next run reports the reset again"
@@ -92,7 +96,7 @@ fn assert_restarts(script: &mut Script, common: u64, last: u64) {
 
 #[test]
 fn log_without_new_events_is_not_read() {
-    let mut script = Script::online(at_five(), vec![group_info(5, 5)]);
+    let mut script = Script::online(config_at_five(), vec![group_info(5, 5)]);
     assert!(matches!(script.events()[..], [ClientEvent::CaughtUp]));
     script.drain();
     assert!(script.sent.is_empty(), "{:?}", script.sent);
@@ -103,26 +107,30 @@ fn log_without_new_events_is_not_read() {
 
 #[test]
 fn page_of_the_same_log_delivers_new_events_only() {
-    let mut script = Script::online(at_five(), vec![group_info(2, 7)]);
+    let mut script = Script::online(config_at_five(), vec![group_info(2, 7)]);
     assert_eq!(reported(&mut script), None, "the log is not verified yet");
     let (request, _, asked) = script.take_page().unwrap();
     assert_eq!(asked.from, PageFrom::After(Seq(4)));
     script.outcome(request, Outcome::History(page(asked, 7, 500)));
     assert_eq!(script.seqs(), [6, 7]);
-    assert_eq!(reported(&mut script), Some(Seq(5)), "the server had missed it");
+    assert_eq!(
+        reported(&mut script),
+        Some(Seq(5)),
+        "the server had not received this acknowledgement"
+    );
     script.pass(SECOND);
     assert!(script.take_page().is_none());
 }
 
 #[test]
 fn other_log_past_the_cursor_restarts_delivery() {
-    let mut script = Script::online(at_five(), vec![other_group_info(2, 3, 8)]);
+    let mut script = Script::online(config_at_five(), vec![other_group_info(2, 3, 8)]);
     assert_restarts(&mut script, 3, 8);
 }
 
 #[test]
 fn other_log_ending_at_the_cursor_restarts_delivery() {
-    let mut script = Script::online(at_five(), vec![other_group_info(2, 3, 5)]);
+    let mut script = Script::online(config_at_five(), vec![other_group_info(2, 3, 5)]);
     assert_restarts(&mut script, 3, 5);
 }
 
@@ -136,8 +144,8 @@ fn other_log_is_found_after_a_reconnection() {
     assert_restarts(&mut script, 3, 9);
 }
 
-/// A cursor past the end of a shorter log must not be the start: acknowledging the reset would keep
-/// a void cursor.
+/// The log is shorter than what was delivered, so the acknowledged cursor may be void as well.
+/// Delivery must not start there, because acknowledging the reset would then keep that cursor.
 #[test]
 fn shorter_log_restarts_at_the_servers_cursor() {
     let mut script = Script::online(config(), vec![group_info(0, 0)]);
@@ -161,7 +169,7 @@ fn shorter_log_restarts_at_the_servers_cursor() {
 
 #[test]
 fn pushes_wait_until_the_log_is_verified() {
-    let mut script = Script::online(at_five(), vec![group_info(2, 6)]);
+    let mut script = Script::online(config_at_five(), vec![group_info(2, 6)]);
     script.event(6);
     script.event(7);
     assert!(script.seqs().is_empty());
@@ -169,8 +177,8 @@ fn pushes_wait_until_the_log_is_verified() {
     script.outcome(request, Outcome::History(page(asked, 6, 500)));
     assert_eq!(script.seqs(), [6, 7]);
 
-    let mut script = Script::online(at_five(), vec![other_group_info(2, 3, 5)]);
-    script.push(Push::Event(other(3, 6)));
+    let mut script = Script::online(config_at_five(), vec![other_group_info(2, 3, 5)]);
+    script.push(Push::Event(other_event(3, 6)));
     assert_restarts(&mut script, 3, 6);
 }
 
@@ -192,7 +200,7 @@ fn acknowledgement_before_a_reset_is_void() {
     assert_eq!(reported(&mut script), None);
     let cursor = Cursor {
         seq: Seq(4),
-        mark: Some(EventMark::from(&other(3, 4))),
+        mark: Some(EventMark::from(&other_event(3, 4))),
     };
     script.machine.acknowledge(script.now, GROUP_ID, cursor, 1);
     script.pass(SECOND / 10);
@@ -201,10 +209,10 @@ fn acknowledgement_before_a_reset_is_void() {
 }
 
 #[test]
-fn unknown_server_cursor_restarts_from_the_beginning() {
+fn void_server_cursor_restarts_at_the_first_readable_event() {
     let mut info = other_group_info(5, 3, 8);
     info.first_seq = Seq(2);
-    let mut script = Script::online(at_five(), vec![info]);
+    let mut script = Script::online(config_at_five(), vec![info]);
     let (request, _, asked) = script.take_page().unwrap();
     script.outcome(request, Outcome::History(other_page(asked, 3, 8)));
     let (_, _, asked) = script.take_page().unwrap();
@@ -212,8 +220,8 @@ fn unknown_server_cursor_restarts_from_the_beginning() {
 }
 
 #[test]
-fn unreadable_cursor_position_verifies_nothing() {
-    let mut script = Script::online(at_five(), vec![group_info(2, 9)]);
+fn log_without_the_event_at_the_cursor_is_trusted() {
+    let mut script = Script::online(config_at_five(), vec![group_info(2, 9)]);
     let (request, _, asked) = script.take_page().unwrap();
     let mut answer = page(asked, 9, 500);
     answer.first_seq = Seq(8);
@@ -245,10 +253,10 @@ fn cursor_without_mark_is_trusted() {
 
 #[test]
 fn failed_page_leaves_the_log_unverified() {
-    let mut script = Script::online(at_five(), vec![other_group_info(2, 3, 8)]);
+    let mut script = Script::online(config_at_five(), vec![other_group_info(2, 3, 8)]);
     let (request, ..) = script.take_page().unwrap();
     script.refuse(request, crate::model::ReplyCode::TryAgain);
-    script.push(Push::Event(other(3, 6)));
+    script.push(Push::Event(other_event(3, 6)));
     assert!(script.seqs().is_empty());
     script.pass(SECOND);
     assert_restarts(&mut script, 3, 8);
@@ -256,17 +264,17 @@ fn failed_page_leaves_the_log_unverified() {
 
 #[test]
 fn receive_nothing_reports_no_cursors() {
-    let mut config = at_five();
+    let mut config = config_at_five();
     config.receive = Receive::Nothing;
     let mut script = Script::online(config, vec![other_group_info(2, 3, 8)]);
     assert_eq!(reported(&mut script), None);
     assert!(script.take_page().is_none());
 }
 
-/// Simulated server whose file can be copied and restored.
+/// Simulated server whose data can be copied and restored.
 #[derive(Clone, Debug, Default)]
 struct Server {
-    /// Run of the server that wrote each event.
+    /// For each event, the number of the run that wrote it. Each restore starts another run.
     log: Vec<u8>,
     cursor: u64,
 }
@@ -309,7 +317,7 @@ impl Server {
         HistoryPage {
             conversation: GROUP_ID,
             events: events.collect(),
-            more: to < self.last(),
+            has_more: to < self.last(),
             first_seq: Seq(1),
             last_seq: Seq(self.last()),
         }
@@ -321,7 +329,7 @@ impl Server {
 struct Application {
     log: BTreeMap<u64, EventId>,
     resets: u64,
-    /// Cursors in the profile.
+    /// Cursors that the client has saved.
     cursors: BTreeMap<crate::model::ConversationId, Cursor>,
 }
 
@@ -350,15 +358,29 @@ impl Application {
     }
 }
 
+/// Step of a simulation of a server, a client and its application.
 #[derive(Clone, Debug)]
 enum Step {
-    Appends { events: u8, pushed: bool },
+    /// The server appends events, and pushes them to the client if `pushed`.
+    Appends {
+        events: u8,
+        pushed: bool,
+    },
+    /// The operator copies the server's data.
     IsCopied,
-    IsRestored { grows: u8 },
+    /// The operator restores the copy, and the server then appends `grows` events.
+    IsRestored {
+        grows: u8,
+    },
     ConnectionBreaks,
+    /// The client starts again with its saved cursors.
     ClientRestarts,
+    /// The server answers the client's requests.
     Answers,
-    Takes { late: usize },
+    /// The application takes all events, and acknowledges all but the last `late`.
+    Takes {
+        late: usize,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -374,7 +396,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..80)
 }
 
-/// Answers the client's requests.
+/// Answers the client's requests, and saves the cursors that the machine asks to save.
 fn answer(script: &mut Script, server: &mut Server, app: &mut Application) {
     while let Some((request, _, asked)) = script.take_page() {
         script.outcome(request, Outcome::History(server.page(asked)));
@@ -383,7 +405,7 @@ fn answer(script: &mut Script, server: &mut Server, app: &mut Application) {
         assert!(seq.0 <= server.last());
         server.cursor = server.cursor.max(seq.0);
     }
-    if let Some(ping) = script.find(|kind| matches!(kind, RequestKind::Ping)) {
+    if let Some(ping) = script.try_take(|kind| matches!(kind, RequestKind::Ping)) {
         script.machine.incoming(
             script.now,
             Incoming::Reply {

@@ -81,10 +81,11 @@ impl Script {
 
     /// Takes the oldest request of this kind.
     pub(super) fn take(&mut self, kind: impl Fn(&RequestKind) -> bool) -> RequestId {
-        self.find(kind).expect("the machine sent such a request").id
+        self.try_take(kind).expect("the machine sent such a request").id
     }
 
-    pub(super) fn find(&mut self, kind: impl Fn(&RequestKind) -> bool) -> Option<Request> {
+    /// Takes the oldest request of this kind, if the machine has sent one.
+    pub(super) fn try_take(&mut self, kind: impl Fn(&RequestKind) -> bool) -> Option<Request> {
         self.drain();
         let at = self.sent.iter().position(|request| kind(&request.kind))?;
         Some(self.sent.remove(at))
@@ -92,7 +93,7 @@ impl Script {
 
     /// Takes the oldest message, with the id of its request.
     pub(super) fn take_message(&mut self) -> Option<(RequestId, ClientMessageId)> {
-        let request = self.find(|kind| matches!(kind, RequestKind::Command(Command::Send { .. })))?;
+        let request = self.try_take(|kind| matches!(kind, RequestKind::Command(Command::Send { .. })))?;
         let RequestKind::Command(Command::Send { draft, .. }) = request.kind else {
             unreachable!()
         };
@@ -101,7 +102,7 @@ impl Script {
 
     /// Takes the oldest request for a page.
     pub(super) fn take_page(&mut self) -> Option<(RequestId, ConversationRef, Page)> {
-        let request = self.find(|kind| matches!(kind, RequestKind::Command(Command::ReadHistory { .. })))?;
+        let request = self.try_take(|kind| matches!(kind, RequestKind::Command(Command::ReadHistory { .. })))?;
         let RequestKind::Command(Command::ReadHistory { conversation, page }) = request.kind else {
             unreachable!()
         };
@@ -126,6 +127,7 @@ impl Script {
         self.machine.incoming(self.now, Incoming::Push(push));
     }
 
+    /// Pushes the event at `seq`, a message of [`OTHER`].
     pub(super) fn event(&mut self, seq: u64) {
         self.push(Push::Event(event(seq)));
     }
@@ -135,11 +137,13 @@ impl Script {
         self.machine.acknowledge(self.now, GROUP_ID, cursor(seq), 0);
     }
 
+    /// Lets `time` pass, and runs the timers that are due then.
     pub(super) fn pass(&mut self, time: Duration) {
         self.now += time;
         self.machine.tick(self.now);
     }
 
+    /// Takes all events that wait for the application.
     pub(super) fn events(&mut self) -> Vec<ClientEvent> {
         let mut events = Vec::new();
         while let Some(event) = self.machine.next_event(self.now) {
@@ -148,7 +152,7 @@ impl Script {
         events
     }
 
-    /// Takes the positions of the delivered events.
+    /// Takes all events that wait for the application, and returns the positions of log events.
     pub(super) fn seqs(&mut self) -> Vec<u64> {
         let events = self.events();
         let seqs = events.iter().filter_map(|event| match event {
@@ -211,7 +215,8 @@ pub(super) fn user(id: UserId, name: &str) -> UserInfo {
     }
 }
 
-/// Returns the group as a device sees it that has acknowledged every event up to `cursor`.
+/// Returns the group as seen by a device that has acknowledged every event up to `cursor`. Its log
+/// ends at `last`.
 pub(super) fn group_info(cursor: u64, last: u64) -> ConversationInfo {
     let profile = GroupProfile {
         name: "room".into(),
@@ -300,7 +305,7 @@ pub(super) fn page(page: Page, last: u64, max_events: u64) -> HistoryPage {
     HistoryPage {
         conversation: GROUP_ID,
         events: events.collect(),
-        more: to < last,
+        has_more: to < last,
         first_seq: Seq(1),
         last_seq: Seq(last),
     }

@@ -27,6 +27,7 @@ fn is_resume(kind: &RequestKind) -> bool {
     matches!(kind, RequestKind::Resume(_))
 }
 
+/// Returns the reason for which the machine has ended, if it has.
 fn ended(script: &mut Script) -> Option<ClientError> {
     script.drain();
     script.actions.iter().find_map(|action| match action {
@@ -35,6 +36,7 @@ fn ended(script: &mut Script) -> Option<ClientError> {
     })
 }
 
+/// Returns the minimum delay of the reconnection that the machine has asked for, if it has.
 fn reconnects(script: &mut Script) -> Option<Option<Duration>> {
     script.drain();
     script.actions.iter().find_map(|action| match action {
@@ -64,7 +66,7 @@ fn void_token_falls_back_to_the_password() {
     script.machine.connected(script.now);
     let resume = script.take(is_resume);
     script.refuse(resume, ReplyCode::SessionExpired);
-    assert!(script.find(is_login).is_some());
+    assert!(script.try_take(is_login).is_some());
     assert!(
         script
             .actions
@@ -92,7 +94,7 @@ fn wrong_password_is_not_retried() {
     script.refuse(login, ReplyCode::BadCredentials);
     assert_eq!(ended(&mut script).unwrap().code(), Some(ReplyCode::BadCredentials));
     script.machine.connected(script.now);
-    assert!(script.find(is_login).is_none());
+    assert!(script.try_take(is_login).is_none());
 }
 
 #[test]
@@ -114,7 +116,7 @@ fn registration_is_followed_by_login() {
     script.machine.connected(script.now);
     let request = script.take(|kind| matches!(kind, RequestKind::Register(_)));
     script.answer(request, Answer::Registered(user(ME, "alice")));
-    assert!(script.find(is_login).is_some());
+    assert!(script.try_take(is_login).is_some());
 }
 
 #[test]
@@ -218,7 +220,7 @@ fn commands_wait_for_a_session_and_only_repeatable_ones_repeat() {
     script.machine.execute(script.now, 1, Command::ListDevices);
     script.log_in(EPOCH, Vec::new());
     let lists = |kind: &RequestKind| matches!(kind, RequestKind::Command(Command::ListDevices));
-    assert!(script.find(lists).is_some());
+    assert!(script.try_take(lists).is_some());
     let group = ConversationRef::Group(GroupName::parse("rust").unwrap());
     script.machine.execute(script.now, 2, Command::LeaveGroup(group));
     script.machine.disconnected(script.now);
@@ -235,7 +237,7 @@ fn commands_wait_for_a_session_and_only_repeatable_ones_repeat() {
     assert!(script.actions.iter().any(interrupted));
     script.sent.clear();
     script.log_in(EPOCH, Vec::new());
-    assert!(script.find(lists).is_some());
+    assert!(script.try_take(lists).is_some());
 }
 
 #[test]
@@ -267,10 +269,10 @@ fn commands_keep_their_order_over_a_lost_connection() {
 }
 
 #[test]
-fn idle_session_is_pinged_and_a_dead_connection_is_left() {
+fn idle_session_is_pinged_and_an_unresponsive_connection_is_left() {
     let mut script = Script::online(config(), Vec::new());
     script.pass(Duration::from_secs(30));
-    assert!(script.find(|kind| matches!(kind, RequestKind::Ping)).is_some());
+    assert!(script.try_take(|kind| matches!(kind, RequestKind::Ping)).is_some());
     script.pass(Duration::from_secs(20));
     assert!(reconnects(&mut script).is_some());
 }
@@ -331,7 +333,7 @@ fn tokens_of_a_new_password_are_saved() {
     assert!(script.actions.iter().any(is_saved));
     script.machine.disconnected(script.now);
     script.machine.connected(script.now);
-    let resumed = script.find(|kind| matches!(kind, RequestKind::Resume(_)));
+    let resumed = script.try_take(|kind| matches!(kind, RequestKind::Resume(_)));
     let Some(RequestKind::Resume(resume)) = resumed.map(|request| request.kind) else {
         panic!("not resumed")
     };
@@ -364,7 +366,7 @@ fn interrupted_logout(credentials: Credentials) -> Script {
     config.credentials = credentials;
     let mut script = Script::online(config, Vec::new());
     script.machine.execute(script.now, 1, Command::Logout);
-    assert!(script.find(is_logout).is_some());
+    assert!(script.try_take(is_logout).is_some());
     script.machine.disconnected(script.now);
     assert_eq!(logged_out(&mut script), (false, false));
     script
@@ -392,7 +394,10 @@ fn logout_succeeds_if_the_session_turns_out_to_have_ended() {
         let resume = script.take(is_resume);
         script.refuse(resume, ReplyCode::SessionExpired);
         assert_eq!(logged_out(&mut script), (true, true));
-        assert!(script.find(is_login).is_none(), "a new session is not wanted");
+        assert!(
+            script.try_take(is_login).is_none(),
+            "the application wants no new session"
+        );
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) fn parse(text: &str) -> Result<AccountState, String> {
     let device = value("device").ok_or("the device is missing")?;
     let user = match (value("user"), value("name")) {
         (Some(id), Some(name)) => Some(UserInfo {
-            id: UserId(read("user", id)?),
+            id: UserId(parse_value("user", id)?),
             name: name.to_owned(),
             display_name: value("display-name").unwrap_or(name).to_owned(),
             direct_policy: None,
@@ -53,20 +53,20 @@ pub(super) fn parse(text: &str) -> Result<AccountState, String> {
         _ => None,
     };
     Ok(AccountState {
-        device: read("device", device)?,
+        device: parse_value("device", device)?,
         user,
-        session_token: value("session-token").map(secret).transpose()?,
-        device_token: value("device-token").map(secret).transpose()?,
+        session_token: value("session-token").map(parse_token).transpose()?,
+        device_token: value("device-token").map(parse_token).transpose()?,
         plain_tokens: value("tokens") == Some("plain"),
-        epoch: value("epoch").map(|epoch| read("epoch", epoch)).transpose()?,
+        epoch: value("epoch").map(|epoch| parse_value("epoch", epoch)).transpose()?,
     })
 }
 
-fn read<T: FromStr>(key: &str, value: &str) -> Result<T, String> {
+fn parse_value<T: FromStr>(key: &str, value: &str) -> Result<T, String> {
     value.parse().map_err(|_| format!("the {key} is damaged"))
 }
 
-fn secret(value: &str) -> Result<Secret, String> {
+fn parse_token(value: &str) -> Result<Secret, String> {
     let bytes = URL_SAFE_NO_PAD
         .decode(value)
         .map_err(|_| "a token is damaged".to_owned())?;

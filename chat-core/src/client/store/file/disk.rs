@@ -8,7 +8,7 @@ use std::{
 
 use super::ClientStoreError;
 
-/// Whether a write must survive a power failure.
+/// Durability of a write: `Yes` if it must survive a power failure.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sync {
     Yes,
@@ -23,6 +23,7 @@ pub(super) struct Directory {
 }
 
 impl Directory {
+    /// Opens and locks a directory, which is created if it does not exist.
     pub(super) fn open(path: &Path) -> Result<Self, ClientStoreError> {
         let mut builder = DirBuilder::new();
         builder.recursive(true);
@@ -30,7 +31,7 @@ impl Directory {
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(path).map_err(|source| failed(path, source))?;
         let lock_path = path.join("lock");
-        let mut lock = private(
+        let mut lock = open_private(
             OpenOptions::new().read(true).write(true).create(true).truncate(false),
             &lock_path,
         )?;
@@ -62,8 +63,8 @@ impl Directory {
         }
     }
 
-    /// Returns the text of a file whose last write a power failure may have torn. Bytes that are
-    /// not text are replaced, not refused.
+    /// Returns the text of a file whose last write may be incomplete after a power failure; `None`
+    /// if there is none. Replaces bytes that are not UTF-8.
     pub(super) fn read_torn(&self, name: &str) -> Result<Option<String>, ClientStoreError> {
         let path = self.path(name);
         match fs::read(&path) {
@@ -73,13 +74,13 @@ impl Directory {
         }
     }
 
-    /// Replaces a file. Readers see the whole old or the whole new text.
+    /// Replaces the text of a file. Readers see the whole old or the whole new text.
     pub(super) fn replace(&self, name: &str, text: &str, sync: Sync) -> Result<(), ClientStoreError> {
         replace(&self.path(name), text.as_bytes(), sync)
     }
 }
 
-/// Replaces a file by these bytes.
+/// Replaces a file by a file with these bytes.
 fn replace(path: &Path, bytes: &[u8], sync: Sync) -> Result<(), ClientStoreError> {
     put_in_place(path, bytes, sync)?;
     if sync == Sync::Yes {
@@ -95,7 +96,7 @@ fn replace(path: &Path, bytes: &[u8], sync: Sync) -> Result<(), ClientStoreError
 /// The error of a file operation. The old file is unchanged.
 pub(super) fn put_in_place(path: &Path, bytes: &[u8], sync: Sync) -> Result<File, ClientStoreError> {
     let temporary = path.with_extension("new");
-    let mut file = private(OpenOptions::new().write(true).create(true).truncate(true), &temporary)?;
+    let mut file = open_private(OpenOptions::new().write(true).create(true).truncate(true), &temporary)?;
     let written = file.write_all(bytes).and_then(|()| match sync {
         Sync::Yes => file.sync_all(),
         Sync::No => Ok(()),
@@ -105,10 +106,10 @@ pub(super) fn put_in_place(path: &Path, bytes: &[u8], sync: Sync) -> Result<File
     Ok(file)
 }
 
-/// Makes the names of a directory durable.
+/// Makes the name of the file at `path` durable, by a sync of its directory.
 pub(super) fn sync_directory_of(path: &Path) -> Result<(), ClientStoreError> {
     let Some(parent) = path.parent() else { return Ok(()) };
-    // Not every operating system can open a directory. Where it cannot, a directory needs no sync.
+    // An operating system that cannot open a directory needs no sync for a durable name.
     match File::open(parent) {
         Ok(directory) => directory.sync_all().map_err(|source| failed(parent, source)),
         Err(_) => Ok(()),
@@ -116,7 +117,7 @@ pub(super) fn sync_directory_of(path: &Path) -> Result<(), ClientStoreError> {
 }
 
 /// Opens a file that only its owner may read.
-pub(super) fn private(options: &mut OpenOptions, path: &Path) -> Result<File, ClientStoreError> {
+fn open_private(options: &mut OpenOptions, path: &Path) -> Result<File, ClientStoreError> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options.open(path).map_err(|source| failed(path, source))

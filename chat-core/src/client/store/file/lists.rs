@@ -25,7 +25,7 @@ pub(super) fn format_cursors(cursors: &BTreeMap<ConversationId, Cursor>) -> Stri
     format!("{DIGEST} {}\n{lines}", digest(&lines))
 }
 
-/// Parses cursors, with or without digest and event marks.
+/// Parses cursors. The digest and the event marks may be missing.
 pub(super) fn parse_cursors(text: &str) -> Result<BTreeMap<ConversationId, Cursor>, String> {
     let (expected, lines) = match text.strip_prefix(DIGEST).and_then(|rest| rest.split_once('\n')) {
         Some((expected, lines)) => (Some(expected.trim()), lines),

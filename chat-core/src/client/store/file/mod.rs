@@ -32,7 +32,7 @@ use super::{AccountState, ClientStore, ClientStoreError, OutboxEntry, SavedState
 use disk::{Directory, Sync};
 use outbox::OutboxFile;
 
-/// [`ClientStore`] in the files of a directory, which it keeps locked.
+/// [`ClientStore`] in the files of a directory, which is locked until the store is dropped.
 #[derive(Debug)]
 pub struct FileStore {
     inner: Arc<Inner>,
@@ -50,8 +50,8 @@ impl FileStore {
     /// the file `known_hosts`, which several profiles may share. Blocks for a few disk writes.
     ///
     /// # Errors
-    /// [`ClientStoreError::InUse`]: another process has the profile open. Otherwise the error of a
-    /// file.
+    /// [`ClientStoreError::InUse`]: another process has the profile open. Other errors: a file
+    /// cannot be read or written, or is damaged.
     pub fn open(directory: impl AsRef<Path>, known_hosts: impl Into<PathBuf>) -> Result<Self, ClientStoreError> {
         let directory = Directory::open(directory.as_ref())?;
         let outbox = OutboxFile::open(directory.path("outbox"))?;
@@ -64,8 +64,8 @@ impl FileStore {
         })
     }
 
-    /// Returns the account of a profile that another process may have open; `None` if there is
-    /// none.
+    /// Reads the account of a profile without locking it, so that another process may have the
+    /// profile open. Returns `None` if the profile has no account.
     ///
     /// # Errors
     /// The account cannot be read, or is damaged.

@@ -33,7 +33,7 @@ const DURABLE: u8 = 3;
 /// Bytes of a record before its content.
 const HEAD: usize = size_of::<u32>() + DIGEST + 1;
 /// Bytes of a record of kind 3.
-const MARK: usize = HEAD + size_of::<u64>();
+const DURABLE_RECORD_BYTES: usize = HEAD + size_of::<u64>();
 /// Number of settled messages after which the file is rewritten, if they outnumber the others.
 const COMPACT_AFTER: usize = 256;
 
@@ -45,6 +45,7 @@ pub(super) struct OutboxFile {
     /// Length of the complete records, in bytes.
     length: u64,
     entries: VecDeque<OutboxEntry>,
+    /// Number of records of kind 2 in the file.
     settled: usize,
     /// True if a disk error left the file or its name in an unknown state. It is then rewritten
     /// before anything counts as durable.
@@ -52,7 +53,8 @@ pub(super) struct OutboxFile {
 }
 
 impl OutboxFile {
-    /// Reads the file and drops an incomplete end.
+    /// Reads the file, and replaces it by one without settled messages and without an incomplete
+    /// end.
     pub(super) fn open(path: PathBuf) -> Result<Self, ClientStoreError> {
         let (entries, tail) = match fs::read(&path) {
             Ok(bytes) => replay(&path, &Bytes::from(bytes))?,
@@ -95,9 +97,9 @@ impl OutboxFile {
             return Err(disk::failed(&self.path, source));
         }
         self.entries.extend(entries.iter().cloned());
-        // Without the mark, later damage would look like the end of a crash. The messages are
-        // durable in any case.
-        if let Err(error) = self.append(&mark(self.length)) {
+        // Without the record of kind 3, damage to these messages would later look like an end that
+        // a crash cut off. The messages are durable in any case.
+        if let Err(error) = self.append(&durable_record(self.length)) {
             tracing::warn!(%error, "the outbox could not be marked as durable");
         }
         Ok(())
@@ -106,7 +108,7 @@ impl OutboxFile {
     /// Records that messages have their outcome. Not made durable, because a lost record only
     /// causes another send.
     pub(super) fn settle(&mut self, ids: &[ClientMessageId]) -> Result<(), ClientStoreError> {
-        // The oldest message is usually the first to have its outcome.
+        // The search is short: the oldest message is usually the first to have its outcome.
         for id in ids {
             let at = self.entries.iter().position(|entry| entry.id == *id);
             at.and_then(|at| self.entries.remove(at));
@@ -153,14 +155,14 @@ impl OutboxFile {
 fn write_file(path: &Path, entries: &VecDeque<OutboxEntry>) -> Result<(File, u64), ClientStoreError> {
     let mut bytes = BytesMut::from(HEADER);
     entries.iter().for_each(|entry| put_queued(&mut bytes, entry));
-    let mark = mark(bytes.len() as u64);
-    bytes.extend_from_slice(&mark);
+    let durable_record = durable_record(bytes.len() as u64);
+    bytes.extend_from_slice(&durable_record);
     let file = disk::put_in_place(path, &bytes, disk::Sync::Yes)?;
     Ok((file, bytes.len() as u64))
 }
 
 /// Returns the record that declares everything before `at`, its own position, durable.
-fn mark(at: u64) -> BytesMut {
+fn durable_record(at: u64) -> BytesMut {
     let mut record = BytesMut::new();
     put_record(&mut record, DURABLE, &at.to_be_bytes());
     record
@@ -199,8 +201,8 @@ fn digest(kind: u8, content: &[u8]) -> [u8; DIGEST] {
 /// record.
 fn replay(path: &Path, all: &Bytes) -> Result<(VecDeque<OutboxEntry>, usize), ClientStoreError> {
     let mut entries = VecDeque::new();
-    // The file gets its name with a complete header. A shorter one was truncated by another
-    // program.
+    // A file gets its name only when it is complete, so another program wrote or truncated a file
+    // without the header.
     if !all.starts_with(HEADER) {
         return Err(damaged(
             path,
@@ -230,7 +232,7 @@ fn replay(path: &Path, all: &Bytes) -> Result<(VecDeque<OutboxEntry>, usize), Cl
         }
         bytes.advance(length);
     }
-    if has_mark(all, all.len() - bytes.len()) {
+    if has_durable_record(all, all.len() - bytes.len()) {
         return Err(damaged(
             path,
             "stored records were overwritten; move the file away to continue (its unsent messages are then lost)",
@@ -239,17 +241,22 @@ fn replay(path: &Path, all: &Bytes) -> Result<(VecDeque<OutboxEntry>, usize), Cl
     Ok((entries, bytes.len()))
 }
 
-/// Returns whether the bytes at `from` were declared durable.
-fn has_mark(all: &Bytes, from: usize) -> bool {
-    let length = u32::try_from(MARK - HEAD + 1)
+/// Returns whether a record of kind 3 after `from` declares the bytes at `from` durable.
+fn has_durable_record(all: &Bytes, from: usize) -> bool {
+    let length = u32::try_from(DURABLE_RECORD_BYTES - HEAD + 1)
         .expect("the length is a few bytes")
         .to_be_bytes();
-    all[from..].windows(MARK).zip(from..).any(|(bytes, at)| {
-        // The first comparison nearly always decides.
-        bytes.starts_with(&length) && *bytes == *mark(at as u64)
-    })
+    all[from..]
+        .windows(DURABLE_RECORD_BYTES)
+        .zip(from..)
+        .any(|(bytes, at)| {
+            // The first comparison excludes nearly all positions.
+            bytes.starts_with(&length) && *bytes == *durable_record(at as u64)
+        })
 }
 
+/// Returns kind, content and length of the first record, or `None` if that record is incomplete or
+/// garbled.
 fn next_record(bytes: &Bytes) -> Option<(u8, Bytes, usize)> {
     let mut rest = bytes.clone();
     let length = usize::try_from(rest.try_get_u32().ok()?).ok()?;

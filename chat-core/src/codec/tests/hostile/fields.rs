@@ -1,4 +1,4 @@
-//! Tests of missing fields, limits and enum values.
+//! Tests that requests with missing fields, exceeded limits or unknown enum values are refused.
 
 use super::*;
 
@@ -44,7 +44,7 @@ fn decode_request_rejects_missing_fields() {
 }
 
 #[test]
-fn decode_request_bounds_lists_and_limits() {
+fn decode_request_rejects_values_beyond_their_limits_and_control_characters() {
     let commands = [
         Wire::SendMessage(proto::SendMessage {
             mentions: (1..=51).collect(),

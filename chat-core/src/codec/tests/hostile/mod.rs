@@ -1,4 +1,4 @@
-//! Tests with requests of a hostile or defective client, and the exact result of each.
+//! Tests of how the server decodes the requests of a hostile or defective client.
 
 mod fields;
 mod packets;
@@ -12,6 +12,7 @@ use crate::codec::proto::{self, client_packet::Command as Wire};
 use crate::codec::{DecodeError, Malformed, RequestId, server};
 use crate::model::{MessageText, ReplyCode};
 
+/// Request id of the packets in these tests.
 const ID: u64 = 5;
 
 fn decode(bytes: impl Into<Bytes>) -> Result<(), DecodeError> {
@@ -32,7 +33,9 @@ fn error_code(command: Wire) -> Option<ReplyCode> {
             assert!(!failure.text.is_empty());
             Some(failure.code().expect("a known code"))
         }
-        Err(DecodeError::Malformed(malformed)) => panic!("closed instead of refused: {malformed}"),
+        Err(DecodeError::Malformed(malformed)) => {
+            panic!("the packet is malformed, so the connection would be closed: {malformed}")
+        }
     }
 }
 
@@ -59,6 +62,8 @@ fn group(name: &str) -> Option<proto::ConversationRef> {
 fn sixteen_bytes() -> Bytes {
     Bytes::from_static(&[0xc1; 16])
 }
+
+// The following functions return valid requests, in which each test replaces a field.
 
 fn send() -> proto::SendMessage {
     proto::SendMessage {
@@ -113,7 +118,7 @@ fn history() -> proto::ReadHistory {
 
 #[test]
 fn templates_of_the_hostile_tests_are_valid_requests() {
-    for good in [
+    for request in [
         Wire::SendMessage(send()),
         Wire::Register(register()),
         Wire::Login(login()),
@@ -121,6 +126,6 @@ fn templates_of_the_hostile_tests_are_valid_requests() {
         Wire::CreateGroup(create()),
         Wire::ReadHistory(history()),
     ] {
-        assert_eq!(error_code(good), None);
+        assert_eq!(error_code(request), None);
     }
 }

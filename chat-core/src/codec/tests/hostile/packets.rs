@@ -1,4 +1,4 @@
-//! Tests of malformed packets and of ids.
+//! Tests of malformed packets, and of packets whose ids are missing or invalid.
 
 use super::*;
 
@@ -10,13 +10,14 @@ fn decode_request_reports_malformed_packets() {
         bytes[at] = 0xff;
         bytes
     };
+    // Two packets that register a name which is not valid UTF-8.
     let surrogate = [&b"\x08\x05\x1a\x05\x0a\x03"[..], b"\xed\xa0\x80"].concat();
     let overlong_nul = [&b"\x08\x05\x1a\x04\x0a\x02"[..], b"\xc0\x80"].concat();
     let truncated = {
         let bytes = packet(ID, Wire::SendMessage(send()));
         bytes[..bytes.len() - 1].to_vec()
     };
-    let deep = (0..200).fold(Vec::new(), |inner: Vec<u8>, _| {
+    let nested = (0..200).fold(Vec::new(), |inner: Vec<u8>, _| {
         let mut outer = vec![0xa2, 0x1f]; // field 500, nested in itself: unknown, so skipped
         prost::encoding::encode_varint(inner.len() as u64, &mut outer);
         outer.extend(inner);
@@ -40,15 +41,15 @@ fn decode_request_reports_malformed_packets() {
     for (what, bytes) in cases {
         assert_eq!(decode(bytes), Err(Malformed::NotProtobuf.into()), "{what}");
     }
-    // An unknown field is opaque: however deep it looks, the decoder does not descend into it.
+    // The decoder skips the content of an unknown field, even if it looks like nested messages.
     assert!(matches!(
-        decode(deep),
+        decode(nested),
         Err(DecodeError::Malformed(Malformed::NoRequestId))
     ));
 }
 
 #[test]
-fn decode_request_requires_an_id() {
+fn decode_request_requires_a_request_id_unless_no_reply_is_needed() {
     let no_id = Err(Malformed::NoRequestId.into());
     assert_eq!(decode(Bytes::new()), no_id, "an empty packet");
     for command in [
@@ -75,9 +76,10 @@ fn decode_request_requires_an_id() {
 
 #[test]
 fn decode_request_rejects_unknown_commands() {
+    // A request id without a command, and a request id after or before an unknown field 1007.
     for bytes in [&b"\x08\x05"[..], b"\x08\x05\xfa\x3e\x00", b"\xfa\x3e\x03abc\x08\x05"] {
         let Err(DecodeError::Invalid { request_id, failure }) = decode(Bytes::copy_from_slice(bytes)) else {
-            panic!("accepted or closed");
+            panic!("not refused with a reply");
         };
         assert_eq!(request_id, RequestId(ID));
         assert_eq!(failure.code(), Some(ReplyCode::UnknownCommand));
@@ -165,5 +167,9 @@ fn decode_request_accepts_a_login_without_account() {
         account: None,
         ..login()
     });
-    assert_eq!(error_code(login), None, "the secret may identify the account");
+    assert_eq!(
+        error_code(login),
+        None,
+        "the password may be a token that identifies the account"
+    );
 }

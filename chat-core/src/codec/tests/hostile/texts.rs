@@ -1,4 +1,4 @@
-//! Tests of names, texts and passwords.
+//! Tests of the names, texts and passwords in requests.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn decode_request_validates_names() {
         "",
         " ",
         "a b",
-        "аlice",
+        "аlice", // with a Cyrillic а
         "admin",
         "123",
         "a\u{202e}b",
@@ -158,6 +158,7 @@ fn debug_output_of_requests_hides_secrets() {
         let request = server::decode_request(packet(ID, command).into(), 100).unwrap();
         assert!(!format!("{request:?}").contains("correct horse"));
     }
+    // The field claims 32 bytes, of which 13 arrive.
     let malformed = decode(b"\x08\x05\x22\x20correct horse".to_vec());
     assert!(!format!("{malformed:?}").contains("correct"));
 }

@@ -1,4 +1,4 @@
-//! Sample packets of servers.
+//! Sample replies and pushes, the packets that servers send.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Samples of every packet and body, with values that are easy to find in a hex dump.
+//! Samples of every packet and event body, with values that are easy to find in a hex dump.
 
 mod answers;
 mod requests;
@@ -207,7 +207,7 @@ pub(super) fn page() -> HistoryPage {
     HistoryPage {
         conversation: ConversationId(9),
         events: vec![entry(plain, None), entry(edited, Some("2")), entry(recalled, None)],
-        more: true,
+        has_more: true,
         first_seq: Seq(1),
         last_seq: Seq(306),
     }
@@ -257,7 +257,7 @@ pub(super) fn conversation(view: ConversationView) -> ConversationInfo {
     }
 }
 
-/// Returns the packet of a frame.
+/// Returns the packet of a frame: the bytes after its length, which takes 4 bytes.
 pub(super) fn unframe(frame: &[u8]) -> Bytes {
     let (prefix, packet) = frame.split_at(4);
     assert_eq!(u32::from_be_bytes(prefix.try_into().unwrap()) as usize, packet.len());

@@ -1,4 +1,4 @@
-//! Sample packets of clients.
+//! Sample requests, the packets that clients send.
 
 use super::*;
 

@@ -1,12 +1,13 @@
-//! [`Backoff`]: pauses after failures of the store.
+//! [`Backoff`]: growing pauses after consecutive failures of the store.
 
 use std::time::{Duration, Instant};
 
 /// Pause after the first of several consecutive failures; doubles with each further failure.
 const MIN_PAUSE: Duration = Duration::from_millis(50);
+/// Maximum pause between two attempts.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
-/// Exponential backoff of one kind of work.
+/// Exponential backoff of one kind of work, such as the reads of logs.
 #[derive(Debug)]
 pub(super) struct Backoff {
     pause: Duration,

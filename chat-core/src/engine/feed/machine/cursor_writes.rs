@@ -23,7 +23,8 @@ pub(super) struct CursorWrites {
     due: Option<Instant>,
     flush_interval: Duration,
     backoff: Backoff,
-    /// A consumer waits for a cursor that the running write may not contain.
+    /// Queued cursors are to be written right after the running write, because a consumer or the
+    /// closing of the feed waits for them.
     is_urgent: bool,
 }
 
@@ -47,7 +48,7 @@ impl CursorWrites {
     }
 
     /// Makes the queued cursors be written at once, or right after the running write.
-    pub(super) fn hurry(&mut self, now: Instant) {
+    pub(super) fn request_flush(&mut self, now: Instant) {
         self.is_urgent = true;
         self.schedule(now);
     }

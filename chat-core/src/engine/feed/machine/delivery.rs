@@ -1,4 +1,4 @@
-//! [`Delivery`]: the bounded set of events between the store and the consumer.
+//! [`Delivery`]: the events that were read and not acknowledged, in a bounded number.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
@@ -7,8 +7,8 @@ use super::shards::Shards;
 use crate::model::{ConversationId, Event, Seq};
 use crate::store::FeedShard;
 
-/// Events that were read and not acknowledged. Their number is bounded: a consumer that is slow or
-/// acknowledges nothing stops further reads, so memory use does not grow.
+/// Events in flight: those that were read and not acknowledged. Their number is bounded: a consumer
+/// that is slow or acknowledges nothing stops further reads, so memory use does not grow.
 #[derive(Debug)]
 pub(super) struct Delivery {
     max_in_flight: usize,
@@ -33,13 +33,13 @@ impl Delivery {
         }
     }
 
-    /// Returns how many more events may be read.
+    /// Returns the number of further events that may be read.
     pub(super) fn room(&self) -> usize {
-        self.max_in_flight.saturating_sub(self.committed())
+        self.max_in_flight.saturating_sub(self.in_flight_or_reserved())
     }
 
     /// Returns the number of events that are in flight, or may be once the running reads end.
-    pub(super) fn committed(&self) -> usize {
+    pub(super) fn in_flight_or_reserved(&self) -> usize {
         self.in_flight + self.reserved
     }
 

@@ -1,4 +1,4 @@
-//! Handling of the results of work.
+//! The part of the machine that handles the results of work.
 
 use std::time::Instant;
 
@@ -23,34 +23,37 @@ impl Machine {
             return;
         };
         for lease in answer.lost.iter().chain(&answer.released) {
-            self.lose(lease);
+            self.lease_ended(lease);
         }
         for lease in answer.renewed {
-            self.shards.renewed(lease, answer.asked);
+            self.shards.renewed(lease, answer.requested_at);
         }
         for lease in answer.claimed {
             // An earlier lease of the same shard has ended.
             if let Some(earlier) = self.shards.lease_of_shard(lease.shard).cloned() {
-                self.lose(&earlier);
+                self.lease_ended(&earlier);
             }
-            self.shards.claimed(lease, answer.asked, self.look_ups.next_number());
+            self.shards
+                .claimed(lease, answer.requested_at, self.look_ups.next_number());
             self.look_ups.rescan(now);
         }
         let (left, kept) = self.shards.leave(answer.surplus);
         for shard in left {
-            self.unread(shard);
+            self.discard_ready(shard);
         }
         if !kept.is_empty() {
             for conversation in self.places.of_shards(&kept) {
                 self.queue_read(conversation);
             }
-            // Before, news of these shards were ignored.
+            // While the node was leaving these shards, their news were ignored.
             self.look_ups.rescan(now);
         }
         self.shards.round_succeeded(now);
         self.release_soon(now);
     }
 
+    /// Lets the next round of leases start at once if the node can now release a shard that it is
+    /// leaving.
     fn release_soon(&mut self, now: Instant) {
         let places = &self.places;
         self.shards.release_soon(now, |shard| places.is_settled(shard));
@@ -108,7 +111,7 @@ impl Machine {
         let mut moved = Vec::new();
         for (moves, is_held) in moves.into_iter().zip(held) {
             if !is_held {
-                self.lose(&moves.lease);
+                self.lease_ended(&moves.lease);
                 continue;
             }
             for (conversation, cursor) in moves.cursors {
@@ -122,7 +125,7 @@ impl Machine {
         }
         self.cursors.succeeded(now, moved);
         if matches!(self.phase, Phase::Closing { .. }) {
-            self.cursors.hurry(now);
+            self.cursors.request_flush(now);
         }
         self.release_soon(now);
     }

@@ -1,4 +1,5 @@
-//! [`LookUps`]: schedule of the look-ups of conversations in the store.
+//! [`LookUps`]: schedule of the look-ups, which read the ends of logs and the feed's cursors in
+//! them from the store.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -16,8 +17,8 @@ const MAX_IN_LOOK_UP: usize = 256;
 /// The pause between two scans is at least the duration of the previous scan times this factor, so
 /// that scans of a large store take a small part of its time.
 const SCAN_PAUSE_FACTOR: u32 = 20;
-/// Highest `Seq` whose news are looked up even if the feed's user is not known to be a member: the
-/// first events of a conversation announce it.
+/// News of a conversation whose log ends at this `Seq` or before it are looked up even if the
+/// feed's user is not known to be a member: the conversation may have been created a moment ago.
 const FIRST_EVENTS: Seq = Seq(4);
 
 /// Schedule of the look-ups. One runs at a time: of conversations that have news, or of a page of a
@@ -32,6 +33,7 @@ pub(super) struct LookUps {
     /// Time at which the running look-up started.
     running_since: Option<Instant>,
     backoff: Backoff,
+    /// Conversations of the feed's user; `None` in a feed of all conversations.
     members: Option<Members>,
 }
 
@@ -49,7 +51,8 @@ struct Scan {
     not_before: Instant,
 }
 
-/// The conversations of the feed's user.
+/// Conversations of the feed's user, as far as the feed knows them. News of other conversations are
+/// ignored.
 #[derive(Debug, Default)]
 struct Members {
     /// Conversations that the user is known to be able to read.
@@ -77,7 +80,8 @@ impl LookUps {
         }
     }
 
-    /// Returns whether news of a conversation concern the feed.
+    /// Returns whether a conversation that has news has to be looked up or read: always in a feed
+    /// of all conversations, and otherwise if the feed's user may be a member.
     pub(super) fn concerns(&mut self, conversation: ConversationId, last_seq: Seq) -> bool {
         let Some(members) = &mut self.members else {
             return true;
@@ -105,8 +109,8 @@ impl LookUps {
         true
     }
 
-    /// Records whether the feed's user could read the conversation up to its known end. If not,
-    /// news of the conversation are ignored until the user joins it or a scan finds it.
+    /// Records whether a read returned events that the feed's user may read. If not, news of the
+    /// conversation are ignored until the user joins it or a scan finds it.
     pub(super) fn was_readable(&mut self, conversation: ConversationId, is_readable: bool) {
         if let Some(members) = &mut self.members {
             if is_readable {
@@ -126,7 +130,7 @@ impl LookUps {
         }
     }
 
-    /// Requests a scan, which starts after the pause since the previous scan.
+    /// Requests a scan, which starts once the pause after the previous scan is over.
     pub(super) fn request_scan(&mut self) {
         self.scan.is_requested = true;
     }
@@ -153,7 +157,8 @@ impl LookUps {
         self.running_since.is_none() && self.backoff.until() <= now
     }
 
-    /// Starts the next look-up, in the shards that the node works on.
+    /// Starts the next look-up; a scan covers `shards`, which the node works on. Returns `None` if
+    /// there is nothing to look up.
     pub(super) fn start(&mut self, now: Instant, shards: Vec<FeedShard>) -> Option<LookUp> {
         if self.scan.after.is_none() && self.scan.is_requested && self.scan.not_before <= now {
             self.scan.is_requested = false;
@@ -168,7 +173,7 @@ impl LookUps {
             None if self.queue.is_empty() => return None,
             None => {
                 let next = std::iter::from_fn(|| self.queue.pop());
-                LookUp::These(next.take(MAX_IN_LOOK_UP).collect())
+                LookUp::Conversations(next.take(MAX_IN_LOOK_UP).collect())
             }
         };
         self.started += 1;
@@ -194,7 +199,8 @@ impl LookUps {
             return;
         };
         members.known.extend(&found.members);
-        // The look-up may not have seen what these news announced.
+        // These conversations grew while the look-up was running, so it may not have seen their
+        // last events.
         for conversation in std::mem::take(&mut members.had_news) {
             if members.known.contains(&conversation) {
                 self.queue.push(conversation);
@@ -206,12 +212,13 @@ impl LookUps {
     pub(super) fn failed(&mut self, now: Instant, look_up: LookUp) {
         self.running_since = None;
         self.backoff.failed(now);
-        if let LookUp::These(conversations) = look_up {
+        if let LookUp::Conversations(conversations) = look_up {
             conversations.into_iter().for_each(|id| self.queue.push(id));
         }
     }
 
-    /// Returns when the next look-up and the next scan can start.
+    /// Returns the times at which the next look-up and the next scan can start, each `None` if
+    /// there is nothing to start or a look-up is running.
     pub(super) fn timeouts(&self) -> [Option<Instant>; 2] {
         if self.running_since.is_some() {
             return [None; 2];
@@ -226,7 +233,7 @@ impl LookUps {
         self.queue.remove_shard(shard);
     }
 
-    /// Number of conversations that wait to be looked up.
+    /// Returns the number of conversations that wait to be looked up.
     #[cfg(test)]
     pub(super) fn queued(&self) -> usize {
         self.queue.len()

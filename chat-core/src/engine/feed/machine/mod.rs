@@ -96,7 +96,8 @@ impl Machine {
         self.delivery.has_ready()
     }
 
-    /// Acknowledges an event that was handed out under this term.
+    /// Acknowledges an event that was handed out under this term. Does nothing if the node no
+    /// longer holds the lease with this term.
     pub(super) fn acknowledge(&mut self, now: Instant, conversation: ConversationId, seq: Seq, term: u64) {
         if self.shards.term_of(conversation) != Some(term) {
             return;
@@ -110,7 +111,7 @@ impl Machine {
         if place.unrecorded().is_some() {
             self.cursors.push(now, conversation);
             if matches!(self.phase, Phase::Closing { .. }) {
-                self.cursors.hurry(now);
+                self.cursors.request_flush(now);
             }
         }
         self.queue_read(conversation);
@@ -130,12 +131,12 @@ impl Machine {
             return None;
         }
         let recorded = self.places.get_mut(conversation)?.wait_for(seq);
-        self.cursors.hurry(now);
+        self.cursors.request_flush(now);
         Some(recorded)
     }
 
-    /// Records that the consumer returned or dropped an item. Returns whether a closing feed may
-    /// wait for this.
+    /// Records that the consumer acknowledged or dropped an item. Returns whether the feed is
+    /// closing, and so may have waited for this.
     pub(super) fn item_returned(&mut self) -> bool {
         self.delivery.item_returned();
         matches!(self.phase, Phase::Closing { .. })
@@ -146,15 +147,15 @@ impl Machine {
     pub(super) fn close(&mut self, now: Instant, deadline: Instant) {
         if matches!(self.phase, Phase::Open) {
             self.phase = Phase::Closing { deadline };
-            self.cursors.hurry(now);
+            self.cursors.request_flush(now);
         }
     }
 
-    /// Returns whether a closing feed only has to release its leases.
+    /// Returns whether the feed is closing, and nothing is left to do but to release its leases.
     pub(super) fn is_drained(&self, now: Instant) -> bool {
         match self.phase {
             Phase::Open => false,
-            // The leases are known once the running round has ended.
+            // A running round may claim or renew leases; once it has ended, all leases are known.
             Phase::Closing { deadline } => now >= deadline || (self.is_settled() && self.shards.due().is_some()),
             Phase::Ended => true,
         }
@@ -186,8 +187,8 @@ impl Machine {
         }
     }
 
-    /// Removes the state of a shard whose lease has ended.
-    fn lose(&mut self, lease: &FeedLease) {
+    /// Removes the lease of a shard, which was lost or released, and the state of the shard.
+    fn lease_ended(&mut self, lease: &FeedLease) {
         if !self.shards.remove(lease) {
             return;
         }
@@ -201,8 +202,8 @@ impl Machine {
 
     /// Discards the events of a shard that were read and not handed out, because the node is
     /// leaving the shard.
-    fn unread(&mut self, shard: FeedShard) {
+    fn discard_ready(&mut self, shard: FeedShard) {
         let first = self.delivery.withdraw(shard);
-        self.delivery.settle(self.places.unread(shard, &first));
+        self.delivery.settle(self.places.rewind(shard, &first));
     }
 }

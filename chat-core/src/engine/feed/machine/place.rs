@@ -42,6 +42,7 @@ impl Place {
         }
     }
 
+    /// Records that the log reaches at least to `last_seq`.
     pub(super) fn grown(&mut self, last_seq: Seq) {
         self.known_last = self.known_last.max(last_seq);
     }
@@ -51,7 +52,7 @@ impl Place {
         self.head < self.known_last && self.reading.is_none() && self.outstanding.len() < max_outstanding
     }
 
-    /// Returns how many more events may be read.
+    /// Returns the number of further events that may be read.
     pub(super) fn room(&self, max_outstanding: usize) -> usize {
         max_outstanding.saturating_sub(self.outstanding.len())
     }
@@ -67,16 +68,17 @@ impl Place {
         self.reading.is_some_and(|(running, _)| running == number)
     }
 
-    /// Records the events that the running read returned.
+    /// Records the events that the running read returned. `is_end`: there were no further events
+    /// that the scope may read.
     pub(super) fn read_finished(&mut self, seqs: impl Iterator<Item = Seq>, is_end: bool) {
         for seq in seqs {
             self.outstanding.push_back((seq, false));
             self.head = seq;
         }
-        let asked = self.reading.take().map(|(_, known_last)| known_last);
+        let known_at_start = self.reading.take().map(|(_, known_last)| known_last);
         if !is_end {
             self.known_last = self.known_last.max(self.head.next());
-        } else if asked == Some(self.known_last) || self.known_last < self.head {
+        } else if known_at_start == Some(self.known_last) || self.known_last < self.head {
             // No news arrived during the read, so the log ends here, or the user may read no
             // further.
             self.known_last = self.head;
@@ -87,7 +89,8 @@ impl Place {
         self.reading = None;
     }
 
-    /// Marks an event as acknowledged. Returns `false` if it is not outstanding.
+    /// Marks an event as acknowledged. Returns `false` if it is not outstanding or was acknowledged
+    /// before.
     pub(super) fn acknowledge(&mut self, seq: Seq) -> bool {
         let Ok(index) = self.outstanding.binary_search_by_key(&seq, |(seq, _)| *seq) else {
             return false;
@@ -104,7 +107,7 @@ impl Place {
 
     /// Forgets the events from `seq` on, which were read and not handed out, so that they are read
     /// again. Returns their number. The result of a running read will be ignored.
-    pub(super) fn unread_from(&mut self, seq: Option<Seq>) -> usize {
+    pub(super) fn rewind_to(&mut self, seq: Option<Seq>) -> usize {
         self.reading = None;
         let before = self.outstanding.len();
         if let Some(seq) = seq {
@@ -131,7 +134,7 @@ impl Place {
     }
 
     /// Returns a receiver that completes when the store has recorded a cursor of at least `seq`,
-    /// and fails if this place is dropped before.
+    /// and fails if this place is dropped first.
     pub(super) fn wait_for(&mut self, seq: Seq) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
         if seq <= self.cursor {
@@ -142,7 +145,7 @@ impl Place {
         receiver
     }
 
-    /// Number of events that were read and not acknowledged.
+    /// Returns the number of events that were read and not acknowledged.
     pub(super) fn unacknowledged(&self) -> usize {
         self.outstanding
             .iter()
@@ -150,12 +153,14 @@ impl Place {
             .count()
     }
 
-    /// Returns whether nothing of the conversation is in flight or unrecorded.
+    /// Returns whether no event of the conversation is in flight and its cursor is recorded in the
+    /// store.
     pub(super) fn is_settled(&self) -> bool {
         self.outstanding.is_empty() && self.unrecorded().is_none()
     }
 
-    /// Returns whether the place has no state that is missing in the store.
+    /// Returns whether the place can be dropped: the store has its cursor, and there is nothing to
+    /// read.
     pub(super) fn is_idle(&self) -> bool {
         self.is_settled() && self.reading.is_none() && self.head >= self.known_last
     }
@@ -171,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn cursor_passes_events_once_all_before_are_acknowledged() {
+    fn cursor_passes_an_event_once_all_earlier_events_are_acknowledged() {
         let mut place = Place::new(Seq(4), Seq(8));
         read(&mut place, 5..=8, true);
         assert!(place.acknowledge(Seq(6)) && place.acknowledge(Seq(8)));
@@ -186,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn read_that_overlaps_a_commit_is_followed_by_another() {
+    fn read_during_a_commit_is_followed_by_another_read() {
         let mut place = Place::new(Seq(0), Seq(2));
         place.read_started(1);
         place.grown(Seq(3));
@@ -198,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn place_whose_user_may_read_no_further_reads_once() {
+    fn place_reads_once_if_the_user_may_read_no_further() {
         let mut place = Place::new(Seq(5), Seq(9));
         place.read_started(1);
         place.read_finished(std::iter::empty(), true);
@@ -206,10 +211,10 @@ mod tests {
     }
 
     #[test]
-    fn unread_events_are_read_again() {
+    fn events_that_were_not_handed_out_are_read_again() {
         let mut place = Place::new(Seq(0), Seq(4));
         read(&mut place, 1..=4, true);
-        assert_eq!(place.unread_from(Some(Seq(3))), 2);
+        assert_eq!(place.rewind_to(Some(Seq(3))), 2);
         assert_eq!((place.unacknowledged(), place.read_started(2)), (2, Seq(2)));
     }
 }

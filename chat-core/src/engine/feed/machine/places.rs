@@ -1,4 +1,4 @@
-//! [`Places`]: the feed's places in the conversations that it works on.
+//! [`Places`]: the feed's place in each conversation that it works on.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use super::place::Place;
 use crate::model::{ConversationId, Seq};
 use crate::store::{FeedPosition, FeedShard};
 
-/// Number of places above which idle ones are dropped.
+/// Number of places from which on idle places are dropped, and no look-up starts if none is idle.
 const MAX_PLACES: usize = 4096;
 
 /// The places in memory.
@@ -74,8 +74,8 @@ impl Places {
         Some((place.read_started(number), max_events))
     }
 
-    /// Drops the places of a shard whose lease has ended. Returns how many of their events were in
-    /// flight.
+    /// Drops the places of a shard whose lease has ended. Returns the number of their events that
+    /// were in flight.
     pub(super) fn remove_shard(&mut self, shard: FeedShard) -> usize {
         let of_shard = |id: &ConversationId, _: &mut Place| FeedShard::of(*id) == shard;
         let removed = self.by_conversation.extract_if(of_shard);
@@ -85,11 +85,11 @@ impl Places {
     /// Marks events of a shard as unread, in each conversation from the `Seq` in `first` on.
     /// Returns the number of these events. The results of running reads of the shard will be
     /// ignored.
-    pub(super) fn unread(&mut self, shard: FeedShard, first: &HashMap<ConversationId, Seq>) -> usize {
+    pub(super) fn rewind(&mut self, shard: FeedShard, first: &HashMap<ConversationId, Seq>) -> usize {
         let places = self.by_conversation.iter_mut();
         let of_shard = places.filter(|(conversation, _)| FeedShard::of(**conversation) == shard);
         of_shard
-            .map(|(conversation, place)| place.unread_from(first.get(conversation).copied()))
+            .map(|(conversation, place)| place.rewind_to(first.get(conversation).copied()))
             .sum()
     }
 

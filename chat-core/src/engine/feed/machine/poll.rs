@@ -1,4 +1,4 @@
-//! News of the router, and the work that the machine starts.
+//! The part of the machine that handles news of the router and starts work.
 
 use std::time::Instant;
 
@@ -95,8 +95,8 @@ impl Machine {
     }
 
     /// Returns the time at which [`poll_work`](Self::poll_work) may return work even if nothing
-    /// happens before. Must be called right after `poll_work`: work that was due and not returned
-    /// waits for an event, not for a time.
+    /// happens before. Must be called right after `poll_work`: work that is due but was not
+    /// returned waits for a result, an acknowledgement or news, and not for a time.
     pub(in crate::engine::feed) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let (cursors, leases) = (self.cursors.timeout(), self.shards.due());
         let mut timeouts = vec![cursors, leases];

@@ -63,7 +63,8 @@ impl Reads {
         self.backoff.failed(now);
     }
 
-    /// Returns when a read can start, or `None` if it has to wait for a running read.
+    /// Returns the time at which a read can start, or `None` if there is nothing to read or all
+    /// reads are running.
     pub(super) fn timeout(&self) -> Option<Instant> {
         let can_start = !self.queue.is_empty() && self.running < MAX_READS;
         can_start.then(|| self.backoff.until())
@@ -73,7 +74,7 @@ impl Reads {
         self.queue.remove_shard(shard);
     }
 
-    /// Number of conversations that have events to read.
+    /// Returns the number of conversations that have events to read.
     #[cfg(test)]
     pub(super) fn queued(&self) -> usize {
         self.queue.len()

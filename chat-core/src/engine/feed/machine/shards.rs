@@ -7,20 +7,21 @@ use super::work::LeaseWork;
 use crate::model::ConversationId;
 use crate::store::{FeedLease, FeedShard};
 
-/// Number of renewals within the duration of a lease.
-const RENEWALS: u32 = 5;
+/// Number of rounds within the duration of a lease, so that some may fail before it expires.
+const ROUNDS_PER_TTL: u32 = 5;
 
 /// A shard whose lease this node holds.
 #[derive(Debug)]
 struct Held {
     lease: FeedLease,
-    /// Time before which no other node can have claimed the shard, even if later renewals failed.
-    sure_until: Instant,
+    /// Time until which the lease is valid by this node's clock: the start of the latest successful
+    /// round plus the duration of a lease. Until then, no other node can have claimed the shard.
+    valid_until: Instant,
     /// The node hands out no more events of the shard, and releases the lease once none is in
     /// flight.
     is_leaving: bool,
     /// Number of the first look-up that started after the shard was claimed.
-    since: u64,
+    first_look_up: u64,
 }
 
 /// The shards whose leases this node holds, and the schedule of the rounds in which it renews them.
@@ -47,8 +48,9 @@ impl Shards {
         self.due
     }
 
-    /// Starts a round. Returns the leases to renew, and the leases to release: those of settled
-    /// shards that the node leaves.
+    /// Starts a round. Returns the leases to renew, and the leases to release: those of shards that
+    /// the node is leaving and that are settled, so that no event is in flight and no cursor
+    /// unrecorded.
     pub(super) fn start_round(&mut self, may_claim: bool, is_settled: impl Fn(FeedShard) -> bool) -> LeaseWork {
         self.due = None;
         let (mut renew, mut release) = (Vec::new(), Vec::new());
@@ -66,12 +68,12 @@ impl Shards {
 
     /// Records that the running round succeeded, and schedules the next round.
     pub(super) fn round_succeeded(&mut self, now: Instant) {
-        self.due = Some(now + self.lease_ttl / RENEWALS);
+        self.due = Some(now + self.lease_ttl / ROUNDS_PER_TTL);
     }
 
     /// Records that the running round failed, and schedules its retry.
     pub(super) fn round_failed(&mut self, now: Instant) {
-        self.due = Some(now + self.lease_ttl / (RENEWALS * 4));
+        self.due = Some(now + self.lease_ttl / (ROUNDS_PER_TTL * 4));
     }
 
     /// Lets the next round start at once if it can release a lease.
@@ -95,7 +97,7 @@ impl Shards {
     /// Returns whether events of the shard may be read and handed out under this term.
     pub(super) fn may_hand_out(&self, shard: FeedShard, term: u64, now: Instant) -> bool {
         let held = self.held.get(&shard);
-        held.is_some_and(|held| held.lease.term == term && !held.is_leaving && now < held.sure_until)
+        held.is_some_and(|held| held.lease.term == term && !held.is_leaving && now < held.valid_until)
     }
 
     /// Returns the term of the lease for a conversation.
@@ -122,7 +124,7 @@ impl Shards {
     /// this number started. If not, the result of the look-up may be outdated.
     pub(super) fn works_since(&self, conversation: ConversationId, look_up: u64) -> bool {
         let held = self.held.get(&FeedShard::of(conversation));
-        held.is_some_and(|held| !held.is_leaving && held.since <= look_up)
+        held.is_some_and(|held| !held.is_leaving && held.first_look_up <= look_up)
     }
 
     /// Returns the shards that the node works on.
@@ -131,24 +133,24 @@ impl Shards {
         working.map(|(shard, _)| *shard).collect()
     }
 
-    /// Adds a shard that was claimed in a round that started at `asked`. `since` is the number of
-    /// the next look-up.
-    pub(super) fn claimed(&mut self, lease: FeedLease, asked: Instant, since: u64) {
+    /// Adds a shard that was claimed in a round that started at `requested_at`. `first_look_up` is
+    /// the number of the next look-up.
+    pub(super) fn claimed(&mut self, lease: FeedLease, requested_at: Instant, first_look_up: u64) {
         let held = Held {
-            sure_until: asked + self.lease_ttl,
+            valid_until: requested_at + self.lease_ttl,
             is_leaving: false,
-            since,
+            first_look_up,
             lease,
         };
         self.held.insert(held.lease.shard, held);
     }
 
-    /// Extends a lease that was renewed in a round that started at `asked`.
-    pub(super) fn renewed(&mut self, lease: FeedLease, asked: Instant) {
+    /// Extends a lease that was renewed in a round that started at `requested_at`.
+    pub(super) fn renewed(&mut self, lease: FeedLease, requested_at: Instant) {
         if let Some(held) = self.held.get_mut(&lease.shard)
             && held.lease.is_same_claim(&lease)
         {
-            held.sure_until = held.sure_until.max(asked + self.lease_ttl);
+            held.valid_until = held.valid_until.max(requested_at + self.lease_ttl);
             held.lease = lease;
         }
     }
@@ -162,8 +164,8 @@ impl Shards {
         is_held && self.held.remove(&lease.shard).is_some()
     }
 
-    /// Sets the number of shards to leave. Returns the shards that the node leaves from now on, and
-    /// the shards that it was leaving and keeps after all.
+    /// Sets the number of shards that the node is to leave. Returns the shards that it leaves from
+    /// now on, and the shards that it was leaving and now keeps.
     pub(super) fn leave(&mut self, count: usize) -> (Vec<FeedShard>, Vec<FeedShard>) {
         let leaving = self.held.values().filter(|held| held.is_leaving).count();
         let mut changed = (Vec::new(), Vec::new());

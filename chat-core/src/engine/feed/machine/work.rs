@@ -19,12 +19,12 @@ pub(in crate::engine::feed) enum Work {
     Record(Vec<Moves>),
 }
 
-/// Leases of this node.
+/// Changes of this node's leases in one round.
 #[derive(Clone, Debug, Default)]
 pub(in crate::engine::feed) struct LeaseWork {
     /// Leases to keep.
     pub(in crate::engine::feed) renew: Vec<FeedLease>,
-    /// Leases to end.
+    /// Leases to give up.
     pub(in crate::engine::feed) release: Vec<FeedLease>,
     /// The node may claim shards up to its share. False while the feed closes.
     pub(in crate::engine::feed) may_claim: bool,
@@ -33,9 +33,9 @@ pub(in crate::engine::feed) struct LeaseWork {
 /// Conversations to look up.
 #[derive(Clone, Debug)]
 pub(in crate::engine::feed) enum LookUp {
-    /// The given conversations.
-    These(Vec<ConversationId>),
-    /// The next page of the scope, after this conversation.
+    /// Conversations that have news.
+    Conversations(Vec<ConversationId>),
+    /// The next page of a scan: conversations of these shards with ids above `after`.
     Page {
         after: ConversationId,
         shards: Vec<FeedShard>,
@@ -59,21 +59,23 @@ pub(in crate::engine::feed) struct Moves {
     pub(in crate::engine::feed) cursors: Vec<(ConversationId, Seq)>,
 }
 
-/// The answer to a [`Work`], with the work itself.
+/// The answer to a [`Work`], with the work itself where the machine needs it.
 #[derive(Debug)]
 pub(in crate::engine::feed) enum Done {
     Leases(Result<LeaseAnswer, CommandError>),
     LookUp(LookUp, Result<Positions, CommandError>),
     Read(Read, Result<LogRead, CommandError>),
-    /// Whether the node still held each lease, in the order of the moves.
+    /// The result has an element for each element of the moves: true if the node still held the
+    /// lease, so that the cursors were recorded.
     Record(Vec<Moves>, Result<Vec<bool>, CommandError>),
 }
 
 /// Result of a round of leases.
 #[derive(Debug)]
 pub(in crate::engine::feed) struct LeaseAnswer {
-    /// Time just before the request to the store, from which the duration of the leases counts.
-    pub(in crate::engine::feed) asked: Instant,
+    /// Time just before the request to the store. The leases last at least `lease_ttl` from then
+    /// on.
+    pub(in crate::engine::feed) requested_at: Instant,
     pub(in crate::engine::feed) renewed: Vec<FeedLease>,
     pub(in crate::engine::feed) claimed: Vec<FeedLease>,
     pub(in crate::engine::feed) released: Vec<FeedLease>,

@@ -1,4 +1,4 @@
-//! Start of a device's session: the unit of work of every login and resume.
+//! Unit of work of every login and resume: it starts a session of a device.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,8 +13,8 @@ use crate::engine::operations::fence::lock_user;
 use crate::model::{Account, Caller, Device, DeviceId, ReplyCode, SessionEpoch, Timestamp, UserId, UserInfo};
 use crate::store::Transaction;
 
-/// Starts a session of a device: checks that the user may log in, and fences the device's older
-/// session.
+/// Starts a session of a device: checks that the user may log in, and raises the session epoch of
+/// the device, so that commands of its older session are refused.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Admit {
     pub(in crate::engine) user: UserId,
@@ -22,7 +22,7 @@ pub(in crate::engine) struct Admit {
     pub(in crate::engine) method: LoginMethod,
     pub(in crate::engine) policy: SessionPolicy,
     pub(in crate::engine) max_devices: u32,
-    /// Another device of the user has a live session, as far as this node knows.
+    /// True if another device of the user has a live session, as far as this node knows.
     pub(in crate::engine) live_elsewhere: bool,
     /// Epoch of the first session of a new device. If the device was revoked before, its row and
     /// epoch were deleted, so this epoch has to be higher than any that the device can have
@@ -45,15 +45,16 @@ pub(in crate::engine) fn first_epoch() -> SessionEpoch {
 pub(in crate::engine) enum LoginMethod {
     /// A verdict of the authenticator.
     Login {
+        /// Name of the device.
         name: String,
         proof: Proof,
         tokens: Tokens,
-        /// Time at which the session ends.
+        /// Time at which the session ends; `None` if it has no end.
         expires: Option<Timestamp>,
     },
     /// The token of an earlier login.
     Resume(TokenHash),
-    /// No proof: a session in this process.
+    /// No proof, for a session in this process. `name` is the name of the device.
     Trusted { name: String },
 }
 
@@ -70,10 +71,10 @@ pub(in crate::engine) struct Tokens {
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct LoggedIn {
     pub(in crate::engine) caller: Caller,
-    /// Epoch of the login.
+    /// Session epoch of the device since this login.
     pub(in crate::engine) epoch: SessionEpoch,
     pub(in crate::engine) user: UserInfo,
-    /// The presented device token stays valid.
+    /// True if the device keeps its device token, so that it gets no new one.
     pub(in crate::engine) kept_device_token: bool,
     /// Other devices whose sessions the login ended.
     pub(in crate::engine) ended: Vec<DeviceId>,
@@ -92,7 +93,7 @@ impl Operation for Admit {
         let account = self.check_account(account)?;
         let account = self.check_proof(tx, account, known.as_ref()).await?;
         let ended = self.apply_session_policy(tx, known.is_none(), others).await?;
-        let (device, kept_device_token) = self.next_login(known);
+        let (device, kept_device_token) = self.device_after_login(known);
         tx.put_device(&device).await?;
         Ok(LoggedIn {
             caller: Caller::login(self.user, self.device, device.session_epoch),
@@ -116,7 +117,8 @@ impl Admit {
         }
     }
 
-    /// Checks that the proof, which was verified before the transaction, still holds.
+    /// Checks that the proof, which was verified before the transaction, still holds. Stores the
+    /// stronger hash of a password, if the proof contains one.
     async fn check_proof(
         &self,
         tx: &mut dyn Transaction,
@@ -151,6 +153,7 @@ impl Admit {
         Ok(account)
     }
 
+    /// Returns the error for an unknown account or a proof that does not hold.
     fn invalid_credentials(&self) -> CommandError {
         match self.method {
             LoginMethod::Login { .. } | LoginMethod::Trusted { .. } => CommandError::bad_credentials(),
@@ -197,6 +200,8 @@ impl Admit {
         }
     }
 
+    /// Deletes the devices that logged in least recently, if a new device would exceed the maximum
+    /// number of devices. Returns the deleted devices.
     async fn evict_oldest_devices(
         &self,
         tx: &mut dyn Transaction,
@@ -213,7 +218,9 @@ impl Admit {
         Ok(evicted)
     }
 
-    fn next_login(&self, known: Option<Device>) -> (Device, bool) {
+    /// Returns the row of the device after this login, and whether the device keeps its device
+    /// token.
+    fn device_after_login(&self, known: Option<Device>) -> (Device, bool) {
         let mut device = known.unwrap_or_else(|| Device {
             user: self.user,
             id: self.device,

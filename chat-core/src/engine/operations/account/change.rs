@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{PasswordRecord, private};
+use super::{PhcString, private};
 use crate::auth::TokenHash;
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
@@ -15,11 +15,14 @@ use crate::store::Transaction;
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct ChangePassword {
     pub(in crate::engine) caller: Caller,
-    /// The password record that the old password was compared with.
-    pub(in crate::engine) compared: PasswordRecord,
-    pub(in crate::engine) new: PasswordRecord,
+    /// Stored hash with which the old password was compared. If the account has another hash by
+    /// now, the change is refused.
+    pub(in crate::engine) compared: PhcString,
+    /// Hash of the new password.
+    pub(in crate::engine) new: PhcString,
     /// New session token of the caller's device.
     pub(in crate::engine) session_token: TokenHash,
+    /// New device token of the caller's device.
     pub(in crate::engine) device_token: TokenHash,
     pub(in crate::engine) now: Timestamp,
 }
@@ -47,7 +50,8 @@ impl Operation for ChangePassword {
                 device.device_token = None;
                 device.session_epoch = SessionEpoch(device.session_epoch.0 + 1);
             } else if device.session_token.is_some() {
-                // A thief of the old tokens must not keep access. The session itself continues.
+                // A thief who has copied the old tokens must lose access. The session itself
+                // continues.
                 device.session_token = Some(*self.session_token.as_bytes());
                 device.device_token = Some(*self.device_token.as_bytes());
                 renewed = true;

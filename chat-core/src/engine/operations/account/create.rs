@@ -15,20 +15,21 @@ use crate::store::{NewAccount, NewConversation, StoreError, Transaction};
 pub(in crate::engine) struct CreateAccount {
     pub(in crate::engine) name: UserName,
     pub(in crate::engine) display_name: Option<DisplayName>,
-    /// Absent if the application authenticates the user.
-    pub(in crate::engine) password_hash: Option<PasswordRecord>,
+    /// `None` if the application authenticates the user.
+    pub(in crate::engine) password_hash: Option<PhcString>,
     /// Initial direct-message policy of the user.
     pub(in crate::engine) direct_policy: DirectPolicy,
     pub(in crate::engine) now: Timestamp,
 }
 
-/// A password hash as a PHC string, hidden in logs.
+/// A password hash as a PHC string. Its `Debug` output hides the hash, so that logs do not contain
+/// it.
 #[derive(Clone)]
-pub(in crate::engine) struct PasswordRecord(pub(in crate::engine) String);
+pub(in crate::engine) struct PhcString(pub(in crate::engine) String);
 
-impl std::fmt::Debug for PasswordRecord {
+impl std::fmt::Debug for PhcString {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("PasswordRecord(***)")
+        f.write_str("PhcString(***)")
     }
 }
 
@@ -46,7 +47,7 @@ impl Operation for CreateAccount {
             name: self.name.as_str().to_owned(),
             skeleton: self.name.skeleton().as_str().to_owned(),
             display_name: display_name.to_owned(),
-            password_hash: self.password_hash.clone().map(|record| record.0),
+            password_hash: self.password_hash.clone().map(|hash| hash.0),
             direct_policy: self.direct_policy,
             created: self.now,
         };
@@ -59,6 +60,8 @@ impl Operation for CreateAccount {
     }
 }
 
+/// Creates the inbox of an account, with the owner as its only member. Does nothing if the inbox
+/// exists.
 pub(super) async fn create_inbox(tx: &mut dyn Transaction, owner: UserId, now: Timestamp) -> Result<(), StoreError> {
     let new = NewConversation {
         kind: ConversationKind::Inbox { owner },

@@ -8,7 +8,8 @@ use crate::engine::operations::fence::{USER_LOCK, fence, lock_user};
 use crate::model::{Caller, DeviceId, SessionEpoch, Timestamp};
 use crate::store::Transaction;
 
-/// Ends the caller's session and revokes its token.
+/// Ends the session of the caller's device and revokes its session token. The device token stays
+/// valid.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Logout {
     pub(in crate::engine) caller: Caller,
@@ -33,10 +34,11 @@ impl Operation for Logout {
     }
 }
 
-/// Deletes a device of the caller, with its tokens and cursors.
+/// Deletes a device of the caller's user, with its tokens and cursors.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct RevokeDevice {
     pub(in crate::engine) caller: Caller,
+    /// Device to delete.
     pub(in crate::engine) device: DeviceId,
     pub(in crate::engine) now: Timestamp,
 }

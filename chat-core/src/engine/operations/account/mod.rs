@@ -8,7 +8,7 @@ mod provision;
 
 pub(in crate::engine) use admit::{Admit, LoggedIn, LoginMethod, Tokens, first_epoch, session_expired};
 pub(in crate::engine) use change::{ChangePassword, UpdateProfile};
-pub(in crate::engine) use create::{CreateAccount, PasswordRecord};
+pub(in crate::engine) use create::{CreateAccount, PhcString};
 pub(in crate::engine) use devices::{Logout, RevokeDevice};
 pub(in crate::engine) use provision::Provision;
 
@@ -25,7 +25,7 @@ pub(in crate::engine) async fn exists(tx: &mut dyn Transaction, user: UserId) ->
     Ok(account.is_some_and(|account| account.deleted.is_none()))
 }
 
-/// Returns the public profile of a user.
+/// Returns the profile of a user as other users see it.
 pub(in crate::engine) fn public(account: &Account) -> UserInfo {
     if account.deleted.is_some() {
         return UserInfo::new(account.id, DELETED_USER);
@@ -38,7 +38,7 @@ pub(in crate::engine) fn public(account: &Account) -> UserInfo {
     }
 }
 
-/// Returns a user's view of their own account.
+/// Returns the profile of a user as the user sees it, which includes the direct-message policy.
 pub(in crate::engine) fn private(account: &Account) -> UserInfo {
     UserInfo {
         direct_policy: Some(account.direct_policy),

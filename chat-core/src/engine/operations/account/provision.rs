@@ -1,4 +1,4 @@
-//! Creation of accounts for users of an application.
+//! Creation of accounts for users whom an application identifies by a [`Subject`].
 
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
@@ -55,13 +55,13 @@ impl Operation for Provision {
                 return Ok((private(&account), false));
             }
         }
-        tracing::error!("all names for an account of the application are taken, random ones too");
+        tracing::error!("cannot provision an account: all candidate names are taken, even random ones");
         Err(CommandError::internal().into())
     }
 }
 
-/// Returns the names to try, in order: the hint, the hint with 4, 8 and 16 digits, and a neutral
-/// name with as many digits. The digits are derived from a hash of the subject, so that a retry
+/// Returns the names to try, in order: the hint, the hint with 4, 8 and 16 digits, and `user` with
+/// 4, 8 and 16 digits. The digits are derived from a hash of the subject, so that a retry
 /// tries the same names and the names do not reveal the subject.
 fn names(hint: Option<&str>, subject: &Subject) -> Vec<UserName> {
     let digest = Sha256::digest(subject.as_str().as_bytes());
@@ -98,7 +98,7 @@ fn sixteen_digits(number: u64) -> String {
     format!("{:016}", number % 10_000_000_000_000_000)
 }
 
-/// Returns the parts of names before the digits: the start of the hint, and a neutral word.
+/// Returns the parts of names before the digits: the start of the hint, and `user`.
 fn stems(hint: Option<&str>) -> [String; 2] {
     let hint = hint.map(cleaned).unwrap_or_default();
     [hint.chars().take(15).collect(), "user".to_owned()]

@@ -1,4 +1,4 @@
-//! Answering a friend request.
+//! Unit of work that answers a friend request.
 
 use async_trait::async_trait;
 

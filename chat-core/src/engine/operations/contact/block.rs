@@ -1,4 +1,4 @@
-//! Blocking and unblocking.
+//! Unit of work that blocks or unblocks a user.
 
 use async_trait::async_trait;
 
@@ -9,7 +9,8 @@ use crate::engine::operation::{Operation, WriteIntents};
 use crate::model::{Caller, ContactState, Event, Timestamp, UserId};
 use crate::store::Transaction;
 
-/// Blocks or unblocks a user. Blocking ends a friendship and discards a request from the user.
+/// Blocks or unblocks a user. Blocking ends a friendship, withdraws the caller's friend request to
+/// the user, and discards a friend request from the user.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct SetBlocked {
     pub(in crate::engine) caller: Caller,

@@ -1,4 +1,4 @@
-//! Ending a friendship.
+//! Unit of work that ends a friendship.
 
 use async_trait::async_trait;
 
@@ -8,7 +8,7 @@ use crate::engine::operation::{Operation, WriteIntents};
 use crate::model::{Caller, ContactState, Event, EventBody, Timestamp, UserId};
 use crate::store::Transaction;
 
-/// Ends a friendship, or withdraws the caller's request. Does nothing if there is neither.
+/// Ends a friendship, or withdraws the caller's friend request. Does nothing if there is neither.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct RemoveFriend {
     pub(in crate::engine) caller: Caller,
@@ -27,7 +27,7 @@ impl Operation for RemoveFriend {
     }
 }
 
-/// Ends the caller's friendship with the peer, or withdraws the caller's request.
+/// Ends the caller's friendship with the peer, or withdraws the caller's friend request.
 pub(super) fn end_relation(pair: &mut Pair, me: UserId, peer: UserId) {
     match pair.own.state {
         ContactState::Friend => {

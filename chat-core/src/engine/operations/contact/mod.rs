@@ -1,4 +1,4 @@
-//! Units of work on relations between users: requests, friendships, blocks.
+//! Units of work on relations between users: friend requests, friendships and blocks.
 
 mod answer;
 mod block;

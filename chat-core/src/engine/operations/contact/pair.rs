@@ -1,4 +1,4 @@
-//! The locked contacts of two users with each other.
+//! [`Pair`]: the locked contacts of two users with each other.
 
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::WriteIntents;
@@ -13,9 +13,9 @@ use crate::store::{StoreError, Transaction};
 /// Relation of a user to a peer, as far as permissions depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::engine) enum Relation {
-    /// The peer is the user: notes to self.
+    /// The peer is the user, in the conversation of a user with themselves.
     Myself,
-    /// The peer is a stranger.
+    /// The users are not friends, and neither blocked the other.
     Stranger,
     /// The peer is a friend.
     Friend,
@@ -40,7 +40,7 @@ impl Relation {
     }
 }
 
-/// The caller and a peer, with their contacts as they will be written.
+/// Contacts of a caller and a peer with each other, as [`Pair::write`] will write them.
 #[derive(Debug)]
 pub(in crate::engine) struct Pair {
     caller: Caller,
@@ -49,12 +49,13 @@ pub(in crate::engine) struct Pair {
     pub(in crate::engine) own: Contact,
     /// The peer's contact.
     pub(in crate::engine) theirs: Contact,
-    /// Events for inboxes.
+    /// Events for the inboxes of these users.
     notices: Vec<(UserId, EventBody)>,
 }
 
 impl Pair {
-    /// Locks the pair and checks the caller's fence.
+    /// Locks the contacts of both users, and checks the caller's [`fence`]. Fails if the peer has
+    /// no account.
     pub(in crate::engine) async fn lock(
         tx: &mut dyn Transaction,
         caller: Caller,
@@ -98,13 +99,14 @@ impl Pair {
         self.notices.push((user, body));
     }
 
-    /// Makes both friends.
+    /// Makes the two users friends.
     pub(in crate::engine) fn befriend(&mut self) {
         self.set_own(ContactState::Friend, "");
         self.set_theirs(ContactState::Friend, "");
     }
 
-    /// Writes both contacts and the events. Returns the events.
+    /// Writes both contacts and the events. Deletes a contact that has neither a state nor a block.
+    /// Returns the events.
     pub(in crate::engine) async fn write(
         self,
         tx: &mut dyn Transaction,

@@ -1,4 +1,4 @@
-//! Operation that requests a friendship.
+//! Unit of work that requests a friendship.
 
 use async_trait::async_trait;
 
@@ -10,16 +10,17 @@ use crate::store::Transaction;
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
-/// Requests friendship. If the peer has requested it already, both become friends. Requesting it
-/// again does nothing.
+/// Requests a friendship. If the peer has requested it already, both users become friends. A
+/// repeated request does nothing.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct RequestFriend {
     pub(in crate::engine) caller: Caller,
     pub(in crate::engine) peer: UserId,
     pub(in crate::engine) note: Note,
-    /// `Ok` if the caller's rate allows a new request.
+    /// `Ok` if the caller's rate allows a new request, otherwise the error for it. A repeated
+    /// request needs no allowance.
     pub(in crate::engine) allowed: Result<(), CommandError>,
-    /// Maximum number of requests made within a day that are still open.
+    /// Maximum number of the caller's requests of the last 24 hours that are still open.
     pub(in crate::engine) max_open_per_day: u32,
     pub(in crate::engine) now: Timestamp,
 }
@@ -46,7 +47,8 @@ impl Operation for RequestFriend {
         self.allowed.clone()?;
         let since = Timestamp(self.now.0.saturating_sub(DAY_MS));
         if tx.requests_since(me, since).await? >= self.max_open_per_day {
-            return Err(CommandError::limit("too many open friend requests today; wait until tomorrow").into());
+            let text = "too many of your friend requests are open; wait for answers or until tomorrow";
+            return Err(CommandError::limit(text).into());
         }
         if pair.relation() == Relation::BlockedByPeer {
             // The caller sees a pending request, which is never answered.

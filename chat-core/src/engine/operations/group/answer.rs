@@ -1,4 +1,4 @@
-//! Answering requests to join.
+//! Unit of work that answers a request to join a group.
 
 use async_trait::async_trait;
 
@@ -9,7 +9,7 @@ use crate::engine::operations::policy::{GroupPermission, Membership};
 use crate::model::{Event, EventBody, MemberState, UserId};
 use crate::store::Transaction;
 
-/// Accepts or declines a user's request to join.
+/// Accepts or declines a user's request to join the group. The user gets an event in the inbox.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct AnswerJoin {
     pub(in crate::engine) call: GroupCall,
@@ -47,6 +47,6 @@ impl Operation for AnswerJoin {
                 accepted: self.accept,
             },
         )?;
-        group.commit(tx, intents).await
+        group.write(tx, intents).await
     }
 }

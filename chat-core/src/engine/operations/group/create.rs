@@ -1,4 +1,4 @@
-//! Creating a group.
+//! Unit of work that creates a group.
 
 use async_trait::async_trait;
 
@@ -13,7 +13,8 @@ use crate::model::{
 };
 use crate::store::{NewConversation, Transaction};
 
-/// Creates a group with the caller as its owner. A retry finds the group that was created before.
+/// Creates a group with the caller as its owner. A retry with the same `client_message_id` returns
+/// the group that was created before.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct CreateGroup {
     pub(in crate::engine) caller: Caller,
@@ -29,7 +30,7 @@ impl Idempotent for CreateGroup {}
 
 #[async_trait]
 impl Operation for CreateGroup {
-    /// The group, and the appended events: none if the group existed.
+    /// The group, and the appended events. A retry that finds the group appends none.
     type Output = (ConversationId, Vec<Event>);
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Rejection> {

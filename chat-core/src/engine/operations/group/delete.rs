@@ -1,4 +1,4 @@
-//! Deleting a group.
+//! Unit of work that deletes a group.
 
 use async_trait::async_trait;
 
@@ -10,9 +10,9 @@ use crate::engine::operations::policy::GroupPermission;
 use crate::model::{Event, EventBody};
 use crate::store::Transaction;
 
-/// Closes a group for everyone. Its log stays readable to its last members and ends with
-/// `GroupDeleted`. That event alone informs them: an event in the inbox of each member would lock
-/// thousands of inboxes.
+/// Deletes a group: no event can be appended to its log any more. The log ends with
+/// `GroupDeleted` and stays readable to the last members. They get no events in their inboxes,
+/// because the transaction would have to lock thousands of inboxes.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct DeleteGroup {
     pub(in crate::engine) call: GroupCall,
@@ -25,14 +25,14 @@ impl Operation for DeleteGroup {
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
         let mut group = self.call.lock(tx, &[], &[]).await?;
         group.require(GroupPermission::Delete)?;
-        close(&mut group)?;
-        group.commit(tx, intents).await
+        delete(&mut group)?;
+        group.write(tx, intents).await
     }
 }
 
-/// Appends `GroupDeleted` and closes the group.
-pub(super) fn close(group: &mut LockedGroup) -> Result<(), Rejection> {
+/// Appends `GroupDeleted` and marks the group as deleted.
+pub(super) fn delete(group: &mut LockedGroup) -> Result<(), Rejection> {
     group.append(&EventBody::GroupDeleted)?;
-    group.log()?.change().closed = true;
+    group.log()?.change().deleted = true;
     Ok(())
 }

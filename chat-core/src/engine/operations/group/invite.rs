@@ -1,4 +1,4 @@
-//! Operations that invite members and decline invitations.
+//! Units of work that invite a user to a group and decline an invitation.
 
 use async_trait::async_trait;
 
@@ -10,13 +10,13 @@ use crate::engine::operations::policy::{GroupPermission, Membership};
 use crate::model::{Event, EventBody, MemberState, UserId};
 use crate::store::Transaction;
 
-/// Invites a user. If the user has asked to join and the caller is an admin, the user becomes a
-/// member. Inviting the user again does nothing.
+/// Invites a user to a group. If the user has asked to join and the caller may answer such
+/// requests, the user becomes a member. Inviting the user again does nothing.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct InviteMember {
     pub(in crate::engine) call: GroupCall,
     pub(in crate::engine) user: UserId,
-    /// The user has an invitation to this group in the inbox.
+    /// True if the user's inbox contains an invitation to this group, so that it needs no other.
     pub(in crate::engine) has_notice: bool,
     pub(in crate::engine) limits: GroupLimits,
 }
@@ -32,8 +32,8 @@ impl Operation for InviteMember {
         }
         let (_, theirs) = tx.lock_contacts(me, self.user).await?;
         if !exists(tx, self.user).await? {
-            // The caller's permission is checked first, so that strangers cannot probe for users
-            // here.
+            // The caller's permission is checked first, so that a caller without it cannot find out
+            // which users exist.
             let mut group = self.call.lock(tx, &[], &[]).await?;
             group.require(GroupPermission::Invite)?;
             return Err(CommandError::not_found().into());
@@ -56,8 +56,8 @@ impl Operation for InviteMember {
                     },
                 )?;
             }
-            // A user who blocked the caller is not told. The members see an invitation like any
-            // other, so that the caller does not learn of the block.
+            // A user who blocked the caller gets no event in the inbox. The list of members shows
+            // the invitation nevertheless, so that the caller does not learn of the block.
             _ if theirs.is_some_and(|contact| contact.blocked) => {
                 group.set_state(tx, self.user, MemberState::Invited).await?;
             }
@@ -74,14 +74,16 @@ impl Operation for InviteMember {
                 )?;
             }
         }
-        group.commit(tx, intents).await
+        group.write(tx, intents).await
     }
 }
 
-/// Declines an invitation. The inviter is notified, if known.
+/// Declines an invitation that the caller received. The inviter, if known, gets an event in the
+/// inbox.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct DeclineInvitation {
     pub(in crate::engine) call: GroupCall,
+    /// User who invited the caller; `None` if the caller's inbox does not show it.
     pub(in crate::engine) inviter: Option<UserId>,
 }
 
@@ -108,6 +110,6 @@ impl Operation for DeclineInvitation {
                 },
             )?;
         }
-        group.commit(tx, intents).await
+        group.write(tx, intents).await
     }
 }

@@ -1,4 +1,4 @@
-//! Joining a group.
+//! Unit of work that joins a group.
 
 use async_trait::async_trait;
 
@@ -9,14 +9,15 @@ use crate::engine::operations::policy::{GroupPermission, Membership};
 use crate::model::{Event, EventBody, MemberState, Note, Role, UserId};
 use crate::store::Transaction;
 
-/// Joins, asks to join, or accepts an invitation, as the group's policy and the caller's membership
-/// require.
+/// Makes the caller a member, or records that the caller asks to join, depending on the group's
+/// join policy and on the caller's membership. Accepts an invitation, if the caller has one.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct JoinGroup {
     pub(in crate::engine) call: GroupCall,
+    /// Note for the admins, if the caller has to ask.
     pub(in crate::engine) note: Note,
-    /// The group required an admin's approval when its row was read before the transaction, so the
-    /// admins' inboxes are locked with the group.
+    /// True if the group required an admin's approval when its row was read before the transaction.
+    /// Then the admins' inboxes are locked with the group.
     pub(in crate::engine) by_approval: bool,
     pub(in crate::engine) limits: GroupLimits,
 }
@@ -27,7 +28,7 @@ pub(in crate::engine) enum Joined {
     /// The caller is a member.
     Member,
     /// The caller has asked to join, and waits for an admin's answer.
-    Asked,
+    Requested,
 }
 
 #[async_trait]
@@ -44,13 +45,13 @@ impl Operation for JoinGroup {
         let admins: Vec<UserId> = admins.into_iter().map(|admin| admin.user).collect();
         let mut group = self.call.lock(tx, &[], &admins).await?;
         let membership = group.membership(me);
-        if membership.is_inside() && !group.row()?.closed {
+        if membership.is_inside() && !group.row()?.deleted {
             return Ok((Joined::Member, Vec::new()));
         }
         let denied = match group.require(GroupPermission::Join) {
             Ok(()) => {
                 group.add_member(tx, me, None, self.limits).await?;
-                return Ok((Joined::Member, group.commit(tx, intents).await?));
+                return Ok((Joined::Member, group.write(tx, intents).await?));
             }
             Err(denied) => denied,
         };
@@ -58,7 +59,7 @@ impl Operation for JoinGroup {
             return Err(denied);
         }
         if membership == Membership::Requested {
-            return Ok((Joined::Asked, Vec::new()));
+            return Ok((Joined::Requested, Vec::new()));
         }
         if tx.group_count(me).await? >= self.limits.max_groups_per_user {
             return Err(CommandError::limit("you are in the maximum number of groups; leave one first").into());
@@ -74,6 +75,6 @@ impl Operation for JoinGroup {
             };
             group.append_to_inbox(admin.user, &body)?;
         }
-        Ok((Joined::Asked, group.commit(tx, intents).await?))
+        Ok((Joined::Requested, group.write(tx, intents).await?))
     }
 }

@@ -1,4 +1,4 @@
-//! Removing, banning and unbanning members.
+//! Units of work that remove, ban and unban members of a group.
 
 use async_trait::async_trait;
 
@@ -9,8 +9,8 @@ use crate::engine::operations::policy::{GroupPermission, Membership};
 use crate::model::{Event, EventBody, MemberState, UserId};
 use crate::store::Transaction;
 
-/// Removes a member, or withdraws a user's invitation or request. With `ban`, the user may not come
-/// back.
+/// Removes a member, withdraws a user's invitation, or refuses a user's request to join. If `ban`
+/// is set, the user, who need not be a member, cannot join until unbanned.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct KickMember {
     pub(in crate::engine) call: GroupCall,
@@ -27,11 +27,11 @@ impl Operation for KickMember {
         if by == self.user {
             return Err(CommandError::invalid("you cannot remove yourself; leave the group instead").into());
         }
-        let exists = tx.account(self.user).await?.is_some();
-        let notified = if exists { vec![self.user] } else { Vec::new() };
+        let has_account = tx.account(self.user).await?.is_some();
+        let notified = if has_account { vec![self.user] } else { Vec::new() };
         let mut group = self.call.lock(tx, &[self.user], &notified).await?;
         group.require_rank(GroupPermission::Moderate, self.user)?;
-        if !exists {
+        if !has_account {
             return Err(CommandError::not_found().into());
         }
         let state = if self.ban {
@@ -62,7 +62,7 @@ impl Operation for KickMember {
         } else if membership == Membership::Outsider {
             return Err(CommandError::not_found().into());
         }
-        group.commit(tx, intents).await
+        group.write(tx, intents).await
     }
 }
 
@@ -85,6 +85,6 @@ impl Operation for UnbanMember {
             Membership::Outsider => return Err(CommandError::not_found().into()),
             _ => {}
         }
-        group.commit(tx, intents).await
+        group.write(tx, intents).await
     }
 }

@@ -1,17 +1,18 @@
-//! Leaving a group.
+//! Unit of work that leaves a group.
 
 use async_trait::async_trait;
 
 use super::GroupCall;
-use super::delete::close;
+use super::delete::delete;
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::policy::{GroupPermission, Membership};
 use crate::model::{Event, EventBody, MemberState, ReplyCode};
 use crate::store::Transaction;
 
-/// Leaves the group, or withdraws the caller's request to join. An owner has to transfer the group
-/// first, unless no one else is in it: then it is deleted. Does nothing for a former member.
+/// Ends the caller's membership, request to join, or invitation. An owner has to transfer the group
+/// first, unless the group has no other member: then it is deleted. Does nothing for a former or
+/// banned member.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct LeaveGroup {
     pub(in crate::engine) call: GroupCall,
@@ -28,7 +29,7 @@ impl Operation for LeaveGroup {
             Membership::Former | Membership::Banned => return Ok(Vec::new()),
             Membership::Requested | Membership::Invited => {
                 group.set_state(tx, me, MemberState::Left).await?;
-                return group.commit(tx, intents).await;
+                return group.write(tx, intents).await;
             }
             _ => {}
         }
@@ -41,11 +42,11 @@ impl Operation for LeaveGroup {
                 )
                 .into());
             }
-            close(&mut group)?;
+            delete(&mut group)?;
         } else {
             let seq = group.append(&EventBody::MemberLeft { user: me })?;
             group.remove_member(tx, me, MemberState::Left, seq).await?;
         }
-        group.commit(tx, intents).await
+        group.write(tx, intents).await
     }
 }

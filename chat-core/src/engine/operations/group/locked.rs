@@ -1,5 +1,5 @@
-//! A group that a unit of work has locked, with the members involved. The caller's fence was
-//! checked under the lock.
+//! [`LockedGroup`]: a group that a unit of work has locked, with the members involved. The caller's
+//! [`fence`] was checked under the lock.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::model::{
 };
 use crate::store::{StoreError, Transaction};
 
-/// Caller, group and time of a change: the common input of all units of work on a group.
+/// Caller, group and time of a change: the common input of the units of work on an existing group.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct GroupCall {
     pub(in crate::engine) caller: Caller,
@@ -44,7 +44,9 @@ impl From<&EngineConfig> for GroupLimits {
 pub(super) struct LockedGroup {
     call: GroupCall,
     logs: Logs,
+    /// Memberships of the users involved; users without one are absent.
     members: HashMap<UserId, Member>,
+    /// Locked inboxes by their owners.
     inboxes: HashMap<UserId, ConversationId>,
 }
 
@@ -85,11 +87,11 @@ impl GroupCall {
 }
 
 impl LockedGroup {
-    /// Checks that the group exists for the caller, and that the caller has a permission.
+    /// Checks that the group is not deleted, and that the caller has a permission.
     pub(super) fn require(&mut self, permission: GroupPermission) -> Result<(), Rejection> {
         let membership = self.membership(self.call.caller.user);
         let row = self.row()?;
-        if row.closed {
+        if row.deleted {
             let error = if membership == Membership::Outsider {
                 CommandError::not_found()
             } else {
@@ -97,16 +99,17 @@ impl LockedGroup {
             };
             return Err(error.into());
         }
-        policy::group(permission, membership, profile(row)?)?;
+        policy::check_group(permission, membership, profile(row)?)?;
         Ok(())
     }
 
-    /// Checks that the caller has a permission, and outranks `target`.
+    /// Checks that the caller has a permission, and a higher role than `target`. A target that is
+    /// not a member counts as having the role `Member`.
     pub(super) fn require_rank(&mut self, permission: GroupPermission, target: UserId) -> Result<(), Rejection> {
         self.require(permission)?;
         let role = |user| self.members.get(&user).map_or(Role::Member, |member| member.role);
         let target = self.active_member(target).map_or(Role::Member, |member| member.role);
-        policy::outranks(role(self.call.caller.user), target)?;
+        policy::check_rank(role(self.call.caller.user), target)?;
         Ok(())
     }
 
@@ -143,7 +146,8 @@ impl LockedGroup {
         Ok(())
     }
 
-    /// Makes a user an active member, and appends `MemberJoined`.
+    /// Makes a user an active member, and appends `MemberJoined`. The argument `by` is the member
+    /// who admitted the user; `None` if the user joined without one.
     pub(super) async fn add_member(
         &mut self,
         tx: &mut dyn Transaction,
@@ -163,10 +167,10 @@ impl LockedGroup {
         let visible = profile(row)?.history_visible;
         let first_seq = if visible { Seq(1) } else { seq };
         let mut member = Member::active(self.call.group, user, Role::Member, first_seq);
-        // Earlier messages can be read, but do not count as unread.
+        // Messages before this event do not count as unread, even if the user may read them.
         member.read_seq = seq;
         if let Some(before) = self.members.get(&user) {
-            // Leaving does not end a mute.
+            // A user cannot end a mute by leaving and joining again.
             member.muted_until = before.muted_until;
         }
         self.put_member(tx, member).await
@@ -219,11 +223,7 @@ impl LockedGroup {
     }
 
     /// Writes the appended events and the changed rows. Returns the events.
-    pub(super) async fn commit(
-        self,
-        tx: &mut dyn Transaction,
-        intents: &WriteIntents,
-    ) -> Result<Vec<Event>, Rejection> {
+    pub(super) async fn write(self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
         let (names_free, events) = self.logs.write(tx, intents).await?;
         if !names_free {
             return Err(name_taken().into());

@@ -1,4 +1,4 @@
-//! Operation that mutes a member.
+//! Unit of work that mutes a member of a group.
 
 use async_trait::async_trait;
 
@@ -9,7 +9,7 @@ use crate::engine::operations::policy::GroupPermission;
 use crate::model::{Event, EventBody, ReplyCode, Role, Timestamp, UserId};
 use crate::store::Transaction;
 
-/// Mutes a member who has no role, for the given duration. A duration of 0 ends the mute.
+/// Mutes a member who is not an admin, for the given duration. A duration of 0 ends the mute.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct MuteMember {
     pub(in crate::engine) call: GroupCall,
@@ -41,6 +41,6 @@ impl Operation for MuteMember {
         member.muted_until = until;
         group.put_member(tx, member).await?;
         group.append(&EventBody::MemberMuted { user: self.user, until })?;
-        group.commit(tx, intents).await
+        group.write(tx, intents).await
     }
 }

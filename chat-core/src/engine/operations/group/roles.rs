@@ -1,4 +1,4 @@
-//! Units of work that change roles and the owner of a group.
+//! Units of work that change the roles of members, and the owner of a group.
 
 use async_trait::async_trait;
 
@@ -37,14 +37,15 @@ impl Operation for SetRole {
             return Ok(Vec::new());
         }
         member.role = self.role;
-        // An admin cannot be muted, and a demoted one does not become muted again.
+        // Admins are never muted, and an earlier mute does not apply again if the user becomes a
+        // member again.
         member.muted_until = Timestamp(0);
         group.put_member(tx, member).await?;
         group.append(&EventBody::RoleChanged {
             user: self.user,
             role: self.role,
         })?;
-        group.commit(tx, intents).await
+        group.write(tx, intents).await
     }
 }
 
@@ -76,6 +77,6 @@ impl Operation for TransferOwnership {
         group.put_member(tx, own).await?;
         group.put_member(tx, next).await?;
         group.append(&EventBody::OwnershipTransferred { to: self.user })?;
-        group.commit(tx, intents).await
+        group.write(tx, intents).await
     }
 }

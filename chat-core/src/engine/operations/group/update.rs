@@ -1,4 +1,4 @@
-//! Changing a group's profile.
+//! Unit of work that changes a group's profile.
 
 use async_trait::async_trait;
 
@@ -9,7 +9,7 @@ use crate::engine::operations::policy::GroupPermission;
 use crate::model::{Event, EventBody, GroupChanges, GroupProfile};
 use crate::store::Transaction;
 
-/// Changes name, description and policies.
+/// Changes the name, description and policies of a group, as far as `changes` contains them.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct UpdateGroup {
     pub(in crate::engine) call: GroupCall,
@@ -37,7 +37,7 @@ impl Operation for UpdateGroup {
             unlisted: new.unlisted,
         })?;
         group.log()?.change().group = Some(new);
-        group.commit(tx, intents).await
+        group.write(tx, intents).await
     }
 }
 

@@ -1,4 +1,5 @@
-//! Unit of work that appends a batch of drafts to one conversation. Every send goes through it.
+//! Unit of work that appends a batch of drafts to one conversation. The drafts of all users are
+//! stored by it; system messages and the events of other commands are not.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -23,20 +24,21 @@ use crate::store::{SentEvent, StoreError, Transaction};
 /// Appends drafts to one conversation, in order. Each draft is accepted or refused separately; a
 /// refused draft leaves no gap in the sequence.
 #[derive(Clone, Debug)]
-pub(in crate::engine) struct Appends {
+pub(in crate::engine) struct AppendBatch {
     pub(in crate::engine) conversation: ConversationId,
     /// Kind of the conversation, which never changes.
     pub(in crate::engine) kind: ConversationKind,
     pub(in crate::engine) drafts: Arc<[Prepared]>,
     pub(in crate::engine) rules: BatchRules,
     pub(in crate::engine) now: Timestamp,
-    /// Look for every draft among the stored events first. Otherwise only drafts that would be
-    /// refused are looked for. If another draft's key is in use, the store reports it when the
-    /// event is inserted, and the batch runs again with this set.
+    /// True if every draft is looked for among the stored events, before the drafts are checked. If
+    /// false, only drafts that would be refused are looked for. If the key of another draft is in
+    /// use, the store reports that when the event is inserted, and the batch runs again with this
+    /// flag set.
     pub(in crate::engine) look_first: bool,
 }
 
-impl Idempotent for Appends {
+impl Idempotent for AppendBatch {
     fn look_first(&mut self) {
         self.look_first = true;
     }
@@ -44,14 +46,14 @@ impl Idempotent for Appends {
 
 /// Result of a batch.
 #[derive(Debug)]
-pub(in crate::engine) struct Batch {
+pub(in crate::engine) struct BatchResult {
     /// One result for each draft, in their order.
     pub(in crate::engine) results: Vec<Result<Appended, CommandError>>,
     /// Events to publish, ascending: those that were appended, and those that a retry found stored.
     pub(in crate::engine) events: Vec<Event>,
 }
 
-/// Change of other rows that follows from an appended event.
+/// Change of other rows that an appended event requires.
 #[derive(Debug)]
 enum Effect {
     Edited { target: Seq, edit: Seq },
@@ -64,7 +66,7 @@ enum Effect {
 struct UsedKey {
     appended: Appended,
     fingerprint: u64,
-    /// The event, if it was stored before this batch.
+    /// The event, if it was stored before this batch; `None` if this batch appends it.
     stored: Option<Event>,
 }
 
@@ -83,19 +85,19 @@ impl From<Event> for UsedKey {
 struct Decisions {
     results: Vec<Result<Appended, CommandError>>,
     effects: Vec<Effect>,
-    /// Stored events of drafts that turned out to be retries.
+    /// Stored events of drafts that are retries.
     found: Vec<Event>,
-    /// Each sender's last message, up to which the sender has read.
+    /// Last message of each sender. A sender counts as having read everything up to it.
     reads: HashMap<UserId, Seq>,
     /// Members who sent their first message to a direct conversation.
     first_senders: Vec<Member>,
 }
 
 #[async_trait]
-impl Operation for Appends {
-    type Output = Batch;
+impl Operation for AppendBatch {
+    type Output = BatchResult;
 
-    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Batch, Rejection> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<BatchResult, Rejection> {
         let relations = self.relations(tx).await?;
         let mut logs = Logs::lock(tx, self.now, [self.conversation]).await?;
         let Some(log) = logs.log(self.conversation) else {
@@ -134,11 +136,11 @@ impl Operation for Appends {
         found.sort_by_key(|event| event.seq);
         found.dedup_by_key(|event| event.seq);
         events.splice(0..0, found);
-        Ok(Batch { results, events })
+        Ok(BatchResult { results, events })
     }
 }
 
-impl Appends {
+impl AppendBatch {
     /// Checks the drafts one after the other and appends those that are accepted to `log`.
     fn decide(
         &self,
@@ -193,9 +195,9 @@ impl Appends {
         decisions
     }
 
-    /// Returns the relation of the two users of a direct conversation, and whether the peer
-    /// accepts messages from a stranger. Locks their contacts, which come before the conversation
-    /// in the order of locks.
+    /// Returns the relation of each sender to the peer, and whether the peer accepts messages from
+    /// the sender as a stranger. Empty if the conversation is not direct. Locks the contacts of
+    /// both users, which come before the conversation in the order of locks.
     async fn relations(&self, tx: &mut dyn Transaction) -> Result<HashMap<UserId, (Relation, bool)>, StoreError> {
         let ConversationKind::Direct { low, high } = self.kind else {
             return Ok(HashMap::new());
@@ -254,8 +256,8 @@ impl Appends {
         Ok(())
     }
 
-    /// Returns the answer to a draft whose key was used before. A stored draft is reported as
-    /// stored even if its session has ended since, or the name to which it was sent now belongs to
+    /// Returns the answer to a draft whose key was used before. A retry of a stored draft succeeds
+    /// even if the session has ended since, or if the draft was sent to a name that now belongs to
     /// another conversation.
     fn answer_used_key(&self, draft: &Prepared, used: &UsedKey, is_live: bool) -> Result<Appended, CommandError> {
         let is_here = draft.is_by_name || used.appended.conversation == self.conversation;
@@ -268,13 +270,15 @@ impl Appends {
         }
     }
 
-    fn refuse_all(&self, error: &CommandError) -> Batch {
-        Batch {
+    /// Returns the same error for every draft.
+    fn refuse_all(&self, error: &CommandError) -> BatchResult {
+        BatchResult {
             results: self.drafts.iter().map(|_| Err(error.clone())).collect(),
             events: Vec::new(),
         }
     }
 
+    /// Applies edits and recalls to the messages that they refer to, and stores mentions.
     async fn write_effects(&self, tx: &mut dyn Transaction, effects: Vec<Effect>) -> Result<(), StoreError> {
         use crate::codec::body;
         let id = self.conversation;
@@ -295,6 +299,7 @@ impl Appends {
 /// User id that represents all members in a message's mentions.
 const ALL_MEMBERS: UserId = UserId(0);
 
+/// Adds the changes that the appended event of a draft requires to `effects`.
 fn collect_effects(draft: &Prepared, seq: Seq, effects: &mut Vec<Effect>) {
     match (draft.kind, draft.target) {
         (EventKind::Edit, Some(target)) => effects.push(Effect::Edited { target, edit: seq }),

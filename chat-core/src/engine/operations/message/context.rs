@@ -1,4 +1,5 @@
-//! Decides whether a draft may be appended, from the rows read under the conversation's lock.
+//! [`BatchContext`]: decides whether a draft may be appended, from the rows that were read under
+//! the conversation's lock.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,10 +16,12 @@ use crate::store::{StoreError, Transaction};
 pub(super) struct BatchContext {
     row: Conversation,
     members: HashMap<UserId, Member>,
-    /// Events that drafts refer to.
+    /// Events that drafts refer to: those that they edit, recall, react or reply to.
     targets: HashMap<Seq, Event>,
-    /// A draft refers to an event that is not stored yet, and that this batch may append.
+    /// True if a draft refers to an event that is not stored yet, and that this batch may append.
     refers_to_new: bool,
+    /// Relation of each sender to the peer of a direct conversation, and whether the peer accepts
+    /// messages from the sender as a stranger.
     relations: HashMap<UserId, (Relation, bool)>,
     rules: BatchRules,
     now: Timestamp,
@@ -51,7 +54,7 @@ impl BatchContext {
         let targets: HashMap<Seq, Event> = found.into_iter().map(|event| (event.seq, event)).collect();
         let mut users = senders(drafts);
         for draft in drafts {
-            // A draft with more mentions is refused, so further ones need not be looked up.
+            // A draft with more mentions is refused, so its further mentions need no lookup.
             users.extend(draft.mentions.iter().take(rules.max_mentions));
         }
         if drafts.iter().any(|draft| draft.kind == EventKind::Recall) {
@@ -119,7 +122,7 @@ impl BatchContext {
         match &self.row.kind {
             ConversationKind::Group => {
                 let membership = Membership::of(self.members.get(&sender), self.now);
-                if self.row.closed && membership != Membership::Outsider {
+                if self.row.deleted && membership != Membership::Outsider {
                     return Err(CommandError::new(ReplyCode::GroupDeleted, "the group was deleted"));
                 }
                 let profile = self.row.group.as_ref().ok_or_else(CommandError::internal)?;
@@ -129,7 +132,7 @@ impl BatchContext {
                     _ if draft.mention_all => GroupPermission::MentionAll,
                     _ => GroupPermission::Send,
                 };
-                policy::group(permission, membership, profile)
+                policy::check_group(permission, membership, profile)
             }
             ConversationKind::Direct { .. } => {
                 let Some((relation, accepts)) = self.relations.get(&sender) else {
@@ -142,7 +145,7 @@ impl BatchContext {
                     EventKind::Recall => DirectPermission::RecallOwn,
                     _ => DirectPermission::Send,
                 };
-                policy::direct(permission, *relation, *accepts)
+                policy::check_direct(permission, *relation, *accepts)
             }
             ConversationKind::Inbox { owner } if *owner == sender => Err(CommandError::forbidden()),
             ConversationKind::Inbox { .. } => Err(CommandError::not_found()),
@@ -185,7 +188,7 @@ impl BatchContext {
         };
         let profile = self.row.group.as_ref().ok_or_else(CommandError::internal)?;
         let membership = Membership::of(self.members.get(&draft.caller.user), self.now);
-        policy::group(GroupPermission::RecallOthers, membership, profile)?;
+        policy::check_group(GroupPermission::RecallOthers, membership, profile)?;
         let author = self.members.get(&target.sender).filter(|member| member.is_active());
         if author.is_some_and(|author| author.role == Role::Owner) {
             return Err(CommandError::forbidden());
@@ -193,6 +196,7 @@ impl BatchContext {
         not_recalled(target)
     }
 
+    /// Checks that a message is young enough to be edited or recalled.
     fn check_age(&self, target: &Event) -> Result<(), CommandError> {
         if self.now.millis_since(target.time) > self.rules.edit_window_ms {
             return Err(CommandError::new(
@@ -203,7 +207,7 @@ impl BatchContext {
         Ok(())
     }
 
-    /// Returns the message that the draft changes or reacts to.
+    /// Returns the message that the draft edits, recalls or reacts to.
     fn target(&self, draft: &Prepared) -> Result<&Event, CommandError> {
         self.readable(draft, draft.target.unwrap_or(Seq::ZERO))
     }

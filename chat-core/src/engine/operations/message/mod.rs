@@ -1,11 +1,11 @@
-//! Messages, edits, recalls and reactions: checks drafts and appends them in batches.
+//! Units of work that append messages, edits, recalls and reactions, and open direct conversations.
 
 mod batch;
 mod context;
 mod open;
 mod prepared;
 
-pub(in crate::engine) use batch::Appends;
+pub(in crate::engine) use batch::AppendBatch;
 pub(in crate::engine) use open::OpenDirect;
 pub(in crate::engine) use prepared::{BatchRules, DraftKey, Prepared, fingerprint};
 
@@ -20,7 +20,8 @@ pub(in crate::engine) fn conflict() -> CommandError {
     )
 }
 
-/// Returns the answer for a draft that became this event.
+/// Returns the answer for a draft that became this event. `duplicate` is true if the draft was
+/// stored before.
 pub(in crate::engine) fn appended(event: &Event, duplicate: bool) -> Appended {
     Appended {
         conversation: event.conversation,

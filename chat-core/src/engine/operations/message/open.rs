@@ -1,4 +1,4 @@
-//! Opens a direct conversation, when its first message is sent.
+//! Unit of work that opens a direct conversation, which happens when its first message is sent.
 
 use async_trait::async_trait;
 
@@ -25,6 +25,7 @@ pub(in crate::engine) struct OpenDirect {
 
 #[async_trait]
 impl Operation for OpenDirect {
+    /// The conversation, and the appended events: none if the conversation existed.
     type Output = (ConversationId, Vec<Event>);
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Rejection> {
@@ -40,7 +41,7 @@ impl Operation for OpenDirect {
             return Err(CommandError::not_found().into());
         }
         let accepts = accepts_stranger(tx, self.peer, None).await?;
-        policy::direct(DirectPermission::Send, relation, accepts)?;
+        policy::check_direct(DirectPermission::Send, relation, accepts)?;
         let kind = ConversationKind::direct(me, self.peer);
         let mut users = vec![(me, self.peer), (self.peer, me)];
         users.dedup_by_key(|(user, _)| *user);
@@ -55,7 +56,7 @@ impl Operation for OpenDirect {
             created: self.now,
         };
         let Some(id) = tx.create_conversation(new).await? else {
-            // Another transaction has opened it in the meantime.
+            // Another transaction has opened the conversation in the meantime.
             let id = tx.conversation_of_kind(&kind).await?;
             return id.map(|id| (id, Vec::new())).ok_or(Rejection::Moved);
         };
@@ -75,8 +76,8 @@ impl Operation for OpenDirect {
     }
 }
 
-/// Returns whether the user accepts direct messages from a user who is not a contact.
-/// `conversation` is their direct conversation, if there is one.
+/// Returns whether the user accepts direct messages from a user who is not a friend.
+/// `conversation` is the direct conversation of the two users, if there is one.
 pub(super) async fn accepts_stranger(
     tx: &mut dyn Transaction,
     user: UserId,

@@ -1,4 +1,4 @@
-//! Drafts ready to be appended: encoded, with their digests.
+//! [`Prepared`]: a draft that is ready to be appended, encoded and with its fingerprint.
 
 use std::collections::HashSet;
 
@@ -34,21 +34,22 @@ impl From<&EngineConfig> for BatchRules {
 pub(in crate::engine) struct Prepared {
     pub(in crate::engine) caller: Caller,
     pub(in crate::engine) client_message_id: ClientMessageId,
-    /// Digest of the draft as the client sent it, even if a hook has rewritten the draft.
+    /// [`fingerprint`] of the draft as the client sent it, even if a hook has rewritten the draft.
     pub(in crate::engine) fingerprint: u64,
     pub(in crate::engine) kind: EventKind,
+    /// Message that an edit, a recall or a reaction refers to.
     pub(in crate::engine) target: Option<Seq>,
     pub(in crate::engine) reply_to: Option<Seq>,
     pub(in crate::engine) mentions: Vec<UserId>,
     pub(in crate::engine) mention_all: bool,
     pub(in crate::engine) body: Bytes,
-    /// The sender referred to the conversation by a name. By the time of a retry, the name may
-    /// belong to another conversation.
+    /// True if the sender referred to the conversation by a name. By the time of a retry, the name
+    /// may belong to another conversation.
     pub(in crate::engine) is_by_name: bool,
 }
 
-/// Idempotency key of a draft, and the digest that distinguishes a retry from another use of the
-/// key.
+/// Idempotency key of a draft, and the fingerprint that distinguishes a retry from another use of
+/// the key.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct DraftKey {
     pub(in crate::engine) id: ClientMessageId,
@@ -58,7 +59,7 @@ pub(in crate::engine) struct DraftKey {
 impl Prepared {
     /// Encodes a draft.
     pub(in crate::engine) fn new(caller: Caller, draft: Draft) -> Self {
-        let body = encode(draft.content);
+        let body = event_body(draft.content);
         let mut prepared = Self::from_body(caller, draft.client_message_id, &body, 0);
         prepared.fingerprint = fingerprint(prepared.kind, &prepared.body);
         prepared
@@ -77,10 +78,10 @@ impl Prepared {
         }
     }
 
-    /// Replaces the content by the one that a hook returned. The digest remains that of the draft
-    /// as sent.
+    /// Replaces the content by the one that a hook returned. The fingerprint remains that of the
+    /// draft as the client sent it.
     pub(in crate::engine) fn rewritten(self, content: DraftContent) -> Self {
-        let body = encode(content);
+        let body = event_body(content);
         Self {
             is_by_name: self.is_by_name,
             ..Self::from_body(self.caller, self.client_message_id, &body, self.fingerprint)
@@ -110,7 +111,7 @@ impl Prepared {
 
     /// Returns the memory that the draft is charged for while it is queued, in bytes.
     pub(in crate::engine) fn cost(&self) -> usize {
-        // Other memory of a submission: keys, reply channel, queue entries.
+        // Other memory of a queued draft: keys, reply channel, queue entries.
         const OVERHEAD: usize = 512;
         self.body.len() + self.mentions.len() * 8 + OVERHEAD
     }
@@ -121,7 +122,8 @@ pub(super) fn senders(drafts: &[Prepared]) -> HashSet<UserId> {
     drafts.iter().map(|draft| draft.caller.user).collect()
 }
 
-fn encode(content: DraftContent) -> EventBody {
+/// Returns the event that the content of a draft becomes.
+fn event_body(content: DraftContent) -> EventBody {
     match content {
         DraftContent::Message {
             text,
@@ -147,8 +149,9 @@ fn encode(content: DraftContent) -> EventBody {
     }
 }
 
-/// Returns a digest that distinguishes a retry from another use of the same idempotency key. The
-/// digest is stored, so its computation must never change.
+/// Returns the fingerprint of a draft: a digest of its kind and body, which distinguishes a retry
+/// from another use of the same idempotency key. It is stored, so its computation must never
+/// change.
 pub(in crate::engine) fn fingerprint(kind: EventKind, body: &[u8]) -> u64 {
     let mut digest = Sha256::new();
     digest.update([kind as u8]);
@@ -156,6 +159,6 @@ pub(in crate::engine) fn fingerprint(kind: EventKind, body: &[u8]) -> u64 {
     let digest: [u8; 32] = digest.finalize().into();
     let mut first = [0; 8];
     first.copy_from_slice(&digest[..8]);
-    // Stores keep the digest as a signed integer: the top bit is unused.
+    // Stores keep the fingerprint as a signed integer, so the top bit is unused.
     u64::from_be_bytes(first) >> 1
 }

@@ -2,16 +2,17 @@
 
 use async_trait::async_trait;
 
-use super::{Action, is_deleted, no_account, user_target};
+use super::{Action, account_deleted, no_account, user_target};
 use crate::auth::Subject;
 use crate::engine::error::{CommandError, Rejection, name_taken};
 use crate::engine::operation::{Operation, WriteIntents};
-use crate::engine::operations::account::{CreateAccount, PasswordRecord};
+use crate::engine::operations::account::{CreateAccount, PhcString};
 use crate::engine::operations::fence::lock_user;
 use crate::model::{Account, CloseCode, ReplyCode, SessionEpoch, UserId, UserName};
 use crate::store::{StoreError, Transaction};
 
-/// Creates an account, bound to a subject if one is given.
+/// Creates an account. If a subject (the application's identifier of the user) is given, binds the
+/// account to it.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct CreateByOperator {
     pub(in crate::engine) action: Action,
@@ -50,13 +51,13 @@ fn subject_reserved() -> CommandError {
     CommandError::new(ReplyCode::NameTaken, text)
 }
 
-/// Change of an account.
+/// Change that an operator makes to an account.
 #[derive(Clone, Debug)]
 pub(in crate::engine) enum AccountChange {
     Rename(UserName),
     Disable,
     Enable,
-    SetPassword(PasswordRecord),
+    SetPassword(PhcString),
     EndSessions,
 }
 
@@ -74,6 +75,7 @@ impl AccountChange {
         }
     }
 
+    /// Returns the kind of the change in the audit log.
     const fn action(&self) -> &'static str {
         match self {
             Self::Rename(_) => "account.rename",
@@ -107,7 +109,7 @@ impl Operation for ChangeAccount {
         };
         let before = stored(tx, self.user).await?;
         if before.deleted.is_some() {
-            return Err(is_deleted(self.user).into());
+            return Err(account_deleted(self.user).into());
         }
         for mut device in devices {
             device.session_token = None;
@@ -144,10 +146,10 @@ impl Operation for ChangeAccount {
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct RecordAction {
     pub(in crate::engine) action: Action,
-    /// Kind of the action.
+    /// Kind of the action, such as `account.export`.
     pub(in crate::engine) kind: &'static str,
     pub(in crate::engine) user: UserId,
-    /// Parameters of the action in words.
+    /// Parameters of the action, as the audit log describes them.
     pub(in crate::engine) detail: String,
 }
 

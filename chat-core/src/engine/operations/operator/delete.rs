@@ -1,4 +1,4 @@
-//! Units of work that delete an account: its row, its contacts and its memberships.
+//! Units of work that delete an account: the data in its row, its contacts and its memberships.
 
 use async_trait::async_trait;
 
@@ -15,17 +15,17 @@ use crate::model::{
 };
 use crate::store::{StoreError, Transaction};
 
-/// Marks an account as deleted, and removes the personal data in its row and its devices. Running
-/// it again on a deleted account is allowed.
+/// Marks an account as deleted, removes the personal data in its row, and deletes its devices. May
+/// be run again on a deleted account, to continue the deletion or to free the name or subject.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct MarkDeleted {
     pub(in crate::engine) action: Action,
     pub(in crate::engine) user: UserId,
-    /// Frees the name for other accounts.
+    /// True if another account may take the name.
     pub(in crate::engine) free_name: bool,
-    /// Frees the external subject for another account.
+    /// True if another account may be bound to the subject.
     pub(in crate::engine) free_subject: bool,
-    /// Options of the deletion in words.
+    /// Options of the deletion, as the audit log describes them.
     pub(in crate::engine) detail: String,
 }
 
@@ -83,7 +83,7 @@ impl MarkDeleted {
     }
 }
 
-/// Allows the subject of a deleted account to get another account.
+/// Frees the subject of a deleted account, so that the next login with it gets another account.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct FreeSubject {
     pub(in crate::engine) action: Action,
@@ -109,8 +109,8 @@ impl Operation for FreeSubject {
     }
 }
 
-/// Deletes the contacts between a deleted user and these peers, on both sides. Friends get an event
-/// that the friendship ended.
+/// Deletes the contacts between a deleted user and these peers, on both sides. Friends get a
+/// `FriendRemoved` event in their inboxes.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct EndContacts {
     pub(in crate::engine) user: UserId,
@@ -145,13 +145,14 @@ impl Operation for EndContacts {
     }
 }
 
-/// Ends a deleted user's membership, invitation or request in a group. In other conversations and
-/// in closed groups, it only waits for the lock.
+/// Ends a deleted user's membership, invitation or request to join in a group. In other
+/// conversations and in deleted groups, it only waits for the lock, and so for the transactions
+/// that hold it.
 ///
 /// A group that the user owns goes to the longest-standing admin, or if there is none, to the
 /// longest-standing member: the one whose first readable event is the earliest, and among equals
-/// the one with the smallest id. Disabled accounts are skipped. If no one else is in the group, it
-/// is closed. If no member can take it, it is orphaned.
+/// the one with the smallest id. Disabled accounts are skipped. If the group has no other member,
+/// it is deleted. If all other members are disabled, it stays without an owner (orphaned).
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct EndMembership {
     pub(in crate::engine) user: UserId,
@@ -165,8 +166,8 @@ impl Operation for EndMembership {
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
         let mut logs = Logs::lock(tx, self.now, [self.conversation]).await?;
-        let is_open_group = |log: &&mut Log| log.row.kind == ConversationKind::Group && !log.row.closed;
-        let Some(log) = logs.log(self.conversation).filter(is_open_group) else {
+        let is_existing_group = |log: &&mut Log| log.row.kind == ConversationKind::Group && !log.row.deleted;
+        let Some(log) = logs.log(self.conversation).filter(is_existing_group) else {
             return Ok(Vec::new());
         };
         let own = tx.members_in(self.conversation, &[self.user]).await?.pop();
@@ -183,12 +184,13 @@ impl Operation for EndMembership {
 }
 
 impl EndMembership {
+    /// Ends an active membership, and passes the group on if the user owns it.
     async fn leave(&self, tx: &mut dyn Transaction, log: &mut Log, mut member: Member) -> Result<(), Rejection> {
         let author = on_behalf_of(self.user);
         if member.role == Role::Owner {
             if log.row.member_count <= 1 {
                 log.append(self.now, author, &EventBody::GroupDeleted);
-                log.change().closed = true;
+                log.change().deleted = true;
                 return Ok(());
             }
             if let Some(mut next) = self.next_owner(tx).await? {
@@ -212,7 +214,7 @@ impl EndMembership {
     }
 
     async fn next_owner(&self, tx: &mut dyn Transaction) -> Result<Option<Member>, StoreError> {
-        // The user's own account is disabled by now.
+        // The store skips disabled accounts, and so the deleted user's own.
         let candidates = tx.members_by_seniority(self.conversation, 2).await?;
         Ok(candidates.into_iter().find(|member| member.user != self.user))
     }

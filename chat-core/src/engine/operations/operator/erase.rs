@@ -12,8 +12,8 @@ use crate::store::{StoreError, Transaction};
 
 /// Erases the text of a message and appends a recall event.
 ///
-/// The log of a closed group takes no more events. There the text is erased without an event, and
-/// the message is marked as recalled by the last event of the log.
+/// No event can be appended to the log of a deleted group. There the text is erased without an
+/// event, and the message is marked as recalled by the last event of the log.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct RecallMessage {
     pub(in crate::engine) action: Action,
@@ -86,15 +86,17 @@ impl Operation for EraseMessages {
     }
 }
 
-/// Appends a recall of `target`. Returns its position, or that of the last event if the log is
-/// closed.
+/// Appends a recall event for `target`, and returns its `Seq`. If the group is deleted, appends
+/// nothing and returns the `Seq` of the last event.
 fn recall(log: &mut Log, now: Timestamp, author: Author, target: Seq) -> Seq {
-    if log.row.closed {
+    if log.row.deleted {
         return log.row.last_seq;
     }
     log.append(now, author, &EventBody::Recall { target }).seq
 }
 
+/// Replaces the bodies of a message and of its edits by tombstones (bodies without text), and marks
+/// the message as recalled by the event `recall`.
 async fn erase(
     tx: &mut dyn Transaction,
     conversation: ConversationId,
@@ -105,7 +107,8 @@ async fn erase(
     tx.erase(conversation, target, recall, tombstone, edit_tombstone).await
 }
 
-/// Erases the texts in a deleted user's inbox. No events follow, because no one reads the inbox.
+/// Erases the texts in a deleted user's inbox. It appends no events, because the inbox has no
+/// reader any more.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct EraseInbox {
     pub(in crate::engine) inbox: ConversationId,

@@ -1,8 +1,9 @@
-//! Operations by which operators transfer and close groups, for example groups without an owner.
+//! Units of work by which operators transfer and delete groups, for example groups without an
+//! owner.
 
 use async_trait::async_trait;
 
-use super::{Action, SYSTEM, conversation_target, is_closed, is_deleted, no_account, no_group};
+use super::{Action, SYSTEM, account_deleted, conversation_target, group_deleted, no_account, no_group};
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::fence::lock_user;
@@ -23,11 +24,11 @@ impl Operation for TransferGroup {
     type Output = Vec<Event>;
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
-        // The lock keeps the account as it is.
+        // While this lock is held, the account cannot be disabled or deleted.
         lock_user(tx, self.to).await?;
         match tx.account(self.to).await? {
             None => return Err(no_account(self.to).into()),
-            Some(account) if account.deleted.is_some() => return Err(is_deleted(self.to).into()),
+            Some(account) if account.deleted.is_some() => return Err(account_deleted(self.to).into()),
             Some(account) if account.disabled => {
                 let text = format!("the account of user {} is disabled; enable it first", self.to);
                 return Err(CommandError::new(ReplyCode::AccountDisabled, text).into());
@@ -35,7 +36,7 @@ impl Operation for TransferGroup {
             Some(_) => {}
         }
         let mut logs = Logs::lock(tx, self.action.now, [self.group]).await?;
-        let log = open_group(&mut logs, self.group)?;
+        let log = existing_group(&mut logs, self.group)?;
         let next = tx.members_in(self.group, &[self.to]).await?.pop();
         let Some(mut next) = next.filter(|member| member.is_active()) else {
             let text = format!("user {} is not a member of group {}", self.to, self.group);
@@ -69,38 +70,38 @@ impl Operation for TransferGroup {
     }
 }
 
-/// Closes a group for everyone. Its log stays readable to its last members.
+/// Deletes a group, as if its owner had deleted it. Its log stays readable to its last members.
 #[derive(Clone, Debug)]
-pub(in crate::engine) struct CloseGroup {
+pub(in crate::engine) struct DeleteGroup {
     pub(in crate::engine) action: Action,
     pub(in crate::engine) group: ConversationId,
 }
 
 #[async_trait]
-impl Operation for CloseGroup {
+impl Operation for DeleteGroup {
     type Output = Vec<Event>;
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
         let mut logs = Logs::lock(tx, self.action.now, [self.group]).await?;
-        let log = open_group(&mut logs, self.group)?;
+        let log = existing_group(&mut logs, self.group)?;
         log.append(self.action.now, SYSTEM, &EventBody::GroupDeleted);
-        log.change().closed = true;
+        log.change().deleted = true;
         let name = log.row.group.as_ref().map(|profile| profile.name.clone());
         let (_, events) = logs.write(tx, intents).await?;
         let detail = format!("name {}", name.unwrap_or_default());
         self.action
-            .record(tx, "group.close", conversation_target(self.group), detail)
+            .record(tx, "group.delete", conversation_target(self.group), detail)
             .await?;
         Ok(events)
     }
 }
 
-/// Returns the log of a group that `logs` has locked, if the group is not closed.
-fn open_group(logs: &mut Logs, group: ConversationId) -> Result<&mut Log, CommandError> {
+/// Returns the log of a group that `logs` has locked, if the group is not deleted.
+fn existing_group(logs: &mut Logs, group: ConversationId) -> Result<&mut Log, CommandError> {
     let is_group = |log: &&mut Log| log.row.kind == ConversationKind::Group;
     let log = logs.log(group).filter(is_group).ok_or_else(|| no_group(group))?;
-    if log.row.closed {
-        return Err(is_closed(group));
+    if log.row.deleted {
+        return Err(group_deleted(group));
     }
     Ok(log)
 }

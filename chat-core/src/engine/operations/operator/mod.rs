@@ -1,4 +1,6 @@
-//! Units of work of operators. Each records its action in the audit log, in its own transaction.
+//! Units of work of operators. An action is recorded in the audit log in the transaction that makes
+//! the change. The deletion of an account takes several units of work, of which the first one
+//! records it.
 
 mod account;
 mod delete;
@@ -9,7 +11,7 @@ mod post;
 pub(in crate::engine) use account::{AccountChange, ChangeAccount, CreateByOperator, RecordAction};
 pub(in crate::engine) use delete::{EndContacts, EndMembership, FreeSubject, MarkDeleted};
 pub(in crate::engine) use erase::{EraseInbox, EraseMessages, RecallMessage};
-pub(in crate::engine) use group::{CloseGroup, TransferGroup};
+pub(in crate::engine) use group::{DeleteGroup, TransferGroup};
 pub(in crate::engine) use post::PostAsSystem;
 
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use crate::engine::operations::log::Author;
 use crate::model::{ConversationId, ReplyCode, Timestamp, UserId};
 use crate::store::{NewAuditRecord, StoreError, Transaction};
 
-/// Operator, source and time of an action.
+/// Operator, source and time of an operator's action, for the audit log.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Action {
     /// Name of the operator.
@@ -50,14 +52,14 @@ impl Action {
     }
 }
 
-/// Author of the events that an operator appends in the name of the system.
+/// Author of the events that an operator appends as the system.
 const SYSTEM: Author = Author {
     user: UserId::SYSTEM,
     device: None,
     sent: None,
 };
 
-/// Returns the author of the events that an operator appends for a user.
+/// Returns the author of the events that an operator appends for a deleted user.
 const fn on_behalf_of(user: UserId) -> Author {
     Author {
         user,
@@ -66,12 +68,12 @@ const fn on_behalf_of(user: UserId) -> Author {
     }
 }
 
-/// Returns the name of a user in the audit log.
+/// Returns the identifier by which the audit log refers to a user.
 fn user_target(user: UserId) -> String {
     format!("user:{user}")
 }
 
-/// Returns the name of a conversation in the audit log.
+/// Returns the identifier by which the audit log refers to a conversation.
 fn conversation_target(conversation: ConversationId) -> String {
     format!("conversation:{conversation}")
 }
@@ -82,7 +84,7 @@ pub(in crate::engine) fn no_account(user: impl std::fmt::Display) -> CommandErro
 }
 
 /// Returns the error for a change of an account that is deleted.
-fn is_deleted(user: UserId) -> CommandError {
+fn account_deleted(user: UserId) -> CommandError {
     CommandError::new(ReplyCode::NotFound, format!("the account of user {user} is deleted"))
 }
 
@@ -91,7 +93,7 @@ pub(in crate::engine) fn no_group(group: impl std::fmt::Display) -> CommandError
     CommandError::new(ReplyCode::NotFound, format!("group {group} does not exist"))
 }
 
-/// Returns the error for a change of a group that is closed.
-fn is_closed(group: ConversationId) -> CommandError {
-    CommandError::new(ReplyCode::GroupDeleted, format!("group {group} is closed"))
+/// Returns the error for a change of a group that is deleted.
+fn group_deleted(group: ConversationId) -> CommandError {
+    CommandError::new(ReplyCode::GroupDeleted, format!("group {group} is deleted"))
 }

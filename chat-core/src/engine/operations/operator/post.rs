@@ -1,9 +1,9 @@
-//! Posting of system messages.
+//! Unit of work that posts a system message.
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Action, SYSTEM, conversation_target, is_closed, is_deleted};
+use super::{Action, SYSTEM, account_deleted, conversation_target, group_deleted};
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Idempotent, Operation, WriteIntents};
 use crate::engine::operations::log::{Author, Logs};
@@ -13,8 +13,8 @@ use crate::model::{
 };
 use crate::store::{StoreError, Transaction};
 
-/// Appends a system message to a group or an inbox. A retry finds the message that was appended
-/// before.
+/// Appends a system message to a group or an inbox. A retry with the same `client_message_id` finds
+/// the message that was appended before.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct PostAsSystem {
     pub(in crate::engine) action: Action,
@@ -24,6 +24,7 @@ pub(in crate::engine) struct PostAsSystem {
     pub(in crate::engine) fingerprint: u64,
     /// Encoded message.
     pub(in crate::engine) body: Bytes,
+    /// True if the message is looked for among the stored events before it is appended.
     pub(in crate::engine) look_first: bool,
 }
 
@@ -35,7 +36,8 @@ impl Idempotent for PostAsSystem {
 
 #[async_trait]
 impl Operation for PostAsSystem {
-    /// Position of the message, and the appended event: none if the message existed.
+    /// Position of the message, and the appended event. A retry that finds the message appends
+    /// none.
     type Output = (Appended, Vec<Event>);
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Rejection> {
@@ -86,9 +88,9 @@ impl PostAsSystem {
         if let ConversationKind::Inbox { owner } = row.kind {
             let account = tx.account(owner).await?;
             let is_usable = account.is_some_and(|account| account.deleted.is_none());
-            return Ok((!is_usable).then(|| is_deleted(owner)));
+            return Ok((!is_usable).then(|| account_deleted(owner)));
         }
-        Ok(row.closed.then(|| is_closed(self.conversation)))
+        Ok(row.deleted.then(|| group_deleted(self.conversation)))
     }
 
     fn no_conversation(&self) -> CommandError {

@@ -30,7 +30,7 @@ async fn closing_waits_for_the_consumer_and_records_its_acknowledgements() {
 }
 
 #[tokio::test]
-async fn acknowledgement_that_cannot_be_recorded_ends_with_the_feed() {
+async fn acknowledgement_that_cannot_be_recorded_fails_when_the_engine_shuts_down() {
     let (engine, store, alice) = faulty(quick()).await;
     send(&alice, "second").await;
     let feed = engine.feed(all()).await.unwrap();
@@ -47,16 +47,20 @@ async fn acknowledgement_that_cannot_be_recorded_ends_with_the_feed() {
     let acknowledging = tokio::spawn(items.pop().unwrap().acknowledge());
     engine.shutdown().await;
     let limit = Duration::from_secs(20);
-    let recorded = timeout(limit, acknowledging).await.expect("the consumer waits forever");
+    let recorded = timeout(limit, acknowledging)
+        .await
+        .expect("the acknowledgement waits forever");
     assert_eq!(recorded.unwrap(), Err(LeaseLost));
     let recorded = timeout(limit, late.acknowledge()).await;
-    assert_eq!(recorded.expect("the consumer waits forever"), Err(LeaseLost));
+    assert_eq!(recorded.expect("the acknowledgement waits forever"), Err(LeaseLost));
     assert!(feed.next().await.is_none());
-    timeout(limit, feed.close()).await.expect("the feed is closed already");
+    timeout(limit, feed.close())
+        .await
+        .expect("closing waits although the engine has ended");
 }
 
 #[tokio::test]
-async fn acknowledgement_ends_when_the_engine_is_dropped() {
+async fn acknowledgement_that_cannot_be_recorded_fails_when_the_engine_is_dropped() {
     let (engine, store, alice) = faulty(quick()).await;
     let feed = engine.feed(all()).await.unwrap();
     let item = loop {
@@ -70,6 +74,9 @@ async fn acknowledgement_ends_when_the_engine_is_dropped() {
     let acknowledging = tokio::spawn(item.acknowledge());
     drop((engine, alice));
     let recorded = timeout(Duration::from_secs(20), acknowledging).await;
-    assert_eq!(recorded.expect("the consumer waits forever").unwrap(), Err(LeaseLost));
+    assert_eq!(
+        recorded.expect("the acknowledgement waits forever").unwrap(),
+        Err(LeaseLost)
+    );
     assert!(feed.next().await.is_none());
 }

@@ -14,7 +14,6 @@ use futures_util::future::join_all;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::outages::{faulty, quick};
 use super::support::*;
 use crate::bus::MemoryBus;
 use crate::commands::Commands;
@@ -27,6 +26,7 @@ use crate::testkit::store::FaultyStore;
 
 const NODE: NodeId = NodeId([7; 16]);
 
+/// Returns the options of a feed of all conversations, whose leases expire after half a second.
 fn all() -> FeedOptions {
     let mut options = FeedOptions::all_conversations("index");
     options.lease_ttl = Duration::from_millis(500);
@@ -34,6 +34,7 @@ fn all() -> FeedOptions {
     options
 }
 
+/// Waits for the next item.
 async fn next(feed: &Feed) -> FeedItem {
     let next = timeout(Duration::from_secs(20), feed.next());
     next.await.expect("no event arrived").expect("the feed has ended")
@@ -61,7 +62,7 @@ fn messages(events: &[Event]) -> Vec<String> {
     events.iter().filter_map(message).collect()
 }
 
-async fn on(store: Arc<dyn Store>, node: NodeId) -> Engine {
+async fn engine_on(store: Arc<dyn Store>, node: NodeId) -> Engine {
     Engine::builder(store)
         .config(config())
         .node(node)
@@ -76,9 +77,7 @@ fn crash(engine: Engine, store: &FaultyStore) {
     drop(engine);
 }
 
+/// Sends a message to the user's notes, which are the user's direct conversation with itself.
 async fn send(session: &LocalSession, text: &str) -> Appended {
     session.send_text(direct(session), text).await.unwrap()
 }
-
-/// Positions of events, in the order in which they were handed out.
-type Positions = Mutex<Vec<(ConversationId, Seq)>>;

@@ -2,8 +2,10 @@
 
 use super::*;
 
-/// Record of a consumer on one node, which acknowledges every event: the events that were handed
-/// out to it, and the acknowledgements that were stored.
+/// Positions of events, in the order in which they were added.
+type Positions = Mutex<Vec<(ConversationId, Seq)>>;
+
+/// Events that the consumer on one node has received, and those whose acknowledgements were stored.
 #[derive(Debug, Default)]
 struct Consumed {
     handed_out: Positions,
@@ -11,6 +13,7 @@ struct Consumed {
     changed: Notify,
 }
 
+/// Acknowledges every event of a feed until the feed ends.
 async fn consume(feed: Feed, consumed: Arc<Consumed>) {
     while let Some(item) = feed.next().await {
         let position = (item.event().conversation, item.event().seq);
@@ -23,7 +26,7 @@ async fn consume(feed: Feed, consumed: Arc<Consumed>) {
 }
 
 #[tokio::test]
-async fn nodes_share_a_feed_and_one_takes_over_when_the_other_dies() {
+async fn nodes_share_a_feed_and_one_takes_over_when_the_other_crashes() {
     let memory: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let store = Arc::new(FaultyStore::new(memory.clone()));
     let bus = Arc::new(MemoryBus::new());
@@ -31,11 +34,11 @@ async fn nodes_share_a_feed_and_one_takes_over_when_the_other_dies() {
         let builder = Engine::builder(store).config(config()).bus(bus.clone());
         builder.build().await.unwrap()
     };
-    let (dying, living) = (node(store.clone()).await, node(memory.clone()).await);
+    let (crashing, surviving) = (node(store.clone()).await, node(memory.clone()).await);
     let names: Vec<_> = (0..24).map(|n| format!("user{n}")).collect();
-    let users = join_all(names.iter().map(|name| new_user(&living, name))).await;
-    let [by_dying, by_living] = [(); 2].map(|()| Arc::new(Consumed::default()));
-    let tasks = [(&dying, &by_dying), (&living, &by_living)].map(async |(engine, consumed)| {
+    let users = join_all(names.iter().map(|name| new_user(&surviving, name))).await;
+    let [by_crashing, by_surviving] = [(); 2].map(|()| Arc::new(Consumed::default()));
+    let tasks = [(&crashing, &by_crashing), (&surviving, &by_surviving)].map(async |(engine, consumed)| {
         let feed = engine.feed(all()).await.unwrap();
         drop(tokio::spawn(consume(feed, Arc::clone(consumed))));
     });
@@ -46,7 +49,7 @@ async fn nodes_share_a_feed_and_one_takes_over_when_the_other_dies() {
     let mut rounds = 0;
     let started = Instant::now();
     let both_have_worked = || {
-        [&by_dying, &by_living]
+        [&by_crashing, &by_surviving]
             .iter()
             .all(|by| by.acknowledged.lock().len() > 50)
     };
@@ -58,7 +61,7 @@ async fn nodes_share_a_feed_and_one_takes_over_when_the_other_dies() {
         round(rounds).await;
         rounds += 1;
     }
-    crash(dying, &store);
+    crash(crashing, &store);
     for _ in 0..5 {
         round(rounds).await;
         rounds += 1;
@@ -77,22 +80,26 @@ async fn nodes_share_a_feed_and_one_takes_over_when_the_other_dies() {
     };
     let acknowledged = |by: &Consumed| positions(by, |by| &by.acknowledged);
     let is_complete = || {
-        let mut done: BTreeSet<_> = acknowledged(&by_living).into_iter().collect();
-        // The dying node may have recorded one acknowledgement more than its consumer learned of.
-        done.extend(positions(&by_dying, |by| &by.handed_out));
+        let mut done: BTreeSet<_> = acknowledged(&by_surviving).into_iter().collect();
+        // The crashing node may have stored one acknowledgement whose success its consumer did not
+        // see.
+        done.extend(positions(&by_crashing, |by| &by.handed_out));
         done.len() == total
     };
     while !is_complete() {
-        let change = timeout(Duration::from_secs(20), by_living.changed.notified());
+        let change = timeout(Duration::from_secs(20), by_surviving.changed.notified());
         change.await.expect("an event was not processed");
     }
     let mut counts: BTreeMap<_, usize> = BTreeMap::new();
-    for position in acknowledged(&by_living).into_iter().chain(acknowledged(&by_dying)) {
+    for position in acknowledged(&by_surviving)
+        .into_iter()
+        .chain(acknowledged(&by_crashing))
+    {
         *counts.entry(position).or_default() += 1;
     }
     assert!(counts.values().all(|count| *count == 1), "an event was processed twice");
-    let recorded: BTreeSet<_> = acknowledged(&by_dying).into_iter().collect();
-    let handed_out = positions(&by_living, |by| &by.handed_out);
+    let recorded: BTreeSet<_> = acknowledged(&by_crashing).into_iter().collect();
+    let handed_out = positions(&by_surviving, |by| &by.handed_out);
     assert!(!handed_out.iter().any(|position| recorded.contains(position)));
 }
 
@@ -101,7 +108,10 @@ async fn former_owner_is_fenced_and_drops_events_in_flight() {
     let memory = Arc::new(MemoryStore::new());
     let store = Arc::new(FaultyStore::new(memory.clone()));
     let builder = Engine::builder(store.clone()).config(quick());
-    let (former, present) = (builder.build().await.unwrap(), on(memory, NodeId::random()).await);
+    let (former, present) = (
+        builder.build().await.unwrap(),
+        engine_on(memory, NodeId::random()).await,
+    );
     let alice = new_user(&present, "alice").await;
     let old_feed = former.feed(all()).await.unwrap();
     for text in ["one", "two"] {
@@ -149,9 +159,12 @@ async fn commits_of_another_node_arrive_with_and_without_a_bus() {
 }
 
 #[tokio::test]
-async fn deleting_a_feed_waits_until_no_node_has_it_open() {
+async fn feed_that_a_node_has_open_cannot_be_deleted() {
     let store = Arc::new(MemoryStore::new());
-    let (one, other) = (on(store.clone(), NODE).await, on(store, NodeId::random()).await);
+    let (one, other) = (
+        engine_on(store.clone(), NODE).await,
+        engine_on(store, NodeId::random()).await,
+    );
     let alice = new_user(&one, "alice").await;
     send(&alice, "first").await;
     let mut options = all();

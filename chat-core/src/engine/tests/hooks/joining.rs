@@ -1,12 +1,15 @@
-//! Tests of hooks before joining and creating groups.
+//! Tests of the hooks that run before a user joins or creates a group.
 
 use super::*;
 
 /// Hooks that delay joins until the test admits them, and number the groups that are created.
 #[derive(Debug)]
 struct JoinGate {
+    /// Has a permit for each call of `before_join`.
     asked: Semaphore,
+    /// Has a permit for each join that the test admits.
     admit: Semaphore,
+    /// Number of the next group.
     created: AtomicU32,
 }
 
@@ -46,7 +49,7 @@ async fn engine_with_join_gate() -> (Engine, Arc<JoinGate>) {
 async fn slow_join_hook_delays_only_its_session() {
     let (engine, join_gate) = engine_with_join_gate().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
-    let group = ConversationRef::Id(group(&alice, "rust").await);
+    let group = ConversationRef::Id(create_group(&alice, "rust").await);
     let joining = bob.execute(Command::JoinGroup {
         group: group.clone(),
         note: Note::default(),
@@ -66,6 +69,8 @@ async fn slow_join_hook_delays_only_its_session() {
     assert_eq!(texts(&history(&alice, group).await), ["first", "second"]);
 }
 
+/// The hook gives each creation another description. A retry is recognised nevertheless, because
+/// requests are compared as they were sent.
 #[tokio::test]
 async fn retried_group_creation_is_recognised_by_its_request() {
     let (engine, _) = engine_with_join_gate().await;

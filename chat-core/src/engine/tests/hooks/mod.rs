@@ -23,13 +23,23 @@ use crate::engine::{Engine, EngineConfig, HookPolicy};
 use crate::hooks::{Actor, AppendContext, AppendTarget, FriendshipStep, GroupContext, Hooks, Verdict};
 use crate::model::*;
 
+fn refuse_if<T>(is_forbidden: bool, value: T) -> Verdict<T> {
+    if is_forbidden {
+        Verdict::refuse("against the rules")
+    } else {
+        Verdict::Allow(value)
+    }
+}
+
+/// Hooks that decide about a draft by its text, and record the events and sessions that they
+/// observe.
 #[derive(Debug, Default)]
 struct Rules {
     seen: Mutex<Vec<String>>,
 }
 
 impl Rules {
-    fn note(&self, what: String) {
+    fn record(&self, what: String) {
         self.seen.lock().unwrap().push(what);
     }
 }
@@ -68,31 +78,31 @@ impl Hooks for Rules {
         for event in events {
             if let Some(text) = message(event) {
                 assert_ne!(text, "break the observer");
-                self.note(format!("{} {text}", event.seq));
+                self.record(format!("{} {text}", event.seq));
             }
         }
     }
 
     async fn on_session_start(&self, _: Caller, _: Source) {
-        self.note("start".to_owned());
+        self.record("start".to_owned());
     }
 
     async fn on_session_end(&self, _: Caller, reason: CloseCode) {
-        self.note(format!("end {reason:?}"));
+        self.record(format!("end {reason:?}"));
     }
 
     async fn on_registered(&self, user: UserId) {
-        self.note(format!("registered {user}"));
+        self.record(format!("registered {user}"));
     }
 }
 
-async fn with(config: EngineConfig) -> (Engine, Arc<Rules>) {
+async fn engine_with_rules(config: EngineConfig) -> (Engine, Arc<Rules>) {
     let rules = Arc::new(Rules::default());
     let engine = builder().config(config).hooks(rules.clone()).build().await.unwrap();
     (engine, rules)
 }
 
-fn quick(policy: HookPolicy) -> EngineConfig {
+fn with_short_hook_timeout(policy: HookPolicy) -> EngineConfig {
     let mut config = config();
     config.hook_policy = policy;
     config.hook_timeout = Duration::from_millis(50);
@@ -101,7 +111,7 @@ fn quick(policy: HookPolicy) -> EngineConfig {
 
 #[tokio::test]
 async fn hooks_allow_change_and_refuse() {
-    let (engine, _) = with(config()).await;
+    let (engine, _) = engine_with_rules(config()).await;
     let refused = engine.register(Source::Local, registration("spammer")).await;
     assert_eq!(error_code(refused), ReplyCode::RefusedByPolicy);
     let alice = new_user(&engine, "alice").await;
@@ -126,7 +136,7 @@ async fn hooks_allow_change_and_refuse() {
 /// behind it get another code.
 #[tokio::test]
 async fn drafts_behind_an_internal_error_of_a_hook_are_answered_try_again() {
-    let (engine, _) = with(config()).await;
+    let (engine, _) = engine_with_rules(config()).await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     befriend(&alice, &bob).await;
     let sends =
@@ -145,7 +155,7 @@ async fn failing_hook_refuses_or_allows_by_policy() {
         (HookPolicy::FailClosed, Err(ReplyCode::RefusedByPolicy)),
         (HookPolicy::FailOpen, Ok(())),
     ] {
-        let (engine, _) = with(quick(policy)).await;
+        let (engine, _) = engine_with_rules(with_short_hook_timeout(policy)).await;
         let alice = new_user(&engine, "alice").await;
         for what in ["panic", "hang"] {
             let sent = alice.send_text(direct(&alice), what).await;
@@ -159,11 +169,10 @@ async fn failing_hook_refuses_or_allows_by_policy() {
     }
 }
 
-/// A hook that hangs or fails does not delay other senders, and drafts of its sender keep their
-/// order.
+/// A hook that hangs does not delay other senders, and the drafts of its sender keep their order.
 #[tokio::test]
-async fn order_survives_slow_hooks() {
-    let (engine, _) = with(quick(HookPolicy::FailOpen)).await;
+async fn drafts_keep_their_order_when_a_hook_hangs() {
+    let (engine, _) = engine_with_rules(with_short_hook_timeout(HookPolicy::FailOpen)).await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     let sends = ["1", "hang", "2", "rude", "3"].map(|text| alice.send_text(direct(&alice), text));
     let other = bob.send_text(direct(&bob), "not delayed");
@@ -177,7 +186,7 @@ async fn order_survives_slow_hooks() {
 
 #[tokio::test]
 async fn observers_see_committed_events() {
-    let (engine, rules) = with(config()).await;
+    let (engine, rules) = engine_with_rules(config()).await;
     let alice = new_user(&engine, "alice").await;
     for text in ["one", "break the observer", "two"] {
         alice.send_text(direct(&alice), text).await.unwrap();
@@ -185,14 +194,7 @@ async fn observers_see_committed_events() {
     alice.execute(Command::Logout).await.unwrap();
     drop(alice);
     engine.shutdown().await;
+    // The hook panics at the second message, and continues with the next.
     let seen = rules.seen.lock().unwrap().clone();
     assert_eq!(seen, ["registered 1", "start", "1 one", "3 two", "end LoggedOut"]);
-}
-
-fn refuse_if<T>(is_forbidden: bool, value: T) -> Verdict<T> {
-    if is_forbidden {
-        Verdict::refuse("against the rules")
-    } else {
-        Verdict::Allow(value)
-    }
 }

@@ -1,15 +1,16 @@
-//! Tests of hooks that decide about messages, groups and friendships by names and roles.
+//! Tests of hooks that decide about messages, groups and friendships.
 
 use super::*;
 
-/// Hooks that refuse or change by name and role, and record their calls.
+/// Hooks that refuse texts and group names with "spam" in them, the user `mallory`, and friendships
+/// that `bob` accepts. They record their calls about drafts and group changes.
 #[derive(Debug, Default)]
 pub(super) struct Moderation {
     pub(super) asked: Mutex<Vec<String>>,
 }
 
 impl Moderation {
-    fn note(&self, what: String) {
+    fn record(&self, what: String) {
         self.asked.lock().unwrap().push(what);
     }
 }
@@ -18,7 +19,7 @@ impl Moderation {
 impl Hooks for Moderation {
     async fn before_append(&self, context: &AppendContext, draft: Draft) -> Verdict<Draft> {
         let sender = &context.actor.user.name;
-        self.note(match &context.target {
+        self.record(match &context.target {
             AppendTarget::Direct(peer) => format!("{sender} to {}", peer.name),
             AppendTarget::Group { group, role } => format!("{sender} as {role:?} to {}", group.profile.name),
             AppendTarget::Inbox => format!("{sender} to the inbox"),
@@ -33,7 +34,7 @@ impl Hooks for Moderation {
     }
 
     async fn before_update_group(&self, context: &GroupContext, changes: GroupChanges) -> Verdict<GroupChanges> {
-        self.note(format!("{:?} changes {}", context.role, context.group.profile.name));
+        self.record(format!("{:?} changes {}", context.role, context.group.profile.name));
         let is_forbidden = changes.name.as_ref().is_some_and(|name| name.as_str().contains("spam"));
         refuse_if(is_forbidden, changes)
     }
@@ -62,7 +63,7 @@ async fn moderated() -> (Engine, Arc<Moderation>) {
 async fn append_hook_sees_names_and_roles_and_covers_edits() {
     let (engine, moderation) = moderated().await;
     let alice = new_user(&engine, "alice").await;
-    let group = group(&alice, "rust").await;
+    let group = create_group(&alice, "rust").await;
     let sent = alice.send_text(group, "fine").await.unwrap();
     let edited = alice.edit(group, sent.seq, text("now spam")).await;
     assert_eq!(error_code(edited), ReplyCode::RefusedByPolicy);
@@ -85,7 +86,10 @@ async fn group_hooks_change_and_refuse() {
     let new = NewGroup::new(GroupName::parse("rust").unwrap());
     let created = alice.create_group(new.clone()).await.unwrap();
     let again = alice.create_group(new).await.unwrap();
-    assert_eq!(created.id, again.id, "the key of a creation survives the hook");
+    assert_eq!(
+        created.id, again.id,
+        "a retry finds the group, although the hook changed it"
+    );
     let ConversationView::Group(info) = created.view else {
         panic!("not a group")
     };

@@ -2,10 +2,13 @@
 
 use super::*;
 
-/// Hooks that refuse display names with "admin" in them, and record new accounts.
+/// Hooks that refuse display names with "admin" in them, change those of `bob`, and record new
+/// accounts.
 #[derive(Debug, Default)]
 struct DisplayNames {
+    /// Accounts that `on_registered` was called for.
     registered: Mutex<Vec<UserId>>,
+    /// Names that `before_register` was called for.
     asked: Mutex<Vec<UserName>>,
 }
 
@@ -58,7 +61,7 @@ async fn profile_hook_changes_and_refuses() {
 }
 
 #[tokio::test]
-async fn observing_hooks_see_every_new_account_and_deciding_hooks_those_of_guests() {
+async fn on_registered_sees_every_new_account_and_before_register_only_registrations() {
     let hooks = Arc::new(DisplayNames::default());
     let engine = builder().hooks(hooks.clone()).build().await.unwrap();
     let operator = engine.operator(OperatorName::new("carol").unwrap());

@@ -1,4 +1,4 @@
-//! Tests of retries of commands that a hook refuses by now.
+//! Tests of hooks that refuse a retry of a stored command, or the first message of a conversation.
 
 use super::*;
 

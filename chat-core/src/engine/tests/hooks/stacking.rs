@@ -3,7 +3,7 @@
 use super::moderation::Moderation;
 use super::*;
 
-/// Appends its mark to messages.
+/// Hook that appends its mark to messages.
 #[derive(Debug)]
 struct Mark(&'static str);
 
@@ -29,4 +29,42 @@ async fn stacked_hooks_run_in_order_and_the_first_refusal_decides() {
     assert_eq!(error_code(refused), ReplyCode::RefusedByPolicy);
     assert_eq!(texts(&history(&alice, direct(&alice)).await), ["one 1 2"]);
     assert_eq!(moderation.asked.lock().unwrap().len(), 2);
+}
+
+/// A hook that never decides about a draft.
+#[derive(Debug)]
+struct Hanging;
+
+#[async_trait]
+impl Hooks for Hanging {
+    async fn before_append(&self, _: &AppendContext, _: Draft) -> Verdict<Draft> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stacked_hooks_share_one_timeout_that_is_added_to_the_request_timeout() {
+    for (policy, expected) in [
+        (HookPolicy::FailOpen, None),
+        (HookPolicy::FailClosed, Some(ReplyCode::RefusedByPolicy)),
+    ] {
+        let mut config = config();
+        config.hook_policy = policy;
+        config.hook_timeout = Duration::from_secs(8);
+        config.request_timeout = Duration::from_secs(5);
+        let mut builder = builder().config(config);
+        for _ in 0..3 {
+            builder = builder.hooks(Arc::new(Hanging));
+        }
+        let engine = builder.build().await.unwrap();
+        let alice = new_user(&engine, "alice").await;
+        let started = tokio::time::Instant::now();
+        let sent = alice.send_text(direct(&alice), "hello").await;
+        assert_eq!(sent.err().map(|error| error.code), expected);
+        let took = started.elapsed();
+        assert!(
+            (Duration::from_secs(8)..Duration::from_secs(9)).contains(&took),
+            "{took:?}"
+        );
+    }
 }

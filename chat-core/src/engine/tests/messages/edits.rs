@@ -27,7 +27,7 @@ async fn edit_replaces_the_text_and_recall_erases_it() {
     assert_eq!(page.events[0].edited_text, None);
     let stored = format!("{:?}", page.events);
     for erased in ["first", "second", "third"] {
-        assert!(!stored.contains(erased), "the store still has {erased}");
+        assert!(!stored.contains(erased), "the history still contains {erased:?}");
     }
     for late in [edit(sent.seq, "x"), recall(sent.seq)] {
         assert_eq!(
@@ -36,7 +36,7 @@ async fn edit_replaces_the_text_and_recall_erases_it() {
         );
     }
     let emoji = Emoji::new("👍").unwrap();
-    let react = with(DraftContent::React {
+    let react = new_draft(DraftContent::React {
         target: sent.seq,
         emoji,
         remove: false,
@@ -51,7 +51,7 @@ async fn edit_replaces_the_text_and_recall_erases_it() {
 async fn message_edit_and_recall_succeed_in_one_batch() {
     let engine = engine().await;
     let alice = new_user(&engine, "alice").await;
-    alice.send_text(direct(&alice), "opens it").await.unwrap();
+    alice.send_text(direct(&alice), "opens the conversation").await.unwrap();
     let drafts = [
         draft("secret"),
         edit(Seq(2), "secret too"),
@@ -66,10 +66,11 @@ async fn message_edit_and_recall_succeed_in_one_batch() {
     assert_eq!(page.events.len(), 4);
 }
 
+/// Clock whose time, in milliseconds, the test sets.
 #[derive(Debug)]
-struct Jump(std::sync::atomic::AtomicI64);
+struct FakeClock(std::sync::atomic::AtomicI64);
 
-impl Clock for Jump {
+impl Clock for FakeClock {
     fn now(&self) -> Timestamp {
         Timestamp(self.0.load(std::sync::atomic::Ordering::SeqCst))
     }
@@ -77,7 +78,7 @@ impl Clock for Jump {
 
 #[tokio::test]
 async fn edit_and_recall_are_refused_after_the_window() {
-    let clock = Arc::new(Jump(1_000_000_000_000.into()));
+    let clock = Arc::new(FakeClock(1_000_000_000_000.into()));
     let engine = builder().clock(clock.clone()).build().await.unwrap();
     let alice = new_user(&engine, "alice").await;
     let sent = alice.send_text(direct(&alice), "old").await.unwrap();
@@ -93,7 +94,7 @@ async fn edit_and_recall_are_refused_after_the_window() {
         error_code(alice.send(direct(&alice), recall(sent.seq)).await),
         ReplyCode::TooLate
     );
-    // A clock that steps back does not change the time of the log.
+    // If the clock steps back, the times in the log grow nevertheless.
     clock.0.fetch_sub(day, std::sync::atomic::Ordering::SeqCst);
     let later = alice.send_text(direct(&alice), "x").await.unwrap();
     assert!(later.time > sent.time);

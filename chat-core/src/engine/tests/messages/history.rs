@@ -3,7 +3,7 @@
 use super::*;
 
 fn mentioning(content: &str, mentions: Vec<UserId>, mention_all: bool) -> Draft {
-    with(DraftContent::Message {
+    new_draft(DraftContent::Message {
         text: text(content),
         reply_to: None,
         mentions,
@@ -16,12 +16,12 @@ async fn replies_and_mentions_are_checked() {
     let engine = engine().await;
     let (olga, bob) = (new_user(&engine, "olga").await, new_user(&engine, "bob").await);
     let eve = new_user(&engine, "eve").await;
-    let group = group(&olga, "crowd").await;
-    let here = ConversationRef::Id(group);
-    let before = olga.send_text(here.clone(), "before bob").await.unwrap();
+    let group = create_group(&olga, "crowd").await;
+    let group_ref = ConversationRef::Id(group);
+    let before = olga.send_text(group_ref.clone(), "before bob").await.unwrap();
     join(&bob, group).await;
     let reply = |seq| {
-        with(DraftContent::Message {
+        new_draft(DraftContent::Message {
             text: text("re"),
             reply_to: Some(seq),
             mentions: Vec::new(),
@@ -29,38 +29,41 @@ async fn replies_and_mentions_are_checked() {
         })
     };
     assert_eq!(
-        error_code(bob.send(here.clone(), reply(before.seq)).await),
+        error_code(bob.send(group_ref.clone(), reply(before.seq)).await),
         ReplyCode::NotFound,
-        "the reader may not read the target"
+        "the sender may not read the target"
     );
     assert_eq!(
-        error_code(bob.send(here.clone(), reply(Seq(99))).await),
+        error_code(bob.send(group_ref.clone(), reply(Seq(99))).await),
         ReplyCode::NotFound
     );
     assert_eq!(
-        error_code(olga.send(here.clone(), reply(Seq(1))).await),
+        error_code(olga.send(group_ref.clone(), reply(Seq(1))).await),
         ReplyCode::NotFound,
         "the target is not a message"
     );
-    olga.send(here.clone(), reply(before.seq)).await.unwrap();
+    olga.send(group_ref.clone(), reply(before.seq)).await.unwrap();
 
-    let stranger = mentioning("hey", vec![id(&eve)], false);
+    let non_member = mentioning("hey", vec![id(&eve)], false);
     assert_eq!(
-        error_code(bob.send(here.clone(), stranger).await),
+        error_code(bob.send(group_ref.clone(), non_member).await),
         ReplyCode::InvalidArgument
     );
     let many = mentioning("hey", (0..51).map(UserId).collect(), false);
-    assert_eq!(error_code(bob.send(here.clone(), many).await), ReplyCode::LimitExceeded);
-    bob.send(here.clone(), mentioning("hey", vec![id(&olga)], false))
+    assert_eq!(
+        error_code(bob.send(group_ref.clone(), many).await),
+        ReplyCode::LimitExceeded
+    );
+    bob.send(group_ref.clone(), mentioning("hey", vec![id(&olga)], false))
         .await
         .unwrap();
-    olga.send(here.clone(), mentioning("all", Vec::new(), true))
+    olga.send(group_ref.clone(), mentioning("all", Vec::new(), true))
         .await
         .unwrap();
-    olga.send(here.clone(), mentioning("both", vec![id(&bob)], true))
+    olga.send(group_ref.clone(), mentioning("both", vec![id(&bob)], true))
         .await
         .unwrap();
-    let head = info(&bob, here).await;
+    let head = info(&bob, group_ref).await;
     assert_eq!((head.unread, head.mentions), (2, 2));
 }
 
@@ -109,7 +112,7 @@ async fn history_pages_forward_and_backward() {
             panic!("no page");
         };
         assert_eq!(
-            (texts(&read), read.more),
+            (texts(&read), read.has_more),
             (expected.iter().map(ToString::to_string).collect(), more),
             "{from:?}"
         );

@@ -16,7 +16,7 @@ use crate::commands::Commands;
 use crate::engine::operator::{DeleteAccount, OperatorName};
 use crate::model::*;
 
-fn with(content: DraftContent) -> Draft {
+fn new_draft(content: DraftContent) -> Draft {
     Draft {
         client_message_id: ClientMessageId::random(),
         content,
@@ -24,12 +24,12 @@ fn with(content: DraftContent) -> Draft {
 }
 
 fn edit(target: Seq, new: &str) -> Draft {
-    with(DraftContent::Edit {
+    new_draft(DraftContent::Edit {
         target,
         text: text(new),
     })
 }
 
 fn recall(target: Seq) -> Draft {
-    with(DraftContent::Recall { target })
+    new_draft(DraftContent::Recall { target })
 }

@@ -51,15 +51,20 @@ async fn dropped_future_does_not_cancel_a_send() {
 async fn concurrent_senders_share_one_gapless_order() {
     let engine = engine().await;
     let owner = new_user(&engine, "olga").await;
-    let group = group(&owner, "crowd").await;
-    let mut people = Vec::new();
+    let group = create_group(&owner, "crowd").await;
+    let mut senders = Vec::new();
     for n in 0..10 {
-        let one = new_user(&engine, &format!("user{n}")).await;
-        join(&one, group).await;
-        people.push(one);
+        let sender = new_user(&engine, &format!("user{n}")).await;
+        join(&sender, group).await;
+        senders.push(sender);
     }
-    let sends = people.iter().flat_map(|one| {
-        (0..20).map(move |n| async move { one.send_text(ConversationRef::Id(group), &n.to_string()).await.unwrap() })
+    let sends = senders.iter().flat_map(|sender| {
+        (0..20).map(move |n| async move {
+            sender
+                .send_text(ConversationRef::Id(group), &n.to_string())
+                .await
+                .unwrap()
+        })
     });
     let mut seqs: Vec<u64> = join_all(sends)
         .await
@@ -72,10 +77,10 @@ async fn concurrent_senders_share_one_gapless_order() {
     let page = history(&owner, ConversationRef::Id(group)).await;
     let times: Vec<_> = page.events.iter().map(|event| event.event.time).collect();
     assert!(times.is_sorted_by(|a, b| a < b), "times are strictly ascending");
-    for one in &people {
+    for sender in &senders {
         let mut last = Seq::ZERO;
         for _ in 0..200 {
-            let event = event(one, EventKind::Message).await;
+            let event = event(sender, EventKind::Message).await;
             assert!(event.seq > last);
             last = event.seq;
         }

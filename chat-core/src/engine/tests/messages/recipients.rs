@@ -1,4 +1,5 @@
-//! Tests of who may write to whom, and of messages to unknown users.
+//! Tests of the direct policy, which decides who may write to a user, and of messages to unknown
+//! users.
 
 use super::*;
 
@@ -10,7 +11,11 @@ async fn everyone_policy_accepts_strangers() {
         error_code(bob.send_text(direct(&alice), "hi").await),
         ReplyCode::NotFriends
     );
-    assert!(history_len(&bob).await == 0, "a refused message opens no conversation");
+    assert_eq!(
+        conversation_count(&bob).await,
+        0,
+        "a refused message opens no conversation"
+    );
     let open = Command::UpdateProfile(ProfileChanges {
         direct_policy: Some(DirectPolicy::Everyone),
         ..ProfileChanges::default()
@@ -67,7 +72,8 @@ async fn try_to_write(sender: &crate::engine::LocalSession, to: &crate::engine::
     sent.map(drop).map_err(|error| error.code)
 }
 
-async fn history_len(session: &crate::engine::LocalSession) -> usize {
+/// Returns the number of conversations except the inbox.
+async fn conversation_count(session: &crate::engine::LocalSession) -> usize {
     match session.execute(Command::ListConversations).await {
         Ok(Outcome::Conversations(all)) => all.iter().filter(|info| info.view != ConversationView::Inbox).count(),
         other => panic!("{other:?}"),

@@ -1,4 +1,5 @@
-//! Tests of retries: a message is stored once, whatever changed since the first attempt.
+//! Tests of retries: a message is stored once, even if names, rights or members have changed since
+//! the first attempt.
 
 use super::*;
 
@@ -20,7 +21,7 @@ async fn retry_finds_the_stored_message() {
 
     let other_text = draft("other").with_id(once.client_message_id);
     assert_eq!(error_code(alice.send(notes, other_text).await), ReplyCode::Conflict);
-    let group = group(&alice, "elsewhere").await;
+    let group = create_group(&alice, "elsewhere").await;
     assert_eq!(
         error_code(alice.send(ConversationRef::Id(group), once).await),
         ReplyCode::Conflict
@@ -63,12 +64,12 @@ async fn batch_of_retries_and_new_drafts_answers_each() {
     }
     let recall_first = recall(Seq(1));
     let recalled = alice.send(direct(&alice), recall_first.clone()).await.unwrap();
-    let nothing = recall(Seq(99));
+    let recall_unknown = recall(Seq(99));
     let drafts = [
         draft("new 0"),
         stored[4].clone(),
         recall_first,
-        nothing,
+        recall_unknown,
         stored[0].clone(),
         draft("new 1"),
     ];
@@ -94,7 +95,7 @@ async fn batch_of_retries_and_new_drafts_answers_each() {
 async fn retry_after_leaving_finds_the_stored_message() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
-    let group = group(&alice, "friends").await;
+    let group = create_group(&alice, "friends").await;
     join(&bob, group).await;
     let (reference, message_draft) = (ConversationRef::Id(group), draft("stored"));
     let first = bob.send(reference.clone(), message_draft.clone()).await.unwrap();
@@ -115,9 +116,10 @@ async fn retry_after_leaving_finds_the_stored_message() {
     );
 }
 
-/// Ways in which a name stops to refer to a conversation.
+/// A name may be freed, taken by another conversation, or refer to no conversation any more. The
+/// retry of a draft that was sent by that name finds its message nevertheless.
 #[tokio::test]
-async fn retry_by_name_finds_its_message_after_the_name_was_reused() {
+async fn retry_by_name_finds_its_message_after_the_name_has_changed_its_meaning() {
     let engine = engine().await;
     let operator = engine.operator(OperatorName::new("carol").unwrap());
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
@@ -130,7 +132,7 @@ async fn retry_by_name_finds_its_message_after_the_name_was_reused() {
         let direct = alice.send(to_bob(), in_direct.clone()).await;
         [group, direct].map(|sent| sent.unwrap_or_else(|error| panic!("{when}: {error}")))
     };
-    let group_id = group(&alice, "rust").await;
+    let group_id = create_group(&alice, "rust").await;
     let first = retries("first").await;
     let expected = first.map(|sent| Appended {
         duplicate: true,
@@ -149,16 +151,16 @@ async fn retry_by_name_finds_its_message_after_the_name_was_reused() {
         .unwrap();
     assert_eq!(retries("the names are free").await, expected);
 
-    let other = group(&alice, "rust").await;
+    let other = create_group(&alice, "rust").await;
     let other_bob = new_user(&engine, "bob").await;
     befriend(&alice, &other_bob).await;
     assert_eq!(retries("the names are taken").await, expected);
     assert!(texts(&history(&alice, other.into()).await).is_empty());
 
-    operator.close_group(other).await.unwrap();
+    operator.delete_group(other).await.unwrap();
     let delete = DeleteAccount::default();
     operator.delete_account(id(&other_bob), delete).await.unwrap();
-    operator.close_group(group_id).await.unwrap();
+    operator.delete_group(group_id).await.unwrap();
     operator.delete_account(id(&bob), delete).await.unwrap();
     assert_eq!(retries("the names refer to no conversation").await, expected);
 

@@ -1,4 +1,5 @@
-//! Tests of accounts that an operator creates, lists, shows, renames, disables and revokes.
+//! Tests of accounts that an operator creates, lists, shows, renames and disables, and whose
+//! sessions and passwords the operator ends or replaces.
 
 use super::*;
 
@@ -39,7 +40,7 @@ async fn created_account_may_have_a_reserved_name_and_no_password() {
         error_code(operator.create_account(short).await),
         ReplyCode::InvalidPassword
     );
-    assert_eq!(audit(&operator).await.len(), 2, "refused actions leave no record");
+    assert_eq!(audit(&operator).await.len(), 2, "refused actions leave no audit record");
 }
 
 #[tokio::test]
@@ -51,9 +52,9 @@ async fn accounts_are_listed_in_pages_and_shown_with_devices() {
     }
     let first = operator.list_accounts("", "", 2).await.unwrap();
     let names: Vec<&str> = first.accounts.iter().map(|account| account.name.as_str()).collect();
-    assert_eq!((names, first.more), (vec!["alice", "bob"], true));
+    assert_eq!((names, first.has_more), (vec!["alice", "bob"], true));
     let rest = operator.list_accounts("", "bob", 2).await.unwrap();
-    assert_eq!((rest.accounts[0].name.as_str(), rest.more), ("dora", false));
+    assert_eq!((rest.accounts[0].name.as_str(), rest.has_more), ("dora", false));
     for prefix in ["al", "AL", "ａｌ"] {
         let found = operator.list_accounts(prefix, "", 9).await.unwrap();
         assert_eq!(found.accounts.len(), 1, "{prefix}");
@@ -76,7 +77,7 @@ async fn disabled_account_loses_its_sessions_until_it_is_enabled() {
     let operator = operator(&engine);
     let alice = new_user(&engine, "alice").await;
     assert!(operator.disable(id(&alice)).await.unwrap().disabled);
-    ended(&alice).await;
+    wait_until_ended(&alice).await;
     let refused = login_with(&engine, id(&alice), PASSWORD).await;
     assert_eq!(error_code(refused), ReplyCode::AccountDisabled);
     assert!(!operator.enable(name("alice")).await.unwrap().disabled);

@@ -1,6 +1,5 @@
-//! Tests of operators who act for users, with records in the audit log.
+//! Tests of commands that an operator executes for a user, and of their audit records.
 
-use super::super::outages::faulty;
 use super::super::support::*;
 use crate::commands::Commands;
 use crate::engine::Engine;
@@ -21,7 +20,8 @@ async fn records(operator: &Operator) -> Vec<NewAuditRecord> {
     records.into_iter().map(|record| record.record).collect()
 }
 
-async fn kinds(operator: &Operator) -> Vec<String> {
+/// Returns the actions in the audit log, oldest first.
+async fn recorded_actions(operator: &Operator) -> Vec<String> {
     records(operator)
         .await
         .into_iter()
@@ -33,7 +33,7 @@ async fn kinds(operator: &Operator) -> Vec<String> {
 async fn operator_who_acts_for_a_user_is_recorded() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
-    let group = group(&alice, "crowd").await;
+    let group = create_group(&alice, "crowd").await;
     join(&bob, group).await;
     let operator = operator(&engine);
     let acting: OperatorActingAs = operator.acting_as(id(&alice));
@@ -52,7 +52,7 @@ async fn operator_who_acts_for_a_user_is_recorded() {
             && record.target == format!("user:{}", id(&alice))
             && !record.detail.contains("private")
     }));
-    let received: Vec<_> = records
+    let actions: Vec<_> = records
         .into_iter()
         .map(|record| (record.action, record.detail))
         .collect();
@@ -61,11 +61,11 @@ async fn operator_who_acts_for_a_user_is_recorded() {
         ("acting.react", format!("conversation:{group}, message {}", sent.seq)),
         ("acting.kick_member", format!("conversation:{group}, user:{}", id(&bob))),
     ];
-    assert_eq!(received, expected.map(|(action, detail)| (action.to_owned(), detail)));
+    assert_eq!(actions, expected.map(|(action, detail)| (action.to_owned(), detail)));
 }
 
 #[tokio::test]
-async fn operator_reads_private_content_on_record_only() {
+async fn reads_of_private_content_are_recorded_and_searches_are_not() {
     let engine = engine().await;
     let alice = new_user(&engine, "alice").await;
     let operator = operator(&engine);
@@ -74,7 +74,7 @@ async fn operator_reads_private_content_on_record_only() {
     acting.users([user(&alice)]).await.unwrap();
     acting.search_groups("crowd", 10).await.unwrap();
     acting.devices().await.unwrap();
-    assert_eq!(kinds(&operator).await, [""; 0]);
+    assert_eq!(recorded_actions(&operator).await, [""; 0]);
 
     acting.history(direct(&alice), everything()).await.unwrap_err();
     acting.send_text(direct(&alice), "to myself").await.unwrap();
@@ -88,14 +88,14 @@ async fn operator_reads_private_content_on_record_only() {
         "acting.list_conversations",
         "acting.list_contacts",
     ];
-    assert_eq!(kinds(&operator).await, expected);
+    assert_eq!(recorded_actions(&operator).await, expected);
 }
 
 #[tokio::test]
 async fn operator_who_acts_for_a_user_has_the_rights_of_that_user() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
-    let group = group(&alice, "crowd").await;
+    let group = create_group(&alice, "crowd").await;
     let operator = operator(&engine);
     let acting = operator.acting_as(id(&bob));
     let outside = acting.send_text(group, "from outside").await;
@@ -107,15 +107,15 @@ async fn operator_who_acts_for_a_user_has_the_rights_of_that_user() {
     acting.join_group(group, Note::default()).await.unwrap();
     assert_eq!(error_code(acting.delete_group(group).await), ReplyCode::Forbidden);
     assert_eq!(error_code(acting.logout().await), ReplyCode::InvalidArgument);
-    let refused = [
+    let attempted = [
         "acting.send",
         "acting.read_history",
         "acting.join_group",
         "acting.delete_group",
     ];
     assert_eq!(
-        kinds(&operator).await[..4],
-        refused,
+        recorded_actions(&operator).await[..4],
+        attempted,
         "refused commands are recorded too"
     );
 
@@ -125,28 +125,28 @@ async fn operator_who_acts_for_a_user_has_the_rights_of_that_user() {
     assert_eq!(error_code(acting.leave_group(group).await), unusable);
     assert_eq!(error_code(acting.history(group, everything()).await), unusable);
     assert_eq!(error_code(acting.conversations().await), unusable);
-    let no_one = operator.acting_as(UserId(4711));
-    assert_eq!(error_code(no_one.send_text(group, "?").await), unusable);
+    let unknown_user = operator.acting_as(UserId(4711));
+    assert_eq!(error_code(unknown_user.send_text(group, "?").await), unusable);
 }
 
 #[tokio::test]
-async fn command_without_a_stored_record_does_not_run() {
+async fn command_whose_audit_record_is_not_stored_does_not_run() {
     let (engine, store, alice) = faulty(config()).await;
     let operator = operator(&engine);
     let acting = operator.acting_as(id(&alice));
     store.fail_before_commit();
     let refused = acting.send_text(direct(&alice), "unrecorded").await;
     assert_eq!(error_code(refused), ReplyCode::TryAgain);
-    assert_eq!(kinds(&operator).await, [""; 0]);
+    assert_eq!(recorded_actions(&operator).await, [""; 0]);
     assert_eq!(history(&alice, direct(&alice)).await.events.len(), 1);
 
     acting.send_text(direct(&alice), "recorded").await.unwrap();
-    assert_eq!(kinds(&operator).await, ["acting.send"]);
+    assert_eq!(recorded_actions(&operator).await, ["acting.send"]);
     assert_eq!(history(&alice, direct(&alice)).await.events.len(), 2);
 }
 
 #[tokio::test]
-async fn operator_is_held_to_the_rate_of_the_user() {
+async fn operator_who_acts_for_a_user_has_the_message_rate_of_that_user() {
     let mut config = config();
     config.message_rate = crate::rate::Rate::new(1, std::time::Duration::from_secs(3600)).with_burst(2);
     let engine = builder().config(config).build().await.unwrap();

@@ -9,7 +9,7 @@ async fn deletion_keeps_the_conversations_of_others() {
     let (alice, bob, dora, group, direct) = create_group_of_friends(&engine).await;
     alice.set_role(group, user(&dora), Role::Admin).await.unwrap();
     operator.delete_account(name("alice"), KEEP).await.unwrap();
-    ended(&alice).await;
+    wait_until_ended(&alice).await;
     assert_eq!(last_action(&operator).await, action("account.delete", "user:1"));
 
     let read = history(&bob, group.into()).await;

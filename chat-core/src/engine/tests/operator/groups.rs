@@ -7,10 +7,10 @@ async fn group_without_other_members_closes_with_its_owner() {
     let engine = engine().await;
     let operator = operator(&engine);
     let alice = new_user(&engine, "alice").await;
-    let group = group(&alice, "rust").await;
+    let group = create_group(&alice, "rust").await;
     operator.delete_account(id(&alice), KEEP).await.unwrap();
     let shown = operator.group(group).await.unwrap().group;
-    assert!(shown.closed && !shown.orphaned);
+    assert!(shown.deleted && !shown.orphaned);
 }
 
 #[tokio::test]
@@ -19,9 +19,9 @@ async fn orphaned_group_is_listed_and_can_be_transferred() {
     let operator = operator(&engine);
     let alice = new_user(&engine, "alice").await;
     let bob = new_user(&engine, "bob").await;
-    let rust = group(&alice, "rust").await;
+    let rust = create_group(&alice, "rust").await;
     join(&bob, rust).await;
-    let go = group(&bob, "go").await;
+    let go = create_group(&bob, "go").await;
     operator.disable(id(&bob)).await.unwrap();
     operator.delete_account(id(&alice), KEEP).await.unwrap();
     let all = operator.list_groups(ConversationId(0), 9, false).await.unwrap();
@@ -73,19 +73,19 @@ async fn transferred_group_keeps_its_former_owner_as_an_admin() {
 }
 
 #[tokio::test]
-async fn closed_group_takes_no_messages() {
+async fn closed_group_accepts_no_messages() {
     let engine = engine().await;
     let operator = operator(&engine);
     let (alice, _, _, group, direct) = create_group_of_friends(&engine).await;
-    operator.close_group(group).await.unwrap();
+    operator.delete_group(group).await.unwrap();
     let target = format!("conversation:{group}");
     assert_eq!(last_action(&operator).await, action("group.close", &target));
     let refused = alice.send_text(group, "hello?").await;
     assert_eq!(error_code(refused), ReplyCode::GroupDeleted);
-    assert_eq!(error_code(operator.close_group(group).await), ReplyCode::GroupDeleted);
-    assert_eq!(error_code(operator.close_group(direct).await), ReplyCode::NotFound);
+    assert_eq!(error_code(operator.delete_group(group).await), ReplyCode::GroupDeleted);
+    assert_eq!(error_code(operator.delete_group(direct).await), ReplyCode::NotFound);
 
-    // Texts in a closed group can still be erased, without a recall event.
+    // Texts in a deleted group can still be erased, without a recall event.
     let before = history(&alice, group.into()).await;
     let message = before
         .events

@@ -1,4 +1,4 @@
-//! Tests of messages that an operator recalls, and of posts of the system.
+//! Tests of messages that an operator recalls, or posts in the name of the system.
 
 use super::*;
 
@@ -20,9 +20,9 @@ async fn operator_recalls_any_message_at_any_age() {
     );
     let again = operator.recall(direct, Seq(1)).await;
     assert_eq!(error_code(again), ReplyCode::AlreadyRecalled);
-    for nothing in [(group, Seq(1)), (group, Seq(99)), (ConversationId(99), Seq(1))] {
-        let refused = operator.recall(nothing.0, nothing.1).await;
-        assert_eq!(error_code(refused), ReplyCode::NotFound, "{nothing:?}");
+    for (conversation, seq) in [(group, Seq(1)), (group, Seq(99)), (ConversationId(99), Seq(1))] {
+        let refused = operator.recall(conversation, seq).await;
+        assert_eq!(error_code(refused), ReplyCode::NotFound, "{conversation}, {seq}");
     }
 }
 
@@ -87,7 +87,7 @@ async fn retried_system_post_succeeds_after_other_changes() {
         .post_to_user(name("alice"), text("welcome"), to_user)
         .await
         .unwrap();
-    operator.close_group(group).await.unwrap();
+    operator.delete_group(group).await.unwrap();
     let free = delete_account(DeletedTexts::Keep, DeletedName::Free);
     operator.delete_account(id(&alice), free).await.unwrap();
     for again in [

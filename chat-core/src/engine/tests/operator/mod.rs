@@ -37,19 +37,23 @@ async fn audit(operator: &Operator) -> Vec<(String, String)> {
         .collect()
 }
 
+/// Returns the newest action in the audit log with its target.
 async fn last_action(operator: &Operator) -> (String, String) {
     audit(operator).await.pop().unwrap()
 }
 
+/// Returns an action with its target, as [`audit`] does.
 fn action(action: &str, target: &str) -> (String, String) {
     (action.to_owned(), target.to_owned())
 }
 
+/// Returns a user name, which may be a reserved one.
 fn name(text: &str) -> UserName {
     UserName::parse_any(text).unwrap()
 }
 
-async fn ended(session: &LocalSession) {
+/// Waits until the session has ended.
+async fn wait_until_ended(session: &LocalSession) {
     let wait = async { while session.next_push().await.is_some() {} };
     tokio::time::timeout(std::time::Duration::from_secs(10), wait)
         .await
@@ -64,6 +68,7 @@ fn delete_account(texts: DeletedTexts, name: DeletedName) -> DeleteAccount {
     }
 }
 
+/// Deletion that keeps the texts of the user and reserves the name.
 const KEEP: DeleteAccount = DeleteAccount {
     texts: DeletedTexts::Keep,
     name: DeletedName::Reserve,
@@ -71,8 +76,8 @@ const KEEP: DeleteAccount = DeleteAccount {
 };
 
 /// Registers alice, bob and dora; alice and bob are friends. Creates a group of the three, owned by
-/// alice, and a direct conversation of alice and bob, with a message from alice in each. Returns
-/// the three sessions, the group and the direct conversation.
+/// alice, and a direct conversation of alice and bob. Each contains a message from alice and one
+/// from bob. Returns the three sessions, the group and the direct conversation.
 async fn create_group_of_friends(
     engine: &Engine,
 ) -> (LocalSession, LocalSession, LocalSession, ConversationId, ConversationId) {
@@ -80,7 +85,7 @@ async fn create_group_of_friends(
     let bob = new_user(engine, "bob").await;
     let dora = new_user(engine, "dora").await;
     befriend(&alice, &bob).await;
-    let group = group(&alice, "rust").await;
+    let group = create_group(&alice, "rust").await;
     join(&bob, group).await;
     join(&dora, group).await;
     alice.send_text(group, "to the group").await.unwrap();

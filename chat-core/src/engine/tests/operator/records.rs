@@ -1,4 +1,4 @@
-//! Tests of exports and of the audit log.
+//! Tests of account exports, and of reading the audit log.
 
 use super::*;
 

@@ -1,9 +1,10 @@
-//! Tests that a replaced session changes nothing.
+//! Tests that a session which was replaced or revoked changes nothing.
 
 use super::*;
 
-/// Returns whether a command is refused unless its session is the latest of the device. Marks and
-/// status are not fenced: they affect the user only, and the replaced session is closed anyway.
+/// Returns whether the unit of work of a command refuses it unless its session is the latest of the
+/// device. Other commands have no unit of work; [`super::super::fencing`] tests those of ended
+/// sessions.
 fn is_fenced(kind: Kind) -> bool {
     match kind {
         Kind::Logout
@@ -45,7 +46,8 @@ fn is_fenced(kind: Kind) -> bool {
     }
 }
 
-/// A session has no effect after a newer login of its device, or after the device was revoked.
+/// A session changes nothing after a newer login of its device, also if the device was revoked
+/// first.
 #[tokio::test]
 async fn every_change_is_fenced() {
     let mut tried = HashSet::new();
@@ -54,14 +56,14 @@ async fn every_change_is_fenced() {
             let fixture = GroupFixture::build(row.policy, row.unlisted).await;
             let owner = fixture.session(GroupRelation::Owner).caller();
             let command = (row.command)(&fixture, GroupRelation::Owner);
-            tried.extend(fenced_off(&fixture.engine, owner, command, revoked).await);
+            tried.extend(assert_fenced(&fixture.engine, owner, command, revoked).await);
         }
     }
     for (_, command, _) in user_rows() {
         for revoked in [false, true] {
             let pair = PairFixture::build(Relation::Friend).await;
             let command = command(&pair);
-            tried.extend(fenced_off(&pair.engine, pair.me.caller(), command, revoked).await);
+            tried.extend(assert_fenced(&pair.engine, pair.me.caller(), command, revoked).await);
         }
     }
     let missing: Vec<_> = ALL
@@ -71,7 +73,9 @@ async fn every_change_is_fenced() {
     assert!(missing.is_empty(), "not tried: {missing:?}");
 }
 
-async fn fenced_off(engine: &Engine, caller: Caller, command: Command, revoked: bool) -> Option<Kind> {
+/// Executes a fenced command after a newer login of its device, which was revoked before if
+/// `revoked` is set. Returns the kind of the command, or `None` if it is not fenced.
+async fn assert_fenced(engine: &Engine, caller: Caller, command: Command, revoked: bool) -> Option<Kind> {
     let kind = kind(&command);
     if !is_fenced(kind) {
         return None;

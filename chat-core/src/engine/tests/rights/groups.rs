@@ -29,15 +29,20 @@ pub(super) const GROUP_RELATIONS: [GroupRelation; 9] = [
     GroupRelation::Owner,
 ];
 
-/// A group, a user for each relation to it, and a message of each user who was ever a member.
+/// A group, a user for each relation to it, two more members that commands target, and messages of
+/// the users who were ever members.
 pub(super) struct GroupFixture {
     pub(super) engine: Engine,
     pub(super) group: ConversationId,
+    /// Session of each user, in the order of [`GROUP_RELATIONS`].
     pub(super) sessions: Vec<LocalSession>,
+    /// Message of each user, in the same order; 0 for users who were never members.
     pub(super) messages: Vec<Seq>,
     /// Member that commands target.
     pub(super) member: LocalSession,
+    /// Admin that commands target.
     pub(super) admin: LocalSession,
+    /// Message of `member`.
     pub(super) by_member: Seq,
 }
 
@@ -49,7 +54,7 @@ impl GroupFixture {
             sessions.push(new_user(&engine, &format!("the-{relation:?}").to_lowercase()).await);
         }
         let owner = &sessions[GroupRelation::Owner as usize];
-        let group = group(owner, "rust").await;
+        let group = create_group(owner, "rust").await;
         let member = new_user(&engine, "target").await;
         let admin = new_user(&engine, "other-admin").await;
         for relation in [
@@ -82,12 +87,12 @@ impl GroupFixture {
             admin,
             by_member,
         };
-        fixture.settle(policy, unlisted).await;
+        fixture.set_up_relations(policy, unlisted).await;
         fixture
     }
 
     /// Gives each user the relation of its column.
-    pub(super) async fn settle(&self, policy: JoinPolicy, unlisted: bool) {
+    pub(super) async fn set_up_relations(&self, policy: JoinPolicy, unlisted: bool) {
         let group = self.here();
         let by_owner = |command| self.session(GroupRelation::Owner).execute(command);
         for (session, role) in [
@@ -126,6 +131,7 @@ impl GroupFixture {
         by_owner(self.change(Some(policy), Some(unlisted))).await.unwrap();
     }
 
+    /// Returns a command that changes settings of the group.
     pub(super) fn change(&self, join_policy: Option<JoinPolicy>, unlisted: Option<bool>) -> Command {
         let mut changes = GroupChanges::default();
         (changes.join_policy, changes.unlisted) = (join_policy, unlisted);
@@ -139,10 +145,12 @@ impl GroupFixture {
         &self.sessions[relation as usize]
     }
 
+    /// Returns the reference of the group.
     pub(super) fn here(&self) -> ConversationRef {
         ConversationRef::Id(self.group)
     }
 
+    /// Returns a command that sends a draft to the group.
     pub(super) fn say(&self, content: DraftContent) -> Command {
         Command::Send {
             conversation: self.here(),
@@ -186,15 +194,19 @@ impl GroupFixture {
         }
     }
 
+    /// Returns the message of the user with this relation.
     pub(super) fn own(&self, relation: GroupRelation) -> Seq {
         self.messages[relation as usize]
     }
 }
 
+/// Row of the table: a command, and its result for each relation of the caller.
 pub(super) struct Row {
     pub(super) name: &'static str,
+    /// Join policy of the group.
     pub(super) policy: JoinPolicy,
     pub(super) unlisted: bool,
+    /// Returns the command of a caller with this relation.
     pub(super) command: fn(&GroupFixture, GroupRelation) -> Command,
     /// Expected results in the order of [`GROUP_RELATIONS`].
     pub(super) expect: [Expect; 9],
@@ -222,9 +234,10 @@ impl Row {
     }
 }
 
+// Results that several commands share, named after the callers who may execute them.
 pub(super) const ALL_MEMBERS: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, OK, OK, OK, OK];
 pub(super) const UNMUTED: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, OK, MUTED, OK, OK];
-pub(super) const LEADERS: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, NO, NO, OK, OK];
+pub(super) const ADMINS_AND_OWNER: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, NO, NO, OK, OK];
 pub(super) const NOBODY: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, NO, NO, NO, NO];
 pub(super) const OWNER: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, NO, NO, NO, OK];
 
@@ -237,17 +250,17 @@ pub(super) fn group_rows() -> Vec<Row> {
         row("read history", |h, _| Command::ReadHistory { conversation: h.here(), page: everything() },
                                                                                     [ABSENT, OK, OK, ABSENT, ABSENT, OK, OK, OK, OK]),
         row("send", |h, _| h.message(false),                                        UNMUTED),
-        row("mention all", |h, _| h.message(true),                                  LEADERS),
+        row("mention all", |h, _| h.message(true),                                  ADMINS_AND_OWNER),
         row("react", |h, _| h.say(DraftContent::React { target: h.by_member, emoji: Emoji::new("👍").unwrap(), remove: false }), UNMUTED),
         row("edit own", |h, relation| h.say(DraftContent::Edit { target: h.own(relation), text: text("new") }), UNMUTED),
         row("recall own", |h, relation| h.recall(h.own(relation)),                            ALL_MEMBERS),
-        row("recall a member's", |h, _| h.recall(h.by_member),                      LEADERS),
+        row("recall a member's", |h, _| h.recall(h.by_member),                      ADMINS_AND_OWNER),
         row("recall the owner's", |h, _| h.recall(h.own(GroupRelation::Owner)),               OWNER),
         row("invite, open", |h, _| Command::InviteMember { group: h.here(), user: user(h.session(GroupRelation::Stranger)) }, UNMUTED)
             .targets_stranger(),
         row("invite, by invitation", |h, _| Command::InviteMember { group: h.here(), user: user(h.session(GroupRelation::Stranger)) }, UNMUTED)
             .policy(JoinPolicy::Invite).targets_stranger(),
-        row("invite, by approval", |h, _| Command::InviteMember { group: h.here(), user: user(h.session(GroupRelation::Stranger)) }, LEADERS)
+        row("invite, by approval", |h, _| Command::InviteMember { group: h.here(), user: user(h.session(GroupRelation::Stranger)) }, ADMINS_AND_OWNER)
             .policy(JoinPolicy::Approval).targets_stranger(),
         row("join, open", |h, _| h.join(),                                          [OK, OK, NO, OK, OK, OK, OK, OK, OK]),
         row("join, by approval", |h, _| h.join(),                                   [OK, OK, NO, OK, OK, OK, OK, OK, OK]).policy(JoinPolicy::Approval),
@@ -255,16 +268,16 @@ pub(super) fn group_rows() -> Vec<Row> {
         row("join, unlisted", |h, _| h.join(),                                      [ABSENT, OK, NO, OK, OK, OK, OK, OK, OK]).unlisted(),
         row("join, unlisted, by approval", |h, _| h.join(),                         [ABSENT, OK, NO, OK, OK, OK, OK, OK, OK])
             .policy(JoinPolicy::Approval).unlisted(),
-        row("answer who asked", |h, _| Command::AnswerJoin { group: h.here(), user: user(h.session(GroupRelation::Requested)), accept: true }, LEADERS),
+        row("answer a join request", |h, _| Command::AnswerJoin { group: h.here(), user: user(h.session(GroupRelation::Requested)), accept: true }, ADMINS_AND_OWNER),
         row("decline an invitation", |h, _| Command::DeclineInvitation(h.here()),   [ABSENT, ABSENT, ABSENT, OK, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT]),
-        row("kick a member", |h, _| h.kick(&h.member, false),                       LEADERS),
-        row("ban a member", |h, _| h.kick(&h.member, true),                         LEADERS),
+        row("kick a member", |h, _| h.kick(&h.member, false),                       ADMINS_AND_OWNER),
+        row("ban a member", |h, _| h.kick(&h.member, true),                         ADMINS_AND_OWNER),
         row("kick an admin", |h, _| h.kick(&h.admin, false),                        OWNER),
         row("ban an admin", |h, _| h.kick(&h.admin, true),                          OWNER),
-        row("unban", |h, _| Command::UnbanMember { group: h.here(), user: user(h.session(GroupRelation::Banned)) }, LEADERS),
-        row("mute a member", |h, _| h.mute(&h.member),                              LEADERS),
+        row("unban", |h, _| Command::UnbanMember { group: h.here(), user: user(h.session(GroupRelation::Banned)) }, ADMINS_AND_OWNER),
+        row("mute a member", |h, _| h.mute(&h.member),                              ADMINS_AND_OWNER),
         row("mute an admin", |h, _| h.mute(&h.admin),                               NOBODY),
-        row("change it", |h, _| h.change(None, Some(true)),                         LEADERS),
+        row("change it", |h, _| h.change(None, Some(true)),                         ADMINS_AND_OWNER),
         row("promote", |h, _| Command::SetRole { group: h.here(), user: user(&h.member), role: Role::Admin }, OWNER),
         row("demote", |h, _| Command::SetRole { group: h.here(), user: user(&h.admin), role: Role::Member }, OWNER),
         row("transfer", |h, _| Command::TransferOwnership { group: h.here(), user: user(&h.member) }, OWNER),
@@ -276,7 +289,8 @@ pub(super) fn group_rows() -> Vec<Row> {
 }
 
 impl Row {
-    /// For commands that target the stranger of the table: the stranger cannot target itself.
+    /// Marks a command that targets the stranger of the table: for the stranger itself, it is
+    /// invalid.
     pub(super) fn targets_stranger(mut self) -> Self {
         self.expect[GroupRelation::Stranger as usize] = Some(ReplyCode::InvalidArgument);
         self
@@ -303,7 +317,7 @@ async fn every_command_about_a_group_has_the_expected_result() {
 /// An outsider cannot tell an unlisted group from a group that does not exist: the errors are
 /// equal, including their texts.
 #[tokio::test]
-async fn absent_and_forbidden_groups_have_the_same_error() {
+async fn absent_and_unlisted_groups_have_the_same_error() {
     let fixture = GroupFixture::build(JoinPolicy::Open, true).await;
     let stranger = fixture.session(GroupRelation::Stranger);
     for row in group_rows() {
@@ -311,7 +325,7 @@ async fn absent_and_forbidden_groups_have_the_same_error() {
         if row.name.starts_with("invite") {
             continue;
         }
-        let there = stranger.execute(command).await.unwrap_err();
+        let hidden = stranger.execute(command).await.unwrap_err();
         let missing = ConversationId(999_999);
         let absent_group = GroupFixture {
             group: missing,
@@ -334,12 +348,13 @@ async fn absent_and_forbidden_groups_have_the_same_error() {
             continue;
         };
         let absent = stranger.execute(command).await.unwrap_err();
-        assert_eq!(there, absent, "{}", row.name);
+        assert_eq!(hidden, absent, "{}", row.name);
     }
 }
 
-/// Returns the same command about a group that does not exist, unless it names users of the group.
+/// Returns the same command about a group that does not exist, or `None` if it names users or
+/// messages of the group.
 fn absent_twin(row: &Row, absent_group: &GroupFixture) -> Option<Command> {
-    let names_members = ["answer who asked", "unban", "recall the owner's"];
+    let names_members = ["answer a join request", "unban", "recall the owner's"];
     (!names_members.contains(&row.name)).then(|| (row.command)(absent_group, GroupRelation::Stranger))
 }

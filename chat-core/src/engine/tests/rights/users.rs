@@ -1,5 +1,5 @@
-//! Table of rights about users: a row for every command, a column for every relation of the caller to
-//! the user.
+//! Table of rights about users: a row for every command, a column for every relation of the caller
+//! to the user.
 
 use super::*;
 
@@ -8,7 +8,9 @@ use super::*;
 pub(super) enum Relation {
     Stranger,
     Friend,
+    /// The other user has blocked the caller.
     Blocked,
+    /// The caller has blocked the other user.
     Blocker,
 }
 
@@ -21,9 +23,12 @@ pub(super) const RELATIONS: [Relation; 4] = [
 
 /// Two users with a direct conversation, whose relation may have changed since.
 pub(super) struct PairFixture {
+    /// Session of the caller.
     pub(super) me: LocalSession,
+    /// Session of the other user.
     pub(super) them: LocalSession,
     pub(super) direct: ConversationId,
+    /// Message of the caller in the direct conversation.
     pub(super) mine: Seq,
     pub(super) engine: Engine,
 }
@@ -49,6 +54,7 @@ impl PairFixture {
         }
     }
 
+    /// Returns a command that sends a draft to the other user.
     pub(super) fn say(&self, content: DraftContent) -> Command {
         Command::Send {
             conversation: direct(&self.them),
@@ -60,6 +66,7 @@ impl PairFixture {
     }
 }
 
+/// Row of the table: its name, its command, and the results in the order of [`RELATIONS`].
 pub(super) type UserRow = (&'static str, fn(&PairFixture) -> Command, [Expect; 4]);
 
 #[rustfmt::skip]

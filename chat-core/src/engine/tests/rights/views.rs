@@ -1,4 +1,4 @@
-//! Tests of what each relation to a group or user may see.
+//! Tests of what users with each relation to a group or user may see.
 
 use super::groups::GROUP_RELATIONS;
 use super::users::RELATIONS;
@@ -42,7 +42,8 @@ async fn former_members_see_the_group_as_they_left_it() {
     let after = views().await;
     for relation in GROUP_RELATIONS {
         let (before, after) = (&before[relation as usize], &after[relation as usize]);
-        let count = match relation {
+        // Name, join policy and number of members.
+        let expected = match relation {
             GroupRelation::Stranger | GroupRelation::Invited | GroupRelation::Requested => None,
             GroupRelation::Former => Some(("rust", JoinPolicy::Open, 7)),
             GroupRelation::Banned => Some(("rust", JoinPolicy::Open, 6)),
@@ -56,9 +57,9 @@ async fn former_members_see_the_group_as_they_left_it() {
             ),
             other => panic!("{other:?}"),
         });
-        assert_eq!(seen, count, "{relation:?}");
+        assert_eq!(seen, expected, "{relation:?}");
         let is_former = matches!(relation, GroupRelation::Former | GroupRelation::Banned);
-        assert_eq!(before == after, is_former || count.is_none(), "{relation:?}");
+        assert_eq!(before == after, is_former || expected.is_none(), "{relation:?}");
     }
 }
 

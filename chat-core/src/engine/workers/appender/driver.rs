@@ -34,8 +34,9 @@ pub(super) struct Driver<'q, P> {
     limits: LaneLimits,
     resend_window: Duration,
     machine: Machine,
+    /// Work that is running.
     work: FuturesUnordered<BoxFuture<'static, Done>>,
-    /// Entries taken from the queue that the machine does not have yet.
+    /// Entries that were taken from the queue and not yet pushed to the machine.
     taken: Vec<Incoming>,
 }
 
@@ -66,6 +67,7 @@ impl<'q, P: Ports> Driver<'q, P> {
         }
     }
 
+    /// Runs the appender until it panics or has drained.
     async fn drive(&mut self, draining: &CancellationToken) {
         loop {
             // Finished work and newly arrived submissions belong to the same round, so that batches
@@ -104,8 +106,8 @@ impl<'q, P: Ports> Driver<'q, P> {
         }
     }
 
-    /// Recovers from a panic: refuses the queued operations, and waits for the running ones, so
-    /// that no conversation has two transactions at a time.
+    /// Recovers from a panic: refuses all submissions that were taken from the queue, and waits for
+    /// the running work, so that no conversation has two transactions at a time.
     async fn recover(&mut self) {
         let aborted = catch_unwind(AssertUnwindSafe(|| {
             self.taken.drain(..).for_each(|incoming| self.machine.push(incoming));

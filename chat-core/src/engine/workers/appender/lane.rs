@@ -1,4 +1,4 @@
-//! Queue of one conversation.
+//! Lane: the queue of one conversation on this node.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,8 +10,9 @@ use crate::engine::config::EngineConfig;
 use crate::engine::operations::message::Prepared;
 use crate::model::ConversationKind;
 
-/// Number of batches that look for stored drafts first, after a batch that contained a retry.
-/// Retries come in groups, and each unexpected retry costs a second run of its batch.
+/// After a batch that contained a retry, this number of batches ask the store first which of their
+/// drafts it has. Retries come in groups, and a retry in a batch that does not ask costs a second
+/// run of the batch.
 const LOOK_FIRST_BATCHES: u32 = 32;
 
 /// Limits of the lanes, from the engine's configuration.
@@ -23,7 +24,7 @@ pub(super) struct LaneLimits {
     pub(super) max_batch_bytes: usize,
     /// Maximum number of submissions that wait in a lane.
     pub(super) max_lane_drafts: usize,
-    /// Maximum bytes that wait in a lane.
+    /// Maximum bytes of the submissions that wait in a lane.
     pub(super) max_lane_bytes: usize,
 }
 
@@ -46,9 +47,9 @@ pub(super) struct Lane {
     /// Bytes of the queued submissions.
     bytes: usize,
     in_flight: Option<InFlight>,
-    /// The lane is in the list of lanes that may have work to run.
+    /// The lane is in the list `Lanes::ready` of lanes that may have work to run.
     pub(super) is_listed: bool,
-    /// Number of batches that still have to look for stored drafts first.
+    /// Number of further batches that ask the store first which of their drafts it has.
     look_first: u32,
 }
 
@@ -66,7 +67,7 @@ pub(super) enum InFlight {
 /// Draft of a batch in flight, with the data needed to answer its sender.
 #[derive(Debug)]
 pub(super) struct SentDraft {
-    pub(super) name: DeferredDraft,
+    pub(super) identity: DeferredDraft,
     pub(super) reply_to: ReplyTo,
     /// Held until the draft is answered.
     _permit: MemoryPermit,
@@ -76,6 +77,7 @@ pub(super) struct SentDraft {
 pub(super) enum Next {
     Batch {
         drafts: Arc<[Prepared]>,
+        /// The transaction asks the store first which of the drafts it has.
         look_first: bool,
         deadline: Instant,
     },
@@ -109,8 +111,8 @@ impl Lane {
         self.queue.push_back(submission);
     }
 
-    /// Takes the work that may run now: a batch of drafts or one operation. Returns `None` while
-    /// other work is in flight.
+    /// Takes the work that may run now: a batch of drafts or one operation. Returns `None` if the
+    /// lane is empty, or while other work is in flight.
     pub(super) fn next(&mut self, limits: &LaneLimits) -> Option<Next> {
         if self.in_flight.is_some() {
             return None;
@@ -139,7 +141,7 @@ impl Lane {
                 }
                 Payload::Draft { prepared, .. } => {
                     sent.push(SentDraft {
-                        name: DeferredDraft {
+                        identity: DeferredDraft {
                             caller,
                             conversation,
                             id: prepared.client_message_id,
@@ -182,7 +184,8 @@ impl Lane {
         count
     }
 
-    /// Makes the next batches look for stored drafts first, because a batch contained retries.
+    /// Makes the next batches ask the store first which of their drafts it has, because a batch
+    /// contained retries.
     pub(super) fn expect_retries(&mut self) {
         self.look_first = LOOK_FIRST_BATCHES;
     }

@@ -100,7 +100,7 @@ impl Lanes {
     }
 
     /// Handles the result of a conversation's batch.
-    pub(super) fn committed(
+    pub(super) fn finish_batch(
         &mut self,
         id: ConversationId,
         result: BatchResult,
@@ -112,6 +112,7 @@ impl Lanes {
             return;
         };
         let (results, failure) = result.map_or_else(|error| (Vec::new(), Some(error)), |results| (results, None));
+        // Error of the drafts that have no result.
         let missing = failure.clone().unwrap_or_else(CommandError::internal);
         let error_at = |index| match results.get(index) {
             Some(Ok(_)) => None,
@@ -121,7 +122,7 @@ impl Lanes {
         let mut refused = Vec::new();
         for (index, sent) in sent.iter().enumerate() {
             if let Some(error) = error_at(index).filter(|error| is_temporary(error)) {
-                refused.push((sent.name.clone(), error.clone()));
+                refused.push((sent.identity.clone(), error.clone()));
             }
         }
         // An internal error that one draft causes must not refuse the drafts of other sessions.
@@ -160,7 +161,7 @@ impl Lanes {
     }
 
     /// Handles the result of a conversation's operation.
-    pub(super) fn ran(
+    pub(super) fn finish_operation(
         &mut self,
         id: ConversationId,
         result: Result<Outcome, CommandError>,
@@ -175,14 +176,14 @@ impl Lanes {
         }
     }
 
-    /// Records that all drafts in all lanes are about to be refused.
+    /// Records the places of all drafts in all lanes, which are about to be refused.
     pub(super) fn defer_all(&mut self, error: &CommandError, now: Instant) {
         for (id, lane) in &self.lanes {
             let in_flight = match lane.in_flight() {
                 Some(InFlight::Batch(sent)) => sent.as_slice(),
                 Some(InFlight::Operation { .. }) | None => &[],
             };
-            let in_flight = in_flight.iter().map(|sent| sent.name.clone());
+            let in_flight = in_flight.iter().map(|sent| sent.identity.clone());
             let drafts = in_flight.chain(lane.queued().filter_map(Submission::to_deferred));
             let drafts = drafts.map(|draft| (draft, error.clone())).collect();
             self.resend_order.requeue_front(drafts, *id, now);

@@ -19,7 +19,7 @@ use super::lane::{LaneLimits, Next};
 use super::lanes::{BatchResult, Lanes};
 use super::queue::Incoming;
 use super::resend_order::is_temporary;
-use super::submission::{LaneCheck, LaneOperation, Payload, Reply, SessionKey, Submission};
+use super::submission::{LaneCheck, LaneOperation, Payload, Reply, SenderKey, Submission};
 use crate::engine::directory::Target;
 use crate::engine::error::CommandError;
 use crate::engine::operations::message::{DraftKey, Prepared};
@@ -46,7 +46,7 @@ pub(super) enum Work {
 
 /// A submission whose conversation has to be looked up, or which needs a check or hooks.
 pub(super) struct Preparation {
-    pub(super) session: SessionKey,
+    pub(super) session: SenderKey,
     pub(super) caller: Caller,
     pub(super) conversation: ConversationRef,
     /// Key of the draft, if the submission is one. A draft, unlike an operation, opens a direct
@@ -66,12 +66,12 @@ pub(super) enum Done {
     /// A submission's conversation, and the draft if a hook rewrote it; or the error with which the
     /// submission is refused.
     Prepared {
-        session: SessionKey,
+        session: SenderKey,
         result: Result<(Target, Option<Prepared>), CommandError>,
     },
-    /// A submission would be refused, but its draft was stored before, when there was no reason to
-    /// refuse it.
-    Stored { session: SessionKey, appended: Appended },
+    /// A draft would be refused now, but it is a retry of a draft that was stored before, when
+    /// there was no reason to refuse it.
+    Stored { session: SenderKey, appended: Appended },
     Committed {
         conversation: ConversationId,
         result: BatchResult,
@@ -95,15 +95,15 @@ pub(super) enum Turn {
     Enter(ConversationId, Result<(), CommandError>),
 }
 
-/// State machine of the appender: see the [module documentation](self).
+/// State machine of the appender, which the [module documentation](self) describes.
 #[derive(Debug)]
 pub(super) struct Machine {
     /// Entries that have not been processed.
     arrived: VecDeque<Incoming>,
     /// Sessions of which a submission is being prepared.
-    preparing: HashMap<SessionKey, Preparing>,
+    preparing: HashMap<SenderKey, Preparing>,
     /// Sessions whose preparation has not been returned as work.
-    to_prepare: VecDeque<SessionKey>,
+    to_prepare: VecDeque<SenderKey>,
     lanes: Lanes,
     replies: VecDeque<Reply>,
 }
@@ -171,9 +171,9 @@ impl Machine {
             Done::Prepared { session, result } => self.prepared(session, result, now),
             Done::Stored { session, appended } => self.stored(session, appended),
             Done::Committed { conversation, result } => {
-                self.lanes.committed(conversation, result, now, &mut self.replies);
+                self.lanes.finish_batch(conversation, result, now, &mut self.replies);
             }
-            Done::Ran { conversation, result } => self.lanes.ran(conversation, result, &mut self.replies),
+            Done::Ran { conversation, result } => self.lanes.finish_operation(conversation, result, &mut self.replies),
         }
     }
 
@@ -201,11 +201,11 @@ impl Machine {
         self.to_prepare.clear();
         self.lanes.refuse_all(&error, &mut self.replies);
         for preparing in std::mem::take(&mut self.preparing).into_values() {
-            self.reply(*preparing.submission, error.clone());
-            self.reply_all(preparing.waiting, &error);
+            self.refuse(*preparing.submission, error.clone());
+            self.refuse_all(preparing.waiting, &error);
         }
         let arrived = std::mem::take(&mut self.arrived);
-        self.reply_all(arrived, &error);
+        self.refuse_all(arrived, &error);
     }
 
     /// Decides the next step of the entry at the front of `arrived`, if there is one. The entry
@@ -269,6 +269,8 @@ impl Machine {
         }
     }
 
+    /// Returns the next preparation to start. The draft for the hooks, or the check, moves out of
+    /// the submission.
     fn next_preparation(&mut self) -> Option<Preparation> {
         let session = self.to_prepare.pop_front()?;
         let submission = &mut self.preparing.get_mut(&session)?.submission;
@@ -290,12 +292,8 @@ impl Machine {
         })
     }
 
-    fn prepared(
-        &mut self,
-        session: SessionKey,
-        result: Result<(Target, Option<Prepared>), CommandError>,
-        now: Instant,
-    ) {
+    /// Handles the result of a preparation: the submission enters its lane or is refused.
+    fn prepared(&mut self, session: SenderKey, result: Result<(Target, Option<Prepared>), CommandError>, now: Instant) {
         let Some(preparing) = self.preparing.get(&session) else {
             return;
         };
@@ -305,7 +303,7 @@ impl Machine {
             Err(error) => {
                 if let Some(submission) = self.release(session) {
                     self.lanes.forget(&submission);
-                    self.reply(*submission, error);
+                    self.refuse(*submission, error);
                 }
                 return;
             }
@@ -320,7 +318,7 @@ impl Machine {
     }
 
     /// Answers a submission whose draft was stored before.
-    fn stored(&mut self, session: SessionKey, appended: Appended) {
+    fn stored(&mut self, session: SenderKey, appended: Appended) {
         if let Some(submission) = self.release(session) {
             self.lanes.forget(&submission);
             self.replies
@@ -338,13 +336,13 @@ impl Machine {
     ) {
         match admitted {
             Ok(()) => self.lanes.push(id, submission, now),
-            Err(error) => self.reply(*submission, error),
+            Err(error) => self.refuse(*submission, error),
         }
     }
 
     /// Ends a session's preparation, and moves the entries that waited for it to the front of
     /// `arrived`.
-    fn release(&mut self, session: SessionKey) -> Option<Box<Submission>> {
+    fn release(&mut self, session: SenderKey) -> Option<Box<Submission>> {
         let Preparing { submission, waiting } = self.preparing.remove(&session)?;
         for incoming in waiting.into_iter().rev() {
             self.arrived.push_front(incoming);
@@ -354,7 +352,7 @@ impl Machine {
 
     /// Temporarily refuses a submission that could not be prepared, and the entries of its session
     /// that waited for it.
-    fn refuse_session(&mut self, session: SessionKey, error: CommandError, now: Instant) {
+    fn refuse_session(&mut self, session: SenderKey, error: CommandError, now: Instant) {
         // An internal error is reported only for the submission that caused it: a client gives up a
         // draft that repeatedly causes one.
         let later = match error.code {
@@ -368,20 +366,22 @@ impl Machine {
             }
         }
         if let Some(preparing) = self.preparing.remove(&session) {
-            self.reply(*preparing.submission, error);
-            self.reply_all(preparing.waiting, &later);
+            self.refuse(*preparing.submission, error);
+            self.refuse_all(preparing.waiting, &later);
         }
     }
 
-    fn reply_all(&mut self, incoming: VecDeque<Incoming>, error: &CommandError) {
+    /// Refuses the submissions among these entries.
+    fn refuse_all(&mut self, incoming: VecDeque<Incoming>, error: &CommandError) {
         for incoming in incoming {
             if let Incoming::Submission(submission) = incoming {
-                self.reply(*submission, error.clone());
+                self.refuse(*submission, error.clone());
             }
         }
     }
 
-    fn reply(&mut self, submission: Submission, error: CommandError) {
+    /// Refuses a submission.
+    fn refuse(&mut self, submission: Submission, error: CommandError) {
         self.replies.push_back((submission.reply_to, Err(error)));
     }
 }

@@ -13,7 +13,8 @@
 //! session's submissions are prepared one at a time. After a draft was refused temporarily, later
 //! drafts of its session are refused until it has been resent.
 //!
-//! `machine` is a state machine without I/O, and `driver` is the task that runs it. `prepare` looks
+//! `machine` is a state machine without I/O, and `driver` is the task that runs it. `lanes` holds
+//! the lanes, and `resend_order` remembers which refused drafts have to be resent. `prepare` looks
 //! up conversations and asks the hooks, and `work` contains the requests to the store.
 
 mod driver;

@@ -93,9 +93,9 @@ async fn prepare_draft(
     Ok((target, rewritten))
 }
 
-/// Returns the position of the event that was stored for a draft, if any. If the sender referred to
-/// the conversation by a name, the conversation is not compared, because the name may belong to
-/// another conversation by now, or to none.
+/// Returns the event that was stored for a draft, if any. If the sender referred to the
+/// conversation by a name, the conversation is not compared, because the name may belong to another
+/// conversation by now, or to none.
 async fn find_stored(
     ports: &AppendPorts,
     caller: Caller,

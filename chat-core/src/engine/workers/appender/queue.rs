@@ -7,16 +7,16 @@ use std::time::Instant;
 use tokio::sync::{Notify, oneshot};
 
 use super::resend_order::DeferredDraft;
-use super::submission::{LaneCheck, LaneOperation, MemoryPermit, Payload, SessionKey, Submission};
+use super::submission::{LaneCheck, LaneOperation, MemoryPermit, Payload, SenderKey, Submission};
 use crate::engine::error::CommandError;
 use crate::engine::operations::message::Prepared;
 use crate::model::{Caller, ConversationRef, Draft, Outcome};
 use crate::sync::{Mutex, MutexGuard};
 
-/// Memory charged for a queued operation, in bytes.
+/// Bytes by which an operation counts against the limit of the queue.
 const OPERATION_BYTES: usize = 1024;
-/// Queue length up to which refused drafts are queued too, to keep their place in the session's
-/// order.
+/// Maximum length of the queue to which the places of refused drafts are added. In a longer queue,
+/// the order of these drafts is not enforced.
 const MAX_QUEUED_WITH_DEFERRED: usize = 65_536;
 
 /// Entry of the queue. Its position is its place in the session's order.
@@ -28,7 +28,7 @@ pub(super) enum Incoming {
 }
 
 impl Incoming {
-    pub(super) fn session(&self) -> SessionKey {
+    pub(super) fn session(&self) -> SenderKey {
         let caller = match self {
             Self::Submission(submission) => submission.caller,
             Self::Deferred(draft) => draft.caller,
@@ -44,6 +44,7 @@ pub(in crate::engine) struct AppendQueue {
     /// `None` once the queue is closed.
     incoming: Mutex<Option<Vec<Incoming>>>,
     arrived: Notify,
+    /// Bytes of all unanswered submissions, which their permits return.
     used: Arc<AtomicUsize>,
     max_bytes: usize,
 }
@@ -60,7 +61,7 @@ impl AppendQueue {
     }
 
     /// Queues a draft. Its place in the session's order is fixed when this returns; the future
-    /// yields the outcome.
+    /// yields the outcome. Dropping the future does not withdraw the draft.
     ///
     /// `for_hooks` is the draft as it was sent, if hooks have to see it.
     pub(in crate::engine) fn submit_draft(
@@ -109,8 +110,8 @@ impl AppendQueue {
         outcome(submitted)
     }
 
-    /// Records the place of a draft that the caller is about to refuse temporarily, so that later
-    /// drafts of its session do not overtake it.
+    /// Records the place of a draft that is about to be refused temporarily, so that later drafts
+    /// of its session do not overtake it.
     pub(in crate::engine) fn defer(&self, draft: DeferredDraft) {
         let mut queue = self.lock();
         if let Some(incoming) = queue.as_mut()
@@ -125,6 +126,7 @@ impl AppendQueue {
         }
     }
 
+    /// Queues a submission and returns the receiving half of its reply channel.
     fn submit(
         &self,
         caller: Caller,
@@ -186,7 +188,7 @@ impl AppendQueue {
         }
     }
 
-    /// Waits until an entry has arrived.
+    /// Waits until an entry has arrived. Cancel safe: an arrival is reported to the next call.
     pub(super) async fn arrived(&self) {
         self.arrived.notified().await;
     }

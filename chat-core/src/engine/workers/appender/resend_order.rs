@@ -56,7 +56,7 @@ struct Gap {
     drafts: VecDeque<ClientMessageId>,
     /// One of the drafts may have been stored nevertheless.
     outcome_unknown: bool,
-    /// Time by which the first of the drafts has to be resent; then the gap is removed.
+    /// Time at which the gap is removed, unless the first of the drafts has been resent before.
     expires: Instant,
 }
 
@@ -329,18 +329,18 @@ mod tests {
     }
 
     #[test]
-    fn order_forgets_a_draft_that_is_refused_for_good() {
+    fn order_forgets_a_draft_that_is_refused_permanently() {
         let now = Instant::now();
         let mut order = ResendOrder::new(WINDOW);
-        let name = draft(1);
+        let first = draft(1);
         for n in 1..=2 {
             order.requeue_back(&draft(n), &CommandError::busy(), now);
         }
-        order.forget(name.caller, &name.conversation, name.id);
+        order.forget(first.caller, &first.conversation, first.id);
         assert_eq!(admitted(&mut order, now, &[3, 2]), [2], "2 is still expected");
         assert_eq!(admitted(&mut order, now, &[3]), [3]);
         order.requeue_back(&draft(1), &CommandError::busy(), now);
-        order.forget(name.caller, &name.conversation, name.id);
+        order.forget(first.caller, &first.conversation, first.id);
         assert!(order.sessions.is_empty() && order.count == 0);
     }
 
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn gap_ends_after_the_window_and_affects_one_session() {
+    fn gap_expires_after_the_window_and_affects_one_session() {
         let now = Instant::now();
         let mut order = ResendOrder::new(WINDOW);
         let busy = CommandError::busy();

@@ -1,5 +1,6 @@
-//! Requests to the appender: drafts to store, and operations that run between drafts in queue
-//! order.
+//! Submissions to the appender: drafts to append, and operations, which are all other changes of a
+//! conversation. Both wait in the lane of the conversation (see the parent module), which runs them
+//! in queue order.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,16 +16,16 @@ use crate::engine::error::CommandError;
 use crate::engine::operations::message::Prepared;
 use crate::model::{Caller, ConversationRef, DeviceId, Draft, Origin, Outcome, UserId};
 
-/// Key of a sender in the appender: submissions of one sender are prepared one at a time. A device
-/// keeps its key when it logs in again.
+/// Key of a sender: the appender prepares the submissions of one sender one at a time. A device
+/// keeps its key when it logs in again, so its old and its new session count as one sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum SessionKey {
+pub(super) enum SenderKey {
     Device(UserId, DeviceId),
     Application(UserId),
     Operator(UserId),
 }
 
-impl From<Caller> for SessionKey {
+impl From<Caller> for SenderKey {
     fn from(caller: Caller) -> Self {
         match caller.origin {
             Origin::Device { device, .. } => Self::Device(caller.user, device),
@@ -34,7 +35,7 @@ impl From<Caller> for SessionKey {
     }
 }
 
-/// Request of a session that waits for its turn in a conversation's lane.
+/// Draft or operation that a caller has submitted to the appender and that is not answered yet.
 pub(super) struct Submission {
     pub(super) caller: Caller,
     /// Conversation as the sender named it.
@@ -46,17 +47,17 @@ pub(super) struct Submission {
     pub(super) permit: MemoryPermit,
 }
 
-/// Request of a [`Submission`].
+/// Draft or operation of a [`Submission`].
 pub(super) enum Payload {
     /// Append a draft.
     Draft {
         prepared: Prepared,
-        /// The draft as it was sent, kept only where hooks have to see it.
+        /// The draft as it was sent; `None` if there are no hooks to show it to.
         for_hooks: Option<Box<Draft>>,
     },
-    /// Run another change of the conversation in its turn.
+    /// Run a change of the conversation that is not an append.
     Operation {
-        /// Check that has to pass before the change takes its turn.
+        /// Check that has to pass before the operation may enter its lane.
         check: Option<LaneCheck>,
         operation: LaneOperation,
     },
@@ -74,11 +75,11 @@ pub(in crate::engine) type LaneCheck = Box<dyn FnOnce(Target) -> BoxFuture<'stat
 /// Sending half of a submission's reply channel. If it is dropped, the caller gets `TryAgain`.
 pub(super) type ReplyTo = oneshot::Sender<Result<Outcome, CommandError>>;
 
-/// Answer to a submission.
+/// Answer to a submission, with the channel on which it is sent.
 pub(super) type Reply = (ReplyTo, Result<Outcome, CommandError>);
 
 impl Submission {
-    pub(super) fn session(&self) -> SessionKey {
+    pub(super) fn session(&self) -> SenderKey {
         self.caller.into()
     }
 

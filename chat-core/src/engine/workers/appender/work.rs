@@ -1,4 +1,4 @@
-//! Work of the appender: prepares submissions, commits batches, runs operations.
+//! Work that the driver starts: preparing a submission, committing a batch, running an operation.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use super::submission::LaneOperation;
 use crate::engine::directory::{Directory, Target};
 use crate::engine::error::CommandError;
 use crate::engine::hook_calls::HookCalls;
-use crate::engine::operations::message::{Appends, BatchRules, Prepared};
+use crate::engine::operations::message::{AppendBatch, BatchRules, Prepared};
 use crate::engine::panics::contain;
 use crate::engine::units::Units;
 use crate::engine::workers::{DirectOpener, Publisher};
@@ -32,7 +32,7 @@ pub(in crate::engine) struct AppendPorts {
     pub(in crate::engine) rules: BatchRules,
 }
 
-/// The engine, as the driver uses it.
+/// The driver's [`Ports`], implemented by these parts of the engine.
 pub(super) struct EnginePorts(pub(super) Arc<AppendPorts>);
 
 impl Ports for EnginePorts {
@@ -55,14 +55,14 @@ impl Ports for EnginePorts {
     }
 }
 
-/// Runs an operation in its turn.
+/// Runs an operation. A panic becomes an internal error.
 async fn run(target: Target, operation: LaneOperation) -> Done {
     let conversation = target.id;
     let result = contain(async { operation(target).await }).await;
     Done::Ran { conversation, result }
 }
 
-/// Appends a batch and publishes its events.
+/// Appends a batch and publishes its events. A panic becomes an internal error.
 async fn commit(
     ports: Arc<AppendPorts>,
     target: Target,
@@ -75,6 +75,8 @@ async fn commit(
     Done::Committed { conversation, result }
 }
 
+/// Appends a batch in one transaction, or draft by draft if one of them causes an internal error.
+/// With `look_first`, the store is asked for retries of stored drafts first.
 async fn append(
     ports: &AppendPorts,
     target: &Target,
@@ -83,7 +85,7 @@ async fn append(
     deadline: Instant,
 ) -> BatchResult {
     let mut outcome_unknown = false;
-    let all = unit(ports, target, Arc::clone(&drafts), look_first);
+    let all = unit_of_work(ports, target, Arc::clone(&drafts), look_first);
     match ports
         .units
         .run_idempotent(target.id, all, deadline, &mut outcome_unknown)
@@ -111,13 +113,14 @@ async fn append_each(
     mut outcome_unknown: bool,
 ) -> Vec<Result<Appended, CommandError>> {
     let mut results = Vec::with_capacity(drafts.len());
-    let mut stopped: Vec<Caller> = Vec::new();
+    let mut refused_callers: Vec<Caller> = Vec::new();
     for draft in drafts {
-        if stopped.contains(&draft.caller) {
+        if refused_callers.contains(&draft.caller) {
             results.push(Err(CommandError::try_again()));
             continue;
         }
-        let alone = unit(ports, target, Arc::from([draft.clone()]), outcome_unknown);
+        // A transaction without an answer may have stored the draft already.
+        let alone = unit_of_work(ports, target, Arc::from([draft.clone()]), outcome_unknown);
         let result = match ports
             .units
             .run_idempotent(target.id, alone, deadline, &mut outcome_unknown)
@@ -130,15 +133,15 @@ async fn append_each(
             Err(error) => Err(error),
         };
         if result.as_ref().is_err_and(is_temporary) {
-            stopped.push(draft.caller);
+            refused_callers.push(draft.caller);
         }
         results.push(result);
     }
     results
 }
 
-fn unit(ports: &AppendPorts, target: &Target, drafts: Arc<[Prepared]>, look_first: bool) -> Appends {
-    Appends {
+fn unit_of_work(ports: &AppendPorts, target: &Target, drafts: Arc<[Prepared]>, look_first: bool) -> AppendBatch {
+    AppendBatch {
         conversation: target.id,
         kind: target.kind.clone(),
         drafts,

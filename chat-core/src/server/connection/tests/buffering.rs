@@ -1,4 +1,4 @@
-//! Slow peers behind streams that buffer written bytes, as WebSockets and TLS do.
+//! Tests of slow peers behind streams that buffer written bytes, as WebSockets and TLS do.
 
 use bytes::{Buf as _, Bytes};
 use futures_util::{Sink, Stream};
@@ -7,7 +7,7 @@ use tokio::io::DuplexStream;
 use super::*;
 use crate::transport::MessageStream;
 
-/// A WebSocket as libraries implement it: it accepts every message, and writes when it is flushed.
+/// WebSocket as libraries implement it: it accepts every message, and writes when it is flushed.
 struct WebSocket {
     socket: DuplexStream,
     unsent: BytesMut,
@@ -52,7 +52,7 @@ impl Sink<Bytes> for WebSocket {
     }
 }
 
-/// A user with some 64 KiB of notes, behind a socket that holds 1 KiB.
+/// Returns a client whose user has 64 KiB of notes, behind a socket that holds 1 KiB.
 async fn connect(server: &Server) -> Raw {
     let (near, socket) = tokio::io::duplex(1024);
     let far = MessageStream::new(WebSocket {

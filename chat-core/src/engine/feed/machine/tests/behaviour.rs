@@ -5,11 +5,11 @@ use tokio::sync::oneshot::error::TryRecvError;
 use super::*;
 
 #[test]
-fn machine_reads_no_more_than_it_may_have_in_flight() {
+fn machine_reads_no_more_events_than_may_be_in_flight() {
     let mut world = World::new(8, &[(IDS[0], 100), (IDS[1], 100)]);
     let taken = world.take_all();
     assert_eq!(taken.len(), 4, "a quarter of the limit for each conversation");
-    assert_eq!(world.machine.delivery.committed(), 4);
+    assert_eq!(world.machine.delivery.in_flight_or_reserved(), 4);
     for taken in &taken {
         world.acknowledge(taken);
     }
@@ -55,7 +55,7 @@ fn machine_hands_out_nothing_while_its_lease_may_have_expired() {
     world.now += TTL;
     assert_eq!(world.take(), None);
     world.settle();
-    assert!(world.take().is_some(), "renewed");
+    assert!(world.take().is_some(), "the lease was renewed");
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn machine_with_a_lost_lease_drops_events_in_flight_and_restarts_at_the_cursor()
     assert!(recorded.is_none());
     world.settle();
     assert_eq!(seqs(&world.take_all()), [2, 3, 4, 5]);
-    assert_eq!(world.machine.delivery.committed(), 4);
+    assert_eq!(world.machine.delivery.in_flight_or_reserved(), 4);
 }
 
 #[test]
@@ -98,7 +98,11 @@ fn machine_releases_a_shard_once_none_of_its_events_is_in_flight() {
     world.append(left, 1);
     world.wait(ROUND);
     assert!(world.machine.shards.leaving().eq([FeedShard::of(left)]));
-    assert_eq!(world.take(), None, "the fourth event of a shard that is left");
+    assert_eq!(
+        world.take(),
+        None,
+        "no event is handed out of a shard that the node is leaving"
+    );
     for taken in taken.iter().chain(&others) {
         world.acknowledge(taken);
     }
@@ -146,7 +150,7 @@ fn news_during_a_scan_are_looked_up_if_the_scan_finds_the_user_is_a_member() {
     machine.finish(now, done);
     let mut scan = machine.poll_work(now);
     let answer = model.execute(now, NODE, scan.remove(0));
-    // The conversation of another user has news too.
+    // `IDS[2]` is a conversation of other users.
     model.logs.insert(IDS[0], 50);
     let grown = HashMap::from([(IDS[0], Seq(50)), (IDS[2], Seq(50))]);
     machine.news(&News {
@@ -162,7 +166,7 @@ fn news_of_a_group_that_the_user_left_are_not_read() {
     let now = Instant::now();
     let mut machine = Machine::new(&FeedOptions::user("feed", UserId(1)), now);
     let mut model = Model::new(&[(IDS[0], 50)]);
-    // The leases, then the scan.
+    // The first pass claims the leases, the second scans.
     for _ in 0..2 {
         for work in machine.poll_work(now) {
             let done = model.execute(now, NODE, work);

@@ -1,5 +1,5 @@
-//! Tests of the machine with a model of the store: by direct calls, and with random orders of
-//! answers.
+//! Tests of the machine with a model of the store. `behaviour` calls the machine directly;
+//! `interleavings` generates random orders of answers.
 
 mod behaviour;
 mod interleavings;
@@ -89,7 +89,7 @@ impl Model {
         self.shares.get(&node).copied().unwrap_or(usize::MAX)
     }
 
-    /// Makes another node claim a shard, and lose it again.
+    /// Ends the lease of a shard, as if another node had claimed the shard in between.
     fn take_away(&mut self, shard: FeedShard) {
         if let Some(lease) = self.leases.get_mut(&shard) {
             lease.term += 1;
@@ -131,7 +131,7 @@ impl Model {
         let free = shards.into_iter().filter(|shard| work.may_claim && is_free(shard));
         let claim: Vec<_> = free.take(share.saturating_sub(renewed.len())).collect();
         LeaseAnswer {
-            asked: now,
+            requested_at: now,
             claimed: claim.into_iter().map(|shard| self.claim(now, node, shard)).collect(),
             surplus: renewed.len().saturating_sub(share),
             renewed,
@@ -149,7 +149,7 @@ impl Model {
 
     fn look_up(&self, look_up: &LookUp) -> Positions {
         let ids: Vec<_> = match look_up {
-            LookUp::These(these) => these.clone(),
+            LookUp::Conversations(these) => these.clone(),
             LookUp::Page { shards, .. } => {
                 let ids = self.logs.keys().copied();
                 ids.filter(|id| shards.contains(&FeedShard::of(*id))).collect()
@@ -210,7 +210,7 @@ impl World {
         world
     }
 
-    /// Executes all work that is due.
+    /// Executes the machine's work until no more is due.
     fn settle(&mut self) {
         loop {
             let work = self.machine.poll_work(self.now);

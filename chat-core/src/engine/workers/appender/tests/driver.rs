@@ -10,21 +10,23 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::engine::workers::appender::driver::{Driver, Ports};
 
-/// Ports over a list of stored drafts, which panic on demand.
+/// [`Ports`] that store drafts in a list, and that panic where a test has asked for it.
 #[derive(Clone, Default)]
-struct FakePorts(Arc<Fake>);
+struct FakePorts(Arc<FakeState>);
 
 #[derive(Default)]
-struct Fake {
+struct FakeState {
+    /// Numbers of the stored drafts.
     stored: Mutex<Vec<u32>>,
-    /// Port that panics, and the number of its calls that succeed before.
+    /// Function that has to panic, and the number of its calls that succeed before.
     panic_in: Mutex<Option<(Call, usize)>>,
-    /// If set, each commit waits for a permit.
+    /// If set, each commit waits for a permit of this semaphore.
     gate: Mutex<Option<Arc<Semaphore>>>,
     /// Number of running commits.
     running: Mutex<usize>,
 }
 
+/// Function of [`Ports`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Call {
     Known,
@@ -32,10 +34,12 @@ enum Call {
 }
 
 impl FakePorts {
+    /// Makes one call of a function panic, once `after` more of its calls have succeeded.
     fn panic_at(&self, call: Call, after: usize) {
         *self.0.panic_in.lock().unwrap() = Some((call, after));
     }
 
+    /// Counts a call, and panics if a test has asked for it.
     fn called(&self, call: Call) {
         let mut panic_in = self.0.panic_in.lock().unwrap();
         match &mut *panic_in {
@@ -132,6 +136,7 @@ impl Running {
     }
 }
 
+/// Waits for the replies. Returns the code of each, 0 for success.
 async fn answers(replies: Vec<Reply>) -> Vec<u32> {
     let replies = futures_util::future::join_all(replies).await;
     let code = |reply: Result<Outcome, CommandError>| reply.map_or_else(|error| error.code.number(), |_| 0);

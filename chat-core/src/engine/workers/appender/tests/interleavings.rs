@@ -1,4 +1,4 @@
-//! Tests of the machine with random interleavings of arrivals, work, failures, replies and aborts.
+//! Test of the machine with random interleavings of arrivals, work, failures, replies and aborts.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,7 +10,7 @@ const SESSIONS: usize = 3;
 const DRAFTS: u32 = 24;
 const CONVERSATIONS: [ConversationId; 2] = [KNOWN, UNKNOWN];
 
-/// End of a piece of work.
+/// Result that the test chooses for a piece of work.
 #[derive(Clone, Copy, Debug)]
 enum End {
     Success,
@@ -27,7 +27,7 @@ enum End {
 enum Step {
     /// A client sends its next draft.
     Send { session: usize, conversation: usize },
-    /// A client runs another command in a conversation.
+    /// A client submits an operation in a conversation.
     Operate { session: usize, conversation: usize },
     /// The machine receives the queued submissions.
     Take,
@@ -40,9 +40,9 @@ enum Step {
     /// A client receives the available replies.
     Receive(usize),
     /// The driver has panicked. Commits that were in flight end; `stored` says whether they were
-    /// committed. If it panicked `between` two steps of the machine, the machine has decided about
-    /// an entry and not moved it.
-    Abort { stored: bool, between: bool },
+    /// committed. If `mid_step` is true, the machine has decided about an entry of the queue, but
+    /// has not moved it yet.
+    Abort { stored: bool, mid_step: bool },
 }
 
 fn end() -> impl Strategy<Value = End> {
@@ -64,7 +64,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (any::<prop::sample::Index>(), end()).prop_map(|(index, end)| Step::Finish(index, end)),
         3 => Just(Step::Reply),
         3 => session.prop_map(Step::Receive),
-        1 => any::<(bool, bool)>().prop_map(|(stored, between)| Step::Abort { stored, between }),
+        1 => any::<(bool, bool)>().prop_map(|(stored, mid_step)| Step::Abort { stored, mid_step }),
     ]
 }
 
@@ -74,9 +74,11 @@ fn step() -> impl Strategy<Value = Step> {
 struct Client {
     /// Numbers of the drafts that have to be sent to each conversation.
     to_send: [BTreeSet<u32>; CONVERSATIONS.len()],
+    /// Sent drafts that are not answered yet: conversation, number and reply of each.
     sent: Vec<(usize, u32, Reply)>,
+    /// Replies to operations that are not answered yet.
     operations: Vec<Reply>,
-    /// Drafts that were refused permanently.
+    /// Drafts that were refused permanently: conversation and number of each.
     given_up: Vec<(usize, u32)>,
 }
 
@@ -84,9 +86,9 @@ struct Simulation {
     appender: Appender,
     clients: Vec<Client>,
     in_flight: Vec<Work>,
-    /// Drafts that are stored, by session, in each conversation.
+    /// Stored drafts of each conversation, in their order: sender and number of each.
     stored: HashMap<ConversationId, Vec<(UserId, u32)>>,
-    /// Number of submissions that have entered the queue and were not answered.
+    /// Number of submissions that have entered the queue and are not answered yet.
     unanswered: usize,
 }
 
@@ -129,8 +131,8 @@ impl Simulation {
             }
             Step::Reply => self.reply(),
             Step::Receive(session) => self.receive(session),
-            Step::Abort { stored, between } => {
-                if between {
+            Step::Abort { stored, mid_step } => {
+                if mid_step {
                     self.appender.take();
                     self.appender.machine.decide(self.appender.now, known);
                 }
@@ -169,14 +171,14 @@ impl Simulation {
 
     fn poll(&mut self) {
         while let Some(work) = self.appender.machine.poll_work(self.appender.now, known) {
-            let about = |work: &Work| match work {
+            let conversation_of = |work: &Work| match work {
                 Work::Commit { target, .. } | Work::Run { target, .. } => Some(target.id),
                 Work::Prepare(_) => None,
             };
             let is_alone = self
                 .in_flight
                 .iter()
-                .all(|other| about(other).is_none() || about(other) != about(&work));
+                .all(|other| conversation_of(other).is_none() || conversation_of(other) != conversation_of(&work));
             assert!(is_alone, "two transactions of one conversation at a time");
             self.in_flight.push(work);
         }
@@ -226,8 +228,8 @@ impl Simulation {
             }
             End::Overloaded => Err(CommandError::busy()),
             End::Rejected(index) => {
-                // Like the appender: stores the other drafts, except later drafts of the session
-                // whose draft caused the error.
+                // As `append_each` does: the other drafts are stored, except later drafts of the
+                // session whose draft caused the error.
                 let broken = index.index(drafts.len());
                 let result = |(index, draft): (usize, &Prepared)| {
                     let is_later = index > broken && draft.caller == drafts[broken].caller;
@@ -262,7 +264,7 @@ impl Simulation {
     fn reply(&mut self) {
         while let Some((reply_to, result)) = self.appender.machine.poll_reply() {
             self.unanswered = self.unanswered.checked_sub(1).expect("a submission was answered twice");
-            reply_to.send(result).expect("every client waits");
+            reply_to.send(result).expect("every client waits for its replies");
         }
     }
 
@@ -279,6 +281,8 @@ impl Simulation {
             .retain_mut(|reply| code(reply).is_none());
     }
 
+    /// Handles the code of a client's reply. The client will resend a draft that was refused
+    /// temporarily.
     fn received(&mut self, session: usize, conversation: usize, number: u32, code: u32) {
         let client = &mut self.clients[session];
         match code {
@@ -287,7 +291,7 @@ impl Simulation {
                 let stored = self.stored.get(&CONVERSATIONS[conversation]);
                 assert!(
                     stored.is_some_and(|stored| stored.contains(&key)),
-                    "answered, but not stored"
+                    "the draft was acknowledged, but is not stored"
                 );
             }
             BUSY | TRY_AGAIN | INTERNAL => drop(client.to_send[conversation].insert(number)),
@@ -295,7 +299,7 @@ impl Simulation {
         }
     }
 
-    /// Lets all work succeed until every client is done.
+    /// Sends all remaining drafts, and lets all work succeed until every client is done.
     fn settle(&mut self) {
         for _ in 0..10_000 {
             for session in 0..SESSIONS {
@@ -321,6 +325,8 @@ impl Simulation {
         panic!("the clients make no progress");
     }
 
+    /// Checks that every submission was answered, and that every draft is stored in the order of
+    /// its session or was refused permanently.
     fn check(&self) {
         assert_eq!(self.unanswered, 0, "every submission has one reply");
         assert_eq!(self.appender.queue.queued_bytes(), 0, "all memory is returned");

@@ -21,7 +21,7 @@ use crate::model::*;
 
 /// Time for which a refused draft delays later drafts.
 const RESEND_WINDOW: Duration = Duration::from_secs(3);
-/// Conversation that is cached.
+/// Conversation that is cached, like all conversations with a smaller id than [`UNKNOWN`].
 const KNOWN: ConversationId = ConversationId(1);
 /// Conversation that has to be looked up.
 const UNKNOWN: ConversationId = ConversationId(100);
@@ -47,6 +47,7 @@ fn draft(number: u32) -> Draft {
     Draft::text(text).with_id(ClientMessageId(id))
 }
 
+/// Returns the number that [`draft`] has put into the idempotency key.
 fn number(draft: &Prepared) -> u32 {
     let id = draft.client_message_id.0;
     u32::from_be_bytes(id[..4].try_into().unwrap())
@@ -86,7 +87,7 @@ struct Appender {
     queue: AppendQueue,
     machine: Machine,
     now: Instant,
-    /// Drafts stored in each conversation, by their numbers.
+    /// Stored drafts, in their order: conversation and number of each.
     stored: Vec<(ConversationId, u32)>,
 }
 
@@ -135,7 +136,7 @@ impl Appender {
         }
     }
 
-    /// Stores the drafts of a commit.
+    /// Stores the drafts of a commit, and returns its result.
     fn commit(&mut self, work: &Work) -> Done {
         let Work::Commit { target, drafts, .. } = work else {
             panic!("not a commit");
@@ -154,7 +155,7 @@ impl Appender {
         }
     }
 
-    /// Runs all work with success until none is left.
+    /// Lets all work succeed until none is left.
     fn run(&mut self) {
         while let Some(work) = self.work() {
             let done = match work {
@@ -197,7 +198,7 @@ fn appended(conversation: ConversationId, duplicate: bool) -> Appended {
     }
 }
 
-/// Ends a commit with one failure for all of its drafts.
+/// Returns the result of a commit that failed with `error` for all of its drafts.
 fn failed(work: &Work, error: CommandError) -> Done {
     let Work::Commit { target, .. } = work else {
         panic!("not a commit");
@@ -214,6 +215,7 @@ fn codes(replies: impl IntoIterator<Item = Reply>) -> Vec<u32> {
     replies.into_iter().map(code).collect()
 }
 
+// Numbers of reply codes.
 const TRY_AGAIN: u32 = 501;
 const BUSY: u32 = 502;
 const INTERNAL: u32 = 500;

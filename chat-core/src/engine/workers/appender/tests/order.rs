@@ -1,5 +1,6 @@
 //! Tests that drafts of one session in one conversation are stored in the order sent, even if some
-//! are refused temporarily.
+//! are refused temporarily. A draft `in_flight` is one that the client has sent before it received
+//! the refusal of an earlier draft.
 
 use super::*;
 use crate::engine::workers::appender::machine::Preparation;
@@ -13,7 +14,7 @@ fn preparation(appender: &mut Appender) -> Preparation {
 }
 
 #[test]
-fn machine_stores_drafts_of_one_round_in_one_batch() {
+fn machine_commits_waiting_drafts_in_one_batch() {
     let mut appender = Appender::new(LIMITS);
     let mut replies = appender.send(session(1), KNOWN, 1..=3);
     replies.extend(appender.send(session(2), KNOWN, 4..=5));
@@ -83,7 +84,7 @@ fn batch_after_one_with_retries_looks_for_stored_drafts_first() {
     let looks = |appender: &mut Appender| {
         let replies = appender.send(session(1), KNOWN, 1..=1);
         let work = appender.work().unwrap();
-        // Another draft keeps the lane alive.
+        // While another draft waits, the lane is not removed.
         let next = appender.send(session(1), KNOWN, 2..=2);
         appender.take();
         let Work::Commit { look_first, .. } = work else {
@@ -112,7 +113,6 @@ fn draft_in_flight_does_not_overtake_one_whose_commit_failed() {
     appender.run();
     assert_eq!(codes(refused), [TRY_AGAIN; 2]);
     assert_eq!(codes(waiting), [TRY_AGAIN], "the draft waited in the lane");
-    // Sent before the refusals were received.
     let in_flight = appender.send(alice, KNOWN, 4..=4);
     appender.run();
     assert_eq!(codes(in_flight), [TRY_AGAIN]);
@@ -321,7 +321,8 @@ fn hooks_see_drafts_in_their_order_and_may_rewrite_them() {
     assert_eq!(codes(replies), [0; 2]);
 }
 
-/// Sends drafts to `conversation`, aborts in the state that `prepare` creates, and resends.
+/// Sends drafts to `conversation`, aborts in the state that `prepare` creates, resends the refused
+/// drafts, and checks that all drafts are stored in order.
 fn abort_in(conversation: ConversationId, prepare: impl FnOnce(&mut Appender)) {
     let mut appender = Appender::new(LIMITS);
     let alice = session(1);

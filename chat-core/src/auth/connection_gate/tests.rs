@@ -11,7 +11,7 @@ fn source(n: u32) -> Source {
     Source::Ip(n.to_be_bytes().into())
 }
 
-/// Returns limits that never apply, changed by `set`.
+/// Returns a gate whose limits never apply, except for those that `set` changes.
 fn gate(set: impl FnOnce(&mut ConnectionLimits)) -> ConnectionGate {
     let mut limits = ConnectionLimits::danger_unlimited();
     set(&mut limits);
@@ -22,7 +22,8 @@ fn gate(set: impl FnOnce(&mut ConnectionLimits)) -> ConnectionGate {
 fn penalties_add_up() {
     use Offence::{AuthFailed, Malformed, TimedOut};
 
-    // (second, offence), then the remaining seconds of rejection at a given second
+    // The offences with their seconds; the second of a new connection; the remaining seconds of the
+    // penalty for which it is refused.
     type Case = (&'static [(u32, Offence)], u32, Option<u64>);
     let cases: &[Case] = &[
         (&[], 0, None),
@@ -32,9 +33,9 @@ fn penalties_add_up() {
         (&[(0, AuthFailed), (1, AuthFailed), (2, AuthFailed)], 2, None), // 13 s are left: below the minimum
         (&[(0, Malformed)], 0, None),
         (&[(0, Malformed), (0, TimedOut)], 0, Some(20)),
-        (&[(0, Malformed), (0, TimedOut)], 19, Some(1)), // still refused below the minimum
+        (&[(0, Malformed), (0, TimedOut)], 19, Some(1)), // once enforced, also below the minimum
         (&[(0, Malformed), (0, TimedOut)], 20, None),
-        (&[(0, Malformed), (0, TimedOut), (20, AuthFailed)], 20, None), // served; a new sum starts
+        (&[(0, Malformed), (0, TimedOut), (20, AuthFailed)], 20, None), // the penalty is over; a new sum starts
         (&[(0, Malformed), (0, TimedOut), (19, AuthFailed)], 19, Some(6)),
         (&[(0, Malformed), (11, TimedOut)], 11, None),
     ];
@@ -58,7 +59,7 @@ fn penalties_add_up() {
 }
 
 #[test]
-fn penalties_end_at_the_maximum() {
+fn sum_of_penalties_is_limited() {
     let gate = gate(|limits| limits.penalties = PenaltyOptions::default());
     let start = Instant::now();
     for _ in 0..10_000 {
@@ -72,7 +73,7 @@ fn penalties_end_at_the_maximum() {
 }
 
 #[test]
-fn penalty_table_is_bounded_and_keeps_the_worst() {
+fn penalty_table_is_bounded_and_keeps_long_penalties() {
     let gate = gate(|limits| {
         limits.penalties = PenaltyOptions::default();
         limits.max_table_entries = 1000;
@@ -173,7 +174,7 @@ fn source_is_limited_in_new_connections() {
 }
 
 #[test]
-fn early_drop_grows_from_half_of_the_guest_limit() {
+fn early_drop_grows_from_half_of_the_limit_before_login() {
     let gate = gate(|limits| {
         limits.max_unauthenticated = 1000;
         limits.early_drop_from = 50;
@@ -227,7 +228,7 @@ proptest! {
         });
         let now = Instant::now();
         let mut open: Vec<ConnectionPermit> = Vec::new();
-        let mut inside = 0;
+        let mut authenticated = 0;
         for (step, from, which) in steps {
             match step {
                 0 => open.extend(gate.admit(now, source(from))),
@@ -235,18 +236,18 @@ proptest! {
                     let which = which % open.len();
                     let before = gate.stats().authenticated;
                     open[which].authenticate().ok();
-                    inside += gate.stats().authenticated - before;
+                    authenticated += gate.stats().authenticated - before;
                 }
                 2 if !open.is_empty() => {
                     let before = gate.stats().authenticated;
                     drop(open.swap_remove(which % open.len()));
-                    inside -= before - gate.stats().authenticated;
+                    authenticated -= before - gate.stats().authenticated;
                 }
                 _ => {}
             }
             let stats = gate.stats();
             prop_assert_eq!(stats.unauthenticated as usize + stats.authenticated as usize, open.len());
-            prop_assert_eq!(stats.authenticated, inside);
+            prop_assert_eq!(stats.authenticated, authenticated);
             prop_assert!(stats.unauthenticated <= 12);
         }
         drop(open);

@@ -21,7 +21,7 @@ pub struct ConnectionLimits {
     /// Maximum number of connections before login from one source. Default 20.
     pub max_unauthenticated_per_source: u32,
     /// Share of the maximum before login, in percent, from which the gate rejects new connections
-    /// at random, so that a flood affects itself more than other clients. Default 50.
+    /// at random, so that most of the rejected connections belong to a flood. Default 50.
     pub early_drop_from: u8,
     /// Probability of a rejection at the share [`early_drop_from`](Self::early_drop_from), in
     /// percent; it grows to 100 at the maximum. Default 30.
@@ -37,7 +37,7 @@ pub struct ConnectionLimits {
     pub exempt_loopback: bool,
     /// Penalties for misbehaviour of a source.
     pub penalties: PenaltyOptions,
-    /// Maximum number of sources remembered, separately for rates and for penalties; about 60 bytes
+    /// Maximum number of sources in the table of rates, and in that of penalties; about 60 bytes
     /// each. Default 65 536.
     pub max_table_entries: usize,
 }

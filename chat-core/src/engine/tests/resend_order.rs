@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use super::outages::{faulty, quick};
 use super::pipelining::{BUSY, TRY_AGAIN, codes, drafts, send};
 use super::support::*;
 use crate::model::*;
@@ -11,7 +10,7 @@ use crate::testkit::store::FaultyStore;
 
 /// Makes the store fail for longer than the engine retries a request, or until
 /// `clear_commit_faults`.
-fn fail(store: &FaultyStore) {
+fn fail_commits(store: &FaultyStore) {
     (0..32).for_each(|_| store.fail_before_commit());
 }
 
@@ -19,7 +18,7 @@ fn fail(store: &FaultyStore) {
 async fn draft_in_flight_does_not_overtake_an_unanswered_draft() {
     let (_engine, store, alice) = faulty(quick()).await;
     let (notes, drafts) = (direct(&alice), drafts(1..=6));
-    fail(&store);
+    fail_commits(&store);
     assert_eq!(codes(send(&alice, &notes, &drafts[..2])).await, [TRY_AGAIN; 2]);
     store.clear_commit_faults();
     // The client sends more drafts before it receives the refusals, with another reference to the
@@ -31,7 +30,7 @@ async fn draft_in_flight_does_not_overtake_an_unanswered_draft() {
         [TRY_AGAIN],
         "draft 1 must be stored first"
     );
-    let elsewhere = ConversationRef::Id(group(&alice, "elsewhere").await);
+    let elsewhere = ConversationRef::Id(create_group(&alice, "elsewhere").await);
     assert_eq!(codes(send(&alice, &elsewhere, &[draft("x")])).await, [0]);
     assert_eq!(codes(send(&alice, &notes, &drafts)).await, [0; 6]);
     assert_eq!(
@@ -44,20 +43,21 @@ async fn draft_in_flight_does_not_overtake_an_unanswered_draft() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pipelining_client_keeps_its_order_while_the_store_fails() {
     const DRAFTS: usize = 400;
-    const WINDOW: usize = 24;
+    const MAX_IN_FLIGHT: usize = 24;
     let mut config = quick();
     // An injected failure is answered without a retry.
     config.request_timeout = Duration::from_millis(20);
+    // The circuit breaker stays closed.
     config.breaker_threshold = 1000;
     (config.max_batch_drafts, config.max_lane_drafts) = (3, 8);
     let (engine, store, alice) = faulty(config).await;
     let drafts: Vec<Draft> = (0..DRAFTS).map(|n| draft(&n.to_string())).collect();
-    let (answered, mut answers) = tokio::sync::mpsc::channel(WINDOW);
+    let (answered, mut answers) = tokio::sync::mpsc::channel(MAX_IN_FLIGHT);
     // Drafts to send, in order: sending removes a draft, and a refusal puts it back in its place.
     let mut to_send: std::collections::BTreeSet<usize> = (0..DRAFTS).collect();
     let (mut in_flight, mut sent, mut stored, mut refused) = (0, 0, 0, 0);
     while stored < DRAFTS {
-        while in_flight < WINDOW
+        while in_flight < MAX_IN_FLIGHT
             && let Some(n) = to_send.pop_first()
         {
             in_flight += 1;

@@ -12,7 +12,7 @@ use crate::model::Source;
 use crate::rate::{Bucket, Table};
 use crate::sync::{Mutex, MutexGuard};
 
-/// Reason for which a connection is closed as soon as it is accepted.
+/// Reason why the gate refuses a new connection, or the login of an admitted one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionRefused {
@@ -22,7 +22,7 @@ pub enum ConnectionRefused {
     /// The source exceeds its rate of connections, and may connect again after this time.
     #[error("the source connects too often")]
     TooFast(Duration),
-    /// The source has its maximum number of connections.
+    /// The source has its maximum number of connections before login, or after login.
     #[error("the source has too many connections")]
     SourceFull,
     /// The node has its maximum number of connections before login.
@@ -47,8 +47,8 @@ pub struct GateStats {
     pub penalties: usize,
 }
 
-/// Admits or rejects each new connection, counts the admitted ones, and remembers sources that
-/// misbehaved.
+/// Admission control of connections: admits or rejects each new connection, counts the admitted
+/// ones, and remembers sources that misbehaved.
 ///
 /// Clones share one state. Memory is bounded: counters exist only for sources with open
 /// connections, and rates and penalties are in tables of fixed capacity. Time and the random seed
@@ -71,7 +71,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    chance: SplitMix64,
+    random: SplitMix64,
     total: Counts,
     /// Counters of the sources with at least one connection.
     sources: HashMap<SourceKey, Counts>,
@@ -90,7 +90,7 @@ impl ConnectionGate {
     #[must_use]
     pub fn new(limits: ConnectionLimits, seed: u64) -> Self {
         let state = State {
-            chance: SplitMix64(seed),
+            random: SplitMix64(seed),
             total: Counts::default(),
             sources: HashMap::new(),
             rates: Table::new(limits.max_table_entries),
@@ -122,14 +122,14 @@ impl ConnectionGate {
         if open >= limits.max_unauthenticated {
             return Err(ConnectionRefused::NodeFull);
         }
-        if state.chance.percent() < early_drop_chance(limits, open) {
+        if state.random.percent() < early_drop_chance(limits, open) {
             return Err(ConnectionRefused::EarlyDrop);
         }
         if !exempt {
             state
                 .rates
                 .entry(now, source)
-                .add(now, &limits.connection_rate_per_source);
+                .charge(now, &limits.connection_rate_per_source);
         }
         state.total.unauthenticated += 1;
         state.sources.entry(source).or_default().unauthenticated += 1;
@@ -160,7 +160,8 @@ impl ConnectionGate {
 }
 
 impl State {
-    /// Checks the penalty and the rate of a source, before its connection counts.
+    /// Checks a new connection against the limits of its source: penalty, rate, and number of
+    /// connections before login.
     fn check_source(
         &mut self,
         now: Instant,
@@ -173,8 +174,8 @@ impl State {
         let rate = self.rates.get(&source).copied().unwrap_or_default();
         rate.check(now, &limits.connection_rate_per_source)
             .map_err(ConnectionRefused::TooFast)?;
-        let here = self.sources.get(&source).copied().unwrap_or_default();
-        if here.unauthenticated >= limits.max_unauthenticated_per_source {
+        let open = self.sources.get(&source).copied().unwrap_or_default();
+        if open.unauthenticated >= limits.max_unauthenticated_per_source {
             return Err(ConnectionRefused::SourceFull);
         }
         Ok(())
@@ -182,6 +183,7 @@ impl State {
 }
 
 impl Shared {
+    /// Returns whether the limits per source do not apply to `source`.
     fn exempts(&self, source: SourceKey) -> bool {
         self.limits.exempt_loopback && source.is_loopback()
     }
@@ -191,9 +193,10 @@ impl Shared {
     }
 }
 
-/// A counted connection, owned by its task. Dropping the permit ends the count.
+/// A counted connection, owned by its task. When the permit is dropped, the connection is no longer
+/// counted.
 #[derive(Debug)]
-#[must_use = "dropping a permit ends its count"]
+#[must_use = "a connection is counted only until its permit is dropped"]
 pub struct ConnectionPermit {
     shared: Arc<Shared>,
     source: SourceKey,
@@ -212,11 +215,13 @@ impl ConnectionPermit {
         }
         let mut state = self.shared.state();
         let State { sources, total, .. } = &mut *state;
-        let here = sources.entry(self.source).or_default();
-        if here.authenticated >= self.shared.limits.max_authenticated_per_source && !self.shared.exempts(self.source) {
+        let of_source = sources.entry(self.source).or_default();
+        if of_source.authenticated >= self.shared.limits.max_authenticated_per_source
+            && !self.shared.exempts(self.source)
+        {
             return Err(ConnectionRefused::SourceFull);
         }
-        for counts in [here, total] {
+        for counts in [of_source, total] {
             counts.unauthenticated = counts.unauthenticated.saturating_sub(1);
             counts.authenticated += 1;
         }
@@ -231,8 +236,8 @@ impl ConnectionPermit {
         }
         let mut state = self.shared.state();
         let State { sources, total, .. } = &mut *state;
-        let here = sources.entry(self.source).or_default();
-        for counts in [here, total] {
+        let of_source = sources.entry(self.source).or_default();
+        for counts in [of_source, total] {
             counts.authenticated = counts.authenticated.saturating_sub(1);
             counts.unauthenticated += 1;
         }
@@ -249,7 +254,7 @@ impl Drop for ConnectionPermit {
         let mut state = self.shared.state();
         let State { sources, total, .. } = &mut *state;
         let authenticated = self.authenticated;
-        let leave = |counts: &mut Counts| {
+        let decrement = |counts: &mut Counts| {
             let count = if authenticated {
                 &mut counts.authenticated
             } else {
@@ -257,18 +262,18 @@ impl Drop for ConnectionPermit {
             };
             *count = count.saturating_sub(1);
         };
-        leave(total);
-        if let Entry::Occupied(mut here) = sources.entry(self.source) {
-            leave(here.get_mut());
-            if *here.get() == Counts::default() {
-                here.remove();
+        decrement(total);
+        if let Entry::Occupied(mut of_source) = sources.entry(self.source) {
+            decrement(of_source.get_mut());
+            if *of_source.get() == Counts::default() {
+                of_source.remove();
             }
         }
     }
 }
 
-/// Returns the probability, in percent, that the gate rejects a connection while `open` are open:
-/// start:rate:full of `MaxStartups` in OpenSSH.
+/// Returns the probability, in percent, that the gate rejects a connection while `open` connections
+/// have not logged in. The formula is that of `MaxStartups start:rate:full` in OpenSSH.
 fn early_drop_chance(limits: &ConnectionLimits, open: u32) -> u64 {
     let full = u64::from(limits.max_unauthenticated);
     let start = full * u64::from(limits.early_drop_from.min(100)) / 100;
@@ -280,7 +285,7 @@ fn early_drop_chance(limits: &ConnectionLimits, open: u32) -> u64 {
     chance + (100 - chance) * (open - start) / (full - start)
 }
 
-/// SplitMix64 generator of Steele, Lea and Flood. Not for secrets.
+/// Random number generator SplitMix64 of Steele, Lea and Flood. Not for secrets.
 #[derive(Debug)]
 struct SplitMix64(u64);
 

@@ -57,7 +57,7 @@ impl PenaltyOptions {
         }
     }
 
-    fn cost(&self, offence: Offence) -> Duration {
+    fn penalty_for(&self, offence: Offence) -> Duration {
         match offence {
             Offence::AuthFailed => self.auth_failed,
             Offence::Malformed => self.malformed,
@@ -75,6 +75,7 @@ pub(super) struct Penalties {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Penalty {
+    /// Time at which the sum has passed.
     until: Option<Instant>,
     /// True once the sum has reached the minimum.
     enforced: bool,
@@ -88,14 +89,14 @@ impl Decaying for Penalty {
 }
 
 impl Penalties {
-    pub(super) fn new(options: PenaltyOptions, entries: usize) -> Self {
+    pub(super) fn new(options: PenaltyOptions, max_entries: usize) -> Self {
         Self {
             options,
-            table: Table::new(entries),
+            table: Table::new(max_entries),
         }
     }
 
-    /// Returns the remaining time for which the gate rejects the source.
+    /// Returns the remaining time as an error if the gate must reject the source.
     pub(super) fn check(&self, now: Instant, source: SourceKey) -> Result<(), Duration> {
         match self.table.get(&source) {
             Some(penalty) if penalty.enforced && !penalty.remaining(now).is_zero() => Err(penalty.remaining(now)),
@@ -110,7 +111,7 @@ impl Penalties {
         }
         let penalty = table.entry(now, source);
         let before = penalty.remaining(now);
-        let sum = before.saturating_add(options.cost(offence)).min(options.max);
+        let sum = before.saturating_add(options.penalty_for(offence)).min(options.max);
         penalty.enforced = (penalty.enforced && !before.is_zero()) || sum >= options.min;
         penalty.until = now.checked_add(sum);
     }

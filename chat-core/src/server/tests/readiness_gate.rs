@@ -1,5 +1,5 @@
-//! The readiness gate: a node that cannot serve closes its listeners if other nodes may be able to
-//! serve.
+//! Tests of the readiness gate: a node that cannot serve closes its listeners if other nodes may be
+//! able to serve.
 
 use super::*;
 use crate::cluster::{Discovery, MemoryDiscovery, NodeInfo};
@@ -9,10 +9,10 @@ use crate::testkit::store::FaultyStore;
 const SECOND: Duration = Duration::from_secs(1);
 /// Maximum time until the listeners close: two seconds until the store is probed, two seconds for
 /// its answer, five seconds of unready timeout, and the interval of the checks.
-const CLOSED: Duration = Duration::from_secs(10);
+const MAX_TIME_TO_CLOSE: Duration = Duration::from_secs(10);
 /// Maximum time until the listeners open: two seconds for a probe that times out, two answers half
 /// a second apart, one second of delay, and the interval of the checks.
-const OPEN: Duration = Duration::from_secs(6);
+const MAX_TIME_TO_OPEN: Duration = Duration::from_secs(6);
 
 /// One of two nodes, on a store that fails on demand.
 struct Node {
@@ -58,7 +58,7 @@ impl Node {
     }
 
     /// Makes the other node announce whether it accepts sessions.
-    async fn other_serves(&mut self, serves: bool) {
+    async fn set_other_serves(&mut self, serves: bool) {
         self.other.draining = !serves;
         self.discovery.update(self.other.clone()).await.unwrap();
     }
@@ -86,13 +86,14 @@ impl Node {
         nodes.iter().any(|node| node.id != self.other.id && !node.draining)
     }
 
+    /// Waits until the listeners are open or closed, as `open` says. Fails after the time `within`.
     async fn becomes(&self, open: bool, within: Duration) {
         let started = tokio::time::Instant::now();
         while self.is_open() != open {
             tokio::time::sleep(SECOND / 4).await;
             assert!(started.elapsed() <= within, "open: {}", !open);
         }
-        // The list of nodes agrees.
+        // Discovery has the same state.
         tokio::time::sleep(SECOND / 4).await;
         assert_eq!(self.is_listed(), open);
     }
@@ -112,20 +113,20 @@ async fn listeners_close_while_the_store_is_unavailable(boundary: Boundary) {
     tokio::time::pause();
     for _ in 0..3 {
         node.store.set_unavailable(true);
-        node.becomes(false, CLOSED).await;
+        node.becomes(false, MAX_TIME_TO_CLOSE).await;
         let answer = alice.run(Command::ListDevices).await.unwrap_err();
         assert!(answer.to_string().contains("TryAgain"), "{answer}");
         node.store.set_unavailable(false);
-        node.becomes(true, OPEN).await;
+        node.becomes(true, MAX_TIME_TO_OPEN).await;
         // A store that does not answer counts like one that fails.
         let held = node.store.hold();
-        node.becomes(false, CLOSED).await;
+        node.becomes(false, MAX_TIME_TO_CLOSE).await;
         drop(held);
-        node.becomes(true, OPEN).await;
+        node.becomes(true, MAX_TIME_TO_OPEN).await;
     }
     assert!(
         alice.ask(RequestKind::Ping).await.unwrap().is_ok(),
-        "the open connection is closed"
+        "the gate does not close open connections"
     );
     tokio::time::resume();
     alice.run(Command::ListDevices).await.unwrap();
@@ -141,7 +142,7 @@ async fn listeners_ignore_a_flapping_store(boundary: Boundary) {
         node.stays_open(3 * SECOND).await;
     }
     node.store.set_unavailable(true);
-    node.becomes(false, CLOSED).await;
+    node.becomes(false, MAX_TIME_TO_CLOSE).await;
     for _ in 0..40 {
         node.store.set_unavailable(false);
         tokio::time::sleep(SECOND / 2).await;
@@ -156,13 +157,13 @@ async fn listeners_stay_open_while_no_node_can_serve(boundary: Boundary) {
     node.store.set_unavailable(true);
     // The other node becomes unable to serve a little later.
     node.stays_open(4 * SECOND).await;
-    node.other_serves(false).await;
+    node.set_other_serves(false).await;
     node.stays_open(60 * SECOND).await;
     assert!(!node.is_listed());
-    node.other_serves(true).await;
-    node.becomes(false, CLOSED).await;
+    node.set_other_serves(true).await;
+    node.becomes(false, MAX_TIME_TO_CLOSE).await;
     // No node can serve, so the listener opens, and clients receive the error.
-    node.other_serves(false).await;
+    node.set_other_serves(false).await;
     while !node.is_open() {
         tokio::time::sleep(SECOND / 4).await;
     }
@@ -175,9 +176,9 @@ async fn listeners_close_while_the_clock_is_wrong(boundary: Boundary) {
     let node = Node::start(boundary, ServerConfig::default()).await;
     let now = node.site.engine.now();
     node.store.set_time(Some(Timestamp(now.0 - 10 * 60 * 1000)));
-    node.becomes(false, CLOSED).await;
+    node.becomes(false, MAX_TIME_TO_CLOSE).await;
     node.store.set_time(Some(now));
-    node.becomes(true, OPEN).await;
+    node.becomes(true, MAX_TIME_TO_OPEN).await;
     node.store.set_time(Some(Timestamp(now.0 - 10 * 1000)));
     node.stays_open(30 * SECOND).await;
 }
@@ -199,10 +200,10 @@ async fn listeners_close_without_discovery_if_the_store_knows_other_nodes(bounda
         };
         tokio::time::sleep(5 * SECOND).await;
         store.set_unavailable(true);
-        tokio::time::sleep(CLOSED).await;
+        tokio::time::sleep(MAX_TIME_TO_CLOSE).await;
         assert_eq!(is_open(), alone);
         store.set_unavailable(false);
-        tokio::time::sleep(OPEN).await;
+        tokio::time::sleep(MAX_TIME_TO_OPEN).await;
         assert!(is_open());
         drop(other);
     }
@@ -220,7 +221,7 @@ async fn listeners_stay_open_with_a_zero_unready_timeout(boundary: Boundary) {
 async fn listener_rebinds_a_taken_address_once_it_is_free(boundary: Boundary) {
     let node = Node::start(boundary, ServerConfig::default()).await;
     node.store.set_unavailable(true);
-    node.becomes(false, CLOSED).await;
+    node.becomes(false, MAX_TIME_TO_CLOSE).await;
     // Another listener takes the port with SO_REUSEADDR.
     let other_listener = std::net::TcpListener::bind(node.site.server.addresses()[0].1).unwrap();
     node.store.set_unavailable(false);
@@ -231,9 +232,9 @@ async fn listener_rebinds_a_taken_address_once_it_is_free(boundary: Boundary) {
     while node.site.server.stats().closed_listeners > 0 {
         tokio::time::sleep(SECOND).await;
     }
-    node.becomes(true, OPEN).await;
+    node.becomes(true, MAX_TIME_TO_OPEN).await;
     node.store.set_unavailable(true);
-    node.becomes(false, CLOSED).await;
+    node.becomes(false, MAX_TIME_TO_CLOSE).await;
     timeout(WAIT_TIMEOUT, node.site.server.drain(SECOND)).await.unwrap();
 }
 

@@ -13,12 +13,12 @@ use super::{
 use crate::model::{Account, DeviceId, Login, Secret, Source, UserId, UserRef};
 use crate::store::{Store, StoreError};
 
-/// User whose device is looked up where an account does not exist, so that its login costs the same
-/// reads. No account has this id.
-const NOBODY: UserId = UserId(0);
+/// Id under which a device is looked up if the account of a login does not exist, so that the login
+/// costs the same reads. No account has this id.
+const UNKNOWN_USER: UserId = UserId(0);
 
-/// Checks passwords against the store: Argon2id on a small pool, behind a throttle that recognises
-/// a user's own devices.
+/// Authenticator that checks passwords against the store. It runs Argon2id on a small pool, behind
+/// a throttle that recognises a user's own devices.
 ///
 /// An unknown account, an account without a password and a wrong password take the same code path,
 /// the same reads of the store and the same time.
@@ -46,73 +46,77 @@ impl PasswordAuthenticator {
         })
     }
 
-    /// Charges the creation of one account to its source.
+    /// Charges the registration of one account to its source.
     pub(crate) fn charge_registration(&self, source: Source) -> Result<(), AuthError> {
-        Ok(self.throttle.begin_registration(Instant::now(), source)?)
+        Ok(self.throttle.charge_registration(Instant::now(), source)?)
     }
 
-    /// Refunds the charge, because no account was created.
-    pub(crate) fn take_back_registration(&self, source: Source) {
-        self.throttle.take_back_registration(Instant::now(), source);
+    /// Refunds the charge of a registration that created no account.
+    pub(crate) fn refund_registration(&self, source: Source) {
+        self.throttle.refund_registration(Instant::now(), source);
     }
 
-    /// Hashes a new password.
+    /// Hashes a new password. Returns the PHC string for the store.
     pub(crate) async fn hash(&self, password: Password) -> Result<String, PasswordPoolError> {
         Ok(self.pool.hash(password).await?.as_str().to_owned())
     }
 
-    /// Compares the password of a user who is logged in on `device`, under the throttle of logins.
-    /// Returns the record that it matched, or `None`.
+    /// Compares the password of a user who is logged in on `device`; the attempt counts as a login
+    /// attempt. Returns the stored hash that the password matched, or `None` if it is wrong.
     pub(crate) async fn confirm(
         &self,
         account: &Account,
         device: DeviceId,
         password: Secret,
     ) -> Result<Option<String>, AuthError> {
-        let known = self.store.device(account.id, device).await?;
-        let known = known.and_then(|device| device.device_token).map(TokenHash::from_bytes);
+        let known_device = self.store.device(account.id, device).await?;
+        let known_device = known_device
+            .and_then(|device| device.device_token)
+            .map(TokenHash::from_bytes);
         let name = format!("#{}", account.id);
         let attempt = LoginAttempt {
             source: Source::Local,
             account: &name,
-            known_device: known.as_ref(),
+            known_device: known_device.as_ref(),
         };
-        let record = account.password_hash.as_deref();
-        let check = self.compare(&attempt, password, record).await?;
+        let stored = account.password_hash.as_deref();
+        let check = self.compare(&attempt, password, stored).await?;
         Ok(match check {
-            PasswordCheck::Right { .. } => record.map(str::to_owned),
+            PasswordCheck::Right { .. } => stored.map(str::to_owned),
             PasswordCheck::Wrong => None,
         })
     }
 
+    /// Charges `attempt`, then compares a presented password with a stored hash. `None` stands for
+    /// an account that does not exist or has no password.
     async fn compare(
         &self,
         attempt: &LoginAttempt<'_>,
         secret: Secret,
-        record: Option<&str>,
+        stored: Option<&str>,
     ) -> Result<PasswordCheck, AuthError> {
-        self.throttle.begin(Instant::now(), attempt)?;
-        // A password of invalid length cannot be right. Another password is compared in its place,
-        // so that the check takes as long as for any wrong password.
-        let (password, fits) = match Password::new(secret) {
+        self.throttle.charge(Instant::now(), attempt)?;
+        // A password of invalid length cannot be right. A dummy is compared in its place, so that
+        // the check takes as long as for any wrong password.
+        let (password, is_valid) = match Password::new(secret) {
             Ok(password) => (password, true),
             Err(_) => (dummy_password(), false),
         };
-        let record = record.and_then(|phc| match PasswordHash::parse(phc) {
-            Ok(record) => Some(record),
+        let stored = stored.and_then(|phc| match PasswordHash::parse(phc) {
+            Ok(hash) => Some(hash),
             Err(error) => {
-                tracing::error!(%error, "a stored password cannot be read");
+                tracing::error!(%error, "a stored password hash cannot be read; its user cannot log in");
                 None
             }
         });
-        match self.pool.verify(password, record).await {
-            Ok(right @ PasswordCheck::Right { .. }) if fits => {
+        match self.pool.verify(password, stored).await {
+            Ok(right @ PasswordCheck::Right { .. }) if is_valid => {
                 self.throttle.succeeded(Instant::now(), attempt);
                 Ok(right)
             }
             Ok(_) => Ok(PasswordCheck::Wrong),
             Err(error) => {
-                self.throttle.take_back(Instant::now(), attempt);
+                self.throttle.refund(Instant::now(), attempt);
                 Err(error.into())
             }
         }
@@ -138,7 +142,7 @@ impl PasswordAuthenticator {
     }
 }
 
-/// Returns the password to compare in place of a presented one of invalid length.
+/// Returns the password that is compared in place of a presented one of invalid length.
 fn dummy_password() -> Password {
     Password::new(Secret::new(vec![0; Password::MIN_BYTES])).expect("the dummy password has the minimum size")
 }
@@ -150,25 +154,26 @@ impl Authenticator for PasswordAuthenticator {
             return Ok(AuthVerdict::Denied);
         };
         let account = self.find(named).await?;
+        // Identifies the account in the throttle. No name contains `#`.
         let name = match (&account, named) {
             (Some(account), _) => format!("#{}", account.id),
             (None, UserRef::Id(id)) => format!("#{id}"),
             (None, UserRef::Name(name)) => name.as_str().to_owned(),
         };
-        let owner = account.as_ref().map_or(NOBODY, |account| account.id);
+        let owner = account.as_ref().map_or(UNKNOWN_USER, |account| account.id);
         let known_device = self.known_device(owner, login).await?;
         let attempt = LoginAttempt {
             source,
             account: &name,
             known_device: known_device.as_ref(),
         };
-        let record = account.as_ref().and_then(|account| account.password_hash.clone());
-        let check = self.compare(&attempt, login.secret.clone(), record.as_deref()).await?;
-        let (Some(account), Some(compared), PasswordCheck::Right { needs_rehash }) = (account, record, check) else {
+        let stored = account.as_ref().and_then(|account| account.password_hash.clone());
+        let check = self.compare(&attempt, login.secret.clone(), stored.as_deref()).await?;
+        let (Some(account), Some(compared), PasswordCheck::Right { needs_rehash }) = (account, stored, check) else {
             return Ok(AuthVerdict::Denied);
         };
         let stronger = if needs_rehash {
-            // A failure costs nothing, because the next login tries again.
+            // A failure is ignored, because the next login tries again.
             match Password::new(login.secret.clone()) {
                 Ok(password) => self.hash(password).await.ok(),
                 Err(_) => None,
