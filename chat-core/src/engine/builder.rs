@@ -4,33 +4,17 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::attach::Sessions;
-use super::commands::{
-    AccountCommands, ContactCommands, ContactOptions, Dispatcher, GroupCommands, LoginOptions, Logins, MessageCommands,
-    PageLimits, PresenceCommands, ReadingCommands,
-};
+use super::Engine;
+use super::assembly::{EngineParts, start};
 use super::config::EngineConfig;
-use super::directory::Directory;
-use super::feed::Feeds;
-use super::hook_calls::HookCalls;
-use super::lifecycle::Lifecycle;
-use super::limits::UserLimits;
-use super::operations::group::GroupLimits;
-use super::operations::message::BatchRules;
-use super::operator::OperatorParts;
 use super::units::Units;
-use super::workers::{
-    AdvertiseWorker, AppendPorts, AppendQueue, AppendWorker, CursorQueue, CursorWorker, DirectOpener, NodeAdvertiser,
-    ObserverQueue, PresenceQueue, PresenceView, PresenceWorker, Publisher, ReadinessState, ReadinessWorker,
-    SessionEnder, SessionRecheckWorker, observers,
-};
-use super::{Engine, Parts};
+use super::workers::{NodeAdvertiser, PresenceView};
 use crate::auth::{Authenticator, PasswordAuthenticator, PasswordHashError};
 use crate::bus::{BusError, MessageBus};
 use crate::clock::{Clock, SystemClock};
 use crate::cluster::{ClusterError, Discovery, MemoryPresence, NodeInfo, Presence};
 use crate::hooks::Hooks;
-use crate::model::{NodeId, StoreEpoch};
+use crate::model::NodeId;
 use crate::router::{EventLog, Router, RouterParts, StoreEventLog};
 use crate::store::{Store, StoreError};
 
@@ -52,8 +36,8 @@ pub enum BuildError {
     /// The bus cannot be reached.
     #[error("the message bus cannot be reached")]
     Bus(#[from] BusError),
-    /// The discovery, the directory of the cluster's nodes, cannot be reached.
-    #[error("the cluster's discovery cannot be reached")]
+    /// Service discovery, the directory of the cluster's nodes, cannot be reached.
+    #[error("service discovery cannot be reached")]
     Discovery(#[from] ClusterError),
     /// The cost of password hashing is out of range, or the operating system returns no random
     /// bytes.
@@ -233,7 +217,7 @@ impl EngineBuilder {
         let me = NodeInfo::new(self.node, incarnation);
         let discovery = self.discovery.filter(|_| self.is_node);
         let advertiser = join_cluster(discovery, me, &router).await?;
-        let ports = Ports {
+        let ports = EngineParts {
             units: Arc::new(Units::new(Arc::clone(&self.store), self.clock, router.clone(), &config)),
             store: self.store,
             authenticator,
@@ -248,8 +232,8 @@ impl EngineBuilder {
     }
 }
 
-/// Announces the node in the cluster and lets the router watch the other nodes, if there is a
-/// discovery. Stops the router if that fails.
+/// Announces the node in the cluster and lets the router watch the other nodes, if service
+/// discovery is configured. Stops the router if that fails.
 async fn join_cluster(
     discovery: Option<Arc<dyn Discovery>>,
     me: NodeInfo,
@@ -280,248 +264,5 @@ fn default_passwords(
         Some(passwords) => Ok(passwords),
         None => PasswordAuthenticator::new(Arc::clone(store), config.passwords.clone(), config.throttle.clone())
             .map(Arc::new),
-    }
-}
-
-/// Ports, and parts that depend on ports only, from which the engine is assembled.
-struct Ports {
-    store: Arc<dyn Store>,
-    units: Arc<Units>,
-    authenticator: Arc<dyn Authenticator>,
-    passwords: Option<Arc<PasswordAuthenticator>>,
-    hooks: Arc<[Arc<dyn Hooks>]>,
-    presence: Arc<PresenceView>,
-    advertiser: Option<Arc<NodeAdvertiser>>,
-    router: Router,
-    node: NodeId,
-}
-
-/// Queues from the commands to the workers.
-struct Queues {
-    appends: Arc<AppendQueue>,
-    cursors: Arc<CursorQueue>,
-    presence: Arc<PresenceQueue>,
-    observers: Arc<ObserverQueue>,
-    session_ender: Arc<SessionEnder>,
-    readiness: Arc<ReadinessState>,
-}
-
-/// Assembles the engine and starts its workers.
-fn start(config: EngineConfig, epoch: StoreEpoch, ports: Ports) -> Engine {
-    let lifecycle = Lifecycle::new(config.max_concurrent_commands);
-    let (observers, observer_worker) = observers(ports.hooks.clone(), config.max_queued_observations);
-    let queues = Queues {
-        appends: Arc::new(AppendQueue::new(config.max_queued_bytes)),
-        cursors: Arc::new(CursorQueue::new(&config)),
-        presence: Arc::default(),
-        observers: Arc::new(observers),
-        session_ender: Arc::new(SessionEnder::new(ports.router.clone())),
-        readiness: Arc::new(ReadinessState::new(ports.router.clone(), ports.advertiser.clone())),
-    };
-    let shared = Shared::new(&config, &ports, &queues);
-    start_workers(&lifecycle, &config, &ports, &queues, &shared);
-    if let Some(worker) = observer_worker {
-        lifecycle.spawn_worker("observers", worker.run(lifecycle.draining().clone()));
-    }
-    let commands = Arc::new(dispatcher(&lifecycle, &config, &ports, &queues, &shared));
-    Engine::new(Parts {
-        logins: Arc::new(Logins {
-            units: Arc::clone(&ports.units),
-            authenticator: Arc::clone(&ports.authenticator),
-            passwords: ports.passwords.clone(),
-            hooks: Arc::clone(&shared.hooks),
-            observers: Arc::clone(&queues.observers),
-            session_ender: Arc::clone(&queues.session_ender),
-            presence: Arc::clone(&ports.presence),
-            options: LoginOptions::from(&config),
-        }),
-        sessions: Arc::new(Sessions {
-            units: Arc::clone(&ports.units),
-            router: ports.router.clone(),
-            cursors: Arc::clone(&queues.cursors),
-            presence: Arc::clone(&queues.presence),
-            observers: Arc::clone(&queues.observers),
-            lifecycle: lifecycle.clone(),
-        }),
-        operator: Arc::new(operator_parts(&commands, &lifecycle, &config, &ports, &queues, &shared)),
-        commands,
-        feeds: Feeds::new(
-            Arc::clone(&ports.units),
-            ports.router.clone(),
-            lifecycle.clone(),
-            ports.node,
-            config.request_timeout,
-        ),
-        config,
-        epoch,
-        readiness: queues.readiness,
-        observers: queues.observers,
-        units: ports.units,
-        router: ports.router,
-        lifecycle,
-    })
-}
-
-fn operator_parts(
-    commands: &Arc<Dispatcher>,
-    lifecycle: &Lifecycle,
-    config: &EngineConfig,
-    ports: &Ports,
-    queues: &Queues,
-    shared: &Shared,
-) -> OperatorParts {
-    OperatorParts {
-        commands: Arc::clone(commands),
-        units: Arc::clone(&ports.units),
-        directory: Arc::clone(&shared.directory),
-        passwords: ports.passwords.clone(),
-        session_ender: Arc::clone(&queues.session_ender),
-        presence: Arc::clone(&ports.presence),
-        publisher: shared.publisher.clone(),
-        observers: Arc::clone(&queues.observers),
-        lifecycle: lifecycle.clone(),
-        default_direct_policy: config.default_direct_policy,
-    }
-}
-
-/// Parts that both the commands and the workers use.
-struct Shared {
-    directory: Arc<Directory>,
-    limits: Arc<UserLimits>,
-    hooks: Arc<HookCalls>,
-    publisher: Publisher,
-}
-
-impl Shared {
-    fn new(config: &EngineConfig, ports: &Ports, queues: &Queues) -> Self {
-        let units = || Arc::clone(&ports.units);
-        let limits = Arc::new(UserLimits::new(config));
-        Self {
-            directory: Arc::new(Directory::new(units())),
-            hooks: Arc::new(HookCalls::new(
-                ports.hooks.clone(),
-                units(),
-                Arc::clone(&limits),
-                config,
-            )),
-            limits,
-            publisher: Publisher::new(ports.router.clone(), Arc::clone(&queues.observers)),
-        }
-    }
-}
-
-fn start_workers(lifecycle: &Lifecycle, config: &EngineConfig, ports: &Ports, queues: &Queues, shared: &Shared) {
-    let draining = || lifecycle.draining().clone();
-    let units = || Arc::clone(&ports.units);
-    let router = || ports.router.clone();
-    let directory = || Arc::clone(&shared.directory);
-    let append_ports = AppendPorts {
-        units: units(),
-        directory: directory(),
-        opener: DirectOpener::new(
-            units(),
-            directory(),
-            Arc::clone(&shared.limits),
-            shared.publisher.clone(),
-        ),
-        hooks: Arc::clone(&shared.hooks),
-        publisher: shared.publisher.clone(),
-        rules: BatchRules::from(config),
-    };
-    let appender = AppendWorker::new(Arc::clone(&queues.appends), append_ports, config);
-    lifecycle.spawn_worker("appender", appender.run(draining()));
-    let cursors = CursorWorker::new(Arc::clone(&queues.cursors), units(), router(), config);
-    lifecycle.spawn_worker("cursors", cursors.run(draining()));
-    let presence = PresenceWorker::new(
-        Arc::clone(&queues.presence),
-        Arc::clone(&ports.presence),
-        units(),
-        router(),
-    );
-    lifecycle.spawn_worker("presence", presence.run(draining()));
-    let rechecks = SessionRecheckWorker::new(Arc::clone(&queues.session_ender));
-    lifecycle.spawn_worker("session recheck", rechecks.run(draining()));
-    let readiness = ReadinessWorker::new(Arc::clone(&ports.store), Arc::clone(&queues.readiness));
-    lifecycle.spawn_worker("readiness", readiness.run(draining()));
-    if let Some(advertiser) = &ports.advertiser {
-        let advertise = AdvertiseWorker::new(Arc::clone(advertiser), Arc::clone(&queues.readiness), router());
-        lifecycle.spawn_worker("advertise", advertise.run(draining()));
-    }
-}
-
-fn dispatcher(
-    lifecycle: &Lifecycle,
-    config: &EngineConfig,
-    ports: &Ports,
-    queues: &Queues,
-    shared: &Shared,
-) -> Dispatcher {
-    let units = || Arc::clone(&ports.units);
-    let directory = || Arc::clone(&shared.directory);
-    let limits = || Arc::clone(&shared.limits);
-    Dispatcher {
-        lifecycle: lifecycle.clone(),
-        router: ports.router.clone(),
-        account: Arc::new(AccountCommands {
-            units: units(),
-            directory: directory(),
-            passwords: ports.passwords.clone(),
-            hooks: Arc::clone(&shared.hooks),
-            session_ender: Arc::clone(&queues.session_ender),
-            presence: Arc::clone(&ports.presence),
-        }),
-        contacts: Arc::new(contact_commands(config, ports, shared)),
-        groups: Arc::new(group_commands(config, ports, queues, shared)),
-        messages: MessageCommands {
-            queue: Arc::clone(&queues.appends),
-            units: units(),
-            limits: limits(),
-            lifecycle: lifecycle.clone(),
-            hooks: Arc::clone(&shared.hooks),
-        },
-        presence: Arc::new(PresenceCommands {
-            units: units(),
-            router: ports.router.clone(),
-            queue: Arc::clone(&queues.presence),
-            max_typing_members: config.max_typing_members,
-        }),
-        reading: Arc::new(ReadingCommands {
-            units: units(),
-            directory: directory(),
-            limits: limits(),
-            router: ports.router.clone(),
-            cursors: Arc::clone(&queues.cursors),
-            page: PageLimits::from(config),
-            draining: lifecycle.draining().clone(),
-        }),
-    }
-}
-
-fn contact_commands(config: &EngineConfig, ports: &Ports, shared: &Shared) -> ContactCommands {
-    ContactCommands {
-        units: Arc::clone(&ports.units),
-        directory: Arc::clone(&shared.directory),
-        limits: Arc::clone(&shared.limits),
-        hooks: Arc::clone(&shared.hooks),
-        publisher: shared.publisher.clone(),
-        router: ports.router.clone(),
-        presence: Arc::clone(&ports.presence),
-        options: ContactOptions::from(config),
-    }
-}
-
-fn group_commands(config: &EngineConfig, ports: &Ports, queues: &Queues, shared: &Shared) -> GroupCommands {
-    GroupCommands {
-        units: Arc::clone(&ports.units),
-        directory: Arc::clone(&shared.directory),
-        limits: Arc::clone(&shared.limits),
-        hooks: Arc::clone(&shared.hooks),
-        publisher: shared.publisher.clone(),
-        queue: Arc::clone(&queues.appends),
-        cursors: Arc::clone(&queues.cursors),
-        group_limits: GroupLimits::from(config),
-        page: PageLimits::from(config),
-        max_list_len: config.max_list_len,
-        max_receipt_members: config.max_receipt_members,
     }
 }

@@ -29,6 +29,7 @@ mod local_session;
 mod open_feed;
 mod service;
 
+mod assembly;
 mod attach;
 mod commands;
 mod feed;

@@ -1,0 +1,98 @@
+//! Creation of groups.
+
+use super::GroupCommands;
+use std::sync::Arc;
+
+use crate::codec::body;
+use crate::engine::error::CommandError;
+use crate::engine::operations::group::CreateGroup;
+use crate::engine::operations::message::fingerprint;
+use crate::model::{
+    Caller, ClientMessageId, ConversationId, Event, EventBody, EventKind, GroupProfile, NewGroup, Outcome,
+};
+
+impl GroupCommands {
+    /// Creates a group. A retry finds the group that was created before, even if there is now a
+    /// reason to refuse the command.
+    pub(in crate::engine::commands) async fn create(
+        self: Arc<Self>,
+        caller: Caller,
+        new: NewGroup,
+    ) -> Result<Outcome, CommandError> {
+        // The fingerprint is that of the requested group, so a retry has the same one even if hooks
+        // change the group differently.
+        let (id, fingerprint) = (new.client_message_id, fingerprint_of(&profile_of(&new)));
+        let created = match self.create_new(caller, new, fingerprint).await {
+            Err(refusal) => self.created_before(caller, id, fingerprint).await?.ok_or(refusal)?,
+            Ok(created) => created,
+        };
+        self.conversation(caller, created).await
+    }
+
+    /// Returns the group that an earlier attempt of the same command created, if any.
+    async fn created_before(
+        &self,
+        caller: Caller,
+        id: ClientMessageId,
+        fingerprint: u64,
+    ) -> Result<Option<ConversationId>, CommandError> {
+        let ids = [id];
+        let sent = self.units.store().find_sent(caller.user, &ids);
+        let sent = self.units.read(sent).await?.pop().map(|sent| sent.event);
+        let is_creation = |event: &Event| event.kind == EventKind::GroupCreated && event.fingerprint == fingerprint;
+        Ok(sent.filter(is_creation).map(|event| event.conversation))
+    }
+
+    async fn create_new(
+        &self,
+        caller: Caller,
+        new: NewGroup,
+        fingerprint: u64,
+    ) -> Result<ConversationId, CommandError> {
+        let mut charge = self.limits.group_creations.charge(caller.user)?;
+        let new = self.hooks.before_create_group(caller, new, &mut charge).await?;
+        let create = CreateGroup {
+            caller,
+            client_message_id: new.client_message_id,
+            fingerprint,
+            profile: profile_of(&new),
+            limits: self.group_limits,
+            now: self.units.now(),
+        };
+        let deadline = self.units.deadline();
+        let created = self.units.run_idempotent(caller, create, deadline, &mut false).await;
+        let (group, events) = created?;
+        // Without events, the unit of work found the group of an earlier attempt, and the charge is
+        // refunded.
+        if !events.is_empty() {
+            charge.keep();
+        }
+        self.publisher.publish(events);
+        Ok(group)
+    }
+}
+
+fn profile_of(new: &NewGroup) -> GroupProfile {
+    GroupProfile {
+        name: new.name.as_str().to_owned(),
+        key: new.name.key(),
+        skeleton: new.name.skeleton().as_str().to_owned(),
+        description: new.description.as_str().to_owned(),
+        join_policy: new.join_policy,
+        history_visible: new.history_visible,
+        unlisted: new.unlisted,
+    }
+}
+
+/// Returns a digest that distinguishes a retry of creating a group from another use of its
+/// idempotency key.
+fn fingerprint_of(profile: &GroupProfile) -> u64 {
+    let body = EventBody::GroupUpdated {
+        name: profile.name.clone(),
+        description: profile.description.clone(),
+        join_policy: profile.join_policy,
+        history_visible: profile.history_visible,
+        unlisted: profile.unlisted,
+    };
+    fingerprint(EventKind::GroupCreated, &body::encode(&body))
+}

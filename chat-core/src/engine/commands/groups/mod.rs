@@ -1,0 +1,168 @@
+//! Commands about groups.
+//!
+//! A change of a group runs in the group's lane, the appender's queue of the drafts to the group,
+//! so that changes and messages of a session take effect in the order in which it sent them.
+
+mod changes;
+mod create;
+mod joining;
+mod reading;
+
+use std::future::ready;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::reading::PageLimits;
+use crate::engine::directory::Directory;
+use crate::engine::error::CommandError;
+use crate::engine::hook_calls::HookCalls;
+use crate::engine::limits::UserLimits;
+use crate::engine::operation::Operation;
+use crate::engine::operations::group::{GroupCall, GroupLimits};
+use crate::engine::units::Units;
+use crate::engine::views::conversation_info;
+use crate::engine::workers::{AppendQueue, CursorQueue, LaneCheck, LaneOperation, Publisher};
+use crate::model::{Caller, ConversationId, ConversationKind, ConversationRef, Event, Outcome, UserId, UserRef};
+use crate::service::CommandFuture;
+
+#[derive(Debug)]
+pub(in crate::engine) struct GroupCommands {
+    pub(in crate::engine) units: Arc<Units>,
+    pub(in crate::engine) directory: Arc<Directory>,
+    pub(in crate::engine) limits: Arc<UserLimits>,
+    pub(in crate::engine) hooks: Arc<HookCalls>,
+    pub(in crate::engine) publisher: Publisher,
+    pub(in crate::engine) queue: Arc<AppendQueue>,
+    pub(in crate::engine) cursors: Arc<CursorQueue>,
+    pub(in crate::engine) group_limits: GroupLimits,
+    pub(in crate::engine) page: PageLimits,
+    pub(in crate::engine) max_list_len: u32,
+    pub(in crate::engine) max_receipt_members: u32,
+}
+
+impl GroupCommands {
+    async fn conversation(&self, caller: Caller, group: ConversationId) -> Result<Outcome, CommandError> {
+        let info = conversation_info(&self.units, caller, group).await?;
+        Ok(Outcome::Conversation(Box::new(info)))
+    }
+
+    /// Runs a unit of work and publishes its events.
+    async fn perform<O>(&self, group: ConversationId, operation: O) -> Result<Outcome, CommandError>
+    where
+        O: Operation<Output = Vec<Event>> + Clone,
+    {
+        let events = self.units.run(group, operation).await?;
+        self.publisher.publish(events);
+        Ok(Outcome::Done)
+    }
+
+    /// Runs a unit of work in a group's lane, and publishes its events.
+    fn on_group<O>(
+        self: Arc<Self>,
+        caller: Caller,
+        group: ConversationRef,
+        operation: impl FnOnce(GroupCall) -> O + Send + 'static,
+    ) -> CommandFuture
+    where
+        O: Operation<Output = Vec<Event>> + Clone + Sync,
+    {
+        self.in_lane(caller, group, |this, call| async move {
+            let operation = operation(call);
+            this.perform(call.group, operation).await
+        })
+    }
+
+    /// Runs a unit of work about one user of a group in the group's lane, and publishes its events.
+    fn on_member<O>(
+        self: Arc<Self>,
+        caller: Caller,
+        group: ConversationRef,
+        user: UserRef,
+        operation: impl FnOnce(GroupCall, UserId) -> O + Send + 'static,
+    ) -> CommandFuture
+    where
+        O: Operation<Output = Vec<Event>> + Clone + Sync,
+    {
+        self.in_lane(caller, group, move |this, call| async move {
+            let user = this.directory.user_id(&user).await?;
+            let operation = operation(call, user);
+            this.perform(call.group, operation).await
+        })
+    }
+
+    /// Runs a change of a group in its lane.
+    fn in_lane<F>(
+        self: Arc<Self>,
+        caller: Caller,
+        group: ConversationRef,
+        change: impl FnOnce(Arc<Self>, GroupCall) -> F + Send + 'static,
+    ) -> CommandFuture
+    where
+        F: Future<Output = Result<Outcome, CommandError>> + Send + 'static,
+    {
+        self.submit(caller, group, None, change)
+    }
+
+    /// Runs `check`, then a change of a group in its lane, with the value that the check returned.
+    /// The check runs outside the lane: a slow hook delays only the session that sent the command,
+    /// and not the messages of the group.
+    fn in_lane_after<T, C, F>(
+        self: Arc<Self>,
+        caller: Caller,
+        group: ConversationRef,
+        check: impl FnOnce(Arc<Self>, ConversationId) -> C + Send + 'static,
+        change: impl FnOnce(Arc<Self>, GroupCall, T) -> F + Send + 'static,
+    ) -> CommandFuture
+    where
+        T: Send + 'static,
+        C: Future<Output = Result<T, CommandError>> + Send + 'static,
+        F: Future<Output = Result<Outcome, CommandError>> + Send + 'static,
+    {
+        let this = Arc::clone(&self);
+        let (send_checked, checked) = oneshot::channel();
+        let check: LaneCheck = Box::new(move |target| {
+            if target.kind != ConversationKind::Group {
+                return Box::pin(ready(Err(CommandError::not_found())));
+            }
+            Box::pin(async move {
+                let value = check(this, target.id).await?;
+                // The receiver is gone if the command was refused in the meantime.
+                let _ = send_checked.send(value);
+                Ok(())
+            })
+        });
+        self.submit(caller, group, Some(check), move |this, call| async move {
+            let value = checked.await.map_err(|_| CommandError::internal())?;
+            change(this, call, value).await
+        })
+    }
+
+    /// Submits a change to the appender, which runs `check`, waits for the turn of the change in
+    /// the group's lane, and runs it. Refuses conversations that are not groups.
+    fn submit<F>(
+        self: Arc<Self>,
+        caller: Caller,
+        group: ConversationRef,
+        check: Option<LaneCheck>,
+        change: impl FnOnce(Arc<Self>, GroupCall) -> F + Send + 'static,
+    ) -> CommandFuture
+    where
+        F: Future<Output = Result<Outcome, CommandError>> + Send + 'static,
+    {
+        let queue = Arc::clone(&self.queue);
+        let deadline = self.units.deadline() + self.hooks.max_delay();
+        let operation: LaneOperation = Box::new(move |target| {
+            if target.kind != ConversationKind::Group {
+                return Box::pin(ready(Err(CommandError::not_found())));
+            }
+            let call = GroupCall {
+                caller,
+                group: target.id,
+                now: self.units.now(),
+            };
+            Box::pin(change(self, call))
+        });
+        CommandFuture::run(queue.submit_operation(caller, group, check, operation, deadline))
+    }
+}

@@ -1,0 +1,118 @@
+//! Commands that read groups and their members.
+
+use super::GroupCommands;
+use std::sync::Arc;
+
+use crate::engine::error::CommandError;
+use crate::engine::operations::policy::{self, GroupPermission, Membership};
+use crate::engine::views::{group_info, user_infos};
+use crate::model::{
+    Caller, ConversationId, ConversationRef, GroupName, Member, MemberInfo, MemberPage, MemberState, Outcome, Seq,
+    UserId,
+};
+
+impl GroupCommands {
+    pub(in crate::engine::commands) async fn search(
+        self: Arc<Self>,
+        caller: Caller,
+        query: String,
+        limit: u32,
+    ) -> Result<Outcome, CommandError> {
+        let (units, store) = (&self.units, self.units.store());
+        let limit = limit.clamp(1, self.max_list_len);
+        let mut found = Vec::new();
+        if let Ok(id) = query.parse() {
+            let id = ConversationId(id);
+            let row = units.read(store.conversation(id)).await?;
+            if let Some(row) = row.filter(|row| !row.deleted) {
+                let member = units.read(store.member(id, caller.user)).await?;
+                let membership = Membership::of(member.as_ref(), units.now());
+                let may_find = |group| policy::check_group(GroupPermission::Find, membership, group).is_ok();
+                if row.group.as_ref().is_some_and(may_find) {
+                    found.extend(group_info(&row));
+                }
+            }
+        }
+        let prefix = GroupName::parse_any(&query).map_or_else(|_| query.to_lowercase(), |name| name.key());
+        if !prefix.is_empty() {
+            let named = units.read(store.search_groups(&prefix, limit)).await?;
+            found.extend(named.iter().filter_map(group_info));
+        }
+        found.truncate(limit as usize);
+        Ok(Outcome::Groups(found))
+    }
+
+    pub(in crate::engine::commands) async fn list_members(
+        self: Arc<Self>,
+        caller: Caller,
+        group: ConversationRef,
+        after: UserId,
+        limit: u32,
+    ) -> Result<Outcome, CommandError> {
+        let (units, store) = (&self.units, self.units.store());
+        let id = self.directory.find(caller.user, &group).await?.id;
+        self.cursors.wait_until_written(caller.user).await;
+        let row = units.read(store.conversation(id)).await?;
+        let Some(row) = row else {
+            return Err(CommandError::not_found());
+        };
+        // Members see the same marks here as in receipts.
+        let has_receipts = row.member_count <= self.max_receipt_members && !row.deleted;
+        let Some(profile) = row.group else {
+            return Err(CommandError::not_found());
+        };
+        let own = units.read(store.member(id, caller.user)).await?;
+        let own = Membership::of(own.as_ref(), units.now());
+        policy::check_group(GroupPermission::ListMembers, own, &profile)?;
+        let sees_all = matches!(own, Membership::Admin | Membership::Owner);
+        let limit = limit.clamp(1, self.max_list_len);
+        let (members, more) = self.members_after(id, after, limit, sees_all).await?;
+        let ids: Vec<UserId> = members.iter().map(|member| member.user).collect();
+        let mut users = user_infos(units, &ids).await?;
+        let info = |member: Member| {
+            let shows_marks = member.user == caller.user || (has_receipts && member.is_active());
+            let mark = |seq| if shows_marks { seq } else { Seq::ZERO };
+            Some(MemberInfo {
+                user: users.remove(&member.user)?,
+                role: member.role,
+                state: member.state,
+                muted_until: member.muted_until,
+                delivered_seq: mark(member.delivered_seq),
+                read_seq: mark(member.read_seq),
+            })
+        };
+        let members = members.into_iter().filter_map(info).collect();
+        Ok(Outcome::Members(MemberPage::new(members, more)))
+    }
+
+    /// Returns at most `limit` members after the user `after`, and whether there are more; unless
+    /// `sees_all`, only active members. Pages of the store contain all members, so this may read
+    /// several pages.
+    async fn members_after(
+        &self,
+        group: ConversationId,
+        after: UserId,
+        limit: u32,
+        sees_all: bool,
+    ) -> Result<(Vec<Member>, bool), CommandError> {
+        let max = limit as usize;
+        let mut members = Vec::new();
+        let mut last = after;
+        let more = loop {
+            let page = self.units.store().members(group, last, limit.saturating_add(1));
+            let page = self.units.read(page).await?;
+            let is_last = page.len() <= max;
+            last = page.last().map_or(last, |member| member.user);
+            let visible = |member: &Member| sees_all || member.state == MemberState::Active;
+            members.extend(page.into_iter().filter(visible));
+            if members.len() > max {
+                break true;
+            }
+            if is_last {
+                break false;
+            }
+        };
+        members.truncate(max);
+        Ok((members, more))
+    }
+}

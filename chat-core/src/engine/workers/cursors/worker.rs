@@ -1,0 +1,210 @@
+//! Worker that writes marks and tells sessions about them.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use tokio_util::sync::CancellationToken;
+
+use super::marks::{Mark, Target};
+use super::queue::CursorQueue;
+use crate::engine::breaker::Scope;
+use crate::engine::config::EngineConfig;
+use crate::engine::signals::may_signal;
+use crate::engine::units::Units;
+use crate::model::{Caller, ConversationId, ConversationKind, DeviceId, Push, UserId};
+use crate::panics;
+use crate::router::Router;
+use crate::store::{MembershipView, Store, StoreError};
+
+/// Maximum number of memberships that are read at the same time after marks were written.
+const MAX_CONCURRENT_READS: usize = 16;
+
+/// Writes queued marks, and notifies the user's other devices and the other members.
+#[derive(Debug)]
+pub(in crate::engine) struct CursorWorker {
+    queue: Arc<CursorQueue>,
+    units: Arc<Units>,
+    router: Router,
+    flush_interval: Duration,
+    max_receipt_members: u32,
+    max_batch: usize,
+    /// Number of marks in the next transaction. A mark whose row is locked fails its whole batch,
+    /// so batches shrink after a failure, down to one mark, and grow again after a success.
+    batch: usize,
+}
+
+impl CursorWorker {
+    pub(in crate::engine) fn new(
+        queue: Arc<CursorQueue>,
+        units: Arc<Units>,
+        router: Router,
+        config: &EngineConfig,
+    ) -> Self {
+        Self {
+            queue,
+            units,
+            router,
+            flush_interval: config.cursor_flush_interval,
+            max_receipt_members: config.max_receipt_members,
+            max_batch: config.max_cursor_batch,
+            batch: config.max_cursor_batch,
+        }
+    }
+
+    /// Runs until the engine drains, then writes the remaining marks.
+    pub(in crate::engine) async fn run(mut self, draining: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = self.queue.added.notified() => {}
+                () = draining.cancelled() => {
+                    self.flush().await;
+                    return;
+                }
+            }
+            while self.queue.len() > 0 {
+                tokio::select! {
+                    () = tokio::time::sleep(self.flush_interval) => {}
+                    () = self.queue.write_now.notified() => {}
+                    () = draining.cancelled() => {}
+                }
+                if !self.flush().await && !draining.is_cancelled() {
+                    // After a failure, a full queue does not shorten the wait.
+                    tokio::time::sleep(self.flush_interval).await;
+                }
+                if draining.is_cancelled() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Writes the marks that are queued now. Returns `false` if the store failed. After a panic,
+    /// the marks of the batch are lost.
+    async fn flush(&mut self) -> bool {
+        let written = panics::step("cursors", self.write_queued()).await;
+        if written.is_none() {
+            self.queue.write_ended(false);
+        }
+        written.unwrap_or(false)
+    }
+
+    /// Writes the marks that are queued now, in batches. Returns `false` after the first failure.
+    async fn write_queued(&mut self) -> bool {
+        let mut remaining = self.queue.len();
+        while remaining > 0 {
+            let taken = self.queue.take(self.batch);
+            if taken.is_empty() {
+                return true;
+            }
+            remaining = remaining.saturating_sub(taken.len());
+            let write = write(self.units.store(), &taken);
+            match self.units.write(Scope::Marks, write).await {
+                Some(Ok(())) => self.queue.write_ended(true),
+                Some(Err(error)) => {
+                    let error = &error as &dyn Error;
+                    tracing::debug!(marks = taken.len(), error, "cannot write marks; trying again");
+                    self.queue.put_back(taken);
+                    self.queue.write_ended(false);
+                    self.batch = (self.batch / 4).max(1);
+                    return false;
+                }
+                // The store is known to be unavailable, so nothing was tried.
+                None => {
+                    self.queue.put_back(taken);
+                    self.queue.write_ended(false);
+                    return false;
+                }
+            }
+            self.batch = self.batch.saturating_mul(2).min(self.max_batch);
+            self.notify(&taken).await;
+        }
+        true
+    }
+
+    /// Sends pushes about written marks, once for each user and conversation, no matter how many of
+    /// the user's devices have acknowledged events.
+    async fn notify(&self, written: &[(Target, Mark)]) {
+        let mut advanced: HashMap<(UserId, ConversationId), (DeviceId, Option<Caller>)> = HashMap::new();
+        for (target, mark) in written {
+            match *target {
+                Target::Delivered(user, device, conversation) => {
+                    advanced.entry((user, conversation)).or_insert((device, None));
+                }
+                Target::Read(user, conversation) => {
+                    let reader = mark.caller;
+                    advanced.insert((user, conversation), (reader.device_or_none(), Some(reader)));
+                }
+            }
+        }
+        stream::iter(advanced)
+            .for_each_concurrent(
+                MAX_CONCURRENT_READS,
+                async |((user, conversation), (device, reader))| {
+                    let membership = self.units.store().membership(user, device, conversation);
+                    if let Ok(Some(membership)) = self.units.read(membership).await {
+                        self.notify_of(user, reader, &membership).await;
+                    }
+                },
+            )
+            .await;
+    }
+
+    /// Sends the read mark to the user's other devices if `reader` has moved it, and a receipt to
+    /// the other members.
+    async fn notify_of(&self, user: UserId, reader: Option<Caller>, membership: &MembershipView) {
+        let (conversation, member) = (&membership.conversation, &membership.member);
+        if reader.is_some() {
+            let read = Push::Read {
+                conversation: conversation.id,
+                read_seq: member.read_seq,
+                unread: u32::try_from(membership.unread).unwrap_or(u32::MAX),
+                mentions: u32::try_from(membership.mentions).unwrap_or(u32::MAX),
+            };
+            self.router.notify_user(user, &read, reader);
+        }
+        if !member.is_active() || conversation.deleted {
+            return;
+        }
+        let receipt = Push::Receipt {
+            conversation: conversation.id,
+            user,
+            delivered_seq: member.delivered_seq,
+            read_seq: member.read_seq,
+        };
+        match &conversation.kind {
+            ConversationKind::Direct { .. } => {
+                if let Some(peer) = &membership.peer
+                    && may_signal(&self.units, user, peer.user).await
+                {
+                    self.router.notify_user(peer.user, &receipt, None);
+                }
+            }
+            ConversationKind::Group if conversation.member_count <= self.max_receipt_members => {
+                self.router.notify_conversation(conversation.id, &receipt, reader);
+            }
+            ConversationKind::Group | ConversationKind::Inbox { .. } => {}
+        }
+    }
+}
+
+async fn write(store: &dyn Store, marks: &[(Target, Mark)]) -> Result<(), StoreError> {
+    let mut cursors = Vec::new();
+    let mut reads = Vec::new();
+    for (target, mark) in marks {
+        match *target {
+            Target::Delivered(user, device, conversation) => cursors.push((user, device, conversation, mark.seq)),
+            Target::Read(user, conversation) => reads.push((user, conversation, mark.seq)),
+        }
+    }
+    if !cursors.is_empty() {
+        store.advance_cursors(&cursors).await?;
+    }
+    if !reads.is_empty() {
+        store.advance_reads(&reads).await?;
+    }
+    Ok(())
+}

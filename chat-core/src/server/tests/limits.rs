@@ -1,0 +1,167 @@
+//! Tests of the limits of connections, handshakes and sources, and of guests: connections before
+//! their login.
+
+use super::*;
+
+async fn commands_before_login_are_rejected(boundary: Boundary) {
+    let site = Site::new(boundary, ServerConfig::default()).await;
+    let mut peer = site.peer().await;
+    for command in [Command::ListDevices, Command::Logout, say("bob", "hello")] {
+        let failure = peer.ask(RequestKind::Command(command)).await.unwrap().unwrap_err();
+        assert_eq!(failure.code(), Some(ReplyCode::NotLoggedIn));
+    }
+}
+
+async fn connections_beyond_max_connections_are_closed(boundary: Boundary) {
+    let mut config = ServerConfig::default();
+    config.max_connections = 2;
+    let site = Site::new(boundary, config).await;
+    let (_one, _other) = (site.peer().await, site.peer().await);
+    assert!(
+        Peer::connect(site.server.addresses()[0].1, site.keys.fingerprint())
+            .await
+            .is_err()
+    );
+}
+
+async fn handshakes_beyond_the_rate_are_rejected_as_busy(boundary: Boundary) {
+    let mut config = ServerConfig::default();
+    config.handshake_rate = crate::rate::Rate::new(1, Duration::from_secs(3600));
+    let site = Site::new(boundary, config).await;
+    let _first = site.peer().await;
+    let refused = Peer::connect(site.server.addresses()[0].1, site.keys.fingerprint())
+        .await
+        .unwrap_err();
+    assert!(refused.to_string().contains("Busy"), "{refused}");
+}
+
+async fn slow_guest_is_closed_at_its_deadline(boundary: Boundary) {
+    let started = tokio::time::Instant::now();
+    let (_server, mut stream) = raw(boundary, ServerConfig::default()).await;
+    // The client sends one byte a second. This does not extend the deadline, which is for the whole
+    // packet.
+    let mut slow = tokio::time::interval(Duration::from_secs(1));
+    for byte in 4000_u32.to_be_bytes().into_iter().chain([0; 100]) {
+        slow.tick().await;
+        if stream.write_all(&[byte]).await.is_err() {
+            break;
+        }
+    }
+    rest(&mut stream).await;
+    assert!(started.elapsed() < Duration::from_secs(120));
+    let (_server, mut stream) = raw(boundary, ServerConfig::default()).await;
+    let connected = tokio::time::Instant::now();
+    rest(&mut stream).await;
+    assert!(
+        connected.elapsed() <= Duration::from_secs(6),
+        "{:?}",
+        connected.elapsed()
+    );
+}
+
+async fn version_mismatch_is_reported_without_a_penalty(boundary: Boundary) {
+    let (server, mut stream) = raw(boundary, ServerConfig::default()).await;
+    let hello = crate::codec::Hello {
+        min_version: 2,
+        max_version: 3,
+        client: "from the future".into(),
+    };
+    let mut bytes = bytes::BytesMut::new();
+    let request = crate::codec::Request {
+        id: crate::codec::RequestId(1),
+        kind: RequestKind::Hello(hello),
+    };
+    client::encode_request(&request, &mut bytes);
+    stream.write_all(&bytes).await.unwrap();
+    let answer = rest(&mut stream).await;
+    assert_eq!(closed_with(&answer), Some(CloseCode::UnsupportedVersion));
+    let mut decoder = crate::codec::frame::FrameDecoder::new(usize::MAX);
+    decoder.feed(answer[..].into());
+    let Incoming::Reply {
+        result: Err(refusal), ..
+    } = client::decode(decoder.next_packet().unwrap().unwrap()).unwrap()
+    else {
+        panic!("no reply");
+    };
+    assert_eq!(refusal.code(), Some(ReplyCode::UnsupportedVersion));
+    assert!(
+        refusal.text.contains("version 1") && refusal.text.contains("versions 2 to 3"),
+        "{}",
+        refusal.text
+    );
+    assert_eq!(server.shared.connection_gate.stats().penalties, 0);
+}
+
+async fn connections_per_source_are_limited(boundary: Boundary) {
+    let mut config = ServerConfig::default();
+    config.connection_limits = ConnectionLimits::default();
+    config.connection_limits.exempt_loopback = false;
+    config.connection_limits.max_unauthenticated_per_source = 3;
+    let site = Site::new(boundary, config).await;
+    let mut peers = Vec::new();
+    for _ in 0..3 {
+        peers.push(site.peer().await);
+    }
+    assert!(
+        Peer::connect(site.server.addresses()[0].1, site.keys.fingerprint())
+            .await
+            .is_err()
+    );
+    peers.clear();
+    let again = async {
+        while Peer::connect(site.server.addresses()[0].1, site.keys.fingerprint())
+            .await
+            .is_err()
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(WAIT_TIMEOUT, again)
+        .await
+        .expect("a connection can be accepted again");
+}
+
+async fn login_beyond_the_source_limit_ends_no_older_session(boundary: Boundary) {
+    let mut config = ServerConfig::default();
+    config.connection_limits = ConnectionLimits::default();
+    config.connection_limits.exempt_loopback = false;
+    config.connection_limits.max_authenticated_per_source = 1;
+    let site = Site::new(boundary, config).await;
+    let mut first = site.user("alice").await;
+    let mut second = site.peer().await;
+    assert!(second.login("alice").await.is_err());
+    let Outcome::Devices(devices) = first.run(Command::ListDevices).await.unwrap() else {
+        panic!("no list of devices");
+    };
+    assert_eq!(
+        devices.len(),
+        1,
+        "the second login was rejected before it changed anything"
+    );
+
+    // A login that fails does not count.
+    drop(first);
+    let mut third = site.peer().await;
+    while site.server.shared.connection_gate.stats().authenticated > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(third.login("nobody").await.is_err());
+    third.login("alice").await.unwrap();
+}
+
+on_each_boundary! {
+    #[tokio::test]
+    commands_before_login_are_rejected,
+    #[tokio::test]
+    connections_beyond_max_connections_are_closed,
+    #[tokio::test]
+    handshakes_beyond_the_rate_are_rejected_as_busy,
+    #[tokio::test(start_paused = true)]
+    slow_guest_is_closed_at_its_deadline,
+    #[tokio::test]
+    version_mismatch_is_reported_without_a_penalty,
+    #[tokio::test]
+    connections_per_source_are_limited,
+    #[tokio::test]
+    login_beyond_the_source_limit_ends_no_older_session,
+}

@@ -1,0 +1,252 @@
+//! [`FaultyStore`]: a store that fails on demand.
+
+mod forward;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::model::{
+    Account, ClientMessageId, Contact, Conversation, ConversationId, ConversationKind, Device, DeviceId, Event, Member,
+    NodeId, Page, Seq, StoreEpoch, Timestamp, UserId,
+};
+use crate::store::{
+    AccountStore, AuditPage, AuditRecord, ContactStore, ConversationStore, CursorStore, EventPage, FeedBacklog,
+    FeedLease, FeedPosition, FeedShard, FeedStore, Heartbeat, ListedGroup, MembershipView, MessageStore, OperatorStore,
+    SentEvent, Store, StoreError, StoreStats, Transaction, TxError, Unit,
+};
+use crate::sync::Mutex;
+
+/// A store that wraps another [`Store`] and injects the faults that a test requests.
+///
+/// Each method `fail_…` adds a fault to a queue. Each unit of work takes the first fault out of the
+/// queue, which then affects its commit. It commits normally if the queue is empty.
+#[derive(Debug)]
+pub struct FaultyStore {
+    inner: Arc<dyn Store>,
+    plan: Mutex<Plan>,
+    /// True while every call waits.
+    held: watch::Sender<bool>,
+    /// True while the answers with all memberships of a user are held back.
+    memberships_held: watch::Sender<bool>,
+}
+
+/// The faults to inject, and counts of calls.
+#[derive(Debug, Default)]
+struct Plan {
+    /// True if every call fails.
+    unavailable: bool,
+    /// Conversation whose log cannot be read.
+    unreadable: Option<ConversationId>,
+    /// Conversation whose cursors and read marks are never written; the calls wait forever.
+    stuck_marks: Option<ConversationId>,
+    /// True if writes of cursors and read marks fail.
+    marks_fail: bool,
+    /// Largest number of cursors or read marks in one call.
+    largest_marks: usize,
+    /// Number of reads of accounts and devices.
+    account_reads: u64,
+    /// Time at which the clock of the store stands still.
+    time: Option<Timestamp>,
+    /// Faults of the next commits, in order.
+    commits: VecDeque<Fault>,
+}
+
+/// Fault of one commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// The commit does not happen; the error is `Unavailable`.
+    Before,
+    /// The commit happens, but the error is `Unavailable`.
+    After,
+    /// The commit does not happen; the error is `Full`.
+    Full,
+    /// The commit does not happen; the error is `Overloaded`.
+    Overloaded,
+    /// The commit does not happen; the error is `AlreadySent`.
+    AlreadySent,
+    /// The commit does not happen, and no answer arrives.
+    Hang,
+    /// The commit happens, and no answer arrives.
+    HangAfter,
+    /// The commit does not happen, and the store panics.
+    Panic,
+}
+
+/// Guard that makes calls to the store wait until it is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct HoldGuard(watch::Sender<bool>);
+
+impl Drop for HoldGuard {
+    fn drop(&mut self) {
+        self.0.send_replace(false);
+    }
+}
+
+impl FaultyStore {
+    /// Wraps `inner`, without faults at first.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Store>) -> Self {
+        Self {
+            inner,
+            plan: Mutex::default(),
+            held: watch::Sender::new(false),
+            memberships_held: watch::Sender::new(false),
+        }
+    }
+
+    /// Returns the wrapped store, which has no injected faults.
+    #[must_use]
+    pub fn inner(&self) -> &Arc<dyn Store> {
+        &self.inner
+    }
+
+    /// Queues a fault: the commit fails. Its unit runs and is rolled back, and the answer is
+    /// [`StoreError::Unavailable`].
+    pub fn fail_before_commit(&self) {
+        self.plan(|plan| plan.commits.push_back(Fault::Before));
+    }
+
+    /// Queues a fault: the commit happens, but the answer is [`StoreError::Unavailable`].
+    pub fn fail_after_commit(&self) {
+        self.plan(|plan| plan.commits.push_back(Fault::After));
+    }
+
+    /// Queues a fault: the commit fails with [`StoreError::Full`].
+    pub fn fail_full(&self) {
+        self.plan(|plan| plan.commits.push_back(Fault::Full));
+    }
+
+    /// Queues a fault: the commit fails with [`StoreError::Overloaded`].
+    pub fn fail_overloaded(&self) {
+        self.plan(|plan| plan.commits.push_back(Fault::Overloaded));
+    }
+
+    /// Queues a fault: the commit fails with [`StoreError::AlreadySent`].
+    pub fn fail_already_sent(&self) {
+        self.plan(|plan| plan.commits.push_back(Fault::AlreadySent));
+    }
+
+    /// Sets whether every call but `close` fails with [`StoreError::Unavailable`] and does nothing.
+    pub fn set_unavailable(&self, unavailable: bool) {
+        self.plan(|plan| plan.unavailable = unavailable);
+    }
+
+    /// Sets the conversation whose log cannot be read, if any.
+    pub fn set_unreadable(&self, conversation: Option<ConversationId>) {
+        self.plan(|plan| plan.unreadable = conversation);
+    }
+
+    /// Queues a fault: the commit does not happen, and no answer arrives, as when a unit of work
+    /// waits for a lock.
+    pub fn fail_hanging(&self) {
+        self.plan(|plan| plan.commits.push_back(Fault::Hang));
+    }
+
+    /// Queues a fault: the commit happens, but no answer arrives.
+    pub fn fail_hanging_after_commit(&self) {
+        self.plan(|plan| plan.commits.push_back(Fault::HangAfter));
+    }
+
+    /// Queues a fault: the store panics instead of the commit, like a store with a defect.
+    pub fn fail_panicking(&self) {
+        self.plan(|plan| plan.commits.push_back(Fault::Panic));
+    }
+
+    /// Sets the conversation whose cursors and read marks are never written, if any: the calls wait
+    /// forever.
+    pub fn set_marks_stuck(&self, conversation: Option<ConversationId>) {
+        self.plan(|plan| plan.stuck_marks = conversation);
+    }
+
+    /// Sets whether writes of cursors and read marks fail.
+    pub fn set_marks_failing(&self, failing: bool) {
+        self.plan(|plan| plan.marks_fail = failing);
+    }
+
+    /// Returns the largest number of cursors or read marks in one call so far.
+    #[must_use]
+    pub fn largest_marks(&self) -> usize {
+        self.plan(|plan| plan.largest_marks)
+    }
+
+    /// Returns the number of reads of accounts and devices so far.
+    #[must_use]
+    pub fn account_reads(&self) -> u64 {
+        self.plan(|plan| plan.account_reads)
+    }
+
+    /// Removes all faults from the queue of commits.
+    pub fn clear_commit_faults(&self) {
+        self.plan(|plan| plan.commits.clear());
+    }
+
+    /// Stops the clock of the store at this time. `None` uses the clock of the wrapped store again.
+    pub fn set_time(&self, time: Option<Timestamp>) {
+        self.plan(|plan| plan.time = time);
+    }
+
+    /// Makes every call but `close` wait until the guard is dropped.
+    pub fn hold(&self) -> HoldGuard {
+        self.held.send_replace(true);
+        HoldGuard(self.held.clone())
+    }
+
+    /// Makes calls for all memberships of a user read the store at once, but return only when the
+    /// guard is dropped. Their results may then be outdated.
+    pub fn hold_memberships(&self) -> HoldGuard {
+        self.memberships_held.send_replace(true);
+        HoldGuard(self.memberships_held.clone())
+    }
+
+    /// Reads or changes the plan.
+    fn plan<T>(&self, change: impl FnOnce(&mut Plan) -> T) -> T {
+        change(&mut self.plan.lock())
+    }
+
+    /// Applies the faults that affect every call.
+    async fn enter(&self) -> Result<&dyn Store, StoreError> {
+        let mut held = self.held.subscribe();
+        // Cannot fail: the sender is in `self`.
+        let _ = held.wait_for(|held| !held).await;
+        if self.plan(|plan| plan.unavailable) {
+            return Err(injected());
+        }
+        Ok(&*self.inner)
+    }
+
+    /// Applies the faults that affect reads of accounts and devices, and counts the read.
+    async fn enter_accounts(&self) -> Result<&dyn Store, StoreError> {
+        self.plan(|plan| plan.account_reads += 1);
+        self.enter().await
+    }
+
+    /// Applies the faults that affect reads of a log.
+    async fn enter_log(&self, conversation: ConversationId) -> Result<&dyn Store, StoreError> {
+        let inner = self.enter().await?;
+        match self.plan(|plan| plan.unreadable == Some(conversation)) {
+            true => Err(injected()),
+            false => Ok(inner),
+        }
+    }
+
+    /// Applies the faults that affect writes of cursors and read marks.
+    async fn enter_marks(&self, conversations: Vec<ConversationId>) -> Result<&dyn Store, StoreError> {
+        let inner = self.enter().await?;
+        let (stuck, is_failing) = self.plan(|plan| {
+            plan.largest_marks = plan.largest_marks.max(conversations.len());
+            (plan.stuck_marks, plan.marks_fail)
+        });
+        if stuck.is_some_and(|stuck| conversations.contains(&stuck)) {
+            std::future::pending::<()>().await;
+        }
+        if is_failing { Err(injected()) } else { Ok(inner) }
+    }
+}
+
+fn injected() -> StoreError {
+    StoreError::unavailable("injected by a test")
+}
