@@ -10,7 +10,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn records_reject_every_modification(data in vec(any::<u8>(), 0..2048)) {
+    fn only_sent_content_opens_from_modified_records(data in vec(any::<u8>(), 0..2048)) {
         targets::record(&data);
     }
 

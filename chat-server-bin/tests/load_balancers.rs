@@ -261,7 +261,11 @@ async fn proxy_port_requires_a_proxy_header() {
         assert_eq!(answer(node, b"GET / HTTP/1.1\r\n\r\n"), b"");
         assert_eq!(answer(node, b"PROXY TCP4 x"), b"");
         let started = Instant::now();
-        assert_eq!(answer(node, b""), b"", "the server does not wait for a silent peer");
+        assert_eq!(
+            answer(node, b""),
+            b"",
+            "the server closes the connection of a silent peer"
+        );
         assert!(started.elapsed() < Duration::from_secs(5));
         // Limits apply to the source that the header names, so that one client behind the proxy
         // cannot take all guest slots.

@@ -132,7 +132,7 @@ fn listener_serves_commands_of_its_profile() {
     let server = TestServer::new();
     let [alice, _bob] = server.friends(["alice", "bob"]);
     let listener: Running = alice.start(&["listen", "--json", "--own"]);
-    // The listener has the account open, so `send` uses it as the agent.
+    // The listener has the account open and is its agent (`src/agent.rs`): `send` sends through it.
     alice.ok(&["send", "bob", "beside the listener"]);
     assert!(listener.until("beside the listener").contains(r#""from":"alice""#));
     let errors = alice.fails(75, &["listen", "--count", "1"]);

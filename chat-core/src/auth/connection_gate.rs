@@ -16,12 +16,14 @@ use crate::rate::Rate;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionLimits {
-    /// Maximum number of connections before login on the node; up to 4 KiB each. Default 1000.
+    /// Maximum number of connections before login on the node. Default 1000. Each may hold a
+    /// packet of up to 4 KiB, or over SC1 a record of up to 16 KiB, in memory.
     pub max_unauthenticated: u32,
     /// Maximum number of connections before login from one source. Default 20.
     pub max_unauthenticated_per_source: u32,
-    /// Share of the maximum before login, in percent, from which the gate rejects new connections
-    /// at random, so that most of the rejected connections belong to a flood. Default 50.
+    /// Share of [`max_unauthenticated`](Self::max_unauthenticated), in percent, from which the gate
+    /// rejects new connections at random, so that most of the rejected connections belong to a
+    /// flood. Default 50.
     pub early_drop_from: u8,
     /// Probability of a rejection at the share [`early_drop_from`](Self::early_drop_from), in
     /// percent; it grows to 100 at the maximum. Default 30.

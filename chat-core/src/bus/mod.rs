@@ -4,6 +4,8 @@
 //! once. It may be lost, and nothing durable depends on it. A bus that knows that it may have lost
 //! envelopes delivers [`BusMessage::Gap`]; nodes then read the store. Nodes also check by
 //! themselves, with heartbeats and sweeps, because a bus may lose envelopes without noticing.
+//!
+//! A notice is a push that no log contains, for example that a user is typing.
 
 mod memory;
 

@@ -41,11 +41,12 @@ pub fn decode(kind: EventKind, bytes: &Bytes) -> Result<EventBody, BodyError> {
 }
 
 impl Event {
-    /// Decodes [`body`](Self::body). Returns [`EventBody::Unknown`] for an event of a later version
-    /// of the protocol.
+    /// Decodes [`body`](Self::body). Returns [`EventBody::Unknown`] on a client, for an event whose
+    /// kind this version does not know.
     ///
     /// # Errors
-    /// The bytes are not a body of this kind: the store is damaged.
+    /// The bytes are not a body of this kind: the store is damaged, or was written by a later
+    /// version.
     pub fn body(&self) -> Result<EventBody, BodyError> {
         decode(self.kind, &self.body)
     }

@@ -4,7 +4,8 @@ use crate::model::ReplyCode;
 
 use super::{Failure, RequestId};
 
-/// Error of splitting bytes into packets. A server closes the connection with `PacketTooLarge`.
+/// Error of splitting bytes into packets. A server then closes the connection with
+/// [`CloseCode::PacketTooLarge`](crate::model::CloseCode::PacketTooLarge).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {

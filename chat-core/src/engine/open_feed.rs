@@ -9,8 +9,8 @@ impl Engine {
     ///
     /// The feed continues where the feed of that name stopped, on this or on another node: its
     /// cursors are in the store. Within a conversation, events come in the order of their `Seq` and
-    /// without gaps. Each event is handed out once, and again only if it was not
-    /// [acknowledged](super::FeedItem::done) before the node crashed or lost its lease.
+    /// without gaps. Each event is handed out once, and again only if the store had not recorded
+    /// its [acknowledgement](super::FeedItem::done) when the node crashed or lost its lease.
     ///
     /// Several nodes may open the same feed. They divide the conversations into 16 shards between
     /// them. When a node closes the feed, other nodes take over its shards. After a node has
@@ -62,8 +62,8 @@ impl Engine {
         self.feeds().open(options).await
     }
 
-    /// Deletes the cursors and leases of a feed. A feed that is opened with that name later starts
-    /// from its options.
+    /// Deletes the cursors and leases of a feed. A feed that is opened with that name later is a
+    /// new feed: it starts where [`FeedOptions::start`] says.
     ///
     /// # Errors
     /// [`FeedError`]; nothing was deleted if a node has the feed open. After [`FeedError::Store`]

@@ -156,7 +156,7 @@ codes! {
         Revoked = 3,
         /// The peer violated the protocol.
         ProtocolError = 4,
-        /// The peer sent nothing for too long.
+        /// The peer sent nothing for too long, or did not log in in time.
         Timeout = 5,
         /// The peer read too slowly.
         SlowConsumer = 6,

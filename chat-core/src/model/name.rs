@@ -9,8 +9,8 @@
 //! Cyrillic, `coco` in Latin) have the same skeleton, which a store keeps unique.
 //!
 //! The `precis-profiles` crate is not used: its identifier class is wider, so an additional filter
-//! would be needed, and its tables, generated at build time by a regex engine, have another Unicode
-//! version than the tables used here.
+//! would be needed, and its tables, which a build script generates, have another Unicode version
+//! than the tables used here.
 
 mod canonical;
 mod display;
@@ -36,7 +36,10 @@ pub enum NameError {
     #[error("the name is empty; type at least one letter")]
     Empty,
     /// The name is longer than allowed.
-    #[error("the name is too long; use at most {max_characters} characters and {max_bytes} bytes of UTF-8")]
+    #[error(
+        "the name is too long; use at most {max_characters} characters and {max_bytes} bytes of
+    # UTF-8"
+    )]
     TooLong {
         /// Maximum length: in code points for user and group names, in grapheme clusters for
         /// display names.
@@ -52,10 +55,14 @@ pub enum NameError {
         /// Description of the allowed characters.
         allowed: &'static str,
     },
-    /// The first or last character is a separator or a combining mark.
-    #[error("the name has to start and end with a letter, a digit or '_'")]
+    /// The name starts or ends with `-` or `.`, or one of its words starts with a combining mark.
+    #[error(
+        "the name cannot start or end with '-' or '.', and no word can start with a combining
+    # mark"
+    )]
     BadEdge,
-    /// The name has only digits and separators. A number is the id of a user or group.
+    /// The name has no letter, only digits, punctuation or combining marks. A number alone is the
+    /// id of a user or group.
     #[error("the name needs at least one letter, because a number alone is an id")]
     NoLetter,
     /// The name has letters of scripts that imitate each other.
@@ -75,14 +82,19 @@ pub enum NameError {
     },
     /// Left-to-right and right-to-left characters are mixed, so that the displayed order differs
     /// ambiguously from the stored order.
-    #[error("the name mixes writing directions ambiguously; write it in one direction, without digits in front")]
+    #[error(
+        "the name mixes writing directions ambiguously; write it in one direction, without
+    # digits in front"
+    )]
     Direction,
     /// The name is reserved for operators of the server, or for mentions such as `@all`.
     #[error("the name is reserved; choose another one")]
     Reserved,
 }
 
-/// A character in an error text: shown as itself if it is harmless, and always with its code point.
+/// A character in an error text. Printable ASCII is shown as itself and a space as the word
+/// `spaces`; other letters and digits are shown with their code point, and all other characters as
+/// their code point only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShownChar(pub char);
 

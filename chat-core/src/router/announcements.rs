@@ -11,8 +11,9 @@ use super::envelope::{Content, Doorbell, MAX_REPEATED};
 use crate::model::{CloseCode, ConversationId, Seq, UserId};
 use crate::sync::Mutex;
 
-/// Maximum number of doorbells, of joins and of changed logins that are repeated, each. If there
-/// are more, the heartbeat asks the other nodes to compare everything with the store.
+/// Maximum number of doorbells that are remembered. The same maximum applies to joins and to
+/// changed logins. If there are more, the heartbeat asks the other nodes to compare everything with
+/// the store.
 const MAX_REMEMBERED: usize = 16 * MAX_REPEATED;
 
 /// This node's recent announcements, which heartbeats repeat. Clones share them.
@@ -34,7 +35,8 @@ struct Announced {
     doorbells: HashMap<ConversationId, (Seq, Instant)>,
     /// Users who became members of a conversation.
     joins: HashMap<(UserId, ConversationId), ((), Instant)>,
-    /// Users whose logins changed, and the reason that ended sessions receive.
+    /// Users whose logins changed, each with the close code for the sessions that end because of
+    /// it.
     logins: HashMap<UserId, (CloseCode, Instant)>,
     /// Time of the last announcement that was not remembered.
     overflowed: Option<Instant>,

@@ -58,7 +58,7 @@ impl ClockSkew {
             Self::Wrong => tracing::error!(
                 ?difference,
                 "this machine's clock and the database's are more than 5 minutes apart: logins are refused here until \
-                 they agree; synchronise both"
+                 the difference is smaller; synchronise both"
             ),
             Self::Noticeable => tracing::warn!(
                 ?difference,

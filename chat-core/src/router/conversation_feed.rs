@@ -69,8 +69,9 @@ impl ConversationFeed {
         self.subscribers.iter().map(|subscriber| &subscriber.session)
     }
 
-    /// Adds a session, unless it has ended or follows the feed already. The session learns of the
-    /// events up to `known` in another way. If later events were delivered here before, the session
+    /// Adds a session, unless it has ended or follows the feed already. The session needs no
+    /// push of the events up to `known`: its client reads them from the log, or the user may not
+    /// read them. If later events were delivered here before, the session
     /// has missed them and gets a `Behind` push.
     pub(crate) fn subscribe(
         &mut self,

@@ -18,7 +18,8 @@ mod proto;
 
 /// Version of the envelopes that this node encodes and decodes.
 const VERSION: u32 = 1;
-/// Maximum number of doorbells, of joins and of changed logins in one heartbeat, each.
+/// Maximum number of doorbells in one heartbeat. The same maximum applies to joins and to changed
+/// logins.
 pub(crate) const MAX_REPEATED: usize = 512;
 
 /// Encodes envelopes of one node, and decodes those of nodes on the same store.

@@ -17,7 +17,7 @@
 //!   joiner cluster_link local_delivery    session → feed · announcement → nodes · event → outboxes
 //!   registry ► conversation_feed ► session ► outbox ► shared_push
 //!   work_set topic_requests publish_queue announcements unconfirmed sweep_request    queues
-//!   commit_watch                      news of all logs, for event feeds
+//!   commit_watch                      news of all logs, for `Engine::feed`
 //!   peer_monitor store_peers other_nodes clock_skew    knowledge about other nodes
 //!   event_log envelope                                 the store · the bus
 //! ```

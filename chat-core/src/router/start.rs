@@ -70,7 +70,8 @@ pub struct RouterParts {
     pub config: RouterConfig,
 }
 
-/// The parts of a router and of its workers while the router is started.
+/// The parts of a router and of its workers, while [`Router::start`] or
+/// [`Router::start_announcer`] puts them together.
 struct Assembly {
     router: Router,
     /// The event log, with a timeout for each read.

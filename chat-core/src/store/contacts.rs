@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use super::StoreError;
 use crate::model::{Contact, Timestamp, UserId};
 
-/// Reads of contacts. Two related users have two rows, one for each side.
+/// Reads of contacts. Each side of a relation is a row of its own; a side that has neither a state
+/// nor a block has no row.
 #[async_trait]
 pub trait ContactStore: Debug + Send + Sync + 'static {
     /// Returns `owner`'s contact with `peer`.

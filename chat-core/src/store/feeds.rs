@@ -53,7 +53,7 @@ pub struct FeedBacklog {
 
 impl FeedBacklog {
     /// Builds the page from the positions of `limit` consecutive conversations (fewer at the end).
-    /// Keeps only those of these shards in which the feed is behind.
+    /// Keeps only those that belong to one of `shards` and in which the feed is behind.
     #[must_use]
     pub fn of_scan(mut scanned: Vec<FeedPosition>, shards: &[FeedShard], limit: u32) -> Self {
         let is_full = scanned.len() >= limit as usize;
@@ -76,8 +76,8 @@ pub trait FeedStore: Debug + Send + Sync + 'static {
         conversations: &[ConversationId],
     ) -> Result<Vec<FeedPosition>, StoreError>;
 
-    /// Examines up to `limit` conversations with a greater id than `after`, and returns those of
-    /// these shards in which the feed is behind.
+    /// Examines up to `limit` conversations with a greater id than `after`. Returns those that
+    /// belong to one of `shards` and in which the feed is behind.
     ///
     /// A node calls this after it has claimed a shard, and rarely afterwards, because commits and
     /// doorbells announce new events. One call reads `limit` rows, independent of the number of

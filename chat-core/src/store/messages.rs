@@ -101,7 +101,7 @@ pub trait MessageTx: Send {
     /// Records the event `edit` as the latest edit of the message `target`.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`]: the event does not exist.
+    /// [`StoreError::Corrupt`]: the message `target` does not exist.
     async fn mark_edited(&mut self, conversation: ConversationId, target: Seq, edit: Seq) -> Result<(), StoreError>;
 
     /// Records that the event `recall` recalled the message `target`. Replaces the body of the
@@ -109,7 +109,7 @@ pub trait MessageTx: Send {
     /// deletes its mentions. The store keeps no readable copy of the text.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`]: the event does not exist.
+    /// [`StoreError::Corrupt`]: the message `target` does not exist.
     async fn erase(
         &mut self,
         conversation: ConversationId,

@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::runtime::Builder;
 use tokio::task::spawn_blocking;
 
-/// Runs MariaDB, Redis and nodes until Ctrl-C or the command quit, and injects faults on command.
+/// Runs MariaDB, Redis and nodes until Ctrl-C or the command "quit", and injects faults on command.
 /// Reads one command per line from its standard input; further calls of this program send commands
 /// to it
 #[derive(Debug, Parser)]
@@ -27,7 +27,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Starts a cluster and runs it until Ctrl-C or quit
+    /// Starts a cluster and runs it until Ctrl-C or the command "quit"
     Up(Up),
 }
 
@@ -43,8 +43,8 @@ struct Up {
     /// Server program of the nodes [default: chat-server beside this program]
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
-    /// Puts all data on an in-memory disk of this size (for example 512M), which the command disk
-    /// fills; needs root
+    /// Puts all data on an in-memory disk of this size (for example 512M), which the command
+    /// "disk full" fills; needs root
     #[arg(long, value_name = "SIZE")]
     disk: Option<String>,
 }

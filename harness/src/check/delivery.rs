@@ -1,4 +1,5 @@
-//! Rules C6, C7, C8, and C12 for receivers: deliveries to devices.
+//! Deliveries to devices: rules C6, C7 and C8, C12 as far as it concerns receivers, and C5 for
+//! resets and rewinds.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Rules C12 for senders, and C13: rights to send.
+//! Rights to send: rule C12 as far as it concerns senders, and rule C13.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -34,8 +34,9 @@ fn check_senders(facts: &Facts<'_>, report: &mut Report) {
     }
 }
 
-/// Reports acknowledgements of messages that a run sent after another run of its device had logged
-/// in and before the run logged in again.
+/// Reports acknowledgements to a run whose session had been replaced: the latest login of the
+/// device before the message was sent was that of another run, and the run did not log in again
+/// before the acknowledgement.
 fn check_replaced_sessions(facts: &Facts<'_>, report: &mut Report) {
     let mut logins: BTreeMap<(u64, &str), Vec<(u64, u64)>> = BTreeMap::new();
     for (number, run) in &facts.runs {
@@ -52,7 +53,8 @@ fn check_replaced_sessions(facts: &Facts<'_>, report: &mut Report) {
         };
         let device_logins = &logins[&(run.user, run.device)];
         // The last login before the message was sent determines whose session the device had then.
-        // The sending run may have logged in again before the acknowledgement.
+        // If the sending run logged in again before the acknowledgement, its new session may have
+        // received it, which is no violation.
         let last_login = device_logins.iter().take_while(|(at, _)| at < sent).last();
         let has_logged_in_again = device_logins
             .iter()

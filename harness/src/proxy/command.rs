@@ -12,7 +12,7 @@ use super::{Flow, MAX_LOSS, Proxy, Wire};
 /// Help text: all commands and their arguments.
 pub const HELP: &str = "\
 delay TIME [up|down]    delays all bytes (50ms, 1.5s)
-jitter TIME [up|down]   delays all bytes by a random time up to TIME more
+jitter TIME [up|down]   adds a random delay of at most TIME to the delay
 rate BYTES [up|down]    limits the bytes a second (64k, 2m)
 loss SHARE [up|down]    loses this share of packets, which TCP retransmits (5%; at most 90%)
 flip SHARE [up|down]    flips one bit in this share of packets

@@ -8,8 +8,8 @@ use std::{
 use crate::client::{ClientError, ClientEvent, event::Delivery, message_id};
 use crate::codec::{Answer, Failure, RequestKind, body};
 use crate::model::{
-    Appended, Command, ConversationId, ConversationInfo, ConversationRef, Event, EventBody, HistoryEvent, HistoryPage,
-    Outcome, Page, PageFrom, Push, ReplyCode, Seq, UserId,
+    Appended, Command, ConversationId, ConversationInfo, ConversationRef, ConversationView, Event, EventBody,
+    HistoryEvent, HistoryPage, Outcome, Page, PageFrom, Push, ReplyCode, Seq, UserId,
 };
 
 use crate::sequencer::MissingRange;
@@ -131,7 +131,13 @@ impl Machine {
         });
     }
 
+    /// Advances the other user's marks in a direct conversation. The marks of the members of a
+    /// group are not kept.
     fn peer_read(&mut self, id: ConversationId, delivered: Seq, read: Seq) {
+        let conversation = self.conversations.get_mut(id).and_then(|known| known.info.as_ref());
+        if !conversation.is_some_and(|info| matches!(info.view, ConversationView::Direct(_))) {
+            return;
+        }
         self.change(id, |info| {
             info.peer_delivered_seq = info.peer_delivered_seq.max(delivered);
             info.peer_read_seq = info.peer_read_seq.max(read);

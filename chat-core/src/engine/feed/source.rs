@@ -1,4 +1,4 @@
-//! [`Source`]: the store reads of a feed, restricted to the scope of the feed.
+//! [`Source`]: reads from the store for a feed, restricted to the scope of the feed.
 
 use std::sync::Arc;
 
@@ -38,8 +38,8 @@ impl Source {
         }
     }
 
-    /// Examines the conversations of one page of a scan, and returns those of these shards in which
-    /// the feed is behind.
+    /// Examines the conversations of one page of a scan. Returns those that belong to one of
+    /// `shards` and in which the feed is behind.
     async fn page(&self, after: ConversationId, shards: &[FeedShard]) -> Result<Positions, CommandError> {
         match self.scope {
             FeedScope::AllConversations => {
@@ -92,8 +92,8 @@ impl Source {
         self.units.read(positions).await
     }
 
-    /// Scans all conversations of the scope, and returns those of these shards in which the feed is
-    /// behind, each with the `Seq` of its last event.
+    /// Scans all conversations of the scope. Returns those that belong to one of `shards` and in
+    /// which the feed is behind, each with the `Seq` of its last event.
     pub(super) async fn ends(&self, shards: &[FeedShard]) -> Result<Vec<(ConversationId, Seq)>, CommandError> {
         let mut ends = Vec::new();
         let mut after = ConversationId(0);

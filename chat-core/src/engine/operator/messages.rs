@@ -74,8 +74,8 @@ impl Operator {
     }
 
     /// Posts a message to a conversation. If the lookup of the conversation failed, looks for the
-    /// message among those posted before, because the group or account may have been renamed since,
-    /// and fails with the error of the lookup only if the message is not found.
+    /// message among those posted before, because the group or account may have been renamed or
+    /// deleted since, and fails with the error of the lookup only if the message is not found.
     async fn post(
         &self,
         conversation: Result<ConversationId, CommandError>,

@@ -45,7 +45,7 @@ impl Machine {
             for conversation in self.places.of_shards(&kept) {
                 self.queue_read(conversation);
             }
-            // While the node was leaving these shards, their news were ignored.
+            // While the node was leaving these shards, it ignored that logs in them had grown.
             self.look_ups.rescan(now);
         }
         self.shards.round_succeeded(now);

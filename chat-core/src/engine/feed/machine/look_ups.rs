@@ -17,8 +17,10 @@ const MAX_IN_LOOK_UP: usize = 256;
 /// The pause between two scans is at least the duration of the previous scan times this factor, so
 /// that scans of a large store take a small part of its time.
 const SCAN_PAUSE_FACTOR: u32 = 20;
-/// News of a conversation whose log ends at this `Seq` or before it are looked up even if the
-/// feed's user is not known to be a member: the conversation may have been created a moment ago.
+/// News of a conversation whose log ends at this `Seq` or before it is looked up even if the
+/// feed's user is not known to be a member: the conversation may have been created a moment ago,
+/// and a few events may follow its creation before the feed learns of the membership. A greater
+/// number only costs look-ups.
 const FIRST_EVENTS: Seq = Seq(4);
 
 /// Schedule of the look-ups. One runs at a time: of conversations that have news, or of a page of a
@@ -34,7 +36,7 @@ pub(super) struct LookUps {
     running_since: Option<Instant>,
     backoff: Backoff,
     /// Conversations of the feed's user; `None` in a feed of all conversations.
-    members: Option<Members>,
+    memberships: Option<Memberships>,
 }
 
 /// A scan of all conversations of the scope for those in which the feed is behind.
@@ -51,11 +53,13 @@ struct Scan {
     not_before: Instant,
 }
 
-/// Conversations of the feed's user, as far as the feed knows them. News of other conversations are
-/// ignored.
+/// Conversations that the feed's user may be able to read, as far as the feed knows them. News of
+/// other conversations is ignored, unless the conversation is new ([`FIRST_EVENTS`]) or a look-up
+/// is running.
 #[derive(Debug, Default)]
-struct Members {
-    /// Conversations that the user is known to be able to read.
+struct Memberships {
+    /// Conversations in which the user has, or may have, a membership. A read without readable
+    /// events removes its conversation.
     known: HashSet<ConversationId>,
     /// Other conversations that had news while a look-up was running. If the look-up finds that the
     /// user is a member, they are looked up again.
@@ -76,22 +80,22 @@ impl LookUps {
             started: 0,
             running_since: None,
             backoff: Backoff::new(now),
-            members: is_of_user.then(Members::default),
+            memberships: is_of_user.then(Memberships::default),
         }
     }
 
     /// Returns whether a conversation that has news has to be looked up or read: always in a feed
     /// of all conversations, and otherwise if the feed's user may be a member.
     pub(super) fn concerns(&mut self, conversation: ConversationId, last_seq: Seq) -> bool {
-        let Some(members) = &mut self.members else {
+        let Some(memberships) = &mut self.memberships else {
             return true;
         };
-        if last_seq <= FIRST_EVENTS || members.known.contains(&conversation) {
+        if last_seq <= FIRST_EVENTS || memberships.known.contains(&conversation) {
             return true;
         }
         if self.running_since.is_some() {
-            if members.had_news.len() < MAX_QUEUED {
-                members.had_news.insert(conversation);
+            if memberships.had_news.len() < MAX_QUEUED {
+                memberships.had_news.insert(conversation);
             } else {
                 self.scan.is_requested = true;
             }
@@ -102,21 +106,21 @@ impl LookUps {
     /// Records that the feed's user may have joined a conversation. Returns `false` if the feed has
     /// no user.
     pub(super) fn joined(&mut self, conversation: ConversationId) -> bool {
-        let Some(members) = &mut self.members else {
+        let Some(memberships) = &mut self.memberships else {
             return false;
         };
-        members.known.insert(conversation);
+        memberships.known.insert(conversation);
         true
     }
 
     /// Records whether a read returned events that the feed's user may read. If not, news of the
-    /// conversation are ignored until the user joins it or a scan finds it.
+    /// conversation is ignored until the user joins it or a scan finds it.
     pub(super) fn was_readable(&mut self, conversation: ConversationId, is_readable: bool) {
-        if let Some(members) = &mut self.members {
+        if let Some(memberships) = &mut self.memberships {
             if is_readable {
-                members.known.insert(conversation);
+                memberships.known.insert(conversation);
             } else {
-                members.known.remove(&conversation);
+                memberships.known.remove(&conversation);
             }
         }
     }
@@ -195,14 +199,14 @@ impl LookUps {
                 self.scan.not_before = now + self.scan.cost * SCAN_PAUSE_FACTOR;
             }
         }
-        let Some(members) = &mut self.members else {
+        let Some(memberships) = &mut self.memberships else {
             return;
         };
-        members.known.extend(&found.members);
+        memberships.known.extend(&found.members);
         // These conversations grew while the look-up was running, so it may not have seen their
         // last events.
-        for conversation in std::mem::take(&mut members.had_news) {
-            if members.known.contains(&conversation) {
+        for conversation in std::mem::take(&mut memberships.had_news) {
+            if memberships.known.contains(&conversation) {
                 self.queue.push(conversation);
             }
         }

@@ -88,8 +88,8 @@ pub(in crate::engine::feed) struct LeaseAnswer {
 #[derive(Debug, Default)]
 pub(in crate::engine::feed) struct Positions {
     pub(in crate::engine::feed) positions: Vec<FeedPosition>,
-    /// Conversations of the page of which the feed's user is or was a member; empty in a feed of
-    /// all conversations.
+    /// Conversations of the page in which the feed's user has a membership in any state; empty in a
+    /// feed of all conversations.
     pub(in crate::engine::feed) members: Vec<ConversationId>,
     /// Conversation after which the next page starts. `None` after the last page, and in a look-up
     /// of given conversations.

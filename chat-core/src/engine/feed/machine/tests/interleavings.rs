@@ -22,8 +22,8 @@ enum Step {
     Answer(usize, Index),
     /// The store fails one of the running requests, after executing it if the flag is set.
     Fail(usize, Index, bool),
-    /// The lease of a shard ends before it expires, as if another node had claimed the shard in
-    /// between.
+    /// The term of a shard's lease grows, so that its holder has lost it, as if another node had
+    /// claimed the shard and released it again.
     TakeAway(usize),
     /// The number of shards that a node may have changes.
     Share(usize, usize),
