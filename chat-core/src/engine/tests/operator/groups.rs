@@ -73,13 +73,13 @@ async fn transferred_group_keeps_its_former_owner_as_an_admin() {
 }
 
 #[tokio::test]
-async fn closed_group_accepts_no_messages() {
+async fn deleted_group_accepts_no_messages() {
     let engine = engine().await;
     let operator = operator(&engine);
     let (alice, _, _, group, direct) = create_group_of_friends(&engine).await;
     operator.delete_group(group).await.unwrap();
     let target = format!("conversation:{group}");
-    assert_eq!(last_action(&operator).await, action("group.close", &target));
+    assert_eq!(last_action(&operator).await, action("group.delete", &target));
     let refused = alice.send_text(group, "hello?").await;
     assert_eq!(error_code(refused), ReplyCode::GroupDeleted);
     assert_eq!(error_code(operator.delete_group(group).await), ReplyCode::GroupDeleted);
