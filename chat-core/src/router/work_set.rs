@@ -3,12 +3,14 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt::Debug;
+use std::future::{pending, poll_fn};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::Notify;
+use tokio_util::time::{DelayQueue, delay_queue};
 
 use crate::panics::{self, Failure};
 use crate::sync::Mutex;
@@ -135,11 +137,13 @@ impl<T: Copy + Debug + Eq + Hash> WorkSet<T> {
         let mut running = FuturesUnordered::new();
         let mut in_progress: HashSet<T> = HashSet::new();
         let mut added_meanwhile: HashSet<T> = HashSet::new();
-        let mut sleeping = FuturesUnordered::new();
-        let mut delays: HashMap<T, Duration> = HashMap::new();
+        let mut retries = Retries::new(options.retry_interval);
         loop {
             while running.len() < options.max_concurrent {
                 let Some(item) = queue.pop_front() else { break };
+                if retries.is_waiting(item) {
+                    continue;
+                }
                 if in_progress.insert(item) {
                     running.push(async move { (item, panics::contain(async { work(item).await }).await) });
                 } else {
@@ -154,27 +158,80 @@ impl<T: Copy + Debug + Eq + Hash> WorkSet<T> {
                     let repeat = added_meanwhile.remove(&item);
                     match result {
                         Ok(()) => {
-                            delays.remove(&item);
+                            retries.succeeded(&item);
                             queue.extend(repeat.then_some(item));
                         }
                         Err(error) => {
-                            let max = options.retry_interval * 10;
-                            let last = delays.get(&item);
-                            let delay = last.map_or(options.retry_interval, |delay| (*delay * 2).min(max));
-                            if delays.insert(item, delay).is_none() {
+                            if retries.failed(item) {
                                 options.log_failure(item, &error);
                             }
-                            sleeping.push(async move {
-                                tokio::time::sleep(delay).await;
-                                item
-                            });
                         }
                     }
                 }
-                Some(item) = sleeping.next() => queue.push_back(item),
+                item = retries.next() => queue.push_back(item),
                 items = self.take(), if queue.is_empty() => queue.extend(items),
             }
         }
+    }
+}
+
+/// Items that have failed. Each waits at most once at a time before it is retried.
+#[derive(Debug)]
+struct Retries<T> {
+    interval: Duration,
+    /// Delays of the items that have not succeeded since they failed.
+    delays: HashMap<T, Duration>,
+    /// Items that wait, with their keys in `timers`.
+    waiting: HashMap<T, delay_queue::Key>,
+    timers: DelayQueue<T>,
+}
+
+impl<T: Copy + Eq + Hash> Retries<T> {
+    fn new(interval: Duration) -> Self {
+        Self {
+            interval,
+            delays: HashMap::new(),
+            waiting: HashMap::new(),
+            timers: DelayQueue::new(),
+        }
+    }
+
+    /// Lets an item wait for its next attempt. Returns whether this is its first failure in a row.
+    fn failed(&mut self, item: T) -> bool {
+        let max = self.interval * 10;
+        let last = self.delays.get(&item).copied();
+        let delay = last.map_or(self.interval, |delay| (delay * 2).min(max));
+        self.delays.insert(item, delay);
+        self.waiting.insert(item, self.timers.insert(item, delay));
+        last.is_none()
+    }
+
+    fn succeeded(&mut self, item: &T) {
+        self.delays.remove(item);
+    }
+
+    /// Returns whether an item that was added waits for its next attempt. If it does, it now waits
+    /// for one interval at most, because there is something new to work on.
+    fn is_waiting(&mut self, item: T) -> bool {
+        let Some(key) = self.waiting.get(&item) else {
+            return false;
+        };
+        if self.delays.insert(item, self.interval) > Some(self.interval) {
+            self.timers.reset(key, self.interval);
+        }
+        true
+    }
+
+    /// Returns the next item whose time to wait has passed; waits forever while no item waits.
+    ///
+    /// Cancel safe: a call that is dropped has taken nothing.
+    async fn next(&mut self) -> T {
+        let Some(expired) = poll_fn(|cx| self.timers.poll_expired(cx)).await else {
+            return pending().await;
+        };
+        let item = expired.into_inner();
+        self.waiting.remove(&item);
+        item
     }
 }
 
@@ -222,6 +279,25 @@ mod tests {
         })
         .await;
         assert_eq!(successes.into_inner(), 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn worker_bounds_the_attempts_of_an_item_that_is_added_while_it_fails() {
+        let set = WorkSet::default();
+        let attempts = AtomicU32::new(0);
+        let adding = async {
+            for _ in 0..900 {
+                set.add(1);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let draining = drain_for(&set, 10, |_| {
+            attempts.fetch_add(1, Ordering::Relaxed);
+            async { Err(std::fmt::Error) }
+        });
+        futures_util::join!(adding, draining);
+        let attempts = attempts.into_inner();
+        assert!((80..=100).contains(&attempts), "one attempt in 100 ms: {attempts}");
     }
 
     #[tokio::test(start_paused = true)]
