@@ -31,7 +31,8 @@ pub struct ServerConfig {
     pub handshake_timeout: Duration,
     /// Maximum time for which a peer may read nothing of the output that waits for it. A peer that
     /// reads slowly must read all waiting output within ten times this time. Over TLS, and over
-    /// streams of the application, progress is detected in steps of 4 KiB. Default 30 s.
+    /// streams of the application, progress is detected in steps: a first one of up to 16 KiB, then
+    /// of 4 KiB until the peer reads as fast as the server writes. Default 30 s.
     pub write_timeout: Duration,
     /// Age at which the client is asked to reconnect, which makes both sides agree on new keys.
     /// Default 24 h.

@@ -9,16 +9,23 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::transport::{PeerAddr, Transport};
 
-/// Maximum number of bytes that a stream accepts in one write. Buffered bytes count as progress
-/// only once all of them were flushed, so a slow peer has to read this many bytes within
-/// [`ServerConfig::write_timeout`](super::ServerConfig::write_timeout).
-const MAX_WRITE: usize = 4 * 1024;
+/// Maximum number of bytes in one write: the content of one TLS record.
+const MAX_WRITE: usize = 16 * 1024;
+/// Maximum number of bytes in one write while the peer does not read as fast as the server writes.
+/// Buffered bytes count as progress only once all of them were flushed, so a slow peer has to read
+/// this many bytes within [`ServerConfig::write_timeout`](super::ServerConfig::write_timeout).
+const MAX_SLOW_WRITE: usize = 4 * 1024;
 
-/// Any byte stream, together with the address of its peer. It accepts at most [`MAX_WRITE`] bytes
-/// per write.
+/// Any byte stream, together with the address of its peer. Each write accepts at most [`MAX_WRITE`]
+/// bytes, and at most [`MAX_SLOW_WRITE`] after a flush that had to wait, until a flush completes at
+/// once.
 pub(super) struct OwnedStream<S> {
     inner: Pin<Box<S>>,
     peer: PeerAddr,
+    /// True if the last flush had to wait for the peer.
+    is_slow: bool,
+    /// True while a flush waits for the peer.
+    is_flushing: bool,
 }
 
 impl<S> OwnedStream<S> {
@@ -26,6 +33,8 @@ impl<S> OwnedStream<S> {
         Self {
             inner: Box::pin(inner),
             peer,
+            is_slow: false,
+            is_flushing: false,
         }
     }
 }
@@ -52,15 +61,87 @@ impl<S: AsyncRead> AsyncRead for OwnedStream<S> {
 
 impl<S: AsyncWrite> AsyncWrite for OwnedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let part = bytes.get(..MAX_WRITE).unwrap_or(bytes);
+        let max = if self.is_slow { MAX_SLOW_WRITE } else { MAX_WRITE };
+        let part = bytes.get(..max).unwrap_or(bytes);
         self.inner.as_mut().poll_write(cx, part)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.inner.as_mut().poll_flush(cx)
+        let flushed = self.inner.as_mut().poll_flush(cx);
+        let waited = self.is_flushing;
+        self.is_flushing = flushed.is_pending();
+        self.is_slow = waited || self.is_flushing;
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.inner.as_mut().poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    /// Stream that records the sizes of its writes, and whose first `waits` flushes have to wait.
+    struct Recorder {
+        writes: Vec<usize>,
+        waits: u32,
+        has_waited: bool,
+    }
+
+    impl AsyncWrite for Recorder {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.writes.push(bytes.len());
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.waits > 0 && !self.has_waited {
+                self.has_waited = true;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.waits = self.waits.saturating_sub(1);
+            self.has_waited = false;
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Writes 48 KiB as a connection does, with a flush after each write, and returns the sizes of
+    /// the writes.
+    async fn writes(waits: u32) -> Vec<usize> {
+        let recorder = Recorder {
+            writes: Vec::new(),
+            waits,
+            has_waited: false,
+        };
+        let mut stream = OwnedStream::new(recorder, PeerAddr::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 1))));
+        let mut output: &[u8] = &[0; 48 * 1024];
+        while !output.is_empty() {
+            let written = stream.write(output).await.unwrap();
+            stream.flush().await.unwrap();
+            output = &output[written..];
+        }
+        stream.inner.writes.clone()
+    }
+
+    #[tokio::test]
+    async fn stream_writes_records_to_a_fast_peer() {
+        assert_eq!(writes(0).await, [16 * 1024; 3]);
+    }
+
+    #[tokio::test]
+    async fn stream_writes_small_steps_until_a_flush_completes_at_once() {
+        let kib: Vec<usize> = writes(2).await.into_iter().map(|bytes| bytes / 1024).collect();
+        assert_eq!(kib, [16, 4, 4, 16, 8]);
     }
 }

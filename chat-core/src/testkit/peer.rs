@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
 /// Password of every account that a [`Peer`] registers.
-pub const PASSWORD: &str = "of every test account";
+pub const PASSWORD: &str = "test password";
 
 /// Number of bytes for which space is reserved before each read: the content of a whole record.
 const READ_SIZE: usize = 16 * 1024;

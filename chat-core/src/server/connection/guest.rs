@@ -52,7 +52,10 @@ impl Connection<'_> {
                     GuestAction::Authenticate(ticket, credentials) => {
                         // Checked before the login, because a login ends the older session of the
                         // device, which should continue if the new session cannot start.
-                        self.count_session(permit)?;
+                        if !self.count_session(permit) {
+                            guest.close(CloseCode::Overloaded);
+                            continue;
+                        }
                         // Boxed, so that a guest that waits for input holds no memory for a login.
                         let authenticating = Box::pin(authenticate(self.shared, self.source, credentials));
                         match unless_killed(&self.guard, authenticating).await? {
@@ -105,10 +108,11 @@ impl Connection<'_> {
         Ok(())
     }
 
-    /// Counts the guest among the sessions of its source, unless the source has too many.
-    fn count_session(&self, permit: &mut ConnectionPermit) -> Result<(), End> {
+    /// Counts the guest among the sessions of its source. Returns `false` if the source has too
+    /// many.
+    fn count_session(&self, permit: &mut ConnectionPermit) -> bool {
         if permit.authenticate().is_ok() {
-            return Ok(());
+            return true;
         }
         if let Some(refused) = self.shared.throttled.source_full.hit(now()) {
             let max_authenticated_per_source = self.shared.config.connection_limits.max_authenticated_per_source;
@@ -120,7 +124,7 @@ impl Connection<'_> {
                 "logins refused: their source has the maximum number of sessions"
             );
         }
-        Err(End::Close(CloseCode::Overloaded))
+        false
     }
 
     /// Turns a guest that has logged in into a session.

@@ -59,7 +59,8 @@ impl Connection<'_> {
             }
             if matches!(leaving, Leaving::Soon) && session.in_flight() == 0 {
                 leaving = Leaving::Now;
-                session.close(CloseCode::GoingAway);
+                // The engine may have ended the session in the meantime, for another reason.
+                session.close(outbox.close_code().unwrap_or(CloseCode::GoingAway));
                 continue;
             }
             if outbox.is_closed() && close_at.is_none() {

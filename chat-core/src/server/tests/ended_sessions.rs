@@ -199,9 +199,24 @@ async fn expired_login_that_leaves_output_unread_sends_nothing(boundary: Boundar
     drop(server);
 }
 
+async fn disabled_user_gets_the_reason_although_the_server_drains(boundary: Boundary) {
+    let mut site = Site::new(boundary, Tokens(None), |pipe| pipe).await;
+    site.disable_with_unread_output().await;
+    let Site { server, mut bob, .. } = site;
+    let read = async {
+        // The connection learns of the drain before Bob reads.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        read_to_end(&mut bob, &[]).await
+    };
+    let (_, (code, _)) = tokio::join!(server.drain(WRITE_TIMEOUT), read);
+    assert_eq!(code, CloseCode::AccountDisabled);
+}
+
 on_each_boundary! {
     #[tokio::test(start_paused = true)]
     disabled_user_who_leaves_output_unread_gets_no_answers,
+    #[tokio::test(start_paused = true)]
+    disabled_user_gets_the_reason_although_the_server_drains,
     #[tokio::test(start_paused = true)]
     disabled_user_who_reads_slowly_is_closed_after_the_write_timeout,
     #[tokio::test]

@@ -25,6 +25,8 @@ async fn slow_reader_gets_behind_push_and_delays_no_sender(boundary: Boundary) {
         max_packets: 64,
         max_bytes: 64 * 1024,
     };
+    // Bob reads nothing while Alice sends, which may take long on a busy machine.
+    config.write_timeout = Duration::from_secs(600);
     let site = Site::new(boundary, config).await;
     let (mut alice, mut bob) = (site.user("alice").await, site.user("bob").await);
     befriend(&mut alice, &mut bob).await;
