@@ -74,12 +74,13 @@ impl ObserverQueue {
 
     fn push(&self, observation: Observation) {
         let Some(sender) = &self.sender else { return };
+        if sender.try_send(observation).is_ok() {
+            return;
+        }
+        let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
         // Logged only when the count is a power of two, so that a slow hook does not flood the log.
-        if sender.try_send(observation).is_err() && self.dropped.fetch_add(1, Ordering::Relaxed).is_power_of_two() {
-            tracing::warn!(
-                dropped = self.dropped(),
-                "the observing hooks are too slow: observations are dropped"
-            );
+        if dropped.is_power_of_two() {
+            tracing::warn!(dropped, "the observing hooks are too slow: observations are dropped");
         }
     }
 }

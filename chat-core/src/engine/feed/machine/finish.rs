@@ -90,7 +90,11 @@ impl Machine {
             Ok(found) => {
                 self.reads.succeeded();
                 place.read_finished(found.events.iter().map(|event| event.seq), found.is_end);
-                self.look_ups.was_readable(conversation, !found.events.is_empty());
+                let is_readable = !found.events.is_empty();
+                // If the log grew during the read, another read follows, and its result decides.
+                if is_readable || place.is_at_end() {
+                    self.look_ups.was_readable(conversation, is_readable);
+                }
                 self.delivery.add(found.events, term);
             }
             Err(_) => {

@@ -52,6 +52,11 @@ impl Place {
         self.head < self.known_last && self.reading.is_none() && self.outstanding.len() < max_outstanding
     }
 
+    /// Returns whether all events of the log that the feed knows of were read.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.head >= self.known_last
+    }
+
     /// Returns the number of further events that may be read.
     pub(super) fn room(&self, max_outstanding: usize) -> usize {
         max_outstanding.saturating_sub(self.outstanding.len())
@@ -162,7 +167,7 @@ impl Place {
     /// Returns whether the place can be dropped: the store has its cursor, and there is nothing to
     /// read.
     pub(super) fn is_idle(&self) -> bool {
-        self.is_settled() && self.reading.is_none() && self.head >= self.known_last
+        self.is_settled() && self.reading.is_none() && self.is_at_end()
     }
 }
 

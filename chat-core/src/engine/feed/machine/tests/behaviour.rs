@@ -113,7 +113,7 @@ fn machine_releases_a_shard_once_none_of_its_events_is_in_flight() {
 }
 
 #[test]
-fn news_of_a_conversation_of_another_user_are_not_looked_up() {
+fn growth_of_a_conversation_of_another_user_is_not_looked_up() {
     let now = Instant::now();
     let options = FeedOptions::user("feed", UserId(1));
     let mut machine = Machine::new(&options, now);
@@ -161,9 +161,8 @@ fn news_during_a_scan_are_looked_up_if_the_scan_finds_the_user_is_a_member() {
     assert_eq!(machine.look_ups.queued(), 1);
 }
 
-#[test]
-fn news_of_a_group_that_the_user_left_are_not_read() {
-    let now = Instant::now();
+/// Returns the machine of a user's feed that has found 50 events of a group, and its first read.
+fn machine_that_reads_a_group(now: Instant) -> (Machine, Read) {
     let mut machine = Machine::new(&FeedOptions::user("feed", UserId(1)), now);
     let mut model = Model::new(&[(IDS[0], 50)]);
     // The first pass claims the leases, the second scans.
@@ -176,26 +175,56 @@ fn news_of_a_group_that_the_user_left_are_not_read() {
     let [Work::Read(read)] = machine.poll_work(now)[..] else {
         panic!("the scan found events");
     };
-    machine.finish(
-        now,
-        Done::Read(
-            read,
-            Ok(LogRead {
-                is_end: true,
-                ..LogRead::default()
-            }),
-        ),
-    );
-    let mut news = News {
-        grown: HashMap::from([(IDS[0], Seq(51))]),
-        ..News::default()
+    (machine, read)
+}
+
+/// Returns the answer of a read that found no event that the user may read.
+fn nothing(read: Read) -> Done {
+    let found = LogRead {
+        is_end: true,
+        ..LogRead::default()
     };
+    Done::Read(read, Ok(found))
+}
+
+fn growth(last_seq: u64) -> News {
+    News {
+        grown: HashMap::from([(IDS[0], Seq(last_seq))]),
+        ..News::default()
+    }
+}
+
+#[test]
+fn growth_of_a_group_that_the_user_left_is_not_read() {
+    let now = Instant::now();
+    let (mut machine, read) = machine_that_reads_a_group(now);
+    machine.finish(now, nothing(read));
+    let mut news = growth(51);
     machine.news(&news);
     assert!(machine.poll_work(now).is_empty());
     news.joined.insert(IDS[0]);
     machine.news(&news);
     let work = machine.poll_work(now);
     assert!(work.iter().any(|work| matches!(work, Work::LookUp(_))));
+}
+
+#[test]
+fn growth_of_a_group_is_read_although_a_read_from_before_the_user_rejoined_was_empty() {
+    let now = Instant::now();
+    let (mut machine, first) = machine_that_reads_a_group(now);
+    let mut news = growth(51);
+    news.joined.insert(IDS[0]);
+    machine.news(&news);
+    machine.finish(now, nothing(first));
+    let second = machine.poll_work(now).into_iter().find_map(|work| match work {
+        Work::Read(read) => Some(read),
+        _ => None,
+    });
+    // The log grows after the second read was answered, and before the machine learns the answer.
+    machine.news(&growth(52));
+    machine.finish(now, nothing(second.expect("the log has grown during the first read")));
+    let work = machine.poll_work(now);
+    assert!(work.iter().any(|work| matches!(work, Work::Read(_))), "{work:?}");
 }
 
 #[test]
