@@ -1,5 +1,5 @@
-//! Decides which users see a user's signals: that the user is typing, and up to where the user has
-//! read.
+//! Decides which users see a user's signals: that the user is typing, and the user's delivery and
+//! read marks.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,8 +10,8 @@ use super::units::Units;
 use crate::model::{Contact, ContactState, ConversationKind, DirectPolicy, UserId};
 use crate::store::MembershipView;
 
-/// Returns whether `peer` may see that `user` is typing or has read messages in their direct
-/// conversation; `false` if the store cannot be read.
+/// Returns whether `peer` may see that `user` is typing in their direct conversation, and the
+/// receipts of `user`. Returns `false` if the store cannot be read.
 pub(super) async fn may_signal(units: &Units, user: UserId, peer: UserId) -> bool {
     let store = units.store();
     let own = units.read(store.contact(user, peer)).await;
@@ -58,7 +58,7 @@ pub(super) async fn hide_peers(
     Ok(())
 }
 
-/// Contacts of a user, and the peers who blocked the user.
+/// Contacts of a user, and the peers who have blocked the user.
 #[derive(Debug)]
 struct Contacts {
     own: HashMap<UserId, Contact>,

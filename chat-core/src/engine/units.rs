@@ -37,8 +37,8 @@ impl UnconfirmedCommits for Router {
     }
 }
 
-/// Access of the engine to the store. Every call has a deadline, and fails at once while the
-/// circuit breaker is open.
+/// Access of the engine to the store. Every call has a deadline. Reads and writes have separate
+/// circuit breakers; while a breaker is open, its calls fail at once.
 #[derive(Debug)]
 pub(super) struct Units {
     store: Arc<dyn Store>,
@@ -85,8 +85,9 @@ impl Units {
         now() + self.timeout
     }
 
-    /// Runs a unit of work that must not be committed twice. It is run again only if it ended with
-    /// [`Rejection::Moved`], which writes nothing. What it wrote is durable when this returns.
+    /// Runs a unit of work that must not be committed twice. It is run again only if it wrote
+    /// nothing: here if it ended with [`Rejection::Moved`], and in the store after a rollback. If
+    /// this returns `Ok`, what the unit of work wrote is durable.
     pub(super) async fn run<O>(&self, scope: impl Into<Scope>, operation: O) -> Result<O::Output, CommandError>
     where
         O: Operation + Clone,
@@ -116,8 +117,9 @@ impl Units {
         Err(CommandError::busy())
     }
 
-    /// Runs a unit of work that finds the writes of an earlier run, and retries it until the
-    /// deadline while its outcome is unknown.
+    /// Runs a unit of work that finds the writes of an earlier run. Retries it until the deadline
+    /// while the store does not answer, is overloaded, or reports that an idempotency key is used
+    /// already.
     ///
     /// `outcome_unknown` is set once a run may have been committed without an answer; the caller
     /// passes it on to later calls. From then on, no error claims that nothing was stored.
@@ -221,9 +223,9 @@ impl Units {
     }
 }
 
-/// [Intents](WriteIntents) of a unit of work whose outcome is not known yet. They are tracked as
-/// unconfirmed when this is dropped, also if the future that runs the unit of work is dropped or
-/// panics before the store has answered.
+/// [Intents](WriteIntents) of a unit of work whose outcome is not known yet. Unless they are
+/// [forgotten](Self::forget), they are tracked as unconfirmed when this is dropped, also if the
+/// future that runs the unit of work is dropped or panics before the store has answered.
 struct TrackedIntents<'a> {
     intents: WriteIntents,
     unconfirmed: &'a dyn UnconfirmedCommits,

@@ -38,7 +38,7 @@ pub(super) async fn conversation_info(
 }
 
 /// Converts a user's memberships to the user's view of the conversations, the one with the newest
-/// event first.
+/// event first. Leaves out those for which [`info`] returns `None`.
 pub(super) async fn conversation_infos(
     units: &Units,
     user: UserId,
@@ -58,7 +58,8 @@ pub(super) async fn conversation_infos(
     Ok(infos)
 }
 
-/// Returns the other user of a direct conversation; for notes to self, the user.
+/// Returns the other user of a direct conversation (for notes to self, the user), or `None` for
+/// other kinds of conversations.
 fn peer_of(conversation: &Conversation, user: UserId) -> Option<UserId> {
     match conversation.kind {
         ConversationKind::Direct { low, high } if low == user => Some(high),
@@ -132,8 +133,8 @@ fn as_visible_to(member: &Member, conversation: Conversation, snapshot: Option<G
     })
 }
 
-/// Returns a group as its members and search results show it, or `None` if the conversation is not
-/// a group.
+/// Returns a group as its members and the users who search for it see it, or `None` if the
+/// conversation is not a group.
 pub(super) fn group_info(row: &Conversation) -> Option<GroupInfo> {
     Some(GroupInfo {
         id: row.id,

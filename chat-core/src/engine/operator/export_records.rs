@@ -23,7 +23,7 @@ pub enum ExportRecord {
     Contact(ContactInfo),
     /// A membership of the user in a conversation, in any state.
     Membership(Membership),
-    /// A text or reaction of the user in a conversation.
+    /// Something that the user wrote in a conversation; see [`ExportedEvent`].
     Event(ExportedEvent),
     /// An event in the user's inbox.
     Inbox(InboxEntry),
@@ -38,7 +38,7 @@ pub struct Membership {
     pub conversation: ConversationId,
     /// Name of the group, if the conversation is a group.
     pub group: Option<String>,
-    /// Other user of a direct conversation.
+    /// Other user of a direct conversation; in the notes to self, the user.
     pub peer: Option<UserId>,
     /// State of the user in the conversation.
     pub state: MemberState,
@@ -86,13 +86,15 @@ pub struct ExportedEvent {
     pub kind: &'static str,
     /// Message that an edit or a reaction refers to, or that a message answers.
     pub target: Option<Seq>,
-    /// Text of the message or edit (empty if it was recalled), emoji of the reaction, or name of
-    /// the group with its description on the next lines.
+    /// Text of the message or edit (empty if the message was recalled), emoji of the reaction, or
+    /// name of the group. If the event is an update of the group, the description follows on the
+    /// next lines.
     pub text: String,
 }
 
 impl ExportedEvent {
-    /// Returns the text that the user wrote, or `None` if the event has no text of the user.
+    /// Returns what the sender of the event wrote, or `None` if the event contains no such text or
+    /// cannot be decoded. The removal of a reaction counts as no text.
     pub(super) fn of(event: &Event) -> Option<Self> {
         let (kind, target, text) = match (event.kind, event.body().ok()?) {
             (EventKind::Message, EventBody::Message(message)) => ("message", message.reply_to, message.text),
@@ -143,7 +145,8 @@ pub struct InboxEntry {
 }
 
 impl InboxEntry {
-    /// Returns the entry of an event, or `None` if inboxes hold no such events.
+    /// Returns the entry of an event, or `None` if inboxes hold no events of its kind or the event
+    /// cannot be decoded.
     pub(super) fn of(event: &Event) -> Option<Self> {
         let (kind, user, group, text) = match event.body().ok()? {
             EventBody::Message(message) => ("message", None, None, message.text),

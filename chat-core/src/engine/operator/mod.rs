@@ -1,10 +1,12 @@
 //! Operators, who manage the accounts, groups and messages of all users, and the audit log of their
 //! actions.
 //!
-//! [`Engine::operator`](super::Engine::operator) returns an [`Operator`]. Each of its actions
-//! appends a record to the audit log, in the transaction of the action. An operator is not a user:
-//! it has no account, no device, no session and no rate limit. Deciding hooks are not asked before
-//! an operator's actions; observing hooks see the events that these append.
+//! [`Engine::operator`](super::Engine::operator) returns an [`Operator`]. Each change that it makes
+//! is recorded in the audit log, in the transaction of the change (the deletion of an account in
+//! the first of its transactions). Exports are recorded too, other reads are not. An operator is
+//! not a user: it has no account, no device, no session and no rate limit. Deciding hooks are not
+//! asked before an operator's actions; observing hooks see the events that the actions append, and
+//! the accounts that they create.
 //!
 //! [`Operator::acting_as`] executes commands for a user, under that user's rights and limits; see
 //! [`OperatorActingAs`].
@@ -46,7 +48,8 @@ const MAX_SOURCE_BYTES: usize = 255;
 
 /// Handle for the actions of one operator. Cheap to create and to clone.
 ///
-/// Dropping an action's future does not cancel the action; only its result is lost.
+/// Dropping the future of a change does not cancel a change that has started; only its result is
+/// lost.
 ///
 /// # Examples
 /// ```

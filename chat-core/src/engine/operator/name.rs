@@ -9,7 +9,7 @@ pub struct OperatorName(String);
 
 /// Error of creating an [`OperatorName`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the name of an operator must have 1 to 64 bytes and no control characters")]
+#[error("the name of an operator must have 1 to 64 bytes, not only spaces, and no control characters")]
 pub struct OperatorNameError;
 
 impl OperatorName {
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn operator_name_is_short_and_printable() {
+    fn operator_name_is_short_not_blank_and_without_control_characters() {
         assert_eq!(OperatorName::new("carol").unwrap().as_str(), "carol");
         assert!(OperatorName::new("x".repeat(64)).is_ok());
         for refused in ["", "  ", "a\nb", "\u{1b}[1m", &"x".repeat(65)] {

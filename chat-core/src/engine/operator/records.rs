@@ -51,14 +51,15 @@ pub struct AccountInfo {
     pub subject: Option<String>,
     /// True if the account is deleted and its subject cannot get another account.
     pub subject_reserved: bool,
-    /// True if the user can log in with a password.
+    /// True if the account has a password. A login with it may be refused nevertheless, because the
+    /// account is disabled or the application's authenticator accepts no passwords.
     pub has_password: bool,
     /// True if the user may not log in.
     pub disabled: bool,
     /// Time when the account was created.
     #[cfg_attr(feature = "serde", serde(rename = "created_ms"))]
     pub created: Timestamp,
-    /// Time of deletion.
+    /// Time of deletion; `None` if the account is not deleted.
     #[cfg_attr(feature = "serde", serde(rename = "deleted_ms"))]
     pub deleted: Option<Timestamp>,
 }
@@ -131,7 +132,7 @@ pub struct GroupListing {
     pub last_time: Timestamp,
     /// True if the group is deleted, so that nothing can be appended.
     pub deleted: bool,
-    /// True if the group is open and has no owner whose account is enabled.
+    /// True if the group is not deleted and has no owner whose account is enabled.
     pub orphaned: bool,
 }
 

@@ -18,7 +18,7 @@ async fn try_login(engine: &Engine, user: UserId, device: DeviceId) -> Result<Lo
 }
 
 #[tokio::test]
-async fn registration_refuses_names_that_look_like_taken_ones() {
+async fn registration_refuses_lookalikes_of_taken_names_and_short_passwords() {
     let engine = engine().await;
     let alice = engine.register(Source::Local, registration("alice")).await.unwrap();
     assert_eq!((alice.name.as_str(), alice.display_name.as_str()), ("alice", "alice"));
@@ -244,7 +244,7 @@ async fn max_devices_policy_refuses_a_further_device() {
 }
 
 #[tokio::test]
-async fn replace_policy_evicts_the_oldest_device() {
+async fn replace_policy_keeps_at_most_max_devices() {
     let mut config = config();
     config.max_devices = 3;
     let engine = builder().config(config).build().await.unwrap();
@@ -272,7 +272,8 @@ async fn sessions_need_a_device_id_and_an_existing_user() {
     );
 }
 
-/// Authenticator of an application that has its own users. Accepts two fixed tokens.
+/// Authenticator of an application that has its own users. Accepts two fixed tokens, and fails as
+/// unavailable for the token `down`.
 #[derive(Debug)]
 struct OwnUsers;
 

@@ -1,4 +1,5 @@
-//! Tests of friend requests, answers and blocks, and of the events that users receive about them.
+//! Tests of friend requests, answers and blocks, of the events that users receive about them, and
+//! of the presence of friends.
 
 use super::support::*;
 use crate::commands::Commands;

@@ -1,4 +1,5 @@
-//! Tests that each device has at most one live session, also under concurrent logins.
+//! Tests that each device has at most one live session, also under concurrent logins, that the
+//! `Reject` policy admits one session of a user, and that ended sessions execute no new commands.
 
 use futures_util::future::join_all;
 

@@ -244,7 +244,7 @@ async fn mute_outlasts_leaving() {
 }
 
 #[tokio::test]
-async fn owner_transfers_or_deletes_the_group() {
+async fn owner_leaves_after_a_transfer_or_as_the_last_member() {
     let engine = engine().await;
     let (olga, bob) = (new_user(&engine, "olga").await, new_user(&engine, "bob").await);
     let group = create_group(&olga, "crowd").await;

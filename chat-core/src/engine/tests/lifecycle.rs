@@ -19,7 +19,7 @@ fn send(session: &LocalSession, content: &str) -> Command {
 }
 
 #[tokio::test]
-async fn builder_names_the_invalid_configuration_field() {
+async fn builder_reports_an_invalid_configuration_field_or_a_closed_store() {
     let mut bad = config();
     bad.max_lane_drafts = 1;
     let error = builder().config(bad).build().await.unwrap_err();

@@ -206,7 +206,7 @@ async fn marks_of_several_batches_are_written_although_one_is_stuck() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn marks_of_a_replaced_session_are_ignored() {
+async fn marks_of_a_replaced_session_are_not_written() {
     let (engine, _store, alice) = faulty(config()).await;
     let conversation = info(&alice, direct(&alice)).await.id;
     let old = alice.caller();

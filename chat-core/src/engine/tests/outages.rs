@@ -1,4 +1,5 @@
-//! Tests with a store that fails, hangs, or does not answer after a commit.
+//! Tests with a store that fails, hangs, is full, does not answer after a commit, or has another
+//! time than the node.
 
 use std::time::{Duration, Instant};
 
@@ -138,7 +139,7 @@ async fn send_order_survives_an_outage() {
 }
 
 #[tokio::test]
-async fn full_queue_answers_busy() {
+async fn full_lane_answers_busy() {
     let mut config = config();
     config.max_lane_drafts = 128;
     let (_engine, store, alice) = faulty(config).await;
@@ -276,7 +277,7 @@ async fn received_kinds(session: &LocalSession) -> Vec<EventKind> {
     kinds
 }
 
-/// The caller does not retry after a lost answer; the other members receive the event nevertheless.
+/// The caller does not retry after a lost answer; the recipients receive the event nevertheless.
 #[tokio::test(start_paused = true)]
 async fn commit_without_an_answer_is_delivered() {
     let (engine, store, alice) = faulty(config()).await;

@@ -23,7 +23,7 @@ use crate::store::MemoryStore;
 struct Tokens {
     /// Time at which each login expires.
     expires_at: Option<Timestamp>,
-    /// Sessions cannot be resumed.
+    /// If true, sessions cannot be resumed.
     denies_resume: AtomicBool,
 }
 
@@ -65,7 +65,7 @@ async fn resume(engine: &Engine, grant: &LoginGrant) -> Result<LoginGrant, crate
 }
 
 #[tokio::test]
-async fn subjects_of_any_form_have_an_account_each() {
+async fn every_subject_has_its_own_account_whatever_its_form() {
     let engine = engine_with(&Arc::default()).await;
     let subjects = [
         "auth0|64f0c0ffee",

@@ -16,7 +16,7 @@ use crate::testkit::store::FaultyStore;
 pub(super) const PASSWORD: &str = "correct horse";
 
 /// Returns a configuration for tests: cheap password hashes, no throttle, no message rate, and
-/// marks that are written immediately.
+/// marks that are written after a millisecond.
 pub(super) fn config() -> EngineConfig {
     let mut config = EngineConfig::default();
     config.passwords.cost = PasswordCost::danger_cheap();
@@ -148,7 +148,7 @@ pub(super) fn error_code<T: std::fmt::Debug>(result: Result<T, CommandError>) ->
     result.unwrap_err().code
 }
 
-/// Returns a page that contains the whole log of a test conversation.
+/// Returns a request for one page that contains the whole log of a test conversation.
 pub(super) fn everything() -> Page {
     Page {
         from: PageFrom::After(Seq::ZERO),

@@ -14,7 +14,7 @@ use crate::panics;
 use crate::router::Router;
 use crate::sync::Mutex;
 
-/// Interval between updates of the number of sessions.
+/// Maximum interval between two updates of the entry, which keep its number of sessions recent.
 const UPDATE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// This node's entry in the cluster's discovery, and the nodes that the discovery reports.
@@ -57,7 +57,8 @@ impl NodeAdvertiser {
         self.nodes.borrow().clone()
     }
 
-    /// Returns a receiver of the nodes of the cluster, which reports each change.
+    /// Returns a receiver that holds the newest list of the nodes of the cluster, and reports when
+    /// the list has changed.
     pub(in crate::engine) fn watch(&self) -> watch::Receiver<Nodes> {
         self.nodes.clone()
     }

@@ -121,7 +121,8 @@ async fn feed_contains_edits_recalls_and_deletions_of_groups_and_accounts() {
             EventKind::GroupDeleted
         ]
     );
-    // The feed of a deleted user stays open and ends where the user's memberships ended.
+    // The feed of a deleted user stays open; its last event of the group is the end of the user's
+    // membership.
     let rest = drain(&robins_feed, |event| event.kind == EventKind::MemberLeft).await;
     assert!(rest.iter().all(|event| event.kind != EventKind::GroupDeleted));
     robins_feed.close().await;

@@ -1,4 +1,5 @@
-//! Tests that a feed hands out every event once, over restarts, crashes and outages.
+//! Tests that a feed hands out every event, and repeats only events whose acknowledgement was not
+//! recorded, over restarts, crashes and outages.
 
 use super::*;
 
@@ -69,7 +70,7 @@ async fn feed_resumes_after_the_events_acknowledged_before_a_restart() {
 }
 
 #[tokio::test]
-async fn crash_repeats_exactly_the_unacknowledged_events() {
+async fn crash_repeats_all_events_from_the_first_unacknowledged_one() {
     let memory = Arc::new(MemoryStore::new());
     let store = Arc::new(FaultyStore::new(memory.clone()));
     let first = engine_on(store.clone(), NODE).await;

@@ -104,7 +104,7 @@ async fn nodes_share_a_feed_and_one_takes_over_when_the_other_crashes() {
 }
 
 #[tokio::test]
-async fn former_owner_is_fenced_and_drops_events_in_flight() {
+async fn node_that_lost_its_lease_cannot_acknowledge_and_the_event_is_handed_out_again() {
     let memory = Arc::new(MemoryStore::new());
     let store = Arc::new(FaultyStore::new(memory.clone()));
     let builder = Engine::builder(store.clone()).config(quick());
@@ -128,7 +128,11 @@ async fn former_owner_is_fenced_and_drops_events_in_flight() {
     let held = store.hold();
     let feed = present.feed(all()).await.unwrap();
     let item = next(&feed).await;
-    assert_eq!(item.event(), old_item.event(), "the lease expired");
+    assert_eq!(
+        item.event(),
+        old_item.event(),
+        "the event is handed out again, because the lease expired"
+    );
     drop(held);
     assert_eq!(old_item.acknowledge().await, Err(LeaseLost));
     item.acknowledge().await.unwrap();

@@ -72,7 +72,8 @@ impl Hooks for Counting {
     }
 }
 
-/// Returns a configuration in which a user may execute each command that calls hooks twice an hour.
+/// Returns a configuration that allows each user, in an hour, two group creations, two friend
+/// requests, two invitations, and two of the other commands whose hooks [`Counting`] counts.
 fn limited() -> EngineConfig {
     let two = Rate::new(2, HOUR);
     let mut config = config();
@@ -119,7 +120,7 @@ async fn refused_commands_call_hooks_within_the_rate_only() {
     assert_eq!(hooks.take_calls(), 6 * 2);
 }
 
-/// Commands that hooks allow and that change nothing count against the rate too.
+/// Commands that change nothing count against the rate too.
 #[tokio::test]
 async fn repeated_commands_call_hooks_within_the_rate_only() {
     let (engine, hooks) = engine_with_counting_hooks(limited()).await;
@@ -131,7 +132,7 @@ async fn repeated_commands_call_hooks_within_the_rate_only() {
         let _ = bob.create_group(new_group.clone()).await;
         let _ = bob.request_friend(user(&alice), Note::default()).await;
         let _ = bob.join_group(group.clone(), Note::default()).await;
-        // Bob may not invite users, and Alice has no request to accept.
+        // The hooks refuse the invitation, and alice has no request from herself to accept.
         let _ = bob.invite_member(group.clone(), user(&alice)).await;
         let _ = alice.answer_friend(user(&alice), true).await;
     }

@@ -31,8 +31,8 @@ fn refuse_if<T>(is_forbidden: bool, value: T) -> Verdict<T> {
     }
 }
 
-/// Hooks that decide about a draft by its text, and record the events and sessions that they
-/// observe.
+/// Hooks that decide about a registration by its name and about a message by its text, and record
+/// the messages, sessions and new accounts that they observe.
 #[derive(Debug, Default)]
 struct Rules {
     seen: Mutex<Vec<String>>,
@@ -110,7 +110,7 @@ fn with_short_hook_timeout(policy: HookPolicy) -> EngineConfig {
 }
 
 #[tokio::test]
-async fn hooks_allow_change_and_refuse() {
+async fn hooks_allow_refuse_or_change_requests() {
     let (engine, _) = engine_with_rules(config()).await;
     let refused = engine.register(Source::Local, registration("spammer")).await;
     assert_eq!(error_code(refused), ReplyCode::RefusedByPolicy);

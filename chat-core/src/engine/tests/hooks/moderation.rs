@@ -3,7 +3,8 @@
 use super::*;
 
 /// Hooks that refuse texts and group names with "spam" in them, the user `mallory`, and friendships
-/// that `bob` accepts. They record their calls about drafts and group changes.
+/// that `bob` accepts. They replace the description of new groups, and record their calls about
+/// drafts and group changes.
 #[derive(Debug, Default)]
 pub(super) struct Moderation {
     pub(super) asked: Mutex<Vec<String>>,

@@ -1,4 +1,4 @@
-//! Tests of messages, edits, recalls and reactions, and of their idempotency and order.
+//! Tests of messages: their edits and recalls, history pages, order, recipients and retries.
 
 mod edits;
 mod history;

@@ -1,5 +1,5 @@
 //! Tests of the direct policy, which decides who may write to a user, and of messages to unknown
-//! users.
+//! users, groups and conversations.
 
 use super::*;
 
@@ -81,7 +81,7 @@ async fn conversation_count(session: &crate::engine::LocalSession) -> usize {
 }
 
 #[tokio::test]
-async fn send_to_an_unknown_user_is_refused() {
+async fn send_to_an_unknown_recipient_is_refused() {
     let engine = engine().await;
     let alice = new_user(&engine, "alice").await;
     let unknown = [

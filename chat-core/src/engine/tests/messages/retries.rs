@@ -55,7 +55,7 @@ async fn retries_in_one_batch_are_stored_once() {
 /// A batch may contain new drafts, retries of stored drafts, and drafts that are refused. Each
 /// draft gets the answer that it would get in a separate batch.
 #[tokio::test]
-async fn batch_of_retries_and_new_drafts_answers_each() {
+async fn batch_of_retries_and_new_drafts_answers_every_draft() {
     let engine = engine().await;
     let alice = new_user(&engine, "alice").await;
     let stored: Vec<Draft> = (0..5).map(|n| draft(&format!("stored {n}"))).collect();

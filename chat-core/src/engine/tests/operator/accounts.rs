@@ -72,7 +72,7 @@ async fn accounts_are_listed_in_pages_and_shown_with_devices() {
 }
 
 #[tokio::test]
-async fn disabled_account_loses_its_sessions_until_it_is_enabled() {
+async fn disabled_account_loses_its_sessions_and_cannot_log_in_until_it_is_enabled() {
     let engine = engine().await;
     let operator = operator(&engine);
     let alice = new_user(&engine, "alice").await;
@@ -87,7 +87,7 @@ async fn disabled_account_loses_its_sessions_until_it_is_enabled() {
 }
 
 #[tokio::test]
-async fn new_password_and_ended_sessions_revoke_tokens() {
+async fn end_sessions_revokes_tokens_and_set_password_replaces_the_password() {
     let engine = engine().await;
     let operator = operator(&engine);
     let alice = register(&engine, "alice").await;

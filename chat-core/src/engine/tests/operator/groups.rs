@@ -1,9 +1,9 @@
-//! Tests of groups that an operator transfers or closes.
+//! Tests of groups that an operator lists, transfers or deletes.
 
 use super::*;
 
 #[tokio::test]
-async fn group_without_other_members_closes_with_its_owner() {
+async fn group_without_other_members_is_deleted_with_the_account_of_its_owner() {
     let engine = engine().await;
     let operator = operator(&engine);
     let alice = new_user(&engine, "alice").await;

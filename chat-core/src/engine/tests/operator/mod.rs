@@ -68,7 +68,7 @@ fn delete_account(texts: DeletedTexts, name: DeletedName) -> DeleteAccount {
     }
 }
 
-/// Deletion that keeps the texts of the user and reserves the name.
+/// Deletion that keeps the texts of the user, reserves the name and refuses the subject.
 const KEEP: DeleteAccount = DeleteAccount {
     texts: DeletedTexts::Keep,
     name: DeletedName::Reserve,

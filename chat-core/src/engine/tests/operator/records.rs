@@ -81,7 +81,7 @@ async fn export_contains_texts_of_the_user_and_the_inbox_only() {
 }
 
 #[tokio::test]
-async fn audit_log_is_read_in_pages_from_both_ends() {
+async fn audit_log_is_read_in_pages_from_the_newest_record() {
     let engine = engine().await;
     let operator = operator(&engine);
     let alice = register(&engine, "alice").await;

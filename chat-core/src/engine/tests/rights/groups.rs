@@ -1,5 +1,5 @@
-//! Table of rights about groups: a row for every command, a column for every relation of the caller
-//! to the group.
+//! Table of rights about groups: one or more rows for every command about a group, a column for
+//! every relation of the caller to the group.
 
 use super::*;
 
@@ -352,8 +352,8 @@ async fn absent_and_unlisted_groups_have_the_same_error() {
     }
 }
 
-/// Returns the same command about a group that does not exist, or `None` if it names users or
-/// messages of the group.
+/// Returns the command of a row about a group that does not exist, or `None` if the row needs users
+/// or messages that only an existing group has.
 fn absent_twin(row: &Row, absent_group: &GroupFixture) -> Option<Command> {
     let names_members = ["answer a join request", "unban", "recall the owner's"];
     (!names_members.contains(&row.name)).then(|| (row.command)(absent_group, GroupRelation::Stranger))

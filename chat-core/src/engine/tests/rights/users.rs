@@ -1,5 +1,5 @@
-//! Table of rights about users: a row for every command, a column for every relation of the caller
-//! to the user.
+//! Table of rights about users: a row for every command that needs no existing group, a column for
+//! every relation of the caller to another user.
 
 use super::*;
 
@@ -21,7 +21,8 @@ pub(super) const RELATIONS: [Relation; 4] = [
     Relation::Blocker,
 ];
 
-/// Two users with a direct conversation, whose relation may have changed since.
+/// Two users who were friends when the caller sent a message in their direct conversation. Their
+/// relation may have changed afterwards.
 pub(super) struct PairFixture {
     /// Session of the caller.
     pub(super) me: LocalSession,

@@ -64,7 +64,7 @@ async fn former_members_see_the_group_as_they_left_it() {
 }
 
 #[tokio::test]
-async fn search_finds_groups_that_the_caller_may_see() {
+async fn search_finds_listed_groups_and_by_id_also_those_that_the_caller_may_see() {
     for (unlisted, expect) in [
         (false, [true; 9]),
         (true, [false, false, false, true, true, true, true, true, true]),

@@ -55,8 +55,8 @@ impl<'q, P: Ports> Driver<'q, P> {
 
     /// Runs until `draining` is cancelled and every queued submission is answered.
     ///
-    /// After a panic, all submissions that the machine holds are refused in order, and the task
-    /// continues.
+    /// After a panic, all submissions that were taken from the queue are refused, and the task
+    /// continues. The order in which their drafts have to be resent is kept.
     pub(super) async fn run(mut self, draining: CancellationToken) {
         while let Err(panic) = panics::catch(self.drive(&draining)).await {
             tracing::error!(
@@ -91,8 +91,8 @@ impl<'q, P: Ports> Driver<'q, P> {
         }
     }
 
-    /// Takes new entries from the queue, sends the replies that are ready, and starts the work that
-    /// may run.
+    /// Takes new entries from the queue, starts the work that may run, and sends the replies that
+    /// are ready.
     fn advance(&mut self) {
         self.queue.take(&mut self.taken);
         self.taken.drain(..).for_each(|incoming| self.machine.push(incoming));

@@ -20,7 +20,7 @@ const LOOK_FIRST_BATCHES: u32 = 32;
 pub(super) struct LaneLimits {
     /// Maximum number of drafts in one transaction.
     pub(super) max_batch_drafts: usize,
-    /// Maximum bytes of bodies in one transaction.
+    /// Maximum bytes of bodies in one transaction. A larger draft is committed alone.
     pub(super) max_batch_bytes: usize,
     /// Maximum number of submissions that wait in a lane.
     pub(super) max_lane_drafts: usize,
@@ -39,7 +39,7 @@ impl From<&EngineConfig> for LaneLimits {
     }
 }
 
-/// A conversation's queue on this node, of which at most one transaction is in flight.
+/// A conversation's queue on this node, of which at most one batch or operation is in flight.
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) kind: ConversationKind,

@@ -14,7 +14,7 @@ use crate::model::{Appended, Caller, ConversationId, Outcome, ReplyCode};
 /// Outcome of a batch: one result for each draft, or one failure for all.
 pub(super) type BatchResult = Result<Vec<Result<Appended, CommandError>>, CommandError>;
 
-/// Lanes by conversation. A lane exists while it has queued submissions or work in flight.
+/// Lanes by conversation. A lane that has neither queued submissions nor work in flight is removed.
 #[derive(Debug)]
 pub(super) struct Lanes {
     limits: LaneLimits,
@@ -68,8 +68,8 @@ impl Lanes {
         self.set_ready(id);
     }
 
-    /// Records that a draft was refused before it was admitted: its place is after all drafts that
-    /// have to be resent already.
+    /// Records that a draft was refused before it was admitted. Unless the draft has a place
+    /// already, its place is after all drafts that its session has to resend to the conversation.
     pub(super) fn defer(&mut self, draft: &DeferredDraft, error: &CommandError, now: Instant) {
         self.resend_order.requeue_back(draft, error, now);
     }
@@ -100,6 +100,10 @@ impl Lanes {
     }
 
     /// Handles the result of a conversation's batch.
+    ///
+    /// If the whole batch failed, with another error than an internal one, everything that waits in
+    /// the lane is refused too. Otherwise, a temporary refusal of drafts also refuses the drafts of
+    /// the same sessions that wait in the lane.
     pub(super) fn finish_batch(
         &mut self,
         id: ConversationId,
@@ -141,10 +145,10 @@ impl Lanes {
             self.resend_order.requeue_front(refused, id, now);
         }
 
-        // Drafts are answered only after the order of resends is recorded.
         if results.iter().flatten().any(|appended| appended.duplicate) {
             lane.expect_retries();
         }
+        // Drafts are answered only after the order of resends is recorded.
         let mut results = results.into_iter();
         if let Some(InFlight::Batch(sent)) = lane.take_in_flight() {
             for sent in sent {

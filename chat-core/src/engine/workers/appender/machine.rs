@@ -87,7 +87,8 @@ pub(super) enum Done {
 pub(super) enum Turn {
     /// Wait for the submission of the same session that is being prepared.
     Wait,
-    /// Record the place of a draft that was refused before.
+    /// Drop the entry of a draft that was refused before it reached the queue: its place is
+    /// recorded.
     Deferred,
     /// Start preparing.
     Prepare,
@@ -118,7 +119,7 @@ struct Preparing {
 
 impl Machine {
     /// Creates a machine without submissions. `resend_window` is the time for which a refused draft
-    /// delays later drafts, if it is not resent.
+    /// that is not resent makes the machine refuse later drafts.
     pub(super) fn new(limits: LaneLimits, resend_window: Duration) -> Self {
         Self {
             arrived: VecDeque::new(),
@@ -183,9 +184,9 @@ impl Machine {
         self.replies.pop_front()
     }
 
-    /// Refuses every submission with `TryAgain`. The refused drafts keep their places: later drafts
-    /// of their sessions are refused until they have been resent. All work must have ended before
-    /// [`poll_work`](Self::poll_work) is called again.
+    /// Refuses every submission with `TryAgain`. The refused drafts keep their places: until they
+    /// have been resent, later drafts of the same session to the same conversation are refused. All
+    /// work must have ended before [`poll_work`](Self::poll_work) is called again.
     pub(super) fn abort(&mut self, now: Instant) {
         let error = CommandError::try_again();
         self.lanes.defer_all(&error, now);
@@ -208,9 +209,9 @@ impl Machine {
         self.refuse_all(arrived, &error);
     }
 
-    /// Decides the next step of the entry at the front of `arrived`, if there is one. The entry
-    /// stays there, and keeps its place in the order of its session, until
-    /// [`take_turn`](Self::take_turn).
+    /// Decides the next step of the entry at the front of `arrived`, if there is one, and records
+    /// the place of a refused draft in the order of resends. The entry stays there, and keeps its
+    /// place in the order of its session, until [`take_turn`](Self::take_turn).
     pub(super) fn decide(
         &mut self,
         now: Instant,
@@ -386,7 +387,7 @@ impl Machine {
     }
 }
 
-/// Records the place of a submission that is refused before it was admitted.
+/// Records the place of a submission that is refused before it was admitted, if it is a draft.
 fn defer(lanes: &mut Lanes, submission: &Submission, error: &CommandError, now: Instant) {
     if let Some(draft) = submission.to_deferred() {
         lanes.defer(&draft, error, now);

@@ -2,7 +2,7 @@
 //! commits them in batches.
 //!
 //! ```text
-//! commands ─► queue ─► driver ─► machine ─► prepare (names, hooks; only where needed)
+//! commands ─► queue ─► driver ─► machine ─► prepare (names, hooks, checks; only where needed)
 //!                                   └─► lane of the conversation ─► one transaction at a time
 //!                                                                     └─► router ─► replies
 //! ```
@@ -11,11 +11,13 @@
 //! and a busy one makes large batches. Other changes of a group run in its lane too, so that a
 //! session's commands take effect in the order in which it sent them; for the same reason a
 //! session's submissions are prepared one at a time. After a draft was refused temporarily, later
-//! drafts of its session are refused until it has been resent.
+//! drafts of its session to the same conversation are refused until it has been resent.
 //!
-//! `machine` is a state machine without I/O, and `driver` is the task that runs it. `lanes` holds
-//! the lanes, and `resend_order` remembers which refused drafts have to be resent. `prepare` looks
-//! up conversations and asks the hooks, and `work` contains the requests to the store.
+//! `submission` defines the drafts and operations that wait in the `queue`. `machine` is a state
+//! machine without I/O, and `driver` is the task that runs it. `lanes` holds the lanes, and
+//! `resend_order` remembers which refused drafts have to be resent. `work` runs the work that the
+//! machine returns: it commits batches and runs operations. `prepare` contains the third kind of
+//! work: it looks up or opens conversations, asks the hooks, and runs the checks of operations.
 
 mod driver;
 mod lane;

@@ -1,4 +1,5 @@
-//! Preparation of submissions: finds their conversations, and asks the hooks or runs the checks.
+//! Preparation of submissions: finds or opens their conversations, asks the hooks or runs the
+//! checks, and finds drafts that were stored before.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,8 +15,9 @@ use crate::engine::panics::contain;
 use crate::engine::workers::direct_opener::within;
 use crate::model::{Caller, ConversationRef, Draft, Event};
 
-/// Prepares a submission. A draft that would be refused is looked for among the stored events
-/// first: it may be a retry of a draft that was stored when there was no reason to refuse it.
+/// Prepares a submission. A draft that would be refused permanently is looked for among the stored
+/// events first: it may be a retry of a draft that was stored when there was no reason to refuse
+/// it.
 pub(super) async fn prepare(ports: Arc<AppendPorts>, preparation: Preparation) -> Done {
     let Preparation {
         session,
@@ -93,7 +95,8 @@ async fn prepare_draft(
     Ok((target, rewritten))
 }
 
-/// Returns the event that was stored for a draft, if any. If the sender referred to the
+/// Returns the event that was stored for a draft. Returns `None` if there is none, or if the stored
+/// draft had another content or went to another conversation. If the sender referred to the
 /// conversation by a name, the conversation is not compared, because the name may belong to another
 /// conversation by now, or to none.
 async fn find_stored(

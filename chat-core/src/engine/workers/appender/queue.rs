@@ -37,8 +37,9 @@ impl Incoming {
     }
 }
 
-/// Queue in front of the appender, bounded by bytes (`EngineConfig::max_queued_bytes`). Submissions
-/// that do not fit are refused as busy.
+/// Queue in front of the appender. The bytes of all unanswered submissions, including those that
+/// have left the queue, are bounded (`EngineConfig::max_queued_bytes`). Submissions that do not fit
+/// are refused as busy.
 #[derive(Debug)]
 pub(in crate::engine) struct AppendQueue {
     /// `None` once the queue is closed.
@@ -50,7 +51,7 @@ pub(in crate::engine) struct AppendQueue {
 }
 
 impl AppendQueue {
-    /// Creates a queue for at most `max_bytes` of submissions.
+    /// Creates a queue for at most `max_bytes` of unanswered submissions.
     pub(in crate::engine) fn new(max_bytes: usize) -> Self {
         Self {
             incoming: Mutex::new(Some(Vec::new())),
@@ -111,7 +112,8 @@ impl AppendQueue {
     }
 
     /// Records the place of a draft that is about to be refused temporarily, so that later drafts
-    /// of its session do not overtake it.
+    /// of its session to the same conversation do not overtake it. Does nothing if the queue is
+    /// closed or too long.
     pub(in crate::engine) fn defer(&self, draft: DeferredDraft) {
         let mut queue = self.lock();
         if let Some(incoming) = queue.as_mut()

@@ -1,9 +1,10 @@
-//! Order of resends: after a draft was temporarily refused, later drafts of its session are refused
-//! until it has been resent. A client with several drafts in flight receives the refusal late.
-//! Without this module, the drafts sent after the refused one would be stored, and the resent draft
-//! would follow them. So they are refused too, until the refused drafts have arrived again in their
-//! original order. This concerns only drafts in flight: a client that has received the refusal may
-//! give the draft up and send others after `EngineConfig::resend_window`.
+//! Order of resends: after a draft was temporarily refused, later drafts of its session to the same
+//! conversation are refused until it has been resent. A client with several drafts in flight
+//! receives the refusal late. Without this module, the drafts sent after the refused one would be
+//! stored, and the resent draft would follow them. So they are refused too, until the refused
+//! drafts have arrived again in their original order. This concerns only drafts in flight: a client
+//! that has received the refusal may give the draft up and send others after
+//! `EngineConfig::resend_window`.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -11,13 +12,14 @@ use std::time::{Duration, Instant};
 use crate::engine::error::CommandError;
 use crate::model::{Caller, ClientMessageId, ConversationId, ConversationRef, ReplyCode};
 
-/// Maximum number of gaps, about 300 bytes each. Drafts of further gaps may be stored out of order.
+/// Maximum number of [gaps](Gap), about 300 bytes each. Drafts of further gaps may be stored out of
+/// order.
 const MAX_GAPS: usize = 16_384;
 /// Maximum number of refused drafts remembered in a gap: the default number of drafts that may wait
 /// in a lane. Further drafts are refused, and later accepted in the order in which they arrive
 /// again.
 const MAX_GAP_DRAFTS: usize = 512;
-/// Interval at which expired gaps are removed.
+/// Minimum interval between two searches for expired gaps.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Fields of a refused draft that identify it when it is resent.

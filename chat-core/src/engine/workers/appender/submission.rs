@@ -1,6 +1,6 @@
-//! Submissions to the appender: drafts to append, and operations, which are all other changes of a
-//! conversation. Both wait in the lane of the conversation (see the parent module), which runs them
-//! in queue order.
+//! Submissions to the appender: drafts to append, and operations, which are the other changes that
+//! users make to a group. Both wait in the lane of the conversation (see the parent module), which
+//! runs them in queue order.
 
 use std::fmt;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub(super) struct Submission {
     pub(super) conversation: ConversationRef,
     pub(super) payload: Payload,
     pub(super) reply_to: ReplyTo,
-    /// Time by which the store must have answered.
+    /// Time by which the preparation and, for a draft, the commit must have ended.
     pub(super) deadline: Instant,
     pub(super) permit: MemoryPermit,
 }
@@ -52,12 +52,14 @@ pub(super) enum Payload {
     /// Append a draft.
     Draft {
         prepared: Prepared,
-        /// The draft as it was sent; `None` if there are no hooks to show it to.
+        /// The draft as it was sent; `None` if no hooks have to see it, or once it was passed to
+        /// them.
         for_hooks: Option<Box<Draft>>,
     },
     /// Run a change of the conversation that is not an append.
     Operation {
-        /// Check that has to pass before the operation may enter its lane.
+        /// Check that has to pass before the operation may enter its lane; `None` if there is none,
+        /// or once it has started.
         check: Option<LaneCheck>,
         operation: LaneOperation,
     },

@@ -76,7 +76,7 @@ async fn commit(
 }
 
 /// Appends a batch in one transaction, or draft by draft if one of them causes an internal error.
-/// With `look_first`, the store is asked for retries of stored drafts first.
+/// With `look_first`, the transaction first asks the store which of the drafts it has.
 async fn append(
     ports: &AppendPorts,
     target: &Target,

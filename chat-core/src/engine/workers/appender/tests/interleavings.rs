@@ -19,7 +19,8 @@ enum End {
         stored: bool,
     },
     Overloaded,
-    /// One of the drafts causes an internal error, or the lookup is refused permanently.
+    /// One of the drafts causes an internal error, or the preparation or operation is refused
+    /// permanently.
     Rejected(prop::sample::Index),
 }
 
@@ -74,11 +75,11 @@ fn step() -> impl Strategy<Value = Step> {
 struct Client {
     /// Numbers of the drafts that have to be sent to each conversation.
     to_send: [BTreeSet<u32>; CONVERSATIONS.len()],
-    /// Sent drafts that are not answered yet: conversation, number and reply of each.
+    /// Conversations, numbers and pending replies of the sent drafts that are not answered yet.
     sent: Vec<(usize, u32, Reply)>,
-    /// Replies to operations that are not answered yet.
+    /// Pending replies to operations.
     operations: Vec<Reply>,
-    /// Drafts that were refused permanently: conversation and number of each.
+    /// Conversations and numbers of the drafts that were refused permanently.
     given_up: Vec<(usize, u32)>,
 }
 
@@ -86,7 +87,7 @@ struct Simulation {
     appender: Appender,
     clients: Vec<Client>,
     in_flight: Vec<Work>,
-    /// Stored drafts of each conversation, in their order: sender and number of each.
+    /// Senders and numbers of the drafts stored in each conversation, in the order of its log.
     stored: HashMap<ConversationId, Vec<(UserId, u32)>>,
     /// Number of submissions that have entered the queue and are not answered yet.
     unanswered: usize,

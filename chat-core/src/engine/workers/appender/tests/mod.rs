@@ -19,7 +19,7 @@ use crate::engine::error::CommandError;
 use crate::engine::operations::message::Prepared;
 use crate::model::*;
 
-/// Time for which a refused draft delays later drafts.
+/// Time for which later drafts are refused after a refused draft that is not resent.
 const RESEND_WINDOW: Duration = Duration::from_secs(3);
 /// Conversation that is cached, like all conversations with a smaller id than [`UNKNOWN`].
 const KNOWN: ConversationId = ConversationId(1);
@@ -87,7 +87,7 @@ struct Appender {
     queue: AppendQueue,
     machine: Machine,
     now: Instant,
-    /// Stored drafts, in their order: conversation and number of each.
+    /// Conversations and numbers of the stored drafts, in the order in which they were stored.
     stored: Vec<(ConversationId, u32)>,
 }
 

@@ -1,4 +1,5 @@
-//! Tests that drafts of one session in one conversation are stored in the order sent, even if some
+//! Tests of the machine: how it forms batches, runs operations, passes drafts to hooks and aborts,
+//! and that drafts of one session in one conversation are stored in the order sent, even if some
 //! are refused temporarily. A draft `in_flight` is one that the client has sent before it received
 //! the refusal of an earlier draft.
 
@@ -97,7 +98,7 @@ fn batch_after_one_with_retries_looks_for_stored_drafts_first() {
     };
     assert!(!looks(&mut appender));
     appender.run();
-    assert!(!looks(&mut appender), "the lane was idle in between");
+    assert!(!looks(&mut appender), "no batch had a retry before");
     assert!(looks(&mut appender), "the last batch had a retry");
 }
 
