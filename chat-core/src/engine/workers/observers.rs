@@ -51,7 +51,7 @@ pub(in crate::engine) fn observers(
 }
 
 impl ObserverQueue {
-    /// Returns the number of observations that were dropped because the hooks were too slow.
+    /// Returns the number of observations that were dropped because the queue was full.
     pub(in crate::engine) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -74,7 +74,8 @@ impl ObserverQueue {
 
     fn push(&self, observation: Observation) {
         let Some(sender) = &self.sender else { return };
-        // Logged only when the count is a power of two, so that a slow hook does not flood the log.
+        // Logged only when the number of earlier drops is a power of two, so that a slow hook does
+        // not flood the log.
         if sender.try_send(observation).is_err() && self.dropped.fetch_add(1, Ordering::Relaxed).is_power_of_two() {
             tracing::warn!(
                 dropped = self.dropped(),
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn queue_drops_and_counts_items_beyond_its_bound() {
+    fn queue_counts_observations_beyond_its_bound_and_discards_all_without_hooks() {
         let (queue, _worker) = observers(Arc::new([Arc::new(Registrations::default()) as Arc<dyn Hooks>]), 2);
         (1..=5).for_each(|user| queue.registered(UserId(user)));
         assert_eq!(queue.dropped(), 3);
