@@ -49,7 +49,7 @@
 //! | `server` | the engine, the server and the ports (default) |
 //! | `client` | the client with its driver, connections and files (default) |
 //! | `tls` | TLS 1.3 listeners and clients; the caller provides the crypto provider |
-//! | `serde` | `Serialize` for ids and infos, as `docs/client.md` shows them; `Deserialize` for ids |
+//! | `serde` | `Serialize` for ids, states and infos, as `docs/client.md` shows them; `Deserialize` for ids and states |
 //! | `testkit` | conformance suites for backends, stores and buses that fail on demand, a raw peer |
 //! | `unstable` | service boundary, router, packets, state machines, SC1; may change in any release |
 //!

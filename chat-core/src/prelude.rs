@@ -1,5 +1,5 @@
-//! Types and traits that most programs with an engine or a client need. Import them with
-//! `use chat_core::prelude::*;`.
+//! Types, traits and the macro `async_trait` that most programs with an engine or a client need.
+//! Import them with `use chat_core::prelude::*;`.
 
 pub use crate::async_trait;
 #[cfg(feature = "client")]

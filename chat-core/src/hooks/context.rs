@@ -1,4 +1,4 @@
-//! Contexts that deciding hooks receive about the users and groups involved.
+//! Contexts that deciding hooks receive: the user who acts, and the conversation or group involved.
 
 use crate::model::{Caller, ConversationId, GroupInfo, Note, Role, UserInfo};
 
@@ -24,12 +24,12 @@ impl Actor {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AppendContext {
-    /// Sender of the message.
+    /// Sender of the draft.
     pub actor: Actor,
-    /// Conversation that the draft is sent to. `None` for the first message of a direct
-    /// conversation, which opens it.
+    /// Conversation that the draft is sent to. `None` for a direct conversation that does not exist
+    /// yet; it is opened if the hooks allow the draft.
     pub conversation: Option<ConversationId>,
-    /// Kind of the conversation.
+    /// Peer, group or inbox that the draft is sent to.
     pub target: AppendTarget,
 }
 
@@ -45,13 +45,13 @@ impl AppendContext {
     }
 }
 
-/// Conversation that a draft is sent to.
+/// Recipient of a draft: a user, a group or an inbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AppendTarget {
     /// Direct conversation with this user; the sender itself in a conversation of notes to self.
     Direct(UserInfo),
-    /// Group that the message goes to.
+    /// Group, and the sender's role in it.
     Group {
         /// Name, description, policies and size of the group.
         group: GroupInfo,

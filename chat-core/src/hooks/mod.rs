@@ -1,12 +1,14 @@
 //! The port through which an application watches, changes and refuses the actions of users.
 //!
-//! **Deciding** hooks (`before_…`) run before anything is committed. They receive the names and
-//! roles of the users involved, and the engine stores the request in the form that they return. A
-//! command is validated, then charged to its user's rate, then decided by the hooks, so that a user
-//! whose commands are refused cannot make the hooks run more often than the rate allows. The hooks
-//! of one command share a [timeout](crate::engine::EngineConfig::hook_timeout); a hook that panics
-//! or times out counts as a refusal or as an approval, as [`HookPolicy`](crate::engine::HookPolicy)
-//! of the engine's configuration says.
+//! **Deciding** hooks (`before_…`) run before anything is committed. They receive the accounts of
+//! the users involved and the actor's role in a group, and the engine executes the request in the
+//! form that they return, except that they cannot change an idempotency key. A command is
+//! validated, then charged to a rate (that of its user or, for a registration, of its source), then
+//! decided by the hooks, so that a user whose commands are refused cannot make the hooks run more
+//! often than the rate allows. The hooks of one command share a
+//! [timeout](crate::engine::EngineConfig::hook_timeout); a hook that panics or times out counts as
+//! a refusal or as an approval, as [`HookPolicy`](crate::engine::HookPolicy) of the engine's
+//! configuration says.
 //!
 //! **Observing** hooks (`on_…`) run after the commit and cannot change it. One task calls them, in
 //! the order of the commits of each conversation, behind a bounded queue: a slow observer misses
@@ -59,10 +61,13 @@ impl<T> Verdict<T> {
 ///
 /// A hook that decides about a draft or about a change of a group runs while the later drafts and
 /// changes of the same session wait, so it should answer quickly. Other sessions do not wait for
-/// it. Hooks are not asked about commands of an [operator](crate::engine::Engine).
+/// it. Deciding hooks are not asked about actions of an
+/// [operator](crate::engine::Engine::operator), except about commands that the operator executes
+/// for a user.
 #[async_trait]
 pub trait Hooks: Debug + Send + Sync + 'static {
-    /// Decides about an account that a guest registers.
+    /// Decides about a registration: of a guest, or with
+    /// [`Engine::register`](crate::engine::Engine::register).
     ///
     /// It is not called for accounts that the application itself creates: those of users whom its
     /// authenticator accepts, or whom it [provisions](crate::engine::Engine::provision), and those

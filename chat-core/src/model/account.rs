@@ -30,7 +30,8 @@ pub struct Account {
     pub skeleton: String,
     /// Name that is shown beside the unique name.
     pub display_name: String,
-    /// Password hash as a PHC string; absent if the application authenticates its users.
+    /// Password hash as a PHC string; absent if the account has no password, because the
+    /// application authenticates its users.
     pub password_hash: Option<String>,
     /// Users who may send direct messages to the user.
     pub direct_policy: DirectPolicy,
@@ -90,7 +91,8 @@ impl UserInfo {
     }
 }
 
-/// Stored device of a user. It outlives its sessions and is deleted when it is revoked.
+/// Stored device of a user. It outlives its sessions. It is deleted when it is revoked, or when the
+/// user has too many devices and a new one logs in, if this one logged in least recently.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Device {
     /// User of the device.
@@ -99,9 +101,11 @@ pub struct Device {
     pub id: DeviceId,
     /// Name in the user's list of devices.
     pub name: String,
-    /// Epoch of the latest login. Sessions with another epoch are no longer valid.
+    /// Epoch of the valid session: a login or resume raises it, and so does a change that ends the
+    /// session. Sessions with another epoch are no longer valid.
     pub session_epoch: SessionEpoch,
-    /// SHA-256 of the token that resumes the session; absent after logout.
+    /// SHA-256 of the token that resumes the session; absent if there is none, for example after
+    /// logout.
     pub session_token: Option<[u8; 32]>,
     /// SHA-256 of the token by which the login throttle recognises the device; absent if the device
     /// has none.
@@ -125,7 +129,7 @@ impl std::fmt::Debug for Device {
     }
 }
 
-/// State of a contact, as one of the two users sees it.
+/// State of a [`Contact`], whose `owner` and `peer` the variants refer to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",

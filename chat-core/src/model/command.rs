@@ -24,7 +24,7 @@ pub enum Command {
     /// Declares the session online or idle.
     SetStatus(PresenceState),
 
-    /// Searches users by id or by a prefix of their name.
+    /// Searches users by id or by the beginning of their name.
     SearchUsers {
         /// Id or beginning of a name. A valid name is in its canonical spelling, other text in
         /// lower case.
@@ -59,7 +59,7 @@ pub enum Command {
 
     /// Creates a group that the user owns.
     CreateGroup(NewGroup),
-    /// Searches listed groups by id or by a prefix of their name.
+    /// Searches listed groups by id or by the beginning of their name.
     SearchGroups {
         /// Id or beginning of a name. A valid name is in its canonical spelling, other text in
         /// lower case.
@@ -81,19 +81,22 @@ pub enum Command {
         /// True to accept, false to decline.
         accept: bool,
     },
-    /// Invites a user to a group.
+    /// Invites a user to a group. If the user has asked to join and the caller may answer the
+    /// request, the user becomes a member.
     InviteMember { group: ConversationRef, user: UserRef },
     /// Declines an invitation to a group.
     DeclineInvitation(ConversationRef),
-    /// Leaves a group.
+    /// Leaves a group, or withdraws a request to join it. If its owner is the last member, the
+    /// group is deleted.
     LeaveGroup(ConversationRef),
-    /// Deletes a group for all its members.
+    /// Deletes a group for all its members, who may still read its log.
     DeleteGroup(ConversationRef),
-    /// Removes a member from a group.
+    /// Removes a member from a group, withdraws a user's invitation, or refuses a user's request to
+    /// join.
     KickMember {
         group: ConversationRef,
         user: UserRef,
-        /// True if the user cannot join again until unbanned.
+        /// True to ban the user, who need not be a member: the user cannot join until unbanned.
         ban: bool,
     },
     /// Lifts the ban of a user, who may then join again.
@@ -124,7 +127,8 @@ pub enum Command {
         /// Fields to change, with their new values.
         changes: GroupChanges,
     },
-    /// Lists members of a group, in order of user id.
+    /// Lists members of a group, in order of user id. Admins and the owner also see invited,
+    /// requesting and banned users.
     ListMembers {
         group: ConversationRef,
         /// Lists members whose id is greater than this; `UserId(0)` starts with the first member.
@@ -139,7 +143,7 @@ pub enum Command {
         draft: Draft,
     },
 
-    /// Lists the user's conversations.
+    /// Lists the conversations that the user is in, or was in and may still read.
     ListConversations,
     /// Returns the state of one of the user's conversations.
     GetConversation(ConversationRef),

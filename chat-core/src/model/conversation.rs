@@ -85,7 +85,8 @@ pub struct Conversation {
     pub group: Option<GroupProfile>,
     /// Last event; [`Seq::ZERO`] if there is none.
     pub last_seq: Seq,
-    /// Number of events that are messages. An unread count is the difference of two such numbers.
+    /// Number of events that are messages, recalled ones included. An unread count is the
+    /// difference of two such numbers, minus the recalled messages between them.
     pub message_count: u64,
     /// Last event that changed who is a member.
     pub members_version: Seq,
@@ -119,8 +120,8 @@ pub enum Role {
     /// May read and send messages.
     #[default]
     Member,
-    /// May also invite under every [`JoinPolicy`], answer requests to join, remove and mute
-    /// members, and change the group.
+    /// May also invite under every [`JoinPolicy`], answer requests to join, remove, ban and mute
+    /// members, recall their messages, mention all members, and change the group.
     Admin,
     /// May also assign roles, transfer the ownership and delete the group. Each group has one
     /// owner.
@@ -141,7 +142,8 @@ pub enum MemberState {
     Invited,
     /// The user asked to join and has no answer yet.
     Requested,
-    /// The user left, was removed, was refused, or declined an invitation.
+    /// The user is not a member, and is neither invited, waiting for admission nor banned: for
+    /// example, the user left, was removed or refused, or declined an invitation.
     Left,
     /// The user cannot join again until unbanned.
     Banned,
@@ -160,13 +162,15 @@ pub struct Member {
     pub role: Role,
     /// First event that the user may read; [`Seq::ZERO`] if the user was never a member.
     pub first_seq: Seq,
-    /// Last event that the user may read, after leaving.
+    /// Last event that a former member may read; `None` for a member, and for a user who was never
+    /// one.
     pub until_seq: Option<Seq>,
     /// Time until which the user may not send; 0 if not muted.
     pub muted_until: Timestamp,
     /// Last event that a device of the user has acknowledged.
     pub delivered_seq: Seq,
-    /// Last event that the user has read on any device, or has sent.
+    /// Last event that the user has read on any device or has sent, and at least the event by which
+    /// the user joined a group.
     pub read_seq: Seq,
     /// True if this is a direct conversation in which the user has sent a message, and so accepts
     /// answers; see [`DirectPolicy::Replies`](super::DirectPolicy::Replies).

@@ -18,12 +18,14 @@ pub struct Event {
     pub id: EventId,
     /// User who caused the event.
     pub sender: UserId,
-    /// Device of the sender; absent if the server or an operator acted for the user.
+    /// Device of the sender; absent if the event is not from a session, because the application, an
+    /// operator or the system acted.
     pub device: Option<DeviceId>,
-    /// Idempotency key of the sender; absent if the event was not sent with a key, as most events
-    /// about members.
+    /// Idempotency key of the sender; absent for events without one, such as most events about
+    /// members.
     pub client_message_id: Option<ClientMessageId>,
-    /// Digest of the sent content, which distinguishes a retry from another use of the same key.
+    /// Digest of the sent content, which distinguishes a retry from another use of the same
+    /// idempotency key; 0 without a key.
     pub fingerprint: u64,
     /// Time of the commit by the committing node's clock; later than that of the previous event.
     pub time: Timestamp,
@@ -31,7 +33,8 @@ pub struct Event {
     pub kind: EventKind,
     /// Position of the message that an edit, recall or reaction refers to; `None` for other events.
     pub target: Option<Seq>,
-    /// Number of messages in the conversation up to and including this event.
+    /// Number of messages in the conversation up to and including this event, recalled ones
+    /// included.
     pub message_count: u64,
     /// Position of the latest edit of this message; `None` if it was not edited.
     pub edited_seq: Option<Seq>,
@@ -81,7 +84,8 @@ impl Event {
 #[non_exhaustive]
 #[allow(missing_docs)] // each is the `EventBody` variant of this name
 pub enum EventKind {
-    /// Kind of a later version of the protocol. Clients skip such events. Never stored.
+    /// Kind of a later version of the protocol. Clients count such events as received and show
+    /// nothing. Never stored.
     Unknown = 0,
     Message = 16,
     Edit = 17,
@@ -181,7 +185,8 @@ pub enum EventBody {
     /// A user became a member.
     MemberJoined {
         user: UserId,
-        /// Admin or inviter who let the user in, if the group is not open.
+        /// Admin who admitted the user; `None` if the user joined an open group or accepted an
+        /// invitation.
         by: Option<UserId>,
     },
     /// A member left.
@@ -194,7 +199,8 @@ pub enum EventBody {
     },
     /// The role of a member changed.
     RoleChanged { user: UserId, role: Role },
-    /// The owner made another member the owner and became an admin.
+    /// The sender made another member the owner and became an admin. If the sender is the system,
+    /// the `RoleChanged` before this event contains the former owner's role.
     OwnershipTransferred {
         /// The new owner.
         to: UserId,
@@ -213,7 +219,7 @@ pub enum EventBody {
         join_policy: JoinPolicy,
         /// True if new members may read the events from before they joined.
         history_visible: bool,
-        /// True if the group is hidden from search.
+        /// True if the group is hidden from search and from users who are not in it.
         unlisted: bool,
     },
     /// The group was deleted. No event follows.

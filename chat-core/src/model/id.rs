@@ -1,4 +1,4 @@
-//! Ids of users, devices, conversations, events and nodes.
+//! Ids of users, devices, conversations, events and nodes; positions in logs, epochs and times.
 
 use std::array::TryFromSliceError;
 use std::fmt;
@@ -103,8 +103,8 @@ integer_id! {
     Seq
 }
 integer_id! {
-    /// Number of a login of a device. Grows with every login. Sessions of earlier logins are no
-    /// longer valid.
+    /// Number that identifies a session of a device. Grows with every login and resume, and when a
+    /// change ends the session. Sessions with a lower number are no longer valid.
     SessionEpoch
 }
 wide_id! {

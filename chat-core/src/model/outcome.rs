@@ -35,7 +35,7 @@ pub enum Outcome {
     History(HistoryPage),
 }
 
-/// Position of a stored event.
+/// Position, id and time of a stored event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -74,7 +74,8 @@ impl Appended {
 pub struct HistoryEvent {
     /// The event itself.
     pub event: Event,
-    /// Text of the latest edit; `None` if the event is not a message or was not edited.
+    /// Text of the latest edit that the reader may read; `None` if the event has no such edit, or
+    /// was recalled.
     pub edited_text: Option<String>,
 }
 
@@ -258,21 +259,21 @@ pub struct ConversationInfo {
     pub cursor: Seq,
     /// Last event that the user has read.
     pub read_seq: Seq,
-    /// Number of messages from other users after `read_seq`.
+    /// Number of messages after `read_seq` that were not recalled.
     pub unread: u32,
     /// Number of unread messages that mention the user.
     pub mentions: u32,
-    /// Last event that a device of the other user has acknowledged; 0 unless the conversation is
-    /// direct.
+    /// Last event that a device of the other user has acknowledged; 0 if the conversation is not
+    /// direct, or the user may not see receipts of the other user.
     pub peer_delivered_seq: Seq,
-    /// Last event that the other user has read; 0 unless the conversation is direct.
+    /// Last event that the other user has read; 0 in the same cases as `peer_delivered_seq`.
     pub peer_read_seq: Seq,
     /// Time of the last event.
     #[cfg_attr(feature = "serde", serde(rename = "last_time_ms"))]
     pub last_time: Timestamp,
     /// Last event that changed who is a member.
     pub members_version: Seq,
-    /// True if the user is a member, false for a former member.
+    /// True if the user is a member and the conversation is not deleted.
     pub active: bool,
 }
 
@@ -309,24 +310,27 @@ impl ConversationInfo {
     }
 }
 
-/// Member of a group, as the other members see the user.
+/// User in a list of members, as the requesting member sees the user. Only admins and the owner see
+/// users who are not active members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct MemberInfo {
-    /// User who is a member.
+    /// The user.
     #[cfg_attr(feature = "serde", serde(flatten))]
     pub user: UserInfo,
     /// Role of the member.
     pub role: Role,
-    /// State of the member.
+    /// State of the user in the group.
     pub state: MemberState,
     /// Time until which the member may not send; 0 if not muted.
     #[cfg_attr(feature = "serde", serde(rename = "muted_until_ms"))]
     pub muted_until: Timestamp,
-    /// Last event that a device of the member has acknowledged.
+    /// Last event that a device of the member has acknowledged. It is 0 if the group is deleted or
+    /// too large for receipts, or if the user is not an active member, unless the user is the
+    /// caller.
     pub delivered_seq: Seq,
-    /// Last event that the member has read.
+    /// Last event that the member has read; 0 in the same cases as `delivered_seq`.
     pub read_seq: Seq,
 }
 
@@ -403,10 +407,11 @@ pub enum Push {
         /// The friend's current state.
         state: PresenceState,
     },
-    /// Pushes of this conversation were dropped. The client has to read the log up to `last_seq`.
+    /// Events of this conversation were not pushed to the session. The client has to read the log
+    /// up to `last_seq`.
     Behind {
         conversation: ConversationId,
-        /// Last event of the conversation.
+        /// Last event that the client has to read.
         last_seq: Seq,
     },
     /// The node is shutting down. The client should connect to another node.

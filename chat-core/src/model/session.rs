@@ -1,5 +1,5 @@
-//! Secrets that a guest (a peer before login) presents, and the identity of the session that starts
-//! after the secrets were checked.
+//! Requests by which a guest (a peer before login) registers, logs in or resumes a session, the
+//! secrets in them, and the identity for which a command is executed.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::{DeviceId, DisplayName, SessionEpoch, UserId, UserInfo, UserName, UserRef};
 
-/// Password or token that a peer presented. Wiped when dropped, hidden in `Debug`.
+/// Password or token. Wiped when dropped, hidden in `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 
@@ -32,7 +32,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Origin of a request, for throttles and logs.
+/// Network peer or process that a request comes from, for throttles and logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Source {
@@ -42,7 +42,7 @@ pub enum Source {
     Local,
 }
 
-/// Request of a guest to create an account.
+/// Request to create an account with a password.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Registration {
@@ -173,7 +173,8 @@ pub enum Origin {
     Device {
         /// Device that acts.
         device: DeviceId,
-        /// Epoch of the login. It is no longer valid after a later login of the same device.
+        /// Epoch of the login. It is no longer valid after a later login or resume of the same
+        /// device, or after a change that ended the session.
         epoch: SessionEpoch,
     },
     /// The application that embeds the engine. It acts in the name of the user, without a login, a
@@ -231,11 +232,11 @@ impl Caller {
     }
 }
 
-/// Result of a login.
+/// Result of a login or resume.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LoginGrant {
-    /// Identity that the session acts as.
+    /// Identity of the session.
     pub caller: Caller,
     /// The user, as they see themselves.
     pub user: UserInfo,

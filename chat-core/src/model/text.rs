@@ -44,7 +44,8 @@ pub enum TextError {
     /// The text has a character that this kind of text cannot contain.
     #[error("the text cannot contain {0}; remove it")]
     Forbidden(ShownChar),
-    /// The reaction is longer than an emoji or a short word, or has no visible character.
+    /// The reaction has too many grapheme clusters for an emoji or a short word, or has no visible
+    /// character.
     #[error("a reaction is one emoji or a word of at most {max} characters")]
     NotAReaction {
         /// Maximum number of grapheme clusters.

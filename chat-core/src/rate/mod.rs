@@ -81,7 +81,8 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    /// Returns `Ok` if one more event is allowed now, else the time until it is. Charges nothing.
+    /// Returns `Ok` if one more event is allowed now, otherwise the time until it is (the period of
+    /// a rate that allows no event). Charges nothing.
     pub(crate) fn check(&self, now: Instant, rate: &Rate) -> Result<(), Duration> {
         let Some(interval) = rate.interval() else {
             return Err(rate.per);
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn bucket_take_returns_the_delay_before_the_next_event() {
+    fn paced_charge_returns_the_delay_until_the_next_event() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let wait = Duration::from_millis;

@@ -10,8 +10,8 @@ pub(crate) trait Decaying {
     fn remaining(&self, now: Instant) -> Duration;
 }
 
-/// Map of at most `capacity` states by key. When the table is full, a new key evicts the one of the
-/// first few states in the queue that decays first.
+/// Map of at most `capacity` states by key. When the table is full, a new key evicts one of the few
+/// states that are next in the order of checks: the one that decays first.
 #[derive(Debug)]
 pub(crate) struct Table<K, V> {
     /// States of the keys in `order`.

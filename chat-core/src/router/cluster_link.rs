@@ -10,8 +10,9 @@ use crate::model::{CloseCode, ConversationId, UserId};
 /// Maximum number of times that a flush repeats announcements that the bus did not accept.
 const MAX_FLUSH_RETRIES: u32 = 3;
 
-/// Announces changes made on this node to the other nodes. Without a bus it does nothing, and the
-/// other nodes find the changes in the store. Only [`flush`](Self::flush) waits.
+/// Announces changes made on this node to the other nodes, and sends them notices. Without a bus it
+/// does nothing, and the other nodes find the changes in the store. Only [`flush`](Self::flush)
+/// waits.
 #[derive(Clone, Debug)]
 pub(crate) struct ClusterLink {
     /// `None` without a bus.
@@ -43,7 +44,7 @@ impl ClusterLink {
 
     /// Waits until all announcements made so far are published on the bus. Repeats recent
     /// announcements if the bus did not accept all of them. Returns whether the bus has accepted
-    /// them.
+    /// them; `true` without a bus.
     pub(crate) async fn flush(&self) -> bool {
         let Some(link) = &self.link else {
             return true;
@@ -95,8 +96,8 @@ impl ClusterLink {
         }
     }
 
-    /// Asks the other nodes to compare everything with the store, because this node does not know
-    /// which announcements are missing.
+    /// Makes the next heartbeats ask the other nodes to compare everything with the store, because
+    /// this node does not know which announcements are missing.
     pub(crate) fn announce_overflow(&self) {
         if let Some(link) = &self.link {
             link.recent.overflow();

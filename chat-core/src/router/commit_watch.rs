@@ -55,7 +55,7 @@ impl Watched {
 }
 
 impl CommitWatches {
-    /// Adds a watch of all logs, and of the joins of one user.
+    /// Adds a watch of all logs and, if `user` is given, of the joins of this user.
     pub(crate) fn watch(&self, user: Option<UserId>) -> CommitWatch {
         let watched = Arc::new(Watched {
             user,
@@ -107,8 +107,9 @@ impl CommitWatches {
 }
 
 /// A watch of all logs, which reports the commits of this node at once, and those of other nodes
-/// when their doorbells arrive. Its memory is bounded: if news do not fit, they are reported as
-/// [incomplete](News::may_be_incomplete). The watch ends when it is dropped.
+/// when a doorbell or a heartbeat that repeats it arrives. Its memory is bounded: if news do not
+/// fit, they are reported as [incomplete](News::may_be_incomplete). The watch ends when it is
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct CommitWatch {
     watched: Arc<Watched>,

@@ -13,8 +13,8 @@ pub struct RouterConfig {
     /// recent announcements. Default 1 s.
     pub heartbeat_interval: Duration,
     /// Time for which announcements are repeated. A peer counts as lost after this time without a
-    /// heartbeat, and so does the bus if the node's own heartbeats do not return: the node then
-    /// polls the store. Default 3 s.
+    /// heartbeat. If the node's own heartbeats do not return for this time, the node polls the
+    /// store. Default 3 s.
     pub peer_timeout: Duration,
     /// Interval between heartbeats to the store, which answers with the other nodes that use it.
     /// While the heartbeats of one of these nodes do not arrive on the bus, this node polls the
@@ -24,13 +24,15 @@ pub struct RouterConfig {
     /// Average interval between sweeps, in which the node compares every conversation and user that
     /// it serves with the store. Each interval varies randomly by up to a third. Default 30 s.
     pub sweep_interval: Duration,
-    /// Interval between sweeps while the node polls the store, because the bus loses messages; also
-    /// the minimum interval between any two sweeps. Default 1 s.
+    /// Minimum interval between sweeps, and so the interval between them while the node polls the
+    /// store, because there is no bus or the bus loses messages. Also the interval between checks
+    /// of commits that the store did not confirm. Default 1 s.
     pub poll_interval: Duration,
-    /// Delay before a failed read of the store is retried. Doubles with each failure, up to ten
-    /// times this value. Default 100 ms.
+    /// Delay before a failed read of the store, or a failed change of a bus subscription, is
+    /// retried. Doubles with each failure, up to ten times this value. Default 100 ms.
     pub retry_interval: Duration,
-    /// Timeout of one read of the store; a read that times out is retried. Default 5 s.
+    /// Timeout of one read of the store by the router's workers, which retry a read that timed out.
+    /// Default 5 s.
     pub read_timeout: Duration,
     /// Timeout of one call to the bus or to the presence service. It is also the longest time for
     /// which a starting session waits for the node's subscription to the user's topic. Default 1 s.
@@ -40,8 +42,9 @@ pub struct RouterConfig {
     /// Maximum size of the event bodies in one read that fills a gap, in bytes. Default 1 MiB. A
     /// larger single event is still read.
     pub max_catch_up_bytes: u32,
-    /// Maximum number of users per second whose memberships and logins are read again after
-    /// announcements may have been lost. Each user costs two reads of the store. Default 100.
+    /// Rate at which the memberships and logins of users are read again, in sweeps and after
+    /// announcements may have been lost. Each user costs two reads of the store. The burst of the
+    /// rate is ignored. Default 100 users per second.
     pub user_recheck_rate: Rate,
     /// Maximum number of envelopes that wait to be published. Further envelopes are dropped,
     /// because heartbeats, which have a separate queue, repeat their announcements. Default 4096.
@@ -68,9 +71,9 @@ impl Default for RouterConfig {
 }
 
 impl RouterConfig {
-    /// Returns how many consecutive heartbeats of a peer may be lost without losing an
-    /// announcement. An announcement made right after the last received heartbeat is repeated until
-    /// `peer_timeout` has passed, so the result is one less than the number of heartbeats within
+    /// Returns the minimum number of consecutive heartbeats that repeat an announcement. An
+    /// announcement is repeated until `peer_timeout` has passed. The heartbeat at the end of that
+    /// time may come too late, so the result is one less than the number of heartbeat intervals in
     /// that time.
     pub(crate) fn max_missed_heartbeats(&self) -> u64 {
         let interval = self.heartbeat_interval.as_millis().max(1);

@@ -18,8 +18,8 @@ mod proto;
 
 /// Version of the envelopes that this node encodes and decodes.
 const VERSION: u32 = 1;
-/// Maximum number of doorbells in one heartbeat. The same maximum applies to joins and to changed
-/// logins.
+/// Maximum number of doorbells in one envelope of a heartbeat. The same maximum applies to joins
+/// and to changed logins.
 pub(crate) const MAX_REPEATED: usize = 512;
 
 /// Encodes envelopes of one node, and decodes those of nodes on the same store.
@@ -68,10 +68,11 @@ pub(crate) enum Content {
         doorbells: Vec<Doorbell>,
         joins: Vec<(UserId, ConversationId)>,
         logins: Vec<(UserId, CloseCode)>,
-        /// True if there were more announcements than the node could repeat.
+        /// True if there were announcements that the node cannot repeat. The receiver then compares
+        /// everything with the store.
         overflowed: bool,
     },
-    /// Push that may be lost, such as a receipt.
+    /// Push that no log contains and that may be lost, such as a receipt.
     Notice {
         audience: Audience,
         push: Push,
@@ -152,7 +153,7 @@ impl EnvelopeCodec {
     }
 
     /// Decodes an envelope. Returns `None` if it is damaged, of another version, or from a node on
-    /// another store.
+    /// another store, or if it contains a notice that is not allowed.
     pub(crate) fn decode(&self, bytes: Bytes) -> Option<Received> {
         use proto::envelope::Content as Wire;
         let envelope = proto::Envelope::decode(bytes).ok()?;
@@ -180,8 +181,8 @@ impl EnvelopeCodec {
     }
 }
 
-/// Decodes a heartbeat. A heartbeat with more than [`MAX_REPEATED`] repetitions counts as
-/// overflowed, and its repetitions are ignored.
+/// Decodes a heartbeat. A heartbeat with more than [`MAX_REPEATED`] doorbells, joins or logins
+/// counts as overflowed, and all of these are ignored.
 fn decode_heartbeat(heartbeat: proto::Heartbeat) -> Content {
     let lists = [heartbeat.doorbells.len(), heartbeat.joins.len(), heartbeat.logins.len()];
     if lists.iter().any(|len| *len > MAX_REPEATED) {
@@ -233,8 +234,8 @@ fn decode_notice(notice: proto::Notice) -> Option<Content> {
     let Ok(Incoming::Push(push)) = client::decode(notice.packet) else {
         return None;
     };
-    // Clients rely on all other pushes to be stored and in order, so these must not come from the
-    // bus.
+    // All other pushes, such as events and the end of a session, follow from what this node reads
+    // from the store, so they must not come from the bus.
     let is_ephemeral = matches!(
         push,
         Push::Receipt { .. } | Push::Read { .. } | Push::Typing { .. } | Push::Presence { .. }

@@ -1,6 +1,6 @@
-//! The router's port to the store. By its reads, a node finds events that it has not delivered
-//! because the bus lost their announcements: the messages by which nodes report new events to each
-//! other.
+//! The router's port to the store. By its reads, a node finds events that other nodes have
+//! committed, even if the bus lost their announcements: the messages by which nodes report new
+//! events to each other.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -16,13 +16,16 @@ use crate::store::{Heartbeat, MembershipView, Store, StoreError};
 /// nodes. [`StoreEventLog`] implements it over a [`Store`]; a node without a database could
 /// implement it over the network.
 ///
-/// The router reads when a session starts, and when an announcement may have been lost. It does not
-/// read to deliver events that this node commits. Every method returns one consistent snapshot of
-/// committed data. Calls are independent of each other: a slow call must not delay the others.
+/// The router reads when a session starts, when other nodes announce changes, and when
+/// announcements may have been lost. It does not read to deliver events that this node commits.
+/// Every method but `events_after`, which may read a page in several steps, returns one consistent
+/// snapshot of committed data. Calls are independent of each other: a slow call must not delay the
+/// others.
 #[async_trait]
 pub trait EventLog: Debug + Send + Sync + 'static {
     /// Returns the memberships of every conversation whose events `user` may read, including empty
-    /// and closed conversations, as seen from `device`, in any order.
+    /// conversations, deleted groups and groups that the user has left, as seen from `device`, in
+    /// any order.
     async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError>;
 
     /// Returns one of the [`memberships`](EventLog::memberships), or `None` if the user may not
@@ -51,8 +54,8 @@ pub trait EventLog: Debug + Send + Sync + 'static {
     /// longer valid if its device is missing or has another epoch.
     async fn session_epochs(&self, user: UserId) -> Result<Vec<(DeviceId, SessionEpoch)>, StoreError>;
 
-    /// Records that `node` is alive and returns the other live nodes. Nodes call this every few
-    /// seconds.
+    /// Records that `node` is alive. Returns the other live nodes, and the store's time. Nodes call
+    /// this every few seconds.
     async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError>;
 }
 
@@ -70,7 +73,8 @@ pub struct ReadLimit {
 pub struct LogPage {
     /// Events in ascending order, without gaps.
     pub events: Vec<Event>,
-    /// True if the log ended with these events when it was read.
+    /// True if the log certainly ended with these events when it was read. If a limit ended the
+    /// page, the log may have ended there too.
     pub is_end: bool,
 }
 

@@ -40,7 +40,7 @@ pub struct RouterStats {
     /// receive their events.
     pub conversations: usize,
     /// Number of reads of the store that found events which this node had not delivered, since the
-    /// start.
+    /// start. Most follow an announcement of another node.
     pub repairs: u64,
     /// Number of sweeps, which compare everything with the store, since the start.
     pub sweeps: u64,
@@ -101,8 +101,8 @@ impl Router {
 
     /// Starts a session on this node: from now on, `outbox` receives the pushes of the user's
     /// conversations. Also returns the user's memberships as seen from the device. Pushes may
-    /// repeat events up to the `last_seq` of a membership's conversation, but omit no event after
-    /// it.
+    /// repeat events up to the `last_seq` of a membership's conversation. Every event after it is
+    /// pushed, or reported by a [`Push::Behind`].
     ///
     /// # Errors
     /// [`StoreError`] if the store cannot be read; no session was started.
@@ -158,7 +158,8 @@ impl Router {
     }
 
     /// Tracks commits that the store did not confirm. Their events are delivered here and announced
-    /// to the other nodes as soon as they appear in the store.
+    /// to the other nodes as soon as they appear in the store. If there are too many such commits,
+    /// every node compares everything with the store.
     pub fn track_unconfirmed(&self, commits: impl IntoIterator<Item = UnconfirmedCommit>) {
         for commit in commits {
             if !self.unconfirmed.add(commit) {
@@ -202,13 +203,13 @@ impl Router {
     }
 
     /// Pushes a notice to the sessions that follow a conversation, here and on other nodes, except
-    /// those of the caller's device if it has one. Best effort.
+    /// those of the device of `except`. Best effort.
     pub fn notify_conversation(&self, conversation: ConversationId, push: &Push, except: Option<Caller>) {
         self.notify(Audience::Conversation(conversation), push, except);
     }
 
-    /// Pushes a notice to a user's sessions, here and on other nodes, except those of the caller's
-    /// device if it has one. Best effort.
+    /// Pushes a notice to a user's sessions, here and on other nodes, except those of the device of
+    /// `except`. Best effort.
     pub fn notify_user(&self, user: UserId, push: &Push, except: Option<Caller>) {
         self.notify(Audience::User(user), push, except);
     }
@@ -264,8 +265,8 @@ impl Router {
         has_session
     }
 
-    /// Returns whether a session on this node follows a conversation; `None` if there is no such
-    /// session.
+    /// Returns whether the caller's session on this node follows a conversation; `None` if the
+    /// caller has no session here.
     #[must_use]
     pub fn is_subscribed(&self, caller: Caller, conversation: ConversationId) -> Option<bool> {
         let mut is_subscribed = None;
@@ -277,7 +278,8 @@ impl Router {
         is_subscribed
     }
 
-    /// Sets the presence of a session on this node.
+    /// Sets the presence of the caller's session on this node, if there is one, and publishes that
+    /// of its device.
     pub fn set_presence(&self, caller: Caller, state: PresenceState) {
         self.registry.for_each_of_user(caller.user, |session| {
             if session.caller == caller {
@@ -304,7 +306,7 @@ impl Router {
     }
 
     /// Stops the router's tasks and waits until they have ended. Afterwards, sessions get no pushes
-    /// of changes that other nodes make. Idempotent.
+    /// of changes that other nodes make, and no missing events from the store. Idempotent.
     pub async fn shutdown(&self) {
         self.tasks.shutdown().await;
     }

@@ -24,13 +24,14 @@ pub(crate) struct LocalDelivery {
     queues: DeliveryQueues,
 }
 
-/// Work that delivery leaves to the workers.
+/// Work that delivery leaves to the workers, and the watches that it notifies.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DeliveryQueues {
     /// Conversations whose logs extend beyond the delivered events.
     pub(crate) catch_up: WorkSet<ConversationId>,
     /// Conversations whose logs may extend beyond the delivered events: conversations that the node
-    /// has just started to follow, and in a sweep all conversations.
+    /// has just started to follow, and all conversations in a sweep or while the heartbeat of a
+    /// peer is late.
     pub(crate) compare: WorkSet<ConversationId>,
     /// Users who became members of a conversation that their sessions here do not follow yet.
     pub(crate) joins: WorkSet<(UserId, ConversationId)>,
@@ -78,8 +79,8 @@ impl LocalDelivery {
         }
     }
 
-    /// Handles a doorbell: requests a read of the log if the log extends beyond the events
-    /// delivered here.
+    /// Handles a doorbell: notifies the watches, and requests a read of the log if the log extends
+    /// beyond the events that were delivered to the sessions here.
     pub(crate) fn handle_doorbell(&self, doorbell: Doorbell) {
         self.queues.watches.grown(doorbell.conversation, doorbell.last_seq);
         let head = self.registry.head(doorbell.conversation);
@@ -109,8 +110,9 @@ impl LocalDelivery {
         }
     }
 
-    /// Handles a feed that is new on this node: the node subscribes to the conversation's topic and
-    /// then compares the feed with the log, because it missed the earlier announcements.
+    /// Handles a feed that is new on this node: the node subscribes to the conversation's topic (if
+    /// it has a bus) and then compares the feed with the log, because it missed the earlier
+    /// announcements.
     pub(crate) fn feed_created(&self, conversation: ConversationId) {
         match &self.topics {
             Some(topics) => topics.recheck(Topic::Conversation(conversation)),
@@ -136,7 +138,7 @@ impl LocalDelivery {
         self.publish_presence(session);
     }
 
-    /// Publishes the presence of a session's device.
+    /// Requests that the presence of a session's device is published.
     pub(crate) fn publish_presence(&self, session: &SessionHandle) {
         if let Some(device) = session.caller.device() {
             self.queues.presence.add((session.caller.user, device));

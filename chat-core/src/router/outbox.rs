@@ -11,8 +11,8 @@ use super::shared_push::SharedPush;
 use crate::model::{CloseCode, ConversationId, Push, Seq};
 use crate::sync::Mutex;
 
-/// Capacity that an empty queue keeps, so that a push to an idle session does not allocate: 64
-/// bytes a session.
+/// Maximum capacity that an empty queue keeps, so that a push to an idle session need not allocate:
+/// 64 bytes a session.
 const KEPT_CAPACITY: usize = 8;
 
 /// Bounds of an [`Outbox`].
@@ -110,8 +110,10 @@ impl Outbox {
         }
     }
 
-    /// Moves the oldest pushes into `taken`: about `max_bytes` bytes, but at least one push if the
-    /// queue is not empty. Returns whether more pushes wait.
+    /// Moves the oldest pushes into `taken`: at most `max_bytes` bytes, but at least one push if
+    /// the queue is not empty. After the last queued push, adds a [`Push::Behind`] for each
+    /// conversation whose events were dropped and, once, [`Push::Closed`] if the session was
+    /// closed. Returns whether more pushes wait.
     pub fn drain(&self, max_bytes: usize, taken: &mut Vec<SharedPush>) -> bool {
         let mut state = self.state.lock();
         let mut bytes = 0_usize;
@@ -144,7 +146,8 @@ impl Outbox {
         false
     }
 
-    /// Waits until [`drain`](Self::drain) would return a push.
+    /// Waits until [`drain`](Self::drain) has something to do: pushes to move, or an overflow to
+    /// end.
     ///
     /// # Cancel safety
     /// Safe. Only one task may wait at a time, for this or for [`Outbox::closed`].
@@ -154,7 +157,8 @@ impl Outbox {
         }
     }
 
-    /// Returns whether [`drain`](Self::drain) would return a push.
+    /// Returns whether [`drain`](Self::drain) has something to do: pushes to move, or an overflow
+    /// to end.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let state = self.state.lock();
@@ -203,7 +207,7 @@ impl Outbox {
         since.map(|since| now.saturating_duration_since(since))
     }
 
-    /// Returns the number of queued pushes, and their size in bytes.
+    /// Returns the number of queued pushes, and their approximate size in bytes.
     #[must_use]
     pub fn queued(&self) -> (usize, usize) {
         let state = self.state.lock();
@@ -223,8 +227,8 @@ impl State {
         }
     }
 
-    /// Drops all queued pushes and `newest`, and records which logs the client has to read. Pushes
-    /// other than events are lost, because their delivery is best effort.
+    /// Drops all queued pushes and `newest`, and records which logs the client has to read. All
+    /// pushes but events and `Behind` are lost, because their delivery is best effort.
     fn overflow(&mut self, newest: &SharedPush) {
         self.overflowed = true;
         self.bytes = 0;

@@ -21,7 +21,8 @@ const MAX_PEERS: usize = 4096;
 pub(crate) struct PeerMonitor {
     started: Instant,
     timeout: Duration,
-    max_missed: u64,
+    /// Minimum number of consecutive heartbeats of a peer that repeat an announcement.
+    min_repeats: u64,
     table: Mutex<PeerTable>,
 }
 
@@ -37,8 +38,8 @@ struct PeerTable {
     listed_since: HashMap<NodeId, Instant>,
 }
 
-#[derive(Debug)]
 /// The last heartbeat that arrived from a peer.
+#[derive(Debug)]
 struct Peer {
     incarnation: u64,
     number: u64,
@@ -53,7 +54,8 @@ pub(crate) struct BusHealth {
     /// No heartbeat of a listed node has arrived for half the timeout: its latest announcements may
     /// be lost.
     pub(crate) peer_late: bool,
-    /// A node has been listed for longer than the timeout without a heartbeat on the bus.
+    /// A node has been listed for longer than the timeout, and no heartbeat of it has arrived on
+    /// the bus within the timeout.
     pub(crate) peer_unseen: bool,
     /// A peer's last heartbeat has become older than the timeout since the previous check.
     pub(crate) peer_lost: bool,
@@ -61,13 +63,13 @@ pub(crate) struct BusHealth {
 
 impl PeerMonitor {
     /// Creates a monitor that has received no heartbeat yet. A peer counts as lost after `timeout`
-    /// without a heartbeat. A peer repeats its announcements, so that up to `max_missed` of its
-    /// consecutive heartbeats may be lost without losing an announcement.
-    pub(crate) fn new(timeout: Duration, max_missed: u64) -> Self {
+    /// without a heartbeat. At least `min_repeats` consecutive heartbeats of a peer repeat each of
+    /// its announcements, so an announcement is lost only if all of them are lost.
+    pub(crate) fn new(timeout: Duration, min_repeats: u64) -> Self {
         Self {
             started: Instant::now(),
             timeout,
-            max_missed,
+            min_repeats,
             table: Mutex::default(),
         }
     }
@@ -82,8 +84,8 @@ impl PeerMonitor {
     }
 
     /// Records a peer's heartbeat. Returns `false` if announcements may have been lost: the peer is
-    /// new or was restarted, or too many heartbeats were lost. Peers beyond [`MAX_PEERS`] are
-    /// ignored.
+    /// new (or was lost) or was restarted, or too many of its heartbeats were lost. Peers beyond
+    /// [`MAX_PEERS`] are ignored.
     pub(crate) fn record_peer(&self, node: NodeId, incarnation: u64, number: u64) -> bool {
         let mut table = self.table.lock();
         if table.peers.len() >= MAX_PEERS && !table.peers.contains_key(&node) {
@@ -95,7 +97,7 @@ impl PeerMonitor {
             at: Instant::now(),
         };
         table.peers.insert(node, peer).is_some_and(|last| {
-            last.incarnation == incarnation && number.saturating_sub(last.number) <= self.max_missed
+            last.incarnation == incarnation && number.saturating_sub(last.number) <= self.min_repeats
         })
     }
 
@@ -167,7 +169,10 @@ mod tests {
         assert!(!monitor.record_peer(PEER, 1, 10), "the peer is new");
         assert!(monitor.record_peer(PEER, 1, 11));
         assert!(monitor.record_peer(PEER, 1, 13), "one lost heartbeat is tolerated");
-        assert!(!monitor.record_peer(PEER, 1, 16), "two lost heartbeats are too many");
+        assert!(
+            !monitor.record_peer(PEER, 1, 16),
+            "two lost heartbeats in a row are too many"
+        );
         assert!(!monitor.record_peer(PEER, 2, 17), "the peer was restarted");
     }
 

@@ -13,8 +13,8 @@ use crate::model::{ConversationId, Seq};
 use crate::sync::Mutex;
 
 /// A bounded queue of envelopes. Senders never wait: an envelope that finds no room is dropped,
-/// because heartbeats repeat the announcements. Only the newest doorbell of each conversation is
-/// queued. Clones share the queue.
+/// because heartbeats repeat the announcements, and notices may be lost. Only the newest doorbell
+/// of each conversation is queued. Clones share the queue.
 #[derive(Clone, Debug)]
 pub(crate) struct PublishQueue {
     inner: Arc<Inner>,
@@ -33,14 +33,15 @@ struct State {
     items: VecDeque<Item>,
     /// Number of envelopes that were taken and are being published.
     publishing: usize,
-    /// An envelope was dropped or could not be published since the last [`PublishQueue::flushed`].
+    /// True if an envelope was dropped or could not be published since the last
+    /// [`PublishQueue::flushed`].
     has_lost: bool,
     /// Newest doorbell of each conversation that has an [`Item::Doorbell`].
     doorbells: HashMap<ConversationId, Seq>,
 }
 
-#[derive(Debug)]
 /// An entry of the queue.
+#[derive(Debug)]
 enum Item {
     /// The doorbell of this conversation, whose `Seq` is in [`State::doorbells`].
     Doorbell(ConversationId),
@@ -120,8 +121,8 @@ impl PublishQueue {
         }
     }
 
-    /// Waits until no envelope is queued or being published. Returns whether every envelope was
-    /// published since the previous call.
+    /// Waits until no envelope is queued or being published. Returns whether no envelope was
+    /// dropped, and none failed to be published, since the previous call.
     pub(crate) async fn flushed(&self) -> bool {
         loop {
             let idle = self.inner.idle.notified();

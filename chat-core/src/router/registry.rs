@@ -32,7 +32,7 @@ pub(crate) struct Registry {
 /// Result of adding sessions to a conversation's feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JoinResult {
-    /// The sessions follow the feed.
+    /// The sessions follow the feed, except those that have ended.
     Joined,
     /// The sessions follow the feed, which is new on this node: the node has to subscribe to the
     /// conversation's topic and compare the feed with the log.
@@ -84,7 +84,8 @@ pub(crate) struct Removed {
 }
 
 /// Maximum number of events that are pushed to a session when it joins a conversation that its
-/// client does not know. If the log is longer, the client gets a `Behind` push instead.
+/// client does not know. If the log is longer, or if another session on this node follows the
+/// conversation already, the client gets a `Behind` push instead.
 const MAX_PUSHED_ON_JOIN: u64 = 32;
 
 impl Registry {
@@ -147,8 +148,9 @@ impl Registry {
                 JoinResult::Joined
             }
             Entry::Vacant(entry) => {
-                // If the feed starts before the end of the log, the events in between are read from
-                // the log and pushed. Otherwise the client gets a `Behind` push, or needs nothing.
+                // A feed that starts at what the client knows is then brought up to the end of the
+                // log, so that the events after it are pushed. If the feed starts at the end of the
+                // log, the client gets a `Behind` push, unless it knows the log up to there.
                 let unknown = conversation.last_seq.0.saturating_sub(known_seq.0);
                 let head = match known {
                     KnownUpTo::Nothing if unknown <= MAX_PUSHED_ON_JOIN => known_seq,

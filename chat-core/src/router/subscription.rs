@@ -1,4 +1,4 @@
-//! The guard that keeps a session subscribed on this node.
+//! The guard of a session on this node.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use super::session::SessionHandle;
 use super::tasks::Tasks;
 use crate::model::{Caller, PresenceState, SessionId};
 
-/// Guard of a session's subscription to its user's conversations. Dropping the guard ends the
-/// subscription.
+/// Guard of a session that receives the pushes of its user's conversations. Dropping the guard ends
+/// the session on this node.
 #[derive(Debug)]
 pub struct SubscriptionGuard {
     session: Arc<SessionHandle>,
@@ -33,7 +33,7 @@ impl SubscriptionGuard {
         self.session.id
     }
 
-    /// Returns the session's user and device.
+    /// Returns the session's identity: its user, device and login.
     #[must_use]
     pub fn caller(&self) -> Caller {
         self.session.caller

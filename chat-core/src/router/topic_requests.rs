@@ -39,13 +39,14 @@ impl TopicRequests {
         &self.topics
     }
 
-    /// Asks the worker to check whether the node still needs `topic`.
+    /// Asks the worker to check whether the node needs `topic`, and to subscribe or unsubscribe.
     pub(crate) fn recheck(&self, topic: Topic) {
         self.topics.add(topic);
     }
 
     /// Requests a subscription to `topic` and waits until it exists. Returns without a subscription
-    /// after `wait_timeout`, because a session also works without the bus.
+    /// after `wait_timeout`, because a session also works without the bus, and when the router
+    /// stops.
     pub(crate) async fn subscribe(&self, topic: Topic) {
         let (subscribed, waiting) = oneshot::channel();
         self.waiters.lock().entry(topic).or_default().push(subscribed);

@@ -15,7 +15,7 @@ use crate::sync::Mutex;
 const GRACE_PERIOD: Duration = Duration::from_secs(10);
 /// Maximum number of conversations in one query for the ends of logs.
 pub(crate) const MAX_CONVERSATIONS_PER_QUERY: usize = 1000;
-/// Maximum number of conversations that are checked. If there are more, the node compares
+/// Maximum number of conversations that are checked. If there are more, every node compares
 /// everything with the store.
 const MAX_CONVERSATIONS: usize = 16 * MAX_CONVERSATIONS_PER_QUERY;
 
@@ -29,7 +29,7 @@ pub struct UnconfirmedCommit {
     pub first_seq: Seq,
     /// `Seq` of the last event.
     pub last_seq: Seq,
-    /// Users who became members by these events.
+    /// Users who become members by these events, if they were committed.
     pub joined: Vec<UserId>,
 }
 
@@ -75,8 +75,9 @@ impl Unconfirmed {
         }
     }
 
-    /// Records the last `Seq` of the log. Returns whether the log has grown since the last
-    /// announcement, and whether the outcome of all commits is known.
+    /// Records the last `Seq` of the log. Returns whether the log has reached an unconfirmed commit
+    /// and has grown since the last announcement; and whether its checks can end, because the
+    /// outcome of all commits is known.
     fn check(&mut self, end: Seq) -> (bool, bool) {
         let since = *self.checked_since.get_or_insert_with(Instant::now);
         let is_news = end >= self.first_seq && end > self.announced;

@@ -52,14 +52,14 @@ impl<T> Default for WorkSet<T> {
 }
 
 impl<T: Eq + Hash> WorkSet<T> {
-    /// Adds an item that comes from this node itself. Such items are never refused: their number is
-    /// bounded by the sessions on the node.
+    /// Adds an item that originates on this node, or that concerns one of its sessions. Such items
+    /// are never refused, because other nodes cannot make their number arbitrarily large.
     pub(crate) fn add(&self, item: T) {
         self.inner.items.lock().insert(item);
         self.inner.added.notify_one();
     }
 
-    /// Adds several items at once.
+    /// Adds several items at once, as [`add`](Self::add) does.
     pub(crate) fn add_all(&self, items: impl IntoIterator<Item = T>) {
         self.inner.items.lock().extend(items);
         self.inner.added.notify_one();

@@ -92,8 +92,9 @@ impl<'a> Credential<'a> {
         Ok(Self::new(profile, validity, spki, signature))
     }
 
-    /// Verifies that the credential is for `static_key` and the chosen `profile`, in the order that
-    /// `docs/sc1.md` specifies. Returns the fingerprint of the server's RSA key.
+    /// Verifies that `pin` accepts the server's RSA key, that this key has signed `static_key`, and
+    /// that the credential is valid now and for the chosen `profile`, in the order that
+    /// `docs/sc1.md` specifies. Returns the fingerprint of the RSA key.
     pub(super) fn verify(
         &self,
         static_key: &[u8; 32],

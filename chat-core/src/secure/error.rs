@@ -1,6 +1,6 @@
-//! Errors of the secure channel, with one variant for each cause.
+//! Errors of the secure channel and of server identity keys, with one variant for each cause.
 //!
-//! Each error ends the connection without telling the peer the reason, except that
+//! Each error of a channel ends the connection without telling the peer the reason, except that
 //! [`HandshakeError::NoCommonProfile`] is first answered with a reject. The variants are for logs
 //! and tests.
 
@@ -138,7 +138,7 @@ pub enum OpenError {
     /// The peer changed its key again within both 1024 records and 10 s.
     #[error("the peer changes its key too often")]
     RekeyTooSoon,
-    /// The peer sent 2^24 records under one key.
+    /// The peer sent more than 2^24 records under one key.
     #[error("the peer does not change its key")]
     RekeyOverdue,
     /// The record counter reached its end.

@@ -1,4 +1,5 @@
-//! Opening a direct conversation when its first message is sent.
+//! Finding the conversation of a draft, and opening a direct conversation when its first message is
+//! sent.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -39,8 +40,9 @@ impl DirectOpener {
     }
 
     /// Returns the conversation that a caller refers to. If it is a direct conversation that does
-    /// not exist, its opening is charged to the caller's rate. The conversation is not opened yet,
-    /// because the hooks decide first.
+    /// not exist, its opening is charged to the caller's rate; the charge is refunded if the
+    /// conversation is not opened. The conversation is not opened yet, because the hooks decide
+    /// first.
     pub(in crate::engine) async fn find(
         &self,
         caller: Caller,

@@ -1,5 +1,6 @@
-//! Workers: tasks that run as long as the engine. Each owns only the parts that it uses. Commands
-//! submit work to them through queues.
+//! Workers: tasks that run as long as the engine. Each owns only the parts that it uses. The module
+//! also contains the queues through which commands submit work to the workers, and the state that
+//! workers and commands share.
 
 mod advertise;
 mod appender;

@@ -86,7 +86,8 @@ impl PresenceView {
     }
 }
 
-/// State of each user that was last announced to the user's friends. Offline users take no memory.
+/// Last state of each user that was announced to the user's friends, or whose announcement failed.
+/// Offline users take no memory.
 #[derive(Debug, Default)]
 struct Announced(HashMap<UserId, PresenceState>);
 

@@ -1,4 +1,4 @@
-//! Publishing committed events.
+//! Publication of committed events.
 
 use std::sync::Arc;
 

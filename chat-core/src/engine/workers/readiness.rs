@@ -14,8 +14,8 @@ use crate::service::Readiness;
 use crate::store::Store;
 
 /// Interval between probes of the store, and timeout of each probe. A node whose store is
-/// unavailable keeps its sessions but cannot serve new ones. It notices this within twice this
-/// time, and then publishes it in discovery.
+/// unavailable keeps its sessions but cannot start new ones. It notices the outage within twice
+/// this time, and then publishes in discovery that it takes no sessions.
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 /// Interval between probes while the store is unavailable.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
@@ -42,7 +42,7 @@ impl ReadinessState {
         }
     }
 
-    /// Returns the advertiser of this node, or `None` without a cluster.
+    /// Returns the advertiser of this node, or `None` if the engine has no discovery.
     pub(in crate::engine) fn advertiser(&self) -> Option<&NodeAdvertiser> {
         self.advertiser.as_deref()
     }
@@ -58,7 +58,7 @@ impl ReadinessState {
         }
     }
 
-    /// Returns whether load balancers and clients should choose this node.
+    /// Returns whether load balancers and clients should choose this node, unless it drains.
     pub(in crate::engine) fn takes_sessions(&self) -> bool {
         self.readiness().is_ready() && self.closed_listeners.load(Ordering::Relaxed) == 0
     }
@@ -144,12 +144,12 @@ impl ReadinessWorker {
                 let is_unavailable = self.probes.is_unavailable;
                 self.state.store_is_unavailable.store(is_unavailable, Ordering::Relaxed);
                 if is_unavailable {
-                    tracing::warn!("the store does not answer; this node accepts no new sessions");
+                    tracing::warn!("the store does not answer; this node cannot start new sessions");
                 } else {
-                    tracing::info!("the store answers again; this node accepts new sessions");
+                    tracing::info!("the store answers again");
                 }
             }
-            // Readiness also depends on whether the clock is right.
+            // Readiness also depends on the clock and on closed listeners.
             let is_ready = self.state.takes_sessions();
             if is_ready != was_ready {
                 was_ready = is_ready;

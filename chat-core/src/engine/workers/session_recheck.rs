@@ -1,4 +1,5 @@
-//! Rechecks of sessions whose end may have been committed without an answer.
+//! The end of sessions after a change in the store, and rechecks of sessions whose end may have
+//! been committed without an answer.
 //!
 //! A change that ends sessions (a revocation, a new password, a logout, a login that takes over)
 //! may be committed although the store's answer was lost. Then the ended sessions would continue to
@@ -39,7 +40,7 @@ struct Schedule(HashMap<UserId, Recheck>);
 
 #[derive(Clone, Copy, Debug)]
 struct Recheck {
-    /// Reason that ended sessions receive.
+    /// Close code for sessions that have ended.
     code: CloseCode,
     /// Number of scheduled checks that were made.
     checks: usize,
@@ -73,7 +74,7 @@ impl Schedule {
     }
 }
 
-/// Closes sessions on all nodes after a change in the store has ended them.
+/// Closes sessions on all nodes after a change in the store has ended them, or may have ended them.
 #[derive(Debug)]
 pub(in crate::engine) struct SessionEnder {
     router: Router,
@@ -91,8 +92,8 @@ impl SessionEnder {
     }
 
     /// Handles the result of a change that ends `sessions` of the user, and returns that result. If
-    /// the change was committed, the sessions are closed; if it may have been committed, the user's
-    /// sessions are rechecked.
+    /// the change was committed, the sessions are closed. After an error, the user's sessions are
+    /// [rechecked](Self::recheck_later).
     pub(in crate::engine) fn end_after<T>(
         &self,
         user: UserId,

@@ -1,4 +1,5 @@
-//! Conversion of typed text to a canonical name, and the skeleton of look-alikes.
+//! Conversion of typed text to a canonical name, the rules that the name has to follow, and its
+//! skeleton, which look-alikes share.
 
 use std::borrow::Cow;
 
@@ -69,9 +70,9 @@ impl Rules {
         }
     }
 
-    /// Checks the name as a whole: its first and last character, and that it has a letter. `-bob`
-    /// would look like an option on a command line, `.bob` like a hidden file, and the dot of
-    /// `bob.` like the end of a sentence.
+    /// Checks the name as a whole: that it neither starts nor ends with `-` or `.`, and that it has
+    /// a letter. `-bob` would look like an option on a command line, `.bob` like a hidden file, and
+    /// the dot of `bob.` like the end of a sentence.
     pub(super) fn check_whole(name: &str) -> Result<(), NameError> {
         let separator = |c: char| c == '-' || c == '.';
         if name.starts_with(separator) || name.ends_with(separator) {
@@ -96,8 +97,8 @@ impl Rules {
     }
 }
 
-/// Converts full-width and half-width forms to ordinary ones, then to NFC (RFC 8265 §3.3.2 rules 1
-/// and 4).
+/// Converts full-width and half-width forms, and the ideographic space, to ordinary ones, then to
+/// NFC (RFC 8265 §3.3.2 rules 1 and 4).
 pub(super) fn fold_width(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for c in text.chars() {
@@ -129,7 +130,8 @@ fn is_han(c: char) -> bool {
         && c.general_category() == GeneralCategory::OtherLetter
 }
 
-/// Checks the combination of a word's characters: marks, digits, scripts, direction.
+/// Checks that a word does not start with a mark, and its combination of marks, digits, scripts and
+/// directions.
 pub(super) fn check_word(word: &str) -> Result<(), NameError> {
     if word.starts_with(is_mark) {
         return Err(NameError::BadEdge);

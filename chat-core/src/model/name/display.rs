@@ -27,8 +27,8 @@ impl DisplayName {
     /// Parses a display name: converts it to NFC, trims it and drops bidirectional controls.
     ///
     /// # Errors
-    /// [`NameError`]: the name has no visible character, is too long, or has a control character or
-    /// too many marks on a letter.
+    /// [`NameError`]: the name has no visible character, is too long, or has an unprintable
+    /// character or too many marks on a letter.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let too_long = NameError::TooLong {
             max_characters: Self::MAX_GRAPHEMES,
@@ -83,8 +83,8 @@ fn is_variation_selector(c: char) -> bool {
     matches!(c, '\u{180B}'..='\u{180D}' | '\u{180F}' | '\u{FE00}'..='\u{FE0F}' | '\u{E0100}'..='\u{E01EF}')
 }
 
-/// Returns whether `c` is visible. Spaces, marks, format characters and letters without a shape,
-/// such as HANGUL FILLER, are not.
+/// Returns whether `c` is visible. Unprintable characters, spaces, marks, format characters and
+/// characters without a shape, such as HANGUL FILLER, are not.
 pub(in crate::model) fn is_visible(c: char) -> bool {
     let blank_letter = matches!(c, '\u{115F}' | '\u{1160}' | '\u{3164}' | '\u{FFA0}' | '\u{2800}');
     !blank_letter

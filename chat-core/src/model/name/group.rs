@@ -27,7 +27,7 @@ pub struct GroupName(pub(super) Arc<str>);
 name_string!(GroupName);
 
 impl GroupName {
-    /// Maximum length in code points.
+    /// Maximum length of the name, and of its key, in code points.
     pub(crate) const MAX_CHARS: usize = 64;
     /// Maximum length of the name, and of its key, in bytes of UTF-8.
     pub(crate) const MAX_BYTES: usize = 256;

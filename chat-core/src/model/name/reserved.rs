@@ -1,4 +1,4 @@
-//! Names that users cannot register.
+//! Names that users can choose neither for themselves nor for groups.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;

@@ -88,7 +88,7 @@ fn invalid_user_names_are_refused_with_the_reason() {
 }
 
 #[test]
-fn forbidden_characters_are_named_in_the_error() {
+fn user_names_with_forbidden_characters_are_refused() {
     for bad in [
         ' ',
         '\t',
@@ -189,7 +189,7 @@ fn name_limits_count_code_points_and_bytes() {
 }
 
 #[test]
-fn look_alikes_share_a_skeleton() {
+fn only_look_alikes_share_a_skeleton() {
     for (one, other) in [
         ("сосо", "coco"), // all Cyrillic, all Latin
         ("user1", "userl"),
@@ -215,7 +215,7 @@ fn look_alikes_share_a_skeleton() {
 }
 
 #[test]
-fn operators_and_logins_may_use_reserved_names() {
+fn parse_any_accepts_the_reserved_names_that_parse_refuses() {
     assert_eq!(
         UserName::parse_any("Admin").map(|name| name.to_string()).as_deref(),
         Ok("admin")
@@ -232,7 +232,7 @@ fn operators_and_logins_may_use_reserved_names() {
 }
 
 #[test]
-fn group_names_keep_capitals_and_fold_spaces() {
+fn group_names_keep_capitals_but_their_keys_and_skeletons_ignore_case() {
     for (typed, shown, key) in [
         ("Rust", "Rust", "rust"),
         ("  C++　学习  小组 ", "C++ 学习 小组", "c++ 学习 小组"),
@@ -287,7 +287,7 @@ fn invalid_group_names_are_refused() {
 }
 
 #[test]
-fn display_names_may_contain_any_printable_text() {
+fn display_names_may_contain_any_printable_text_within_limits() {
     for (typed, shown) in [
         (" Alice Müller ", "Alice Müller"),
         ("小明 🍺", "小明 🍺"),
@@ -332,7 +332,7 @@ fn display_names_may_contain_any_printable_text() {
     ));
 }
 
-/// Returns short strings of characters that are special to at least one rule.
+/// Strategy for short strings, mostly of characters that are special to at least one rule.
 fn tricky() -> impl Strategy<Value = String> {
     let pool: Vec<char> =
         "aAbBiIlL1oO0mrnZzßſİıσςΣΑαаАсоДжк小明王二ニロｶﾞＡａ１각ᄀ\u{1161}\u{11a8}é\u{301}\u{307}\u{323}\

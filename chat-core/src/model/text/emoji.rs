@@ -22,8 +22,8 @@ impl Emoji {
     /// Checks a reaction.
     ///
     /// # Errors
-    /// [`TextError`]: the reaction is empty, invisible or too long, or has white space or a control
-    /// character.
+    /// [`TextError`]: the reaction is empty, invisible or too long, or has white space, a control
+    /// character or a bidirectional control.
     pub fn new(text: &str) -> Result<Self, TextError> {
         if text.is_empty() {
             return Err(TextError::Empty);

@@ -3,12 +3,13 @@
 
 use std::borrow::Cow;
 
-/// Maximum number of bytes of one value in a log line.
+/// Maximum number of bytes of one value in a log line, without the `…` of a truncated value.
 const MAX_LOG_BYTES: usize = 256;
 
-/// Escapes text for a terminal: control characters and bidirectional controls appear as `\u{1b}`.
-/// Line breaks and tabs stay; a carriage return stays only before a line feed. Borrows if there is
-/// nothing to escape.
+/// Escapes text for a terminal: control characters, bidirectional controls, line and paragraph
+/// separators, byte order marks and interlinear annotations appear as their code points, such as
+/// `\u{1b}`. Line feeds and tabs stay. A carriage return stays before a line feed, and otherwise
+/// appears as `\r`. Borrows if there is nothing to escape.
 ///
 /// # Examples
 /// ```

@@ -47,7 +47,7 @@ fn debug_output_hides_message_text() {
 }
 
 #[test]
-fn notes_and_descriptions_count_characters() {
+fn notes_and_descriptions_limit_characters_and_refuse_controls() {
     assert_eq!(Note::new("").unwrap().as_str(), "");
     assert!(Note::new("友".repeat(200)).is_ok());
     assert_eq!(Note::new("友".repeat(201)), Err(TextError::TooManyChars { max: 200 }));
@@ -62,7 +62,7 @@ fn notes_and_descriptions_count_characters() {
 }
 
 #[test]
-fn reaction_accepts_emoji_and_short_words() {
+fn reaction_accepts_only_an_emoji_or_a_short_word() {
     for good in [
         "👍",
         "❤️",
@@ -102,7 +102,7 @@ fn reaction_accepts_emoji_and_short_words() {
 }
 
 #[test]
-fn sanitized_text_has_no_control_characters() {
+fn sanitized_text_keeps_line_breaks_and_tabs_and_no_other_control() {
     for (text, shown) in [
         ("你好 alice\t!\n", "你好 alice\t!\n"),
         ("a\r\nb", "a\r\nb"),

@@ -23,7 +23,7 @@ fn faultless() -> LossyBus {
     lossy(0, Faults::default())
 }
 
-/// Checks that the events `1..=last` arrive in order, and no other push.
+/// Checks that the events `1..=last` arrive once and in order, and no push after them.
 async fn expect_exactly(reader: &mut Reader, last: u64) {
     assert_eq!(
         reader.seqs(usize::try_from(last).unwrap()).await,

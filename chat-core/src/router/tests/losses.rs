@@ -1,5 +1,6 @@
-//! Tests that losses are repaired within [`REPAIR_TIMEOUT`]: between nodes whose bus loses some or
-//! all messages, after failed subscriptions, and after unconfirmed commits.
+//! Tests that losses are repaired, most within [`REPAIR_TIMEOUT`]: between nodes whose bus loses
+//! some or all messages, after failed subscriptions, and after unconfirmed commits. Also tests that
+//! sweeps recheck logins, and that a wrong clock is detected.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -35,8 +35,8 @@ const REPAIR_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time after which every message in flight has arrived.
 const SETTLE_TIME: Duration = Duration::from_secs(60);
 
-/// Returns the default configuration without periodic sweeps, so that the router reads a log only
-/// after it has detected a loss.
+/// Returns the default configuration without periodic sweeps, so that they cannot repair a loss
+/// that another mechanism has to detect.
 fn without_sweeps() -> RouterConfig {
     RouterConfig {
         sweep_interval: Duration::from_secs(1_000_000),
@@ -59,7 +59,7 @@ async fn node_named(world: &World, node: NodeId, bus: Arc<dyn MessageBus>) -> Ro
 }
 
 /// Returns the log of a store behind a channel, which is the only connection between a router of
-/// these tests and its store.
+/// most of these tests and its store.
 fn log(store: &Arc<dyn Store>) -> Arc<dyn EventLog> {
     let log = StoreEventLog::new(Arc::clone(store));
     Arc::new(ForwardingEventLog::new(Arc::new(log)))
@@ -176,7 +176,8 @@ impl Reader {
     }
 }
 
-/// Commits a message of Alice to the group, and announces it by `router`.
+/// Commits a message of Alice to the group, and passes it to `router` for delivery and
+/// announcement.
 async fn send_message(world: &World, router: &Router, text: &str) -> Vec<Event> {
     let events = append(
         &*world.store,
@@ -190,7 +191,7 @@ async fn send_message(world: &World, router: &Router, text: &str) -> Vec<Event> 
     events
 }
 
-/// Commits an event of Alice to the group, and announces it by `router`.
+/// Commits an event of Alice to the group, and passes it to `router` for delivery and announcement.
 async fn append_event(world: &World, router: &Router, event: EventBody) {
     let mut draft = Draft::of(event.kind(), None);
     draft.body = body::encode(&event);
@@ -262,7 +263,7 @@ async fn push_is_encoded_once_for_all_recipients() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn leaving_member_gets_the_leave_event_and_nothing_after() {
+async fn kicked_member_gets_the_kick_and_nothing_after_until_rejoining() {
     let world = world().await;
     let router = node(&world, None).await;
     let mut bob = Reader::attach(&router, world.bob, 1).await;

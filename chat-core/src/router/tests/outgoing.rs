@@ -1,11 +1,13 @@
-//! Tests of the order, merging and priority of queued envelopes.
+//! Tests that envelopes are published concurrently, that queued doorbells merge, and that
+//! heartbeats have priority.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 use crate::bus::{BusError, Subscriber};
 
-/// A bus that accepts each envelope after a delay, and counts the accepted doorbells.
+/// A bus that accepts each envelope after a delay, and counts the envelopes for conversations,
+/// which are doorbells in these tests.
 #[derive(Clone, Debug)]
 struct SlowBus {
     bus: MemoryBus,
@@ -99,7 +101,8 @@ async fn queued_doorbells_of_one_conversation_are_merged() {
 #[tokio::test(start_paused = true)]
 async fn heartbeats_are_not_delayed_by_other_envelopes() {
     let world = world().await;
-    // With this latency, publishing the doorbells takes more than a minute.
+    // With this latency, publishing 1,000 doorbells takes about 14 s, so the queue is never empty
+    // during the rounds.
     let bus = slow(Duration::from_millis(900));
     let here = node(&world, Some(Arc::new(bus.clone()))).await;
     let there = node(&world, Some(Arc::new(bus.clone()))).await;

@@ -1,4 +1,4 @@
-//! Tests of changes that happen between two steps of a starting session.
+//! Tests of changes that happen between two steps of a starting session or of a join.
 
 use super::*;
 use crate::model::{Member, MemberState, Role};
@@ -43,12 +43,12 @@ pub(super) async fn commit_change(world: &World, user: UserId, change: EventBody
     unit.await.unwrap()
 }
 
-/// Commits and announces `change`, by which `user` leaves the group.
+/// Commits `change`, by which `user` leaves the group, and passes it to `router`.
 pub(super) async fn leave(world: &World, router: &Router, user: UserId, change: EventBody) {
     router.committed(&[commit_change(world, user, change).await]);
 }
 
-/// Commits and announces that `user` joined the group.
+/// Commits that `user` joined the group, and passes the event to `router`.
 pub(super) async fn join(world: &World, router: &Router, user: UserId) {
     let change = EventBody::MemberJoined { user, by: None };
     router.committed(&[commit_change(world, user, change).await]);

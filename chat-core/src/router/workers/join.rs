@@ -10,7 +10,8 @@ use crate::router::work_set::{WorkSet, WorkerOptions};
 use crate::store::StoreError;
 
 /// Worker that adds a user's sessions to a conversation's feed. The events that the log holds
-/// already are then delivered by [`CatchUp`](super::catch_up::CatchUp).
+/// already are then delivered by [`CatchUp`](super::catch_up::CatchUp), or reported by a `Behind`
+/// push if they are many.
 #[derive(Debug)]
 pub(crate) struct Join {
     pub(crate) joins: WorkSet<(UserId, ConversationId)>,

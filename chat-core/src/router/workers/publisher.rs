@@ -55,7 +55,7 @@ impl Publisher {
 }
 
 /// Logs the first of consecutive failures. A failed envelope is not retried, because the next
-/// successful heartbeat repeats its announcements.
+/// successful heartbeat repeats its announcements, and notices may be lost.
 fn log_first_failure(is_failing: &mut bool, result: &Result<(), Failure<BusError>>) {
     if let Err(error) = result
         && !*is_failing

@@ -14,7 +14,8 @@ use crate::router::registry::Registry;
 use crate::router::work_set::{WorkSet, WorkerOptions};
 use crate::store::StoreError;
 
-/// Check that ends the sessions of a user whose logins are no longer valid in the store.
+/// Check that compares a user's sessions with the store, and ends those whose login is no longer
+/// valid.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionCheck {
     pub(crate) registry: Arc<Registry>,
@@ -64,8 +65,8 @@ impl LoginRecheck {
 }
 
 /// Worker that rechecks the logins and memberships of users for whom an announcement may have been
-/// lost. It checks one user after the other with pauses, so that many checks do not overload the
-/// store.
+/// lost; every sweep but those of a lone node adds all users. It checks one user after the other
+/// with pauses, so that many checks do not overload the store.
 #[derive(Debug)]
 pub(crate) struct UserRecheck {
     pub(crate) users: WorkSet<UserId>,

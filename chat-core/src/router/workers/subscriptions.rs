@@ -32,7 +32,8 @@ pub(crate) struct Subscriptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Subscription {
     Confirmed,
-    /// The bus did not answer the last change.
+    /// The last change is in progress, or failed or was not answered, so the bus may or may not
+    /// have the subscription.
     Unconfirmed,
 }
 
@@ -74,8 +75,9 @@ impl Subscriptions {
         }
     }
 
-    /// Handles a new subscription: the node missed the announcements made before it, so the
-    /// conversation or user has to be read from the store.
+    /// Handles a topic to which the node is subscribed, newly or since an earlier request: the node
+    /// may have missed announcements made before, so the conversation or user has to be read from
+    /// the store.
     fn subscribed(&self, topic: Topic) {
         let was_awaited = self.requests.confirm(topic);
         match topic {

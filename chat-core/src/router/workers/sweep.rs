@@ -1,4 +1,5 @@
-//! Sweeps, in which the node compares all its conversations, users and devices with the store.
+//! Sweeps, in which the node compares all its conversations and users with the store, and publishes
+//! the presence of all its devices again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +17,7 @@ use crate::router::sweep_request::SweepRequest;
 use crate::router::work_set::WorkSet;
 
 /// Number of sweeps for each recheck of all users, on a node without a bus and without other nodes
-/// on its store. A requested sweep, and every sweep of another node, rechecks them.
+/// on its store. Requested sweeps, and all sweeps of nodes that have a bus or peers, recheck them.
 const SWEEPS_PER_RECHECK_ALONE: u32 = 10;
 
 /// Worker that starts a sweep when one is requested, and otherwise at regular intervals.
@@ -32,7 +33,7 @@ pub(crate) struct Sweep {
     pub(crate) watches: CommitWatches,
     /// Average interval between sweeps without a request.
     pub(crate) interval: Duration,
-    /// Minimum interval between two sweeps.
+    /// Minimum interval between two sweeps, which delays a requested sweep.
     pub(crate) min_interval: Duration,
     /// Number of sweeps that were started.
     pub(crate) sweeps: Arc<AtomicU64>,

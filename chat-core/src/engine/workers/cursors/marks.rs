@@ -26,7 +26,7 @@ impl Target {
     }
 }
 
-/// The new position, and the session that reported it.
+/// The new position, and the caller who reported it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark {
     pub(super) seq: Seq,
@@ -72,8 +72,9 @@ impl Marks {
         }
     }
 
-    /// Queues a mark. If its target has a queued mark, the greater of the two is kept. Returns
-    /// `false` if the queue has no room.
+    /// Queues a mark. If its target has a queued mark, the greater of the two is kept, in the place
+    /// of the queued one. Returns `false` and drops the mark if a limit of the node or of the user
+    /// is reached.
     pub(super) fn add(&mut self, target: Target, mark: Mark) -> bool {
         if let Some(queued) = self.queued.get_mut(&target) {
             if mark.seq > queued.seq {
@@ -97,7 +98,8 @@ impl Marks {
         true
     }
 
-    /// Takes the oldest `max` marks.
+    /// Takes at most `max` marks, oldest first. They count as being written until
+    /// [`write_ended`](Self::write_ended).
     pub(super) fn take(&mut self, max: usize) -> Vec<(Target, Mark)> {
         let targets: Vec<Target> = self.order.drain(..max.min(self.order.len())).collect();
         let mut taken = Vec::with_capacity(targets.len());
@@ -123,7 +125,7 @@ impl Marks {
         self.queued.len()
     }
 
-    /// Ends the writing of the marks that were taken.
+    /// Records that the writing of the taken marks has ended, with or without success.
     pub(super) fn write_ended(&mut self) {
         self.in_flight.clear();
     }

@@ -12,8 +12,8 @@ use crate::sync::Mutex;
 /// Maximum time for which a command waits until earlier marks of its user are written.
 const MARKS_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Queue of marks. When it is full, further marks are dropped; the next mark of the same
-/// conversation replaces a dropped one.
+/// Queue of marks. When it is full, or a user has too many marks in it, further marks are dropped;
+/// the next mark of the same conversation replaces a dropped one.
 #[derive(Debug)]
 pub(in crate::engine) struct CursorQueue {
     marks: Mutex<Marks>,
@@ -87,8 +87,8 @@ impl CursorQueue {
     }
 
     /// Waits until the marks of this user are written, so that the user's next command sees them.
-    /// Gives up when a write fails or takes more than a second: the command then reads the earlier
-    /// marks.
+    /// Gives up after a second, or when the write of any marks fails: the command then reads the
+    /// earlier marks.
     pub(in crate::engine) async fn wait_until_written(&self, user: UserId) {
         if !self.marks.lock().has_unwritten(user) {
             return;
@@ -122,7 +122,7 @@ impl CursorQueue {
     }
 
     /// Queues marks again after a failed write: at the end of the queue, so that a mark that cannot
-    /// be written does not block the others.
+    /// be written does not block the others. Marks that no longer fit are dropped.
     pub(super) fn put_back(&self, taken: Vec<(Target, Mark)>) {
         let mut marks = self.marks.lock();
         for (target, mark) in taken {

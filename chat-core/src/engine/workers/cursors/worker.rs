@@ -32,7 +32,7 @@ pub(in crate::engine) struct CursorWorker {
     flush_interval: Duration,
     max_receipt_members: u32,
     max_batch: usize,
-    /// Number of marks in the next transaction. A mark whose row is locked fails its whole batch,
+    /// Maximum number of marks in the next batch. A mark whose row is locked fails its whole batch,
     /// so batches shrink after a failure, down to one mark, and grow again after a success.
     batch: usize,
 }
@@ -55,7 +55,7 @@ impl CursorWorker {
         }
     }
 
-    /// Runs until the engine drains, then writes the remaining marks.
+    /// Runs until the engine drains, then tries once to write the remaining marks.
     pub(in crate::engine) async fn run(mut self, draining: CancellationToken) {
         loop {
             tokio::select! {
@@ -82,8 +82,8 @@ impl CursorWorker {
         }
     }
 
-    /// Writes the marks that are queued now. Returns `false` if the store failed. After a panic,
-    /// the marks of the batch are lost.
+    /// Writes the marks that are queued now. Returns `false` if the store failed or the write
+    /// panicked. After a panic, the marks of the batch may be lost.
     async fn flush(&mut self) -> bool {
         let written = panics::step("cursors", self.write_queued()).await;
         if written.is_none() {
@@ -154,7 +154,8 @@ impl CursorWorker {
     }
 
     /// Sends the read mark to the user's other devices if `reader` has moved it, and a receipt to
-    /// the other members.
+    /// the peer of a direct conversation who may see it, or to the members of a group that is not
+    /// too large.
     async fn notify_of(&self, user: UserId, reader: Option<Caller>, membership: &MembershipView) {
         let (conversation, member) = (&membership.conversation, &membership.member);
         if reader.is_some() {
