@@ -1,4 +1,5 @@
-//! Ordered delivery of one conversation's events: every [`Seq`] once, in order and without gaps.
+//! Ordered delivery of one conversation's events: every event that the user can read, once and in
+//! the order of [`Seq`].
 //!
 //! ```text
 //! seq <  next            dropped: delivered before
@@ -26,7 +27,8 @@ pub(crate) const GAP_TIMEOUT: Duration = Duration::from_secs(1);
 /// Maximum delay after a read that returned no new event.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-/// Events that will not be delivered: the user may not read them, or the log no longer has them.
+/// Events, from the first position to the last, that will not be delivered: the user may not read
+/// them, or the log no longer has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MissingRange {
     pub(crate) from: Seq,
@@ -65,7 +67,7 @@ impl LogEnd {
 /// Progress of reading the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reading {
-    /// No read is running. If events are missing, the next read is due at this time.
+    /// No read is running. If a read is needed, it is due at this time.
     Idle(Option<Instant>),
     /// A page was requested.
     Requested,
@@ -134,8 +136,8 @@ impl EventSequencer {
     }
 
     /// Checks by a page whether the log still has the event that was delivered last. Returns
-    /// `false` if another event is in its place. Returns `true` if the user may no longer read that
-    /// position, because then the check is impossible.
+    /// `false` if another event is in its place. Returns `true` if the page lacks that position
+    /// (the user may no longer read it, or the log no longer has it): then the check is impossible.
     pub(crate) fn verify(&mut self, page: &HistoryPage) -> bool {
         let head = self.head();
         let found = page.events.iter().find(|found| found.event.seq == head);
@@ -147,7 +149,8 @@ impl EventSequencer {
     }
 
     /// Accepts a pushed event, and appends the events that can be delivered now to `out`. If the
-    /// owner has no room for events, the event is dropped, and read from the log later.
+    /// owner has no room for events, or the buffer is full, the event is dropped, and read from the
+    /// log later.
     pub(crate) fn push(&mut self, now: Instant, event: Event, has_room: bool, out: &mut Vec<HistoryEvent>) {
         if event.seq < self.next {
             return;
@@ -173,7 +176,8 @@ impl EventSequencer {
         self.read_at(now);
     }
 
-    /// Returns when the log must be read, or `None` if no event is missing.
+    /// Returns when the log must be read, to verify it or to get missing events. Returns `None` if
+    /// no read is needed, or a page was requested already.
     pub(crate) fn next_read_at(&self) -> Option<Instant> {
         match self.reading {
             Reading::Idle(at) if self.is_incomplete() => at,
@@ -260,8 +264,8 @@ impl EventSequencer {
         }
     }
 
-    /// Moves the next read forward to `at`, but never back. Nothing is read while no event is
-    /// missing.
+    /// Moves the next read forward to `at`, but never back. Has no effect if no read is needed, or
+    /// a page was requested already.
     fn read_at(&mut self, at: Instant) {
         if let Reading::Idle(planned) = self.reading
             && self.is_incomplete()

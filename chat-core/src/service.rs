@@ -173,7 +173,9 @@ impl fmt::Debug for SessionGuard {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Readiness {
-    /// The store answers. It is probed every two seconds, with a timeout of two seconds.
+    /// The store answers. The engine probes it every two seconds, with a timeout of two seconds.
+    /// After a probe without an answer, it probes every half second, and this is false until two
+    /// consecutive probes were answered.
     pub store_answers: bool,
     /// The clocks of this machine and of the store differ by at most 5 min. Otherwise, all logins
     /// are rejected.
@@ -207,7 +209,8 @@ impl Default for Readiness {
     }
 }
 
-/// Error of a command: a documented code, a sentence for people, and the delay before a retry.
+/// Error of a command, a registration, a login or an attach: a documented code, a sentence for
+/// people, and the delay before a retry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CommandError {

@@ -43,7 +43,7 @@ pub enum Opened {
 /// opener has no buffer.
 pub struct Opener {
     state: State,
-    /// Start, or time of the last change of the key.
+    /// Start of the channel, or time of the last change of the key.
     keyed_at: Instant,
     /// Number of records under the current key.
     records: u32,
@@ -82,7 +82,9 @@ impl Opener {
     /// [`Opener::feed`] has not removed.
     ///
     /// # Errors
-    /// [`OpenError::Truncated`] if no close record was received: data may be missing.
+    /// - [`OpenError::Truncated`]: no close record was received, so data may be missing.
+    /// - [`OpenError::DataAfterClose`]: `input` holds bytes that followed the close record.
+    /// - [`OpenError::Failed`]: an earlier error ended the opener.
     pub fn end_of_stream(&mut self, input: &BytesMut) -> Result<(), OpenError> {
         let result = match self.state {
             State::Closed if input.is_empty() => Ok(()),

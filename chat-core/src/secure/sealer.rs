@@ -24,7 +24,7 @@ pub const REKEY_AFTER: Duration = Duration::from_secs(60 * 60);
 pub struct Sealer {
     /// `None` once the channel is closed for sending, or its record counter is exhausted.
     cipher: Option<Cipher>,
-    /// Start, or time of the last change of the key.
+    /// Start of the channel, or time of the last change of the key.
     keyed_at: Instant,
     /// Number of records under the current key.
     records: u32,
@@ -62,8 +62,8 @@ impl Sealer {
     /// Encrypts the bytes that `write` appends to `out`, in place: up to [`MAX_CONTENT`] bytes are
     /// not copied.
     ///
-    /// `write` may only append. If it appends nothing, no record is made. Content beyond the limit
-    /// of one record goes into further records.
+    /// `write` may only append. If it appends nothing, no data record is made. Content beyond the
+    /// limit of one record goes into further records.
     ///
     /// # Errors
     /// The channel is closed or exhausted; `out` then holds only complete records.

@@ -63,8 +63,8 @@ impl ServerKeys {
         Ok(())
     }
 
-    /// Returns whether [`ROTATION_INTERVAL`] has passed since the last rotation, or the clock was
-    /// set back to before it.
+    /// Returns whether [`ROTATION_INTERVAL`] has passed since the current static key was generated,
+    /// or the clock was set back to before that time.
     #[doc(hidden)]
     #[must_use]
     pub fn is_rotation_due(&self, unix_now: u64) -> bool {

@@ -159,7 +159,7 @@ impl ReservedFile {
 
 impl Server {
     /// Serves a stream that the application accepted, like a connection of a listener. The
-    /// connection starts with the first poll.
+    /// connection starts with the first poll of the returned future.
     pub(super) fn serve<S>(
         &self,
         stream: S,
@@ -183,7 +183,8 @@ impl Server {
     }
 }
 
-/// Serves a connection of a listener in a separate task, or closes it if a limit is reached.
+/// Serves a connection of a listener in a separate task, or closes it if a limit is reached or its
+/// source is penalised.
 pub(super) fn admit(stream: Box<dyn Transport>, protocol: &Protocol, shared: &Arc<Shared>) {
     let source = source_of(stream.peer());
     if let Some(serving) = serving(stream, source, protocol, shared) {
@@ -191,7 +192,8 @@ pub(super) fn admit(stream: Box<dyn Transport>, protocol: &Protocol, shared: &Ar
     }
 }
 
-/// Admits a connection and returns the future that serves it; `None` if a limit is reached.
+/// Admits a connection and returns the future that serves it; `None` if a limit is reached or the
+/// source is penalised.
 fn serving(
     stream: Box<dyn Transport>,
     source: Source,
@@ -210,7 +212,8 @@ fn serving(
     ))
 }
 
-/// Reads the PROXY header of a connection from a load balancer, then admits the client named in it.
+/// Reads the PROXY header of a connection from a load balancer, then admits the client named in it,
+/// or the load balancer itself if the header names none.
 fn admit_from_proxy(mut stream: Box<dyn Transport>, protocol: &Protocol, shared: &Arc<Shared>) {
     let proxy = source_of(stream.peer());
     let is_trusted = |ip| shared.config.trusted_proxies.iter().any(|network| network.contains(ip));

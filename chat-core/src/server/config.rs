@@ -24,8 +24,8 @@ pub struct ServerConfig {
     pub trusted_proxies: Vec<Network>,
     /// Maximum time from accept to a complete PROXY header. Default 2 s.
     pub proxy_header_timeout: Duration,
-    /// Rate of SC1 and TLS handshakes; each takes about 0.2 ms of a core. Connections beyond it are
-    /// rejected before the key agreement. Default 1000 a second.
+    /// Maximum rate of SC1 and TLS handshakes; each takes about 0.2 ms of a core. Connections
+    /// beyond it are rejected before the key agreement. Default 1000 a second.
     pub handshake_rate: Rate,
     /// Maximum time from accept to the end of the SC1 or TLS handshake. Default 5 s.
     pub handshake_timeout: Duration,

@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn registry_gives_new_ids_and_signals_every_phase() {
+    async fn registry_gives_new_ids_and_wakes_killed_connections() {
         let connections = Arc::new(Connections::new());
         let first = connections.register(2).unwrap();
         let second = connections.register(2).unwrap();

@@ -29,7 +29,7 @@ pub(super) async fn rotate_daily(keys: Arc<ServerKeys>) {
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(
                     error,
-                    "cannot rotate the static SC1 key; the current key stays in use until it expires"
+                    "cannot rotate the static SC1 key; retrying; clients reject the current key once it has expired"
                 );
             }
             Err(error) => {

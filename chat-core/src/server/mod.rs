@@ -88,7 +88,7 @@ struct Shared {
     throttled: ThrottledLogs,
 }
 
-/// Throttles of the warnings about connections that were not served, one for each cause.
+/// Throttles of the warnings about connections, logins and listeners that fail, one for each cause.
 #[derive(Debug, Default)]
 struct ThrottledLogs {
     /// The server has [`ServerConfig::max_connections`] connections.
@@ -173,10 +173,10 @@ impl Server {
         }
     }
 
-    /// Serves a connection that the application accepted itself, until it ends: a WebSocket, a Unix
-    /// socket, a QUIC stream. The stream carries packets without encryption, so a lower layer must
-    /// encrypt and authenticate, as TLS does; [`serve_sc1_stream`](Self::serve_sc1_stream) is for
-    /// streams that do not.
+    /// Serves a connection that the application accepted itself (a WebSocket, a Unix socket, a QUIC
+    /// stream) until the connection ends. The stream carries packets without encryption, so a lower
+    /// layer must encrypt and authenticate, as TLS does;
+    /// [`serve_sc1_stream`](Self::serve_sc1_stream) is for streams without such a layer.
     ///
     /// `peer` is the address of the client. Limits per source address, login throttling and logs
     /// use it, so do not pass the address of a proxy. With [`PeerAddr::Local`] the connection is
@@ -193,7 +193,7 @@ impl Server {
     /// stream of binary messages to a byte stream.
     ///
     /// # Cancel safety
-    /// Dropping the future closes the connection immediately. Started commands continue.
+    /// Dropping the future closes the connection immediately. Changes that have started continue.
     ///
     /// # Examples
     /// ```

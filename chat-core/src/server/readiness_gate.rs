@@ -20,7 +20,8 @@ use crate::transport::tcp::{TcpListener, TcpPort};
 
 /// Interval between readiness checks.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
-/// Time for which the node must have been ready before the listeners open again.
+/// Time for which the node must have been ready, or all other nodes unable to serve, before the
+/// listeners open again.
 const OPEN_AFTER: Duration = Duration::from_secs(1);
 /// First delay before the server retries to bind an address that another program has taken. The
 /// delay doubles with each attempt.
@@ -92,10 +93,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 clock_is_right = readiness.clock_is_right,
                 "this node cannot serve and other nodes may be able to: its listeners close until it can serve; open connections stay"
             ),
-            (false, true) => tracing::info!(
-                is_ready = readiness.is_ready(),
-                "the listeners of this node are open again"
-            ),
+            (false, true) => tracing::info!(is_ready = readiness.is_ready(), "the listeners of this node open again"),
             _ => continue,
         }
         shared.readiness_gate.open.send_replace(is_open);
@@ -199,8 +197,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Returns the states of the gate while it should be open or closed for these seconds each,
-    /// with two updates a second.
+    /// Updates the gate twice a second. Each phase says whether the gate should be open, and for
+    /// how many seconds. Returns the first state of the gate and the state after each change.
     fn states(debounce: &mut Debounce, now: &mut Instant, phases: &[(bool, f32)]) -> Vec<bool> {
         let mut states = vec![debounce.is_open];
         for (should_open, seconds) in phases {

@@ -1,5 +1,5 @@
-//! Input and output of a connection: reads and decrypts input into packets, encrypts and writes
-//! output.
+//! Input and output of a connection: reads input and cuts it into packets, and writes output. With
+//! SC1, it also decrypts the input and encrypts the output.
 
 use std::future::poll_fn;
 use std::io;
@@ -53,10 +53,10 @@ pub(super) enum Protection {
 pub(super) struct Wire {
     stream: Box<dyn Transport>,
     protection: Protection,
-    /// Input that was read and not yet decrypted.
+    /// Input that was read and not yet decrypted; empty without SC1.
     sealed: BytesMut,
     frames: FrameDecoder,
-    /// Output that was encrypted and not yet written.
+    /// Output that was not yet written. With SC1, it is encrypted.
     output: BytesMut,
     /// A part of the output was written, so the allocation of the buffer is larger than its
     /// reported capacity.
@@ -155,7 +155,7 @@ impl Wire {
         }
     }
 
-    /// Encrypts these frames, in one record if they fit, and adds them to the output. Empties
+    /// Adds these frames to the output. With SC1, encrypts them, in one record if they fit. Empties
     /// `frames`.
     pub(super) fn send(&mut self, now: Instant, frames: &mut Vec<Bytes>) -> Result<(), WireError> {
         match &mut self.protection {
@@ -177,7 +177,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Adds the record that closes the channel to the output.
+    /// Adds the record that closes the SC1 channel to the output. Has no effect without SC1.
     pub(super) fn send_close(&mut self, code: CloseCode) {
         if let Protection::Sc1(channel) = &mut self.protection {
             // A channel that has reached its limits cannot send the record. Then the peer only sees

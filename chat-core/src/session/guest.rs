@@ -32,9 +32,10 @@ pub struct Guest {
 enum Stage {
     /// The peer has not sent `Hello`; every other request is a violation.
     AwaitingHello,
-    /// The peer may register, log in, resume and list nodes.
+    /// The peer may register, log in, resume, list nodes and ping.
     Greeted,
-    /// A registration, login, resume or node list is being answered. Until then, no packet is read.
+    /// The driver is answering a registration, login, resume or node list. Until it has done so, no
+    /// packet is read.
     Asking,
 }
 

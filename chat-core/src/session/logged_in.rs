@@ -12,8 +12,8 @@ use crate::codec::{Answer, DecodeError, Failure, RequestId, RequestKind, server}
 use crate::model::{Caller, CloseCode, Command, Outcome, PageFrom, Push, ReplyCode};
 use crate::rate::Bucket;
 
-/// State machine of a connection after login. The peer sends requests, each of which gets one
-/// reply.
+/// State machine of a connection after login. The peer sends requests; each request with an id gets
+/// one reply.
 ///
 /// Commands are handed to the driver in the order of their arrival. Sends, acknowledgements, read
 /// marks, typing and status updates may overlap with the commands after them. Any other command
@@ -305,8 +305,8 @@ impl Session {
     }
 }
 
-/// Returns whether later commands may start before `command` ends. All requests without an id are
-/// such commands.
+/// Returns whether later commands may start before `command` ends. All commands that may be sent
+/// without a request id are of this kind.
 fn may_overlap(command: &Command) -> bool {
     matches!(
         command,

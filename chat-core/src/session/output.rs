@@ -1,4 +1,5 @@
-//! Output of a state machine: replies gathered into one buffer, and the end of the connection.
+//! Output of a state machine: replies and pushes gathered into one buffer, and the end of the
+//! connection.
 
 use bytes::{Bytes, BytesMut};
 
@@ -8,7 +9,7 @@ use crate::model::{CloseCode, Push, ReplyCode};
 /// Size of the reply buffer, in bytes, at which no further packet is read from the peer.
 const MAX_BUFFERED: usize = 64 * 1024;
 
-/// Encoded replies, followed by the close code if the connection ends.
+/// Encoded replies and pushes, followed by the close code if the connection ends.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     replies: BytesMut,
@@ -43,7 +44,7 @@ impl Output {
         }
     }
 
-    /// Sends the close code to the peer, and ends the connection. Only the first call has an
+    /// Adds the close code to the output, and ends the connection. Only the first call has an
     /// effect.
     pub(super) fn close(&mut self, code: CloseCode) {
         self.push(&Push::Closed(code));

@@ -46,12 +46,13 @@ pub trait ConversationStore: Debug + Send + Sync + 'static {
     /// Returns the existing group with exactly this key (the canonical spelling of its name).
     async fn group_by_key(&self, key: &str) -> Result<Option<ConversationId>, StoreError>;
 
-    /// Returns up to `limit` open, listed groups whose key begins with `prefix`, ordered by key.
+    /// Returns up to `limit` existing, listed groups whose key begins with `prefix`, ordered by
+    /// key.
     async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError>;
 
-    /// Returns every membership of `user` with readable events, even if none is stored yet
-    /// (`first_seq` is set and not beyond `until_seq`), in deleted groups too, each as
-    /// `device` sees it, in any order and from one snapshot.
+    /// Returns every membership of `user` whose readable range is not empty (`first_seq` is set and
+    /// not beyond `until_seq`), even if no event of the range is stored yet, and in deleted groups
+    /// too. The views are those of `device`, in any order and from one snapshot.
     async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError>;
 
     /// Returns one of the [`memberships`](Self::memberships).

@@ -1,7 +1,7 @@
 //! Cursors of devices and read marks of users. Both only grow: a smaller value changes nothing.
 //!
 //! These writes are not units of work: callers batch them, and a crash that loses the latest ones
-//! only repeats deliveries.
+//! only repeats deliveries and lets read messages count as unread.
 
 use std::fmt::Debug;
 

@@ -24,7 +24,8 @@ pub enum StoreError {
     /// [`find_sent`](super::MessageTx::find_sent).
     #[error("the client message id of an event was used before")]
     AlreadySent,
-    /// The stored data is inconsistent, or the caller violated the store's contract.
+    /// The stored data is inconsistent, the caller violated the store's contract, or a unit of work
+    /// panicked.
     #[error("the store is broken: {0}")]
     Corrupt(String),
 }

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn claim_waits_for_other_nodes_and_grows_the_term() {
+    fn claim_respects_the_lease_of_another_node_and_grows_the_term() {
         let [a, b] = [1, 2].map(|node| NodeId([node; 16]));
         let request = |node| FeedLease::new("feed".into(), FeedShard(0), node, 0, Timestamp(20));
         let first = request(a).claimed(None, Timestamp(10)).unwrap();

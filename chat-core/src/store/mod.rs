@@ -1,11 +1,12 @@
 //! Port to the persistent state, which survives a restart.
 //!
 //! A [`Store`] has two parts. **Reads** are the narrow traits [`AccountStore`], [`ContactStore`],
-//! [`ConversationStore`], [`MessageStore`], [`CursorStore`], [`FeedStore`] and [`OperatorStore`];
-//! each method reads one consistent snapshot of the committed state. **Writes** are units of work:
-//! [`Store::transact`] runs a [`Unit`] against a [`Transaction`], a set of primitives over the same
-//! tables, and commits all of its writes or none. The engine decides who may send, assigns sequence
-//! numbers and answers retries; a store supplies locks, uniqueness and durability.
+//! [`ConversationStore`], [`MessageStore`], [`FeedStore`] and [`OperatorStore`]; each method reads
+//! one consistent snapshot of the committed state. **Writes** are units of work, except for those
+//! of [`CursorStore`]: [`Store::transact`] runs a [`Unit`] against a [`Transaction`], a set of
+//! primitives over the same tables, and commits all of its writes or none. The engine decides who
+//! may send, assigns sequence numbers and answers retries; a store supplies locks, uniqueness and
+//! durability.
 //!
 //! # Contract
 //! - When `transact` returns `Ok`, all writes of the unit are durable: they survive a crash of the
@@ -101,6 +102,9 @@ pub trait Store:
     /// # Errors
     /// - [`StoreError::Aborted`]: the unit returned [`TxError::Abort`]; nothing was written.
     /// - [`StoreError::AlreadySent`]: the unit returned it; nothing was written.
+    /// - [`StoreError::Full`], [`StoreError::Overloaded`]: nothing was written.
+    /// - [`StoreError::Corrupt`]: the stored data is inconsistent, or the unit panicked or violated
+    ///   the contract; nothing was written.
     /// - [`StoreError::Unavailable`]: the unit may or may not have been written.
     ///
     /// # Cancel safety
@@ -112,15 +116,16 @@ pub trait Store:
     /// after a restore of a backup.
     async fn epoch(&self) -> Result<StoreEpoch, StoreError>;
 
-    /// Checks with a cheap read that the store answers. Readiness probes call this about once a
-    /// second.
+    /// Checks with a cheap read that the store answers. Each node calls this every two seconds, and
+    /// twice a second while the store does not answer.
     async fn ping(&self) -> Result<(), StoreError>;
 
-    /// Records that `node` is alive and returns the other live nodes. Nodes call this every few
-    /// seconds; a node without a heartbeat for [`Heartbeat::PEER_TIMEOUT`], by the store's own
-    /// clock, is left out.
+    /// Records that `node` is alive and returns the other live nodes and the store's time of day.
+    /// Nodes call this every few seconds; a node without a heartbeat for
+    /// [`Heartbeat::PEER_TIMEOUT`], by the store's own clock, is left out.
     ///
-    /// The default is for a store that only one process can use: it returns no other nodes.
+    /// The default is for a store that only one process can use: it returns no other nodes and no
+    /// time.
     async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {
         let _ = node;
         self.ping().await?;

@@ -51,8 +51,8 @@ pub struct StoreStats {
     pub messages: u64,
 }
 
-/// Position of a record in the audit log. Grows with each record, with gaps. A record becomes
-/// visible after all records with smaller ids.
+/// Position of a record in the audit log. Grows with each record; there may be gaps. A record
+/// becomes visible after all records with smaller ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
 pub struct AuditId(pub u64);

@@ -116,8 +116,8 @@ impl ClientHandshake {
     /// A server has to wait for the client's first record, so bytes after its answer are an error.
     ///
     /// # Errors
-    /// The server cannot be authenticated, or its answer is malformed: the caller must close the
-    /// connection without sending anything.
+    /// The server cannot be authenticated, its answer is malformed, or an earlier call has ended
+    /// the handshake: the caller must close the connection without sending anything.
     pub fn feed(&mut self, now: Instant, unix_now: u64, bytes: &[u8]) -> Result<ClientProgress, HandshakeError> {
         if self.pending.is_none() {
             return Err(HandshakeError::AlreadyEnded);

@@ -159,7 +159,8 @@ pub(super) fn parse_hello1(message: &[u8]) -> Result<Hello1<'_>, HandshakeError>
     })
 }
 
-/// Answer of a server. The parts of a server's hello are still encrypted, so it has no fields here.
+/// Answer of a server. `Hello2` has no fields, because only the state of the client's handshake can
+/// decrypt the server's hello.
 pub(super) enum Answer {
     Hello2,
     Reject { code: RejectCode, retry_after: Duration },

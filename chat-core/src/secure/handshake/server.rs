@@ -38,9 +38,9 @@ impl ServerHandshake {
     /// server is overloaded, send a [`reject`].
     ///
     /// # Errors
-    /// The bytes are not a hello, or the server cannot accept the hello. If
-    /// [`HandshakeError::reject`] returns a message, the caller sends it; then the caller closes
-    /// the connection.
+    /// The bytes are not a hello, the server cannot accept the hello, or an earlier call has ended
+    /// the handshake. If [`HandshakeError::reject`] returns a message, the caller sends it; then
+    /// the caller closes the connection.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<Option<ClientHello>, HandshakeError> {
         if self.over {
             return Err(HandshakeError::AlreadyEnded);

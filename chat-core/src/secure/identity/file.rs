@@ -1,4 +1,4 @@
-//! File with a server's identity key, in PKCS#8 PEM. Only its owner can read it.
+//! File with a server's identity key, in PKCS#8 PEM. On Unix, only its owner can read it.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,8 +15,8 @@ impl ServerIdentity {
     /// Reads the key from `path`.
     ///
     /// # Errors
-    /// The file cannot be read, users other than its owner can access it, or it does not contain a
-    /// valid key.
+    /// The file cannot be read, users other than its owner can access it (checked only on Unix), or
+    /// it does not contain a valid key.
     pub fn load(path: &Path) -> Result<Self, IdentityError> {
         let failed = |source| file_error(path, source);
         let mut file = File::open(path).map_err(failed)?;
@@ -26,8 +26,8 @@ impl ServerIdentity {
         Self::from_pem(&pem)
     }
 
-    /// Writes the key to the new file `path`, with mode 0600, and makes it durable. After a crash,
-    /// the file is complete or does not exist.
+    /// Writes the key to the new file `path`, on Unix with mode 0600, and makes it durable. After a
+    /// crash, the file is complete or does not exist.
     ///
     /// # Errors
     /// The file exists already (it is not overwritten) or cannot be written.
@@ -57,8 +57,8 @@ impl ServerIdentity {
     }
 }
 
-/// Writes a temporary file that only the owner can read, and creates `path` as a hard link to it.
-/// Fails if `path` exists.
+/// Writes a temporary file, which on Unix only the owner can read, creates `path` as a hard link to
+/// it, and removes the temporary file. Fails if `path` exists.
 fn save_new(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = temporary_name(path);
     let result = write_private(&temporary, content).and_then(|()| fs::hard_link(&temporary, path));

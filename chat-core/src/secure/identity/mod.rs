@@ -34,7 +34,7 @@ pub struct ServerIdentity {
     key: BlindedSigningKey<RsaSha256>,
     spki: Vec<u8>,
     fingerprint: Fingerprint,
-    /// Number of signatures made since the key was loaded.
+    /// Number of signatures made since the key was generated or loaded.
     signatures: AtomicU64,
 }
 
@@ -58,8 +58,8 @@ impl ServerIdentity {
     /// Reads a key from PKCS#8 PEM (`-----BEGIN PRIVATE KEY-----`).
     ///
     /// # Errors
-    /// The text is not PKCS#8 PEM, or the key does not have 2048 to 4096 bits and the exponent
-    /// 65537.
+    /// The text is not an RSA key in PKCS#8 PEM, or the key does not have 2048 to 4096 bits and the
+    /// exponent 65537.
     pub fn from_pem(pem: &str) -> Result<Self, IdentityError> {
         let key = RsaPrivateKey::from_pkcs8_pem(pem).map_err(|error| IdentityError::Malformed(Box::new(error)))?;
         Self::from_key(key)
@@ -97,7 +97,8 @@ impl ServerIdentity {
         self.fingerprint
     }
 
-    /// Returns the number of signatures that the private key has made since it was loaded.
+    /// Returns the number of signatures that the private key has made since it was generated or
+    /// loaded.
     #[doc(hidden)]
     #[must_use]
     pub fn signatures(&self) -> u64 {

@@ -13,7 +13,7 @@ fn pem_round_trip_keeps_the_key() {
 }
 
 #[test]
-fn identity_rejects_unusable_sizes_and_exponents() {
+fn identity_rejects_malformed_keys_and_wrong_sizes_and_exponents() {
     for bits in [0, 512, 1024, 2047, 4097, 8192] {
         let refused = ServerIdentity::generate(bits);
         assert!(matches!(refused, Err(IdentityError::KeySize(b)) if b == bits));
@@ -33,7 +33,7 @@ fn identity_rejects_unusable_sizes_and_exponents() {
 }
 
 #[test]
-fn identity_file_is_private_complete_and_never_overwritten() {
+fn identity_file_is_complete_and_never_overwritten() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("identity.pem");
     let identity = identity();
@@ -56,7 +56,7 @@ fn identity_file_is_private_complete_and_never_overwritten() {
 
 #[cfg(unix)]
 #[test]
-fn identity_file_readable_by_others_is_rejected() {
+fn identity_file_is_private_and_rejected_if_others_can_access_it() {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("identity.pem");

@@ -38,8 +38,9 @@ impl KnownHostsFile {
     /// after a first contact, before sending anything.
     ///
     /// # Errors
-    /// [`KnownHostsError::KeyChanged`]: another process has pinned another key meanwhile. Nothing
-    /// was written. Other errors: `host` is invalid, or the file cannot be read, parsed or written.
+    /// [`KnownHostsError::KeyChanged`]: only other keys are pinned for `host`, for example because
+    /// another process has pinned one in the meantime. Nothing was written. Other errors: `host` is
+    /// invalid, or the file cannot be read, parsed or written.
     pub fn remember(&self, host: &str, key: &Fingerprint, comment: &str) -> Result<(), KnownHostsError> {
         let line = format_line(host, key, comment)?;
         let mut file = self.open_locked().map_err(|error| self.failed(error))?;

@@ -60,8 +60,8 @@ pub enum Verdict {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KnownHostsError {
-    /// A line is not `name:port sha256:BASE64 comment`.
-    #[error("line {line} of the known hosts is not `name:port sha256:BASE64 comment`; correct or remove it")]
+    /// A line is not `name:port sha256:BASE64`, with or without a comment after it.
+    #[error("line {line} of the known hosts is not `name:port sha256:BASE64 [comment]`; correct or remove it")]
     Line {
         /// Number of the line, counted from 1.
         line: usize,

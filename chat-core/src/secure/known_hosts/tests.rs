@@ -81,7 +81,7 @@ fn policy_follows_trust_only_where_nothing_is_pinned() {
 }
 
 #[test]
-fn host_and_port_round_trips() {
+fn hosts_and_lines_are_written_in_the_form_of_the_file() {
     assert_eq!(host_and_port("Chat.Example", 7400), "chat.example:7400");
     assert_eq!(host_and_port("2001:DB8::1", 1), "[2001:db8::1]:1");
     assert_eq!(host_and_port("[::1]", 1), "[::1]:1");

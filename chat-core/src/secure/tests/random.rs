@@ -1,5 +1,5 @@
-//! Tests with random bytes: no parser panics, or reserves memory for a length that was only
-//! announced.
+//! Tests with random bytes: no parser panics, and the opener reserves no memory for a record whose
+//! length was only announced.
 
 use std::time::Instant;
 

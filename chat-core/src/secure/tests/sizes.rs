@@ -1,11 +1,11 @@
-//! Test of the memory that an idle channel needs.
+//! Test of the memory that an idle channel and an unfinished handshake of a server need.
 
 use aes_gcm::Aes256Gcm;
 
 use crate::secure::{Channel, Opener, Sealer, ServerHandshake};
 
 #[test]
-fn channel_state_is_small() {
+fn channel_and_server_handshake_are_small() {
     let inline = size_of::<Channel>();
     let boxed = 2 * size_of::<Aes256Gcm>();
     eprintln!(

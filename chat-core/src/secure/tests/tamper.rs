@@ -1,4 +1,5 @@
-//! Tests with a recorded session in which each byte is changed, or which is cut after each byte.
+//! Tests of handshakes and record streams in which each byte is changed in turn, which are split
+//! after each byte, or of which the end is missing; and of a server's static key of low order.
 
 use std::time::Instant;
 

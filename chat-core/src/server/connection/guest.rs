@@ -26,7 +26,7 @@ pub(super) struct EstablishedSession {
 }
 
 impl Connection<'_> {
-    /// Serves a guest until it has logged in.
+    /// Serves a guest until it has logged in. Returns an error if the connection has to end before.
     pub(super) async fn greet(
         &mut self,
         accepted: Instant,
@@ -121,7 +121,7 @@ impl Connection<'_> {
                 refused,
                 max_authenticated_per_source,
                 ?source,
-                "logins refused: their source has the maximum number of sessions"
+                "logins refused: a source has its maximum number of sessions; `source` is that of the latest login"
             );
         }
         false

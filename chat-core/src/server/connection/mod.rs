@@ -133,8 +133,8 @@ impl Future for RunningCommand {
     }
 }
 
-/// State that the guest stage and the session stage share. Holds no buffer while there is nothing
-/// to read or write.
+/// State that the guest stage and the session stage share. While there is nothing to read or write,
+/// it holds no bytes, and only small lists.
 struct Connection<'a> {
     wire: Wire,
     source: Source,

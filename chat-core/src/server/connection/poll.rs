@@ -14,7 +14,8 @@ use crate::server::connections::Phase;
 use crate::server::wire::WireError;
 use crate::service::CommandResult;
 
-/// The events to wait for, besides outcomes of commands, writability and the end of the server.
+/// The events to wait for, besides outcomes of commands, writability, and the drain or end of the
+/// server.
 pub(super) struct Interest<'o> {
     /// More input may be read.
     pub(super) input: bool,
@@ -67,10 +68,10 @@ impl Connection<'_> {
         let deadline = interest.timeout.into_iter().chain(self.stall.deadline()).min();
         self.set_timer(deadline);
         poll_fn(|cx| {
-            // Events are checked in this order: first the end of the server; then writing, which
-            // makes room; outcomes before pushes, so that many pushes do not delay a reply; reading
-            // after these, because it adds output; the timer last, because an event that is ready
-            // is not late.
+            // Events are checked in this order: first the drain or end of the server; then writing,
+            // which makes room; outcomes before pushes, so that many pushes do not delay a reply;
+            // reading after these, because it adds output; the timer last, because an event that is
+            // ready is not late.
             match self.guard.poll_phase(cx) {
                 Phase::Killed => return Poll::Ready(Wake::Killed),
                 phase if phase > self.seen => {

@@ -30,7 +30,7 @@ impl Connection<'_> {
             outbox,
         } = established;
         let end = self.turns(&mut session, &outbox).await;
-        // Started commands continue in the service; their outcomes are dropped.
+        // Changes that have started continue in the service; their outcomes are dropped.
         self.running.clear();
         let code = match &end {
             End::Close(code) => *code,
@@ -227,7 +227,9 @@ fn note_end(session: &mut Session, outbox: &Outbox) {
     }
 }
 
-/// Progress of a session that ends because the server drains or the connection is too old.
+/// Progress of a session that the connection ends: because the server drains, because the
+/// connection is too old, or because the engine has ended the session and the peer does not read
+/// the remaining output.
 enum Leaving {
     No,
     /// The session ends once its requests are answered. No further packet is read.

@@ -69,7 +69,8 @@ impl Site {
         }
     }
 
-    /// Makes Bob a member of a group, fills his pipe with messages, and disables his account.
+    /// Makes Bob a member of a group, fills his pipe with messages, disables his account, and sends
+    /// one more message to the group.
     async fn disable_with_unread_output(&mut self) -> ConversationId {
         let operator = self.engine.operator(OperatorName::new("carol").unwrap());
         let alice = operator.create_account(CreateAccount::new(UserName::parse("alice").unwrap()));

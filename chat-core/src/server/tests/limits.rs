@@ -94,7 +94,7 @@ async fn version_mismatch_is_reported_without_a_penalty(boundary: Boundary) {
     assert_eq!(server.shared.connection_gate.stats().penalties, 0);
 }
 
-async fn connections_per_source_are_limited(boundary: Boundary) {
+async fn guests_per_source_are_limited(boundary: Boundary) {
     let mut config = ServerConfig::default();
     config.connection_limits = ConnectionLimits::default();
     config.connection_limits.exempt_loopback = false;
@@ -168,7 +168,7 @@ on_each_boundary! {
     #[tokio::test]
     version_mismatch_is_reported_without_a_penalty,
     #[tokio::test]
-    connections_per_source_are_limited,
+    guests_per_source_are_limited,
     #[tokio::test]
     login_beyond_the_source_limit_ends_no_older_session,
 }

@@ -1,4 +1,6 @@
-//! Tests of servers: conversations, limits, lifecycle, and faults that once occurred.
+//! Tests of servers: conversations, sessions that the engine has ended, lifecycle, limits, the
+//! readiness gate, streams of the application, and inputs and loads that have made other chat
+//! servers fail.
 
 #![allow(clippy::field_reassign_with_default)] // embedders fill the non-exhaustive structs in the same way
 

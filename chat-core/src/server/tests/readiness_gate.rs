@@ -162,7 +162,7 @@ async fn listeners_stay_open_while_no_node_can_serve(boundary: Boundary) {
     assert!(!node.is_listed());
     node.set_other_serves(true).await;
     node.becomes(false, MAX_TIME_TO_CLOSE).await;
-    // No node can serve, so the listener opens, and clients receive the error.
+    // No node can serve, so the listeners open, and clients receive the error.
     node.set_other_serves(false).await;
     while !node.is_open() {
         tokio::time::sleep(SECOND / 4).await;

@@ -73,7 +73,8 @@ fn script() -> Vec<u8> {
     bytes.to_vec()
 }
 
-/// Returns the request ids and codes of the replies to these chunks.
+/// Returns the request ids of the replies to these chunks, each with its error code, or `None` for
+/// success.
 async fn answers(boundary: Boundary, chunks: Vec<&[u8]>) -> Vec<(u64, Option<ReplyCode>)> {
     let (_server, mut stream) = raw(boundary, ServerConfig::default()).await;
     for chunk in chunks {

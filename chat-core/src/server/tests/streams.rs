@@ -156,7 +156,7 @@ async fn dropped_future_closes_the_stream(boundary: Boundary) {
 }
 
 /// An application may create the futures that serve streams, and poll them late, once or never.
-async fn unpolled_futures_take_no_connection_and_do_not_delay_drain(boundary: Boundary) {
+async fn unpolled_futures_take_no_connection_and_drain_waits_only_its_grace_period(boundary: Boundary) {
     let mut config = ServerConfig::default();
     config.max_connections = 1;
     let server = streams_only(boundary, config).await;
@@ -182,7 +182,7 @@ async fn unpolled_futures_take_no_connection_and_do_not_delay_drain(boundary: Bo
 
 on_each_boundary! {
     #[tokio::test(start_paused = true)]
-    unpolled_futures_take_no_connection_and_do_not_delay_drain,
+    unpolled_futures_take_no_connection_and_drain_waits_only_its_grace_period,
     #[tokio::test]
     unix_sockets_and_duplex_streams_are_served,
     #[tokio::test]

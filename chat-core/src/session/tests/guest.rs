@@ -4,7 +4,7 @@ fn guest(time: &Time) -> Guest {
     Guest::new(Arc::new(config()), EPOCH, time.now().instant, time.now().instant)
 }
 
-/// Passes packets to the guest. Returns its replies and its close code.
+/// Passes packets to the guest. Returns the [`codes`] of what it sends, and its close code.
 fn exchange(guest: &mut Guest, time: &Time, packets: &[Bytes]) -> (Vec<(u64, u32)>, Option<CloseCode>) {
     for packet in packets {
         guest.handle_packet(time.now(), packet.clone());
@@ -22,7 +22,7 @@ fn exchange(guest: &mut Guest, time: &Time, packets: &[Bytes]) -> (Vec<(u64, u32
 }
 
 #[test]
-fn guest_answers_hello_with_its_limits() {
+fn guest_answers_hello_with_version_limits_epoch_and_time() {
     let time = Time::new();
     let mut guest = guest(&time);
     guest.handle_packet(time.now(), packet(1, hello()));

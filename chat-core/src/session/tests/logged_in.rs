@@ -15,8 +15,8 @@ fn feed(session: &mut Session, now: Now, packets: &[Bytes]) -> usize {
         .count()
 }
 
-/// Drains the actions of a session. Returns the commands to run, the packets to send and the close
-/// code.
+/// Drains the actions of a session. Returns the request ids of the commands to run, the [`codes`]
+/// of the packets to send, and the close code.
 fn drain(session: &mut Session) -> (Vec<u64>, Vec<(u64, u32)>, Option<CloseCode>) {
     let (mut run, mut sent, mut end) = (Vec::new(), Vec::new(), None);
     while let Some(action) = session.poll_action() {

@@ -1,5 +1,5 @@
-//! Tests with random scripts: no input makes a state machine panic, act after its end, or exceed
-//! its limits.
+//! Tests with random scripts: no input makes a state machine panic or act after its end, and a
+//! session counts every running command as in flight.
 
 use proptest::prelude::*;
 

@@ -1,7 +1,7 @@
 //! Store in memory, for tests, trials, and applications that need no durable data. Its content is
 //! lost when the process ends.
 //!
-//! One lock admits any number of readers or one unit of work. A unit writes directly into the
+//! One lock admits any number of readers or one writer. A unit of work writes directly into the
 //! tables, and records in a journal how to undo each write if the unit fails.
 
 mod accounts;

@@ -24,9 +24,9 @@ pub(super) struct Tables {
     pub(super) logs: BTreeMap<ConversationId, Log>,
     /// Direct conversations and inboxes by kind, which contains the ids of their users.
     pub(super) kinds: HashMap<ConversationKind, ConversationId>,
-    /// Open groups by key (the canonical spelling of the name).
+    /// Existing groups by key (the canonical spelling of the name).
     pub(super) group_names: BTreeMap<String, ConversationId>,
-    /// Open groups by skeleton.
+    /// Existing groups by skeleton.
     pub(super) group_skeletons: HashMap<String, ConversationId>,
     /// Conversations in which a user has a membership, in any state.
     pub(super) memberships: HashMap<UserId, BTreeSet<ConversationId>>,
@@ -46,7 +46,8 @@ pub(super) struct Tables {
     pub(super) last_conversation: u64,
 }
 
-/// A conversation: its row, its log of events, its members, and the mentions in its messages.
+/// A conversation: its row, its log of events, its members, the snapshots of those who left it, and
+/// the mentions in its messages.
 #[derive(Debug)]
 pub(super) struct Log {
     pub(super) row: Conversation,

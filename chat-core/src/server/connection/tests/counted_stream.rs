@@ -7,8 +7,8 @@ use super::*;
 pub(super) struct Writes {
     /// Number of writes that the stream accepted.
     pub(super) count: AtomicUsize,
-    /// Maximum number of bytes that the server has offered in one write, which are all pending
-    /// output of the connection.
+    /// Maximum number of bytes that the server has offered in one write. Each write offers all
+    /// pending output of the connection.
     pub(super) largest: AtomicUsize,
 }
 
@@ -64,7 +64,7 @@ impl Transport for CountedStream {
     }
 }
 
-/// Connects to the server and counts what it writes to this connection.
+/// Connects to the server and counts the writes of the server to this connection.
 pub(super) fn connect_counted(server: &Server) -> (MemoryTransport, Arc<Writes>) {
     let (inner, client) = transport::pipe();
     let writes = Arc::new(Writes::default());

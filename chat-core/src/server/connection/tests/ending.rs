@@ -1,4 +1,5 @@
-//! Tests of how a connection ends: after silence, its age, a panic, a revoked device or a logout.
+//! Tests of how a connection ends: because of silence, its age, an oversized packet, a panic, a
+//! revoked device or a logout.
 
 use super::*;
 
@@ -16,7 +17,7 @@ async fn silent_session_is_closed_and_pinging_session_is_not(boundary: Boundary)
     pinging.ask(RequestKind::Ping).await.unwrap();
 }
 
-async fn old_connection_is_asked_to_reconnect_after_its_replies(boundary: Boundary) {
+async fn old_connection_is_asked_to_reconnect_and_is_closed(boundary: Boundary) {
     let mut config = ServerConfig::default();
     config.max_connection_age = Duration::from_secs(60);
     let (_server, connector) = server(boundary, config).await;
@@ -214,7 +215,7 @@ on_each_boundary! {
     #[tokio::test(start_paused = true)]
     silent_session_is_closed_and_pinging_session_is_not,
     #[tokio::test(start_paused = true)]
-    old_connection_is_asked_to_reconnect_after_its_replies,
+    old_connection_is_asked_to_reconnect_and_is_closed,
     #[tokio::test]
     peer_that_still_sends_receives_the_close_code,
     #[tokio::test]

@@ -29,7 +29,7 @@ use crate::testkit::PASSWORD;
 use crate::transport::PeerAddr;
 use crate::transport::{self, MemoryTransport};
 
-/// A client over a pipe that holds 64 KiB, to a server without encryption.
+/// A client over a pipe in memory, without encryption.
 struct Raw {
     stream: MemoryTransport,
     frames: FrameDecoder,
@@ -171,7 +171,8 @@ on_each_boundary! {
     session_accepts_messages_of_every_size,
 }
 
-/// Returns a request for a page of about 250 KiB of the user's own notes.
+/// Returns a request for the newest notes of Alice to herself: as many as fit a page, which are
+/// about 250 KiB.
 fn large_page() -> Command {
     let page = Page {
         from: PageFrom::Newest,
