@@ -8,7 +8,7 @@ use crate::config::Checked;
 use crate::failure::Failure;
 use crate::output::report;
 
-/// Creates the identity key and prints its fingerprint. Fails if the file already exists.
+/// Creates the identity key, and prints its path and fingerprint. Fails if the file already exists.
 pub(crate) fn keygen(config: &Checked, arguments: &KeygenArgs) -> Result<(), Failure> {
     let path = arguments.out.clone().unwrap_or_else(|| config.identity_file());
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
@@ -25,15 +25,15 @@ pub(crate) fn keygen(config: &Checked, arguments: &KeygenArgs) -> Result<(), Fai
     ))
 }
 
-/// Migrates the store to this version's schema.
+/// Creates the store if it is missing, and migrates it to this version's schema.
 pub(crate) async fn migrate(config: &Checked) -> Result<(), Failure> {
     let store = open_store(config).await?;
     store.close().await;
     report("the schema of the store is up to date")
 }
 
-/// Gives the store a new epoch, the id of its history. Clients that see another epoch drop what
-/// they have cached and read the whole history again.
+/// Gives the store a new epoch, the id of its history. Clients that see another epoch delete their
+/// cursors and read the whole history again.
 pub(crate) async fn new_epoch(config: &Checked) -> Result<(), Failure> {
     let epoch = renew_epoch(config).await?;
     report(&format!(
@@ -42,7 +42,7 @@ pub(crate) async fn new_epoch(config: &Checked) -> Result<(), Failure> {
 }
 
 /// Copies the embedded store to the new file `target`, also while a server uses it. Fails if the
-/// store is a database server.
+/// store is a database server, or `target` exists.
 pub(crate) async fn backup(config: &Checked, target: &std::path::Path) -> Result<(), Failure> {
     let Some(directory) = config.store_dir() else {
         return Err(Failure::Failed(

@@ -123,7 +123,7 @@ pub(crate) enum Command {
     Keygen(KeygenArgs),
     /// Creates the store, or migrates it to this version's schema, without starting the server
     Migrate,
-    /// Copies the store to a new file; works while the server runs
+    /// Copies the embedded store to a new file; works while the server runs
     Backup {
         /// File to create; it must not exist
         file: PathBuf,
@@ -137,7 +137,8 @@ pub(crate) enum Command {
     Group(OperatorCommand<GroupCommand>),
     /// Ends sessions; with the embedded store, stop the server first
     Session(OperatorCommand<SessionCommand>),
-    /// Prints the latest actions of operators, newest first
+    /// Prints the latest actions of operators, newest first; with the embedded store, stop the
+    /// server first
     Audit(AuditArgs),
     /// Prints a completion script for a shell
     Completions {

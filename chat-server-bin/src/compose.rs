@@ -1,4 +1,5 @@
-//! Composes store, bus, engine and server from a configuration. No other module names the backends.
+//! Composes store, bus, engine and server from a configuration. Apart from `admin`, which copies an
+//! embedded store, and `failure`, which converts errors, no other module names the backends.
 
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
@@ -50,7 +51,8 @@ pub(crate) fn create_private_dir(directory: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
-/// Opens the configured store and migrates it to this version's schema.
+/// Opens the configured store, creates it if it is missing, and migrates it to this version's
+/// schema.
 pub(crate) async fn open_store(config: &Checked) -> Result<Arc<dyn Store>, Failure> {
     make_data_dir(config)?;
     Ok(match &config.store {
@@ -183,7 +185,7 @@ async fn build(builder: EngineBuilder) -> Result<Engine, Failure> {
         .map_err(|error| Failure::Unavailable(chain(&error)))
 }
 
-/// Loads the identity key, builds the engine and binds the listeners.
+/// Loads or generates the identity key, builds the engine and binds the listeners.
 async fn build_on_store(config: &Checked, store: Arc<dyn Store>, max_connections: u32) -> Result<Composition, Failure> {
     let path = config.identity_file();
     let was_missing = !path.exists();
@@ -242,7 +244,7 @@ async fn build_on_store(config: &Checked, store: Arc<dyn Store>, max_connections
 }
 
 /// Returns `true` if a client has logged in on this store, and may thus have pinned a server key.
-/// Checks only the first 50 accounts, which is enough for a warning.
+/// Checks only the first 50 enabled accounts, which is enough for a warning.
 async fn is_used(store: &dyn Store) -> bool {
     let accounts = store.search_accounts("", 50).await.unwrap_or_default();
     for account in accounts {

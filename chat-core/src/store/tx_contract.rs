@@ -1,5 +1,5 @@
-//! Checks of the transaction contract that are the same for every store: lock order, and logs
-//! without gaps.
+//! Checks of the transaction contract that are the same for every store: lock order, writes only to
+//! locked conversations, logs without gaps, and rows that agree with their logs.
 
 use std::collections::BTreeMap;
 
@@ -17,9 +17,9 @@ enum LockStage {
     Audit,
 }
 
-/// Tracks the locks and appends of one transaction, and rejects units that violate the
-/// [contract](super): locks out of order, appends to a conversation that is not locked, gaps, or a
-/// row that disagrees with its log.
+/// Tracks the locks, appends and row updates of one transaction, and rejects units that violate the
+/// [contract](super): locks out of order, appends to or updates of a conversation that is not
+/// locked, events that do not continue their log, or a row that disagrees with its log.
 ///
 /// Each transaction of a store has one, so a defect in a unit causes the same error on every store
 /// and is never committed.
@@ -74,8 +74,8 @@ impl TxContract {
         self.enter(LockStage::Contacts)
     }
 
-    /// Records that the transaction is about to lock a conversation. Returns `true` if it holds the
-    /// lock already.
+    /// Records that the transaction is about to lock a conversation. Returns `true` if it has
+    /// locked or created the conversation already.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`]: the transaction already holds a later kind of lock, or has locked a
@@ -98,7 +98,7 @@ impl TxContract {
     /// several shards must lock them in the order of their numbers, which this does not check.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`]: the transaction already holds the audit log.
+    /// [`StoreError::Corrupt`]: the transaction already holds the lock of the audit log.
     pub fn lock_feeds(&mut self) -> Result<(), StoreError> {
         self.enter(LockStage::Feeds)
     }
@@ -117,7 +117,8 @@ impl TxContract {
         self.track(row);
     }
 
-    /// Records the row of a conversation that the transaction has just created.
+    /// Records the row of a conversation that the transaction has just created, which counts as a
+    /// lock of a conversation: the transaction can lock neither devices nor contacts afterwards.
     pub fn created(&mut self, row: &Conversation) {
         self.stage = self.stage.max(LockStage::Conversations);
         self.track(row);

@@ -1,8 +1,9 @@
-//! Byte streams with the address of their peer: sockets, pipes within the process, and TLS.
+//! Byte streams with the address of their peer: TCP sockets, pipes within the process, streams over
+//! messages such as those of a WebSocket, and TLS over any of these.
 //!
-//! This module does not interpret the bytes; the secure channel ([`crate::secure`]) or TLS is a
-//! layer above. Each listener has one protocol; no stream is inspected to guess which protocol the
-//! peer uses.
+//! Apart from TLS and PROXY headers, this module does not interpret the bytes; the secure channel
+//! ([`crate::secure`]) is a layer above. Each listener has one protocol; no stream is inspected to
+//! guess which protocol the peer uses.
 
 mod message;
 mod peer;

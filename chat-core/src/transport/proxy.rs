@@ -86,7 +86,7 @@ impl fmt::Display for Network {
 }
 
 /// Reads a PROXY header and no byte beyond it. Returns the client's address, or `None` if the proxy
-/// itself connects (a health check) or reports no IP address.
+/// itself connects (a health check) or reports no TCP address.
 ///
 /// # Errors
 /// [`io::ErrorKind::InvalidData`] if the stream does not begin with a valid header, otherwise the
@@ -185,7 +185,7 @@ async fn read_binary(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option
             let port = u16::from_be_bytes([addresses[32], addresses[33]]);
             Ok(Some((Ipv6Addr::from(source), port).into()))
         }
-        // Command PROXY, another family, such as Unix sockets. The server limits connections by IP
+        // Command PROXY, not TCP over IP, such as Unix sockets. The server limits connections by IP
         // address only, so it needs no other addresses.
         (1, _) => Ok(None),
         _ => Err(invalid("the PROXY header has an unknown command")),

@@ -139,7 +139,7 @@ pub async fn connect(address: SocketAddr, options: &TcpOptions) -> io::Result<Tc
 }
 
 /// Sets the options of a connection. If an option cannot be set, the connection is either closed,
-/// which the next read reports, or usable without the option.
+/// which the next read reports, or usable without this option and the options that follow it.
 fn with_options(stream: TcpStream, peer: SocketAddr, options: &TcpOptions) -> TcpTransport {
     if let Err(error) = set_options(&stream, options) {
         tracing::debug!(%peer, %error, "cannot set TCP options");

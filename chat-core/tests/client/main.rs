@@ -184,7 +184,7 @@ async fn message_enqueued_twice_is_stored_once_and_both_handles_get_its_outcome(
 }
 
 #[tokio::test]
-async fn server_key_is_checked_before_anything_is_sent() {
+async fn client_connects_only_to_a_trusted_server_key() {
     let service = Service::new().await;
     let node = service.node().await;
     let [alice] = service.friends(&node, ["alice"]).await;
@@ -237,7 +237,7 @@ async fn wrong_password_ends_the_client() {
 }
 
 #[tokio::test]
-async fn dropped_client_ends_its_session() {
+async fn dropped_client_closes_its_connection() {
     let service = Service::new().await;
     let node = service.node().await;
     let [alice] = service.friends(&node, ["alice"]).await;

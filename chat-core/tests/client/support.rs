@@ -22,7 +22,7 @@ use chat_core::testkit::forwarding::{ForwardingEventLog, ForwardingService};
 /// Maximum time for which a test waits for one result; then the test fails.
 pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// True in `tests/client_forwarded.rs`, which runs the same tests with servers that reach their
-/// engines through a channel.
+/// engines through a channel, and engines that reach their event logs through a channel.
 const IS_FORWARDED: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"client_forwarded");
 const PASSWORD: &str = "correct horse battery";
 

@@ -146,12 +146,16 @@ fn server_reacts_to_invalid_hellos_as_documented() {
             E::UnexpectedData,
         ),
         ("all-zero point", with_ephemeral_key([0; 32]), E::WeakPublicKey),
-        ("point of order 1", with_ephemeral_key(one), E::WeakPublicKey),
+        (
+            "u-coordinate 1, a point of order 4",
+            with_ephemeral_key(one),
+            E::WeakPublicKey,
+        ),
         ("point p, which is 0 modulo p", with_ephemeral_key(p), E::WeakPublicKey),
     ];
     for (name, bytes, expected) in rows {
         assert_eq!(reaction(&bytes), Err(Some(expected.clone())), "{name}");
-        // Only this error is reported to the client before the connection closes.
+        // Of these errors, a server reports only `NoCommonProfile` before it closes the connection.
         let reject_bytes = expected.reject();
         assert_eq!(reject_bytes.is_some(), expected == E::NoCommonProfile, "{name}");
     }

@@ -137,7 +137,7 @@ fn rows() -> Vec<Row> {
             bytes.extend_from_slice(&close[..close.len() - 1]);
             bytes
         }),
-        row("CLOSE with its length cut", E::BadTag, |t, _| {
+        row("CLOSE without its last byte, length corrected", E::BadTag, |t, _| {
             let close = record(t, 2, &[0, 0]);
             framed(&close[2..close.len() - 1])
         }),

@@ -1,5 +1,6 @@
-//! A scripted peer built on `snow` and `rsa`, which shares no code with the implementation under
-//! test. In these tests, “our” means the implementation under test.
+//! A scripted peer built on `snow` and `rsa`. It shares no code with the implementation under test
+//! except crates of cryptographic primitives, such as `rsa`. In these tests, “our” means the
+//! implementation under test.
 
 use std::{sync::LazyLock, time::Instant};
 

@@ -25,8 +25,8 @@ pub(crate) struct Checked {
 }
 
 impl Checked {
-    /// Checks `loaded` as a whole. Opens the certificate files to check that they are readable, and
-    /// makes no connections.
+    /// Checks `loaded` as a whole. Opens the files of the TLS certificate and key to check that
+    /// they are readable, and makes no connections.
     ///
     /// # Errors
     /// All problems, including those found while loading.
@@ -85,7 +85,7 @@ fn check_listen(settings: &Settings, origins: &Origins, problems: &mut Vec<Probl
     if settings.server.listen.is_empty() {
         problems.push(origins.problem(key, "is empty; give at least one URL, such as \"sc1://127.0.0.1:7400\""));
     }
-    // An invalid `server.allow_plain` may have been meant to allow it.
+    // An invalid `server.allow_plain` may have been meant to allow plain:// URLs.
     let is_plain_allowed = settings.server.allow_plain || !origins.are_known(&["server.allow_plain"]);
     let mut listen = Vec::new();
     for url in &settings.server.listen {

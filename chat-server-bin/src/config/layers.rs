@@ -31,7 +31,7 @@ impl Setting {
 }
 
 /// Returns the settings in `text`, the content of the file at `path`, and a problem for each part
-/// that is not valid TOML.
+/// that is not valid TOML, or is outside of any section.
 pub(crate) fn from_file(path: &Path, text: &str) -> (Vec<Setting>, Vec<Problem>) {
     let origin_at = |span: std::ops::Range<usize>| Origin::File(path.to_owned(), line_of(text, span.start));
     let (document, errors) = DeTable::parse_recoverable(text);
@@ -84,9 +84,9 @@ fn line_of(text: &str, offset: usize) -> usize {
 }
 
 /// Returns the settings in environment variables named `CHAT_SECTION__KEY`, and a problem for each
-/// that is invalid. A value is parsed as the type that its key has in `defaults`, so that a name
-/// made of digits stays a string. Variables without the double underscore, such as `CHAT_PASSWORD`,
-/// are ignored, because they are not settings.
+/// variable with an unknown key or an invalid value. A value is parsed as the type that its key has
+/// in `defaults`, so that a name made of digits stays a string. Variables without the double
+/// underscore, such as `CHAT_PASSWORD`, are ignored, because they are not settings.
 pub(crate) fn from_environment(
     variables: impl IntoIterator<Item = (String, String)>,
     defaults: &Table,

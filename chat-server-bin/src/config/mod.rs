@@ -46,9 +46,10 @@ pub(crate) struct Sources {
 pub(crate) struct Loaded {
     pub(crate) settings: Settings,
     pub(crate) origins: Origins,
-    /// The configuration file, if one was read.
+    /// The configuration file, if one was given or found.
     pub(crate) file: Option<PathBuf>,
-    /// Problems of the invalid values. `settings` contains the defaults in their place.
+    /// Problems of the sources, such as invalid values. In place of an invalid value, `settings`
+    /// contains the value that it would have overridden.
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -56,7 +57,7 @@ impl Loaded {
     /// Returns the settings without checking them as a whole.
     ///
     /// # Errors
-    /// The problems of all invalid values.
+    /// All problems of the sources.
     pub(crate) fn into_settings(self) -> Result<Settings, Vec<Problem>> {
         if self.problems.is_empty() {
             Ok(self.settings)
@@ -127,7 +128,8 @@ fn set(table: &mut Table, section: &str, key: String, value: toml::Value) {
 }
 
 /// Reads the configuration file: `given`, or the first of [`SEARCH_PATHS`] that exists. Returns its
-/// path, or `None` if there is no file, with its settings and problems.
+/// path, or `None` if no file is given or found, with its settings and problems. A file that cannot
+/// be read is a problem.
 fn read_file(given: Option<PathBuf>) -> (Option<PathBuf>, Vec<Setting>, Vec<Problem>) {
     let path = given.or_else(|| SEARCH_PATHS.iter().map(PathBuf::from).find(|path| path.exists()));
     let Some(path) = path else {

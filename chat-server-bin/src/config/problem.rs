@@ -105,7 +105,7 @@ pub(crate) fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems
 }
 
-/// Origins of all values that are not defaults, by `section.key`, and the unknown parts of the
+/// Origins of all values that were configured, by `section.key`, and the unknown parts of the
 /// configuration.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Origins {

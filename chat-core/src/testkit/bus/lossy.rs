@@ -31,7 +31,7 @@ impl Faults {
 
 /// A bus that wraps another bus, and drops, duplicates, delays and reorders envelopes
 /// pseudo-randomly, from a seed. [`set_silent`](Self::set_silent) makes it drop all envelopes.
-/// Dropped envelopes cause no [`BusMessage::Gap`].
+/// Dropped envelopes cause no [`BusMessage::Gap`]; [`send_gap`](Self::send_gap) injects one.
 ///
 /// Each delayed envelope waits in a task of the current tokio runtime, which ends once the envelope
 /// is published.
@@ -130,7 +130,7 @@ impl LossyBus {
         let inner = Arc::clone(&self.inner);
         tokio::spawn(async move {
             sleep(delay).await;
-            // The caller has returned already, so an error has the effect of a lost envelope.
+            // `publish` has returned already, so an error has the effect of a lost envelope.
             let _ = inner.publish(topic, envelope).await;
         });
         Ok(())

@@ -20,7 +20,8 @@ use crate::service::{
 };
 use crate::sync::Mutex;
 
-/// Maximum number of requests, and of pushes of one session, that wait in a channel.
+/// Maximum number of requests that wait in their channel, and of pushes that wait in the channel of
+/// one session.
 const MAX_QUEUED: usize = 1024;
 /// Maximum size of the pushes that are taken from an outbox at once, in bytes.
 const MAX_DRAIN_BYTES: usize = 64 * 1024;
@@ -30,8 +31,9 @@ const MAX_DRAIN_BYTES: usize = 64 * 1024;
 /// server that works with this service also works with an engine behind a network.
 ///
 /// The far side is a thread that receives the requests and handles them in order. Each call blocks
-/// its thread until the far side has accepted the request, which does not wait for the result. A
-/// tokio runtime with paused time therefore does not advance the time during the call.
+/// its thread until the far side has replied: with the result of a synchronous method, or with the
+/// acceptance of a request whose result follows later through another channel. A tokio runtime with
+/// paused time therefore does not advance the time during the call.
 #[derive(Debug)]
 pub struct ForwardingService {
     requests: SyncSender<Request>,
@@ -88,7 +90,7 @@ impl ForwardingService {
         Self { requests }
     }
 
-    /// Sends a request, and blocks until the far side has accepted it.
+    /// Sends a request, blocks until the far side has replied to it, and returns the reply.
     fn call<T>(&self, request: impl FnOnce(SyncSender<T>) -> Request) -> T {
         call(&self.requests, request)
     }

@@ -112,7 +112,7 @@ pub async fn names_compare_byte_by_byte(store: Arc<dyn Store>) {
     );
 }
 
-pub async fn update_replaces_all_but_the_name(store: Arc<dyn Store>) {
+pub async fn update_keeps_name_skeleton_subject_and_creation_time(store: Arc<dyn Store>) {
     let id = create_account(&*store, "alice").await;
     let before = store.account(id).await.unwrap().unwrap();
     let given = Account {

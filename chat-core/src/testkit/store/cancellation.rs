@@ -10,7 +10,7 @@ use super::fixture::{Draft, SeededRng, World, append, create_account, device_id,
 use crate::model::{ClientMessageId, Seq};
 use crate::store::Store;
 
-/// Polls a future up to `polls` times, lets other tasks run in between, and drops the future.
+/// Polls a future up to `polls` times, lets other tasks run after each poll, and drops the future.
 async fn poll_and_drop(future: impl Future, polls: u64) {
     let mut future = pin!(future);
     for _ in 0..polls {

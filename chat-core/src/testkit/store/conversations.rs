@@ -15,7 +15,8 @@ async fn row(store: &dyn Store, id: ConversationId) -> Conversation {
     store.conversation(id).await.unwrap().expect("the conversation exists")
 }
 
-/// Locks a conversation, changes its row, and returns the answer of the store.
+/// Locks a conversation and changes its row. Returns `false` if another existing group has the new
+/// key or skeleton.
 async fn update(
     store: &dyn Store,
     id: ConversationId,
@@ -32,7 +33,7 @@ async fn update(
     work.await.unwrap()
 }
 
-/// Returns a change of the row that gives a group another name and skeleton.
+/// Returns a change of the row that replaces the profile of a group with `profile(to)`.
 fn rename(to: &'static str) -> impl Fn(&mut Conversation) + Clone + Send + Sync + 'static {
     move |row| row.group = Some(profile(to))
 }
@@ -222,7 +223,7 @@ pub async fn update_keeps_the_kind(store: Arc<dyn Store>) {
         deleted: true,
     };
     assert_eq!(row(&*store, id).await, expected);
-    // Deletion frees only the name of a group. The pair of users stays taken.
+    // Deletion frees only names and skeletons of groups. The pair of users stays taken.
     assert_eq!(create(&*store, without_group(kind)).await, None);
 }
 
@@ -245,7 +246,7 @@ pub async fn group_keys_compare_byte_by_byte(store: Arc<dyn Store>) {
     }
 }
 
-pub async fn search_finds_open_listed_groups(store: Arc<dyn Store>) {
+pub async fn search_finds_existing_listed_groups(store: Arc<dyn Store>) {
     for name in ["rust", "rust 中文", "rust%", "rusty", "go"] {
         create(&*store, new_group(name)).await.unwrap();
     }

@@ -112,13 +112,13 @@ pub(super) async fn put_device(store: &dyn Store, device: Device) {
     put.await.unwrap();
 }
 
-/// Returns a group profile with this key, from which the name and skeleton are derived.
-pub(super) fn profile(name: &str) -> GroupProfile {
+/// Returns a group profile with this key, from which name, skeleton and description are derived.
+pub(super) fn profile(key: &str) -> GroupProfile {
     GroupProfile {
-        name: name.to_uppercase(),
-        key: name.to_owned(),
-        skeleton: format!("skeleton of {name}"),
-        description: format!("about {name}"),
+        name: key.to_uppercase(),
+        key: key.to_owned(),
+        skeleton: format!("skeleton of {key}"),
+        description: format!("about {key}"),
         join_policy: JoinPolicy::Open,
         history_visible: false,
         unlisted: false,
@@ -126,10 +126,10 @@ pub(super) fn profile(name: &str) -> GroupProfile {
 }
 
 /// Returns the values with which a group with this key can be created.
-pub(super) fn new_group(name: &str) -> NewConversation {
+pub(super) fn new_group(key: &str) -> NewConversation {
     NewConversation {
         kind: ConversationKind::Group,
-        group: Some(profile(name)),
+        group: Some(profile(key)),
         created: NOW,
     }
 }
@@ -143,7 +143,7 @@ pub(super) fn without_group(kind: ConversationKind) -> NewConversation {
     }
 }
 
-/// Creates a conversation. Returns `None` if it exists already or its name is taken.
+/// Creates a conversation. Returns `None` if it exists already, or its key or skeleton is taken.
 pub(super) async fn create(store: &dyn Store, new: NewConversation) -> Option<ConversationId> {
     let made = transact(store, move |tx| {
         let new = new.clone();
@@ -209,7 +209,7 @@ impl Draft {
 /// insert, update the row.
 ///
 /// # Errors
-/// Returns the error of the transaction.
+/// Returns [`TxError::Abort`] if the conversation does not exist, or the error of the transaction.
 pub async fn append_to(
     tx: &mut dyn Transaction,
     conversation: ConversationId,
@@ -252,7 +252,8 @@ pub async fn append_to(
 /// Appends `drafts` in a separate unit of work.
 ///
 /// # Errors
-/// The errors of [`Store::transact`].
+/// [`StoreError::Aborted`] if the conversation does not exist, otherwise the errors of
+/// [`Store::transact`].
 pub async fn append(
     store: &dyn Store,
     conversation: ConversationId,
@@ -288,9 +289,9 @@ pub(super) fn page(from: PageFrom) -> Page {
 pub struct World {
     /// The store under test.
     pub store: Arc<dyn Store>,
-    /// Owner of the group.
+    /// Owner of the group, and member of the direct conversation.
     pub alice: UserId,
-    /// Member of both conversations.
+    /// Admin of the group, and member of the direct conversation.
     pub bob: UserId,
     /// Member of the group only.
     pub carol: UserId,
@@ -348,8 +349,9 @@ impl World {
         membership.expect("the user has a membership")
     }
 
-    /// Returns all readable data of this world as text. The fields that the `Debug` form of
-    /// accounts and devices omits are written separately.
+    /// Returns all readable data of this world as text, as long as no id of a user or conversation
+    /// exceeds 9. The fields that the `Debug` form of accounts and devices omits are written
+    /// separately.
     pub(super) async fn dump(&self) -> String {
         let store = &self.store;
         let mut text = String::new();

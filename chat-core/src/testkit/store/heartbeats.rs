@@ -41,7 +41,7 @@ pub async fn repeated_heartbeat_changes_nothing(store: Arc<dyn Store>) {
     assert!(first.0.is_empty());
 }
 
-pub async fn store_clock_goes_forward(store: Arc<dyn Store>) {
+pub async fn store_clock_never_goes_backwards(store: Arc<dyn Store>) {
     let node = NodeId::random();
     let mut last = store.heartbeat(node).await.unwrap().time;
     for _ in 0..10 {

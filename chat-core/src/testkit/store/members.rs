@@ -180,7 +180,7 @@ pub async fn advance_read_advances_active_members(store: Arc<dyn Store>) {
     assert_eq!(world.store.member(group, UserId(99)).await.unwrap(), None);
 }
 
-pub async fn group_count_counts_open_groups_of_active_members(store: Arc<dyn Store>) {
+pub async fn group_count_counts_existing_groups_in_which_the_user_is_active(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let bob = world.bob;
     let inbox = ConversationKind::Inbox { owner: bob };

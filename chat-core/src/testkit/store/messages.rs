@@ -252,7 +252,8 @@ pub async fn events_at_finds_those_that_exist(store: Arc<dyn Store>) {
     assert_eq!(found, expected);
 }
 
-/// Appends an edit of `target`, and marks the target as edited. Returns the position of the edit.
+/// Appends an edit of `target`, and marks the target as edited. Returns the sequence number of the
+/// edit.
 async fn edit(
     tx: &mut dyn Transaction,
     (conversation, sender): (crate::model::ConversationId, UserId),
@@ -303,7 +304,7 @@ pub async fn marking_an_unknown_event_is_an_error(store: Arc<dyn Store>) {
     assert_corrupt(work.await);
 }
 
-/// Recalls an event of the group and erases it. Returns the position of the recall.
+/// Recalls an event of the group and erases it. Returns the sequence number of the recall.
 async fn recall(world: &World, target: Seq) -> Seq {
     let (group, alice) = (world.group, world.alice);
     let work = transact(&*world.store, move |tx| {

@@ -58,7 +58,7 @@ macro_rules! store_conformance {
             accounts:
                 created_account_reads_back, unknown_account_is_none, taken_name_is_rejected_and_the_transaction_continues,
                 taken_skeleton_is_rejected, account_ids_grow, names_compare_byte_by_byte,
-                update_replaces_all_but_the_name, update_of_an_unknown_account_is_an_error,
+                update_keeps_name_skeleton_subject_and_creation_time, update_of_an_unknown_account_is_an_error,
                 renaming_frees_the_old_name_of_an_account, renaming_an_account_to_a_taken_name_is_rejected,
                 subjects_compare_byte_by_byte, taken_subject_is_rejected, accounts_without_a_subject_do_not_collide,
                 accounts_finds_those_that_exist, search_finds_a_prefix_by_name, search_takes_no_character_as_special,
@@ -75,14 +75,14 @@ macro_rules! store_conformance {
                 profile_reads_back, deletion_frees_name_and_skeleton, reopening_under_a_taken_name_is_rejected,
                 renaming_to_a_taken_name_is_rejected, renaming_frees_the_old_name, update_keeps_the_kind,
                 update_without_the_lock_is_an_error, group_keys_compare_byte_by_byte,
-                search_finds_open_listed_groups, last_seqs_returns_only_conversations_that_exist,
+                search_finds_existing_listed_groups, last_seqs_returns_only_conversations_that_exist,
                 unknown_conversation_is_not_found;
             members:
                 member_reads_back, delivered_and_read_marks_never_decrease, members_are_listed_in_pages, members_in_finds_existing_members,
                 members_with_role_returns_active_members_of_at_least_that_role, members_by_seniority_leaves_out_disabled_accounts,
                 snapshot_of_a_former_member_stays_as_written,
                 advance_read_advances_active_members,
-                group_count_counts_open_groups_of_active_members, leaving_and_rejoining_moves_the_readable_range;
+                group_count_counts_existing_groups_in_which_the_user_is_active, leaving_and_rejoining_moves_the_readable_range;
             messages:
                 event_reads_back, gap_is_rejected, wrong_message_count_is_rejected,
                 appending_without_the_lock_is_rejected, row_that_disagrees_with_its_log_is_rejected,
@@ -97,7 +97,7 @@ macro_rules! store_conformance {
                 max_events_ends_a_page, max_bytes_ends_a_page, oversized_event_is_returned_alone,
                 forward_pages_contain_every_event_once, backward_pages_contain_every_event_once,
                 page_contains_nothing_before_first_seq, page_contains_nothing_after_until_seq, page_is_none_for_a_user_who_was_never_a_member,
-                pages_beyond_the_ends_are_empty;
+                pages_may_start_beyond_the_ends_of_the_log;
             cursors:
                 cursor_only_grows, cursor_advances_the_delivered_mark, devices_have_separate_cursors,
                 cursor_beyond_the_log_moves_to_its_end, cursors_of_non_members_are_ignored, cursors_of_unknown_devices_are_ignored,
@@ -110,7 +110,7 @@ macro_rules! store_conformance {
                 memberships_contain_readable_conversations, empty_conversation_has_a_membership, counts_are_exact;
             units:
                 aborted_unit_leaves_no_writes, store_error_leaves_no_writes, panic_is_caught_and_leaves_no_writes,
-                every_kind_of_write_is_rolled_back,
+                contract_violation_leaves_no_writes,
                 uncommitted_writes_are_invisible, run_returns_the_result, run_returns_the_rejection,
                 locks_out_of_order_are_rejected, created_conversations_may_be_locked_at_any_time,
                 epoch_is_stable, ping_succeeds_on_an_open_store, closed_store_is_unavailable, closing_completes_running_units;
@@ -125,7 +125,7 @@ macro_rules! store_conformance {
                 stats_count_rows, audit_log_is_read_in_both_directions, audit_log_grows_at_its_end_only, rolled_back_actions_leave_no_audit_record,
                 members_of_user_come_in_pages_in_every_state, events_by_sender_returns_events_of_that_user_only;
             heartbeats:
-                heartbeats_return_all_peers_or_none, repeated_heartbeat_changes_nothing, store_clock_goes_forward;
+                heartbeats_return_all_peers_or_none, repeated_heartbeat_changes_nothing, store_clock_never_goes_backwards;
             concurrency:
                 concurrent_appends_leave_no_gap, readers_never_see_a_gap, account_name_is_taken_once_by_many,
                 direct_conversation_is_created_once_by_many, device_locks_exclude_each_other, contact_locks_exclude_each_other,

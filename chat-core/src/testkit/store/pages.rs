@@ -204,7 +204,7 @@ pub async fn page_is_none_for_a_user_who_was_never_a_member(store: Arc<dyn Store
     }
 }
 
-pub async fn pages_beyond_the_ends_are_empty(store: Arc<dyn Store>) {
+pub async fn pages_may_start_beyond_the_ends_of_the_log(store: Arc<dyn Store>) {
     let world = world_with_messages(store, 2).await;
     for seq in [Seq(2), Seq(3), Seq(u64::MAX >> 1), Seq(u64::MAX)] {
         let got = read(&world, world.bob, page(PageFrom::After(seq))).await;

@@ -1,4 +1,4 @@
-//! Cases that check that texts are stored byte for byte.
+//! Cases that check that texts and bodies of messages are stored byte for byte.
 
 use std::sync::Arc;
 

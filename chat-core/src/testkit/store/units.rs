@@ -1,4 +1,5 @@
-//! Cases for units of work, which commit completely or not at all.
+//! Cases for units of work, which commit completely or not at all, for the order of their locks,
+//! and for the epoch, `ping` and `close` of a store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,7 +137,7 @@ async fn write_everything(tx: &mut dyn Transaction, ids: Ids) -> Result<(), TxEr
     Ok(())
 }
 
-/// Creates a world in which every table has rows.
+/// Creates a world that also has contacts, events, mentions and cursors.
 async fn full_world(store: Arc<dyn Store>) -> World {
     let world = World::new(store).await;
     let ids = world.ids();
@@ -215,7 +216,7 @@ pub async fn panic_is_caught_and_leaves_no_writes(store: Arc<dyn Store>) {
     assert!(matches!(error, StoreError::Corrupt(text) if text.contains("a deliberate panic")));
 }
 
-pub async fn every_kind_of_write_is_rolled_back(store: Arc<dyn Store>) {
+pub async fn contract_violation_leaves_no_writes(store: Arc<dyn Store>) {
     let world = full_world(store).await;
     let (ids, before) = (world.ids(), world.dump().await);
     // The unit of work ends with a violation of the contract: it changes `last_seq` without an

@@ -21,7 +21,7 @@ const VERSION: u8 = 0xa0;
 /// `[3] EXPLICIT`, the tag of the extensions.
 const EXTENSIONS: u8 = 0xa3;
 
-// Complete DER elements: a boolean, and object identifiers.
+// Complete DER elements: a boolean, object identifiers, and a bit string.
 const BOOLEAN_TRUE: &[u8] = &[0x01, 0x01, 0xff];
 /// `sha256WithRSAEncryption` with its NULL parameters.
 const SHA256_WITH_RSA: &[u8] = &[

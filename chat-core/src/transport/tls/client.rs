@@ -80,7 +80,8 @@ impl TlsConnector {
     /// name or an address, without a port). A server can delay it without end, so set a deadline.
     ///
     /// # Errors
-    /// The server cannot be authenticated, uses another protocol, or closed the connection.
+    /// `server_name` is not a valid name, or the server cannot be authenticated, uses another
+    /// protocol or an older version of TLS, or closed the connection.
     pub async fn connect<T: Transport>(&self, server_name: &str, transport: T) -> Result<TlsConnected<T>, TlsError> {
         let peer = transport.peer();
         let name =
@@ -102,7 +103,8 @@ impl std::fmt::Debug for TlsConnector {
     }
 }
 
-/// Finds the pin mismatch inside the error into which the TLS library wrapped it.
+/// Converts the error of a handshake. If the TLS library wrapped a pin mismatch in it, returns
+/// [`TlsError::PinMismatch`].
 fn unwrap_pin_mismatch(error: io::Error) -> TlsError {
     let cause = error.get_ref().and_then(|inner| match inner.downcast_ref()? {
         rustls::Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),

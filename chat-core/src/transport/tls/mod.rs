@@ -27,8 +27,8 @@ pub use rustls::crypto::CryptoProvider;
 #[cfg(feature = "server")]
 pub use server::TlsAcceptor;
 
-/// Name of the application protocol, which both sides negotiate (ALPN), so that a client detects a
-/// server of another protocol.
+/// Name of the application protocol, which both sides negotiate (ALPN). A server refuses a client
+/// that offers only other protocols. A peer that does not use ALPN is accepted.
 pub const ALPN: &[u8] = b"chat/1";
 
 /// Error of TLS configuration or of a TLS handshake.
@@ -38,8 +38,8 @@ pub enum TlsError {
     /// The certificate chain or the private key is not PEM of the right kind.
     #[error("the certificate or key is not usable PEM: {0}")]
     Pem(String),
-    /// The TLS library rejects the configuration: the key does not belong to the certificate, or
-    /// the provider lacks TLS 1.3.
+    /// The TLS library rejects the configuration: the key does not belong to the certificate, a
+    /// certificate is malformed, there are no root certificates, or the provider lacks TLS 1.3.
     #[error("the TLS configuration is invalid")]
     Config(#[source] rustls::Error),
     /// The identity key cannot sign its certificate or be exported.

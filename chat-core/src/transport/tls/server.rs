@@ -27,7 +27,8 @@ impl TlsAcceptor {
     /// Creates an acceptor with a certificate chain (leaf first) and its private key, both in PEM.
     ///
     /// # Errors
-    /// The texts are not PEM, or the key does not fit the certificate or the provider.
+    /// The texts are not PEM, the key does not fit the certificate or the provider, or the provider
+    /// does not support TLS 1.3.
     pub fn from_pem(provider: Arc<CryptoProvider>, chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
             .collect::<Result<_, _>>()
@@ -42,7 +43,8 @@ impl TlsAcceptor {
     /// The provider, not the `rsa` crate, performs the private-key operations of handshakes.
     ///
     /// # Errors
-    /// The key cannot sign, or the provider does not accept it.
+    /// The key cannot sign or be exported, the provider does not accept it, or the provider does
+    /// not support TLS 1.3.
     pub fn self_signed(provider: Arc<CryptoProvider>, identity: &ServerIdentity) -> Result<Self, TlsError> {
         let certificate = certificate::self_signed(identity)?;
         let key = PrivatePkcs8KeyDer::from(identity.to_pkcs8_der()?.to_vec());

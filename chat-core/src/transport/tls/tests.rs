@@ -136,7 +136,7 @@ async fn client_checks_given_chain_against_roots_or_pin() {
 }
 
 #[tokio::test]
-async fn server_accepts_only_tls_1_3_with_its_alpn() {
+async fn server_rejects_older_tls_and_other_alpn_protocols() {
     let acceptor = TlsAcceptor::self_signed(provider(), &identity()).unwrap();
     let client = |versions: &[&'static rustls::SupportedProtocolVersion], alpn: &[u8]| {
         let mut config = rustls::ClientConfig::builder_with_provider(provider())
@@ -190,7 +190,7 @@ async fn server_rejects_bytes_that_are_not_tls() {
 }
 
 #[test]
-fn acceptor_rejects_unusable_configuration() {
+fn acceptor_and_connector_reject_unusable_configuration() {
     let (_, chain, key) = issued();
     let (_, other_chain, _) = issued();
     let from_pem = |chain: &str, key: &str| TlsAcceptor::from_pem(provider(), chain.as_bytes(), key.as_bytes());
@@ -203,7 +203,7 @@ fn acceptor_rejects_unusable_configuration() {
 }
 
 #[test]
-fn self_signed_certificate_is_deterministic() {
+fn self_signed_certificate_is_deterministic_and_validly_signed() {
     use rsa::{
         pkcs1v15::{Signature, VerifyingKey},
         pkcs8::DecodePublicKey as _,

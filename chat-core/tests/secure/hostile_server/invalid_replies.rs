@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Returns an RSA public key with a modulus of this size.
+/// Returns the DER encoding of an RSA public key with this exponent and a modulus of this size.
 fn spki(modulus_bits: usize, exponent: u32) -> Vec<u8> {
     let top = BigUint::from(1u8) << (modulus_bits - 1);
     let key = RsaPublicKey::new_unchecked(top + 1u8, BigUint::from(exponent));
@@ -35,7 +35,7 @@ fn lengths() -> Vec<Row> {
     vec![
         row("length 0", E::LengthOutOfRange(0), |_| vec![0, 0]),
         row("length below every message", E::LengthOutOfRange(6), |_| vec![0, 6]),
-        row("length between reject and hello", E::LengthOutOfRange(8), |_| {
+        row("length between Reject and Hello2", E::LengthOutOfRange(8), |_| {
             vec![0, 8]
         }),
         row("length without a credential's tag", E::LengthOutOfRange(97), |_| {
@@ -45,12 +45,10 @@ fn lengths() -> Vec<Row> {
             vec![4, 255]
         }),
         row("length 65535", E::LengthOutOfRange(65535), |_| vec![255, 255]),
-        row(
-            "hello of profile 1 as short as a reject",
-            E::LengthOutOfRange(7),
-            |_| vec![0, 7, 0, 1],
-        ),
-        changed("reject as long as a hello", E::MalformedReject, |b| b[3] = 0),
+        row("Hello2 as short as a Reject", E::LengthOutOfRange(7), |_| {
+            vec![0, 7, 0, 1]
+        }),
+        changed("Reject as long as a Hello2", E::MalformedReject, |b| b[3] = 0),
         changed("profile 2", E::ProfileNotOffered(2), |b| b[3] = 2),
         changed("profile 0x0101", E::ProfileNotOffered(0x0101), |b| b[2] = 1),
         row("client's hello sent back", E::LengthOutOfRange(40), |hello| {
@@ -78,10 +76,14 @@ fn lengths() -> Vec<Row> {
 fn transcripts() -> Vec<Row> {
     vec![
         changed("all-zero ephemeral", E::WeakPublicKey, |b| b[4..36].fill(0)),
-        changed("ephemeral of order 1", E::WeakPublicKey, |b| {
-            b[4..36].fill(0);
-            b[4] = 1;
-        }),
+        changed(
+            "ephemeral with u-coordinate 1, a point of order 4",
+            E::WeakPublicKey,
+            |b| {
+                b[4..36].fill(0);
+                b[4] = 1;
+            },
+        ),
         changed("changed ephemeral", E::BadTag, |b| b[4] ^= 1),
         changed("ephemeral's ignored bit", E::BadTag, |b| b[35] ^= 0x80),
         changed("changed static key", E::BadTag, |b| b[36] ^= 1),

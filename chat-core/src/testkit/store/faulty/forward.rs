@@ -1,8 +1,9 @@
-//! The ports of [`FaultyStore`]: each request may fail or wait before the store gets it.
+//! The store traits of [`FaultyStore`]: each call may fail or wait, before or after the wrapped
+//! store has executed it.
 
 use super::*;
 
-/// Unit that runs to its end and is then rolled back.
+/// Unit that runs to its end and is then rolled back, with the error of `fault`.
 #[derive(Debug)]
 struct RolledBackUnit {
     unit: Box<dyn Unit>,

@@ -46,9 +46,9 @@ struct Plan {
     marks_fail: bool,
     /// Largest number of cursors or read marks in one call.
     largest_marks: usize,
-    /// Number of reads of accounts and devices.
+    /// Number of calls of methods of [`AccountStore`].
     account_reads: u64,
-    /// Time at which the clock of the store stands still.
+    /// Time that heartbeats report instead of the time of the wrapped store.
     time: Option<Timestamp>,
     /// Faults of the next commits, in order.
     commits: VecDeque<Fault>,
@@ -173,7 +173,7 @@ impl FaultyStore {
         self.plan(|plan| plan.largest_marks)
     }
 
-    /// Returns the number of reads of accounts and devices so far.
+    /// Returns the number of calls of methods of [`AccountStore`] so far.
     #[must_use]
     pub fn account_reads(&self) -> u64 {
         self.plan(|plan| plan.account_reads)
@@ -184,7 +184,8 @@ impl FaultyStore {
         self.plan(|plan| plan.commits.clear());
     }
 
-    /// Stops the clock of the store at this time. `None` uses the clock of the wrapped store again.
+    /// Makes heartbeats report this time as the store's clock. `None` reports the clock of the
+    /// wrapped store again.
     pub fn set_time(&self, time: Option<Timestamp>) {
         self.plan(|plan| plan.time = time);
     }
@@ -218,7 +219,7 @@ impl FaultyStore {
         Ok(&*self.inner)
     }
 
-    /// Applies the faults that affect reads of accounts and devices, and counts the read.
+    /// Applies the faults that affect calls of methods of [`AccountStore`], and counts the call.
     async fn enter_accounts(&self) -> Result<&dyn Store, StoreError> {
         self.plan(|plan| plan.account_reads += 1);
         self.enter().await
