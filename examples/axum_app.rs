@@ -149,7 +149,7 @@ async fn main() -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Connects a chat client for alice, which logs in with a token of the application.
+/// Connects a chat client for Alice, which logs in with a token of the application.
 async fn chat_client(address: SocketAddr, token: &str) -> Result<Client, AnyError> {
     let credentials = Credentials::Password {
         account: UserName::parse("alice")?.into(),

@@ -15,8 +15,8 @@ use crate::config::Problem;
 pub(crate) enum Failure {
     /// A failure of none of the following kinds. Exit code 1.
     Failed(String),
-    /// The store, a file or an address is unavailable; the same configuration may work later. Exit
-    /// code 69.
+    /// Something that the program needs (the store, a file, an address, file descriptors) is
+    /// unavailable; the same configuration may work later. Exit code 69.
     Unavailable(String),
     /// The reader of standard output has closed the pipe. No message is printed. Exit code 0.
     ReaderGone,

@@ -12,7 +12,8 @@ const OWN_FILES: u64 = 48;
 const FILES_PER_LISTENER: u64 = 2;
 /// File descriptors for connections to Redis.
 const BUS_FILES: u64 = 8;
-/// Minimum number of connections; with fewer, the server does not start.
+/// The server does not start if the limit of open files allows fewer connections than this, and
+/// fewer than configured.
 const MIN_CONNECTIONS: u32 = 8;
 /// A server without `limits.max_connections` logs a warning if it can have fewer connections.
 const FEW_CONNECTIONS: u32 = 500;
@@ -20,12 +21,13 @@ const FEW_CONNECTIONS: u32 = 500;
 const ADVICE: &str = "raise the limit of open files: `ulimit -n 65536` in the shell that starts the server, \
                       LimitNOFILE=65536 in a systemd unit, --ulimit nofile=65536 for a container";
 
-/// Returns the maximum number of connections: the lower of the configured number and the number
-/// that the limit of open files allows. First raises the limit of open files, and logs a warning if
-/// the result is low.
+/// Returns the maximum number of connections: the number that the limit of open files allows, or
+/// the configured number if that is lower. First raises the limit of open files. Logs a warning if
+/// the limit allows fewer connections than configured or, without a configured number, fewer than
+/// [`FEW_CONNECTIONS`].
 ///
 /// # Errors
-/// The limit of open files allows fewer than 8 connections.
+/// The limit of open files allows fewer than [`MIN_CONNECTIONS`], and fewer than configured.
 pub(crate) fn max_connections(config: &Checked) -> Result<u32, Failure> {
     let open_files = raise_open_files();
     let capacity = Capacity::new(config.settings.limits.max_connections, open_files, own_files(config));
@@ -36,7 +38,7 @@ pub(crate) fn max_connections(config: &Checked) -> Result<u32, Failure> {
             tracing::warn!(
                 connections,
                 open_files,
-                "the limit of open files allows only few connections, and the server will refuse more; {ADVICE}"
+                "the limit of open files allows only this number of connections, and the server will refuse more; {ADVICE}"
             );
         }
         Capacity::Insufficient(_) => {
@@ -79,14 +81,14 @@ fn own_files(config: &Checked) -> u64 {
         .saturating_add(bus)
 }
 
-/// Number of connections that the limit of open files allows.
+/// Maximum number of connections, and whether the limit of open files allows enough of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Capacity {
     /// The configured number; without one, at least [`FEW_CONNECTIONS`].
     Enough(u32),
     /// Fewer than the configured number; without one, fewer than [`FEW_CONNECTIONS`].
     Low(u32),
-    /// Fewer than [`MIN_CONNECTIONS`].
+    /// Fewer than [`MIN_CONNECTIONS`] and than the configured number.
     Insufficient(u32),
 }
 

@@ -16,7 +16,7 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// Writes the result of a command that has changed something. If the text cannot be written, the
-/// failure contains it.
+/// failure contains it, unless the reader has closed the pipe.
 pub(crate) fn report(text: &str) -> Result<(), Failure> {
     print(format!("{text}\n").as_bytes()).map_err(|failure| match failure {
         Failure::Failed(error) => Failure::Failed(format!("the command succeeded, but {error}; its result: {text}")),

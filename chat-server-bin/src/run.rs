@@ -33,7 +33,7 @@ pub(crate) async fn run(config: Checked, telemetry: &Telemetry) -> Result<ExitCo
             Ok(ExitCode::SUCCESS)
         }
         second = signals.next() => {
-            tracing::warn!(signal = second.name(), "stopped without draining; acknowledged messages are stored");
+            tracing::warn!(signal = second.name(), "stopped before the drain ended; acknowledged messages are stored");
             telemetry.flush();
             exit_now(second)
         }

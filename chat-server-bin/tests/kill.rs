@@ -23,7 +23,7 @@ use tokio::sync::watch;
 const SENDERS: usize = 20;
 const MESSAGES_PER_SENDER: usize = 500;
 const KILLS: usize = 10;
-/// Settings that raise the login limits, which are not under test.
+/// Setting that raises the limit of logins, which is not under test.
 const UNLIMITED: &[(&str, &str)] = &[("CHAT_ACCOUNTS__LOGIN_RATE", "100000/1s")];
 
 /// Position of a message, as acknowledged or as found in the log.

@@ -1,5 +1,6 @@
 //! Tests of network partitions between nodes of the real program and Redis, MariaDB, or both. The
-//! environment variable `PARTITIONS` sets the number of partitions.
+//! environment variable `PARTITIONS` sets the number of partitions in a test; the test that
+//! isolates a node makes a third as many.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -107,7 +108,7 @@ async fn send_until_acknowledged(peer: &mut Peer, draft: &Draft) -> Appended {
         .expect("the message is acknowledged")
 }
 
-/// Waits for messages with these texts, in any order, each once.
+/// Waits until messages with all of these texts have arrived, in any order.
 async fn receive_texts(peer: &mut Peer, texts: &[String]) {
     let mut missing: BTreeSet<&str> = texts.iter().map(String::as_str).collect();
     let receiving = async {
@@ -185,7 +186,7 @@ async fn redis_partition_loses_no_message_and_delays_little() {
     );
 }
 
-/// Without the database a node acknowledges nothing, answers TRY_AGAIN in time, keeps its
+/// Without the database a node acknowledges nothing, answers TRY_AGAIN or BUSY in time, keeps its
 /// connections and announces that it accepts no sessions. Messages through the other node are
 /// delayed by a few seconds at most, and afterwards every retried message is stored once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -77,7 +77,7 @@ async fn nodes_without_bus_poll_the_database_for_messages() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn node_without_redis_is_reached_after_its_lease_expires() {
+async fn messages_of_a_node_without_redis_arrive_before_and_after_its_lease_expires() {
     let cluster = Cluster::linked(&PROGRAM, 2, &[]).unwrap();
     let (mut alice, mut bob) = connect_friends(&cluster).await;
     let before = measure_delays(&mut alice, &mut bob, 3).await;

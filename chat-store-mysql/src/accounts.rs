@@ -119,8 +119,8 @@ impl AccountStore for MysqlStore {
 }
 
 impl MysqlTx<'_> {
-    /// Runs the UPDATE `sql` of a unique value of account `id`. Returns `false` if another account
-    /// has that value.
+    /// Runs the UPDATE `sql` of unique values of account `id`. Returns `false` if another account
+    /// has one of those values. Fails if there is no account `id`.
     async fn update_unique(
         &mut self,
         id: UserId,

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_formatted_as_sql() {
+    fn values_are_formatted_as_sql() {
         assert_eq!(integers([1, -2, 3]), "1,-2,3");
         assert_eq!(integers([]), "");
         assert_eq!(hex(&[0, 255, b'\'']), "x'00ff27'");

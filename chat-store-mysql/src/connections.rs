@@ -88,7 +88,7 @@ impl Gate {
     }
 
     /// Waits for a permit. Fails with [`StoreError::Overloaded`] if `max_waiting` requests wait
-    /// already.
+    /// already, and with [`StoreError::Unavailable`] if the gate is closed.
     async fn enter(&self) -> Result<SemaphorePermit<'_>, StoreError> {
         if self.is_closed.load(Ordering::SeqCst) {
             return Err(closed());
@@ -104,7 +104,8 @@ impl Gate {
         self.permits.acquire().await.map_err(|_| closed())
     }
 
-    /// Rejects new requests and waits until the admitted ones have ended.
+    /// Rejects new requests, and waits at most [`CLOSE_TIMEOUT`] until the admitted ones have
+    /// ended. Requests that still wait for a permit then fail.
     async fn close(&self) {
         self.is_closed.store(true, Ordering::SeqCst);
         // Waiting requests were admitted before the gate closed, so they run too.
@@ -175,7 +176,8 @@ impl Connections {
         self.reads.is_closed.load(Ordering::SeqCst)
     }
 
-    /// Completes the running requests, then closes the connections.
+    /// Waits for the running requests to end, then closes the connections. Each of the two steps
+    /// takes at most [`CLOSE_TIMEOUT`].
     pub(crate) async fn close(&self) {
         tokio::join!(self.reads.close(), self.writes.close());
         if !matches!(timeout(CLOSE_TIMEOUT, self.pool.disconnect()).await, Ok(Ok(()))) {

@@ -399,7 +399,7 @@ impl MysqlTx<'_> {
             "open_key" => (!deleted).then_some(group.key.as_bytes()),
             "open_skeleton" => (!deleted).then_some(group.skeleton.as_bytes()),
         };
-        // `create_conversation` writes the profile before it adds the row.
+        // `create_conversation` calls this before it adds the conversation to `rows`.
         let is_new = !self.rows.contains_key(&id);
         let written = self
             .execute_unique(if is_new { insert } else { update }, values)

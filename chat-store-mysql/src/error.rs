@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn temporary_errors_are_not_corruption() {
+    fn server_errors_map_to_unavailable_corrupt_or_full() {
         // Errors of too many connections, changed access rights, a former primary, missing memory,
         // limits and timeouts.
         for code in [

@@ -13,8 +13,9 @@ use crate::error::store_error;
 const MAX_AGE_MS: u64 = 60 * 60 * 1000;
 
 impl MysqlStore {
-    /// Records a heartbeat and returns the other live nodes. Uses a connection for reads, because
-    /// units of work that wait for a lock may occupy all connections for writes.
+    /// Records a heartbeat, and returns the other live nodes and the time of the database. Uses a
+    /// connection for reads, because units of work that wait for a lock may occupy all connections
+    /// for writes.
     pub(crate) async fn record_heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {
         let connections = &self.connections;
         let work = async {

@@ -23,13 +23,14 @@
 //!
 //! **Cancellation.** A connection that is abandoned in the middle of an answer would return that
 //! answer to the next request that uses it. Each unit of work therefore runs in a separate task,
-//! time limits apply to whole units of work, and the store closes a connection whose request was
+//! time limits apply to whole requests, and the store closes a connection whose request was
 //! interrupted.
 //!
 //! **Dead connections.** A network can lose connections without an error on either side. After a
 //! second without any answer from the database, the store pings a connection before it uses it; if
-//! the ping fails, it abandons all connections at once. MariaDB ends a transaction whose node is
-//! silent for three seconds, which frees its locks.
+//! the ping gets no answer within a second, the store abandons all connections at once. MariaDB
+//! ends a transaction whose node is silent for three seconds, which frees its locks. MySQL ends the
+//! connection after ten seconds instead.
 
 mod accounts;
 mod batch;

@@ -33,7 +33,7 @@ pub(crate) struct PreparedDatabase {
 }
 
 /// Applies the missing migrations, or fails if there are any and `migrate` is not set. One process
-/// migrates at a time; the others wait up to 60 s.
+/// migrates at a time; others that want to migrate wait up to 60 s.
 pub(crate) async fn prepare(conn: &mut Conn, migrate: bool) -> Result<PreparedDatabase, OpenError> {
     if !migrate {
         return require_current(conn).await;
@@ -71,7 +71,7 @@ pub(crate) async fn prepare(conn: &mut Conn, migrate: bool) -> Result<PreparedDa
     Ok(PreparedDatabase { epoch })
 }
 
-/// Fails unless the database has the schema of this program. Changes nothing.
+/// Fails unless the database has the schema of this program. Does not change the schema.
 async fn require_current(conn: &mut Conn) -> Result<PreparedDatabase, OpenError> {
     let tables = "SELECT COUNT(*) FROM information_schema.tables
                   WHERE table_schema = DATABASE() AND table_name = 'migration'";
@@ -90,7 +90,8 @@ async fn require_current(conn: &mut Conn) -> Result<PreparedDatabase, OpenError>
     Ok(PreparedDatabase { epoch })
 }
 
-/// Returns the number of the last migration that was applied to the database.
+/// Returns the number of the last migration that was applied to the database, or 0. Fails with
+/// [`OpenError::NewerSchema`] if this program does not know that migration.
 async fn last_applied(conn: &mut Conn) -> Result<u32, OpenError> {
     let newest = conn.query_first("SELECT IFNULL(MAX(version), 0) FROM migration");
     let found: u32 = newest.await.map_err(OpenError::from_driver)?.unwrap_or_default();
@@ -104,7 +105,7 @@ fn checksum(sql: &str) -> [u8; 32] {
     Sha256::digest(sql.as_bytes()).into()
 }
 
-/// Fails if the database recorded migration `version` with another text than `sql`.
+/// Fails unless the database recorded that migration `version` was applied with the text `sql`.
 async fn check(conn: &mut Conn, version: u32, sql: &str) -> Result<(), OpenError> {
     let stored = conn.exec_first("SELECT checksum FROM migration WHERE version = ?", (version,));
     let stored: Option<Vec<u8>> = stored.await.map_err(OpenError::from_driver)?;

@@ -11,12 +11,13 @@ use crate::OpenError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
-    /// Maximum number of connections for units of work. Default 16.
+    /// Maximum number of connections for writes: units of work, and moves of cursors and read
+    /// marks. Default 16.
     pub write_connections: u32,
-    /// Maximum number of connections for reads. Default 16.
+    /// Maximum number of connections for reads and heartbeats. Default 16.
     pub read_connections: u32,
-    /// Maximum number of reads that wait for a connection, and separately of units of work that
-    /// wait. Further requests fail with
+    /// Maximum number of reads that wait for a connection, and separately of writes that wait.
+    /// Further requests fail with
     /// [`StoreError::Overloaded`](chat_core::store::StoreError::Overloaded). Default 4096.
     pub max_waiting: u32,
     /// Maximum duration of one request, waits included. Default 5 s.
@@ -28,8 +29,8 @@ pub struct Options {
     /// that one of these authorities issued. Needs the feature `tls`. Default none; then the URL
     /// decides whether connections use TLS.
     pub ca_file: Option<PathBuf>,
-    /// Brings the schema up to date when opening; otherwise opening an old schema fails. Default
-    /// true.
+    /// Brings the schema up to date when opening; otherwise opening an old schema or an empty
+    /// database fails. Default true.
     pub migrate: bool,
 }
 

@@ -37,7 +37,7 @@ struct State {
     current: mysql_async::Pool,
     /// Number of pools before this one.
     generation: u64,
-    /// Time of the last answer from the database.
+    /// Time of the last answer from the database since the pool was last replaced.
     answered: Option<Instant>,
 }
 

@@ -32,7 +32,8 @@ pub struct MysqlStore {
 }
 
 impl MysqlStore {
-    /// Connects, checks the server's settings and the schema, and brings the schema up to date.
+    /// Connects, checks the server's settings and the schema, and brings the schema up to date
+    /// unless [`Options::migrate`] is off.
     ///
     /// The URL is `mysql://user:password@host:port/database`; the database must exist. With the
     /// feature `tls`, `?require_ssl=true` requires TLS with a certificate that a public authority

@@ -15,7 +15,7 @@ use crate::error::{is_conflict, is_read_only, store_error};
 pub(crate) struct MysqlTx<'a> {
     pub(crate) tx: Transaction<'a>,
     pub(crate) contract: TxContract,
-    /// Current rows of the locked conversations.
+    /// Current rows of the conversations that the transaction has locked or created.
     pub(crate) rows: BTreeMap<ConversationId, Conversation>,
     /// Set after a conflict with another transaction: the store rolls this one back and runs it
     /// again.

@@ -1,5 +1,5 @@
-//! Tests of database faults (unsafe settings, held locks, crashes, freezes) and of callers that
-//! stop waiting.
+//! Tests of database faults (unsafe settings, a failed open or migration, held locks, crashes,
+//! freezes), of the heartbeats of nodes, and of callers that stop waiting.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -100,10 +100,10 @@ async fn failed_open_states_the_reason() {
     assert!(matches!(open(&url).await, OpenError::Connect(_)));
 }
 
-/// The database server crashed after some statements of the migration, before it recorded the
-/// migration.
+/// The database is in the state that a crash leaves after some statements of a migration, before
+/// the migration is recorded.
 #[tokio::test]
-async fn interrupted_migration_completes_and_keeps_the_data() {
+async fn interrupted_migration_completes_and_keeps_the_epoch() {
     let (server, url) = server(&[]);
     let epoch = {
         let (world, store) = world(&url).await;

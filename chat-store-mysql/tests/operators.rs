@@ -1,4 +1,5 @@
-//! Tests of actions of operators and of the application while other transactions run.
+//! Tests of actions of operators and of the application while other transactions run, and of
+//! opening a database without migrating it.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -40,7 +41,7 @@ async fn new_user(operator: &Operator, name: &str) -> UserId {
     operator.create_account(account).await.unwrap().id
 }
 
-/// Waits until this number of transactions wait for locks.
+/// Waits until at least this number of transactions wait for locks.
 async fn wait_for_waiting_transactions(watcher: &mut Conn, wanted: u64) {
     let waiting = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'";
     let wait = async {

@@ -124,8 +124,8 @@ async fn dead_connections_are_retired_together() {
     }
 }
 
-/// During each kind of partition, requests fail in time. Afterwards the store recovers
-/// within seconds, and the log has no gaps.
+/// During partitions of several kinds, requests fail in time. Afterwards the store recovers within
+/// seconds, and the log has no gaps.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_fail_in_time_during_a_partition_and_succeed_afterwards() {
     let setup = Setup::new().await;

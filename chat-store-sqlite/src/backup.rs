@@ -33,7 +33,7 @@ pub enum BackupError {
     /// The copy cannot be made.
     #[error("cannot copy the database")]
     Copy(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The copy cannot be written.
+    /// The copy cannot be written or synced.
     #[error("cannot write {}", .0.display())]
     Write(PathBuf, #[source] io::Error),
     /// The copy is damaged, and so most likely is the database.
@@ -49,7 +49,8 @@ pub enum BackupError {
 /// it to an empty data directory under the name [`DATABASE_FILE`].
 ///
 /// # Errors
-/// See [`BackupError`]. After an error, `target` is untouched.
+/// See [`BackupError`]. After an error, `target` is untouched, with one exception: if only the
+/// directory of `target` could not be synced, the copy is complete, but a power cut may remove it.
 pub async fn backup(directory: impl AsRef<Path>, target: impl AsRef<Path>) -> Result<(), BackupError> {
     copy(directory.as_ref().join(DATABASE_FILE), target.as_ref().to_owned()).await
 }
@@ -73,7 +74,8 @@ fn copy_blocking(source: &Path, target: &Path) -> Result<(), BackupError> {
     partial.finish(target)
 }
 
-/// Copies all pages in one step, which takes one snapshot and does not delay writers.
+/// Copies all pages in one step, which takes one snapshot and does not delay writers. Then gives
+/// the copy a new epoch.
 fn copy_pages(from: &Connection, path: &Path) -> rusqlite::Result<()> {
     let mut to = Connection::open(path)?;
     let step = Backup::new(from, &mut to)?.step(-1)?;
@@ -141,7 +143,7 @@ impl Partial {
     }
 }
 
-/// Removes the files that interrupted backups to `target` left behind.
+/// Removes the files that interrupted backups to `target` left behind at least [`STALE_AGE`] ago.
 fn remove_stale(target: &Path, name: &OsStr) {
     let is_partial = |found: &OsStr| {
         let (found, name) = (found.to_string_lossy(), name.to_string_lossy());

@@ -19,7 +19,7 @@ pub enum OpenError {
         /// Path of the data directory.
         directory: PathBuf,
     },
-    /// The directory cannot be created or written to.
+    /// The directory or its database cannot be created, opened or written to.
     #[error("cannot write to the data directory {}; check that it exists, its owner and its permissions", .directory.display())]
     NotWritable {
         /// Path of the data directory.
@@ -28,7 +28,8 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
-    /// There is no database, and [`Options::migrate`](crate::Options::migrate) is not set.
+    /// There is no database, and the call creates none:
+    /// [`Options::migrate`](crate::Options::migrate) is not set, or the call renews the epoch.
     #[error("there is no database {}; check the path, or create the database first", .path.display())]
     Missing {
         /// Path of the database file.
@@ -140,7 +141,8 @@ pub(crate) fn store_error(error: rusqlite::Error) -> StoreError {
     }
 }
 
-/// Returns the error of a request whose thread ended before it answered.
+/// Returns the error of a request whose thread ended, or panicked during the request, before it
+/// answered.
 pub(crate) fn stopped() -> StoreError {
-    StoreError::unavailable("the store's thread stopped before it answered")
+    StoreError::unavailable("a thread of the store ended or panicked before it answered")
 }

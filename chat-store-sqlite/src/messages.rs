@@ -36,7 +36,8 @@ fn events_at(conn: &Connection, id: ConversationId, seqs: Vec<Seq>) -> rusqlite:
     })
 }
 
-/// Reads as many events of `range` as fit its limits, in ascending order.
+/// Reads as many events of `range` as fit its limits, but at least one if there are any. Returns
+/// them in ascending order.
 fn events_in(conn: &Connection, range: &LogRange) -> rusqlite::Result<Vec<Event>> {
     let order = if range.is_backwards { "DESC" } else { "ASC" };
     let sql = format!(

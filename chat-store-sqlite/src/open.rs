@@ -27,13 +27,14 @@ const MAX_STATEMENTS: usize = 128;
 pub struct Options {
     /// Number of reader threads, each with its own connection. Default 2.
     pub reader_threads: usize,
-    /// Maximum number of units of work that wait for the writer. Further ones fail with
+    /// Maximum number of writes (units of work, and moves of cursors and read marks) that wait for
+    /// the writer. Further ones fail with
     /// [`StoreError::Overloaded`](chat_core::store::StoreError::Overloaded). Default 4096.
     pub max_waiting_units: usize,
     /// Maximum number of reads that wait for a reader. Further ones fail with
     /// [`StoreError::Overloaded`](chat_core::store::StoreError::Overloaded). Default 4096.
     pub max_waiting_reads: usize,
-    /// Maximum number of units of work in one commit. Default 256.
+    /// Maximum number of writes in one commit. Default 256.
     pub max_units_per_commit: usize,
     /// Page cache of the writer, in KiB. Default 65 536 (64 MiB, used as the database grows).
     pub writer_cache_kib: u32,
@@ -99,7 +100,7 @@ pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenEr
         set_up_writer(&writer, options).map_err(sqlite)?;
         writer
     };
-    // The migration has checked that the file belongs to this program.
+    // Both branches have checked that the file belongs to this program.
     private::tighten_all(&path);
     if let Some(pages) = options.max_pages {
         writer

@@ -46,7 +46,7 @@ impl Readers {
     ///
     /// # Errors
     /// [`StoreError::Overloaded`]: too many reads wait. Otherwise the error of the query, or
-    /// [`StoreError::Unavailable`] if the store was closed.
+    /// [`StoreError::Unavailable`] if the query panicked or the store was closed.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,

@@ -58,7 +58,8 @@ impl SqliteStore {
 
     /// Gives the history of the store in `directory` a new identity, so that clients discard
     /// their copies of it. Call this after restoring a copy of the files that is older than the
-    /// events that clients have seen. [`backup`](crate::backup) does this for its copies.
+    /// events that clients have seen. [`backup`](crate::backup) does this for its copies. Also
+    /// brings the schema up to date.
     ///
     /// # Errors
     /// See [`OpenError`]; [`OpenError::InUse`] while a server uses the directory,
@@ -113,7 +114,7 @@ impl SqliteStore {
     /// [`backup`](crate::backup).
     ///
     /// # Errors
-    /// See [`BackupError`]. After an error, `target` is untouched.
+    /// As for [`backup`](crate::backup).
     pub async fn backup_to(&self, target: impl AsRef<Path>) -> Result<(), BackupError> {
         backup::copy(self.path.clone(), target.as_ref().to_owned()).await
     }

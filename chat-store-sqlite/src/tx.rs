@@ -17,7 +17,7 @@ pub(crate) struct SqliteTx<'a> {
     conn: &'a mut Connection,
     /// Rejects units of work that break the rules of transactions, such as the order of locks.
     pub(crate) contract: TxContract,
-    /// Current rows of the locked conversations.
+    /// Current rows of the conversations that the transaction has locked or created.
     pub(crate) rows: BTreeMap<ConversationId, Conversation>,
     /// Set if the transaction erased text, so that the writer clears the write-ahead log too.
     pub(crate) erased: bool,

@@ -71,7 +71,7 @@ async fn backup_is_one_snapshot_of_a_busy_store() {
 }
 
 #[tokio::test]
-async fn backup_runs_beside_the_process_that_uses_the_store() {
+async fn backup_by_path_runs_beside_an_open_store() {
     let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (store, world) = world(source.path()).await;
     let copy = target.path().join("backup.db");

@@ -80,8 +80,9 @@ impl<'a> Console<'a> {
         lines.json(&without_presence(object)?)
     }
 
-    /// Announces the changes of a command to the running nodes, and prints the result, with a
-    /// remark if the announcement failed.
+    /// Announces the changes of a command to the running nodes, and prints the result. The text
+    /// ends with a remark if the announcement failed. If nodes may be running, the JSON object says
+    /// whether it succeeded (`nodes_notified`).
     pub(super) async fn announce_and_print(&self, object: &impl Serialize, text: &str) -> Result<(), Failure> {
         let were_notified = self.announce().await;
         if self.is_json {
@@ -94,8 +95,9 @@ impl<'a> Console<'a> {
         report(&format!("{text}{}", self.remark(were_notified)))
     }
 
-    /// Announces the committed changes on the bus. Returns `true` if the bus accepted all
-    /// announcements, and `None` if no node can be running.
+    /// Announces the committed changes on the bus. Returns `Some(true)` if the bus accepted all
+    /// announcements, `Some(false)` if it did not or none is configured, and `None` if no node can
+    /// be running.
     async fn announce(&self) -> Option<bool> {
         if !matches!(self.config.store, StoreUrl::Mysql(_)) {
             return None; // this process has locked the embedded store, so no server is using it

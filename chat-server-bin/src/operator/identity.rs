@@ -1,10 +1,11 @@
-//! Names of the person who runs a command, for the audit log.
+//! Name and source of the operator who runs a command, for the audit log.
 
 use chat_core::engine::operator::OperatorName;
 use nix::unistd::{User, getuid};
 
-/// Returns the login name of the user who runs this program, or `uid` and the number if the name is
-/// not valid in the audit log. Does not read it from the environment, which the user can change.
+/// Returns the login name of the user who runs this program, truncated to
+/// [`OperatorName::MAX_BYTES`]; or `uid` and the number if the user has no login name, or one that
+/// is not valid in the audit log. Does not read the environment, which the user can change.
 pub(super) fn login_name() -> String {
     let uid = getuid();
     let account = User::from_uid(uid).ok().flatten().map(|account| account.name);

@@ -21,7 +21,7 @@ use crate::config::Checked;
 use crate::failure::{Failure, chain};
 use crate::output::Lines;
 
-/// Number of accounts, groups or records that one read of the store returns at most.
+/// Maximum number of accounts, groups or audit records that one read of the store returns.
 const PAGE_SIZE: u32 = 500;
 
 /// Runs `session …`.

@@ -7,8 +7,9 @@ use chat_core::model::Secret;
 use crate::args::PasswordArgs;
 use crate::failure::Failure;
 
-/// Reads the password from the file of `--password-file`, otherwise from `CHAT_PASSWORD`, otherwise
-/// from a prompt on the terminal.
+/// Reads the password from the first line of the file of `--password-file`, otherwise from
+/// `CHAT_PASSWORD`, otherwise twice from a prompt on the terminal. Fails if there is no terminal
+/// either, or if the two entries differ.
 pub(super) fn read_password(arguments: &PasswordArgs) -> Result<Secret, Failure> {
     if let Some(path) = &arguments.password_file {
         let text = std::fs::read_to_string(path)

@@ -1,4 +1,4 @@
-//! Accounts, groups and records as lines of text.
+//! Accounts, groups and audit records as lines of text.
 
 use chat_core::engine::operator::{AccountDetails, AccountInfo, GroupDetails, GroupListing};
 use chat_core::model::escape_for_log;

@@ -94,7 +94,7 @@ struct Fields {
 
 #[derive(Debug)]
 enum Value {
-    /// A number or boolean, written without quotes.
+    /// An integer or boolean, written without quotes.
     Bare(String),
     Text(String),
 }

@@ -34,8 +34,8 @@ impl Drop for Telemetry {
     }
 }
 
-/// Starts logging as configured, and logs panics too. Fails if the filter is invalid, or if logging
-/// was started before in this process.
+/// Starts logging as configured, and logs panics too. Fails if the filter is invalid, if the log
+/// thread cannot be started, or if logging was started before in this process.
 pub(crate) fn start(settings: &Settings) -> Result<Telemetry, String> {
     let filter = parse_filter(&settings.log.level)?;
     let is_terminal = std::io::stderr().is_terminal();

@@ -47,7 +47,7 @@ impl Sink {
     pub(super) fn flush(&self) {
         let (sender, done) = sync_channel(1);
         if self.sender.try_send(Item::Flush(sender)).is_ok() {
-            // On a timeout the remaining lines are lost.
+            // After a timeout, the lines that are not written when the process exits are lost.
             let _timed_out = done.recv_timeout(FLUSH_TIMEOUT);
         }
     }

@@ -234,7 +234,7 @@ async fn forged_doorbells_deliver_nothing() {
     for topic in topics {
         subscriber.topics().subscribe(topic).await.unwrap();
     }
-    // Record real doorbells.
+    // Record what nodes really publish, doorbells among it.
     let mut received = Vec::new();
     for n in 0..5 {
         alice.run(send_command(to_bob(), &format!("real {n}"))).await.unwrap();
@@ -244,7 +244,8 @@ async fn forged_doorbells_deliver_nothing() {
             received.push(envelope);
         }
     }
-    // Replay the doorbells on every channel, truncated, with flipped bits, and as random bytes.
+    // On every topic, publish each recorded envelope unchanged, truncated, and with flipped bits,
+    // and bytes that are no envelope.
     for envelope in &received {
         for topic in topics {
             let mut flipped = envelope.to_vec();
@@ -291,8 +292,8 @@ async fn forged_doorbells_deliver_nothing() {
     assert_eq!(stored.unwrap(), "7\n", "the forged doorbells stored nothing");
 }
 
-/// Users of a killed node log in on another node within seconds, even if a user may have only one
-/// session. The sessions on other nodes continue.
+/// Users of a killed or stopped node log in on another node within seconds, even if a user may have
+/// only one session. The sessions on other nodes continue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ended_node_releases_its_own_sessions_only() {
     let settings = [("CHAT_ACCOUNTS__SESSIONS", "reject")];

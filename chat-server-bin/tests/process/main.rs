@@ -151,7 +151,7 @@ fn plain_listener_on_a_network_address_must_be_allowed() {
 }
 
 #[test]
-fn config_default_prints_a_valid_configuration() {
+fn default_configuration_is_valid_and_printing_commands_succeed() {
     let directory = tempfile::tempdir().unwrap();
     let defaults = run_program(directory.path(), &["config", "default"]);
     std::fs::write(directory.path().join("chat-server.toml"), &defaults.stdout).unwrap();

@@ -127,7 +127,7 @@ async fn forward(client: TcpStream, server: TcpStream, requests: Arc<Mutex<Vec<R
     }
 }
 
-/// Events that a client received between its start and its end.
+/// Rewinds and messages that a client received until it had caught up.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Deliveries {
     /// Positions to which the client went back, because the log differs after them.
@@ -271,12 +271,12 @@ async fn unchanged_log_is_not_read_again() {
     send_texts(&server, &["one", "two"]).await;
     Deliveries::of_run(server.address(), &profile).await;
 
-    // Without new events there is no request.
+    // Without new events, the client reads nothing.
     let proxy = RecordingProxy::to(server.address()).await;
     assert_eq!(Deliveries::of_run(proxy.address, &profile).await, Deliveries::default());
     assert!(proxy.commands().is_empty(), "{proxy:?}");
 
-    // With new events there is one page.
+    // With new events, the client reads one page.
     send_texts(&server, &["three"]).await;
     let proxy = RecordingProxy::to(server.address()).await;
     assert_eq!(

@@ -52,7 +52,7 @@ async fn full_store_rejects_writes_keeps_its_data_and_recovers() {
 }
 
 #[tokio::test]
-async fn full_queue_rejects_requests_as_overloaded() {
+async fn full_writer_queue_rejects_units_as_overloaded() {
     let directory = tempfile::tempdir().unwrap();
     let mut options = Options::default();
     options.max_waiting_units = 2;

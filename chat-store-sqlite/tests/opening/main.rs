@@ -83,7 +83,7 @@ async fn reopened_store_has_its_data() {
 }
 
 #[tokio::test]
-async fn dropping_completes_running_units_and_releases_the_directory() {
+async fn dropped_store_keeps_its_data_and_releases_the_directory() {
     let directory = tempfile::tempdir().unwrap();
     for round in 0..5_u64 {
         let store = open(directory.path()).await;
@@ -113,7 +113,7 @@ async fn unwritable_directory_is_reported_with_its_path() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     std::fs::write(&file, "in the way").unwrap();
-    // No user, not even root, can create files in these directories.
+    // No user, not even root, can create a data directory at these paths.
     for path in [file.join("data"), file, "/proc/self".into()] {
         let error = open_error(&path).await;
         assert!(matches!(error, OpenError::NotWritable { .. }), "{error:?}");
@@ -137,7 +137,8 @@ async fn second_open_fails_and_names_the_next_step() {
 }
 
 /// The store does not know the state of a group at the time when a member left before the
-/// migration. Such a former member sees the state at the time of the migration.
+/// migration. Such a former member sees the state at the time of the migration, but as time of the
+/// last event, that of the last event that the member may read.
 #[tokio::test]
 async fn migration_gives_former_members_the_current_state() {
     let directory = tempfile::tempdir().unwrap();
