@@ -75,7 +75,7 @@ impl RouterConfig {
     /// announcement is repeated until `peer_timeout` has passed. The heartbeat at the end of that
     /// time may come too late, so the result is one less than the number of heartbeat intervals in
     /// that time.
-    pub(crate) fn max_missed_heartbeats(&self) -> u64 {
+    pub(crate) fn min_heartbeat_repeats(&self) -> u64 {
         let interval = self.heartbeat_interval.as_millis().max(1);
         u64::try_from(self.peer_timeout.as_millis() / interval)
             .unwrap_or(u64::MAX)

@@ -120,7 +120,7 @@ impl BusConnection {
             outbound: Outbound::new(bus, config),
             topics: TopicRequests::new(config.bus_timeout, stop.clone()),
             heartbeats: PublishQueue::new(MAX_QUEUED_HEARTBEATS),
-            monitor: Arc::new(PeerMonitor::new(config.peer_timeout, config.max_missed_heartbeats())),
+            monitor: Arc::new(PeerMonitor::new(config.peer_timeout, config.min_heartbeat_repeats())),
         })
     }
 }
