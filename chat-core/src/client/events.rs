@@ -24,6 +24,8 @@ pub struct Events {
     shared: Arc<Shared>,
     /// Number of resets that were delivered.
     resets: u64,
+    /// Number of the server history that the delivered events belong to.
+    history: u64,
 }
 
 impl Events {
@@ -32,7 +34,14 @@ impl Events {
             receiver,
             shared,
             resets: 0,
+            history: 0,
         }
+    }
+
+    /// Records that the application takes the events, and knows no history but theirs.
+    pub(super) fn taken(self) -> Self {
+        self.shared.set_delivered_history(Some(self.history));
+        self
     }
 
     /// Returns the next event, or `None` once the client has ended.
@@ -48,11 +57,21 @@ impl Events {
         if matches!(event, ClientEvent::HistoryReset | ClientEvent::Rewound { .. }) {
             self.resets = self.shared.reset();
         }
+        if matches!(event, ClientEvent::HistoryReset) {
+            self.history += 1;
+            self.shared.set_delivered_history(Some(self.history));
+        }
         Received {
             event,
             shared: Arc::clone(&self.shared),
             resets: self.resets,
         }
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.shared.set_delivered_history(None);
     }
 }
 

@@ -62,6 +62,7 @@ mod event;
 mod events;
 #[cfg(feature = "client")]
 mod handle;
+mod history;
 #[cfg(feature = "client")]
 mod known;
 mod message_id;

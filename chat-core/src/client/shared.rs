@@ -11,11 +11,11 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 use crate::model::{
-    ConversationId, ConversationInfo, ConversationRef, ConversationView, DeviceId, Seq, UserId, UserInfo,
+    ConversationId, ConversationInfo, ConversationRef, ConversationView, DeviceId, Seq, StoreEpoch, UserId, UserInfo,
 };
 use crate::sync::{Mutex, MutexGuard};
 
-use super::{ClientError, Cursor, known};
+use super::{AccountState, ClientError, Cursor, known};
 
 /// State of a client.
 #[derive(Clone, Debug)]
@@ -42,6 +42,9 @@ pub(super) struct Shared {
     pub(super) acked: Notify,
     /// Number of resets that were delivered to the application.
     resets: AtomicU64,
+    /// Number of the server history that the delivered events belong to; `None` if the application
+    /// takes no events.
+    delivered_history: Mutex<Option<u64>>,
 }
 
 /// Acknowledgement of a conversation, and the number of resets that the application had received
@@ -65,23 +68,29 @@ struct Directory {
     me: Option<UserInfo>,
     conversations: BTreeMap<ConversationId, Arc<ConversationInfo>>,
     names: BTreeMap<UserId, String>,
+    /// Number of the server history that all ids belong to: how often this client saw the history
+    /// replaced.
+    history: u64,
+    epoch: Option<StoreEpoch>,
 }
 
 impl Shared {
-    pub(super) fn new(device: DeviceId, me: Option<UserInfo>, names: BTreeMap<UserId, String>) -> Self {
+    pub(super) fn new(account: &AccountState, names: BTreeMap<UserId, String>) -> Self {
         let directory = Directory {
-            me,
+            me: account.user.clone(),
             names,
-            conversations: BTreeMap::new(),
+            epoch: account.epoch,
+            ..Directory::default()
         };
         Self {
-            device,
+            device: account.device,
             status: watch::Sender::new(Status::Connecting(None)),
             unsettled: watch::Sender::new(0),
             directory: Mutex::new(directory),
             acks: Mutex::default(),
             acked: Notify::new(),
             resets: AtomicU64::new(0),
+            delivered_history: Mutex::default(),
         }
     }
 
@@ -121,9 +130,38 @@ impl Shared {
         found.unwrap_or_else(|| reference.clone())
     }
 
-    /// Forgets all conversations, because the server's history was replaced.
-    pub(super) fn forget_conversations(&self) {
-        self.directory().conversations.clear();
+    /// Forgets all ids of conversations and users, because the server's history was replaced.
+    pub(super) fn history_replaced(&self, epoch: StoreEpoch) {
+        let mut directory = self.directory();
+        directory.epoch = Some(epoch);
+        directory.conversations.clear();
+        directory.names.clear();
+        directory.history += 1;
+    }
+
+    /// Returns the number of the current history of the server.
+    pub(super) fn history(&self) -> u64 {
+        self.directory().history
+    }
+
+    /// Returns the number of the history that the application has its ids from: the history of the
+    /// events that it took, or the current one if it takes none.
+    pub(super) fn known_history(&self) -> u64 {
+        let delivered = *self.delivered_history.lock();
+        delivered.unwrap_or_else(|| self.history())
+    }
+
+    /// Records the history that the events taken by the application belong to.
+    pub(super) fn set_delivered_history(&self, history: Option<u64>) {
+        *self.delivered_history.lock() = history;
+    }
+
+    pub(super) fn epoch(&self) -> Option<StoreEpoch> {
+        self.directory().epoch
+    }
+
+    pub(super) fn set_epoch(&self, epoch: StoreEpoch) {
+        self.directory().epoch = Some(epoch);
     }
 
     /// Stores a conversation and, if it is direct, the name of the peer.
@@ -135,16 +173,25 @@ impl Shared {
         directory.conversations.insert(info.id, info);
     }
 
-    pub(super) fn name(&self, user: UserId) -> Option<String> {
-        self.directory().names.get(&user).cloned()
+    /// Returns the name of a user in the server history of this number; `None` if it is unknown, or
+    /// the history was replaced.
+    pub(super) fn name(&self, history: u64, user: UserId) -> Option<String> {
+        let directory = self.directory();
+        let name = directory.names.get(&user);
+        name.filter(|_| directory.history == history).cloned()
     }
 
-    /// Stores names. Returns all known names if one was new or changed.
+    /// Stores names of users in the server history of this number, unless it was replaced. Returns
+    /// all known names if one was new or changed.
     pub(super) fn learn_names(
         &self,
+        history: u64,
         names: impl IntoIterator<Item = (UserId, String)>,
     ) -> Option<BTreeMap<UserId, String>> {
         let mut directory = self.directory();
+        if directory.history != history {
+            return None;
+        }
         let mut changed = false;
         for (user, name) in names {
             changed |= directory.names.get(&user) != Some(&name);

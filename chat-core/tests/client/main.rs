@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot continue has failed
 
+mod restored;
 mod support;
 
 use std::collections::BTreeMap;

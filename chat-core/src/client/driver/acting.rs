@@ -1,10 +1,12 @@
 //! Runs the actions that the machine asks for.
 
+use std::collections::BTreeMap;
+
 use tokio::sync::oneshot;
 
 use crate::client::{ClientEvent, Scheme, SendOutcome, Status, connection::Writer, machine::Action};
 use crate::codec::LoggedIn;
-use crate::model::{ClientMessageId, ConversationRef};
+use crate::model::{ClientMessageId, ConversationRef, UserId};
 
 use crate::time::now;
 
@@ -39,8 +41,9 @@ impl Driver {
                 }
                 Action::HistoryReset(epoch) => {
                     self.cursors.clear();
-                    self.shared.forget_conversations();
+                    self.shared.history_replaced(epoch);
                     self.save_cursors().await;
+                    self.save_names(&BTreeMap::new()).await;
                     self.account.epoch = Some(epoch);
                 }
                 Action::SaveCursors(cursors) => {
@@ -104,6 +107,7 @@ impl Driver {
         self.shared.set_me(logged_in.user.clone());
         self.account.user = Some(logged_in.user);
         self.account.epoch = Some(logged_in.store_epoch);
+        self.shared.set_epoch(logged_in.store_epoch);
         if logged_in.session_token.is_some() || logged_in.device_token.is_some() {
             self.account.plain_tokens = self.scheme == Scheme::Plain;
         }
@@ -124,6 +128,13 @@ impl Driver {
     async fn save_account(&self) {
         if let Err(error) = self.store.save_account(&self.account).await {
             tracing::error!(%error, "the session could not be saved; the next run needs the password");
+        }
+    }
+
+    /// Saves the names of users. Lost names can be requested again.
+    pub(super) async fn save_names(&self, names: &BTreeMap<UserId, String>) {
+        if let Err(error) = self.store.save_names(names).await {
+            tracing::warn!(%error, "the names could not be saved");
         }
     }
 

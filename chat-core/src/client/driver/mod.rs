@@ -45,10 +45,16 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) enum Input {
     Execute {
         command: Command,
+        /// Number of the server history that ids in the command belong to.
+        history: u64,
         reply: oneshot::Sender<Result<Outcome, ClientError>>,
     },
     Queue(Queued),
-    SaveNames(BTreeMap<UserId, String>),
+    SaveNames {
+        names: BTreeMap<UserId, String>,
+        /// Number of the server history that the ids belong to.
+        history: u64,
+    },
     Close,
 }
 
@@ -56,6 +62,8 @@ pub(super) enum Input {
 #[derive(Debug)]
 pub(super) struct Queued {
     pub(super) entry: OutboxEntry,
+    /// Number of the server history that ids in the message belong to.
+    pub(super) history: u64,
     /// Informs the caller once the message is durable.
     pub(super) queued_reply: oneshot::Sender<Result<(), ClientError>>,
     pub(super) outcome: oneshot::Sender<SendOutcome>,
@@ -370,6 +378,8 @@ pub(super) fn outgoing(entry: OutboxEntry) -> Outgoing {
     Outgoing {
         id: entry.id,
         conversation: entry.conversation,
+        name: entry.name,
+        epoch: entry.epoch,
         content: entry.content,
         deadline,
     }

@@ -15,6 +15,7 @@
 
 mod actions;
 mod conversations;
+mod histories;
 mod opening;
 mod outbox;
 mod queues;
@@ -30,7 +31,7 @@ use std::{
 };
 
 use crate::codec::{Incoming, RequestKind};
-use crate::model::{ClientMessageId, CloseCode, Command, ConversationId, ConversationRef, Push, UserId};
+use crate::model::{ClientMessageId, CloseCode, Command, ConversationId, ConversationRef, Push, StoreEpoch, UserId};
 
 use super::{ClientError, ClientEvent, Cursor, SendOutcome};
 use conversations::Conversations;
@@ -157,7 +158,7 @@ impl Machine {
     /// Sends a message that is durable in the outbox. A second message with the key of one that has
     /// no outcome yet is ignored.
     pub fn send(&mut self, now: Instant, message: Outgoing) {
-        self.outbox.add(message);
+        self.enqueue(message);
         self.advance(now);
     }
 
@@ -266,6 +267,12 @@ impl Machine {
     #[must_use]
     pub fn is_same_conversation(&self, one: &ConversationRef, other: &ConversationRef) -> bool {
         self.outbox.resolve(one) == self.outbox.resolve(other)
+    }
+
+    /// Returns the server history of the last login, which ids belong to.
+    #[must_use]
+    pub fn epoch(&self) -> Option<StoreEpoch> {
+        self.config.epoch
     }
 
     /// Returns the number of messages that have no outcome yet.

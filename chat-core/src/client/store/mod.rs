@@ -99,6 +99,11 @@ pub struct OutboxEntry {
     pub id: ClientMessageId,
     /// Conversation that the message goes to.
     pub conversation: ConversationRef,
+    /// Name of the conversation, by which it is found in another history of the server.
+    pub name: Option<ConversationRef>,
+    /// Server history that ids and message numbers in `conversation` and `content` belong to;
+    /// `None` if it was not known.
+    pub epoch: Option<StoreEpoch>,
     /// Content of the message.
     pub content: DraftContent,
     /// Time when the message was enqueued.

@@ -16,6 +16,7 @@ mod account;
 mod disk;
 mod lists;
 mod outbox;
+mod queued;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
