@@ -61,7 +61,8 @@ async fn in_session(global: &Global, command: Command, output: &mut Output) -> R
 }
 
 async fn run_in(session: &Session, command: Command, output: &mut Output) -> Result<(), Failure> {
-    let client = &session.client;
+    // The ids that a command looks up are valid in this history of the server only.
+    let client = &session.client.with_current_history();
     match command {
         Command::Logout => account::logout(session, output).await,
         Command::Whoami => account::whoami(session, output),
