@@ -1,4 +1,4 @@
-//! The server's history, which its operator replaces by restoring a backup, and what is valid in it.
+//! The server's history, which a restored backup replaces, and what is valid in it.
 
 use crate::client::{ClientError, ClientEvent, SendOutcome, history};
 use crate::model::{ConversationId, ConversationRef, StoreEpoch};
