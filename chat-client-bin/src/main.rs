@@ -10,6 +10,7 @@ mod outbox;
 mod output;
 mod profile;
 mod secrets;
+mod servers;
 mod session;
 mod spool;
 

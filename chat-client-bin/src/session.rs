@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chat_core::client::{
-    Client, ClientError, ClientOptions, ClientStore as _, Credentials, Events, Receive, Scheme, ServerAddress,
+    Client, ClientError, ClientOptions, ClientStore as _, Credentials, Events, Receive, ServerAddress,
 };
 use chat_core::commands::Commands;
 use chat_core::model::{
@@ -21,6 +21,7 @@ use crate::outbox::{self, Reporter};
 use crate::output::{EventLine, Output, users_in};
 use crate::profile::{Opened, Profile, account_name};
 use crate::secrets;
+use crate::servers;
 use crate::spool::Spool;
 
 /// Credentials that a command logs in with.
@@ -73,7 +74,7 @@ impl Session {
                 .ok_or_else(|| Failure::usage("this profile has no account yet; give --user NAME"))?,
         };
         let account = account_name(&user);
-        let servers = servers(global, &profile, &account)?;
+        let servers = servers::choose(global, &profile, &account)?;
         let through_agent = receive == Receive::Nothing && matches!(mode, LoginMode::Automatic);
         let store = match profile.open(&account, through_agent, output).await? {
             Opened::Exclusive(store) => store,
@@ -227,25 +228,6 @@ fn explain(error: ClientError, pinned: bool) -> Failure {
         _ => {}
     }
     failure
-}
-
-/// Returns the servers given on the command line, otherwise those that the account used last,
-/// otherwise the local host.
-fn servers(global: &Global, profile: &Profile, account: &str) -> Result<Vec<ServerAddress>, Failure> {
-    let scheme = match (global.plain, global.tls) {
-        (true, _) => Scheme::Plain,
-        (_, true) => Scheme::Tls,
-        _ => Scheme::Sc1,
-    };
-    let parse = |text: &str| ServerAddress::parse(text, scheme).map_err(Failure::usage);
-    if !global.server.is_empty() {
-        return global.server.iter().map(|text| parse(text)).collect();
-    }
-    let mut stored = profile.servers(account)?;
-    if stored.is_empty() {
-        stored.push(parse("127.0.0.1")?);
-    }
-    Ok(stored)
 }
 
 fn credentials(global: &Global, mode: LoginMode, user: &UserRef, has_session: bool) -> Result<Credentials, Failure> {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use super::support::{Running, TestDevice, server_program};
+use super::support::{CLIENT, Running, TestDevice, server_program};
 
 const WRONG_FINGERPRINT: &str = "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
@@ -59,6 +59,26 @@ fn plain_text_requires_the_option_of_both_sides() {
     assert!(!alice.run(&["--tls", "register"]).status.success());
     alice.ok(&["--plain", "register"]);
     assert!(alice.ok(&["--plain", "whoami"]).contains("alice"));
+}
+
+/// A user who asks for encryption must not be connected without it.
+#[test]
+fn scheme_option_that_contradicts_the_stored_server_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_server, alice, _) = serve("plain", directory.path());
+    alice.ok(&["--plain", "register"]);
+    let run = |option: &str| {
+        let mut command = Command::new(&*CLIENT);
+        command
+            .args([option, "--user", "alice", "--profile"])
+            .arg(&alice.profile);
+        command.arg("whoami").output().unwrap()
+    };
+    assert!(run("--plain").status.success());
+    let refused = run("--tls");
+    let errors = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("plain://") && errors.contains("--server"), "{errors}");
 }
 
 /// Returns the options for a scheme.
