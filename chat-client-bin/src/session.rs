@@ -11,9 +11,10 @@ use chat_core::model::{
     ConversationInfo, DisplayName, EventBody, HistoryEvent, Page, PageFrom, Registration, Secret, UserInfo, UserName,
     UserRef,
 };
-use chat_core::secure::Trust;
+use chat_core::secure::{Fingerprint, Trust};
 
 use crate::agent::{self, Agent};
+use crate::agent_servers::Wanted;
 use crate::args::Global;
 use crate::args::user_ref;
 use crate::failure::{Failure, Kind};
@@ -41,9 +42,11 @@ pub(crate) struct Session {
     pub(crate) client: Client,
     profile: Profile,
     account: String,
-    servers: Vec<String>,
-    /// `true` if `--pin` gave the key of the server.
-    pinned: bool,
+    servers: Vec<ServerAddress>,
+    /// Servers that were asked for nodes, with `--discover`.
+    given_servers: Vec<ServerAddress>,
+    /// Keys given with `--pin`.
+    pins: Vec<Fingerprint>,
     /// Spool of this process, if another process has the account open.
     spool: Option<Spool>,
     output: Output,
@@ -75,12 +78,22 @@ impl Session {
         };
         let account = account_name(&user);
         let servers = servers::choose(global, &profile, &account)?;
-        let through_agent = receive == Receive::Nothing && matches!(mode, LoginMode::Automatic);
+        let may_use_agent = receive == Receive::Nothing && matches!(mode, LoginMode::Automatic);
+        let wanted = Wanted {
+            servers: if global.server.is_empty() {
+                Vec::new()
+            } else {
+                servers.clone()
+            },
+            pins: global.pin.clone(),
+        };
+        let through_agent = may_use_agent.then_some(&wanted);
         let store = match profile.open(&account, through_agent, output).await? {
             Opened::Exclusive(store) => store,
             Opened::ThroughAgent(spool, store) => {
                 let options = agent::options(&profile.agent_socket(&account));
                 let client = Client::start(options, store).await?;
+                let servers = profile.agent_servers(&account)?.servers;
                 let mut session = Self::new(client, profile, account, &servers, *output);
                 session.report_outbox(receive);
                 session.spool = Some(spool);
@@ -99,6 +112,7 @@ impl Session {
         options.device_name = device_name();
         options.max_attempts = Some(MAX_ATTEMPTS);
         options.tls = Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+        let given_servers = servers.clone();
         let servers = if global.discover {
             let nodes = chat_core::client::discover(&options, &store).await;
             let nodes = nodes.map_err(|error| explain(error, !global.pin.is_empty()))?;
@@ -110,7 +124,8 @@ impl Session {
         let client = Client::start(options, store).await?;
         let mut session = Self::new(client, profile, account, &servers, *output);
         session.report_outbox(receive);
-        session.pinned = !global.pin.is_empty();
+        session.pins.clone_from(&global.pin);
+        session.given_servers = given_servers;
         Ok(session)
     }
 
@@ -119,8 +134,9 @@ impl Session {
             client,
             profile,
             account,
-            servers: servers.iter().map(ServerAddress::to_string).collect(),
-            pinned: false,
+            servers: servers.to_vec(),
+            given_servers: Vec::new(),
+            pins: Vec::new(),
             spool: None,
             output,
             reporter: None,
@@ -144,6 +160,9 @@ impl Session {
     /// Starts an agent: until it is dropped, other commands can use this session. Returns `None` if
     /// the agent cannot listen.
     pub(crate) fn share(&self) -> Option<Agent> {
+        let servers = [&self.servers[..], &self.given_servers].concat();
+        let stored = self.profile.store_agent_servers(&self.account, &servers, &self.pins);
+        stored.ok()?;
         Agent::start(&self.profile.agent_socket(&self.account), self.client.clone())
     }
 
@@ -162,8 +181,13 @@ impl Session {
     /// Waits until the client is logged in, and stores the account and servers in the profile.
     pub(crate) async fn ready(&self) -> Result<(), Failure> {
         match self.client.ready().await {
-            Ok(()) => self.profile.remember(&self.account, &self.servers),
-            Err(error) => Err(explain(error, self.pinned)),
+            // The process that runs the agent has stored the servers.
+            Ok(()) if self.spool.is_some() => self.profile.remember_account(&self.account),
+            Ok(()) => {
+                let servers: Vec<_> = self.servers.iter().map(ServerAddress::to_string).collect();
+                self.profile.remember(&self.account, &servers)
+            }
+            Err(error) => Err(explain(error, !self.pins.is_empty())),
         }
     }
 
@@ -184,8 +208,8 @@ impl Session {
     }
 
     /// Returns the address of the first server.
-    pub(crate) fn server(&self) -> &str {
-        self.servers.first().map_or("", String::as_str)
+    pub(crate) fn server(&self) -> String {
+        self.servers.first().map(ServerAddress::to_string).unwrap_or_default()
     }
 
     /// Sends the messages that earlier runs left in the outbox, for at most 5 s, then closes the

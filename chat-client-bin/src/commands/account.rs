@@ -41,7 +41,7 @@ async fn log_in(global: &Global, mode: LoginMode, output: &mut Output) -> Result
 
 pub(super) fn whoami(session: &Session, output: &mut Output) -> Result<(), Failure> {
     let device = session.client.device().to_string();
-    output.print(&WhoLine::new(&session.me()?, device, session.server()))
+    output.print(&WhoLine::new(&session.me()?, device, &session.server()))
 }
 
 /// Logs out. Without an answer of the server the session is kept in the profile, because it may

@@ -118,6 +118,12 @@ impl KnownHosts {
         Ok(Self { pins })
     }
 
+    /// Returns all pinned keys.
+    #[doc(hidden)]
+    pub fn keys(&self) -> impl Iterator<Item = Fingerprint> {
+        self.pins.iter().map(|(_, key)| *key)
+    }
+
     /// Compares `presented` with the pins of `host` (see [`host_and_port`]).
     #[doc(hidden)]
     #[must_use]
