@@ -30,6 +30,8 @@ use crate::spool::Spool;
 pub(crate) enum LoginMode {
     /// The stored session if there is one, otherwise the password.
     Automatic,
+    /// The stored session only.
+    Stored,
     /// The password, even if a session is stored.
     Password,
     /// Registration of a new account.
@@ -78,7 +80,7 @@ impl Session {
         };
         let account = account_name(&user);
         let servers = servers::choose(global, &profile, &account)?;
-        let may_use_agent = receive == Receive::Nothing && matches!(mode, LoginMode::Automatic);
+        let may_use_agent = receive == Receive::Nothing && matches!(mode, LoginMode::Automatic | LoginMode::Stored);
         let wanted = Wanted {
             servers: if global.server.is_empty() {
                 Vec::new()
@@ -202,6 +204,11 @@ impl Session {
         }
     }
 
+    /// Returns whether a session is stored, or may be.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.profile.has_session(&self.account)
+    }
+
     /// Returns the logged-in user.
     pub(crate) fn me(&self) -> Result<UserInfo, Failure> {
         self.client.me().ok_or_else(|| ClientError::NoCredentials.into())
@@ -266,6 +273,7 @@ fn credentials(global: &Global, mode: LoginMode, user: &UserRef, has_session: bo
             secret: password(given, false)?,
             fresh: true,
         }),
+        LoginMode::Stored => Ok(Credentials::Stored),
         LoginMode::Automatic if has_session && given.is_none() => Ok(Credentials::Stored),
         LoginMode::Automatic if given.is_none() && !secrets::can_prompt() => Ok(Credentials::Stored),
         LoginMode::Automatic => Ok(Credentials::Password {
