@@ -243,7 +243,8 @@ impl Client {
     /// instead. [`ClientError::HistoryReplaced`]: the command has ids of a replaced history.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves open whether the command takes effect.
+    /// Dropping the future leaves open whether the command takes effect; one that was not sent yet
+    /// is not sent.
     pub(crate) async fn execute(&self, command: Command) -> Result<Outcome, ClientError> {
         let (reply, result) = oneshot::channel();
         let history = self.known_history();

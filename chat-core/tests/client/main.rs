@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use chat_core::client::{
     AccountState, Client, ClientError, ClientEvent, ClientStore, ClientStoreError, Credentials, Cursor, MemoryStore,
-    OutboxEntry, Receive, SavedState, SendOutcome,
+    OutboxEntry, Receive, SavedState, SendOutcome, Status,
 };
 use chat_core::commands::Commands;
 use chat_core::model::{
@@ -289,6 +289,39 @@ async fn permanent_refusal_rejects_the_message() {
         SendOutcome::Rejected(ClientError::Refused(_))
     ));
     assert_eq!(client.unsettled(), 0);
+}
+
+/// The caller of a command that timed out has reported a failure.
+#[tokio::test]
+async fn command_without_a_caller_is_not_sent_by_a_later_connection() {
+    let service = Service::new().await;
+    let node = service.node().await;
+    let [alice, _bob] = service.friends(&node, ["alice", "bob"]).await;
+    let client = Client::connect(node.options(&alice), MemoryStore::new()).await.unwrap();
+    let mut events = client.events().unwrap();
+    let address = node.address();
+    node.stop().await;
+    while !matches!(client.status(), Status::Connecting(_)) {
+        tokio::task::yield_now().await;
+    }
+    let abandoned = tokio::time::timeout(Duration::from_millis(100), client.logout()).await;
+    assert!(abandoned.is_err());
+
+    let _node = service.node_at(address.port).await;
+    let mut is_disconnected = false;
+    loop {
+        match tokio::time::timeout(WAIT_TIMEOUT, events.next())
+            .await
+            .unwrap()
+            .unwrap()
+            .event
+        {
+            ClientEvent::Disconnected { .. } => is_disconnected = true,
+            ClientEvent::Connected { .. } if is_disconnected => break,
+            _ => {}
+        }
+    }
+    client.devices().await.expect("the session continues");
 }
 
 /// A store that panics when it is to pin a key.

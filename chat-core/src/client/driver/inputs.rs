@@ -80,6 +80,19 @@ impl Driver {
         self.machine.execute(now(), self.replies.last_command_id, command);
     }
 
+    /// Cancels the waiting commands whose callers have gone: a caller that gave up reports a failure,
+    /// which must not take effect later.
+    pub(super) fn cancel_abandoned(&mut self) {
+        let machine = &mut self.machine;
+        self.replies.commands.retain(|command_id, reply| {
+            let is_wanted = !reply.is_closed();
+            if !is_wanted {
+                machine.cancel(*command_id);
+            }
+            is_wanted
+        });
+    }
+
     async fn queue(&mut self, wanted: Vec<Queued>) {
         let (new, again) = self.classify(wanted);
         let entries: Vec<_> = new.iter().map(|queued| queued.entry.clone()).collect();

@@ -307,6 +307,9 @@ impl Driver {
 
     /// Passes packets to the machine until it leaves this connection.
     fn take_packets(&mut self, reader: &mut Reader) -> Result<(), ClientError> {
+        if !self.machine.is_online() {
+            self.cancel_abandoned(); // the login may follow
+        }
         let now = now();
         while self.machine.is_connected()
             && let Some(incoming) = reader.next(now)?

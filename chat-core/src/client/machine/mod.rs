@@ -155,6 +155,12 @@ impl Machine {
         self.advance(now);
     }
 
+    /// Removes a command that waits for a session, because its caller has gone. A command that was
+    /// sent is not affected, unless the connection is lost: it would wait then.
+    pub fn cancel(&mut self, command_id: u64) {
+        self.waiting.retain(|(id, _)| *id != command_id);
+    }
+
     /// Sends a message that is durable in the outbox. A second message with the key of one that has
     /// no outcome yet is ignored.
     pub fn send(&mut self, now: Instant, message: Outgoing) {
