@@ -167,6 +167,51 @@ fn plain_to_another_machine_needs_consent() {
     alice.fails(69, &["--plain", "whoami"]);
 }
 
+/// One entry of a list that is forbidden or down must not hide the others.
+#[test]
+fn forbidden_server_of_a_list_is_skipped() {
+    let directory = tempfile::tempdir().unwrap();
+    let (server, alice, _) = serve("sc1", directory.path());
+    alice.ok(&["register"]);
+    let forbidden = "plain://192.0.2.1:1".to_owned();
+    let usable = format!("sc1://{}", alice.server);
+    let run = |servers: [&String; 2], command: &[&str]| {
+        let mut client = Command::new(&*CLIENT);
+        for server in servers {
+            client.args(["--server", server]);
+        }
+        client.args(["--user", "alice", "--profile"]).arg(&alice.profile);
+        let output = client.args(command).output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let orders = [[&forbidden, &usable], [&usable, &forbidden]];
+    let commands = [&["whoami"][..], &["--discover", "whoami"]];
+    for (servers, command) in orders
+        .iter()
+        .flat_map(|servers| commands.map(|command| (*servers, command)))
+    {
+        assert_eq!(
+            run(servers, command),
+            (Some(0), String::new()),
+            "{servers:?} {command:?}"
+        );
+    }
+    server.kill();
+    for (servers, command) in orders
+        .iter()
+        .flat_map(|servers| commands.map(|command| (*servers, command)))
+    {
+        let (code, error) = run(servers, command);
+        assert_eq!(code, Some(69), "{servers:?} {command:?}: {error}");
+        assert!(error.contains(&usable) && !error.contains("192.0.2.1"), "{error}");
+    }
+    let (code, error) = run([&forbidden, &forbidden], &["whoami"]);
+    assert_eq!(code, Some(76), "{error}");
+}
+
 #[test]
 fn token_of_an_encrypted_session_is_not_sent_unencrypted() {
     let directory = tempfile::tempdir().unwrap();
