@@ -1,8 +1,8 @@
 //! Failures of a client's attempts to connect.
 
+use crate::client::ClientError;
 use crate::client::address::Endpoint;
 use crate::client::connect::{ConnectError, Severity};
-use crate::client::ClientError;
 
 /// What the attempts of one client have shown.
 #[derive(Debug, Default)]
