@@ -81,16 +81,8 @@ impl Session {
         let account = account_name(&user);
         let servers = servers::choose(global, &profile, &account)?;
         let may_use_agent = receive == Receive::Nothing && matches!(mode, LoginMode::Automatic | LoginMode::Stored);
-        let wanted = Wanted {
-            servers: if global.server.is_empty() {
-                Vec::new()
-            } else {
-                servers.clone()
-            },
-            pins: global.pin.clone(),
-        };
-        let through_agent = may_use_agent.then_some(&wanted);
-        let store = match profile.open(&account, through_agent, output).await? {
+        let wanted = may_use_agent.then(|| wanted(global, &servers));
+        let store = match profile.open(&account, wanted.as_ref(), output).await? {
             Opened::Exclusive(store) => store,
             Opened::ThroughAgent(spool, store) => {
                 let options = agent::options(&profile.agent_socket(&account));
@@ -104,16 +96,8 @@ impl Session {
         };
         let saved = store.load().await?;
         let credentials = credentials(global, mode, &user, saved.account.session_token.is_some())?;
-        let mut options = ClientOptions::new(servers.clone(), credentials);
-        options.pins.clone_from(&global.pin);
-        options.allow_plain = global.allow_plain;
-        options.trust = Trust::AcceptFirst;
-        options.first_contact = Some(output.first_contact());
+        let mut options = options(global, &servers, credentials, *output);
         options.receive = receive;
-        options.client_name = concat!("chat-client/", env!("CARGO_PKG_VERSION")).to_owned();
-        options.device_name = device_name();
-        options.max_attempts = Some(MAX_ATTEMPTS);
-        options.tls = Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
         let given_servers = servers.clone();
         let servers = if global.discover {
             let nodes = chat_core::client::discover(&options, &store).await;
@@ -240,6 +224,32 @@ impl Session {
         {
             spool.remove();
         }
+    }
+}
+
+/// Returns the options of a client that connects to servers.
+fn options(global: &Global, servers: &[ServerAddress], credentials: Credentials, output: Output) -> ClientOptions {
+    let mut options = ClientOptions::new(servers.iter().cloned(), credentials);
+    options.pins.clone_from(&global.pin);
+    options.allow_plain = global.allow_plain;
+    options.trust = Trust::AcceptFirst;
+    options.first_contact = Some(output.first_contact());
+    options.client_name = concat!("chat-client/", env!("CARGO_PKG_VERSION")).to_owned();
+    options.device_name = device_name();
+    options.max_attempts = Some(MAX_ATTEMPTS);
+    options.tls = Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    options
+}
+
+/// Returns the servers and keys that the command line asks an agent for.
+fn wanted(global: &Global, servers: &[ServerAddress]) -> Wanted {
+    Wanted {
+        servers: if global.server.is_empty() {
+            Vec::new()
+        } else {
+            servers.to_vec()
+        },
+        pins: global.pin.clone(),
     }
 }
 

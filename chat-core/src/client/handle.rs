@@ -124,7 +124,7 @@ impl Client {
         for entry in saved.outbox {
             machine.send(crate::time::now(), driver::outgoing(entry));
         }
-        let shared = Arc::new(Shared::new(&saved.account, saved.names));
+        let shared = Arc::new(Shared::new(&saved.account, saved.names, saved.groups));
         shared.unsettled.send_replace(machine.unsettled());
         let (inputs, input_receiver) = mpsc::channel(MAX_INPUTS);
         let (event_sender, events) = mpsc::channel(MAX_EVENTS);
@@ -259,11 +259,12 @@ impl Client {
 
     /// Puts a message into the outbox and returns once the store has it. The message is sent until
     /// it has an outcome, by later runs too. If the client knows the conversation
-    /// ([`find_conversation`](Self::find_conversation)), the message is addressed by its id, so
-    /// that it arrives there even if the conversation is renamed first. If the operator of the
-    /// server restores a backup before the message is sent, it goes to the conversation that has
-    /// the name then; a message whose conversation has no known name, or that refers to message
-    /// numbers or ids of users, is rejected with [`ClientError::HistoryReplaced`].
+    /// ([`find_conversation`](Self::find_conversation)), or knew the group in an earlier run, the
+    /// message is addressed by its id, so that it arrives there even if the conversation is renamed
+    /// first. If the operator of the server restores a backup before the message is sent, it goes
+    /// to the conversation that has the name then; a message whose conversation has no known name,
+    /// or that refers to message numbers or ids of users, is rejected with
+    /// [`ClientError::HistoryReplaced`].
     ///
     /// # Errors
     /// The message is not in the outbox: the outbox is full or cannot be written, every server

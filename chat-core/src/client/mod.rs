@@ -101,4 +101,4 @@ pub use options::{ClientOptions, FirstContact};
 pub use shared::Status;
 #[cfg(feature = "client")]
 pub use store::FileStore;
-pub use store::{AccountState, ClientStore, ClientStoreError, MemoryStore, OutboxEntry, SavedState};
+pub use store::{AccountState, ClientStore, ClientStoreError, KnownGroups, MemoryStore, OutboxEntry, SavedState};

@@ -11,11 +11,12 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 use crate::model::{
-    ConversationId, ConversationInfo, ConversationRef, ConversationView, DeviceId, Seq, StoreEpoch, UserId, UserInfo,
+    ConversationId, ConversationInfo, ConversationRef, ConversationView, DeviceId, GroupName, Seq, StoreEpoch, UserId,
+    UserInfo,
 };
 use crate::sync::{Mutex, MutexGuard};
 
-use super::{AccountState, ClientError, Cursor, known};
+use super::{AccountState, ClientError, Cursor, KnownGroups, known};
 
 /// State of a client.
 #[derive(Clone, Debug)]
@@ -68,6 +69,8 @@ struct Directory {
     me: Option<UserInfo>,
     conversations: BTreeMap<ConversationId, Arc<ConversationInfo>>,
     names: BTreeMap<UserId, String>,
+    /// Groups of an earlier run, until a login reports the present ones.
+    saved_groups: BTreeMap<ConversationId, String>,
     /// Number of the server history that all ids belong to: how often this client saw the history
     /// replaced.
     history: u64,
@@ -75,10 +78,12 @@ struct Directory {
 }
 
 impl Shared {
-    pub(super) fn new(account: &AccountState, names: BTreeMap<UserId, String>) -> Self {
+    pub(super) fn new(account: &AccountState, names: BTreeMap<UserId, String>, groups: KnownGroups) -> Self {
+        let is_current = groups.epoch == account.epoch;
         let directory = Directory {
             me: account.user.clone(),
             names,
+            saved_groups: if is_current { groups.names } else { BTreeMap::new() },
             epoch: account.epoch,
             ..Directory::default()
         };
@@ -136,6 +141,7 @@ impl Shared {
         directory.epoch = Some(epoch);
         directory.conversations.clear();
         directory.names.clear();
+        directory.saved_groups.clear();
         directory.history += 1;
     }
 
@@ -164,13 +170,47 @@ impl Shared {
         self.directory().epoch = Some(epoch);
     }
 
-    /// Stores a conversation and, if it is direct, the name of the peer.
-    pub(super) fn learn_conversation(&self, info: Arc<ConversationInfo>) {
+    /// Stores a conversation and, if it is direct, the name of the peer. Returns whether the user's
+    /// groups or their names changed.
+    pub(super) fn learn_conversation(&self, info: Arc<ConversationInfo>) -> bool {
         let mut directory = self.directory();
         if let ConversationView::Direct(peer) = &info.view {
             directory.names.insert(peer.id, peer.name.clone());
         }
-        directory.conversations.insert(info.id, info);
+        let name = known::group_name(&info).map(str::to_owned);
+        let old = directory.conversations.insert(info.id, info);
+        old.as_deref().and_then(known::group_name) != name.as_deref()
+    }
+
+    /// Returns the user's groups.
+    pub(super) fn groups(&self) -> KnownGroups {
+        let directory = self.directory();
+        let groups = directory.conversations.values();
+        KnownGroups {
+            epoch: directory.epoch,
+            names: groups
+                .filter_map(|info| Some((info.id, known::group_name(info)?.to_owned())))
+                .collect(),
+        }
+    }
+
+    /// Returns the group that had this name in an earlier run. Returns `None` after a login, and if
+    /// several groups had the name.
+    pub(super) fn saved_group(&self, reference: &ConversationRef) -> Option<ConversationId> {
+        let ConversationRef::Group(wanted) = reference else {
+            return None;
+        };
+        let directory = self.directory();
+        let key = wanted.key();
+        let has_name = |name: &str| GroupName::parse_any(name).is_ok_and(|name| name.key() == key);
+        let mut found = directory.saved_groups.iter().filter(|(_, name)| has_name(name));
+        let (id, _) = found.next()?;
+        found.next().is_none().then_some(*id)
+    }
+
+    /// Forgets the groups of an earlier run, because a login has reported the present ones.
+    pub(super) fn forget_saved_groups(&self) {
+        self.directory().saved_groups.clear();
     }
 
     /// Returns the name of a user in the server history of this number; `None` if it is unknown, or

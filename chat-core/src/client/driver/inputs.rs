@@ -61,8 +61,9 @@ impl Driver {
             Some(info) => history::name_of(info),
             None => None,
         };
-        if let Some(info) = known {
-            entry.conversation = ConversationRef::Id(info.id);
+        let saved = || self.shared.saved_group(&entry.conversation);
+        if let Some(id) = known.map(|info| info.id).or_else(saved) {
+            entry.conversation = ConversationRef::Id(id);
         }
         Some(wanted)
     }
@@ -80,8 +81,8 @@ impl Driver {
         self.machine.execute(now(), self.replies.last_command_id, command);
     }
 
-    /// Cancels the waiting commands whose callers have gone: a caller that gave up reports a failure,
-    /// which must not take effect later.
+    /// Cancels the waiting commands whose callers have gone: a caller that gave up reports a
+    /// failure, so that the command must not take effect later.
     pub(super) fn cancel_abandoned(&mut self) {
         let machine = &mut self.machine;
         self.replies.commands.retain(|command_id, reply| {

@@ -91,6 +91,27 @@ async fn profile_keeps_its_state_over_a_restart() {
     assert_eq!(kept.outbox, entries);
 }
 
+#[tokio::test]
+async fn torn_groups_are_not_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("groups");
+    let store = open(directory.path());
+    let groups = KnownGroups {
+        epoch: Some(StoreEpoch::random()),
+        names: BTreeMap::from([
+            (ConversationId(5), "C++ 学习".to_owned()),
+            (ConversationId(6), "b".to_owned()),
+        ]),
+    };
+    store.save_groups(&groups).await.unwrap();
+    assert_eq!(store.load().await.unwrap().groups, groups);
+    let whole = fs::read(&path).unwrap();
+    for cut in 0..whole.len() {
+        fs::write(&path, &whole[..cut]).unwrap();
+        assert_eq!(store.load().await.unwrap().groups, KnownGroups::default(), "{cut}");
+    }
+}
+
 /// A message of an earlier version has neither the history of its ids nor a name.
 #[tokio::test]
 async fn outbox_of_an_earlier_version_is_read() {
