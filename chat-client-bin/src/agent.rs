@@ -8,6 +8,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
@@ -23,13 +24,15 @@ use chat_core::model::{Command, MessageText, Outcome, ReplyCode, Secret, StoreEp
 use chat_core::transport::{PeerAddr, Stream, Transport};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// Maximum number of replies queued for one connection.
 const MAX_QUEUED_REPLIES: usize = 64;
 /// Heartbeat interval that the agent announces to its clients.
 const HEARTBEAT_MS: u32 = 30_000;
+/// History of the server in a `Welcome`, before the client's first login.
+const NO_EPOCH: StoreEpoch = StoreEpoch([0; 16]);
 /// Maximum time to connect to an agent, which may be overloaded or exiting.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -92,7 +95,6 @@ pub(crate) fn account(saved: AccountState) -> AccountState {
         session_token: Some(Secret::new(*b"agent")),
         device_token: None,
         plain_tokens: true,
-        epoch: None,
         ..saved
     }
 }
@@ -114,15 +116,31 @@ impl Dial for AgentSocket {
 async fn serve(listener: UnixListener, client: Client) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        connections.spawn(serve_connection(stream, client.clone()));
+        connections.spawn(serve_connection(stream, client.with_current_history()));
         while connections.try_join_next().is_some() {}
     }
 }
 
-/// Serves one connection until its peer closes it or violates the protocol.
+/// A connection, as its jobs see it.
+#[derive(Clone)]
+struct Connection {
+    /// Client for ids of the server history that the peer got them from.
+    client: Client,
+    replies: mpsc::Sender<BytesMut>,
+    /// Ends the connection.
+    end: Arc<Notify>,
+}
+
+/// Serves one connection until its peer closes it or violates the protocol, or uses ids of a server
+/// history that was replaced. The peer connects again then, and gets the current history.
 async fn serve_connection(stream: UnixStream, client: Client) {
     let (mut reader, mut writer) = stream.into_split();
     let (replies, mut queued) = mpsc::channel::<BytesMut>(MAX_QUEUED_REPLIES);
+    let connection = Connection {
+        client,
+        replies,
+        end: Arc::default(),
+    };
     let mut jobs = JoinSet::new();
     let writing = async {
         while let Some(reply) = queued.recv().await {
@@ -137,7 +155,7 @@ async fn serve_connection(stream: UnixStream, client: Client) {
             match frames.next_packet() {
                 Ok(Some(packet)) => {
                     let Ok(request) = decode(packet) else { return };
-                    start_request(request, &client, &replies, &mut jobs).await;
+                    connection.start_request(request, &mut jobs).await;
                 }
                 Ok(None) => match reader.read_buf(frames.buffer()).await {
                     Ok(read) if read > 0 => {}
@@ -151,6 +169,7 @@ async fn serve_connection(stream: UnixStream, client: Client) {
     tokio::select! {
         () = reading => {}
         () = writing => {}
+        () = connection.end.notified() => {}
     }
 }
 
@@ -165,44 +184,51 @@ fn decode(packet: bytes::Bytes) -> Result<DecodedRequest, DecodeError> {
     }
 }
 
-/// Starts a request. Messages enter the outbox in the order they arrived.
-async fn start_request(
-    request: DecodedRequest,
-    client: &Client,
-    replies: &mpsc::Sender<BytesMut>,
-    jobs: &mut JoinSet<()>,
-) {
-    let (client, replies) = (client.clone(), replies.clone());
-    let Request { id, kind } = match request {
-        Ok(request) => request,
-        Err((id, failure)) => return reply(&replies, id, Err(failure)).await,
-    };
-    match kind {
-        RequestKind::Command(Command::Send { conversation, draft }) => {
-            let queued = client.enqueue_draft(conversation, draft, None).await;
-            jobs.spawn(async move { reply(&replies, id, send_answer(queued).await).await });
+impl Connection {
+    /// Starts a request. Messages enter the outbox in the order they arrived.
+    async fn start_request(&self, request: DecodedRequest, jobs: &mut JoinSet<()>) {
+        let Request { id, kind } = match request {
+            Ok(request) => request,
+            Err((id, failure)) => return self.reply(id, Err(ClientError::Refused(failure))).await,
+        };
+        let connection = self.clone();
+        match kind {
+            RequestKind::Command(Command::Send { conversation, draft }) => {
+                let queued = self.client.enqueue_draft(conversation, draft, None).await;
+                jobs.spawn(async move { connection.reply(id, send_answer(queued).await).await });
+            }
+            kind => {
+                jobs.spawn(async move {
+                    let result = execute(&connection.client, kind).await;
+                    connection.reply(id, result).await;
+                });
+            }
         }
-        kind => {
-            jobs.spawn(async move {
-                let result = execute(&client, kind).await;
-                reply(&replies, id, result).await;
-            });
+    }
+
+    async fn reply(&self, id: RequestId, result: Result<Answer, ClientError>) {
+        if matches!(result, Err(ClientError::HistoryReplaced)) {
+            return self.end.notify_one();
+        }
+        if id.wants_reply() {
+            let mut frame = BytesMut::new();
+            server::encode_reply(id, &result.map_err(to_failure), &mut frame);
+            let _ = self.replies.send(frame).await; // the peer may have disconnected
         }
     }
 }
 
 /// Waits for the outcome of a queued message, and returns the answer to its `Send` request.
-async fn send_answer(queued: Result<SendHandle, ClientError>) -> Result<Answer, Failure> {
-    let mut handle = queued.map_err(to_failure)?;
-    match handle.outcome().await.map_err(to_failure)? {
+async fn send_answer(queued: Result<SendHandle, ClientError>) -> Result<Answer, ClientError> {
+    match queued?.outcome().await? {
         SendOutcome::Acked(appended) => Ok(Answer::Outcome(Outcome::Appended(appended))),
-        SendOutcome::Rejected(reason) => Err(to_failure(reason)),
-        _ => Err(to_failure(ClientError::Interrupted)),
+        SendOutcome::Rejected(reason) => Err(reason),
+        _ => Err(ClientError::Interrupted),
     }
 }
 
 /// Executes a request other than `Send`, and returns the answer.
-async fn execute(client: &Client, kind: RequestKind) -> Result<Answer, Failure> {
+async fn execute(client: &Client, kind: RequestKind) -> Result<Answer, ClientError> {
     match kind {
         RequestKind::Hello(_) => Ok(Answer::Welcome(Welcome {
             version: version::MAX,
@@ -211,43 +237,37 @@ async fn execute(client: &Client, kind: RequestKind) -> Result<Answer, Failure> 
             max_packet_bytes: u32::try_from(frame::DEFAULT_MAX_PACKET_BYTES).unwrap_or(u32::MAX),
             max_text_bytes: u32::try_from(MessageText::MAX_BYTES).unwrap_or(u32::MAX),
             heartbeat_ms: HEARTBEAT_MS,
-            store_epoch: StoreEpoch([0; 16]),
+            store_epoch: client.epoch().unwrap_or(NO_EPOCH),
         })),
-        RequestKind::Resume(_) => match client.me() {
-            Some(user) => Ok(Answer::LoggedIn(Box::new(LoggedIn {
-                user,
-                session_token: None,
-                device_token: None,
-                store_epoch: StoreEpoch([0; 16]),
-                conversations: client
-                    .known_conversations()
-                    .iter()
-                    .map(|info| (**info).clone())
-                    .collect(),
-                server_time: now(),
-            }))),
-            None => Err(Failure::new(
-                ReplyCode::Busy,
-                "the client is not logged in yet; try again",
-            )),
-        },
+        RequestKind::Resume(_) => log_in(client),
         RequestKind::Ping => Ok(Answer::Pong(now())),
         // This process acknowledges the events that it receives, so its clients need not.
         RequestKind::Command(Command::Acknowledge { .. }) => Ok(Answer::Outcome(Outcome::Done)),
-        RequestKind::Command(command) => client.execute(command).await.map(Answer::Outcome).map_err(to_failure),
-        _ => Err(Failure::new(
+        RequestKind::Command(command) => client.execute(command).await.map(Answer::Outcome),
+        _ => Err(ClientError::Refused(Failure::new(
             ReplyCode::BadRequest,
             "another chat-client has this account open, and cannot execute this request; end that process and try again",
-        )),
+        ))),
     }
 }
 
-async fn reply(replies: &mpsc::Sender<BytesMut>, id: RequestId, result: Result<Answer, Failure>) {
-    if id.wants_reply() {
-        let mut frame = BytesMut::new();
-        server::encode_reply(id, &result, &mut frame);
-        let _ = replies.send(frame).await; // the peer may have disconnected
-    }
+/// Answers a `Resume` request with the user, the history of the server and the conversations in it.
+fn log_in(client: &Client) -> Result<Answer, ClientError> {
+    let (Some(user), Some(store_epoch)) = (client.me(), client.epoch()) else {
+        return Err(ClientError::Refused(Failure::new(
+            ReplyCode::Busy,
+            "the client is not logged in yet; try again",
+        )));
+    };
+    let conversations = client.known_conversations();
+    Ok(Answer::LoggedIn(Box::new(LoggedIn {
+        user,
+        session_token: None,
+        device_token: None,
+        store_epoch,
+        conversations: conversations.iter().map(|info| (**info).clone()).collect(),
+        server_time: now(),
+    })))
 }
 
 fn to_failure(error: ClientError) -> Failure {

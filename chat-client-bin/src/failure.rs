@@ -114,6 +114,7 @@ impl From<ClientError> for Failure {
             ClientError::Unreachable(_) => Kind::Unreachable,
             ClientError::WrongKey { .. } | ClientError::Trust(_) => Kind::WrongKey,
             ClientError::Refused(failure) => kind_of_reply(failure.code()),
+            ClientError::HistoryReplaced => Kind::Refused,
             ClientError::NoCredentials => Kind::Auth,
             ClientError::Ended(code) => kind_of_close(*code),
             ClientError::Interrupted => Kind::Unknown,
@@ -200,6 +201,7 @@ mod tests {
         assert_eq!(code(ClientError::Ended(CloseCode::ProtocolError)), 76);
         assert_eq!(code(ClientError::Ended(CloseCode::UnsupportedVersion)), 76);
         assert_eq!(code(ClientError::Interrupted), 75);
+        assert_eq!(code(ClientError::HistoryReplaced), 1);
         assert_eq!(code(ClientStoreError::InUse("x".into()).into()), 75);
         assert_eq!(Failure::usage("x").exit_code(), 2);
     }

@@ -1,6 +1,7 @@
 //! `chat-client`: a client for terminals and scripts, on top of `chat_core::client`.
 
 mod agent;
+mod agent_servers;
 mod args;
 mod commands;
 mod failure;
@@ -10,6 +11,7 @@ mod outbox;
 mod output;
 mod profile;
 mod secrets;
+mod servers;
 mod session;
 mod spool;
 

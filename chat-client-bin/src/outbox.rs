@@ -1,6 +1,6 @@
 //! Reports the outcomes of messages that earlier runs of the client left in the outbox.
 
-use chat_core::client::{Client, ClientEvent, Events, SendOutcome};
+use chat_core::client::{Client, ClientError, ClientEvent, Events, SendOutcome};
 use chat_core::model::{ClientMessageId, ConversationRef, UserRef};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -43,9 +43,9 @@ pub(crate) fn report(
     outcome: &SendOutcome,
     output: Output,
 ) {
-    let (text, mut notice) = describe(&label_of(client, conversation), outcome);
+    let (text, mut notice) = describe(&label_of(client, conversation, outcome), outcome);
     notice["client_message_id"] = id.to_string().into();
-    if let Some(name) = name_of(client, conversation) {
+    if let Some(name) = name_of(client, conversation, outcome) {
         notice["conversation"] = json!(name);
     }
     output.outbox(&text, notice);
@@ -70,10 +70,14 @@ pub(crate) fn describe(label: &str, outcome: &SendOutcome) -> (String, Value) {
             format!("an earlier message to {label} was stored as #{}", appended.seq),
             json!({"outcome": "stored", "seq": appended.seq.0}),
         ),
-        SendOutcome::Rejected(reason) => (
-            format!("an earlier message to {label} was not sent: {reason}"),
-            json!({"outcome": "refused"}),
-        ),
+        SendOutcome::Rejected(reason) => {
+            let text = format!("an earlier message to {label} was not sent: {reason}");
+            let mut notice = json!({"outcome": "refused"});
+            if is_of_replaced_history(outcome) {
+                notice["reason"] = "history_replaced".into();
+            }
+            (text, notice)
+        }
         _ => (
             format!("it is unknown whether an earlier message to {label} was sent"),
             json!({"outcome": "unknown"}),
@@ -81,9 +85,18 @@ pub(crate) fn describe(label: &str, outcome: &SendOutcome) -> (String, Value) {
     }
 }
 
+/// Returns a label for the conversation of a message.
+pub(crate) fn label_of(client: &Client, reference: &ConversationRef, outcome: &SendOutcome) -> String {
+    match (name_of(client, reference, outcome), reference) {
+        (Some(name), _) => name.label(),
+        (None, _) if is_of_replaced_history(outcome) => "a conversation of the replaced history".to_owned(),
+        (None, reference) => label_of_known(client, reference),
+    }
+}
+
 /// Returns a label for a conversation that the client may not know yet.
-pub(crate) fn label_of(client: &Client, reference: &ConversationRef) -> String {
-    match (name_of(client, reference), reference) {
+pub(crate) fn label_of_known(client: &Client, reference: &ConversationRef) -> String {
+    match (known_name(client, reference), reference) {
         (Some(name), _) => name.label(),
         (None, ConversationRef::Direct(UserRef::Id(id))) => format!("user {id}"),
         (None, ConversationRef::Id(id)) => format!("conversation {id}"),
@@ -91,7 +104,20 @@ pub(crate) fn label_of(client: &Client, reference: &ConversationRef) -> String {
     }
 }
 
-fn name_of(client: &Client, reference: &ConversationRef) -> Option<ConversationName> {
+/// Returns the name of the conversation of a message. The id of a replaced history denotes another
+/// conversation now, or none.
+fn name_of(client: &Client, reference: &ConversationRef, outcome: &SendOutcome) -> Option<ConversationName> {
+    match reference {
+        ConversationRef::Id(_) if is_of_replaced_history(outcome) => None,
+        _ => known_name(client, reference),
+    }
+}
+
+fn is_of_replaced_history(outcome: &SendOutcome) -> bool {
+    matches!(outcome, SendOutcome::Rejected(ClientError::HistoryReplaced))
+}
+
+fn known_name(client: &Client, reference: &ConversationRef) -> Option<ConversationName> {
     match reference {
         ConversationRef::Direct(UserRef::Name(name)) => Some(ConversationName::Direct(name.to_string())),
         ConversationRef::Group(name) => Some(ConversationName::Group(name.to_string())),

@@ -6,6 +6,7 @@
 //! PROFILE/accounts/NAME/         state of this device of the user (chat_core::client::FileStore)
 //! PROFILE/accounts/NAME/server   the servers used last
 //! PROFILE/accounts/NAME/agent    socket of the agent, the process that has the account open
+//! PROFILE/accounts/NAME/agent.servers  the servers and keys that the agent uses
 //! PROFILE/accounts/NAME/spool/   outboxes of processes that send through the agent
 //! ```
 
@@ -18,8 +19,10 @@ use std::{
 
 use chat_core::client::{ClientStoreError, FileStore, ServerAddress};
 use chat_core::model::UserRef;
+use chat_core::secure::{Fingerprint, KnownHosts, KnownHostsFile};
 
 use crate::agent;
+use crate::agent_servers::{AgentServers, Wanted};
 use crate::args::{Global, user_ref};
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
@@ -67,10 +70,44 @@ impl Profile {
         user.transpose()
     }
 
+    /// Stores the account used last.
+    pub(crate) fn remember_account(&self, account: &str) -> Result<(), Failure> {
+        write(&self.directory.join("current"), account)
+    }
+
     /// Stores the account used last, and its servers.
     pub(crate) fn remember(&self, account: &str, servers: &[String]) -> Result<(), Failure> {
-        write(&self.directory.join("current"), account)?;
+        self.remember_account(account)?;
         write(&self.account_directory(account).join("server"), &servers.join("\n"))
+    }
+
+    /// Stores the servers that the agent of an account uses. `pins` are the keys given on the
+    /// command line; without them, the agent accepts those that the profile has pinned.
+    pub(crate) fn store_agent_servers(
+        &self,
+        account: &str,
+        servers: &[ServerAddress],
+        pins: &[Fingerprint],
+    ) -> Result<(), Failure> {
+        let mut used = AgentServers {
+            servers: servers.to_vec(),
+            pins: pins.to_vec(),
+        };
+        if pins.is_empty() {
+            let known = KnownHostsFile::new(self.directory.join("known_hosts")).load();
+            used.pins.extend(known.iter().flat_map(KnownHosts::keys));
+        }
+        write(&self.agent_servers_path(account), &used.format())
+    }
+
+    /// Returns the servers that the agent of an account uses.
+    pub(crate) fn agent_servers(&self, account: &str) -> Result<AgentServers, Failure> {
+        let text = read(&self.agent_servers_path(account))?;
+        Ok(AgentServers::parse(&text.unwrap_or_default()))
+    }
+
+    fn agent_servers_path(&self, account: &str) -> PathBuf {
+        self.account_directory(account).join("agent.servers")
     }
 
     /// Returns the servers that this account used last, or none for a new account.
@@ -84,35 +121,46 @@ impl Profile {
         text.lines().map(parse).collect()
     }
 
-    /// Opens an account, waiting up to 5 s for another command to close it. If `through_agent` is
-    /// set and another process has the account open and runs an agent, opens a spool instead. The
-    /// outbox also receives the messages that terminated processes left in their spools.
-    pub(crate) async fn open(&self, account: &str, through_agent: bool, output: &Output) -> Result<Opened, Failure> {
+    /// Opens an account, waiting up to 5 s for another command to close it. If another process has
+    /// the account open and runs an agent, opens a spool instead, if `through_agent` allows that.
+    /// The outbox also receives the messages that terminated processes left in their spools.
+    ///
+    /// # Errors
+    /// The account cannot be opened, or the agent uses other servers or keys than `through_agent`
+    /// names.
+    pub(crate) async fn open(
+        &self,
+        account: &str,
+        through_agent: Option<&Wanted>,
+        output: &Output,
+    ) -> Result<Opened, Failure> {
         let (known_hosts, spools) = (
             self.directory.join("known_hosts"),
             self.account_directory(account).join("spool"),
         );
         let deadline = Instant::now() + LOCK_TIMEOUT;
         loop {
-            match FileStore::open(self.account_directory(account), &known_hosts) {
-                Err(ClientStoreError::InUse(_))
-                    if through_agent && agent::is_running(&self.agent_socket(account)).await =>
-                {
-                    let saved = FileStore::peek(self.account_directory(account))?.unwrap_or_default();
-                    let (spool, store) = Spool::create(&spools, &agent::account(saved), &known_hosts, output).await?;
-                    return Ok(Opened::ThroughAgent(spool, store));
-                }
-                Err(ClientStoreError::InUse(_)) if Instant::now() < deadline => tokio::time::sleep(POLL_INTERVAL).await,
-                Err(error @ ClientStoreError::InUse(_)) => {
-                    let text = format!("{error}; end that process first, or use another --profile");
-                    return Err(Failure::new(Kind::Temporary, text));
-                }
+            let error = match FileStore::open(self.account_directory(account), &known_hosts) {
+                Err(error @ ClientStoreError::InUse(_)) => error,
                 opened => {
                     let store = opened?;
                     spool::adopt(&store, &spools, &known_hosts, output).await?;
                     return Ok(Opened::Exclusive(store));
                 }
+            };
+            if let Some(wanted) = through_agent
+                && agent::is_running(&self.agent_socket(account)).await
+            {
+                self.agent_servers(account)?.check(wanted)?;
+                let saved = FileStore::peek(self.account_directory(account))?.unwrap_or_default();
+                let (spool, store) = Spool::create(&spools, &agent::account(saved), &known_hosts, output).await?;
+                return Ok(Opened::ThroughAgent(spool, store));
             }
+            if Instant::now() >= deadline {
+                let text = format!("{error}; end that process first, or use another --profile");
+                return Err(Failure::new(Kind::Temporary, text));
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 

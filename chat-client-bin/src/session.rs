@@ -4,16 +4,17 @@
 use std::{sync::Arc, time::Duration};
 
 use chat_core::client::{
-    Client, ClientError, ClientOptions, ClientStore as _, Credentials, Events, Receive, Scheme, ServerAddress,
+    Client, ClientError, ClientOptions, ClientStore as _, Credentials, Events, Receive, ServerAddress,
 };
 use chat_core::commands::Commands;
 use chat_core::model::{
     ConversationInfo, DisplayName, EventBody, HistoryEvent, Page, PageFrom, Registration, Secret, UserInfo, UserName,
     UserRef,
 };
-use chat_core::secure::Trust;
+use chat_core::secure::{Fingerprint, Trust};
 
 use crate::agent::{self, Agent};
+use crate::agent_servers::Wanted;
 use crate::args::Global;
 use crate::args::user_ref;
 use crate::failure::{Failure, Kind};
@@ -21,6 +22,7 @@ use crate::outbox::{self, Reporter};
 use crate::output::{EventLine, Output, users_in};
 use crate::profile::{Opened, Profile, account_name};
 use crate::secrets;
+use crate::servers;
 use crate::spool::Spool;
 
 /// Choice of the credentials that a command logs in with.
@@ -28,6 +30,8 @@ use crate::spool::Spool;
 pub(crate) enum LoginMode {
     /// The stored session if there is one, otherwise the password.
     Automatic,
+    /// The stored session only.
+    Stored,
     /// The password, even if a session is stored.
     Password,
     /// Registration of a new account.
@@ -41,9 +45,11 @@ pub(crate) struct Session {
     profile: Profile,
     account: String,
     /// Addresses that the client connects to, as the profile stores them.
-    servers: Vec<String>,
-    /// `true` if `--pin` gave the key of the server.
-    pinned: bool,
+    servers: Vec<ServerAddress>,
+    /// Servers that were asked for nodes, with `--discover`.
+    given_servers: Vec<ServerAddress>,
+    /// Keys given with `--pin`.
+    pins: Vec<Fingerprint>,
     /// Spool of this process, if another process has the account open.
     spool: Option<Spool>,
     output: Output,
@@ -76,13 +82,15 @@ impl Session {
                 .ok_or_else(|| Failure::usage("this profile has no account yet; give --user NAME"))?,
         };
         let account = account_name(&user);
-        let servers = servers(global, &profile, &account)?;
-        let through_agent = receive == Receive::Nothing && matches!(mode, LoginMode::Automatic);
-        let store = match profile.open(&account, through_agent, output).await? {
+        let servers = servers::choose(global, &profile, &account)?;
+        let may_use_agent = receive == Receive::Nothing && matches!(mode, LoginMode::Automatic | LoginMode::Stored);
+        let wanted = may_use_agent.then(|| wanted(global, &servers));
+        let store = match profile.open(&account, wanted.as_ref(), output).await? {
             Opened::Exclusive(store) => store,
             Opened::ThroughAgent(spool, store) => {
                 let options = agent::options(&profile.agent_socket(&account));
                 let client = Client::start(options, store).await?;
+                let servers = profile.agent_servers(&account)?.servers;
                 let mut session = Self::new(client, profile, account, &servers, *output);
                 session.report_outbox(receive);
                 session.spool = Some(spool);
@@ -91,16 +99,9 @@ impl Session {
         };
         let saved = store.load().await?;
         let credentials = credentials(global, mode, &user, saved.account.session_token.is_some())?;
-        let mut options = ClientOptions::new(servers.clone(), credentials);
-        options.pins.clone_from(&global.pin);
-        options.allow_plain = global.allow_plain;
-        options.trust = Trust::AcceptFirst;
-        options.first_contact = Some(output.first_contact());
+        let mut options = options(global, &servers, credentials, *output);
         options.receive = receive;
-        options.client_name = concat!("chat-client/", env!("CARGO_PKG_VERSION")).to_owned();
-        options.device_name = device_name();
-        options.max_attempts = Some(MAX_ATTEMPTS);
-        options.tls = Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+        let given_servers = servers.clone();
         let servers = if global.discover {
             let nodes = chat_core::client::discover(&options, &store).await;
             let nodes = nodes.map_err(|error| explain(error, !global.pin.is_empty()))?;
@@ -112,7 +113,8 @@ impl Session {
         let client = Client::start(options, store).await?;
         let mut session = Self::new(client, profile, account, &servers, *output);
         session.report_outbox(receive);
-        session.pinned = !global.pin.is_empty();
+        session.pins.clone_from(&global.pin);
+        session.given_servers = given_servers;
         Ok(session)
     }
 
@@ -121,8 +123,9 @@ impl Session {
             client,
             profile,
             account,
-            servers: servers.iter().map(ServerAddress::to_string).collect(),
-            pinned: false,
+            servers: servers.to_vec(),
+            given_servers: Vec::new(),
+            pins: Vec::new(),
             spool: None,
             output,
             reporter: None,
@@ -147,6 +150,9 @@ impl Session {
     /// Starts an agent: until it is dropped, other commands can use this session. Returns `None` if
     /// the socket of the agent cannot be bound.
     pub(crate) fn share(&self) -> Option<Agent> {
+        let servers = [&self.servers[..], &self.given_servers].concat();
+        let stored = self.profile.store_agent_servers(&self.account, &servers, &self.pins);
+        stored.ok()?;
         Agent::start(&self.profile.agent_socket(&self.account), self.client.clone())
     }
 
@@ -165,8 +171,13 @@ impl Session {
     /// Waits until the client is logged in, and stores the account and servers in the profile.
     pub(crate) async fn ready(&self) -> Result<(), Failure> {
         match self.client.ready().await {
-            Ok(()) => self.profile.remember(&self.account, &self.servers),
-            Err(error) => Err(explain(error, self.pinned)),
+            // The process that runs the agent has stored the servers.
+            Ok(()) if self.spool.is_some() => self.profile.remember_account(&self.account),
+            Ok(()) => {
+                let servers: Vec<_> = self.servers.iter().map(ServerAddress::to_string).collect();
+                self.profile.remember(&self.account, &servers)
+            }
+            Err(error) => Err(explain(error, !self.pins.is_empty())),
         }
     }
 
@@ -181,14 +192,19 @@ impl Session {
         }
     }
 
+    /// Returns whether a session is stored, or may be.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.profile.has_session(&self.account)
+    }
+
     /// Returns the logged-in user.
     pub(crate) fn me(&self) -> Result<UserInfo, Failure> {
         self.client.me().ok_or_else(|| ClientError::NoCredentials.into())
     }
 
     /// Returns the address of the first server.
-    pub(crate) fn server(&self) -> &str {
-        self.servers.first().map_or("", String::as_str)
+    pub(crate) fn server(&self) -> String {
+        self.servers.first().map(ServerAddress::to_string).unwrap_or_default()
     }
 
     /// Sends the messages that are left in the outbox, for at most 5 s. Then closes the client.
@@ -214,6 +230,32 @@ impl Session {
     }
 }
 
+/// Returns the options of a client that connects to servers.
+fn options(global: &Global, servers: &[ServerAddress], credentials: Credentials, output: Output) -> ClientOptions {
+    let mut options = ClientOptions::new(servers.iter().cloned(), credentials);
+    options.pins.clone_from(&global.pin);
+    options.allow_plain = global.allow_plain;
+    options.trust = Trust::AcceptFirst;
+    options.first_contact = Some(output.first_contact());
+    options.client_name = concat!("chat-client/", env!("CARGO_PKG_VERSION")).to_owned();
+    options.device_name = device_name();
+    options.max_attempts = Some(MAX_ATTEMPTS);
+    options.tls = Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    options
+}
+
+/// Returns the servers and keys that the command line asks an agent for.
+fn wanted(global: &Global, servers: &[ServerAddress]) -> Wanted {
+    Wanted {
+        servers: if global.server.is_empty() {
+            Vec::new()
+        } else {
+            servers.to_vec()
+        },
+        pins: global.pin.clone(),
+    }
+}
+
 /// Converts an error to a failure whose text names the next step.
 fn explain(error: ClientError, pinned: bool) -> Failure {
     let mut failure = Failure::from(error.clone());
@@ -232,25 +274,6 @@ fn explain(error: ClientError, pinned: bool) -> Failure {
     failure
 }
 
-/// Returns the servers given on the command line, otherwise those that the account used last,
-/// otherwise the local host.
-fn servers(global: &Global, profile: &Profile, account: &str) -> Result<Vec<ServerAddress>, Failure> {
-    let scheme = match (global.plain, global.tls) {
-        (true, _) => Scheme::Plain,
-        (_, true) => Scheme::Tls,
-        _ => Scheme::Sc1,
-    };
-    let parse = |text: &str| ServerAddress::parse(text, scheme).map_err(Failure::usage);
-    if !global.server.is_empty() {
-        return global.server.iter().map(|text| parse(text)).collect();
-    }
-    let mut stored = profile.servers(account)?;
-    if stored.is_empty() {
-        stored.push(parse("127.0.0.1")?);
-    }
-    Ok(stored)
-}
-
 /// Returns the credentials for `mode`. Prompts for a password that is needed and not given.
 fn credentials(global: &Global, mode: LoginMode, user: &UserRef, has_session: bool) -> Result<Credentials, Failure> {
     let given = secrets::from_file_or_env(global.password_file.as_deref(), "CHAT_PASSWORD")?;
@@ -264,6 +287,7 @@ fn credentials(global: &Global, mode: LoginMode, user: &UserRef, has_session: bo
             secret: password(given, false)?,
             fresh: true,
         }),
+        LoginMode::Stored => Ok(Credentials::Stored),
         LoginMode::Automatic if has_session && given.is_none() => Ok(Credentials::Stored),
         // The client ends with `NoCredentials`, and `explain` names the ways to log in.
         LoginMode::Automatic if given.is_none() && !secrets::can_prompt() => Ok(Credentials::Stored),

@@ -146,6 +146,8 @@ mod tests {
         OutboxEntry {
             id: ClientMessageId::random(),
             conversation: ConversationRef::Id(ConversationId(1)),
+            name: None,
+            epoch: None,
             content: DraftContent::Message {
                 text: MessageText::new(text).unwrap(),
                 reply_to: None,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chat_core::client::{Client, ClientError, Receive};
 use chat_core::commands::Commands;
-use chat_core::model::{CloseCode, DisplayName, ProfileChanges};
+use chat_core::model::{CloseCode, DisplayName, ProfileChanges, ReplyCode};
 
 use crate::args::Global;
 use crate::failure::{Failure, Kind};
@@ -41,12 +41,28 @@ async fn log_in(global: &Global, mode: LoginMode, output: &mut Output) -> Result
 
 pub(super) fn whoami(session: &Session, output: &mut Output) -> Result<(), Failure> {
     let device = session.client.device().to_string();
-    output.print(&WhoLine::new(&session.me()?, device, session.server()))
+    output.print(&WhoLine::new(&session.me()?, device, &session.server()))
 }
 
-/// Logs out. Without an answer of the server the session is kept in the profile, because it may
-/// still be valid.
-pub(super) async fn logout(session: &Session, output: &mut Output) -> Result<(), Failure> {
+/// Logs out, and deletes the session. Succeeds if the session has ended before. Without an answer
+/// of the server the session is kept in the profile, because it may still be valid.
+pub(super) async fn logout(global: &Global, output: &mut Output) -> Result<(), Failure> {
+    let session = Session::start(global, LoginMode::Stored, Receive::Nothing, output).await?;
+    let result = end_session(&session).await;
+    session.finish().await;
+    result?;
+    output.print(&DoneLine::new("logout", "logged out"))
+}
+
+async fn end_session(session: &Session) -> Result<(), Failure> {
+    if !session.is_stored() {
+        return Ok(());
+    }
+    match session.client.ready().await {
+        Ok(()) => session.ready().await?,
+        Err(error) if is_over(&error) && !session.is_stored() => return Ok(()),
+        Err(_) => return session.ready().await, // it explains the error
+    }
     let answered = tokio::select! {
         biased;
         answered = tokio::time::timeout(LOGOUT_TIMEOUT, session.client.logout()) => {
@@ -56,12 +72,25 @@ pub(super) async fn logout(session: &Session, output: &mut Output) -> Result<(),
         () = session.agent_logged_out() => Ok(()),
     };
     match answered {
-        Ok(()) | Err(ClientError::Ended(CloseCode::LoggedOut)) => output.print(&DoneLine::new("logout", "logged out")),
+        Ok(()) => Ok(()),
+        Err(error) if is_over(&error) => Ok(()),
         Err(error @ (ClientError::Timeout | ClientError::Interrupted | ClientError::Unreachable(_))) => {
             let text = format!("{error}; this device may still be logged in, run `chat-client logout` again");
             Err(Failure::new(Kind::Unknown, text))
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Returns whether an error means that this device has no session.
+fn is_over(error: &ClientError) -> bool {
+    match error {
+        ClientError::NoCredentials | ClientError::Ended(CloseCode::LoggedOut | CloseCode::Revoked) => true,
+        ClientError::Refused(failure) => matches!(
+            failure.code(),
+            Some(ReplyCode::SessionExpired | ReplyCode::BadCredentials)
+        ),
+        _ => false,
     }
 }
 

@@ -32,6 +32,7 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Failure> 
     match command {
         Command::Register { display_name } => account::register(&global, display_name, output).await,
         Command::Login => account::login(&global, output).await,
+        Command::Logout => account::logout(&global, output).await,
         Command::Passwd { new_password_file } => account::passwd(&global, new_password_file, output).await,
         Command::Send(send) => send::send(&global, send, output).await,
         Command::Listen(listen) => listen::listen(&global, &listen, output).await,
@@ -61,9 +62,9 @@ async fn in_session(global: &Global, command: Command, output: &mut Output) -> R
 }
 
 async fn run_in(session: &Session, command: Command, output: &mut Output) -> Result<(), Failure> {
-    let client = &session.client;
+    // The ids that a command looks up are valid in this history of the server only.
+    let client = &session.client.with_current_history();
     match command {
-        Command::Logout => account::logout(session, output).await,
         Command::Whoami => account::whoami(session, output),
         Command::Account { display_name, direct } => account::update(client, display_name, direct, output).await,
         Command::History(history) => history::history(client, &history, output).await,

@@ -36,14 +36,10 @@ pub(super) async fn send(global: &Global, args: Send, output: &mut Output) -> Re
         Some(MessageText::new(words.join(" ")).map_err(Failure::usage)?)
     };
     let session = Session::start(global, LoginMode::Automatic, Receive::Nothing, output).await?;
-    let sender = Sender {
-        session: &session,
-        conversation,
-        timeout: Duration::from_secs_f64(args.timeout),
-    };
+    let sender = Sender::new(&session, conversation, Duration::from_secs_f64(args.timeout));
     let sent = match text {
         Some(text) => {
-            let content = build_message(&session, text, &args).await;
+            let content = sender.build_message(text, &args).await;
             match content {
                 Ok(content) => sender.send_one(content, output).await,
                 Err(failure) => Err(failure),
@@ -60,36 +56,6 @@ async fn finish(session: Session, sent: &Result<(), Failure>) {
     match sent {
         Err(failure) if failure.kind == Kind::Queued => session.close().await,
         _ => session.finish().await,
-    }
-}
-
-/// Builds the content of a message. Mentions are ids, so their names are looked up first.
-async fn build_message(session: &Session, text: MessageText, args: &Send) -> Result<DraftContent, Failure> {
-    let mut mentions = Vec::new();
-    for user in &args.mention {
-        mentions.push(user_id(session, user).await?);
-    }
-    Ok(DraftContent::Message {
-        text,
-        reply_to: args.reply_to.map(Seq),
-        mentions,
-        mention_all: args.mention_all,
-    })
-}
-
-/// Returns the id of a mentioned user, and asks the server if the user is given by name.
-async fn user_id(session: &Session, mention: &str) -> Result<UserId, Failure> {
-    let user = user_ref(mention)?;
-    if let UserRef::Id(id) = user {
-        return Ok(id);
-    }
-    session.ready().await?;
-    match session.client.users([user]).await?.first() {
-        Some(user) => Ok(user.id),
-        None => Err(Failure::new(
-            Kind::Refused,
-            format!("the mentioned user {mention:?} does not exist, or is not visible to you"),
-        )),
     }
 }
 
@@ -135,11 +101,7 @@ async fn send_change(
     };
     let content = build_content(seq(target)?, rest)?;
     let session = Session::start(global, LoginMode::Automatic, Receive::Nothing, output).await?;
-    let sender = Sender {
-        session: &session,
-        conversation,
-        timeout: CHANGE_TIMEOUT,
-    };
+    let sender = Sender::new(&session, conversation, CHANGE_TIMEOUT);
     let sent = sender.send_one(content, output).await;
     finish(session, &sent).await;
     sent
@@ -148,14 +110,55 @@ async fn send_change(
 /// Sender of messages to one conversation.
 struct Sender<'a> {
     session: &'a Session,
+    /// Client for ids and message numbers of the history that they were looked up in.
+    client: Client,
     conversation: ConversationRef,
     /// Maximum time to wait for the outcome of a message.
     timeout: Duration,
 }
 
-impl Sender<'_> {
+impl<'a> Sender<'a> {
+    /// Returns a sender for ids and message numbers that the user gave on the command line.
+    fn new(session: &'a Session, conversation: ConversationRef, timeout: Duration) -> Self {
+        Self {
+            session,
+            client: session.client.with_current_history(),
+            conversation,
+            timeout,
+        }
+    }
+
+    /// Builds the content of a message. Mentions are ids, so their names are looked up first.
+    async fn build_message(&self, text: MessageText, args: &Send) -> Result<DraftContent, Failure> {
+        let mut mentions = Vec::new();
+        for user in &args.mention {
+            mentions.push(self.user_id(user).await?);
+        }
+        Ok(DraftContent::Message {
+            text,
+            reply_to: args.reply_to.map(Seq),
+            mentions,
+            mention_all: args.mention_all,
+        })
+    }
+
+    async fn user_id(&self, mention: &str) -> Result<UserId, Failure> {
+        let user = user_ref(mention)?;
+        if let UserRef::Id(id) = user {
+            return Ok(id);
+        }
+        self.session.ready().await?;
+        match self.client.users([user]).await?.first() {
+            Some(user) => Ok(user.id),
+            None => Err(Failure::new(
+                Kind::Refused,
+                format!("the mentioned user {mention:?} does not exist, or is not visible to you"),
+            )),
+        }
+    }
+
     async fn send_one(&self, content: DraftContent, output: &mut Output) -> Result<(), Failure> {
-        let mut handle = self.session.client.enqueue(self.conversation.clone(), content).await?;
+        let mut handle = self.client.enqueue(self.conversation.clone(), content).await?;
         match self.outcome(&mut handle, Instant::now() + self.timeout).await? {
             Ok(appended) => self.print(handle.id(), &appended, output).await,
             Err(refused) => Err(refused),
@@ -193,7 +196,7 @@ impl Sender<'_> {
                         }
                         match text_of(line.text) {
                             Ok(None) => {}
-                            Ok(Some(text)) => match self.session.client.enqueue(self.conversation.clone(), DraftContent::text(text)).await {
+                            Ok(Some(text)) => match self.client.enqueue(self.conversation.clone(), DraftContent::text(text)).await {
                                 Ok(handle) => in_flight.push_back((line.number, handle)),
                                 // Further lines would fail too; messages in flight may still
                                 // succeed.

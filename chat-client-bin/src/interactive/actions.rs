@@ -9,7 +9,7 @@ mod sending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::client::Client;
+use chat_core::client::{Client, ClientError};
 use chat_core::commands::Commands;
 use chat_core::model::{ConversationId, ConversationInfo, ConversationRef, GroupName, Seq, UserRef};
 
@@ -96,17 +96,13 @@ fn send_direct(state: &mut State, user: &str, text: String) -> Result<(), Failur
 
 fn show_history(state: &mut State, count: u32) -> Result<(), Failure> {
     let (reference, label) = current(state)?;
-    state
-        .jobs
-        .spawn(opening::show(JobContext::of(state), reference, label, Some(count)));
+    state.spawn(opening::show(JobContext::of(state), reference, label, Some(count)));
     Ok(())
 }
 
 fn read_current(state: &mut State) -> Result<(), Failure> {
     let info = current_info(state)?;
-    state
-        .jobs
-        .spawn(mark_read(state.client.clone(), info.id, info.last_seq));
+    state.spawn(mark_read(state.client.clone(), info.id, info.last_seq));
     Ok(())
 }
 
@@ -160,7 +156,11 @@ fn current_info(state: &State) -> Result<Arc<ConversationInfo>, Failure> {
 /// Marks a conversation as read up to `seq`.
 pub(super) async fn mark_read(client: Client, conversation: ConversationId, seq: Seq) -> Result<JobResult, Failure> {
     if seq > Seq::ZERO {
-        client.mark_read(conversation, seq).await?;
+        match client.mark_read(conversation, seq).await {
+            // After a restore, the printed events are void and nothing is left to mark.
+            Ok(()) | Err(ClientError::HistoryReplaced) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(JobResult::Done)
 }

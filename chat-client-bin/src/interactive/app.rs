@@ -4,7 +4,7 @@ mod incoming;
 
 use std::time::Duration;
 
-use chat_core::client::Events;
+use chat_core::client::{Client, Events};
 use tokio::task::JoinSet;
 
 use crate::failure::{Failure, Kind};
@@ -25,6 +25,8 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct App {
     state: State,
+    /// Client from which the state gets its handle after a restore.
+    client: Client,
     input: Input,
     output: Output,
     /// `true` once the client has received the events that this device missed before the start.
@@ -46,7 +48,8 @@ impl App {
         let (input, screen) = Input::start(&known);
         let app = Self {
             state: State {
-                client: session.client.clone(),
+                client: session.client.with_known_history(),
+                restores: 0,
                 screen,
                 style: output.style(),
                 conversations: Conversations::default(),
@@ -54,6 +57,7 @@ impl App {
                 jobs: JoinSet::new(),
                 opening: false,
             },
+            client: session.client.clone(),
             input,
             output,
             caught_up: false,
@@ -73,7 +77,7 @@ impl App {
         for info in self.state.client.known_conversations() {
             self.state.add_to_completion(&info);
         }
-        self.state.jobs.spawn(actions::add_contacts_to_completion(
+        self.state.spawn(actions::add_contacts_to_completion(
             self.state.client.clone(),
             self.state.known.clone(),
         ));
@@ -211,14 +215,27 @@ impl App {
         self.state.screen.line(self.state.style.dim(footer));
     }
 
-    fn job_done(&mut self, done: Result<Result<JobResult, Failure>, tokio::task::JoinError>) {
+    fn job_done(&mut self, done: Result<(u64, Result<JobResult, Failure>), tokio::task::JoinError>) {
         match done {
-            Ok(Ok(JobResult::Done)) => {}
-            Ok(Ok(JobResult::CanEnter(reference, label))) => {
-                actions::enter(&mut self.state, reference, label);
+            Ok((restores, Ok(result))) if restores != self.state.restores => self.apply(result.without_ids()),
+            Ok((_, Ok(result))) => self.apply(result),
+            Ok((_, Err(failure))) => self.state.show_error(&failure.text),
+            Err(error) => {
+                self.state
+                    .show_error(&format!("internal error: a command panicked: {error}"));
                 self.opening_done();
             }
-            Ok(Ok(JobResult::CannotEnter(failure))) => {
+        }
+    }
+
+    fn apply(&mut self, result: JobResult) {
+        match result {
+            JobResult::Done => {}
+            JobResult::CanEnter { reference, name, label } => {
+                actions::enter(&mut self.state, reference, name, label);
+                self.opening_done();
+            }
+            JobResult::CannotEnter(failure) => {
                 if let Some(failure) = failure {
                     self.state.show_error(&failure.text);
                 }
@@ -229,22 +246,14 @@ impl App {
                 }
                 self.opening_done();
             }
-            Ok(Ok(JobResult::Shown { label, info, messages })) => {
+            JobResult::Shown { label, info, messages } => {
                 self.state.add_to_completion(&info);
                 self.state.conversations.set_id(&label, info.id);
                 messages
                     .into_iter()
                     .for_each(|(seq, own)| self.state.conversations.record_message(info.id, seq, own));
             }
-            Ok(Ok(JobResult::Stored(conversation, seq))) => {
-                self.state.conversations.record_message(conversation, seq, true)
-            }
-            Ok(Err(failure)) => self.state.show_error(&failure.text),
-            Err(error) => {
-                self.state
-                    .show_error(&format!("internal error: a command panicked: {error}"));
-                self.opening_done();
-            }
+            JobResult::Stored(conversation, seq) => self.state.conversations.record_message(conversation, seq, true),
         }
     }
 

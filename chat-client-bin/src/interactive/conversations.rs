@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chat_core::model::{ConversationId, ConversationInfo, ConversationRef, Seq};
+use chat_core::model::{ConversationId, ConversationInfo, ConversationRef, ConversationView, GroupName, Seq};
 
 use crate::output::ConversationName;
 
@@ -11,6 +11,9 @@ use crate::output::ConversationName;
 #[derive(Clone, Debug)]
 pub(super) struct Current {
     pub(super) reference: ConversationRef,
+    /// Reference by name, by which the conversation is found after the server was restored from a
+    /// backup; `None` if it was opened by id.
+    name: Option<ConversationRef>,
     /// Name for the prompt, such as `bob` or `#rust`.
     pub(super) label: String,
     /// `None` until the server has reported the id.
@@ -47,13 +50,29 @@ impl Conversations {
         self.current = None;
     }
 
-    /// Makes a conversation the current conversation.
-    pub(super) fn enter(&mut self, reference: ConversationRef, label: String) {
+    /// Forgets all ids and message numbers, because the server was restored from a backup and may
+    /// have given them to others. The current conversation is addressed by name again; returns its
+    /// label if it was left, because its name is unknown.
+    pub(super) fn forget_ids(&mut self) -> Option<String> {
+        self.last.clear();
+        let Current { name, label, .. } = self.current.take()?;
+        let Some(name) = name else { return Some(label) };
+        self.enter(name.clone(), Some(name), label);
+        None
+    }
+
+    /// Makes a conversation the current conversation. `name` is the reference to it by name.
+    pub(super) fn enter(&mut self, reference: ConversationRef, name: Option<ConversationRef>, label: String) {
         let id = match &reference {
             ConversationRef::Id(id) => Some(*id),
             _ => None,
         };
-        self.current = Some(Current { reference, label, id });
+        self.current = Some(Current {
+            reference,
+            name: name.filter(ConversationRef::is_by_name),
+            label,
+            id,
+        });
     }
 
     /// Updates the label if the current conversation is this group.
@@ -62,6 +81,10 @@ impl Conversations {
             && current.id == Some(info.id)
         {
             current.label = ConversationName::of(info).label();
+            if let ConversationView::Group(group) = &info.view {
+                let name = GroupName::parse_any(&group.profile.name).ok();
+                current.name = name.map(ConversationRef::Group);
+            }
         }
     }
 
@@ -139,7 +162,7 @@ mod tests {
         let mut conversations = Conversations::default();
         assert_eq!(conversations.prompt(&all), "(5 new, 1 for you)> ");
         let bob = UserRef::Name(UserName::parse("bob").unwrap());
-        conversations.enter(ConversationRef::Direct(bob), "bob".into());
+        conversations.enter(ConversationRef::Direct(bob), None, "bob".into());
         assert_eq!(conversations.prompt(&all), "bob (3 new, 1 for you)> ");
         assert!(conversations.is_current(&all[0]));
         conversations.set_id("bob", ConversationId(1));
@@ -160,7 +183,7 @@ mod tests {
     fn current_conversation_is_addressed_by_id_once_it_is_known() {
         let mut conversations = Conversations::default();
         let group = ConversationRef::Group(chat_core::model::GroupName::parse("general").unwrap());
-        conversations.enter(group.clone(), "#general".into());
+        conversations.enter(group.clone(), Some(group.clone()), "#general".into());
         let reference = |conversations: &Conversations| conversations.current.as_ref().unwrap().reference.clone();
         assert_eq!(reference(&conversations), group);
         conversations.set_id("#general", ConversationId(1));
@@ -174,7 +197,7 @@ mod tests {
         let mut conversations = Conversations::default();
         assert_eq!(conversations.last_own(), None);
         let bob = UserRef::Name(UserName::parse("bob").unwrap());
-        conversations.enter(ConversationRef::Direct(bob), "bob".into());
+        conversations.enter(ConversationRef::Direct(bob), None, "bob".into());
         conversations.set_id("bob", ConversationId(1));
         conversations.record_message(ConversationId(1), Seq(3), true);
         conversations.record_message(ConversationId(1), Seq(4), false);
@@ -183,5 +206,25 @@ mod tests {
             (conversations.last_own(), conversations.last_any()),
             (Some(Seq(3)), Some(Seq(4)))
         );
+    }
+
+    #[test]
+    fn current_conversation_is_addressed_by_name_after_a_restore() {
+        let mut conversations = Conversations::default();
+        assert_eq!(conversations.forget_ids(), None);
+        let id = ConversationRef::Id(ConversationId(1));
+        let bob = ConversationRef::Direct(UserRef::Name(UserName::parse("bob").unwrap()));
+        conversations.enter(id.clone(), Some(bob.clone()), "bob".into());
+        conversations.record_message(ConversationId(1), Seq(3), true);
+        assert_eq!(conversations.forget_ids(), None);
+        let current = conversations.current.clone().unwrap();
+        assert_eq!((current.reference, current.id), (bob, None));
+        conversations.set_id("bob", ConversationId(1));
+        assert_eq!(conversations.last_own(), None, "the number belongs to another message");
+
+        let by_id = ConversationRef::Direct(UserRef::Id(chat_core::model::UserId(7)));
+        conversations.enter(id, Some(by_id), "user 7".into());
+        assert_eq!(conversations.forget_ids().as_deref(), Some("user 7"));
+        assert!(conversations.current.is_none());
     }
 }

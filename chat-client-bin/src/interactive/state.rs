@@ -25,7 +25,12 @@ pub(super) enum JobResult {
     Done,
     /// The conversation can be entered; the text is its label. Without an answer of the server, the
     /// conversation may not exist.
-    CanEnter(ConversationRef, String),
+    CanEnter {
+        reference: ConversationRef,
+        /// Reference that the user gave.
+        name: ConversationRef,
+        label: String,
+    },
     /// The conversation cannot be entered. `None` if the job has already printed the
     /// reason.
     CannotEnter(Option<Failure>),
@@ -40,16 +45,34 @@ pub(super) enum JobResult {
     Stored(ConversationId, Seq),
 }
 
+impl JobResult {
+    /// Returns the result of a job that was started before the server was restored from a backup:
+    /// its ids and message numbers may belong to others now.
+    pub(super) fn without_ids(self) -> Self {
+        match self {
+            Self::CanEnter { label, .. } => Self::CannotEnter(Some(Failure::new(
+                Kind::Failed,
+                format!("the server was restored from a backup; open {label} again"),
+            ))),
+            Self::Shown { .. } | Self::Stored(..) | Self::Done => Self::Done,
+            Self::CannotEnter(failure) => Self::CannotEnter(failure),
+        }
+    }
+}
+
 /// State of the interactive client.
 #[derive(Debug)]
 pub(super) struct State {
+    /// Client for ids of the server history that the events taken so far belong to.
     pub(super) client: Client,
+    /// Number of times that the server was restored from a backup.
+    pub(super) restores: u64,
     pub(super) screen: Screen,
     pub(super) style: Style,
     pub(super) conversations: Conversations,
     pub(super) known: KnownNames,
-    /// Running jobs. Each job prints its output.
-    pub(super) jobs: JoinSet<Result<JobResult, Failure>>,
+    /// Running jobs. Each job prints its output, and returns the number of restores at its start.
+    pub(super) jobs: JoinSet<(u64, Result<JobResult, Failure>)>,
     /// `true` while a conversation is being opened. No line is read in that time, because it is not
     /// known to which conversation the line would be sent.
     pub(super) opening: bool,
@@ -62,10 +85,16 @@ impl State {
         self.screen.line(format_args!("{} {text}", self.style.bad("!")));
     }
 
+    /// Starts a job.
+    pub(super) fn spawn(&mut self, job: impl Future<Output = Result<JobResult, Failure>> + Send + 'static) {
+        let restores = self.restores;
+        self.jobs.spawn(async move { (restores, job.await) });
+    }
+
     /// Starts a job that sends `command` to the server and prints `done` once it succeeds.
     pub(super) fn request(&mut self, command: Command, done: String) {
         let (client, screen, style) = (self.client.clone(), self.screen.clone(), self.style);
-        self.jobs.spawn(async move {
+        self.spawn(async move {
             client.execute(command).await?;
             screen.line(style.dim(&cell(&format!("-- {done}"))));
             Ok(JobResult::Done)
@@ -79,7 +108,7 @@ impl State {
         lookup: impl Future<Output = Result<JobResult, Failure>> + Send + 'static,
     ) {
         self.opening = true;
-        self.jobs.spawn(async {
+        self.spawn(async {
             Ok(match tokio::time::timeout(OPEN_TIMEOUT, lookup).await {
                 Ok(Ok(result)) => result,
                 Ok(Err(failure)) => JobResult::CannotEnter(Some(failure)),

@@ -92,14 +92,14 @@ impl EventLine {
     pub(crate) fn short(&self, style: Style) -> String {
         let number = style.dim(&format!("#{}", self.seq));
         let from = style.name(&cell(&self.from));
-        match self.event {
-            "message" => format!("{number} {from}: {}", indent(&self.words)),
-            _ => format!(
-                "{number} {} {}",
-                style.dim("*"),
-                style.dim(&indent(&format!("{} {}", self.from, self.words)))
-            ),
-        }
+        let words = match self.event {
+            "message" => return format!("{number} {from}: {}", indent(&self.words)),
+            // Only messages and their edits may have several lines.
+            "edit" => indent(&self.words),
+            _ => cell(&self.words),
+        };
+        let words = format!("{} {words}", cell(&self.from));
+        format!("{number} {} {}", style.dim("*"), style.dim(&words))
     }
 
     pub(crate) fn time_ms(&self) -> i64 {

@@ -2,6 +2,7 @@
 
 mod cell;
 mod event;
+mod json;
 mod rows;
 mod style;
 mod time;
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use chat_core::client::FirstContact;
+use json::to_json;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -88,7 +90,7 @@ impl Output {
     /// Prints a notice about the client to standard error.
     pub(crate) fn notice(&self, kind: &str, text: &str) {
         if self.json {
-            eprintln!("{}", json!({"notice": {"kind": kind, "text": text}}));
+            eprintln!("{}", to_json(&json!({"notice": {"kind": kind, "text": text}})));
         } else {
             eprintln!("{}", cell(text));
         }
@@ -100,7 +102,7 @@ impl Output {
         if self.json {
             notice["kind"] = "outbox".into();
             notice["text"] = text.into();
-            eprintln!("{}", json!({ "notice": notice }));
+            eprintln!("{}", to_json(&json!({ "notice": notice })));
         } else {
             eprintln!("chat-client: {}", cell(text));
         }
@@ -111,7 +113,7 @@ impl Output {
         let path = path.display();
         if self.json {
             let notice = json!({"kind": "outbox_skipped", "path": path.to_string(), "text": problem});
-            eprintln!("{}", json!({ "notice": notice }));
+            eprintln!("{}", to_json(&json!({ "notice": notice })));
         } else {
             let text = format!("messages in {path} are not sent: {problem}");
             eprintln!("chat-client: {}", cell(&text));
@@ -128,7 +130,7 @@ impl Output {
             if let Some(code) = failure.code {
                 error["code"] = code.into();
             }
-            eprintln!("{}", json!({ "error": error }));
+            eprintln!("{}", to_json(&json!({ "error": error })));
         } else {
             eprintln!("chat-client: {}", cell(&failure.text));
         }
@@ -141,7 +143,7 @@ impl Output {
             if json {
                 eprintln!(
                     "{}",
-                    json!({"notice": {"kind": "first_contact", "host": host, "key": key.to_string()}})
+                    to_json(&json!({"notice": {"kind": "first_contact", "host": host, "key": key.to_string()}}))
                 );
             } else {
                 let host = cell(host);
@@ -171,8 +173,4 @@ fn clap_message(error: &clap::Error) -> String {
     let words: Vec<_> = paragraph.split_whitespace().collect();
     let words = words.join(" ");
     words.strip_prefix("error: ").unwrap_or(&words).to_owned()
-}
-
-fn to_json(line: &impl Serialize) -> String {
-    serde_json::to_string(line).expect("lines have string keys and serialize infallibly")
 }

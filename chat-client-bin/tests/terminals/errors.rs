@@ -40,6 +40,28 @@ fn exit_codes_distinguish_failures() {
     assert!(alice.ok(&["man"]).contains(".TH chat-client"));
 }
 
+/// The options would have no effect, and a success would say otherwise.
+#[test]
+fn server_and_key_of_a_running_agent_cannot_be_changed() {
+    let server = TestServer::new();
+    let [alice, _bob] = server.friends(["alice", "bob"]);
+    let listener = alice.start(&["listen", "--json", "--own"]);
+    alice.ok(&["send", "bob", "one"]);
+    listener.until("one");
+    let key = server.process.fingerprint().to_string();
+    assert!(alice.ok(&["--pin", &key, "whoami"]).contains(&alice.server.to_string()));
+    let other_key = "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let errors = alice.fails(2, &["--pin", other_key, "send", "bob", "two"]);
+    assert!(errors.contains("end that process") && errors.contains(&key), "{errors}");
+    let mut elsewhere = alice.clone();
+    elsewhere.server.set_port(1);
+    let errors = elsewhere.fails(2, &["send", "bob", "three"]);
+    assert!(errors.contains("--server"), "{errors}");
+    assert_eq!(alice.texts(&["bob"]), ["one"]);
+    let stored = fs::read_to_string(alice.profile.join("accounts/alice/server")).unwrap();
+    assert_eq!(stored.trim(), format!("sc1://{}", alice.server));
+}
+
 #[test]
 fn login_reads_a_password_file() {
     let server = TestServer::new();

@@ -94,10 +94,19 @@ fn has_session_token(alice: &TestDevice) -> bool {
     account.contains("session-token")
 }
 
+/// Starts a server that handles a login and one further connection for each script. Returns it with
+/// a client that is logged in.
+fn logged_in(scripts: &[Script], directory: &Path) -> (JoinHandle<()>, TestDevice) {
+    let (server, alice) = serve(&[&[Script::Answer], scripts].concat(), directory);
+    alice.ok(&["--plain", "login"]);
+    assert!(keeps_session(&alice));
+    (server, alice)
+}
+
 #[test]
 fn logout_without_a_reply_fails_and_keeps_the_session() {
     let directory = tempfile::tempdir().unwrap();
-    let (server, alice) = serve(&[Script::CloseAtLogout], directory.path());
+    let (server, alice) = logged_in(&[Script::CloseAtLogout], directory.path());
     let error = alice.fails(75, &["--json", "--plain", "logout"]);
     assert!(
         error.contains(r#""kind":"unknown""#) && error.contains("run `chat-client logout` again"),
@@ -111,9 +120,21 @@ fn logout_without_a_reply_fails_and_keeps_the_session() {
 fn logout_whose_reply_was_lost_is_repeated() {
     for second_script in [Script::AcceptAll, Script::SessionExpired] {
         let directory = tempfile::tempdir().unwrap();
-        let (server, alice) = serve(&[Script::CloseAtLogout, second_script], directory.path());
+        let (server, alice) = logged_in(&[Script::CloseAtLogout, second_script], directory.path());
         assert_eq!(alice.ok(&["--plain", "logout"]), "logged out\n", "{second_script:?}");
         assert!(!has_session_token(&alice), "{second_script:?}");
         server.join().unwrap();
     }
+}
+
+/// A script repeats a logout that failed with 75, and must be able to stop.
+#[test]
+fn logout_of_a_session_that_has_ended_succeeds() {
+    let directory = tempfile::tempdir().unwrap();
+    let (server, alice) = logged_in(&[Script::SessionIsGone], directory.path());
+    assert_eq!(alice.ok(&["--plain", "logout"]), "logged out\n");
+    assert!(!keeps_session(&alice));
+    server.join().unwrap();
+    // No session is left, so that no server is needed.
+    assert_eq!(alice.ok(&["--plain", "logout"]), "logged out\n");
 }

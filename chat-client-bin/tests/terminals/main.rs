@@ -7,6 +7,7 @@ mod errors;
 mod interactive;
 mod logout;
 mod pty;
+mod restore;
 mod scenarios;
 mod schemes;
 mod support;

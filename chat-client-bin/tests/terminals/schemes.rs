@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use super::support::{Running, TestDevice, server_program};
+use super::support::{CLIENT, Running, TestDevice, server_program};
 
 const WRONG_FINGERPRINT: &str = "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
@@ -60,6 +60,26 @@ fn plain_server_is_reached_with_the_plain_option_only() {
     assert!(!alice.run(&["--tls", "register"]).status.success());
     alice.ok(&["--plain", "register"]);
     assert!(alice.ok(&["--plain", "whoami"]).contains("alice"));
+}
+
+/// A user who asks for encryption must not be connected without it.
+#[test]
+fn scheme_option_that_contradicts_the_stored_server_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_server, alice, _) = serve("plain", directory.path());
+    alice.ok(&["--plain", "register"]);
+    let run = |option: &str| {
+        let mut command = Command::new(&*CLIENT);
+        command
+            .args([option, "--user", "alice", "--profile"])
+            .arg(&alice.profile);
+        command.arg("whoami").output().unwrap()
+    };
+    assert!(run("--plain").status.success());
+    let refused = run("--tls");
+    let errors = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("plain://") && errors.contains("--server"), "{errors}");
 }
 
 /// Returns the command-line options that select a scheme.
@@ -147,6 +167,51 @@ fn plain_to_another_machine_needs_allow_plain() {
     alice.server = closed_port.local_addr().unwrap();
     drop(closed_port);
     alice.fails(69, &["--plain", "whoami"]);
+}
+
+/// One entry of a list that is forbidden or down must not hide the others.
+#[test]
+fn forbidden_server_of_a_list_is_skipped() {
+    let directory = tempfile::tempdir().unwrap();
+    let (server, alice, _) = serve("sc1", directory.path());
+    alice.ok(&["register"]);
+    let forbidden = "plain://192.0.2.1:1".to_owned();
+    let usable = format!("sc1://{}", alice.server);
+    let run = |servers: [&String; 2], command: &[&str]| {
+        let mut client = Command::new(&*CLIENT);
+        for server in servers {
+            client.args(["--server", server]);
+        }
+        client.args(["--user", "alice", "--profile"]).arg(&alice.profile);
+        let output = client.args(command).output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let orders = [[&forbidden, &usable], [&usable, &forbidden]];
+    let commands = [&["whoami"][..], &["--discover", "whoami"]];
+    for (servers, command) in orders
+        .iter()
+        .flat_map(|servers| commands.map(|command| (*servers, command)))
+    {
+        assert_eq!(
+            run(servers, command),
+            (Some(0), String::new()),
+            "{servers:?} {command:?}"
+        );
+    }
+    server.kill();
+    for (servers, command) in orders
+        .iter()
+        .flat_map(|servers| commands.map(|command| (*servers, command)))
+    {
+        let (code, error) = run(servers, command);
+        assert_eq!(code, Some(69), "{servers:?} {command:?}: {error}");
+        assert!(error.contains(&usable) && !error.contains("192.0.2.1"), "{error}");
+    }
+    let (code, error) = run([&forbidden, &forbidden], &["whoami"]);
+    assert_eq!(code, Some(76), "{error}");
 }
 
 #[test]

@@ -33,16 +33,35 @@ pub(super) struct ConnectError {
     pub(super) reason: ClientError,
     /// Minimum delay before the next attempt, if the server gave one.
     pub(super) retry_after: Option<Duration>,
-    /// True if the client must not try again.
-    pub(super) is_permanent: bool,
+    pub(super) severity: Severity,
+}
+
+/// Meaning of an error for further attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Severity {
+    /// Another attempt may succeed.
+    Temporary,
+    /// The rules for unencrypted connections forbid this server. Another server may be allowed.
+    Forbidden,
+    /// The client must not try again.
+    Permanent,
 }
 
 impl ConnectError {
-    fn temporary(endpoint: &Endpoint, problem: impl std::fmt::Display) -> Self {
+    pub(super) fn temporary(endpoint: &Endpoint, problem: impl std::fmt::Display) -> Self {
         Self {
             reason: ClientError::Unreachable(format!("{}: {problem}", endpoint.address)),
             retry_after: None,
-            is_permanent: false,
+            severity: Severity::Temporary,
+        }
+    }
+
+    /// Returns the error for a server that the rules for unencrypted connections forbid.
+    pub(super) fn forbidden(reason: ClientError) -> Self {
+        Self {
+            reason,
+            retry_after: None,
+            severity: Severity::Forbidden,
         }
     }
 
@@ -50,7 +69,7 @@ impl ConnectError {
         Self {
             reason,
             retry_after: None,
-            is_permanent: true,
+            severity: Severity::Permanent,
         }
     }
 }
@@ -102,7 +121,10 @@ async fn policy(
 ) -> Result<Option<PinPolicy>, ConnectError> {
     if endpoint.address.scheme == Scheme::Plain {
         let allowed = plain::check(endpoint, options, store).await;
-        return allowed.map(|()| None).map_err(ConnectError::permanent);
+        return allowed.map(|()| None).map_err(|reason| match reason {
+            ClientError::Trust(_) => ConnectError::forbidden(reason),
+            reason => ConnectError::permanent(reason),
+        });
     }
     if !options.pins.is_empty() {
         return Ok(Some(PinPolicy::AnyOf(options.pins.clone())));

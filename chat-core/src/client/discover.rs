@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use crate::codec::{Answer, Hello, Incoming, NodeEntry, Request, RequestId, RequestKind, version};
 
 use super::address::{Endpoint, ServerAddress};
-use super::connect::connect_to;
+use super::connect::{ConnectError, Severity, connect_to};
 use super::connection::{Reader, Writer};
 use super::{ClientError, ClientOptions, ClientStore, scheme_probe};
 
@@ -20,21 +20,23 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// is the address of that server. Use the result as [`ClientOptions::servers`].
 ///
 /// # Errors
-/// No server answered. The error is that of the last server.
+/// No server answered. The error is that of the last server to which a connection is allowed.
 ///
 /// # Cancel safety
 /// Dropping the future loses nothing.
 pub async fn discover(options: &ClientOptions, store: &dyn ClientStore) -> Result<Vec<ServerAddress>, ClientError> {
-    let mut reason = ClientError::Unreachable("no server was given".to_owned());
+    let mut failed = None;
     for endpoint in &options.servers {
         match ask(endpoint, options, store).await {
             Ok(nodes) => return Ok(choose(nodes, &endpoint.address)),
-            Err(error) => reason = error,
+            // Another server's failure says more than that this one is forbidden.
+            Err(error) if error.severity == Severity::Forbidden && failed.is_some() => {}
+            Err(error) => failed = Some((error.reason, endpoint)),
         }
     }
-    match options.servers.last() {
-        Some(last) => Err(scheme_probe::explain(reason, last, options, store).await),
-        None => Err(reason),
+    match failed {
+        Some((reason, endpoint)) => Err(scheme_probe::explain(reason, endpoint, options, store).await),
+        None => Err(ClientError::Unreachable("no server was given".to_owned())),
     }
 }
 
@@ -43,12 +45,17 @@ async fn ask(
     endpoint: &Endpoint,
     options: &ClientOptions,
     store: &dyn ClientStore,
-) -> Result<Vec<NodeEntry>, ClientError> {
-    let (mut reader, mut writer) = connect_to(endpoint, options, store)
-        .await
-        .map_err(|error| error.reason)?;
-    let asked = timeout(ANSWER_TIMEOUT, nodes(&mut reader, &mut writer, &options.client_name)).await;
-    asked.unwrap_or_else(|_| Err(ClientError::Unreachable(format!("{}: no answer", endpoint.address))))
+) -> Result<Vec<NodeEntry>, ConnectError> {
+    let (mut reader, mut writer) = connect_to(endpoint, options, store).await?;
+    match timeout(ANSWER_TIMEOUT, nodes(&mut reader, &mut writer, &options.client_name)).await {
+        Ok(Ok(nodes)) => Ok(nodes),
+        Ok(Err(reason)) => Err(ConnectError {
+            reason,
+            retry_after: None,
+            severity: Severity::Temporary,
+        }),
+        Err(_) => Err(ConnectError::temporary(endpoint, "no answer")),
+    }
 }
 
 /// Requests the list of nodes over a new connection.

@@ -44,6 +44,13 @@ pub enum ClientError {
     /// The connection broke before the reply: the command may or may not have taken effect.
     #[error("the connection broke before the reply; it is unknown whether the command took effect")]
     Interrupted,
+    /// The request contains an id or a message number of a history of the server that was replaced,
+    /// because its operator restored a backup, or of one that is not known. It may denote something
+    /// else now, so nothing was sent.
+    #[error(
+        "the server was restored from a backup, and may have given the ids and message numbers of this request to others; it was not sent: look them up and repeat it"
+    )]
+    HistoryReplaced,
     /// The server violated the protocol.
     #[error("the server does not follow the protocol: {0}")]
     Protocol(String),

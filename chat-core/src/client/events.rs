@@ -25,6 +25,8 @@ pub struct Events {
     /// Number of resets ([`ClientEvent::HistoryReset`], [`ClientEvent::Rewound`]) that were
     /// delivered.
     resets: u64,
+    /// Number of the server history that the delivered events belong to.
+    history: u64,
 }
 
 impl Events {
@@ -33,7 +35,14 @@ impl Events {
             receiver,
             shared,
             resets: 0,
+            history: 0,
         }
+    }
+
+    /// Records that the application takes the events, and knows no history but theirs.
+    pub(super) fn taken(self) -> Self {
+        self.shared.set_delivered_history(Some(self.history));
+        self
     }
 
     /// Returns the next event, or `None` once the client has ended.
@@ -49,11 +58,21 @@ impl Events {
         if matches!(event, ClientEvent::HistoryReset | ClientEvent::Rewound { .. }) {
             self.resets = self.shared.reset();
         }
+        if matches!(event, ClientEvent::HistoryReset) {
+            self.history += 1;
+            self.shared.set_delivered_history(Some(self.history));
+        }
         Received {
             event,
             shared: Arc::clone(&self.shared),
             resets: self.resets,
         }
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.shared.set_delivered_history(None);
     }
 }
 

@@ -15,7 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::commands::Commands as _;
 use crate::model::{
     ClientMessageId, Command, ConversationId, ConversationInfo, ConversationRef, DeviceId, Draft, DraftContent,
-    Outcome, UserId, UserInfo, UserRef,
+    Outcome, StoreEpoch, UserId, UserInfo, UserRef,
 };
 use crate::sync::Mutex;
 
@@ -46,6 +46,9 @@ const MAX_USERS: usize = 200;
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: Arc<Inner>,
+    /// Number of the server history that ids in requests belong to; `None` for the one that the
+    /// application knows.
+    history: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -107,11 +110,8 @@ impl Client {
     /// Panics outside of a tokio runtime.
     pub async fn start(options: ClientOptions, store: impl ClientStore) -> Result<Self, ClientError> {
         let saved = store.load().await?;
-        let user = saved.account.user.clone();
-        let session = user
-            .as_ref()
-            .map(|user| user.id)
-            .zip(saved.account.session_token.clone());
+        let user = saved.account.user.as_ref().map(|user| user.id);
+        let session = user.zip(saved.account.session_token.clone());
         let mut machine = Machine::new(MachineConfig {
             client_name: options.client_name.clone(),
             device: saved.account.device,
@@ -127,7 +127,7 @@ impl Client {
         for entry in saved.outbox {
             machine.send(crate::time::now(), driver::outgoing(entry));
         }
-        let shared = Arc::new(Shared::new(saved.account.device, user, saved.names));
+        let shared = Arc::new(Shared::new(&saved.account, saved.names, saved.groups));
         shared.unsettled.send_replace(machine.unsettled());
         let (inputs, input_receiver) = mpsc::channel(MAX_INPUTS);
         let (event_sender, events) = mpsc::channel(MAX_EVENTS);
@@ -156,7 +156,45 @@ impl Client {
                 task: tokio::sync::Mutex::new(Some(task)),
                 _stop: stop.drop_guard(),
             }),
+            history: None,
         })
+    }
+
+    /// Returns a handle for ids that are looked up through it from now on. After the operator of
+    /// the server has restored a backup, which may give the ids to others, every request with such
+    /// an id fails with [`ClientError::HistoryReplaced`] and is not sent.
+    ///
+    /// Other handles assume that ids are from the events that the application has taken, up to the
+    /// latest [`ClientEvent::HistoryReset`](super::ClientEvent::HistoryReset), or, if it takes no
+    /// events, from the server's current history.
+    #[must_use]
+    pub fn with_current_history(&self) -> Self {
+        Self {
+            history: Some(self.inner.shared.history()),
+            ..self.clone()
+        }
+    }
+
+    /// Returns a handle for ids that the application has now; see
+    /// [`with_current_history`](Self::with_current_history). A task that runs while the application
+    /// takes further events uses such a handle.
+    #[must_use]
+    pub fn with_known_history(&self) -> Self {
+        Self {
+            history: Some(self.known_history()),
+            ..self.clone()
+        }
+    }
+
+    /// Returns the `store_epoch` of the latest login, which identifies the history of the server;
+    /// `None` before the first login.
+    #[must_use]
+    pub fn epoch(&self) -> Option<StoreEpoch> {
+        self.inner.shared.epoch()
+    }
+
+    fn known_history(&self) -> u64 {
+        self.history.unwrap_or_else(|| self.inner.shared.known_history())
     }
 
     /// Waits until the client has a session.
@@ -196,7 +234,7 @@ impl Client {
     /// the client reads no logs from the server.
     #[must_use]
     pub fn events(&self) -> Option<Events> {
-        self.inner.events.lock().take()
+        self.inner.events.lock().take().map(Events::taken)
     }
 
     /// Runs a command. Without a connection, waits for one. [`Commands`](crate::commands::Commands)
@@ -205,24 +243,36 @@ impl Client {
     /// # Errors
     /// [`ClientError::Refused`]: the server refused the command. [`ClientError::Interrupted`]: the
     /// command may or may not have taken effect; commands that are safe to repeat are repeated
-    /// instead.
+    /// instead. [`ClientError::HistoryReplaced`]: the command has ids of a replaced history.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves open whether the command takes effect.
+    /// Dropping the future leaves open whether the command takes effect; one that was not sent yet
+    /// is not sent.
     pub(crate) async fn execute(&self, command: Command) -> Result<Outcome, ClientError> {
         let (reply, result) = oneshot::channel();
-        self.ask(Input::Execute { command, reply }).await?;
+        let history = self.known_history();
+        self.ask(Input::Execute {
+            command,
+            history,
+            reply,
+        })
+        .await?;
         result.await.map_err(|_| self.ended())?
     }
 
     /// Puts a message into the outbox and returns once the store has it. The message is sent until
     /// it has an outcome, by later runs too. If the client knows the conversation
-    /// ([`find_conversation`](Self::find_conversation)), the message is addressed by its id, so
-    /// that it arrives there even if the conversation is renamed first.
+    /// ([`find_conversation`](Self::find_conversation)), or knew the group in an earlier run, the
+    /// message is addressed by its id, so that it arrives there even if the conversation is renamed
+    /// first. If the operator of the server restores a backup before the message is sent, it goes
+    /// to the conversation that has the name then; a message whose conversation has no known name,
+    /// or that refers to message numbers or ids of users, is rejected with
+    /// [`ClientError::HistoryReplaced`].
     ///
     /// # Errors
-    /// The message is not in the outbox: the outbox is full or cannot be written, or every server
-    /// would refuse the message's form ([`ClientError::Refused`]).
+    /// The message is not in the outbox: the outbox is full or cannot be written, every server
+    /// would refuse the message's form ([`ClientError::Refused`]), or it has ids of a replaced
+    /// history ([`ClientError::HistoryReplaced`]).
     pub async fn enqueue(
         &self,
         conversation: impl Into<ConversationRef>,
@@ -257,6 +307,8 @@ impl Client {
         let entry = OutboxEntry {
             id,
             conversation,
+            name: None,
+            epoch: None,
             content: draft.content,
             queued: time,
             deadline: deadline.map(|deadline| time.plus_millis(millis(deadline))),
@@ -265,6 +317,7 @@ impl Client {
         let (outcome, awaited) = oneshot::channel();
         self.ask(Input::Queue(Queued {
             entry,
+            history: self.known_history(),
             queued_reply,
             outcome,
         }))
@@ -329,10 +382,11 @@ impl Client {
     /// # Errors
     /// The errors of [`Commands::execute`](crate::commands::Commands::execute).
     pub async fn names(&self, users: impl IntoIterator<Item = UserId>) -> Result<HashMap<UserId, String>, ClientError> {
+        let history = self.known_history();
         let mut names = HashMap::new();
         let mut unknown = Vec::new();
         for user in users.into_iter().filter(|user| *user != UserId::SYSTEM) {
-            match self.inner.shared.name(user) {
+            match self.inner.shared.name(history, user) {
                 Some(name) => {
                     names.insert(user, name);
                 }
@@ -344,8 +398,8 @@ impl Client {
         for batch in unknown.chunks(MAX_USERS) {
             let found = self.users(batch.iter().copied().map(UserRef::Id)).await?;
             let found: BTreeMap<_, _> = found.into_iter().map(|user| (user.id, user.name)).collect();
-            if let Some(all) = self.inner.shared.learn_names(found.clone()) {
-                self.ask(Input::SaveNames(all)).await?;
+            if let Some(names) = self.inner.shared.learn_names(history, found.clone()) {
+                self.ask(Input::SaveNames { names, history }).await?;
             }
             names.extend(found);
         }
@@ -355,7 +409,8 @@ impl Client {
     /// Returns the names of the users whose names are known, without asking the server.
     #[must_use]
     pub fn known_names(&self, users: impl IntoIterator<Item = UserId>) -> HashMap<UserId, String> {
-        let known = |user| Some((user, self.inner.shared.name(user)?));
+        let history = self.known_history();
+        let known = |user| Some((user, self.inner.shared.name(history, user)?));
         users.into_iter().filter_map(known).collect()
     }
 

@@ -22,6 +22,14 @@ pub(super) fn denotes(reference: &ConversationRef, info: &ConversationInfo) -> b
     matches && info.active
 }
 
+/// Returns the name of a group that the user is in; `None` for other conversations.
+pub(super) fn group_name(info: &ConversationInfo) -> Option<&str> {
+    match &info.view {
+        ConversationView::Group(group) if info.active => Some(&group.profile.name),
+        _ => None,
+    }
+}
+
 /// Returns the conversation of a command that is for members of the conversation, or `None` for
 /// other commands.
 pub(super) fn conversation_of(command: &mut Command) -> Option<&mut ConversationRef> {

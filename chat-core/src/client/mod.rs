@@ -62,6 +62,7 @@ mod event;
 mod events;
 #[cfg(feature = "client")]
 mod handle;
+mod history;
 #[cfg(feature = "client")]
 mod known;
 mod message_id;
@@ -100,4 +101,4 @@ pub use options::{ClientOptions, FirstContact};
 pub use shared::Status;
 #[cfg(feature = "client")]
 pub use store::FileStore;
-pub use store::{AccountState, ClientStore, ClientStoreError, MemoryStore, OutboxEntry, SavedState};
+pub use store::{AccountState, ClientStore, ClientStoreError, KnownGroups, MemoryStore, OutboxEntry, SavedState};

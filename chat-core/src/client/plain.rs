@@ -1,6 +1,6 @@
 //! Rules for unencrypted connections: when one is allowed, and what is never sent over it.
 
-use std::net::IpAddr;
+use crate::secure::{LOOPBACK, canonical_host};
 
 use super::address::{Endpoint, Scheme, ServerAddress};
 use super::{AccountState, ClientError, ClientOptions, ClientStore};
@@ -8,7 +8,8 @@ use super::{AccountState, ClientError, ClientOptions, ClientStore};
 /// Checks that `options` and the pinned keys allow an unencrypted connection to `endpoint`.
 ///
 /// A server with a pinned key is never reached unencrypted, because it could not prove that it has
-/// the key. On loopback a key belongs to one port; elsewhere it belongs to all ports of the host.
+/// the key. On loopback a key belongs to one port; elsewhere it belongs to all ports of the host. It does not matter
+/// which spelling of the host was pinned.
 pub(super) async fn check(
     endpoint: &Endpoint,
     options: &ClientOptions,
@@ -18,7 +19,8 @@ pub(super) async fn check(
     // Streams of an endpoint with a `Dial` of the application need not cross a network.
     let is_local = !endpoint.uses_tcp() || is_loopback(&address.host);
     let known = store.known_hosts().await?;
-    let is_pinned = known.is_pinned(&address.host_and_port()) || (!is_local && known.is_name_pinned(&address.host));
+    let is_pinned =
+        known.is_port_pinned(&address.host, address.port) || (!is_local && known.is_host_pinned(&address.host));
     if is_pinned || !options.pins.is_empty() {
         return Err(ClientError::Trust(format!(
             "{address} is not encrypted, but a key is pinned for this server; connect to it with sc1:// or tls://"
@@ -49,8 +51,7 @@ pub(super) fn check_tokens(address: &ServerAddress, account: &AccountState) -> R
 
 /// Returns whether a host name or address is this machine.
 fn is_loopback(host: &str) -> bool {
-    let ip: Result<IpAddr, _> = host.parse();
-    host.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.to_canonical().is_loopback())
+    canonical_host(host) == LOOPBACK
 }
 
 #[cfg(test)]
@@ -85,6 +86,21 @@ mod tests {
         }
         assert!(!is_allowed("plain://127.0.0.1:1", "127.0.0.1:1", |_| {}).await);
         assert!(is_allowed("plain://127.0.0.1:1", "127.0.0.1:2", |_| {}).await);
+        let spellings = [
+            "127.0.0.1:1",
+            "localhost:1",
+            "[::1]:1",
+            "[::ffff:127.0.0.1]:1",
+            "127.1:1",
+        ];
+        for pinned in spellings {
+            for spelling in spellings {
+                assert!(!is_allowed(&format!("plain://{spelling}"), pinned, |_| {}).await);
+            }
+        }
+        let mapped = |options: &mut ClientOptions| options.allow_plain = true;
+        assert!(!is_allowed("plain://[::ffff:192.0.2.1]:1", "192.0.2.1:2", mapped).await);
+        assert!(!is_allowed("plain://192.0.2.1:1", "[::ffff:192.0.2.1]:1", mapped).await);
         for remote in [
             "plain://chat.example:1",
             "plain://192.0.2.1:1",

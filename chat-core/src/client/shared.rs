@@ -11,11 +11,12 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 use crate::model::{
-    ConversationId, ConversationInfo, ConversationRef, ConversationView, DeviceId, Seq, UserId, UserInfo,
+    ConversationId, ConversationInfo, ConversationRef, ConversationView, DeviceId, GroupName, Seq, StoreEpoch, UserId,
+    UserInfo,
 };
 use crate::sync::{Mutex, MutexGuard};
 
-use super::{ClientError, Cursor, known};
+use super::{AccountState, ClientError, Cursor, KnownGroups, known};
 
 /// State of a client.
 #[derive(Clone, Debug)]
@@ -45,6 +46,9 @@ pub(super) struct Shared {
     /// Number of resets ([`HistoryReset`](super::ClientEvent::HistoryReset),
     /// [`Rewound`](super::ClientEvent::Rewound)) that were delivered to the application.
     resets: AtomicU64,
+    /// Number of the server history that the delivered events belong to; `None` if the application
+    /// takes no events.
+    delivered_history: Mutex<Option<u64>>,
 }
 
 /// Acknowledgement of a conversation, and the number of resets that the application had received
@@ -69,23 +73,33 @@ struct Directory {
     me: Option<UserInfo>,
     conversations: BTreeMap<ConversationId, Arc<ConversationInfo>>,
     names: BTreeMap<UserId, String>,
+    /// Groups of an earlier run, until a login reports the present ones.
+    saved_groups: BTreeMap<ConversationId, String>,
+    /// Number of the server history that all ids belong to: how often this client saw the history
+    /// replaced.
+    history: u64,
+    epoch: Option<StoreEpoch>,
 }
 
 impl Shared {
-    pub(super) fn new(device: DeviceId, me: Option<UserInfo>, names: BTreeMap<UserId, String>) -> Self {
+    pub(super) fn new(account: &AccountState, names: BTreeMap<UserId, String>, groups: KnownGroups) -> Self {
+        let is_current = groups.epoch == account.epoch;
         let directory = Directory {
-            me,
+            me: account.user.clone(),
             names,
-            conversations: BTreeMap::new(),
+            saved_groups: if is_current { groups.names } else { BTreeMap::new() },
+            epoch: account.epoch,
+            ..Directory::default()
         };
         Self {
-            device,
+            device: account.device,
             status: watch::Sender::new(Status::Connecting(None)),
             unsettled: watch::Sender::new(0),
             directory: Mutex::new(directory),
             acks: Mutex::default(),
             acked: Notify::new(),
             resets: AtomicU64::new(0),
+            delivered_history: Mutex::default(),
         }
     }
 
@@ -125,30 +139,103 @@ impl Shared {
         found.unwrap_or_else(|| reference.clone())
     }
 
-    /// Forgets all conversations, because the server's history was replaced.
-    pub(super) fn forget_conversations(&self) {
-        self.directory().conversations.clear();
+    /// Forgets all ids of conversations and users, because the server's history was replaced.
+    pub(super) fn history_replaced(&self, epoch: StoreEpoch) {
+        let mut directory = self.directory();
+        directory.epoch = Some(epoch);
+        directory.conversations.clear();
+        directory.names.clear();
+        directory.saved_groups.clear();
+        directory.history += 1;
     }
 
-    /// Stores a conversation and, if it is direct, the name of the peer.
-    pub(super) fn learn_conversation(&self, info: Arc<ConversationInfo>) {
+    /// Returns the number of the current history of the server.
+    pub(super) fn history(&self) -> u64 {
+        self.directory().history
+    }
+
+    /// Returns the number of the history that the application has its ids from: the history of the
+    /// events that it took, or the current one if it takes none.
+    pub(super) fn known_history(&self) -> u64 {
+        let delivered = *self.delivered_history.lock();
+        delivered.unwrap_or_else(|| self.history())
+    }
+
+    /// Records the history that the events taken by the application belong to.
+    pub(super) fn set_delivered_history(&self, history: Option<u64>) {
+        *self.delivered_history.lock() = history;
+    }
+
+    pub(super) fn epoch(&self) -> Option<StoreEpoch> {
+        self.directory().epoch
+    }
+
+    pub(super) fn set_epoch(&self, epoch: StoreEpoch) {
+        self.directory().epoch = Some(epoch);
+    }
+
+    /// Stores a conversation and, if it is direct, the name of the peer. Returns whether the user's
+    /// groups or their names changed.
+    pub(super) fn learn_conversation(&self, info: Arc<ConversationInfo>) -> bool {
         let mut directory = self.directory();
         if let ConversationView::Direct(peer) = &info.view {
             directory.names.insert(peer.id, peer.name.clone());
         }
-        directory.conversations.insert(info.id, info);
+        let name = known::group_name(&info).map(str::to_owned);
+        let old = directory.conversations.insert(info.id, info);
+        old.as_deref().and_then(known::group_name) != name.as_deref()
     }
 
-    pub(super) fn name(&self, user: UserId) -> Option<String> {
-        self.directory().names.get(&user).cloned()
+    /// Returns the user's groups.
+    pub(super) fn groups(&self) -> KnownGroups {
+        let directory = self.directory();
+        let groups = directory.conversations.values();
+        KnownGroups {
+            epoch: directory.epoch,
+            names: groups
+                .filter_map(|info| Some((info.id, known::group_name(info)?.to_owned())))
+                .collect(),
+        }
     }
 
-    /// Stores names. Returns all known names if one was new or changed.
+    /// Returns the group that had this name in an earlier run. Returns `None` after a login, and if
+    /// several groups had the name.
+    pub(super) fn saved_group(&self, reference: &ConversationRef) -> Option<ConversationId> {
+        let ConversationRef::Group(wanted) = reference else {
+            return None;
+        };
+        let directory = self.directory();
+        let key = wanted.key();
+        let has_name = |name: &str| GroupName::parse_any(name).is_ok_and(|name| name.key() == key);
+        let mut found = directory.saved_groups.iter().filter(|(_, name)| has_name(name));
+        let (id, _) = found.next()?;
+        found.next().is_none().then_some(*id)
+    }
+
+    /// Forgets the groups of an earlier run, because a login has reported the present ones.
+    pub(super) fn forget_saved_groups(&self) {
+        self.directory().saved_groups.clear();
+    }
+
+    /// Returns the name of a user in the server history of this number; `None` if it is unknown, or
+    /// the history was replaced.
+    pub(super) fn name(&self, history: u64, user: UserId) -> Option<String> {
+        let directory = self.directory();
+        let name = directory.names.get(&user);
+        name.filter(|_| directory.history == history).cloned()
+    }
+
+    /// Stores names of users in the server history of this number, unless it was replaced. Returns
+    /// all known names if one was new or changed.
     pub(super) fn learn_names(
         &self,
+        history: u64,
         names: impl IntoIterator<Item = (UserId, String)>,
     ) -> Option<BTreeMap<UserId, String>> {
         let mut directory = self.directory();
+        if directory.history != history {
+            return None;
+        }
         let mut changed = false;
         for (user, name) in names {
             changed |= directory.names.get(&user) != Some(&name);

@@ -90,6 +90,8 @@ pub(crate) use internals::*;
 #[cfg(feature = "unstable")]
 pub use internals::*;
 pub use known_hosts::{KnownHosts, KnownHostsError, Trust};
+#[cfg(feature = "client")]
+pub(crate) use known_hosts::{LOOPBACK, canonical_host};
 #[cfg(feature = "server")]
 pub use server_keys::ServerKeys;
 

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot continue has failed
 
+mod restored;
 mod support;
 
 use std::collections::BTreeMap;
@@ -10,13 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_core::client::{
-    AccountState, Client, ClientError, ClientEvent, ClientStore, ClientStoreError, Credentials, Cursor, MemoryStore,
-    OutboxEntry, Receive, SavedState, SendOutcome,
+    AccountState, Client, ClientError, ClientEvent, ClientStore, ClientStoreError, Credentials, Cursor, KnownGroups,
+    MemoryStore, OutboxEntry, Receive, SavedState, SendOutcome, Status,
 };
 use chat_core::commands::Commands;
 use chat_core::model::{
     ClientMessageId, Command, ConversationId, ConversationRef, Draft, DraftContent, EventBody, GroupChanges, GroupName,
-    MessageText, NewGroup, Note, Page, PageFrom, ReplyCode, Seq, UserId,
+    MessageText, NewGroup, Note, Page, PageFrom, ReplyCode, Seq, StoreEpoch, UserId,
 };
 use chat_core::secure::{Fingerprint, KnownHosts, ServerIdentity, ServerKeys, Trust};
 
@@ -290,6 +291,39 @@ async fn permanent_refusal_rejects_the_message() {
     assert_eq!(client.unsettled(), 0);
 }
 
+/// The caller of a command that timed out has reported a failure.
+#[tokio::test]
+async fn command_without_a_caller_is_not_sent_by_a_later_connection() {
+    let service = Service::new().await;
+    let node = service.node().await;
+    let [alice, _bob] = service.friends(&node, ["alice", "bob"]).await;
+    let client = Client::connect(node.options(&alice), MemoryStore::new()).await.unwrap();
+    let mut events = client.events().unwrap();
+    let address = node.address();
+    node.stop().await;
+    while !matches!(client.status(), Status::Connecting(_)) {
+        tokio::task::yield_now().await;
+    }
+    let abandoned = tokio::time::timeout(Duration::from_millis(100), client.logout()).await;
+    assert!(abandoned.is_err());
+
+    let _node = service.node_at(address.port).await;
+    let mut is_disconnected = false;
+    loop {
+        match tokio::time::timeout(WAIT_TIMEOUT, events.next())
+            .await
+            .unwrap()
+            .unwrap()
+            .event
+        {
+            ClientEvent::Disconnected { .. } => is_disconnected = true,
+            ClientEvent::Connected { .. } if is_disconnected => break,
+            _ => {}
+        }
+    }
+    client.devices().await.expect("the session continues");
+}
+
 /// Store that panics when the client pins a server key.
 #[derive(Debug)]
 struct PanickingStore(MemoryStore);
@@ -310,6 +344,10 @@ impl ClientStore for PanickingStore {
 
     async fn save_names(&self, names: &BTreeMap<UserId, String>) -> Result<(), ClientStoreError> {
         self.0.save_names(names).await
+    }
+
+    async fn save_groups(&self, groups: &KnownGroups) -> Result<(), ClientStoreError> {
+        self.0.save_groups(groups).await
     }
 
     async fn queue(&self, entries: &[OutboxEntry]) -> Result<(), ClientStoreError> {
@@ -399,4 +437,51 @@ async fn queued_message_goes_to_the_group_that_had_the_name_when_it_was_enqueued
             .count()
     };
     assert_eq!((count_messages(old.id).await, count_messages(new.id).await), (1, 0));
+}
+
+/// A run that has no connection yet knows the groups of the earlier run.
+#[tokio::test]
+async fn message_without_a_connection_is_addressed_by_the_id_of_its_group() {
+    let service = Service::new().await;
+    let node = service.node().await;
+    let [alice, _bob] = service.friends(&node, ["alice", "bob"]).await;
+    let options = node.options(&alice);
+    let general = || GroupName::parse("general").unwrap();
+    let store = Arc::new(MemoryStore::new());
+    let client = Client::connect(options.clone(), Arc::clone(&store)).await.unwrap();
+    let group = client.create_group(NewGroup::new(general())).await.unwrap();
+    while client.find_conversation(&ConversationRef::Group(general())).is_none() {
+        tokio::task::yield_now().await;
+    }
+    client.close().await;
+    node.stop().await;
+
+    let queue = async || {
+        let client = Client::start(options.clone(), Arc::clone(&store)).await.unwrap();
+        for name in ["General", "elsewhere"] {
+            let name = ConversationRef::Group(GroupName::parse(name).unwrap());
+            client.enqueue(name, DraftContent::text(message(1))).await.unwrap();
+        }
+        client.close().await;
+        let saved = store.load().await.unwrap();
+        let ids: Vec<_> = saved.outbox.iter().map(|entry| entry.id).collect();
+        store.settle(&ids).await.unwrap();
+        saved.outbox
+    };
+    let outbox = queue().await;
+    assert_eq!(outbox[0].conversation, ConversationRef::Id(group.id));
+    assert_eq!(
+        (outbox[0].epoch.is_some(), &outbox[0].name),
+        (
+            true,
+            &Some(ConversationRef::Group(GroupName::parse("General").unwrap()))
+        )
+    );
+    assert!(outbox[1].conversation.is_by_name());
+
+    // The groups of another history are not used.
+    let mut account = store.load().await.unwrap().account;
+    account.epoch = Some(StoreEpoch::random());
+    store.save_account(&account).await.unwrap();
+    assert!(queue().await[0].conversation.is_by_name());
 }

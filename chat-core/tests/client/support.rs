@@ -51,6 +51,15 @@ impl Service {
         }
     }
 
+    /// Returns a service with the same keys and no data.
+    pub(crate) fn with_empty_store(&self) -> Self {
+        Self {
+            store: Arc::new(MemoryStore::new()),
+            bus: Arc::new(MemoryBus::new()),
+            keys: Arc::clone(&self.keys),
+        }
+    }
+
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         self.keys.fingerprint()
     }

@@ -27,7 +27,7 @@ pub(super) fn conversations(state: &State) -> Result<(), Failure> {
 
 pub(super) fn contacts(state: &mut State, only_online: bool) -> Result<(), Failure> {
     let job = JobContext::of(state);
-    state.jobs.spawn(async move {
+    state.spawn(async move {
         let contacts = job.client.contacts().await?;
         let is_online =
             |state: Option<PresenceState>| matches!(state, Some(PresenceState::Online | PresenceState::Idle));
@@ -54,7 +54,7 @@ pub(in crate::interactive) async fn add_contacts_to_completion(
 
 pub(super) fn devices(state: &mut State) -> Result<(), Failure> {
     let job = JobContext::of(state);
-    state.jobs.spawn(async move {
+    state.spawn(async move {
         let devices = job.client.devices().await?;
         job.show(devices.iter().map(DeviceLine::from), "no devices");
         Ok(JobResult::Done)
@@ -64,7 +64,7 @@ pub(super) fn devices(state: &mut State) -> Result<(), Failure> {
 
 pub(super) fn inbox(state: &mut State) -> Result<(), Failure> {
     let job = JobContext::of(state);
-    state.jobs.spawn(async move {
+    state.spawn(async move {
         let conversations = job.client.known_conversations();
         let Some(info) = conversations.iter().find(|info| info.view == ConversationView::Inbox) else {
             job.screen.line(job.style.dim("-- the inbox is empty"));
@@ -87,7 +87,7 @@ pub(super) fn inbox(state: &mut State) -> Result<(), Failure> {
 
 pub(super) fn search(state: &mut State, query: String) -> Result<(), Failure> {
     let job = JobContext::of(state);
-    state.jobs.spawn(async move {
+    state.spawn(async move {
         /// Maximum number of users, and of groups.
         const MAX_RESULTS: u32 = 20;
         let users = job.client.search_users(&*query, MAX_RESULTS).await?;
@@ -102,7 +102,7 @@ pub(super) fn search(state: &mut State, query: String) -> Result<(), Failure> {
 pub(super) fn members(state: &mut State) -> Result<(), Failure> {
     let (group, _) = current(state)?;
     let (job, known) = (JobContext::of(state), state.known.clone());
-    state.jobs.spawn(async move {
+    state.spawn(async move {
         let page = job.client.members(group, UserId(0), MAX_SHOWN_MEMBERS).await?;
         page.members.iter().for_each(|member| known.add_user(&member.user.name));
         job.show(page.members.iter().map(MemberLine::from), "no members");

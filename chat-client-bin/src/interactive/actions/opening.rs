@@ -22,7 +22,7 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Enters a conversation if it exists, or if its first message would create it.
 pub(super) fn open(state: &mut State, reference: ConversationRef, label: String) {
     match state.client.find_conversation(&reference) {
-        Some(info) => enter(state, ConversationRef::Id(info.id), label),
+        Some(info) => enter(state, ConversationRef::Id(info.id), reference, label),
         None => {
             let job = JobContext::of(state);
             state.open_conversation(resolve(job, reference, label));
@@ -33,6 +33,7 @@ pub(super) fn open(state: &mut State, reference: ConversationRef, label: String)
 /// Asks the server whether the conversation exists, or, for a direct conversation, whether the user
 /// exists. Without an answer the conversation is entered, and its messages wait in the outbox.
 async fn resolve(job: JobContext, reference: ConversationRef, label: String) -> Result<JobResult, Failure> {
+    let name = reference.clone();
     let mut reference = reference;
     match timeout(LOOKUP_TIMEOUT, look_up(&job.client, &reference)).await {
         Ok(Ok(Some(found))) => reference = found,
@@ -44,7 +45,7 @@ async fn resolve(job: JobContext, reference: ConversationRef, label: String) -> 
             job.screen.line(job.style.dim(&text));
         }
     }
-    Ok(JobResult::CanEnter(reference, label))
+    Ok(JobResult::CanEnter { reference, name, label })
 }
 
 /// Looks up a conversation on the server. Returns its id if the conversation exists, `reference` if
@@ -62,10 +63,16 @@ async fn look_up(client: &Client, reference: &ConversationRef) -> Result<Option<
     Ok(users.first().map(|_| reference.clone()))
 }
 
-/// Makes a conversation the current conversation, and prints its newest events.
-pub(in crate::interactive) fn enter(state: &mut State, reference: ConversationRef, label: String) {
-    state.conversations.enter(reference.clone(), label.clone());
-    state.jobs.spawn(show(JobContext::of(state), reference, label, None));
+/// Makes a conversation the current conversation, and prints its newest events. `name` is the
+/// reference that the user gave.
+pub(in crate::interactive) fn enter(
+    state: &mut State,
+    reference: ConversationRef,
+    name: ConversationRef,
+    label: String,
+) {
+    state.conversations.enter(reference.clone(), Some(name), label.clone());
+    state.spawn(show(JobContext::of(state), reference, label, None));
 }
 
 /// Prints the newest events of a conversation and marks it as read: `count` events, or if that is
@@ -124,8 +131,12 @@ pub(super) fn join(state: &mut State, name: &str) -> Result<(), Failure> {
     let (reference, label) = (ConversationRef::Group(name.clone()), format!("#{name}"));
     let job = JobContext::of(state);
     state.open_conversation(async move {
-        match job.client.join_group(reference, Note::default()).await? {
-            JoinOutcome::Member(info) if info.active => Ok(JobResult::CanEnter(ConversationRef::Id(info.id), label)),
+        match job.client.join_group(reference.clone(), Note::default()).await? {
+            JoinOutcome::Member(info) if info.active => Ok(JobResult::CanEnter {
+                reference: ConversationRef::Id(info.id),
+                name: reference,
+                label,
+            }),
             _ => {
                 job.screen.line(job.style.dim(&format!("-- asked to join {label}")));
                 Ok(JobResult::CannotEnter(None))
@@ -140,8 +151,12 @@ pub(super) fn create(state: &mut State, name: &str) -> Result<(), Failure> {
     let label = format!("#{name}");
     let client = state.client.clone();
     state.open_conversation(async move {
-        let info = client.create_group(NewGroup::new(name)).await?;
-        Ok(JobResult::CanEnter(ConversationRef::Id(info.id), label))
+        let info = client.create_group(NewGroup::new(name.clone())).await?;
+        Ok(JobResult::CanEnter {
+            reference: ConversationRef::Id(info.id),
+            name: ConversationRef::Group(name),
+            label,
+        })
     });
     Ok(())
 }

@@ -13,7 +13,7 @@ pub(super) fn leave(state: &mut State, name: Option<&str>) -> Result<(), Failure
     let (group, label) = match name {
         Some(name) => {
             let group = group_ref(name)?;
-            let label = outbox::label_of(&state.client, &group);
+            let label = outbox::label_of_known(&state.client, &group);
             (group, label)
         }
         None => current(state)?,

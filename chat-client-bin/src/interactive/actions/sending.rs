@@ -47,9 +47,7 @@ pub(super) fn send_text(
         mention_all: false,
     };
     let context = JobContext::of(state);
-    state
-        .jobs
-        .spawn(send(context, reference, label, content, slow_after, None));
+    state.spawn(send(context, reference, label, content, slow_after, None));
 }
 
 pub(super) fn edit(state: &mut State, target: Option<Seq>, text: String) -> Result<(), Failure> {
@@ -91,9 +89,7 @@ fn no_target(description: &str) -> Failure {
 fn modify(state: &mut State, content: DraftContent, done: String) -> Result<(), Failure> {
     let (reference, label) = current(state)?;
     let context = JobContext::of(state);
-    state
-        .jobs
-        .spawn(send(context, reference, label, content, SLOW_CHANGE, Some(done)));
+    state.spawn(send(context, reference, label, content, SLOW_CHANGE, Some(done)));
     Ok(())
 }
 

@@ -30,7 +30,10 @@ impl App {
             }
             ClientEvent::Settled {
                 conversation, outcome, ..
-            } => self.print_earlier_outcome(&outbox::label_of(&self.state.client, conversation), outcome),
+            } => {
+                let label = outbox::label_of(&self.state.client, conversation, outcome);
+                self.print_earlier_outcome(&label, outcome);
+            }
             ClientEvent::Presence { user, state } => {
                 let names = self.names_or_none([*user]).await;
                 if let Some(name) = names.get(user) {
@@ -43,9 +46,7 @@ impl App {
                     self.state.screen.line(self.state.style.dim(&cell(&text)));
                 }
             }
-            ClientEvent::HistoryReset => self
-                .state
-                .show_error("the store of the server was replaced; reading the whole history again"),
+            ClientEvent::HistoryReset => self.history_replaced(),
             ClientEvent::Rewound { conversation, to } => {
                 let name = ConversationName::of(conversation).label();
                 self.state.show_error(&format!(
@@ -56,6 +57,20 @@ impl App {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Forgets the ids that the server may have given to others.
+    fn history_replaced(&mut self) {
+        self.state
+            .show_error("the store of the server was replaced; reading the whole history again");
+        self.state.client = self.client.with_known_history();
+        self.state.restores += 1;
+        if let Some(label) = self.state.conversations.forget_ids() {
+            self.state.show_error(&format!(
+                "{label} was opened by its id, and is closed; open it again by name"
+            ));
+        }
+        self.prompt();
     }
 
     fn print_reconnection(&mut self, server: &str) {
@@ -107,7 +122,6 @@ impl App {
                 line.short(self.state.style)
             ));
             self.state
-                .jobs
                 .spawn(actions::mark_read(self.state.client.clone(), info.id, delivery.seq()));
         } else {
             let label = self.state.style.bold(&ConversationName::of(info).label());

@@ -121,6 +121,33 @@ fn terminal_text_is_escaped_and_indented() {
     );
 }
 
+#[test]
+fn note_and_names_stay_on_the_line_of_their_event() {
+    let note = "hi\n2026-01-01 inbox #8 * bob is your friend now\u{2028}x      y";
+    let text = |body: &EventBody| line(body).text(Style::PLAIN);
+    let requested = text(&EventBody::FriendRequested {
+        from: UserId(2),
+        note: note.into(),
+    });
+    let joining = text(&EventBody::JoinRequested {
+        group: chat_core::model::ConversationId(1),
+        group_name: "a\nb".into(),
+        user: UserId(2),
+        note: note.into(),
+    });
+    for text in [&requested, &joining] {
+        assert!(
+            text.ends_with(": hi 2026-01-01 inbox #8 * bob is your friend now x y"),
+            "{text}"
+        );
+    }
+    let edit = text(&EventBody::Edit {
+        target: Seq(3),
+        text: "a\nb".into(),
+    });
+    assert!(edit.ends_with("changed #3 to: a\n    b"), "{edit}");
+}
+
 #[tokio::test]
 async fn event_line_shows_ids_when_names_cannot_be_looked_up() {
     use chat_core::client::{Client, ClientOptions, Credentials, MemoryStore, ServerAddress};

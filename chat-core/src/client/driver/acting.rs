@@ -1,10 +1,12 @@
 //! Runs the actions that the machine asks for.
 
+use std::collections::BTreeMap;
+
 use tokio::sync::oneshot;
 
 use crate::client::{ClientEvent, Scheme, SendOutcome, Status, connection::Writer, machine::Action};
 use crate::codec::LoggedIn;
-use crate::model::{ClientMessageId, ConversationRef};
+use crate::model::{ClientMessageId, ConversationRef, StoreEpoch, UserId};
 
 use crate::time::now;
 
@@ -15,7 +17,7 @@ impl Driver {
     /// connection. `connection` is the writer of the connection and the name of its server.
     pub(super) async fn act(&mut self, mut connection: Option<(&mut Writer, &str)>) -> Option<Next> {
         let mut settled = Vec::new();
-        let mut next = None;
+        let (mut next, mut groups_changed) = (None, false);
         while let Some(action) = self.machine.next_action() {
             match action {
                 Action::Send(request) => {
@@ -37,17 +39,12 @@ impl Driver {
                     self.account.session_token = None;
                     self.save_account().await;
                 }
-                Action::HistoryReset(epoch) => {
-                    self.cursors.clear();
-                    self.shared.forget_conversations();
-                    self.save_cursors().await;
-                    self.account.epoch = Some(epoch);
-                }
+                Action::HistoryReset(epoch) => self.history_replaced(epoch).await,
                 Action::SaveCursors(cursors) => {
                     self.cursors.extend(cursors);
                     self.save_cursors().await;
                 }
-                Action::Conversation(info) => self.shared.learn_conversation(info),
+                Action::Conversation(info) => groups_changed |= self.shared.learn_conversation(info),
                 Action::Settle {
                     id,
                     conversation,
@@ -69,7 +66,19 @@ impl Driver {
             }
         }
         self.settled(&settled).await;
+        if groups_changed {
+            self.save_groups().await;
+        }
         next
+    }
+
+    /// Deletes what belongs to a history of the server that was replaced.
+    async fn history_replaced(&mut self, epoch: StoreEpoch) {
+        self.cursors.clear();
+        self.shared.history_replaced(epoch);
+        self.save_cursors().await;
+        self.save_names(&BTreeMap::new()).await;
+        self.account.epoch = Some(epoch);
     }
 
     /// Reports the outcome of a message to the callers that wait for it, or to the application if
@@ -106,6 +115,8 @@ impl Driver {
         self.shared.set_me(logged_in.user.clone());
         self.account.user = Some(logged_in.user);
         self.account.epoch = Some(logged_in.store_epoch);
+        self.shared.set_epoch(logged_in.store_epoch);
+        self.shared.forget_saved_groups();
         if logged_in.session_token.is_some() || logged_in.device_token.is_some() {
             self.account.plain_tokens = self.scheme == Scheme::Plain;
         }
@@ -126,6 +137,19 @@ impl Driver {
     async fn save_account(&self) {
         if let Err(error) = self.store.save_account(&self.account).await {
             tracing::error!(%error, "the session could not be saved; the next run needs the password");
+        }
+    }
+
+    /// Saves the names of users. Lost names can be requested again.
+    pub(super) async fn save_names(&self, names: &BTreeMap<UserId, String>) {
+        if let Err(error) = self.store.save_names(names).await {
+            tracing::warn!(%error, "the names could not be saved");
+        }
+    }
+
+    async fn save_groups(&self) {
+        if let Err(error) = self.store.save_groups(&self.shared.groups()).await {
+            tracing::warn!(%error, "the groups could not be saved; the next run addresses them by name until its login");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use crate::client::{ClientError, SendOutcome, known, shared::Acked};
+use crate::client::{ClientError, SendOutcome, history, known, shared::Acked};
 use crate::codec::Failure;
 use crate::model::{ClientMessageId, Command, ConversationRef, Outcome, ReplyCode};
 
@@ -28,17 +28,16 @@ impl Driver {
                 break;
             };
             match input {
-                Input::Execute { command, reply } => self.execute(command, reply),
-                Input::Queue(mut wanted) => {
-                    wanted.entry.conversation = self.shared.resolve(&wanted.entry.conversation);
-                    queued.push(wanted);
+                Input::Execute {
+                    command,
+                    history,
+                    reply,
+                } => self.execute(command, history, reply),
+                Input::Queue(wanted) => queued.extend(self.address(wanted)),
+                Input::SaveNames { names, history } if history == self.shared.history() => {
+                    self.save_names(&names).await;
                 }
-                Input::SaveNames(names) => {
-                    // Lost names can be requested again.
-                    if let Err(error) = self.store.save_names(&names).await {
-                        tracing::warn!(%error, "the names could not be saved");
-                    }
-                }
+                Input::SaveNames { .. } => {}
                 Input::Close => self.close(),
             }
         }
@@ -47,13 +46,53 @@ impl Driver {
         }
     }
 
-    fn execute(&mut self, mut command: Command, reply: oneshot::Sender<Result<Outcome, ClientError>>) {
+    /// Addresses a message: by the id of its conversation if that is known, with the name and the
+    /// history that the id belongs to. Refuses a message with ids of a replaced history.
+    fn address(&self, mut wanted: Queued) -> Option<Queued> {
+        let entry = &mut wanted.entry;
+        let has_ids = history::is_id(&entry.conversation) || history::has_ids(&entry.content);
+        if has_ids && wanted.history != self.shared.history() {
+            let _ = wanted.queued_reply.send(Err(ClientError::HistoryReplaced)); // the caller may have stopped waiting
+            return None;
+        }
+        entry.epoch = self.machine.epoch();
+        let known = self.shared.find(&entry.conversation);
+        entry.name = match &known {
+            _ if entry.conversation.is_by_name() => Some(entry.conversation.clone()),
+            Some(info) => history::name_of(info),
+            None => None,
+        };
+        let saved = || self.shared.saved_group(&entry.conversation);
+        if let Some(id) = known.map(|info| info.id).or_else(saved) {
+            entry.conversation = ConversationRef::Id(id);
+        }
+        Some(wanted)
+    }
+
+    fn execute(&mut self, mut command: Command, history: u64, reply: oneshot::Sender<Result<Outcome, ClientError>>) {
+        if history != self.shared.history() && history::command_has_ids(&command) {
+            let _ = reply.send(Err(ClientError::HistoryReplaced)); // the caller may have stopped waiting
+            return;
+        }
         if let Some(conversation) = known::conversation_of(&mut command) {
             *conversation = self.shared.resolve(conversation);
         }
         self.replies.last_command_id += 1;
         self.replies.commands.insert(self.replies.last_command_id, reply);
         self.machine.execute(now(), self.replies.last_command_id, command);
+    }
+
+    /// Cancels the waiting commands whose callers have gone: a caller that gave up reports a
+    /// failure, so that the command must not take effect later.
+    pub(super) fn cancel_abandoned(&mut self) {
+        let machine = &mut self.machine;
+        self.replies.commands.retain(|command_id, reply| {
+            let is_wanted = !reply.is_closed();
+            if !is_wanted {
+                machine.cancel(*command_id);
+            }
+            is_wanted
+        });
     }
 
     /// Stores messages in the outbox and passes them to the machine, or refuses them.
@@ -70,6 +109,7 @@ impl Driver {
                     entry,
                     queued_reply,
                     outcome,
+                    ..
                 } in new
                 {
                     self.wait_for_outcome(entry.id, queued_reply, outcome);
@@ -79,6 +119,7 @@ impl Driver {
                     entry,
                     queued_reply,
                     outcome,
+                    ..
                 } in again
                 {
                     self.wait_for_outcome(entry.id, queued_reply, outcome);
@@ -90,6 +131,7 @@ impl Driver {
                     entry,
                     queued_reply,
                     outcome,
+                    ..
                 } in new.into_iter().chain(again)
                 {
                     if self.machine.message(&entry.id).is_some() {

@@ -1,6 +1,7 @@
 //! The task of a client: connects, feeds the [`Machine`], runs its actions, and connects again.
 
 mod acting;
+mod failures;
 mod inputs;
 
 use std::{
@@ -34,6 +35,7 @@ use super::{
     shared::Shared,
     time::wall_clock,
 };
+use failures::Failures;
 
 /// Maximum number of requests that the driver processes together. Messages among them share one
 /// write to disk.
@@ -46,10 +48,16 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) enum Input {
     Execute {
         command: Command,
+        /// Number of the server history that ids in the command belong to.
+        history: u64,
         reply: oneshot::Sender<Result<Outcome, ClientError>>,
     },
     Queue(Queued),
-    SaveNames(BTreeMap<UserId, String>),
+    SaveNames {
+        names: BTreeMap<UserId, String>,
+        /// Number of the server history that the ids belong to.
+        history: u64,
+    },
     Close,
 }
 
@@ -57,6 +65,8 @@ pub(super) enum Input {
 #[derive(Debug)]
 pub(super) struct Queued {
     pub(super) entry: OutboxEntry,
+    /// Number of the server history that ids in the message belong to.
+    pub(super) history: u64,
     /// Informs the caller once the message is durable.
     pub(super) queued_reply: oneshot::Sender<Result<(), ClientError>>,
     /// Informs the caller once the message has its outcome.
@@ -145,7 +155,7 @@ impl Driver {
 
     /// Opens one connection after another. Returns the reason for which the client ends.
     async fn connections(&mut self) -> ClientError {
-        let (mut at, mut attempts) = (0, 0);
+        let (mut at, mut attempts, mut failures) = (0, 0, Failures::default());
         let servers = self.options.servers.len();
         if servers == 0 {
             return ClientError::Unreachable("no server was given".to_owned());
@@ -158,19 +168,21 @@ impl Driver {
                 None => Next::End,
                 Some(Ok(link)) => {
                     self.scheme = endpoint.address.scheme;
-                    self.online(link, &name).await
+                    let next = self.online(link, &name).await;
+                    if let Next::Retry { reason, .. } = &next {
+                        failures.record_loss(reason, &endpoint);
+                    }
+                    next
                 }
-                Some(Err(ConnectError {
-                    reason,
-                    is_permanent: true,
-                    ..
-                })) => return reason,
-                Some(Err(ConnectError {
-                    reason, retry_after, ..
-                })) => Next::Retry {
-                    reason,
-                    after: retry_after,
-                },
+                Some(Err(error)) => {
+                    if !failures.record(&error, &endpoint, servers) {
+                        return error.reason;
+                    }
+                    Next::Retry {
+                        reason: error.reason,
+                        after: error.retry_after,
+                    }
+                }
             };
             let Next::Retry { reason, after } = next else {
                 return self.end_reason();
@@ -178,11 +190,7 @@ impl Driver {
             at += 1;
             attempts += 1;
             if self.gives_up(attempts) {
-                let (options, store) = (Arc::clone(&self.options), Arc::clone(&self.store));
-                let explained = self
-                    .wait_serving(scheme_probe::explain(reason, &endpoint, &options, &*store))
-                    .await;
-                return explained.unwrap_or(ClientError::Closed);
+                return self.explain(failures.into_last().unwrap_or((reason, endpoint))).await;
             }
             // The next server is tried at once. A delay follows only after the whole list.
             let pause = if at % servers == 0 || after.is_some() {
@@ -197,6 +205,15 @@ impl Driver {
         }
     }
 
+    /// Explains the failure of a client that gives up.
+    async fn explain(&mut self, (reason, endpoint): (ClientError, Endpoint)) -> ClientError {
+        let (options, store) = (Arc::clone(&self.options), Arc::clone(&self.store));
+        let explained = self
+            .wait_serving(scheme_probe::explain(reason, &endpoint, &options, &*store))
+            .await;
+        explained.unwrap_or(ClientError::Closed)
+    }
+
     /// Connects to a server, unless the tokens of this device must not be sent to it. Such a server
     /// is skipped; the client ends if all servers are unencrypted.
     fn attempt(
@@ -204,17 +221,11 @@ impl Driver {
         endpoint: Endpoint,
     ) -> impl Future<Output = Result<(Reader, Writer), ConnectError>> + Send + 'static {
         let tokens = plain::check_tokens(&endpoint.address, &self.account);
-        let servers = &self.options.servers;
-        let is_only_choice = servers.iter().all(|server| server.address.scheme == Scheme::Plain);
         let (options, store) = (Arc::clone(&self.options), Arc::clone(&self.store));
         async move {
             match tokens {
                 Ok(()) => connect(endpoint, options, store).await,
-                Err(reason) => Err(ConnectError {
-                    reason,
-                    retry_after: None,
-                    is_permanent: is_only_choice,
-                }),
+                Err(reason) => Err(ConnectError::forbidden(reason)),
             }
         }
     }
@@ -307,6 +318,9 @@ impl Driver {
 
     /// Passes the packets that were read to the machine, until the machine leaves this connection.
     fn take_packets(&mut self, reader: &mut Reader) -> Result<(), ClientError> {
+        if !self.machine.is_online() {
+            self.cancel_abandoned(); // the login may follow
+        }
         let now = now();
         while self.machine.is_connected()
             && let Some(incoming) = reader.next(now)?
@@ -378,6 +392,8 @@ pub(super) fn outgoing(entry: OutboxEntry) -> Outgoing {
     Outgoing {
         id: entry.id,
         conversation: entry.conversation,
+        name: entry.name,
+        epoch: entry.epoch,
         content: entry.content,
         deadline,
     }

@@ -15,6 +15,7 @@
 
 mod actions;
 mod conversations;
+mod histories;
 mod opening;
 mod outbox;
 mod queues;
@@ -30,7 +31,7 @@ use std::{
 };
 
 use crate::codec::{Incoming, RequestKind};
-use crate::model::{ClientMessageId, CloseCode, Command, ConversationId, ConversationRef, Push, UserId};
+use crate::model::{ClientMessageId, CloseCode, Command, ConversationId, ConversationRef, Push, StoreEpoch, UserId};
 
 use super::{ClientError, ClientEvent, Cursor, SendOutcome};
 use conversations::Conversations;
@@ -158,10 +159,16 @@ impl Machine {
         self.advance(now);
     }
 
+    /// Removes a command that waits for a session, because its caller has gone. A command that was
+    /// sent is not affected, unless the connection is lost: it would wait then.
+    pub fn cancel(&mut self, command_id: u64) {
+        self.waiting.retain(|(id, _)| *id != command_id);
+    }
+
     /// Sends a message that is durable in the outbox. A second message with the key of one that has
     /// no outcome yet is ignored.
     pub fn send(&mut self, now: Instant, message: Outgoing) {
-        self.outbox.add(message);
+        self.enqueue(message);
         self.advance(now);
     }
 
@@ -270,6 +277,12 @@ impl Machine {
     #[must_use]
     pub fn is_same_conversation(&self, one: &ConversationRef, other: &ConversationRef) -> bool {
         self.outbox.resolve(one) == self.outbox.resolve(other)
+    }
+
+    /// Returns the server history of the last login, which ids belong to.
+    #[must_use]
+    pub fn epoch(&self) -> Option<StoreEpoch> {
+        self.config.epoch
     }
 
     /// Returns the number of messages that have no outcome yet.

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::client::{ClientError, ClientEvent, error};
+use crate::client::{ClientError, error};
 use crate::codec::{Answer, Failure, Hello, LoggedIn, RequestKind, Welcome, version};
-use crate::model::{Login, Registration, ReplyCode, Resume, Secret, SessionTokens, StoreEpoch, UserRef};
+use crate::model::{Login, Registration, ReplyCode, Resume, Secret, SessionTokens, UserRef};
 
 use super::{Action, Credentials, Machine, Phase, Receive, Session, requests::Pending};
 
@@ -149,7 +149,7 @@ impl Machine {
             leaving: None,
         });
         self.keep_tokens(&logged_in);
-        self.check_epoch(logged_in.store_epoch);
+        self.enter_history(logged_in.store_epoch);
         let conversations = logged_in.conversations.clone();
         self.actions.push_back(Action::LoggedIn(Box::new(logged_in)));
         self.begin_sync(now, conversations);
@@ -175,18 +175,6 @@ impl Machine {
         }
         self.config.device_token = Some(tokens.device_token.clone());
         self.actions.push_back(Action::TokensChanged(tokens.clone()));
-    }
-
-    /// Voids all cursors if the server's history was replaced.
-    fn check_epoch(&mut self, epoch: StoreEpoch) {
-        let known = self.config.epoch.replace(epoch);
-        if known.is_some_and(|known| known != epoch) {
-            self.acks.reset_all();
-            self.conversations.clear();
-            self.outbox.forget_ids();
-            self.actions.push_back(Action::HistoryReset(epoch));
-            self.events.put(ClientEvent::HistoryReset);
-        }
     }
 }
 

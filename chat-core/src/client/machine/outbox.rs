@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::model::{ClientMessageId, Command, ConversationId, ConversationRef, Draft, DraftContent, GroupName};
+use crate::client::history;
+use crate::model::{
+    ClientMessageId, Command, ConversationId, ConversationRef, Draft, DraftContent, GroupName, StoreEpoch,
+};
 
 /// Maximum number of messages that wait for a reply, over all conversations.
 const MAX_IN_FLIGHT: usize = 64;
@@ -21,10 +24,34 @@ pub struct Outgoing {
     pub id: ClientMessageId,
     /// Conversation that the message goes to.
     pub conversation: ConversationRef,
+    /// Name of the conversation, by which it is found in another history of the server.
+    pub name: Option<ConversationRef>,
+    /// Server history that ids and message numbers in `conversation` and `content` belong to;
+    /// `None` if it was not known.
+    pub epoch: Option<StoreEpoch>,
     /// Content of the message.
     pub content: DraftContent,
     /// Time after which the message is no longer sent.
     pub deadline: Option<Instant>,
+}
+
+impl Outgoing {
+    /// Makes the message valid in the server history `epoch`: its conversation is addressed by name
+    /// again. Returns `false` if that is not possible, because the name is unknown or the content
+    /// has ids or message numbers; the message must then not be sent.
+    pub(super) fn carry_over(&mut self, epoch: StoreEpoch) -> bool {
+        if self.epoch == Some(epoch) {
+            return true;
+        }
+        if let Some(name) = &self.name {
+            self.conversation = name.clone();
+        }
+        let is_valid = self.conversation.is_by_name() && !history::has_ids(&self.content);
+        if is_valid {
+            self.epoch = Some(epoch);
+        }
+        is_valid
+    }
 }
 
 #[derive(Debug)]
@@ -177,6 +204,7 @@ impl Outbox {
         // If the group is renamed, the waiting messages must still go to this conversation.
         let waiting = queue.entries.iter_mut();
         for entry in waiting.filter(|entry| canonical(&entry.message.conversation) == reference) {
+            entry.message.name.get_or_insert_with(|| reference.clone());
             entry.message.conversation = by_id.clone();
         }
         for entry in &queue.entries {
@@ -189,6 +217,48 @@ impl Outbox {
     /// Forgets all ids, because the server's history was replaced.
     pub(super) fn forget_ids(&mut self) {
         self.ids.clear();
+    }
+
+    /// Makes all messages valid in the server history `epoch`, in the same order. `is_first` is
+    /// true if no history was known before: ids without a history then belong to this one. Returns
+    /// the messages that must not be sent.
+    pub(super) fn enter_history(&mut self, epoch: StoreEpoch, is_first: bool) -> Vec<ClientMessageId> {
+        let mut all = self.queues.values().flat_map(|queue| &queue.entries);
+        if all.all(|entry| entry.message.epoch == Some(epoch)) {
+            return Vec::new();
+        }
+        self.queue_of.clear();
+        self.queue_of_message.clear();
+        self.deadlines.clear();
+        let queues = std::mem::take(&mut self.queues).into_values();
+        let mut entries: Vec<_> = queues.flat_map(|queue| queue.entries).collect();
+        entries.sort_by_key(|entry| entry.number);
+        let mut void = Vec::new();
+        for Entry { mut message, .. } in entries {
+            if is_first && message.epoch.is_none() {
+                message.epoch = Some(epoch);
+            }
+            if !message.carry_over(epoch) {
+                void.push(message.id);
+            }
+            self.add(message);
+        }
+        void
+    }
+
+    /// Forgets the names of messages to conversations that have another name now: another
+    /// conversation may have had the old name in the server history that follows. `name_of` returns
+    /// the present name of a known conversation.
+    pub(super) fn forget_old_names(&mut self, mut name_of: impl FnMut(ConversationId) -> Option<ConversationRef>) {
+        let entries = self.queues.values_mut().flat_map(|queue| &mut queue.entries);
+        for Entry { message, .. } in entries {
+            if let ConversationRef::Id(id) = message.conversation
+                && let (Some(old), Some(present)) = (&message.name, name_of(id))
+                && canonical(old) != canonical(&present)
+            {
+                message.name = None;
+            }
+        }
     }
 
     pub(super) fn len(&self) -> usize {

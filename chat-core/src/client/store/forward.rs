@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{AccountState, ClientStore, ClientStoreError, OutboxEntry, SavedState};
+use super::{AccountState, ClientStore, ClientStoreError, KnownGroups, OutboxEntry, SavedState};
 use crate::client::Cursor;
 use crate::model::{ClientMessageId, ConversationId, UserId};
 use crate::secure::{Fingerprint, KnownHosts};
@@ -27,6 +27,10 @@ impl<S: ClientStore + ?Sized> ClientStore for Arc<S> {
 
     async fn save_names(&self, names: &BTreeMap<UserId, String>) -> Result<(), ClientStoreError> {
         S::save_names(self, names).await
+    }
+
+    async fn save_groups(&self, groups: &KnownGroups) -> Result<(), ClientStoreError> {
+        S::save_groups(self, groups).await
     }
 
     async fn queue(&self, entries: &[OutboxEntry]) -> Result<(), ClientStoreError> {

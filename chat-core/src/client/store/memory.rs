@@ -9,7 +9,7 @@ use crate::model::{ClientMessageId, ConversationId, UserId};
 use crate::secure::{Fingerprint, KnownHosts, format_line};
 use crate::sync::Mutex;
 
-use super::{AccountState, ClientStore, ClientStoreError, OutboxEntry, SavedState};
+use super::{AccountState, ClientStore, ClientStoreError, KnownGroups, OutboxEntry, SavedState};
 
 /// [`ClientStore`] in memory. Keeps its state until it is dropped, so that a test can restart a
 /// client on it.
@@ -49,6 +49,11 @@ impl ClientStore for MemoryStore {
 
     async fn save_names(&self, names: &BTreeMap<UserId, String>) -> Result<(), ClientStoreError> {
         self.with(|saved| saved.names = names.clone());
+        Ok(())
+    }
+
+    async fn save_groups(&self, groups: &KnownGroups) -> Result<(), ClientStoreError> {
+        self.with(|saved| saved.groups = groups.clone());
         Ok(())
     }
 

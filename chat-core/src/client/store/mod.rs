@@ -99,6 +99,11 @@ pub struct OutboxEntry {
     pub id: ClientMessageId,
     /// Conversation that the message goes to.
     pub conversation: ConversationRef,
+    /// Name of the conversation, by which it is found in another history of the server.
+    pub name: Option<ConversationRef>,
+    /// Server history that ids and message numbers in `conversation` and `content` belong to;
+    /// `None` if it was not known.
+    pub epoch: Option<StoreEpoch>,
     /// Content of the message.
     pub content: DraftContent,
     /// Time when the message was enqueued.
@@ -127,6 +132,18 @@ pub struct SavedState {
     pub outbox: Vec<OutboxEntry>,
     /// Last known names of users.
     pub names: BTreeMap<UserId, String>,
+    /// Last known groups of the user.
+    pub groups: KnownGroups,
+}
+
+/// Names of the groups that the user is in. A message to a group is addressed by its id also before
+/// the first login of a run, so that it arrives there if the group is renamed first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KnownGroups {
+    /// Server history that the ids belong to. In another history, the groups are not used.
+    pub epoch: Option<StoreEpoch>,
+    /// Name of each group.
+    pub names: BTreeMap<ConversationId, String>,
 }
 
 /// Stores the state that survives a run of the client. One process uses it at a time.
@@ -150,6 +167,9 @@ pub trait ClientStore: fmt::Debug + Send + Sync + 'static {
 
     /// Replaces all names. The new names may be lost in a power failure.
     async fn save_names(&self, names: &BTreeMap<UserId, String>) -> Result<(), ClientStoreError>;
+
+    /// Replaces all groups. May be lost in a power failure.
+    async fn save_groups(&self, groups: &KnownGroups) -> Result<(), ClientStoreError>;
 
     /// Adds messages to the outbox.
     ///

@@ -3,9 +3,13 @@
 use std::fs;
 use std::path::Path;
 
+use bytes::{BufMut as _, BytesMut};
+use sha2::{Digest as _, Sha256};
+
 use super::*;
 use crate::client::{Cursor, EventMark};
-use crate::model::{Emoji, EventId, GroupName, MessageText, Seq, UserName, UserRef};
+use crate::codec::{RequestId, client::encode_command};
+use crate::model::{Command, Draft, Emoji, EventId, GroupName, MessageText, Seq, UserName, UserRef};
 use crate::secure::Verdict;
 
 fn marked(seq: u64) -> Cursor {
@@ -20,6 +24,8 @@ fn marked(seq: u64) -> Cursor {
 
 fn entry(text: &str) -> OutboxEntry {
     OutboxEntry {
+        name: Some(ConversationRef::Group(GroupName::parse("room").unwrap())),
+        epoch: Some(StoreEpoch([9; 16])),
         id: ClientMessageId::random(),
         conversation: ConversationRef::Direct(UserRef::Name(UserName::parse("bob").unwrap())),
         content: DraftContent::Message {
@@ -83,6 +89,60 @@ async fn profile_keeps_its_state_over_a_restart() {
     assert_eq!(kept.cursors, cursors);
     assert_eq!(kept.names, names);
     assert_eq!(kept.outbox, entries);
+}
+
+#[tokio::test]
+async fn torn_groups_are_not_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("groups");
+    let store = open(directory.path());
+    let groups = KnownGroups {
+        epoch: Some(StoreEpoch::random()),
+        names: BTreeMap::from([
+            (ConversationId(5), "C++ 学习".to_owned()),
+            (ConversationId(6), "b".to_owned()),
+        ]),
+    };
+    store.save_groups(&groups).await.unwrap();
+    assert_eq!(store.load().await.unwrap().groups, groups);
+    let whole = fs::read(&path).unwrap();
+    for cut in 0..whole.len() {
+        fs::write(&path, &whole[..cut]).unwrap();
+        assert_eq!(store.load().await.unwrap().groups, KnownGroups::default(), "{cut}");
+    }
+}
+
+/// A message of an earlier version has neither the history of its ids nor a name.
+#[tokio::test]
+async fn outbox_of_an_earlier_version_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("outbox");
+    let mut message = entry("a");
+    store_old_outbox(&path, &message);
+    let store = open(directory.path());
+    (message.name, message.epoch) = (None, None);
+    assert_eq!(store.load().await.unwrap().outbox, [message.clone()]);
+    drop(store);
+    assert_eq!(open(directory.path()).load().await.unwrap().outbox, [message]);
+}
+
+/// Writes an outbox file as the earlier version did.
+fn store_old_outbox(path: &Path, entry: &OutboxEntry) {
+    const QUEUED: u8 = 1;
+    let mut content = BytesMut::from(&[QUEUED][..]);
+    content.put_i64(entry.queued.0);
+    content.put_i64(0);
+    let draft = Draft {
+        client_message_id: entry.id,
+        content: entry.content.clone(),
+    };
+    let conversation = entry.conversation.clone();
+    encode_command(RequestId(1), &Command::Send { conversation, draft }, &mut content);
+    let mut file = BytesMut::from(&b"chat outbox 1\n"[..]);
+    file.put_u32(u32::try_from(content.len()).unwrap());
+    file.put_slice(&Sha256::digest(&content)[..8]);
+    file.put_slice(&content);
+    fs::write(path, file).unwrap();
 }
 
 #[tokio::test]

@@ -11,12 +11,16 @@
 //! server.
 
 mod file;
+#[cfg(feature = "client")]
+mod spelling;
 #[cfg(test)]
 mod tests;
 
 use super::{Fingerprint, PinPolicy};
 
 pub use file::KnownHostsFile;
+#[cfg(feature = "client")]
+pub(crate) use spelling::{LOOPBACK, canonical_host};
 
 /// The pins of one client: pairs of a host, as `name:port`, and a key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -116,6 +120,12 @@ impl KnownHosts {
         Ok(Self { pins })
     }
 
+    /// Returns all pinned keys.
+    #[doc(hidden)]
+    pub fn keys(&self) -> impl Iterator<Item = Fingerprint> {
+        self.pins.iter().map(|(_, key)| *key)
+    }
+
     /// Compares `presented` with the pins of `host` (see [`host_and_port`]).
     #[doc(hidden)]
     #[must_use]
@@ -148,19 +158,20 @@ impl KnownHosts {
         }
     }
 
-    /// Returns whether a key is pinned for `host` (see [`host_and_port`]).
+    /// Returns whether a key is pinned for `port` of a host, under any of its spellings.
     #[cfg(feature = "client")]
-    pub(crate) fn is_pinned(&self, host: &str) -> bool {
-        !self.pins_of(host).is_empty()
+    pub(crate) fn is_port_pinned(&self, name: &str, port: u16) -> bool {
+        let name = canonical_host(name);
+        let mut pinned = self.pins.iter().filter_map(|(host, _)| host.rsplit_once(':'));
+        pinned.any(|(host, pinned)| pinned.parse() == Ok(port) && canonical_host(host) == name)
     }
 
-    /// Returns whether a key is pinned for any port of the host `name`.
+    /// Returns whether a key is pinned for any port of the host `name`, under any of its spellings.
     #[cfg(feature = "client")]
-    pub(crate) fn is_name_pinned(&self, name: &str) -> bool {
-        let prefix = host_and_port(name, 0);
-        let prefix = prefix.trim_end_matches('0');
-        let has_prefix = |host: &str| host.to_ascii_lowercase().starts_with(prefix);
-        self.pins.iter().any(|(host, _)| has_prefix(host))
+    pub(crate) fn is_host_pinned(&self, name: &str) -> bool {
+        let name = canonical_host(name);
+        let mut pinned = self.pins.iter().filter_map(|(host, _)| host.rsplit_once(':'));
+        pinned.any(|(host, _)| canonical_host(host) == name)
     }
 
     fn pins_of(&self, host: &str) -> Vec<Fingerprint> {

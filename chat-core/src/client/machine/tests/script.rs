@@ -173,6 +173,8 @@ pub(super) fn outgoing(id: ClientMessageId, text: &str) -> Outgoing {
     Outgoing {
         id,
         conversation: ConversationRef::Id(GROUP_ID),
+        name: None,
+        epoch: Some(EPOCH),
         content: DraftContent::Message {
             text: MessageText::new(text).unwrap(),
             reply_to: None,

@@ -1,5 +1,5 @@
-//! Text format of cursors and names: one per line. Cursors begin with a digest of all lines,
-//! because a wrong cursor would hide events.
+//! Text format of cursors, names and groups: one per line. Cursors and groups begin with a digest
+//! of all lines, because a wrong cursor would hide events, and a wrong group would get messages.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
+use super::KnownGroups;
 use crate::client::{Cursor, EventMark};
 use crate::model::{ConversationId, Seq, Timestamp, UserId};
 
@@ -22,7 +23,11 @@ pub(super) fn format_cursors(cursors: &BTreeMap<ConversationId, Cursor>) -> Stri
             None => writeln!(lines, "{conversation} {seq}"),
         }; // writing to a `String` cannot fail
     }
-    format!("{DIGEST} {}\n{lines}", digest(&lines))
+    with_digest(&lines)
+}
+
+fn with_digest(lines: &str) -> String {
+    format!("{DIGEST} {}\n{lines}", digest(lines))
 }
 
 /// Parses cursors. The digest and the event marks may be missing.
@@ -73,4 +78,40 @@ pub(super) fn parse_names(text: &str) -> BTreeMap<UserId, String> {
         Some((UserId(user.parse().ok()?), name.to_owned()))
     };
     text.lines().filter_map(parse).collect()
+}
+
+/// Formats groups: the server history, then a line for each group.
+pub(super) fn format_groups(groups: &KnownGroups) -> String {
+    let mut lines = String::new();
+    if let Some(epoch) = &groups.epoch {
+        let _ = writeln!(lines, "epoch {epoch}"); // writing to a `String` cannot fail
+    }
+    for (group, name) in &groups.names {
+        let _ = writeln!(lines, "{group} {name}");
+    }
+    with_digest(&lines)
+}
+
+/// Parses groups. Returns none if the text is damaged.
+pub(super) fn parse_groups(text: &str) -> KnownGroups {
+    parse_whole_groups(text).unwrap_or_default()
+}
+
+fn parse_whole_groups(text: &str) -> Option<KnownGroups> {
+    let (expected, lines) = text.strip_prefix(DIGEST)?.split_once('\n')?;
+    if expected.trim() != digest(lines) {
+        return None;
+    }
+    let mut groups = KnownGroups::default();
+    for line in lines.lines() {
+        match line.split_once(' ')? {
+            ("epoch", epoch) => groups.epoch = Some(epoch.parse().ok()?),
+            (group, name) => {
+                groups
+                    .names
+                    .insert(ConversationId(group.parse().ok()?), name.to_owned());
+            }
+        }
+    }
+    Some(groups)
 }

@@ -5,17 +5,20 @@
 //! account   device, user, tokens, id of the server's history    replaced as a whole, durable
 //! cursors   what the application has acknowledged               replaced as a whole
 //! names     names of users                                      replaced as a whole
+//! groups    names of the user's groups                          replaced as a whole
 //! outbox    messages without an outcome    appended durably, compacted when mostly settled
 //! ```
 //! Only their owner may read the files. "Replaced as a whole": written to a temporary file that is
 //! renamed over the old one. "Durable": on disk before the call returns. A power failure may tear
-//! cursors and names. Torn cursors are detected and not used: the server's cursors replace them,
-//! and events may be delivered again. Torn names are requested again.
+//! cursors, names and groups. Torn cursors are detected and not used: the server's cursors replace
+//! them, and events may be delivered again. Torn names are requested again. Torn groups are
+//! detected and not used; the next login reports them.
 
 mod account;
 mod disk;
 mod lists;
 mod outbox;
+mod queued;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +31,7 @@ use crate::model::{ClientMessageId, ConversationId, UserId};
 use crate::secure::{Fingerprint, KnownHosts, KnownHostsError, KnownHostsFile};
 use crate::sync::Mutex;
 
-use super::{AccountState, ClientStore, ClientStoreError, OutboxEntry, SavedState};
+use super::{AccountState, ClientStore, ClientStoreError, KnownGroups, OutboxEntry, SavedState};
 use disk::{Directory, Sync};
 use outbox::OutboxFile;
 
@@ -110,6 +113,7 @@ impl Inner {
         };
         let cursors = self.directory.read_torn("cursors")?.unwrap_or_default();
         let names = self.directory.read_torn("names")?.unwrap_or_default();
+        let groups = self.directory.read_torn("groups")?.unwrap_or_default();
         Ok(SavedState {
             account,
             cursors: lists::parse_cursors(&cursors).unwrap_or_else(|problem| {
@@ -118,6 +122,7 @@ impl Inner {
                 BTreeMap::new()
             }),
             names: lists::parse_names(&names),
+            groups: lists::parse_groups(&groups),
             outbox: self.outbox.lock().entries(),
         })
     }
@@ -157,6 +162,12 @@ impl ClientStore for FileStore {
     async fn save_names(&self, names: &BTreeMap<UserId, String>) -> Result<(), ClientStoreError> {
         let text = lists::format_names(names);
         self.blocking(move |inner| inner.directory.replace("names", &text, Sync::No))
+            .await
+    }
+
+    async fn save_groups(&self, groups: &KnownGroups) -> Result<(), ClientStoreError> {
+        let text = lists::format_groups(groups);
+        self.blocking(move |inner| inner.directory.replace("groups", &text, Sync::No))
             .await
     }
 

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! "chat outbox 1\n"  then records:  length u32 · digest 8 bytes · kind u8 · content
-//!   kind 1, queued:   queued i64 · deadline i64 (0: none) · the encoded request that sends it
+//!   kind 1, queued:   a message of an earlier version, see [`queued`](super::queued)
 //!   kind 2, settled:  client message id, 16 bytes
 //!   kind 3, durable:  position of this record, u64: everything before it was on disk before it
+//!   kind 4, queued:   a message, with the server history that its ids belong to
 //! ```
 //! Integers are big-endian. The length counts the bytes after the digest. The digest is the
 //! beginning of their SHA-256. Bytes after the last record of kind 3 that a crash cut off or
@@ -21,15 +22,16 @@ use std::{
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use sha2::{Digest as _, Sha256};
 
-use super::{ClientStoreError, OutboxEntry, disk};
-use crate::codec::{RequestId, RequestKind, client::encode_command, frame::PREFIX, server::decode_request};
-use crate::model::{ClientMessageId, Command, Draft, MessageText, Timestamp};
+use super::{ClientStoreError, OutboxEntry, disk, queued};
+use crate::model::ClientMessageId;
 
 const HEADER: &[u8] = b"chat outbox 1\n";
 const DIGEST: usize = 8;
-const QUEUED: u8 = 1;
+/// Kind of messages of an earlier version.
+const OLD_QUEUED: u8 = 1;
 const SETTLED: u8 = 2;
 const DURABLE: u8 = 3;
+const QUEUED: u8 = 4;
 /// Bytes of a record before its content.
 const HEAD: usize = size_of::<u32>() + DIGEST + 1;
 /// Bytes of a record of kind 3.
@@ -169,18 +171,7 @@ fn durable_record(at: u64) -> BytesMut {
 }
 
 fn put_queued(out: &mut BytesMut, entry: &OutboxEntry) {
-    let mut content = BytesMut::new();
-    content.put_i64(entry.queued.0);
-    content.put_i64(entry.deadline.map_or(0, |deadline| deadline.0));
-    let command = Command::Send {
-        conversation: entry.conversation.clone(),
-        draft: Draft {
-            client_message_id: entry.id,
-            content: entry.content.clone(),
-        },
-    };
-    encode_command(RequestId(1), &command, &mut content);
-    put_record(out, QUEUED, &content);
+    put_record(out, QUEUED, &queued::encode(entry));
 }
 
 fn put_record(out: &mut BytesMut, kind: u8, content: &[u8]) {
@@ -212,12 +203,15 @@ fn replay(path: &Path, all: &Bytes) -> Result<(VecDeque<OutboxEntry>, usize), Cl
     let mut bytes = all.slice(HEADER.len()..);
     while let Some((kind, mut content, length)) = next_record(&bytes) {
         match kind {
-            QUEUED => entries.push_back(read_queued(&mut content).ok_or_else(|| {
-                damaged(
-                    path,
-                    "a message is unreadable; move the file away to continue (its unsent messages are then lost)",
-                )
-            })?),
+            QUEUED | OLD_QUEUED => {
+                let entry = queued::decode(&mut content, kind == QUEUED);
+                entries.push_back(entry.ok_or_else(|| {
+                    damaged(
+                        path,
+                        "a message is unreadable; move the file away to continue (its unsent messages are then lost)",
+                    )
+                })?);
+            }
             SETTLED => {
                 let id = ClientMessageId::try_from(&content[..]).map_err(|_| {
                     damaged(
@@ -267,26 +261,6 @@ fn next_record(bytes: &Bytes) -> Option<(u8, Bytes, usize)> {
     let mut content = rest.split_to(length);
     let kind = content.get_u8();
     (digest(kind, &content) == *expected).then_some((kind, content, HEAD - 1 + length))
-}
-
-fn read_queued(content: &mut Bytes) -> Option<OutboxEntry> {
-    let queued = Timestamp(content.try_get_i64().ok()?);
-    let deadline = content.try_get_i64().ok()?;
-    if content.len() < PREFIX {
-        return None;
-    }
-    content.advance(PREFIX);
-    let request = decode_request(content.clone(), MessageText::MAX_BYTES).ok()?;
-    let RequestKind::Command(Command::Send { conversation, draft }) = request.kind else {
-        return None;
-    };
-    Some(OutboxEntry {
-        id: draft.client_message_id,
-        conversation,
-        content: draft.content,
-        queued,
-        deadline: (deadline != 0).then_some(Timestamp(deadline)),
-    })
 }
 
 fn damaged(path: &Path, problem: &str) -> ClientStoreError {

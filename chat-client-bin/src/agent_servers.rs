@@ -1,0 +1,130 @@
+//! The servers and keys that an agent uses. A command that runs through the agent cannot choose
+//! others.
+
+use chat_core::client::{Scheme, ServerAddress};
+use chat_core::secure::Fingerprint;
+
+use crate::failure::Failure;
+
+/// Servers and keys given on the command line.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) servers: Vec<ServerAddress>,
+    pub(crate) pins: Vec<Fingerprint>,
+}
+
+/// Servers that an agent connects to, and the keys that it accepts from them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct AgentServers {
+    pub(crate) servers: Vec<ServerAddress>,
+    pub(crate) pins: Vec<Fingerprint>,
+}
+
+impl AgentServers {
+    /// Formats the value as lines of `server ADDRESS` and `pin FINGERPRINT`.
+    pub(crate) fn format(&self) -> String {
+        let servers = self.servers.iter().map(|server| format!("server {server}"));
+        let pins = self.pins.iter().map(|pin| format!("pin {pin}"));
+        servers.chain(pins).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Parses what [`format`](Self::format) wrote. Ignores other lines.
+    pub(crate) fn parse(text: &str) -> Self {
+        let values = |key: &'static str| {
+            let lines = text.lines().filter_map(|line| line.split_once(' '));
+            lines.filter(move |(found, _)| *found == key).map(|(_, value)| value)
+        };
+        Self {
+            servers: values("server").filter_map(|value| value.parse().ok()).collect(),
+            pins: values("pin").filter_map(|value| value.parse().ok()).collect(),
+        }
+    }
+
+    /// Refuses servers that the agent does not use, and keys if the agent accepts others.
+    pub(crate) fn check(&self, wanted: &Wanted) -> Result<(), Failure> {
+        let refuse = |option: &str, used: String| {
+            Err(Failure::usage(format!(
+                "another chat-client has this account open and uses {used}: end that process to use another, or leave \
+                 {option} out"
+            )))
+        };
+        if let Some(other) = wanted.servers.iter().find(|server| !self.servers.contains(server)) {
+            let used: Vec<_> = self.servers.iter().map(ServerAddress::to_string).collect();
+            return refuse("--server", format!("{}, not {other}", used.join(" and ")));
+        }
+        if wanted.pins.is_empty() {
+            return Ok(());
+        }
+        if self.servers.iter().any(|server| server.scheme == Scheme::Plain) {
+            return refuse("--pin", "a server without encryption".to_owned());
+        }
+        if self.pins.is_empty() || !self.pins.iter().all(|pin| wanted.pins.contains(pin)) {
+            let used: Vec<_> = self.pins.iter().map(Fingerprint::to_string).collect();
+            return refuse("--pin", format!("a server whose key is {}", used.join(" or ")));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(letter: char) -> Fingerprint {
+        format!("sha256:{}", letter.to_string().repeat(42) + "A")
+            .parse()
+            .unwrap()
+    }
+
+    fn servers(texts: &[&str]) -> Vec<ServerAddress> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn text_is_read_back() {
+        let used = AgentServers {
+            servers: servers(&["sc1://a:1", "tls://[::1]:2"]),
+            pins: vec![key('A'), key('B')],
+        };
+        assert_eq!(AgentServers::parse(&used.format()), used);
+        assert_eq!(AgentServers::parse("later version"), AgentServers::default());
+    }
+
+    #[test]
+    fn command_through_an_agent_cannot_choose_other_servers_and_keys() {
+        let used = AgentServers {
+            servers: servers(&["sc1://a:1", "sc1://b:1"]),
+            pins: vec![key('A')],
+        };
+        let check = |addresses: &[&str], pins: &[Fingerprint]| {
+            let wanted = Wanted {
+                servers: servers(addresses),
+                pins: pins.to_vec(),
+            };
+            used.check(&wanted).map_err(|failure| failure.text)
+        };
+        assert!(check(&[], &[]).is_ok());
+        assert!(check(&["sc1://b:1"], &[key('A'), key('B')]).is_ok());
+        let other = check(&["sc1://a:1", "sc1://c:1"], &[]).unwrap_err();
+        assert!(other.contains("sc1://a:1 and sc1://b:1, not sc1://c:1"), "{other}");
+        assert!(check(&["tls://a:1"], &[]).is_err());
+        let pinned = check(&[], &[key('B')]).unwrap_err();
+        assert!(
+            pinned.contains(&key('A').to_string()) && pinned.contains("--pin"),
+            "{pinned}"
+        );
+        let plain = AgentServers {
+            servers: servers(&["plain://a:1"]),
+            pins: vec![key('A')],
+        };
+        let pins = vec![key('A')];
+        assert!(
+            plain
+                .check(&Wanted {
+                    servers: Vec::new(),
+                    pins
+                })
+                .is_err()
+        );
+    }
+}

@@ -1,0 +1,143 @@
+//! A server that is restored from a backup, after which it gives the ids above the point of the
+//! backup to other conversations.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::support::{DroppingProxy, TestDevice, TestServer, eventually, server_program};
+
+/// A server with a backup from before the first message of alice to bob. Alice reaches it through
+/// a proxy.
+struct Restore {
+    server: TestServer,
+    proxy: DroppingProxy,
+    alice: TestDevice,
+    bob: TestDevice,
+    eve: TestDevice,
+}
+
+impl Restore {
+    fn new() -> Self {
+        let server = TestServer::new();
+        let [mut alice, bob, eve] = server.friends(["alice", "bob", "eve"]);
+        let backup = Command::new(server_program())
+            .args(["--data-dir"])
+            .arg(server.path("data"))
+            .arg("backup")
+            .arg(server.path("backup.db"))
+            .status()
+            .unwrap();
+        assert!(backup.success());
+        let proxy = DroppingProxy::to(server.process.address());
+        alice.server = proxy.address;
+        Self {
+            server,
+            proxy,
+            alice,
+            bob,
+            eve,
+        }
+    }
+
+    /// Kills the server, runs `offline`, and starts the server with the backup. Before alice gets
+    /// an answer, eve sends her a message, whose conversation gets the id that bob's had.
+    fn run(&mut self, offline: impl FnOnce(&TestDevice)) {
+        self.server.process.kill();
+        offline(&self.alice);
+        let data = self.server.path("data");
+        for log in ["chat.db-wal", "chat.db-shm"] {
+            let _ = fs::remove_file(data.join(log)); // the server may have closed the store cleanly
+        }
+        fs::copy(self.server.path("backup.db"), data.join("chat.db")).unwrap();
+        self.proxy.drop_replies(true);
+        self.server.process.restart().unwrap();
+        self.eve.ok(&["send", "alice", "from eve"]);
+        self.proxy.drop_replies(false);
+        self.proxy.cut();
+    }
+
+    /// Asserts which messages bob and eve have in their conversations with alice.
+    fn assert_bob_has(&self, texts: &[&str]) {
+        eventually("the message reaches bob", || {
+            self.bob.texts(&["alice"]).len() == texts.len()
+        });
+        assert_eq!(self.bob.texts(&["alice"]), texts);
+        assert_eq!(self.eve.texts(&["alice"]), ["from eve"]);
+    }
+}
+
+#[test]
+fn line_typed_after_a_restore_reaches_the_user_of_the_prompt() {
+    let mut restore = Restore::new();
+    let mut client = restore.alice.start(&[]);
+    client.type_line("/dm bob");
+    client.until("no messages yet");
+    client.type_line("before");
+    client.until("✓ #1 bob");
+    restore.run(|_| ());
+    client.until("reading the whole history again");
+    client.type_line("/edit the number of another message");
+    client.until("no message of yours is known");
+    client.type_line("after");
+    client.until("✓ #1 bob");
+    assert_eq!(client.finish().0, Some(0));
+    restore.assert_bob_has(&["after"]);
+}
+
+#[test]
+fn line_typed_before_a_restore_is_not_lost() {
+    let mut restore = Restore::new();
+    let mut client = restore.alice.start(&[]);
+    client.type_line("/dm bob");
+    client.until("no messages yet");
+    client.type_line("before");
+    client.until("✓ #1 bob");
+    restore.run(|_| {
+        client.until("trying again in");
+        client.type_line("kept");
+        client.until("… sending to bob");
+    });
+    client.until("✓ #1 bob");
+    assert_eq!(client.finish().0, Some(0));
+    restore.assert_bob_has(&["kept"]);
+}
+
+#[test]
+fn message_through_an_agent_reaches_its_user() {
+    let mut restore = Restore::new();
+    let listener = restore.alice.start(&["listen", "--json", "--own"]);
+    restore.alice.ok(&["send", "bob", "before"]);
+    listener.until("before");
+    restore.run(|alice| {
+        alice.fails(75, &["send", "bob", "kept", "--timeout", "1"]);
+    });
+    listener.until("kept");
+    restore.alice.ok(&["send", "bob", "after"]);
+    restore.assert_bob_has(&["kept", "after"]);
+}
+
+#[test]
+fn message_with_the_number_of_another_message_is_reported() {
+    let mut restore = Restore::new();
+    restore.alice.ok(&["send", "bob", "before"]);
+    restore.run(|alice| {
+        alice.fails(75, &["send", "bob", "an answer", "--reply-to", "1", "--timeout", "1"]);
+    });
+    let run = restore.alice.run(&["--json", "whoami"]);
+    let errors = String::from_utf8(run.stderr).unwrap();
+    let notices: Vec<Value> = errors.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [notice] = &notices[..] else { panic!("{errors}") };
+    let notice = &notice["notice"];
+    assert_eq!(notice["kind"], "outbox");
+    assert_eq!(
+        (&notice["outcome"], &notice["reason"], &notice["conversation"]["direct"]),
+        (&"refused".into(), &"history_replaced".into(), &"bob".into())
+    );
+    let text = notice["text"].as_str().unwrap();
+    assert!(
+        text.contains("bob") && text.contains("restored from a backup"),
+        "{text}"
+    );
+}

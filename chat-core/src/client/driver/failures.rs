@@ -1,0 +1,79 @@
+//! Failures of a client's attempts to connect.
+
+use crate::client::ClientError;
+use crate::client::address::Endpoint;
+use crate::client::connect::{ConnectError, Severity};
+
+/// What the attempts of one client have shown.
+#[derive(Debug, Default)]
+pub(super) struct Failures {
+    /// Number of forbidden servers in a row.
+    forbidden: usize,
+    /// Last failure of a server that is not forbidden, which is the one to report.
+    last: Option<(ClientError, Endpoint)>,
+}
+
+impl Failures {
+    /// Records a failed attempt. Returns `false` if no other attempt may follow: because of this
+    /// failure, or because all of the client's `servers` are forbidden.
+    pub(super) fn record(&mut self, error: &ConnectError, endpoint: &Endpoint, servers: usize) -> bool {
+        match error.severity {
+            Severity::Permanent => false,
+            Severity::Forbidden => {
+                self.forbidden += 1;
+                self.forbidden < servers
+            }
+            Severity::Temporary => {
+                self.record_loss(&error.reason, endpoint);
+                true
+            }
+        }
+    }
+
+    /// Records that a connection was lost.
+    pub(super) fn record_loss(&mut self, reason: &ClientError, endpoint: &Endpoint) {
+        self.forbidden = 0;
+        self.last = Some((reason.clone(), endpoint.clone()));
+    }
+
+    /// Returns the failure to report, with its server; `None` if all servers were forbidden.
+    pub(super) fn into_last(self) -> Option<(ClientError, Endpoint)> {
+        self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::ServerAddress;
+
+    fn fail(failures: &mut Failures, server: &str, severity: Severity) -> bool {
+        let address: ServerAddress = server.parse().unwrap();
+        let error = ConnectError {
+            reason: ClientError::Unreachable(server.to_owned()),
+            retry_after: None,
+            severity,
+        };
+        failures.record(&error, &address.into(), 2)
+    }
+
+    #[test]
+    fn forbidden_server_is_neither_final_nor_reported_beside_another() {
+        let mut failures = Failures::default();
+        for _ in 0..3 {
+            assert!(fail(&mut failures, "plain://a:1", Severity::Forbidden));
+            assert!(fail(&mut failures, "sc1://b:1", Severity::Temporary));
+        }
+        assert!(fail(&mut failures, "plain://a:1", Severity::Forbidden));
+        let (_, endpoint) = failures.into_last().unwrap();
+        assert_eq!(endpoint.address.to_string(), "sc1://b:1");
+    }
+
+    #[test]
+    fn client_ends_if_all_servers_are_forbidden_or_a_failure_is_permanent() {
+        let mut failures = Failures::default();
+        assert!(fail(&mut failures, "plain://a:1", Severity::Forbidden));
+        assert!(!fail(&mut failures, "plain://b:1", Severity::Forbidden));
+        assert!(!fail(&mut Failures::default(), "sc1://a:1", Severity::Permanent));
+    }
+}

@@ -1,0 +1,68 @@
+//! The server's history, which a restored backup replaces, and what is valid in it.
+
+use crate::client::{ClientError, ClientEvent, SendOutcome, history};
+use crate::model::{ConversationId, ConversationRef, StoreEpoch};
+
+use super::{Action, Machine, outbox::Outgoing};
+
+impl Machine {
+    /// Starts to use the history `epoch` of the server. If another one was known before, everything
+    /// that belongs to it is void: cursors, conversations, and ids in messages and commands. These
+    /// continue by name if that is possible, and end with [`ClientError::HistoryReplaced`]
+    /// otherwise.
+    pub(super) fn enter_history(&mut self, epoch: StoreEpoch) {
+        let known = self.config.epoch.replace(epoch);
+        if known.is_some_and(|known| known != epoch) {
+            self.outbox
+                .forget_old_names(|id| history::name_of(self.conversations.get_mut(id)?.info.as_ref()?));
+            self.outbox.forget_ids();
+            self.carry_over_commands();
+            self.acks.reset_all();
+            self.conversations.clear();
+            self.actions.push_back(Action::HistoryReset(epoch));
+            self.events.put(ClientEvent::HistoryReset);
+        }
+        for id in self.outbox.enter_history(epoch, known.is_none()) {
+            self.settle(&id, SendOutcome::Rejected(ClientError::HistoryReplaced));
+        }
+    }
+
+    /// Adds a message to the outbox. In a session, refuses one that belongs to another history than
+    /// the session; without a session, the next login decides.
+    pub(super) fn enqueue(&mut self, mut message: Outgoing) {
+        let is_valid = match self.config.epoch {
+            Some(epoch) if self.is_online() => message.carry_over(epoch),
+            _ => true,
+        };
+        let id = message.id;
+        let is_new = self.outbox.get(&id).is_none();
+        self.outbox.add(message);
+        if is_new && !is_valid {
+            self.settle(&id, SendOutcome::Rejected(ClientError::HistoryReplaced));
+        }
+    }
+
+    /// Replaces the ids of conversations in waiting commands by names. Commands that contain other
+    /// ids end.
+    fn carry_over_commands(&mut self) {
+        for (command_id, mut command) in std::mem::take(&mut self.waiting) {
+            if let Some(conversation) = history::conversation_in(&mut command)
+                && let ConversationRef::Id(id) = conversation
+                && let Some(name) = self.name_of(*id)
+            {
+                *conversation = name;
+            }
+            if history::command_has_ids(&command) {
+                let result = Err(ClientError::HistoryReplaced);
+                self.actions.push_back(Action::Finish { command_id, result });
+            } else {
+                self.waiting.push_back((command_id, command));
+            }
+        }
+    }
+
+    /// Returns the reference to a known conversation by its name.
+    fn name_of(&mut self, id: ConversationId) -> Option<ConversationRef> {
+        history::name_of(self.conversations.get_mut(id)?.info.as_ref()?)
+    }
+}

@@ -1,0 +1,97 @@
+//! Format of a message in the outbox file.
+//!
+//! ```text
+//!   queued i64 · deadline i64 (0: none) · history · name · request
+//!   history:  1 and the `store_epoch` that ids belong to, 16 bytes; or 0
+//!   name:     length u32 and a request that asks for the conversation by its name; or 0
+//!   request:  the request that sends the message
+//! ```
+//! Integers are big-endian, and requests are encoded as for the server. Messages of an earlier
+//! version have neither history nor name.
+
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+
+use super::OutboxEntry;
+use crate::codec::{RequestId, RequestKind, client::encode_command, frame::PREFIX, server::decode_request};
+use crate::model::{Command, ConversationRef, Draft, MessageText, StoreEpoch, Timestamp};
+
+pub(super) fn encode(entry: &OutboxEntry) -> BytesMut {
+    let mut out = BytesMut::new();
+    out.put_i64(entry.queued.0);
+    out.put_i64(entry.deadline.map_or(0, |deadline| deadline.0));
+    out.put_u8(u8::from(entry.epoch.is_some()));
+    out.put_slice(entry.epoch.as_ref().map_or(&[], |epoch| &epoch.0));
+    let mut name = BytesMut::new();
+    if let Some(conversation) = &entry.name {
+        encode_command(RequestId(1), &Command::GetConversation(conversation.clone()), &mut name);
+    }
+    out.put_u32(u32::try_from(name.len()).expect("a name is smaller than 4 GiB"));
+    out.put_slice(&name);
+    let command = Command::Send {
+        conversation: entry.conversation.clone(),
+        draft: Draft {
+            client_message_id: entry.id,
+            content: entry.content.clone(),
+        },
+    };
+    encode_command(RequestId(1), &command, &mut out);
+    out
+}
+
+/// Decodes a message; `has_history` is false for one of an earlier version. Returns `None` if it is
+/// unreadable.
+pub(super) fn decode(content: &mut Bytes, has_history: bool) -> Option<OutboxEntry> {
+    let queued = Timestamp(content.try_get_i64().ok()?);
+    let deadline = content.try_get_i64().ok()?;
+    let (epoch, name) = if has_history {
+        (decode_epoch(content)?, decode_name(content)?)
+    } else {
+        (None, None)
+    };
+    let Command::Send { conversation, draft } = decode_command(content.clone())? else {
+        return None;
+    };
+    Some(OutboxEntry {
+        id: draft.client_message_id,
+        conversation,
+        name,
+        epoch,
+        content: draft.content,
+        queued,
+        deadline: (deadline != 0).then_some(Timestamp(deadline)),
+    })
+}
+
+fn decode_epoch(content: &mut Bytes) -> Option<Option<StoreEpoch>> {
+    if content.try_get_u8().ok()? == 0 {
+        return Some(None);
+    }
+    let mut epoch = [0; 16];
+    content.try_copy_to_slice(&mut epoch).ok()?;
+    Some(Some(StoreEpoch(epoch)))
+}
+
+fn decode_name(content: &mut Bytes) -> Option<Option<ConversationRef>> {
+    let length = usize::try_from(content.try_get_u32().ok()?).ok()?;
+    if length == 0 {
+        return Some(None);
+    }
+    if content.len() < length {
+        return None;
+    }
+    match decode_command(content.split_to(length))? {
+        Command::GetConversation(name) => Some(Some(name)),
+        _ => None,
+    }
+}
+
+fn decode_command(mut frame: Bytes) -> Option<Command> {
+    if frame.len() < PREFIX {
+        return None;
+    }
+    frame.advance(PREFIX);
+    match decode_request(frame, MessageText::MAX_BYTES).ok()?.kind {
+        RequestKind::Command(command) => Some(command),
+        _ => None,
+    }
+}

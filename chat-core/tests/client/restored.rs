@@ -1,0 +1,155 @@
+//! Clients whose server is replaced by one with an older copy of the data, where the ids that they
+//! know belong to others.
+
+use std::sync::Arc;
+
+use chat_core::client::{Client, ClientError, ClientEvent, Events, MemoryStore, Received, SendHandle, SendOutcome};
+use chat_core::commands::Commands;
+use chat_core::model::{ConversationId, DraftContent, EventBody, Page, PageFrom, Seq};
+use tokio::time::timeout;
+
+use super::support::{Node, Service, WAIT_TIMEOUT, direct, message};
+
+/// A service before and after a restore: the id of the conversation of alice and bob belongs to
+/// alice and eve afterwards.
+struct Restore {
+    before: Node,
+    after: Service,
+    alice: Client,
+    store: Arc<MemoryStore>,
+    bob: ConversationId,
+}
+
+impl Restore {
+    async fn new() -> Self {
+        let service = Service::new().await;
+        let before = service.node().await;
+        let [alice, _, _] = service.friends(&before, ["alice", "bob", "carol"]).await;
+        let store = Arc::new(MemoryStore::new());
+        let alice = Client::connect(before.options(&alice), Arc::clone(&store))
+            .await
+            .unwrap();
+        let sent = timeout(WAIT_TIMEOUT, alice.send_text(direct("bob"), "hello")).await;
+        let bob = sent.unwrap().unwrap().conversation;
+        while alice.known_conversation(bob).is_none() {
+            tokio::task::yield_now().await;
+        }
+        Self {
+            before,
+            after: service.with_empty_store(),
+            alice,
+            store,
+            bob,
+        }
+    }
+
+    /// Stops the old node and starts the new one at the same address, once `offline` is done.
+    async fn run<T>(self, offline: impl AsyncFnOnce(&Client) -> T) -> (Node, Client, Arc<MemoryStore>, T) {
+        let address = self.before.address();
+        self.before.stop().await;
+        let done = offline(&self.alice).await;
+        let prepared = self.after.node().await;
+        let [_, eve, _] = self.after.friends(&prepared, ["alice", "eve", "bob"]).await;
+        let eve = Client::connect(prepared.options(&eve), MemoryStore::new())
+            .await
+            .unwrap();
+        let sent = timeout(WAIT_TIMEOUT, eve.send_text(direct("alice"), "hello"))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(sent.conversation, self.bob, "the id is assigned again");
+        let node = self.after.node_at(address.port).await;
+        (node, self.alice, self.store, done)
+    }
+}
+
+async fn enqueue(client: &Client, content: DraftContent) -> SendHandle {
+    client.enqueue(direct("bob"), content).await.unwrap()
+}
+
+async fn outcome(mut handle: SendHandle) -> SendOutcome {
+    timeout(WAIT_TIMEOUT, handle.outcome()).await.unwrap().unwrap()
+}
+
+/// Returns the number of messages that a user has in the conversation with alice.
+async fn messages(node: &Node, user: &str) -> usize {
+    let client = Client::connect(node.options(user), MemoryStore::new()).await.unwrap();
+    let page = client
+        .history(direct("alice"), Page::new(PageFrom::Newest, 50))
+        .await
+        .unwrap();
+    let events = page.events.iter();
+    events
+        .filter(|found| matches!(found.event.body(), Ok(EventBody::Message(_))))
+        .count()
+}
+
+async fn until(events: &mut Events, wanted: impl Fn(&ClientEvent) -> bool) -> Received {
+    loop {
+        let received = timeout(WAIT_TIMEOUT, events.next()).await.unwrap().unwrap();
+        if wanted(&received.event) {
+            return received;
+        }
+    }
+}
+
+#[tokio::test]
+async fn waiting_message_reaches_its_user_and_not_the_new_owner_of_the_id() {
+    let restore = Restore::new().await;
+    let (node, _alice, _, [text, recall]) = restore
+        .run(async |alice| {
+            let text = enqueue(alice, DraftContent::text(message(1))).await;
+            let recall = enqueue(alice, DraftContent::Recall { target: Seq(1) }).await;
+            [text, recall]
+        })
+        .await;
+    assert!(matches!(outcome(text).await, SendOutcome::Acked(_)));
+    let recalled = outcome(recall).await;
+    assert!(matches!(recalled, SendOutcome::Rejected(ClientError::HistoryReplaced)));
+    assert_eq!((messages(&node, "bob").await, messages(&node, "eve").await), (1, 1));
+}
+
+#[tokio::test]
+async fn message_of_an_earlier_run_reaches_its_user() {
+    let restore = Restore::new().await;
+    let (node, alice, store, _) = restore
+        .run(async |alice| {
+            let handle = enqueue(alice, DraftContent::text(message(1))).await;
+            alice.close().await;
+            handle
+        })
+        .await;
+    drop(alice);
+    let alice = Client::connect(node.options("alice"), store).await.unwrap();
+    timeout(WAIT_TIMEOUT, alice.flush()).await.unwrap().unwrap();
+    assert_eq!((messages(&node, "bob").await, messages(&node, "eve").await), (1, 1));
+}
+
+/// An application that has not taken the event about the restore still has the old ids.
+#[tokio::test]
+async fn id_is_refused_until_the_application_takes_the_event() {
+    let restore = Restore::new().await;
+    let id = restore.bob;
+    let mut events = restore.alice.events().unwrap();
+    let current = restore.alice.with_current_history();
+    let (_node, alice, _, ()) = restore.run(async |_| ()).await;
+    until(&mut events, |event| matches!(event, ClientEvent::Disconnected { .. })).await;
+    while alice.epoch() == current.epoch() && alice.find_conversation(&direct("eve")).is_none() {
+        tokio::task::yield_now().await;
+    }
+    let text = || DraftContent::text(message(1));
+    let refused = alice.enqueue(id, text()).await;
+    assert!(matches!(refused, Err(ClientError::HistoryReplaced)), "{refused:?}");
+    let refused = alice.mark_read(id, Seq(1)).await;
+    assert!(matches!(refused, Err(ClientError::HistoryReplaced)), "{refused:?}");
+    assert!(matches!(
+        outcome(enqueue(&alice, text()).await).await,
+        SendOutcome::Acked(_)
+    ));
+
+    until(&mut events, |event| matches!(event, ClientEvent::HistoryReset)).await;
+    let accepted = alice.enqueue(id, text()).await.unwrap();
+    assert!(matches!(outcome(accepted).await, SendOutcome::Acked(_)));
+    let refused = current.enqueue(id, text()).await;
+    assert!(matches!(refused, Err(ClientError::HistoryReplaced)), "{refused:?}");
+}
