@@ -194,7 +194,7 @@ impl Session {
 
     /// Returns whether a session is stored, or may be.
     pub(crate) fn is_stored(&self) -> bool {
-        self.profile.has_session(&self.account)
+        self.profile.may_have_session(&self.account)
     }
 
     /// Returns the logged-in user.

@@ -15,7 +15,7 @@ use chat_core::model::{ConversationId, ConversationInfo, ConversationRef, GroupN
 
 use crate::args::user_ref;
 use crate::failure::Failure;
-use crate::output::{Show, cell};
+use crate::output::{Show, single_line};
 
 use super::command::Action;
 use super::state::{JobResult, State};
@@ -170,5 +170,5 @@ fn user_label(user: &UserRef) -> String {
         UserRef::Name(name) => name.to_string(),
         UserRef::Id(id) => format!("user {id}"),
     };
-    cell(&label)
+    single_line(&label)
 }

@@ -8,7 +8,7 @@ use chat_core::client::{Client, Events};
 use tokio::task::JoinSet;
 
 use crate::failure::{Failure, Kind};
-use crate::output::{Output, Style, cell};
+use crate::output::{Output, Style, single_line};
 use crate::session::Session;
 
 use super::actions;
@@ -266,7 +266,7 @@ impl App {
 }
 
 fn greeting(name: &str, style: Style) -> String {
-    let name = style.name(&cell(name));
+    let name = style.name(&single_line(name));
     format!("You are {name}. /help lists the commands; /dm USER and /group NAME open a conversation.")
 }
 

@@ -9,7 +9,7 @@ use chat_core::model::{Command, ConversationId, ConversationInfo, ConversationRe
 use tokio::task::JoinSet;
 
 use crate::failure::{Failure, Kind};
-use crate::output::{Style, cell};
+use crate::output::{Style, single_line};
 
 use super::completion::KnownNames;
 use super::conversations::Conversations;
@@ -81,7 +81,7 @@ pub(super) struct State {
 impl State {
     /// Prints an error that the user can act on.
     pub(super) fn show_error(&self, text: &str) {
-        let text = cell(text);
+        let text = single_line(text);
         self.screen.line(format_args!("{} {text}", self.style.bad("!")));
     }
 
@@ -96,7 +96,7 @@ impl State {
         let (client, screen, style) = (self.client.clone(), self.screen.clone(), self.style);
         self.spawn(async move {
             client.execute(command).await?;
-            screen.line(style.dim(&cell(&format!("-- {done}"))));
+            screen.line(style.dim(&single_line(&format!("-- {done}"))));
             Ok(JobResult::Done)
         });
     }

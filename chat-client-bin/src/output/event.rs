@@ -13,7 +13,7 @@ use chat_core::model::{ConversationInfo, ConversationView, EventBody, HistoryEve
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Show, Style, cell, date_time};
+use super::{Show, Style, date_time, single_line};
 use describe::{describe, name_of};
 
 pub(crate) use describe::users_in;
@@ -48,7 +48,7 @@ impl ConversationName {
             Self::Group(name) => format!("#{name}"),
             Self::Inbox(_) => "inbox".to_owned(),
         };
-        cell(&label)
+        single_line(&label)
     }
 }
 
@@ -91,14 +91,14 @@ impl EventLine {
     /// Returns the line for the terminal without time and conversation, such as `#7 alice: hi`.
     pub(crate) fn short(&self, style: Style) -> String {
         let number = style.dim(&format!("#{}", self.seq));
-        let from = style.name(&cell(&self.from));
+        let from = style.name(&single_line(&self.from));
         let words = match self.event {
             "message" => return format!("{number} {from}: {}", indent(&self.words)),
             // Only messages and their edits may have several lines.
             "edit" => indent(&self.words),
-            _ => cell(&self.words),
+            _ => single_line(&self.words),
         };
-        let words = format!("{} {words}", cell(&self.from));
+        let words = format!("{} {words}", single_line(&self.from));
         format!("{number} {} {}", style.dim("*"), style.dim(&words))
     }
 

@@ -1,9 +1,9 @@
 //! Output as JSON or text. Results go to standard output, everything else to standard error.
 
-mod cell;
 mod event;
 mod json;
 mod rows;
+mod single_line;
 mod style;
 mod time;
 
@@ -19,11 +19,11 @@ use serde_json::{Value, json};
 
 use crate::failure::{Failure, Kind};
 
-pub(crate) use cell::cell;
 pub(crate) use event::{ConversationName, EventLine, Names, users_in};
 pub(crate) use rows::{
     ContactLine, ConversationLine, DeviceLine, DoneLine, GroupLine, MemberLine, SentLine, UserLine, WhoLine,
 };
+pub(crate) use single_line::single_line;
 pub(crate) use style::{Style, pad};
 pub(crate) use time::{date, date_time, time_of_day};
 
@@ -92,7 +92,7 @@ impl Output {
         if self.json {
             eprintln!("{}", to_json(&json!({"notice": {"kind": kind, "text": text}})));
         } else {
-            eprintln!("{}", cell(text));
+            eprintln!("{}", single_line(text));
         }
     }
 
@@ -104,7 +104,7 @@ impl Output {
             notice["text"] = text.into();
             eprintln!("{}", to_json(&json!({ "notice": notice })));
         } else {
-            eprintln!("chat-client: {}", cell(text));
+            eprintln!("chat-client: {}", single_line(text));
         }
     }
 
@@ -116,7 +116,7 @@ impl Output {
             eprintln!("{}", to_json(&json!({ "notice": notice })));
         } else {
             let text = format!("messages in {path} are not sent: {problem}");
-            eprintln!("chat-client: {}", cell(&text));
+            eprintln!("chat-client: {}", single_line(&text));
         }
     }
 
@@ -132,7 +132,7 @@ impl Output {
             }
             eprintln!("{}", to_json(&json!({ "error": error })));
         } else {
-            eprintln!("chat-client: {}", cell(&failure.text));
+            eprintln!("chat-client: {}", single_line(&failure.text));
         }
     }
 
@@ -146,7 +146,7 @@ impl Output {
                     to_json(&json!({"notice": {"kind": "first_contact", "host": host, "key": key.to_string()}}))
                 );
             } else {
-                let host = cell(host);
+                let host = single_line(host);
                 eprintln!(
                     "chat-client: first connection to {host}; its key is {key}\nCompare it with the fingerprint that the server printed. From now on the client accepts only this key."
                 );

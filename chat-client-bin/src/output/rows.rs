@@ -7,7 +7,7 @@ use chat_core::model::{
 use serde::Serialize;
 
 use super::event::{ConversationName, policy_name, role_name};
-use super::{Show, Style, cell, date_time, pad};
+use super::{Show, Style, date_time, pad, single_line};
 
 /// Confirmation of a command that returns nothing else.
 #[derive(Debug, Serialize)]
@@ -29,7 +29,7 @@ impl DoneLine {
 
 impl Show for DoneLine {
     fn text(&self, _: Style) -> String {
-        cell(&self.words)
+        single_line(&self.words)
     }
 }
 
@@ -83,11 +83,11 @@ impl From<&UserInfo> for UserLine {
 
 impl UserLine {
     fn words(&self, style: Style) -> String {
-        let name = pad(&cell(&self.name), 20);
+        let name = pad(&single_line(&self.name), 20);
         let display = if self.display_name == self.name {
             String::new()
         } else {
-            format!(" {}", cell(&self.display_name))
+            format!(" {}", single_line(&self.display_name))
         };
         format!(
             "{} {}{}",
@@ -135,7 +135,7 @@ impl Show for WhoLine {
             "{} (user {}, device {}) at {}",
             user.name, user.id, self.device, self.server
         );
-        cell(&text)
+        single_line(&text)
     }
 }
 
@@ -185,7 +185,7 @@ impl Show for ContactLine {
         let note = if self.note.is_empty() {
             String::new()
         } else {
-            format!(": {}", cell(&self.note))
+            format!(": {}", single_line(&self.note))
         };
         format!("{} {state}{note}", self.user.words(style))
     }
@@ -269,10 +269,10 @@ impl GroupLine {
 
 impl Show for GroupLine {
     fn text(&self, style: Style) -> String {
-        let name = pad(&cell(&self.group), 24);
+        let name = pad(&single_line(&self.group), 24);
         let role = self.role.map_or(String::new(), |role| format!(", {role}"));
         let members = if self.members == 1 { "member" } else { "members" };
-        let description = cell(&self.description);
+        let description = single_line(&self.description);
         let counts = format!("#{} {} {members}, {}{role}", self.id, self.members, self.join_policy);
         format!("{} {} {description}", style.bold(&name), style.dim(&counts))
             .trim_end()
@@ -355,7 +355,7 @@ impl Show for DeviceLine {
         } else {
             ""
         };
-        let name = pad(&cell(&self.name), 32);
+        let name = pad(&single_line(&self.name), 32);
         format!(
             "{} {name} {} {mark}",
             self.device,

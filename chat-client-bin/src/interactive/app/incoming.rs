@@ -6,7 +6,7 @@ use chat_core::model::{EventBody, PresenceState, UserId};
 use crate::failure::Failure;
 use crate::interactive::actions;
 use crate::outbox;
-use crate::output::{ConversationName, Names, cell, time_of_day};
+use crate::output::{ConversationName, Names, single_line, time_of_day};
 
 use super::App;
 
@@ -26,7 +26,7 @@ impl App {
             ClientEvent::Disconnected { reason, retry_in } => {
                 let seconds = retry_in.as_secs_f32().ceil();
                 let text = format!("-- {reason}; trying again in {seconds} s");
-                self.state.screen.line(self.state.style.bad(&cell(&text)));
+                self.state.screen.line(self.state.style.bad(&single_line(&text)));
             }
             ClientEvent::Settled {
                 conversation, outcome, ..
@@ -43,7 +43,7 @@ impl App {
                         "is online"
                     };
                     let text = format!("-- {name} {status}");
-                    self.state.screen.line(self.state.style.dim(&cell(&text)));
+                    self.state.screen.line(self.state.style.dim(&single_line(&text)));
                 }
             }
             ClientEvent::HistoryReset => self.history_replaced(),

@@ -1,6 +1,6 @@
 //! The task of a client: connects, feeds the [`Machine`], runs its actions, and connects again.
 
-mod acting;
+mod actions;
 mod failures;
 mod inputs;
 

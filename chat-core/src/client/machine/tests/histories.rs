@@ -53,7 +53,7 @@ fn reply(mentions: Vec<UserId>, reply_to: Option<Seq>) -> DraftContent {
 
 fn sent(script: &mut Script) -> Vec<(ClientMessageId, ConversationRef)> {
     let take = || {
-        let request = script.find(|kind| matches!(kind, RequestKind::Command(Command::Send { .. })))?;
+        let request = script.try_take(|kind| matches!(kind, RequestKind::Command(Command::Send { .. })))?;
         match request.kind {
             RequestKind::Command(Command::Send { conversation, draft }) => {
                 Some((draft.client_message_id, conversation))
@@ -240,7 +240,7 @@ fn waiting_commands_continue_by_name_or_end() {
         })
         .collect();
     assert_eq!(finished, [1, 2, 3, 4]);
-    let invited = script.find(|kind| matches!(kind, RequestKind::Command(Command::InviteMember { .. })));
+    let invited = script.try_take(|kind| matches!(kind, RequestKind::Command(Command::InviteMember { .. })));
     let RequestKind::Command(Command::InviteMember { group, user }) = invited.unwrap().kind else {
         unreachable!()
     };
@@ -260,7 +260,8 @@ fn command_whose_answer_was_lost_is_repeated_by_name() {
     script.take(is_list);
     script.machine.disconnected(script.now);
     script.log_in(RESTORED, vec![direct_info("eve")]);
-    let Some(RequestKind::Command(Command::ListMembers { group, .. })) = script.find(is_list).map(|found| found.kind)
+    let Some(RequestKind::Command(Command::ListMembers { group, .. })) =
+        script.try_take(is_list).map(|found| found.kind)
     else {
         panic!("the command is repeated")
     };
@@ -308,7 +309,7 @@ fn message_by_name_survives_two_restores() {
     script.log_in(EPOCH, vec![direct_info("bob")]);
     let (request, _) = {
         let request = script
-            .find(|kind| matches!(kind, RequestKind::Command(Command::Send { .. })))
+            .try_take(|kind| matches!(kind, RequestKind::Command(Command::Send { .. })))
             .unwrap();
         (request.id, request.kind)
     };
