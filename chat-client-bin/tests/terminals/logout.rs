@@ -97,9 +97,9 @@ fn has_session_token(alice: &TestDevice) -> bool {
 /// Starts a server that handles a login and one further connection for each script. Returns it with
 /// a client that is logged in.
 fn logged_in(scripts: &[Script], directory: &Path) -> (JoinHandle<()>, TestDevice) {
-    let (server, alice) = serve(&[&[Script::Answer], scripts].concat(), directory);
+    let (server, alice) = serve(&[&[Script::AcceptAll], scripts].concat(), directory);
     alice.ok(&["--plain", "login"]);
-    assert!(keeps_session(&alice));
+    assert!(has_session_token(&alice));
     (server, alice)
 }
 
@@ -131,9 +131,9 @@ fn logout_whose_reply_was_lost_is_repeated() {
 #[test]
 fn logout_of_a_session_that_has_ended_succeeds() {
     let directory = tempfile::tempdir().unwrap();
-    let (server, alice) = logged_in(&[Script::SessionIsGone], directory.path());
+    let (server, alice) = logged_in(&[Script::SessionExpired], directory.path());
     assert_eq!(alice.ok(&["--plain", "logout"]), "logged out\n");
-    assert!(!keeps_session(&alice));
+    assert!(!has_session_token(&alice));
     server.join().unwrap();
     // No session is left, so that no server is needed.
     assert_eq!(alice.ok(&["--plain", "logout"]), "logged out\n");

@@ -8,8 +8,8 @@ use super::{AccountState, ClientError, ClientOptions, ClientStore};
 /// Checks that `options` and the pinned keys allow an unencrypted connection to `endpoint`.
 ///
 /// A server with a pinned key is never reached unencrypted, because it could not prove that it has
-/// the key. On loopback a key belongs to one port; elsewhere it belongs to all ports of the host. It does not matter
-/// which spelling of the host was pinned.
+/// the key. On loopback a key belongs to one port; elsewhere it belongs to all ports of the host.
+/// It does not matter which spelling of the host was pinned.
 pub(super) async fn check(
     endpoint: &Endpoint,
     options: &ClientOptions,
