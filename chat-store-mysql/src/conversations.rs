@@ -287,12 +287,13 @@ impl ConversationTx for MysqlTx<'_> {
 
     async fn put_member(&mut self, member: &Member) -> Result<(), StoreError> {
         let sql = "INSERT INTO member (conversation_id, user_id, state, role, first_seq, until_seq, muted_until,
-                                      delivered_seq, read_seq, has_sent)
-                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                                      delivered_seq, read_seq, has_sent, invited_by)
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                    ON DUPLICATE KEY UPDATE state = VALUES(state), role = VALUES(role),
                        first_seq = VALUES(first_seq), until_seq = VALUES(until_seq), muted_until = VALUES(muted_until),
                        delivered_seq = GREATEST(delivered_seq, VALUES(delivered_seq)),
-                       read_seq = GREATEST(read_seq, VALUES(read_seq)), has_sent = VALUES(has_sent)";
+                       read_seq = GREATEST(read_seq, VALUES(read_seq)), has_sent = VALUES(has_sent),
+                       invited_by = VALUES(invited_by)";
         let values = (
             int(member.conversation.0),
             int(member.user.0),
@@ -304,6 +305,7 @@ impl ConversationTx for MysqlTx<'_> {
             int(member.delivered_seq.0),
             int(member.read_seq.0),
             member.has_sent,
+            member.invited_by.map(|user| int(user.0)),
         );
         self.execute(sql, values).await.map(drop)
     }

@@ -327,10 +327,11 @@ impl ConversationTx for SqliteTx<'_> {
 
     async fn put_member(&mut self, member: &Member) -> Result<(), StoreError> {
         let sql = "INSERT INTO member (conversation_id, user_id, state, role, first_seq, until_seq, muted_until,
-                                       delivered_seq, read_seq, has_sent)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                                       delivered_seq, read_seq, has_sent, invited_by)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
                    ON CONFLICT DO UPDATE SET state = ?3, role = ?4, first_seq = ?5, until_seq = ?6, muted_until = ?7,
-                       delivered_seq = MAX(delivered_seq, ?8), read_seq = MAX(read_seq, ?9), has_sent = ?10";
+                       delivered_seq = MAX(delivered_seq, ?8), read_seq = MAX(read_seq, ?9), has_sent = ?10,
+                       invited_by = ?11";
         let values = params![
             int(member.conversation.0),
             int(member.user.0),
@@ -341,7 +342,8 @@ impl ConversationTx for SqliteTx<'_> {
             member.muted_until.0,
             int(member.delivered_seq.0),
             int(member.read_seq.0),
-            member.has_sent
+            member.has_sent,
+            member.invited_by.map(|user| int(user.0))
         ];
         self.execute(sql, values).map(drop)
     }

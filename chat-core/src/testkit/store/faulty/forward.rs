@@ -26,7 +26,7 @@ impl Unit for RolledBackUnit {
 #[async_trait]
 impl Store for FaultyStore {
     async fn transact(&self, unit: Box<dyn Unit>) -> Result<(), StoreError> {
-        let inner = self.enter().await?;
+        let inner = self.enter_unit().await?;
         match self.plan(|plan| plan.commits.pop_front()) {
             None => inner.transact(unit).await,
             Some(Fault::After) => {
