@@ -9,7 +9,8 @@ use crate::model::{
     EventId, EventKind, GroupProfile, GroupSnapshot, Member, NodeId, Seq, SessionEpoch, UserId,
 };
 use crate::store::{
-    AuditId, AuditRecord, FeedLease, FeedPosition, FeedShard, ListedGroup, MembershipView, NewAuditRecord, StoreStats,
+    AuditId, AuditRecord, FeedLease, FeedPosition, FeedShard, ListedGroup, MembershipView, NamedGroup, NewAuditRecord,
+    StoreStats,
 };
 
 /// Columns of the table `account`, as [`account`] reads them.
@@ -134,6 +135,17 @@ pub fn member<C: ColumnReader>(columns: &mut C) -> Result<Member, C::Error> {
         has_sent: columns.flag()?,
         invited_by: columns.nullable(C::user)?,
     })
+}
+
+/// Decodes a row with the columns [`CONVERSATION`] and [`MEMBER`] (or NULLs).
+pub fn named_group<C: ColumnReader>(columns: &mut C) -> Result<NamedGroup, C::Error> {
+    let conversation = conversation(columns)?;
+    let member = if columns.is_null()? {
+        None
+    } else {
+        Some(member(columns)?)
+    };
+    Ok(NamedGroup { conversation, member })
 }
 
 /// Columns of `group_snapshot AS s`, as [`membership`] reads them.

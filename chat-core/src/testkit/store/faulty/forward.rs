@@ -135,6 +135,10 @@ impl ConversationStore for FaultyStore {
         self.enter().await?.group_by_key(key).await
     }
 
+    async fn named_group(&self, key: &str, user: UserId) -> Result<Option<NamedGroup>, StoreError> {
+        self.enter().await?.named_group(key, user).await
+    }
+
     async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError> {
         self.enter().await?.search_groups(prefix, limit).await
     }

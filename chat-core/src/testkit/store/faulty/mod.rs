@@ -14,8 +14,8 @@ use crate::model::{
 };
 use crate::store::{
     AccountStore, AuditPage, AuditRecord, ContactStore, ConversationStore, CursorStore, EventPage, FeedBacklog,
-    FeedLease, FeedPosition, FeedShard, FeedStore, Heartbeat, ListedGroup, MembershipView, MessageStore, OperatorStore,
-    SentEvent, Store, StoreError, StoreStats, Transaction, TxError, Unit,
+    FeedLease, FeedPosition, FeedShard, FeedStore, Heartbeat, ListedGroup, MembershipView, MessageStore, NamedGroup,
+    OperatorStore, SentEvent, Store, StoreError, StoreStats, Transaction, TxError, Unit,
 };
 use crate::sync::Mutex;
 
