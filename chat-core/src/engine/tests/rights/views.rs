@@ -1,8 +1,12 @@
 //! Tests of what users with each relation to a group or user may see.
 
+use std::sync::Arc;
+
 use super::groups::GROUP_RELATIONS;
 use super::users::RELATIONS;
 use super::*;
+use crate::store::{MemoryStore, Store};
+use crate::testkit::store::transact;
 
 /// Members see the group as it is now; former members, banned ones included, see it as they left
 /// it; others do not see it.
@@ -290,4 +294,60 @@ async fn former_member_finds_an_unlisted_group_as_it_was() {
         owner.execute(fixture.change(None, Some(false))).await.unwrap();
         assert_eq!(find(GroupRelation::Former).await.profile.name, "renamed", "listed");
     }
+}
+
+/// A former member of whom the store knows no snapshot, for example because a node of an earlier
+/// release removed the member, keeps the group, with nothing of its later state.
+#[tokio::test]
+async fn former_member_without_a_snapshot_keeps_the_group() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let engine = Engine::builder(Arc::clone(&store))
+        .config(config())
+        .build()
+        .await
+        .unwrap();
+    let (olga, bob) = (new_user(&engine, "olga").await, new_user(&engine, "bob").await);
+    let group = create_group(&olga, "rust").await;
+    join(&bob, group).await;
+    let sent = olga.send_text(ConversationRef::Id(group), "before").await.unwrap();
+    let mut member = store.member(group, id(&bob)).await.unwrap().unwrap();
+    member.state = MemberState::Left;
+    member.until_seq = Some(sent.seq);
+    let remove = transact(&*store, move |tx| {
+        let member = member.clone();
+        Box::pin(async move { Ok(tx.put_member(&member).await?) })
+    });
+    remove.await.unwrap();
+    olga.send_text(ConversationRef::Id(group), "after").await.unwrap();
+    let changes = GroupChanges {
+        unlisted: Some(true),
+        ..GroupChanges::default()
+    };
+    olga.update_group(group, changes).await.unwrap();
+
+    let shown = info(&bob, ConversationRef::Id(group)).await;
+    let listed = bob.conversations().await.unwrap();
+    assert!(listed.contains(&shown), "{listed:?}");
+    assert_eq!((shown.first_seq, shown.last_seq), (Seq(2), sent.seq));
+    assert_eq!((shown.active, shown.unread, shown.last_time), (false, 1, Timestamp(0)));
+    let ConversationView::Group(view) = shown.view else {
+        panic!("not a group: {shown:?}")
+    };
+    let profile = view.profile;
+    assert_eq!(
+        (profile.name, profile.description),
+        (format!("#{group}"), String::new())
+    );
+    assert_eq!((view.id, view.member_count), (group, 0));
+    assert_eq!(texts(&history(&bob, ConversationRef::Id(group)).await), ["before"]);
+    assert!(
+        !engine
+            .session(id(&bob), DeviceId::random())
+            .await
+            .unwrap()
+            .conversations()
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
