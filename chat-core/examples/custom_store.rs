@@ -15,7 +15,7 @@ use chat_core::model::{
 use chat_core::store::{
     AccountStore, AuditPage, AuditRecord, ContactStore, ConversationStore, CursorStore, EventPage, FeedBacklog,
     FeedLease, FeedPosition, FeedShard, FeedStore, Heartbeat, ListedGroup, MembershipView, MemoryStore, MessageStore,
-    OperatorStore, SentEvent, Store, StoreError, StoreStats, Unit,
+    NamedGroup, OperatorStore, SentEvent, Store, StoreError, StoreStats, Unit,
 };
 
 /// A store that counts the units of work that its inner store commits.
@@ -85,6 +85,7 @@ forward! {
         fn conversation(id: ConversationId) -> Option<Conversation>;
         fn conversation_of_kind(kind: &ConversationKind) -> Option<ConversationId>;
         fn group_by_key(name: &str) -> Option<ConversationId>;
+        fn named_group(key: &str, user: UserId) -> Option<NamedGroup>;
         fn search_groups(prefix: &str, limit: u32) -> Vec<Conversation>;
         fn memberships(user: UserId, device: DeviceId) -> Vec<MembershipView>;
         fn membership(user: UserId, device: DeviceId, id: ConversationId) -> Option<MembershipView>;

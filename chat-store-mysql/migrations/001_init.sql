@@ -101,6 +101,7 @@ CREATE TABLE IF NOT EXISTS member (
     delivered_seq   BIGINT  NOT NULL,
     read_seq        BIGINT  NOT NULL,
     has_sent        TINYINT NOT NULL, -- of direct conversations
+    invited_by      BIGINT, -- of invited users: whose invitation is in the user's inbox
     PRIMARY KEY (conversation_id, user_id),
     KEY member_user (user_id)
 ) ENGINE = InnoDB;

@@ -8,7 +8,7 @@ use chat_core::model::{
 use chat_core::store::sql_support::{
     self as sql, CONVERSATION, Code, ColumnReader, MEMBER, distinct, int, kind_columns, prefix_end,
 };
-use chat_core::store::{ConversationStore, ConversationTx, MembershipView, NewConversation, StoreError};
+use chat_core::store::{ConversationStore, ConversationTx, MembershipView, NamedGroup, NewConversation, StoreError};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Params, Row, params};
 
@@ -66,6 +66,20 @@ impl ConversationStore for MysqlStore {
                 conn.exec_first(sql, (key.as_bytes(),)).await.map_err(store_error)?,
                 sql::conversation_id,
             )
+        };
+        self.connections.with_deadline(work).await
+    }
+
+    async fn named_group(&self, key: &str, user: UserId) -> Result<Option<NamedGroup>, StoreError> {
+        let sql = format!(
+            "SELECT {CONVERSATION}, {MEMBER} FROM group_profile AS g JOIN conversation AS c ON c.id = g.conversation_id
+             LEFT JOIN member AS m ON m.conversation_id = c.id AND m.user_id = ?
+             WHERE g.open_key = ?"
+        );
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            let row = conn.exec_first(sql, (int(user.0), key.as_bytes())).await;
+            rows::one(row.map_err(store_error)?, sql::named_group)
         };
         self.connections.with_deadline(work).await
     }
@@ -287,12 +301,13 @@ impl ConversationTx for MysqlTx<'_> {
 
     async fn put_member(&mut self, member: &Member) -> Result<(), StoreError> {
         let sql = "INSERT INTO member (conversation_id, user_id, state, role, first_seq, until_seq, muted_until,
-                                      delivered_seq, read_seq, has_sent)
-                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                                      delivered_seq, read_seq, has_sent, invited_by)
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                    ON DUPLICATE KEY UPDATE state = VALUES(state), role = VALUES(role),
                        first_seq = VALUES(first_seq), until_seq = VALUES(until_seq), muted_until = VALUES(muted_until),
                        delivered_seq = GREATEST(delivered_seq, VALUES(delivered_seq)),
-                       read_seq = GREATEST(read_seq, VALUES(read_seq)), has_sent = VALUES(has_sent)";
+                       read_seq = GREATEST(read_seq, VALUES(read_seq)), has_sent = VALUES(has_sent),
+                       invited_by = VALUES(invited_by)";
         let values = (
             int(member.conversation.0),
             int(member.user.0),
@@ -304,6 +319,7 @@ impl ConversationTx for MysqlTx<'_> {
             int(member.delivered_seq.0),
             int(member.read_seq.0),
             member.has_sent,
+            member.invited_by.map(|user| int(user.0)),
         );
         self.execute(sql, values).await.map(drop)
     }

@@ -87,6 +87,7 @@ CREATE TABLE member (
     delivered_seq   INTEGER NOT NULL,
     read_seq        INTEGER NOT NULL,
     has_sent        INTEGER NOT NULL, -- of direct conversations
+    invited_by      INTEGER, -- of invited users: whose invitation is in the user's inbox
     PRIMARY KEY (conversation_id, user_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX member_user ON member (user_id);

@@ -8,7 +8,7 @@ use chat_core::model::{
 use chat_core::store::sql_support::{
     CONVERSATION, Code, DIRECT, MEMBER, MEMBER_OF_PEER, SNAPSHOT, distinct, int, kind_columns, prefix_end,
 };
-use chat_core::store::{ConversationStore, ConversationTx, MembershipView, NewConversation, StoreError};
+use chat_core::store::{ConversationStore, ConversationTx, MembershipView, NamedGroup, NewConversation, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::SqliteStore;
@@ -36,6 +36,22 @@ fn group_by_key(conn: &Connection, key: &str) -> rusqlite::Result<Option<Convers
     let sql = "SELECT conversation_id FROM group_profile WHERE open_key = ?1";
     conn.prepare_cached(sql)?
         .query_row([key], rows::conversation_id)
+        .optional()
+}
+
+/// Returns the query of the group with the key ?1, with the membership of user ?2.
+pub(crate) fn named_group_sql() -> String {
+    format!(
+        "SELECT {CONVERSATION}, {MEMBER} FROM group_profile AS g JOIN conversation AS c ON c.id = g.conversation_id
+         LEFT JOIN member AS m ON m.conversation_id = c.id AND m.user_id = ?2
+         WHERE g.open_key = ?1"
+    )
+}
+
+fn named_group(conn: &Connection, key: &str, user: UserId) -> rusqlite::Result<Option<NamedGroup>> {
+    let mut statement = conn.prepare_cached(&named_group_sql())?;
+    statement
+        .query_row(params![key, int(user.0)], rows::named_group)
         .optional()
 }
 
@@ -167,6 +183,11 @@ impl ConversationStore for SqliteStore {
     async fn group_by_key(&self, key: &str) -> Result<Option<ConversationId>, StoreError> {
         let key = key.to_owned();
         self.readers.read(move |conn| group_by_key(conn, &key)).await
+    }
+
+    async fn named_group(&self, key: &str, user: UserId) -> Result<Option<NamedGroup>, StoreError> {
+        let key = key.to_owned();
+        self.readers.read(move |conn| named_group(conn, &key, user)).await
     }
 
     async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError> {
@@ -327,10 +348,11 @@ impl ConversationTx for SqliteTx<'_> {
 
     async fn put_member(&mut self, member: &Member) -> Result<(), StoreError> {
         let sql = "INSERT INTO member (conversation_id, user_id, state, role, first_seq, until_seq, muted_until,
-                                       delivered_seq, read_seq, has_sent)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                                       delivered_seq, read_seq, has_sent, invited_by)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
                    ON CONFLICT DO UPDATE SET state = ?3, role = ?4, first_seq = ?5, until_seq = ?6, muted_until = ?7,
-                       delivered_seq = MAX(delivered_seq, ?8), read_seq = MAX(read_seq, ?9), has_sent = ?10";
+                       delivered_seq = MAX(delivered_seq, ?8), read_seq = MAX(read_seq, ?9), has_sent = ?10,
+                       invited_by = ?11";
         let values = params![
             int(member.conversation.0),
             int(member.user.0),
@@ -341,7 +363,8 @@ impl ConversationTx for SqliteTx<'_> {
             member.muted_until.0,
             int(member.delivered_seq.0),
             int(member.read_seq.0),
-            member.has_sent
+            member.has_sent,
+            member.invited_by.map(|user| int(user.0))
         ];
         self.execute(sql, values).map(drop)
     }

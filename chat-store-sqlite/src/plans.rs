@@ -64,6 +64,13 @@ fn memberships_query_scans_only_the_memberships_of_the_user() {
 }
 
 #[test]
+fn query_of_a_named_group_scans_no_table() {
+    let (_directory, conn) = migrated();
+    let plan = plan(&conn, &crate::conversations::named_group_sql());
+    assert!(plan.contains("INDEX group_key ") && !plan.contains("SCAN"), "{plan}");
+}
+
+#[test]
 fn partial_index_of_edits_uses_the_number_of_their_kind() {
     let sql = include_str!("../migrations/001_init.sql");
     let edit = chat_core::model::EventKind::Edit as u8;

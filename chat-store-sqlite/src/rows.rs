@@ -2,7 +2,7 @@
 
 use chat_core::model::{Account, Contact, Conversation, ConversationId, Device, Event, Member, Seq, UserId};
 use chat_core::store::sql_support::{self as sql, ColumnReader};
-use chat_core::store::{AuditRecord, FeedLease, FeedPosition, ListedGroup, MembershipView, StoreStats};
+use chat_core::store::{AuditRecord, FeedLease, FeedPosition, ListedGroup, MembershipView, NamedGroup, StoreStats};
 use rusqlite::Row;
 use rusqlite::types::{FromSql, Type};
 
@@ -80,6 +80,7 @@ decoders! {
     listed_group -> ListedGroup,
     member -> Member,
     membership -> MembershipView,
+    named_group -> NamedGroup,
     seq -> Seq,
     stats -> StoreStats,
     user_id -> UserId,

@@ -266,7 +266,6 @@ fn group_commands(config: &EngineConfig, ports: &EngineParts, queues: &Queues, s
         queue: Arc::clone(&queues.appends),
         cursors: Arc::clone(&queues.cursors),
         group_limits: GroupLimits::from(config),
-        page: PageLimits::from(config),
         max_list_len: config.max_list_len,
         max_receipt_members: config.max_receipt_members,
     }

@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 
 use super::error::CommandError;
 use super::limits::Charge;
+use super::operations::policy::{self, GroupPermission, Membership};
 use super::units::Units;
-use crate::model::{Account, ConversationId, ConversationKind, ConversationRef, UserId, UserName, UserRef};
+use crate::model::{Account, ConversationId, ConversationKind, ConversationRef, Timestamp, UserId, UserName, UserRef};
+use crate::store::NamedGroup;
 use crate::sync::Mutex;
 use crate::time::now;
 
@@ -52,7 +54,9 @@ impl Destination {
 }
 
 /// Finds users and conversations, in the cache or in the store. Does not check whether the caller
-/// may see them.
+/// may see them, with one exception: it finds an unlisted group by name only for users who may find
+/// it. Otherwise a guessed name would show a former member, who knows the id, what the group is
+/// called now.
 #[derive(Debug)]
 pub(super) struct Directory {
     units: Arc<Units>,
@@ -174,7 +178,7 @@ impl Directory {
     }
 
     /// Returns the conversation that a user refers to, or fails with `NotFound` if it does not
-    /// exist.
+    /// exist, or is a group that the user may not find by its name.
     pub(super) async fn find(&self, user: UserId, conversation: &ConversationRef) -> Result<Target, CommandError> {
         if let Some(target) = self.known(user, conversation) {
             return Ok(target);
@@ -194,9 +198,10 @@ impl Directory {
                 id.map(|id| Target { id, kind })
             }
             ConversationRef::Group(name) => {
-                let id = units.read(store.group_by_key(&name.key())).await?;
-                id.map(|id| Target {
-                    id,
+                let group = units.read(store.named_group(&name.key(), user)).await?;
+                let group = group.filter(|group| may_find(group, units.now()));
+                group.map(|group| Target {
+                    id: group.conversation.id,
                     kind: ConversationKind::Group,
                 })
             }
@@ -205,4 +210,12 @@ impl Directory {
         self.remember(&target);
         Ok(target)
     }
+}
+
+/// Returns whether the user with the membership `group.member` may know that the group has its
+/// name.
+fn may_find(group: &NamedGroup, now: Timestamp) -> bool {
+    let membership = Membership::of(group.member.as_ref(), now);
+    let profile = group.conversation.group.as_ref();
+    profile.is_some_and(|profile| policy::check_group(GroupPermission::Find, membership, profile).is_ok())
 }

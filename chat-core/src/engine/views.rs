@@ -9,7 +9,7 @@ use super::signals::hide_peers;
 use super::units::Units;
 use crate::model::{
     Caller, Conversation, ConversationId, ConversationInfo, ConversationKind, ConversationView, GroupInfo,
-    GroupSnapshot, Member, Role, Seq, UserId, UserInfo,
+    GroupProfile, GroupSnapshot, JoinPolicy, Member, Role, Seq, Timestamp, UserId, UserInfo,
 };
 use crate::store::MembershipView;
 
@@ -68,8 +68,7 @@ fn peer_of(conversation: &Conversation, user: UserId) -> Option<UserId> {
     }
 }
 
-/// Converts a membership. Returns `None` if the peer of a direct conversation is not in `users`, or
-/// if there is no snapshot of the group that a former member may see.
+/// Converts a membership. Returns `None` if the peer of a direct conversation is not in `users`.
 fn info(membership: MembershipView, user: UserId, users: &HashMap<UserId, UserInfo>) -> Option<ConversationInfo> {
     let MembershipView {
         conversation,
@@ -80,7 +79,7 @@ fn info(membership: MembershipView, user: UserId, users: &HashMap<UserId, UserIn
         peer,
         snapshot,
     } = membership;
-    let conversation = as_visible_to(&member, conversation, snapshot)?;
+    let conversation = as_visible_to(&member, conversation, snapshot);
     let view = match (&conversation.kind, peer_of(&conversation, user)) {
         (_, Some(peer)) => ConversationView::Direct(users.get(&peer)?.clone()),
         (ConversationKind::Group, _) => ConversationView::Group(group_info(&conversation)?),
@@ -115,22 +114,40 @@ fn info(membership: MembershipView, user: UserId, users: &HashMap<UserId, UserIn
 }
 
 /// Returns a conversation as this member may see it: for a former member, a group as it was when
-/// the member left. Without a snapshot of that state, a former member may see nothing.
-fn as_visible_to(member: &Member, conversation: Conversation, snapshot: Option<GroupSnapshot>) -> Option<Conversation> {
+/// the member left. If the store has no snapshot of that state, the group has its id as its name,
+/// and nothing else is shown.
+fn as_visible_to(member: &Member, conversation: Conversation, snapshot: Option<GroupSnapshot>) -> Conversation {
     let Some(until_seq) = member
         .until_seq
         .filter(|_| conversation.kind == ConversationKind::Group)
     else {
-        return Some(conversation);
+        return conversation;
     };
-    let snapshot = snapshot?;
-    Some(Conversation {
+    let snapshot = snapshot.unwrap_or_else(|| unknown_state(conversation.id));
+    Conversation {
         group: Some(snapshot.profile),
         member_count: snapshot.member_count,
         last_time: snapshot.last_time,
         members_version: conversation.members_version.min(until_seq),
         ..conversation
-    })
+    }
+}
+
+/// Returns what a former member sees of a group whose state at that time is not known.
+fn unknown_state(group: ConversationId) -> GroupSnapshot {
+    GroupSnapshot {
+        profile: GroupProfile {
+            name: format!("#{group}"),
+            key: String::new(),
+            skeleton: String::new(),
+            description: String::new(),
+            join_policy: JoinPolicy::Invite,
+            history_visible: false,
+            unlisted: true,
+        },
+        member_count: 0,
+        last_time: Timestamp(0),
+    }
 }
 
 /// Returns a group as its members and the users who search for it see it, or `None` if the

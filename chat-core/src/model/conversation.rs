@@ -175,6 +175,10 @@ pub struct Member {
     /// True if this is a direct conversation in which the user has sent a message, and so accepts
     /// answers; see [`DirectPolicy::Replies`](super::DirectPolicy::Replies).
     pub has_sent: bool,
+    /// User whose invitation to the group the inbox of this user contains, while the state is
+    /// `Invited`. `None` in other states, and if the inbox contains no invitation, because this
+    /// user blocked the inviter.
+    pub invited_by: Option<UserId>,
 }
 
 impl Member {
@@ -192,7 +196,14 @@ impl Member {
             delivered_seq: first_seq.previous(),
             read_seq: first_seq.previous(),
             has_sent: false,
+            invited_by: None,
         }
+    }
+
+    /// Changes the state. An invitation that was announced ends with its state.
+    pub(crate) fn set_state(&mut self, state: MemberState) {
+        self.state = state;
+        self.invited_by = None;
     }
 
     /// Returns whether the user is a member now.

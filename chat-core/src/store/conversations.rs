@@ -33,6 +33,15 @@ pub struct MembershipView {
     pub snapshot: Option<GroupSnapshot>,
 }
 
+/// A group that was found by its name, with the membership of the user who looks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedGroup {
+    /// Row of the group.
+    pub conversation: Conversation,
+    /// Membership of the user, in any state; `None` if there is none.
+    pub member: Option<Member>,
+}
+
 /// Reads of conversations.
 #[async_trait]
 pub trait ConversationStore: Debug + Send + Sync + 'static {
@@ -45,6 +54,9 @@ pub trait ConversationStore: Debug + Send + Sync + 'static {
 
     /// Returns the existing group with exactly this key (the canonical spelling of its name).
     async fn group_by_key(&self, key: &str) -> Result<Option<ConversationId>, StoreError>;
+
+    /// Returns the existing group with exactly this key, and the membership of `user` in it.
+    async fn named_group(&self, key: &str, user: UserId) -> Result<Option<NamedGroup>, StoreError>;
 
     /// Returns up to `limit` existing, listed groups whose key begins with `prefix`, ordered by
     /// key.

@@ -70,7 +70,7 @@ use async_trait::async_trait;
 
 pub use accounts::{AccountStore, AccountTx, NewAccount};
 pub use contacts::{ContactStore, ContactTx};
-pub use conversations::{ConversationStore, ConversationTx, MembershipView, NewConversation};
+pub use conversations::{ConversationStore, ConversationTx, MembershipView, NamedGroup, NewConversation};
 pub use cursors::CursorStore;
 pub use error::{StoreError, TxError};
 pub use feed_leases::{FeedLease, FeedShard, FeedTx, FeedTxExt};

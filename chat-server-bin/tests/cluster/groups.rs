@@ -43,7 +43,7 @@ async fn message_to_thousands_takes_one_commit_and_at_most_one_doorbell() {
     let sql = format!(
         "USE chat; INSERT INTO account (name, skeleton, display_name, direct_policy, disabled, created)
              SELECT CONCAT('absent-', seq), CONCAT('absent-', seq), 'absent', 0, 0, 0 FROM seq_1_to_{absent};
-         INSERT INTO member SELECT {group}, account.id, state, role, first_seq, until_seq, muted_until, delivered_seq, read_seq, has_sent
+         INSERT INTO member SELECT {group}, account.id, state, role, first_seq, until_seq, muted_until, delivered_seq, read_seq, has_sent, invited_by
              FROM account, member WHERE account.name LIKE 'absent-%' AND conversation_id = {group} AND user_id = 2;
          UPDATE conversation SET member_count = {MEMBERS} WHERE id = {group}",
         absent = MEMBERS - ONLINE,

@@ -12,8 +12,8 @@ use chat_core::model::{
 };
 use chat_core::store::{
     AccountStore, AuditPage, AuditRecord, ContactStore, ConversationStore, CursorStore, EventPage, FeedBacklog,
-    FeedLease, FeedPosition, FeedShard, FeedStore, Heartbeat, ListedGroup, MembershipView, MessageStore, OperatorStore,
-    SentEvent, Store, StoreError, StoreStats, Transaction, TxError, Unit,
+    FeedLease, FeedPosition, FeedShard, FeedStore, Heartbeat, ListedGroup, MembershipView, MessageStore, NamedGroup,
+    OperatorStore, SentEvent, Store, StoreError, StoreStats, Transaction, TxError, Unit,
 };
 
 use crate::fault::{ActiveFault, Fault};
@@ -280,6 +280,10 @@ impl ConversationStore for FaultyStore {
 
     async fn group_by_key(&self, key: &str) -> Result<Option<ConversationId>, StoreError> {
         self.inner.group_by_key(key).await
+    }
+
+    async fn named_group(&self, key: &str, user: UserId) -> Result<Option<NamedGroup>, StoreError> {
+        self.inner.named_group(key, user).await
     }
 
     async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError> {

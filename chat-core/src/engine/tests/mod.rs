@@ -10,6 +10,7 @@ mod feeds;
 mod fencing;
 mod groups;
 mod hooks;
+mod invitations;
 mod lifecycle;
 mod lost_answers;
 mod marks;

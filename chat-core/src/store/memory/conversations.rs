@@ -13,7 +13,7 @@ use crate::model::{
     Conversation, ConversationId, ConversationKind, DeviceId, Event, EventKind, GroupSnapshot, Member, MemberState,
     Role, Seq, UserId,
 };
-use crate::store::{ConversationStore, ConversationTx, MembershipView, NewConversation, StoreError};
+use crate::store::{ConversationStore, ConversationTx, MembershipView, NamedGroup, NewConversation, StoreError};
 
 impl Tables {
     /// Returns the membership of `user` as `device` sees it, or `None` if the user has no
@@ -151,6 +151,16 @@ impl ConversationStore for MemoryStore {
 
     async fn group_by_key(&self, key: &str) -> Result<Option<ConversationId>, StoreError> {
         self.read(|tables| tables.group_names.get(key).copied())
+    }
+
+    async fn named_group(&self, key: &str, user: UserId) -> Result<Option<NamedGroup>, StoreError> {
+        self.read(|tables| {
+            let log = tables.logs.get(tables.group_names.get(key)?)?;
+            Some(NamedGroup {
+                conversation: log.row.clone(),
+                member: log.members.get(&user).cloned(),
+            })
+        })
     }
 
     async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError> {

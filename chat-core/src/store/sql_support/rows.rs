@@ -9,7 +9,8 @@ use crate::model::{
     EventId, EventKind, GroupProfile, GroupSnapshot, Member, NodeId, Seq, SessionEpoch, UserId,
 };
 use crate::store::{
-    AuditId, AuditRecord, FeedLease, FeedPosition, FeedShard, ListedGroup, MembershipView, NewAuditRecord, StoreStats,
+    AuditId, AuditRecord, FeedLease, FeedPosition, FeedShard, ListedGroup, MembershipView, NamedGroup, NewAuditRecord,
+    StoreStats,
 };
 
 /// Columns of the table `account`, as [`account`] reads them.
@@ -112,12 +113,12 @@ fn profile<C: ColumnReader>(columns: &mut C) -> Result<Option<GroupProfile>, C::
 
 /// Columns of `member AS m`, as [`member`] reads them.
 pub const MEMBER: &str = "m.conversation_id, m.user_id, m.state, m.role, m.first_seq, m.until_seq, \
-     m.muted_until, m.delivered_seq, m.read_seq, m.has_sent";
+     m.muted_until, m.delivered_seq, m.read_seq, m.has_sent, m.invited_by";
 /// Columns of `member AS p`: the other member of a direct conversation.
 pub const MEMBER_OF_PEER: &str = "p.conversation_id, p.user_id, p.state, p.role, p.first_seq, p.until_seq, \
-     p.muted_until, p.delivered_seq, p.read_seq, p.has_sent";
+     p.muted_until, p.delivered_seq, p.read_seq, p.has_sent, p.invited_by";
 /// Number of columns in [`MEMBER`].
-pub const MEMBER_COLUMNS: usize = 10;
+pub const MEMBER_COLUMNS: usize = 11;
 
 /// Decodes a row of [`MEMBER`].
 pub fn member<C: ColumnReader>(columns: &mut C) -> Result<Member, C::Error> {
@@ -132,7 +133,19 @@ pub fn member<C: ColumnReader>(columns: &mut C) -> Result<Member, C::Error> {
         delivered_seq: columns.seq()?,
         read_seq: columns.seq()?,
         has_sent: columns.flag()?,
+        invited_by: columns.nullable(C::user)?,
     })
+}
+
+/// Decodes a row with the columns [`CONVERSATION`] and [`MEMBER`] (or NULLs).
+pub fn named_group<C: ColumnReader>(columns: &mut C) -> Result<NamedGroup, C::Error> {
+    let conversation = conversation(columns)?;
+    let member = if columns.is_null()? {
+        None
+    } else {
+        Some(member(columns)?)
+    };
+    Ok(NamedGroup { conversation, member })
 }
 
 /// Columns of `group_snapshot AS s`, as [`membership`] reads them.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::fixture::{NOW, World, append, create, messages, new_group, profile, transact, without_group};
+use super::fixture::{NOW, World, append, create, messages, new_group, profile, put_member, transact, without_group};
 use crate::model::{
-    Conversation, ConversationId, ConversationKind, GroupProfile, JoinPolicy, Member, Role, Seq, UserId,
+    Conversation, ConversationId, ConversationKind, GroupProfile, JoinPolicy, Member, MemberState, Role, Seq, UserId,
 };
 use crate::store::{NewConversation, Store, StoreError};
 
@@ -101,6 +101,26 @@ pub async fn group_name_is_unique(store: Arc<dyn Store>) {
         store.conversation_of_kind(&ConversationKind::Group).await.unwrap(),
         None
     );
+}
+
+pub async fn named_group_has_the_membership_of_the_user(store: Arc<dyn Store>) {
+    let id = create(&*store, new_group("rust")).await.unwrap();
+    let other = create(&*store, new_group("go")).await.unwrap();
+    let found = async |key: &str, user| {
+        let group = store.named_group(key, user).await.unwrap();
+        group.map(|group| (group.conversation, group.member))
+    };
+    let mut invited = Member::active(id, A, Role::Member, Seq(1));
+    invited.state = MemberState::Invited;
+    invited.invited_by = Some(B);
+    put_member(&*store, invited.clone()).await;
+    put_member(&*store, Member::active(other, B, Role::Owner, Seq(1))).await;
+    let expected = row(&*store, id).await;
+    assert_eq!(found("rust", A).await, Some((expected.clone(), Some(invited))));
+    assert_eq!(found("rust", B).await, Some((expected, None)));
+    assert_eq!(found("rus", A).await, None);
+    assert!(update(&*store, id, |row| row.deleted = true).await);
+    assert_eq!(found("rust", A).await, None, "a deleted group has no name");
 }
 
 pub async fn group_skeleton_is_unique(store: Arc<dyn Store>) {

@@ -34,6 +34,7 @@ pub async fn member_reads_back(store: Arc<dyn Store>) {
                 delivered_seq: Seq(40),
                 read_seq: Seq(30),
                 has_sent: role == Role::Admin,
+                invited_by: (role != Role::Owner).then_some(UserId(77)),
             };
             put_member(&*store, member.clone()).await;
             assert_eq!(store.member(id, user).await.unwrap(), Some(member));

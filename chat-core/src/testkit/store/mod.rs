@@ -71,7 +71,7 @@ macro_rules! store_conformance {
                 related_users_have_a_relation_on_either_side, blockers_returns_users_who_blocked_the_user;
             conversations:
                 direct_conversation_is_created_once, notes_to_self_are_not_the_inbox, inbox_is_created_once,
-                group_name_is_unique, group_skeleton_is_unique, transaction_continues_after_a_rejected_creation,
+                group_name_is_unique, named_group_has_the_membership_of_the_user, group_skeleton_is_unique, transaction_continues_after_a_rejected_creation,
                 profile_reads_back, deletion_frees_name_and_skeleton, reopening_under_a_taken_name_is_rejected,
                 renaming_to_a_taken_name_is_rejected, renaming_frees_the_old_name, update_keeps_the_kind,
                 update_without_the_lock_is_an_error, group_keys_compare_byte_by_byte,

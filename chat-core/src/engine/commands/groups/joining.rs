@@ -3,13 +3,10 @@
 use super::GroupCommands;
 use std::sync::Arc;
 
-use crate::codec::body;
 use crate::engine::error::CommandError;
 use crate::engine::operations::group::{AnswerJoin, DeclineInvitation, InviteMember, JoinGroup, Joined};
-use crate::model::{
-    Caller, ConversationId, ConversationKind, ConversationRef, Event, EventBody, EventKind, JoinPolicy, MemberState,
-    Note, Outcome, Page, PageFrom, UserId, UserRef,
-};
+use crate::engine::operations::policy::{self, GroupPermission, Membership};
+use crate::model::{Caller, ConversationId, ConversationRef, Note, Outcome, UserRef};
 use crate::service::CommandFuture;
 
 impl GroupCommands {
@@ -21,13 +18,10 @@ impl GroupCommands {
     ) -> CommandFuture {
         let check = move |this: Arc<Self>, group| async move { this.hooks.before_join(caller, group, note).await };
         self.in_lane_after(caller, group, check, move |this, call, note| async move {
-            let row = this.units.store().conversation(call.group);
-            let row = this.units.read(row).await?;
-            let policy = row.and_then(|row| row.group).map(|group| group.join_policy);
             let join = JoinGroup {
                 call,
                 note,
-                by_approval: policy == Some(JoinPolicy::Approval),
+                by_approval: this.has_to_ask(caller, call.group).await?,
                 limits: this.group_limits,
             };
             let (joined, events) = this.units.run(call.group, join).await?;
@@ -69,13 +63,7 @@ impl GroupCommands {
         };
         self.in_lane_after(caller, group, check, move |this, call, (user, mut charge)| async move {
             let limits = this.group_limits;
-            let has_notice = this.has_notice(user, call.group).await?;
-            let invite = InviteMember {
-                call,
-                user,
-                has_notice,
-                limits,
-            };
+            let invite = InviteMember { call, user, limits };
             let invited = this.perform(call.group, invite).await?;
             charge.keep();
             Ok(invited)
@@ -87,48 +75,22 @@ impl GroupCommands {
         caller: Caller,
         group: ConversationRef,
     ) -> CommandFuture {
-        self.in_lane(caller, group, move |this, call| async move {
-            let inviter = this.inviter(caller.user, call.group).await?;
-            this.perform(call.group, DeclineInvitation { call, inviter }).await
-        })
+        self.on_group(caller, group, |call| DeclineInvitation { call })
     }
 
-    /// Returns whether a user is invited to a group and has the invitation in the inbox. A user who
-    /// blocked the inviter got no invitation in the inbox.
-    async fn has_notice(&self, user: UserId, group: ConversationId) -> Result<bool, CommandError> {
-        let member = self.units.read(self.units.store().member(group, user)).await?;
-        if member.is_none_or(|member| member.state != MemberState::Invited) {
-            return Ok(false);
-        }
-        Ok(self.inviter(user, group).await?.is_some())
-    }
-
-    /// Returns the sender of the latest invitation to a group in the user's inbox, or `None` if the
-    /// newest page of the inbox contains none.
-    async fn inviter(&self, user: UserId, group: ConversationId) -> Result<Option<UserId>, CommandError> {
+    /// Returns whether the caller can only ask to join the group, so that its admins have to be
+    /// notified. `false` for a caller who has asked already.
+    async fn has_to_ask(&self, caller: Caller, group: ConversationId) -> Result<bool, CommandError> {
         let (units, store) = (&self.units, self.units.store());
-        let kind = ConversationKind::Inbox { owner: user };
-        let Some(inbox) = units.read(store.conversation_of_kind(&kind)).await? else {
-            return Ok(None);
+        let Some(row) = units.read(store.conversation(group)).await? else {
+            return Ok(false);
         };
-        let page = Page {
-            from: PageFrom::Newest,
-            max_events: self.page.max_events,
-            max_bytes: self.page.max_bytes,
+        let Some(profile) = row.group.filter(|_| !row.deleted) else {
+            return Ok(false);
         };
-        let page = units.read(store.events_for(user, inbox, page)).await?;
-        let events = page.map(|page| page.events).unwrap_or_default();
-        Ok(events.iter().rev().find_map(|event| inviter_of(event, group)))
-    }
-}
-
-/// Returns the inviter if the event is an invitation to `group`.
-fn inviter_of(event: &Event, group: ConversationId) -> Option<UserId> {
-    if event.kind != EventKind::GroupInvited {
-        return None;
-    }
-    match body::decode(event.kind, &event.body) {
-        Ok(EventBody::GroupInvited { group: to, by, .. }) if to == group => Some(by),
-        _ => None,
+        let member = units.read(store.member(group, caller.user)).await?;
+        let membership = Membership::of(member.as_ref(), units.now());
+        let may_ask = policy::check_group(GroupPermission::AskToJoin, membership, &profile).is_ok();
+        Ok(may_ask && membership != Membership::Requested)
     }
 }

@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::reading::PageLimits;
 use crate::engine::directory::Directory;
 use crate::engine::error::CommandError;
 use crate::engine::hook_calls::HookCalls;
@@ -36,7 +35,6 @@ pub(in crate::engine) struct GroupCommands {
     pub(in crate::engine) queue: Arc<AppendQueue>,
     pub(in crate::engine) cursors: Arc<CursorQueue>,
     pub(in crate::engine) group_limits: GroupLimits,
-    pub(in crate::engine) page: PageLimits,
     pub(in crate::engine) max_list_len: u32,
     pub(in crate::engine) max_receipt_members: u32,
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use crate::engine::error::CommandError;
 use crate::engine::operations::policy::{self, GroupPermission, Membership};
-use crate::engine::views::{group_info, user_infos};
+use crate::engine::views::{conversation_info, group_info, user_infos};
 use crate::model::{
-    Caller, ConversationId, ConversationRef, GroupName, Member, MemberInfo, MemberPage, MemberState, Outcome, Seq,
-    UserId,
+    Caller, ConversationId, ConversationInfo, ConversationRef, ConversationView, GroupInfo, GroupName, Member,
+    MemberInfo, MemberPage, MemberState, Outcome, ReplyCode, Seq, UserId,
 };
 
 impl GroupCommands {
@@ -22,16 +22,7 @@ impl GroupCommands {
         let limit = limit.clamp(1, self.max_list_len);
         let mut found = Vec::new();
         if let Ok(id) = query.parse() {
-            let id = ConversationId(id);
-            let row = units.read(store.conversation(id)).await?;
-            if let Some(row) = row.filter(|row| !row.deleted) {
-                let member = units.read(store.member(id, caller.user)).await?;
-                let membership = Membership::of(member.as_ref(), units.now());
-                let may_find = |group| policy::check_group(GroupPermission::Find, membership, group).is_ok();
-                if row.group.as_ref().is_some_and(may_find) {
-                    found.extend(group_info(&row));
-                }
-            }
+            found.extend(self.find_by_id(caller, ConversationId(id)).await?);
         }
         let prefix = GroupName::parse_any(&query).map_or_else(|_| query.to_lowercase(), |name| name.key());
         if !prefix.is_empty() {
@@ -40,6 +31,36 @@ impl GroupCommands {
         }
         found.truncate(limit as usize);
         Ok(Outcome::Groups(found))
+    }
+
+    /// Returns a group as the caller may see it, or `None` if the caller may not find it. An
+    /// unlisted group looks to former members as it was when they left, also while they are invited
+    /// or have asked to join.
+    async fn find_by_id(&self, caller: Caller, id: ConversationId) -> Result<Option<GroupInfo>, CommandError> {
+        let (units, store) = (&self.units, self.units.store());
+        let row = units.read(store.conversation(id)).await?;
+        let Some(row) = row.filter(|row| !row.deleted) else {
+            return Ok(None);
+        };
+        let Some(profile) = &row.group else {
+            return Ok(None);
+        };
+        let member = units.read(store.member(id, caller.user)).await?;
+        let membership = Membership::of(member.as_ref(), units.now());
+        if policy::check_group(GroupPermission::Find, membership, profile).is_err() {
+            return Ok(None);
+        }
+        if !profile.unlisted || member.is_none_or(|member| member.until_seq.is_none()) {
+            return Ok(group_info(&row));
+        }
+        match conversation_info(units, caller, id).await {
+            Ok(ConversationInfo {
+                view: ConversationView::Group(group),
+                ..
+            }) => Ok(Some(group)),
+            Err(error) if error.code != ReplyCode::NotFound => Err(error),
+            _ => Ok(None),
+        }
     }
 
     pub(in crate::engine::commands) async fn list_members(

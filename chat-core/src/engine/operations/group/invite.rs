@@ -11,13 +11,12 @@ use crate::model::{Event, EventBody, MemberState, UserId};
 use crate::store::Transaction;
 
 /// Invites a user to a group. If the user has asked to join and the caller may answer such
-/// requests, the user becomes a member. Inviting the user again does nothing.
+/// requests, the user becomes a member. Does nothing if the inbox of the user contains a pending
+/// invitation.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct InviteMember {
     pub(in crate::engine) call: GroupCall,
     pub(in crate::engine) user: UserId,
-    /// True if the user's inbox contains an invitation to this group, so that it needs no other.
-    pub(in crate::engine) has_notice: bool,
     pub(in crate::engine) limits: GroupLimits,
 }
 
@@ -40,9 +39,10 @@ impl Operation for InviteMember {
         }
         let mut group = self.call.lock(tx, &[self.user], &[self.user]).await?;
         group.require(GroupPermission::Invite)?;
+        let is_blocked = theirs.is_some_and(|contact| contact.blocked);
         match group.membership(self.user) {
             membership if membership.is_inside() => return Ok(Vec::new()),
-            Membership::Invited if self.has_notice => return Ok(Vec::new()),
+            Membership::Invited if group.inviter(self.user).is_some() => return Ok(Vec::new()),
             Membership::Banned => return Err(CommandError::forbidden().into()),
             Membership::Requested if group.require(GroupPermission::AnswerJoin).is_ok() => {
                 group.add_member(tx, self.user, Some(me), self.limits).await?;
@@ -56,35 +56,21 @@ impl Operation for InviteMember {
                     },
                 )?;
             }
+            // An invitation that the user does not see must not end the user's own request.
+            Membership::Requested if is_blocked => return Ok(Vec::new()),
             // A user who blocked the caller gets no event in the inbox. The list of members shows
             // the invitation nevertheless, so that the caller does not learn of the block.
-            _ if theirs.is_some_and(|contact| contact.blocked) => {
-                group.set_state(tx, self.user, MemberState::Invited).await?;
-            }
-            _ => {
-                group.set_state(tx, self.user, MemberState::Invited).await?;
-                let group_name = group.profile()?.name;
-                group.append_to_inbox(
-                    self.user,
-                    &EventBody::GroupInvited {
-                        group: self.call.group,
-                        group_name,
-                        by: me,
-                    },
-                )?;
-            }
+            _ => group.invite(tx, self.user, !is_blocked).await?,
         }
         group.write(tx, intents).await
     }
 }
 
-/// Declines an invitation that the caller received. The inviter, if known, gets an event in the
-/// inbox.
+/// Declines an invitation that the caller received. The inviter gets an event in the inbox, unless
+/// the caller blocked the inviter before the invitation.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct DeclineInvitation {
     pub(in crate::engine) call: GroupCall,
-    /// User who invited the caller; `None` if the caller's inbox does not show it.
-    pub(in crate::engine) inviter: Option<UserId>,
 }
 
 #[async_trait]
@@ -93,10 +79,20 @@ impl Operation for DeclineInvitation {
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
         let me = self.call.caller.user;
-        let notified: Vec<UserId> = self.inviter.into_iter().collect();
+        // Inboxes are locked together with the group, so the inviter is read before, and compared
+        // under the lock.
+        let before = tx.members_in(self.call.group, &[me]).await?.pop();
+        let inviter = before.and_then(|member| member.invited_by);
+        let notified = match inviter {
+            Some(inviter) if exists(tx, inviter).await? => vec![inviter],
+            _ => Vec::new(),
+        };
         let mut group = self.call.lock(tx, &[], &notified).await?;
         if group.membership(me) != Membership::Invited {
             return Err(CommandError::not_found().into());
+        }
+        if group.inviter(me) != inviter {
+            return Err(Rejection::Moved);
         }
         group.set_state(tx, me, MemberState::Left).await?;
         let group_name = group.profile()?.name;

@@ -129,6 +129,11 @@ impl LockedGroup {
         Membership::of(self.members.get(&user), self.call.now)
     }
 
+    /// Returns the user whose pending invitation the inbox of `user` contains, if any.
+    pub(super) fn inviter(&self, user: UserId) -> Option<UserId> {
+        self.members.get(&user)?.invited_by
+    }
+
     pub(super) fn active_member(&self, user: UserId) -> Option<&Member> {
         self.members.get(&user).filter(|member| member.is_active())
     }
@@ -193,7 +198,7 @@ impl LockedGroup {
         if let Some(snapshot) = self.log()?.snapshot() {
             tx.put_snapshot(self.call.group, user, &snapshot).await?;
         }
-        member.state = state;
+        member.set_state(state);
         member.role = Role::Member;
         member.until_seq = Some(last_seq);
         self.put_member(tx, member).await
@@ -207,13 +212,38 @@ impl LockedGroup {
         user: UserId,
         state: MemberState,
     ) -> Result<(), Rejection> {
-        let group = self.call.group;
-        let mut member = self.members.get(&user).cloned().unwrap_or_else(|| Member {
-            first_seq: Seq::ZERO,
-            ..Member::active(group, user, Role::Member, Seq::ZERO)
-        });
-        member.state = state;
+        let mut member = self.member_or_outsider(user);
+        member.set_state(state);
         self.put_member(tx, member).await
+    }
+
+    /// Invites a user who is not an active member. If `announced` is set, also appends
+    /// `GroupInvited` to the user's inbox, which was locked.
+    pub(super) async fn invite(
+        &mut self,
+        tx: &mut dyn Transaction,
+        user: UserId,
+        announced: bool,
+    ) -> Result<(), Rejection> {
+        let mut member = self.member_or_outsider(user);
+        member.set_state(MemberState::Invited);
+        if announced {
+            let by = self.call.caller.user;
+            member.invited_by = Some(by);
+            let group_name = self.profile()?.name;
+            let group = self.call.group;
+            self.append_to_inbox(user, &EventBody::GroupInvited { group, group_name, by })?;
+        }
+        self.put_member(tx, member).await
+    }
+
+    /// Returns the membership of a user, or the row of a user who never was a member.
+    fn member_or_outsider(&self, user: UserId) -> Member {
+        let outsider = || Member {
+            first_seq: Seq::ZERO,
+            ..Member::active(self.call.group, user, Role::Member, Seq::ZERO)
+        };
+        self.members.get(&user).cloned().unwrap_or_else(outsider)
     }
 
     pub(super) async fn put_member(&mut self, tx: &mut dyn Transaction, member: Member) -> Result<(), Rejection> {

@@ -173,7 +173,7 @@ impl Operation for EndMembership {
         let own = tx.members_in(self.conversation, &[self.user]).await?.pop();
         match own {
             Some(mut member) if matches!(member.state, MemberState::Invited | MemberState::Requested) => {
-                member.state = MemberState::Left;
+                member.set_state(MemberState::Left);
                 tx.put_member(&member).await?;
             }
             Some(member) if member.is_active() => self.leave(tx, log, member).await?,
@@ -202,7 +202,7 @@ impl EndMembership {
         }
         let body = EventBody::MemberLeft { user: self.user };
         member.until_seq = Some(log.append(self.now, author, &body).seq);
-        member.state = MemberState::Left;
+        member.set_state(MemberState::Left);
         member.role = Role::Member;
         tx.put_member(&member).await?;
         let row = log.change();

@@ -1,8 +1,12 @@
 //! Tests of what users with each relation to a group or user may see.
 
+use std::sync::Arc;
+
 use super::groups::GROUP_RELATIONS;
 use super::users::RELATIONS;
 use super::*;
+use crate::store::{MemoryStore, Store};
+use crate::testkit::store::transact;
 
 /// Members see the group as it is now; former members, banned ones included, see it as they left
 /// it; others do not see it.
@@ -158,4 +162,192 @@ async fn presence_is_visible_to_friends_only() {
             "{relation:?}"
         );
     }
+}
+
+/// Returns a command of each kind that may name a group.
+fn commands_about(group: &ConversationRef, target: UserRef) -> Vec<Command> {
+    let (user, group) = (target, || group.clone());
+    vec![
+        Command::GetConversation(group()),
+        Command::ReadHistory {
+            conversation: group(),
+            page: everything(),
+        },
+        Command::ListMembers {
+            group: group(),
+            after: UserId(0),
+            limit: 10,
+        },
+        Command::Send {
+            conversation: group(),
+            draft: draft("hello"),
+        },
+        Command::InviteMember {
+            group: group(),
+            user: user.clone(),
+        },
+        Command::DeclineInvitation(group()),
+        Command::AnswerJoin {
+            group: group(),
+            user: user.clone(),
+            accept: true,
+        },
+        Command::KickMember {
+            group: group(),
+            user,
+            ban: true,
+        },
+        Command::UpdateGroup {
+            group: group(),
+            changes: GroupChanges::default(),
+        },
+        Command::DeleteGroup(group()),
+        Command::LeaveGroup(group()),
+        Command::JoinGroup {
+            group: group(),
+            note: Note::default(),
+        },
+    ]
+}
+
+/// Users who may not find an unlisted group cannot tell its name from a name that no group has, not
+/// even those who were members and know the id of the group.
+#[tokio::test]
+async fn name_of_an_unlisted_group_is_known_to_those_who_may_find_it() {
+    let named = |name: &str| ConversationRef::Group(GroupName::parse(name).unwrap());
+    let fixture = GroupFixture::build(JoinPolicy::Open, true).await;
+    let changes = GroupChanges {
+        name: Some(GroupName::parse("renamed").unwrap()),
+        ..GroupChanges::default()
+    };
+    let group = fixture.here();
+    let owner = fixture.session(GroupRelation::Owner);
+    owner.execute(Command::UpdateGroup { group, changes }).await.unwrap();
+    let target = user(&fixture.member);
+    for relation in [GroupRelation::Stranger, GroupRelation::Former, GroupRelation::Banned] {
+        let session = fixture.session(relation);
+        let hidden = commands_about(&named("renamed"), target.clone());
+        let absent = commands_about(&named("nobody has it"), target.clone());
+        for (hidden, absent) in hidden.into_iter().zip(absent) {
+            let name = kind(&hidden);
+            let hidden = session.execute(hidden).await.err();
+            let absent = session.execute(absent).await.err();
+            assert_eq!(hidden, absent, "{name:?} by {relation:?}");
+            assert_eq!(hidden.map(|error| error.code), ABSENT, "{name:?} by {relation:?}");
+        }
+    }
+    let join = || Command::JoinGroup {
+        group: named("renamed"),
+        note: Note::default(),
+    };
+    for relation in [GroupRelation::Invited, GroupRelation::Requested] {
+        fixture.session(relation).execute(join()).await.unwrap();
+    }
+    for relation in &GROUP_RELATIONS[3..] {
+        assert_eq!(
+            info(fixture.session(*relation), named("renamed")).await.id,
+            fixture.group
+        );
+    }
+    // Everyone may find a listed group.
+    owner.execute(fixture.change(None, Some(false))).await.unwrap();
+    let former = fixture.session(GroupRelation::Former);
+    assert_eq!(info(former, named("renamed")).await.id, fixture.group);
+    fixture.session(GroupRelation::Stranger).execute(join()).await.unwrap();
+}
+
+/// A former member who asks to join an unlisted group, or is invited to it, finds it as it was when
+/// the member left.
+#[tokio::test]
+async fn former_member_finds_an_unlisted_group_as_it_was() {
+    for by_invitation in [false, true] {
+        let fixture = GroupFixture::build(JoinPolicy::Approval, true).await;
+        let former = fixture.session(GroupRelation::Former);
+        let owner = fixture.session(GroupRelation::Owner);
+        let changes = GroupChanges {
+            name: Some(GroupName::parse("renamed").unwrap()),
+            description: Some(Description::new("changed").unwrap()),
+            ..GroupChanges::default()
+        };
+        let group = fixture.here();
+        owner.execute(Command::UpdateGroup { group, changes }).await.unwrap();
+        if by_invitation {
+            owner.invite_member(fixture.here(), user(former)).await.unwrap();
+        } else {
+            join(former, fixture.group).await;
+        }
+        let find = async |relation| {
+            let query = fixture.group.to_string();
+            let search = Command::SearchGroups { query, limit: 10 };
+            match fixture.session(relation).execute(search).await {
+                Ok(Outcome::Groups(mut groups)) if groups.len() == 1 => groups.remove(0),
+                other => panic!("not one group: {other:?}"),
+            }
+        };
+        let found = find(GroupRelation::Former).await;
+        assert_eq!((found.profile.name.as_str(), found.member_count), ("rust", 7));
+        assert_eq!(info(former, fixture.here()).await.view, ConversationView::Group(found));
+        // Members, and those who never were one, find it as it is.
+        for relation in [GroupRelation::Member, GroupRelation::Requested] {
+            assert_eq!(find(relation).await.profile.name, "renamed");
+        }
+        owner.execute(fixture.change(None, Some(false))).await.unwrap();
+        assert_eq!(find(GroupRelation::Former).await.profile.name, "renamed", "listed");
+    }
+}
+
+/// A former member of whom the store knows no snapshot, for example because a node of an earlier
+/// release removed the member, keeps the group, with nothing of its later state.
+#[tokio::test]
+async fn former_member_without_a_snapshot_keeps_the_group() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let engine = Engine::builder(Arc::clone(&store))
+        .config(config())
+        .build()
+        .await
+        .unwrap();
+    let (olga, bob) = (new_user(&engine, "olga").await, new_user(&engine, "bob").await);
+    let group = create_group(&olga, "rust").await;
+    join(&bob, group).await;
+    let sent = olga.send_text(ConversationRef::Id(group), "before").await.unwrap();
+    let mut member = store.member(group, id(&bob)).await.unwrap().unwrap();
+    member.state = MemberState::Left;
+    member.until_seq = Some(sent.seq);
+    let remove = transact(&*store, move |tx| {
+        let member = member.clone();
+        Box::pin(async move { Ok(tx.put_member(&member).await?) })
+    });
+    remove.await.unwrap();
+    olga.send_text(ConversationRef::Id(group), "after").await.unwrap();
+    let changes = GroupChanges {
+        unlisted: Some(true),
+        ..GroupChanges::default()
+    };
+    olga.update_group(group, changes).await.unwrap();
+
+    let shown = info(&bob, ConversationRef::Id(group)).await;
+    let listed = bob.conversations().await.unwrap();
+    assert!(listed.contains(&shown), "{listed:?}");
+    assert_eq!((shown.first_seq, shown.last_seq), (Seq(2), sent.seq));
+    assert_eq!((shown.active, shown.unread, shown.last_time), (false, 1, Timestamp(0)));
+    let ConversationView::Group(view) = shown.view else {
+        panic!("not a group: {shown:?}")
+    };
+    let profile = view.profile;
+    assert_eq!(
+        (profile.name, profile.description),
+        (format!("#{group}"), String::new())
+    );
+    assert_eq!((view.id, view.member_count), (group, 0));
+    assert_eq!(texts(&history(&bob, ConversationRef::Id(group)).await), ["before"]);
+    assert!(
+        !engine
+            .session(id(&bob), DeviceId::random())
+            .await
+            .unwrap()
+            .conversations()
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }

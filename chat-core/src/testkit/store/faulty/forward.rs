@@ -27,7 +27,7 @@ impl Unit for RolledBackUnit {
 #[async_trait]
 impl Store for FaultyStore {
     async fn transact(&self, unit: Box<dyn Unit>) -> Result<(), StoreError> {
-        let inner = self.enter().await?;
+        let inner = self.enter_unit().await?;
         match self.plan(|plan| plan.commits.pop_front()) {
             None => inner.transact(unit).await,
             Some(Fault::After) => {
@@ -134,6 +134,10 @@ impl ConversationStore for FaultyStore {
 
     async fn group_by_key(&self, key: &str) -> Result<Option<ConversationId>, StoreError> {
         self.enter().await?.group_by_key(key).await
+    }
+
+    async fn named_group(&self, key: &str, user: UserId) -> Result<Option<NamedGroup>, StoreError> {
+        self.enter().await?.named_group(key, user).await
     }
 
     async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError> {

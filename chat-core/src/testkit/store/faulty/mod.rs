@@ -14,8 +14,8 @@ use crate::model::{
 };
 use crate::store::{
     AccountStore, AuditPage, AuditRecord, ContactStore, ConversationStore, CursorStore, EventPage, FeedBacklog,
-    FeedLease, FeedPosition, FeedShard, FeedStore, Heartbeat, ListedGroup, MembershipView, MessageStore, OperatorStore,
-    SentEvent, Store, StoreError, StoreStats, Transaction, TxError, Unit,
+    FeedLease, FeedPosition, FeedShard, FeedStore, Heartbeat, ListedGroup, MembershipView, MessageStore, NamedGroup,
+    OperatorStore, SentEvent, Store, StoreError, StoreStats, Transaction, TxError, Unit,
 };
 use crate::sync::Mutex;
 
@@ -31,6 +31,8 @@ pub struct FaultyStore {
     held: watch::Sender<bool>,
     /// True while the answers with all memberships of a user are held back.
     memberships_held: watch::Sender<bool>,
+    /// True while every unit of work waits before it runs.
+    units_held: watch::Sender<bool>,
 }
 
 /// The faults to inject, and counts of calls.
@@ -95,6 +97,7 @@ impl FaultyStore {
             plan: Mutex::default(),
             held: watch::Sender::new(false),
             memberships_held: watch::Sender::new(false),
+            units_held: watch::Sender::new(false),
         }
     }
 
@@ -203,9 +206,30 @@ impl FaultyStore {
         HoldGuard(self.memberships_held.clone())
     }
 
+    /// Makes units of work wait before they run, until the guard is dropped. Reads outside of units
+    /// continue.
+    pub fn hold_units(&self) -> HoldGuard {
+        self.units_held.send_replace(true);
+        HoldGuard(self.units_held.clone())
+    }
+
+    /// Returns the number of units of work that wait because of [`hold_units`](Self::hold_units).
+    #[must_use]
+    pub fn waiting_units(&self) -> usize {
+        self.units_held.receiver_count()
+    }
+
     /// Reads or changes the plan.
     fn plan<T>(&self, change: impl FnOnce(&mut Plan) -> T) -> T {
         change(&mut self.plan.lock())
+    }
+
+    /// Waits while units of work are held.
+    async fn enter_unit(&self) -> Result<&dyn Store, StoreError> {
+        let mut held = self.units_held.subscribe();
+        // Cannot fail: the sender is in `self`.
+        let _ = held.wait_for(|held| !held).await;
+        self.enter().await
     }
 
     /// Applies the faults that affect every call.
