@@ -93,8 +93,8 @@ impl GroupCommands {
         })
     }
 
-    /// Returns whether a user is invited to a group and has the invitation in the inbox. A user who
-    /// blocked the inviter got no invitation in the inbox.
+    /// Returns whether a user is invited to a group and the newest page of the user's inbox
+    /// contains an invitation to it. If the user blocked the inviter, the inbox got none.
     async fn has_notice(&self, user: UserId, group: ConversationId) -> Result<bool, CommandError> {
         let member = self.units.read(self.units.store().member(group, user)).await?;
         if member.is_none_or(|member| member.state != MemberState::Invited) {
