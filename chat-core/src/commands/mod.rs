@@ -34,12 +34,12 @@ use crate::model::{
 
 /// Calls that a user can make, with typed arguments and results.
 ///
-/// Every provided method runs one [`Command`] with [`execute`](Self::execute). It calls `execute`
-/// before it returns its future, so that the order that an implementation guarantees for calls of
-/// `execute` holds for these methods too.
+/// Every provided method except [`new_message_id`](Self::new_message_id) runs one [`Command`] with
+/// [`execute`](Self::execute). The method calls `execute` before it returns its future, so that the
+/// order that an implementation guarantees for calls of `execute` holds for these methods too.
 ///
 /// # Errors
-/// Every method fails as `execute` fails, and with an [`UnexpectedOutcome`] converted to
+/// These methods fail as `execute` fails, and with an [`UnexpectedOutcome`] converted to
 /// [`Error`](Self::Error).
 ///
 /// # Cancel safety
@@ -68,7 +68,8 @@ pub trait Commands: Sync {
     }
 
     /// Changes the user's password and ends the user's other sessions. Returns the new tokens of
-    /// this device, or `None` if the device was revoked in the meantime.
+    /// this device, or `None` if the device has no tokens, like a session that started without
+    /// credentials.
     fn change_password(
         &self,
         old: Secret,
@@ -229,8 +230,8 @@ pub trait Commands: Sync {
         answer::done(self.execute(Command::DeleteGroup(group.into())))
     }
 
-    /// Removes a member from a group; with `ban`, the user cannot join again until
-    /// [unbanned](Self::unban_member). For admins.
+    /// Removes a member from a group, or withdraws a user's invitation or request to join. With
+    /// `ban`, the user cannot join until [unbanned](Self::unban_member). For admins.
     fn kick_member(
         &self,
         group: impl Into<ConversationRef>,
@@ -298,7 +299,8 @@ pub trait Commands: Sync {
     }
 
     /// Returns at most `limit` members of a group whose ids are greater than `after`, in the order
-    /// of their ids. The first page begins after `UserId(0)`.
+    /// of their ids. The first page begins after `UserId(0)`. Admins also get the users who are
+    /// invited, have asked to join, were members, or are banned.
     fn members(
         &self,
         group: impl Into<ConversationRef>,

@@ -67,9 +67,9 @@ impl ActingAs {
     }
 }
 
-/// Events that two calls append to one conversation are appended in the order of the calls, not in
-/// the order in which their futures are polled. This also holds for calls on different handles of
-/// one user.
+/// Drafts and group changes that two calls make in one conversation take effect in the order of the
+/// calls, not in the order in which their futures are polled. This also holds for calls on
+/// different handles of one user.
 impl Commands for ActingAs {
     type Error = CommandError;
 

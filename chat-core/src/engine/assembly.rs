@@ -29,7 +29,7 @@ use crate::model::{NodeId, StoreEpoch};
 use crate::router::Router;
 use crate::store::Store;
 
-/// EngineParts, and parts that depend on ports only, from which the engine is assembled.
+/// The ports, and parts that depend on ports only, from which the engine is assembled.
 pub(super) struct EngineParts {
     pub(super) store: Arc<dyn Store>,
     pub(super) units: Arc<Units>,
@@ -42,7 +42,8 @@ pub(super) struct EngineParts {
     pub(super) node: NodeId,
 }
 
-/// Queues from the commands to the workers.
+/// Queues by which commands and sessions give work to the workers, and the state of the node's
+/// readiness.
 struct Queues {
     appends: Arc<AppendQueue>,
     cursors: Arc<CursorQueue>,

@@ -137,7 +137,7 @@ mod tests {
         breaker.failed(Scope::Alone, start);
         assert!(!breaker.admits(start));
         assert!(breaker.admits(start + interval), "a probe");
-        assert!(!breaker.admits(start + interval), "one probe at a time");
+        assert!(!breaker.admits(start + interval), "one probe per interval");
         breaker.failed(Scope::Alone, start + interval);
         assert!(!breaker.admits(start + interval));
         assert!(breaker.admits(start + 2 * interval));

@@ -93,7 +93,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Announces the node to the cluster. Default: the node is not announced.
+    /// Sets service discovery, which announces this node to the cluster and reports the other
+    /// nodes. Default: none, and the node is not announced.
     #[must_use]
     pub fn discovery(mut self, discovery: Arc<dyn Discovery>) -> Self {
         self.discovery = Some(discovery);

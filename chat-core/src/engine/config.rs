@@ -17,7 +17,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub enum SessionPolicy {
     /// One session per device, up to [`EngineConfig::max_devices`] devices. A login replaces the
     /// older session of the same device; a login from one device too many revokes the device that
-    /// was used least recently.
+    /// logged in or resumed its session least recently.
     #[default]
     Replace,
     /// One session per user. A login is refused while another device of the user has a live
@@ -63,12 +63,13 @@ pub struct EngineConfig {
     /// requests to a stuck conversation must not wait longer.
     pub request_timeout: Duration,
     /// Number of consecutive store failures after which requests are refused without asking the
-    /// store. Default 5.
+    /// store. Repeated failures of writes to one conversation or one user count once. Default 5.
     pub breaker_threshold: u32,
     /// Interval between the requests that probe whether a failing store has recovered. Default 1 s.
     pub breaker_probe_interval: Duration,
-    /// Maximum number of commands other than sends that run at a time; one more is refused as busy.
-    /// Default 1 024; each takes about 2 KiB.
+    /// Maximum number of logins, changes and operator actions that run at a time; one more is
+    /// refused as busy. Sends, changes of existing groups and reads do not count. Default 1 024;
+    /// each takes about 2 KiB.
     pub max_concurrent_commands: usize,
 
     /// Maximum number of drafts in one transaction. Default 128: a larger batch gains little and
@@ -76,12 +77,13 @@ pub struct EngineConfig {
     pub max_batch_drafts: usize,
     /// Maximum bytes of message bodies in one transaction. Default 256 KiB.
     pub max_batch_bytes: usize,
-    /// Maximum number of drafts queued for one conversation; one more is refused as busy. Default
-    /// 512.
+    /// Maximum number of drafts and group changes queued for one conversation; one more is refused
+    /// as busy. Default 512.
     pub max_lane_drafts: usize,
-    /// Maximum bytes of drafts queued for one conversation. Default 1 MiB.
+    /// Maximum bytes of drafts and group changes queued for one conversation. Default 1 MiB.
     pub max_lane_bytes: usize,
-    /// Maximum bytes of drafts queued for all conversations of this node. Default 16 MiB.
+    /// Maximum bytes of drafts and group changes that this node has not answered yet, of all
+    /// conversations. Default 16 MiB.
     pub max_queued_bytes: usize,
 
     /// After a draft was temporarily refused, the time for which later drafts of the same session
@@ -97,8 +99,8 @@ pub struct EngineConfig {
     /// Outcome of a command whose deciding hook fails. Default [`HookPolicy::FailClosed`].
     pub hook_policy: HookPolicy,
     /// Rate at which hooks decide about one user's commands that have no other rate: joining
-    /// groups, changing their profiles, and accepting friend requests. Refused commands count too.
-    /// Default 120 per minute.
+    /// groups, changing the profiles of groups and the user's own, and accepting friend requests.
+    /// Refused commands count too. Default 120 per minute.
     pub hook_command_rate: Rate,
     /// Maximum number of observations queued for the observing hooks; further ones are dropped and
     /// counted. Default 4 096.
@@ -115,7 +117,9 @@ pub struct EngineConfig {
     pub max_groups_per_user: u32,
     /// Rate at which one user may create groups. Default 10 per hour.
     pub group_creation_rate: Rate,
-    /// Rate at which one user may send friend requests. Default 30 per day.
+    /// Rate at which one user may send friend requests. Its count is also the maximum number of the
+    /// user's requests of the last 24 hours that are still open, over all nodes. Default 30 per
+    /// day.
     pub friend_request_rate: Rate,
     /// Rate at which one user may invite users to groups. Default 200 per day.
     pub invitation_rate: Rate,
@@ -145,8 +149,9 @@ pub struct EngineConfig {
     /// Number of queued marks (acknowledgements and read marks) at which they are written without
     /// further waiting, and the maximum number of marks written in one transaction. Default 512.
     pub max_cursor_batch: usize,
-    /// Maximum number of marks queued while the store is unavailable, about 200 bytes each. A
-    /// further mark is dropped; the next mark of the same conversation replaces it. Default 65 536.
+    /// Maximum number of queued marks, about 200 bytes each; marks accumulate while the store is
+    /// unavailable. A further mark is dropped; the next mark of the same conversation replaces it.
+    /// Default 65 536.
     pub max_queued_cursors: usize,
     /// Maximum number of marks queued for one user. Default 4 096: a device that reconnects
     /// acknowledges in every conversation.

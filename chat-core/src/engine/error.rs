@@ -35,11 +35,12 @@ impl CommandError {
         Self::invalid("only a session of a device can do this; the caller acts without one")
     }
 
-    /// Returns the error for a caller whose login is no longer the latest of its device.
+    /// Returns the error for a caller whose login has expired or was ended, or is no longer the
+    /// latest of its device.
     pub(crate) fn fenced() -> Self {
         Self::new(
             ReplyCode::Fenced,
-            "this session is over: the device logged in again, or was revoked",
+            "this session is over: it expired or was ended, or the device logged in again",
         )
     }
 
@@ -51,7 +52,7 @@ impl CommandError {
         )
     }
 
-    /// Returns the error for a login whose subject is reserved by a deleted account.
+    /// Returns the error for a login or provisioning whose subject a deleted account reserves.
     pub(crate) fn account_deleted() -> Self {
         let text = "the account of this user was deleted; an operator can allow a new one";
         Self::new(ReplyCode::AccountDisabled, text)

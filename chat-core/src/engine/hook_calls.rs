@@ -1,6 +1,7 @@
 //! Calls to the deciding hooks, the `before_…` methods of [`Hooks`]. A command is first validated,
 //! then charged to its user's rate, then decided by the hooks, and then committed. The hooks of one
-//! command share a timeout. A hook that panics has failed, and [`HookPolicy`] decides in its place.
+//! command share a timeout. A hook that panics or times out has failed, and [`HookPolicy`] decides
+//! in its place.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,9 +25,9 @@ use crate::panics;
 
 /// The application's deciding hooks, in the order in which they are asked.
 ///
-/// Each `before_…` method returns the request in the form that the hooks allow, or the error with
-/// which a hook refuses the command. Without hooks, it returns the request unchanged and does not
-/// read the store.
+/// Each `before_…` method fails with the error with which a hook refuses the command. If hooks can
+/// change the request, the method returns it in the form that they allow. Without hooks, the method
+/// allows the request unchanged and does not read the store.
 #[derive(Debug)]
 pub(super) struct HookCalls {
     hooks: Arc<[Arc<dyn Hooks>]>,

@@ -31,7 +31,7 @@ impl UserLimit {
         }
     }
 
-    /// Charges one event to a user. Fails with `LimitExceeded` if the user exceeds the rate.
+    /// Charges one command to a user. Fails with `LimitExceeded` if the user exceeds the rate.
     pub(crate) fn charge(self: &Arc<Self>, user: UserId) -> Result<Charge, CommandError> {
         let now = now();
         let mut users = self.users.lock();
@@ -47,8 +47,8 @@ impl UserLimit {
         })
     }
 
-    /// Charges one event to a user, even if the user exceeds the rate. Returns the time for which
-    /// the caller has to delay the event; zero within the rate.
+    /// Charges one command to a user, even if the user exceeds the rate. Returns the time for which
+    /// the caller has to slow the user down; zero within the rate.
     pub(crate) fn charge_paced(&self, user: UserId) -> Duration {
         if self.rate.per.is_zero() {
             return Duration::ZERO;
@@ -61,8 +61,8 @@ impl UserLimit {
         wait
     }
 
-    /// Charges one event to a user, and returns the time for which the caller has to delay it. If
-    /// this delay would exceed `max`, charges nothing and fails with the delay.
+    /// Charges one command to a user, and returns the time for which the caller has to slow the
+    /// user down. If this time would exceed `max`, charges nothing and fails with the time.
     pub(crate) fn charge_paced_within(&self, user: UserId, max: Duration) -> Result<Duration, Duration> {
         let wait = self.charge_paced(user);
         if wait > max {
@@ -72,7 +72,7 @@ impl UserLimit {
         Ok(wait)
     }
 
-    /// Refunds one event, because nothing was done.
+    /// Refunds one command, because nothing was done.
     fn refund(&self, user: UserId) {
         let mut users = self.users.lock();
         if let Some(bucket) = users.get_mut(&user) {
@@ -81,7 +81,7 @@ impl UserLimit {
     }
 }
 
-/// An event that was charged to a user. Dropping the charge refunds it, unless it was
+/// A command that was charged to a user's rate. Dropping the charge refunds it, unless it was
 /// [kept](Self::keep).
 #[derive(Debug)]
 #[must_use]

@@ -12,8 +12,9 @@ use crate::sync::Mutex;
 
 /// A session in this process, for bots, tests and desktop applications. It executes the same
 /// commands and receives the same pushes as the session of a remote client. It ends when it is
-/// dropped. If the engine ends it, because the user was disabled, or the device was revoked or
-/// logged in again, its commands are refused with [`Fenced`](crate::model::ReplyCode::Fenced).
+/// dropped. If the engine ends it, for example because the user was disabled, or the device was
+/// revoked or logged in again, its commands are refused with
+/// [`Fenced`](crate::model::ReplyCode::Fenced).
 #[derive(Debug)]
 pub struct LocalSession {
     engine: Engine,
@@ -26,8 +27,8 @@ pub struct LocalSession {
     _guard: SessionGuard,
 }
 
-/// The *call* fixes the order: events that two calls append to one conversation are appended in the
-/// order of the calls, no matter when their futures are polled.
+/// The *call* fixes the order: drafts and group changes that two calls make in one conversation
+/// take effect in the order of the calls, no matter when their futures are polled.
 impl Commands for LocalSession {
     type Error = CommandError;
 
@@ -63,7 +64,8 @@ impl LocalSession {
         self.caller
     }
 
-    /// Returns the user's profile, as the user sees it.
+    /// Returns the user's profile as it was when the session started, with the fields that only the
+    /// user sees.
     #[must_use]
     pub fn user(&self) -> &UserInfo {
         &self.user

@@ -202,7 +202,7 @@ impl Engine {
         self.parts.lifecycle.spawn_command(command).await
     }
 
-    /// Refuses logins while this node's clock is wrong.
+    /// Refuses registrations and logins while this node's clock is wrong.
     fn check_clock(&self) -> Result<(), CommandError> {
         if self.parts.router.is_clock_wrong() {
             return Err(CommandError::clock_is_wrong());
@@ -222,8 +222,8 @@ impl Engine {
     /// [`ChatService::attach`](crate::service::ChatService::attach).
     ///
     /// # Errors
-    /// [`CommandError`]; the session was not attached. `Fenced`: the device has logged in again in
-    /// the meantime.
+    /// [`CommandError`]; the session was not attached. `Fenced`: the session has ended in the
+    /// meantime, for example because the device has logged in again.
     pub(crate) async fn attach(
         &self,
         caller: Caller,
@@ -265,9 +265,10 @@ impl Engine {
     /// application, which keeps the session for as long as it runs and receives events.
     ///
     /// It counts as a login of `device`: it ends an older session of that device, it makes the user
-    /// present, and a new device takes a place among the user's
-    /// [`max_devices`](EngineConfig::max_devices), from which the oldest device is evicted. So do
-    /// not start a session for each request of an application; use [`acting_as`](Self::acting_as).
+    /// present, and a new device counts towards the user's
+    /// [`max_devices`](EngineConfig::max_devices), so that it may evict the device that logged in
+    /// least recently. So do not start a session for each request of an application; use
+    /// [`acting_as`](Self::acting_as).
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: the user does not exist. Other codes as for a login: for
@@ -300,9 +301,9 @@ impl Engine {
         self.parts.lifecycle.stopping().cancelled().await;
     }
 
-    /// Charges a command to its user's rate, over all of the user's sessions on this node, and
-    /// returns the time for which a server must not read from the command's connection; see
-    /// [`EngineConfig::message_rate`].
+    /// If the command sends a draft, charges it to its user's rate, over all of the user's sessions
+    /// on this node. Returns the time for which a server must not read from the command's
+    /// connection, zero for other commands; see [`EngineConfig::message_rate`].
     #[must_use]
     pub(crate) fn pace(&self, caller: Caller, command: &Command) -> Duration {
         self.parts.commands.pace(caller, command)
@@ -360,12 +361,14 @@ impl Engine {
         self.parts.readiness.listener_opened();
     }
 
-    /// Announces to the cluster the addresses at which clients reach this node.
+    /// Announces to the cluster the addresses at which clients reach this node. Does nothing if the
+    /// engine has no discovery.
     pub fn advertise(&self, addresses: Vec<String>) {
         self.update_node(|me| me.addresses = addresses);
     }
 
-    /// Announces to the cluster that this node accepts no new sessions.
+    /// Announces to the cluster that this node accepts no new sessions. Does nothing if the engine
+    /// has no discovery.
     pub fn announce_drain(&self) {
         self.update_node(|me| me.draining = true);
     }
@@ -395,8 +398,9 @@ impl Engine {
         self.parts.router.flush_announcements().await
     }
 
-    /// Refuses new commands, finishes and answers those in progress, writes the queued read marks,
-    /// and waits until all tasks have ended. Local sessions end. Idempotent.
+    /// Refuses new commands, finishes and answers those in progress, writes the queued
+    /// acknowledgements and read marks, and waits until all tasks have ended. Local sessions and
+    /// feeds end. Idempotent.
     pub async fn shutdown(&self) {
         let Parts { config, lifecycle, .. } = &*self.parts;
         lifecycle.drain();

@@ -52,8 +52,8 @@ impl AccountCommands {
         let account = self.directory.account(&UserRef::Id(caller.user)).await?;
         let Some(compared) = passwords.confirm(&account, device, old).await? else {
             // A client that repeats a change whose answer was lost also fails here, because the
-            // change was committed and the old password is no longer right. Then sessions may have
-            // ended.
+            // change was committed and the old password is no longer right. In that case, the
+            // sessions that the change ended may still be open.
             self.session_ender.recheck(caller.user, CloseCode::Revoked);
             return Err(CommandError::bad_credentials());
         };

@@ -67,8 +67,8 @@ impl ContactCommands {
             Ok(charge) => (Some(charge), Ok(())),
             Err(error) => (None, Err(error)),
         };
-        // If the rate is exceeded, the command succeeds only if it repeats an open request, so
-        // hooks are not asked.
+        // If the rate is exceeded, the command succeeds only if it changes nothing, because the
+        // users are friends or the request is open already. So hooks are not asked.
         if let Some(charge) = &mut charge {
             let note = note.clone();
             self.hooks.before_request_friend(caller, peer, note, charge).await?;
@@ -145,7 +145,7 @@ impl ContactCommands {
     }
 
     /// Publishes the events of a friend request or of its answer. If the two users became friends,
-    /// sends the presence of each to the other.
+    /// sends each of them the presence of the other, as far as the other has sessions on this node.
     fn publish(&self, user: UserId, peer: UserId, events: Vec<Event>) {
         let became_friends = events.iter().any(is_friend_acceptance);
         self.publisher.publish(events);

@@ -1,5 +1,5 @@
-//! Commands without a session: registration, and the ways to start a session (login, resume, and
-//! trusted logins from this process).
+//! Commands without a session: registration, provisioning of accounts, and the ways to start a
+//! session (login, resume, and trusted logins from this process).
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -95,7 +95,8 @@ impl Logins {
         Ok(user)
     }
 
-    /// Creates an account, unless a hook refuses the registration. Hooks may change it.
+    /// Asks the hooks about a registration, which they may refuse or change, and creates the
+    /// account.
     async fn create_account(
         &self,
         source: Source,

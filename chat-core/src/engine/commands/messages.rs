@@ -13,7 +13,7 @@ use crate::engine::workers::{AppendQueue, DeferredDraft};
 use crate::model::{Caller, ConversationRef, Draft, ReplyCode};
 use crate::service::CommandFuture;
 
-/// Maximum delay of a message of a caller without a connection whose user exceeds the rate.
+/// Maximum delay of the answer to a draft whose sender has no connection and exceeds the rate.
 const MAX_LOCAL_DELAY: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
@@ -57,7 +57,8 @@ impl MessageCommands {
                 })
             }
             Err(delay) => {
-                // Later drafts are refused too until this draft is resent, to keep their order.
+                // To keep the order, later drafts of the caller to this conversation are refused
+                // too, until this draft is resent or `EngineConfig::resend_window` is over.
                 self.queue.defer(DeferredDraft {
                     caller,
                     conversation,
@@ -74,7 +75,8 @@ impl MessageCommands {
         self.queue.queued_bytes()
     }
 
-    /// Refuses all queued drafts and group changes, and all later ones.
+    /// Refuses the drafts and group changes that the appender has not taken from its queue yet, and
+    /// all later ones.
     pub(in crate::engine) fn close(&self) {
         self.queue.close();
     }

@@ -46,8 +46,8 @@ pub(super) struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// Executes a command. Events of one session are appended in the order of the calls, not in the
-    /// order in which the returned futures are polled.
+    /// Executes a command. Drafts and group changes of one session in one conversation take effect
+    /// in the order of the calls, not in the order in which the returned futures are polled.
     pub(super) fn execute(&self, caller: Caller, command: Command) -> CommandFuture {
         if self.lifecycle.is_draining() {
             return CommandFuture::ready(Err(CommandError::shutting_down()));
@@ -132,8 +132,8 @@ impl Dispatcher {
         }
     }
 
-    /// Charges a command to its user. Returns the time for which the server must not read from the
-    /// user's connection.
+    /// If the command sends a draft, charges it to its user's message rate. Returns the time for
+    /// which the server must not read from the user's connection, zero for other commands.
     pub(super) fn pace(&self, caller: Caller, command: &Command) -> Duration {
         match command {
             Command::Send { .. } => self.messages.pace(caller),

@@ -58,8 +58,8 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    /// Runs until the feed is closed or the engine drains. If the engine stops instead, the leases
-    /// stay until they expire.
+    /// Runs until the feed is closed or the engine drains, and then releases the leases. If the
+    /// engine stops instead, the leases stay until they expire.
     pub(super) async fn run(self) {
         self.drive().await;
         let leases = self.shared.machine.lock().leases();

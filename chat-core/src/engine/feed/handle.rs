@@ -21,11 +21,12 @@ impl Feed {
         Self { shared }
     }
 
-    /// Waits for the next event and hands it out. Returns `None` once the engine shuts down.
+    /// Waits for the next event and hands it out. Returns `None` once the engine shuts down, or if
+    /// the task of the feed panicked.
     ///
-    /// Events of one conversation are handed out in the order of their `Seq`; all events that the
-    /// scope may read are among them. While the store is unavailable, or other nodes hold all
-    /// leases of the feed, this waits.
+    /// Events of one conversation are handed out in the order of their `Seq`, and no event of the
+    /// feed's scope is left out. While the store is unavailable, or other nodes hold all leases of
+    /// the feed, this waits.
     ///
     /// # Cancel safety
     /// Safe: an event that was not returned is returned by the next call.

@@ -15,7 +15,7 @@ use crate::model::Event;
 /// item counts as in flight for as long as the feed is open. Its event is handed out again when the
 /// feed is reopened, or by the node that takes over the lease.
 #[derive(Debug)]
-#[must_use = "an event that is not acknowledged stops the feed of its conversation"]
+#[must_use = "an event that is not acknowledged stops the cursor of its conversation"]
 pub struct FeedItem {
     event: Event,
     /// Term of the lease under which the event was handed out.
@@ -42,7 +42,8 @@ impl FeedItem {
         &self.event
     }
 
-    /// Acknowledges the event without waiting. The acknowledgement is written to the store within
+    /// Acknowledges the event without waiting. Once all earlier events of the conversation are
+    /// acknowledged too, the write of the acknowledgement to the store starts within
     /// [`flush_interval`](super::FeedOptions::flush_interval), together with others. After a crash
     /// before that, the event is handed out again. Closing the feed or the engine writes all
     /// acknowledgements.

@@ -18,8 +18,8 @@ use crate::sync::Mutex;
 use crate::time::now;
 
 /// Returns the name of a feed's registry, a second feed without cursors. Each node that runs the
-/// feed holds one lease of the registry, so that the other nodes also see a node that has no shard
-/// yet.
+/// feed holds the lease of one shard (slot) of the registry, so that the other nodes also see a
+/// node that has no shard of the feed yet.
 fn registry(feed: &str) -> String {
     format!("{feed}\u{1}nodes")
 }

@@ -13,7 +13,8 @@
 //! A feed reads events from logs, not from pushes. A commit on this node, an announcement of
 //! another node, or a scan of the conversations in which the feed is behind only reports that a log
 //! has grown; a page of the log is in order and without gaps. If a consumer falls behind, the
-//! machine stops reading, so that the consumer costs no memory and delays no sender.
+//! machine stops reading, so that the consumer costs a bounded amount of memory and delays no
+//! sender.
 //!
 //! [`FeedShard`]: crate::store::FeedShard
 

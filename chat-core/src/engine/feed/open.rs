@@ -18,7 +18,7 @@ use crate::router::Router;
 use crate::sync::Mutex;
 use crate::time::now;
 
-/// Opens the feeds of an engine.
+/// Opens and deletes the feeds of an engine.
 #[derive(Debug)]
 pub(in crate::engine) struct Feeds {
     units: Arc<Units>,

@@ -49,7 +49,7 @@ pub enum FeedStart {
 #[non_exhaustive]
 pub struct FeedOptions {
     /// Name of the feed, 1 to 240 bytes without control characters. The cursors belong to the name,
-    /// so every node and every run that continues the feed must use the same name and scope.
+    /// so every node that opens the feed, also after a restart, must use the same name and scope.
     pub name: String,
     /// The conversations of the feed.
     pub scope: FeedScope,

@@ -67,7 +67,7 @@ impl Shared {
         recorded
     }
 
-    /// Records that the consumer returned or dropped an item.
+    /// Records that the consumer acknowledged or dropped an item.
     pub(super) fn item_returned(&self) {
         if self.machine.lock().item_returned() {
             self.work.notify_one();

@@ -14,10 +14,10 @@ pub(super) struct Plan {
     pub(super) surplus: usize,
 }
 
-/// Returns the plan of `node`, one of the `nodes` that run the feed. `leases` are the unexpired
-/// leases of the feed; `held` are the shards that the node works on. If the node has a lease for a
-/// shard that is not in `held`, an earlier run of the node claimed it, so that shard counts as
-/// free.
+/// Returns the plan of `node`. `nodes` are the registered nodes of the feed; a node that is not
+/// among them has a share of 0. `leases` are the unexpired leases of the feed; `held` are the
+/// shards that the node works on. If the node has a lease for a shard that is not in `held`, it
+/// claimed the shard before it restarted or opened the feed again, so that shard counts as free.
 pub(super) fn plan(node: NodeId, nodes: &BTreeSet<NodeId>, leases: &[FeedLease], held: &BTreeSet<FeedShard>) -> Plan {
     let share = share(node, nodes);
     let taken: BTreeSet<_> = leases
@@ -32,8 +32,9 @@ pub(super) fn plan(node: NodeId, nodes: &BTreeSet<NodeId>, leases: &[FeedLease],
     }
 }
 
-/// Returns the number of shards that a node is entitled to. The shares of all nodes add up to all
-/// shards. A node beyond the sixteenth gets none until another node leaves.
+/// Returns the number of shards that a node is entitled to; 0 if it is not among `nodes`. The
+/// shares of all nodes add up to all shards. A node beyond the sixteenth gets none until another
+/// node leaves.
 fn share(node: NodeId, nodes: &BTreeSet<NodeId>) -> usize {
     let Some(rank) = nodes.iter().position(|other| *other == node) else {
         return 0;

@@ -61,8 +61,8 @@ pub(crate) fn not_live(caller: Caller) -> CommandError {
     }
 }
 
-/// Device id that is reserved for the lock of a user. The row with this id serialises changes of
-/// the user's devices, password and groups.
+/// Device id that is reserved for the lock of a user. The row with this id serialises logins of the
+/// user, changes of the user's account and devices, and the creation of groups by the user.
 pub(crate) const USER_LOCK: DeviceId = DeviceId::NONE;
 
 /// Takes the lock of a user. Must be taken before every other lock.

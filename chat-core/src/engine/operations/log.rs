@@ -38,8 +38,8 @@ impl From<Caller> for Author {
     }
 }
 
-/// The logs of the conversations that a transaction has locked, with the events that it is about to
-/// append to each.
+/// The logs of the conversations that a transaction has locked, with the events that the
+/// transaction is about to append to them.
 #[derive(Debug)]
 pub(crate) struct Logs {
     now: Timestamp,
@@ -175,15 +175,15 @@ impl Logs {
     }
 
     /// Appends an event to a locked conversation. Returns the event's `Seq`, or
-    /// [`Rejection::Moved`] if the conversation was not locked.
+    /// [`Rejection::Moved`] if the conversation does not exist or was not locked.
     pub(crate) fn append(&mut self, id: ConversationId, author: Author, body: &EventBody) -> Result<Seq, Rejection> {
         let now = self.now;
         let log = self.locked.get_mut(&id).ok_or(Rejection::Moved)?;
         Ok(log.append(now, author, body).seq)
     }
 
-    /// Writes the appended events and the changed rows. Returns the events, and `false` if a
-    /// group's new name is taken; then the transaction must be aborted.
+    /// Writes the appended events and the changed rows. Returns `false` if a group's new name is
+    /// taken (then the transaction must be aborted), and the events.
     pub(crate) async fn write(
         self,
         tx: &mut dyn Transaction,

@@ -1,4 +1,4 @@
-//! Units of work of the commands. They do all I/O through their
+//! Units of work of commands and operators. They do all I/O through their
 //! [`Transaction`](crate::store::Transaction).
 
 pub(super) mod account;

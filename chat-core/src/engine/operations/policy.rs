@@ -1,6 +1,7 @@
 //! Authorization: pure functions of the requested permission and the caller's relation to the group
 //! or user. Everything that they do not explicitly allow is refused. Units of work call them inside
-//! their transactions, after taking the locks.
+//! their transactions, after taking the locks; commands without a unit of work call them after
+//! reading the rows.
 
 use super::contact::Relation;
 use crate::engine::error::CommandError;

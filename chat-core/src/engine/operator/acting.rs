@@ -115,7 +115,7 @@ const fn recorded_kind(command: &Command) -> Option<&'static str> {
 }
 
 /// Returns the object that a command acts on, as the audit log describes it; empty if the object is
-/// the user.
+/// the user, the user's devices, or a list of the user's contacts or conversations.
 fn object(command: &Command) -> String {
     match command {
         Command::RequestFriend { user, .. }

@@ -77,7 +77,8 @@ impl GroupCommands {
         let Some(row) = row else {
             return Err(CommandError::not_found());
         };
-        // Members see the same marks here as in receipts.
+        // How far other members have received and read messages is shown only in groups whose
+        // members get receipts.
         let has_receipts = row.member_count <= self.max_receipt_members && !row.deleted;
         let Some(profile) = row.group else {
             return Err(CommandError::not_found());
@@ -107,8 +108,8 @@ impl GroupCommands {
     }
 
     /// Returns at most `limit` members after the user `after`, and whether there are more; unless
-    /// `sees_all`, only active members. Pages of the store contain all members, so this may read
-    /// several pages.
+    /// `sees_all`, only active members. Pages of the store contain memberships in every state, so
+    /// this may read several pages.
     async fn members_after(
         &self,
         group: ConversationId,

@@ -39,7 +39,8 @@ impl CursorWrites {
         }
     }
 
-    /// Queues a cursor that moved. It is written after the flush interval at the latest.
+    /// Queues a cursor that moved. A write starts within the flush interval, or later if another
+    /// write runs or the backoff after a failure is not over.
     pub(super) fn push(&mut self, now: Instant, conversation: ConversationId) {
         if self.queue.is_empty() {
             self.schedule(now + self.flush_interval);
@@ -117,7 +118,7 @@ impl CursorWrites {
         self.queue.is_empty() && self.due.is_some()
     }
 
-    /// Returns the time of the next write.
+    /// Returns the time of the next write, or `None` if no cursor is queued or a write runs.
     pub(super) fn timeout(&self) -> Option<Instant> {
         self.due.filter(|_| !self.queue.is_empty())
     }

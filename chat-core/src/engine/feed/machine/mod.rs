@@ -65,7 +65,7 @@ enum Phase {
     /// The feed hands out no more events, writes the acknowledged cursors, and waits until
     /// `deadline` for the items that the consumer has.
     Closing { deadline: Instant },
-    /// The feed has given up its leases.
+    /// The driver has ended, and the feed holds no lease any more.
     Ended,
 }
 
@@ -151,7 +151,8 @@ impl Machine {
         }
     }
 
-    /// Returns whether the feed is closing, and nothing is left to do but to release its leases.
+    /// Returns whether the feed is closing, and nothing is left to do but to release its leases, or
+    /// the deadline of the closing has passed. Also true once the feed has ended.
     pub(super) fn is_drained(&self, now: Instant) -> bool {
         match self.phase {
             Phase::Open => false,

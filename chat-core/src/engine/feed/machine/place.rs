@@ -74,7 +74,7 @@ impl Place {
     }
 
     /// Records the events that the running read returned. `is_end`: there were no further events
-    /// that the scope may read.
+    /// that the feed may read.
     pub(super) fn read_finished(&mut self, seqs: impl Iterator<Item = Seq>, is_end: bool) {
         for seq in seqs {
             self.outstanding.push_back((seq, false));
@@ -111,7 +111,8 @@ impl Place {
     }
 
     /// Forgets the events from `seq` on, which were read and not handed out, so that they are read
-    /// again. Returns their number. The result of a running read will be ignored.
+    /// again; `None` if there are no such events. Returns their number. The result of a running
+    /// read will be ignored.
     pub(super) fn rewind_to(&mut self, seq: Option<Seq>) -> usize {
         self.reading = None;
         let before = self.outstanding.len();

@@ -63,8 +63,8 @@ impl Reads {
         self.backoff.failed(now);
     }
 
-    /// Returns the time at which a read can start, or `None` if there is nothing to read or all
-    /// reads are running.
+    /// Returns the time at which a read can start, or `None` if there is nothing to read or
+    /// [`MAX_READS`] reads are running.
     pub(super) fn timeout(&self) -> Option<Instant> {
         let can_start = !self.queue.is_empty() && self.running < MAX_READS;
         can_start.then(|| self.backoff.until())

@@ -114,7 +114,8 @@ impl Shards {
         self.held.get(&shard).map(|held| &held.lease)
     }
 
-    /// Returns whether the node works on a conversation.
+    /// Returns whether the node works on a conversation: it holds the lease for the conversation's
+    /// shard, and is not leaving the shard.
     pub(super) fn works_on(&self, conversation: ConversationId) -> bool {
         let held = self.held.get(&FeedShard::of(conversation));
         held.is_some_and(|held| !held.is_leaving)

@@ -32,7 +32,8 @@ pub(in crate::engine) struct Admit {
 }
 
 /// Returns an epoch higher than that of any device that logged in earlier: the time in nanoseconds.
-/// A device's epoch grows by one at each login, so it cannot overtake the clock.
+/// A device's epoch grows by one when a session of the device starts or is ended, so it cannot
+/// overtake the clock.
 pub(in crate::engine) fn first_epoch() -> SessionEpoch {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let nanos = u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX);

@@ -104,8 +104,9 @@ fn stems(hint: Option<&str>) -> [String; 2] {
     [hint.chars().take(15).collect(), "user".to_owned()]
 }
 
-/// Removes from a hint the characters that names cannot contain, and separators at its ends. Of an
-/// e-mail address, only the part before the `@` is used.
+/// Converts a hint to a possible name: keeps letters and digits, replaces each sequence of other
+/// characters by one separator, and removes separators at the ends. Of an e-mail address, only the
+/// part before the `@` is used.
 fn cleaned(hint: &str) -> String {
     let hint = hint.split('@').next().unwrap_or_default();
     let mut name = String::with_capacity(hint.len().min(UserName::MAX_BYTES));
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn name_without_a_usable_hint_is_neutral() {
+    fn names_without_a_usable_hint_do_not_reveal_the_subject() {
         for hint in [None, Some(""), Some("12345"), Some("@"), Some("---"), Some("admin")] {
             let names = names_for(hint);
             assert!(!names.is_empty(), "{hint:?}");
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_distinct_and_the_same_for_a_retry() {
+    fn names_are_the_same_for_a_retry() {
         let names = names_for(Some("alice"));
         assert_eq!((names.len(), names_for(Some("alice"))), (7, names.clone()));
         assert!(names[1..4].iter().all(|name| name.starts_with("alice-")), "{names:?}");

@@ -1,4 +1,4 @@
-//! Unit of work that ends a friendship.
+//! Unit of work that ends a friendship or withdraws a friend request.
 
 use async_trait::async_trait;
 

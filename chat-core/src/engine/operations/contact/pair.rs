@@ -21,7 +21,7 @@ pub(in crate::engine) enum Relation {
     Friend,
     /// The peer blocked the user.
     BlockedByPeer,
-    /// The user blocked the peer.
+    /// The user blocked the peer, who did not block the user.
     BlocksPeer,
 }
 
@@ -50,12 +50,12 @@ pub(in crate::engine) struct Pair {
     /// The peer's contact.
     pub(in crate::engine) theirs: Contact,
     /// Events for the inboxes of these users.
-    notices: Vec<(UserId, EventBody)>,
+    inbox_events: Vec<(UserId, EventBody)>,
 }
 
 impl Pair {
-    /// Locks the contacts of both users, and checks the caller's [`fence`]. Fails if the peer has
-    /// no account.
+    /// Locks the contacts of both users, and checks the caller's [`fence`]. Fails if the peer is
+    /// the caller, or has no account or a deleted one.
     pub(in crate::engine) async fn lock(
         tx: &mut dyn Transaction,
         caller: Caller,
@@ -75,7 +75,7 @@ impl Pair {
             now,
             own: own.unwrap_or_else(|| no_contact(caller.user, peer, now)),
             theirs: theirs.unwrap_or_else(|| no_contact(peer, caller.user, now)),
-            notices: Vec::new(),
+            inbox_events: Vec::new(),
         })
     }
 
@@ -96,7 +96,7 @@ impl Pair {
 
     /// Adds an event for a user's inbox.
     pub(in crate::engine) fn notify(&mut self, user: UserId, body: EventBody) {
-        self.notices.push((user, body));
+        self.inbox_events.push((user, body));
     }
 
     /// Makes the two users friends.
@@ -119,12 +119,12 @@ impl Pair {
                 tx.put_contact(contact).await?;
             }
         }
-        let mut inboxes = Vec::with_capacity(self.notices.len());
-        for (user, _) in &self.notices {
+        let mut inboxes = Vec::with_capacity(self.inbox_events.len());
+        for (user, _) in &self.inbox_events {
             inboxes.push(inbox_of(tx, *user).await?);
         }
         let mut logs = Logs::lock(tx, self.now, inboxes.iter().copied()).await?;
-        for (inbox, (_, body)) in inboxes.iter().zip(&self.notices) {
+        for (inbox, (_, body)) in inboxes.iter().zip(&self.inbox_events) {
             logs.append(*inbox, self.caller.into(), body)?;
         }
         Ok(logs.write(tx, intents).await?.1)

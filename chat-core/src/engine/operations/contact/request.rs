@@ -10,15 +10,15 @@ use crate::store::Transaction;
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
-/// Requests a friendship. If the peer has requested it already, both users become friends. A
-/// repeated request does nothing.
+/// Requests a friendship. If the peer has requested it already, both users become friends. Does
+/// nothing if the users are friends, or if the caller's request is open already.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct RequestFriend {
     pub(in crate::engine) caller: Caller,
     pub(in crate::engine) peer: UserId,
     pub(in crate::engine) note: Note,
-    /// `Ok` if the caller's rate allows a new request, otherwise the error for it. A repeated
-    /// request needs no allowance.
+    /// `Ok` if the caller's rate allows a new request, otherwise the error for it. A request that
+    /// does nothing needs no allowance.
     pub(in crate::engine) allowed: Result<(), CommandError>,
     /// Maximum number of the caller's requests of the last 24 hours that are still open.
     pub(in crate::engine) max_open_per_day: u32,

@@ -1,5 +1,5 @@
-//! Unit of work that appends a batch of drafts to one conversation. The drafts of all users are
-//! stored by it; system messages and the events of other commands are not.
+//! Unit of work that appends a batch of drafts to one conversation. Every draft of a user is stored
+//! by this unit of work. System messages and the events of other commands are stored by others.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

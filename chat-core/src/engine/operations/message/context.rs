@@ -84,7 +84,8 @@ impl BatchContext {
         Some(member.clone())
     }
 
-    /// Adds an event that the batch appends, so that later drafts can refer to it.
+    /// Adds an event that the batch appends, so that later drafts can refer to it. An edit or a
+    /// recall also marks its target, so that later drafts are checked against the new state.
     pub(super) fn appended(&mut self, event: &Event) {
         match (event.kind, event.target) {
             (EventKind::Edit, Some(target)) => {

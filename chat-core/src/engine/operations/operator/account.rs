@@ -164,7 +164,7 @@ impl Operation for RecordAction {
     }
 }
 
-/// Returns an account that exists, deleted or not.
+/// Returns an account, deleted or not. Fails if it does not exist.
 async fn stored(tx: &mut dyn Transaction, user: UserId) -> Result<Account, Rejection> {
     let account: Result<Option<Account>, StoreError> = tx.account(user).await;
     account?.ok_or_else(|| no_account(user).into())

@@ -1,4 +1,5 @@
-//! Units of work that delete an account: the data in its row, its contacts and its memberships.
+//! Units of work that delete an account (the data in its row, its contacts and its memberships),
+//! and that free the subject of a deleted account.
 
 use async_trait::async_trait;
 
@@ -71,8 +72,8 @@ impl Operation for MarkDeleted {
 }
 
 impl MarkDeleted {
-    /// Returns the tombstone that replaces the account's subject, or `None` if the subject is
-    /// freed.
+    /// Returns the tombstone that replaces the account's subject, or `None` if the subject is freed
+    /// or the account has none.
     fn subject_after(&self, before: &Account) -> Option<String> {
         let subject = before.subject.as_ref().filter(|_| !self.free_subject)?;
         if before.deleted.is_some() {

@@ -5,7 +5,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 use super::*;
 
 #[test]
-fn machine_reads_no_more_events_than_may_be_in_flight() {
+fn machine_reads_at_most_a_quarter_of_the_limit_per_conversation() {
     let mut world = World::new(8, &[(IDS[0], 100), (IDS[1], 100)]);
     let taken = world.take_all();
     assert_eq!(taken.len(), 4, "a quarter of the limit for each conversation");
@@ -32,7 +32,7 @@ fn machine_records_cursors_together_after_the_flush_interval() {
 }
 
 #[test]
-fn durable_acknowledgement_is_recorded_at_once_and_notifies_its_consumer() {
+fn durable_acknowledgement_waits_for_earlier_events_and_notifies_its_consumer() {
     let mut world = World::new(100, &[(IDS[0], 2)]);
     let taken = world.take_all();
     let (event, term) = &taken[1];
@@ -141,7 +141,7 @@ fn growth_of_a_conversation_of_another_user_is_not_looked_up() {
 }
 
 #[test]
-fn news_during_a_scan_are_looked_up_if_the_scan_finds_the_user_is_a_member() {
+fn news_during_a_scan_is_looked_up_if_the_scan_finds_that_the_user_is_a_member() {
     let now = Instant::now();
     let mut machine = Machine::new(&FeedOptions::user("feed", UserId(1)), now);
     let mut model = Model::new(&[(IDS[0], 49)]);
@@ -250,7 +250,7 @@ fn scan_interrupted_by_an_outage_does_not_delay_the_next_scan() {
 }
 
 #[test]
-fn machine_releases_memory_after_losing_a_shard_repeatedly() {
+fn queues_do_not_grow_if_a_shard_is_lost_repeatedly() {
     let mut world = World::new(2, &[(IDS[0], 9), (IDS[2], 9)]);
     assert_eq!(world.take_all().len(), 2, "the consumer acknowledges nothing");
     world.append(IDS[1], 3);
@@ -306,7 +306,7 @@ fn closing_feed_keeps_its_leases_for_the_items_that_the_consumer_has() {
 }
 
 #[test]
-fn end_of_the_feed_notifies_every_waiting_consumer() {
+fn waiting_and_later_acknowledgements_fail_at_the_end_of_the_feed() {
     let mut world = World::new(100, &[(IDS[0], 2)]);
     let taken = world.take_all();
     let acknowledge = |world: &mut World, (event, term): &(Event, u64)| {

@@ -89,7 +89,7 @@ impl Model {
         self.shares.get(&node).copied().unwrap_or(usize::MAX)
     }
 
-    /// Ends the lease of a shard, as if another node had claimed the shard in between.
+    /// Ends the lease of a shard, as if another node had claimed the shard and released it.
     fn take_away(&mut self, shard: FeedShard) {
         if let Some(lease) = self.leases.get_mut(&shard) {
             lease.term += 1;
