@@ -29,8 +29,8 @@ impl Hooks for NoAdvertisements {
     }
 }
 
-/// Recalls messages that a slow check classifies as spam. Its feed covers all conversations,
-/// continues after a restart where it stopped, and delays no sender.
+/// Recalls messages whose text, as sent or as edited, a slow check classifies as spam. The feed
+/// covers all conversations, continues after a restart where it stopped, and delays no sender.
 async fn recall_spam(engine: Engine) -> Result<(), AnyError> {
     let operator = engine.operator(OperatorName::new("spam check")?);
     let feed = engine.feed(FeedOptions::all_conversations("spam-check")).await?;

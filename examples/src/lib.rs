@@ -19,7 +19,7 @@ pub type AnyError = Box<dyn std::error::Error + Send + Sync>;
 /// Creates an account, and returns the handle by which the application acts for its user.
 ///
 /// # Errors
-/// The name is invalid or taken.
+/// The name is invalid or taken, or the engine cannot serve the request.
 pub async fn register(engine: &Engine, name: &str) -> Result<ActingAs, AnyError> {
     let registration = Registration::new(UserName::parse(name)?, Secret::new("correct horse"));
     let user = engine.register(Source::Local, registration).await?;
@@ -29,7 +29,7 @@ pub async fn register(engine: &Engine, name: &str) -> Result<ActingAs, AnyError>
 /// Creates an open group in which `owner` and `member` are the members.
 ///
 /// # Errors
-/// The name is invalid or taken.
+/// The name is invalid or taken, or the engine cannot serve the request.
 pub async fn group_of(name: &str, owner: &ActingAs, member: &ActingAs) -> Result<ConversationId, AnyError> {
     let group = owner.create_group(NewGroup::new(GroupName::parse(name)?)).await?.id;
     member.join_group(group, Note::default()).await?;
@@ -64,7 +64,8 @@ pub fn events(client: &Client) -> Result<Events, AnyError> {
     client.events().ok_or_else(|| "the events were taken before".into())
 }
 
-/// Returns the text of the next message that another device sent, and acknowledges it.
+/// Returns the text of the next message that another device sent. Acknowledges it and all events
+/// before it.
 ///
 /// # Errors
 /// The client was closed before a message arrived.

@@ -1,5 +1,5 @@
-//! The parts of a web application that have nothing to do with chat: its tokens, its responses, and
-//! an HTTP client.
+//! The parts of a web application around the chat engine: its tokens, with which chat clients log
+//! in too, its error responses, and an HTTP client.
 
 use std::fmt;
 use std::net::SocketAddr;

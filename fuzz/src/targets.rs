@@ -86,7 +86,8 @@ pub(crate) fn handshake(data: &[u8]) {
 }
 
 /// Fuzzes packets: decodes arbitrary bytes as the server and as the client do, from a stream and as
-/// one packet, and as stored bodies of events.
+/// one packet, and as stored bodies of events. A decoded request must survive encoding and decoding
+/// unchanged.
 pub(crate) fn packet(data: &[u8]) {
     let mut decoder = FrameDecoder::new(DEFAULT_MAX_PACKET_BYTES);
     decoder.feed(BytesMut::from(data));
@@ -117,8 +118,9 @@ fn decode_at_both_ends(packet: Bytes) {
 }
 
 /// Fuzzes the state machines of a guest and a session. The input is a script of valid and invalid
-/// packets, of passing time and of completed commands. After the session has ended, no command
-/// starts. The number of commands in flight never exceeds its limit.
+/// packets, of passing time and of completed commands. After the state machine has closed the
+/// connection, it requests no further action. The number of unanswered requests never exceeds its
+/// limit.
 pub(crate) fn session_script(data: &[u8]) {
     let config = Arc::new(SessionConfig::default());
     let start = Instant::now();

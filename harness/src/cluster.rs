@@ -12,8 +12,8 @@ use tempfile::TempDir;
 use crate::services::{MariaDb, Redis};
 use crate::{NodeLinks, ServerProcess};
 
-/// Settings of all nodes. They raise the limits that would otherwise treat the users of this one
-/// machine as a single source, or the logins of a test as an attack.
+/// Settings of all nodes. Most of them raise limits that a test would exceed: its users connect
+/// from one machine, log in often, and send and read quickly.
 const SETTINGS: [(&str, &str); 7] = [
     // Injected faults cause warnings.
     ("CHAT_LOG__LEVEL", "error"),

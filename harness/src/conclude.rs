@@ -23,16 +23,17 @@ pub struct Conclusion {
     pub report: Report,
     /// Time after the end of the load until every message had its outcome.
     pub settled: Duration,
-    /// Time after that until all clients had received everything.
+    /// Time after that until all clients had received everything, or the maximum time.
     pub caught_up: Duration,
 }
 
 /// Ends a test run: stops the load, lets clients catch up for at most `catch_up_timeout`, records
-/// the event log of each conversation, as returned by every node and by the database, and checks
-/// the history at `path`.
+/// the logs of the groups, as every node returns them, and all logs of the database, and checks the
+/// history at `path`.
 ///
 /// # Errors
-/// The cluster does not answer, or the history cannot be written or read.
+/// The cluster does not answer, messages have no outcome after two minutes, or the history cannot
+/// be written or read.
 pub async fn conclude(
     cluster: Cluster,
     mut swarm: Swarm,

@@ -17,11 +17,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// Maximum length of a line from the socket.
+/// Maximum length of a line from the socket. The rest of a longer line is ignored.
 const MAX_LINE_BYTES: u64 = 4096;
 /// Maximum number of lines that wait to be handled.
 const MAX_QUEUED_LINES: usize = 16;
-/// Maximum time for a client of the socket to send its line, and to read the answer.
+/// Maximum time for a client of the socket to send its line. Also the maximum time for
+/// [`Console::close`] to wait for the last answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Answer to a line: text to print, or an error.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::history::{History, Observation};
 
-/// Times from the acknowledgement of a message to each of its deliveries.
+/// Times from the first acknowledgement of a message to each of its deliveries. The delay of a
+/// delivery before the acknowledgement is zero.
 #[derive(Clone, Debug, Default)]
 pub struct Delays {
     /// Time of the acknowledgement, and the delay of a delivery after it, in nanoseconds.
@@ -55,7 +56,7 @@ impl Delays {
         self.delays.is_empty()
     }
 
-    /// Returns the smallest delay that the given share (0 to 1) of all delays does not exceed; zero
+    /// Returns a delay that at least the given share (0 to 1) of all delays does not exceed; zero
     /// if there are no delays.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Duration {

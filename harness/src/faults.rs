@@ -68,7 +68,8 @@ impl fmt::Display for Fault {
 pub struct Plan {
     /// Number of injections of each fault.
     pub counts: Vec<(Fault, u32)>,
-    /// Determines the order, the nodes and the durations.
+    /// Determines the order. The nodes and the durations depend on the generator that is passed to
+    /// [`inject`].
     pub seed: u64,
 }
 
@@ -91,11 +92,13 @@ impl Plan {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Injects a fault, at a node that `rng` chooses, and heals it. Records its beginning and its end
-/// in `history`. Blocks the thread until the fault is healed.
+/// Injects a fault and heals it; `rng` chooses the node, if the fault concerns one, and the
+/// duration. Records its beginning and its end in `history`. Blocks the thread until the fault is
+/// healed.
 ///
 /// # Errors
-/// A process does not start again, a command fails, or the history cannot be written.
+/// A process does not start again, a command fails, Redis has no subscribers to drop for a minute,
+/// or the history cannot be written. For a network fault, see [`inject_network`].
 pub fn inject(cluster: &mut Cluster, fault: Fault, rng: &mut SeededRng, history: &Writer) -> io::Result<()> {
     if fault.is_network() {
         return inject_network(&cluster.links, fault, rng, history);

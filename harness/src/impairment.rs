@@ -28,7 +28,7 @@ pub enum Impairment {
     Blocked(Direction),
     /// Traffic is delayed.
     Slow,
-    /// One packet in twenty is lost.
+    /// One packet in twenty is lost, and arrives later because TCP retransmits it.
     Lossy,
     /// Bandwidth is low.
     Narrow,
@@ -222,8 +222,8 @@ fn apply(proxies: &[&Proxy], endpoint: Endpoint, impairment: Impairment, rng: &m
 /// Returns the number of connections of these proxies that have ended so far.
 fn count_ended(proxies: &[&Proxy]) -> u64 {
     let ended = |proxy: &&Proxy| {
-        // `accepted` is read first, so that a connection accepted in between does not count as
-        // ended.
+        // `accepted` is read first, so that a connection that is accepted before `connections` is
+        // read does not count as ended.
         let accepted = proxy.accepted();
         accepted.saturating_sub(proxy.connections())
     };
@@ -241,7 +241,7 @@ mod tests {
     use crate::{Fault, inject_network};
 
     #[test]
-    fn fault_without_connections_is_reported_as_not_injected() {
+    fn fault_that_cannot_take_effect_is_reported() {
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let links = NodeLinks::start(nowhere, nowhere).unwrap();
         let mut rng = SeededRng::new(1);

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 /// Shell script that waits for the end of its input and then removes the directory, after
-/// unmounting a file system that is mounted on it. The input ends when this process ends for any
-/// reason. The script retries for ten seconds, because processes that write into the directory may
-/// still be ending. It runs in its own session, so signals to the process group of this process do
-/// not reach it.
+/// unmounting a file system that is mounted on it. The input ends when this process drops the
+/// handle or ends for any reason. The script retries for ten seconds, because processes that write
+/// into the directory may still be ending. It runs in its own session, so signals to the process
+/// group of this process do not reach it.
 const CLEAN_UP: &str = r#"read -r _
 umount --lazy "$1" 2>/dev/null
 tries=0
@@ -17,8 +17,9 @@ until rm -rf -- "$1" 2>/dev/null || [ $tries -ge 100 ]; do
     sleep 0.1
 done"#;
 
-/// Directory of all temporary files that this process creates after [`open`](Self::open). The
-/// directory is removed when the handle is dropped, or when the process ends for any reason.
+/// Directory of all temporary files that this process creates with the crate `tempfile` after
+/// [`open`](Self::open). The directory is removed when the handle is dropped, or when the process
+/// ends for any reason.
 #[derive(Debug)]
 pub struct GuardedTempDir {
     path: PathBuf,
@@ -32,7 +33,7 @@ impl GuardedTempDir {
     /// Creates the directory in the system's temporary directory.
     ///
     /// # Errors
-    /// The directory cannot be created, or the process already has such a directory.
+    /// The directory cannot be created, or the process has created such a directory before.
     pub fn open() -> io::Result<Self> {
         Self::open_in(&std::env::temp_dir())
     }

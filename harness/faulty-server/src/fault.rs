@@ -32,7 +32,7 @@ pub(crate) enum Fault {
     PushAltered,
     /// Delivers events of a group to users who were removed from it.
     RemovedReceives,
-    /// Accepts messages from users who were removed from the group.
+    /// Accepts messages from users who have left the group or were removed from it.
     RemovedSends,
     /// Accepts messages of a session after another node has given its device to a new session.
     FenceOpen,

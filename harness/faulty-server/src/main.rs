@@ -2,7 +2,7 @@
 //!
 //! It is composed from the same parts as `chat-server`, with a [`FaultyStore`] between the engine
 //! and MariaDB. The harness runs clusters of such servers and expects its check of the recorded
-//! history to report each [`Fault`]. Without `--fault` the server is correct, which shows that the
+//! history to report each [`Fault`]. Without `--fault`, the check must report nothing, because the
 //! wrappers themselves change nothing.
 
 mod fault;
@@ -100,7 +100,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Returns a configuration without rate limits, because all users of a test connect from one
-/// address.
+/// address and send more than the default rates allow.
 fn engine_config() -> EngineConfig {
     let mut config = EngineConfig::default();
     config.throttle.node_rate = Rate::UNLIMITED;

@@ -21,9 +21,10 @@ use crate::transaction::FaultyTransaction;
 
 /// Every `UNWRITTEN_PERIOD`th transaction with messages is rolled back, though acknowledged.
 const UNWRITTEN_PERIOD: u32 = 50;
-/// Every `PUSH_PERIOD`th event of other nodes is delivered with another text.
+/// Every `PUSH_PERIOD`th event of other nodes is delivered with another text, if it is a message.
 const PUSH_PERIOD: u32 = 50;
-/// Every `PAGE_PERIOD`th event on a page is falsified.
+/// [`Fault::PageAltered`] and [`Fault::PageForged`] falsify every `PAGE_PERIOD`th event that pages
+/// contain; `PageAltered` only if it is a message.
 const PAGE_PERIOD: u32 = 200;
 /// Offset added to the id of a removed user. No user has the resulting id, so the node keeps
 /// delivering to the removed user.
@@ -40,7 +41,7 @@ pub(crate) struct FaultyStore {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) active_fault: ActiveFault,
-    /// Session epoch of the latest login of each device at this node; used by
+    /// Session epoch that this node last stored for each device, usually at a login; used by
     /// [`Fault::FenceOpen`].
     logins: Mutex<HashMap<(UserId, DeviceId), SessionEpoch>>,
 }
@@ -50,15 +51,15 @@ impl State {
         self.logins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records a login at this node, if the fault needs it.
+    /// Records the session epoch of a device that this node stores, if the fault needs it.
     pub(crate) fn record_login(&self, device: &Device) {
         if self.active_fault.is(Fault::FenceOpen) {
             self.logins().insert((device.user, device.id), device.session_epoch);
         }
     }
 
-    /// Replaces the session epochs of devices by those of their latest logins at this node, as if
-    /// no other node had given the devices to new sessions.
+    /// Replaces the session epochs of devices by those that this node last stored, as if no other
+    /// node had given the devices to new sessions.
     pub(crate) fn forget_takeovers(&self, devices: &mut [Device]) {
         let logins = self.logins();
         for device in devices {
@@ -137,7 +138,7 @@ struct FaultyUnit {
     /// Shared, so that the store can run the unit a second time.
     unit: Arc<tokio::sync::Mutex<Box<dyn Unit>>>,
     state: Arc<State>,
-    /// Users who left a group count as its members.
+    /// Users who left a group, or were removed from it, count as its members.
     falsifies_members: bool,
     outcome: Arc<Outcome>,
 }

@@ -16,7 +16,9 @@ use chat_core::store::{
 use crate::fault::Fault;
 use crate::store::State;
 
-/// Every `EVENT_PERIOD`th event is falsified before it is stored.
+/// [`Fault::TimeBack`], [`Fault::AckOtherEvent`] and [`Fault::StoredTwice`] falsify every
+/// `EVENT_PERIOD`th message before it is stored. For `StoredTwice`, only messages at the end of an
+/// insertion count.
 const EVENT_PERIOD: u32 = 50;
 /// Milliseconds that [`Fault::TimeBack`] subtracts from the time of an event.
 const TIME_BACK_MS: i64 = 60_000;
@@ -27,7 +29,7 @@ const TIME_BACK_MS: i64 = 60_000;
 pub(crate) struct FaultyTransaction<'a> {
     inner: &'a mut dyn Transaction,
     state: &'a State,
-    /// Reads of members are falsified: users who left count as members.
+    /// Reads of members are falsified: users who left or were removed count as members.
     falsifies_members: bool,
     /// A falsified member was returned.
     pub(crate) has_falsified_members: bool,
@@ -50,7 +52,8 @@ impl<'a> FaultyTransaction<'a> {
         }
     }
 
-    /// Falsifies events before they are inserted into the log.
+    /// Falsifies messages among `events` before they are inserted into the log. Sets `has_messages`
+    /// if there are messages.
     fn corrupt(&mut self, events: &mut Vec<Event>) {
         let active_fault = &self.state.active_fault;
         let is_message = |event: &Event| event.kind == EventKind::Message;

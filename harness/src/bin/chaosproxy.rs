@@ -64,7 +64,8 @@ Examples:
   chaosproxy tell /tmp/chaos freeze up
   chaosproxy tell /tmp/chaos heal
 
-Exit codes: 0 after quit or Ctrl-C; 1 the proxy cannot listen, or a command was refused; 2 wrong usage."
+Exit codes of the proxy: 0 after quit or Ctrl-C; 1 it cannot start. Exit codes of tell: 0 the command was executed;
+1 no proxy answers, or the command was refused. Both: 2 wrong usage."
     )
 }
 

@@ -1,6 +1,7 @@
 //! Runs a cluster under load, injects every kind of fault, and checks the promises of
 //! docs/reliability.md: `faults CHAT_SERVER (short|long) [SEED]`. The exit code is 1 if a promise
-//! was broken or too few messages were acknowledged, and 2 if the run could not be judged.
+//! was broken or too few messages were acknowledged, and 2 if the arguments are wrong or the run
+//! could not be judged.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,8 @@ use chat_harness::{
 /// group and of replaced sessions, but those are less than half of all messages.
 const MIN_ACKED_SHARE: f64 = 0.5;
 
-/// Maximum delay of deliveries in the absence of faults (promise P6 of docs/reliability.md).
+/// Maximum delay of 99 % of the deliveries in the absence of faults (promise P6 of
+/// docs/reliability.md).
 const MAX_DELIVERY_DELAY: Duration = Duration::from_secs(3);
 /// Name of the time window without faults, in the table of delays.
 const NO_FAULTS: &str = "no faults";
@@ -73,7 +75,8 @@ fn parse_size(name: &str) -> Option<Size> {
     })
 }
 
-/// Returns every kind of network fault, each `times` times.
+/// Returns network faults with every kind of impairment. Each of them is to be injected `times`
+/// times.
 fn network_faults(times: u32) -> Vec<(Fault, u32)> {
     let directions = [Direction::Both, Direction::In, Direction::Out];
     let mut faults = vec![(
@@ -142,7 +145,8 @@ async fn run_from_arguments() -> Result<bool> {
     verdict
 }
 
-/// Runs the cluster, the load and the faults. Returns whether the check found no violation.
+/// Runs the cluster, the load and the faults. Returns whether neither the check nor
+/// [`other_failures`] found a failure.
 async fn run(server: PathBuf, size: Size, seed: u64, history: Arc<Writer>, path: &Path) -> Result<bool> {
     let started = Instant::now();
     let cluster = tokio::task::spawn_blocking(move || Cluster::linked(&server, 3, &[])).await??;
@@ -248,8 +252,9 @@ struct Window {
     to: u64,
 }
 
-/// Kills Redis and restarts it after the first of `lengths`, then does the same with the database
-/// after the second. Returns the windows for the table of delays.
+/// Waits for a while without faults. Then kills Redis and restarts it after the first of `lengths`,
+/// and does the same with the database and the second of `lengths`. Returns the windows for the
+/// table of delays.
 async fn outages(
     cluster: Cluster,
     lengths: (Duration, Duration),

@@ -33,8 +33,8 @@ struct Cli {
     /// users of swarm]
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// Fingerprint of the servers' key, as the servers print it [default: the key of the first
-    /// server]
+    /// Fingerprint of the servers' key, as the servers print it [default: the key of the server
+    /// that is read first]
     #[arg(long, value_name = "FINGERPRINT")]
     pin: Option<Fingerprint>,
     /// Also checks histories without final logs, by the rules that need none
@@ -50,7 +50,7 @@ Examples:
   histcheck a.jsonl b.jsonl --server 127.0.0.1:7401 --user person-0
 
 Exit codes: 0 no rule is violated; 1 at least one is; 2 the history cannot be judged: wrong usage, unreadable
-files, no logs, or no acknowledgement and no delivery.";
+files or logs, no logs, or no acknowledgement and no delivery.";
 
 #[derive(Debug, thiserror::Error)]
 enum Problem {

@@ -51,7 +51,8 @@ struct Cli {
     /// Time during which users send messages, in seconds
     #[arg(long, default_value_t = 10, value_name = "N")]
     seconds: u64,
-    /// Maximum time for users to receive the events that they missed, in seconds
+    /// Maximum time after the load until every message has its outcome, and after that until users
+    /// have received all events, in seconds
     #[arg(long, default_value_t = 60, value_name = "N")]
     catch_up_timeout: u64,
     /// Prefix of the names of users and groups, different for each run on the same service
@@ -62,19 +63,19 @@ struct Cli {
     /// number must be even
     #[arg(long, default_value_t = 2, value_name = "N", conflicts_with = "wire")]
     groups: usize,
-    /// Number of users who are repeatedly removed from one more group and join it again
+    /// Number of users who are repeatedly removed from an additional group and join it again
     #[arg(long, default_value_t = 0, value_name = "N", conflicts_with = "wire")]
     churn: usize,
     /// Number of additional users with one device each, whose sessions replace each other
     #[arg(long, default_value_t = 0, value_name = "N", conflicts_with = "wire")]
     takeovers: usize,
-    /// Number of users in a group; each user is in one group
+    /// Maximum number of users in a group; each user is in one group
     #[arg(long, default_value = "8", value_name = "N", requires = "wire")]
     group_size: NonZeroUsize,
     /// Number of messages in one write
     #[arg(long, default_value = "1", value_name = "N", requires = "wire")]
     burst: NonZeroUsize,
-    /// Maximum number of messages of a connection that wait for answers
+    /// Number of unanswered messages at which a connection pauses sending
     #[arg(long, default_value = "128", value_name = "N", requires = "wire")]
     window: NonZeroUsize,
 }
@@ -88,8 +89,9 @@ Examples:
 The server must allow the registrations, logins and messages of all users from one address: --users 500 needs, for example,
 CHAT_ACCOUNTS__LOGIN_RATE=100000/1s, CHAT_LIMITS__MESSAGE_RATE=100000/1s and CHAT_LIMITS__MAX_AUTHENTICATED_PER_SOURCE=100000.
 
-Exit codes: 0 every client received every event; 1 a client did not, the service failed, or it acknowledged
-less than a quarter of the messages; 2 wrong usage. histcheck checks which events they received.";
+Exit codes: 0 every client received every event; 1 a client did not, the service failed, it acknowledged less
+than a quarter of the messages, or the history cannot be written; 2 wrong usage. histcheck checks which events
+they received.";
 
 fn parse_rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -286,12 +288,16 @@ fn print(cli: &Cli, total: Duration, result: &RunResult) -> io::Result<f64> {
         "every message had its outcome {:.1?} after the end of sending",
         result.settled
     );
-    println!(
-        "all events delivered {:.1?} later; {:.0?} in total",
-        result.caught_up, total
-    );
-    if result.incomplete > 0 {
-        println!("{} users did not receive all events", result.incomplete);
+    if result.incomplete == 0 {
+        println!(
+            "all events delivered {:.1?} later; {:.0?} in total",
+            result.caught_up, total
+        );
+    } else {
+        println!(
+            "{} users had not received all events {:.1?} later; {:.0?} in total",
+            result.incomplete, result.caught_up, total
+        );
     }
     let share = counts[1] as f64 / counts[0].max(1) as f64;
     if share < MIN_ACKED_SHARE {

@@ -54,7 +54,7 @@ pub(super) struct Run<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     pub(super) seq: u64,
-    /// Last position known to other sources and clients before this source was asked.
+    /// Last position known to any source or client before this source was asked.
     pub(super) reached: u64,
 }
 
@@ -114,7 +114,8 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Returns the last position of a conversation that was known before the time `before`.
+    /// Returns the last position of a conversation that was known before the time `before`; 0 if
+    /// none was.
     fn known_before(&self, conversation: u64, before: u64) -> u64 {
         let steps = self.known.get(&conversation).map(Vec::as_slice).unwrap_or_default();
         let count = steps.partition_point(|(at, _)| *at < before);

@@ -59,7 +59,8 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
     check_event_per_position(facts, report);
 }
 
-/// Checks rule C5: compares the events that sources and clients have at each position.
+/// Checks rule C5: compares the events that sources and clients have at each position of one store
+/// epoch.
 fn check_event_per_position<'a>(facts: &Facts<'a>, report: &mut Report) {
     let mut first_events: HashMap<(&str, LogPosition), &EventRecord> = HashMap::new();
     let mut texts: HashMap<(&str, LogPosition), Digest> = HashMap::new();

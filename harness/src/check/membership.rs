@@ -15,8 +15,9 @@ pub(super) struct Memberships {
     last: BTreeMap<(u64, u64), Stay>,
     /// Users whose last stays are in `last`.
     users: BTreeSet<u64>,
-    /// Earlier stays by conversation and user, derived from the logs.
-    earlier: HashMap<(u64, u64), Vec<(u64, u64)>>,
+    /// Stays that ended, by conversation and user, derived from the logs. They include the last
+    /// stay of a user who has not returned.
+    ended: HashMap<(u64, u64), Vec<(u64, u64)>>,
 }
 
 impl Memberships {
@@ -24,7 +25,7 @@ impl Memberships {
         let mut memberships = Self {
             last: facts.members.clone(),
             users: facts.members.keys().map(|(_, user)| *user).collect(),
-            earlier: HashMap::new(),
+            ended: HashMap::new(),
         };
         for (conversation, log) in facts.most_complete_logs().into_iter().flatten() {
             let mut present: HashMap<u64, u64> = HashMap::new();
@@ -38,7 +39,7 @@ impl Memberships {
                 for user in &event.left {
                     if let Some(since) = present.remove(user) {
                         memberships
-                            .earlier
+                            .ended
                             .entry((*conversation, *user))
                             .or_default()
                             .push((since, *seq));
@@ -71,10 +72,10 @@ impl Memberships {
     pub(super) fn start_of_stay(&self, conversation: u64, user: u64, seq: u64) -> Option<u64> {
         let last = self.last(conversation, user);
         let in_last = last.filter(|(first, until)| *first <= seq && until.is_none_or(|until| seq <= until));
-        let mut earlier = self.earlier.get(&(conversation, user)).into_iter().flatten();
-        let in_earlier = earlier.find(|(first, last)| (*first..=*last).contains(&seq));
+        let mut ended = self.ended.get(&(conversation, user)).into_iter().flatten();
+        let in_ended = ended.find(|(first, last)| (*first..=*last).contains(&seq));
         in_last
-            .or(in_earlier.map(|(first, last)| (*first, Some(*last))))
+            .or(in_ended.map(|(first, last)| (*first, Some(*last))))
             .map(|(first, _)| first)
     }
 }

@@ -83,16 +83,16 @@ pub struct Violation {
 /// Maximum number of violations of one rule that are kept. Further violations are only counted.
 const MAX_KEPT_VIOLATIONS: usize = 20;
 
-/// Violations that a check found, and its counts.
+/// Violations that a check found, and the numbers of records that it checked.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Faults that were injected.
     pub faults: u64,
     /// Acknowledgements that were checked.
     pub acks: usize,
-    /// Deliveries that were checked.
+    /// Deliveries that were checked, and notices that positions are skipped or void.
     pub deliveries: usize,
-    /// Events in the logs of one source.
+    /// Positions in the logs of the source that has the most conversations.
     pub events: usize,
     /// Messages that were sent.
     pub sends: usize,
@@ -189,21 +189,23 @@ impl Report {
     }
 
     /// Returns the number of violations by duplication: events that were stored or delivered more
-    /// than once, or whose acknowledgements differ.
+    /// than once, messages that were stored although they were refused, or acknowledgements of one
+    /// message that differ.
     #[must_use]
     pub fn duplicated(&self) -> u64 {
         self.sum(&[Rule::C3, Rule::C6, Rule::C11])
     }
 
     /// Returns the number of violations of the order: events that are out of order or differ
-    /// between observers, or positions that are missing between others.
+    /// between observers, or positions that are missing in a log or in deliveries.
     #[must_use]
     pub fn reordered(&self) -> u64 {
         self.sum(&[Rule::C4, Rule::C5, Rule::C7, Rule::C9, Rule::C10, Rule::C15])
     }
 
-    /// Returns the number of violations of rights: events that no client sent, events of users who
-    /// were not allowed to send them, or events delivered to users who may not read them.
+    /// Returns the number of violations of rights: messages that no client sent in this form,
+    /// messages of users or sessions that were not allowed to send them, or events delivered to
+    /// users who may not read them.
     #[must_use]
     pub fn misrouted(&self) -> u64 {
         self.sum(&[Rule::C2, Rule::C12, Rule::C13])

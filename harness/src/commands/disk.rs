@@ -20,7 +20,7 @@ impl Disk {
     /// Mounts a file system of the size `size` (for example `512M`) on `temp_dir`.
     ///
     /// # Errors
-    /// The process does not run as root, or the system is not Linux.
+    /// The process does not run as root, the system is not Linux, or `size` is not a size.
     pub fn mount(temp_dir: &GuardedTempDir, size: &str) -> io::Result<Self> {
         let path = temp_dir.path();
         let options = format!("size={size},mode=0700");

@@ -24,7 +24,7 @@ stop COMPONENT                     stops the process with SIGSTOP
 cont COMPONENT                     continues the process with SIGCONT
 term COMPONENT                     ends the process with SIGTERM, waits, and prints the exit code of a node
 start COMPONENT                    starts an ended process again, on the same data and port
-partition NODE ENDPOINT [in|out]   blocks traffic with ENDPOINT: redis, mysql, both or clients; in: to the node, out: from it
+partition NODE ENDPOINT [in|out]   blocks traffic with ENDPOINT: redis, mysql, both (of these) or clients; in: to the node, out: from it
 link NODE ENDPOINT COMMAND         executes a command of chaosproxy: delay 50ms, loss 5%, drop, cut, forget, refuse, ...
 heal                               ends all impairments of all links
 redis flush                        deletes all keys of Redis
@@ -159,7 +159,7 @@ fn partition(node: usize, endpoint: Endpoint, side: Side) -> ClusterCommand {
     ClusterCommand::Link(node, endpoint, ProxyCommand::Change(side, Change::Freeze))
 }
 
-/// Returns an error that shows the usage of similar commands.
+/// Returns an error that shows the usage of similar commands, or says that there are none.
 fn usage(words: &[&str]) -> ParseCommandError {
     let usages_of_first_words = |count: usize| {
         let similar = HELP.lines().filter(move |line| {

@@ -88,7 +88,7 @@ fn parse_error_explains_the_command() {
 }
 
 #[test]
-fn help_describes_every_command() {
+fn every_line_of_help_is_a_command_with_a_description() {
     for line in HELP.lines() {
         let (form, description) = line.split_once("  ").unwrap();
         assert!(!description.trim().is_empty(), "{line}");

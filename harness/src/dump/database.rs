@@ -72,7 +72,8 @@ impl Database {
     /// `only`, or of all conversations.
     ///
     /// # Errors
-    /// The database does not answer, or has another schema.
+    /// The program `mariadb` is not installed, the database does not answer, refuses the user or
+    /// has another schema, or the history cannot be written.
     pub fn dump(&self, only: Option<&BTreeSet<u64>>, history: &Writer) -> io::Result<()> {
         let among = |column: &str| match only {
             None => "TRUE".to_owned(),

@@ -14,7 +14,7 @@ pub use nodes::{dump, dump_as};
 
 use crate::history::{Digest, EventRecord, LogPosition, Observation, Writer};
 
-/// Returns lowercase hexadecimal digits.
+/// Returns `bytes` as lowercase hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -66,7 +66,7 @@ pub(crate) fn record(event: &Event, decoded: &EventBody) -> EventRecord {
 }
 
 /// Records the memberships of a user, as a server returned them. Returns the last position of each
-/// conversation.
+/// conversation that the user may read.
 pub(crate) fn record_memberships(
     user: u64,
     conversations: &[ConversationInfo],

@@ -26,7 +26,7 @@ pub(crate) struct Source {
 /// member of all of them, and all logs of the database.
 ///
 /// # Errors
-/// A node or the database does not answer.
+/// A node or the database does not answer or refuses a request, or the history cannot be written.
 pub async fn dump(cluster: &Cluster, reader: &str, groups: &[u64], history: &Writer) -> io::Result<()> {
     for (number, node) in cluster.nodes.iter().enumerate() {
         let name = format!("node {}", number + 1);
@@ -47,7 +47,7 @@ pub async fn dump(cluster: &Cluster, reader: &str, groups: &[u64], history: &Wri
 /// cannot read from the beginning to the end.
 ///
 /// # Errors
-/// The server does not answer, or refuses the login.
+/// The server does not answer or refuses a request, or the history cannot be written.
 pub async fn dump_as(
     server: SocketAddr,
     pin: Fingerprint,

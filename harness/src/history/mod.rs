@@ -1,6 +1,6 @@
-//! Histories of a test run, one JSON object per line. Clients record the messages that they send,
-//! the replies and the deliveries. At the end, the logs of conversations are recorded, as each node
-//! and the database return them.
+//! Histories of test runs, one JSON object per line. Clients record their logins, the messages that
+//! they send, the replies and the deliveries; the harness records injected faults. At the end, the
+//! logs and the memberships of conversations are recorded, as nodes and the database return them.
 
 mod file;
 mod record;

@@ -149,7 +149,8 @@ impl Proxy {
         self.set(wire, wire);
     }
 
-    /// Ends all impairments. If new connections are refused, they stay refused.
+    /// Ends the impairments of both directions. Forgotten connections stay forgotten, and if new
+    /// connections are refused, they stay refused.
     pub fn clear(&self) {
         self.set_both(Wire::clear());
     }

@@ -25,8 +25,8 @@ const RETRANSMISSION_TIMEOUT: Duration = Duration::from_millis(200);
 const MAX_RETRANSMISSION_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time between pieces of a wire with [`slice`](Wire::slice).
 const SLICE_PAUSE: Duration = Duration::from_millis(1);
-/// Minimum number of reads per second under a bandwidth limit: each read takes at most this share
-/// of the bytes of a second.
+/// Minimum number of reads per second at a bandwidth limit: each read takes at most the bytes of a
+/// second divided by this number.
 const READS_PER_SECOND: u32 = 50;
 
 /// Way in which the proxy ends a connection before its end is forwarded.

@@ -147,7 +147,7 @@ async fn wire_with_excessive_loss_is_refused() {
 }
 
 #[tokio::test]
-async fn proxy_reports_its_wires_and_connections() {
+async fn status_reports_open_forgotten_and_refused_connections() {
     let fixture = TestProxy::new().await;
     let status = || ProxyCommand::Status.execute(&fixture.proxy).unwrap();
     let clear = "up: clear; down: clear; ";
@@ -190,7 +190,7 @@ async fn narrow_wire_limits_bandwidth() {
 }
 
 #[tokio::test]
-async fn sliced_wire_delivers_slices_one_by_one() {
+async fn sliced_wire_delivers_slices_a_millisecond_apart() {
     let fixture = TestProxy::new().await;
     let mut pair = fixture.connect().await;
     let sliced = Wire {
@@ -220,7 +220,7 @@ async fn lossy_wire_delays_bytes_and_loses_none() {
     sent.unwrap();
     assert!(
         started.elapsed() >= Duration::from_millis(200),
-        "none of 41 packets was delayed"
+        "none of at least 42 packets was delayed"
     );
 }
 

@@ -46,7 +46,8 @@ pub struct Wire {
     /// them, which delays all later bytes: by 0.2 s, 0.4 s and so on, at most a second per
     /// retransmission. (TCP itself waits up to two minutes, which is too long for a test.)
     pub loss: f64,
-    /// Maximum number of bytes that arrive at once. Slices are a millisecond apart.
+    /// Maximum number of bytes that arrive at once. Slices are a millisecond apart, unless
+    /// `bytes_per_second` determines their times.
     pub slice: Option<NonZeroU32>,
     /// Number of further bytes after which each connection ends. These bytes arrive; then both
     /// sides receive the end of the stream.

@@ -13,13 +13,13 @@ use super::client::ANSWER_TIMEOUT;
 pub struct Pause {
     /// Connection that can end the pause.
     stream: TcpStream,
-    /// Thread that ends with the pause.
+    /// Thread that ends with the pause, or when Redis closes the connection.
     watcher: JoinHandle<()>,
 }
 
 impl Pause {
-    /// Starts a pause of the duration `time`. During a pause Redis serves only clients in `MONITOR`
-    /// mode, so the connection that can end the pause enters that mode first.
+    /// Starts a pause of the duration `time`. During a pause Redis serves only replicas and clients
+    /// in `MONITOR` mode, so the connection that can end the pause enters that mode first.
     pub(super) fn start(server: SocketAddr, time: Duration) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&server, ANSWER_TIMEOUT)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;

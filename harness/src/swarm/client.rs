@@ -40,8 +40,8 @@ pub(super) struct SwarmClient {
 }
 
 impl SwarmClient {
-    /// Returns whether all events up to `heads` were delivered: the last sequence number of each
-    /// conversation, by its id.
+    /// Returns whether the events of the conversations that the user sends to were delivered up to
+    /// `heads`, which contains the last sequence number of each conversation, by its id.
     pub(super) fn has_everything(&self, heads: &HashMap<u64, u64>) -> bool {
         let received_up_to = lock(&self.received_up_to);
         self.conversations
@@ -60,8 +60,8 @@ impl SwarmClient {
         let mut servers = context.servers.clone();
         servers.rotate_left(number % context.servers.len());
         if number.is_multiple_of(2) {
-            // Every second client knows only one node. If all clients switched nodes whenever a
-            // node was killed, they would all gather on the node that was killed first.
+            // Every second client knows only one node. If all clients switched nodes whenever
+            // theirs was killed, they would gather on the nodes that have not been killed lately.
             servers.truncate(1);
         }
         let mut addresses = Vec::new();
@@ -96,7 +96,8 @@ impl SwarmClient {
         })
     }
 
-    /// Records the events that the client delivers, until the client is closed.
+    /// Records the events that the client delivers, its notices of skipped or void events, and its
+    /// logins, until the client is closed.
     pub(super) fn record_deliveries(
         &self,
         history: Arc<Writer>,
@@ -157,8 +158,8 @@ impl SwarmClient {
         }
     }
 
-    /// Sends `rate` messages a second until `stop` is set, and records them and their outcomes.
-    /// Ends after the last outcome.
+    /// Sends up to `rate` messages a second until `stop` is set, and records them and their
+    /// outcomes. Ends after the last outcome.
     pub(super) fn send_messages(
         &self,
         rate: f64,

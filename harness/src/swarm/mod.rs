@@ -38,7 +38,7 @@ pub struct Options {
     pub groups: usize,
     /// Number of messages that each user sends per second; above 0.
     pub rate: f64,
-    /// Number of these users who are repeatedly removed from one more group and join it again.
+    /// Number of these users who are repeatedly removed from an additional group and join it again.
     pub churn: usize,
     /// Number of additional users, each with one device whose sessions replace each other.
     pub takeovers: usize,
@@ -94,7 +94,7 @@ impl Swarm {
     /// Registers the users, creates their conversations, and starts sending.
     ///
     /// # Errors
-    /// The cluster refuses a request or does not answer, or
+    /// The cluster refuses a request or does not answer, the history cannot be written, or
     /// [`has_isolated_users`](Options::has_isolated_users) is true.
     pub async fn start(
         servers: &[SocketAddr],
@@ -228,10 +228,12 @@ impl Swarm {
         }
     }
 
-    /// Stops sending and waits until every message has its outcome. Returns how long that took.
+    /// Stops sending, and waits until every message has its outcome and removed users have joined
+    /// again. Returns how long that took.
     ///
     /// # Errors
-    /// Messages have no outcome after `timeout`, or a removed user could not join again.
+    /// That takes longer than `timeout`, a removed user cannot join again, or the history cannot be
+    /// written.
     pub async fn stop_sending(&mut self, timeout: Duration) -> io::Result<Duration> {
         self.stop.store(true, Ordering::Relaxed);
         let started = Instant::now();
@@ -246,7 +248,8 @@ impl Swarm {
             Ok(ended) => ended.map(|()| started.elapsed()),
             Err(_) => {
                 let left = self.unsettled();
-                let text = format!("{left} messages have no outcome after {} s", timeout.as_secs());
+                let seconds = timeout.as_secs();
+                let text = format!("the users did not stop within {seconds} s: {left} messages have no outcome");
                 Err(io::Error::other(text))
             }
         }
@@ -256,7 +259,7 @@ impl Swarm {
     /// to its members.
     ///
     /// # Errors
-    /// A server does not answer.
+    /// A server does not answer, or refuses a login.
     pub async fn heads(&self) -> io::Result<HashMap<u64, u64>> {
         let mut heads = HashMap::new();
         for (number, client) in self.clients.iter().enumerate() {
@@ -270,11 +273,11 @@ impl Swarm {
         Ok(heads)
     }
 
-    /// Records the log of each conversation, as each server returns it to a user who may read it
-    /// from the start.
+    /// Records the memberships of all users, and the log of each conversation, as each server
+    /// returns it to a user who may read it from the start.
     ///
     /// # Errors
-    /// A server does not answer.
+    /// A server does not answer or refuses a request, or the history cannot be written.
     pub async fn dump(&self) -> io::Result<()> {
         let accounts = self.clients.iter().map(|client| &client.account);
         let accounts: Vec<Account> = accounts.chain(&self.takeovers).cloned().collect();

@@ -1,4 +1,5 @@
-//! Creates the accounts, groups and friendships of a swarm before the load starts.
+//! Creates the accounts, groups, friendships and direct conversations of a swarm before the load
+//! starts.
 
 use std::io;
 use std::net::SocketAddr;
@@ -36,7 +37,7 @@ impl Options {
     }
 }
 
-/// Creates accounts, groups and friendships.
+/// Creates accounts, groups, friendships and direct conversations.
 pub(super) async fn run(context: &RunContext, options: &Options) -> io::Result<Setup> {
     let (mut peers, accounts) = enroll(context, options.users, |number| options.user_name(number)).await?;
     let (mut takeovers, takeover_accounts) = enroll(context, options.takeovers, |number| {
@@ -109,7 +110,7 @@ pub(crate) async fn enroll(
     Ok((peers, accounts))
 }
 
-/// Lets `owner` create a group and `others` join it. Returns its id.
+/// Lets `owner` create a group and `others` join it. Returns the id of the group.
 pub(crate) async fn create_group(
     owner: &mut Peer,
     others: impl Iterator<Item = &mut Peer>,
@@ -132,8 +133,9 @@ pub(crate) async fn create_group(
     Ok(group.id.0)
 }
 
-/// Opens a direct conversation of `account` with `other` by sending its first message. Returns the
-/// id of the conversation.
+/// Opens a direct conversation of `account` with `other` by sending its first message. Records the
+/// message only afterwards, because the acknowledgement tells the id of the conversation. Returns
+/// that id.
 async fn open_direct(context: &RunContext, peer: &mut Peer, account: &Account, other: &str) -> io::Result<u64> {
     let text = MessageText::new("hello").map_err(io::Error::other)?;
     let digest = Digest::of(text.as_str().as_bytes());

@@ -19,7 +19,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(12);
 const SEND_INTERVAL: Duration = Duration::from_millis(50);
 /// Number of messages that a session sends at the moment it is replaced.
 const FINAL_MESSAGES: usize = 5;
-/// Delay after a server refused a login.
+/// Delay after a session could not be started.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Opens one session of `account` after the other until `stop` is set.
@@ -40,7 +40,7 @@ pub(super) async fn run(
         };
         if let Some(mut previous) = previous.take() {
             // Sent while the node of the previous session may not know of the new session yet. The
-            // result is ignored, because that node may refuse the messages.
+            // result is ignored, because that node may have closed the previous session.
             let _ = previous.send(conversation, FINAL_MESSAGES).await;
             draining.spawn(drain(previous));
         }

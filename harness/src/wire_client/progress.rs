@@ -63,13 +63,14 @@ impl Progress {
         })
     }
 
-    /// Returns the sequence number of the last delivered event, or 0 if there is none.
+    /// Returns the sequence number before that of the next event to deliver: all events up to it
+    /// were delivered, skipped, or in the log before the session started.
     pub(super) fn last_delivered(&self, conversation: u64) -> u64 {
         self.0.get(&conversation).map_or(0, |entry| entry.next - 1)
     }
 
-    /// Records a pushed event. Returns whether it is the next one and must be delivered. While a
-    /// page is requested, the page will contain the event.
+    /// Records a pushed event. Returns whether it is the next one and must be delivered. Returns
+    /// false while a page is requested, because that page or a later one will contain the event.
     pub(super) fn accept(&mut self, position: LogPosition) -> bool {
         let entry = self.entry(position.conversation);
         entry.known = entry.known.max(position.seq);

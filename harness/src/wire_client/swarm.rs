@@ -50,7 +50,7 @@ impl Default for WireOptions {
     }
 }
 
-/// Delay after a server refused a session.
+/// Delay after a session could not be started.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// Interval between checks for missing events, for connections that send nothing.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
@@ -141,7 +141,8 @@ impl WireSwarm {
     /// Returns how long that took.
     ///
     /// # Errors
-    /// Messages have no outcome after `timeout`.
+    /// After `timeout`, messages have no outcome, or a client that lost its connection has no new
+    /// one.
     pub async fn stop_sending(&mut self, timeout: Duration) -> io::Result<Duration> {
         let started = Instant::now();
         self.phase.send_replace(Phase::Settle);
@@ -151,7 +152,7 @@ impl WireSwarm {
         match all {
             Ok(_) => Ok(started.elapsed()),
             Err(_) => Err(io::Error::other(format!(
-                "messages have no outcome after {} s",
+                "messages have no outcome, or clients no connection, after {} s",
                 timeout.as_secs()
             ))),
         }
@@ -172,17 +173,18 @@ impl WireSwarm {
         Ok(incomplete)
     }
 
-    /// Records the log of each conversation, as each server returns it.
+    /// Records the memberships of all users, and the log of each conversation, as each server
+    /// returns it.
     ///
     /// # Errors
-    /// A server does not answer.
+    /// A server does not answer or refuses a request, or the history cannot be written.
     pub async fn dump(&self) -> io::Result<()> {
         dump_for(&self.context, &self.accounts).await
     }
 }
 
-/// Records the log of each conversation that one of these accounts may read from the start, as each
-/// server returns it.
+/// Records the memberships of these accounts, and the log of each conversation that one of them may
+/// read from the start, as each server returns it.
 pub(crate) async fn dump_for(context: &RunContext, accounts: &[Account]) -> io::Result<()> {
     let mut servers = Vec::with_capacity(context.servers.len());
     for server in &context.servers {

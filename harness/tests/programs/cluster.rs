@@ -227,7 +227,7 @@ fn check_redis_commands(running: &Running) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_command_has_its_effect() {
+async fn commands_have_their_effects_on_real_servers() {
     let mut running = Running::start(&["--nodes", "2"]);
     let mut alice = running.new_user(1, "alice").await;
     let group = create_group(&mut alice, "stage").await;

@@ -127,7 +127,7 @@ fn history_without_final_logs_is_checked_only_on_request() {
 }
 
 #[test]
-fn history_that_cannot_be_read_sets_exit_code_2() {
+fn unusable_history_and_wrong_usage_set_exit_code_2() {
     let directory = tempfile::tempdir().unwrap();
     let broken = directory.path().join("broken");
     std::fs::write(&broken, "{\"at\":1,\"what\":\"nothing\"}\n{}\n").unwrap();

@@ -177,7 +177,7 @@ fn is_acked(observation: &Observation, wanted: &str) -> bool {
     matches!(observation, Observation::Acked { message, .. } if message == wanted)
 }
 
-/// Returns whether an event of the group was delivered to the run `wanted`.
+/// Returns whether `observation` is the delivery of the group's event `seq` to the run `wanted`.
 fn is_delivered(observation: &Observation, wanted: u64, seq: u64) -> bool {
     matches!(observation, Observation::Delivered { run, event, .. } if *run == wanted && event.position == position(GROUP, seq))
 }

@@ -188,8 +188,9 @@ fn every_violation_is_reported() {
 }
 
 #[test]
-fn reset_without_a_new_epoch_is_a_violation() {
-    // Inserts a notice after a delivery to run 2, and repeats all earlier deliveries after it.
+fn rewind_and_reset_without_a_new_epoch_are_violations() {
+    // Inserts a notice after a delivery to run 2, followed by a copy of all deliveries to run 2 up
+    // to that one.
     let redeliver_after = |history: &mut Vec<Observation>, notice: Observation| {
         let (at, _) = find(history, |observation| is_delivered(observation, 2, 7));
         let deliveries: Vec<Observation> = history[..=at]
