@@ -113,7 +113,7 @@ fn machine_releases_a_shard_once_none_of_its_events_is_in_flight() {
 }
 
 #[test]
-fn growth_of_a_conversation_of_another_user_is_not_looked_up() {
+fn growth_of_a_conversation_of_other_users_is_looked_up_only_if_it_is_new_or_joined() {
     let now = Instant::now();
     let options = FeedOptions::user("feed", UserId(1));
     let mut machine = Machine::new(&options, now);
