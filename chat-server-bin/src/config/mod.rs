@@ -6,6 +6,7 @@
 
 mod check;
 mod layers;
+mod mask;
 mod problem;
 mod settings;
 mod units;
@@ -151,7 +152,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
 /// Returns the configuration as TOML, with secrets masked.
 pub(crate) fn show(settings: &Settings) -> String {
     let mut shown = settings.clone();
-    shown.store.url = url::masked(&shown.store.url);
-    shown.bus.url = url::masked(&shown.bus.url);
+    shown.store.url = mask::masked(&shown.store.url);
+    shown.bus.url = mask::masked(&shown.bus.url);
     toml::to_string(&shown).expect("settings are plain values")
 }
