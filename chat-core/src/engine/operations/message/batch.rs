@@ -256,9 +256,9 @@ impl AppendBatch {
         Ok(())
     }
 
-    /// Returns the answer to a draft whose key was used before. `refusal` says why its sender may no
-    /// longer act, if that is so. A retry of a stored draft succeeds nevertheless, and also if the
-    /// draft was sent to a name that now belongs to another conversation.
+    /// Returns the answer to a draft whose key was used before. `refusal` says why its sender may
+    /// no longer act, if that is so. A retry of a stored draft succeeds nevertheless, and also if
+    /// the draft was sent to a name that now belongs to another conversation.
     fn answer_used_key(
         &self,
         draft: &Prepared,
