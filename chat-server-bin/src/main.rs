@@ -1,5 +1,8 @@
 //! `chat-server`: the chat server, which composes `chat-core` and its backends as configured.
 
+// These macros panic if the output cannot be written; the module `output` reports or ignores that.
+#![deny(clippy::print_stderr, clippy::print_stdout)]
+
 mod admin;
 mod args;
 mod compose;
@@ -32,7 +35,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(failure) => {
             if !matches!(failure, Failure::ReaderGone) {
-                eprintln!("chat-server: {failure}");
+                output::print_error(&format!("chat-server: {failure}"));
             }
             failure.code()
         }

@@ -88,9 +88,9 @@ impl Output {
     /// Prints a notice about the client to standard error.
     pub(crate) fn notice(&self, kind: &str, text: &str) {
         if self.json {
-            eprintln!("{}", json!({"notice": {"kind": kind, "text": text}}));
+            print_error(&json!({"notice": {"kind": kind, "text": text}}));
         } else {
-            eprintln!("{}", cell(text));
+            print_error(&cell(text));
         }
     }
 
@@ -100,9 +100,9 @@ impl Output {
         if self.json {
             notice["kind"] = "outbox".into();
             notice["text"] = text.into();
-            eprintln!("{}", json!({ "notice": notice }));
+            print_error(&json!({ "notice": notice }));
         } else {
-            eprintln!("chat-client: {}", cell(text));
+            print_error(&format!("chat-client: {}", cell(text)));
         }
     }
 
@@ -111,10 +111,10 @@ impl Output {
         let path = path.display();
         if self.json {
             let notice = json!({"kind": "outbox_skipped", "path": path.to_string(), "text": problem});
-            eprintln!("{}", json!({ "notice": notice }));
+            print_error(&json!({ "notice": notice }));
         } else {
             let text = format!("messages in {path} are not sent: {problem}");
-            eprintln!("chat-client: {}", cell(&text));
+            print_error(&format!("chat-client: {}", cell(&text)));
         }
     }
 
@@ -128,9 +128,9 @@ impl Output {
             if let Some(code) = failure.code {
                 error["code"] = code.into();
             }
-            eprintln!("{}", json!({ "error": error }));
+            print_error(&json!({ "error": error }));
         } else {
-            eprintln!("chat-client: {}", cell(&failure.text));
+            print_error(&format!("chat-client: {}", cell(&failure.text)));
         }
     }
 
@@ -139,18 +139,21 @@ impl Output {
         let json = self.json;
         Arc::new(move |host, key| {
             if json {
-                eprintln!(
-                    "{}",
-                    json!({"notice": {"kind": "first_contact", "host": host, "key": key.to_string()}})
-                );
+                print_error(&json!({"notice": {"kind": "first_contact", "host": host, "key": key.to_string()}}));
             } else {
                 let host = cell(host);
-                eprintln!(
+                print_error(&format!(
                     "chat-client: first connection to {host}; its key is {key}\nCompare it with the fingerprint that the server printed. From now on the client accepts only this key."
-                );
+                ));
             }
         })
     }
+}
+
+/// Writes a line to standard error. Ignores a failed write, which cannot be reported anywhere;
+/// `eprintln!` would panic.
+fn print_error(line: &dyn std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 fn write_failure(error: io::Error) -> Failure {

@@ -41,6 +41,21 @@ fn exit_codes_distinguish_failures() {
 }
 
 #[test]
+fn unwritable_standard_error_does_not_change_the_exit_code() {
+    let server = TestServer::new();
+    let alice = server.device("alice", "alice");
+    for (arguments, code) in [(&["whoami"][..], 77), (&["--json", "whoami"], 77), (&["send"], 2)] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = alice
+            .command(arguments)
+            .env_remove("CHAT_PASSWORD")
+            .stderr(full)
+            .output();
+        assert_eq!(output.unwrap().status.code(), Some(code), "{arguments:?}");
+    }
+}
+
+#[test]
 fn login_reads_a_password_file() {
     let server = TestServer::new();
     server.register("alice");

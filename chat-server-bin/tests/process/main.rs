@@ -6,6 +6,7 @@ mod faults;
 mod operators;
 mod restored;
 mod support;
+mod unwritable;
 mod warnings;
 
 use std::net::{SocketAddr, TcpListener};
