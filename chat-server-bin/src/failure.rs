@@ -77,6 +77,11 @@ impl From<OpenError> for Failure {
                  migrate` or by starting the server",
                 path.display()
             ),
+            OpenError::Empty { path } => format!(
+                "{} is empty and holds no store; restore a backup in its place, or remove it and create the store with \
+                 `chat-server migrate` or by starting the server",
+                path.display()
+            ),
             OpenError::OlderSchema { path, found, known } => format!(
                 "the store {} has schema {found}, but this program needs schema {known}; run `chat-server migrate` first",
                 path.display()

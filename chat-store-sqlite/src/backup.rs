@@ -63,9 +63,10 @@ fn copy_blocking(source: &Path, target: &Path) -> Result<(), BackupError> {
     if target.exists() {
         return Err(BackupError::Exists(target.to_owned()));
     }
+    open::require_file(source)?;
     let opened = open::connect(source, OpenFlags::empty());
     let from = opened.map_err(|error| OpenError::sqlite(source, error))?;
-    migrate::check(&from, source)?;
+    migrate::require_store(&from, source)?;
     let write = |error| BackupError::Write(target.to_owned(), error);
     let partial = Partial::create(target).map_err(write)?;
     copy_pages(&from, &partial.0).map_err(|error| BackupError::Copy(error.into()))?;

@@ -102,9 +102,21 @@ async fn failed_backup_leaves_no_file() {
     let empty = tempfile::tempdir().unwrap();
     let failed = chat_store_sqlite::backup(empty.path(), target.path().join("backup.db")).await;
     assert!(
-        matches!(failed, Err(BackupError::Open(OpenError::NotWritable { .. }))),
+        matches!(failed, Err(BackupError::Open(OpenError::Missing { .. }))),
         "{failed:?}"
     );
     assert_eq!(files(target.path()), Vec::<String>::new());
     assert_eq!(files(empty.path()), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn empty_file_is_not_backed_up() {
+    let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::write(source.path().join(DATABASE_FILE), "").unwrap();
+    let refused = chat_store_sqlite::backup(source.path(), target.path().join("backup.db")).await;
+    assert!(
+        matches!(refused, Err(BackupError::Open(OpenError::Empty { .. }))),
+        "{refused:?}"
+    );
+    assert_eq!(files(target.path()), Vec::<String>::new());
 }
