@@ -109,6 +109,24 @@ async fn failed_backup_leaves_no_file() {
     assert_eq!(files(empty.path()), Vec::<String>::new());
 }
 
+/// Dropping the runtime waits for the thread of the backup.
+#[test]
+fn dropped_backup_leaves_no_unfinished_file() {
+    let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let (store, world) = world(source.path()).await;
+        for _ in 0..20 {
+            let drafts = (0..20).map(|_| Draft::message("x".repeat(60_000))).collect();
+            append(&*store, world.group, world.alice, drafts).await.unwrap();
+        }
+        let backup = store.backup_to(target.path().join("backup.db"));
+        assert!(tokio::time::timeout(std::time::Duration::ZERO, backup).await.is_err());
+    });
+    drop(runtime);
+    assert!(files(target.path()).iter().all(|name| name == "backup.db"));
+}
+
 #[tokio::test]
 async fn empty_file_is_not_backed_up() {
     let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

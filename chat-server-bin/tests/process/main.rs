@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // these are tests
 
 mod faults;
+mod interrupted;
 mod operators;
 mod restored;
 mod support;
