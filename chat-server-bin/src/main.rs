@@ -8,6 +8,7 @@ mod args;
 mod compose;
 mod config;
 mod failure;
+mod files;
 mod limits;
 mod operator;
 mod output;

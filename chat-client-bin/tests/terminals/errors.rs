@@ -69,6 +69,13 @@ fn login_reads_a_password_file() {
         .output()
         .unwrap();
     assert!(login.status.success());
+    let endless = second
+        .command(&["login", "--password-file", "/dev/zero"])
+        .output()
+        .unwrap();
+    assert_eq!(endless.status.code(), Some(2));
+    let text = String::from_utf8_lossy(&endless.stderr);
+    assert!(text.contains("larger than 64 KiB"), "{text}");
 }
 
 #[test]
