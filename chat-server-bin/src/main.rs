@@ -74,7 +74,10 @@ fn perform(cli: &Cli) -> Result<ExitCode, Failure> {
     }
     let config = Checked::new(loaded).map_err(Failure::Config)?;
     match cli.command() {
-        Command::CheckConfig => print(b"the configuration is valid\n"),
+        Command::CheckConfig => match compose::preflight::problems(&config) {
+            problems if problems.is_empty() => print(b"the configuration is valid\n"),
+            problems => Err(Failure::Config(problems)),
+        },
         Command::Keygen(arguments) => admin::keygen(&config, &arguments).map(|()| ExitCode::SUCCESS),
         command => run_on_runtime(config, command),
     }

@@ -62,6 +62,14 @@ impl MysqlStore {
         })
     }
 
+    /// Checks the URL and the options as [`open`](Self::open) does, without connecting.
+    ///
+    /// # Errors
+    /// [`OpenError::Url`], [`OpenError::Authorities`] or [`OpenError::NoTls`].
+    pub fn check_url(url: &str, options: &Options) -> Result<(), OpenError> {
+        options::driver(url, options, false).map(drop)
+    }
+
     /// Gives the history a new identity, so that clients discard their copies of it. Call this
     /// after restoring a backup that is older than the events that clients have seen. Stop all
     /// nodes first, because nodes read the identity when they open the store.

@@ -5,6 +5,7 @@
 mod faults;
 mod interrupted;
 mod operators;
+mod refusals;
 mod restored;
 mod support;
 mod unwritable;
