@@ -59,6 +59,7 @@ fn check_config_refuses_what_the_start_refuses() {
     let file = file.display().to_string();
     for (text, key) in [
         ("[store]\nurl = \"mysql://chat:Se/cret@127.0.0.1/chat\"", "store.url"),
+        ("[store]\nurl = \"mysql://chat:S@e/cret@127.0.0.1/chat\"", "store.url"),
         ("[store]\nurl = \"mysql://chat:secret@127.0.0.1\"", "store.url"),
         (
             "[store]\nurl = \"mysql://chat@127.0.0.1/chat\"\n[bus]\nurl = \"redis://:se/cret@127.0.0.1/\"",
