@@ -72,13 +72,18 @@ impl RedisBackend {
     /// # Errors
     /// [`UrlError`] if the URL is invalid, or asks for TLS without the feature `tls`.
     pub fn open(url: &str, options: Options) -> Result<Self, UrlError> {
-        let url_error = |error: bb8_redis::redis::RedisError| UrlError(error.to_string());
-        let info = url.into_connection_info().map_err(url_error)?;
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = client(info.set_redis_settings(settings), &options).map_err(url_error)?;
+        let client = client_at(url, &options)?;
         Ok(Self {
             commands: Arc::new(Commands::new(client, options)),
         })
+    }
+
+    /// Checks the URL and the options as [`open`](Self::open) does, outside a tokio runtime too.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn check_url(url: &str, options: &Options) -> Result<(), UrlError> {
+        client_at(url, options).map(drop)
     }
 
     /// Returns the bus between nodes.
@@ -98,6 +103,13 @@ impl RedisBackend {
     pub fn discovery(&self) -> RedisDiscovery {
         RedisDiscovery::new(Arc::clone(&self.commands))
     }
+}
+
+fn client_at(url: &str, options: &Options) -> Result<Client, UrlError> {
+    let url_error = |error: bb8_redis::redis::RedisError| UrlError(error.to_string());
+    let info = url.into_connection_info().map_err(url_error)?;
+    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    client(info.set_redis_settings(settings), options).map_err(url_error)
 }
 
 #[cfg(feature = "tls")]

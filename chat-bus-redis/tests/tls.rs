@@ -21,7 +21,7 @@ async fn client_accepts_only_a_server_with_a_trusted_certificate() {
     fs::write(path("key.pem"), trusted.signing_key.serialize_pem()).unwrap();
     let untrusted = rcgen::generate_simple_self_signed(names).unwrap();
 
-    let redis = Redis::start_tls(&path("certificate.pem"), &path("key.pem")).unwrap();
+    let mut redis = Redis::start_tls(&path("certificate.pem"), &path("key.pem")).unwrap();
     let can_set = async |url: String, authority: Option<String>| {
         let mut options = Options::default();
         options.authorities = authority.map(String::into_bytes);
@@ -33,8 +33,15 @@ async fn client_accepts_only_a_server_with_a_trusted_certificate() {
     assert!(can_set(encrypted.clone(), Some(trusted.cert.pem())).await);
     assert!(!can_set(encrypted.clone(), Some(untrusted.cert.pem())).await);
     assert!(
-        !can_set(encrypted, None).await,
+        !can_set(encrypted.clone(), None).await,
         "no public authority signed the certificate"
     );
-    assert!(!can_set(plain, None).await, "the server accepts no plain connection");
+    for round in ["started", "restarted"] {
+        assert!(
+            !can_set(plain.clone(), None).await,
+            "the {round} server accepts no plain connection"
+        );
+        redis.restart().unwrap();
+        assert!(can_set(encrypted.clone(), Some(trusted.cert.pem())).await, "{round}");
+    }
 }

@@ -1,5 +1,8 @@
 //! `chat-client`: a client for terminals and scripts, on top of `chat_core::client`.
 
+// These macros panic if the output cannot be written; the module `output` reports or ignores that.
+#![deny(clippy::print_stderr, clippy::print_stdout)]
+
 mod agent;
 mod agent_servers;
 mod args;

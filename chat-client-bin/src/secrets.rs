@@ -2,13 +2,16 @@
 
 use std::{
     env, fs,
-    io::{self, IsTerminal as _},
+    io::{self, IsTerminal as _, Read as _},
     path::Path,
 };
 
 use chat_core::model::Secret;
 
 use crate::failure::{Failure, Kind};
+
+/// Maximum size of a password file, in bytes.
+const MAX_FILE_BYTES: u64 = 64 << 10;
 
 /// Returns the first line of `file`, otherwise the value of the environment variable, otherwise
 /// `None`. An empty variable counts as absent.
@@ -17,7 +20,7 @@ use crate::failure::{Failure, Kind};
 /// The file cannot be read, or its first line is empty.
 pub(crate) fn from_file_or_env(file: Option<&Path>, variable: &str) -> Result<Option<Secret>, Failure> {
     if let Some(path) = file {
-        let text = fs::read_to_string(path)
+        let text = read_password_file(path)
             .map_err(|error| Failure::usage(format!("cannot read the password file {}: {error}", path.display())))?;
         let line = text.lines().next().unwrap_or_default();
         if line.is_empty() {
@@ -30,6 +33,19 @@ pub(crate) fn from_file_or_env(file: Option<&Path>, variable: &str) -> Result<Op
     }
     let password = env::var(variable).ok().filter(|text| !text.is_empty());
     Ok(password.map(Secret::new))
+}
+
+/// Reads a file of at most [`MAX_FILE_BYTES`].
+fn read_password_file(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    fs::File::open(path)?
+        .take(MAX_FILE_BYTES + 1)
+        .read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        let problem = format!("the file is larger than {} KiB; check the path", MAX_FILE_BYTES >> 10);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
+    }
+    Ok(text)
 }
 
 /// Returns `true` if standard input is a terminal, so that a prompt is possible.

@@ -18,8 +18,8 @@ use tokio::sync::oneshot;
 use crate::cluster::Nodes;
 use crate::codec::Failure;
 use crate::model::{
-    Caller, Command, ConversationInfo, Login, LoginGrant, Outcome, Registration, ReplyCode, Resume, SessionId, Source,
-    StoreEpoch, Timestamp, UserInfo,
+    Caller, CloseCode, Command, ConversationInfo, Login, LoginGrant, Outcome, Registration, ReplyCode, Resume,
+    SessionId, Source, StoreEpoch, Timestamp, UserInfo,
 };
 use crate::router::Outbox;
 
@@ -220,6 +220,9 @@ pub struct CommandError {
     pub text: Cow<'static, str>,
     /// Minimum delay before the client should try again.
     pub retry_after: Option<Duration>,
+    /// Reason why the caller's session has ended, if `code` is [`ReplyCode::Fenced`]. The server
+    /// closes the session with it; without it, with [`CloseCode::Replaced`].
+    pub close_code: Option<CloseCode>,
 }
 
 impl CommandError {
@@ -229,6 +232,7 @@ impl CommandError {
             code,
             text: text.into(),
             retry_after: None,
+            close_code: None,
         }
     }
 
@@ -252,7 +256,9 @@ impl From<CommandError> for Failure {
     fn from(error: CommandError) -> Self {
         let delay = error.retry_after.unwrap_or_default();
         let delay = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
-        Self::new(error.code, error.text).retry_after(delay)
+        let mut failure = Self::new(error.code, error.text).retry_after(delay);
+        failure.close_code = error.close_code;
+        failure
     }
 }
 

@@ -7,6 +7,7 @@ use crate::compose::{create_private_dir, open_store, renew_epoch};
 use crate::config::Checked;
 use crate::failure::Failure;
 use crate::output::report;
+use crate::signals::unless_stopped;
 
 /// Creates the identity key, and prints its path and fingerprint. Fails if the file already exists.
 pub(crate) fn keygen(config: &Checked, arguments: &KeygenArgs) -> Result<(), Failure> {
@@ -51,6 +52,8 @@ pub(crate) async fn backup(config: &Checked, target: &std::path::Path) -> Result
                 .to_owned(),
         ));
     };
-    chat_store_sqlite::backup(directory, target).await?;
+    // After a signal, the runtime waits until the unfinished copy is removed.
+    let copy = async { Ok(chat_store_sqlite::backup(directory, target).await?) };
+    unless_stopped(copy).await?;
     report(&format!("backed up to {}", target.display()))
 }

@@ -1,6 +1,9 @@
 //! Composes store, bus, engine and server from a configuration. Apart from `admin`, which copies an
 //! embedded store, and `failure`, which converts errors, no other module names the backends.
 
+pub(crate) mod preflight;
+
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,9 +21,9 @@ use chat_core::transport::tls::TlsAcceptor;
 use chat_store_mysql::MysqlStore;
 use chat_store_sqlite::{OpenError, SqliteStore};
 
-use crate::config::{Checked, LimitsSection, Scheme, SessionsSetting, Settings, StoreUrl};
+use crate::config::{Checked, LimitsSection, ListenUrl, Scheme, SessionsSetting, Settings, StoreUrl};
 use crate::failure::{Failure, chain};
-use crate::limits;
+use crate::{files, limits};
 
 /// A running node: its open store, the engine on the store, and the server of the engine.
 pub(crate) struct Composition {
@@ -37,6 +40,8 @@ pub(crate) async fn compose(config: &Checked) -> Result<Composition, Failure> {
     // This check comes first: with too few file descriptors, later steps fail with errors that do
     // not name the cause.
     let max_connections = limits::max_connections(config)?;
+    // A wrong URL is reported before the store is opened, which may take long.
+    preflight::check_bus(config)?;
     let store = open_store(config).await?;
     let result = build_on_store(config, Arc::clone(&store), max_connections).await;
     if result.is_err() {
@@ -112,14 +117,17 @@ pub(crate) async fn renew_epoch(config: &Checked) -> Result<StoreEpoch, Failure>
 fn make_data_dir(config: &Checked) -> Result<(), Failure> {
     let data_dir = config.settings.server.data_dir.as_path();
     for directory in std::iter::once(data_dir).chain(config.store_dir()) {
-        create_private_dir(directory).map_err(|error| {
-            let name = directory.display();
-            Failure::Unavailable(format!(
-                "cannot create the data directory {name}: {error}; choose another directory with --data-dir or store.url"
-            ))
-        })?;
+        create_private_dir(directory).map_err(|error| unusable_data_dir(directory, &error))?;
     }
     Ok(())
+}
+
+fn unusable_data_dir(directory: &Path, error: &std::io::Error) -> Failure {
+    let name = directory.display();
+    Failure::Unavailable(format!(
+        "cannot create or use the data directory {name}: {error}; choose another directory with --data-dir or store.url, or \
+         change its owner or permissions"
+    ))
 }
 
 /// Returns the options of the database. Half of the connections are for writes, the others for
@@ -165,6 +173,17 @@ async fn build_node(config: &Checked, store: Arc<dyn Store>) -> Result<Engine, F
 
 /// Opens the bus if one is configured.
 fn open_bus(config: &Checked) -> Result<Option<RedisBackend>, Failure> {
+    let Some(options) = bus_options(config)? else {
+        return Ok(None);
+    };
+    let redis = RedisBackend::open(&config.settings.bus.url, options);
+    redis
+        .map(Some)
+        .map_err(|error| Failure::config(format!("bus.url: {error}")))
+}
+
+/// Returns the options of the bus, or `None` if no bus is configured.
+fn bus_options(config: &Checked) -> Result<Option<chat_bus_redis::Options>, Failure> {
     let bus = &config.settings.bus;
     if bus.url.is_empty() {
         return Ok(None);
@@ -172,10 +191,7 @@ fn open_bus(config: &Checked) -> Result<Option<RedisBackend>, Failure> {
     let mut options = chat_bus_redis::Options::default();
     options.prefix.clone_from(&bus.prefix);
     options.authorities = non_empty(&bus.ca_file).map(read_file).transpose()?;
-    let redis = RedisBackend::open(&bus.url, options);
-    redis
-        .map(Some)
-        .map_err(|error| Failure::config(format!("bus.url: {error}")))
+    Ok(Some(options))
 }
 
 async fn build(builder: EngineBuilder) -> Result<Engine, Failure> {
@@ -214,9 +230,7 @@ async fn build_on_store(config: &Checked, store: Arc<dyn Store>, max_connections
     let engine = build_node(config, Arc::clone(&store)).await?;
     let mut builder = Server::builder(engine.clone()).config(server_config(config, max_connections));
     for listen in &config.listen {
-        let address = listen
-            .resolve()
-            .map_err(|error| Failure::config(format!("server.listen: cannot resolve {listen}: {error}")))?;
+        let address = resolve(listen)?;
         builder = match (listen.scheme, &acceptor) {
             (Scheme::Sc1, _) => builder.sc1(address, Arc::clone(&keys)),
             (Scheme::Plain, _) => builder.plain(address),
@@ -241,6 +255,13 @@ async fn build_on_store(config: &Checked, store: Arc<dyn Store>, max_connections
         server,
         fingerprint,
     })
+}
+
+/// Returns the address of a listener, which the resolver returns if the URL contains a name.
+fn resolve(listen: &ListenUrl) -> Result<SocketAddr, Failure> {
+    listen
+        .resolve()
+        .map_err(|error| Failure::config(format!("server.listen: cannot resolve {listen}: {error}")))
 }
 
 /// Returns `true` if a client has logged in on this store, and may thus have pinned a server key.
@@ -289,20 +310,29 @@ fn tls_acceptor(config: &Checked, identity: &ServerIdentity) -> Result<Option<Ar
     if !config.listen.iter().any(|listen| listen.scheme == Scheme::Tls) {
         return Ok(None);
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let files = &config.settings.tls;
-    let acceptor = if files.certificate_file.as_os_str().is_empty() {
-        TlsAcceptor::self_signed(provider, identity)
-    } else {
-        TlsAcceptor::from_pem(
-            provider,
-            &read_file(&files.certificate_file)?,
-            &read_file(&files.key_file)?,
-        )
+    let acceptor = match pem_acceptor(config)? {
+        Some(acceptor) => acceptor,
+        None => {
+            TlsAcceptor::self_signed(crypto_provider(), identity).map_err(|error| Failure::config(chain(&error)))?
+        }
     };
-    acceptor
-        .map(|acceptor| Some(Arc::new(acceptor)))
+    Ok(Some(Arc::new(acceptor)))
+}
+
+/// Returns the TLS acceptor with the configured certificate, or `None` if there is none.
+fn pem_acceptor(config: &Checked) -> Result<Option<TlsAcceptor>, Failure> {
+    let files = &config.settings.tls;
+    let Some(certificate_file) = non_empty(&files.certificate_file) else {
+        return Ok(None);
+    };
+    let (certificate, key) = (read_file(certificate_file)?, read_file(&files.key_file)?);
+    TlsAcceptor::from_pem(crypto_provider(), &certificate, &key)
+        .map(Some)
         .map_err(|error| Failure::config(chain(&error)))
+}
+
+fn crypto_provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
 /// Returns the path, or `None` if it is empty (not configured).
@@ -311,7 +341,8 @@ fn non_empty(path: &Path) -> Option<&Path> {
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| Failure::config(format!("cannot read {}: {error}", path.display())))
+    files::read(path, files::MAX_CONFIG_FILE_BYTES)
+        .map_err(|error| Failure::config(format!("cannot read {}: {error}", path.display())))
 }
 
 fn engine_config(settings: &Settings) -> EngineConfig {

@@ -9,6 +9,7 @@ use chat_core::secure::IdentityError;
 use chat_store_sqlite::{BackupError, OpenError};
 
 use crate::config::Problem;
+use crate::signals::StopSignal;
 
 /// Reason why the program ends with an error.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(crate) enum Failure {
     Unavailable(String),
     /// The reader of standard output has closed the pipe. No message is printed. Exit code 0.
     ReaderGone,
+    /// A signal stopped the command before its end. Exit code 130 or 143.
+    Stopped(StopSignal),
     /// The configuration is invalid; starting again does not help. Exit code 78.
     Config(Vec<Problem>),
 }
@@ -31,6 +34,7 @@ impl Failure {
             Self::Failed(_) => 1,
             Self::Unavailable(_) => 69,
             Self::ReaderGone => 0,
+            Self::Stopped(signal) => signal.exit_code(),
             Self::Config(_) => 78,
         })
     }
@@ -45,6 +49,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed(text) | Self::Unavailable(text) => f.write_str(text),
+            Self::Stopped(signal) => write!(f, "stopped by {} before the end; nothing was written", signal.name()),
             Self::ReaderGone => f.write_str("the reader of standard output has closed the pipe"),
             Self::Config(problems) => {
                 for (index, problem) in problems.iter().enumerate() {
@@ -75,6 +80,11 @@ impl From<OpenError> for Failure {
             OpenError::Missing { path } => format!(
                 "there is no store at {}; check --data-dir and the configuration, or create the store with `chat-server \
                  migrate` or by starting the server",
+                path.display()
+            ),
+            OpenError::Empty { path } => format!(
+                "{} is empty and holds no store; restore a backup in its place, or remove it and create the store with \
+                 `chat-server migrate` or by starting the server",
                 path.display()
             ),
             OpenError::OlderSchema { path, found, known } => format!(

@@ -1,10 +1,14 @@
 //! `chat-server`: the chat server, which composes `chat-core` and its backends as configured.
 
+// These macros panic if the output cannot be written; the module `output` reports or ignores that.
+#![deny(clippy::print_stderr, clippy::print_stdout)]
+
 mod admin;
 mod args;
 mod compose;
 mod config;
 mod failure;
+mod files;
 mod limits;
 mod operator;
 mod output;
@@ -32,7 +36,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(failure) => {
             if !matches!(failure, Failure::ReaderGone) {
-                eprintln!("chat-server: {failure}");
+                output::print_error(&format!("chat-server: {failure}"));
             }
             failure.code()
         }
@@ -70,7 +74,10 @@ fn perform(cli: &Cli) -> Result<ExitCode, Failure> {
     }
     let config = Checked::new(loaded).map_err(Failure::Config)?;
     match cli.command() {
-        Command::CheckConfig => print(b"the configuration is valid\n"),
+        Command::CheckConfig => match compose::preflight::problems(&config) {
+            problems if problems.is_empty() => print(b"the configuration is valid\n"),
+            problems => Err(Failure::Config(problems)),
+        },
         Command::Keygen(arguments) => admin::keygen(&config, &arguments).map(|()| ExitCode::SUCCESS),
         command => run_on_runtime(config, command),
     }

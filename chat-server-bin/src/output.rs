@@ -1,4 +1,5 @@
-//! Standard output. A closed pipe is not an error: the program that reads it needs no more output.
+//! Standard output and standard error. A closed pipe on standard output is not an error: the
+//! program that reads it needs no more output.
 
 use std::io::{BufWriter, ErrorKind, StdoutLock, Write as _};
 
@@ -13,6 +14,12 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
         .write_all(bytes)
         .and_then(|()| output.flush())
         .map_err(cannot_write)
+}
+
+/// Writes a line to standard error. Ignores a failed write, which cannot be reported anywhere;
+/// `eprintln!` would panic.
+pub(crate) fn print_error(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Writes the result of a command that has changed something. If the text cannot be written, the

@@ -4,6 +4,8 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::failure::Failure;
+
 /// Handlers of SIGTERM, SIGINT and SIGHUP.
 ///
 /// SIGHUP is only logged. It comes from terminals that close, from log rotation, and from operators
@@ -36,6 +38,20 @@ impl StopSignal {
             Self::Terminate => 143,
             Self::Interrupt => 130,
         }
+    }
+}
+
+/// Runs `work`. If SIGINT or SIGTERM arrives first, drops `work` and fails, so that the work can
+/// clean up before the process ends.
+pub(crate) async fn unless_stopped<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let handler =
+        |kind| signal(kind).map_err(|error| Failure::Failed(format!("cannot install signal handlers: {error}")));
+    let mut terminate = handler(SignalKind::terminate())?;
+    let mut interrupt = handler(SignalKind::interrupt())?;
+    tokio::select! {
+        result = work => result,
+        Some(()) = terminate.recv() => Err(Failure::Stopped(StopSignal::Terminate)),
+        Some(()) = interrupt.recv() => Err(Failure::Stopped(StopSignal::Interrupt)),
     }
 }
 

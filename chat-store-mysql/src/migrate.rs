@@ -73,13 +73,7 @@ pub(crate) async fn prepare(conn: &mut Conn, migrate: bool) -> Result<PreparedDa
 
 /// Fails unless the database has the schema of this program. Does not change the schema.
 async fn require_current(conn: &mut Conn) -> Result<PreparedDatabase, OpenError> {
-    let tables = "SELECT COUNT(*) FROM information_schema.tables
-                  WHERE table_schema = DATABASE() AND table_name = 'migration'";
-    let tables: Option<u64> = conn.query_first(tables).await.map_err(OpenError::from_driver)?;
-    let found = match tables {
-        None | Some(0) => 0,
-        Some(_) => last_applied(conn).await?,
-    };
+    let found = found_schema(conn).await?;
     if found < KNOWN {
         return Err(OpenError::OlderSchema { found, known: KNOWN });
     }
@@ -88,6 +82,25 @@ async fn require_current(conn: &mut Conn) -> Result<PreparedDatabase, OpenError>
     }
     let epoch = epoch(conn).await?;
     Ok(PreparedDatabase { epoch })
+}
+
+/// Fails with [`OpenError::OlderSchema`] if the database holds no store. Changes nothing.
+pub(crate) async fn require_store(conn: &mut Conn) -> Result<(), OpenError> {
+    match found_schema(conn).await? {
+        0 => Err(OpenError::OlderSchema { found: 0, known: KNOWN }),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the number of the schema in the database; 0 if the database holds no store.
+async fn found_schema(conn: &mut Conn) -> Result<u32, OpenError> {
+    let tables = "SELECT COUNT(*) FROM information_schema.tables
+                  WHERE table_schema = DATABASE() AND table_name = 'migration'";
+    let tables: Option<u64> = conn.query_first(tables).await.map_err(OpenError::from_driver)?;
+    match tables {
+        None | Some(0) => Ok(0),
+        Some(_) => last_applied(conn).await,
+    }
 }
 
 /// Returns the number of the last migration that was applied to the database, or 0. Fails with

@@ -78,6 +78,10 @@ const MAX_STATEMENTS: usize = 128;
 
 /// Returns the options of the driver. `is_mariadb` is true if the server is known to be MariaDB.
 pub(crate) fn driver(url: &str, options: &Options, is_mariadb: bool) -> Result<Opts, OpenError> {
+    if has_unescaped_password(url) {
+        let text = "in the user and the password, write / as %2F, ? as %3F, # as %23 and @ as %40";
+        return Err(OpenError::Url(text.to_owned()));
+    }
     let opts = Opts::from_url(url).map_err(|error| OpenError::Url(error.to_string()))?;
     if opts.db_name().is_none_or(str::is_empty) {
         return Err(OpenError::Url("the URL names no database".to_owned()));
@@ -116,6 +120,14 @@ pub(crate) fn driver(url: &str, options: &Options, is_mariadb: bool) -> Result<O
     Ok(with_tls(builder, options)?.into())
 }
 
+/// Returns whether an `@` follows the host. The text before that `@` is then a password whose first
+/// part would be taken for the host.
+fn has_unescaped_password(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    rest[authority_end..].contains('@')
+}
+
 #[cfg(feature = "tls")]
 fn with_tls(builder: OptsBuilder, options: &Options) -> Result<OptsBuilder, OpenError> {
     let Some(file) = &options.ca_file else {
@@ -150,6 +162,8 @@ mod tests {
             "postgres://u:hunter2@h/db",
             "mysql://u:hunter2@h:99999/db",
             "mysql://u:hunter2@h",
+            "mysql://u:S@e/hunter2@h/db",
+            "mysql://u:12?hunter2@h/db",
         ] {
             let error = driver(url, &Options::default(), true).unwrap_err();
             assert!(matches!(error, OpenError::Url(_)), "{url}");

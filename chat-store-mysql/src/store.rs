@@ -63,15 +63,25 @@ impl MysqlStore {
         })
     }
 
+    /// Checks the URL and the options as [`open`](Self::open) does, without connecting.
+    ///
+    /// # Errors
+    /// [`OpenError::Url`], [`OpenError::Authorities`] or [`OpenError::NoTls`].
+    pub fn check_url(url: &str, options: &Options) -> Result<(), OpenError> {
+        options::driver(url, options, false).map(drop)
+    }
+
     /// Gives the history a new identity, so that clients discard their copies of it. Call this
     /// after restoring a backup that is older than the events that clients have seen. Stop all
     /// nodes first, because nodes read the identity when they open the store.
     ///
     /// # Errors
-    /// See [`OpenError`].
+    /// See [`OpenError`]; [`OpenError::OlderSchema`] with `found: 0` if the database holds no
+    /// store, which is not created.
     pub async fn renew_epoch(url: &str, options: Options) -> Result<StoreEpoch, OpenError> {
         let driver = options::driver(url, &options, false)?;
         let mut conn = connect(driver, options.request_timeout).await?;
+        migrate::require_store(&mut conn).await?;
         migrate::prepare(&mut conn, options.migrate).await?;
         let epoch = migrate::renew_epoch(&mut conn).await?;
         conn.disconnect().await.map_err(OpenError::from_driver)?;

@@ -72,6 +72,12 @@ async fn failed_open_states_the_reason() {
     options.migrate = false;
     let error = MysqlStore::open(&url, options.clone()).await.unwrap_err();
     assert!(matches!(error, OpenError::OlderSchema { found: 0, .. }), "{error:?}");
+    let renewed = MysqlStore::renew_epoch(&url, Options::default()).await;
+    assert!(
+        matches!(renewed, Err(OpenError::OlderSchema { found: 0, .. })),
+        "no store is created: {renewed:?}"
+    );
+    assert_eq!(server.sql("SHOW TABLES FROM chat").unwrap(), "");
     // Of two simultaneous openers, one migrates and the other waits.
     let (one, other) = tokio::join!(
         MysqlStore::open(&url, Options::default()),

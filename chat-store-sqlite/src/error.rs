@@ -1,6 +1,6 @@
 //! Errors of opening a data directory, and the conversion of SQLite errors to store errors.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chat_core::store::StoreError;
 use rusqlite::ErrorCode;
@@ -27,6 +27,25 @@ pub enum OpenError {
         /// Error of the operating system.
         #[source]
         source: std::io::Error,
+    },
+    /// The user that runs this program may not access a file or directory of the store.
+    #[error(
+        "permission denied for {}; run this program as the owner of the store, or give the file to the user that runs \
+         the server (chown)",
+        .path.display()
+    )]
+    PermissionDenied {
+        /// Path of the file or directory.
+        path: PathBuf,
+        /// Error of the operating system.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The database file holds nothing, not even the tables of an empty store.
+    #[error("{} is empty and holds no store; restore a backup in its place, or create the store first", .path.display())]
+    Empty {
+        /// Path of the database file.
+        path: PathBuf,
     },
     /// There is no database, and the call creates none:
     /// [`Options::migrate`](crate::Options::migrate) is not set, or the call renews the epoch.
@@ -102,6 +121,18 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// Returns the error for `file`, a file of the store that cannot be created, opened or written.
+    pub(crate) fn not_writable(file: &Path, source: std::io::Error) -> Self {
+        if source.kind() == std::io::ErrorKind::PermissionDenied && file.exists() {
+            let path = file.to_owned();
+            return Self::PermissionDenied { path, source };
+        }
+        Self::NotWritable {
+            directory: file.parent().unwrap_or(file).to_owned(),
+            source,
+        }
+    }
+
     pub(crate) fn sqlite(path: impl Into<PathBuf>, error: rusqlite::Error) -> Self {
         let path = path.into();
         match error.sqlite_error_code() {
@@ -110,10 +141,11 @@ impl OpenError {
                 path,
                 source: error.into(),
             },
-            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => Self::NotWritable {
-                directory: path.parent().unwrap_or(&path).to_owned(),
-                source: std::io::Error::other(error),
-            },
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+                // SQLite does not report the error of the operating system.
+                let opened = std::fs::OpenOptions::new().read(true).write(true).open(&path);
+                Self::not_writable(&path, opened.err().unwrap_or_else(|| std::io::Error::other(error)))
+            }
             _ => Self::Other {
                 path,
                 source: error.into(),

@@ -16,11 +16,8 @@ impl DirectoryLock {
     /// Locks `directory`. Does not wait: fails with [`OpenError::InUse`] if another store has the
     /// lock.
     pub(crate) fn acquire(directory: &Path) -> Result<Self, OpenError> {
-        let not_writable = |source| OpenError::NotWritable {
-            directory: directory.to_owned(),
-            source,
-        };
         let path = directory.join(LOCK_FILE);
+        let not_writable = |source| OpenError::not_writable(&path, source);
         let mut options = private::options();
         let file = options.create(true).truncate(false).open(&path).map_err(not_writable)?;
         private::tighten(&path);

@@ -50,22 +50,21 @@ pub(crate) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenErro
     tx.commit().map_err(sqlite)
 }
 
-/// Rejects files that another program or a later release of this program wrote. Writes nothing.
-pub(crate) fn check(conn: &Connection, path: &Path) -> Result<(), OpenError> {
-    check_application_id(conn, path)?;
-    reject_newer(conn, path)
-}
-
-/// Rejects files whose schema is not exactly the schema of this program. Writes nothing.
-pub(crate) fn require_current(conn: &Connection, path: &Path) -> Result<(), OpenError> {
+/// Rejects files that hold no store of this program. Writes nothing.
+pub(crate) fn require_store(conn: &Connection, path: &Path) -> Result<(), OpenError> {
     let sqlite = |error| OpenError::sqlite(path, error);
     check_application_id(conn, path)?;
     let tables = "SELECT COUNT(*) FROM sqlite_schema WHERE name = 'migration'";
     let has_migrations: bool = conn.query_row(tables, [], |row| row.get(0)).map_err(sqlite)?;
     if !has_migrations {
-        return Err(OpenError::Missing { path: path.to_owned() });
+        return Err(OpenError::Empty { path: path.to_owned() });
     }
-    reject_newer(conn, path)?;
+    reject_newer(conn, path)
+}
+
+/// Rejects files whose schema is not exactly the schema of this program. Writes nothing.
+pub(crate) fn require_current(conn: &Connection, path: &Path) -> Result<(), OpenError> {
+    require_store(conn, path)?;
     for (version, (_, sql)) in (1..).zip(MIGRATIONS) {
         if !is_applied(conn, path, version, sql)? {
             return Err(OpenError::OlderSchema {

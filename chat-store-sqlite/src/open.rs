@@ -89,7 +89,7 @@ pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenEr
     let lock = DirectoryLock::acquire(directory)?;
     let sqlite = |error| OpenError::sqlite(&path, error);
     let writer = if options.migrate {
-        private::create_if_missing(&path).map_err(not_writable)?;
+        private::create_if_missing(&path).map_err(|source| OpenError::not_writable(&path, source))?;
         let mut writer = connect(&path, OpenFlags::SQLITE_OPEN_CREATE).map_err(sqlite)?;
         set_up_writer(&writer, options).map_err(sqlite)?;
         migrate::migrate(&mut writer, &path)?;
@@ -124,12 +124,30 @@ pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenEr
     })
 }
 
-/// Fails with [`OpenError::Missing`] unless `path` is a file. Creates nothing.
+/// Fails unless `path` is a file: with [`OpenError::Missing`], or with another error if the file
+/// may exist but cannot be reached. Creates nothing.
 pub(crate) fn require_file(path: &Path) -> Result<(), OpenError> {
-    if path.is_file() {
-        return Ok(());
+    let missing = || OpenError::Missing { path: path.to_owned() };
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(()),
+        Ok(_) => Err(missing()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Err(missing()),
+        Err(source) if source.kind() == io::ErrorKind::PermissionDenied => Err(OpenError::PermissionDenied {
+            path: path.to_owned(),
+            source,
+        }),
+        Err(error) => Err(OpenError::Other {
+            path: path.to_owned(),
+            source: error.into(),
+        }),
     }
-    Err(OpenError::Missing { path: path.to_owned() })
+}
+
+/// Fails unless `path` holds a store of this program, of any schema that it knows. Creates nothing.
+pub(crate) fn require_store(path: &Path) -> Result<(), OpenError> {
+    require_file(path)?;
+    let conn = connect(path, OpenFlags::empty()).map_err(|error| OpenError::sqlite(path, error))?;
+    migrate::require_store(&conn, path)
 }
 
 /// Creates a missing directory with access for its owner only, and syncs its parents, so that a

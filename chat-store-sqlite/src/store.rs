@@ -63,12 +63,12 @@ impl SqliteStore {
     ///
     /// # Errors
     /// See [`OpenError`]; [`OpenError::InUse`] while a server uses the directory,
-    /// [`OpenError::Missing`] if there is no database.
+    /// [`OpenError::Missing`] or [`OpenError::Empty`] if there is no store, which is not created.
     pub async fn renew_epoch(directory: impl AsRef<Path>) -> Result<StoreEpoch, OpenError> {
         let directory = directory.as_ref().to_owned();
         let path = directory.join(open::DATABASE_FILE);
         let renewed = tokio::task::spawn_blocking(move || {
-            open::require_file(&directory.join(open::DATABASE_FILE))?;
+            open::require_store(&directory.join(open::DATABASE_FILE))?;
             let opened = open::open(&directory, &Options::default())?;
             open::renew_epoch(&opened.writer).map_err(|error| OpenError::sqlite(&opened.path, error))
         });

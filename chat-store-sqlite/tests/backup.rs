@@ -102,9 +102,39 @@ async fn failed_backup_leaves_no_file() {
     let empty = tempfile::tempdir().unwrap();
     let failed = chat_store_sqlite::backup(empty.path(), target.path().join("backup.db")).await;
     assert!(
-        matches!(failed, Err(BackupError::Open(OpenError::NotWritable { .. }))),
+        matches!(failed, Err(BackupError::Open(OpenError::Missing { .. }))),
         "{failed:?}"
     );
     assert_eq!(files(target.path()), Vec::<String>::new());
     assert_eq!(files(empty.path()), Vec::<String>::new());
+}
+
+/// Dropping the runtime waits for the thread of the backup.
+#[test]
+fn dropped_backup_leaves_no_unfinished_file() {
+    let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let (store, world) = world(source.path()).await;
+        for _ in 0..20 {
+            let drafts = (0..20).map(|_| Draft::message("x".repeat(60_000))).collect();
+            append(&*store, world.group, world.alice, drafts).await.unwrap();
+        }
+        let backup = store.backup_to(target.path().join("backup.db"));
+        assert!(tokio::time::timeout(std::time::Duration::ZERO, backup).await.is_err());
+    });
+    drop(runtime);
+    assert!(files(target.path()).iter().all(|name| name == "backup.db"));
+}
+
+#[tokio::test]
+async fn empty_file_is_not_backed_up() {
+    let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::write(source.path().join(DATABASE_FILE), "").unwrap();
+    let refused = chat_store_sqlite::backup(source.path(), target.path().join("backup.db")).await;
+    assert!(
+        matches!(refused, Err(BackupError::Open(OpenError::Empty { .. }))),
+        "{refused:?}"
+    );
+    assert_eq!(files(target.path()), Vec::<String>::new());
 }

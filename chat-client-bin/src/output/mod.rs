@@ -90,9 +90,9 @@ impl Output {
     /// Prints a notice about the client to standard error.
     pub(crate) fn notice(&self, kind: &str, text: &str) {
         if self.json {
-            eprintln!("{}", to_json(&json!({"notice": {"kind": kind, "text": text}})));
+            print_error(&to_json(&json!({"notice": {"kind": kind, "text": text}})));
         } else {
-            eprintln!("{}", single_line(text));
+            print_error(&single_line(text));
         }
     }
 
@@ -102,9 +102,9 @@ impl Output {
         if self.json {
             notice["kind"] = "outbox".into();
             notice["text"] = text.into();
-            eprintln!("{}", to_json(&json!({ "notice": notice })));
+            print_error(&to_json(&json!({ "notice": notice })));
         } else {
-            eprintln!("chat-client: {}", single_line(text));
+            print_error(&format!("chat-client: {}", single_line(text)));
         }
     }
 
@@ -113,10 +113,10 @@ impl Output {
         let path = path.display();
         if self.json {
             let notice = json!({"kind": "outbox_skipped", "path": path.to_string(), "text": problem});
-            eprintln!("{}", to_json(&json!({ "notice": notice })));
+            print_error(&to_json(&json!({ "notice": notice })));
         } else {
             let text = format!("messages in {path} are not sent: {problem}");
-            eprintln!("chat-client: {}", single_line(&text));
+            print_error(&format!("chat-client: {}", single_line(&text)));
         }
     }
 
@@ -130,9 +130,9 @@ impl Output {
             if let Some(code) = failure.code {
                 error["code"] = code.into();
             }
-            eprintln!("{}", to_json(&json!({ "error": error })));
+            print_error(&to_json(&json!({ "error": error })));
         } else {
-            eprintln!("chat-client: {}", single_line(&failure.text));
+            print_error(&format!("chat-client: {}", single_line(&failure.text)));
         }
     }
 
@@ -141,18 +141,21 @@ impl Output {
         let json = self.json;
         Arc::new(move |host, key| {
             if json {
-                eprintln!(
-                    "{}",
-                    to_json(&json!({"notice": {"kind": "first_contact", "host": host, "key": key.to_string()}}))
-                );
+                print_error(&to_json(&json!({"notice": {"kind": "first_contact", "host": host, "key": key.to_string()}})));
             } else {
                 let host = single_line(host);
-                eprintln!(
+                print_error(&format!(
                     "chat-client: first connection to {host}; its key is {key}\nCompare it with the fingerprint that the server printed. From now on the client accepts only this key."
-                );
+                ));
             }
         })
     }
+}
+
+/// Writes a line to standard error. Ignores a failed write, which cannot be reported anywhere;
+/// `eprintln!` would panic.
+fn print_error(line: &dyn std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 fn write_failure(error: io::Error) -> Failure {

@@ -63,6 +63,21 @@ fn server_and_key_of_a_running_agent_cannot_be_changed() {
 }
 
 #[test]
+fn unwritable_standard_error_does_not_change_the_exit_code() {
+    let server = TestServer::new();
+    let alice = server.device("alice", "alice");
+    for (arguments, code) in [(&["whoami"][..], 77), (&["--json", "whoami"], 77), (&["send"], 2)] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = alice
+            .command(arguments)
+            .env_remove("CHAT_PASSWORD")
+            .stderr(full)
+            .output();
+        assert_eq!(output.unwrap().status.code(), Some(code), "{arguments:?}");
+    }
+}
+
+#[test]
 fn login_reads_a_password_file() {
     let server = TestServer::new();
     server.register("alice");
@@ -76,6 +91,13 @@ fn login_reads_a_password_file() {
         .output()
         .unwrap();
     assert!(login.status.success());
+    let endless = second
+        .command(&["login", "--password-file", "/dev/zero"])
+        .output()
+        .unwrap();
+    assert_eq!(endless.status.code(), Some(2));
+    let text = String::from_utf8_lossy(&endless.stderr);
+    assert!(text.contains("larger than 64 KiB"), "{text}");
 }
 
 #[test]

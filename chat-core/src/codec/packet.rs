@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::model::{
-    Command, ConversationInfo, Login, Outcome, Push, Registration, ReplyCode, Resume, Secret, StoreEpoch, Timestamp,
-    UserInfo,
+    CloseCode, Command, ConversationInfo, Login, Outcome, Push, Registration, ReplyCode, Resume, Secret, StoreEpoch,
+    Timestamp, UserInfo,
 };
 
 /// Id that a client gives to one of its requests. 0 means that the request wants no reply.
@@ -144,6 +144,9 @@ pub struct Failure {
     pub text: String,
     /// Minimum delay before the next attempt, in milliseconds; 0 if the server gives none.
     pub retry_after_ms: u32,
+    /// Close code of the session that the failed command belonged to, if the session has ended. It
+    /// is not part of the reply: the server sends it in [`Push::Closed`].
+    pub(crate) close_code: Option<CloseCode>,
 }
 
 impl Failure {
@@ -153,6 +156,7 @@ impl Failure {
             number: code.number(),
             text: text.into(),
             retry_after_ms: 0,
+            close_code: None,
         }
     }
 
@@ -169,6 +173,7 @@ impl Failure {
             number,
             text,
             retry_after_ms,
+            close_code: None,
         }
     }
 

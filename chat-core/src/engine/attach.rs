@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::commands::check_caller;
 use super::error::CommandError;
 use super::lifecycle::Lifecycle;
 use super::units::Units;
@@ -48,7 +49,8 @@ impl Sessions {
         // session was attached, this session was not closed.
         let device_row = units.read(units.store().device(caller.user, device)).await?;
         let Some(device_row) = device_row.filter(|row| row.session_epoch == epoch) else {
-            return Err(CommandError::fenced());
+            check_caller(units, caller).await?;
+            return Err(CommandError::fenced(CloseCode::Replaced));
         };
         let expiry = device_row
             .session_expires

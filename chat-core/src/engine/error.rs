@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::auth::{AuthError, PasswordError, PasswordPoolError, Throttled};
 use crate::commands::UnexpectedOutcome;
-use crate::model::{ReplyCode, TextError};
+use crate::model::{CloseCode, ReplyCode, TextError};
 pub(super) use crate::service::CommandError;
 use crate::store::StoreError;
 
@@ -35,13 +35,18 @@ impl CommandError {
         Self::invalid("only a session of a device can do this; the caller acts without one")
     }
 
-    /// Returns the error for a caller whose login has expired or was ended, or is no longer the
-    /// latest of its device.
-    pub(crate) fn fenced() -> Self {
-        Self::new(
-            ReplyCode::Fenced,
-            "this session is over: it expired or was ended, or the device logged in again",
-        )
+    /// Returns the error for a caller whose login is no longer the latest of its device, with the
+    /// reason why the login has ended.
+    pub(crate) fn fenced(reason: CloseCode) -> Self {
+        let text = match reason {
+            CloseCode::Replaced => "this session is over: the device logged in again, or another device replaced it",
+            CloseCode::AccountDisabled => "this session is over: the account was disabled",
+            _ => "this session is over: it was ended, its device was revoked, or its login expired",
+        };
+        Self {
+            close_code: Some(reason),
+            ..Self::new(ReplyCode::Fenced, text)
+        }
     }
 
     /// Returns the error for an application or operator that acts for an unknown or disabled user.

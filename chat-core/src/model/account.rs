@@ -115,8 +115,23 @@ pub struct Device {
     /// Time of the latest login or resume.
     pub last_login: Timestamp,
     /// Time after which the session can no longer be resumed, as the authenticator set it at login;
-    /// absent if the login does not expire.
+    /// absent if the login does not expire. The end of a login sets it to the time of the end.
     pub session_expires: Option<Timestamp>,
+}
+
+impl Device {
+    /// Ends the login at `now`, so that its session is no longer valid and cannot be resumed.
+    pub(crate) fn end_login(&mut self, now: Timestamp) {
+        self.session_token = None;
+        self.session_expires = Some(now);
+        self.session_epoch = SessionEpoch(self.session_epoch.0 + 1);
+    }
+
+    /// Returns whether the latest login was not ended. A login of a session in this process has no
+    /// token and does not expire.
+    pub(crate) const fn is_logged_in(&self) -> bool {
+        self.session_token.is_some() || self.session_expires.is_none()
+    }
 }
 
 impl std::fmt::Debug for Device {

@@ -57,7 +57,7 @@ codes! {
         LoggedInElsewhere = 204,
         /// The user has the maximum number of devices and must revoke one first.
         TooManyDevices = 205,
-        /// A newer login of the device replaced this session.
+        /// The session is over; its close code gives the reason.
         Fenced = 206,
         /// The server accepts no registrations.
         RegistrationClosed = 207,
@@ -172,6 +172,21 @@ codes! {
         PacketTooLarge = 11,
         /// Client and server have no protocol version in common.
         UnsupportedVersion = 12,
+    }
+}
+
+impl CloseCode {
+    /// Returns the reason for the end of a session whose login is no longer valid. `is_disabled`
+    /// says whether the user's account is disabled, and `is_logged_in` whether the session's device
+    /// has another login, which was not ended.
+    pub(crate) const fn of_ended_login(is_disabled: bool, is_logged_in: bool) -> Self {
+        if is_disabled {
+            Self::AccountDisabled
+        } else if is_logged_in {
+            Self::Replaced
+        } else {
+            Self::Revoked
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::timeout;
 
-use crate::model::{ConversationId, DeviceId, Event, NodeId, Seq, SessionEpoch, UserId};
+use crate::model::{ConversationId, Device, DeviceId, Event, NodeId, Seq, SessionEpoch, UserId};
 use crate::store::{Heartbeat, MembershipView, Store, StoreError};
 
 /// Source of everything that the router reads: memberships, logs, logins and the list of other
@@ -50,13 +50,28 @@ pub trait EventLog: Debug + Send + Sync + 'static {
     /// not exist are left out.
     async fn last_seqs(&self, conversations: &[ConversationId]) -> Result<Vec<(ConversationId, Seq)>, StoreError>;
 
-    /// Returns the devices of a user, each with the epoch of its latest login. A session is no
-    /// longer valid if its device is missing or has another epoch.
-    async fn session_epochs(&self, user: UserId) -> Result<Vec<(DeviceId, SessionEpoch)>, StoreError>;
+    /// Returns the latest login of each device of a user. A session is no longer valid if its
+    /// device is missing or has another epoch.
+    async fn logins(&self, user: UserId) -> Result<Vec<DeviceLogin>, StoreError>;
+
+    /// Returns whether the account of a user is disabled or does not exist. The router calls this
+    /// after [`logins`](EventLog::logins), and only if it closes a session, to give the reason.
+    async fn is_disabled(&self, user: UserId) -> Result<bool, StoreError>;
 
     /// Records that `node` is alive. Returns the other live nodes, and the store's time. Nodes call
     /// this every few seconds.
     async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError>;
+}
+
+/// Latest login of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceLogin {
+    /// The device.
+    pub device: DeviceId,
+    /// Epoch of the login.
+    pub epoch: SessionEpoch,
+    /// True unless the device was logged out since, by its user or an operator.
+    pub is_logged_in: bool,
 }
 
 /// Bounds of one read of a conversation's log.
@@ -142,12 +157,19 @@ impl EventLog for StoreEventLog {
         Ok(ends.into_iter().map(|(id, last_seq, _)| (id, last_seq)).collect())
     }
 
-    async fn session_epochs(&self, user: UserId) -> Result<Vec<(DeviceId, SessionEpoch)>, StoreError> {
+    async fn logins(&self, user: UserId) -> Result<Vec<DeviceLogin>, StoreError> {
         let devices = self.store.devices(user).await?;
-        Ok(devices
-            .into_iter()
-            .map(|device| (device.id, device.session_epoch))
-            .collect())
+        let login = |device: Device| DeviceLogin {
+            device: device.id,
+            epoch: device.session_epoch,
+            is_logged_in: device.is_logged_in(),
+        };
+        Ok(devices.into_iter().map(login).collect())
+    }
+
+    async fn is_disabled(&self, user: UserId) -> Result<bool, StoreError> {
+        let account = self.store.account(user).await?;
+        Ok(account.is_none_or(|account| account.disabled))
     }
 
     async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {
@@ -209,8 +231,12 @@ impl EventLog for TimeLimited {
         self.within(self.inner.last_seqs(conversations)).await
     }
 
-    async fn session_epochs(&self, user: UserId) -> Result<Vec<(DeviceId, SessionEpoch)>, StoreError> {
-        self.within(self.inner.session_epochs(user)).await
+    async fn logins(&self, user: UserId) -> Result<Vec<DeviceLogin>, StoreError> {
+        self.within(self.inner.logins(user)).await
+    }
+
+    async fn is_disabled(&self, user: UserId) -> Result<bool, StoreError> {
+        self.within(self.inner.is_disabled(user)).await
     }
 
     async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {

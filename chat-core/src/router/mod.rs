@@ -57,7 +57,7 @@ mod tests;
 pub(crate) use commit_watch::{CommitWatch, News};
 pub use config::RouterConfig;
 pub(crate) use conversation_feed::joined_user;
-pub use event_log::{EventLog, LogPage, ReadLimit, StoreEventLog};
+pub use event_log::{DeviceLogin, EventLog, LogPage, ReadLimit, StoreEventLog};
 pub use handle::{Router, RouterStats};
 pub use outbox::{Outbox, OutboxLimits};
 pub use session_selector::SessionSelector;

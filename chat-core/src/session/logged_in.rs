@@ -150,16 +150,21 @@ impl Session {
             return;
         };
         let ended = self.running.swap_remove(index);
-        let is_fenced = matches!(&result, Err(failure) if failure.code() == Some(ReplyCode::Fenced));
+        let fenced_with = match &result {
+            Err(failure) if failure.code() == Some(ReplyCode::Fenced) => {
+                Some(failure.close_code.unwrap_or(CloseCode::Replaced))
+            }
+            _ => None,
+        };
         let is_logged_out = ended.is_logout && result.is_ok();
         let result = result.map(|outcome| Answer::Outcome(self.fit_page(outcome, ended.page_from)));
         self.output.reply(id, &result);
         if is_logged_out {
             self.output.close(CloseCode::LoggedOut);
-        } else if is_fenced && !self.is_over {
+        } else if let Some(code) = fenced_with.filter(|_| !self.is_over) {
             // If the engine has ended the session, the driver sends the engine's close code
             // instead.
-            self.output.close(CloseCode::Replaced);
+            self.output.close(code);
         }
         if !wanted_input && self.wants_input() {
             self.silent_since = now; // the session read nothing before, so the peer was not silent

@@ -16,13 +16,17 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Maximum length of a header of version 1, in bytes, including the end of the line.
 const MAX_LINE_BYTES: usize = 107;
+/// Number of leading bits that all IPv4-mapped IPv6 addresses share.
+const MAPPED_PREFIX_LENGTH: u8 = 96;
 /// Maximum length of the variable part of a header of version 2, in bytes. It has room for the
 /// addresses of Unix sockets and some extensions.
 const MAX_VARIABLE_BYTES: usize = 1024;
 
-/// IP network in CIDR notation.
+/// IP network in CIDR notation. A network of IPv4-mapped IPv6 addresses, such as
+/// `::ffff:10.0.0.0/104`, is the IPv4 network `10.0.0.0/8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
+    /// An address of the network; never an IPv4-mapped IPv6 address.
     address: IpAddr,
     /// Number of leading bits that the addresses of the network share.
     prefix_length: u8,
@@ -30,14 +34,18 @@ pub struct Network {
 
 /// The text is not a network in CIDR notation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a network; write it like \"10.0.0.0/8\" or \"::1\"")]
-pub struct InvalidNetwork(String);
+#[error("{text:?} is not a network{reason}; write it like \"10.0.0.0/8\" or \"::1\"")]
+pub struct InvalidNetwork {
+    text: String,
+    /// Explanation of an error that the form of the text does not show, or nothing.
+    reason: &'static str,
+}
 
 impl Network {
     /// Returns whether the network contains `address`. IPv4-mapped IPv6 addresses count as IPv4.
     #[must_use]
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
-        match (self.address.to_canonical(), address.to_canonical()) {
+        match (self.address, address.to_canonical()) {
             (IpAddr::V4(network), IpAddr::V4(address)) => same_prefix(
                 u128::from(network.to_bits()) << 96,
                 u128::from(address.to_bits()) << 96,
@@ -61,21 +69,33 @@ impl FromStr for Network {
     type Err = InvalidNetwork;
 
     fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
-        let invalid = || InvalidNetwork(text.to_owned());
+        let invalid_because = |reason| InvalidNetwork {
+            text: text.to_owned(),
+            reason,
+        };
+        let invalid = || invalid_because("");
         let (address, length) = match text.split_once('/') {
             Some((address, length)) => (address, Some(length)),
             None => (text, None),
         };
         let address: IpAddr = address.parse().map_err(|_| invalid())?;
         let max_length = if address.is_ipv4() { 32 } else { 128 };
-        let prefix_length = match length {
+        let prefix_length: u8 = match length {
             Some(length) => length.parse().map_err(|_| invalid())?,
             None => max_length,
         };
         if prefix_length > max_length {
             return Err(invalid());
         }
-        Ok(Self { address, prefix_length })
+        match address.to_canonical() {
+            canonical if canonical == address => Ok(Self { address, prefix_length }),
+            canonical => Ok(Self {
+                address: canonical,
+                prefix_length: prefix_length
+                    .checked_sub(MAPPED_PREFIX_LENGTH)
+                    .ok_or_else(|| invalid_because(": an IPv4-mapped network needs a prefix of at least 96"))?,
+            }),
+        }
     }
 }
 
@@ -290,6 +310,15 @@ mod tests {
             "an IPv4-mapped address counts as IPv4"
         );
         assert!(contains("::/0", "::1"));
+        for (mapped, canonical) in [
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:192.0.2.7", "192.0.2.7/32"),
+            ("::ffff:0.0.0.0/96", "0.0.0.0/0"),
+        ] {
+            assert_eq!(mapped.parse::<Network>().unwrap().to_string(), canonical);
+        }
+        assert!(contains("::ffff:10.0.0.0/104", "10.255.0.1") && !contains("::ffff:10.0.0.0/104", "11.0.0.1"));
+        assert!(contains("::ffff:10.0.0.0/104", "::ffff:10.255.0.1"));
         for text in [
             "",
             "x",
@@ -298,6 +327,8 @@ mod tests {
             "10.0.0.0/",
             "10.0.0.0/-1",
             "10.0.0/8",
+            "::ffff:10.0.0.0/95",
+            "::ffff:10.0.0.0/8",
         ] {
             assert!(text.parse::<Network>().is_err(), "{text}");
         }

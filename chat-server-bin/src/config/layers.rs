@@ -7,6 +7,7 @@ use serde::Deserialize as _;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 use toml::{Spanned, Table, Value};
 
+use super::mask::masked_value;
 use super::problem::{Origin, Problem, Unknown};
 
 /// One configured value with its key and origin.
@@ -113,7 +114,8 @@ pub(crate) fn from_environment(
                 origin,
             }),
             Err(expected) => {
-                let problem = Problem::at(&origin, format!("{section}.{key} must be {expected}, not {text:?}"));
+                let shown = masked_value(&text);
+                let problem = Problem::at(&origin, format!("{section}.{key} must be {expected}, not {shown:?}"));
                 problems.push(problem.with_unknown(Unknown::key(&section, &key)));
             }
         }

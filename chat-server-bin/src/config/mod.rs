@@ -6,6 +6,7 @@
 
 mod check;
 mod layers;
+mod mask;
 mod problem;
 mod settings;
 mod units;
@@ -18,13 +19,16 @@ use std::path::{Path, PathBuf};
 
 use toml::Table;
 
+use crate::files;
+
 pub(crate) use check::Checked;
 pub(crate) use layers::Setting;
 pub(crate) use problem::{Origins, Problem, Unknown};
 pub(crate) use settings::{LimitsSection, LogFormat, SessionsSetting, Settings};
 pub(crate) use url::{ListenUrl, Scheme, StoreUrl};
 
-/// Paths of the configuration file if `--config` is not given. The first file that exists is read.
+/// Paths of the configuration file if `--config` is not given. The first file that exists is read,
+/// which must succeed.
 const SEARCH_PATHS: [&str; 2] = ["./chat-server.toml", "/etc/chat-server/chat-server.toml"];
 
 /// The documented example file, which `config default` prints.
@@ -131,11 +135,13 @@ fn set(table: &mut Table, section: &str, key: String, value: toml::Value) {
 /// path, or `None` if no file is given or found, with its settings and problems. A file that cannot
 /// be read is a problem.
 fn read_file(given: Option<PathBuf>) -> (Option<PathBuf>, Vec<Setting>, Vec<Problem>) {
-    let path = given.or_else(|| SEARCH_PATHS.iter().map(PathBuf::from).find(|path| path.exists()));
+    // A file that cannot be reached counts as existing, so that its error is reported.
+    let exists = |path: &PathBuf| !matches!(path.try_exists(), Ok(false));
+    let path = given.or_else(|| SEARCH_PATHS.iter().map(PathBuf::from).find(exists));
     let Some(path) = path else {
         return (None, Vec::new(), Vec::new());
     };
-    let (settings, problems) = match std::fs::read_to_string(&path) {
+    let (settings, problems) = match files::read_text(&path, files::MAX_CONFIG_FILE_BYTES) {
         Ok(text) => layers::from_file(&path, &text),
         Err(error) => (Vec::new(), vec![unreadable(&path, &error)]),
     };
@@ -153,7 +159,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
 /// Returns the configuration as TOML, with secrets masked.
 pub(crate) fn show(settings: &Settings) -> String {
     let mut shown = settings.clone();
-    shown.store.url = url::masked(&shown.store.url);
-    shown.bus.url = url::masked(&shown.bus.url);
+    shown.store.url = mask::masked(&shown.store.url);
+    shown.bus.url = mask::masked(&shown.bus.url);
     toml::to_string(&shown).expect("settings are plain values")
 }

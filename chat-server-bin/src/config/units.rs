@@ -109,6 +109,11 @@ impl FromStr for Rate {
         let (count, per) = rate.split_once('/').ok_or_else(invalid)?;
         let count = count.trim().parse().map_err(|_| invalid())?;
         let per: HumanDuration = per.trim().parse().map_err(|_| invalid())?;
+        if per.0.is_zero() || burst == Some(0) {
+            return Err(UnitError(format!(
+                "{text:?}: the period and the burst of a rate must be greater than 0"
+            )));
+        }
         Ok(Self::new(count, per, burst.unwrap_or(count)))
     }
 }
@@ -242,7 +247,17 @@ mod tests {
             "20/1m".parse::<Rate>().unwrap(),
             Rate::new(20, HumanDuration::secs(60), 20)
         );
-        for text in ["", "30", "30/", "/10s", "x/10s", "30/10s burst", "30/10s burst x"] {
+        for text in [
+            "",
+            "30",
+            "30/",
+            "/10s",
+            "x/10s",
+            "30/10s burst",
+            "30/10s burst x",
+            "1/0s",
+            "1/10s burst 0",
+        ] {
             assert!(text.parse::<Rate>().is_err(), "{text}");
         }
         for text in ["30/10s burst 60", "3/1h"] {

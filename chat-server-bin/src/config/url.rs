@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::{fmt, io};
 
+use super::mask;
+
 /// Protocol of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scheme {
@@ -137,7 +139,7 @@ pub(crate) struct SecretUrl(pub(crate) String);
 
 impl fmt::Debug for SecretUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&masked(&self.0))
+        f.write_str(&mask::masked(&self.0))
     }
 }
 
@@ -159,17 +161,4 @@ impl FromStr for StoreUrl {
             ),
         }
     }
-}
-
-/// Returns `url` with `***` in place of the password.
-pub(crate) fn masked(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    let authority_end = rest.find('/').unwrap_or(rest.len());
-    let Some(at_sign) = rest[..authority_end].rfind('@') else {
-        return url.to_owned();
-    };
-    let user = rest[..at_sign].split(':').next().unwrap_or_default();
-    format!("{scheme}://{user}:***{}", &rest[at_sign..])
 }

@@ -80,6 +80,15 @@ impl<'a> Console<'a> {
         lines.json(&without_presence(object)?)
     }
 
+    /// Prints the result of a change that running nodes need not learn from the bus, because they
+    /// read it in the store when they need it.
+    pub(super) fn print_change(&self, object: &impl Serialize, text: &str) -> Result<(), Failure> {
+        if self.is_json {
+            return report(&to_json(&without_presence(object)?)?);
+        }
+        report(text)
+    }
+
     /// Announces the changes of a command to the running nodes, and prints the result. The text
     /// ends with a remark if the announcement failed. If nodes may be running, the JSON object says
     /// whether it succeeded (`nodes_notified`).

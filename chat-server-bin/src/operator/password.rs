@@ -6,14 +6,15 @@ use chat_core::model::Secret;
 
 use crate::args::PasswordArgs;
 use crate::failure::Failure;
+use crate::files;
 
 /// Reads the password from the first line of the file of `--password-file`, otherwise from
 /// `CHAT_PASSWORD`, otherwise twice from a prompt on the terminal. Fails if there is no terminal
 /// either, or if the two entries differ.
 pub(super) fn read_password(arguments: &PasswordArgs) -> Result<Secret, Failure> {
     if let Some(path) = &arguments.password_file {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Failure::Failed(format!("cannot read {}: {error}", path.display())))?;
+        let text = files::read_text(path, files::MAX_PASSWORD_FILE_BYTES)
+            .map_err(|error| Failure::Failed(format!("cannot read the password file {}: {error}", path.display())))?;
         return Ok(Secret::new(text.lines().next().unwrap_or_default()));
     }
     if let Ok(password) = std::env::var("CHAT_PASSWORD") {

@@ -1,7 +1,7 @@
 //! Accounts, groups and audit records as lines of text.
 
 use chat_core::engine::operator::{AccountDetails, AccountInfo, GroupDetails, GroupListing};
-use chat_core::model::escape_for_log;
+use chat_core::model::{DeviceInfo, escape_for_log};
 use chat_core::store::AuditRecord;
 
 pub(super) const fn account_state(account: &AccountInfo) -> &'static str {
@@ -32,14 +32,13 @@ pub(super) fn describe_account(details: &AccountDetails) -> String {
     if account.subject_reserved {
         lines.push("subject reserved: no other account can get it".to_owned());
     }
-    for device in &details.devices {
-        let name = escape_for_log(&device.name);
-        lines.push(format!(
-            "device {} last login {} {name}",
-            device.id, device.last_login.0
-        ));
-    }
+    lines.extend(details.devices.iter().map(device_row));
     lines.join("\n")
+}
+
+fn device_row(device: &DeviceInfo) -> String {
+    let (id, last_login, name) = (device.id, device.last_login.0, escape_for_log(&device.name));
+    format!("device {id} last login {last_login} (ms since 1970) {name}")
 }
 
 pub(super) fn group_row(group: &GroupListing) -> String {
@@ -73,4 +72,19 @@ pub(super) fn audit_row(entry: &AuditRecord) -> String {
         "{id}\t{time}\t{operator}\t{}\t{}\t{detail}\t{source}",
         record.action, record.target
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use chat_core::model::{DeviceId, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn last_login_of_a_device_has_a_unit() {
+        let mut device = DeviceInfo::new(DeviceId([1; 16]), "phone".to_owned());
+        device.last_login = Timestamp(7);
+        let text = device_row(&device);
+        assert!(text.contains("last login 7 (ms since 1970) phone"), "{text}");
+    }
 }

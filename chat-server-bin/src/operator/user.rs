@@ -45,7 +45,7 @@ async fn run_user(console: &Console<'_>, command: UserCommand, secret: Option<Se
             new.password = secret;
             let account = operator.create_account(new).await.map_err(refused)?;
             let text = format!("created user {} with id {}", account.name, account.id);
-            console.announce_and_print(&account, &text).await
+            console.print_change(&account, &text)
         }
         UserCommand::List { prefix } => list_accounts(console, &prefix).await,
         UserCommand::Show { user } => {
@@ -56,7 +56,7 @@ async fn run_user(console: &Console<'_>, command: UserCommand, secret: Option<Se
             let renamed = operator.rename_account(user_ref(&user)?, user_name(&name)?);
             let account = renamed.await.map_err(refused)?;
             let text = format!("renamed user {user} to {}", account.name);
-            console.announce_and_print(&account, &text).await
+            console.print_change(&account, &text)
         }
         UserCommand::Passwd { user, .. } => {
             let secret = secret.unwrap_or_else(|| Secret::new(""));
@@ -72,7 +72,7 @@ async fn run_user(console: &Console<'_>, command: UserCommand, secret: Option<Se
         UserCommand::Enable { user } => {
             let account = operator.enable(user_ref(&user)?).await.map_err(refused)?;
             let text = format!("enabled user {}", account.name);
-            console.announce_and_print(&account, &text).await
+            console.print_change(&account, &text)
         }
         UserCommand::Delete {
             user,
@@ -85,9 +85,7 @@ async fn run_user(console: &Console<'_>, command: UserCommand, secret: Option<Se
             let freed = Subject::new(subject.as_str()).map_err(invalid)?;
             operator.free_subject(freed).await.map_err(refused)?;
             let text = format!("freed subject {}", escape_for_log(&subject));
-            console
-                .announce_and_print(&json!({ "subject": &subject, "freed": true }), &text)
-                .await
+            console.print_change(&json!({ "subject": &subject, "freed": true }), &text)
         }
         UserCommand::Export { user } => export(console, user_ref(&user)?).await,
     }

@@ -142,4 +142,17 @@ async fn command_reports_that_nodes_were_not_notified() {
         let object: Value = serde_json::from_str(&object).unwrap();
         assert_eq!(object["nodes_notified"], false);
     }
+    // Nodes read these changes in the store, so nothing is announced that could fail.
+    for (command, text) in [
+        (&["user", "add", "bob", "--no-password"][..], "created user bob"),
+        (&["user", "rename", "bob", "bert"], "renamed user bob to bert"),
+        (&["user", "enable", "alice"], "enabled user alice"),
+    ] {
+        let output = tokio::task::block_in_place(|| run_command_with_bus(&cluster, &unreachable, command));
+        assert!(output.starts_with(text) && !output.contains("bus"), "{output}");
+    }
+    let enable = ["user", "enable", "alice", "--json"];
+    let object = tokio::task::block_in_place(|| run_command_with_bus(&cluster, &unreachable, &enable));
+    let object: Value = serde_json::from_str(&object).unwrap();
+    assert_eq!(object.get("nodes_notified"), None);
 }

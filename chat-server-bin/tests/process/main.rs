@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used)] // these are tests
 
 mod faults;
+mod interrupted;
 mod operators;
+mod refusals;
 mod restored;
 mod support;
+mod unwritable;
 mod warnings;
 
 use std::net::{SocketAddr, TcpListener};

@@ -175,6 +175,23 @@ async fn migration_gives_former_members_the_current_state() {
 }
 
 #[tokio::test]
+async fn renewal_of_the_epoch_creates_no_store_in_an_empty_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(DATABASE_FILE);
+    std::fs::write(&path, "").unwrap();
+    let renewed = SqliteStore::renew_epoch(directory.path()).await;
+    assert!(matches!(renewed, Err(OpenError::Empty { .. })), "{renewed:?}");
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+    // A store of an earlier release is migrated, because a restored copy may be one.
+    std::fs::remove_file(&path).unwrap();
+    open(directory.path()).await.close().await;
+    raw(directory.path())
+        .execute_batch("DROP TABLE recalled_message; DELETE FROM migration WHERE version = 3")
+        .unwrap();
+    SqliteStore::renew_epoch(directory.path()).await.unwrap();
+}
+
+#[tokio::test]
 async fn opening_without_migration_creates_nothing() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("data");

@@ -36,8 +36,7 @@ impl Redis {
         })
     }
 
-    /// Starts a server that accepts only TLS. `certificate` and `key` are paths of PEM files. The
-    /// server cannot be [restarted](Self::restart).
+    /// Starts a server that accepts only TLS. `certificate` and `key` are paths of PEM files.
     ///
     /// # Errors
     /// As for [`Redis::start`].
@@ -51,17 +50,12 @@ impl Redis {
             "--tls-key-file",
             key,
         ];
-        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
-        let (process, address) = on_free_port(|address| {
+        let (process, (address, options)) = on_free_port(|address| {
+            let port = address.port().to_string();
             // Redis uses the last value of an option, so the server has no port for plain text.
-            let tls = [
-                "--tls-port".to_owned(),
-                address.port().to_string(),
-                "--port".to_owned(),
-                "0".to_owned(),
-            ];
-            let all: Vec<String> = options.iter().cloned().chain(tls).collect();
-            Ok((launch(&directory, address, &all)?, address))
+            let tls = ["--tls-port", &port, "--port", "0"];
+            let options: Vec<String> = options.iter().chain(&tls).map(|&option| option.to_owned()).collect();
+            Ok((launch(&directory, address, &options)?, (address, options)))
         })?;
         Ok(Self {
             process,

@@ -25,10 +25,10 @@ pub(super) use reading::{PageLimits, ReadingCommands};
 
 use super::error::CommandError;
 use super::lifecycle::Lifecycle;
-use super::operations::fence::{live_login, not_live};
+use super::operations::fence;
 use super::panics::contain;
 use super::units::Units;
-use crate::model::{Caller, Command, ConversationId, Origin};
+use crate::model::{Caller, Command, ConversationId};
 use crate::router::Router;
 use crate::service::{CommandFuture, CommandResult};
 
@@ -162,7 +162,7 @@ impl Dispatcher {
         let units = Arc::clone(&self.account.units);
         CommandFuture::run(contain(async move {
             if !has_session {
-                check_live(&units, caller).await?;
+                check_caller(&units, caller).await?;
             }
             command.await
         }))
@@ -170,16 +170,18 @@ impl Dispatcher {
 }
 
 /// Refuses a caller that may not act, as the fence of a unit of work does.
-async fn check_live(units: &Units, caller: Caller) -> Result<(), CommandError> {
-    let is_live = match caller.origin {
-        Origin::Device { device, .. } => {
-            let device = units.read(units.store().device(caller.user, device)).await?;
-            device.and_then(|device| live_login(&device, units.now())) == Some(caller)
-        }
-        Origin::Application | Origin::Operator => {
-            let account = units.read(units.store().account(caller.user)).await?;
-            account.is_some_and(|account| !account.disabled)
-        }
+pub(super) async fn check_caller(units: &Units, caller: Caller) -> Result<(), CommandError> {
+    let device = match caller.device() {
+        Some(device) => units.read(units.store().device(caller.user, device)).await?,
+        None => None,
     };
-    if is_live { Ok(()) } else { Err(not_live(caller)) }
+    let now = units.now();
+    if device
+        .as_ref()
+        .is_some_and(|device| fence::live_login(device, now) == Some(caller))
+    {
+        return Ok(());
+    }
+    let account = units.read(units.store().account(caller.user)).await?;
+    fence::check_live(caller, device.as_ref(), account.as_ref(), now)
 }

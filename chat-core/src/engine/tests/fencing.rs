@@ -220,6 +220,17 @@ fn queries(group: ConversationId, peer: UserRef) -> Vec<Command> {
     ]
 }
 
+/// Checks that a query was refused because the session has ended, with the reason of its end.
+fn assert_fenced(answer: Result<Outcome, CommandError>, how: Ended, query: &Command) {
+    let error = answer.unwrap_err();
+    assert_eq!(error.code, ReplyCode::Fenced, "{how:?}: {query:?}");
+    match how {
+        Ended::Disabled | Ended::Deleted => assert_eq!(error.close_code, Some(CloseCode::AccountDisabled)),
+        Ended::Revoked => assert_eq!(error.close_code, Some(CloseCode::Revoked)),
+        Ended::Replaced => assert_eq!(error.close_code, Some(CloseCode::Replaced)),
+    }
+}
+
 #[tokio::test]
 async fn ended_session_cannot_read() {
     for how in [Ended::Disabled, Ended::Deleted, Ended::Revoked, Ended::Replaced] {
@@ -237,13 +248,13 @@ async fn ended_session_cannot_read() {
         let caller = bob.caller();
         for query in queries(group, user(&alice)) {
             let answer = bob.execute(query.clone()).await;
-            assert_eq!(answer.unwrap_err(), CommandError::fenced(), "{how:?}: {query:?}");
+            assert_fenced(answer, how, &query);
         }
         // The same holds for a caller that has no session any more.
         drop(bob);
         for query in queries(group, user(&alice)) {
             let answer = engine.execute(caller, query.clone()).await;
-            assert_eq!(answer.unwrap_err(), CommandError::fenced(), "{how:?}: {query:?}");
+            assert_fenced(answer, how, &query);
         }
     }
 }

@@ -167,6 +167,40 @@ pub(super) async fn replace_login(world: &World, user: UserId, device: u8) {
     replaced.await.unwrap();
 }
 
+/// Ends the logins of a user in the store without an announcement, as an operator does while the
+/// bus is down.
+async fn end_logins(world: &World, user: UserId, disable: bool) {
+    let ended = transact(&*world.store, move |tx| {
+        Box::pin(async move {
+            for mut device in tx.devices_of(user).await? {
+                device.end_login(crate::model::Timestamp(1));
+                tx.put_device(&device).await?;
+            }
+            let mut account = tx.account(user).await?.expect("the account exists");
+            account.disabled = disable;
+            Ok(tx.update_account(&account).await?)
+        })
+    });
+    ended.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn recheck_closes_sessions_with_the_reason_of_their_end() {
+    for (disable, code, expected) in [
+        (false, CloseCode::Replaced, CloseCode::Revoked),
+        (true, CloseCode::Replaced, CloseCode::AccountDisabled),
+        (true, CloseCode::Revoked, CloseCode::AccountDisabled),
+        (false, CloseCode::AccountDisabled, CloseCode::Revoked),
+    ] {
+        let world = world().await;
+        let (here, _there) = pair(&world, &faultless()).await;
+        let mut bob = Reader::attach(&here, world.bob, 1).await;
+        end_logins(&world, world.bob, disable).await;
+        here.recheck_sessions(world.bob, code);
+        assert_eq!(bob.next().await, Push::Closed(expected), "{disable} {code:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn replaced_session_is_closed_on_another_node_after_a_lost_announcement() {
     let world = world().await;

@@ -55,9 +55,14 @@ impl EventLog for PanickingLog {
         self.0.last_seqs(conversations).await
     }
 
-    async fn session_epochs(&self, user: UserId) -> Result<Vec<(DeviceId, SessionEpoch)>, StoreError> {
+    async fn logins(&self, user: UserId) -> Result<Vec<DeviceLogin>, StoreError> {
         self.1.panic_if_set();
-        self.0.session_epochs(user).await
+        self.0.logins(user).await
+    }
+
+    async fn is_disabled(&self, user: UserId) -> Result<bool, StoreError> {
+        self.1.panic_if_set();
+        self.0.is_disabled(user).await
     }
 
     async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {

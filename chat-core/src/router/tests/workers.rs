@@ -42,7 +42,11 @@ impl EventLog for PreparedPages {
         unreachable!("the worker reads events only")
     }
 
-    async fn session_epochs(&self, _: UserId) -> Result<Vec<(DeviceId, SessionEpoch)>, StoreError> {
+    async fn logins(&self, _: UserId) -> Result<Vec<DeviceLogin>, StoreError> {
+        unreachable!("the worker reads events only")
+    }
+
+    async fn is_disabled(&self, _: UserId) -> Result<bool, StoreError> {
         unreachable!("the worker reads events only")
     }
 

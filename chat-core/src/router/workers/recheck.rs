@@ -11,6 +11,7 @@ use crate::router::event_log::EventLog;
 use crate::router::joiner::is_active;
 use crate::router::local_delivery::LocalDelivery;
 use crate::router::registry::Registry;
+use crate::router::session::SessionHandle;
 use crate::router::work_set::{WorkSet, WorkerOptions};
 use crate::store::StoreError;
 
@@ -24,9 +25,8 @@ pub(crate) struct SessionCheck {
 }
 
 impl SessionCheck {
-    /// Closes the sessions whose login is no longer valid, with `code`. If `code` is
-    /// [`CloseCode::Replaced`] and the device no longer exists, the code is [`CloseCode::Revoked`]
-    /// instead, because a newer login would have kept the device.
+    /// Closes the sessions whose login is no longer valid, with the reason that the store shows, or
+    /// with `code` if that is more exact: the store does not tell a logout from a revocation.
     async fn close_invalid(&self, user: UserId, code: CloseCode) -> Result<(), StoreError> {
         // The sessions are taken before the read, so that a session that starts during the read is
         // not compared with an older state.
@@ -34,15 +34,27 @@ impl SessionCheck {
         if sessions.is_empty() {
             return Ok(());
         }
-        let epochs = self.log.session_epochs(user).await?;
-        for session in sessions {
-            let caller = session.caller;
-            let epoch = epochs.iter().find(|(device, _)| Some(*device) == caller.device());
-            match epoch.map(|(_, epoch)| *epoch) {
-                Some(epoch) if Some(epoch) == caller.epoch() => {}
-                None if code == CloseCode::Replaced => self.delivery.close(&session, CloseCode::Revoked),
-                _ => self.delivery.close(&session, code),
-            }
+        let logins = self.log.logins(user).await?;
+        let login_of = |session: &SessionHandle| {
+            let device = session.caller.device();
+            logins.iter().find(move |login| Some(login.device) == device)
+        };
+        let is_invalid =
+            |session: &Arc<SessionHandle>| login_of(session).map(|login| login.epoch) != session.caller.epoch();
+        let invalid: Vec<_> = sessions.into_iter().filter(is_invalid).collect();
+        if invalid.is_empty() {
+            return Ok(());
+        }
+        let is_disabled = self.log.is_disabled(user).await?;
+        for session in invalid {
+            let is_logged_in = login_of(&session).is_some_and(|login| login.is_logged_in);
+            let reason = match CloseCode::of_ended_login(is_disabled, is_logged_in) {
+                CloseCode::AccountDisabled => CloseCode::AccountDisabled,
+                // The code is a guess, or that of a change that was not committed.
+                reason if matches!(code, CloseCode::Replaced | CloseCode::AccountDisabled) => reason,
+                _ => code,
+            };
+            self.delivery.close(&session, reason);
         }
         Ok(())
     }

@@ -11,6 +11,9 @@ use zeroize::Zeroizing;
 use super::ServerIdentity;
 use crate::secure::error::IdentityError;
 
+/// Number of bytes of a key file that are read.
+const MAX_FILE_BYTES: u64 = 64 << 10;
+
 impl ServerIdentity {
     /// Reads the key from `path`.
     ///
@@ -19,10 +22,11 @@ impl ServerIdentity {
     /// it does not contain a valid key.
     pub fn load(path: &Path) -> Result<Self, IdentityError> {
         let failed = |source| file_error(path, source);
-        let mut file = File::open(path).map_err(failed)?;
+        let file = File::open(path).map_err(failed)?;
         check_mode(path, &file)?;
         let mut pem = Zeroizing::new(String::with_capacity(4096));
-        file.read_to_string(&mut pem).map_err(failed)?;
+        // A key is smaller; the part of a larger file is malformed.
+        file.take(MAX_FILE_BYTES).read_to_string(&mut pem).map_err(failed)?;
         Self::from_pem(&pem)
     }
 

@@ -208,6 +208,21 @@ fn session_ends_after_a_fenced_command() {
 }
 
 #[test]
+fn session_that_an_operator_ended_closes_with_the_reason() {
+    for reason in [CloseCode::Revoked, CloseCode::AccountDisabled, CloseCode::Replaced] {
+        let time = Time::new();
+        let mut session = admitted(config(), &time);
+        feed(&mut session, time.now(), &[command(10, send(1))]);
+        drain(&mut session);
+        let fenced = Failure::from(crate::service::CommandError::fenced(reason));
+        session.handle_outcome(time.now().instant, RequestId(10), Err(fenced));
+        let (_, sent, end) = drain(&mut session);
+        assert_eq!(sent, [(10, code(ReplyCode::Fenced)), closed(reason)]);
+        assert_eq!(end, Some(reason));
+    }
+}
+
+#[test]
 fn session_rejects_login_and_hello() {
     let time = Time::new();
     let mut session = admitted(config(), &time);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::{ConversationId, DeviceId, NodeId, Seq, SessionEpoch, UserId};
-use crate::router::{EventLog, LogPage, ReadLimit};
+use crate::model::{ConversationId, DeviceId, NodeId, Seq, UserId};
+use crate::router::{DeviceLogin, EventLog, LogPage, ReadLimit};
 use crate::store::{Heartbeat, MembershipView, StoreError};
 
 /// Maximum number of calls that wait in the channel.
@@ -33,7 +33,8 @@ enum Call {
     Membership(UserId, DeviceId, ConversationId, Reply<Option<MembershipView>>),
     EventsAfter(ConversationId, Seq, ReadLimit, Reply<LogPage>),
     LastSeqs(Vec<ConversationId>, Reply<Vec<(ConversationId, Seq)>>),
-    SessionEpochs(UserId, Reply<Vec<(DeviceId, SessionEpoch)>>),
+    Logins(UserId, Reply<Vec<DeviceLogin>>),
+    IsDisabled(UserId, Reply<bool>),
     Heartbeat(NodeId, Reply<Heartbeat>),
 }
 
@@ -73,8 +74,11 @@ async fn answer(log: Arc<dyn EventLog>, call: Call) {
         Call::LastSeqs(conversations, reply) => {
             let _ = reply.send(log.last_seqs(&conversations).await);
         }
-        Call::SessionEpochs(user, reply) => {
-            let _ = reply.send(log.session_epochs(user).await);
+        Call::Logins(user, reply) => {
+            let _ = reply.send(log.logins(user).await);
+        }
+        Call::IsDisabled(user, reply) => {
+            let _ = reply.send(log.is_disabled(user).await);
         }
         Call::Heartbeat(node, reply) => {
             let _ = reply.send(log.heartbeat(node).await);
@@ -114,8 +118,12 @@ impl EventLog for ForwardingEventLog {
         self.call(|reply| Call::LastSeqs(conversations, reply)).await
     }
 
-    async fn session_epochs(&self, user: UserId) -> Result<Vec<(DeviceId, SessionEpoch)>, StoreError> {
-        self.call(|reply| Call::SessionEpochs(user, reply)).await
+    async fn logins(&self, user: UserId) -> Result<Vec<DeviceLogin>, StoreError> {
+        self.call(|reply| Call::Logins(user, reply)).await
+    }
+
+    async fn is_disabled(&self, user: UserId) -> Result<bool, StoreError> {
+        self.call(|reply| Call::IsDisabled(user, reply)).await
     }
 
     async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {

@@ -7,7 +7,7 @@ use crate::auth::TokenHash;
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::fence::{fence, lock_user};
-use crate::model::{Caller, ProfileChanges, SessionEpoch, Timestamp, UserInfo};
+use crate::model::{Caller, ProfileChanges, Timestamp, UserInfo};
 use crate::store::Transaction;
 
 /// Replaces the password and the tokens of the caller's device, and ends all other sessions of the
@@ -46,9 +46,8 @@ impl Operation for ChangePassword {
         let mut renewed = false;
         for mut device in devices {
             if Some(device.id) != self.caller.device() {
-                device.session_token = None;
+                device.end_login(self.now);
                 device.device_token = None;
-                device.session_epoch = SessionEpoch(device.session_epoch.0 + 1);
             } else if device.session_token.is_some() {
                 // A thief who has copied the old tokens must lose access. The session itself
                 // continues.

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::fence::{USER_LOCK, fence, lock_user};
-use crate::model::{Caller, DeviceId, SessionEpoch, Timestamp};
+use crate::model::{Caller, DeviceId, Timestamp};
 use crate::store::Transaction;
 
 /// Ends the session of the caller's device and revokes its session token. The device token stays
@@ -26,8 +26,7 @@ impl Operation for Logout {
         let device = tx.lock_device(self.caller.user, self.device).await?;
         fence(tx, self.caller, self.now).await?;
         if let Some(mut device) = device {
-            device.session_token = None;
-            device.session_epoch = SessionEpoch(device.session_epoch.0 + 1);
+            device.end_login(self.now);
             tx.put_device(&device).await?;
         }
         Ok(())

@@ -13,7 +13,7 @@ use super::{appended, conflict};
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Idempotent, Operation, WriteIntents};
 use crate::engine::operations::contact::Relation;
-use crate::engine::operations::fence::{live, not_live};
+use crate::engine::operations::fence::refusals;
 use crate::engine::operations::log::{Author, Log, Logs};
 use crate::model::{
     Appended, Caller, ClientMessageId, ConversationId, ConversationKind, Event, EventKind, Member, Seq, Timestamp,
@@ -103,7 +103,7 @@ impl Operation for AppendBatch {
         let Some(log) = logs.log(self.conversation) else {
             return Ok(self.refuse_all(&CommandError::not_found()));
         };
-        let live = live(tx, self.drafts.iter().map(|draft| draft.caller), self.now).await?;
+        let refusals = refusals(tx, self.drafts.iter().map(|draft| draft.caller), self.now).await?;
         let used = if self.look_first {
             self.find_sent(tx, |_| true).await?
         } else {
@@ -111,9 +111,9 @@ impl Operation for AppendBatch {
         };
         let context = BatchContext::load(tx, &log.row, &self.drafts, relations, self.rules, self.now).await?;
 
-        let mut decisions = self.decide(log, &live, used, context);
+        let mut decisions = self.decide(log, &refusals, used, context);
         if !self.look_first {
-            self.find_refused(tx, &mut decisions, &live).await?;
+            self.find_refused(tx, &mut decisions, &refusals).await?;
         }
         let Decisions {
             results,
@@ -145,7 +145,7 @@ impl AppendBatch {
     fn decide(
         &self,
         log: &mut Log,
-        live: &HashSet<Caller>,
+        refusals: &HashMap<Caller, CommandError>,
         mut used: HashMap<Key, UsedKey>,
         mut context: BatchContext,
     ) -> Decisions {
@@ -158,15 +158,15 @@ impl AppendBatch {
         };
         for draft in self.drafts.iter() {
             let key = key(draft);
-            let is_live = live.contains(&draft.caller);
+            let refusal = refusals.get(&draft.caller);
             if let Some(used) = used.get(&key) {
-                decisions.results.push(self.answer_used_key(draft, used, is_live));
+                decisions.results.push(self.answer_used_key(draft, used, refusal));
                 decisions.found.extend(used.stored.clone());
                 continue;
             }
-            let accepted = match is_live {
-                true => context.check(draft),
-                false => Err(not_live(draft.caller)),
+            let accepted = match refusal {
+                None => context.check(draft),
+                Some(refusal) => Err(refusal.clone()),
             };
             if let Err(error) = accepted {
                 decisions.results.push(Err(error));
@@ -242,31 +242,34 @@ impl AppendBatch {
         &self,
         tx: &mut dyn Transaction,
         decisions: &mut Decisions,
-        live: &HashSet<Caller>,
+        refusals: &HashMap<Caller, CommandError>,
     ) -> Result<(), StoreError> {
         let used = self.find_sent(tx, |index| decisions.results[index].is_err()).await?;
         for (draft, result) in self.drafts.iter().zip(&mut decisions.results) {
             if result.is_err()
                 && let Some(used) = used.get(&key(draft))
             {
-                *result = self.answer_used_key(draft, used, live.contains(&draft.caller));
+                *result = self.answer_used_key(draft, used, refusals.get(&draft.caller));
                 decisions.found.extend(used.stored.clone());
             }
         }
         Ok(())
     }
 
-    /// Returns the answer to a draft whose key was used before. A retry of a stored draft succeeds
-    /// even if the session has ended since, or if the draft was sent to a name that now belongs to
-    /// another conversation.
-    fn answer_used_key(&self, draft: &Prepared, used: &UsedKey, is_live: bool) -> Result<Appended, CommandError> {
+    /// Returns the answer to a draft whose key was used before. `refusal` says why its sender may
+    /// no longer act, if that is so. A retry of a stored draft succeeds nevertheless, and also if
+    /// the draft was sent to a name that now belongs to another conversation.
+    fn answer_used_key(
+        &self,
+        draft: &Prepared,
+        used: &UsedKey,
+        refusal: Option<&CommandError>,
+    ) -> Result<Appended, CommandError> {
         let is_here = draft.is_by_name || used.appended.conversation == self.conversation;
         if is_here && used.fingerprint == draft.fingerprint {
             Ok(used.appended)
-        } else if is_live {
-            Err(conflict())
         } else {
-            Err(not_live(draft.caller))
+            Err(refusal.cloned().unwrap_or_else(conflict))
         }
     }
 

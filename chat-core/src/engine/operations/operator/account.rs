@@ -8,7 +8,7 @@ use crate::engine::error::{CommandError, Rejection, name_taken};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::account::{CreateAccount, PhcString};
 use crate::engine::operations::fence::lock_user;
-use crate::model::{Account, CloseCode, ReplyCode, SessionEpoch, UserId, UserName};
+use crate::model::{Account, CloseCode, ReplyCode, UserId, UserName};
 use crate::store::{StoreError, Transaction};
 
 /// Creates an account. If a subject (the application's identifier of the user) is given, binds the
@@ -112,9 +112,8 @@ impl Operation for ChangeAccount {
             return Err(account_deleted(self.user).into());
         }
         for mut device in devices {
-            device.session_token = None;
+            device.end_login(self.action.now);
             device.device_token = None;
-            device.session_epoch = SessionEpoch(device.session_epoch.0 + 1);
             tx.put_device(&device).await?;
         }
         let mut after = before.clone();

@@ -1,0 +1,163 @@
+//! Tests of what the program refuses, and of the texts that say what to do: secrets that are not
+//! shown, empty and unreadable stores, oversized files, and configurations with which the server
+//! would not start.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use super::support::{PROGRAM, program, run_program, stderr, stdout};
+
+#[test]
+fn shown_configuration_contains_no_password() {
+    let directory = tempfile::tempdir().unwrap();
+    for url in [
+        "mysql://chat:Se/cret@127.0.0.1:3306/chat",
+        "mysql://chat:S@e/cret@127.0.0.1:3306/chat",
+        "postgres://chat:cret@127.0.0.1/chat",
+        "mysql://chat@127.0.0.1/chat?password=cret",
+    ] {
+        let mut show = program(directory.path(), &["config", "show"]);
+        let output = show
+            .env("CHAT_STORE__URL", url)
+            .env("CHAT_BUS__URL", url)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(!stdout(&output).contains("cret"), "{}", stdout(&output));
+    }
+}
+
+#[test]
+fn new_epoch_creates_no_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("chat-data");
+    let missing = run_program(directory.path(), &["new-epoch"]);
+    assert_eq!(missing.status.code(), Some(69));
+    assert!(stderr(&missing).contains("there is no store"), "{}", stderr(&missing));
+    assert!(!data.exists());
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("chat.db"), "").unwrap();
+    let empty = run_program(directory.path(), &["new-epoch"]);
+    assert_eq!(empty.status.code(), Some(69));
+    assert!(
+        stderr(&empty).contains("restore a backup in its place"),
+        "{}",
+        stderr(&empty)
+    );
+    assert_eq!(fs::metadata(data.join("chat.db")).unwrap().len(), 0);
+}
+
+#[test]
+fn check_config_refuses_what_the_start_refuses() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+    let file = file.display().to_string();
+    for (text, key) in [
+        ("[store]\nurl = \"mysql://chat:Se/cret@127.0.0.1/chat\"", "store.url"),
+        ("[store]\nurl = \"mysql://chat:S@e/cret@127.0.0.1/chat\"", "store.url"),
+        ("[store]\nurl = \"mysql://chat:secret@127.0.0.1\"", "store.url"),
+        (
+            "[store]\nurl = \"mysql://chat@127.0.0.1/chat\"\n[bus]\nurl = \"redis://:se/cret@127.0.0.1/\"",
+            "bus.url",
+        ),
+        (&format!("[identity]\nkey_file = {file:?}"), "mode 644"),
+        ("[limits]\nmessage_rate = \"1/0s\"", "limits.message_rate"),
+        (
+            &format!("[server]\ndata_dir = {:?}", format!("{file}/data")),
+            "data directory",
+        ),
+        (&format!("[server]\ndata_dir = {file:?}"), "data directory"),
+    ] {
+        fs::write(directory.path().join("bad.toml"), text).unwrap();
+        let checked = run_program(directory.path(), &["-c", "bad.toml", "check-config"]);
+        assert_eq!(checked.status.code(), Some(78), "{text}");
+        assert!(stderr(&checked).contains(key), "{text}: {}", stderr(&checked));
+        assert!(!stderr(&checked).contains("cret@"), "{}", stderr(&checked));
+        let data = directory.path().join("chat-data");
+        assert!(!data.exists(), "the check creates nothing");
+        let started = run_program(directory.path(), &["-c", "bad.toml", "--listen", "sc1://127.0.0.1:0"]);
+        assert!(matches!(started.status.code(), Some(69 | 78)), "{text}");
+        assert!(stderr(&started).contains(key), "{text}: {}", stderr(&started));
+        let _ = fs::remove_dir_all(data);
+    }
+}
+
+/// Runs the program as a user who has no rights on private files: another user if this one is root.
+fn run_without_rights(directory: &Path, arguments: &[&str]) -> Output {
+    if !rustix::process::geteuid().is_root() {
+        return run_program(directory, arguments);
+    }
+    let copy = directory.join("chat-server-copy");
+    if !copy.exists() {
+        fs::copy(&*PROGRAM, &copy).unwrap();
+        fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut command = Command::new(copy);
+    command.env_clear().current_dir(directory).args(arguments);
+    command.uid(65_534).stdin(Stdio::null()).output().unwrap()
+}
+
+#[test]
+fn unreadable_store_is_not_reported_as_absent() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+    let data = directory.path().join("chat-data");
+    let migrated = run_program(directory.path(), &["migrate"]);
+    assert!(migrated.status.success(), "{}", stderr(&migrated));
+    let check = |path: &Path, commands: &[&[&str]]| {
+        for command in commands {
+            let refused = run_without_rights(directory.path(), command);
+            let text = stderr(&refused);
+            assert_eq!(refused.status.code(), Some(69), "{command:?}: {text}");
+            let path = path.strip_prefix(directory.path()).unwrap().display().to_string();
+            assert!(
+                text.contains("permission denied") && text.contains(&path) && text.contains("chown"),
+                "{command:?}: {text}"
+            );
+        }
+    };
+    let commands = [
+        &["user", "list"][..],
+        &["new-epoch"],
+        &["backup", "/tmp/never-written.db"],
+    ];
+    fs::set_permissions(&data, Permissions::from_mode(0)).unwrap();
+    check(&data.join("chat.db"), &commands);
+    // The directory is open, but the file is not.
+    fs::set_permissions(&data, Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(data.join("chat.db"), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(data.join("lock"), Permissions::from_mode(0o666)).unwrap();
+    check(&data.join("chat.db"), &commands);
+    // The lock belongs to another user.
+    fs::set_permissions(data.join("chat.db"), Permissions::from_mode(0o666)).unwrap();
+    fs::set_permissions(data.join("lock"), Permissions::from_mode(0)).unwrap();
+    check(&data.join("lock"), &[&["user", "list"], &["migrate"]]);
+}
+
+#[test]
+fn oversized_files_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let migrated = run_program(directory.path(), &["migrate"]);
+    assert!(migrated.status.success(), "{}", stderr(&migrated));
+    for (arguments, code, text) in [
+        (
+            &["user", "add", "alice", "--password-file", "/dev/zero"][..],
+            1,
+            "larger than 64 KiB",
+        ),
+        (&["check-config", "-c", "/dev/zero"], 78, "larger than 1024 KiB"),
+    ] {
+        let refused = run_program(directory.path(), arguments);
+        assert_eq!(refused.status.code(), Some(code));
+        assert!(
+            stderr(&refused).contains(text) && stderr(&refused).contains("/dev/zero"),
+            "{}",
+            stderr(&refused)
+        );
+    }
+}

@@ -1,0 +1,60 @@
+//! [`Cancellation`] of a backup.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, InterruptHandle};
+
+use super::BackupError;
+
+/// Signal from the future of a backup to the thread that copies. Clones share the signal.
+#[derive(Clone, Default)]
+pub(super) struct Cancellation(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    is_cancelled: bool,
+    /// Interrupts the statement that runs.
+    statement: Option<InterruptHandle>,
+}
+
+/// Guard that cancels the backup when it is dropped. After the end of the backup, that has no
+/// effect.
+pub(super) struct CancelOnDrop(Cancellation);
+
+impl Cancellation {
+    pub(super) fn cancel_on_drop(self) -> CancelOnDrop {
+        CancelOnDrop(self)
+    }
+
+    /// Fails with [`BackupError::Cancelled`] if the backup was cancelled.
+    pub(super) fn check(&self) -> Result<(), BackupError> {
+        match self.state().is_cancelled {
+            true => Err(BackupError::Cancelled),
+            false => Ok(()),
+        }
+    }
+
+    /// Lets a cancellation interrupt the statements of `conn`.
+    pub(super) fn interrupts(&self, conn: &Connection) {
+        let mut state = self.state();
+        let handle = conn.get_interrupt_handle();
+        if state.is_cancelled {
+            handle.interrupt();
+        }
+        state.statement = Some(handle);
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.is_cancelled = true;
+        if let Some(statement) = state.statement.take() {
+            statement.interrupt();
+        }
+    }
+}
