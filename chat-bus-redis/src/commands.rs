@@ -17,7 +17,7 @@ use crate::Options;
 const CONNECTIONS: u32 = 2;
 
 /// Sender of commands to Redis. When a connection has broken, the pool removes it as soon as
-/// another command has taken it; that command fails too.
+/// another command has taken it; that command may fail too.
 pub(crate) struct Commands {
     pub(crate) client: Client,
     pub(crate) options: Options,

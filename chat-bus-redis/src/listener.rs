@@ -92,8 +92,8 @@ impl<T: Clone> SubscriptionHandle<T> {
         *self.connection.lock() = connection.map(Connection);
     }
 
-    /// Adds a channel. After an error, the channel is subscribed to as soon as there is a
-    /// connection, and a gap is reported.
+    /// Adds a channel. After an error, the next connection subscribes to the channel, and a gap is
+    /// reported.
     pub(crate) async fn subscribe(&self, channel: String, id: T) -> RedisResult<()> {
         // The channel is added first: a connection that is opened at the same time either
         // subscribes to the channel itself, or is the connection used below.
@@ -101,7 +101,7 @@ impl<T: Clone> SubscriptionHandle<T> {
         subscribe(self.connection()?, &[channel]).await
     }
 
-    /// Removes a channel.
+    /// Removes a channel. Its messages are no longer accepted, even after an error.
     pub(crate) async fn unsubscribe(&self, channel: String) -> RedisResult<()> {
         self.mailbox.remove_channel(&channel);
         let _: Value = Cmd::new()
@@ -112,8 +112,8 @@ impl<T: Clone> SubscriptionHandle<T> {
         Ok(())
     }
 
-    /// Closes the listener: its connection ends, and [`Listener::next`] returns `None` after the
-    /// queued events.
+    /// Closes the listener: [`Listener::next`] returns `None` after the queued events. The
+    /// connection ends when the listener is dropped.
     pub(crate) fn close(&self) {
         self.mailbox.close();
         self.set_connection(None);
@@ -131,8 +131,8 @@ async fn subscribe(mut connection: MultiplexedConnection, channels: &[String]) -
     Ok(())
 }
 
-/// Keeps a connection open until the listener is closed. Drops `first_attempt` when the first
-/// attempt to connect has ended.
+/// Connects again whenever the connection has ended, until the listener is closed or dropped. Drops
+/// `first_attempt` when the first attempt to connect has ended.
 async fn run<T: Clone + Debug + Send + Sync + 'static>(
     commands: Arc<Commands>,
     handle: SubscriptionHandle<T>,
@@ -149,7 +149,7 @@ async fn run<T: Clone + Debug + Send + Sync + 'static>(
             Ok(connection) => {
                 backoff = FIRST_BACKOFF;
                 if may_have_lost {
-                    tracing::info!("connected to Redis again");
+                    tracing::info!("connected to Redis after a failure");
                     handle.mailbox.push_gap();
                 }
                 drop(first_attempt.take());

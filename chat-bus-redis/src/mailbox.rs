@@ -74,7 +74,8 @@ impl<T: Clone> Mailbox<T> {
     }
 
     /// Queues a message. If the queue is full, a gap replaces the events before it. Drops the
-    /// message if its channel is not accepted, as while an unsubscription is under way.
+    /// message if its channel is not accepted, which happens while an unsubscription is under way,
+    /// if it is larger than [`MAX_MESSAGE_BYTES`], or if the mailbox is closed.
     pub(crate) fn deliver(&self, channel: &str, message: Vec<u8>) {
         let mut state = self.state.lock();
         let Some(id) = state.channels.get(channel).cloned() else {

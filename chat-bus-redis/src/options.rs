@@ -21,7 +21,8 @@ pub struct Options {
     /// They apply to `rediss://` URLs, in place of the built-in public authorities
     /// (`webpki-roots`). Needs the feature `tls`. Default none.
     pub authorities: Option<Vec<u8>>,
-    /// Timeout of an attempt to connect. Default 1 s.
+    /// Timeout of an attempt to connect, and of the wait for a connection for commands. A
+    /// subscriber's connection may take twice as long, including its handshake. Default 1 s.
     pub connect_timeout: Duration,
     /// Timeout of the answer to a command. Default 1 s.
     pub response_timeout: Duration,
@@ -70,7 +71,8 @@ impl RedisBackend {
     /// inside the tokio runtime that will use the backend.
     ///
     /// # Errors
-    /// [`UrlError`] if the URL is invalid, or asks for TLS without the feature `tls`.
+    /// [`UrlError`] if the URL is invalid, if it or [`authorities`](Options::authorities) asks for
+    /// TLS without the feature `tls`, or if the authorities cannot be parsed.
     pub fn open(url: &str, options: Options) -> Result<Self, UrlError> {
         let client = client_at(url, &options)?;
         Ok(Self {

@@ -22,8 +22,8 @@ use crate::hex;
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// Maximum number of users whose claims are read in one round trip.
 const MAX_USERS_PER_QUERY: usize = 200;
-/// Maximum number of devices that are read for a user. A user has fewer; the limit bounds what
-/// forged data can cost.
+/// Maximum number of claims that are parsed for a user; the others are ignored. A user has fewer
+/// devices; the limit bounds what forged data can cost.
 const MAX_DEVICES_PER_USER: usize = 256;
 
 /// Script that deletes the claim of a device if this node made it. KEYS: the user's hash. ARGV: the

@@ -1,5 +1,5 @@
 //! Tests of the backend while Redis fails (crash, freeze, dropped connections, lost data, forged
-//! values), and of the expiry of a dead node's presence claims.
+//! values), of the expiry of a dead node's leases, and of the credentials in the URL.
 
 #![allow(clippy::unwrap_used)] // these are tests
 
@@ -111,7 +111,7 @@ async fn node_starts_without_redis_and_connects_later() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn malformed_values_in_redis_are_ignored() {
+async fn malformed_values_in_redis_are_ignored_or_reported() {
     let redis = Redis::start(&[]).unwrap();
     let backend = open(&redis);
     let (bus, discovery, presence) = (backend.bus(), backend.discovery(), backend.presence());
@@ -162,7 +162,7 @@ async fn malformed_values_in_redis_are_ignored() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn claims_of_a_dead_node_expire() {
+async fn leases_of_a_dead_node_expire() {
     let redis = Redis::start(&[]).unwrap();
     let (dying_node, living_node) = (open(&redis), open(&redis));
     let (dying_presence, presence) = (dying_node.presence(), living_node.presence());

@@ -124,7 +124,7 @@ async fn serve(listener: UnixListener, client: Client) {
 /// A connection, as its jobs see it.
 #[derive(Clone)]
 struct Connection {
-    /// Client for ids of the server history that the peer got them from.
+    /// Client for ids of the server history that was current when the peer connected.
     client: Client,
     replies: mpsc::Sender<BytesMut>,
     /// Ends the connection.
@@ -251,12 +251,13 @@ async fn execute(client: &Client, kind: RequestKind) -> Result<Answer, ClientErr
     }
 }
 
-/// Answers a `Resume` request with the user, the history of the server and the conversations in it.
+/// Answers a `Resume` request with the user, the epoch of the server's history and the
+/// conversations in that history, or with `Busy` if the client is not logged in yet.
 fn log_in(client: &Client) -> Result<Answer, ClientError> {
     let (Some(user), Some(store_epoch)) = (client.me(), client.epoch()) else {
         return Err(ClientError::Refused(Failure::new(
             ReplyCode::Busy,
-            "the client is not logged in yet; try again",
+            "another chat-client has this account open, and is not logged in yet; try again",
         )));
     };
     let conversations = client.known_conversations();

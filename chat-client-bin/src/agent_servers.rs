@@ -40,7 +40,8 @@ impl AgentServers {
         }
     }
 
-    /// Refuses servers that the agent does not use, and keys if the agent accepts others.
+    /// Refuses servers that the agent does not use. Refuses keys if the agent accepts another key
+    /// or pins none, or if one of its servers is not encrypted.
     pub(crate) fn check(&self, wanted: &Wanted) -> Result<(), Failure> {
         let refuse = |option: &str, used: String| {
             Err(Failure::usage(format!(
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_read_back() {
+    fn formatted_servers_and_keys_are_read_back() {
         let used = AgentServers {
             servers: servers(&["sc1://a:1", "tls://[::1]:2"]),
             pins: vec![key('A'), key('B')],
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn command_through_an_agent_cannot_choose_other_servers_and_keys() {
+    fn command_through_an_agent_cannot_choose_other_servers_or_keys() {
         let used = AgentServers {
             servers: servers(&["sc1://a:1", "sc1://b:1"]),
             pins: vec![key('A')],

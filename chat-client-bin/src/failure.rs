@@ -7,8 +7,8 @@
 //! | 69 | `unreachable` | no server can be reached; nothing was done |
 //! | 74 | `storage`, `output` | the profile or the output cannot be read or written |
 //! | 75 | `temporary`, `queued`, `unknown`, `timeout` | try again later; `queued`: the next run sends the message; `unknown`: the command may or may not have taken effect |
-//! | 76 | `wrong_key`, `protocol` | unexpected key, unencrypted connection not allowed, or a violation of the protocol |
-//! | 77 | `auth` | not logged in, wrong password, revoked, logged in elsewhere |
+//! | 76 | `wrong_key`, `protocol` | unexpected key, unencrypted connection not allowed, unsupported version, or a violation of the protocol |
+//! | 77 | `auth` | not logged in, wrong password, revoked, logged in elsewhere, account disabled, too many devices |
 //! | 141 | | the reader of the output has closed the pipe; no message is printed, as for a process killed by SIGPIPE |
 
 use std::fmt;

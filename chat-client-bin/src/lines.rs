@@ -72,7 +72,7 @@ impl<R: BufRead> Iterator for Lines<R> {
     }
 }
 
-/// Decodes a line without its line ending.
+/// Removes the line ending and decodes the line.
 fn text(mut bytes: Vec<u8>) -> Result<String, InvalidLine> {
     if bytes.last() == Some(&b'\n') {
         bytes.pop();

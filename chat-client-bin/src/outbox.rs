@@ -1,4 +1,5 @@
-//! Reports the outcomes of messages that earlier runs of the client left in the outbox.
+//! Reports the outcomes of messages that earlier runs of the client left in the outbox, and the
+//! number of messages that this run leaves there.
 
 use chat_core::client::{Client, ClientError, ClientEvent, Events, SendOutcome};
 use chat_core::model::{ClientMessageId, ConversationRef, UserRef};
@@ -51,7 +52,7 @@ pub(crate) fn report(
     output.outbox(&text, notice);
 }
 
-/// Reports the number of messages that stay in the outbox.
+/// Reports the number of messages that stay in the outbox, if there are any.
 pub(crate) fn report_rest(client: &Client, output: Output) {
     let count = client.unsettled();
     if count > 0 {
@@ -104,8 +105,8 @@ pub(crate) fn label_of_known(client: &Client, reference: &ConversationRef) -> St
     }
 }
 
-/// Returns the name of the conversation of a message. The id of a replaced history denotes another
-/// conversation now, or none.
+/// Returns the name of the conversation of a message, or `None` if it is unknown, as for the id of
+/// a replaced history, which denotes another conversation now, or none.
 fn name_of(client: &Client, reference: &ConversationRef, outcome: &SendOutcome) -> Option<ConversationName> {
     match reference {
         ConversationRef::Id(_) if is_of_replaced_history(outcome) => None,

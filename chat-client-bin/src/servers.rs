@@ -10,7 +10,8 @@ use crate::profile::Profile;
 /// otherwise the local host.
 ///
 /// # Errors
-/// An address is invalid, or has another scheme than `--plain` or `--tls` asks for.
+/// An address is invalid, or has another scheme than `--plain` or `--tls` asks for, or the file
+/// with the servers used last cannot be read.
 pub(crate) fn choose(global: &Global, profile: &Profile, account: &str) -> Result<Vec<ServerAddress>, Failure> {
     let scheme = scheme(global);
     let parse = |text: &str| ServerAddress::parse(text, scheme.unwrap_or_default()).map_err(Failure::usage);
@@ -36,8 +37,8 @@ fn scheme(global: &Global) -> Option<Scheme> {
     }
 }
 
-/// Refuses servers of another scheme than the wanted one: each port speaks one scheme, so that the
-/// port of another one has to be given.
+/// Refuses servers of another scheme than the wanted one: each port speaks one scheme, so the user
+/// has to give the port of the wanted scheme.
 fn check_scheme(wanted: Option<Scheme>, servers: &[ServerAddress]) -> Result<(), Failure> {
     let Some(wanted) = wanted else { return Ok(()) };
     match servers.iter().find(|server| server.scheme != wanted) {

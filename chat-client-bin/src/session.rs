@@ -46,7 +46,8 @@ pub(crate) struct Session {
     account: String,
     /// Addresses that the client connects to, as the profile stores them.
     servers: Vec<ServerAddress>,
-    /// Servers that were asked for nodes, with `--discover`.
+    /// Servers that the command line or the profile names; with `--discover`, the client asked them
+    /// for the nodes. Empty if the client uses an agent.
     given_servers: Vec<ServerAddress>,
     /// Keys given with `--pin`.
     pins: Vec<Fingerprint>,
@@ -148,7 +149,7 @@ impl Session {
     }
 
     /// Starts an agent: until it is dropped, other commands can use this session. Returns `None` if
-    /// the socket of the agent cannot be bound.
+    /// its servers cannot be stored or its socket cannot be bound.
     pub(crate) fn share(&self) -> Option<Agent> {
         let servers = [&self.servers[..], &self.given_servers].concat();
         let stored = self.profile.store_agent_servers(&self.account, &servers, &self.pins);
@@ -207,7 +208,8 @@ impl Session {
         self.servers.first().map(ServerAddress::to_string).unwrap_or_default()
     }
 
-    /// Sends the messages that are left in the outbox, for at most 5 s. Then closes the client.
+    /// Sends the messages that are left in the outbox, for at most 5 s. Then reports how many stay
+    /// there, and closes the client.
     pub(crate) async fn finish(self) {
         if self.client.unsettled() > 0 {
             let _ = tokio::time::timeout(FLUSH_TIMEOUT, self.client.flush()).await; // unsent messages wait for the next run
@@ -216,7 +218,8 @@ impl Session {
         self.close().await;
     }
 
-    /// Closes the client. Messages in the outbox wait for the next run.
+    /// Closes the client, and deletes the spool if no message is left in it. Messages in the outbox
+    /// wait for the next run.
     pub(crate) async fn close(self) {
         self.client.close().await;
         if let Some(reporter) = self.reporter {
@@ -256,7 +259,8 @@ fn wanted(global: &Global, servers: &[ServerAddress]) -> Wanted {
     }
 }
 
-/// Converts an error to a failure whose text names the next step.
+/// Converts an error to a failure. If the error is that of a missing session or an unexpected key,
+/// the text names the next step.
 fn explain(error: ClientError, pinned: bool) -> Failure {
     let mut failure = Failure::from(error.clone());
     match error {

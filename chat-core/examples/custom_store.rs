@@ -52,7 +52,7 @@ impl<S: Store> Store for CountingStore<S> {
     }
 }
 
-/// Forwards read methods unchanged.
+/// Implements traits by forwarding each method unchanged to the inner store.
 macro_rules! forward {
     ($($trait:ident { $(fn $name:ident($($argument:ident: $type:ty),*) -> $output:ty;)* })*) => {
         $(#[async_trait]

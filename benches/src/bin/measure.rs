@@ -1,5 +1,5 @@
-//! Measures a real `chat-server` process over SC1 on loopback: the memory of idle sessions, or the
-//! CPU time and latency of durable direct messages.
+//! Measures a real `chat-server` process over SC1 on loopback: the memory of idle sessions and the
+//! rate of logins, or the CPU time, rate and latency of durable direct messages.
 //!
 //! `cargo run --release -p chat-benches --bin measure -- target/release/chat-server idle 5000`
 //! `cargo run --release -p chat-benches --bin measure -- target/release/chat-server direct 10000`
@@ -42,8 +42,8 @@ async fn main() -> Result<()> {
     }
 }
 
-/// Measures the resident memory of an idle session: the growth of the server process, divided by
-/// the number of sessions.
+/// Measures the resident memory of an idle session, which is the growth of the server process
+/// divided by the number of sessions, and the rate of logins.
 async fn idle(server: &ServerProcess, sessions: usize) -> Result<()> {
     /// Maximum number of devices, and so of sessions, that the server allows a user.
     const MAX_DEVICES: usize = 20;
@@ -82,7 +82,7 @@ async fn idle(server: &ServerProcess, sessions: usize) -> Result<()> {
     Ok(())
 }
 
-/// Measures CPU time and latency of durable messages from one sender to one reader, with one
+/// Measures CPU time, rate and latency of durable messages from one sender to one reader, with one
 /// message in flight.
 async fn direct(server: &ServerProcess, messages: usize) -> Result<()> {
     let mut alice = Peer::connect(server.address(), server.fingerprint()).await?;

@@ -150,7 +150,7 @@ pub(crate) struct Read {
 pub(crate) struct Modify {
     #[command(flatten)]
     pub(crate) target: Target,
-    /// User (not with --group), number of the message, and the text or emoji
+    /// User (not with --group), number of the message, and the text (edit) or emoji (react)
     // The help shows `<USER> <SEQ> <TEXT>`.
     #[arg(required = true, value_name = "USER> <SEQ> <TEXT")]
     pub(crate) words: Vec<String>,

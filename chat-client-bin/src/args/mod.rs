@@ -34,8 +34,8 @@ Exit codes: 0 success, 1 refused or failed, 2 invalid command line, 69 no server
 74 profile or output unusable, 75 try again later (a message stays in the outbox and is sent by the
 next run), 76 wrong server key, 77 not logged in or wrong password.";
 
-/// Returns `true` if `--json` is among the words of the command line, the first of which is the
-/// name of the program. The command line may be invalid otherwise.
+/// Returns `true` if `--json` is among the words of the command line, before any `--`. The first
+/// word is the name of the program. The command line may be invalid otherwise.
 pub(crate) fn wants_json(words: &[OsString]) -> bool {
     let options = words.iter().skip(1).take_while(|word| *word != "--");
     options.into_iter().any(|word| word == "--json")

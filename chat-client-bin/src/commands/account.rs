@@ -61,7 +61,7 @@ async fn end_session(session: &Session) -> Result<(), Failure> {
     match session.client.ready().await {
         Ok(()) => session.ready().await?,
         Err(error) if is_over(&error) && !session.is_stored() => return Ok(()),
-        Err(_) => return session.ready().await, // it explains the error
+        Err(_) => return session.ready().await, // fails too, and names the next step
     }
     let answered = tokio::select! {
         biased;

@@ -13,7 +13,7 @@ pub(super) async fn friend(client: &Client, command: FriendCommand, output: &mut
         FriendCommand::List => return list(client, output).await,
         FriendCommand::Add { who, note } => {
             let note = Note::new(note).map_err(Failure::usage)?;
-            let text = format!("friend request sent to {who}");
+            let text = format!("friend request sent to {who}, or accepted if {who} had sent one");
             (
                 "add",
                 text,
@@ -38,7 +38,7 @@ pub(super) async fn friend(client: &Client, command: FriendCommand, output: &mut
         }
         FriendCommand::Remove(args) => (
             "remove",
-            "friendship ended".to_owned(),
+            "friendship ended, or request withdrawn".to_owned(),
             Command::RemoveFriend(user_ref(&args.who)?),
         ),
         FriendCommand::Block(args) => (

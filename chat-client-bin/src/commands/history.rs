@@ -13,7 +13,7 @@ use crate::session::read_history;
 
 /// Maximum number of events that one request returns.
 const MAX_PAGE_EVENTS: u32 = 200;
-/// Number of events printed without `--limit`.
+/// Maximum number of events printed without `--limit` and `--after`.
 const DEFAULT_LIMIT: u64 = 50;
 
 pub(super) async fn history(client: &Client, args: &args::History, output: &mut Output) -> Result<(), Failure> {
@@ -55,7 +55,8 @@ async fn forward(
     Ok(())
 }
 
-/// Reads up to `limit` events before `from`, newest page first, and then prints them in order.
+/// Reads up to `limit` events backward from `from`, newest page first, and then prints them in
+/// order.
 async fn backward(
     client: &Client,
     info: &ConversationInfo,

@@ -91,8 +91,8 @@ async fn print_all(
     }
 }
 
-/// Prints an event that the arguments select, or a notice about the client. Returns `true` for an
-/// event, which counts for `--count`.
+/// Prints an event that the arguments select, or a notice about the client. Returns `true` for a
+/// printed event, which counts for `--count`.
 async fn print_received(
     session: &Session,
     received: &Received,
@@ -139,8 +139,8 @@ async fn print_received(
     Ok(false)
 }
 
-/// Returns `true` for an event that `listen` prints: messages and their changes, or with `--all`
-/// every event. Events that this device sent need `--own` or `--from-start`.
+/// Returns `true` for an event that `listen` prints: messages, edits, recalls and reactions, or
+/// with `--all` every event. Events that this device sent need `--own` or `--from-start`.
 fn is_selected(args: &Listen, delivery: &Delivery) -> bool {
     let is_sender_selected = !delivery.own || args.own || args.from_start;
     let is_message = matches!(

@@ -110,7 +110,7 @@ async fn send_change(
 /// Sender of messages to one conversation.
 struct Sender<'a> {
     session: &'a Session,
-    /// Client for ids and message numbers of the history that they were looked up in.
+    /// Client for ids and message numbers of the server history that was current at the start.
     client: Client,
     conversation: ConversationRef,
     /// Maximum time to wait for the outcome of a message.
@@ -165,8 +165,8 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Sends each line of the input, with up to 64 messages in flight. Lines after a refused line
-    /// are still sent.
+    /// Sends each line of the input that is not empty, with up to 64 messages in flight. Lines
+    /// after a refused line are still sent.
     async fn send_lines(&self, output: &mut Output) -> Result<(), Failure> {
         let mut lines = lines();
         let mut in_flight = VecDeque::new();
@@ -230,10 +230,12 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Waits for the outcome of a message: it was stored, or the inner error says why it was not.
+    /// Waits for the outcome of a message: it was stored, or the inner error says why it was not,
+    /// or that this is unknown.
     ///
     /// # Errors
-    /// No outcome arrived until the deadline; the message stays in the outbox.
+    /// No outcome arrived before the deadline or the end of the client; the message stays in the
+    /// outbox.
     async fn outcome(&self, handle: &mut SendHandle, deadline: Instant) -> Result<Result<Appended, Failure>, Failure> {
         let client = &self.session.client;
         match timeout_at(deadline, handle.outcome()).await {
@@ -276,7 +278,8 @@ impl<'a> Sender<'a> {
     }
 }
 
-/// Returns why the client has ended or is not connected.
+/// Returns why the client has ended or is not connected, or `None` if it is connected or the reason
+/// is not known yet.
 fn connection_problem(client: &Client) -> Option<ClientError> {
     match client.status() {
         chat_core::client::Status::Ended(reason) => Some(reason),

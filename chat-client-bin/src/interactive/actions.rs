@@ -1,4 +1,4 @@
-//! Actions of the interactive client, one function per command. An action starts jobs, which run
+//! Actions of the interactive client, one function per command. Most actions start jobs, which run
 //! concurrently, print their output, and return a [`JobResult`] to the event loop.
 
 mod lists;
@@ -24,12 +24,13 @@ pub(super) use lists::add_contacts_to_completion;
 pub(super) use opening::enter;
 pub(super) use sending::send_to_current;
 
-/// Minimum number of events printed when a conversation is entered, if it has as many.
+/// Minimum number of events printed when a conversation is entered, if it has as many; also the
+/// maximum number that `/inbox` prints.
 const MIN_SHOWN_EVENTS: u32 = 20;
 /// Maximum number of events printed when a conversation is entered, even if more are unread.
 const MAX_SHOWN_EVENTS: u32 = 200;
 
-/// Starts the jobs of an action, or prints the error.
+/// Performs an action or starts its jobs. Prints the error if that fails.
 pub(super) fn perform(state: &mut State, action: Action) {
     if let Err(failure) = start(state, action) {
         state.show_error(&failure.text);

@@ -1,4 +1,5 @@
-//! Parser of typed lines. It depends on neither terminals nor servers.
+//! Parser of typed lines, and the help of the commands. It depends on neither terminals nor
+//! servers.
 
 use chat_core::model::Seq;
 
@@ -95,10 +96,10 @@ usages! {
     "/mute" "USER TIME" Users "mute a member of this group: 90s, 10m, 2h; 0 unmutes",
     "/who" "" Nothing "list friends who are online",
     "/friends" "" Nothing "list friends, requests and blocked users",
-    "/add" "USER [NOTE]" Users "send a friend request",
+    "/add" "USER [NOTE]" Users "send a friend request, or accept the request of this user",
     "/accept" "USER" Users "accept a friend request",
     "/decline" "USER" Users "decline a friend request",
-    "/remove" "USER" Users "end a friendship",
+    "/remove" "USER" Users "end a friendship, or withdraw a request",
     "/block" "USER" Users "block a user",
     "/unblock" "USER" Users "unblock a user",
     "/search" "TEXT" Nothing "find users and groups",
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn text_without_slash_is_sent() {
+    fn line_without_a_command_is_sent_as_text() {
         assert_eq!(parse("hello there "), Line::Text("hello there".into()));
         assert_eq!(parse("  indented"), Line::Text("  indented".into()));
         assert_eq!(parse("//etc/passwd"), Line::Text("/etc/passwd".into()));

@@ -50,9 +50,9 @@ impl Conversations {
         self.current = None;
     }
 
-    /// Forgets all ids and message numbers, because the server was restored from a backup and may
-    /// have given them to others. The current conversation is addressed by name again; returns its
-    /// label if it was left, because its name is unknown.
+    /// Forgets all ids and message numbers, because the server was restored from a backup, and they
+    /// may denote other conversations and messages now. The current conversation is addressed by
+    /// name again. If its name is unknown, leaves it and returns its label.
     pub(super) fn forget_ids(&mut self) -> Option<String> {
         self.last.clear();
         let Current { name, label, .. } = self.current.take()?;
@@ -61,7 +61,8 @@ impl Conversations {
         None
     }
 
-    /// Makes a conversation the current conversation. `name` is the reference to it by name.
+    /// Makes a conversation the current conversation. `name` is the reference that the user gave;
+    /// it is kept if it is by name.
     pub(super) fn enter(&mut self, reference: ConversationRef, name: Option<ConversationRef>, label: String) {
         let id = match &reference {
             ConversationRef::Id(id) => Some(*id),
@@ -75,7 +76,7 @@ impl Conversations {
         });
     }
 
-    /// Updates the label if the current conversation is this group.
+    /// Updates the label and the name if the current conversation is this group.
     pub(super) fn rename(&mut self, info: &ConversationInfo) {
         if let Some(current) = &mut self.current
             && current.id == Some(info.id)
@@ -100,7 +101,8 @@ impl Conversations {
         }
     }
 
-    /// Records a message that was received, printed or sent. `own` marks a message of the user.
+    /// Records the number of a message that was received, printed or sent. `own` marks a message of
+    /// the user.
     pub(super) fn record_message(&mut self, conversation: ConversationId, seq: Seq, own: bool) {
         let last = self.last.entry(conversation).or_default();
         last.any = last.any.max(Some(seq));
@@ -109,12 +111,12 @@ impl Conversations {
         }
     }
 
-    /// Returns the user's last message in the current conversation.
+    /// Returns the number of the user's last message in the current conversation.
     pub(super) fn last_own(&self) -> Option<Seq> {
         self.last_in_current().own
     }
 
-    /// Returns the last message in the current conversation.
+    /// Returns the number of the last message in the current conversation.
     pub(super) fn last_any(&self) -> Option<Seq> {
         self.last_in_current().any
     }

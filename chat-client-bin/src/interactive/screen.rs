@@ -63,8 +63,8 @@ impl Screen {
     }
 }
 
-/// Prints the queued lines. Runs on a separate thread, because the editor blocks it until the next
-/// line is read.
+/// Prints the queued lines. Runs on a separate thread, because the printer blocks until the editor
+/// reads the next line.
 fn print(mut printer: impl ExternalPrinter, items: &mpsc::Receiver<Item>) {
     for item in items {
         match item {

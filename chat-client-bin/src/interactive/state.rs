@@ -23,16 +23,14 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) enum JobResult {
     /// The job changes nothing in the state.
     Done,
-    /// The conversation can be entered; the text is its label. Without an answer of the server, the
-    /// conversation may not exist.
+    /// The conversation can be entered. Without an answer of the server, it may not exist.
     CanEnter {
         reference: ConversationRef,
         /// Reference that the user gave.
         name: ConversationRef,
         label: String,
     },
-    /// The conversation cannot be entered. `None` if the job has already printed the
-    /// reason.
+    /// The conversation cannot be entered. `None` if the job has already printed the reason.
     CannotEnter(Option<Failure>),
     /// The newest events of a conversation were printed.
     Shown {
@@ -46,8 +44,8 @@ pub(super) enum JobResult {
 }
 
 impl JobResult {
-    /// Returns the result of a job that was started before the server was restored from a backup:
-    /// its ids and message numbers may belong to others now.
+    /// Removes ids and message numbers from the result of a job that was started before the server
+    /// was restored from a backup: they may denote other conversations and messages now.
     pub(super) fn without_ids(self) -> Self {
         match self {
             Self::CanEnter { label, .. } => Self::CannotEnter(Some(Failure::new(

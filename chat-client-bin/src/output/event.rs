@@ -22,7 +22,7 @@ pub(super) use describe::{policy_name, role_name};
 /// User names by id.
 pub(crate) type Names = HashMap<UserId, String>;
 
-/// Name of a conversation, as JSON shows it.
+/// Name of a conversation. It serializes to the form that JSON output has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ConversationName {

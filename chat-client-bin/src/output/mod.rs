@@ -73,7 +73,8 @@ impl Output {
     }
 
     /// Handles a command line that clap did not accept: prints the help or the version if the user
-    /// asked for it, and otherwise the error.
+    /// asked for it, and otherwise the error. With `--json`, returns the error as a failure
+    /// instead.
     pub(crate) fn invalid_command_line(&self, error: &clap::Error) -> Result<ExitCode, Failure> {
         if !error.use_stderr() {
             let written = error.print().and_then(|()| io::stdout().flush());
@@ -96,8 +97,8 @@ impl Output {
         }
     }
 
-    /// Prints the outcome of messages of earlier runs to standard error: `text`, or with `--json`
-    /// the fields of `notice`.
+    /// Prints a report about messages of the outbox to standard error: `text`, or with `--json`
+    /// also the fields of `notice`.
     pub(crate) fn outbox(&self, text: &str, mut notice: Value) {
         if self.json {
             notice["kind"] = "outbox".into();

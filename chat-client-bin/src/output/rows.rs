@@ -1,4 +1,4 @@
-//! Lines of the output of commands, other than events. docs/client.md documents each.
+//! Lines of the output of commands, other than events. docs/client.md documents every kind.
 
 use chat_core::model::{
     Appended, ClientMessageId, ContactInfo, ContactState, ConversationInfo, DeviceInfo, DirectPolicy, GroupInfo,

@@ -40,7 +40,7 @@ fn exit_codes_distinguish_failures() {
     assert!(alice.ok(&["man"]).contains(".TH chat-client"));
 }
 
-/// The options would have no effect, and a success would say otherwise.
+/// `--server` and `--pin` would have no effect, and a success would suggest that they had one.
 #[test]
 fn server_and_key_of_a_running_agent_cannot_be_changed() {
     let server = TestServer::new();

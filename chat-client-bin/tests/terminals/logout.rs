@@ -1,4 +1,5 @@
-//! Tests of a logout whose connection breaks before the server's reply.
+//! Tests of a logout whose connection breaks before the server's reply, and of a logout after the
+//! session has ended.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -127,7 +128,7 @@ fn logout_whose_reply_was_lost_is_repeated() {
     }
 }
 
-/// A script repeats a logout that failed with 75, and must be able to stop.
+/// A shell script repeats a logout that failed with exit code 75, until it succeeds.
 #[test]
 fn logout_of_a_session_that_has_ended_succeeds() {
     let directory = tempfile::tempdir().unwrap();
@@ -135,6 +136,6 @@ fn logout_of_a_session_that_has_ended_succeeds() {
     assert_eq!(alice.ok(&["--plain", "logout"]), "logged out\n");
     assert!(!has_session_token(&alice));
     server.join().unwrap();
-    // No session is left, so that no server is needed.
+    // No session is left, so no server is needed.
     assert_eq!(alice.ok(&["--plain", "logout"]), "logged out\n");
 }

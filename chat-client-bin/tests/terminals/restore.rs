@@ -1,4 +1,4 @@
-//! A server that is restored from a backup, after which it gives the ids above the point of the
+//! Tests with a server that is restored from a backup. It gives the ids that it assigned after the
 //! backup to other conversations.
 
 use std::fs;

@@ -1,5 +1,5 @@
-//! Tests of command sequences of several users: messages, offline members, devices, contacts and
-//! accounts.
+//! Tests of command sequences of several users: messages, groups, offline members, devices,
+//! contacts and accounts.
 
 use serde_json::json;
 

@@ -21,7 +21,7 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 /// Maximum time to wait for a line or a condition.
 pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A server on a free port, and the directory of the profiles of its clients.
+/// A server on a free port, and the directory of its data and of the profiles of its clients.
 pub(crate) struct TestServer {
     pub(crate) process: ServerProcess,
     directory: TempDir,
@@ -138,7 +138,8 @@ impl TestDevice {
         texts(&self.json(&arguments))
     }
 
-    /// Receives and returns the texts of all messages that this device has not acknowledged.
+    /// Receives and returns the texts of all messages that other devices sent and this device has
+    /// not received yet.
     pub(crate) fn missed(&self) -> Vec<String> {
         texts(&self.json(&["listen", "--timeout", "1.5"]))
     }

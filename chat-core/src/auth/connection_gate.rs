@@ -33,9 +33,9 @@ pub struct ConnectionLimits {
     pub max_authenticated_per_source: u32,
     /// Rate of new connections from one source. Default 30 per 10 s, burst 60.
     pub connection_rate_per_source: Rate,
-    /// Exempts connections from this machine from the limits per source, because local programs
-    /// have other ways to disturb the server. Set it to false behind a proxy on the same machine
-    /// that hides the addresses of clients. Default true.
+    /// Exempts connections from this machine from the limits per source and from penalties, because
+    /// local programs have other ways to disturb the server. Set it to false behind a proxy on the
+    /// same machine that hides the addresses of clients. Default true.
     pub exempt_loopback: bool,
     /// Penalties for misbehaviour of a source.
     pub penalties: PenaltyOptions,

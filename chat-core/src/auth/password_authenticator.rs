@@ -62,7 +62,8 @@ impl PasswordAuthenticator {
     }
 
     /// Compares the password of a user who is logged in on `device`; the attempt counts as a login
-    /// attempt. Returns the stored hash that the password matched, or `None` if it is wrong.
+    /// attempt. Returns the stored hash that the password matched, or `None` if the password is
+    /// wrong.
     pub(crate) async fn confirm(
         &self,
         account: &Account,

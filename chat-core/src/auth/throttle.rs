@@ -18,7 +18,7 @@ use crate::sync::{Mutex, MutexGuard};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ThrottleOptions {
-    /// Number of attempts on one account that are allowed at once within
+    /// Number of attempts on one account, or by one known device, that are allowed at once within
     /// [`account_window`](Self::account_window). Default 5.
     pub account_attempts: u32,
     /// Time after which these attempts are forgotten, and the wait after the last of them. Default
@@ -27,9 +27,11 @@ pub struct ThrottleOptions {
     /// Maximum wait before the next attempt; each further attempt doubles the wait up to this
     /// maximum. Default 15 min.
     pub max_account_wait: Duration,
-    /// Rate of attempts from one source. Default 20 per minute.
+    /// Rate of attempts by unknown devices and of registrations from one source. Default 20 per
+    /// minute.
     pub source_rate: Rate,
-    /// Rate of attempts on the node, which leaves cores for the sessions. Default 30 per second.
+    /// Rate of attempts by unknown devices and of registrations on the node, which leaves cores for
+    /// the sessions. Default 30 per second.
     pub node_rate: Rate,
     /// Rate of attempts by known devices on the node; other attempts do not count against it.
     /// Default 30 per second.
@@ -111,9 +113,9 @@ pub enum ThrottleLimit {
     Account,
     /// Limit on attempts by this known device.
     Device,
-    /// Limit on attempts from the source.
+    /// Limit on attempts and registrations from the source.
     Source,
-    /// Limit on attempts on the node, of unknown or of known devices.
+    /// Limit on attempts on the node by known devices, or by unknown devices and registrations.
     Node,
     /// Limit on registrations from the source.
     Registration,
@@ -224,7 +226,7 @@ impl LoginThrottle {
     }
 
     /// Refunds the charge of the source and of the account or device, because the password was not
-    /// compared: the pool was busy or closed. The charge of the node stays.
+    /// compared: the pool was busy or closed, or hashing failed. The charge of the node stays.
     pub fn refund(&self, now: Instant, attempt: &LoginAttempt<'_>) {
         let options = &self.options;
         self.refund_source(now, attempt, |history| history.refund(options));

@@ -112,8 +112,8 @@ macro_rules! token {
 }
 
 token! {
-    /// Token that resumes the session of one device without a password. Logout, revocation and a
-    /// change of password invalidate it.
+    /// Token that resumes the session of one device without a password. Logout, revocation, a new
+    /// login of the device and a change of password invalidate it.
     SessionToken
 }
 

@@ -34,13 +34,18 @@ pub(super) fn contacts(state: &mut State, only_online: bool) -> Result<(), Failu
         let selected = contacts
             .iter()
             .filter(|contact| !only_online || is_online(contact.presence));
-        job.show(selected.map(ContactLine::from), "no contacts");
+        let empty_text = if only_online {
+            "no friends are online"
+        } else {
+            "no contacts"
+        };
+        job.show(selected.map(ContactLine::from), empty_text);
         Ok(JobResult::Done)
     });
     Ok(())
 }
 
-/// Adds the names of all contacts to Tab completion.
+/// Adds the names of friends, and of users with an open friend request, to Tab completion.
 pub(in crate::interactive) async fn add_contacts_to_completion(
     client: Client,
     known: KnownNames,

@@ -76,7 +76,7 @@ pub(in crate::interactive) fn enter(
 }
 
 /// Prints the newest events of a conversation and marks it as read: `count` events, or if that is
-/// `None`, the unread events and a few before them.
+/// `None`, the unread events and a few before them (20 to 200 events).
 pub(super) async fn show(
     job: JobContext,
     reference: ConversationRef,

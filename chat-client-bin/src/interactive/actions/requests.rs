@@ -62,7 +62,8 @@ pub(super) fn add_friend(state: &mut State, user: &str, note: String) -> Result<
         user: user_ref(user)?,
         note,
     };
-    state.request(command, format!("friend request sent to {user}"));
+    let done = format!("friend request sent to {user}, or accepted if {user} had sent one");
+    state.request(command, done);
     Ok(())
 }
 

@@ -59,7 +59,7 @@ impl App {
         Ok(())
     }
 
-    /// Forgets the ids that the server may have given to others.
+    /// Forgets ids and message numbers, which may denote other conversations and messages now.
     fn history_replaced(&mut self) {
         self.state
             .show_error("the store of the server was replaced; reading the whole history again");
@@ -81,7 +81,8 @@ impl App {
         self.was_connected = true;
     }
 
-    /// Prints the outcome of a message that an earlier run left in the outbox.
+    /// Prints the outcome of a message for which no job waits, such as one that an earlier run left
+    /// in the outbox.
     fn print_earlier_outcome(&self, label: &str, outcome: &SendOutcome) {
         let (text, _) = outbox::describe(label, outcome);
         match outcome {
@@ -90,9 +91,9 @@ impl App {
         }
     }
 
-    /// Prints a received event, with the name of its conversation if that is not the current one.
-    /// Does not print events that this device sent, or missed before the start; the unread counts
-    /// cover the latter.
+    /// Prints a received event, with the name of its conversation if that is not the current one,
+    /// and otherwise marks it as read. Does not print `ConversationOpened`, and events that this
+    /// device sent, or missed before the start; the unread counts cover the last.
     async fn handle_delivery(&mut self, delivery: &Delivery) {
         let info = &delivery.conversation;
         self.state.add_to_completion(info);

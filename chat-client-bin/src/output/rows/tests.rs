@@ -1,4 +1,4 @@
-//! Tests of the JSON objects documented in docs/client.md.
+//! Tests of the lines: their JSON, which docs/client.md documents, and their text.
 
 use chat_core::model::{
     ConversationId, ConversationView, DeviceId, EventId, GroupProfile, JoinPolicy, Role, Seq, Timestamp, UserId,

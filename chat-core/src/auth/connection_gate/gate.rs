@@ -207,8 +207,8 @@ impl ConnectionPermit {
     /// Counts the connection as after login. Idempotent.
     ///
     /// # Errors
-    /// [`ConnectionRefused::SourceFull`]: the source has its maximum number of connections; this
-    /// connection still counts as before login.
+    /// [`ConnectionRefused::SourceFull`]: the source has its maximum number of connections after
+    /// login; this connection still counts as before login.
     pub fn authenticate(&mut self) -> Result<(), ConnectionRefused> {
         if self.authenticated {
             return Ok(());
@@ -229,7 +229,7 @@ impl ConnectionPermit {
         Ok(())
     }
 
-    /// Counts the connection as before login again, because the login failed.
+    /// Counts the connection as before login again, because the login failed. Idempotent.
     pub fn unauthenticate(&mut self) {
         if !std::mem::take(&mut self.authenticated) {
             return;

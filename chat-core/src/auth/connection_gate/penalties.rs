@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use crate::auth::source::SourceKey;
 use crate::rate::{Decaying, Table};
 
-/// Misbehaviour of a connection before login.
+/// Misbehaviour of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Offence {
-    /// The client presented a wrong password or token.
+    /// A login of the client was denied, for example because of a wrong password.
     AuthFailed,
-    /// The client violated the protocol.
+    /// The client violated the protocol before login, or sent an invalid record at any time.
     Malformed,
     /// The client did not complete the handshake or the login within the deadline.
     TimedOut,
@@ -48,7 +48,7 @@ impl Default for PenaltyOptions {
 }
 
 impl PenaltyOptions {
-    /// Returns penalties of zero, for tests and benchmarks of other code.
+    /// Returns options without penalties, for tests and benchmarks of other code.
     #[must_use]
     pub fn danger_none() -> Self {
         Self {

@@ -44,7 +44,7 @@ impl AttemptHistory {
         }
     }
 
-    /// Removes an attempt that did not take place.
+    /// Removes an attempt whose password was not compared.
     pub(super) fn refund(&mut self, options: &ThrottleOptions) {
         self.attempts = self.attempts.saturating_sub(1);
         if self.attempts < options.account_attempts {
