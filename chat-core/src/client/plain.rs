@@ -8,8 +8,9 @@ use super::{AccountState, ClientError, ClientOptions, ClientStore};
 /// Checks that `options` and the pinned keys allow an unencrypted connection to `endpoint`.
 ///
 /// A server with a pinned key is never reached unencrypted, because it could not prove that it has
-/// the key. On loopback a key belongs to one port; elsewhere it belongs to all ports of the host. It does not matter
-/// which spelling of the host was pinned.
+/// the key. On loopback a key belongs to one port; elsewhere it belongs to all ports of the host.
+/// It does not matter which spelling of the host was pinned. Keys in [`ClientOptions::pins`] count
+/// as pinned for every server.
 pub(super) async fn check(
     endpoint: &Endpoint,
     options: &ClientOptions,
@@ -49,7 +50,7 @@ pub(super) fn check_tokens(address: &ServerAddress, account: &AccountState) -> R
     )))
 }
 
-/// Returns whether a host name or address is this machine.
+/// Returns whether a host name or address denotes the loopback interface of this machine.
 fn is_loopback(host: &str) -> bool {
     canonical_host(host) == LOOPBACK
 }
