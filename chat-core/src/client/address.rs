@@ -56,7 +56,7 @@ impl ServerAddress {
     /// Parses `HOST[:PORT]`, which gets the scheme `default`, or `scheme://HOST[:PORT]`.
     ///
     /// # Errors
-    /// The text has neither form.
+    /// The text has neither form, or names an unknown scheme.
     pub fn parse(text: &str, default: Scheme) -> Result<Self, InvalidAddress> {
         let invalid = || InvalidAddress(text.to_owned());
         let (scheme, rest) = match text.split_once("://") {

@@ -109,7 +109,8 @@ struct Secured {
     stream: Box<dyn Transport>,
     /// Keys of SC1. `None` in other schemes.
     channel: Option<Channel>,
-    /// Key that the server has proved. `None` for an unencrypted connection.
+    /// Fingerprint of the key that the server has proved to have. `None` for an unencrypted
+    /// connection.
     key: Option<Fingerprint>,
 }
 

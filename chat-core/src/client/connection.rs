@@ -71,7 +71,11 @@ impl Reader {
         }
     }
 
-    /// Returns the next complete packet that was read.
+    /// Returns the next packet, or `None` if no complete packet was read.
+    ///
+    /// # Errors
+    /// [`ClientError::Ended`]: the server closed the connection with a close record.
+    /// [`ClientError::Protocol`]: the bytes are not a valid record or packet.
     pub(super) fn next(&mut self, now: Instant) -> Result<Option<Incoming>, ClientError> {
         loop {
             if let Some(packet) = self.frames.next_packet().map_err(protocol)? {
@@ -83,8 +87,8 @@ impl Reader {
         }
     }
 
-    /// Decrypts the bytes that were read, for the packet decoder. Returns `false` if no complete
-    /// record has arrived.
+    /// Passes the content of the next record to the packet decoder; without encryption, all bytes
+    /// that were read. Returns `false` if there is no complete record, or no byte.
     fn open(&mut self, now: Instant) -> Result<bool, ClientError> {
         let Some(opener) = &mut self.opener else {
             let has_bytes = !self.raw.is_empty();
@@ -160,7 +164,8 @@ impl Writer {
         }
     }
 
-    /// Writes all remaining bytes and a close record, and shuts the stream down.
+    /// Writes all remaining bytes and, if the connection is encrypted by SC1, a close record. Then
+    /// shuts the stream down.
     pub(super) async fn close(mut self, now: Instant) -> Result<(), ClientError> {
         self.seal(now)?;
         if let Some(sealer) = &mut self.sealer {

@@ -15,12 +15,13 @@ use super::{ClientError, ClientOptions, ClientStore, scheme_probe};
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Returns the nodes of a service that accept sessions, the least loaded first. Asks the servers of
-/// `options`, one after another, until one answers. Each node is returned as its first
-/// address with the scheme of the server that answered. If no node has such an address, the result
-/// is the address of that server. Use the result as [`ClientOptions::servers`].
+/// `options`, one after another, until one answers. Each node is returned as its first address with
+/// the scheme of the server that answered; a node without such an address is omitted. If no node is
+/// left, the result is the address of that server. Use the result as [`ClientOptions::servers`].
 ///
 /// # Errors
-/// No server answered. The error is that of the last server to which a connection is allowed.
+/// No server answered with its nodes. The error is that of the last server to which a connection is
+/// allowed, or of the first server if none is allowed.
 ///
 /// # Cancel safety
 /// Dropping the future loses nothing.

@@ -17,8 +17,8 @@ pub enum ClientError {
     /// the failure of the last server.
     #[error("no server can be reached: {0}")]
     Unreachable(String),
-    /// The server's key differs from the pinned one. The client sent nothing to the server and will
-    /// not connect to it again.
+    /// The server's key differs from the pinned one. The client sent no request to the server, and
+    /// will not connect to it again.
     #[error(
         "the key of {host} has changed: it presented {presented}; unless its operator announced a new key, an attacker may intercept the connection"
     )]
@@ -32,23 +32,28 @@ pub enum ClientError {
     /// pinned, or the connection would not be encrypted. Contains the problem.
     #[error("{0}")]
     Trust(String),
-    /// The server refused the request.
+    /// The server refused the request, or the client did, because the server would.
     #[error("{}", describe(.0))]
     Refused(Failure),
     /// The device has no session, and no password was given.
     #[error("not logged in, and no password was given")]
     NoCredentials,
-    /// The server ended the session permanently.
+    /// The server ended the session or the connection. In
+    /// [`Disconnected`](super::ClientEvent::Disconnected), the client connects again; elsewhere the
+    /// end is permanent.
     #[error("the session has ended: {}", describe_close(*.0))]
     Ended(CloseCode),
-    /// The connection broke before the reply: the command may or may not have taken effect.
-    #[error("the connection broke before the reply; it is unknown whether the command took effect")]
+    /// The command may or may not have taken effect, or the message may or may not be stored: the
+    /// connection broke or the client ended before the reply, or the server had an internal error
+    /// at each of several attempts to send the message.
+    #[error("no definite reply arrived; it is unknown whether the request took effect")]
     Interrupted,
     /// The request contains an id or a message number of a history of the server that was replaced,
     /// because its operator restored a backup, or of one that is not known. It may denote something
-    /// else now, so nothing was sent.
+    /// else now, so the request was not sent to the restored server. An attempt that was sent
+    /// before the restoration may have taken effect, and its effect may be in the backup.
     #[error(
-        "the server was restored from a backup, and may have given the ids and message numbers of this request to others; it was not sent: look them up and repeat it"
+        "the server was restored from a backup, and may have given the ids and message numbers of this request to others; it was not sent to the restored server: look them up and repeat it"
     )]
     HistoryReplaced,
     /// The server violated the protocol.
@@ -66,8 +71,9 @@ pub enum ClientError {
     /// The client was closed.
     #[error("the client is closed")]
     Closed,
-    /// The client's task panicked, in the application's [`ClientStore`](super::ClientStore) or by a
-    /// defect of the client. Contains the text of the panic. The outbox stays for the next run.
+    /// The client's task panicked: in code of the application, such as its
+    /// [`ClientStore`](super::ClientStore), or by a defect of the client. Contains the text of the
+    /// panic. The outbox stays for the next run.
     #[error("the client has ended, because it panicked: {0}")]
     Panicked(String),
 }
@@ -112,7 +118,7 @@ fn describe(failure: &Failure) -> String {
 
 fn describe_close(code: CloseCode) -> &'static str {
     match code {
-        CloseCode::Replaced => "a newer session of this device replaced it",
+        CloseCode::Replaced => "a newer login replaced it",
         CloseCode::Revoked => "this device was revoked, the password was changed, or the login expired",
         CloseCode::LoggedOut => "logged out",
         CloseCode::AccountDisabled => "the account is disabled",

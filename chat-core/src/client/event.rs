@@ -10,17 +10,19 @@ use crate::model::{
 use super::{ClientError, Cursor, EventMark};
 
 /// One event of a conversation's log. Every event is delivered once per run, in order and without
-/// gaps.
+/// gaps. The exceptions are reported: events that are missing by [`ClientEvent::Truncated`], and a
+/// log that is delivered again by [`ClientEvent::HistoryReset`] or [`ClientEvent::Rewound`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Delivery {
-    /// The conversation as it was just after this event.
+    /// The conversation as the client knew it when it processed this event. If the event was read
+    /// from the log later, this may include the effects of later events.
     pub conversation: Arc<ConversationInfo>,
     /// The event. If it was read from the log, it contains the text of its latest edit.
     pub event: HistoryEvent,
     /// Decoded body; [`EventBody::Unknown`] for an event of a later version of the protocol.
     pub body: EventBody,
-    /// True if this device sent the event.
+    /// True if this device sent the event, under an idempotency key that the client made.
     pub own: bool,
 }
 
@@ -64,8 +66,9 @@ pub enum ClientEvent {
         to: Seq,
     },
     /// The server's history was replaced, because its operator restored a backup. Everything that
-    /// was delivered is void; each conversation is delivered again from the cursor that the
-    /// server has for this device.
+    /// was delivered is void; each conversation is delivered again from the cursor that the server
+    /// has for this device, or from the beginning with
+    /// [`Receive::FromBeginning`](super::Receive::FromBeginning).
     HistoryReset,
     /// A conversation's log differs from the delivered events, because the server's operator
     /// restored a copy of its data. Everything that was delivered after `to` is void; the current
@@ -84,7 +87,7 @@ pub enum ClientEvent {
         /// Last event that the member has read.
         read_seq: Seq,
     },
-    /// The user's own read marker moved, on this or another device.
+    /// Another session of the user moved the user's read marker. Best effort.
     Read(Arc<ConversationInfo>),
     /// Another member is typing, or stopped. Best effort.
     Typing {
@@ -132,7 +135,8 @@ pub enum ClientEvent {
 pub enum SendOutcome {
     /// The server stored the message.
     Acked(Appended),
-    /// The message was not stored and will not be.
+    /// The message was not stored and will not be. The exception is
+    /// [`ClientError::HistoryReplaced`]: an attempt before the restoration may be in the backup.
     Rejected(ClientError),
     /// The deadline passed before the server answered, or the server had an internal error at each
     /// of several attempts. The message is stored once or not at all.

@@ -16,8 +16,8 @@ use super::{
     shared::{Acked, Shared},
 };
 
-/// Stream of a client's events, in order. While it is not read, the client reads no logs from the
-/// server.
+/// Stream of a client's events, in order. While it is not read, events are queued; when the queue
+/// is full, the client reads no further logs from the server, and drops best-effort events.
 #[derive(Debug)]
 pub struct Events {
     receiver: mpsc::Receiver<ClientEvent>,

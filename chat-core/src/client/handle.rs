@@ -32,8 +32,8 @@ use super::{
 
 /// Maximum number of requests that wait for the driver. Callers wait while the queue is full.
 const MAX_INPUTS: usize = 256;
-/// Maximum number of events that wait for the application, besides those in the machine. While the
-/// queue is full, the client does not read from the logs.
+/// Maximum number of events that wait in the channel to the application. More wait in the machine,
+/// which requests no further pages of the logs while its own queue has no room for them.
 const MAX_EVENTS: usize = 64;
 /// Maximum number of users whose names are requested at once.
 const MAX_USERS: usize = 200;
@@ -162,7 +162,7 @@ impl Client {
 
     /// Returns a handle for ids that are looked up through it from now on. After the operator of
     /// the server has restored a backup, which may give the ids to others, every request with such
-    /// an id fails with [`ClientError::HistoryReplaced`] and is not sent.
+    /// an id through this handle fails with [`ClientError::HistoryReplaced`] and is not sent.
     ///
     /// Other handles assume that ids are from the events that the application has taken, up to the
     /// latest [`ClientEvent::HistoryReset`](super::ClientEvent::HistoryReset), or, if it takes no
@@ -200,8 +200,8 @@ impl Client {
     /// Waits until the client has a session.
     ///
     /// # Errors
-    /// The client ended, because its credentials or the server's key were refused, or after
-    /// [`ClientOptions::max_attempts`].
+    /// The client ended: for example, because its credentials or the server's key were refused,
+    /// after [`ClientOptions::max_attempts`], or because it was closed.
     pub async fn ready(&self) -> Result<(), ClientError> {
         let mut status = self.inner.shared.status.subscribe();
         let decided = |status: &Status| !matches!(status, Status::Connecting(_));
@@ -230,24 +230,25 @@ impl Client {
         self.inner.shared.me()
     }
 
-    /// Takes the stream of events. Returns `None` after the first call. Until the stream is read,
-    /// the client reads no logs from the server.
+    /// Takes the stream of events. Returns `None` after the first call. While the stream is not
+    /// read, the client stops reading logs from the server as soon as its queue of events is full.
     #[must_use]
     pub fn events(&self) -> Option<Events> {
         self.inner.events.lock().take().map(Events::taken)
     }
 
-    /// Runs a command. Without a connection, waits for one. [`Commands`](crate::commands::Commands)
+    /// Runs a command. Without a session, waits for one. [`Commands`](crate::commands::Commands)
     /// has a typed method for each command.
     ///
     /// # Errors
     /// [`ClientError::Refused`]: the server refused the command. [`ClientError::Interrupted`]: the
     /// command may or may not have taken effect; commands that are safe to repeat are repeated
-    /// instead. [`ClientError::HistoryReplaced`]: the command has ids of a replaced history.
+    /// instead. [`ClientError::HistoryReplaced`]: the command has ids of a replaced history. Other
+    /// errors: the client has ended, or the server violated the protocol.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves open whether the command takes effect; one that was not sent yet
-    /// is not sent.
+    /// Dropping the future leaves open whether the command takes effect; one that waits for a
+    /// session is not sent.
     pub(crate) async fn execute(&self, command: Command) -> Result<Outcome, ClientError> {
         let (reply, result) = oneshot::channel();
         let history = self.known_history();
@@ -263,16 +264,16 @@ impl Client {
     /// Puts a message into the outbox and returns once the store has it. The message is sent until
     /// it has an outcome, by later runs too. If the client knows the conversation
     /// ([`find_conversation`](Self::find_conversation)), or knew the group in an earlier run, the
-    /// message is addressed by its id, so that it arrives there even if the conversation is renamed
-    /// first. If the operator of the server restores a backup before the message is sent, it goes
-    /// to the conversation that has the name then; a message whose conversation has no known name,
-    /// or that refers to message numbers or ids of users, is rejected with
-    /// [`ClientError::HistoryReplaced`].
+    /// message is addressed by the id of the conversation, so that it arrives there even if the
+    /// conversation is renamed first. If the operator of the server restores a backup before the
+    /// message is sent, it goes to the conversation that has the name then; a message whose
+    /// conversation has no known name, or that refers to message numbers or ids of users, is
+    /// rejected with [`ClientError::HistoryReplaced`].
     ///
     /// # Errors
     /// The message is not in the outbox: the outbox is full or cannot be written, every server
-    /// would refuse the message's form ([`ClientError::Refused`]), or it has ids of a replaced
-    /// history ([`ClientError::HistoryReplaced`]).
+    /// would refuse the message's form ([`ClientError::Refused`]), it has ids of a replaced history
+    /// ([`ClientError::HistoryReplaced`]), or the client has ended.
     pub async fn enqueue(
         &self,
         conversation: impl Into<ConversationRef>,
@@ -292,7 +293,7 @@ impl Client {
     ///
     /// # Errors
     /// The errors of [`enqueue`](Self::enqueue). [`ClientError::Refused`] also if another message
-    /// has this key.
+    /// in the outbox has this key.
     pub async fn enqueue_draft(
         &self,
         conversation: impl Into<ConversationRef>,

@@ -1,4 +1,4 @@
-//! Finds the known conversation that a reference denotes.
+//! Decides whether a reference denotes a known conversation, and which commands to address by id.
 //!
 //! A name belongs to a conversation until it is changed, and then another conversation may take it.
 //! A message or command for a known conversation is therefore addressed by id from the moment the
@@ -30,8 +30,8 @@ pub(super) fn group_name(info: &ConversationInfo) -> Option<&str> {
     }
 }
 
-/// Returns the conversation of a command that is for members of the conversation, or `None` for
-/// other commands.
+/// Returns the reference to the conversation in a command for members of that conversation. Returns
+/// `None` for other commands, and for commands that contain an id and no reference.
 pub(super) fn conversation_of(command: &mut Command) -> Option<&mut ConversationRef> {
     match command {
         Command::AnswerJoin { group, .. }

@@ -1,8 +1,8 @@
 //! Message ids by which a device recognises its own messages.
 //!
-//! The server does not reveal to readers the device that sent an event. The last four bytes of a
-//! client message id are a digest of the other bytes and the device id, which only this device and
-//! the server know.
+//! The server does not reveal to readers the device that sent an event. In an id that a client
+//! makes, the last four bytes are a digest of the other bytes and the id of the device. Other users
+//! do not know the ids of a user's devices.
 
 use sha2::{Digest as _, Sha256};
 

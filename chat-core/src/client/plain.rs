@@ -49,7 +49,7 @@ pub(super) fn check_tokens(address: &ServerAddress, account: &AccountState) -> R
     )))
 }
 
-/// Returns whether a host name or address is this machine.
+/// Returns whether a host name or address denotes the loopback interface of this machine.
 fn is_loopback(host: &str) -> bool {
     canonical_host(host) == LOOPBACK
 }

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-/// Upper bound of the first delay.
+/// Upper bound of the random part of the first delay.
 pub(super) const BASE: Duration = Duration::from_millis(500);
-/// Upper bound of every delay.
+/// Upper bound of the random part of every delay.
 pub(super) const CAP: Duration = Duration::from_secs(30);
 /// Minimum duration of a healthy session. A failure after a healthy session counts as the first.
 pub(super) const HEALTHY: Duration = Duration::from_secs(60);

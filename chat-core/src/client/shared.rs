@@ -22,7 +22,8 @@ use super::{AccountState, ClientError, Cursor, KnownGroups, known};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Status {
-    /// The client has no session. Contains the failure of the last attempt.
+    /// The client has no session. Contains the failure of the last attempt or session, if there was
+    /// one.
     Connecting(Option<ClientError>),
     /// The client has a session with the server of this address.
     Online(String),
@@ -30,8 +31,7 @@ pub enum Status {
     Ended(ClientError),
 }
 
-/// Shared state of a client. Every lock is held for a few instructions; no two locks are held at
-/// once.
+/// Shared state of a client. No lock is held across an await, and no two locks are held at once.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) device: DeviceId,
@@ -139,7 +139,8 @@ impl Shared {
         found.unwrap_or_else(|| reference.clone())
     }
 
-    /// Forgets all ids of conversations and users, because the server's history was replaced.
+    /// Forgets all conversations and names, because the history `epoch` of the server has replaced
+    /// the one that their ids belong to.
     pub(super) fn history_replaced(&self, epoch: StoreEpoch) {
         let mut directory = self.directory();
         directory.epoch = Some(epoch);

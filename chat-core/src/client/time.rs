@@ -1,4 +1,4 @@
-//! The wall-clock time, for the driver.
+//! The wall-clock time, for the outbox and the handshake.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

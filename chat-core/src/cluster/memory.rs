@@ -65,7 +65,8 @@ impl Discovery for MemoryDiscovery {
     }
 }
 
-/// A [`Presence`] for the nodes of one process. Clones share one state.
+/// A [`Presence`] for the nodes of one process. Clones share one state. There are no leases: a
+/// claim is valid until it is cleared or replaced.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryPresence {
     claims: Arc<Mutex<HashMap<UserId, Vec<Claim>>>>,

@@ -7,7 +7,7 @@ use crate::model::{ClientMessageId, ConversationId, Event, EventId, EventKind, H
 
 use super::body;
 
-/// Event with the fields that are sent.
+/// Event to encode, and the text of its latest edit if that is sent with it.
 pub(super) struct EventFields<'a> {
     pub(super) event: &'a Event,
     pub(super) edited_text: Option<&'a str>,

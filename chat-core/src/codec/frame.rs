@@ -45,7 +45,7 @@ impl FrameDecoder {
         self.limit = limit;
     }
 
-    /// Adds bytes that have arrived. They are not copied unless they continue an incomplete packet.
+    /// Adds bytes that have arrived. They are copied only if earlier bytes are still buffered.
     pub fn feed(&mut self, bytes: BytesMut) {
         if self.input.is_empty() {
             self.input = bytes;

@@ -1,10 +1,11 @@
 //! Encoding and decoding of packets, without I/O.
 //!
 //! `frame` splits bytes into packets. `server` and `client` translate packets to and from the
-//! [`model`](crate::model), each for its own side. All input of a peer is validated: decoded values
-//! are valid by construction, and an invalid packet becomes a `DecodeError`, which says whether
-//! the session can continue. Events are encoded once: [`body`] makes the bytes that are stored, and
-//! a push puts a header in front of them.
+//! [`model`](crate::model), each for its own side. All requests are validated: decoded values are
+//! valid by construction, and an invalid packet becomes a `DecodeError`, which says whether the
+//! session can continue. What a server sends is checked for its form only, and its texts are left
+//! unchanged. Events are encoded once: [`body`] makes the bytes that are stored, and a push puts a
+//! header in front of them.
 
 #![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::indexing_slicing))]

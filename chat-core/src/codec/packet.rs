@@ -43,13 +43,13 @@ pub struct Request {
 pub enum RequestKind {
     /// Introduces the client. It is the first packet of a connection.
     Hello(Hello),
-    /// Creates an account. Allowed before login.
+    /// Creates an account. Allowed only before login.
     Register(Registration),
-    /// Starts a session with a password or a token of the application. Allowed before login.
+    /// Starts a session with a password or a token of the application. Allowed only before login.
     Login(Login),
-    /// Starts a session with the token of an earlier login. Allowed before login.
+    /// Starts a session with the token of an earlier login. Allowed only before login.
     Resume(Resume),
-    /// Asks for the nodes of the cluster. Allowed before login.
+    /// Asks for the nodes of the cluster. Allowed only before login.
     ListNodes,
     /// Checks the connection. Allowed after `Hello`.
     Ping,
@@ -87,10 +87,10 @@ pub struct Welcome {
     pub store_epoch: StoreEpoch,
 }
 
-/// Reply to a successful login.
+/// Answer to a successful login or resume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoggedIn {
-    /// The user who logged in.
+    /// User of the session.
     pub user: UserInfo,
     /// Token for the next resume; `None` if the presented token stays valid.
     pub session_token: Option<Secret>,
@@ -108,7 +108,7 @@ pub struct LoggedIn {
 /// Node of the cluster, as clients see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeEntry {
-    /// Addresses at which clients reach the node, in the form `sc1://host:port`.
+    /// Addresses at which clients reach the node, such as `sc1://host:port`.
     pub addresses: Vec<String>,
     /// Number of live sessions some seconds ago.
     pub sessions: u32,

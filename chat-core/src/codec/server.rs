@@ -105,9 +105,9 @@ pub fn encode_push(push: &Push) -> Bytes {
     out.freeze()
 }
 
-/// Shortens a page of history to at most `max_bytes` encoded bytes, headers and edited texts
-/// included, but not to less than one event. Events are removed from the end that is farther from
-/// `from`.
+/// Shortens a page of history until its encoded events, headers and edited texts included, have at
+/// most `max_bytes` bytes, but not to less than one event. Events are removed from the end that is
+/// farther from `from`.
 pub fn fit_page(page: &mut HistoryPage, from: PageFrom, max_bytes: usize) {
     let size = |event| {
         let fields = EventFields::past(event);
@@ -141,8 +141,8 @@ pub const fn close_text(code: CloseCode) -> &'static str {
     match code {
         CloseCode::Normal => "closed",
         CloseCode::GoingAway => "the server is going away; connect again",
-        CloseCode::Replaced => "the device has logged in again",
-        CloseCode::Revoked => "this device was revoked or the password changed; log in again",
+        CloseCode::Replaced => "a newer login replaced this session",
+        CloseCode::Revoked => "this device was revoked, the password was changed, or the login expired; log in again",
         CloseCode::ProtocolError => "the client violated the protocol",
         CloseCode::Timeout => "the client sent nothing for too long",
         CloseCode::SlowConsumer => "the client read nothing for too long",
@@ -174,8 +174,8 @@ fn put_event(event: &Event, out: &mut BytesMut) {
     event.fields(out);
 }
 
-/// Appends the frame's length and the key of the packet's only field, and reserves memory for the
-/// whole frame.
+/// Appends the frame's length, and the key and length of the packet's only field. Reserves memory
+/// for the whole frame.
 fn put_message_prefix(tag: u32, length: usize, out: &mut BytesMut) {
     let packet_len = message_len(tag, length);
     out.reserve(packet_len.saturating_add(PREFIX));

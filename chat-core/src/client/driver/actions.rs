@@ -14,7 +14,8 @@ use super::{Driver, Next};
 
 impl Driver {
     /// Runs all actions of the machine. Returns the next step if the driver must leave the
-    /// connection. `connection` is the writer of the connection and the name of its server.
+    /// connection. `connection` is the writer of the connection and the address of its server;
+    /// `None` without a connection.
     pub(super) async fn act(&mut self, mut connection: Option<(&mut Writer, &str)>) -> Option<Next> {
         let mut settled = Vec::new();
         let (mut next, mut groups_changed) = (None, false);
@@ -72,7 +73,8 @@ impl Driver {
         next
     }
 
-    /// Deletes what belongs to a history of the server that was replaced.
+    /// Deletes the cursors, conversations and names of a history of the server that was replaced by
+    /// the history `epoch`.
     async fn history_replaced(&mut self, epoch: StoreEpoch) {
         self.cursors.clear();
         self.shared.history_replaced(epoch);
@@ -81,8 +83,8 @@ impl Driver {
         self.account.epoch = Some(epoch);
     }
 
-    /// Reports the outcome of a message to the callers that wait for it, or to the application if
-    /// there are none.
+    /// Reports the outcome of a message to the callers that wait for it, or as an event if no
+    /// caller waits.
     fn report_outcome(&mut self, id: ClientMessageId, conversation: ConversationRef, outcome: SendOutcome) {
         let callers = self.replies.sends.remove(&id).unwrap_or_default();
         let answer = |caller: oneshot::Sender<_>| caller.send(outcome.clone()).is_ok();
@@ -136,7 +138,7 @@ impl Driver {
     /// Saves the account. A failure does not end the session.
     async fn save_account(&self) {
         if let Err(error) = self.store.save_account(&self.account).await {
-            tracing::error!(%error, "the session could not be saved; the next run needs the password");
+            tracing::error!(%error, "the session could not be saved; the next run may need the password");
         }
     }
 

@@ -46,8 +46,9 @@ impl Driver {
         }
     }
 
-    /// Addresses a message: by the id of its conversation if that is known, with the name and the
-    /// history that the id belongs to. Refuses a message with ids of a replaced history.
+    /// Addresses a message: by the id of its conversation if that is known, with the name of the
+    /// conversation and the history that the id belongs to. Refuses a message with ids of a
+    /// replaced history, and returns `None`.
     fn address(&self, mut wanted: Queued) -> Option<Queued> {
         let entry = &mut wanted.entry;
         let has_ids = history::is_id(&entry.conversation) || history::has_ids(&entry.content);
@@ -82,8 +83,8 @@ impl Driver {
         self.machine.execute(now(), self.replies.last_command_id, command);
     }
 
-    /// Cancels the waiting commands whose callers have gone: a caller that gave up reports a
-    /// failure, so that the command must not take effect later.
+    /// Cancels the waiting commands whose callers have gone: a caller that gave up treats its
+    /// command as failed, so the command must not take effect later.
     pub(super) fn cancel_abandoned(&mut self) {
         let machine = &mut self.machine;
         self.replies.commands.retain(|command_id, reply| {
@@ -144,8 +145,8 @@ impl Driver {
         }
     }
 
-    /// Returns the messages to store, and the messages that are in the outbox already. Reports a
-    /// refusal to the callers of all other messages.
+    /// Returns the messages to store, and those that repeat one of them or a message of the outbox.
+    /// Reports a refusal to the callers of all other messages.
     fn classify(&self, wanted: Vec<Queued>) -> (Vec<Queued>, Vec<Queued>) {
         let (mut new, mut again) = (Vec::<Queued>::new(), Vec::new());
         for queued in wanted {

@@ -29,11 +29,12 @@ pub enum Credentials {
     Register(Registration),
 }
 
-/// Events that a client delivers.
+/// Events of the server that a client delivers. Events about the client itself, such as
+/// [`Connected`](crate::client::ClientEvent::Connected), are always delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Receive {
-    /// No events: the application only runs commands.
+    /// No events: the application only runs commands and sends messages.
     Nothing,
     /// Events that the application has not acknowledged.
     #[default]
@@ -82,7 +83,7 @@ pub enum Action {
     ForgetSession,
     /// The server's history was replaced: delete all cursors and save the new epoch.
     HistoryReset(StoreEpoch),
-    /// Save these cursors.
+    /// Save the cursors of these conversations. Those of other conversations stay.
     SaveCursors(BTreeMap<ConversationId, Cursor>),
     /// A conversation changed: replace the known information about it.
     Conversation(Arc<ConversationInfo>),

@@ -8,7 +8,7 @@ use crate::model::{
 
 use crate::sequencer::EventSequencer;
 
-/// Maximum number of events kept while a conversation is looked up.
+/// Maximum number of events of one conversation that are kept while it is looked up.
 const MAX_WAITING_EVENTS: usize = 64;
 
 /// State of one conversation.
@@ -33,7 +33,7 @@ pub(super) enum Lookup {
     Requested,
 }
 
-/// All conversations of the user.
+/// Conversations by id: those that the server has reported, and those to look up.
 #[derive(Debug, Default)]
 pub(super) struct Conversations {
     all: BTreeMap<ConversationId, ConversationState>,
@@ -98,7 +98,7 @@ impl ConversationState {
     }
 
     /// Updates the conversation by an event, unless the known information already includes the
-    /// event. Returns the conversation.
+    /// event. Returns the conversation, or `None` if it is unknown.
     pub(super) fn apply(
         &mut self,
         me: UserId,
@@ -131,7 +131,7 @@ fn update_counts(info: &mut ConversationInfo, me: UserId, event: &Event, body: &
     }
 }
 
-/// Updates membership, role and profile.
+/// Updates the user's membership and role, the number of members, and the profile of the group.
 fn update_membership(info: &mut ConversationInfo, me: UserId, body: &EventBody) {
     match body {
         EventBody::MemberJoined { user, .. } => {
@@ -181,8 +181,9 @@ fn change_member_count(info: &mut ConversationInfo, by: i32) {
     }
 }
 
-/// Returns the position at which delivery starts: after the last acknowledged event, and not before
-/// the first readable event.
+/// Returns the position of the first event to deliver, which is not before the first readable
+/// event. Delivery starts after the greater of two cursors: `acknowledged`, which is ignored if it
+/// is past the end of the log, and the server's. With `from_beginning`, both are ignored.
 pub(super) fn delivery_start(info: &ConversationInfo, acknowledged: Option<Seq>, from_beginning: bool) -> Seq {
     let cursor = match acknowledged {
         _ if from_beginning => Seq::ZERO,

@@ -7,6 +7,8 @@
 //!     ▲                      │                         │
 //!     └──── disconnected ────┴─────────────────────────┘
 //! ```
+//! Every phase can change to `Ended`, which is final.
+//!
 //! The machine outlives connections: requests that are safe to repeat, messages in the outbox and
 //! the position in each conversation continue with the next connection. Feed it
 //! ([`connected`](Machine::connected), [`incoming`](Machine::incoming), …,
@@ -45,7 +47,7 @@ pub use outbox::Outgoing;
 
 /// Maximum delay of acknowledgements, so that those of one conversation share a request.
 const ACK_DELAY: Duration = Duration::from_millis(100);
-/// Number of acknowledged events after which acknowledgements are no longer delayed.
+/// Number of acknowledgements after which they are reported without further delay.
 const ACK_EVENTS: u32 = 64;
 /// Maximum time for running requests after the server has asked clients to leave.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -98,7 +100,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Returns a client that is not connected yet.
+    /// Returns a machine that is not connected yet.
     #[must_use]
     pub fn new(config: MachineConfig) -> Self {
         Self {
@@ -124,8 +126,8 @@ impl Machine {
         }
     }
 
-    /// Reports that the connection is lost. Requests that are safe to repeat wait for the next
-    /// connection; the others end as interrupted.
+    /// Reports that the connection is lost. Messages, and commands that are safe to repeat, wait
+    /// for the next connection; other commands end as interrupted.
     pub fn disconnected(&mut self, now: Instant) {
         if !matches!(self.phase, Phase::Ended) {
             self.phase = Phase::Offline;
@@ -139,7 +141,8 @@ impl Machine {
         }
     }
 
-    /// Processes a packet from the server. Ignores packets of a connection that the client leaves.
+    /// Processes a packet from the server. Ignores packets of a connection that the client has
+    /// left.
     pub fn incoming(&mut self, now: Instant, incoming: Incoming) {
         if !self.is_connected() {
             return;
@@ -160,7 +163,7 @@ impl Machine {
     }
 
     /// Removes a command that waits for a session, because its caller has gone. A command that was
-    /// sent is not affected, unless the connection is lost: it would wait then.
+    /// sent is not affected; if it waits again after the connection was lost, it can be cancelled.
     pub fn cancel(&mut self, command_id: u64) {
         self.waiting.retain(|(id, _)| *id != command_id);
     }
@@ -185,7 +188,8 @@ impl Machine {
         }
     }
 
-    /// Reports all acknowledgements to the server without further delay.
+    /// Saves all acknowledgements, and reports them to the server if there is a session, without
+    /// further delay.
     pub fn flush_acknowledgements(&mut self, now: Instant) {
         self.acks.flush_at = None;
         self.acks.events = 0;
@@ -279,7 +283,8 @@ impl Machine {
         self.outbox.resolve(one) == self.outbox.resolve(other)
     }
 
-    /// Returns the server history of the last login, which ids belong to.
+    /// Returns the server history of the last login, which ids belong to; `None` before the first
+    /// login.
     #[must_use]
     pub fn epoch(&self) -> Option<StoreEpoch> {
         self.config.epoch
@@ -310,7 +315,7 @@ impl Machine {
         matches!(self.phase, Phase::Online(_))
     }
 
-    /// Starts everything that can be started now.
+    /// Settles messages whose deadline has passed, and starts everything that can be started now.
     fn advance(&mut self, now: Instant) {
         while let Some(id) = self.outbox.expired(now) {
             self.settle(&id, SendOutcome::Unknown);
@@ -339,14 +344,15 @@ impl Machine {
         match push {
             Push::GoAway { retry_after_ms } => self.asked_to_leave(now, Duration::from_millis(retry_after_ms.into())),
             Push::Closed(code) => self.closed(code),
-            // Pushes before the session are ignored: the login's reply reports the logs that
-            // contain them.
+            // Pushes before the session are ignored: the reply to the login reports the ends of the
+            // logs, which contain the pushed events.
             push if self.is_online() && self.config.receive != Receive::Nothing => self.sync_push(now, push),
             _ => {}
         }
     }
 
-    /// Handles the request of a server that shuts down: leaves once running requests have finished.
+    /// Handles the request of a server that shuts down: leaves once running requests have finished,
+    /// or at once if there is no session.
     fn asked_to_leave(&mut self, now: Instant, come_back_after: Duration) {
         match &mut self.phase {
             Phase::Online(session) => {

@@ -37,7 +37,8 @@ impl Machine {
         self.log_in(now);
     }
 
-    /// Sends the next request that the credentials call for: register, resume or log in.
+    /// Sends the next request that the credentials call for: register, resume or log in. Ends the
+    /// client if it has no credentials.
     fn log_in(&mut self, now: Instant) {
         let session = self.config.session.clone();
         match (self.config.credentials.clone(), session) {

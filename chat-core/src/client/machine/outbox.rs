@@ -36,9 +36,9 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Makes the message valid in the server history `epoch`: its conversation is addressed by name
-    /// again. Returns `false` if that is not possible, because the name is unknown or the content
-    /// has ids or message numbers; the message must then not be sent.
+    /// Makes a message of another server history valid in the history `epoch`: its conversation is
+    /// addressed by name again. Returns `false` if that is not possible, because the name is
+    /// unknown or the content has ids or message numbers; the message must then not be sent.
     pub(super) fn carry_over(&mut self, epoch: StoreEpoch) -> bool {
         if self.epoch == Some(epoch) {
             return true;
@@ -90,7 +90,7 @@ pub(super) struct Outbox {
     /// Key in `queues` of each message.
     queue_of_message: HashMap<ClientMessageId, u64>,
     deadlines: BTreeSet<(Instant, ClientMessageId)>,
-    /// Known ids of conversations that messages refer to by other references.
+    /// Known ids of conversations, by their other references.
     ids: HashMap<ConversationRef, ConversationId>,
     last_number: u64,
     /// Number of messages that wait for a reply.

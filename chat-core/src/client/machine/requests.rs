@@ -161,7 +161,8 @@ impl Machine {
         );
     }
 
-    /// Reports an acknowledged position to the server, which sends no reply.
+    /// Reports an acknowledged position to the server, which sends no reply. Does nothing without a
+    /// session.
     pub(super) fn report_acknowledged(&mut self, now: Instant, conversation: ConversationId, seq: Seq) {
         if self.is_online() {
             let kind = RequestKind::Command(Command::Acknowledge { conversation, seq });
@@ -297,8 +298,9 @@ impl Machine {
         logouts
     }
 
-    /// Ends all running requests, because the connection is lost. Commands that are safe to repeat
-    /// are sent again before the waiting ones.
+    /// Ends all running requests, because the connection is lost or the client has ended. Commands
+    /// that are safe to repeat are sent again, before the waiting ones, unless the client has
+    /// ended; other commands end as interrupted.
     pub(super) fn requests_lost(&mut self) {
         let mut again = Vec::new();
         for pending in self.requests.take_all() {

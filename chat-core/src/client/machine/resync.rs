@@ -1,10 +1,11 @@
 //! Start or continuation of delivery in a new session, and the check that the logs are unchanged.
 //!
 //! For each conversation the client knows the event at its cursor. If the log ends at the cursor,
-//! the time of the last event shows whether it is the same log, and nothing is read. Otherwise the
-//! client reads from the event at the cursor on, so that the first page contains both the known
-//! event and new events. If another event is at the cursor, the server's operator restored a backup
-//! and the log continued differently, so events that were delivered are void.
+//! and its last event has the time of the known event, it counts as the same log, and nothing is
+//! read. Otherwise the client reads from the event at the cursor on, so that the first page
+//! contains both the known event and new events. If another event is at the cursor, the server's
+//! operator restored a backup and the log continued differently, so events that were delivered are
+//! void.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
@@ -135,7 +136,8 @@ impl Machine {
         self.restart_delivery(info, begin.into());
     }
 
-    /// Voids the events delivered after `begin`, and reports that to the application.
+    /// Voids the events delivered after `begin`, and reports that to an application that receives
+    /// events.
     fn restart_delivery(&mut self, conversation: Arc<ConversationInfo>, begin: Cursor) {
         let id = conversation.id;
         // The saved cursor stays if it has a mark: until the application acknowledges another

@@ -30,8 +30,8 @@ pub use memory::MemoryStore;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientStoreError {
-    /// Another process has the profile open.
-    #[error("the profile {0} is in use by another process; end that process first, or use another profile")]
+    /// Another process, or another store of this process, has the profile open.
+    #[error("the profile {0} is in use; end the process that uses it, or use another profile")]
     InUse(String),
     /// A file could not be read or written.
     #[error("{path}: {source}")]
@@ -136,8 +136,9 @@ pub struct SavedState {
     pub groups: KnownGroups,
 }
 
-/// Names of the groups that the user is in. A message to a group is addressed by its id also before
-/// the first login of a run, so that it arrives there if the group is renamed first.
+/// Names of the groups that the user is in. With them, a message to a group is addressed by the
+/// group's id also before the first login of a run, so that it arrives there if the group is
+/// renamed first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KnownGroups {
     /// Server history that the ids belong to. In another history, the groups are not used.
@@ -148,13 +149,13 @@ pub struct KnownGroups {
 
 /// Stores the state that survives a run of the client. One process uses it at a time.
 ///
-/// Every method is durable once it returns, unless its documentation says otherwise. The process
-/// may be killed at any time: the next load returns the state before or after a call, never a
+/// Unless the documentation of a method says otherwise, what it stores is durable once it returns,
+/// and a process that is killed at any time leaves the state before or after the call, never a
 /// mixture.
 #[async_trait]
 pub trait ClientStore: fmt::Debug + Send + Sync + 'static {
-    /// Loads everything. Called once, before all other methods. An empty store returns a new
-    /// device.
+    /// Loads everything. A client calls this once, when it starts. An empty store returns and keeps
+    /// a new device.
     async fn load(&self) -> Result<SavedState, ClientStoreError>;
 
     /// Replaces the account.

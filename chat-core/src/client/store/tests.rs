@@ -173,7 +173,7 @@ async fn files_are_readable_by_their_owner_only() {
 }
 
 #[tokio::test]
-async fn profile_is_locked_by_one_process() {
+async fn open_profile_cannot_be_opened_again() {
     let directory = tempfile::tempdir().unwrap();
     let held = open(directory.path());
     let refused = FileStore::open(directory.path(), directory.path().join("known_hosts"));

@@ -1,5 +1,5 @@
-//! Conversion of enumerations to and from their numbers. A number that this version does not know
-//! becomes `None`, not a default.
+//! Conversion of enumerations to and from their numbers. 0 (unspecified), and a number that this
+//! version does not know, become `None`, not a default.
 
 use crate::codec::proto;
 use crate::model::{ContactState, DirectPolicy, JoinPolicy, MemberState, PresenceState, Role};

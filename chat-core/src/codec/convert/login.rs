@@ -140,7 +140,7 @@ pub(in crate::codec) fn to_password(password: String) -> Result<Secret, InvalidR
 }
 
 /// Encodes a password as protobuf text. Bytes that are not UTF-8 cannot be transmitted: they are
-/// replaced, and the server rejects the password.
+/// replaced, so that the server gets another password.
 pub(in crate::codec) fn password(secret: &Secret) -> String {
     String::from_utf8_lossy(secret.expose()).into_owned()
 }

@@ -12,7 +12,7 @@ use crate::model::{
     Appended, Command, ConversationId, Draft, DraftContent, Emoji, MessageText, Seq, Timestamp, UserId,
 };
 
-/// Maximum number of members that one message mentions.
+/// Maximum number of users that one message mentions by their ids.
 const MAX_MENTIONS: usize = 50;
 
 /// Decoded `SendMessage`, whose text is borrowed from the packet or owned.

@@ -2,7 +2,8 @@
 //! the model, and a function `x` encodes it.
 //!
 //! `requests` decodes every request, `commands` encodes every command, and `results` converts every
-//! answer in both directions. The other files convert the parts, one file for each subject.
+//! answer in both directions, except that it does not encode appended drafts and pages of history.
+//! The other files convert the parts, one file for each subject.
 
 pub(super) mod commands;
 pub(super) mod enums;

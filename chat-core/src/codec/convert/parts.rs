@@ -140,7 +140,8 @@ pub(in crate::codec) fn decode_list<A, B>(
     list.into_iter().map(decode).collect()
 }
 
-/// Decodes a sub-message that the server always sends.
+/// Returns the value of a field that a server always sends, or an error if it is missing or, in an
+/// enum field, unknown.
 pub(in crate::codec) fn required<T>(part: Option<T>, field: &'static str) -> Result<T, Malformed> {
     part.ok_or(Malformed::Field(field))
 }

@@ -1,4 +1,4 @@
-//! Tests that reads of any sizes split a stream into the same packets.
+//! Tests of framing: reads of any size yield the same packets, and limits bound size and memory.
 
 use bytes::BytesMut;
 use proptest::prelude::*;

@@ -17,7 +17,8 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Compares encoded samples with the lines `name hex` of the file `name` in `tests/golden`.
+/// Compares encoded samples with the file `name` in `tests/golden`, whose lines contain the name of
+/// a sample and its bytes in hex.
 fn check(name: &str, lines: impl IntoIterator<Item = (&'static str, Vec<u8>)>) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     let encoded: String = lines

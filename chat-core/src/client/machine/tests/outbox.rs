@@ -1,4 +1,4 @@
-//! Tests of the outbox: every message gets exactly one outcome.
+//! Tests of the outbox: order, retries, and exactly one outcome for each message.
 
 use std::time::Duration;
 

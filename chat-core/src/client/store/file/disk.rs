@@ -1,4 +1,4 @@
-//! Files that are replaced as a whole or not at all.
+//! A locked directory, and files in it that are replaced as a whole or not at all.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},

@@ -92,7 +92,7 @@ pub(super) fn format_groups(groups: &KnownGroups) -> String {
     with_digest(&lines)
 }
 
-/// Parses groups. Returns none if the text is damaged.
+/// Parses groups. Returns no groups and no history if the text is damaged.
 pub(super) fn parse_groups(text: &str) -> KnownGroups {
     parse_whole_groups(text).unwrap_or_default()
 }

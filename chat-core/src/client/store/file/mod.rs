@@ -53,8 +53,8 @@ impl FileStore {
     /// the file `known_hosts`, which several profiles may share. Blocks for a few disk writes.
     ///
     /// # Errors
-    /// [`ClientStoreError::InUse`]: another process has the profile open. Other errors: a file
-    /// cannot be read or written, or is damaged.
+    /// [`ClientStoreError::InUse`]: another process or another `FileStore` has the profile open.
+    /// Other errors: a file cannot be read or written, or is damaged.
     pub fn open(directory: impl AsRef<Path>, known_hosts: impl Into<PathBuf>) -> Result<Self, ClientStoreError> {
         let directory = Directory::open(directory.as_ref())?;
         let outbox = OutboxFile::open(directory.path("outbox"))?;

@@ -8,9 +8,9 @@
 //!   kind 4, queued:   a message, with the server history that its ids belong to
 //! ```
 //! Integers are big-endian. The length counts the bytes after the digest. The digest is the
-//! beginning of their SHA-256. Bytes after the last record of kind 3 that a crash cut off or
-//! garbled are dropped: they were never reported as queued. Garbled bytes before it were damaged
-//! later and are an error.
+//! beginning of their SHA-256. Incomplete or garbled bytes after the last record of kind 3 are
+//! dropped: a crash leaves them while messages are written that are not reported as queued yet.
+//! Garbled bytes before it were damaged later and are an error.
 
 use std::{
     collections::VecDeque,
@@ -44,7 +44,7 @@ const COMPACT_AFTER: usize = 256;
 pub(super) struct OutboxFile {
     path: PathBuf,
     file: File,
-    /// Length of the complete records, in bytes.
+    /// Length of the header and the complete records, in bytes.
     length: u64,
     entries: VecDeque<OutboxEntry>,
     /// Number of records of kind 2 in the file.

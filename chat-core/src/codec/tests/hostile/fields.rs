@@ -1,9 +1,10 @@
-//! Tests that requests with missing fields, exceeded limits or unknown enum values are refused.
+//! Tests that requests with missing or contradictory fields, exceeded limits, control characters or
+//! unknown enum values are refused.
 
 use super::*;
 
 #[test]
-fn decode_request_rejects_missing_fields() {
+fn decode_request_rejects_missing_and_contradictory_fields() {
     let no_user = proto::UserRef { r#ref: None };
     let no_conversation = Some(proto::ConversationRef { r#ref: None });
     let commands = [
