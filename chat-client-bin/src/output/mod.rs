@@ -142,7 +142,9 @@ impl Output {
         let json = self.json;
         Arc::new(move |host, key| {
             if json {
-                print_error(&to_json(&json!({"notice": {"kind": "first_contact", "host": host, "key": key.to_string()}})));
+                print_error(&to_json(
+                    &json!({"notice": {"kind": "first_contact", "host": host, "key": key.to_string()}}),
+                ));
             } else {
                 let host = single_line(host);
                 print_error(&format!(
