@@ -4,6 +4,7 @@ use super::support::*;
 use crate::commands::Commands;
 use crate::engine::LocalSession;
 use crate::model::*;
+use crate::rate::Rate;
 
 fn mark_read(conversation: ConversationId, seq: Seq) -> Command {
     Command::MarkRead { conversation, seq }
@@ -371,4 +372,59 @@ async fn next_command_sees_a_mark() {
     bob.execute(mark_read(group, sent.seq)).await.unwrap();
     let members = bob.members(ConversationRef::Id(group), UserId(0), 10).await.unwrap();
     assert!(members.members.iter().any(|member| member.read_seq == sent.seq));
+}
+
+/// A mark beyond the end counts as the end at the time of the command, even if it is written after
+/// further events were appended.
+#[tokio::test]
+async fn mark_beyond_the_end_does_not_cover_later_events() {
+    let mut config = config();
+    config.cursor_flush_interval = std::time::Duration::from_secs(3600);
+    let engine = builder().config(config).build().await.unwrap();
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+    befriend(&alice, &bob).await;
+    let acting = engine.acting_as(id(&bob));
+    for (n, seq) in [Seq(2), Seq(5_000), Seq(i64::MAX as u64), Seq(u64::MAX)]
+        .into_iter()
+        .enumerate()
+    {
+        let sent = alice.send_text(direct(&bob), "before the marks").await.unwrap();
+        bob.execute(acknowledge(sent.conversation, seq)).await.unwrap();
+        if n % 2 == 0 {
+            bob.execute(mark_read(sent.conversation, seq)).await.unwrap();
+        } else {
+            acting.execute(mark_read(sent.conversation, seq)).await.unwrap();
+        }
+        alice.send_text(direct(&bob), "after the marks").await.unwrap();
+        let view = info(&bob, direct(&alice)).await;
+        assert_eq!(
+            (view.read_seq, view.cursor, view.unread),
+            (sent.seq, sent.seq, 1),
+            "{seq:?}"
+        );
+    }
+}
+
+/// A caller without a device has no session that follows conversations.
+#[tokio::test]
+async fn marks_of_caller_without_device_are_all_written() {
+    const GROUPS: usize = 200;
+    let mut config = config();
+    config.cursor_flush_interval = std::time::Duration::from_secs(3600);
+    config.group_creation_rate = Rate::UNLIMITED;
+    let engine = builder().config(config).build().await.unwrap();
+    let alice = new_user(&engine, "alice").await;
+    let mut groups = Vec::new();
+    for n in 0..GROUPS {
+        groups.push(create_group(&alice, &format!("group {n}")).await);
+    }
+    let acting = engine.acting_as(id(&alice));
+    for group in groups {
+        acting.execute(mark_read(group, Seq(1))).await.unwrap();
+    }
+    let listed = alice.conversations().await.unwrap();
+    let read = listed
+        .iter()
+        .filter(|info| info.role == Role::Owner && info.read_seq == Seq(1));
+    assert_eq!(read.count(), GROUPS);
 }

@@ -5,10 +5,6 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::model::{Caller, ConversationId, DeviceId, Seq, UserId};
 
-/// Maximum number of one user's queued marks in conversations that no session of the caller
-/// follows, because the user has left them or the caller has no session.
-const MAX_UNFOLLOWED: usize = 64;
-
 /// The position that a mark advances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Target {
@@ -31,8 +27,6 @@ impl Target {
 pub(super) struct Mark {
     pub(super) seq: Seq,
     pub(super) caller: Caller,
-    /// True if a session of the caller follows the conversation, that is, receives its events.
-    pub(super) is_followed: bool,
 }
 
 /// Maximum number of queued marks.
@@ -42,20 +36,14 @@ pub(super) struct Limits {
     pub(super) per_user: usize,
 }
 
-/// Number of queued marks of one user.
-#[derive(Clone, Copy, Debug, Default)]
-struct UserCount {
-    total: usize,
-    unfollowed: usize,
-}
-
 /// The queued marks, at most one for each target.
 #[derive(Debug)]
 pub(super) struct Marks {
     queued: HashMap<Target, Mark>,
     /// Keys of `queued`, oldest first.
     order: VecDeque<Target>,
-    counts: HashMap<UserId, UserCount>,
+    /// Number of queued marks of each user.
+    counts: HashMap<UserId, usize>,
     /// Users of the marks that are being written.
     in_flight: HashSet<UserId>,
     limits: Limits,
@@ -77,21 +65,15 @@ impl Marks {
     pub(super) fn add(&mut self, target: Target, mark: Mark) -> bool {
         if let Some(queued) = self.queued.get_mut(&target) {
             if mark.seq > queued.seq {
-                let is_followed = queued.is_followed;
-                *queued = Mark { is_followed, ..mark };
+                *queued = mark;
             }
             return true;
         }
         let count = self.counts.get(&target.user()).copied().unwrap_or_default();
-        if self.queued.len() >= self.limits.total
-            || count.total >= self.limits.per_user
-            || (!mark.is_followed && count.unfollowed >= MAX_UNFOLLOWED)
-        {
+        if self.queued.len() >= self.limits.total || count >= self.limits.per_user {
             return false;
         }
-        let count = self.counts.entry(target.user()).or_default();
-        count.total += 1;
-        count.unfollowed += usize::from(!mark.is_followed);
+        self.counts.insert(target.user(), count + 1);
         self.queued.insert(target, mark);
         self.order.push_back(target);
         true
@@ -107,9 +89,8 @@ impl Marks {
             };
             if let Entry::Occupied(mut entry) = self.counts.entry(target.user()) {
                 let count = entry.get_mut();
-                count.total = count.total.saturating_sub(1);
-                count.unfollowed = count.unfollowed.saturating_sub(usize::from(!mark.is_followed));
-                if count.total == 0 {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
                     entry.remove();
                 }
             }
@@ -143,11 +124,10 @@ mod tests {
         Caller::login(UserId(user), DeviceId([1; 16]), SessionEpoch(1))
     }
 
-    fn mark(user: u64, seq: u64, is_followed: bool) -> Mark {
+    fn mark(user: u64, seq: u64) -> Mark {
         Mark {
             seq: Seq(seq),
             caller: caller(user),
-            is_followed,
         }
     }
 
@@ -163,7 +143,7 @@ mod tests {
     fn marks_of_one_target_merge_to_the_highest() {
         let mut marks = marks(10, 10);
         for seq in [3, 5, 4] {
-            assert!(marks.add(read(1, 1), mark(1, seq, true)));
+            assert!(marks.add(read(1, 1), mark(1, seq)));
         }
         let taken = marks.take(10);
         assert_eq!(taken.len(), 1);
@@ -174,33 +154,21 @@ mod tests {
     #[test]
     fn marks_are_bounded_in_total_and_per_user() {
         let mut marks = marks(3, 2);
-        assert!(marks.add(read(1, 1), mark(1, 1, true)) && marks.add(read(1, 2), mark(1, 1, true)));
-        assert!(!marks.add(read(1, 3), mark(1, 1, true)), "the user has too many marks");
-        assert!(marks.add(read(2, 1), mark(2, 1, true)));
-        assert!(!marks.add(read(3, 1), mark(3, 1, true)), "there are too many marks");
-        assert!(marks.add(read(1, 1), mark(1, 2, true)), "merging takes no room");
+        assert!(marks.add(read(1, 1), mark(1, 1)) && marks.add(read(1, 2), mark(1, 1)));
+        assert!(!marks.add(read(1, 3), mark(1, 1)), "the user has too many marks");
+        assert!(marks.add(read(2, 1), mark(2, 1)));
+        assert!(!marks.add(read(3, 1), mark(3, 1)), "there are too many marks");
+        assert!(marks.add(read(1, 1), mark(1, 2)), "merging takes no room");
         assert_eq!(marks.counts.len(), 2, "a refused mark is not counted");
-    }
-
-    #[test]
-    fn marks_in_unfollowed_conversations_have_a_separate_bound() {
-        let mut marks = marks(1000, 1000);
-        for conversation in 0..MAX_UNFOLLOWED as u64 {
-            assert!(marks.add(read(1, conversation), mark(1, 1, false)));
-        }
-        assert!(!marks.add(read(1, 999), mark(1, 1, false)));
-        assert!(marks.add(read(1, 999), mark(1, 1, true)));
-        marks.take(1);
-        assert!(marks.add(read(1, 998), mark(1, 1, false)));
     }
 
     #[test]
     fn marks_are_taken_oldest_first() {
         let mut marks = marks(10, 10);
         for conversation in 1..=3 {
-            marks.add(read(1, conversation), mark(1, 1, true));
+            marks.add(read(1, conversation), mark(1, 1));
         }
-        marks.add(read(1, 1), mark(1, 2, true));
+        marks.add(read(1, 1), mark(1, 2));
         let taken: Vec<Target> = marks.take(2).into_iter().map(|(target, _)| target).collect();
         assert_eq!(taken, [read(1, 1), read(1, 2)]);
     }

@@ -48,29 +48,17 @@ impl CursorQueue {
         device: DeviceId,
         conversation: ConversationId,
         seq: Seq,
-        is_followed: bool,
     ) {
-        let target = Target::Delivered(caller.user, device, conversation);
-        self.add(target, caller, seq, is_followed);
+        self.add(Target::Delivered(caller.user, device, conversation), caller, seq);
     }
 
     /// Records that the caller has read everything up to `seq`.
-    pub(in crate::engine) fn mark_read(
-        &self,
-        caller: Caller,
-        conversation: ConversationId,
-        seq: Seq,
-        is_followed: bool,
-    ) {
-        self.add(Target::Read(caller.user, conversation), caller, seq, is_followed);
+    pub(in crate::engine) fn mark_read(&self, caller: Caller, conversation: ConversationId, seq: Seq) {
+        self.add(Target::Read(caller.user, conversation), caller, seq);
     }
 
-    fn add(&self, target: Target, caller: Caller, seq: Seq, is_followed: bool) {
-        let mark = Mark {
-            seq,
-            caller,
-            is_followed,
-        };
+    fn add(&self, target: Target, caller: Caller, seq: Seq) {
+        let mark = Mark { seq, caller };
         let queued = {
             let mut marks = self.marks.lock();
             if !marks.add(target, mark) {
