@@ -1,5 +1,7 @@
 //! Tests of cursors, read marks, receipts and typing notices.
 
+use std::time::Duration;
+
 use super::support::*;
 use crate::commands::Commands;
 use crate::engine::LocalSession;
@@ -427,4 +429,71 @@ async fn marks_of_caller_without_device_are_all_written() {
         .iter()
         .filter(|info| info.role == Role::Owner && info.read_seq == Seq(1));
     assert_eq!(read.count(), GROUPS);
+}
+
+/// Views write the marks of their user early, but a client that sends marks and views in turn does
+/// not cause a write for each of them.
+#[tokio::test(start_paused = true)]
+async fn views_after_marks_cause_a_bounded_number_of_writes() {
+    let mut config = config();
+    config.cursor_flush_interval = Duration::from_secs(3600);
+    let (_engine, store, alice) = faulty(config).await;
+    for n in 0..200 {
+        alice.send_text(direct(&alice), &n.to_string()).await.unwrap();
+    }
+    let conversation = info(&alice, direct(&alice)).await.id;
+    let start = tokio::time::Instant::now();
+    for n in 1..=200 {
+        alice.execute(acknowledge(conversation, Seq(n))).await.unwrap();
+        assert_eq!(info(&alice, direct(&alice)).await.cursor, Seq(n));
+    }
+    let allowed = 2 + start.elapsed().as_millis() as u64 / 20;
+    assert!(store.mark_writes() <= allowed, "{} of {allowed}", store.mark_writes());
+}
+
+/// While marks cannot be written, only the first view waits for them.
+#[tokio::test(start_paused = true)]
+async fn views_do_not_wait_again_for_marks_that_cannot_be_written() {
+    for is_stuck in [false, true] {
+        let mut config = config();
+        config.cursor_flush_interval = Duration::from_millis(200);
+        let (_engine, store, alice) = faulty(config).await;
+        let conversation = info(&alice, direct(&alice)).await.id;
+        if is_stuck {
+            store.set_marks_stuck(Some(conversation));
+        } else {
+            store.set_marks_failing(true);
+        }
+        alice.execute(acknowledge(conversation, Seq(1))).await.unwrap();
+        let start = tokio::time::Instant::now();
+        for _ in 0..20 {
+            assert_eq!(info(&alice, direct(&alice)).await.cursor, Seq::ZERO);
+        }
+        let elapsed = start.elapsed();
+        assert!(elapsed < Duration::from_millis(1100), "{elapsed:?}, stuck: {is_stuck}");
+        store.set_marks_stuck(None);
+        store.set_marks_failing(false);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(info(&alice, direct(&alice)).await.cursor, Seq(1));
+    }
+}
+
+#[tokio::test]
+async fn view_waits_for_the_marks_of_its_user_although_others_fail() {
+    let mut config = config();
+    config.max_cursor_batch = 1;
+    config.request_timeout = Duration::from_millis(50);
+    let (engine, store, alice) = faulty(config).await;
+    let bob = new_user(&engine, "bob").await;
+    let stuck = info(&alice, direct(&alice)).await.id;
+    let sent = bob.send_text(direct(&bob), "hi").await.unwrap();
+    store.set_marks_stuck(Some(stuck));
+    for _ in 0..3 {
+        let sent_later = bob.send_text(direct(&bob), "hi").await.unwrap();
+        alice.execute(acknowledge(stuck, Seq(1))).await.unwrap();
+        bob.execute(acknowledge(sent.conversation, sent_later.seq))
+            .await
+            .unwrap();
+        assert_eq!(info(&bob, direct(&bob)).await.cursor, sent_later.seq);
+    }
 }

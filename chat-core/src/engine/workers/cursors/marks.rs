@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Instant;
 
 use crate::model::{Caller, ConversationId, DeviceId, Seq, UserId};
 
@@ -36,16 +37,35 @@ pub(super) struct Limits {
     pub(super) per_user: usize,
 }
 
-/// The queued marks, at most one for each target.
+/// Queued marks of one user.
+#[derive(Clone, Copy, Debug, Default)]
+struct UserMarks {
+    count: usize,
+    /// Number of the latest one.
+    newest: u64,
+}
+
+/// The queued marks, at most one for each target. They are numbered from 1 in the order in which
+/// they were queued, and are taken in this order; a merged mark keeps its number, and a mark whose
+/// write failed gets a new one.
 #[derive(Debug)]
 pub(super) struct Marks {
     queued: HashMap<Target, Mark>,
     /// Keys of `queued`, oldest first.
     order: VecDeque<Target>,
-    /// Number of queued marks of each user.
-    counts: HashMap<UserId, usize>,
+    users: HashMap<UserId, UserMarks>,
     /// Users of the marks that are being written.
     in_flight: HashSet<UserId>,
+    /// Users with unwritten marks whose last write failed.
+    failing: HashSet<UserId>,
+    /// Number of the latest queued mark.
+    newest: u64,
+    /// Number of the latest mark that was taken.
+    taken: u64,
+    /// Greatest number up to which a command waits for the marks to be written.
+    awaited: u64,
+    /// Start of the write that is running.
+    write_started: Option<Instant>,
     limits: Limits,
 }
 
@@ -54,8 +74,13 @@ impl Marks {
         Self {
             queued: HashMap::new(),
             order: VecDeque::new(),
-            counts: HashMap::new(),
+            users: HashMap::new(),
             in_flight: HashSet::new(),
+            failing: HashSet::new(),
+            newest: 0,
+            taken: 0,
+            awaited: 0,
+            write_started: None,
             limits,
         }
     }
@@ -69,28 +94,38 @@ impl Marks {
             }
             return true;
         }
-        let count = self.counts.get(&target.user()).copied().unwrap_or_default();
+        let count = self.users.get(&target.user()).map_or(0, |user| user.count);
         if self.queued.len() >= self.limits.total || count >= self.limits.per_user {
             return false;
         }
-        self.counts.insert(target.user(), count + 1);
+        self.newest += 1;
+        let newest = self.newest;
+        self.users.insert(
+            target.user(),
+            UserMarks {
+                count: count + 1,
+                newest,
+            },
+        );
         self.queued.insert(target, mark);
         self.order.push_back(target);
         true
     }
 
-    /// Takes the oldest `max` marks.
-    pub(super) fn take(&mut self, max: usize) -> Vec<(Target, Mark)> {
+    /// Takes the oldest `max` marks, to write them.
+    pub(super) fn take(&mut self, max: usize, now: Instant) -> Vec<(Target, Mark)> {
         let targets: Vec<Target> = self.order.drain(..max.min(self.order.len())).collect();
+        self.taken += targets.len() as u64;
+        self.write_started = Some(now);
         let mut taken = Vec::with_capacity(targets.len());
         for target in targets {
             let Some(mark) = self.queued.remove(&target) else {
                 continue;
             };
-            if let Entry::Occupied(mut entry) = self.counts.entry(target.user()) {
-                let count = entry.get_mut();
-                *count = count.saturating_sub(1);
-                if *count == 0 {
+            if let Entry::Occupied(mut entry) = self.users.entry(target.user()) {
+                let user = entry.get_mut();
+                user.count = user.count.saturating_sub(1);
+                if user.count == 0 {
                     entry.remove();
                 }
             }
@@ -104,14 +139,48 @@ impl Marks {
         self.queued.len()
     }
 
-    /// Ends the writing of the marks that were taken.
-    pub(super) fn write_ended(&mut self) {
-        self.in_flight.clear();
+    /// Ends the write of the marks that were taken. Returns the number of the latest of them.
+    pub(super) fn write_ended(&mut self) -> u64 {
+        for user in self.in_flight.drain() {
+            self.failing.remove(&user);
+        }
+        self.write_started = None;
+        self.taken
     }
 
-    /// Returns whether this user has marks that are not written yet.
-    pub(super) fn has_unwritten(&self, user: UserId) -> bool {
-        self.counts.contains_key(&user) || self.in_flight.contains(&user)
+    /// Ends a write that failed, and queues its marks again: at the end of the queue, so that a
+    /// mark that cannot be written does not block the others. Returns the number that the latest of
+    /// them had.
+    pub(super) fn write_failed(&mut self, taken: Vec<(Target, Mark)>) -> u64 {
+        let ended = self.write_ended();
+        for (target, mark) in taken {
+            if self.add(target, mark) {
+                self.failing.insert(target.user());
+            }
+        }
+        ended
+    }
+
+    /// Requests that the marks of this user are written soon. Returns the number of the latest of
+    /// them, or `None` if none is unwritten or the last attempt to write one has failed.
+    pub(super) fn await_user(&mut self, user: UserId) -> Option<u64> {
+        if self.failing.contains(&user) {
+            return None;
+        }
+        let in_flight = || self.in_flight.contains(&user).then_some(self.taken);
+        let newest = self.users.get(&user).map(|user| user.newest).or_else(in_flight)?;
+        self.awaited = self.awaited.max(newest);
+        Some(newest)
+    }
+
+    /// Returns whether a command waits for a mark in the queue.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.taken < self.awaited
+    }
+
+    /// Returns the start of the write that is running, if any.
+    pub(super) fn write_started(&self) -> Option<Instant> {
+        self.write_started
     }
 }
 
@@ -119,6 +188,7 @@ impl Marks {
 mod tests {
     use super::*;
     use crate::model::SessionEpoch;
+    use crate::time::now;
 
     fn caller(user: u64) -> Caller {
         Caller::login(UserId(user), DeviceId([1; 16]), SessionEpoch(1))
@@ -145,10 +215,10 @@ mod tests {
         for seq in [3, 5, 4] {
             assert!(marks.add(read(1, 1), mark(1, seq)));
         }
-        let taken = marks.take(10);
+        let taken = marks.take(10, now());
         assert_eq!(taken.len(), 1);
         assert_eq!(taken[0].1.seq, Seq(5));
-        assert!(marks.counts.is_empty());
+        assert!(marks.users.is_empty());
     }
 
     #[test]
@@ -159,7 +229,7 @@ mod tests {
         assert!(marks.add(read(2, 1), mark(2, 1)));
         assert!(!marks.add(read(3, 1), mark(3, 1)), "there are too many marks");
         assert!(marks.add(read(1, 1), mark(1, 2)), "merging takes no room");
-        assert_eq!(marks.counts.len(), 2, "a refused mark is not counted");
+        assert_eq!(marks.users.len(), 2, "a refused mark is not counted");
     }
 
     #[test]
@@ -169,7 +239,43 @@ mod tests {
             marks.add(read(1, conversation), mark(1, 1));
         }
         marks.add(read(1, 1), mark(1, 2));
-        let taken: Vec<Target> = marks.take(2).into_iter().map(|(target, _)| target).collect();
+        let taken: Vec<Target> = marks.take(2, now()).into_iter().map(|(target, _)| target).collect();
         assert_eq!(taken, [read(1, 1), read(1, 2)]);
+    }
+
+    #[test]
+    fn user_is_awaited_until_the_batch_with_the_latest_mark_ends() {
+        let mut marks = marks(10, 10);
+        for (user, conversation) in [(1, 1), (2, 1), (2, 2)] {
+            marks.add(read(user, conversation), mark(user, 1));
+        }
+        assert_eq!(marks.await_user(UserId(3)), None, "the user has no marks");
+        assert!(!marks.is_awaited());
+        assert_eq!(marks.await_user(UserId(2)), Some(3));
+        marks.take(2, now());
+        assert!(marks.is_awaited());
+        assert_eq!(marks.write_ended(), 2);
+        marks.take(1, now());
+        assert!(!marks.is_awaited());
+        assert_eq!(marks.await_user(UserId(2)), Some(3), "the write is running");
+        assert_eq!(marks.write_ended(), 3);
+        assert_eq!(marks.await_user(UserId(2)), None, "everything is written");
+    }
+
+    #[test]
+    fn user_is_not_awaited_between_a_failed_write_and_a_successful_one() {
+        let mut marks = marks(10, 10);
+        for user in [1, 2] {
+            marks.add(read(user, 1), mark(user, 1));
+        }
+        let taken = marks.take(1, now());
+        assert_eq!(marks.write_failed(taken), 1);
+        assert_eq!(marks.await_user(UserId(1)), None);
+        assert_eq!(marks.await_user(UserId(2)), Some(2));
+        assert_eq!(marks.take(2, now()).len(), 2);
+        assert_eq!(marks.await_user(UserId(1)), None);
+        marks.write_ended();
+        marks.add(read(1, 1), mark(1, 2));
+        assert_eq!(marks.await_user(UserId(1)), Some(4));
     }
 }

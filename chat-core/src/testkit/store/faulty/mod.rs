@@ -46,6 +46,8 @@ struct Plan {
     marks_fail: bool,
     /// Largest number of cursors or read marks in one call.
     largest_marks: usize,
+    /// Number of calls that write cursors or read marks.
+    mark_writes: u64,
     /// Number of reads of accounts and devices.
     account_reads: u64,
     /// Time at which the clock of the store stands still.
@@ -173,6 +175,12 @@ impl FaultyStore {
         self.plan(|plan| plan.largest_marks)
     }
 
+    /// Returns the number of calls that write cursors or read marks so far.
+    #[must_use]
+    pub fn mark_writes(&self) -> u64 {
+        self.plan(|plan| plan.mark_writes)
+    }
+
     /// Returns the number of reads of accounts and devices so far.
     #[must_use]
     pub fn account_reads(&self) -> u64 {
@@ -237,6 +245,7 @@ impl FaultyStore {
     async fn enter_marks(&self, conversations: Vec<ConversationId>) -> Result<&dyn Store, StoreError> {
         let inner = self.enter().await?;
         let (stuck, is_failing) = self.plan(|plan| {
+            plan.mark_writes += 1;
             plan.largest_marks = plan.largest_marks.max(conversations.len());
             (plan.stuck_marks, plan.marks_fail)
         });
