@@ -68,7 +68,7 @@ macro_rules! store_conformance {
             contacts:
                 relation_has_a_row_for_each_side, contacts_are_ordered_by_peer, friends_returns_only_contacts_in_state_friend,
                 contact_is_replaced_and_deleted, requests_since_counts_requests_at_or_after_the_time,
-                related_users_have_a_relation_on_either_side, blockers_returns_users_who_blocked_the_user;
+                related_users_have_a_relation_on_either_side, contacts_between_returns_both_sides;
             conversations:
                 direct_conversation_is_created_once, notes_to_self_are_not_the_inbox, inbox_is_created_once,
                 group_name_is_unique, group_skeleton_is_unique, transaction_continues_after_a_rejected_creation,
