@@ -80,7 +80,7 @@ macro_rules! store_conformance {
             members:
                 member_reads_back, delivered_and_read_marks_never_decrease, members_are_listed_in_pages, members_in_finds_existing_members,
                 members_with_role_returns_active_members_of_at_least_that_role, members_by_seniority_leaves_out_disabled_accounts,
-                snapshot_of_a_former_member_stays_as_written,
+                snapshot_of_a_former_member_stays_as_written, snapshot_without_the_lock_is_an_error,
                 advance_read_advances_active_members,
                 group_count_counts_open_groups_of_active_members, leaving_and_rejoining_moves_the_readable_range;
             messages:
