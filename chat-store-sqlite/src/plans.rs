@@ -71,3 +71,10 @@ fn partial_index_of_edits_uses_the_number_of_their_kind() {
     let edit = chat_core::model::EventKind::Edit as u8;
     assert!(sql.contains(&format!("WHERE kind = {edit};")));
 }
+
+#[test]
+fn backfill_of_recalled_messages_uses_the_number_of_their_kind() {
+    let sql = include_str!("../migrations/003_recalled_message.sql");
+    let message = chat_core::model::EventKind::Message as u8;
+    assert!(sql.ends_with(&format!("recalled_seq IS NOT NULL AND kind = {message};\n")));
+}
