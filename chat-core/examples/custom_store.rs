@@ -78,7 +78,7 @@ forward! {
         fn contact(owner: UserId, peer: UserId) -> Option<Contact>;
         fn contacts(owner: UserId) -> Vec<Contact>;
         fn friends(owner: UserId) -> Vec<UserId>;
-        fn blockers(user: UserId) -> Vec<UserId>;
+        fn contacts_between(user: UserId, peers: &[UserId]) -> Vec<Contact>;
         fn related_users(user: UserId, after: UserId, limit: u32) -> Vec<UserId>;
     }
     ConversationStore {

@@ -2,12 +2,13 @@
 
 use async_trait::async_trait;
 use chat_core::model::{Contact, ContactState, Timestamp, UserId};
-use chat_core::store::sql_support::{self as sql, CONTACT, Code, ColumnReader, int};
+use chat_core::store::sql_support::{self as sql, CONTACT, Code, ColumnReader, distinct, int};
 use chat_core::store::{ContactStore, ContactTx, StoreError};
 use mysql_async::Row;
 use mysql_async::prelude::Queryable;
 
 use crate::MysqlStore;
+use crate::batch::{MAX_KEYS_PER_STATEMENT, integers};
 use crate::error::store_error;
 use crate::rows;
 use crate::tx::MysqlTx;
@@ -53,12 +54,21 @@ impl ContactStore for MysqlStore {
         self.connections.with_deadline(work).await
     }
 
-    async fn blockers(&self, user: UserId) -> Result<Vec<UserId>, StoreError> {
-        let sql = "SELECT owner_id FROM contact WHERE peer_id = ? AND blocked ORDER BY owner_id";
+    async fn contacts_between(&self, user: UserId, peers: &[UserId]) -> Result<Vec<Contact>, StoreError> {
+        let user = int(user.0);
         let work = async {
             let mut conn = self.connections.reader().await?;
-            let found: Vec<Row> = conn.exec(sql, (int(user.0),)).await.map_err(store_error)?;
-            rows::all(found, sql::user_id)
+            let mut found = Vec::new();
+            for peers in distinct(peers).chunks(MAX_KEYS_PER_STATEMENT) {
+                let peers = integers(peers.iter().map(|peer| int(peer.0)));
+                // UNION drops the second copy of a user's contact with itself.
+                let sql = format!(
+                    "SELECT {CONTACT} FROM contact WHERE owner_id = {user} AND peer_id IN ({peers})
+                     UNION SELECT {CONTACT} FROM contact WHERE peer_id = {user} AND owner_id IN ({peers})"
+                );
+                found.extend(rows::all(conn.query(sql).await.map_err(store_error)?, sql::contact)?);
+            }
+            Ok(found)
         };
         self.connections.with_deadline(work).await
     }

@@ -330,6 +330,7 @@ impl ConversationTx for MysqlTx<'_> {
         user: UserId,
         snapshot: &GroupSnapshot,
     ) -> Result<(), StoreError> {
+        self.contract.put_snapshot(id)?;
         let sql = "REPLACE INTO group_snapshot (conversation_id, user_id, name, name_key, skeleton, description,
                        join_policy, history_visible, unlisted, member_count, last_time)
                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";

@@ -67,9 +67,6 @@ pub enum OpenError {
         /// Number of the migration.
         version: u32,
     },
-    /// Another process holds the migration lock, and did not release it within 60 s.
-    #[error("another process has been migrating the database for over 60 s; check what that process waits for")]
-    MigrationLocked,
     /// Any other error of the database.
     #[error("cannot prepare the database")]
     Other(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -23,8 +23,13 @@ const MIGRATIONS: [(&str, &str); 3] = [
 /// Newest schema that this program knows.
 const KNOWN: u32 = MIGRATIONS.len() as u32;
 
-/// Maximum time that [`prepare`] waits for the migration lock of another process, in seconds.
-const LOCK_TIMEOUT: u32 = 60;
+/// Name of the migration lock, in SQL. The names of locks are global to the server, so this one
+/// includes the name of the database.
+const LOCK: &str = "CONCAT('chat.migrate.', DATABASE())";
+
+/// Maximum time of one statement that waits for the migration lock, in seconds. It is short, so
+/// that [`prepare`] notices soon that the connection is lost.
+const LOCK_TIMEOUT: u32 = 2;
 
 /// State of a database whose schema is up to date.
 #[derive(Debug)]
@@ -33,21 +38,14 @@ pub(crate) struct PreparedDatabase {
 }
 
 /// Applies the missing migrations, or fails if there are any and `migrate` is not set. One process
-/// migrates at a time; others that want to migrate wait up to 60 s.
+/// migrates at a time; others that want to migrate wait until it has finished or its connection has
+/// ended.
 pub(crate) async fn prepare(conn: &mut Conn, migrate: bool) -> Result<PreparedDatabase, OpenError> {
     if !migrate {
         return require_current(conn).await;
     }
-    // The names of locks are global to the server, so this one includes the name of the database.
-    let lock = "SELECT GET_LOCK(CONCAT('chat.migrate.', DATABASE()), ?)";
-    let got: Option<Option<i64>> = conn
-        .exec_first(lock, (LOCK_TIMEOUT,))
-        .await
-        .map_err(OpenError::from_driver)?;
-    if got.flatten() != Some(1) {
-        return Err(OpenError::MigrationLocked);
-    }
     // After an error, the lock ends with the connection.
+    lock(conn).await?;
     conn.query_drop(
         "CREATE TABLE IF NOT EXISTS migration (
              version  INT UNSIGNED NOT NULL PRIMARY KEY,
@@ -66,9 +64,40 @@ pub(crate) async fn prepare(conn: &mut Conn, migrate: bool) -> Result<PreparedDa
         }
     }
     let epoch = epoch(conn).await?;
-    let release = "DO RELEASE_LOCK(CONCAT('chat.migrate.', DATABASE()))";
-    conn.query_drop(release).await.map_err(OpenError::from_driver)?;
+    conn.query_drop(format!("DO RELEASE_LOCK({LOCK})"))
+        .await
+        .map_err(OpenError::from_driver)?;
     Ok(PreparedDatabase { epoch })
+}
+
+/// Takes the migration lock. Waits while another connection has it: a migration of a large database
+/// takes minutes, and the server releases the lock when the connection of its holder ends.
+async fn lock(conn: &mut Conn) -> Result<(), OpenError> {
+    let mut timeout = 0;
+    loop {
+        let got: Option<Option<i64>> = conn
+            .query_first(format!("SELECT GET_LOCK({LOCK}, {timeout})"))
+            .await
+            .map_err(OpenError::from_driver)?;
+        match got.flatten() {
+            Some(1) => return Ok(()),
+            Some(_) if timeout > 0 => {}
+            Some(_) => {
+                let holder = conn.query_first(format!("SELECT IS_USED_LOCK({LOCK})"));
+                let holder: Option<Option<u64>> = holder.await.map_err(OpenError::from_driver)?;
+                tracing::info!(
+                    connection = holder.flatten(),
+                    "another process is migrating the database; waiting until it has finished"
+                );
+                timeout = LOCK_TIMEOUT;
+            }
+            None => {
+                return Err(OpenError::Other(
+                    "the database server refused the migration lock".into(),
+                ));
+            }
+        }
+    }
 }
 
 /// Fails unless the database has the schema of this program. Does not change the schema.
@@ -132,6 +161,7 @@ async fn check(conn: &mut Conn, version: u32, sql: &str) -> Result<(), OpenError
 /// Applies one migration. The database does not roll back schema changes, so the statements of a
 /// migration must be able to run again after a crash.
 async fn apply(conn: &mut Conn, version: u32, name: &str, sql: &str) -> Result<(), OpenError> {
+    tracing::info!(migration = name, "applying a migration");
     for statement in statements(sql) {
         conn.query_drop(statement).await.map_err(OpenError::from_driver)?;
     }
@@ -193,5 +223,12 @@ mod tests {
                 .iter()
                 .all(|text| text.starts_with("CREATE TABLE IF NOT EXISTS") || text.starts_with("INSERT IGNORE"))
         }));
+    }
+
+    #[test]
+    fn backfill_of_recalled_messages_uses_the_number_of_their_kind() {
+        let sql = include_str!("../migrations/003_recalled_message.sql");
+        let message = chat_core::model::EventKind::Message as u8;
+        assert!(sql.ends_with(&format!("recalled_seq IS NOT NULL AND kind = {message};\n")));
     }
 }

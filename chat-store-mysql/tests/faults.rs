@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chat_core::async_trait;
-use chat_core::model::{ConversationId, NodeId, Seq, UserId};
-use chat_core::store::{AccountStore, CursorStore, MessageStore, Store, StoreError, Transaction, TxError, Unit};
-use chat_core::testkit::store::{Draft, World, append, new_account, transact};
+use chat_core::model::{ConversationId, DeviceId, EventKind, Member, MemberState, NodeId, Role, Seq, UserId};
+use chat_core::store::{
+    AccountStore, ConversationStore, CursorStore, MessageStore, Store, StoreError, Transaction, TxError, Unit,
+};
+use chat_core::testkit::store::{Draft, World, append, append_to, new_account, transact};
 use chat_harness::services::MariaDb;
 use chat_store_mysql::{MysqlStore, OpenError, Options};
 use mysql_async::prelude::Queryable;
@@ -104,6 +106,81 @@ async fn failed_open_states_the_reason() {
     assert!(matches!(open(&url).await, OpenError::NewerSchema { found: 99, .. }));
     drop(server);
     assert!(matches!(open(&url).await, OpenError::Connect(_)));
+}
+
+/// The tables that later migrations add are filled from the data of version 1. A migration that was
+/// interrupted completes.
+#[tokio::test]
+async fn migration_from_version_1_fills_the_new_tables() {
+    let (server, url) = server(&[]);
+    let (world, store) = world(&url).await;
+    let (group, alice, bob, carol) = (world.group, world.alice, world.bob, world.carol);
+    let mut drafts: Vec<Draft> = ["one", "two", "three"].map(Draft::message).into();
+    drafts.push(Draft::of(EventKind::Reaction, Some(Seq(3))));
+    let events = append(&*store, group, alice, drafts).await.unwrap();
+    let work = transact(&*store, move |tx| {
+        Box::pin(async move {
+            // The target of the second recall is no message.
+            for target in [Seq(1), Seq(4)] {
+                let recall = [Draft::of(EventKind::Recall, Some(target))];
+                let recall = append_to(tx, group, alice, &recall).await?[0].seq;
+                let empty = bytes::Bytes::new;
+                tx.erase(group, target, recall, empty(), empty()).await?;
+            }
+            let mut member = Member::active(group, carol, Role::Member, Seq(1));
+            member.state = MemberState::Left;
+            member.until_seq = Some(Seq(2));
+            Ok(tx.put_member(&member).await?)
+        })
+    });
+    work.await.unwrap();
+    let unread = async |store: &MysqlStore, user| {
+        let membership = store.membership(user, DeviceId([0; 16]), group).await.unwrap();
+        membership.unwrap().unread
+    };
+    assert_eq!((unread(&store, bob).await, unread(&store, carol).await), (2, 1));
+    store.close().await;
+    drop((store, world));
+    // In the second round, the statements of the migrations were executed but not recorded.
+    for is_new in [true, false] {
+        if is_new {
+            server
+                .sql("DROP TABLE chat.group_snapshot, chat.recalled_message")
+                .unwrap();
+        }
+        server.sql("DELETE FROM chat.migration WHERE version > 1").unwrap();
+        let store = MysqlStore::open(&url, Options::default()).await.unwrap();
+        assert_eq!((unread(&store, bob).await, unread(&store, carol).await), (2, 1));
+        let left = store
+            .membership(carol, DeviceId([0; 16]), group)
+            .await
+            .unwrap()
+            .unwrap();
+        let snapshot = left.snapshot.unwrap();
+        assert_eq!(Some(snapshot.profile), left.conversation.group);
+        assert_eq!(snapshot.member_count, left.conversation.member_count);
+        assert_eq!(snapshot.last_time, events[1].time);
+        store.close().await;
+    }
+}
+
+/// A starting node waits for a migration of another one, however long that takes.
+#[tokio::test]
+async fn opening_waits_while_another_connection_migrates() {
+    let (_server, url) = server(&[]);
+    let connect = || mysql_async::Conn::new(mysql_async::Opts::from_url(&url).unwrap());
+    let lock = "CONCAT('chat.migrate.', DATABASE())";
+    let mut holder = connect().await.unwrap();
+    let locked: Option<u64> = holder.query_first(format!("SELECT GET_LOCK({lock}, 0)")).await.unwrap();
+    assert_eq!(locked, Some(1));
+    let mut opening = Box::pin(MysqlStore::open(&url, Options::default()));
+    // Longer than one statement that waits for the lock.
+    let waited = tokio::time::timeout(Duration::from_secs(3), &mut opening).await;
+    assert!(waited.is_err(), "{waited:?}");
+    // The server releases the lock when the connection ends.
+    holder.disconnect().await.unwrap();
+    let opened = tokio::time::timeout(STEP_TIMEOUT, opening).await;
+    opened.unwrap().unwrap().close().await;
 }
 
 /// The database is in the state that a crash leaves after some statements of a migration, before

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use chat_core::model::{Contact, ContactState, Timestamp, UserId};
-use chat_core::store::sql_support::{CONTACT, Code, int};
+use chat_core::store::sql_support::{CONTACT, Code, distinct, int};
 use chat_core::store::{ContactStore, ContactTx, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -10,9 +10,12 @@ use crate::SqliteStore;
 use crate::rows;
 use crate::tx::SqliteTx;
 
+pub(crate) fn contact_sql() -> String {
+    format!("SELECT {CONTACT} FROM contact WHERE owner_id = ?1 AND peer_id = ?2")
+}
+
 fn contact(conn: &Connection, owner: UserId, peer: UserId) -> rusqlite::Result<Option<Contact>> {
-    let sql = format!("SELECT {CONTACT} FROM contact WHERE owner_id = ?1 AND peer_id = ?2");
-    let mut statement = conn.prepare_cached(&sql)?;
+    let mut statement = conn.prepare_cached(&contact_sql())?;
     statement
         .query_row([int(owner.0), int(peer.0)], rows::contact)
         .optional()
@@ -33,11 +36,19 @@ fn friends(conn: &Connection, owner: UserId) -> rusqlite::Result<Vec<UserId>> {
     peers.collect()
 }
 
-fn blockers(conn: &Connection, user: UserId) -> rusqlite::Result<Vec<UserId>> {
-    let sql = "SELECT owner_id FROM contact WHERE peer_id = ?1 AND blocked ORDER BY owner_id";
-    let mut statement = conn.prepare_cached(sql)?;
-    let owners = statement.query_map([int(user.0)], rows::user_id)?;
-    owners.collect()
+fn contacts_between(conn: &Connection, user: UserId, peers: &[UserId]) -> rusqlite::Result<Vec<Contact>> {
+    let sql = contact_sql();
+    let mut statement = conn.prepare_cached(&sql)?;
+    let sides: Vec<_> = peers.iter().flat_map(|peer| [(user, *peer), (*peer, user)]).collect();
+    let mut found = Vec::new();
+    for (owner, peer) in distinct(&sides) {
+        found.extend(
+            statement
+                .query_row([int(owner.0), int(peer.0)], rows::contact)
+                .optional()?,
+        );
+    }
+    Ok(found)
 }
 
 fn related_users(conn: &Connection, user: UserId, after: UserId, limit: u32) -> rusqlite::Result<Vec<UserId>> {
@@ -62,8 +73,11 @@ impl ContactStore for SqliteStore {
         self.readers.read(move |conn| friends(conn, owner)).await
     }
 
-    async fn blockers(&self, user: UserId) -> Result<Vec<UserId>, StoreError> {
-        self.readers.read(move |conn| blockers(conn, user)).await
+    async fn contacts_between(&self, user: UserId, peers: &[UserId]) -> Result<Vec<Contact>, StoreError> {
+        let peers = peers.to_vec();
+        self.readers
+            .read(move |conn| contacts_between(conn, user, &peers))
+            .await
     }
 
     async fn related_users(&self, user: UserId, after: UserId, limit: u32) -> Result<Vec<UserId>, StoreError> {

@@ -375,6 +375,7 @@ impl ConversationTx for SqliteTx<'_> {
         user: UserId,
         snapshot: &GroupSnapshot,
     ) -> Result<(), StoreError> {
+        self.contract.put_snapshot(id)?;
         let sql = "INSERT OR REPLACE INTO group_snapshot (conversation_id, user_id, name, name_key, skeleton,
                        description, join_policy, history_visible, unlisted, member_count, last_time)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";

@@ -114,6 +114,7 @@ fn apply(conn: &Connection, path: &Path, version: u32, name: &str, sql: &str) ->
         return Ok(());
     }
     let sqlite = |error| OpenError::sqlite(path, error);
+    tracing::info!(migration = name, "applying a migration");
     conn.execute_batch(sql).map_err(sqlite)?;
     let checksum = Sha256::digest(sql.as_bytes());
     conn.execute(

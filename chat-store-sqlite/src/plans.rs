@@ -20,35 +20,37 @@ fn migrated() -> (tempfile::TempDir, Connection) {
 #[test]
 fn statements_use_their_indexes() {
     let (_directory, conn) = migrated();
+    let contact = crate::contacts::contact_sql();
     for (sql, index) in [
         (
             "SELECT * FROM event WHERE client_message_id = ?1 AND sender_id = ?2",
-            "event_sent",
+            "INDEX event_sent ",
         ),
         (
             "SELECT * FROM event WHERE conversation_id = ?1 AND seq = ?2",
-            "event_seq",
+            "INDEX event_seq ",
         ),
         (
             "UPDATE event SET body = ?3 WHERE conversation_id = ?1 AND target = ?2 AND kind = 17",
-            "event_target",
+            "INDEX event_target ",
         ),
         (
             "DELETE FROM mention WHERE conversation_id = ?1 AND seq = ?2",
-            "mention_seq",
+            "INDEX mention_seq ",
         ),
         (
             "SELECT id FROM conversation WHERE low_id = ?1 AND high_id = ?2 AND kind = ?3",
-            "conversation_kind",
+            "INDEX conversation_kind ",
         ),
-        ("SELECT 1 FROM group_profile WHERE open_key = ?1", "group_key"),
-        ("SELECT 1 FROM group_profile WHERE open_skeleton = ?1", "group_skeleton"),
+        ("SELECT 1 FROM group_profile WHERE open_key = ?1", "INDEX group_key "),
+        (
+            "SELECT 1 FROM group_profile WHERE open_skeleton = ?1",
+            "INDEX group_skeleton ",
+        ),
+        (contact.as_str(), "PRIMARY KEY (owner_id=? AND peer_id=?)"),
     ] {
         let plan = plan(&conn, sql);
-        assert!(
-            plan.contains(&format!("INDEX {index} ")) && !plan.contains("SCAN"),
-            "{sql}: {plan}"
-        );
+        assert!(plan.contains(index) && !plan.contains("SCAN"), "{sql}: {plan}");
     }
 }
 
@@ -75,4 +77,11 @@ fn partial_index_of_edits_uses_the_number_of_their_kind() {
     let sql = include_str!("../migrations/001_init.sql");
     let edit = chat_core::model::EventKind::Edit as u8;
     assert!(sql.contains(&format!("WHERE kind = {edit};")));
+}
+
+#[test]
+fn backfill_of_recalled_messages_uses_the_number_of_their_kind() {
+    let sql = include_str!("../migrations/003_recalled_message.sql");
+    let message = chat_core::model::EventKind::Message as u8;
+    assert!(sql.ends_with(&format!("recalled_seq IS NOT NULL AND kind = {message};\n")));
 }

@@ -58,7 +58,7 @@ pub(super) async fn hide_peers(
     Ok(())
 }
 
-/// Contacts of a user, and the peers who have blocked the user.
+/// Contacts of a user with some peers, and those of the peers who have blocked the user.
 #[derive(Debug)]
 struct Contacts {
     own: HashMap<UserId, Contact>,
@@ -66,23 +66,14 @@ struct Contacts {
 }
 
 impl Contacts {
-    /// Reads at least the contacts and blocks between the user and these peers.
+    /// Reads the contacts and blocks between the user and these peers.
     async fn read(units: &Units, user: UserId, peers: &[UserId]) -> Result<Self, CommandError> {
-        let store = units.store();
-        let (own, blockers) = if let [peer] = *peers {
-            let own = units.read(store.contact(user, peer)).await?;
-            let theirs = units.read(store.contact(peer, user)).await?;
-            let blocks = theirs.is_some_and(|contact| contact.blocked);
-            (Vec::from_iter(own), if blocks { vec![peer] } else { Vec::new() })
-        } else {
-            (
-                units.read(store.contacts(user)).await?,
-                units.read(store.blockers(user)).await?,
-            )
-        };
+        let contacts = units.read(units.store().contacts_between(user, peers)).await?;
+        let (own, theirs): (Vec<_>, Vec<_>) = contacts.into_iter().partition(|contact| contact.owner == user);
+        let blocks = theirs.into_iter().filter(|contact| contact.blocked);
         Ok(Self {
             own: own.into_iter().map(|contact| (contact.peer, contact)).collect(),
-            blockers: blockers.into_iter().collect(),
+            blockers: blocks.map(|contact| contact.owner).collect(),
         })
     }
 

@@ -38,6 +38,7 @@ pub use outcome::{
 pub use page::{Page, PageFrom};
 pub use reference::{ConversationRef, UserRef};
 pub use session::{Caller, Login, Origin, Registration, Secret, SessionTokens, Source};
+pub(crate) use text::is_label;
 pub use text::{Description, Emoji, MessageText, Note, ShortText, TextError, escape_for_log, sanitize_for_terminal};
 
 #[cfg(not(feature = "unstable"))]

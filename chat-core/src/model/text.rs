@@ -14,6 +14,7 @@ pub use emoji::Emoji;
 pub use escape::{escape_for_log, sanitize_for_terminal};
 
 pub(in crate::model) use escape::is_bidi_control;
+pub(crate) use escape::is_label;
 
 use std::fmt;
 use std::sync::Arc;

@@ -27,7 +27,7 @@ use super::unconfirmed::{UnconfirmedCommit, UnconfirmedCommits};
 use super::work_set::WorkSet;
 use crate::bus::Topic;
 use crate::cluster::Nodes;
-use crate::model::{Caller, CloseCode, ConversationId, Event, PresenceState, Push, UserId};
+use crate::model::{Caller, CloseCode, ConversationId, Event, PresenceState, Push, Seq, UserId};
 use crate::store::{MembershipView, StoreError};
 
 /// Counts of a router's sessions, conversations and reads of the store.
@@ -265,17 +265,18 @@ impl Router {
         has_session
     }
 
-    /// Returns whether the caller's session on this node follows a conversation; `None` if the
-    /// caller has no session here.
+    /// Returns whether the caller's session on this node follows a conversation, and the events up
+    /// to `seq` were delivered here. `None` if the caller has no session here.
     #[must_use]
-    pub fn is_subscribed(&self, caller: Caller, conversation: ConversationId) -> Option<bool> {
+    pub fn has_delivered(&self, caller: Caller, conversation: ConversationId, seq: Seq) -> Option<bool> {
         let mut is_subscribed = None;
         self.registry.for_each_of_user(caller.user, |session| {
             if is_subscribed.is_none() && session.caller == caller {
                 is_subscribed = Some(session.is_in(conversation));
             }
         });
-        is_subscribed
+        let head = || self.registry.head(conversation);
+        Some(is_subscribed? && head().is_some_and(|head| seq <= head))
     }
 
     /// Sets the presence of the caller's session on this node, if there is one, and publishes that

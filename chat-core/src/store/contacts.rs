@@ -20,8 +20,9 @@ pub trait ContactStore: Debug + Send + Sync + 'static {
     /// Returns the ids of `owner`'s friends, ascending.
     async fn friends(&self, owner: UserId) -> Result<Vec<UserId>, StoreError>;
 
-    /// Returns the ids of the users who blocked `user`, ascending.
-    async fn blockers(&self, user: UserId) -> Result<Vec<UserId>, StoreError>;
+    /// Returns the contacts of `user` with these peers and those of the peers with `user`, in any
+    /// order. Takes time for these peers only, however many contacts the users have.
+    async fn contacts_between(&self, user: UserId, peers: &[UserId]) -> Result<Vec<Contact>, StoreError>;
 
     /// Returns up to `limit` users with a greater id than `after` who have a contact with `user` on
     /// either side, ascending.

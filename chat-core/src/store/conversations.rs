@@ -155,8 +155,11 @@ pub trait ConversationTx: Send {
     /// the stored and the given value is kept.
     async fn put_member(&mut self, member: &Member) -> Result<(), StoreError>;
 
-    /// Inserts or replaces the snapshot of a group that `user` leaves. It stays when the user comes
-    /// back, and is replaced when the user leaves again.
+    /// Inserts or replaces the snapshot of a locked group that `user` leaves. It stays when the
+    /// user comes back, and is replaced when the user leaves again.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`]: the group is not locked, or does not exist.
     async fn put_snapshot(
         &mut self,
         id: ConversationId,

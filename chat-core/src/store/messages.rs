@@ -106,7 +106,8 @@ pub trait MessageTx: Send {
 
     /// Records that the event `recall` recalled the message `target`. Replaces the body of the
     /// message with `tombstone` and the body of each of its edits with `edit_tombstone`, and
-    /// deletes its mentions. The store keeps no readable copy of the text.
+    /// deletes its mentions. From then on, the message does not count as unread. The store keeps no
+    /// readable copy of the text.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`]: the message `target` does not exist.

@@ -170,6 +170,19 @@ impl TxContract {
         Ok(())
     }
 
+    /// Records that the transaction is about to write the snapshot of a group.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`]: the group is not locked, or does not exist.
+    pub fn put_snapshot(&self, group: ConversationId) -> Result<(), StoreError> {
+        if self.logs.contains_key(&group) {
+            return Ok(());
+        }
+        Err(violation(format!(
+            "it writes a snapshot of group {group} without the lock of that group"
+        )))
+    }
+
     /// Checks the transaction before it commits.
     ///
     /// # Errors

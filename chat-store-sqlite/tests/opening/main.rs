@@ -14,11 +14,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chat_core::model::{ConversationId, DeviceId, Member, MemberState, PageFrom, Role, Seq, UserId};
+use chat_core::model::{ConversationId, DeviceId, EventKind, Member, MemberState, PageFrom, Role, Seq, UserId};
 use chat_core::store::{
     AccountStore, ConversationStore, CursorStore, MessageStore, Store, StoreError, Transaction, TxError, Unit,
 };
-use chat_core::testkit::store::{Draft, World, append, new_account, transact};
+use chat_core::testkit::store::{Draft, World, append, append_to, new_account, transact};
 use chat_store_sqlite::{DATABASE_FILE, OpenError, Options, SqliteStore};
 use rusqlite::Connection;
 
@@ -172,6 +172,47 @@ async fn migration_gives_former_members_the_current_state() {
     assert_eq!(Some(snapshot.profile), membership.conversation.group);
     assert_eq!(snapshot.member_count, membership.conversation.member_count);
     assert_eq!(snapshot.last_time, events[1].time);
+}
+
+/// Messages that were recalled before the migration stop counting as unread.
+#[tokio::test]
+async fn migration_leaves_recalled_messages_out_of_unread_counts() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
+    let (group, alice, carol) = (world.group, world.alice, world.carol);
+    let mut drafts = messages(3, 10);
+    drafts[0] = Draft::message("@all").mentioning(&[UserId(0)]);
+    drafts.push(Draft::of(EventKind::Reaction, Some(Seq(3))));
+    append(&*store, group, alice, drafts).await.unwrap();
+    let recall = transact(&*store, move |tx| {
+        Box::pin(async move {
+            // The second recall has a target that is no message.
+            for target in [Seq(1), Seq(4)] {
+                let recall = [Draft::of(EventKind::Recall, Some(target))];
+                let recall = append_to(tx, group, alice, &recall).await?[0].seq;
+                let empty = bytes::Bytes::new;
+                tx.erase(group, target, recall, empty(), empty()).await?;
+            }
+            Ok(())
+        })
+    });
+    recall.await.unwrap();
+    let counts = async |store: &SqliteStore| {
+        let membership = store.membership(carol, DeviceId([0; 16]), group).await.unwrap();
+        let membership = membership.unwrap();
+        (membership.unread, membership.mentions)
+    };
+    let before = counts(&store).await;
+    assert_eq!(before, (2, 0));
+    store.close().await;
+    drop((store, world));
+    raw(directory.path())
+        .execute_batch(
+            "DROP TABLE group_snapshot; DROP TABLE recalled_message; DELETE FROM migration WHERE version > 1",
+        )
+        .unwrap();
+    assert_eq!(counts(&*open(directory.path()).await).await, before);
 }
 
 #[tokio::test]

@@ -255,8 +255,8 @@ impl ContactStore for FaultyStore {
         self.inner.contacts(owner).await
     }
 
-    async fn blockers(&self, user: UserId) -> Result<Vec<UserId>, StoreError> {
-        self.inner.blockers(user).await
+    async fn contacts_between(&self, user: UserId, peers: &[UserId]) -> Result<Vec<Contact>, StoreError> {
+        self.inner.contacts_between(user, peers).await
     }
 
     async fn related_users(&self, user: UserId, after: UserId, limit: u32) -> Result<Vec<UserId>, StoreError> {

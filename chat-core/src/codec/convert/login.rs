@@ -9,7 +9,7 @@ use crate::codec::error::{InvalidRequest, Malformed};
 use crate::codec::packet::{Hello, LoggedIn, Welcome};
 use crate::codec::proto;
 use crate::model::{
-    DisplayName, Login, Registration, ReplyCode, Resume, Secret, Timestamp, UserInfo, UserName, UserRef, escape_for_log,
+    DisplayName, Login, Registration, ReplyCode, Resume, Secret, Timestamp, UserInfo, UserName, UserRef, is_label,
 };
 
 /// Maximum length of the name of a client program or a device, in bytes.
@@ -170,8 +170,10 @@ fn to_label(label: String, field: &'static str) -> Result<String, InvalidRequest
             "{field} is longer than {MAX_LABEL} bytes"
         )));
     }
-    if escape_for_log(&label) != label {
-        return Err(InvalidRequest::argument(format!("{field} has a control character")));
+    if !is_label(&label) {
+        return Err(InvalidRequest::argument(format!(
+            "{field} has a control character, or one that reorders text"
+        )));
     }
     Ok(label)
 }

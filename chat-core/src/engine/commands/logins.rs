@@ -22,7 +22,7 @@ use crate::engine::units::Units;
 use crate::engine::workers::{ObserverQueue, PresenceView, SessionEnder};
 use crate::model::{
     CloseCode, DeviceId, DirectPolicy, Login, LoginGrant, Registration, ReplyCode, Resume, Source, Timestamp, UserId,
-    UserInfo, escape_for_log,
+    UserInfo, is_label,
 };
 use crate::router::SessionSelector;
 
@@ -296,8 +296,10 @@ fn check_device(device: DeviceId, name: &str) -> Result<(), CommandError> {
     if name.len() > MAX_DEVICE_NAME_BYTES {
         return Err(CommandError::invalid("the device's name is longer than 64 bytes"));
     }
-    if escape_for_log(name) != name {
-        return Err(CommandError::invalid("the device's name has a control character"));
+    if !is_label(name) {
+        return Err(CommandError::invalid(
+            "the device's name has a control character, or one that reorders text",
+        ));
     }
     Ok(())
 }

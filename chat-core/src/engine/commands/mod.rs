@@ -110,7 +110,7 @@ impl Dispatcher {
             }
             Command::Acknowledge { conversation, seq } => match self.reading.acknowledge(caller, conversation, seq) {
                 Some(result) => ready(result),
-                None => self.query(caller, reading().acknowledge_unsubscribed(caller, conversation, seq)),
+                None => self.query(caller, reading().acknowledge_checked(caller, conversation, seq)),
             },
             Command::MarkRead { conversation, seq } => {
                 self.query(caller, reading().mark_read(caller, conversation, seq))

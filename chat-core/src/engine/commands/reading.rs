@@ -126,8 +126,8 @@ impl ReadingCommands {
     }
 
     /// Records that the caller's device has received every event up to `seq`. Returns `None`, and
-    /// records nothing, if the caller's session is not subscribed to the conversation; then call
-    /// [`acknowledge_unsubscribed`](Self::acknowledge_unsubscribed).
+    /// records nothing, if these events were not all delivered to the caller's session; then call
+    /// [`acknowledge_checked`](Self::acknowledge_checked).
     pub(super) fn acknowledge(
         &self,
         caller: Caller,
@@ -139,26 +139,26 @@ impl ReadingCommands {
         };
         // The acknowledgement of a session that has ended (`None`) is dropped: the device logged in
         // again, or was revoked.
-        match self.router.is_subscribed(caller, conversation) {
+        match self.router.has_delivered(caller, conversation, seq) {
             Some(false) => return None,
-            Some(true) => self.cursors.acknowledge(caller, device, conversation, seq, true),
+            Some(true) => self.cursors.acknowledge(caller, device, conversation, seq),
             None => {}
         }
         Some(Ok(Outcome::Done))
     }
 
-    /// Records an acknowledgement in a conversation to which the caller's session is not
-    /// subscribed: the caller has left the conversation, has just joined it, or never was a member.
-    /// Checks in the store that the caller may read the conversation.
-    pub(super) async fn acknowledge_unsubscribed(
+    /// Records an acknowledgement of events that were not all delivered to the caller's session:
+    /// the session read them from the log, they do not exist yet, or the session is not subscribed
+    /// to the conversation. Asks the store which events the caller may read.
+    pub(super) async fn acknowledge_checked(
         self: Arc<Self>,
         caller: Caller,
         conversation: ConversationId,
         seq: Seq,
     ) -> Result<Outcome, CommandError> {
         let device = caller.device().ok_or_else(CommandError::needs_device)?;
-        self.require_reader(caller, conversation).await?;
-        self.cursors.acknowledge(caller, device, conversation, seq, false);
+        let seq = seq.min(self.last_readable(caller, conversation).await?);
+        self.cursors.acknowledge(caller, device, conversation, seq);
         Ok(Outcome::Done)
     }
 
@@ -170,29 +170,35 @@ impl ReadingCommands {
     ) -> Result<Outcome, CommandError> {
         // The read mark of a session that has ended is dropped, as in `acknowledge`. A caller
         // without a device has no session.
-        let is_subscribed = match caller.device() {
-            Some(_) => self.router.is_subscribed(caller, conversation),
+        let has_delivered = match caller.device() {
+            Some(_) => self.router.has_delivered(caller, conversation, seq),
             None => Some(false),
         };
-        if let Some(is_subscribed) = is_subscribed {
-            if !is_subscribed {
-                self.require_reader(caller, conversation).await?;
-            }
-            self.cursors.mark_read(caller, conversation, seq, is_subscribed);
-        }
+        let seq = match has_delivered {
+            Some(true) => seq,
+            Some(false) => seq.min(self.last_readable(caller, conversation).await?),
+            None => return Ok(Outcome::Done),
+        };
+        self.cursors.mark_read(caller, conversation, seq);
         Ok(Outcome::Done)
     }
 
-    /// Fails unless the caller may read at least one event of a conversation.
-    async fn require_reader(&self, caller: Caller, conversation: ConversationId) -> Result<(), CommandError> {
-        let member = self.units.store().member(conversation, caller.user);
-        let member = self.units.read(member).await?;
-        let may_read = member.is_some_and(|member| member.first_seq > Seq::ZERO);
-        if may_read {
-            Ok(())
-        } else {
-            Err(CommandError::not_found())
+    /// Returns the last event of a conversation that the caller may read now. A mark beyond it is
+    /// limited to it before it is queued: when the mark is written, there may be later events,
+    /// which the mark does not cover.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::model::ReplyCode::NotFound): the caller may read no event of it.
+    async fn last_readable(&self, caller: Caller, conversation: ConversationId) -> Result<Seq, CommandError> {
+        let store = self.units.store();
+        let member = self.units.read(store.member(conversation, caller.user)).await?;
+        let reader = member.filter(|member| member.first_seq > Seq::ZERO);
+        let reader = reader.ok_or_else(CommandError::not_found)?;
+        if let Some(until_seq) = reader.until_seq {
+            return Ok(until_seq);
         }
+        let row = self.units.read(store.conversation(conversation)).await?;
+        row.map(|row| row.last_seq).ok_or_else(CommandError::not_found)
     }
 }
 

@@ -1,9 +1,12 @@
 //! Tests of cursors, read marks, receipts and typing notices.
 
+use std::time::Duration;
+
 use super::support::*;
 use crate::commands::Commands;
 use crate::engine::LocalSession;
 use crate::model::*;
+use crate::rate::Rate;
 
 fn mark_read(conversation: ConversationId, seq: Seq) -> Command {
     Command::MarkRead { conversation, seq }
@@ -371,4 +374,126 @@ async fn next_command_sees_a_mark() {
     bob.execute(mark_read(group, sent.seq)).await.unwrap();
     let members = bob.members(ConversationRef::Id(group), UserId(0), 10).await.unwrap();
     assert!(members.members.iter().any(|member| member.read_seq == sent.seq));
+}
+
+/// A mark beyond the end counts as the end at the time of the command, even if it is written after
+/// further events were appended.
+#[tokio::test]
+async fn mark_beyond_the_end_does_not_cover_later_events() {
+    let mut config = config();
+    config.cursor_flush_interval = std::time::Duration::from_secs(3600);
+    let engine = builder().config(config).build().await.unwrap();
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+    befriend(&alice, &bob).await;
+    let acting = engine.acting_as(id(&bob));
+    for (n, seq) in [Seq(2), Seq(5_000), Seq(i64::MAX as u64), Seq(u64::MAX)]
+        .into_iter()
+        .enumerate()
+    {
+        let sent = alice.send_text(direct(&bob), "before the marks").await.unwrap();
+        bob.execute(acknowledge(sent.conversation, seq)).await.unwrap();
+        if n % 2 == 0 {
+            bob.execute(mark_read(sent.conversation, seq)).await.unwrap();
+        } else {
+            acting.execute(mark_read(sent.conversation, seq)).await.unwrap();
+        }
+        alice.send_text(direct(&bob), "after the marks").await.unwrap();
+        let view = info(&bob, direct(&alice)).await;
+        assert_eq!(
+            (view.read_seq, view.cursor, view.unread),
+            (sent.seq, sent.seq, 1),
+            "{seq:?}"
+        );
+    }
+}
+
+/// A caller without a device has no session that follows conversations.
+#[tokio::test]
+async fn marks_of_caller_without_device_are_all_written() {
+    const GROUPS: usize = 200;
+    let mut config = config();
+    config.cursor_flush_interval = std::time::Duration::from_secs(3600);
+    config.group_creation_rate = Rate::UNLIMITED;
+    let engine = builder().config(config).build().await.unwrap();
+    let alice = new_user(&engine, "alice").await;
+    let mut groups = Vec::new();
+    for n in 0..GROUPS {
+        groups.push(create_group(&alice, &format!("group {n}")).await);
+    }
+    let acting = engine.acting_as(id(&alice));
+    for group in groups {
+        acting.execute(mark_read(group, Seq(1))).await.unwrap();
+    }
+    let listed = alice.conversations().await.unwrap();
+    let read = listed
+        .iter()
+        .filter(|info| info.role == Role::Owner && info.read_seq == Seq(1));
+    assert_eq!(read.count(), GROUPS);
+}
+
+/// Views write the marks of their user early, but a client that sends marks and views in turn does
+/// not cause a write for each of them.
+#[tokio::test(start_paused = true)]
+async fn views_after_marks_cause_a_bounded_number_of_writes() {
+    let mut config = config();
+    config.cursor_flush_interval = Duration::from_secs(3600);
+    let (_engine, store, alice) = faulty(config).await;
+    for n in 0..200 {
+        alice.send_text(direct(&alice), &n.to_string()).await.unwrap();
+    }
+    let conversation = info(&alice, direct(&alice)).await.id;
+    let start = tokio::time::Instant::now();
+    for n in 1..=200 {
+        alice.execute(acknowledge(conversation, Seq(n))).await.unwrap();
+        assert_eq!(info(&alice, direct(&alice)).await.cursor, Seq(n));
+    }
+    let allowed = 2 + start.elapsed().as_millis() as u64 / 20;
+    assert!(store.mark_writes() <= allowed, "{} of {allowed}", store.mark_writes());
+}
+
+/// While marks cannot be written, only the first view waits for them.
+#[tokio::test(start_paused = true)]
+async fn views_do_not_wait_again_for_marks_that_cannot_be_written() {
+    for is_stuck in [false, true] {
+        let mut config = config();
+        config.cursor_flush_interval = Duration::from_millis(200);
+        let (_engine, store, alice) = faulty(config).await;
+        let conversation = info(&alice, direct(&alice)).await.id;
+        if is_stuck {
+            store.set_marks_stuck(Some(conversation));
+        } else {
+            store.set_marks_failing(true);
+        }
+        alice.execute(acknowledge(conversation, Seq(1))).await.unwrap();
+        let start = tokio::time::Instant::now();
+        for _ in 0..20 {
+            assert_eq!(info(&alice, direct(&alice)).await.cursor, Seq::ZERO);
+        }
+        let elapsed = start.elapsed();
+        assert!(elapsed < Duration::from_millis(1100), "{elapsed:?}, stuck: {is_stuck}");
+        store.set_marks_stuck(None);
+        store.set_marks_failing(false);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(info(&alice, direct(&alice)).await.cursor, Seq(1));
+    }
+}
+
+#[tokio::test]
+async fn view_waits_for_the_marks_of_its_user_although_others_fail() {
+    let mut config = config();
+    config.max_cursor_batch = 1;
+    config.request_timeout = Duration::from_millis(50);
+    let (engine, store, alice) = faulty(config).await;
+    let bob = new_user(&engine, "bob").await;
+    let stuck = info(&alice, direct(&alice)).await.id;
+    let sent = bob.send_text(direct(&bob), "hi").await.unwrap();
+    store.set_marks_stuck(Some(stuck));
+    for _ in 0..3 {
+        let sent_later = bob.send_text(direct(&bob), "hi").await.unwrap();
+        alice.execute(acknowledge(stuck, Seq(1))).await.unwrap();
+        bob.execute(acknowledge(sent.conversation, sent_later.seq))
+            .await
+            .unwrap();
+        assert_eq!(info(&bob, direct(&bob)).await.cursor, sent_later.seq);
+    }
 }

@@ -61,6 +61,14 @@ fn is_unsafe(c: char) -> bool {
     c.is_control() || is_bidi_control(c) || matches!(c, '\u{2028}' | '\u{2029}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}')
 }
 
+/// Returns whether `text` has only characters that the name of a client or device may contain:
+/// those that [`escape_for_log`] keeps, and the marks U+061C, U+200E and U+200F, which names in
+/// Arabic and Hebrew need.
+pub(crate) fn is_label(text: &str) -> bool {
+    let is_mark = |c| matches!(c, '\u{61C}' | '\u{200E}' | '\u{200F}');
+    !text.chars().any(|c| is_unsafe(c) && !is_mark(c))
+}
+
 /// Escapes every character for which `must_escape(character, next character)` returns `true`.
 fn escape(text: &str, must_escape: impl Fn(char, Option<char>) -> bool) -> Cow<'_, str> {
     let mut escaped = String::new();

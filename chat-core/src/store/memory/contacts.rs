@@ -36,11 +36,11 @@ impl ContactStore for MemoryStore {
         })
     }
 
-    async fn blockers(&self, user: UserId) -> Result<Vec<UserId>, StoreError> {
+    async fn contacts_between(&self, user: UserId, peers: &[UserId]) -> Result<Vec<Contact>, StoreError> {
+        let keys: BTreeSet<(UserId, UserId)> = peers.iter().flat_map(|peer| [(user, *peer), (*peer, user)]).collect();
         self.read(|tables| {
-            let contacts = tables.contacts.values();
-            let blockers = contacts.filter(|contact| contact.peer == user && contact.blocked);
-            blockers.map(|contact| contact.owner).collect()
+            let found = keys.iter().filter_map(|key| tables.contacts.get(key));
+            found.cloned().collect()
         })
     }
 

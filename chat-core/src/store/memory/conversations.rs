@@ -363,10 +363,9 @@ impl ConversationTx for MemoryTx<'_> {
         user: UserId,
         snapshot: &GroupSnapshot,
     ) -> Result<(), StoreError> {
+        self.contract.put_snapshot(id)?;
         let Some(log) = self.tables.logs.get_mut(&id) else {
-            return Err(StoreError::Corrupt(format!(
-                "conversation {id} does not exist; a snapshot cannot be added to it"
-            )));
+            return Ok(());
         };
         let old = log.snapshots.insert(user, snapshot.clone());
         self.on_rollback(move |tables| {

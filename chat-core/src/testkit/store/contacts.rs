@@ -151,21 +151,32 @@ pub async fn related_users_have_a_relation_on_either_side(store: Arc<dyn Store>)
     assert_eq!(related(3, 0, 10).await, [0; 0]);
 }
 
-pub async fn blockers_returns_users_who_blocked_the_user(store: Arc<dyn Store>) {
-    for (owner, peer, state, blocked) in [
-        (9, A, ContactState::None, true),
-        (3, A, ContactState::Pending, true),
-        (4, A, ContactState::Friend, false),
-        (5, B, ContactState::None, true),
-        (1, UserId(9), ContactState::None, true),
-    ] {
+pub async fn contacts_between_returns_both_sides(store: Arc<dyn Store>) {
+    let mut expected = Vec::new();
+    for (owner, peer, is_returned) in [(1, 2, true), (2, 1, true), (3, 1, true), (1, 4, true), (5, 1, false)]
+        .into_iter()
+        .chain([(1, 6, false), (2, 3, false), (3, 2, false)])
+    {
         let contact = Contact {
-            blocked,
-            ..contact(UserId(owner), peer, state)
+            blocked: owner == 3,
+            ..contact(UserId(owner), UserId(peer), ContactState::Pending)
         };
-        put(&*store, contact).await;
+        put(&*store, contact.clone()).await;
+        if is_returned {
+            expected.push(contact);
+        }
     }
-    assert_eq!(store.blockers(A).await.unwrap(), [UserId(3), UserId(9)]);
-    assert_eq!(store.blockers(B).await.unwrap(), [UserId(5)]);
-    assert_eq!(store.blockers(UserId(4)).await.unwrap(), []);
+    let found = async |peers: &[u64]| {
+        let peers: Vec<UserId> = peers.iter().copied().map(UserId).collect();
+        let mut found = store.contacts_between(A, &peers).await.unwrap();
+        found.sort_by_key(|contact| (contact.owner, contact.peer));
+        found
+    };
+    expected.sort_by_key(|contact| (contact.owner, contact.peer));
+    assert_eq!(found(&[2, 3, 4, 7]).await, expected);
+    assert_eq!(found(&[4, 3, 2, 2, 1]).await, expected, "repeated peers, and the user");
+    let many: Vec<u64> = (2..=4).chain(1000..3000).collect();
+    assert_eq!(found(&many).await, expected);
+    assert_eq!(found(&[]).await, []);
+    assert_eq!(found(&[7]).await, []);
 }

@@ -6,10 +6,10 @@ use super::fixture::{
     World, create, create_account, device_id, messages, new_group, page, profile, put_member, transact, without_group,
 };
 use crate::model::{
-    ConversationKind, GroupProfile, GroupSnapshot, JoinPolicy, Member, MemberState, PageFrom, Role, Seq, Timestamp,
-    UserId,
+    ConversationId, ConversationKind, GroupProfile, GroupSnapshot, JoinPolicy, Member, MemberState, PageFrom, Role,
+    Seq, Timestamp, UserId,
 };
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 pub async fn member_reads_back(store: Arc<dyn Store>) {
     let id = create(&*store, new_group("g")).await.unwrap();
@@ -255,6 +255,31 @@ pub async fn snapshot_of_a_former_member_stays_as_written(store: Arc<dyn Store>)
         .into_iter()
         .find(|membership| membership.conversation.id == group);
     assert_eq!(listed.unwrap().snapshot, Some(snapshot("second")));
+}
+
+pub async fn snapshot_without_the_lock_is_an_error(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let (bob, other) = (world.bob, world.direct);
+    for group in [world.group, ConversationId(4711)] {
+        let work = transact(&*world.store, move |tx| {
+            Box::pin(async move {
+                tx.lock_conversation(other).await?;
+                let snapshot = GroupSnapshot {
+                    profile: profile("left"),
+                    member_count: 1,
+                    last_time: Timestamp(1),
+                };
+                Ok(tx.put_snapshot(group, bob, &snapshot).await?)
+            })
+        });
+        let result = work.await;
+        assert!(matches!(result, Err(StoreError::Corrupt(_))), "{result:?}");
+    }
+    let mut left = world.member(bob).await;
+    left.state = MemberState::Left;
+    left.until_seq = Some(Seq(1));
+    put_member(&*world.store, left).await;
+    assert_eq!(world.membership(bob).await.snapshot, None);
 }
 
 pub async fn leaving_and_rejoining_moves_the_readable_range(store: Arc<dyn Store>) {

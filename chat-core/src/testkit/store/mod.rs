@@ -68,7 +68,7 @@ macro_rules! store_conformance {
             contacts:
                 relation_has_a_row_for_each_side, contacts_are_ordered_by_peer, friends_returns_only_contacts_in_state_friend,
                 contact_is_replaced_and_deleted, requests_since_counts_requests_at_or_after_the_time,
-                related_users_have_a_relation_on_either_side, blockers_returns_users_who_blocked_the_user;
+                related_users_have_a_relation_on_either_side, contacts_between_returns_both_sides;
             conversations:
                 direct_conversation_is_created_once, notes_to_self_are_not_the_inbox, inbox_is_created_once,
                 group_name_is_unique, named_group_has_the_membership_of_the_user, group_skeleton_is_unique, transaction_continues_after_a_rejected_creation,
@@ -80,7 +80,7 @@ macro_rules! store_conformance {
             members:
                 member_reads_back, delivered_and_read_marks_never_decrease, members_are_listed_in_pages, members_in_finds_existing_members,
                 members_with_role_returns_active_members_of_at_least_that_role, members_by_seniority_leaves_out_disabled_accounts,
-                snapshot_of_a_former_member_stays_as_written,
+                snapshot_of_a_former_member_stays_as_written, snapshot_without_the_lock_is_an_error,
                 advance_read_advances_active_members,
                 group_count_counts_existing_groups_in_which_the_user_is_active, leaving_and_rejoining_moves_the_readable_range;
             messages:

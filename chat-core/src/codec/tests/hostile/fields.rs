@@ -112,6 +112,27 @@ fn decode_request_rejects_values_beyond_their_limits_and_control_characters() {
     }
 }
 
+/// Names in Arabic and Hebrew need directional marks.
+#[test]
+fn decode_request_accepts_directional_marks_in_device_names() {
+    for mark in ['\u{61c}', '\u{200e}', '\u{200f}'] {
+        let command = Wire::Login(proto::Login {
+            device_name: format!("{mark}הטלפון של דנה"),
+            ..login()
+        });
+        assert_eq!(error_code(command), None);
+    }
+    for refused in [
+        "\u{202a}", "\u{2067}", "\u{2028}", "\u{feff}", "\u{fff9}", "\u{85}", "\t",
+    ] {
+        let command = Wire::Login(proto::Login {
+            device_name: refused.to_owned(),
+            ..login()
+        });
+        assert_eq!(error_code(command), Some(ReplyCode::InvalidArgument), "{refused:?}");
+    }
+}
+
 #[test]
 fn decode_request_rejects_unknown_enum_values() {
     for number in [-1, 99, i32::MIN, i32::MAX] {

@@ -2,12 +2,9 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Instant;
 
 use crate::model::{Caller, ConversationId, DeviceId, Seq, UserId};
-
-/// Maximum number of one user's queued marks in conversations that no session of the caller
-/// follows, because the user has left them or the caller has no session.
-const MAX_UNFOLLOWED: usize = 64;
 
 /// The position that a mark advances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,8 +28,6 @@ impl Target {
 pub(super) struct Mark {
     pub(super) seq: Seq,
     pub(super) caller: Caller,
-    /// True if a session of the caller follows the conversation, that is, receives its events.
-    pub(super) is_followed: bool,
 }
 
 /// Maximum number of queued marks.
@@ -42,22 +37,35 @@ pub(super) struct Limits {
     pub(super) per_user: usize,
 }
 
-/// Number of queued marks of one user.
+/// Queued marks of one user.
 #[derive(Clone, Copy, Debug, Default)]
-struct UserCount {
-    total: usize,
-    unfollowed: usize,
+struct UserMarks {
+    count: usize,
+    /// Number of the latest one.
+    newest: u64,
 }
 
-/// The queued marks, at most one for each target.
+/// The queued marks, at most one for each target. They are numbered from 1 in the order in which
+/// they were queued, and are taken in this order; a merged mark keeps its number, and a mark whose
+/// write failed gets a new one.
 #[derive(Debug)]
 pub(super) struct Marks {
     queued: HashMap<Target, Mark>,
     /// Keys of `queued`, oldest first.
     order: VecDeque<Target>,
-    counts: HashMap<UserId, UserCount>,
+    users: HashMap<UserId, UserMarks>,
     /// Users of the marks that are being written.
     in_flight: HashSet<UserId>,
+    /// Users with unwritten marks whose last write failed.
+    failing: HashSet<UserId>,
+    /// Number of the latest queued mark.
+    newest: u64,
+    /// Number of the latest mark that was taken.
+    taken: u64,
+    /// Greatest number up to which a command waits for the marks to be written.
+    awaited: u64,
+    /// Start of the write that is running.
+    write_started: Option<Instant>,
     limits: Limits,
 }
 
@@ -66,8 +74,13 @@ impl Marks {
         Self {
             queued: HashMap::new(),
             order: VecDeque::new(),
-            counts: HashMap::new(),
+            users: HashMap::new(),
             in_flight: HashSet::new(),
+            failing: HashSet::new(),
+            newest: 0,
+            taken: 0,
+            awaited: 0,
+            write_started: None,
             limits,
         }
     }
@@ -78,40 +91,43 @@ impl Marks {
     pub(super) fn add(&mut self, target: Target, mark: Mark) -> bool {
         if let Some(queued) = self.queued.get_mut(&target) {
             if mark.seq > queued.seq {
-                let is_followed = queued.is_followed;
-                *queued = Mark { is_followed, ..mark };
+                *queued = mark;
             }
             return true;
         }
-        let count = self.counts.get(&target.user()).copied().unwrap_or_default();
-        if self.queued.len() >= self.limits.total
-            || count.total >= self.limits.per_user
-            || (!mark.is_followed && count.unfollowed >= MAX_UNFOLLOWED)
-        {
+        let count = self.users.get(&target.user()).map_or(0, |user| user.count);
+        if self.queued.len() >= self.limits.total || count >= self.limits.per_user {
             return false;
         }
-        let count = self.counts.entry(target.user()).or_default();
-        count.total += 1;
-        count.unfollowed += usize::from(!mark.is_followed);
+        self.newest += 1;
+        let newest = self.newest;
+        self.users.insert(
+            target.user(),
+            UserMarks {
+                count: count + 1,
+                newest,
+            },
+        );
         self.queued.insert(target, mark);
         self.order.push_back(target);
         true
     }
 
     /// Takes at most `max` marks, oldest first. They count as being written until
-    /// [`write_ended`](Self::write_ended).
-    pub(super) fn take(&mut self, max: usize) -> Vec<(Target, Mark)> {
+    /// [`write_ended`](Self::write_ended) or [`write_failed`](Self::write_failed).
+    pub(super) fn take(&mut self, max: usize, now: Instant) -> Vec<(Target, Mark)> {
         let targets: Vec<Target> = self.order.drain(..max.min(self.order.len())).collect();
+        self.taken += targets.len() as u64;
+        self.write_started = Some(now);
         let mut taken = Vec::with_capacity(targets.len());
         for target in targets {
             let Some(mark) = self.queued.remove(&target) else {
                 continue;
             };
-            if let Entry::Occupied(mut entry) = self.counts.entry(target.user()) {
-                let count = entry.get_mut();
-                count.total = count.total.saturating_sub(1);
-                count.unfollowed = count.unfollowed.saturating_sub(usize::from(!mark.is_followed));
-                if count.total == 0 {
+            if let Entry::Occupied(mut entry) = self.users.entry(target.user()) {
+                let user = entry.get_mut();
+                user.count = user.count.saturating_sub(1);
+                if user.count == 0 {
                     entry.remove();
                 }
             }
@@ -125,14 +141,48 @@ impl Marks {
         self.queued.len()
     }
 
-    /// Records that the writing of the taken marks has ended, with or without success.
-    pub(super) fn write_ended(&mut self) {
-        self.in_flight.clear();
+    /// Ends the write of the marks that were taken. Returns the number of the latest of them.
+    pub(super) fn write_ended(&mut self) -> u64 {
+        for user in self.in_flight.drain() {
+            self.failing.remove(&user);
+        }
+        self.write_started = None;
+        self.taken
     }
 
-    /// Returns whether this user has marks that are not written yet.
-    pub(super) fn has_unwritten(&self, user: UserId) -> bool {
-        self.counts.contains_key(&user) || self.in_flight.contains(&user)
+    /// Ends a write that failed, and queues its marks again: at the end of the queue, so that a
+    /// mark that cannot be written does not block the others. Returns the number that the latest of
+    /// them had.
+    pub(super) fn write_failed(&mut self, taken: Vec<(Target, Mark)>) -> u64 {
+        let ended = self.write_ended();
+        for (target, mark) in taken {
+            if self.add(target, mark) {
+                self.failing.insert(target.user());
+            }
+        }
+        ended
+    }
+
+    /// Requests that the marks of this user are written soon. Returns the number of the latest of
+    /// them, or `None` if none is unwritten or the last attempt to write one has failed.
+    pub(super) fn await_user(&mut self, user: UserId) -> Option<u64> {
+        if self.failing.contains(&user) {
+            return None;
+        }
+        let in_flight = || self.in_flight.contains(&user).then_some(self.taken);
+        let newest = self.users.get(&user).map(|user| user.newest).or_else(in_flight)?;
+        self.awaited = self.awaited.max(newest);
+        Some(newest)
+    }
+
+    /// Returns whether a command waits for a mark in the queue.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.taken < self.awaited
+    }
+
+    /// Returns the start of the write that is running, if any.
+    pub(super) fn write_started(&self) -> Option<Instant> {
+        self.write_started
     }
 }
 
@@ -140,16 +190,16 @@ impl Marks {
 mod tests {
     use super::*;
     use crate::model::SessionEpoch;
+    use crate::time::now;
 
     fn caller(user: u64) -> Caller {
         Caller::login(UserId(user), DeviceId([1; 16]), SessionEpoch(1))
     }
 
-    fn mark(user: u64, seq: u64, is_followed: bool) -> Mark {
+    fn mark(user: u64, seq: u64) -> Mark {
         Mark {
             seq: Seq(seq),
             caller: caller(user),
-            is_followed,
         }
     }
 
@@ -165,45 +215,69 @@ mod tests {
     fn marks_of_one_target_merge_to_the_highest() {
         let mut marks = marks(10, 10);
         for seq in [3, 5, 4] {
-            assert!(marks.add(read(1, 1), mark(1, seq, true)));
+            assert!(marks.add(read(1, 1), mark(1, seq)));
         }
-        let taken = marks.take(10);
+        let taken = marks.take(10, now());
         assert_eq!(taken.len(), 1);
         assert_eq!(taken[0].1.seq, Seq(5));
-        assert!(marks.counts.is_empty());
+        assert!(marks.users.is_empty());
     }
 
     #[test]
     fn marks_are_bounded_in_total_and_per_user() {
         let mut marks = marks(3, 2);
-        assert!(marks.add(read(1, 1), mark(1, 1, true)) && marks.add(read(1, 2), mark(1, 1, true)));
-        assert!(!marks.add(read(1, 3), mark(1, 1, true)), "the user has too many marks");
-        assert!(marks.add(read(2, 1), mark(2, 1, true)));
-        assert!(!marks.add(read(3, 1), mark(3, 1, true)), "there are too many marks");
-        assert!(marks.add(read(1, 1), mark(1, 2, true)), "merging takes no room");
-        assert_eq!(marks.counts.len(), 2, "a refused mark is not counted");
-    }
-
-    #[test]
-    fn marks_in_unfollowed_conversations_have_a_separate_bound() {
-        let mut marks = marks(1000, 1000);
-        for conversation in 0..MAX_UNFOLLOWED as u64 {
-            assert!(marks.add(read(1, conversation), mark(1, 1, false)));
-        }
-        assert!(!marks.add(read(1, 999), mark(1, 1, false)));
-        assert!(marks.add(read(1, 999), mark(1, 1, true)));
-        marks.take(1);
-        assert!(marks.add(read(1, 998), mark(1, 1, false)));
+        assert!(marks.add(read(1, 1), mark(1, 1)) && marks.add(read(1, 2), mark(1, 1)));
+        assert!(!marks.add(read(1, 3), mark(1, 1)), "the user has too many marks");
+        assert!(marks.add(read(2, 1), mark(2, 1)));
+        assert!(!marks.add(read(3, 1), mark(3, 1)), "there are too many marks");
+        assert!(marks.add(read(1, 1), mark(1, 2)), "merging takes no room");
+        assert_eq!(marks.users.len(), 2, "a refused mark is not counted");
     }
 
     #[test]
     fn marks_are_taken_oldest_first() {
         let mut marks = marks(10, 10);
         for conversation in 1..=3 {
-            marks.add(read(1, conversation), mark(1, 1, true));
+            marks.add(read(1, conversation), mark(1, 1));
         }
-        marks.add(read(1, 1), mark(1, 2, true));
-        let taken: Vec<Target> = marks.take(2).into_iter().map(|(target, _)| target).collect();
+        marks.add(read(1, 1), mark(1, 2));
+        let taken: Vec<Target> = marks.take(2, now()).into_iter().map(|(target, _)| target).collect();
         assert_eq!(taken, [read(1, 1), read(1, 2)]);
+    }
+
+    #[test]
+    fn user_is_awaited_until_the_batch_with_the_latest_mark_ends() {
+        let mut marks = marks(10, 10);
+        for (user, conversation) in [(1, 1), (2, 1), (2, 2)] {
+            marks.add(read(user, conversation), mark(user, 1));
+        }
+        assert_eq!(marks.await_user(UserId(3)), None, "the user has no marks");
+        assert!(!marks.is_awaited());
+        assert_eq!(marks.await_user(UserId(2)), Some(3));
+        marks.take(2, now());
+        assert!(marks.is_awaited());
+        assert_eq!(marks.write_ended(), 2);
+        marks.take(1, now());
+        assert!(!marks.is_awaited());
+        assert_eq!(marks.await_user(UserId(2)), Some(3), "the write is running");
+        assert_eq!(marks.write_ended(), 3);
+        assert_eq!(marks.await_user(UserId(2)), None, "everything is written");
+    }
+
+    #[test]
+    fn user_is_not_awaited_between_a_failed_write_and_a_successful_one() {
+        let mut marks = marks(10, 10);
+        for user in [1, 2] {
+            marks.add(read(user, 1), mark(user, 1));
+        }
+        let taken = marks.take(1, now());
+        assert_eq!(marks.write_failed(taken), 1);
+        assert_eq!(marks.await_user(UserId(1)), None);
+        assert_eq!(marks.await_user(UserId(2)), Some(2));
+        assert_eq!(marks.take(2, now()).len(), 2);
+        assert_eq!(marks.await_user(UserId(1)), None);
+        marks.write_ended();
+        marks.add(read(1, 1), mark(1, 2));
+        assert_eq!(marks.await_user(UserId(1)), Some(4));
     }
 }

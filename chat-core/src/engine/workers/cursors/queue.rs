@@ -8,8 +8,10 @@ use super::marks::{Limits, Mark, Marks, Target};
 use crate::engine::config::EngineConfig;
 use crate::model::{Caller, ConversationId, DeviceId, Seq, UserId};
 use crate::sync::Mutex;
+use crate::time::now;
 
-/// Maximum time for which a command waits until earlier marks of its user are written.
+/// Maximum time for which a command waits until earlier marks of its user are written, from the
+/// start of the write that is running.
 const MARKS_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Queue of marks. When it is full, or a user has too many marks in it, further marks are dropped;
@@ -20,8 +22,9 @@ pub(in crate::engine) struct CursorQueue {
     pub(super) added: Notify,
     /// Ends the worker's wait for the next write.
     pub(super) write_now: Notify,
-    /// Number of writes that failed; notified after every write.
-    failures: watch::Sender<u64>,
+    /// Number of the latest mark whose write has ended, successfully or not; `u64::MAX` once the
+    /// worker has ended.
+    ended: watch::Sender<u64>,
     /// Number of queued marks from which on the worker does not wait any longer.
     max_batch: usize,
 }
@@ -36,7 +39,7 @@ impl CursorQueue {
             marks: Mutex::new(Marks::new(limits)),
             added: Notify::new(),
             write_now: Notify::new(),
-            failures: watch::Sender::default(),
+            ended: watch::Sender::default(),
             max_batch: config.max_cursor_batch,
         }
     }
@@ -48,29 +51,17 @@ impl CursorQueue {
         device: DeviceId,
         conversation: ConversationId,
         seq: Seq,
-        is_followed: bool,
     ) {
-        let target = Target::Delivered(caller.user, device, conversation);
-        self.add(target, caller, seq, is_followed);
+        self.add(Target::Delivered(caller.user, device, conversation), caller, seq);
     }
 
     /// Records that the caller has read everything up to `seq`.
-    pub(in crate::engine) fn mark_read(
-        &self,
-        caller: Caller,
-        conversation: ConversationId,
-        seq: Seq,
-        is_followed: bool,
-    ) {
-        self.add(Target::Read(caller.user, conversation), caller, seq, is_followed);
+    pub(in crate::engine) fn mark_read(&self, caller: Caller, conversation: ConversationId, seq: Seq) {
+        self.add(Target::Read(caller.user, conversation), caller, seq);
     }
 
-    fn add(&self, target: Target, caller: Caller, seq: Seq, is_followed: bool) {
-        let mark = Mark {
-            seq,
-            caller,
-            is_followed,
-        };
+    fn add(&self, target: Target, caller: Caller, seq: Seq) {
+        let mark = Mark { seq, caller };
         let queued = {
             let mut marks = self.marks.lock();
             if !marks.add(target, mark) {
@@ -87,23 +78,21 @@ impl CursorQueue {
     }
 
     /// Waits until the marks of this user are written, so that the user's next command sees them.
-    /// Gives up after a second, or when the write of any marks fails: the command then reads the
-    /// earlier marks.
+    /// Gives up when their write fails or the queue does not advance for a second, and does not
+    /// wait for marks whose last write failed: the command then reads the earlier marks.
     pub(in crate::engine) async fn wait_until_written(&self, user: UserId) {
-        if !self.marks.lock().has_unwritten(user) {
-            return;
-        }
-        let mut failures = self.failures.subscribe();
-        let before = *failures.borrow_and_update();
-        let written = async {
-            while self.marks.lock().has_unwritten(user) {
-                self.write_now.notify_one();
-                if failures.changed().await.is_err() || *failures.borrow_and_update() != before {
-                    return;
-                }
-            }
+        let (newest, deadline) = {
+            let mut marks = self.marks.lock();
+            let Some(newest) = marks.await_user(user) else {
+                return;
+            };
+            let start = marks.write_started().unwrap_or_else(now);
+            (newest, start + MARKS_WRITE_TIMEOUT)
         };
-        if tokio::time::timeout(MARKS_WRITE_TIMEOUT, written).await.is_err() {
+        self.write_now.notify_one();
+        let mut ended = self.ended.subscribe();
+        let written = ended.wait_for(|ended| *ended >= newest);
+        if tokio::time::timeout_at(deadline.into(), written).await.is_err() {
             tracing::debug!(
                 user = user.0,
                 "the marks of a user took too long to write; a command reads the earlier ones"
@@ -112,25 +101,59 @@ impl CursorQueue {
     }
 
     pub(super) fn take(&self, max: usize) -> Vec<(Target, Mark)> {
-        self.marks.lock().take(max)
+        self.marks.lock().take(max, now())
     }
 
     /// Records the end of a write, and wakes the commands that wait for it.
-    pub(super) fn write_ended(&self, succeeded: bool) {
-        self.marks.lock().write_ended();
-        self.failures.send_modify(|failures| *failures += u64::from(!succeeded));
+    pub(super) fn write_ended(&self) {
+        let ended = self.marks.lock().write_ended();
+        self.wake(ended);
     }
 
-    /// Queues marks again after a failed write: at the end of the queue, so that a mark that cannot
-    /// be written does not block the others. Marks that no longer fit are dropped.
-    pub(super) fn put_back(&self, taken: Vec<(Target, Mark)>) {
-        let mut marks = self.marks.lock();
-        for (target, mark) in taken {
-            marks.add(target, mark);
-        }
+    /// Records that a write failed, queues its marks again, and wakes the commands that wait for
+    /// it.
+    pub(super) fn write_failed(&self, taken: Vec<(Target, Mark)>) {
+        let ended = self.marks.lock().write_failed(taken);
+        self.wake(ended);
+    }
+
+    /// Lets commands read without waiting from now on, because no further mark will be written.
+    pub(super) fn close(&self) {
+        self.wake(u64::MAX);
+    }
+
+    fn wake(&self, ended: u64) {
+        self.ended.send_modify(|latest| *latest = ended.max(*latest));
     }
 
     pub(super) fn len(&self) -> usize {
         self.marks.lock().len()
+    }
+
+    /// Returns whether the queue has enough marks for a batch of the maximum size.
+    pub(super) fn has_full_batch(&self) -> bool {
+        self.len() >= self.max_batch
+    }
+
+    /// Returns whether a command waits for a queued mark.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.marks.lock().is_awaited()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::SessionEpoch;
+
+    #[tokio::test(start_paused = true)]
+    async fn closed_queue_lets_commands_read_at_once() {
+        let queue = CursorQueue::new(&EngineConfig::default());
+        let caller = Caller::login(UserId(1), DeviceId([1; 16]), SessionEpoch(1));
+        queue.mark_read(caller, ConversationId(1), Seq(1));
+        queue.close();
+        let start = now();
+        queue.wait_until_written(caller.user).await;
+        assert_eq!(now(), start);
     }
 }

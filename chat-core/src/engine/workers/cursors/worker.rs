@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -19,9 +19,14 @@ use crate::model::{Caller, ConversationId, ConversationKind, DeviceId, Push, Use
 use crate::panics;
 use crate::router::Router;
 use crate::store::{MembershipView, Store, StoreError};
+use crate::time::now;
 
 /// Maximum number of memberships that are read at the same time after marks were written.
 const MAX_CONCURRENT_READS: usize = 16;
+
+/// Minimum time between two flushes that commands cause. A client that requests views after each of
+/// its marks would otherwise cause a write for each mark.
+const MIN_AWAITED_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Writes queued marks, and notifies the user's other devices and the other members.
 #[derive(Debug)]
@@ -35,6 +40,8 @@ pub(in crate::engine) struct CursorWorker {
     /// Maximum number of marks in the next batch. A mark whose row is locked fails its whole batch,
     /// so batches shrink after a failure, down to one mark, and grow again after a success.
     batch: usize,
+    /// Start of the last flush.
+    last_flush: Option<Instant>,
 }
 
 impl CursorWorker {
@@ -52,42 +59,57 @@ impl CursorWorker {
             max_receipt_members: config.max_receipt_members,
             max_batch: config.max_cursor_batch,
             batch: config.max_cursor_batch,
+            last_flush: None,
         }
     }
 
-    /// Runs until the engine drains, then tries once to write the remaining marks.
+    /// Runs until the engine drains, then writes the remaining marks and closes the queue.
     pub(in crate::engine) async fn run(mut self, draining: CancellationToken) {
-        loop {
+        while !draining.is_cancelled() {
             tokio::select! {
                 () = self.queue.added.notified() => {}
-                () = draining.cancelled() => {
-                    self.flush().await;
-                    return;
+                () = draining.cancelled() => {}
+            }
+            while self.queue.len() > 0 && !draining.is_cancelled() {
+                draining.run_until_cancelled(self.flush_is_due()).await;
+                if !self.flush().await {
+                    // After a failure, neither a full queue nor a command shortens the wait.
+                    draining
+                        .run_until_cancelled(tokio::time::sleep(self.flush_interval))
+                        .await;
                 }
             }
-            while self.queue.len() > 0 {
-                tokio::select! {
-                    () = tokio::time::sleep(self.flush_interval) => {}
-                    () = self.queue.write_now.notified() => {}
-                    () = draining.cancelled() => {}
+        }
+        self.flush().await;
+        self.queue.close();
+    }
+
+    /// Waits until the queued marks have to be written: after the flush interval, when there are
+    /// enough for a batch, or when a command waits for them, which happens at most once in
+    /// [`MIN_AWAITED_INTERVAL`].
+    async fn flush_is_due(&self) {
+        let early = async {
+            while !self.queue.has_full_batch() {
+                if self.queue.is_awaited() {
+                    let earliest = self.last_flush.map(|last| last + MIN_AWAITED_INTERVAL);
+                    return tokio::time::sleep_until(earliest.unwrap_or_else(now).into()).await;
                 }
-                if !self.flush().await && !draining.is_cancelled() {
-                    // After a failure, a full queue does not shorten the wait.
-                    tokio::time::sleep(self.flush_interval).await;
-                }
-                if draining.is_cancelled() {
-                    return;
-                }
+                self.queue.write_now.notified().await;
             }
+        };
+        tokio::select! {
+            () = early => {}
+            () = tokio::time::sleep(self.flush_interval) => {}
         }
     }
 
     /// Writes the marks that are queued now. Returns `false` if the store failed or the write
     /// panicked. After a panic, the marks of the batch may be lost.
     async fn flush(&mut self) -> bool {
+        self.last_flush = Some(now());
         let written = panics::step("cursors", self.write_queued()).await;
         if written.is_none() {
-            self.queue.write_ended(false);
+            self.queue.write_ended();
         }
         written.unwrap_or(false)
     }
@@ -103,19 +125,17 @@ impl CursorWorker {
             remaining = remaining.saturating_sub(taken.len());
             let write = write(self.units.store(), &taken);
             match self.units.write(Scope::Marks, write).await {
-                Some(Ok(())) => self.queue.write_ended(true),
+                Some(Ok(())) => self.queue.write_ended(),
                 Some(Err(error)) => {
                     let error = &error as &dyn Error;
                     tracing::debug!(marks = taken.len(), error, "cannot write marks; trying again");
-                    self.queue.put_back(taken);
-                    self.queue.write_ended(false);
+                    self.queue.write_failed(taken);
                     self.batch = (self.batch / 4).max(1);
                     return false;
                 }
                 // The store is known to be unavailable, so nothing was tried.
                 None => {
-                    self.queue.put_back(taken);
-                    self.queue.write_ended(false);
+                    self.queue.write_failed(taken);
                     return false;
                 }
             }

@@ -108,8 +108,8 @@ impl ContactStore for FaultyStore {
         self.enter().await?.contacts(owner).await
     }
 
-    async fn blockers(&self, user: UserId) -> Result<Vec<UserId>, StoreError> {
-        self.enter().await?.blockers(user).await
+    async fn contacts_between(&self, user: UserId, peers: &[UserId]) -> Result<Vec<Contact>, StoreError> {
+        self.enter().await?.contacts_between(user, peers).await
     }
 
     async fn related_users(&self, user: UserId, after: UserId, limit: u32) -> Result<Vec<UserId>, StoreError> {

@@ -48,6 +48,8 @@ struct Plan {
     marks_fail: bool,
     /// Largest number of cursors or read marks in one call.
     largest_marks: usize,
+    /// Number of calls that write cursors or read marks.
+    mark_writes: u64,
     /// Number of calls of methods of [`AccountStore`].
     account_reads: u64,
     /// Time that heartbeats report instead of the time of the wrapped store.
@@ -176,6 +178,12 @@ impl FaultyStore {
         self.plan(|plan| plan.largest_marks)
     }
 
+    /// Returns the number of calls that write cursors or read marks so far.
+    #[must_use]
+    pub fn mark_writes(&self) -> u64 {
+        self.plan(|plan| plan.mark_writes)
+    }
+
     /// Returns the number of calls of methods of [`AccountStore`] so far.
     #[must_use]
     pub fn account_reads(&self) -> u64 {
@@ -262,6 +270,7 @@ impl FaultyStore {
     async fn enter_marks(&self, conversations: Vec<ConversationId>) -> Result<&dyn Store, StoreError> {
         let inner = self.enter().await?;
         let (stuck, is_failing) = self.plan(|plan| {
+            plan.mark_writes += 1;
             plan.largest_marks = plan.largest_marks.max(conversations.len());
             (plan.stuck_marks, plan.marks_fail)
         });
