@@ -44,7 +44,8 @@ pub(crate) struct Session {
     pub(crate) client: Client,
     profile: Profile,
     account: String,
-    /// Addresses that the client connects to, as the profile stores them.
+    /// Servers that the client, or the agent that it uses, connects to. Without an agent,
+    /// [`ready`](Self::ready) stores them in the profile.
     servers: Vec<ServerAddress>,
     /// Servers that the command line or the profile names; with `--discover`, the client asked them
     /// for the nodes. Empty if the client uses an agent.
@@ -193,8 +194,9 @@ impl Session {
         }
     }
 
-    /// Returns whether a session is stored, or may be.
-    pub(crate) fn is_stored(&self) -> bool {
+    /// Returns `false` if the profile was read and has no session token for the account, otherwise
+    /// `true`.
+    pub(crate) fn may_have_token(&self) -> bool {
         self.profile.may_have_session(&self.account)
     }
 
@@ -247,7 +249,8 @@ fn options(global: &Global, servers: &[ServerAddress], credentials: Credentials,
     options
 }
 
-/// Returns the servers and keys that the command line asks an agent for.
+/// Returns the servers and keys given on the command line. The command is refused if an agent has
+/// the account open and does not use them.
 fn wanted(global: &Global, servers: &[ServerAddress]) -> Wanted {
     Wanted {
         servers: if global.server.is_empty() {
@@ -259,8 +262,8 @@ fn wanted(global: &Global, servers: &[ServerAddress]) -> Wanted {
     }
 }
 
-/// Converts an error to a failure. If the error is that of a missing session or an unexpected key,
-/// the text names the next step.
+/// Converts an error to a failure. Adds the next step to the text of a missing session or a changed
+/// key, or says that the key differs from that given with `--pin`.
 fn explain(error: ClientError, pinned: bool) -> Failure {
     let mut failure = Failure::from(error.clone());
     match error {

@@ -55,12 +55,12 @@ pub(super) async fn logout(global: &Global, output: &mut Output) -> Result<(), F
 }
 
 async fn end_session(session: &Session) -> Result<(), Failure> {
-    if !session.is_stored() {
+    if !session.may_have_token() {
         return Ok(());
     }
     match session.client.ready().await {
         Ok(()) => session.ready().await?,
-        Err(error) if is_over(&error) && !session.is_stored() => return Ok(()),
+        Err(error) if is_over(&error) && !session.may_have_token() => return Ok(()),
         Err(_) => return session.ready().await, // fails too, and names the next step
     }
     let answered = tokio::select! {

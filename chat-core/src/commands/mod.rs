@@ -68,7 +68,7 @@ pub trait Commands: Sync {
     }
 
     /// Changes the user's password and ends the user's other sessions. Returns the new tokens of
-    /// this device, or `None` if the device has no tokens, like a session that started without
+    /// this device, or `None` if this device has no tokens, because its session was started without
     /// credentials.
     fn change_password(
         &self,
@@ -300,7 +300,7 @@ pub trait Commands: Sync {
 
     /// Returns at most `limit` members of a group whose ids are greater than `after`, in the order
     /// of their ids. The first page begins after `UserId(0)`. Admins also get the users who are
-    /// invited, have asked to join, were members, or are banned.
+    /// invited, have asked to join, or are banned.
     fn members(
         &self,
         group: impl Into<ConversationRef>,

@@ -17,8 +17,9 @@ pub struct Cursor {
 pub struct EventMark {
     /// Global id of the event.
     pub id: EventId,
-    /// Time of the event. The list of conversations contains the time of each last event, so a
-    /// client need not read a log without new events.
+    /// Time of the event. If no event follows the cursor, the client compares this with the time of
+    /// the log's last event, which the list of conversations contains, and so need not read the log
+    /// to check it.
     pub time: Timestamp,
 }
 

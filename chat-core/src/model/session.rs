@@ -117,12 +117,13 @@ pub struct Resume {
     pub user: UserId,
     /// Device of the session.
     pub device: DeviceId,
-    /// Token of the last login or resume.
+    /// Latest session token of the device: that of its last login, unless a later reply replaced
+    /// it, such as that to a change of the password.
     pub session_token: Secret,
 }
 
 impl Resume {
-    /// Returns a request to resume the session of `device` with the token of its last login.
+    /// Returns a request to resume the session of `device` with its latest session token.
     #[must_use]
     pub const fn new(user: UserId, device: DeviceId, session_token: Secret) -> Self {
         Self {

@@ -138,8 +138,9 @@ impl Validity {
     }
 }
 
-/// Returns the message that the RSA key signs. The 64 spaces and the label distinguish it from the
-/// messages that TLS 1.3 signs, in case the same RSA key is used for TLS.
+/// Returns the message that the RSA key signs. Like the messages that TLS 1.3 signs, it begins with
+/// 64 spaces and a label. The label is none of TLS, so that neither signature can be used as the
+/// other if the same RSA key serves both.
 pub(super) fn signed_message(static_key: &[u8; 32], validity: Validity, key: &Fingerprint) -> Vec<u8> {
     let mut message = vec![b' '; 64];
     message.extend_from_slice(LABEL);

@@ -136,9 +136,9 @@ async fn second_open_fails_and_names_the_next_step() {
     open(directory.path()).await;
 }
 
-/// The store does not know the state of a group at the time when a member left before the
-/// migration. Such a former member sees the state at the time of the migration, but as time of the
-/// last event, that of the last event that the member may read.
+/// For members who left before the migration, the store does not know the state of the group at
+/// that time. They see the state at the time of the migration, except that the time of the last
+/// event is that of the last event that they may read.
 #[tokio::test]
 async fn migration_gives_former_members_the_current_state() {
     let directory = tempfile::tempdir().unwrap();

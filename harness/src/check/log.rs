@@ -49,7 +49,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                 report.add_violation(
                     Rule::C4,
                     format_args!(
-                        "conversation {conversation} ends at position {} in {source}, but position {} was known before",
+                        "conversation {conversation} ends at position {} in {source}, but a client or source had seen position {} before",
                         head.seq, head.reached
                     ),
                 );

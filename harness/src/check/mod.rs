@@ -6,7 +6,7 @@
 //! | C1 | every acknowledged message is in every log, at the acknowledged position and with its id |
 //! | C2 | every message in a log was sent |
 //! | C3 | no message is in a log twice, and no refused message is in a log |
-//! | C4 | each log is numbered from 1 to its end without holes, and does not end before a position that was known |
+//! | C4 | each log is numbered from 1 to its end without holes, and does not end before a position that a client or source had seen before the log was read |
 //! | C5 | all sources and clients see the same event at a position, at all times; no client reports that the log was rewound, or that it was reset although its store epoch continues |
 //! | C6 | no position is delivered to a device twice |
 //! | C7 | positions are delivered to a device in order, without holes |

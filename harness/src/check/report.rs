@@ -58,7 +58,10 @@ impl Rule {
             Self::C12,
             "senders were members when they sent; users receive only events that they may read",
         ),
-        (Self::C13, "a replaced session gets no acknowledgements"),
+        (
+            Self::C13,
+            "messages that a session sends after it was replaced are not acknowledged",
+        ),
         (Self::C15, "times never go back within a log"),
     ];
 
@@ -90,7 +93,8 @@ pub struct Report {
     pub faults: u64,
     /// Acknowledgements that were checked.
     pub acks: usize,
-    /// Deliveries that were checked, and notices that positions are skipped or void.
+    /// Deliveries that were checked, and reports of clients that positions will not be delivered or
+    /// that earlier deliveries are void (`Observation::Skipped`, `Reset`, `Rewound`).
     pub deliveries: usize,
     /// Positions in the logs of the source that has the most conversations.
     pub events: usize,

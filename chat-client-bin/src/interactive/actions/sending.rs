@@ -16,7 +16,8 @@ const SLOW_SEND: Duration = Duration::from_millis(700);
 /// Time without an answer after which the client prints that an edit, recall or reaction is being
 /// sent.
 const SLOW_CHANGE: Duration = Duration::from_secs(1);
-/// Minimum of these times. It applies to `/dm USER TEXT`, which passes zero.
+/// Lower bound of the time without an answer after which the client prints that it is sending. It
+/// takes effect for `/dm USER TEXT`, which passes zero.
 const MIN_SLOW: Duration = Duration::from_millis(200);
 
 /// Sends a text to the current conversation.

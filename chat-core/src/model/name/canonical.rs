@@ -30,10 +30,10 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// Refuses input that is too long to spell any name, before it is processed.
+    /// Refuses very long input before it is processed.
     pub(super) fn check_input(&self, text: &str) -> Result<(), NameError> {
         // Decomposed or full-width text is longer than its canonical spelling, but less than four
-        // times as long.
+        // times as long; only superfluous white space can exceed this.
         if text.len() > 4 * self.max_bytes {
             Err(self.too_long())
         } else {
@@ -98,7 +98,7 @@ impl Rules {
 }
 
 /// Converts full-width and half-width forms, and the ideographic space, to ordinary ones, then to
-/// NFC (RFC 8265 §3.3.2 rules 1 and 4).
+/// NFC (RFC 8265 §3.3.1 rules 1 and 4).
 pub(super) fn fold_width(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for c in text.chars() {
@@ -110,7 +110,7 @@ pub(super) fn fold_width(text: &str) -> String {
     folded.nfc().collect()
 }
 
-/// Converts to lower case, then to NFC (RFC 8265 §3.3.2 rules 3 and 4).
+/// Converts to lower case, then to NFC (RFC 8265 §3.3.1 rules 3 and 4).
 pub(super) fn fold_case(text: &str) -> String {
     text.to_lowercase().nfc().collect()
 }
@@ -227,8 +227,9 @@ pub(crate) struct Skeleton(Box<str>);
 impl Skeleton {
     /// Returns the skeleton of a name in canonical spelling.
     pub(super) fn of(canonical: &str) -> Self {
-        // The character that UTS #39 puts in place of a look-alike may be a capital (`0` → `O`),
-        // whose small letter is a look-alike too. So the step is repeated until nothing changes.
+        // The character that UTS #39 puts in place of a look-alike may be a capital whose small
+        // letter is a look-alike too (`በ` → `Ո`, in lower case `ո`, → `n`). So the step is repeated
+        // until nothing changes; two steps suffice for every single character of Unicode today.
         let mut skeleton = Cow::Borrowed(canonical);
         for _ in 0..4 {
             let next = fold_confusables(&skeleton);

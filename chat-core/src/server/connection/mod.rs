@@ -102,7 +102,8 @@ async fn unless_killed<T>(guard: &ConnectionGuard, work: impl Future<Output = T>
 enum End {
     /// The server closes the connection and sends the peer this code.
     Close(CloseCode),
-    /// The peer disconnected, or violated the rules of the stream or channel.
+    /// The stream or the SC1 channel ended or failed: for example, the peer disconnected, sent an
+    /// invalid record, or ended the stream within a packet.
     Wire(WireError),
     /// The server was dropped, or the grace period of its drain has passed. The connection ends
     /// immediately.
@@ -140,7 +141,7 @@ struct Connection<'a> {
     source: Source,
     guard: ConnectionGuard,
     shared: &'a Arc<Shared>,
-    /// Complete frames to send in the next turn.
+    /// Complete frames that were not yet passed to the wire (see [`seal`](Self::seal)).
     frames: Vec<Bytes>,
     /// Pushes that were drained from the outbox and not yet encoded.
     drained: Vec<SharedPush>,

@@ -54,7 +54,8 @@ impl Script {
         }
     }
 
-    /// Returns a machine that is logged in to these conversations.
+    /// Returns a script whose machine has logged in; the answer to the login lists these
+    /// conversations.
     pub(super) fn online(config: MachineConfig, conversations: Vec<ConversationInfo>) -> Self {
         let mut script = Self::new(config);
         script.log_in(EPOCH, conversations);

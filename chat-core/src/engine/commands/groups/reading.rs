@@ -108,8 +108,8 @@ impl GroupCommands {
     }
 
     /// Returns at most `limit` members after the user `after`, and whether there are more; unless
-    /// `sees_all`, only active members. Pages of the store contain memberships in every state, so
-    /// this may read several pages.
+    /// `sees_all`, only active members. Pages of the store contain memberships in every state
+    /// but `Left`, so this may read several pages.
     async fn members_after(
         &self,
         group: ConversationId,

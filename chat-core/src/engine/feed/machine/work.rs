@@ -87,9 +87,11 @@ pub(in crate::engine::feed) struct LeaseAnswer {
 /// Result of a look-up.
 #[derive(Debug, Default)]
 pub(in crate::engine::feed) struct Positions {
+    /// For a page: only the conversations of the requested shards in which the feed is behind.
     pub(in crate::engine::feed) positions: Vec<FeedPosition>,
-    /// Conversations of the page in which the feed's user has a membership in any state; empty in a
-    /// feed of all conversations.
+    /// Conversations that the page examined, of all shards: those in which the feed's user has a
+    /// membership in any state. Empty in a feed of all conversations, and in a look-up of given
+    /// conversations.
     pub(in crate::engine::feed) members: Vec<ConversationId>,
     /// Conversation after which the next page starts. `None` after the last page, and in a look-up
     /// of given conversations.

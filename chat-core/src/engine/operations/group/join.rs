@@ -16,8 +16,8 @@ pub(in crate::engine) struct JoinGroup {
     pub(in crate::engine) call: GroupCall,
     /// Note for the admins, if the caller has to ask.
     pub(in crate::engine) note: Note,
-    /// True if the caller could only ask to join according to the rows that were read before the
-    /// transaction. Then the admins' inboxes are locked with the group.
+    /// True if the caller has to ask to join and has not asked yet, by the rows that were read
+    /// before the transaction. Then the admins' inboxes are locked with the group.
     pub(in crate::engine) by_approval: bool,
     pub(in crate::engine) limits: GroupLimits,
 }

@@ -1,5 +1,5 @@
-//! [`BatchContext`]: decides whether a draft may be appended, from the rows that were read under
-//! the conversation's lock.
+//! [`BatchContext`]: decides whether a draft may be appended, from rows read under the
+//! conversation's lock, and from the relations of the senders, read under the lock of the contacts.
 
 use std::collections::{HashMap, HashSet};
 
