@@ -1,5 +1,7 @@
 //! Tests that each device has at most one live session, also under concurrent logins.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 
 use super::support::*;
@@ -7,6 +9,7 @@ use crate::commands::Commands;
 use crate::engine::operator::{DeleteAccount, OperatorName};
 use crate::engine::{CommandError, Engine, LocalSession, SessionPolicy};
 use crate::model::*;
+use crate::rate::Rate;
 
 #[tokio::test]
 async fn newer_session_replaces_the_older() {
@@ -268,4 +271,44 @@ async fn login_without_a_session_reads_until_it_is_revoked() {
     operator.end_sessions(alice).await.unwrap();
     let answer = engine.execute(grant.caller, Command::ListConversations).await;
     assert_eq!(error_code(answer), ReplyCode::Fenced);
+}
+
+/// A command that waits for its user's rate, or for the store, may outlast its session.
+#[tokio::test(start_paused = true)]
+async fn page_that_waits_is_not_read_after_the_session_ended() {
+    for how in [Ended::Disabled, Ended::Deleted, Ended::Revoked, Ended::Replaced] {
+        let mut config = config();
+        config.page_rate = Rate::new(1, Duration::from_secs(60));
+        let engine = builder().config(config).build().await.unwrap();
+        let alice = new_user(&engine, "alice").await;
+        alice.send_text(direct(&alice), "secret").await.unwrap();
+        let acting = engine.acting_as(id(&alice));
+        let read = || Command::ReadHistory {
+            conversation: direct(&alice),
+            page: everything(),
+        };
+        alice.execute(read()).await.unwrap();
+        let of_session = tokio::spawn(alice.execute(read()));
+        let of_application = tokio::spawn(acting.execute(read()));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        end_session(&engine, &alice, how).await;
+        let answer = of_session.await.unwrap();
+        assert_eq!(answer.unwrap_err(), CommandError::fenced(), "{how:?}");
+        let answer = of_application.await.unwrap().map_err(|error| error.code);
+        match how {
+            Ended::Disabled | Ended::Deleted => assert_eq!(answer, Err(ReplyCode::AccountDisabled), "{how:?}"),
+            Ended::Revoked | Ended::Replaced => assert!(answer.is_ok(), "{how:?}: {answer:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn answer_of_a_slow_store_is_withheld_after_the_session_ended() {
+    let (engine, store, alice) = faulty(config()).await;
+    let held = store.hold_memberships();
+    let mut reading = Box::pin(alice.execute(Command::ListConversations));
+    assert!(futures_util::poll!(&mut reading).is_pending());
+    end_session(&engine, &alice, Ended::Revoked).await;
+    drop(held);
+    assert_eq!(error_code(reading.await), ReplyCode::Fenced);
 }
