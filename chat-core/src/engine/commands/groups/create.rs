@@ -2,12 +2,15 @@
 
 use super::GroupCommands;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::codec::body;
 use crate::engine::commands::check_live;
 use crate::engine::error::CommandError;
 use crate::engine::operations::group::CreateGroup;
 use crate::engine::operations::message::fingerprint;
+use crate::engine::units::within;
+use crate::engine::workers::is_temporary;
 use crate::model::{
     Caller, ClientMessageId, ConversationId, Event, EventBody, EventKind, GroupProfile, NewGroup, Outcome,
 };
@@ -24,18 +27,23 @@ impl GroupCommands {
         // The fingerprint is that of the requested group, so a retry has the same one even if hooks
         // change the group differently.
         let (id, fingerprint) = (new.client_message_id, fingerprint_of(&profile_of(&new)));
-        let (group, is_new) = match self.create_new(caller, new, fingerprint).await {
-            Err(refusal) => {
-                let found = self.created_before(caller, id, fingerprint).await?;
+        let deadline = self.units.deadline() + self.hooks.max_delay();
+        let (group, is_new) = match self.create_new(caller, new, fingerprint, deadline).await {
+            Err(refusal) if !is_temporary(&refusal) => {
+                let found = self.created_before(caller, id, fingerprint);
+                let found = within(deadline, found).await?;
                 (found.ok_or(refusal)?, false)
             }
-            Ok(created) => created,
+            created => created?,
         };
-        // The unit of work checks the caller only if it creates the group.
-        if !is_new {
-            check_live(&self.units, caller).await?;
-        }
-        self.conversation(caller, group).await
+        let answer = async {
+            // The unit of work checks the caller only if it creates the group.
+            if !is_new {
+                check_live(&self.units, caller).await?;
+            }
+            self.conversation(caller, group).await
+        };
+        within(deadline, answer).await
     }
 
     /// Returns the group that an earlier attempt of the same command created, if any.
@@ -58,6 +66,7 @@ impl GroupCommands {
         caller: Caller,
         new: NewGroup,
         fingerprint: u64,
+        deadline: Instant,
     ) -> Result<(ConversationId, bool), CommandError> {
         let mut charge = self.limits.group_creations.charge(caller.user)?;
         let new = self.hooks.before_create_group(caller, new, &mut charge).await?;
@@ -69,7 +78,6 @@ impl GroupCommands {
             limits: self.group_limits,
             now: self.units.now(),
         };
-        let deadline = self.units.deadline();
         let created = self.units.run_idempotent(caller, create, deadline, &mut false).await;
         let (group, events) = created?;
         // Without events, the unit of work found the group of an earlier attempt, and the charge is

@@ -11,7 +11,7 @@ use crate::engine::directory::Target;
 use crate::engine::error::CommandError;
 use crate::engine::operations::message::{DraftKey, Prepared, appended};
 use crate::engine::panics::contain;
-use crate::engine::workers::direct_opener::within;
+use crate::engine::units::within;
 use crate::model::{Caller, ConversationRef, Draft, Event};
 
 /// Prepares a submission. A draft that would be refused is looked for among the stored events
