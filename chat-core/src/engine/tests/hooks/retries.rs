@@ -1,6 +1,8 @@
 //! Tests of hooks that refuse a retry of a stored command, or the first message of a conversation.
 
 use super::*;
+use crate::store::MemoryStore;
+use crate::testkit::store::{FaultyStore, HoldGuard};
 
 /// Hooks that refuse every draft and every new group once a flag is set.
 #[derive(Debug, Default)]
@@ -73,4 +75,46 @@ async fn refused_first_message_opens_no_conversation() {
     alice.send_text(direct(&bob), "again").await.unwrap();
     let asked = hooks.asked.lock().unwrap().clone();
     assert_eq!(asked, [None, None, Some(sent.conversation)]);
+}
+
+/// Hooks that refuse every draft, and from then on hold the store.
+#[derive(Debug)]
+struct RefuseAndHold {
+    store: Arc<FaultyStore>,
+    held: Mutex<Option<HoldGuard>>,
+}
+
+#[async_trait]
+impl Hooks for RefuseAndHold {
+    async fn before_append(&self, _: &AppendContext, _: Draft) -> Verdict<Draft> {
+        *self.held.lock().unwrap() = Some(self.store.hold());
+        Verdict::refuse("not here")
+    }
+}
+
+/// A refused draft is looked for among the stored events. That belongs to the same request, so it
+/// gets no time of its own.
+#[tokio::test(start_paused = true)]
+async fn draft_that_is_refused_late_is_answered_in_time() {
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+    let hooks = Arc::new(RefuseAndHold {
+        store: store.clone(),
+        held: Mutex::default(),
+    });
+    let mut config = config();
+    (config.request_timeout, config.hook_timeout) = (Duration::from_secs(5), Duration::from_secs(1));
+    let engine = Engine::builder(store.clone()).config(config).hooks(hooks);
+    let engine = engine.build().await.unwrap();
+    let alice = new_user(&engine, "alice").await;
+    let held = store.hold();
+    let started = tokio::time::Instant::now();
+    let sending = tokio::spawn(alice.execute(Command::Send {
+        conversation: direct(&alice),
+        draft: draft("x"),
+    }));
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    drop(held);
+    assert_eq!(error_code(sending.await.unwrap()), ReplyCode::TryAgain);
+    let took = started.elapsed();
+    assert!(took < Duration::from_millis(6100), "{took:?}");
 }

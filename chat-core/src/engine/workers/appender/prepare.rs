@@ -38,7 +38,7 @@ pub(super) async fn prepare(ports: Arc<AppendPorts>, preparation: Preparation) -
         return Done::Prepared { session, result };
     }
     let stored = find_stored(&ports, caller, &conversation, draft);
-    match contain(within(ports.units.deadline(), stored)).await {
+    match contain(within(deadline, stored)).await {
         Ok(Some(event)) => {
             let appended = appended(&event, true);
             ports.publisher.publish(vec![event]);
