@@ -37,13 +37,18 @@ pub(super) async fn prepare(ports: Arc<AppendPorts>, preparation: Preparation) -
     if is_temporary(error) {
         return Done::Prepared { session, result };
     }
-    let stored = find_stored(&ports, caller, &conversation, draft);
-    match contain(within(deadline, stored)).await {
-        Ok(Some(event)) => {
-            let appended = appended(&event, true);
-            ports.publisher.publish(vec![event]);
-            Done::Stored { session, appended }
-        }
+    // Publishing calls wakers of other tasks, which may panic.
+    let stored = async {
+        let found = find_stored(&ports, caller, &conversation, draft);
+        let Some(event) = within(deadline, found).await? else {
+            return Ok(None);
+        };
+        let appended = appended(&event, true);
+        ports.publisher.publish(vec![event]);
+        Ok(Some(appended))
+    };
+    match contain(stored).await {
+        Ok(Some(appended)) => Done::Stored { session, appended },
         Ok(None) => Done::Prepared { session, result },
         Err(error) => Done::Prepared {
             session,
