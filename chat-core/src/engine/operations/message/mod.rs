@@ -5,7 +5,7 @@ mod context;
 mod open;
 mod prepared;
 
-pub(in crate::engine) use batch::AppendBatch;
+pub(in crate::engine) use batch::{AppendBatch, AppendedBatch};
 pub(in crate::engine) use open::OpenDirect;
 pub(in crate::engine) use prepared::{BatchRules, DraftKey, Prepared, fingerprint};
 

@@ -118,3 +118,31 @@ async fn draft_that_is_refused_late_is_answered_in_time() {
     let took = started.elapsed();
     assert!(took < Duration::from_millis(6100), "{took:?}");
 }
+
+#[tokio::test]
+async fn observers_see_a_resent_message_once() {
+    let rules = Arc::new(Rules::default());
+    let switch = Arc::new(Switch::default());
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+    let engine = Engine::builder(store.clone()).config(config());
+    let engine = engine.hooks(switch.clone()).hooks(rules.clone()).build().await.unwrap();
+    let alice = new_user(&engine, "alice").await;
+    let stored = draft("one");
+    alice.send(direct(&alice), stored.clone()).await.unwrap();
+    assert!(alice.send(direct(&alice), stored.clone()).await.unwrap().duplicate);
+    switch.refuses.store(true, Ordering::SeqCst);
+    assert!(alice.send(direct(&alice), stored).await.unwrap().duplicate);
+    switch.refuses.store(false, Ordering::SeqCst);
+    // The engine finds this message when it repeats the commit, and nobody has observed it yet.
+    store.fail_after_commit();
+    alice.send_text(direct(&alice), "two").await.unwrap();
+    drop(alice);
+    engine.shutdown().await;
+    let seen = rules.seen.lock().unwrap().clone();
+    let seen: Vec<&str> = seen
+        .iter()
+        .map(String::as_str)
+        .filter(|what| what.contains(' '))
+        .collect();
+    assert_eq!(seen, ["registered 1", "1 one", "2 two", "end Normal"]);
+}

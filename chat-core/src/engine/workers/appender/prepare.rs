@@ -44,7 +44,7 @@ pub(super) async fn prepare(ports: Arc<AppendPorts>, preparation: Preparation) -
             return Ok(None);
         };
         let appended = appended(&event, true);
-        ports.publisher.publish(vec![event]);
+        ports.publisher.deliver(&[event]);
         Ok(Some(appended))
     };
     match contain(stored).await {
