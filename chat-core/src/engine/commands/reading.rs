@@ -143,6 +143,10 @@ impl ReadingCommands {
         let Some(device) = caller.device() else {
             return Some(Err(CommandError::needs_device()));
         };
+        // Without a session here, the store says whether the caller may still act.
+        if !self.router.has_session(caller) {
+            return None;
+        }
         // The acknowledgement of a session that has ended (`None`) is dropped: the device logged in
         // again, or was revoked.
         match self.router.is_subscribed(caller, conversation) {

@@ -191,8 +191,8 @@ async fn end_session(engine: &Engine, session: &LocalSession, how: Ended) {
     }
 }
 
-/// Returns commands that read, move a mark or send a typing notice. No unit of work checks their
-/// sessions.
+/// Returns commands that read, move a mark, set a status or send a typing notice. No unit of work
+/// checks their sessions.
 fn queries(group: ConversationId, peer: UserRef) -> Vec<Command> {
     vec![
         Command::ReadHistory {
@@ -225,6 +225,11 @@ fn queries(group: ConversationId, peer: UserRef) -> Vec<Command> {
             conversation: group,
             stopped: false,
         },
+        Command::Acknowledge {
+            conversation: group,
+            seq: Seq(1),
+        },
+        Command::SetStatus(PresenceState::Idle),
     ]
 }
 
@@ -311,4 +316,25 @@ async fn answer_of_a_slow_store_is_withheld_after_the_session_ended() {
     end_session(&engine, &alice, Ended::Revoked).await;
     drop(held);
     assert_eq!(error_code(reading.await), ReplyCode::Fenced);
+}
+
+/// A login without a session has no status to set, but a cursor to move.
+#[tokio::test]
+async fn login_without_a_session_acknowledges_and_sets_no_status() {
+    let engine = engine().await;
+    let alice = new_user(&engine, "alice").await;
+    let conversation = alice.send_text(direct(&alice), "first").await.unwrap().conversation;
+    let grant = engine
+        .login(Source::Local, login(id(&alice), DeviceId::random()))
+        .await
+        .unwrap();
+    let set = Command::SetStatus(PresenceState::Idle);
+    let answer = engine.execute(grant.caller, set).await;
+    assert_eq!(error_code(answer), ReplyCode::Fenced);
+    let seq = Seq(1);
+    let acknowledge = Command::Acknowledge { conversation, seq };
+    engine.execute(grant.caller, acknowledge).await.unwrap();
+    let get = Command::GetConversation(conversation.into());
+    let seen = super::support::conversation(engine.execute(grant.caller, get).await);
+    assert_eq!(seen.cursor, seq);
 }
