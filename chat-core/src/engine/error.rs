@@ -49,6 +49,11 @@ impl CommandError {
         }
     }
 
+    /// Returns the error for a command about a session that this node does not have (any more).
+    pub(crate) fn without_session() -> Self {
+        Self::new(ReplyCode::Fenced, "this session is over: log in again")
+    }
+
     /// Returns the error for an application or operator that acts for an unknown or disabled user.
     pub(crate) fn account_unusable() -> Self {
         Self::new(

@@ -187,19 +187,6 @@ impl HookCalls {
             .await
     }
 
-    /// Asks the hooks whether the caller may request a friendship. Keeps the `charge` before it
-    /// asks.
-    pub(super) async fn before_request_friend(
-        &self,
-        caller: Caller,
-        peer: UserId,
-        note: Note,
-        charge: &mut Charge,
-    ) -> Result<(), CommandError> {
-        self.before_befriend(caller, peer, FriendshipStep::Request(note), charge)
-            .await
-    }
-
     /// Asks the hooks whether the caller may accept a friend request.
     pub(super) async fn before_accept_friend(&self, caller: Caller, peer: UserId) -> Result<(), CommandError> {
         if !self.exist() {
@@ -210,7 +197,9 @@ impl HookCalls {
             .await
     }
 
-    async fn before_befriend(
+    /// Asks the hooks whether the caller may take a step towards a friendship. Keeps the `charge`
+    /// before it asks.
+    pub(super) async fn before_befriend(
         &self,
         caller: Caller,
         peer: UserId,

@@ -14,9 +14,10 @@ use crate::store::MembershipView;
 /// receipts of `user`. Returns `false` if the store cannot be read.
 pub(super) async fn may_signal(units: &Units, user: UserId, peer: UserId) -> bool {
     let store = units.store();
-    let own = units.read(store.contact(user, peer)).await;
-    let theirs = units.read(store.contact(peer, user)).await;
-    let (Ok(own), Ok(theirs)) = (own, theirs) else {
+    let Ok(own) = units.read(store.contact(user, peer)).await else {
+        return false;
+    };
+    let Ok(theirs) = units.read(store.contact(peer, user)).await else {
         return false;
     };
     let relation = Relation::of(own.as_ref(), theirs.as_ref());

@@ -223,6 +223,16 @@ impl Units {
     }
 }
 
+/// Returns the result of a read that is part of a longer request, or `TryAgain` if the deadline of
+/// the request passes first.
+pub(super) async fn within<T>(
+    deadline: Instant,
+    read: impl Future<Output = Result<T, CommandError>>,
+) -> Result<T, CommandError> {
+    let answer = timeout_at(deadline.into(), read).await;
+    answer.unwrap_or_else(|_| Err(CommandError::try_again()))
+}
+
 /// [Intents](WriteIntents) of a unit of work whose outcome is not known yet. Unless they are
 /// [forgotten](Self::forget), they are tracked as unconfirmed when this is dropped, also if the
 /// future that runs the unit of work is dropped or panics before the store has answered.

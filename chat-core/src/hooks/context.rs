@@ -91,6 +91,6 @@ impl GroupContext {
 pub enum FriendshipStep {
     /// The actor asks for friendship, with a note for the peer.
     Request(Note),
-    /// The actor accepts the request of the peer.
+    /// The actor accepts the request of the peer, by an answer or by requesting the friendship too.
     Accept,
 }

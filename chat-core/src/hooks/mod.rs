@@ -124,7 +124,8 @@ pub trait Hooks: Debug + Send + Sync + 'static {
         Verdict::Allow(())
     }
 
-    /// Observes events that were committed to one or several conversations.
+    /// Observes events that were committed to one or several conversations. A message that is sent
+    /// again after it was stored is not observed again.
     async fn on_committed(&self, events: &[Event]) {
         let _ = events;
     }

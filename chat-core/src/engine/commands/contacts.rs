@@ -12,11 +12,14 @@ use crate::engine::hook_calls::HookCalls;
 use crate::engine::limits::UserLimits;
 use crate::engine::operation::Operation;
 use crate::engine::operations::account::{private, public};
-use crate::engine::operations::contact::{AnswerFriend, Relation, RemoveFriend, RequestFriend, SetBlocked};
+use crate::engine::operations::contact::{
+    AnswerFriend, Relation, RemoveFriend, RequestFriend, SetBlocked, accepts_request,
+};
 use crate::engine::operations::policy::{self, DirectPermission};
 use crate::engine::units::Units;
 use crate::engine::views::user_infos;
 use crate::engine::workers::{PresenceView, Publisher};
+use crate::hooks::FriendshipStep;
 use crate::model::{
     Caller, Contact, ContactInfo, ContactState, Event, EventBody, EventKind, Note, Outcome, PresenceState, Push,
     UserId, UserInfo, UserRef,
@@ -69,14 +72,22 @@ impl ContactCommands {
         };
         // If the rate is exceeded, the command succeeds only if it changes nothing, because the
         // users are friends or the request is open already. So hooks are not asked.
-        if let Some(charge) = &mut charge {
-            let note = note.clone();
-            self.hooks.before_request_friend(caller, peer, note, charge).await?;
+        let mut asked_to_accept = None;
+        if let Some(charge) = charge.as_mut().filter(|_| self.hooks.exist()) {
+            let theirs = self.units.read(self.units.store().contact(peer, caller.user)).await?;
+            let accepts = accepts_request(theirs.as_ref());
+            asked_to_accept = Some(accepts);
+            let step = match accepts {
+                true => FriendshipStep::Accept,
+                false => FriendshipStep::Request(note.clone()),
+            };
+            self.hooks.before_befriend(caller, peer, step, charge).await?;
         }
         let request = RequestFriend {
             caller,
             peer,
             note,
+            asked_to_accept,
             allowed,
             max_open_per_day: self.options.max_open_requests,
             now: self.units.now(),

@@ -89,7 +89,12 @@ impl Logins {
         Password::new(registration.password.clone())?;
         passwords.charge_registration(source)?;
         let created = self.create_account(source, registration, passwords).await;
-        let user = created.inspect_err(|_| passwords.refund_registration(source))?;
+        // Once hooks were asked, the charge stays, as for other commands.
+        let user = created.inspect_err(|_| {
+            if !self.hooks.exist() {
+                passwords.refund_registration(source);
+            }
+        })?;
         tracing::info!(user = user.id.0, "registered");
         self.observers.registered(user.id);
         Ok(user)

@@ -157,14 +157,22 @@ impl Dispatcher {
     /// with a fence, the check that the caller may still act; here the caller is checked before the
     /// command. A session of this node may act until its outbox is closed, which is checked without
     /// a read of the store. Other callers are checked in the store.
+    ///
+    /// If the session ends while the command runs, the caller gets the answer only if the login is
+    /// still valid.
     fn query(&self, caller: Caller, command: impl Future<Output = CommandResult> + Send + 'static) -> CommandFuture {
-        let has_session = self.router.has_session(caller);
+        let router = self.router.clone();
         let units = Arc::clone(&self.account.units);
         CommandFuture::run(contain(async move {
-            if !has_session {
+            let had_session = router.has_session(caller);
+            if !had_session {
                 check_caller(&units, caller).await?;
             }
-            command.await
+            let answer = command.await?;
+            if had_session && !router.has_session(caller) {
+                check_caller(&units, caller).await?;
+            }
+            Ok(answer)
         }))
     }
 }

@@ -26,6 +26,9 @@ impl PresenceCommands {
                 "a session is online or idle; end the session to be offline",
             ));
         }
+        if !self.router.has_session(caller) {
+            return Err(CommandError::without_session());
+        }
         self.router.set_presence(caller, state);
         self.queue.changed(caller.user);
         Ok(Outcome::Done)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::check_caller;
 use crate::codec::body;
 use crate::engine::config::EngineConfig;
 use crate::engine::directory::Directory;
@@ -15,7 +16,7 @@ use crate::engine::views::{conversation_info, conversation_infos};
 use crate::engine::workers::CursorQueue;
 use crate::model::{
     Caller, ConversationId, ConversationRef, Event, EventBody, EventKind, HistoryEvent, HistoryPage, Member, Outcome,
-    Page, Seq, UserId,
+    Page, Seq,
 };
 use crate::router::Router;
 
@@ -73,7 +74,7 @@ impl ReadingCommands {
         conversation: ConversationRef,
         page: Page,
     ) -> Result<Outcome, CommandError> {
-        self.wait_for_page(caller.user).await?;
+        self.wait_for_page(caller).await?;
         let (units, store) = (&self.units, self.units.store());
         let id = self.directory.find(caller.user, &conversation).await?.id;
         let page = Page {
@@ -100,16 +101,21 @@ impl ReadingCommands {
         }))
     }
 
-    /// Waits until the user may read another page.
-    async fn wait_for_page(&self, user: UserId) -> Result<(), CommandError> {
-        let wait = self.limits.pages.charge_paced(user);
+    /// Waits until the user may read another page. Fails if the caller may not act any more after
+    /// the wait, which can take long.
+    async fn wait_for_page(&self, caller: Caller) -> Result<(), CommandError> {
+        let wait = self.limits.pages.charge_paced(caller.user);
         if wait.is_zero() {
             return Ok(());
         }
         tokio::select! {
-            () = tokio::time::sleep(wait) => Ok(()),
-            () = self.draining.cancelled() => Err(CommandError::shutting_down()),
+            () = tokio::time::sleep(wait) => {}
+            () = self.draining.cancelled() => return Err(CommandError::shutting_down()),
         }
+        if self.router.has_session(caller) {
+            return Ok(());
+        }
+        check_caller(&self.units, caller).await
     }
 
     /// Returns the texts of the edits with these sequence numbers.
@@ -137,6 +143,10 @@ impl ReadingCommands {
         let Some(device) = caller.device() else {
             return Some(Err(CommandError::needs_device()));
         };
+        // Without a session here, the store says whether the caller may still act.
+        if !self.router.has_session(caller) {
+            return None;
+        }
         // The acknowledgement of a session that has ended (`None`) is dropped: the device logged in
         // again, or was revoked.
         match self.router.has_delivered(caller, conversation, seq) {

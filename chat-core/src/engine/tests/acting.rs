@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::support::*;
 use crate::commands::Commands;
+use crate::engine::operator::OperatorName;
 use crate::engine::{Engine, LocalSession};
 use crate::model::*;
 use crate::rate::Rate;
@@ -190,6 +191,21 @@ async fn unknown_and_disabled_users_are_refused() {
             assert_eq!(error_code(answer), ReplyCode::AccountDisabled);
         }
     }
+}
+
+/// The retry would show the group as it is now.
+#[tokio::test]
+async fn retried_group_creation_of_a_disabled_user_is_refused() {
+    let engine = engine().await;
+    let bob = register(&engine, "bob").await;
+    let acting = engine.acting_as(bob);
+    let new = NewGroup::new(GroupName::parse("rust").unwrap());
+    let created = acting.create_group(new.clone()).await.unwrap();
+    assert_eq!(acting.create_group(new.clone()).await.unwrap().id, created.id);
+    let operator = engine.operator(OperatorName::new("carol").unwrap());
+    operator.disable(bob).await.unwrap();
+    let refused = acting.create_group(new).await;
+    assert_eq!(error_code(refused), ReplyCode::AccountDisabled);
 }
 
 #[tokio::test]

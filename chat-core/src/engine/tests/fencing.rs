@@ -1,6 +1,8 @@
 //! Tests that each device has at most one live session, also under concurrent logins, that the
 //! `Reject` policy admits one session of a user, and that ended sessions execute no new commands.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 
 use super::support::*;
@@ -8,6 +10,7 @@ use crate::commands::Commands;
 use crate::engine::operator::{DeleteAccount, OperatorName};
 use crate::engine::{CommandError, Engine, LocalSession, SessionPolicy};
 use crate::model::*;
+use crate::rate::Rate;
 
 #[tokio::test]
 async fn newer_session_replaces_the_older() {
@@ -149,7 +152,13 @@ async fn retry_of_a_replaced_session_finds_its_message() {
         Ok(Outcome::Appended(again)) => assert_eq!((again.seq, again.duplicate), (sent.seq, true)),
         other => panic!("{other:?}"),
     }
-    assert_eq!(conversation(engine.execute(old, command).await).id, made.id);
+    // The answer to a group creation shows the group as it is now, so an ended session gets none.
+    // The next session finds the group.
+    assert_eq!(
+        error_code(engine.execute(old, command.clone()).await),
+        ReplyCode::Fenced
+    );
+    assert_eq!(conversation(newer.execute(command).await).id, made.id);
     let another = engine.execute(old, retry(super::support::draft("new"))).await;
     assert_eq!(error_code(another), ReplyCode::Fenced);
     assert_eq!(
@@ -183,8 +192,8 @@ async fn end_session(engine: &Engine, session: &LocalSession, how: Ended) {
     }
 }
 
-/// Returns commands that read, move a mark or send a typing notice. No unit of work checks their
-/// sessions.
+/// Returns commands that read, move a mark, set a status or send a typing notice. No unit of work
+/// checks their sessions.
 fn queries(group: ConversationId, peer: UserRef) -> Vec<Command> {
     vec![
         Command::ReadHistory {
@@ -217,6 +226,11 @@ fn queries(group: ConversationId, peer: UserRef) -> Vec<Command> {
             conversation: group,
             stopped: false,
         },
+        Command::Acknowledge {
+            conversation: group,
+            seq: Seq(1),
+        },
+        Command::SetStatus(PresenceState::Idle),
     ]
 }
 
@@ -274,4 +288,65 @@ async fn login_without_a_session_reads_until_it_is_revoked() {
     operator.end_sessions(alice).await.unwrap();
     let answer = engine.execute(grant.caller, Command::ListConversations).await;
     assert_eq!(error_code(answer), ReplyCode::Fenced);
+}
+
+/// A command that waits for its user's rate, or for the store, may outlast its session.
+#[tokio::test(start_paused = true)]
+async fn page_that_waits_is_not_read_after_the_session_ended() {
+    for how in [Ended::Disabled, Ended::Deleted, Ended::Revoked, Ended::Replaced] {
+        let mut config = config();
+        config.page_rate = Rate::new(1, Duration::from_secs(60));
+        let engine = builder().config(config).build().await.unwrap();
+        let alice = new_user(&engine, "alice").await;
+        alice.send_text(direct(&alice), "secret").await.unwrap();
+        let acting = engine.acting_as(id(&alice));
+        let read = || Command::ReadHistory {
+            conversation: direct(&alice),
+            page: everything(),
+        };
+        alice.execute(read()).await.unwrap();
+        let of_session = tokio::spawn(alice.execute(read()));
+        let of_application = tokio::spawn(acting.execute(read()));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        end_session(&engine, &alice, how).await;
+        let answer = of_session.await.unwrap();
+        assert_eq!(error_code(answer), ReplyCode::Fenced, "{how:?}");
+        let answer = of_application.await.unwrap().map_err(|error| error.code);
+        match how {
+            Ended::Disabled | Ended::Deleted => assert_eq!(answer, Err(ReplyCode::AccountDisabled), "{how:?}"),
+            Ended::Revoked | Ended::Replaced => assert!(answer.is_ok(), "{how:?}: {answer:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn answer_of_a_slow_store_is_withheld_after_the_session_ended() {
+    let (engine, store, alice) = faulty(config()).await;
+    let held = store.hold_memberships();
+    let mut reading = Box::pin(alice.execute(Command::ListConversations));
+    assert!(futures_util::poll!(&mut reading).is_pending());
+    end_session(&engine, &alice, Ended::Revoked).await;
+    drop(held);
+    assert_eq!(error_code(reading.await), ReplyCode::Fenced);
+}
+
+/// A login without a session has no status to set, but a cursor to move.
+#[tokio::test]
+async fn login_without_a_session_acknowledges_and_sets_no_status() {
+    let engine = engine().await;
+    let alice = new_user(&engine, "alice").await;
+    let conversation = alice.send_text(direct(&alice), "first").await.unwrap().conversation;
+    let grant = engine
+        .login(Source::Local, login(id(&alice), DeviceId::random()))
+        .await
+        .unwrap();
+    let set = Command::SetStatus(PresenceState::Idle);
+    let answer = engine.execute(grant.caller, set).await;
+    assert_eq!(error_code(answer), ReplyCode::Fenced);
+    let seq = Seq(1);
+    let acknowledge = Command::Acknowledge { conversation, seq };
+    engine.execute(grant.caller, acknowledge).await.unwrap();
+    let get = Command::GetConversation(conversation.into());
+    let seen = super::support::conversation(engine.execute(grant.caller, get).await);
+    assert_eq!(seen.cursor, seq);
 }

@@ -214,7 +214,8 @@ async fn marks_of_a_replaced_session_are_not_written() {
     let conversation = info(&alice, direct(&alice)).await.id;
     let old = alice.caller();
     let newer = engine.session(old.user, old.device().unwrap()).await.unwrap();
-    engine.execute(old, acknowledge(conversation, Seq(1))).await.unwrap();
+    let acknowledged = engine.execute(old, acknowledge(conversation, Seq(1))).await;
+    assert_eq!(error_code(acknowledged), ReplyCode::Fenced);
     let sent = newer.send_text(direct(&newer), "second").await.unwrap();
     let read_mark = engine.execute(old, mark_read(conversation, sent.seq)).await;
     assert_eq!(error_code(read_mark), ReplyCode::Fenced);

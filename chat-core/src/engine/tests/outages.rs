@@ -404,3 +404,17 @@ async fn node_with_a_wrong_clock_refuses_logins() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     engine.login(Source::Local, login(user, device)).await.unwrap();
 }
+
+/// The look-up of an earlier attempt belongs to the same request, so it gets no time of its own.
+#[tokio::test(start_paused = true)]
+async fn group_creation_is_answered_in_time_during_an_outage() {
+    let (_engine, store, alice) = faulty(config()).await;
+    let held = store.hold();
+    let started = tokio::time::Instant::now();
+    let answer = alice.execute(create_group_command("rust")).await;
+    assert_eq!(error_code(answer), ReplyCode::TryAgain);
+    let took = started.elapsed();
+    assert!(took < Duration::from_millis(5100), "{took:?}");
+    drop(held);
+    alice.execute(create_group_command("rust")).await.unwrap();
+}

@@ -6,11 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use super::pipelining::{INTERNAL, TRY_AGAIN, codes, drafts, send};
 use super::support::*;
 use crate::cluster::{ClusterError, MemoryPresence, Presence};
 use crate::commands::Commands;
-use crate::engine::FeedOptions;
+use crate::engine::{Engine, FeedOptions};
+use crate::hooks::{AppendContext, Hooks, Verdict};
 use crate::model::*;
 
 #[tokio::test]
@@ -124,4 +127,61 @@ async fn caller_whose_waker_panics_does_not_affect_others() {
     assert_eq!(good.await.unwrap().seq, Seq(2), "a draft of the same batch is answered");
     assert_eq!(alice.send_text(direct(&alice), "next").await.unwrap().seq, Seq(3));
     assert_eq!(bad.await.unwrap().seq, Seq(1), "the caller still gets its answer");
+}
+
+/// Hooks that refuse some drafts, and let others wait until the test releases them.
+#[derive(Debug)]
+struct RefuseOrWait(Semaphore);
+
+#[async_trait::async_trait]
+impl Hooks for RefuseOrWait {
+    async fn before_append(&self, _: &AppendContext, draft: Draft) -> Verdict<Draft> {
+        match draft.written_text().map(MessageText::as_str) {
+            Some("refuse") => return Verdict::refuse("not here"),
+            Some("wait") => self.0.acquire().await.unwrap().forget(),
+            _ => {}
+        }
+        Verdict::Allow(draft)
+    }
+}
+
+/// A refused draft that is found among the stored events is published. A panic of a recipient's
+/// waker does not affect the drafts of other senders. Time is paused, so that no sweep delivers the
+/// event before.
+#[tokio::test(start_paused = true)]
+async fn panic_while_a_found_draft_is_published_does_not_affect_others() {
+    let (_other_node, store, _) = faulty(config()).await;
+    let hooks = Arc::new(RefuseOrWait(Semaphore::new(0)));
+    let engine = Engine::builder(store.clone()).config(config()).hooks(hooks.clone());
+    let engine = engine.build().await.unwrap();
+    let (bob, carol) = (new_user(&engine, "bob").await, new_user(&engine, "carol").await);
+    bob.send_text(direct(&bob), "first").await.unwrap();
+    // A node without hooks and without a bus stores a message, and does not announce it.
+    let stored = draft("refuse");
+    let send = |draft: Draft| Command::Send {
+        conversation: direct(&bob),
+        draft,
+    };
+    let without_hooks = Engine::builder(store.clone()).config(config()).build().await.unwrap();
+    without_hooks.execute(bob.caller(), send(stored.clone())).await.unwrap();
+
+    let waiting = tokio::spawn(carol.execute(Command::Send {
+        conversation: direct(&carol),
+        draft: draft("wait"),
+    }));
+    tokio::task::yield_now().await;
+    while bob.try_next_push().is_some() {}
+    let mut receiving = Box::pin(bob.next_push());
+    let waker = Waker::from(Arc::new(Panicking));
+    assert!(receiving.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    let panicked = bob.execute(send(stored.clone())).await;
+    assert_eq!(error_code(panicked), ReplyCode::Internal);
+    hooks.0.add_permits(1);
+    waiting.await.unwrap().expect("the panic affects another sender");
+    assert_eq!(carol.send_text(direct(&carol), "next").await.unwrap().seq, Seq(2));
+    let again = bob.execute(send(stored)).await;
+    assert!(
+        matches!(again, Ok(Outcome::Appended(Appended { duplicate: true, .. }))),
+        "{again:?}"
+    );
 }

@@ -4,14 +4,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::time::timeout_at;
-
 use super::publisher::Publisher;
 use crate::engine::directory::{Destination, Directory, Target, UnopenedDirect};
 use crate::engine::error::CommandError;
 use crate::engine::limits::UserLimits;
 use crate::engine::operations::message::OpenDirect;
-use crate::engine::units::Units;
+use crate::engine::units::{Units, within};
 use crate::model::{Caller, ConversationKind, ConversationRef};
 
 /// Finds the conversation that a caller writes to, and opens a direct conversation that does not
@@ -88,13 +86,4 @@ impl DirectOpener {
         self.directory.remember(&target);
         Ok(target)
     }
-}
-
-/// Returns the result of a lookup, or `TryAgain` if the deadline passes first.
-pub(super) async fn within<T>(
-    deadline: Instant,
-    lookup: impl Future<Output = Result<T, CommandError>>,
-) -> Result<T, CommandError> {
-    let answer = timeout_at(deadline.into(), lookup).await;
-    answer.unwrap_or_else(|_| Err(CommandError::try_again()))
 }

@@ -13,7 +13,9 @@ mod readiness;
 mod session_recheck;
 
 pub(super) use advertise::{AdvertiseWorker, NodeAdvertiser};
-pub(super) use appender::{AppendPorts, AppendQueue, AppendWorker, DeferredDraft, LaneCheck, LaneOperation};
+pub(super) use appender::{
+    AppendPorts, AppendQueue, AppendWorker, DeferredDraft, LaneCheck, LaneOperation, is_temporary,
+};
 pub(super) use cursors::{CursorQueue, CursorWorker};
 pub(super) use direct_opener::DirectOpener;
 pub(super) use observers::{ObserverQueue, observers};

@@ -26,4 +26,11 @@ impl Publisher {
             self.observers.committed(events);
         }
     }
+
+    /// Delivers events that a retry found in the store, to the sessions that may have missed them.
+    /// The observing hooks have seen them when they were published. The order of the events is as
+    /// for [`publish`](Self::publish).
+    pub(in crate::engine) fn deliver(&self, found: &[Event]) {
+        self.router.committed(found);
+    }
 }

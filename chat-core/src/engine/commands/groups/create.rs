@@ -2,18 +2,23 @@
 
 use super::GroupCommands;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::codec::body;
+use crate::engine::commands::check_caller;
 use crate::engine::error::CommandError;
 use crate::engine::operations::group::CreateGroup;
 use crate::engine::operations::message::fingerprint;
+use crate::engine::units::within;
+use crate::engine::workers::is_temporary;
 use crate::model::{
     Caller, ClientMessageId, ConversationId, Event, EventBody, EventKind, GroupProfile, NewGroup, Outcome,
 };
 
 impl GroupCommands {
     /// Creates a group. A retry finds the group that was created before, even if there is now a
-    /// reason to refuse the command.
+    /// reason to refuse the command, unless the caller may not act any more: the answer shows the
+    /// group as it is now.
     pub(in crate::engine::commands) async fn create(
         self: Arc<Self>,
         caller: Caller,
@@ -22,11 +27,23 @@ impl GroupCommands {
         // The fingerprint is that of the requested group, so a retry has the same one even if hooks
         // change the group differently.
         let (id, fingerprint) = (new.client_message_id, fingerprint_of(&profile_of(&new)));
-        let created = match self.create_new(caller, new, fingerprint).await {
-            Err(refusal) => self.created_before(caller, id, fingerprint).await?.ok_or(refusal)?,
-            Ok(created) => created,
+        let deadline = self.units.deadline() + self.hooks.max_delay();
+        let (group, is_new) = match self.create_new(caller, new, fingerprint, deadline).await {
+            Err(refusal) if !is_temporary(&refusal) => {
+                let found = self.created_before(caller, id, fingerprint);
+                let found = within(deadline, found).await?;
+                (found.ok_or(refusal)?, false)
+            }
+            created => created?,
         };
-        self.conversation(caller, created).await
+        let answer = async {
+            // The unit of work checks the caller only if it creates the group.
+            if !is_new {
+                check_caller(&self.units, caller).await?;
+            }
+            self.conversation(caller, group).await
+        };
+        within(deadline, answer).await
     }
 
     /// Returns the group that an earlier attempt of the same command created, if any.
@@ -43,12 +60,14 @@ impl GroupCommands {
         Ok(sent.filter(is_creation).map(|event| event.conversation))
     }
 
+    /// Returns the group, and whether it is new.
     async fn create_new(
         &self,
         caller: Caller,
         new: NewGroup,
         fingerprint: u64,
-    ) -> Result<ConversationId, CommandError> {
+        deadline: Instant,
+    ) -> Result<(ConversationId, bool), CommandError> {
         let mut charge = self.limits.group_creations.charge(caller.user)?;
         let new = self.hooks.before_create_group(caller, new, &mut charge).await?;
         let create = CreateGroup {
@@ -59,16 +78,16 @@ impl GroupCommands {
             limits: self.group_limits,
             now: self.units.now(),
         };
-        let deadline = self.units.deadline();
         let created = self.units.run_idempotent(caller, create, deadline, &mut false).await;
         let (group, events) = created?;
         // Without events, the unit of work found the group of an earlier attempt, and the charge is
         // refunded.
-        if !events.is_empty() {
+        let is_new = !events.is_empty();
+        if is_new {
             charge.keep();
         }
         self.publisher.publish(events);
-        Ok(group)
+        Ok((group, is_new))
     }
 }
 

@@ -10,4 +10,4 @@ pub(in crate::engine) use answer::AnswerFriend;
 pub(in crate::engine) use block::SetBlocked;
 pub(in crate::engine) use end::RemoveFriend;
 pub(in crate::engine) use pair::{Relation, inbox_of};
-pub(in crate::engine) use request::RequestFriend;
+pub(in crate::engine) use request::{RequestFriend, accepts_request};

@@ -5,18 +5,22 @@ use async_trait::async_trait;
 use super::pair::{Pair, Relation};
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
-use crate::model::{Caller, ContactState, Event, EventBody, Note, ReplyCode, Timestamp, UserId};
+use crate::model::{Caller, Contact, ContactState, Event, EventBody, Note, ReplyCode, Timestamp, UserId};
 use crate::store::Transaction;
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
 /// Requests a friendship. If the peer has requested it already, both users become friends. Does
-/// nothing if the users are friends, or if the caller's request is open already.
+/// nothing if the users are friends, or if the caller's request is open already. Ends with
+/// [`Rejection::Moved`] if the hooks were asked about the other one of these two steps.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct RequestFriend {
     pub(in crate::engine) caller: Caller,
     pub(in crate::engine) peer: UserId,
     pub(in crate::engine) note: Note,
+    /// `Some(true)` if the hooks were asked about an acceptance of the peer's request,
+    /// `Some(false)` if about a new request; `None` if they were not asked.
+    pub(in crate::engine) asked_to_accept: Option<bool>,
     /// `Ok` if the caller's rate allows a new request, otherwise the error for it. A request that
     /// does nothing needs no allowance.
     pub(in crate::engine) allowed: Result<(), CommandError>,
@@ -50,10 +54,14 @@ impl Operation for RequestFriend {
             let text = "too many of your friend requests are open; wait for answers or until tomorrow";
             return Err(CommandError::limit(text).into());
         }
+        let accepts = accepts_request(Some(&pair.theirs));
+        if self.asked_to_accept.is_some_and(|asked| asked != accepts) {
+            return Err(Rejection::Moved);
+        }
         if pair.relation() == Relation::BlockedByPeer {
             // The caller sees a pending request, which is never answered.
             pair.set_own(ContactState::Requested, self.note.as_str());
-        } else if pair.theirs.state == ContactState::Requested {
+        } else if accepts {
             pair.befriend();
             pair.notify(self.peer, EventBody::FriendAnswered { by: me, accepted: true });
             pair.notify(
@@ -71,4 +79,10 @@ impl Operation for RequestFriend {
         }
         Ok((pair.write(tx, intents).await?, true))
     }
+}
+
+/// Returns whether a friend request of the caller accepts the request of the peer, whose contact is
+/// `theirs`.
+pub(in crate::engine) fn accepts_request(theirs: Option<&Contact>) -> bool {
+    theirs.is_some_and(|theirs| theirs.state == ContactState::Requested && !theirs.blocked)
 }

@@ -46,10 +46,12 @@ impl Idempotent for AppendBatch {
 
 /// Result of a batch.
 #[derive(Debug)]
-pub(in crate::engine) struct BatchResult {
+pub(in crate::engine) struct AppendedBatch {
     /// One result for each draft, in their order.
     pub(in crate::engine) results: Vec<Result<Appended, CommandError>>,
-    /// Events to publish, ascending: those that were appended, and those that a retry found stored.
+    /// Events that retries found stored, ascending. They come before `events`.
+    pub(in crate::engine) found: Vec<Event>,
+    /// Events that were appended, ascending.
     pub(in crate::engine) events: Vec<Event>,
 }
 
@@ -95,9 +97,9 @@ struct Decisions {
 
 #[async_trait]
 impl Operation for AppendBatch {
-    type Output = BatchResult;
+    type Output = AppendedBatch;
 
-    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<BatchResult, Rejection> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<AppendedBatch, Rejection> {
         let relations = self.relations(tx).await?;
         let mut logs = Logs::lock(tx, self.now, [self.conversation]).await?;
         let Some(log) = logs.log(self.conversation) else {
@@ -123,7 +125,7 @@ impl Operation for AppendBatch {
             first_senders,
         } = decisions;
 
-        let (_, mut events) = logs.write(tx, intents).await?;
+        let (_, events) = logs.write(tx, intents).await?;
         self.write_effects(tx, effects).await?;
         for member in &first_senders {
             tx.put_member(member).await?;
@@ -135,8 +137,7 @@ impl Operation for AppendBatch {
         found.retain(|event| event.conversation == self.conversation);
         found.sort_by_key(|event| event.seq);
         found.dedup_by_key(|event| event.seq);
-        events.splice(0..0, found);
-        Ok(BatchResult { results, events })
+        Ok(AppendedBatch { results, found, events })
     }
 }
 
@@ -274,9 +275,10 @@ impl AppendBatch {
     }
 
     /// Returns the same error for every draft.
-    fn refuse_all(&self, error: &CommandError) -> BatchResult {
-        BatchResult {
+    fn refuse_all(&self, error: &CommandError) -> AppendedBatch {
+        AppendedBatch {
             results: self.drafts.iter().map(|_| Err(error.clone())).collect(),
+            found: Vec::new(),
             events: Vec::new(),
         }
     }

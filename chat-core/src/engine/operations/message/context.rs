@@ -154,15 +154,8 @@ impl BatchContext {
     }
 
     fn check_message(&self, draft: &Prepared) -> Result<(), CommandError> {
-        if draft.mentions.len() > self.rules.max_mentions {
-            return Err(CommandError::limit("the message mentions too many users"));
-        }
         let is_active = |user: &UserId| self.members.get(user).is_some_and(Member::is_active);
-        if !draft.mentions.iter().all(is_active) {
-            return Err(CommandError::invalid(
-                "a message can mention members of the conversation only",
-            ));
-        }
+        check_mentions(draft, self.rules, is_active)?;
         match draft.reply_to {
             Some(seq) => self.readable(draft, seq).map(drop),
             None => Ok(()),
@@ -224,6 +217,24 @@ impl BatchContext {
             .filter(|event| event.kind == EventKind::Message)
             .ok_or_else(CommandError::not_found)
     }
+}
+
+/// Checks the users that a message mentions. `is_member` says whether a user is in the
+/// conversation.
+pub(super) fn check_mentions(
+    draft: &Prepared,
+    rules: BatchRules,
+    is_member: impl Fn(&UserId) -> bool,
+) -> Result<(), CommandError> {
+    if draft.mentions.len() > rules.max_mentions {
+        return Err(CommandError::limit("the message mentions too many users"));
+    }
+    if !draft.mentions.iter().all(is_member) {
+        return Err(CommandError::invalid(
+            "a message can mention members of the conversation only",
+        ));
+    }
+    Ok(())
 }
 
 fn not_recalled(target: &Event) -> Result<(), CommandError> {

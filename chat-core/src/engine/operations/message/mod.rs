@@ -5,9 +5,9 @@ mod context;
 mod open;
 mod prepared;
 
-pub(in crate::engine) use batch::AppendBatch;
-pub(in crate::engine) use open::OpenDirect;
-pub(in crate::engine) use prepared::{BatchRules, DraftKey, Prepared, fingerprint};
+pub(in crate::engine) use batch::{AppendBatch, AppendedBatch};
+pub(in crate::engine) use open::{OpenDirect, first_message};
+pub(in crate::engine) use prepared::{BatchRules, Prepared, fingerprint};
 
 use crate::engine::error::CommandError;
 use crate::model::{Appended, Event, ReplyCode};

@@ -2,6 +2,8 @@
 
 use async_trait::async_trait;
 
+use super::context::check_mentions;
+use super::prepared::{BatchRules, Prepared};
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::account::exists;
@@ -10,7 +12,8 @@ use crate::engine::operations::fence::fence;
 use crate::engine::operations::log::Logs;
 use crate::engine::operations::policy::{self, DirectPermission};
 use crate::model::{
-    Caller, ConversationId, ConversationKind, DirectPolicy, Event, EventBody, Member, Role, Seq, Timestamp, UserId,
+    Caller, ConversationId, ConversationKind, DirectPolicy, Event, EventBody, EventKind, Member, Role, Seq, Timestamp,
+    UserId,
 };
 use crate::store::{NewConversation, StoreError, Transaction};
 
@@ -73,6 +76,23 @@ impl Operation for OpenDirect {
             logs.append(*inbox, self.caller.into(), &body)?;
         }
         Ok((id, logs.write(tx, intents).await?.1))
+    }
+}
+
+/// Checks whether a draft can be the first event of the direct conversation with `peer`. A draft
+/// that cannot is refused before the conversation is opened, with the error that it would get in a
+/// conversation without messages.
+pub(in crate::engine) fn first_message(draft: &Prepared, peer: UserId, rules: BatchRules) -> Result<(), CommandError> {
+    if draft.kind != EventKind::Message {
+        return Err(CommandError::not_found());
+    }
+    if draft.mention_all {
+        return Err(CommandError::forbidden());
+    }
+    check_mentions(draft, rules, |user| *user == peer || *user == draft.caller.user)?;
+    match draft.reply_to {
+        Some(_) => Err(CommandError::not_found()),
+        None => Ok(()),
     }
 }
 

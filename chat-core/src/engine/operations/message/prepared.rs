@@ -48,14 +48,6 @@ pub(in crate::engine) struct Prepared {
     pub(in crate::engine) is_by_name: bool,
 }
 
-/// Idempotency key of a draft, and the fingerprint that distinguishes a retry from another use of
-/// the key.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::engine) struct DraftKey {
-    pub(in crate::engine) id: ClientMessageId,
-    pub(in crate::engine) fingerprint: u64,
-}
-
 impl Prepared {
     /// Encodes a draft.
     pub(in crate::engine) fn new(caller: Caller, draft: Draft) -> Self {
@@ -69,13 +61,6 @@ impl Prepared {
     pub(in crate::engine) fn sent_to(mut self, conversation: &ConversationRef) -> Self {
         self.is_by_name = conversation.is_by_name();
         self
-    }
-
-    pub(in crate::engine) const fn key(&self) -> DraftKey {
-        DraftKey {
-            id: self.client_message_id,
-            fingerprint: self.fingerprint,
-        }
     }
 
     /// Replaces the content by the one that a hook returned. The fingerprint remains that of the

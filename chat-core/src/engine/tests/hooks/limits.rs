@@ -19,7 +19,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 const ATTEMPTS: usize = 6;
 
 /// Hooks that count their calls. They refuse all invitations and group changes, new groups and join
-/// notes with the text `refused`, and friendships of the user `refused`.
+/// notes with the text `refused`, friendships of the user `refused`, and registrations of the name
+/// `spammer`.
 #[derive(Debug, Default)]
 struct Counting {
     calls: AtomicU32,
@@ -46,7 +47,8 @@ impl Counting {
 #[async_trait]
 impl Hooks for Counting {
     async fn before_register(&self, _: Source, registration: Registration) -> Verdict<Registration> {
-        self.decide(registration, false)
+        let refuses = registration.name.as_str() == "spammer";
+        self.decide(registration, refuses)
     }
 
     async fn before_create_group(&self, _: &Actor, group: NewGroup) -> Verdict<NewGroup> {
@@ -154,6 +156,31 @@ async fn registrations_beyond_the_limit_do_not_reach_the_hooks() {
         assert_eq!(registered.is_ok(), number < 2, "{number}: {registered:?}");
     }
     assert_eq!(hooks.take_calls(), 2);
+    // Registrations that create no account count too, once the hooks were asked.
+    for (network, name) in [(1, "spammer"), (2, "user0")] {
+        let source = Source::Ip([198, 51, 100, network].into());
+        for attempt in 0..ATTEMPTS {
+            let registered = engine.register(source, registration(name)).await;
+            let is_limited = error_code(registered) == ReplyCode::Throttled;
+            assert_eq!(is_limited, attempt >= 2, "{name}, {attempt}");
+        }
+        assert_eq!(hooks.take_calls(), 2, "{name}");
+    }
+}
+
+/// Without hooks, a registration that creates no account costs little, and a user may correct it.
+#[tokio::test]
+async fn failed_registrations_are_not_charged_without_hooks() {
+    let mut config = config();
+    config.throttle.registration_rate = Rate::new(2, HOUR);
+    let engine = builder().config(config).build().await.unwrap();
+    let source = Source::Ip([192, 0, 2, 1].into());
+    engine.register(source, registration("alice")).await.unwrap();
+    for _ in 0..ATTEMPTS {
+        let taken = engine.register(source, registration("alice")).await;
+        assert_eq!(error_code(taken), ReplyCode::NameTaken);
+    }
+    engine.register(source, registration("bob")).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! Tests of hooks that decide about messages, groups and friendships.
 
+use std::sync::OnceLock;
+
 use super::*;
+use crate::engine::ActingAs;
 
 /// Hooks that refuse texts and group names with "spam" in them, the user `mallory`, and friendships
 /// that `bob` accepts. They replace the description of new groups, and record their calls about
@@ -133,5 +136,45 @@ async fn friendship_hooks_refuse_requests_and_answers() {
     alice.request_friend(user(&bob), Note::default()).await.unwrap();
     let accepted = bob.answer_friend(user(&alice), true).await;
     assert_eq!(error_code(accepted), ReplyCode::RefusedByPolicy);
+    // To request the friendship in turn would accept the request too.
+    let requested = bob.request_friend(user(&alice), Note::default()).await;
+    assert_eq!(error_code(requested), ReplyCode::RefusedByPolicy);
     bob.answer_friend(user(&alice), false).await.unwrap();
+    // Without a request of the peer, it is a request, which the hooks allow.
+    bob.request_friend(user(&alice), Note::default()).await.unwrap();
+}
+
+/// Hooks that refuse that `bob` accepts a friendship. While they decide about a request of his, the
+/// peer requests the friendship too.
+#[derive(Debug, Default)]
+struct RequestMeanwhile {
+    peer: OnceLock<(ActingAs, UserRef)>,
+}
+
+#[async_trait]
+impl Hooks for RequestMeanwhile {
+    async fn before_befriend(&self, actor: &Actor, _: &UserInfo, step: &FriendshipStep) -> Verdict<()> {
+        if actor.user.name != "bob" {
+            return Verdict::Allow(());
+        }
+        if let FriendshipStep::Request(_) = step {
+            let (peer, bob) = self.peer.get().unwrap();
+            peer.request_friend(bob.clone(), Note::default()).await.unwrap();
+        }
+        refuse_if(*step == FriendshipStep::Accept, ())
+    }
+}
+
+#[tokio::test]
+async fn request_that_became_an_acceptance_meanwhile_is_not_committed() {
+    let hooks = Arc::new(RequestMeanwhile::default());
+    let engine = builder().hooks(hooks.clone()).build().await.unwrap();
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+    hooks.peer.set((engine.acting_as(id(&alice)), user(&bob))).unwrap();
+    let request = async || error_code(bob.request_friend(user(&alice), Note::default()).await);
+    assert_eq!(request().await, ReplyCode::Busy);
+    assert_eq!(request().await, ReplyCode::RefusedByPolicy);
+    let contacts = bob.contacts().await.unwrap();
+    let states: Vec<ContactState> = contacts.iter().map(|contact| contact.state).collect();
+    assert_eq!(states, [ContactState::Pending]);
 }

@@ -1,6 +1,8 @@
 //! Tests of hooks that refuse a retry of a stored command, or the first message of a conversation.
 
 use super::*;
+use crate::store::MemoryStore;
+use crate::testkit::store::{FaultyStore, HoldGuard};
 
 /// Hooks that refuse every draft and every new group once a flag is set.
 #[derive(Debug, Default)]
@@ -73,4 +75,74 @@ async fn refused_first_message_opens_no_conversation() {
     alice.send_text(direct(&bob), "again").await.unwrap();
     let asked = hooks.asked.lock().unwrap().clone();
     assert_eq!(asked, [None, None, Some(sent.conversation)]);
+}
+
+/// Hooks that refuse every draft, and from then on hold the store.
+#[derive(Debug)]
+struct RefuseAndHold {
+    store: Arc<FaultyStore>,
+    held: Mutex<Option<HoldGuard>>,
+}
+
+#[async_trait]
+impl Hooks for RefuseAndHold {
+    async fn before_append(&self, _: &AppendContext, _: Draft) -> Verdict<Draft> {
+        *self.held.lock().unwrap() = Some(self.store.hold());
+        Verdict::refuse("not here")
+    }
+}
+
+/// A refused draft is looked for among the stored events. That belongs to the same request, so it
+/// gets no time of its own.
+#[tokio::test(start_paused = true)]
+async fn draft_that_is_refused_late_is_answered_in_time() {
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+    let hooks = Arc::new(RefuseAndHold {
+        store: store.clone(),
+        held: Mutex::default(),
+    });
+    let mut config = config();
+    (config.request_timeout, config.hook_timeout) = (Duration::from_secs(5), Duration::from_secs(1));
+    let engine = Engine::builder(store.clone()).config(config).hooks(hooks);
+    let engine = engine.build().await.unwrap();
+    let alice = new_user(&engine, "alice").await;
+    let held = store.hold();
+    let started = tokio::time::Instant::now();
+    let sending = tokio::spawn(alice.execute(Command::Send {
+        conversation: direct(&alice),
+        draft: draft("x"),
+    }));
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    drop(held);
+    assert_eq!(error_code(sending.await.unwrap()), ReplyCode::TryAgain);
+    let took = started.elapsed();
+    assert!(took < Duration::from_millis(6100), "{took:?}");
+}
+
+#[tokio::test]
+async fn observers_see_a_resent_message_once() {
+    let rules = Arc::new(Rules::default());
+    let switch = Arc::new(Switch::default());
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+    let engine = Engine::builder(store.clone()).config(config());
+    let engine = engine.hooks(switch.clone()).hooks(rules.clone()).build().await.unwrap();
+    let alice = new_user(&engine, "alice").await;
+    let stored = draft("one");
+    alice.send(direct(&alice), stored.clone()).await.unwrap();
+    assert!(alice.send(direct(&alice), stored.clone()).await.unwrap().duplicate);
+    switch.refuses.store(true, Ordering::SeqCst);
+    assert!(alice.send(direct(&alice), stored).await.unwrap().duplicate);
+    switch.refuses.store(false, Ordering::SeqCst);
+    // The engine finds this message when it repeats the commit, and nobody has observed it yet.
+    store.fail_after_commit();
+    alice.send_text(direct(&alice), "two").await.unwrap();
+    drop(alice);
+    engine.shutdown().await;
+    let seen = rules.seen.lock().unwrap().clone();
+    let seen: Vec<&str> = seen
+        .iter()
+        .map(String::as_str)
+        .filter(|what| what.contains(' '))
+        .collect();
+    assert_eq!(seen, ["registered 1", "1 one", "2 two", "end Normal"]);
 }

@@ -1,7 +1,10 @@
 //! Tests of the direct policy, which decides who may write to a user, and of messages to unknown
 //! users, groups and conversations.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
+use crate::hooks::{AppendContext, Hooks, Verdict};
 
 #[tokio::test]
 async fn everyone_policy_accepts_strangers() {
@@ -96,4 +99,82 @@ async fn send_to_an_unknown_recipient_is_refused() {
             ReplyCode::NotFound
         );
     }
+}
+
+/// Returns contents that cannot begin a conversation with `peer`, each with the code of its
+/// refusal.
+fn contents_that_begin_nothing(peer: UserId) -> Vec<(DraftContent, ReplyCode)> {
+    let (target, emoji) = (Seq(9), Emoji::new("\u{1f44d}").unwrap());
+    let message = |reply_to, mentions: Vec<UserId>, mention_all| DraftContent::Message {
+        text: text("hello"),
+        reply_to,
+        mentions,
+        mention_all,
+    };
+    let edit = DraftContent::Edit {
+        target,
+        text: text("edited"),
+    };
+    let remove = false;
+    vec![
+        (edit, ReplyCode::NotFound),
+        (DraftContent::Recall { target }, ReplyCode::NotFound),
+        (DraftContent::React { target, emoji, remove }, ReplyCode::NotFound),
+        (message(Some(target), Vec::new(), false), ReplyCode::NotFound),
+        (message(None, Vec::new(), true), ReplyCode::Forbidden),
+        (message(None, vec![UserId(999_999)], false), ReplyCode::InvalidArgument),
+        (
+            message(None, (0..51).map(|n| UserId(peer.0 + n)).collect(), false),
+            ReplyCode::LimitExceeded,
+        ),
+    ]
+}
+
+fn with(content: DraftContent) -> Draft {
+    Draft { content, ..draft("x") }
+}
+
+/// Hooks that count the drafts that they are asked about, and allow them.
+#[derive(Debug, Default)]
+struct CountDrafts(AtomicUsize);
+
+#[async_trait::async_trait]
+impl Hooks for CountDrafts {
+    async fn before_append(&self, _: &AppendContext, draft: Draft) -> Verdict<Draft> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Verdict::Allow(draft)
+    }
+}
+
+/// A direct conversation begins with its first message.
+#[tokio::test]
+async fn draft_that_cannot_be_a_first_message_opens_no_conversation() {
+    let hooks = Arc::new(CountDrafts::default());
+    for builder in [builder(), builder().hooks(hooks.clone())] {
+        let engine = builder.build().await.unwrap();
+        let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+        befriend(&alice, &bob).await;
+        let before = bob.conversations().await.unwrap();
+        let contents = contents_that_begin_nothing(id(&bob));
+        for (content, code) in &contents {
+            let refused = alice.send(direct(&bob), with(content.clone())).await;
+            assert_eq!(error_code(refused), *code, "{content:?}");
+        }
+        assert_eq!(bob.conversations().await.unwrap(), before);
+        assert_eq!(conversation_count(&alice).await, 0);
+        // In an existing conversation, the same drafts are refused in the same way.
+        let first = DraftContent::Message {
+            text: text("hello"),
+            reply_to: None,
+            mentions: vec![id(&alice), id(&bob)],
+            mention_all: false,
+        };
+        bob.send(direct(&alice), with(first)).await.unwrap();
+        for (content, code) in contents {
+            let refused = alice.send(direct(&bob), with(content.clone())).await;
+            assert_eq!(error_code(refused), code, "{content:?}");
+        }
+    }
+    // The first message, and the drafts to the conversation that it opened.
+    assert_eq!(hooks.0.load(Ordering::Relaxed), 8);
 }

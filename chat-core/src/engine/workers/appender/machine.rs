@@ -22,7 +22,7 @@ use super::resend_order::is_temporary;
 use super::submission::{LaneCheck, LaneOperation, Payload, Reply, SenderKey, Submission};
 use crate::engine::directory::Target;
 use crate::engine::error::CommandError;
-use crate::engine::operations::message::{DraftKey, Prepared};
+use crate::engine::operations::message::Prepared;
 use crate::model::{Appended, Caller, ConversationId, ConversationRef, Draft, Outcome, ReplyCode, UserId};
 
 /// Work for the driver to run. Each piece of work ends with one [`Done`].
@@ -49,11 +49,11 @@ pub(super) struct Preparation {
     pub(super) session: SenderKey,
     pub(super) caller: Caller,
     pub(super) conversation: ConversationRef,
-    /// Key of the draft, if the submission is one. A draft, unlike an operation, opens a direct
+    /// The draft, if the submission is one. A draft, unlike an operation, opens a direct
     /// conversation that does not exist, and may have been stored before.
-    pub(super) draft: Option<DraftKey>,
-    /// The draft to show to the hooks, as it would be stored and as it was sent.
-    pub(super) for_hooks: Option<(Prepared, Draft)>,
+    pub(super) draft: Option<Prepared>,
+    /// The draft as it was sent, to show it to the hooks.
+    pub(super) for_hooks: Option<Draft>,
     /// Check that has to pass before the operation may enter its lane.
     pub(super) check: Option<LaneCheck>,
     /// Time at which the submission is refused if it is still being prepared.
@@ -277,8 +277,8 @@ impl Machine {
         let submission = &mut self.preparing.get_mut(&session)?.submission;
         let (draft, for_hooks, check) = match &mut submission.payload {
             Payload::Draft { prepared, for_hooks } => {
-                let for_hooks = for_hooks.take().map(|original| (prepared.clone(), *original));
-                (Some(prepared.key()), for_hooks, None)
+                let for_hooks = for_hooks.take().map(|original| *original);
+                (Some(prepared.clone()), for_hooks, None)
             }
             Payload::Operation { check, .. } => (None, None, check.take()),
         };

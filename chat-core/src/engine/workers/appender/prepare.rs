@@ -8,11 +8,11 @@ use super::machine::{Done, Preparation};
 use super::resend_order::is_temporary;
 use super::submission::LaneCheck;
 use super::work::AppendPorts;
-use crate::engine::directory::Target;
+use crate::engine::directory::{Destination, Target};
 use crate::engine::error::CommandError;
-use crate::engine::operations::message::{DraftKey, Prepared, appended};
+use crate::engine::operations::message::{Prepared, appended, first_message};
 use crate::engine::panics::contain;
-use crate::engine::workers::direct_opener::within;
+use crate::engine::units::within;
 use crate::model::{Caller, ConversationRef, Draft, Event};
 
 /// Prepares a submission. A draft that would be refused permanently is looked for among the stored
@@ -29,8 +29,8 @@ pub(super) async fn prepare(ports: Arc<AppendPorts>, preparation: Preparation) -
         deadline,
     } = preparation;
     // A future that misses the deadline is dropped inside `contain`, because its drop may panic.
-    let result = match draft {
-        Some(_) => contain(prepare_draft(&ports, caller, &conversation, for_hooks, deadline)).await,
+    let result = match &draft {
+        Some(draft) => contain(prepare_draft(&ports, &conversation, draft, for_hooks, deadline)).await,
         None => contain(prepare_operation(&ports, caller, &conversation, check, deadline)).await,
     };
     let (Some(draft), Err(error)) = (draft, &result) else {
@@ -39,13 +39,18 @@ pub(super) async fn prepare(ports: Arc<AppendPorts>, preparation: Preparation) -
     if is_temporary(error) {
         return Done::Prepared { session, result };
     }
-    let stored = find_stored(&ports, caller, &conversation, draft);
-    match contain(within(ports.units.deadline(), stored)).await {
-        Ok(Some(event)) => {
-            let appended = appended(&event, true);
-            ports.publisher.publish(vec![event]);
-            Done::Stored { session, appended }
-        }
+    // Publishing calls wakers of other tasks, which may panic.
+    let stored = async {
+        let found = find_stored(&ports, &conversation, &draft);
+        let Some(event) = within(deadline, found).await? else {
+            return Ok(None);
+        };
+        let appended = appended(&event, true);
+        ports.publisher.deliver(&[event]);
+        Ok(Some(appended))
+    };
+    match contain(stored).await {
+        Ok(Some(appended)) => Done::Stored { session, appended },
         Ok(None) => Done::Prepared { session, result },
         Err(error) => Done::Prepared {
             session,
@@ -76,23 +81,36 @@ async fn prepare_operation(
 /// is opened once the hooks have allowed its first message.
 async fn prepare_draft(
     ports: &AppendPorts,
-    caller: Caller,
     conversation: &ConversationRef,
-    for_hooks: Option<(Prepared, Draft)>,
+    draft: &Prepared,
+    for_hooks: Option<Draft>,
     deadline: Instant,
 ) -> Result<(Target, Option<Prepared>), CommandError> {
+    let caller = draft.caller;
     let destination = ports.opener.find(caller, conversation, deadline).await?;
+    check_first(ports, &destination, draft)?;
     let rewritten = match for_hooks {
-        Some((draft, original)) => {
+        Some(original) => {
             let (id, kind) = destination.conversation();
             let allowed = ports.hooks.before_append(caller, id, kind, original);
             let content = within(deadline, allowed).await?;
-            content.map(|content| draft.rewritten(content))
+            content.map(|content| draft.clone().rewritten(content))
         }
         None => None,
     };
+    if let Some(rewritten) = &rewritten {
+        check_first(ports, &destination, rewritten)?;
+    }
     let target = ports.opener.open(caller, destination, deadline).await?;
     Ok((target, rewritten))
+}
+
+/// Refuses a draft that would open a conversation and cannot be its first event.
+fn check_first(ports: &AppendPorts, destination: &Destination, draft: &Prepared) -> Result<(), CommandError> {
+    match destination {
+        Destination::Existing(_) => Ok(()),
+        Destination::Unopened(direct) => first_message(draft, direct.peer, ports.rules),
+    }
 }
 
 /// Returns the event that was stored for a draft. Returns `None` if there is none, or if the stored
@@ -101,11 +119,10 @@ async fn prepare_draft(
 /// conversation by now, or to none.
 async fn find_stored(
     ports: &AppendPorts,
-    caller: Caller,
     conversation: &ConversationRef,
-    draft: DraftKey,
+    draft: &Prepared,
 ) -> Result<Option<Event>, CommandError> {
-    let ids = [draft.id];
+    let (caller, ids) = (draft.caller, [draft.client_message_id]);
     let sent = ports.units.store().find_sent(caller.user, &ids);
     let sent = ports.units.read(sent).await?.pop();
     let Some(event) = sent.map(|sent| sent.event) else {

@@ -31,9 +31,9 @@ pub(in crate::engine) struct DeferredDraft {
     pub(in crate::engine) id: ClientMessageId,
 }
 
-/// Returns whether a draft refused with this error is expected to be resent, so that later drafts
-/// have to wait for it.
-pub(super) fn is_temporary(error: &CommandError) -> bool {
+/// Returns whether a command refused with this error is expected to be sent again. Later drafts of
+/// the same session have to wait for such a draft.
+pub(in crate::engine) fn is_temporary(error: &CommandError) -> bool {
     matches!(error.code, ReplyCode::Busy | ReplyCode::TryAgain | ReplyCode::Internal)
 }
 

@@ -15,7 +15,7 @@ use super::submission::LaneOperation;
 use crate::engine::directory::{Directory, Target};
 use crate::engine::error::CommandError;
 use crate::engine::hook_calls::HookCalls;
-use crate::engine::operations::message::{AppendBatch, BatchRules, Prepared};
+use crate::engine::operations::message::{AppendBatch, AppendedBatch, BatchRules, Prepared};
 use crate::engine::panics::contain;
 use crate::engine::units::Units;
 use crate::engine::workers::{DirectOpener, Publisher};
@@ -91,10 +91,7 @@ async fn append(
         .run_idempotent(target.id, all, deadline, &mut outcome_unknown)
         .await
     {
-        Ok(batch) => {
-            ports.publisher.publish(batch.events);
-            Ok(batch.results)
-        }
+        Ok(batch) => Ok(publish(ports, batch, outcome_unknown)),
         Err(error) if error.code == ReplyCode::Internal && drafts.len() > 1 => {
             Ok(append_each(ports, target, &drafts, deadline, outcome_unknown).await)
         }
@@ -126,9 +123,9 @@ async fn append_each(
             .run_idempotent(target.id, alone, deadline, &mut outcome_unknown)
             .await
         {
-            Ok(mut batch) => {
-                ports.publisher.publish(batch.events);
-                batch.results.pop().unwrap_or_else(|| Err(CommandError::internal()))
+            Ok(batch) => {
+                let result = publish(ports, batch, outcome_unknown).pop();
+                result.unwrap_or_else(|| Err(CommandError::internal()))
             }
             Err(error) => Err(error),
         };
@@ -138,6 +135,19 @@ async fn append_each(
         results.push(result);
     }
     results
+}
+
+/// Publishes the events of a batch, and returns the results of its drafts. If an earlier run of the
+/// batch may have been committed without an answer (`outcome_unknown`), the events that this run
+/// found are probably those of the earlier one, and no observer has seen them.
+fn publish(ports: &AppendPorts, batch: AppendedBatch, outcome_unknown: bool) -> Vec<Result<Appended, CommandError>> {
+    if outcome_unknown {
+        ports.publisher.publish(batch.found);
+    } else {
+        ports.publisher.deliver(&batch.found);
+    }
+    ports.publisher.publish(batch.events);
+    batch.results
 }
 
 fn unit_of_work(ports: &AppendPorts, target: &Target, drafts: Arc<[Prepared]>, look_first: bool) -> AppendBatch {

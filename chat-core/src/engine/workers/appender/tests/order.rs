@@ -192,10 +192,8 @@ fn draft_does_not_overtake_one_whose_lookup_failed() {
     let mut appender = Appender::new(LIMITS);
     let alice = session(1);
     let refused = appender.send(alice, UNKNOWN, 1..=2);
-    let Preparation {
-        session, draft: key, ..
-    } = preparation(&mut appender);
-    assert!(key.is_some() && appender.work().is_none(), "one lookup at a time");
+    let Preparation { session, draft, .. } = preparation(&mut appender);
+    assert!(draft.is_some() && appender.work().is_none(), "one lookup at a time");
     appender.finish(Done::Prepared {
         session,
         result: Err(CommandError::try_again()),
@@ -303,10 +301,11 @@ fn hooks_see_drafts_in_their_order_and_may_rewrite_them() {
         replies.push(Box::pin(reply) as Reply);
     }
     for expected in 1..=2 {
-        let Preparation { session, for_hooks, .. } = preparation(&mut appender);
-        let (prepared, original) = for_hooks.unwrap();
-        assert_eq!((number(&prepared), &original), (expected, &draft(expected)));
-        let rewritten = prepared.clone().rewritten(draft(90 + expected).content);
+        let preparation = preparation(&mut appender);
+        let (session, original) = (preparation.session, preparation.for_hooks.unwrap());
+        let prepared = preparation.draft.unwrap();
+        assert_eq!((number(&prepared), original), (expected, draft(expected)));
+        let rewritten = prepared.rewritten(draft(90 + expected).content);
         appender.finish(Done::Prepared {
             session,
             result: Ok((target(KNOWN), Some(rewritten))),
