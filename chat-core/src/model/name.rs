@@ -37,8 +37,8 @@ pub enum NameError {
     Empty,
     /// The name is longer than allowed.
     #[error(
-        "the name is too long; use at most {max_characters} characters and {max_bytes} bytes of
-    # UTF-8"
+        "the name is too long; use at most {max_characters} characters and {max_bytes} bytes of \
+         UTF-8"
     )]
     TooLong {
         /// Maximum length: in code points for user and group names, in grapheme clusters for
@@ -57,8 +57,8 @@ pub enum NameError {
     },
     /// The name starts or ends with `-` or `.`, or one of its words starts with a combining mark.
     #[error(
-        "the name cannot start or end with '-' or '.', and no word can start with a combining
-    # mark"
+        "the name cannot start or end with '-' or '.', and no word can start with a combining \
+         mark"
     )]
     BadEdge,
     /// The name has no letter, only digits, punctuation or combining marks. A number alone is the
@@ -83,8 +83,8 @@ pub enum NameError {
     /// Left-to-right and right-to-left characters are mixed, so that the displayed order differs
     /// ambiguously from the stored order.
     #[error(
-        "the name mixes writing directions ambiguously; write it in one direction, without
-    # digits in front"
+        "the name mixes writing directions ambiguously; write it in one direction, without \
+         digits in front"
     )]
     Direction,
     /// The name is reserved for operators of the server, or for mentions such as `@all`.

@@ -1,4 +1,4 @@
-//! State machine of the appender. It keeps submissions in order by session and conversation, and
+//! State machine of the appender. It keeps submissions in order by sender and conversation, and
 //! returns the work to run. It does no I/O, reads no clock and runs no futures.
 //!
 //! ```text
@@ -46,7 +46,7 @@ pub(super) enum Work {
 
 /// A submission whose conversation has to be looked up, or which needs a check or hooks.
 pub(super) struct Preparation {
-    pub(super) session: SenderKey,
+    pub(super) sender: SenderKey,
     pub(super) caller: Caller,
     pub(super) conversation: ConversationRef,
     /// The draft, if the submission is one. A draft, unlike an operation, opens a direct
@@ -66,12 +66,12 @@ pub(super) enum Done {
     /// A submission's conversation, and the draft if a hook rewrote it; or the error with which the
     /// submission is refused.
     Prepared {
-        session: SenderKey,
+        sender: SenderKey,
         result: Result<(Target, Option<Prepared>), CommandError>,
     },
     /// A draft would be refused now, but it is a retry of a draft that was stored before, when
     /// there was no reason to refuse it.
-    Stored { session: SenderKey, appended: Appended },
+    Stored { sender: SenderKey, appended: Appended },
     Committed {
         conversation: ConversationId,
         result: BatchResult,
@@ -85,7 +85,7 @@ pub(super) enum Done {
 /// Next step of an entry that has arrived.
 #[derive(Debug)]
 pub(super) enum Turn {
-    /// Wait for the submission of the same session that is being prepared.
+    /// Wait for the submission of the same sender that is being prepared.
     Wait,
     /// Drop the entry of a draft that was refused before it reached the queue: its place is
     /// recorded.
@@ -101,9 +101,9 @@ pub(super) enum Turn {
 pub(super) struct Machine {
     /// Entries that have not been processed.
     arrived: VecDeque<Incoming>,
-    /// Sessions of which a submission is being prepared.
+    /// Senders of which a submission is being prepared.
     preparing: HashMap<SenderKey, Preparing>,
-    /// Sessions whose preparation has not been returned as work.
+    /// Senders whose preparation has not been returned as work.
     to_prepare: VecDeque<SenderKey>,
     lanes: Lanes,
     replies: VecDeque<Reply>,
@@ -113,7 +113,7 @@ pub(super) struct Machine {
 #[derive(Debug)]
 struct Preparing {
     submission: Box<Submission>,
-    /// Later entries of the session.
+    /// Later entries of the sender.
     waiting: VecDeque<Incoming>,
 }
 
@@ -169,8 +169,8 @@ impl Machine {
     /// Handles the result of a piece of work. The result of [aborted](Self::abort) work is ignored.
     pub(super) fn finish(&mut self, now: Instant, done: Done) {
         match done {
-            Done::Prepared { session, result } => self.prepared(session, result, now),
-            Done::Stored { session, appended } => self.stored(session, appended),
+            Done::Prepared { sender, result } => self.prepared(sender, result, now),
+            Done::Stored { sender, appended } => self.stored(sender, appended),
             Done::Committed { conversation, result } => {
                 self.lanes.finish_batch(conversation, result, now, &mut self.replies);
             }
@@ -211,14 +211,14 @@ impl Machine {
 
     /// Decides the next step of the entry at the front of `arrived`, if there is one, and records
     /// the place of a refused draft in the order of resends. The entry stays there, and keeps its
-    /// place in the order of its session, until [`take_turn`](Self::take_turn).
+    /// place in the order of its sender, until [`take_turn`](Self::take_turn).
     pub(super) fn decide(
         &mut self,
         now: Instant,
         known: impl Fn(UserId, &ConversationRef) -> Option<Target>,
     ) -> Option<Turn> {
         let incoming = self.arrived.front()?;
-        if self.preparing.contains_key(&incoming.session()) {
+        if self.preparing.contains_key(&incoming.sender()) {
             return Some(Turn::Wait);
         }
         let submission = match incoming {
@@ -253,18 +253,18 @@ impl Machine {
     /// Moves the submission at the front of `arrived` into preparation.
     fn prepare_arrived(&mut self) {
         if let Some(Incoming::Submission(submission)) = self.arrived.pop_front() {
-            let session = submission.session();
+            let sender = submission.sender();
             let waiting = VecDeque::new();
-            self.preparing.insert(session, Preparing { submission, waiting });
-            self.to_prepare.push_back(session);
+            self.preparing.insert(sender, Preparing { submission, waiting });
+            self.to_prepare.push_back(sender);
         }
     }
 
-    /// Moves the entry at the front of `arrived` behind the submission of its session that is being
-    /// prepared. A refused draft waits there too: it comes after the earlier drafts of its session.
+    /// Moves the entry at the front of `arrived` behind the submission of its sender that is being
+    /// prepared. A refused draft waits there too: it comes after the earlier drafts of its sender.
     fn wait_for_preparation(&mut self) {
         if let Some(incoming) = self.arrived.pop_front()
-            && let Some(preparing) = self.preparing.get_mut(&incoming.session())
+            && let Some(preparing) = self.preparing.get_mut(&incoming.sender())
         {
             preparing.waiting.push_back(incoming);
         }
@@ -273,8 +273,8 @@ impl Machine {
     /// Returns the next preparation to start. The draft for the hooks, or the check, moves out of
     /// the submission.
     fn next_preparation(&mut self) -> Option<Preparation> {
-        let session = self.to_prepare.pop_front()?;
-        let submission = &mut self.preparing.get_mut(&session)?.submission;
+        let sender = self.to_prepare.pop_front()?;
+        let submission = &mut self.preparing.get_mut(&sender)?.submission;
         let (draft, for_hooks, check) = match &mut submission.payload {
             Payload::Draft { prepared, for_hooks } => {
                 let for_hooks = for_hooks.take().map(|original| *original);
@@ -283,7 +283,7 @@ impl Machine {
             Payload::Operation { check, .. } => (None, None, check.take()),
         };
         Some(Preparation {
-            session,
+            sender,
             caller: submission.caller,
             conversation: submission.conversation.clone(),
             draft,
@@ -294,15 +294,15 @@ impl Machine {
     }
 
     /// Handles the result of a preparation: the submission enters its lane or is refused.
-    fn prepared(&mut self, session: SenderKey, result: Result<(Target, Option<Prepared>), CommandError>, now: Instant) {
-        let Some(preparing) = self.preparing.get(&session) else {
+    fn prepared(&mut self, sender: SenderKey, result: Result<(Target, Option<Prepared>), CommandError>, now: Instant) {
+        let Some(preparing) = self.preparing.get(&sender) else {
             return;
         };
         let (target, rewritten) = match result {
             Ok(prepared) => prepared,
-            Err(error) if is_temporary(&error) => return self.refuse_session(session, error, now),
+            Err(error) if is_temporary(&error) => return self.refuse_sender(sender, error, now),
             Err(error) => {
-                if let Some(submission) = self.release(session) {
+                if let Some(submission) = self.release(sender) {
                     self.lanes.forget(&submission);
                     self.refuse(*submission, error);
                 }
@@ -310,7 +310,7 @@ impl Machine {
             }
         };
         let admitted = self.lanes.admit(&preparing.submission, &target, now);
-        if let Some(mut submission) = self.release(session) {
+        if let Some(mut submission) = self.release(sender) {
             if let (Payload::Draft { prepared, .. }, Some(rewritten)) = (&mut submission.payload, rewritten) {
                 *prepared = rewritten;
             }
@@ -319,8 +319,8 @@ impl Machine {
     }
 
     /// Answers a submission whose draft was stored before.
-    fn stored(&mut self, session: SenderKey, appended: Appended) {
-        if let Some(submission) = self.release(session) {
+    fn stored(&mut self, sender: SenderKey, appended: Appended) {
+        if let Some(submission) = self.release(sender) {
             self.lanes.forget(&submission);
             self.replies
                 .push_back((submission.reply_to, Ok(Outcome::Appended(appended))));
@@ -341,32 +341,32 @@ impl Machine {
         }
     }
 
-    /// Ends a session's preparation, and moves the entries that waited for it to the front of
+    /// Ends a sender's preparation, and moves the entries that waited for it to the front of
     /// `arrived`.
-    fn release(&mut self, session: SenderKey) -> Option<Box<Submission>> {
-        let Preparing { submission, waiting } = self.preparing.remove(&session)?;
+    fn release(&mut self, sender: SenderKey) -> Option<Box<Submission>> {
+        let Preparing { submission, waiting } = self.preparing.remove(&sender)?;
         for incoming in waiting.into_iter().rev() {
             self.arrived.push_front(incoming);
         }
         Some(submission)
     }
 
-    /// Temporarily refuses a submission that could not be prepared, and the entries of its session
+    /// Temporarily refuses a submission that could not be prepared, and the entries of its sender
     /// that waited for it.
-    fn refuse_session(&mut self, session: SenderKey, error: CommandError, now: Instant) {
+    fn refuse_sender(&mut self, sender: SenderKey, error: CommandError, now: Instant) {
         // An internal error is reported only for the submission that caused it: a client gives up a
         // draft that repeatedly causes one.
         let later = match error.code {
             ReplyCode::Internal => CommandError::try_again(),
             _ => error.clone(),
         };
-        if let Some(preparing) = self.preparing.get(&session) {
+        if let Some(preparing) = self.preparing.get(&sender) {
             defer(&mut self.lanes, &preparing.submission, &error, now);
             for incoming in &preparing.waiting {
                 defer_incoming(&mut self.lanes, incoming, &later, now);
             }
         }
-        if let Some(preparing) = self.preparing.remove(&session) {
+        if let Some(preparing) = self.preparing.remove(&sender) {
             self.refuse(*preparing.submission, error);
             self.refuse_all(preparing.waiting, &later);
         }

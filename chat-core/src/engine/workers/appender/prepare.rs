@@ -20,7 +20,7 @@ use crate::model::{Caller, ConversationRef, Draft, Event};
 /// it.
 pub(super) async fn prepare(ports: Arc<AppendPorts>, preparation: Preparation) -> Done {
     let Preparation {
-        session,
+        sender,
         caller,
         conversation,
         draft,
@@ -34,10 +34,10 @@ pub(super) async fn prepare(ports: Arc<AppendPorts>, preparation: Preparation) -
         None => contain(prepare_operation(&ports, caller, &conversation, check, deadline)).await,
     };
     let (Some(draft), Err(error)) = (draft, &result) else {
-        return Done::Prepared { session, result };
+        return Done::Prepared { sender, result };
     };
     if is_temporary(error) {
-        return Done::Prepared { session, result };
+        return Done::Prepared { sender, result };
     }
     // Publishing calls wakers of other tasks, which may panic.
     let stored = async {
@@ -50,10 +50,10 @@ pub(super) async fn prepare(ports: Arc<AppendPorts>, preparation: Preparation) -
         Ok(Some(appended))
     };
     match contain(stored).await {
-        Ok(Some(appended)) => Done::Stored { session, appended },
-        Ok(None) => Done::Prepared { session, result },
+        Ok(Some(appended)) => Done::Stored { sender, appended },
+        Ok(None) => Done::Prepared { sender, result },
         Err(error) => Done::Prepared {
-            session,
+            sender,
             result: Err(error),
         },
     }

@@ -28,7 +28,7 @@ pub(super) enum Incoming {
 }
 
 impl Incoming {
-    pub(super) fn session(&self) -> SenderKey {
+    pub(super) fn sender(&self) -> SenderKey {
         let caller = match self {
             Self::Submission(submission) => submission.caller,
             Self::Deferred(draft) => draft.caller,

@@ -81,7 +81,7 @@ pub(super) type ReplyTo = oneshot::Sender<Result<Outcome, CommandError>>;
 pub(super) type Reply = (ReplyTo, Result<Outcome, CommandError>);
 
 impl Submission {
-    pub(super) fn session(&self) -> SenderKey {
+    pub(super) fn sender(&self) -> SenderKey {
         self.caller.into()
     }
 

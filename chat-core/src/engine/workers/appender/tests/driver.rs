@@ -66,7 +66,7 @@ impl Ports for FakePorts {
         Box::pin(async move {
             match work {
                 Work::Prepare(preparation) => Done::Prepared {
-                    session: preparation.session,
+                    sender: preparation.sender,
                     result: Ok((target(id_of(&preparation.conversation)), None)),
                 },
                 Work::Commit { target, drafts, .. } => {

@@ -188,7 +188,7 @@ impl Simulation {
     fn finish(&mut self, work: Work, end: End) {
         let done = match work {
             Work::Prepare(preparation) => Done::Prepared {
-                session: preparation.session,
+                sender: preparation.sender,
                 result: match end {
                     End::Success => Ok((target(id_of(&preparation.conversation)), None)),
                     End::Unknown { .. } => Err(CommandError::try_again()),

@@ -160,7 +160,7 @@ impl Appender {
         while let Some(work) = self.work() {
             let done = match work {
                 Work::Prepare(preparation) => Done::Prepared {
-                    session: preparation.session,
+                    sender: preparation.sender,
                     result: Ok((target(id_of(&preparation.conversation)), None)),
                 },
                 Work::Commit { .. } => self.commit(&work),

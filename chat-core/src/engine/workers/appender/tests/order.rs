@@ -192,10 +192,10 @@ fn draft_does_not_overtake_one_whose_lookup_failed() {
     let mut appender = Appender::new(LIMITS);
     let alice = session(1);
     let refused = appender.send(alice, UNKNOWN, 1..=2);
-    let Preparation { session, draft, .. } = preparation(&mut appender);
+    let Preparation { sender, draft, .. } = preparation(&mut appender);
     assert!(draft.is_some() && appender.work().is_none(), "one lookup at a time");
     appender.finish(Done::Prepared {
-        session,
+        sender,
         result: Err(CommandError::try_again()),
     });
     assert_eq!(codes(refused), [TRY_AGAIN; 2]);
@@ -231,9 +231,9 @@ fn draft_refused_by_a_full_queue_comes_after_those_that_wait_for_a_lookup() {
 fn permanently_refused_draft_delays_no_later_draft() {
     let mut appender = Appender::new(LIMITS);
     let mut replies = appender.send(session(1), UNKNOWN, 1..=3);
-    let session = preparation(&mut appender).session;
+    let sender = preparation(&mut appender).sender;
     appender.finish(Done::Prepared {
-        session,
+        sender,
         result: Err(CommandError::not_found()),
     });
     appender.run();
@@ -302,12 +302,12 @@ fn hooks_see_drafts_in_their_order_and_may_rewrite_them() {
     }
     for expected in 1..=2 {
         let preparation = preparation(&mut appender);
-        let (session, original) = (preparation.session, preparation.for_hooks.unwrap());
+        let (sender, original) = (preparation.sender, preparation.for_hooks.unwrap());
         let prepared = preparation.draft.unwrap();
         assert_eq!((number(&prepared), original), (expected, draft(expected)));
         let rewritten = prepared.rewritten(draft(90 + expected).content);
         appender.finish(Done::Prepared {
-            session,
+            sender,
             result: Ok((target(KNOWN), Some(rewritten))),
         });
     }
