@@ -51,8 +51,8 @@ struct Peer {
 pub(crate) struct BusHealth {
     /// The node's own heartbeats do not return, or have only just started to return again.
     pub(crate) own_missing: bool,
-    /// No heartbeat of a listed node has arrived for half the timeout: its latest announcements may
-    /// be lost.
+    /// There is a listed node of which no heartbeat has arrived for half the timeout: its latest
+    /// announcements may be lost.
     pub(crate) peer_late: bool,
     /// A node has been listed for longer than the timeout, and no heartbeat of it has arrived on
     /// the bus within the timeout.

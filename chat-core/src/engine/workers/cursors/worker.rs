@@ -85,8 +85,8 @@ impl CursorWorker {
     }
 
     /// Waits until the queued marks have to be written: after the flush interval, when there are
-    /// enough for a batch, or when a command waits for them, which happens at most once in
-    /// [`MIN_AWAITED_INTERVAL`].
+    /// enough for a batch, or when a command waits for them. In the last case, also waits until
+    /// [`MIN_AWAITED_INTERVAL`] has passed since the start of the last flush.
     async fn flush_is_due(&self) {
         let early = async {
             while !self.queue.has_full_batch() {
