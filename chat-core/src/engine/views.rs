@@ -22,7 +22,8 @@ pub(super) async fn user_infos(units: &Units, ids: &[UserId]) -> Result<HashMap<
 /// Reads one of the caller's conversations.
 ///
 /// # Errors
-/// [`NotFound`](crate::model::ReplyCode::NotFound): the caller may read no event of it.
+/// [`NotFound`](crate::model::ReplyCode::NotFound): the caller may not read the conversation.
+/// Otherwise the errors of [`Units::read`].
 pub(super) async fn conversation_info(
     units: &Units,
     caller: Caller,

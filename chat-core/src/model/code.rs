@@ -51,7 +51,8 @@ codes! {
         Throttled = 201,
         /// The session token is no longer valid. The client must log in again.
         SessionExpired = 202,
-        /// The account is disabled or deleted.
+        /// The account is disabled or deleted, or the user for whom an application or operator acts
+        /// does not exist.
         AccountDisabled = 203,
         /// The session policy allows one session, and the user has one.
         LoggedInElsewhere = 204,

@@ -60,8 +60,8 @@ pub enum Command {
 
     /// Creates a group that the user owns.
     CreateGroup(NewGroup),
-    /// Searches listed groups by the beginning of their name, or finds a group by its id if the
-    /// caller may see the group.
+    /// Searches listed groups by the beginning of their name, and finds a group by its id if it is
+    /// listed, or if the caller is a member, is invited or has asked to join.
     SearchGroups {
         /// Id or beginning of a name. A valid name is in its canonical spelling, other text in
         /// lower case.

@@ -20,6 +20,7 @@ const MAX_PEERS: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct PeerMonitor {
     started: Instant,
+    /// Time after which a heartbeat that has not arrived counts as missing.
     timeout: Duration,
     /// Minimum number of consecutive heartbeats of a peer that repeat an announcement.
     min_repeats: u64,
@@ -41,8 +42,11 @@ struct PeerTable {
 /// The last heartbeat that arrived from a peer.
 #[derive(Debug)]
 struct Peer {
+    /// Incarnation of the peer, which grows at each of its starts.
     incarnation: u64,
+    /// Number of the heartbeat.
     number: u64,
+    /// Time of arrival.
     at: Instant,
 }
 

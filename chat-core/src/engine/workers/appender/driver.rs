@@ -127,7 +127,7 @@ impl<'q, P: Ports> Driver<'q, P> {
             answer(reply_to, result);
         }
         // Work should not panic. Work that panics nevertheless has ended; the loop still waits for
-        // the rest.
+        // the other work.
         while let Err(panic) = panics::catch(self.finish_work()).await {
             tracing::error!(panic = panic.text(), "work of the appender panicked");
         }

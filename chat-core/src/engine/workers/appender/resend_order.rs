@@ -43,6 +43,7 @@ pub(super) struct ResendOrder {
     sessions: HashMap<Caller, Vec<Gap>>,
     /// Number of gaps in `sessions`.
     count: usize,
+    /// Time after which a gap is removed if its first draft was not resent.
     window: Duration,
     last_sweep: Option<Instant>,
 }

@@ -35,7 +35,9 @@ pub(in crate::engine) struct CursorWorker {
     units: Arc<Units>,
     router: Router,
     flush_interval: Duration,
+    /// Maximum number of members of a group in which receipts are sent.
     max_receipt_members: u32,
+    /// Upper limit of `batch`.
     max_batch: usize,
     /// Maximum number of marks in the next batch. A mark whose row is locked fails its whole batch,
     /// so batches shrink after a failure, down to one mark, and grow again after a success.
