@@ -192,8 +192,8 @@ impl EventSequencer {
         if self.unverified { head.previous() } else { head }
     }
 
-    /// Processes a page, and appends the events that can be delivered to `out`. Returns the events
-    /// that the page shows to be unreadable.
+    /// Processes a page, and appends the events that can be delivered to `out`. Returns the events,
+    /// if any, that will not be delivered, as the page shows.
     pub(crate) fn read_finished(
         &mut self,
         now: Instant,

@@ -27,7 +27,7 @@ const MAX_RUNS: u32 = 4;
 
 /// Tracker of commits whose outcome is unknown.
 pub(super) trait UnconfirmedCommits: Debug + Send + Sync + 'static {
-    /// Delivers these commits once the store shows that they happened.
+    /// Delivers the events of these commits once the store shows that they were committed.
     fn track_unconfirmed(&self, commits: Vec<UnconfirmedCommit>);
 }
 

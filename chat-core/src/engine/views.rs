@@ -22,7 +22,8 @@ pub(super) async fn user_infos(units: &Units, ids: &[UserId]) -> Result<HashMap<
 /// Reads one of the caller's conversations.
 ///
 /// # Errors
-/// [`NotFound`](crate::model::ReplyCode::NotFound): the caller may read no event of it.
+/// [`NotFound`](crate::model::ReplyCode::NotFound): the caller may not read the conversation.
+/// Otherwise the errors of [`Units::read`].
 pub(super) async fn conversation_info(
     units: &Units,
     caller: Caller,
@@ -68,7 +69,8 @@ fn peer_of(conversation: &Conversation, user: UserId) -> Option<UserId> {
     }
 }
 
-/// Converts a membership. Returns `None` if the peer of a direct conversation is not in `users`.
+/// Converts a membership. Returns `None` if the peer of a direct conversation is not in `users`, or
+/// if a group has no profile.
 fn info(membership: MembershipView, user: UserId, users: &HashMap<UserId, UserInfo>) -> Option<ConversationInfo> {
     let MembershipView {
         conversation,
@@ -114,8 +116,8 @@ fn info(membership: MembershipView, user: UserId, users: &HashMap<UserId, UserIn
 }
 
 /// Returns a conversation as this member may see it: for a former member, a group as it was when
-/// the member left. If the store has no snapshot of that state, the group has its id as its name,
-/// and nothing else is shown.
+/// the member left, or as [`unknown_state`] describes it if the store has no snapshot of that
+/// state.
 fn as_visible_to(member: &Member, conversation: Conversation, snapshot: Option<GroupSnapshot>) -> Conversation {
     let Some(until_seq) = member
         .until_seq
@@ -133,7 +135,8 @@ fn as_visible_to(member: &Member, conversation: Conversation, snapshot: Option<G
     }
 }
 
-/// Returns what a former member sees of a group whose state at that time is not known.
+/// Returns what a former member sees of a group if the store has no snapshot from the time when the
+/// member left: `#` and the group's id as its name, and no other property of the group.
 fn unknown_state(group: ConversationId) -> GroupSnapshot {
     GroupSnapshot {
         profile: GroupProfile {

@@ -1,8 +1,9 @@
 //! The port through which an application watches, changes and refuses the actions of users.
 //!
 //! **Deciding** hooks (`before_…`) run before anything is committed. They receive the accounts of
-//! the users involved and the actor's role in a group, and the engine executes the request in the
-//! form that they return, except that they cannot change an idempotency key. A command is
+//! the users involved (for a registration, which has no account yet, its source) and the actor's
+//! role in a group. The engine executes the request in the form that they return, except that they
+//! cannot change an idempotency key. A command is
 //! validated, then charged to a rate (that of its user or, for a registration, of its source), then
 //! decided by the hooks, so that a user whose commands are refused cannot make the hooks run more
 //! often than the rate allows. The hooks of one command share a

@@ -30,8 +30,8 @@ pub struct Account {
     pub skeleton: String,
     /// Name that is shown beside the unique name.
     pub display_name: String,
-    /// Password hash as a PHC string; absent if the account has no password, because the
-    /// application authenticates its users.
+    /// Password hash as a PHC string; absent if the account has no password, for example because
+    /// the application authenticates its users.
     pub password_hash: Option<String>,
     /// Users who may send direct messages to the user.
     pub direct_policy: DirectPolicy,
@@ -40,7 +40,7 @@ pub struct Account {
     /// Time when the account was created.
     pub created: Timestamp,
     /// Identifier by which the application knows the user, in any form (`auth0|…`, a UUID, an
-    /// e-mail address); unique, compared byte by byte.
+    /// e-mail address); unique, compared byte by byte. Absent if the application gave none.
     pub subject: Option<String>,
     /// Time of deletion. A deleted account is disabled and has no personal data; its row stays for
     /// the conversations of other users.
@@ -91,8 +91,9 @@ impl UserInfo {
     }
 }
 
-/// Stored device of a user. It outlives its sessions. It is deleted when it is revoked, or when the
-/// user has too many devices and a new one logs in, if this one logged in least recently.
+/// Stored device of a user. It outlives its sessions. It is deleted with the account, when it is
+/// revoked, or when the user has too many devices and a new one logs in, if this one logged in
+/// least recently.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Device {
     /// User of the device.

@@ -26,7 +26,8 @@ pub struct NewGroup {
     pub join_policy: JoinPolicy,
     /// True if new members may read the events from before they joined; default: false.
     pub history_visible: bool,
-    /// True if the group is hidden from search and from users who are not in it; default: false.
+    /// True if no search by name finds the group, and only its members, invited users and users who
+    /// have asked to join find it by its id; default: false.
     pub unlisted: bool,
 }
 
@@ -57,7 +58,8 @@ pub struct GroupChanges {
     pub join_policy: Option<JoinPolicy>,
     /// True if new members may read the events from before they joined.
     pub history_visible: Option<bool>,
-    /// True if the group is hidden from search and from users who are not in it.
+    /// True if no search by name finds the group, and only its members, invited users and users who
+    /// have asked to join find it by its id.
     pub unlisted: Option<bool>,
 }
 

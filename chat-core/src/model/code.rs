@@ -45,13 +45,14 @@ codes! {
         AlreadyLoggedIn = 103,
         /// The server does not know the command, for example because the client is newer.
         UnknownCommand = 104,
-        /// The account is unknown or the password is wrong.
+        /// The account is unknown, or the password or token is wrong.
         BadCredentials = 200,
         /// Too many attempts. The reply contains the time to wait.
         Throttled = 201,
-        /// The session token is no longer valid. The client must log in with the password.
+        /// The session token is no longer valid. The client must log in again.
         SessionExpired = 202,
-        /// An operator disabled the account.
+        /// The account is disabled or deleted, or the user for whom an application or operator acts
+        /// does not exist.
         AccountDisabled = 203,
         /// The session policy allows one session, and the user has one.
         LoggedInElsewhere = 204,
@@ -73,13 +74,13 @@ codes! {
         InvalidArgument = 304,
         /// The object does not exist, or is not visible to the user.
         NotFound = 400,
-        /// The user's role does not allow the command.
+        /// The user may not do this, for example because of the user's role or a ban.
         Forbidden = 401,
-        /// The recipient accepts messages from friends only.
+        /// The recipient accepts no direct messages from this user, who is not a friend.
         NotFriends = 402,
         /// The user is muted in the group.
         Muted = 403,
-        /// The client message id was used for another message.
+        /// The client message id was already used for another message or group.
         Conflict = 405,
         /// A limit of the server is reached.
         LimitExceeded = 406,
@@ -152,7 +153,8 @@ codes! {
         /// A newer login replaced the session: of this device, or of another one if the session
         /// policy allows only one.
         Replaced = 2,
-        /// The device was revoked, the password was changed, or the login expired.
+        /// The device was revoked, the password was changed, an operator ended the sessions, or the
+        /// login expired.
         Revoked = 3,
         /// The peer violated the protocol.
         ProtocolError = 4,
@@ -166,7 +168,7 @@ codes! {
         LoggedOut = 8,
         /// The server has a defect, which it logged.
         Internal = 9,
-        /// An operator disabled the account.
+        /// An operator disabled or deleted the account.
         AccountDisabled = 10,
         /// A packet exceeded the size limit.
         PacketTooLarge = 11,

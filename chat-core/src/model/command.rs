@@ -50,7 +50,8 @@ pub enum Command {
     },
     /// Ends a friendship, or withdraws a friend request.
     RemoveFriend(UserRef),
-    /// Blocks a user: ends the friendship, hides the user's requests and refuses their messages.
+    /// Blocks a user: ends the friendship, hides the user's requests and refuses their direct
+    /// messages.
     Block(UserRef),
     /// Unblocks a user.
     Unblock(UserRef),
@@ -59,7 +60,8 @@ pub enum Command {
 
     /// Creates a group that the user owns.
     CreateGroup(NewGroup),
-    /// Searches listed groups by id or by the beginning of their name.
+    /// Searches listed groups by the beginning of their name, and finds a group by its id if it is
+    /// listed, or if the caller is a member, is invited or has asked to join.
     SearchGroups {
         /// Id or beginning of a name. A valid name is in its canonical spelling, other text in
         /// lower case.
@@ -86,8 +88,8 @@ pub enum Command {
     InviteMember { group: ConversationRef, user: UserRef },
     /// Declines an invitation to a group.
     DeclineInvitation(ConversationRef),
-    /// Leaves a group, or withdraws a request to join it. If its owner is the last member, the
-    /// group is deleted.
+    /// Leaves a group, withdraws a request to join it, or declines an invitation to it without
+    /// notifying the inviter. If the owner leaves as the last member, the group is deleted.
     LeaveGroup(ConversationRef),
     /// Deletes a group for all its members, who may still read its log.
     DeleteGroup(ConversationRef),

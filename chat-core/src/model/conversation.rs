@@ -15,7 +15,8 @@ pub enum ConversationKind {
     },
     /// Group with a name, members and roles.
     Group,
-    /// A user's log of requests, invitations and notices.
+    /// A user's log of friend requests, requests to join, invitations, the answers to them, and
+    /// messages of the system.
     Inbox {
         /// User whose inbox this is.
         owner: UserId,
@@ -54,7 +55,7 @@ pub enum JoinPolicy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct GroupProfile {
-    /// Name as its members write it.
+    /// Name, in the spelling in which it is shown.
     #[cfg_attr(feature = "serde", serde(rename = "group"))]
     pub name: String,
     /// Canonical spelling of `name` ([`GroupName::key`](super::GroupName::key)), by which the group
@@ -70,7 +71,8 @@ pub struct GroupProfile {
     pub join_policy: JoinPolicy,
     /// True if new members may read the events from before they joined.
     pub history_visible: bool,
-    /// True if the group is hidden from search and from users who are not in it.
+    /// True if no search by name finds the group, and only its members, invited users and users who
+    /// have asked to join find it by its id.
     pub unlisted: bool,
 }
 
@@ -200,7 +202,7 @@ impl Member {
         }
     }
 
-    /// Changes the state. An invitation that was announced ends with its state.
+    /// Changes the state, and clears `invited_by`, which belongs to the previous state.
     pub(crate) fn set_state(&mut self, state: MemberState) {
         self.state = state;
         self.invited_by = None;

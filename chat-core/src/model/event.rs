@@ -16,7 +16,7 @@ pub struct Event {
     pub seq: Seq,
     /// Globally unique id.
     pub id: EventId,
-    /// User who caused the event.
+    /// User who caused the event; [`UserId::SYSTEM`] if it was the system.
     pub sender: UserId,
     /// Device of the sender; absent if the event is not from a session, because the application, an
     /// operator or the system acted.
@@ -156,7 +156,8 @@ impl EventKind {
     }
 }
 
-/// Content of an event.
+/// Content of an event. Events “in the inbox” are in the inbox of the user whom they concern, who
+/// is called “this user”.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the variant describes its fields")]
@@ -185,8 +186,8 @@ pub enum EventBody {
     /// A user became a member.
     MemberJoined {
         user: UserId,
-        /// Admin who admitted the user; `None` if the user joined an open group or accepted an
-        /// invitation.
+        /// Admin or owner who admitted the user; `None` if the user joined an open group or
+        /// accepted an invitation.
         by: Option<UserId>,
     },
     /// A member left.
@@ -219,7 +220,8 @@ pub enum EventBody {
         join_policy: JoinPolicy,
         /// True if new members may read the events from before they joined.
         history_visible: bool,
-        /// True if the group is hidden from search and from users who are not in it.
+        /// True if no search by name finds the group, and only its members, invited users and users
+        /// who have asked to join find it by its id.
         unlisted: bool,
     },
     /// The group was deleted. No event follows.
@@ -250,7 +252,7 @@ pub enum EventBody {
         /// The user who invites.
         by: UserId,
     },
-    /// In the inbox of a group's admins: a user asks to join.
+    /// In the inboxes of a group's owner and admins: a user asks to join.
     JoinRequested {
         group: ConversationId,
         group_name: String,
@@ -271,7 +273,7 @@ pub enum EventBody {
     RemovedFromGroup {
         group: ConversationId,
         group_name: String,
-        /// The admin who removed the user.
+        /// The admin or owner who removed the user.
         by: UserId,
     },
     /// In the inbox: an invitation by this user was declined.
@@ -331,7 +333,7 @@ impl EventBody {
     }
 }
 
-/// A message of a user.
+/// A text message of a user or of the system.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Message {

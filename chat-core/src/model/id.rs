@@ -116,8 +116,9 @@ wide_id! {
     EventId
 }
 wide_id! {
-    /// Idempotency key of a message, chosen by its sender and unique per user. A UUIDv7 starts with
-    /// the time, so that new keys are neighbours in the store's index, which makes it faster.
+    /// Idempotency key of a draft or a new group, chosen by its sender and unique per user. A
+    /// UUIDv7 starts with the time, so that new keys are neighbours in the store's index, which
+    /// makes it faster.
     ClientMessageId
 }
 wide_id! {

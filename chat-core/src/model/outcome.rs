@@ -200,7 +200,8 @@ impl ContactInfo {
     }
 }
 
-/// A group as users see it.
+/// A group as users see it. Among the conversations of a former member, it is as it was when the
+/// member left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -268,7 +269,7 @@ pub struct ConversationInfo {
     pub peer_delivered_seq: Seq,
     /// Last event that the other user has read; 0 in the same cases as `peer_delivered_seq`.
     pub peer_read_seq: Seq,
-    /// Time of the last event.
+    /// Time of the last event that the user may read; 0 if it is not known.
     #[cfg_attr(feature = "serde", serde(rename = "last_time_ms"))]
     pub last_time: Timestamp,
     /// Last event that changed who is a member.

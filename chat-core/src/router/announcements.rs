@@ -38,7 +38,8 @@ struct Announced {
     /// Users whose logins changed, each with the close code for the sessions that end because of
     /// it.
     logins: HashMap<UserId, (CloseCode, Instant)>,
-    /// Time of the last announcement that was not remembered.
+    /// Time of the last announcement that was not remembered, or that this node does not know (see
+    /// [`RecentAnnouncements::overflow`]).
     overflowed: Option<Instant>,
 }
 
@@ -70,13 +71,14 @@ impl RecentAnnouncements {
         announced.note_overflow(!fits);
     }
 
-    /// Makes the next heartbeats ask the other nodes to compare everything with the store.
+    /// Makes the next heartbeats ask the other nodes to compare everything with the store, because
+    /// this node does not know what it would have to announce.
     pub(crate) fn overflow(&self) {
         self.inner.announced.lock().note_overflow(true);
     }
 
-    /// Returns the recent announcements (doorbells; joins and changed logins), or `None` if there
-    /// were too many to remember.
+    /// Returns the recent announcements (doorbells; joins and changed logins), or `None` if some
+    /// are missing.
     pub(crate) fn all(&self) -> Option<(Vec<Doorbell>, Vec<Content>)> {
         let announced = self.inner.announced.lock();
         if announced.overflowed.is_some() {

@@ -106,7 +106,7 @@ impl ClusterLink {
 }
 
 impl Link {
-    /// Queues the recent announcements again. Returns `false` if there were too many to remember.
+    /// Queues the recent announcements again. Returns `false` if some are missing.
     fn repeat(&self) -> bool {
         let Some((doorbells, others)) = self.recent.all() else {
             return false;

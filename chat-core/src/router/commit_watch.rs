@@ -1,4 +1,4 @@
-//! Watches of all commits, for readers of logs that have no session: event feeds.
+//! Watches of all commits, for event feeds, which read logs without a session.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

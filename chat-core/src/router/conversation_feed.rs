@@ -30,7 +30,7 @@ struct Subscriber {
 /// Result of [`ConversationFeed::deliver`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FeedResult {
-    /// Every event has been delivered, now or earlier.
+    /// Every given event has been delivered, now or earlier.
     Complete,
     /// Events before some of the given ones are missing; the log has to be read.
     Gap,
@@ -69,10 +69,10 @@ impl ConversationFeed {
         self.subscribers.iter().map(|subscriber| &subscriber.session)
     }
 
-    /// Adds a session, unless it has ended or follows the feed already. The session needs no
-    /// push of the events up to `known`: its client reads them from the log, or the user may not
-    /// read them. If later events were delivered here before, the session
-    /// has missed them and gets a `Behind` push.
+    /// Adds a session, unless it has ended or follows the feed already. The session needs no push
+    /// of the events up to `known`: its client reads them from the log, or the user may not read
+    /// them. If later events were delivered here before, the session has missed them and gets a
+    /// `Behind` push.
     pub(crate) fn subscribe(
         &mut self,
         conversation: ConversationId,

@@ -27,6 +27,7 @@ pub(crate) const MAX_REPEATED: usize = 512;
 pub(crate) struct EnvelopeCodec {
     pub(crate) epoch: StoreEpoch,
     pub(crate) node: NodeId,
+    /// Number that grows at each start of the node.
     pub(crate) incarnation: u64,
 }
 
@@ -66,7 +67,10 @@ pub(crate) enum Content {
         /// Grows with each heartbeat; the same in all envelopes of a heartbeat that needs several.
         number: u64,
         doorbells: Vec<Doorbell>,
+        /// Users who became members of a conversation.
         joins: Vec<(UserId, ConversationId)>,
+        /// Users whose logins may have ended, each with the close code for the sessions that have
+        /// ended.
         logins: Vec<(UserId, CloseCode)>,
         /// True if there were announcements that the node cannot repeat. The receiver then compares
         /// everything with the store.

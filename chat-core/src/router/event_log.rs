@@ -1,6 +1,6 @@
 //! The router's port to the store. By its reads, a node finds events that other nodes have
-//! committed, even if the bus lost their announcements: the messages by which nodes report new
-//! events to each other.
+//! committed, even if the bus lost the announcements, which are the messages by which nodes report
+//! new events to each other.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -70,7 +70,7 @@ pub struct DeviceLogin {
     pub device: DeviceId,
     /// Epoch of the login.
     pub epoch: SessionEpoch,
-    /// True unless the device was logged out since, by its user or an operator.
+    /// True unless this login was ended since, for example by a logout or an operator.
     pub is_logged_in: bool,
 }
 

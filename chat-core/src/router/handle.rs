@@ -90,9 +90,10 @@ pub(crate) struct Counters {
 }
 
 impl Router {
-    /// Gives the router the list of nodes that the cluster's discovery keeps. The router then
-    /// detects listed nodes whose heartbeats never arrive. Without this call, it detects only nodes
-    /// that the store lists and nodes whose heartbeats stop. Has no effect without a bus.
+    /// Gives the router the list of nodes that the cluster's discovery keeps. The router then polls
+    /// the store if the heartbeats of a listed node do not arrive. Without this call, it expects
+    /// heartbeats only from nodes that the store lists, and notices when the heartbeats of another
+    /// node stop. Has no effect without a bus.
     pub fn watch_nodes(&self, nodes: watch::Receiver<Nodes>) {
         if self.link.has_bus() {
             self.nodes.others.watch(nodes);

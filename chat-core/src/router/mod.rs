@@ -3,9 +3,9 @@
 //! Every event reaches a conversation's sessions on one ordered path, the conversation's feed
 //! (`conversation_feed`), whether this node committed the event or another node announced it. An
 //! event that directly follows the delivered ones is delivered, an older one is dropped, and a
-//! later one reveals a gap, which is read from the log. An announcement is a doorbell: it contains
-//! only the last `Seq` of the log. Pushing never waits: if a client does not read, its [`Outbox`]
-//! overflows, and the client later reads the log itself.
+//! later one reveals a gap, which is read from the log. The announcement of an event is a doorbell:
+//! it contains only the last `Seq` of the log. Pushing never waits: if a client does not read, its
+//! [`Outbox`] overflows, and the client later reads the log itself.
 //!
 //! The bus only carries hints. A lost doorbell is repaired by the next event, by the
 //! heartbeats in which every node repeats its announcements, or by comparing with the store

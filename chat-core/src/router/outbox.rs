@@ -84,8 +84,8 @@ impl Outbox {
         })
     }
 
-    /// Queues a push. If the queue is full, drops all queued pushes and this one. Has no effect on
-    /// a closed outbox. Never waits.
+    /// Queues a push. If the queue is full, drops all queued pushes and this one; if it was full
+    /// since it was last drained, drops this one. Has no effect on a closed outbox. Never waits.
     pub fn push(&self, push: SharedPush) {
         self.push_all(&[push], Instant::now());
     }

@@ -20,6 +20,7 @@ const MAX_PEERS: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct PeerMonitor {
     started: Instant,
+    /// Time after which a heartbeat that has not arrived counts as missing.
     timeout: Duration,
     /// Minimum number of consecutive heartbeats of a peer that repeat an announcement.
     min_repeats: u64,
@@ -41,8 +42,11 @@ struct PeerTable {
 /// The last heartbeat that arrived from a peer.
 #[derive(Debug)]
 struct Peer {
+    /// Incarnation of the peer, which grows at each of its starts.
     incarnation: u64,
+    /// Number of the heartbeat.
     number: u64,
+    /// Time of arrival.
     at: Instant,
 }
 
@@ -51,8 +55,8 @@ struct Peer {
 pub(crate) struct BusHealth {
     /// The node's own heartbeats do not return, or have only just started to return again.
     pub(crate) own_missing: bool,
-    /// No heartbeat of a listed node has arrived for half the timeout: its latest announcements may
-    /// be lost.
+    /// There is a listed node of which no heartbeat has arrived for half the timeout: its latest
+    /// announcements may be lost.
     pub(crate) peer_late: bool,
     /// A node has been listed for longer than the timeout, and no heartbeat of it has arrived on
     /// the bus within the timeout.

@@ -9,7 +9,7 @@ use crate::codec::server::encode_push;
 use crate::model::Push;
 
 /// One push, shared by all sessions that receive it: a clone only increments a reference count. The
-/// push is encoded at most once, when the first connection needs the bytes.
+/// push is encoded at most once, when its bytes are first needed.
 #[derive(Clone)]
 pub struct SharedPush(Arc<Inner>);
 
@@ -21,7 +21,7 @@ struct Inner {
 
 /// Size of an event's header fields, in bytes, rounded up.
 const EVENT_OVERHEAD: usize = 96;
-/// Size of a receipt, presence or similar notice, in bytes, rounded up.
+/// Size of a push other than an event, such as a receipt, in bytes, rounded up.
 const NOTICE_SIZE: usize = 48;
 
 impl SharedPush {

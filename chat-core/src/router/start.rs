@@ -47,7 +47,7 @@ const MAX_CONCURRENT: usize = 8;
 /// Maximum number of changes of bus subscriptions in progress at the same time.
 const MAX_CONCURRENT_SUBSCRIPTIONS: usize = 16;
 
-/// The parts of a [`Router`].
+/// Everything that a [`Router`] is built from.
 #[derive(Debug)]
 pub struct RouterParts {
     /// The logs, memberships and logins.

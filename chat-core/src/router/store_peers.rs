@@ -1,6 +1,6 @@
-//! The other nodes on the same store, as the store lists them. This list contains every node that
-//! commits, because a node needs the store to commit, even if every other connection between the
-//! nodes is down.
+//! The other nodes on the same store, as the store lists them. A node needs the store to commit, so
+//! this list contains every node that commits, even if every other connection between the nodes is
+//! down.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -175,7 +175,8 @@ impl<T: Copy + Debug + Eq + Hash> WorkSet<T> {
     }
 }
 
-/// Items that have failed. Each waits at most once at a time before it is retried.
+/// Items that have failed, with the timers of those that wait to be retried. An item has at most
+/// one timer at a time.
 #[derive(Debug)]
 struct Retries<T> {
     interval: Duration,

@@ -18,7 +18,7 @@ pub const ROTATION_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
 /// A server's identity and its current static key. The static key is never written to disk.
 ///
-/// Share it in an [`Arc`]. The RSA key signs once at the start and once at each rotation;
+/// Share it in an [`Arc`]. The RSA key signs a credential at the start and at each rotation; SC1
 /// handshakes only read.
 pub struct ServerKeys {
     identity: ServerIdentity,

@@ -1,5 +1,5 @@
-//! Tests that a panic in the store, in the presence service or in a caller's waker affects only the
-//! commands involved.
+//! Tests that a panic in the store, in the presence service or in the waker of a caller or
+//! recipient affects only the commands involved.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -21,7 +21,7 @@ use crate::store::MemoryStore;
 /// Authenticator of an application whose tokens have the form `name hint/subject`.
 #[derive(Debug, Default)]
 struct Tokens {
-    /// Time at which each login expires.
+    /// Time at which each login expires; `None` if logins do not expire.
     expires_at: Option<Timestamp>,
     /// If true, sessions cannot be resumed.
     denies_resume: AtomicBool,

@@ -185,7 +185,7 @@ async fn acknowledged_messages_are_delivered_later_in_order_and_once() {
 }
 
 #[tokio::test]
-async fn group_message_is_stored_once_and_reaches_all_but_a_failing_member() {
+async fn group_message_is_stored_once_and_reaches_others_if_one_member_never_reads() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let engine = Engine::builder(store.clone()).config(config()).build().await.unwrap();
     let olga = new_user(&engine, "olga").await;

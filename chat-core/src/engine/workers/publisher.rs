@@ -27,9 +27,9 @@ impl Publisher {
         }
     }
 
-    /// Delivers events that a retry found in the store, to the sessions that may have missed them.
-    /// The observing hooks have seen them when they were published. The order of the events is as
-    /// for [`publish`](Self::publish).
+    /// Delivers events that a retry found in the store to the sessions that may have missed them.
+    /// Does not pass them to the observing hooks, which saw them when the events were first
+    /// published. The order of the events is as for [`publish`](Self::publish).
     pub(in crate::engine) fn deliver(&self, found: &[Event]) {
         self.router.committed(found);
     }

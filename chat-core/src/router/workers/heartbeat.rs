@@ -1,5 +1,6 @@
 //! Heartbeats on the bus. Each node publishes one a second by default, which repeats its recent
-//! announcements. A node that does not receive the heartbeats of all other nodes polls the store.
+//! announcements. A node that does not receive its own heartbeats, or those of another node, polls
+//! the store.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Handles the announcements of other nodes.
+//! Handles the messages that arrive on the bus: announcements, heartbeats and notices of other
+//! nodes, and the node's own heartbeats.
 
 use std::sync::Arc;
 use std::time::Duration;

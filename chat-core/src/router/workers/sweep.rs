@@ -17,7 +17,8 @@ use crate::router::sweep_request::SweepRequest;
 use crate::router::work_set::WorkSet;
 
 /// Number of sweeps for each recheck of all users, on a node without a bus and without other nodes
-/// on its store. Requested sweeps, and all sweeps of nodes that have a bus or peers, recheck them.
+/// on its store. Requested sweeps, and all sweeps of nodes that have a bus or peers, recheck all
+/// users too.
 const SWEEPS_PER_RECHECK_ALONE: u32 = 10;
 
 /// Worker that starts a sweep when one is requested, and otherwise at regular intervals.

@@ -9,7 +9,7 @@
 //!   feed ◄───────────────── Reject ───────────────────────────────────────────┘
 //! ```
 //! The client's first record proves to the server that the client holds the keys. Until the server
-//! has decrypted that record, it sends nothing more and keeps no session.
+//! has decrypted that record, it sends nothing more.
 
 mod client;
 mod messages;

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::ServerIdentity;
 use crate::secure::error::IdentityError;
 
-/// Number of bytes of a key file that are read.
+/// Maximum number of bytes of a key file that are read.
 const MAX_FILE_BYTES: u64 = 64 << 10;
 
 impl ServerIdentity {

@@ -26,15 +26,16 @@ use super::{
     fingerprint::Fingerprint,
 };
 
-/// A server's RSA key. It only signs and never decrypts, and no action of a peer causes a
-/// signature.
+/// A server's RSA key. It only signs and never decrypts. With SC1, no action of a peer causes a
+/// signature. A TLS listener with a self-signed certificate of this key exports the key to the TLS
+/// library, which signs each handshake.
 ///
 /// The key is wiped when dropped, and `Debug` shows only its fingerprint.
 pub struct ServerIdentity {
     key: BlindedSigningKey<RsaSha256>,
     spki: Vec<u8>,
     fingerprint: Fingerprint,
-    /// Number of signatures made since the key was generated or loaded.
+    /// Number of signatures that this value has made, without those of the TLS library.
     signatures: AtomicU64,
 }
 
@@ -97,8 +98,8 @@ impl ServerIdentity {
         self.fingerprint
     }
 
-    /// Returns the number of signatures that the private key has made since it was generated or
-    /// loaded.
+    /// Returns the number of signatures that this value has made since the key was generated or
+    /// loaded. Those that the TLS library makes with an exported key do not count.
     #[doc(hidden)]
     #[must_use]
     pub fn signatures(&self) -> u64 {

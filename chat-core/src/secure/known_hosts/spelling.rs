@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 pub(crate) const LOOPBACK: &str = "localhost";
 
 /// Returns the one name for all spellings of a host: [`LOOPBACK`] for this machine, an address in
-/// its shortest form and not mapped into IPv6, or a name in lower case without a final dot.
-/// Brackets are optional. Aliases that only a name server knows stay different.
+/// its shortest form, not mapped into IPv6 and without a zone, or a name in lower case without a
+/// final dot. Brackets are optional. Aliases that only a name server knows stay different.
 pub(crate) fn canonical_host(host: &str) -> String {
     let host = host
         .strip_prefix('[')

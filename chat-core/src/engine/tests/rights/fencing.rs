@@ -3,8 +3,8 @@
 use super::*;
 
 /// Returns whether the unit of work of a command refuses it unless its session is the latest of the
-/// device. Other commands have no unit of work; [`super::super::fencing`] tests those of ended
-/// sessions.
+/// device. Other commands have no unit of work; [`super::super::fencing`] tests that ended sessions
+/// cannot execute them.
 fn is_fenced(kind: Kind) -> bool {
     match kind {
         Kind::Logout

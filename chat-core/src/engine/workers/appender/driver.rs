@@ -70,8 +70,8 @@ impl<'q, P: Ports> Driver<'q, P> {
     /// Runs the appender until it panics or has drained.
     async fn drive(&mut self, draining: &CancellationToken) {
         loop {
-            // Finished work and newly arrived submissions belong to the same round, so that batches
-            // become as large as possible.
+            // All finished work is handled before new work is started, and `advance` takes all new
+            // submissions first, so that batches become as large as possible.
             while let Some(Some(done)) = self.work.next().now_or_never() {
                 self.machine.finish(Instant::now(), done);
             }
@@ -119,14 +119,15 @@ impl<'q, P: Ports> Driver<'q, P> {
                 "the appender panicked again while it recovered: the order of resent drafts is lost"
             );
             let broken = std::mem::replace(&mut self.machine, Machine::new(self.limits, self.resend_window));
-            // Dropping a reply answers its caller with `TryAgain`. A caller's waker may panic then.
+            // Dropping the machine drops its reply channels, which answers the callers with
+            // `TryAgain`. A caller's waker may panic then.
             drop(catch_unwind(AssertUnwindSafe(|| drop(broken))));
         }
         while let Some((reply_to, result)) = self.machine.poll_reply() {
             answer(reply_to, result);
         }
         // Work should not panic. Work that panics nevertheless has ended; the loop still waits for
-        // the rest.
+        // the other work.
         while let Err(panic) = panics::catch(self.finish_work()).await {
             tracing::error!(panic = panic.text(), "work of the appender panicked");
         }

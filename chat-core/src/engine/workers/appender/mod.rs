@@ -11,7 +11,8 @@
 //! and a busy one makes large batches. Other changes of a group run in its lane too, so that a
 //! session's commands take effect in the order in which it sent them; for the same reason a
 //! session's submissions are prepared one at a time. After a draft was refused temporarily, later
-//! drafts of its session to the same conversation are refused until it has been resent.
+//! drafts of its session to the same conversation are refused until it has been resent, or until
+//! `EngineConfig::resend_window` has passed.
 //!
 //! `submission` defines the drafts and operations that wait in the `queue`. `machine` is a state
 //! machine without I/O, and `driver` is the task that runs it. `lanes` holds the lanes, and

@@ -19,7 +19,7 @@ const OPERATION_BYTES: usize = 1024;
 /// the order of these drafts is not enforced.
 const MAX_QUEUED_WITH_DEFERRED: usize = 65_536;
 
-/// Entry of the queue. Its position is its place in the session's order.
+/// Entry of the queue. Its position is its place in the order of its sender.
 #[derive(Debug)]
 pub(super) enum Incoming {
     Submission(Box<Submission>),
@@ -61,7 +61,7 @@ impl AppendQueue {
         }
     }
 
-    /// Queues a draft. Its place in the session's order is fixed when this returns; the future
+    /// Queues a draft. Its place in its sender's order is fixed when this returns; the future
     /// yields the outcome. Dropping the future does not withdraw the draft.
     ///
     /// `for_hooks` is the draft as it was sent, if hooks have to see it.

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use crate::engine::error::CommandError;
 use crate::model::{Caller, ClientMessageId, ConversationId, ConversationRef, ReplyCode};
 
-/// Maximum number of [gaps](Gap), about 300 bytes each. Drafts of further gaps may be stored out of
-/// order.
+/// Maximum number of [gaps](Gap). A gap takes about 300 bytes, and 16 more for each draft beyond
+/// the first few. Drafts of further gaps may be stored out of order.
 const MAX_GAPS: usize = 16_384;
 /// Maximum number of refused drafts remembered in a gap: the default number of drafts that may wait
 /// in a lane. Further drafts are refused, and later accepted in the order in which they arrive
@@ -43,6 +43,7 @@ pub(super) struct ResendOrder {
     sessions: HashMap<Caller, Vec<Gap>>,
     /// Number of gaps in `sessions`.
     count: usize,
+    /// Time after which a gap is removed if its first draft was not resent.
     window: Duration,
     last_sweep: Option<Instant>,
 }

@@ -70,7 +70,7 @@ pub(in crate::engine) type LaneOperation =
     Box<dyn FnOnce(Target) -> BoxFuture<'static, Result<Outcome, CommandError>> + Send>;
 
 /// Check of a [`LaneOperation`] that may take long, such as a call to the application's hooks. It
-/// runs outside the lane: later submissions of the same session wait for it, but other submissions
+/// runs outside the lane: later submissions of the same sender wait for it, but other submissions
 /// to the conversation do not.
 pub(in crate::engine) type LaneCheck = Box<dyn FnOnce(Target) -> BoxFuture<'static, Result<(), CommandError>> + Send>;
 

@@ -41,7 +41,7 @@ pub(super) struct Limits {
 #[derive(Clone, Copy, Debug, Default)]
 struct UserMarks {
     count: usize,
-    /// Number of the latest one.
+    /// Number of the latest of them (see [`Marks`]).
     newest: u64,
 }
 
@@ -150,9 +150,9 @@ impl Marks {
         self.taken
     }
 
-    /// Ends a write that failed, and queues its marks again: at the end of the queue, so that a
-    /// mark that cannot be written does not block the others. Returns the number that the latest of
-    /// them had.
+    /// Ends a write that failed, and queues those of its marks again for which there is room: at
+    /// the end of the queue, so that a mark that cannot be written does not block the others.
+    /// Returns the number that the latest mark of the write had.
     pub(super) fn write_failed(&mut self, taken: Vec<(Target, Mark)>) -> u64 {
         let ended = self.write_ended();
         for (target, mark) in taken {
@@ -163,8 +163,9 @@ impl Marks {
         ended
     }
 
-    /// Requests that the marks of this user are written soon. Returns the number of the latest of
-    /// them, or `None` if none is unwritten or the last attempt to write one has failed.
+    /// Requests that the marks of this user are written soon. Returns the number up to which marks
+    /// have to be written until all of them are, or `None` if none is unwritten or the last attempt
+    /// to write one has failed.
     pub(super) fn await_user(&mut self, user: UserId) -> Option<u64> {
         if self.failing.contains(&user) {
             return None;

@@ -10,8 +10,8 @@ use crate::model::{Caller, ConversationId, DeviceId, Seq, UserId};
 use crate::sync::Mutex;
 use crate::time::now;
 
-/// Maximum time for which a command waits until earlier marks of its user are written, from the
-/// start of the write that is running.
+/// Maximum time for which a command waits until earlier marks of its user are written. It counts
+/// from the start of the write that is running, or from the start of the wait if none is.
 const MARKS_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Queue of marks. When it is full, or a user has too many marks in it, further marks are dropped;
@@ -19,13 +19,14 @@ const MARKS_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(in crate::engine) struct CursorQueue {
     marks: Mutex<Marks>,
+    /// Wakes the worker when a mark is added to the empty queue.
     pub(super) added: Notify,
     /// Ends the worker's wait for the next write.
     pub(super) write_now: Notify,
     /// Number of the latest mark whose write has ended, successfully or not; `u64::MAX` once the
     /// worker has ended.
     ended: watch::Sender<u64>,
-    /// Number of queued marks from which on the worker does not wait any longer.
+    /// Number of queued marks at which the worker writes without waiting any longer.
     max_batch: usize,
 }
 
@@ -78,8 +79,8 @@ impl CursorQueue {
     }
 
     /// Waits until the marks of this user are written, so that the user's next command sees them.
-    /// Gives up when their write fails or the queue does not advance for a second, and does not
-    /// wait for marks whose last write failed: the command then reads the earlier marks.
+    /// Gives up when their write fails or [`MARKS_WRITE_TIMEOUT`] has passed, and does not wait for
+    /// marks whose last write failed: the command then reads the earlier marks.
     pub(in crate::engine) async fn wait_until_written(&self, user: UserId) {
         let (newest, deadline) = {
             let mut marks = self.marks.lock();

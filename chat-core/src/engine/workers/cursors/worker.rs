@@ -35,7 +35,9 @@ pub(in crate::engine) struct CursorWorker {
     units: Arc<Units>,
     router: Router,
     flush_interval: Duration,
+    /// Maximum number of members of a group in which receipts are sent.
     max_receipt_members: u32,
+    /// Upper limit of `batch`.
     max_batch: usize,
     /// Maximum number of marks in the next batch. A mark whose row is locked fails its whole batch,
     /// so batches shrink after a failure, down to one mark, and grow again after a success.
@@ -85,8 +87,8 @@ impl CursorWorker {
     }
 
     /// Waits until the queued marks have to be written: after the flush interval, when there are
-    /// enough for a batch, or when a command waits for them, which happens at most once in
-    /// [`MIN_AWAITED_INTERVAL`].
+    /// enough for a batch, or when a command waits for them. In the last case, also waits until
+    /// [`MIN_AWAITED_INTERVAL`] has passed since the start of the last flush.
     async fn flush_is_due(&self) {
         let early = async {
             while !self.queue.has_full_batch() {
