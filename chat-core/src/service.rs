@@ -78,15 +78,15 @@ pub trait ChatService: fmt::Debug + Send + Sync + 'static {
     /// started continues.
     fn execute(&self, caller: Caller, command: Command) -> CommandFuture;
 
-    /// Charges `command` against its user's rates, which all sessions of the user on this node
-    /// share. Returns how long the server should stop reading from the session's connection; zero
-    /// if no rate is exceeded.
+    /// Charges `command` against the rates of the caller's user, which all sessions of the user on
+    /// this node share. Returns how long the server should stop reading from the session's
+    /// connection; zero if no rate is exceeded.
     fn pace(&self, caller: Caller, command: &Command) -> Duration;
 
     /// Returns whether this node can serve new sessions, and whether other nodes can.
     fn readiness(&self) -> Readiness;
 
-    /// Reports that a listener of this node has closed until the node is ready again. The cluster
+    /// Reports that a listener of this node was closed because the node cannot serve. The cluster
     /// then sends new clients to other nodes.
     fn listener_closed(&self);
 
@@ -282,7 +282,7 @@ enum State {
 pub struct CommandReply(oneshot::Sender<CommandResult>);
 
 impl CommandFuture {
-    /// Creates a future that is complete.
+    /// Creates a future that is complete already.
     #[doc(hidden)]
     #[must_use]
     pub fn ready(result: CommandResult) -> Self {

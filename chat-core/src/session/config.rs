@@ -6,7 +6,7 @@ use crate::codec::frame;
 use crate::model::MessageText;
 use crate::rate::Rate;
 
-/// Limits and deadlines that every connection of a server shares.
+/// Limits and deadlines that apply to each connection of a server separately.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SessionConfig {

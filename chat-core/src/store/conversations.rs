@@ -48,11 +48,12 @@ pub trait ConversationStore: Debug + Send + Sync + 'static {
     /// Returns the row of a conversation.
     async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError>;
 
-    /// Returns the direct conversation or inbox of this kind; always `None` for
+    /// Returns the id of the direct conversation or inbox of this kind; always `None` for
     /// [`ConversationKind::Group`].
     async fn conversation_of_kind(&self, kind: &ConversationKind) -> Result<Option<ConversationId>, StoreError>;
 
-    /// Returns the existing group with exactly this key (the canonical spelling of its name).
+    /// Returns the id of the existing (not deleted) group with exactly this key (the canonical
+    /// spelling of its name).
     async fn group_by_key(&self, key: &str) -> Result<Option<ConversationId>, StoreError>;
 
     /// Returns the existing group with exactly this key, and the membership of `user` in it.
@@ -129,10 +130,11 @@ pub trait ConversationTx: Send {
     /// then nothing was written and the transaction continues.
     async fn create_conversation(&mut self, new: NewConversation) -> Result<Option<ConversationId>, StoreError>;
 
-    /// Returns the direct conversation or inbox of this kind, without locking it.
+    /// Returns the id of the direct conversation or inbox of this kind, without locking it.
     async fn conversation_of_kind(&mut self, kind: &ConversationKind) -> Result<Option<ConversationId>, StoreError>;
 
-    /// Locks a conversation until the transaction ends, and returns its row as last committed.
+    /// Locks a conversation until the transaction ends, and returns its latest row: the one that
+    /// was committed last, or that this transaction has written.
     async fn lock_conversation(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError>;
 
     /// Replaces all fields of a locked conversation except `id` and `kind`. Returns `false` if

@@ -19,7 +19,8 @@ pub(super) struct StallDetector {
 /// Output that waits for the peer.
 #[derive(Debug)]
 struct Waiting {
-    /// Time at which the peer last read some output.
+    /// Time at which the peer last read some output; at first, the time at which output started to
+    /// wait.
     progress: Instant,
     /// Time at which the output up to `mark` started to wait.
     since: Instant,

@@ -171,8 +171,8 @@ on_each_boundary! {
     session_accepts_messages_of_every_size,
 }
 
-/// Returns a request for the newest notes of Alice to herself: as many as fit a page, which are
-/// about 250 KiB.
+/// Returns the command that reads the newest notes of Alice to herself: as many as fit a page of at
+/// most 256 KiB.
 fn large_page() -> Command {
     let page = Page {
         from: PageFrom::Newest,

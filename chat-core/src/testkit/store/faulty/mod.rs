@@ -27,7 +27,7 @@ use crate::sync::Mutex;
 pub struct FaultyStore {
     inner: Arc<dyn Store>,
     plan: Mutex<Plan>,
-    /// True while every call waits.
+    /// True while every call but `close` waits.
     held: watch::Sender<bool>,
     /// True while the answers with all memberships of a user are held back.
     memberships_held: watch::Sender<bool>,
@@ -232,7 +232,7 @@ impl FaultyStore {
         change(&mut self.plan.lock())
     }
 
-    /// Waits while units of work are held.
+    /// Waits while units of work are held, then applies the faults that affect every call.
     async fn enter_unit(&self) -> Result<&dyn Store, StoreError> {
         let mut held = self.units_held.subscribe();
         // Cannot fail: the sender is in `self`.
