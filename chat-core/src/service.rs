@@ -54,8 +54,8 @@ pub trait ChatService: fmt::Debug + Send + Sync + 'static {
     /// before it drops the guard, hooks receive that close code as the reason of the end.
     ///
     /// # Errors
-    /// [`CommandError`]; the session was not attached. `Fenced`: the device has logged in again in
-    /// the meantime.
+    /// [`CommandError`]; the session was not attached. `Fenced`: the login has ended in the
+    /// meantime, for example because the device has logged in again.
     ///
     /// # Cancel safety
     /// If the future is dropped, the session was not attached.
@@ -177,11 +177,12 @@ pub struct Readiness {
     /// After a probe without an answer, it probes every half second, and this is false until two
     /// consecutive probes were answered.
     pub store_answers: bool,
-    /// The clocks of this machine and of the store differ by at most 5 min. Otherwise, all logins
-    /// are rejected.
+    /// The clocks of this machine and of the store differ by at most 5 min, or the store has no
+    /// clock. Otherwise, all logins are rejected.
     pub clock_is_right: bool,
     /// There are other nodes, and as far as this node knows, at least one of them accepts sessions.
-    /// A node that is cut off from all other nodes keeps the last known value.
+    /// Nodes that are known only from their heartbeats in the store count as accepting. A node that
+    /// is cut off from all other nodes keeps the last known value.
     pub others_serve: bool,
 }
 

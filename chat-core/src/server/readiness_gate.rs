@@ -32,7 +32,9 @@ const MAX_REBIND_DELAY: Duration = Duration::from_secs(5);
 /// Signals to the listeners of a server whether they should be open, and counts closed listeners.
 #[derive(Debug)]
 pub(super) struct ReadinessGate {
+    /// True if the listeners should be open.
     open: watch::Sender<bool>,
+    /// Number of closed listeners.
     closed: AtomicU32,
 }
 

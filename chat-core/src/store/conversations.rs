@@ -89,7 +89,8 @@ pub trait ConversationStore: Debug + Send + Sync + 'static {
     -> Result<Vec<Member>, StoreError>;
 
     /// Returns `(id, last_seq, members_version)` of each of these conversations that exists. A node
-    /// compares them with its own state when doorbells may have been lost.
+    /// compares them with its own state when it may have missed doorbells (messages on the bus that
+    /// say that a log has grown).
     async fn last_seqs(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq, Seq)>, StoreError>;
 }
 

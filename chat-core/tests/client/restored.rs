@@ -13,7 +13,9 @@ use super::support::{Node, Service, WAIT_TIMEOUT, direct, message};
 /// A service before and after a restore: the id of the conversation of alice and bob belongs to
 /// alice and eve afterwards.
 struct Restore {
+    /// Node with the data before the restore.
     before: Node,
+    /// Service with the data after the restore.
     after: Service,
     alice: Client,
     /// Store of the client `alice`.

@@ -40,6 +40,7 @@ struct Site {
     engine: Engine,
     server: Server,
     bob: Peer,
+    /// Id of Bob's account.
     user: UserId,
 }
 
