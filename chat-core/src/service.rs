@@ -273,7 +273,9 @@ pub struct CommandFuture(State);
 enum State {
     /// `None` once the result was taken.
     Ready(Option<CommandResult>),
+    /// A [`CommandReply`] will complete the future.
     Waiting(oneshot::Receiver<CommandResult>),
+    /// The future executes the command when it is polled.
     Running(BoxFuture<'static, CommandResult>),
 }
 

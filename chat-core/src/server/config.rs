@@ -17,7 +17,7 @@ pub struct ServerConfig {
     /// Maximum number of open connections, guests included. Default: only the operating system
     /// limits it.
     pub max_connections: u32,
-    /// Limits on connections before login and on connections per source address.
+    /// Limits on connections before login, and limits and penalties per source address.
     pub connection_limits: ConnectionLimits,
     /// Networks of the load balancers whose PROXY headers are trusted, on listeners that are
     /// [behind a load balancer](super::ServerBuilder::behind_proxy). Default: none.

@@ -23,8 +23,10 @@ pub struct Guest {
     login_deadline: Instant,
     /// Time at which the request that is being answered arrived.
     asked_at: Instant,
+    /// Number of packets that the peer may still send before login.
     packets_left: u32,
     output: Output,
+    /// Request that the driver has not taken yet.
     pending: Option<GuestAction>,
 }
 

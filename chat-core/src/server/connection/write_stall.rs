@@ -13,6 +13,7 @@ const TRICKLE_FACTOR: u32 = 10;
 pub(super) struct StallDetector {
     /// Maximum time for which the peer may read nothing.
     limit: Duration,
+    /// `None` while no output waits.
     waiting: Option<Waiting>,
 }
 
