@@ -54,8 +54,8 @@ pub trait ChatService: fmt::Debug + Send + Sync + 'static {
     /// before it drops the guard, hooks receive that close code as the reason of the end.
     ///
     /// # Errors
-    /// [`CommandError`]; the session was not attached. `Fenced`: the login has ended in the
-    /// meantime, for example because the device has logged in again.
+    /// [`CommandError`]; the session was not attached. `Fenced`: the login has ended since it was
+    /// granted, for example because the device has logged in again.
     ///
     /// # Cancel safety
     /// If the future is dropped, the session was not attached.

@@ -68,7 +68,8 @@ pub trait ConversationStore: Debug + Send + Sync + 'static {
     /// too. The views are those of `device`, in any order and from one snapshot.
     async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError>;
 
-    /// Returns one of the [`memberships`](Self::memberships).
+    /// Returns the one of the [`memberships`](Self::memberships) in this conversation, or `None` if
+    /// it is not among them.
     async fn membership(
         &self,
         user: UserId,
@@ -79,8 +80,8 @@ pub trait ConversationStore: Debug + Send + Sync + 'static {
     /// Returns the membership of a user in a conversation, in any state.
     async fn member(&self, id: ConversationId, user: UserId) -> Result<Option<Member>, StoreError>;
 
-    /// Returns up to `limit` members with a greater user id than `after`, ordered by user id, in
-    /// every state but `Left`.
+    /// Returns up to `limit` memberships of users with a greater id than `after`, ordered by user
+    /// id, in every state but `Left`.
     async fn members(&self, id: ConversationId, after: UserId, limit: u32) -> Result<Vec<Member>, StoreError>;
 
     /// Returns up to `limit` memberships of a user in conversations with a greater id than `after`,

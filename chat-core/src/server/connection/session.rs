@@ -60,7 +60,8 @@ impl Connection<'_> {
             }
             if matches!(leaving, Leaving::Soon) && session.in_flight() == 0 {
                 leaving = Leaving::Now;
-                // The engine may have ended the session in the meantime, for another reason.
+                // While the requests were answered, the engine may have ended the session for
+                // another reason.
                 session.close(outbox.close_code().unwrap_or(CloseCode::GoingAway));
                 continue;
             }
