@@ -54,8 +54,8 @@ pub trait ChatService: fmt::Debug + Send + Sync + 'static {
     /// before it drops the guard, hooks receive that close code as the reason of the end.
     ///
     /// # Errors
-    /// [`CommandError`]; the session was not attached. `Fenced`: the device has logged in again in
-    /// the meantime.
+    /// [`CommandError`]; the session was not attached. `Fenced`: the login has ended since it was
+    /// granted, for example because the device has logged in again.
     ///
     /// # Cancel safety
     /// If the future is dropped, the session was not attached.
@@ -78,15 +78,15 @@ pub trait ChatService: fmt::Debug + Send + Sync + 'static {
     /// started continues.
     fn execute(&self, caller: Caller, command: Command) -> CommandFuture;
 
-    /// Charges `command` against its user's rates, which all sessions of the user on this node
-    /// share. Returns how long the server should stop reading from the session's connection; zero
-    /// if no rate is exceeded.
+    /// Charges `command` against the rates of the caller's user, which all sessions of the user on
+    /// this node share. Returns how long the server should stop reading from the session's
+    /// connection; zero if no rate is exceeded.
     fn pace(&self, caller: Caller, command: &Command) -> Duration;
 
     /// Returns whether this node can serve new sessions, and whether other nodes can.
     fn readiness(&self) -> Readiness;
 
-    /// Reports that a listener of this node has closed until the node is ready again. The cluster
+    /// Reports that a listener of this node was closed because the node cannot serve. The cluster
     /// then sends new clients to other nodes.
     fn listener_closed(&self);
 
@@ -177,11 +177,12 @@ pub struct Readiness {
     /// After a probe without an answer, it probes every half second, and this is false until two
     /// consecutive probes were answered.
     pub store_answers: bool,
-    /// The clocks of this machine and of the store differ by at most 5 min. Otherwise, all logins
-    /// are rejected.
+    /// The clocks of this machine and of the store differ by at most 5 min, or the store has no
+    /// clock. Otherwise, all logins are rejected.
     pub clock_is_right: bool,
     /// There are other nodes, and as far as this node knows, at least one of them accepts sessions.
-    /// A node that is cut off from all other nodes keeps the last known value.
+    /// Nodes that are known only from their heartbeats in the store count as accepting. A node that
+    /// is cut off from all other nodes keeps the last known value.
     pub others_serve: bool,
 }
 
@@ -272,7 +273,9 @@ pub struct CommandFuture(State);
 enum State {
     /// `None` once the result was taken.
     Ready(Option<CommandResult>),
+    /// A [`CommandReply`] will complete the future.
     Waiting(oneshot::Receiver<CommandResult>),
+    /// The future executes the command when it is polled.
     Running(BoxFuture<'static, CommandResult>),
 }
 
@@ -282,7 +285,7 @@ enum State {
 pub struct CommandReply(oneshot::Sender<CommandResult>);
 
 impl CommandFuture {
-    /// Creates a future that is complete.
+    /// Creates a future that is complete already.
     #[doc(hidden)]
     #[must_use]
     pub fn ready(result: CommandResult) -> Self {

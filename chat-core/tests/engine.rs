@@ -30,7 +30,7 @@ async fn register(engine: &Engine, name: &str) -> UserId {
     engine.register(Source::Local, registration).await.unwrap().id
 }
 
-/// Returns the direct conversation of a caller with the user of `session`.
+/// Returns a reference to the caller's direct conversation with the user of `session`.
 fn direct(session: &LocalSession) -> ConversationRef {
     ConversationRef::Direct(UserRef::Id(session.caller().user))
 }

@@ -34,7 +34,8 @@ CHAT_SERVER__LISTEN=sc1://0.0.0.0:7400,tls://0.0.0.0:7401. Flags override the en
 environment overrides the file.
 
 Exit codes: 0 success, 1 failure, 2 invalid command line, 69 the store, a file or an
-address is unavailable, 78 invalid configuration.
+address is unavailable, 78 invalid configuration, 130 or 143 ended by SIGINT or SIGTERM
+before the drain or the backup was complete.
 
 The commands of operators (user, group, session, audit) do not create a store. Before the first
 start of the server, create it with `chat-server migrate`.";

@@ -257,7 +257,7 @@ async fn build_on_store(config: &Checked, store: Arc<dyn Store>, max_connections
     })
 }
 
-/// Returns the address of a listener, which the resolver returns if the URL contains a name.
+/// Returns the address of a listener. If its URL contains a host name, asks the resolver.
 fn resolve(listen: &ListenUrl) -> Result<SocketAddr, Failure> {
     listen
         .resolve()

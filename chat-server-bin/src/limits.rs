@@ -12,8 +12,8 @@ const OWN_FILES: u64 = 48;
 const FILES_PER_LISTENER: u64 = 2;
 /// File descriptors for connections to Redis.
 const BUS_FILES: u64 = 8;
-/// The server does not start if the limit of open files allows fewer connections than this, and
-/// fewer than configured.
+/// The server does not start if the limit of open files allows fewer connections than this, unless
+/// it allows the configured number.
 const MIN_CONNECTIONS: u32 = 8;
 /// A server without `limits.max_connections` logs a warning if it can have fewer connections.
 const FEW_CONNECTIONS: u32 = 500;
@@ -27,7 +27,8 @@ const ADVICE: &str = "raise the limit of open files: `ulimit -n 65536` in the sh
 /// [`FEW_CONNECTIONS`].
 ///
 /// # Errors
-/// The limit of open files allows fewer than [`MIN_CONNECTIONS`], and fewer than configured.
+/// The limit of open files allows fewer than [`MIN_CONNECTIONS`] and, if a number is configured,
+/// fewer than that.
 pub(crate) fn max_connections(config: &Checked) -> Result<u32, Failure> {
     let open_files = raise_open_files();
     let capacity = Capacity::new(config.settings.limits.max_connections, open_files, own_files(config));
@@ -88,7 +89,7 @@ enum Capacity {
     Enough(u32),
     /// Fewer than the configured number; without one, fewer than [`FEW_CONNECTIONS`].
     Low(u32),
-    /// Fewer than [`MIN_CONNECTIONS`] and than the configured number.
+    /// Fewer than [`MIN_CONNECTIONS`] and, if a number is configured, fewer than that.
     Insufficient(u32),
 }
 

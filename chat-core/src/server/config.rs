@@ -17,7 +17,7 @@ pub struct ServerConfig {
     /// Maximum number of open connections, guests included. Default: only the operating system
     /// limits it.
     pub max_connections: u32,
-    /// Limits on connections before login and on connections per source address.
+    /// Limits on connections before login, and limits and penalties per source address.
     pub connection_limits: ConnectionLimits,
     /// Networks of the load balancers whose PROXY headers are trusted, on listeners that are
     /// [behind a load balancer](super::ServerBuilder::behind_proxy). Default: none.
@@ -34,8 +34,8 @@ pub struct ServerConfig {
     /// streams of the application, progress is detected in steps: a first one of up to 16 KiB, then
     /// of 4 KiB until the peer reads as fast as the server writes. Default 30 s.
     pub write_timeout: Duration,
-    /// Age at which the client is asked to reconnect, which makes both sides agree on new keys.
-    /// Default 24 h.
+    /// Time from login until the client is asked to reconnect, so that SC1 and TLS connections get
+    /// new keys. Default 24 h.
     pub max_connection_age: Duration,
     /// Size limits of the queue of pushes that wait for one session.
     pub outbox_limits: OutboxLimits,

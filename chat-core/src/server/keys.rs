@@ -1,4 +1,4 @@
-//! Daily rotation of the static SC1 key.
+//! Daily rotation of the static key of SC1, which the identity key of the server certifies.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

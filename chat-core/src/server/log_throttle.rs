@@ -17,6 +17,7 @@ pub(super) struct LogThrottle {
 #[derive(Debug, Default)]
 struct State {
     last_logged: Option<Instant>,
+    /// Number of occurrences since the last log line.
     occurrences: u64,
 }
 

@@ -58,7 +58,8 @@ pub struct ServerStats {
     pub connections: u32,
     /// Connections that ended by a panic since the start. Each panic is a defect.
     pub panics: u64,
-    /// TCP listeners that are closed until the node can serve again.
+    /// TCP listeners that are closed at present because the node cannot serve; see
+    /// [`ServerConfig::unready_timeout`].
     pub closed_listeners: u32,
 }
 
@@ -157,7 +158,8 @@ impl Server {
         }
     }
 
-    /// Returns the protocol and the address of each TCP listener, with the ports that were bound.
+    /// Returns the protocol (`sc1`, `tls` or `plain`) and the address of each TCP listener, with
+    /// the port that was bound.
     #[must_use]
     pub fn addresses(&self) -> &[(&'static str, SocketAddr)] {
         &self.addresses

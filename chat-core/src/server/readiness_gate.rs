@@ -23,16 +23,18 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// Time for which the node must have been ready, or all other nodes unable to serve, before the
 /// listeners open again.
 const OPEN_AFTER: Duration = Duration::from_secs(1);
-/// First delay before the server retries to bind an address that another program has taken. The
-/// delay doubles with each attempt.
+/// First delay before the server retries to open a listener, for example because another program
+/// has taken its address. The delay doubles with each attempt.
 const MIN_REBIND_DELAY: Duration = Duration::from_millis(100);
-/// Maximum delay before the server retries to bind an address.
+/// Maximum delay before the server retries to open a listener.
 const MAX_REBIND_DELAY: Duration = Duration::from_secs(5);
 
 /// Signals to the listeners of a server whether they should be open, and counts closed listeners.
 #[derive(Debug)]
 pub(super) struct ReadinessGate {
+    /// True if the listeners should be open.
     open: watch::Sender<bool>,
+    /// Number of closed listeners.
     closed: AtomicU32,
 }
 
@@ -161,8 +163,9 @@ impl Drop for ClosedListener<'_> {
     }
 }
 
-/// Closes a listener and opens it again, at the same address, once the gate is open. Keeps the port
-/// bound while it is closed, if the operating system allows it.
+/// Closes a listener, and returns a new one at the same address once the gate is open, after as
+/// many attempts as are needed. Keeps the port bound while the gate is closed, if the operating
+/// system allows it.
 pub(super) async fn keep_closed(
     listener: TcpListener,
     gate: &mut GateWatch,

@@ -91,6 +91,7 @@ mod tests {
     struct Recorder {
         writes: Vec<usize>,
         waits: u32,
+        /// True if the current flush has already waited.
         has_waited: bool,
     }
 

@@ -75,7 +75,7 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Creates the wire of a stream whose handshake has completed. Packets may have at most `limit`
-    /// bytes.
+    /// bytes, until [`set_limit`](Self::set_limit) changes the limit.
     pub(super) fn new(stream: Box<dyn Transport>, protection: Protection, limit: usize) -> Self {
         Self {
             stream,
@@ -191,7 +191,8 @@ impl Wire {
         !self.output.is_empty() || !self.is_flushed
     }
 
-    /// Returns whether the output buffer has reached its limit, so that nothing should be added.
+    /// Returns whether the output buffer has reached its limit, so that no further reply should be
+    /// added.
     pub(super) fn is_full(&self) -> bool {
         self.output.len() >= MAX_OUTPUT
     }

@@ -6,7 +6,7 @@ use crate::codec::frame;
 use crate::model::MessageText;
 use crate::rate::Rate;
 
-/// Limits and deadlines that every connection of a server shares.
+/// Limits and deadlines that apply to each connection of a server separately.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SessionConfig {
@@ -14,8 +14,8 @@ pub struct SessionConfig {
     pub server_name: String,
     /// Maximum time from the end of the handshake to the client's `Hello`. Default 5 s.
     pub first_packet_timeout: Duration,
-    /// Maximum time from accept to a login request. The time that the server takes to answer
-    /// requests does not count. Default 10 s.
+    /// Maximum time from accept to the login or resume request that succeeds. The time that the
+    /// server takes to answer requests does not count. Default 10 s.
     pub login_timeout: Duration,
     /// Time after which a client that has sent nothing sends a ping. The session closes after 2.5
     /// times this interval without a packet. Default 30 s.

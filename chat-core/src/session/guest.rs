@@ -23,14 +23,16 @@ pub struct Guest {
     login_deadline: Instant,
     /// Time at which the request that is being answered arrived.
     asked_at: Instant,
+    /// Number of packets that the peer may still send before login.
     packets_left: u32,
     output: Output,
+    /// Request that the driver has not taken yet.
     pending: Option<GuestAction>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// The peer has not sent `Hello`; every other request is a violation.
+    /// The peer has not sent `Hello`; every other request violates the protocol.
     AwaitingHello,
     /// The peer may register, log in, resume, list nodes and ping.
     Greeted,
@@ -169,7 +171,8 @@ impl Guest {
         self.output.reply(id, &Ok(Answer::Welcome(welcome)));
     }
 
-    /// Passes a request to the driver. Until the driver answers, the peer may send no other.
+    /// Passes a request to the driver. Until the driver answers, the peer may send no other
+    /// request.
     fn ask(&mut self, now: Now, action: GuestAction) {
         self.stage = Stage::Asking;
         self.asked_at = now.instant;

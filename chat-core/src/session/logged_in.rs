@@ -48,7 +48,7 @@ struct Running {
     id: RequestId,
     /// Later commands wait for the end of this one.
     is_barrier: bool,
-    /// The command ends the session. Its reply is sent before the session ends.
+    /// The command ends the session if it succeeds. Its reply is sent before the session ends.
     is_last: bool,
     is_logout: bool,
     /// Start of the page that a history request asked for.

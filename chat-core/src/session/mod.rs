@@ -3,15 +3,16 @@
 //!
 //! ```text
 //! accepted ─▶ Guest ─ Hello ─▶ greeted ─ Login, Resume ─▶ asking ─ admitted ─▶ Session ─▶ closed
-//!               │               ▲   │ Register              │                     │
-//!               │               └───┴─ refused, registered ─┘                     │
+//!               │               ▲   │ Register, ListNodes   │                     │
+//!               │               └───┴─ refused, answered ───┘                     │
 //!               └─ deadline, protocol error ──────────────────────────────────────┴─▶ Close(code)
 //! ```
 //!
-//! The driver feeds the machine (`handle_…`), drains it (`poll_action` until `None`), then sleeps
-//! until `poll_timeout` or until there is more to feed. While `wants_input` is false, the driver
-//! reads nothing from the peer: this is the back-pressure. A [`Session`] only comes out of
-//! [`Guest::admit`], which takes a ticket that only a login request of a greeted guest creates.
+//! The driver is the caller of the machine: in a server, the task of the connection. It feeds the
+//! machine (`handle_…`), drains it (`poll_action` until `None`), then sleeps until `poll_timeout`
+//! or until there is more to feed. While `wants_input` is false, the driver reads nothing from the
+//! peer: this is the back-pressure. A [`Session`] only comes out of [`Guest::admit`], which takes a
+//! ticket that only a login or resume request of a greeted guest creates.
 
 #![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::indexing_slicing))]

@@ -45,7 +45,8 @@ pub struct NewAccount {
     pub subject: Option<String>,
     /// Name that other users see.
     pub display_name: String,
-    /// Password hash as a PHC string; `None` if the application authenticates its users.
+    /// Password hash as a PHC string; `None` if the account gets no password, for example because
+    /// the application authenticates its users.
     pub password_hash: Option<String>,
     /// Users who may send direct messages to the new user.
     pub direct_policy: DirectPolicy,

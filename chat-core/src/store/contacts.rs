@@ -1,4 +1,4 @@
-//! Contacts: the relations between two users.
+//! Contacts: relations between pairs of users, such as friendships and blocks.
 
 use std::fmt::Debug;
 

@@ -48,11 +48,12 @@ pub trait ConversationStore: Debug + Send + Sync + 'static {
     /// Returns the row of a conversation.
     async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError>;
 
-    /// Returns the direct conversation or inbox of this kind; always `None` for
+    /// Returns the id of the direct conversation or inbox of this kind; always `None` for
     /// [`ConversationKind::Group`].
     async fn conversation_of_kind(&self, kind: &ConversationKind) -> Result<Option<ConversationId>, StoreError>;
 
-    /// Returns the existing group with exactly this key (the canonical spelling of its name).
+    /// Returns the id of the existing (not deleted) group with exactly this key (the canonical
+    /// spelling of its name).
     async fn group_by_key(&self, key: &str) -> Result<Option<ConversationId>, StoreError>;
 
     /// Returns the existing group with exactly this key, and the membership of `user` in it.
@@ -67,7 +68,8 @@ pub trait ConversationStore: Debug + Send + Sync + 'static {
     /// too. The views are those of `device`, in any order and from one snapshot.
     async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError>;
 
-    /// Returns one of the [`memberships`](Self::memberships).
+    /// Returns the one of the [`memberships`](Self::memberships) in this conversation, or `None` if
+    /// it is not among them.
     async fn membership(
         &self,
         user: UserId,
@@ -78,8 +80,8 @@ pub trait ConversationStore: Debug + Send + Sync + 'static {
     /// Returns the membership of a user in a conversation, in any state.
     async fn member(&self, id: ConversationId, user: UserId) -> Result<Option<Member>, StoreError>;
 
-    /// Returns up to `limit` members with a greater user id than `after`, ordered by user id, in
-    /// every state but `Left`.
+    /// Returns up to `limit` memberships of users with a greater id than `after`, ordered by user
+    /// id, in every state but `Left`.
     async fn members(&self, id: ConversationId, after: UserId, limit: u32) -> Result<Vec<Member>, StoreError>;
 
     /// Returns up to `limit` memberships of a user in conversations with a greater id than `after`,
@@ -88,7 +90,8 @@ pub trait ConversationStore: Debug + Send + Sync + 'static {
     -> Result<Vec<Member>, StoreError>;
 
     /// Returns `(id, last_seq, members_version)` of each of these conversations that exists. A node
-    /// compares them with its own state when doorbells may have been lost.
+    /// compares them with its own state when it may have missed doorbells (messages on the bus that
+    /// say that a log has grown).
     async fn last_seqs(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq, Seq)>, StoreError>;
 }
 
@@ -129,10 +132,11 @@ pub trait ConversationTx: Send {
     /// then nothing was written and the transaction continues.
     async fn create_conversation(&mut self, new: NewConversation) -> Result<Option<ConversationId>, StoreError>;
 
-    /// Returns the direct conversation or inbox of this kind, without locking it.
+    /// Returns the id of the direct conversation or inbox of this kind, without locking it.
     async fn conversation_of_kind(&mut self, kind: &ConversationKind) -> Result<Option<ConversationId>, StoreError>;
 
-    /// Locks a conversation until the transaction ends, and returns its row as last committed.
+    /// Locks a conversation until the transaction ends, and returns its latest row: the one that
+    /// was committed last, or that this transaction has written.
     async fn lock_conversation(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError>;
 
     /// Replaces all fields of a locked conversation except `id` and `kind`. Returns `false` if

@@ -6,8 +6,8 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The store cannot be reached, or did not answer in time. A write may or may not have been
-    /// committed.
+    /// The store cannot be reached, was closed, or did not answer in time. A write may or may not
+    /// have been committed.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The store has no space left for the write; nothing was written.

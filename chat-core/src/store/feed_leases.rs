@@ -151,7 +151,8 @@ pub trait FeedTxExt: FeedTx {
         Ok(claimed)
     }
 
-    /// Extends a lease until `ttl` from now. Returns `None` if it was lost to another claim.
+    /// Extends a lease until `ttl` from now. Returns `None` if it was lost to another claim, or the
+    /// feed was deleted.
     async fn renew_feed(&mut self, lease: &FeedLease, ttl: Duration) -> Result<Option<FeedLease>, StoreError> {
         let Some(now) = self.lock_held_feed(lease).await? else {
             return Ok(None);
@@ -161,7 +162,8 @@ pub trait FeedTxExt: FeedTx {
         Ok(Some(renewed))
     }
 
-    /// Ends a lease, so that another node can claim the shard at once. Does nothing if it was lost.
+    /// Ends a lease, so that another node can claim the shard at once. Does nothing if the lease
+    /// was lost to another claim, or the feed was deleted.
     async fn release_feed(&mut self, lease: &FeedLease) -> Result<(), StoreError> {
         if self.lock_held_feed(lease).await?.is_some() {
             self.put_feed_lease(&lease.until(Timestamp(0))).await?;
@@ -170,8 +172,8 @@ pub trait FeedTxExt: FeedTx {
     }
 
     /// Advances cursors of the feed; a smaller value changes nothing. Returns `false` if the lease
-    /// was lost to another claim: then nothing was written. A lease that expired but was not
-    /// claimed still counts.
+    /// was lost to another claim, or the feed was deleted: then nothing was written. A lease that
+    /// has expired still counts until a node claims the shard.
     async fn advance_feed(&mut self, lease: &FeedLease, moves: &[(ConversationId, Seq)]) -> Result<bool, StoreError> {
         let is_held = self.lock_held_feed(lease).await?.is_some();
         if is_held {
@@ -180,7 +182,8 @@ pub trait FeedTxExt: FeedTx {
         Ok(is_held)
     }
 
-    /// Locks the shard of a lease. Returns the store's time if no other claim followed the lease.
+    /// Locks the shard of a lease. Returns the store's time if the lease is still the latest of its
+    /// shard.
     #[doc(hidden)]
     async fn lock_held_feed(&mut self, lease: &FeedLease) -> Result<Option<Timestamp>, StoreError> {
         let (latest, now) = self.lock_feed_shard(&lease.feed, lease.shard).await?;

@@ -79,9 +79,9 @@ pub trait FeedStore: Debug + Send + Sync + 'static {
     /// Examines up to `limit` conversations with a greater id than `after`. Returns those that
     /// belong to one of `shards` and in which the feed is behind.
     ///
-    /// A node calls this after it has claimed a shard, and rarely afterwards, because commits and
-    /// doorbells announce new events. One call reads `limit` rows, independent of the number of
-    /// results.
+    /// A node calls this after it has claimed a shard, and rarely afterwards, because it learns of
+    /// new events from its own commits and from doorbells (messages on the bus that say that a log
+    /// has grown). One call reads `limit` rows, independent of the number of results.
     async fn feed_backlog(
         &self,
         feed: &str,

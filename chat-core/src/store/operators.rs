@@ -41,7 +41,7 @@ pub struct StoreStats {
     pub deleted_accounts: u64,
     /// Devices of all users.
     pub devices: u64,
-    /// Conversations of every kind.
+    /// Conversations of every kind, deleted groups included.
     pub conversations: u64,
     /// Groups that are not deleted.
     pub existing_groups: u64,

@@ -94,8 +94,9 @@ impl TxContract {
         Ok(false)
     }
 
-    /// Records that the transaction is about to lock a shard of a feed. A transaction that locks
-    /// several shards must lock them in the order of their numbers, which this does not check.
+    /// Records that the transaction is about to lock a shard of a feed, or to delete a feed. A
+    /// transaction that locks several shards must lock them in the order of their numbers, which
+    /// this does not check.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`]: the transaction already holds the lock of the audit log.

@@ -28,7 +28,7 @@ pub struct Peer {
     stream: Pin<Box<dyn ByteStream>>,
     /// Keys of SC1; `None` over a stream that needs no encryption.
     channel: Option<(Sealer, Opener)>,
-    /// Bytes that were received and not yet decrypted.
+    /// Bytes that were received and not yet decrypted, or, without SC1, not yet given to `frames`.
     wire: BytesMut,
     frames: FrameDecoder,
     next_id: u64,
@@ -149,7 +149,7 @@ impl Peer {
     /// example because the name is taken.
     ///
     /// # Errors
-    /// The connection broke.
+    /// The connection broke, or `name` is not a valid user name.
     pub async fn register(&mut self, name: &str) -> io::Result<()> {
         let registration = Registration {
             name: user_name(name)?,
@@ -163,7 +163,7 @@ impl Peer {
     /// Logs in as this user with [`PASSWORD`], on a new device.
     ///
     /// # Errors
-    /// The connection broke, or the server returned an error.
+    /// The connection broke, the server returned an error, or `name` is not a valid user name.
     pub async fn login(&mut self, name: &str) -> io::Result<LoggedIn> {
         let login = Login {
             account: Some(UserRef::Name(user_name(name)?)),
@@ -268,7 +268,7 @@ impl Peer {
     /// Waits for the next packet.
     ///
     /// # Errors
-    /// The connection broke.
+    /// The connection broke, or the server has closed it or sent an invalid packet.
     ///
     /// # Cancel safety
     /// Safe: bytes that were read are kept for the next call.
@@ -287,7 +287,7 @@ impl Peer {
     /// Returns the next packet if it has been read already.
     ///
     /// # Errors
-    /// The connection broke.
+    /// The server has closed the SC1 channel, or sent an invalid record or packet.
     pub fn next_buffered(&mut self) -> io::Result<Option<Incoming>> {
         loop {
             if let Some(packet) = self.frames.next_packet().map_err(io::Error::other)? {

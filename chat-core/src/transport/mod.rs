@@ -1,5 +1,6 @@
-//! Byte streams with the address of their peer: TCP sockets, pipes within the process, streams over
-//! messages such as those of a WebSocket, and TLS over any of these.
+//! Byte streams: TCP sockets, pipes within the process, streams over messages such as those of a
+//! WebSocket, and TLS over any of these. A [`Transport`] is a byte stream together with the address
+//! of its peer.
 //!
 //! Apart from TLS and PROXY headers, this module does not interpret the bytes; the secure channel
 //! ([`crate::secure`]) is a layer above. Each listener has one protocol; no stream is inspected to

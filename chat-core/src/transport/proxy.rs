@@ -22,8 +22,8 @@ const MAPPED_PREFIX_LENGTH: u8 = 96;
 /// addresses of Unix sockets and some extensions.
 const MAX_VARIABLE_BYTES: usize = 1024;
 
-/// IP network in CIDR notation. A network of IPv4-mapped IPv6 addresses, such as
-/// `::ffff:10.0.0.0/104`, is the IPv4 network `10.0.0.0/8`.
+/// IP network, parsed from CIDR notation or from a single address. A network of IPv4-mapped IPv6
+/// addresses, such as `::ffff:10.0.0.0/104`, is the IPv4 network `10.0.0.0/8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     /// An address of the network; never an IPv4-mapped IPv6 address.
@@ -32,12 +32,12 @@ pub struct Network {
     prefix_length: u8,
 }
 
-/// The text is not a network in CIDR notation.
+/// The text is neither a network in CIDR notation nor an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a network{reason}; write it like \"10.0.0.0/8\" or \"::1\"")]
 pub struct InvalidNetwork {
     text: String,
-    /// Explanation of an error that the form of the text does not show, or nothing.
+    /// Part of the message that explains why a text of the right form is invalid; otherwise empty.
     reason: &'static str,
 }
 

@@ -291,7 +291,8 @@ async fn permanent_refusal_rejects_the_message() {
     assert_eq!(client.unsettled(), 0);
 }
 
-/// The caller of a command that timed out has reported a failure.
+/// A command whose caller has stopped waiting must not take effect later, because the caller has
+/// already reported a failure.
 #[tokio::test]
 async fn command_without_a_caller_is_not_sent_by_a_later_connection() {
     let service = Service::new().await;
@@ -439,7 +440,7 @@ async fn queued_message_goes_to_the_group_that_had_the_name_when_it_was_enqueued
     assert_eq!((count_messages(old.id).await, count_messages(new.id).await), (1, 0));
 }
 
-/// A run that has no connection yet knows the groups of the earlier run.
+/// A client that has not connected yet knows the groups that an earlier client saved in its store.
 #[tokio::test]
 async fn message_without_a_connection_is_addressed_by_the_id_of_its_group() {
     let service = Service::new().await;

@@ -1,5 +1,5 @@
-//! Clients whose server is replaced by one with an older copy of the data, where the ids that they
-//! know belong to others.
+//! Clients whose server is replaced by one with other data, as after the restore of an older copy:
+//! the ids that the clients know belong to other conversations and users there.
 
 use std::sync::Arc;
 
@@ -13,10 +13,14 @@ use super::support::{Node, Service, WAIT_TIMEOUT, direct, message};
 /// A service before and after a restore: the id of the conversation of alice and bob belongs to
 /// alice and eve afterwards.
 struct Restore {
+    /// Node with the data before the restore.
     before: Node,
+    /// Service with the data after the restore.
     after: Service,
     alice: Client,
+    /// Store of the client `alice`.
     store: Arc<MemoryStore>,
+    /// Id of the conversation of alice and bob before the restore.
     bob: ConversationId,
 }
 
@@ -43,7 +47,8 @@ impl Restore {
         }
     }
 
-    /// Stops the old node and starts the new one at the same address, once `offline` is done.
+    /// Stops the old node, calls `offline`, and starts the new node at the same address. Returns
+    /// the new node, the client `alice` and its store, and the result of `offline`.
     async fn run<T>(self, offline: impl AsyncFnOnce(&Client) -> T) -> (Node, Client, Arc<MemoryStore>, T) {
         let address = self.before.address();
         self.before.stop().await;

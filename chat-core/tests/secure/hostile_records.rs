@@ -9,8 +9,8 @@ use snow::TransportState;
 
 use crate::peer::{framed, our_client, our_server, receive, record, sealed};
 
-/// Returns the bytes that the scripted peer sends. `echo` is a record that the channel under test
-/// has sent, for peers that send it back.
+/// Function that returns the bytes that the scripted peer sends. `echo` is a record that the
+/// channel under test has sent, for peers that send it back.
 type Script = fn(&mut TransportState, echo: &[u8]) -> Vec<u8>;
 
 /// A violation of the protocol, and the expected reaction.
@@ -80,7 +80,7 @@ fn rows() -> Vec<Row> {
             framed(&joined)
         }),
         row("our own record sent back", E::BadTag, |_, echo| echo.to_vec()),
-        row("record of another session", E::BadTag, |_, _| {
+        row("record of another channel", E::BadTag, |_, _| {
             record(&mut our_server(Instant::now()).1, 0, b"x")
         }),
         after("record repeated", &["one"], E::BadTag, |t, _| {
@@ -272,7 +272,7 @@ fn values_at_the_limits_are_accepted() {
 }
 
 #[test]
-fn replayed_record_does_not_open_in_a_new_session() {
+fn replayed_record_does_not_open_in_a_new_channel() {
     let now = Instant::now();
     let client = crate::peer::Client::new("chat.example");
     let hello = client.hello.clone();

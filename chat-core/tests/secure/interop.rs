@@ -1,4 +1,5 @@
-//! Tests of valid sessions with `snow`, an independent implementation of Noise, as the peer.
+//! Tests of handshakes and channels with a correct peer: `snow`, an independent implementation of
+//! Noise.
 
 use std::time::{Duration, Instant};
 

@@ -52,8 +52,11 @@ pub(crate) fn pin() -> PinPolicy {
 pub(crate) struct Credential {
     pub(crate) version: u8,
     pub(crate) profile: u16,
+    /// Start of the validity, in seconds since 1970.
     pub(crate) not_before: u64,
+    /// End of the validity, in seconds since 1970.
     pub(crate) not_after: u64,
+    /// Public identity key of the server in DER (SubjectPublicKeyInfo).
     pub(crate) spki: Vec<u8>,
     /// Returns the signature for the credential and the static key of the server.
     pub(crate) sign: fn(&Self, &[u8; 32]) -> Vec<u8>,
@@ -126,7 +129,7 @@ pub(crate) fn pss(key: &RsaPrivateKey, salt_bytes: usize, message: &[u8]) -> Vec
 pub(crate) struct Reply {
     pub(crate) bytes: Vec<u8>,
     pub(crate) transport: TransportState,
-    /// Channel binding of the session.
+    /// Channel binding: the hash of the handshake, which both ends share.
     pub(crate) binding: Vec<u8>,
 }
 

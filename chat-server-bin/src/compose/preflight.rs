@@ -1,5 +1,5 @@
-//! Checks of everything for which the server would refuse to start, as far as that is known without
-//! starting it and without connections to the store and the bus.
+//! Finds the problems because of which the server would refuse to start, as far as they can be seen
+//! without starting it and without connections to the store and the bus.
 
 use std::io;
 use std::path::Path;

@@ -27,8 +27,8 @@ pub(crate) use problem::{Origins, Problem, Unknown};
 pub(crate) use settings::{LimitsSection, LogFormat, SessionsSetting, Settings};
 pub(crate) use url::{ListenUrl, Scheme, StoreUrl};
 
-/// Paths of the configuration file if `--config` is not given. The first file that exists is read,
-/// which must succeed.
+/// Paths of the configuration file if neither `--config` nor `CHAT_CONFIG` is given. The first file
+/// that exists is read; if that fails, the configuration has a problem.
 const SEARCH_PATHS: [&str; 2] = ["./chat-server.toml", "/etc/chat-server/chat-server.toml"];
 
 /// The documented example file, which `config default` prints.
@@ -37,7 +37,7 @@ pub(crate) const EXAMPLE: &str = include_str!("../../chat-server.example.toml");
 /// Sources of the configuration.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
-    /// The file given with `--config`.
+    /// The file given with `--config` or `CHAT_CONFIG`.
     pub(crate) file: Option<PathBuf>,
     /// Environment variables of the process.
     pub(crate) environment: Vec<(String, String)>,

@@ -51,8 +51,8 @@ impl<'a> Console<'a> {
         })
     }
 
-    /// Announces the committed changes to the running nodes, also those of a command that failed
-    /// halfway, and closes the engine and the store.
+    /// Announces the committed changes to the running nodes, including the changes of a command
+    /// that failed halfway, and closes the engine and the store.
     pub(super) async fn close(self) {
         self.announce().await;
         self.engine.shutdown().await;

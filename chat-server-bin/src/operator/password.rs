@@ -9,8 +9,8 @@ use crate::failure::Failure;
 use crate::files;
 
 /// Reads the password from the first line of the file of `--password-file`, otherwise from
-/// `CHAT_PASSWORD`, otherwise twice from a prompt on the terminal. Fails if there is no terminal
-/// either, or if the two entries differ.
+/// `CHAT_PASSWORD`, otherwise twice from a prompt on the terminal. Fails if the file cannot be
+/// read, if there is neither a file nor the variable nor a terminal, or if the two entries differ.
 pub(super) fn read_password(arguments: &PasswordArgs) -> Result<Secret, Failure> {
     if let Some(path) = &arguments.password_file {
         let text = files::read_text(path, files::MAX_PASSWORD_FILE_BYTES)

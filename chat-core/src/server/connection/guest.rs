@@ -26,7 +26,8 @@ pub(super) struct EstablishedSession {
 }
 
 impl Connection<'_> {
-    /// Serves a guest until it has logged in. Returns an error if the connection has to end before.
+    /// Serves a guest until it has logged in. Returns an error if the connection has to end before
+    /// that.
     pub(super) async fn greet(
         &mut self,
         accepted: Instant,
@@ -173,14 +174,14 @@ fn penalise(permit: &ConnectionPermit, code: CloseCode) {
     permit.penalise(now(), offence);
 }
 
-/// A login that the service granted, and the new session's connection to its events.
+/// A login that the service granted, and the new session, whose events go to `outbox`.
 struct SuccessfulLogin {
     grant: LoginGrant,
     outbox: Arc<Outbox>,
     attached: AttachedSession,
 }
 
-/// Logs in with `credentials`, and connects the new session to its events.
+/// Logs in with `credentials`, and attaches an outbox to the new session.
 async fn authenticate(
     shared: &Shared,
     source: Source,

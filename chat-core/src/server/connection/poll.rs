@@ -17,7 +17,7 @@ use crate::service::CommandResult;
 /// The events to wait for, besides outcomes of commands, writability, and the drain or end of the
 /// server.
 pub(super) struct Interest<'o> {
-    /// More input may be read.
+    /// True if the wait also reads input.
     pub(super) input: bool,
     /// Time at which the state machine's timeout is due.
     pub(super) timeout: Option<Instant>,

@@ -15,7 +15,8 @@ use crate::server::now;
 use crate::service::CommandResult;
 use crate::session::{Action, Session};
 
-/// Approximate number of bytes sent in one record.
+/// Number of bytes of replies and pushes after which further pushes go into another SC1 record. A
+/// larger reply or push is not divided here.
 const RECORD_BYTES: usize = 16 * 1024 - 512;
 /// Maximum number of bytes of output that pushes may fill in one turn of the connection's loop, and
 /// so in one write.
@@ -59,7 +60,8 @@ impl Connection<'_> {
             }
             if matches!(leaving, Leaving::Soon) && session.in_flight() == 0 {
                 leaving = Leaving::Now;
-                // The engine may have ended the session in the meantime, for another reason.
+                // While the requests were answered, the engine may have ended the session for
+                // another reason.
                 session.close(outbox.close_code().unwrap_or(CloseCode::GoingAway));
                 continue;
             }
@@ -125,7 +127,8 @@ impl Connection<'_> {
     }
 
     /// Passes an outcome to the session. Small outcomes that are ready at the same time, such as
-    /// those of one batch, are sent together; large outcomes are sent one by one.
+    /// those of drafts that one transaction has stored, are sent together; large outcomes are sent
+    /// one by one.
     fn answer(&mut self, session: &mut Session, id: RequestId, result: CommandResult) {
         let mut next = Some((id, result));
         while let Some((id, result)) = next {
@@ -195,8 +198,7 @@ impl Connection<'_> {
         }
     }
 
-    /// Performs the actions that the session requests. Returns whether a command was started, which
-    /// makes room for another packet.
+    /// Performs the actions that the session requests. Returns whether a command was started.
     fn act(&mut self, session: &mut Session, caller: Caller, leaving: &Leaving) -> Result<bool, End> {
         let mut started = false;
         // A peer that does not read gets no further replies until it reads, or the write timeout

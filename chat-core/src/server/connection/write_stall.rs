@@ -13,13 +13,15 @@ const TRICKLE_FACTOR: u32 = 10;
 pub(super) struct StallDetector {
     /// Maximum time for which the peer may read nothing.
     limit: Duration,
+    /// `None` while no output waits.
     waiting: Option<Waiting>,
 }
 
 /// Output that waits for the peer.
 #[derive(Debug)]
 struct Waiting {
-    /// Time at which the peer last read some output.
+    /// Time at which the peer last read some output; at first, the time at which output started to
+    /// wait.
     progress: Instant,
     /// Time at which the output up to `mark` started to wait.
     since: Instant,

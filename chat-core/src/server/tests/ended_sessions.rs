@@ -40,6 +40,7 @@ struct Site {
     engine: Engine,
     server: Server,
     bob: Peer,
+    /// Id of Bob's account.
     user: UserId,
 }
 
@@ -129,11 +130,11 @@ async fn disabled_user_who_leaves_output_unread_gets_no_answers(boundary: Bounda
     assert!(answers.is_empty(), "{answers:?}");
 }
 
-/// Puts a pipe in front of `far` that carries 16 bytes a second to the near side once `slow` is
-/// set.
-fn throttled(far: DuplexStream, slow: Arc<AtomicBool>) -> DuplexStream {
+/// Returns a stream that forwards to and from `server`. Once `slow` is set, it carries only 16
+/// bytes a second from the server.
+fn throttled(server: DuplexStream, slow: Arc<AtomicBool>) -> DuplexStream {
     let (near, middle) = tokio::io::duplex(PIPE_BYTES);
-    let (mut from_server, mut to_server) = tokio::io::split(far);
+    let (mut from_server, mut to_server) = tokio::io::split(server);
     let (mut from_peer, mut to_peer) = tokio::io::split(middle);
     tokio::spawn(async move { tokio::io::copy(&mut from_peer, &mut to_server).await });
     tokio::spawn(async move {
@@ -156,7 +157,7 @@ fn throttled(far: DuplexStream, slow: Arc<AtomicBool>) -> DuplexStream {
 /// The peer continuously reads a little, so it counts as stalled only after a long time.
 async fn disabled_user_who_reads_slowly_is_closed_after_the_write_timeout(boundary: Boundary) {
     let slow = Arc::new(AtomicBool::new(false));
-    let pipe = |far| throttled(far, Arc::clone(&slow));
+    let pipe = |server| throttled(server, Arc::clone(&slow));
     let mut site = Site::new(boundary, Tokens(None), pipe).await;
     site.disable_with_unread_output().await;
     slow.store(true, Ordering::Relaxed);
@@ -195,7 +196,8 @@ async fn expired_login_that_leaves_output_unread_sends_nothing(boundary: Boundar
     let late = bob.send(send("sent after the expiry")).await.unwrap();
     let (code, answers) = read_to_end(&mut bob, &[late]).await;
     assert!(!answers.iter().any(Result::is_ok), "{answers:?}");
-    // The fence may notice the expiry before the timer that ends the session.
+    // The fence, which checks the login before it executes a command, may notice the expiry before
+    // the timer that ends the session.
     assert!([CloseCode::Revoked, CloseCode::Replaced].contains(&code), "{code:?}");
     drop(server);
 }

@@ -213,7 +213,8 @@ pub(super) async fn rest(stream: &mut MemoryTransport) -> Vec<u8> {
     rest
 }
 
-/// Returns the close code in the last of these packets, or `None` if that packet is not a close.
+/// Returns the close code in the last packet of `bytes`, or `None` if there is no packet or the
+/// last is not a close.
 pub(super) fn closed_with(bytes: &[u8]) -> Option<CloseCode> {
     let mut decoder = crate::codec::frame::FrameDecoder::new(usize::MAX);
     decoder.feed(bytes.into());

@@ -3,7 +3,7 @@
 use super::*;
 use crate::codec::client;
 
-async fn garbage_closes_its_connection_only(boundary: Boundary) {
+async fn garbage_closes_its_connection_with_a_close_code(boundary: Boundary) {
     let frame = |length: u32, body: &[u8]| [&length.to_be_bytes()[..], body].concat();
     for (bytes, code) in [
         (frame(u32::MAX, b""), Some(CloseCode::PacketTooLarge)),
@@ -73,8 +73,8 @@ fn script() -> Vec<u8> {
     bytes.to_vec()
 }
 
-/// Returns the request ids of the replies to these chunks, each with its error code, or `None` for
-/// success.
+/// Sends these chunks. Returns the request ids of the first three replies, each with its error code
+/// or with `None` for success.
 async fn answers(boundary: Boundary, chunks: Vec<&[u8]>) -> Vec<(u64, Option<ReplyCode>)> {
     let (_server, mut stream) = raw(boundary, ServerConfig::default()).await;
     for chunk in chunks {
@@ -205,7 +205,7 @@ async fn hundreds_of_clients_connect_and_leave_at_once(boundary: Boundary) {
 
 on_each_boundary! {
     #[tokio::test(start_paused = true)]
-    garbage_closes_its_connection_only,
+    garbage_closes_its_connection_with_a_close_code,
     #[tokio::test]
     slow_reader_gets_behind_push_and_delays_no_sender,
     #[tokio::test(start_paused = true)]

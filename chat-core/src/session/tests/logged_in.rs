@@ -208,7 +208,7 @@ fn session_ends_after_a_fenced_command() {
 }
 
 #[test]
-fn session_that_an_operator_ended_closes_with_the_reason() {
+fn session_closes_with_the_close_code_of_a_fenced_command() {
     for reason in [CloseCode::Revoked, CloseCode::AccountDisabled, CloseCode::Replaced] {
         let time = Time::new();
         let mut session = admitted(config(), &time);

@@ -46,8 +46,8 @@ pub(super) struct Tables {
     pub(super) last_conversation: u64,
 }
 
-/// A conversation: its row, its log of events, its members, the snapshots of those who left it, and
-/// the mentions in its messages.
+/// A conversation: its row, its log of events, its members, the snapshots for users who left it,
+/// and the mentions in its messages.
 #[derive(Debug)]
 pub(super) struct Log {
     pub(super) row: Conversation,

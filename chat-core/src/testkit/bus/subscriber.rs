@@ -11,7 +11,7 @@ use crate::model::{ConversationId, NodeId};
 /// A subscriber that waits at most ten seconds for an expected message.
 #[derive(Debug)]
 pub struct TestSubscriber {
-    /// Changes the subscriber's topics.
+    /// Handle that changes the topics of the subscriber.
     pub topics: Box<dyn Topics>,
     subscriber: Box<dyn Subscriber>,
     /// A topic to which only this subscriber subscribes.

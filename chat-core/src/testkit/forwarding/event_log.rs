@@ -26,7 +26,8 @@ pub struct ForwardingEventLog {
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// A call, as the far side receives it, with the channel for its answer.
+/// A call of the [`EventLog`] method with the variant's name, as the far side receives it: the
+/// arguments, and the channel for the answer.
 #[derive(Debug)]
 enum Call {
     Memberships(UserId, DeviceId, Reply<Vec<MembershipView>>),

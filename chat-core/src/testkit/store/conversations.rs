@@ -120,7 +120,7 @@ pub async fn named_group_has_the_membership_of_the_user(store: Arc<dyn Store>) {
     assert_eq!(found("rust", B).await, Some((expected, None)));
     assert_eq!(found("rus", A).await, None);
     assert!(update(&*store, id, |row| row.deleted = true).await);
-    assert_eq!(found("rust", A).await, None, "a deleted group has no name");
+    assert_eq!(found("rust", A).await, None, "a deleted group is not found by its name");
 }
 
 pub async fn group_skeleton_is_unique(store: Arc<dyn Store>) {

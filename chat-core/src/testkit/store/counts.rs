@@ -9,7 +9,8 @@ use super::fixture::{Draft, SeededRng, World, append, append_to, device_id, mess
 use crate::model::{EventKind, Member, MemberState, Role, Seq, UserId};
 use crate::store::{MembershipView, Store};
 
-/// Returns the numbers of unread messages and of mentions of a member of the group.
+/// Returns the number of unread messages and the number of unread mentions that a member of the
+/// group has.
 async fn counts(world: &World, user: UserId) -> (u64, u64) {
     let membership = world.membership(user).await;
     (membership.unread, membership.mentions)

@@ -17,7 +17,8 @@ use crate::sync::Mutex;
 /// Time used by cases that do not need a particular time.
 pub(super) const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
-/// Runs a closure as a unit of work and returns its result once it is committed.
+/// Runs a closure as a unit of work and returns its result once it is committed. The store may call
+/// the closure again after a rollback.
 ///
 /// # Errors
 /// The errors of [`Store::transact`].

@@ -304,7 +304,8 @@ pub async fn marking_an_unknown_event_is_an_error(store: Arc<dyn Store>) {
     assert_corrupt(work.await);
 }
 
-/// Recalls an event of the group and erases it. Returns the sequence number of the recall.
+/// Appends a recall of the message `target` to the group, and erases the message. Returns the
+/// sequence number of the recall.
 async fn recall(world: &World, target: Seq) -> Seq {
     let (group, alice) = (world.group, world.alice);
     let work = transact(&*world.store, move |tx| {

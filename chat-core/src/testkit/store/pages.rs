@@ -16,7 +16,7 @@ fn seqs(page: &EventPage) -> Vec<u64> {
     page.events.iter().map(|event| event.seq.0).collect()
 }
 
-/// Returns a page that only `max_events` limits.
+/// Returns a request for a page that only `max_events` limits.
 fn of_max_events(from: PageFrom, max_events: u32) -> Page {
     Page {
         max_events,
@@ -24,7 +24,7 @@ fn of_max_events(from: PageFrom, max_events: u32) -> Page {
     }
 }
 
-/// Returns a page that only `max_bytes` limits.
+/// Returns a request for a page that only `max_bytes` limits.
 fn of_max_bytes(from: PageFrom, max_bytes: u32) -> Page {
     Page {
         max_bytes,

@@ -69,7 +69,7 @@ impl TlsConnector {
         };
         let mut config = builder.with_no_client_auth();
         config.alpn_protocols = vec![ALPN.to_vec()];
-        // A resumed session would skip the check of the server's key.
+        // A resumed TLS session would skip the check of the server's key.
         config.resumption = Resumption::disabled();
         Ok(Self {
             inner: Arc::new(config).into(),

@@ -7,8 +7,8 @@
 //! neither installs nor reads a process-wide provider.
 //!
 //! The TLS library renews the keys of a connection by itself. A stream that ends without
-//! `close_notify` fails with [`std::io::ErrorKind::UnexpectedEof`], which corresponds to
-//! `Truncated` in SC1.
+//! `close_notify` fails with [`std::io::ErrorKind::UnexpectedEof`], as an SC1 stream without a
+//! close record fails with `OpenError::Truncated`.
 
 #[cfg(feature = "server")]
 mod certificate;

@@ -28,6 +28,7 @@ type Script = Box<dyn Fn(&[u8]) -> Vec<u8>>;
 /// An invalid reply, and the error with which a client must refuse it.
 struct Row {
     name: &'static str,
+    /// Server keys that the client accepts.
     pin: PinPolicy,
     reply: Script,
     expected: E,

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Counts the writes of the server to one client.
+/// Counters of the server's writes to one client.
 #[derive(Debug, Default)]
 pub(super) struct Writes {
     /// Number of writes that the stream accepted.

@@ -153,7 +153,7 @@ async fn idle_connection_is_small() {
     );
 }
 
-async fn session_accepts_messages_of_every_size(boundary: Boundary) {
+async fn session_accepts_messages_up_to_the_maximum_size(boundary: Boundary) {
     let (_server, connector) = server(boundary, ServerConfig::default()).await;
     let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
     for (index, size) in [1, 100, 1000, 16 * 1024].into_iter().enumerate() {
@@ -168,11 +168,11 @@ async fn session_accepts_messages_of_every_size(boundary: Boundary) {
 
 on_each_boundary! {
     #[tokio::test]
-    session_accepts_messages_of_every_size,
+    session_accepts_messages_up_to_the_maximum_size,
 }
 
-/// Returns a request for the newest notes of Alice to herself: as many as fit a page, which are
-/// about 250 KiB.
+/// Returns the command that reads the newest notes of Alice to herself: as many as fit a page of at
+/// most 256 KiB.
 fn large_page() -> Command {
     let page = Page {
         from: PageFrom::Newest,

@@ -1,4 +1,5 @@
-//! Tests of the output of a connection: its bound, and peers that read slowly or not at all.
+//! Tests of the output of a connection: its bound, the number of writes, and peers that read slowly
+//! or not at all.
 
 use super::counted_stream::connect_counted;
 use super::*;

@@ -22,12 +22,12 @@ use crate::sync::Mutex;
 /// A store that wraps another [`Store`] and injects the faults that a test requests.
 ///
 /// Each method `fail_…` adds a fault to a queue. Each unit of work takes the first fault out of the
-/// queue, which then affects its commit. It commits normally if the queue is empty.
+/// queue, and its commit has this fault. It commits normally if the queue is empty.
 #[derive(Debug)]
 pub struct FaultyStore {
     inner: Arc<dyn Store>,
     plan: Mutex<Plan>,
-    /// True while every call waits.
+    /// True while every call but `close` waits.
     held: watch::Sender<bool>,
     /// True while the answers with all memberships of a user are held back.
     memberships_held: watch::Sender<bool>,
@@ -232,7 +232,7 @@ impl FaultyStore {
         change(&mut self.plan.lock())
     }
 
-    /// Waits while units of work are held.
+    /// Waits while units of work are held, then applies the faults that affect every call.
     async fn enter_unit(&self) -> Result<&dyn Store, StoreError> {
         let mut held = self.units_held.subscribe();
         // Cannot fail: the sender is in `self`.
