@@ -46,8 +46,8 @@ pub enum BackupError {
 ///
 /// The copy is one consistent snapshot. It is checked (`PRAGMA integrity_check`) and synced to the
 /// disk before it gets its name. Only its owner can read it (mode 0600). It has a new
-/// [`StoreEpoch`], because a server that starts from it goes back in history. To restore it, copy
-/// it to an empty data directory under the name [`DATABASE_FILE`].
+/// [`StoreEpoch`](chat_core::model::StoreEpoch), because a server that starts from it goes back in
+/// history. To restore it, copy it to an empty data directory under the name [`DATABASE_FILE`].
 ///
 /// # Errors
 /// See [`BackupError`]. After an error, `target` is untouched, with one exception: if only the

@@ -234,7 +234,7 @@ async fn forged_doorbells_deliver_nothing() {
     for topic in topics {
         subscriber.topics().subscribe(topic).await.unwrap();
     }
-    // Record what nodes really publish, doorbells among it.
+    // Record what nodes really publish, which includes doorbells.
     let mut received = Vec::new();
     for n in 0..5 {
         alice.run(send_command(to_bob(), &format!("real {n}"))).await.unwrap();
@@ -244,8 +244,8 @@ async fn forged_doorbells_deliver_nothing() {
             received.push(envelope);
         }
     }
-    // On every topic, publish each recorded envelope unchanged, truncated, and with flipped bits,
-    // and bytes that are no envelope.
+    // On every topic, publish each recorded envelope unchanged, truncated, and with flipped bits.
+    // Also publish bytes that are no envelope.
     for envelope in &received {
         for topic in topics {
             let mut flipped = envelope.to_vec();

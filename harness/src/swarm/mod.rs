@@ -73,7 +73,7 @@ pub struct Swarm {
     stop: Arc<AtomicBool>,
     /// Tasks that record deliveries until their client is closed.
     recorders: JoinSet<io::Result<()>>,
-    /// Tasks that send messages and change memberships until `stop` is set.
+    /// Tasks that send messages, change memberships and replace sessions until `stop` is set.
     senders: JoinSet<io::Result<()>>,
 }
 
@@ -104,7 +104,7 @@ impl Swarm {
     ) -> io::Result<Self> {
         if options.has_isolated_users() {
             return Err(io::Error::other(
-                "the options leave users without a conversation; add groups, or make the number of users even",
+                "there are no users, or users without a conversation; add users or groups",
             ));
         }
         let context = Arc::new(RunContext::new(servers, fingerprint, history));
@@ -174,7 +174,7 @@ impl Swarm {
         &self.groups
     }
 
-    /// Returns the number of messages of all clients that have no outcome yet.
+    /// Returns the number of messages without an outcome yet, over all clients of the library.
     #[must_use]
     pub fn unsettled(&self) -> usize {
         self.clients.iter().map(|client| client.library.unsettled()).sum()
