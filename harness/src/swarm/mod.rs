@@ -38,7 +38,8 @@ pub struct Options {
     pub groups: usize,
     /// Number of messages that each user sends per second; above 0.
     pub rate: f64,
-    /// Number of these users who are repeatedly removed from an additional group and join it again.
+    /// Number of users who are repeatedly removed from an additional group and join it again. They
+    /// are among `users`; the first user owns the group and is never removed.
     pub churn: usize,
     /// Number of additional users, each with one device whose sessions replace each other.
     pub takeovers: usize,
