@@ -55,8 +55,8 @@ pub enum BackupError {
 ///
 /// # Cancel safety
 /// Dropping the future cancels the backup soon afterwards: a thread of the runtime stops copying
-/// and removes the unfinished file, and the shutdown of the runtime waits for it. If the backup was
-/// about to end, `target` may exist, and is then complete.
+/// and removes the unfinished file, and the shutdown of the runtime waits for that thread. If the
+/// backup was about to end, `target` may exist, and is then complete.
 pub async fn backup(directory: impl AsRef<Path>, target: impl AsRef<Path>) -> Result<(), BackupError> {
     copy(directory.as_ref().join(DATABASE_FILE), target.as_ref().to_owned()).await
 }

@@ -45,8 +45,9 @@ async fn users_on_different_nodes_exchange_messages() {
     for peer in [&mut bob, &mut carol] {
         join(peer, group()).await;
     }
-    // The first message of a conversation creates the conversation. A session that learns of it
-    // late reads that message from the history and gets no push, so the measurement starts later.
+    // The first message of a conversation creates the conversation. A session that learns of the
+    // conversation late reads the first message from the history and gets no push, so the
+    // measurement starts with later messages.
     alice
         .run(send_command(ConversationRef::Direct(named("bob")), "opening"))
         .await

@@ -160,8 +160,8 @@ impl Proxy {
         self.rules.send_modify(|rules| rules.resets += 1);
     }
 
-    /// Forgets all open connections, as a restarted firewall does: their bytes are discarded from
-    /// now on, without a reset. New connections are not affected.
+    /// Forgets all open connections, as a restarted firewall does: no further byte of them arrives,
+    /// and neither side receives an end or a reset. New connections are not affected.
     pub fn forget(&self) {
         self.rules.send_modify(|rules| rules.forgets += 1);
     }
