@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 struct Claims {
     /// Id of the user in the application.
     sub: String,
+    /// Display name of the user.
     name: String,
     /// Time of expiry, in seconds since 1970.
     exp: u64,

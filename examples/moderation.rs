@@ -9,7 +9,8 @@ use chat_core::prelude::*;
 use chat_core::store::MemoryStore;
 use chat_examples::{AnyError, group_of, register};
 
-/// Rule that only admins of a group may advertise.
+/// Rule that only the owner and the admins of a group may advertise in it, and no user may in a
+/// direct conversation.
 #[derive(Debug)]
 struct NoAdvertisements;
 

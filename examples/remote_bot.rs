@@ -31,8 +31,8 @@ async fn answer(bot: Client, mut events: Events) -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Creates an account and connects to the server as its user. `directory` keeps the session, the
-/// cursors and the messages that wait to be sent.
+/// Creates an account and connects to the server as its user. `directory` keeps the session
+/// token, the cursors and the messages that wait to be sent.
 async fn connect(server: &ServerAddress, name: &str, directory: &Path) -> Result<Client, AnyError> {
     let registration = Registration::new(UserName::parse(name)?, Secret::new("correct horse"));
     let options = ClientOptions::new([server.clone()], Credentials::Register(registration));

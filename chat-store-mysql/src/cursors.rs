@@ -1,4 +1,5 @@
-//! Cursors of devices and read marks of users.
+//! Cursors of devices (last event that a device has acknowledged) and read marks of users (last
+//! event that a user has read) in conversations.
 
 use std::collections::BTreeMap;
 

@@ -10,8 +10,8 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The URL does not name a database. The error does not repeat the URL, which may contain a
-    /// password.
+    /// The URL cannot be parsed, names no database, or contains a character of the user or password
+    /// that has to be escaped. The error does not repeat the URL, which may contain a password.
     #[error("the database's URL is wrong ({0}); write mysql://USER:PASSWORD@HOST:PORT/DATABASE")]
     Url(String),
     /// [`Options::ca_file`](crate::Options::ca_file) is set, but this program was built without the
@@ -30,7 +30,8 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
-    /// The database cannot be reached, or rejects the connection.
+    /// The database cannot be reached, does not exist, or rejects the connection, or the connection
+    /// was lost while the store was opened.
     #[error("cannot connect to the database; check that it runs, its address, and the user's password and rights")]
     Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// With its settings, the database may lose acknowledged commits, or show commits that it may
@@ -51,7 +52,8 @@ pub enum OpenError {
         /// Newest schema that this program knows.
         known: u32,
     },
-    /// The database lacks migrations, and [`Options::migrate`](crate::Options::migrate) is not set.
+    /// The database lacks migrations, and [`Options::migrate`](crate::Options::migrate) is not set;
+    /// or [`renew_epoch`](crate::MysqlStore::renew_epoch) found no store (`found` is then 0).
     #[error("the database has schema {found}, this program needs {known}; run the migration first")]
     OlderSchema {
         /// Number of the schema in the database.
@@ -59,7 +61,8 @@ pub enum OpenError {
         /// Number of the schema that this program needs.
         known: u32,
     },
-    /// The text of an applied migration differs from that of this program.
+    /// The text of an applied migration differs from that of this program, or the database has no
+    /// record of the migration although later ones are applied.
     #[error(
         "migration {version} in the database differs from that of this program; run the release that wrote it, or restore a backup"
     )]

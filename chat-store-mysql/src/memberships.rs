@@ -9,9 +9,9 @@ use mysql_async::{Conn, Params, params};
 use crate::error::store_error;
 use crate::rows;
 
-/// Returns the query of the memberships of `:user`, with the cursors of `:device`. `condition` is
-/// empty, or restricts the memberships with a clause that begins with AND. The query is one
-/// statement, so that it reads one snapshot.
+/// Returns the query of the memberships of `:user` whose readable range is not empty, with the
+/// cursors of `:device`. `condition` is empty, or restricts the memberships with a clause that
+/// begins with AND. The query is one statement, so that it reads one snapshot.
 ///
 /// The number of unread messages is `message_count` of the last readable event, less that of the
 /// last read event, less the number of recalled messages between them. For a conversation that the
@@ -46,7 +46,8 @@ fn query(condition: &str) -> String {
     )
 }
 
-/// Reads all memberships, or only that of one conversation.
+/// Reads the memberships whose readable range is not empty: all, or only that of the conversation
+/// `only`.
 pub(crate) async fn memberships(
     conn: &mut Conn,
     user: UserId,

@@ -19,8 +19,8 @@ use crate::options::{self, Options};
 use crate::settings::Server;
 use crate::tx::MysqlTx;
 
-/// First and maximum delay before a unit of work runs again after a conflict with another
-/// transaction.
+/// Minimum delay before a unit of work runs again after a conflict with another transaction, and
+/// maximum of the random time that is added to it.
 const RETRY_DELAYS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 
 /// A [`Store`] in a MySQL or MariaDB database. The documentation of the [crate] describes

@@ -14,6 +14,7 @@ use crate::error::{is_conflict, is_read_only, store_error};
 /// An open transaction.
 pub(crate) struct MysqlTx<'a> {
     pub(crate) tx: Transaction<'a>,
+    /// Rejects units of work that break the rules of transactions, such as the order of locks.
     pub(crate) contract: TxContract,
     /// Current rows of the conversations that the transaction has locked or created.
     pub(crate) rows: BTreeMap<ConversationId, Conversation>,
@@ -44,7 +45,7 @@ impl<'a> MysqlTx<'a> {
     }
 
     /// Runs one statement. Returns the number of rows that it inserted, deleted or matched (an
-    /// UPDATE also counts rows that it left as they were, see `client_found_rows`).
+    /// UPDATE also counts rows that it left as they were, see `client_found_rows` in `options.rs`).
     pub(crate) async fn execute(&mut self, sql: &str, params: impl Into<Params> + Send) -> Result<u64, StoreError> {
         let done = match self.tx.exec_iter(sql, params).await {
             Ok(result) => {

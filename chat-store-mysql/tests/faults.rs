@@ -164,7 +164,8 @@ async fn migration_from_version_1_fills_the_new_tables() {
     }
 }
 
-/// A starting node waits for a migration of another one, however long that takes.
+/// A node that starts waits until another connection has ended its migration, however long that
+/// takes.
 #[tokio::test]
 async fn opening_waits_while_another_connection_migrates() {
     let (_server, url) = server(&[]);
@@ -174,7 +175,7 @@ async fn opening_waits_while_another_connection_migrates() {
     let locked: Option<u64> = holder.query_first(format!("SELECT GET_LOCK({lock}, 0)")).await.unwrap();
     assert_eq!(locked, Some(1));
     let mut opening = Box::pin(MysqlStore::open(&url, Options::default()));
-    // Longer than one statement that waits for the lock.
+    // One statement waits 2 s for the lock, so the store has repeated the statement by then.
     let waited = tokio::time::timeout(Duration::from_secs(3), &mut opening).await;
     assert!(waited.is_err(), "{waited:?}");
     // The server releases the lock when the connection ends.

@@ -46,8 +46,8 @@ pub enum BackupError {
 ///
 /// The copy is one consistent snapshot. It is checked (`PRAGMA integrity_check`) and synced to the
 /// disk before it gets its name. Only its owner can read it (mode 0600). It has a new
-/// [`StoreEpoch`], because a server that starts from it goes back in history. To restore it, copy
-/// it to an empty data directory under the name [`DATABASE_FILE`].
+/// [`StoreEpoch`](chat_core::model::StoreEpoch), because a server that starts from it goes back in
+/// history. To restore it, copy it to an empty data directory under the name [`DATABASE_FILE`].
 ///
 /// # Errors
 /// See [`BackupError`]. After an error, `target` is untouched, with one exception: if only the
@@ -55,8 +55,8 @@ pub enum BackupError {
 ///
 /// # Cancel safety
 /// Dropping the future cancels the backup soon afterwards: a thread of the runtime stops copying
-/// and removes the unfinished file, and the shutdown of the runtime waits for it. If the backup was
-/// about to end, `target` may exist, and is then complete.
+/// and removes the unfinished file, and the shutdown of the runtime waits for that thread. If the
+/// backup was about to end, `target` may exist, and is then complete.
 pub async fn backup(directory: impl AsRef<Path>, target: impl AsRef<Path>) -> Result<(), BackupError> {
     copy(directory.as_ref().join(DATABASE_FILE), target.as_ref().to_owned()).await
 }

@@ -77,8 +77,9 @@ fn search_groups(conn: &Connection, prefix: &str, limit: u32) -> rusqlite::Resul
     found.collect()
 }
 
-/// Returns the query of the memberships of user ?1, with the cursors of device ?2. `condition` is
-/// empty, or restricts the memberships with a clause that begins with AND.
+/// Returns the query of the memberships of user ?1 whose readable range is not empty, with the
+/// cursors of device ?2. `condition` is empty, or restricts the memberships with a clause that
+/// begins with AND.
 ///
 /// The number of unread messages is `message_count` of the last readable event, less that of the
 /// last read event, less the number of recalled messages between them. For a conversation that the

@@ -1,4 +1,5 @@
-//! Statements that advance cursors and read marks.
+//! Statements that advance the cursors of devices (last event that a device has acknowledged) and
+//! the read marks of users (last event that a user has read) in conversations.
 
 use chat_core::model::{ConversationId, DeviceId, Seq, UserId};
 use chat_core::store::sql_support::int;
@@ -12,8 +13,8 @@ const READABLE: &str = "MIN(?3, c.last_seq, IFNULL(m.until_seq, c.last_seq))";
 const READER: &str = "FROM member AS m JOIN conversation AS c ON c.id = m.conversation_id
      WHERE m.conversation_id = ?2 AND m.user_id = ?1 AND m.first_seq > 0";
 
-/// Advances cursors of devices, and with each cursor the delivered mark of the user. Ignores
-/// unknown devices and users who may read nothing.
+/// Advances cursors of devices, and with each cursor the `delivered_seq` of the user's membership.
+/// Ignores unknown devices and users who may read nothing.
 pub(crate) fn advance_cursors(
     conn: &Connection,
     moves: &[(UserId, DeviceId, ConversationId, Seq)],

@@ -45,8 +45,8 @@ fn live_leases(conn: &Connection, feed: &str) -> rusqlite::Result<Vec<FeedLease>
     leases.collect()
 }
 
-/// Ends all leases when the store opens. Only one process can have the database open, so the
-/// process that held the leases has ended.
+/// Ends all leases when the store opens. Only one store at a time has the data directory locked, so
+/// the store whose node held the leases is closed.
 pub(crate) fn expire_leases(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute("UPDATE feed_lease SET expires = 0", []).map(drop)
 }

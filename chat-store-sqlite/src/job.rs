@@ -14,9 +14,11 @@ use crate::tx::SqliteTx;
 pub(crate) enum Job {
     /// A unit of work of the engine.
     Unit(Box<dyn Unit>),
-    /// Moves of cursors of devices.
+    /// Moves of cursors of devices: each device of a user acknowledged the events of the
+    /// conversation up to this sequence number.
     Cursors(Vec<(UserId, DeviceId, ConversationId, Seq)>),
-    /// Moves of read marks of users.
+    /// Moves of read marks of users: each user has read the conversation up to this sequence
+    /// number.
     Reads(Vec<(UserId, ConversationId, Seq)>),
 }
 

@@ -243,8 +243,9 @@ fn insert_events(conn: &Connection, events: &[Event]) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Returns whether any of these events is stored already. Called before the first write, so that
-/// the writer does not have to roll back the other units of work that share the commit.
+/// Returns whether an event with the client message id of one of `events` is stored already. Called
+/// before the first write, so that the writer does not have to roll back the other units of work
+/// that share the commit.
 fn any_sent(conn: &Connection, events: &[Event]) -> rusqlite::Result<bool> {
     let mut statement = conn.prepare_cached("SELECT 1 FROM event WHERE client_message_id = ?1 AND sender_id = ?2")?;
     for event in events {
@@ -257,8 +258,8 @@ fn any_sent(conn: &Connection, events: &[Event]) -> rusqlite::Result<bool> {
     Ok(false)
 }
 
-/// Maps the error of a failed insert: two of the events may have the same client message id. Only
-/// the text of the error names the violated index.
+/// Maps the error of a failed insert: two of the inserted events may have the same client message
+/// id. Only the text of the error names the violated index.
 fn insert_error(error: rusqlite::Error) -> StoreError {
     match &error {
         rusqlite::Error::SqliteFailure(code, Some(text))

@@ -98,8 +98,8 @@ impl SqliteStore {
             readers.close();
             no_thread(error)
         })?;
-        // Joined last: when the writer ends, it clears the write-ahead log, which no reader may use
-        // then.
+        // When the writer thread ends, it clears the write-ahead log, unless a reader still uses
+        // the log.
         threads.push(thread);
         Ok(Self {
             writer,

@@ -74,7 +74,7 @@ struct WriterThread {
 /// Reason why a group of jobs was not committed.
 enum GroupError {
     /// A job failed after it had written, and its writes cannot be separated from those of other
-    /// jobs.
+    /// jobs; or SQLite has rolled back the whole transaction.
     Inseparable,
     /// The database failed.
     Store(rusqlite::Error),

@@ -23,7 +23,8 @@ async fn acknowledged_events_survive_kill_9() {
     let directory = tempfile::tempdir().unwrap();
     let mut acks = Vec::new();
     for round in 0..rounds {
-        // Varies the moment: during the setup, after the first commits, or among many commits.
+        // Varies the moment of the kill: during the setup, after the first commits, or among many
+        // commits.
         let acks_until_kill = (round * 7919) % 2000;
         let path = directory.path().to_owned();
         let more = tokio::task::spawn_blocking(move || run_and_kill(&path, acks_until_kill))

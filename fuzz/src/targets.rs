@@ -160,7 +160,8 @@ pub(crate) fn session_script(data: &[u8]) {
 enum Peer {
     Guest(Box<Guest>),
     Session(Box<Session>),
-    /// Placeholder while the guest turns into a session.
+    /// Placeholder while the script drains the actions of the guest, which may turn into a session,
+    /// or of the session.
     Replaced,
 }
 

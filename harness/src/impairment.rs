@@ -134,7 +134,8 @@ fn apply(proxies: &[&Proxy], endpoint: Endpoint, impairment: Impairment, rng: &m
         let text = "bits can be flipped only between node and clients, whose encrypted connections detect it";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
-    // A forgotten connection is not affected by further impairments: there must be another one.
+    // Further impairments do not affect forgotten connections, so they have an effect only if there
+    // is a connection that is not forgotten.
     if proxies.iter().all(|proxy| proxy.connections() <= proxy.forgotten()) {
         return Ok(false);
     }

@@ -56,7 +56,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// a busy machine the last one could still answer a request.
 ///
 /// # Errors
-/// The process has ended, or did not stop within ten seconds.
+/// The process has ended, did not stop within ten seconds, or `pid` is 0.
 pub fn signal(pid: u32, name: &str, reach: Reach) -> io::Result<()> {
     let target = match reach {
         // To `kill`, 0 means the process group of the caller.

@@ -31,7 +31,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next of these signals.
+    /// Waits for the next of the caught signals.
     ///
     /// # Cancel safety
     /// No signal is lost.

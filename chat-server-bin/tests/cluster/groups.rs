@@ -126,8 +126,8 @@ async fn member_removed_on_another_node_receives_no_later_message() {
         alice.run(kick).await.unwrap();
         let secret = format!("secret {round}");
         let secret_seq = send_text(&mut alice, group, &secret).await;
-        // Carol is on Bob's node. Once she has the message, the node has delivered it to all its
-        // members.
+        // Carol is on Bob's node. Once she has the message, the node has delivered it to all of its
+        // connected members.
         receive_text(&mut carol, &secret).await;
         // Everything that the node has sent to Bob arrives before this reply.
         bob.ask(RequestKind::Ping).await.unwrap().unwrap();

@@ -45,8 +45,9 @@ async fn users_on_different_nodes_exchange_messages() {
     for peer in [&mut bob, &mut carol] {
         join(peer, group()).await;
     }
-    // The first message of a conversation creates the conversation. A session that learns of it
-    // late reads that message from the history and gets no push, so the measurement starts later.
+    // The first message of a conversation creates the conversation. A session that learns of the
+    // conversation late reads the first message from the history and gets no push, so the
+    // measurement starts with later messages.
     alice
         .run(send_command(ConversationRef::Direct(named("bob")), "opening"))
         .await
@@ -234,7 +235,7 @@ async fn forged_doorbells_deliver_nothing() {
     for topic in topics {
         subscriber.topics().subscribe(topic).await.unwrap();
     }
-    // Record what nodes really publish, doorbells among it.
+    // Record what nodes really publish, which includes doorbells.
     let mut received = Vec::new();
     for n in 0..5 {
         alice.run(send_command(to_bob(), &format!("real {n}"))).await.unwrap();
@@ -244,8 +245,8 @@ async fn forged_doorbells_deliver_nothing() {
             received.push(envelope);
         }
     }
-    // On every topic, publish each recorded envelope unchanged, truncated, and with flipped bits,
-    // and bytes that are no envelope.
+    // On every topic, publish each recorded envelope unchanged, truncated, and with flipped bits.
+    // Also publish bytes that are no envelope.
     for envelope in &received {
         for topic in topics {
             let mut flipped = envelope.to_vec();

@@ -87,7 +87,8 @@ fn check_config_refuses_what_the_start_refuses() {
     }
 }
 
-/// Runs the program as a user who has no rights on private files: another user if this one is root.
+/// Runs the program as a user to whom the modes of files apply. Root may open every file, so tests
+/// that run as root start the program as another user.
 fn run_without_rights(directory: &Path, arguments: &[&str]) -> Output {
     if !rustix::process::geteuid().is_root() {
         return run_program(directory, arguments);

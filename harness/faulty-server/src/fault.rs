@@ -30,7 +30,7 @@ pub(crate) enum Fault {
     PageShort,
     /// Delivers to connected clients a text that differs from the one in the history.
     PushAltered,
-    /// Delivers events of a group to users who were removed from it.
+    /// Delivers events of a group to users who were removed from it through another node.
     RemovedReceives,
     /// Accepts messages from users who have left the group or were removed from it.
     RemovedSends,

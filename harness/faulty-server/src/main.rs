@@ -3,7 +3,7 @@
 //! It is composed from the same parts as `chat-server`, with a [`FaultyStore`] between the engine
 //! and MariaDB. The harness runs clusters of such servers and expects its check of the recorded
 //! history to report each [`Fault`]. Without `--fault`, the check must report nothing, because the
-//! wrappers themselves change nothing.
+//! wrapper itself changes nothing.
 
 mod fault;
 mod store;

@@ -235,8 +235,8 @@ impl MessageTx for FaultyTransaction<'_> {
             if self.state.active_fault.is(Fault::AckMoved) {
                 found.event.seq = found.event.seq.next();
             }
-            // With another fingerprint, the engine takes the message for another one that has the
-            // same key, and refuses it.
+            // With another fingerprint, the engine takes the repeated message for a different
+            // message with the same key, and refuses it.
             if self.state.active_fault.is(Fault::StoredRefused) {
                 found.event.fingerprint = !found.event.fingerprint;
             }

@@ -157,10 +157,11 @@ fn execute(routes: &[Route], line: &str) -> Answer {
     Ok(status)
 }
 
-/// Routes, with their numbers.
+/// Selected routes, with their numbers from 1.
 type SelectedRoutes<'a> = Vec<(usize, &'a Route)>;
 
-/// Returns the routes that a line selects, and the rest of the line.
+/// Returns the routes that a line selects, and the rest of the line: `@2 heal` selects the second
+/// route, and a line without `@` selects all routes.
 fn select_routes<'a, 'b>(routes: &'a [Route], line: &'b str) -> Result<(SelectedRoutes<'a>, &'b str), String> {
     let all = || (1..).zip(routes);
     let Some(rest) = line.strip_prefix('@') else {

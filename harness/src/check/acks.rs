@@ -27,8 +27,9 @@ fn check_acknowledged(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, report
             );
         }
         for (source, logs) in &facts.logs {
-            // A source may lack whole conversations: a node returns only those that the user who
-            // asks may read. A conversation that no source has is reported below.
+            // A source (a node or the database) may lack whole conversations: a node returns only
+            // those that the user who asks may read. A conversation that no source has is reported
+            // below.
             let Some(log) = logs.get(&ack.position.conversation) else {
                 continue;
             };

@@ -1,5 +1,6 @@
 //! Deliveries to devices: rules C6, C7 and C8, C12 as far as it concerns receivers, and C5 for
-//! resets and rewinds.
+//! resets and rewinds. A stay is a range of positions that a user may read because of a membership;
+//! see [`Memberships`].
 
 use std::collections::BTreeMap;
 
@@ -33,7 +34,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
                     positions.insert(to.conversation, to.seq);
                     report.add_violation(
                         Rule::C5,
-                        format_args!("run {number} received a rewind: the events after {to} are void"),
+                        format_args!("run {number} received a rewind, as after a restore of the store: its events after {to} are void"),
                     );
                     continue;
                 }

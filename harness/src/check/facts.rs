@@ -36,7 +36,7 @@ pub(super) enum Delivery<'a> {
     Rewound { to: LogPosition },
 }
 
-/// Records of one run.
+/// Records of one run (one lifetime of a client; see [`Observation`]).
 #[derive(Debug, Default)]
 pub(super) struct Run<'a> {
     pub(super) user: u64,
@@ -106,7 +106,7 @@ impl<'a> Facts<'a> {
         self.runs.entry(run).or_default()
     }
 
-    /// Records that a source or a client knew a position at the time `at`.
+    /// Records that a source (a node or the database) or a client knew a position at the time `at`.
     fn record_known(&mut self, at: u64, position: LogPosition) {
         let steps = self.known.entry(position.conversation).or_default();
         if steps.last().is_none_or(|(_, seq)| *seq < position.seq) {

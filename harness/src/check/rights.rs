@@ -35,8 +35,8 @@ fn check_senders(facts: &Facts<'_>, report: &mut Report) {
 }
 
 /// Reports acknowledgements to a run whose session had been replaced: the latest login of the
-/// device before the message was sent was that of another run, and the run did not log in again
-/// before the acknowledgement.
+/// device before the message was sent was that of another run, and the sending run did not log
+/// in again before the acknowledgement.
 fn check_replaced_sessions(facts: &Facts<'_>, report: &mut Report) {
     let mut logins: BTreeMap<(u64, &str), Vec<(u64, u64)>> = BTreeMap::new();
     for (number, run) in &facts.runs {

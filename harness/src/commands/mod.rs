@@ -1,5 +1,5 @@
-//! [`ClusterCommand`]: a command to a cluster, parsed from words. The effect of a command without a
-//! time lasts until another command ends it.
+//! [`ClusterCommand`]: a command to a cluster, parsed from words. A lasting effect ends after the
+//! time that its command gives, or, without a time, when another command ends it.
 
 mod disk;
 mod executor;

@@ -114,14 +114,15 @@ pub struct History {
 }
 
 impl History {
-    /// Creates a history of records in any order.
+    /// Creates a history from records, which may be in any order.
     #[must_use]
     pub fn new(mut records: Vec<Record>) -> Self {
         records.sort_by_key(|record| record.at);
         Self { records }
     }
 
-    /// Reads files. An incomplete last line, left by a process that was killed, is ignored.
+    /// Reads the files of one history. An incomplete last line of a file, left by a process that
+    /// was killed, is ignored.
     ///
     /// # Errors
     /// A file cannot be read, a line is not a record, or two runs have the same id.

@@ -155,14 +155,14 @@ pub enum Observation {
         /// Sequence number of the last position.
         to: u64,
     },
-    /// The client library reported that all events delivered so far are void, because the store
-    /// epoch changed.
+    /// The client library reported that all events delivered so far are void (the application must
+    /// discard them), because the store epoch changed.
     Reset {
         /// Id of the run.
         run: u64,
     },
-    /// The client library reported that the events delivered after a position are void, because the
-    /// log differs from there on.
+    /// The client library reported that the events delivered after a position are void (the
+    /// application must discard them), because the log differs from there on.
     Rewound {
         /// Id of the run.
         run: u64,
@@ -171,7 +171,7 @@ pub enum Observation {
         to: LogPosition,
     },
     /// A run ended together with the load, after its client had time to receive all events. The
-    /// check reports the events that it lacks.
+    /// check reports the events that the client did not receive.
     Finished {
         /// Id of the run.
         run: u64,

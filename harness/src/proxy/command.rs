@@ -21,7 +21,7 @@ cut [BYTES] [up|down]   ends each connection after BYTES more (default 0: with t
 freeze [up|down]        holds all bytes back until heal
 drop [up|down]          discards all bytes; heal resets connections that lost some
 reset                   resets all connections
-forget                  discards all further bytes of the open connections, without a reset
+forget                  stops forwarding the open connections, without a reset
 refuse                  refuses new connections
 accept                  accepts new connections again
 heal                    ends all impairments; forgotten connections stay forgotten
@@ -36,7 +36,7 @@ pub enum ProxyCommand {
     Change(Side, Change),
     /// Resets all connections.
     Reset,
-    /// Discards all further bytes of the open connections, without a reset.
+    /// Forwards no further bytes of the open connections, without a reset.
     Forget,
     /// Refuses new connections.
     Refuse,

@@ -160,8 +160,8 @@ impl Proxy {
         self.rules.send_modify(|rules| rules.resets += 1);
     }
 
-    /// Forgets all open connections, as a restarted firewall does: their bytes are discarded from
-    /// now on, without a reset. New connections are not affected.
+    /// Forgets all open connections, as a restarted firewall does: no further byte of them arrives,
+    /// and neither side receives an end or a reset. New connections are not affected.
     pub fn forget(&self) {
         self.rules.send_modify(|rules| rules.forgets += 1);
     }
@@ -169,7 +169,8 @@ impl Proxy {
     /// Refuses new connections from now on. Open connections continue.
     ///
     /// # Errors
-    /// The port cannot be bound, another thread is changing this, or the proxy has ended.
+    /// The port cannot be bound, another thread calls `refuse` or `accept` at the same time,
+    /// or the proxy has ended.
     pub fn refuse(&self) -> io::Result<()> {
         self.set_accepting(false)
     }
@@ -177,7 +178,8 @@ impl Proxy {
     /// Accepts new connections again.
     ///
     /// # Errors
-    /// The port cannot be bound, another thread is changing this, or the proxy has ended.
+    /// The port cannot be bound, another thread calls `refuse` or `accept` at the same time,
+    /// or the proxy has ended.
     pub fn accept(&self) -> io::Result<()> {
         self.set_accepting(true)
     }

@@ -21,7 +21,7 @@ const PACKET_BYTES: usize = 1460;
 /// Time after which TCP retransmits an unacknowledged packet for the first time. It doubles with
 /// each retransmission (RFC 6298; this is the minimum of Linux).
 const RETRANSMISSION_TIMEOUT: Duration = Duration::from_millis(200);
-/// Maximum time between retransmissions. In TCP itself it is two minutes, too long for a test.
+/// Maximum time between retransmissions. In Linux it is two minutes, too long for a test.
 const MAX_RETRANSMISSION_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time between pieces of a wire with [`slice`](Wire::slice).
 const SLICE_PAUSE: Duration = Duration::from_millis(1);
@@ -89,8 +89,8 @@ struct Sender {
     rng: SeededRng,
     /// [`Rules::version`] that applied to the last piece.
     version: u64,
-    /// Time at which the last piece has left the bandwidth-limited wire, so that the next one
-    /// starts.
+    /// Time from which the next piece can be sent: then, the last piece has passed the bandwidth
+    /// limit, or the pause between slices is over.
     free_at: Instant,
 }
 

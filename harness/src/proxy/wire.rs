@@ -44,7 +44,7 @@ pub struct Wire {
     pub bytes_per_second: Option<NonZeroU32>,
     /// Share (0 to [`MAX_LOSS`]) of packets that are lost in each transmission. TCP retransmits
     /// them, which delays all later bytes: by 0.2 s, 0.4 s and so on, at most a second per
-    /// retransmission. (TCP itself waits up to two minutes, which is too long for a test.)
+    /// retransmission. (Linux waits up to two minutes, which is too long for a test.)
     pub loss: f64,
     /// Maximum number of bytes that arrive at once. Slices are a millisecond apart, unless
     /// `bytes_per_second` determines their times.
@@ -82,7 +82,7 @@ impl Wire {
         }
     }
 
-    /// Returns a wire that delays all bytes by `latency` and a random part of `jitter`.
+    /// Returns a wire that delays all bytes by `latency` and a random time up to `jitter`.
     #[must_use]
     pub fn slow(latency: Duration, jitter: Duration) -> Self {
         Self {

@@ -62,7 +62,7 @@ fn failure(mut client: Child) -> io::Result<io::Error> {
     }
     client.wait()?;
     Ok(match text.trim() {
-        "" => io::Error::new(io::ErrorKind::TimedOut, "the row is locked by another session"),
+        "" => io::Error::new(io::ErrorKind::TimedOut, "another transaction holds the lock of the row"),
         text => io::Error::other(text.to_owned()),
     })
 }

@@ -38,7 +38,8 @@ pub struct Options {
     pub groups: usize,
     /// Number of messages that each user sends per second; above 0.
     pub rate: f64,
-    /// Number of these users who are repeatedly removed from an additional group and join it again.
+    /// Number of users who are repeatedly removed from an additional group and join it again. They
+    /// are among `users`; the first user owns the group and is never removed.
     pub churn: usize,
     /// Number of additional users, each with one device whose sessions replace each other.
     pub takeovers: usize,
@@ -73,7 +74,7 @@ pub struct Swarm {
     stop: Arc<AtomicBool>,
     /// Tasks that record deliveries until their client is closed.
     recorders: JoinSet<io::Result<()>>,
-    /// Tasks that send messages and change memberships until `stop` is set.
+    /// Tasks that send messages, change memberships and replace sessions until `stop` is set.
     senders: JoinSet<io::Result<()>>,
 }
 
@@ -104,7 +105,7 @@ impl Swarm {
     ) -> io::Result<Self> {
         if options.has_isolated_users() {
             return Err(io::Error::other(
-                "the options leave users without a conversation; add groups, or make the number of users even",
+                "there are no users, or users without a conversation; add users or groups",
             ));
         }
         let context = Arc::new(RunContext::new(servers, fingerprint, history));
@@ -174,7 +175,7 @@ impl Swarm {
         &self.groups
     }
 
-    /// Returns the number of messages of all clients that have no outcome yet.
+    /// Returns the number of messages without an outcome yet, over all clients of the library.
     #[must_use]
     pub fn unsettled(&self) -> usize {
         self.clients.iter().map(|client| client.library.unsettled()).sum()

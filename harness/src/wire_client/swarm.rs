@@ -31,7 +31,7 @@ pub struct WireOptions {
     /// Number of messages in one write.
     pub burst: usize,
     /// Number of messages without an outcome at which a connection pauses sending. The last write
-    /// before may exceed it.
+    /// before the pause may exceed this number.
     pub window: usize,
     /// Prefix of the names of users and groups, different for each swarm on the same service.
     pub name: String,

@@ -8,7 +8,7 @@ fn source_with_missing_events_is_reported() {
         Observation::Logged { source, event, .. } => source == of && event.position.conversation == conversation,
         _ => false,
     };
-    // The source returns no events, and its head claims that there are none, or seven.
+    // The node returns no events of the group, and its head claims that there are none, or seven.
     for claimed in [0, 7] {
         let mut empty = history();
         empty.retain(|observation| !is_logged_by(observation, "node", GROUP));
@@ -24,7 +24,7 @@ fn source_with_missing_events_is_reported() {
         assert_eq!(report.count(Rule::C1), 4, "{:?}", report.violations());
         assert_eq!(report.count(Rule::C4), 1, "{:?}", report.violations());
     }
-    // The log of the source lacks only a message that was never acknowledged.
+    // The log of the database lacks only a message that was neither acknowledged nor delivered.
     let (mut short, mut complete) = (history(), history());
     for history in [&mut short, &mut complete] {
         history.retain(|observation| !is_acked(observation, "d2"));

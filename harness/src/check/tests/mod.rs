@@ -30,8 +30,8 @@ fn event(conversation: u64, seq: u64, sender: u64, message: Option<&str>) -> Eve
     }
 }
 
-/// Returns a history without violations: users 1 and 2 are in a group, which user 3 leaves, and
-/// have a direct conversation. Each run has the number of its user.
+/// Returns a history without violations: users 1, 2 and 3 are in a group, which user 3 leaves, and
+/// users 1 and 2 have a direct conversation. Each run has the number of its user.
 fn history() -> Vec<Observation> {
     let mut history = Vec::new();
     for run in [1, 2, 3] {

@@ -59,7 +59,7 @@ fn every_violation_is_reported() {
                 true
             });
         }),
-        ("two nodes assign one position twice", Rule::C5, |history| {
+        ("two sources differ at one position", Rule::C5, |history| {
             retain_logged(history, Some("node"), |event| {
                 if event.position == position(GROUP, 6) {
                     event.event = "another".into();
@@ -67,7 +67,7 @@ fn every_violation_is_reported() {
                 true
             });
         }),
-        ("a device received an event that is gone", Rule::C5, |history| {
+        ("a device received an event that no log contains", Rule::C5, |history| {
             retain_delivered(history, 2, |event| {
                 if event.position == position(GROUP, 6) {
                     event.event = "gone".into();
@@ -95,13 +95,13 @@ fn every_violation_is_reported() {
             let (at, again) = find(history, |observation| is_delivered(observation, 1, 4));
             history.insert(at + 1, again);
         }),
-        ("a cursor skips after a short read", Rule::C7, |history| {
+        ("an event between others is not delivered", Rule::C7, |history| {
             retain_delivered(history, 1, |event| event.position != position(GROUP, 4));
         }),
         ("the last event is not delivered", Rule::C8, |history| {
             retain_delivered(history, 2, |event| event.position != position(GROUP, 7));
         }),
-        ("a retry is stored out of order", Rule::C9, |history| {
+        ("messages of one run are stored out of order", Rule::C9, |history| {
             for (from, to) in [("m1", "held"), ("m3", "m1"), ("held", "m3")] {
                 for observation in &mut *history {
                     match observation {
@@ -138,7 +138,7 @@ fn every_violation_is_reported() {
             }
             history.insert(at + 1, last);
         }),
-        ("a replaced session is acknowledged a message", Rule::C13, |history| {
+        ("a replaced session's message is acknowledged", Rule::C13, |history| {
             let (at, _) = find(
                 history,
                 |observation| matches!(observation, Observation::Send { message, .. } if message == "m4"),
@@ -190,7 +190,7 @@ fn every_violation_is_reported() {
 #[test]
 fn rewind_and_reset_without_a_new_epoch_are_violations() {
     // Inserts a notice after a delivery to run 2, followed by a copy of all deliveries to run 2 up
-    // to that one.
+    // to that delivery.
     let redeliver_after = |history: &mut Vec<Observation>, notice: Observation| {
         let (at, _) = find(history, |observation| is_delivered(observation, 2, 7));
         let deliveries: Vec<Observation> = history[..=at]
