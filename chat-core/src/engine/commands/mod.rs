@@ -116,7 +116,7 @@ impl Dispatcher {
                 self.query(caller, reading().mark_read(caller, conversation, seq))
             }
 
-            Command::SetStatus(state) => ready(self.presence.set_status(caller, state)),
+            Command::SetStatus(state) => self.query(caller, Arc::clone(&self.presence).set_status(caller, state)),
             Command::Typing { conversation, stopped } => self.typing(caller, conversation, stopped),
         }
     }

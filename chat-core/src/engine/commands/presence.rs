@@ -19,7 +19,11 @@ pub(in crate::engine) struct PresenceCommands {
 }
 
 impl PresenceCommands {
-    pub(super) fn set_status(&self, caller: Caller, state: PresenceState) -> Result<Outcome, CommandError> {
+    pub(super) async fn set_status(
+        self: Arc<Self>,
+        caller: Caller,
+        state: PresenceState,
+    ) -> Result<Outcome, CommandError> {
         caller.device().ok_or_else(CommandError::needs_device)?;
         if state == PresenceState::Offline {
             return Err(CommandError::invalid(
