@@ -9,9 +9,11 @@ use crate::model::{
 
 use super::{ClientError, Cursor, EventMark};
 
-/// One event of a conversation's log. Every event is delivered once per run, in order and without
-/// gaps. The exceptions are reported: events that are missing by [`ClientEvent::Truncated`], and a
-/// log that is delivered again by [`ClientEvent::HistoryReset`] or [`ClientEvent::Rewound`].
+/// One event of a conversation's log. From the start of delivery that
+/// [`Receive`](super::Receive) selects, a running client delivers every event once, in order and
+/// without gaps. The exceptions are reported: events that are missing by
+/// [`ClientEvent::Truncated`], and a log that is delivered again by
+/// [`ClientEvent::HistoryReset`] or [`ClientEvent::Rewound`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Delivery {
@@ -65,17 +67,18 @@ pub enum ClientEvent {
         /// Last missing event.
         to: Seq,
     },
-    /// The server's history was replaced, because its operator restored a backup. Everything that
-    /// was delivered is void; each conversation is delivered again from the cursor that the server
-    /// has for this device, or from the beginning with
-    /// [`Receive::FromBeginning`](super::Receive::FromBeginning).
+    /// The server's history was replaced, because its operator restored a backup. Events that were
+    /// delivered, and the ids in them, may no longer exist or denote something else. Each
+    /// conversation is delivered again from the cursor that the server has for this device, or from
+    /// the beginning with [`Receive::FromBeginning`](super::Receive::FromBeginning).
     HistoryReset,
     /// A conversation's log differs from the delivered events, because the server's operator
-    /// restored a copy of its data. Everything that was delivered after `to` is void; the current
-    /// events follow. Acknowledge this event, or the next run reports it again.
+    /// restored a copy of its data. Discard every event that was delivered after `to`; the log may
+    /// have other events there, which follow. Acknowledge this event, or the next run reports it
+    /// again.
     Rewound {
         conversation: Arc<ConversationInfo>,
-        /// Last event that both logs have in common.
+        /// Last event that both logs are known to have in common; 0 if none is.
         to: Seq,
     },
     /// Another member has received or read more. Best effort.
@@ -117,7 +120,8 @@ pub enum ClientEvent {
         /// Address of the server.
         server: String,
     },
-    /// Everything that the logs contained at the start of the session has been delivered.
+    /// Everything that the logs contained at the start of the session has been delivered. Does not
+    /// occur with [`Receive::Nothing`](super::Receive::Nothing).
     CaughtUp,
     /// The connection was lost, or could not be opened.
     Disconnected {

@@ -75,8 +75,8 @@ struct Directory {
     names: BTreeMap<UserId, String>,
     /// Groups of an earlier run, until a login reports the present ones.
     saved_groups: BTreeMap<ConversationId, String>,
-    /// Number of the server history that all ids belong to: how often this client saw the history
-    /// replaced.
+    /// Number of the server history that all ids belong to, from 0: how often the history was
+    /// replaced since the client was started.
     history: u64,
     epoch: Option<StoreEpoch>,
 }

@@ -14,7 +14,10 @@ const MAX_WAITING_EVENTS: usize = 64;
 /// State of one conversation.
 #[derive(Debug, Default)]
 pub(super) struct ConversationState {
+    /// `None` until the server has reported the conversation.
     pub(super) info: Option<Arc<ConversationInfo>>,
+    /// Puts the events into order. `None` until the server has reported the conversation, and if
+    /// the client receives no events.
     pub(super) sequencer: Option<EventSequencer>,
     /// Pushed events that wait until the sequencer exists.
     waiting: Vec<Event>,
