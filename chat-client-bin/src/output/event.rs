@@ -61,6 +61,7 @@ pub(crate) struct EventLine {
     id: String,
     from: String,
     time_ms: i64,
+    /// Text of a message or edit; `None` for other events.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
     /// Further fields, which depend on the kind of event.

@@ -4,9 +4,9 @@
 //! at the cursor, and its last event has the time of the mark, it counts as the same log, and
 //! nothing is read. Otherwise the client reads from the event at the cursor on, so that the first
 //! page contains both the marked event and new events. If another event is at the cursor, the
-//! server's operator restored a backup and the log continued differently. Events that were delivered
-//! may then no longer exist, and the log is delivered again from the last position that both logs
-//! are known to share. A cursor without a mark is trusted, unless the log ends before it.
+//! server's operator restored a backup and the log continued differently. Events that were
+//! delivered may then no longer exist, and the log is delivered again from the last position that
+//! both logs are known to share. A cursor without a mark is trusted, unless the log ends before it.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
