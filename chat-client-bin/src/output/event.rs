@@ -55,10 +55,12 @@ impl ConversationName {
 /// Line of one event.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct EventLine {
+    /// Kind of the event, such as `message`.
     event: &'static str,
     conversation: ConversationName,
     seq: u64,
     id: String,
+    /// Name of the sender.
     from: String,
     time_ms: i64,
     /// Text of a message or edit; `None` for other events.

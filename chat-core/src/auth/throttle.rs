@@ -154,11 +154,17 @@ pub struct LoginThrottle {
 
 #[derive(Debug)]
 struct State {
+    /// Attempts by unknown devices, by the hash of the account.
     accounts: Table<u64, AttemptHistory>,
+    /// Attempts by known devices, by the hash of account and device token.
     devices: Table<u64, AttemptHistory>,
+    /// Attempts by unknown devices, and registrations, of each source.
     sources: Table<SourceKey, Bucket>,
+    /// Registrations of each source.
     registrations: Table<SourceKey, Bucket>,
+    /// Attempts by unknown devices, and registrations, on the node.
     node: Bucket,
+    /// Attempts by known devices on the node.
     known_devices: Bucket,
 }
 

@@ -78,7 +78,8 @@ pub enum ClientEvent {
     /// again.
     Rewound {
         conversation: Arc<ConversationInfo>,
-        /// Last event that both logs are known to have in common; 0 if none is.
+        /// Last position whose event is known to be unchanged; if there is none, the position
+        /// before the first readable event.
         to: Seq,
     },
     /// Another member has received or read more. Best effort.

@@ -46,8 +46,8 @@ const MAX_USERS: usize = 200;
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: Arc<Inner>,
-    /// Number of the server history that ids in requests belong to; `None` for that of the events
-    /// that the application has taken.
+    /// Number of the server history that ids in requests belong to. `None` for that of the events
+    /// that the application has taken, or for the current history if it takes no events.
     history: Option<u64>,
 }
 
@@ -55,7 +55,9 @@ pub struct Client {
 struct Inner {
     shared: Arc<Shared>,
     inputs: mpsc::Sender<Input>,
+    /// `None` once the application has taken the events.
     events: Mutex<Option<Events>>,
+    /// Task of the driver; `None` once [`Client::close`] has waited for it.
     task: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     _stop: DropGuard,
 }

@@ -49,18 +49,23 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Request of the application to the driver.
 #[derive(Debug)]
 pub(super) enum Input {
+    /// Run a command.
     Execute {
         command: Command,
         /// Number of the server history that ids in the command belong to.
         history: u64,
         reply: oneshot::Sender<Result<Outcome, ClientError>>,
     },
+    /// Put a message into the outbox.
     Queue(Queued),
+    /// Save the names of users.
     SaveNames {
+        /// All known names.
         names: BTreeMap<UserId, String>,
         /// Number of the server history that the ids belong to.
         history: u64,
     },
+    /// Close the connection and end the client.
     Close,
 }
 
@@ -84,9 +89,11 @@ pub(super) struct Driver {
     pub(super) store: Arc<dyn ClientStore>,
     pub(super) shared: Arc<Shared>,
     pub(super) account: AccountState,
+    /// Acknowledged position of each conversation, as the store has it.
     pub(super) cursors: BTreeMap<ConversationId, Cursor>,
     pub(super) inputs: mpsc::Receiver<Input>,
     pub(super) events: mpsc::Sender<ClientEvent>,
+    /// Cancelled when the last handle of the client is dropped.
     pub(super) stop: CancellationToken,
     pub(super) replies: PendingReplies,
     pub(super) progress: Progress,

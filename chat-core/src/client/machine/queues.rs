@@ -90,6 +90,7 @@ impl Acks {
 #[derive(Debug, Default)]
 pub(super) struct Events {
     pub(super) queue: VecDeque<ClientEvent>,
+    /// Approximate memory of the queued events, in bytes.
     bytes: usize,
 }
 
