@@ -52,6 +52,9 @@ impl Delivery {
 }
 
 /// An event that a client delivers to its application.
+///
+/// A best-effort event may be missing: the client drops it while too many events wait for the
+/// application, and the server need not send it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the variant describes its fields")]
@@ -107,7 +110,7 @@ pub enum ClientEvent {
         state: PresenceState,
     },
     /// A message of the outbox has its outcome, and no [`SendHandle`](super::SendHandle) waits for
-    /// it: the handle was dropped, or an earlier run queued the message.
+    /// it: the handle was dropped, or an earlier run queued the message. Best effort.
     Settled {
         /// Idempotency key of the message.
         id: ClientMessageId,
@@ -116,7 +119,7 @@ pub enum ClientEvent {
         /// Outcome of the message.
         outcome: SendOutcome,
     },
-    /// A session started.
+    /// A session started. Best effort.
     Connected {
         /// Address of the server.
         server: String,
@@ -124,13 +127,14 @@ pub enum ClientEvent {
     /// Everything that the logs contained at the start of the session has been delivered. Does not
     /// occur with [`Receive::Nothing`](super::Receive::Nothing).
     CaughtUp,
-    /// The connection was lost, or could not be opened.
+    /// The connection was lost, or could not be opened. Best effort.
     Disconnected {
         reason: ClientError,
         /// Time until the next attempt.
         retry_in: Duration,
     },
-    /// The client ended. No event follows.
+    /// The client ended. No event follows. Missing if the client's task panicked, or if too many
+    /// events waited for the application.
     Ended(ClientError),
 }
 

@@ -11,8 +11,10 @@
 //!   restored a backup.
 //! - By default, it delivers after a restart everything that the application has not acknowledged.
 //! - A message is durable in the outbox before it is sent, and is sent until the server stores or
-//!   refuses it, its deadline passes, or the server repeatedly has an internal error. It is stored
-//!   once or not at all; with the default options, messages of one conversation keep their order.
+//!   refuses it, its deadline passes, or the server repeatedly has an internal error. If the server
+//!   is restored from a backup, a message with ids or numbers that names cannot replace is
+//!   rejected. A message is stored once or not at all; with the default options, messages of one
+//!   conversation keep their order.
 //!
 //! ```no_run
 //! use chat_core::client::{Client, ClientEvent, ClientOptions, Credentials, FileStore};

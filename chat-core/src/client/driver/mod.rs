@@ -149,8 +149,9 @@ enum Next {
 }
 
 impl Driver {
-    /// Runs until the client ends or is closed. A panic ends the client, and the calls that wait
-    /// for it return [`ClientError::Panicked`].
+    /// Runs until the client ends or is closed. A panic ends the client: later calls return
+    /// [`ClientError::Panicked`], and calls that wait at that time may return
+    /// [`ClientError::Closed`].
     pub(super) async fn run(self) {
         let shared = Arc::clone(&self.shared);
         if let Err(panic) = panics::catch(self.run_to_end()).await {

@@ -235,17 +235,17 @@ impl Outbox {
         let queues = std::mem::take(&mut self.queues).into_values();
         let mut entries: Vec<_> = queues.flat_map(|queue| queue.entries).collect();
         entries.sort_by_key(|entry| entry.number);
-        let mut void = Vec::new();
+        let mut invalid = Vec::new();
         for Entry { mut message, .. } in entries {
             if is_first && message.epoch.is_none() {
                 message.epoch = Some(epoch);
             }
             if !message.carry_over(epoch) {
-                void.push(message.id);
+                invalid.push(message.id);
             }
             self.add(message);
         }
-        void
+        invalid
     }
 
     /// Forgets the names of messages to conversations that have another name now: another
