@@ -126,6 +126,7 @@ async fn serve(listener: UnixListener, client: Client) {
 struct Connection {
     /// Client for ids of the server history that was current when the peer connected.
     client: Client,
+    /// Encoded replies that wait to be written.
     replies: mpsc::Sender<BytesMut>,
     /// Ends the connection.
     end: Arc<Notify>,

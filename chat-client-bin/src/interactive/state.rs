@@ -26,15 +26,18 @@ pub(super) enum JobResult {
     /// The conversation can be entered. If the server did not answer, it is unknown whether the
     /// conversation exists.
     CanEnter {
+        /// Reference by id, if the id is known.
         reference: ConversationRef,
         /// Reference that the user gave.
         name: ConversationRef,
+        /// Name for the prompt.
         label: String,
     },
     /// The conversation cannot be entered. `None` if the job has already printed the reason.
     CannotEnter(Option<Failure>),
     /// The newest events of a conversation were printed.
     Shown {
+        /// Name for the prompt.
         label: String,
         info: Arc<ConversationInfo>,
         /// Numbers of the printed messages; `true` marks the user's own.

@@ -70,6 +70,7 @@ impl Acked {
 /// Known conversations and users.
 #[derive(Debug, Default)]
 struct Directory {
+    /// `None` before the first login of this device.
     me: Option<UserInfo>,
     conversations: BTreeMap<ConversationId, Arc<ConversationInfo>>,
     names: BTreeMap<UserId, String>,
@@ -78,6 +79,7 @@ struct Directory {
     /// Number of the server history that all ids belong to, from 0: how often the history was
     /// replaced since the client was started.
     history: u64,
+    /// `store_epoch` of the latest login; `None` before the first login of this device.
     epoch: Option<StoreEpoch>,
 }
 

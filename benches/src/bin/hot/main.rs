@@ -95,6 +95,7 @@ fn draft() -> Result<Draft> {
 struct BenchGroup {
     group: ConversationId,
     members: Vec<UserId>,
+    /// A connected and logged-in peer for each member.
     peers: Vec<Peer>,
 }
 

@@ -121,7 +121,8 @@ impl ConversationState {
 }
 
 /// Updates the unread counts. Unread messages are those of other users after the read marker.
-/// Sending a message moves the marker too.
+/// Sending a message moves the marker too. A recall does not reduce the counts here, as it does on
+/// the server.
 fn update_counts(info: &mut ConversationInfo, me: UserId, event: &Event, body: &EventBody) {
     let EventBody::Message(message) = body else { return };
     if event.sender == me {

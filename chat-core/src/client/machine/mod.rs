@@ -58,6 +58,7 @@ struct Session {
     user: UserId,
     /// Time without a request after which the client sends a ping.
     heartbeat_interval: Duration,
+    /// Time of the last request.
     last_sent: Instant,
     /// True once [`ClientEvent::CaughtUp`] is reported. Always true if the client receives no
     /// events.

@@ -148,9 +148,9 @@ fn other_log_is_found_after_a_reconnection() {
     assert_restarts(&mut script, 3, 9);
 }
 
-/// The log is shorter than what was delivered, so it may also have another event at the acknowledged
-/// cursor. Delivery must not start there, because acknowledging the reset would then keep that
-/// cursor.
+/// The log is shorter than what was delivered, so it may also have another event at the
+/// acknowledged cursor. Delivery must not start there, because acknowledging the reset would then
+/// keep that cursor.
 #[test]
 fn shorter_log_restarts_at_the_servers_cursor() {
     let mut script = Script::online(config(), vec![group_info(0, 0)]);
