@@ -100,13 +100,13 @@ impl fmt::Debug for ConnectionManager {
 #[derive(Clone)]
 struct SharedConnection {
     inner: MultiplexedConnection,
-    /// `true` once a command got no answer.
+    /// `true` once a command failed because the connection broke or did not answer in time.
     is_broken: Arc<AtomicBool>,
 }
 
 impl SharedConnection {
-    /// Marks the connection as broken if the command got no answer, so that the pool replaces the
-    /// connection.
+    /// Marks the connection as broken if the command failed for that reason or got no answer in
+    /// time, so that the pool replaces the connection.
     fn mark_if_broken<T>(&self, answer: &RedisResult<T>) {
         if let Err(error) = answer
             && (error.is_io_error() || error.is_timeout() || error.is_connection_dropped())

@@ -22,10 +22,11 @@ const MAX_NODES: usize = 1000;
 /// Maximum size of the text of a [`NodeInfo`], in bytes. Longer texts are ignored.
 const MAX_INFO_BYTES: usize = 64 * 1024;
 
-/// Script that stores the text of a [`NodeInfo`], unless Redis has that of a later incarnation of
-/// the node. If the text differs from the stored one, it announces the change on the channel. KEYS:
-/// the node's key, the set of node ids, the channel. ARGV: the text, which begins with the
-/// incarnation in 20 digits; the lease in milliseconds; the node's id.
+/// Script that stores the text of a [`NodeInfo`], unless Redis has that of a later incarnation (a
+/// number that grows with each start of a node). If the text differs from the stored one, it
+/// announces the change on the channel. KEYS: the node's key, the set of node ids, the channel.
+/// ARGV: the text, which begins with the incarnation in 20 digits; the lease in milliseconds; the
+/// node's id.
 const STORE_INFO: &str = "local stored = redis.call('GET', KEYS[1])
 if stored and string.sub(stored, 1, 20) > string.sub(ARGV[1], 1, 20) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
@@ -41,7 +42,8 @@ return 1";
 
 /// A [`Discovery`] in Redis. The info of each node is stored with a lease, which the node renews; a
 /// node that has crashed leaves the view (the list of all nodes) once its lease has expired. While
-/// Redis cannot be reached, the view stays as it was.
+/// Redis cannot be reached, the view stays as it was; a node that joins then sees the nodes of its
+/// process.
 #[derive(Debug)]
 pub struct RedisDiscovery {
     shared: Arc<Shared>,
@@ -276,7 +278,7 @@ fn write_info(me: &NodeInfo) -> String {
     text
 }
 
-/// Parses the output of [`write_info`]; returns `None` for any other text.
+/// Parses the output of [`write_info`]; returns `None` for malformed or too long text.
 fn read_info(id: NodeId, text: &[u8]) -> Option<NodeInfo> {
     let text = std::str::from_utf8(text.get(..text.len().min(MAX_INFO_BYTES + 1))?).ok()?;
     if text.len() > MAX_INFO_BYTES {
@@ -299,7 +301,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn read_info_accepts_only_written_infos() {
+    fn read_info_parses_written_infos_and_refuses_malformed_text() {
         let mut me = NodeInfo::new(NodeId([1; 16]), u64::MAX);
         me.addresses = vec!["sc1://[::1]:1".into(), String::new(), "tls://例え:2".into()];
         me.sessions = u32::MAX;

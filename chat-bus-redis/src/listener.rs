@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 use crate::commands::{Commands, connection_config};
 use crate::mailbox::{BusEvent, Mailbox};
 
-/// First delay before reconnecting.
+/// Upper bound of the first delay before reconnecting.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 /// Maximum number of channels in one subscribe command.
 const MAX_CHANNELS_PER_COMMAND: usize = 500;

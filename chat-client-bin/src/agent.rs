@@ -31,7 +31,7 @@ use tokio::task::{JoinHandle, JoinSet};
 const MAX_QUEUED_REPLIES: usize = 64;
 /// Heartbeat interval that the agent announces to its clients.
 const HEARTBEAT_MS: u32 = 30_000;
-/// History of the server in a `Welcome`, before the client's first login.
+/// Epoch of the server's history in a `Welcome` before the first login of the agent's client.
 const NO_EPOCH: StoreEpoch = StoreEpoch([0; 16]);
 /// Maximum time to connect to an agent, which may be overloaded or exiting.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -126,13 +126,15 @@ async fn serve(listener: UnixListener, client: Client) {
 struct Connection {
     /// Client for ids of the server history that was current when the peer connected.
     client: Client,
+    /// Encoded replies that wait to be written.
     replies: mpsc::Sender<BytesMut>,
     /// Ends the connection.
     end: Arc<Notify>,
 }
 
-/// Serves one connection until its peer closes it or violates the protocol, or uses ids of a server
-/// history that was replaced. The peer connects again then, and gets the current history.
+/// Serves one connection until its peer closes it, violates the protocol, or uses ids of a history
+/// of the server that a restored backup has replaced. In the last case the peer connects again, and
+/// gets the current history.
 async fn serve_connection(stream: UnixStream, client: Client) {
     let (mut reader, mut writer) = stream.into_split();
     let (replies, mut queued) = mpsc::channel::<BytesMut>(MAX_QUEUED_REPLIES);
@@ -185,7 +187,8 @@ fn decode(packet: bytes::Bytes) -> Result<DecodedRequest, DecodeError> {
 }
 
 impl Connection {
-    /// Starts a request. Messages enter the outbox in the order they arrived.
+    /// Starts a job that executes a request and replies; rejects an invalid request at once.
+    /// Messages enter the outbox in the order in which they arrive.
     async fn start_request(&self, request: DecodedRequest, jobs: &mut JoinSet<()>) {
         let Request { id, kind } = match request {
             Ok(request) => request,

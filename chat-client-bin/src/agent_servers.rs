@@ -17,6 +17,7 @@ pub(crate) struct Wanted {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct AgentServers {
     pub(crate) servers: Vec<ServerAddress>,
+    /// Keys given on the command line of the agent, otherwise the keys that its profile has pinned.
     pub(crate) pins: Vec<Fingerprint>,
 }
 

@@ -22,7 +22,7 @@ use chat_core::model::{CloseCode, ReplyCode};
 pub(crate) struct Failure {
     pub(crate) kind: Kind,
     pub(crate) text: String,
-    /// Reply code of the server, if it refused a command.
+    /// Reply code, if the server refused a request, or the client did in its place.
     pub(crate) code: Option<u32>,
 }
 

@@ -36,6 +36,7 @@ impl fmt::Display for InvalidLine {
 #[derive(Debug)]
 pub(crate) struct Lines<R> {
     input: R,
+    /// Number of the last line that was read.
     number: u64,
 }
 

@@ -105,8 +105,9 @@ pub(crate) fn label_of_known(client: &Client, reference: &ConversationRef) -> St
     }
 }
 
-/// Returns the name of the conversation of a message, or `None` if it is unknown, as for the id of
-/// a replaced history, which denotes another conversation now, or none.
+/// Returns the name of the conversation of a message, or `None` if it is unknown. An id of a
+/// replaced history of the server has no known name, because it may denote another conversation
+/// now.
 fn name_of(client: &Client, reference: &ConversationRef, outcome: &SendOutcome) -> Option<ConversationName> {
     match reference {
         ConversationRef::Id(_) if is_of_replaced_history(outcome) => None,

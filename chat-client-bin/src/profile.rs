@@ -39,7 +39,7 @@ pub(crate) enum Opened {
     /// This process has the account open.
     Exclusive(FileStore),
     /// Another process has the account open and serves as the agent. This process keeps its
-    /// messages in a spool, whose store is the second field.
+    /// messages in a [spool](crate::spool), whose store is the second field.
     ThroughAgent(Spool, FileStore),
 }
 
@@ -121,9 +121,9 @@ impl Profile {
         text.lines().map(parse).collect()
     }
 
-    /// Opens an account, waiting up to 5 s for another command to close it. If another process has
-    /// the account open and runs an agent, opens a spool instead, if `through_agent` allows that.
-    /// The outbox also receives the messages that terminated processes left in their spools.
+    /// Opens an account, waiting up to 5 s for another process to close it. If that process runs an
+    /// agent and `through_agent` is given, opens a spool at once instead. The outbox also receives
+    /// the messages that terminated processes left in their spools.
     ///
     /// # Errors
     /// The account cannot be opened, or the agent uses other servers or keys than `through_agent`
@@ -164,8 +164,8 @@ impl Profile {
         }
     }
 
-    /// Returns `false` if the state of the account was read and has no session token, otherwise
-    /// `true`.
+    /// Returns `false` if the account is known to have no session token. Returns `true` if it has
+    /// one, if the account has no saved state, or if that cannot be read.
     pub(crate) fn may_have_session(&self, account: &str) -> bool {
         let saved = FileStore::peek(self.account_directory(account));
         !saved.is_ok_and(|saved| saved.is_some_and(|saved| saved.session_token.is_none()))

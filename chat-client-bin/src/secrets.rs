@@ -61,8 +61,8 @@ pub(crate) const NEW_PASSWORD_SOURCES: &str = "set CHAT_NEW_PASSWORD or use --ne
 /// Prompts for a password; if `twice` is set, prompts again, to detect typing errors.
 ///
 /// # Errors
-/// The two passwords differ, the terminal cannot be read, or standard input is not a terminal. The
-/// text of the last failure ends with `sources`: advice for supplying the password without a
+/// The two passwords differ, the terminal cannot be read, or standard input is not a terminal. In
+/// the last case the error text ends with `sources`: advice for supplying the password without a
 /// prompt.
 pub(crate) fn prompt(label: &str, twice: bool, sources: &str) -> Result<Secret, Failure> {
     if !can_prompt() {

@@ -50,8 +50,9 @@ impl Spool {
     }
 }
 
-/// Moves the messages that terminated processes left in their spools into the outbox of `store`. A
-/// spool that cannot be used is reported and skipped. The directory of a damaged outbox is renamed.
+/// Moves the messages that terminated processes left in their spools into the outbox of `store`.
+/// Skips the spools of running processes. Reports and skips a spool that cannot be read, and
+/// renames its directory if the outbox is damaged.
 ///
 /// # Errors
 /// A file or directory cannot be read or written.

@@ -44,8 +44,8 @@ pub(super) fn whoami(session: &Session, output: &mut Output) -> Result<(), Failu
     output.print(&WhoLine::new(&session.me()?, device, &session.server()))
 }
 
-/// Logs out, and deletes the session. Succeeds if the session has ended before. Without an answer
-/// of the server the session is kept in the profile, because it may still be valid.
+/// Logs out, and deletes the session token from the profile. Succeeds if the session has ended
+/// before. Without an answer of the server the token is kept, because it may still be valid.
 pub(super) async fn logout(global: &Global, output: &mut Output) -> Result<(), Failure> {
     let session = Session::start(global, LoginMode::Stored, Receive::Nothing, output).await?;
     let result = end_session(&session).await;

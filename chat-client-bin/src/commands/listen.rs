@@ -113,19 +113,19 @@ async fn print_received(
         }
         ClientEvent::HistoryReset => output.notice(
             "history_reset",
-            "the store of the server was replaced; reading the whole history again",
+            "the server was restored from a backup; its current events follow, and some may be printed again",
         ),
         ClientEvent::Rewound { conversation, to } => {
             let name = ConversationName::of(conversation).label();
             output.notice("rewound", &format!(
-                "the server was restored from a backup: the printed events of {name} after {to} are void; the current events follow"
+                "the server was restored from a backup: the printed events of {name} after {to} no longer exist; the current events follow"
             ));
         }
         ClientEvent::Truncated { conversation, from, to } => {
             let name = ConversationName::of(conversation).label();
             output.notice(
                 "truncated",
-                &format!("events {from} to {to} of {name} are no longer stored"),
+                &format!("events {from} to {to} of {name} are hidden from you or no longer stored"),
             );
         }
         ClientEvent::Settled {

@@ -75,10 +75,7 @@ async fn run_in(session: &Session, command: Command, output: &mut Output) -> Res
         Command::Group(group) => groups::group(client, group, output).await,
         Command::Search(search) => print_search(client, search, output).await,
         Command::Devices { command } => devices::devices(client, command, output).await,
-        _ => Err(Failure::new(
-            Kind::Failed,
-            "this command does not run in the shared session",
-        )),
+        _ => Err(Failure::new(Kind::Failed, "internal error: the command is not handled")),
     }
 }
 

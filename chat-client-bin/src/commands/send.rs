@@ -218,7 +218,11 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Waits for the outcome of the oldest message.
+    /// Waits for the outcome of the oldest message. Returns the number of its line, its idempotency
+    /// key and its outcome.
+    ///
+    /// # Errors
+    /// As [`outcome`](Self::outcome).
     async fn first_outcome(
         &self,
         in_flight: &mut VecDeque<(u64, SendHandle)>,

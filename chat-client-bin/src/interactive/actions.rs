@@ -158,7 +158,8 @@ fn current_info(state: &State) -> Result<Arc<ConversationInfo>, Failure> {
 pub(super) async fn mark_read(client: Client, conversation: ConversationId, seq: Seq) -> Result<JobResult, Failure> {
     if seq > Seq::ZERO {
         match client.mark_read(conversation, seq).await {
-            // After a restore, the printed events are void and nothing is left to mark.
+            // The server was restored from a backup, which may lack the printed events. Nothing is
+            // left to mark.
             Ok(()) | Err(ClientError::HistoryReplaced) => {}
             Err(error) => return Err(error.into()),
         }

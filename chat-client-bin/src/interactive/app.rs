@@ -25,7 +25,7 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct App {
     state: State,
-    /// Client from which the state gets its handle after a restore.
+    /// Client from which the state gets a new handle after the server was restored from a backup.
     client: Client,
     input: Input,
     output: Output,

@@ -24,6 +24,7 @@ pub(super) struct Current {
 /// if the user gives no number.
 #[derive(Clone, Copy, Debug, Default)]
 struct LastMessages {
+    /// Last message of the user.
     own: Option<Seq>,
     /// Last message of any member.
     any: Option<Seq>,

@@ -23,23 +23,27 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) enum JobResult {
     /// The job changes nothing in the state.
     Done,
-    /// The conversation can be entered. Without an answer of the server, it may not exist.
+    /// The conversation can be entered. If the server did not answer, it is unknown whether the
+    /// conversation exists.
     CanEnter {
+        /// Reference by id, if the id is known.
         reference: ConversationRef,
         /// Reference that the user gave.
         name: ConversationRef,
+        /// Name for the prompt.
         label: String,
     },
     /// The conversation cannot be entered. `None` if the job has already printed the reason.
     CannotEnter(Option<Failure>),
     /// The newest events of a conversation were printed.
     Shown {
+        /// Name for the prompt.
         label: String,
         info: Arc<ConversationInfo>,
         /// Numbers of the printed messages; `true` marks the user's own.
         messages: Vec<(Seq, bool)>,
     },
-    /// A message, edit, recall or reaction was stored.
+    /// A message, edit, recall or reaction was stored as this event.
     Stored(ConversationId, Seq),
 }
 
@@ -61,9 +65,10 @@ impl JobResult {
 /// State of the interactive client.
 #[derive(Debug)]
 pub(super) struct State {
-    /// Client for ids of the server history that the events taken so far belong to.
+    /// Client for ids of the server history that the events taken so far belong to; a restored
+    /// backup starts another history.
     pub(super) client: Client,
-    /// Number of times that the server was restored from a backup.
+    /// Number of times that the server was restored from a backup since the start.
     pub(super) restores: u64,
     pub(super) screen: Screen,
     pub(super) style: Style,

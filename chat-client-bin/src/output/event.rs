@@ -55,12 +55,15 @@ impl ConversationName {
 /// Line of one event.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct EventLine {
+    /// Kind of the event, such as `message`.
     event: &'static str,
     conversation: ConversationName,
     seq: u64,
     id: String,
+    /// Name of the sender.
     from: String,
     time_ms: i64,
+    /// Text of a message or edit; `None` for other events.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
     /// Further fields, which depend on the kind of event.

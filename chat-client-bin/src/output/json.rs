@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-/// Returns a value as JSON on one line. Characters that some programs take for a line end or for
-/// terminal control are escaped, which JSON requires of those below U+0020 only: DEL, the C1
-/// controls with U+0085 (next line), U+2028 and U+2029.
+/// Returns a value as JSON on one line. JSON requires that characters below U+0020 are escaped.
+/// This function also escapes other characters that some programs take for a line end or for
+/// terminal control: DEL, the C1 controls with U+0085 (next line), U+2028 and U+2029.
 pub(crate) fn to_json(value: &impl Serialize) -> String {
     let text = serde_json::to_string(value).expect("lines have string keys and serialize infallibly");
     if !text.contains(needs_escape) {

@@ -145,9 +145,13 @@ pub(crate) struct ContactLine {
     #[serde(flatten)]
     user: UserLine,
     state: &'static str,
+    /// True if the user has blocked the contact.
     blocked: bool,
+    /// Text of the friend request.
     note: String,
+    /// Time of the last change.
     since_ms: i64,
+    /// `None` unless the contact is a friend.
     #[serde(skip_serializing_if = "Option::is_none")]
     presence: Option<&'static str>,
 }
@@ -200,6 +204,7 @@ pub(crate) struct ConversationLine {
     read_seq: u64,
     unread: u32,
     mentions: u32,
+    /// False if the user has left the group or was removed, or if it was deleted.
     active: bool,
     last_time_ms: i64,
 }
@@ -248,6 +253,7 @@ pub(crate) struct GroupLine {
     history_visible: bool,
     unlisted: bool,
     members: u32,
+    /// Role of the user; `None` in search results.
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<&'static str>,
 }
@@ -287,6 +293,7 @@ pub(crate) struct MemberLine {
     user: UserLine,
     role: &'static str,
     state: &'static str,
+    /// 0 if the member is not muted.
     muted_until_ms: i64,
     delivered_seq: u64,
     read_seq: u64,
@@ -329,7 +336,9 @@ pub(crate) struct DeviceLine {
     name: String,
     created_ms: i64,
     last_login_ms: i64,
+    /// True if the device has a session.
     online: bool,
+    /// True for the device that this client is.
     current: bool,
 }
 

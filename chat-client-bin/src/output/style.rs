@@ -18,8 +18,8 @@ impl Style {
     #[cfg(test)]
     pub(crate) const PLAIN: Self = Self { is_colored: false };
 
-    /// Returns the style of standard output: coloured on a terminal, unless `NO_COLOR` is set or
-    /// `TERM=dumb`.
+    /// Returns the style of standard output: coloured on a terminal, unless `NO_COLOR` is set and
+    /// not empty, or `TERM` is `dumb`.
     pub(crate) fn of_stdout() -> Self {
         let has_no_color = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");

@@ -123,7 +123,7 @@ fn client_pins_the_server_key_and_refuses_other_keys() {
     alice.ok(&["--pin", &key, "whoami"]);
 }
 
-/// A wrong `--server` must not disclose the session or the password to another service.
+/// A wrong `--server` must not disclose the session token or the password to another service.
 #[test]
 fn profile_refuses_a_second_service() {
     let (server, other_server) = (TestServer::new(), TestServer::new());

@@ -105,7 +105,7 @@ fn logged_in(scripts: &[Script], directory: &Path) -> (JoinHandle<()>, TestDevic
 }
 
 #[test]
-fn logout_without_a_reply_fails_and_keeps_the_session() {
+fn logout_without_a_reply_fails_and_keeps_the_session_token() {
     let directory = tempfile::tempdir().unwrap();
     let (server, alice) = logged_in(&[Script::CloseAtLogout], directory.path());
     let error = alice.fails(75, &["--json", "--plain", "logout"]);

@@ -42,7 +42,8 @@ impl Restore {
     }
 
     /// Kills the server, runs `offline`, and starts the server with the backup. Before alice gets
-    /// an answer, eve sends her a message, whose conversation gets the id that bob's had.
+    /// an answer, eve sends her a message. Their conversation gets the id that the conversation of
+    /// alice and bob had before.
     fn run(&mut self, offline: impl FnOnce(&TestDevice)) {
         self.server.process.kill();
         offline(&self.alice);
@@ -77,7 +78,7 @@ fn line_typed_after_a_restore_reaches_the_user_of_the_prompt() {
     client.type_line("before");
     client.until("✓ #1 bob");
     restore.run(|_| ());
-    client.until("reading the whole history again");
+    client.until("their numbers may belong to others");
     client.type_line("/edit the number of another message");
     client.until("no message of yours is known");
     client.type_line("after");

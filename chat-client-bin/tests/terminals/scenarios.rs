@@ -215,7 +215,7 @@ fn account_contact_and_device_commands_take_effect() {
     );
     alice.ok(&["login"]);
     let without_password = alice.command(&["whoami"]).env_remove("CHAT_PASSWORD").output().unwrap();
-    assert!(without_password.status.success(), "the session is kept");
+    assert!(without_password.status.success(), "the session token is kept");
     let mut change = alice.command(&["passwd"]);
     assert!(
         change

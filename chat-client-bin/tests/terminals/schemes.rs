@@ -169,7 +169,7 @@ fn plain_to_another_machine_needs_allow_plain() {
     alice.fails(69, &["--plain", "whoami"]);
 }
 
-/// One entry of a list that is forbidden or down must not hide the others.
+/// A server of the list that is forbidden or down must not keep the client from the others.
 #[test]
 fn forbidden_server_of_a_list_is_skipped() {
     let directory = tempfile::tempdir().unwrap();

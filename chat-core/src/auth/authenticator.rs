@@ -12,8 +12,8 @@ use crate::store::StoreError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AuthVerdict {
-    /// The login belongs to this account. At commit, the store must still hold the data that the
-    /// authenticator compared, see [`Proof`].
+    /// The login belongs to this account. With [`Proof::Password`], the engine commits the login
+    /// only if the account still has the password hash that the authenticator compared.
     Account(UserId, Proof),
     /// The login belongs to a user of the application. The account is that of the user's subject;
     /// the engine creates it at the first login.
@@ -32,8 +32,8 @@ pub enum Reauthentication {
     Denied,
 }
 
-/// Data on which a verdict is based. The engine commits a login only if the data has not changed in
-/// the meantime.
+/// Data of the store on which a verdict is based. The engine commits a login only if the store
+/// still holds that data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Proof {
@@ -62,8 +62,8 @@ pub enum AuthError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The service behind the authenticator does not answer. The login fails: an error never admits
-    /// a client.
+    /// The service behind the authenticator does not answer. The login or resume fails: an error
+    /// never admits a client.
     #[error("the authenticator is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -80,7 +80,7 @@ pub enum AuthError {
 ///   waiting after `EngineConfig::request_timeout`.
 #[async_trait]
 pub trait Authenticator: Debug + Send + Sync + 'static {
-    /// Returns the account that a login belongs to.
+    /// Decides whether a login is allowed, and to which account it belongs.
     ///
     /// # Errors
     /// [`AuthError`]: there is no verdict. The engine rejects the login, which the client may
@@ -90,7 +90,8 @@ pub trait Authenticator: Debug + Send + Sync + 'static {
     /// Decides whether a user may resume a session with a valid token. The engine asks at each
     /// resume, because the application may have locked the user out since the login. By default,
     /// every resume is accepted: a session then ends when it is logged out, revoked or replaced,
-    /// when its login [expires](ExternalLogin), or when the account is disabled.
+    /// when its login [expires](ExternalLogin), when another device of the user changes the
+    /// password, or when the account is disabled.
     ///
     /// # Errors
     /// [`AuthError`]: there is no verdict. The engine rejects the resume, which the client may

@@ -21,17 +21,18 @@ pub struct ThrottleOptions {
     /// Number of attempts on one account, or by one known device, that are allowed at once within
     /// [`account_window`](Self::account_window). Default 5.
     pub account_attempts: u32,
-    /// Time after which these attempts are forgotten, and the wait after the last of them. Default
-    /// 60 s.
+    /// Time after which fewer than [`account_attempts`](Self::account_attempts) attempts are
+    /// forgotten, and wait after that number of attempts. Default 60 s.
     pub account_window: Duration,
     /// Maximum wait before the next attempt; each further attempt doubles the wait up to this
-    /// maximum. Default 15 min.
+    /// maximum. Once attempts have caused a wait, they are forgotten this time after the wait.
+    /// Default 15 min.
     pub max_account_wait: Duration,
     /// Rate of attempts by unknown devices and of registrations from one source. Default 20 per
     /// minute.
     pub source_rate: Rate,
-    /// Rate of attempts by unknown devices and of registrations on the node, which leaves cores for
-    /// the sessions. Default 30 per second.
+    /// Rate of attempts by unknown devices and of registrations on the node. The limit leaves cores
+    /// for the sessions. Default 30 per second.
     pub node_rate: Rate,
     /// Rate of attempts by known devices on the node; other attempts do not count against it.
     /// Default 30 per second.
@@ -125,7 +126,8 @@ pub enum ThrottleLimit {
 /// argument; memory is bounded, see [`ThrottleOptions::max_table_entries`].
 ///
 /// The throttle charges an attempt before the password is compared, so that simultaneous attempts
-/// cannot all pass. A correct password clears the history. A rejected attempt charges nothing.
+/// cannot all pass. A correct password clears the history of the account, or that of the device for
+/// an attempt by a known device. A rejected attempt charges nothing.
 ///
 /// # Examples
 /// ```
@@ -152,11 +154,17 @@ pub struct LoginThrottle {
 
 #[derive(Debug)]
 struct State {
+    /// Attempts by unknown devices, by the hash of the account.
     accounts: Table<u64, AttemptHistory>,
+    /// Attempts by known devices, by the hash of account and device token.
     devices: Table<u64, AttemptHistory>,
+    /// Attempts by unknown devices, and registrations, of each source.
     sources: Table<SourceKey, Bucket>,
+    /// Registrations of each source.
     registrations: Table<SourceKey, Bucket>,
+    /// Attempts by unknown devices, and registrations, on the node.
     node: Bucket,
+    /// Attempts by known devices on the node.
     known_devices: Bucket,
 }
 

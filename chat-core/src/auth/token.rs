@@ -1,5 +1,5 @@
-//! Bearer tokens that a client presents instead of its password, and the hashes that the store
-//! keeps.
+//! Bearer tokens of clients, and the hashes that the store keeps. A client presents its session
+//! token instead of a password, and its device token together with a password.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -113,7 +113,7 @@ macro_rules! token {
 
 token! {
     /// Token that resumes the session of one device without a password. Logout, revocation, a new
-    /// login of the device and a change of password invalidate it.
+    /// login of the device, a change of password and the expiry of the login invalidate it.
     SessionToken
 }
 

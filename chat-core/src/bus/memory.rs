@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 use super::{BusError, BusMessage, MessageBus, Subscriber, Topic, Topics};
 use crate::sync::Mutex;
 
-/// Maximum number of messages that wait for one subscriber. If another one arrives, a
-/// [`BusMessage::Gap`] replaces those that wait.
+/// Maximum number of messages that wait for one subscriber. If another envelope arrives, a
+/// [`BusMessage::Gap`] replaces the waiting messages, and the envelope follows it.
 const MAX_QUEUED: usize = 4096;
 /// Maximum size of the envelopes that wait for one subscriber, in bytes, which bounds the memory
 /// that a subscriber uses.

@@ -1,11 +1,13 @@
-//! Port for messages between nodes. They only make changes known sooner, so a bus may lose them.
+//! Port for messages between nodes. A bus may lose them: they announce changes that a node also
+//! finds in the store, or are notices.
 //!
 //! An envelope is one encoded message of a node. It reaches each subscriber of its topic at most
 //! once. It may be lost, and nothing durable depends on it. A bus that knows that it may have lost
 //! envelopes delivers [`BusMessage::Gap`]; nodes then read the store. Nodes also check by
 //! themselves, with heartbeats and sweeps, because a bus may lose envelopes without noticing.
 //!
-//! A notice is a push that no log contains, for example that a user is typing.
+//! A notice is a push that no log contains, for example that a user is typing. A lost notice is not
+//! repeated.
 
 mod memory;
 
@@ -24,8 +26,8 @@ use crate::model::{ConversationId, NodeId, UserId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Topic {
-    /// The log of a conversation and notices to its members. Nodes with a session in the
-    /// conversation subscribe.
+    /// The log of a conversation and notices to its members. Nodes with a session of a member
+    /// subscribe.
     Conversation(ConversationId),
     /// Logins and memberships of a user, and notices to the user. Nodes with a session of the user
     /// subscribe.
@@ -85,6 +87,7 @@ pub trait MessageBus: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`BusError::Unavailable`]: the envelope may or may not have been published.
+    /// [`BusError::Closed`]: it was not published.
     async fn publish(&self, topic: Topic, envelope: Bytes) -> Result<(), BusError>;
 
     /// Opens a stream of messages. It is subscribed to no topic at first.
@@ -100,9 +103,9 @@ pub trait Subscriber: Debug + Send + 'static {
     /// Returns a handle that changes the topics while another task waits in [`Subscriber::next`].
     fn topics(&self) -> Box<dyn Topics>;
 
-    /// Returns the next message, or `None` once the bus is closed. The queue is bounded: a
-    /// subscriber that falls behind receives a [`BusMessage::Gap`] in place of the envelopes that
-    /// were dropped.
+    /// Returns the next message, or `None` once the bus is closed and no message is queued. The
+    /// queue is bounded: a subscriber that falls behind receives a [`BusMessage::Gap`] in place of
+    /// the envelopes that were dropped.
     ///
     /// # Cancel safety
     /// Safe: a message that was not returned is returned by the next call.

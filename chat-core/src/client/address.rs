@@ -1,4 +1,4 @@
-//! Addresses of servers, and [`Dial`], which opens streams to them.
+//! Addresses of servers, and how streams to them are opened: [`Dial`] and [`Endpoint`].
 
 use std::{fmt, io, str::FromStr, sync::Arc};
 
@@ -10,7 +10,8 @@ use crate::transport::{MemoryConnector, Transport, tcp};
 /// Port of an address that does not contain a port.
 pub const DEFAULT_PORT: u16 = 7400;
 
-/// Protocol that protects a connection. Each port of a server has one scheme; it is not negotiated.
+/// Protocol that protects a connection, if any. Each port of a server has one scheme; it is not
+/// negotiated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Scheme {

@@ -107,14 +107,14 @@ pub(super) async fn connect_to(
 /// A stream whose handshake is complete.
 struct Secured {
     stream: Box<dyn Transport>,
-    /// Keys of SC1. `None` in other schemes.
+    /// Keys of SC1. `None` in the other schemes.
     channel: Option<Channel>,
     /// Fingerprint of the key that the server has proved to have. `None` for an unencrypted
     /// connection.
     key: Option<Fingerprint>,
 }
 
-/// Returns the accepted keys, or `None` for an unencrypted connection.
+/// Returns the accepted keys, or `None` for an unencrypted connection that is allowed.
 async fn policy(
     endpoint: &Endpoint,
     options: &ClientOptions,

@@ -1,4 +1,7 @@
-//! One connection to a server: bytes, records and packets in both directions.
+//! One connection to a server: bytes, SC1 records and packets in both directions.
+//!
+//! Only SC1 encrypts here. In the other schemes, packets are written to the stream as they are; the
+//! stream of `tls://` encrypts them itself.
 
 use std::{io, time::Instant};
 
@@ -20,8 +23,9 @@ const READ_SIZE: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Reader {
     stream: ReadHalf<Box<dyn Transport>>,
+    /// Decrypts SC1 records; `None` in the other schemes.
     opener: Option<Opener>,
-    /// Bytes that were read and are not decrypted yet.
+    /// Bytes that were read and are not decrypted or decoded yet.
     raw: BytesMut,
     frames: frame::FrameDecoder,
 }
@@ -30,15 +34,16 @@ pub(super) struct Reader {
 #[derive(Debug)]
 pub(super) struct Writer {
     stream: WriteHalf<Box<dyn Transport>>,
+    /// Encrypts SC1 records; `None` in the other schemes.
     sealer: Option<Sealer>,
     /// Encoded requests that are not sealed yet.
     plain: BytesMut,
-    /// Sealed bytes that are not written yet.
+    /// Bytes ready to write: SC1 records, or the encoded requests in the other schemes.
     wire: BytesMut,
 }
 
-/// Splits a stream into a receiving and a sending half. Without a channel, packets are not
-/// encrypted.
+/// Splits a stream into a receiving and a sending half. `channel` contains the keys of SC1; it is
+/// `None` in the other schemes.
 pub(super) fn split(stream: Box<dyn Transport>, channel: Option<Channel>) -> (Reader, Writer) {
     let (reader, writer) = tokio::io::split(stream);
     let (sealer, opener) = channel.map(Channel::split).unzip();
@@ -87,8 +92,8 @@ impl Reader {
         }
     }
 
-    /// Passes the content of the next record to the packet decoder; without encryption, all bytes
-    /// that were read. Returns `false` if there is no complete record, or no byte.
+    /// Passes the content of the next SC1 record to the packet decoder; in the other schemes, all
+    /// bytes that were read. Returns `false` if there is no complete record, or no byte.
     fn open(&mut self, now: Instant) -> Result<bool, ClientError> {
         let Some(opener) = &mut self.opener else {
             let has_bytes = !self.raw.is_empty();
@@ -131,7 +136,8 @@ impl Writer {
         codec::encode_request(request, &mut self.plain);
     }
 
-    /// Encrypts all encoded requests, in as few records as possible.
+    /// Makes all encoded requests ready to write. Over SC1, encrypts them in as few records as
+    /// possible.
     pub(super) fn seal(&mut self, now: Instant) -> Result<(), ClientError> {
         let Some(sealer) = &mut self.sealer else {
             self.wire.unsplit(self.plain.split());
@@ -146,7 +152,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Returns whether sealed bytes wait to be written.
+    /// Returns whether [sealed](Self::seal) bytes wait to be written.
     pub(super) fn is_pending(&self) -> bool {
         self.wire.has_remaining()
     }
@@ -164,8 +170,7 @@ impl Writer {
         }
     }
 
-    /// Writes all remaining bytes and, if the connection is encrypted by SC1, a close record. Then
-    /// shuts the stream down.
+    /// Writes all remaining bytes and, over SC1, a close record. Then shuts the stream down.
     pub(super) async fn close(mut self, now: Instant) -> Result<(), ClientError> {
         self.seal(now)?;
         if let Some(sealer) = &mut self.sealer {

@@ -20,8 +20,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// left, the result is the address of that server. Use the result as [`ClientOptions::servers`].
 ///
 /// # Errors
-/// No server answered with its nodes. The error is that of the last server to which a connection is
-/// allowed, or of the first server if none is allowed.
+/// No server answered with its nodes. The error is that of the last server that the rules for
+/// unencrypted connections do not forbid. If they forbid all servers, it is that of the first.
 ///
 /// # Cancel safety
 /// Dropping the future loses nothing.

@@ -35,7 +35,7 @@ pub enum ClientError {
     /// The server refused the request, or the client did, because the server would.
     #[error("{}", describe(.0))]
     Refused(Failure),
-    /// The device has no session, and no password was given.
+    /// The device has no stored session token, and no password was given.
     #[error("not logged in, and no password was given")]
     NoCredentials,
     /// The server ended the session or the connection. In
@@ -48,10 +48,11 @@ pub enum ClientError {
     /// at each of several attempts to send the message.
     #[error("no definite reply arrived; it is unknown whether the request took effect")]
     Interrupted,
-    /// The request contains an id or a message number of a history of the server that was replaced,
-    /// because its operator restored a backup, or of one that is not known. It may denote something
-    /// else now, so the request was not sent to the restored server. An attempt that was sent
-    /// before the restoration may have taken effect, and its effect may be in the backup.
+    /// The request contains an id or a message number, and the server's operator has restored a
+    /// backup since, or it is not known to which history of the server the id belongs. The id may
+    /// denote something else now, so the request was not sent to the restored server. An attempt
+    /// that was sent before the restoration may have taken effect, and its effect may be in the
+    /// backup.
     #[error(
         "the server was restored from a backup, and may have given the ids and message numbers of this request to others; it was not sent to the restored server: look them up and repeat it"
     )]
@@ -68,7 +69,7 @@ pub enum ClientError {
     /// The server did not answer in time.
     #[error("the server did not answer in time")]
     Timeout,
-    /// The client was closed.
+    /// The client was closed, or ended before the call had its result.
     #[error("the client is closed")]
     Closed,
     /// The client's task panicked: in code of the application, such as its
@@ -139,7 +140,7 @@ fn describe_close(code: CloseCode) -> &'static str {
 /// Kind of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RefusalKind {
-    /// Another attempt would get the same reply.
+    /// Another attempt would get the same refusal.
     Final,
     /// Another attempt may succeed later.
     Temporary,

@@ -9,9 +9,11 @@ use crate::model::{
 
 use super::{ClientError, Cursor, EventMark};
 
-/// One event of a conversation's log. Every event is delivered once per run, in order and without
-/// gaps. The exceptions are reported: events that are missing by [`ClientEvent::Truncated`], and a
-/// log that is delivered again by [`ClientEvent::HistoryReset`] or [`ClientEvent::Rewound`].
+/// One event of a conversation's log. From the start of delivery that
+/// [`Receive`](super::Receive) selects, a running client delivers every event once, in order and
+/// without gaps. The exceptions are reported: events that are missing by
+/// [`ClientEvent::Truncated`], and a log that is delivered again by
+/// [`ClientEvent::HistoryReset`] or [`ClientEvent::Rewound`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Delivery {
@@ -50,6 +52,9 @@ impl Delivery {
 }
 
 /// An event that a client delivers to its application.
+///
+/// A best-effort event may be missing: the client drops it while too many events wait for the
+/// application, and the server need not send it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the variant describes its fields")]
@@ -65,17 +70,19 @@ pub enum ClientEvent {
         /// Last missing event.
         to: Seq,
     },
-    /// The server's history was replaced, because its operator restored a backup. Everything that
-    /// was delivered is void; each conversation is delivered again from the cursor that the server
-    /// has for this device, or from the beginning with
-    /// [`Receive::FromBeginning`](super::Receive::FromBeginning).
+    /// The server's history was replaced, because its operator restored a backup. Events that were
+    /// delivered, and the ids in them, may no longer exist or denote something else. Each
+    /// conversation is delivered again from the cursor that the server has for this device, or from
+    /// the beginning with [`Receive::FromBeginning`](super::Receive::FromBeginning).
     HistoryReset,
     /// A conversation's log differs from the delivered events, because the server's operator
-    /// restored a copy of its data. Everything that was delivered after `to` is void; the current
-    /// events follow. Acknowledge this event, or the next run reports it again.
+    /// restored a copy of its data. Discard every event that was delivered after `to`; the log may
+    /// have other events there, which follow. Acknowledge this event, or the next run reports it
+    /// again.
     Rewound {
         conversation: Arc<ConversationInfo>,
-        /// Last event that both logs have in common.
+        /// Last position whose event is known to be unchanged; if there is none, the position
+        /// before the first readable event.
         to: Seq,
     },
     /// Another member has received or read more. Best effort.
@@ -103,7 +110,7 @@ pub enum ClientEvent {
         state: PresenceState,
     },
     /// A message of the outbox has its outcome, and no [`SendHandle`](super::SendHandle) waits for
-    /// it: the handle was dropped, or an earlier run queued the message.
+    /// it: the handle was dropped, or an earlier run queued the message. Best effort.
     Settled {
         /// Idempotency key of the message.
         id: ClientMessageId,
@@ -112,20 +119,22 @@ pub enum ClientEvent {
         /// Outcome of the message.
         outcome: SendOutcome,
     },
-    /// A session started.
+    /// A session started. Best effort.
     Connected {
         /// Address of the server.
         server: String,
     },
-    /// Everything that the logs contained at the start of the session has been delivered.
+    /// Everything that the logs contained at the start of the session has been delivered. Does not
+    /// occur with [`Receive::Nothing`](super::Receive::Nothing).
     CaughtUp,
-    /// The connection was lost, or could not be opened.
+    /// The connection was lost, or could not be opened. Best effort.
     Disconnected {
         reason: ClientError,
         /// Time until the next attempt.
         retry_in: Duration,
     },
-    /// The client ended. No event follows.
+    /// The client ended. No event follows. Missing if the client's task panicked, or if too many
+    /// events waited for the application.
     Ended(ClientError),
 }
 

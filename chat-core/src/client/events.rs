@@ -25,7 +25,8 @@ pub struct Events {
     /// Number of resets ([`ClientEvent::HistoryReset`], [`ClientEvent::Rewound`]) that were
     /// delivered.
     resets: u64,
-    /// Number of the server history that the delivered events belong to.
+    /// Number of the server history that the delivered events belong to, from 0: each
+    /// [`ClientEvent::HistoryReset`] starts the next.
     history: u64,
 }
 
@@ -39,7 +40,8 @@ impl Events {
         }
     }
 
-    /// Records that the application takes the events, and knows no history but theirs.
+    /// Records that the application takes the events. From now on, ids in its requests count as ids
+    /// of the server history that the taken events belong to.
     pub(super) fn taken(self) -> Self {
         self.shared.set_delivered_history(Some(self.history));
         self
@@ -98,7 +100,8 @@ pub struct Received {
 
 impl Received {
     /// Acknowledges this event and all before it in its conversation: after a restart they are not
-    /// delivered again. Does nothing for an event without a position in a log.
+    /// delivered again, except with [`Receive::FromBeginning`](super::Receive::FromBeginning). Does
+    /// nothing for an event without a position in a log.
     pub fn done(&self) {
         if let Some((conversation, cursor)) = self.position() {
             let resets = self.resets;

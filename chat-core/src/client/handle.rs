@@ -46,8 +46,8 @@ const MAX_USERS: usize = 200;
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: Arc<Inner>,
-    /// Number of the server history that ids in requests belong to; `None` for the one that the
-    /// application knows.
+    /// Number of the server history that ids in requests belong to. `None` for that of the events
+    /// that the application has taken, or for the current history if it takes no events.
     history: Option<u64>,
 }
 
@@ -55,7 +55,9 @@ pub struct Client {
 struct Inner {
     shared: Arc<Shared>,
     inputs: mpsc::Sender<Input>,
+    /// `None` once the application has taken the events.
     events: Mutex<Option<Events>>,
+    /// Task of the driver; `None` once [`Client::close`] has waited for it.
     task: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     _stop: DropGuard,
 }
@@ -160,9 +162,9 @@ impl Client {
         })
     }
 
-    /// Returns a handle for ids that are looked up through it from now on. After the operator of
-    /// the server has restored a backup, which may give the ids to others, every request with such
-    /// an id through this handle fails with [`ClientError::HistoryReplaced`] and is not sent.
+    /// Returns a handle for ids that are looked up through it from now on. If the operator of the
+    /// server restores a backup later, the server may assign these ids again. Every request with an
+    /// id through this handle then fails with [`ClientError::HistoryReplaced`], and is not sent.
     ///
     /// Other handles assume that ids are from the events that the application has taken, up to the
     /// latest [`ClientEvent::HistoryReset`](super::ClientEvent::HistoryReset), or, if it takes no
@@ -186,8 +188,8 @@ impl Client {
         }
     }
 
-    /// Returns the `store_epoch` of the latest login, which identifies the history of the server;
-    /// `None` before the first login.
+    /// Returns the `store_epoch` of the latest login of this device, which identifies the history
+    /// of the server; `None` before the first login.
     #[must_use]
     pub fn epoch(&self) -> Option<StoreEpoch> {
         self.inner.shared.epoch()
@@ -328,7 +330,7 @@ impl Client {
     }
 
     /// Acknowledges every event of a conversation up to `cursor`: after a restart they are not
-    /// delivered again.
+    /// delivered again, except with [`Receive::FromBeginning`](super::Receive::FromBeginning).
     ///
     /// Pass [`Delivery::cursor`](super::Delivery::cursor). With a plain [`Seq`](crate::model::Seq),
     /// a later run cannot notice that the server restored a backup.

@@ -1,9 +1,9 @@
 //! Ids and message numbers, which have a meaning in one history of the server only.
 //!
 //! After an operator has restored a backup, the server assigns the ids and numbers above the point
-//! of the backup again, to other users, conversations and messages. A request that contains one is
-//! therefore never sent under another `store_epoch` than the one that it was made under. Names keep
-//! their meaning.
+//! of the backup again, to other users, conversations and messages, and its `store_epoch` changes.
+//! A request that contains an id or number is therefore sent only under the `store_epoch` under
+//! which the application made it. Names keep their meaning.
 
 use crate::model::{
     Command, ConversationInfo, ConversationRef, ConversationView, DraftContent, GroupName, PageFrom, Seq, UserId,
@@ -70,7 +70,8 @@ fn has_position(from: PageFrom) -> bool {
     !matches!(from, PageFrom::Newest | PageFrom::After(Seq::ZERO))
 }
 
-/// Returns the conversation that a command refers to.
+/// Returns the reference to a conversation in a command; `None` for commands without such a
+/// reference, which includes those that contain the id of a conversation instead.
 pub(super) fn conversation_in(command: &mut Command) -> Option<&mut ConversationRef> {
     match command {
         Command::JoinGroup { group, .. }

@@ -6,7 +6,8 @@
 
 use crate::model::{Command, ConversationInfo, ConversationRef, ConversationView, GroupName, UserName, UserRef};
 
-/// Returns whether `reference` denotes a conversation, and the user is an active member of it.
+/// Returns whether `reference` denotes the conversation `info`, and the user is an active member of
+/// it.
 pub(super) fn denotes(reference: &ConversationRef, info: &ConversationInfo) -> bool {
     let matches = match (reference, &info.view) {
         (ConversationRef::Id(id), _) => *id == info.id,

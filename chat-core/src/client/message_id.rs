@@ -1,4 +1,4 @@
-//! Message ids by which a device recognises its own messages.
+//! Client message ids by which a device recognises its own messages.
 //!
 //! The server does not reveal to readers the device that sent an event. In an id that a client
 //! makes, the last four bytes are a digest of the other bytes and the id of the device. Other users

@@ -4,14 +4,17 @@
 //! `Machine` (with the feature `unstable`) is the protocol without I/O. A driver connects,
 //! reconnects and feeds it; a [`ClientStore`] keeps the state that must survive a restart. The
 //! client guarantees:
-//! - It delivers every event of every log once per run, in order and without gaps, although pushes
+//! - From the start of delivery that [`Receive`] selects, it delivers every event of every log once
+//!   per run (from the start of a client to its end), in order and without gaps, although pushes
 //!   may be lost, duplicated or reordered. It reports the exceptions: events that the user may not
 //!   read or the server has lost, and logs that are delivered again because the server's operator
 //!   restored a backup.
-//! - After a restart it delivers everything that the application has not acknowledged.
+//! - By default, it delivers after a restart everything that the application has not acknowledged.
 //! - A message is durable in the outbox before it is sent, and is sent until the server stores or
-//!   refuses it, its deadline passes, or the server repeatedly has an internal error. It is stored
-//!   once or not at all; with the default options, messages of one conversation keep their order.
+//!   refuses it, its deadline passes, or the server repeatedly has an internal error. If the server
+//!   is restored from a backup, a message with ids or numbers that names cannot replace is
+//!   rejected. A message is stored once or not at all; with the default options, messages of one
+//!   conversation keep their order.
 //!
 //! ```no_run
 //! use chat_core::client::{Client, ClientEvent, ClientOptions, Credentials, FileStore};

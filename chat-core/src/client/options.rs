@@ -24,23 +24,24 @@ pub struct ClientOptions {
     pub pins: Vec<Fingerprint>,
     /// Treatment of a server whose key is not pinned. Default: refuse the server.
     pub trust: Trust,
-    /// Allows `plain://` servers on other machines. Default: false, so that `plain://` connects to
-    /// this machine only. A server with a pinned key is never reached by `plain://`.
+    /// Allows `plain://` servers on other machines. Default: false, so that `plain://` connects
+    /// only to this machine, or through a [`Dial`](super::Dial) of the application. A server with
+    /// a pinned key is never reached by `plain://`.
     pub allow_plain: bool,
-    /// Called after the store has pinned a server's key on first contact.
+    /// Called after the store has pinned a server's key on first contact. Default: `None`.
     pub first_contact: Option<FirstContact>,
     /// Events to deliver. Default: those that were not acknowledged.
     pub receive: Receive,
     /// Name and version of the program; at most 64 bytes.
     pub client_name: String,
-    /// Name of this device in the user's list of devices; at most 64 bytes.
+    /// Name of this device in the user's list of devices; at most 64 bytes. Default: empty.
     pub device_name: String,
     /// Maximum number of passes through the list of servers before a client that never had a
     /// session ends. Default: unlimited.
     pub max_attempts: Option<u32>,
     /// Maximum number of messages of one conversation that wait for the server's reply. A value
     /// above 1 speeds up a busy conversation, but its messages may change their order after a
-    /// temporary refusal. Default: 1.
+    /// temporary refusal. Default and minimum: 1.
     pub max_in_flight: usize,
     /// Maximum number of messages in the outbox. Each keeps its text in memory. Default: 10,000.
     pub max_outbox: usize,

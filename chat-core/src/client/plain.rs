@@ -8,7 +8,8 @@ use super::{AccountState, ClientError, ClientOptions, ClientStore};
 /// Checks that `options` and the pinned keys allow an unencrypted connection to `endpoint`.
 ///
 /// A server with a pinned key is never reached unencrypted, because it could not prove that it has
-/// the key. On loopback a key belongs to one port; elsewhere it belongs to all ports of the host.
+/// the key. A key in `options` counts for every server. A key in the store counts for all ports of
+/// its host; on loopback, and for an endpoint with a `Dial` of the application, for its port only.
 /// It does not matter which spelling of the host was pinned.
 pub(super) async fn check(
     endpoint: &Endpoint,

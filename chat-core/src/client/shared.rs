@@ -70,14 +70,16 @@ impl Acked {
 /// Known conversations and users.
 #[derive(Debug, Default)]
 struct Directory {
+    /// `None` before the first login of this device.
     me: Option<UserInfo>,
     conversations: BTreeMap<ConversationId, Arc<ConversationInfo>>,
     names: BTreeMap<UserId, String>,
     /// Groups of an earlier run, until a login reports the present ones.
     saved_groups: BTreeMap<ConversationId, String>,
-    /// Number of the server history that all ids belong to: how often this client saw the history
-    /// replaced.
+    /// Number of the server history that all ids belong to, from 0: how often the history was
+    /// replaced since the client was started.
     history: u64,
+    /// `store_epoch` of the latest login; `None` before the first login of this device.
     epoch: Option<StoreEpoch>,
 }
 

@@ -3,9 +3,9 @@
 //!
 //! Prints the rate of one sender that waits for each acknowledgement, the rates of acknowledgements
 //! and of deliveries while all senders have 32 messages in flight each, the latency of
-//! acknowledgements at half the former rate, and the rate of engines without network and receivers,
-//! with one message in a transaction and with batches. Finally checks that the log of the group has
-//! no gap, and prints the number of its events.
+//! acknowledgements while messages are sent at half that rate of acknowledgements, and the rate of
+//! engines without network and receivers, with one message in a transaction and with batches.
+//! Finally checks that the log of the group has no gap, and prints the number of its events.
 
 mod commits;
 mod load;
@@ -95,6 +95,7 @@ fn draft() -> Result<Draft> {
 struct BenchGroup {
     group: ConversationId,
     members: Vec<UserId>,
+    /// A connected and logged-in peer for each member.
     peers: Vec<Peer>,
 }
 

@@ -88,7 +88,7 @@ pub(super) fn decline_friend(state: &mut State, user: &str) -> Result<(), Failur
 
 pub(super) fn remove_friend(state: &mut State, user: &str) -> Result<(), Failure> {
     let command = Command::RemoveFriend(user_ref(user)?);
-    state.request(command, format!("{user} is no longer your friend"));
+    state.request(command, format!("friendship with {user} ended, or request withdrawn"));
     Ok(())
 }
 

@@ -14,7 +14,7 @@ impl App {
     /// Handles one event of the client.
     ///
     /// # Errors
-    /// The session has ended.
+    /// The client has ended.
     pub(super) async fn handle_event(&mut self, event: &ClientEvent) -> Result<(), Failure> {
         match event {
             ClientEvent::Event(delivery) => self.handle_delivery(delivery).await,
@@ -50,7 +50,7 @@ impl App {
             ClientEvent::Rewound { conversation, to } => {
                 let name = ConversationName::of(conversation).label();
                 self.state.show_error(&format!(
-                    "the server was restored from a backup: the printed events of {name} after {to} are void; the current events follow"
+                    "the server was restored from a backup: the printed events of {name} after {to} no longer exist; the current events follow"
                 ));
             }
             ClientEvent::Ended(reason) => return Err(reason.clone().into()),
@@ -61,8 +61,9 @@ impl App {
 
     /// Forgets ids and message numbers, which may denote other conversations and messages now.
     fn history_replaced(&mut self) {
-        self.state
-            .show_error("the store of the server was replaced; reading the whole history again");
+        self.state.show_error(
+            "the server was restored from a backup: newer messages may be gone, and their numbers may belong to others",
+        );
         self.state.client = self.client.with_known_history();
         self.state.restores += 1;
         if let Some(label) = self.state.conversations.forget_ids() {
@@ -91,9 +92,10 @@ impl App {
         }
     }
 
-    /// Prints a received event, with the name of its conversation if that is not the current one,
-    /// and otherwise marks it as read. Does not print `ConversationOpened`, and events that this
-    /// device sent, or missed before the start; the unread counts cover the last.
+    /// Prints a received event. If its conversation is the current one, marks the event as read;
+    /// otherwise prints the name of the conversation too. Does not print `ConversationOpened`,
+    /// events that this device sent, and events that it missed before the start, which the unread
+    /// counts include.
     async fn handle_delivery(&mut self, delivery: &Delivery) {
         let info = &delivery.conversation;
         self.state.add_to_completion(info);

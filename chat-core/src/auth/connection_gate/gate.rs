@@ -200,6 +200,7 @@ impl Shared {
 pub struct ConnectionPermit {
     shared: Arc<Shared>,
     source: SourceKey,
+    /// True if the connection counts as after login.
     authenticated: bool,
 }
 

@@ -11,7 +11,7 @@ use crate::rate::{Decaying, Table};
 pub enum Offence {
     /// A login of the client was denied, for example because of a wrong password.
     AuthFailed,
-    /// The client violated the protocol before login, or sent an invalid record at any time.
+    /// The client violated the protocol before login, or sent an invalid SC1 record at any time.
     Malformed,
     /// The client did not complete the handshake or the login within the deadline.
     TimedOut,
@@ -75,7 +75,7 @@ pub(super) struct Penalties {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Penalty {
-    /// Time at which the sum has passed.
+    /// Time at which the sum has passed; `None` before the first offence.
     until: Option<Instant>,
     /// True once the sum has reached the minimum.
     enforced: bool,
@@ -96,7 +96,7 @@ impl Penalties {
         }
     }
 
-    /// Returns the remaining time as an error if the gate must reject the source.
+    /// Returns the remaining time of the penalty as an error if the gate must reject the source.
     pub(super) fn check(&self, now: Instant, source: SourceKey) -> Result<(), Duration> {
         match self.table.get(&source) {
             Some(penalty) if penalty.enforced && !penalty.remaining(now).is_zero() => Err(penalty.remaining(now)),

@@ -23,7 +23,7 @@ fn penalties_add_up() {
     use Offence::{AuthFailed, Malformed, TimedOut};
 
     // The offences with their seconds; the second of a new connection; the remaining seconds of the
-    // penalty for which it is refused.
+    // penalty if the connection is refused.
     type Case = (&'static [(u32, Offence)], u32, Option<u64>);
     let cases: &[Case] = &[
         (&[], 0, None),
@@ -174,7 +174,7 @@ fn source_is_limited_in_new_connections() {
 }
 
 #[test]
-fn early_drop_grows_from_half_of_the_limit_before_login() {
+fn early_drop_begins_at_half_of_the_limit_before_login() {
     let gate = gate(|limits| {
         limits.max_unauthenticated = 1000;
         limits.early_drop_from = 50;

@@ -50,7 +50,8 @@ pub enum PasswordCheck {
         /// [`hash`](PasswordHasherPool::hash) the password again and store the result.
         needs_rehash: bool,
     },
-    /// The password does not match, or the user does not exist.
+    /// The password does not match, or there is no stored hash: the user does not exist, or has no
+    /// password.
     Wrong,
 }
 
@@ -65,7 +66,7 @@ pub enum PasswordPoolError {
     /// The pool is closed, because the server is shutting down.
     #[error("the password pool is closed, because the server is shutting down")]
     Closed,
-    /// The stored hash is unusable, or the system lacks memory or random bytes.
+    /// The stored hash is unusable, the system lacks memory or random bytes, or hashing panicked.
     #[error("the password could not be hashed or compared")]
     Hash(#[from] PasswordHashError),
 }
@@ -90,7 +91,7 @@ pub struct PasswordPoolStats {
 #[derive(Debug)]
 pub struct PasswordHasherPool {
     options: PasswordPoolOptions,
-    /// Hash that no password matches. It is compared if the user does not exist.
+    /// Hash that no password matches. It is compared if there is no stored hash.
     dummy: PasswordHash,
     /// Permits for waiting or running requests.
     queue_permits: Arc<Semaphore>,
@@ -142,9 +143,9 @@ impl PasswordHasherPool {
         self.run(move || PasswordHash::compute(&password, cost)).await
     }
 
-    /// Compares a password with the stored hash of a user. For an unknown user, pass `None`: the
-    /// comparison takes as long as one with a hash of the pool's cost, and its result is always
-    /// [`PasswordCheck::Wrong`].
+    /// Compares a password with the stored hash of a user. For an unknown user, or a user without a
+    /// password, pass `None`: the comparison takes as long as one with a hash of the pool's cost,
+    /// and its result is always [`PasswordCheck::Wrong`].
     ///
     /// # Errors
     /// [`PasswordPoolError`]: the passwords were not compared.
@@ -155,11 +156,11 @@ impl PasswordHasherPool {
         password: Password,
         stored: Option<PasswordHash>,
     ) -> Result<PasswordCheck, PasswordPoolError> {
-        let user_exists = stored.is_some();
+        let has_stored_hash = stored.is_some();
         let stored = stored.unwrap_or_else(|| self.dummy.clone());
         let needs_rehash = stored.needs_rehash(&self.options.cost);
         let matches = self.run(move || stored.matches(&password)).await?;
-        Ok(if matches && user_exists {
+        Ok(if matches && has_stored_hash {
             PasswordCheck::Right { needs_rehash }
         } else {
             PasswordCheck::Wrong

@@ -6,13 +6,13 @@ use super::ThrottleOptions;
 use crate::rate::Decaying;
 
 /// Recent attempts. The first [`account_attempts`](ThrottleOptions::account_attempts) are allowed
-/// at once; then each attempt doubles the wait before the next.
+/// at once; after them follows a wait, which each further attempt doubles.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct AttemptHistory {
     attempts: u32,
-    /// Time until which the next attempt is rejected.
+    /// Time until which the next attempt is rejected; `None` if it is allowed.
     blocked_until: Option<Instant>,
-    /// Time at which the history expires.
+    /// Time at which the history expires; `None` while there are no attempts.
     expires_at: Option<Instant>,
 }
 

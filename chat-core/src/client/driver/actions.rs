@@ -1,4 +1,4 @@
-//! Runs the actions that the machine asks for.
+//! Runs the actions that the [`Machine`](crate::client::machine::Machine) asks for.
 
 use std::collections::BTreeMap;
 
@@ -73,8 +73,8 @@ impl Driver {
         next
     }
 
-    /// Deletes the cursors, conversations and names of a history of the server that was replaced by
-    /// the history `epoch`.
+    /// Deletes the cursors, conversations and names, because their ids belong to a history of the
+    /// server that was replaced. `epoch` identifies the new history.
     async fn history_replaced(&mut self, epoch: StoreEpoch) {
         self.cursors.clear();
         self.shared.history_replaced(epoch);
@@ -111,6 +111,7 @@ impl Driver {
         self.shared.unsettled.send_replace(self.machine.unsettled());
     }
 
+    /// Saves the result of a login, and reports the new session to the application.
     async fn logged_in(&mut self, logged_in: LoggedIn, server: &str) {
         self.progress.had_session = true;
         self.progress.backoff.connected(now());
@@ -138,7 +139,7 @@ impl Driver {
     /// Saves the account. A failure does not end the session.
     async fn save_account(&self) {
         if let Err(error) = self.store.save_account(&self.account).await {
-            tracing::error!(%error, "the session could not be saved; the next run may need the password");
+            tracing::error!(%error, "the account and its tokens could not be saved; the next run may need the password");
         }
     }
 

@@ -4,12 +4,13 @@ use crate::client::ClientError;
 use crate::client::address::Endpoint;
 use crate::client::connect::{ConnectError, Severity};
 
-/// What the attempts of one client have shown.
+/// Record of the failed attempts and lost connections of one client.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
-    /// Number of forbidden servers in a row.
+    /// Number of consecutive attempts with servers that the rules for unencrypted connections
+    /// forbid.
     forbidden: usize,
-    /// Last failure of a server that is not forbidden, which is the one to report.
+    /// Last failure of a server that is not forbidden. The client reports it when it gives up.
     last: Option<(ClientError, Endpoint)>,
 }
 
@@ -36,7 +37,8 @@ impl Failures {
         self.last = Some((reason.clone(), endpoint.clone()));
     }
 
-    /// Returns the failure to report, with its server; `None` if all servers were forbidden.
+    /// Returns the failure to report, with its server; `None` if all attempts were with forbidden
+    /// servers.
     pub(super) fn into_last(self) -> Option<(ClientError, Endpoint)> {
         self.last
     }

@@ -18,8 +18,8 @@ impl Driver {
         }
     }
 
-    /// Processes requests of the application. Messages are durable before they are sent or reported
-    /// as queued.
+    /// Processes `first`, and requests of the application that wait behind it. Messages are durable
+    /// before they are sent or reported as queued.
     pub(super) async fn take_inputs(&mut self, first: Input) {
         let mut queued = Vec::new();
         let mut next = Some(first);
@@ -47,8 +47,8 @@ impl Driver {
     }
 
     /// Addresses a message: by the id of its conversation if that is known, with the name of the
-    /// conversation and the history that the id belongs to. Refuses a message with ids of a
-    /// replaced history, and returns `None`.
+    /// conversation and the [server history](history) that the id belongs to. Refuses a message
+    /// with ids of a replaced history, and returns `None`.
     fn address(&self, mut wanted: Queued) -> Option<Queued> {
         let entry = &mut wanted.entry;
         let has_ids = history::is_id(&entry.conversation) || history::has_ids(&entry.content);

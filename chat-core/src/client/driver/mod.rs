@@ -1,4 +1,7 @@
 //! The task of a client: connects, feeds the [`Machine`], runs its actions, and connects again.
+//!
+//! Server histories are numbered from 0; each restored backup that this client notices starts the
+//! next one. See [`history`](super::history).
 
 mod actions;
 mod failures;
@@ -46,18 +49,23 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Request of the application to the driver.
 #[derive(Debug)]
 pub(super) enum Input {
+    /// Run a command.
     Execute {
         command: Command,
         /// Number of the server history that ids in the command belong to.
         history: u64,
         reply: oneshot::Sender<Result<Outcome, ClientError>>,
     },
+    /// Put a message into the outbox.
     Queue(Queued),
+    /// Save the names of users.
     SaveNames {
+        /// All known names.
         names: BTreeMap<UserId, String>,
         /// Number of the server history that the ids belong to.
         history: u64,
     },
+    /// Close the connection and end the client.
     Close,
 }
 
@@ -81,19 +89,22 @@ pub(super) struct Driver {
     pub(super) store: Arc<dyn ClientStore>,
     pub(super) shared: Arc<Shared>,
     pub(super) account: AccountState,
+    /// Acknowledged position of each conversation, as the store has it.
     pub(super) cursors: BTreeMap<ConversationId, Cursor>,
     pub(super) inputs: mpsc::Receiver<Input>,
     pub(super) events: mpsc::Sender<ClientEvent>,
+    /// Cancelled when the last handle of the client is dropped.
     pub(super) stop: CancellationToken,
     pub(super) replies: PendingReplies,
     pub(super) progress: Progress,
-    /// Scheme of the current or the last connection.
+    /// Scheme of the current or the last connection; the default before the first.
     pub(super) scheme: Scheme,
 }
 
 /// Callers that wait for replies.
 #[derive(Debug, Default)]
 pub(super) struct PendingReplies {
+    /// Callers that wait for the result of a command, by command id.
     commands: HashMap<u64, oneshot::Sender<Result<Outcome, ClientError>>>,
     /// Callers that wait for the outcome of a message. There are several if the message was
     /// enqueued again under its key.
@@ -101,11 +112,11 @@ pub(super) struct PendingReplies {
     last_command_id: u64,
 }
 
-/// History of the client's connections.
+/// Progress of the client from connection to connection.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     backoff: Backoff,
-    /// True if the client had a session in this run.
+    /// True if the client has had a session since it was started.
     had_session: bool,
     /// True if the application has closed or dropped the client.
     closing: bool,
@@ -113,11 +124,17 @@ pub(super) struct Progress {
 
 /// Reason why the driver woke up.
 enum Wake<T> {
+    /// The last handle of the client was dropped.
     Stop,
+    /// The future that the driver waited for has this result.
     Done(T),
+    /// An event was passed to the application.
     Event,
+    /// The application has acknowledged events.
     Acked,
+    /// The application has sent a request; `None` if no handle of the client is left.
     Input(Option<Input>),
+    /// A timer of the machine is due.
     Tick,
 }
 
@@ -125,14 +142,16 @@ enum Wake<T> {
 enum Next {
     Retry {
         reason: ClientError,
+        /// Minimum delay before the next attempt, if the server gave one.
         after: Option<Duration>,
     },
     End,
 }
 
 impl Driver {
-    /// Runs until the client ends or is closed. A panic ends the client, and the calls that wait
-    /// for it return [`ClientError::Panicked`].
+    /// Runs until the client ends or is closed. A panic ends the client: later calls return
+    /// [`ClientError::Panicked`], and calls that wait at that time may return
+    /// [`ClientError::Closed`].
     pub(super) async fn run(self) {
         let shared = Arc::clone(&self.shared);
         if let Err(panic) = panics::catch(self.run_to_end()).await {
@@ -214,8 +233,8 @@ impl Driver {
         explained.unwrap_or(ClientError::Closed)
     }
 
-    /// Connects to a server, unless the tokens of this device must not be sent to it. Such a server
-    /// is skipped; the client ends if all servers are unencrypted.
+    /// Connects to a server, unless the tokens of this device must not be sent to it unencrypted.
+    /// Such a server is forbidden: it is skipped, and the client ends if all servers are forbidden.
     fn attempt(
         &self,
         endpoint: Endpoint,
@@ -319,7 +338,8 @@ impl Driver {
     /// Passes the packets that were read to the machine, until the machine leaves this connection.
     fn take_packets(&mut self, reader: &mut Reader) -> Result<(), ClientError> {
         if !self.machine.is_online() {
-            self.cancel_abandoned(); // the login may follow
+            // The packets may contain the reply to the login, upon which waiting commands are sent.
+            self.cancel_abandoned();
         }
         let now = now();
         while self.machine.is_connected()
@@ -344,7 +364,7 @@ impl Driver {
             }
         };
         // The end of the client comes first, then the server, which must not wait for the
-        // application, then the application's requests.
+        // application, then events for the application and requests of it.
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Wake::Stop,
@@ -371,8 +391,9 @@ impl Driver {
         }
     }
 
-    /// Delivers the events for which the channel has room. The end of the channel then shows the
-    /// application that the client has ended.
+    /// Delivers the events for which the channel has room, after the client has ended. The
+    /// application learns of the end when it has taken them, because the driver then drops the
+    /// channel.
     fn drain_events(&mut self) {
         while let Ok(permit) = self.events.try_reserve()
             && let Some(event) = self.machine.next_event(now())

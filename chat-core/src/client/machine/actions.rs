@@ -14,15 +14,15 @@ use crate::model::{
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the variant describes its fields")]
 pub enum Credentials {
-    /// Session of an earlier login on this device.
+    /// Stored session token of an earlier login on this device.
     Stored,
-    /// Password of an account. If this device has a session of an earlier login, the client resumes
-    /// that session instead, unless `fresh` is set.
+    /// Password of an account. If this device has a stored session token, the client resumes that
+    /// session instead, unless `fresh` is set.
     Password {
         account: UserRef,
         /// Password, or a token of the application.
         secret: Secret,
-        /// True to log in with the password even if there is a session.
+        /// True to log in with the password even if there is a session token.
         fresh: bool,
     },
     /// Registration of a new account. The client then logs in to that account.
@@ -79,9 +79,10 @@ pub enum Action {
     LoggedIn(Box<LoggedIn>),
     /// The session has new tokens: save them.
     TokensChanged(SessionTokens),
-    /// The session token is void: delete it.
+    /// The session token is no longer valid: delete it.
     ForgetSession,
-    /// The server's history was replaced: delete all cursors and save the new epoch.
+    /// The server's history was replaced: delete all cursors, conversations and names, and save the
+    /// new epoch.
     HistoryReset(StoreEpoch),
     /// Save the cursors of these conversations. Those of other conversations stay.
     SaveCursors(BTreeMap<ConversationId, Cursor>),

@@ -14,7 +14,10 @@ const MAX_WAITING_EVENTS: usize = 64;
 /// State of one conversation.
 #[derive(Debug, Default)]
 pub(super) struct ConversationState {
+    /// `None` until the server has reported the conversation.
     pub(super) info: Option<Arc<ConversationInfo>>,
+    /// Puts the events into order. `None` until the server has reported the conversation, and if
+    /// the client receives no events.
     pub(super) sequencer: Option<EventSequencer>,
     /// Pushed events that wait until the sequencer exists.
     waiting: Vec<Event>,
@@ -118,7 +121,8 @@ impl ConversationState {
 }
 
 /// Updates the unread counts. Unread messages are those of other users after the read marker.
-/// Sending a message moves the marker too.
+/// Sending a message moves the marker too. A recall does not reduce the counts here, as it does on
+/// the server.
 fn update_counts(info: &mut ConversationInfo, me: UserId, event: &Event, body: &EventBody) {
     let EventBody::Message(message) = body else { return };
     if event.sender == me {

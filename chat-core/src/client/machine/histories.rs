@@ -6,10 +6,10 @@ use crate::model::{ConversationId, ConversationRef, StoreEpoch};
 use super::{Action, Machine, outbox::Outgoing};
 
 impl Machine {
-    /// Starts to use the history `epoch` of the server. If another one was known before, everything
-    /// that belongs to it is void: cursors, conversations, and ids in messages and commands. These
-    /// continue by name if that is possible, and end with [`ClientError::HistoryReplaced`]
-    /// otherwise.
+    /// Starts to use the history `epoch` of the server. If another one was known before, its
+    /// cursors and conversations are deleted. Messages and commands with ids of that history
+    /// continue with names instead of ids if that is possible, and otherwise end with
+    /// [`ClientError::HistoryReplaced`].
     pub(super) fn enter_history(&mut self, epoch: StoreEpoch) {
         let known = self.config.epoch.replace(epoch);
         if known.is_some_and(|known| known != epoch) {
@@ -27,8 +27,8 @@ impl Machine {
         }
     }
 
-    /// Adds a message to the outbox. In a session, refuses one that belongs to another history than
-    /// the session; without a session, the next login decides.
+    /// Adds a message to the outbox. In a session, refuses a message of another history that cannot
+    /// continue by name; without a session, the next login decides.
     pub(super) fn enqueue(&mut self, mut message: Outgoing) {
         let is_valid = match self.config.epoch {
             Some(epoch) if self.is_online() => message.carry_over(epoch),

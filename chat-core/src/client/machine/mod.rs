@@ -58,8 +58,12 @@ struct Session {
     user: UserId,
     /// Time without a request after which the client sends a ping.
     heartbeat_interval: Duration,
+    /// Time of the last request.
     last_sent: Instant,
+    /// True once [`ClientEvent::CaughtUp`] is reported. Always true if the client receives no
+    /// events.
     caught_up: bool,
+    /// `None` until the server asks clients to leave.
     leaving: Option<Leaving>,
 }
 
@@ -126,8 +130,8 @@ impl Machine {
         }
     }
 
-    /// Reports that the connection is lost. Messages, and commands that are safe to repeat, wait
-    /// for the next connection; other commands end as interrupted.
+    /// Reports that the connection is lost. Messages wait for the next connection, and so do
+    /// commands that were not sent or are safe to repeat; other commands end as interrupted.
     pub fn disconnected(&mut self, now: Instant) {
         if !matches!(self.phase, Phase::Ended) {
             self.phase = Phase::Offline;
@@ -177,7 +181,7 @@ impl Machine {
 
     /// Acknowledges every event up to `cursor`. `resets` is the number of resets
     /// ([`ClientEvent::HistoryReset`], [`ClientEvent::Rewound`]) that the application had received
-    /// before: a later reset of the conversation voids the acknowledgement.
+    /// before. The acknowledgement is ignored if the conversation was reset since.
     pub fn acknowledge(&mut self, now: Instant, conversation: ConversationId, cursor: Cursor, resets: u64) {
         if !self.acks.acknowledge(conversation, cursor, resets) {
             return;

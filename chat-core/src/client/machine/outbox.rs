@@ -14,7 +14,7 @@ use crate::model::{
 /// Maximum number of messages that wait for a reply, over all conversations.
 const MAX_IN_FLIGHT: usize = 64;
 /// Minimum and maximum delay of a queue after a temporary refusal. The delay doubles with each
-/// round of refusals.
+/// [round](ConversationQueue::round) of refusals.
 const RETRY_DELAY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 
 /// A message to send.
@@ -24,10 +24,12 @@ pub struct Outgoing {
     pub id: ClientMessageId,
     /// Conversation that the message goes to.
     pub conversation: ConversationRef,
-    /// Name of the conversation, by which it is found in another history of the server.
+    /// Name of the conversation, by which it is found in another history of the server; `None` if
+    /// the client does not know the name.
     pub name: Option<ConversationRef>,
     /// Server history that ids and message numbers in `conversation` and `content` belong to;
-    /// `None` if it was not known.
+    /// `None` if the message was enqueued before the device's first login, or by a version that did
+    /// not store the history.
     pub epoch: Option<StoreEpoch>,
     /// Content of the message.
     pub content: DraftContent,
@@ -220,8 +222,8 @@ impl Outbox {
     }
 
     /// Makes all messages valid in the server history `epoch`, in the same order. `is_first` is
-    /// true if no history was known before: ids without a history then belong to this one. Returns
-    /// the messages that must not be sent.
+    /// true if no history was known before: messages without a history then belong to `epoch`.
+    /// Returns the messages that must not be sent.
     pub(super) fn enter_history(&mut self, epoch: StoreEpoch, is_first: bool) -> Vec<ClientMessageId> {
         let mut all = self.queues.values().flat_map(|queue| &queue.entries);
         if all.all(|entry| entry.message.epoch == Some(epoch)) {
@@ -233,17 +235,17 @@ impl Outbox {
         let queues = std::mem::take(&mut self.queues).into_values();
         let mut entries: Vec<_> = queues.flat_map(|queue| queue.entries).collect();
         entries.sort_by_key(|entry| entry.number);
-        let mut void = Vec::new();
+        let mut invalid = Vec::new();
         for Entry { mut message, .. } in entries {
             if is_first && message.epoch.is_none() {
                 message.epoch = Some(epoch);
             }
             if !message.carry_over(epoch) {
-                void.push(message.id);
+                invalid.push(message.id);
             }
             self.add(message);
         }
-        void
+        invalid
     }
 
     /// Forgets the names of messages to conversations that have another name now: another

@@ -8,19 +8,21 @@ use std::{
 use crate::client::{ClientEvent, Cursor};
 use crate::model::ConversationId;
 
-/// Cursors that the application has acknowledged, and resets that make acknowledgements void.
+/// Cursors that the application has acknowledged, and resets.
 ///
 /// A reset ([`ClientEvent::Rewound`] for one conversation, [`ClientEvent::HistoryReset`] for all)
-/// means that the server's log is not the one that was delivered.
+/// means that the server's log is not the one that was delivered. Acknowledgements from before the
+/// reset are then void: they are forgotten, and those that arrive late are ignored.
 #[derive(Debug, Default)]
 pub(super) struct Acks {
     /// Last acknowledged cursor of each conversation.
     pub(super) acknowledged: HashMap<ConversationId, Cursor>,
-    /// Cursors that were acknowledged since the last report to the server.
+    /// Cursors that were acknowledged since the last flush
+    /// ([`Machine::flush_acknowledgements`](super::Machine::flush_acknowledgements)).
     pub(super) unreported: BTreeMap<ConversationId, Cursor>,
-    /// Number of acknowledgements since the last report.
+    /// Number of acknowledgements since the last flush.
     pub(super) events: u32,
-    /// Time of the next report.
+    /// Time of the next flush; `None` if nothing was acknowledged since the last.
     pub(super) flush_at: Option<Instant>,
     /// Number of resets so far.
     resets: u64,
@@ -88,6 +90,7 @@ impl Acks {
 #[derive(Debug, Default)]
 pub(super) struct Events {
     pub(super) queue: VecDeque<ClientEvent>,
+    /// Approximate memory of the queued events, in bytes.
     bytes: usize,
 }
 

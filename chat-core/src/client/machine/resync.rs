@@ -1,11 +1,12 @@
 //! Start or continuation of delivery in a new session, and the check that the logs are unchanged.
 //!
-//! For each conversation the client knows the event at its cursor. If the log ends at the cursor,
-//! and its last event has the time of the known event, it counts as the same log, and nothing is
-//! read. Otherwise the client reads from the event at the cursor on, so that the first page
-//! contains both the known event and new events. If another event is at the cursor, the server's
-//! operator restored a backup and the log continued differently, so events that were delivered are
-//! void.
+//! A cursor usually contains a mark: the id and time of the event at its position. If the log ends
+//! at the cursor, and its last event has the time of the mark, it counts as the same log, and
+//! nothing is read. Otherwise the client reads from the event at the cursor on, so that the first
+//! page contains both the marked event and new events. If another event is at the cursor, the
+//! server's operator restored a backup and the log continued differently. Events that were
+//! delivered may then no longer exist, and the log is delivered again from the last position that
+//! both logs are known to share. A cursor without a mark is trusted, unless the log ends before it.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
@@ -57,12 +58,12 @@ impl Machine {
         let id = info.id;
         let known = self.conversations.entry(id);
         known.lookup = Lookup::Done;
-        let is_void = |head: Seq| info.active && head > info.last_seq;
+        let is_past_end = |head: Seq| info.active && head > info.last_seq;
         let is_shorter = known
             .sequencer
             .as_ref()
-            .is_some_and(|sequencer| is_void(sequencer.head()))
-            || acknowledged.is_some_and(|ours| is_void(ours.seq));
+            .is_some_and(|sequencer| is_past_end(sequencer.head()))
+            || acknowledged.is_some_and(|ours| is_past_end(ours.seq));
         // If the log is shorter than what was delivered, an older copy of it was restored. Of the
         // known positions, only the server's cursor of this device is then part of both logs.
         let acknowledged = acknowledged.filter(|_| !is_shorter);
@@ -136,13 +137,14 @@ impl Machine {
         self.restart_delivery(info, begin.into());
     }
 
-    /// Voids the events delivered after `begin`, and reports that to an application that receives
-    /// events.
+    /// Forgets the acknowledgements of a conversation whose log differs from the delivered events
+    /// after `begin`, and reports that to an application that receives events.
     fn restart_delivery(&mut self, conversation: Arc<ConversationInfo>, begin: Cursor) {
         let id = conversation.id;
         // The saved cursor stays if it has a mark: until the application acknowledges another
-        // event, each run detects by the mark that the cursor is void. A cursor without a mark must
-        // be replaced, because it would count as valid once the log has grown past it.
+        // event, each run detects by the mark that the log has another event there. A cursor
+        // without a mark must be replaced, because it would count as valid once the log has grown
+        // past it.
         if self.acks.acknowledged.get(&id).is_some_and(|ours| ours.mark.is_none()) {
             let cursors = BTreeMap::from([(id, begin)]);
             self.actions.push_back(Action::SaveCursors(cursors));

@@ -42,6 +42,7 @@ impl ConversationState {
 }
 
 impl Machine {
+    /// Processes a push other than those that end the connection.
     pub(super) fn sync_push(&mut self, now: Instant, push: Push) {
         match push {
             Push::Event(event) => self.pushed_event(now, event),
@@ -107,7 +108,8 @@ impl Machine {
         self.deliver(now, me, id, out);
     }
 
-    /// Updates the counts after another session of the user marked events as read.
+    /// Updates the read marker and the unread counts after another session of the user marked
+    /// events as read.
     fn read_elsewhere(&mut self, id: ConversationId, read_seq: Seq, unread: u32, mentions: u32) {
         let changed = self.change(id, |info| {
             info.read_seq = info.read_seq.max(read_seq);
@@ -119,9 +121,9 @@ impl Machine {
         }
     }
 
-    /// Updates the counts after this device marked events as read. The server reports the exact
-    /// counts to the user's other sessions only; here they are bounded by the number of events
-    /// left.
+    /// Updates the read marker and the unread counts after this device marked events as read. The
+    /// server reports the exact counts to the user's other sessions only; here they are bounded by
+    /// the number of events after the marker.
     pub(super) fn read_here(&mut self, id: ConversationId, seq: Seq) {
         self.change(id, |info| {
             info.read_seq = info.read_seq.max(seq.min(info.last_seq));
@@ -131,8 +133,8 @@ impl Machine {
         });
     }
 
-    /// Advances the other user's marks in a direct conversation. The marks of the members of a
-    /// group are not kept.
+    /// Advances the positions up to which the other user of a direct conversation has received and
+    /// read. Those of the members of a group are not kept.
     fn peer_read(&mut self, id: ConversationId, delivered: Seq, read: Seq) {
         let conversation = self.conversations.get_mut(id).and_then(|known| known.info.as_ref());
         if !conversation.is_some_and(|info| matches!(info.view, ConversationView::Direct(_))) {
@@ -157,7 +159,7 @@ impl Machine {
         Some(info)
     }
 
-    /// Delivers events of a conversation, in this order.
+    /// Delivers events of a conversation in the order of `found`.
     fn deliver(&mut self, now: Instant, me: UserId, id: ConversationId, found: Vec<HistoryEvent>) {
         let mut changed = None;
         for event in found {
@@ -307,7 +309,7 @@ impl Machine {
     }
 }
 
-/// Returns whether the user has lost access to the conversation.
+/// Returns whether the user cannot access the conversation, or it does not exist.
 fn is_gone(failure: &Failure) -> bool {
     matches!(
         failure.code(),

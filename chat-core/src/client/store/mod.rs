@@ -61,7 +61,7 @@ pub struct AccountState {
     pub device: DeviceId,
     /// User of the last login.
     pub user: Option<UserInfo>,
-    /// Token for the next resume.
+    /// Token that resumes the session; `None` if the device has to log in.
     pub session_token: Option<Secret>,
     /// Token by which the server's login throttle recognises this device.
     pub device_token: Option<Secret>,
@@ -99,10 +99,12 @@ pub struct OutboxEntry {
     pub id: ClientMessageId,
     /// Conversation that the message goes to.
     pub conversation: ConversationRef,
-    /// Name of the conversation, by which it is found in another history of the server.
+    /// Name of the conversation, by which it is found in another history of the server; `None` if
+    /// the client does not know the name.
     pub name: Option<ConversationRef>,
     /// Server history that ids and message numbers in `conversation` and `content` belong to;
-    /// `None` if it was not known.
+    /// `None` if the message was enqueued before the device's first login, or by a version that did
+    /// not store the history.
     pub epoch: Option<StoreEpoch>,
     /// Content of the message.
     pub content: DraftContent,
@@ -124,7 +126,7 @@ impl fmt::Debug for OutboxEntry {
 /// Everything that a store holds.
 #[derive(Clone, Debug, Default)]
 pub struct SavedState {
-    /// The device and its session.
+    /// The device, its user and its tokens.
     pub account: AccountState,
     /// Acknowledged position of each conversation.
     pub cursors: BTreeMap<ConversationId, Cursor>,

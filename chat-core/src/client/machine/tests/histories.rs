@@ -22,14 +22,14 @@ fn room() -> ConversationRef {
     ConversationRef::Group(GroupName::parse("room").unwrap())
 }
 
-/// Returns the direct conversation with a user, under the id of the tests.
+/// Returns the direct conversation with a user, under the id [`GROUP_ID`].
 fn direct_info(peer: &str) -> ConversationInfo {
     let mut info = group_info(0, 0);
     info.view = ConversationView::Direct(user(OTHER, peer));
     info
 }
 
-/// Returns a message that was resolved to the id of the tests.
+/// Returns a message that is addressed by the id [`GROUP_ID`], with the name of its conversation.
 fn resolved(name: Option<ConversationRef>, content: DraftContent) -> Outgoing {
     Outgoing {
         name,
@@ -158,7 +158,7 @@ fn message_to_a_group_that_was_renamed_is_rejected() {
     assert!(rejected(&mut script).into_keys().eq([renamed.id]));
 }
 
-/// An entry of an earlier version has no epoch; the server may have been restored since.
+/// A message of an earlier version has no epoch; the server may have been restored since.
 #[test]
 fn id_without_a_history_is_sent_only_if_the_device_never_logged_in() {
     for (known, is_sent) in [(None, true), (Some(EPOCH), false)] {
@@ -288,8 +288,8 @@ fn reference_learned_in_the_replaced_history_is_forgotten() {
     );
 }
 
-/// A message by name that waits is pinned to the id that the name has; a further restore releases
-/// it.
+/// After a login, a waiting message to a name is addressed by the id that the name has; after a
+/// further restore, by the name again.
 #[test]
 fn message_by_name_survives_two_restores() {
     let mut script = Script::new(config());

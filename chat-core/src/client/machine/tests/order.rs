@@ -319,6 +319,7 @@ fn caught_up_follows_the_backlog() {
 /// Disturbance of a push on its way to the client.
 #[derive(Clone, Debug)]
 enum Disturbance {
+    /// The push arrives in time, once.
     Arrives,
     IsLost,
     IsDuplicated,
@@ -326,6 +327,7 @@ enum Disturbance {
     IsLate(usize),
     /// The server sends `Behind` instead.
     BecomesBehind,
+    /// The push is lost with the connection, and the client logs in again.
     ConnectionBreaks,
     /// The server asks the client to leave, the program is suspended beyond the timeout, and then
     /// reads the packets that the server sent in that time.

@@ -83,7 +83,11 @@ fn assert_restarts(script: &mut Script, common: u64, last: u64) {
         matches!(events[..], [ClientEvent::Rewound { to: Seq(2), .. }]),
         "{events:?}"
     );
-    assert_eq!(reported(script), None, "a void position is not acknowledged");
+    assert_eq!(
+        reported(script),
+        None,
+        "a position of the other log is not acknowledged"
+    );
     assert!(
         saved(script).is_empty(),
         "after a crash, the next run reports the reset again"
@@ -144,8 +148,9 @@ fn other_log_is_found_after_a_reconnection() {
     assert_restarts(&mut script, 3, 9);
 }
 
-/// The log is shorter than what was delivered, so the acknowledged cursor may be void as well.
-/// Delivery must not start there, because acknowledging the reset would then keep that cursor.
+/// The log is shorter than what was delivered, so it may also have another event at the
+/// acknowledged cursor. Delivery must not start there, because acknowledging the reset would then
+/// keep that cursor.
 #[test]
 fn shorter_log_restarts_at_the_servers_cursor() {
     let mut script = Script::online(config(), vec![group_info(0, 0)]);
@@ -209,7 +214,7 @@ fn acknowledgement_before_a_reset_is_void() {
 }
 
 #[test]
-fn void_server_cursor_restarts_at_the_first_readable_event() {
+fn server_cursor_at_the_checked_event_restarts_at_the_first_readable_event() {
     let mut info = other_group_info(5, 3, 8);
     info.first_seq = Seq(2);
     let mut script = Script::online(config_at_five(), vec![info]);
@@ -274,7 +279,7 @@ fn receive_nothing_reports_no_cursors() {
 /// Simulated server whose data can be copied and restored.
 #[derive(Clone, Debug, Default)]
 struct Server {
-    /// For each event, the number of the run that wrote it. Each restore starts another run.
+    /// For each event, the number of restores before the server wrote it.
     log: Vec<u8>,
     cursor: u64,
 }
@@ -285,11 +290,11 @@ impl Server {
     }
 
     fn event(&self, seq: u64) -> Event {
-        let run = self.log[usize::try_from(seq).unwrap() - 1];
+        let restores = self.log[usize::try_from(seq).unwrap() - 1];
         let mut event = event(seq);
-        event.id = EventId([run; 16]);
+        event.id = EventId([restores; 16]);
         event.id.0[..8].copy_from_slice(&seq.to_be_bytes());
-        event.time = Timestamp(i64::from(run) * 1_000_000 + i64::try_from(seq).unwrap());
+        event.time = Timestamp(i64::from(restores) * 1_000_000 + i64::try_from(seq).unwrap());
         event
     }
 
@@ -324,7 +329,7 @@ impl Server {
     }
 }
 
-/// Application that keeps the delivered events and forgets void ones.
+/// Application that keeps the delivered events, and forgets those after the position of a reset.
 #[derive(Debug, Default)]
 struct Application {
     log: BTreeMap<u64, EventId>,
@@ -432,13 +437,13 @@ fn log_in(script: &mut Script, server: &mut Server, app: &mut Application) {
 proptest! {
     #[test]
     fn logs_are_never_mixed(steps in steps()) {
-        let (mut server, mut copy, mut run) = (Server::default(), Server::default(), 0);
+        let (mut server, mut copy, mut restores) = (Server::default(), Server::default(), 0);
         let mut app = Application::default();
         let mut script = Script::online(config(), vec![server.group_info()]);
         for step in steps {
             match step {
                 Step::Appends { events, pushed } => for _ in 0..events {
-                    server.log.push(run);
+                    server.log.push(restores);
                     if pushed {
                         script.push(Push::Event(server.event(server.last())));
                     }
@@ -446,8 +451,8 @@ proptest! {
                 Step::IsCopied => copy = server.clone(),
                 Step::IsRestored { grows } => {
                     server = copy.clone();
-                    run += 1;
-                    server.log.extend((0..grows).map(|_| run));
+                    restores += 1;
+                    server.log.extend((0..grows).map(|_| restores));
                     log_in(&mut script, &mut server, &mut app);
                 }
                 Step::ConnectionBreaks => log_in(&mut script, &mut server, &mut app),
@@ -465,7 +470,7 @@ proptest! {
             }
             script.pass(Duration::from_millis(150));
         }
-        server.log.push(run);
+        server.log.push(restores);
         log_in(&mut script, &mut server, &mut app);
         for _ in 0..200 {
             script.pass(SECOND);

@@ -59,7 +59,7 @@ fn session_token_is_preferred_unless_a_fresh_login_is_wanted() {
 }
 
 #[test]
-fn void_token_falls_back_to_the_password() {
+fn expired_token_falls_back_to_the_password() {
     let mut config = config();
     config.credentials = password(false);
     let mut script = Script::new(config);
@@ -180,7 +180,7 @@ fn running_requests_finish_before_the_client_leaves() {
 }
 
 #[test]
-fn page_at_the_leave_timeout_is_delivered() {
+fn page_after_the_leave_timeout_is_requested_again() {
     let mut script = Script::online(config(), vec![group_info(0, 3)]);
     let (request, _, asked) = script.take_page().unwrap();
     script.push(Push::GoAway { retry_after_ms: 0 });
@@ -428,7 +428,7 @@ fn logout_without_an_answer_ends_as_interrupted() {
 }
 
 #[test]
-fn receipts_advance_the_peer_marks_of_direct_conversations_only() {
+fn receipts_advance_the_peer_positions_of_direct_conversations_only() {
     let mut direct = group_info(0, 1);
     direct.id = ConversationId(11);
     direct.view = ConversationView::Direct(user(OTHER, "bob"));

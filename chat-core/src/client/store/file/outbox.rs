@@ -46,6 +46,7 @@ pub(super) struct OutboxFile {
     file: File,
     /// Length of the header and the complete records, in bytes.
     length: u64,
+    /// Messages without an outcome, in the order in which they were enqueued.
     entries: VecDeque<OutboxEntry>,
     /// Number of records of kind 2 in the file.
     settled: usize,
@@ -55,8 +56,8 @@ pub(super) struct OutboxFile {
 }
 
 impl OutboxFile {
-    /// Reads the file, and replaces it by one without settled messages and without an incomplete
-    /// end.
+    /// Reads the file, if there is one, and replaces it by one without settled messages and without
+    /// an incomplete end.
     pub(super) fn open(path: PathBuf) -> Result<Self, ClientStoreError> {
         let (entries, tail) = match fs::read(&path) {
             Ok(bytes) => replay(&path, &Bytes::from(bytes))?,
