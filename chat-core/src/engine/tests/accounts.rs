@@ -381,7 +381,16 @@ async fn profile_changes_are_stored_and_users_are_found() {
         ["Alice A.", "bob"]
     );
     assert_eq!(users[0].direct_policy, None, "only the user sees the user's own policy");
-    for (query, expected) in [("al", 1), ("b", 1), ("2", 1), ("", 0), ("%", 0)] {
+    for (query, expected) in [
+        ("al", 1),
+        ("Alice", 1),
+        ("ＡＬ", 1),
+        (" b ", 1),
+        ("2", 1),
+        ("", 0),
+        (" ", 0),
+        ("%", 0),
+    ] {
         let search = Command::SearchUsers {
             query: query.to_owned(),
             limit: 10,
