@@ -128,10 +128,21 @@ async fn send_order_survives_an_outage() {
     store.set_unavailable(true);
     let answers = join_all(drafts.iter().map(|draft| alice.send(direct(&alice), draft.clone()))).await;
     assert!(answers.iter().all(Result::is_err));
-    store.set_unavailable(false);
-    for draft in &drafts {
-        send_until_acknowledged(&alice, draft.clone()).await;
-    }
+    // The store recovers while all drafts are in flight. Then the client resends, without waiting
+    // for the answer of one draft before it sends the next one.
+    let recovery = async {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        store.set_unavailable(false);
+    };
+    let resends = async {
+        let mut refused: Vec<&Draft> = drafts.iter().collect();
+        while !refused.is_empty() {
+            let answers = join_all(refused.iter().map(|draft| alice.send(direct(&alice), (*draft).clone()))).await;
+            let mut answers = answers.iter();
+            refused.retain(|_| answers.next().is_none_or(Result::is_err));
+        }
+    };
+    tokio::join!(recovery, resends);
     let expected: Vec<String> = std::iter::once("first".to_owned())
         .chain((0..300).map(|n| n.to_string()))
         .collect();
