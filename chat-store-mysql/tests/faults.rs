@@ -189,16 +189,19 @@ async fn opening_waits_while_another_connection_migrates() {
 #[tokio::test]
 async fn interrupted_migration_completes_and_keeps_the_epoch() {
     let (server, url) = server(&[]);
-    let epoch = {
+    let (group, before, epoch) = {
         let (world, store) = world(&url).await;
         append(&*store, world.group, world.alice, vec![Draft::message("kept")])
             .await
             .unwrap();
+        let before = store.events(world.group, Seq(1), Seq(9), 9).await.unwrap();
+        assert!(!before.is_empty());
         store.close().await;
         server.sql("DROP TABLE chat.node; DELETE FROM chat.migration").unwrap();
-        server
+        let epoch = server
             .sql("SELECT HEX(value) FROM chat.meta WHERE name = 'epoch'")
-            .unwrap()
+            .unwrap();
+        (world.group, before, epoch)
     };
     let mut options = Options::default();
     options.migrate = false;
@@ -220,6 +223,7 @@ async fn interrupted_migration_completes_and_keeps_the_epoch() {
         .sql("SELECT HEX(value) FROM chat.meta WHERE name = 'epoch'")
         .unwrap();
     assert_eq!(kept, epoch, "the same history");
+    assert_eq!(store.events(group, Seq(1), Seq(9), 9).await.unwrap(), before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -94,14 +94,15 @@ impl LocalSession {
             if let Some(push) = self.try_next_push() {
                 return Some(push);
             }
-            if self.outbox.close_code().is_some() {
-                return None;
+            if self.outbox.is_closed() {
+                // The session may have been closed after the queue was found empty.
+                return self.try_next_push();
             }
             tokio::select! {
                 // Queued pushes are returned before the end of the session.
                 biased;
                 () = self.outbox.ready() => {}
-                () = self.engine.stopped() => return None,
+                () = self.engine.stopped() => return self.try_next_push(),
             }
         }
     }

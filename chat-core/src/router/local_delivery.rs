@@ -12,7 +12,7 @@ use super::topic_requests::TopicRequests;
 use super::work_set::WorkSet;
 use crate::bus::Topic;
 use crate::codec::body;
-use crate::model::{CloseCode, ConversationId, DeviceId, Event, EventBody, EventKind, UserId};
+use crate::model::{CloseCode, ConversationId, DeviceId, Event, EventBody, EventKind, Push, UserId};
 
 /// Component that delivers events and notices to the sessions on this node. It queues further work
 /// for the workers: gaps to fill, subscriptions to change, conversations to join.
@@ -94,13 +94,19 @@ impl LocalDelivery {
         self.queues.watches.joined(user, conversation);
     }
 
-    /// Pushes a notice to the sessions of an audience, except those of one device.
+    /// Pushes a notice to the sessions of an audience, except those of one device. A receipt goes
+    /// to no session of the user who received or read the events.
     pub(crate) fn notify(&self, audience: Audience, push: &SharedPush, except: Option<ExceptDevice>) {
+        let subject = match push.push() {
+            Push::Receipt { user, .. } => Some(*user),
+            _ => None,
+        };
         let (now, push) = (Instant::now(), std::slice::from_ref(push));
         let notify = |session: &Arc<SessionHandle>| {
-            if except
-                .is_none_or(|(user, device)| session.caller.user != user || session.caller.device() != Some(device))
-            {
+            let caller = session.caller;
+            let is_excepted =
+                except.is_some_and(|(user, device)| caller.user == user && caller.device() == Some(device));
+            if !is_excepted && subject != Some(caller.user) {
                 session.outbox.push_all(push, now);
             }
         };

@@ -22,7 +22,7 @@ use crate::engine::workers::{PresenceView, Publisher};
 use crate::hooks::FriendshipStep;
 use crate::model::{
     Caller, Contact, ContactInfo, ContactState, Event, EventBody, EventKind, Note, Outcome, PresenceState, Push,
-    UserId, UserInfo, UserRef,
+    UserId, UserInfo, UserName, UserRef,
 };
 use crate::router::Router;
 
@@ -197,6 +197,7 @@ impl ContactCommands {
     pub(super) async fn search_users(self: Arc<Self>, query: String, limit: u32) -> Result<Outcome, CommandError> {
         let (units, store) = (&self.units, self.units.store());
         let limit = limit.clamp(1, self.options.max_list_len);
+        let query = UserName::canonical_prefix(query.trim());
         let mut found = Vec::new();
         if let Ok(id) = query.parse() {
             let account = units.read(store.account(UserId(id))).await?;

@@ -1,7 +1,9 @@
 //! Tests of accounts, logins and devices, and of accounts for users whom an application's
 //! authenticator accepts.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -15,6 +17,14 @@ use crate::testkit::store::FaultyStore;
 
 async fn try_login(engine: &Engine, user: UserId, device: DeviceId) -> Result<LoginGrant, crate::engine::CommandError> {
     engine.login(Source::Local, login(user, device)).await
+}
+
+/// Returns the ids of the devices of a caller's user.
+async fn device_ids(engine: &Engine, caller: Caller) -> HashSet<DeviceId> {
+    match engine.execute(caller, Command::ListDevices).await {
+        Ok(Outcome::Devices(devices)) => devices.iter().map(|device| device.id).collect(),
+        other => panic!("no devices: {other:?}"),
+    }
 }
 
 #[tokio::test]
@@ -246,15 +256,34 @@ async fn replace_policy_keeps_at_most_max_devices() {
     config.max_devices = 3;
     let engine = builder().config(config).build().await.unwrap();
     let alice = register(&engine, "alice").await;
-    let devices: Vec<_> = (0..6).map(|_| DeviceId::random()).collect();
-    for device in &devices {
-        try_login(&engine, alice, *device).await.unwrap();
+    let devices: Vec<_> = (0..5).map(|_| DeviceId::random()).collect();
+    let mut kept = HashSet::new();
+    for n in [0, 1, 2, 0, 3, 4, 4] {
+        // The times of two logins differ.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let last = try_login(&engine, alice, devices[n]).await.unwrap();
+        kept = device_ids(&engine, last.caller).await;
+        assert!(kept.len() <= 3);
     }
-    let last = try_login(&engine, alice, devices[5]).await.unwrap();
-    let Ok(Outcome::Devices(listed)) = engine.execute(last.caller, Command::ListDevices).await else {
-        panic!("no devices");
-    };
-    assert_eq!(listed.len(), 3);
+    let expected = HashSet::from([devices[0], devices[3], devices[4]]);
+    assert_eq!(kept, expected, "the devices that logged in last");
+}
+
+/// A user cannot fill the store by logging in and out as new devices.
+#[tokio::test]
+async fn reject_policy_keeps_at_most_max_devices() {
+    let mut config = config();
+    config.session_policy = SessionPolicy::Reject;
+    config.max_devices = 3;
+    let engine = builder().config(config).build().await.unwrap();
+    let alice = register(&engine, "alice").await;
+    for _ in 0..6 {
+        let device = DeviceId::random();
+        let granted = try_login(&engine, alice, device).await.unwrap();
+        let kept = device_ids(&engine, granted.caller).await;
+        assert!(kept.len() <= 3 && kept.contains(&device));
+        engine.execute(granted.caller, Command::Logout).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -349,7 +378,16 @@ async fn profile_changes_are_stored_and_users_are_found() {
         ["Alice A.", "bob"]
     );
     assert_eq!(users[0].direct_policy, None, "only the user sees the user's own policy");
-    for (query, expected) in [("al", 1), ("b", 1), ("2", 1), ("", 0), ("%", 0)] {
+    for (query, expected) in [
+        ("al", 1),
+        ("Alice", 1),
+        ("ＡＬ", 1),
+        (" b ", 1),
+        ("2", 1),
+        ("", 0),
+        (" ", 0),
+        ("%", 0),
+    ] {
         let search = Command::SearchUsers {
             query: query.to_owned(),
             limit: 10,

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+
 use super::support::*;
 use crate::cluster::{Discovery, MemoryDiscovery, NodeInfo};
 use crate::commands::Commands;
 use crate::engine::{BuildError, Engine, LocalSession};
 use crate::model::*;
+use crate::router::SessionSelector;
 use crate::store::{MemoryStore, Store};
 use crate::testkit::store::FaultyStore;
 
@@ -217,5 +220,32 @@ async fn dropped_engine_answers_every_command() {
                 .expect("a command was never answered");
             assert!(!answers.unwrap().is_empty());
         }
+    }
+}
+
+/// Another thread closes the session while this one asks for pushes.
+#[tokio::test]
+async fn session_returns_its_close_code_whenever_it_is_closed() {
+    let engine = engine().await;
+    let alice = register(&engine, "alice").await;
+    for _ in 0..200 {
+        let session = engine.session(alice, DeviceId([1; 16])).await.unwrap();
+        let runtime = tokio::runtime::Handle::current();
+        let last = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let _context = runtime.enter();
+                let router = engine.router();
+                router.close_sessions(alice, SessionSelector::All, CloseCode::Revoked);
+            });
+            loop {
+                match session.next_push().now_or_never() {
+                    Some(Some(Push::Closed(code))) => return Some(code),
+                    Some(None) => return None,
+                    Some(Some(_)) | None => {}
+                }
+            }
+        });
+        assert_eq!(last, Some(CloseCode::Revoked));
+        assert_eq!(session.next_push().await, None);
     }
 }

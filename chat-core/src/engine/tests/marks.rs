@@ -145,6 +145,28 @@ async fn receipts_and_typing_notices_are_not_sent_in_large_groups() {
 }
 
 #[tokio::test]
+async fn receipts_in_a_group_go_to_the_other_members_only() {
+    let engine = engine().await;
+    let (olga, phone) = (new_user(&engine, "olga").await, new_user(&engine, "bob").await);
+    let laptop = engine.session(id(&phone), DeviceId::random()).await.unwrap();
+    let group = create_group(&olga, "crowd").await;
+    join(&phone, group).await;
+    let sent = olga.send_text(ConversationRef::Id(group), "hi").await.unwrap();
+    let read = info(&phone, ConversationRef::Id(group)).await.read_seq;
+    assert!(read < sent.seq);
+    phone.execute(acknowledge(group, sent.seq)).await.unwrap();
+    receipt(&olga, (sent.seq, read)).await;
+    phone.execute(mark_read(group, sent.seq)).await.unwrap();
+    receipt(&olga, (sent.seq, sent.seq)).await;
+    engine.shutdown().await;
+    for session in [&phone, &laptop] {
+        while let Some(push) = session.try_next_push() {
+            assert!(!matches!(push, Push::Receipt { .. }), "{push:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn block_hides_receipts() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
+use super::pipelining::{TRY_AGAIN, codes, drafts, send};
 use super::support::*;
 use crate::commands::Commands;
 use crate::engine::{EngineConfig, LocalSession};
@@ -124,18 +125,23 @@ async fn hanging_store_times_out() {
 #[tokio::test]
 async fn send_order_survives_an_outage() {
     let (_engine, store, alice) = faulty(quick()).await;
-    let drafts: Vec<Draft> = (0..300).map(|n| draft(&n.to_string())).collect();
+    let (notes, drafts) = (direct(&alice), drafts(1..=300));
+    let (early, late) = drafts.split_at(150);
     store.set_unavailable(true);
-    let answers = join_all(drafts.iter().map(|draft| alice.send(direct(&alice), draft.clone()))).await;
-    assert!(answers.iter().all(Result::is_err));
+    assert_eq!(codes(send(&alice, &notes, early)).await, [TRY_AGAIN; 150]);
     store.set_unavailable(false);
-    for draft in &drafts {
-        send_until_acknowledged(&alice, draft.clone()).await;
+    while alice.execute(Command::ListContacts).await.is_err() {
+        tokio::task::yield_now().await;
     }
-    let expected: Vec<String> = std::iter::once("first".to_owned())
-        .chain((0..300).map(|n| n.to_string()))
-        .collect();
-    assert_eq!(texts(&history(&alice, direct(&alice)).await), expected);
+    // The client has sent these before it received the refusals.
+    assert_eq!(codes(send(&alice, &notes, late)).await, [TRY_AGAIN; 150]);
+    let mut refused = drafts;
+    while !refused.is_empty() {
+        let mut answers = codes(send(&alice, &notes, &refused)).await.into_iter();
+        refused.retain(|_| answers.next() != Some(0));
+    }
+    let expected = std::iter::once("first".to_owned()).chain((1..=300).map(|n| n.to_string()));
+    assert_eq!(texts(&history(&alice, notes).await), Vec::from_iter(expected));
 }
 
 #[tokio::test]

@@ -87,7 +87,8 @@ impl CursorWrites {
             return None;
         }
         self.due = None;
-        self.is_urgent = false;
+        // The cursor for which a consumer waits may be among those that did not fit.
+        self.is_urgent &= !self.queue.is_empty();
         Some(moves)
     }
 

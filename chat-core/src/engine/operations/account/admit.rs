@@ -178,13 +178,15 @@ impl Admit {
                     )
                     .into());
                 }
+                let mut ended = self.evict_oldest_devices(tx, is_new, &mut others).await?;
                 // No other device seems to be online. If two devices log in at the same moment, the
                 // login that commits last keeps its session.
                 for other in &mut others {
                     other.session_epoch = SessionEpoch(other.session_epoch.0 + 1);
                     tx.put_device(other).await?;
                 }
-                Ok(others.into_iter().map(|other| other.id).collect())
+                ended.extend(others.into_iter().map(|other| other.id));
+                Ok(ended)
             }
             SessionPolicy::MaxDevices(max) => {
                 let logged_in = others.iter().filter(|other| other.session_token.is_some()).count();
@@ -195,24 +197,24 @@ impl Admit {
                     )
                     .into());
                 }
-                self.evict_oldest_devices(tx, is_new, others).await
+                self.evict_oldest_devices(tx, is_new, &mut others).await
             }
-            SessionPolicy::Replace => self.evict_oldest_devices(tx, is_new, others).await,
+            SessionPolicy::Replace => self.evict_oldest_devices(tx, is_new, &mut others).await,
         }
     }
 
-    /// Deletes the devices that logged in least recently, if a new device would exceed the maximum
-    /// number of devices. Returns the deleted devices.
+    /// Deletes the devices that logged in least recently, also from `others`, if a new device would
+    /// exceed the maximum number of devices. Returns the deleted devices.
     async fn evict_oldest_devices(
         &self,
         tx: &mut dyn Transaction,
         is_new: bool,
-        mut others: Vec<Device>,
+        others: &mut Vec<Device>,
     ) -> Result<Vec<DeviceId>, Rejection> {
         let mut evicted = Vec::new();
         others.sort_by_key(|device| device.last_login);
         let surplus = (others.len() + 1).saturating_sub(self.max_devices.max(1) as usize);
-        for oldest in others.iter().take(if is_new { surplus } else { 0 }) {
+        for oldest in others.drain(..if is_new { surplus } else { 0 }) {
             tx.delete_device(self.user, oldest.id).await?;
             evicted.push(oldest.id);
         }

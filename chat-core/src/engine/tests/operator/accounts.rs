@@ -97,12 +97,15 @@ async fn end_sessions_revokes_tokens_and_set_password_replaces_the_password() {
     let resume = Resume::new(alice, device, granted.session_token.unwrap());
     let refused = engine.resume(Source::Local, resume).await;
     assert_eq!(error_code(refused), ReplyCode::SessionExpired);
-    login_with(&engine, alice, PASSWORD).await.unwrap();
+    let granted = engine.login(Source::Local, login(alice, device)).await.unwrap();
 
     operator
         .set_password(alice, Secret::new("another password"))
         .await
         .unwrap();
+    let resume = Resume::new(alice, device, granted.session_token.unwrap());
+    let refused = engine.resume(Source::Local, resume).await;
+    assert_eq!(error_code(refused), ReplyCode::SessionExpired);
     assert_eq!(
         error_code(login_with(&engine, alice, PASSWORD).await),
         ReplyCode::BadCredentials

@@ -77,9 +77,7 @@ impl Lanes {
     /// Forgets a draft that was refused permanently before it was admitted: it will not be resent.
     pub(super) fn forget(&mut self, submission: &Submission) {
         if let Some(draft) = submission.draft() {
-            let id = draft.client_message_id;
-            self.resend_order
-                .forget(submission.caller, &submission.conversation, id);
+            self.resend_order.forget(submission.caller, draft.client_message_id);
         }
     }
 

@@ -159,17 +159,20 @@ impl ResendOrder {
     }
 
     /// Forgets a draft that was refused permanently before it was [admitted](Self::check): it will
-    /// not be resent, so later drafts need not wait for it.
-    pub(super) fn forget(&mut self, caller: Caller, conversation: &ConversationRef, draft: ClientMessageId) {
+    /// not be resent, so later drafts need not wait for it. Its session may have sent it with
+    /// several references to the conversation, so it is removed from every gap of the session.
+    pub(super) fn forget(&mut self, caller: Caller, draft: ClientMessageId) {
         let Some(gaps) = self.sessions.get_mut(&caller) else {
             return;
         };
-        let mut found = gaps.iter_mut().enumerate();
-        if let Some((index, gap)) = found.find(|(_, gap)| gap.is_in(conversation, None)) {
+        let count = gaps.len();
+        gaps.retain_mut(|gap| {
             gap.drafts.retain(|queued| *queued != draft);
-            if gap.drafts.is_empty() {
-                self.remove_gap(caller, index);
-            }
+            !gap.drafts.is_empty()
+        });
+        self.count -= count - gaps.len();
+        if gaps.is_empty() {
+            self.sessions.remove(&caller);
         }
     }
 
@@ -339,11 +342,29 @@ mod tests {
         for n in 1..=2 {
             order.requeue_back(&draft(n), &CommandError::busy(), now);
         }
-        order.forget(first.caller, &first.conversation, first.id);
+        order.forget(first.caller, first.id);
         assert_eq!(admitted(&mut order, now, &[3, 2]), [2], "2 is still expected");
         assert_eq!(admitted(&mut order, now, &[3]), [3]);
         order.requeue_back(&draft(1), &CommandError::busy(), now);
-        order.forget(first.caller, &first.conversation, first.id);
+        order.forget(first.caller, first.id);
+        assert!(order.sessions.is_empty() && order.count == 0);
+    }
+
+    #[test]
+    fn order_forgets_a_draft_that_was_resent_under_another_reference() {
+        let now = Instant::now();
+        let mut order = ResendOrder::new(WINDOW);
+        let mut resent = draft(1);
+        order.requeue_back(&resent, &CommandError::busy(), now);
+        resent.conversation = ConversationRef::direct(UserId(2));
+        order.forget(resent.caller, resent.id);
+        assert_eq!(admitted(&mut order, now, &[2]), [2]);
+        for conversation in [ConversationRef::Id(CONVERSATION), ConversationRef::direct(UserId(2))] {
+            resent.conversation = conversation;
+            order.requeue_back(&resent, &CommandError::busy(), now);
+        }
+        assert_eq!(order.count, 2, "it is not known that both are the same conversation");
+        order.forget(resent.caller, resent.id);
         assert!(order.sessions.is_empty() && order.count == 0);
     }
 

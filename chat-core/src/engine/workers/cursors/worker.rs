@@ -207,7 +207,7 @@ impl CursorWorker {
                 }
             }
             ConversationKind::Group if conversation.member_count <= self.max_receipt_members => {
-                self.router.notify_conversation(conversation.id, &receipt, reader);
+                self.router.notify_conversation(conversation.id, &receipt, None);
             }
             ConversationKind::Group | ConversationKind::Inbox { .. } => {}
         }

@@ -48,6 +48,27 @@ fn durable_acknowledgement_waits_for_earlier_events_and_notifies_its_consumer() 
     assert_eq!(world.model.cursors[&IDS[0]], Seq(2));
 }
 
+/// More cursors wait than fit into one write.
+#[test]
+fn durable_acknowledgement_does_not_wait_for_the_flush_interval_after_a_full_write() {
+    let logs: Vec<_> = (0..600).map(|n| (ConversationId(1 + 16 * n), 1)).collect();
+    let mut world = World::new(1000, &logs);
+    let mut taken = world.take_all();
+    assert_eq!(taken.len(), 600);
+    let (last, term) = taken.pop().unwrap();
+    for taken in taken {
+        world.acknowledge(&taken);
+    }
+    assert!(world.model.cursors.is_empty());
+    let mut recorded = world
+        .machine
+        .acknowledge_durably(world.now, last.conversation, last.seq, term)
+        .unwrap();
+    world.settle();
+    assert!(recorded.try_recv().is_ok());
+    assert_eq!(world.model.cursors.len(), 600);
+}
+
 #[test]
 fn machine_hands_out_nothing_while_its_lease_may_have_expired() {
     let mut world = World::new(100, &[(IDS[0], 2)]);

@@ -70,7 +70,10 @@ fn operation() -> LaneOperation {
 }
 
 fn submit(queue: &AppendQueue, caller: Caller, conversation: ConversationId, number: u32) -> Reply {
-    let prepared = Prepared::new(caller, draft(number));
+    // An idempotency key is unique for its sender, over all conversations.
+    let mut draft = draft(number);
+    draft.client_message_id.0[8..].copy_from_slice(&conversation.0.to_be_bytes());
+    let prepared = Prepared::new(caller, draft);
     let conversation = ConversationRef::Id(conversation);
     let deadline = Instant::now() + Duration::from_secs(60);
     Box::pin(queue.submit_draft(prepared, None, conversation, deadline))
