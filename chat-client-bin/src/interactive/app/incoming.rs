@@ -99,9 +99,10 @@ impl App {
         self.state.add_to_completion(info);
         let is_message = matches!(delivery.body, EventBody::Message(_));
         if is_message {
+            let me = self.state.client.me().map(|me| me.id);
             self.state
                 .conversations
-                .record_message(info.id, delivery.seq(), delivery.own);
+                .record_message(info.id, delivery.seq(), me == Some(delivery.sender()));
         }
         if matches!(delivery.body, EventBody::GroupUpdated { .. }) {
             self.state.conversations.rename(info);
