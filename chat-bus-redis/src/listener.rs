@@ -75,7 +75,7 @@ impl<T: Clone + Debug + Send + Sync + 'static> Listener<T> {
 
 impl<T: Clone + Debug + Send + Sync + 'static> Drop for Listener<T> {
     fn drop(&mut self) {
-        self.handle.mailbox.close();
+        self.handle.close();
         self.task.abort();
     }
 }
@@ -88,8 +88,11 @@ impl<T: Clone> SubscriptionHandle<T> {
             .ok_or_else(|| RedisError::from((ErrorKind::Io, "no connection to Redis")))
     }
 
+    /// Replaces the connection. A closed listener keeps none, because other handles, which may
+    /// outlive it, would keep the connection open.
     fn set_connection(&self, connection: Option<MultiplexedConnection>) {
-        *self.connection.lock() = connection.map(Connection);
+        let mut current = self.connection.lock();
+        *current = connection.filter(|_| !self.is_closed()).map(Connection);
     }
 
     /// Adds a channel. After an error, the next connection subscribes to the channel, and a gap is

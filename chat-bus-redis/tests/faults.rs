@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chat_bus_redis::{Options, RedisBackend, RedisBus};
-use chat_core::bus::{BusMessage, MessageBus, Subscriber, Topic};
+use chat_core::bus::{BusError, BusMessage, MessageBus, Subscriber, Topic};
 use chat_core::cluster::{Discovery, NodeInfo, Presence};
 use chat_core::model::{ConversationId, DeviceId, NodeId, PresenceState, UserId};
 use chat_harness::services::Redis;
@@ -82,6 +82,29 @@ async fn subscriber_gets_a_gap_and_recovers_after_every_connection_loss() {
     timeout(STEP_TIMEOUT, ended)
         .await
         .expect("closing the bus ends its subscriber");
+}
+
+/// The bus and the handle of the topics outlive the subscriber.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dropped_subscriber_ends_its_connection() {
+    let redis = Redis::start(&[]).unwrap();
+    let bus = open(&redis).bus();
+    let subscriber = bus.connect().await.unwrap();
+    let topics = subscriber.topics();
+    topics.subscribe(TOPIC).await.unwrap();
+    drop(subscriber);
+    let deadline = Instant::now() + STEP_TIMEOUT;
+    while redis
+        .command(&["PUBSUB", "NUMSUB", "chat:conversation:7"])
+        .unwrap()
+        .trim()
+        != "chat:conversation:7\n0"
+    {
+        assert!(Instant::now() < deadline, "the connection is still subscribed");
+        tokio::task::yield_now().await;
+    }
+    assert!(matches!(topics.subscribe(TOPIC).await, Err(BusError::Closed)));
+    drop(bus);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

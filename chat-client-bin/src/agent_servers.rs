@@ -60,7 +60,10 @@ impl AgentServers {
         if self.servers.iter().any(|server| server.scheme == Scheme::Plain) {
             return refuse("--pin", "a server without encryption".to_owned());
         }
-        if self.pins.is_empty() || !self.pins.iter().all(|pin| wanted.pins.contains(pin)) {
+        if self.pins.is_empty() {
+            return refuse("--pin", "a server without --pin".to_owned());
+        }
+        if !self.pins.iter().all(|pin| wanted.pins.contains(pin)) {
             let used: Vec<_> = self.pins.iter().map(Fingerprint::to_string).collect();
             return refuse("--pin", format!("a server whose key is {}", used.join(" or ")));
         }
@@ -115,6 +118,16 @@ mod tests {
             pinned.contains(&key('A').to_string()) && pinned.contains("--pin"),
             "{pinned}"
         );
+        let unpinned = AgentServers {
+            servers: servers(&["sc1://a:1"]),
+            pins: Vec::new(),
+        };
+        let wanted = Wanted {
+            servers: Vec::new(),
+            pins: vec![key('A')],
+        };
+        let refused = unpinned.check(&wanted).unwrap_err().text;
+        assert!(refused.contains("without --pin: end that process"), "{refused}");
         let plain = AgentServers {
             servers: servers(&["plain://a:1"]),
             pins: vec![key('A')],

@@ -85,12 +85,20 @@ pub(crate) async fn adopt(
             store.queue(&new_entries).await?;
         }
         if let Err(error) = fs::remove_dir_all(&directory) {
-            // This run sends the messages, and the next run sends them again with the same ids.
-            output.outbox_skipped(&directory, &error.to_string());
+            output.notice("outbox_kept", &describe_kept(&directory, &error));
         }
         drop(lock);
     }
     Ok(())
+}
+
+/// Describes a spool that could not be deleted after its messages were adopted.
+fn describe_kept(directory: &Path, error: &io::Error) -> String {
+    format!(
+        "the messages in {0} are sent by this run, but it cannot be deleted: {error}; delete {0}, or the next run sends \
+         them again with the same ids",
+        directory.display()
+    )
 }
 
 /// Opens and locks the outbox of a terminated process, and reads its messages.

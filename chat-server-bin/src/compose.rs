@@ -42,8 +42,9 @@ pub(crate) async fn compose(config: &Checked) -> Result<Composition, Failure> {
     let max_connections = limits::max_connections(config)?;
     // A wrong URL is reported before the store is opened, which may take long.
     preflight::check_bus(config)?;
+    let addresses = config.listen.iter().map(resolve).collect::<Result<Vec<_>, _>>()?;
     let store = open_store(config).await?;
-    let result = build_on_store(config, Arc::clone(&store), max_connections).await;
+    let result = build_on_store(config, &addresses, Arc::clone(&store), max_connections).await;
     if result.is_err() {
         store.close().await;
     }
@@ -201,8 +202,14 @@ async fn build(builder: EngineBuilder) -> Result<Engine, Failure> {
         .map_err(|error| Failure::Unavailable(chain(&error)))
 }
 
-/// Loads or generates the identity key, builds the engine and binds the listeners.
-async fn build_on_store(config: &Checked, store: Arc<dyn Store>, max_connections: u32) -> Result<Composition, Failure> {
+/// Loads or generates the identity key, builds the engine and binds the listeners to `addresses`,
+/// one for each configured URL.
+async fn build_on_store(
+    config: &Checked,
+    addresses: &[SocketAddr],
+    store: Arc<dyn Store>,
+    max_connections: u32,
+) -> Result<Composition, Failure> {
     let path = config.identity_file();
     let was_missing = !path.exists();
     // Generating a key takes seconds on a slow machine.
@@ -229,8 +236,7 @@ async fn build_on_store(config: &Checked, store: Arc<dyn Store>, max_connections
 
     let engine = build_node(config, Arc::clone(&store)).await?;
     let mut builder = Server::builder(engine.clone()).config(server_config(config, max_connections));
-    for listen in &config.listen {
-        let address = resolve(listen)?;
+    for (listen, &address) in config.listen.iter().zip(addresses) {
         builder = match (listen.scheme, &acceptor) {
             (Scheme::Sc1, _) => builder.sc1(address, Arc::clone(&keys)),
             (Scheme::Plain, _) => builder.plain(address),

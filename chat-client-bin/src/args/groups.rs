@@ -154,14 +154,15 @@ impl From<RoleArg> for Role {
 /// milliseconds.
 pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
     const UNITS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
-    let unit = UNITS.iter().find(|(unit, _)| text.ends_with(*unit));
-    let (digits, seconds) = match unit {
-        Some((unit, seconds)) => (text.trim_end_matches(*unit), *seconds),
-        None => (text, 1),
-    };
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| "not a duration; write 90s, 10m, 2h, 1d or 0".to_owned())?;
+    let with_unit = UNITS
+        .iter()
+        .find_map(|(unit, seconds)| Some((text.strip_suffix(*unit)?, *seconds)));
+    let (digits, seconds) = with_unit.unwrap_or((text, 1));
+    let no_duration = || "not a duration; write 90s, 10m, 2h, 1d or 0".to_owned();
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(no_duration()); // parsing would accept a sign
+    }
+    let number: u64 = digits.parse().map_err(|_| no_duration())?;
     number
         .checked_mul(seconds * 1000)
         .ok_or_else(|| "the duration is too long".to_owned())

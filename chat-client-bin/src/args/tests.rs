@@ -128,7 +128,7 @@ fn durations_parse_with_units() {
     assert_eq!(duration_ms("10m"), Ok(600_000));
     assert_eq!(duration_ms("2h"), Ok(7_200_000));
     assert_eq!(duration_ms("0"), Ok(0));
-    for wrong in ["", "m", "1w", "-5", "99999999999999999999d"] {
+    for wrong in ["", "m", "1w", "-5", "10mmm", "90ss", "+5m", "99999999999999999999d"] {
         assert!(duration_ms(wrong).is_err(), "{wrong}");
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::args::{Global, Listen};
 use crate::failure::{Failure, Kind};
 use crate::outbox;
-use crate::output::{ConversationName, Output};
+use crate::output::{ConversationName, Output, describe_truncation};
 use crate::session::{LoginMode, Session, event_line};
 
 /// Reason why listening ended.
@@ -122,11 +122,7 @@ async fn print_received(
             ));
         }
         ClientEvent::Truncated { conversation, from, to } => {
-            let name = ConversationName::of(conversation).label();
-            output.notice(
-                "truncated",
-                &format!("events {from} to {to} of {name} are hidden from you or no longer stored"),
-            );
+            output.notice("truncated", &describe_truncation(conversation, *from, *to));
         }
         ClientEvent::Settled {
             id,

@@ -253,7 +253,14 @@ impl App {
                     .into_iter()
                     .for_each(|(seq, own)| self.state.conversations.record_message(info.id, seq, own));
             }
-            JobResult::Stored(conversation, seq) => self.state.conversations.record_message(conversation, seq, true),
+            JobResult::Stored {
+                label,
+                conversation,
+                seq,
+            } => {
+                self.state.conversations.set_id(&label, conversation);
+                self.state.conversations.record_message(conversation, seq, true);
+            }
         }
     }
 

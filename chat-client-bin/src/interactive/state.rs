@@ -43,8 +43,12 @@ pub(super) enum JobResult {
         /// Numbers of the printed messages; `true` marks the user's own.
         messages: Vec<(Seq, bool)>,
     },
-    /// A message, edit, recall or reaction was stored as this event.
-    Stored(ConversationId, Seq),
+    /// A message was stored.
+    Stored {
+        label: String,
+        conversation: ConversationId,
+        seq: Seq,
+    },
 }
 
 impl JobResult {
@@ -56,7 +60,7 @@ impl JobResult {
                 Kind::Failed,
                 format!("the server was restored from a backup; open {label} again"),
             ))),
-            Self::Shown { .. } | Self::Stored(..) | Self::Done => Self::Done,
+            Self::Shown { .. } | Self::Stored { .. } | Self::Done => Self::Done,
             Self::CannotEnter(failure) => Self::CannotEnter(failure),
         }
     }

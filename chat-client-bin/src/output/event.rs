@@ -9,7 +9,9 @@ mod describe;
 
 use std::collections::HashMap;
 
-use chat_core::model::{ConversationInfo, ConversationView, EventBody, HistoryEvent, UserId, sanitize_for_terminal};
+use chat_core::model::{
+    ConversationInfo, ConversationView, EventBody, HistoryEvent, Seq, UserId, sanitize_for_terminal,
+};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -50,6 +52,12 @@ impl ConversationName {
         };
         single_line(&label)
     }
+}
+
+/// Describes the events of a conversation that the client cannot receive.
+pub(crate) fn describe_truncation(conversation: &ConversationInfo, from: Seq, to: Seq) -> String {
+    let name = ConversationName::of(conversation).label();
+    format!("events {from} to {to} of {name} cannot be read: you may not read them, or the server no longer has them")
 }
 
 /// Line of one event.

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::failure::{Failure, Kind};
 
-pub(crate) use event::{ConversationName, EventLine, Names, users_in};
+pub(crate) use event::{ConversationName, EventLine, Names, describe_truncation, users_in};
 pub(crate) use rows::{
     ContactLine, ConversationLine, DeviceLine, DoneLine, GroupLine, MemberLine, SentLine, UserLine, WhoLine,
 };

@@ -47,6 +47,35 @@ fn interactive_client_sends_receives_and_runs_commands() {
 }
 
 #[test]
+fn command_without_a_number_changes_the_last_message() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    let mut client = alice.start(&[]);
+    client.type_line("/dm bob");
+    client.until("no messages yet");
+    client.type_line("one");
+    client.until("✓ #1 bob");
+    for text in ["two", "three"] {
+        client.type_line(&format!("/edit {text}"));
+        client.until("✓ #1 is changed");
+    }
+    for emoji in ["👍", "🎉"] {
+        client.type_line(&format!("/react {emoji}"));
+        client.until("✓ reacted to #1");
+    }
+    assert_eq!(bob.texts(&["alice"]), ["three"]);
+
+    // The last message of the user may be from another device.
+    let phone = server.device("alice", "phone");
+    phone.ok(&["login"]);
+    phone.ok(&["send", "bob", "from the phone"]);
+    client.until("from the phone");
+    client.type_line("/recall");
+    client.until("✓ #6 is recalled");
+    assert_eq!(client.finish().0, Some(0));
+}
+
+#[test]
 fn interactive_client_reports_a_reconnection() {
     let mut server = TestServer::new();
     let [alice, bob] = server.friends(["alice", "bob"]);

@@ -31,13 +31,28 @@ fn shown_configuration_contains_no_password() {
 }
 
 #[test]
-fn new_epoch_creates_no_store() {
+fn start_with_an_unresolvable_listener_opens_no_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let refused = run_program(directory.path(), &["--listen", "sc1://no-such-host.invalid:7400"]);
+    assert_eq!(refused.status.code(), Some(78));
+    assert!(
+        stderr(&refused).contains("server.listen: cannot resolve sc1://no-such-host.invalid:7400"),
+        "{}",
+        stderr(&refused)
+    );
+    assert!(!directory.path().join("chat-data").exists());
+}
+
+#[test]
+fn backup_and_new_epoch_create_no_store() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("chat-data");
-    let missing = run_program(directory.path(), &["new-epoch"]);
-    assert_eq!(missing.status.code(), Some(69));
-    assert!(stderr(&missing).contains("there is no store"), "{}", stderr(&missing));
-    assert!(!data.exists());
+    for command in [&["new-epoch"][..], &["backup", "copy.db"]] {
+        let missing = run_program(directory.path(), command);
+        assert_eq!(missing.status.code(), Some(69));
+        assert!(stderr(&missing).contains("there is no store"), "{}", stderr(&missing));
+        assert!(!data.exists() && !directory.path().join("copy.db").exists());
+    }
     fs::create_dir(&data).unwrap();
     fs::write(data.join("chat.db"), "").unwrap();
     let empty = run_program(directory.path(), &["new-epoch"]);
@@ -127,16 +142,16 @@ fn unreadable_store_is_not_reported_as_absent() {
         &["new-epoch"],
         &["backup", "/tmp/never-written.db"],
     ];
-    fs::set_permissions(&data, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&data, Permissions::from_mode(0o0)).unwrap();
     check(&data.join("chat.db"), &commands);
     // The directory is open, but the file is not.
     fs::set_permissions(&data, Permissions::from_mode(0o777)).unwrap();
-    fs::set_permissions(data.join("chat.db"), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(data.join("chat.db"), Permissions::from_mode(0o0)).unwrap();
     fs::set_permissions(data.join("lock"), Permissions::from_mode(0o666)).unwrap();
     check(&data.join("chat.db"), &commands);
     // The lock belongs to another user.
     fs::set_permissions(data.join("chat.db"), Permissions::from_mode(0o666)).unwrap();
-    fs::set_permissions(data.join("lock"), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(data.join("lock"), Permissions::from_mode(0o0)).unwrap();
     check(&data.join("lock"), &[&["user", "list"], &["migrate"]]);
 }
 

@@ -113,9 +113,16 @@ async fn send(
     };
     match outcome? {
         SendOutcome::Acked(appended) => {
-            let text = done.unwrap_or_else(|| format!("#{} {label}", appended.seq));
+            let text = done.clone().unwrap_or_else(|| format!("#{} {label}", appended.seq));
             job.screen.line(job.style.dim(&format!("✓ {text}")));
-            Ok(JobResult::Stored(appended.conversation, appended.seq))
+            if done.is_some() {
+                return Ok(JobResult::Done); // the event is no message
+            }
+            Ok(JobResult::Stored {
+                label,
+                conversation: appended.conversation,
+                seq: appended.seq,
+            })
         }
         SendOutcome::Rejected(reason) => Err(Failure::usage(format!("not sent to {label}: {reason}"))),
         _ => Err(Failure::usage(format!(

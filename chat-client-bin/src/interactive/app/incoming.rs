@@ -6,7 +6,7 @@ use chat_core::model::{EventBody, PresenceState, UserId};
 use crate::failure::Failure;
 use crate::interactive::actions;
 use crate::outbox;
-use crate::output::{ConversationName, Names, single_line, time_of_day};
+use crate::output::{ConversationName, Names, describe_truncation, single_line, time_of_day};
 
 use super::App;
 
@@ -52,6 +52,9 @@ impl App {
                 self.state.show_error(&format!(
                     "the server was restored from a backup: the printed events of {name} after {to} no longer exist; the current events follow"
                 ));
+            }
+            ClientEvent::Truncated { conversation, from, to } => {
+                self.state.show_error(&describe_truncation(conversation, *from, *to));
             }
             ClientEvent::Ended(reason) => return Err(reason.clone().into()),
             _ => {}
@@ -101,9 +104,10 @@ impl App {
         self.state.add_to_completion(info);
         let is_message = matches!(delivery.body, EventBody::Message(_));
         if is_message {
+            let me = self.state.client.me().map(|me| me.id);
             self.state
                 .conversations
-                .record_message(info.id, delivery.seq(), delivery.own);
+                .record_message(info.id, delivery.seq(), me == Some(delivery.sender()));
         }
         if matches!(delivery.body, EventBody::GroupUpdated { .. }) {
             self.state.conversations.rename(info);

@@ -70,7 +70,12 @@ impl Driver {
         Some(wanted)
     }
 
+    /// Passes a command to the machine, unless its caller has gone; see
+    /// [`cancel_abandoned`](Self::cancel_abandoned).
     fn execute(&mut self, mut command: Command, history: u64, reply: oneshot::Sender<Result<Outcome, ClientError>>) {
+        if reply.is_closed() {
+            return;
+        }
         if history != self.shared.history() && history::command_has_ids(&command) {
             let _ = reply.send(Err(ClientError::HistoryReplaced)); // the caller may have stopped waiting
             return;
@@ -199,5 +204,63 @@ impl Driver {
         self.take_acks();
         self.machine.flush_acknowledgements(now());
         self.progress.closing = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use tokio::sync::mpsc;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::client::address::Scheme;
+    use crate::client::driver::{PendingReplies, Progress};
+    use crate::client::machine::{Machine, MachineConfig};
+    use crate::client::shared::Shared;
+    use crate::client::{AccountState, ClientOptions, Credentials, Endpoint, KnownGroups, MemoryStore, Receive};
+
+    fn driver() -> Driver {
+        let account = AccountState::new();
+        let machine = Machine::new(MachineConfig {
+            client_name: "test".into(),
+            device: account.device,
+            device_name: "test".into(),
+            credentials: Credentials::Stored,
+            session: None,
+            device_token: None,
+            epoch: None,
+            cursors: BTreeMap::new(),
+            receive: Receive::Nothing,
+            max_in_flight: 1,
+        });
+        Driver {
+            machine,
+            options: Arc::new(ClientOptions::new([] as [Endpoint; 0], Credentials::Stored)),
+            store: Arc::new(MemoryStore::new()),
+            shared: Arc::new(Shared::new(&account, BTreeMap::new(), KnownGroups::default())),
+            account,
+            cursors: BTreeMap::new(),
+            inputs: mpsc::channel(1).1,
+            events: mpsc::channel(1).0,
+            stop: CancellationToken::new(),
+            replies: PendingReplies::default(),
+            progress: Progress::default(),
+            scheme: Scheme::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn command_whose_caller_has_gone_is_not_sent() {
+        let mut driver = driver();
+        let mut callers = Vec::new();
+        for is_kept in [true, false] {
+            let (reply, caller) = oneshot::channel();
+            callers.extend(is_kept.then_some(caller));
+            driver.execute(Command::ListDevices, driver.shared.history(), reply);
+        }
+        assert_eq!(driver.machine.unfinished(), 1);
     }
 }

@@ -67,6 +67,13 @@ impl Machine {
         }
     }
 
+    /// Records that the account of the credentials exists. A stored session may be of another user,
+    /// so this run does not resume it; the store keeps it until the login has succeeded.
+    fn registered(&mut self) {
+        self.registered = true;
+        self.config.session = None;
+    }
+
     fn register(&mut self, now: Instant, registration: Registration) {
         self.request(now, Pending::Register, RequestKind::Register(registration));
     }
@@ -92,7 +99,7 @@ impl Machine {
                 opening.heartbeat_interval = Some(heartbeat_interval(&welcome))
             }
             (Pending::Register, Ok(Answer::Registered(_))) => {
-                self.registered = true;
+                self.registered();
                 self.log_in(now);
             }
             (Pending::Login | Pending::Resume, Ok(Answer::LoggedIn(logged_in))) => self.logged_in(now, *logged_in),
@@ -112,7 +119,7 @@ impl Machine {
         }
         match (pending, failure.code()) {
             (Pending::Register, Some(ReplyCode::NameTaken)) if self.register_interrupted => {
-                self.registered = true;
+                self.registered();
                 if let Phase::Opening(opening) = &mut self.phase {
                     opening.name_taken = Some(failure);
                 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::client::Cursor;
 use crate::model::{ClientMessageId, ConversationId, UserId};
-use crate::secure::{Fingerprint, KnownHosts, format_line};
+use crate::secure::{Fingerprint, KnownHosts, KnownHostsError, format_line};
 use crate::sync::Mutex;
 
 use super::{AccountState, ClientStore, ClientStoreError, KnownGroups, OutboxEntry, SavedState};
@@ -73,10 +73,14 @@ impl ClientStore for MemoryStore {
     }
 
     async fn pin(&self, host: &str, key: &Fingerprint) -> Result<(), ClientStoreError> {
-        let line = format_line(host, key, "").map_err(|error| ClientStoreError::KnownHosts(error.to_string()))?;
+        let failed = |error: KnownHostsError| ClientStoreError::KnownHosts(error.to_string());
+        let line = format_line(host, key, "").map_err(failed)?;
         let mut pins = self.pins.lock();
-        pins.push_str(&line);
-        pins.push('\n');
+        let known = KnownHosts::parse(&pins).map_err(failed)?;
+        if known.lacks(host, key).map_err(failed)? {
+            pins.push_str(&line);
+            pins.push('\n');
+        }
         Ok(())
     }
 }

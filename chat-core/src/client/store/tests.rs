@@ -380,9 +380,14 @@ async fn torn_cursors_are_not_used() {
 async fn pin_is_kept_and_a_changed_key_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let (ours, other) = (Fingerprint::of_spki(b"a"), Fingerprint::of_spki(b"b"));
-    let store = open(directory.path());
-    store.pin("chat.example:7400", &ours).await.unwrap();
-    assert!(store.pin("chat.example:7400", &other).await.is_err());
-    let known = store.known_hosts().await.unwrap();
-    assert_eq!(known.check("chat.example:7400", &ours), Verdict::Known);
+    let stores: [Box<dyn ClientStore>; 2] = [Box::new(open(directory.path())), Box::new(MemoryStore::new())];
+    for store in stores {
+        store.pin("chat.example:7400", &ours).await.unwrap();
+        store.pin("chat.example:7400", &ours).await.unwrap();
+        let refused = store.pin("CHAT.example:7400", &other).await.unwrap_err();
+        assert!(refused.to_string().contains("has changed"), "{refused}");
+        let known = store.known_hosts().await.unwrap();
+        assert_eq!(known.check("chat.example:7400", &ours), Verdict::Known);
+        assert_eq!(known.keys().collect::<Vec<_>>(), [ours]);
+    }
 }

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use super::{KnownHosts, KnownHostsError, Verdict, format_line};
+use super::{KnownHosts, KnownHostsError, format_line};
 use crate::secure::Fingerprint;
 
 /// The file of pinned server keys. Several processes can use it at the same time.
@@ -45,15 +45,10 @@ impl KnownHostsFile {
         let line = format_line(host, key, comment)?;
         let mut file = self.open_locked().map_err(|error| self.failed(error))?;
         let text = self.read(&mut file)?;
-        match KnownHosts::parse(&text)?.check(host, key) {
-            Verdict::Known => Ok(()),
-            Verdict::Changed { expected } => Err(KnownHostsError::KeyChanged {
-                host: host.to_owned(),
-                presented: *key,
-                expected,
-            }),
-            Verdict::Unknown => append(&mut file, &text, &line).map_err(|error| self.failed(error)),
+        if KnownHosts::parse(&text)?.lacks(host, key)? {
+            append(&mut file, &text, &line).map_err(|error| self.failed(error))?;
         }
+        Ok(())
     }
 
     /// Opens the file, or creates it, and locks it. The lock ends when the file is closed.

@@ -140,6 +140,23 @@ impl KnownHosts {
         }
     }
 
+    /// Returns whether no key is pinned for `host`, so that `key` can be pinned. Returns `false` if
+    /// `key` is pinned already.
+    ///
+    /// # Errors
+    /// [`KnownHostsError::KeyChanged`]: only other keys are pinned for `host`.
+    pub(crate) fn lacks(&self, host: &str, key: &Fingerprint) -> Result<bool, KnownHostsError> {
+        match self.check(host, key) {
+            Verdict::Known => Ok(false),
+            Verdict::Unknown => Ok(true),
+            Verdict::Changed { expected } => Err(KnownHostsError::KeyChanged {
+                host: host.to_owned(),
+                presented: *key,
+                expected,
+            }),
+        }
+    }
+
     /// Returns the policy for a handshake with `host`.
     ///
     /// # Errors

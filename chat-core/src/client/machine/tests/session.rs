@@ -120,6 +120,24 @@ fn registration_is_followed_by_login() {
 }
 
 #[test]
+fn registration_does_not_resume_the_stored_session_of_another_user() {
+    let mut config = config();
+    assert!(config.session.is_some(), "the session of another user");
+    config.credentials = register();
+    let mut script = Script::new(config);
+    script.machine.connected(script.now);
+    let request = script.take(|kind| matches!(kind, RequestKind::Register(_)));
+    script.answer(request, Answer::Registered(user(OTHER, "alice")));
+    assert!(script.try_take(is_login).is_some() && script.try_take(is_resume).is_none());
+    script.machine.disconnected(script.now);
+    script.sent.clear();
+    script.machine.connected(script.now);
+    assert!(script.try_take(is_login).is_some() && script.try_take(is_resume).is_none());
+    let kept = |action: &Action| !matches!(action, Action::ForgetSession);
+    assert!(script.actions.iter().all(kept), "the login may fail");
+}
+
+#[test]
 fn interrupted_registration_falls_back_to_login() {
     let mut config = config();
     config.session = None;

@@ -108,12 +108,17 @@ pub(super) fn put_in_place(path: &Path, bytes: &[u8], sync: Sync) -> Result<File
 
 /// Makes the name of the file at `path` durable, by a sync of its directory.
 pub(super) fn sync_directory_of(path: &Path) -> Result<(), ClientStoreError> {
-    let Some(parent) = path.parent() else { return Ok(()) };
-    // An operating system that cannot open a directory needs no sync for a durable name.
-    match File::open(parent) {
-        Ok(directory) => directory.sync_all().map_err(|source| failed(parent, source)),
-        Err(_) => Ok(()),
+    // Other operating systems cannot open a directory as a file, and need no sync for a durable
+    // name.
+    if !cfg!(unix) {
+        return Ok(());
     }
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let synced = File::open(parent).and_then(|directory| directory.sync_all());
+    synced.map_err(|source| failed(parent, source))
 }
 
 /// Opens a file that only its owner may read.
@@ -141,4 +146,19 @@ fn in_use(path: &Path, lock: &mut File) -> ClientStoreError {
         String::new()
     };
     ClientStoreError::InUse(format!("{}{suffix}", path.display()))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directory_that_cannot_be_opened_is_not_reported_as_synced() {
+        let directory = tempfile::tempdir().unwrap();
+        sync_directory_of(&directory.path().join("account")).unwrap();
+        let error = sync_directory_of(&directory.path().join("missing/account")).unwrap_err();
+        assert!(error.to_string().contains("missing"), "{error}");
+        // The parent of a relative file name is the empty path.
+        sync_directory_of(Path::new("account")).unwrap();
+    }
 }
