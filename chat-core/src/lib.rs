@@ -50,12 +50,13 @@
 //! | `client` | the client with its driver, connections and files (default) |
 //! | `tls` | TLS 1.3 listeners and clients; the caller provides the crypto provider |
 //! | `serde` | `Serialize` for ids, states and infos, as `docs/client.md` shows them; `Deserialize` for ids and states |
-//! | `testkit` | conformance suites for backends, stores and buses that fail on demand, a raw peer |
+//! | `testkit` | conformance suites for backends; wrappers that inject faults into stores and buses; a client of the raw protocol |
 //! | `unstable` | service boundary, router, packets, state machines, SC1; may change in any release |
 //!
-//! Without `client` and `server` the crate is the protocol and the client's state machine
-//! ([`model`], [`commands`], [`codec`], [`secure`], [`client::machine`]). It then has no runtime,
-//! no sockets and no private keys, and compiles to `wasm32-unknown-unknown`.
+//! Without `client` and `server` the crate is the model, the protocol and the client's state
+//! machine ([`model`], [`commands`]; with `unstable` also [`codec`], the channel in [`secure`] and
+//! [`client::machine`]). It then has no runtime, no sockets and no RSA private keys, and compiles
+//! to `wasm32-unknown-unknown`.
 //!
 //! The crate has no global state: it installs no logger, signal handler, runtime or crypto
 //! provider, and a process can have several engines and servers. `docs/embedding.md` explains a

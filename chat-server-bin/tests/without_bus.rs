@@ -83,7 +83,7 @@ async fn messages_of_a_node_without_redis_arrive_before_and_after_its_lease_expi
     let before = measure_delays(&mut alice, &mut bob, 3).await;
     cluster.links[0].redis.refuse().unwrap();
     cluster.links[0].redis.reset();
-    // The lease of the node expires after 10 s.
+    // In Redis, the node counts as alive until its lease expires, 10 s after the last renewal.
     let after = measure_delays(&mut alice, &mut bob, 40).await;
     println!("with Redis: {before:?}\nwithout Redis, for 30 s and more: {after:?}");
     assert!(after.iter().all(|delay| *delay < MAX_DELAY), "{after:?}");

@@ -77,7 +77,8 @@ pub(crate) fn require_current(conn: &Connection, path: &Path) -> Result<(), Open
     Ok(())
 }
 
-fn check_application_id(conn: &Connection, path: &Path) -> Result<(), OpenError> {
+/// Fails if the file belongs to another program. Changes nothing.
+pub(crate) fn check_application_id(conn: &Connection, path: &Path) -> Result<(), OpenError> {
     let sqlite = |error| OpenError::sqlite(path, error);
     let id: i32 = conn
         .query_row("PRAGMA application_id", [], |row| row.get(0))

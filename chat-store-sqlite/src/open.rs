@@ -91,6 +91,8 @@ pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenEr
     let writer = if options.migrate {
         private::create_if_missing(&path).map_err(|source| OpenError::not_writable(&path, source))?;
         let mut writer = connect(&path, OpenFlags::SQLITE_OPEN_CREATE).map_err(sqlite)?;
+        // Checked before the writer is set up, which changes the file.
+        migrate::check_application_id(&writer, &path)?;
         set_up_writer(&writer, options).map_err(sqlite)?;
         migrate::migrate(&mut writer, &path)?;
         writer

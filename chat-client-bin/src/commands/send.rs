@@ -118,7 +118,8 @@ struct Sender<'a> {
 }
 
 impl<'a> Sender<'a> {
-    /// Returns a sender for ids and message numbers that the user gave on the command line.
+    /// Returns a sender of messages to `conversation`. Ids and message numbers that the user gave
+    /// on the command line count as those of the server's current history.
     fn new(session: &'a Session, conversation: ConversationRef, timeout: Duration) -> Self {
         Self {
             session,
@@ -128,7 +129,8 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Builds the content of a message. Mentions are ids, so their names are looked up first.
+    /// Builds the content of a message. A message contains mentions as ids, so users that are
+    /// mentioned by name are looked up first.
     async fn build_message(&self, text: MessageText, args: &Send) -> Result<DraftContent, Failure> {
         let mut mentions = Vec::new();
         for user in &args.mention {
@@ -255,7 +257,7 @@ impl<'a> Sender<'a> {
     }
 
     async fn print(&self, id: ClientMessageId, appended: &Appended, output: &mut Output) -> Result<(), Failure> {
-        // The client is logged in already, so `ready` only stores the account in the profile.
+        // The client is logged in already, so `ready` only updates the profile.
         self.session.ready().await?;
         let name = self.name_of_conversation(appended).await?;
         output.print(&SentLine::new(name, id, appended))

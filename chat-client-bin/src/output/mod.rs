@@ -109,7 +109,8 @@ impl Output {
         }
     }
 
-    /// Warns that an outbox of an earlier run was skipped, with the reason.
+    /// Warns that the outbox of a terminated process could not be read, so that its messages are
+    /// not sent.
     pub(crate) fn outbox_skipped(&self, path: &Path, problem: &str) {
         let path = path.display();
         if self.json {

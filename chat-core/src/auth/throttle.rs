@@ -18,15 +18,15 @@ use crate::sync::{Mutex, MutexGuard};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ThrottleOptions {
-    /// Number of attempts on one account, or by one known device, that are allowed at once within
-    /// [`account_window`](Self::account_window). Default 5.
+    /// Number of attempts on one account, or by one known device, that need no wait between them.
+    /// Default 5.
     pub account_attempts: u32,
-    /// Time after which fewer than [`account_attempts`](Self::account_attempts) attempts are
-    /// forgotten, and wait after that number of attempts. Default 60 s.
+    /// Wait after [`account_attempts`](Self::account_attempts) attempts. Fewer attempts are all
+    /// forgotten this long after the first of them. Default 60 s.
     pub account_window: Duration,
     /// Maximum wait before the next attempt; each further attempt doubles the wait up to this
-    /// maximum. Once attempts have caused a wait, they are forgotten this time after the wait.
-    /// Default 15 min.
+    /// maximum. Attempts that caused a wait are forgotten when this time has passed since the end
+    /// of the wait. Default 15 min.
     pub max_account_wait: Duration,
     /// Rate of attempts by unknown devices and of registrations from one source. Default 20 per
     /// minute.
@@ -234,7 +234,8 @@ impl LoginThrottle {
     }
 
     /// Refunds the charge of the source and of the account or device, because the password was not
-    /// compared: the pool was busy or closed, or hashing failed. The charge of the node stays.
+    /// compared: the pool that hashes passwords was busy or closed, or hashing failed. The charge
+    /// of the node stays.
     pub fn refund(&self, now: Instant, attempt: &LoginAttempt<'_>) {
         let options = &self.options;
         self.refund_source(now, attempt, |history| history.refund(options));
@@ -271,7 +272,7 @@ impl LoginThrottle {
     }
 
     /// Refunds the charge of a registration that created no account, for example because the name
-    /// was taken or the pool was busy.
+    /// was taken or the password pool was busy.
     pub fn refund_registration(&self, now: Instant, source: Source) {
         let source = SourceKey::from(source);
         if let Some(registrations) = self.state().registrations.get_mut(&source) {

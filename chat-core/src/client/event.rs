@@ -11,9 +11,9 @@ use super::{ClientError, Cursor, EventMark};
 
 /// One event of a conversation's log. From the start of delivery that
 /// [`Receive`](super::Receive) selects, a running client delivers every event once, in order and
-/// without gaps. The exceptions are reported: events that are missing by
-/// [`ClientEvent::Truncated`], and a log that is delivered again by
-/// [`ClientEvent::HistoryReset`] or [`ClientEvent::Rewound`].
+/// without gaps. There are two exceptions: [`ClientEvent::Truncated`] reports events that are
+/// missing, and [`ClientEvent::HistoryReset`] or [`ClientEvent::Rewound`] reports that a log is
+/// delivered again.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Delivery {
@@ -59,7 +59,8 @@ impl Delivery {
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the variant describes its fields")]
 pub enum ClientEvent {
-    /// An event of a conversation's log. Acknowledge it when it has been processed.
+    /// An event of a conversation's log. Acknowledge it with
+    /// [`Received::done`](super::Received::done) when it has been processed.
     Event(Box<Delivery>),
     /// The events `from` to `to` will not be delivered: the user may not read them, or the server
     /// no longer has them.
@@ -77,8 +78,8 @@ pub enum ClientEvent {
     HistoryReset,
     /// A conversation's log differs from the delivered events, because the server's operator
     /// restored a copy of its data. Discard every event that was delivered after `to`; the log may
-    /// have other events there, which follow. Acknowledge this event, or the next run reports it
-    /// again.
+    /// have other events there, which follow. Acknowledge this event with
+    /// [`Received::done`](super::Received::done), or the next run reports it again.
     Rewound {
         conversation: Arc<ConversationInfo>,
         /// Last position whose event is known to be unchanged; if there is none, the position

@@ -46,8 +46,9 @@ const MAX_USERS: usize = 200;
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: Arc<Inner>,
-    /// Number of the server history that ids in requests belong to. `None` for that of the events
-    /// that the application has taken, or for the current history if it takes no events.
+    /// Server history that the ids in requests belong to: how often the history has been replaced
+    /// before it, since the start of the client. `None`: the history of the events that the
+    /// application has taken, or the current one if it takes no events.
     history: Option<u64>,
 }
 
@@ -285,10 +286,11 @@ impl Client {
         self.enqueue_draft(conversation, draft, None).await
     }
 
-    /// Puts a message into the outbox under an idempotency key that the caller has chosen. The
-    /// message is not sent after `deadline`: its outcome is then [`SendOutcome::Unknown`]. Another
-    /// call with the same key refers to the same message: while the message has no outcome, it
-    /// keeps its first deadline, and every handle gets its outcome.
+    /// Puts a message into the outbox under an idempotency key that the caller has chosen. The time
+    /// `deadline` counts from this call: once it has passed, the message is not sent any more, and
+    /// its outcome is [`SendOutcome::Unknown`]. With `None`, the message is sent until it has an
+    /// outcome. Another call with the same key refers to the same message: while the message has no
+    /// outcome, it keeps its first deadline, and every handle gets its outcome.
     ///
     /// This device recognises the message as its own ([`Delivery::own`](super::Delivery::own)) only
     /// if the key is from [`Commands::new_message_id`](crate::commands::Commands::new_message_id).

@@ -92,10 +92,12 @@ impl Breaker {
     }
 
     /// Records the result of a request that was admitted. Only a store that does not answer counts
-    /// as a failure: any other error is an answer, and so a success.
+    /// as a failure. [`StoreError::Overloaded`] counts as nothing: the store returns it without
+    /// asking the database. Any other error is an answer, and so a success.
     pub(crate) fn record(&self, scope: Scope, error: Option<&StoreError>) {
         match error {
             Some(StoreError::Unavailable(_)) => self.failed(scope, now()),
+            Some(StoreError::Overloaded) => {}
             _ => self.succeeded(),
         }
     }
@@ -162,6 +164,16 @@ mod tests {
             !breaker.admits(probe),
             "a failed probe keeps the breaker open, whatever its scope"
         );
+    }
+
+    #[test]
+    fn breaker_ignores_requests_that_did_not_reach_the_database() {
+        let breaker = Breaker::new(2, Duration::from_secs(1));
+        for _ in 0..2 {
+            breaker.record(Scope::Alone, Some(&StoreError::unavailable("down")));
+            breaker.record(Scope::Alone, Some(&StoreError::Overloaded));
+        }
+        assert!(!breaker.admits(now()), "two failures, and no answer between them");
     }
 
     #[test]

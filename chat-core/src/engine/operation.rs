@@ -29,7 +29,8 @@ pub(crate) trait Operation: Debug + Send + 'static {
 /// writes.
 pub(crate) trait Idempotent: Operation + Clone {
     /// Makes the next run look for the writes of earlier runs before it writes. The engine calls
-    /// this before a retry, because an earlier run may have been committed.
+    /// this before a retry, because an earlier run may have been committed. The default does
+    /// nothing: it is for units of work that look in every run.
     fn look_first(&mut self) {}
 }
 

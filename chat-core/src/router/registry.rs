@@ -1,8 +1,8 @@
 //! The sessions on this node, by user and by conversation.
 //!
 //! Lock order: a conversation's entry, then a user's entry, then a session's state, then an outbox.
-//! No guard leaves this file, so no guard is held across an await. Closures that a method calls
-//! under a guard must not call the registry.
+//! No guard leaves this file, so no guard is held across an await. The `visit` closures of
+//! callers run under a guard, so they must not call the registry.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -135,7 +135,7 @@ pub enum OpenError {
     /// The content of a CLOSE record is not a 16-bit code.
     #[error("the close record is malformed")]
     MalformedClose,
-    /// The peer changed its key again within both 1024 records and 10 s.
+    /// The peer changed its key again after fewer than 1024 records and less than 10 s.
     #[error("the peer changes its key too often")]
     RekeyTooSoon,
     /// The peer sent more than 2^24 records under one key.

@@ -107,8 +107,8 @@ impl Sealer {
     }
 
     /// Appends a REKEY record and changes the key now. The sealer does so by itself when a change
-    /// is due. A receiver closes the channel if the key changes again within both 1024 records and
-    /// 10 s.
+    /// is due. A receiver closes the channel if the key changes again after fewer than 1024 records
+    /// and less than 10 s.
     ///
     /// # Errors
     /// The channel is closed or exhausted.

@@ -69,7 +69,8 @@ impl FeedBacklog {
 /// Reads of feeds. The name of a feed has at most 255 bytes.
 #[async_trait]
 pub trait FeedStore: Debug + Send + Sync + 'static {
-    /// Returns the position of a feed in those of these conversations that exist, in any order.
+    /// Returns the position of a feed in those of these conversations that exist, in any order. An
+    /// id that is passed twice is answered once.
     async fn feed_positions(
         &self,
         feed: &str,

@@ -228,7 +228,8 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.requests = None;
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread is not reported here: earlier calls have returned errors.
+            // A panic of the thread is not reported here. Since the panic, no connection passes,
+            // and `refuse` and `accept` return errors.
             let _ = thread.join();
         }
     }

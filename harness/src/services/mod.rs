@@ -20,7 +20,7 @@ pub use pause::Pause;
 pub use redis::Redis;
 
 /// Returns a loopback address on which no process listens at the moment. Another process may bind
-/// the address before the caller does, which then has to retry with another address.
+/// the address first; the caller then has to retry with another one.
 fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }

@@ -39,7 +39,8 @@ pub(crate) async fn saturate(
             let mut in_flight = 0;
             loop {
                 if in_flight < window && !is_over.load(Ordering::Relaxed) {
-                    // Sends one message for each that the last read has answered, in one write.
+                    // Fills the window again: sends a new message for each reply of the last read,
+                    // all in one write.
                     let messages: Vec<RequestKind> =
                         (in_flight..window).map(|_| message(group)).collect::<Result<_>>()?;
                     peer.send_all(messages).await?;

@@ -75,8 +75,8 @@ pub(in crate::interactive) fn enter(
     state.spawn(show(JobContext::of(state), reference, label, None));
 }
 
-/// Prints the newest events of a conversation and marks it as read: `count` events, or if that is
-/// `None`, the unread events and a few before them (20 to 200 events).
+/// Prints the newest events of a conversation: `count` events, or if that is `None`, the unread
+/// events and a few before them (20 to 200 events). Then marks the conversation as read.
 pub(super) async fn show(
     job: JobContext,
     reference: ConversationRef,

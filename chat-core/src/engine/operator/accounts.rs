@@ -10,7 +10,7 @@ use crate::engine::operations::operator::{AccountChange, ChangeAccount, CreateBy
 use crate::model::{Account, Device, DeviceInfo, ReplyCode, Secret, UserName, UserRef};
 use crate::router::SessionSelector;
 
-/// Maximum number of accounts, groups and records in a page.
+/// Maximum number of rows in a page: accounts, groups, members, memberships or audit records.
 pub(super) const MAX_PAGE: u32 = 500;
 
 impl Operator {
@@ -73,7 +73,8 @@ impl Operator {
     }
 
     /// Returns up to `limit` accounts (at most 500), ordered by name, whose name starts with
-    /// `prefix`, in any case and character width, and is greater than `after`. Disabled and deleted
+    /// `prefix` and is greater than `after`. `prefix` may have any case and character width;
+    /// `after` is a canonical name, usually the last one of the previous page. Disabled and deleted
     /// accounts are included. With an empty `prefix` and `after`, the page starts with the first
     /// account.
     ///

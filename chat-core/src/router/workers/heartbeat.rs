@@ -55,8 +55,9 @@ impl Heartbeat {
         }
     }
 
-    /// Publishes a heartbeat. Requests a sweep if heartbeats are missing, and compares all
-    /// conversations with the store if a heartbeat is late. Returns the health of the bus.
+    /// Publishes a heartbeat. Requests a sweep if heartbeats are missing. If a heartbeat is only
+    /// late, queues the conversations that sessions on this node follow for comparison with the
+    /// store. Returns the health of the bus.
     fn beat(&self, number: u64, last: BusHealth) -> BusHealth {
         let health = self.publish(number);
         if health.own_missing != last.own_missing || health.peer_unseen != last.peer_unseen {

@@ -116,7 +116,7 @@ fn whole_session_is_reproduced_byte_for_byte() {
 
     let progress = client.feed(now, validity().not_before, &accepted.reply);
     let ClientProgress::Done(connected) = progress.unwrap() else {
-        panic!("the answer is complete");
+        panic!("the handshake is not done after the complete reply");
     };
     let binding = field("handshake_hash_channel_binding");
     assert_eq!(connected.channel.binding().as_slice(), binding);

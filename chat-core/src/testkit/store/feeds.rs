@@ -46,6 +46,7 @@ async fn release(store: &dyn Store, lease: &FeedLease) {
 }
 
 async fn position(store: &dyn Store, conversation: ConversationId) -> FeedPosition {
+    // An id that is passed twice is answered once.
     let found = store.feed_positions(FEED, &[conversation, conversation]).await.unwrap();
     assert_eq!(found.len(), 1);
     found[0]

@@ -44,7 +44,7 @@ async fn check_of_unknown_user_computes_a_hash_of_the_same_cost() {
     assert_eq!(
         pool.dummy.as_str().len(),
         hash.as_str().len(),
-        "salt and output are of the same length"
+        "the dummy is as long as a real hash"
     );
     assert_eq!(PasswordHash::parse(pool.dummy.as_str()), Ok(pool.dummy.clone()));
 

@@ -32,9 +32,9 @@ pub(in crate::engine) struct AppendBatch {
     pub(in crate::engine) rules: BatchRules,
     pub(in crate::engine) now: Timestamp,
     /// True if every draft is looked for among the stored events, before the drafts are checked. If
-    /// false, only drafts that would be refused are looked for. If the key of another draft is in
-    /// use, the store reports that when the event is inserted, and the batch runs again with this
-    /// flag set.
+    /// false, only drafts that would be refused are looked for. If the idempotency key of a
+    /// draft that was not looked for is in use, the store reports that when the event is inserted,
+    /// and the batch runs again with this flag set.
     pub(in crate::engine) look_first: bool,
 }
 
@@ -49,7 +49,8 @@ impl Idempotent for AppendBatch {
 pub(in crate::engine) struct AppendedBatch {
     /// One result for each draft, in their order.
     pub(in crate::engine) results: Vec<Result<Appended, CommandError>>,
-    /// Events that retries found stored, ascending. They come before `events`.
+    /// Events of this conversation that were stored before this batch under a key of one of its
+    /// drafts, ascending. All come before `events`.
     pub(in crate::engine) found: Vec<Event>,
     /// Events that were appended, ascending.
     pub(in crate::engine) events: Vec<Event>,
@@ -87,7 +88,8 @@ impl From<Event> for UsedKey {
 struct Decisions {
     results: Vec<Result<Appended, CommandError>>,
     effects: Vec<Effect>,
-    /// Stored events of drafts that are retries.
+    /// Events that were stored before this batch under a key of one of its drafts; they may be in
+    /// other conversations.
     found: Vec<Event>,
     /// Last message of each sender. A sender counts as having read everything up to it.
     reads: HashMap<UserId, Seq>,

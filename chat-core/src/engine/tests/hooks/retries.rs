@@ -92,8 +92,8 @@ impl Hooks for RefuseAndHold {
     }
 }
 
-/// A refused draft is looked for among the stored events. That belongs to the same request, so it
-/// gets no time of its own.
+/// The engine looks for a refused draft among the stored events. This search has no separate time
+/// limit: the whole command ends after `request_timeout` plus `hook_timeout`.
 #[tokio::test(start_paused = true)]
 async fn draft_that_is_refused_late_is_answered_in_time() {
     let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
