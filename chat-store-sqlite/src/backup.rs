@@ -80,7 +80,7 @@ fn copy_blocking(source: &Path, target: &Path, cancellation: &Cancellation) -> R
     let partial = Partial::create(target).map_err(write)?;
     copy_pages(&from, partial.path(), cancellation)?;
     check_integrity(partial.path(), cancellation)?;
-    partial.finish(target)
+    partial.finish(target, cancellation)
 }
 
 /// Copies all pages of one snapshot, which does not delay writers. Then gives the copy a new epoch.

@@ -18,7 +18,10 @@ pub(crate) fn masked(url: &str) -> String {
     if !SERVER_SCHEMES.contains(&scheme) {
         return MASK.to_owned();
     }
-    match rest.strip_prefix("//").and_then(masked_server) {
+    let masked = rest
+        .strip_prefix("//")
+        .and_then(|rest| masked_server(rest, scheme.starts_with("redis")));
+    match masked {
         Some(shown) => format!("{scheme}://{shown}"),
         None => format!("{scheme}:{MASK}"),
     }
@@ -40,8 +43,9 @@ fn is_sqlite(url: &str) -> bool {
 }
 
 /// Masks `[USER[:PASSWORD]@]HOST[:PORT][/DATABASE][?PARAMETERS]`. Returns `None` if the text has
-/// another form: the password may then be anywhere in it.
-fn masked_server(text: &str) -> Option<String> {
+/// another form: the password may then be anywhere in it. `has_no_user`: Redis is often used without
+/// users, so a user without a password may be a password.
+fn masked_server(text: &str, has_no_user: bool) -> Option<String> {
     let (before, parameters) = match text.split_once('?') {
         Some((before, parameters)) => (before, Some(parameters)),
         None => (text, None),
@@ -59,7 +63,10 @@ fn masked_server(text: &str) -> Option<String> {
     }
     let mut shown = String::new();
     if let Some(user) = user {
-        shown.push_str(&masked_user(user)?);
+        match has_no_user && !user.contains(':') {
+            true => shown.push_str(MASK),
+            false => shown.push_str(&masked_user(user)?),
+        }
         shown.push('@');
     }
     if !is_address(address) {
@@ -136,6 +143,7 @@ mod tests {
             ("mariadb://c:hunter2@[::1]:3306/chat", "mariadb://c:***@[::1]:3306/chat"),
             ("redis://:hunter2@127.0.0.1:6379/0", "redis://:***@127.0.0.1:6379/0"),
             ("rediss://[::1]/", "rediss://[::1]/"),
+            ("redis://hunter2@127.0.0.1/0", "redis://***@127.0.0.1/0"),
             (
                 "mysql://c:h@db/chat?require_ssl=true&password=hunter2",
                 "mysql://c:***@db/chat?require_ssl=true&password=***",

@@ -135,8 +135,9 @@ fn set(table: &mut Table, section: &str, key: String, value: toml::Value) {
 /// path, or `None` if no file is given or found, with its settings and problems. A file that cannot
 /// be read is a problem.
 fn read_file(given: Option<PathBuf>) -> (Option<PathBuf>, Vec<Setting>, Vec<Problem>) {
-    // A file that cannot be reached counts as existing, so that its error is reported.
-    let exists = |path: &PathBuf| !matches!(path.try_exists(), Ok(false));
+    // A file that cannot be reached counts as existing, so that its error is reported. The working
+    // directory is an exception: it may be that of another user, such as root with sudo.
+    let exists = |path: &PathBuf| path.try_exists().unwrap_or_else(|_| path.is_absolute());
     let path = given.or_else(|| SEARCH_PATHS.iter().map(PathBuf::from).find(exists));
     let Some(path) = path else {
         return (None, Vec::new(), Vec::new());

@@ -9,6 +9,7 @@ use std::time::Duration;
 use chat_core::model::StoreEpoch;
 
 use super::BackupError;
+use super::cancellation::Cancellation;
 use crate::private;
 
 /// Suffix of the name of an unfinished backup.
@@ -52,10 +53,12 @@ impl Partial {
     }
 
     /// Syncs the file, and gives it the name `target`. Fails if a file of that name exists.
-    pub(super) fn finish(self, target: &Path) -> Result<(), BackupError> {
+    pub(super) fn finish(self, target: &Path, cancellation: &Cancellation) -> Result<(), BackupError> {
         let write = |error| BackupError::Write(target.to_owned(), error);
         let synced = File::open(&self.path).and_then(|file| file.sync_all());
         synced.map_err(write)?;
+        // Syncing a large file takes long enough for a signal to arrive.
+        cancellation.check()?;
         // A hard link, unlike a rename, does not replace a file that was created in the meantime.
         match std::fs::hard_link(&self.path, target) {
             Ok(()) => {}
@@ -152,8 +155,8 @@ mod tests {
         let target = directory.path().join("backup.db");
         let [first, second] = [(); 2].map(|()| Partial::create(&target).unwrap());
         std::fs::write(first.path(), "first").unwrap();
-        first.finish(&target).unwrap();
-        let late = second.finish(&target);
+        first.finish(&target, &Cancellation::default()).unwrap();
+        let late = second.finish(&target, &Cancellation::default());
         assert!(matches!(late, Err(BackupError::Exists(path)) if path == target));
         assert_eq!(std::fs::read(&target).unwrap(), b"first");
         assert_eq!(names(directory.path()), ["backup.db"]);
@@ -172,7 +175,10 @@ mod tests {
         ] {
             File::create(directory.path().join(name)).unwrap();
         }
-        Partial::create(&target).unwrap().finish(&target).unwrap();
+        Partial::create(&target)
+            .unwrap()
+            .finish(&target, &Cancellation::default())
+            .unwrap();
         let running_name = running.path().file_name().unwrap().to_str().unwrap().to_owned();
         let mut expected = vec!["another.db.1.partial", "backup.db", &running_name, "backup.db.old"];
         expected.sort_unstable();

@@ -159,8 +159,12 @@ impl Machine {
     }
 }
 
-/// Returns the references to a conversation other than its id.
+/// Returns the references to a conversation other than its id. None denotes a conversation that the
+/// user has left or that was deleted: its name may belong to another one.
 fn names_of(info: &ConversationInfo) -> Vec<ConversationRef> {
+    if !info.active {
+        return Vec::new();
+    }
     match &info.view {
         ConversationView::Direct(peer) => {
             let name = UserName::parse_any(&peer.name).ok().map(UserRef::Name);

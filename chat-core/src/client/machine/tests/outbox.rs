@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::script::*;
 use crate::client::machine::{Action, Outgoing};
-use crate::client::{ClientEvent, SendOutcome};
+use crate::client::{ClientEvent, SendOutcome, message_id};
 use crate::codec::{Request, RequestKind};
 use crate::model::{
     Appended, ClientMessageId, Command, ConversationId, ConversationRef, EventId, GroupName, Outcome, Push, ReplyCode,
@@ -333,4 +333,21 @@ fn waiting_messages_keep_the_conversation_that_their_name_denoted() {
     // A later message goes to the group that has the name then.
     script.machine.send(script.now, by_name("c"));
     assert_eq!(sent(&mut script).1, name);
+}
+
+#[test]
+fn waiting_message_by_name_is_not_addressed_to_a_group_that_the_user_left() {
+    let mut script = Script::new(config());
+    let named = ConversationRef::Group(GroupName::parse("room").unwrap());
+    let mut by_name = outgoing(message_id::new_id(DEVICE), "to the group of this name");
+    by_name.conversation = named.clone();
+    script.machine.send(script.now, by_name);
+    let mut left = group_info(0, 0);
+    left.active = false;
+    script.log_in(EPOCH, vec![left]);
+    let request = script.try_take(|kind| matches!(kind, RequestKind::Command(Command::Send { .. })));
+    let Some(RequestKind::Command(Command::Send { conversation, .. })) = request.map(|request| request.kind) else {
+        panic!("the message is sent");
+    };
+    assert_eq!(conversation, named);
 }
