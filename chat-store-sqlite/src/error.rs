@@ -143,9 +143,8 @@ impl OpenError {
                 source: error.into(),
             },
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-                // SQLite does not report the error of the operating system.
-                let opened = std::fs::OpenOptions::new().read(true).write(true).open(&path);
-                Self::not_writable(&path, opened.err().unwrap_or_else(|| std::io::Error::other(error)))
+                let source = access_error(&path).unwrap_or_else(|| std::io::Error::other(error));
+                Self::not_writable(&path, source)
             }
             _ => Self::Other {
                 path,
@@ -153,6 +152,20 @@ impl OpenError {
             },
         }
     }
+}
+
+/// Returns the error with which the operating system refuses access to `path`, if it does: SQLite
+/// does not report it. Does not open the file, because closing a file releases all locks that this
+/// process has on it.
+#[cfg(unix)]
+fn access_error(path: &Path) -> Option<std::io::Error> {
+    let wanted = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK;
+    rustix::fs::access(path, wanted).err().map(std::io::Error::from)
+}
+
+#[cfg(not(unix))]
+fn access_error(_: &Path) -> Option<std::io::Error> {
+    None
 }
 
 /// Maps an error of SQLite to what the caller can do about it.

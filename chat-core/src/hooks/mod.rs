@@ -126,7 +126,8 @@ pub trait Hooks: Debug + Send + Sync + 'static {
     }
 
     /// Observes events that were committed to one or several conversations. A message that is sent
-    /// again after it was stored is not observed again.
+    /// again after it was stored is not observed again, unless the store did not answer when it was
+    /// sent again.
     async fn on_committed(&self, events: &[Event]) {
         let _ = events;
     }

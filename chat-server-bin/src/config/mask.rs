@@ -43,8 +43,8 @@ fn is_sqlite(url: &str) -> bool {
 }
 
 /// Masks `[USER[:PASSWORD]@]HOST[:PORT][/DATABASE][?PARAMETERS]`. Returns `None` if the text has
-/// another form: the password may then be anywhere in it. `has_no_user`: Redis is often used without
-/// users, so a user without a password may be a password.
+/// another form: the password may then be anywhere in it. `has_no_user`: Redis is often used
+/// without users, so a user without a password may be a password.
 fn masked_server(text: &str, has_no_user: bool) -> Option<String> {
     let (before, parameters) = match text.split_once('?') {
         Some((before, parameters)) => (before, Some(parameters)),

@@ -168,11 +168,11 @@ impl Dispatcher {
             if !had_session {
                 check_caller(&units, caller).await?;
             }
-            let answer = command.await?;
+            let answer = command.await;
             if had_session && !router.has_session(caller) {
                 check_caller(&units, caller).await?;
             }
-            Ok(answer)
+            answer
         }))
     }
 }

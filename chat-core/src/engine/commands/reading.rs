@@ -178,16 +178,10 @@ impl ReadingCommands {
         conversation: ConversationId,
         seq: Seq,
     ) -> Result<Outcome, CommandError> {
-        // The read mark of a session that has ended is dropped, as in `acknowledge`. A caller
-        // without a device has no session.
-        let has_delivered = match caller.device() {
-            Some(_) => self.router.has_delivered(caller, conversation, seq),
-            None => Some(false),
-        };
-        let seq = match has_delivered {
+        // A caller without a session here, such as an application, has received nothing here.
+        let seq = match self.router.has_delivered(caller, conversation, seq) {
             Some(true) => seq,
-            Some(false) => seq.min(self.last_readable(caller, conversation).await?),
-            None => return Ok(Outcome::Done),
+            Some(false) | None => seq.min(self.last_readable(caller, conversation).await?),
         };
         self.cursors.mark_read(caller, conversation, seq);
         Ok(Outcome::Done)
