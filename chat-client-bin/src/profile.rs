@@ -39,7 +39,7 @@ pub(crate) enum Opened {
     /// This process has the account open.
     Exclusive(FileStore),
     /// Another process has the account open and serves as the agent. This process keeps its
-    /// messages in a [spool](crate::spool), whose store is the second field.
+    /// messages in a [spool], whose store is the second field.
     ThroughAgent(Spool, FileStore),
 }
 
