@@ -27,6 +27,20 @@ pub struct Conclusion {
     pub caught_up: Duration,
 }
 
+/// Returns the last sequence number of each conversation, by its id, as the database has it.
+///
+/// # Errors
+/// The database does not answer.
+pub fn heads(cluster: &Cluster) -> io::Result<HashMap<u64, u64>> {
+    let rows = cluster.database.sql("SELECT id, last_seq FROM chat.conversation")?;
+    let mut heads = HashMap::new();
+    for (id, last) in rows.lines().filter_map(|line| line.split_once('\t')) {
+        let number = |text: &str| text.parse().map_err(io::Error::other);
+        heads.insert(number(id)?, number(last)?);
+    }
+    Ok(heads)
+}
+
 /// Ends a test run: stops the load, lets clients catch up for at most `catch_up_timeout`, records
 /// the logs of the groups, as every node returns them, and all logs of the database, and checks the
 /// history at `path`.
@@ -42,12 +56,7 @@ pub async fn conclude(
     catch_up_timeout: Duration,
 ) -> io::Result<Conclusion> {
     let settled = swarm.stop_sending(OUTCOME_TIMEOUT).await?;
-    let rows = cluster.database.sql("SELECT id, last_seq FROM chat.conversation")?;
-    let mut heads = HashMap::new();
-    for (id, last) in rows.lines().filter_map(|line| line.split_once('\t')) {
-        let number = |text: &str| text.parse().map_err(io::Error::other);
-        heads.insert(number(id)?, number(last)?);
-    }
+    let heads = heads(&cluster)?;
     let (reader, groups) = (swarm.reader().to_owned(), swarm.groups().to_vec());
     let caught_up = swarm.finish(&heads, catch_up_timeout).await?;
     dump(&cluster, &reader, &groups, &history).await?;

@@ -39,7 +39,7 @@ pub mod wire_client;
 
 pub use binary::binary;
 pub use cluster::Cluster;
-pub use conclude::{Conclusion, conclude};
+pub use conclude::{Conclusion, conclude, heads};
 pub use deadline::with_deadline;
 pub use delays::Delays;
 pub use dump::{Database, DatabaseUrlError, dump, dump_as};

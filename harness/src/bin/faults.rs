@@ -13,7 +13,7 @@ use chat_harness::check::Report;
 use chat_harness::history::{History, Observation, Writer};
 use chat_harness::swarm::{Options, Swarm};
 use chat_harness::{
-    Cluster, Delays, Direction, Endpoint, Fault, GuardedTempDir, Impairment, Plan, SeededRng, conclude, inject,
+    Cluster, Delays, Direction, Endpoint, Fault, GuardedTempDir, Impairment, Plan, SeededRng, conclude, heads, inject,
     inject_network, pause,
 };
 
@@ -159,6 +159,9 @@ async fn run(server: PathBuf, size: Size, seed: u64, history: Arc<Writer>, path:
     .await?;
 
     let cluster = inject_faults(cluster, size.processes, size.network, seed, &history).await?;
+    // A client notices a connection that the network forgot only when it gets no answer to its next
+    // ping, up to 40 s later. Until then, the time is not one without faults.
+    swarm.catch_up(&heads(&cluster)?, CATCH_UP_TIMEOUT).await;
     let (cluster, windows) = outages(cluster, size.outages, &history).await?;
 
     let ending = conclude(cluster, swarm, history, path, CATCH_UP_TIMEOUT).await?;
