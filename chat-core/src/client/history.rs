@@ -74,10 +74,18 @@ fn has_position(from: PageFrom) -> bool {
 /// reference, which includes those that contain the id of a conversation instead.
 pub(super) fn conversation_in(command: &mut Command) -> Option<&mut ConversationRef> {
     match command {
-        Command::JoinGroup { group, .. }
-        | Command::DeclineInvitation(group)
-        | Command::GetConversation(group)
-        | Command::AnswerJoin { group, .. }
+        Command::JoinGroup { group, .. } | Command::DeclineInvitation(group) | Command::GetConversation(group) => {
+            Some(group)
+        }
+        command => conversation_of(command),
+    }
+}
+
+/// Returns the reference to the conversation in a command for members of that conversation. Returns
+/// `None` for other commands, and for commands that contain an id and no reference.
+pub(super) fn conversation_of(command: &mut Command) -> Option<&mut ConversationRef> {
+    match command {
+        Command::AnswerJoin { group, .. }
         | Command::InviteMember { group, .. }
         | Command::LeaveGroup(group)
         | Command::DeleteGroup(group)

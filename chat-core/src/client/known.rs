@@ -4,7 +4,7 @@
 //! A message or command for a known conversation is therefore addressed by id from the moment the
 //! application passes it to the client.
 
-use crate::model::{Command, ConversationInfo, ConversationRef, ConversationView, GroupName, UserName, UserRef};
+use crate::model::{ConversationInfo, ConversationRef, ConversationView, GroupName, UserName, UserRef};
 
 /// Returns whether `reference` denotes the conversation `info`, and the user is an active member of
 /// it.
@@ -27,31 +27,6 @@ pub(super) fn denotes(reference: &ConversationRef, info: &ConversationInfo) -> b
 pub(super) fn group_name(info: &ConversationInfo) -> Option<&str> {
     match &info.view {
         ConversationView::Group(group) if info.active => Some(&group.profile.name),
-        _ => None,
-    }
-}
-
-/// Returns the reference to the conversation in a command for members of that conversation. Returns
-/// `None` for other commands, and for commands that contain an id and no reference.
-pub(super) fn conversation_of(command: &mut Command) -> Option<&mut ConversationRef> {
-    match command {
-        Command::AnswerJoin { group, .. }
-        | Command::InviteMember { group, .. }
-        | Command::LeaveGroup(group)
-        | Command::DeleteGroup(group)
-        | Command::KickMember { group, .. }
-        | Command::UnbanMember { group, .. }
-        | Command::MuteMember { group, .. }
-        | Command::SetRole { group, .. }
-        | Command::TransferOwnership { group, .. }
-        | Command::UpdateGroup { group, .. }
-        | Command::ListMembers { group, .. }
-        | Command::Send {
-            conversation: group, ..
-        }
-        | Command::ReadHistory {
-            conversation: group, ..
-        } => Some(group),
         _ => None,
     }
 }

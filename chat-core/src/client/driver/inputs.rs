@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use crate::client::{ClientError, SendOutcome, history, known, shared::Acked};
+use crate::client::{ClientError, SendOutcome, history, shared::Acked};
 use crate::codec::Failure;
 use crate::model::{ClientMessageId, Command, ConversationRef, Outcome, ReplyCode};
 
@@ -80,7 +80,7 @@ impl Driver {
             let _ = reply.send(Err(ClientError::HistoryReplaced)); // the caller may have stopped waiting
             return;
         }
-        if let Some(conversation) = known::conversation_of(&mut command) {
+        if let Some(conversation) = history::conversation_of(&mut command) {
             *conversation = self.shared.resolve(conversation);
         }
         self.replies.last_command_id += 1;

@@ -3,12 +3,13 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
 
 use super::support::*;
 use crate::auth::{AuthError, AuthVerdict, Authenticator, ExternalLogin, Profile, Proof, Subject};
+use crate::clock::{Clock, SystemClock};
 use crate::commands::Commands;
 use crate::engine::{Engine, SessionPolicy};
 use crate::model::*;
@@ -250,17 +251,27 @@ async fn max_devices_policy_refuses_a_further_device() {
         .expect("a logged-out device does not count against the limit");
 }
 
+/// Clock that advances by a millisecond whenever it is read, so that no two logins have the same
+/// time.
+#[derive(Debug)]
+struct AdvancingClock(AtomicI64);
+
+impl Clock for AdvancingClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 #[tokio::test]
 async fn replace_policy_keeps_at_most_max_devices() {
     let mut config = config();
     config.max_devices = 3;
-    let engine = builder().config(config).build().await.unwrap();
+    let clock = AdvancingClock(AtomicI64::new(SystemClock.now().0));
+    let engine = builder().config(config).clock(Arc::new(clock)).build().await.unwrap();
     let alice = register(&engine, "alice").await;
     let devices: Vec<_> = (0..5).map(|_| DeviceId::random()).collect();
     let mut kept = HashSet::new();
     for n in [0, 1, 2, 0, 3, 4, 4] {
-        // The times of two logins differ.
-        tokio::time::sleep(Duration::from_millis(5)).await;
         let last = try_login(&engine, alice, devices[n]).await.unwrap();
         kept = device_ids(&engine, last.caller).await;
         assert!(kept.len() <= 3);

@@ -63,13 +63,7 @@ async fn acknowledgement_that_cannot_be_recorded_fails_when_the_engine_shuts_dow
 async fn acknowledgement_that_cannot_be_recorded_fails_when_the_engine_is_dropped() {
     let (engine, store, alice) = faulty(quick()).await;
     let feed = engine.feed(all()).await.unwrap();
-    let item = loop {
-        let item = next(&feed).await;
-        if message(item.event()).is_some() {
-            break item;
-        }
-        item.done();
-    };
+    let item = first_message(&feed).await;
     store.set_unavailable(true);
     let acknowledging = tokio::spawn(item.acknowledge());
     drop((engine, alice));

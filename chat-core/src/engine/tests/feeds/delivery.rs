@@ -128,13 +128,7 @@ async fn slow_consumer_delays_no_sender_and_misses_no_event() {
 async fn feed_waits_during_an_outage_of_the_store_and_continues() {
     let (engine, store, alice) = faulty(quick()).await;
     let feed = engine.feed(all()).await.unwrap();
-    let item = loop {
-        let item = next(&feed).await;
-        if message(item.event()).is_some() {
-            break item;
-        }
-        item.done();
-    };
+    let item = first_message(&feed).await;
     store.set_unavailable(true);
     let acknowledging = tokio::spawn(item.acknowledge());
     let waiting = timeout(Duration::from_millis(700), feed.next());

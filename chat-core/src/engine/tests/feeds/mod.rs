@@ -81,3 +81,14 @@ fn crash(engine: Engine, store: &FaultyStore) {
 async fn send(session: &LocalSession, text: &str) -> Appended {
     session.send_text(direct(session), text).await.unwrap()
 }
+
+/// Takes events until the first message, acknowledges those before it, and returns its item.
+async fn first_message(feed: &Feed) -> FeedItem {
+    loop {
+        let item = next(feed).await;
+        if message(item.event()).is_some() {
+            return item;
+        }
+        item.done();
+    }
+}
