@@ -47,7 +47,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `server` | the engine, the server and the ports (default) |
-//! | `client` | the client with its driver, connections and files (default) |
+//! | `client` | the client, with its connections and its files (default) |
 //! | `tls` | TLS 1.3 listeners and clients; the caller provides the crypto provider |
 //! | `serde` | `Serialize` for ids, states and infos, as `docs/client.md` shows them; `Deserialize` for ids and states |
 //! | `testkit` | conformance suites for backends; wrappers that inject faults into stores and buses; a client of the raw protocol |

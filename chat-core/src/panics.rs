@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn caught_panic_has_its_text() {
+    async fn panics_are_caught_with_their_texts() {
         let number = 7;
         let formatted = catch(async { panic!("number {number}") }).await;
         assert_eq!(formatted.map_err(|panic| panic.0), Err::<(), _>("number 7".to_owned()));

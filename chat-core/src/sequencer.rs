@@ -9,9 +9,10 @@
 //! The sequencer has no I/O and no clock: its owner passes in pushed events and pages, and reads
 //! the log at the time that [`next_read_at`](EventSequencer::next_read_at) returns. During an
 //! interruption of the session, the store may have been restored from a copy, so that the log has
-//! different events from some position on. Unless the end of the log rules this out, the sequencer
-//! accepts no event until a page that starts one position earlier shows that the log still has the
-//! last delivered event.
+//! different events from some position on. Unless the end of the log rules this out, a sequencer
+//! that knows the identity of the last delivered event accepts no further event until
+//! [`verify`](EventSequencer::verify) has looked for that event in a page that starts one position
+//! earlier.
 
 use std::{
     collections::BTreeMap,
@@ -44,8 +45,9 @@ pub(crate) struct LogEnd {
 }
 
 impl LogEnd {
-    /// Returns the end of a conversation's log. For a former member, only the last readable event
-    /// is known, which need not be the last event of the log.
+    /// Returns the end of a conversation's log. Its time is known only if the conversation is
+    /// active: for a former member, `info` describes the last readable event, which need not be the
+    /// last event of the log.
     pub(crate) fn of(info: &ConversationInfo) -> Self {
         Self {
             last: info.last_seq,
@@ -79,7 +81,7 @@ pub(crate) struct EventSequencer {
     next: Seq,
     /// Identity of the event before `next`, if known.
     mark: Option<EventMark>,
-    /// True if the event before `next` must be found in the log before an event is accepted.
+    /// True if the event before `next` must be looked for in the log before an event is accepted.
     unverified: bool,
     /// Highest position that the log is known to have.
     known_last: Seq,
@@ -136,8 +138,9 @@ impl EventSequencer {
     }
 
     /// Checks by a page whether the log still has the event that was delivered last. Returns
-    /// `false` if another event is in its place. Returns `true` if the page lacks that position
-    /// (the user may no longer read it, or the log no longer has it): then the check is impossible.
+    /// `false` if another event is in its place. Returns `true` also if the check is impossible:
+    /// the page lacks that position (the user may no longer read it, or the log no longer has it),
+    /// or the identity of the delivered event is not known.
     pub(crate) fn verify(&mut self, page: &HistoryPage) -> bool {
         let head = self.head();
         let found = page.events.iter().find(|found| found.event.seq == head);
@@ -252,7 +255,7 @@ impl EventSequencer {
     }
 
     /// Plans the next read after a page that left events missing. Each further page without a new
-    /// event doubles the delay.
+    /// event doubles the delay, up to [`MAX_PAUSE`].
     fn schedule(&mut self, now: Instant, progress: bool, more: bool) {
         if progress {
             self.empty_reads = 0;

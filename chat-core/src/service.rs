@@ -36,22 +36,23 @@ pub trait ChatService: fmt::Debug + Send + Sync + 'static {
     /// [`CommandError`]. No account was created, unless the code is `TryAgain`: then one may exist.
     async fn register(&self, source: Source, registration: Registration) -> Result<UserInfo, CommandError>;
 
-    /// Starts a session with a password, or with a token that the application's authenticator
-    /// accepts. Ends the device's older session.
+    /// Logs a device in with a password, or with a token that the application's authenticator
+    /// accepts. Ends the device's older session; [`attach`](Self::attach) starts the new one.
     ///
     /// # Errors
     /// [`CommandError`]. An unknown account and a wrong password yield the same error.
     async fn login(&self, source: Source, login: Login) -> Result<LoginGrant, CommandError>;
 
-    /// Starts a session with the token of an earlier login. Ends the device's older session.
+    /// Logs a device in with the token of an earlier login. Ends the device's older session;
+    /// [`attach`](Self::attach) starts the new one.
     ///
     /// # Errors
     /// [`CommandError`]. `SessionExpired`: the client has to log in again.
     async fn resume(&self, source: Source, resume: Resume) -> Result<LoginGrant, CommandError>;
 
-    /// Connects a session that has just logged in to its events: from now on they are pushed to
-    /// `outbox`. The session ends when the returned guard is dropped. If the caller closes `outbox`
-    /// before it drops the guard, hooks receive that close code as the reason of the end.
+    /// Starts the session of a device that has just logged in: from now on its events are pushed to
+    /// `outbox`. The session ends when the returned guard is dropped. If `outbox` was closed before
+    /// the guard is dropped, hooks receive its close code as the reason of the end.
     ///
     /// # Errors
     /// [`CommandError`]; the session was not attached. `Fenced`: the login has ended since it was
@@ -78,9 +79,10 @@ pub trait ChatService: fmt::Debug + Send + Sync + 'static {
     /// started continues.
     fn execute(&self, caller: Caller, command: Command) -> CommandFuture;
 
-    /// Charges `command` against the rates of the caller's user, which all sessions of the user on
+    /// Charges `command` against the rate of the caller's user, which all sessions of the user on
     /// this node share. Returns how long the server should stop reading from the session's
-    /// connection; zero if no rate is exceeded.
+    /// connection; zero if the rate is not exceeded, or if the command is of a kind without such a
+    /// rate.
     fn pace(&self, caller: Caller, command: &Command) -> Duration;
 
     /// Returns whether this node can serve new sessions, and whether other nodes can.
@@ -173,16 +175,16 @@ impl fmt::Debug for SessionGuard {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Readiness {
-    /// The store answers. The engine probes it every two seconds, with a timeout of two seconds.
-    /// After a probe without an answer, it probes every half second, and this is false until two
-    /// consecutive probes were answered.
+    /// True if the store answers. The engine probes it every two seconds, with a timeout of two
+    /// seconds. After a probe without an answer, it probes every half second, and this is false
+    /// until two consecutive probes were answered.
     pub store_answers: bool,
-    /// The clocks of this machine and of the store differ by at most 5 min, or the store has no
-    /// clock. Otherwise, all logins are rejected.
+    /// True if the clocks of this machine and of the store differ by at most 5 min, or the store
+    /// has no clock. While it is false, all logins and registrations are refused.
     pub clock_is_right: bool,
-    /// There are other nodes, and as far as this node knows, at least one of them accepts sessions.
-    /// Nodes that are known only from their heartbeats in the store count as accepting. A node that
-    /// is cut off from all other nodes keeps the last known value.
+    /// True if there are other nodes and, as far as this node knows, at least one of them accepts
+    /// sessions. Nodes that are known only from their heartbeats in the store count as accepting. A
+    /// node that is cut off from all other nodes keeps the last known value.
     pub others_serve: bool,
 }
 
@@ -219,7 +221,7 @@ pub struct CommandError {
     pub code: ReplyCode,
     /// English sentence for people. It reveals only what the caller may know.
     pub text: Cow<'static, str>,
-    /// Minimum delay before the client should try again.
+    /// Minimum delay before the client should try again; `None` if the server recommends none.
     pub retry_after: Option<Duration>,
     /// Reason why the caller's session has ended, if `code` is [`ReplyCode::Fenced`]. The server
     /// closes the session with it; without it, with [`CloseCode::Replaced`].

@@ -22,7 +22,7 @@ pub use memory::MemoryBus;
 
 use crate::model::{ConversationId, NodeId, UserId};
 
-/// A subject of envelopes, to which nodes subscribe.
+/// What an envelope is about. A node receives the envelopes of the topics to which it subscribes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Topic {
@@ -32,7 +32,7 @@ pub enum Topic {
     /// Logins and memberships of a user, and notices to the user. Nodes with a session of the user
     /// subscribe.
     User(UserId),
-    /// Messages for one node.
+    /// Messages for one node, which subscribes.
     Node(NodeId),
     /// Heartbeats. Every node subscribes.
     Control,

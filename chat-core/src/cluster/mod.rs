@@ -28,8 +28,8 @@ pub struct NodeInfo {
     pub addresses: Vec<String>,
     /// Number of live sessions.
     pub sessions: u32,
-    /// The node accepts no new sessions: it is about to stop, cannot reach its store, or its clock
-    /// is wrong.
+    /// True if the node accepts no new sessions, because it is about to stop, is not
+    /// [ready](crate::engine::Readiness), or has closed a listener.
     pub draining: bool,
 }
 
@@ -50,7 +50,8 @@ impl NodeInfo {
 /// The latest view of the live nodes, including the node itself.
 pub type Nodes = Arc<[NodeInfo]>;
 
-/// The cluster's soft state could not be read or written. Nothing durable depends on it.
+/// Error of a call to [`Discovery`] or [`Presence`]: the cluster's soft state could not be read or
+/// written. Nothing durable depends on that state.
 #[derive(Debug, Error)]
 #[error("the cluster state is unavailable")]
 pub struct ClusterError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
@@ -73,17 +74,18 @@ pub trait Discovery: Debug + Send + Sync + 'static {
     async fn leave(&self, id: NodeId) -> Result<(), ClusterError>;
 }
 
-/// Records which devices of which users are connected to which node. A claim is valid until its
-/// node's lease expires. A change is visible to every call that starts after the change has
-/// returned. The feature `testkit` contains a conformance suite.
+/// Records which devices of which users are connected to which node. A claim is valid until it is
+/// cleared or replaced, or until the lease of its node expires, which the backend renews while the
+/// node runs. A change is visible to every call that starts after the change has returned. The
+/// feature `testkit` contains a conformance suite.
 #[async_trait]
 pub trait Presence: Debug + Send + Sync + 'static {
-    /// Claims that a device is connected to this node, in this state. Replaces an older claim of
-    /// the same device.
+    /// Claims that a device is connected to `node`, in this state. Replaces an older claim of the
+    /// same device.
     async fn set(&self, node: NodeId, user: UserId, device: DeviceId, state: PresenceState)
     -> Result<(), ClusterError>;
 
-    /// Ends this node's claim of a device. Does nothing if another node has claimed the device
+    /// Ends the claim of a device by `node`. Does nothing if another node has claimed the device
     /// since.
     async fn clear(&self, node: NodeId, user: UserId, device: DeviceId) -> Result<(), ClusterError>;
 

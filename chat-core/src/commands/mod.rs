@@ -32,7 +32,8 @@ use crate::model::{
     Page, PresenceState, ProfileChanges, Role, Secret, Seq, SessionTokens, TextError, UserId, UserInfo, UserRef,
 };
 
-/// Calls that a user can make, with typed arguments and results.
+/// Calls that a user can make, with typed arguments and results. Where a method says “for admins”,
+/// the owner of the group may call it too.
 ///
 /// Every provided method except [`new_message_id`](Self::new_message_id) runs one [`Command`] with
 /// [`execute`](Self::execute). The method calls `execute` before it returns its future, so that the
@@ -61,7 +62,7 @@ pub trait Commands: Sync {
 
     // Account and devices
 
-    /// Ends the session and voids its token. A client keeps its token until the server has
+    /// Ends the session and invalidates its token. A client keeps its token until the server has
     /// answered, because it needs the token to repeat a logout whose answer was lost.
     fn logout(&self) -> impl Future<Output = Result<(), Self::Error>> + Send {
         answer::done(self.execute(Command::Logout))
@@ -100,7 +101,8 @@ pub trait Commands: Sync {
 
     // Users and contacts
 
-    /// Returns at most `limit` users whose id is `query` or whose name begins with it.
+    /// Returns at most `limit` users whose id is `query` or whose name begins with it. Disabled
+    /// users are left out.
     fn search_users(
         &self,
         query: impl Into<String>,
@@ -110,7 +112,8 @@ pub trait Commands: Sync {
         answer::users(self.execute(Command::SearchUsers { query, limit }))
     }
 
-    /// Returns those of `users` that exist.
+    /// Returns the profiles of those of `users` that exist. A deleted user, who is found only by
+    /// id, has the name `deleted user`.
     fn users(
         &self,
         users: impl IntoIterator<Item = UserRef>,
@@ -143,8 +146,9 @@ pub trait Commands: Sync {
         answer::done(self.execute(Command::RemoveFriend(user.into())))
     }
 
-    /// Blocks `user`: ends a friendship with `user`, and from then on hides friend requests and
-    /// refuses messages of `user`.
+    /// Blocks `user`: ends a friendship with `user`, discards open friend requests between the two,
+    /// and from then on hides friend requests and invitations of `user`, and refuses direct
+    /// messages of `user`.
     fn block(&self, user: impl Into<UserRef>) -> impl Future<Output = Result<(), Self::Error>> + Send {
         answer::done(self.execute(Command::Block(user.into())))
     }
@@ -180,8 +184,8 @@ pub trait Commands: Sync {
         answer::groups(self.execute(Command::SearchGroups { query, limit }))
     }
 
-    /// Joins a group, accepts an invitation to it, or asks to join it, depending on the group's
-    /// [`JoinPolicy`](crate::model::JoinPolicy).
+    /// Accepts an invitation to a group if the user has one. Otherwise joins the group or asks to
+    /// join it, as the group's [`JoinPolicy`](crate::model::JoinPolicy) allows.
     fn join_group(
         &self,
         group: impl Into<ConversationRef>,
@@ -202,7 +206,8 @@ pub trait Commands: Sync {
         answer::done(self.execute(Command::AnswerJoin { group, user, accept }))
     }
 
-    /// Invites `user` to a group.
+    /// Invites `user` to a group, or admits `user` if `user` has asked to join; see
+    /// [`Command::InviteMember`].
     fn invite_member(
         &self,
         group: impl Into<ConversationRef>,
@@ -220,7 +225,7 @@ pub trait Commands: Sync {
         answer::done(self.execute(Command::DeclineInvitation(group.into())))
     }
 
-    /// Leaves a group.
+    /// Leaves a group, or withdraws from joining it; see [`Command::LeaveGroup`].
     fn leave_group(&self, group: impl Into<ConversationRef>) -> impl Future<Output = Result<(), Self::Error>> + Send {
         answer::done(self.execute(Command::LeaveGroup(group.into())))
     }
@@ -230,8 +235,8 @@ pub trait Commands: Sync {
         answer::done(self.execute(Command::DeleteGroup(group.into())))
     }
 
-    /// Removes a member from a group, or withdraws a user's invitation or request to join. With
-    /// `ban`, the user cannot join until [unbanned](Self::unban_member). For admins.
+    /// Removes a member from a group, withdraws a user's invitation, or refuses a user's request to
+    /// join. With `ban`, the user cannot join until [unbanned](Self::unban_member). For admins.
     fn kick_member(
         &self,
         group: impl Into<ConversationRef>,
@@ -288,7 +293,7 @@ pub trait Commands: Sync {
         answer::done(self.execute(Command::TransferOwnership { group, user }))
     }
 
-    /// Changes the name, the description or the settings of a group. For admins.
+    /// Changes the name, the description or the policies of a group. For admins.
     fn update_group(
         &self,
         group: impl Into<ConversationRef>,
@@ -299,8 +304,8 @@ pub trait Commands: Sync {
     }
 
     /// Returns at most `limit` members of a group whose ids are greater than `after`, in the order
-    /// of their ids. The first page begins after `UserId(0)`. Admins also get the users who are
-    /// invited, have asked to join, or are banned.
+    /// of their ids. The first page begins after `UserId(0)`. Admins and the owner also get the
+    /// users who are invited, have asked to join, or are banned.
     fn members(
         &self,
         group: impl Into<ConversationRef>,
@@ -350,8 +355,8 @@ pub trait Commands: Sync {
         self.send(conversation, Draft::edit(target, text).with_id(self.new_message_id()))
     }
 
-    /// Recalls the message at `target`: its text is erased; see [`send`](Self::send). For its
-    /// author and group admins.
+    /// Recalls the message at `target`, so that its text is erased; see [`send`](Self::send). For
+    /// the author of the message, and for admins of a group.
     fn recall(
         &self,
         conversation: impl Into<ConversationRef>,
@@ -385,7 +390,7 @@ pub trait Commands: Sync {
 
     // Conversations
 
-    /// Returns all conversations of the user.
+    /// Returns the conversations that the user is in, or was in and may still read.
     fn conversations(&self) -> impl Future<Output = Result<Vec<ConversationInfo>, Self::Error>> + Send {
         answer::conversations(self.execute(Command::ListConversations))
     }
@@ -408,7 +413,7 @@ pub trait Commands: Sync {
         answer::history(self.execute(Command::ReadHistory { conversation, page }))
     }
 
-    /// Moves the device's cursor: the application has processed every event up to `seq`.
+    /// Moves the device's cursor: the application on it has processed every event up to `seq`.
     fn acknowledge(
         &self,
         conversation: ConversationId,

@@ -1,20 +1,20 @@
 //! The port through which an application watches, changes and refuses the actions of users.
 //!
-//! **Deciding** hooks (`before_…`) run before anything is committed. They receive the accounts of
-//! the users involved (for a registration, which has no account yet, its source) and the actor's
-//! role in a group. The engine executes the request in the form that they return, except that they
-//! cannot change an idempotency key. A command is
-//! validated, then charged to a rate (that of its user or, for a registration, of its source), then
-//! decided by the hooks, so that a user whose commands are refused cannot make the hooks run more
-//! often than the rate allows. The hooks of one command share a
+//! **Deciding** hooks (`before_…`) run before anything is committed. They receive the profile of
+//! the user who acts (for a registration, which has no account yet, its source), and the other
+//! user, or the group and the user's role in it. The engine executes the request in the form that
+//! they return, except that they cannot change an idempotency key. A command is validated, then
+//! charged to a rate (that of its user or, for a registration, of its source), then decided by the
+//! hooks, so that a user whose commands are refused cannot make the hooks run more often than the
+//! rate allows. The hooks of one command share a
 //! [timeout](crate::engine::EngineConfig::hook_timeout); a hook that panics or times out counts as
 //! a refusal or as an approval, as [`HookPolicy`](crate::engine::HookPolicy) of the engine's
 //! configuration says.
 //!
-//! **Observing** hooks (`on_…`) run after the commit and cannot change it. One task calls them, in
-//! the order of the commits of each conversation, behind a bounded queue: a slow observer misses
-//! observations and never delays a sender. An application that must not miss an event reads it with
-//! a feed.
+//! **Observing** hooks (`on_…`) run after what they observe has happened, and cannot change it. One
+//! task calls them, in the order of the commits of each conversation, behind a bounded queue: a
+//! slow observer misses observations and never delays a sender. An application that must not miss
+//! an event reads it with a feed.
 //!
 //! An engine can have several hooks. They are asked in the order in which they were given to the
 //! [builder](crate::engine::EngineBuilder::hooks): each receives the request in the form that the
@@ -107,7 +107,7 @@ pub trait Hooks: Debug + Send + Sync + 'static {
         Verdict::Allow(changes)
     }
 
-    /// Decides whether a user may join a group, accept an invitation to it, or ask to be admitted.
+    /// Decides whether a user may join a group, accept an invitation to it, or ask to join it.
     async fn before_join(&self, context: &GroupContext, note: Note) -> Verdict<Note> {
         let _ = context;
         Verdict::Allow(note)

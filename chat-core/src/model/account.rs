@@ -92,8 +92,8 @@ impl UserInfo {
 }
 
 /// Stored device of a user. It outlives its sessions. It is deleted with the account, when it is
-/// revoked, or when the user has too many devices and a new one logs in, if this one logged in
-/// least recently.
+/// revoked, or when a new device logs in and the user has too many devices, of which this one
+/// logged in or resumed its session least recently.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Device {
     /// User of the device.
@@ -102,8 +102,8 @@ pub struct Device {
     pub id: DeviceId,
     /// Name in the user's list of devices.
     pub name: String,
-    /// Epoch of the valid session: a login or resume raises it, and so does a change that ends the
-    /// session. Sessions with another epoch are no longer valid.
+    /// Number of the valid session, if there is one: a login or resume raises it, and so does a
+    /// change that ends the session. A session with another number is no longer valid.
     pub session_epoch: SessionEpoch,
     /// SHA-256 of the token that resumes the session; absent if there is none, for example after
     /// logout.
@@ -128,8 +128,8 @@ impl Device {
         self.session_epoch = SessionEpoch(self.session_epoch.0 + 1);
     }
 
-    /// Returns whether the latest login was not ended. A login of a session in this process has no
-    /// token and does not expire.
+    /// Returns whether the latest login was not [ended](Self::end_login); it may have expired. The
+    /// login of a session in the process of the engine has no token and does not expire.
     pub(crate) const fn is_logged_in(&self) -> bool {
         self.session_token.is_some() || self.session_expires.is_none()
     }

@@ -56,7 +56,8 @@ codes! {
         AccountDisabled = 203,
         /// The session policy allows one session, and the user has one.
         LoggedInElsewhere = 204,
-        /// The user has the maximum number of devices and must revoke one first.
+        /// The user is logged in on the maximum number of devices, and must log out on one of them
+        /// or revoke one first.
         TooManyDevices = 205,
         /// The session is over; its close code gives the reason.
         Fenced = 206,
@@ -76,7 +77,8 @@ codes! {
         NotFound = 400,
         /// The user may not do this, for example because of the user's role or a ban.
         Forbidden = 401,
-        /// The recipient accepts no direct messages from this user, who is not a friend.
+        /// The two users are not friends and the recipient accepts no direct messages from this
+        /// user, or one of them has blocked the other.
         NotFriends = 402,
         /// The user is muted in the group.
         Muted = 403,

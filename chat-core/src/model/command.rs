@@ -24,15 +24,14 @@ pub enum Command {
     /// Declares the session online or idle.
     SetStatus(PresenceState),
 
-    /// Searches users by id or by the beginning of their name.
+    /// Searches users who are not disabled, by id or by the beginning of their name.
     SearchUsers {
-        /// Id or beginning of a name. A valid name is in its canonical spelling, other text in
-        /// lower case.
+        /// Id or beginning of a name, in upper or lower case.
         query: String,
         /// Maximum number of results.
         limit: u32,
     },
-    /// Returns the public profiles of these users.
+    /// Returns the profiles of those of these users that exist.
     GetUsers(Vec<UserRef>),
     /// Asks a user for friendship, or accepts the request that the user has sent.
     RequestFriend {
@@ -50,8 +49,9 @@ pub enum Command {
     },
     /// Ends a friendship, or withdraws a friend request.
     RemoveFriend(UserRef),
-    /// Blocks a user: ends the friendship, hides the user's requests and refuses their direct
-    /// messages.
+    /// Blocks a user: ends the friendship, discards open friend requests between the two users, and
+    /// from then on hides the user's friend requests and invitations to groups, and refuses the
+    /// user's direct messages.
     Block(UserRef),
     /// Unblocks a user.
     Unblock(UserRef),
@@ -63,8 +63,7 @@ pub enum Command {
     /// Searches listed groups by the beginning of their name, and finds a group by its id if it is
     /// listed, or if the caller is a member, is invited or has asked to join.
     SearchGroups {
-        /// Id or beginning of a name. A valid name is in its canonical spelling, other text in
-        /// lower case.
+        /// Id or beginning of a name, in upper or lower case.
         query: String,
         /// Maximum number of results.
         limit: u32,
@@ -129,8 +128,8 @@ pub enum Command {
         /// Fields to change, with their new values.
         changes: GroupChanges,
     },
-    /// Lists members of a group, in order of user id. Admins and the owner also see invited,
-    /// requesting and banned users.
+    /// Lists members of a group, in order of user id. For admins and the owner, also lists the
+    /// users who are invited, have asked to join or are banned.
     ListMembers {
         group: ConversationRef,
         /// Lists members whose id is greater than this; `UserId(0)` starts with the first member.
@@ -151,7 +150,7 @@ pub enum Command {
     GetConversation(ConversationRef),
     /// Reads a page of a conversation's log.
     ReadHistory { conversation: ConversationRef, page: Page },
-    /// Moves the device's cursor: its application has processed every event up to `seq`.
+    /// Moves the device's cursor: the application on it has processed every event up to `seq`.
     Acknowledge {
         conversation: ConversationId,
         /// Last processed event.

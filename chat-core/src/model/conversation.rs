@@ -15,8 +15,8 @@ pub enum ConversationKind {
     },
     /// Group with a name, members and roles.
     Group,
-    /// A user's log of friend requests, requests to join, invitations, the answers to them, and
-    /// messages of the system.
+    /// A user's own log of events outside of direct conversations and groups, such as friend
+    /// requests, invitations to groups, the answers to them, and messages of the system.
     Inbox {
         /// User whose inbox this is.
         owner: UserId,
@@ -34,7 +34,8 @@ impl ConversationKind {
     }
 }
 
-/// Rule by which users become members of a group.
+/// Rule by which users become members of a group. In an unlisted group, `Open` and `Approval` apply
+/// only to users who were members before; other users become members by invitation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -45,7 +46,7 @@ pub enum JoinPolicy {
     /// Users join by themselves, without approval or invitation.
     #[default]
     Open,
-    /// Users ask to join, and an admin decides.
+    /// Users ask to join, and an admin or the owner decides. Only admins and the owner may invite.
     Approval,
     /// Users join only after a member has invited them.
     Invite,
@@ -123,7 +124,8 @@ pub enum Role {
     #[default]
     Member,
     /// May also invite under every [`JoinPolicy`], answer requests to join, remove, ban and mute
-    /// members, recall their messages, mention all members, and change the group.
+    /// members of a lower role, recall the messages of everyone but the owner, mention all members,
+    /// and change the group.
     Admin,
     /// May also assign roles, transfer the ownership and delete the group. Each group has one
     /// owner.
@@ -164,8 +166,8 @@ pub struct Member {
     pub role: Role,
     /// First event that the user may read; [`Seq::ZERO`] if the user was never a member.
     pub first_seq: Seq,
-    /// Last event that a former member may read; `None` for a member, and for a user who was never
-    /// one.
+    /// Last event that a former member may read; `None` for a member, and for a user who never was
+    /// a member.
     pub until_seq: Option<Seq>,
     /// Time until which the user may not send; 0 if not muted.
     pub muted_until: Timestamp,

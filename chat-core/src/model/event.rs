@@ -200,8 +200,10 @@ pub enum EventBody {
     },
     /// The role of a member changed.
     RoleChanged { user: UserId, role: Role },
-    /// The sender made another member the owner and became an admin. If the sender is the system,
-    /// the `RoleChanged` before this event contains the former owner's role.
+    /// A member became the owner. If the sender is a user, that user was the owner and is now an
+    /// admin; the owner's account may also have been deleted, and then `MemberLeft` follows. If the
+    /// sender is the system and the group had an owner, the `RoleChanged` before this event
+    /// contains the former owner's role.
     OwnershipTransferred {
         /// The new owner.
         to: UserId,
@@ -233,9 +235,10 @@ pub enum EventBody {
         /// Text of the request.
         note: String,
     },
-    /// In the inbox: a friend request of this user was answered.
+    /// In the inbox: a friend request of this user was answered, or accepted an earlier friend
+    /// request of the other user.
     FriendAnswered {
-        /// The user who answered.
+        /// The other user.
         by: UserId,
         /// True if the request was accepted.
         accepted: bool,
@@ -268,8 +271,8 @@ pub enum EventBody {
         /// True if the request was accepted.
         accepted: bool,
     },
-    /// In the inbox: this user was removed from a group. A deletion is reported in the group's own
-    /// log.
+    /// In the inbox: this user was removed from a group. The deletion of a group is no removal; the
+    /// group's own log reports it.
     RemovedFromGroup {
         group: ConversationId,
         group_name: String,

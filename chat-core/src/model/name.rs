@@ -65,23 +65,24 @@ pub enum NameError {
     /// id of a user or group.
     #[error("the name needs at least one letter, because a number alone is an id")]
     NoLetter,
-    /// The name has letters of scripts that imitate each other.
+    /// A word of the name has letters of scripts that UTS #39 does not allow together, because
+    /// their letters are easily confused.
     #[error(
         "the name mixes scripts that are easily confused; write each word in one script \
          (Latin letters may stand beside Chinese, Japanese or Korean)"
     )]
     MixedScripts,
-    /// The name has digits of two numbering systems.
+    /// A word of the name has digits of two numbering systems.
     #[error("the name mixes digits of different scripts; use one kind of digits")]
     MixedDigits,
-    /// A letter has more combining marks than any language uses.
+    /// A letter has more than `max` combining marks.
     #[error("the name stacks too many marks on one letter; use at most {max}")]
     TooManyMarks {
-        /// Maximum number of consecutive marks.
+        /// Maximum number of marks on one letter.
         max: usize,
     },
-    /// Left-to-right and right-to-left characters are mixed, so that the displayed order differs
-    /// ambiguously from the stored order.
+    /// A word with right-to-left characters breaks the Bidi Rule (RFC 5893 §2), so that its
+    /// displayed order is ambiguous.
     #[error(
         "the name mixes writing directions ambiguously; write it in one direction, without \
          digits in front"

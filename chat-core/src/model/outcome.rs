@@ -13,17 +13,17 @@ pub enum Outcome {
     Done,
     /// Devices of the user.
     Devices(Vec<DeviceInfo>),
-    /// Description of a user.
+    /// Profile of a user.
     User(UserInfo),
-    /// Descriptions of users.
+    /// Profiles of users.
     Users(Vec<UserInfo>),
     /// Contacts of the user.
     Contacts(Vec<ContactInfo>),
     /// Conversations of the user.
     Conversations(Vec<ConversationInfo>),
-    /// Description of a conversation.
+    /// State of a conversation.
     Conversation(Box<ConversationInfo>),
-    /// Descriptions of groups.
+    /// Profiles of groups.
     Groups(Vec<GroupInfo>),
     /// Members of a group.
     Members(MemberPage),

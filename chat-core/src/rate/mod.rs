@@ -81,8 +81,8 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    /// Returns `Ok` if one more event is allowed now, otherwise the time until it is (the period of
-    /// a rate that allows no event). Charges nothing.
+    /// Returns `Ok` if one more event is allowed now, otherwise the time until one is. A rate with
+    /// a `count` of 0 never allows one; then the time is the period of the rate. Charges nothing.
     pub(crate) fn check(&self, now: Instant, rate: &Rate) -> Result<(), Duration> {
         let Some(interval) = rate.interval() else {
             return Err(rate.per);

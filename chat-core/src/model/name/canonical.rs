@@ -33,7 +33,7 @@ impl Rules {
     /// Refuses very long input before it is processed.
     pub(super) fn check_input(&self, text: &str) -> Result<(), NameError> {
         // Decomposed or full-width text is longer than its canonical spelling, but less than four
-        // times as long; only superfluous white space can exceed this.
+        // times as long; only superfluous spaces can exceed this.
         if text.len() > 4 * self.max_bytes {
             Err(self.too_long())
         } else {

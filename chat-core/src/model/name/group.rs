@@ -8,9 +8,9 @@ use super::{NameError, name_string, reserved};
 /// Unique name of a group. It keeps its capitals and may have single spaces inside. A group is
 /// looked up by its [`key`](Self::key).
 ///
-/// Each word follows the script and direction rules of user names, so `Rust группа` is valid and
-/// `Rusт` is not. Cloning is cheap. Two names are equal if their displayed spelling is equal;
-/// compare keys to check whether they denote the same group.
+/// Each word follows the script, digit, mark and direction rules of user names, so `Rust группа` is
+/// valid and `Rusт` is not. Cloning is cheap. Two names are equal if their displayed spelling is
+/// equal; compare keys to check whether they denote the same group.
 ///
 /// # Examples
 /// ```
@@ -32,8 +32,8 @@ impl GroupName {
     /// Maximum length of the name, and of its key, in bytes of UTF-8.
     pub(crate) const MAX_BYTES: usize = 256;
 
-    /// Parses the name of a new group. Trims the name and collapses inner white space to single
-    /// spaces.
+    /// Parses the name of a new group. Removes spaces at its ends, and collapses those inside to
+    /// single spaces. Other white space, such as tabs, is not allowed.
     ///
     /// # Errors
     /// A [`NameError`] that says what to change.
@@ -57,8 +57,8 @@ impl GroupName {
             allowed: "letters, digits, spaces, '_', '-', '.', '+', '#' and '&'",
         };
         RULES.check_input(text)?;
-        let words = canonical::fold_width(text);
-        let name = words
+        let folded = canonical::fold_width(text);
+        let name = folded
             .split(' ')
             .filter(|word| !word.is_empty())
             .collect::<Vec<_>>()
