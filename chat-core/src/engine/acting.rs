@@ -14,8 +14,9 @@ use crate::service::CommandError;
 /// the caller's own device are refused with
 /// [`InvalidArgument`](crate::model::ReplyCode::InvalidArgument): logging out, changing the
 /// password, revoking a device, acknowledging, setting a status and typing. In answers, `cursor` is
-/// 0, as for a device that has received nothing. If the user does not exist or is disabled,
-/// commands are refused with [`AccountDisabled`](crate::model::ReplyCode::AccountDisabled).
+/// the position before `first_seq`, as for a device that has received nothing. If the user does not
+/// exist or is disabled, commands are refused with
+/// [`AccountDisabled`](crate::model::ReplyCode::AccountDisabled).
 ///
 /// [`Event::device`]: crate::model::Event::device
 ///

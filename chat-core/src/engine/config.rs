@@ -28,14 +28,15 @@ pub enum SessionPolicy {
     MaxDevices(u32),
 }
 
-/// Outcome of a command whose deciding hook fails, panics or times out.
+/// Outcome of a command if one of its deciding hooks fails, which means that it panics or times
+/// out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HookPolicy {
     /// The command is refused.
     #[default]
     FailClosed,
-    /// The command proceeds as if there were no hook.
+    /// The command proceeds as if the failed hook had allowed it without a change.
     FailOpen,
 }
 
@@ -43,7 +44,7 @@ pub enum HookPolicy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EngineConfig {
-    /// Guests may create accounts. Default true.
+    /// True if guests may create accounts. Default true.
     pub allow_registration: bool,
     /// Direct-message policy of a new account, until its user chooses another one. Default
     /// [`DirectPolicy::Friends`].
@@ -93,14 +94,15 @@ pub struct EngineConfig {
     pub resend_window: Duration,
 
     /// Maximum total duration of the deciding hooks of one command. A hook that has not decided by
-    /// then has failed; the hooks after it are still asked, but have no time to wait. Default 1 s;
-    /// a command that hooks decide about may take this much longer than `request_timeout`.
+    /// then has failed. If `hook_policy` lets the command proceed, the hooks after it are still
+    /// asked, but have no time to wait. Default 1 s; a command that hooks decide about may take
+    /// this much longer than `request_timeout`.
     pub hook_timeout: Duration,
     /// Outcome of a command whose deciding hook fails. Default [`HookPolicy::FailClosed`].
     pub hook_policy: HookPolicy,
     /// Rate at which hooks decide about one user's commands that have no other rate: joining
     /// groups, changing the profiles of groups and the user's own, and accepting friend requests.
-    /// Refused commands count too. Default 120 per minute.
+    /// Commands that the hooks refuse count too. Default 120 per minute.
     pub hook_command_rate: Rate,
     /// Maximum number of observations queued for the observing hooks; further ones are dropped and
     /// counted. Default 4 096.
@@ -129,8 +131,8 @@ pub struct EngineConfig {
     /// Rate at which one user may send messages, edits, recalls and reactions over all sessions on
     /// this node. A user who exceeds the rate is slowed down: the server reads from the user's
     /// connection later, and a session in this process gets its answer later, or `Busy` if the
-    /// delay would exceed 2 s. Default 40 a second with a burst of 2 000: twice the number of
-    /// messages that an offline outbox may send at once over one connection.
+    /// delay would exceed 2 s. Default 40 a second with a burst of 2 000: twice the default burst
+    /// of one connection, over which a client sends what it has queued while it was offline.
     pub message_rate: Rate,
     /// Rate at which one user may read pages of history over all sessions on this node; further
     /// pages are delayed. Default 200 a minute with a burst of 1 000: a device that was offline for
@@ -276,7 +278,11 @@ impl EngineConfig {
         require!(self.max_devices, positive_u32, "at least 1");
         require!(self.max_group_members, |max: &u32| *max >= 2, "at least 2");
         let allows_a_device = |policy: &SessionPolicy| !matches!(policy, SessionPolicy::MaxDevices(0));
-        require!(self.session_policy, allows_a_device, "at least one device");
+        require!(
+            self.session_policy,
+            allows_a_device,
+            "a policy that allows at least one device"
+        );
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Constructors of [`CommandError`], and [`Rejection`], the errors of units of work.
+//! Constructors of [`CommandError`], and [`Rejection`], the error of a unit of work.
 
 use std::time::Duration;
 
@@ -35,12 +35,12 @@ impl CommandError {
         Self::invalid("only a session of a device can do this; the caller acts without one")
     }
 
-    /// Returns the error for a caller whose login is no longer the latest of its device, with the
-    /// reason why the login has ended.
+    /// Returns the error for a caller whose login has ended or expired, with the close code that
+    /// gives the reason.
     pub(crate) fn fenced(reason: CloseCode) -> Self {
         let text = match reason {
             CloseCode::Replaced => "this session is over: the device logged in again, or another device replaced it",
-            CloseCode::AccountDisabled => "this session is over: the account was disabled",
+            CloseCode::AccountDisabled => "this session is over: the account was disabled or deleted",
             _ => "this session is over: it was ended, its device was revoked, or its login expired",
         };
         Self {
@@ -54,11 +54,12 @@ impl CommandError {
         Self::new(ReplyCode::Fenced, "this session is over: log in again")
     }
 
-    /// Returns the error for an application or operator that acts for an unknown or disabled user.
+    /// Returns the error for an application or operator that acts for a user whose account does not
+    /// exist, or is disabled or deleted.
     pub(crate) fn account_unusable() -> Self {
         Self::new(
             ReplyCode::AccountDisabled,
-            "the user's account does not exist, or an operator disabled it",
+            "the user's account does not exist, or an operator disabled or deleted it",
         )
     }
 
@@ -87,7 +88,7 @@ impl CommandError {
     pub(crate) fn try_again() -> Self {
         Self::new(
             ReplyCode::TryAgain,
-            "the store is unavailable and the outcome is unknown; try again with the same client message id",
+            "the store does not answer and the outcome is unknown; try again with the same client message id, if any",
         )
         .retry_after(Duration::from_secs(1))
     }

@@ -1,7 +1,7 @@
 //! Calls to the deciding hooks, the `before_…` methods of [`Hooks`]. A command is first validated,
-//! then charged to its user's rate, then decided by the hooks, and then committed. The hooks of one
-//! command share a timeout. A hook that panics or times out has failed, and [`HookPolicy`] decides
-//! in its place.
+//! then charged to a rate, then decided by the hooks, and then committed. The hooks of one command
+//! share a timeout. A hook that panics or times out has failed, and [`HookPolicy`] decides in its
+//! place.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,8 @@ use crate::panics;
 
 /// The application's deciding hooks, in the order in which they are asked.
 ///
-/// Each `before_…` method fails with the error with which a hook refuses the command. If hooks can
+/// Each `before_…` method fails with the error with which a hook refuses the command; also if a
+/// rate is exceeded, or if what the hooks need to know cannot be read from the store. If hooks can
 /// change the request, the method returns it in the form that they allow. Without hooks, the method
 /// allows the request unchanged and does not read the store.
 #[derive(Debug)]
@@ -63,7 +64,8 @@ impl HookCalls {
         if self.exist() { self.timeout } else { Duration::ZERO }
     }
 
-    /// Asks the hooks whether a guest may register an account, and with which profile.
+    /// Asks the hooks whether an account may be registered, and with which name, password and
+    /// display name.
     pub(super) async fn before_register(
         &self,
         source: Source,

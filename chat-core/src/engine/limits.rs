@@ -1,4 +1,5 @@
-//! Per-user rate limits. Each node enforces them over the sessions that the user has on that node.
+//! Per-user rate limits. Each node enforces them over everything that a user does on that node, in
+//! any session or without one.
 //!
 //! A user who exceeds a rate is refused ([`UserLimit::charge`]), or slowed down
 //! ([`UserLimit::charge_paced`]).

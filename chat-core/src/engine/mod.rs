@@ -2,18 +2,18 @@
 //! program can embed it without a network.
 //!
 //! ```text
-//! builder ─► commands ─► workers ─► operations ─► units ─► store
-//!               │           │                       ▲
-//!               └─► appender (drafts, groups) ──────┘
+//! messages, group changes ─► appender ─┐
+//! other changes ───────────────────────┴─► unit of work ─┐
+//! reads ─────────────────────────────────────────────────┴─► units ─► store
 //! ```
 //!
 //! A command comes in through a session or [`Engine::acting_as`]. Messages and group changes go to
 //! the `appender`, which has one queue (lane) for each conversation and commits messages in
-//! batches. Other changes run as a unit of work in a separate task, and reads go directly to the
-//! store. Every unit of work is an operation: it takes its locks, checks that the caller's login is
-//! still the latest of its device (`fence`) and that the caller has the permission (`policy`), and
-//! appends its events through `log`. `units` runs it with deadlines, circuit breakers and retries,
-//! and its events go to the [`router`](crate::router) once it is committed.
+//! batches. Other changes run as a unit of work in a separate task. A unit of work is an
+//! `Operation`: it takes its locks, checks that the caller may still act (`fence`) and has the
+//! permission (`policy`), and appends its events through `log`. `units` runs it in one transaction,
+//! with deadlines, circuit breakers and retries, and its events go to the
+//! [`router`](crate::router) once it is committed. Reads go through `units` without a transaction.
 //!
 //! A [`feed`](Engine::feed) reads the logs independently of commands, for programs that process
 //! every event.
@@ -141,11 +141,12 @@ impl Drop for Parts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EngineStats {
-    /// Sessions and conversations on this node.
+    /// Counts of the router, such as the number of sessions on this node.
     pub router: RouterStats,
-    /// Bytes queued for the appender.
+    /// Size of the drafts and group changes that are not answered yet, in bytes.
     pub queued_bytes: usize,
-    /// Observations that were dropped because the observing hooks were too slow.
+    /// Number of observations that were dropped because the observing hooks were too slow, since
+    /// the start.
     pub observations_dropped: u64,
 }
 
@@ -170,8 +171,8 @@ impl Engine {
         self.parts.lifecycle.spawn_command(command).await
     }
 
-    /// Starts a session with a password, or with a token that the application's authenticator
-    /// accepts. Ends the device's older session.
+    /// Logs a device in with a password, or with a token that the application's authenticator
+    /// accepts. Ends the device's older session; [`attach`](Self::attach) starts the new one.
     ///
     /// # Errors
     /// [`CommandError`]. An unknown account and a wrong password yield the same error.
@@ -192,7 +193,8 @@ impl Engine {
         self.parts.lifecycle.spawn_command(command).await
     }
 
-    /// Starts a session with the token of an earlier login. Ends the device's older session.
+    /// Logs a device in with the token of an earlier login. Ends the device's older session;
+    /// [`attach`](Self::attach) starts the new one.
     ///
     /// # Errors
     /// [`CommandError`]. `SessionExpired`: the client has to log in again.
@@ -218,12 +220,12 @@ impl Engine {
         &self.parts.feeds
     }
 
-    /// Connects a session that has just logged in to its events; see
+    /// Starts the session of a device that has just logged in; see
     /// [`ChatService::attach`](crate::service::ChatService::attach).
     ///
     /// # Errors
-    /// [`CommandError`]; the session was not attached. `Fenced`: the session has ended in the
-    /// meantime, for example because the device has logged in again.
+    /// [`CommandError`]; the session was not attached. `Fenced`: the login has ended since it was
+    /// granted, for example because the device has logged in again.
     pub(crate) async fn attach(
         &self,
         caller: Caller,
@@ -265,7 +267,7 @@ impl Engine {
     /// application, which keeps the session for as long as it runs and receives events.
     ///
     /// It counts as a login of `device`: it ends an older session of that device, it makes the user
-    /// present, and a new device counts towards the user's
+    /// online, and a new device counts towards the user's
     /// [`max_devices`](EngineConfig::max_devices), so that it may evict the device that logged in
     /// least recently. So do not start a session for each request of an application; use
     /// [`acting_as`](Self::acting_as).
@@ -296,7 +298,8 @@ impl Engine {
         Operator::new(Arc::clone(&self.parts.operator), &name)
     }
 
-    /// Waits until the engine stops.
+    /// Waits until the engine stops: at the end of its shutdown, or when its last handle is
+    /// dropped.
     async fn stopped(&self) {
         self.parts.lifecycle.stopping().cancelled().await;
     }

@@ -10,7 +10,8 @@ impl Engine {
     /// The feed continues where the feed of that name stopped, on this or on another node: its
     /// cursors are in the store. Within a conversation, events come in the order of their `Seq` and
     /// without gaps. Each event is handed out once, and again only if the store had not recorded
-    /// its [acknowledgement](super::FeedItem::done) when the node crashed or lost its lease.
+    /// its [acknowledgement](super::FeedItem::done) when the feed was closed, or when the node
+    /// crashed or lost its lease.
     ///
     /// Several nodes may open the same feed. They divide the conversations into 16 shards between
     /// them. When a node closes the feed, other nodes take over its shards. After a node has

@@ -47,7 +47,7 @@ pub(super) struct Units {
     /// be read.
     reads: Breaker,
     writes: Breaker,
-    /// Time that a request may take.
+    /// Maximum duration of a request.
     timeout: Duration,
     unconfirmed: Box<dyn UnconfirmedCommits>,
 }

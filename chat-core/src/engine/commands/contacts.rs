@@ -44,7 +44,7 @@ pub(in crate::engine) struct ContactCommands {
 /// The part of the engine's configuration that these commands use.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct ContactOptions {
-    /// Maximum number of friend requests made within a day that are still open.
+    /// Maximum number of a user's friend requests of the last 24 hours that are still open.
     max_open_requests: u32,
     max_list_len: u32,
 }
@@ -92,9 +92,9 @@ impl ContactCommands {
             max_open_per_day: self.options.max_open_requests,
             now: self.units.now(),
         };
-        let (events, is_new) = self.units.run(caller, request).await?;
+        let (events, has_changed) = self.units.run(caller, request).await?;
         if let Some(charge) = &mut charge
-            && is_new
+            && has_changed
         {
             charge.keep();
         }

@@ -51,8 +51,8 @@ impl MessageCommands {
                 let draining = self.lifecycle.draining().clone();
                 CommandFuture::run(async move {
                     let answer = answer.await;
-                    let delay = tokio::time::sleep_until(answer_at);
-                    draining.run_until_cancelled(delay).await;
+                    let wait = tokio::time::sleep_until(answer_at);
+                    draining.run_until_cancelled(wait).await;
                     answer
                 })
             }
@@ -82,7 +82,7 @@ impl MessageCommands {
     }
 
     /// Charges a message to its user. Returns the time for which the server must not read from the
-    /// user's connection.
+    /// caller's connection.
     pub(super) fn pace(&self, caller: Caller) -> Duration {
         self.limits.messages.charge_paced(caller.user)
     }

@@ -133,7 +133,7 @@ impl Dispatcher {
     }
 
     /// If the command sends a draft, charges it to its user's message rate. Returns the time for
-    /// which the server must not read from the user's connection, zero for other commands.
+    /// which the server must not read from the caller's connection, zero for other commands.
     pub(super) fn pace(&self, caller: Caller, command: &Command) -> Duration {
         match command {
             Command::Send { .. } => self.messages.pace(caller),

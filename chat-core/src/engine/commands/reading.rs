@@ -118,7 +118,7 @@ impl ReadingCommands {
         check_caller(&self.units, caller).await
     }
 
-    /// Returns the texts of the edits with these sequence numbers.
+    /// Returns the texts of the edits at these positions.
     async fn edits(&self, conversation: ConversationId, seqs: Vec<Seq>) -> Result<HashMap<Seq, String>, CommandError> {
         if seqs.is_empty() {
             return Ok(HashMap::new());
@@ -132,8 +132,8 @@ impl ReadingCommands {
     }
 
     /// Records that the caller's device has received every event up to `seq`. Returns `None`, and
-    /// records nothing, if these events were not all delivered to the caller's session; then call
-    /// [`acknowledge_checked`](Self::acknowledge_checked).
+    /// records nothing, if the caller has no session on this node, or these events were not all
+    /// delivered to it; then call [`acknowledge_checked`](Self::acknowledge_checked).
     pub(super) fn acknowledge(
         &self,
         caller: Caller,
@@ -157,9 +157,9 @@ impl ReadingCommands {
         Some(Ok(Outcome::Done))
     }
 
-    /// Records an acknowledgement of events that were not all delivered to the caller's session:
-    /// the session read them from the log, they do not exist yet, or the session is not subscribed
-    /// to the conversation. Asks the store which events the caller may read.
+    /// Records an acknowledgement for which [`acknowledge`](Self::acknowledge) returned `None`: for
+    /// example, the session read the events from the log, they do not exist yet, or the session is
+    /// not subscribed to the conversation. Asks the store which events the caller may read.
     pub(super) async fn acknowledge_checked(
         self: Arc<Self>,
         caller: Caller,
@@ -206,8 +206,9 @@ impl ReadingCommands {
     }
 }
 
-/// Returns the sequence number of the latest edit of a message, or `None` if the message was
-/// recalled or the edit was made after the reader had left.
+/// Returns the position of the latest edit of a message. Returns `None` if the message was not
+/// edited or was recalled, or if the reader may not read the edit, which was made after the reader
+/// had left.
 fn visible_edit(event: &Event, reader: &Member) -> Option<Seq> {
     event
         .edited_seq

@@ -39,7 +39,7 @@ pub(crate) async fn refusals(
         let device = devices
             .iter()
             .find(|device| device.user == caller.user && Some(device.id) == caller.device());
-        // The account of a device is read only to find out why its login has ended.
+        // If the caller is a device, the account is read only to find out why the login has ended.
         if device.and_then(|device| live_login(device, now)) != Some(caller) {
             let account = tx.account(caller.user).await?;
             if let Err(refusal) = check_live(caller, device, account.as_ref(), now) {
@@ -50,8 +50,8 @@ pub(crate) async fn refusals(
     Ok(refusals)
 }
 
-/// Fails unless the caller may act. `device` is the caller's device, if it has one and that is
-/// stored; `account` is the account of its user.
+/// Fails unless the caller may act. `device` is the stored device of the caller, if there is one;
+/// `account` is the account of the caller's user.
 pub(crate) fn check_live(
     caller: Caller,
     device: Option<&Device>,

@@ -1,8 +1,8 @@
 //! [`Logs`]: appending events to logs. All units of work of the engine append through this module.
 //!
 //! A unit of work locks the conversations it writes to, adds events to their [`Logs`], and writes
-//! all of them at its end. This module alone assigns the `Seq`, time, message count and membership
-//! version of each event.
+//! all of them at its end. This module alone assigns the `Seq`, time and message count of each
+//! event, and the `members_version` of each conversation.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use crate::store::{StoreError, Transaction};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Author {
     pub(crate) user: UserId,
-    /// Device of the sender; `None` if an application or an operator acts for the user.
+    /// Device of the sender; `None` if the event is not from a session.
     pub(crate) device: Option<DeviceId>,
     /// Idempotency key, and the fingerprint of the draft that was sent with it; `None` if the event
     /// does not stem from a draft.
@@ -206,9 +206,9 @@ impl Logs {
     }
 }
 
-/// Generator of the ids of the events that one transaction appends to a log: the first id is
-/// random, and each further one is the previous one plus 1 (RFC 9562 §6.2, method 2). A batch thus
-/// needs random bytes only once.
+/// Generator of the ids of the events that one transaction appends to a log: the first id is a new
+/// UUIDv7, and the random part of each further one is that of the previous one plus 1 (RFC 9562
+/// §6.2, method 2). A batch thus needs random bytes only once.
 #[derive(Debug, Default)]
 struct EventIds {
     last: Option<u128>,

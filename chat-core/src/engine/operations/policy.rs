@@ -1,5 +1,5 @@
 //! Authorization: pure functions of the requested permission and the caller's relation to the group
-//! or user. Everything that they do not explicitly allow is refused. Units of work call them inside
+//! or user. What they do not explicitly allow is refused. Units of work call them inside
 //! their transactions, after taking the locks; commands without a unit of work call them after
 //! reading the rows.
 
@@ -12,7 +12,7 @@ use crate::model::{GroupProfile, JoinPolicy, Member, MemberState, ReplyCode, Rol
 pub(crate) enum Membership {
     /// The user never was a member, and has no invitation or request to join.
     Outsider,
-    /// The user was a member.
+    /// The user was a member, and is not one now, nor banned, invited or asking to join.
     Former,
     /// The user is banned, and cannot join until unbanned.
     Banned,
@@ -52,6 +52,7 @@ impl Membership {
         matches!(self, Self::Member | Self::Muted | Self::Admin | Self::Owner)
     }
 
+    /// Returns whether the user has the rights of an admin, as the owner has.
     const fn is_admin(self) -> bool {
         matches!(self, Self::Admin | Self::Owner)
     }
@@ -203,7 +204,7 @@ pub(crate) fn check_direct(
     } else {
         Err(CommandError::new(
             ReplyCode::NotFriends,
-            "this user accepts messages from friends only",
+            "you cannot message this user; become friends first, or unblock the user if you blocked them",
         ))
     }
 }

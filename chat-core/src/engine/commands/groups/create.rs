@@ -17,8 +17,8 @@ use crate::model::{
 
 impl GroupCommands {
     /// Creates a group. A retry finds the group that was created before, even if there is now a
-    /// reason to refuse the command, unless the caller may not act any more: the answer shows the
-    /// group as it is now.
+    /// reason to refuse the creation. A retry of a caller that may not act any more is refused,
+    /// because the answer shows the group as it is now.
     pub(in crate::engine::commands) async fn create(
         self: Arc<Self>,
         caller: Caller,

@@ -31,9 +31,9 @@ pub(in crate::engine) struct Admit {
     pub(in crate::engine) now: Timestamp,
 }
 
-/// Returns an epoch higher than that of any device that logged in earlier: the time in nanoseconds.
-/// A device's epoch grows by one when a session of the device starts or is ended, so it cannot
-/// overtake the clock.
+/// Returns an epoch higher than that of any device that logged in earlier, unless the clock was set
+/// back: the time in nanoseconds. A device's epoch grows by one when a session of the device starts
+/// or is ended, so it cannot overtake the clock.
 pub(in crate::engine) fn first_epoch() -> SessionEpoch {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let nanos = u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX);
@@ -41,7 +41,7 @@ pub(in crate::engine) fn first_epoch() -> SessionEpoch {
     SessionEpoch(nanos.clamp(1, u64::MAX >> 2))
 }
 
-/// Proof of identity that a login presents.
+/// Way in which a device logs in, with the proof of identity that it presents.
 #[derive(Clone, Debug)]
 pub(in crate::engine) enum LoginMethod {
     /// A verdict of the authenticator.
@@ -50,12 +50,12 @@ pub(in crate::engine) enum LoginMethod {
         name: String,
         proof: Proof,
         tokens: Tokens,
-        /// Time at which the session ends; `None` if it has no end.
+        /// Time at which the login expires, which ends the session; `None` if it does not expire.
         expires: Option<Timestamp>,
     },
     /// The token of an earlier login.
     Resume(TokenHash),
-    /// No proof, for a session in this process. `name` is the name of the device.
+    /// No proof: a session in this process, which is trusted. `name` is the name of the device.
     Trusted { name: String },
 }
 
@@ -75,7 +75,8 @@ pub(in crate::engine) struct LoggedIn {
     /// Session epoch of the device since this login.
     pub(in crate::engine) epoch: SessionEpoch,
     pub(in crate::engine) user: UserInfo,
-    /// True if the device keeps its device token, so that it gets no new one.
+    /// True if the login gave the device no new device token: the device keeps the one that it has,
+    /// if any.
     pub(in crate::engine) kept_device_token: bool,
     /// Other devices whose sessions the login ended.
     pub(in crate::engine) ended: Vec<DeviceId>,
@@ -112,7 +113,7 @@ impl Admit {
             None => Err(self.invalid_credentials()),
             Some(account) if account.disabled => Err(CommandError::new(
                 ReplyCode::AccountDisabled,
-                "an operator disabled this account",
+                "an operator disabled or deleted this account",
             )),
             Some(account) => Ok(account),
         }

@@ -31,8 +31,9 @@ pub(in crate::engine) struct RequestFriend {
 
 #[async_trait]
 impl Operation for RequestFriend {
-    /// The appended events, and whether this was a new request. It also counts as new if the peer
-    /// blocked the caller, who must not learn of it.
+    /// The appended events, and whether the request changed anything: `false` if the users were
+    /// friends or the request was open already. A request to a peer who blocked the caller changes
+    /// the caller's contact, so that the caller does not learn of the block.
     type Output = (Vec<Event>, bool);
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Rejection> {

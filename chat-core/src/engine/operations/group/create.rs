@@ -41,8 +41,8 @@ impl Operation for CreateGroup {
         let is_retry_of =
             |event: &Event| event.kind == EventKind::GroupCreated && event.fingerprint == self.fingerprint;
         if let Some(created) = sent.as_ref().filter(|event| is_retry_of(event)) {
-            // The group exists, so a retry finds it even if the session has ended since. Whoever
-            // reads the group for the caller checks the caller.
+            // The group exists, so a retry finds it even if the session has ended since. The
+            // command checks the caller before it reads the group for the answer.
             return Ok((created.conversation, Vec::new()));
         }
         fence(tx, self.caller, self.now).await?;

@@ -11,8 +11,8 @@ use crate::model::{Event, EventBody, MemberState, UserId};
 use crate::store::Transaction;
 
 /// Invites a user to a group. If the user has asked to join and the caller may answer such
-/// requests, the user becomes a member. Does nothing if the inbox of the user contains a pending
-/// invitation.
+/// requests, the user becomes a member. Does nothing if the user is a member, has a pending
+/// invitation in the inbox, or has asked to join and blocked the caller.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct InviteMember {
     pub(in crate::engine) call: GroupCall,

@@ -11,8 +11,8 @@ use crate::model::{Event, EventBody, MemberState, ReplyCode};
 use crate::store::Transaction;
 
 /// Ends the caller's membership, request to join, or invitation. An owner has to transfer the group
-/// first, unless the group has no other member: then it is deleted. Does nothing for a former or
-/// banned member.
+/// first, unless the group has no other member: then it is deleted. Does nothing for a former
+/// member or a banned user.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct LeaveGroup {
     pub(in crate::engine) call: GroupCall,

@@ -6,7 +6,7 @@ mod open;
 mod prepared;
 
 pub(in crate::engine) use batch::{AppendBatch, AppendedBatch};
-pub(in crate::engine) use open::{OpenDirect, first_message};
+pub(in crate::engine) use open::{OpenDirect, check_first_message};
 pub(in crate::engine) use prepared::{BatchRules, Prepared, fingerprint};
 
 use crate::engine::error::CommandError;

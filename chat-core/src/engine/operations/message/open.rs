@@ -17,8 +17,8 @@ use crate::model::{
 };
 use crate::store::{NewConversation, StoreError, Transaction};
 
-/// Creates the direct conversation of two users, if the caller may write to the peer. Both users
-/// get an event in their inboxes.
+/// Creates the direct conversation of two users, if the caller may write to the peer. Each of the
+/// users gets an event in the inbox.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct OpenDirect {
     pub(in crate::engine) caller: Caller,
@@ -82,7 +82,11 @@ impl Operation for OpenDirect {
 /// Checks whether a draft can be the first event of the direct conversation with `peer`. A draft
 /// that cannot is refused before the conversation is opened, with the error that it would get in a
 /// conversation without messages.
-pub(in crate::engine) fn first_message(draft: &Prepared, peer: UserId, rules: BatchRules) -> Result<(), CommandError> {
+pub(in crate::engine) fn check_first_message(
+    draft: &Prepared,
+    peer: UserId,
+    rules: BatchRules,
+) -> Result<(), CommandError> {
     if draft.kind != EventKind::Message {
         return Err(CommandError::not_found());
     }

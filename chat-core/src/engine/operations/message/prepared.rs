@@ -14,7 +14,7 @@ use crate::model::{
 /// Limits of the engine's configuration that apply to messages.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct BatchRules {
-    /// Age, in milliseconds, up to which a message may be edited and recalled.
+    /// Age, in milliseconds, up to which its sender may edit or recall a message.
     pub(in crate::engine) edit_window_ms: u64,
     /// Maximum number of users that one message may mention.
     pub(in crate::engine) max_mentions: usize,
@@ -96,7 +96,7 @@ impl Prepared {
 
     /// Returns the memory that the draft is charged for while it is queued, in bytes.
     pub(in crate::engine) fn cost(&self) -> usize {
-        // Other memory of a queued draft: keys, reply channel, queue entries.
+        // Estimate of the other memory of a queued draft: keys, reply channel, queue entries.
         const OVERHEAD: usize = 512;
         self.body.len() + self.mentions.len() * 8 + OVERHEAD
     }

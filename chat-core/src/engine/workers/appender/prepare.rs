@@ -10,7 +10,7 @@ use super::submission::LaneCheck;
 use super::work::AppendPorts;
 use crate::engine::directory::{Destination, Target};
 use crate::engine::error::CommandError;
-use crate::engine::operations::message::{Prepared, appended, first_message};
+use crate::engine::operations::message::{Prepared, appended, check_first_message};
 use crate::engine::panics::contain;
 use crate::engine::units::within;
 use crate::model::{Caller, ConversationRef, Draft, Event};
@@ -88,7 +88,7 @@ async fn prepare_draft(
 ) -> Result<(Target, Option<Prepared>), CommandError> {
     let caller = draft.caller;
     let destination = ports.opener.find(caller, conversation, deadline).await?;
-    check_first(ports, &destination, draft)?;
+    check_opening(ports, &destination, draft)?;
     let rewritten = match for_hooks {
         Some(original) => {
             let (id, kind) = destination.conversation();
@@ -99,17 +99,17 @@ async fn prepare_draft(
         None => None,
     };
     if let Some(rewritten) = &rewritten {
-        check_first(ports, &destination, rewritten)?;
+        check_opening(ports, &destination, rewritten)?;
     }
     let target = ports.opener.open(caller, destination, deadline).await?;
     Ok((target, rewritten))
 }
 
 /// Refuses a draft that would open a conversation and cannot be its first event.
-fn check_first(ports: &AppendPorts, destination: &Destination, draft: &Prepared) -> Result<(), CommandError> {
+fn check_opening(ports: &AppendPorts, destination: &Destination, draft: &Prepared) -> Result<(), CommandError> {
     match destination {
         Destination::Existing(_) => Ok(()),
-        Destination::Unopened(direct) => first_message(draft, direct.peer, ports.rules),
+        Destination::Unopened(direct) => check_first_message(draft, direct.peer, ports.rules),
     }
 }
 
