@@ -24,6 +24,7 @@ pub struct MemoryBus {
     hub: Arc<Mutex<Hub>>,
 }
 
+/// State that all handles to a bus share.
 #[derive(Debug, Default)]
 struct Hub {
     subscribers: Vec<Arc<Mailbox>>,

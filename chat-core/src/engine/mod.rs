@@ -402,8 +402,9 @@ impl Engine {
     }
 
     /// Refuses new commands, finishes and answers those in progress, writes the queued
-    /// acknowledgements and read marks, and waits until all tasks have ended. Local sessions and
-    /// feeds end. Idempotent.
+    /// acknowledgements and read marks, and waits until all tasks have ended. Tasks that do not end
+    /// in time, for example because a hook hangs, are cancelled. Local sessions and feeds end.
+    /// Idempotent.
     pub async fn shutdown(&self) {
         let Parts { config, lifecycle, .. } = &*self.parts;
         lifecycle.drain();

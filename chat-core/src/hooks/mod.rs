@@ -12,9 +12,10 @@
 //! configuration says.
 //!
 //! **Observing** hooks (`on_…`) run after what they observe has happened, and cannot change it. One
-//! task calls them, in the order of the commits of each conversation, behind a bounded queue: a
-//! slow observer misses observations and never delays a sender. An application that must not miss
-//! an event reads it with a feed.
+//! task calls them, one after the other, behind a bounded queue: a slow observer misses
+//! observations and never delays a sender. If two transactions append to one conversation at nearly
+//! the same time, their events may be observed in the reverse order. An application that must not
+//! miss an event, or relies on the order, reads the events with a feed.
 //!
 //! An engine can have several hooks. They are asked in the order in which they were given to the
 //! [builder](crate::engine::EngineBuilder::hooks): each receives the request in the form that the

@@ -177,7 +177,7 @@ pub struct Contact {
     pub blocked: bool,
     /// Text of the friend request.
     pub note: String,
-    /// Time of the last change.
+    /// Time at which the state changed last or, if it never did, `owner` blocked `peer`.
     pub since: Timestamp,
 }
 

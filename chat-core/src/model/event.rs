@@ -340,7 +340,7 @@ impl EventBody {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Message {
-    /// Text, byte for byte as sent; empty if recalled.
+    /// Text, byte for byte as it was accepted; empty if recalled.
     pub text: String,
     /// The message that this one answers, in the same conversation.
     pub reply_to: Option<Seq>,

@@ -117,8 +117,8 @@ wide_id! {
 }
 wide_id! {
     /// Idempotency key of a draft or a new group, chosen by its sender and unique per user. A
-    /// UUIDv7 starts with the time, so that new keys are neighbours in the store's index, which
-    /// makes it faster.
+    /// UUIDv7 starts with the time, so that new keys are neighbours in the store's index of keys,
+    /// which makes insertions faster.
     ClientMessageId
 }
 wide_id! {
@@ -126,8 +126,8 @@ wide_id! {
     NodeId
 }
 wide_id! {
-    /// Id of the store's history. Changes if the store may have lost events, as after a restore of
-    /// a backup.
+    /// Id of the store's history. A store gets a new one if it may have lost events: for example,
+    /// an operator replaces the id after restoring a backup.
     StoreEpoch
 }
 

@@ -177,7 +177,7 @@ pub struct ContactInfo {
     pub blocked: bool,
     /// Text of the friend request.
     pub note: String,
-    /// Time of the last change.
+    /// Time at which the state changed last or, if it never did, the other user was blocked.
     #[cfg_attr(feature = "serde", serde(rename = "since_ms"))]
     pub since: Timestamp,
     /// Presence of the other user; `None` unless the users are friends.
@@ -376,7 +376,8 @@ impl MemberPage {
 pub enum Push {
     /// An event was appended to a conversation of the user.
     Event(Event),
-    /// Another member has acknowledged or read further events.
+    /// A member has acknowledged or read further events. In a group, the devices of that member
+    /// receive this too.
     Receipt {
         conversation: ConversationId,
         user: UserId,
@@ -385,7 +386,7 @@ pub enum Push {
         /// Last event that the member has read.
         read_seq: Seq,
     },
-    /// The user's own read mark moved.
+    /// The user's own read mark moved, on another device or through an application or operator.
     Read {
         conversation: ConversationId,
         /// Last event that the user has read.
@@ -395,7 +396,7 @@ pub enum Push {
         /// Number of unread messages that mention the user.
         mentions: u32,
     },
-    /// Another member is typing, or stopped.
+    /// A member is typing, or stopped. In a group, the member's other devices receive this too.
     Typing {
         conversation: ConversationId,
         user: UserId,

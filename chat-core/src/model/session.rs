@@ -140,7 +140,7 @@ impl Resume {
 pub struct SessionTokens {
     /// Token with which the device resumes its session.
     pub session_token: Secret,
-    /// Token for the next [`Login`].
+    /// Token for the next [`Login`], by which the login throttle recognises the device.
     pub device_token: Secret,
 }
 
@@ -243,6 +243,7 @@ pub struct LoginGrant {
     pub user: UserInfo,
     /// Token for the next resume; absent if the current token stays valid.
     pub session_token: Option<Secret>,
-    /// Token for the next login; absent if the current token stays valid.
+    /// Token for the next login, by which the login throttle recognises the device; absent if the
+    /// current token stays valid.
     pub device_token: Option<Secret>,
 }

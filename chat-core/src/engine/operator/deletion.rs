@@ -89,7 +89,7 @@ impl DeleteAccount {
 
 impl Operator {
     /// Deletes an account permanently. Its sessions end. Its display name, password, devices and
-    /// contacts (on both sides) are deleted, its name and subject are treated as `how` says, and
+    /// contacts (on both sides) are deleted, its name and subject are treated as `options` say, and
     /// the notes and messages in its inbox are erased. The user leaves all groups. A group that the
     /// user owns goes to its longest-standing admin, or if there is none, to its longest-standing
     /// member. It is deleted if it has no other member, and stays without an owner if all other
@@ -103,22 +103,22 @@ impl Operator {
     ///
     /// The deletion takes many transactions: the first one locks the user out. If a later one
     /// fails, delete the account again, by its id: the deletion continues where it stopped.
-    /// Deleting again with other options also applies those.
+    /// Deleting again also applies options that erase or free more.
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: there is no such account.
-    pub async fn delete_account(&self, user: impl Into<UserRef>, how: DeleteAccount) -> Result<(), CommandError> {
+    pub async fn delete_account(&self, user: impl Into<UserRef>, options: DeleteAccount) -> Result<(), CommandError> {
         let user = self.find_user(&user.into()).await?;
-        self.spawn(|this| async move { this.delete(user, how).await }).await
+        self.spawn(|this| async move { this.delete(user, options).await }).await
     }
 
-    async fn delete(&self, user: UserId, how: DeleteAccount) -> Result<(), CommandError> {
+    async fn delete(&self, user: UserId, options: DeleteAccount) -> Result<(), CommandError> {
         let mark = MarkDeleted {
             action: self.action(),
             user,
-            free_name: how.name == DeletedName::Free,
-            free_subject: how.subject == DeletedSubject::Free,
-            detail: how.describe(),
+            free_name: options.name == DeletedName::Free,
+            free_subject: options.subject == DeletedSubject::Free,
+            detail: options.describe(),
         };
         let marked = self.parts.units.run(user, mark).await;
         let sessions = &self.parts.session_ender;
@@ -130,7 +130,7 @@ impl Operator {
             conversations: HashSet::new(),
             inbox: Seq::ZERO,
         };
-        while self.end_contacts(user).await? | self.end_memberships(user, how.texts, &mut ended).await? {}
+        while self.end_contacts(user).await? | self.end_memberships(user, options.texts, &mut ended).await? {}
         tracing::info!(user = user.0, operator = &*self.name, "account deleted");
         Ok(())
     }

@@ -81,8 +81,9 @@ impl Operator {
     /// Makes a member the owner of a group. The former owner, if there is one, becomes an admin.
     ///
     /// # Errors
-    /// [`CommandError`]. `NotFound`: there is no such group, or the user is not a member of it.
-    /// `AccountDisabled`: the user's account is disabled. `GroupDeleted`: the group is deleted.
+    /// [`CommandError`]. `NotFound`: there is no such group or user, the user's account is deleted,
+    /// or the user is not a member of the group. `AccountDisabled`: the user's account is disabled.
+    /// `GroupDeleted`: the group is deleted.
     pub async fn transfer_group(
         &self,
         group: impl Into<ConversationRef>,

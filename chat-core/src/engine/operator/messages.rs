@@ -73,9 +73,9 @@ impl Operator {
         inbox.ok_or_else(CommandError::internal)
     }
 
-    /// Posts a message to a conversation. If the lookup of the conversation failed, looks for the
-    /// message among those posted before, because the group or account may have been renamed or
-    /// deleted since, and fails with the error of the lookup only if the message is not found.
+    /// Posts a message to a conversation. If the conversation was not found, looks for the message
+    /// among those posted before, because the group or account may have been renamed or deleted
+    /// since, and fails with `NotFound` only if the message is not found either.
     async fn post(
         &self,
         conversation: Result<ConversationId, CommandError>,
@@ -107,7 +107,8 @@ impl Operator {
         .await
     }
 
-    /// Returns the message that was posted with this id, or `error` if there is none.
+    /// Returns the message that was posted before with this id and fingerprint, if `error` is
+    /// `NotFound`. Otherwise, or if there is no such message, fails with `error`.
     async fn posted_before(
         &self,
         id: ClientMessageId,
@@ -123,7 +124,7 @@ impl Operator {
         same.map(|sent| appended(&sent.event, true)).ok_or(error)
     }
 
-    /// Returns the row of a group, open or deleted. A deleted group is found only by its id.
+    /// Returns the row of a group, deleted or not. A deleted group is found only by its id.
     pub(super) async fn find_group(&self, group: &ConversationRef) -> Result<crate::model::Conversation, CommandError> {
         let (units, store) = (&self.parts.units, self.parts.units.store());
         let id = match group {

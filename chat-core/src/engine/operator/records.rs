@@ -125,7 +125,7 @@ pub struct GroupListing {
     /// The group as its members see it.
     #[cfg_attr(feature = "serde", serde(flatten))]
     pub group: GroupInfo,
-    /// Number of messages in the log.
+    /// Number of messages in the log, recalled ones included.
     pub messages: u64,
     /// Time of the last event.
     #[cfg_attr(feature = "serde", serde(rename = "last_time_ms"))]

@@ -84,7 +84,7 @@ impl NodeAdvertiser {
         if let Err(error) = self.discovery.update(me).await {
             tracing::warn!(
                 error = &error as &dyn Error,
-                "cannot advertise this node in the cluster"
+                "cannot advertise this node in the cluster; trying again in at most 5 s"
             );
         }
     }
@@ -94,7 +94,7 @@ impl NodeAdvertiser {
         if let Err(error) = self.discovery.leave(me).await {
             tracing::warn!(
                 error = &error as &dyn Error,
-                "cannot withdraw this node from the cluster"
+                "cannot withdraw this node from the cluster; other nodes may list it for a while"
             );
         }
     }

@@ -1,5 +1,5 @@
-//! Finding the conversation of a draft, and opening a direct conversation when its first message is
-//! sent.
+//! [`DirectOpener`]: finds the conversation of a draft, and opens a direct conversation when its
+//! first message is sent.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -64,9 +64,8 @@ impl DirectOpener {
         }))
     }
 
-    /// Opens the conversation if it does not exist. Fails at the deadline. The unit of work itself
-    /// ends at the deadline: if it were dropped instead, a commit whose outcome is unknown would
-    /// not be tracked.
+    /// Opens the conversation if it does not exist. Fails with `TryAgain` at the deadline; the
+    /// conversation may then be opened nevertheless.
     pub(in crate::engine) async fn open(
         &self,
         caller: Caller,

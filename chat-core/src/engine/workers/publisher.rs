@@ -18,8 +18,10 @@ impl Publisher {
         Self { router, observers }
     }
 
-    /// Publishes events. They must be in ascending order of `Seq` in each conversation, also across
-    /// calls. Never waits.
+    /// Publishes events, which must be in ascending order of `Seq` in each conversation. Never
+    /// waits. If two calls for one conversation come in another order than the commits, the router
+    /// reads the missing events from the store, and the hooks observe the events in the order of
+    /// the calls.
     pub(in crate::engine) fn publish(&self, events: Vec<Event>) {
         if !events.is_empty() {
             self.router.committed(&events);
@@ -28,7 +30,7 @@ impl Publisher {
     }
 
     /// Delivers events that a retry found in the store to the sessions that may have missed them.
-    /// Does not pass them to the observing hooks, which saw them when the events were first
+    /// Does not pass them to the observing hooks, because that was done when the events were first
     /// published. The order of the events is as for [`publish`](Self::publish).
     pub(in crate::engine) fn deliver(&self, found: &[Event]) {
         self.router.committed(found);

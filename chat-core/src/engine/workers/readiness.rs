@@ -58,7 +58,8 @@ impl ReadinessState {
         }
     }
 
-    /// Returns whether load balancers and clients should choose this node, unless it drains.
+    /// Returns whether the node is ready and none of its listeners is closed. If so, clients should
+    /// choose this node, unless it drains.
     pub(in crate::engine) fn takes_sessions(&self) -> bool {
         self.readiness().is_ready() && self.closed_listeners.load(Ordering::Relaxed) == 0
     }
@@ -82,7 +83,7 @@ impl ReadinessState {
 }
 
 /// Decides from probes whether the store is available: it becomes unavailable after one missed
-/// answer, and available again after several answers.
+/// answer, and available again after [`MIN_ANSWERS`] answers in a row.
 #[derive(Debug, Default)]
 struct StoreProbes {
     is_unavailable: bool,
@@ -112,8 +113,8 @@ impl StoreProbes {
     }
 }
 
-/// Worker that probes the store, and updates the node's entry in discovery when the node's
-/// readiness changes.
+/// Worker that probes the store, and has the node's entry in discovery updated when the node starts
+/// or stops taking sessions.
 #[derive(Debug)]
 pub(in crate::engine) struct ReadinessWorker {
     store: Arc<dyn Store>,
@@ -136,7 +137,7 @@ impl ReadinessWorker {
     }
 
     async fn probe_forever(&mut self) {
-        let mut was_ready = true;
+        let mut took_sessions = true;
         loop {
             sleep(self.probes.interval()).await;
             let ping = panics::step("readiness", timeout(PROBE_INTERVAL, self.store.ping())).await;
@@ -149,10 +150,10 @@ impl ReadinessWorker {
                     tracing::info!("the store answers again");
                 }
             }
-            // Readiness also depends on the clock and on closed listeners.
-            let is_ready = self.state.takes_sessions();
-            if is_ready != was_ready {
-                was_ready = is_ready;
+            // Whether the node takes sessions also depends on the clock and on its listeners.
+            let takes_sessions = self.state.takes_sessions();
+            if takes_sessions != took_sessions {
+                took_sessions = takes_sessions;
                 self.state.changed();
             }
         }

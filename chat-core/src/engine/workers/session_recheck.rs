@@ -31,7 +31,7 @@ const DELAYS: [Duration; 4] = [
 /// Added to the current time, it makes every scheduled check due.
 const LONGER_THAN_ANY_DELAY: Duration = Duration::from_secs(60);
 /// Maximum number of users with scheduled checks. The sessions of additional users are checked only
-/// once.
+/// once, at the failure of the change.
 const MAX_USERS: usize = 65_536;
 
 /// Users whose sessions are compared with the store again later.

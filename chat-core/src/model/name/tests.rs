@@ -361,7 +361,7 @@ proptest! {
     }
 
     #[test]
-    fn skeletons_ignore_case_and_are_stable(text in tricky()) {
+    fn skeletons_ignore_case_and_are_idempotent(text in tricky()) {
         if let Ok(name) = UserName::parse_any(&text) {
             let skeleton = name.skeleton();
             prop_assert_eq!(&Skeleton::of(skeleton.as_str()), &skeleton);

@@ -17,7 +17,8 @@ pub(in crate::engine) struct JoinGroup {
     /// Note for the admins, if the caller has to ask.
     pub(in crate::engine) note: Note,
     /// True if the caller has to ask to join and has not asked yet, by the rows that were read
-    /// before the transaction. Then the admins' inboxes are locked with the group.
+    /// before the transaction. Then the inboxes of the admins and the owner are locked with the
+    /// group.
     pub(in crate::engine) by_approval: bool,
     pub(in crate::engine) limits: GroupLimits,
 }

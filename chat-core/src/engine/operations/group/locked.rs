@@ -144,7 +144,7 @@ impl LockedGroup {
         self.logs.append(self.call.group, author, body)
     }
 
-    /// Appends to the inbox of a user whose inbox was locked.
+    /// Appends to the inbox of a user. Fails with [`Rejection::Moved`] if the inbox was not locked.
     pub(super) fn append_to_inbox(&mut self, user: UserId, body: &EventBody) -> Result<(), Rejection> {
         let inbox = *self.inboxes.get(&user).ok_or(Rejection::Moved)?;
         self.logs.append(inbox, self.call.caller.into(), body)?;

@@ -17,7 +17,7 @@ use crate::engine::error::CommandError;
 use crate::model::{ConversationRef, Outcome, UserId};
 use crate::panics;
 
-/// Parts of the engine that the appender uses.
+/// What the driver needs from the engine. Tests use a fake.
 pub(super) trait Ports: Send {
     /// Returns the conversation that `caller` refers to, if it is cached.
     fn known(&self, caller: UserId, conversation: &ConversationRef) -> Option<Target>;

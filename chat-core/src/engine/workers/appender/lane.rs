@@ -47,7 +47,7 @@ pub(super) struct Lane {
     /// Bytes of the queued submissions.
     bytes: usize,
     in_flight: Option<InFlight>,
-    /// The lane is in the list `Lanes::ready` of lanes that may have work to run.
+    /// True if the lane is in `Lanes::ready`, the list of lanes that may have work to run.
     pub(super) is_listed: bool,
     /// Number of further batches that ask the store first which of their drafts it has.
     look_first: u32,
@@ -77,7 +77,7 @@ pub(super) struct SentDraft {
 pub(super) enum Next {
     Batch {
         drafts: Arc<[Prepared]>,
-        /// The transaction asks the store first which of the drafts it has.
+        /// True if the transaction asks the store first which of the drafts it has.
         look_first: bool,
         deadline: Instant,
     },

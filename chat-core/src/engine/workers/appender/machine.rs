@@ -32,8 +32,8 @@ pub(super) enum Work {
     Commit {
         target: Target,
         drafts: Arc<[Prepared]>,
-        /// Some of the drafts are probably retries of stored ones, so the store is asked for them
-        /// first.
+        /// True if some of the drafts are probably retries of stored ones, so that the store is
+        /// asked for them first.
         look_first: bool,
         deadline: Instant,
     },

@@ -13,10 +13,10 @@ use crate::engine::operations::message::Prepared;
 use crate::model::{Caller, ConversationRef, Draft, Outcome};
 use crate::sync::{Mutex, MutexGuard};
 
-/// Bytes by which an operation counts against the limit of the queue.
+/// Bytes by which an operation counts against the limit of the queue: an estimate of its memory.
 const OPERATION_BYTES: usize = 1024;
-/// Maximum length of the queue to which the places of refused drafts are added. In a longer queue,
-/// the order of these drafts is not enforced.
+/// Length at which the queue records no further places of refused drafts, so that the order of the
+/// drafts that are refused then is not enforced.
 const MAX_QUEUED_WITH_DEFERRED: usize = 65_536;
 
 /// Entry of the queue. Its position is its place in the order of its sender.

@@ -57,7 +57,7 @@ struct Gap {
     id: Option<ConversationId>,
     /// The refused drafts, in the order in which they were sent. Never empty.
     drafts: VecDeque<ClientMessageId>,
-    /// One of the drafts may have been stored nevertheless.
+    /// True if one of the drafts may have been stored nevertheless.
     outcome_unknown: bool,
     /// Time at which the gap is removed, unless the first of the drafts has been resent before.
     expires: Instant,

@@ -21,7 +21,7 @@ use crate::engine::units::Units;
 use crate::engine::workers::{DirectOpener, Publisher};
 use crate::model::{Appended, Caller, ConversationRef, ReplyCode, UserId};
 
-/// Parts of the engine that the appender uses.
+/// Parts of the engine that the work of the appender uses.
 #[derive(Debug)]
 pub(in crate::engine) struct AppendPorts {
     pub(in crate::engine) units: Arc<Units>,

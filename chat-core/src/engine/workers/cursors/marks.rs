@@ -30,7 +30,7 @@ pub(super) struct Mark {
     pub(super) caller: Caller,
 }
 
-/// Maximum number of queued marks.
+/// Maximum number of queued marks, in total and of one user.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) total: usize,

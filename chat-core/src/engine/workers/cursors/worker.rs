@@ -24,8 +24,9 @@ use crate::time::now;
 /// Maximum number of memberships that are read at the same time after marks were written.
 const MAX_CONCURRENT_READS: usize = 16;
 
-/// Minimum time between two flushes that commands cause. A client that requests views after each of
-/// its marks would otherwise cause a write for each mark.
+/// Minimum time from the start of a flush to the next one that a waiting command causes. A client
+/// that requests a conversation after each of its marks would otherwise cause a write for each
+/// mark.
 const MIN_AWAITED_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Writes queued marks, and notifies the user's other devices and the other members.
@@ -37,7 +38,7 @@ pub(in crate::engine) struct CursorWorker {
     flush_interval: Duration,
     /// Maximum number of members of a group in which receipts are sent.
     max_receipt_members: u32,
-    /// Upper limit of `batch`.
+    /// Maximum value of `batch`.
     max_batch: usize,
     /// Maximum number of marks in the next batch. A mark whose row is locked fails its whole batch,
     /// so batches shrink after a failure, down to one mark, and grow again after a success.
