@@ -102,7 +102,7 @@ pub enum Command {
     },
     /// Lifts the ban of a user, who may then join again.
     UnbanMember { group: ConversationRef, user: UserRef },
-    /// Mutes a member of a group.
+    /// Mutes a member of a group who is neither an admin nor the owner.
     MuteMember {
         group: ConversationRef,
         user: UserRef,

@@ -1,5 +1,5 @@
-//! The types of the domain as plain data: ids, events, commands, outcomes and codes. Imports no
-//! other module of the crate.
+//! The types of the domain as plain data: ids, events, commands, outcomes and codes. This module
+//! imports no other module of the crate.
 
 mod account;
 mod change;

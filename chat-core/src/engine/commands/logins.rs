@@ -95,7 +95,7 @@ impl Logins {
                 passwords.refund_registration(source);
             }
         })?;
-        tracing::info!(user = user.id.0, "registered");
+        tracing::info!(user = user.id.0, "account registered");
         self.observers.registered(user.id);
         Ok(user)
     }
@@ -202,7 +202,7 @@ impl Logins {
         };
         let (user, is_new) = self.units.run(Scope::Alone, provision).await?;
         if is_new {
-            tracing::info!(user = user.id.0, "provisioned");
+            tracing::info!(user = user.id.0, "account provisioned");
             self.observers.registered(user.id);
         }
         Ok(user)

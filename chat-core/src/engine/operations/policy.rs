@@ -153,7 +153,7 @@ fn denial(permission: GroupPermission, membership: Membership, profile: &GroupPr
         Membership::Outsider => CommandError::not_found(),
         Membership::Invited | Membership::Requested if !is_joining => CommandError::not_found(),
         Membership::Muted if allows(permission, Membership::Member, profile) => {
-            CommandError::new(ReplyCode::Muted, "an admin of the group muted you")
+            CommandError::new(ReplyCode::Muted, "you are muted in this group; an admin can unmute you")
         }
         _ => CommandError::forbidden(),
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::accounts::MAX_PAGE;
 use super::deletion::{RANGE_EVENTS, ranges};
-use super::{ExportRecord, ExportedEvent, InboxEntry, Membership, Operator};
+use super::{ExportRecord, ExportedEvent, ExportedMembership, InboxEntry, Operator};
 use crate::engine::error::CommandError;
 use crate::engine::operations::operator::RecordAction;
 use crate::engine::views::user_infos;
@@ -144,7 +144,7 @@ impl AccountExport {
         let (mut page, mut logs) = (Vec::new(), VecDeque::new());
         for member in members {
             if let Some(row) = units.read(store.conversation(member.conversation)).await? {
-                page.push(ExportRecord::Membership(Membership::of(&row, &member)));
+                page.push(ExportRecord::Membership(ExportedMembership::of(&row, &member)));
                 let is_inbox = matches!(row.kind, ConversationKind::Inbox { .. });
                 logs.extend(ranges(Seq(1), row.last_seq).map(|(first, last)| LogRange {
                     conversation: row.id,

@@ -22,7 +22,7 @@ pub enum ExportRecord {
     /// A contact of the user.
     Contact(ContactInfo),
     /// A membership of the user in a conversation, in any state.
-    Membership(Membership),
+    Membership(ExportedMembership),
     /// Something that the user wrote in a conversation; see [`ExportedEvent`].
     Event(ExportedEvent),
     /// An event in the user's inbox.
@@ -33,7 +33,7 @@ pub enum ExportRecord {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
-pub struct Membership {
+pub struct ExportedMembership {
     /// Conversation of the membership.
     pub conversation: ConversationId,
     /// Name of the group, if the conversation is a group.
@@ -50,7 +50,7 @@ pub struct Membership {
     pub read_seq: Seq,
 }
 
-impl Membership {
+impl ExportedMembership {
     pub(super) fn of(row: &Conversation, member: &Member) -> Self {
         let peer = match row.kind {
             ConversationKind::Direct { low, high } if low == member.user => Some(high),

@@ -39,7 +39,7 @@ use crate::model::{Account, ConversationId, DirectPolicy, Event, UserId, UserRef
 pub use acting::OperatorActingAs;
 pub use deletion::{DeleteAccount, DeletedName, DeletedSubject, DeletedTexts};
 pub use export::AccountExport;
-pub use export_records::{ExportRecord, ExportedEvent, InboxEntry, Membership};
+pub use export_records::{ExportRecord, ExportedEvent, ExportedMembership, InboxEntry};
 pub use name::{OperatorName, OperatorNameError};
 pub use records::{AccountDetails, AccountInfo, AccountPage, CreateAccount, GroupDetails, GroupListPage, GroupListing};
 

@@ -21,7 +21,7 @@ impl GroupCommands {
             let join = JoinGroup {
                 call,
                 note,
-                by_approval: this.has_to_ask(caller, call.group).await?,
+                has_to_ask: this.has_to_ask(caller, call.group).await?,
                 limits: this.group_limits,
             };
             let (joined, events) = this.units.run(call.group, join).await?;

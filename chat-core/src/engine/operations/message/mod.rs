@@ -12,11 +12,11 @@ pub(in crate::engine) use prepared::{BatchRules, Prepared, fingerprint};
 use crate::engine::error::CommandError;
 use crate::model::{Appended, Event, ReplyCode};
 
-/// Returns the error for a draft whose idempotency key was used for another draft.
+/// Returns the error for a draft or a new group whose idempotency key was used for another one.
 pub(in crate::engine) fn conflict() -> CommandError {
     CommandError::new(
         ReplyCode::Conflict,
-        "the client message id was used for another message",
+        "the client message id was used for another message or group",
     )
 }
 
