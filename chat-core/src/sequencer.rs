@@ -256,10 +256,10 @@ impl EventSequencer {
 
     /// Plans the next read after a page that left events missing. Each further page without a new
     /// event doubles the delay, up to [`MAX_PAUSE`].
-    fn schedule(&mut self, now: Instant, progress: bool, more: bool) {
-        if progress {
+    fn schedule(&mut self, now: Instant, has_new_events: bool, has_more: bool) {
+        if has_new_events {
             self.empty_reads = 0;
-            self.reading = Reading::Idle(Some(if more { now } else { now + GAP_TIMEOUT }));
+            self.reading = Reading::Idle(Some(if has_more { now } else { now + GAP_TIMEOUT }));
         } else {
             let pause = GAP_TIMEOUT.saturating_mul(1 << self.empty_reads.min(5)).min(MAX_PAUSE);
             self.empty_reads = self.empty_reads.saturating_add(1);

@@ -22,7 +22,7 @@ pub use memory::MemoryBus;
 
 use crate::model::{ConversationId, NodeId, UserId};
 
-/// What an envelope is about. A node receives the envelopes of the topics to which it subscribes.
+/// Subject of an envelope. A node receives the envelopes of the topics to which it subscribes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Topic {

@@ -75,8 +75,8 @@ pub trait Discovery: Debug + Send + Sync + 'static {
 }
 
 /// Records which devices of which users are connected to which node. A claim is valid until it is
-/// cleared or replaced, or until the lease of its node expires, which the backend renews while the
-/// node runs. A change is visible to every call that starts after the change has returned. The
+/// cleared or replaced, or until the lease of its node expires; the backend renews the lease while
+/// the node runs. A change is visible to every call that starts after the change has returned. The
 /// feature `testkit` contains a conformance suite.
 #[async_trait]
 pub trait Presence: Debug + Send + Sync + 'static {

@@ -76,15 +76,16 @@ pub struct EngineConfig {
     /// Maximum number of drafts in one transaction. Default 128: a larger batch gains little and
     /// delays the drafts behind it.
     pub max_batch_drafts: usize,
-    /// Maximum bytes of message bodies in one transaction. Default 256 KiB.
+    /// Maximum size of the message bodies in one transaction, in bytes. Default 256 KiB.
     pub max_batch_bytes: usize,
     /// Maximum number of drafts and group changes queued for one conversation; one more is refused
     /// as busy. Default 512.
     pub max_lane_drafts: usize,
-    /// Maximum bytes of drafts and group changes queued for one conversation. Default 1 MiB.
+    /// Maximum size of the drafts and group changes queued for one conversation, in bytes. Default
+    /// 1 MiB.
     pub max_lane_bytes: usize,
-    /// Maximum bytes of drafts and group changes that this node has not answered yet, of all
-    /// conversations. Default 16 MiB.
+    /// Maximum size of the drafts and group changes that this node has not answered yet, of all
+    /// conversations, in bytes. Default 16 MiB.
     pub max_queued_bytes: usize,
 
     /// After a draft was temporarily refused, the time for which later drafts of the same session
@@ -140,13 +141,14 @@ pub struct EngineConfig {
     pub page_rate: Rate,
     /// Maximum number of events in a page of history. Default 500.
     pub max_page_events: u32,
-    /// Maximum bytes of message bodies in a page of history. Default 256 KiB.
+    /// Maximum size of the message bodies in a page of history, in bytes. Default 256 KiB.
     pub max_page_bytes: u32,
     /// Maximum number of users, groups or members in one answer. Default 500.
     pub max_list_len: u32,
 
-    /// Maximum time for which an acknowledgement or read mark waits to be written together with
-    /// others. Default 200 ms; a crash before the write only repeats deliveries.
+    /// Maximum time for which an acknowledgement or read mark waits for others, to be written
+    /// together with them. Default 200 ms; a crash before the write only repeats deliveries, and
+    /// makes read messages unread again.
     pub cursor_flush_interval: Duration,
     /// Number of queued marks (acknowledgements and read marks) at which they are written without
     /// further waiting, and the maximum number of marks written in one transaction. Default 512.

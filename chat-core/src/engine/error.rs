@@ -84,11 +84,12 @@ impl CommandError {
         Self::new(ReplyCode::BadCredentials, "unknown account or wrong password")
     }
 
-    /// Returns the error for a store that did not answer. The command may have been executed.
+    /// Returns the error for a command that may or may not have been executed, for example because
+    /// the store did not answer.
     pub(crate) fn try_again() -> Self {
         Self::new(
             ReplyCode::TryAgain,
-            "the store does not answer and the outcome is unknown; try again with the same client message id, if any",
+            "the server cannot tell whether this was done; try again, with the same client message id if there is one",
         )
         .retry_after(Duration::from_secs(1))
     }

@@ -2,7 +2,7 @@
 
 use super::{DeviceId, SessionEpoch, Timestamp, UserId};
 
-/// Users who may send direct messages to a user.
+/// Users who may send direct messages to a user, unless one of the two has blocked the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -13,7 +13,7 @@ pub enum DirectPolicy {
     /// Friends of the user only.
     #[default]
     Friends,
-    /// Everyone whom the user has not blocked.
+    /// All users.
     Everyone,
     /// Friends, and users to whom the user has sent a direct message.
     Replies,
@@ -42,8 +42,9 @@ pub struct Account {
     /// Identifier by which the application knows the user, in any form (`auth0|…`, a UUID, an
     /// e-mail address); unique, compared byte by byte. Absent if the application gave none.
     pub subject: Option<String>,
-    /// Time of deletion. A deleted account is disabled and has no personal data; its row stays for
-    /// the conversations of other users.
+    /// Time of deletion. A deleted account is disabled. Of its personal data, it keeps at most its
+    /// name and a digest of its subject, so that no other account gets them. Its row stays for the
+    /// conversations of other users.
     pub deleted: Option<Timestamp>,
 }
 

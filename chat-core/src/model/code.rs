@@ -54,7 +54,7 @@ codes! {
         /// The account is disabled or deleted, or the user for whom an application or operator acts
         /// does not exist.
         AccountDisabled = 203,
-        /// The session policy allows one session, and the user has one.
+        /// The session policy allows one session, and the user has one on another device.
         LoggedInElsewhere = 204,
         /// The user is logged in on the maximum number of devices, and must log out on one of them
         /// or revoke one first.
@@ -65,7 +65,7 @@ codes! {
         RegistrationClosed = 207,
         /// The text is not a valid name.
         InvalidName = 300,
-        /// The name is taken, or looks like a taken one.
+        /// The name is taken, or looks like a taken one; or another account has the subject.
         NameTaken = 301,
         /// The password is too short or too long.
         InvalidPassword = 302,
@@ -94,12 +94,13 @@ codes! {
         OwnerMustTransfer = 409,
         /// The group is deleted.
         GroupDeleted = 410,
-        /// A rule of the application refused the command.
+        /// A rule of the application refused the command, or the server stores no passwords.
         RefusedByPolicy = 411,
         /// The server has a defect, which it logged.
         Internal = 500,
-        /// The store is not available. The command may or may not have taken effect; retry with the
-        /// same client message id.
+        /// The server cannot execute the command now, for example because its store does not
+        /// answer. The command may or may not have taken effect; retry with the same client message
+        /// id.
         TryAgain = 501,
         /// The server is overloaded. The command had no effect.
         Busy = 502,

@@ -127,8 +127,8 @@ pub enum Role {
     /// members of a lower role, recall the messages of everyone but the owner, mention all members,
     /// and change the group.
     Admin,
-    /// May also assign roles, transfer the ownership and delete the group. Each group has one
-    /// owner.
+    /// May also assign roles, transfer the ownership and delete the group. A group has one owner,
+    /// or none if the owner's account was deleted and no member could take over.
     Owner,
 }
 

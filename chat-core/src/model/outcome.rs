@@ -250,7 +250,7 @@ pub struct ConversationInfo {
     /// Kind of the conversation, as the user sees it.
     #[cfg_attr(feature = "serde", serde(rename = "conversation"))]
     pub view: ConversationView,
-    /// Role of the user.
+    /// Role of the user; [`Role::Member`] if the conversation is not a group.
     pub role: Role,
     /// First event that the user may read.
     pub first_seq: Seq,

@@ -20,7 +20,7 @@ pub(crate) enum Membership {
     Invited,
     /// The user has asked to join.
     Requested,
-    /// The user is a member without a higher role.
+    /// The user is a member without a higher role, and is not muted.
     Member,
     /// The user is a member who may not write until the mute ends.
     Muted,

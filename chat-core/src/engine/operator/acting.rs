@@ -21,10 +21,9 @@ use crate::model::{Caller, Command, ConversationRef, DraftContent, Outcome, User
 /// stored, the command does not run. A record thus says that the operator submitted the command,
 /// not that the command succeeded.
 ///
-/// The log records all changes, and reads of data that only the user can see: history,
-/// conversations and contacts. It does not record other reads: searches and lookups, which every
-/// user can make, and lists of members and devices, which [`Operator::group`] and
-/// [`Operator::account`] return too.
+/// The log records all changes, and reads of private data: history, conversations and contacts. It
+/// does not record other reads: searches and lookups, which every user can make, and lists of
+/// members and devices, which [`Operator::group`] and [`Operator::account`] return too.
 ///
 /// # Order
 /// Await each call before the next one: calls that run at the same time take effect in any order.

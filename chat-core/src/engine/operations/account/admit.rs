@@ -1,4 +1,4 @@
-//! Unit of work of every login and resume: it starts a session of a device.
+//! Unit of work of every login and resume.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,8 +13,8 @@ use crate::engine::operations::fence::lock_user;
 use crate::model::{Account, Caller, Device, DeviceId, ReplyCode, SessionEpoch, Timestamp, UserId, UserInfo};
 use crate::store::Transaction;
 
-/// Starts a session of a device: checks that the user may log in, and raises the session epoch of
-/// the device, so that commands of its older session are refused.
+/// Logs a device in: checks that the user may log in, and raises the session epoch of the device,
+/// so that commands of its older session are refused.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Admit {
     pub(in crate::engine) user: UserId,

@@ -20,11 +20,11 @@ const LOOK_FIRST_BATCHES: u32 = 32;
 pub(super) struct LaneLimits {
     /// Maximum number of drafts in one transaction.
     pub(super) max_batch_drafts: usize,
-    /// Maximum bytes of bodies in one transaction. A larger draft is committed alone.
+    /// Maximum size of the bodies in one transaction, in bytes. A larger draft is committed alone.
     pub(super) max_batch_bytes: usize,
     /// Maximum number of submissions that wait in a lane.
     pub(super) max_lane_drafts: usize,
-    /// Maximum bytes of the submissions that wait in a lane.
+    /// Maximum size of the submissions that wait in a lane, in bytes.
     pub(super) max_lane_bytes: usize,
 }
 

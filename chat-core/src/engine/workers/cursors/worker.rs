@@ -74,7 +74,7 @@ impl CursorWorker {
                 () = draining.cancelled() => {}
             }
             while self.queue.len() > 0 && !draining.is_cancelled() {
-                draining.run_until_cancelled(self.flush_is_due()).await;
+                draining.run_until_cancelled(self.wait_until_flush_is_due()).await;
                 if !self.flush().await {
                     // After a failure, neither a full queue nor a command shortens the wait.
                     draining
@@ -90,7 +90,7 @@ impl CursorWorker {
     /// Waits until the queued marks have to be written: after the flush interval, when there are
     /// enough for a batch, or when a command waits for them. In the last case, also waits until
     /// [`MIN_AWAITED_INTERVAL`] has passed since the start of the last flush.
-    async fn flush_is_due(&self) {
+    async fn wait_until_flush_is_due(&self) {
         let early = async {
             while !self.queue.has_full_batch() {
                 if self.queue.is_awaited() {
