@@ -196,10 +196,11 @@ impl Peer {
         }
     }
 
-    /// Sends a request and waits for the reply. Drops the pushes that arrive before it.
+    /// Sends a request and waits for its reply. Drops the pushes and the replies to other requests
+    /// that arrive before it.
     ///
     /// # Errors
-    /// The connection broke.
+    /// The connection broke, or the server has closed it or sent an invalid packet.
     pub async fn ask(&mut self, kind: RequestKind) -> io::Result<Result<Answer, Failure>> {
         let id = self.send(kind).await?;
         loop {
@@ -256,7 +257,7 @@ impl Peer {
     /// Waits for the next push. Drops the replies that arrive before it.
     ///
     /// # Errors
-    /// The connection broke.
+    /// The connection broke, or the server has closed it or sent an invalid packet.
     pub async fn next_push(&mut self) -> io::Result<Push> {
         loop {
             if let Incoming::Push(push) = self.next().await? {
@@ -309,8 +310,8 @@ impl Peer {
     }
 }
 
-/// Typed commands of a [`Peer`], which run one after another. Drops the pushes that arrive before
-/// an answer.
+/// Typed commands of a [`Peer`], which run one after another. Pushes that arrive before an answer
+/// are dropped.
 #[derive(Debug)]
 pub struct PeerCommands<'a> {
     peer: Mutex<&'a mut Peer>,

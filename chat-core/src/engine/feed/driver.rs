@@ -47,7 +47,7 @@ pub(super) struct Driver {
     pub(super) shared: Arc<Shared>,
     pub(super) io: Io,
     pub(super) watch: CommitWatch,
-    /// Time for which a closing feed waits for the items that the consumer has.
+    /// Maximum time for which a closing feed waits for the items that the consumer has.
     pub(super) close_timeout: Duration,
     /// Keeps the name taken until the driver has ended. This field is dropped before `_end`, so
     /// that the consumer can open the feed again once it is notified.
@@ -59,7 +59,7 @@ pub(super) struct Driver {
 
 impl Driver {
     /// Runs until the feed is closed or the engine drains, and then releases the leases. If the
-    /// engine stops instead, the leases stay until they expire.
+    /// task is cancelled or panics, the leases stay until they expire.
     pub(super) async fn run(self) {
         self.drive().await;
         let leases = self.shared.machine.lock().leases();
@@ -93,8 +93,8 @@ impl Driver {
                 }
             };
             tokio::select! {
-                // Closing is checked first, so that a busy feed closes too; then results, which
-                // free memory.
+                // Closing is checked first, so that a busy feed closes too; then the results of
+                // work, so that frequent acknowledgements and news do not delay them.
                 biased;
                 () = shared.closing.cancelled(), if !is_closing => {
                     is_closing = true;
@@ -108,7 +108,7 @@ impl Driver {
                     }
                 }
                 () = shared.work.notified() => {}
-                news = self.watch.news(), if !is_closing => shared.machine.lock().news(&news),
+                news = self.watch.news(), if !is_closing => shared.machine.lock().handle_news(&news),
                 () = timeout => {}
             }
         }

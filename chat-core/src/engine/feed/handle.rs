@@ -45,9 +45,11 @@ impl Feed {
         }
     }
 
-    /// Closes the feed: hands out no more events, waits at most a few seconds for the items that
-    /// the consumer still has, records all acknowledgements and releases the leases, so that other
-    /// nodes continue at once.
+    /// Closes the feed: hands out no more events, waits for the items that the consumer still has,
+    /// at most for the engine's [`request_timeout`](crate::engine::EngineConfig::request_timeout),
+    /// records the acknowledgements and releases the leases, so that other nodes need not wait
+    /// until the leases expire. Without the store, the acknowledgements are lost, and the leases
+    /// stay until they expire.
     pub async fn close(self) {
         self.shared.closing.cancel();
         self.shared.closed.cancelled().await;

@@ -12,8 +12,9 @@ use crate::model::Event;
 /// Call [`done`](Self::done) or [`acknowledge`](Self::acknowledge) once the event is processed. The
 /// cursor of a conversation passes an event when that event and all earlier ones were acknowledged.
 /// If an item is dropped without acknowledgement, the cursor of its conversation stops, and the
-/// item counts as in flight for as long as the feed is open. Its event is handed out again when the
-/// feed is reopened, or by the node that takes over the lease.
+/// item counts as in flight until the feed is closed or this node loses the lease of the
+/// conversation's shard. Then the event is handed out again, by this or another node that has the
+/// feed open.
 #[derive(Debug)]
 #[must_use = "an event that is not acknowledged stops the cursor of its conversation"]
 pub struct FeedItem {
@@ -26,7 +27,10 @@ pub struct FeedItem {
 /// Error of [`FeedItem::acknowledge`]: the acknowledgement may not have been recorded. If it was
 /// not, the event will be handed out again, possibly by another node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("this node lost its lease of the feed before the acknowledgement was recorded, or the feed was closed")]
+#[error(
+    "this node lost the lease of the conversation's shard, or the feed was closed, before the store confirmed the \
+     acknowledgement"
+)]
 pub struct LeaseLost;
 
 impl FeedItem {
@@ -43,10 +47,10 @@ impl FeedItem {
     }
 
     /// Acknowledges the event without waiting. Once all earlier events of the conversation are
-    /// acknowledged too, the write of the acknowledgement to the store starts within
-    /// [`flush_interval`](super::FeedOptions::flush_interval), together with others. After a crash
-    /// before that, the event is handed out again. Closing the feed or the engine writes all
-    /// acknowledgements.
+    /// acknowledged too, the acknowledgement is written to the store together with others: see
+    /// [`flush_interval`](super::FeedOptions::flush_interval). After a crash before that, the event
+    /// is handed out again. Closing the feed or the engine writes the outstanding acknowledgements,
+    /// if the store is available.
     pub fn done(self) {
         self.shared
             .acknowledge(self.event.conversation, self.event.seq, self.term);

@@ -32,14 +32,13 @@ pub(super) struct Leases {
     pub(super) node: NodeId,
     pub(super) start: FeedStart,
     pub(super) ttl: Duration,
-    /// Lease in the registry by which this node is registered; `None` before the first round, and
-    /// if other nodes hold all slots.
+    /// Lease in the registry by which this node is registered; `None` if it is not registered.
     pub(super) registration: Mutex<Option<FeedLease>>,
 }
 
 impl Leases {
-    /// Runs one round: registers the node, renews and releases the leases of `work`, and claims
-    /// shards up to the node's share.
+    /// Runs one round: registers the node or renews its registration, renews and releases the
+    /// leases of `work`, and claims shards up to the node's share if `work` permits claims.
     pub(super) async fn round(&self, work: LeaseWork) -> Result<LeaseAnswer, CommandError> {
         let (feed, registry) = (&self.source.feed, registry(&self.source.feed));
         let store = self.units.store();
@@ -67,15 +66,12 @@ impl Leases {
         };
         let done = self.run(round, &claim).await?;
         *self.registration.lock() = done.registration;
-        let mut lost = done.lost;
-        // A shard that was lost and claimed again in the same round counts as claimed.
-        lost.retain(|lost| !done.claimed.iter().any(|lease| lease.shard == lost.shard));
         Ok(LeaseAnswer {
             requested_at,
             renewed: done.renewed,
             claimed: done.claimed,
             released: done.released,
-            lost,
+            lost: done.lost,
             surplus,
         })
     }

@@ -10,11 +10,10 @@
 //! are divided into 16 shards ([`FeedShard`]). Each node that has the feed open works on the shards
 //! whose leases it holds. `split` computes the number of shards that each node may hold.
 //!
-//! A feed reads events from logs, not from pushes. A commit on this node, an announcement of
-//! another node, or a scan of the conversations in which the feed is behind only reports that a log
-//! has grown; a page of the log is in order and without gaps. If a consumer falls behind, the
-//! machine stops reading, so that the consumer costs a bounded amount of memory and delays no
-//! sender.
+//! A feed reads events from the logs of conversations, whose pages are in order and without gaps. A
+//! commit on this node, an announcement of another node, or a scan for conversations in which the
+//! feed is behind only tells the feed that a log has grown. If a consumer falls behind, the machine
+//! stops reading, so that the consumer costs a bounded amount of memory and delays no sender.
 //!
 //! [`FeedShard`]: crate::store::FeedShard
 

@@ -25,7 +25,7 @@ pub(in crate::engine) struct Feeds {
     router: Router,
     lifecycle: Lifecycle,
     node: NodeId,
-    /// Time for which a closing feed waits for the items that its consumer has.
+    /// Maximum time for which a closing feed waits for the items that its consumer has.
     close_timeout: Duration,
     open: OpenNames,
 }

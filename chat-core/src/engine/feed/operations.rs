@@ -1,5 +1,6 @@
-//! The units of work of a feed. All of them lock the leases of the feed in the order of their
-//! shards, and then those of the registry of nodes.
+//! The units of work of a feed. All of them lock leases in the same order, so that they do not
+//! deadlock: first those of the feed in the order of their shards, then those of the registry of
+//! nodes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -61,6 +62,7 @@ pub(super) struct Round {
 /// Result of a round.
 #[derive(Debug, Default)]
 pub(super) struct RoundDone {
+    /// Lease by which the node is registered after the round; `None` if it is not registered.
     pub(super) registration: Option<FeedLease>,
     pub(super) renewed: Vec<FeedLease>,
     pub(super) claimed: Vec<FeedLease>,

@@ -7,8 +7,8 @@ use thiserror::Error;
 use crate::engine::error::CommandError;
 use crate::model::UserId;
 
-/// Maximum length of a feed's name, in bytes. The store allows 255; the rest is for the suffix of
-/// the registry's name.
+/// Maximum length of a feed's name, in bytes. The store allows 255; the other bytes are for the
+/// suffix that `leases.rs` appends to name the feed's registry of nodes.
 const MAX_NAME_LEN: usize = 240;
 const MAX_IN_FLIGHT: usize = 65_536;
 const LEASE_TTL: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
@@ -56,16 +56,16 @@ pub struct FeedOptions {
     /// Start of a feed that was never opened before. Default: the first event of each conversation.
     pub start: FeedStart,
     /// Maximum number of events that were read from the store and not acknowledged, 1 to 65 536.
-    /// Each takes up to 64 KiB. At most a quarter of them, but at least one, are of the same
-    /// conversation. Default 256.
+    /// Each takes up to 64 KiB. The maximum for one conversation is a quarter of this number, and
+    /// at least 1. Default 256.
     pub max_in_flight: usize,
     /// Time for which a node holds a lease without renewing it, 100 ms to 1 h. After a node has
-    /// crashed, its shards stop for up to this time until another node claims them. All nodes of a
-    /// feed must use the same value. Default 15 s.
+    /// crashed, its shards stop until its leases expire and another node claims them, usually at
+    /// most a fifth of this time later. All nodes of a feed must use the same value. Default 15 s.
     pub lease_ttl: Duration,
-    /// Maximum delay between [`FeedItem::done`](super::FeedItem::done) and the start of the write
-    /// that records the acknowledgement in the store, together with others. At most 1 min. Default
-    /// 100 ms.
+    /// Time for which the feed collects acknowledgements by
+    /// [`FeedItem::done`](super::FeedItem::done) before it writes them to the store together. At
+    /// most 1 min. Default 100 ms.
     pub flush_interval: Duration,
 }
 
@@ -149,17 +149,17 @@ pub enum FeedError {
         /// Rule that its value breaks.
         rule: &'static str,
     },
-    /// A feed of that name is open on this engine.
-    #[error("the feed `{0}` is open on this node; close it first")]
+    /// A feed of that name is open on this engine, or is being opened, closed or deleted.
+    #[error("the feed `{0}` is in use on this node; close it and wait until it is closed")]
     AlreadyOpen(String),
-    /// Another node has the feed open, or had it open when it crashed, and its lease has not
-    /// expired.
-    #[error("the feed `{0}` is open on another node, or its lease has not expired; close it there first")]
+    /// The feed cannot be deleted, because another node has it open, or stopped without releasing
+    /// its leases, and they have not expired.
+    #[error("another node holds leases of the feed `{0}`; close the feed there, or wait until the leases expire")]
     OpenElsewhere(String),
     /// The engine is shutting down.
     #[error("this node is shutting down")]
     ShuttingDown,
-    /// The store cannot be read or written.
+    /// A read or write of the store failed.
     #[error("the store failed")]
     Store(#[source] CommandError),
 }

@@ -75,8 +75,8 @@ impl Shared {
     }
 }
 
-/// Ends the feed when it is dropped with the feed's driver, also if the driver panics or is
-/// cancelled. Consumers that wait for an event or an acknowledgement then stop waiting.
+/// Guard that ends the feed when the driver is dropped, also if the driver panics or is cancelled.
+/// Consumers that wait for an event or an acknowledgement then stop waiting.
 #[derive(Debug)]
 pub(super) struct EndGuard(pub(super) Arc<Shared>);
 

@@ -11,9 +11,9 @@ use crate::router::{EventLog, ReadLimit};
 use crate::store::{FeedPosition, FeedShard};
 
 /// Maximum number of conversations that one page of a scan examines.
-const PAGE: u32 = 500;
+const PAGE_SIZE: u32 = 500;
 /// Maximum size of the bodies in one read, in bytes.
-const READ_BYTES: u32 = 1024 * 1024;
+const MAX_READ_BYTES: u32 = 1024 * 1024;
 
 /// Reads the events that a feed hands out, and finds the conversations in which the feed is behind:
 /// those with events after the feed's cursor.
@@ -27,7 +27,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Returns the positions of the feed in the conversations of a look-up.
+    /// Executes a look-up. The fields of [`Positions`] say which positions it returns.
     pub(super) async fn look_up(&self, look_up: &LookUp) -> Result<Positions, CommandError> {
         match look_up {
             LookUp::Conversations(conversations) => Ok(Positions {
@@ -43,7 +43,7 @@ impl Source {
     async fn page(&self, after: ConversationId, shards: &[FeedShard]) -> Result<Positions, CommandError> {
         match self.scope {
             FeedScope::AllConversations => {
-                let page = self.units.store().feed_backlog(&self.feed, shards, after, PAGE);
+                let page = self.units.store().feed_backlog(&self.feed, shards, after, PAGE_SIZE);
                 let page = self.units.read(page).await?;
                 Ok(Positions {
                     positions: page.positions,
@@ -51,19 +51,19 @@ impl Source {
                     next: page.next,
                 })
             }
-            FeedScope::User(user) => self.page_of(user, after, shards).await,
+            FeedScope::User(user) => self.page_of_user(user, after, shards).await,
         }
     }
 
     /// Implements [`page`](Self::page) for the feed of a user. Also returns the examined
     /// conversations, of all shards.
-    async fn page_of(
+    async fn page_of_user(
         &self,
         user: UserId,
         after: ConversationId,
         shards: &[FeedShard],
     ) -> Result<Positions, CommandError> {
-        let members = self.units.store().members_of_user(user, after, PAGE);
+        let members = self.units.store().members_of_user(user, after, PAGE_SIZE);
         let members: Vec<Member> = self.units.read(members).await?;
         let ids: Vec<_> = members.iter().map(|member| member.conversation).collect();
         let in_shards: Vec<_> = ids
@@ -78,7 +78,7 @@ impl Source {
         });
         Ok(Positions {
             positions,
-            next: ids.last().copied().filter(|_| ids.len() >= PAGE as usize),
+            next: ids.last().copied().filter(|_| ids.len() >= PAGE_SIZE as usize),
             members: ids,
         })
     }
@@ -111,8 +111,9 @@ impl Source {
         }
     }
 
-    /// Fails while an operator has disabled the account of the feed's user. Called after a read, so
-    /// that no event that was committed after the account was disabled is handed out.
+    /// Fails while an operator has disabled the account of the feed's user, unless the account was
+    /// deleted. Called after a read, so that no event that was committed after the account was
+    /// disabled is handed out.
     async fn check_enabled(&self, user: UserId) -> Result<(), CommandError> {
         let account = self.units.read(self.units.store().account(user)).await?;
         match account {
@@ -129,7 +130,7 @@ impl Source {
             FeedScope::AllConversations => {
                 let limit = ReadLimit {
                     max_events,
-                    max_bytes: READ_BYTES,
+                    max_bytes: MAX_READ_BYTES,
                 };
                 let page = self.log.events_after(read.conversation, read.after, limit);
                 let page = self.units.read(page).await?;
@@ -140,14 +141,14 @@ impl Source {
             }
             FeedScope::User(user) => {
                 let mut page = Page::new(PageFrom::After(read.after), max_events);
-                page.max_bytes = READ_BYTES;
+                page.max_bytes = MAX_READ_BYTES;
                 let page = self.units.store().events_for(user, read.conversation, page);
                 let page = self.units.read(page).await?;
                 self.check_enabled(user).await?;
                 let events = page.map(|page| (page.events, page.has_more));
-                let (events, more) = events.unwrap_or_default();
+                let (events, has_more) = events.unwrap_or_default();
                 Ok(LogRead {
-                    is_end: !more || events.is_empty(),
+                    is_end: !has_more || events.is_empty(),
                     events,
                 })
             }

@@ -193,7 +193,7 @@ async fn unknown_and_disabled_users_are_refused() {
     }
 }
 
-/// The retry would show the group as it is now.
+/// The answer to the retry would show the group as it is now.
 #[tokio::test]
 async fn retried_group_creation_of_a_disabled_user_is_refused() {
     let engine = engine().await;

@@ -25,10 +25,12 @@ async fn contacts(session: &LocalSession) -> Vec<ContactInfo> {
     }
 }
 
+/// Returns the state of the first contact; `None` if the user has no contacts.
 async fn state(session: &LocalSession) -> Option<ContactState> {
     contacts(session).await.first().map(|contact| contact.state)
 }
 
+/// Returns the kinds of the events in the user's inbox.
 async fn inbox(session: &LocalSession) -> Vec<EventKind> {
     let conversations = session.conversations().await.unwrap();
     let inbox = conversations
@@ -150,6 +152,7 @@ async fn friend_requests_are_limited_per_day() {
             note: Note::default(),
         })
     };
+    // The default limit is 30 requests a day. A repeated request does not count.
     for user in &others[..30] {
         ask(*user).await.unwrap();
         ask(*user).await.unwrap();

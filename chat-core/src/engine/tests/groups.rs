@@ -385,8 +385,8 @@ async fn members_are_listed_in_pages() {
         }
     }
     let active: Vec<_> = all.iter().filter(|user| !banned.contains(user)).copied().collect();
-    let last = engine.session(active[1], DeviceId::random()).await.unwrap();
-    for (session, expected) in [(&olga, &all), (&last, &active)] {
+    let member = engine.session(active[1], DeviceId::random()).await.unwrap();
+    for (session, expected) in [(&olga, &all), (&member, &active)] {
         let (mut seen, mut after) = (Vec::new(), UserId(0));
         loop {
             let list = Command::ListMembers {

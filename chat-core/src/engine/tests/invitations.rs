@@ -130,7 +130,8 @@ async fn ended_invitation_does_not_hide_the_next_one() {
     }
 }
 
-/// A refusal goes to the member whose invitation the user saw, and to nobody if the user saw none.
+/// That the user declined is reported to the member whose invitation the user saw, and to no member
+/// if the user saw none.
 #[tokio::test]
 async fn declined_invitation_is_reported_to_its_inviter() {
     let fixture = Fixture::build(JoinPolicy::Invite).await;
@@ -205,7 +206,7 @@ async fn simultaneous_invitations_are_announced_once() {
     assert_eq!(fixture.announced().await.len(), 1);
 }
 
-/// Neither an invitation nor a refusal reads the inbox of a user. A caller without the right to
+/// Neither an invitation nor a decline reads the inbox of a user. A caller without the right to
 /// invite thus causes no such read.
 #[tokio::test]
 async fn invitation_reads_no_inbox() {

@@ -21,6 +21,17 @@ fn send(session: &LocalSession, content: &str) -> Command {
     }
 }
 
+/// Returns a node that joins discovery to see the other nodes.
+fn observer() -> NodeInfo {
+    NodeInfo {
+        id: NodeId::random(),
+        incarnation: 1,
+        addresses: Vec::new(),
+        sessions: 0,
+        draining: false,
+    }
+}
+
 #[tokio::test]
 async fn builder_reports_an_invalid_configuration_field_or_a_closed_store() {
     let mut bad = config();
@@ -85,7 +96,7 @@ async fn shutdown_refuses_commands_while_it_waits_for_earlier_ones() {
 
 /// No task survives the engine, whether it is shut down or dropped.
 #[tokio::test]
-async fn shutdown_leaves_no_task() {
+async fn engine_leaves_no_task_after_shutdown_or_drop() {
     let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     for shut_down in [true, false] {
         let engine = engine().await;
@@ -121,14 +132,7 @@ async fn engines_in_one_process_are_independent() {
 #[tokio::test]
 async fn node_is_advertised_and_withdrawn() {
     let discovery = Arc::new(MemoryDiscovery::new());
-    let observer = NodeInfo {
-        id: NodeId::random(),
-        incarnation: 1,
-        addresses: Vec::new(),
-        sessions: 0,
-        draining: false,
-    };
-    let mut nodes = discovery.join(observer).await.unwrap();
+    let mut nodes = discovery.join(observer()).await.unwrap();
     let engine = builder().discovery(discovery.clone()).build().await.unwrap();
     assert_eq!(engine.nodes().len(), 2);
     engine.advertise(vec!["sc1://127.0.0.1:7400".to_owned()]);
@@ -143,7 +147,7 @@ async fn node_is_advertised_and_withdrawn() {
 /// A node whose store does not answer is advertised as draining, so clients choose other nodes,
 /// until the store answers again.
 #[tokio::test(start_paused = true)]
-async fn node_without_its_store_is_not_ready() {
+async fn node_without_its_store_is_advertised_as_draining() {
     let discovery = Arc::new(MemoryDiscovery::new());
     let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
     let engine = Engine::builder(store.clone())
@@ -152,14 +156,7 @@ async fn node_without_its_store_is_not_ready() {
         .build()
         .await
         .unwrap();
-    let observer = NodeInfo {
-        id: NodeId::random(),
-        incarnation: 1,
-        addresses: Vec::new(),
-        sessions: 0,
-        draining: false,
-    };
-    let mut nodes = discovery.join(observer).await.unwrap();
+    let mut nodes = discovery.join(observer()).await.unwrap();
     for unavailable in [true, false] {
         let started = tokio::time::Instant::now();
         store.set_unavailable(unavailable);
@@ -186,7 +183,7 @@ async fn node_without_its_store_is_not_ready() {
 
 /// Every command is answered, even if it is submitted while the engine stops.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn dropped_engine_answers_every_command() {
+async fn stopping_engine_answers_every_command() {
     for shut_down in [true, false] {
         for _ in 0..20 {
             let engine = engine().await;

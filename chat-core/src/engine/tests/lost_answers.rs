@@ -10,7 +10,7 @@ use crate::engine::{CommandError, Engine, LocalSession};
 use crate::model::*;
 use crate::testkit::store::FaultyStore;
 
-/// Waits until the session is closed and returns the code.
+/// Waits until the session is closed and returns the close code.
 async fn close_code(session: &LocalSession) -> CloseCode {
     let closed = async {
         loop {

@@ -187,6 +187,7 @@ async fn marks_for_unknown_conversations_do_not_displace_others() {
     let (engine, _store, alice) = faulty(config).await;
     let mallory = new_user(&engine, "mallory").await;
     let conversation = info(&alice, direct(&alice)).await.id;
+    // More marks than the queue holds (`max_queued_cursors`).
     for n in 0..70_000 {
         let invented = ConversationId(1 << 40 | n);
         let refused = mallory.execute(acknowledge(invented, Seq(1))).await;
@@ -470,6 +471,7 @@ async fn views_after_marks_cause_a_bounded_number_of_writes() {
         alice.execute(acknowledge(conversation, Seq(n))).await.unwrap();
         assert_eq!(info(&alice, direct(&alice)).await.cursor, Seq(n));
     }
+    // Views cause a write every 20 ms at most; two more writes may start before and after.
     let allowed = 2 + start.elapsed().as_millis() as u64 / 20;
     assert!(store.mark_writes() <= allowed, "{} of {allowed}", store.mark_writes());
 }
@@ -493,6 +495,7 @@ async fn views_do_not_wait_again_for_marks_that_cannot_be_written() {
             assert_eq!(info(&alice, direct(&alice)).await.cursor, Seq::ZERO);
         }
         let elapsed = start.elapsed();
+        // A view waits for marks for at most one second.
         assert!(elapsed < Duration::from_millis(1100), "{elapsed:?}, stuck: {is_stuck}");
         store.set_marks_stuck(None);
         store.set_marks_failing(false);

@@ -231,14 +231,14 @@ async fn departed_recipient_loses_nothing() {
     let (one, other) = (node().await, node().await);
     let alice = new_user(&one, "alice").await;
     let bob = register(&one, "bob").await;
-    let there = other.session(bob, DeviceId::random()).await.unwrap();
-    befriend(&alice, &there).await;
-    let to_bob = direct(&there);
-    drop(there);
+    let bob_on_other = other.session(bob, DeviceId::random()).await.unwrap();
+    befriend(&alice, &bob_on_other).await;
+    let to_bob = direct(&bob_on_other);
+    drop(bob_on_other);
     drop(other);
     alice.send_text(to_bob, "are you there?").await.unwrap();
-    let back = one.session(bob, DeviceId::random()).await.unwrap();
-    assert_eq!(texts(&history(&back, direct(&alice)).await), ["are you there?"]);
+    let bob_on_one = one.session(bob, DeviceId::random()).await.unwrap();
+    assert_eq!(texts(&history(&bob_on_one, direct(&alice)).await), ["are you there?"]);
 }
 
 #[tokio::test]

@@ -89,8 +89,8 @@ pub(super) fn user(session: &LocalSession) -> UserRef {
     UserRef::Id(id(session))
 }
 
-/// Refers to the direct conversation with the user of `session`. For that user, it refers to the
-/// notes: the direct conversation of a user with itself.
+/// Returns a reference to the direct conversation with the user of `session`. In commands of that
+/// user, it refers to the notes: the direct conversation of a user with itself.
 pub(super) fn direct(session: &LocalSession) -> ConversationRef {
     ConversationRef::Direct(user(session))
 }

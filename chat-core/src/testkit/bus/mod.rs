@@ -44,7 +44,7 @@ macro_rules! bus_conformance {
                 topic_handles_share_one_subscriber, subscribers_have_separate_topics,
                 subscriber_takes_hundreds_of_topics;
             overload:
-                slow_subscriber_gets_a_gap, slow_subscriber_recovers, stuck_subscriber_delays_no_other,
+                slow_subscriber_gets_every_envelope_or_a_gap, slow_subscriber_recovers, stuck_subscriber_delays_no_other,
                 cancelled_next_loses_nothing;
             closing:
                 dropped_subscriber_affects_no_other, close_ends_waiting_subscribers, closed_bus_refuses_calls,

@@ -10,7 +10,7 @@ use super::subscriber::{TOPIC, TestSubscriber, number, number_in};
 use crate::bus::{BusMessage, MessageBus, Topic};
 use crate::model::UserId;
 
-/// Number of envelopes that is larger than the subscriber queue of any bus.
+/// Number of envelopes of a flood, which is to exceed the subscriber queue of the bus.
 const FLOOD: u32 = 20_000;
 
 /// Publishes [`FLOOD`] envelopes of 1 KiB each.
@@ -35,7 +35,7 @@ fn is_accounted_for(messages: &[BusMessage]) -> bool {
     numbers.len() == FLOOD as usize || messages.contains(&BusMessage::Gap)
 }
 
-pub async fn slow_subscriber_gets_a_gap(bus: Arc<dyn MessageBus>) {
+pub async fn slow_subscriber_gets_every_envelope_or_a_gap(bus: Arc<dyn MessageBus>) {
     let mut subscriber = TestSubscriber::on(&*bus, &[TOPIC]).await;
     flood(&*bus).await;
     let messages = subscriber.rest(&*bus).await;

@@ -66,7 +66,8 @@ impl TestSubscriber {
         }
     }
 
-    /// Waits for a message for at most this time, then cancels the wait.
+    /// Returns the next message, or `None` if the bus is closed or no message arrives within
+    /// `max_wait`. Then the wait is cancelled.
     pub async fn next_within(&mut self, max_wait: Duration) -> Option<BusMessage> {
         timeout(max_wait, self.subscriber.next()).await.ok().flatten()
     }

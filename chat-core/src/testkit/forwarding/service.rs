@@ -318,7 +318,8 @@ impl FarSide {
     }
 }
 
-/// Sends the pushes of a far session to the near side, until the session is closed.
+/// Sends the pushes of a far session to the near side, until the session is closed or the near side
+/// no longer receives them.
 async fn send_pushes(outbox: Arc<Outbox>, pushes: mpsc::Sender<Push>) {
     let mut drained = Vec::new();
     loop {

@@ -10,17 +10,18 @@ use super::work::{LookUp, Positions};
 use crate::model::{ConversationId, Seq};
 use crate::store::FeedShard;
 
-/// Maximum number of conversations that wait to be looked up; beyond it, a scan finds them.
+/// If this many conversations wait to be looked up, news of further conversations requests a scan
+/// instead.
 const MAX_QUEUED: usize = 4096;
 /// Maximum number of conversations in one look-up.
 const MAX_IN_LOOK_UP: usize = 256;
 /// The pause between two scans is at least the duration of the previous scan times this factor, so
 /// that scans of a large store take a small part of its time.
 const SCAN_PAUSE_FACTOR: u32 = 20;
-/// News of a conversation whose log ends at this `Seq` or before it is looked up even if the
-/// feed's user is not known to be a member: the conversation may have been created a moment ago,
-/// and a few events may follow its creation before the feed learns of the membership. A greater
-/// number only costs look-ups.
+/// A conversation that has news is looked up, even if the feed's user is not known to be a member,
+/// if its last `Seq` is at most this: the conversation may have been created a moment ago, and a
+/// few events may follow its creation before the feed learns of the membership. A greater value
+/// would only cause more look-ups.
 const FIRST_EVENTS: Seq = Seq(4);
 
 /// Schedule of the look-ups. One runs at a time: of conversations that have news, or of a page of a
@@ -85,7 +86,8 @@ impl LookUps {
     }
 
     /// Returns whether a conversation that has news has to be looked up or read: always in a feed
-    /// of all conversations, and otherwise if the feed's user may be a member.
+    /// of all conversations, and otherwise if the feed's user may be a member. Remembers other
+    /// conversations while a look-up is running, because it may find that the user is a member.
     pub(super) fn concerns(&mut self, conversation: ConversationId, last_seq: Seq) -> bool {
         let Some(memberships) = &mut self.memberships else {
             return true;

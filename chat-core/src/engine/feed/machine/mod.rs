@@ -65,7 +65,7 @@ enum Phase {
     /// The feed hands out no more events, writes the acknowledged cursors, and waits until
     /// `deadline` for the items that the consumer has.
     Closing { deadline: Instant },
-    /// The driver has ended, and the feed holds no lease any more.
+    /// The driver has ended, and the node works on no shard of the feed.
     Ended,
 }
 
@@ -142,8 +142,8 @@ impl Machine {
         matches!(self.phase, Phase::Closing { .. })
     }
 
-    /// Stops handing out events. Until the consumer has no more items, but at most until
-    /// `deadline`, the leases are renewed and acknowledgements recorded.
+    /// Stops handing out events. The leases are renewed and acknowledgements recorded until the
+    /// consumer has no item and every cursor is recorded, but at most until `deadline`.
     pub(super) fn close(&mut self, now: Instant, deadline: Instant) {
         if matches!(self.phase, Phase::Open) {
             self.phase = Phase::Closing { deadline };
@@ -151,8 +151,8 @@ impl Machine {
         }
     }
 
-    /// Returns whether the feed is closing, and nothing is left to do but to release its leases, or
-    /// the deadline of the closing has passed. Also true once the feed has ended.
+    /// Returns whether the driver can end: the feed is closing and has nothing left to do but to
+    /// release its leases, or the deadline of the closing has passed, or the feed has ended.
     pub(super) fn is_drained(&self, now: Instant) -> bool {
         match self.phase {
             Phase::Open => false,
@@ -172,8 +172,8 @@ impl Machine {
         self.shards.leases()
     }
 
-    /// Ends the feed: every later or waiting acknowledgement fails with
-    /// [`LeaseLost`](super::LeaseLost).
+    /// Ends the feed. Every call of [`FeedItem::acknowledge`](super::FeedItem::acknowledge) that
+    /// waits or follows fails with [`LeaseLost`](super::LeaseLost).
     pub(super) fn end(&mut self) {
         self.phase = Phase::Ended;
         self.shards.clear();

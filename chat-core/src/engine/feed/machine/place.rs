@@ -10,10 +10,10 @@ use crate::model::Seq;
 ///
 /// ```text
 ///   cursor ≤ done ≤ head ≤ known_last
-///     │       │      │        └ the log is known to reach this far
-///     │       │      └ read from the log, and so in `outstanding`
-///     │       └ acknowledged without a gap
-///     └ recorded in the store
+///     │       │      │        └ last event that the log is known to have
+///     │       │      └ last event that was read from the log
+///     │       └ last event that is acknowledged together with all earlier events
+///     └ the feed's cursor in the store
 /// ```
 #[derive(Debug)]
 pub(super) struct Place {
@@ -84,8 +84,8 @@ impl Place {
         if !is_end {
             self.known_last = self.known_last.max(self.head.next());
         } else if known_at_start == Some(self.known_last) || self.known_last < self.head {
-            // No news arrived during the read, so the log ends here, or the user may read no
-            // further.
+            // No news arrived during the read, or the read returned the events that the news
+            // announced. So the log ends here, or the user may read no further.
             self.known_last = self.head;
         }
     }

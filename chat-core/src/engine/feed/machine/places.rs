@@ -6,7 +6,8 @@ use super::place::Place;
 use crate::model::{ConversationId, Seq};
 use crate::store::{FeedPosition, FeedShard};
 
-/// Number of places from which on idle places are dropped, and no look-up starts if none is idle.
+/// If there are this many places, the next look-up starts only after idle places were dropped, and
+/// waits if none is idle.
 const MAX_PLACES: usize = 4096;
 
 /// The places in memory.
@@ -19,7 +20,7 @@ const MAX_PLACES: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Places {
     by_conversation: HashMap<ConversationId, Place>,
-    /// Maximum number of events of one conversation that are in flight.
+    /// Maximum number of outstanding events of one [`Place`].
     max_in_conversation: usize,
 }
 

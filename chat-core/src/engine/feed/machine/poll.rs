@@ -12,7 +12,7 @@ const MAX_EVENTS_IN_READ: usize = 64;
 
 impl Machine {
     /// Handles news of the router.
-    pub(in crate::engine::feed) fn news(&mut self, news: &News) {
+    pub(in crate::engine::feed) fn handle_news(&mut self, news: &News) {
         for conversation in &news.joined {
             if self.look_ups.joined(*conversation) && self.shards.works_on(*conversation) {
                 self.look_ups.push(*conversation);
@@ -94,9 +94,10 @@ impl Machine {
         }
     }
 
-    /// Returns the time at which [`poll_work`](Self::poll_work) may return work even if nothing
-    /// happens before. Must be called right after `poll_work`: work that is due but was not
-    /// returned waits for a result, an acknowledgement or news, and not for a time.
+    /// Returns the next time at which the driver has to call [`poll_work`](Self::poll_work) and
+    /// [`is_drained`](Self::is_drained) even if nothing happens before. Must be called right after
+    /// `poll_work`: work that is due but was not returned waits for a result, an acknowledgement or
+    /// news, and not for a time.
     pub(in crate::engine::feed) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let (cursors, leases) = (self.cursors.timeout(), self.shards.due());
         let mut timeouts = vec![cursors, leases];

@@ -71,7 +71,8 @@ impl Shards {
         self.due = Some(now + self.lease_ttl / ROUNDS_PER_TTL);
     }
 
-    /// Records that the running round failed, and schedules its retry.
+    /// Records that the running round failed, and schedules its retry after a quarter of the usual
+    /// interval.
     pub(super) fn round_failed(&mut self, now: Instant) {
         self.due = Some(now + self.lease_ttl / (ROUNDS_PER_TTL * 4));
     }
@@ -94,7 +95,7 @@ impl Shards {
         self.held.clear();
     }
 
-    /// Returns whether events of the shard may be read and handed out under this term.
+    /// Returns whether events of the shard that were read under this term may be handed out.
     pub(super) fn may_hand_out(&self, shard: FeedShard, term: u64, now: Instant) -> bool {
         let held = self.held.get(&shard);
         held.is_some_and(|held| held.lease.term == term && !held.is_leaving && now < held.valid_until)
@@ -121,8 +122,8 @@ impl Shards {
         held.is_some_and(|held| !held.is_leaving)
     }
 
-    /// Returns whether the node has worked on a conversation without a break since the look-up with
-    /// this number started. If not, the result of the look-up may be outdated.
+    /// Returns whether the node works on a conversation under a lease that it claimed before the
+    /// look-up with this number started. If not, the result of the look-up may be outdated.
     pub(super) fn works_since(&self, conversation: ConversationId, look_up: u64) -> bool {
         let held = self.held.get(&FeedShard::of(conversation));
         held.is_some_and(|held| !held.is_leaving && held.first_look_up <= look_up)

@@ -5,8 +5,8 @@ use std::collections::{HashSet, VecDeque};
 use crate::model::ConversationId;
 use crate::store::FeedShard;
 
-/// First-in, first-out queue that holds each conversation at most once. A conversation that is
-/// added again keeps its place, so the order is fair.
+/// First-in, first-out queue that holds each conversation at most once. Adding a conversation that
+/// is in the queue does not move it, so the order is fair.
 #[derive(Debug, Default)]
 pub(super) struct UniqueQueue {
     order: VecDeque<ConversationId>,

@@ -87,7 +87,8 @@ pub(in crate::engine::feed) struct LeaseAnswer {
 /// Result of a look-up.
 #[derive(Debug, Default)]
 pub(in crate::engine::feed) struct Positions {
-    /// For a page: only the conversations of the requested shards in which the feed is behind.
+    /// Positions in those of the given conversations that exist. For a page: in the conversations
+    /// of the requested shards in which the feed is behind.
     pub(in crate::engine::feed) positions: Vec<FeedPosition>,
     /// Conversations that the page examined, of all shards: those in which the feed's user has a
     /// membership in any state. Empty in a feed of all conversations, and in a look-up of given

@@ -107,13 +107,7 @@ async fn slow_consumer_delays_no_sender_and_misses_no_event() {
     let alice = new_user(&engine, "alice").await;
     send(&alice, "held").await;
     let feed = engine.feed(all().max_in_flight(8)).await.unwrap();
-    let held = loop {
-        let item = next(&feed).await;
-        if message(item.event()).is_some() {
-            break item;
-        }
-        item.done();
-    };
+    let held = first_message(&feed).await;
     for n in 0..300 {
         timeout(Duration::from_secs(5), send(&alice, &n.to_string()))
             .await

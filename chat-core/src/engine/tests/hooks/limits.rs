@@ -18,9 +18,9 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// Number of times that a user repeats a command whose rate is two an hour.
 const ATTEMPTS: usize = 6;
 
-/// Hooks that count their calls. They refuse all invitations and group changes, new groups and join
-/// notes with the text `refused`, friendships of the user `refused`, and registrations of the name
-/// `spammer`.
+/// Hooks that count their calls. They refuse all invitations and group changes, new groups with the
+/// name `refused`, joins with the note `refused`, friend requests and answers of the user
+/// `refused`, and registrations of the name `spammer`.
 #[derive(Debug, Default)]
 struct Counting {
     calls: AtomicU32,
@@ -157,8 +157,8 @@ async fn registrations_beyond_the_limit_do_not_reach_the_hooks() {
     }
     assert_eq!(hooks.take_calls(), 2);
     // Registrations that create no account count too, once the hooks were asked.
-    for (network, name) in [(1, "spammer"), (2, "user0")] {
-        let source = Source::Ip([198, 51, 100, network].into());
+    for (host, name) in [(1, "spammer"), (2, "user0")] {
+        let source = Source::Ip([198, 51, 100, host].into());
         for attempt in 0..ATTEMPTS {
             let registered = engine.register(source, registration(name)).await;
             let is_limited = error_code(registered) == ReplyCode::Throttled;

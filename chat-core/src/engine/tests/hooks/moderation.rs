@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 use super::*;
 use crate::engine::ActingAs;
 
-/// Hooks that refuse texts and group names with "spam" in them, the user `mallory`, and friendships
-/// that `bob` accepts. They replace the description of new groups, and record their calls about
-/// drafts and group changes.
+/// Hooks that refuse texts and group names with "spam" in them, joins and invitations of `mallory`,
+/// friendships with `mallory`, and friendships that `bob` accepts. They replace the description of
+/// new groups, and record their calls about drafts and group changes.
 #[derive(Debug, Default)]
 pub(super) struct Moderation {
     pub(super) asked: Mutex<Vec<String>>,

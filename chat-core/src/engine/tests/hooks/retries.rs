@@ -8,7 +8,7 @@ use crate::testkit::store::{FaultyStore, HoldGuard};
 #[derive(Debug, Default)]
 struct Switch {
     refuses: AtomicBool,
-    /// Conversation of each draft that the hooks decided about.
+    /// Conversation of each draft that the hooks decided about; `None` if it was not open yet.
     asked: Mutex<Vec<Option<ConversationId>>>,
 }
 
@@ -133,7 +133,7 @@ async fn observers_see_a_resent_message_once() {
     switch.refuses.store(true, Ordering::SeqCst);
     assert!(alice.send(direct(&alice), stored).await.unwrap().duplicate);
     switch.refuses.store(false, Ordering::SeqCst);
-    // The engine finds this message when it repeats the commit, and nobody has observed it yet.
+    // The engine finds this message when it repeats the commit, and no hook has observed it yet.
     store.fail_after_commit();
     alice.send_text(direct(&alice), "two").await.unwrap();
     drop(alice);

@@ -3,16 +3,16 @@
 use super::moderation::Moderation;
 use super::*;
 
-/// Hook that appends its mark to messages.
+/// Hook that appends a suffix to messages.
 #[derive(Debug)]
-struct Mark(&'static str);
+struct Suffix(&'static str);
 
 #[async_trait]
-impl Hooks for Mark {
+impl Hooks for Suffix {
     async fn before_append(&self, _: &AppendContext, mut draft: Draft) -> Verdict<Draft> {
         if let DraftContent::Message { text: written, .. } = &mut draft.content {
-            let marked = format!("{}{}", written.as_str(), self.0);
-            *written = text(&marked);
+            let extended = format!("{}{}", written.as_str(), self.0);
+            *written = text(&extended);
         }
         Verdict::Allow(draft)
     }
@@ -21,7 +21,7 @@ impl Hooks for Mark {
 #[tokio::test]
 async fn stacked_hooks_run_in_order_and_the_first_refusal_decides() {
     let moderation = Arc::new(Moderation::default());
-    let stacked = builder().hooks(Arc::new(Mark(" 1"))).hooks(Arc::new(Mark(" 2")));
+    let stacked = builder().hooks(Arc::new(Suffix(" 1"))).hooks(Arc::new(Suffix(" 2")));
     let engine = stacked.hooks(moderation.clone()).build().await.unwrap();
     let alice = new_user(&engine, "alice").await;
     alice.send_text(direct(&alice), "one").await.unwrap();

@@ -45,7 +45,7 @@ async fn everyone_policy_accepts_strangers() {
 }
 
 #[tokio::test]
-async fn policy_replies_accepts_whom_the_user_has_written_to() {
+async fn replies_policy_accepts_users_to_whom_the_user_has_written() {
     let mut config = config();
     config.default_direct_policy = DirectPolicy::Replies;
     let engine = builder().config(config).build().await.unwrap();

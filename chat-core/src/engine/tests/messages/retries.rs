@@ -164,7 +164,7 @@ async fn retry_by_name_finds_its_message_after_the_name_has_changed_its_meaning(
     operator.delete_account(id(&bob), delete).await.unwrap();
     assert_eq!(retries("the names refer to no conversation").await, expected);
 
-    // Another message is refused, and so is a retry that is sent to another conversation by its id.
+    // Another message is refused, and so is a retry that is sent to another conversation.
     let changed = draft("changed").with_id(in_group.client_message_id);
     assert_eq!(error_code(alice.send(to_group(), changed).await), ReplyCode::NotFound);
     let elsewhere = alice.send(direct(&alice), in_group.clone()).await;

@@ -118,10 +118,10 @@ async fn erased_texts_are_tombstones_for_others() {
 async fn deletion_frees_or_reserves_the_name() {
     let engine = engine().await;
     let operator = operator(&engine);
-    for (user, kept) in [("alice", DeletedName::Reserve), ("bob", DeletedName::Free)] {
+    for (user, deleted_name) in [("alice", DeletedName::Reserve), ("bob", DeletedName::Free)] {
         let id = register(&engine, user).await;
         operator
-            .delete_account(id, delete_account(DeletedTexts::Keep, kept))
+            .delete_account(id, delete_account(DeletedTexts::Keep, deleted_name))
             .await
             .unwrap();
     }

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn operator_recalls_any_message_at_any_age() {
+async fn operator_recalls_a_message_of_a_user() {
     let engine = engine().await;
     let operator = operator(&engine);
     let (alice, bob, _, group, direct) = create_group_of_friends(&engine).await;
@@ -73,7 +73,7 @@ async fn system_posts_to_groups_and_users() {
 }
 
 #[tokio::test]
-async fn retried_system_post_succeeds_after_other_changes() {
+async fn retried_system_post_succeeds_after_the_group_or_account_was_deleted() {
     let engine = engine().await;
     let operator = operator(&engine);
     let (alice, _, _, group, _) = create_group_of_friends(&engine).await;

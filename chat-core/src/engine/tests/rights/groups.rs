@@ -7,11 +7,15 @@ use super::*;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum GroupRelation {
     Stranger,
+    /// The user has left the group.
     Former,
+    /// The user was a member, and was kicked and banned.
     Banned,
     Invited,
+    /// The user has asked to join.
     Requested,
     Member,
+    /// A member who is muted.
     Muted,
     Admin,
     Owner,

@@ -68,7 +68,7 @@ async fn former_members_see_the_group_as_they_left_it() {
 }
 
 #[tokio::test]
-async fn search_finds_listed_groups_and_by_id_also_those_that_the_caller_may_see() {
+async fn search_finds_unlisted_groups_only_by_id_and_only_for_members_invited_users_and_applicants() {
     for (unlisted, expect) in [
         (false, [true; 9]),
         (true, [false, false, false, true, true, true, true, true, true]),

@@ -147,9 +147,9 @@ fn growth_of_a_conversation_of_other_users_is_looked_up_only_if_it_is_new_or_joi
         grown: HashMap::from([(IDS[0], Seq(seq))]),
         ..News::default()
     };
-    machine.news(&news(50));
+    machine.handle_news(&news(50));
     assert_eq!(machine.look_ups.queued(), 0);
-    machine.news(&news(1));
+    machine.handle_news(&news(1));
     assert_eq!(
         machine.look_ups.queued(),
         1,
@@ -157,7 +157,7 @@ fn growth_of_a_conversation_of_other_users_is_looked_up_only_if_it_is_new_or_joi
     );
     machine.look_ups.remove_shard(FeedShard::of(IDS[0]));
     machine.look_ups.joined(IDS[0]);
-    machine.news(&news(51));
+    machine.handle_news(&news(51));
     assert_eq!(machine.look_ups.queued(), 1);
 }
 
@@ -174,7 +174,7 @@ fn news_during_a_scan_is_looked_up_if_the_scan_finds_that_the_user_is_a_member()
     // `IDS[2]` is a conversation of other users.
     model.logs.insert(IDS[0], 50);
     let grown = HashMap::from([(IDS[0], Seq(50)), (IDS[2], Seq(50))]);
-    machine.news(&News {
+    machine.handle_news(&News {
         grown,
         ..News::default()
     });
@@ -194,7 +194,7 @@ fn machine_that_reads_a_group(now: Instant) -> (Machine, Read) {
         }
     }
     let [Work::Read(read)] = machine.poll_work(now)[..] else {
-        panic!("the scan found events");
+        panic!("the scan found events, so the machine should read them");
     };
     (machine, read)
 }
@@ -216,15 +216,15 @@ fn growth(last_seq: u64) -> News {
 }
 
 #[test]
-fn growth_of_a_group_that_the_user_left_is_not_read() {
+fn growth_of_a_group_that_the_user_left_is_ignored_until_the_user_rejoins() {
     let now = Instant::now();
     let (mut machine, read) = machine_that_reads_a_group(now);
     machine.finish(now, nothing(read));
     let mut news = growth(51);
-    machine.news(&news);
+    machine.handle_news(&news);
     assert!(machine.poll_work(now).is_empty());
     news.joined.insert(IDS[0]);
-    machine.news(&news);
+    machine.handle_news(&news);
     let work = machine.poll_work(now);
     assert!(work.iter().any(|work| matches!(work, Work::LookUp(_))));
 }
@@ -235,14 +235,14 @@ fn growth_of_a_group_is_read_although_a_read_from_before_the_user_rejoined_was_e
     let (mut machine, first) = machine_that_reads_a_group(now);
     let mut news = growth(51);
     news.joined.insert(IDS[0]);
-    machine.news(&news);
+    machine.handle_news(&news);
     machine.finish(now, nothing(first));
     let second = machine.poll_work(now).into_iter().find_map(|work| match work {
         Work::Read(read) => Some(read),
         _ => None,
     });
     // The log grows after the second read was answered, and before the machine learns the answer.
-    machine.news(&growth(52));
+    machine.handle_news(&growth(52));
     machine.finish(now, nothing(second.expect("the log has grown during the first read")));
     let work = machine.poll_work(now);
     assert!(work.iter().any(|work| matches!(work, Work::Read(_))), "{work:?}");
@@ -255,7 +255,7 @@ fn scan_interrupted_by_an_outage_does_not_delay_the_next_scan() {
         may_be_incomplete: true,
         ..News::default()
     };
-    world.machine.news(&scan);
+    world.machine.handle_news(&scan);
     for _ in 0..600 {
         for work in world.machine.poll_work(world.now) {
             world.machine.finish(world.now, fail(work));
@@ -264,7 +264,7 @@ fn scan_interrupted_by_an_outage_does_not_delay_the_next_scan() {
     }
     world.wait(Duration::from_secs(10));
     world.model.logs.insert(IDS[1], 1);
-    world.machine.news(&scan);
+    world.machine.handle_news(&scan);
     world.settle();
     let taken = world.take_all();
     assert!(taken.iter().any(|(event, _)| event.conversation == IDS[1]));

@@ -13,17 +13,17 @@ const MAX_IN_FLIGHT: usize = 12;
 enum Step {
     /// A number of events is appended to a conversation.
     Append(usize, u64),
-    /// A consumer takes an event.
+    /// The consumer of a node takes an event.
     Take(usize),
-    /// A consumer acknowledges one of the events that it has, and waits for the store if the flag
-    /// is set.
+    /// The consumer of a node acknowledges one of the events that it has, and waits for the store
+    /// if the flag is set.
     Acknowledge(usize, Index, bool),
     /// The store executes one of the running requests, or answers an executed request.
     Answer(usize, Index),
     /// The store fails one of the running requests, after executing it if the flag is set.
     Fail(usize, Index, bool),
-    /// The term of a shard's lease grows, so that its holder has lost it, as if another node had
-    /// claimed the shard and released it again.
+    /// The term of a shard's lease grows, so that its holder has lost it, as if another process
+    /// with the same node id had claimed the shard.
     TakeAway(usize),
     /// The number of shards that a node may have changes.
     Share(usize, usize),
@@ -147,7 +147,7 @@ impl Cluster {
             grown,
             ..News::default()
         };
-        self.nodes.iter_mut().for_each(|node| node.machine.news(&news));
+        self.nodes.iter_mut().for_each(|node| node.machine.handle_news(&news));
     }
 
     fn take(&mut self, node: usize) -> Result<bool, TestCaseError> {

@@ -17,7 +17,7 @@ use crate::store::FeedPosition;
 
 const TTL: Duration = Duration::from_secs(10);
 const FLUSH: Duration = Duration::from_millis(100);
-/// Interval between two rounds of leases.
+/// Interval between two rounds of leases: a fifth of `TTL`.
 const ROUND: Duration = Duration::from_secs(2);
 const NODE: NodeId = NodeId([1; 16]);
 /// The conversations of the tests, in two shards.
@@ -89,7 +89,8 @@ impl Model {
         self.shares.get(&node).copied().unwrap_or(usize::MAX)
     }
 
-    /// Ends the lease of a shard, as if another node had claimed the shard and released it.
+    /// Ends the lease of a shard, as if another process with the node id of its holder had claimed
+    /// the shard.
     fn take_away(&mut self, shard: FeedShard) {
         if let Some(lease) = self.leases.get_mut(&shard) {
             lease.term += 1;
@@ -233,7 +234,7 @@ impl World {
         let last = self.model.logs.entry(conversation).or_default();
         *last += count;
         let grown = HashMap::from([(conversation, Seq(*last))]);
-        self.machine.news(&News {
+        self.machine.handle_news(&News {
             grown,
             ..News::default()
         });
