@@ -84,7 +84,7 @@ forward! {
     ConversationStore {
         fn conversation(id: ConversationId) -> Option<Conversation>;
         fn conversation_of_kind(kind: &ConversationKind) -> Option<ConversationId>;
-        fn group_by_key(name: &str) -> Option<ConversationId>;
+        fn group_by_key(key: &str) -> Option<ConversationId>;
         fn named_group(key: &str, user: UserId) -> Option<NamedGroup>;
         fn search_groups(prefix: &str, limit: u32) -> Vec<Conversation>;
         fn memberships(user: UserId, device: DeviceId) -> Vec<MembershipView>;

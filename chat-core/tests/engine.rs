@@ -128,7 +128,7 @@ async fn authenticator_of_the_application_decides_logins() {
         .await
         .unwrap();
     let login = |secret: &str| Login::with_token(Secret::new(secret), DeviceId::random());
-    let admission = engine.login(Source::Local, login("user:alice")).await.unwrap();
-    assert_eq!(admission.user.name, "alice");
+    let grant = engine.login(Source::Local, login("user:alice")).await.unwrap();
+    assert_eq!(grant.user.name, "alice");
     assert!(engine.login(Source::Local, login("nonsense")).await.is_err());
 }

@@ -27,7 +27,7 @@ fn generated_code_matches_the_proto_files() {
         let current = std::fs::read_to_string(&checked_in).unwrap();
         assert!(
             current == generated,
-            "{} is stale: run this test with UPDATE_GENERATED=1",
+            "{} does not match its .proto file; run `UPDATE_GENERATED=1 cargo test -p chat-core --test generated`",
             checked_in.display()
         );
     }

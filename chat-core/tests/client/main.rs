@@ -245,7 +245,7 @@ async fn dropped_client_closes_its_connection() {
     let client = Client::connect(node.options(&alice), MemoryStore::new()).await.unwrap();
     assert_eq!(node.connections(), 1);
     drop(client);
-    tokio::time::timeout(Duration::from_secs(2), node.until_connections(0))
+    tokio::time::timeout(Duration::from_secs(2), node.wait_for_connections(0))
         .await
         .unwrap();
 }
@@ -378,7 +378,7 @@ async fn client_ends_and_reports_a_panic_of_its_store() {
         .unwrap();
     let ready = tokio::time::timeout(WAIT_TIMEOUT, client.ready())
         .await
-        .expect("an answer");
+        .expect("the client reports the end in time");
     assert!(matches!(ready, Err(ClientError::Panicked(text)) if text.contains("on purpose")));
     let refused = client.enqueue(direct("bob"), DraftContent::text(message(1))).await;
     assert!(matches!(refused, Err(ClientError::Panicked(_))));

@@ -21,7 +21,7 @@ struct Restore {
     /// Store of the client `alice`.
     store: Arc<MemoryStore>,
     /// Id of the conversation of alice and bob before the restore.
-    bob: ConversationId,
+    conversation_with_bob: ConversationId,
 }
 
 impl Restore {
@@ -34,8 +34,8 @@ impl Restore {
             .await
             .unwrap();
         let sent = timeout(WAIT_TIMEOUT, alice.send_text(direct("bob"), "hello")).await;
-        let bob = sent.unwrap().unwrap().conversation;
-        while alice.known_conversation(bob).is_none() {
+        let conversation_with_bob = sent.unwrap().unwrap().conversation;
+        while alice.known_conversation(conversation_with_bob).is_none() {
             tokio::task::yield_now().await;
         }
         Self {
@@ -43,7 +43,7 @@ impl Restore {
             after: service.with_empty_store(),
             alice,
             store,
-            bob,
+            conversation_with_bob,
         }
     }
 
@@ -62,7 +62,10 @@ impl Restore {
             .await
             .unwrap()
             .unwrap();
-        assert_eq!(sent.conversation, self.bob, "the id is assigned again");
+        assert_eq!(
+            sent.conversation, self.conversation_with_bob,
+            "the id is assigned again"
+        );
         let node = self.after.node_at(address.port).await;
         (node, self.alice, self.store, done)
     }
@@ -77,7 +80,7 @@ async fn outcome(mut handle: SendHandle) -> SendOutcome {
 }
 
 /// Returns the number of messages that a user has in the conversation with alice.
-async fn messages(node: &Node, user: &str) -> usize {
+async fn message_count(node: &Node, user: &str) -> usize {
     let client = Client::connect(node.options(user), MemoryStore::new()).await.unwrap();
     let page = client
         .history(direct("alice"), Page::new(PageFrom::Newest, 50))
@@ -89,7 +92,8 @@ async fn messages(node: &Node, user: &str) -> usize {
         .count()
 }
 
-async fn until(events: &mut Events, wanted: impl Fn(&ClientEvent) -> bool) -> Received {
+/// Takes events up to the first that is wanted, and returns that event.
+async fn wait_for_event(events: &mut Events, wanted: impl Fn(&ClientEvent) -> bool) -> Received {
     loop {
         let received = timeout(WAIT_TIMEOUT, events.next()).await.unwrap().unwrap();
         if wanted(&received.event) {
@@ -111,7 +115,10 @@ async fn waiting_message_reaches_its_user_and_not_the_new_owner_of_the_id() {
     assert!(matches!(outcome(text).await, SendOutcome::Acked(_)));
     let recalled = outcome(recall).await;
     assert!(matches!(recalled, SendOutcome::Rejected(ClientError::HistoryReplaced)));
-    assert_eq!((messages(&node, "bob").await, messages(&node, "eve").await), (1, 1));
+    assert_eq!(
+        (message_count(&node, "bob").await, message_count(&node, "eve").await),
+        (1, 1)
+    );
 }
 
 #[tokio::test]
@@ -127,18 +134,21 @@ async fn message_of_an_earlier_run_reaches_its_user() {
     drop(alice);
     let alice = Client::connect(node.options("alice"), store).await.unwrap();
     timeout(WAIT_TIMEOUT, alice.flush()).await.unwrap().unwrap();
-    assert_eq!((messages(&node, "bob").await, messages(&node, "eve").await), (1, 1));
+    assert_eq!(
+        (message_count(&node, "bob").await, message_count(&node, "eve").await),
+        (1, 1)
+    );
 }
 
 /// An application that has not taken the event about the restore still has the old ids.
 #[tokio::test]
 async fn id_is_refused_until_the_application_takes_the_event() {
     let restore = Restore::new().await;
-    let id = restore.bob;
+    let id = restore.conversation_with_bob;
     let mut events = restore.alice.events().unwrap();
     let current = restore.alice.with_current_history();
     let (_node, alice, _, ()) = restore.run(async |_| ()).await;
-    until(&mut events, |event| matches!(event, ClientEvent::Disconnected { .. })).await;
+    wait_for_event(&mut events, |event| matches!(event, ClientEvent::Disconnected { .. })).await;
     while alice.epoch() == current.epoch() && alice.find_conversation(&direct("eve")).is_none() {
         tokio::task::yield_now().await;
     }
@@ -152,7 +162,7 @@ async fn id_is_refused_until_the_application_takes_the_event() {
         SendOutcome::Acked(_)
     ));
 
-    until(&mut events, |event| matches!(event, ClientEvent::HistoryReset)).await;
+    wait_for_event(&mut events, |event| matches!(event, ClientEvent::HistoryReset)).await;
     let accepted = alice.enqueue(id, text()).await.unwrap();
     assert!(matches!(outcome(accepted).await, SendOutcome::Acked(_)));
     let refused = current.enqueue(id, text()).await;

@@ -147,7 +147,7 @@ impl Node {
     }
 
     /// Waits until the server has exactly `count` connections.
-    pub(crate) async fn until_connections(&self, count: u32) {
+    pub(crate) async fn wait_for_connections(&self, count: u32) {
         let counted = async {
             while self.connections() != count {
                 tokio::task::yield_now().await;

@@ -260,6 +260,7 @@ fn values_at_the_limits_are_accepted() {
             record(&mut peer, 2, &[255, 255]),
         ]
         .concat();
+        // Length, type and tag of a record have 19 bytes; the code of the CLOSE has two more.
         assert_eq!(bytes.len(), 19 + 19 + MAX_CONTENT + 21);
         let expected = vec![
             Opened::Data(BytesMut::new()),

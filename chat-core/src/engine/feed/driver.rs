@@ -16,8 +16,9 @@ use crate::engine::panics::contain;
 use crate::router::CommitWatch;
 use crate::time;
 
-/// Executor of the work that the machine requests. Errors are logged or counted where they occur;
-/// after an error or a panic, the machine waits and requests the work again.
+/// Executor of the work that the machine requests. After an error or a panic, the machine waits
+/// before it requests the work again. [`Units`](crate::engine::units::Units) logs the errors of
+/// reads, but not those of writes.
 #[derive(Clone, Debug)]
 pub(super) struct Io {
     pub(super) source: Arc<Source>,

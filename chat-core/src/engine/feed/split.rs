@@ -16,8 +16,9 @@ pub(super) struct Plan {
 
 /// Returns the plan of `node`. `nodes` are the registered nodes of the feed; a node that is not
 /// among them has a share of 0. `leases` are the unexpired leases of the feed; `held` are the
-/// shards that the node works on. If the node has a lease for a shard that is not in `held`, it
-/// claimed the shard before it restarted or opened the feed again, so that shard counts as free.
+/// shards whose leases the node keeps. If the node has a lease for a shard that is not in `held`,
+/// it claimed the shard before it restarted or opened the feed again, or releases it now, so that
+/// shard counts as free.
 pub(super) fn plan(node: NodeId, nodes: &BTreeSet<NodeId>, leases: &[FeedLease], held: &BTreeSet<FeedShard>) -> Plan {
     let share = share(node, nodes);
     let taken: BTreeSet<_> = leases

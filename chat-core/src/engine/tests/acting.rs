@@ -12,6 +12,7 @@ use crate::rate::Rate;
 use crate::store::{MemoryStore, Store};
 use crate::testkit::store::transact;
 
+/// Disables an account in the store, without a call of the engine.
 async fn disable(store: &dyn Store, user: UserId) {
     let disable = transact(store, move |tx| {
         Box::pin(async move {

@@ -206,8 +206,8 @@ async fn simultaneous_invitations_are_announced_once() {
     assert_eq!(fixture.announced().await.len(), 1);
 }
 
-/// Neither an invitation nor a decline reads the inbox of a user. A caller without the right to
-/// invite thus causes no such read.
+/// Neither an invitation nor a decline reads the inbox of a user before its unit of work. A caller
+/// without the right to invite thus causes no such read.
 #[tokio::test]
 async fn invitation_reads_no_inbox() {
     let fixture = Fixture::build(JoinPolicy::Invite).await;

@@ -471,7 +471,7 @@ async fn views_after_marks_cause_a_bounded_number_of_writes() {
         alice.execute(acknowledge(conversation, Seq(n))).await.unwrap();
         assert_eq!(info(&alice, direct(&alice)).await.cursor, Seq(n));
     }
-    // Views cause a write every 20 ms at most; two more writes may start before and after.
+    // Views cause at most one write every 20 ms (`MIN_AWAITED_INTERVAL`); two more are a margin.
     let allowed = 2 + start.elapsed().as_millis() as u64 / 20;
     assert!(store.mark_writes() <= allowed, "{} of {allowed}", store.mark_writes());
 }
@@ -495,7 +495,7 @@ async fn views_do_not_wait_again_for_marks_that_cannot_be_written() {
             assert_eq!(info(&alice, direct(&alice)).await.cursor, Seq::ZERO);
         }
         let elapsed = start.elapsed();
-        // A view waits for marks for at most one second.
+        // A view waits for marks for at most one second (`MARKS_WRITE_TIMEOUT`).
         assert!(elapsed < Duration::from_millis(1100), "{elapsed:?}, stuck: {is_stuck}");
         store.set_marks_stuck(None);
         store.set_marks_failing(false);

@@ -12,7 +12,8 @@ use tokio::time::sleep;
 use crate::bus::{BusError, BusMessage, MessageBus, Subscriber, Topic, Topics};
 use crate::sync::Mutex;
 
-/// Rates of the faults of a [`LossyBus`]: the number of envelopes in 1000 that each fault affects.
+/// Probabilities of the faults of a [`LossyBus`], in thousandths. A lost envelope is neither
+/// duplicated nor delayed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
     /// Envelopes that are lost without a [`BusMessage::Gap`].
@@ -54,7 +55,7 @@ struct State {
 }
 
 impl LossyBus {
-    /// Creates a bus that drops `drop` and duplicates `duplicate` of 1000 envelopes.
+    /// Creates a bus that drops and duplicates envelopes with these probabilities, in thousandths.
     #[must_use]
     pub fn new(inner: Arc<dyn MessageBus>, seed: u64, drop: u64, duplicate: u64) -> Self {
         let faults = Faults {

@@ -168,7 +168,7 @@ pub struct Draft {
     pub kind: EventKind,
     /// Earlier event that the edit, recall or reaction refers to.
     pub target: Option<Seq>,
-    /// Client message id of the sender.
+    /// Client message id that the sender gave the event, if any.
     pub client_message_id: Option<ClientMessageId>,
     /// Mentioned users; `UserId(0)` mentions every member.
     pub mentions: Vec<UserId>,
@@ -188,7 +188,7 @@ impl Draft {
         }
     }
 
-    /// Returns a draft of an event of this kind.
+    /// Returns a draft of an event of this kind, with the name of the kind as its body.
     #[must_use]
     pub fn of(kind: EventKind, target: Option<Seq>) -> Self {
         Self {
@@ -419,6 +419,7 @@ pub(super) struct SeededRng(u64);
 
 impl SeededRng {
     pub(super) fn new(seed: u64) -> Self {
+        // Xorshift needs a state other than 0.
         Self(seed | 1)
     }
 

@@ -199,14 +199,14 @@ pub async fn group_count_counts_existing_groups_in_which_the_user_is_active(stor
     }
     let deleted = create(&*world.store, new_group("deleted")).await.unwrap();
     put_member(&*world.store, Member::active(deleted, bob, Role::Member, Seq(1))).await;
-    let close = transact(&*world.store, move |tx| {
+    let delete = transact(&*world.store, move |tx| {
         Box::pin(async move {
             let mut row = tx.lock_conversation(deleted).await?.unwrap();
             row.deleted = true;
             Ok(tx.update_conversation(&row).await?)
         })
     });
-    close.await.unwrap();
+    delete.await.unwrap();
     let work = transact(&*world.store, move |tx| {
         Box::pin(async move { Ok(tx.group_count(bob).await?) })
     });

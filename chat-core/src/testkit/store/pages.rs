@@ -9,7 +9,7 @@ use crate::store::{EventPage, Store};
 /// Reads a page of the group as `user`, who is or was a member.
 async fn read(world: &World, user: UserId, page: Page) -> EventPage {
     let read = world.store.events_for(user, world.group, page).await.unwrap();
-    read.expect("a member")
+    read.expect("the user is or was a member")
 }
 
 fn seqs(page: &EventPage) -> Vec<u64> {

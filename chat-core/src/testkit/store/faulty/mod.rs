@@ -40,9 +40,10 @@ pub struct FaultyStore {
 struct Plan {
     /// True if every call fails.
     unavailable: bool,
-    /// Conversation whose log cannot be read.
+    /// Conversation whose log cannot be read outside of units of work.
     unreadable: Option<ConversationId>,
-    /// Conversation whose cursors and read marks are never written; the calls wait forever.
+    /// Conversation whose cursors and read marks are never written: calls that contain one of them
+    /// wait forever.
     stuck_marks: Option<ConversationId>,
     /// True if writes of cursors and read marks fail.
     marks_fail: bool,
@@ -79,7 +80,8 @@ enum Fault {
     Panic,
 }
 
-/// Guard that makes calls to the store wait until it is dropped.
+/// Guard that makes calls to the store wait until the guard is dropped. The method that returned
+/// the guard determines which calls wait.
 #[derive(Debug)]
 #[must_use]
 pub struct HoldGuard(watch::Sender<bool>);
@@ -140,7 +142,7 @@ impl FaultyStore {
         self.plan(|plan| plan.unavailable = unavailable);
     }
 
-    /// Sets the conversation whose log cannot be read, if any.
+    /// Sets the conversation whose log cannot be read, if any. Units of work can still read it.
     pub fn set_unreadable(&self, conversation: Option<ConversationId>) {
         self.plan(|plan| plan.unreadable = conversation);
     }
@@ -161,13 +163,13 @@ impl FaultyStore {
         self.plan(|plan| plan.commits.push_back(Fault::Panic));
     }
 
-    /// Sets the conversation whose cursors and read marks are never written, if any: the calls wait
-    /// forever.
+    /// Sets the conversation whose cursors and read marks are never written, if any: calls of
+    /// methods of [`CursorStore`] that contain one of them wait forever.
     pub fn set_marks_stuck(&self, conversation: Option<ConversationId>) {
         self.plan(|plan| plan.stuck_marks = conversation);
     }
 
-    /// Sets whether writes of cursors and read marks fail.
+    /// Sets whether calls of methods of [`CursorStore`], which write cursors and read marks, fail.
     pub fn set_marks_failing(&self, failing: bool) {
         self.plan(|plan| plan.marks_fail = failing);
     }
@@ -221,7 +223,8 @@ impl FaultyStore {
         HoldGuard(self.units_held.clone())
     }
 
-    /// Returns the number of units of work that wait because of [`hold_units`](Self::hold_units).
+    /// Returns the number of units of work that wait because of [`hold_units`](Self::hold_units) or
+    /// [`hold`](Self::hold).
     #[must_use]
     pub fn waiting_units(&self) -> usize {
         self.units_held.receiver_count()
