@@ -41,8 +41,7 @@ impl Commands for Client {
         }
     }
 
-    /// Moves this device's cursor in the client's store and on the server; see
-    /// [`Client::acknowledge`].
+    /// Acknowledges every event up to `seq`; see [`Client::acknowledge`]. Returns at once.
     fn acknowledge(
         &self,
         conversation: ConversationId,

@@ -7,9 +7,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::secure::{
-    Channel, ClientHandshake, ClientProgress, Connected, Fingerprint, HandshakeError, KnownHostsError, PinPolicy,
-};
+use crate::secure::{Channel, ClientHandshake, ClientProgress, Connected, Fingerprint, HandshakeError, PinPolicy};
 use crate::time::now;
 use crate::transport::Transport;
 
@@ -136,9 +134,6 @@ async fn policy(
         .map_err(|error| ConnectError::permanent(error.into()))?;
     match known.policy(&endpoint.address.host_and_port(), options.trust) {
         Ok(policy) => Ok(Some(policy)),
-        Err(error @ KnownHostsError::NotPinned(_)) => {
-            Err(ConnectError::permanent(ClientError::Trust(error.to_string())))
-        }
         Err(error) => Err(ConnectError::permanent(ClientError::Trust(error.to_string()))),
     }
 }

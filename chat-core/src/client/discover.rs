@@ -55,7 +55,7 @@ async fn ask(
             retry_after: None,
             severity: Severity::Temporary,
         }),
-        Err(_) => Err(ConnectError::temporary(endpoint, "no answer")),
+        Err(_) => Err(ConnectError::temporary(endpoint, "no list of nodes arrived in time")),
     }
 }
 

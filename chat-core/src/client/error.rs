@@ -13,14 +13,14 @@ use super::ClientStoreError;
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// No server could be reached, none completed the handshake, or the connection broke. Contains
-    /// the failure of the last server.
-    #[error("no server can be reached: {0}")]
+    /// The client is not connected: no server could be reached, none completed the handshake, or
+    /// the connection broke. Contains the last failure.
+    #[error("not connected to a server: {0}")]
     Unreachable(String),
-    /// The server's key differs from the pinned one. The client sent no request to the server, and
-    /// will not connect to it again.
+    /// The server presented a key other than the pinned ones. The client sent no request to the
+    /// server, and will not connect to it again.
     #[error(
-        "the key of {host} has changed: it presented {presented}; unless its operator announced a new key, an attacker may intercept the connection"
+        "{host} presented the key {presented}, which is not pinned for it; unless its operator announced a new key, an attacker may intercept the connection"
     )]
     WrongKey {
         /// Server, as `host:port`.
@@ -39,13 +39,13 @@ pub enum ClientError {
     #[error("not logged in, and no password was given")]
     NoCredentials,
     /// The server ended the session or the connection. In
-    /// [`Disconnected`](super::ClientEvent::Disconnected), the client connects again; elsewhere the
-    /// end is permanent.
+    /// [`Disconnected`](super::ClientEvent::Disconnected) and in `Status::Connecting`, the client
+    /// connects again; elsewhere the end is permanent.
     #[error("the session has ended: {}", describe_close(*.0))]
     Ended(CloseCode),
-    /// The command may or may not have taken effect, or the message may or may not be stored: the
-    /// connection broke or the client ended before the reply, or the server had an internal error
-    /// at each of several attempts to send the message.
+    /// It is unknown whether the command took effect, because the connection broke or the client
+    /// ended before the reply; or whether the message is stored, for the reasons of
+    /// [`SendOutcome::Unknown`](super::SendOutcome::Unknown).
     #[error("no definite reply arrived; it is unknown whether the request took effect")]
     Interrupted,
     /// The request contains an id or a message number, and the server's operator has restored a
@@ -54,7 +54,7 @@ pub enum ClientError {
     /// that was sent before the restoration may have taken effect, and its effect may be in the
     /// backup.
     #[error(
-        "the server was restored from a backup, and may have given the ids and message numbers of this request to others; it was not sent to the restored server: look them up and repeat it"
+        "the server was, or may have been, restored from a backup, so the ids and message numbers in this request may denote something else now; the request was not sent to the restored server: look the ids up again and repeat the request"
     )]
     HistoryReplaced,
     /// The server violated the protocol.

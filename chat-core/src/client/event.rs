@@ -20,7 +20,8 @@ pub struct Delivery {
     /// The conversation as the client knew it when it processed this event. If the event was read
     /// from the log later, this may include the effects of later events.
     pub conversation: Arc<ConversationInfo>,
-    /// The event. If it was read from the log, it contains the text of its latest edit.
+    /// The event. If it was read from the log and had been edited, it contains the text of its
+    /// latest edit.
     pub event: HistoryEvent,
     /// Decoded body; [`EventBody::Unknown`] for an event of a later version of the protocol.
     pub body: EventBody,
@@ -79,7 +80,7 @@ pub enum ClientEvent {
     /// A conversation's log differs from the delivered events, because the server's operator
     /// restored a copy of its data. Discard every event that was delivered after `to`; the log may
     /// have other events there, which follow. Acknowledge this event with
-    /// [`Received::done`](super::Received::done), or the next run reports it again.
+    /// [`Received::done`](super::Received::done), or the next run may report it again.
     Rewound {
         conversation: Arc<ConversationInfo>,
         /// Last position whose event is known to be unchanged; if there is none, the position
@@ -128,7 +129,7 @@ pub enum ClientEvent {
     /// Everything that the logs contained at the start of the session has been delivered. Does not
     /// occur with [`Receive::Nothing`](super::Receive::Nothing).
     CaughtUp,
-    /// The connection was lost, or could not be opened. Best effort.
+    /// A connection ended, or an attempt to connect failed; the client connects again. Best effort.
     Disconnected {
         reason: ClientError,
         /// Time until the next attempt.

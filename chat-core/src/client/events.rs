@@ -58,7 +58,7 @@ impl Events {
 
     fn received(&mut self, event: ClientEvent) -> Received {
         if matches!(event, ClientEvent::HistoryReset | ClientEvent::Rewound { .. }) {
-            self.resets = self.shared.reset();
+            self.resets = self.shared.count_reset();
         }
         if matches!(event, ClientEvent::HistoryReset) {
             self.history += 1;
@@ -99,9 +99,10 @@ pub struct Received {
 }
 
 impl Received {
-    /// Acknowledges this event and all before it in its conversation: after a restart they are not
-    /// delivered again, except with [`Receive::FromBeginning`](super::Receive::FromBeginning). Does
-    /// nothing for an event without a position in a log.
+    /// Acknowledges this event and all before it in its conversation, so that later runs do not
+    /// deliver them again, except with [`Receive::FromBeginning`](super::Receive::FromBeginning).
+    /// The client saves acknowledgements with a delay of up to 100 ms; a crash may lose the last
+    /// ones. Does nothing for an event without a position in a log.
     pub fn done(&self) {
         if let Some((conversation, cursor)) = self.position() {
             let resets = self.resets;

@@ -35,7 +35,7 @@ const MAX_INPUTS: usize = 256;
 /// Maximum number of events that wait in the channel to the application. More wait in the machine,
 /// which requests no further pages of the logs while its own queue has no room for them.
 const MAX_EVENTS: usize = 64;
-/// Maximum number of users whose names are requested at once.
+/// Maximum number of users whose names are requested in one command.
 const MAX_USERS: usize = 200;
 
 /// A client of a chat service: one device of one user. Cheap to clone. Its task stops when the last
@@ -46,9 +46,9 @@ const MAX_USERS: usize = 200;
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: Arc<Inner>,
-    /// Server history that the ids in requests belong to: how often the history has been replaced
-    /// before it, since the start of the client. `None`: the history of the events that the
-    /// application has taken, or the current one if it takes no events.
+    /// Number of the server history ([`driver`]) that the ids in requests belong to. `None`: the
+    /// history of the events that the application has taken, or the current one if it takes no
+    /// events.
     history: Option<u64>,
 }
 
@@ -331,8 +331,8 @@ impl Client {
         Ok(SendHandle { id, outcome: awaited })
     }
 
-    /// Acknowledges every event of a conversation up to `cursor`: after a restart they are not
-    /// delivered again, except with [`Receive::FromBeginning`](super::Receive::FromBeginning).
+    /// Acknowledges every event of a conversation up to `cursor`, with the effect of
+    /// [`Received::done`](super::Received::done).
     ///
     /// Pass [`Delivery::cursor`](super::Delivery::cursor). With a plain [`Seq`](crate::model::Seq),
     /// a later run cannot notice that the server restored a backup.
@@ -368,14 +368,16 @@ impl Client {
         self.inner.shared.conversations()
     }
 
-    /// Returns a conversation in its last known state, without asking the server.
+    /// Returns a conversation in its last known state, without asking the server; `None` if the
+    /// client does not know it.
     #[must_use]
     pub fn known_conversation(&self, id: ConversationId) -> Option<Arc<ConversationInfo>> {
         self.inner.shared.conversation(id)
     }
 
     /// Returns the conversation that a name or id denotes in its last known state, without asking
-    /// the server. Returns `None` if the user is not an active member of such a conversation.
+    /// the server. Returns `None` unless the client knows exactly one such conversation of which
+    /// the user is an active member.
     #[must_use]
     pub fn find_conversation(&self, reference: &ConversationRef) -> Option<Arc<ConversationInfo>> {
         self.inner.shared.find(reference)

@@ -1,16 +1,16 @@
 //! Ids and message numbers, which have a meaning in one history of the server only.
 //!
-//! After an operator has restored a backup, the server assigns the ids and numbers above the point
-//! of the backup again, to other users, conversations and messages, and its `store_epoch` changes.
-//! A request that contains an id or number is therefore sent only under the `store_epoch` under
-//! which the application made it. Names keep their meaning.
+//! After an operator has restored a backup, the server assigns the ids and numbers that it had
+//! assigned since the backup again, to other users, conversations and messages, and its
+//! `store_epoch` changes. A request that contains an id or number is therefore sent only under the
+//! `store_epoch` under which the application made it. Names keep their meaning.
 
 use crate::model::{
     Command, ConversationInfo, ConversationRef, ConversationView, DraftContent, GroupName, PageFrom, Seq, UserId,
     UserName, UserRef,
 };
 
-/// Returns whether a reference is by id.
+/// Returns whether a reference contains the id of a conversation or of a user.
 pub(super) fn is_id(conversation: &ConversationRef) -> bool {
     !conversation.is_by_name()
 }
@@ -72,18 +72,19 @@ fn has_position(from: PageFrom) -> bool {
 
 /// Returns the reference to a conversation in a command; `None` for commands without such a
 /// reference, which includes those that contain the id of a conversation instead.
-pub(super) fn conversation_in(command: &mut Command) -> Option<&mut ConversationRef> {
+pub(super) fn any_conversation_in(command: &mut Command) -> Option<&mut ConversationRef> {
     match command {
         Command::JoinGroup { group, .. } | Command::DeclineInvitation(group) | Command::GetConversation(group) => {
             Some(group)
         }
-        command => conversation_of(command),
+        command => member_conversation_in(command),
     }
 }
 
-/// Returns the reference to the conversation in a command for members of that conversation. Returns
-/// `None` for other commands, and for commands that contain an id and no reference.
-pub(super) fn conversation_of(command: &mut Command) -> Option<&mut ConversationRef> {
+/// Returns the reference to the conversation in a command that only members of that conversation
+/// may run. Returns `None` for other commands, and for commands that contain an id and no
+/// reference.
+pub(super) fn member_conversation_in(command: &mut Command) -> Option<&mut ConversationRef> {
     match command {
         Command::AnswerJoin { group, .. }
         | Command::InviteMember { group, .. }

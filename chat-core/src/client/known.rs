@@ -1,8 +1,8 @@
-//! Decides whether a reference denotes a known conversation, and which commands to address by id.
+//! Decides whether a reference denotes a known conversation.
 //!
 //! A name belongs to a conversation until it is changed, and then another conversation may take it.
-//! A message or command for a known conversation is therefore addressed by id from the moment the
-//! application passes it to the client.
+//! A message to a known conversation, or a command for its members, is therefore addressed by id
+//! from the moment the application passes it to the client.
 
 use crate::model::{ConversationInfo, ConversationRef, ConversationView, GroupName, UserName, UserRef};
 

@@ -4,17 +4,17 @@
 //! `Machine` (with the feature `unstable`) is the protocol without I/O. A driver connects,
 //! reconnects and feeds it; a [`ClientStore`] keeps the state that must survive a restart. The
 //! client guarantees:
-//! - From the start of delivery that [`Receive`] selects, it delivers every event of every log once
-//!   per run (from the start of a client to its end), in order and without gaps, although pushes
-//!   may be lost, duplicated or reordered. It reports the exceptions: events that the user may not
-//!   read or the server has lost, and logs that are delivered again because the server's operator
-//!   restored a backup.
+//! - From the start of delivery that [`Receive`] selects, it delivers every event of every
+//!   conversation once per run (from the start of a client to its end), in order and without gaps,
+//!   although pushes may be lost, duplicated or reordered. It reports the exceptions: events that
+//!   the user may not read or the server has lost, and logs that are delivered again because the
+//!   server's operator restored a backup.
 //! - By default, it delivers after a restart everything that the application has not acknowledged.
 //! - A message is durable in the outbox before it is sent, and is sent until the server stores or
-//!   refuses it, its deadline passes, or the server repeatedly has an internal error. If the server
-//!   is restored from a backup, a message with ids or numbers that names cannot replace is
-//!   rejected. A message is stored once or not at all; with the default options, messages of one
-//!   conversation keep their order.
+//!   refuses it, its deadline passes, or the server repeatedly has an internal error. After the
+//!   server is restored from a backup, a message is rejected if it contains message numbers or ids
+//!   of users, or if the client does not know the name of its conversation. A message is stored
+//!   once or not at all; with the default options, messages of one conversation keep their order.
 //!
 //! ```no_run
 //! use chat_core::client::{Client, ClientEvent, ClientOptions, Credentials, FileStore};

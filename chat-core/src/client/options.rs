@@ -32,7 +32,7 @@ pub struct ClientOptions {
     pub first_contact: Option<FirstContact>,
     /// Events to deliver. Default: those that were not acknowledged.
     pub receive: Receive,
-    /// Name and version of the program; at most 64 bytes.
+    /// Name and version of the program; at most 64 bytes. Default: `chat-core/` and its version.
     pub client_name: String,
     /// Name of this device in the user's list of devices; at most 64 bytes. Default: empty.
     pub device_name: String,

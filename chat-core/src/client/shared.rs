@@ -79,7 +79,8 @@ struct Directory {
     /// Number of the server history that all ids belong to, from 0: how often the history was
     /// replaced since the client was started.
     history: u64,
-    /// `store_epoch` of the latest login; `None` before the first login of this device.
+    /// `store_epoch` of the latest login, by which the server identifies its history; `None` before
+    /// the first login of this device.
     epoch: Option<StoreEpoch>,
 }
 
@@ -248,7 +249,7 @@ impl Shared {
     }
 
     /// Counts a reset that is delivered to the application. Returns the number of resets so far.
-    pub(super) fn reset(&self) -> u64 {
+    pub(super) fn count_reset(&self) -> u64 {
         self.resets.fetch_add(1, Ordering::Relaxed) + 1
     }
 

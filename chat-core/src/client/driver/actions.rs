@@ -106,7 +106,7 @@ impl Driver {
         // If this write is lost, the next run sends the message again under the same id, and the
         // server does not store it twice.
         if let Err(error) = self.store.settle(settled).await {
-            tracing::warn!(%error, "the outbox could not be written");
+            tracing::warn!(%error, "the outcomes of messages could not be saved; after a restart, the messages are sent again under the same ids");
         }
         self.shared.unsettled.send_replace(self.machine.unsettled());
     }
@@ -146,7 +146,7 @@ impl Driver {
     /// Saves the names of users. Lost names can be requested again.
     pub(super) async fn save_names(&self, names: &BTreeMap<UserId, String>) {
         if let Err(error) = self.store.save_names(names).await {
-            tracing::warn!(%error, "the names could not be saved");
+            tracing::warn!(%error, "the names of users could not be saved; the next run asks the server for them");
         }
     }
 

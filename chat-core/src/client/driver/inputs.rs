@@ -80,7 +80,7 @@ impl Driver {
             let _ = reply.send(Err(ClientError::HistoryReplaced)); // the caller may have stopped waiting
             return;
         }
-        if let Some(conversation) = history::conversation_of(&mut command) {
+        if let Some(conversation) = history::member_conversation_in(&mut command) {
             *conversation = self.shared.resolve(conversation);
         }
         self.replies.last_command_id += 1;

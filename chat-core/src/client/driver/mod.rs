@@ -75,7 +75,7 @@ pub(super) struct Queued {
     pub(super) entry: OutboxEntry,
     /// Number of the server history that ids in the message belong to.
     pub(super) history: u64,
-    /// Informs the caller once the message is durable.
+    /// Tells the caller that the message is durable, or why it was refused.
     pub(super) queued_reply: oneshot::Sender<Result<(), ClientError>>,
     /// Informs the caller once the message has its outcome.
     pub(super) outcome: oneshot::Sender<SendOutcome>,
@@ -128,7 +128,8 @@ enum Wake<T> {
     Stop,
     /// The future that the driver waited for has this result.
     Done(T),
-    /// An event was passed to the application.
+    /// An event was passed to the application, or dropped because the application has dropped its
+    /// stream of events.
     Event,
     /// The application has acknowledged events.
     Acked,
@@ -185,9 +186,9 @@ impl Driver {
             let attempt = self.attempt(endpoint.clone());
             let next = match self.wait_serving(attempt).await {
                 None => Next::End,
-                Some(Ok(link)) => {
+                Some(Ok(connection)) => {
                     self.scheme = endpoint.address.scheme;
-                    let next = self.online(link, &name).await;
+                    let next = self.online(connection, &name).await;
                     if let Next::Retry { reason, .. } = &next {
                         failures.record_loss(reason, &endpoint);
                     }
@@ -211,7 +212,8 @@ impl Driver {
             if self.gives_up(attempts) {
                 return self.explain(failures.into_last().unwrap_or((reason, endpoint))).await;
             }
-            // The next server is tried at once. A delay follows only after the whole list.
+            // The next server is tried at once, except after the whole list, or if this server told
+            // the client to try again later.
             let pause = if at % servers == 0 || after.is_some() {
                 self.progress.backoff.failed(now(), after, random())
             } else {

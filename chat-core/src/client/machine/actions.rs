@@ -20,7 +20,7 @@ pub enum Credentials {
     /// session instead, unless `fresh` is set.
     Password {
         account: UserRef,
-        /// Password, or a token of the application.
+        /// Password, or a token that the server's authenticator accepts.
         secret: Secret,
         /// True to log in with the password even if there is a session token.
         fresh: bool,
@@ -30,7 +30,7 @@ pub enum Credentials {
 }
 
 /// Events of the server that a client delivers. Events about the client itself, such as
-/// [`Connected`](crate::client::ClientEvent::Connected), are always delivered.
+/// [`Connected`](crate::client::ClientEvent::Connected), are not affected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Receive {

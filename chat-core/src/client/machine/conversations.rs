@@ -69,8 +69,9 @@ impl Conversations {
 }
 
 impl ConversationState {
-    /// Keeps an event until the sequencer exists, and makes a lookup of the conversation due.
-    /// Events beyond the limit are read from the log later.
+    /// Keeps an event until the sequencer exists, and makes a lookup of the conversation due,
+    /// unless one is due or was requested already. Events beyond the limit are read from the log
+    /// later.
     pub(super) fn add_waiting(&mut self, now: Instant, event: Event) {
         if self.lookup == Lookup::Done {
             self.lookup = Lookup::Due(now);
@@ -91,7 +92,7 @@ impl ConversationState {
     }
 
     /// Returns the time from which the next request about this conversation may be sent, or `None`
-    /// if no request is needed.
+    /// if no request is needed, or one was sent already.
     pub(super) fn due(&self) -> Option<Instant> {
         match self.lookup {
             Lookup::Due(at) => Some(at),
@@ -121,8 +122,8 @@ impl ConversationState {
 }
 
 /// Updates the unread counts. Unread messages are those of other users after the read marker.
-/// Sending a message moves the marker too. A recall does not reduce the counts here, as it does on
-/// the server.
+/// Sending a message moves the marker too. Unlike on the server, a recall does not reduce the
+/// counts.
 fn update_counts(info: &mut ConversationInfo, me: UserId, event: &Event, body: &EventBody) {
     let EventBody::Message(message) = body else { return };
     if event.sender == me {

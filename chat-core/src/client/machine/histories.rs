@@ -46,7 +46,7 @@ impl Machine {
     /// ids end.
     fn carry_over_commands(&mut self) {
         for (command_id, mut command) in std::mem::take(&mut self.waiting) {
-            if let Some(conversation) = history::conversation_in(&mut command)
+            if let Some(conversation) = history::any_conversation_in(&mut command)
                 && let ConversationRef::Id(id) = conversation
                 && let Some(name) = self.name_of(*id)
             {

@@ -47,8 +47,8 @@ pub use outbox::Outgoing;
 
 /// Maximum delay of acknowledgements, so that those of one conversation share a request.
 const ACK_DELAY: Duration = Duration::from_millis(100);
-/// Number of acknowledgements after which they are reported without further delay.
-const ACK_EVENTS: u32 = 64;
+/// Number of acknowledgements at which they are flushed without further delay.
+const MAX_UNFLUSHED_ACKS: u32 = 64;
 /// Maximum time for running requests after the server has asked clients to leave.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -187,7 +187,7 @@ impl Machine {
             return;
         }
         self.acks.flush_at.get_or_insert(now + ACK_DELAY);
-        if self.acks.events >= ACK_EVENTS {
+        if self.acks.unflushed >= MAX_UNFLUSHED_ACKS {
             self.flush_acknowledgements(now);
         }
     }
@@ -196,7 +196,7 @@ impl Machine {
     /// further delay.
     pub fn flush_acknowledgements(&mut self, now: Instant) {
         self.acks.flush_at = None;
-        self.acks.events = 0;
+        self.acks.unflushed = 0;
         let unreported = std::mem::take(&mut self.acks.unreported);
         if unreported.is_empty() {
             return;
@@ -247,7 +247,7 @@ impl Machine {
         times.into_iter().flatten().min()
     }
 
-    /// Returns the next action for the driver.
+    /// Removes and returns the next action for the driver.
     pub fn next_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
@@ -258,7 +258,7 @@ impl Machine {
         !self.events.queue.is_empty()
     }
 
-    /// Returns the next event for the application, once.
+    /// Removes and returns the next event for the application.
     pub fn next_event(&mut self, now: Instant) -> Option<ClientEvent> {
         let event = self.events.take()?;
         self.advance(now);
@@ -300,7 +300,7 @@ impl Machine {
         self.outbox.len()
     }
 
-    /// Returns the number of commands that have no outcome yet.
+    /// Returns the number of commands that have no result yet.
     #[must_use]
     pub fn unfinished(&self) -> usize {
         self.waiting.len() + self.requests.commands()

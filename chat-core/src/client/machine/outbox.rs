@@ -203,7 +203,7 @@ impl Outbox {
             queue.merge(self.queues.remove(&other));
             number = number.min(other);
         }
-        // If the group is renamed, the waiting messages must still go to this conversation.
+        // The waiting messages must go to this conversation even if it is renamed.
         let waiting = queue.entries.iter_mut();
         for entry in waiting.filter(|entry| canonical(&entry.message.conversation) == reference) {
             entry.message.name.get_or_insert_with(|| reference.clone());

@@ -21,7 +21,7 @@ pub(super) struct Acks {
     /// ([`Machine::flush_acknowledgements`](super::Machine::flush_acknowledgements)).
     pub(super) unreported: BTreeMap<ConversationId, Cursor>,
     /// Number of acknowledgements since the last flush.
-    pub(super) events: u32,
+    pub(super) unflushed: u32,
     /// Time of the next flush; `None` if nothing was acknowledged since the last.
     pub(super) flush_at: Option<Instant>,
     /// Number of resets so far.
@@ -57,7 +57,7 @@ impl Acks {
         }
         self.acknowledged.insert(id, cursor);
         self.unreported.insert(id, cursor);
-        self.events += 1;
+        self.unflushed += 1;
         true
     }
 
@@ -103,7 +103,8 @@ impl Events {
         self.queue.len() < Self::MAX_EVENTS && self.bytes < Self::MAX_BYTES
     }
 
-    /// Returns whether there is room for the events of another page.
+    /// Returns whether there is room for another page: a quarter of the limits, because the events
+    /// of requested pages are added even if there is no room.
     pub(super) fn has_room_for_page(&self) -> bool {
         self.queue.len() < Self::MAX_EVENTS / 4 && self.bytes < Self::MAX_BYTES / 4
     }

@@ -1,12 +1,13 @@
 //! Start or continuation of delivery in a new session, and the check that the logs are unchanged.
 //!
 //! A cursor usually contains a mark: the id and time of the event at its position. If the log ends
-//! at the cursor, and its last event has the time of the mark, it counts as the same log, and
-//! nothing is read. Otherwise the client reads from the event at the cursor on, so that the first
-//! page contains both the marked event and new events. If another event is at the cursor, the
-//! server's operator restored a backup and the log continued differently. Events that were
-//! delivered may then no longer exist, and the log is delivered again from the last position that
-//! both logs are known to share. A cursor without a mark is trusted, unless the log ends before it.
+//! at the cursor, and the time of its last event, if known, is that of the mark, it counts as the
+//! same log, and nothing is read. If the log is longer or the times differ, the client reads from
+//! the event at the cursor on, so that the first page contains both the marked event and new
+//! events. If another event is at the cursor, the server's operator restored a backup and the log
+//! continued differently. Events that were delivered may then no longer exist, and the log is
+//! delivered again from the last position that both logs are known to share. A cursor without a
+//! mark is trusted, unless the log ends before it.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 

@@ -42,7 +42,7 @@ fn entry(text: &str) -> OutboxEntry {
 /// Length of a record of kind 3 (durable), in bytes.
 const DURABLE_RECORD_BYTES: usize = 21;
 /// Length of a record of kind 2 (settled), in bytes.
-const SETTLED: usize = 29;
+const SETTLED_RECORD_BYTES: usize = 29;
 
 fn open(directory: &Path) -> FileStore {
     FileStore::open(directory, directory.join("known_hosts")).unwrap()
@@ -81,7 +81,7 @@ async fn profile_keeps_its_state_over_a_restart() {
             remove: false,
         };
         reaction.deadline = Some(Timestamp(1_790_000_000_001));
-        entries = vec![entry("a\nb\u{0}".trim_end_matches('\u{0}')), reaction];
+        entries = vec![entry("a\nb"), reaction];
         store.queue(&entries).await.unwrap();
     }
     let kept = open(directory.path()).load().await.unwrap();
@@ -284,7 +284,7 @@ async fn garbled_reported_messages_are_an_error() {
     drop(store);
     let whole = fs::read(&path).unwrap();
     // The last record of kind 3 and the settled record after it may be lost without an error.
-    for at in 0..whole.len() - SETTLED - DURABLE_RECORD_BYTES {
+    for at in 0..whole.len() - SETTLED_RECORD_BYTES - DURABLE_RECORD_BYTES {
         let mut garbled = whole.clone();
         garbled[at] ^= 1;
         fs::write(&path, &garbled).unwrap();

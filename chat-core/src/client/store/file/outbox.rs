@@ -230,7 +230,7 @@ fn replay(path: &Path, all: &Bytes) -> Result<(VecDeque<OutboxEntry>, usize), Cl
     if has_durable_record(all, all.len() - bytes.len()) {
         return Err(damaged(
             path,
-            "stored records were overwritten; move the file away to continue (its unsent messages are then lost)",
+            "stored records are garbled; move the file away to continue (its unsent messages are then lost)",
         ));
     }
     Ok((entries, bytes.len()))
