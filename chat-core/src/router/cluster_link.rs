@@ -11,8 +11,8 @@ use crate::model::{CloseCode, ConversationId, UserId};
 const MAX_FLUSH_RETRIES: u32 = 3;
 
 /// Announces changes made on this node to the other nodes, and sends them notices. Without a bus it
-/// does nothing, and the other nodes find the changes in the store. Only [`flush`](Self::flush)
-/// waits.
+/// does nothing; the other nodes then find the changes in the store, and get no notices. Only
+/// [`flush`](Self::flush) waits.
 #[derive(Clone, Debug)]
 pub(crate) struct ClusterLink {
     /// `None` without a bus.
@@ -42,9 +42,9 @@ impl ClusterLink {
         self.link.is_some()
     }
 
-    /// Waits until all announcements made so far are published on the bus. Repeats recent
-    /// announcements if the bus did not accept all of them. Returns whether the bus has accepted
-    /// them; `true` without a bus.
+    /// Waits until no envelope is queued or being published. Repeats recent announcements if the
+    /// bus did not accept all of them. Returns whether the bus has accepted all announcements;
+    /// `true` without a bus.
     pub(crate) async fn flush(&self) -> bool {
         let Some(link) = &self.link else {
             return true;

@@ -11,10 +11,10 @@ use crate::sync::{Mutex, RwLock};
 /// Maximum number of conversations that a watch remembers between two reads.
 const MAX_CONVERSATIONS: usize = 16 * 1024;
 
-/// Changes of logs and memberships since a watch was last read.
+/// Possible changes of logs and memberships since a watch was last read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct News {
-    /// Conversations whose logs have grown, each with the last known `Seq`.
+    /// Conversations whose logs may have grown, each with the last known `Seq`.
     pub(crate) grown: HashMap<ConversationId, Seq>,
     /// Conversations that the user of the watch may have joined.
     pub(crate) joined: HashSet<ConversationId>,
@@ -69,7 +69,7 @@ impl CommitWatches {
         }
     }
 
-    /// Records that a log has grown. Never waits.
+    /// Records that a log reaches `last_seq`. Never waits.
     pub(crate) fn grown(&self, conversation: ConversationId, last_seq: Seq) {
         for watched in &*self.watches.read() {
             watched.update(|news| {

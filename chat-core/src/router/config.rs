@@ -22,11 +22,13 @@ pub struct RouterConfig {
     /// are found within 3 s.
     pub store_heartbeat_interval: Duration,
     /// Average interval between sweeps, in which the node compares every conversation and user that
-    /// it serves with the store. Each interval varies randomly by up to a third. Default 30 s.
+    /// it serves with the store. Without a bus and without other nodes, only requested sweeps and
+    /// every tenth other one compare the users. Each interval varies randomly by up to a third.
+    /// Default 30 s.
     pub sweep_interval: Duration,
     /// Minimum interval between sweeps, and so the interval between them while the node polls the
-    /// store, because there is no bus or the bus loses messages. Also the interval between checks
-    /// of commits that the store did not confirm. Default 1 s.
+    /// store: while the bus loses messages, or there are other nodes but no bus. Also the interval
+    /// between checks of commits that the store did not confirm. Default 1 s.
     pub poll_interval: Duration,
     /// Delay before a failed read of the store, or a failed change of a bus subscription, is
     /// retried. Doubles with each failure, up to ten times this value. Default 100 ms.
@@ -74,7 +76,7 @@ impl RouterConfig {
     /// Returns the minimum number of consecutive heartbeats that repeat an announcement. An
     /// announcement is repeated until `peer_timeout` has passed. The heartbeat at the end of that
     /// time may come too late, so the result is one less than the number of heartbeat intervals in
-    /// that time.
+    /// that time, but at least 1.
     pub(crate) fn min_heartbeat_repeats(&self) -> u64 {
         let interval = self.heartbeat_interval.as_millis().max(1);
         u64::try_from(self.peer_timeout.as_millis() / interval)

@@ -99,6 +99,9 @@ pub struct StoreEventLog {
     store: Arc<dyn Store>,
 }
 
+/// Maximum number of conversations in one call of [`EventLog::last_seqs`] by the router's workers.
+pub(crate) const MAX_CONVERSATIONS_PER_QUERY: usize = 1000;
+
 /// Maximum number of events in one query to the store. With bodies of up to 64 KiB, a query returns
 /// at most 4 MiB, whatever [`ReadLimit`] the caller has passed.
 const MAX_EVENTS_PER_QUERY: u32 = 64;

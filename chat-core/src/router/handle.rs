@@ -48,8 +48,8 @@ pub struct RouterStats {
 
 /// Component that delivers events and notices to the sessions on this node, and announces them to
 /// the other nodes. A notice is a push that no log contains, for example that a user is typing.
-/// Clones share one state. The router's tasks end with [`Router::shutdown`], or when the last clone
-/// and the last [`SubscriptionGuard`] are dropped.
+/// Clones share one state. The router's tasks end with [`Router::stop`] or [`Router::shutdown`], or
+/// when the last clone and the last [`SubscriptionGuard`] are dropped.
 #[derive(Clone, Debug)]
 pub struct Router {
     pub(crate) registry: Arc<Registry>,
@@ -93,7 +93,7 @@ impl Router {
     /// Gives the router the list of nodes that the cluster's discovery keeps. The router then polls
     /// the store if the heartbeats of a listed node do not arrive. Without this call, it expects
     /// heartbeats only from nodes that the store lists, and notices when the heartbeats of another
-    /// node stop. Has no effect without a bus.
+    /// node stop. Only the first call has an effect, and none without a bus.
     pub fn watch_nodes(&self, nodes: watch::Receiver<Nodes>) {
         if self.link.has_bus() {
             self.nodes.others.watch(nodes);

@@ -25,8 +25,8 @@ pub(crate) fn is_active(membership: &MembershipView) -> bool {
 
 impl Joiner {
     /// Adds sessions of one user to the feed of the conversation of `membership`. The membership is
-    /// read again as long as this node has delivered a newer membership change. `known` is the part
-    /// of the log that the clients know.
+    /// read again as long as this node has delivered a newer membership change; if it has ended by
+    /// then, no session is added. `known` is the part of the log that the clients know.
     pub(crate) async fn join(
         &self,
         sessions: &[Arc<SessionHandle>],

@@ -127,13 +127,14 @@ impl LocalDelivery {
         }
     }
 
-    /// Ends a session: sends the code to its client, and removes the session.
+    /// Ends a session: sends the close code to its client, and removes the session.
     pub(crate) fn close(&self, session: &SessionHandle, code: CloseCode) {
         session.outbox.close(code);
         self.remove(session);
     }
 
-    /// Removes a session that has ended.
+    /// Ends a session without a close code, and removes it. Requests the changes of bus
+    /// subscriptions and presence that follow.
     pub(crate) fn remove(&self, session: &SessionHandle) {
         let removed = self.registry.remove(session);
         for conversation in removed.conversations {

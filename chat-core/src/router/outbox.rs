@@ -66,7 +66,7 @@ struct State {
     behind: BTreeMap<ConversationId, Seq>,
     /// True if pushes were dropped since the queue was last drained.
     overflowed: bool,
-    /// Time since which pushes have been waiting without the reader taking one.
+    /// Time since which pushes or an overflow have been waiting without the reader taking anything.
     waiting_since: Option<Instant>,
     close_code: Option<CloseCode>,
     close_was_drained: bool,
@@ -146,8 +146,7 @@ impl Outbox {
         false
     }
 
-    /// Waits until [`drain`](Self::drain) has something to do: pushes to move, or an overflow to
-    /// end.
+    /// Waits until [`is_ready`](Self::is_ready) returns `true`.
     ///
     /// # Cancel safety
     /// Safe. Only one task may wait at a time, for this or for [`Outbox::closed`].
@@ -157,8 +156,8 @@ impl Outbox {
         }
     }
 
-    /// Returns whether [`drain`](Self::drain) has something to do: pushes to move, or an overflow
-    /// to end.
+    /// Returns whether [`drain`](Self::drain) has something to do: pushes to move, an overflow to
+    /// end, or a close to report.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let state = self.state.lock();
@@ -199,8 +198,8 @@ impl Outbox {
         self.state.lock().close_code
     }
 
-    /// Returns for how long pushes have been waiting without the reader taking one, or `None` if no
-    /// push waits.
+    /// Returns for how long pushes or an overflow have been waiting without the reader taking
+    /// anything, or `None` if none waits.
     #[must_use]
     pub fn stalled_for(&self, now: Instant) -> Option<Duration> {
         let since = self.state.lock().waiting_since;

@@ -42,7 +42,7 @@ use crate::model::{NodeId, StoreEpoch, UserId};
 
 /// Maximum number of queued envelopes with heartbeats. The largest heartbeat takes fewer envelopes.
 const MAX_QUEUED_HEARTBEATS: usize = 256;
-/// Maximum number of items that a worker has in progress at the same time.
+/// Maximum number of items that most workers have in progress at the same time.
 const MAX_CONCURRENT: usize = 8;
 /// Maximum number of changes of bus subscriptions in progress at the same time.
 const MAX_CONCURRENT_SUBSCRIPTIONS: usize = 16;

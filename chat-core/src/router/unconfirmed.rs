@@ -7,14 +7,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::event_log::MAX_CONVERSATIONS_PER_QUERY;
 use crate::model::{ConversationId, Seq, UserId};
 use crate::sync::Mutex;
 
 /// Time for which a log is checked after the store has answered again. After this time, the store
 /// has ended the transactions of connections that were lost.
 const GRACE_PERIOD: Duration = Duration::from_secs(10);
-/// Maximum number of conversations in one query for the ends of logs.
-pub(crate) const MAX_CONVERSATIONS_PER_QUERY: usize = 1000;
 /// Maximum number of conversations that are checked. If there are more, every node compares
 /// everything with the store.
 const MAX_CONVERSATIONS: usize = 16 * MAX_CONVERSATIONS_PER_QUERY;
@@ -77,7 +76,7 @@ impl Unconfirmed {
 
     /// Records the last `Seq` of the log. Returns whether the log has reached an unconfirmed commit
     /// and has grown since the last announcement; and whether its checks can end, because the
-    /// outcome of all commits is known.
+    /// outcome of all commits is known or [`GRACE_PERIOD`] has passed.
     fn check(&mut self, end: Seq) -> (bool, bool) {
         let since = *self.checked_since.get_or_insert_with(Instant::now);
         let is_news = end >= self.first_seq && end > self.announced;
@@ -122,8 +121,8 @@ impl UnconfirmedCommits {
         }
     }
 
-    /// Records the last `Seq` of a conversation's log, and removes the conversation once the
-    /// outcome of its commits is known. Returns the growth that has to be announced, if any.
+    /// Records the last `Seq` of a conversation's log, and removes the conversation once its checks
+    /// can end. Returns the growth that has to be announced, if any.
     pub(crate) fn check(&self, conversation: ConversationId, end: Seq) -> Option<Grown> {
         let mut open = self.inner.open.lock();
         let unconfirmed = open.get_mut(&conversation)?;

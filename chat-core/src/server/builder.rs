@@ -83,9 +83,10 @@ impl ServerBuilder {
         self
     }
 
-    /// Declares that the TCP listener added last is behind a load balancer. Each connection to it
-    /// must come from one of [`ServerConfig::trusted_proxies`] and start with a PROXY header, which
-    /// contains the client's address.
+    /// Declares that the TCP listener added last is behind a load balancer. Has no effect before a
+    /// TCP listener was added. Each connection to it must come from one of
+    /// [`ServerConfig::trusted_proxies`] and start with a PROXY header, which contains the client's
+    /// address.
     #[must_use]
     pub fn behind_proxy(mut self) -> Self {
         if let Some(last) = self.tcp.last_mut() {

@@ -42,10 +42,10 @@ pub struct ServerConfig {
     /// Minimum delay after which clients reconnect when the server drains. Default 1 s.
     pub retry_after: Duration,
     /// Time for which the engine may be [unable to serve](crate::engine::Readiness) before the TCP
-    /// listeners close, unless all other nodes are known to be unable too. When the engine can
-    /// serve again, the listeners reopen on the same addresses, which needs the same privileges as
-    /// the first time. Open connections stay. Default 5 s; with zero, listeners never close. With 4
-    /// s or less, nodes cannot announce in time that none of them can serve.
+    /// listeners close, unless, as far as this node knows, no other node can serve. When the engine
+    /// can serve again, the listeners reopen on the same addresses, which needs the same privileges
+    /// as the first time. Open connections stay. Default 5 s; with zero, listeners never close.
+    /// With 4 s or less, nodes cannot announce in time that none of them can serve.
     pub unready_timeout: Duration,
 }
 

@@ -16,6 +16,10 @@ use crate::transport::Transport;
 #[cfg(feature = "tls")]
 use crate::transport::tls::TlsAcceptor;
 
+/// Minimum delay that a client is asked to wait after its handshake was rejected as busy, so that
+/// it does not retry in a tight loop.
+const MIN_RETRY_AFTER: Duration = Duration::from_millis(100);
+
 /// Protocol of a listener or stream, below the packets.
 #[derive(Clone, Debug)]
 pub(super) enum Protocol {
@@ -82,7 +86,7 @@ async fn agree(stream: &mut Box<dyn Transport>, keys: &ServerKeys, shared: &Shar
     // Rejected before the key agreement, which is the expensive part.
     if let Err(wait) = shared.admit_handshake(now()) {
         stream
-            .write_all(&reject(RejectCode::Busy, wait.max(Duration::from_millis(100))))
+            .write_all(&reject(RejectCode::Busy, wait.max(MIN_RETRY_AFTER)))
             .await?;
         return Err(io::Error::new(io::ErrorKind::ResourceBusy, "too many handshakes"));
     }

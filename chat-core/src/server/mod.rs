@@ -78,7 +78,7 @@ struct Shared {
     /// Connections that the application serves in its own futures. Only the application polls them,
     /// so the shutdown of the server waits for them only for a limited time.
     streams: TaskTracker,
-    /// Ends the tasks that serve no connection.
+    /// Ends the tasks that serve no connection, and connections that wait for a PROXY header.
     draining: CancellationToken,
     readiness_gate: ReadinessGate,
     connections: Arc<Connections>,

@@ -58,18 +58,18 @@ pub(super) struct Wire {
     frames: FrameDecoder,
     /// Output that was not yet written. With SC1, it is encrypted.
     output: BytesMut,
-    /// A part of the output was written, so the allocation of the buffer is larger than its
-    /// reported capacity.
+    /// True if a part of the output was written, so that the allocation of the buffer is larger
+    /// than its reported capacity.
     is_partly_written: bool,
     /// Bytes written since the start of the connection.
     written: u64,
-    /// The stream has flushed all bytes that it accepted. Streams such as TLS and WebSockets buffer
-    /// them.
+    /// True if the stream has flushed all bytes that it accepted. Streams such as TLS and
+    /// WebSockets buffer them.
     is_flushed: bool,
-    /// The peer has proved, with its first record, that it has the keys of the channel. Before
-    /// that, nothing is sent. Always true without SC1.
+    /// True once the peer has proved, with its first record, that it has the keys of the channel;
+    /// before that, nothing is sent. Without SC1, true from the start.
     is_peer_proven: bool,
-    /// All output was written, and the shutdown of the stream has started.
+    /// True once all output was written, and the shutdown of the stream has started.
     is_shut: bool,
 }
 

@@ -29,8 +29,8 @@ pub struct SessionConfig {
     /// Maximum size of a message text, in bytes. Default 16 KiB, which is also the maximum of
     /// stores ([`MessageText::MAX_BYTES`]).
     pub max_text_bytes: usize,
-    /// Maximum size of an encoded page of history, in bytes. A page that would be larger ends
-    /// earlier. Default 256 KiB.
+    /// Maximum size of an encoded page of history, in bytes. A larger page is shortened, but not to
+    /// less than one event. Default 256 KiB.
     pub max_page_bytes: usize,
     /// Maximum number of unanswered requests of one session. At this number, the server reads no
     /// further packet. Default 64.

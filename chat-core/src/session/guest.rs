@@ -60,7 +60,7 @@ pub enum GuestAction {
 /// Credentials with which a guest asks for a session.
 #[derive(Debug)]
 pub enum Credentials {
-    /// A password, or a token of the application.
+    /// A password, or a token that the [authenticator](crate::auth::Authenticator) accepts.
     Login(Login),
     /// The session token of an earlier login.
     Resume(Resume),

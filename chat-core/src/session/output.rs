@@ -6,13 +6,13 @@ use bytes::{Bytes, BytesMut};
 use crate::codec::{Answer, Failure, RequestId, server};
 use crate::model::{CloseCode, Push, ReplyCode};
 
-/// Size of the reply buffer, in bytes, at which no further packet is read from the peer.
+/// Number of bytes of gathered frames at which no further packet is read from the peer.
 const MAX_BUFFERED: usize = 64 * 1024;
 
 /// Encoded replies and pushes, followed by the close code if the connection ends.
 #[derive(Debug, Default)]
 pub(super) struct Output {
-    replies: BytesMut,
+    frames: BytesMut,
     end: End,
 }
 
@@ -29,7 +29,7 @@ impl Output {
     /// Adds a reply, unless the request wants none or the connection has ended.
     pub(super) fn reply(&mut self, id: RequestId, result: &Result<Answer, Failure>) {
         if id.wants_reply() && self.is_open() {
-            server::encode_reply(id, result, &mut self.replies);
+            server::encode_reply(id, result, &mut self.frames);
         }
     }
 
@@ -40,7 +40,7 @@ impl Output {
 
     pub(super) fn push(&mut self, push: &Push) {
         if self.is_open() {
-            self.replies.extend_from_slice(&server::encode_push(push));
+            self.frames.extend_from_slice(&server::encode_push(push));
         }
     }
 
@@ -66,15 +66,16 @@ impl Output {
 
     /// Returns whether a further packet may be read from the peer.
     pub(super) fn has_room(&self) -> bool {
-        self.is_open() && self.replies.len() < MAX_BUFFERED
+        self.is_open() && self.frames.len() < MAX_BUFFERED
     }
 
     /// Takes the gathered frames, if there are any.
     pub(super) fn take_frames(&mut self) -> Option<Bytes> {
-        (!self.replies.is_empty()).then(|| std::mem::take(&mut self.replies).freeze())
+        (!self.frames.is_empty()).then(|| std::mem::take(&mut self.frames).freeze())
     }
 
-    /// Returns the close code, once.
+    /// Takes the close code; returns `None` if the connection is open, or the code was taken
+    /// before.
     pub(super) fn take_close(&mut self) -> Option<CloseCode> {
         match self.end {
             End::Closing(code) => {

@@ -46,8 +46,8 @@ pub fn listener(backlog: usize) -> (MemoryConnector, MemoryListener) {
     (connector, listener)
 }
 
-/// Opens pipes to the [`MemoryListener`] that was created with it. Clones connect to the same
-/// listener.
+/// Opens pipes to the [`MemoryListener`] that was created together with this connector. Clones
+/// connect to the same listener.
 #[derive(Debug, Clone)]
 pub struct MemoryConnector {
     sender: mpsc::Sender<MemoryTransport>,

@@ -11,8 +11,8 @@ use std::{
 pub enum PeerAddr {
     /// A network address.
     Ip(SocketAddr),
-    /// A pipe within this process. Its listener numbers its pipes from 1; a pipe without a listener
-    /// has number 0.
+    /// A pipe within this process. The pipes to one listener are numbered from 1; a pipe without a
+    /// listener has number 0.
     Memory(u64),
     /// A peer on this machine without a network address, as at the other end of a Unix socket.
     Local,

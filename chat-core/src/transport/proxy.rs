@@ -32,7 +32,7 @@ pub struct Network {
     prefix_length: u8,
 }
 
-/// The text is neither a network in CIDR notation nor an address.
+/// Error of parsing a [`Network`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a network{reason}; write it like \"10.0.0.0/8\" or \"::1\"")]
 pub struct InvalidNetwork {

@@ -24,7 +24,7 @@ async fn ten_thousand_sessions_share_one_encoding() {
     for session in &sessions {
         session.outbox().drain(usize::MAX, &mut taken);
         assert_eq!(taken.len(), 1);
-        frames.extend(taken.drain(..).map(|delivery| delivery.frame().as_ptr()));
+        frames.extend(taken.drain(..).map(|push| push.frame().as_ptr()));
     }
     assert_eq!(frames.len(), 1, "all frames are the same bytes in memory");
     drop(sessions);

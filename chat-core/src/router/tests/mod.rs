@@ -138,8 +138,8 @@ impl Reader {
 
     async fn next(&mut self) -> Push {
         loop {
-            if let Some(delivery) = self.taken.pop_front() {
-                return delivery.push().clone();
+            if let Some(push) = self.taken.pop_front() {
+                return push.push().clone();
             }
             let outbox = Arc::clone(self.guard.outbox());
             timeout(self.timeout, outbox.ready()).await.expect("no push arrived");
@@ -254,11 +254,11 @@ async fn full_outbox_is_dropped_and_reports_behind_once() {
 
 #[tokio::test(start_paused = true)]
 async fn push_is_encoded_once_for_all_recipients() {
-    let delivery = SharedPush::new(Push::Behind {
+    let push = SharedPush::new(Push::Behind {
         conversation: ConversationId(1),
         last_seq: Seq(2),
     });
-    let (first, second) = (delivery.frame(), delivery.clone().frame());
+    let (first, second) = (push.frame(), push.clone().frame());
     assert_eq!(first.as_ptr(), second.as_ptr());
 }
 

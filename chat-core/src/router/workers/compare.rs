@@ -8,13 +8,10 @@ use tokio::time::sleep;
 use crate::model::ConversationId;
 use crate::panics;
 use crate::router::envelope::Doorbell;
-use crate::router::event_log::EventLog;
+use crate::router::event_log::{EventLog, MAX_CONVERSATIONS_PER_QUERY};
 use crate::router::local_delivery::LocalDelivery;
 use crate::router::work_set::WorkSet;
 use crate::store::StoreError;
-
-/// Maximum number of conversations in one query for the ends of logs.
-const MAX_CONVERSATIONS_PER_QUERY: usize = 1000;
 
 /// Worker that reads the ends of many logs at once. It handles each end like a doorbell, so that
 /// feeds that are behind their logs catch up.

@@ -1,4 +1,5 @@
-//! The router's tasks. Each task owns only the parts that it uses, and runs until it is dropped.
+//! The router's tasks. Each task owns only the parts that it uses, and runs until it is dropped;
+//! [`inbound`] also ends when the bus is closed.
 //!
 //! Anti-entropy reads the store to find events whose announcements the bus lost: [`sweep`] decides
 //! when to compare, [`compare`] finds feeds that are behind, [`catch_up`] reads their missing

@@ -13,7 +13,7 @@ use crate::router::envelope::EnvelopeCodec;
 use crate::router::publish_queue::PublishQueue;
 
 /// Maximum number of calls to the bus in progress at the same time. With one call at a time and an
-/// answer after 0.5 ms, a node could publish only 2 000 envelopes a second.
+/// answer after 0.5 ms, a node could publish only 2,000 envelopes a second.
 const MAX_CONCURRENT: usize = 64;
 
 /// Worker that publishes the envelopes of one queue. It starts the calls in queue order.

@@ -1,5 +1,5 @@
 //! Finds out whether unconfirmed commits were written. No node has announced them, so this worker
-//! checks their logs until their outcome is known.
+//! checks their logs as long as [`UnconfirmedCommits`] contains them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use crate::model::{ConversationId, Seq, UserId};
 use crate::panics;
 use crate::router::cluster_link::ClusterLink;
 use crate::router::envelope::Doorbell;
-use crate::router::event_log::EventLog;
+use crate::router::event_log::{EventLog, MAX_CONVERSATIONS_PER_QUERY};
 use crate::router::local_delivery::LocalDelivery;
-use crate::router::unconfirmed::{MAX_CONVERSATIONS_PER_QUERY, UnconfirmedCommits};
+use crate::router::unconfirmed::UnconfirmedCommits;
 use crate::router::work_set::WorkSet;
 use crate::store::StoreError;
 

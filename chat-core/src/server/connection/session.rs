@@ -179,7 +179,7 @@ impl Connection<'_> {
     }
 
     /// Passes the next packet that has arrived to the session, and returns whether there was one.
-    /// Passes only one packet, because its requests may be a reason to stop reading.
+    /// Passes only one packet, because its request may be a reason to stop reading.
     fn feed_session(&mut self, session: &mut Session) -> Result<bool, End> {
         if !session.wants_input() || self.wire.is_full() {
             return Ok(false);

@@ -1,3 +1,5 @@
+//! Tests of [`Guest`].
+
 use super::*;
 
 fn guest(time: &Time) -> Guest {

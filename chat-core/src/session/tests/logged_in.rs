@@ -1,3 +1,5 @@
+//! Tests of [`Session`].
+
 use super::*;
 
 /// Passes packets to the session while it wants input, as a driver does. Returns the number of

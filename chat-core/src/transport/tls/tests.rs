@@ -1,3 +1,5 @@
+//! Tests of TLS connections: certificates, pins, versions and the end of streams.
+
 use std::sync::Arc;
 
 use rustls::{RootCertStore, crypto::aws_lc_rs, pki_types::CertificateDer};
