@@ -12,7 +12,7 @@ use crate::model::{ConversationId, Event, EventBody, EventKind, Push, Seq, Sessi
 /// Delivery state of a conversation on this node, and the sessions that follow the conversation.
 #[derive(Debug)]
 pub(crate) struct ConversationFeed {
-    /// Highest `Seq` up to which every event was delivered here.
+    /// Highest `Seq` up to which every event was delivered here or precedes the feed.
     head: Seq,
     /// `Seq` of the last membership change up to `head`.
     members_version: Seq,

@@ -12,7 +12,8 @@ use crate::rate::Rate;
 pub struct SessionConfig {
     /// Name and version of the server program, as clients see it. Default `chat-core/VERSION`.
     pub server_name: String,
-    /// Maximum time from the end of the handshake to the client's `Hello`. Default 5 s.
+    /// Maximum time from the end of the handshake to the client's `Hello`, within `login_timeout`.
+    /// Default 5 s.
     pub first_packet_timeout: Duration,
     /// Maximum time from accept to the login or resume request that succeeds. The time that the
     /// server takes to answer requests does not count. Default 10 s.

@@ -16,13 +16,14 @@ pub(super) struct Failures {
 
 impl Failures {
     /// Records a failed attempt. Returns `false` if no other attempt may follow: because of this
-    /// failure, or because all of the client's `servers` are forbidden.
-    pub(super) fn record(&mut self, error: &ConnectError, endpoint: &Endpoint, servers: usize) -> bool {
+    /// failure, or because all of the client's servers are forbidden. `server_count` is their
+    /// number.
+    pub(super) fn record(&mut self, error: &ConnectError, endpoint: &Endpoint, server_count: usize) -> bool {
         match error.severity {
             Severity::Permanent => false,
             Severity::Forbidden => {
                 self.forbidden += 1;
-                self.forbidden < servers
+                self.forbidden < server_count
             }
             Severity::Temporary => {
                 self.record_loss(&error.reason, endpoint);

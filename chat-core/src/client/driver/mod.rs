@@ -175,13 +175,13 @@ impl Driver {
 
     /// Opens one connection after another. Returns the reason for which the client ends.
     async fn connections(&mut self) -> ClientError {
-        let (mut at, mut attempts, mut failures) = (0, 0, Failures::default());
-        let servers = self.options.servers.len();
-        if servers == 0 {
+        let (mut attempts, mut failures) = (0, Failures::default());
+        let server_count = self.options.servers.len();
+        if server_count == 0 {
             return ClientError::Unreachable("no server was given".to_owned());
         }
         loop {
-            let endpoint = self.options.servers[at % servers].clone();
+            let endpoint = self.options.servers[attempts % server_count].clone();
             let name = endpoint.address.to_string();
             let attempt = self.attempt(endpoint.clone());
             let next = match self.wait_serving(attempt).await {
@@ -195,7 +195,7 @@ impl Driver {
                     next
                 }
                 Some(Err(error)) => {
-                    if !failures.record(&error, &endpoint, servers) {
+                    if !failures.record(&error, &endpoint, server_count) {
                         return error.reason;
                     }
                     Next::Retry {
@@ -207,14 +207,13 @@ impl Driver {
             let Next::Retry { reason, after } = next else {
                 return self.end_reason();
             };
-            at += 1;
             attempts += 1;
             if self.gives_up(attempts) {
                 return self.explain(failures.into_last().unwrap_or((reason, endpoint))).await;
             }
             // The next server is tried at once, except after the whole list, or if this server told
             // the client to try again later.
-            let pause = if at % servers == 0 || after.is_some() {
+            let pause = if attempts % server_count == 0 || after.is_some() {
                 self.progress.backoff.failed(now(), after, random())
             } else {
                 Duration::ZERO

@@ -2,7 +2,7 @@
 //! readiness gate, streams of the application, and inputs and loads that have made other chat
 //! servers fail.
 
-#![allow(clippy::field_reassign_with_default)] // embedders fill the non-exhaustive structs in the same way
+#![allow(clippy::field_reassign_with_default)] // like embedders, who cannot write literals of non-exhaustive structs
 
 mod conversations;
 mod ended_sessions;

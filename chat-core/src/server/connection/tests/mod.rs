@@ -1,6 +1,6 @@
 //! Tests of one connection, from its first byte to its close.
 
-#![allow(clippy::field_reassign_with_default)] // embedders fill the non-exhaustive structs in the same way
+#![allow(clippy::field_reassign_with_default)] // like embedders, who cannot write literals of non-exhaustive structs
 
 mod buffering;
 mod counted_stream;
