@@ -11,7 +11,7 @@ use crate::model::{
 };
 
 /// Returns whether a reference contains the id of a conversation or of a user.
-pub(super) fn is_id(conversation: &ConversationRef) -> bool {
+pub(super) fn is_by_id(conversation: &ConversationRef) -> bool {
     !conversation.is_by_name()
 }
 
@@ -52,17 +52,17 @@ pub(super) fn command_has_ids(command: &Command) -> bool {
         | Command::LeaveGroup(group)
         | Command::DeleteGroup(group)
         | Command::UpdateGroup { group, .. }
-        | Command::GetConversation(group) => is_id(group),
+        | Command::GetConversation(group) => is_by_id(group),
         Command::AnswerJoin { group, user, .. }
         | Command::InviteMember { group, user }
         | Command::KickMember { group, user, .. }
         | Command::UnbanMember { group, user }
         | Command::MuteMember { group, user, .. }
         | Command::SetRole { group, user, .. }
-        | Command::TransferOwnership { group, user } => is_id(group) || is_user_id(user),
-        Command::ListMembers { group, after, .. } => is_id(group) || *after != UserId(0),
-        Command::ReadHistory { conversation, page } => is_id(conversation) || has_position(page.from),
-        Command::Send { conversation, draft } => is_id(conversation) || has_ids(&draft.content),
+        | Command::TransferOwnership { group, user } => is_by_id(group) || is_user_id(user),
+        Command::ListMembers { group, after, .. } => is_by_id(group) || *after != UserId(0),
+        Command::ReadHistory { conversation, page } => is_by_id(conversation) || has_position(page.from),
+        Command::Send { conversation, draft } => is_by_id(conversation) || has_ids(&draft.content),
     }
 }
 
@@ -81,8 +81,8 @@ pub(super) fn any_conversation_in(command: &mut Command) -> Option<&mut Conversa
     }
 }
 
-/// Returns the reference to the conversation in a command that only members of that conversation
-/// may run. Returns `None` for other commands, and for commands that contain an id and no
+/// Returns the reference to the conversation in a command that a user runs as a member of that
+/// conversation. Returns `None` for other commands, and for commands that contain an id and no
 /// reference.
 pub(super) fn member_conversation_in(command: &mut Command) -> Option<&mut ConversationRef> {
     match command {

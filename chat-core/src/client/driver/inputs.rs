@@ -51,7 +51,7 @@ impl Driver {
     /// with ids of a replaced history, and returns `None`.
     fn address(&self, mut wanted: Queued) -> Option<Queued> {
         let entry = &mut wanted.entry;
-        let has_ids = history::is_id(&entry.conversation) || history::has_ids(&entry.content);
+        let has_ids = history::is_by_id(&entry.conversation) || history::has_ids(&entry.content);
         if has_ids && wanted.history != self.shared.history() {
             let _ = wanted.queued_reply.send(Err(ClientError::HistoryReplaced)); // the caller may have stopped waiting
             return None;
