@@ -5,7 +5,7 @@ pub struct Envelope {
     pub version: u32,
     #[prost(bytes = "bytes", tag = "2")]
     pub store_epoch: ::prost::bytes::Bytes,
-    /// Id of the node that sends, 16 bytes, and its incarnation.
+    /// Id of the sending node (16 bytes), and its incarnation, which grows at each start of the node.
     #[prost(bytes = "bytes", tag = "3")]
     pub node: ::prost::bytes::Bytes,
     #[prost(uint64, tag = "4")]
@@ -37,7 +37,8 @@ pub struct Doorbell {
     #[prost(uint64, tag = "2")]
     pub last_seq: u64,
 }
-/// Sent every second. Repeats the announcements of the last seconds, because any of them may have been lost.
+/// Sent every second by default. Repeats the announcements of the last seconds, because any of
+/// them may have been lost.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Heartbeat {
     /// Grows with each heartbeat. Announcements that do not fit into one envelope follow in further
@@ -54,8 +55,9 @@ pub struct Heartbeat {
     #[prost(message, repeated, tag = "5")]
     pub logins: ::prost::alloc::vec::Vec<SessionsChanged>,
 }
-/// A best-effort push to the sessions in a conversation or of a user: an encoded chat.v1.ServerPacket with a receipt, read
-/// mark, typing or presence. A notice with any other packet is ignored.
+/// A best-effort push to the sessions in a conversation or of a user: an encoded
+/// chat.v1.ServerPacket with a receipt, read mark, typing or presence. A notice with any other
+/// packet is ignored.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Notice {
     #[prost(uint64, tag = "1")]
@@ -64,7 +66,7 @@ pub struct Notice {
     pub user: u64,
     #[prost(bytes = "bytes", tag = "3")]
     pub packet: ::prost::bytes::Bytes,
-    /// User and device of the session that caused the notice; it is not pushed to them.
+    /// User and device of the session that caused the notice. That session does not receive it.
     #[prost(uint64, tag = "4")]
     pub except_user: u64,
     #[prost(bytes = "bytes", tag = "5")]
@@ -79,7 +81,8 @@ pub struct SessionsChanged {
     #[prost(uint32, tag = "2")]
     pub code: u32,
 }
-/// A user became a member of a conversation; the receiver follows it for the user's sessions.
+/// A user became a member of a conversation; the receiver then delivers its events to the user's
+/// sessions.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UserJoined {
     #[prost(uint64, tag = "1")]
