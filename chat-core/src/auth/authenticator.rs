@@ -44,7 +44,8 @@ pub enum Proof {
     Password {
         /// Stored password hash, as a PHC string, that the password of the login matched.
         compared: String,
-        /// Hash of the same password with a higher cost, which replaces `compared` in the store.
+        /// Hash of the same password with a higher cost, which replaces `compared` in the store;
+        /// `None` if the store keeps `compared`.
         stronger: Option<String>,
     },
 }
@@ -76,8 +77,9 @@ pub enum AuthError {
 ///
 /// # Contract
 /// - A verdict does not distinguish an unknown account from a wrong secret, in content or in time.
-/// - The authenticator limits attempts itself. It should answer within 5 s; the engine stops
-///   waiting after `EngineConfig::request_timeout`.
+/// - The authenticator limits attempts itself.
+/// - It answers within `EngineConfig::request_timeout` (default 5 s), after which the engine stops
+///   waiting.
 #[async_trait]
 pub trait Authenticator: Debug + Send + Sync + 'static {
     /// Decides whether a login is allowed, and to which account it belongs.
@@ -89,9 +91,7 @@ pub trait Authenticator: Debug + Send + Sync + 'static {
 
     /// Decides whether a user may resume a session with a valid token. The engine asks at each
     /// resume, because the application may have locked the user out since the login. By default,
-    /// every resume is accepted: a session then ends when it is logged out, revoked or replaced,
-    /// when its login [expires](ExternalLogin), when another device of the user changes the
-    /// password, or when the account is disabled.
+    /// every such resume is accepted.
     ///
     /// # Errors
     /// [`AuthError`]: there is no verdict. The engine rejects the resume, which the client may
@@ -101,6 +101,7 @@ pub trait Authenticator: Debug + Send + Sync + 'static {
         Ok(Reauthentication::Accepted)
     }
 
-    /// Completes the running requests. The engine calls this once, after it has stopped.
+    /// Completes the running requests. The engine calls this when it shuts down, after its tasks
+    /// have ended. By default, this does nothing.
     async fn close(&self) {}
 }

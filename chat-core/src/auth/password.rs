@@ -93,8 +93,8 @@ impl Default for PasswordCost {
 }
 
 impl PasswordCost {
-    /// Maximum of each parameter: 1 GiB, 64 passes, 16 lanes. A damaged or hostile hash in the
-    /// store cannot exhaust the node.
+    /// Maximum of each parameter: 1 GiB, 64 passes, 16 lanes. The maximum keeps a damaged or forged
+    /// hash in the store from exhausting the node.
     const MAX: Self = Self {
         memory_kib: 1024 * 1024,
         iterations: 64,

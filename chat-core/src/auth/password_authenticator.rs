@@ -106,7 +106,11 @@ impl PasswordAuthenticator {
         let stored = stored.and_then(|phc| match PasswordHash::parse(phc) {
             Ok(hash) => Some(hash),
             Err(error) => {
-                tracing::error!(%error, "a stored password hash cannot be read; its user cannot log in");
+                tracing::error!(
+                    account = attempt.account,
+                    %error,
+                    "the stored password hash of an account cannot be read; set a new password for it"
+                );
                 None
             }
         });

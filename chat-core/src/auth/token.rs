@@ -45,7 +45,7 @@ macro_rules! token {
             /// Creates a token from random bytes of the operating system.
             ///
             /// # Errors
-            /// [`TokenError::Entropy`].
+            /// [`TokenError::Entropy`]: the operating system provided no random bytes.
             pub fn generate() -> Result<Self, TokenError> {
                 let mut bytes = Zeroizing::new([0; TOKEN_BYTES]);
                 getrandom::fill(bytes.as_mut_slice()).map_err(|_| TokenError::Entropy)?;
@@ -112,8 +112,9 @@ macro_rules! token {
 }
 
 token! {
-    /// Token that resumes the session of one device without a password. Logout, revocation, a new
-    /// login of the device, a change of password and the expiry of the login invalidate it.
+    /// Token that resumes the session of one device without a password. It is valid until its login
+    /// ends, for example by logout, revocation, a new login of the device, a change of the password
+    /// or expiry.
     SessionToken
 }
 

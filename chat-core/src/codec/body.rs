@@ -191,7 +191,7 @@ fn inbox_fields(body: &EventBody, out: &mut impl Fields) {
             out.integer(1, conversation.0);
             out.integer(2, peer.0);
         }
-        _ => {}
+        _ => {} // the other bodies are not in the inbox
     }
 }
 

@@ -26,7 +26,8 @@ pub enum DecodeError {
     /// The packet violates the protocol: close the connection.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// The packet is a request with an invalid argument: send the failure as a reply, and continue.
+    /// The packet is a request that has an invalid argument, or that this version does not know:
+    /// send the failure as a reply if the request wants one, and continue.
     #[error("request {request_id} is invalid: {failure}")]
     Invalid {
         /// Id of the request; 0 if it wants no reply.

@@ -112,8 +112,8 @@ pub struct NodeEntry {
     pub addresses: Vec<String>,
     /// Number of live sessions some seconds ago.
     pub sessions: u32,
-    /// The node accepts no new sessions: it is about to stop, cannot reach its store, or its clock
-    /// is wrong.
+    /// True if the node accepts no new sessions, because it is about to stop, cannot reach its
+    /// store, or its clock is wrong.
     pub draining: bool,
 }
 

@@ -1,8 +1,9 @@
 //! Hand-written decoder of `SendMessage`, which is the most frequent request, and whose text the
 //! generated decoder would copy twice.
 //!
-//! It decodes only the usual form. Packets with repeated or unknown fields, mentions or invalid
-//! UTF-8 are left to the generated code, which decides whether they are well-formed.
+//! It decodes only the usual form. All other packets, such as those with repeated or unknown
+//! fields, mentions or invalid UTF-8, are left to the generated code, which decides whether they
+//! are well-formed.
 
 use prost::Message as _;
 use prost::encoding::{WireType, decode_key, decode_varint};
@@ -37,13 +38,13 @@ pub(super) fn decode(packet: &[u8], max_text: usize) -> Option<(RequestId, Resul
 
 fn decode_fields(mut rest: &[u8]) -> Option<SendFields<'_, &str>> {
     let mut send = SendFields::default();
-    let mut last = 0;
+    let mut last_tag = 0;
     while !rest.is_empty() {
         let (tag, wire) = decode_key(&mut rest).ok()?;
-        if tag <= last {
+        if tag <= last_tag {
             return None; // a repeated field, or fields that are not in the order of their tags
         }
-        last = tag;
+        last_tag = tag;
         match (tag, wire) {
             (1, WireType::LengthDelimited) => {
                 send.conversation = Some(proto::ConversationRef::decode(take_bytes(&mut rest)?).ok()?);

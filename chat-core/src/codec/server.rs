@@ -27,7 +27,7 @@ mod tag {
 ///
 /// # Errors
 /// [`DecodeError::Malformed`]: close the connection. [`DecodeError::Invalid`]: send the failure as
-/// a reply, and continue.
+/// a reply if the request wants one, and continue.
 pub fn decode_request(packet: Bytes, max_text: usize) -> Result<Request, DecodeError> {
     if let Some((id, command)) = send::decode(&packet, max_text) {
         return request(id, command.map(RequestKind::Command));
@@ -142,14 +142,17 @@ pub const fn close_text(code: CloseCode) -> &'static str {
         CloseCode::Normal => "closed",
         CloseCode::GoingAway => "the server is going away; connect again",
         CloseCode::Replaced => "a newer login replaced this session",
-        CloseCode::Revoked => "this device was revoked, the password was changed, or the login expired; log in again",
+        CloseCode::Revoked => {
+            "this device was revoked, the password was changed, an operator ended the sessions, or the login expired; \
+             log in again"
+        }
         CloseCode::ProtocolError => "the client violated the protocol",
-        CloseCode::Timeout => "the client sent nothing for too long",
+        CloseCode::Timeout => "the client sent nothing for too long, or did not log in in time",
         CloseCode::SlowConsumer => "the client read nothing for too long",
-        CloseCode::Overloaded => "the server has too many connections",
+        CloseCode::Overloaded => "the server has too many connections, or the client sent too much before login",
         CloseCode::LoggedOut => "logged out",
         CloseCode::Internal => "internal error; the server's log has the details",
-        CloseCode::AccountDisabled => "the account was disabled",
+        CloseCode::AccountDisabled => "the account was disabled or deleted",
         CloseCode::PacketTooLarge => "a packet exceeds the size limit",
         CloseCode::UnsupportedVersion => {
             "the client and the server have no version of the protocol in common; update the older one"

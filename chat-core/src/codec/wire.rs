@@ -2,8 +2,8 @@
 //! copies.
 //!
 //! [`Encode::fields`] lists the fields of a message once, for two passes: the first computes their
-//! length, and the second writes them into memory of exactly that size. The generated code calls
-//! the same functions of `prost::encoding`.
+//! length, and the second writes them into memory that was reserved for that length. The generated
+//! code calls the same functions of `prost::encoding`.
 
 use bytes::{BufMut, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};

@@ -256,7 +256,7 @@ proptest! {
 }
 
 #[test]
-fn loopback_is_subject_to_the_limits_of_the_node_only() {
+fn exempt_loopback_is_subject_to_the_limits_of_the_node_only() {
     let local = Source::Ip([127, 0, 0, 1].into());
     for (exempt_loopback, admitted) in [(true, 5), (false, 2)] {
         let gate = gate(|limits| {

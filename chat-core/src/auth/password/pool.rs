@@ -75,7 +75,7 @@ pub enum PasswordPoolError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PasswordPoolStats {
-    /// Number of hashes computed, for new passwords and for comparisons.
+    /// Number of hashes whose computation has started, for new passwords and for comparisons.
     pub computed: u64,
     /// Number of requests rejected as [`PasswordPoolError::Busy`].
     pub refused: u64,
@@ -86,8 +86,8 @@ pub struct PasswordPoolStats {
 /// Hashes and compares passwords on a bounded number of blocking threads.
 ///
 /// Attempts on unknown users take the same code path as attempts on known users, see
-/// [`verify`](Self::verify). After the pool is dropped, at most `workers` hashes still run, for
-/// about 20 ms; [`shutdown`](Self::shutdown) waits for them.
+/// [`verify`](Self::verify). Dropping the pool does not stop the hashes that are being computed;
+/// [`shutdown`](Self::shutdown) waits for them.
 #[derive(Debug)]
 pub struct PasswordHasherPool {
     options: PasswordPoolOptions,

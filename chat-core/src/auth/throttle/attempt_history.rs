@@ -12,7 +12,7 @@ pub(super) struct AttemptHistory {
     attempts: u32,
     /// Time until which the next attempt is rejected; `None` if it is allowed.
     blocked_until: Option<Instant>,
-    /// Time at which the history expires; `None` while there are no attempts.
+    /// Time at which the history expires; `None` until an attempt is counted.
     expires_at: Option<Instant>,
 }
 

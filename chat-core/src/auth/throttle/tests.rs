@@ -259,7 +259,7 @@ fn throttle_error_says_when_to_retry() {
 }
 
 #[test]
-fn loopback_may_create_accounts_but_not_guess_passwords() {
+fn exempt_loopback_may_create_accounts_but_not_guess_passwords() {
     let now = Instant::now();
     for (exempt_loopback, allowed) in [(true, 25), (false, 3)] {
         let throttle = LoginThrottle::new(ThrottleOptions {

@@ -257,6 +257,6 @@ fn user_field(user: &UserRef) -> Option<proto::UserRef> {
     Some(parts::user_ref(user))
 }
 
-fn conversation_field(group: &ConversationRef) -> Option<proto::ConversationRef> {
-    Some(parts::conversation_ref(group))
+fn conversation_field(conversation: &ConversationRef) -> Option<proto::ConversationRef> {
+    Some(parts::conversation_ref(conversation))
 }

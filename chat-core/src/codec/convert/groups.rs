@@ -9,7 +9,7 @@ use crate::model::{
     Role, Seq, Timestamp, UserId,
 };
 
-/// Maximum duration of a mute, in milliseconds: ten years.
+/// Maximum duration of a mute, in milliseconds: ten years of 366 days.
 const MAX_MUTE_MS: u64 = 10 * 366 * 24 * 60 * 60 * 1000;
 
 pub(super) fn to_create(create: proto::CreateGroup) -> Result<Command, InvalidRequest> {

@@ -172,7 +172,7 @@ fn to_label(label: String, field: &'static str) -> Result<String, InvalidRequest
     }
     if !is_label(&label) {
         return Err(InvalidRequest::argument(format!(
-            "{field} has a control character, or one that reorders text"
+            "{field} has a control or formatting character that is not allowed; remove it"
         )));
     }
     Ok(label)

@@ -45,7 +45,7 @@ fn decoder_yields_ten_thousand_packets_in_order() {
 }
 
 #[test]
-fn decoder_reserves_no_memory_for_an_announced_length() {
+fn decoder_reserves_little_memory_for_an_announced_length() {
     let mut decoder = FrameDecoder::new(1000);
     decoder.feed(BytesMut::from(&1001u32.to_be_bytes()[..]));
     let refused = FrameError::TooLarge {

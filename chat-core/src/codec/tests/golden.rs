@@ -1,6 +1,6 @@
-//! Golden files: the encoded bytes of every packet and body. A difference means that the protocol
-//! or the stored format has changed. If that is intended, run the tests with `UPDATE_GOLDEN=1`,
-//! which rewrites the files.
+//! Golden files: the encoded bytes of samples of every kind of packet and body. A difference means
+//! that the protocol or the stored format has changed. If that is intended, run the tests with
+//! `UPDATE_GOLDEN=1`, which rewrites the files.
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -21,7 +21,7 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Generates integers: small ones, of any size, and values at the limits of their types.
+/// Generates integers: small ones, ones of any size, 0, and the greatest valid id.
 fn integer() -> impl Strategy<Value = u64> {
     prop_oneof![0u64..300, any::<u64>(), Just(0), Just(i64::MAX as u64)]
 }
@@ -77,7 +77,8 @@ fn send_message() -> impl Strategy<Value = proto::SendMessage> {
         )
 }
 
-/// Generates copies of a packet with some bytes changed, and some cut off or added at the end.
+/// Generates copies of a packet with up to three bytes changed, and sometimes bytes cut off or
+/// added at the end.
 fn corrupted(packet: Vec<u8>) -> impl Strategy<Value = Bytes> {
     let length = packet.len();
     let changes = prop::collection::vec((0..length.max(1), any::<u8>()), 0..4);
@@ -111,7 +112,7 @@ fn mutated_request() -> impl Strategy<Value = Bytes> {
     prop::sample::select(packets).prop_flat_map(corrupted)
 }
 
-fn mutated_reply() -> impl Strategy<Value = Bytes> {
+fn mutated_server_packet() -> impl Strategy<Value = Bytes> {
     let replies = samples::results().into_iter().map(|(_, result)| {
         let mut frame = BytesMut::new();
         server::encode_reply(RequestId(77), &result, &mut frame);
@@ -208,7 +209,7 @@ proptest! {
     }
 
     #[test]
-    fn client_decode_survives_mutated_replies(packet in mutated_reply()) {
+    fn client_decode_survives_mutated_server_packets(packet in mutated_server_packet()) {
         let _ = client::decode(packet);
     }
 

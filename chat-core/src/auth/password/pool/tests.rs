@@ -124,7 +124,7 @@ async fn request_is_refused_after_the_queue_timeout() {
 }
 
 #[tokio::test]
-async fn cancelled_request_frees_the_queue_but_not_the_worker() {
+async fn cancelled_request_frees_its_place_in_the_queue_but_not_its_worker() {
     let pool = single_worker(1, Duration::from_secs(3600));
     let (worker, running) = occupy(&pool).await;
     running.abort();

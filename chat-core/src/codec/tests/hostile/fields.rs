@@ -1,5 +1,5 @@
-//! Tests that requests with missing or contradictory fields, exceeded limits, control characters or
-//! unknown enum values are refused.
+//! Tests of requests with missing or contradictory fields, exceeded limits, special characters or
+//! unknown enum values.
 
 use super::*;
 
@@ -114,7 +114,7 @@ fn decode_request_rejects_values_beyond_their_limits_and_control_characters() {
 
 /// Names in Arabic and Hebrew need directional marks.
 #[test]
-fn decode_request_accepts_directional_marks_in_device_names() {
+fn device_names_may_have_directional_marks_but_no_other_special_characters() {
     for mark in ['\u{61c}', '\u{200e}', '\u{200f}'] {
         let command = Wire::Login(proto::Login {
             device_name: format!("{mark}הטלפון של דנה"),

@@ -1,4 +1,4 @@
-//! Tests of malformed packets, and of packets whose ids are missing or invalid.
+//! Tests of malformed packets, of unknown commands, and of missing or invalid ids.
 
 use super::*;
 
