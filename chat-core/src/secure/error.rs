@@ -185,7 +185,7 @@ pub enum IdentityError {
         #[source]
         source: std::io::Error,
     },
-    /// Generating a key or a signature failed.
+    /// Generating or encoding a key, or making a signature, failed.
     #[error("the RSA operation failed")]
     Rsa(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

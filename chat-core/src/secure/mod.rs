@@ -1,9 +1,10 @@
 //! The secure channel SC1: it turns bytes into plaintext records and back, without I/O, tasks or a
 //! clock.
 //!
-//! A server has an RSA key, by which clients recognise it. Once a day, the RSA key signs the X25519
-//! key that the server uses in its Noise NX handshakes. Every record after the handshake is
-//! encrypted with AES-256-GCM. `docs/sc1.md` specifies every byte and gives the reasons.
+//! A server has an RSA key, by which clients recognise it. At the start and then once a day, the
+//! RSA key signs a new X25519 key, which the server uses in its Noise NX handshakes. Every record
+//! after the handshake is encrypted with AES-256-GCM. `docs/sc1.md` specifies every byte and gives
+//! the reasons.
 //!
 //! The driver, which is the code that owns the socket, passes at most [`MAX_HELLO1`] bytes to
 //! [`ServerHandshake::feed`] on the server's side. Then it calls [`ClientHello::accept`] and sends

@@ -18,9 +18,9 @@ pub const REKEY_AFTER: Duration = Duration::from_secs(60 * 60);
 /// The sending half of a channel, which turns application bytes into records and appends them to
 /// the caller's output buffer.
 ///
-/// One call makes one record if the bytes fit into 16 KiB, so that bytes that are sent together
-/// cost one tag and one write. The sealer changes its key after [`REKEY_AFTER_RECORDS`] or
-/// [`REKEY_AFTER`]. It has no buffer.
+/// One call makes one data record if the bytes fit into 16 KiB, so that bytes that are sent
+/// together cost one tag and one write. After [`REKEY_AFTER_RECORDS`] or [`REKEY_AFTER`], the
+/// sealer changes its key before the next data record. It has no buffer.
 pub struct Sealer {
     /// `None` once the channel is closed for sending, or its record counter is exhausted.
     cipher: Option<Cipher>,

@@ -19,7 +19,7 @@ pub const ROTATION_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 /// A server's identity and its current static key. The static key is never written to disk.
 ///
 /// Share it in an [`Arc`]. The RSA key signs a credential at the start and at each rotation; SC1
-/// handshakes only read.
+/// handshakes only read the current one.
 pub struct ServerKeys {
     identity: ServerIdentity,
     current: RwLock<Arc<CertifiedKey>>,
@@ -33,7 +33,8 @@ pub(super) struct CertifiedKey {
 }
 
 impl ServerKeys {
-    /// Generates the first static key, valid from `unix_now` (in seconds).
+    /// Generates the first static key. Its credential is valid from `unix_now` (Unix time in
+    /// seconds).
     ///
     /// # Errors
     /// [`IdentityError::Rsa`] if the signature failed.

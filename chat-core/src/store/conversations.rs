@@ -142,6 +142,9 @@ pub trait ConversationTx: Send {
     /// Replaces all fields of a locked conversation except `id` and `kind`. Returns `false` if
     /// another existing group has the new key or skeleton: then nothing was written and the
     /// transaction continues. Deleting a group frees both.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`]: the conversation is not locked, or does not exist.
     async fn update_conversation(&mut self, conversation: &Conversation) -> Result<bool, StoreError>;
 
     /// Returns the memberships of these users, in any state and any order. Users without a

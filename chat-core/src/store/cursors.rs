@@ -16,10 +16,10 @@ pub trait CursorStore: Debug + Send + Sync + 'static {
     /// Advances cursors of devices, and with each cursor the `delivered_seq` of its user. A number
     /// beyond the last event that the user may read counts as that event. Ignores users who were
     /// never a member of the conversation, and devices that do not exist. Durable once this
-    /// returns.
+    /// returns `Ok`.
     async fn advance_cursors(&self, moves: &[(UserId, DeviceId, ConversationId, Seq)]) -> Result<(), StoreError>;
 
     /// Advances the `read_seq` of users, with the same rules as
-    /// [`advance_cursors`](Self::advance_cursors). Durable once this returns.
+    /// [`advance_cursors`](Self::advance_cursors). Durable once this returns `Ok`.
     async fn advance_reads(&self, moves: &[(UserId, ConversationId, Seq)]) -> Result<(), StoreError>;
 }

@@ -26,7 +26,7 @@ pub enum StoreError {
     AlreadySent,
     /// The stored data is inconsistent, the caller violated the store's contract, or a unit of work
     /// panicked.
-    #[error("the store is broken: {0}")]
+    #[error("the store found inconsistent data or a defect of the program: {0}")]
     Corrupt(String),
 }
 

@@ -17,7 +17,8 @@ pub struct FeedShard(u16);
 
 impl FeedShard {
     /// Number of shards of every feed, and so the maximum number of nodes that work on one feed at
-    /// the same time. It is fixed, because nodes with different numbers would process events twice.
+    /// the same time. It is fixed, because nodes that divide a feed differently would process
+    /// events twice.
     pub(crate) const COUNT: u16 = 16;
 
     /// Returns the shard with this number, or `None` if it is 16 or more.

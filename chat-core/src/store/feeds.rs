@@ -82,7 +82,7 @@ pub trait FeedStore: Debug + Send + Sync + 'static {
     ///
     /// A node calls this after it has claimed a shard, and rarely afterwards, because it learns of
     /// new events from its own commits and from doorbells (messages on the bus that say that a log
-    /// has grown). One call reads `limit` rows, independent of the number of results.
+    /// has grown). One call reads up to `limit` rows, however many of them it returns.
     async fn feed_backlog(
         &self,
         feed: &str,

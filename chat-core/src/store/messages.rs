@@ -36,7 +36,7 @@ pub struct SentEvent {
 #[async_trait]
 pub trait MessageStore: Debug + Send + Sync + 'static {
     /// Returns a page of the events that `reader` may read; membership and events come from one
-    /// snapshot. Returns `None` if the user was never a member.
+    /// snapshot. Returns `None` if the user was never a member, or the conversation does not exist.
     async fn events_for(
         &self,
         reader: UserId,

@@ -111,7 +111,8 @@ pub enum AuditPage {
 #[async_trait]
 pub trait OperatorStore: Debug + Send + Sync + 'static {
     /// Returns up to `limit` accounts whose name begins with `prefix` and is greater than `after`,
-    /// ordered by name, disabled and deleted accounts included. Reads `limit` rows of an index.
+    /// ordered by name, disabled and deleted accounts included. Reads up to `limit` rows of an
+    /// index.
     async fn list_accounts(&self, prefix: &str, after: &str, limit: u32) -> Result<Vec<Account>, StoreError>;
 
     /// Returns up to `limit` groups with a greater id than `after`, ordered by id, including

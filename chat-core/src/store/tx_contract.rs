@@ -18,8 +18,8 @@ enum LockStage {
 }
 
 /// Tracks the locks, appends and row updates of one transaction, and rejects units that violate the
-/// [contract](super): locks out of order, appends to or updates of a conversation that is not
-/// locked, events that do not continue their log, or a row that disagrees with its log.
+/// [contract](super): locks out of order; appends to, updates of or snapshots of a conversation
+/// that is not locked; events that do not continue their log; or a row that disagrees with its log.
 ///
 /// Each transaction of a store has one, so a defect in a unit causes the same error on every store
 /// and is never committed.

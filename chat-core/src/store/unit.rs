@@ -28,8 +28,8 @@ pub trait Operation: Debug + Send + 'static {
     async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Self::Output, Self::Rejection>;
 
     /// Returns `Ok` with the store's error that a rejection contains, or `Err` with the rejection
-    /// if it contains none. The store can thus distinguish its own failure, after which it may run
-    /// the operation again, from a rejection by the operation.
+    /// if it contains none. This distinguishes a failure of the store, after which the store may
+    /// run the operation again, from a rejection by the operation.
     fn store_error(rejection: Self::Rejection) -> Result<StoreError, Self::Rejection>;
 }
 

@@ -18,8 +18,8 @@ pub enum PinPolicy {
     /// The client accepts only these keys. A client that has pinned a key of the server uses this.
     AnyOf(Vec<Fingerprint>),
     /// The client accepts any key, because it has pinned no key of the server yet. The caller must
-    /// store [`Connected::fingerprint`] before it sends anything. An attacker who intercepts this
-    /// first contact is trusted from then on.
+    /// store [`Connected::fingerprint`] before it sends anything over the channel. An attacker who
+    /// intercepts this first contact is trusted from then on.
     FirstContact,
 }
 

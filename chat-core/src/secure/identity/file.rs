@@ -25,7 +25,7 @@ impl ServerIdentity {
         let file = File::open(path).map_err(failed)?;
         check_mode(path, &file)?;
         let mut pem = Zeroizing::new(String::with_capacity(4096));
-        // A key is smaller; the part of a larger file is malformed.
+        // Every valid key file is smaller. The beginning of a larger file is not a valid key.
         file.take(MAX_FILE_BYTES).read_to_string(&mut pem).map_err(failed)?;
         Self::from_pem(&pem)
     }

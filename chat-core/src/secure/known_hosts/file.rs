@@ -35,7 +35,7 @@ impl KnownHostsFile {
     }
 
     /// Pins `key` for `host` and makes the pin durable, unless the key is pinned already. Call this
-    /// after a first contact, before sending anything.
+    /// after the handshake of a first contact, before sending anything over the channel.
     ///
     /// # Errors
     /// [`KnownHostsError::KeyChanged`]: only other keys are pinned for `host`, for example because

@@ -100,14 +100,14 @@ impl AccountStore for MemoryStore {
     }
 }
 
-/// Returns the values in `names` whose keys begin with `prefix`, ordered by key.
+/// Returns the values in `index` whose keys begin with `prefix`, ordered by key.
 pub(super) fn with_prefix<'a, T: Copy>(
-    names: &'a BTreeMap<String, T>,
+    index: &'a BTreeMap<String, T>,
     prefix: &'a str,
 ) -> impl Iterator<Item = T> + 'a {
-    names
+    index
         .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
-        .take_while(move |(name, _)| name.starts_with(prefix))
+        .take_while(move |(key, _)| key.starts_with(prefix))
         .map(|(_, value)| *value)
 }
 

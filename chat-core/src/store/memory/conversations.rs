@@ -48,7 +48,7 @@ impl Tables {
 
     /// Returns whether an existing group other than `id` has this key or skeleton.
     fn is_group_key_taken(&self, id: Option<ConversationId>, key: &str, skeleton: &str) -> bool {
-        let by_key = self.group_names.get(key).copied();
+        let by_key = self.group_keys.get(key).copied();
         let by_skeleton = self.group_skeletons.get(skeleton).copied();
         [by_key, by_skeleton]
             .into_iter()
@@ -60,7 +60,7 @@ impl Tables {
     fn insert_keys(&mut self, row: &Conversation) {
         match (&row.kind, &row.group) {
             (ConversationKind::Group, Some(group)) if !row.deleted => {
-                self.group_names.insert(group.key.clone(), row.id);
+                self.group_keys.insert(group.key.clone(), row.id);
                 self.group_skeletons.insert(group.skeleton.clone(), row.id);
             }
             (ConversationKind::Group, _) => {}
@@ -72,7 +72,7 @@ impl Tables {
     fn remove_keys(&mut self, row: &Conversation) {
         match (&row.kind, &row.group) {
             (ConversationKind::Group, Some(group)) if !row.deleted => {
-                self.group_names.remove(&group.key);
+                self.group_keys.remove(&group.key);
                 self.group_skeletons.remove(&group.skeleton);
             }
             (ConversationKind::Group, _) => {}
@@ -150,12 +150,12 @@ impl ConversationStore for MemoryStore {
     }
 
     async fn group_by_key(&self, key: &str) -> Result<Option<ConversationId>, StoreError> {
-        self.read(|tables| tables.group_names.get(key).copied())
+        self.read(|tables| tables.group_keys.get(key).copied())
     }
 
     async fn named_group(&self, key: &str, user: UserId) -> Result<Option<NamedGroup>, StoreError> {
         self.read(|tables| {
-            let log = tables.logs.get(tables.group_names.get(key)?)?;
+            let log = tables.logs.get(tables.group_keys.get(key)?)?;
             Some(NamedGroup {
                 conversation: log.row.clone(),
                 member: log.members.get(&user).cloned(),
@@ -165,7 +165,7 @@ impl ConversationStore for MemoryStore {
 
     async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError> {
         self.read(|tables| {
-            with_prefix(&tables.group_names, prefix)
+            with_prefix(&tables.group_keys, prefix)
                 .filter_map(|id| tables.logs.get(&id))
                 .filter(|log| log.row.group.as_ref().is_some_and(|group| !group.unlisted))
                 .take(limit as usize)

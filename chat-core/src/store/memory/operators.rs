@@ -35,7 +35,7 @@ impl Tables {
             deleted_accounts: accounts(|account| account.deleted.is_some()),
             devices: self.devices.len() as u64,
             conversations: self.logs.len() as u64,
-            existing_groups: self.group_names.len() as u64,
+            existing_groups: self.group_keys.len() as u64,
             events: self.logs.values().map(|log| log.row.last_seq.0).sum(),
             messages: self.logs.values().map(|log| log.row.message_count).sum(),
         }

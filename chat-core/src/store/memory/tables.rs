@@ -25,7 +25,7 @@ pub(super) struct Tables {
     /// Direct conversations and inboxes by kind, which contains the ids of their users.
     pub(super) kinds: HashMap<ConversationKind, ConversationId>,
     /// Existing groups by key (the canonical spelling of the name).
-    pub(super) group_names: BTreeMap<String, ConversationId>,
+    pub(super) group_keys: BTreeMap<String, ConversationId>,
     /// Existing groups by skeleton.
     pub(super) group_skeletons: HashMap<String, ConversationId>,
     /// Conversations in which a user has a membership, in any state.

@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_distinct() {
+    fn every_code_converts_back_to_its_value() {
         fn check<T: Code + std::fmt::Debug>() {
             for (value, code) in T::CODES {
                 assert_eq!(value.code(), *code);

@@ -21,7 +21,7 @@ pub struct LogRange {
 }
 
 impl LogRange {
-    /// Returns the range from `first` to `last`, read forwards.
+    /// Returns the range from `first` to `last`, read forwards, without a limit on the bytes.
     #[must_use]
     pub const fn new(conversation: ConversationId, first: Seq, last: Seq, max_events: u32) -> Self {
         Self {

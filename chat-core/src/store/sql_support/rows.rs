@@ -114,7 +114,7 @@ fn profile<C: ColumnReader>(columns: &mut C) -> Result<Option<GroupProfile>, C::
 /// Columns of `member AS m`, as [`member`] reads them.
 pub const MEMBER: &str = "m.conversation_id, m.user_id, m.state, m.role, m.first_seq, m.until_seq, \
      m.muted_until, m.delivered_seq, m.read_seq, m.has_sent, m.invited_by";
-/// Columns of `member AS p`: the other member of a direct conversation.
+/// Columns of `member AS p`, the other member of a direct conversation, as [`member`] reads them.
 pub const MEMBER_OF_PEER: &str = "p.conversation_id, p.user_id, p.state, p.role, p.first_seq, p.until_seq, \
      p.muted_until, p.delivered_seq, p.read_seq, p.has_sent, p.invited_by";
 /// Number of columns in [`MEMBER`].
