@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Redis holds nothing durable. A node that cannot reach Redis, or gets wrong data from it, reads
-//! the store instead. So opening a backend does not wait for the Redis server, failed connections
-//! are retried forever, and a possible loss of messages is reported as a
+//! the store instead. So opening a backend does not wait for the Redis server, a subscriber
+//! reconnects until it is closed, and a possible loss of messages is reported as a
 //! [gap](chat_core::bus::BusMessage::Gap).
 //!
 //! **Channels and keys**, all with the prefix of the options:

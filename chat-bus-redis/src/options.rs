@@ -29,7 +29,8 @@ pub struct Options {
     /// Interval between pings on the subscriber's connection. A ping without an answer ends the
     /// connection. Default 2 s.
     pub ping_interval: Duration,
-    /// Maximum delay between attempts to reconnect. The first delay is 50 ms. Default 2 s.
+    /// Maximum delay before a subscriber tries again to connect. The first delay is at most 50 ms.
+    /// Default 2 s.
     pub max_backoff: Duration,
     /// Lifetime of a node's lease after its last renewal. When the lease of a dead node has
     /// expired, the node is no longer in the list of nodes, and the devices that were connected to
@@ -57,7 +58,10 @@ impl Default for Options {
 /// Error of a URL, or of an option for it, that cannot be used. The text does not repeat the URL,
 /// which may contain a password.
 #[derive(Debug, Error)]
-#[error("cannot use the Redis URL ({0}); write redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// for TLS")]
+#[error(
+    "cannot use the Redis URL, or the CA certificates for it ({0}); a URL has the form \
+     redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// for TLS"
+)]
 pub struct UrlError(String);
 
 /// A Redis server. Clones are cheap and share connections.

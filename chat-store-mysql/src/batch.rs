@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-/// Maximum number of keys in one statement.
+/// Maximum number of keys in one statement, which bounds the size of its text.
 pub(crate) const MAX_KEYS_PER_STATEMENT: usize = 500;
 
 /// Formats numbers as `1,2,3`.

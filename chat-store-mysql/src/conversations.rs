@@ -180,7 +180,7 @@ impl ConversationStore for MysqlStore {
 impl ConversationTx for MysqlTx<'_> {
     async fn create_conversation(&mut self, new: NewConversation) -> Result<Option<ConversationId>, StoreError> {
         if let Some(group) = &new.group
-            && self.group_taken(ConversationId(0), group).await?
+            && self.is_group_key_taken(ConversationId(0), group).await?
         {
             return Ok(None);
         }
@@ -231,7 +231,7 @@ impl ConversationTx for MysqlTx<'_> {
         let stored = self.rows.get(&id);
         let changed = stored.is_some_and(|row| row.group != conversation.group || row.deleted != conversation.deleted);
         if let Some(group) = conversation.group.as_ref().filter(|_| changed) {
-            if !conversation.deleted && self.group_taken(id, group).await? {
+            if !conversation.deleted && self.is_group_key_taken(id, group).await? {
                 return Ok(false);
             }
             self.contract.update(conversation)?;
@@ -384,7 +384,7 @@ fn greatest_of_each_user(reads: &[(UserId, Seq)]) -> impl Iterator<Item = &(User
 
 impl MysqlTx<'_> {
     /// Returns whether an existing group other than `id` has the key or the skeleton of `group`.
-    async fn group_taken(&mut self, id: ConversationId, group: &GroupProfile) -> Result<bool, StoreError> {
+    async fn is_group_key_taken(&mut self, id: ConversationId, group: &GroupProfile) -> Result<bool, StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM group_profile WHERE open_key = ? AND conversation_id <> ?)
                        OR EXISTS (SELECT 1 FROM group_profile WHERE open_skeleton = ? AND conversation_id <> ?)";
         let id = int(id.0);

@@ -97,8 +97,8 @@ impl MysqlTx<'_> {
         Ok(moves.copied().collect())
     }
 
-    /// Returns the last event that each user may read of each conversation, without the users who
-    /// may read nothing.
+    /// Returns the last event that each user may read of each conversation, without users who were
+    /// never a member of it.
     async fn last_readable(
         &mut self,
         moves: &[ReadMove],

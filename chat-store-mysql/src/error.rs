@@ -54,7 +54,10 @@ pub enum OpenError {
     },
     /// The database lacks migrations, and [`Options::migrate`](crate::Options::migrate) is not set;
     /// or [`renew_epoch`](crate::MysqlStore::renew_epoch) found no store (`found` is then 0).
-    #[error("the database has schema {found}, this program needs {known}; run the migration first")]
+    #[error(
+        "the database has schema {found} (0 if it holds no store), this program needs {known}; migrate the database \
+         first, or check the URL"
+    )]
     OlderSchema {
         /// Number of the schema in the database.
         found: u32,

@@ -73,7 +73,8 @@ impl MysqlStore {
 
     /// Gives the history a new identity, so that clients discard their copies of it. Call this
     /// after restoring a backup that is older than the events that clients have seen. Stop all
-    /// nodes first, because nodes read the identity when they open the store.
+    /// nodes first, because nodes read the identity when they open the store. Also brings the
+    /// schema up to date unless [`Options::migrate`] is off.
     ///
     /// # Errors
     /// See [`OpenError`]; [`OpenError::OlderSchema`] with `found: 0` if the database holds no

@@ -18,10 +18,10 @@ pub(crate) struct MysqlTx<'a> {
     pub(crate) contract: TxContract,
     /// Current rows of the conversations that the transaction has locked or created.
     pub(crate) rows: BTreeMap<ConversationId, Conversation>,
-    /// Set after a conflict with another transaction: the store rolls this one back and runs it
-    /// again.
+    /// True after a conflict with another transaction: the store rolls this one back and runs its
+    /// job again.
     pub(crate) is_in_conflict: bool,
-    /// Set if the server accepts no writes: the store closes the connection.
+    /// True if the server accepts no writes: the store closes the connection.
     pub(crate) is_read_only: bool,
 }
 

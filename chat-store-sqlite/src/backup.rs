@@ -34,8 +34,10 @@ pub enum BackupError {
     /// The copy cannot be written or synced.
     #[error("cannot write {}", .0.display())]
     Write(PathBuf, #[source] io::Error),
-    /// The copy is damaged, and so most likely is the database.
-    #[error("the copy is damaged, and so most likely is the database: {0}; restore an earlier backup")]
+    /// The copy failed the integrity check, so the database is most likely damaged too.
+    #[error(
+        "the copy failed the integrity check, so the database is most likely damaged: {0}; restore an earlier backup"
+    )]
     Damaged(String),
     /// The future of the backup was dropped.
     #[error("the backup was cancelled")]

@@ -56,7 +56,7 @@ fn named_group(conn: &Connection, key: &str, user: UserId) -> rusqlite::Result<O
 }
 
 /// Returns whether an existing group other than `id` has the key or the skeleton of `group`.
-fn group_taken(conn: &Connection, id: ConversationId, group: &GroupProfile) -> rusqlite::Result<bool> {
+fn is_group_key_taken(conn: &Connection, id: ConversationId, group: &GroupProfile) -> rusqlite::Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM group_profile
                               WHERE open_key = ?1 AND conversation_id <> ?3)
                    OR EXISTS (SELECT 1 FROM group_profile
@@ -238,7 +238,7 @@ impl ConversationStore for SqliteStore {
 impl ConversationTx for SqliteTx<'_> {
     async fn create_conversation(&mut self, new: NewConversation) -> Result<Option<ConversationId>, StoreError> {
         if let Some(group) = &new.group
-            && self.query(|conn| group_taken(conn, ConversationId(0), group))?
+            && self.query(|conn| is_group_key_taken(conn, ConversationId(0), group))?
         {
             return Ok(None);
         }
@@ -286,7 +286,7 @@ impl ConversationTx for SqliteTx<'_> {
         let stored = self.rows.get(&id);
         let changed = stored.is_some_and(|row| row.group != conversation.group || row.deleted != conversation.deleted);
         if let Some(group) = conversation.group.as_ref().filter(|_| changed) {
-            if !conversation.deleted && self.query(|conn| group_taken(conn, id, group))? {
+            if !conversation.deleted && self.query(|conn| is_group_key_taken(conn, id, group))? {
                 return Ok(false);
             }
             self.contract.update(conversation)?;
@@ -418,8 +418,8 @@ impl ConversationTx for SqliteTx<'_> {
 }
 
 impl SqliteTx<'_> {
-    /// Writes the profile of a group. The caller has checked with [`group_taken`] that no other
-    /// existing group has its key or skeleton: the statement would delete the profile of that
+    /// Writes the profile of a group. The caller has checked with [`is_group_key_taken`] that no
+    /// other existing group has its key or skeleton: the statement would delete the profile of that
     /// group.
     fn put_group(&self, id: ConversationId, group: &GroupProfile, deleted: bool) -> Result<(), StoreError> {
         let sql =

@@ -8,13 +8,13 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 /// SQL expression of the last event up to ?3 that the member `m` may read of the conversation `c`.
 const READABLE: &str = "MIN(?3, c.last_seq, IFNULL(m.until_seq, c.last_seq))";
 
-/// FROM and WHERE clauses that select the membership of user ?1 in conversation ?2 if the user may
-/// read something of it.
+/// FROM and WHERE clauses that select the membership of user ?1 in conversation ?2, unless the user
+/// was never a member of it.
 const READER: &str = "FROM member AS m JOIN conversation AS c ON c.id = m.conversation_id
      WHERE m.conversation_id = ?2 AND m.user_id = ?1 AND m.first_seq > 0";
 
 /// Advances cursors of devices, and with each cursor the `delivered_seq` of the user's membership.
-/// Ignores unknown devices and users who may read nothing.
+/// Ignores unknown devices, and users who were never a member of the conversation.
 pub(crate) fn advance_cursors(
     conn: &Connection,
     moves: &[(UserId, DeviceId, ConversationId, Seq)],
@@ -50,7 +50,7 @@ fn move_cursor(
     moved.optional()
 }
 
-/// Advances read marks of users. Ignores users who may read nothing.
+/// Advances read marks of users. Ignores users who were never a member of the conversation.
 pub(crate) fn advance_reads(conn: &Connection, moves: &[(UserId, ConversationId, Seq)]) -> rusqlite::Result<()> {
     let sql = format!(
         "UPDATE member SET read_seq = mark.seq FROM (SELECT {READABLE} AS seq {READER}) AS mark

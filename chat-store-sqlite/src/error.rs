@@ -12,7 +12,8 @@ use thiserror::Error;
 pub enum OpenError {
     /// Another process, or another store in this process, has the directory open.
     #[error(
-        "the data directory {} is in use by another process; stop that process first, or choose another directory",
+        "the data directory {} is in use, most likely by another process; stop that process first, or choose another \
+         directory",
         .directory.display()
     )]
     InUse {
@@ -56,7 +57,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The database lacks migrations, and [`Options::migrate`](crate::Options::migrate) is not set.
-    #[error("{} has schema {found}, this program needs {known}; run the migration first", .path.display())]
+    #[error("{} has schema {found}, this program needs {known}; migrate the database first", .path.display())]
     OlderSchema {
         /// Path of the database file.
         path: PathBuf,

@@ -244,8 +244,8 @@ fn insert_events(conn: &Connection, events: &[Event]) -> rusqlite::Result<()> {
 }
 
 /// Returns whether an event with the client message id of one of `events` is stored already. Called
-/// before the first write, so that the writer does not have to roll back the other units of work
-/// that share the commit.
+/// before `events` are written, so that the writer need not roll back the other units of work that
+/// share the commit.
 fn any_sent(conn: &Connection, events: &[Event]) -> rusqlite::Result<bool> {
     let mut statement = conn.prepare_cached("SELECT 1 FROM event WHERE client_message_id = ?1 AND sender_id = ?2")?;
     for event in events {

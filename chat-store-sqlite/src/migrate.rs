@@ -50,7 +50,7 @@ pub(crate) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), OpenErro
     tx.commit().map_err(sqlite)
 }
 
-/// Rejects files that hold no store of this program. Writes nothing.
+/// Rejects files that hold no store of this program, or one of a newer release. Writes nothing.
 pub(crate) fn require_store(conn: &Connection, path: &Path) -> Result<(), OpenError> {
     let sqlite = |error| OpenError::sqlite(path, error);
     check_application_id(conn, path)?;

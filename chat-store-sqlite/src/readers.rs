@@ -13,7 +13,8 @@ use crate::queue::Queue;
 
 type ReadJob = Box<dyn FnOnce(&Connection) + Send>;
 
-/// Pool of reader connections, each on its own thread, so that a slow read never blocks a task.
+/// Pool of reader connections, each on its own thread, so that a read does not block a thread of
+/// the runtime.
 #[derive(Debug)]
 pub(crate) struct Readers {
     queue: Arc<Queue<ReadJob>>,

@@ -98,8 +98,6 @@ impl SqliteStore {
             readers.close();
             no_thread(error)
         })?;
-        // When the writer thread ends, it clears the write-ahead log, unless a reader still uses
-        // the log.
         threads.push(thread);
         Ok(Self {
             writer,

@@ -19,7 +19,7 @@ pub(crate) struct SqliteTx<'a> {
     pub(crate) contract: TxContract,
     /// Current rows of the conversations that the transaction has locked or created.
     pub(crate) rows: BTreeMap<ConversationId, Conversation>,
-    /// Set if the transaction erased text, so that the writer clears the write-ahead log too.
+    /// True if the transaction erased text, so that the writer clears the write-ahead log too.
     pub(crate) erased: bool,
 }
 

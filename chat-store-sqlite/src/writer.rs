@@ -67,7 +67,7 @@ struct WriterThread {
     conn: Connection,
     queue: Arc<Queue<Waiting>>,
     max_jobs_per_commit: usize,
-    /// Set while the write-ahead log may contain text that was erased.
+    /// True while the write-ahead log may contain text that was erased.
     log_needs_clearing: bool,
 }
 
@@ -201,7 +201,7 @@ impl WriterThread {
         match cleared {
             Ok(busy) => busy == 0,
             Err(error) => {
-                tracing::warn!(%error, "cannot clear the write-ahead log; trying again later");
+                tracing::warn!(%error, "cannot clear the write-ahead log, which may contain erased text");
                 false
             }
         }

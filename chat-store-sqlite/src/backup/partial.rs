@@ -57,7 +57,7 @@ impl Partial {
         let write = |error| BackupError::Write(target.to_owned(), error);
         let synced = File::open(&self.path).and_then(|file| file.sync_all());
         synced.map_err(write)?;
-        // Syncing a large file takes long enough for a signal to arrive.
+        // The backup may have been cancelled meanwhile, because syncing a large file takes long.
         cancellation.check()?;
         // A hard link, unlike a rename, does not replace a file that was created in the meantime.
         match std::fs::hard_link(&self.path, target) {
