@@ -1,3 +1,6 @@
+//! Tests of the rollback of the memory store, and of [`FaultyStore`], which wraps a store and
+//! injects faults.
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
