@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::MemoryStore;
 use super::accounts::with_prefix;
-use super::tables::{Log, Tables};
+use super::tables::{StoredConversation, Tables};
 use super::tx::MemoryTx;
 use crate::model::{
     Conversation, ConversationId, ConversationKind, DeviceId, Event, EventKind, GroupSnapshot, Member, MemberState,
@@ -19,30 +19,30 @@ impl Tables {
     /// Returns the membership of `user` as `device` sees it, or `None` if the user has no
     /// membership with a readable range.
     fn membership(&self, user: UserId, device: DeviceId, id: ConversationId) -> Option<MembershipView> {
-        let log = self.logs.get(&id)?;
-        let member = log.members.get(&user)?;
+        let stored = self.conversations.get(&id)?;
+        let member = stored.members.get(&user)?;
         if !may_read_something(member) {
             return None;
         }
         // The unread events are those in `(floor, end]`.
         let floor = member.read_seq.max(member.first_seq.previous());
-        let end = log.readable_end(member);
-        let peer = match log.row.kind {
+        let end = stored.readable_end(member);
+        let peer = match stored.row.kind {
             ConversationKind::Direct { low, high } if low == user => Some(high),
             ConversationKind::Direct { low, .. } => Some(low),
             _ => None,
         };
         Some(MembershipView {
-            conversation: log.row.clone(),
+            conversation: stored.row.clone(),
             member: member.clone(),
             cursor: self.cursors.get(&(user, device, id)).copied().unwrap_or(Seq::ZERO),
-            unread: log.unread(floor, end),
-            mentions: log.mentions_of(user, floor, end),
+            unread: stored.unread(floor, end),
+            mentions: stored.mentions_of(user, floor, end),
             peer: peer
                 .filter(|peer| *peer != user)
-                .and_then(|peer| log.members.get(&peer))
+                .and_then(|peer| stored.members.get(&peer))
                 .cloned(),
-            snapshot: member.until_seq.and_then(|_| log.snapshots.get(&user)).cloned(),
+            snapshot: member.until_seq.and_then(|_| stored.snapshots.get(&user)).cloned(),
         })
     }
 
@@ -82,25 +82,27 @@ impl Tables {
 
     /// Replaces the row of a conversation, and its unique keys in the indexes if they changed.
     fn replace_row(&mut self, row: Conversation) {
-        let Some(log) = self.logs.get_mut(&row.id) else { return };
-        let (old_keys, new_keys) = (reserved_keys(&log.row), reserved_keys(&row));
+        let Some(stored) = self.conversations.get_mut(&row.id) else {
+            return;
+        };
+        let (old_keys, new_keys) = (reserved_keys(&stored.row), reserved_keys(&row));
         if old_keys == new_keys {
-            log.row = row;
+            stored.row = row;
             return;
         }
-        let old = std::mem::replace(&mut log.row, row.clone());
+        let old = std::mem::replace(&mut stored.row, row.clone());
         self.remove_keys(&old);
         self.insert_keys(&row);
     }
 
-    fn remove_log(&mut self, id: ConversationId) {
-        if let Some(log) = self.logs.remove(&id) {
-            self.remove_keys(&log.row);
+    fn remove_conversation(&mut self, id: ConversationId) {
+        if let Some(stored) = self.conversations.remove(&id) {
+            self.remove_keys(&stored.row);
         }
     }
 }
 
-impl Log {
+impl StoredConversation {
     /// Returns the number of messages in `(floor, end]` that were not recalled.
     fn unread(&self, floor: Seq, end: Seq) -> u64 {
         if end <= floor {
@@ -142,7 +144,7 @@ fn reserved_keys(row: &Conversation) -> Option<(&str, &str)> {
 #[async_trait]
 impl ConversationStore for MemoryStore {
     async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
-        self.read(|tables| Some(tables.logs.get(&id)?.row.clone()))
+        self.read(|tables| Some(tables.conversations.get(&id)?.row.clone()))
     }
 
     async fn conversation_of_kind(&self, kind: &ConversationKind) -> Result<Option<ConversationId>, StoreError> {
@@ -155,10 +157,10 @@ impl ConversationStore for MemoryStore {
 
     async fn named_group(&self, key: &str, user: UserId) -> Result<Option<NamedGroup>, StoreError> {
         self.read(|tables| {
-            let log = tables.logs.get(tables.group_keys.get(key)?)?;
+            let stored = tables.conversations.get(tables.group_keys.get(key)?)?;
             Some(NamedGroup {
-                conversation: log.row.clone(),
-                member: log.members.get(&user).cloned(),
+                conversation: stored.row.clone(),
+                member: stored.members.get(&user).cloned(),
             })
         })
     }
@@ -166,10 +168,10 @@ impl ConversationStore for MemoryStore {
     async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError> {
         self.read(|tables| {
             with_prefix(&tables.group_keys, prefix)
-                .filter_map(|id| tables.logs.get(&id))
-                .filter(|log| log.row.group.as_ref().is_some_and(|group| !group.unlisted))
+                .filter_map(|id| tables.conversations.get(&id))
+                .filter(|stored| stored.row.group.as_ref().is_some_and(|group| !group.unlisted))
                 .take(limit as usize)
-                .map(|log| log.row.clone())
+                .map(|stored| stored.row.clone())
                 .collect()
         })
     }
@@ -191,16 +193,16 @@ impl ConversationStore for MemoryStore {
     }
 
     async fn member(&self, id: ConversationId, user: UserId) -> Result<Option<Member>, StoreError> {
-        self.read(|tables| tables.logs.get(&id)?.members.get(&user).cloned())
+        self.read(|tables| tables.conversations.get(&id)?.members.get(&user).cloned())
     }
 
     async fn members(&self, id: ConversationId, after: UserId, limit: u32) -> Result<Vec<Member>, StoreError> {
         self.read(|tables| {
-            let Some(log) = tables.logs.get(&id) else {
+            let Some(stored) = tables.conversations.get(&id) else {
                 return Vec::new();
             };
             let after = (Bound::Excluded(after), Bound::Unbounded);
-            let later = log.members.range(after).map(|(_, member)| member);
+            let later = stored.members.range(after).map(|(_, member)| member);
             let present = later.filter(|member| member.state != MemberState::Left);
             present.take(limit as usize).cloned().collect()
         })
@@ -217,14 +219,17 @@ impl ConversationStore for MemoryStore {
                 return Vec::new();
             };
             let later = ids.range((Bound::Excluded(after), Bound::Unbounded));
-            let members = later.filter_map(|id| tables.logs.get(id)?.members.get(&user));
+            let members = later.filter_map(|id| tables.conversations.get(id)?.members.get(&user));
             members.take(limit as usize).cloned().collect()
         })
     }
 
     async fn last_seqs(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq, Seq)>, StoreError> {
         self.read(|tables| {
-            let rows = ids.iter().filter_map(|id| tables.logs.get(id)).map(|log| &log.row);
+            let rows = ids
+                .iter()
+                .filter_map(|id| tables.conversations.get(id))
+                .map(|stored| &stored.row);
             rows.map(|row| (row.id, row.last_seq, row.members_version)).collect()
         })
     }
@@ -244,12 +249,12 @@ impl ConversationTx for MemoryTx<'_> {
         let row = new.into_row(ConversationId(self.tables.last_conversation));
         let id = row.id;
         self.on_rollback(move |tables| {
-            tables.remove_log(id);
+            tables.remove_conversation(id);
             tables.last_conversation -= 1;
         });
         self.contract.created(&row);
         self.tables.insert_keys(&row);
-        self.tables.logs.insert(id, Log::new(row));
+        self.tables.conversations.insert(id, StoredConversation::new(row));
         Ok(Some(id))
     }
 
@@ -259,13 +264,13 @@ impl ConversationTx for MemoryTx<'_> {
 
     async fn lock_conversation(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
         let is_locked = self.contract.lock_conversation(id)?;
-        let Some(log) = self.tables.logs.get(&id) else {
+        let Some(stored) = self.tables.conversations.get(&id) else {
             return Ok(None);
         };
         if !is_locked {
-            self.contract.locked(&log.row);
+            self.contract.locked(&stored.row);
         }
-        Ok(Some(log.row.clone()))
+        Ok(Some(stored.row.clone()))
     }
 
     async fn update_conversation(&mut self, conversation: &Conversation) -> Result<bool, StoreError> {
@@ -275,13 +280,13 @@ impl ConversationTx for MemoryTx<'_> {
             return Ok(false);
         }
         self.contract.update(conversation)?;
-        let Some(log) = self.tables.logs.get(&conversation.id) else {
+        let Some(stored) = self.tables.conversations.get(&conversation.id) else {
             return Err(StoreError::Corrupt(format!(
                 "conversation {} does not exist and cannot be updated",
                 conversation.id
             )));
         };
-        let old = log.row.clone();
+        let old = stored.row.clone();
         let new = Conversation {
             kind: old.kind.clone(),
             ..conversation.clone()
@@ -292,20 +297,24 @@ impl ConversationTx for MemoryTx<'_> {
     }
 
     async fn members_in(&mut self, id: ConversationId, users: &[UserId]) -> Result<Vec<Member>, StoreError> {
-        let Some(log) = self.tables.logs.get(&id) else {
+        let Some(stored) = self.tables.conversations.get(&id) else {
             return Ok(Vec::new());
         };
         let mut users = users.to_vec();
         users.sort_unstable();
         users.dedup();
-        Ok(users.iter().filter_map(|user| log.members.get(user)).cloned().collect())
+        Ok(users
+            .iter()
+            .filter_map(|user| stored.members.get(user))
+            .cloned()
+            .collect())
     }
 
     async fn members_with_role(&mut self, id: ConversationId, role: Role) -> Result<Vec<Member>, StoreError> {
-        let Some(log) = self.tables.logs.get(&id) else {
+        let Some(stored) = self.tables.conversations.get(&id) else {
             return Ok(Vec::new());
         };
-        let wanted = log
+        let wanted = stored
             .members
             .values()
             .filter(|member| member.is_active() && member.role >= role);
@@ -313,10 +322,10 @@ impl ConversationTx for MemoryTx<'_> {
     }
 
     async fn members_by_seniority(&mut self, id: ConversationId, limit: u32) -> Result<Vec<Member>, StoreError> {
-        let Some(log) = self.tables.logs.get(&id) else {
+        let Some(stored) = self.tables.conversations.get(&id) else {
             return Ok(Vec::new());
         };
-        let active = log.members.values().filter(|member| member.is_active());
+        let active = stored.members.values().filter(|member| member.is_active());
         let mut members: Vec<Member> = active
             .filter(|member| self.tables.is_enabled(member.user))
             .cloned()
@@ -328,27 +337,29 @@ impl ConversationTx for MemoryTx<'_> {
 
     async fn put_member(&mut self, member: &Member) -> Result<(), StoreError> {
         let (id, user) = (member.conversation, member.user);
-        let Some(log) = self.tables.logs.get_mut(&id) else {
+        let Some(stored) = self.tables.conversations.get_mut(&id) else {
             return Err(StoreError::Corrupt(format!(
                 "conversation {id} does not exist; a member cannot be added to it"
             )));
         };
         let mut new = member.clone();
-        let old = log.members.get(&user).cloned();
+        let old = stored.members.get(&user).cloned();
         if let Some(old) = &old {
             new.delivered_seq = new.delivered_seq.max(old.delivered_seq);
             new.read_seq = new.read_seq.max(old.read_seq);
         }
-        log.members.insert(user, new);
+        stored.members.insert(user, new);
         if old.is_none() {
             self.tables.memberships.entry(user).or_default().insert(id);
         }
         self.on_rollback(move |tables| {
-            let Some(log) = tables.logs.get_mut(&id) else { return };
+            let Some(stored) = tables.conversations.get_mut(&id) else {
+                return;
+            };
             if let Some(old) = old {
-                log.members.insert(user, old);
+                stored.members.insert(user, old);
             } else {
-                log.members.remove(&user);
+                stored.members.remove(&user);
                 if let Some(memberships) = tables.memberships.get_mut(&user) {
                     memberships.remove(&id);
                 }
@@ -364,36 +375,40 @@ impl ConversationTx for MemoryTx<'_> {
         snapshot: &GroupSnapshot,
     ) -> Result<(), StoreError> {
         self.contract.put_snapshot(id)?;
-        let Some(log) = self.tables.logs.get_mut(&id) else {
+        let Some(stored) = self.tables.conversations.get_mut(&id) else {
             return Ok(());
         };
-        let old = log.snapshots.insert(user, snapshot.clone());
+        let old = stored.snapshots.insert(user, snapshot.clone());
         self.on_rollback(move |tables| {
-            let Some(log) = tables.logs.get_mut(&id) else { return };
+            let Some(stored) = tables.conversations.get_mut(&id) else {
+                return;
+            };
             match old {
-                Some(old) => drop(log.snapshots.insert(user, old)),
-                None => drop(log.snapshots.remove(&user)),
+                Some(old) => drop(stored.snapshots.insert(user, old)),
+                None => drop(stored.snapshots.remove(&user)),
             }
         });
         Ok(())
     }
 
     async fn advance_read(&mut self, id: ConversationId, reads: &[(UserId, Seq)]) -> Result<(), StoreError> {
-        let Some(log) = self.tables.logs.get_mut(&id) else {
+        let Some(stored) = self.tables.conversations.get_mut(&id) else {
             return Ok(());
         };
         let mut old = Vec::with_capacity(reads.len());
         for (user, seq) in reads {
-            if let Some(member) = log.members.get_mut(user).filter(|member| member.is_active())
+            if let Some(member) = stored.members.get_mut(user).filter(|member| member.is_active())
                 && *seq > member.read_seq
             {
                 old.push((*user, std::mem::replace(&mut member.read_seq, *seq)));
             }
         }
         self.on_rollback(move |tables| {
-            let Some(log) = tables.logs.get_mut(&id) else { return };
+            let Some(stored) = tables.conversations.get_mut(&id) else {
+                return;
+            };
             for (user, seq) in old.into_iter().rev() {
-                if let Some(member) = log.members.get_mut(&user) {
+                if let Some(member) = stored.members.get_mut(&user) {
                     member.read_seq = seq;
                 }
             }
@@ -403,9 +418,9 @@ impl ConversationTx for MemoryTx<'_> {
 
     async fn group_count(&mut self, user: UserId) -> Result<u32, StoreError> {
         let ids = self.tables.memberships.get(&user).into_iter().flatten();
-        let logs = ids.filter_map(|id| self.tables.logs.get(id));
-        let groups = logs.filter(|log| log.row.kind == ConversationKind::Group && !log.row.deleted);
-        let active = groups.filter(|log| log.members.get(&user).is_some_and(Member::is_active));
+        let conversations = ids.filter_map(|id| self.tables.conversations.get(id));
+        let groups = conversations.filter(|stored| stored.row.kind == ConversationKind::Group && !stored.row.deleted);
+        let active = groups.filter(|stored| stored.members.get(&user).is_some_and(Member::is_active));
         Ok(u32::try_from(active.count()).unwrap_or(u32::MAX))
     }
 }

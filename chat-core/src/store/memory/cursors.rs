@@ -11,9 +11,9 @@ impl Tables {
     /// Returns the membership of `user`, and `seq` limited to the last event that the user may
     /// read. Returns `None` if the user was never a member.
     fn reader_mut(&mut self, user: UserId, conversation: ConversationId, seq: Seq) -> Option<(&mut Member, Seq)> {
-        let log = self.logs.get_mut(&conversation)?;
-        let last_seq = log.row.last_seq;
-        let member = log
+        let stored = self.conversations.get_mut(&conversation)?;
+        let last_seq = stored.row.last_seq;
+        let member = stored
             .members
             .get_mut(&user)
             .filter(|member| member.first_seq > Seq::ZERO)?;

@@ -13,7 +13,7 @@ use crate::store::{FeedBacklog, FeedLease, FeedPosition, FeedShard, FeedStore, F
 
 impl Tables {
     fn feed_position(&self, feed: &str, conversation: ConversationId) -> Option<FeedPosition> {
-        let last_seq = self.logs.get(&conversation)?.row.last_seq;
+        let last_seq = self.conversations.get(&conversation)?.row.last_seq;
         let cursors = self.feed_cursors.get(feed);
         let cursor = cursors.and_then(|cursors| cursors.get(&conversation)).copied();
         Some(FeedPosition::new(conversation, cursor.unwrap_or(Seq::ZERO), last_seq))
@@ -42,7 +42,7 @@ impl FeedStore for MemoryStore {
         limit: u32,
     ) -> Result<FeedBacklog, StoreError> {
         self.read(|tables| {
-            let later = tables.logs.range((Bound::Excluded(after), Bound::Unbounded));
+            let later = tables.conversations.range((Bound::Excluded(after), Bound::Unbounded));
             let scanned = later
                 .take(limit as usize)
                 .filter_map(|(id, _)| tables.feed_position(feed, *id));

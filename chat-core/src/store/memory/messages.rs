@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::MemoryStore;
-use super::tables::{Log, Tables};
+use super::tables::{StoredConversation, Tables};
 use super::tx::MemoryTx;
 use crate::model::{ClientMessageId, ConversationId, Event, EventKind, Page, PageFrom, Seq, UserId};
 use crate::store::sql_support::unknown_event;
@@ -15,7 +15,7 @@ use crate::store::{EventPage, MessageStore, MessageTx, SentEvent, StoreError};
 impl Tables {
     fn find_sent(&self, sender: UserId, id: ClientMessageId) -> Option<SentEvent> {
         let (conversation, seq) = self.sent.get(&(sender, id))?;
-        let event = self.logs.get(conversation)?.event(*seq)?.clone();
+        let event = self.conversations.get(conversation)?.event(*seq)?.clone();
         Some(SentEvent {
             sender,
             client_message_id: id,
@@ -24,28 +24,31 @@ impl Tables {
     }
 
     fn page(&self, reader: UserId, conversation: ConversationId, page: Page) -> Option<EventPage> {
-        let log = self.logs.get(&conversation)?;
-        let member = log.members.get(&reader).filter(|member| member.first_seq > Seq::ZERO)?;
-        let (first, last) = (member.first_seq, log.readable_end(member));
+        let stored = self.conversations.get(&conversation)?;
+        let member = stored
+            .members
+            .get(&reader)
+            .filter(|member| member.first_seq > Seq::ZERO)?;
+        let (first, last) = (member.first_seq, stored.readable_end(member));
         let (events, has_more) = match page.from {
             PageFrom::After(seq) => {
-                let candidates = log.range(first.max(Seq(seq.0.saturating_add(1))), last);
+                let candidates = stored.range(first.max(Seq(seq.0.saturating_add(1))), last);
                 let taken = count_fitting(candidates.iter(), page);
                 (candidates[..taken].to_vec(), taken < candidates.len())
             }
-            PageFrom::Before(seq) => log.last_events(first, last.min(seq.previous()), page),
-            PageFrom::Newest => log.last_events(first, last, page),
+            PageFrom::Before(seq) => stored.last_events(first, last.min(seq.previous()), page),
+            PageFrom::Newest => stored.last_events(first, last, page),
         };
         Some(EventPage {
             events,
             has_more,
             member: member.clone(),
-            last_seq: log.row.last_seq,
+            last_seq: stored.row.last_seq,
         })
     }
 }
 
-impl Log {
+impl StoredConversation {
     /// Returns the last events of `first..=last` that fit `page`, and whether the range contains
     /// earlier events.
     fn last_events(&self, first: Seq, last: Seq, page: Page) -> (Vec<Event>, bool) {
@@ -89,10 +92,10 @@ impl MessageStore for MemoryStore {
         max_events: u32,
     ) -> Result<Vec<Event>, StoreError> {
         self.read(|tables| {
-            let Some(log) = tables.logs.get(&conversation) else {
+            let Some(stored) = tables.conversations.get(&conversation) else {
                 return Vec::new();
             };
-            let events = log.range(first, last);
+            let events = stored.range(first, last);
             events[..events.len().min(max_events as usize)].to_vec()
         })
     }
@@ -109,8 +112,8 @@ impl MessageStore for MemoryStore {
         last: Seq,
     ) -> Result<Vec<Event>, StoreError> {
         self.read(|tables| {
-            let log = tables.logs.get(&conversation);
-            let events = log.into_iter().flat_map(|log| log.range(first, last));
+            let stored = tables.conversations.get(&conversation);
+            let events = stored.into_iter().flat_map(|stored| stored.range(first, last));
             events.filter(|event| event.sender == sender).cloned().collect()
         })
     }
@@ -125,19 +128,19 @@ impl MessageStore for MemoryStore {
 
 impl Tables {
     fn events_at(&self, conversation: ConversationId, seqs: &[Seq]) -> Vec<Event> {
-        let Some(log) = self.logs.get(&conversation) else {
+        let Some(stored) = self.conversations.get(&conversation) else {
             return Vec::new();
         };
         let seqs: HashSet<_> = seqs.iter().copied().collect();
-        seqs.into_iter().filter_map(|seq| log.event(seq)).cloned().collect()
+        seqs.into_iter().filter_map(|seq| stored.event(seq)).cloned().collect()
     }
 
     /// Removes the last `count` events of a log, and their entries in the index `sent`.
     fn remove_events(&mut self, conversation: ConversationId, count: usize) {
-        let Some(log) = self.logs.get_mut(&conversation) else {
+        let Some(stored) = self.conversations.get_mut(&conversation) else {
             return;
         };
-        for event in log.events.drain(log.events.len() - count..) {
+        for event in stored.events.drain(stored.events.len() - count..) {
             if let Some(id) = event.client_message_id {
                 self.sent.remove(&(event.sender, id));
             }
@@ -170,12 +173,12 @@ impl MessageTx for MemoryTx<'_> {
                 }
                 self.tables.sent.insert((event.sender, id), position);
             }
-            let Some(log) = self.tables.logs.get_mut(&conversation) else {
+            let Some(stored) = self.tables.conversations.get_mut(&conversation) else {
                 return Err(StoreError::Corrupt(format!(
                     "conversation {conversation} does not exist"
                 )));
             };
-            log.events.push(event.clone());
+            stored.events.push(event.clone());
             self.on_rollback(move |tables| tables.remove_events(conversation, 1));
         }
         Ok(())
@@ -204,27 +207,27 @@ impl MessageTx for MemoryTx<'_> {
         let mut erased = vec![message.clone()];
         message.recalled_seq = Some(recall);
         message.body = tombstone;
-        let Some(log) = self.tables.logs.get_mut(&conversation) else {
+        let Some(stored) = self.tables.conversations.get_mut(&conversation) else {
             return Ok(());
         };
-        let after_target = usize::try_from(target.0).unwrap_or(usize::MAX).min(log.events.len());
-        for edit in &mut log.events[after_target..] {
+        let after_target = usize::try_from(target.0).unwrap_or(usize::MAX).min(stored.events.len());
+        for edit in &mut stored.events[after_target..] {
             if edit.kind == EventKind::Edit && edit.target == Some(target) {
                 erased.push(edit.clone());
                 edit.body = edit_tombstone.clone();
             }
         }
         let of_target = |mention: &&(UserId, Seq)| mention.1 == target;
-        let mentions: Vec<_> = log.mentions.iter().filter(of_target).copied().collect();
-        log.mentions.retain(|mention| mention.1 != target);
+        let mentions: Vec<_> = stored.mentions.iter().filter(of_target).copied().collect();
+        stored.mentions.retain(|mention| mention.1 != target);
         self.on_rollback(move |tables| {
             for old in erased {
                 if let Some(event) = tables.event_mut(conversation, old.seq) {
                     *event = old;
                 }
             }
-            if let Some(log) = tables.logs.get_mut(&conversation) {
-                log.mentions.extend(mentions);
+            if let Some(stored) = tables.conversations.get_mut(&conversation) {
+                stored.mentions.extend(mentions);
             }
         });
         Ok(())
@@ -236,7 +239,7 @@ impl MessageTx for MemoryTx<'_> {
         seq: Seq,
         users: &[UserId],
     ) -> Result<(), StoreError> {
-        let Some(log) = self.tables.logs.get_mut(&conversation) else {
+        let Some(stored) = self.tables.conversations.get_mut(&conversation) else {
             return Err(StoreError::Corrupt(format!(
                 "conversation {conversation} does not exist"
             )));
@@ -244,13 +247,13 @@ impl MessageTx for MemoryTx<'_> {
         let new = users
             .iter()
             .map(|user| (*user, seq))
-            .filter(|mention| !log.mentions.contains(mention));
+            .filter(|mention| !stored.mentions.contains(mention));
         let new: Vec<_> = new.collect();
-        log.mentions.extend(new.iter().copied());
+        stored.mentions.extend(new.iter().copied());
         self.on_rollback(move |tables| {
-            if let Some(log) = tables.logs.get_mut(&conversation) {
+            if let Some(stored) = tables.conversations.get_mut(&conversation) {
                 for mention in new {
-                    log.mentions.remove(&mention);
+                    stored.mentions.remove(&mention);
                 }
             }
         });
@@ -267,6 +270,6 @@ impl MemoryTx<'_> {
 
 impl Tables {
     fn event_mut(&mut self, conversation: ConversationId, seq: Seq) -> Option<&mut Event> {
-        self.logs.get_mut(&conversation)?.event_mut(seq)
+        self.conversations.get_mut(&conversation)?.event_mut(seq)
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use async_trait::async_trait;
 
 use super::MemoryStore;
-use super::tables::{Log, Tables};
+use super::tables::{StoredConversation, Tables};
 use super::tx::MemoryTx;
 use crate::model::{Account, ConversationId, ConversationKind, Role, UserId};
 use crate::store::{
@@ -14,8 +14,8 @@ use crate::store::{
 
 impl Tables {
     /// Returns whether a group has an active owner whose account is not disabled.
-    fn has_owner(&self, log: &Log) -> bool {
-        let mut owners = log
+    fn has_owner(&self, stored: &StoredConversation) -> bool {
+        let mut owners = stored
             .members
             .values()
             .filter(|member| member.is_active() && member.role == Role::Owner);
@@ -34,10 +34,10 @@ impl Tables {
             disabled_accounts: accounts(|account| account.disabled),
             deleted_accounts: accounts(|account| account.deleted.is_some()),
             devices: self.devices.len() as u64,
-            conversations: self.logs.len() as u64,
+            conversations: self.conversations.len() as u64,
             existing_groups: self.group_keys.len() as u64,
-            events: self.logs.values().map(|log| log.row.last_seq.0).sum(),
-            messages: self.logs.values().map(|log| log.row.message_count).sum(),
+            events: self.conversations.values().map(|stored| stored.row.last_seq.0).sum(),
+            messages: self.conversations.values().map(|stored| stored.row.message_count).sum(),
         }
     }
 
@@ -65,11 +65,11 @@ impl OperatorStore for MemoryStore {
 
     async fn list_groups(&self, after: ConversationId, limit: u32) -> Result<Vec<ListedGroup>, StoreError> {
         self.read(|tables| {
-            let later = tables.logs.range((Bound::Excluded(after), Bound::Unbounded));
+            let later = tables.conversations.range((Bound::Excluded(after), Bound::Unbounded));
             let groups = later
-                .map(|(_, log)| log)
-                .filter(|log| log.row.kind == ConversationKind::Group);
-            let listed = groups.map(|log| ListedGroup::new(log.row.clone(), tables.has_owner(log)));
+                .map(|(_, stored)| stored)
+                .filter(|stored| stored.row.kind == ConversationKind::Group);
+            let listed = groups.map(|stored| ListedGroup::new(stored.row.clone(), tables.has_owner(stored)));
             listed.take(limit as usize).collect()
         })
     }

@@ -21,7 +21,7 @@ pub(super) struct Tables {
     pub(super) devices: BTreeMap<(UserId, DeviceId), Device>,
     /// Contacts by owner and peer.
     pub(super) contacts: BTreeMap<(UserId, UserId), Contact>,
-    pub(super) logs: BTreeMap<ConversationId, Log>,
+    pub(super) conversations: BTreeMap<ConversationId, StoredConversation>,
     /// Direct conversations and inboxes by kind, which contains the ids of their users.
     pub(super) kinds: HashMap<ConversationKind, ConversationId>,
     /// Existing groups by key (the canonical spelling of the name).
@@ -49,7 +49,7 @@ pub(super) struct Tables {
 /// A conversation: its row, its log of events, its members, the snapshots for users who left it,
 /// and the mentions in its messages.
 #[derive(Debug)]
-pub(super) struct Log {
+pub(super) struct StoredConversation {
     pub(super) row: Conversation,
     /// Events: event `n` has index `n - 1`.
     pub(super) events: Vec<Event>,
@@ -60,7 +60,7 @@ pub(super) struct Log {
     pub(super) mentions: BTreeSet<(UserId, Seq)>,
 }
 
-impl Log {
+impl StoredConversation {
     pub(super) fn new(row: Conversation) -> Self {
         Self {
             row,
@@ -97,7 +97,7 @@ impl Log {
     }
 }
 
-/// Returns the index of an event in [`Log::events`].
+/// Returns the index of an event in [`StoredConversation::events`].
 fn index(seq: Seq) -> Option<usize> {
     usize::try_from(seq.0.checked_sub(1)?).ok()
 }
