@@ -1,5 +1,5 @@
-//! Agent: the process that has an account open executes the requests of other processes for that
-//! account.
+//! Agent of an account: the process that has the account open. It executes the requests of other
+//! processes for that account.
 //!
 //! A device can have only one session, so `send` cannot start another while `listen` runs. The
 //! process that has the account open listens on a Unix socket in the account's directory, which
@@ -33,7 +33,8 @@ const MAX_QUEUED_REPLIES: usize = 64;
 const HEARTBEAT_MS: u32 = 30_000;
 /// Epoch of the server's history in a `Welcome` before the first login of the agent's client.
 const NO_EPOCH: StoreEpoch = StoreEpoch([0; 16]);
-/// Maximum time to connect to an agent, which may be overloaded or exiting.
+/// Maximum time that [`is_running`] waits for a connection to an agent, which may be overloaded or
+/// exiting.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Handle of the task that serves other processes. Dropping it stops the task and deletes the

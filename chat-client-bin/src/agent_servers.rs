@@ -46,8 +46,7 @@ impl AgentServers {
     pub(crate) fn check(&self, wanted: &Wanted) -> Result<(), Failure> {
         let refuse = |option: &str, used: String| {
             Err(Failure::usage(format!(
-                "another chat-client has this account open and uses {used}: end that process to use another, or leave \
-                 {option} out"
+                "another chat-client has this account open and uses {used}: end that process first, or leave {option} out"
             )))
         };
         if let Some(other) = wanted.servers.iter().find(|server| !self.servers.contains(server)) {

@@ -149,8 +149,7 @@ fn kind_of_reply(code: Option<ReplyCode>) -> Kind {
     }
 }
 
-/// Returns the kind of failure by its remedy: logging in again, another version of the program, or
-/// a later attempt.
+/// Returns the kind of failure for a session that the server has ended with this code.
 fn kind_of_close(code: CloseCode) -> Kind {
     match code {
         CloseCode::Replaced | CloseCode::Revoked | CloseCode::LoggedOut | CloseCode::AccountDisabled => Kind::Auth,

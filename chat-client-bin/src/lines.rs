@@ -3,7 +3,8 @@
 use std::fmt;
 use std::io::{self, BufRead, Read as _};
 
-/// Maximum length of a line, in bytes. Every valid text and command is shorter.
+/// Maximum length of a line with its line ending, in bytes. Every valid text and command is
+/// shorter.
 const MAX_LINE_BYTES: u64 = 1024 * 1024;
 
 /// A line with its number.

@@ -56,11 +56,15 @@ pub(crate) fn report(
 pub(crate) fn report_rest(client: &Client, output: Output) {
     let count = client.unsettled();
     if count > 0 {
-        let text = match count {
-            1 => "1 message is kept in the outbox, and will be sent by the next run".to_owned(),
-            _ => format!("{count} messages are kept in the outbox, and will be sent by the next run"),
-        };
-        output.outbox(&text, json!({"outcome": "waiting", "count": count}));
+        output.outbox(&describe_rest(count), json!({"outcome": "waiting", "count": count}));
+    }
+}
+
+/// Says that `count` messages stay in the outbox.
+pub(crate) fn describe_rest(count: usize) -> String {
+    match count {
+        1 => "1 message is kept in the outbox until a run of the client can send it".to_owned(),
+        _ => format!("{count} messages are kept in the outbox until a run of the client can send them"),
     }
 }
 

@@ -81,8 +81,8 @@ impl Profile {
         write(&self.account_directory(account).join("server"), &servers.join("\n"))
     }
 
-    /// Stores the servers that the agent of an account uses. `pins` are the keys given on the
-    /// command line; without them, the agent accepts those that the profile has pinned.
+    /// Stores the servers and keys that the agent of an account uses. `pins` are the keys given on
+    /// the command line; without them, the agent accepts those that the profile has pinned.
     pub(crate) fn store_agent_servers(
         &self,
         account: &str,
@@ -100,7 +100,7 @@ impl Profile {
         write(&self.agent_servers_path(account), &used.format())
     }
 
-    /// Returns the servers that the agent of an account uses.
+    /// Returns the servers and keys that the agent of an account uses.
     pub(crate) fn agent_servers(&self, account: &str) -> Result<AgentServers, Failure> {
         let text = read(&self.agent_servers_path(account))?;
         Ok(AgentServers::parse(&text.unwrap_or_default()))
@@ -166,7 +166,7 @@ impl Profile {
 
     /// Returns `false` if the account is known to have no session token. Returns `true` if it has
     /// one, if the account has no saved state, or if that cannot be read.
-    pub(crate) fn may_have_session(&self, account: &str) -> bool {
+    pub(crate) fn may_have_session_token(&self, account: &str) -> bool {
         let saved = FileStore::peek(self.account_directory(account));
         !saved.is_ok_and(|saved| saved.is_some_and(|saved| saved.session_token.is_none()))
     }

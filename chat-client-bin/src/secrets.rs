@@ -14,7 +14,7 @@ use crate::failure::{Failure, Kind};
 const MAX_FILE_BYTES: u64 = 64 << 10;
 
 /// Returns the first line of `file`, otherwise the value of the environment variable, otherwise
-/// `None`. An empty variable counts as absent.
+/// `None`. A variable that is empty or not UTF-8 counts as absent.
 ///
 /// # Errors
 /// The file cannot be read, or its first line is empty.

@@ -17,7 +17,7 @@ use crate::agent::{self, Agent};
 use crate::agent_servers::Wanted;
 use crate::args::Global;
 use crate::args::user_ref;
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 use crate::outbox::{self, Reporter};
 use crate::output::{EventLine, Output, users_in};
 use crate::profile::{Opened, Profile, account_name};
@@ -62,7 +62,7 @@ pub(crate) struct Session {
 
 /// Interval between checks of whether the agent has logged out.
 const AGENT_POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// Maximum number of passes through the list of servers before a command fails.
+/// Maximum number of passes through the list of servers until the first login.
 const MAX_ATTEMPTS: u32 = 3;
 /// Maximum time at the end of a command for sending the messages that are left in the outbox.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -189,15 +189,15 @@ impl Session {
         if self.spool.is_none() {
             std::future::pending::<()>().await;
         }
-        while self.profile.may_have_session(&self.account) {
+        while self.profile.may_have_session_token(&self.account) {
             tokio::time::sleep(AGENT_POLL_INTERVAL).await;
         }
     }
 
     /// Returns `false` if the profile was read and has no session token for the account, otherwise
     /// `true`.
-    pub(crate) fn may_have_token(&self) -> bool {
-        self.profile.may_have_session(&self.account)
+    pub(crate) fn may_have_session_token(&self) -> bool {
+        self.profile.may_have_session_token(&self.account)
     }
 
     /// Returns the logged-in user.
@@ -268,7 +268,6 @@ fn explain(error: ClientError, pinned: bool) -> Failure {
     let mut failure = Failure::from(error.clone());
     match error {
         ClientError::NoCredentials => failure.text.push_str("; run `chat-client login` or set CHAT_PASSWORD"),
-        ClientError::Refused(_) if failure.kind == Kind::Auth => {}
         ClientError::WrongKey { .. } if pinned => failure.text.push_str("; it differs from the key given with --pin"),
         ClientError::WrongKey { .. } => {
             failure.text.push_str(
@@ -326,7 +325,8 @@ fn registration(user: &UserRef, password: Secret, display_name: Option<DisplayNa
     Ok(registration)
 }
 
-/// Returns the name of this device in the user's list of devices.
+/// Returns the name of this device in the user's list of devices. It contains at most 40 characters
+/// of the host name.
 fn device_name() -> String {
     let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
     let host: String = host.trim().chars().filter(|c| c.is_ascii_graphic()).take(40).collect();
@@ -344,7 +344,8 @@ pub(crate) struct HistoryPage {
     pub(crate) has_more: bool,
 }
 
-/// Reads one page of the events of a conversation.
+/// Reads one page of the events of a conversation. An event that cannot be decoded gets the body
+/// [`EventBody::Unknown`].
 pub(crate) async fn read_history(
     client: &Client,
     info: &ConversationInfo,

@@ -104,10 +104,11 @@ pub(crate) struct Listen {
     /// Stop after SECONDS; with --count, fewer than N events are a failure (exit code 75)
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) timeout: Option<f64>,
-    /// Start with the first event of every conversation, and include own messages
+    /// Start with the first event of every conversation, and also print events sent from this
+    /// device
     #[arg(long)]
     pub(crate) from_start: bool,
-    /// Also print messages sent from this device
+    /// Also print events sent from this device
     #[arg(long)]
     pub(crate) own: bool,
     /// Print all events (joins, roles, requests …), not only messages, edits, recalls and reactions

@@ -98,7 +98,7 @@ fn invalid_command_lines_are_refused() {
 }
 
 #[test]
-fn missing_command_is_interactive() {
+fn command_is_optional() {
     assert!(parse("--user bob").unwrap().command.is_none());
 }
 
@@ -110,7 +110,7 @@ fn json_flag_is_found_in_invalid_command_lines() {
 }
 
 #[test]
-fn users_and_groups_parse_by_name_or_id() {
+fn users_groups_and_message_numbers_parse() {
     assert_eq!(user_ref("42").unwrap(), UserRef::Id(UserId(42)));
     assert!(matches!(user_ref("小明").unwrap(), UserRef::Name(_)));
     assert!(user_ref("no way").is_err());

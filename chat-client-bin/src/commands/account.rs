@@ -55,12 +55,12 @@ pub(super) async fn logout(global: &Global, output: &mut Output) -> Result<(), F
 }
 
 async fn end_session(session: &Session) -> Result<(), Failure> {
-    if !session.may_have_token() {
+    if !session.may_have_session_token() {
         return Ok(());
     }
     match session.client.ready().await {
         Ok(()) => session.ready().await?,
-        Err(error) if is_over(&error) && !session.may_have_token() => return Ok(()),
+        Err(error) if means_no_session(&error) && !session.may_have_session_token() => return Ok(()),
         Err(_) => return session.ready().await, // fails too, and names the next step
     }
     let answered = tokio::select! {
@@ -73,7 +73,7 @@ async fn end_session(session: &Session) -> Result<(), Failure> {
     };
     match answered {
         Ok(()) => Ok(()),
-        Err(error) if is_over(&error) => Ok(()),
+        Err(error) if means_no_session(&error) => Ok(()),
         Err(error @ (ClientError::Timeout | ClientError::Interrupted | ClientError::Unreachable(_))) => {
             let text = format!("{error}; this device may still be logged in, run `chat-client logout` again");
             Err(Failure::new(Kind::Unknown, text))
@@ -82,8 +82,8 @@ async fn end_session(session: &Session) -> Result<(), Failure> {
     }
 }
 
-/// Returns whether an error means that this device has no session.
-fn is_over(error: &ClientError) -> bool {
+/// Returns `true` if the error means that this device has no session.
+fn means_no_session(error: &ClientError) -> bool {
     match error {
         ClientError::NoCredentials | ClientError::Ended(CloseCode::LoggedOut | CloseCode::Revoked) => true,
         ClientError::Refused(failure) => matches!(

@@ -11,7 +11,7 @@ use crate::args::{Group, GroupCommand, GroupUser, group_ref, user_ref};
 use crate::failure::{Failure, Kind};
 use crate::output::{DoneLine, GroupLine, MemberLine, Output};
 
-/// Maximum number of members that one request returns.
+/// Maximum number of members that one request asks for.
 const MAX_PAGE_MEMBERS: u32 = 500;
 
 pub(super) async fn group(client: &Client, command: GroupCommand, output: &mut Output) -> Result<(), Failure> {

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::output::{DoneLine, EventLine, Output, users_in};
 use crate::session::read_history;
 
-/// Maximum number of events that one request returns.
+/// Maximum number of events that one request asks for.
 const MAX_PAGE_EVENTS: u32 = 200;
 /// Maximum number of events printed without `--limit` and `--after`.
 const DEFAULT_LIMIT: u64 = 50;

@@ -1,4 +1,4 @@
-//! The command `listen`: prints events as they arrive, each once.
+//! The command `listen`: prints events as they arrive.
 
 use std::{future::pending, time::Duration};
 
@@ -118,7 +118,7 @@ async fn print_received(
         ClientEvent::Rewound { conversation, to } => {
             let name = ConversationName::of(conversation).label();
             output.notice("rewound", &format!(
-                "the server was restored from a backup: the printed events of {name} after {to} no longer exist; the current events follow"
+                "the server was restored from a backup: the printed events of {name} after #{to} no longer exist; the current events follow"
             ));
         }
         ClientEvent::Truncated { conversation, from, to } => {

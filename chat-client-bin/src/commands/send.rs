@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::args::{Global, Modify, Send, seq, user_ref};
 use crate::failure::{Failure, Kind};
 use crate::lines::{InvalidLine, Line, Lines};
+use crate::outbox;
 use crate::output::{ConversationName, Output, SentLine};
 use crate::session::{LoginMode, Session};
 
@@ -167,16 +168,16 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Sends each line of the input that is not empty, with up to 64 messages in flight. Lines
-    /// after a refused line are still sent.
+    /// Sends each line of the input that is not empty, with up to [`MAX_AHEAD`] messages in flight.
+    /// Lines after a refused line are still sent.
     async fn send_lines(&self, output: &mut Output) -> Result<(), Failure> {
         let mut lines = lines();
         let mut in_flight = VecDeque::new();
-        let mut unsent = 0_u64;
+        let mut failed_lines = 0_u64;
         let (mut reading, mut read_result) = (true, Ok(()));
         let mut deadline = Instant::now() + self.timeout;
-        let mut refuse = |number: u64, failure: Failure, output: &Output| {
-            unsent += 1;
+        let mut report_failure = |number: u64, failure: Failure, output: &Output| {
+            failed_lines += 1;
             output.failure(&failure.at_line(number));
         };
         while reading || !in_flight.is_empty() {
@@ -188,7 +189,7 @@ impl<'a> Sender<'a> {
                     deadline = Instant::now() + self.timeout;
                     match outcome {
                         Ok(appended) => self.print(id, &appended, output).await?,
-                        Err(failure) => refuse(number, failure, output),
+                        Err(failure) => report_failure(number, failure, output),
                     }
                 }
                 line = lines.recv(), if reading && in_flight.len() < MAX_AHEAD => match line.transpose() {
@@ -204,7 +205,7 @@ impl<'a> Sender<'a> {
                                 // succeed.
                                 Err(error) => (reading, read_result) = (false, Err(Failure::from(error).at_line(line.number))),
                             },
-                            Err(failure) => refuse(line.number, failure, output),
+                            Err(failure) => report_failure(line.number, failure, output),
                         }
                     }
                     Ok(None) => reading = false,
@@ -213,11 +214,12 @@ impl<'a> Sender<'a> {
             }
         }
         read_result?;
-        match unsent {
-            0 => Ok(()),
-            1 => Err(Failure::new(Kind::Failed, "1 line was not sent")),
-            _ => Err(Failure::new(Kind::Failed, format!("{unsent} lines were not sent"))),
-        }
+        let text = match failed_lines {
+            0 => return Ok(()),
+            1 => "1 line was not sent, or its outcome is unknown".to_owned(),
+            lines => format!("{lines} lines were not sent, or their outcomes are unknown"),
+        };
+        Err(Failure::new(Kind::Failed, text))
     }
 
     /// Waits for the outcome of the oldest message. Returns the number of its line, its idempotency
@@ -297,11 +299,7 @@ fn connection_problem(client: &Client) -> Option<ClientError> {
 /// Creates the failure of a message that has no outcome yet and stays in the outbox.
 fn queued(client: &Client, reason: &ClientError) -> Failure {
     let failure = Failure::from(reason.clone());
-    let count = client.unsettled();
-    let outbox = format!(
-        "{count} message{} kept in the outbox, and will be sent by the next run",
-        if count == 1 { " is" } else { "s are" }
-    );
+    let outbox = outbox::describe_rest(client.unsettled());
     let kind = match failure.kind {
         // The next run cannot send the message either, unless the user logs in or accepts the key
         // of the server.

@@ -7,7 +7,6 @@ mod requests;
 mod sending;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use chat_core::client::{Client, ClientError};
 use chat_core::commands::Commands;
@@ -91,7 +90,8 @@ fn open_group(state: &mut State, name: &str) -> Result<(), Failure> {
 fn send_direct(state: &mut State, user: &str, text: String) -> Result<(), Failure> {
     let user = user_ref(user)?;
     let label = user_label(&user);
-    sending::send_text(state, ConversationRef::Direct(user), label, text, None, Duration::ZERO);
+    let reference = ConversationRef::Direct(user);
+    sending::send_text(state, reference, label, text, None, sending::SLOW_DIRECT);
     Ok(())
 }
 
@@ -146,12 +146,13 @@ fn current(state: &State) -> Result<(ConversationRef, String), Failure> {
 }
 
 /// Returns the client's information about the current conversation, or an error if no conversation
-/// is open or its first message would create it.
+/// is open or the client has no information yet, for instance because the first message will create
+/// the conversation.
 fn current_info(state: &State) -> Result<Arc<ConversationInfo>, Failure> {
     current(state)?;
     let id = state.conversations.current.as_ref().and_then(|current| current.id);
     id.and_then(|id| state.client.known_conversation(id))
-        .ok_or_else(|| Failure::usage("this conversation has no messages yet"))
+        .ok_or_else(|| Failure::usage("no messages of this conversation are known yet"))
 }
 
 /// Marks a conversation as read up to `seq`.

@@ -116,8 +116,8 @@ impl App {
         self.state.screen.flush();
     }
 
-    /// Shows an error and waits for a line: the line editor restores the terminal mode only after
-    /// it has read a line.
+    /// On a terminal, shows an error and waits for input, because the line editor restores the
+    /// terminal mode only after it has read a line.
     async fn wait_for_enter(&mut self, failure: &Failure) {
         if self.input.is_terminal {
             self.state.show_error(&failure.text);

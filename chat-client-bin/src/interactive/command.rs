@@ -16,8 +16,9 @@ pub(super) enum Line {
     Invalid(String),
 }
 
-/// Slash command with its arguments: users and groups as they were typed, times in milliseconds. A
-/// message whose number is `None` is the last one.
+/// Slash command with its arguments: users and groups as they were typed, times in milliseconds.
+/// Without a number, `Edit` and `Recall` mean the user's last message, and `React` the last message
+/// of any member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Help,

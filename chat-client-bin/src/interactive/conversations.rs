@@ -10,9 +10,10 @@ use crate::output::ConversationName;
 /// The conversation that typed lines are sent to.
 #[derive(Clone, Debug)]
 pub(super) struct Current {
+    /// Reference by id, or by name until the id is known.
     pub(super) reference: ConversationRef,
     /// Reference by name, by which the conversation is found after the server was restored from a
-    /// backup; `None` if it was opened by id.
+    /// backup; `None` if no name is known.
     name: Option<ConversationRef>,
     /// Name for the prompt, such as `bob` or `#rust`.
     pub(super) label: String,

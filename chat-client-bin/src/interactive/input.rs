@@ -34,7 +34,7 @@ pub(super) enum InputEvent {
 #[derive(Debug)]
 pub(super) struct Input {
     lines: mpsc::Receiver<InputEvent>,
-    /// The next prompt. Dropping the sender ends the reading thread.
+    /// Sends the next prompt. Dropping the sender ends the reading thread.
     prompts: std_mpsc::SyncSender<String>,
     /// `true` if a user types at a terminal, `false` if a file or pipe is read.
     pub(super) is_terminal: bool,
@@ -68,12 +68,15 @@ impl Input {
         (input, screen)
     }
 
-    /// Lets the thread print `prompt` and read the next line.
+    /// Lets the thread read the next line. Only the line editor prints `prompt`.
     pub(super) fn prompt(&self, prompt: String) {
         let _ = self.prompts.try_send(prompt); // fails if a prompt is queued, or the input has ended
     }
 
-    /// Waits for the next event. Returns `None` after the input has ended. Cancel safe.
+    /// Waits for the next event. Returns `None` if the reading thread has ended.
+    ///
+    /// # Cancel safety
+    /// No event is lost.
     pub(super) async fn next(&mut self) -> Option<InputEvent> {
         self.lines.recv().await
     }

@@ -51,8 +51,9 @@ impl Screen {
         }
     }
 
-    /// Waits until all lines are printed, for at most 1 s. Call it while the editor reads a line or
-    /// after the editor was dropped, because the editor prints at no other time.
+    /// Waits until all queued lines are printed, for at most 1 s. Does not wait if the queue is
+    /// full. Call it while the editor reads a line or after the editor was dropped, because the
+    /// editor prints at no other time.
     pub(super) fn flush(&self) {
         let (printed, waiting) = mpsc::sync_channel(1);
         if let Some(queue) = &self.queue

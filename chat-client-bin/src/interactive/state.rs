@@ -108,15 +108,12 @@ impl State {
         });
     }
 
-    /// Starts a job that checks whether a conversation can be opened. No input line is read until
-    /// the job ends, for at most 10 s.
-    pub(super) fn open_conversation(
-        &mut self,
-        lookup: impl Future<Output = Result<JobResult, Failure>> + Send + 'static,
-    ) {
+    /// Starts `job`, which looks up, creates or joins a conversation that the user wants to open.
+    /// No input line is read until the job ends, for at most 10 s.
+    pub(super) fn open_conversation(&mut self, job: impl Future<Output = Result<JobResult, Failure>> + Send + 'static) {
         self.opening = true;
         self.spawn(async {
-            Ok(match tokio::time::timeout(OPEN_TIMEOUT, lookup).await {
+            Ok(match tokio::time::timeout(OPEN_TIMEOUT, job).await {
                 Ok(Ok(result)) => result,
                 Ok(Err(failure)) => JobResult::CannotEnter(Some(failure)),
                 Err(_) => {

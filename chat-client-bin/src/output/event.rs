@@ -57,7 +57,7 @@ impl ConversationName {
 /// Describes the events of a conversation that the client cannot receive.
 pub(crate) fn describe_truncation(conversation: &ConversationInfo, from: Seq, to: Seq) -> String {
     let name = ConversationName::of(conversation).label();
-    format!("events {from} to {to} of {name} cannot be read: you may not read them, or the server no longer has them")
+    format!("events #{from} to #{to} of {name} cannot be read: you may not read them, or the server no longer has them")
 }
 
 /// Line of one event.

@@ -237,7 +237,7 @@ impl Show for ConversationLine {
         } else {
             String::new()
         };
-        let suffix = if self.active { "" } else { " (left)" };
+        let suffix = if self.active { "" } else { " (inactive)" };
         let counts = style.bold(&format!("{unread}{mentions}"));
         format!("{label} {} {counts}{suffix}", style.dim(&date_time(self.last_time_ms)))
     }
@@ -338,7 +338,7 @@ pub(crate) struct DeviceLine {
     last_login_ms: i64,
     /// True if the device has a session.
     online: bool,
-    /// True for the device that this client is.
+    /// True for the device that this client logged in with.
     current: bool,
 }
 

@@ -31,7 +31,7 @@ impl Style {
     #[cfg(test)]
     pub(crate) const COLORED: Self = Self { is_colored: true };
 
-    /// Colours a user name, with a colour derived from the name.
+    /// Colours a user name, with a colour that a hash of the name (djb2) determines.
     pub(crate) fn name(self, name: &str) -> String {
         let hash = name
             .bytes()
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_style_adds_no_escapes() {
+    fn only_the_coloured_style_adds_escapes() {
         assert_eq!(Style::PLAIN.name("bob"), "bob");
         assert!(Style::COLORED.bad("x").starts_with('\u{1b}'));
         assert_eq!(Style::COLORED.name("bob"), Style::COLORED.name("bob"));

@@ -186,13 +186,13 @@ fn listener_serves_commands_of_its_profile() {
 }
 
 #[test]
-fn closed_output_pipe_is_not_an_error() {
+fn closed_output_pipe_ends_a_command_without_a_message() {
     let server = TestServer::new();
     let alice = server.register("alice");
-    for json in [&["whoami"][..], &["--json", "whoami"]] {
+    for arguments in [&["whoami"][..], &["--json", "whoami"]] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let output = alice.command(json).stdout(writer).output().unwrap();
+        let output = alice.command(arguments).stdout(writer).output().unwrap();
         assert_eq!((output.status.code(), output.stderr), (Some(141), Vec::new()));
     }
 }

@@ -59,7 +59,8 @@ impl Restore {
         self.proxy.cut();
     }
 
-    /// Asserts which messages bob and eve have in their conversations with alice.
+    /// Waits until bob has as many messages as `texts` in his conversation with alice. Asserts that
+    /// they are `texts`, and that eve's conversation with alice has only eve's message.
     fn assert_bob_has(&self, texts: &[&str]) {
         eventually("the message reaches bob", || {
             self.bob.texts(&["alice"]).len() == texts.len()
@@ -78,7 +79,7 @@ fn line_typed_after_a_restore_reaches_the_user_of_the_prompt() {
     client.type_line("before");
     client.until("✓ #1 bob");
     restore.run(|_| ());
-    client.until("their numbers may belong to others");
+    client.until("their numbers may belong to other messages");
     client.type_line("/edit the number of another message");
     client.until("no message of yours is known");
     client.type_line("after");

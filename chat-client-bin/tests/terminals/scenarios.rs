@@ -73,7 +73,8 @@ fn listener_prints_messages_edits_reactions_and_recalls() {
     let server = TestServer::new();
     let [alice, bob] = server.friends(["alice", "bob"]);
     let listener = bob.start(&["listen", "--json", "--count", "4"]);
-    // A listener prints events that arrive after it has connected.
+    // The listener has to receive each event when it happens: in the history, the message has its
+    // latest text.
     eventually("the listener is connected", || {
         alice.json(&["friend", "list"])[0]["presence"] == "online"
     });

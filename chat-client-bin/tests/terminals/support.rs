@@ -245,11 +245,11 @@ impl Drop for Running {
     }
 }
 
-/// Polls until the condition holds.
+/// Polls until the condition holds. Panics after [`WAIT_TIMEOUT`]; `what` describes the condition.
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + WAIT_TIMEOUT;
     while !condition() {
-        assert!(Instant::now() < deadline, "never happened: {what}");
+        assert!(Instant::now() < deadline, "not within {WAIT_TIMEOUT:?}: {what}");
         thread::yield_now();
     }
 }

@@ -93,7 +93,7 @@ pub(super) fn inbox(state: &mut State) -> Result<(), Failure> {
 pub(super) fn search(state: &mut State, query: String) -> Result<(), Failure> {
     let job = JobContext::of(state);
     state.spawn(async move {
-        /// Maximum number of users, and of groups.
+        /// Maximum number of users that are printed, and maximum number of groups.
         const MAX_RESULTS: u32 = 20;
         let users = job.client.search_users(&*query, MAX_RESULTS).await?;
         job.show(users.iter().map(UserLine::from), "no users");

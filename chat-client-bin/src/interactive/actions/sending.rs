@@ -16,9 +16,9 @@ const SLOW_SEND: Duration = Duration::from_millis(700);
 /// Time without an answer after which the client prints that an edit, recall or reaction is being
 /// sent.
 const SLOW_CHANGE: Duration = Duration::from_secs(1);
-/// Lower bound of the time without an answer after which the client prints that it is sending. It
-/// takes effect for `/dm USER TEXT`, which passes zero.
-const MIN_SLOW: Duration = Duration::from_millis(200);
+/// Time without an answer after which the client prints that the text of `/dm USER TEXT` is being
+/// sent.
+pub(super) const SLOW_DIRECT: Duration = Duration::from_millis(200);
 
 /// Sends a text to the current conversation.
 pub(in crate::interactive) fn send_to_current(state: &mut State, text: String, reply_to: Option<Seq>) {
@@ -28,7 +28,8 @@ pub(in crate::interactive) fn send_to_current(state: &mut State, text: String, r
     }
 }
 
-/// Sends a text and prints its outcome: `✓` stored, `…` no answer within `slow_after`, `!` failed.
+/// Sends a text and prints its outcome: `✓` stored, `…` no answer within `slow_after`, `!` refused
+/// or unknown.
 pub(super) fn send_text(
     state: &mut State,
     reference: ConversationRef,
@@ -94,6 +95,8 @@ fn modify(state: &mut State, content: DraftContent, done: String) -> Result<(), 
     Ok(())
 }
 
+/// Sends a message, edit, recall or reaction, and prints its outcome. `done` is the text that
+/// confirms it; without a text, its number in the conversation does.
 async fn send(
     job: JobContext,
     reference: ConversationRef,
@@ -103,7 +106,7 @@ async fn send(
     done: Option<String>,
 ) -> Result<JobResult, Failure> {
     let mut handle = job.client.enqueue(reference, content).await?;
-    let outcome = match tokio::time::timeout(slow_after.max(MIN_SLOW), handle.outcome()).await {
+    let outcome = match tokio::time::timeout(slow_after, handle.outcome()).await {
         Ok(outcome) => outcome,
         Err(_) => {
             let text = format!("… sending to {label}; the message is kept until the server has stored it");

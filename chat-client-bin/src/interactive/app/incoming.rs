@@ -50,7 +50,7 @@ impl App {
             ClientEvent::Rewound { conversation, to } => {
                 let name = ConversationName::of(conversation).label();
                 self.state.show_error(&format!(
-                    "the server was restored from a backup: the printed events of {name} after {to} no longer exist; the current events follow"
+                    "the server was restored from a backup: the printed events of {name} after #{to} no longer exist; the current events follow"
                 ));
             }
             ClientEvent::Truncated { conversation, from, to } => {
@@ -65,7 +65,7 @@ impl App {
     /// Forgets ids and message numbers, which may denote other conversations and messages now.
     fn history_replaced(&mut self) {
         self.state.show_error(
-            "the server was restored from a backup: newer messages may be gone, and their numbers may belong to others",
+            "the server was restored from a backup: newer messages may be gone, and their numbers may belong to other messages",
         );
         self.state.client = self.client.with_known_history();
         self.state.restores += 1;

@@ -40,12 +40,6 @@ pub(super) fn describe(
             ];
             ("reaction", None, detail, words)
         }
-        EventBody::Unknown => (
-            "unknown",
-            None,
-            Vec::new(),
-            "sent an event that this version does not know".to_owned(),
-        ),
         _ => {
             let (kind, detail, words) = describe_group(body, names)
                 .or_else(|| describe_inbox(body, names))
@@ -173,12 +167,8 @@ fn describe_inbox(body: &EventBody, names: &Names) -> Option<(&'static str, Deta
     Some(match body {
         EventBody::FriendRequested { from, note } => {
             let detail = vec![("user", json!(name(from))), ("note", json!(note))];
-            let note = if note.is_empty() {
-                String::new()
-            } else {
-                format!(": {note}")
-            };
-            ("friend_requested", detail, format!("wants to be your friend{note}"))
+            let words = format!("wants to be your friend{}", note_suffix(note));
+            ("friend_requested", detail, words)
         }
         EventBody::FriendAnswered { by, accepted } => {
             let words = if *accepted {
@@ -214,7 +204,8 @@ fn describe_inbox(body: &EventBody, names: &Names) -> Option<(&'static str, Deta
         } => {
             let mut detail = group(id, group_name);
             detail.extend([("user", json!(name(user))), ("note", json!(note))]);
-            ("join_requested", detail, format!("wants to join {group_name}: {note}"))
+            let words = format!("wants to join {group_name}{}", note_suffix(note));
+            ("join_requested", detail, words)
         }
         EventBody::JoinAnswered {
             group: id,
@@ -262,6 +253,15 @@ fn describe_inbox(body: &EventBody, names: &Names) -> Option<(&'static str, Deta
         }
         _ => return None,
     })
+}
+
+/// Returns a note as the end of a sentence; empty if there is no note.
+fn note_suffix(note: &str) -> String {
+    if note.is_empty() {
+        String::new()
+    } else {
+        format!(": {note}")
+    }
 }
 
 /// Returns the users whose names the line of an event contains.
