@@ -43,9 +43,8 @@ start of the server, create it with `chat-server migrate`.";
 /// Options that every subcommand accepts.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Configuration file [default: ./chat-server.toml, then
-    ///
-    /// /etc/chat-server/chat-server.toml, if it exists]
+    /// Configuration file [default: the first that exists of ./chat-server.toml and
+    /// /etc/chat-server/chat-server.toml]
     #[arg(short, long, value_name = "FILE", env = "CHAT_CONFIG", global = true)]
     config: Option<PathBuf>,
     /// Directory of the store and the identity key [default: ./chat-data] [env:

@@ -270,8 +270,8 @@ fn resolve(listen: &ListenUrl) -> Result<SocketAddr, Failure> {
         .map_err(|error| Failure::config(format!("server.listen: cannot resolve {listen}: {error}")))
 }
 
-/// Returns `true` if a client has logged in on this store, and may thus have pinned a server key.
-/// Checks only the first 50 enabled accounts, which is enough for a warning.
+/// Returns `true` if an account of this store has a device, whose client may have pinned a server
+/// key. Checks only the first 50 enabled accounts, which is enough for a warning.
 async fn is_used(store: &dyn Store) -> bool {
     let accounts = store.search_accounts("", 50).await.unwrap_or_default();
     for account in accounts {
@@ -283,7 +283,7 @@ async fn is_used(store: &dyn Store) -> bool {
 }
 
 /// Returns the addresses at which clients reach this node: `server.advertise` if it is set,
-/// otherwise the addresses of the listeners.
+/// otherwise those addresses of the listeners to which clients can connect.
 fn advertised_addresses(config: &Checked, server: &Server) -> Vec<String> {
     let configured = &config.settings.server.advertise;
     if !configured.is_empty() {

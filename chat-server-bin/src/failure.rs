@@ -11,7 +11,7 @@ use chat_store_sqlite::{BackupError, OpenError};
 use crate::config::Problem;
 use crate::signals::StopSignal;
 
-/// Reason why the program ends with an error.
+/// Reason why the program ends before its work is done.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// A failure of none of the following kinds. Exit code 1.

@@ -1,4 +1,4 @@
-//! Reading of files that are small by their purpose.
+//! Reads files that are small by their purpose, up to a maximum size.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn read_text_refuses_large_files_and_other_data() {
+    fn read_text_refuses_large_files_and_invalid_utf8() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         std::fs::write(&path, "x".repeat(1024)).unwrap();

@@ -21,7 +21,7 @@ pub(crate) async fn run(config: Checked, telemetry: &Telemetry) -> Result<ExitCo
         Signals::install().map_err(|error| Failure::Failed(format!("cannot install signal handlers: {error}")))?;
     match &config.file {
         Some(file) => tracing::info!(file = %file.display(), "the configuration was read"),
-        None => tracing::info!("no configuration file found: using the defaults"),
+        None => tracing::info!("no configuration file was given or found"),
     }
     let composition = compose(&config).await?;
     print_ready(&composition)?;

@@ -1,4 +1,4 @@
-//! Signals that stop the server.
+//! Signals that stop the server or a command.
 
 use std::io;
 
@@ -17,7 +17,7 @@ pub(crate) struct Signals {
     hang_up: Signal,
 }
 
-/// A signal that stops the server.
+/// A signal that stops the server or a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StopSignal {
     Terminate,

@@ -24,7 +24,7 @@ const SENDERS: usize = 20;
 const MESSAGES_PER_SENDER: usize = 500;
 const KILLS: usize = 10;
 /// Setting that raises the limit of logins, which is not under test.
-const UNLIMITED: &[(&str, &str)] = &[("CHAT_ACCOUNTS__LOGIN_RATE", "100000/1s")];
+const HIGH_LOGIN_RATE: &[(&str, &str)] = &[("CHAT_ACCOUNTS__LOGIN_RATE", "100000/1s")];
 
 /// Position of a message, as acknowledged or as found in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +130,7 @@ async fn create_group_with_members(server: &ServerProcess) {
 async fn server_keeps_ten_thousand_messages_over_ten_kills() {
     let directory = tempfile::tempdir().unwrap();
     let program = &chat_harness::binary("chat-server", env!("CARGO_BIN_EXE_chat-server"));
-    let mut server = ServerProcess::start(program, &directory.path().join("data"), UNLIMITED).unwrap();
+    let mut server = ServerProcess::start(program, &directory.path().join("data"), HIGH_LOGIN_RATE).unwrap();
     create_group_with_members(&server).await;
 
     let progress = Arc::new(watch::Sender::new(0_usize));

@@ -143,7 +143,7 @@ async fn exchange(first: &mut Peer, second: &mut Peer, text: &str) -> Duration {
 /// During a partition from Redis, nodes poll the database, which delays messages by a few seconds
 /// at most. Soon after the partition, delivery is fast again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn redis_partition_loses_no_message_and_delays_little() {
+async fn redis_partition_loses_no_message_and_delays_none_beyond_six_seconds() {
     let cluster = Cluster::linked(&PROGRAM, 2, &[]).unwrap();
     let (mut alice, mut bob) = (
         cluster.new_user(0, "alice").await.unwrap(),

@@ -14,7 +14,8 @@ use super::{bus_options, mysql_options, pem_acceptor, resolve, unusable_data_dir
 use crate::config::{Checked, Problem, StoreUrl};
 use crate::failure::Failure;
 
-/// Returns every problem that would stop the start of the server. Creates and changes nothing.
+/// Runs all checks of this module, and returns the problems that they find. Creates and changes
+/// nothing.
 pub(crate) fn problems(config: &Checked) -> Vec<Problem> {
     let checks = [
         check_store(config),
@@ -48,7 +49,7 @@ fn check_store(config: &Checked) -> Result<(), Failure> {
                     let (path, source) = (database, error.into());
                     Err(OpenError::PermissionDenied { path, source }.into())
                 }
-                // A missing database is created.
+                // A missing database is created. Other errors are reported when the server starts.
                 _ => Ok(()),
             }
         }

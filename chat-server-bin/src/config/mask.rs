@@ -43,9 +43,9 @@ fn is_sqlite(url: &str) -> bool {
 }
 
 /// Masks `[USER[:PASSWORD]@]HOST[:PORT][/DATABASE][?PARAMETERS]`. Returns `None` if the text has
-/// another form: the password may then be anywhere in it. `has_no_user`: Redis is often used
-/// without users, so a user without a password may be a password.
-fn masked_server(text: &str, has_no_user: bool) -> Option<String> {
+/// another form: the password may then be anywhere in it. If `is_redis` is set, also masks a user
+/// without a password: Redis is often used without users, so the text before `@` may be a password.
+fn masked_server(text: &str, is_redis: bool) -> Option<String> {
     let (before, parameters) = match text.split_once('?') {
         Some((before, parameters)) => (before, Some(parameters)),
         None => (text, None),
@@ -63,7 +63,7 @@ fn masked_server(text: &str, has_no_user: bool) -> Option<String> {
     }
     let mut shown = String::new();
     if let Some(user) = user {
-        match has_no_user && !user.contains(':') {
+        match is_redis && !user.contains(':') {
             true => shown.push_str(MASK),
             false => shown.push_str(&masked_user(user)?),
         }

@@ -50,16 +50,16 @@ pub(crate) async fn audit(config: &Checked, call: AuditArgs) -> Result<(), Failu
 async fn print_audit(console: &Console<'_>, before: Option<u64>, limit: u32) -> Result<(), Failure> {
     let mut lines = Lines::new();
     let mut page = before.map_or(AuditPage::Newest, |id| AuditPage::Before(AuditId(id)));
-    let mut left = limit;
-    while left > 0 {
+    let mut remaining = limit;
+    while remaining > 0 {
         let records = console
             .operator
-            .audit_log(page, left.min(PAGE_SIZE))
+            .audit_log(page, remaining.min(PAGE_SIZE))
             .await
             .map_err(refused)?;
         let Some(last) = records.last() else { break };
         page = AuditPage::Before(last.id);
-        left = left.saturating_sub(u32::try_from(records.len()).unwrap_or(u32::MAX));
+        remaining = remaining.saturating_sub(u32::try_from(records.len()).unwrap_or(u32::MAX));
         for record in &records {
             console.add_row(&mut lines, record, &audit_row(record))?;
         }

@@ -45,7 +45,7 @@ pub(super) fn group_row(group: &GroupListing) -> String {
     let state = match (group.deleted, group.orphaned) {
         (true, _) => "deleted",
         (false, true) => "orphaned",
-        (false, false) => "open",
+        (false, false) => "active",
     };
     let info = &group.group;
     let name = escape_for_log(&info.profile.name);

@@ -21,8 +21,8 @@ pub(crate) struct Telemetry {
 }
 
 impl Telemetry {
-    /// Waits until the queued lines are written, at most 500 ms. Call it before an exit that runs
-    /// no destructors.
+    /// Waits until the queued lines are written, for at most 500 ms; does not wait if the queue is
+    /// full. Call it before an exit that runs no destructors.
     pub(crate) fn flush(&self) {
         self.sink.flush();
     }
@@ -39,16 +39,16 @@ impl Drop for Telemetry {
 pub(crate) fn start(settings: &Settings) -> Result<Telemetry, String> {
     let filter = parse_filter(&settings.log.level)?;
     let is_terminal = std::io::stderr().is_terminal();
-    let json = match settings.log.format {
+    let is_json = match settings.log.format {
         LogFormat::Json => true,
         LogFormat::Text => false,
         LogFormat::Auto => !is_terminal,
     };
-    let colour = is_terminal && !json && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let is_coloured = is_terminal && !is_json && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let sink = Sink::start().map_err(|error| format!("cannot start the log thread: {error}"))?;
     let guard = FloodGuard::default();
     let layer = tracing_subscriber::fmt::layer()
-        .event_format(LineFormatter::new(json, colour, guard.clone()))
+        .event_format(LineFormatter::new(is_json, is_coloured, guard.clone()))
         .with_writer(sink.clone())
         .with_filter(guard);
     let subscriber = tracing_subscriber::registry().with(filter).with(layer);

@@ -1,4 +1,4 @@
-//! Clusters of the real program with MariaDB and Redis.
+//! Tests of clusters of the real program with MariaDB and Redis.
 
 #![allow(clippy::unwrap_used)] // these are tests
 

@@ -105,6 +105,7 @@ async fn users_on_different_nodes_exchange_messages() {
     monitor.kill().unwrap();
     monitor.wait().unwrap();
     assert!(!published.is_empty());
+    // 43 messages were sent. One publication for each member would be 89.
     assert!(
         published.len() <= 60,
         "once per message, not per member: {}",
@@ -235,7 +236,8 @@ async fn forged_doorbells_deliver_nothing() {
     for topic in topics {
         subscriber.topics().subscribe(topic).await.unwrap();
     }
-    // Record what nodes really publish, which includes doorbells.
+    // Records envelopes that nodes really publish: five messages cause doorbells, besides other
+    // envelopes.
     let mut received = Vec::new();
     for n in 0..5 {
         alice.run(send_command(to_bob(), &format!("real {n}"))).await.unwrap();
@@ -245,8 +247,8 @@ async fn forged_doorbells_deliver_nothing() {
             received.push(envelope);
         }
     }
-    // On every topic, publish each recorded envelope unchanged, truncated, and with flipped bits.
-    // Also publish bytes that are no envelope.
+    // Publishes each recorded envelope on every topic: unchanged, truncated, and with flipped bits.
+    // Also publishes bytes that are no envelope.
     for envelope in &received {
         for topic in topics {
             let mut flipped = envelope.to_vec();

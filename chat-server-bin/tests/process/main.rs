@@ -1,4 +1,4 @@
-//! The program as operators and scripts use it: output, exit codes and error messages.
+//! Tests of the program as operators and scripts use it: output, exit codes and error messages.
 
 #![allow(clippy::unwrap_used)] // these are tests
 

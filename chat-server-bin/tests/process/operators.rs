@@ -184,7 +184,7 @@ fn error_says_what_was_done_if_the_output_cannot_be_written() {
 }
 
 #[test]
-fn free_subject_rejects_unreserved_subjects_and_deletion_can_free_one() {
+fn free_subject_refuses_unreserved_subjects_and_audit_shows_the_deletion_options() {
     let directory = new_store();
     let path = directory.path();
     let unknown = run_program(path, &["user", "free-subject", "auth0|1"]);

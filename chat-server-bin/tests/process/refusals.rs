@@ -102,8 +102,11 @@ fn check_config_refuses_what_the_start_refuses() {
     }
 }
 
+/// Id of the user `nobody`.
+const NOBODY: u32 = 65_534;
+
 /// Runs the program as a user to whom the modes of files apply. Root may open every file, so tests
-/// that run as root start the program as another user.
+/// that run as root start the program as `nobody`.
 fn run_without_rights(directory: &Path, arguments: &[&str]) -> Output {
     if !rustix::process::geteuid().is_root() {
         return run_program(directory, arguments);
@@ -115,7 +118,7 @@ fn run_without_rights(directory: &Path, arguments: &[&str]) -> Output {
     }
     let mut command = Command::new(copy);
     command.env_clear().current_dir(directory).args(arguments);
-    command.uid(65_534).stdin(Stdio::null()).output().unwrap()
+    command.uid(NOBODY).stdin(Stdio::null()).output().unwrap()
 }
 
 #[test]
