@@ -29,7 +29,8 @@ impl Testbed {
     /// Starts a server on `store` without rate limits, and connects both clients.
     ///
     /// # Errors
-    /// The server cannot be started, or a client cannot connect.
+    /// The server cannot be started, or a client cannot connect, log in or become a friend of the
+    /// other.
     pub async fn start(store: Arc<dyn Store>) -> Result<Self, Box<dyn Error>> {
         let mut engine = EngineConfig::default();
         engine.passwords.cost = PasswordCost::danger_cheap();
@@ -117,7 +118,7 @@ impl Testbed {
         }
     }
 
-    /// Stops the server and closes its store.
+    /// Disconnects both clients, and stops the server and the engine.
     pub async fn stop(self) {
         drop((self.alice, self.bob));
         self.server.drain(Duration::from_secs(5)).await;

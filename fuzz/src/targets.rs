@@ -19,7 +19,7 @@ use chat_core::session::{Action, Guest, GuestAction, Now, Session, SessionConfig
 /// Time of the handshakes, in seconds since 1970.
 const UNIX_NOW: u64 = 1_790_000_000;
 /// Maximum length of a message text, in bytes.
-const MAX_TEXT: usize = 16 * 1024;
+const MAX_TEXT_BYTES: usize = 16 * 1024;
 
 /// Returns the keys of the server, which are generated once because that takes long.
 fn keys() -> Arc<ServerKeys> {
@@ -101,7 +101,7 @@ pub(crate) fn packet(data: &[u8]) {
 }
 
 fn decode_at_both_ends(packet: Bytes) {
-    if let Ok(request) = server::decode_request(packet.clone(), MAX_TEXT) {
+    if let Ok(request) = server::decode_request(packet.clone(), MAX_TEXT_BYTES) {
         // Encoding and decoding the request again yields the same request.
         let mut encoded = BytesMut::new();
         client::encode_request(&request, &mut encoded);
@@ -111,7 +111,7 @@ fn decode_at_both_ends(packet: Bytes) {
             .next_packet()
             .expect("a valid length")
             .expect("a complete packet");
-        let decoded = server::decode_request(packet, MAX_TEXT).expect("an encoded request decodes");
+        let decoded = server::decode_request(packet, MAX_TEXT_BYTES).expect("an encoded request decodes");
         assert_eq!(format!("{request:?}"), format!("{decoded:?}"));
     }
     let _ = client::decode(packet);

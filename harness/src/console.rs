@@ -44,7 +44,8 @@ pub struct Line {
 }
 
 impl Line {
-    /// Answers on standard output, or to the client of the socket.
+    /// Sends the answer to the client of the socket that sent the line, or prints it: a text to
+    /// standard output, an error to standard error.
     pub fn answer(self, answer: Answer) {
         match (self.reply, answer) {
             // The client may have disconnected.

@@ -63,7 +63,7 @@ impl Endpoint {
     }
 }
 
-/// Writes the description of a network fault.
+/// Writes the description of a network fault between a node and `endpoint`.
 pub(crate) fn describe(f: &mut fmt::Formatter<'_>, endpoint: Endpoint, impairment: Impairment) -> fmt::Result {
     let endpoint = endpoint.name();
     match impairment {
@@ -182,7 +182,7 @@ fn apply(proxies: &[&Proxy], endpoint: Endpoint, impairment: Impairment, rng: &m
             pause_up_to(rng, 6);
         }
         Impairment::Flipped => {
-            let flips = 0.02;
+            let flips = 0.02; // one packet in fifty
             let flipped = Wire { flips, ..Wire::clear() };
             set_all(flipped, flipped);
             pause_up_to(rng, 6);

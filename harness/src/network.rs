@@ -28,7 +28,7 @@ pub struct NodeLinks {
     pub database: Proxy,
     /// Proxy of the connections from clients to the node.
     pub clients: Proxy,
-    /// Locked while the node is being started, and while it is cut off from its store and thus
+    /// Locked while the node is being restarted, and while it is cut off from its store and thus
     /// cannot be started.
     starting: Mutex<()>,
 }

@@ -30,7 +30,9 @@ pub fn resident_bytes(pid: u32) -> io::Result<u64> {
 /// The process has ended, or the system has no `/proc`.
 pub fn cpu_time(pid: u32) -> io::Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The second field, the program's name in parentheses, may hold spaces.
+    // The second field, the program's name in parentheses, may hold spaces. `fields` begins with
+    // the third field, so utime and stime (fields 14 and 15, see proc(5)) have the indexes 11 and
+    // 12.
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
     let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
     match (ticks(11), ticks(12)) {
@@ -56,7 +58,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// a busy machine the last one could still answer a request.
 ///
 /// # Errors
-/// The process has ended, did not stop within ten seconds, or `pid` is 0.
+/// The signal cannot be sent, for example because the process has ended; the process did not stop
+/// within ten seconds after `STOP`; or `pid` is 0.
 pub fn signal(pid: u32, name: &str, reach: Reach) -> io::Result<()> {
     let target = match reach {
         // To `kill`, 0 means the process group of the caller.
@@ -69,7 +72,8 @@ pub fn signal(pid: u32, name: &str, reach: Reach) -> io::Result<()> {
         .stderr(Stdio::null())
         .status()?;
     if !sent.success() {
-        return Err(io::Error::other(format!("process {pid} has ended")));
+        let text = format!("cannot send {name} to process {pid}, which may have ended");
+        return Err(io::Error::other(text));
     }
     let deadline = Instant::now() + STOP_TIMEOUT;
     while name == "STOP" && !is_stopped(pid)? {

@@ -139,7 +139,7 @@ async fn direct(server: &ServerProcess, messages: usize) -> Result<()> {
     Ok(())
 }
 
-/// Prints percentiles of `times`.
+/// Sorts `times`, and prints their median, 99th percentile and maximum.
 fn print_latency(label: &str, times: &mut [Duration]) {
     times.sort_unstable();
     let percentile = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;

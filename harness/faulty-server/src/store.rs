@@ -95,6 +95,7 @@ impl FaultyStore {
             }
         }
         if active_fault.is(Fault::PageShort) {
+            // Removes one event in fifty.
             page.events.retain(|event| event.seq.0 % 50 != 49);
         }
     }
@@ -138,7 +139,7 @@ struct FaultyUnit {
     /// Shared, so that the store can run the unit a second time.
     unit: Arc<tokio::sync::Mutex<Box<dyn Unit>>>,
     state: Arc<State>,
-    /// Users who left a group, or were removed from it, count as its members.
+    /// True if users who left a group, or were removed from it, count as its members.
     falsifies_members: bool,
     outcome: Arc<Outcome>,
 }

@@ -255,6 +255,7 @@ fn name(cli: &Cli) -> String {
 
 /// Prints the counts and durations of a run. Returns the share of messages that were acknowledged.
 fn print(cli: &Cli, total: Duration, result: &RunResult) -> io::Result<f64> {
+    // In the order in which they are printed below.
     let mut counts = [0_u64; 5];
     let mut acked = HashSet::new();
     let count = |record: Record| {

@@ -41,8 +41,8 @@ fn check_acknowledged(facts: &Facts<'_>, sent: &HashMap<&str, &Sent<'_>>, report
                 report.add_violation(
                     Rule::C1,
                     format_args!(
-                        "message {} was acknowledged at {}, but {source} does not have the message there",
-                        ack.message, ack.position
+                        "message {} was acknowledged at {} as event {}, but {source} does not have this event with this message there",
+                        ack.message, ack.position, ack.event
                     ),
                 );
             }

@@ -46,7 +46,7 @@ pub(super) struct Run<'a> {
     pub(super) deliveries: Vec<Delivery<'a>>,
     /// Times of the logins.
     pub(super) logins: Vec<u64>,
-    /// The run ended as planned: its client had time to receive everything.
+    /// True if the run ended as planned: its client had time to receive everything.
     pub(super) finished: bool,
 }
 

@@ -1,3 +1,5 @@
+//! Tests of the parser of cluster commands, and of its error texts.
+
 use super::*;
 
 #[test]

@@ -65,8 +65,8 @@ pub(crate) fn record(event: &Event, decoded: &EventBody) -> EventRecord {
     }
 }
 
-/// Records the memberships of a user, as a server returned them. Returns the last position of each
-/// conversation that the user may read.
+/// Records the memberships of a user, as a server returned them. Returns the last position that the
+/// user may read in each conversation.
 pub(crate) fn record_memberships(
     user: u64,
     conversations: &[ConversationInfo],

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn incomplete_last_line_is_ignored() {
+    fn incomplete_last_line_is_ignored_and_invalid_line_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("history");
         let read = || History::read(std::slice::from_ref(&path));

@@ -32,6 +32,8 @@ exit $code"#;
 
 /// Maximum time for a program to become ready, or to end.
 const PROCESS_TIMEOUT: Duration = Duration::from_secs(60);
+/// Maximum number of lines of its output that the error of a program contains.
+const MAX_SHOWN_LINES: usize = 20;
 
 /// A program that was started as a child process. Dropping the handle kills the program and waits
 /// for its end.
@@ -43,8 +45,9 @@ pub struct GuardedProcess {
     input: Option<ChildStdin>,
     /// Id of the program's process; 0 until the watcher has printed it.
     pid: u32,
-    /// Start time of the program in ticks of the kernel; `None` after its end was noticed. A
-    /// process that gets the same id later has another start time.
+    /// Start time of the program in ticks of the kernel; `None` until `pid` is known, and after the
+    /// end of the program was noticed. A process that gets the same id later has another start
+    /// time.
     started: Option<u64>,
 }
 
@@ -143,7 +146,8 @@ impl GuardedProcess {
                         RecvTimeoutError::Timeout => "the program was not ready after a minute",
                         RecvTimeoutError::Disconnected => "the program ended before it was ready",
                     };
-                    let last = lines_so_far.split_off(lines_so_far.len().saturating_sub(20)).join("\n");
+                    let first_shown = lines_so_far.len().saturating_sub(MAX_SHOWN_LINES);
+                    let last = lines_so_far[first_shown..].join("\n");
                     return Err(io::Error::other(format!("{why}; the end of its output:\n{last}")));
                 }
             }

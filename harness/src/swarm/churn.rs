@@ -22,7 +22,7 @@ const REJOIN_TIMEOUT: Duration = Duration::from_secs(100);
 /// A user who is repeatedly removed from the group and joins it again.
 #[derive(Debug)]
 pub(super) struct ChurningUser {
-    /// Client of the user.
+    /// The user's client of the library.
     pub(super) library: Arc<Client>,
     pub(super) user: UserRef,
 }

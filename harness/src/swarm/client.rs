@@ -32,6 +32,7 @@ pub(super) struct SwarmClient {
     pub(super) account: Account,
     /// Id of the client's only run.
     pub(super) run: u64,
+    /// Client of the library.
     pub(super) library: Arc<Client>,
     /// Sequence number of the last delivered event, by the id of the conversation.
     pub(super) received_up_to: Arc<Mutex<HashMap<u64, u64>>>,

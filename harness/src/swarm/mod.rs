@@ -248,9 +248,9 @@ impl Swarm {
         match tokio::time::timeout(timeout, ending).await {
             Ok(ended) => ended.map(|()| started.elapsed()),
             Err(_) => {
-                let left = self.unsettled();
+                let unsettled = self.unsettled();
                 let seconds = timeout.as_secs();
-                let text = format!("the users did not stop within {seconds} s: {left} messages have no outcome");
+                let text = format!("the users did not stop within {seconds} s: {unsettled} messages have no outcome");
                 Err(io::Error::other(text))
             }
         }

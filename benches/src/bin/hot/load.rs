@@ -18,11 +18,11 @@ use crate::{Result, draft};
 pub(crate) struct Saturated {
     /// Acknowledgements per second.
     pub(crate) rate: f64,
-    /// Deliveries per second, to all members together.
+    /// Events that all measured peers together received per second.
     pub(crate) deliveries: f64,
 }
 
-/// Lets all members send for `time`, each with `window` messages in flight. Returns the connected
+/// Lets all `peers` send for `time`, each with `window` messages in flight. Returns the connected
 /// peers for the next measurement.
 pub(crate) async fn saturate(
     peers: Vec<Peer>,
@@ -39,8 +39,7 @@ pub(crate) async fn saturate(
             let mut in_flight = 0;
             loop {
                 if in_flight < window && !is_over.load(Ordering::Relaxed) {
-                    // Fills the window again: sends a new message for each reply of the last read,
-                    // all in one write.
+                    // Sends as many messages as the window has room for, all in one write.
                     let messages: Vec<RequestKind> =
                         (in_flight..window).map(|_| message(group)).collect::<Result<_>>()?;
                     peer.send_all(messages).await?;
@@ -99,8 +98,8 @@ pub(crate) struct Paced {
     pub(crate) p99: Duration,
 }
 
-/// Lets all members send for `time`, at a constant rate of `rate` messages per second in total.
-/// Members do not wait for acknowledgements before they send the next message.
+/// Lets all `peers` send for `time`, at a constant rate of `rate` messages per second in total.
+/// Peers do not wait for acknowledgements before they send the next message.
 pub(crate) async fn send_paced(peers: Vec<Peer>, group: ConversationId, rate: f64, time: Duration) -> Result<Paced> {
     let send_interval = Duration::from_secs_f64(peers.len() as f64 / rate);
     let (started, mut tasks) = (Instant::now(), JoinSet::new());

@@ -4,7 +4,8 @@
 //! Prints the rate of one sender that waits for each acknowledgement, the rates of acknowledgements
 //! and of deliveries while all senders have 32 messages in flight each, the latency of
 //! acknowledgements while messages are sent at half that rate of acknowledgements, and the rate of
-//! engines without network and receivers, with one message in a transaction and with batches.
+//! engines without a network and without receivers, with one message in each transaction and with
+//! batches.
 //! Finally checks that the log of the group has no gap, and prints the number of its events.
 
 mod commits;
@@ -25,7 +26,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Number of messages that each sender has in flight.
 const WINDOW: usize = 32;
-/// Default of the maximum number of messages that an engine writes in one transaction.
+/// Maximum number of messages in a batch (one transaction): the default of an engine.
 const MAX_BATCH: usize = 128;
 /// Duration of each measurement.
 const TIME: Duration = Duration::from_secs(10);
@@ -144,6 +145,6 @@ fn count_events(cluster: &Cluster, group: ConversationId) -> Result<u64> {
     let numbers: Vec<u64> = numbers.collect::<std::result::Result<_, _>>()?;
     match numbers[..] {
         [count, 1, last] if count == last => Ok(count),
-        _ => Err(format!("the log has gaps: {log}").into()),
+        _ => Err(format!("the log has gaps: number of events, first and last position: {log}").into()),
     }
 }

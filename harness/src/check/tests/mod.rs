@@ -143,17 +143,13 @@ fn report_of(history: Vec<Observation>) -> super::Report {
     check(&History::new(records.collect()))
 }
 
-/// Keeps the events of the final logs for which `change` returns `true`, in all sources or in
-/// `source`. `change` may also modify the events.
-fn retain_logged(
-    history: &mut Vec<Observation>,
-    source: Option<&str>,
-    mut change: impl FnMut(&mut EventRecord) -> bool,
-) {
+/// Keeps the events of the final logs for which `keep` returns `true`, in all sources or in
+/// `source`. `keep` may also modify the events.
+fn retain_logged(history: &mut Vec<Observation>, source: Option<&str>, mut keep: impl FnMut(&mut EventRecord) -> bool) {
     history.retain_mut(|observation| match observation {
         Observation::Logged {
             source: name, event, ..
-        } if source.is_none_or(|source| name == source) => change(event),
+        } if source.is_none_or(|source| name == source) => keep(event),
         _ => true,
     });
 }
