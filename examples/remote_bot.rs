@@ -1,5 +1,7 @@
-//! A server that listens on a port, and a bot that connects to it as a separate program would: the
-//! bot answers every message, and continues where it stopped after a restart or a network failure.
+//! A server that listens on a port, and a bot that connects to it as a separate program would. The
+//! bot answers every message, and continues where it stopped after a network failure. After a
+//! restart, a bot logs in with `Credentials::Stored` instead of creating an account, and then
+//! continues where it stopped too.
 //!
 //! For simplicity, this one program runs the server, the bot and a user who writes to the bot.
 //!

@@ -60,7 +60,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Receives the outcomes of the final messages, until there are no more, the server closes the
+/// Receives packets until every message of the session has its outcome, the server closes the
 /// session, or [`DRAIN_TIMEOUT`] is over.
 async fn drain(mut session: Session) -> io::Result<()> {
     let until = Instant::now() + DRAIN_TIMEOUT;

@@ -19,7 +19,8 @@ use super::{JobContext, MAX_SHOWN_EVENTS, MIN_SHOWN_EVENTS, mark_read};
 /// Maximum time to wait for the server's answer to the question whether a conversation exists.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Enters a conversation if it exists, or if its first message would create it.
+/// Enters a conversation that the client knows. Otherwise starts a job that asks the server whether
+/// the conversation can be entered.
 pub(super) fn open(state: &mut State, reference: ConversationRef, label: String) {
     match state.client.find_conversation(&reference) {
         Some(info) => enter(state, ConversationRef::Id(info.id), reference, label),
