@@ -30,12 +30,12 @@ pub struct Options {
     /// Maximum number of writes (units of work, and moves of cursors and read marks) that wait for
     /// the writer. Further ones fail with
     /// [`StoreError::Overloaded`](chat_core::store::StoreError::Overloaded). Default 4096.
-    pub max_waiting_units: usize,
+    pub max_waiting_writes: usize,
     /// Maximum number of reads that wait for a reader. Further ones fail with
     /// [`StoreError::Overloaded`](chat_core::store::StoreError::Overloaded). Default 4096.
     pub max_waiting_reads: usize,
     /// Maximum number of writes in one commit. Default 256.
-    pub max_units_per_commit: usize,
+    pub max_writes_per_commit: usize,
     /// Page cache of the writer, in KiB. Default 65 536 (64 MiB, used as the database grows).
     pub writer_cache_kib: u32,
     /// Page cache of each reader, in KiB. Default 16 384.
@@ -53,9 +53,9 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             reader_threads: 2,
-            max_waiting_units: 4096,
+            max_waiting_writes: 4096,
             max_waiting_reads: 4096,
-            max_units_per_commit: 256,
+            max_writes_per_commit: 256,
             writer_cache_kib: 65_536,
             reader_cache_kib: 16_384,
             max_pages: None,

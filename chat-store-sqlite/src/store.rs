@@ -93,7 +93,7 @@ impl SqliteStore {
             source: error.into(),
         };
         let (readers, mut threads) = Readers::start(readers, options.max_waiting_reads).map_err(no_thread)?;
-        let writer = Writer::start(writer, options.max_waiting_units, options.max_units_per_commit);
+        let writer = Writer::start(writer, options.max_waiting_writes, options.max_writes_per_commit);
         let (writer, thread) = writer.map_err(|error| {
             readers.close();
             no_thread(error)

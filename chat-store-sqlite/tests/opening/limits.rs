@@ -55,7 +55,7 @@ async fn full_store_rejects_writes_keeps_its_data_and_recovers() {
 async fn full_writer_queue_rejects_units_as_overloaded() {
     let directory = tempfile::tempdir().unwrap();
     let mut options = Options::default();
-    options.max_waiting_units = 2;
+    options.max_waiting_writes = 2;
     options.max_waiting_reads = 2;
     let store = Arc::new(SqliteStore::open(directory.path(), options).await.unwrap());
     let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;

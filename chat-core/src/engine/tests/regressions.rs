@@ -146,7 +146,7 @@ async fn late_session_end_does_not_mark_the_user_offline() {
 }
 
 #[tokio::test]
-async fn session_end_leaves_nothing_behind() {
+async fn ended_session_leaves_the_router_empty() {
     let engine = engine().await;
     let alice = new_user(&engine, "alice").await;
     create_group(&alice, "crowd").await;
