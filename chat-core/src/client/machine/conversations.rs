@@ -6,6 +6,7 @@ use crate::model::{
     ConversationId, ConversationInfo, ConversationView, Event, EventBody, GroupProfile, HistoryEvent, Role, Seq, UserId,
 };
 
+use super::marks::EarlyMarks;
 use crate::sequencer::EventSequencer;
 
 /// Maximum number of events of one conversation that are kept while it is looked up.
@@ -22,6 +23,7 @@ pub(super) struct ConversationState {
     /// Pushed events that wait until the sequencer exists.
     waiting: Vec<Event>,
     pub(super) lookup: Lookup,
+    pub(super) early: EarlyMarks,
 }
 
 /// Progress of asking the server about a conversation.
@@ -114,7 +116,7 @@ impl ConversationState {
         if event.seq > info.last_seq {
             info.last_seq = event.seq;
             info.last_time = event.time;
-            update_counts(info, me, event, body);
+            update_counts(info, me, event, body, self.early.read_seq);
             update_membership(info, me, body);
         }
         self.info.clone()
@@ -122,14 +124,16 @@ impl ConversationState {
 }
 
 /// Updates the unread counts. Unread messages are those of other users after the read marker.
-/// Sending a message moves the marker too. Unlike on the server, a recall does not reduce the
-/// counts.
-fn update_counts(info: &mut ConversationInfo, me: UserId, event: &Event, body: &EventBody) {
+/// Sending a message moves the marker too, and so does a message that the user has read on another
+/// device: those up to `read_elsewhere`. Unlike on the server, a recall does not reduce the counts.
+fn update_counts(info: &mut ConversationInfo, me: UserId, event: &Event, body: &EventBody, read_elsewhere: Seq) {
     let EventBody::Message(message) = body else { return };
     if event.sender == me {
         info.read_seq = event.seq;
         info.unread = 0;
         info.mentions = 0;
+    } else if event.seq <= read_elsewhere {
+        info.read_seq = event.seq;
     } else {
         info.unread += 1;
         info.mentions += u32::from(message.mention_all || message.mentions.contains(&me));

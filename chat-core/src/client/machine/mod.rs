@@ -18,6 +18,7 @@
 mod actions;
 mod conversations;
 mod histories;
+mod marks;
 mod opening;
 mod outbox;
 mod queues;

@@ -21,6 +21,7 @@ use crate::sequencer::{EventSequencer, LogEnd};
 use super::{
     Action, Machine, Receive,
     conversations::{Lookup, delivery_start},
+    marks::EarlyMarks,
 };
 
 impl Machine {
@@ -89,6 +90,10 @@ impl Machine {
         }
         let info = Arc::new(info);
         known.info = Some(Arc::clone(&info));
+        if is_shorter {
+            // They refer to events of the longer log.
+            known.early = EarlyMarks::default();
+        }
         let waiting = known.take_waiting();
         self.actions.push_back(Action::Conversation(Arc::clone(&info)));
         if is_shorter {

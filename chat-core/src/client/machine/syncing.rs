@@ -17,6 +17,7 @@ use crate::sequencer::MissingRange;
 use super::{
     Action, Machine, Phase, Session,
     conversations::{ConversationState, Lookup},
+    marks::Receipt,
     requests::Pending,
 };
 
@@ -68,13 +69,12 @@ impl Machine {
                 delivered_seq,
                 read_seq,
             } => {
-                self.peer_read(conversation, delivered_seq, read_seq);
-                self.events.offer(ClientEvent::Receipt {
-                    conversation,
+                let receipt = Receipt {
                     user,
                     delivered_seq,
                     read_seq,
-                });
+                };
+                self.receipt(conversation, receipt);
             }
             Push::Typing {
                 conversation,
@@ -111,10 +111,13 @@ impl Machine {
     /// Updates the read marker and the unread counts after another session of the user marked
     /// events as read.
     fn read_elsewhere(&mut self, id: ConversationId, read_seq: Seq, unread: u32, mentions: u32) {
+        if let Some(known) = self.conversations.get_mut(id) {
+            known.early.read_seq = known.early.read_seq.max(read_seq);
+        }
         let changed = self.change(id, |info| {
-            info.read_seq = info.read_seq.max(read_seq);
             info.unread = unread;
             info.mentions = mentions;
+            move_read_marker(info, read_seq);
         });
         if let Some(info) = changed {
             self.events.offer(ClientEvent::Read(info));
@@ -125,11 +128,28 @@ impl Machine {
     /// server reports the exact counts to the user's other sessions only; here they are bounded by
     /// the number of events after the marker.
     pub(super) fn read_here(&mut self, id: ConversationId, seq: Seq) {
-        self.change(id, |info| {
-            info.read_seq = info.read_seq.max(seq.min(info.last_seq));
-            let left = u32::try_from(info.last_seq.0.saturating_sub(info.read_seq.0)).unwrap_or(u32::MAX);
-            info.unread = info.unread.min(left);
-            info.mentions = info.mentions.min(left);
+        self.change(id, |info| move_read_marker(info, seq));
+    }
+
+    /// Reports a receipt of another user, up to the last known event, and keeps it if it is past
+    /// that event.
+    fn receipt(&mut self, id: ConversationId, receipt: Receipt) {
+        let Some(known) = self.conversations.get_mut(id) else {
+            return;
+        };
+        let Some(last) = known.info.as_ref().map(|info| info.last_seq) else {
+            return;
+        };
+        let known_part = receipt.up_to(last);
+        if known_part != receipt {
+            known.early.keep(receipt);
+        }
+        self.peer_read(id, known_part.delivered_seq, known_part.read_seq);
+        self.events.offer(ClientEvent::Receipt {
+            conversation: id,
+            user: receipt.user,
+            delivered_seq: known_part.delivered_seq,
+            read_seq: known_part.read_seq,
         });
     }
 
@@ -184,7 +204,13 @@ impl Machine {
             })));
         }
         if let Some(info) = changed {
+            let last = info.last_seq;
             self.actions.push_back(Action::Conversation(info));
+            let known = self.conversations.get_mut(id);
+            let reached = known.map(|known| known.early.take_reached(last));
+            for receipt in reached.unwrap_or_default() {
+                self.receipt(id, receipt);
+            }
         }
     }
 
@@ -307,6 +333,15 @@ impl Machine {
             Err(failure) => self.conversations.entry(id).lookup = Lookup::Due(now + pause(&failure)),
         }
     }
+}
+
+/// Moves the read marker forward to `seq`, or to the last known event if that is earlier. Bounds
+/// the unread counts by the number of events after the marker.
+fn move_read_marker(info: &mut ConversationInfo, seq: Seq) {
+    info.read_seq = info.read_seq.max(seq.min(info.last_seq));
+    let left = u32::try_from(info.last_seq.0.saturating_sub(info.read_seq.0)).unwrap_or(u32::MAX);
+    info.unread = info.unread.min(left);
+    info.mentions = info.mentions.min(left);
 }
 
 /// Returns whether the user cannot access the conversation, or it does not exist.

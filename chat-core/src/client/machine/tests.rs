@@ -1,6 +1,7 @@
 //! Tests of the machine by scripts of packets and times, without sockets, runtime and clock.
 
 mod histories;
+mod marks;
 mod order;
 mod outbox;
 mod resume;

@@ -7,8 +7,8 @@ use crate::client::machine::{Action, Credentials, Receive};
 use crate::client::{ClientError, ClientEvent};
 use crate::codec::{Answer, RequestKind};
 use crate::model::{
-    CloseCode, Command, ConversationId, ConversationRef, ConversationView, DisplayName, GroupName, Outcome,
-    PresenceState, ProfileChanges, Push, Registration, ReplyCode, Secret, Seq, SessionTokens, UserName, UserRef,
+    CloseCode, Command, ConversationRef, DisplayName, GroupName, Outcome, PresenceState, ProfileChanges, Push,
+    Registration, ReplyCode, Secret, Seq, SessionTokens, UserName, UserRef,
 };
 
 fn password(fresh: bool) -> Credentials {
@@ -443,29 +443,4 @@ fn logout_without_an_answer_ends_as_interrupted() {
         )
     };
     assert!(script.actions.iter().any(unknown));
-}
-
-#[test]
-fn receipts_advance_the_peer_positions_of_direct_conversations_only() {
-    let mut direct = group_info(0, 1);
-    direct.id = ConversationId(11);
-    direct.view = ConversationView::Direct(user(OTHER, "bob"));
-    let mut script = Script::online(config(), vec![group_info(0, 1), direct]);
-    for conversation in [GROUP_ID, ConversationId(11)] {
-        script.push(Push::Receipt {
-            conversation,
-            user: OTHER,
-            delivered_seq: Seq(1),
-            read_seq: Seq(1),
-        });
-    }
-    script.drain();
-    let reported = script.actions.iter().filter_map(|action| match action {
-        Action::Conversation(info) => Some((info.id, info.peer_delivered_seq, info.peer_read_seq)),
-        _ => None,
-    });
-    assert_eq!(
-        reported.filter(|(_, delivered, _)| delivered.0 > 0).collect::<Vec<_>>(),
-        [(ConversationId(11), Seq(1), Seq(1))]
-    );
 }

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::AccountState;
+use crate::client::store::AccountState;
 use crate::model::{Secret, UserId, UserInfo};
 
 pub(super) fn format(account: &AccountState) -> String {

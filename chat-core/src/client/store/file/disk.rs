@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::ClientStoreError;
+use crate::client::store::ClientStoreError;
 
 /// Durability of a write: `Yes` if it must survive a power failure.
 #[derive(Clone, Copy, PartialEq, Eq)]

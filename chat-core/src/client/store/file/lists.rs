@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
-use super::KnownGroups;
+use crate::client::store::KnownGroups;
 use crate::client::{Cursor, EventMark};
 use crate::model::{ConversationId, Seq, Timestamp, UserId};
 

@@ -22,7 +22,8 @@ use std::{
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use sha2::{Digest as _, Sha256};
 
-use super::{ClientStoreError, OutboxEntry, disk, queued};
+use super::{disk, queued};
+use crate::client::store::{ClientStoreError, OutboxEntry};
 use crate::model::ClientMessageId;
 
 const HEADER: &[u8] = b"chat outbox 1\n";

@@ -11,7 +11,7 @@
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 
-use super::OutboxEntry;
+use crate::client::store::OutboxEntry;
 use crate::codec::{RequestId, RequestKind, client::encode_command, frame::PREFIX, server::decode_request};
 use crate::model::{Command, ConversationRef, Draft, MessageText, StoreEpoch, Timestamp};
 

@@ -1,0 +1,98 @@
+//! Marks that were announced before the client knows the events up to them.
+
+use crate::model::{Seq, UserId};
+
+/// Maximum number of receipts that are kept for a conversation.
+const MAX_RECEIPTS: usize = 64;
+
+/// Positions up to which a user has received and read a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Receipt {
+    pub(super) user: UserId,
+    pub(super) delivered_seq: Seq,
+    pub(super) read_seq: Seq,
+}
+
+impl Receipt {
+    /// Returns the receipt for the events up to `last` only.
+    pub(super) fn up_to(self, last: Seq) -> Self {
+        Self {
+            delivered_seq: self.delivered_seq.min(last),
+            read_seq: self.read_seq.min(last),
+            ..self
+        }
+    }
+
+    fn last(&self) -> Seq {
+        self.delivered_seq.max(self.read_seq)
+    }
+}
+
+/// Announced marks of one conversation that are past its last known event. A mark may arrive before
+/// the event that it refers to. It takes effect with the event, so that no mark that the
+/// application gets is past the end of the log.
+#[derive(Debug)]
+pub(super) struct EarlyMarks {
+    receipts: Vec<Receipt>,
+    /// Position up to which the user has read on another device.
+    pub(super) read_seq: Seq,
+}
+
+impl Default for EarlyMarks {
+    fn default() -> Self {
+        Self {
+            receipts: Vec::new(),
+            read_seq: Seq::ZERO,
+        }
+    }
+}
+
+impl EarlyMarks {
+    /// Keeps a receipt that is past the last known event. Replaces an earlier one of the same user.
+    /// Drops the receipt if too many users have one.
+    pub(super) fn keep(&mut self, receipt: Receipt) {
+        self.receipts.retain(|kept| kept.user != receipt.user);
+        if self.receipts.len() < MAX_RECEIPTS {
+            self.receipts.push(receipt);
+        }
+    }
+
+    /// Removes and returns the receipts that are not past `last`.
+    pub(super) fn take_reached(&mut self, last: Seq) -> Vec<Receipt> {
+        self.receipts.extract_if(.., |kept| kept.last() <= last).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receipt(user: u64, seq: u64) -> Receipt {
+        Receipt {
+            user: UserId(user),
+            delivered_seq: Seq(seq),
+            read_seq: Seq(0),
+        }
+    }
+
+    #[test]
+    fn early_receipts_are_taken_once_their_event_is_known() {
+        let mut marks = EarlyMarks::default();
+        marks.keep(receipt(1, 5));
+        marks.keep(receipt(2, 7));
+        marks.keep(receipt(1, 6));
+        assert_eq!(marks.take_reached(Seq(5)), []);
+        assert_eq!(marks.take_reached(Seq(6)), [receipt(1, 6)]);
+        assert_eq!(marks.take_reached(Seq(9)), [receipt(2, 7)]);
+        assert_eq!(marks.take_reached(Seq(9)), []);
+    }
+
+    #[test]
+    fn kept_receipts_are_bounded() {
+        let mut marks = EarlyMarks::default();
+        for user in 0..1000 {
+            marks.keep(receipt(user, 5));
+        }
+        assert_eq!(marks.take_reached(Seq(5)).len(), MAX_RECEIPTS);
+    }
+}
