@@ -3,12 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chat_core::model::MessageText;
 use chat_core::transport::Network;
 
 use super::settings::{AccountsSection, ConnectionSection, LimitsSection};
 use super::units::{HumanDuration, Size};
 use super::{ListenUrl, Loaded, Origins, Problem, Scheme, Settings, StoreUrl, problem};
 use crate::telemetry;
+
+/// Maximum number of users that a message may mention, by the protocol.
+const MAX_MENTIONS: u32 = 50;
 
 /// A configuration without problems, with its URLs and networks parsed.
 #[derive(Debug, Clone)]
@@ -216,6 +220,10 @@ fn check_limits(limits: &LimitsSection, origins: &Origins, problems: &mut Vec<Pr
         ("limits.message_rate", limits.message_rate.0.count),
         ("limits.message_rate_per_user", limits.message_rate_per_user.0.count),
         ("limits.page_rate_per_user", limits.page_rate_per_user.0.count),
+        ("limits.packet_rate", limits.packet_rate.0.count),
+        ("limits.max_requests_in_flight", limits.max_requests_in_flight),
+        ("limits.max_page_events", limits.max_page_events),
+        ("limits.max_list_length", limits.max_list_length),
         ("limits.max_outbox_packets", limits.max_outbox_packets),
     ];
     for (key, value) in at_least_one {
@@ -223,9 +231,26 @@ fn check_limits(limits: &LimitsSection, origins: &Origins, problems: &mut Vec<Pr
             problems.push(origins.problem(key, "is 0; it must be at least 1"));
         }
     }
+    // A client needs two packets: `hello` and the login.
+    let at_least_two = [
+        ("limits.max_packets_before_login", limits.max_packets_before_login),
+        ("limits.max_group_members", limits.max_group_members),
+    ];
+    for (key, value) in at_least_two {
+        if value < 2 {
+            problems.push(origins.problem(key, format!("is {value}; it must be at least 2")));
+        }
+    }
+    if limits.max_mentions > MAX_MENTIONS {
+        let text = format!("is {}; the protocol allows at most {MAX_MENTIONS}", limits.max_mentions);
+        problems.push(origins.problem("limits.max_mentions", text));
+    }
     // Minimum and maximum in bytes.
+    let max_text = MessageText::MAX_BYTES as u64;
     let sizes = [
         ("limits.max_packet_size", limits.max_packet_size.0, 32 << 10, 1 << 20),
+        ("limits.max_text_size", limits.max_text_size.0, 1, max_text),
+        ("limits.max_page_size", limits.max_page_size.0, 64 << 10, 8 << 20),
         ("limits.max_outbox_size", limits.max_outbox_size.0, 64 << 10, 64 << 20),
     ];
     for (key, value, min, max) in sizes {
