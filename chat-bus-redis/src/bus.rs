@@ -46,11 +46,9 @@ impl MessageBus for RedisBus {
         if self.subscriptions.lock().is_closed {
             return Err(BusError::Closed);
         }
-        let publish = Cmd::new()
-            .arg("PUBLISH")
-            .arg(self.commands.key(topic))
-            .arg(&envelope[..])
-            .take();
+        let channel = self.commands.key(topic);
+        let tagged = self.commands.tagger.add(&channel, &envelope);
+        let publish = Cmd::new().arg("PUBLISH").arg(channel).arg(tagged).take();
         // The answer is the number of receivers, which may be zero.
         let _: u64 = self.commands.query(&publish).await.map_err(unavailable)?;
         Ok(())
@@ -97,10 +95,17 @@ impl Subscriber for RedisSubscriber {
     }
 
     async fn next(&mut self) -> Option<BusMessage> {
-        Some(match self.listener.next().await? {
-            BusEvent::Message(topic, envelope) => BusMessage::Envelope(topic, envelope),
-            BusEvent::Gap => BusMessage::Gap,
-        })
+        loop {
+            match self.listener.next().await? {
+                BusEvent::Gap => return Some(BusMessage::Gap),
+                BusEvent::Message(topic, tagged) => {
+                    let channel = self.commands.key(topic);
+                    if let Some(envelope) = self.commands.tagger.check(&channel, &tagged) {
+                        return Some(BusMessage::Envelope(topic, tagged.slice_ref(envelope)));
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -9,8 +9,10 @@ use bb8_redis::redis::aio::{ConnectionLike, MultiplexedConnection};
 use bb8_redis::redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Value,
 };
+use chat_core::model::ClusterKey;
 
 use crate::Options;
+use crate::tagged::Tagger;
 
 /// Number of connections for commands. One connection carries many commands at once; the second one
 /// is used while the first is replaced.
@@ -21,6 +23,7 @@ const CONNECTIONS: u32 = 2;
 pub(crate) struct Commands {
     pub(crate) client: Client,
     pub(crate) options: Options,
+    pub(crate) tagger: Tagger,
     pool: Pool<ConnectionManager>,
 }
 
@@ -34,7 +37,7 @@ impl fmt::Debug for Commands {
 }
 
 impl Commands {
-    pub(crate) fn new(client: Client, options: Options) -> Self {
+    pub(crate) fn new(client: Client, cluster_key: ClusterKey, options: Options) -> Self {
         let manager = ConnectionManager {
             client: client.clone(),
             config: connection_config(&options),
@@ -44,7 +47,12 @@ impl Commands {
             .connection_timeout(options.connect_timeout)
             .test_on_check_out(false)
             .build_unchecked(manager);
-        Self { client, options, pool }
+        Self {
+            client,
+            options,
+            tagger: Tagger::new(cluster_key),
+            pool,
+        }
     }
 
     /// Returns the full name of a key or channel: the prefix of the options, then `name`.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use async_trait::async_trait;
 use bb8_redis::redis::{Cmd, RedisError, RedisResult};
 use chat_core::cluster::{ClusterError, Discovery, NodeInfo, Nodes};
-use chat_core::model::NodeId;
+use chat_core::model::{ClusterKey, NodeId};
 use chat_core::sync::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -19,7 +19,7 @@ use crate::listener::Listener;
 /// Maximum number of nodes that are read from Redis. A cluster has fewer; the limit bounds what
 /// forged data can cost.
 const MAX_NODES: usize = 1000;
-/// Maximum size of the text of a [`NodeInfo`], in bytes. Longer texts are ignored.
+/// Maximum size of the text of a [`NodeInfo`], without its tag, in bytes. Longer texts are ignored.
 const MAX_INFO_BYTES: usize = 64 * 1024;
 
 /// Script that stores the text of a [`NodeInfo`], unless Redis has that of a later incarnation (a
@@ -148,8 +148,12 @@ impl Shared {
 
     async fn store_info(&self, me: &NodeInfo) -> RedisResult<()> {
         let lease = u64::try_from(self.commands.options.lease_timeout.as_millis()).unwrap_or(u64::MAX);
+        let info = self
+            .commands
+            .tagger
+            .add(&self.node_key(me.id), write_info(me).as_bytes());
         let mut store = self.script(STORE_INFO, me.id);
-        store.arg(write_info(me)).arg(lease).arg(hex::encode(&me.id.0));
+        store.arg(info).arg(lease).arg(hex::encode(&me.id.0));
         let _: u64 = self.commands.query(&store).await?;
         Ok(())
     }
@@ -159,6 +163,16 @@ impl Shared {
         leave.arg(hex::encode(&id.0));
         let _: u64 = self.commands.query(&leave).await?;
         Ok(())
+    }
+
+    /// Parses the stored info of a node; returns `None` if it is malformed or too long, or if no
+    /// node of this cluster wrote it.
+    fn check_info(&self, id: NodeId, tagged: &[u8]) -> Option<NodeInfo> {
+        if tagged.len() > MAX_INFO_BYTES + ClusterKey::TAG_BYTES {
+            return None;
+        }
+        let text = self.commands.tagger.check(&self.node_key(id), tagged)?;
+        read_info(id, text)
     }
 
     async fn store_and_read(&self, me: &NodeInfo) -> RedisResult<()> {
@@ -191,7 +205,7 @@ impl Shared {
             let mut has_expired = false;
             for (id, info) in ids.into_iter().zip(infos) {
                 match info {
-                    Some(text) => nodes.extend(read_info(id, &text)),
+                    Some(tagged) => nodes.extend(self.check_info(id, &tagged)),
                     // A node that was only late adds its id again with its next renewal.
                     None => {
                         remove_expired.arg(hex::encode(&id.0));

@@ -1,10 +1,11 @@
 //! Redis as the bus, the presence service and the discovery of a chat cluster.
 //!
 //! ```no_run
-//! # fn example() -> Result<(), chat_bus_redis::UrlError> {
+//! # async fn example(store: impl chat_core::store::Store) -> Result<(), Box<dyn std::error::Error>> {
 //! use chat_bus_redis::{Options, RedisBackend};
 //!
-//! let redis = RedisBackend::open("redis://127.0.0.1/", Options::default())?;
+//! let cluster_key = store.cluster_key().await?;
+//! let redis = RedisBackend::open("redis://127.0.0.1/", cluster_key, Options::default())?;
 //! let (bus, presence, discovery) = (redis.bus(), redis.presence(), redis.discovery());
 //! # drop((bus, presence, discovery)); Ok(()) }
 //! ```
@@ -25,9 +26,11 @@
 //! The clock of the Redis server decides when leases end.
 //!
 //! **Data from Redis is untrusted**: nothing durable depends on it, and malformed values are
-//! ignored. An attacker who can write to Redis can still publish false doorbells (messages that say
-//! that a log has grown), presence, typing notices and read marks, cause load on the nodes, and
-//! list false nodes for clients (which check the service's key when they connect). So protect Redis
+//! ignored. Each envelope, claim, lease and node info ends with a tag under the cluster key, which
+//! Redis does not have; data without a valid tag counts as absent. So an attacker who can write to
+//! Redis cannot make up receipts, read marks, typing notices, presence or nodes. Such an attacker
+//! can still delete and delay data, repeat earlier data of a node at the same place (show a typing
+//! notice again, or keep the lease of a dead node), and cause load on the nodes. So protect Redis
 //! with a password and a private network.
 
 mod bus;
@@ -38,6 +41,7 @@ mod listener;
 mod mailbox;
 mod options;
 mod presence;
+mod tagged;
 
 pub use bus::RedisBus;
 pub use discovery::RedisDiscovery;

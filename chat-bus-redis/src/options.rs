@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bb8_redis::redis::{Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisResult};
+use chat_core::model::ClusterKey;
 use thiserror::Error;
 
 use crate::commands::Commands;
@@ -74,13 +75,17 @@ impl RedisBackend {
     /// Creates a backend for the server at `url`. The first command connects to it. Call this
     /// inside the tokio runtime that will use the backend.
     ///
+    /// The nodes of a cluster need the same `cluster_key`; they ignore each other's data otherwise.
+    /// [`Store::cluster_key`](chat_core::store::Store::cluster_key) returns one that all nodes of a
+    /// store share.
+    ///
     /// # Errors
     /// [`UrlError`] if the URL is invalid, if it or [`authorities`](Options::authorities) asks for
     /// TLS without the feature `tls`, or if the authorities cannot be parsed.
-    pub fn open(url: &str, options: Options) -> Result<Self, UrlError> {
+    pub fn open(url: &str, cluster_key: ClusterKey, options: Options) -> Result<Self, UrlError> {
         let client = client_at(url, &options)?;
         Ok(Self {
-            commands: Arc::new(Commands::new(client, options)),
+            commands: Arc::new(Commands::new(client, cluster_key, options)),
         })
     }
 
@@ -151,12 +156,12 @@ mod tests {
             "redis://u:hunter2@h:99999/",
             "redis://u:hunter2@h/x",
         ] {
-            let error = RedisBackend::open(url, Options::default()).unwrap_err();
+            let error = RedisBackend::open(url, ClusterKey::random(), Options::default()).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
         }
         let debug = format!(
             "{:?}",
-            RedisBackend::open("redis://u:hunter2@h/", Options::default()).unwrap()
+            RedisBackend::open("redis://u:hunter2@h/", ClusterKey::random(), Options::default()).unwrap()
         );
         assert!(!debug.contains("hunter2"), "{debug}");
     }

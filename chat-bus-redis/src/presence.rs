@@ -60,6 +60,24 @@ impl RedisPresence {
     fn user_key(&self, user: UserId) -> String {
         self.commands.key(format_args!("presence:{user}"))
     }
+
+    /// Returns the place of the claim of a device: the user's key, a space, the device's id.
+    fn claim_place(&self, user: UserId, device: DeviceId) -> String {
+        format!("{} {}", self.user_key(user), hex::encode(&device.0))
+    }
+
+    /// Returns a claim with its tag.
+    fn write_claim(&self, user: UserId, device: DeviceId, node: NodeId, state: PresenceState) -> Vec<u8> {
+        let place = self.claim_place(user, device);
+        self.commands.tagger.add(&place, claim_text(node, state).as_bytes())
+    }
+
+    /// Parses the output of [`write_claim`](Self::write_claim). Returns `None` for anything else,
+    /// and for a device that is offline.
+    fn read_claim(&self, user: UserId, device: DeviceId, tagged: &[u8]) -> Option<(NodeId, PresenceState)> {
+        let place = self.claim_place(user, device);
+        parse_claim(self.commands.tagger.check(&place, tagged)?)
+    }
 }
 
 impl Drop for RedisPresence {
@@ -72,7 +90,14 @@ impl Drop for RedisPresence {
 fn lease_command(commands: &Commands, node: NodeId) -> Cmd {
     let milliseconds = u64::try_from(commands.options.lease_timeout.as_millis()).unwrap_or(u64::MAX);
     let key = alive_key(commands, node);
-    Cmd::new().arg("SET").arg(key).arg(1).arg("PX").arg(milliseconds).take()
+    let lease = commands.tagger.add(&key, b"1");
+    Cmd::new()
+        .arg("SET")
+        .arg(key)
+        .arg(lease)
+        .arg("PX")
+        .arg(milliseconds)
+        .take()
 }
 
 /// Returns the key of a node's lease, which exists while the node is alive.
@@ -116,7 +141,7 @@ fn claim_text(node: NodeId, state: PresenceState) -> String {
 
 /// Parses the output of [`claim_text`]. Returns `None` for any other text, and for a device that is
 /// offline.
-fn read_claim(text: &[u8]) -> Option<(NodeId, PresenceState)> {
+fn parse_claim(text: &[u8]) -> Option<(NodeId, PresenceState)> {
     let (node, state) = (text.get(..32)?, text.get(32..)?);
     let state = match state {
         b" 1" => PresenceState::Idle,
@@ -149,7 +174,7 @@ impl Presence for RedisPresence {
             .cmd("HSET")
             .arg(&key)
             .arg(hex::encode(&device.0))
-            .arg(claim_text(node, state))
+            .arg(self.write_claim(user, device, node, state))
             .ignore();
         claim.cmd("EXPIRE").arg(&key).arg(CLAIM_TIMEOUT.as_secs()).ignore();
         self.commands.pipeline::<()>(&claim).await.map_err(unavailable)
@@ -178,8 +203,9 @@ impl Presence for RedisPresence {
             let found: Vec<BTreeMap<Vec<u8>, Vec<u8>>> = self.commands.pipeline(&all).await.map_err(unavailable)?;
             for (user, devices) in users.iter().zip(found) {
                 let devices = devices.iter().take(MAX_DEVICES_PER_USER).filter_map(|(device, claim)| {
-                    let (node, state) = read_claim(claim)?;
-                    Some((*user, DeviceId(hex::decode(device)?), node, state))
+                    let device = DeviceId(hex::decode(device)?);
+                    let (node, state) = self.read_claim(*user, device, claim)?;
+                    Some((*user, device, node, state))
                 });
                 claims.extend(devices);
             }
@@ -196,16 +222,18 @@ impl RedisPresence {
         if nodes.is_empty() {
             return Ok(nodes);
         }
-        let mut leases = Cmd::new();
-        leases.arg("MGET");
-        for node in &nodes {
-            leases.arg(alive_key(&self.commands, *node));
-        }
-        let held: Vec<Option<Vec<u8>>> = self.commands.query(&leases).await.map_err(unavailable)?;
+        let keys: Vec<String> = nodes.iter().map(|node| alive_key(&self.commands, *node)).collect();
+        let mut read = Cmd::new();
+        read.arg("MGET").arg(&keys);
+        let leases: Vec<Option<Vec<u8>>> = self.commands.query(&read).await.map_err(unavailable)?;
+        let is_alive = |key: &str, lease: Option<Vec<u8>>| {
+            lease.is_some_and(|lease| self.commands.tagger.check(key, &lease).is_some())
+        };
+        let leases = keys.iter().zip(leases);
         Ok(nodes
             .into_iter()
-            .zip(held)
-            .filter_map(|(node, held)| held.map(|_| node))
+            .zip(leases)
+            .filter_map(|(node, (key, lease))| is_alive(key, lease).then_some(node))
             .collect())
     }
 }
@@ -215,15 +243,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn read_claim_accepts_only_written_claims() {
+    fn parse_claim_accepts_only_claim_texts() {
         let node = NodeId([7; 16]);
         for state in [PresenceState::Idle, PresenceState::Online] {
-            assert_eq!(read_claim(claim_text(node, state).as_bytes()), Some((node, state)));
+            assert_eq!(parse_claim(claim_text(node, state).as_bytes()), Some((node, state)));
         }
         let offline = claim_text(node, PresenceState::Offline);
         let short = &claim_text(node, PresenceState::Online)[1..];
         for text in ["", "x", &offline, short, &format!("{} 2 ", hex::encode(&node.0))] {
-            assert_eq!(read_claim(text.as_bytes()), None, "{text}");
+            assert_eq!(parse_claim(text.as_bytes()), None, "{text}");
         }
     }
 }

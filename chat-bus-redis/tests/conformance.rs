@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use chat_bus_redis::{Options, RedisBackend};
+use chat_core::model::ClusterKey;
 use chat_harness::services::Redis;
 
 /// Server that all tests share. Each test uses a prefix of its own.
@@ -17,7 +18,7 @@ async fn backend() -> RedisBackend {
     let url = tokio::task::spawn_blocking(|| SERVER.url()).await.unwrap();
     let mut options = Options::default();
     options.prefix = format!("test-{}:", NEXT_PREFIX.fetch_add(1, Ordering::Relaxed));
-    RedisBackend::open(&url, options).unwrap()
+    RedisBackend::open(&url, ClusterKey::from_bytes([1; 32]), options).unwrap()
 }
 
 mod bus {

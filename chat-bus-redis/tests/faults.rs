@@ -10,7 +10,7 @@ use bytes::Bytes;
 use chat_bus_redis::{Options, RedisBackend, RedisBus};
 use chat_core::bus::{BusError, BusMessage, MessageBus, Subscriber, Topic};
 use chat_core::cluster::{Discovery, NodeInfo, Presence};
-use chat_core::model::{ConversationId, DeviceId, NodeId, PresenceState, UserId};
+use chat_core::model::{ClusterKey, ConversationId, DeviceId, NodeId, PresenceState, UserId};
 use chat_harness::services::Redis;
 use tokio::time::timeout;
 
@@ -19,7 +19,11 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 const TOPIC: Topic = Topic::Conversation(ConversationId(7));
 
 fn open(redis: &Redis) -> RedisBackend {
-    RedisBackend::open(&redis.url(), Options::default()).unwrap()
+    open_with(redis, ClusterKey::from_bytes([1; 32]))
+}
+
+fn open_with(redis: &Redis, cluster_key: ClusterKey) -> RedisBackend {
+    RedisBackend::open(&redis.url(), cluster_key, Options::default()).unwrap()
 }
 
 /// Skips messages until `wanted` arrives.
@@ -172,16 +176,77 @@ async fn malformed_values_in_redis_are_ignored_or_reported() {
     let view = discovery.join(node(1)).await.unwrap();
     assert_eq!(view.borrow().to_vec(), [node(1)]);
 
-    // A forged envelope is delivered unchanged, because its receiver does not trust it. An envelope
-    // that is too large is dropped.
+    // An envelope without a tag, and an envelope that is too large, are dropped.
+    redis.command(&["PUBLISH", "chat:conversation:7", ""]).unwrap();
     redis.command(&["PUBLISH", "chat:conversation:7", "forged"]).unwrap();
-    expect_message(&mut subscriber, &envelope("forged")).await;
     bus.publish(TOPIC, Bytes::from(vec![0; 5 * 1024 * 1024])).await.unwrap();
     publish_eventually(&bus, "after").await;
     assert_eq!(
         timeout(STEP_TIMEOUT, subscriber.next()).await.unwrap(),
         Some(envelope("after"))
     );
+}
+
+/// A program with another key stands for an attacker who can write to Redis: it writes everything
+/// that a node writes, with tags that are not valid.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn data_of_a_program_with_another_cluster_key_is_ignored() {
+    let redis = Redis::start(&[]).unwrap();
+    let (backend, forger) = (open(&redis), open_with(&redis, ClusterKey::random()));
+    let bus = backend.bus();
+    let mut subscriber = bus.connect().await.unwrap();
+    subscriber.topics().subscribe(TOPIC).await.unwrap();
+    publish_eventually(&forger.bus(), "forged").await;
+    publish_eventually(&bus, "true").await;
+    assert_eq!(subscriber.next().await, Some(envelope("true")));
+
+    let (presence, forged_presence) = (backend.presence(), forger.presence());
+    let (user, device) = (UserId(1), DeviceId([2; 16]));
+    let (live, dead) = (NodeId([1; 16]), NodeId([2; 16]));
+    presence.set(live, user, device, PresenceState::Idle).await.unwrap();
+    let forged_device = DeviceId([3; 16]);
+    let forged = forged_presence.set(dead, user, forged_device, PresenceState::Online);
+    forged.await.unwrap();
+    let claims = presence.devices(&[user]).await.unwrap();
+    assert_eq!(claims, [(user, device, live, PresenceState::Idle)]);
+    // A true claim counts only while the lease of its node is true as well.
+    presence
+        .set(dead, user, DeviceId([4; 16]), PresenceState::Online)
+        .await
+        .unwrap();
+    redis
+        .command(&["SET", &format!("chat:alive:{}", "02".repeat(16)), "1"])
+        .unwrap();
+    let claims = presence.devices(&[user]).await.unwrap();
+    assert_eq!(claims, [(user, device, live, PresenceState::Idle)]);
+
+    let (discovery, forged_discovery) = (backend.discovery(), forger.discovery());
+    forged_discovery.join(node(9)).await.unwrap();
+    let view = discovery.join(node(1)).await.unwrap();
+    assert_eq!(view.borrow()[..], [node(1)]);
+}
+
+/// Data that a node wrote is not accepted at another place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn data_that_was_moved_to_another_key_is_ignored() {
+    let redis = Redis::start(&[]).unwrap();
+    let backend = open(&redis);
+    let presence = backend.presence();
+    let (user, device, this_node) = (UserId(1), DeviceId([2; 16]), NodeId([1; 16]));
+    presence
+        .set(this_node, user, device, PresenceState::Online)
+        .await
+        .unwrap();
+    redis.command(&["COPY", "chat:presence:1", "chat:presence:2"]).unwrap();
+    assert_eq!(presence.devices(&[UserId(2)]).await.unwrap(), []);
+
+    let discovery = backend.discovery();
+    let view = discovery.join(node(1)).await.unwrap();
+    let key = |byte: &str| format!("chat:node:{}", byte.repeat(16));
+    redis.command(&["COPY", &key("01"), &key("09")]).unwrap();
+    redis.command(&["SADD", "chat:nodes", &"09".repeat(16)]).unwrap();
+    discovery.update(node(1)).await.unwrap();
+    assert_eq!(view.borrow()[..], [node(1)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -255,7 +320,7 @@ async fn url_sets_password_user_and_database() {
     let redis = Redis::start(&["--requirepass", "hunter2"]).unwrap();
     let open_as = |login: &str, database: u8| {
         let url = format!("redis://{login}{}/{database}", redis.address());
-        RedisBackend::open(&url, Options::default()).unwrap()
+        RedisBackend::open(&url, ClusterKey::random(), Options::default()).unwrap()
     };
     let can_set = async |backend: RedisBackend| {
         let presence = backend.presence();

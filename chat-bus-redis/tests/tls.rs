@@ -7,7 +7,7 @@ use std::fs;
 
 use chat_bus_redis::{Options, RedisBackend};
 use chat_core::cluster::Presence;
-use chat_core::model::{DeviceId, NodeId, PresenceState, UserId};
+use chat_core::model::{ClusterKey, DeviceId, NodeId, PresenceState, UserId};
 use chat_harness::services::Redis;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -25,7 +25,9 @@ async fn client_accepts_only_a_server_with_a_trusted_certificate() {
     let can_set = async |url: String, authority: Option<String>| {
         let mut options = Options::default();
         options.authorities = authority.map(String::into_bytes);
-        let presence = RedisBackend::open(&url, options).unwrap().presence();
+        let presence = RedisBackend::open(&url, ClusterKey::random(), options)
+            .unwrap()
+            .presence();
         let set = presence.set(NodeId([1; 16]), UserId(1), DeviceId([1; 16]), PresenceState::Online);
         set.await.is_ok()
     };

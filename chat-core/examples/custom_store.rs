@@ -9,8 +9,8 @@ use chat_core::async_trait;
 use chat_core::commands::Commands;
 use chat_core::engine::Engine;
 use chat_core::model::{
-    Account, ClientMessageId, Contact, Conversation, ConversationId, ConversationKind, ConversationRef, Device,
-    DeviceId, Event, Member, NodeId, Page, Registration, Secret, Seq, Source, StoreEpoch, UserId, UserName,
+    Account, ClientMessageId, ClusterKey, Contact, Conversation, ConversationId, ConversationKind, ConversationRef,
+    Device, DeviceId, Event, Member, NodeId, Page, Registration, Secret, Seq, Source, StoreEpoch, UserId, UserName,
 };
 use chat_core::store::{
     AccountStore, AuditPage, AuditRecord, ContactStore, ConversationStore, CursorStore, EventPage, FeedBacklog,
@@ -37,6 +37,10 @@ impl<S: Store> Store for CountingStore<S> {
 
     async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
         self.inner.epoch().await
+    }
+
+    async fn cluster_key(&self) -> Result<ClusterKey, StoreError> {
+        self.inner.cluster_key().await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

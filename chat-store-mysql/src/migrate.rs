@@ -1,6 +1,6 @@
 //! Migrations of a database to the schema of this program.
 
-use chat_core::model::StoreEpoch;
+use chat_core::model::{ClusterKey, StoreEpoch};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use sha2::{Digest, Sha256};
@@ -35,6 +35,7 @@ const LOCK_TIMEOUT: u32 = 2;
 #[derive(Debug)]
 pub(crate) struct PreparedDatabase {
     pub(crate) epoch: StoreEpoch,
+    pub(crate) cluster_key: ClusterKey,
 }
 
 /// Applies the missing migrations, or fails if there are any and `migrate` is not set. One process
@@ -64,10 +65,11 @@ pub(crate) async fn prepare(conn: &mut Conn, migrate: bool) -> Result<PreparedDa
         }
     }
     let epoch = epoch(conn).await?;
+    let cluster_key = cluster_key(conn).await?;
     conn.query_drop(format!("DO RELEASE_LOCK({LOCK})"))
         .await
         .map_err(OpenError::from_driver)?;
-    Ok(PreparedDatabase { epoch })
+    Ok(PreparedDatabase { epoch, cluster_key })
 }
 
 /// Takes the migration lock. Waits while another connection has it: a migration of a large database
@@ -110,7 +112,8 @@ async fn require_current(conn: &mut Conn) -> Result<PreparedDatabase, OpenError>
         check(conn, version, sql).await?;
     }
     let epoch = epoch(conn).await?;
-    Ok(PreparedDatabase { epoch })
+    let cluster_key = cluster_key(conn).await?;
+    Ok(PreparedDatabase { epoch, cluster_key })
 }
 
 /// Fails with [`OpenError::OlderSchema`] if the database holds no store. Changes nothing.
@@ -184,19 +187,31 @@ fn statements(sql: &str) -> Vec<String> {
 
 /// Returns the store epoch, the identity of the history. Creates it if the database is new.
 async fn epoch(conn: &mut Conn) -> Result<StoreEpoch, OpenError> {
-    let fresh = StoreEpoch::random();
+    created_once(conn, "epoch", &StoreEpoch::random().0)
+        .await
+        .map(StoreEpoch)
+}
+
+/// Returns the key of the cluster. Creates a key if the database has none.
+async fn cluster_key(conn: &mut Conn) -> Result<ClusterKey, OpenError> {
+    let key = created_once(conn, "cluster_key", ClusterKey::random().expose()).await;
+    key.map(ClusterKey::from_bytes)
+}
+
+/// Returns the value `name` of the table `meta`. Stores `fresh` as the value if there is none.
+async fn created_once<const N: usize>(conn: &mut Conn, name: &str, fresh: &[u8; N]) -> Result<[u8; N], OpenError> {
     conn.exec_drop(
-        "INSERT IGNORE INTO meta (name, value) VALUES ('epoch', ?)",
-        (&fresh.0[..],),
+        "INSERT IGNORE INTO meta (name, value) VALUES (?, ?)",
+        (name, &fresh[..]),
     )
     .await
     .map_err(OpenError::from_driver)?;
-    let stored = conn.query_first("SELECT value FROM meta WHERE name = 'epoch'");
+    let stored = conn.exec_first("SELECT value FROM meta WHERE name = ?", (name,));
     let stored: Option<Vec<u8>> = stored.await.map_err(OpenError::from_driver)?;
-    let bytes = stored.and_then(|bytes| bytes.try_into().ok());
-    bytes.map(StoreEpoch).ok_or_else(|| {
+    stored.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| {
         OpenError::Other(
-            "the value `epoch` in the table `meta` is missing or does not have 16 bytes; restore a backup".into(),
+            format!("the value `{name}` in the table `meta` is missing or does not have {N} bytes; restore a backup")
+                .into(),
         )
     })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_core::jitter;
-use chat_core::model::{NodeId, StoreEpoch};
+use chat_core::model::{ClusterKey, NodeId, StoreEpoch};
 use chat_core::store::{Heartbeat, Store, StoreError, TxError, Unit};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, TxOpts};
@@ -29,6 +29,7 @@ const RETRY_DELAYS: (Duration, Duration) = (Duration::from_millis(2), Duration::
 pub struct MysqlStore {
     pub(crate) connections: Arc<Connections>,
     epoch: StoreEpoch,
+    cluster_key: ClusterKey,
 }
 
 impl MysqlStore {
@@ -54,12 +55,13 @@ impl MysqlStore {
                 "the settings of the database may lose acknowledged commits"
             );
         }
-        let PreparedDatabase { epoch } = migrate::prepare(&mut conn, options.migrate).await?;
+        let PreparedDatabase { epoch, cluster_key } = migrate::prepare(&mut conn, options.migrate).await?;
         conn.disconnect().await.map_err(OpenError::from_driver)?;
         let driver = options::driver(url, &options, server.is_mariadb)?;
         Ok(Self {
             connections: Arc::new(Connections::new(driver, &options)),
             epoch,
+            cluster_key,
         })
     }
 
@@ -218,6 +220,13 @@ impl Store for MysqlStore {
             return Err(closed());
         }
         Ok(self.epoch)
+    }
+
+    async fn cluster_key(&self) -> Result<ClusterKey, StoreError> {
+        if self.connections.is_closed() {
+            return Err(closed());
+        }
+        Ok(self.cluster_key.clone())
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

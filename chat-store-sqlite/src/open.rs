@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chat_core::model::StoreEpoch;
+use chat_core::model::{ClusterKey, StoreEpoch};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
@@ -70,6 +70,7 @@ pub(crate) struct Opened {
     pub(crate) path: PathBuf,
     pub(crate) lock: DirectoryLock,
     pub(crate) epoch: StoreEpoch,
+    pub(crate) cluster_key: ClusterKey,
     pub(crate) writer: Connection,
     pub(crate) readers: Vec<Connection>,
 }
@@ -110,6 +111,7 @@ pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenEr
             .map_err(sqlite)?;
     }
     let epoch = epoch(&writer).map_err(sqlite)?;
+    let cluster_key = cluster_key(&writer).map_err(sqlite)?;
     feeds::expire_leases(&writer).map_err(sqlite)?;
     let mut readers = Vec::new();
     for _ in 0..options.reader_threads.max(1) {
@@ -121,6 +123,7 @@ pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenEr
         path,
         lock,
         epoch,
+        cluster_key,
         writer,
         readers,
     })
@@ -210,6 +213,18 @@ fn epoch(conn: &Connection) -> rusqlite::Result<StoreEpoch> {
         Some(epoch) => Ok(StoreEpoch(epoch)),
         None => renew_epoch(conn),
     }
+}
+
+/// Returns the key of the cluster. Creates a key if the database has none.
+fn cluster_key(conn: &Connection) -> rusqlite::Result<ClusterKey> {
+    conn.execute(
+        "INSERT OR IGNORE INTO meta (name, value) VALUES ('cluster_key', ?1)",
+        [ClusterKey::random().expose()],
+    )?;
+    conn.query_row("SELECT value FROM meta WHERE name = 'cluster_key'", [], |row| {
+        row.get(0)
+    })
+    .map(ClusterKey::from_bytes)
 }
 
 /// Gives the history a new store epoch, so that clients discard their copies of it.

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
-use chat_core::model::StoreEpoch;
+use chat_core::model::{ClusterKey, StoreEpoch};
 use chat_core::store::{Store, StoreError, Unit};
 use rusqlite::Connection;
 
@@ -27,6 +27,7 @@ pub struct SqliteStore {
     pub(crate) readers: Readers,
     path: PathBuf,
     epoch: StoreEpoch,
+    cluster_key: ClusterKey,
     running: Mutex<Option<Running>>,
 }
 
@@ -85,6 +86,7 @@ impl SqliteStore {
             path,
             lock,
             epoch,
+            cluster_key,
             writer,
             readers,
         } = open::open(directory, options)?;
@@ -104,6 +106,7 @@ impl SqliteStore {
             readers,
             path,
             epoch,
+            cluster_key,
             running: Mutex::new(Some(Running { threads, lock })),
         })
     }
@@ -115,6 +118,13 @@ impl SqliteStore {
     /// As for [`backup`](crate::backup).
     pub async fn backup_to(&self, target: impl AsRef<Path>) -> Result<(), BackupError> {
         backup::copy(self.path.clone(), target.as_ref().to_owned()).await
+    }
+
+    fn require_open(&self) -> Result<(), StoreError> {
+        if self.readers.is_closed() {
+            return Err(StoreError::unavailable("the store was closed"));
+        }
+        Ok(())
     }
 
     /// Stops accepting requests. Returns the threads, which the caller has to join, and the lock;
@@ -153,10 +163,13 @@ impl Store for SqliteStore {
     }
 
     async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
-        if self.readers.is_closed() {
-            return Err(StoreError::unavailable("the store was closed"));
-        }
+        self.require_open()?;
         Ok(self.epoch)
+    }
+
+    async fn cluster_key(&self) -> Result<ClusterKey, StoreError> {
+        self.require_open()?;
+        Ok(self.cluster_key.clone())
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -3,6 +3,7 @@
 
 mod account;
 mod change;
+mod cluster_key;
 mod code;
 mod command;
 mod conversation;
@@ -19,6 +20,7 @@ mod text;
 
 pub use account::{Account, Contact, ContactState, Device, DirectPolicy, PresenceState, UserInfo};
 pub use change::{GroupChanges, NewGroup, ProfileChanges};
+pub use cluster_key::ClusterKey;
 pub use code::{CloseCode, ReplyCode};
 pub use command::Command;
 pub use conversation::{

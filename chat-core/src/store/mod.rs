@@ -90,7 +90,7 @@ mod internals {
     pub use super::unit::{Operation, StoreExt};
 }
 
-use crate::model::{NodeId, StoreEpoch};
+use crate::model::{ClusterKey, NodeId, StoreEpoch};
 
 /// Persistent state of the engine. See the [module documentation](self) for the contract.
 #[async_trait]
@@ -115,6 +115,10 @@ pub trait Store:
     /// Returns the id of the store's history, which changes if the store may have lost events, as
     /// after a restore of a backup.
     async fn epoch(&self) -> Result<StoreEpoch, StoreError>;
+
+    /// Returns the key with which the nodes that use this store authenticate what they tell each
+    /// other. The key is random, is created with the store, and does not change.
+    async fn cluster_key(&self) -> Result<ClusterKey, StoreError>;
 
     /// Checks with a cheap read that the store answers. Each node calls this every two seconds, and
     /// twice a second while the store does not answer.

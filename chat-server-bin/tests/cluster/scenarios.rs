@@ -11,8 +11,10 @@ use chat_core::client::{ClientOptions, Credentials, MemoryStore, ServerAddress, 
 use chat_core::codec::RequestKind;
 use chat_core::commands::Commands;
 use chat_core::model::{Command, ConversationRef, Draft, GroupName, MessageText, Note, Push, UserId};
+use chat_core::store::Store;
 use chat_core::testkit::Peer;
 use chat_harness::Cluster;
+use chat_store_mysql::MysqlStore;
 use tokio::time::timeout;
 
 use super::support::{PROGRAM, WAIT_TIMEOUT, create_group, join, named, receive_text};
@@ -211,8 +213,9 @@ async fn simultaneous_logins_on_two_nodes_have_one_winner() {
     println!("{rounds} rounds, one winner each: {refused} logins were refused, {replaced} sessions were replaced");
 }
 
-/// An attacker who can write to Redis can forge doorbells (messages that say that a log has grown).
-/// Forged doorbells deliver nothing, duplicate nothing and disturb no session.
+/// An attacker who has the cluster key, from a stolen backup for example, and can write to Redis
+/// can forge doorbells (messages that say that a log has grown). Forged doorbells deliver nothing,
+/// duplicate nothing and disturb no session.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forged_doorbells_deliver_nothing() {
     let cluster = Cluster::start(&PROGRAM, 2).unwrap();
@@ -223,7 +226,9 @@ async fn forged_doorbells_deliver_nothing() {
     befriend(&mut alice, "alice", &mut bob, "bob").await;
     let to_bob = || ConversationRef::Direct(named("bob"));
     let first = alice.commands().send_text(to_bob(), "opening").await.unwrap();
-    let redis = RedisBackend::open(&cluster.redis.url(), chat_bus_redis::Options::default()).unwrap();
+    let mysql = MysqlStore::open(&cluster.database.url("chat"), chat_store_mysql::Options::default());
+    let cluster_key = mysql.await.unwrap().cluster_key().await.unwrap();
+    let redis = RedisBackend::open(&cluster.redis.url(), cluster_key, chat_bus_redis::Options::default()).unwrap();
     let bus = redis.bus();
     let mut subscriber = bus.connect().await.unwrap();
     let conversation = Topic::Conversation(first.conversation);

@@ -66,7 +66,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .parse()?;
     let mysql = MysqlStore::open(&options.store, chat_store_mysql::Options::default()).await?;
     let store: Arc<dyn Store> = Arc::new(FaultyStore::new(Arc::new(mysql), options.fault));
-    let redis = RedisBackend::open(&options.bus, chat_bus_redis::Options::default())?;
+    let redis = RedisBackend::open(
+        &options.bus,
+        store.cluster_key().await?,
+        chat_bus_redis::Options::default(),
+    )?;
     let engine = Engine::builder(store)
         .config(engine_config())
         .bus(Arc::new(redis.bus()))

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use chat_core::codec::body;
 use chat_core::model::{
-    Account, ClientMessageId, Contact, Conversation, ConversationId, ConversationKind, Device, DeviceId, Event,
-    EventBody, Member, NodeId, Page, Seq, SessionEpoch, StoreEpoch, UserId,
+    Account, ClientMessageId, ClusterKey, Contact, Conversation, ConversationId, ConversationKind, Device, DeviceId,
+    Event, EventBody, Member, NodeId, Page, Seq, SessionEpoch, StoreEpoch, UserId,
 };
 use chat_core::store::{
     AccountStore, AuditPage, AuditRecord, ContactStore, ConversationStore, CursorStore, EventPage, FeedBacklog,
@@ -196,6 +196,10 @@ impl Store for FaultyStore {
 
     async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
         self.inner.epoch().await
+    }
+
+    async fn cluster_key(&self) -> Result<ClusterKey, StoreError> {
+        self.inner.cluster_key().await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -23,13 +23,14 @@ use self::tables::Tables;
 use self::tx::MemoryTx;
 use super::backend::run_inline;
 use super::{Heartbeat, Store, StoreError, TxError, Unit, sql_support};
-use crate::model::{NodeId, StoreEpoch, Timestamp};
+use crate::model::{ClusterKey, NodeId, StoreEpoch, Timestamp};
 use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// A [`Store`] in memory, whose content does not survive a restart.
 #[derive(Debug)]
 pub struct MemoryStore {
     epoch: StoreEpoch,
+    cluster_key: ClusterKey,
     /// Time at which the store's clock was 0.
     created: Instant,
     state: RwLock<State>,
@@ -49,6 +50,7 @@ impl MemoryStore {
     pub fn new() -> Self {
         Self {
             epoch: StoreEpoch::random(),
+            cluster_key: ClusterKey::random(),
             created: Instant::now(),
             state: RwLock::default(),
         }
@@ -106,6 +108,10 @@ impl Store for MemoryStore {
 
     async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
         self.read(|_| self.epoch)
+    }
+
+    async fn cluster_key(&self) -> Result<ClusterKey, StoreError> {
+        self.read(|_| self.cluster_key.clone())
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -395,6 +395,12 @@ pub async fn epoch_is_stable(store: Arc<dyn Store>) {
     assert_eq!(store.epoch().await.unwrap(), epoch);
 }
 
+pub async fn cluster_key_is_stable(store: Arc<dyn Store>) {
+    let key = store.cluster_key().await.unwrap();
+    create(&*store, new_group("g")).await.unwrap();
+    assert_eq!(store.cluster_key().await.unwrap().expose(), key.expose());
+}
+
 pub async fn ping_succeeds_on_an_open_store(store: Arc<dyn Store>) {
     store.ping().await.unwrap();
 }
@@ -421,6 +427,7 @@ pub async fn closed_store_is_unavailable(store: Arc<dyn Store>) {
         store.advance_cursors(&[]).await.err(),
         store.advance_reads(&[(user, id, Seq(1))]).await.err(),
         store.epoch().await.err(),
+        store.cluster_key().await.err(),
         store.ping().await.err(),
         store.heartbeat(NodeId::random()).await.err(),
         append(&**store, id, user, messages(1)).await.err(),

@@ -2,6 +2,7 @@
 //! store has executed it.
 
 use super::*;
+use crate::model::ClusterKey;
 
 /// Unit that runs to its end and is then rolled back, with the error of `fault`.
 #[derive(Debug)]
@@ -46,6 +47,10 @@ impl Store for FaultyStore {
 
     async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
         self.enter().await?.epoch().await
+    }
+
+    async fn cluster_key(&self) -> Result<ClusterKey, StoreError> {
+        self.enter().await?.cluster_key().await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
