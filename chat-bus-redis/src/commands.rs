@@ -1,15 +1,21 @@
 //! Commands to Redis, over a small pool of connections.
+//!
+//! When a command could not reach Redis, further commands fail at once, without waiting for a
+//! timeout, until a probe has reached it (a circuit breaker).
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bb8_redis::bb8::{ManageConnection, Pool};
 use bb8_redis::redis::aio::{ConnectionLike, MultiplexedConnection};
 use bb8_redis::redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Value,
 };
+use chat_core::jitter;
 use chat_core::model::ClusterKey;
+use tokio::time::sleep;
 
 use crate::Options;
 use crate::tagged::Tagger;
@@ -17,6 +23,8 @@ use crate::tagged::Tagger;
 /// Number of connections for commands. One connection carries many commands at once; the second one
 /// is used while the first is replaced.
 const CONNECTIONS: u32 = 2;
+/// Maximum delay between the pings that probe whether Redis can be reached again.
+const PROBE_INTERVAL: Duration = Duration::from_millis(400);
 
 /// Sender of commands to Redis. When a connection has broken, the pool removes it as soon as
 /// another command has taken it; that command may fail too.
@@ -25,6 +33,10 @@ pub(crate) struct Commands {
     pub(crate) options: Options,
     pub(crate) tagger: Tagger,
     pool: Pool<ConnectionManager>,
+    /// `true` from a command that could not reach Redis until a probe that could.
+    is_unreachable: AtomicBool,
+    /// The commands themselves, for the task that probes.
+    this: Weak<Self>,
 }
 
 impl fmt::Debug for Commands {
@@ -37,7 +49,7 @@ impl fmt::Debug for Commands {
 }
 
 impl Commands {
-    pub(crate) fn new(client: Client, cluster_key: ClusterKey, options: Options) -> Self {
+    pub(crate) fn new(client: Client, cluster_key: ClusterKey, options: Options) -> Arc<Self> {
         let manager = ConnectionManager {
             client: client.clone(),
             config: connection_config(&options),
@@ -47,12 +59,14 @@ impl Commands {
             .connection_timeout(options.connect_timeout)
             .test_on_check_out(false)
             .build_unchecked(manager);
-        Self {
+        Arc::new_cyclic(|this| Self {
             client,
             options,
             tagger: Tagger::new(cluster_key),
             pool,
-        }
+            is_unreachable: AtomicBool::new(false),
+            this: Weak::clone(this),
+        })
     }
 
     /// Returns the full name of a key or channel: the prefix of the options, then `name`.
@@ -62,18 +76,49 @@ impl Commands {
 
     /// Sends one command and returns its answer.
     pub(crate) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
-        let mut connection = self.connection().await?;
-        let answer = connection.inner.req_packed_command(command).await;
-        connection.mark_if_broken(&answer);
+        self.require_reachable()?;
+        let answer = self.query_regardless(command).await;
+        self.note(&answer);
         T::from_redis_value(answer?).map_err(RedisError::from)
     }
 
     /// Sends several commands in one round trip and returns their answers.
     pub(crate) async fn pipeline<T: FromRedisValue>(&self, commands: &Pipeline) -> RedisResult<T> {
+        self.require_reachable()?;
+        let answer = async {
+            let mut connection = self.connection().await?;
+            let answer = commands.query_async(&mut connection.inner).await;
+            connection.mark_if_broken(&answer);
+            answer
+        };
+        let answer = answer.await;
+        self.note(&answer);
+        answer
+    }
+
+    /// Sends one command, even if Redis could not be reached before.
+    async fn query_regardless(&self, command: &Cmd) -> RedisResult<Value> {
         let mut connection = self.connection().await?;
-        let answer = commands.query_async(&mut connection.inner).await;
+        let answer = connection.inner.req_packed_command(command).await;
         connection.mark_if_broken(&answer);
         answer
+    }
+
+    fn require_reachable(&self) -> RedisResult<()> {
+        if self.is_unreachable.load(Ordering::Relaxed) {
+            return Err((ErrorKind::Io, "Redis cannot be reached").into());
+        }
+        Ok(())
+    }
+
+    /// Starts to probe Redis if the answer says that it cannot be reached.
+    fn note<T>(&self, answer: &RedisResult<T>) {
+        if let Err(error) = answer
+            && is_broken(error)
+            && !self.is_unreachable.swap(true, Ordering::Relaxed)
+        {
+            tokio::spawn(probe(Weak::clone(&self.this)));
+        }
     }
 
     /// Returns a clone of a pooled connection, so that other commands can use the pool while this
@@ -83,6 +128,23 @@ impl Commands {
         let pooled = pooled.map_err(|_| RedisError::from((ErrorKind::Io, "no connection to Redis")))?;
         Ok(pooled.clone())
     }
+}
+
+/// Sends pings until Redis answers one, or all handles of the backend are dropped.
+async fn probe(commands: Weak<Commands>) {
+    loop {
+        sleep(jitter::spread(PROBE_INTERVAL, 0.5, 1.0)).await;
+        let Some(commands) = commands.upgrade() else { return };
+        if commands.query_regardless(Cmd::new().arg("PING")).await.is_ok() {
+            commands.is_unreachable.store(false, Ordering::Relaxed);
+            return;
+        }
+    }
+}
+
+/// Returns whether a connection cannot be used, or none could be opened.
+fn is_broken(error: &RedisError) -> bool {
+    error.is_io_error() || error.is_timeout() || error.is_connection_dropped()
 }
 
 pub(crate) fn connection_config(options: &Options) -> AsyncConnectionConfig {
@@ -117,7 +179,7 @@ impl SharedConnection {
     /// time, so that the pool replaces the connection.
     fn mark_if_broken<T>(&self, answer: &RedisResult<T>) {
         if let Err(error) = answer
-            && (error.is_io_error() || error.is_timeout() || error.is_connection_dropped())
+            && is_broken(error)
         {
             self.is_broken.store(true, Ordering::Relaxed);
         }

@@ -1,7 +1,8 @@
 //! Redis as the bus, the presence service and the discovery of a chat cluster.
 //!
 //! ```no_run
-//! # async fn example(store: impl chat_core::store::Store) -> Result<(), Box<dyn std::error::Error>> {
+//! # type Error = Box<dyn std::error::Error>;
+//! # async fn example(store: impl chat_core::store::Store) -> Result<(), Error> {
 //! use chat_bus_redis::{Options, RedisBackend};
 //!
 //! let cluster_key = store.cluster_key().await?;

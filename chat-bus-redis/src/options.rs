@@ -85,7 +85,7 @@ impl RedisBackend {
     pub fn open(url: &str, cluster_key: ClusterKey, options: Options) -> Result<Self, UrlError> {
         let client = client_at(url, &options)?;
         Ok(Self {
-            commands: Arc::new(Commands::new(client, cluster_key, options)),
+            commands: Commands::new(client, cluster_key, options),
         })
     }
 

@@ -137,6 +137,29 @@ async fn node_starts_without_redis_and_connects_later() {
         .unwrap();
 }
 
+/// A login, for example, reads the presence of all friends. It must not wait for a timeout each
+/// time while Redis is known to be away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_fail_at_once_while_redis_does_not_answer() {
+    let redis = Redis::start(&[]).unwrap();
+    let presence = open(&redis).presence();
+    presence.devices(&[UserId(1)]).await.unwrap();
+    let paused = redis.pause(Duration::from_secs(60)).unwrap();
+    assert!(presence.devices(&[UserId(1)]).await.is_err());
+    let started = Instant::now();
+    for _ in 0..100 {
+        assert!(presence.devices(&[UserId(1)]).await.is_err());
+    }
+    let waited = started.elapsed();
+    assert!(waited < Duration::from_millis(500), "100 calls took {waited:?}");
+    paused.end().unwrap();
+    let deadline = Instant::now() + STEP_TIMEOUT;
+    while let Err(error) = presence.devices(&[UserId(1)]).await {
+        assert!(Instant::now() < deadline, "{error}");
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn malformed_values_in_redis_are_ignored_or_reported() {
     let redis = Redis::start(&[]).unwrap();

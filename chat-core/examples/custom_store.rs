@@ -15,7 +15,7 @@ use chat_core::model::{
 use chat_core::store::{
     AccountStore, AuditPage, AuditRecord, ContactStore, ConversationStore, CursorStore, EventPage, FeedBacklog,
     FeedLease, FeedPosition, FeedShard, FeedStore, Heartbeat, ListedGroup, MembershipView, MemoryStore, MessageStore,
-    NamedGroup, OperatorStore, SentEvent, Store, StoreError, StoreStats, Unit,
+    NamedGroup, OperatorStore, SentEvent, Store, StoreError, StoreStats, Unit, UserChange,
 };
 
 /// A store that counts the units of work that its inner store commits.
@@ -49,6 +49,10 @@ impl<S: Store> Store for CountingStore<S> {
 
     async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {
         self.inner.heartbeat(node).await
+    }
+
+    async fn changed_users(&self) -> Result<Option<Vec<UserChange>>, StoreError> {
+        self.inner.changed_users().await
     }
 
     async fn close(&self) {

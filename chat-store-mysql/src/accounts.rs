@@ -248,7 +248,9 @@ impl AccountTx for MysqlTx<'_> {
             device.last_login.0,
             device.session_expires.map(|time| time.0),
         );
-        self.execute(&sql, values).await.map(drop)
+        self.execute(&sql, values).await?;
+        self.changed_users.insert(device.user);
+        Ok(())
     }
 
     async fn delete_device(&mut self, user: UserId, id: DeviceId) -> Result<(), StoreError> {
@@ -259,6 +261,7 @@ impl AccountTx for MysqlTx<'_> {
             let key: Params = (int(user.0), &id.0[..]).into();
             self.execute(sql, key).await?;
         }
+        self.changed_users.insert(user);
         Ok(())
     }
 }

@@ -321,7 +321,9 @@ impl ConversationTx for MysqlTx<'_> {
             member.has_sent,
             member.invited_by.map(|user| int(user.0)),
         );
-        self.execute(sql, values).await.map(drop)
+        self.execute(sql, values).await?;
+        self.changed_users.insert(member.user);
+        Ok(())
     }
 
     async fn put_snapshot(

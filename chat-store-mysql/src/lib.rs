@@ -53,6 +53,7 @@ mod rows;
 mod settings;
 mod store;
 mod tx;
+mod user_changes;
 
 pub use error::OpenError;
 pub use options::Options;

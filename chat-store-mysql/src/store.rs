@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chat_core::jitter;
 use chat_core::model::{ClusterKey, NodeId, StoreEpoch};
-use chat_core::store::{Heartbeat, Store, StoreError, TxError, Unit};
+use chat_core::store::{Heartbeat, Store, StoreError, TxError, Unit, UserChange};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, TxOpts};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -169,7 +169,10 @@ async fn transact(conn: &mut Conn, job: &mut Job, is_read_only: &mut bool) -> At
         Err(error) => return Attempt::Ended(Err(store_error(error))),
     };
     let mut tx = MysqlTx::new(tx);
-    let result = job.run(&mut tx).await;
+    let mut result = job.run(&mut tx).await;
+    if result.is_ok() {
+        result = tx.write_user_changes().await.map_err(TxError::Store);
+    }
     *is_read_only = tx.is_read_only;
     let MysqlTx {
         tx,
@@ -227,6 +230,10 @@ impl Store for MysqlStore {
             return Err(closed());
         }
         Ok(self.cluster_key.clone())
+    }
+
+    async fn changed_users(&self) -> Result<Option<Vec<UserChange>>, StoreError> {
+        self.recent_user_changes().await.map(Some)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

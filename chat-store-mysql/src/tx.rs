@@ -1,9 +1,9 @@
 //! [`MysqlTx`]: the database as a unit of work sees it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug};
 
-use chat_core::model::{Conversation, ConversationId};
+use chat_core::model::{Conversation, ConversationId, UserId};
 use chat_core::store::StoreError;
 use chat_core::store::backend::TxContract;
 use mysql_async::prelude::Queryable;
@@ -18,6 +18,8 @@ pub(crate) struct MysqlTx<'a> {
     pub(crate) contract: TxContract,
     /// Current rows of the conversations that the transaction has locked or created.
     pub(crate) rows: BTreeMap<ConversationId, Conversation>,
+    /// Users whose devices or memberships the transaction has written.
+    pub(crate) changed_users: BTreeSet<UserId>,
     /// True after a conflict with another transaction: the store rolls this one back and runs its
     /// job again.
     pub(crate) is_in_conflict: bool,
@@ -31,6 +33,7 @@ impl<'a> MysqlTx<'a> {
             tx,
             contract: TxContract::default(),
             rows: BTreeMap::new(),
+            changed_users: BTreeSet::new(),
             is_in_conflict: false,
             is_read_only: false,
         }

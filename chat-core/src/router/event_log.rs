@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use tokio::time::timeout;
 
 use crate::model::{ConversationId, Device, DeviceId, Event, NodeId, Seq, SessionEpoch, UserId};
-use crate::store::{Heartbeat, MembershipView, Store, StoreError};
+use crate::store::{Heartbeat, MembershipView, Store, StoreError, UserChange};
 
 /// Source of everything that the router reads: memberships, logs, logins and the list of other
 /// nodes. [`StoreEventLog`] implements it over a [`Store`]; a node without a database could
@@ -57,6 +57,10 @@ pub trait EventLog: Debug + Send + Sync + 'static {
     /// Returns whether the account of a user is disabled or does not exist. The router calls this
     /// after [`logins`](EventLog::logins), and only if it closes a session, to give the reason.
     async fn is_disabled(&self, user: UserId) -> Result<bool, StoreError>;
+
+    /// Returns the users whose logins or memberships have changed in the last
+    /// [`UserChange::WINDOW`], or `None` if the source does not know them.
+    async fn changed_users(&self) -> Result<Option<Vec<UserChange>>, StoreError>;
 
     /// Records that `node` is alive. Returns the other live nodes, and the store's time. Nodes call
     /// this every few seconds.
@@ -175,6 +179,10 @@ impl EventLog for StoreEventLog {
         Ok(account.is_none_or(|account| account.disabled))
     }
 
+    async fn changed_users(&self) -> Result<Option<Vec<UserChange>>, StoreError> {
+        self.store.changed_users().await
+    }
+
     async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {
         self.store.heartbeat(node).await
     }
@@ -240,6 +248,10 @@ impl EventLog for TimeLimited {
 
     async fn is_disabled(&self, user: UserId) -> Result<bool, StoreError> {
         self.within(self.inner.is_disabled(user)).await
+    }
+
+    async fn changed_users(&self) -> Result<Option<Vec<UserChange>>, StoreError> {
+        self.within(self.inner.changed_users()).await
     }
 
     async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {

@@ -1,6 +1,7 @@
 //! Builds a router and starts its workers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +25,7 @@ use super::topic_requests::TopicRequests;
 use super::unconfirmed::UnconfirmedCommits;
 use super::work_set::{WorkSet, WorkerOptions};
 use super::workers::catch_up::CatchUp;
+use super::workers::changed_users::FindChangedUsers;
 use super::workers::compare::Compare;
 use super::workers::heartbeat::{BusHeartbeat, Heartbeat};
 use super::workers::inbound::Inbound;
@@ -39,6 +41,7 @@ use crate::bus::{BusError, MessageBus, Subscriber, Topic};
 use crate::clock::Clock;
 use crate::cluster::Presence;
 use crate::model::{NodeId, StoreEpoch, UserId};
+use crate::sync::Mutex;
 
 /// Maximum number of queued envelopes with heartbeats. The largest heartbeat takes fewer envelopes.
 const MAX_QUEUED_HEARTBEATS: usize = 256;
@@ -79,6 +82,8 @@ struct Assembly {
     queues: DeliveryQueues,
     /// Users whose logins and memberships have to be read again.
     users: WorkSet<UserId>,
+    /// Requests to read the recent changes of users.
+    changes: WorkSet<()>,
     codec: EnvelopeCodec,
     config: RouterConfig,
 }
@@ -226,6 +231,7 @@ impl Assembly {
             log: limited,
             queues,
             users: WorkSet::default(),
+            changes: WorkSet::default(),
             codec,
             config,
         }
@@ -272,6 +278,7 @@ impl Assembly {
             has_bus,
             compare: queues.compare.clone(),
             users: self.users.clone(),
+            changes: self.changes.clone(),
             presence: queues.presence.clone(),
             watches: queues.watches.clone(),
             interval: self.config.sweep_interval,
@@ -322,11 +329,30 @@ impl Assembly {
                 max_concurrent: 1,
                 ..self.options("recheck a user")
             },
-            check,
+            check: check.clone(),
             joins: queues.joins.clone(),
             pause: self.config.user_recheck_rate.per / self.config.user_recheck_rate.count.max(1),
         };
         tasks.spawn("user recheck", users.run());
+        let changed = WorkSet::default();
+        let changed_users = UserRecheck {
+            users: changed.clone(),
+            options: self.options("recheck a changed user"),
+            check,
+            joins: queues.joins.clone(),
+            pause: Duration::ZERO,
+        };
+        tasks.spawn("changed users", changed_users.run());
+        let changes = FindChangedUsers {
+            requests: self.changes.clone(),
+            options: self.options("read the changes of users"),
+            log: Arc::clone(log),
+            registry: Arc::clone(&router.registry),
+            changed,
+            all: self.users.clone(),
+            known: Mutex::default(),
+        };
+        tasks.spawn("find changed users", changes.run());
     }
 
     fn start_heartbeats(&self, bus: Option<&BusConnection>, clock: Arc<dyn Clock>) {

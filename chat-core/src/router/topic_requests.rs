@@ -45,8 +45,8 @@ impl TopicRequests {
     }
 
     /// Requests a subscription to `topic` and waits until it exists. Returns without a subscription
-    /// after `wait_timeout`, because a session also works without the bus, and when the router
-    /// stops.
+    /// if the first attempt fails and after `wait_timeout`, because a session also works without
+    /// the bus, and when the router stops.
     pub(crate) async fn subscribe(&self, topic: Topic) {
         let (subscribed, waiting) = oneshot::channel();
         self.waiters.lock().entry(topic).or_default().push(subscribed);
@@ -66,6 +66,12 @@ impl TopicRequests {
             confirmed |= waiter.send(()).is_ok();
         }
         confirmed
+    }
+
+    /// Wakes the callers that wait for the subscription to `topic`, because it failed. A later
+    /// attempt does not confirm it to them.
+    pub(crate) fn give_up(&self, topic: Topic) {
+        self.waiters.lock().remove(&topic);
     }
 
     fn remove_closed_waiters(&self, topic: Topic) {

@@ -63,6 +63,7 @@ mod run;
 pub mod sql_support;
 mod tx_contract;
 mod unit;
+mod user_change;
 
 use std::fmt::Debug;
 
@@ -80,6 +81,7 @@ pub use memory::MemoryStore;
 pub use messages::{EventPage, MessageStore, MessageTx, SentEvent};
 pub use operators::{AuditId, AuditPage, AuditRecord, AuditTx, ListedGroup, NewAuditRecord, OperatorStore, StoreStats};
 pub use unit::Unit;
+pub use user_change::UserChange;
 
 #[cfg(not(feature = "unstable"))]
 pub(crate) use internals::*;
@@ -134,6 +136,16 @@ pub trait Store:
         let _ = node;
         self.ping().await?;
         Ok(Heartbeat::default())
+    }
+
+    /// Returns the users whose devices or memberships were written in the last
+    /// [`UserChange::WINDOW`], in any order. A node calls this every second while it cannot rely on
+    /// the announcements of other nodes, and reads the logins and memberships of these users again.
+    ///
+    /// `None` means that the store does not record changes: nodes then read all users, one after
+    /// the other. The default is `None`, which suits a store that only one process can use.
+    async fn changed_users(&self) -> Result<Option<Vec<UserChange>>, StoreError> {
+        Ok(None)
     }
 
     /// Completes the running requests, then releases files, connections and threads. Every later

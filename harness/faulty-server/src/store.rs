@@ -13,7 +13,7 @@ use chat_core::model::{
 use chat_core::store::{
     AccountStore, AuditPage, AuditRecord, ContactStore, ConversationStore, CursorStore, EventPage, FeedBacklog,
     FeedLease, FeedPosition, FeedShard, FeedStore, Heartbeat, ListedGroup, MembershipView, MessageStore, NamedGroup,
-    OperatorStore, SentEvent, Store, StoreError, StoreStats, Transaction, TxError, Unit,
+    OperatorStore, SentEvent, Store, StoreError, StoreStats, Transaction, TxError, Unit, UserChange,
 };
 
 use crate::fault::{ActiveFault, Fault};
@@ -208,6 +208,10 @@ impl Store for FaultyStore {
 
     async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {
         self.inner.heartbeat(node).await
+    }
+
+    async fn changed_users(&self) -> Result<Option<Vec<UserChange>>, StoreError> {
+        self.inner.changed_users().await
     }
 
     async fn close(&self) {

@@ -2,6 +2,7 @@
 //! tokio's time.
 
 mod announcer;
+mod changed_users;
 mod cluster;
 mod event_log;
 mod isolation;

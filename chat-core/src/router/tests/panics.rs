@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::bus::{BusError, BusMessage, Subscriber, Topics};
-use crate::store::{Heartbeat, MembershipView, StoreError};
+use crate::store::{Heartbeat, MembershipView, StoreError, UserChange};
 
 /// Switch that makes the ports of a test panic. Clones share the switch.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +63,11 @@ impl EventLog for PanickingLog {
     async fn is_disabled(&self, user: UserId) -> Result<bool, StoreError> {
         self.1.panic_if_set();
         self.0.is_disabled(user).await
+    }
+
+    async fn changed_users(&self) -> Result<Option<Vec<UserChange>>, StoreError> {
+        self.1.panic_if_set();
+        self.0.changed_users().await
     }
 
     async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {

@@ -12,7 +12,7 @@ use crate::router::sweep_request::SweepRequest;
 use crate::router::work_set::{WorkSet, WorkerOptions};
 use crate::router::workers::catch_up::CatchUp;
 use crate::router::workers::sweep::Sweep;
-use crate::store::{Heartbeat, MembershipView, StoreError};
+use crate::store::{Heartbeat, MembershipView, StoreError, UserChange};
 use crate::sync::Mutex;
 
 /// An event log that returns prepared pages and supports only reads of events.
@@ -47,6 +47,10 @@ impl EventLog for PreparedPages {
     }
 
     async fn is_disabled(&self, _: UserId) -> Result<bool, StoreError> {
+        unreachable!("the worker reads events only")
+    }
+
+    async fn changed_users(&self) -> Result<Option<Vec<UserChange>>, StoreError> {
         unreachable!("the worker reads events only")
     }
 
@@ -126,6 +130,7 @@ async fn sweep_merges_requests_and_keeps_its_minimum_interval() {
         has_bus: true,
         compare: WorkSet::default(),
         users: WorkSet::default(),
+        changes: WorkSet::default(),
         presence: WorkSet::default(),
         watches: CommitWatches::default(),
         interval: Duration::from_secs(1_000_000),

@@ -13,6 +13,7 @@
 //! bus. [`presence`] reports this node's devices to the presence service.
 
 pub(crate) mod catch_up;
+pub(crate) mod changed_users;
 pub(crate) mod compare;
 pub(crate) mod heartbeat;
 pub(crate) mod inbound;

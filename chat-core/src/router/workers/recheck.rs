@@ -77,8 +77,8 @@ impl LoginRecheck {
 }
 
 /// Worker that rechecks the logins and memberships of users for whom an announcement may have been
-/// lost; every sweep adds all users, except most sweeps of a node without bus and peers. It checks
-/// one user after the other with pauses, so that many checks do not overload the store.
+/// lost. One such worker checks the users whose change is known, at once; another one checks all
+/// users, one after the other with pauses, so that many checks do not overload the store.
 #[derive(Debug)]
 pub(crate) struct UserRecheck {
     pub(crate) users: WorkSet<UserId>,

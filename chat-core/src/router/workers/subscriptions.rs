@@ -52,7 +52,11 @@ impl Subscriptions {
         if self.is_needed(topic) {
             if state != Some(Subscription::Confirmed) {
                 known.lock().insert(topic, Subscription::Unconfirmed);
-                self.within(self.topics.subscribe(topic)).await?;
+                let subscribed = self.within(self.topics.subscribe(topic)).await;
+                if subscribed.is_err() {
+                    self.requests.give_up(topic);
+                }
+                subscribed?;
                 known.lock().insert(topic, Subscription::Confirmed);
             }
             self.subscribed(topic);

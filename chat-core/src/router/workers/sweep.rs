@@ -16,9 +16,8 @@ use crate::router::store_peers::StorePeers;
 use crate::router::sweep_request::SweepRequest;
 use crate::router::work_set::WorkSet;
 
-/// Number of sweeps for each recheck of all users, on a node without a bus and without other nodes
-/// on its store. Requested sweeps, and all sweeps of nodes that have a bus or peers, recheck all
-/// users too.
+/// Number of regular sweeps for each recheck of all users, on a node without a bus and without
+/// other nodes on its store. On other nodes, every regular sweep rechecks all users.
 const SWEEPS_PER_RECHECK_ALONE: u32 = 10;
 
 /// Worker that starts a sweep when one is requested, and otherwise at regular intervals.
@@ -30,6 +29,8 @@ pub(crate) struct Sweep {
     pub(crate) has_bus: bool,
     pub(crate) compare: WorkSet<ConversationId>,
     pub(crate) users: WorkSet<UserId>,
+    /// Requests to read the recent changes of users.
+    pub(crate) changes: WorkSet<()>,
     pub(crate) presence: WorkSet<(UserId, DeviceId)>,
     pub(crate) watches: CommitWatches,
     /// Average interval between sweeps without a request.
@@ -43,6 +44,8 @@ pub(crate) struct Sweep {
 impl Sweep {
     pub(crate) async fn run(self) {
         let mut last = Instant::now();
+        let mut last_of_all_users = last;
+        let mut requests_follow = false;
         for number in 1_u32.. {
             // The interval is jittered, so that nodes that started together do not sweep together.
             let next = last + jitter::spread(self.interval, 2.0 / 3.0, 4.0 / 3.0);
@@ -56,21 +59,32 @@ impl Sweep {
                 sleep_until(last + self.min_interval).await;
             }
             last = Instant::now();
-            let swept = panics::step("sweep", async { self.sweep(number, was_requested) }).await;
+            // A node that polls asks for a sweep every second. It reads the changes each time, and
+            // all users at the usual interval.
+            let all_users = !requests_follow || last.duration_since(last_of_all_users) >= self.interval;
+            requests_follow = was_requested;
+            if all_users {
+                last_of_all_users = last;
+            }
+            let swept = panics::step("sweep", async { self.sweep(number, was_requested, all_users) }).await;
             if swept.is_none() {
                 self.request.request();
             }
         }
     }
 
-    fn sweep(&self, number: u32, was_requested: bool) {
+    fn sweep(&self, number: u32, was_requested: bool, all_users: bool) {
         self.sweeps.fetch_add(1, Ordering::Relaxed);
         self.compare.add_all(self.registry.conversations());
         self.watches.mark_incomplete();
         // On a single node, every change of a user's logins and memberships went through this node,
         // unless an operator changed the store directly.
         let is_alone = !self.has_bus && self.store_peers.is_empty();
-        if was_requested || !is_alone || number.is_multiple_of(SWEEPS_PER_RECHECK_ALONE) {
+        if was_requested {
+            // Another node may have changed users of this node, and the announcement was lost.
+            self.changes.add(());
+        }
+        if all_users && (was_requested || !is_alone || number.is_multiple_of(SWEEPS_PER_RECHECK_ALONE)) {
             self.users.add_all(self.registry.users());
         }
         // The presence service may have lost devices of this node.

@@ -234,6 +234,7 @@ impl AccountTx for MemoryTx<'_> {
             Some(old) => drop(tables.devices.insert(key, old)),
             None => drop(tables.devices.remove(&key)),
         });
+        self.record_change(device.user);
         Ok(())
     }
 
@@ -250,6 +251,7 @@ impl AccountTx for MemoryTx<'_> {
             tables.devices.insert((user, device), old);
             tables.cursors.extend(cursors);
         });
+        self.record_change(user);
         Ok(())
     }
 }

@@ -365,6 +365,7 @@ impl ConversationTx for MemoryTx<'_> {
                 }
             }
         });
+        self.record_change(user);
         Ok(())
     }
 

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use self::tables::Tables;
 use self::tx::MemoryTx;
 use super::backend::run_inline;
-use super::{Heartbeat, Store, StoreError, TxError, Unit, sql_support};
+use super::{Heartbeat, Store, StoreError, TxError, Unit, UserChange, sql_support};
 use crate::model::{ClusterKey, NodeId, StoreEpoch, Timestamp};
 use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -124,6 +124,22 @@ impl Store for MemoryStore {
         nodes.retain(|_, at| at.elapsed() <= Heartbeat::PEER_TIMEOUT);
         let others = nodes.keys().copied().filter(|other| *other != node);
         Ok(Heartbeat::new(others.collect(), None))
+    }
+
+    async fn changed_users(&self) -> Result<Option<Vec<UserChange>>, StoreError> {
+        let now = self.now();
+        let window = sql_support::millis(UserChange::WINDOW);
+        self.read(|tables| {
+            let recent = tables
+                .user_changes
+                .iter()
+                .filter(|(_, (_, time))| now.millis_since(*time) <= window);
+            Some(
+                recent
+                    .map(|(user, (number, _))| UserChange::new(*user, *number))
+                    .collect(),
+            )
+        })
     }
 
     async fn close(&self) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::model::{
     Account, ClientMessageId, Contact, Conversation, ConversationId, ConversationKind, Device, DeviceId, Event,
-    GroupSnapshot, Member, Seq, UserId,
+    GroupSnapshot, Member, Seq, Timestamp, UserId,
 };
 use crate::store::{FeedLease, FeedShard, NewAuditRecord};
 
@@ -19,6 +19,8 @@ pub(super) struct Tables {
     /// Accounts by external subject.
     pub(super) account_subjects: HashMap<String, UserId>,
     pub(super) devices: BTreeMap<(UserId, DeviceId), Device>,
+    /// Changes of each user's devices and memberships: their number, and the time of the latest.
+    pub(super) user_changes: HashMap<UserId, (u64, Timestamp)>,
     /// Contacts by owner and peer.
     pub(super) contacts: BTreeMap<(UserId, UserId), Contact>,
     pub(super) conversations: BTreeMap<ConversationId, StoredConversation>,

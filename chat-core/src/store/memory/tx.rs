@@ -3,7 +3,7 @@
 use std::fmt::{self, Debug};
 
 use super::tables::Tables;
-use crate::model::Timestamp;
+use crate::model::{Timestamp, UserId};
 use crate::store::StoreError;
 use crate::store::backend::TxContract;
 
@@ -31,6 +31,17 @@ impl<'a> MemoryTx<'a> {
     /// Adds to the journal how to undo a write that the transaction has just made.
     pub(super) fn on_rollback(&mut self, undo: impl FnOnce(&mut Tables) + Send + 'static) {
         self.journal.push(Box::new(undo));
+    }
+
+    /// Records a change of the user's devices or memberships.
+    pub(super) fn record_change(&mut self, user: UserId) {
+        let old = self.tables.user_changes.get(&user).copied();
+        let number = old.map_or(0, |(number, _)| number) + 1;
+        self.tables.user_changes.insert(user, (number, self.now));
+        self.on_rollback(move |tables| match old {
+            Some(old) => drop(tables.user_changes.insert(user, old)),
+            None => drop(tables.user_changes.remove(&user)),
+        });
     }
 
     /// Keeps the writes. If the transaction violated its contract, returns an error and undoes them

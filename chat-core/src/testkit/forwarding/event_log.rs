@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::model::{ConversationId, DeviceId, NodeId, Seq, UserId};
 use crate::router::{DeviceLogin, EventLog, LogPage, ReadLimit};
-use crate::store::{Heartbeat, MembershipView, StoreError};
+use crate::store::{Heartbeat, MembershipView, StoreError, UserChange};
 
 /// Maximum number of calls that wait in the channel.
 const MAX_QUEUED: usize = 1024;
@@ -36,6 +36,7 @@ enum Call {
     LastSeqs(Vec<ConversationId>, Reply<Vec<(ConversationId, Seq)>>),
     Logins(UserId, Reply<Vec<DeviceLogin>>),
     IsDisabled(UserId, Reply<bool>),
+    ChangedUsers(Reply<Option<Vec<UserChange>>>),
     Heartbeat(NodeId, Reply<Heartbeat>),
 }
 
@@ -81,6 +82,9 @@ async fn answer(log: Arc<dyn EventLog>, call: Call) {
         Call::IsDisabled(user, reply) => {
             let _ = reply.send(log.is_disabled(user).await);
         }
+        Call::ChangedUsers(reply) => {
+            let _ = reply.send(log.changed_users().await);
+        }
         Call::Heartbeat(node, reply) => {
             let _ = reply.send(log.heartbeat(node).await);
         }
@@ -125,6 +129,10 @@ impl EventLog for ForwardingEventLog {
 
     async fn is_disabled(&self, user: UserId) -> Result<bool, StoreError> {
         self.call(|reply| Call::IsDisabled(user, reply)).await
+    }
+
+    async fn changed_users(&self) -> Result<Option<Vec<UserChange>>, StoreError> {
+        self.call(Call::ChangedUsers).await
     }
 
     async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {

@@ -140,6 +140,41 @@ pub async fn device_locks_exclude_each_other(store: Arc<dyn Store>) {
     assert!(epochs.into_iter().eq(1..=MANY), "every login has a different epoch");
 }
 
+/// Changes of one account that read and write its row while they hold the lock of its devices do
+/// not undo each other, although each writes the whole row.
+pub async fn account_changes_under_the_device_lock_lose_nothing(store: Arc<dyn Store>) {
+    let user = create_account(&*store, "alice").await;
+    let mut tasks = JoinSet::new();
+    for task in 0..MANY {
+        let store = Arc::clone(&store);
+        tasks.spawn(async move {
+            let change = transact(&*store, move |tx| {
+                Box::pin(async move {
+                    tx.lock_device(user, device_id(1)).await?;
+                    let mut account = tx.account(user).await?.ok_or(TxError::Abort)?;
+                    // Half of the tasks count in one field, the others in another field.
+                    let count = |text: &str| format!("{text}x");
+                    if task % 2 == 0 {
+                        account.display_name = count(&account.display_name);
+                    } else {
+                        account.password_hash = Some(count(&account.password_hash.unwrap_or_default()));
+                    }
+                    Ok(tx.update_account(&account).await?)
+                })
+            });
+            change.await.unwrap();
+        });
+    }
+    tasks.join_all().await;
+    let account = store.account(user).await.unwrap().unwrap();
+    let half = "x".repeat(MANY as usize / 2);
+    assert_eq!(
+        account.display_name,
+        format!("{}{half}", new_account("alice").display_name)
+    );
+    assert_eq!(account.password_hash, Some(half));
+}
+
 pub async fn contact_locks_exclude_each_other(store: Arc<dyn Store>) {
     let mut tasks = JoinSet::new();
     for task in 0..MANY {

@@ -43,6 +43,8 @@ pub mod pages;
 pub mod text;
 #[allow(missing_docs)]
 pub mod units;
+#[allow(missing_docs)]
+pub mod user_changes;
 
 pub use faulty::{FaultyStore, HoldGuard};
 pub use fixture::{Draft, World, append, append_to, new_account, transact};
@@ -126,9 +128,12 @@ macro_rules! store_conformance {
                 members_of_user_come_in_pages_in_every_state, events_by_sender_returns_events_of_that_user_only;
             heartbeats:
                 heartbeats_return_all_peers_or_none, repeated_heartbeat_changes_nothing, store_clock_never_goes_backwards;
+            user_changes:
+                changed_users_are_those_whose_devices_or_memberships_were_written, aborted_change_of_a_user_is_not_recorded;
             concurrency:
                 concurrent_appends_leave_no_gap, readers_never_see_a_gap, account_name_is_taken_once_by_many,
-                direct_conversation_is_created_once_by_many, device_locks_exclude_each_other, contact_locks_exclude_each_other,
+                direct_conversation_is_created_once_by_many, device_locks_exclude_each_other,
+                account_changes_under_the_device_lock_lose_nothing, contact_locks_exclude_each_other,
                 concurrent_retries_store_one_event, failing_units_do_not_affect_others, concurrent_cursors_end_at_the_greatest,
                 page_and_member_come_from_one_snapshot, memberships_come_from_one_snapshot;
             cancellation:

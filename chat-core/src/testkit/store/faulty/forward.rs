@@ -65,6 +65,10 @@ impl Store for FaultyStore {
         ))
     }
 
+    async fn changed_users(&self) -> Result<Option<Vec<UserChange>>, StoreError> {
+        self.enter().await?.changed_users().await
+    }
+
     async fn close(&self) {
         self.inner.close().await;
     }

@@ -1,0 +1,60 @@
+//! Tests that nodes without a bus find changes of users in time, even if they serve many users.
+
+use super::cluster::replace_login;
+use super::races::{join, leave};
+use super::*;
+use crate::model::{Device, Timestamp};
+use crate::testkit::store::{new_account, transact};
+
+/// Number of users whose sessions the node serves.
+const USERS: usize = 10_000;
+
+/// Creates a user with the device that [`caller`] names 1.
+async fn new_user(store: &dyn Store, name: String) -> UserId {
+    let created = transact(store, move |tx| {
+        let new = new_account(&name);
+        Box::pin(async move {
+            let user = tx.create_account(new).await?.expect("the name is free");
+            tx.put_device(&Device {
+                user,
+                id: DeviceId([1; 16]),
+                name: String::new(),
+                session_epoch: SessionEpoch(0),
+                session_token: None,
+                device_token: None,
+                created: Timestamp(1),
+                last_login: Timestamp(1),
+                session_expires: None,
+            })
+            .await?;
+            Ok(user)
+        })
+    });
+    created.await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_of_users_are_found_among_ten_thousand_within_three_seconds() {
+    let world = world().await;
+    let (here, there) = (node(&world, None).await, node(&world, None).await);
+    let mut others = Vec::new();
+    for number in 0..USERS {
+        let user = new_user(&*world.store, format!("user{number}")).await;
+        others.push(Reader::attach(&here, user, 1).await);
+    }
+    let (bob, carol) = (world.bob, world.carol);
+    leave(&world, &there, bob, EventBody::MemberLeft { user: bob }).await;
+    let mut reader_of_bob = Reader::attach(&here, bob, 1).await;
+    let mut reader_of_carol = Reader::attach(&here, carol, 1).await;
+    // The nodes have found each other, and have read all users once.
+    tokio::time::sleep(Duration::from_secs(300)).await;
+
+    // `Reader::next` fails after three seconds.
+    replace_login(&world, carol, 1).await;
+    assert_eq!(reader_of_carol.next().await, Push::Closed(CloseCode::Replaced));
+    join(&world, &there, bob).await;
+    assert_eq!(reader_of_bob.seqs(1).await, [2]);
+    for other in &mut others {
+        assert!(!other.guard.outbox().is_closed());
+    }
+}

@@ -1,0 +1,28 @@
+//! [`UserChange`]: a recent change of a user's logins or memberships.
+
+use std::time::Duration;
+
+use crate::model::UserId;
+
+/// A user whose logins or memberships have changed recently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct UserChange {
+    /// The user.
+    pub user: UserId,
+    /// Number of such changes of this user so far. A node that knows the number has read the change
+    /// already.
+    pub number: u64,
+}
+
+impl UserChange {
+    /// Time for which a store returns a change. It exceeds the time for which a unit of work can
+    /// run, because a change counts from the moment when the unit of work made it.
+    pub const WINDOW: Duration = Duration::from_secs(120);
+
+    /// Returns the change with this number of a user.
+    #[must_use]
+    pub const fn new(user: UserId, number: u64) -> Self {
+        Self { user, number }
+    }
+}
