@@ -131,8 +131,14 @@ impl Operator {
     /// Refuses logins of an account, and ends its sessions with
     /// [`CloseCode::AccountDisabled`](crate::model::CloseCode::AccountDisabled).
     ///
+    /// Each group that the user owns passes to the longest-standing admin whose account is not
+    /// disabled, or if there is none, to the longest-standing such member; the user becomes an
+    /// admin of it. A group without such members keeps its owner, and is
+    /// [listed](Self::list_groups) as orphaned.
+    ///
     /// # Errors
-    /// [`CommandError`]. `NotFound`: there is no such account, or it is deleted.
+    /// [`CommandError`]. `NotFound`: there is no such account, or it is deleted. `TryAgain`: the
+    /// account may be disabled, and groups that have not passed on may be left; call it again.
     pub async fn disable(&self, user: impl Into<UserRef>) -> Result<AccountInfo, CommandError> {
         self.change_account(user, AccountChange::Disable).await
     }
@@ -173,6 +179,7 @@ impl Operator {
     ) -> Result<AccountInfo, CommandError> {
         let user = self.find_user(&user.into()).await?;
         let (ends_sessions, code) = (change.ends_sessions(), change.close_code());
+        let disables = matches!(change, AccountChange::Disable);
         self.spawn(|this| async move {
             let change = ChangeAccount {
                 action: this.action(),
@@ -189,6 +196,9 @@ impl Operator {
             let (before, after) = changed?;
             if before.name != after.name {
                 this.forget_name(&before.name);
+            }
+            if disables {
+                this.pass_groups(user).await?;
             }
             Ok(after.into())
         })

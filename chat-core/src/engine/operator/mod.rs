@@ -21,6 +21,7 @@ mod groups;
 mod messages;
 mod name;
 mod records;
+mod succession;
 
 use std::fmt::Display;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 
 use async_trait::async_trait;
 
+use super::succession::successor;
 use super::{Action, no_account, on_behalf_of, user_target};
 use crate::auth::Subject;
 use crate::engine::error::{CommandError, Rejection};
@@ -150,10 +151,8 @@ impl Operation for EndContacts {
 /// conversations and in deleted groups, it only waits for the lock, and so for the transactions
 /// that hold it.
 ///
-/// A group that the user owns goes to the longest-standing admin, or if there is none, to the
-/// longest-standing member: the one whose first readable event is the earliest, and among equals
-/// the one with the smallest id. Disabled accounts are skipped. If the group has no other member,
-/// it is deleted. If all other members are disabled, it stays without an owner (orphaned).
+/// A group that the user owns goes to the [`successor`]. If the group has no other member, it is
+/// deleted. If all other members are disabled, it stays without an owner (orphaned).
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct EndMembership {
     pub(in crate::engine) user: UserId,
@@ -194,7 +193,7 @@ impl EndMembership {
                 log.change().deleted = true;
                 return Ok(());
             }
-            if let Some(mut next) = self.next_owner(tx).await? {
+            if let Some(mut next) = successor(tx, self.conversation, self.user).await? {
                 log.append(self.now, author, &EventBody::OwnershipTransferred { to: next.user });
                 next.role = Role::Owner;
                 next.muted_until = Timestamp(0);
@@ -212,11 +211,5 @@ impl EndMembership {
             tx.put_snapshot(self.conversation, self.user, &snapshot).await?;
         }
         Ok(())
-    }
-
-    async fn next_owner(&self, tx: &mut dyn Transaction) -> Result<Option<Member>, StoreError> {
-        // The store skips disabled accounts, and so the deleted user's own.
-        let candidates = tx.members_by_seniority(self.conversation, 2).await?;
-        Ok(candidates.into_iter().find(|member| member.user != self.user))
     }
 }

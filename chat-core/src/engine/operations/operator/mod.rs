@@ -7,12 +7,14 @@ mod delete;
 mod erase;
 mod group;
 mod post;
+mod succession;
 
 pub(in crate::engine) use account::{AccountChange, ChangeAccount, CreateByOperator, RecordAction};
 pub(in crate::engine) use delete::{EndContacts, EndMembership, FreeSubject, MarkDeleted};
 pub(in crate::engine) use erase::{EraseInbox, EraseMessages, RecallMessage};
 pub(in crate::engine) use group::{DeleteGroup, TransferGroup};
 pub(in crate::engine) use post::PostAsSystem;
+pub(in crate::engine) use succession::PassGroup;
 
 use std::sync::Arc;
 

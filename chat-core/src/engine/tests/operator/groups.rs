@@ -48,6 +48,44 @@ async fn orphaned_group_is_listed_and_can_be_transferred() {
     assert!(!operator.group(go).await.unwrap().group.orphaned);
 }
 
+async fn owner(operator: &Operator, group: ConversationId) -> Option<UserId> {
+    let members = operator.group(group).await.unwrap().members;
+    let owner = members.iter().find(|member| member.role == Role::Owner);
+    owner.map(|member| member.user.id)
+}
+
+#[tokio::test]
+async fn groups_of_a_disabled_owner_pass_to_the_most_senior_member() {
+    let engine = engine().await;
+    let operator = operator(&engine);
+    let (alice, bob, carol, group, _) = create_group_of_friends(&engine).await;
+    // Bob is the senior member, but Carol is an admin.
+    alice.set_role(group, id(&carol), Role::Admin).await.unwrap();
+    operator.disable(id(&carol)).await.unwrap();
+    operator.disable(id(&alice)).await.unwrap();
+    assert_eq!(owner(&operator, group).await, Some(bob.user().id));
+    assert!(!operator.group(group).await.unwrap().group.orphaned);
+    assert_eq!(
+        last_action(&operator).await,
+        action("group.transfer", &format!("conversation:{group}"))
+    );
+
+    operator.enable(id(&carol)).await.unwrap();
+    operator.disable(id(&bob)).await.unwrap();
+    assert_eq!(
+        owner(&operator, group).await,
+        Some(carol.user().id),
+        "an admin goes first"
+    );
+    operator.disable(id(&carol)).await.unwrap();
+    assert_eq!(
+        owner(&operator, group).await,
+        Some(carol.user().id),
+        "nobody else is left"
+    );
+    assert!(operator.group(group).await.unwrap().group.orphaned);
+}
+
 #[tokio::test]
 async fn transferred_group_keeps_its_former_owner_as_an_admin() {
     let engine = engine().await;

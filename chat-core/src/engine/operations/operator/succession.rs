@@ -1,0 +1,74 @@
+//! Who owns a group when its owner can no longer administer it.
+
+use async_trait::async_trait;
+
+use super::{Action, SYSTEM, conversation_target};
+use crate::engine::error::Rejection;
+use crate::engine::operation::{Operation, WriteIntents};
+use crate::engine::operations::log::Logs;
+use crate::model::{Conversation, ConversationId, ConversationKind, Event, EventBody, Member, Role, Timestamp, UserId};
+use crate::store::{StoreError, Transaction};
+
+/// Returns the member who follows `owner` as the owner of a group: the longest-standing admin, or
+/// if there is none, the longest-standing member (the one whose first readable event is the
+/// earliest, and among equals the one with the smallest id). Disabled accounts are skipped. Returns
+/// `None` if there is no such member.
+pub(super) async fn successor(
+    tx: &mut dyn Transaction,
+    group: ConversationId,
+    owner: UserId,
+) -> Result<Option<Member>, StoreError> {
+    let candidates = tx.members_by_seniority(group, 2).await?;
+    Ok(candidates.into_iter().find(|member| member.user != owner))
+}
+
+/// Makes the [`successor`] of a disabled user the owner of a group. The user becomes an admin, who
+/// has an admin's rights again once the account is enabled. Does nothing if the user does not own
+/// the group, or there is no successor.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct PassGroup {
+    pub(in crate::engine) action: Action,
+    pub(in crate::engine) user: UserId,
+    pub(in crate::engine) group: ConversationId,
+}
+
+#[async_trait]
+impl Operation for PassGroup {
+    type Output = Vec<Event>;
+
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
+        let mut logs = Logs::lock(tx, self.action.now, [self.group]).await?;
+        let is_existing = |row: &Conversation| row.kind == ConversationKind::Group && !row.deleted;
+        let Some(log) = logs.log(self.group).filter(|log| is_existing(&log.row)) else {
+            return Ok(Vec::new());
+        };
+        let own = tx.members_in(self.group, &[self.user]).await?.pop();
+        let Some(mut owner) = own.filter(|member| member.is_active() && member.role == Role::Owner) else {
+            return Ok(Vec::new());
+        };
+        let Some(mut next) = successor(tx, self.group, self.user).await? else {
+            return Ok(Vec::new());
+        };
+        owner.role = Role::Admin;
+        tx.put_member(&owner).await?;
+        let body = EventBody::RoleChanged {
+            user: self.user,
+            role: Role::Admin,
+        };
+        log.append(self.action.now, SYSTEM, &body);
+        next.role = Role::Owner;
+        next.muted_until = Timestamp(0);
+        tx.put_member(&next).await?;
+        log.append(
+            self.action.now,
+            SYSTEM,
+            &EventBody::OwnershipTransferred { to: next.user },
+        );
+        let (_, events) = logs.write(tx, intents).await?;
+        let detail = format!("to user {}, because user {} was disabled", next.user, self.user);
+        self.action
+            .record(tx, "group.transfer", conversation_target(self.group), detail)
+            .await?;
+        Ok(events)
+    }
+}
