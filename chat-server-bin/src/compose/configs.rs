@@ -15,6 +15,7 @@ pub(super) fn engine_config(settings: &Settings) -> EngineConfig {
     let mut config = EngineConfig::default();
     config.allow_registration = accounts.registration;
     config.default_direct_policy = accounts.default_direct_policy.into();
+    config.max_devices = accounts.max_devices;
     config.session_policy = match accounts.sessions {
         SessionsSetting::Replace => SessionPolicy::Replace,
         SessionsSetting::Reject => SessionPolicy::Reject,

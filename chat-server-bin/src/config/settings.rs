@@ -122,7 +122,7 @@ impl Default for AccountsSection {
             registration: true,
             default_direct_policy: DirectPolicySetting::Friends,
             sessions: SessionsSetting::Replace,
-            max_devices: 5,
+            max_devices: 20,
             login_rate: Rate::new(30, HumanDuration::secs(1), 30),
             login_rate_per_source: Rate::new(20, HumanDuration::secs(60), 20),
             registration_rate_per_source: Rate::new(3, HumanDuration::secs(3600), 3),
@@ -156,11 +156,12 @@ impl From<DirectPolicySetting> for DirectPolicy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SessionsSetting {
-    /// One session per device. A login replaces the older session of the same device. A user has at
-    /// most 20 devices (the default of the engine, which `accounts.max_devices` does not change): a
-    /// login on a further device revokes the device that was used least recently.
+    /// One session per device, on at most `accounts.max_devices` devices. A login replaces the older
+    /// session of the same device, and a login on a further device revokes the device that was used
+    /// least recently.
     Replace,
-    /// One session per user. While it lasts, a login on another device is refused.
+    /// One session per user. While it lasts, a login on another device is refused. At most
+    /// `accounts.max_devices` devices are remembered.
     Reject,
     /// One session per device, on at most `accounts.max_devices` devices. A login on a further
     /// device is refused until another device logs out or is revoked.

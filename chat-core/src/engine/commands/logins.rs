@@ -265,9 +265,12 @@ impl Logins {
 
     /// Commits a login or resume, and ends the sessions that it replaces.
     async fn admit(&self, user: UserId, device: DeviceId, method: LoginMethod) -> Result<LoggedIn, CommandError> {
-        let live = match self.options.session_policy {
-            SessionPolicy::Reject => self.presence.live_devices(user).await,
-            _ => HashSet::new(),
+        // A resumed device is known, so it evicts no other device.
+        let live = match (self.options.session_policy, &method) {
+            (SessionPolicy::Reject, _) | (_, LoginMethod::Login { .. } | LoginMethod::Trusted { .. }) => {
+                self.presence.live_devices(user).await
+            }
+            (_, LoginMethod::Resume(_)) => HashSet::new(),
         };
         let admit = Admit {
             user,
@@ -276,7 +279,7 @@ impl Logins {
             policy: self.options.session_policy,
             max_devices: self.options.max_devices,
             first_epoch: first_epoch(),
-            live_elsewhere: live.iter().any(|other| *other != device),
+            live,
             now: self.units.now(),
         };
         let logged_in = self.units.run(user, admit).await;

@@ -280,6 +280,24 @@ async fn replace_policy_keeps_at_most_max_devices() {
     assert_eq!(kept, expected, "the devices that logged in last");
 }
 
+#[tokio::test]
+async fn new_device_evicts_no_connected_device_while_others_are_offline() {
+    let mut config = config();
+    config.max_devices = 3;
+    let clock = AdvancingClock(AtomicI64::new(SystemClock.now().0));
+    let engine = builder().config(config).clock(Arc::new(clock)).build().await.unwrap();
+    let alice = register(&engine, "alice").await;
+    let devices: Vec<_> = (0..4).map(|_| DeviceId::random()).collect();
+    let oldest = engine.session(alice, devices[0]).await.unwrap();
+    for device in &devices[1..3] {
+        try_login(&engine, alice, *device).await.unwrap();
+    }
+    let last = try_login(&engine, alice, devices[3]).await.unwrap();
+    let expected = HashSet::from([devices[0], devices[2], devices[3]]);
+    assert_eq!(device_ids(&engine, last.caller).await, expected);
+    oldest.conversations().await.unwrap();
+}
+
 /// A user cannot fill the store by logging in and out as new devices.
 #[tokio::test]
 async fn reject_policy_keeps_at_most_max_devices() {

@@ -1,5 +1,6 @@
 //! Unit of work of every login and resume.
 
+use std::collections::HashSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -22,8 +23,9 @@ pub(in crate::engine) struct Admit {
     pub(in crate::engine) method: LoginMethod,
     pub(in crate::engine) policy: SessionPolicy,
     pub(in crate::engine) max_devices: u32,
-    /// True if another device of the user has a live session, as far as this node knows.
-    pub(in crate::engine) live_elsewhere: bool,
+    /// The user's devices that are connected, as far as this node knows. Read before the
+    /// transaction, unless this is a resume to which the policy does not matter.
+    pub(in crate::engine) live: HashSet<DeviceId>,
     /// Epoch of the first session of a new device. If the device was revoked before, its row and
     /// epoch were deleted, so this epoch has to be higher than any that the device can have
     /// reached: see [`first_epoch`].
@@ -172,7 +174,7 @@ impl Admit {
     ) -> Result<Vec<DeviceId>, Rejection> {
         match self.policy {
             SessionPolicy::Reject => {
-                if self.live_elsewhere {
+                if self.live.iter().any(|other| *other != self.device) {
                     return Err(CommandError::new(
                         ReplyCode::LoggedInElsewhere,
                         "this account is in use on another device; log out there first",
@@ -204,8 +206,9 @@ impl Admit {
         }
     }
 
-    /// Deletes the devices that logged in least recently, also from `others`, if a new device would
-    /// exceed the maximum number of devices. Returns the deleted devices.
+    /// Deletes the devices that were used least recently, also from `others`, if a new device would
+    /// exceed the maximum number of devices: devices that are connected count as used now, the
+    /// others when they last logged in or resumed. Returns the deleted devices.
     async fn evict_oldest_devices(
         &self,
         tx: &mut dyn Transaction,
@@ -213,7 +216,7 @@ impl Admit {
         others: &mut Vec<Device>,
     ) -> Result<Vec<DeviceId>, Rejection> {
         let mut evicted = Vec::new();
-        others.sort_by_key(|device| device.last_login);
+        others.sort_by_key(|device| (self.live.contains(&device.id), device.last_login));
         let surplus = (others.len() + 1).saturating_sub(self.max_devices.max(1) as usize);
         for oldest in others.drain(..if is_new { surplus } else { 0 }) {
             tx.delete_device(self.user, oldest.id).await?;
