@@ -1,7 +1,5 @@
 //! Recent changes of users' devices and memberships.
 
-use std::collections::BTreeSet;
-
 use chat_core::model::UserId;
 use chat_core::store::sql_support::int;
 use chat_core::store::{StoreError, UserChange};

@@ -71,23 +71,38 @@ impl ConversationFeed {
 
     /// Adds a session, unless it has ended or follows the feed already. The session needs no push
     /// of the events up to `known`: its client reads them from the log, or the user may not read
-    /// them. If later events were delivered here before, the session has missed them and gets a
-    /// `Behind` push.
+    /// them. If later events were delivered here before, the session has missed them: they are
+    /// pushed to it from `missed`, a part of the log, or if that does not reach up to the head, the
+    /// session gets a `Behind` push.
     pub(crate) fn subscribe(
         &mut self,
         conversation: ConversationId,
         session: &Arc<SessionHandle>,
         first_seq: Seq,
         known: Seq,
+        missed: &[Event],
     ) {
-        if session.join(conversation) {
-            self.subscribers.push(Subscriber {
-                session: Arc::clone(session),
-                first_seq,
-            });
-            if self.head > known && self.head >= first_seq {
-                session.push_behind(conversation, self.head);
-            }
+        if !session.join(conversation) {
+            return;
+        }
+        self.subscribers.push(Subscriber {
+            session: Arc::clone(session),
+            first_seq,
+        });
+        let first_missed = known.next().max(first_seq);
+        if self.head < first_missed {
+            return;
+        }
+        let missed = missed
+            .iter()
+            .filter(|event| (first_missed..=self.head).contains(&event.seq));
+        let missed: Vec<_> = missed
+            .map(|event| SharedPush::new(Push::Event(event.clone())))
+            .collect();
+        if missed.len() as u64 == self.head.0 - first_missed.previous().0 {
+            session.outbox.push_all(&missed, Instant::now());
+        } else {
+            session.push_behind(conversation, self.head);
         }
     }
 
@@ -132,7 +147,7 @@ impl ConversationFeed {
         let change = member_change(event);
         if let Some(MemberChange::Joined(user)) = change {
             for session in sessions_of(user) {
-                self.subscribe(event.conversation, &session, event.seq, self.head);
+                self.subscribe(event.conversation, &session, event.seq, self.head, &[]);
             }
         }
         self.fan_out(std::slice::from_ref(event), now);

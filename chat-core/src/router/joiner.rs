@@ -3,11 +3,20 @@
 
 use std::sync::Arc;
 
-use super::event_log::EventLog;
+use super::event_log::{EventLog, ReadLimit};
 use super::local_delivery::LocalDelivery;
-use super::registry::{JoinResult, KnownUpTo, Registry};
+use super::registry::{JoinResult, KnownUpTo, MAX_PUSHED_ON_JOIN, MissedEvents, Registry};
 use super::session::SessionHandle;
 use crate::store::{MembershipView, StoreError};
+
+/// Maximum number of reads of missed events. A read is repeated if more events were delivered in
+/// the meantime.
+const MAX_READS_OF_MISSED: u32 = 3;
+/// Bounds of one read of the events that a session missed before it joins a feed.
+const MISSED_LIMIT: ReadLimit = ReadLimit {
+    max_events: 2 * MAX_PUSHED_ON_JOIN, // more events may be delivered during the read
+    max_bytes: 256 * 1024,
+};
 
 /// Component that adds sessions to feeds, with a membership that is at least as recent as the
 /// feed's last membership change.
@@ -39,12 +48,27 @@ impl Joiner {
         let conversation = membership.conversation.id;
         let mut newer;
         let mut membership = membership;
+        let (mut missed, mut reads) = (Vec::new(), 0);
         loop {
-            match self.registry.join(sessions, membership, known) {
+            let events = MissedEvents {
+                events: &missed,
+                is_final: reads == MAX_READS_OF_MISSED,
+            };
+            match self.registry.join(sessions, membership, known, events) {
                 JoinResult::Joined => return Ok(()),
-                JoinResult::JoinedNewFeed => {
+                JoinResult::JoinedNewFeed { is_behind } => {
                     self.delivery.feed_created(conversation);
+                    if is_behind {
+                        // The events are known to exist, so their delivery does not wait for the
+                        // subscription to the topic.
+                        self.delivery.catch_up(conversation);
+                    }
                     return Ok(());
+                }
+                JoinResult::Missed(after) => {
+                    missed = self.log.events_after(conversation, after, MISSED_LIMIT).await?.events;
+                    reads += 1;
+                    continue;
                 }
                 JoinResult::OutOfDate => {}
             }

@@ -127,6 +127,11 @@ impl LocalDelivery {
         }
     }
 
+    /// Requests a read of the events of a conversation's log after those that were delivered.
+    pub(crate) fn catch_up(&self, conversation: ConversationId) {
+        self.queues.catch_up.add(conversation);
+    }
+
     /// Ends a session: sends the close code to its client, and removes the session.
     pub(crate) fn close(&self, session: &SessionHandle, code: CloseCode) {
         session.outbox.close(code);

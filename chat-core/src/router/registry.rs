@@ -36,7 +36,13 @@ pub(crate) enum JoinResult {
     Joined,
     /// The sessions follow the feed, which is new on this node: the node has to subscribe to the
     /// conversation's topic and compare the feed with the log.
-    JoinedNewFeed,
+    JoinedNewFeed {
+        /// The log extends beyond the head of the feed.
+        is_behind: bool,
+    },
+    /// The sessions would miss the events after this one, which were delivered here before: the
+    /// caller has to read them from the log.
+    Missed(Seq),
     /// This node has delivered a membership change that is newer than the given membership: the
     /// caller has to read the membership again.
     OutOfDate,
@@ -83,10 +89,25 @@ pub(crate) struct Removed {
     pub(crate) was_last_of_user: bool,
 }
 
-/// Maximum number of events that are pushed to a session when it joins a conversation that its
-/// client does not know. If the log is longer, or if another session on this node follows the
-/// conversation already, the client gets a `Behind` push instead.
-const MAX_PUSHED_ON_JOIN: u64 = 32;
+/// Events that sessions missed before they join a feed, as far as the caller of
+/// [`Registry::join`] has read them from the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MissedEvents<'a> {
+    /// The events, ascending; empty if none were read.
+    pub(crate) events: &'a [Event],
+    /// True if the caller reads no more events. Sessions that missed others get a `Behind` push.
+    pub(crate) is_final: bool,
+}
+
+impl MissedEvents<'_> {
+    fn reach(&self, head: Seq) -> bool {
+        self.events.last().is_some_and(|last| last.seq >= head)
+    }
+}
+
+/// Maximum number of events that a session missed and that are pushed to it when it joins a feed.
+/// If there are more, the client gets a `Behind` push instead.
+pub(crate) const MAX_PUSHED_ON_JOIN: u32 = 64;
 
 impl Registry {
     /// Adds a session, which follows no conversation yet.
@@ -131,18 +152,33 @@ impl Registry {
         sessions: &[Arc<SessionHandle>],
         membership: &MembershipView,
         known: KnownUpTo,
+        missed: MissedEvents<'_>,
     ) -> JoinResult {
         let (conversation, first_seq) = (&membership.conversation, membership.member.first_seq);
         let known_seq = known.seq(membership);
         let subscribe = |feed: &mut ConversationFeed| {
             for session in sessions {
-                feed.subscribe(conversation.id, session, first_seq, known_seq);
+                feed.subscribe(
+                    conversation.id,
+                    session,
+                    first_seq,
+                    known_seq,
+                    missed.unwrap_or_default(),
+                );
             }
         };
         match self.conversations.entry(conversation.id) {
             Entry::Occupied(mut entry) => {
                 if entry.get().members_version() > conversation.members_version {
                     return JoinResult::OutOfDate;
+                }
+                let head = entry.get().head();
+                let before = known_seq.max(first_seq.previous());
+                let count = head.0.saturating_sub(before.0);
+                let is_short = (1..=u64::from(MAX_PUSHED_ON_JOIN)).contains(&count);
+                let can_join = || sessions.iter().any(|session| session.can_join(conversation.id));
+                if is_short && !missed.is_final && !missed.reach(head) && can_join() {
+                    return JoinResult::Missed(before);
                 }
                 subscribe(entry.get_mut());
                 JoinResult::Joined
@@ -153,7 +189,7 @@ impl Registry {
                 // log, the client gets a `Behind` push, unless it knows the log up to there.
                 let unknown = conversation.last_seq.0.saturating_sub(known_seq.0);
                 let head = match known {
-                    KnownUpTo::Nothing if unknown <= MAX_PUSHED_ON_JOIN => known_seq,
+                    KnownUpTo::Nothing if unknown <= u64::from(MAX_PUSHED_ON_JOIN) => known_seq,
                     _ => conversation.last_seq,
                 };
                 let mut feed = ConversationFeed::new(head, conversation.members_version.min(head));
@@ -162,7 +198,9 @@ impl Registry {
                     return JoinResult::Joined;
                 }
                 entry.insert(feed);
-                JoinResult::JoinedNewFeed
+                JoinResult::JoinedNewFeed {
+                    is_behind: head < conversation.last_seq,
+                }
             }
         }
     }

@@ -156,9 +156,9 @@ impl From<DirectPolicySetting> for DirectPolicy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SessionsSetting {
-    /// One session per device, on at most `accounts.max_devices` devices. A login replaces the older
-    /// session of the same device, and a login on a further device revokes the device that was used
-    /// least recently.
+    /// One session per device, on at most `accounts.max_devices` devices. A login replaces the
+    /// older session of the same device, and a login on a further device revokes the device that
+    /// was used least recently.
     Replace,
     /// One session per user. While it lasts, a login on another device is refused. At most
     /// `accounts.max_devices` devices are remembered.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::*;
 use crate::router::commit_watch::CommitWatches;
 use crate::router::local_delivery::{DeliveryQueues, LocalDelivery};
-use crate::router::registry::{JoinResult, KnownUpTo, Registry};
+use crate::router::registry::{JoinResult, KnownUpTo, MissedEvents, Registry};
 use crate::router::store_peers::StorePeers;
 use crate::router::sweep_request::SweepRequest;
 use crate::router::work_set::{WorkSet, WorkerOptions};
@@ -71,8 +71,16 @@ async fn catch_up_retries_failed_reads_and_pages_with_a_gap() {
         .await
         .unwrap();
     let group = memberships.iter().find(|view| view.conversation.id == world.group);
-    let joined = registry.join(&[session], group.unwrap(), KnownUpTo::Seq(Seq::ZERO));
-    assert_eq!(joined, JoinResult::JoinedNewFeed);
+    let joined = registry.join(
+        &[session],
+        group.unwrap(),
+        KnownUpTo::Seq(Seq::ZERO),
+        MissedEvents {
+            events: &[],
+            is_final: true,
+        },
+    );
+    assert!(matches!(joined, JoinResult::JoinedNewFeed { .. }), "{joined:?}");
 
     let drafts = vec![Draft::message("a"), Draft::message("b"), Draft::message("c")];
     let events = append(&*world.store, world.group, world.alice, drafts).await.unwrap();

@@ -59,8 +59,8 @@ async fn pipelined_messages_keep_their_order(boundary: Boundary) {
     let site = Site::new(boundary, ServerConfig::default()).await;
     let (mut alice, mut bob) = (site.user("alice").await, site.user("bob").await);
     befriend(&mut alice, &mut bob).await;
-    // From here on, Bob's session follows the conversation. Before that, it might get a `Behind`
-    // push.
+    // From here on, Bob's session follows the conversation. If many messages were sent before, it
+    // would get a `Behind` push.
     alice.run(say("bob", "first")).await.unwrap();
     messages(&mut bob, 1).await;
     let mut ids = Vec::new();

@@ -178,3 +178,42 @@ async fn draft_that_cannot_be_a_first_message_opens_no_conversation() {
     // The first message, and the drafts to the conversation that it opened.
     assert_eq!(hooks.0.load(Ordering::Relaxed), 8);
 }
+
+/// Reads the pushes of a session until it got `count` messages. Panics if it is told to read a log.
+async fn read_messages(session: LocalSession, count: usize) {
+    let mut messages = 0;
+    while messages < count {
+        let next = tokio::time::timeout(Duration::from_secs(10), session.next_push()).await;
+        match next.expect("a message is missing").expect("the session ended") {
+            Push::Event(event) if event.kind == EventKind::Message => messages += 1,
+            Push::Behind { .. } => panic!("the session was told to read a log"),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn simultaneous_first_messages_are_pushed_to_every_session_of_the_recipient() {
+    const SENDERS: usize = 100;
+    const MESSAGES: usize = 3;
+    let mut config = config();
+    config.default_direct_policy = DirectPolicy::Everyone;
+    let engine = builder().config(config).build().await.unwrap();
+    let mut senders = Vec::new();
+    for number in 0..SENDERS {
+        senders.push(new_user(&engine, &format!("sender{number}")).await);
+    }
+    let alice = new_user(&engine, "alice").await;
+    let other_device = engine.session(id(&alice), DeviceId::random()).await.unwrap();
+    let to = direct(&alice);
+    let readers = [alice, other_device].map(|session| tokio::spawn(read_messages(session, SENDERS * MESSAGES)));
+    let sends = senders.iter().map(|sender| async {
+        for _ in 0..MESSAGES {
+            sender.send_text(to.clone(), "hello").await.unwrap();
+        }
+    });
+    join_all(sends).await;
+    for reader in readers {
+        reader.await.unwrap();
+    }
+}
