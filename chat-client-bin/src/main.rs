@@ -6,6 +6,7 @@
 mod agent;
 mod agent_servers;
 mod args;
+mod authorities;
 mod commands;
 mod failure;
 mod interactive;

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chat_core::client::{
-    Client, ClientError, ClientOptions, ClientStore as _, Credentials, Events, Receive, ServerAddress,
+    Client, ClientError, ClientOptions, ClientStore as _, Credentials, Events, Receive, Scheme, ServerAddress,
 };
 use chat_core::commands::Commands;
 use chat_core::model::{
@@ -17,6 +17,7 @@ use crate::agent::{self, Agent};
 use crate::agent_servers::Wanted;
 use crate::args::Global;
 use crate::args::user_ref;
+use crate::authorities;
 use crate::failure::Failure;
 use crate::outbox::{self, Reporter};
 use crate::output::{EventLine, Output, users_in};
@@ -101,7 +102,7 @@ impl Session {
         };
         let saved = store.load().await?;
         let credentials = credentials(global, mode, &user, saved.account.session_token.is_some())?;
-        let mut options = options(global, &servers, credentials, *output);
+        let mut options = options(global, &servers, credentials, *output)?;
         options.receive = receive;
         let given_servers = servers.clone();
         let servers = if global.discover {
@@ -236,7 +237,12 @@ impl Session {
 }
 
 /// Returns the options of a client that connects to servers.
-fn options(global: &Global, servers: &[ServerAddress], credentials: Credentials, output: Output) -> ClientOptions {
+fn options(
+    global: &Global,
+    servers: &[ServerAddress],
+    credentials: Credentials,
+    output: Output,
+) -> Result<ClientOptions, Failure> {
     let mut options = ClientOptions::new(servers.iter().cloned(), credentials);
     options.pins.clone_from(&global.pin);
     options.allow_plain = global.allow_plain;
@@ -246,7 +252,11 @@ fn options(global: &Global, servers: &[ServerAddress], credentials: Credentials,
     options.device_name = device_name();
     options.max_attempts = Some(MAX_ATTEMPTS);
     options.tls = Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
-    options
+    // Reading the authorities takes a while, so it is done only if a server may need them.
+    if global.discover || servers.iter().any(|server| server.scheme == Scheme::Tls) {
+        options.authorities = authorities::load(global.ca.as_deref())?;
+    }
+    Ok(options)
 }
 
 /// Returns the servers and keys given on the command line. The command is refused if an agent has

@@ -3,6 +3,7 @@
 
 mod configs;
 pub(crate) mod preflight;
+mod tls;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -21,6 +22,7 @@ use chat_store_mysql::MysqlStore;
 use chat_store_sqlite::{OpenError, SqliteStore};
 
 use self::configs::{engine_config, server_config};
+use self::tls::tls_acceptor;
 use crate::config::{Checked, ListenUrl, Scheme, StoreUrl};
 use crate::failure::{Failure, chain};
 use crate::{files, limits};
@@ -32,6 +34,9 @@ pub(crate) struct Composition {
     pub(crate) server: Server,
     /// Fingerprint of the identity key, which clients pin.
     pub(crate) fingerprint: String,
+    /// The acceptor with the configured certificate; `None` if there is none, or no `tls://`
+    /// listener.
+    pub(crate) certificate: Option<Arc<TlsAcceptor>>,
 }
 
 /// Opens the store, builds the engine and binds the listeners. If a step fails, it closes what the
@@ -257,11 +262,13 @@ async fn build_on_store(
         }
     };
     engine.advertise(advertised_addresses(config, &server));
+    let has_own_certificate = non_empty(&config.settings.tls.certificate_file).is_some();
     Ok(Composition {
         store,
         engine,
         server,
         fingerprint,
+        certificate: acceptor.filter(|_| has_own_certificate),
     })
 }
 
@@ -311,36 +318,6 @@ fn cannot_bind(error: &BindError) -> Failure {
         _ => "",
     };
     Failure::Unavailable(format!("{}{hint}", chain(error)))
-}
-
-/// Returns the TLS acceptor, or `None` if no listener uses TLS.
-fn tls_acceptor(config: &Checked, identity: &ServerIdentity) -> Result<Option<Arc<TlsAcceptor>>, Failure> {
-    if !config.listen.iter().any(|listen| listen.scheme == Scheme::Tls) {
-        return Ok(None);
-    }
-    let acceptor = match pem_acceptor(config)? {
-        Some(acceptor) => acceptor,
-        None => {
-            TlsAcceptor::self_signed(crypto_provider(), identity).map_err(|error| Failure::config(chain(&error)))?
-        }
-    };
-    Ok(Some(Arc::new(acceptor)))
-}
-
-/// Returns the TLS acceptor with the configured certificate, or `None` if there is none.
-fn pem_acceptor(config: &Checked) -> Result<Option<TlsAcceptor>, Failure> {
-    let files = &config.settings.tls;
-    let Some(certificate_file) = non_empty(&files.certificate_file) else {
-        return Ok(None);
-    };
-    let (certificate, key) = (read_file(certificate_file)?, read_file(&files.key_file)?);
-    TlsAcceptor::from_pem(crypto_provider(), &certificate, &key)
-        .map(Some)
-        .map_err(|error| Failure::config(chain(&error)))
-}
-
-fn crypto_provider() -> Arc<rustls::crypto::CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
 /// Returns the path, or `None` if it is empty (not configured).

@@ -14,7 +14,7 @@ use crate::telemetry::Telemetry;
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves until SIGTERM or SIGINT, then drains the connections. A second signal ends the process at
-/// once. SIGHUP is ignored.
+/// once. At SIGHUP, the files of the TLS certificate are read again.
 pub(crate) async fn run(config: Checked, telemetry: &Telemetry) -> Result<ExitCode, Failure> {
     // The handlers are installed before any slow step, so that no signal is missed.
     let mut signals =
@@ -25,14 +25,14 @@ pub(crate) async fn run(config: Checked, telemetry: &Telemetry) -> Result<ExitCo
     }
     let composition = compose(&config).await?;
     print_ready(&composition)?;
-    let stop = signals.next().await;
+    let stop = signals.stopped(|| composition.reload_certificate(&config)).await;
     tracing::info!(signal = stop.name(), "draining: asking clients to reconnect");
     tokio::select! {
         () = drain(composition, config.settings.server.drain_timeout.0) => {
             tracing::info!("stopped");
             Ok(ExitCode::SUCCESS)
         }
-        second = signals.next() => {
+        second = signals.stopped(|| {}) => {
             tracing::warn!(signal = second.name(), "stopped before the drain ended; acknowledged messages are stored");
             telemetry.flush();
             exit_now(second)
@@ -40,13 +40,17 @@ pub(crate) async fn run(config: Checked, telemetry: &Telemetry) -> Result<ExitCo
     }
 }
 
-/// Prints to standard output: the listeners, `ready`, and the fingerprint that clients pin.
+/// Prints to standard output: the listeners, `ready`, and the fingerprints that clients pin, which
+/// are those of the identity key and of the key of the configured TLS certificate.
 fn print_ready(composition: &Composition) -> Result<(), Failure> {
     let mut lines = String::new();
     for (protocol, address) in composition.server.addresses() {
         lines.push_str(&format!("listening {protocol} {address}\n"));
     }
     lines.push_str(&format!("ready\nfingerprint {}\n", composition.fingerprint));
+    if let Some(acceptor) = &composition.certificate {
+        lines.push_str(&format!("tls-fingerprint {}\n", acceptor.fingerprint()));
+    }
     match print(lines.as_bytes()) {
         // The parent process has closed the pipe. The server keeps running.
         Err(Failure::ReaderGone) => Ok(()),

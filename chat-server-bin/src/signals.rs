@@ -8,13 +8,21 @@ use crate::failure::Failure;
 
 /// Handlers of SIGTERM, SIGINT and SIGHUP.
 ///
-/// SIGHUP is only logged. It comes from terminals that close, from log rotation, and from operators
-/// who expect a configuration reload, and none of these should stop the server.
+/// SIGHUP comes from terminals that close, from log rotation, and from operators and programs that
+/// renewed a certificate, and none of these should stop the server.
 #[derive(Debug)]
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+}
+
+/// A signal to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ServerSignal {
+    Stop(StopSignal),
+    /// SIGHUP: read the TLS certificate again.
+    Reload,
 }
 
 /// A signal that stops the server or a command.
@@ -65,19 +73,28 @@ impl Signals {
         })
     }
 
-    /// Waits for the next SIGTERM or SIGINT.
+    /// Waits for the next signal.
     ///
     /// # Cancel safety
     /// Dropping the future loses no signal.
-    pub(crate) async fn next(&mut self) -> StopSignal {
+    pub(crate) async fn next(&mut self) -> ServerSignal {
+        tokio::select! {
+            Some(()) = self.terminate.recv() => ServerSignal::Stop(StopSignal::Terminate),
+            Some(()) = self.interrupt.recv() => ServerSignal::Stop(StopSignal::Interrupt),
+            Some(()) = self.hang_up.recv() => ServerSignal::Reload,
+            else => std::future::pending().await,
+        }
+    }
+
+    /// Waits for the next SIGTERM or SIGINT. Calls `reload` at each SIGHUP before it.
+    ///
+    /// # Cancel safety
+    /// As for [`next`](Self::next).
+    pub(crate) async fn stopped(&mut self, mut reload: impl FnMut()) -> StopSignal {
         loop {
-            tokio::select! {
-                Some(()) = self.terminate.recv() => return StopSignal::Terminate,
-                Some(()) = self.interrupt.recv() => return StopSignal::Interrupt,
-                Some(()) = self.hang_up.recv() => {
-                    tracing::info!("SIGHUP is ignored: to load a new configuration, restart the server; SIGTERM stops the server");
-                }
-                else => std::future::pending().await,
+            match self.next().await {
+                ServerSignal::Stop(signal) => return signal,
+                ServerSignal::Reload => reload(),
             }
         }
     }

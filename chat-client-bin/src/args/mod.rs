@@ -79,6 +79,10 @@ pub(crate) struct Global {
     /// Connect with tls://
     #[arg(long, global = true)]
     pub(crate) tls: bool,
+    /// Certificates (PEM) of the authorities that may vouch for tls:// servers [default: those of
+    /// the platform, or of SSL_CERT_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
     /// File whose first line is the password
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,

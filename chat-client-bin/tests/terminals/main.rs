@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot continue has failed
 
+mod certificates;
 mod crash;
 mod errors;
 mod interactive;

@@ -94,10 +94,20 @@ pub(super) async fn connect_to(
         Ok(Err(error)) => return Err(ConnectError::temporary(endpoint, error)),
         Err(_) => return Err(ConnectError::temporary(endpoint, "no answer to the connection attempt")),
     };
-    let secured = timeout(HANDSHAKE_TIMEOUT, secure(endpoint, options, policy.as_ref(), stream)).await;
+    let secured = timeout(HANDSHAKE_TIMEOUT, secure(endpoint, options, &policy, stream)).await;
     let secured = secured.unwrap_or_else(|_| Err(ConnectError::temporary(endpoint, "no answer to the handshake")))?;
-    if let (Some(PinPolicy::FirstContact), Some(key)) = (&policy, &secured.key) {
-        first_contact(endpoint, options, store, key).await?;
+    match (&policy, &secured.proof) {
+        (
+            Policy::Keys(PinPolicy::FirstContact) | Policy::AuthoritiesOrKeys(PinPolicy::FirstContact),
+            Proof::Key(key),
+        ) => {
+            first_contact(endpoint, options, store, key).await?;
+        }
+        (Policy::Authorities | Policy::AuthoritiesOrKeys(_), Proof::Authority) => {
+            let recorded = store.record_authority(&endpoint.address.host_and_port()).await;
+            recorded.map_err(|error| ConnectError::permanent(ClientError::Trust(error.to_string())))?;
+        }
+        _ => {}
     }
     Ok(split(secured.stream, secured.channel))
 }
@@ -107,34 +117,75 @@ struct Secured {
     stream: Box<dyn Transport>,
     /// Keys of SC1. `None` in the other schemes.
     channel: Option<Channel>,
-    /// Fingerprint of the key that the server has proved to have. `None` for an unencrypted
-    /// connection.
-    key: Option<Fingerprint>,
+    proof: Proof,
 }
 
-/// Returns the accepted keys, or `None` for an unencrypted connection that is allowed.
-async fn policy(
-    endpoint: &Endpoint,
-    options: &ClientOptions,
-    store: &dyn ClientStore,
-) -> Result<Option<PinPolicy>, ConnectError> {
+/// How the server has proved who it is.
+enum Proof {
+    /// It proved to have this key.
+    Key(Fingerprint),
+    /// Its certificate chains to a trusted authority and is for the server's name.
+    Authority,
+    /// Not at all: the connection is not encrypted.
+    Nothing,
+}
+
+/// What the client accepts from a server.
+enum Policy {
+    /// The connection is not encrypted, which is allowed.
+    Plain,
+    /// Keys.
+    Keys(PinPolicy),
+    /// Certificates of trusted authorities (TLS).
+    Authorities,
+    /// Certificates of trusted authorities; and these keys of servers without one (TLS).
+    AuthoritiesOrKeys(PinPolicy),
+}
+
+/// Returns what the client accepts from the server.
+async fn policy(endpoint: &Endpoint, options: &ClientOptions, store: &dyn ClientStore) -> Result<Policy, ConnectError> {
     if endpoint.address.scheme == Scheme::Plain {
         let allowed = plain::check(endpoint, options, store).await;
-        return allowed.map(|()| None).map_err(|reason| match reason {
+        return allowed.map(|()| Policy::Plain).map_err(|reason| match reason {
             ClientError::Trust(_) => ConnectError::forbidden(reason),
             reason => ConnectError::permanent(reason),
         });
     }
     if !options.pins.is_empty() {
-        return Ok(Some(PinPolicy::AnyOf(options.pins.clone())));
+        return Ok(Policy::Keys(PinPolicy::AnyOf(options.pins.clone())));
     }
     let known = store
         .known_hosts()
         .await
         .map_err(|error| ConnectError::permanent(error.into()))?;
-    match known.policy(&endpoint.address.host_and_port(), options.trust) {
-        Ok(policy) => Ok(Some(policy)),
-        Err(error) => Err(ConnectError::permanent(ClientError::Trust(error.to_string()))),
+    let host = endpoint.address.host_and_port();
+    let untrusted = |problem: String| ConnectError::permanent(ClientError::Trust(problem));
+    let uses_authorities = endpoint.address.scheme == Scheme::Tls && has_authorities(options);
+    if known.is_authorized(&host) && !known.is_pinned(&host) {
+        return match uses_authorities {
+            true => Ok(Policy::Authorities),
+            false => Err(untrusted(format!(
+                "{host} has proved itself by a certificate before; connect to it by tls://, with the authorities that \
+                 issued the certificate, or remove its line from the known hosts"
+            ))),
+        };
+    }
+    match known.policy(&host, options.trust) {
+        Ok(policy) if uses_authorities && !known.is_pinned(&host) => Ok(Policy::AuthoritiesOrKeys(policy)),
+        Ok(policy) => Ok(Policy::Keys(policy)),
+        Err(_) if uses_authorities => Ok(Policy::Authorities),
+        Err(error) => Err(untrusted(error.to_string())),
+    }
+}
+
+/// Returns whether the client trusts authorities, which may vouch for servers.
+fn has_authorities(options: &ClientOptions) -> bool {
+    #[cfg(feature = "tls")]
+    return options.authorities.is_some();
+    #[cfg(not(feature = "tls"))]
+    {
+        let _ = options;
+        false
     }
 }
 
@@ -158,17 +209,22 @@ async fn first_contact(
 async fn secure(
     endpoint: &Endpoint,
     options: &ClientOptions,
-    policy: Option<&PinPolicy>,
+    policy: &Policy,
     stream: Box<dyn Transport>,
 ) -> Result<Secured, ConnectError> {
     match (endpoint.address.scheme, policy) {
-        (Scheme::Sc1, Some(policy)) => sc1(endpoint, policy.clone(), stream).await,
-        (Scheme::Tls, Some(policy)) => tls(endpoint, options, policy.clone(), stream).await,
-        (Scheme::Plain, _) | (_, None) => Ok(Secured {
+        (Scheme::Sc1, Policy::Keys(policy)) => sc1(endpoint, policy.clone(), stream).await,
+        (Scheme::Tls, policy) => tls(endpoint, options, policy, stream).await,
+        (Scheme::Plain, Policy::Plain) => Ok(Secured {
             stream,
             channel: None,
-            key: None,
+            proof: Proof::Nothing,
         }),
+        // `policy` returns no such pair. If it did, nothing may be sent unencrypted.
+        (Scheme::Plain | Scheme::Sc1, _) => Err(ConnectError::permanent(ClientError::Trust(format!(
+            "{}: the client has no rule to trust this server",
+            endpoint.address
+        )))),
     }
 }
 
@@ -197,7 +253,7 @@ async fn sc1(endpoint: &Endpoint, policy: PinPolicy, mut stream: Box<dyn Transpo
                 return Ok(Secured {
                     stream,
                     channel: Some(channel),
-                    key: Some(fingerprint),
+                    proof: Proof::Key(fingerprint),
                 });
             }
             ClientProgress::Rejected { code, retry_after } => {
@@ -229,10 +285,10 @@ fn wrong_key(endpoint: &Endpoint, presented: Fingerprint) -> ConnectError {
 async fn tls(
     endpoint: &Endpoint,
     options: &ClientOptions,
-    policy: PinPolicy,
+    policy: &Policy,
     stream: Box<dyn Transport>,
 ) -> Result<Secured, ConnectError> {
-    use crate::transport::tls::{TlsConnector, TlsError, TlsTrust};
+    use crate::transport::tls::{AuthenticatedBy, RootCertStore, TlsConnector, TlsError, TlsTrust};
 
     let unusable = |problem: String| ConnectError::permanent(ClientError::Trust(problem));
     let Some(provider) = &options.tls else {
@@ -240,22 +296,38 @@ async fn tls(
             "TLS needs a crypto provider: set `tls` in the client's options".to_owned(),
         ));
     };
-    let connector = TlsConnector::new(Arc::clone(provider), TlsTrust::Pin(policy));
+    let authorities = options.authorities.clone();
+    let authorities = authorities.unwrap_or_else(|| Arc::new(RootCertStore::empty()));
+    let trust = match policy {
+        Policy::Keys(keys) => TlsTrust::Pin(keys.clone()),
+        Policy::Authorities => TlsTrust::Roots(authorities),
+        Policy::AuthoritiesOrKeys(keys) => TlsTrust::RootsOrPin(authorities, keys.clone()),
+        Policy::Plain => return Err(unusable("TLS without a trusted key or authority".to_owned())),
+    };
+    let connector = TlsConnector::new(Arc::clone(provider), trust);
     let connector = connector.map_err(|error| unusable(error.to_string()))?;
     match connector.connect(&endpoint.address.host, stream).await {
         Ok(connected) => Ok(Secured {
             stream: Box::new(connected.stream),
             channel: None,
-            key: Some(connected.fingerprint),
+            proof: match connected.authenticated_by {
+                AuthenticatedBy::Key => Proof::Key(connected.fingerprint),
+                AuthenticatedBy::Authority => Proof::Authority,
+            },
         }),
         Err(TlsError::PinMismatch { presented }) => Err(wrong_key(endpoint, presented)),
+        Err(TlsError::Certificate(problem)) => Err(ConnectError::forbidden(ClientError::Trust(format!(
+            "{}: the server's certificate is not valid: {problem}; if an authority of your own issued it, give the client \
+             that authority's certificate",
+            endpoint.address
+        )))),
         Err(TlsError::Handshake(cause)) => Err(ConnectError::temporary(endpoint, cause)),
         Err(error) => Err(unusable(error.to_string())),
     }
 }
 
 #[cfg(not(feature = "tls"))]
-async fn tls(_: &Endpoint, _: &ClientOptions, _: PinPolicy, _: Box<dyn Transport>) -> Result<Secured, ConnectError> {
+async fn tls(_: &Endpoint, _: &ClientOptions, _: &Policy, _: Box<dyn Transport>) -> Result<Secured, ConnectError> {
     Err(ConnectError::permanent(ClientError::Trust(
         "this program was built without TLS: build it with the feature tls, or use an sc1:// address".to_owned(),
     )))

@@ -49,6 +49,14 @@ pub struct ClientOptions {
     /// them.
     #[cfg(feature = "tls")]
     pub tls: Option<Arc<crate::transport::tls::CryptoProvider>>,
+    /// Certificates of the authorities that may vouch for `tls://` servers. A server whose
+    /// certificate is for its host name and chains to one of them needs no pin, and its key may
+    /// change. Other servers, such as those with self-signed certificates, are treated by their
+    /// key, as with `sc1://`; but a server that an authority has vouched for once is refused
+    /// without such a certificate. `pins`, and keys that the store has pinned, have priority.
+    /// Default: `None`, so that only keys count.
+    #[cfg(feature = "tls")]
+    pub authorities: Option<Arc<crate::transport::tls::RootCertStore>>,
 }
 
 impl ClientOptions {
@@ -69,6 +77,8 @@ impl ClientOptions {
             max_outbox: 10_000,
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(feature = "tls")]
+            authorities: None,
         }
     }
 }

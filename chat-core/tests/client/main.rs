@@ -359,6 +359,10 @@ impl ClientStore for PanickingStore {
         self.0.settle(ids).await
     }
 
+    async fn record_authority(&self, host: &str) -> Result<(), ClientStoreError> {
+        self.0.record_authority(host).await
+    }
+
     async fn known_hosts(&self) -> Result<KnownHosts, ClientStoreError> {
         self.0.known_hosts().await
     }

@@ -10,7 +10,8 @@ use chat_store_mysql::MysqlStore;
 use chat_store_sqlite::{DATABASE_FILE, OpenError};
 use rustix::fs::{Access, access};
 
-use super::{bus_options, mysql_options, pem_acceptor, resolve, unusable_data_dir};
+use super::tls::pem_acceptor;
+use super::{bus_options, mysql_options, resolve, unusable_data_dir};
 use crate::config::{Checked, Problem, StoreUrl};
 use crate::failure::Failure;
 

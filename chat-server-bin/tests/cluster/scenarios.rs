@@ -226,8 +226,11 @@ async fn forged_doorbells_deliver_nothing() {
     befriend(&mut alice, "alice", &mut bob, "bob").await;
     let to_bob = || ConversationRef::Direct(named("bob"));
     let first = alice.commands().send_text(to_bob(), "opening").await.unwrap();
-    let mysql = MysqlStore::open(&cluster.database.url("chat"), chat_store_mysql::Options::default());
-    let cluster_key = mysql.await.unwrap().cluster_key().await.unwrap();
+    let database = cluster.database.url("chat");
+    let mysql = MysqlStore::open(&database, chat_store_mysql::Options::default())
+        .await
+        .unwrap();
+    let cluster_key = mysql.cluster_key().await.unwrap();
     let redis = RedisBackend::open(&cluster.redis.url(), cluster_key, chat_bus_redis::Options::default()).unwrap();
     let bus = redis.bus();
     let mut subscriber = bus.connect().await.unwrap();

@@ -45,6 +45,10 @@ impl<S: ClientStore + ?Sized> ClientStore for Arc<S> {
         S::known_hosts(self).await
     }
 
+    async fn record_authority(&self, host: &str) -> Result<(), ClientStoreError> {
+        S::record_authority(self, host).await
+    }
+
     async fn pin(&self, host: &str, key: &Fingerprint) -> Result<(), ClientStoreError> {
         S::pin(self, host, key).await
     }

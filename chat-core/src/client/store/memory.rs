@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::client::Cursor;
 use crate::model::{ClientMessageId, ConversationId, UserId};
-use crate::secure::{Fingerprint, KnownHosts, KnownHostsError, format_line};
+use crate::secure::{Fingerprint, KnownHosts, KnownHostsError, format_authority, format_line};
 use crate::sync::Mutex;
 
 use super::{AccountState, ClientStore, ClientStoreError, KnownGroups, OutboxEntry, SavedState};
@@ -70,6 +70,17 @@ impl ClientStore for MemoryStore {
     async fn known_hosts(&self) -> Result<KnownHosts, ClientStoreError> {
         let pins = self.pins.lock();
         KnownHosts::parse(&pins).map_err(|error| ClientStoreError::KnownHosts(error.to_string()))
+    }
+
+    async fn record_authority(&self, host: &str) -> Result<(), ClientStoreError> {
+        let failed = |error: KnownHostsError| ClientStoreError::KnownHosts(error.to_string());
+        let line = format_authority(host).map_err(failed)?;
+        let mut pins = self.pins.lock();
+        if !KnownHosts::parse(&pins).map_err(failed)?.is_authorized(host) {
+            pins.push_str(&line);
+            pins.push('\n');
+        }
+        Ok(())
     }
 
     async fn pin(&self, host: &str, key: &Fingerprint) -> Result<(), ClientStoreError> {

@@ -188,6 +188,13 @@ pub trait ClientStore: fmt::Debug + Send + Sync + 'static {
     /// Loads the pinned keys of servers.
     async fn known_hosts(&self) -> Result<KnownHosts, ClientStoreError>;
 
+    /// Records that a server has proved itself by a certificate of a trusted authority, so that it
+    /// is refused without one from now on.
+    ///
+    /// # Errors
+    /// It cannot be recorded. The client must send nothing to the server.
+    async fn record_authority(&self, host: &str) -> Result<(), ClientStoreError>;
+
     /// Pins the key of a server on first contact.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use super::{KnownHosts, KnownHostsError, format_line};
+use super::{KnownHosts, KnownHostsError, format_authority, format_line};
 use crate::secure::Fingerprint;
 
 /// The file of pinned server keys. Several processes can use it at the same time.
@@ -46,6 +46,20 @@ impl KnownHostsFile {
         let mut file = self.open_locked().map_err(|error| self.failed(error))?;
         let text = self.read(&mut file)?;
         if KnownHosts::parse(&text)?.lacks(host, key)? {
+            append(&mut file, &text, &line).map_err(|error| self.failed(error))?;
+        }
+        Ok(())
+    }
+
+    /// Records durably that `host` has proved itself by a certificate of a trusted authority.
+    ///
+    /// # Errors
+    /// `host` is invalid, or the file cannot be read, parsed or written.
+    pub fn remember_authority(&self, host: &str) -> Result<(), KnownHostsError> {
+        let line = format_authority(host)?;
+        let mut file = self.open_locked().map_err(|error| self.failed(error))?;
+        let text = self.read(&mut file)?;
+        if !KnownHosts::parse(&text)?.is_authorized(host) {
             append(&mut file, &text, &line).map_err(|error| self.failed(error))?;
         }
         Ok(())

@@ -6,9 +6,10 @@
 //! chat.example:7400   sha256:g1DrklWQYbNAC0U1scDNwH7/eO4V7I82H3cgmciSuCQ  first seen 2026-11-20
 //! [2001:db8::1]:7400  sha256:g1DrklWQYbNAC0U1scDNwH7/eO4V7I82H3cgmciSuCQ
 //! ```
-//! Several lines for one host allow each of their keys. A line that cannot be parsed makes the
-//! whole file unusable: if it were skipped, a server with a damaged pin would look like an unknown
-//! server.
+//! Several lines for one host allow each of their keys. A line with the word `authority` in place
+//! of a key says that the host has proved itself by a certificate of a trusted authority (TLS
+//! only), so that it is refused without one. A line that cannot be parsed makes the whole file
+//! unusable: if it were skipped, a server with a damaged pin would look like an unknown server.
 
 mod file;
 #[cfg(feature = "client")]
@@ -26,7 +27,12 @@ pub(crate) use spelling::{LOOPBACK, canonical_host};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KnownHosts {
     pins: Vec<(String, Fingerprint)>,
+    /// Hosts that proved themselves by a certificate of a trusted authority.
+    authorized: Vec<String>,
 }
+
+/// Word in place of a key, for a host that proved itself by a certificate.
+const AUTHORITY: &str = "authority";
 
 /// Policy of a client for servers without a pin. A server whose key differs from its pin is always
 /// refused.
@@ -65,7 +71,10 @@ pub enum Verdict {
 #[non_exhaustive]
 pub enum KnownHostsError {
     /// A line is not `name:port sha256:BASE64`, with or without a comment after it.
-    #[error("line {line} of the known hosts is not `name:port sha256:BASE64 [comment]`; correct or remove it")]
+    #[error(
+        "line {line} of the known hosts is neither `name:port sha256:BASE64 [comment]` nor `name:port authority \
+         [comment]`; correct or remove it"
+    )]
     Line {
         /// Number of the line, counted from 1.
         line: usize,
@@ -106,18 +115,31 @@ impl KnownHosts {
     /// Parses the text of a file. Empty lines and lines that begin with `#` are ignored.
     ///
     /// # Errors
-    /// [`KnownHostsError::Line`] for the first line that is not a pin.
+    /// [`KnownHostsError::Line`] for the first line of another form.
     pub fn parse(text: &str) -> Result<Self, KnownHostsError> {
-        let mut pins = Vec::new();
+        let mut known = Self::default();
         for (index, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let pin = parse_line(line).ok_or(KnownHostsError::Line { line: index + 1 })?;
-            pins.push(pin);
+            match parse_line(line).ok_or(KnownHostsError::Line { line: index + 1 })? {
+                (host, Some(key)) => known.pins.push((host, key)),
+                (host, None) => known.authorized.push(host),
+            }
         }
-        Ok(Self { pins })
+        Ok(known)
+    }
+
+    /// Returns whether a key is pinned for `host`.
+    pub(crate) fn is_pinned(&self, host: &str) -> bool {
+        !self.pins_of(host).is_empty()
+    }
+
+    /// Returns whether `host` has proved itself by a certificate of a trusted authority.
+    #[must_use]
+    pub fn is_authorized(&self, host: &str) -> bool {
+        self.authorized.iter().any(|name| name.eq_ignore_ascii_case(host))
     }
 
     /// Returns all pinned keys.
@@ -175,19 +197,27 @@ impl KnownHosts {
         }
     }
 
-    /// Returns whether a key is pinned for `port` of a host, under any of its spellings.
+    /// Returns the hosts that have a pinned key, or have proved themselves by a certificate.
+    #[cfg(feature = "client")]
+    fn hosts(&self) -> impl Iterator<Item = &String> {
+        self.pins.iter().map(|(host, _)| host).chain(&self.authorized)
+    }
+
+    /// Returns whether `port` of a host has a pinned key or has proved itself by a certificate,
+    /// under any of the host's spellings.
     #[cfg(feature = "client")]
     pub(crate) fn is_port_pinned(&self, name: &str, port: u16) -> bool {
         let name = canonical_host(name);
-        let mut pinned = self.pins.iter().filter_map(|(host, _)| host.rsplit_once(':'));
+        let mut pinned = self.hosts().filter_map(|host| host.rsplit_once(':'));
         pinned.any(|(host, pinned)| pinned.parse() == Ok(port) && canonical_host(host) == name)
     }
 
-    /// Returns whether a key is pinned for any port of the host `name`, under any of its spellings.
+    /// Returns whether any port of the host `name` has a pinned key or has proved itself by a
+    /// certificate, under any of the host's spellings.
     #[cfg(feature = "client")]
     pub(crate) fn is_host_pinned(&self, name: &str) -> bool {
         let name = canonical_host(name);
-        let mut pinned = self.pins.iter().filter_map(|(host, _)| host.rsplit_once(':'));
+        let mut pinned = self.hosts().filter_map(|host| host.rsplit_once(':'));
         pinned.any(|(host, _)| canonical_host(host) == name)
     }
 
@@ -226,11 +256,28 @@ pub fn format_line(host: &str, key: &Fingerprint, comment: &str) -> Result<Strin
     Ok(line.trim_end().to_owned())
 }
 
-fn parse_line(line: &str) -> Option<(String, Fingerprint)> {
+/// Returns the line, without a line end, that records that `host` has proved itself by a
+/// certificate.
+///
+/// # Errors
+/// As for [`format_line`].
+pub fn format_authority(host: &str) -> Result<String, KnownHostsError> {
+    if !is_host(host) {
+        return Err(KnownHostsError::InvalidHost(host.to_owned()));
+    }
+    Ok(format!("{host} {AUTHORITY}"))
+}
+
+/// Parses a line: the host, and its key, or `None` for [`AUTHORITY`].
+fn parse_line(line: &str) -> Option<(String, Option<Fingerprint>)> {
     let mut words = line.split_whitespace();
     let (host, key) = (words.next()?, words.next()?);
     is_host(host).then_some(())?;
-    Some((host.to_owned(), key.parse().ok()?))
+    let key = match key {
+        AUTHORITY => None,
+        key => Some(key.parse().ok()?),
+    };
+    Some((host.to_owned(), key))
 }
 
 fn is_host(word: &str) -> bool {

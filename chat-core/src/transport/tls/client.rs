@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
     client::{
-        Resumption,
+        Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{CryptoProvider, verify_tls13_signature},
@@ -28,12 +28,26 @@ pub enum TlsTrust {
     Pin(PinPolicy),
     /// By a certificate for the server's name that chains to one of these roots.
     Roots(Arc<RootCertStore>),
+    /// By a certificate for the server's name that chains to one of these roots, or if it chains to
+    /// no root, by the server's key. A certificate that chains to a root but is for another name,
+    /// or not valid at this time, is refused.
+    RootsOrPin(Arc<RootCertStore>, PinPolicy),
+}
+
+/// Method by which a server was authenticated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthenticatedBy {
+    /// By its key, which the [`PinPolicy`] accepted.
+    Key,
+    /// By an authority: its certificate chains to a root and is for the server's name.
+    Authority,
 }
 
 /// Client's side of TLS, which performs handshakes on streams to servers. Cheap to clone.
 #[derive(Clone)]
 pub struct TlsConnector {
     inner: tokio_rustls::TlsConnector,
+    verifier: Arc<Verifier>,
 }
 
 /// Established TLS connection.
@@ -45,6 +59,8 @@ pub struct TlsConnected<T> {
     /// Fingerprint of the server's key. After [`PinPolicy::FirstContact`], store it before sending
     /// anything.
     pub fingerprint: Fingerprint,
+    /// Method by which the server was authenticated.
+    pub authenticated_by: AuthenticatedBy,
 }
 
 impl TlsConnector {
@@ -56,23 +72,26 @@ impl TlsConnector {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&TLS13])
             .map_err(TlsError::Config)?;
-        let builder = match trust {
-            TlsTrust::Pin(pin) => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(PinVerifier { pin, provider })),
-            TlsTrust::Roots(roots) if roots.is_empty() => {
-                return Err(TlsError::Config(rustls::Error::General(
-                    "no root certificates were given".to_owned(),
-                )));
-            }
-            TlsTrust::Roots(roots) => builder.with_root_certificates(roots),
+        let by_roots = |roots: Arc<RootCertStore>| {
+            let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
+            verifier.map_err(|error| TlsError::Config(rustls::Error::General(error.to_string())))
         };
-        let mut config = builder.with_no_client_auth();
+        let (roots, pin) = match trust {
+            TlsTrust::Pin(pin) => (None, Some(pin)),
+            TlsTrust::Roots(roots) => (Some(by_roots(roots)?), None),
+            TlsTrust::RootsOrPin(roots, pin) => (Some(by_roots(roots)?), Some(pin)),
+        };
+        let verifier = Arc::new(Verifier { roots, pin, provider });
+        let mut config = builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::clone(&verifier) as Arc<dyn ServerCertVerifier>)
+            .with_no_client_auth();
         config.alpn_protocols = vec![ALPN.to_vec()];
         // A resumed TLS session would skip the check of the server's key.
         config.resumption = Resumption::disabled();
         Ok(Self {
             inner: Arc::new(config).into(),
+            verifier,
         })
     }
 
@@ -86,13 +105,22 @@ impl TlsConnector {
         let peer = transport.peer();
         let name =
             ServerName::try_from(server_name.to_owned()).map_err(|_| TlsError::ServerName(server_name.to_owned()))?;
-        let stream = self.inner.connect(name, transport).await.map_err(unwrap_pin_mismatch)?;
-        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let certificate = certificate.ok_or(TlsError::Config(rustls::Error::NoCertificatesPresented))?;
-        let fingerprint = fingerprint_of(certificate).map_err(TlsError::Config)?;
+        let connecting = self.inner.connect(name.clone(), transport);
+        let stream = connecting.await.map_err(unwrap_certificate_error)?;
+        let chain = stream.get_ref().1.peer_certificates().and_then(<[_]>::split_first);
+        let (leaf, intermediates) = chain.ok_or(TlsError::Config(rustls::Error::NoCertificatesPresented))?;
+        let fingerprint = fingerprint_of(leaf).map_err(TlsError::Config)?;
+        // The verifier is shared by all connections of the connector, so it cannot record how it
+        // decided; the check by the roots is repeated.
+        let by_authority = self.verifier.check_roots(leaf, intermediates, &name, UnixTime::now());
+        let authenticated_by = match by_authority {
+            Some(Ok(())) => AuthenticatedBy::Authority,
+            Some(Err(_)) | None => AuthenticatedBy::Key,
+        };
         Ok(TlsConnected {
             stream: Stream::new(stream, peer),
             fingerprint,
+            authenticated_by,
         })
     }
 }
@@ -103,41 +131,89 @@ impl std::fmt::Debug for TlsConnector {
     }
 }
 
-/// Converts the error of a handshake. If the TLS library wrapped a pin mismatch in it, returns
-/// [`TlsError::PinMismatch`].
-fn unwrap_pin_mismatch(error: io::Error) -> TlsError {
-    let cause = error.get_ref().and_then(|inner| match inner.downcast_ref()? {
-        rustls::Error::InvalidCertificate(CertificateError::Other(other)) => other.0.downcast_ref(),
+/// Converts the error of a handshake. If the certificate was refused, returns
+/// [`TlsError::PinMismatch`] or [`TlsError::Certificate`].
+fn unwrap_certificate_error(error: io::Error) -> TlsError {
+    let refused = error.get_ref().and_then(|inner| match inner.downcast_ref()? {
+        rustls::Error::InvalidCertificate(refused) => Some(refused.clone()),
         _ => None,
     });
-    match cause {
-        Some(HandshakeError::PinMismatch { presented }) => TlsError::PinMismatch { presented: *presented },
-        _ => TlsError::Handshake(error),
+    let Some(refused) = refused else {
+        return TlsError::Handshake(error);
+    };
+    if let CertificateError::Other(other) = &refused
+        && let Some(HandshakeError::PinMismatch { presented }) = other.0.downcast_ref()
+    {
+        return TlsError::PinMismatch { presented: *presented };
     }
+    TlsError::Certificate(refused)
 }
 
-/// Verifier that accepts a certificate by its key, and a handshake by its signature with that key.
+/// Returns whether a certificate was refused although it may chain to a root: its key must not be
+/// considered instead.
+const fn is_final(refused: &CertificateError) -> bool {
+    matches!(
+        refused,
+        CertificateError::NotValidForName
+            | CertificateError::NotValidForNameContext { .. }
+            | CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. }
+            | CertificateError::Revoked
+    )
+}
+
+/// Verifier that accepts a certificate by its chain to a root or by its key, and a handshake by its
+/// signature with that key.
 #[derive(Debug)]
-struct PinVerifier {
-    pin: PinPolicy,
+struct Verifier {
+    roots: Option<Arc<WebPkiServerVerifier>>,
+    pin: Option<PinPolicy>,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for PinVerifier {
+impl Verifier {
+    /// Checks the certificate by the roots; `None` if there are none.
+    fn check_roots(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Option<Result<(), rustls::Error>> {
+        let roots = self.roots.as_ref()?;
+        Some(roots.verify_server_cert(leaf, intermediates, name, &[], now).map(drop))
+    }
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
-        _now: UnixTime,
+        now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let presented = fingerprint_of(end_entity)?;
-        if self.pin.accepts(&presented) {
-            return Ok(ServerCertVerified::assertion());
+        let refused = match self.check_roots(end_entity, intermediates, server_name, now) {
+            Some(Ok(())) => return Ok(ServerCertVerified::assertion()),
+            Some(Err(refused)) => Some(refused),
+            None => None,
+        };
+        match (refused, &self.pin) {
+            (Some(rustls::Error::InvalidCertificate(refused)), Some(_)) if is_final(&refused) => Err(refused.into()),
+            (_, Some(pin)) => {
+                let presented = fingerprint_of(end_entity)?;
+                if pin.accepts(&presented) {
+                    return Ok(ServerCertVerified::assertion());
+                }
+                let mismatch = HandshakeError::PinMismatch { presented };
+                Err(CertificateError::Other(OtherError(Arc::new(mismatch))).into())
+            }
+            (Some(refused), None) => Err(refused),
+            (None, None) => Err(rustls::Error::General("the client trusts no server".to_owned())),
         }
-        let mismatch = HandshakeError::PinMismatch { presented };
-        Err(CertificateError::Other(OtherError(Arc::new(mismatch))).into())
     }
 
     fn verify_tls12_signature(

@@ -22,7 +22,8 @@ use rustls::{pki_types::CertificateDer, server::ParsedCertificate};
 
 use crate::secure::{Fingerprint, IdentityError};
 
-pub use client::{TlsConnected, TlsConnector, TlsTrust};
+pub use client::{AuthenticatedBy, TlsConnected, TlsConnector, TlsTrust};
+pub use rustls::RootCertStore;
 pub use rustls::crypto::CryptoProvider;
 #[cfg(feature = "server")]
 pub use server::TlsAcceptor;
@@ -48,6 +49,10 @@ pub enum TlsError {
     /// The name to connect to is neither a host name nor an address.
     #[error("{0:?} is not a valid server name")]
     ServerName(String),
+    /// The server's certificate is not valid: not issued by a trusted authority, issued for another
+    /// name, or not valid at this time. No application data was sent.
+    #[error("the server's certificate is not valid: {0}")]
+    Certificate(rustls::CertificateError),
     /// The server's key is not a pinned one. No application data was sent.
     #[error("the server's key {presented} is not the pinned key")]
     PinMismatch {

@@ -13,13 +13,22 @@ use tokio_rustls::server::TlsStream;
 use super::{ALPN, TlsError, certificate, fingerprint_of};
 use crate::{
     secure::{Fingerprint, ServerIdentity},
+    sync::RwLock,
     transport::{Stream, Transport},
 };
 
-/// Server's side of TLS, which performs handshakes on accepted streams. Cheap to clone.
+/// Server's side of TLS, which performs handshakes on accepted streams. Clones share the
+/// certificate, which can be [replaced](Self::reload_pem).
 #[derive(Clone)]
 pub struct TlsAcceptor {
-    inner: tokio_rustls::TlsAcceptor,
+    provider: Arc<CryptoProvider>,
+    current: Arc<RwLock<Certified>>,
+}
+
+/// The configuration with one certificate, and the fingerprint of its key.
+#[derive(Clone)]
+struct Certified {
+    acceptor: tokio_rustls::TlsAcceptor,
     fingerprint: Fingerprint,
 }
 
@@ -30,11 +39,18 @@ impl TlsAcceptor {
     /// The texts are not PEM, the key does not fit the certificate or the provider, or the provider
     /// does not support TLS 1.3.
     pub fn from_pem(provider: Arc<CryptoProvider>, chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
-        let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
-            .collect::<Result<_, _>>()
-            .map_err(|error| TlsError::Pem(error.to_string()))?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| TlsError::Pem(error.to_string()))?;
-        Self::new(provider, chain, key)
+        let certified = Certified::from_pem(&provider, chain, key)?;
+        Ok(Self::new(provider, certified))
+    }
+
+    /// Replaces the certificate chain and its key, as [`from_pem`](Self::from_pem) reads them, for
+    /// all clones. Handshakes that start afterwards use the new certificate; open connections stay.
+    ///
+    /// # Errors
+    /// As for [`from_pem`](Self::from_pem). The acceptor then keeps its certificate.
+    pub fn reload_pem(&self, chain: &[u8], key: &[u8]) -> Result<(), TlsError> {
+        *self.current.write() = Certified::from_pem(&self.provider, chain, key)?;
+        Ok(())
     }
 
     /// Creates an acceptor with the identity key, which SC1 also uses, and a self-signed
@@ -48,13 +64,14 @@ impl TlsAcceptor {
     pub fn self_signed(provider: Arc<CryptoProvider>, identity: &ServerIdentity) -> Result<Self, TlsError> {
         let certificate = certificate::self_signed(identity)?;
         let key = PrivatePkcs8KeyDer::from(identity.to_pkcs8_der()?.to_vec());
-        Self::new(provider, vec![certificate.into()], key.into())
+        let certified = Certified::new(&provider, vec![certificate.into()], key.into())?;
+        Ok(Self::new(provider, certified))
     }
 
     /// Returns the fingerprint of the certificate's key, for clients that pin it.
     #[must_use]
-    pub const fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.current.read().fingerprint
     }
 
     /// Performs the server's part of the handshake. A peer can delay it without end, so set a
@@ -64,19 +81,37 @@ impl TlsAcceptor {
     /// The peer uses another protocol or an older version of TLS, or closed the connection.
     pub async fn accept<T: Transport>(&self, transport: T) -> io::Result<Stream<TlsStream<T>>> {
         let peer = transport.peer();
-        let stream = self.inner.accept(transport).await?;
+        let acceptor = self.current.read().acceptor.clone();
+        let stream = acceptor.accept(transport).await?;
         Ok(Stream::new(stream, peer))
     }
 
+    fn new(provider: Arc<CryptoProvider>, certified: Certified) -> Self {
+        Self {
+            provider,
+            current: Arc::new(RwLock::new(certified)),
+        }
+    }
+}
+
+impl Certified {
+    fn from_pem(provider: &Arc<CryptoProvider>, chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
+            .collect::<Result<_, _>>()
+            .map_err(|error| TlsError::Pem(error.to_string()))?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| TlsError::Pem(error.to_string()))?;
+        Self::new(provider, chain, key)
+    }
+
     fn new(
-        provider: Arc<CryptoProvider>,
+        provider: &Arc<CryptoProvider>,
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, TlsError> {
         let leaf = chain.first();
         let leaf = leaf.ok_or_else(|| TlsError::Pem("the chain has no certificate".to_owned()))?;
         let fingerprint = fingerprint_of(leaf).map_err(TlsError::Config)?;
-        let mut config = ServerConfig::builder_with_provider(provider)
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
             .with_protocol_versions(&[&TLS13])
             .map_err(TlsError::Config)?
             .with_no_client_auth()
@@ -88,7 +123,7 @@ impl TlsAcceptor {
         config.send_tls13_tickets = 0;
         config.max_early_data_size = 0;
         Ok(Self {
-            inner: Arc::new(config).into(),
+            acceptor: Arc::new(config).into(),
             fingerprint,
         })
     }
@@ -97,7 +132,7 @@ impl TlsAcceptor {
 impl std::fmt::Debug for TlsAcceptor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TlsAcceptor")
-            .field("fingerprint", &self.fingerprint)
+            .field("fingerprint", &self.fingerprint())
             .finish_non_exhaustive()
     }
 }

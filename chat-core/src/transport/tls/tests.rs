@@ -44,6 +44,7 @@ async fn exchange(acceptor: &TlsAcceptor, trust: TlsTrust, name: &str) -> Result
     let TlsConnected {
         stream: mut client,
         fingerprint,
+        ..
     } = client?;
     let mut server = server.unwrap();
     assert_eq!(server.peer(), PeerAddr::Memory(0));
@@ -115,7 +116,13 @@ async fn client_rejects_certificate_without_its_private_key() {
     let connector = TlsConnector::new(provider(), TlsTrust::Pin(pin)).unwrap();
     let (ours, theirs) = pipe();
     let (client, _server) = tokio::join!(connector.connect("chat.example", ours), acceptor.accept(theirs));
-    assert!(matches!(client, Err(TlsError::Handshake(_))), "{client:?}");
+    assert!(
+        matches!(
+            client,
+            Err(TlsError::Certificate(rustls::CertificateError::BadSignature))
+        ),
+        "{client:?}"
+    );
 }
 
 #[tokio::test]
@@ -131,10 +138,58 @@ async fn client_checks_given_chain_against_roots_or_pin() {
     assert!(exchange(&acceptor, pin, "anything.example").await.is_ok());
 
     let refused = exchange(&acceptor, roots.clone(), "other.example").await;
-    assert!(matches!(refused, Err(TlsError::Handshake(_))), "wrong name");
+    assert!(matches!(refused, Err(TlsError::Certificate(_))), "wrong name");
     let unknown = TlsAcceptor::self_signed(provider(), &identity()).unwrap();
     let refused = exchange(&unknown, roots, "chat.example").await;
-    assert!(matches!(refused, Err(TlsError::Handshake(_))), "unknown authority");
+    assert!(matches!(refused, Err(TlsError::Certificate(_))), "unknown authority");
+}
+
+/// Returns how a client that trusts `root`, and keys at first contact, authenticates the server.
+async fn authenticate(
+    acceptor: &TlsAcceptor,
+    root: CertificateDer<'static>,
+    name: &str,
+) -> Result<AuthenticatedBy, TlsError> {
+    let mut roots = RootCertStore::empty();
+    roots.add(root).unwrap();
+    let trust = TlsTrust::RootsOrPin(Arc::new(roots), PinPolicy::FirstContact);
+    let connector = TlsConnector::new(provider(), trust)?;
+    let (ours, theirs) = pipe();
+    let (client, _server) = tokio::join!(connector.connect(name, ours), acceptor.accept(theirs));
+    Ok(client?.authenticated_by)
+}
+
+#[tokio::test]
+async fn client_considers_the_key_only_of_a_certificate_without_a_known_root() {
+    let (root, chain, key) = issued();
+    let acceptor = TlsAcceptor::from_pem(provider(), chain.as_bytes(), key.as_bytes()).unwrap();
+    let by = authenticate(&acceptor, root.clone(), "chat.example").await.unwrap();
+    assert_eq!(by, AuthenticatedBy::Authority);
+    let refused = authenticate(&acceptor, root.clone(), "other.example").await;
+    assert!(matches!(refused, Err(TlsError::Certificate(_))), "{refused:?}");
+    let self_signed = TlsAcceptor::self_signed(provider(), &identity()).unwrap();
+    let by = authenticate(&self_signed, root, "chat.example").await.unwrap();
+    assert_eq!(by, AuthenticatedBy::Key);
+    let (other_root, ..) = issued();
+    let by = authenticate(&acceptor, other_root, "chat.example").await.unwrap();
+    assert_eq!(by, AuthenticatedBy::Key);
+}
+
+#[tokio::test]
+async fn reloaded_certificate_is_used_by_all_clones_and_an_unusable_one_by_none() {
+    let (_, chain, key) = issued();
+    let acceptor = TlsAcceptor::from_pem(provider(), chain.as_bytes(), key.as_bytes()).unwrap();
+    let clone = acceptor.clone();
+    let first = acceptor.fingerprint();
+    let (_, other_chain, other_key) = issued();
+    assert!(acceptor.reload_pem(other_chain.as_bytes(), key.as_bytes()).is_err());
+    assert_eq!(clone.fingerprint(), first);
+    acceptor
+        .reload_pem(other_chain.as_bytes(), other_key.as_bytes())
+        .unwrap();
+    assert_ne!(clone.fingerprint(), first);
+    let trust = TlsTrust::Pin(PinPolicy::exactly(clone.fingerprint()));
+    exchange(&clone, trust, "chat.example").await.unwrap();
 }
 
 #[tokio::test]

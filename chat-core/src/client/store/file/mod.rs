@@ -194,6 +194,12 @@ impl ClientStore for FileStore {
             .await
     }
 
+    async fn record_authority(&self, host: &str) -> Result<(), ClientStoreError> {
+        let host = host.to_owned();
+        self.blocking(move |inner| inner.known_hosts.remember_authority(&host).map_err(known_hosts_error))
+            .await
+    }
+
     async fn pin(&self, host: &str, key: &Fingerprint) -> Result<(), ClientStoreError> {
         let (host, key) = (host.to_owned(), *key);
         self.blocking(move |inner| inner.known_hosts.remember(&host, &key, "").map_err(known_hosts_error))

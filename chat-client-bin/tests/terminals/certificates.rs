@@ -1,0 +1,149 @@
+//! Tests of `tls://` servers whose certificates an authority has issued.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use chat_core::secure::Fingerprint;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PublicKeyData as _};
+
+use super::support::{Running, TestDevice, eventually, server_program};
+
+/// An authority, and the files of the certificates that it issues for a server on 127.0.0.1.
+struct Authority<'a> {
+    issuer: Issuer<'static, KeyPair>,
+    directory: &'a Path,
+}
+
+impl<'a> Authority<'a> {
+    /// Creates an authority. Its own certificate is in the file `authority.pem`.
+    fn new(directory: &'a Path) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        fs::write(directory.join("authority.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        Self {
+            issuer: Issuer::new(params, key),
+            directory,
+        }
+    }
+
+    /// Returns the path of the file to which the server writes its log.
+    fn log(&self) -> PathBuf {
+        self.directory.join("server.log")
+    }
+
+    fn file(&self) -> String {
+        self.directory.join("authority.pem").display().to_string()
+    }
+
+    /// Replaces the server's certificate and key by new ones for `name`. Returns the fingerprint of
+    /// the key.
+    fn issue(&self, name: &str) -> Fingerprint {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        fs::write(self.directory.join("certificate.pem"), certificate.pem()).unwrap();
+        fs::write(self.directory.join("key.pem"), key.serialize_pem()).unwrap();
+        Fingerprint::of_spki(&key.subject_public_key_info())
+    }
+
+    /// Starts a server with the certificate, at this port; 0 chooses a free one.
+    fn serve(&self, port: u16) -> (Running, TestDevice) {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "exec \"$0\" \"$@\" 2>\"$LOG\""])
+            .arg(server_program())
+            .env("LOG", self.log())
+            .env("CHAT_TLS__CERTIFICATE_FILE", self.directory.join("certificate.pem"))
+            .env("CHAT_TLS__KEY_FILE", self.directory.join("key.pem"));
+        serve(command, port, self.directory)
+    }
+}
+
+fn serve(mut command: Command, port: u16, directory: &Path) -> (Running, TestDevice) {
+    command
+        .args(["--listen", &format!("tls://127.0.0.1:{port}"), "--data-dir"])
+        .arg(directory.join("data"))
+        .env("CHAT_LOG__LEVEL", "warn");
+    let server = Running::start(command);
+    let listening = server.until("listening tls ");
+    let device = TestDevice {
+        name: "alice".to_owned(),
+        profile: directory.join("profile"),
+        server: listening.rsplit(' ').next().unwrap().parse().unwrap(),
+    };
+    (server, device)
+}
+
+#[test]
+fn renewed_certificate_of_a_known_authority_is_accepted_and_a_self_signed_one_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new(directory.path());
+    let first = authority.issue("127.0.0.1");
+    let (server, alice) = authority.serve(0);
+    assert_eq!(server.until("tls-fingerprint "), format!("tls-fingerprint {first}"));
+    let ca = authority.file();
+    let as_alice = |command: &'static str| ["--tls", "--ca", &ca, command].map(str::to_owned);
+    let run = |command: &'static str| {
+        let arguments = as_alice(command);
+        alice.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let registered = run("register");
+    assert!(registered.status.success(), "{registered:?}");
+    let known = fs::read_to_string(alice.profile.join("known_hosts")).unwrap();
+    assert_eq!(known, format!("{} authority\n", alice.server), "no key is pinned");
+
+    let renewed = authority.issue("127.0.0.1").to_string();
+    let hang_up = Command::new("kill").args(["-HUP", &server.id().to_string()]).status();
+    assert!(hang_up.unwrap().success());
+    let uses_renewed = || alice.run(&["--tls", "--pin", &renewed, "whoami"]).status.success();
+    eventually("the server uses the renewed certificate", uses_renewed);
+    assert!(run("whoami").status.success(), "its key may change");
+
+    // Unusable files leave the server with the certificate that it has.
+    fs::write(directory.path().join("key.pem"), "no key").unwrap();
+    let hang_up = Command::new("kill").args(["-HUP", &server.id().to_string()]).status();
+    assert!(hang_up.unwrap().success());
+    let log = || fs::read_to_string(authority.log()).unwrap();
+    eventually("the server reports the unusable key", || {
+        log().contains("the TLS certificate cannot be loaded again")
+    });
+    assert!(run("whoami").status.success());
+
+    // An attacker takes over the port, with the certificate of a key of its own.
+    server.kill();
+    let (attacker, _) = serve(Command::new(server_program()), alice.server.port(), directory.path());
+    let refused = run("whoami");
+    let error = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(76), "{error}");
+    assert!(error.contains("certificate"), "{error}");
+    // Without the authority's certificate, the client does not fall back to the key either.
+    alice.fails(76, &["--tls", "whoami"]);
+    drop(attacker);
+}
+
+#[test]
+fn certificate_for_another_name_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new(directory.path());
+    authority.issue("chat.example");
+    let (_server, alice) = authority.serve(0);
+    let ca = authority.file();
+    let error = alice.fails(76, &["--tls", "--ca", &ca, "register"]);
+    assert!(error.contains("certificate") && error.contains("127.0.0.1"), "{error}");
+    assert!(!alice.profile.join("known_hosts").exists());
+}
+
+#[test]
+fn unusable_authority_file_is_a_usage_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new(directory.path());
+    authority.issue("127.0.0.1");
+    let (_server, alice) = authority.serve(0);
+    for file in ["missing.pem", "key.pem"] {
+        let file = directory.path().join(file).display().to_string();
+        let error = alice.fails(2, &["--tls", "--ca", &file, "register"]);
+        assert!(error.contains("--ca") && error.contains(&file), "{error}");
+    }
+}

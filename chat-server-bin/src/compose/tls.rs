@@ -1,0 +1,70 @@
+//! The TLS certificate of the server.
+
+use std::sync::Arc;
+
+use chat_core::secure::ServerIdentity;
+use chat_core::transport::tls::TlsAcceptor;
+
+use super::{Composition, non_empty, read_file};
+use crate::config::{Checked, Scheme};
+use crate::failure::{Failure, chain};
+
+impl Composition {
+    /// Reads the files of the TLS certificate and its key again. New connections use them; if they
+    /// are unusable, the server keeps the certificate that it has.
+    pub(crate) fn reload_certificate(&self, config: &Checked) {
+        let Some(acceptor) = &self.certificate else {
+            tracing::info!(
+                "SIGHUP: no TLS certificate is configured, so there is nothing to load; SIGTERM stops the server"
+            );
+            return;
+        };
+        let files = &config.settings.tls;
+        let reloaded = read_file(&files.certificate_file).and_then(|chain| {
+            let key = read_file(&files.key_file)?;
+            acceptor
+                .reload_pem(&chain, &key)
+                .map_err(|error| Failure::config(chain(&error)))
+        });
+        match reloaded {
+            Ok(()) => tracing::info!(
+                fingerprint = %acceptor.fingerprint(),
+                "the TLS certificate was loaded again; the rest of the configuration needs a restart"
+            ),
+            Err(error) => tracing::error!(
+                error = %error,
+                "the TLS certificate cannot be loaded again; the server keeps the one that it has"
+            ),
+        }
+    }
+}
+
+/// Returns the TLS acceptor, or `None` if no listener uses TLS.
+pub(super) fn tls_acceptor(config: &Checked, identity: &ServerIdentity) -> Result<Option<Arc<TlsAcceptor>>, Failure> {
+    if !config.listen.iter().any(|listen| listen.scheme == Scheme::Tls) {
+        return Ok(None);
+    }
+    let acceptor = match pem_acceptor(config)? {
+        Some(acceptor) => acceptor,
+        None => {
+            TlsAcceptor::self_signed(crypto_provider(), identity).map_err(|error| Failure::config(chain(&error)))?
+        }
+    };
+    Ok(Some(Arc::new(acceptor)))
+}
+
+/// Returns the TLS acceptor with the configured certificate, or `None` if there is none.
+pub(super) fn pem_acceptor(config: &Checked) -> Result<Option<TlsAcceptor>, Failure> {
+    let files = &config.settings.tls;
+    let Some(certificate_file) = non_empty(&files.certificate_file) else {
+        return Ok(None);
+    };
+    let (certificate, key) = (read_file(certificate_file)?, read_file(&files.key_file)?);
+    TlsAcceptor::from_pem(crypto_provider(), &certificate, &key)
+        .map(Some)
+        .map_err(|error| Failure::config(chain(&error)))
+}
+
+fn crypto_provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
