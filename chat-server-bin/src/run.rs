@@ -32,7 +32,7 @@ pub(crate) async fn run(config: Checked, telemetry: &Telemetry) -> Result<ExitCo
             tracing::info!("stopped");
             Ok(ExitCode::SUCCESS)
         }
-        second = signals.stopped(|| {}) => {
+        second = signals.stopped(|| tracing::info!("SIGHUP is ignored while the server stops")) => {
             tracing::warn!(signal = second.name(), "stopped before the drain ended; acknowledged messages are stored");
             telemetry.flush();
             exit_now(second)
