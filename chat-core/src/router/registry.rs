@@ -158,13 +158,7 @@ impl Registry {
         let known_seq = known.seq(membership);
         let subscribe = |feed: &mut ConversationFeed| {
             for session in sessions {
-                feed.subscribe(
-                    conversation.id,
-                    session,
-                    first_seq,
-                    known_seq,
-                    missed.unwrap_or_default(),
-                );
+                feed.subscribe(conversation.id, session, first_seq, known_seq, missed.events);
             }
         };
         match self.conversations.entry(conversation.id) {
