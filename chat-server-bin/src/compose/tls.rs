@@ -20,10 +20,10 @@ impl Composition {
             return;
         };
         let files = &config.settings.tls;
-        let reloaded = read_file(&files.certificate_file).and_then(|chain| {
+        let reloaded = read_file(&files.certificate_file).and_then(|certificate| {
             let key = read_file(&files.key_file)?;
             acceptor
-                .reload_pem(&chain, &key)
+                .reload_pem(&certificate, &key)
                 .map_err(|error| Failure::config(chain(&error)))
         });
         match reloaded {
