@@ -23,7 +23,7 @@ pub(crate) fn load(file: Option<&Path>) -> Result<Option<Arc<RootCertStore>>, Fa
 }
 
 fn from_file(file: &Path) -> Result<RootCertStore, Failure> {
-    let unusable = |problem: String| Failure::usage(&format!("--ca {}: {problem}", file.display()));
+    let unusable = |problem: String| Failure::usage(format!("--ca {}: {problem}", file.display()));
     let certificates = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let certificates = certificates.map_err(|error| unusable(format!("cannot read certificates in PEM: {error}")))?;
     let mut roots = RootCertStore::empty();
@@ -50,7 +50,7 @@ fn from_platform() -> Result<RootCertStore, Failure> {
             .errors
             .first()
             .map_or_else(|| "no certificate was found".to_owned(), ToString::to_string);
-        return Err(Failure::usage(&format!(
+        return Err(Failure::usage(format!(
             "SSL_CERT_FILE or SSL_CERT_DIR: no certificate can be used: {problem}"
         )));
     }
