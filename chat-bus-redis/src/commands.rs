@@ -1,20 +1,22 @@
 //! Commands to Redis, over a small pool of connections.
 //!
-//! When a command could not reach Redis, further commands fail at once, without waiting for a
-//! timeout, until a probe has reached it (a circuit breaker).
+//! When a command could not reach Redis, or its caller stopped waiting, a task probes Redis. While
+//! a probe has failed and none has succeeded since, commands fail at once, without waiting for a
+//! timeout (a circuit breaker).
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bb8_redis::bb8::{ManageConnection, Pool};
+use bb8_redis::bb8::{ManageConnection, Pool, RunError};
 use bb8_redis::redis::aio::{ConnectionLike, MultiplexedConnection};
 use bb8_redis::redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Value,
 };
 use chat_core::jitter;
 use chat_core::model::ClusterKey;
+use chat_core::sync::Mutex;
 use tokio::time::sleep;
 
 use crate::Options;
@@ -33,8 +35,10 @@ pub(crate) struct Commands {
     pub(crate) options: Options,
     pub(crate) tagger: Tagger,
     pool: Pool<ConnectionManager>,
-    /// `true` from a command that could not reach Redis until a probe that could.
-    is_unreachable: AtomicBool,
+    /// The error of the last probe, if it failed.
+    outage: Mutex<Option<String>>,
+    /// `true` while a task probes Redis.
+    is_probing: AtomicBool,
     /// The commands themselves, for the task that probes.
     this: Weak<Self>,
 }
@@ -64,7 +68,8 @@ impl Commands {
             options,
             tagger: Tagger::new(cluster_key),
             pool,
-            is_unreachable: AtomicBool::new(false),
+            outage: Mutex::default(),
+            is_probing: AtomicBool::new(false),
             this: Weak::clone(this),
         })
     }
@@ -77,23 +82,22 @@ impl Commands {
     /// Sends one command and returns its answer.
     pub(crate) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
         self.require_reachable()?;
-        let answer = self.query_regardless(command).await;
-        self.note(&answer);
+        let attempt = Attempt::new(self);
+        let answer = attempt.finish(self.query_regardless(command).await);
         T::from_redis_value(answer?).map_err(RedisError::from)
     }
 
     /// Sends several commands in one round trip and returns their answers.
     pub(crate) async fn pipeline<T: FromRedisValue>(&self, commands: &Pipeline) -> RedisResult<T> {
         self.require_reachable()?;
+        let attempt = Attempt::new(self);
         let answer = async {
             let mut connection = self.connection().await?;
             let answer = commands.query_async(&mut connection.inner).await;
             connection.mark_if_broken(&answer);
             answer
         };
-        let answer = answer.await;
-        self.note(&answer);
-        answer
+        attempt.finish(answer.await)
     }
 
     /// Sends one command, even if Redis could not be reached before.
@@ -105,18 +109,15 @@ impl Commands {
     }
 
     fn require_reachable(&self) -> RedisResult<()> {
-        if self.is_unreachable.load(Ordering::Relaxed) {
-            return Err((ErrorKind::Io, "Redis cannot be reached").into());
+        match &*self.outage.lock() {
+            Some(cause) => Err((ErrorKind::Io, "Redis cannot be reached", cause.clone()).into()),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// Starts to probe Redis if the answer says that it cannot be reached.
-    fn note<T>(&self, answer: &RedisResult<T>) {
-        if let Err(error) = answer
-            && is_broken(error)
-            && !self.is_unreachable.swap(true, Ordering::Relaxed)
-        {
+    /// Starts to probe Redis, unless a task does so already.
+    fn start_probe(&self) {
+        if !self.is_probing.swap(true, Ordering::Relaxed) {
             tokio::spawn(probe(Weak::clone(&self.this)));
         }
     }
@@ -125,20 +126,58 @@ impl Commands {
     /// command waits for its answer.
     async fn connection(&self) -> RedisResult<SharedConnection> {
         let pooled = self.pool.get().await;
-        let pooled = pooled.map_err(|_| RedisError::from((ErrorKind::Io, "no connection to Redis")))?;
+        let pooled = pooled.map_err(|error| match error {
+            RunError::User(error) => error,
+            RunError::TimedOut => RedisError::from((ErrorKind::Io, "no connection to Redis in time")),
+        })?;
         Ok(pooled.clone())
     }
 }
 
-/// Sends pings until Redis answers one, or all handles of the backend are dropped.
+/// A command that was sent and not answered yet. If it fails because Redis could not be reached, or
+/// is dropped because its caller stops waiting, it starts a probe.
+struct Attempt<'a> {
+    commands: &'a Commands,
+    is_answered: bool,
+}
+
+impl<'a> Attempt<'a> {
+    const fn new(commands: &'a Commands) -> Self {
+        Self {
+            commands,
+            is_answered: false,
+        }
+    }
+
+    fn finish<T>(mut self, answer: RedisResult<T>) -> RedisResult<T> {
+        self.is_answered = !answer.as_ref().is_err_and(is_broken);
+        answer
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.commands.start_probe();
+        }
+    }
+}
+
+/// Sends pings until Redis answers one, or all handles of the backend are dropped. The first one is
+/// sent at once: the failed command may have met only a connection that was closed.
 async fn probe(commands: Weak<Commands>) {
     loop {
-        sleep(jitter::spread(PROBE_INTERVAL, 0.5, 1.0)).await;
         let Some(commands) = commands.upgrade() else { return };
-        if commands.query_regardless(Cmd::new().arg("PING")).await.is_ok() {
-            commands.is_unreachable.store(false, Ordering::Relaxed);
-            return;
+        match commands.query_regardless(Cmd::new().arg("PING")).await {
+            Ok(_) => {
+                *commands.outage.lock() = None;
+                commands.is_probing.store(false, Ordering::Relaxed);
+                return;
+            }
+            Err(error) => *commands.outage.lock() = Some(error.to_string()),
         }
+        drop(commands);
+        sleep(jitter::spread(PROBE_INTERVAL, 0.5, 1.0)).await;
     }
 }
 

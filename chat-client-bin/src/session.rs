@@ -255,6 +255,11 @@ fn options(
     // Reading the authorities takes a while, so it is done only if a server may need them.
     if global.discover || servers.iter().any(|server| server.scheme == Scheme::Tls) {
         options.authorities = authorities::load(global.ca.as_deref())?;
+        options.require_authority = global.ca.is_some();
+    } else if global.ca.is_some() {
+        return Err(Failure::usage(
+            "--ca concerns tls:// servers, and no server is one; give --tls or a tls:// address",
+        ));
     }
     Ok(options)
 }

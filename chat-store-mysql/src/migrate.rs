@@ -217,8 +217,16 @@ async fn created_once<const N: usize>(conn: &mut Conn, name: &str, fresh: &[u8; 
     })
 }
 
-/// Replaces the store epoch, the identity of the history, with a new one, and returns it.
+/// Replaces the store epoch, the identity of the history, with a new one, and returns it. Also
+/// replaces the key of the cluster, because a copy of the store must not be able to speak for the
+/// original.
 pub(crate) async fn renew_epoch(conn: &mut Conn) -> Result<StoreEpoch, OpenError> {
+    conn.exec_drop(
+        "REPLACE INTO meta (name, value) VALUES ('cluster_key', ?)",
+        (&ClusterKey::random().expose()[..],),
+    )
+    .await
+    .map_err(OpenError::from_driver)?;
     let fresh = StoreEpoch::random();
     conn.exec_drop("REPLACE INTO meta (name, value) VALUES ('epoch', ?)", (&fresh.0[..],))
         .await

@@ -233,7 +233,7 @@ impl Store for MysqlStore {
     }
 
     async fn changed_users(&self) -> Result<Option<Vec<UserChange>>, StoreError> {
-        self.recent_user_changes().await.map(Some)
+        self.recent_user_changes().await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

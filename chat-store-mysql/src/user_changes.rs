@@ -11,6 +11,10 @@ use crate::clock::NOW;
 use crate::error::store_error;
 use crate::tx::MysqlTx;
 
+/// Maximum number of changes that are read at a time, so that a read costs little even while many
+/// users log in again after an outage.
+const MAX_CHANGES: usize = 20_000;
+
 impl MysqlTx<'_> {
     /// Records that the devices or memberships of these users were changed by this transaction.
     ///
@@ -31,17 +35,25 @@ impl MysqlTx<'_> {
 }
 
 impl MysqlStore {
-    /// Returns the changes of the last [`UserChange::WINDOW`].
-    pub(crate) async fn recent_user_changes(&self) -> Result<Vec<UserChange>, StoreError> {
+    /// Returns the changes of the last [`UserChange::WINDOW`], or `None` if they are more than
+    /// [`MAX_CHANGES`].
+    pub(crate) async fn recent_user_changes(&self) -> Result<Option<Vec<UserChange>>, StoreError> {
         let window = UserChange::WINDOW.as_millis();
         let work = async {
             let mut conn = self.connections.reader().await?;
-            let sql = format!("SELECT user_id, number FROM user_change WHERE time >= {NOW} - {window}");
+            let sql = format!(
+                "SELECT user_id, number FROM user_change WHERE time >= {NOW} - {window} LIMIT {}",
+                MAX_CHANGES + 1
+            );
             let rows: Vec<(u64, u64)> = conn.query(sql).await.map_err(store_error)?;
-            Ok(rows
-                .into_iter()
-                .map(|(user, number)| UserChange::new(UserId(user), number))
-                .collect())
+            if rows.len() > MAX_CHANGES {
+                return Ok(None);
+            }
+            Ok(Some(
+                rows.into_iter()
+                    .map(|(user, number)| UserChange::new(UserId(user), number))
+                    .collect(),
+            ))
         };
         self.connections.with_deadline(work).await
     }

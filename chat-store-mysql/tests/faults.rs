@@ -226,6 +226,32 @@ async fn interrupted_migration_completes_and_keeps_the_epoch() {
     assert_eq!(store.events(group, Seq(1), Seq(9), 9).await.unwrap(), before);
 }
 
+/// All nodes of a database have its key, also after a restart. A new epoch comes with a new key.
+#[tokio::test]
+async fn cluster_key_belongs_to_the_database() {
+    let (server, url) = server(&[]);
+    let key = async |url: &str| {
+        let store = MysqlStore::open(url, Options::default()).await.unwrap();
+        let key = *store.cluster_key().await.unwrap().expose();
+        store.close().await;
+        key
+    };
+    let first = key(&url).await;
+    assert_eq!(key(&url).await, first);
+    server.sql("CREATE DATABASE other").unwrap();
+    assert_ne!(key(&server.url("other")).await, first);
+    MysqlStore::renew_epoch(&url, Options::default()).await.unwrap();
+    assert_ne!(key(&url).await, first);
+}
+
+#[tokio::test]
+async fn changes_of_users_are_recorded() {
+    let (_server, url) = server(&[]);
+    let (world, store) = world(&url).await;
+    let changes = store.changed_users().await.unwrap().expect("the store records changes");
+    assert!(changes.iter().any(|change| change.user == world.alice));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn heartbeats_expire_by_the_clock_of_the_database() {
     let (server, url) = server(&["--default-time-zone=+05:45"]);

@@ -227,8 +227,13 @@ fn cluster_key(conn: &Connection) -> rusqlite::Result<ClusterKey> {
     .map(ClusterKey::from_bytes)
 }
 
-/// Gives the history a new store epoch, so that clients discard their copies of it.
+/// Gives the history a new store epoch, so that clients discard their copies of it. Also replaces
+/// the key of the cluster, because a copy of the store must not be able to speak for the original.
 pub(crate) fn renew_epoch(conn: &Connection) -> rusqlite::Result<StoreEpoch> {
+    conn.execute(
+        "INSERT OR REPLACE INTO meta (name, value) VALUES ('cluster_key', ?1)",
+        [ClusterKey::random().expose()],
+    )?;
     let epoch = StoreEpoch::random();
     conn.execute(
         "INSERT OR REPLACE INTO meta (name, value) VALUES ('epoch', ?1)",

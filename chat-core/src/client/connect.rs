@@ -39,7 +39,8 @@ pub(super) struct ConnectError {
 pub(super) enum Severity {
     /// Another attempt may succeed.
     Temporary,
-    /// The rules for unencrypted connections forbid this server. Another server may be allowed.
+    /// The rules for unencrypted connections forbid this server, or its certificate was refused.
+    /// Another server may be allowed.
     Forbidden,
     /// The client must not try again.
     Permanent,
@@ -54,7 +55,7 @@ impl ConnectError {
         }
     }
 
-    /// Returns the error for a server that the rules for unencrypted connections forbid.
+    /// Returns the error for a server that must not be used, while others may be.
     pub(super) fn forbidden(reason: ClientError) -> Self {
         Self {
             reason,
@@ -88,6 +89,26 @@ pub(super) async fn connect_to(
     options: &ClientOptions,
     store: &dyn ClientStore,
 ) -> Result<(Reader, Writer), ConnectError> {
+    let (policy, secured) = open(endpoint, options, store).await?;
+    record(endpoint, options, store, &policy, &secured.proof).await?;
+    Ok(split(secured.stream, secured.channel))
+}
+
+/// Checks whether a server could be connected to. Sends only a handshake, and records nothing.
+pub(super) async fn probe(
+    endpoint: &Endpoint,
+    options: &ClientOptions,
+    store: &dyn ClientStore,
+) -> Result<(), ConnectError> {
+    open(endpoint, options, store).await.map(drop)
+}
+
+/// Opens a stream and runs the handshake.
+async fn open(
+    endpoint: &Endpoint,
+    options: &ClientOptions,
+    store: &dyn ClientStore,
+) -> Result<(Policy, Secured), ConnectError> {
     let policy = policy(endpoint, options, store).await?;
     let stream = match timeout(DIAL_TIMEOUT, endpoint.dial()).await {
         Ok(Ok(stream)) => stream,
@@ -96,20 +117,28 @@ pub(super) async fn connect_to(
     };
     let secured = timeout(HANDSHAKE_TIMEOUT, secure(endpoint, options, &policy, stream)).await;
     let secured = secured.unwrap_or_else(|_| Err(ConnectError::temporary(endpoint, "no answer to the handshake")))?;
-    match (&policy, &secured.proof) {
+    Ok((policy, secured))
+}
+
+/// Records what the server has proved, before anything else is sent to it.
+async fn record(
+    endpoint: &Endpoint,
+    options: &ClientOptions,
+    store: &dyn ClientStore,
+    policy: &Policy,
+    proof: &Proof,
+) -> Result<(), ConnectError> {
+    match (policy, proof) {
         (
             Policy::Keys(PinPolicy::FirstContact) | Policy::AuthoritiesOrKeys(PinPolicy::FirstContact),
             Proof::Key(key),
-        ) => {
-            first_contact(endpoint, options, store, key).await?;
-        }
+        ) => first_contact(endpoint, options, store, key).await,
         (Policy::Authorities | Policy::AuthoritiesOrKeys(_), Proof::Authority) => {
             let recorded = store.record_authority(&endpoint.address.host_and_port()).await;
-            recorded.map_err(|error| ConnectError::permanent(ClientError::Trust(error.to_string())))?;
+            recorded.map_err(|error| ConnectError::permanent(ClientError::Trust(error.to_string())))
         }
-        _ => {}
+        _ => Ok(()),
     }
-    Ok(split(secured.stream, secured.channel))
 }
 
 /// A stream whose handshake is complete.
@@ -159,22 +188,48 @@ async fn policy(endpoint: &Endpoint, options: &ClientOptions, store: &dyn Client
         .await
         .map_err(|error| ConnectError::permanent(error.into()))?;
     let host = endpoint.address.host_and_port();
-    let untrusted = |problem: String| ConnectError::permanent(ClientError::Trust(problem));
-    let uses_authorities = endpoint.address.scheme == Scheme::Tls && has_authorities(options);
-    if known.is_authorized(&host) && !known.is_pinned(&host) {
-        return match uses_authorities {
-            true => Ok(Policy::Authorities),
-            false => Err(untrusted(format!(
-                "{host} has proved itself by a certificate before; connect to it by tls://, with the authorities that \
-                 issued the certificate, or remove its line from the known hosts"
-            ))),
-        };
+    let by_keys = known.policy(&host, options.trust);
+    if endpoint.address.scheme == Scheme::Tls
+        && !known.is_pinned(&host)
+        && let Some(policy) = by_authorities(options, known.is_authorized(&host), by_keys.as_ref().ok())
+    {
+        return Ok(policy);
     }
-    match known.policy(&host, options.trust) {
-        Ok(policy) if uses_authorities && !known.is_pinned(&host) => Ok(Policy::AuthoritiesOrKeys(policy)),
-        Ok(policy) => Ok(Policy::Keys(policy)),
-        Err(_) if uses_authorities => Ok(Policy::Authorities),
-        Err(error) => Err(untrusted(error.to_string())),
+    let problem = match by_keys {
+        _ if known.is_authorized(&host) && !known.is_pinned(&host) => format!(
+            "{host} has proved itself by a certificate before; connect to it by tls://, with the authorities that issued \
+             the certificate, or remove its line from the known hosts"
+        ),
+        Ok(policy) => return Ok(Policy::Keys(policy)),
+        Err(error) => error.to_string(),
+    };
+    Err(ConnectError::permanent(ClientError::Trust(problem)))
+}
+
+/// Returns the policy for a TLS server without a pinned key, or `None` if authorities do not
+/// matter. `is_authorized` says that the server has proved itself by a certificate before, and
+/// `by_keys` which keys are accepted from it.
+fn by_authorities(options: &ClientOptions, is_authorized: bool, by_keys: Option<&PinPolicy>) -> Option<Policy> {
+    if !has_authorities(options) {
+        return None;
+    }
+    match by_keys {
+        _ if is_authorized || requires_authority(options) => Some(Policy::Authorities),
+        Some(PinPolicy::FirstContact) => Some(Policy::AuthoritiesOrKeys(PinPolicy::FirstContact)),
+        // The keys of the service are known, and this server must have one of them.
+        Some(_) => None,
+        None => Some(Policy::Authorities),
+    }
+}
+
+/// Returns whether the client accepts no keys of TLS servers that it has not pinned.
+fn requires_authority(options: &ClientOptions) -> bool {
+    #[cfg(feature = "tls")]
+    return options.require_authority;
+    #[cfg(not(feature = "tls"))]
+    {
+        let _ = options;
+        false
     }
 }
 
@@ -316,14 +371,32 @@ async fn tls(
             },
         }),
         Err(TlsError::PinMismatch { presented }) => Err(wrong_key(endpoint, presented)),
-        Err(TlsError::Certificate(problem)) => Err(ConnectError::forbidden(ClientError::Trust(format!(
-            "{}: the server's certificate is not valid: {problem}; if an authority of your own issued it, give the client \
-             that authority's certificate",
-            endpoint.address
-        )))),
+        Err(TlsError::Certificate(problem)) => Err(certificate_refused(endpoint, &problem)),
         Err(TlsError::Handshake(cause)) => Err(ConnectError::temporary(endpoint, cause)),
         Err(error) => Err(unusable(error.to_string())),
     }
+}
+
+/// Returns the error for a certificate that was refused. A certificate whose time is wrong may be
+/// renewed soon, and the clock of this machine may be corrected.
+#[cfg(feature = "tls")]
+fn certificate_refused(endpoint: &Endpoint, problem: &rustls::CertificateError) -> ConnectError {
+    use rustls::CertificateError as Problem;
+
+    let address = &endpoint.address;
+    let is_out_of_time = matches!(
+        problem,
+        Problem::Expired | Problem::ExpiredContext { .. } | Problem::NotValidYet | Problem::NotValidYetContext { .. }
+    );
+    if is_out_of_time {
+        let text =
+            format!("the server's certificate is not valid at this time: {problem}; check this machine's clock too");
+        return ConnectError::temporary(endpoint, text);
+    }
+    ConnectError::forbidden(ClientError::Trust(format!(
+        "{address}: the server's certificate is not valid: {problem}; if an authority of your own issued it, give the \
+         client that authority's certificate (--ca)"
+    )))
 }
 
 #[cfg(not(feature = "tls"))]
@@ -331,4 +404,82 @@ async fn tls(_: &Endpoint, _: &ClientOptions, _: &Policy, _: Box<dyn Transport>)
     Err(ConnectError::permanent(ClientError::Trust(
         "this program was built without TLS: build it with the feature tls, or use an sc1:// address".to_owned(),
     )))
+}
+
+#[cfg(all(test, feature = "tls"))]
+mod tests {
+    use super::*;
+    use crate::client::{Credentials, MemoryStore, ServerAddress};
+    use crate::secure::Trust;
+    use crate::transport::tls::RootCertStore;
+
+    const KEY: &str = "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+    /// Returns what a client with [`Trust::AcceptFirst`] accepts from a server.
+    async fn accepted(
+        pinned: &[&str],
+        authorized: &[&str],
+        address: &str,
+        set: impl FnOnce(&mut ClientOptions),
+    ) -> &'static str {
+        let store = MemoryStore::new();
+        for host in authorized {
+            store.record_authority(host).await.unwrap();
+        }
+        for host in pinned {
+            store.pin(host, &KEY.parse().unwrap()).await.unwrap();
+        }
+        let address: ServerAddress = address.parse().unwrap();
+        let mut options = ClientOptions::new([address.clone()], Credentials::Stored);
+        options.trust = Trust::AcceptFirst;
+        options.authorities = Some(Arc::new(RootCertStore::empty()));
+        set(&mut options);
+        match policy(&address.into(), &options, &store).await {
+            Ok(Policy::Plain) => "plain",
+            Ok(Policy::Keys(PinPolicy::FirstContact)) => "any key",
+            Ok(Policy::Keys(_)) => "pinned key",
+            Ok(Policy::Authorities) => "authority",
+            Ok(Policy::AuthoritiesOrKeys(PinPolicy::FirstContact)) => "authority or any key",
+            Ok(Policy::AuthoritiesOrKeys(_)) => "authority or pinned key",
+            Err(_) => "nothing",
+        }
+    }
+
+    #[tokio::test]
+    async fn server_has_to_prove_itself_in_the_way_that_the_profile_knows() {
+        let default = |_: &mut ClientOptions| {};
+        let without = |options: &mut ClientOptions| options.authorities = None;
+        let required = |options: &mut ClientOptions| options.require_authority = true;
+        let (tls, sc1) = ("tls://a:1", "sc1://a:1");
+        // The first contact.
+        assert_eq!(accepted(&[], &[], tls, default).await, "authority or any key");
+        assert_eq!(accepted(&[], &[], tls, without).await, "any key");
+        assert_eq!(accepted(&[], &[], tls, required).await, "authority");
+        assert_eq!(accepted(&[], &[], sc1, default).await, "any key");
+        // The server has proved itself by a certificate.
+        for spelling in ["tls://a:1", "tls://A.:1"] {
+            assert_eq!(accepted(&[], &["a:1"], spelling, default).await, "authority");
+            assert_eq!(accepted(&[], &["a:1"], spelling, without).await, "nothing");
+        }
+        assert_eq!(accepted(&[], &["a:1"], sc1, default).await, "nothing");
+        // Another server has.
+        assert_eq!(accepted(&[], &["b:1"], tls, default).await, "authority");
+        assert_eq!(accepted(&[], &["b:1"], tls, without).await, "nothing");
+        assert_eq!(accepted(&[], &["b:1"], sc1, default).await, "nothing");
+        // The key of this server, or of another one, is pinned.
+        for pinned in ["a:1", "b:1"] {
+            for address in [tls, sc1] {
+                assert_eq!(accepted(&[pinned], &[], address, default).await, "pinned key");
+            }
+        }
+        assert_eq!(accepted(&["a:1"], &[], tls, required).await, "pinned key");
+        assert_eq!(accepted(&["b:1"], &[], tls, required).await, "authority");
+    }
+
+    #[tokio::test]
+    async fn key_of_a_server_that_proved_itself_by_a_certificate_is_not_pinned() {
+        let store = MemoryStore::new();
+        store.record_authority("a:1").await.unwrap();
+        store.pin("A:1", &KEY.parse().unwrap()).await.unwrap_err();
+    }
 }

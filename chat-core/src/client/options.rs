@@ -57,6 +57,10 @@ pub struct ClientOptions {
     /// Default: `None`, so that only keys count.
     #[cfg(feature = "tls")]
     pub authorities: Option<Arc<crate::transport::tls::RootCertStore>>,
+    /// Refuses `tls://` servers for whom no authority of `authorities` vouches, unless their key is
+    /// pinned already. Default: false.
+    #[cfg(feature = "tls")]
+    pub require_authority: bool,
 }
 
 impl ClientOptions {
@@ -79,6 +83,8 @@ impl ClientOptions {
             tls: None,
             #[cfg(feature = "tls")]
             authorities: None,
+            #[cfg(feature = "tls")]
+            require_authority: false,
         }
     }
 }

@@ -7,10 +7,11 @@ use super::{AccountState, ClientError, ClientOptions, ClientStore};
 
 /// Checks that `options` and the pinned keys allow an unencrypted connection to `endpoint`.
 ///
-/// A server with a pinned key is never reached unencrypted, because it could not prove that it has
-/// the key. A key in `options` counts for every server. A key in the store counts for all ports of
-/// its host; on loopback, and for an endpoint with a `Dial` of the application, for its port only.
-/// It does not matter which spelling of the host was pinned.
+/// A server with a pinned key, or one that has proved itself by a certificate, is never reached
+/// unencrypted, because it could not prove that again. A key in `options` counts for every server.
+/// What the store knows counts for all ports of the host; on loopback, and for an endpoint with a
+/// `Dial` of the application, for its port only. It does not matter which spelling of the host was
+/// recorded.
 pub(super) async fn check(
     endpoint: &Endpoint,
     options: &ClientOptions,
@@ -21,10 +22,10 @@ pub(super) async fn check(
     let is_local = !endpoint.uses_tcp() || is_loopback(&address.host);
     let known = store.known_hosts().await?;
     let is_pinned =
-        known.is_port_pinned(&address.host, address.port) || (!is_local && known.is_host_pinned(&address.host));
+        known.is_port_known(&address.host, address.port) || (!is_local && known.is_host_known(&address.host));
     if is_pinned || !options.pins.is_empty() {
         return Err(ClientError::Trust(format!(
-            "{address} is not encrypted, but a key is pinned for this server; connect to it with sc1:// or tls://"
+            "{address} is not encrypted, but this server has proved its key or a certificate before; connect to it with sc1:// or tls://"
         )));
     }
     if !is_local && !options.allow_plain {

@@ -7,15 +7,16 @@ use tokio::time::timeout;
 use crate::secure::Trust;
 
 use super::address::{Endpoint, Scheme, ServerAddress};
-use super::connect::connect_to;
+use super::connect::probe;
 use super::{ClientError, ClientOptions, ClientStore};
 
 /// Maximum time for a handshake in one scheme.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Returns the error to report if no connection to `endpoint` could be opened. If its port proves
-/// the pinned key of the server in another scheme, the error suggests that scheme; otherwise it is
-/// `reason`. A port that proves no pinned key may belong to an attacker and is never suggested.
+/// the pinned key of the server, or a certificate for its name, in another scheme, the error
+/// suggests that scheme; otherwise it is
+/// `reason`. A port that proves neither may belong to an attacker and is never suggested.
 /// This includes every unencrypted port. The probes send only a handshake.
 pub(super) async fn explain(
     reason: ClientError,
@@ -38,7 +39,7 @@ pub(super) async fn explain(
             ..endpoint.address.clone()
         };
         let probed = Endpoint::from(other.clone());
-        if let Ok(Ok(_)) = timeout(PROBE_TIMEOUT, connect_to(&probed, &options, store)).await {
+        if let Ok(Ok(_)) = timeout(PROBE_TIMEOUT, probe(&probed, &options, store)).await {
             let text = format!("{}: its port speaks {scheme}; try {other}", endpoint.address);
             return ClientError::Unreachable(text);
         }

@@ -22,9 +22,10 @@ pub struct RouterConfig {
     /// are found within 3 s.
     pub store_heartbeat_interval: Duration,
     /// Average interval between sweeps, in which the node compares every conversation and user that
-    /// it serves with the store. Without a bus and without other nodes, only requested sweeps and
-    /// every tenth other one compare the users. Each interval varies randomly by up to a third.
-    /// Default 30 s.
+    /// it serves with the store. Each interval varies randomly by up to a third. Sweeps that follow
+    /// each other at `poll_interval` compare only the users whose change the store has recorded;
+    /// all users follow at this interval. Without a bus and without other nodes, only every tenth
+    /// sweep without a request compares the users. Default 30 s.
     pub sweep_interval: Duration,
     /// Minimum interval between sweeps, and so the interval between them while the node polls the
     /// store: while the bus loses messages, or there are other nodes but no bus. Also the interval

@@ -10,7 +10,8 @@ use super::session::SessionHandle;
 use crate::store::{MembershipView, StoreError};
 
 /// Maximum number of reads of missed events. A read is repeated if more events were delivered in
-/// the meantime.
+/// the meantime. After the last one, and after a failed one, the sessions get a `Behind` push if
+/// they still miss events.
 const MAX_READS_OF_MISSED: u32 = 3;
 /// Bounds of one read of the events that a session missed before it joins a feed.
 const MISSED_LIMIT: ReadLimit = ReadLimit {
@@ -48,7 +49,13 @@ impl Joiner {
         let conversation = membership.conversation.id;
         let mut newer;
         let mut membership = membership;
-        let (mut missed, mut reads) = (Vec::new(), 0);
+        let mut missed = Vec::new();
+        // A client that reads the log itself gets a `Behind` push instead, so that a login with
+        // many busy conversations does not wait for a read of each of their logs.
+        let mut reads = match known {
+            KnownUpTo::Nothing => 0,
+            KnownUpTo::Seq(_) => MAX_READS_OF_MISSED,
+        };
         loop {
             let events = MissedEvents {
                 events: &missed,
@@ -66,8 +73,15 @@ impl Joiner {
                     return Ok(());
                 }
                 JoinResult::Missed(after) => {
-                    missed = self.log.events_after(conversation, after, MISSED_LIMIT).await?.events;
                     reads += 1;
+                    match self.log.events_after(conversation, after, MISSED_LIMIT).await {
+                        Ok(page) => missed = page.events,
+                        Err(error) => {
+                            let error = &error as &dyn std::error::Error;
+                            tracing::debug!(error, %conversation, "cannot read the events that a session missed");
+                            reads = MAX_READS_OF_MISSED;
+                        }
+                    }
                     continue;
                 }
                 JoinResult::OutOfDate => {}

@@ -82,9 +82,11 @@ impl PeerMonitor {
     /// envelopes counts once.
     pub(crate) fn record_own(&self, number: u64) {
         let mut table = self.table.lock();
-        let is_same = table.own.is_some_and(|(last, _)| last == number);
-        table.consecutive_own = table.consecutive_own.saturating_add(u32::from(!is_same));
-        table.own = Some((number, Instant::now()));
+        // A heartbeat that has returned before proves nothing: somebody may have recorded it.
+        if table.own.is_none_or(|(last, _)| number > last) {
+            table.consecutive_own = table.consecutive_own.saturating_add(1);
+            table.own = Some((number, Instant::now()));
+        }
     }
 
     /// Records a peer's heartbeat. Returns `false` if announcements may have been lost: the peer is

@@ -50,6 +50,10 @@ const MAX_CONCURRENT: usize = 8;
 /// Maximum number of changes of bus subscriptions in progress at the same time.
 const MAX_CONCURRENT_SUBSCRIPTIONS: usize = 16;
 
+/// Pause of each of the workers that recheck changed users, after each user: together they check at
+/// most 800 users a second.
+const CHANGED_USER_PAUSE: Duration = Duration::from_millis(10);
+
 /// Everything that a [`Router`] is built from.
 #[derive(Debug)]
 pub struct RouterParts {
@@ -340,7 +344,7 @@ impl Assembly {
             options: self.options("recheck a changed user"),
             check,
             joins: queues.joins.clone(),
-            pause: Duration::ZERO,
+            pause: CHANGED_USER_PAUSE,
         };
         tasks.spawn("changed users", changed_users.run());
         let changes = FindChangedUsers {

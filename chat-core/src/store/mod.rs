@@ -119,7 +119,7 @@ pub trait Store:
     async fn epoch(&self) -> Result<StoreEpoch, StoreError>;
 
     /// Returns the key with which the nodes that use this store authenticate what they tell each
-    /// other. The key is random, is created with the store, and does not change.
+    /// other. The key is random and is created with the store. It changes with the epoch only.
     async fn cluster_key(&self) -> Result<ClusterKey, StoreError>;
 
     /// Checks with a cheap read that the store answers. Each node calls this every two seconds, and
@@ -142,8 +142,9 @@ pub trait Store:
     /// [`UserChange::WINDOW`], in any order. A node calls this every second while it cannot rely on
     /// the announcements of other nodes, and reads the logins and memberships of these users again.
     ///
-    /// `None` means that the store does not record changes: nodes then read all users, one after
-    /// the other. The default is `None`, which suits a store that only one process can use.
+    /// `None` means that the store does not record changes, or that there are too many: nodes then
+    /// read all users, one after the other. The default is `None`, which suits a store that only
+    /// one process can use.
     async fn changed_users(&self) -> Result<Option<Vec<UserChange>>, StoreError> {
         Ok(None)
     }

@@ -15,7 +15,7 @@ impl Composition {
     pub(crate) fn reload_certificate(&self, config: &Checked) {
         let Some(acceptor) = &self.certificate else {
             tracing::info!(
-                "SIGHUP: no TLS certificate is configured, so there is nothing to load; SIGTERM stops the server"
+                "SIGHUP: no tls:// listener uses a configured certificate, so there is nothing to load; SIGTERM stops the server"
             );
             return;
         };

@@ -48,18 +48,26 @@ impl Default for EarlyMarks {
 }
 
 impl EarlyMarks {
-    /// Keeps a receipt that is past the last known event. Replaces an earlier one of the same user.
-    /// Drops the receipt if too many users have one.
+    /// Keeps a receipt that is past the last known event. Of several receipts of one user, keeps
+    /// the greatest positions. Drops the receipt if too many users have one.
     pub(super) fn keep(&mut self, receipt: Receipt) {
-        self.receipts.retain(|kept| kept.user != receipt.user);
-        if self.receipts.len() < MAX_RECEIPTS {
+        if let Some(kept) = self.receipts.iter_mut().find(|kept| kept.user == receipt.user) {
+            kept.delivered_seq = kept.delivered_seq.max(receipt.delivered_seq);
+            kept.read_seq = kept.read_seq.max(receipt.read_seq);
+        } else if self.receipts.len() < MAX_RECEIPTS {
             self.receipts.push(receipt);
         }
     }
 
-    /// Removes and returns the receipts that are not past `last`.
-    pub(super) fn take_reached(&mut self, last: Seq) -> Vec<Receipt> {
-        self.receipts.extract_if(.., |kept| kept.last() <= last).collect()
+    /// Removes and returns the receipts of which a position was past `before`, the event that was
+    /// the last known one, and is not past `last`. Keeps those of which the other position is past
+    /// `last`.
+    pub(super) fn take_reached(&mut self, before: Seq, last: Seq) -> Vec<Receipt> {
+        let is_new = |seq: Seq| before < seq && seq <= last;
+        let is_reached = |kept: &Receipt| is_new(kept.delivered_seq) || is_new(kept.read_seq);
+        let reached = self.receipts.iter().filter(|kept| is_reached(kept)).copied().collect();
+        self.receipts.retain(|kept| kept.last() > last);
+        reached
     }
 }
 
@@ -81,10 +89,27 @@ mod tests {
         marks.keep(receipt(1, 5));
         marks.keep(receipt(2, 7));
         marks.keep(receipt(1, 6));
-        assert_eq!(marks.take_reached(Seq(5)), []);
-        assert_eq!(marks.take_reached(Seq(6)), [receipt(1, 6)]);
-        assert_eq!(marks.take_reached(Seq(9)), [receipt(2, 7)]);
-        assert_eq!(marks.take_reached(Seq(9)), []);
+        marks.keep(receipt(1, 5));
+        assert_eq!(marks.take_reached(Seq(4), Seq(5)), []);
+        assert_eq!(marks.take_reached(Seq(5), Seq(6)), [receipt(1, 6)]);
+        assert_eq!(marks.take_reached(Seq(6), Seq(9)), [receipt(2, 7)]);
+        assert_eq!(marks.take_reached(Seq(9), Seq(10)), []);
+    }
+
+    #[test]
+    fn each_position_of_a_receipt_takes_effect_with_its_event() {
+        let mut marks = EarlyMarks::default();
+        let both = |delivered, read| Receipt {
+            delivered_seq: Seq(delivered),
+            read_seq: Seq(read),
+            ..receipt(1, 0)
+        };
+        marks.keep(both(8, 0));
+        marks.keep(both(6, 5));
+        assert_eq!(marks.take_reached(Seq(4), Seq(5)), [both(8, 5)]);
+        assert_eq!(marks.take_reached(Seq(5), Seq(7)), []);
+        assert_eq!(marks.take_reached(Seq(7), Seq(8)), [both(8, 5)]);
+        assert_eq!(marks.take_reached(Seq(8), Seq(9)), []);
     }
 
     #[test]
@@ -93,6 +118,6 @@ mod tests {
         for user in 0..1000 {
             marks.keep(receipt(user, 5));
         }
-        assert_eq!(marks.take_reached(Seq(5)).len(), MAX_RECEIPTS);
+        assert_eq!(marks.take_reached(Seq(4), Seq(5)).len(), MAX_RECEIPTS);
     }
 }

@@ -181,6 +181,10 @@ impl Machine {
 
     /// Delivers events of a conversation in the order of `found`.
     fn deliver(&mut self, now: Instant, me: UserId, id: ConversationId, found: Vec<HistoryEvent>) {
+        let before = self
+            .conversations
+            .get_mut(id)
+            .and_then(|known| Some(known.info.as_ref()?.last_seq));
         let mut changed = None;
         for event in found {
             let decoded = body::decode(event.event.kind, &event.event.body).unwrap_or(EventBody::Unknown);
@@ -207,7 +211,7 @@ impl Machine {
             let last = info.last_seq;
             self.actions.push_back(Action::Conversation(info));
             let known = self.conversations.get_mut(id);
-            let reached = known.map(|known| known.early.take_reached(last));
+            let reached = known.map(|known| known.early.take_reached(before.unwrap_or(last), last));
             for receipt in reached.unwrap_or_default() {
                 self.receipt(id, receipt);
             }

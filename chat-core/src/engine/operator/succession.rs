@@ -20,13 +20,26 @@ impl Operator {
                 .iter()
                 .filter(|member| member.is_active() && member.role == Role::Owner);
             for member in owned {
-                let pass = PassGroup {
-                    action: self.action(),
-                    user,
-                    group: member.conversation,
-                };
-                self.append(member.conversation, pass).await?;
+                self.pass_group(user, member.conversation).await?;
             }
+        }
+    }
+
+    /// Passes a group on until its owner is enabled, or nobody is left.
+    async fn pass_group(&self, mut user: UserId, group: ConversationId) -> Result<(), CommandError> {
+        let units = &self.parts.units;
+        loop {
+            let action = self.action();
+            let (owner, events) = units.run(group, PassGroup { action, user, group }).await?;
+            self.parts.publisher.publish(events);
+            let Some(owner) = owner else { return Ok(()) };
+            // The new owner may have been disabled after the unit of work had looked for the most
+            // senior member, and before it made that member the owner.
+            let account = units.read(units.store().account(owner)).await?;
+            if !account.is_some_and(|account| account.disabled) {
+                return Ok(());
+            }
+            user = owner;
         }
     }
 }

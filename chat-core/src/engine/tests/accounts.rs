@@ -229,6 +229,7 @@ async fn logout_revokes_the_session_token() {
 async fn max_devices_policy_refuses_a_further_device() {
     let mut config = config();
     config.session_policy = SessionPolicy::MaxDevices(2);
+    config.max_devices = 2;
     let engine = builder().config(config).build().await.unwrap();
     let alice = register(&engine, "alice").await;
     let devices = [DeviceId::random(), DeviceId::random(), DeviceId::random()];
@@ -246,9 +247,14 @@ async fn max_devices_policy_refuses_a_further_device() {
         again
     };
     engine.execute(first.caller, Command::Logout).await.unwrap();
-    try_login(&engine, alice, devices[2])
+    let last = try_login(&engine, alice, devices[2])
         .await
         .expect("a logged-out device does not count against the limit");
+    // The logged-out device was used last, but the other one is in use.
+    assert_eq!(
+        device_ids(&engine, last.caller).await,
+        HashSet::from([devices[1], devices[2]])
+    );
 }
 
 /// Clock that advances by a millisecond whenever it is read, so that no two logins have the same

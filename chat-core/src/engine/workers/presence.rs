@@ -77,7 +77,9 @@ impl PresenceView {
     /// is unavailable: while the sessions of other nodes cannot be read, only this node's sessions
     /// count.
     pub(in crate::engine) async fn live_devices(&self, user: UserId) -> HashSet<DeviceId> {
-        let reported = self.presence.devices(&[user]).await.unwrap_or_default();
+        // Soft state, or a defect of its service, must not make the login fail.
+        let reported = panics::step("presence of a user", self.presence.devices(&[user])).await;
+        let reported = reported.and_then(Result::ok).unwrap_or_default();
         let local = self.router.local_sessions(user);
         let reported = reported.into_iter().map(|(_, device, _, _)| device);
         reported

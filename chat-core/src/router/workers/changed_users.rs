@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::model::UserId;
 use crate::router::event_log::EventLog;
 use crate::router::registry::Registry;
@@ -24,8 +26,14 @@ pub(crate) struct FindChangedUsers {
     pub(crate) changed: WorkSet<UserId>,
     /// Receives all users if the log does not know the changes.
     pub(crate) all: WorkSet<UserId>,
-    /// The changes that the last read returned.
-    pub(crate) known: Mutex<HashMap<UserId, u64>>,
+    pub(crate) known: Mutex<Known>,
+}
+
+/// Result of the last read that succeeded.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    changes: HashMap<UserId, u64>,
+    read_at: Option<Instant>,
 }
 
 impl FindChangedUsers {
@@ -35,9 +43,16 @@ impl FindChangedUsers {
     }
 
     async fn find(&self) -> Result<(), StoreError> {
-        match self.log.changed_users().await? {
-            Some(changes) => self.changed.add_all(self.unknown(&changes)),
-            None => self.all.add_all(self.registry.users()),
+        let started = Instant::now();
+        let changes = self.log.changed_users().await?;
+        if let Some(changes) = &changes {
+            self.changed.add_all(self.unknown(changes));
+        }
+        let last_read = self.known.lock().read_at.replace(started);
+        // Changes between two reads that are far apart may be older than those that were returned.
+        let may_miss_changes = last_read.is_none_or(|last| last.elapsed() > UserChange::WINDOW / 2);
+        if changes.is_none() || may_miss_changes {
+            self.all.add_all(self.registry.users());
         }
         Ok(())
     }
@@ -45,7 +60,7 @@ impl FindChangedUsers {
     /// Returns the users of this node whose change the last read did not return, and makes
     /// `changes` the known ones.
     fn unknown(&self, changes: &[UserChange]) -> Vec<UserId> {
-        let mut known = self.known.lock();
+        let known = &mut self.known.lock().changes;
         let is_unknown = |change: &&UserChange| {
             known.get(&change.user) != Some(&change.number) && self.registry.has_user(change.user)
         };

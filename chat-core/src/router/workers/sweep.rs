@@ -1,5 +1,6 @@
-//! Sweeps, in which the node compares all its conversations and users with the store, and publishes
-//! the presence of all its devices again.
+//! Sweeps, in which the node compares all its conversations with the store, and its users: all of
+//! them, or those whose change the store has recorded. Publishes the presence of all its devices
+//! again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,13 +63,14 @@ impl Sweep {
             // A node that polls asks for a sweep every second. It reads the changes each time, and
             // all users at the usual interval.
             let all_users = !requests_follow || last.duration_since(last_of_all_users) >= self.interval;
-            requests_follow = was_requested;
-            if all_users {
-                last_of_all_users = last;
-            }
             let swept = panics::step("sweep", async { self.sweep(number, was_requested, all_users) }).await;
             if swept.is_none() {
                 self.request.request();
+                continue;
+            }
+            requests_follow = was_requested;
+            if all_users {
+                last_of_all_users = last;
             }
         }
     }

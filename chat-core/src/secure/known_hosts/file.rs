@@ -6,7 +6,9 @@ use std::{
     path::PathBuf,
 };
 
-use super::{KnownHosts, KnownHostsError, format_authority, format_line};
+#[cfg(feature = "client")]
+use super::format_authority;
+use super::{KnownHosts, KnownHostsError, format_line};
 use crate::secure::Fingerprint;
 
 /// The file of pinned server keys. Several processes can use it at the same time.
@@ -55,7 +57,8 @@ impl KnownHostsFile {
     ///
     /// # Errors
     /// `host` is invalid, or the file cannot be read, parsed or written.
-    pub fn remember_authority(&self, host: &str) -> Result<(), KnownHostsError> {
+    #[cfg(feature = "client")]
+    pub(crate) fn remember_authority(&self, host: &str) -> Result<(), KnownHostsError> {
         let line = format_authority(host)?;
         let mut file = self.open_locked().map_err(|error| self.failed(error))?;
         let text = self.read(&mut file)?;

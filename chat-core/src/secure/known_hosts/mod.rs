@@ -45,9 +45,10 @@ pub enum Trust {
     /// The client accepts the server's key and pins it. If an attacker intercepts this first
     /// contact, the client pins the attacker's key and sends the password to the attacker.
     AcceptNew,
-    /// While no key is pinned for any host, the client behaves as with
-    /// [`AcceptNew`](Self::AcceptNew). After that, a server under a new name must present one of
-    /// the pinned keys. This suits a client of one service whose nodes share a key.
+    /// While no key is pinned for any host, and no host has proved itself by a certificate, the
+    /// client behaves as with [`AcceptNew`](Self::AcceptNew). After that, a server under a new name
+    /// must present one of the pinned keys, or if there are none, a certificate of a trusted
+    /// authority. This suits a client of one service whose nodes share a key.
     AcceptFirst,
 }
 
@@ -82,9 +83,16 @@ pub enum KnownHostsError {
     /// The host is not `name:port`, so that a line with it could not be parsed.
     #[error("{0:?} is not a server address of the form name:port")]
     InvalidHost(String),
-    /// No key is pinned for the host, and the policy is strict.
+    /// No key is pinned for the host, and the policy accepts no new key.
     #[error("no key is pinned for {0}; pin the fingerprint of the server's key first")]
     NotPinned(String),
+    /// The host has proved itself by a certificate of a trusted authority before, and did not this
+    /// time.
+    #[error(
+        "{0} has proved itself by a certificate before, and has none now that a trusted authority issued for it; unless \
+         its operator announced this, an attacker may be intercepting the connection"
+    )]
+    NoCertificate(String),
     /// The server's key is none of the keys that are pinned for the host. The client sent no
     /// application data.
     #[error(
@@ -132,14 +140,21 @@ impl KnownHosts {
     }
 
     /// Returns whether a key is pinned for `host`.
+    #[cfg(feature = "client")]
     pub(crate) fn is_pinned(&self, host: &str) -> bool {
         !self.pins_of(host).is_empty()
     }
 
-    /// Returns whether `host` has proved itself by a certificate of a trusted authority.
-    #[must_use]
-    pub fn is_authorized(&self, host: &str) -> bool {
-        self.authorized.iter().any(|name| name.eq_ignore_ascii_case(host))
+    /// Returns whether `host`, under any of its spellings, has proved itself by a certificate of a
+    /// trusted authority.
+    #[cfg(feature = "client")]
+    pub(crate) fn is_authorized(&self, host: &str) -> bool {
+        let canonical = |host: &str| {
+            host.rsplit_once(':')
+                .map(|(name, port)| (canonical_host(name), port.to_owned()))
+        };
+        let wanted = canonical(host);
+        self.authorized.iter().any(|host| canonical(host) == wanted)
     }
 
     /// Returns all pinned keys.
@@ -167,9 +182,12 @@ impl KnownHosts {
     ///
     /// # Errors
     /// [`KnownHostsError::KeyChanged`]: only other keys are pinned for `host`.
+    /// [`KnownHostsError::NoCertificate`]: `host` has proved itself by a certificate before.
     pub(crate) fn lacks(&self, host: &str, key: &Fingerprint) -> Result<bool, KnownHostsError> {
         match self.check(host, key) {
             Verdict::Known => Ok(false),
+            #[cfg(feature = "client")]
+            Verdict::Unknown if self.is_authorized(host) => Err(KnownHostsError::NoCertificate(host.to_owned())),
             Verdict::Unknown => Ok(true),
             Verdict::Changed { expected } => Err(KnownHostsError::KeyChanged {
                 host: host.to_owned(),
@@ -183,7 +201,8 @@ impl KnownHosts {
     ///
     /// # Errors
     /// [`KnownHostsError::NotPinned`]: no key is pinned for `host`, and `trust` is
-    /// [`Trust::Strict`].
+    /// [`Trust::Strict`], or it is [`Trust::AcceptFirst`] and the first contact was with a server
+    /// that proved itself by a certificate.
     #[doc(hidden)]
     pub fn policy(&self, host: &str, trust: Trust) -> Result<PinPolicy, KnownHostsError> {
         let pins = self.pins_of(host);
@@ -192,8 +211,9 @@ impl KnownHosts {
             Trust::AcceptFirst if !self.pins.is_empty() => {
                 Ok(PinPolicy::AnyOf(self.pins.iter().map(|(_, pin)| *pin).collect()))
             }
-            Trust::AcceptNew | Trust::AcceptFirst => Ok(PinPolicy::FirstContact),
-            Trust::Strict => Err(KnownHostsError::NotPinned(host.to_owned())),
+            Trust::AcceptNew => Ok(PinPolicy::FirstContact),
+            Trust::AcceptFirst if self.authorized.is_empty() => Ok(PinPolicy::FirstContact),
+            Trust::AcceptFirst | Trust::Strict => Err(KnownHostsError::NotPinned(host.to_owned())),
         }
     }
 
@@ -206,7 +226,7 @@ impl KnownHosts {
     /// Returns whether `port` of a host has a pinned key or has proved itself by a certificate,
     /// under any of the host's spellings.
     #[cfg(feature = "client")]
-    pub(crate) fn is_port_pinned(&self, name: &str, port: u16) -> bool {
+    pub(crate) fn is_port_known(&self, name: &str, port: u16) -> bool {
         let name = canonical_host(name);
         let mut pinned = self.hosts().filter_map(|host| host.rsplit_once(':'));
         pinned.any(|(host, pinned)| pinned.parse() == Ok(port) && canonical_host(host) == name)
@@ -215,7 +235,7 @@ impl KnownHosts {
     /// Returns whether any port of the host `name` has a pinned key or has proved itself by a
     /// certificate, under any of the host's spellings.
     #[cfg(feature = "client")]
-    pub(crate) fn is_host_pinned(&self, name: &str) -> bool {
+    pub(crate) fn is_host_known(&self, name: &str) -> bool {
         let name = canonical_host(name);
         let mut pinned = self.hosts().filter_map(|host| host.rsplit_once(':'));
         pinned.any(|(host, _)| canonical_host(host) == name)
@@ -261,7 +281,8 @@ pub fn format_line(host: &str, key: &Fingerprint, comment: &str) -> Result<Strin
 ///
 /// # Errors
 /// As for [`format_line`].
-pub fn format_authority(host: &str) -> Result<String, KnownHostsError> {
+#[cfg(feature = "client")]
+pub(crate) fn format_authority(host: &str) -> Result<String, KnownHostsError> {
     if !is_host(host) {
         return Err(KnownHostsError::InvalidHost(host.to_owned()));
     }

@@ -17,6 +17,7 @@ use tokio_rustls::client::TlsStream;
 use super::{ALPN, TlsError, fingerprint_of};
 use crate::{
     secure::{Fingerprint, HandshakeError, PinPolicy},
+    sync::Mutex,
     transport::{Stream, Transport},
 };
 
@@ -46,8 +47,8 @@ pub enum AuthenticatedBy {
 /// Client's side of TLS, which performs handshakes on streams to servers. Cheap to clone.
 #[derive(Clone)]
 pub struct TlsConnector {
-    inner: tokio_rustls::TlsConnector,
-    verifier: Arc<Verifier>,
+    config: ClientConfig,
+    trust: Trusted,
 }
 
 /// Established TLS connection.
@@ -81,18 +82,15 @@ impl TlsConnector {
             TlsTrust::Roots(roots) => (Some(by_roots(roots)?), None),
             TlsTrust::RootsOrPin(roots, pin) => (Some(by_roots(roots)?), Some(pin)),
         };
-        let verifier = Arc::new(Verifier { roots, pin, provider });
+        let trust = Trusted { roots, pin, provider };
         let mut config = builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::clone(&verifier) as Arc<dyn ServerCertVerifier>)
+            .with_custom_certificate_verifier(Verifier::new(trust.clone()))
             .with_no_client_auth();
         config.alpn_protocols = vec![ALPN.to_vec()];
         // A resumed TLS session would skip the check of the server's key.
         config.resumption = Resumption::disabled();
-        Ok(Self {
-            inner: Arc::new(config).into(),
-            verifier,
-        })
+        Ok(Self { config, trust })
     }
 
     /// Performs the client's part of the handshake with the server called `server_name` (a host
@@ -105,22 +103,20 @@ impl TlsConnector {
         let peer = transport.peer();
         let name =
             ServerName::try_from(server_name.to_owned()).map_err(|_| TlsError::ServerName(server_name.to_owned()))?;
-        let connecting = self.inner.connect(name.clone(), transport);
+        // Each connection has a verifier of its own, which records how it decided.
+        let verifier = Verifier::new(self.trust.clone());
+        let mut config = self.config.clone();
+        config.dangerous().set_certificate_verifier(Arc::clone(&verifier) as _);
+        let connecting = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, transport);
         let stream = connecting.await.map_err(unwrap_certificate_error)?;
-        let chain = stream.get_ref().1.peer_certificates().and_then(<[_]>::split_first);
-        let (leaf, intermediates) = chain.ok_or(TlsError::Config(rustls::Error::NoCertificatesPresented))?;
+        let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let leaf = leaf.ok_or(TlsError::Config(rustls::Error::NoCertificatesPresented))?;
         let fingerprint = fingerprint_of(leaf).map_err(TlsError::Config)?;
-        // The verifier is shared by all connections of the connector, so it cannot record how it
-        // decided; the check by the roots is repeated.
-        let by_authority = self.verifier.check_roots(leaf, intermediates, &name, UnixTime::now());
-        let authenticated_by = match by_authority {
-            Some(Ok(())) => AuthenticatedBy::Authority,
-            Some(Err(_)) | None => AuthenticatedBy::Key,
-        };
+        let authenticated_by = *verifier.verdict.lock();
         Ok(TlsConnected {
             stream: Stream::new(stream, peer),
             fingerprint,
-            authenticated_by,
+            authenticated_by: authenticated_by.ok_or(TlsError::Config(rustls::Error::NoCertificatesPresented))?,
         })
     }
 }
@@ -164,26 +160,34 @@ const fn is_final(refused: &CertificateError) -> bool {
     )
 }
 
-/// Verifier that accepts a certificate by its chain to a root or by its key, and a handshake by its
-/// signature with that key.
-#[derive(Debug)]
-struct Verifier {
+/// What a client trusts.
+#[derive(Debug, Clone)]
+struct Trusted {
     roots: Option<Arc<WebPkiServerVerifier>>,
     pin: Option<PinPolicy>,
     provider: Arc<CryptoProvider>,
 }
 
+/// Verifier of one connection. It accepts a certificate by its chain to a root or by its key, and a
+/// handshake by its signature with that key.
+#[derive(Debug)]
+struct Verifier {
+    trust: Trusted,
+    /// How the certificate was accepted.
+    verdict: Mutex<Option<AuthenticatedBy>>,
+}
+
 impl Verifier {
-    /// Checks the certificate by the roots; `None` if there are none.
-    fn check_roots(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        now: UnixTime,
-    ) -> Option<Result<(), rustls::Error>> {
-        let roots = self.roots.as_ref()?;
-        Some(roots.verify_server_cert(leaf, intermediates, name, &[], now).map(drop))
+    fn new(trust: Trusted) -> Arc<Self> {
+        Arc::new(Self {
+            trust,
+            verdict: Mutex::default(),
+        })
+    }
+
+    fn accept(&self, by: AuthenticatedBy) -> ServerCertVerified {
+        *self.verdict.lock() = Some(by);
+        ServerCertVerified::assertion()
     }
 }
 
@@ -196,17 +200,19 @@ impl ServerCertVerifier for Verifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let refused = match self.check_roots(end_entity, intermediates, server_name, now) {
-            Some(Ok(())) => return Ok(ServerCertVerified::assertion()),
-            Some(Err(refused)) => Some(refused),
+        let refused = match &self.trust.roots {
+            Some(roots) => match roots.verify_server_cert(end_entity, intermediates, server_name, &[], now) {
+                Ok(_) => return Ok(self.accept(AuthenticatedBy::Authority)),
+                Err(refused) => Some(refused),
+            },
             None => None,
         };
-        match (refused, &self.pin) {
+        match (refused, &self.trust.pin) {
             (Some(rustls::Error::InvalidCertificate(refused)), Some(_)) if is_final(&refused) => Err(refused.into()),
             (_, Some(pin)) => {
                 let presented = fingerprint_of(end_entity)?;
                 if pin.accepts(&presented) {
-                    return Ok(ServerCertVerified::assertion());
+                    return Ok(self.accept(AuthenticatedBy::Key));
                 }
                 let mismatch = HandshakeError::PinMismatch { presented };
                 Err(CertificateError::Other(OtherError(Arc::new(mismatch))).into())
@@ -231,11 +237,14 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
+        let algorithms = &self.trust.provider.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.trust
+            .provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

@@ -116,13 +116,7 @@ async fn client_rejects_certificate_without_its_private_key() {
     let connector = TlsConnector::new(provider(), TlsTrust::Pin(pin)).unwrap();
     let (ours, theirs) = pipe();
     let (client, _server) = tokio::join!(connector.connect("chat.example", ours), acceptor.accept(theirs));
-    assert!(
-        matches!(
-            client,
-            Err(TlsError::Certificate(rustls::CertificateError::BadSignature))
-        ),
-        "{client:?}"
-    );
+    assert!(matches!(client, Err(TlsError::Certificate(_))), "{client:?}");
 }
 
 #[tokio::test]

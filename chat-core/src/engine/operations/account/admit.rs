@@ -174,7 +174,9 @@ impl Admit {
     ) -> Result<Vec<DeviceId>, Rejection> {
         match self.policy {
             SessionPolicy::Reject => {
-                if self.live.iter().any(|other| *other != self.device) {
+                // A claim of a device that has logged out is out of date, or forged.
+                let is_in_use = |other: &Device| self.live.contains(&other.id) && other.is_logged_in();
+                if others.iter().any(is_in_use) {
                     return Err(CommandError::new(
                         ReplyCode::LoggedInElsewhere,
                         "this account is in use on another device; log out there first",
@@ -207,8 +209,9 @@ impl Admit {
     }
 
     /// Deletes the devices that were used least recently, also from `others`, if a new device would
-    /// exceed the maximum number of devices: devices that are connected count as used now, the
-    /// others when they last logged in or resumed. Returns the deleted devices.
+    /// exceed the maximum number of devices: first those that are logged out, last those that are
+    /// connected, and among each the one that logged in or resumed the longest time ago. Returns
+    /// the deleted devices.
     async fn evict_oldest_devices(
         &self,
         tx: &mut dyn Transaction,
@@ -216,7 +219,7 @@ impl Admit {
         others: &mut Vec<Device>,
     ) -> Result<Vec<DeviceId>, Rejection> {
         let mut evicted = Vec::new();
-        others.sort_by_key(|device| (self.live.contains(&device.id), device.last_login));
+        others.sort_by_key(|device| (self.live.contains(&device.id), device.is_logged_in(), device.last_login));
         let surplus = (others.len() + 1).saturating_sub(self.max_devices.max(1) as usize);
         for oldest in others.drain(..if is_new { surplus } else { 0 }) {
             tx.delete_device(self.user, oldest.id).await?;

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use super::{Action, SYSTEM, conversation_target};
 use crate::engine::error::Rejection;
 use crate::engine::operation::{Operation, WriteIntents};
+use crate::engine::operations::fence::lock_user;
 use crate::engine::operations::log::Logs;
 use crate::model::{Conversation, ConversationId, ConversationKind, Event, EventBody, Member, Role, Timestamp, UserId};
 use crate::store::{StoreError, Transaction};
@@ -24,7 +25,7 @@ pub(super) async fn successor(
 
 /// Makes the [`successor`] of a disabled user the owner of a group. The user becomes an admin, who
 /// has an admin's rights again once the account is enabled. Does nothing if the user does not own
-/// the group, or there is no successor.
+/// the group or is enabled again, or if there is no successor.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct PassGroup {
     pub(in crate::engine) action: Action,
@@ -34,20 +35,27 @@ pub(in crate::engine) struct PassGroup {
 
 #[async_trait]
 impl Operation for PassGroup {
-    type Output = Vec<Event>;
+    /// The new owner, if there is one, and the events. An operator may have disabled the new owner
+    /// at the same time.
+    type Output = (Option<UserId>, Vec<Event>);
 
-    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
+    async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Rejection> {
+        let nothing = || Ok((None, Vec::new()));
+        lock_user(tx, self.user).await?;
+        if !tx.account(self.user).await?.is_some_and(|account| account.disabled) {
+            return nothing();
+        }
         let mut logs = Logs::lock(tx, self.action.now, [self.group]).await?;
         let is_existing = |row: &Conversation| row.kind == ConversationKind::Group && !row.deleted;
         let Some(log) = logs.log(self.group).filter(|log| is_existing(&log.row)) else {
-            return Ok(Vec::new());
+            return nothing();
         };
         let own = tx.members_in(self.group, &[self.user]).await?.pop();
         let Some(mut owner) = own.filter(|member| member.is_active() && member.role == Role::Owner) else {
-            return Ok(Vec::new());
+            return nothing();
         };
         let Some(mut next) = successor(tx, self.group, self.user).await? else {
-            return Ok(Vec::new());
+            return nothing();
         };
         owner.role = Role::Admin;
         tx.put_member(&owner).await?;
@@ -69,6 +77,6 @@ impl Operation for PassGroup {
         self.action
             .record(tx, "group.transfer", conversation_target(self.group), detail)
             .await?;
-        Ok(events)
+        Ok((Some(next.user), events))
     }
 }
