@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! # name:port         key                                                 comment
-//! chat.example:7400   sha256:g1DrklWQYbNAC0U1scDNwH7/eO4V7I82H3cgmciSuCQ  first seen 2026-11-20
-//! [2001:db8::1]:7400  sha256:g1DrklWQYbNAC0U1scDNwH7/eO4V7I82H3cgmciSuCQ
+//! chat.example:7400   sha256:g1DrklWQYbNAC0U1sc3Afv947hXsjzYfdyCZyJKuJAg  first seen 2026-11-20
+//! [2001:db8::1]:7400  sha256:g1DrklWQYbNAC0U1sc3Afv947hXsjzYfdyCZyJKuJAg
 //! ```
 //! Several lines for one host allow each of their keys. A line with the word `authority` in place
 //! of a key says that the host has proved itself by a certificate of a trusted authority (TLS
