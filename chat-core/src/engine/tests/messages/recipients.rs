@@ -2,8 +2,10 @@
 //! users, groups and conversations.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::*;
+use crate::engine::LocalSession;
 use crate::hooks::{AppendContext, Hooks, Verdict};
 
 #[tokio::test]
