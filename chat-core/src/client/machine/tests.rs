@@ -1,5 +1,6 @@
 //! Tests of the machine by scripts of packets and times, without sockets, runtime and clock.
 
+mod ends;
 mod histories;
 mod marks;
 mod order;
