@@ -22,6 +22,8 @@ pub(super) struct ConversationState {
     pub(super) sequencer: Option<EventSequencer>,
     /// Pushed events that wait until the sequencer exists.
     waiting: Vec<Event>,
+    /// Highest position that a push has reported while there was no sequencer.
+    reported_last: Option<Seq>,
     pub(super) lookup: Lookup,
     pub(super) early: EarlyMarks,
 }
@@ -71,15 +73,32 @@ impl Conversations {
 }
 
 impl ConversationState {
-    /// Keeps an event until the sequencer exists, and makes a lookup of the conversation due,
-    /// unless one is due or was requested already. Events beyond the limit are read from the log
-    /// later.
+    /// Keeps an event until the sequencer exists, and makes a lookup of the conversation due.
+    /// Events beyond the limit are read from the log later.
     pub(super) fn add_waiting(&mut self, now: Instant, event: Event) {
+        self.behind_lookup(now, event.seq);
+        if self.waiting.len() < MAX_WAITING_EVENTS {
+            self.waiting.push(event);
+        }
+    }
+
+    /// Records, until the sequencer exists, that the log has events up to `last`. Makes a lookup of
+    /// the conversation due, unless one is due or was requested already.
+    pub(super) fn behind_lookup(&mut self, now: Instant, last: Seq) {
+        self.reported_last = self.reported_last.max(Some(last));
         if self.lookup == Lookup::Done {
             self.lookup = Lookup::Due(now);
         }
-        if self.waiting.len() < MAX_WAITING_EVENTS {
-            self.waiting.push(event);
+    }
+
+    /// Passes the positions that were reported before the sequencer existed to the sequencer, so
+    /// that it reads the log up to them.
+    pub(super) fn report_last(&mut self, now: Instant) {
+        if let Some(last) = self.reported_last.take()
+            && let Some(sequencer) = &mut self.sequencer
+            && last > sequencer.known_last()
+        {
+            sequencer.behind(now, last);
         }
     }
 

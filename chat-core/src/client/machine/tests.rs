@@ -2,6 +2,7 @@
 
 mod ends;
 mod histories;
+mod lookup;
 mod marks;
 mod order;
 mod outbox;
