@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
+use crate::client::known;
 use crate::model::{
-    ConversationId, ConversationInfo, ConversationView, Event, EventBody, GroupProfile, HistoryEvent, Role, Seq, UserId,
+    ConversationId, ConversationInfo, ConversationRef, ConversationView, Event, EventBody, GroupProfile, HistoryEvent,
+    Role, Seq, UserId,
 };
 
 use super::marks::EarlyMarks;
@@ -61,6 +63,13 @@ impl Conversations {
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (ConversationId, &mut ConversationState)> {
         self.all.iter_mut().map(|(id, known)| (*id, known))
+    }
+
+    /// Returns the known conversation that `reference` denotes. Returns `None` if there is none, or
+    /// more than one, because then the known name of one of them is out of date.
+    pub(super) fn find(&self, reference: &ConversationRef) -> Option<ConversationId> {
+        let known = self.all.values().filter_map(|known| known.info.as_deref());
+        known::only(reference, known).map(|info| info.id)
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &ConversationState> {

@@ -6,6 +6,7 @@ mod lookup;
 mod marks;
 mod order;
 mod outbox;
+mod renamed;
 mod resume;
 mod script;
 mod session;
