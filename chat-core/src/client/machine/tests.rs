@@ -8,5 +8,6 @@ mod order;
 mod outbox;
 mod renamed;
 mod resume;
+mod saved_user;
 mod script;
 mod session;
