@@ -114,8 +114,11 @@ impl Machine {
     /// Handles a refusal: with another attempt, another request, or the end of the client.
     fn opening_refused(&mut self, now: Instant, pending: &Pending, failure: Failure) {
         if error::refusal_kind(&failure) == error::RefusalKind::Temporary {
+            // Without a delay, the refusal says nothing about other servers, so the next one of the
+            // list is tried at once.
             let after = Duration::from_millis(u64::from(failure.retry_after_ms));
-            return self.reconnect(ClientError::Refused(failure), Some(after));
+            let after = Some(after).filter(|after| !after.is_zero());
+            return self.reconnect(ClientError::Refused(failure), after);
         }
         match (pending, failure.code()) {
             (Pending::Register, Some(ReplyCode::NameTaken)) if self.register_interrupted => {
