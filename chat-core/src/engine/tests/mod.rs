@@ -24,4 +24,5 @@ mod rates;
 mod regressions;
 mod resend_order;
 mod rights;
+mod search;
 mod support;
