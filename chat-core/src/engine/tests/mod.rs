@@ -6,6 +6,7 @@ mod basics;
 mod cluster;
 mod contacts;
 mod deletion;
+mod devices;
 mod feeds;
 mod fencing;
 mod groups;

@@ -192,7 +192,10 @@ impl Admit {
                 Ok(ended)
             }
             SessionPolicy::MaxDevices(max) => {
-                let logged_in = others.iter().filter(|other| other.session_token.is_some()).count();
+                // A session in the process of an engine has no token, and is logged in while it
+                // lives.
+                let is_logged_in = |other: &&Device| other.session_token.is_some() || self.live.contains(&other.id);
+                let logged_in = others.iter().filter(is_logged_in).count();
                 if logged_in >= max as usize {
                     return Err(CommandError::new(
                         ReplyCode::TooManyDevices,
