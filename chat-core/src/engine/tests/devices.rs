@@ -6,6 +6,24 @@ use crate::engine::SessionPolicy;
 use crate::model::*;
 
 #[tokio::test]
+async fn evicted_device_is_closed_as_revoked() {
+    let mut config = config();
+    config.max_devices = 2;
+    let engine = builder().config(config).build().await.unwrap();
+    let oldest = new_user(&engine, "alice").await;
+    let kept = engine.session(id(&oldest), DeviceId::random()).await.unwrap();
+    let newest = engine.session(id(&oldest), DeviceId::random()).await.unwrap();
+    let code = push(&oldest, |push| match push {
+        Push::Closed(code) => Some(*code),
+        _ => None,
+    });
+    assert_eq!(code.await, CloseCode::Revoked);
+    for session in [&kept, &newest] {
+        session.conversations().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn max_devices_policy_counts_sessions_in_this_process_while_they_live() {
     let mut config = config();
     config.session_policy = SessionPolicy::MaxDevices(2);
