@@ -310,7 +310,7 @@ fn check_device(device: DeviceId, name: &str) -> Result<(), CommandError> {
     }
     if !is_label(name) {
         return Err(CommandError::invalid(
-            "the device's name has a control character, or one that reorders text",
+            "the device's name has a control or formatting character that is not allowed; remove it",
         ));
     }
     Ok(())
