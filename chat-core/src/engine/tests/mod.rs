@@ -9,6 +9,7 @@ mod deletion;
 mod devices;
 mod feeds;
 mod fencing;
+mod full_queues;
 mod groups;
 mod hooks;
 mod invitations;
