@@ -98,7 +98,8 @@ impl Discovery for RedisDiscovery {
                 error = &error as &dyn std::error::Error,
                 "cannot announce this node in Redis yet; retrying"
             );
-            self.shared.publish_view(Vec::new());
+            let known = self.shared.view.borrow().to_vec();
+            self.shared.publish_view(known);
         }
         Ok(self.shared.view.subscribe())
     }
@@ -313,6 +314,23 @@ fn read_info(id: NodeId, text: &[u8]) -> Option<NodeInfo> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Returns a discovery whose Redis cannot be reached.
+    fn unreachable() -> RedisDiscovery {
+        let client = bb8_redis::redis::Client::open("redis://127.0.0.1:1/").unwrap();
+        let mut options = crate::Options::default();
+        options.connect_timeout = std::time::Duration::from_millis(50);
+        RedisDiscovery::new(Commands::new(client, ClusterKey::random(), options))
+    }
+
+    #[tokio::test]
+    async fn node_that_joins_during_an_outage_keeps_the_view() {
+        let discovery = unreachable();
+        let node = |id| NodeInfo::new(NodeId([id; 16]), 1);
+        discovery.shared.publish_view(vec![node(1)]);
+        let view = discovery.join(node(2)).await.unwrap();
+        assert_eq!(**view.borrow(), [node(1), node(2)]);
+    }
 
     #[test]
     fn read_info_parses_written_infos_and_refuses_malformed_text() {

@@ -182,7 +182,9 @@ type DecodedRequest = Result<Request, (RequestId, Failure)>;
 fn decode(packet: bytes::Bytes) -> Result<DecodedRequest, DecodeError> {
     match server::decode_request(packet, MessageText::MAX_BYTES) {
         Ok(request) => Ok(Ok(request)),
-        Err(DecodeError::Invalid { request_id, failure }) => Ok(Err((request_id, failure))),
+        Err(DecodeError::Invalid {
+            request_id, failure, ..
+        }) => Ok(Err((request_id, failure))),
         Err(error) => Err(error),
     }
 }

@@ -48,13 +48,16 @@ impl<R: BufRead> Lines<R> {
 
     fn read(&mut self) -> io::Result<Option<Line>> {
         let mut bytes = Vec::new();
-        if self.input.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut bytes)? == 0 {
+        // One byte more shows whether the line is too long, or is the last and has no line end.
+        let limit = MAX_LINE_BYTES + 1;
+        if self.input.by_ref().take(limit).read_until(b'\n', &mut bytes)? == 0 {
             return Ok(None);
         }
         self.number += 1;
-        let is_complete = bytes.last() == Some(&b'\n');
-        let text = if !is_complete && bytes.len() as u64 == MAX_LINE_BYTES {
-            self.input.skip_until(b'\n')?;
+        let text = if bytes.len() as u64 == limit {
+            if bytes.last() != Some(&b'\n') {
+                self.input.skip_until(b'\n')?;
+            }
             Err(InvalidLine::TooLong)
         } else {
             text(bytes)
@@ -120,5 +123,23 @@ mod tests {
         let mut input = vec![b'x'; 3 * MAX_LINE_BYTES as usize];
         input.extend(b"\nnext\n");
         assert_eq!(texts(&input), [Err(InvalidLine::TooLong), Ok("next".to_owned())]);
+    }
+
+    #[test]
+    fn line_end_counts_for_the_maximum_length() {
+        let longest = "x".repeat(MAX_LINE_BYTES as usize);
+        assert_eq!(texts(longest.as_bytes()), [Ok(longest.clone())]);
+        let too_long = format!("{longest}\nnext");
+        assert_eq!(
+            texts(too_long.as_bytes()),
+            [Err(InvalidLine::TooLong), Ok("next".to_owned())]
+        );
+        let too_long = format!("{longest}x");
+        assert_eq!(texts(too_long.as_bytes()), [Err(InvalidLine::TooLong)]);
+        let with_end = format!("{}\nnext", &longest[1..]);
+        assert_eq!(
+            texts(with_end.as_bytes()),
+            [Ok(longest[1..].to_owned()), Ok("next".to_owned())]
+        );
     }
 }

@@ -283,6 +283,7 @@ fn explain(error: ClientError, pinned: bool) -> Failure {
     let mut failure = Failure::from(error.clone());
     match error {
         ClientError::NoCredentials => failure.text.push_str("; run `chat-client login` or set CHAT_PASSWORD"),
+        ClientError::OtherUser { .. } => failure.text.push_str("; give another --profile"),
         ClientError::WrongKey { .. } if pinned => failure.text.push_str("; it differs from the key given with --pin"),
         ClientError::WrongKey { .. } => {
             failure.text.push_str(

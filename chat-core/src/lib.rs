@@ -121,6 +121,7 @@ pub mod hooks;
 pub mod store;
 
 // Parts that several of the above share.
+mod directory;
 #[doc(hidden)]
 pub mod jitter;
 #[cfg(feature = "runtime")]

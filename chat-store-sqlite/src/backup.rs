@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use thiserror::Error;
 
 use self::cancellation::Cancellation;
@@ -39,6 +39,9 @@ pub enum BackupError {
         "the copy failed the integrity check, so the database is most likely damaged: {0}; restore an earlier backup"
     )]
     Damaged(String),
+    /// The integrity of the copy could not be checked.
+    #[error("cannot check the copy")]
+    Check(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The future of the backup was dropped.
     #[error("the backup was cancelled")]
     Cancelled,
@@ -122,6 +125,33 @@ fn check_integrity(path: &Path, cancellation: &Cancellation) -> Result<(), Backu
     match lines {
         Ok(lines) if lines == ["ok"] => Ok(()),
         Ok(lines) => Err(BackupError::Damaged(lines.join("; "))),
-        Err(error) => Err(BackupError::Damaged(error.to_string())),
+        Err(error) => Err(unchecked(error)),
+    }
+}
+
+/// Returns the error of an integrity check that did not end. Only some of these errors say that the
+/// copy is damaged.
+fn unchecked(error: rusqlite::Error) -> BackupError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => BackupError::Damaged(error.to_string()),
+        _ => BackupError::Check(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_corruption_is_reported_as_damage() {
+        use rusqlite::ffi;
+
+        let check = |code| unchecked(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+        for code in [ffi::SQLITE_CORRUPT, ffi::SQLITE_NOTADB] {
+            assert!(matches!(check(code), BackupError::Damaged(_)), "{code}");
+        }
+        for code in [ffi::SQLITE_IOERR_READ, ffi::SQLITE_CANTOPEN, ffi::SQLITE_NOMEM] {
+            assert!(matches!(check(code), BackupError::Check(_)), "{code}");
+        }
     }
 }

@@ -299,14 +299,15 @@ fn connection_problem(client: &Client) -> Option<ClientError> {
 /// Creates the failure of a message that has no outcome yet and stays in the outbox.
 fn queued(client: &Client, reason: &ClientError) -> Failure {
     let failure = Failure::from(reason.clone());
-    let outbox = outbox::describe_rest(client.unsettled());
-    let kind = match failure.kind {
+    match failure.kind {
         // The next run cannot send the message either, unless the user logs in or accepts the key
-        // of the server.
-        Kind::Auth | Kind::WrongKey => failure.kind,
-        _ => Kind::Queued,
-    };
-    Failure::new(kind, format!("{}; {outbox}", failure.text))
+        // of the server. The end of the session reports the outbox.
+        Kind::Auth | Kind::WrongKey => failure,
+        _ => {
+            let outbox = outbox::describe_rest(client.unsettled());
+            Failure::new(Kind::Queued, format!("{}; {outbox}", failure.text))
+        }
+    }
 }
 
 /// Returns the text of a line, or `None` if the line is empty.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::codec::Failure;
 use crate::commands::UnexpectedOutcome;
-use crate::model::{CloseCode, ReplyCode, TextError};
+use crate::model::{CloseCode, ReplyCode, TextError, UserId};
 use crate::secure::Fingerprint;
 
 use super::ClientStoreError;
@@ -57,6 +57,18 @@ pub enum ClientError {
         "the server was, or may have been, restored from a backup, so the ids and message numbers in this request may denote something else now; the request was not sent to the restored server: look the ids up again and repeat the request"
     )]
     HistoryReplaced,
+    /// The client logged in as another user than the one that the saved state (outbox, cursors,
+    /// groups) belongs to, for example because the account was deleted and its name registered
+    /// again. The client has ended, and the state is unchanged.
+    #[error(
+        "the login is for user {user}, but the saved state of this device, such as unsent messages, belongs to user {saved}, who may have had the same name; use other saved state for user {user}"
+    )]
+    OtherUser {
+        /// User that the saved state belongs to.
+        saved: UserId,
+        /// User that the client logged in as.
+        user: UserId,
+    },
     /// The server violated the protocol.
     #[error("the server does not follow the protocol: {0}")]
     Protocol(String),

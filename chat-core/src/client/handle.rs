@@ -122,6 +122,7 @@ impl Client {
             credentials: options.credentials.clone(),
             session,
             device_token: saved.account.device_token.clone(),
+            user,
             epoch: saved.account.epoch,
             cursors: saved.cursors.clone(),
             receive: options.receive,

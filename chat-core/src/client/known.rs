@@ -4,6 +4,8 @@
 //! A message to a known conversation, or a command for its members, is therefore addressed by id
 //! from the moment the application passes it to the client.
 
+use std::ops::Deref;
+
 use crate::model::{ConversationInfo, ConversationRef, ConversationView, GroupName, UserName, UserRef};
 
 /// Returns whether `reference` denotes the conversation `info`, and the user is an active member of
@@ -21,6 +23,17 @@ pub(super) fn denotes(reference: &ConversationRef, info: &ConversationInfo) -> b
         _ => false,
     };
     matches && info.active
+}
+
+/// Returns the one of `known` that `reference` denotes. Returns `None` if there is none, or more
+/// than one, because then the known name of one of them is out of date.
+pub(super) fn only<T: Deref<Target = ConversationInfo>>(
+    reference: &ConversationRef,
+    known: impl IntoIterator<Item = T>,
+) -> Option<T> {
+    let mut found = known.into_iter().filter(|info| denotes(reference, info));
+    let first = found.next()?;
+    found.next().is_none().then_some(first)
 }
 
 /// Returns the name of a group that the user is in; `None` for other conversations.

@@ -69,7 +69,6 @@ mod events;
 #[cfg(feature = "client")]
 mod handle;
 mod history;
-#[cfg(feature = "client")]
 mod known;
 mod message_id;
 #[cfg(feature = "client")]

@@ -128,12 +128,7 @@ impl Shared {
     /// more than one, because then the known name of one of them is out of date.
     pub(super) fn find(&self, reference: &ConversationRef) -> Option<Arc<ConversationInfo>> {
         let directory = self.directory();
-        let mut found = directory
-            .conversations
-            .values()
-            .filter(|info| known::denotes(reference, info));
-        let first = found.next()?;
-        found.next().is_none().then(|| Arc::clone(first))
+        known::only(reference, directory.conversations.values().map(Arc::clone))
     }
 
     /// Returns the reference by which a conversation is addressed: its id, if it is known.

@@ -11,7 +11,7 @@ use super::convert::enums;
 use super::error::BodyError;
 use super::proto::{self, event::Body};
 use super::wire::{Encode, Fields, message_len};
-use crate::model::{ConversationId, Event, EventBody, EventKind, Message, Seq, Timestamp, UserId};
+use crate::model::{ConversationId, Emoji, Event, EventBody, EventKind, Message, Seq, Timestamp, UserId};
 
 /// Encodes a body for storage and for sending. Returns no bytes for [`EventBody::Unknown`].
 #[must_use]
@@ -219,7 +219,7 @@ pub(super) fn from_proto(body: Body) -> Option<EventBody> {
         },
         Body::Reaction(reaction) => EventBody::Reaction {
             target: Seq(reaction.target),
-            emoji: reaction.emoji,
+            emoji: Emoji::normalize(&reaction.emoji),
             removed: reaction.removed,
         },
         Body::GroupCreated(created) => EventBody::GroupCreated { name: created.name },

@@ -32,6 +32,8 @@ pub enum DecodeError {
     Invalid {
         /// Id of the request; 0 if it wants no reply.
         request_id: RequestId,
+        /// True if the request is a hello.
+        is_hello: bool,
         /// Failure to reply with.
         failure: Failure,
     },

@@ -30,7 +30,7 @@ mod tag {
 /// a reply if the request wants one, and continue.
 pub fn decode_request(packet: Bytes, max_text: usize) -> Result<Request, DecodeError> {
     if let Some((id, command)) = send::decode(&packet, max_text) {
-        return request(id, command.map(RequestKind::Command));
+        return request(id, false, command.map(RequestKind::Command));
     }
     let packet = proto::ClientPacket::decode(packet).map_err(Malformed::from)?;
     let id = RequestId(packet.request_id);
@@ -39,6 +39,7 @@ pub fn decode_request(packet: Bytes, max_text: usize) -> Result<Request, DecodeE
             let failure = Failure::new(ReplyCode::UnknownCommand, "this server does not know the command");
             Err(DecodeError::Invalid {
                 request_id: id,
+                is_hello: false,
                 failure,
             })
         } else {
@@ -48,14 +49,16 @@ pub fn decode_request(packet: Bytes, max_text: usize) -> Result<Request, DecodeE
     if !id.wants_reply() && !may_go_unanswered(&command) {
         return Err(Malformed::NoRequestId.into());
     }
-    request(id, requests::to_request(command, max_text))
+    let is_hello = matches!(command, Wire::Hello(_));
+    request(id, is_hello, requests::to_request(command, max_text))
 }
 
-fn request(id: RequestId, kind: Result<RequestKind, InvalidRequest>) -> Result<Request, DecodeError> {
+fn request(id: RequestId, is_hello: bool, kind: Result<RequestKind, InvalidRequest>) -> Result<Request, DecodeError> {
     match kind {
         Ok(kind) => Ok(Request { id, kind }),
         Err(invalid) => Err(DecodeError::Invalid {
             request_id: id,
+            is_hello,
             failure: invalid.into(),
         }),
     }

@@ -15,8 +15,8 @@ impl Engine {
     ///
     /// Several nodes may open the same feed. They divide the conversations into 16 shards between
     /// them. When a node closes the feed, other nodes take over its shards. After a node has
-    /// crashed, they do so within [`lease_ttl`](FeedOptions::lease_ttl). A node that joins gets its
-    /// share as soon as the other nodes have processed their events in flight.
+    /// crashed, they do so within [`lease_ttl`](FeedOptions::lease_ttl) and a fifth of it. A node
+    /// that joins gets its share as soon as the other nodes have processed their events in flight.
     ///
     /// An event that this node commits is handed out at once. An event that another node commits
     /// follows within about a second, because it is announced on the bus or, without a bus, found

@@ -1,4 +1,5 @@
-//! Containment of panics: a panic during one command fails that command only.
+//! Containment of panics: a panic during one command, or one piece of work of a feed, fails only
+//! that.
 
 use super::error::CommandError;
 use crate::panics;
@@ -7,6 +8,14 @@ use crate::panics;
 pub(super) async fn contain<T>(work: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
     panics::catch(work).await.unwrap_or_else(|panic| {
         tracing::error!(panic = panic.text(), "a command panicked");
+        Err(CommandError::internal())
+    })
+}
+
+/// Runs work of a feed. Logs a panic of the work and turns it into an internal error.
+pub(super) async fn contain_feed<T>(work: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
+    panics::catch(work).await.unwrap_or_else(|panic| {
+        tracing::error!(panic = panic.text(), "a feed panicked; it repeats the work");
         Err(CommandError::internal())
     })
 }

@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::error::CommandError;
 use super::operations::contact::Relation;
-use super::operations::policy::{self, DirectPermission};
+use super::operations::policy::{self, DirectPermission, StrangerPolicy};
 use super::units::Units;
-use crate::model::{Contact, ContactState, ConversationKind, DirectPolicy, UserId};
+use crate::model::{Contact, ContactState, ConversationKind, UserId};
 use crate::store::MembershipView;
 
 /// Returns whether `peer` may see that `user` is typing in their direct conversation, and the
@@ -45,13 +45,9 @@ pub(super) async fn hide_peers(
         let relation = contacts.relation_from(peer.user);
         if relation == Relation::Stranger && policy.is_none() {
             let account = units.read(units.store().account(user)).await?;
-            policy = Some(account.map_or(DirectPolicy::Friends, |account| account.direct_policy));
+            policy = Some(StrangerPolicy::of(account.as_ref()));
         }
-        let accepts = match policy {
-            Some(DirectPolicy::Everyone) => true,
-            Some(DirectPolicy::Replies) => membership.member.has_sent,
-            Some(DirectPolicy::Friends) | None => false,
-        };
+        let accepts = policy.is_some_and(|policy| policy.accepts(membership.member.has_sent));
         if policy::check_direct(DirectPermission::Signal, relation, accepts).is_err() {
             membership.peer = None;
         }
@@ -97,16 +93,14 @@ impl Contacts {
 async fn accepts_stranger(units: &Units, user: UserId, peer: UserId) -> Result<bool, CommandError> {
     let store = units.store();
     let account = units.read(store.account(peer)).await?;
-    match account.map(|account| account.direct_policy) {
-        Some(DirectPolicy::Everyone) => Ok(true),
-        Some(DirectPolicy::Replies) => {
-            let kind = ConversationKind::direct(user, peer);
-            let Some(conversation) = units.read(store.conversation_of_kind(&kind)).await? else {
-                return Ok(false);
-            };
-            let member = units.read(store.member(conversation, peer)).await?;
-            Ok(member.is_some_and(|member| member.has_sent))
-        }
-        Some(DirectPolicy::Friends) | None => Ok(false),
+    let policy = StrangerPolicy::of(account.as_ref());
+    if !policy.depends_on_messages() {
+        return Ok(policy.accepts(false));
     }
+    let kind = ConversationKind::direct(user, peer);
+    let Some(conversation) = units.read(store.conversation_of_kind(&kind)).await? else {
+        return Ok(policy.accepts(false));
+    };
+    let member = units.read(store.member(conversation, peer)).await?;
+    Ok(policy.accepts(member.is_some_and(|member| member.has_sent)))
 }

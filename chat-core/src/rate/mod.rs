@@ -10,6 +10,10 @@ use std::time::{Duration, Instant};
 
 pub(crate) use table::{Decaying, Table};
 
+/// Maximum time in which a bucket recovers completely, about 100 years: an [`Instant`] can
+/// represent times so far in the future.
+const MAX_RECOVERY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// `count` events per `per`, with a burst allowance.
 ///
 /// It is enforced with GCRA: the long-term rate is exact, and there are no fixed windows, at whose
@@ -31,7 +35,8 @@ pub struct Rate {
     pub count: u32,
     /// Period in which `count` events are allowed. Zero means that there is no limit.
     pub per: Duration,
-    /// Number of events allowed at once after a pause. 0 counts as 1.
+    /// Number of events allowed at once after a pause. 0 counts as 1. If the rate would need more
+    /// than 100 years to allow this number of events again, it needs 100 years.
     pub burst: u32,
 }
 
@@ -67,9 +72,10 @@ impl Rate {
     }
 
     /// Returns the time in which a bucket recovers from one event, or `None` if no event is
-    /// allowed.
+    /// allowed. It is limited so that a bucket recovers from a burst within [`MAX_RECOVERY`].
     fn interval(&self) -> Option<Duration> {
-        self.per.checked_div(self.count)
+        let interval = self.per.checked_div(self.count)?;
+        Some(interval.min(MAX_RECOVERY / self.burst.max(1)))
     }
 }
 
@@ -97,7 +103,7 @@ impl Bucket {
     /// Charges one event.
     pub(crate) fn charge(&mut self, now: Instant, rate: &Rate) {
         let charge = self.remaining(now).saturating_add(rate.interval().unwrap_or(rate.per));
-        self.recovered_at = now.checked_add(charge);
+        self.recovered_at = now.checked_add(charge.min(MAX_RECOVERY));
     }
 
     /// Charges one event, even if it is not allowed now, and returns the delay until the next event
@@ -186,9 +192,24 @@ mod tests {
         assert_eq!(try_charge(&mut Bucket::default(), start, &none), Err(60 * SECOND));
         let huge = Rate::new(u32::MAX, Duration::MAX);
         assert_eq!(try_charge(&mut bucket, start, &huge), Ok(()));
-        let slow = Rate::new(1, Duration::MAX);
-        try_charge(&mut bucket, start, &slow).ok();
-        bucket.charge(start, &slow);
+        for burst in 1..4 {
+            for per in [Duration::MAX / 2, Duration::MAX] {
+                let slow = Rate::new(1, per).with_burst(burst);
+                let mut bucket = Bucket::default();
+                for _ in 0..burst {
+                    assert_eq!(try_charge(&mut bucket, start, &slow), Ok(()));
+                }
+                assert!(try_charge(&mut bucket, start, &slow).is_err(), "{slow:?}");
+                for _ in 0..3 {
+                    bucket.charge(start, &slow);
+                }
+                assert!(try_charge(&mut bucket, start, &slow).is_err(), "{slow:?}");
+                bucket = Bucket::default();
+                bucket.charge(start, &slow);
+                bucket.refund(start, &slow);
+                assert_eq!(bucket.remaining(start), NO_WAIT);
+            }
+        }
     }
 
     #[test]

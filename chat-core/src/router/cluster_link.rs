@@ -24,11 +24,28 @@ struct Link {
     codec: EnvelopeCodec,
     queue: PublishQueue,
     recent: RecentAnnouncements,
+    /// True if this node sends heartbeats, which repeat the recent announcements.
+    has_heartbeats: bool,
 }
 
 impl ClusterLink {
-    pub(crate) fn new(codec: EnvelopeCodec, queue: PublishQueue, recent: RecentAnnouncements) -> Self {
-        let link = Link { codec, queue, recent };
+    /// Creates the link of a node, which also sends heartbeats with the `recent` announcements.
+    pub(crate) fn of_node(codec: EnvelopeCodec, queue: PublishQueue, recent: RecentAnnouncements) -> Self {
+        Self::new(codec, queue, recent, true)
+    }
+
+    /// Creates the link of a program that announces commits and sends no heartbeats.
+    pub(crate) fn of_announcer(codec: EnvelopeCodec, queue: PublishQueue, recent: RecentAnnouncements) -> Self {
+        Self::new(codec, queue, recent, false)
+    }
+
+    fn new(codec: EnvelopeCodec, queue: PublishQueue, recent: RecentAnnouncements, has_heartbeats: bool) -> Self {
+        let link = Link {
+            codec,
+            queue,
+            recent,
+            has_heartbeats,
+        };
         Self { link: Some(link) }
     }
 
@@ -96,20 +113,22 @@ impl ClusterLink {
         }
     }
 
-    /// Makes the next heartbeats ask the other nodes to compare everything with the store, because
-    /// this node does not know which announcements are missing.
+    /// Asks the other nodes to compare everything with the store, because this node does not know
+    /// which announcements are missing: by the next heartbeats, or at once if it sends none.
     pub(crate) fn announce_overflow(&self) {
         if let Some(link) = &self.link {
             link.recent.overflow();
+            link.request_sweep();
         }
     }
 }
 
 impl Link {
-    /// Queues the recent announcements again. Returns `false` if some are missing.
+    /// Queues the recent announcements again. If some are missing, asks the other nodes to compare
+    /// everything with the store instead; returns `false` if only heartbeats can ask.
     fn repeat(&self) -> bool {
         let Some((doorbells, others)) = self.recent.all() else {
-            return false;
+            return self.request_sweep();
         };
         for doorbell in doorbells {
             self.queue.ring(doorbell);
@@ -120,6 +139,23 @@ impl Link {
             };
             self.queue.send(Topic::User(user), self.codec.encode(content));
         }
+        true
+    }
+
+    /// Queues a request to the other nodes to compare everything with the store. Returns `false`,
+    /// and queues nothing, if this node sends heartbeats: those contain the request.
+    fn request_sweep(&self) -> bool {
+        if self.has_heartbeats {
+            return false;
+        }
+        let content = Content::Heartbeat {
+            number: 0,
+            doorbells: Vec::new(),
+            joins: Vec::new(),
+            logins: Vec::new(),
+            overflowed: true,
+        };
+        self.queue.send(Topic::Control, self.codec.encode(content));
         true
     }
 }

@@ -226,12 +226,17 @@ impl Router {
     /// asked to read the user's logins from the store, and end the sessions whose login is no
     /// longer valid. So the caller must commit the change of logins first.
     pub fn close_sessions(&self, user: UserId, selector: SessionSelector, code: CloseCode) {
+        self.close_sessions_here(user, selector, code);
+        self.link.announce_logins(user, code);
+    }
+
+    /// Ends the sessions of a user on this node that `selector` selects.
+    pub(crate) fn close_sessions_here(&self, user: UserId, selector: SessionSelector, code: CloseCode) {
         for session in self.registry.of_user(user) {
             if selector.matches(&session.caller) {
                 self.delivery.close(&session, code);
             }
         }
-        self.link.announce_logins(user, code);
     }
 
     /// Compares a user's sessions, here and on other nodes, with the store, and ends those whose

@@ -108,8 +108,12 @@ impl Outbound {
         }
     }
 
-    fn link(&self, codec: EnvelopeCodec) -> ClusterLink {
-        ClusterLink::new(codec, self.queue.clone(), self.recent.clone())
+    fn link_of_node(&self, codec: EnvelopeCodec) -> ClusterLink {
+        ClusterLink::of_node(codec, self.queue.clone(), self.recent.clone())
+    }
+
+    fn link_of_announcer(&self, codec: EnvelopeCodec) -> ClusterLink {
+        ClusterLink::of_announcer(codec, self.queue.clone(), self.recent.clone())
     }
 }
 
@@ -156,7 +160,7 @@ impl Router {
             Some(bus) => Some(BusConnection::open(bus, &parts.config, &stop).await?),
             None => None,
         };
-        let link = bus.as_ref().map(|bus| bus.outbound.link(codec));
+        let link = bus.as_ref().map(|bus| bus.outbound.link_of_node(codec));
         let topics = bus.as_ref().map(|bus| bus.topics.clone());
         let assembly = Assembly::new(parts.log, link, topics, codec, parts.config, stop);
         assembly.start_anti_entropy(bus.is_some());
@@ -177,7 +181,7 @@ impl Router {
     pub fn start_announcer(parts: RouterParts) -> Self {
         let codec = parts.codec();
         let outbound = parts.bus.map(|bus| Outbound::new(bus, &parts.config));
-        let link = outbound.as_ref().map(|outbound| outbound.link(codec));
+        let link = outbound.as_ref().map(|outbound| outbound.link_of_announcer(codec));
         let assembly = Assembly::new(parts.log, link, None, codec, parts.config, CancellationToken::new());
         assembly.start_anti_entropy(outbound.is_some());
         match outbound {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::output::Output;
+use super::output::{Output, SECOND_HELLO};
 use super::{Now, Session, SessionConfig};
 use crate::codec::{
     Answer, DecodeError, Failure, Hello, LoggedIn, NodeEntry, RequestId, RequestKind, Welcome, server, version,
@@ -109,7 +109,14 @@ impl Guest {
         match server::decode_request(packet, self.config.max_text_bytes) {
             Ok(request) => self.handle_request(now, request.id, request.kind),
             Err(DecodeError::Malformed(_)) => self.output.close(CloseCode::ProtocolError),
-            Err(DecodeError::Invalid { request_id, failure }) => {
+            Err(DecodeError::Invalid {
+                request_id,
+                is_hello: true,
+                ..
+            }) if self.stage != Stage::AwaitingHello => self.output.violation(request_id, SECOND_HELLO),
+            Err(DecodeError::Invalid {
+                request_id, failure, ..
+            }) => {
                 // Before `Hello`, a rejected request also closes the connection, because the peer
                 // may not speak this protocol.
                 self.output.reply(request_id, &Err(failure));
@@ -124,7 +131,7 @@ impl Guest {
         match (self.stage, request) {
             (Stage::AwaitingHello, RequestKind::Hello(hello)) => self.greet(now, id, &hello),
             (Stage::AwaitingHello, _) => self.output.violation(id, "the first packet must be hello"),
-            (_, RequestKind::Hello(_)) => self.output.violation(id, "hello was already sent on this connection"),
+            (_, RequestKind::Hello(_)) => self.output.violation(id, SECOND_HELLO),
             (Stage::Asking, _) => self.output.violation(id, "the previous request is not answered yet"),
             (Stage::Greeted, RequestKind::Register(registration)) => {
                 self.ask(now, GuestAction::Register(RegistrationTicket(id), registration));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::output::Output;
+use super::output::{Output, SECOND_HELLO};
 use super::{Now, SessionConfig};
 use crate::codec::{Answer, DecodeError, Failure, RequestId, RequestKind, server};
 use crate::model::{Caller, CloseCode, Command, Outcome, PageFrom, Push, ReplyCode};
@@ -99,30 +99,49 @@ impl Session {
         match server::decode_request(packet, self.config.max_text_bytes) {
             Ok(request) => self.handle_request(now, request.id, request.kind),
             Err(DecodeError::Malformed(_)) => self.output.close(CloseCode::ProtocolError),
-            Err(DecodeError::Invalid { request_id, failure }) => {
+            Err(DecodeError::Invalid {
+                request_id,
+                is_hello,
+                failure,
+            }) => {
+                if self.refuses_id(request_id) {
+                    return;
+                }
                 self.charge(now.instant, false);
-                self.output.reply(request_id, &Err(failure));
+                match is_hello {
+                    true => self.output.violation(request_id, SECOND_HELLO),
+                    false => self.output.reply(request_id, &Err(failure)),
+                }
             }
         }
     }
 
     fn handle_request(&mut self, now: Now, id: RequestId, request: RequestKind) {
-        if id.wants_reply() && self.is_in_flight(id) {
-            return self
-                .output
-                .violation(id, "the request_id belongs to a request that is not answered yet");
+        if self.refuses_id(id) {
+            return;
         }
         let is_send = matches!(&request, RequestKind::Command(Command::Send { .. }));
         self.charge(now.instant, is_send);
         match request {
             RequestKind::Command(command) => self.waiting.push_back((id, command)),
             RequestKind::Ping => self.output.reply(id, &Ok(Answer::Pong(now.time))),
-            RequestKind::Hello(_) => self.output.violation(id, "hello was already sent on this connection"),
+            RequestKind::Hello(_) => self.output.violation(id, SECOND_HELLO),
             RequestKind::Register(_) | RequestKind::Login(_) | RequestKind::Resume(_) | RequestKind::ListNodes => {
                 let text = "this connection is already logged in";
                 self.output.fail(id, ReplyCode::AlreadyLoggedIn, text);
             }
         }
+    }
+
+    /// Closes the connection and returns `true` if a request has the id of one that is not answered
+    /// yet.
+    fn refuses_id(&mut self, id: RequestId) -> bool {
+        let is_in_use = id.wants_reply() && self.is_in_flight(id);
+        if is_in_use {
+            self.output
+                .violation(id, "the request_id belongs to a request that is not answered yet");
+        }
+        is_in_use
     }
 
     /// Counts one packet against the rates, and pauses reading if it exceeds one.

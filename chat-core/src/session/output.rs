@@ -9,6 +9,9 @@ use crate::model::{CloseCode, Push, ReplyCode};
 /// Number of bytes of gathered frames at which no further packet is read from the peer.
 const MAX_BUFFERED: usize = 64 * 1024;
 
+/// Text of the reply to a second hello.
+pub(super) const SECOND_HELLO: &str = "hello was already sent on this connection";
+
 /// Encoded replies and pushes, followed by the close code if the connection ends.
 #[derive(Debug, Default)]
 pub(super) struct Output {

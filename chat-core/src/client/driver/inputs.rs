@@ -229,6 +229,7 @@ mod tests {
             device: account.device,
             device_name: "test".into(),
             credentials: Credentials::Stored,
+            user: None,
             session: None,
             device_token: None,
             epoch: None,

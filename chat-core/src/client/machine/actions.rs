@@ -58,6 +58,8 @@ pub struct MachineConfig {
     pub session: Option<(UserId, Secret)>,
     /// Device token of an earlier login.
     pub device_token: Option<Secret>,
+    /// User of the earlier login that `epoch` and `cursors` are from.
+    pub user: Option<UserId>,
     /// Server history that `cursors` belong to.
     pub epoch: Option<StoreEpoch>,
     /// Acknowledged position of each conversation.

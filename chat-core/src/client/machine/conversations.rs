@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
+use crate::client::known;
 use crate::model::{
-    ConversationId, ConversationInfo, ConversationView, Event, EventBody, GroupProfile, HistoryEvent, Role, Seq, UserId,
+    ConversationId, ConversationInfo, ConversationRef, ConversationView, Event, EventBody, GroupProfile, HistoryEvent,
+    Role, Seq, UserId,
 };
 
 use super::marks::EarlyMarks;
@@ -22,6 +24,8 @@ pub(super) struct ConversationState {
     pub(super) sequencer: Option<EventSequencer>,
     /// Pushed events that wait until the sequencer exists.
     waiting: Vec<Event>,
+    /// Highest position that a push has reported while there was no sequencer.
+    reported_last: Option<Seq>,
     pub(super) lookup: Lookup,
     pub(super) early: EarlyMarks,
 }
@@ -61,6 +65,13 @@ impl Conversations {
         self.all.iter_mut().map(|(id, known)| (*id, known))
     }
 
+    /// Returns the known conversation that `reference` denotes. Returns `None` if there is none, or
+    /// more than one, because then the known name of one of them is out of date.
+    pub(super) fn find(&self, reference: &ConversationRef) -> Option<ConversationId> {
+        let known = self.all.values().filter_map(|known| known.info.as_deref());
+        known::only(reference, known).map(|info| info.id)
+    }
+
     pub(super) fn values(&self) -> impl Iterator<Item = &ConversationState> {
         self.all.values()
     }
@@ -71,15 +82,32 @@ impl Conversations {
 }
 
 impl ConversationState {
-    /// Keeps an event until the sequencer exists, and makes a lookup of the conversation due,
-    /// unless one is due or was requested already. Events beyond the limit are read from the log
-    /// later.
+    /// Keeps an event until the sequencer exists, and makes a lookup of the conversation due.
+    /// Events beyond the limit are read from the log later.
     pub(super) fn add_waiting(&mut self, now: Instant, event: Event) {
+        self.behind_lookup(now, event.seq);
+        if self.waiting.len() < MAX_WAITING_EVENTS {
+            self.waiting.push(event);
+        }
+    }
+
+    /// Records, until the sequencer exists, that the log has events up to `last`. Makes a lookup of
+    /// the conversation due, unless one is due or was requested already.
+    pub(super) fn behind_lookup(&mut self, now: Instant, last: Seq) {
+        self.reported_last = self.reported_last.max(Some(last));
         if self.lookup == Lookup::Done {
             self.lookup = Lookup::Due(now);
         }
-        if self.waiting.len() < MAX_WAITING_EVENTS {
-            self.waiting.push(event);
+    }
+
+    /// Passes the positions that were reported before the sequencer existed to the sequencer, so
+    /// that it reads the log up to them.
+    pub(super) fn report_last(&mut self, now: Instant) {
+        if let Some(last) = self.reported_last.take()
+            && let Some(sequencer) = &mut self.sequencer
+            && last > sequencer.known_last()
+        {
+            sequencer.behind(now, last);
         }
     }
 

@@ -256,7 +256,7 @@ impl Machine {
     /// Returns whether an event waits for the application.
     #[must_use]
     pub fn has_event(&self) -> bool {
-        !self.events.queue.is_empty()
+        !self.events.is_empty()
     }
 
     /// Removes and returns the next event for the application.
@@ -407,7 +407,7 @@ impl Machine {
             self.actions.push_back(Action::Finish { command_id, result });
         }
         self.requests_lost();
-        self.events.put(ClientEvent::Ended(reason.clone()));
+        self.events.end(ClientEvent::Ended(reason.clone()));
         self.actions.push_back(Action::End(reason));
     }
 

@@ -114,8 +114,11 @@ impl Machine {
     /// Handles a refusal: with another attempt, another request, or the end of the client.
     fn opening_refused(&mut self, now: Instant, pending: &Pending, failure: Failure) {
         if error::refusal_kind(&failure) == error::RefusalKind::Temporary {
+            // Without a delay, the refusal says nothing about other servers, so the next one of the
+            // list is tried at once.
             let after = Duration::from_millis(u64::from(failure.retry_after_ms));
-            return self.reconnect(ClientError::Refused(failure), Some(after));
+            let after = Some(after).filter(|after| !after.is_zero());
+            return self.reconnect(ClientError::Refused(failure), after);
         }
         match (pending, failure.code()) {
             (Pending::Register, Some(ReplyCode::NameTaken)) if self.register_interrupted => {
@@ -149,9 +152,13 @@ impl Machine {
 
     fn logged_in(&mut self, now: Instant, logged_in: LoggedIn) {
         let Phase::Opening(opening) = &self.phase else { return };
+        let heartbeat_interval = opening.heartbeat_interval.unwrap_or(DEFAULT_HEARTBEAT);
+        if let Err(other) = self.check_user(&logged_in) {
+            return self.end(other);
+        }
         self.phase = Phase::Online(Session {
             user: logged_in.user.id,
-            heartbeat_interval: opening.heartbeat_interval.unwrap_or(DEFAULT_HEARTBEAT),
+            heartbeat_interval,
             last_sent: now,
             caught_up: self.config.receive == Receive::Nothing,
             leaving: None,
@@ -161,6 +168,23 @@ impl Machine {
         let conversations = logged_in.conversations.clone();
         self.actions.push_back(Action::LoggedIn(Box::new(logged_in)));
         self.begin_sync(now, conversations);
+    }
+
+    /// Refuses a login as another user than that of the saved state: the account may have been
+    /// renamed or deleted, and its name given to another user, who must not get the messages of the
+    /// outbox. Ids of users in different histories of the server cannot be compared.
+    fn check_user(&mut self, logged_in: &LoggedIn) -> Result<(), ClientError> {
+        let user = logged_in.user.id;
+        let saved = self.config.user.filter(|saved| *saved != user);
+        match saved {
+            Some(saved) if self.config.epoch.is_none_or(|epoch| epoch == logged_in.store_epoch) => {
+                Err(ClientError::OtherUser { saved, user })
+            }
+            _ => {
+                self.config.user = Some(user);
+                Ok(())
+            }
+        }
     }
 
     fn keep_tokens(&mut self, logged_in: &LoggedIn) {

@@ -89,9 +89,13 @@ impl Acks {
 /// and requests no pages. It later reads the dropped events of conversations from their logs.
 #[derive(Debug, Default)]
 pub(super) struct Events {
-    pub(super) queue: VecDeque<ClientEvent>,
+    queue: VecDeque<ClientEvent>,
     /// Approximate memory of the queued events, in bytes.
     bytes: usize,
+    /// Event that reports the end of the client. It is taken after all others.
+    last: Option<ClientEvent>,
+    /// True once `last` was taken. Later events are dropped.
+    has_ended: bool,
 }
 
 impl Events {
@@ -109,8 +113,16 @@ impl Events {
         self.queue.len() < Self::MAX_EVENTS / 4 && self.bytes < Self::MAX_BYTES / 4
     }
 
+    /// Returns whether no event can be taken.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.last.is_none()
+    }
+
     /// Adds an event, even if there is no room.
     pub(super) fn put(&mut self, event: ClientEvent) {
+        if self.has_ended {
+            return;
+        }
         self.bytes += weight(&event);
         self.queue.push_back(event);
     }
@@ -122,8 +134,17 @@ impl Events {
         }
     }
 
+    /// Sets the event that reports the end of the client.
+    pub(super) fn end(&mut self, event: ClientEvent) {
+        self.last = Some(event);
+    }
+
     pub(super) fn take(&mut self) -> Option<ClientEvent> {
-        let event = self.queue.pop_front()?;
+        let Some(event) = self.queue.pop_front() else {
+            let last = self.last.take();
+            self.has_ended |= last.is_some();
+            return last;
+        };
         self.bytes -= weight(&event);
         Some(event)
     }

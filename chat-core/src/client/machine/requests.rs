@@ -5,9 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::client::{ClientError, SendOutcome, error};
+use crate::client::{ClientError, SendOutcome, error, history};
 use crate::codec::{Answer, Failure, Request, RequestId, RequestKind};
-use crate::model::{Appended, ClientMessageId, CloseCode, Command, ConversationId, Outcome, ReplyCode, Seq};
+use crate::model::{
+    Appended, ClientMessageId, CloseCode, Command, ConversationId, ConversationRef, Outcome, ReplyCode, Seq,
+};
 
 use super::{Action, Machine, Phase};
 
@@ -130,11 +132,19 @@ fn is_repeatable(command: &Command) -> bool {
             | Command::Acknowledge { .. }
             | Command::MarkRead { .. }
             | Command::UpdateProfile(_)
-            | Command::UpdateGroup { .. }
             | Command::Block(_)
             | Command::Unblock(_)
-            | Command::SetRole { .. }
             | Command::Logout
+            // The first attempt may have renamed the group. A repetition by the old name would then
+            // fail, or change another group that has taken the name.
+            | Command::UpdateGroup {
+                group: ConversationRef::Id(_),
+                ..
+            }
+            | Command::SetRole {
+                group: ConversationRef::Id(_),
+                ..
+            }
     )
 }
 
@@ -152,7 +162,14 @@ impl Machine {
         self.actions.push_back(Action::Send(request));
     }
 
-    pub(super) fn command(&mut self, now: Instant, command_id: u64, command: Command) {
+    /// Sends a command of the application. A command for the members of a known conversation is
+    /// addressed by the id of the conversation.
+    pub(super) fn command(&mut self, now: Instant, command_id: u64, mut command: Command) {
+        if let Some(conversation) = history::member_conversation_in(&mut command)
+            && let Some(id) = self.conversations.find(conversation)
+        {
+            *conversation = ConversationRef::Id(id);
+        }
         let repeatable = is_repeatable(&command).then(|| command.clone());
         self.request(
             now,

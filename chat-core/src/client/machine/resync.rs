@@ -102,6 +102,9 @@ impl Machine {
         for event in waiting {
             self.pushed_event(now, event);
         }
+        if let Some(known) = self.conversations.get_mut(id) {
+            known.report_last(now);
+        }
     }
 
     /// Checks a page of an unverified log. Returns `false` if the log differs from what was

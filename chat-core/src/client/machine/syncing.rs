@@ -51,8 +51,7 @@ impl Machine {
                 let known = self.conversations.entry(conversation);
                 match &mut known.sequencer {
                     Some(sequencer) => sequencer.behind(now, last_seq),
-                    None if known.lookup == Lookup::Done => known.lookup = Lookup::Due(now),
-                    None => {}
+                    None => known.behind_lookup(now, last_seq),
                 }
             }
             Push::Read {

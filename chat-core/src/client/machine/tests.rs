@@ -1,9 +1,13 @@
 //! Tests of the machine by scripts of packets and times, without sockets, runtime and clock.
 
+mod ends;
 mod histories;
+mod lookup;
 mod marks;
 mod order;
 mod outbox;
+mod renamed;
 mod resume;
+mod saved_user;
 mod script;
 mod session;

@@ -25,10 +25,12 @@ pub(in crate::codec) fn to_seq(number: u64, field: &'static str) -> Result<Seq, 
 
 /// Decodes a sequence number, or 0 for the position before the first event.
 pub(in crate::codec) fn to_seq_or_zero(number: u64, field: &'static str) -> Result<Seq, InvalidRequest> {
-    if number == 0 {
-        Ok(Seq::ZERO)
+    if number <= MAX_NUMBER {
+        Ok(Seq(number))
     } else {
-        to_seq(number, field)
+        Err(InvalidRequest::argument(format!(
+            "{field} is not between 0 and {MAX_NUMBER}"
+        )))
     }
 }
 
@@ -144,4 +146,20 @@ pub(in crate::codec) fn decode_list<A, B>(
 /// enum field, unknown.
 pub(in crate::codec) fn required<T>(part: Option<T>, field: &'static str) -> Result<T, Malformed> {
     part.ok_or(Malformed::Field(field))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_text_names_the_range_of_the_field() {
+        assert_eq!(to_seq_or_zero(0, "after").unwrap(), Seq::ZERO);
+        assert_eq!(to_seq_or_zero(MAX_NUMBER, "after").unwrap(), Seq(MAX_NUMBER));
+        let text = |result: Result<Seq, InvalidRequest>| result.unwrap_err().text;
+        let range = text(to_seq_or_zero(MAX_NUMBER + 1, "after"));
+        assert!(range.contains("between 0 and"), "{range}");
+        let range = text(to_seq(0, "target"));
+        assert!(range.contains("between 1 and"), "{range}");
+    }
 }

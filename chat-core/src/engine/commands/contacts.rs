@@ -205,7 +205,9 @@ impl ContactCommands {
         }
         if !query.is_empty() {
             let named = units.read(store.search_accounts(&query, limit)).await?;
-            found.extend(named.iter().map(public));
+            let by_id = found.first().map(|user: &UserInfo| user.id);
+            let named = named.iter().filter(|account| Some(account.id) != by_id);
+            found.extend(named.map(public));
         }
         found.truncate(limit as usize);
         Ok(Outcome::Users(found))

@@ -286,6 +286,10 @@ impl Logins {
         // A login whose answer was lost may have been committed, and then has ended other sessions.
         let logged_in =
             logged_in.inspect_err(|error| self.session_ender.recheck_later(user, CloseCode::Replaced, error))?;
+        for evicted in logged_in.evicted.iter().copied() {
+            let sessions = SessionSelector::Device(evicted);
+            self.session_ender.close_here(user, sessions, CloseCode::Revoked);
+        }
         let older = SessionSelector::OlderThan(device, logged_in.epoch);
         let ended = logged_in.ended.iter().copied().map(SessionSelector::Device);
         for sessions in std::iter::once(older).chain(ended) {
@@ -306,7 +310,7 @@ fn check_device(device: DeviceId, name: &str) -> Result<(), CommandError> {
     }
     if !is_label(name) {
         return Err(CommandError::invalid(
-            "the device's name has a control character, or one that reorders text",
+            "the device's name has a control or formatting character that is not allowed; remove it",
         ));
     }
     Ok(())

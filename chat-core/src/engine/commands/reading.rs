@@ -151,7 +151,10 @@ impl ReadingCommands {
         // again, or was revoked.
         match self.router.has_delivered(caller, conversation, seq) {
             Some(false) => return None,
-            Some(true) => self.cursors.acknowledge(caller, device, conversation, seq),
+            Some(true) => {
+                let recorded = self.cursors.acknowledge(caller, device, conversation, seq);
+                return Some(recorded.map(|()| Outcome::Done));
+            }
             None => {}
         }
         Some(Ok(Outcome::Done))
@@ -168,7 +171,7 @@ impl ReadingCommands {
     ) -> Result<Outcome, CommandError> {
         let device = caller.device().ok_or_else(CommandError::needs_device)?;
         let seq = seq.min(self.last_readable(caller, conversation).await?);
-        self.cursors.acknowledge(caller, device, conversation, seq);
+        self.cursors.acknowledge(caller, device, conversation, seq)?;
         Ok(Outcome::Done)
     }
 
@@ -183,7 +186,7 @@ impl ReadingCommands {
             Some(true) => seq,
             Some(false) | None => seq.min(self.last_readable(caller, conversation).await?),
         };
-        self.cursors.mark_read(caller, conversation, seq);
+        self.cursors.mark_read(caller, conversation, seq)?;
         Ok(Outcome::Done)
     }
 

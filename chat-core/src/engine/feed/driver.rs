@@ -12,13 +12,13 @@ use super::machine::{Done, Work};
 use super::names::OpenName;
 use super::shared::{EndGuard, Shared};
 use super::source::Source;
-use crate::engine::panics::contain;
+use crate::engine::panics::contain_feed;
 use crate::router::CommitWatch;
 use crate::time;
 
 /// Executor of the work that the machine requests. After an error or a panic, the machine waits
 /// before it requests the work again. [`Units`](crate::engine::units::Units) logs the errors of
-/// reads, but not those of writes.
+/// reads, and [`Leases`] those of writes.
 #[derive(Clone, Debug)]
 pub(super) struct Io {
     pub(super) source: Arc<Source>,
@@ -28,14 +28,14 @@ pub(super) struct Io {
 impl Io {
     pub(super) async fn execute(self, work: Work) -> Done {
         match work {
-            Work::Leases(work) => Done::Leases(contain(self.leases.round(work)).await),
+            Work::Leases(work) => Done::Leases(contain_feed(self.leases.round(work)).await),
             Work::LookUp(look_up) => {
-                let found = contain(self.source.look_up(&look_up)).await;
+                let found = contain_feed(self.source.look_up(&look_up)).await;
                 Done::LookUp(look_up, found)
             }
-            Work::Read(read) => Done::Read(read, contain(self.source.read(read)).await),
+            Work::Read(read) => Done::Read(read, contain_feed(self.source.read(read)).await),
             Work::Record(moves) => {
-                let held = contain(self.leases.record(moves.clone())).await;
+                let held = contain_feed(self.leases.record(moves.clone())).await;
                 Done::Record(moves, held)
             }
         }
@@ -64,7 +64,7 @@ impl Driver {
     pub(super) async fn run(self) {
         self.drive().await;
         let leases = self.shared.machine.lock().leases();
-        if contain(self.io.leases.release(leases)).await.is_err() {
+        if contain_feed(self.io.leases.release(leases)).await.is_err() {
             tracing::warn!(
                 feed = self.io.source.feed,
                 "cannot release the leases of the feed; they expire by themselves"

@@ -1,7 +1,9 @@
 //! [`Leases`]: the writes of a feed, to its leases and its cursors.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::machine::{LeaseAnswer, LeaseWork, Moves};
@@ -34,6 +36,8 @@ pub(super) struct Leases {
     pub(super) ttl: Duration,
     /// Lease in the registry by which this node is registered; `None` if it is not registered.
     pub(super) registration: Mutex<Option<FeedLease>>,
+    /// True if the last write has failed.
+    pub(super) is_failing: AtomicBool,
 }
 
 impl Leases {
@@ -114,13 +118,13 @@ impl Leases {
                 Err(RoundRejection::Store(error)) => Err(error),
             }
         };
-        write(&self.units, run).await
+        self.write(run).await
     }
 
     /// Records cursors in the store. Returns for each element of `moves` whether the node still
     /// held the lease; if not, its cursors were not recorded.
     pub(super) async fn record(&self, moves: Vec<Moves>) -> Result<Vec<bool>, CommandError> {
-        write(&self.units, self.units.store().run(Record(moves))).await
+        self.write(self.units.store().run(Record(moves))).await
     }
 
     /// Releases leases, and the registration of the node.
@@ -128,7 +132,32 @@ impl Leases {
         let registration = self.registration.lock().take();
         // The registration is released last, because a round locks it last.
         leases.extend(registration);
-        write(&self.units, self.units.store().run(Release(leases))).await
+        self.write(self.units.store().run(Release(leases))).await
+    }
+
+    /// Writes to the store. Logs the first of consecutive errors, because the feed repeats a write
+    /// that failed until it succeeds.
+    async fn write<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, CommandError> {
+        let logged = async {
+            let result = work.await;
+            let is_failing = result.is_err();
+            let was_failing = self.is_failing.swap(is_failing, Ordering::Relaxed);
+            let feed = &self.source.feed;
+            match &result {
+                Err(error) if !was_failing => {
+                    let error = error as &dyn Error;
+                    tracing::warn!(
+                        feed,
+                        error,
+                        "the cursors or leases of a feed cannot be written; trying again"
+                    );
+                }
+                Ok(_) if was_failing => tracing::info!(feed, "the cursors and leases of a feed are written again"),
+                _ => {}
+            }
+            result
+        };
+        write(&self.units, logged).await
     }
 }
 

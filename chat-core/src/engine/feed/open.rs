@@ -1,6 +1,7 @@
 //! [`Feeds`]: opening and deleting feeds.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::driver::{Driver, Io};
@@ -98,6 +99,7 @@ impl Feeds {
             start: options.start,
             ttl: options.lease_ttl,
             registration: Mutex::default(),
+            is_failing: AtomicBool::default(),
         });
         Io { source, leases }
     }

@@ -5,7 +5,9 @@
 
 use super::contact::Relation;
 use crate::engine::error::CommandError;
-use crate::model::{GroupProfile, JoinPolicy, Member, MemberState, ReplyCode, Role, Seq, Timestamp};
+use crate::model::{
+    Account, DirectPolicy, GroupProfile, JoinPolicy, Member, MemberState, ReplyCode, Role, Seq, Timestamp,
+};
 
 /// Relation of a user to a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -182,6 +184,34 @@ pub(crate) enum DirectPermission {
     SeePresence,
 }
 
+/// Rule by which a user accepts direct messages, typing notices and receipts of users who are not
+/// friends. A user without an account, or whose account is disabled, accepts none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StrangerPolicy(DirectPolicy);
+
+impl StrangerPolicy {
+    /// Returns the rule of the user with this account.
+    pub(crate) fn of(account: Option<&Account>) -> Self {
+        let account = account.filter(|account| !account.disabled);
+        Self(account.map_or(DirectPolicy::Friends, |account| account.direct_policy))
+    }
+
+    /// Returns whether the user accepts a user who is not a friend. `has_sent` says whether the
+    /// user has written in their direct conversation.
+    pub(crate) const fn accepts(self, has_sent: bool) -> bool {
+        match self.0 {
+            DirectPolicy::Everyone => true,
+            DirectPolicy::Replies => has_sent,
+            DirectPolicy::Friends => false,
+        }
+    }
+
+    /// Returns whether [`accepts`](Self::accepts) depends on its argument.
+    pub(crate) const fn depends_on_messages(self) -> bool {
+        matches!(self.0, DirectPolicy::Replies)
+    }
+}
+
 /// Checks that a user with this relation to a peer has a permission. `accepts_strangers` is true if
 /// the direct-message policy of the peer allows messages from this user without a friendship.
 pub(crate) fn check_direct(
@@ -206,5 +236,43 @@ pub(crate) fn check_direct(
             ReplyCode::NotFriends,
             "you cannot message this user; become friends first, or unblock the user if you blocked them",
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::UserId;
+
+    fn account(direct_policy: DirectPolicy, disabled: bool) -> Account {
+        Account {
+            id: UserId(1),
+            name: "alice".into(),
+            skeleton: "alice".into(),
+            display_name: "Alice".into(),
+            password_hash: None,
+            direct_policy,
+            disabled,
+            created: Timestamp(1),
+            subject: None,
+            deleted: None,
+        }
+    }
+
+    #[test]
+    fn disabled_user_accepts_no_stranger() {
+        for (policy, without_message, with_message) in [
+            (DirectPolicy::Everyone, true, true),
+            (DirectPolicy::Replies, false, true),
+            (DirectPolicy::Friends, false, false),
+        ] {
+            let enabled = StrangerPolicy::of(Some(&account(policy, false)));
+            let accepts = (enabled.accepts(false), enabled.accepts(true));
+            assert_eq!(accepts, (without_message, with_message), "{policy:?}");
+            assert_eq!(enabled.depends_on_messages(), without_message != with_message);
+            let disabled = StrangerPolicy::of(Some(&account(policy, true)));
+            assert!(!disabled.accepts(false) && !disabled.accepts(true), "{policy:?}");
+        }
+        assert!(!StrangerPolicy::of(None).accepts(true));
     }
 }

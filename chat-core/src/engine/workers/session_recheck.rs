@@ -115,6 +115,12 @@ impl SessionEnder {
         self.router.close_sessions(user, sessions, code);
     }
 
+    /// Closes sessions on this node that a committed change has ended. On the other nodes, the
+    /// caller must have the user's sessions compared with the store.
+    pub(in crate::engine) fn close_here(&self, user: UserId, sessions: SessionSelector, code: CloseCode) {
+        self.router.close_sessions_here(user, sessions, code);
+    }
+
     /// Compares a user's sessions with the store on every node, and closes those that have ended.
     pub(in crate::engine) fn recheck(&self, user: UserId, code: CloseCode) {
         self.router.recheck_sessions(user, code);

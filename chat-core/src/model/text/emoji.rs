@@ -3,12 +3,23 @@
 use std::fmt;
 use std::sync::Arc;
 
+use unicode_normalization::UnicodeNormalization as _;
+use unicode_properties::emoji::{EmojiStatus, UnicodeEmoji as _};
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::{TextError, is_bidi_control};
 use crate::model::name::{ShownChar, is_visible};
 
-/// Reaction: one emoji, or a short word such as `+1` or `赞`. Cloning is cheap.
+/// Selects the coloured form of the character before it.
+const EMOJI_VARIATION: char = '\u{fe0f}';
+/// Selects the form of the character before it that looks like text.
+const TEXT_VARIATION: char = '\u{fe0e}';
+/// Turns a digit, `#` or `*` into a key.
+const KEYCAP: char = '\u{20e3}';
+
+/// Reaction: one emoji, or a short word such as `+1` or `赞`. It is normalised, so that reactions
+/// which look alike are equal: to NFC, and to the variation selectors that Unicode recommends
+/// (fully-qualified emoji). Cloning is cheap.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Emoji(Arc<str>);
 
@@ -19,7 +30,7 @@ impl Emoji {
     /// Maximum number of grapheme clusters.
     pub(crate) const MAX_GRAPHEMES: usize = 8;
 
-    /// Checks a reaction.
+    /// Checks and normalises a reaction.
     ///
     /// # Errors
     /// [`TextError`]: the reaction is empty, invisible or too long, or has white space, a control
@@ -28,6 +39,13 @@ impl Emoji {
         if text.is_empty() {
             return Err(TextError::Empty);
         }
+        if text.len() > Self::MAX_BYTES {
+            return Err(TextError::TooManyBytes {
+                actual: text.len(),
+                max: Self::MAX_BYTES,
+            });
+        }
+        let text = Self::normalize(text);
         if text.len() > Self::MAX_BYTES {
             return Err(TextError::TooManyBytes {
                 actual: text.len(),
@@ -44,6 +62,21 @@ impl Emoji {
             });
         }
         Ok(Self(text.into()))
+    }
+
+    /// Returns the normal form of a reaction, as in [`Emoji`]. Reactions of servers that did not
+    /// normalise them are compared by it.
+    pub(crate) fn normalize(text: &str) -> String {
+        let plain = text.chars().filter(|c| !matches!(*c, EMOJI_VARIATION | TEXT_VARIATION));
+        let mut plain = plain.nfc().peekable();
+        let mut normal = String::with_capacity(text.len());
+        while let Some(c) = plain.next() {
+            normal.push(c);
+            if needs_selector(c, plain.peek().copied()) {
+                normal.push(EMOJI_VARIATION);
+            }
+        }
+        normal
     }
 
     /// Returns the reaction as text.
@@ -63,4 +96,22 @@ impl fmt::Display for Emoji {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
     }
+}
+
+/// Returns whether `c`, followed by `next`, is an emoji that looks like text without a variation
+/// selector.
+fn needs_selector(c: char, next: Option<char>) -> bool {
+    match c.emoji_status() {
+        EmojiStatus::EmojiOther => true,
+        EmojiStatus::EmojiModifierBase => !next.is_some_and(is_skin_tone),
+        EmojiStatus::EmojiOtherAndEmojiComponent => next == Some(KEYCAP),
+        _ => false,
+    }
+}
+
+fn is_skin_tone(c: char) -> bool {
+    matches!(
+        c.emoji_status(),
+        EmojiStatus::EmojiPresentationAndModifierAndEmojiComponent
+    )
 }

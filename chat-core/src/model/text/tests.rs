@@ -62,6 +62,24 @@ fn notes_and_descriptions_limit_characters_and_refuse_controls() {
 }
 
 #[test]
+fn reactions_that_look_alike_are_equal() {
+    for (form, normal) in [
+        ("\u{2764}", "\u{2764}\u{fe0f}"),
+        ("\u{2764}\u{fe0e}", "\u{2764}\u{fe0f}"),
+        ("\u{1f44d}\u{fe0f}", "\u{1f44d}"),
+        ("1\u{20e3}", "1\u{fe0f}\u{20e3}"),
+        ("1\u{fe0f}", "1"),
+        ("\u{261d}", "\u{261d}\u{fe0f}"),
+        ("\u{261d}\u{fe0f}\u{1f3fd}", "\u{261d}\u{1f3fd}"),
+        ("\u{1f3f3}\u{200d}\u{1f308}", "\u{1f3f3}\u{fe0f}\u{200d}\u{1f308}"),
+        ("e\u{fe0f}\u{301}", "\u{e9}"),
+    ] {
+        assert_eq!(Emoji::new(form).unwrap().as_str(), normal, "{form:?}");
+        assert_eq!(Emoji::new(normal).unwrap().as_str(), normal, "{form:?}");
+    }
+}
+
+#[test]
 fn reaction_accepts_only_an_emoji_or_a_short_word() {
     for good in [
         "👍",

@@ -95,3 +95,26 @@ async fn flush_repeats_envelopes_that_the_bus_refused() {
         announcer.shutdown().await;
     }
 }
+
+/// An announcer sends no heartbeats, which would ask the nodes to compare everything.
+#[tokio::test(start_paused = true)]
+async fn announcer_that_loses_track_makes_the_nodes_sweep() {
+    let world = world().await;
+    let bus = Arc::new(MemoryBus::new());
+    let node = node(&world, Some(bus.clone())).await;
+    let announcer = announcer(&world, bus).await;
+    tokio::time::sleep(SETTLE_TIME).await;
+    let sweeps = node.stats().sweeps;
+    // One more than the router tracks.
+    let commits = (1..=16_001).map(|conversation| UnconfirmedCommit {
+        conversation: ConversationId(1_000_000 + conversation),
+        first_seq: Seq(1),
+        last_seq: Seq(1),
+        joined: Vec::new(),
+    });
+    announcer.track_unconfirmed(commits);
+    assert!(announcer.flush_announcements().await);
+    tokio::time::sleep(SETTLE_TIME).await;
+    assert!(node.stats().sweeps > sweeps);
+    announcer.shutdown().await;
+}

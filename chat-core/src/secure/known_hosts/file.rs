@@ -9,6 +9,7 @@ use std::{
 #[cfg(feature = "client")]
 use super::format_authority;
 use super::{KnownHosts, KnownHostsError, format_line};
+use crate::directory;
 use crate::secure::Fingerprint;
 
 /// The file of pinned server keys. Several processes can use it at the same time.
@@ -48,7 +49,8 @@ impl KnownHostsFile {
         let mut file = self.open_locked().map_err(|error| self.failed(error))?;
         let text = self.read(&mut file)?;
         if KnownHosts::parse(&text)?.lacks(host, key)? {
-            append(&mut file, &text, &line).map_err(|error| self.failed(error))?;
+            self.append(&mut file, &text, &line)
+                .map_err(|error| self.failed(error))?;
         }
         Ok(())
     }
@@ -63,7 +65,8 @@ impl KnownHostsFile {
         let mut file = self.open_locked().map_err(|error| self.failed(error))?;
         let text = self.read(&mut file)?;
         if !KnownHosts::parse(&text)?.is_authorized(host) {
-            append(&mut file, &text, &line).map_err(|error| self.failed(error))?;
+            self.append(&mut file, &text, &line)
+                .map_err(|error| self.failed(error))?;
         }
         Ok(())
     }
@@ -91,16 +94,21 @@ impl KnownHostsFile {
             source,
         }
     }
-}
 
-/// Appends a line with one write, so that a reader sees the complete line or nothing. If the last
-/// line of the file has no line end, a line end is added first.
-fn append(file: &mut File, text: &str, line: &str) -> io::Result<()> {
-    let separator = if text.is_empty() || text.ends_with('\n') {
-        ""
-    } else {
-        "\n"
-    };
-    file.write_all(format!("{separator}{line}\n").as_bytes())?;
-    file.sync_all()
+    /// Appends a line with one write, so that a reader sees the complete line or nothing. If the
+    /// last line of the file has no line end, a line end is added first.
+    fn append(&self, file: &mut File, text: &str, line: &str) -> io::Result<()> {
+        let separator = if text.is_empty() || text.ends_with('\n') {
+            ""
+        } else {
+            "\n"
+        };
+        file.write_all(format!("{separator}{line}\n").as_bytes())?;
+        file.sync_all()?;
+        if text.is_empty() {
+            // The file may have just been created.
+            directory::sync_name(&self.path)?;
+        }
+        Ok(())
+    }
 }

@@ -194,3 +194,17 @@ fn file_records_an_authority_once() {
     let text = std::fs::read_to_string(directory.path().join("known_hosts")).unwrap();
     assert_eq!(text.lines().count(), 1);
 }
+
+/// A directory of the kernel cannot be synced, so the error shows that a sync was attempted.
+#[test]
+#[cfg(target_os = "linux")]
+fn name_of_a_new_file_is_made_durable() {
+    use std::os::fd::AsRawFd as _;
+
+    let file = tempfile::tempfile().unwrap();
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let hosts = KnownHostsFile::new(&path);
+    let error = hosts.remember("a:1", &key(1), "").unwrap_err();
+    assert!(matches!(error, KnownHostsError::File { .. }), "{error}");
+    hosts.remember("b:1", &key(2), "").unwrap();
+}

@@ -252,3 +252,15 @@ fn guest_is_closed_after_too_many_packets() {
     assert_eq!(sent.len(), 32, "31 pongs and the close");
     assert_eq!(end, Some(CloseCode::Overloaded));
 }
+
+#[test]
+fn guest_closes_on_invalid_second_hello() {
+    let time = Time::new();
+    let packets = [packet(1, hello()), packet(2, invalid_hello())];
+    let (sent, end) = exchange(&mut guest(&time), &time, &packets);
+    assert_eq!(
+        sent[1..],
+        [(2, code(ReplyCode::BadRequest)), closed(CloseCode::ProtocolError)]
+    );
+    assert_eq!(end, Some(CloseCode::ProtocolError));
+}

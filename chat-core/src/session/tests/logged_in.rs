@@ -425,3 +425,46 @@ fn session_that_the_engine_has_ended_hands_out_no_command() {
     let (_, sent, end) = drain(&mut session);
     assert_eq!((sent.len(), end), (1, None));
 }
+
+/// Returns a search with an unacceptable limit.
+fn invalid_search() -> Command {
+    Command::SearchUsers {
+        query: "a".to_owned(),
+        limit: 10_000,
+    }
+}
+
+#[test]
+fn invalid_request_with_the_id_of_another_ends_the_session() {
+    let time = Time::new();
+    let mut session = admitted(config(), &time);
+    feed(&mut session, time.now(), &[command(5, Command::ListContacts)]);
+    assert_eq!(drain(&mut session).0, [5]);
+    feed(&mut session, time.now(), &[command(5, invalid_search())]);
+    let (_, sent, end) = drain(&mut session);
+    assert_eq!(
+        sent,
+        [(5, code(ReplyCode::BadRequest)), closed(CloseCode::ProtocolError)]
+    );
+    assert_eq!(end, Some(CloseCode::ProtocolError));
+
+    let mut session = admitted(config(), &time);
+    feed(&mut session, time.now(), &[command(5, invalid_search())]);
+    assert_eq!(
+        drain(&mut session),
+        (vec![], vec![(5, code(ReplyCode::InvalidArgument))], None)
+    );
+}
+
+#[test]
+fn invalid_hello_ends_the_session() {
+    let time = Time::new();
+    let mut session = admitted(config(), &time);
+    feed(&mut session, time.now(), &[packet(5, invalid_hello())]);
+    let (_, sent, end) = drain(&mut session);
+    assert_eq!(
+        sent,
+        [(5, code(ReplyCode::BadRequest)), closed(CloseCode::ProtocolError)]
+    );
+    assert_eq!(end, Some(CloseCode::ProtocolError));
+}

@@ -72,6 +72,15 @@ fn hello() -> RequestKind {
     })
 }
 
+/// Returns a hello whose name of the client is too long.
+fn invalid_hello() -> RequestKind {
+    RequestKind::Hello(Hello {
+        min_version: 1,
+        max_version: 1,
+        client: "x".repeat(100),
+    })
+}
+
 fn login() -> RequestKind {
     RequestKind::Login(Login {
         account: Some(UserRef::Id(UserId(1))),

@@ -35,6 +35,7 @@ pub(super) fn config() -> MachineConfig {
         device: DEVICE,
         device_name: "test".into(),
         credentials: Credentials::Stored,
+        user: Some(ME),
         session: Some((ME, Secret::new(*b"token"))),
         device_token: None,
         epoch: Some(EPOCH),

@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::client::store::ClientStoreError;
+use crate::directory;
 
 /// Durability of a write: `Yes` if it must survive a power failure.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -108,17 +109,7 @@ pub(super) fn put_in_place(path: &Path, bytes: &[u8], sync: Sync) -> Result<File
 
 /// Makes the name of the file at `path` durable, by a sync of its directory.
 pub(super) fn sync_directory_of(path: &Path) -> Result<(), ClientStoreError> {
-    // Other operating systems cannot open a directory as a file, and need no sync for a durable
-    // name.
-    if !cfg!(unix) {
-        return Ok(());
-    }
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let synced = File::open(parent).and_then(|directory| directory.sync_all());
-    synced.map_err(|source| failed(parent, source))
+    directory::sync_name(path).map_err(|source| failed(directory::of(path), source))
 }
 
 /// Opens a file that only its owner may read.

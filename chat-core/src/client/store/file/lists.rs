@@ -32,16 +32,17 @@ fn with_digest(lines: &str) -> String {
 
 /// Parses cursors. The digest and the event marks may be missing.
 pub(super) fn parse_cursors(text: &str) -> Result<BTreeMap<ConversationId, Cursor>, String> {
-    let (expected, lines) = match text.strip_prefix(DIGEST).and_then(|rest| rest.split_once('\n')) {
-        Some((expected, lines)) => (Some(expected.trim()), lines),
-        None => (None, text),
+    // `first` is the number in the file of the first line with a cursor.
+    let (expected, lines, first) = match text.strip_prefix(DIGEST).and_then(|rest| rest.split_once('\n')) {
+        Some((expected, lines)) => (Some(expected.trim()), lines, 2),
+        None => (None, text, 1),
     };
     if expected.is_some_and(|expected| expected != digest(lines)) {
         return Err("the file is incomplete or damaged".to_owned());
     }
     let lines = lines.lines().enumerate();
     lines
-        .map(|(at, line)| parse_cursor(line).ok_or_else(|| format!("line {} is not a cursor", at + 1)))
+        .map(|(at, line)| parse_cursor(line).ok_or_else(|| format!("line {} is not a cursor", first + at)))
         .collect()
 }
 
@@ -114,4 +115,19 @@ fn parse_whole_groups(text: &str) -> Option<KnownGroups> {
         }
     }
     Some(groups)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damaged_line_is_reported_by_its_number_in_the_file() {
+        let lines = "1 2\nx\n";
+        for (text, number) in [(lines.to_owned(), 2), (with_digest(lines), 3)] {
+            let error = parse_cursors(&text).unwrap_err();
+            assert_eq!(text.lines().nth(number - 1), Some("x"));
+            assert_eq!(error, format!("line {number} is not a cursor"));
+        }
+    }
 }

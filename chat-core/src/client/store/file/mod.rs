@@ -93,10 +93,13 @@ impl FileStore {
         let inner = Arc::clone(&self.inner);
         match tokio::task::spawn_blocking(move || work(&inner)).await {
             Ok(result) => result,
-            Err(error) => Err(ClientStoreError::Damaged {
-                path: self.inner.directory.path("").display().to_string(),
-                problem: error.to_string(),
-            }),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(cancelled) => Err(disk::failed(
+                    &self.inner.directory.path(""),
+                    std::io::Error::new(std::io::ErrorKind::Interrupted, cancelled),
+                )),
+            },
         }
     }
 }
@@ -213,4 +216,18 @@ fn known_hosts_error(error: KnownHostsError) -> ClientStoreError {
         _ => error.to_string(),
     };
     ClientStoreError::KnownHosts(cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::panics;
+
+    #[tokio::test]
+    async fn panic_during_disk_work_is_not_reported_as_damage() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = FileStore::open(directory.path(), directory.path().join("known_hosts")).unwrap();
+        let work = store.blocking(|_| -> Result<(), ClientStoreError> { panic!("out of order") });
+        assert_eq!(panics::catch(work).await.unwrap_err().text(), "out of order");
+    }
 }

@@ -28,7 +28,9 @@ fn packet(request_id: u64, command: Wire) -> Vec<u8> {
 fn error_code(command: Wire) -> Option<ReplyCode> {
     match decode(packet(ID, command)) {
         Ok(()) => None,
-        Err(DecodeError::Invalid { request_id, failure }) => {
+        Err(DecodeError::Invalid {
+            request_id, failure, ..
+        }) => {
             assert_eq!(request_id, RequestId(ID));
             assert!(!failure.text.is_empty());
             Some(failure.code().expect("a known code"))

@@ -78,7 +78,10 @@ fn decode_request_requires_a_request_id_unless_no_reply_is_needed() {
 fn decode_request_rejects_unknown_commands() {
     // A request id without a command, and a request id after or before an unknown field 1007.
     for bytes in [&b"\x08\x05"[..], b"\x08\x05\xfa\x3e\x00", b"\xfa\x3e\x03abc\x08\x05"] {
-        let Err(DecodeError::Invalid { request_id, failure }) = decode(Bytes::copy_from_slice(bytes)) else {
+        let Err(DecodeError::Invalid {
+            request_id, failure, ..
+        }) = decode(Bytes::copy_from_slice(bytes))
+        else {
             panic!("not refused with a reply");
         };
         assert_eq!(request_id, RequestId(ID));

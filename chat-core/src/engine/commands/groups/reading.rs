@@ -27,7 +27,9 @@ impl GroupCommands {
         let prefix = GroupName::parse_any(&query).map_or_else(|_| query.to_lowercase(), |name| name.key());
         if !prefix.is_empty() {
             let named = units.read(store.search_groups(&prefix, limit)).await?;
-            found.extend(named.iter().filter_map(group_info));
+            let by_id = found.first().map(|group: &GroupInfo| group.id);
+            let named = named.iter().filter(|row| Some(row.id) != by_id);
+            found.extend(named.filter_map(group_info));
         }
         found.truncate(limit as usize);
         Ok(Outcome::Groups(found))

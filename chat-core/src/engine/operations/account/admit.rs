@@ -82,6 +82,14 @@ pub(in crate::engine) struct LoggedIn {
     pub(in crate::engine) kept_device_token: bool,
     /// Other devices whose sessions the login ended.
     pub(in crate::engine) ended: Vec<DeviceId>,
+    /// Other devices that the login revoked, because the user had too many.
+    pub(in crate::engine) evicted: Vec<DeviceId>,
+}
+
+/// Other devices of the user that a login affects, as in [`LoggedIn`].
+struct EndedDevices {
+    ended: Vec<DeviceId>,
+    evicted: Vec<DeviceId>,
 }
 
 #[async_trait]
@@ -96,7 +104,7 @@ impl Operation for Admit {
         let account = tx.account(self.user).await?;
         let account = self.check_account(account)?;
         let account = self.check_proof(tx, account, known.as_ref()).await?;
-        let ended = self.apply_session_policy(tx, known.is_none(), others).await?;
+        let EndedDevices { ended, evicted } = self.apply_session_policy(tx, known.is_none(), others).await?;
         let (device, kept_device_token) = self.device_after_login(known);
         tx.put_device(&device).await?;
         Ok(LoggedIn {
@@ -105,6 +113,7 @@ impl Operation for Admit {
             user: private(&account),
             kept_device_token,
             ended,
+            evicted,
         })
     }
 }
@@ -165,13 +174,13 @@ impl Admit {
         }
     }
 
-    /// Applies the policy to the user's other devices. Returns those whose sessions end.
+    /// Applies the policy to the user's other devices.
     async fn apply_session_policy(
         &self,
         tx: &mut dyn Transaction,
         is_new: bool,
         mut others: Vec<Device>,
-    ) -> Result<Vec<DeviceId>, Rejection> {
+    ) -> Result<EndedDevices, Rejection> {
         match self.policy {
             SessionPolicy::Reject => {
                 // A claim of a device that has logged out is out of date, or forged.
@@ -183,18 +192,21 @@ impl Admit {
                     )
                     .into());
                 }
-                let mut ended = self.evict_oldest_devices(tx, is_new, &mut others).await?;
+                let evicted = self.evict_oldest_devices(tx, is_new, &mut others).await?;
                 // No other device seems to be online. If two devices log in at the same moment, the
                 // login that commits last keeps its session.
                 for other in &mut others {
                     other.session_epoch = SessionEpoch(other.session_epoch.0 + 1);
                     tx.put_device(other).await?;
                 }
-                ended.extend(others.into_iter().map(|other| other.id));
-                Ok(ended)
+                let ended = others.into_iter().map(|other| other.id).collect();
+                return Ok(EndedDevices { ended, evicted });
             }
             SessionPolicy::MaxDevices(max) => {
-                let logged_in = others.iter().filter(|other| other.session_token.is_some()).count();
+                // A session in the process of an engine has no token, and is logged in while it
+                // lives.
+                let is_logged_in = |other: &&Device| other.session_token.is_some() || self.live.contains(&other.id);
+                let logged_in = others.iter().filter(is_logged_in).count();
                 if logged_in >= max as usize {
                     return Err(CommandError::new(
                         ReplyCode::TooManyDevices,
@@ -202,10 +214,14 @@ impl Admit {
                     )
                     .into());
                 }
-                self.evict_oldest_devices(tx, is_new, &mut others).await
             }
-            SessionPolicy::Replace => self.evict_oldest_devices(tx, is_new, &mut others).await,
+            SessionPolicy::Replace => {}
         }
+        let evicted = self.evict_oldest_devices(tx, is_new, &mut others).await?;
+        Ok(EndedDevices {
+            ended: Vec::new(),
+            evicted,
+        })
     }
 
     /// Deletes the devices that were used least recently, also from `others`, if a new device would

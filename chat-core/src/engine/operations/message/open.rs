@@ -10,10 +10,9 @@ use crate::engine::operations::account::exists;
 use crate::engine::operations::contact::{Relation, inbox_of};
 use crate::engine::operations::fence::fence;
 use crate::engine::operations::log::Logs;
-use crate::engine::operations::policy::{self, DirectPermission};
+use crate::engine::operations::policy::{self, DirectPermission, StrangerPolicy};
 use crate::model::{
-    Caller, ConversationId, ConversationKind, DirectPolicy, Event, EventBody, EventKind, Member, Role, Seq, Timestamp,
-    UserId,
+    Caller, ConversationId, ConversationKind, Event, EventBody, EventKind, Member, Role, Seq, Timestamp, UserId,
 };
 use crate::store::{NewConversation, StoreError, Transaction};
 
@@ -107,16 +106,13 @@ pub(super) async fn accepts_stranger(
     user: UserId,
     conversation: Option<ConversationId>,
 ) -> Result<bool, StoreError> {
-    let account = tx.account(user).await?;
-    let Some(account) = account.filter(|account| !account.disabled) else {
-        return Ok(false);
-    };
-    match (account.direct_policy, conversation) {
-        (DirectPolicy::Everyone, _) => Ok(true),
-        (DirectPolicy::Replies, Some(conversation)) => {
+    let policy = StrangerPolicy::of(tx.account(user).await?.as_ref());
+    let has_sent = match conversation {
+        Some(conversation) if policy.depends_on_messages() => {
             let members = tx.members_in(conversation, &[user]).await?;
-            Ok(members.iter().any(|member| member.has_sent))
+            members.iter().any(|member| member.has_sent)
         }
-        (DirectPolicy::Replies, None) | (DirectPolicy::Friends, _) => Ok(false),
-    }
+        _ => false,
+    };
+    Ok(policy.accepts(has_sent))
 }

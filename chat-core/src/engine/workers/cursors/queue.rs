@@ -6,6 +6,7 @@ use tokio::sync::{Notify, watch};
 
 use super::marks::{Limits, Mark, Marks, Target};
 use crate::engine::config::EngineConfig;
+use crate::engine::error::CommandError;
 use crate::model::{Caller, ConversationId, DeviceId, Seq, UserId};
 use crate::sync::Mutex;
 use crate::time::now;
@@ -14,8 +15,8 @@ use crate::time::now;
 /// from the start of the write that is running, or from the start of the wait if none is.
 const MARKS_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Queue of marks. When it is full, or a user has too many marks in it, further marks are dropped;
-/// the next mark of the same conversation replaces a dropped one.
+/// Queue of marks. When it is full, or a user has too many marks in it, further marks are refused;
+/// the next mark of the same conversation replaces a refused one.
 #[derive(Debug)]
 pub(in crate::engine) struct CursorQueue {
     marks: Mutex<Marks>,
@@ -46,27 +47,38 @@ impl CursorQueue {
     }
 
     /// Records that the caller's device has received everything up to `seq`.
+    ///
+    /// # Errors
+    /// [`Busy`](crate::model::ReplyCode::Busy): there is no room; nothing was recorded.
     pub(in crate::engine) fn acknowledge(
         &self,
         caller: Caller,
         device: DeviceId,
         conversation: ConversationId,
         seq: Seq,
-    ) {
-        self.add(Target::Delivered(caller.user, device, conversation), caller, seq);
+    ) -> Result<(), CommandError> {
+        self.add(Target::Delivered(caller.user, device, conversation), caller, seq)
     }
 
     /// Records that the caller has read everything up to `seq`.
-    pub(in crate::engine) fn mark_read(&self, caller: Caller, conversation: ConversationId, seq: Seq) {
-        self.add(Target::Read(caller.user, conversation), caller, seq);
+    ///
+    /// # Errors
+    /// [`Busy`](crate::model::ReplyCode::Busy): there is no room; nothing was recorded.
+    pub(in crate::engine) fn mark_read(
+        &self,
+        caller: Caller,
+        conversation: ConversationId,
+        seq: Seq,
+    ) -> Result<(), CommandError> {
+        self.add(Target::Read(caller.user, conversation), caller, seq)
     }
 
-    fn add(&self, target: Target, caller: Caller, seq: Seq) {
+    fn add(&self, target: Target, caller: Caller, seq: Seq) -> Result<(), CommandError> {
         let mark = Mark { seq, caller };
         let queued = {
             let mut marks = self.marks.lock();
             if !marks.add(target, mark) {
-                return;
+                return Err(CommandError::busy());
             }
             marks.len()
         };
@@ -76,6 +88,7 @@ impl CursorQueue {
         if queued >= self.max_batch {
             self.write_now.notify_one();
         }
+        Ok(())
     }
 
     /// Waits until the marks of this user are written, so that the user's next command sees them.
@@ -151,7 +164,7 @@ mod tests {
     async fn closed_queue_lets_commands_read_at_once() {
         let queue = CursorQueue::new(&EngineConfig::default());
         let caller = Caller::login(UserId(1), DeviceId([1; 16]), SessionEpoch(1));
-        queue.mark_read(caller, ConversationId(1), Seq(1));
+        queue.mark_read(caller, ConversationId(1), Seq(1)).unwrap();
         queue.close();
         let start = now();
         queue.wait_until_written(caller.user).await;

@@ -1,0 +1,21 @@
+//! Durability of file names.
+
+use std::{fs::File, io, path::Path};
+
+/// Returns the directory of the file at `path`.
+pub(crate) fn of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes the name of the file at `path` durable, by a sync of its directory.
+pub(crate) fn sync_name(path: &Path) -> io::Result<()> {
+    // Other operating systems cannot open a directory as a file, and need no sync for a durable
+    // name.
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    File::open(of(path)).and_then(|directory| directory.sync_all())
+}
