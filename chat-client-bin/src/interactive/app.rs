@@ -7,7 +7,7 @@ use std::time::Duration;
 use chat_core::client::{Client, Events};
 use tokio::task::JoinSet;
 
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 use crate::output::{Output, Style, single_line};
 use crate::session::Session;
 
@@ -16,7 +16,8 @@ use super::command::{Action, Line, USAGES, parse};
 use super::completion::KnownNames;
 use super::conversations::Conversations;
 use super::input::{Input, InputEvent};
-use super::state::{JobResult, State};
+use super::script::Script;
+use super::state::{JobDone, JobResult, State};
 
 /// Maximum time for jobs and queued messages to finish when the input ends.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,8 +37,6 @@ pub(super) struct App {
     quitting: bool,
     /// Number of times that Ctrl-C was pressed in a row.
     interrupts: u32,
-    /// Number of lines of a script that were not valid text.
-    invalid_lines: u64,
     /// Error that ended the input.
     input_error: Option<Failure>,
 }
@@ -55,6 +54,7 @@ impl App {
                 conversations: Conversations::default(),
                 known,
                 jobs: JoinSet::new(),
+                script: input.is_script.then(Script::default),
                 opening: false,
             },
             client: session.client.clone(),
@@ -64,11 +64,11 @@ impl App {
             was_connected: false,
             quitting: false,
             interrupts: 0,
-            invalid_lines: 0,
             input_error: None,
         };
-        let me = session.me()?;
-        app.state.screen.line(greeting(&me.name, app.state.style));
+        if app.state.script.is_none() {
+            app.state.screen.line(greeting(&session.me()?.name, app.state.style));
+        }
         Ok(app)
     }
 
@@ -77,10 +77,12 @@ impl App {
         for info in self.state.client.known_conversations() {
             self.state.add_to_completion(&info);
         }
-        self.state.spawn(actions::add_contacts_to_completion(
-            self.state.client.clone(),
-            self.state.known.clone(),
-        ));
+        if self.input.is_terminal {
+            self.state.spawn(actions::add_contacts_to_completion(
+                self.state.client.clone(),
+                self.state.known.clone(),
+            ));
+        }
         self.prompt();
         while !self.quitting {
             tokio::select! {
@@ -100,11 +102,10 @@ impl App {
             }
         }
         self.finish_jobs().await;
-        let result = match (self.input_error.take(), self.invalid_lines) {
+        let result = match (self.input_error.take(), &self.state.script) {
             (Some(failure), _) => Err(failure),
-            (None, 0) => Ok(()),
-            (None, 1) => Err(Failure::new(Kind::Failed, "1 line was not valid text")),
-            (None, lines) => Err(Failure::new(Kind::Failed, format!("{lines} lines were not valid text"))),
+            (None, Some(script)) => script.result(),
+            (None, None) => Ok(()),
         };
         self.close();
         result
@@ -143,17 +144,19 @@ impl App {
 
     async fn handle_input(&mut self, event: Option<InputEvent>) {
         match event {
-            Some(InputEvent::Line(line)) => {
+            Some(InputEvent::Line { number, text }) => {
                 self.interrupts = 0;
-                self.handle_line(&line);
+                self.set_script_line(number);
+                self.handle_line(&text);
                 if !self.input.is_terminal {
                     self.finish_line().await;
                 }
+                self.set_script_line(None);
             }
-            Some(InputEvent::InvalidLine(failure)) if self.input.is_terminal => self.state.show_error(&failure.text),
-            Some(InputEvent::InvalidLine(failure)) => {
-                self.invalid_lines += 1;
-                self.output.failure(&failure);
+            Some(InputEvent::InvalidLine { number, problem }) => {
+                self.set_script_line(number);
+                self.state.show_error(&problem.to_string());
+                self.set_script_line(None);
             }
             Some(InputEvent::Interrupt) => {
                 self.interrupts += 1;
@@ -177,6 +180,12 @@ impl App {
     async fn finish_line(&mut self) {
         while let Some(done) = self.state.jobs.join_next().await {
             self.job_done(done);
+        }
+    }
+
+    fn set_script_line(&mut self, number: Option<u64>) {
+        if let Some(script) = &mut self.state.script {
+            script.set_line(number);
         }
     }
 
@@ -215,17 +224,24 @@ impl App {
         self.state.screen.line(self.state.style.dim(footer));
     }
 
-    fn job_done(&mut self, done: Result<(u64, Result<JobResult, Failure>), tokio::task::JoinError>) {
-        match done {
-            Ok((restores, Ok(result))) if restores != self.state.restores => self.apply(result.without_ids()),
-            Ok((_, Ok(result))) => self.apply(result),
-            Ok((_, Err(failure))) => self.state.show_error(&failure.text),
+    fn job_done(&mut self, done: Result<JobDone, tokio::task::JoinError>) {
+        let done = match done {
+            Ok(done) => done,
             Err(error) => {
                 self.state
                     .show_error(&format!("internal error: a command panicked: {error}"));
-                self.opening_done();
+                return self.opening_done();
             }
+        };
+        // Jobs of events fail without a line, even while a line is executed.
+        let running = self.state.script.as_ref().and_then(Script::line);
+        self.set_script_line(done.line);
+        match done.result {
+            Ok(result) if done.restores != self.state.restores => self.apply(result.without_ids()),
+            Ok(result) => self.apply(result),
+            Err(failure) => self.state.show_error(&failure.text),
         }
+        self.set_script_line(running);
     }
 
     fn apply(&mut self, result: JobResult) {

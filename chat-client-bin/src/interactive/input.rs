@@ -10,7 +10,7 @@ use rustyline::{
 use tokio::sync::mpsc;
 
 use crate::failure::Failure;
-use crate::lines::Lines;
+use crate::lines::{InvalidLine, Lines};
 
 use super::completion::KnownNames;
 use super::screen::Screen;
@@ -18,9 +18,10 @@ use super::screen::Screen;
 /// A line of the input, or another event of the input.
 #[derive(Debug)]
 pub(super) enum InputEvent {
-    Line(String),
-    /// A line that is not valid text.
-    InvalidLine(Failure),
+    /// A line. Lines of a script have a number.
+    Line { number: Option<u64>, text: String },
+    /// A line that is not valid text, with the reason.
+    InvalidLine { number: Option<u64>, problem: InvalidLine },
     /// Ctrl-C: discards the typed line; twice in a row it quits.
     Interrupt,
     /// The input has ended, as with Ctrl-D.
@@ -36,8 +37,10 @@ pub(super) struct Input {
     lines: mpsc::Receiver<InputEvent>,
     /// The next prompt. Dropping the sender ends the reading thread.
     prompts: std_mpsc::SyncSender<String>,
-    /// `true` if a user types at a terminal, `false` if a file or pipe is read.
+    /// `true` if a user types in the line editor, `false` if lines are read as from a file.
     pub(super) is_terminal: bool,
+    /// `true` if a file or pipe is read, `false` if a user types, with or without the line editor.
+    pub(super) is_script: bool,
 }
 
 impl Input {
@@ -64,6 +67,7 @@ impl Input {
             lines,
             prompts,
             is_terminal,
+            is_script: !io::stdin().is_terminal(),
         };
         (input, screen)
     }
@@ -97,11 +101,14 @@ fn read_with_editor(mut editor: LineEditor, lines: &mpsc::Sender<InputEvent>, pr
     while let Ok(prompt) = prompts.recv() {
         let typed = loop {
             break match editor.readline(&prompt) {
-                Ok(line) => InputEvent::Line(line),
+                Ok(text) => InputEvent::Line { number: None, text },
                 Err(ReadlineError::Interrupted) => InputEvent::Interrupt,
                 Err(ReadlineError::Signal(_)) => continue, // SIGWINCH: the window was resized
                 Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
-                    InputEvent::InvalidLine(Failure::usage("the line is not valid UTF-8"))
+                    InputEvent::InvalidLine {
+                        number: None,
+                        problem: InvalidLine::NotUtf8,
+                    }
                 }
                 Err(_) => InputEvent::End,
             };
@@ -113,13 +120,17 @@ fn read_with_editor(mut editor: LineEditor, lines: &mpsc::Sender<InputEvent>, pr
 }
 
 fn read_plain(lines: &mpsc::Sender<InputEvent>, prompts: &std_mpsc::Receiver<String>) {
+    let is_script = !io::stdin().is_terminal();
     let mut input = Lines::of(io::stdin().lock());
     while prompts.recv().is_ok() {
         let typed = match input.next() {
-            Some(Ok(line)) => match line.text {
-                Ok(text) => InputEvent::Line(text),
-                Err(problem) => InputEvent::InvalidLine(Failure::usage(problem).at_line(line.number)),
-            },
+            Some(Ok(line)) => {
+                let number = is_script.then_some(line.number);
+                match line.text {
+                    Ok(text) => InputEvent::Line { number, text },
+                    Err(problem) => InputEvent::InvalidLine { number, problem },
+                }
+            }
             Some(Err(error)) => InputEvent::Failed(error.into()),
             None => InputEvent::End,
         };

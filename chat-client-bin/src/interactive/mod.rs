@@ -14,6 +14,7 @@ mod completion;
 mod conversations;
 mod input;
 mod screen;
+mod script;
 mod state;
 
 use chat_core::client::Receive;

@@ -259,8 +259,10 @@ fn impossible_message_number_is_refused_and_not_queued() {
         alice.fails(2, &["react", "bob", number, "👍"]);
         alice.fails(2, &["send", "bob", "x", "--reply-to", number]);
         alice.fails(2, &["send", number, "x"]);
-        let (_, output, _) = run_with_input(&alice, &[], format!("/dm bob\n/edit {number} x\n").as_bytes());
-        assert!(output.contains("! /edit [SEQ] TEXT"), "{output}");
+        let script = format!("/dm bob\n/edit {number} x\n");
+        let (code, _, errors) = run_with_input(&alice, &[], script.as_bytes());
+        assert_eq!(code, Some(1));
+        assert!(errors.contains("line 2: /edit [SEQ] TEXT"), "{errors}");
     }
     alice.fails(1, &["edit", "bob", "9223372036854775807", "x"]);
     assert_eq!(bob.texts(&["alice"]), ["mine"]);

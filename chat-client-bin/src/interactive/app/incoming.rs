@@ -25,8 +25,15 @@ impl App {
             ClientEvent::Connected { server } => self.print_reconnection(server),
             ClientEvent::Disconnected { reason, retry_in } => {
                 let seconds = retry_in.as_secs_f32().ceil();
-                let text = format!("-- {reason}; trying again in {seconds} s");
-                self.state.screen.line(self.state.style.bad(&single_line(&text)));
+                self.state
+                    .show_warning(&format!("{reason}; trying again in {seconds} s"));
+            }
+            ClientEvent::Settled {
+                id,
+                conversation,
+                outcome,
+            } if self.state.script.is_some() => {
+                outbox::report(&self.state.client, *id, conversation, outcome, self.output);
             }
             ClientEvent::Settled {
                 conversation, outcome, ..
@@ -49,12 +56,12 @@ impl App {
             ClientEvent::HistoryReset => self.history_replaced(),
             ClientEvent::Rewound { conversation, to } => {
                 let name = ConversationName::of(conversation).label();
-                self.state.show_error(&format!(
+                self.state.show_warning(&format!(
                     "the server was restored from a backup: the printed events of {name} after {to} no longer exist; the current events follow"
                 ));
             }
             ClientEvent::Truncated { conversation, from, to } => {
-                self.state.show_error(&describe_truncation(conversation, *from, *to));
+                self.state.show_warning(&describe_truncation(conversation, *from, *to));
             }
             ClientEvent::Ended(reason) => return Err(reason.clone().into()),
             _ => {}
@@ -64,13 +71,13 @@ impl App {
 
     /// Forgets ids and message numbers, which may denote other conversations and messages now.
     fn history_replaced(&mut self) {
-        self.state.show_error(
+        self.state.show_warning(
             "the server was restored from a backup: newer messages may be gone, and their numbers may belong to others",
         );
         self.state.client = self.client.with_known_history();
         self.state.restores += 1;
         if let Some(label) = self.state.conversations.forget_ids() {
-            self.state.show_error(&format!(
+            self.state.show_warning(&format!(
                 "{label} was opened by its id, and is closed; open it again by name"
             ));
         }
@@ -79,8 +86,7 @@ impl App {
 
     fn print_reconnection(&mut self, server: &str) {
         if self.was_connected {
-            let text = format!("-- reconnected to {server}");
-            self.state.screen.line(self.state.style.dim(&text));
+            self.state.show_notice(&format!("reconnected to {server}"));
         }
         self.was_connected = true;
     }
@@ -91,7 +97,7 @@ impl App {
         let (text, _) = outbox::describe(label, outcome);
         match outcome {
             SendOutcome::Acked(_) => self.state.screen.line(self.state.style.dim(&format!("✓ {text}"))),
-            _ => self.state.show_error(&text),
+            _ => self.state.show_warning(&text),
         }
     }
 
