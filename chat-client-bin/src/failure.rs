@@ -9,6 +9,7 @@
 //! | 75 | `temporary`, `queued`, `unknown`, `timeout` | try again later; `queued`: the next run sends the message; `unknown`: the command may or may not have taken effect |
 //! | 76 | `wrong_key`, `protocol` | unexpected key, unencrypted connection not allowed, unsupported version, or a violation of the protocol |
 //! | 77 | `auth` | not logged in, wrong password, revoked, logged in elsewhere, account disabled, too many devices |
+//! | 129, 130, 143 | `stopped` | ended by SIGHUP, SIGINT or SIGTERM at a prompt or in the interactive client |
 //! | 141 | | the reader of the output has closed the pipe; no message is printed, as for a process killed by SIGPIPE |
 
 use std::fmt;
@@ -16,6 +17,8 @@ use std::io;
 
 use chat_core::client::{ClientError, ClientStoreError};
 use chat_core::model::{CloseCode, ReplyCode};
+
+use crate::signals::StopSignal;
 
 /// A failure with its message.
 #[derive(Debug)]
@@ -41,6 +44,8 @@ pub(crate) enum Kind {
     WrongKey,
     Protocol,
     Auth,
+    /// The client was asked to end.
+    Stopped(StopSignal),
     /// The output cannot be written, for instance because the disk is full.
     Output,
     /// The reader of the output has closed the pipe.
@@ -63,6 +68,7 @@ impl Kind {
             Self::WrongKey => "wrong_key",
             Self::Protocol => "protocol",
             Self::Auth => "auth",
+            Self::Stopped(_) => "stopped",
             Self::Output => "output",
             Self::OutputClosed => "output_closed",
         }
@@ -77,6 +83,7 @@ impl Kind {
             Self::Temporary | Self::Queued | Self::Unknown | Self::Timeout => 75,
             Self::WrongKey | Self::Protocol => 76,
             Self::Auth => 77,
+            Self::Stopped(signal) => signal.exit_code(),
             Self::OutputClosed => 141,
         }
     }

@@ -16,7 +16,9 @@ mod profile;
 mod secrets;
 mod servers;
 mod session;
+mod signals;
 mod spool;
+mod terminal;
 
 use std::process::ExitCode;
 

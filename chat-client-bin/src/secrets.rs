@@ -9,6 +9,8 @@ use std::{
 use chat_core::model::Secret;
 
 use crate::failure::{Failure, Kind};
+use crate::signals::{StopSignal, StopSignals};
+use crate::terminal::TerminalGuard;
 
 /// Maximum size of a password file, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 10;
@@ -64,14 +66,38 @@ pub(crate) const NEW_PASSWORD_SOURCES: &str = "set CHAT_NEW_PASSWORD or use --ne
 /// The two passwords differ, the terminal cannot be read, or standard input is not a terminal. In
 /// the last case the error text ends with `sources`: advice for supplying the password without a
 /// prompt.
-pub(crate) fn prompt(label: &str, twice: bool, sources: &str) -> Result<Secret, Failure> {
+pub(crate) async fn prompt(label: &str, twice: bool, sources: &str) -> Result<Secret, Failure> {
     if !can_prompt() {
         let text = format!("the {} is missing: {sources}", label.to_lowercase());
         return Err(Failure::new(Kind::Auth, text));
     }
-    let typed = rpassword::prompt_password(format!("{label}: "))?;
-    if twice && rpassword::prompt_password(format!("{label}, again: "))? != typed {
+    let typed = read_hidden(format!("{label}: ")).await?;
+    if twice && read_hidden(format!("{label}, again: ")).await? != typed {
         return Err(Failure::new(Kind::Auth, "the two passwords differ"));
     }
-    Ok(Secret::new(typed))
+    Ok(typed)
+}
+
+/// Reads a line without echo. A signal that asks to end, such as that of Ctrl-C, restores the mode
+/// of the terminal first.
+async fn read_hidden(prompt: String) -> Result<Secret, Failure> {
+    let mut signals = StopSignals::install()?;
+    let _guard = TerminalGuard::new();
+    let reading = tokio::task::spawn_blocking(move || {
+        // The terminal on standard input. The default, /dev/tty, exists in sessions only.
+        let terminal = rpassword::ConfigBuilder::new()
+            .input_file_path("/dev/stdin")
+            .output_file_path("/dev/stdin")
+            .build();
+        rpassword::prompt_password_with_config(prompt, terminal).map(Secret::new)
+    });
+    tokio::select! {
+        biased;
+        signal = signals.next() => Err(signal.into()),
+        read = reading => match read.map_err(io::Error::other)? {
+            // The prompt has raised SIGINT, because Ctrl-C was pressed.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(StopSignal::Interrupt.into()),
+            read => Ok(read?),
+        },
+    }
 }

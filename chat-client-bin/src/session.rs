@@ -100,7 +100,7 @@ impl Session {
             }
         };
         let saved = store.load().await?;
-        let credentials = credentials(global, mode, &user, saved.account.session_token.is_some())?;
+        let credentials = credentials(global, mode, &user, saved.account.session_token.is_some()).await?;
         let mut options = options(global, &servers, credentials, *output);
         options.receive = receive;
         let given_servers = servers.clone();
@@ -282,16 +282,21 @@ fn explain(error: ClientError, pinned: bool) -> Failure {
 }
 
 /// Returns the credentials for `mode`. Prompts for a password that is needed and not given.
-fn credentials(global: &Global, mode: LoginMode, user: &UserRef, has_session: bool) -> Result<Credentials, Failure> {
+async fn credentials(
+    global: &Global,
+    mode: LoginMode,
+    user: &UserRef,
+    has_session: bool,
+) -> Result<Credentials, Failure> {
     let given = secrets::from_file_or_env(global.password_file.as_deref(), "CHAT_PASSWORD")?;
     match mode {
         LoginMode::Register(display_name) => {
-            let password = password(given, true)?;
+            let password = password(given, true).await?;
             Ok(Credentials::Register(registration(user, password, display_name)?))
         }
         LoginMode::Password => Ok(Credentials::Password {
             account: user.clone(),
-            secret: password(given, false)?,
+            secret: password(given, false).await?,
             fresh: true,
         }),
         LoginMode::Stored => Ok(Credentials::Stored),
@@ -300,15 +305,18 @@ fn credentials(global: &Global, mode: LoginMode, user: &UserRef, has_session: bo
         LoginMode::Automatic if given.is_none() && !secrets::can_prompt() => Ok(Credentials::Stored),
         LoginMode::Automatic => Ok(Credentials::Password {
             account: user.clone(),
-            secret: password(given, false)?,
+            secret: password(given, false).await?,
             fresh: false,
         }),
     }
 }
 
 /// Returns the given password, or prompts for one; twice if `twice` is set.
-fn password(given: Option<Secret>, twice: bool) -> Result<Secret, Failure> {
-    given.map_or_else(|| secrets::prompt("Password", twice, secrets::PASSWORD_SOURCES), Ok)
+async fn password(given: Option<Secret>, twice: bool) -> Result<Secret, Failure> {
+    match given {
+        Some(given) => Ok(given),
+        None => secrets::prompt("Password", twice, secrets::PASSWORD_SOURCES).await,
+    }
 }
 
 fn registration(user: &UserRef, password: Secret, display_name: Option<DisplayName>) -> Result<Registration, Failure> {

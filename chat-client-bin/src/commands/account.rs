@@ -96,15 +96,15 @@ fn is_over(error: &ClientError) -> bool {
 
 pub(super) async fn passwd(global: &Global, file: Option<PathBuf>, output: &mut Output) -> Result<(), Failure> {
     let old = secrets::from_file_or_env(global.password_file.as_deref(), "CHAT_PASSWORD")?;
-    let old = old.map_or_else(
-        || secrets::prompt("Current password", false, secrets::PASSWORD_SOURCES),
-        Ok,
-    )?;
+    let old = match old {
+        Some(old) => old,
+        None => secrets::prompt("Current password", false, secrets::PASSWORD_SOURCES).await?,
+    };
     let new = secrets::from_file_or_env(file.as_deref(), "CHAT_NEW_PASSWORD")?;
-    let new = new.map_or_else(
-        || secrets::prompt("New password", true, secrets::NEW_PASSWORD_SOURCES),
-        Ok,
-    )?;
+    let new = match new {
+        Some(new) => new,
+        None => secrets::prompt("New password", true, secrets::NEW_PASSWORD_SOURCES).await?,
+    };
     let session = Session::connect(global, LoginMode::Automatic, Receive::Nothing, output).await?;
     let changed = session.client.change_password(old, new).await;
     session.finish().await;

@@ -11,12 +11,13 @@ use crate::failure::{Failure, Kind};
 use crate::outbox;
 use crate::output::{ConversationName, Output, describe_truncation};
 use crate::session::{LoginMode, Session, event_line};
+use crate::signals::StopSignals;
 
 /// Reason why listening ended.
 enum End {
     CountReached,
     TimedOut,
-    Interrupted,
+    Stopped,
 }
 
 pub(super) async fn listen(global: &Global, args: &Listen, output: &mut Output) -> Result<(), Failure> {
@@ -35,9 +36,18 @@ pub(super) async fn listen(global: &Global, args: &Listen, output: &mut Output) 
             "the events of this client have been taken already",
         ));
     };
+    let mut signals = StopSignals::install()?;
     let agent = session.share();
     let mut printed = 0;
-    let end = print_all(&session, &mut events, args, deadline, &mut printed, output).await;
+    let end = print_all(
+        &session,
+        &mut events,
+        args,
+        deadline,
+        (&mut signals, &mut printed),
+        output,
+    )
+    .await;
     drop(agent);
     session.report_outcomes_in(events);
     session.finish().await;
@@ -51,13 +61,13 @@ pub(super) async fn listen(global: &Global, args: &Listen, output: &mut Output) 
 }
 
 /// Prints events and adds their number to `printed`, until the count is reached, the deadline has
-/// passed or the user presses Ctrl-C.
+/// passed or a signal asks to end.
 async fn print_all(
     session: &Session,
     events: &mut Events,
     args: &Listen,
     deadline: Option<Instant>,
-    printed: &mut u64,
+    (signals, printed): (&mut StopSignals, &mut u64),
     output: &mut Output,
 ) -> Result<End, Failure> {
     let timed_out = async {
@@ -66,14 +76,13 @@ async fn print_all(
             None => pending().await,
         }
     };
-    let interrupted = tokio::signal::ctrl_c();
-    tokio::pin!(timed_out, interrupted);
+    tokio::pin!(timed_out);
     loop {
         // Events that have arrived are printed before the timeout applies.
         let received = tokio::select! {
             biased;
             received = events.next() => received,
-            _ = &mut interrupted => return Ok(End::Interrupted),
+            _ = signals.next() => return Ok(End::Stopped),
             () = &mut timed_out => return Ok(End::TimedOut),
         };
         let Some(received) = received else {

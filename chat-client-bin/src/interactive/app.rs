@@ -5,11 +5,13 @@ mod incoming;
 use std::time::Duration;
 
 use chat_core::client::{Client, Events};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::failure::Failure;
 use crate::output::{Output, Style, single_line};
 use crate::session::Session;
+use crate::signals::StopSignals;
 
 use super::actions;
 use super::command::{Action, Line, USAGES, parse};
@@ -35,6 +37,9 @@ pub(super) struct App {
     /// `true` once the client has connected for the first time.
     was_connected: bool,
     quitting: bool,
+    signals: StopSignals,
+    /// Signal that the process continues after it was stopped, as by Ctrl-Z.
+    continued: Signal,
     /// Number of times that Ctrl-C was pressed in a row.
     interrupts: u32,
     /// Error that ended the input.
@@ -44,6 +49,8 @@ pub(super) struct App {
 impl App {
     pub(super) fn new(session: &Session, output: Output) -> Result<Self, Failure> {
         let known = KnownNames::default();
+        let signals = StopSignals::install()?;
+        let continued = signal(SignalKind::from_raw(nix::sys::signal::Signal::SIGCONT as i32))?;
         let (input, screen) = Input::start(&known);
         let app = Self {
             state: State {
@@ -63,6 +70,8 @@ impl App {
             caught_up: false,
             was_connected: false,
             quitting: false,
+            signals,
+            continued,
             interrupts: 0,
             input_error: None,
         };
@@ -91,13 +100,17 @@ impl App {
                 received = events.next() => {
                     let Some(received) = received else { break };
                     if let Err(failure) = self.handle_event(&received.event).await {
-                        self.wait_for_enter(&failure).await;
                         self.close();
                         return Err(failure);
                     }
                     received.done();
                 }
                 Some(done) = self.state.jobs.join_next() => self.job_done(done),
+                signal = self.signals.next() => {
+                    self.close();
+                    return Err(signal.into()); // messages without an outcome stay in the outbox
+                }
+                Some(()) = self.continued.recv() => self.resume(),
                 typed = self.input.next() => self.handle_input(typed).await,
             }
         }
@@ -111,22 +124,16 @@ impl App {
         result
     }
 
-    /// Ends the line editor and prints the queued lines.
+    /// Prints the queued lines, and ends the line editor.
     fn close(self) {
-        drop(self.input);
         self.state.screen.flush();
+        drop(self.input);
     }
 
-    /// Shows an error and waits for a line: the line editor restores the terminal mode only after
-    /// it has read a line.
-    async fn wait_for_enter(&mut self, failure: &Failure) {
-        if self.input.is_terminal {
-            self.state.show_error(&failure.text);
-            self.state.screen.line("-- press Enter to quit");
-            if self.state.opening {
-                self.input.prompt(String::new());
-            }
-            let _ = self.input.next().await; // any input will do
+    /// Shows the prompt and the typed line again after the process was stopped.
+    fn resume(&self) {
+        if self.input.resume() {
+            self.state.screen.line("");
         }
     }
 

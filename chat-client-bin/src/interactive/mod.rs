@@ -13,11 +13,13 @@ mod command;
 mod completion;
 mod conversations;
 mod input;
+mod resize;
 mod screen;
 mod script;
 mod state;
 
 use chat_core::client::Receive;
+use nix::sys::signal::{SigSet, Signal};
 
 use crate::args::Global;
 use crate::failure::{Failure, Kind};
@@ -28,6 +30,7 @@ use app::App;
 
 /// Runs until the user quits, the input ends, or the session ends.
 pub(crate) async fn run(global: &Global, output: &mut Output) -> Result<(), Failure> {
+    block_suspension();
     let mut session = Session::connect(global, LoginMode::Automatic, Receive::FromCursor, output).await?;
     let Some(mut events) = session.client.events() else {
         return Err(Failure::new(
@@ -41,4 +44,18 @@ pub(crate) async fn run(global: &Global, output: &mut Output) -> Result<(), Fail
     session.report_outcomes_in(events);
     session.finish().await;
     result
+}
+
+/// Lets only the thread of the line editor be suspended by Ctrl-Z: the thread restores the mode of
+/// the terminal, is stopped, and prints the prompt again. If another thread took the signal, the
+/// editor could continue for a moment, and leave its mode to the shell. Threads that are started
+/// later inherit the setting.
+fn block_suspension() {
+    if input::has_editor() {
+        let _ = suspension().thread_block(); // a valid set of signals
+    }
+}
+
+fn suspension() -> SigSet {
+    SigSet::from(Signal::SIGTSTP)
 }
