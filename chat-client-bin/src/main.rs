@@ -5,6 +5,7 @@
 
 mod agent;
 mod agent_servers;
+mod agent_socket;
 mod args;
 mod commands;
 mod failure;

@@ -149,13 +149,26 @@ impl Session {
         self.reporter = Some(Reporter::start(self.client.clone(), events, self.output));
     }
 
-    /// Starts an agent: until it is dropped, other commands can use this session. Returns `None` if
-    /// its servers cannot be stored or its socket cannot be bound.
+    /// Starts an agent: until it is dropped, other commands can use this session. If that fails,
+    /// reports why, and returns `None`.
     pub(crate) fn share(&self) -> Option<Agent> {
         let servers = [&self.servers[..], &self.given_servers].concat();
-        let stored = self.profile.store_agent_servers(&self.account, &servers, &self.pins);
-        stored.ok()?;
-        Agent::start(&self.profile.agent_socket(&self.account), self.client.clone())
+        let path = self.profile.agent_socket(&self.account);
+        let started = self
+            .profile
+            .store_agent_servers(&self.account, &servers, &self.pins)
+            .and_then(|()| {
+                let failed = |error| format!("cannot listen at {}: {error}", path.display());
+                Agent::start(&path, self.client.clone()).map_err(|error| Failure::new(Kind::Storage, failed(error)))
+            });
+        let report = |failure: Failure| {
+            let text = format!(
+                "other commands cannot use this account while this one runs: {}",
+                failure.text
+            );
+            self.output.notice("agent_unavailable", &text);
+        };
+        started.map_err(report).ok()
     }
 
     /// Starts a client like [`start`](Self::start), and waits until it is logged in.

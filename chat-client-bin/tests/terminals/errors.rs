@@ -186,6 +186,25 @@ fn listener_serves_commands_of_its_profile() {
 }
 
 #[test]
+fn listener_serves_commands_of_a_profile_with_a_long_path() {
+    let server = TestServer::new();
+    let mut alice = server.device("alice", &"long".repeat(40));
+    alice.ok(&["register"]);
+    alice.ok(&["account", "--direct", "everyone"]);
+    let listener = alice.start(&["listen", "--json", "--own"]);
+    alice.ok(&["send", "alice", "beside the listener"]);
+    listener.until("beside the listener");
+    drop(listener);
+
+    // A listener that cannot serve other commands says so.
+    alice.profile = server.path("blocked");
+    alice.ok(&["login"]);
+    fs::create_dir(alice.profile.join("accounts/alice/agent")).unwrap();
+    let blocked = alice.start(&["listen"]);
+    blocked.until_error("other commands cannot use this account while this one runs: cannot listen at ");
+}
+
+#[test]
 fn closed_output_pipe_is_not_an_error() {
     let server = TestServer::new();
     let alice = server.register("alice");
