@@ -24,7 +24,7 @@ pub(crate) fn from_file_or_env(file: Option<&Path>, variable: &str) -> Result<Op
     if let Some(path) = file {
         let text = read_password_file(path)
             .map_err(|error| Failure::usage(format!("cannot read the password file {}: {error}", path.display())))?;
-        let line = text.lines().next().unwrap_or_default();
+        let line = first_line(&text);
         if line.is_empty() {
             return Err(Failure::usage(format!(
                 "the first line of the password file {} is empty",
@@ -35,6 +35,12 @@ pub(crate) fn from_file_or_env(file: Option<&Path>, variable: &str) -> Result<Op
     }
     let password = env::var(variable).ok().filter(|text| !text.is_empty());
     Ok(password.map(Secret::new))
+}
+
+/// Returns the first line of a text, without the byte order mark that some editors put before it.
+fn first_line(text: &str) -> &str {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    text.lines().next().unwrap_or_default()
 }
 
 /// Reads a file of at most [`MAX_FILE_BYTES`].
@@ -99,5 +105,19 @@ async fn read_hidden(prompt: String) -> Result<Secret, Failure> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(StopSignal::Interrupt.into()),
             read => Ok(read?),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn byte_order_mark_is_not_part_of_the_password() {
+        assert_eq!(first_line("\u{feff}secret\r\nnext"), "secret");
+        assert_eq!(
+            (first_line("secret"), first_line(""), first_line("\u{feff}")),
+            ("secret", "", "")
+        );
     }
 }
