@@ -103,6 +103,13 @@ impl Failure {
         Self::new(Kind::Usage, text.to_string())
     }
 
+    /// Turns a failure without an answer into that of a command that may have taken effect.
+    pub(crate) fn as_unknown(mut self) -> Self {
+        self.kind = Kind::Unknown;
+        self.text.push_str("; it is unknown whether the command took effect");
+        self
+    }
+
     /// Adds the number of the input line to the message.
     pub(crate) fn at_line(mut self, number: u64) -> Self {
         self.text = format!("line {number}: {}", self.text);

@@ -91,19 +91,13 @@ pub(crate) struct Send {
     /// Mention all members (admins only)
     #[arg(long)]
     pub(crate) mention_all: bool,
-    /// Seconds to wait for the server before leaving the message in the outbox
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
-    pub(crate) timeout: f64,
 }
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Listen {
-    /// Stop after N events
+    /// Stop after N events; if fewer arrive before --timeout, fail (exit code 75)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
-    /// Stop after SECONDS; with --count, fewer than N events are a failure (exit code 75)
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
-    pub(crate) timeout: Option<f64>,
     /// Start with the first event of every conversation, and include own messages
     #[arg(long)]
     pub(crate) from_start: bool,
@@ -177,7 +171,7 @@ impl From<DirectArg> for DirectPolicy {
 }
 
 /// Parses a number of seconds, which may have a fraction.
-fn seconds(text: &str) -> Result<f64, String> {
+pub(super) fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.0..=1e9).contains(&seconds) => Ok(seconds),
         _ => Err("not a number of seconds between 0 and 1000000000".to_owned()),

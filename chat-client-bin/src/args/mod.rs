@@ -6,7 +6,7 @@ mod messages;
 #[cfg(test)]
 mod tests;
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use chat_core::secure::Fingerprint;
 use clap::{Parser, Subcommand};
@@ -82,6 +82,18 @@ pub(crate) struct Global {
     /// File whose first line is the password
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
+    /// Seconds after which a command fails [default: 30]; send, edit, recall and react then leave
+    /// the message in the outbox [default: 10]; listen ends [default: never]
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = messages::seconds)]
+    pub(crate) timeout: Option<f64>,
+}
+
+impl Global {
+    /// Returns the time limit of the command, without the time that the user takes to type a
+    /// password.
+    pub(crate) fn timeout_or(&self, default: Duration) -> Duration {
+        self.timeout.map_or(default, Duration::from_secs_f64)
+    }
 }
 
 #[derive(Debug, Subcommand)]

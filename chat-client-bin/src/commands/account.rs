@@ -58,7 +58,7 @@ async fn end_session(session: &Session) -> Result<(), Failure> {
     if !session.may_have_token() {
         return Ok(());
     }
-    match session.client.ready().await {
+    match session.within(async { Ok(session.client.ready().await) }).await? {
         Ok(()) => session.ready().await?,
         Err(error) if is_over(&error) && !session.may_have_token() => return Ok(()),
         Err(_) => return session.ready().await, // fails too, and names the next step
@@ -106,9 +106,13 @@ pub(super) async fn passwd(global: &Global, file: Option<PathBuf>, output: &mut 
         None => secrets::prompt("New password", true, secrets::NEW_PASSWORD_SOURCES).await?,
     };
     let session = Session::connect(global, LoginMode::Automatic, Receive::Nothing, output).await?;
-    let changed = session.client.change_password(old, new).await;
+    let change = async { Ok(session.client.change_password(old, new).await?) };
+    let changed = session.within(change).await;
     session.finish().await;
-    changed?;
+    changed.map_err(|failure| match failure.kind {
+        Kind::Timeout => failure.as_unknown(),
+        _ => failure,
+    })?;
     output.print(&DoneLine::new(
         "passwd",
         "password changed; other devices are logged out",

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::args::{Global, Listen};
 use crate::failure::{Failure, Kind};
 use crate::outbox;
-use crate::output::{ConversationName, Output, describe_truncation};
+use crate::output::{ConversationName, Output, describe_retry, describe_truncation};
 use crate::session::{LoginMode, Session, event_line};
 use crate::signals::StopSignals;
 
@@ -26,10 +26,15 @@ pub(super) async fn listen(global: &Global, args: &Listen, output: &mut Output) 
     } else {
         Receive::FromCursor
     };
-    let deadline = args
+    let deadline = global
         .timeout
         .map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
-    let mut session = Session::connect(global, LoginMode::Automatic, receive, output).await?;
+    // The timeout is that of listening, not of connecting.
+    let connecting = Global {
+        timeout: None,
+        ..global.clone()
+    };
+    let mut session = Session::connect(&connecting, LoginMode::Automatic, receive, output).await?;
     let Some(mut events) = session.client.events() else {
         return Err(Failure::new(
             Kind::Failed,
@@ -115,10 +120,7 @@ async fn print_received(
             return Ok(true);
         }
         ClientEvent::Disconnected { reason, retry_in } => {
-            output.notice(
-                "disconnected",
-                &format!("{reason}; trying again in {} s", retry_in.as_secs_f32().ceil()),
-            );
+            output.notice("disconnected", &describe_retry(reason, *retry_in));
         }
         ClientEvent::HistoryReset => output.notice(
             "history_reset",

@@ -12,7 +12,7 @@ use chat_core::client::{Client, Receive};
 use chat_core::commands::Commands;
 use clap::CommandFactory as _;
 
-use crate::args::{Args, Command, Global, SearchCommand};
+use crate::args::{Args, Command, FriendCommand, Global, GroupCommand, SearchCommand};
 use crate::failure::{Failure, Kind};
 use crate::interactive;
 use crate::output::{ConversationLine, GroupLine, Output, UserLine};
@@ -56,9 +56,24 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Failure> 
 /// Runs a command that sends requests, prints the replies and ends.
 async fn in_session(global: &Global, command: Command, output: &mut Output) -> Result<(), Failure> {
     let session = Session::connect(global, LoginMode::Automatic, Receive::Nothing, output).await?;
-    let result = run_in(&session, command, output).await;
+    let is_read_only = reads_only(&command);
+    let result = session.within(run_in(&session, command, output)).await;
     session.finish().await;
-    result
+    result.map_err(|failure| match failure.kind {
+        Kind::Timeout if !is_read_only => failure.as_unknown(),
+        _ => failure,
+    })
+}
+
+/// Returns `true` for a command that changes nothing on the server.
+fn reads_only(command: &Command) -> bool {
+    match command {
+        Command::Friend(friend) => matches!(friend, FriendCommand::List),
+        Command::Group(group) => matches!(group, GroupCommand::List | GroupCommand::Members(_)),
+        Command::Devices { command } => command.is_none(),
+        Command::Account { .. } | Command::Read(_) => false,
+        _ => true,
+    }
 }
 
 async fn run_in(session: &Session, command: Command, output: &mut Output) -> Result<(), Failure> {

@@ -19,8 +19,8 @@ use crate::session::{LoginMode, Session};
 
 /// Maximum number of lines read ahead, and of messages in flight.
 const MAX_AHEAD: usize = 64;
-/// Maximum time that an edit, recall or reaction waits for its outcome.
-const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time that a message waits for its outcome without `--timeout`.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) async fn send(global: &Global, args: Send, output: &mut Output) -> Result<(), Failure> {
     let (conversation, words) = args.target.split(&args.words)?;
@@ -36,7 +36,7 @@ pub(super) async fn send(global: &Global, args: Send, output: &mut Output) -> Re
         Some(MessageText::new(words.join(" ")).map_err(Failure::usage)?)
     };
     let session = Session::start(global, LoginMode::Automatic, Receive::Nothing, output).await?;
-    let sender = Sender::new(&session, conversation, Duration::from_secs_f64(args.timeout));
+    let sender = Sender::new(&session, conversation, global.timeout_or(SEND_TIMEOUT));
     let sent = match text {
         Some(text) => {
             let content = sender.build_message(text, &args).await;
@@ -101,7 +101,7 @@ async fn send_change(
     };
     let content = build_content(seq(target)?, rest)?;
     let session = Session::start(global, LoginMode::Automatic, Receive::Nothing, output).await?;
-    let sender = Sender::new(&session, conversation, CHANGE_TIMEOUT);
+    let sender = Sender::new(&session, conversation, global.timeout_or(SEND_TIMEOUT));
     let sent = sender.send_one(content, output).await;
     finish(session, &sent).await;
     sent
@@ -150,7 +150,11 @@ impl<'a> Sender<'a> {
             return Ok(id);
         }
         self.session.ready().await?;
-        match self.client.users([user]).await?.first() {
+        let users = self
+            .session
+            .within(async { Ok(self.client.users([user]).await?) })
+            .await?;
+        match users.first() {
             Some(user) => Ok(user.id),
             None => Err(Failure::new(
                 Kind::Refused,
@@ -259,7 +263,8 @@ impl<'a> Sender<'a> {
     async fn print(&self, id: ClientMessageId, appended: &Appended, output: &mut Output) -> Result<(), Failure> {
         // The client is logged in already, so `ready` only updates the profile.
         self.session.ready().await?;
-        let name = self.name_of_conversation(appended).await?;
+        let name = timeout_at(Instant::now() + self.timeout, self.name_of_conversation(appended));
+        let name = name.await.map_err(|_| Failure::from(ClientError::Timeout))??;
         output.print(&SentLine::new(name, id, appended))
     }
 

@@ -4,9 +4,10 @@ mod incoming;
 
 use std::time::Duration;
 
-use chat_core::client::{Client, Events};
+use chat_core::client::{Client, Events, Status};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use crate::failure::Failure;
 use crate::output::{Output, Style, single_line};
@@ -37,6 +38,8 @@ pub(super) struct App {
     /// `true` once the client has connected for the first time.
     was_connected: bool,
     quitting: bool,
+    /// Maximum time for a line of a script.
+    line_timeout: Duration,
     signals: StopSignals,
     /// Signal that the process continues after it was stopped, as by Ctrl-Z.
     continued: Signal,
@@ -47,7 +50,7 @@ pub(super) struct App {
 }
 
 impl App {
-    pub(super) fn new(session: &Session, output: Output) -> Result<Self, Failure> {
+    pub(super) fn new(session: &Session, line_timeout: Duration, output: Output) -> Result<Self, Failure> {
         let known = KnownNames::default();
         let signals = StopSignals::install()?;
         let continued = signal(SignalKind::from_raw(nix::sys::signal::Signal::SIGCONT as i32))?;
@@ -70,6 +73,7 @@ impl App {
             caught_up: false,
             was_connected: false,
             quitting: false,
+            line_timeout,
             signals,
             continued,
             interrupts: 0,
@@ -183,10 +187,29 @@ impl App {
         self.prompt();
     }
 
-    /// Waits for the jobs of a line: a script expects each line to take effect before the next.
+    /// Waits for the jobs of a line: a script expects each line to take effect before the next. A
+    /// line without an answer fails; its message stays in the outbox.
     async fn finish_line(&mut self) {
-        while let Some(done) = self.state.jobs.join_next().await {
-            self.job_done(done);
+        let deadline = Instant::now() + self.line_timeout;
+        while !self.state.jobs.is_empty() {
+            match timeout_at(deadline, self.state.jobs.join_next()).await {
+                Ok(Some(done)) => self.job_done(done),
+                Ok(None) => break,
+                Err(_) => self.abandon_line().await,
+            }
+        }
+    }
+
+    /// Ends the jobs of a line that got no answer in time.
+    async fn abandon_line(&mut self) {
+        self.state.jobs.shutdown().await;
+        let limit = self.line_timeout.as_secs_f32();
+        self.state.show_error(&match self.state.client.status() {
+            Status::Connecting(Some(reason)) => format!("no answer within {limit} s; the last problem was: {reason}"),
+            _ => format!("no answer within {limit} s"),
+        });
+        if std::mem::take(&mut self.state.opening) {
+            self.state.conversations.leave();
         }
     }
 

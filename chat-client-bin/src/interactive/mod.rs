@@ -24,7 +24,7 @@ use nix::sys::signal::{SigSet, Signal};
 use crate::args::Global;
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
-use crate::session::{LoginMode, Session};
+use crate::session::{DEFAULT_TIMEOUT, LoginMode, Session};
 
 use app::App;
 
@@ -39,7 +39,8 @@ pub(crate) async fn run(global: &Global, output: &mut Output) -> Result<(), Fail
         ));
     };
     let agent = session.share();
-    let result = App::new(&session, *output)?.run(&mut events).await;
+    let line_timeout = global.timeout_or(DEFAULT_TIMEOUT);
+    let result = App::new(&session, line_timeout, *output)?.run(&mut events).await;
     drop(agent);
     session.report_outcomes_in(events);
     session.finish().await;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot continue has failed
 
 mod crash;
+mod deadlines;
 mod errors;
 mod interactive;
 mod logout;

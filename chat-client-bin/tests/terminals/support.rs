@@ -29,8 +29,13 @@ pub(crate) struct TestServer {
 
 impl TestServer {
     pub(crate) fn new() -> Self {
+        Self::with_settings(&[])
+    }
+
+    /// Starts a server with further variables in its environment.
+    pub(crate) fn with_settings(settings: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let process = ServerProcess::start(&server_program(), &directory.path().join("data"), &[]).unwrap();
+        let process = ServerProcess::start(&server_program(), &directory.path().join("data"), settings).unwrap();
         Self { process, directory }
     }
 

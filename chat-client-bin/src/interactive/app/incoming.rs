@@ -6,7 +6,7 @@ use chat_core::model::{EventBody, PresenceState, UserId};
 use crate::failure::Failure;
 use crate::interactive::actions;
 use crate::outbox;
-use crate::output::{ConversationName, Names, describe_truncation, single_line, time_of_day};
+use crate::output::{ConversationName, Names, describe_retry, describe_truncation, single_line, time_of_day};
 
 use super::App;
 
@@ -24,9 +24,7 @@ impl App {
             }
             ClientEvent::Connected { server } => self.print_reconnection(server),
             ClientEvent::Disconnected { reason, retry_in } => {
-                let seconds = retry_in.as_secs_f32().ceil();
-                self.state
-                    .show_warning(&format!("{reason}; trying again in {seconds} s"));
+                self.state.show_warning(&describe_retry(reason, *retry_in));
             }
             ClientEvent::Settled {
                 id,
