@@ -62,6 +62,7 @@ impl App {
                 screen,
                 style: output.style(),
                 conversations: Conversations::default(),
+                confirmed_leave: None,
                 known,
                 jobs: JoinSet::new(),
                 script: input.is_script.then(Script::default),
@@ -235,7 +236,12 @@ impl App {
             Line::Text(text) => actions::send_to_current(&mut self.state, text, None),
             Line::Action(Action::Quit) => self.quitting = true,
             Line::Action(Action::Help) => self.help(),
-            Line::Action(action) => actions::perform(&mut self.state, action),
+            Line::Action(action) => {
+                if !matches!(action, Action::Leave(_)) {
+                    self.state.confirmed_leave = None;
+                }
+                actions::perform(&mut self.state, action);
+            }
             Line::Invalid(why) => self.state.show_error(&why),
         }
     }
@@ -277,6 +283,10 @@ impl App {
     fn apply(&mut self, result: JobResult) {
         match result {
             JobResult::Done => {}
+            JobResult::UnconfirmedLeave(group) => self.state.confirmed_leave = Some(group),
+            JobResult::Left(group) => {
+                self.state.conversations.leave_if(group);
+            }
             JobResult::CanEnter { reference, name, label } => {
                 actions::enter(&mut self.state, reference, name, label);
                 self.opening_done();

@@ -44,6 +44,10 @@ pub(super) enum JobResult {
         /// Numbers of the printed messages; `true` marks the user's own.
         messages: Vec<(Seq, bool)>,
     },
+    /// The user was asked to confirm that the last member leaves a group.
+    UnconfirmedLeave(ConversationId),
+    /// The user has left a group.
+    Left(ConversationId),
     /// A message was stored.
     Stored {
         label: String,
@@ -61,7 +65,9 @@ impl JobResult {
                 Kind::Failed,
                 format!("the server was restored from a backup; open {label} again"),
             ))),
-            Self::Shown { .. } | Self::Stored { .. } | Self::Done => Self::Done,
+            Self::Shown { .. } | Self::Stored { .. } | Self::UnconfirmedLeave(_) | Self::Left(_) | Self::Done => {
+                Self::Done
+            }
             Self::CannotEnter(failure) => Self::CannotEnter(failure),
         }
     }
@@ -88,6 +94,8 @@ pub(super) struct State {
     pub(super) screen: Screen,
     pub(super) style: Style,
     pub(super) conversations: Conversations,
+    /// Group that the next command deletes if it leaves the group.
+    pub(super) confirmed_leave: Option<ConversationId>,
     pub(super) known: KnownNames,
     /// Running jobs. Each job prints its output.
     pub(super) jobs: JoinSet<JobDone>,

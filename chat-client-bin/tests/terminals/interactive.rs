@@ -194,3 +194,42 @@ fn refused_message_fails_its_line_of_the_script() {
     client.type_line("/list");
     assert_eq!(client.finish().0, Some(1));
 }
+
+#[test]
+fn last_member_confirms_that_leaving_deletes_the_group() {
+    let server = TestServer::new();
+    let alice = server.register("alice");
+    let mut client = alice.start(&[]);
+    client.type_line("/create club");
+    client.until("-- #club --");
+    client.type_line("/leave");
+    client.until("leaving deletes #club");
+    // Another command in between withdraws the confirmation.
+    client.type_line("/list");
+    client.type_line("/leave");
+    client.until("leaving deletes #club");
+    client.type_line("/leave");
+    client.until("you left #club");
+    client.type_line("is anybody here?");
+    client.until_error("no conversation is open");
+    assert_eq!(client.finish().0, Some(1));
+    assert!(alice.json(&["group", "list"]).is_empty());
+}
+
+#[test]
+fn removed_member_is_no_longer_in_the_conversation() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    alice.ok(&["group", "create", "club"]);
+    let mut client = bob.start(&[]);
+    for removal in ["kick", "delete"] {
+        client.type_line("/join club");
+        client.until("-- #club --");
+        let arguments = ["group", removal, "club", "bob"];
+        alice.ok(if removal == "kick" { &arguments[..] } else { &arguments[..3] });
+        client.until_error("you are no longer in the open group");
+        client.type_line("for the club");
+        client.until_error("no conversation is open");
+    }
+    assert_eq!(client.finish().0, Some(1));
+}

@@ -1,7 +1,7 @@
 //! Handles and prints the events of the client.
 
 use chat_core::client::{ClientEvent, Delivery, SendOutcome};
-use chat_core::model::{EventBody, PresenceState, UserId};
+use chat_core::model::{ConversationId, EventBody, PresenceState, UserId};
 
 use crate::failure::Failure;
 use crate::interactive::actions;
@@ -121,6 +121,12 @@ impl App {
                 .conversations
                 .set_id(&ConversationName::of(info).label(), info.id);
         }
+        if let Some(group) = self.ended_membership(delivery)
+            && self.state.conversations.leave_if(group)
+        {
+            self.state
+                .show_notice("you are no longer in the open group; /dm USER and /group NAME open another conversation");
+        }
         let is_hidden = matches!(delivery.body, EventBody::ConversationOpened { .. });
         if !self.caught_up || delivery.own || is_hidden {
             return;
@@ -141,6 +147,19 @@ impl App {
                 self.state.style.dim(&time_of_day(line.time_ms())),
                 line.short(self.state.style)
             ));
+        }
+    }
+
+    /// Returns the group in which the membership of the user ends with an event.
+    fn ended_membership(&self, delivery: &Delivery) -> Option<ConversationId> {
+        let me = self.state.client.me()?.id;
+        match &delivery.body {
+            EventBody::MemberLeft { user } | EventBody::MemberKicked { user, .. } if *user == me => {
+                Some(delivery.conversation.id)
+            }
+            EventBody::GroupDeleted => Some(delivery.conversation.id),
+            EventBody::RemovedFromGroup { group, .. } => Some(*group),
+            _ => None,
         }
     }
 
