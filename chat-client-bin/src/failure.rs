@@ -27,6 +27,8 @@ pub(crate) struct Failure {
     pub(crate) text: String,
     /// Reply code, if the server refused a request, or the client did in its place.
     pub(crate) code: Option<u32>,
+    /// Number of the last input line that was taken, if further lines were not.
+    pub(crate) last_line: Option<u64>,
 }
 
 /// Kind of a failure, by what a script can do about it. The table of the module explains the kinds.
@@ -95,6 +97,7 @@ impl Failure {
             kind,
             text: text.into(),
             code: None,
+            last_line: None,
         }
     }
 
@@ -107,6 +110,14 @@ impl Failure {
     pub(crate) fn as_unknown(mut self) -> Self {
         self.kind = Kind::Unknown;
         self.text.push_str("; it is unknown whether the command took effect");
+        self
+    }
+
+    /// Adds the number of the last input line that was taken: the lines after it were not.
+    pub(crate) fn after_last_line(mut self, number: u64) -> Self {
+        self.text
+            .push_str(&format!("; line {number} is the last line that was taken"));
+        self.last_line = Some(number);
         self
     }
 
@@ -142,7 +153,12 @@ impl From<ClientError> for Failure {
             ClientError::Refused(failure) => Some(failure.number()),
             _ => None,
         };
-        Self { kind, text, code }
+        Self {
+            kind,
+            text,
+            code,
+            last_line: None,
+        }
     }
 }
 

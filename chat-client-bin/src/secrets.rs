@@ -6,6 +6,7 @@ use std::{
     path::Path,
 };
 
+use chat_core::auth::Password;
 use chat_core::model::Secret;
 
 use crate::failure::{Failure, Kind};
@@ -78,10 +79,28 @@ pub(crate) async fn prompt(label: &str, twice: bool, sources: &str) -> Result<Se
         return Err(Failure::new(Kind::Auth, text));
     }
     let typed = read_hidden(format!("{label}: ")).await?;
+    if twice {
+        check_length(&typed)?;
+    }
     if twice && read_hidden(format!("{label}, again: ")).await? != typed {
         return Err(Failure::new(Kind::Auth, "the two passwords differ"));
     }
     Ok(typed)
+}
+
+/// Refuses a new password that the server would refuse, before it is typed again.
+fn check_length(password: &Secret) -> Result<(), Failure> {
+    match password.expose().len() {
+        0..Password::MIN_BYTES => Err(Failure::usage(format!(
+            "the password is too short; use at least {} bytes, a few words for example",
+            Password::MIN_BYTES
+        ))),
+        Password::MIN_BYTES..=Password::MAX_BYTES => Ok(()),
+        _ => Err(Failure::usage(format!(
+            "the password is too long; use at most {} bytes",
+            Password::MAX_BYTES
+        ))),
+    }
 }
 
 /// Reads a line without echo. A signal that asks to end, such as that of Ctrl-C, restores the mode

@@ -105,7 +105,7 @@ impl Session {
             Some(user) => user_ref(user)?,
             None => profile
                 .current()?
-                .ok_or_else(|| Failure::usage("this profile has no account yet; give --user NAME"))?,
+                .ok_or_else(|| Failure::usage("this profile has no account yet; `chat-client --user NAME register` creates one, and `chat-client --user NAME login` logs in to one"))?,
         };
         let account = account_name(&user);
         let servers = servers::choose(global, &profile, &account)?;
@@ -352,7 +352,9 @@ fn wanted(global: &Global, servers: &[ServerAddress]) -> Wanted {
 fn explain(error: ClientError, pinned: bool) -> Failure {
     let mut failure = Failure::from(error.clone());
     match error {
-        ClientError::NoCredentials => failure.text.push_str("; run `chat-client login` or set CHAT_PASSWORD"),
+        ClientError::NoCredentials => failure.text.push_str(
+            "; run `chat-client login` or set CHAT_PASSWORD, or run `chat-client register` to create an account",
+        ),
         ClientError::Refused(_) if failure.kind == Kind::Auth => {}
         ClientError::WrongKey { .. } if pinned => failure.text.push_str("; it differs from the key given with --pin"),
         ClientError::WrongKey { .. } => {

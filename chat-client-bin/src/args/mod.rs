@@ -28,6 +28,8 @@ pub(crate) struct Args {
 }
 
 const AFTER_HELP: &str = "\
+First steps: `chat-client --server HOST:PORT --user NAME register` creates an account, and `chat-client`
+then opens the interactive client.
 The password comes from --password-file, from the environment variable CHAT_PASSWORD, or from a prompt;
 never from the command line.
 Exit codes: 0 success, 1 refused or failed, 2 invalid command line, 69 no server reachable,
@@ -43,6 +45,7 @@ pub(crate) fn wants_json(words: &[OsString]) -> bool {
 
 /// Options of every command.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// Address of a server; repeat it for other nodes of the same service [default: the
     /// servers used last, or 127.0.0.1:7400]

@@ -1,27 +1,65 @@
 //! The command `listen`: prints events as they arrive, each once.
 
-use std::{future::pending, time::Duration};
+use std::{
+    future::pending,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use chat_core::client::{ClientEvent, Delivery, Events, Receive, Received};
-use chat_core::model::EventBody;
+use chat_core::model::{ConversationRef, EventBody};
 use tokio::time::{Instant, sleep_until};
 
-use crate::args::{Global, Listen};
+use crate::args::{Global, Listen, group_ref, user_ref};
 use crate::failure::{Failure, Kind};
 use crate::outbox;
 use crate::output::{ConversationName, Output, describe_retry, describe_truncation};
 use crate::session::{LoginMode, Session, event_line};
 use crate::signals::StopSignals;
 
+/// Conversation and time of the events to print.
+struct Filter {
+    conversation: Option<ConversationRef>,
+    /// Earliest time, in milliseconds since 1970.
+    since: Option<i64>,
+}
+
+impl Filter {
+    fn of(args: &Listen) -> Result<Self, Failure> {
+        let conversation = match (&args.peer, &args.group) {
+            (Some(peer), _) => Some(ConversationRef::Direct(user_ref(peer)?)),
+            (_, Some(group)) => Some(group_ref(group)?),
+            _ => None,
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = args.since.map(|ago| {
+            let since = now.as_millis().saturating_sub(ago.into());
+            i64::try_from(since).unwrap_or(i64::MAX)
+        });
+        Ok(Self { conversation, since })
+    }
+
+    /// Returns whether an event belongs to the conversation.
+    fn includes(&self, session: &Session, delivery: &Delivery) -> bool {
+        let Some(wanted) = &self.conversation else { return true };
+        let found = session.client.find_conversation(wanted);
+        found.is_some_and(|found| found.id == delivery.conversation.id)
+    }
+
+    fn is_recent(&self, delivery: &Delivery) -> bool {
+        self.since.is_none_or(|since| delivery.event.event.time.0 >= since)
+    }
+}
+
 /// Reason why listening ended.
 enum End {
-    CountReached,
+    Complete,
     TimedOut,
     Stopped,
 }
 
 pub(super) async fn listen(global: &Global, args: &Listen, output: &mut Output) -> Result<(), Failure> {
-    let receive = if args.from_start {
+    let filter = Filter::of(args)?;
+    let receive = if args.from_start || filter.since.is_some() {
         Receive::FromBeginning
     } else {
         Receive::FromCursor
@@ -47,7 +85,7 @@ pub(super) async fn listen(global: &Global, args: &Listen, output: &mut Output) 
     let end = print_all(
         &session,
         &mut events,
-        args,
+        (args, &filter),
         deadline,
         (&mut signals, &mut printed),
         output,
@@ -70,7 +108,7 @@ pub(super) async fn listen(global: &Global, args: &Listen, output: &mut Output) 
 async fn print_all(
     session: &Session,
     events: &mut Events,
-    args: &Listen,
+    (args, filter): (&Listen, &Filter),
     deadline: Option<Instant>,
     (signals, printed): (&mut StopSignals, &mut u64),
     output: &mut Output,
@@ -93,14 +131,18 @@ async fn print_all(
         let Some(received) = received else {
             return Err(Failure::new(Kind::Failed, "the client has ended"));
         };
-        if print_received(session, &received, args, output).await? {
+        if matches!(&received.event, ClientEvent::Event(delivery) if !filter.includes(session, delivery)) {
+            continue; // another run prints it
+        }
+        if print_received(session, &received, (args, filter), output).await? {
             *printed += 1;
         }
+        let caught_up = matches!(received.event, ClientEvent::CaughtUp);
         // The event is acknowledged after printing, so that the next run prints a line that could
         // not be written.
         received.done();
-        if args.count.is_some_and(|count| *printed >= count) {
-            return Ok(End::CountReached);
+        if args.count.is_some_and(|count| *printed >= count) || (args.new && caught_up) {
+            return Ok(End::Complete);
         }
     }
 }
@@ -110,11 +152,11 @@ async fn print_all(
 async fn print_received(
     session: &Session,
     received: &Received,
-    args: &Listen,
+    (args, filter): (&Listen, &Filter),
     output: &mut Output,
 ) -> Result<bool, Failure> {
     match &received.event {
-        ClientEvent::Event(delivery) if is_selected(args, delivery) => {
+        ClientEvent::Event(delivery) if is_selected(args, delivery) && filter.is_recent(delivery) => {
             let line = event_line(&session.client, &delivery.conversation, &delivery.event, &delivery.body).await;
             output.print(&line)?;
             return Ok(true);

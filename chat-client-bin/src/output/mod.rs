@@ -133,6 +133,9 @@ impl Output {
             if let Some(code) = failure.code {
                 error["code"] = code.into();
             }
+            if let Some(line) = failure.last_line {
+                error["last_line"] = line.into();
+            }
             print_error(&to_json(&json!({ "error": error })));
         } else {
             print_error(&format!("chat-client: {}", single_line(&failure.text)));

@@ -432,3 +432,44 @@ fn every_command_reports_outcomes_of_queued_messages() {
         }
     }
 }
+
+#[test]
+fn lines_that_are_not_taken_are_reported() {
+    let mut server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    server.process.kill();
+    let input = (1..=200).map(|number| format!("{number}\n")).collect::<String>();
+    let arguments = ["--json", "--timeout", "2", "send", "bob", "-"];
+    let (code, sent, errors) = run_with_input(&alice, &arguments, input.as_bytes());
+    assert_eq!((code, sent.as_str()), (Some(75), ""), "{errors}");
+    let error = &parse(&errors).pop().unwrap()["error"];
+    let last = error["last_line"].as_u64().unwrap();
+    assert!((1..200).contains(&last), "{errors}");
+    assert!(
+        error["text"]
+            .as_str()
+            .unwrap()
+            .contains(&format!("line {last} is the last line that was taken"))
+    );
+    server.process.kill_and_restart().unwrap();
+    alice.ok(&["whoami"]);
+    let taken: Vec<_> = (1..=last).map(|number| number.to_string()).collect();
+    assert_eq!(bob.texts(&["alice"]), taken);
+}
+
+#[test]
+fn first_steps_and_all_commands_are_documented() {
+    let server = TestServer::new();
+    let alice = server.device("alice", "empty");
+    assert!(alice.ok(&["--help"]).contains("register` creates an account"));
+    let mut command = Command::new(&*CLIENT);
+    let output = command
+        .args(["whoami", "--profile"])
+        .arg(&alice.profile)
+        .output()
+        .unwrap();
+    assert!(String::from_utf8(output.stderr).unwrap().contains("register"));
+    let manual = alice.ok(&["man"]);
+    assert!(manual.contains("CHAT-CLIENT GROUP CREATE"), "{manual}");
+    assert!(!manual.contains("send(1)"), "pages of commands do not exist");
+}

@@ -226,7 +226,11 @@ fn removed_member_is_no_longer_in_the_conversation() {
         client.type_line("/join club");
         client.until("-- #club --");
         let arguments = ["group", removal, "club", "bob"];
-        alice.ok(if removal == "kick" { &arguments[..] } else { &arguments[..3] });
+        alice.ok(if removal == "kick" {
+            &arguments[..]
+        } else {
+            &arguments[..3]
+        });
         client.until_error("you are no longer in the open group");
         client.type_line("for the club");
         client.until_error("no conversation is open");

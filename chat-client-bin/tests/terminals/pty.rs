@@ -329,3 +329,16 @@ fn resized_terminal_keeps_no_copies_of_the_typed_line() {
     client.until("\u{1b}[2A\r\u{1b}[J");
     client.until(&line);
 }
+
+#[test]
+fn short_password_is_refused_before_it_is_typed_again() {
+    let server = TestServer::new();
+    let device = server.device("zoe", "zoe");
+    let mut command = device.command(&["register"]);
+    command.env_remove("CHAT_PASSWORD");
+    let mut client = Terminal::run(command);
+    client.until("Password: ");
+    client.press("short\r");
+    client.until("at least 8 bytes");
+    assert_eq!(client.exit_code(), Some(2));
+}
