@@ -27,6 +27,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::agent_socket;
+
 /// Maximum number of replies queued for one connection.
 const MAX_QUEUED_REPLIES: usize = 64;
 /// Heartbeat interval that the agent announces to its clients.
@@ -46,14 +48,15 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// Listens at `path`. Returns `None` if the socket cannot be bound. In that case this process
-    /// can use the account, and other processes cannot.
-    pub(crate) fn start(path: &Path, client: Client) -> Option<Self> {
-        // This process holds the lock of the account, so an existing socket belongs to a process
-        // that has ended.
-        let _ = std::fs::remove_file(path);
-        let listener = UnixListener::bind(path).ok()?;
-        Some(Self {
+    /// Listens at `path`. This process holds the lock of the account, so an existing socket belongs
+    /// to a process that has ended.
+    ///
+    /// # Errors
+    /// The socket cannot be bound. In that case this process can use the account, and other
+    /// processes cannot.
+    pub(crate) fn start(path: &Path, client: Client) -> io::Result<Self> {
+        let listener = agent_socket::bind(path)?;
+        Ok(Self {
             task: tokio::spawn(serve(listener, client)),
             path: path.to_owned(),
         })
@@ -70,7 +73,7 @@ impl Drop for Agent {
 /// Returns `true` if an agent accepts connections at `path`.
 pub(crate) async fn is_running(path: &Path) -> bool {
     matches!(
-        tokio::time::timeout(CONNECT_TIMEOUT, UnixStream::connect(path)).await,
+        tokio::time::timeout(CONNECT_TIMEOUT, agent_socket::connect(path)).await,
         Ok(Ok(_))
     )
 }
@@ -109,7 +112,7 @@ struct AgentSocket {
 #[chat_core::async_trait]
 impl Dial for AgentSocket {
     async fn dial(&self) -> io::Result<Box<dyn Transport>> {
-        let stream = UnixStream::connect(&self.path).await?;
+        let stream = agent_socket::connect(&self.path).await?;
         Ok(Box::new(Stream::new(stream, PeerAddr::Memory(0))))
     }
 }

@@ -9,6 +9,7 @@
 //! | 75 | `temporary`, `queued`, `unknown`, `timeout` | try again later; `queued`: the next run sends the message; `unknown`: the command may or may not have taken effect |
 //! | 76 | `wrong_key`, `protocol` | unexpected key, unencrypted connection not allowed, unsupported version, or a violation of the protocol |
 //! | 77 | `auth` | not logged in, wrong password, revoked, logged in elsewhere, account disabled, too many devices |
+//! | 129, 130, 143 | `stopped` | ended by SIGHUP, SIGINT or SIGTERM at a prompt or in the interactive client |
 //! | 141 | | the reader of the output has closed the pipe; no message is printed, as for a process killed by SIGPIPE |
 
 use std::fmt;
@@ -17,6 +18,8 @@ use std::io;
 use chat_core::client::{ClientError, ClientStoreError};
 use chat_core::model::{CloseCode, ReplyCode};
 
+use crate::signals::StopSignal;
+
 /// A failure with its message.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -24,6 +27,8 @@ pub(crate) struct Failure {
     pub(crate) text: String,
     /// Reply code, if the server refused a request, or the client did in its place.
     pub(crate) code: Option<u32>,
+    /// Number of the last input line that was taken, if further lines were not.
+    pub(crate) last_line: Option<u64>,
 }
 
 /// Kind of a failure, by what a script can do about it. The table of the module explains the kinds.
@@ -41,6 +46,8 @@ pub(crate) enum Kind {
     WrongKey,
     Protocol,
     Auth,
+    /// The client was asked to end.
+    Stopped(StopSignal),
     /// The output cannot be written, for instance because the disk is full.
     Output,
     /// The reader of the output has closed the pipe.
@@ -63,6 +70,7 @@ impl Kind {
             Self::WrongKey => "wrong_key",
             Self::Protocol => "protocol",
             Self::Auth => "auth",
+            Self::Stopped(_) => "stopped",
             Self::Output => "output",
             Self::OutputClosed => "output_closed",
         }
@@ -77,6 +85,7 @@ impl Kind {
             Self::Temporary | Self::Queued | Self::Unknown | Self::Timeout => 75,
             Self::WrongKey | Self::Protocol => 76,
             Self::Auth => 77,
+            Self::Stopped(signal) => signal.exit_code(),
             Self::OutputClosed => 141,
         }
     }
@@ -88,12 +97,28 @@ impl Failure {
             kind,
             text: text.into(),
             code: None,
+            last_line: None,
         }
     }
 
     /// Creates the failure of a wrong command line.
     pub(crate) fn usage(text: impl fmt::Display) -> Self {
         Self::new(Kind::Usage, text.to_string())
+    }
+
+    /// Turns a failure without an answer into that of a command that may have taken effect.
+    pub(crate) fn as_unknown(mut self) -> Self {
+        self.kind = Kind::Unknown;
+        self.text.push_str("; it is unknown whether the command took effect");
+        self
+    }
+
+    /// Adds the number of the last input line that was taken: the lines after it were not.
+    pub(crate) fn after_last_line(mut self, number: u64) -> Self {
+        self.text
+            .push_str(&format!("; line {number} is the last line that was taken"));
+        self.last_line = Some(number);
+        self
     }
 
     /// Adds the number of the input line to the message.
@@ -128,7 +153,12 @@ impl From<ClientError> for Failure {
             ClientError::Refused(failure) => Some(failure.number()),
             _ => None,
         };
-        Self { kind, text, code }
+        Self {
+            kind,
+            text,
+            code,
+            last_line: None,
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod agent;
 mod agent_servers;
+mod agent_socket;
 mod args;
 mod authorities;
 mod commands;
@@ -17,7 +18,9 @@ mod profile;
 mod secrets;
 mod servers;
 mod session;
+mod signals;
 mod spool;
+mod terminal;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,8 @@
 //! Reports the outcomes of messages that earlier runs of the client left in the outbox, and the
 //! number of messages that this run leaves there.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use chat_core::client::{Client, ClientError, ClientEvent, Events, SendOutcome};
 use chat_core::model::{ClientMessageId, ConversationRef, UserRef};
 use serde_json::{Value, json};
@@ -10,29 +12,43 @@ use crate::output::{ConversationName, Output};
 
 /// Task that reports outcomes until the client has ended.
 #[derive(Debug)]
-pub(crate) struct Reporter(JoinHandle<()>);
+pub(crate) struct Reporter {
+    task: JoinHandle<()>,
+    last_problem: Arc<Mutex<Option<ClientError>>>,
+}
 
 impl Reporter {
     /// Starts to report the outcomes among `events`. Other events are not acknowledged, so a later
     /// run receives them again.
     pub(crate) fn start(client: Client, mut events: Events, output: Output) -> Self {
-        Self(tokio::spawn(async move {
+        let last_problem = Arc::<Mutex<_>>::default();
+        let problem = Arc::clone(&last_problem);
+        let task = tokio::spawn(async move {
             while let Some(received) = events.next().await {
-                if let ClientEvent::Settled {
-                    id,
-                    conversation,
-                    outcome,
-                } = &received.event
-                {
-                    report(&client, *id, conversation, outcome, output);
+                match &received.event {
+                    ClientEvent::Settled {
+                        id,
+                        conversation,
+                        outcome,
+                    } => report(&client, *id, conversation, outcome, output),
+                    ClientEvent::Disconnected { reason, .. } => {
+                        *problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.clone());
+                    }
+                    _ => {}
                 }
             }
-        }))
+        });
+        Self { task, last_problem }
+    }
+
+    /// Returns why the last connection or attempt to connect failed, or `None` if none did.
+    pub(crate) fn last_problem(&self) -> Option<ClientError> {
+        self.last_problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until the outcomes of a client that has ended are reported.
     pub(crate) async fn finish(self) {
-        let _ = self.0.await; // a panic is printed
+        let _ = self.task.await; // a panic is printed
     }
 }
 

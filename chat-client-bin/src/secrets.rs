@@ -6,9 +6,12 @@ use std::{
     path::Path,
 };
 
+use chat_core::auth::Password;
 use chat_core::model::Secret;
 
 use crate::failure::{Failure, Kind};
+use crate::signals::{StopSignal, StopSignals};
+use crate::terminal::TerminalGuard;
 
 /// Maximum size of a password file, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 10;
@@ -22,7 +25,7 @@ pub(crate) fn from_file_or_env(file: Option<&Path>, variable: &str) -> Result<Op
     if let Some(path) = file {
         let text = read_password_file(path)
             .map_err(|error| Failure::usage(format!("cannot read the password file {}: {error}", path.display())))?;
-        let line = text.lines().next().unwrap_or_default();
+        let line = first_line(&text);
         if line.is_empty() {
             return Err(Failure::usage(format!(
                 "the first line of the password file {} is empty",
@@ -33,6 +36,12 @@ pub(crate) fn from_file_or_env(file: Option<&Path>, variable: &str) -> Result<Op
     }
     let password = env::var(variable).ok().filter(|text| !text.is_empty());
     Ok(password.map(Secret::new))
+}
+
+/// Returns the first line of a text, without the byte order mark that some editors put before it.
+fn first_line(text: &str) -> &str {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    text.lines().next().unwrap_or_default()
 }
 
 /// Reads a file of at most [`MAX_FILE_BYTES`].
@@ -64,14 +73,70 @@ pub(crate) const NEW_PASSWORD_SOURCES: &str = "set CHAT_NEW_PASSWORD or use --ne
 /// The two passwords differ, the terminal cannot be read, or standard input is not a terminal. In
 /// the last case the error text ends with `sources`: advice for supplying the password without a
 /// prompt.
-pub(crate) fn prompt(label: &str, twice: bool, sources: &str) -> Result<Secret, Failure> {
+pub(crate) async fn prompt(label: &str, twice: bool, sources: &str) -> Result<Secret, Failure> {
     if !can_prompt() {
         let text = format!("the {} is missing: {sources}", label.to_lowercase());
         return Err(Failure::new(Kind::Auth, text));
     }
-    let typed = rpassword::prompt_password(format!("{label}: "))?;
-    if twice && rpassword::prompt_password(format!("{label}, again: "))? != typed {
+    let typed = read_hidden(format!("{label}: ")).await?;
+    if twice {
+        check_length(&typed)?;
+    }
+    if twice && read_hidden(format!("{label}, again: ")).await? != typed {
         return Err(Failure::new(Kind::Auth, "the two passwords differ"));
     }
-    Ok(Secret::new(typed))
+    Ok(typed)
+}
+
+/// Refuses a new password that the server would refuse, before it is typed again.
+fn check_length(password: &Secret) -> Result<(), Failure> {
+    match password.expose().len() {
+        0..Password::MIN_BYTES => Err(Failure::usage(format!(
+            "the password is too short; use at least {} bytes, a few words for example",
+            Password::MIN_BYTES
+        ))),
+        Password::MIN_BYTES..=Password::MAX_BYTES => Ok(()),
+        _ => Err(Failure::usage(format!(
+            "the password is too long; use at most {} bytes",
+            Password::MAX_BYTES
+        ))),
+    }
+}
+
+/// Reads a line without echo. A signal that asks to end, such as that of Ctrl-C, restores the mode
+/// of the terminal first.
+async fn read_hidden(prompt: String) -> Result<Secret, Failure> {
+    let mut signals = StopSignals::install()?;
+    let _guard = TerminalGuard::new();
+    let reading = tokio::task::spawn_blocking(move || {
+        // The terminal on standard input. The default, /dev/tty, exists in sessions only.
+        let terminal = rpassword::ConfigBuilder::new()
+            .input_file_path("/dev/stdin")
+            .output_file_path("/dev/stdin")
+            .build();
+        rpassword::prompt_password_with_config(prompt, terminal).map(Secret::new)
+    });
+    tokio::select! {
+        biased;
+        signal = signals.next() => Err(signal.into()),
+        read = reading => match read.map_err(io::Error::other)? {
+            // The prompt has raised SIGINT, because Ctrl-C was pressed.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(StopSignal::Interrupt.into()),
+            read => Ok(read?),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn byte_order_mark_is_not_part_of_the_password() {
+        assert_eq!(first_line("\u{feff}secret\r\nnext"), "secret");
+        assert_eq!(
+            (first_line("secret"), first_line(""), first_line("\u{feff}")),
+            ("secret", "", "")
+        );
+    }
 }

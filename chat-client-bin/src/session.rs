@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chat_core::client::{
-    Client, ClientError, ClientOptions, ClientStore as _, Credentials, Events, Receive, Scheme, ServerAddress,
+    Client, ClientError, ClientOptions, ClientStore as _, Credentials, Events, Receive, Scheme, ServerAddress, Status,
 };
 use chat_core::commands::Commands;
 use chat_core::model::{
@@ -12,6 +12,7 @@ use chat_core::model::{
     UserRef,
 };
 use chat_core::secure::{Fingerprint, Trust};
+use tokio::time::Instant;
 
 use crate::agent::{self, Agent};
 use crate::agent_servers::Wanted;
@@ -56,11 +57,34 @@ pub(crate) struct Session {
     /// Spool of this process, if another process has the account open.
     spool: Option<Spool>,
     output: Output,
+    /// Time at which the command fails.
+    deadline: Deadline,
     /// Task that reports the outcomes of messages of earlier runs. `None` while the command itself
     /// reads the events.
     reporter: Option<Reporter>,
 }
 
+/// Time at which a command fails, and the time that it had.
+#[derive(Clone, Copy, Debug)]
+struct Deadline {
+    at: Instant,
+    limit: Duration,
+}
+
+impl Deadline {
+    fn after(limit: Duration) -> Self {
+        Self {
+            at: Instant::now() + limit,
+            limit,
+        }
+    }
+}
+
+/// Time that a command has without `--timeout`.
+pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Maximum delay that a server may ask for before another attempt to log in or register, if the
+/// user waits for the result. For a longer delay, the command reports the refusal at once.
+const MAX_LOGIN_DELAY: Duration = Duration::from_secs(2);
 /// Interval between checks of whether the agent has logged out.
 const AGENT_POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Maximum number of passes through the list of servers until the first login.
@@ -82,7 +106,7 @@ impl Session {
             Some(user) => user_ref(user)?,
             None => profile
                 .current()?
-                .ok_or_else(|| Failure::usage("this profile has no account yet; give --user NAME"))?,
+                .ok_or_else(|| Failure::usage("this profile has no account yet; `chat-client --user NAME register` creates one, and `chat-client --user NAME login` logs in to one"))?,
         };
         let account = account_name(&user);
         let servers = servers::choose(global, &profile, &account)?;
@@ -94,19 +118,29 @@ impl Session {
                 let options = agent::options(&profile.agent_socket(&account));
                 let client = Client::start(options, store).await?;
                 let servers = profile.agent_servers(&account)?.servers;
-                let mut session = Self::new(client, profile, account, &servers, *output);
+                let deadline = Deadline::after(global.timeout_or(DEFAULT_TIMEOUT));
+                let mut session = Self::new(client, profile, account, &servers, (*output, deadline));
                 session.report_outbox(receive);
                 session.spool = Some(spool);
                 return Ok(session);
             }
         };
         let saved = store.load().await?;
-        let credentials = credentials(global, mode, &user, saved.account.session_token.is_some())?;
+        let waits_for_login = matches!(mode, LoginMode::Register(_) | LoginMode::Password);
+        let credentials = credentials(global, mode, &user, saved.account.session_token.is_some()).await?;
+        // The time that the user took to type a password does not count.
+        let deadline = Deadline::after(global.timeout_or(DEFAULT_TIMEOUT));
         let mut options = options(global, &servers, credentials, *output)?;
         options.receive = receive;
+        options.max_retry_delay = Some(if waits_for_login {
+            MAX_LOGIN_DELAY
+        } else {
+            deadline.limit
+        });
         let given_servers = servers.clone();
         let servers = if global.discover {
-            let nodes = chat_core::client::discover(&options, &store).await;
+            let nodes = tokio::time::timeout_at(deadline.at, chat_core::client::discover(&options, &store)).await;
+            let nodes = nodes.unwrap_or(Err(ClientError::Timeout));
             let nodes = nodes.map_err(|error| explain(error, !global.pin.is_empty()))?;
             options.servers = nodes.iter().cloned().map(Into::into).collect();
             nodes
@@ -114,14 +148,20 @@ impl Session {
             servers
         };
         let client = Client::start(options, store).await?;
-        let mut session = Self::new(client, profile, account, &servers, *output);
+        let mut session = Self::new(client, profile, account, &servers, (*output, deadline));
         session.report_outbox(receive);
         session.pins.clone_from(&global.pin);
         session.given_servers = given_servers;
         Ok(session)
     }
 
-    fn new(client: Client, profile: Profile, account: String, servers: &[ServerAddress], output: Output) -> Self {
+    fn new(
+        client: Client,
+        profile: Profile,
+        account: String,
+        servers: &[ServerAddress],
+        (output, deadline): (Output, Deadline),
+    ) -> Self {
         Self {
             client,
             profile,
@@ -131,6 +171,7 @@ impl Session {
             pins: Vec::new(),
             spool: None,
             output,
+            deadline,
             reporter: None,
         }
     }
@@ -150,13 +191,26 @@ impl Session {
         self.reporter = Some(Reporter::start(self.client.clone(), events, self.output));
     }
 
-    /// Starts an agent: until it is dropped, other commands can use this session. Returns `None` if
-    /// its servers cannot be stored or its socket cannot be bound.
+    /// Starts an agent: until it is dropped, other commands can use this session. If that fails,
+    /// reports why, and returns `None`.
     pub(crate) fn share(&self) -> Option<Agent> {
         let servers = [&self.servers[..], &self.given_servers].concat();
-        let stored = self.profile.store_agent_servers(&self.account, &servers, &self.pins);
-        stored.ok()?;
-        Agent::start(&self.profile.agent_socket(&self.account), self.client.clone())
+        let path = self.profile.agent_socket(&self.account);
+        let started = self
+            .profile
+            .store_agent_servers(&self.account, &servers, &self.pins)
+            .and_then(|()| {
+                let failed = |error| format!("cannot listen at {}: {error}", path.display());
+                Agent::start(&path, self.client.clone()).map_err(|error| Failure::new(Kind::Storage, failed(error)))
+            });
+        let report = |failure: Failure| {
+            let text = format!(
+                "other commands cannot use this account while this one runs: {}",
+                failure.text
+            );
+            self.output.notice("agent_unavailable", &text);
+        };
+        started.map_err(report).ok()
     }
 
     /// Starts a client like [`start`](Self::start), and waits until it is logged in.
@@ -171,9 +225,38 @@ impl Session {
         Ok(session)
     }
 
+    /// Runs `work` until the deadline of the command.
+    ///
+    /// # Errors
+    /// The errors of `work`, or the last problem of the connection at the deadline.
+    pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let done = tokio::time::timeout_at(self.deadline.at, work).await;
+        done.unwrap_or_else(|_| Err(self.timed_out()))
+    }
+
+    /// Returns the failure of a command whose deadline has passed: that of the protocol, if records
+    /// or packets of the server were invalid.
+    fn timed_out(&self) -> Failure {
+        let problem = match self.client.status() {
+            Status::Connecting(Some(reason)) => Some(reason),
+            _ => self.reporter.as_ref().and_then(Reporter::last_problem),
+        };
+        let text = format!("no answer within {} s", self.deadline.limit.as_secs_f32());
+        match problem.map(Failure::from) {
+            None => Failure::new(Kind::Timeout, text),
+            Some(problem) => {
+                let kind = match problem.kind {
+                    Kind::Protocol => Kind::Protocol,
+                    _ => Kind::Timeout,
+                };
+                Failure::new(kind, format!("{text}; the last problem was: {}", problem.text))
+            }
+        }
+    }
+
     /// Waits until the client is logged in, and stores the account and servers in the profile.
     pub(crate) async fn ready(&self) -> Result<(), Failure> {
-        match self.client.ready().await {
+        match self.within(async { Ok(self.client.ready().await) }).await? {
             // The process that runs the agent has stored the servers.
             Ok(()) if self.spool.is_some() => self.profile.remember_account(&self.account),
             Ok(()) => {
@@ -211,11 +294,13 @@ impl Session {
         self.servers.first().map(ServerAddress::to_string).unwrap_or_default()
     }
 
-    /// Sends the messages that are left in the outbox, for at most 5 s. Then reports how many stay
+    /// Sends the messages that are left in the outbox, for at most 5 s and until the deadline of the
+    /// command. Then reports how many stay
     /// there, and closes the client.
     pub(crate) async fn finish(self) {
         if self.client.unsettled() > 0 {
-            let _ = tokio::time::timeout(FLUSH_TIMEOUT, self.client.flush()).await; // unsent messages wait for the next run
+            let end = self.deadline.at.min(Instant::now() + FLUSH_TIMEOUT);
+            let _ = tokio::time::timeout_at(end, self.client.flush()).await; // unsent messages wait for the next run
         }
         outbox::report_rest(&self.client, self.output);
         self.close().await;
@@ -282,8 +367,11 @@ fn wanted(global: &Global, servers: &[ServerAddress]) -> Wanted {
 fn explain(error: ClientError, pinned: bool) -> Failure {
     let mut failure = Failure::from(error.clone());
     match error {
-        ClientError::NoCredentials => failure.text.push_str("; run `chat-client login` or set CHAT_PASSWORD"),
+        ClientError::NoCredentials => failure.text.push_str(
+            "; run `chat-client login` or set CHAT_PASSWORD, or run `chat-client register` to create an account",
+        ),
         ClientError::OtherUser { .. } => failure.text.push_str("; give another --profile"),
+        ClientError::Refused(_) if failure.kind == Kind::Auth => {}
         ClientError::WrongKey { .. } if pinned => failure.text.push_str("; it differs from the key given with --pin"),
         ClientError::WrongKey { .. } => {
             failure.text.push_str(
@@ -297,16 +385,21 @@ fn explain(error: ClientError, pinned: bool) -> Failure {
 }
 
 /// Returns the credentials for `mode`. Prompts for a password that is needed and not given.
-fn credentials(global: &Global, mode: LoginMode, user: &UserRef, has_session: bool) -> Result<Credentials, Failure> {
+async fn credentials(
+    global: &Global,
+    mode: LoginMode,
+    user: &UserRef,
+    has_session: bool,
+) -> Result<Credentials, Failure> {
     let given = secrets::from_file_or_env(global.password_file.as_deref(), "CHAT_PASSWORD")?;
     match mode {
         LoginMode::Register(display_name) => {
-            let password = password(given, true)?;
+            let password = password(given, true).await?;
             Ok(Credentials::Register(registration(user, password, display_name)?))
         }
         LoginMode::Password => Ok(Credentials::Password {
             account: user.clone(),
-            secret: password(given, false)?,
+            secret: password(given, false).await?,
             fresh: true,
         }),
         LoginMode::Stored => Ok(Credentials::Stored),
@@ -315,15 +408,18 @@ fn credentials(global: &Global, mode: LoginMode, user: &UserRef, has_session: bo
         LoginMode::Automatic if given.is_none() && !secrets::can_prompt() => Ok(Credentials::Stored),
         LoginMode::Automatic => Ok(Credentials::Password {
             account: user.clone(),
-            secret: password(given, false)?,
+            secret: password(given, false).await?,
             fresh: false,
         }),
     }
 }
 
 /// Returns the given password, or prompts for one; twice if `twice` is set.
-fn password(given: Option<Secret>, twice: bool) -> Result<Secret, Failure> {
-    given.map_or_else(|| secrets::prompt("Password", twice, secrets::PASSWORD_SOURCES), Ok)
+async fn password(given: Option<Secret>, twice: bool) -> Result<Secret, Failure> {
+    match given {
+        Some(given) => Ok(given),
+        None => secrets::prompt("Password", twice, secrets::PASSWORD_SOURCES).await,
+    }
 }
 
 fn registration(user: &UserRef, password: Secret, display_name: Option<DisplayName>) -> Result<Registration, Failure> {

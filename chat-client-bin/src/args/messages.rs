@@ -1,5 +1,7 @@
 //! Arguments of the commands about conversations and messages.
 
+use std::path::PathBuf;
+
 use chat_core::model::{ConversationId, ConversationRef, DirectPolicy, GroupName, Seq, UserId, UserName, UserRef};
 use clap::{Args, ValueEnum};
 
@@ -80,8 +82,17 @@ pub(crate) struct Send {
     /// User (not with --group), then the text; words are joined by spaces; - sends each line of
     /// standard input
     // clap puts the value name in angle brackets, so the help shows `<USER> <TEXT>`.
-    #[arg(required = true, value_name = "USER> <TEXT")]
+    #[arg(required_unless_present_any = ["text", "stdin", "file"], value_name = "USER> <TEXT")]
     pub(crate) words: Vec<String>,
+    /// Send this text, even if it is -
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["stdin", "file"], allow_hyphen_values = true)]
+    pub(crate) text: Option<String>,
+    /// Send all of standard input as one message
+    #[arg(long, conflicts_with = "file")]
+    pub(crate) stdin: bool,
+    /// Send the content of a file as one message
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
     /// Number of the message that is replied to
     #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(u64).range(1..=MAX_ID))]
     pub(crate) reply_to: Option<u64>,
@@ -91,19 +102,25 @@ pub(crate) struct Send {
     /// Mention all members (admins only)
     #[arg(long)]
     pub(crate) mention_all: bool,
-    /// Seconds to wait for the server before leaving the message in the outbox
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = seconds)]
-    pub(crate) timeout: f64,
 }
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Listen {
-    /// Stop after N events
+    /// Print the events of the conversation with this user only [default: all conversations]
+    #[arg(value_name = "USER", conflicts_with = "group")]
+    pub(crate) peer: Option<String>,
+    /// Print the events of this group (name or #ID) only
+    #[arg(long, short = 'g', value_name = "NAME")]
+    pub(crate) group: Option<String>,
+    /// Print what this device has not seen yet, and exit
+    #[arg(long)]
+    pub(crate) new: bool,
+    /// Print the events of the last TIME (90s, 10m, 2h, 1d) first, seen or not
+    #[arg(long, value_name = "TIME", value_parser = super::duration_ms, conflicts_with = "from_start")]
+    pub(crate) since: Option<u64>,
+    /// Stop after N events; if fewer arrive before --timeout, fail (exit code 75)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
-    /// Stop after SECONDS; with --count, fewer than N events are a failure (exit code 75)
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
-    pub(crate) timeout: Option<f64>,
     /// Start with the first event of every conversation, and also print events sent from this
     /// device
     #[arg(long)]
@@ -178,7 +195,7 @@ impl From<DirectArg> for DirectPolicy {
 }
 
 /// Parses a number of seconds, which may have a fraction.
-fn seconds(text: &str) -> Result<f64, String> {
+pub(super) fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.0..=1e9).contains(&seconds) => Ok(seconds),
         _ => Err("not a number of seconds between 0 and 1000000000".to_owned()),

@@ -6,7 +6,7 @@ mod messages;
 #[cfg(test)]
 mod tests;
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use chat_core::secure::Fingerprint;
 use clap::{Parser, Subcommand};
@@ -28,6 +28,8 @@ pub(crate) struct Args {
 }
 
 const AFTER_HELP: &str = "\
+First steps: `chat-client --server HOST:PORT --user NAME register` creates an account, and `chat-client`
+then opens the interactive client.
 The password comes from --password-file, from the environment variable CHAT_PASSWORD, or from a prompt;
 never from the command line.
 Exit codes: 0 success, 1 refused or failed, 2 invalid command line, 69 no server reachable,
@@ -43,6 +45,7 @@ pub(crate) fn wants_json(words: &[OsString]) -> bool {
 
 /// Options of every command.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// Address of a server; repeat it for other nodes of the same service [default: the
     /// servers used last, or 127.0.0.1:7400]
@@ -86,6 +89,18 @@ pub(crate) struct Global {
     /// File whose first line is the password
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
+    /// Seconds after which a command fails [default: 30]; send, edit, recall and react then leave
+    /// the message in the outbox [default: 10]; listen ends [default: never]
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = messages::seconds)]
+    pub(crate) timeout: Option<f64>,
+}
+
+impl Global {
+    /// Returns the time limit of the command, without the time that the user takes to type a
+    /// password.
+    pub(crate) fn timeout_or(&self, default: Duration) -> Duration {
+        self.timeout.map_or(default, Duration::from_secs_f64)
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -58,7 +58,7 @@ async fn end_session(session: &Session) -> Result<(), Failure> {
     if !session.may_have_session_token() {
         return Ok(());
     }
-    match session.client.ready().await {
+    match session.within(async { Ok(session.client.ready().await) }).await? {
         Ok(()) => session.ready().await?,
         Err(error) if means_no_session(&error) && !session.may_have_session_token() => return Ok(()),
         Err(_) => return session.ready().await, // fails too, and names the next step
@@ -96,19 +96,23 @@ fn means_no_session(error: &ClientError) -> bool {
 
 pub(super) async fn passwd(global: &Global, file: Option<PathBuf>, output: &mut Output) -> Result<(), Failure> {
     let old = secrets::from_file_or_env(global.password_file.as_deref(), "CHAT_PASSWORD")?;
-    let old = old.map_or_else(
-        || secrets::prompt("Current password", false, secrets::PASSWORD_SOURCES),
-        Ok,
-    )?;
+    let old = match old {
+        Some(old) => old,
+        None => secrets::prompt("Current password", false, secrets::PASSWORD_SOURCES).await?,
+    };
     let new = secrets::from_file_or_env(file.as_deref(), "CHAT_NEW_PASSWORD")?;
-    let new = new.map_or_else(
-        || secrets::prompt("New password", true, secrets::NEW_PASSWORD_SOURCES),
-        Ok,
-    )?;
+    let new = match new {
+        Some(new) => new,
+        None => secrets::prompt("New password", true, secrets::NEW_PASSWORD_SOURCES).await?,
+    };
     let session = Session::connect(global, LoginMode::Automatic, Receive::Nothing, output).await?;
-    let changed = session.client.change_password(old, new).await;
+    let change = async { Ok(session.client.change_password(old, new).await?) };
+    let changed = session.within(change).await;
     session.finish().await;
-    changed?;
+    changed.map_err(|failure| match failure.kind {
+        Kind::Timeout => failure.as_unknown(),
+        _ => failure,
+    })?;
     output.print(&DoneLine::new(
         "passwd",
         "password changed; other devices are logged out",

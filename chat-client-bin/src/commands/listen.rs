@@ -1,43 +1,96 @@
 //! The command `listen`: prints events as they arrive.
 
-use std::{future::pending, time::Duration};
+use std::{
+    future::pending,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use chat_core::client::{ClientEvent, Delivery, Events, Receive, Received};
-use chat_core::model::EventBody;
+use chat_core::model::{ConversationRef, EventBody};
 use tokio::time::{Instant, sleep_until};
 
-use crate::args::{Global, Listen};
+use crate::args::{Global, Listen, group_ref, user_ref};
 use crate::failure::{Failure, Kind};
 use crate::outbox;
-use crate::output::{ConversationName, Output, describe_truncation};
+use crate::output::{ConversationName, Output, describe_retry, describe_truncation};
 use crate::session::{LoginMode, Session, event_line};
+use crate::signals::StopSignals;
+
+/// Conversation and time of the events to print.
+struct Filter {
+    conversation: Option<ConversationRef>,
+    /// Earliest time, in milliseconds since 1970.
+    since: Option<i64>,
+}
+
+impl Filter {
+    fn of(args: &Listen) -> Result<Self, Failure> {
+        let conversation = match (&args.peer, &args.group) {
+            (Some(peer), _) => Some(ConversationRef::Direct(user_ref(peer)?)),
+            (_, Some(group)) => Some(group_ref(group)?),
+            _ => None,
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = args.since.map(|ago| {
+            let since = now.as_millis().saturating_sub(ago.into());
+            i64::try_from(since).unwrap_or(i64::MAX)
+        });
+        Ok(Self { conversation, since })
+    }
+
+    /// Returns whether an event belongs to the conversation.
+    fn includes(&self, session: &Session, delivery: &Delivery) -> bool {
+        let Some(wanted) = &self.conversation else { return true };
+        let found = session.client.find_conversation(wanted);
+        found.is_some_and(|found| found.id == delivery.conversation.id)
+    }
+
+    fn is_recent(&self, delivery: &Delivery) -> bool {
+        self.since.is_none_or(|since| delivery.event.event.time.0 >= since)
+    }
+}
 
 /// Reason why listening ended.
 enum End {
-    CountReached,
+    Complete,
     TimedOut,
-    Interrupted,
+    Stopped,
 }
 
 pub(super) async fn listen(global: &Global, args: &Listen, output: &mut Output) -> Result<(), Failure> {
-    let receive = if args.from_start {
+    let filter = Filter::of(args)?;
+    let receive = if args.from_start || filter.since.is_some() {
         Receive::FromBeginning
     } else {
         Receive::FromCursor
     };
-    let deadline = args
+    let deadline = global
         .timeout
         .map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
-    let mut session = Session::connect(global, LoginMode::Automatic, receive, output).await?;
+    // The timeout is that of listening, not of connecting.
+    let connecting = Global {
+        timeout: None,
+        ..global.clone()
+    };
+    let mut session = Session::connect(&connecting, LoginMode::Automatic, receive, output).await?;
     let Some(mut events) = session.client.events() else {
         return Err(Failure::new(
             Kind::Failed,
             "the events of this client have been taken already",
         ));
     };
+    let mut signals = StopSignals::install()?;
     let agent = session.share();
     let mut printed = 0;
-    let end = print_all(&session, &mut events, args, deadline, &mut printed, output).await;
+    let end = print_all(
+        &session,
+        &mut events,
+        (args, &filter),
+        deadline,
+        (&mut signals, &mut printed),
+        output,
+    )
+    .await;
     drop(agent);
     session.report_outcomes_in(events);
     session.finish().await;
@@ -51,13 +104,13 @@ pub(super) async fn listen(global: &Global, args: &Listen, output: &mut Output) 
 }
 
 /// Prints events and adds their number to `printed`, until the count is reached, the deadline has
-/// passed or the user presses Ctrl-C.
+/// passed or a signal asks to end.
 async fn print_all(
     session: &Session,
     events: &mut Events,
-    args: &Listen,
+    (args, filter): (&Listen, &Filter),
     deadline: Option<Instant>,
-    printed: &mut u64,
+    (signals, printed): (&mut StopSignals, &mut u64),
     output: &mut Output,
 ) -> Result<End, Failure> {
     let timed_out = async {
@@ -66,27 +119,30 @@ async fn print_all(
             None => pending().await,
         }
     };
-    let interrupted = tokio::signal::ctrl_c();
-    tokio::pin!(timed_out, interrupted);
+    tokio::pin!(timed_out);
     loop {
         // Events that have arrived are printed before the timeout applies.
         let received = tokio::select! {
             biased;
             received = events.next() => received,
-            _ = &mut interrupted => return Ok(End::Interrupted),
+            _ = signals.next() => return Ok(End::Stopped),
             () = &mut timed_out => return Ok(End::TimedOut),
         };
         let Some(received) = received else {
             return Err(Failure::new(Kind::Failed, "the client has ended"));
         };
-        if print_received(session, &received, args, output).await? {
+        if matches!(&received.event, ClientEvent::Event(delivery) if !filter.includes(session, delivery)) {
+            continue; // another run prints it
+        }
+        if print_received(session, &received, (args, filter), output).await? {
             *printed += 1;
         }
+        let caught_up = matches!(received.event, ClientEvent::CaughtUp);
         // The event is acknowledged after printing, so that the next run prints a line that could
         // not be written.
         received.done();
-        if args.count.is_some_and(|count| *printed >= count) {
-            return Ok(End::CountReached);
+        if args.count.is_some_and(|count| *printed >= count) || (args.new && caught_up) {
+            return Ok(End::Complete);
         }
     }
 }
@@ -96,20 +152,17 @@ async fn print_all(
 async fn print_received(
     session: &Session,
     received: &Received,
-    args: &Listen,
+    (args, filter): (&Listen, &Filter),
     output: &mut Output,
 ) -> Result<bool, Failure> {
     match &received.event {
-        ClientEvent::Event(delivery) if is_selected(args, delivery) => {
+        ClientEvent::Event(delivery) if is_selected(args, delivery) && filter.is_recent(delivery) => {
             let line = event_line(&session.client, &delivery.conversation, &delivery.event, &delivery.body).await;
             output.print(&line)?;
             return Ok(true);
         }
         ClientEvent::Disconnected { reason, retry_in } => {
-            output.notice(
-                "disconnected",
-                &format!("{reason}; trying again in {} s", retry_in.as_secs_f32().ceil()),
-            );
+            output.notice("disconnected", &describe_retry(reason, *retry_in));
         }
         ClientEvent::HistoryReset => output.notice(
             "history_reset",

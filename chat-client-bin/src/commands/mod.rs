@@ -8,11 +8,13 @@ mod history;
 mod listen;
 mod send;
 
+use std::io::Write as _;
+
 use chat_core::client::{Client, Receive};
 use chat_core::commands::Commands;
 use clap::CommandFactory as _;
 
-use crate::args::{Args, Command, Global, SearchCommand};
+use crate::args::{Args, Command, FriendCommand, Global, GroupCommand, SearchCommand};
 use crate::failure::{Failure, Kind};
 use crate::interactive;
 use crate::output::{ConversationLine, GroupLine, Output, UserLine};
@@ -41,11 +43,7 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Failure> 
             clap_complete::generate(shell, &mut Args::command(), "chat-client", &mut script);
             output.print_raw(&script)
         }
-        Command::Man => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Args::command()).render(&mut page)?;
-            output.print_raw(&page)
-        }
+        Command::Man => output.print_raw(&manual()?),
         Command::Edit(args) => send::edit(&global, &args, output).await,
         Command::Recall(args) => send::recall(&global, &args, output).await,
         Command::React { message, remove } => send::react(&global, &message, remove, output).await,
@@ -53,12 +51,63 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Failure> 
     }
 }
 
+/// Returns the manual page: of the program, then of each command.
+fn manual() -> Result<Vec<u8>, Failure> {
+    let command = Args::command();
+    let man = clap_mangen::Man::new(command.clone());
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    describe_subcommands(&command, "chat-client", &mut page)?;
+    man.render_extra_section(&mut page)?;
+    Ok(page)
+}
+
+/// Adds a section for each command to the manual page.
+fn describe_subcommands(command: &clap::Command, name: &str, page: &mut Vec<u8>) -> std::io::Result<()> {
+    for sub in command.get_subcommands() {
+        let name = format!("{name} {}", sub.get_name());
+        writeln!(page, ".SH \"{}\"", name.to_uppercase())?;
+        let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
+        writeln!(page, "{}", about.replace('-', "\\-"))?;
+        let mut own = sub.clone().disable_help_flag(true);
+        for argument in sub.get_arguments().filter(|argument| argument.is_global_set()) {
+            own = own.mut_arg(argument.get_id(), |argument| argument.hide(true));
+        }
+        let mut options = Vec::new();
+        clap_mangen::Man::new(own).render_options_section(&mut options)?;
+        // The options belong to the section of the command.
+        let options = String::from_utf8_lossy(&options).replace(".SH OPTIONS", "");
+        write!(page, "{options}")?;
+        describe_subcommands(sub, &name, page)?;
+    }
+    Ok(())
+}
+
 /// Runs a command that sends requests, prints the replies and ends.
 async fn in_session(global: &Global, command: Command, output: &mut Output) -> Result<(), Failure> {
     let session = Session::connect(global, LoginMode::Automatic, Receive::Nothing, output).await?;
-    let result = run_in(&session, command, output).await;
+    let is_read_only = reads_only(&command);
+    let result = session.within(run_in(&session, command, output)).await;
     session.finish().await;
-    result
+    result.map_err(|failure| match failure.kind {
+        Kind::Timeout if !is_read_only => failure.as_unknown(),
+        _ => failure,
+    })
+}
+
+/// Returns `true` for a command that changes nothing on the server.
+fn reads_only(command: &Command) -> bool {
+    match command {
+        Command::Friend(friend) => matches!(friend, FriendCommand::List),
+        Command::Group(group) => matches!(group, GroupCommand::List | GroupCommand::Members(_)),
+        Command::Devices { command } => command.is_none(),
+        Command::Account { .. } | Command::Read(_) => false,
+        _ => true,
+    }
 }
 
 async fn run_in(session: &Session, command: Command, output: &mut Output) -> Result<(), Failure> {

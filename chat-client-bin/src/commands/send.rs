@@ -1,6 +1,7 @@
 //! The commands `send`, `edit`, `recall` and `react`, which send through the outbox.
 
 use std::collections::VecDeque;
+use std::io::{self, Read as _};
 use std::time::Duration;
 
 use chat_core::client::{Client, ClientError, Receive, SendHandle, SendOutcome};
@@ -20,24 +21,24 @@ use crate::session::{LoginMode, Session};
 
 /// Maximum number of lines read ahead, and of messages in flight.
 const MAX_AHEAD: usize = 64;
-/// Maximum time that an edit, recall or reaction waits for its outcome.
-const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time that a message waits for its outcome without `--timeout`.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) async fn send(global: &Global, args: Send, output: &mut Output) -> Result<(), Failure> {
     let (conversation, words) = args.target.split(&args.words)?;
-    let from_input = matches!(words, [dash] if dash == "-");
-    if words.is_empty() {
-        return Err(Failure::usage(
-            "the text is missing; - sends each line of standard input",
-        ));
-    }
-    let text = if from_input {
-        None
-    } else {
-        Some(MessageText::new(words.join(" ")).map_err(Failure::usage)?)
+    let text = match whole_text(&args)? {
+        Some(_) if !words.is_empty() => return Err(Failure::usage("the text is given twice")),
+        Some(text) => Some(text),
+        None if words.is_empty() => {
+            return Err(Failure::usage(
+                "the text is missing; - sends each line of standard input, --stdin all of it as one message",
+            ));
+        }
+        None => (words != ["-"]).then(|| words.join(" ")),
     };
+    let text = text.map(MessageText::new).transpose().map_err(Failure::usage)?;
     let session = Session::start(global, LoginMode::Automatic, Receive::Nothing, output).await?;
-    let sender = Sender::new(&session, conversation, Duration::from_secs_f64(args.timeout));
+    let sender = Sender::new(&session, conversation, global.timeout_or(SEND_TIMEOUT));
     let sent = match text {
         Some(text) => {
             let content = sender.build_message(text, &args).await;
@@ -50,6 +51,32 @@ pub(super) async fn send(global: &Global, args: Send, output: &mut Output) -> Re
     };
     finish(session, &sent).await;
     sent
+}
+
+/// Returns the text of `--text`, `--stdin` or `--file`, without the line break at its end, or `None`
+/// without these options.
+fn whole_text(args: &Send) -> Result<Option<String>, Failure> {
+    if args.text.is_some() {
+        return Ok(args.text.clone());
+    }
+    let (name, input): (_, Box<dyn io::Read>) = match &args.file {
+        Some(path) => {
+            let open = std::fs::File::open(path);
+            let failed = |error| Failure::usage(format!("cannot read {}: {error}", path.display()));
+            (path.display().to_string(), Box::new(open.map_err(failed)?))
+        }
+        None if args.stdin => ("standard input".to_owned(), Box::new(io::stdin().lock())),
+        None => return Ok(None),
+    };
+    // A longer text is refused by its length, and the rest need not be read.
+    let mut text = String::new();
+    let read = input.take(MessageText::MAX_BYTES as u64 + 2).read_to_string(&mut text);
+    read.map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
+    let end = text
+        .strip_suffix('\n')
+        .map_or(text.len(), |line| line.strip_suffix('\r').unwrap_or(line).len());
+    text.truncate(end);
+    Ok(Some(text))
 }
 
 /// Closes the session, without waiting again for a message that stays in the outbox.
@@ -102,7 +129,7 @@ async fn send_change(
     };
     let content = build_content(seq(target)?, rest)?;
     let session = Session::start(global, LoginMode::Automatic, Receive::Nothing, output).await?;
-    let sender = Sender::new(&session, conversation, CHANGE_TIMEOUT);
+    let sender = Sender::new(&session, conversation, global.timeout_or(SEND_TIMEOUT));
     let sent = sender.send_one(content, output).await;
     finish(session, &sent).await;
     sent
@@ -151,7 +178,11 @@ impl<'a> Sender<'a> {
             return Ok(id);
         }
         self.session.ready().await?;
-        match self.client.users([user]).await?.first() {
+        let users = self
+            .session
+            .within(async { Ok(self.client.users([user]).await?) })
+            .await?;
+        match users.first() {
             Some(user) => Ok(user.id),
             None => Err(Failure::new(
                 Kind::Refused,
@@ -184,7 +215,13 @@ impl<'a> Sender<'a> {
             tokio::select! {
                 biased;
                 outcome = self.first_outcome(&mut in_flight, deadline), if !in_flight.is_empty() => {
-                    let (number, id, outcome) = outcome?;
+                    let (number, id, outcome) = match outcome {
+                        Ok(outcome) => outcome,
+                        Err(failure) => {
+                            let last = in_flight.back().map_or(0, |(number, _)| *number);
+                            return Err(failure.after_last_line(last));
+                        }
+                    };
                     in_flight.pop_front();
                     deadline = Instant::now() + self.timeout;
                     match outcome {
@@ -261,7 +298,8 @@ impl<'a> Sender<'a> {
     async fn print(&self, id: ClientMessageId, appended: &Appended, output: &mut Output) -> Result<(), Failure> {
         // The client is logged in already, so `ready` only updates the profile.
         self.session.ready().await?;
-        let name = self.name_of_conversation(appended).await?;
+        let name = timeout_at(Instant::now() + self.timeout, self.name_of_conversation(appended));
+        let name = name.await.map_err(|_| Failure::from(ClientError::Timeout))??;
         output.print(&SentLine::new(name, id, appended))
     }
 

@@ -4,19 +4,23 @@ mod incoming;
 
 use std::time::Duration;
 
-use chat_core::client::{Client, Events};
+use chat_core::client::{Client, Events, Status};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 use crate::output::{Output, Style, single_line};
 use crate::session::Session;
+use crate::signals::StopSignals;
 
 use super::actions;
 use super::command::{Action, Line, USAGES, parse};
 use super::completion::KnownNames;
 use super::conversations::Conversations;
 use super::input::{Input, InputEvent};
-use super::state::{JobResult, State};
+use super::script::Script;
+use super::state::{JobDone, JobResult, State};
 
 /// Maximum time for jobs and queued messages to finish when the input ends.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,17 +38,22 @@ pub(super) struct App {
     /// `true` once the client has connected for the first time.
     was_connected: bool,
     quitting: bool,
+    /// Maximum time for a line of a script.
+    line_timeout: Duration,
+    signals: StopSignals,
+    /// Signal that the process continues after it was stopped, as by Ctrl-Z.
+    continued: Signal,
     /// Number of times that Ctrl-C was pressed in a row.
     interrupts: u32,
-    /// Number of lines of a script that were not valid text.
-    invalid_lines: u64,
     /// Error that ended the input.
     input_error: Option<Failure>,
 }
 
 impl App {
-    pub(super) fn new(session: &Session, output: Output) -> Result<Self, Failure> {
+    pub(super) fn new(session: &Session, line_timeout: Duration, output: Output) -> Result<Self, Failure> {
         let known = KnownNames::default();
+        let signals = StopSignals::install()?;
+        let continued = signal(SignalKind::from_raw(nix::sys::signal::Signal::SIGCONT as i32))?;
         let (input, screen) = Input::start(&known);
         let app = Self {
             state: State {
@@ -53,8 +62,10 @@ impl App {
                 screen,
                 style: output.style(),
                 conversations: Conversations::default(),
+                confirmed_leave: None,
                 known,
                 jobs: JoinSet::new(),
+                script: input.is_script.then(Script::default),
                 opening: false,
             },
             client: session.client.clone(),
@@ -63,12 +74,15 @@ impl App {
             caught_up: false,
             was_connected: false,
             quitting: false,
+            line_timeout,
+            signals,
+            continued,
             interrupts: 0,
-            invalid_lines: 0,
             input_error: None,
         };
-        let me = session.me()?;
-        app.state.screen.line(greeting(&me.name, app.state.style));
+        if app.state.script.is_none() {
+            app.state.screen.line(greeting(&session.me()?.name, app.state.style));
+        }
         Ok(app)
     }
 
@@ -77,10 +91,12 @@ impl App {
         for info in self.state.client.known_conversations() {
             self.state.add_to_completion(&info);
         }
-        self.state.spawn(actions::add_contacts_to_completion(
-            self.state.client.clone(),
-            self.state.known.clone(),
-        ));
+        if self.input.is_terminal {
+            self.state.spawn(actions::add_contacts_to_completion(
+                self.state.client.clone(),
+                self.state.known.clone(),
+            ));
+        }
         self.prompt();
         while !self.quitting {
             tokio::select! {
@@ -89,43 +105,40 @@ impl App {
                 received = events.next() => {
                     let Some(received) = received else { break };
                     if let Err(failure) = self.handle_event(&received.event).await {
-                        self.wait_for_enter(&failure).await;
                         self.close();
                         return Err(failure);
                     }
                     received.done();
                 }
                 Some(done) = self.state.jobs.join_next() => self.job_done(done),
+                signal = self.signals.next() => {
+                    self.close();
+                    return Err(signal.into()); // messages without an outcome stay in the outbox
+                }
+                Some(()) = self.continued.recv() => self.resume(),
                 typed = self.input.next() => self.handle_input(typed).await,
             }
         }
         self.finish_jobs().await;
-        let result = match (self.input_error.take(), self.invalid_lines) {
+        let result = match (self.input_error.take(), &self.state.script) {
             (Some(failure), _) => Err(failure),
-            (None, 0) => Ok(()),
-            (None, 1) => Err(Failure::new(Kind::Failed, "1 line was not valid text")),
-            (None, lines) => Err(Failure::new(Kind::Failed, format!("{lines} lines were not valid text"))),
+            (None, Some(script)) => script.result(),
+            (None, None) => Ok(()),
         };
         self.close();
         result
     }
 
-    /// Ends the line editor and prints the queued lines.
+    /// Prints the queued lines, and ends the line editor.
     fn close(self) {
-        drop(self.input);
         self.state.screen.flush();
+        drop(self.input);
     }
 
-    /// On a terminal, shows an error and waits for input, because the line editor restores the
-    /// terminal mode only after it has read a line.
-    async fn wait_for_enter(&mut self, failure: &Failure) {
-        if self.input.is_terminal {
-            self.state.show_error(&failure.text);
-            self.state.screen.line("-- press Enter to quit");
-            if self.state.opening {
-                self.input.prompt(String::new());
-            }
-            let _ = self.input.next().await; // any input will do
+    /// Shows the prompt and the typed line again after the process was stopped.
+    fn resume(&self) {
+        if self.input.resume() {
+            self.state.screen.line("");
         }
     }
 
@@ -143,17 +156,19 @@ impl App {
 
     async fn handle_input(&mut self, event: Option<InputEvent>) {
         match event {
-            Some(InputEvent::Line(line)) => {
+            Some(InputEvent::Line { number, text }) => {
                 self.interrupts = 0;
-                self.handle_line(&line);
+                self.set_script_line(number);
+                self.handle_line(&text);
                 if !self.input.is_terminal {
                     self.finish_line().await;
                 }
+                self.set_script_line(None);
             }
-            Some(InputEvent::InvalidLine(failure)) if self.input.is_terminal => self.state.show_error(&failure.text),
-            Some(InputEvent::InvalidLine(failure)) => {
-                self.invalid_lines += 1;
-                self.output.failure(&failure);
+            Some(InputEvent::InvalidLine { number, problem }) => {
+                self.set_script_line(number);
+                self.state.show_error(&problem.to_string());
+                self.set_script_line(None);
             }
             Some(InputEvent::Interrupt) => {
                 self.interrupts += 1;
@@ -173,10 +188,35 @@ impl App {
         self.prompt();
     }
 
-    /// Waits for the jobs of a line: a script expects each line to take effect before the next.
+    /// Waits for the jobs of a line: a script expects each line to take effect before the next. A
+    /// line without an answer fails; its message stays in the outbox.
     async fn finish_line(&mut self) {
-        while let Some(done) = self.state.jobs.join_next().await {
-            self.job_done(done);
+        let deadline = Instant::now() + self.line_timeout;
+        while !self.state.jobs.is_empty() {
+            match timeout_at(deadline, self.state.jobs.join_next()).await {
+                Ok(Some(done)) => self.job_done(done),
+                Ok(None) => break,
+                Err(_) => self.abandon_line().await,
+            }
+        }
+    }
+
+    /// Ends the jobs of a line that got no answer in time.
+    async fn abandon_line(&mut self) {
+        self.state.jobs.shutdown().await;
+        let limit = self.line_timeout.as_secs_f32();
+        self.state.show_error(&match self.state.client.status() {
+            Status::Connecting(Some(reason)) => format!("no answer within {limit} s; the last problem was: {reason}"),
+            _ => format!("no answer within {limit} s"),
+        });
+        if std::mem::take(&mut self.state.opening) {
+            self.state.conversations.leave();
+        }
+    }
+
+    fn set_script_line(&mut self, number: Option<u64>) {
+        if let Some(script) = &mut self.state.script {
+            script.set_line(number);
         }
     }
 
@@ -196,7 +236,12 @@ impl App {
             Line::Text(text) => actions::send_to_current(&mut self.state, text, None),
             Line::Action(Action::Quit) => self.quitting = true,
             Line::Action(Action::Help) => self.help(),
-            Line::Action(action) => actions::perform(&mut self.state, action),
+            Line::Action(action) => {
+                if !matches!(action, Action::Leave(_)) {
+                    self.state.confirmed_leave = None;
+                }
+                actions::perform(&mut self.state, action);
+            }
             Line::Invalid(why) => self.state.show_error(&why),
         }
     }
@@ -215,22 +260,33 @@ impl App {
         self.state.screen.line(self.state.style.dim(footer));
     }
 
-    fn job_done(&mut self, done: Result<(u64, Result<JobResult, Failure>), tokio::task::JoinError>) {
-        match done {
-            Ok((restores, Ok(result))) if restores != self.state.restores => self.apply(result.without_ids()),
-            Ok((_, Ok(result))) => self.apply(result),
-            Ok((_, Err(failure))) => self.state.show_error(&failure.text),
+    fn job_done(&mut self, done: Result<JobDone, tokio::task::JoinError>) {
+        let done = match done {
+            Ok(done) => done,
             Err(error) => {
                 self.state
                     .show_error(&format!("internal error: a command panicked: {error}"));
-                self.opening_done();
+                return self.opening_done();
             }
+        };
+        // Jobs of events fail without a line, even while a line is executed.
+        let running = self.state.script.as_ref().and_then(Script::line);
+        self.set_script_line(done.line);
+        match done.result {
+            Ok(result) if done.restores != self.state.restores => self.apply(result.without_ids()),
+            Ok(result) => self.apply(result),
+            Err(failure) => self.state.show_error(&failure.text),
         }
+        self.set_script_line(running);
     }
 
     fn apply(&mut self, result: JobResult) {
         match result {
             JobResult::Done => {}
+            JobResult::UnconfirmedLeave(group) => self.state.confirmed_leave = Some(group),
+            JobResult::Left(group) => {
+                self.state.conversations.leave_if(group);
+            }
             JobResult::CanEnter { reference, name, label } => {
                 actions::enter(&mut self.state, reference, name, label);
                 self.opening_done();

@@ -117,7 +117,7 @@ const DEFAULT_HISTORY: u32 = 20;
 /// Maximum number of events that `/history` prints.
 const MAX_HISTORY: u32 = 500;
 
-/// Parses a line.
+/// Parses a line, or a pasted text of several lines.
 pub(super) fn parse(line: &str) -> Line {
     let line = line.trim_end();
     if line.trim().is_empty() {
@@ -129,11 +129,34 @@ pub(super) fn parse(line: &str) -> Line {
     if !line.starts_with('/') {
         return Line::Text(line.to_owned());
     }
-    let (name, rest) = split(line);
-    match command(name, rest) {
-        Some(command) => Line::Action(command),
-        None => Line::Invalid(explain(name)),
+    let (first, pasted) = line
+        .split_once('\n')
+        .map_or((line, None), |(first, rest)| (first, Some(rest)));
+    let (name, rest) = split(first.trim_end());
+    match (command(name, rest), pasted) {
+        (None, _) => Line::Invalid(explain(name)),
+        (Some(command), None) => Line::Action(command),
+        (Some(command), Some(more)) => match with_lines(command, more) {
+            Some(command) => Line::Action(command),
+            None => Line::Invalid(format!(
+                "the pasted text begins with the command {name} and has {} lines, so that nothing was executed; paste \
+                 one command at a time, or write a second / before it to send it as a text",
+                line.lines().count()
+            )),
+        },
     }
+}
+
+/// Adds further lines to the text of a command, or returns `None` if the command sends no text: the
+/// lines may be other commands.
+fn with_lines(command: Action, lines: &str) -> Option<Action> {
+    let join = |text: String| format!("{text}\n{lines}");
+    Some(match command {
+        Action::Dm(user, Some(text)) => Action::Dm(user, Some(join(text))),
+        Action::Edit(target, text) => Action::Edit(target, join(text)),
+        Action::Reply(target, text) => Action::Reply(target, join(text)),
+        _ => return None,
+    })
 }
 
 /// Returns the usage of a command, or says that the command does not exist.
@@ -148,16 +171,10 @@ fn explain(name: &str) -> String {
 /// invalid.
 fn command(name: &str, rest: &str) -> Option<Action> {
     let one_word = || word(rest);
+    if let Some(action) = without_arguments(name) {
+        return rest.is_empty().then_some(action);
+    }
     Some(match name {
-        "/help" | "/?" => Action::Help,
-        "/quit" | "/exit" => Action::Quit,
-        "/list" => Action::List,
-        "/who" => Action::Who,
-        "/friends" => Action::Friends,
-        "/devices" => Action::Devices,
-        "/members" => Action::Members,
-        "/read" => Action::Read,
-        "/inbox" => Action::Inbox,
         "/dm" | "/msg" => {
             let (user, text) = first_word(rest)?;
             Action::Dm(user, (!text.is_empty()).then(|| text.to_owned()))
@@ -198,6 +215,22 @@ fn command(name: &str, rest: &str) -> Option<Action> {
             let (target, emoji) = split_target(rest)?;
             Action::React(target, non_empty(emoji)?)
         }
+        _ => return None,
+    })
+}
+
+/// Returns the action of a command that takes no arguments.
+fn without_arguments(name: &str) -> Option<Action> {
+    Some(match name {
+        "/help" | "/?" => Action::Help,
+        "/quit" | "/exit" => Action::Quit,
+        "/list" => Action::List,
+        "/who" => Action::Who,
+        "/friends" => Action::Friends,
+        "/devices" => Action::Devices,
+        "/members" => Action::Members,
+        "/read" => Action::Read,
+        "/inbox" => Action::Inbox,
         _ => return None,
     })
 }
@@ -283,9 +316,37 @@ mod tests {
             "/reply 99999999999999999999 x",
             "/react 99999999999999999999 x",
             "/mute bob 99999999999999999999",
+            "/list all",
+            "/quit now",
         ] {
             assert!(matches!(parse(line), Line::Invalid(_)), "{line}");
         }
+    }
+
+    #[test]
+    fn pasted_lines_belong_to_the_text_of_a_command_or_are_refused() {
+        assert_eq!(parse("one\ntwo\n"), Line::Text("one\ntwo".into()));
+        assert_eq!(parse("//etc\n/usr"), Line::Text("/etc\n/usr".into()));
+        assert_eq!(
+            action("/dm bob one\n/two\n\n three"),
+            Action::Dm("bob".into(), Some("one\n/two\n\n three".into()))
+        );
+        assert_eq!(action("/reply 3 yes\nno"), Action::Reply(Seq(3), "yes\nno".into()));
+        assert_eq!(action("/edit one\ntwo"), Action::Edit(None, "one\ntwo".into()));
+        for pasted in [
+            "/list\nhello",
+            "/dm bob\nhello",
+            "/leave club\n/list",
+            "/kick\nbob",
+            "/etc\n/usr",
+            "/add bob hi\nx",
+        ] {
+            assert!(matches!(parse(pasted), Line::Invalid(_)), "{pasted:?}");
+        }
+        let Line::Invalid(problem) = parse("/list\nhello\nthere") else {
+            panic!("the pasted command is executed")
+        };
+        assert!(problem.contains("/list") && problem.contains("3 lines"), "{problem}");
     }
 
     #[test]

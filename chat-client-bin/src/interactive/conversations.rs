@@ -52,6 +52,15 @@ impl Conversations {
         self.current = None;
     }
 
+    /// Leaves the current conversation if it is this one. Returns whether it was.
+    pub(super) fn leave_if(&mut self, id: ConversationId) -> bool {
+        let is_current = self.current.as_ref().is_some_and(|current| current.id == Some(id));
+        if is_current {
+            self.leave();
+        }
+        is_current
+    }
+
     /// Forgets all ids and message numbers, because the server was restored from a backup, and they
     /// may denote other conversations and messages now. The current conversation is addressed by
     /// name again. If its name is unknown, leaves it and returns its label.

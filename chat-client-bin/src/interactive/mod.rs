@@ -13,20 +13,24 @@ mod command;
 mod completion;
 mod conversations;
 mod input;
+mod resize;
 mod screen;
+mod script;
 mod state;
 
 use chat_core::client::Receive;
+use nix::sys::signal::{SigSet, Signal};
 
 use crate::args::Global;
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
-use crate::session::{LoginMode, Session};
+use crate::session::{DEFAULT_TIMEOUT, LoginMode, Session};
 
 use app::App;
 
 /// Runs until the user quits, the input ends, or the session ends.
 pub(crate) async fn run(global: &Global, output: &mut Output) -> Result<(), Failure> {
+    block_suspension();
     let mut session = Session::connect(global, LoginMode::Automatic, Receive::FromCursor, output).await?;
     let Some(mut events) = session.client.events() else {
         return Err(Failure::new(
@@ -35,9 +39,24 @@ pub(crate) async fn run(global: &Global, output: &mut Output) -> Result<(), Fail
         ));
     };
     let agent = session.share();
-    let result = App::new(&session, *output)?.run(&mut events).await;
+    let line_timeout = global.timeout_or(DEFAULT_TIMEOUT);
+    let result = App::new(&session, line_timeout, *output)?.run(&mut events).await;
     drop(agent);
     session.report_outcomes_in(events);
     session.finish().await;
     result
+}
+
+/// Lets only the thread of the line editor be suspended by Ctrl-Z: the thread restores the mode of
+/// the terminal, is stopped, and prints the prompt again. If another thread took the signal, the
+/// editor could continue for a moment, and leave its mode to the shell. Threads that are started
+/// later inherit the setting.
+fn block_suspension() {
+    if input::has_editor() {
+        let _ = suspension().thread_block(); // a valid set of signals
+    }
+}
+
+fn suspension() -> SigSet {
+    SigSet::from(Signal::SIGTSTP)
 }

@@ -51,6 +51,15 @@ impl Screen {
         }
     }
 
+    /// Prints a line about an error. Without a line editor it goes to standard error.
+    pub(super) fn error(&self, text: impl fmt::Display) {
+        if self.queue.is_some() {
+            self.line(text);
+        } else {
+            let _ = writeln!(io::stderr(), "{text}"); // there is no other place to report it to
+        }
+    }
+
     /// Waits until all queued lines are printed, for at most 1 s. Does not wait if the queue is
     /// full. Call it while the editor reads a line or after the editor was dropped, because the
     /// editor prints at no other time.

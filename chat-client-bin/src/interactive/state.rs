@@ -14,6 +14,7 @@ use crate::output::{Style, single_line};
 use super::completion::KnownNames;
 use super::conversations::Conversations;
 use super::screen::Screen;
+use super::script::Script;
 
 /// Maximum time a user waits for a conversation to open.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,6 +44,10 @@ pub(super) enum JobResult {
         /// Numbers of the printed messages; `true` marks the user's own.
         messages: Vec<(Seq, bool)>,
     },
+    /// The user was asked to confirm that the last member leaves a group.
+    UnconfirmedLeave(ConversationId),
+    /// The user has left a group.
+    Left(ConversationId),
     /// A message was stored.
     Stored {
         label: String,
@@ -60,10 +65,22 @@ impl JobResult {
                 Kind::Failed,
                 format!("the server was restored from a backup; open {label} again"),
             ))),
-            Self::Shown { .. } | Self::Stored { .. } | Self::Done => Self::Done,
+            Self::Shown { .. } | Self::Stored { .. } | Self::UnconfirmedLeave(_) | Self::Left(_) | Self::Done => {
+                Self::Done
+            }
             Self::CannotEnter(failure) => Self::CannotEnter(failure),
         }
     }
+}
+
+/// A job that has ended.
+#[derive(Debug)]
+pub(super) struct JobDone {
+    /// Number of restores at the start of the job.
+    pub(super) restores: u64,
+    /// Number of the script line that started the job, or `None` if no line did.
+    pub(super) line: Option<u64>,
+    pub(super) result: Result<JobResult, Failure>,
 }
 
 /// State of the interactive client.
@@ -77,25 +94,57 @@ pub(super) struct State {
     pub(super) screen: Screen,
     pub(super) style: Style,
     pub(super) conversations: Conversations,
+    /// Group that the next command deletes if it leaves the group.
+    pub(super) confirmed_leave: Option<ConversationId>,
     pub(super) known: KnownNames,
-    /// Running jobs. Each job prints its output, and returns the number of restores at its start.
-    pub(super) jobs: JoinSet<(u64, Result<JobResult, Failure>)>,
+    /// Running jobs. Each job prints its output.
+    pub(super) jobs: JoinSet<JobDone>,
+    /// The script that supplies the input, or `None` if a user types.
+    pub(super) script: Option<Script>,
     /// `true` while a conversation is being opened. No line is read in that time, because it is not
     /// known to which conversation the line would be sent.
     pub(super) opening: bool,
 }
 
 impl State {
-    /// Prints an error that the user can act on.
-    pub(super) fn show_error(&self, text: &str) {
+    /// Prints an error that the user can act on. Counts the line of the script that caused it as
+    /// failed.
+    pub(super) fn show_error(&mut self, text: &str) {
+        let line = self.script.as_mut().and_then(Script::fail_line);
+        match line {
+            Some(number) => self.show_warning(&format!("line {number}: {text}")),
+            None => self.show_warning(text),
+        }
+    }
+
+    /// Prints a warning about something that no input line has caused.
+    pub(super) fn show_warning(&self, text: &str) {
         let text = single_line(text);
-        self.screen.line(format_args!("{} {text}", self.style.bad("!")));
+        match self.script {
+            Some(_) => self.screen.error(format_args!("chat-client: {text}")),
+            None => self.screen.error(format_args!("{} {text}", self.style.bad("!"))),
+        }
+    }
+
+    /// Prints a notice about the connection: among the other output for a user, on standard error
+    /// for a script.
+    pub(super) fn show_notice(&self, text: &str) {
+        match self.script {
+            Some(_) => self.show_warning(text),
+            None => self.screen.line(self.style.dim(&single_line(&format!("-- {text}")))),
+        }
     }
 
     /// Starts a job.
     pub(super) fn spawn(&mut self, job: impl Future<Output = Result<JobResult, Failure>> + Send + 'static) {
-        let restores = self.restores;
-        self.jobs.spawn(async move { (restores, job.await) });
+        let (restores, line) = (self.restores, self.script.as_ref().and_then(Script::line));
+        self.jobs.spawn(async move {
+            JobDone {
+                restores,
+                line,
+                result: job.await,
+            }
+        });
     }
 
     /// Starts a job that sends `command` to the server and prints `done` once it succeeds.

@@ -11,8 +11,9 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use chat_core::client::FirstContact;
+use chat_core::client::{ClientError, FirstContact};
 use json::to_json;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -132,6 +133,9 @@ impl Output {
             if let Some(code) = failure.code {
                 error["code"] = code.into();
             }
+            if let Some(line) = failure.last_line {
+                error["last_line"] = line.into();
+            }
             print_error(&to_json(&json!({ "error": error })));
         } else {
             print_error(&format!("chat-client: {}", single_line(&failure.text)));
@@ -160,6 +164,14 @@ impl Output {
 /// `eprintln!` would panic.
 fn print_error(line: &dyn std::fmt::Display) {
     let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Describes the end of a connection, and when the client tries again.
+pub(crate) fn describe_retry(reason: &ClientError, retry_in: Duration) -> String {
+    match retry_in.as_millis().div_ceil(1000) {
+        0 => format!("{reason}; trying again"),
+        seconds => format!("{reason}; trying again in {seconds} s"),
+    }
 }
 
 fn write_failure(error: io::Error) -> Failure {

@@ -133,3 +133,20 @@ fn send_survives_repeated_server_kills() {
         .collect();
     assert_eq!(seqs, (1..=120).map(Some).collect::<Vec<_>>());
 }
+
+/// A supervisor stops a listener right after lines were printed.
+#[test]
+fn stopped_listener_acknowledges_what_it_has_printed() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    for name in ["TERM", "HUP", "INT"] {
+        for number in 1..=5 {
+            alice.ok(&["send", "bob", &format!("{name} {number}")]);
+        }
+        let listener = bob.start(&["listen", "--json"]);
+        listener.until(&format!("{name} 5"));
+        signal(listener.id(), name, Reach::Process).unwrap();
+        assert_eq!(listener.finish().0, Some(0), "SIG{name}");
+        assert!(bob.missed().is_empty(), "printed again after SIG{name}");
+    }
+}

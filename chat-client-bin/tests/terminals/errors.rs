@@ -186,6 +186,25 @@ fn listener_serves_commands_of_its_profile() {
 }
 
 #[test]
+fn listener_serves_commands_of_a_profile_with_a_long_path() {
+    let server = TestServer::new();
+    let mut alice = server.device("alice", &"long".repeat(40));
+    alice.ok(&["register"]);
+    alice.ok(&["account", "--direct", "everyone"]);
+    let listener = alice.start(&["listen", "--json", "--own"]);
+    alice.ok(&["send", "alice", "beside the listener"]);
+    listener.until("beside the listener");
+    drop(listener);
+
+    // A listener that cannot serve other commands says so.
+    alice.profile = server.path("blocked");
+    alice.ok(&["login"]);
+    fs::create_dir(alice.profile.join("accounts/alice/agent")).unwrap();
+    let blocked = alice.start(&["listen"]);
+    blocked.until_error("other commands cannot use this account while this one runs: cannot listen at ");
+}
+
+#[test]
 fn closed_output_pipe_ends_a_command_without_a_message() {
     let server = TestServer::new();
     let alice = server.register("alice");
@@ -259,8 +278,10 @@ fn impossible_message_number_is_refused_and_not_queued() {
         alice.fails(2, &["react", "bob", number, "👍"]);
         alice.fails(2, &["send", "bob", "x", "--reply-to", number]);
         alice.fails(2, &["send", number, "x"]);
-        let (_, output, _) = run_with_input(&alice, &[], format!("/dm bob\n/edit {number} x\n").as_bytes());
-        assert!(output.contains("! /edit [SEQ] TEXT"), "{output}");
+        let script = format!("/dm bob\n/edit {number} x\n");
+        let (code, _, errors) = run_with_input(&alice, &[], script.as_bytes());
+        assert_eq!(code, Some(1));
+        assert!(errors.contains("line 2: /edit [SEQ] TEXT"), "{errors}");
     }
     alice.fails(1, &["edit", "bob", "9223372036854775807", "x"]);
     assert_eq!(bob.texts(&["alice"]), ["mine"]);
@@ -410,4 +431,45 @@ fn every_command_reports_outcomes_of_queued_messages() {
             );
         }
     }
+}
+
+#[test]
+fn lines_that_are_not_taken_are_reported() {
+    let mut server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    server.process.kill();
+    let input = (1..=200).map(|number| format!("{number}\n")).collect::<String>();
+    let arguments = ["--json", "--timeout", "2", "send", "bob", "-"];
+    let (code, sent, errors) = run_with_input(&alice, &arguments, input.as_bytes());
+    assert_eq!((code, sent.as_str()), (Some(75), ""), "{errors}");
+    let error = &parse(&errors).pop().unwrap()["error"];
+    let last = error["last_line"].as_u64().unwrap();
+    assert!((1..200).contains(&last), "{errors}");
+    assert!(
+        error["text"]
+            .as_str()
+            .unwrap()
+            .contains(&format!("line {last} is the last line that was taken"))
+    );
+    server.process.kill_and_restart().unwrap();
+    alice.ok(&["whoami"]);
+    let taken: Vec<_> = (1..=last).map(|number| number.to_string()).collect();
+    assert_eq!(bob.texts(&["alice"]), taken);
+}
+
+#[test]
+fn first_steps_and_all_commands_are_documented() {
+    let server = TestServer::new();
+    let alice = server.device("alice", "empty");
+    assert!(alice.ok(&["--help"]).contains("register` creates an account"));
+    let mut command = Command::new(&*CLIENT);
+    let output = command
+        .args(["whoami", "--profile"])
+        .arg(&alice.profile)
+        .output()
+        .unwrap();
+    assert!(String::from_utf8(output.stderr).unwrap().contains("register"));
+    let manual = alice.ok(&["man"]);
+    assert!(manual.contains("CHAT-CLIENT GROUP CREATE"), "{manual}");
+    assert!(!manual.contains("send(1)"), "pages of commands do not exist");
 }

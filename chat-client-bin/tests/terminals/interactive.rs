@@ -31,7 +31,7 @@ fn interactive_client_sends_receives_and_runs_commands() {
     client.type_line("//not a command");
     client.until("✓ #5 bob");
     client.type_line("/hepl");
-    client.until("is not a command");
+    client.until_error("line 5: /hepl is not a command");
     client.type_line("/create club");
     client.until("-- #club --");
     client.type_line("/invite bob");
@@ -39,7 +39,7 @@ fn interactive_client_sends_receives_and_runs_commands() {
     client.type_line("/list");
     client.until("#club");
     let (code, _) = client.finish();
-    assert_eq!(code, Some(0));
+    assert_eq!(code, Some(1), "/hepl has failed");
     assert_eq!(
         bob.texts(&["alice"]),
         ["are you there?", "yes!", "good\u{1b}[31m", "/not a command"]
@@ -80,12 +80,11 @@ fn interactive_client_reports_a_reconnection() {
     let mut server = TestServer::new();
     let [alice, bob] = server.friends(["alice", "bob"]);
     let mut client = alice.start(&[]);
-    client.until("You are");
     client.type_line("/dm bob");
     client.until("no messages yet");
     server.process.kill_and_restart().unwrap();
-    client.until("trying again in");
-    client.until("reconnected to");
+    client.until_error("trying again in");
+    client.until_error("reconnected to");
     client.type_line("still here");
     client.until("✓ #1 bob");
     assert_eq!(client.finish().0, Some(0));
@@ -102,20 +101,20 @@ fn script_lines_after_a_failed_open_are_not_sent() {
     client.type_line("for bob");
     client.until("✓ #1 bob");
     client.type_line("/dm nobody");
-    client.until("nobody was not found");
+    client.until_error("nobody was not found");
     client.type_line("for nobody");
-    client.until("no conversation is open");
+    client.until_error("line 4: no conversation is open");
     client.type_line("/group nogroup");
-    client.until("#nogroup was not found");
+    client.until_error("#nogroup was not found");
     client.type_line("/create club");
     client.until("-- #club --");
     client.type_line("/create club");
-    client.until("taken");
+    client.until_error("taken");
     client.type_line("/group club");
     client.until("-- #club --");
     client.type_line("for the club");
     client.until("✓ #2 #club");
-    assert_eq!(client.finish().0, Some(0));
+    assert_eq!(client.finish().0, Some(1));
     assert_eq!(bob.texts(&["alice"]), ["for bob"]);
 }
 
@@ -144,4 +143,97 @@ fn renamed_group_stays_the_open_conversation() {
     assert_eq!(client.finish().0, Some(0));
     assert_eq!(alice.texts(&["-g", "archive"]), ["one", "two", "three"]);
     assert!(alice.texts(&["-g", "general"]).is_empty());
+}
+
+#[test]
+fn script_whose_lines_fail_ends_with_code_1_and_prints_nothing() {
+    let server = TestServer::new();
+    let alice = server.register("alice");
+    let mut client = alice.start(&[]);
+    let lines = [
+        "/dm nobody",
+        "hello",
+        "",
+        "/group nosuch",
+        "/kick bob",
+        "/frobnicate",
+        "/edit 0 x",
+    ];
+    lines.iter().for_each(|line| client.type_line(line));
+    for (number, error) in [
+        (1, "nobody was not found"),
+        (2, "no conversation is open"),
+        (4, "#nosuch was not found"),
+        (5, "no conversation is open"),
+        (6, "/frobnicate is not a command"),
+        (7, "/edit [SEQ] TEXT"),
+    ] {
+        client.until_error(&format!("chat-client: line {number}: {error}"));
+    }
+    client.close_input();
+    client.until_error("chat-client: 6 lines failed");
+    let (code, printed) = client.finish();
+    assert_eq!(
+        (code, printed),
+        (Some(1), Vec::new()),
+        "no greeting, and errors on standard error"
+    );
+}
+
+/// Reads the outcome of a line that the server refuses after it was queued.
+#[test]
+fn refused_message_fails_its_line_of_the_script() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    bob.ok(&["friend", "block", "alice"]);
+    let mut client = alice.start(&[]);
+    client.type_line("/dm bob");
+    client.until("bob");
+    client.type_line("hello");
+    client.until_error("line 2: not sent to bob: ");
+    client.type_line("/list");
+    assert_eq!(client.finish().0, Some(1));
+}
+
+#[test]
+fn last_member_confirms_that_leaving_deletes_the_group() {
+    let server = TestServer::new();
+    let alice = server.register("alice");
+    let mut client = alice.start(&[]);
+    client.type_line("/create club");
+    client.until("-- #club --");
+    client.type_line("/leave");
+    client.until("leaving deletes #club");
+    // Another command in between withdraws the confirmation.
+    client.type_line("/list");
+    client.type_line("/leave");
+    client.until("leaving deletes #club");
+    client.type_line("/leave");
+    client.until("you left #club");
+    client.type_line("is anybody here?");
+    client.until_error("no conversation is open");
+    assert_eq!(client.finish().0, Some(1));
+    assert!(alice.json(&["group", "list"]).is_empty());
+}
+
+#[test]
+fn removed_member_is_no_longer_in_the_conversation() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    alice.ok(&["group", "create", "club"]);
+    let mut client = bob.start(&[]);
+    for removal in ["kick", "delete"] {
+        client.type_line("/join club");
+        client.until("-- #club --");
+        let arguments = ["group", removal, "club", "bob"];
+        alice.ok(if removal == "kick" {
+            &arguments[..]
+        } else {
+            &arguments[..3]
+        });
+        client.until_error("you are no longer in the open group");
+        client.type_line("for the club");
+        client.until_error("no conversation is open");
+    }
+    assert_eq!(client.finish().0, Some(1));
 }

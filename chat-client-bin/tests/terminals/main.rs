@@ -4,6 +4,7 @@
 
 mod certificates;
 mod crash;
+mod deadlines;
 mod errors;
 mod interactive;
 mod logout;

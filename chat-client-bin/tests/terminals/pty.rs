@@ -2,13 +2,19 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::process::{Child, Stdio};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
+use chat_harness::process::{Reach, signal};
 use nix::pty::{Winsize, openpty};
+use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use rustix::termios::tcsetwinsize;
 
-use super::support::{TestDevice, TestServer, WAIT_TIMEOUT};
+use super::support::{TestDevice, TestServer, WAIT_TIMEOUT, eventually};
 
 /// A pseudo-terminal with a running client.
 struct Terminal {
@@ -21,8 +27,15 @@ struct Terminal {
 }
 
 impl Terminal {
-    /// Starts a client whose variable `TERM` is `term`.
+    /// Starts an interactive client whose variable `TERM` is `term`.
     fn start(device: &TestDevice, term: &str) -> Self {
+        let mut command = device.command(&[]);
+        command.env("TERM", term);
+        Self::run(command)
+    }
+
+    /// Starts a command in a process group of its own, as a shell does.
+    fn run(mut command: Command) -> Self {
         let size = Winsize {
             ws_row: 50,
             ws_col: 200,
@@ -31,10 +44,12 @@ impl Terminal {
         };
         let pty = openpty(Some(&size), None).unwrap();
         let slave = || Stdio::from(pty.slave.try_clone().unwrap());
-        let child = device
-            .command(&[])
-            .env("TERM", term)
+        let child = command
             .env("NO_COLOR", "1")
+            .env_remove("TMUX")
+            .env_remove("STY")
+            .env_remove("XTERM_VERSION")
+            .process_group(0)
             .stdin(slave())
             .stdout(slave())
             .stderr(slave())
@@ -91,9 +106,50 @@ impl Terminal {
         self.unmatched.drain(..end);
     }
 
+    /// Returns whether the terminal is in the mode of the shell: with echo, lines and signals.
+    fn is_in_line_mode(&self) -> bool {
+        let wanted = LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG;
+        tcgetattr(&self.keyboard).unwrap().local_flags.contains(wanted)
+    }
+
+    /// Sets the mode of a shell, as a shell does when its job has stopped.
+    fn set_line_mode(&self) {
+        let mut mode = tcgetattr(&self.keyboard).unwrap();
+        mode.local_flags |= LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG;
+        tcsetattr(&self.keyboard, SetArg::TCSANOW, &mode).unwrap();
+    }
+
+    /// Waits until the client has stopped, and then continues it like a shell.
+    fn continue_in_foreground(&self) {
+        self.wait_until_stopped();
+        self.set_line_mode();
+        self.signal("CONT");
+    }
+
+    fn wait_until_stopped(&self) {
+        let pid = Pid::from_raw(self.child.id().try_into().unwrap());
+        let flags = WaitPidFlag::WUNTRACED | WaitPidFlag::WNOHANG;
+        eventually("the client is stopped", || {
+            matches!(waitpid(pid, Some(flags)), Ok(WaitStatus::Stopped(..)))
+        });
+    }
+
+    fn signal(&self, name: &str) {
+        signal(self.child.id(), name, Reach::Process).unwrap();
+    }
+
+    fn exit_code(&mut self) -> Option<i32> {
+        let mut status = None;
+        eventually("the client ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap().code()
+    }
+
     fn quit(mut self) {
         self.press("/quit\r");
-        assert!(self.child.wait().unwrap().success());
+        assert_eq!(self.exit_code(), Some(0));
     }
 }
 
@@ -157,4 +213,132 @@ fn terminal_reports_invalid_text_and_continues() {
     client.until("bob> ");
     client.send_first_and_quit("hello");
     assert_eq!(bob.texts(&["alice"]), ["hello"]);
+}
+
+#[test]
+fn suspended_client_shows_the_typed_line_again() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    let mut client = Terminal::with_bob(&alice);
+    client.press("secret draft ");
+    client.until("no messages yet");
+    client.until("draft ");
+    client.press("\u{1a}"); // Ctrl-Z
+    client.continue_in_foreground();
+    client.until("bob> secret draft ");
+    assert!(!client.is_in_line_mode());
+    // A signal, unlike Ctrl-Z, stops the process without a warning.
+    client.press("for ");
+    client.until("for ");
+    client.signal("STOP");
+    client.continue_in_foreground();
+    client.until("bob> secret draft for ");
+    assert!(!client.is_in_line_mode());
+    client.send_first_and_quit("bob");
+    assert_eq!(bob.texts(&["alice"]), ["secret draft for bob"]);
+}
+
+#[test]
+fn stopped_client_leaves_the_terminal_in_the_mode_of_the_shell() {
+    let server = TestServer::new();
+    let [alice, _bob] = server.friends(["alice", "bob"]);
+    let mut client = Terminal::with_bob(&alice);
+    client.press("half a line\u{1a}");
+    client.wait_until_stopped();
+    assert!(client.is_in_line_mode(), "while the client is stopped");
+    client.signal("CONT");
+    client.until("half a line");
+    client.signal("TERM");
+    assert_eq!(client.exit_code(), Some(143));
+    assert!(client.is_in_line_mode(), "after SIGTERM");
+}
+
+#[test]
+fn ended_session_ends_the_client_and_restores_the_terminal() {
+    let server = TestServer::new();
+    let [alice, _bob] = server.friends(["alice", "bob"]);
+    let mut client = Terminal::with_bob(&alice);
+    let phone = server.device("alice", "phone");
+    phone.ok(&["login"]);
+    let devices = phone.json(&["devices"]);
+    let other = devices.iter().find(|device| device["current"] == false).unwrap();
+    phone.ok(&["devices", "revoke", other["device"].as_str().unwrap()]);
+    client.until("chat-client: ");
+    assert_eq!(client.exit_code(), Some(77));
+    assert!(client.is_in_line_mode());
+}
+
+#[test]
+fn password_prompt_restores_the_terminal() {
+    let server = TestServer::new();
+    let prompt = |label: &str| {
+        let device = server.device("zoe", label);
+        let mut command = device.command(&["register"]);
+        command.env_remove("CHAT_PASSWORD");
+        let mut client = Terminal::run(command);
+        client.until("Password: ");
+        eventually("the password is hidden", || !client.is_in_line_mode());
+        client
+    };
+    let mut interrupted = prompt("interrupted");
+    interrupted.press("\u{3}"); // Ctrl-C
+    assert_eq!(interrupted.exit_code(), Some(130));
+    assert!(interrupted.is_in_line_mode(), "after Ctrl-C");
+    for (name, code) in [("TERM", 143), ("HUP", 129)] {
+        let mut terminated = prompt(name);
+        terminated.signal(name);
+        assert_eq!(terminated.exit_code(), Some(code));
+        assert!(terminated.is_in_line_mode(), "after SIG{name}");
+    }
+}
+
+#[test]
+fn pasted_commands_are_not_executed_in_part() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    let mut client = Terminal::with_bob(&alice);
+    let paste = |text: &str| format!("\u{1b}[200~{text}\u{1b}[201~\r");
+    client.press(&paste("/add carol\rthe second line"));
+    client.until("nothing was executed");
+    client.press(&paste("/dm bob one\r/two"));
+    client.until("✓ #1 bob");
+    client.press(&paste("three\rfour"));
+    client.until("✓ #2 bob");
+    client.quit();
+    assert_eq!(bob.texts(&["alice"]), ["one\n/two", "three\nfour"]);
+}
+
+/// A terminal that becomes narrower shows the line in more rows; all of them are cleared.
+#[test]
+fn resized_terminal_keeps_no_copies_of_the_typed_line() {
+    let server = TestServer::new();
+    let [alice, _bob] = server.friends(["alice", "bob"]);
+    let mut client = Terminal::with_bob(&alice);
+    let line = "x".repeat(100);
+    client.press(&line);
+    client.until(&line);
+    let size = rustix::termios::Winsize {
+        ws_row: 50,
+        ws_col: 40,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(&client.keyboard, size).unwrap();
+    client.signal("WINCH");
+    // Of 105 columns, 40 columns make rows 0 to 2.
+    client.until("\u{1b}[2A\r\u{1b}[J");
+    client.until(&line);
+}
+
+#[test]
+fn short_password_is_refused_before_it_is_typed_again() {
+    let server = TestServer::new();
+    let device = server.device("zoe", "zoe");
+    let mut command = device.command(&["register"]);
+    command.env_remove("CHAT_PASSWORD");
+    let mut client = Terminal::run(command);
+    client.until("Password: ");
+    client.press("short\r");
+    client.until("at least 8 bytes");
+    assert_eq!(client.exit_code(), Some(2));
 }

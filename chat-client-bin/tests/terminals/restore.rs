@@ -79,12 +79,12 @@ fn line_typed_after_a_restore_reaches_the_user_of_the_prompt() {
     client.type_line("before");
     client.until("✓ #1 bob");
     restore.run(|_| ());
-    client.until("their numbers may belong to other messages");
+    client.until_error("their numbers may belong to other messages");
     client.type_line("/edit the number of another message");
-    client.until("no message of yours is known");
+    client.until_error("no message of yours is known");
     client.type_line("after");
     client.until("✓ #1 bob");
-    assert_eq!(client.finish().0, Some(0));
+    assert_eq!(client.finish().0, Some(1), "the edit has failed");
     restore.assert_bob_has(&["after"]);
 }
 
@@ -97,7 +97,7 @@ fn line_typed_before_a_restore_is_not_lost() {
     client.type_line("before");
     client.until("✓ #1 bob");
     restore.run(|_| {
-        client.until("trying again in");
+        client.until_error("trying again in");
         client.type_line("kept");
         client.until("… sending to bob");
     });

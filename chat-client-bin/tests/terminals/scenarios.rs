@@ -238,3 +238,42 @@ fn note_of_a_friend_request_cannot_look_like_another_row() {
     assert_eq!(list.lines().count(), 1, "{list}");
     assert!(list.contains("hi bob 7 friend, online"), "{list}");
 }
+
+#[test]
+fn send_takes_a_whole_input_or_file_and_a_literal_dash() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    let mut whole = alice.start(&["send", "bob", "--stdin"]);
+    whole.type_line("one");
+    whole.type_line("");
+    whole.type_line("three");
+    assert_eq!(whole.finish(), (Some(0), vec!["1".to_owned()]));
+    let path = server.path("message");
+    std::fs::write(&path, "from a file\r\n").unwrap();
+    alice.ok(&["send", "bob", "--file", path.to_str().unwrap()]);
+    alice.ok(&["send", "bob", "--text", "-"]);
+    assert_eq!(bob.texts(&["alice"]), ["one\n\nthree", "from a file", "-"]);
+    alice.fails(2, &["send", "bob", "text", "--text", "text"]);
+    alice.fails(2, &["send", "bob", "--file", "/nonexistent"]);
+    std::fs::write(&path, "x".repeat(20_000)).unwrap();
+    alice.fails(2, &["send", "bob", "--file", path.to_str().unwrap()]);
+}
+
+#[test]
+fn listener_prints_what_is_new_and_exits() {
+    let server = TestServer::new();
+    let [alice, bob, carol] = server.friends(["alice", "bob", "carol"]);
+    let new = |arguments: &[&str]| texts(&alice.json(&[&["listen", "--new"], arguments].concat()));
+    assert!(new(&[]).is_empty());
+    bob.ok(&["send", "alice", "from bob"]);
+    carol.ok(&["send", "alice", "from carol"]);
+    // The events of other conversations stay unseen.
+    assert_eq!(new(&["bob"]), ["from bob"]);
+    assert_eq!(new(&["bob"]), [""; 0]);
+    assert_eq!(new(&[]), ["from carol"]);
+    let mut recent = new(&["--since", "1h"]);
+    recent.sort();
+    assert_eq!(recent, ["from bob", "from carol"]);
+    assert_eq!(new(&["carol", "--since", "1h"]), ["from carol"]);
+    assert!(new(&["--since", "0"]).is_empty());
+}

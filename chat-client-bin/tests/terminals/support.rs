@@ -29,8 +29,13 @@ pub(crate) struct TestServer {
 
 impl TestServer {
     pub(crate) fn new() -> Self {
+        Self::with_settings(&[])
+    }
+
+    /// Starts a server with further variables in its environment.
+    pub(crate) fn with_settings(settings: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let process = ServerProcess::start(&server_program(), &directory.path().join("data"), &[]).unwrap();
+        let process = ServerProcess::start(&server_program(), &directory.path().join("data"), settings).unwrap();
         Self { process, directory }
     }
 
@@ -168,6 +173,20 @@ pub(crate) struct Running {
     child: Child,
     input: Option<ChildStdin>,
     lines: mpsc::Receiver<String>,
+    /// Lines of the standard error.
+    errors: mpsc::Receiver<String>,
+}
+
+/// Starts a thread that reads lines.
+fn read_lines(output: impl std::io::Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        BufReader::new(output)
+            .lines()
+            .map_while(Result::ok)
+            .all(|line| sender.send(line).is_ok())
+    });
+    lines
 }
 
 impl Running {
@@ -175,21 +194,14 @@ impl Running {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let (sender, lines) = mpsc::channel();
-        thread::spawn(move || {
-            output
-                .lines()
-                .map_while(Result::ok)
-                .all(|line| sender.send(line).is_ok())
-        });
         Self {
             input: child.stdin.take(),
+            lines: read_lines(child.stdout.take().unwrap()),
+            errors: read_lines(child.stderr.take().unwrap()),
             child,
-            lines,
         }
     }
 
@@ -200,23 +212,41 @@ impl Running {
     }
 
     pub(crate) fn next_line(&self) -> String {
-        self.lines.recv_timeout(WAIT_TIMEOUT).expect("another line")
+        let line = self.lines.recv_timeout(WAIT_TIMEOUT);
+        line.unwrap_or_else(|_| {
+            panic!(
+                "no other line; errors: {:#?}",
+                self.errors.try_iter().collect::<Vec<_>>()
+            )
+        })
     }
 
     /// Reads lines until one contains `part`. Returns that line.
     pub(crate) fn until(&self, part: &str) -> String {
+        Self::find(&self.lines, part).unwrap_or_else(|seen| {
+            panic!(
+                "no {part:?} in {seen:#?}; errors: {:#?}",
+                self.errors.try_iter().collect::<Vec<_>>()
+            )
+        })
+    }
+
+    /// Reads lines of the standard error until one contains `part`. Returns that line.
+    pub(crate) fn until_error(&self, part: &str) -> String {
+        Self::find(&self.errors, part).unwrap_or_else(|seen| panic!("no {part:?} in the errors {seen:#?}"))
+    }
+
+    /// Reads lines until one contains `part`. Returns that line, or all lines if none does.
+    fn find(lines: &mpsc::Receiver<String>, part: &str) -> Result<String, Vec<String>> {
         let deadline = Instant::now() + WAIT_TIMEOUT;
         let mut seen = Vec::new();
-        while Instant::now() < deadline {
-            let Ok(line) = self.lines.recv_timeout(WAIT_TIMEOUT) else {
-                break;
-            };
+        while let Ok(line) = lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             if line.contains(part) {
-                return line;
+                return Ok(line);
             }
             seen.push(line);
         }
-        panic!("no {part:?} in {seen:#?}");
+        Err(seen)
     }
 
     /// Closes the input and waits until the process ends. Returns the exit code and the remaining
@@ -225,6 +255,11 @@ impl Running {
         drop(self.input.take());
         let lines = self.lines.iter().collect();
         (self.child.wait().unwrap().code(), lines)
+    }
+
+    /// Closes the standard input of the process.
+    pub(crate) fn close_input(&mut self) {
+        self.input = None;
     }
 
     /// Returns the process id.

@@ -3,6 +3,7 @@
 //! Argon2id with 19 MiB deliberately costs about 20 ms of a core, so it never runs on a runtime
 //! worker and never without a limit: see [`PasswordHasherPool`].
 
+mod normalization;
 mod pool;
 #[cfg(test)]
 mod tests;
@@ -17,8 +18,7 @@ use argon2::password_hash::phc::{Output, ParamsString, Salt};
 use argon2::password_hash::{self, PasswordHasher as _, PasswordVerifier as _};
 use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Params, Version, password_hash::phc::PasswordHash as Phc};
 
-/// A password as a user typed it: 8 to 1024 arbitrary bytes. Zeroed when dropped; `Debug` shows
-/// `***`.
+/// A password of 8 to 1024 bytes. Zeroed when dropped; `Debug` shows `***`.
 #[derive(Clone)]
 pub struct Password(Secret);
 
@@ -28,7 +28,18 @@ impl Password {
     /// Maximum size in bytes.
     pub const MAX_BYTES: usize = 1024;
 
-    /// Creates a password from the bytes that a client presented.
+    /// Creates a password for a new record, in the normalised form of the OpaqueString profile
+    /// (RFC 8265, section 4.2): keyboards compose accents differently.
+    ///
+    /// # Errors
+    /// [`PasswordError`]: the password is not UTF-8, contains a character that the profile does not
+    /// allow, or is too short or too long.
+    pub fn normalized(presented: &Secret) -> Result<Self, PasswordError> {
+        Self::new(normalization::normalize(presented)?)
+    }
+
+    /// Creates a password from the bytes that a client presented. It is compared with records from
+    /// before passwords were normalised.
     ///
     /// At login, the caller treats an error like a wrong password, so that the reply reveals
     /// nothing about the account.
@@ -41,6 +52,13 @@ impl Password {
             Self::MIN_BYTES..=Self::MAX_BYTES => Ok(Self(presented)),
             _ => Err(PasswordError::TooLong { max: Self::MAX_BYTES }),
         }
+    }
+}
+
+impl Password {
+    /// Returns the bytes of the password.
+    pub(super) fn expose(&self) -> &[u8] {
+        self.0.expose()
     }
 }
 
@@ -60,6 +78,11 @@ pub enum PasswordError {
         /// Minimum size in bytes.
         min: usize,
     },
+    /// The password is not text, or contains a character that RFC 8264 does not allow in passwords.
+    #[error(
+        "the password contains a character that passwords cannot have, such as a control character, or is not UTF-8"
+    )]
+    Disallowed,
     /// The password is longer than the maximum.
     #[error("the password is too long; use at most {max} bytes")]
     TooLong {

@@ -97,12 +97,7 @@ impl PasswordAuthenticator {
         stored: Option<&str>,
     ) -> Result<PasswordCheck, AuthError> {
         self.throttle.charge(Instant::now(), attempt)?;
-        // A password of invalid length cannot be right. A dummy is compared in its place, so that
-        // the check takes as long as for any wrong password.
-        let (password, is_valid) = match Password::new(secret) {
-            Ok(password) => (password, true),
-            Err(_) => (dummy_password(), false),
-        };
+        let candidates = candidates(&secret);
         let stored = stored.and_then(|phc| match PasswordHash::parse(phc) {
             Ok(hash) => Some(hash),
             Err(error) => {
@@ -114,8 +109,8 @@ impl PasswordAuthenticator {
                 None
             }
         });
-        match self.pool.verify(password, stored).await {
-            Ok(right @ PasswordCheck::Right { .. }) if is_valid => {
+        match self.verify(candidates, stored).await {
+            Ok(right @ PasswordCheck::Right { .. }) => {
                 self.throttle.succeeded(Instant::now(), attempt);
                 Ok(right)
             }
@@ -125,6 +120,25 @@ impl PasswordAuthenticator {
                 Err(error.into())
             }
         }
+    }
+
+    /// Compares the forms of a presented password with a stored hash. The number of comparisons of
+    /// a wrong password depends on that password only.
+    async fn verify(
+        &self,
+        candidates: Vec<Candidate>,
+        stored: Option<PasswordHash>,
+    ) -> Result<PasswordCheck, PasswordPoolError> {
+        for Candidate { password, form } in candidates {
+            match self.pool.verify(password, stored.clone()).await? {
+                PasswordCheck::Right { needs_rehash } if form != Form::Dummy => {
+                    let needs_rehash = needs_rehash || form == Form::AsPresented;
+                    return Ok(PasswordCheck::Right { needs_rehash });
+                }
+                _ => {}
+            }
+        }
+        Ok(PasswordCheck::Wrong)
     }
 
     async fn find(&self, account: &UserRef) -> Result<Option<Account>, StoreError> {
@@ -147,9 +161,49 @@ impl PasswordAuthenticator {
     }
 }
 
-/// Returns the password that is compared in place of a presented one of invalid length.
-fn dummy_password() -> Password {
-    Password::new(Secret::new(vec![0; Password::MIN_BYTES])).expect("the dummy password has the minimum size")
+/// A form of a presented password that is compared with the stored hash.
+struct Candidate {
+    password: Password,
+    form: Form,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Form of current records.
+    Normalized,
+    /// Form of records from before passwords were normalised.
+    AsPresented,
+    /// Stands for a password of invalid length, which cannot be right: the comparison takes as long
+    /// as for any wrong password.
+    Dummy,
+}
+
+/// Returns the forms of a presented password to compare: the normalised one, and the presented one
+/// if it differs.
+fn candidates(presented: &Secret) -> Vec<Candidate> {
+    let mut candidates = Vec::with_capacity(2);
+    let normalized = Password::normalized(presented).ok();
+    let differs = normalized
+        .as_ref()
+        .is_none_or(|password| password.expose() != presented.expose());
+    candidates.extend(normalized.map(|password| Candidate {
+        password,
+        form: Form::Normalized,
+    }));
+    if differs && let Ok(password) = Password::new(presented.clone()) {
+        candidates.push(Candidate {
+            password,
+            form: Form::AsPresented,
+        });
+    }
+    if candidates.is_empty() {
+        let dummy = Password::new(Secret::new(vec![0; Password::MIN_BYTES]));
+        candidates.push(Candidate {
+            password: dummy.expect("the dummy password has the minimum size"),
+            form: Form::Dummy,
+        });
+    }
+    candidates
 }
 
 #[async_trait]
@@ -179,7 +233,7 @@ impl Authenticator for PasswordAuthenticator {
         };
         let stronger = if needs_rehash {
             // A failure is ignored, because the next login tries again.
-            match Password::new(login.secret.clone()) {
+            match Password::normalized(&login.secret) {
                 Ok(password) => self.hash(password).await.ok(),
                 Err(_) => None,
             }
@@ -191,5 +245,84 @@ impl Authenticator for PasswordAuthenticator {
 
     async fn close(&self) {
         self.pool.shutdown().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::PasswordCost;
+    use crate::store::MemoryStore;
+
+    const COMPOSED: &str = "p\u{e4}ssw\u{f6}rd";
+    const DECOMPOSED: &str = "pa\u{308}sswo\u{308}rd";
+
+    fn authenticator() -> PasswordAuthenticator {
+        let mut pool = PasswordPoolOptions::default();
+        pool.cost = PasswordCost::danger_cheap();
+        PasswordAuthenticator::new(Arc::new(MemoryStore::new()), pool, ThrottleOptions::danger_unlimited()).unwrap()
+    }
+
+    async fn check(
+        authenticator: &PasswordAuthenticator,
+        presented: impl Into<Vec<u8>>,
+        stored: Option<&str>,
+    ) -> PasswordCheck {
+        let attempt = LoginAttempt {
+            source: Source::Local,
+            account: "alice",
+            known_device: None,
+        };
+        authenticator
+            .compare(&attempt, Secret::new(presented), stored)
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn old_record_matches_the_bytes_that_it_was_made_of_and_is_renewed() {
+        let authenticator = authenticator();
+        for bytes in [DECOMPOSED.as_bytes(), b"p\xe4ssword", b"with\ttab"] {
+            // Until a later version normalised passwords, they were hashed as they came.
+            let old = authenticator
+                .hash(Password::new(Secret::new(bytes)).unwrap())
+                .await
+                .unwrap();
+            let right = check(&authenticator, bytes, Some(&old)).await;
+            assert_eq!(right, PasswordCheck::Right { needs_rehash: true });
+            assert_eq!(
+                check(&authenticator, "wrong password", Some(&old)).await,
+                PasswordCheck::Wrong
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn new_record_matches_every_composition_of_the_password() {
+        let authenticator = authenticator();
+        let new = Password::normalized(&Secret::new(DECOMPOSED)).unwrap();
+        let new = authenticator.hash(new).await.unwrap();
+        for spelling in [COMPOSED, DECOMPOSED] {
+            let right = check(&authenticator, spelling, Some(&new)).await;
+            assert_eq!(right, PasswordCheck::Right { needs_rehash: false });
+        }
+    }
+
+    #[tokio::test]
+    async fn number_of_comparisons_does_not_depend_on_the_account() {
+        let authenticator = authenticator();
+        let stored = authenticator
+            .hash(Password::new(Secret::new("another password")).unwrap())
+            .await
+            .unwrap();
+        for presented in ["wrong password", DECOMPOSED, "short", "with\ttab"] {
+            let mut counts = Vec::new();
+            for stored in [Some(&*stored), None] {
+                let before = authenticator.pool.stats().computed;
+                assert_eq!(check(&authenticator, presented, stored).await, PasswordCheck::Wrong);
+                counts.push(authenticator.pool.stats().computed - before);
+            }
+            assert_eq!(counts[0], counts[1], "{presented:?}");
+        }
     }
 }

@@ -97,7 +97,7 @@ pub struct LoginAttempt<'a> {
 
 /// Error of an attempt beyond a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many attempts; try again in {} s", .retry_after.as_millis().div_ceil(1000))]
+#[error("too many attempts; try again in {} s", .retry_after.as_millis().div_ceil(1000).max(1))]
 #[non_exhaustive]
 pub struct Throttled {
     /// Limit that the attempt exceeded, for logs and metrics. Not for the peer.

@@ -69,7 +69,8 @@ impl ServerAddress {
         };
         let (host, port) = split_port(rest).ok_or_else(invalid)?;
         let forbidden = |c: char| c.is_whitespace() || c.is_control() || "/@[]?#".contains(c);
-        if host.is_empty() || host.contains(forbidden) {
+        let is_invalid_ipv6 = host.contains(':') && host.parse::<std::net::Ipv6Addr>().is_err();
+        if host.is_empty() || is_invalid_ipv6 || host.contains(forbidden) {
             return Err(invalid());
         }
         Ok(Self {
@@ -208,6 +209,8 @@ mod tests {
             "a@b",
             "[::1]5",
             "host/x",
+            "a:b:7",
+            "sc1://::1:74000",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

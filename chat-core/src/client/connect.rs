@@ -25,6 +25,10 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum time for the handshake on an open stream.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Maximum delay after a rejection before the handshake. It is not authenticated, so an attacker on
+/// the network could otherwise keep the client away for years.
+const MAX_REJECTION_DELAY: Duration = Duration::from_secs(60);
+
 /// Error of an attempt to connect.
 #[derive(Debug)]
 pub(super) struct ConnectError {
@@ -313,7 +317,7 @@ async fn sc1(endpoint: &Endpoint, policy: PinPolicy, mut stream: Box<dyn Transpo
             }
             ClientProgress::Rejected { code, retry_after } => {
                 let mut error = ConnectError::temporary(endpoint, format_args!("the server declined: {code:?}"));
-                error.retry_after = Some(retry_after);
+                error.retry_after = Some(retry_after.min(MAX_REJECTION_DELAY));
                 return Err(error);
             }
         }

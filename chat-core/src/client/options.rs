@@ -1,6 +1,6 @@
 //! Options of a client.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::secure::{Fingerprint, Trust};
 
@@ -39,6 +39,9 @@ pub struct ClientOptions {
     /// Maximum number of passes through the list of servers before a client that never had a
     /// session ends. Default: unlimited.
     pub max_attempts: Option<u32>,
+    /// Maximum delay that a server may ask for before the next attempt to log in or register. If it
+    /// asks for more, a client that never had a session ends with the refusal. Default: unlimited.
+    pub max_retry_delay: Option<Duration>,
     /// Maximum number of messages of one conversation that wait for the server's reply. A value
     /// above 1 speeds up a busy conversation, but its messages may change their order after a
     /// temporary refusal. Default and minimum: 1.
@@ -77,6 +80,7 @@ impl ClientOptions {
             client_name: concat!("chat-core/", env!("CARGO_PKG_VERSION")).to_owned(),
             device_name: String::new(),
             max_attempts: None,
+            max_retry_delay: None,
             max_in_flight: 1,
             max_outbox: 10_000,
             #[cfg(feature = "tls")]

@@ -98,6 +98,8 @@ struct ThrottledLogs {
     guests_full: LogThrottle,
     /// One source has too many sessions.
     source_full: LogThrottle,
+    /// Logins or registrations exceed a limit on attempts.
+    attempts: LogThrottle,
     /// The operating system cannot accept connections.
     accept_failed: LogThrottle,
     /// A listener that the readiness gate closed cannot be opened again.

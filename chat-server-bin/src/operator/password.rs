@@ -15,6 +15,8 @@ pub(super) fn read_password(arguments: &PasswordArgs) -> Result<Secret, Failure>
     if let Some(path) = &arguments.password_file {
         let text = files::read_text(path, files::MAX_PASSWORD_FILE_BYTES)
             .map_err(|error| Failure::Failed(format!("cannot read the password file {}: {error}", path.display())))?;
+        // Some editors put a byte order mark before the first line.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         return Ok(Secret::new(text.lines().next().unwrap_or_default()));
     }
     if let Ok(password) = std::env::var("CHAT_PASSWORD") {

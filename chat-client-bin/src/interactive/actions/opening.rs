@@ -111,7 +111,7 @@ pub(super) async fn show(
         let line = EventLine::new(&info, entry, body, &names);
         let event_date = output::date(line.time_ms());
         if date != event_date {
-            job.screen.line(job.style.dim(&format!("-- {event_date} UTC")));
+            job.screen.line(job.style.dim(&format!("-- {event_date}")));
             date = event_date;
         }
         if matches!(body, EventBody::Message(_)) && event.recalled_seq.is_none() {

@@ -1,14 +1,18 @@
 //! Actions that send one command to the server and print a confirmation.
 
-use chat_core::model::{Command, Note};
+use chat_core::commands::Commands;
+use chat_core::model::{Command, ConversationRef, ConversationView, Note};
 
 use crate::args::{group_ref, user_ref};
 use crate::failure::Failure;
-use crate::interactive::state::State;
+use crate::interactive::state::{JobResult, State};
 use crate::outbox;
+use crate::output::single_line;
 
-use super::current;
+use super::{JobContext, current};
 
+/// Leaves a group. If the user is its last member, the group would be deleted, so the command has to
+/// be given twice.
 pub(super) fn leave(state: &mut State, name: Option<&str>) -> Result<(), Failure> {
     let (group, label) = match name {
         Some(name) => {
@@ -18,7 +22,24 @@ pub(super) fn leave(state: &mut State, name: Option<&str>) -> Result<(), Failure
         }
         None => current(state)?,
     };
-    state.request(Command::LeaveGroup(group), format!("you left {label}"));
+    let confirmed = state.confirmed_leave.take();
+    let job = JobContext::of(state);
+    state.spawn(async move {
+        let info = job.client.conversation(group.clone()).await?;
+        let is_last = matches!(&info.view, ConversationView::Group(group) if group.member_count <= 1);
+        if is_last && info.active && confirmed != Some(info.id) {
+            let text =
+                format!("-- you are the last member: leaving deletes {label}; type the command again to confirm");
+            job.screen.line(job.style.bold(&single_line(&text)));
+            return Ok(JobResult::UnconfirmedLeave(info.id));
+        }
+        job.client
+            .execute(Command::LeaveGroup(ConversationRef::Id(info.id)))
+            .await?;
+        let text = format!("-- you left {label}");
+        job.screen.line(job.style.dim(&single_line(&text)));
+        Ok(JobResult::Left(info.id))
+    });
     Ok(())
 }
 

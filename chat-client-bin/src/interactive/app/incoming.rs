@@ -1,12 +1,12 @@
 //! Handles and prints the events of the client.
 
 use chat_core::client::{ClientEvent, Delivery, SendOutcome};
-use chat_core::model::{EventBody, PresenceState, UserId};
+use chat_core::model::{ConversationId, EventBody, PresenceState, UserId};
 
 use crate::failure::Failure;
 use crate::interactive::actions;
 use crate::outbox;
-use crate::output::{ConversationName, Names, describe_truncation, single_line, time_of_day};
+use crate::output::{ConversationName, Names, describe_retry, describe_truncation, single_line, time_of_day};
 
 use super::App;
 
@@ -24,9 +24,14 @@ impl App {
             }
             ClientEvent::Connected { server } => self.print_reconnection(server),
             ClientEvent::Disconnected { reason, retry_in } => {
-                let seconds = retry_in.as_secs_f32().ceil();
-                let text = format!("-- {reason}; trying again in {seconds} s");
-                self.state.screen.line(self.state.style.bad(&single_line(&text)));
+                self.state.show_warning(&describe_retry(reason, *retry_in));
+            }
+            ClientEvent::Settled {
+                id,
+                conversation,
+                outcome,
+            } if self.state.script.is_some() => {
+                outbox::report(&self.state.client, *id, conversation, outcome, self.output);
             }
             ClientEvent::Settled {
                 conversation, outcome, ..
@@ -49,12 +54,12 @@ impl App {
             ClientEvent::HistoryReset => self.history_replaced(),
             ClientEvent::Rewound { conversation, to } => {
                 let name = ConversationName::of(conversation).label();
-                self.state.show_error(&format!(
+                self.state.show_warning(&format!(
                     "the server was restored from a backup: the printed events of {name} after #{to} no longer exist; the current events follow"
                 ));
             }
             ClientEvent::Truncated { conversation, from, to } => {
-                self.state.show_error(&describe_truncation(conversation, *from, *to));
+                self.state.show_warning(&describe_truncation(conversation, *from, *to));
             }
             ClientEvent::Ended(reason) => return Err(reason.clone().into()),
             _ => {}
@@ -64,13 +69,13 @@ impl App {
 
     /// Forgets ids and message numbers, which may denote other conversations and messages now.
     fn history_replaced(&mut self) {
-        self.state.show_error(
+        self.state.show_warning(
             "the server was restored from a backup: newer messages may be gone, and their numbers may belong to other messages",
         );
         self.state.client = self.client.with_known_history();
         self.state.restores += 1;
         if let Some(label) = self.state.conversations.forget_ids() {
-            self.state.show_error(&format!(
+            self.state.show_warning(&format!(
                 "{label} was opened by its id, and is closed; open it again by name"
             ));
         }
@@ -79,8 +84,7 @@ impl App {
 
     fn print_reconnection(&mut self, server: &str) {
         if self.was_connected {
-            let text = format!("-- reconnected to {server}");
-            self.state.screen.line(self.state.style.dim(&text));
+            self.state.show_notice(&format!("reconnected to {server}"));
         }
         self.was_connected = true;
     }
@@ -91,7 +95,7 @@ impl App {
         let (text, _) = outbox::describe(label, outcome);
         match outcome {
             SendOutcome::Acked(_) => self.state.screen.line(self.state.style.dim(&format!("✓ {text}"))),
-            _ => self.state.show_error(&text),
+            _ => self.state.show_warning(&text),
         }
     }
 
@@ -117,6 +121,12 @@ impl App {
                 .conversations
                 .set_id(&ConversationName::of(info).label(), info.id);
         }
+        if let Some(group) = self.ended_membership(delivery)
+            && self.state.conversations.leave_if(group)
+        {
+            self.state
+                .show_notice("you are no longer in the open group; /dm USER and /group NAME open another conversation");
+        }
         let is_hidden = matches!(delivery.body, EventBody::ConversationOpened { .. });
         if !self.caught_up || delivery.own || is_hidden {
             return;
@@ -137,6 +147,19 @@ impl App {
                 self.state.style.dim(&time_of_day(line.time_ms())),
                 line.short(self.state.style)
             ));
+        }
+    }
+
+    /// Returns the group in which the membership of the user ends with an event.
+    fn ended_membership(&self, delivery: &Delivery) -> Option<ConversationId> {
+        let me = self.state.client.me()?.id;
+        match &delivery.body {
+            EventBody::MemberLeft { user } | EventBody::MemberKicked { user, .. } if *user == me => {
+                Some(delivery.conversation.id)
+            }
+            EventBody::GroupDeleted => Some(delivery.conversation.id),
+            EventBody::RemovedFromGroup { group, .. } => Some(*group),
+            _ => None,
         }
     }
 

@@ -248,7 +248,7 @@ fn describe_inbox(body: &EventBody, names: &Names) -> Option<(&'static str, Deta
             (
                 "conversation_opened",
                 detail,
-                format!("opened the conversation with {}", name(peer)),
+                format!("opened a conversation (with {})", name(peer)),
             )
         }
         _ => return None,

@@ -43,7 +43,8 @@ pub struct GateStats {
     pub authenticated: u32,
     /// Number of sources with a connection.
     pub sources: usize,
-    /// Number of sources with a penalty, including penalties below the minimum and expired ones.
+    /// Number of penalties of connections and of logins, including those below the minimum and
+    /// expired ones.
     pub penalties: usize,
 }
 
@@ -141,9 +142,9 @@ impl ConnectionGate {
         })
     }
 
-    /// Records that a source misbehaved.
+    /// Records that a source misbehaved, unless sessions from it are open.
     pub fn penalise(&self, now: Instant, source: Source, offence: Offence) {
-        self.shared.state().penalties.add(now, source.into(), offence);
+        self.shared.penalise(now, source.into(), offence, 0);
     }
 
     /// Returns the numbers of connections and sources.
@@ -168,13 +169,15 @@ impl State {
         source: SourceKey,
         limits: &ConnectionLimits,
     ) -> Result<(), ConnectionRefused> {
-        self.penalties
-            .check(now, source)
-            .map_err(ConnectionRefused::Penalised)?;
+        let open = self.sources.get(&source).copied().unwrap_or_default();
+        if open.authenticated == 0
+            && let Some(remaining) = self.penalties.of_connections(now, source)
+        {
+            return Err(ConnectionRefused::Penalised(remaining));
+        }
         let rate = self.rates.get(&source).copied().unwrap_or_default();
         rate.check(now, &limits.connection_rate_per_source)
             .map_err(ConnectionRefused::TooFast)?;
-        let open = self.sources.get(&source).copied().unwrap_or_default();
         if open.unauthenticated >= limits.max_unauthenticated_per_source {
             return Err(ConnectionRefused::SourceFull);
         }
@@ -190,6 +193,38 @@ impl Shared {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
+    }
+
+    /// Adds a penalty, unless the source has more than `own` open sessions. Logs a penalty that
+    /// takes effect, once for the source.
+    fn penalise(&self, now: Instant, source: SourceKey, offence: Offence, own: u32) {
+        let mut state = self.state();
+        if state.sources.get(&source).is_some_and(|open| open.authenticated > own) {
+            return;
+        }
+        let enforced = state.penalties.add(now, source, offence);
+        drop(state);
+        let Some(wait) = enforced.filter(|_| !self.exempts(source)) else {
+            return;
+        };
+        let seconds = wait.as_secs();
+        match offence {
+            Offence::AuthFailed => {
+                tracing::warn!(
+                    ?source,
+                    seconds,
+                    "logins of unknown devices are refused: too many have failed"
+                );
+            }
+            Offence::Malformed | Offence::TimedOut => {
+                tracing::warn!(
+                    ?source,
+                    seconds,
+                    ?offence,
+                    "connections are refused: too many have violated the protocol"
+                );
+            }
+        }
     }
 }
 
@@ -244,9 +279,23 @@ impl ConnectionPermit {
         }
     }
 
-    /// Records that the source of this connection misbehaved.
+    /// Records that the source of this connection misbehaved, unless other sessions from it are
+    /// open.
     pub fn penalise(&self, now: Instant, offence: Offence) {
-        self.shared.state().penalties.add(now, self.source, offence);
+        self.shared
+            .penalise(now, self.source, offence, self.authenticated.into());
+    }
+
+    /// Returns how long logins of unknown devices from this source have to wait, because others
+    /// have failed, or `None` if they need not wait: sessions from it are open, for example.
+    #[must_use]
+    pub fn login_wait(&self, now: Instant) -> Option<Duration> {
+        let state = self.shared.state();
+        let open = state.sources.get(&self.source).copied().unwrap_or_default();
+        if self.shared.exempts(self.source) || open.authenticated > u32::from(self.authenticated) {
+            return None;
+        }
+        state.penalties.of_logins(now, self.source)
     }
 }
 

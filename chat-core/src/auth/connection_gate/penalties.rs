@@ -1,4 +1,5 @@
-//! Penalties: the times for which the gate rejects sources that have misbehaved.
+//! Penalties: the times for which the gate rejects connections or logins of sources that have
+//! misbehaved.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,10 @@ pub enum Offence {
 
 /// Penalties for offences. They add up; as with `PerSourcePenalties` in OpenSSH, they have no
 /// effect until the sum reaches `min`. Then the gate rejects the source until the whole sum has
-/// passed.
+/// passed: its connections for [`Malformed`](Offence::Malformed) and
+/// [`TimedOut`](Offence::TimedOut), and for [`AuthFailed`](Offence::AuthFailed) only logins without
+/// the token of a known device, which are answered with the remaining time. A source with open
+/// sessions is not penalised, because many users may share its address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PenaltyOptions {
@@ -70,7 +74,8 @@ impl PenaltyOptions {
 #[derive(Debug)]
 pub(super) struct Penalties {
     options: PenaltyOptions,
-    table: Table<SourceKey, Penalty>,
+    connections: Table<SourceKey, Penalty>,
+    logins: Table<SourceKey, Penalty>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -79,6 +84,14 @@ struct Penalty {
     until: Option<Instant>,
     /// True once the sum has reached the minimum.
     enforced: bool,
+}
+
+impl Penalty {
+    /// Returns the remaining time of the penalty, or `None` if it has no effect.
+    fn enforced_for(&self, now: Instant) -> Option<Duration> {
+        let remaining = self.remaining(now);
+        (self.enforced && !remaining.is_zero()).then_some(remaining)
+    }
 }
 
 impl Decaying for Penalty {
@@ -92,31 +105,43 @@ impl Penalties {
     pub(super) fn new(options: PenaltyOptions, max_entries: usize) -> Self {
         Self {
             options,
-            table: Table::new(max_entries),
+            connections: Table::new(max_entries),
+            logins: Table::new(max_entries),
         }
     }
 
-    /// Returns the remaining time of the penalty as an error if the gate must reject the source.
-    pub(super) fn check(&self, now: Instant, source: SourceKey) -> Result<(), Duration> {
-        match self.table.get(&source) {
-            Some(penalty) if penalty.enforced && !penalty.remaining(now).is_zero() => Err(penalty.remaining(now)),
-            _ => Ok(()),
-        }
+    /// Returns the remaining time for which the gate must reject connections of the source, or
+    /// `None`.
+    pub(super) fn of_connections(&self, now: Instant, source: SourceKey) -> Option<Duration> {
+        self.connections.get(&source)?.enforced_for(now)
     }
 
-    pub(super) fn add(&mut self, now: Instant, source: SourceKey, offence: Offence) {
-        let Self { options, table } = self;
+    /// Returns the remaining time for which the gate must reject logins of the source, or `None`.
+    pub(super) fn of_logins(&self, now: Instant, source: SourceKey) -> Option<Duration> {
+        self.logins.get(&source)?.enforced_for(now)
+    }
+
+    /// Adds the penalty for an offence. Returns the time of the penalty if it takes effect from now
+    /// on, and `None` if it has no effect yet, or had one before.
+    pub(super) fn add(&mut self, now: Instant, source: SourceKey, offence: Offence) -> Option<Duration> {
+        let options = &self.options;
         if options.max.is_zero() {
-            return;
+            return None;
         }
+        let table = match offence {
+            Offence::AuthFailed => &mut self.logins,
+            Offence::Malformed | Offence::TimedOut => &mut self.connections,
+        };
         let penalty = table.entry(now, source);
         let before = penalty.remaining(now);
         let sum = before.saturating_add(options.penalty_for(offence)).min(options.max);
-        penalty.enforced = (penalty.enforced && !before.is_zero()) || sum >= options.min;
+        let was_enforced = penalty.enforced && !before.is_zero();
+        penalty.enforced = was_enforced || sum >= options.min;
         penalty.until = now.checked_add(sum);
+        (penalty.enforced && !was_enforced).then_some(sum)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.table.len()
+        self.connections.len() + self.logins.len()
     }
 }

@@ -20,23 +20,19 @@ fn gate(set: impl FnOnce(&mut ConnectionLimits)) -> ConnectionGate {
 
 #[test]
 fn penalties_add_up() {
-    use Offence::{AuthFailed, Malformed, TimedOut};
+    use Offence::{Malformed, TimedOut};
 
     // The offences with their seconds; the second of a new connection; the remaining seconds of the
     // penalty if the connection is refused.
     type Case = (&'static [(u32, Offence)], u32, Option<u64>);
     let cases: &[Case] = &[
         (&[], 0, None),
-        (&[(0, AuthFailed)], 0, None),
-        (&[(0, AuthFailed), (0, AuthFailed)], 0, None),
-        (&[(0, AuthFailed), (0, AuthFailed), (0, AuthFailed)], 0, Some(15)),
-        (&[(0, AuthFailed), (1, AuthFailed), (2, AuthFailed)], 2, None), // 13 s are left: below the minimum
         (&[(0, Malformed)], 0, None),
         (&[(0, Malformed), (0, TimedOut)], 0, Some(20)),
         (&[(0, Malformed), (0, TimedOut)], 19, Some(1)), // once enforced, also below the minimum
         (&[(0, Malformed), (0, TimedOut)], 20, None),
-        (&[(0, Malformed), (0, TimedOut), (20, AuthFailed)], 20, None), // the penalty is over; a new sum starts
-        (&[(0, Malformed), (0, TimedOut), (19, AuthFailed)], 19, Some(6)),
+        (&[(0, Malformed), (0, TimedOut), (20, TimedOut)], 20, None), // the penalty is over; a new sum starts
+        (&[(0, Malformed), (0, TimedOut), (19, TimedOut)], 19, Some(11)),
         (&[(0, Malformed), (11, TimedOut)], 11, None),
     ];
     for (offences, at, refused) in cases {
@@ -56,6 +52,66 @@ fn penalties_add_up() {
             "other sources are not affected"
         );
     }
+}
+
+#[test]
+fn failed_logins_delay_logins_and_refuse_no_connection() {
+    // The seconds of failed logins, the second of the next login, and its wait.
+    let cases: &[(&[u32], u32, Option<u64>)] = &[
+        (&[0, 0], 0, None),
+        (&[0, 0, 0], 0, Some(15)),
+        (&[0, 1, 2], 2, None), // 13 s are left: below the minimum
+        (&[0, 0, 0], 14, Some(1)),
+        (&[0, 0, 0], 15, None),
+        (&[0, 0, 0, 14], 14, Some(6)),
+    ];
+    for (failed, at, wait) in cases {
+        let gate = gate(|limits| limits.penalties = PenaltyOptions::default());
+        let start = Instant::now();
+        let guest = gate.admit(start, source(1)).unwrap();
+        for second in *failed {
+            guest.penalise(start + *second * SECOND, Offence::AuthFailed);
+        }
+        let now = start + *at * SECOND;
+        let next = gate.admit(now, source(1)).expect("a connection is not refused");
+        assert_eq!(
+            next.login_wait(now),
+            wait.map(Duration::from_secs),
+            "{failed:?} at {at}"
+        );
+        assert_eq!(gate.admit(now, source(2)).unwrap().login_wait(now), None);
+    }
+}
+
+/// Colleagues share the address of their office.
+#[test]
+fn source_with_open_sessions_is_not_penalised() {
+    let gate = gate(|limits| limits.penalties = PenaltyOptions::default());
+    let now = Instant::now();
+    let guest = gate.admit(now, source(1)).unwrap();
+    let misbehave = || {
+        for offence in [Offence::AuthFailed, Offence::Malformed, Offence::TimedOut] {
+            (0..3).for_each(|_| guest.penalise(now, offence));
+        }
+    };
+    let mut colleague = gate.admit(now, source(1)).unwrap();
+    colleague.authenticate().unwrap();
+    misbehave();
+    assert_eq!((guest.login_wait(now), gate.stats().penalties), (None, 0));
+    // A session that opens later lifts the penalties for its time.
+    colleague.unauthenticate();
+    misbehave();
+    assert!(guest.login_wait(now).is_some() && gate.admit(now, source(1)).is_err());
+    colleague.authenticate().unwrap();
+    assert!(guest.login_wait(now).is_none() && gate.admit(now, source(1)).is_ok());
+    // The only session of a source does not protect the source from its own offences.
+    drop((colleague, guest));
+    let later = now + 600 * SECOND;
+    let mut only = gate.admit(later, source(1)).unwrap();
+    only.authenticate().unwrap();
+    (0..2).for_each(|_| only.penalise(later, Offence::Malformed));
+    drop(only);
+    assert!(gate.admit(later, source(1)).is_err());
 }
 
 #[test]
@@ -83,7 +139,7 @@ fn penalty_table_is_bounded_and_keeps_long_penalties() {
         gate.penalise(start, source(0), Offence::Malformed);
     }
     for n in 1..50_000 {
-        gate.penalise(start, source(n), Offence::AuthFailed);
+        gate.penalise(start, source(n), Offence::TimedOut);
     }
     assert_eq!(gate.stats().penalties, 1000);
     assert!(gate.admit(start, source(0)).is_err());

@@ -208,7 +208,7 @@ impl Driver {
                 return self.end_reason();
             };
             attempts += 1;
-            if self.gives_up(attempts) {
+            if self.gives_up(attempts) || self.is_too_long(after) {
                 return self.explain(failures.into_last().unwrap_or((reason, endpoint))).await;
             }
             // The next server is tried at once, except after the whole list, or if this server told
@@ -257,6 +257,13 @@ impl Driver {
             .max_attempts
             .map(|rounds| rounds as usize * self.options.servers.len());
         !self.progress.had_session && allowed.is_some_and(|allowed| attempts >= allowed)
+    }
+
+    /// Returns whether a server asked a client that never had a session to wait for longer than the
+    /// application allows.
+    fn is_too_long(&self, asked: Option<Duration>) -> bool {
+        let max = self.options.max_retry_delay;
+        !self.progress.had_session && asked.zip(max).is_some_and(|(asked, max)| asked > max)
     }
 
     /// Returns the reason that the status contains, or that the client was closed.

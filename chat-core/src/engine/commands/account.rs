@@ -48,7 +48,7 @@ impl AccountCommands {
                 "this server stores no passwords; change yours with your identity provider",
             ));
         };
-        let new = Password::new(new)?;
+        let new = Password::normalized(&new)?;
         let account = self.directory.account(&UserRef::Id(caller.user)).await?;
         let Some(compared) = passwords.confirm(&account, device, old).await? else {
             // A client that repeats a change whose answer was lost also fails here, because the

@@ -86,7 +86,7 @@ impl Logins {
                 "this server accepts no registrations; ask its operator for an account",
             ));
         };
-        Password::new(registration.password.clone())?;
+        Password::normalized(&registration.password)?;
         passwords.charge_registration(source)?;
         let created = self.create_account(source, registration, passwords).await;
         // Once hooks were asked, the charge stays, as for other commands.
@@ -115,7 +115,7 @@ impl Logins {
         if self.units.read(existing).await?.is_some() {
             return Err(name_taken());
         }
-        let hash = passwords.hash(Password::new(registration.password)?).await?;
+        let hash = passwords.hash(Password::normalized(&registration.password)?).await?;
         let create = CreateAccount {
             name: registration.name,
             display_name: registration.display_name,

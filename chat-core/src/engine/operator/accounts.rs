@@ -59,7 +59,7 @@ impl Operator {
 
     /// Hashes a password. Fails if the engine stores no passwords.
     async fn hash(&self, password: Secret) -> Result<PhcString, CommandError> {
-        let hash = self.passwords()?.hash(Password::new(password)?).await?;
+        let hash = self.passwords()?.hash(Password::normalized(&password)?).await?;
         Ok(PhcString(hash))
     }
 

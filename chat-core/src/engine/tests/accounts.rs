@@ -87,6 +87,41 @@ async fn login_error_does_not_reveal_the_cause() {
 }
 
 #[tokio::test]
+async fn password_is_the_same_however_its_accents_are_composed() {
+    let engine = engine().await;
+    let composed = |text: &str| Secret::new(text.replace("a\u{308}", "\u{e4}"));
+    let registration = Registration {
+        password: Secret::new("first pa\u{308}ss"),
+        ..registration("alice")
+    };
+    let alice = engine.register(Source::Local, registration).await.unwrap().id;
+    let attempt = |secret| Login {
+        secret,
+        ..login(alice, DeviceId::random())
+    };
+    let grant = engine
+        .login(Source::Local, attempt(composed("first pa\u{308}ss")))
+        .await
+        .unwrap();
+    let change = Command::ChangePassword {
+        old: composed("first pa\u{308}ss"),
+        new: composed("second pa\u{308}ss"),
+    };
+    engine.execute(grant.caller, change).await.unwrap();
+    engine
+        .login(Source::Local, attempt(Secret::new("second pa\u{308}ss")))
+        .await
+        .unwrap();
+
+    let invalid = Registration {
+        password: Secret::new("with a\ttab"),
+        ..self::registration("bob")
+    };
+    let refused = engine.register(Source::Local, invalid).await;
+    assert_eq!(error_code(refused), ReplyCode::InvalidPassword);
+}
+
+#[tokio::test]
 async fn throttle_stops_guesses_without_locking_out_a_known_device() {
     let mut config = config();
     config.throttle = crate::auth::ThrottleOptions::default();

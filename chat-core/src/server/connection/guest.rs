@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::poll::{Interest, OutboxInterest, Wake};
 use super::{Connection, End, unless_killed};
-use crate::auth::{ConnectionPermit, Offence};
+use crate::auth::{ConnectionPermit, Offence, ThrottleLimit, Throttled};
 use crate::cluster::NodeInfo;
 use crate::codec::{Failure, LoggedIn, NodeEntry};
 use crate::model::{CloseCode, LoginGrant, ReplyCode, Source};
@@ -48,9 +48,14 @@ impl Connection<'_> {
                     GuestAction::Register(ticket, registration) => {
                         let registering = self.shared.service.register(self.source, registration);
                         let result = unless_killed(&self.guard, registering).await?;
+                        self.log_if_throttled(result.as_ref().err());
                         guest.handle_registered(now(), ticket, result.map_err(Failure::from));
                     }
                     GuestAction::Authenticate(ticket, credentials) => {
+                        if let Some(wait) = login_wait(permit, &credentials) {
+                            guest.handle_rejected(now(), ticket, CommandError::from(wait).into());
+                            continue;
+                        }
                         // Checked before the login, because a login ends the older session of the
                         // device, which should continue if the new session cannot start.
                         if !self.count_session(permit) {
@@ -62,10 +67,11 @@ impl Connection<'_> {
                         match unless_killed(&self.guard, authenticating).await? {
                             Ok(login) => return Ok(self.admit(guest, ticket, login)),
                             Err(error) => {
+                                permit.unauthenticate();
                                 if error.code == ReplyCode::BadCredentials {
                                     permit.penalise(now(), Offence::AuthFailed);
                                 }
-                                permit.unauthenticate();
+                                self.log_if_throttled(Some(&error));
                                 guest.handle_rejected(now(), ticket, error.into());
                             }
                         }
@@ -128,6 +134,20 @@ impl Connection<'_> {
         false
     }
 
+    /// Logs a registration or login that exceeds a limit of its source, account or node.
+    fn log_if_throttled(&self, error: Option<&CommandError>) {
+        if error.is_some_and(|error| error.code == ReplyCode::Throttled)
+            && let Some(refused) = self.shared.throttled.attempts.hit(now())
+        {
+            let source = &self.source;
+            tracing::warn!(
+                refused,
+                ?source,
+                "logins or registrations refused: too many attempts; `source` is that of the latest attempt"
+            );
+        }
+    }
+
     /// Turns a guest that has logged in into a session.
     fn admit(&self, guest: Guest, ticket: LoginTicket, login: SuccessfulLogin) -> EstablishedSession {
         let SuccessfulLogin {
@@ -162,6 +182,20 @@ fn nodes(shared: &Shared) -> Vec<NodeEntry> {
         draining: node.draining,
     };
     nodes.iter().take(MAX_LISTED_NODES).map(entry).collect()
+}
+
+/// Returns how long a login has to wait, because other logins from its source have failed. A login
+/// with a device token need not wait: the authenticator admits a known device, and limits the
+/// attempts with other tokens.
+fn login_wait(permit: &ConnectionPermit, credentials: &Credentials) -> Option<Throttled> {
+    match credentials {
+        Credentials::Login(login) if login.device_token.is_none() => {
+            let retry_after = permit.login_wait(now())?;
+            let limit = ThrottleLimit::Source;
+            Some(Throttled { limit, retry_after })
+        }
+        _ => None,
+    }
 }
 
 /// Penalises the source of a connection for the reason it was closed, if that was an offence.
