@@ -129,8 +129,13 @@ pub(crate) enum Command {
         /// File to create; it must not exist
         file: PathBuf,
     },
+    /// Replaces the embedded store by a backup that `backup` made; the server must not run
+    Restore {
+        /// Backup to restore; it is not changed
+        file: PathBuf,
+    },
     /// Gives the store a new epoch, so that clients read the whole history again: run it after
-    /// restoring an older copy of the store, before the servers start
+    /// restoring an older copy of the store without `restore`, before the servers start
     NewEpoch,
     /// Manages accounts; with the embedded store, stop the server first
     User(OperatorCommand<UserCommand>),

@@ -92,7 +92,7 @@ pub(crate) async fn open_existing_store(config: &Checked) -> Result<Arc<dyn Stor
 
 /// Converts the error into a failure. Explains why a command cannot use an embedded store that a
 /// server uses.
-fn explain_lock(error: OpenError) -> Failure {
+pub(crate) fn explain_lock(error: OpenError) -> Failure {
     match error {
         OpenError::InUse { directory } => Failure::Unavailable(format!(
             "another process, such as a server, uses the store in {}; only one process at a time can use the embedded \

@@ -95,6 +95,7 @@ fn run_on_runtime(config: Checked, command: Command) -> Result<ExitCode, Failure
             Command::Migrate => admin::migrate(&config).await.map(|()| ExitCode::SUCCESS),
             Command::NewEpoch => admin::new_epoch(&config).await.map(|()| ExitCode::SUCCESS),
             Command::Backup { file } => admin::backup(&config, &file).await.map(|()| ExitCode::SUCCESS),
+            Command::Restore { file } => admin::restore(&config, &file).await.map(|()| ExitCode::SUCCESS),
             Command::User(args) => operator::user(&config, args).await.map(|()| ExitCode::SUCCESS),
             Command::Group(args) => operator::group(&config, args).await.map(|()| ExitCode::SUCCESS),
             Command::Session(args) => operator::session(&config, args).await.map(|()| ExitCode::SUCCESS),

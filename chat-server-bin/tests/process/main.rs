@@ -6,6 +6,7 @@ mod faults;
 mod interrupted;
 mod operators;
 mod refusals;
+mod restore;
 mod restored;
 mod support;
 mod unwritable;

@@ -8,6 +8,7 @@ mod common;
 mod damage;
 mod limits;
 mod privacy;
+mod replaced;
 
 use std::error::Error;
 use std::path::Path;
