@@ -1,37 +1,41 @@
 //! Composes store, bus, engine and server from a configuration. Apart from `admin`, which copies an
 //! embedded store, and `failure`, which converts errors, no other module names the backends.
 
+mod options;
 pub(crate) mod preflight;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use chat_bus_redis::RedisBackend;
-use chat_core::auth::{ConnectionLimits, PenaltyOptions};
-use chat_core::engine::{Engine, EngineBuilder, EngineConfig, SessionPolicy};
+use chat_core::engine::{Engine, EngineBuilder};
 use chat_core::model::StoreEpoch;
-use chat_core::rate::Rate;
 use chat_core::secure::{ServerIdentity, ServerKeys};
-use chat_core::server::{BindError, Server, ServerConfig};
+use chat_core::server::{BindError, Server};
 use chat_core::store::Store;
 use chat_core::transport::tls::TlsAcceptor;
 use chat_store_mysql::MysqlStore;
 use chat_store_sqlite::{OpenError, SqliteStore};
 
-use crate::config::{Checked, LimitsSection, ListenUrl, Scheme, SessionsSetting, Settings, StoreUrl};
+use self::options::{engine_config, server_config};
+use crate::admin_socket::AdminSocket;
+use crate::config::{Checked, ListenUrl, Scheme, StoreUrl};
 use crate::failure::{Failure, chain};
+use crate::operator::{Console, RunningNode};
 use crate::{files, limits};
 
 /// A running node: its open store, the engine on the store, and the server of the engine.
 pub(crate) struct Composition {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) engine: Engine,
-    pub(crate) server: Server,
+    pub(crate) server: Arc<Server>,
     /// Fingerprint of the identity key, which clients pin.
     pub(crate) fingerprint: String,
+    /// Socket for the commands of operators; `None` if it could not be opened.
+    pub(crate) admin_socket: Option<AdminSocket>,
 }
 
 /// Opens the store, builds the engine and binds the listeners. If a step fails, it closes what the
@@ -255,12 +259,40 @@ async fn build_on_store(
         }
     };
     engine.advertise(advertised_addresses(config, &server));
+    let server = Arc::new(server);
     Ok(Composition {
+        admin_socket: open_admin_socket(config, &engine, &server, &fingerprint),
         store,
         engine,
         server,
         fingerprint,
     })
+}
+
+/// Opens the admin socket. The server works without it too, for example on a file system that has
+/// no sockets.
+fn open_admin_socket(
+    config: &Checked,
+    engine: &Engine,
+    server: &Arc<Server>,
+    fingerprint: &str,
+) -> Option<AdminSocket> {
+    let node = RunningNode {
+        server: Arc::clone(server),
+        fingerprint: fingerprint.to_owned(),
+        started: Instant::now(),
+    };
+    let console = Console::new(config, engine.clone(), Some(Arc::new(node)));
+    let directory = &config.settings.server.data_dir;
+    let opened = AdminSocket::open(directory, console);
+    let warn = |error: &std::io::Error| {
+        tracing::warn!(
+            directory = %directory.display(),
+            error = error as &dyn std::error::Error,
+            "cannot open the admin socket: the commands of operators do not reach this server"
+        );
+    };
+    opened.inspect_err(warn).ok()
 }
 
 /// Returns the address of a listener. If its URL contains a host name, asks the resolver.
@@ -349,72 +381,4 @@ fn non_empty(path: &Path) -> Option<&Path> {
 fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     files::read(path, files::MAX_CONFIG_FILE_BYTES)
         .map_err(|error| Failure::config(format!("cannot read {}: {error}", path.display())))
-}
-
-fn engine_config(settings: &Settings) -> EngineConfig {
-    let accounts = &settings.accounts;
-    let mut config = EngineConfig::default();
-    config.allow_registration = accounts.registration;
-    config.default_direct_policy = accounts.default_direct_policy.into();
-    config.session_policy = match accounts.sessions {
-        SessionsSetting::Replace => SessionPolicy::Replace,
-        SessionsSetting::Reject => SessionPolicy::Reject,
-        SessionsSetting::MaxDevices => SessionPolicy::MaxDevices(accounts.max_devices),
-    };
-    config.throttle.node_rate = accounts.login_rate.0;
-    config.throttle.source_rate = accounts.login_rate_per_source.0;
-    config.throttle.registration_rate = accounts.registration_rate_per_source.0;
-    config.throttle.exempt_loopback = settings.limits.exempt_loopback;
-    config.message_rate = message_rate(&settings.limits);
-    config.page_rate = settings.limits.page_rate_per_user.0;
-    config
-}
-
-/// Returns the rate limit of messages per user. A configuration that raises
-/// `limits.message_rate` and leaves `message_rate_per_user` at its default raises both.
-fn message_rate(limits: &LimitsSection) -> Rate {
-    let default = LimitsSection::default();
-    let is_raised = limits.message_rate.0.is_faster_than(default.message_rate.0);
-    if limits.message_rate_per_user == default.message_rate_per_user && is_raised {
-        limits.message_rate.0
-    } else {
-        limits.message_rate_per_user.0
-    }
-}
-
-fn server_config(checked: &Checked, max_connections: u32) -> ServerConfig {
-    let settings = &checked.settings;
-    let (limits, connection) = (&settings.limits, &settings.connection);
-    let mut connections = ConnectionLimits::default();
-    connections.max_unauthenticated = limits.max_unauthenticated;
-    connections.max_unauthenticated_per_source = limits.max_unauthenticated_per_source;
-    connections.max_authenticated_per_source = limits.max_authenticated_per_source;
-    connections.connection_rate_per_source = limits.connection_rate_per_source.0;
-    connections.exempt_loopback = limits.exempt_loopback;
-    if !limits.penalties {
-        connections.penalties = PenaltyOptions::danger_none();
-    }
-    let mut config = ServerConfig::default();
-    config.session.server_name = settings.server.name.clone();
-    config.max_connections = max_connections;
-    config.connection_limits = connections;
-    config.trusted_proxies.clone_from(&checked.proxies);
-    config.handshake_rate = limits.handshake_rate.0;
-    config.handshake_timeout = connection.handshake_timeout.0;
-    config.session.first_packet_timeout = connection.first_packet_timeout.0;
-    config.session.login_timeout = connection.login_timeout.0;
-    config.session.heartbeat_interval = connection.heartbeat_interval.0;
-    config.write_timeout = connection.write_timeout.0;
-    config.max_connection_age = connection.max_connection_age.0;
-    config.session.max_packet_bytes = limits.max_packet_size.bytes();
-    config.outbox_limits.max_packets = usize::try_from(limits.max_outbox_packets).unwrap_or(usize::MAX);
-    config.outbox_limits.max_bytes = limits.max_outbox_size.bytes();
-    config.session.message_rate = limits.message_rate.0;
-    config.retry_after = settings.server.retry_after.0;
-    config.unready_timeout = match checked.store {
-        // Only one node can use the embedded store, so clients have no other node to connect to.
-        StoreUrl::Sqlite(_) => Duration::ZERO,
-        StoreUrl::Mysql(_) => settings.server.unready_timeout.0,
-    };
-    config
 }

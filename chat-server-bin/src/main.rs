@@ -4,6 +4,7 @@
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
 mod admin;
+mod admin_socket;
 mod args;
 mod compose;
 mod config;
@@ -100,6 +101,7 @@ fn run_on_runtime(config: Checked, command: Command) -> Result<ExitCode, Failure
             Command::Group(args) => operator::group(&config, args).await.map(|()| ExitCode::SUCCESS),
             Command::Session(args) => operator::session(&config, args).await.map(|()| ExitCode::SUCCESS),
             Command::Audit(args) => operator::audit(&config, args).await.map(|()| ExitCode::SUCCESS),
+            Command::Stats(args) => operator::stats(&config, args).await.map(|()| ExitCode::SUCCESS),
             _ => run::run(config, &telemetry).await,
         }
     })

@@ -5,10 +5,10 @@
 //! mixes its pages with those of the copy.
 //!
 //! Each opening of a database therefore marks it with a random number, its *generation*, in the
-//! header of the file (`PRAGMA user_version`), and notes the number and the salt of its log in a file
-//! beside it. The salt is a number in the header of the log: random in a new log, and
-//! greater by one each time SQLite starts the log anew. A log of the noted opening beside a
-//! database without its generation belongs to another database.
+//! header of the file (`PRAGMA user_version`), and notes the number and the salt of its log in a
+//! file beside it. The salt is a number in the header of the log: random in a new log, and greater
+//! by one each time SQLite starts the log anew. A log of the noted opening beside a database
+//! without its generation belongs to another database.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};

@@ -124,6 +124,7 @@ fn operator_parts(
         passwords: ports.passwords.clone(),
         session_ender: Arc::clone(&queues.session_ender),
         presence: Arc::clone(&ports.presence),
+        router: ports.router.clone(),
         publisher: shared.publisher.clone(),
         observers: Arc::clone(&queues.observers),
         lifecycle: lifecycle.clone(),

@@ -16,6 +16,7 @@ use super::local_delivery::LocalDelivery;
 use super::other_nodes::OtherNodes;
 use super::outbox::Outbox;
 use super::registry::{KnownUpTo, Registry};
+use super::session::SessionHandle;
 use super::session_selector::SessionSelector;
 use super::shared_push::SharedPush;
 use super::store_peers::StorePeers;
@@ -27,7 +28,7 @@ use super::unconfirmed::{UnconfirmedCommit, UnconfirmedCommits};
 use super::work_set::WorkSet;
 use crate::bus::Topic;
 use crate::cluster::Nodes;
-use crate::model::{Caller, CloseCode, ConversationId, Event, PresenceState, Push, Seq, UserId};
+use crate::model::{Caller, CloseCode, ConversationId, Event, PresenceState, Push, Seq, SessionId, UserId};
 use crate::store::{MembershipView, StoreError};
 
 /// Counts of a router's sessions, conversations and reads of the store.
@@ -254,6 +255,17 @@ impl Router {
         self.registry
             .for_each_of_user(user, |session| sessions.push((session.caller, session.presence())));
         sessions
+    }
+
+    /// Returns up to `limit` sessions on this node with the lowest ids that are greater than
+    /// `after`, ascending.
+    pub(crate) fn sessions_after(&self, after: SessionId, limit: usize) -> Vec<Arc<SessionHandle>> {
+        self.registry.sessions_after(after, limit)
+    }
+
+    /// Returns the sessions of a user on this node.
+    pub(crate) fn sessions_of(&self, user: UserId) -> Vec<Arc<SessionHandle>> {
+        self.registry.of_user(user)
     }
 
     /// Returns whether the caller has a session on this node that has not ended.

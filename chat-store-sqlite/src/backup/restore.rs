@@ -25,16 +25,17 @@ pub struct Restored {
 }
 
 /// Puts a copy of the database `file` in the place of the database in `directory`, and creates the
-/// directory if it is missing. `file` is a backup of this or an earlier release, and is not changed.
+/// directory if it is missing. `file` is a backup of this or an earlier release, and stays as it
+/// is.
 ///
 /// The copy is checked (`PRAGMA integrity_check`) and synced before it gets its name, and has a new
 /// epoch. The former database and its write-ahead log are renamed, and can be deleted when they are
 /// no longer needed.
 ///
 /// # Errors
-/// See [`BackupError`]; [`OpenError::InUse`] while a store is open in the directory. After an error,
-/// the directory has its former database, unless only the removal of the former log failed; then
-/// the next opening removes it.
+/// See [`BackupError`]; [`OpenError::InUse`] while a store is open in the directory. After an
+/// error, the directory has its former database, unless only the removal of the former log failed;
+/// then the next opening removes it.
 ///
 /// # Cancel safety
 /// As for [`backup`](crate::backup): dropping the future cancels the call soon afterwards.

@@ -21,6 +21,7 @@ mod groups;
 mod messages;
 mod name;
 mod records;
+mod sessions;
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use super::units::Units;
 use super::workers::{ObserverQueue, PresenceView, Publisher, SessionEnder};
 use crate::auth::PasswordAuthenticator;
 use crate::model::{Account, ConversationId, DirectPolicy, Event, UserId, UserRef};
+use crate::router::Router;
 
 pub use acting::OperatorActingAs;
 pub use deletion::{DeleteAccount, DeletedName, DeletedSubject, DeletedTexts};
@@ -42,6 +44,7 @@ pub use export::AccountExport;
 pub use export_records::{ExportRecord, ExportedEvent, InboxEntry, Membership};
 pub use name::{OperatorName, OperatorNameError};
 pub use records::{AccountDetails, AccountInfo, AccountPage, CreateAccount, GroupDetails, GroupListPage, GroupListing};
+pub use sessions::{SessionListPage, SessionListing};
 
 /// Maximum size of the source of an operator's requests, in bytes.
 const MAX_SOURCE_BYTES: usize = 255;
@@ -86,6 +89,7 @@ pub(super) struct OperatorParts {
     pub(super) passwords: Option<Arc<PasswordAuthenticator>>,
     pub(super) session_ender: Arc<SessionEnder>,
     pub(super) presence: Arc<PresenceView>,
+    pub(super) router: Router,
     pub(super) publisher: Publisher,
     pub(super) observers: Arc<ObserverQueue>,
     pub(super) lifecycle: Lifecycle,

@@ -1,0 +1,80 @@
+//! Conversion of the settings into the configurations of the engine and the server.
+
+use std::time::Duration;
+
+use chat_core::auth::{ConnectionLimits, PenaltyOptions};
+use chat_core::engine::{EngineConfig, SessionPolicy};
+use chat_core::rate::Rate;
+use chat_core::server::ServerConfig;
+
+use crate::config::{Checked, LimitsSection, SessionsSetting, Settings, StoreUrl};
+
+/// Returns the configuration of the engine.
+pub(super) fn engine_config(settings: &Settings) -> EngineConfig {
+    let accounts = &settings.accounts;
+    let mut config = EngineConfig::default();
+    config.allow_registration = accounts.registration;
+    config.default_direct_policy = accounts.default_direct_policy.into();
+    config.session_policy = match accounts.sessions {
+        SessionsSetting::Replace => SessionPolicy::Replace,
+        SessionsSetting::Reject => SessionPolicy::Reject,
+        SessionsSetting::MaxDevices => SessionPolicy::MaxDevices(accounts.max_devices),
+    };
+    config.throttle.node_rate = accounts.login_rate.0;
+    config.throttle.source_rate = accounts.login_rate_per_source.0;
+    config.throttle.registration_rate = accounts.registration_rate_per_source.0;
+    config.throttle.exempt_loopback = settings.limits.exempt_loopback;
+    config.message_rate = message_rate(&settings.limits);
+    config.page_rate = settings.limits.page_rate_per_user.0;
+    config
+}
+
+/// Returns the rate limit of messages per user. A configuration that raises
+/// `limits.message_rate` and leaves `message_rate_per_user` at its default raises both.
+fn message_rate(limits: &LimitsSection) -> Rate {
+    let default = LimitsSection::default();
+    let is_raised = limits.message_rate.0.is_faster_than(default.message_rate.0);
+    if limits.message_rate_per_user == default.message_rate_per_user && is_raised {
+        limits.message_rate.0
+    } else {
+        limits.message_rate_per_user.0
+    }
+}
+
+/// Returns the configuration of the server.
+pub(super) fn server_config(checked: &Checked, max_connections: u32) -> ServerConfig {
+    let settings = &checked.settings;
+    let (limits, connection) = (&settings.limits, &settings.connection);
+    let mut connections = ConnectionLimits::default();
+    connections.max_unauthenticated = limits.max_unauthenticated;
+    connections.max_unauthenticated_per_source = limits.max_unauthenticated_per_source;
+    connections.max_authenticated_per_source = limits.max_authenticated_per_source;
+    connections.connection_rate_per_source = limits.connection_rate_per_source.0;
+    connections.exempt_loopback = limits.exempt_loopback;
+    if !limits.penalties {
+        connections.penalties = PenaltyOptions::danger_none();
+    }
+    let mut config = ServerConfig::default();
+    config.session.server_name = settings.server.name.clone();
+    config.max_connections = max_connections;
+    config.connection_limits = connections;
+    config.trusted_proxies.clone_from(&checked.proxies);
+    config.handshake_rate = limits.handshake_rate.0;
+    config.handshake_timeout = connection.handshake_timeout.0;
+    config.session.first_packet_timeout = connection.first_packet_timeout.0;
+    config.session.login_timeout = connection.login_timeout.0;
+    config.session.heartbeat_interval = connection.heartbeat_interval.0;
+    config.write_timeout = connection.write_timeout.0;
+    config.max_connection_age = connection.max_connection_age.0;
+    config.session.max_packet_bytes = limits.max_packet_size.bytes();
+    config.outbox_limits.max_packets = usize::try_from(limits.max_outbox_packets).unwrap_or(usize::MAX);
+    config.outbox_limits.max_bytes = limits.max_outbox_size.bytes();
+    config.session.message_rate = limits.message_rate.0;
+    config.retry_after = settings.server.retry_after.0;
+    config.unready_timeout = match checked.store {
+        // Only one node can use the embedded store, so clients have no other node to connect to.
+        StoreUrl::Sqlite(_) => Duration::ZERO,
+        StoreUrl::Mysql(_) => settings.server.unready_timeout.0,
+    };
+    config
+}
