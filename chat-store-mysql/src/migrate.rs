@@ -39,13 +39,27 @@ pub(crate) struct PreparedDatabase {
 
 /// Applies the missing migrations, or fails if there are any and `migrate` is not set. One process
 /// migrates at a time; others that want to migrate wait until it has finished or its connection has
-/// ended.
+/// ended. A database without missing migrations is only read, so that its user needs no right to
+/// create tables.
 pub(crate) async fn prepare(conn: &mut Conn, migrate: bool) -> Result<PreparedDatabase, OpenError> {
-    if !migrate {
+    let found = found_schema(conn).await?;
+    if !migrate || found == KNOWN {
         return require_current(conn).await;
     }
     // After an error, the lock ends with the connection.
     lock(conn).await?;
+    apply_missing(conn)
+        .await
+        .map_err(|error| error.explain_privileges(found, KNOWN))?;
+    let epoch = epoch(conn).await?;
+    conn.query_drop(format!("DO RELEASE_LOCK({LOCK})"))
+        .await
+        .map_err(OpenError::from_driver)?;
+    Ok(PreparedDatabase { epoch })
+}
+
+/// Applies the migrations that the database lacks. The caller has the migration lock.
+async fn apply_missing(conn: &mut Conn) -> Result<(), OpenError> {
     conn.query_drop(
         "CREATE TABLE IF NOT EXISTS migration (
              version  INT UNSIGNED NOT NULL PRIMARY KEY,
@@ -63,11 +77,7 @@ pub(crate) async fn prepare(conn: &mut Conn, migrate: bool) -> Result<PreparedDa
             check(conn, version, sql).await?;
         }
     }
-    let epoch = epoch(conn).await?;
-    conn.query_drop(format!("DO RELEASE_LOCK({LOCK})"))
-        .await
-        .map_err(OpenError::from_driver)?;
-    Ok(PreparedDatabase { epoch })
+    Ok(())
 }
 
 /// Takes the migration lock. Waits while another connection has it: a migration of a large database

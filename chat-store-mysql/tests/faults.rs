@@ -207,7 +207,7 @@ async fn interrupted_migration_completes_and_keeps_the_epoch() {
     options.migrate = false;
     let refused = MysqlStore::open(&url, options).await.unwrap_err();
     assert!(
-        matches!(refused, OpenError::OlderSchema { found: 0, known: 3 }),
+        matches!(refused, OpenError::OlderSchema { found: 0, .. }),
         "{refused:?}"
     );
     let store = MysqlStore::open(&url, Options::default()).await.unwrap();
