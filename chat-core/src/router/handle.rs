@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use tokio::sync::watch;
 
-use super::clock_skew::ClockStatus;
+use super::clock_skew::{ClockStatus, StoreClock};
 use super::cluster_link::ClusterLink;
 use super::commit_watch::{CommitWatch, CommitWatches};
 use super::conversation_feed::joined_user;
@@ -27,8 +28,9 @@ use super::topic_requests::TopicRequests;
 use super::unconfirmed::{UnconfirmedCommit, UnconfirmedCommits};
 use super::work_set::WorkSet;
 use crate::bus::Topic;
+use crate::clock::Clock;
 use crate::cluster::Nodes;
-use crate::model::{Caller, CloseCode, ConversationId, Event, PresenceState, Push, Seq, SessionId, UserId};
+use crate::model::{Caller, CloseCode, ConversationId, Event, PresenceState, Push, Seq, SessionId, Timestamp, UserId};
 use crate::store::{MembershipView, StoreError};
 
 /// Counts of a router's sessions, conversations and reads of the store.
@@ -176,6 +178,17 @@ impl Router {
     #[must_use]
     pub fn is_clock_wrong(&self) -> bool {
         self.nodes.clock.is_wrong()
+    }
+
+    /// Returns the clock with which the engine stamps. It shows the store's time of day, or that of
+    /// `own` while the store has told none.
+    pub(crate) fn store_clock(&self, own: Arc<dyn Clock>) -> StoreClock {
+        StoreClock::new(own, self.nodes.clock.clone())
+    }
+
+    /// Records the store's time of day in an answer to a request that was sent at `asked`.
+    pub(crate) fn record_store_time(&self, asked: Instant, time: Timestamp) {
+        self.nodes.clock.record_store_time(asked, time);
     }
 
     /// Returns whether the store has recently listed other nodes.

@@ -3,6 +3,7 @@
 mod accounts;
 mod acting;
 mod basics;
+mod clocks;
 mod cluster;
 mod contacts;
 mod deletion;
