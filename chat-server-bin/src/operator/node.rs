@@ -40,13 +40,16 @@ async fn print_sessions(sessions: &[SessionListing], printer: &mut Printer) -> R
     Ok(())
 }
 
-/// Prints the load and the state of this server, one value per line; or that none runs.
+/// Prints the numbers of rows in the store, and the load and the state of this server if one runs,
+/// one value per line.
 pub(super) async fn stats(desk: &Desk<'_>, printer: &mut Printer) -> Result<(), Failure> {
     let console = desk.console;
+    let rows = desk.operator.store_stats().await.map_err(refused)?;
     let mut stats = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "data_dir": console.data_dir,
         "store": console.store,
+        "rows": rows,
         "running": console.node.is_some(),
     });
     if let (Some(node), Value::Object(fields)) = (&console.node, &mut stats)
@@ -94,6 +97,7 @@ fn as_text(object: &Value) -> String {
     let fields = object.as_object().into_iter().flatten();
     let lines = fields.flat_map(|(name, value)| match value {
         Value::Array(values) => values.iter().map(|value| line(name, value)).collect(),
+        Value::Object(values) => values.iter().map(|(name, value)| line(name, value)).collect(),
         value => vec![line(name, value)],
     });
     lines.collect::<Vec<_>>().join("\n")

@@ -170,7 +170,10 @@ async fn sessions_and_load_of_the_running_server_are_shown() {
     assert_eq!(server.json(&["session", "list", "bob"]).len(), 1);
     let stats = &server.json(&["stats"])[0];
     assert_eq!((&stats["sessions"], &stats["ready"]), (&2.into(), &true.into()));
-    assert_eq!(stats["store"], "sqlite");
+    assert_eq!(
+        (&stats["store"], &stats["rows"]["accounts"]),
+        (&"sqlite".into(), &2.into())
+    );
     assert!(server.run(&["stats"]).contains(&"sessions 2".to_owned()));
     server.run(&["session", "end", "alice"]);
     assert_eq!(close_code(&mut alice).await, CloseCode::Revoked);

@@ -1,4 +1,4 @@
-//! Lists of the sessions on this node.
+//! Lists of the sessions on this node, and numbers of rows in the store.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,6 +9,7 @@ use super::accounts::MAX_PAGE;
 use crate::engine::error::CommandError;
 use crate::model::{DeviceId, PresenceState, SessionId, Source, Timestamp, UserId, UserRef};
 use crate::router::SessionHandle;
+use crate::store::StoreStats;
 
 /// A session on this node, as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +70,15 @@ impl Operator {
         let mut sessions = self.parts.router.sessions_of(user);
         sessions.sort_by_key(|session| session.id);
         self.listings(&sessions).await
+    }
+
+    /// Counts the rows of the store. Reads all accounts, devices and conversations.
+    ///
+    /// # Errors
+    /// [`CommandError`]: the store failed.
+    pub async fn store_stats(&self) -> Result<StoreStats, CommandError> {
+        let units = &self.parts.units;
+        units.read(units.store().stats()).await
     }
 
     async fn listings(&self, sessions: &[Arc<SessionHandle>]) -> Result<Vec<SessionListing>, CommandError> {
