@@ -98,10 +98,10 @@ impl Penalties {
 
     /// Returns the remaining time of the penalty as an error if the gate must reject the source.
     pub(super) fn check(&self, now: Instant, source: SourceKey) -> Result<(), Duration> {
-        match self.table.get(&source) {
+        source.with_site().try_for_each(|key| match self.table.get(&key) {
             Some(penalty) if penalty.enforced && !penalty.remaining(now).is_zero() => Err(penalty.remaining(now)),
             _ => Ok(()),
-        }
+        })
     }
 
     pub(super) fn add(&mut self, now: Instant, source: SourceKey, offence: Offence) {
@@ -109,11 +109,14 @@ impl Penalties {
         if options.max.is_zero() {
             return;
         }
-        let penalty = table.entry(now, source);
-        let before = penalty.remaining(now);
-        let sum = before.saturating_add(options.penalty_for(offence)).min(options.max);
-        penalty.enforced = (penalty.enforced && !before.is_zero()) || sum >= options.min;
-        penalty.until = now.checked_add(sum);
+        for key in source.with_site() {
+            let penalty = table.entry(now, key);
+            let before = penalty.remaining(now);
+            let added = options.penalty_for(offence) / key.factor();
+            let sum = before.saturating_add(added).min(options.max);
+            penalty.enforced = (penalty.enforced && !before.is_zero()) || sum >= options.min;
+            penalty.until = now.checked_add(sum);
+        }
     }
 
     pub(super) fn len(&self) -> usize {
