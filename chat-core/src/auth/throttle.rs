@@ -28,8 +28,8 @@ pub struct ThrottleOptions {
     /// maximum. Attempts that caused a wait are forgotten when this time has passed since the end
     /// of the wait. Default 15 min.
     pub max_account_wait: Duration,
-    /// Rate of attempts by unknown devices and of registrations from one source. Default 20 per
-    /// minute.
+    /// Rate of attempts by unknown devices and of registrations from one source, and of wrong
+    /// session tokens. Default 20 per minute.
     pub source_rate: Rate,
     /// Rate of attempts by unknown devices and of registrations on the node. The limit leaves cores
     /// for the sessions. Default 30 per second.

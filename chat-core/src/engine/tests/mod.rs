@@ -24,5 +24,6 @@ mod provisioning;
 mod rates;
 mod regressions;
 mod resend_order;
+mod resumes;
 mod rights;
 mod support;
