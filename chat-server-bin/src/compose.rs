@@ -25,7 +25,7 @@ use crate::admin_socket::AdminSocket;
 use crate::config::{Checked, ListenUrl, Scheme, StoreUrl};
 use crate::failure::{Failure, chain};
 use crate::operator::{Console, RunningNode};
-use crate::{files, limits};
+use crate::{files, hardening, limits};
 
 /// A running node: its open store, the engine on the store, and the server of the engine.
 pub(crate) struct Composition {
@@ -118,11 +118,12 @@ pub(crate) async fn renew_epoch(config: &Checked) -> Result<StoreEpoch, Failure>
     })
 }
 
-/// Creates the data directory, and the directory of the embedded store, if they are missing.
+/// Creates the data directory, and the directory of the embedded store, if they are missing, and
+/// checks who has access to them.
 fn make_data_dir(config: &Checked) -> Result<(), Failure> {
-    let data_dir = config.settings.server.data_dir.as_path();
-    for directory in std::iter::once(data_dir).chain(config.store_dir()) {
+    for directory in config.directories() {
         create_private_dir(directory).map_err(|error| unusable_data_dir(directory, &error))?;
+        hardening::check_directory(directory)?;
     }
     Ok(())
 }
@@ -215,6 +216,7 @@ async fn build_on_store(
     max_connections: u32,
 ) -> Result<Composition, Failure> {
     let path = config.identity_file();
+    hardening::check_key(&path)?;
     let was_missing = !path.exists();
     // Generating a key takes seconds on a slow machine.
     let loaded = tokio::task::spawn_blocking(move || ServerIdentity::load_or_generate(&path)).await;
@@ -363,6 +365,7 @@ fn pem_acceptor(config: &Checked) -> Result<Option<TlsAcceptor>, Failure> {
     let Some(certificate_file) = non_empty(&files.certificate_file) else {
         return Ok(None);
     };
+    hardening::check_key(&files.key_file)?;
     let (certificate, key) = (read_file(certificate_file)?, read_file(&files.key_file)?);
     TlsAcceptor::from_pem(crypto_provider(), &certificate, &key)
         .map(Some)

@@ -10,6 +10,7 @@ mod compose;
 mod config;
 mod failure;
 mod files;
+mod hardening;
 mod limits;
 mod operator;
 mod output;
@@ -29,6 +30,7 @@ use crate::failure::Failure;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    hardening::disable_core_dumps();
     let cli = Cli::parse();
     // Sets the crypto provider for TLS connections that do not choose one. Fails only if a default
     // is already set.

@@ -71,6 +71,14 @@ impl Checked {
         }
     }
 
+    /// Returns the data directory and, if it is another one, the directory of the embedded store.
+    pub(crate) fn directories(&self) -> Vec<&Path> {
+        let mut directories = vec![self.settings.server.data_dir.as_path()];
+        directories.extend(self.store_dir());
+        directories.dedup();
+        directories
+    }
+
     /// Returns the directory of the embedded store, or `None` with a database server.
     pub(crate) fn store_dir(&self) -> Option<&Path> {
         match &self.store {
