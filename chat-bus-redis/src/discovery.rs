@@ -318,8 +318,10 @@ mod tests {
     /// Returns a discovery whose Redis cannot be reached.
     fn unreachable() -> RedisDiscovery {
         let client = bb8_redis::redis::Client::open("redis://127.0.0.1:1/").unwrap();
-        let mut options = crate::Options::default();
-        options.connect_timeout = std::time::Duration::from_millis(50);
+        let options = crate::Options {
+            connect_timeout: std::time::Duration::from_millis(50),
+            ..crate::Options::default()
+        };
         RedisDiscovery::new(Commands::new(client, ClusterKey::random(), options))
     }
 

@@ -19,7 +19,7 @@ use crate::agent_servers::Wanted;
 use crate::args::Global;
 use crate::args::user_ref;
 use crate::authorities;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::outbox::{self, Reporter};
 use crate::output::{EventLine, Output, users_in};
 use crate::profile::{Opened, Profile, account_name};

@@ -10,7 +10,8 @@ use chat_core::commands::Commands;
 use chat_core::engine::Engine;
 use chat_core::model::{
     Account, ClientMessageId, ClusterKey, Contact, Conversation, ConversationId, ConversationKind, ConversationRef,
-    Device, DeviceId, Event, Member, NodeId, Page, Registration, Secret, Seq, Source, StoreEpoch, UserId, UserName,
+    Device, DeviceId, Event, Member, NodeId, Page, Registration, Secret, Seq, Source, StoreEpoch, Timestamp, UserId,
+    UserName,
 };
 use chat_core::store::{
     AccountStore, AuditPage, AuditRecord, ContactStore, ConversationStore, CursorStore, EventPage, FeedBacklog,
@@ -45,6 +46,14 @@ impl<S: Store> Store for CountingStore<S> {
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.inner.ping().await
+    }
+
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.inner.time().await
+    }
+
+    async fn newest_event_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.inner.newest_event_time().await
     }
 
     async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {

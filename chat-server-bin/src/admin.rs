@@ -1,9 +1,10 @@
-//! Administration commands: identity keys, migrations, backups and the store epoch.
+//! Administration commands: identity keys, migrations, backups, and the store epoch.
 
 use chat_core::secure::ServerIdentity;
+use chat_store_sqlite::BackupError;
 
 use crate::args::KeygenArgs;
-use crate::compose::{create_private_dir, open_store, renew_epoch};
+use crate::compose::{create_private_dir, explain_lock, open_store, renew_epoch};
 use crate::config::Checked;
 use crate::failure::Failure;
 use crate::output::report;
@@ -56,4 +57,45 @@ pub(crate) async fn backup(config: &Checked, target: &std::path::Path) -> Result
     let copy = async { Ok(chat_store_sqlite::backup(directory, target).await?) };
     unless_stopped(copy).await?;
     report(&format!("backed up to {}", target.display()))
+}
+
+/// Replaces the embedded store by the backup `file`. Fails if the store is a database server, or
+/// while a server uses the store.
+pub(crate) async fn restore(config: &Checked, file: &std::path::Path) -> Result<(), Failure> {
+    let Some(directory) = config.store_dir() else {
+        return Err(Failure::Failed(
+            "the store is a database server: stop all nodes, restore it with the tool of the database, and run chat-server \
+             new-epoch before the servers start"
+                .to_owned(),
+        ));
+    };
+    // After a signal, the runtime waits until the unfinished copy is removed.
+    let work = async {
+        chat_store_sqlite::restore(directory, file)
+            .await
+            .map_err(explain_restore)
+    };
+    let restored = unless_stopped(work).await?;
+    let mut text = format!("restored {}\nepoch {}", file.display(), restored.epoch);
+    if let Some(former) = restored.former {
+        text.push_str(&format!(
+            "\nthe former store is {}; delete it when it is no longer needed",
+            former.display()
+        ));
+    }
+    let identity = config.identity_file();
+    if !identity.exists() {
+        text.push_str(&format!(
+            "\nthe identity key {} is missing: restore its copy before the server starts, or clients will refuse the server",
+            identity.display()
+        ));
+    }
+    report(&text)
+}
+
+fn explain_restore(error: BackupError) -> Failure {
+    match error {
+        BackupError::Open(error) => explain_lock(error),
+        other => other.into(),
+    }
 }

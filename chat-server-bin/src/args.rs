@@ -1,9 +1,15 @@
 //! The command line. Scripts depend on it, so a release may add options, but neither rename nor
 //! remove them.
 
+mod operator;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+pub(crate) use operator::{
+    AuditArgs, GroupCommand, OperatorArgs, OperatorCommand, PasswordArgs, SessionCommand, StatsArgs, UserCommand,
+};
 
 use crate::config::{LogFormat, Setting, Sources};
 
@@ -37,8 +43,9 @@ Exit codes: 0 success, 1 failure, 2 invalid command line, 69 the store, a file o
 address is unavailable, 78 invalid configuration, 130 or 143 ended by SIGINT or SIGTERM
 before the drain or the backup was complete.
 
-The commands of operators (user, group, session, audit) do not create a store. Before the first
-start of the server, create it with `chat-server migrate`.";
+The commands of operators (user, group, session, audit, stats) work through the server that runs on
+the data directory, or directly on the store if none runs. They do not create a store: before the
+first start of the server, create it with `chat-server migrate`.";
 
 /// Options that every subcommand accepts.
 #[derive(Debug, Args)]
@@ -128,18 +135,24 @@ pub(crate) enum Command {
         /// File to create; it must not exist
         file: PathBuf,
     },
+    /// Replaces the embedded store by a backup that `backup` made; the server must not run
+    Restore {
+        /// Backup to restore; it is not changed
+        file: PathBuf,
+    },
     /// Gives the store a new epoch, so that clients read the whole history again: run it after
-    /// restoring an older copy of the store, before the servers start
+    /// restoring an older copy of the store without `restore`, before the servers start
     NewEpoch,
-    /// Manages accounts; with the embedded store, stop the server first
+    /// Manages accounts, also while the server runs
     User(OperatorCommand<UserCommand>),
-    /// Manages groups; with the embedded store, stop the server first
+    /// Manages groups, also while the server runs
     Group(OperatorCommand<GroupCommand>),
-    /// Ends sessions; with the embedded store, stop the server first
+    /// Lists and ends sessions, also while the server runs
     Session(OperatorCommand<SessionCommand>),
-    /// Prints the latest actions of operators, newest first; with the embedded store, stop the
-    /// server first
+    /// Prints the latest actions of operators, newest first
     Audit(AuditArgs),
+    /// Prints the load and the state of the server that runs on the data directory
+    Stats(StatsArgs),
     /// Prints a completion script for a shell
     Completions {
         /// Shell to print the script for
@@ -166,170 +179,6 @@ pub(crate) struct KeygenArgs {
     /// Size of the RSA key in bits
     #[arg(long, default_value_t = 3072, value_parser = clap::value_parser!(u32).range(2048..=4096))]
     pub(crate) bits: u32,
-}
-
-/// A command of an operator with the options that all these commands have.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct OperatorCommand<C: Subcommand> {
-    #[command(subcommand)]
-    pub(crate) command: C,
-    #[command(flatten)]
-    pub(crate) operator: OperatorArgs,
-}
-
-/// Options of every command of an operator.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct OperatorArgs {
-    /// Prints one JSON object per line
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
-    /// Name of the operator for the audit log, which also records the login name of the user who
-    /// runs the command [default: that login name]
-    #[arg(long, value_name = "NAME", global = true)]
-    pub(crate) operator: Option<String>,
-}
-
-/// Commands about accounts. An account is given by name, or by `#` and its id.
-#[derive(Debug, Clone, Subcommand)]
-pub(crate) enum UserCommand {
-    /// Creates an account
-    Add {
-        /// Name of the account; reserved names are allowed
-        name: String,
-        #[command(flatten)]
-        password: PasswordArgs,
-        /// Creates the account without a password
-        #[arg(long, conflicts_with = "password_file")]
-        no_password: bool,
-        /// Display name that other users see beside the user name
-        #[arg(long, value_name = "TEXT")]
-        display_name: Option<String>,
-    },
-    /// Lists accounts, including disabled and deleted accounts
-    List {
-        /// Lists only accounts whose names begin with this text; case does not matter
-        #[arg(default_value = "")]
-        prefix: String,
-    },
-    /// Shows an account and its devices
-    Show {
-        /// Name, or # and id
-        user: String,
-    },
-    /// Renames an account
-    Rename {
-        /// Name, or # and id
-        user: String,
-        /// New name; reserved names are allowed
-        name: String,
-    },
-    /// Sets a new password and ends the user's sessions
-    Passwd {
-        /// Name, or # and id
-        user: String,
-        #[command(flatten)]
-        password: PasswordArgs,
-    },
-    /// Disables an account: refuses its logins and ends its sessions
-    Disable {
-        /// Name, or # and id
-        user: String,
-    },
-    /// Enables a disabled account, which can then log in again
-    Enable {
-        /// Name, or # and id
-        user: String,
-    },
-    /// Deletes an account and its personal data permanently
-    Delete {
-        /// Name, or # and id
-        user: String,
-        /// Also erases the texts of the user's messages and edits; reactions, and the names and
-        /// descriptions of groups, stay
-        #[arg(long)]
-        erase_texts: bool,
-        /// Makes the name available to other users
-        #[arg(long)]
-        free_name: bool,
-        /// Lets the user's subject (the identifier by which the application knows the user) get a
-        /// new account at its next login; otherwise such logins fail
-        #[arg(long)]
-        free_subject: bool,
-        /// Confirms the deletion, which cannot be undone
-        #[arg(long)]
-        yes: bool,
-    },
-    /// Lets the subject of a deleted account get a new account at its next login
-    FreeSubject {
-        /// Identifier by which the application knows the user
-        subject: String,
-    },
-    /// Prints the account, its devices and contacts, what the user wrote, and the user's inbox, as
-    /// JSON
-    Export {
-        /// Name, or # and id
-        user: String,
-    },
-}
-
-/// Commands about groups. A group is given by name, or by `#` and its id.
-#[derive(Debug, Clone, Subcommand)]
-pub(crate) enum GroupCommand {
-    /// Lists groups, including deleted groups
-    List {
-        /// Lists only existing groups without an owner who can log in
-        #[arg(long)]
-        orphaned: bool,
-    },
-    /// Shows a group and its members
-    Show {
-        /// Name, or # and id; a deleted group has only an id
-        group: String,
-    },
-    /// Makes a member the owner of a group
-    Transfer {
-        /// Name, or # and id
-        group: String,
-        /// Name of the new owner, or # and id
-        user: String,
-    },
-    /// Deletes a group for all its members; they keep its history
-    #[command(visible_alias = "close")]
-    Delete {
-        /// Name, or # and id
-        group: String,
-    },
-}
-
-/// Commands about sessions.
-#[derive(Debug, Clone, Subcommand)]
-pub(crate) enum SessionCommand {
-    /// Ends all sessions of a user, whose devices have to log in again
-    End {
-        /// Name, or # and id
-        user: String,
-    },
-}
-
-#[derive(Debug, Clone, Args)]
-pub(crate) struct AuditArgs {
-    #[command(flatten)]
-    pub(crate) operator: OperatorArgs,
-    /// Maximum number of records
-    #[arg(long, default_value_t = 100)]
-    pub(crate) limit: u32,
-    /// Prints only records that are older than the record with this id
-    #[arg(long, value_name = "ID")]
-    pub(crate) before: Option<u64>,
-}
-
-/// Source of a password. A password is never an argument, because other users of the machine can
-/// read command lines.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct PasswordArgs {
-    /// Reads the password from the first line of FILE instead of CHAT_PASSWORD or a prompt
-    #[arg(long, value_name = "FILE")]
-    pub(crate) password_file: Option<PathBuf>,
 }
 
 impl Cli {

@@ -1,7 +1,7 @@
 //! Composes store, bus, engine and server from a configuration. Apart from `admin`, which copies an
 //! embedded store, and `failure`, which converts errors, no other module names the backends.
 
-mod configs;
+mod options;
 pub(crate) mod preflight;
 mod tls;
 
@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use chat_bus_redis::RedisBackend;
 use chat_core::engine::{Engine, EngineBuilder};
@@ -21,22 +21,26 @@ use chat_core::transport::tls::TlsAcceptor;
 use chat_store_mysql::MysqlStore;
 use chat_store_sqlite::{OpenError, SqliteStore};
 
-use self::configs::{engine_config, server_config};
+use self::options::{engine_config, server_config};
 use self::tls::tls_acceptor;
+use crate::admin_socket::AdminSocket;
 use crate::config::{Checked, ListenUrl, Scheme, StoreUrl};
 use crate::failure::{Failure, chain};
-use crate::{files, limits};
+use crate::operator::{Console, RunningNode};
+use crate::{files, hardening, limits};
 
 /// A running node: its open store, the engine on the store, and the server of the engine.
 pub(crate) struct Composition {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) engine: Engine,
-    pub(crate) server: Server,
+    pub(crate) server: Arc<Server>,
     /// Fingerprint of the identity key, which clients pin.
     pub(crate) fingerprint: String,
     /// The acceptor with the configured certificate; `None` if there is none, or no `tls://`
     /// listener.
     pub(crate) certificate: Option<Arc<TlsAcceptor>>,
+    /// Socket for the commands of operators; `None` if it could not be opened.
+    pub(crate) admin_socket: Option<AdminSocket>,
 }
 
 /// Opens the store, builds the engine and binds the listeners. If a step fails, it closes what the
@@ -97,7 +101,7 @@ pub(crate) async fn open_existing_store(config: &Checked) -> Result<Arc<dyn Stor
 
 /// Converts the error into a failure. Explains why a command cannot use an embedded store that a
 /// server uses.
-fn explain_lock(error: OpenError) -> Failure {
+pub(crate) fn explain_lock(error: OpenError) -> Failure {
     match error {
         OpenError::InUse { directory } => Failure::Unavailable(format!(
             "another process, such as a server, uses the store in {}; only one process at a time can use the embedded \
@@ -119,11 +123,12 @@ pub(crate) async fn renew_epoch(config: &Checked) -> Result<StoreEpoch, Failure>
     })
 }
 
-/// Creates the data directory, and the directory of the embedded store, if they are missing.
+/// Creates the data directory, and the directory of the embedded store, if they are missing, and
+/// checks who has access to them.
 fn make_data_dir(config: &Checked) -> Result<(), Failure> {
-    let data_dir = config.settings.server.data_dir.as_path();
-    for directory in std::iter::once(data_dir).chain(config.store_dir()) {
+    for directory in config.directories() {
         create_private_dir(directory).map_err(|error| unusable_data_dir(directory, &error))?;
+        hardening::check_directory(directory)?;
     }
     Ok(())
 }
@@ -218,6 +223,7 @@ async fn build_on_store(
     max_connections: u32,
 ) -> Result<Composition, Failure> {
     let path = config.identity_file();
+    hardening::check_key(&path)?;
     let was_missing = !path.exists();
     // Generating a key takes seconds on a slow machine.
     let loaded = tokio::task::spawn_blocking(move || ServerIdentity::load_or_generate(&path)).await;
@@ -263,13 +269,41 @@ async fn build_on_store(
     };
     engine.advertise(advertised_addresses(config, &server));
     let has_own_certificate = non_empty(&config.settings.tls.certificate_file).is_some();
+    let server = Arc::new(server);
     Ok(Composition {
+        admin_socket: open_admin_socket(config, &engine, &server, &fingerprint),
         store,
         engine,
         server,
         fingerprint,
         certificate: acceptor.filter(|_| has_own_certificate),
     })
+}
+
+/// Opens the admin socket. The server works without it too, for example on a file system that has
+/// no sockets.
+fn open_admin_socket(
+    config: &Checked,
+    engine: &Engine,
+    server: &Arc<Server>,
+    fingerprint: &str,
+) -> Option<AdminSocket> {
+    let node = RunningNode {
+        server: Arc::clone(server),
+        fingerprint: fingerprint.to_owned(),
+        started: Instant::now(),
+    };
+    let console = Console::new(config, engine.clone(), Some(Arc::new(node)));
+    let directory = &config.settings.server.data_dir;
+    let opened = AdminSocket::open(directory, console);
+    let warn = |error: &std::io::Error| {
+        tracing::warn!(
+            directory = %directory.display(),
+            error = error as &dyn std::error::Error,
+            "cannot open the admin socket: the commands of operators do not reach this server"
+        );
+    };
+    opened.inspect_err(warn).ok()
 }
 
 /// Returns the address of a listener. If its URL contains a host name, asks the resolver.

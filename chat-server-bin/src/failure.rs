@@ -111,6 +111,10 @@ impl From<chat_store_mysql::OpenError> for Failure {
                 "the database of store.url has schema {found}, but this program needs schema {known}; run `chat-server migrate` \
                  once all nodes may run this release"
             )),
+            E::MissingPrivileges { found, known, .. } => Self::Unavailable(format!(
+                "the database of store.url has schema {found}, this program needs schema {known}, and the user of store.url may not \
+                 create or change tables; run `chat-server migrate` with CHAT_STORE__URL set to the URL of a user who may"
+            )),
             _ => Self::Unavailable(chain(&error)),
         }
     }

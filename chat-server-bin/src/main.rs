@@ -4,11 +4,13 @@
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
 mod admin;
+mod admin_socket;
 mod args;
 mod compose;
 mod config;
 mod failure;
 mod files;
+mod hardening;
 mod limits;
 mod operator;
 mod output;
@@ -28,6 +30,7 @@ use crate::failure::Failure;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    hardening::disable_core_dumps();
     let cli = Cli::parse();
     // Sets the crypto provider for TLS connections that do not choose one. Fails only if a default
     // is already set.
@@ -95,10 +98,12 @@ fn run_on_runtime(config: Checked, command: Command) -> Result<ExitCode, Failure
             Command::Migrate => admin::migrate(&config).await.map(|()| ExitCode::SUCCESS),
             Command::NewEpoch => admin::new_epoch(&config).await.map(|()| ExitCode::SUCCESS),
             Command::Backup { file } => admin::backup(&config, &file).await.map(|()| ExitCode::SUCCESS),
+            Command::Restore { file } => admin::restore(&config, &file).await.map(|()| ExitCode::SUCCESS),
             Command::User(args) => operator::user(&config, args).await.map(|()| ExitCode::SUCCESS),
             Command::Group(args) => operator::group(&config, args).await.map(|()| ExitCode::SUCCESS),
             Command::Session(args) => operator::session(&config, args).await.map(|()| ExitCode::SUCCESS),
             Command::Audit(args) => operator::audit(&config, args).await.map(|()| ExitCode::SUCCESS),
+            Command::Stats(args) => operator::stats(&config, args).await.map(|()| ExitCode::SUCCESS),
             _ => run::run(config, &telemetry).await,
         }
     })

@@ -1,7 +1,7 @@
 //! Standard output and standard error. A closed pipe on standard output is not an error: the
 //! program that reads it needs no more output.
 
-use std::io::{BufWriter, ErrorKind, StdoutLock, Write as _};
+use std::io::{BufWriter, ErrorKind, Stdout, Write as _};
 
 use serde::Serialize;
 
@@ -31,24 +31,18 @@ pub(crate) fn report(text: &str) -> Result<(), Failure> {
     })
 }
 
-/// Buffered lines of output, as text or as JSON. [`finish`](Self::finish) writes the last of them.
+/// Buffered lines of output. [`finish`](Self::finish) writes the last of them.
 #[derive(Debug)]
-pub(crate) struct Lines(BufWriter<StdoutLock<'static>>);
+pub(crate) struct Lines(BufWriter<Stdout>);
 
 impl Lines {
     pub(crate) fn new() -> Self {
-        Self(BufWriter::new(std::io::stdout().lock()))
+        Self(BufWriter::new(std::io::stdout()))
     }
 
     /// Writes a line of text.
     pub(crate) fn text(&mut self, text: &str) -> Result<(), Failure> {
         writeln!(self.0, "{text}").map_err(cannot_write)
-    }
-
-    /// Writes an object as a line of JSON.
-    pub(crate) fn json(&mut self, object: &impl Serialize) -> Result<(), Failure> {
-        let line = to_json(object)?;
-        self.text(&line)
     }
 
     /// Flushes the buffer.

@@ -61,10 +61,16 @@ fn print_ready(composition: &Composition) -> Result<(), Failure> {
 /// Drains the connections for at most `timeout`, then stops the engine and closes the store.
 async fn drain(composition: Composition, timeout: Duration) {
     let Composition {
-        store, engine, server, ..
+        store,
+        engine,
+        server,
+        admin_socket,
+        ..
     } = composition;
     engine.announce_drain();
     server.drain(timeout).await;
+    // Operators can watch the drain.
+    drop(admin_socket);
     let finished = tokio::time::timeout(SHUTDOWN_TIMEOUT, async {
         engine.shutdown().await;
         drop(engine);

@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use chat_core::model::{Account, Device, DeviceId, UserId};
-use chat_core::store::sql_support::{self as sql, ACCOUNT, Code, DEVICE, distinct, int, prefix_end, unknown_account};
+use chat_core::store::sql_support::{
+    self as sql, ACCOUNT, Code, DEVICE, NEW_DEVICE, distinct, int, prefix_end, unknown_account,
+};
 use chat_core::store::{AccountStore, AccountTx, NewAccount, StoreError};
 use mysql_async::Params;
 use mysql_async::prelude::Queryable;
@@ -236,7 +238,7 @@ impl AccountTx for MysqlTx<'_> {
     }
 
     async fn put_device(&mut self, device: &Device) -> Result<(), StoreError> {
-        let sql = format!("REPLACE INTO device ({DEVICE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
+        let sql = format!("REPLACE INTO device ({NEW_DEVICE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
         let values = (
             int(device.user.0),
             &device.id.0[..],
@@ -250,7 +252,20 @@ impl AccountTx for MysqlTx<'_> {
         );
         self.execute(&sql, values).await?;
         self.changed_users.insert(device.user);
-        Ok(())
+        let (Some(token), Some(issued)) = (&device.session_token, device.token_issued) else {
+            return self.delete_session_token(device.user, device.id).await;
+        };
+        let sql = "REPLACE INTO session_token (user_id, device_id, token, issued, replaced, sibling) \
+                   VALUES (?, ?, ?, ?, ?, ?)";
+        let values = (
+            int(device.user.0),
+            &device.id.0[..],
+            &token[..],
+            issued.0,
+            device.replaced_token.as_ref().map(|token| &token[..]),
+            device.sibling_token.as_ref().map(|token| &token[..]),
+        );
+        self.execute(sql, values).await.map(drop)
     }
 
     async fn delete_device(&mut self, user: UserId, id: DeviceId) -> Result<(), StoreError> {
@@ -262,6 +277,14 @@ impl AccountTx for MysqlTx<'_> {
             self.execute(sql, key).await?;
         }
         self.changed_users.insert(user);
-        Ok(())
+        self.delete_session_token(user, id).await
+    }
+}
+
+impl MysqlTx<'_> {
+    async fn delete_session_token(&mut self, user: UserId, device: DeviceId) -> Result<(), StoreError> {
+        let sql = "DELETE FROM session_token WHERE user_id = ? AND device_id = ?";
+        let key: Params = (int(user.0), &device.0[..]).into();
+        self.execute(sql, key).await.map(drop)
     }
 }

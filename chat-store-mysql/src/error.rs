@@ -64,6 +64,20 @@ pub enum OpenError {
         /// Number of the schema that this program needs.
         known: u32,
     },
+    /// The database lacks migrations, and its user may not create or change tables.
+    #[error(
+        "the database has schema {found}, this program needs {known}, and the user of the URL may not create or change tables; \
+         run the migration as a user who may"
+    )]
+    MissingPrivileges {
+        /// Number of the schema in the database.
+        found: u32,
+        /// Number of the schema that this program needs.
+        known: u32,
+        /// Error of the database.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The text of an applied migration differs from that of this program, or the database has no
     /// record of the migration although later ones are applied.
     #[error(
@@ -86,6 +100,22 @@ impl OpenError {
             other => Self::Other(other.into()),
         }
     }
+
+    /// Returns the error of a migration. `found` is the schema of the database.
+    pub(crate) fn explain_privileges(self, found: u32, known: u32) -> Self {
+        match self {
+            Self::Other(source) if is_denied(&*source) => Self::MissingPrivileges { found, known, source },
+            other => other,
+        }
+    }
+}
+
+/// Error numbers of statements that the user may not execute: access to the database denied,
+/// command denied, column denied, privilege missing.
+const DENIED_ERRORS: [u16; 4] = [1044, 1142, 1143, 1227];
+
+fn is_denied(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(Error::Server(server)) if DENIED_ERRORS.contains(&server.code))
 }
 
 /// Error number of a duplicate key. MySQL and MariaDB agree on the error numbers in this file.

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::OpenError;
 
 /// Migrations in order, numbered from 1. A released migration never changes.
-const MIGRATIONS: [(&str, &str); 4] = [
+const MIGRATIONS: [(&str, &str); 5] = [
     ("001_init", include_str!("../migrations/001_init.sql")),
     (
         "002_group_snapshot",
@@ -18,7 +18,8 @@ const MIGRATIONS: [(&str, &str); 4] = [
         "003_recalled_message",
         include_str!("../migrations/003_recalled_message.sql"),
     ),
-    ("004_user_change", include_str!("../migrations/004_user_change.sql")),
+    ("005_session_token", include_str!("../migrations/005_session_token.sql")),
+    ("006_user_change", include_str!("../migrations/006_user_change.sql")),
 ];
 
 /// Newest schema that this program knows.
@@ -41,13 +42,28 @@ pub(crate) struct PreparedDatabase {
 
 /// Applies the missing migrations, or fails if there are any and `migrate` is not set. One process
 /// migrates at a time; others that want to migrate wait until it has finished or its connection has
-/// ended.
+/// ended. A database without missing migrations is only read, so that its user needs no right to
+/// create tables.
 pub(crate) async fn prepare(conn: &mut Conn, migrate: bool) -> Result<PreparedDatabase, OpenError> {
-    if !migrate {
+    let found = found_schema(conn).await?;
+    if !migrate || found == KNOWN {
         return require_current(conn).await;
     }
     // After an error, the lock ends with the connection.
     lock(conn).await?;
+    apply_missing(conn)
+        .await
+        .map_err(|error| error.explain_privileges(found, KNOWN))?;
+    let epoch = epoch(conn).await?;
+    let cluster_key = cluster_key(conn).await?;
+    conn.query_drop(format!("DO RELEASE_LOCK({LOCK})"))
+        .await
+        .map_err(OpenError::from_driver)?;
+    Ok(PreparedDatabase { epoch, cluster_key })
+}
+
+/// Applies the migrations that the database lacks. The caller has the migration lock.
+async fn apply_missing(conn: &mut Conn) -> Result<(), OpenError> {
     conn.query_drop(
         "CREATE TABLE IF NOT EXISTS migration (
              version  INT UNSIGNED NOT NULL PRIMARY KEY,
@@ -65,12 +81,7 @@ pub(crate) async fn prepare(conn: &mut Conn, migrate: bool) -> Result<PreparedDa
             check(conn, version, sql).await?;
         }
     }
-    let epoch = epoch(conn).await?;
-    let cluster_key = cluster_key(conn).await?;
-    conn.query_drop(format!("DO RELEASE_LOCK({LOCK})"))
-        .await
-        .map_err(OpenError::from_driver)?;
-    Ok(PreparedDatabase { epoch, cluster_key })
+    Ok(())
 }
 
 /// Takes the migration lock. Waits while another connection has it: a migration of a large database

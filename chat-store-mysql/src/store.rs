@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chat_core::jitter;
-use chat_core::model::{ClusterKey, NodeId, StoreEpoch};
+use chat_core::model::{ClusterKey, NodeId, StoreEpoch, Timestamp};
 use chat_core::store::{Heartbeat, Store, StoreError, TxError, Unit, UserChange};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, TxOpts};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::clock::NOW;
 use crate::connections::Connections;
 use crate::error::{OpenError, closed, is_conflict, store_error, timed_out};
 use crate::job::Job;
@@ -103,6 +104,18 @@ impl MysqlStore {
                 "the runtime stopped before the database answered",
             ))
         })
+    }
+}
+
+impl MysqlStore {
+    /// Runs a query for one time, which may be NULL.
+    async fn read_time(&self, sql: &str) -> Result<Option<Timestamp>, StoreError> {
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            let row: Option<Option<i64>> = conn.query_first(sql).await.map_err(store_error)?;
+            Ok(row.flatten().map(Timestamp))
+        };
+        self.connections.with_deadline(work).await
     }
 }
 
@@ -242,6 +255,16 @@ impl Store for MysqlStore {
             conn.query_drop("SELECT 1 FROM meta LIMIT 1").await.map_err(store_error)
         };
         self.connections.with_deadline(work).await
+    }
+
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.read_time(&format!("SELECT {NOW}")).await
+    }
+
+    async fn newest_event_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        // A conversation without events has no time of its own.
+        self.read_time("SELECT MAX(last_time) FROM conversation WHERE last_seq > 0")
+            .await
     }
 
     async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use chat_core::model::{Account, Device, DeviceId, UserId};
-use chat_core::store::sql_support::{ACCOUNT, Code, DEVICE, distinct, int, prefix_end, unknown_account};
+use chat_core::store::sql_support::{ACCOUNT, Code, DEVICE, NEW_DEVICE, distinct, int, prefix_end, unknown_account};
 use chat_core::store::{AccountStore, AccountTx, NewAccount, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -181,7 +181,7 @@ impl AccountTx for SqliteTx<'_> {
     }
 
     async fn put_device(&mut self, device: &Device) -> Result<(), StoreError> {
-        let sql = format!("INSERT OR REPLACE INTO device ({DEVICE}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
+        let sql = format!("INSERT OR REPLACE INTO device ({NEW_DEVICE}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
         let values = params![
             int(device.user.0),
             device.id.0,
@@ -193,13 +193,28 @@ impl AccountTx for SqliteTx<'_> {
             device.last_login.0,
             device.session_expires.map(|time| time.0)
         ];
-        self.execute(&sql, values).map(drop)
+        self.execute(&sql, values)?;
+        let (Some(token), Some(issued)) = (device.session_token, device.token_issued) else {
+            return self.delete_session_token(device.user, device.id);
+        };
+        let sql = "INSERT OR REPLACE INTO session_token (user_id, device_id, token, issued, replaced, sibling) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let (replaced, sibling) = (device.replaced_token, device.sibling_token);
+        let values = params![int(device.user.0), device.id.0, token, issued.0, replaced, sibling];
+        self.execute(sql, values).map(drop)
     }
 
     async fn delete_device(&mut self, user: UserId, id: DeviceId) -> Result<(), StoreError> {
         let key = params![int(user.0), id.0];
         self.execute("DELETE FROM device WHERE user_id = ?1 AND id = ?2", key)?;
-        self.execute("DELETE FROM device_cursor WHERE user_id = ?1 AND device_id = ?2", key)
-            .map(drop)
+        self.execute("DELETE FROM device_cursor WHERE user_id = ?1 AND device_id = ?2", key)?;
+        self.delete_session_token(user, id)
+    }
+}
+
+impl SqliteTx<'_> {
+    fn delete_session_token(&mut self, user: UserId, device: DeviceId) -> Result<(), StoreError> {
+        let sql = "DELETE FROM session_token WHERE user_id = ?1 AND device_id = ?2";
+        self.execute(sql, params![int(user.0), device.0]).map(drop)
     }
 }

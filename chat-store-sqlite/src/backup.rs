@@ -2,30 +2,34 @@
 
 mod cancellation;
 mod partial;
+mod restore;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use chat_core::model::StoreEpoch;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use thiserror::Error;
 
 use self::cancellation::Cancellation;
 use self::partial::Partial;
+pub use self::restore::{Restored, restore};
+use crate::lock::DirectoryLock;
 use crate::open::{self, DATABASE_FILE};
-use crate::{OpenError, migrate};
+use crate::{OpenError, migrate, pairing};
 
 /// Number of pages that are copied between two checks for a cancellation.
 const PAGES_PER_STEP: i32 = 1024;
 
-/// Reason why no backup was made.
+/// Reason why no backup was made or restored.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BackupError {
     /// The target exists. A backup never overwrites a file.
     #[error("{} exists already; choose another file name", .0.display())]
     Exists(PathBuf),
-    /// The database to copy cannot be opened.
+    /// The database to copy, or the data directory to restore into, cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The copy cannot be made.
@@ -42,7 +46,7 @@ pub enum BackupError {
     /// The integrity of the copy could not be checked.
     #[error("cannot check the copy")]
     Check(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The future of the backup was dropped.
+    /// The future of the call was dropped.
     #[error("the backup was cancelled")]
     Cancelled,
 }
@@ -51,8 +55,8 @@ pub enum BackupError {
 ///
 /// The copy is one consistent snapshot. It is checked (`PRAGMA integrity_check`) and synced to the
 /// disk before it gets its name. Only its owner can read it (mode 0600). It has a new
-/// [`StoreEpoch`](chat_core::model::StoreEpoch), because a server that starts from it goes back in
-/// history. To restore it, copy it to an empty data directory under the name [`DATABASE_FILE`].
+/// [`StoreEpoch`], because a server that starts from it goes back in
+/// history. To restore it, use [`restore`](crate::restore).
 ///
 /// # Errors
 /// See [`BackupError`]. After an error, `target` is untouched, with one exception: if only the
@@ -63,14 +67,43 @@ pub enum BackupError {
 /// and removes the unfinished file, and the shutdown of the runtime waits for that thread. If the
 /// backup was about to end, `target` may exist, and is then complete.
 pub async fn backup(directory: impl AsRef<Path>, target: impl AsRef<Path>) -> Result<(), BackupError> {
-    copy(directory.as_ref().join(DATABASE_FILE), target.as_ref().to_owned()).await
+    let (directory, target) = (directory.as_ref().to_owned(), target.as_ref().to_owned());
+    cancellable(move |cancellation| {
+        let source = directory.join(DATABASE_FILE);
+        open::require_file(&source)?;
+        require_own_log(&directory, &source)?;
+        copy_blocking(&source, &target, cancellation)
+    })
+    .await
 }
 
 pub(crate) async fn copy(source: PathBuf, target: PathBuf) -> Result<(), BackupError> {
+    cancellable(move |cancellation| copy_blocking(&source, &target, cancellation)).await
+}
+
+/// Runs `work` on a thread of the runtime. Dropping the future cancels it.
+async fn cancellable<T: Send + 'static>(
+    work: impl FnOnce(&Cancellation) -> Result<T, BackupError> + Send + 'static,
+) -> Result<T, BackupError> {
     let cancellation = Cancellation::default();
     let _cancel_on_drop = cancellation.clone().cancel_on_drop();
-    let copied = tokio::task::spawn_blocking(move || copy_blocking(&source, &target, &cancellation)).await;
-    copied.unwrap_or_else(|error| Err(BackupError::Copy(error.into())))
+    let done = tokio::task::spawn_blocking(move || work(&cancellation)).await;
+    done.unwrap_or_else(|error| Err(BackupError::Copy(error.into())))
+}
+
+/// Fails if the log beside the database belongs to another database. If a store is open, it has
+/// checked this.
+fn require_own_log(directory: &Path, database: &Path) -> Result<(), OpenError> {
+    let Ok(_lock) = DirectoryLock::acquire(directory) else {
+        return Ok(());
+    };
+    match pairing::has_foreign_log(database) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(OpenError::ForeignLog {
+            path: database.to_owned(),
+        }),
+        Err(error) => Err(OpenError::not_writable(database, error)),
+    }
 }
 
 fn copy_blocking(source: &Path, target: &Path, cancellation: &Cancellation) -> Result<(), BackupError> {
@@ -88,8 +121,9 @@ fn copy_blocking(source: &Path, target: &Path, cancellation: &Cancellation) -> R
     partial.finish(target, cancellation)
 }
 
-/// Copies all pages of one snapshot, which does not delay writers. Then gives the copy a new epoch.
-fn copy_pages(from: &Connection, path: &Path, cancellation: &Cancellation) -> Result<(), BackupError> {
+/// Copies all pages of one snapshot, which does not delay writers. Then gives the copy a new epoch,
+/// and returns it.
+fn copy_pages(from: &Connection, path: &Path, cancellation: &Cancellation) -> Result<StoreEpoch, BackupError> {
     let failed = |error: rusqlite::Error| BackupError::Copy(error.into());
     // An open read transaction keeps the snapshot, so that commits do not restart the copy.
     let snapshot = from.unchecked_transaction().map_err(failed)?;
@@ -109,8 +143,10 @@ fn copy_pages(from: &Connection, path: &Path, cancellation: &Cancellation) -> Re
     // Leaves one file, without a write-ahead log beside it.
     to.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()))
         .map_err(failed)?;
-    open::renew_epoch(&to).map_err(failed)?;
-    to.close().map_err(|(_, error)| failed(error))
+    let epoch = open::renew_epoch(&to).map_err(failed)?;
+    pairing::remove_generation(&to).map_err(failed)?;
+    to.close().map_err(|(_, error)| failed(error))?;
+    Ok(epoch)
 }
 
 fn check_integrity(path: &Path, cancellation: &Cancellation) -> Result<(), BackupError> {

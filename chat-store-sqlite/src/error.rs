@@ -75,6 +75,17 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
+    /// The write-ahead log beside the database belongs to another database, and the call does not
+    /// change the directory.
+    #[error(
+        "the write-ahead log beside {} belongs to another database, which was replaced; restore a backup, or start the \
+         server, which sets the log aside",
+        .path.display()
+    )]
+    ForeignLog {
+        /// Path of the database file.
+        path: PathBuf,
+    },
     /// The disk has no space for the database.
     #[error("the disk that holds {} is full; free some space, then start again", .path.display())]
     Full {

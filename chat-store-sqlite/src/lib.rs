@@ -29,6 +29,7 @@ mod messages;
 mod migrate;
 mod open;
 mod operators;
+mod pairing;
 #[cfg(test)]
 mod plans;
 mod private;
@@ -39,7 +40,7 @@ mod store;
 mod tx;
 mod writer;
 
-pub use backup::{BackupError, backup};
+pub use backup::{BackupError, Restored, backup, restore};
 pub use error::OpenError;
 pub use open::{DATABASE_FILE, Options};
 pub use store::SqliteStore;

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crate::{OpenError, private};
 
-const LOCK_FILE: &str = "lock";
+/// Name of the file whose lock reserves a data directory.
+pub(crate) const LOCK_FILE: &str = "lock";
 
 /// Lock on a data directory, held while a store is open. The operating system frees it when the
 /// process ends, for any reason.

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::OpenError;
 
 /// Migrations in order, numbered from 1. A released migration never changes.
-const MIGRATIONS: [(&str, &str); 3] = [
+const MIGRATIONS: [(&str, &str); 4] = [
     ("001_init", include_str!("../migrations/001_init.sql")),
     (
         "002_group_snapshot",
@@ -18,6 +18,7 @@ const MIGRATIONS: [(&str, &str); 3] = [
         "003_recalled_message",
         include_str!("../migrations/003_recalled_message.sql"),
     ),
+    ("005_session_token", include_str!("../migrations/005_session_token.sql")),
 ];
 
 /// SQLite application id of the files of this program ("chat" in ASCII).

@@ -10,7 +10,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use crate::lock::DirectoryLock;
-use crate::{OpenError, feeds, migrate, private};
+use crate::{OpenError, feeds, migrate, pairing, private};
 
 /// Name of the database file in its data directory.
 pub const DATABASE_FILE: &str = "chat.db";
@@ -75,7 +75,8 @@ pub(crate) struct Opened {
     pub(crate) readers: Vec<Connection>,
 }
 
-/// Opens `directory`, and creates missing files unless the options exclude that. Blocks.
+/// Opens `directory`, and creates missing files unless the options exclude that. If a copy was put
+/// in the place of the database of a killed server, the copy gets a new epoch. Blocks.
 pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenError> {
     let not_writable = |source| OpenError::NotWritable {
         directory: directory.to_owned(),
@@ -89,8 +90,10 @@ pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenEr
     }
     let lock = DirectoryLock::acquire(directory)?;
     let sqlite = |error| OpenError::sqlite(&path, error);
+    let not_usable = |source| OpenError::not_writable(&path, source);
+    let is_replaced = pairing::set_foreign_log_aside(&path).map_err(not_usable)?;
     let writer = if options.migrate {
-        private::create_if_missing(&path).map_err(|source| OpenError::not_writable(&path, source))?;
+        private::create_if_missing(&path).map_err(not_usable)?;
         let mut writer = connect(&path, OpenFlags::SQLITE_OPEN_CREATE).map_err(sqlite)?;
         // Checked before the writer is set up, which changes the file.
         migrate::check_application_id(&writer, &path)?;
@@ -110,8 +113,14 @@ pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenEr
             .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
             .map_err(sqlite)?;
     }
-    let epoch = epoch(&writer).map_err(sqlite)?;
+    let epoch = if is_replaced {
+        renew_epoch(&writer)
+    } else {
+        epoch(&writer)
+    };
+    let epoch = epoch.map_err(sqlite)?;
     let cluster_key = cluster_key(&writer).map_err(sqlite)?;
+    pairing::begin(&writer, &path)?;
     feeds::expire_leases(&writer).map_err(sqlite)?;
     let mut readers = Vec::new();
     for _ in 0..options.reader_threads.max(1) {
@@ -157,7 +166,7 @@ pub(crate) fn require_store(path: &Path) -> Result<(), OpenError> {
 
 /// Creates a missing directory with access for its owner only, and syncs its parents, so that a
 /// power cut cannot remove the directory with everything that was synced inside.
-fn create_and_sync_directory(directory: &Path) -> io::Result<()> {
+pub(crate) fn create_and_sync_directory(directory: &Path) -> io::Result<()> {
     let directory = std::path::absolute(directory)?;
     let missing = directory.ancestors().take_while(|path| !path.is_dir()).count();
     private::make_directory(&directory)?;

@@ -5,9 +5,8 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Suffixes of the files that SQLite keeps beside a database. SQLite creates them with the mode of
-/// the database.
-const SUFFIXES: [&str; 3] = ["-wal", "-shm", "-journal"];
+/// Suffixes of the files beside a database. SQLite creates its files with the mode of the database.
+const SUFFIXES: [&str; 4] = ["-wal", "-shm", "-journal", "-opening"];
 
 /// Creates `directory` and its missing parents with access for their owner only. Does not change
 /// existing directories.
@@ -44,6 +43,37 @@ pub(crate) fn create_if_missing(database: &Path) -> io::Result<()> {
     }
 }
 
+/// Syncs the directory of a file, so that a power cut does not undo the creation or the renaming of
+/// the file.
+pub(crate) fn sync_directory_of(file: &Path) -> io::Result<()> {
+    File::open(directory_of(file))?.sync_all()
+}
+
+/// Returns the directory of a file.
+pub(crate) fn directory_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Gives a file to the owner of its directory, so that a server that runs as this owner can use a
+/// file that root has created.
+#[cfg(unix)]
+pub(crate) fn give_to_owner_of_directory(file: &Path) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let directory = std::fs::metadata(directory_of(file))?;
+    if std::fs::metadata(file)?.uid() == directory.uid() {
+        return Ok(());
+    }
+    std::os::unix::fs::chown(file, Some(directory.uid()), Some(directory.gid()))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn give_to_owner_of_directory(_file: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 /// Removes the access of other users to a database and to the files beside it.
 pub(crate) fn tighten_all(database: &Path) {
     tighten(database);
@@ -52,8 +82,8 @@ pub(crate) fn tighten_all(database: &Path) {
     }
 }
 
-/// Returns the path of the file that SQLite keeps beside `database` with this suffix.
-fn beside(database: &Path, suffix: &str) -> PathBuf {
+/// Returns the path of the file beside `database` whose name has this suffix.
+pub(crate) fn beside(database: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(database);
     name.push(suffix);
     name.into()

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
-use chat_core::model::{ClusterKey, StoreEpoch};
+use chat_core::model::{ClusterKey, StoreEpoch, Timestamp};
 use chat_core::store::{Store, StoreError, Unit};
 use rusqlite::Connection;
 
@@ -175,6 +175,15 @@ impl Store for SqliteStore {
     async fn ping(&self) -> Result<(), StoreError> {
         let read_one = |conn: &Connection| conn.prepare_cached("SELECT 1 FROM meta")?.exists([]);
         self.readers.read(read_one).await.map(drop)
+    }
+
+    async fn newest_event_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        let newest = |conn: &Connection| {
+            // A conversation without events has no time of its own.
+            let sql = "SELECT MAX(last_time) FROM conversation WHERE last_seq > 0";
+            conn.query_row(sql, [], |row| row.get::<_, Option<i64>>(0))
+        };
+        Ok(self.readers.read(newest).await?.map(Timestamp))
     }
 
     async fn close(&self) {

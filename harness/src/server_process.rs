@@ -60,6 +60,12 @@ impl ServerProcess {
         })
     }
 
+    /// Returns the data directory.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.data
+    }
+
     /// Kills the server with SIGKILL, if it still runs, and starts it again on the same data and
     /// port.
     ///

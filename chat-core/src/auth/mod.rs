@@ -6,6 +6,7 @@ mod connection_gate;
 mod external;
 mod password;
 mod password_authenticator;
+mod resume_throttle;
 mod source;
 mod throttle;
 mod token;
@@ -29,6 +30,7 @@ mod internals {
     pub use super::password::{
         Password, PasswordCheck, PasswordError, PasswordHash, PasswordHasherPool, PasswordPoolStats,
     };
+    pub use super::resume_throttle::{ResumeAttempt, ResumeThrottle};
     pub use super::throttle::{LoginAttempt, LoginThrottle};
     pub use super::token::{DeviceToken, SessionToken, TokenError, TokenHash};
 }

@@ -1,11 +1,19 @@
-//! [`SourceKey`]: the source by which attempts and connections are counted.
+//! [`SourceKey`]: the source by which attempts and connections are counted. [`SourceTable`] keeps
+//! the rate of each source.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
 
 use crate::model::Source;
+use crate::rate::{Bucket, Rate, Table};
+
+/// Number of times by which the limits of an IPv6 network of 48 bits exceed those of one of 64
+/// bits. A provider may give 48 bits to one customer, who then has 65,536 networks of 64 bits, or
+/// share them among many customers.
+pub(super) const SITE_FACTOR: u32 = 8;
 
 /// A [`Source`], reduced to what one customer of a provider usually gets: an IPv4 address, or an
-/// IPv6 network of 64 bits.
+/// IPv6 network of 64 bits. The IPv6 network of 48 bits around it counts as a source too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum SourceKey {
     /// This process, for in-process connections.
@@ -14,6 +22,8 @@ pub(super) enum SourceKey {
     V4(Ipv4Addr),
     /// The first 64 bits of an IPv6 address.
     V6([u16; 4]),
+    /// The first 48 bits of an IPv6 address.
+    V6Site([u16; 3]),
 }
 
 impl SourceKey {
@@ -25,6 +35,77 @@ impl SourceKey {
             Self::V4(address) => address.is_loopback(),
             // Of the network 0::/64, only the address `::1` reaches a server.
             Self::V6(network) => *network == [0; 4],
+            Self::V6Site(_) => false,
+        }
+    }
+
+    /// Returns this source, and the IPv6 network of 48 bits that contains it, if there is one.
+    pub(super) fn with_site(self) -> impl Iterator<Item = Self> + Clone {
+        let site = match self {
+            Self::V6([a, b, c, _]) if !self.is_loopback() => Some(Self::V6Site([a, b, c])),
+            _ => None,
+        };
+        std::iter::once(self).chain(site)
+    }
+
+    /// Returns the number of times by which the limits of this source exceed those of a customer.
+    pub(super) const fn factor(self) -> u32 {
+        match self {
+            Self::V6Site(_) => SITE_FACTOR,
+            Self::Local | Self::V4(_) | Self::V6(_) => 1,
+        }
+    }
+}
+
+/// Rate of each source, and of the IPv6 network of 48 bits around it. A table of fixed capacity.
+#[derive(Debug)]
+pub(super) struct SourceTable {
+    buckets: Table<SourceKey, Bucket>,
+    rate: Rate,
+    exempts_loopback: bool,
+}
+
+impl SourceTable {
+    pub(super) fn new(rate: Rate, exempts_loopback: bool, capacity: usize) -> Self {
+        Self {
+            buckets: Table::new(capacity),
+            rate,
+            exempts_loopback,
+        }
+    }
+
+    /// Returns `Ok` if one more event of the source is allowed now, otherwise the time until it is.
+    /// Charges nothing.
+    pub(super) fn check(&self, now: Instant, source: SourceKey) -> Result<(), Duration> {
+        source.with_site().try_for_each(|key| {
+            let bucket = self.buckets.get(&key).copied().unwrap_or_default();
+            bucket.check(now, &self.rate_of(key))
+        })
+    }
+
+    /// Charges one event.
+    pub(super) fn charge(&mut self, now: Instant, source: SourceKey) {
+        for key in source.with_site() {
+            let rate = self.rate_of(key);
+            self.buckets.entry(now, key).charge(now, &rate);
+        }
+    }
+
+    /// Refunds one event.
+    pub(super) fn refund(&mut self, now: Instant, source: SourceKey) {
+        for key in source.with_site() {
+            let rate = self.rate_of(key);
+            if let Some(bucket) = self.buckets.get_mut(&key) {
+                bucket.refund(now, &rate);
+            }
+        }
+    }
+
+    fn rate_of(&self, source: SourceKey) -> Rate {
+        if self.exempts_loopback && source.is_loopback() {
+            Rate::UNLIMITED
+        } else {
+            self.rate.times(source.factor())
         }
     }
 }
@@ -61,6 +142,35 @@ mod tests {
             assert_eq!(key(one) == key(other), same, "{one} {other}");
         }
         assert_ne!(SourceKey::from(Source::Local), key("127.0.0.1"));
+    }
+
+    #[test]
+    fn networks_of_one_site_share_a_greater_limit() {
+        let key = |text: &str| SourceKey::from(Source::Ip(text.parse().unwrap()));
+        let now = Instant::now();
+        let mut table = SourceTable::new(Rate::new(2, Duration::from_secs(60)), true, 1000);
+        let mut charge = |text: &str| {
+            table.check(now, key(text))?;
+            table.charge(now, key(text));
+            Ok::<(), Duration>(())
+        };
+        assert!(charge("2001:db8::1").is_ok() && charge("2001:db8::2").is_ok());
+        assert!(charge("2001:db8::3").is_err(), "one network of 64 bits");
+        for network in 1..SITE_FACTOR {
+            for host in 1..=2 {
+                assert!(charge(&format!("2001:db8:0:{network:x}::{host}")).is_ok());
+            }
+        }
+        assert!(charge("2001:db8:0:ffff::1").is_err(), "the site of 48 bits");
+        assert!(charge("2001:db8:1::1").is_ok(), "another site");
+        for _ in 0..99 {
+            assert!(charge("::1").is_ok(), "loopback is exempt");
+        }
+        table.refund(now, key("2001:db8:0:1::1"));
+        assert!(
+            table.check(now, key("2001:db8:0:ffff::1")).is_ok(),
+            "a refund counts for the site"
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use self::attempt_history::AttemptHistory;
 use super::TokenHash;
-use super::source::SourceKey;
+use super::source::{SourceKey, SourceTable};
 use crate::model::Source;
 use crate::rate::{Bucket, Rate, Table};
 use crate::sync::{Mutex, MutexGuard};
@@ -28,8 +28,8 @@ pub struct ThrottleOptions {
     /// maximum. Attempts that caused a wait are forgotten when this time has passed since the end
     /// of the wait. Default 15 min.
     pub max_account_wait: Duration,
-    /// Rate of attempts by unknown devices and of registrations from one source. Default 20 per
-    /// minute.
+    /// Rate of attempts by unknown devices and of registrations from one source, and of wrong
+    /// session tokens. Default 20 per minute.
     pub source_rate: Rate,
     /// Rate of attempts by unknown devices and of registrations on the node. The limit leaves cores
     /// for the sessions. Default 30 per second.
@@ -38,6 +38,9 @@ pub struct ThrottleOptions {
     /// Default 30 per second.
     pub known_device_rate: Rate,
     /// Rate of registrations from one source. Default 3 per hour.
+    ///
+    /// An IPv6 network of 48 bits may use 8 times the rates of a source, which is a network of 64
+    /// bits.
     pub registration_rate: Rate,
     /// Exempts attempts from this machine from the limits per source, because local programs have
     /// other ways to disturb the server. Set it to false behind a proxy on the same machine that
@@ -159,9 +162,9 @@ struct State {
     /// Attempts by known devices, by the hash of account and device token.
     devices: Table<u64, AttemptHistory>,
     /// Attempts by unknown devices, and registrations, of each source.
-    sources: Table<SourceKey, Bucket>,
+    sources: SourceTable,
     /// Registrations of each source.
-    registrations: Table<SourceKey, Bucket>,
+    registrations: SourceTable,
     /// Attempts by unknown devices, and registrations, on the node.
     node: Bucket,
     /// Attempts by known devices on the node.
@@ -173,17 +176,19 @@ impl LoginThrottle {
     #[must_use]
     pub fn new(options: ThrottleOptions) -> Self {
         let max_entries = options.max_table_entries;
+        let by_source = |rate| SourceTable::new(rate, options.exempt_loopback, max_entries);
+        let state = State {
+            accounts: Table::new(max_entries),
+            devices: Table::new(max_entries),
+            sources: by_source(options.source_rate),
+            registrations: by_source(options.registration_rate),
+            node: Bucket::default(),
+            known_devices: Bucket::default(),
+        };
         Self {
             options,
             hasher: RandomState::new(),
-            state: Mutex::new(State {
-                accounts: Table::new(max_entries),
-                devices: Table::new(max_entries),
-                sources: Table::new(max_entries),
-                registrations: Table::new(max_entries),
-                node: Bucket::default(),
-                known_devices: Bucket::default(),
-            }),
+            state: Mutex::new(state),
         }
     }
 
@@ -212,16 +217,16 @@ impl LoginThrottle {
             let history = state.accounts.get(&key).copied().unwrap_or_default();
             history.check(now).map_err(refused(ThrottleLimit::Account))?;
             let source = SourceKey::from(attempt.source);
-            let attempts = state.sources.get(&source).copied().unwrap_or_default();
-            attempts
-                .check(now, self.source_limit(source))
+            state
+                .sources
+                .check(now, source)
                 .map_err(refused(ThrottleLimit::Source))?;
             state
                 .node
                 .check(now, &options.node_rate)
                 .map_err(refused(ThrottleLimit::Node))?;
             state.node.charge(now, &options.node_rate);
-            state.sources.entry(now, source).charge(now, self.source_limit(source));
+            state.sources.charge(now, source);
             state.accounts.entry(now, key).add(now, options);
         }
         Ok(())
@@ -252,32 +257,28 @@ impl LoginThrottle {
         let source = SourceKey::from(source);
         let refused = |limit| move |retry_after| Throttled { limit, retry_after };
         let mut state = self.state();
-        let registrations = state.registrations.get(&source).copied().unwrap_or_default();
-        let registration_limit = self.registration_limit(source);
-        registrations
-            .check(now, registration_limit)
+        state
+            .registrations
+            .check(now, source)
             .map_err(refused(ThrottleLimit::Registration))?;
-        let attempts = state.sources.get(&source).copied().unwrap_or_default();
-        attempts
-            .check(now, self.source_limit(source))
+        state
+            .sources
+            .check(now, source)
             .map_err(refused(ThrottleLimit::Source))?;
         state
             .node
             .check(now, &options.node_rate)
             .map_err(refused(ThrottleLimit::Node))?;
         state.node.charge(now, &options.node_rate);
-        state.sources.entry(now, source).charge(now, self.source_limit(source));
-        state.registrations.entry(now, source).charge(now, registration_limit);
+        state.sources.charge(now, source);
+        state.registrations.charge(now, source);
         Ok(())
     }
 
     /// Refunds the charge of a registration that created no account, for example because the name
     /// was taken or the password pool was busy.
     pub fn refund_registration(&self, now: Instant, source: Source) {
-        let source = SourceKey::from(source);
-        if let Some(registrations) = self.state().registrations.get_mut(&source) {
-            registrations.refund(now, self.registration_limit(source));
-        }
+        self.state().registrations.refund(now, source.into());
     }
 
     /// Refunds the charge of the source, and applies `change` to the history of the account. An
@@ -289,26 +290,7 @@ impl LoginThrottle {
             state.devices.get_mut(&key).map(change);
         } else {
             state.accounts.get_mut(&self.account_key(attempt.account)).map(change);
-            let source = SourceKey::from(attempt.source);
-            if let Some(attempts) = state.sources.get_mut(&source) {
-                attempts.refund(now, self.source_limit(source));
-            }
-        }
-    }
-
-    fn source_limit(&self, source: SourceKey) -> &Rate {
-        if self.options.exempt_loopback && source.is_loopback() {
-            &Rate::UNLIMITED
-        } else {
-            &self.options.source_rate
-        }
-    }
-
-    fn registration_limit(&self, source: SourceKey) -> &Rate {
-        if self.options.exempt_loopback && source.is_loopback() {
-            &Rate::UNLIMITED
-        } else {
-            &self.options.registration_rate
+            state.sources.refund(now, attempt.source.into());
         }
     }
 

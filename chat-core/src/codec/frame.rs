@@ -3,6 +3,8 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use zeroize::{Zeroize as _, Zeroizing};
+
 use super::FrameError;
 
 /// Size of the length in front of each packet, in bytes.
@@ -23,11 +25,12 @@ const RESERVE_AHEAD: usize = 16 * 1024;
 /// Splits a byte stream into packets.
 ///
 /// A length above the limit is rejected before memory is reserved for it. Packets share the memory
-/// in which they arrived.
+/// in which they arrived, unless they are [wiped](Self::set_wiping).
 #[derive(Debug)]
 pub struct FrameDecoder {
     input: BytesMut,
     limit: usize,
+    wipes: bool,
 }
 
 impl FrameDecoder {
@@ -37,7 +40,20 @@ impl FrameDecoder {
         Self {
             input: BytesMut::new(),
             limit,
+            wipes: false,
         }
+    }
+
+    /// Overwrites the bytes of packets with zeros from now on, in the buffer at once and in each
+    /// packet when it is dropped, because packets may hold passwords. Each packet is then copied.
+    pub fn set_wiping(&mut self, wipes: bool) {
+        self.wipes = wipes;
+    }
+
+    /// Returns whether packets are wiped.
+    #[must_use]
+    pub const fn is_wiping(&self) -> bool {
+        self.wipes
     }
 
     /// Rejects packets of more than `limit` bytes from now on, including buffered packets.
@@ -46,12 +62,28 @@ impl FrameDecoder {
     }
 
     /// Adds bytes that have arrived. They are copied only if earlier bytes are still buffered.
-    pub fn feed(&mut self, bytes: BytesMut) {
+    pub fn feed(&mut self, mut bytes: BytesMut) {
         if self.input.is_empty() {
             self.input = bytes;
-        } else {
-            self.input.extend_from_slice(&bytes);
+            return;
         }
+        self.append(&bytes);
+        if self.wipes {
+            bytes.zeroize();
+        }
+    }
+
+    /// Adds bytes that a caller has read into a buffer of its own.
+    pub fn append(&mut self, bytes: &[u8]) {
+        let free = self.input.capacity().saturating_sub(self.input.len());
+        if self.wipes && free < bytes.len() {
+            // Growing the buffer would leave a copy of its content behind.
+            let mut grown = BytesMut::with_capacity(self.input.len().saturating_add(bytes.len()));
+            grown.extend_from_slice(&self.input);
+            self.input.zeroize();
+            self.input = grown;
+        }
+        self.input.extend_from_slice(bytes);
     }
 
     /// Returns the buffer, so that a caller can read into it directly.
@@ -78,11 +110,19 @@ impl FrameDecoder {
         let whole = length.saturating_add(PREFIX);
         if self.input.len() < whole {
             let missing = whole.saturating_sub(self.input.len());
-            self.input.reserve(missing.min(RESERVE_AHEAD));
+            if !self.wipes {
+                self.input.reserve(missing.min(RESERVE_AHEAD));
+            }
             return Ok(None);
         }
         self.input.advance(PREFIX);
-        Ok(Some(self.input.split_to(length).freeze()))
+        let mut packet = self.input.split_to(length);
+        if !self.wipes {
+            return Ok(Some(packet.freeze()));
+        }
+        let copy = Zeroizing::new(packet.to_vec());
+        packet.zeroize();
+        Ok(Some(Bytes::from_owner(copy)))
     }
 
     /// Returns the number of buffered bytes, which belong to no returned packet.

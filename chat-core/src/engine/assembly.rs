@@ -23,7 +23,7 @@ use super::workers::{
     SessionEnder, SessionRecheckWorker, observers,
 };
 use super::{Engine, Parts};
-use crate::auth::{Authenticator, PasswordAuthenticator};
+use crate::auth::{Authenticator, PasswordAuthenticator, ResumeThrottle};
 use crate::hooks::Hooks;
 use crate::model::{NodeId, StoreEpoch};
 use crate::router::Router;
@@ -80,6 +80,7 @@ pub(super) fn start(config: EngineConfig, epoch: StoreEpoch, ports: EngineParts)
             observers: Arc::clone(&queues.observers),
             session_ender: Arc::clone(&queues.session_ender),
             presence: Arc::clone(&ports.presence),
+            resumes: ResumeThrottle::new(&config.throttle),
             options: LoginOptions::from(&config),
         }),
         sessions: Arc::new(Sessions {
@@ -124,6 +125,7 @@ fn operator_parts(
         passwords: ports.passwords.clone(),
         session_ender: Arc::clone(&queues.session_ender),
         presence: Arc::clone(&ports.presence),
+        router: ports.router.clone(),
         publisher: shared.publisher.clone(),
         observers: Arc::clone(&queues.observers),
         lifecycle: lifecycle.clone(),

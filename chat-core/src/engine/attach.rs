@@ -45,6 +45,7 @@ impl Sessions {
         let units = &self.units;
         self.cursors.wait_until_written(caller.user).await;
         let (subscription, memberships) = units.read(self.router.subscribe(caller, outbox)).await?;
+        subscription.record_start(source, units.now());
         // A newer login of the device closes its older sessions. If that happened just before this
         // session was attached, this session was not closed.
         let device_row = units.read(units.store().device(caller.user, device)).await?;

@@ -1,6 +1,7 @@
 //! Builder that assembles an engine from its parts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -17,6 +18,7 @@ use crate::hooks::Hooks;
 use crate::model::NodeId;
 use crate::router::{EventLog, Router, RouterParts, StoreEventLog};
 use crate::store::{Store, StoreError};
+use crate::time::now;
 
 /// Error of building an engine.
 #[derive(Debug, Error)]
@@ -215,11 +217,17 @@ impl EngineBuilder {
             true => Router::start(parts).await?,
             false => Router::start_announcer(parts),
         };
+        read_store_time(&*self.store, &router).await?;
         let me = NodeInfo::new(self.node, incarnation);
         let discovery = self.discovery.filter(|_| self.is_node);
         let advertiser = join_cluster(discovery, me, &router).await?;
         let ports = EngineParts {
-            units: Arc::new(Units::new(Arc::clone(&self.store), self.clock, router.clone(), &config)),
+            units: Arc::new(Units::new(
+                Arc::clone(&self.store),
+                Arc::new(router.store_clock(self.clock)),
+                router.clone(),
+                &config,
+            )),
             store: self.store,
             authenticator,
             passwords,
@@ -229,7 +237,53 @@ impl EngineBuilder {
             router,
             node: self.node,
         };
-        Ok(start(config, epoch, ports))
+        let engine = start(config, epoch, ports);
+        if self.is_node {
+            check_newest_event(&engine);
+        }
+        Ok(engine)
+    }
+}
+
+/// Distance into the future from which the start of a node warns of the newest event, in
+/// milliseconds.
+const MAX_AHEAD_MS: i64 = 60_000;
+
+/// Starts a task that logs a warning if the newest event lies in the future: either the clock is
+/// behind, or a clock was ahead when the event was written.
+fn check_newest_event(engine: &Engine) {
+    let units = Arc::clone(&engine.parts.units);
+    engine.parts.lifecycle.spawn_worker("newest event", async move {
+        let newest = units.read(units.store().newest_event_time()).await;
+        let Ok(Some(newest)) = newest else { return };
+        let ahead_ms = newest.0.saturating_sub(units.now().0);
+        if ahead_ms > MAX_AHEAD_MS {
+            let ahead = Duration::from_millis(ahead_ms.unsigned_abs());
+            tracing::warn!(
+                ?ahead,
+                "the newest event in the store lies in the future: the clock is behind, or it was ahead when the event was \
+                 written; until that time, later events of the conversation get the time of that event; check the clocks of \
+                 this machine and of the database"
+            );
+        }
+    });
+}
+
+/// Reads the store's time of day, so that the engine stamps its first events with it. Heartbeats
+/// keep it up to date. Stops the router if that fails.
+async fn read_store_time(store: &dyn Store, router: &Router) -> Result<(), StoreError> {
+    let asked = now();
+    match store.time().await {
+        Ok(time) => {
+            if let Some(time) = time {
+                router.record_store_time(asked, time);
+            }
+            Ok(())
+        }
+        Err(error) => {
+            router.shutdown().await;
+            Err(error)
+        }
     }
 }
 

@@ -58,6 +58,14 @@ pub struct EngineConfig {
     /// Maximum number of devices that are remembered for one user, which also bounds the user's
     /// live sessions. Default 20; each takes about 300 bytes of the store.
     pub max_devices: u32,
+    /// Time since the last login or resume of a device after which its session token is no longer
+    /// valid. Each resume starts the time anew. Default 90 days. It should exceed the maximum age
+    /// of a connection, because a connected device does not resume.
+    pub session_idle_timeout: Duration,
+    /// Age of a session token from which the next resume replaces it; zero replaces it at each
+    /// resume. A device whose token was replaced after a backup has to log in again if that backup
+    /// is restored. Default 7 days.
+    pub session_rotation_interval: Duration,
 
     /// Maximum duration of one request to the store, including the time that it waits in the
     /// engine; after it, the caller gets `TryAgain`. Default 5 s: users accept that delay, and
@@ -179,6 +187,8 @@ impl Default for EngineConfig {
             throttle: ThrottleOptions::default(),
             session_policy: SessionPolicy::default(),
             max_devices: 20,
+            session_idle_timeout: 90 * 24 * 3600 * SECOND,
+            session_rotation_interval: 7 * 24 * 3600 * SECOND,
             request_timeout: 5 * SECOND,
             breaker_threshold: 5,
             breaker_probe_interval: SECOND,
@@ -278,6 +288,7 @@ impl EngineConfig {
         require!(self.max_page_bytes, positive_u32, "at least 1");
         require!(self.max_list_len, positive_u32, "at least 1");
         require!(self.max_devices, positive_u32, "at least 1");
+        require!(self.session_idle_timeout, is_nonzero, "more than 0");
         require!(self.max_group_members, |max: &u32| *max >= 2, "at least 2");
         let allows_a_device = |policy: &SessionPolicy| !matches!(policy, SessionPolicy::MaxDevices(0));
         require!(

@@ -109,6 +109,15 @@ pub struct Device {
     /// SHA-256 of the token that resumes the session; absent if there is none, for example after
     /// logout.
     pub session_token: Option<[u8; 32]>,
+    /// Time when `session_token` was issued; absent if there is no token, or a node of an earlier
+    /// release issued it.
+    pub token_issued: Option<Timestamp>,
+    /// SHA-256 of the token that `session_token` replaced, until `session_token` is used. It
+    /// resumes the session too, because the reply with the new token may have been lost.
+    pub replaced_token: Option<[u8; 32]>,
+    /// SHA-256 of the token in an earlier reply to `replaced_token`, if that token was presented
+    /// more than once. It resumes the session too, because that reply may be the one that arrived.
+    pub sibling_token: Option<[u8; 32]>,
     /// SHA-256 of the token by which the login throttle recognises the device; absent if the device
     /// has none.
     pub device_token: Option<[u8; 32]>,
@@ -124,9 +133,17 @@ pub struct Device {
 impl Device {
     /// Ends the login at `now`, so that its session is no longer valid and cannot be resumed.
     pub(crate) fn end_login(&mut self, now: Timestamp) {
-        self.session_token = None;
+        self.set_session_token(None, now);
         self.session_expires = Some(now);
         self.session_epoch = SessionEpoch(self.session_epoch.0 + 1);
+    }
+
+    /// Sets the session token, so that no earlier one is valid.
+    pub(crate) fn set_session_token(&mut self, token: Option<[u8; 32]>, now: Timestamp) {
+        self.session_token = token;
+        self.token_issued = token.map(|_| now);
+        self.replaced_token = None;
+        self.sibling_token = None;
     }
 
     /// Returns whether the latest login was not [ended](Self::end_login); it may have expired. The

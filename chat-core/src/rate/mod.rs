@@ -64,6 +64,16 @@ impl Rate {
         Self { burst, ..self }
     }
 
+    /// Returns a rate that allows `factor` times as many events, on average and at once.
+    #[must_use]
+    pub(crate) const fn times(self, factor: u32) -> Self {
+        Self {
+            count: self.count.saturating_mul(factor),
+            burst: self.burst.saturating_mul(factor),
+            ..self
+        }
+    }
+
     /// Returns whether this rate allows more events on average than `other`. Bursts do not matter.
     #[must_use]
     pub const fn is_faster_than(self, other: Self) -> bool {

@@ -1,10 +1,13 @@
-//! Difference between this node's clock and the store's.
+//! Difference between this node's clock and the store's, and the store's time of day.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::clock::Clock;
 use crate::model::Timestamp;
+use crate::sync::Mutex;
+use crate::time::now;
 
 /// Difference above which the node logs a warning.
 const MAX_SYNCHRONISED: Duration = Duration::from_secs(2);
@@ -15,6 +18,8 @@ const MAX_TOLERATED: Duration = Duration::from_secs(5 * 60);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ClockStatus {
     is_wrong: Arc<AtomicBool>,
+    /// Time of day of the store at an instant; `None` if the store has not told it.
+    store_time: Arc<Mutex<Option<(Instant, Timestamp)>>>,
 }
 
 impl ClockStatus {
@@ -24,6 +29,43 @@ impl ClockStatus {
 
     pub(crate) fn set(&self, skew: ClockSkew) {
         self.is_wrong.store(skew == ClockSkew::Wrong, Ordering::Relaxed);
+    }
+
+    /// Records the store's time of day in an answer to a request that was sent at `asked` and has
+    /// been answered now.
+    pub(crate) fn record_store_time(&self, asked: Instant, time: Timestamp) {
+        let half = now().saturating_duration_since(asked) / 2;
+        *self.store_time.lock() = Some((asked + half, time));
+    }
+
+    /// Returns the store's time of day now, or `None` if the store has not told it.
+    fn store_time(&self) -> Option<Timestamp> {
+        let (at, time) = (*self.store_time.lock())?;
+        let elapsed = now().saturating_duration_since(at).as_millis();
+        Some(Timestamp(
+            time.0.saturating_add(i64::try_from(elapsed).unwrap_or(i64::MAX)),
+        ))
+    }
+}
+
+/// Clock that shows the store's time of day, so that all nodes write the same time, and a node
+/// whose own clock is wrong or is changed writes no wrong times. If the store has no time of day,
+/// the clock shows that of the node's own clock.
+#[derive(Clone, Debug)]
+pub(crate) struct StoreClock {
+    own: Arc<dyn Clock>,
+    status: ClockStatus,
+}
+
+impl StoreClock {
+    pub(crate) fn new(own: Arc<dyn Clock>, status: ClockStatus) -> Self {
+        Self { own, status }
+    }
+}
+
+impl Clock for StoreClock {
+    fn now(&self) -> Timestamp {
+        self.status.store_time().unwrap_or_else(|| self.own.now())
     }
 }
 
@@ -58,7 +100,7 @@ impl ClockSkew {
             Self::Wrong => tracing::error!(
                 ?difference,
                 "this machine's clock and the database's are more than 5 minutes apart: logins are refused here until \
-                 the difference is smaller; synchronise both"
+                 the difference is smaller, and what connected users do gets the time of the database; synchronise both"
             ),
             Self::Noticeable => tracing::warn!(
                 ?difference,

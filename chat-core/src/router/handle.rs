@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use tokio::sync::watch;
 
-use super::clock_skew::ClockStatus;
+use super::clock_skew::{ClockStatus, StoreClock};
 use super::cluster_link::ClusterLink;
 use super::commit_watch::{CommitWatch, CommitWatches};
 use super::conversation_feed::joined_user;
@@ -16,6 +17,7 @@ use super::local_delivery::LocalDelivery;
 use super::other_nodes::OtherNodes;
 use super::outbox::Outbox;
 use super::registry::{KnownUpTo, Registry};
+use super::session::SessionHandle;
 use super::session_selector::SessionSelector;
 use super::shared_push::SharedPush;
 use super::store_peers::StorePeers;
@@ -26,8 +28,9 @@ use super::topic_requests::TopicRequests;
 use super::unconfirmed::{UnconfirmedCommit, UnconfirmedCommits};
 use super::work_set::WorkSet;
 use crate::bus::Topic;
+use crate::clock::Clock;
 use crate::cluster::Nodes;
-use crate::model::{Caller, CloseCode, ConversationId, Event, PresenceState, Push, Seq, UserId};
+use crate::model::{Caller, CloseCode, ConversationId, Event, PresenceState, Push, Seq, SessionId, Timestamp, UserId};
 use crate::store::{MembershipView, StoreError};
 
 /// Counts of a router's sessions, conversations and reads of the store.
@@ -177,6 +180,17 @@ impl Router {
         self.nodes.clock.is_wrong()
     }
 
+    /// Returns the clock with which the engine stamps. It shows the store's time of day, or that of
+    /// `own` while the store has told none.
+    pub(crate) fn store_clock(&self, own: Arc<dyn Clock>) -> StoreClock {
+        StoreClock::new(own, self.nodes.clock.clone())
+    }
+
+    /// Records the store's time of day in an answer to a request that was sent at `asked`.
+    pub(crate) fn record_store_time(&self, asked: Instant, time: Timestamp) {
+        self.nodes.clock.record_store_time(asked, time);
+    }
+
     /// Returns whether the store has recently listed other nodes.
     pub(crate) fn has_peers(&self) -> bool {
         !self.nodes.store_peers.is_empty()
@@ -259,6 +273,17 @@ impl Router {
         self.registry
             .for_each_of_user(user, |session| sessions.push((session.caller, session.presence())));
         sessions
+    }
+
+    /// Returns up to `limit` sessions on this node with the lowest ids that are greater than
+    /// `after`, ascending.
+    pub(crate) fn sessions_after(&self, after: SessionId, limit: usize) -> Vec<Arc<SessionHandle>> {
+        self.registry.sessions_after(after, limit)
+    }
+
+    /// Returns the sessions of a user on this node.
+    pub(crate) fn sessions_of(&self, user: UserId) -> Vec<Arc<SessionHandle>> {
+        self.registry.of_user(user)
     }
 
     /// Returns whether the caller has a session on this node that has not ended.

@@ -60,6 +60,7 @@ pub(crate) use conversation_feed::joined_user;
 pub use event_log::{DeviceLogin, EventLog, LogPage, ReadLimit, StoreEventLog};
 pub use handle::{Router, RouterStats};
 pub use outbox::{Outbox, OutboxLimits};
+pub(crate) use session::SessionHandle;
 pub use session_selector::SessionSelector;
 pub use shared_push::SharedPush;
 pub use start::RouterParts;

@@ -4,7 +4,8 @@
 //! No guard leaves this file, so no guard is held across an await. The `visit` closures of
 //! callers run under a guard, so they must not call the registry.
 
-use std::collections::HashSet;
+use std::cmp::Ordering as CmpOrdering;
+use std::collections::{BinaryHeap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -108,6 +109,29 @@ impl MissedEvents<'_> {
 /// Maximum number of events that a session missed and that are pushed to it when it joins a feed.
 /// If there are more, the client gets a `Behind` push instead.
 pub(crate) const MAX_PUSHED_ON_JOIN: u32 = 64;
+
+/// A session in the order of the ids.
+struct ById(Arc<SessionHandle>);
+
+impl Ord for ById {
+    fn cmp(&self, other: &Self) -> CmpOrdering {
+        self.0.id.cmp(&other.0.id)
+    }
+}
+
+impl PartialOrd for ById {
+    fn partial_cmp(&self, other: &Self) -> Option<CmpOrdering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for ById {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for ById {}
 
 impl Registry {
     /// Adds a session, which follows no conversation yet.
@@ -291,6 +315,27 @@ impl Registry {
             );
         }
         devices
+    }
+
+    /// Returns up to `limit` sessions on this node with the lowest ids that are greater than
+    /// `after`, ascending.
+    pub(crate) fn sessions_after(&self, after: SessionId, limit: usize) -> Vec<Arc<SessionHandle>> {
+        // The greatest id is on top, so that the heap never holds more than `limit` sessions.
+        let mut lowest = BinaryHeap::with_capacity(limit + 1);
+        for entry in &self.users {
+            let later = entry.value().iter().filter(|session| session.id > after);
+            for session in later {
+                lowest.push(ById(Arc::clone(session)));
+                if lowest.len() > limit {
+                    lowest.pop();
+                }
+            }
+        }
+        lowest
+            .into_sorted_vec()
+            .into_iter()
+            .map(|ById(session)| session)
+            .collect()
     }
 
     /// Returns all conversations that a session on this node follows.

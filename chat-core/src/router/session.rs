@@ -1,11 +1,11 @@
 //! A session on this node, as the router knows it.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::outbox::Outbox;
 use super::shared_push::SharedPush;
-use crate::model::{Caller, ConversationId, PresenceState, Push, Seq, SessionId};
+use crate::model::{Caller, ConversationId, PresenceState, Push, Seq, SessionId, Source, Timestamp};
 use crate::sync::Mutex;
 
 /// A session on this node: its caller, and the outbox that receives its pushes.
@@ -14,6 +14,8 @@ pub(crate) struct SessionHandle {
     pub(crate) id: SessionId,
     pub(crate) caller: Caller,
     pub(crate) outbox: Arc<Outbox>,
+    /// Source and time of the start, for operators; empty until they are known.
+    pub(crate) start: OnceLock<(Source, Timestamp)>,
     state: Mutex<State>,
 }
 
@@ -35,6 +37,7 @@ impl SessionHandle {
             id,
             caller,
             outbox,
+            start: OnceLock::new(),
             state: Mutex::new(state),
         })
     }

@@ -6,7 +6,7 @@ use super::local_delivery::LocalDelivery;
 use super::outbox::Outbox;
 use super::session::SessionHandle;
 use super::tasks::Tasks;
-use crate::model::{Caller, PresenceState, SessionId};
+use crate::model::{Caller, PresenceState, SessionId, Source, Timestamp};
 
 /// Guard of a session that receives the pushes of its user's conversations. Dropping the guard ends
 /// the session on this node.
@@ -43,6 +43,12 @@ impl SubscriptionGuard {
     #[must_use]
     pub fn outbox(&self) -> &Arc<Outbox> {
         &self.session.outbox
+    }
+
+    /// Records where the session came from and when it started, for lists of sessions.
+    pub(crate) fn record_start(&self, source: Source, time: Timestamp) {
+        // Only the first start counts.
+        let _ = self.session.start.set((source, time));
     }
 
     /// Sets the session's presence, and publishes that of its device.

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use zeroize::Zeroize as _;
 
 use crate::codec::frame::FrameDecoder;
 use crate::model::CloseCode;
@@ -75,12 +76,15 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Creates the wire of a stream whose handshake has completed. Packets may have at most `limit`
-    /// bytes, until [`set_limit`](Self::set_limit) changes the limit.
+    /// bytes, until [`set_limit`](Self::set_limit) changes the limit. Packets are wiped, because
+    /// those before login hold passwords and tokens.
     pub(super) fn new(stream: Box<dyn Transport>, protection: Protection, limit: usize) -> Self {
+        let mut frames = FrameDecoder::new(limit);
+        frames.set_wiping(true);
         Self {
             stream,
             sealed: BytesMut::new(),
-            frames: FrameDecoder::new(limit),
+            frames,
             output: BytesMut::new(),
             is_partly_written: false,
             written: 0,
@@ -94,6 +98,11 @@ impl Wire {
     /// Returns whether output may be sent to the peer.
     pub(super) const fn may_send(&self) -> bool {
         self.is_peer_proven
+    }
+
+    /// Stops wiping packets, because the peer has logged in.
+    pub(super) fn stop_wiping(&mut self) {
+        self.frames.set_wiping(false);
     }
 
     pub(super) fn set_limit(&mut self, limit: usize) {
@@ -136,7 +145,12 @@ impl Wire {
             Poll::Ready(Ok(())) => {
                 match &self.protection {
                     Protection::Sc1(_) => self.sealed.extend_from_slice(read.filled()),
-                    Protection::Stream => self.frames.buffer().extend_from_slice(read.filled()),
+                    Protection::Stream => {
+                        self.frames.append(read.filled());
+                        if self.frames.is_wiping() {
+                            read.filled_mut().zeroize();
+                        }
+                    }
                 }
                 Poll::Ready(Ok(()))
             }

@@ -92,7 +92,7 @@ mod internals {
     pub use super::unit::{Operation, StoreExt};
 }
 
-use crate::model::{ClusterKey, NodeId, StoreEpoch};
+use crate::model::{ClusterKey, NodeId, StoreEpoch, Timestamp};
 
 /// Persistent state of the engine. See the [module documentation](self) for the contract.
 #[async_trait]
@@ -125,6 +125,19 @@ pub trait Store:
     /// Checks with a cheap read that the store answers. Each node calls this every two seconds, and
     /// twice a second while the store does not answer.
     async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Returns the store's time of day, with which all nodes stamp what they write. `None` if the
+    /// store has no time of day of its own, as by default.
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
+
+    /// Returns the time of the newest event of all conversations, or `None` if there is none. Each
+    /// node calls this once at its start, to warn if it lies in the future; it may read all
+    /// conversations. The default returns `None`.
+    async fn newest_event_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
 
     /// Records that `node` is alive and returns the other live nodes and the store's time of day.
     /// Nodes call this every few seconds; a node without a heartbeat for

@@ -31,6 +31,7 @@ impl ListedGroup {
 
 /// Numbers of rows in a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct StoreStats {
     /// Accounts, disabled and deleted ones included.

@@ -14,6 +14,7 @@ use super::tls::pem_acceptor;
 use super::{bus_options, mysql_options, resolve, unusable_data_dir};
 use crate::config::{Checked, Problem, StoreUrl};
 use crate::failure::Failure;
+use crate::hardening;
 
 /// Runs all checks of this module, and returns the problems that they find. Creates and changes
 /// nothing.
@@ -25,10 +26,7 @@ pub(crate) fn problems(config: &Checked) -> Vec<Problem> {
         pem_acceptor(config).map(drop),
     ];
     let addresses = config.listen.iter().map(|listen| resolve(listen).map(drop));
-    let directories = std::iter::once(config.settings.server.data_dir.as_path()).chain(config.store_dir());
-    let mut directories: Vec<&Path> = directories.collect();
-    directories.dedup();
-    let directories = directories.into_iter().map(check_data_dir);
+    let directories = config.directories().into_iter().map(check_data_dir);
     let results = checks.into_iter().chain(addresses).chain(directories);
     results.filter_map(Result::err).flat_map(into_problems).collect()
 }
@@ -68,6 +66,7 @@ pub(super) fn check_bus(config: &Checked) -> Result<(), Failure> {
 
 /// Checks the key file if there is one; otherwise the start generates a key.
 fn check_identity(config: &Checked) -> Result<(), Failure> {
+    hardening::check_key(&config.identity_file())?;
     match ServerIdentity::load(&config.identity_file()) {
         Ok(_) => Ok(()),
         Err(IdentityError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -83,7 +82,12 @@ fn check_data_dir(directory: &Path) -> Result<(), Failure> {
         match std::fs::metadata(existing) {
             Ok(metadata) if metadata.is_dir() => {
                 let writable = access(existing, Access::WRITE_OK | Access::EXEC_OK);
-                return writable.map_err(|error| unusable(error.into()));
+                writable.map_err(|error| unusable(error.into()))?;
+                return if existing == absolute {
+                    hardening::check_directory(directory)
+                } else {
+                    Ok(())
+                };
             }
             Ok(_) => return Err(unusable(io::ErrorKind::NotADirectory.into())),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}

@@ -8,6 +8,7 @@ use chat_core::transport::tls::TlsAcceptor;
 use super::{Composition, non_empty, read_file};
 use crate::config::{Checked, Scheme};
 use crate::failure::{Failure, chain};
+use crate::hardening;
 
 impl Composition {
     /// Reads the files of the TLS certificate and its key again. New connections use them; if they
@@ -59,6 +60,7 @@ pub(super) fn pem_acceptor(config: &Checked) -> Result<Option<TlsAcceptor>, Fail
     let Some(certificate_file) = non_empty(&files.certificate_file) else {
         return Ok(None);
     };
+    hardening::check_key(&files.key_file)?;
     let (certificate, key) = (read_file(certificate_file)?, read_file(&files.key_file)?);
     TlsAcceptor::from_pem(crypto_provider(), &certificate, &key)
         .map(Some)

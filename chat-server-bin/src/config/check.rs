@@ -49,6 +49,7 @@ impl Checked {
         check_store_and_bus(&settings, &origins, &mut problems);
         check_tls(&settings, &listen, &origins, &mut problems);
         check_accounts(&settings.accounts, &origins, &mut problems);
+        check_session_idle_timeout(&settings, &origins, &mut problems);
         check_limits(&settings.limits, &origins, &mut problems);
         check_connection(&settings.connection, &origins, &mut problems);
         check_server_and_log(&settings, &origins, &mut problems);
@@ -72,6 +73,14 @@ impl Checked {
         } else {
             configured.clone()
         }
+    }
+
+    /// Returns the data directory and, if it is another one, the directory of the embedded store.
+    pub(crate) fn directories(&self) -> Vec<&Path> {
+        let mut directories = vec![self.settings.server.data_dir.as_path()];
+        directories.extend(self.store_dir());
+        directories.dedup();
+        directories
     }
 
     /// Returns the directory of the embedded store, or `None` with a database server.
@@ -297,6 +306,18 @@ fn check_connection(connection: &ConnectionSection, origins: &Origins, problems:
         if value < min || value > max {
             problems.push(origins.problem(key, format!("is {value}; it must be between {min} and {max}")));
         }
+    }
+}
+
+/// A connected device does not resume, so its token must outlive its connection.
+fn check_session_idle_timeout(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem>) {
+    let (key, age_key) = ("accounts.session_idle_timeout", "connection.max_connection_age");
+    let (idle, age) = (
+        settings.accounts.session_idle_timeout,
+        settings.connection.max_connection_age,
+    );
+    if idle <= age && origins.are_known(&[key, age_key]) {
+        problems.push(origins.problem(key, format!("is {idle}; it must exceed {age_key}, which is {age}")));
     }
 }
 

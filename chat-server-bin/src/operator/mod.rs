@@ -1,58 +1,121 @@
-//! Commands of operators: each calls the engine's operator API and prints the result.
+//! Commands of operators. Each calls the engine's operator API and prints the result.
+//!
+//! A command becomes a [`Call`]. The server that runs on the data directory executes it, through
+//! its admin socket; if none runs there, this process does.
 
+mod bulk;
+mod call;
 mod console;
+mod executor;
 mod group;
 mod identity;
+mod node;
 mod password;
+mod printer;
 mod text;
 mod user;
 
 use chat_core::engine::CommandError;
+use chat_core::engine::operator::OperatorName;
 use chat_core::model::{ConversationRef, GroupName, ReplyCode, UserName, UserRef};
 use chat_core::store::{AuditId, AuditPage};
 
-pub(crate) use group::group;
-pub(crate) use user::user;
+pub(crate) use call::Call;
+pub(crate) use console::{Console, RunningNode};
+pub(crate) use identity::sudo_user;
+pub(crate) use printer::Printer;
 
-use self::console::Console;
+use self::console::Desk;
+use self::executor::Executor;
 use self::text::audit_row;
-use crate::args::{AuditArgs, OperatorCommand, SessionCommand};
+use crate::args::{AuditArgs, GroupCommand, OperatorArgs, OperatorCommand, SessionCommand, StatsArgs, UserCommand};
 use crate::config::Checked;
 use crate::failure::{Failure, chain};
-use crate::output::Lines;
 
-/// Maximum number of accounts, groups or audit records that one read of the store returns.
+/// Maximum number of accounts, groups, sessions or audit records that one read returns.
 const PAGE_SIZE: u32 = 500;
 
-/// Runs `session …`.
-pub(crate) async fn session(config: &Checked, call: OperatorCommand<SessionCommand>) -> Result<(), Failure> {
-    let SessionCommand::End { user } = call.command;
-    let console = Console::open(config, &call.operator).await?;
-    let result = end_sessions(&console, &user).await;
-    console.close().await;
-    result
+/// Runs `user …`.
+pub(crate) async fn user(config: &Checked, command: OperatorCommand<UserCommand>) -> Result<(), Failure> {
+    if let UserCommand::Add { file: Some(file), .. } = &command.command {
+        return bulk::add(config, &command.operator, file).await;
+    }
+    // The prompt comes before the store is opened, so that the store is not locked while the
+    // operator types.
+    let call = Call::user(command.command)?;
+    execute(config, &command.operator, call).await
 }
 
-async fn end_sessions(console: &Console<'_>, user: &str) -> Result<(), Failure> {
-    let account = console.operator.end_sessions(user_ref(user)?).await.map_err(refused)?;
-    let text = format!("ended all sessions of user {}", account.name);
-    console.announce_and_print(&account, &text).await
+/// Runs `group …`.
+pub(crate) async fn group(config: &Checked, command: OperatorCommand<GroupCommand>) -> Result<(), Failure> {
+    execute(config, &command.operator, Call::from(command.command)).await
+}
+
+/// Runs `session …`.
+pub(crate) async fn session(config: &Checked, command: OperatorCommand<SessionCommand>) -> Result<(), Failure> {
+    execute(config, &command.operator, Call::from(command.command)).await
 }
 
 /// Runs `audit`.
-pub(crate) async fn audit(config: &Checked, call: AuditArgs) -> Result<(), Failure> {
-    let console = Console::open(config, &call.operator).await?;
-    let result = print_audit(&console, call.before, call.limit).await;
-    console.close().await;
+pub(crate) async fn audit(config: &Checked, arguments: AuditArgs) -> Result<(), Failure> {
+    execute(config, &arguments.operator, Call::from(&arguments)).await
+}
+
+/// Runs `stats`.
+pub(crate) async fn stats(config: &Checked, arguments: StatsArgs) -> Result<(), Failure> {
+    execute(config, &arguments.operator, Call::Stats).await
+}
+
+async fn execute(config: &Checked, arguments: &OperatorArgs, call: Call) -> Result<(), Failure> {
+    let mut executor = Executor::open(config, arguments).await?;
+    let result = executor.run(call).await;
+    executor.close().await;
     result
 }
 
-async fn print_audit(console: &Console<'_>, before: Option<u64>, limit: u32) -> Result<(), Failure> {
-    let mut lines = Lines::new();
+/// Executes the command of a program that connected to the admin socket of this server as the
+/// operating system user `uid`.
+pub(crate) async fn execute_for_peer(
+    console: &Console,
+    uid: u32,
+    sudo_user: Option<&str>,
+    operator: Option<String>,
+    call: Call,
+    mut printer: Printer,
+) -> Result<(), Failure> {
+    let name = operator.unwrap_or_else(|| identity::login_name_of(uid));
+    let desk = console.desk(
+        OperatorName::new(name).map_err(invalid)?,
+        &identity::source_of(uid, sudo_user),
+    );
+    run(&desk, call, &mut printer).await
+}
+
+/// Executes a command.
+async fn run(desk: &Desk<'_>, call: Call, printer: &mut Printer) -> Result<(), Failure> {
+    match call {
+        Call::GroupList { .. } | Call::GroupShow { .. } | Call::GroupTransfer { .. } | Call::GroupDelete { .. } => {
+            group::run(desk, call, printer).await
+        }
+        Call::SessionList { user } => node::list_sessions(desk, user.as_deref(), printer).await,
+        Call::SessionEnd { user } => end_sessions(desk, &user, printer).await,
+        Call::Audit { before, limit } => print_audit(desk, before, limit, printer).await,
+        Call::Stats => node::stats(desk, printer).await,
+        _ => user::run(desk, call, printer).await,
+    }
+}
+
+async fn end_sessions(desk: &Desk<'_>, user: &str, printer: &mut Printer) -> Result<(), Failure> {
+    let account = desk.operator.end_sessions(user_ref(user)?).await.map_err(refused)?;
+    let text = format!("ended all sessions of user {}", account.name);
+    desk.announce_and_print(printer, &account, &text).await
+}
+
+async fn print_audit(desk: &Desk<'_>, before: Option<u64>, limit: u32, printer: &mut Printer) -> Result<(), Failure> {
     let mut page = before.map_or(AuditPage::Newest, |id| AuditPage::Before(AuditId(id)));
     let mut remaining = limit;
     while remaining > 0 {
-        let records = console
+        let records = desk
             .operator
             .audit_log(page, remaining.min(PAGE_SIZE))
             .await
@@ -61,10 +124,10 @@ async fn print_audit(console: &Console<'_>, before: Option<u64>, limit: u32) -> 
         page = AuditPage::Before(last.id);
         remaining = remaining.saturating_sub(u32::try_from(records.len()).unwrap_or(u32::MAX));
         for record in &records {
-            console.add_row(&mut lines, record, &audit_row(record))?;
+            printer.row(record, &audit_row(record)).await?;
         }
     }
-    lines.finish()
+    Ok(())
 }
 
 /// Parses the name of a user in an argument.

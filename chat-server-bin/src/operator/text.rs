@@ -1,6 +1,6 @@
 //! Accounts, groups and audit records as lines of text.
 
-use chat_core::engine::operator::{AccountDetails, AccountInfo, GroupDetails, GroupListing};
+use chat_core::engine::operator::{AccountDetails, AccountInfo, GroupDetails, GroupListing, SessionListing};
 use chat_core::model::{DeviceInfo, escape_for_log};
 use chat_core::store::AuditRecord;
 
@@ -39,6 +39,17 @@ pub(super) fn describe_account(details: &AccountDetails) -> String {
 fn device_row(device: &DeviceInfo) -> String {
     let (id, last_login, name) = (device.id, device.last_login.0, escape_for_log(&device.name));
     format!("device {id} last login {last_login} (ms since 1970) {name}")
+}
+
+pub(super) fn session_row(session: &SessionListing) -> String {
+    let name = session.name.as_deref().unwrap_or("deleted user");
+    let device = session.device.map(|device| device.to_string()).unwrap_or_default();
+    let address = session
+        .address
+        .map_or("local".to_owned(), |address| address.to_string());
+    let state = format!("{:?}", session.state).to_lowercase();
+    let (id, user, started) = (session.id, session.user, session.started.0);
+    format!("{id}\t#{user} {name}\t{device}\t{state}\t{address}\tstarted {started} (ms since 1970)")
 }
 
 pub(super) fn group_row(group: &GroupListing) -> String {

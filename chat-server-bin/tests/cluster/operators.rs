@@ -109,6 +109,39 @@ async fn members_receive_events_of_operator_commands_within_five_seconds() {
     assert_eq!(actions, ["group.delete", "account.delete", "group.transfer"]);
 }
 
+/// A command with the data directory of a node is executed by that node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_reach_a_node_through_its_data_directory() {
+    let cluster = Cluster::start(&PROGRAM, 2).unwrap();
+    let _alice = cluster.new_user(0, "alice").await.unwrap();
+    let mut bob = cluster.new_user(1, "bob").await.unwrap();
+    let on_node = async |node: usize, arguments: &[&str]| {
+        let data_dir = cluster.nodes[node].data_dir().to_str().unwrap();
+        let output = run_command(&cluster, &[&["--data-dir", data_dir], arguments, &["--json"]].concat()).await;
+        let objects = output.lines().map(|line| serde_json::from_str(line).unwrap());
+        objects.collect::<Vec<Value>>()
+    };
+    for (node, name) in [(0, "alice"), (1, "bob")] {
+        let sessions = on_node(node, &["session", "list"]).await;
+        let names: Vec<&str> = sessions.iter().filter_map(|session| session["name"].as_str()).collect();
+        assert_eq!(names, [name]);
+        let stats = &on_node(node, &["stats"]).await[0];
+        assert_eq!((&stats["store"], &stats["sessions"]), (&"mysql".into(), &1.into()));
+    }
+    let disabled = &on_node(0, &["user", "disable", "bob"]).await[0];
+    assert_eq!(disabled["nodes_notified"], true);
+    assert_eq!(until_closed(&mut bob).await, CloseCode::AccountDisabled);
+
+    let directory = tempfile::tempdir().unwrap();
+    let mut process = Process::new(&*PROGRAM);
+    process.args(["session", "list", "--data-dir"]).arg(directory.path());
+    process.env("CHAT_STORE__URL", cluster.database.url("chat"));
+    let refused = tokio::task::block_in_place(|| process.output()).unwrap();
+    assert_eq!(refused.status.code(), Some(69));
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(text.contains("only nodes know their sessions"), "{text}");
+}
+
 /// Commands do not register as nodes, so nodes neither expect heartbeats of commands nor poll the
 /// database because such heartbeats are missing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

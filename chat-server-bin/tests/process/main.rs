@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used)] // these are tests
 
+mod administration;
 mod faults;
 mod interrupted;
 mod operators;
 mod refusals;
+mod restore;
 mod restored;
+mod secrets;
 mod support;
 mod unwritable;
 mod warnings;
@@ -83,6 +86,22 @@ fn data_files_are_private_in_a_shared_directory() {
         set_mode(&data.join("chat.db"), 0o644);
     }
     assert_eq!(mode(&data), 0o755, "the mode of an existing directory is unchanged");
+}
+
+#[test]
+fn data_directory_that_every_user_can_change_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("chat-data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o777)).unwrap();
+    for command in [&["run"][..], &["check-config"], &["migrate"]] {
+        let refused = run_program(directory.path(), command);
+        assert_eq!(refused.status.code(), Some(78), "{command:?}: {}", stderr(&refused));
+        let text = stderr(&refused);
+        assert!(text.contains("chmod 700 ./chat-data"), "{text}");
+    }
+    assert_eq!(std::fs::read_dir(&data).unwrap().count(), 0);
 }
 
 #[test]
@@ -186,13 +205,6 @@ async fn user_commands_manage_accounts_of_a_stopped_server() {
     };
     let mut server = ServerProcess::start(&PROGRAM, &data, &[]).unwrap();
     assert_eq!(login(&server).await, Ok(()));
-    let refused = user(&["disable", "alice"]);
-    assert_eq!(
-        refused.status.code(),
-        Some(69),
-        "the running server has locked the store"
-    );
-    assert!(stderr(&refused).contains("stop the server"), "{}", stderr(&refused));
     server.kill();
 
     assert!(user(&["disable", "alice"]).status.success());

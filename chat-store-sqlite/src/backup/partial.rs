@@ -70,8 +70,15 @@ impl Partial {
             Err(_) => std::fs::rename(&self.path, target).map_err(write)?,
         }
         drop(self);
-        let synced = File::open(directory_of(target)).and_then(|directory| directory.sync_all());
-        synced.map_err(write)
+        private::sync_directory_of(target).map_err(write)
+    }
+
+    /// Syncs the file, and gives it the name `target`, also if a file of that name exists.
+    pub(super) fn replace(self, target: &Path) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()?;
+        std::fs::rename(&self.path, target)?;
+        drop(self);
+        private::sync_directory_of(target)
     }
 }
 
@@ -90,7 +97,7 @@ fn remove_abandoned(target: &Path, name: &OsStr) {
         rest.is_some_and(|rest| rest.ends_with(SUFFIX))
     };
     // If the directory cannot be read, writing the backup reports the error.
-    let Ok(entries) = std::fs::read_dir(directory_of(target)) else {
+    let Ok(entries) = std::fs::read_dir(private::directory_of(target)) else {
         return;
     };
     for entry in entries.flatten().filter(|entry| is_partial(&entry.file_name())) {
@@ -127,13 +134,6 @@ fn remove(path: &Path) -> io::Result<()> {
     journal.push("-journal");
     let _ = std::fs::remove_file(journal);
     std::fs::remove_file(path)
-}
-
-fn directory_of(target: &Path) -> &Path {
-    match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
 }
 
 #[cfg(test)]

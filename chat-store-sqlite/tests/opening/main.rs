@@ -8,6 +8,7 @@ mod common;
 mod damage;
 mod limits;
 mod privacy;
+mod replaced;
 
 use std::error::Error;
 use std::path::Path;
@@ -161,7 +162,8 @@ async fn migration_gives_former_members_the_current_state() {
     drop((store, world));
     raw(directory.path())
         .execute_batch(
-            "DROP TABLE group_snapshot; DROP TABLE recalled_message; DELETE FROM migration WHERE version > 1",
+            "DROP TABLE group_snapshot; DROP TABLE recalled_message; DROP TABLE session_token;
+             DELETE FROM migration WHERE version > 1",
         )
         .unwrap();
 
@@ -209,7 +211,8 @@ async fn migration_leaves_recalled_messages_out_of_unread_counts() {
     drop((store, world));
     raw(directory.path())
         .execute_batch(
-            "DROP TABLE group_snapshot; DROP TABLE recalled_message; DELETE FROM migration WHERE version > 1",
+            "DROP TABLE group_snapshot; DROP TABLE recalled_message; DROP TABLE session_token;
+             DELETE FROM migration WHERE version > 1",
         )
         .unwrap();
     assert_eq!(counts(&*open(directory.path()).await).await, before);

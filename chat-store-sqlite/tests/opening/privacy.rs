@@ -67,7 +67,8 @@ async fn files_are_private_in_a_shared_directory() {
     set_mode(directory.path(), 0o755);
     let store = open(directory.path()).await;
     World::new(Arc::clone(&store) as Arc<dyn Store>).await;
-    let private = ["chat.db", "chat.db-shm", "chat.db-wal", "lock"].map(|name| (name.to_owned(), 0o600));
+    let private =
+        ["chat.db", "chat.db-opening", "chat.db-shm", "chat.db-wal", "lock"].map(|name| (name.to_owned(), 0o600));
     assert_eq!(modes(directory.path()), private);
     let target = tempfile::tempdir().unwrap();
     set_mode(target.path(), 0o755);

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use chat_core::codec::body;
 use chat_core::model::{
     Account, ClientMessageId, ClusterKey, Contact, Conversation, ConversationId, ConversationKind, Device, DeviceId,
-    Event, EventBody, Member, NodeId, Page, Seq, SessionEpoch, StoreEpoch, UserId,
+    Event, EventBody, Member, NodeId, Page, Seq, SessionEpoch, StoreEpoch, Timestamp, UserId,
 };
 use chat_core::store::{
     AccountStore, AuditPage, AuditRecord, ContactStore, ConversationStore, CursorStore, EventPage, FeedBacklog,
@@ -204,6 +204,14 @@ impl Store for FaultyStore {
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.inner.ping().await
+    }
+
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.inner.time().await
+    }
+
+    async fn newest_event_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.inner.newest_event_time().await
     }
 
     async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {

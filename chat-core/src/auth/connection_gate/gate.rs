@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::ConnectionLimits;
 use super::penalties::{Offence, Penalties};
-use crate::auth::source::SourceKey;
+use crate::auth::source::{SourceKey, SourceTable};
 use crate::model::Source;
-use crate::rate::{Bucket, Table};
 use crate::sync::{Mutex, MutexGuard};
 
 /// Reason why the gate refuses a new connection, or the login of an admitted one.
@@ -76,7 +75,7 @@ struct State {
     total: Counts,
     /// Counters of the sources with at least one connection.
     sources: HashMap<SourceKey, Counts>,
-    rates: Table<SourceKey, Bucket>,
+    rates: SourceTable,
     penalties: Penalties,
 }
 
@@ -94,7 +93,11 @@ impl ConnectionGate {
             random: SplitMix64(seed),
             total: Counts::default(),
             sources: HashMap::new(),
-            rates: Table::new(limits.max_table_entries),
+            rates: SourceTable::new(
+                limits.connection_rate_per_source,
+                limits.exempt_loopback,
+                limits.max_table_entries,
+            ),
             penalties: Penalties::new(limits.penalties.clone(), limits.max_table_entries),
         };
         Self {
@@ -127,13 +130,12 @@ impl ConnectionGate {
             return Err(ConnectionRefused::EarlyDrop);
         }
         if !exempt {
-            state
-                .rates
-                .entry(now, source)
-                .charge(now, &limits.connection_rate_per_source);
+            state.rates.charge(now, source);
         }
         state.total.unauthenticated += 1;
-        state.sources.entry(source).or_default().unauthenticated += 1;
+        for key in source.with_site() {
+            state.sources.entry(key).or_default().unauthenticated += 1;
+        }
         drop(state);
         Ok(ConnectionPermit {
             shared: Arc::clone(&self.shared),
@@ -154,7 +156,7 @@ impl ConnectionGate {
         GateStats {
             unauthenticated: state.total.unauthenticated,
             authenticated: state.total.authenticated,
-            sources: state.sources.len(),
+            sources: state.sources.keys().filter(|key| key.factor() == 1).count(),
             penalties: state.penalties.len(),
         }
     }
@@ -169,19 +171,38 @@ impl State {
         source: SourceKey,
         limits: &ConnectionLimits,
     ) -> Result<(), ConnectionRefused> {
-        let open = self.sources.get(&source).copied().unwrap_or_default();
-        if open.authenticated == 0
+        if self.counts(source).authenticated == 0
             && let Some(remaining) = self.penalties.of_connections(now, source)
         {
             return Err(ConnectionRefused::Penalised(remaining));
         }
-        let rate = self.rates.get(&source).copied().unwrap_or_default();
-        rate.check(now, &limits.connection_rate_per_source)
-            .map_err(ConnectionRefused::TooFast)?;
-        if open.unauthenticated >= limits.max_unauthenticated_per_source {
+        self.rates.check(now, source).map_err(ConnectionRefused::TooFast)?;
+        let is_full = |key: SourceKey| {
+            let max = limits.max_unauthenticated_per_source.saturating_mul(key.factor());
+            self.counts(key).unauthenticated >= max
+        };
+        if source.with_site().any(is_full) {
             return Err(ConnectionRefused::SourceFull);
         }
         Ok(())
+    }
+
+    fn counts(&self, source: SourceKey) -> Counts {
+        self.sources.get(&source).copied().unwrap_or_default()
+    }
+
+    /// Changes the counts of the node, of a source and of the network around it. Forgets sources
+    /// without connections.
+    fn count(&mut self, source: SourceKey, change: impl Fn(&mut Counts)) {
+        change(&mut self.total);
+        for key in source.with_site() {
+            if let Entry::Occupied(mut counts) = self.sources.entry(key) {
+                change(counts.get_mut());
+                if *counts.get() == Counts::default() {
+                    counts.remove();
+                }
+            }
+        }
     }
 }
 
@@ -250,17 +271,16 @@ impl ConnectionPermit {
             return Ok(());
         }
         let mut state = self.shared.state();
-        let State { sources, total, .. } = &mut *state;
-        let of_source = sources.entry(self.source).or_default();
-        if of_source.authenticated >= self.shared.limits.max_authenticated_per_source
-            && !self.shared.exempts(self.source)
-        {
+        let max = self.shared.limits.max_authenticated_per_source;
+        let is_full = |key: SourceKey| state.counts(key).authenticated >= max.saturating_mul(key.factor());
+        if !self.shared.exempts(self.source) && self.source.with_site().any(is_full) {
             return Err(ConnectionRefused::SourceFull);
         }
-        for counts in [of_source, total] {
+        state.count(self.source, |counts| {
             counts.unauthenticated = counts.unauthenticated.saturating_sub(1);
             counts.authenticated += 1;
-        }
+        });
+        drop(state);
         self.authenticated = true;
         Ok(())
     }
@@ -270,13 +290,10 @@ impl ConnectionPermit {
         if !std::mem::take(&mut self.authenticated) {
             return;
         }
-        let mut state = self.shared.state();
-        let State { sources, total, .. } = &mut *state;
-        let of_source = sources.entry(self.source).or_default();
-        for counts in [of_source, total] {
+        self.shared.state().count(self.source, |counts| {
             counts.authenticated = counts.authenticated.saturating_sub(1);
             counts.unauthenticated += 1;
-        }
+        });
     }
 
     /// Records that the source of this connection misbehaved, unless other sessions from it are
@@ -301,24 +318,15 @@ impl ConnectionPermit {
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut state = self.shared.state();
-        let State { sources, total, .. } = &mut *state;
         let authenticated = self.authenticated;
-        let decrement = |counts: &mut Counts| {
+        self.shared.state().count(self.source, |counts| {
             let count = if authenticated {
                 &mut counts.authenticated
             } else {
                 &mut counts.unauthenticated
             };
             *count = count.saturating_sub(1);
-        };
-        decrement(total);
-        if let Entry::Occupied(mut of_source) = sources.entry(self.source) {
-            decrement(of_source.get_mut());
-            if *of_source.get() == Counts::default() {
-                of_source.remove();
-            }
-        }
+        });
     }
 }
 

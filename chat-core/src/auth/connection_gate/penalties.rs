@@ -113,12 +113,18 @@ impl Penalties {
     /// Returns the remaining time for which the gate must reject connections of the source, or
     /// `None`.
     pub(super) fn of_connections(&self, now: Instant, source: SourceKey) -> Option<Duration> {
-        self.connections.get(&source)?.enforced_for(now)
+        Self::enforced(&self.connections, now, source)
     }
 
     /// Returns the remaining time for which the gate must reject logins of the source, or `None`.
     pub(super) fn of_logins(&self, now: Instant, source: SourceKey) -> Option<Duration> {
-        self.logins.get(&source)?.enforced_for(now)
+        Self::enforced(&self.logins, now, source)
+    }
+
+    /// Returns the remaining time of the penalty of the source or of the network around it, or
+    /// `None`.
+    fn enforced(table: &Table<SourceKey, Penalty>, now: Instant, source: SourceKey) -> Option<Duration> {
+        source.with_site().find_map(|key| table.get(&key)?.enforced_for(now))
     }
 
     /// Adds the penalty for an offence. Returns the time of the penalty if it takes effect from now
@@ -132,13 +138,16 @@ impl Penalties {
             Offence::AuthFailed => &mut self.logins,
             Offence::Malformed | Offence::TimedOut => &mut self.connections,
         };
-        let penalty = table.entry(now, source);
-        let before = penalty.remaining(now);
-        let sum = before.saturating_add(options.penalty_for(offence)).min(options.max);
-        let was_enforced = penalty.enforced && !before.is_zero();
-        penalty.enforced = was_enforced || sum >= options.min;
-        penalty.until = now.checked_add(sum);
-        (penalty.enforced && !was_enforced).then_some(sum)
+        let before = Self::enforced(table, now, source);
+        for key in source.with_site() {
+            let penalty = table.entry(now, key);
+            let remaining = penalty.remaining(now);
+            let added = options.penalty_for(offence) / key.factor();
+            let sum = remaining.saturating_add(added).min(options.max);
+            penalty.enforced = (penalty.enforced && !remaining.is_zero()) || sum >= options.min;
+            penalty.until = now.checked_add(sum);
+        }
+        Self::enforced(table, now, source).filter(|_| before.is_none())
     }
 
     pub(super) fn len(&self) -> usize {

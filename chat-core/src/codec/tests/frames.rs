@@ -102,3 +102,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn wiped_packets_leave_no_copy_in_the_buffer() {
+    let mut framed = BytesMut::new();
+    put_frame(&mut framed, b"a password");
+    put_frame(&mut framed, b"next");
+    let mut decoder = FrameDecoder::new(4096);
+    decoder.set_wiping(true);
+    // The packet arrives in two parts, so that the buffer grows.
+    let (first, rest) = framed.split_at(9);
+    decoder.append(first);
+    assert_eq!(decoder.next_packet().unwrap(), None);
+    decoder.feed(BytesMut::from(rest));
+    let packet = decoder.next_packet().unwrap().unwrap();
+    assert_eq!(&packet[..], b"a password");
+    assert_eq!(&decoder.next_packet().unwrap().unwrap()[..], b"next");
+    decoder.set_wiping(false);
+    let mut framed = BytesMut::new();
+    put_frame(&mut framed, b"message");
+    decoder.append(&framed);
+    assert_eq!(&decoder.next_packet().unwrap().unwrap()[..], b"message");
+}

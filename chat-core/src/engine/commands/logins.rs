@@ -3,19 +3,20 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::account::no_entropy;
 use crate::auth::{
     AuthVerdict, Authenticator, DeviceToken, Password, PasswordAuthenticator, Profile, Proof, Reauthentication,
-    SessionToken, Subject, TokenHash,
+    ResumeAttempt, ResumeThrottle, SessionToken, Subject,
 };
 use crate::engine::breaker::Scope;
 use crate::engine::config::{EngineConfig, SessionPolicy};
 use crate::engine::error::{CommandError, name_taken};
 use crate::engine::hook_calls::HookCalls;
 use crate::engine::operations::account::{
-    Admit, CreateAccount, LoggedIn, LoginMethod, PhcString, Provision, Tokens, first_epoch, private, session_expired,
+    Admit, CreateAccount, LoggedIn, LoginMethod, PhcString, Provision, Tokens, can_resume, first_epoch, private,
+    session_expired,
 };
 use crate::engine::operations::fence::USER_LOCK;
 use crate::engine::units::Units;
@@ -37,6 +38,8 @@ pub(in crate::engine) struct LoginOptions {
     max_devices: u32,
     default_direct_policy: DirectPolicy,
     timeout: Duration,
+    session_idle_timeout: Duration,
+    session_rotation_interval: Duration,
 }
 
 impl From<&EngineConfig> for LoginOptions {
@@ -47,6 +50,8 @@ impl From<&EngineConfig> for LoginOptions {
             max_devices: config.max_devices,
             default_direct_policy: config.default_direct_policy,
             timeout: config.request_timeout,
+            session_idle_timeout: config.session_idle_timeout,
+            session_rotation_interval: config.session_rotation_interval,
         }
     }
 }
@@ -61,6 +66,8 @@ pub(in crate::engine) struct Logins {
     pub(in crate::engine) observers: Arc<ObserverQueue>,
     pub(in crate::engine) session_ender: Arc<SessionEnder>,
     pub(in crate::engine) presence: Arc<PresenceView>,
+    /// Limits on wrong session tokens.
+    pub(in crate::engine) resumes: ResumeThrottle,
     pub(in crate::engine) options: LoginOptions,
 }
 
@@ -148,6 +155,8 @@ impl Logins {
             expires,
         };
         let logged_in = self.admit(user, login.device, method).await?;
+        self.resumes
+            .succeeded(Instant::now(), ResumeAttempt::new(source, user, login.device));
         Ok(LoginGrant {
             caller: logged_in.caller,
             user: logged_in.user,
@@ -225,24 +234,37 @@ impl Logins {
         source: Source,
         resume: Resume,
     ) -> Result<LoginGrant, CommandError> {
-        let presented = SessionToken::from_secret(&resume.session_token).map_err(|_| session_expired())?;
-        let presented = presented.hash();
+        let attempt = ResumeAttempt::new(source, resume.user, resume.device);
+        self.resumes.check(Instant::now(), attempt)?;
+        let presented = SessionToken::from_secret(&resume.session_token).map(|token| token.hash());
         // This read detects a wrong token, so that no transaction is needed for it.
         let device = self.units.store().device(resume.user, resume.device);
         let device = self.units.read(device).await?;
-        let stored = device
-            .and_then(|device| device.session_token)
-            .map(TokenHash::from_bytes);
-        if stored != Some(presented) {
+        let idle_timeout = self.options.session_idle_timeout;
+        let now = self.units.now();
+        let presented = presented.ok().filter(|presented| {
+            device
+                .as_ref()
+                .is_some_and(|device| can_resume(device, *presented, idle_timeout, now))
+        });
+        let Some(presented) = presented else {
+            self.resumes.failed(Instant::now(), attempt);
             return Err(session_expired());
-        }
+        };
         self.reauthenticate(source, resume.user).await?;
-        let method = LoginMethod::Resume(presented);
+        let next = SessionToken::generate().map_err(no_entropy)?;
+        let method = LoginMethod::Resume {
+            presented,
+            next: next.hash(),
+            rotation_interval: self.options.session_rotation_interval,
+            idle_timeout,
+        };
         let logged_in = self.admit(resume.user, resume.device, method).await?;
+        self.resumes.succeeded(Instant::now(), attempt);
         Ok(LoginGrant {
             caller: logged_in.caller,
             user: logged_in.user,
-            session_token: None,
+            session_token: logged_in.rotated_session_token.then(|| next.to_secret()),
             device_token: None,
         })
     }
@@ -270,7 +292,7 @@ impl Logins {
             (SessionPolicy::Reject, _) | (_, LoginMethod::Login { .. } | LoginMethod::Trusted { .. }) => {
                 self.presence.live_devices(user).await
             }
-            (_, LoginMethod::Resume(_)) => HashSet::new(),
+            (_, LoginMethod::Resume { .. }) => HashSet::new(),
         };
         let admit = Admit {
             user,

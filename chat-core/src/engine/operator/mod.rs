@@ -21,6 +21,7 @@ mod groups;
 mod messages;
 mod name;
 mod records;
+mod sessions;
 mod succession;
 
 use std::fmt::Display;
@@ -36,6 +37,7 @@ use super::units::Units;
 use super::workers::{ObserverQueue, PresenceView, Publisher, SessionEnder};
 use crate::auth::PasswordAuthenticator;
 use crate::model::{Account, ConversationId, DirectPolicy, Event, UserId, UserRef};
+use crate::router::Router;
 
 pub use acting::OperatorActingAs;
 pub use deletion::{DeleteAccount, DeletedName, DeletedSubject, DeletedTexts};
@@ -43,6 +45,7 @@ pub use export::AccountExport;
 pub use export_records::{ExportRecord, ExportedEvent, ExportedMembership, InboxEntry};
 pub use name::{OperatorName, OperatorNameError};
 pub use records::{AccountDetails, AccountInfo, AccountPage, CreateAccount, GroupDetails, GroupListPage, GroupListing};
+pub use sessions::{SessionListPage, SessionListing};
 
 /// Maximum size of the source of an operator's requests, in bytes.
 const MAX_SOURCE_BYTES: usize = 255;
@@ -87,6 +90,7 @@ pub(super) struct OperatorParts {
     pub(super) passwords: Option<Arc<PasswordAuthenticator>>,
     pub(super) session_ender: Arc<SessionEnder>,
     pub(super) presence: Arc<PresenceView>,
+    pub(super) router: Router,
     pub(super) publisher: Publisher,
     pub(super) observers: Arc<ObserverQueue>,
     pub(super) lifecycle: Lifecycle,

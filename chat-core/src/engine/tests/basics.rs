@@ -38,7 +38,7 @@ async fn device_logs_in_and_resumes() {
     };
     let second = engine.resume(Source::Local, resume).await.unwrap();
     assert!(second.caller.epoch().unwrap() > first.caller.epoch().unwrap());
-    assert!(second.session_token.is_none());
+    assert!(second.session_token.is_none(), "the token is not due for replacement");
     let stale = engine.execute(
         first.caller,
         Command::UpdateProfile(ProfileChanges {

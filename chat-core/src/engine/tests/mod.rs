@@ -3,6 +3,7 @@
 mod accounts;
 mod acting;
 mod basics;
+mod clocks;
 mod cluster;
 mod contacts;
 mod deletion;
@@ -25,6 +26,7 @@ mod provisioning;
 mod rates;
 mod regressions;
 mod resend_order;
+mod resumes;
 mod rights;
 mod search;
 mod support;

@@ -13,6 +13,7 @@ use crate::router::event_log::EventLog;
 use crate::router::store_peers::StorePeers;
 use crate::router::sweep_request::SweepRequest;
 use crate::store::StoreError;
+use crate::time::now;
 
 /// Worker that reports to the store that this node is alive. From the answers, it learns which
 /// other nodes are alive, and how far this node's clock is from the store's.
@@ -36,9 +37,9 @@ impl StoreHeartbeat {
         loop {
             ticks.tick().await;
             match panics::contain(self.beat(skew)).await {
-                Ok(now) => {
+                Ok(latest) => {
                     is_failing = false;
-                    skew = now;
+                    skew = latest;
                 }
                 Err(error) => {
                     self.peers.record_no_answer();
@@ -53,7 +54,7 @@ impl StoreHeartbeat {
     }
 
     async fn beat(&self, last: ClockSkew) -> Result<ClockSkew, StoreError> {
-        let before = self.clock.now();
+        let (asked, before) = (now(), self.clock.now());
         let answer = self.log.heartbeat(self.node).await?;
         if self.peers.record(&answer.peers, self.interval * 2) {
             // The new node may have committed before this node knew of it.
@@ -63,6 +64,7 @@ impl StoreHeartbeat {
             return Ok(last);
         };
         let (skew, difference) = ClockSkew::between(before, self.clock.now(), time);
+        self.clock_status.record_store_time(asked, time);
         skew.log_change(last, difference);
         self.clock_status.set(skew);
         Ok(skew)

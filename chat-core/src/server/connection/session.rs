@@ -147,6 +147,7 @@ impl Connection<'_> {
     /// Passes the received packets to the session, starts the requested commands, and gathers the
     /// output.
     fn turn(&mut self, session: &mut Session, caller: Caller, outbox: &Outbox, leaving: &Leaving) -> Result<(), End> {
+        self.wire.stop_wiping();
         self.wire.set_limit(session.max_packet_bytes());
         loop {
             note_end(session, outbox);

@@ -118,6 +118,14 @@ impl Store for MemoryStore {
         self.read(|_| ())
     }
 
+    async fn newest_event_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        let newest = |tables: &Tables| {
+            let logs = tables.conversations.values();
+            logs.filter_map(|log| log.events.last().map(|event| event.time)).max()
+        };
+        self.read(newest)
+    }
+
     async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {
         let nodes = &mut self.write()?.nodes;
         nodes.insert(node, Instant::now());

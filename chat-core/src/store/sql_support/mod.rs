@@ -13,7 +13,7 @@ pub use columns::ColumnReader;
 pub use log_range::LogRange;
 pub use rows::{
     ACCOUNT, AUDIT, CONTACT, CONVERSATION, DELETE_FEED, DEVICE, EVENT, EVENT_COLUMNS, FEED_LEASE, FEED_POSITION,
-    MEMBER, MEMBER_COLUMNS, MEMBER_OF_PEER, SNAPSHOT, STATS, account, audit_record, contact, conversation,
+    MEMBER, MEMBER_COLUMNS, MEMBER_OF_PEER, NEW_DEVICE, SNAPSHOT, STATS, account, audit_record, contact, conversation,
     conversation_id, device, event, feed_lease, feed_position, last_seqs, listed_group, member, membership,
     named_group, seq, stats, user_id,
 };

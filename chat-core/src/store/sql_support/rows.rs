@@ -33,8 +33,20 @@ pub fn account<C: ColumnReader>(columns: &mut C) -> Result<Account, C::Error> {
     })
 }
 
-/// Columns of the table `device`, as [`device`] reads them.
+/// Columns of the table `device`, with the rotation of its session token, as [`device`] reads them.
+/// A node of an earlier release may have replaced the session token without a trace in
+/// `session_token`, so a row there counts only for its token.
 pub const DEVICE: &str = "user_id, id, name, session_epoch, session_token, device_token, created, last_login, \
+     session_expires, \
+     (SELECT s.issued FROM session_token AS s WHERE s.user_id = device.user_id AND s.device_id = device.id \
+     AND s.token = device.session_token), \
+     (SELECT s.replaced FROM session_token AS s WHERE s.user_id = device.user_id AND s.device_id = device.id \
+     AND s.token = device.session_token), \
+     (SELECT s.sibling FROM session_token AS s WHERE s.user_id = device.user_id AND s.device_id = device.id \
+     AND s.token = device.session_token)";
+
+/// Columns of a new row of the table `device`.
+pub const NEW_DEVICE: &str = "user_id, id, name, session_epoch, session_token, device_token, created, last_login, \
      session_expires";
 
 /// Decodes a row of [`DEVICE`].
@@ -49,6 +61,9 @@ pub fn device<C: ColumnReader>(columns: &mut C) -> Result<Device, C::Error> {
         created: columns.time()?,
         last_login: columns.time()?,
         session_expires: columns.nullable(C::time)?,
+        token_issued: columns.nullable(C::time)?,
+        replaced_token: columns.nullable(C::array)?,
+        sibling_token: columns.nullable(C::array)?,
     })
 }
 

@@ -316,9 +316,18 @@ pub async fn search_leaves_out_disabled_accounts_and_stops_at_its_limit(store: A
 pub async fn device_reads_back(store: Arc<dyn Store>) {
     let user = create_account(&*store, "alice").await;
     let mut device = new_device(user, 200);
-    for (epoch, token) in [(0, None), (7, Some([255; 32])), (u64::MAX >> 1, Some([0; 32]))] {
+    let tokens = [
+        (0, None),
+        (7, Some([255; 32])),
+        (8, None),
+        (u64::MAX >> 1, Some([0; 32])),
+    ];
+    for (epoch, token) in tokens {
         device.session_epoch = SessionEpoch(epoch);
         device.session_token = token;
+        device.token_issued = token.map(|_| Timestamp(1_800_000_000_000));
+        device.replaced_token = token.map(|_| [8; 32]);
+        device.sibling_token = token.filter(|_| epoch > 7);
         device.device_token = token.map(|_| [9; 32]);
         device.name = format!("手机 {epoch}");
         device.last_login = Timestamp(-5);
@@ -331,8 +340,17 @@ pub async fn device_reads_back(store: Arc<dyn Store>) {
         });
         assert_eq!(work.await.unwrap(), [device.clone()]);
     }
-    assert_eq!(store.devices(user).await.unwrap(), [device]);
+    assert_eq!(store.devices(user).await.unwrap(), [device.clone()]);
     assert_eq!(store.device(user, device_id(1)).await.unwrap(), None);
+    // A new row of a deleted device has no token of the former one.
+    let id = device.id;
+    let delete = transact(&*store, move |tx| {
+        Box::pin(async move { Ok(tx.delete_device(user, id).await?) })
+    });
+    delete.await.unwrap();
+    (device.token_issued, device.replaced_token, device.sibling_token) = (None, None, None);
+    put_device(&*store, device.clone()).await;
+    assert_eq!(store.devices(user).await.unwrap(), [device]);
 }
 
 pub async fn devices_are_ordered_oldest_first(store: Arc<dyn Store>) {

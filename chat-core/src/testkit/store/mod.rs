@@ -115,7 +115,9 @@ macro_rules! store_conformance {
                 contract_violation_leaves_no_writes,
                 uncommitted_writes_are_invisible, run_returns_the_result, run_returns_the_rejection,
                 locks_out_of_order_are_rejected, created_conversations_may_be_locked_at_any_time,
-                epoch_is_stable, cluster_key_is_stable, ping_succeeds_on_an_open_store, closed_store_is_unavailable, closing_completes_running_units;
+                epoch_is_stable, cluster_key_is_stable, ping_succeeds_on_an_open_store,
+                newest_event_time_is_that_of_any_conversation, time_of_day_agrees_with_heartbeats,
+                closed_store_is_unavailable, closing_completes_running_units;
             feeds:
                 feed_cursor_only_grows, backlog_finds_conversations_beyond_the_cursors,
                 lease_excludes_other_nodes_until_released, expired_lease_goes_to_another_node,

@@ -405,6 +405,45 @@ pub async fn ping_succeeds_on_an_open_store(store: Arc<dyn Store>) {
     store.ping().await.unwrap();
 }
 
+pub async fn newest_event_time_is_that_of_any_conversation(store: Arc<dyn Store>) {
+    let world = World::new(Arc::clone(&store)).await;
+    // Conversations without events have no newest event.
+    let events = append(&*store, world.group, world.alice, vec![Draft::message("one")])
+        .await
+        .unwrap();
+    assert_eq!(store.newest_event_time().await.unwrap(), Some(events[0].time));
+    let (group, alice) = (world.group, world.alice);
+    let later = transact(&*store, move |tx| {
+        Box::pin(async move {
+            let other = tx
+                .create_conversation(new_group("other"))
+                .await?
+                .ok_or(TxError::Abort)?;
+            let mut events = append_to(tx, other, alice, &[Draft::message("two")]).await?;
+            Ok(events.remove(0))
+        })
+    });
+    let later = later.await.unwrap();
+    assert_ne!(later.conversation, group);
+    let newest = events[0].time.max(later.time);
+    assert_eq!(store.newest_event_time().await.unwrap(), Some(newest));
+}
+
+/// A store with a time of day tells the same time in its answers to heartbeats.
+pub async fn time_of_day_agrees_with_heartbeats(store: Arc<dyn Store>) {
+    let time = store.time().await.unwrap();
+    let heartbeat = store.heartbeat(NodeId::random()).await.unwrap();
+    assert_eq!(time.is_some(), heartbeat.time.is_some());
+    if let (Some(first), Some(second)) = (time, heartbeat.time) {
+        assert!((second.0 - first.0).abs() < 60_000, "{first:?} {second:?}");
+        let store_clock = crate::clock::Clock::now(&crate::clock::SystemClock);
+        assert!(
+            (store_clock.0 - first.0).abs() < 86_400_000,
+            "milliseconds since 1970: {first:?}"
+        );
+    }
+}
+
 pub async fn closed_store_is_unavailable(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world.store.close().await;

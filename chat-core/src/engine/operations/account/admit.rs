@@ -1,7 +1,7 @@
 //! Unit of work of every login and resume.
 
 use std::collections::HashSet;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 
@@ -55,8 +55,16 @@ pub(in crate::engine) enum LoginMethod {
         /// Time at which the login expires, which ends the session; `None` if it does not expire.
         expires: Option<Timestamp>,
     },
-    /// The token of an earlier login.
-    Resume(TokenHash),
+    /// The token of an earlier login or resume.
+    Resume {
+        presented: TokenHash,
+        /// Token that replaces the presented one, if that is due.
+        next: TokenHash,
+        /// Time after which a token is replaced.
+        rotation_interval: Duration,
+        /// Time since the last login or resume after which the token is no longer valid.
+        idle_timeout: Duration,
+    },
     /// No proof: a session in this process, which is trusted. `name` is the name of the device.
     Trusted { name: String },
 }
@@ -80,6 +88,8 @@ pub(in crate::engine) struct LoggedIn {
     /// True if the login gave the device no new device token: the device keeps the one that it has,
     /// if any.
     pub(in crate::engine) kept_device_token: bool,
+    /// True if a resume has replaced the session token of the device.
+    pub(in crate::engine) rotated_session_token: bool,
     /// Other devices whose sessions the login ended.
     pub(in crate::engine) ended: Vec<DeviceId>,
     /// Other devices that the login revoked, because the user had too many.
@@ -105,13 +115,14 @@ impl Operation for Admit {
         let account = self.check_account(account)?;
         let account = self.check_proof(tx, account, known.as_ref()).await?;
         let EndedDevices { ended, evicted } = self.apply_session_policy(tx, known.is_none(), others).await?;
-        let (device, kept_device_token) = self.device_after_login(known);
+        let (device, kept_device_token, rotated_session_token) = self.device_after_login(known);
         tx.put_device(&device).await?;
         Ok(LoggedIn {
             caller: Caller::login(self.user, self.device, device.session_epoch),
             epoch: device.session_epoch,
             user: private(&account),
             kept_device_token,
+            rotated_session_token,
             ended,
             evicted,
         })
@@ -155,10 +166,12 @@ impl Admit {
                 proof: Proof::External, ..
             }
             | LoginMethod::Trusted { .. } => {}
-            LoginMethod::Resume(presented) => {
-                let stored = known.and_then(|device| device.session_token).map(TokenHash::from_bytes);
-                let expires = known.and_then(|device| device.session_expires);
-                if stored != Some(*presented) || expires.is_some_and(|expires| expires <= self.now) {
+            LoginMethod::Resume {
+                presented,
+                idle_timeout,
+                ..
+            } => {
+                if !known.is_some_and(|device| can_resume(device, *presented, *idle_timeout, self.now)) {
                     return Err(self.invalid_credentials().into());
                 }
             }
@@ -170,7 +183,7 @@ impl Admit {
     fn invalid_credentials(&self) -> CommandError {
         match self.method {
             LoginMethod::Login { .. } | LoginMethod::Trusted { .. } => CommandError::bad_credentials(),
-            LoginMethod::Resume(_) => session_expired(),
+            LoginMethod::Resume { .. } => session_expired(),
         }
     }
 
@@ -244,15 +257,18 @@ impl Admit {
         Ok(evicted)
     }
 
-    /// Returns the row of the device after this login, and whether the device keeps its device
-    /// token.
-    fn device_after_login(&self, known: Option<Device>) -> (Device, bool) {
+    /// Returns the row of the device after this login, whether the device keeps its device token,
+    /// and whether a resume has replaced its session token.
+    fn device_after_login(&self, known: Option<Device>) -> (Device, bool, bool) {
         let mut device = known.unwrap_or_else(|| Device {
             user: self.user,
             id: self.device,
             name: String::new(),
             session_epoch: SessionEpoch(0),
             session_token: None,
+            token_issued: None,
+            replaced_token: None,
+            sibling_token: None,
             device_token: None,
             created: self.now,
             last_login: self.now,
@@ -263,14 +279,14 @@ impl Admit {
             SessionEpoch(last) => SessionEpoch(last + 1),
         };
         device.last_login = self.now;
-        let mut kept = true;
+        let (mut kept, mut rotated) = (true, false);
         match &self.method {
             LoginMethod::Login {
                 name, tokens, expires, ..
             } => {
                 device.name.clone_from(name);
                 device.session_expires = *expires;
-                device.session_token = Some(*tokens.session.as_bytes());
+                device.set_session_token(Some(*tokens.session.as_bytes()), self.now);
                 let stored = device.device_token.map(TokenHash::from_bytes);
                 kept = stored.is_some() && stored == tokens.presented_device;
                 if !kept {
@@ -282,13 +298,71 @@ impl Admit {
                 // This login does not expire. The token of an earlier login that expires must not
                 // outlive that login.
                 if device.session_expires.take().is_some() {
-                    device.session_token = None;
+                    device.set_session_token(None, self.now);
                 }
             }
-            LoginMethod::Resume(_) => {}
+            LoginMethod::Resume {
+                presented,
+                next,
+                rotation_interval,
+                ..
+            } => rotated = self.rotate(&mut device, *presented, *next, *rotation_interval),
         }
-        (device, kept)
+        (device, kept, rotated)
     }
+
+    /// Replaces the session token of a device that presents one, if that is due, or if the
+    /// presented token was replaced before. Returns whether it did.
+    fn rotate(&self, device: &mut Device, presented: TokenHash, next: TokenHash, interval: Duration) -> bool {
+        let (presented, next) = (Some(*presented.as_bytes()), Some(*next.as_bytes()));
+        if device.replaced_token == presented {
+            // The reply with the present token was lost, or it arrives later than this one, for
+            // example because a slow node executes an earlier attempt late.
+            let sibling = device.session_token;
+            device.set_session_token(next, self.now);
+            (device.replaced_token, device.sibling_token) = (presented, sibling);
+            return true;
+        }
+        let issued = device.token_issued;
+        let is_due = issued.is_none_or(|issued| has_passed(issued, interval, self.now));
+        device.set_session_token(if is_due { next } else { presented }, self.now);
+        if is_due {
+            // Until the client presents the new token, the reply may have been lost.
+            device.replaced_token = presented;
+        } else {
+            device.token_issued = issued;
+        }
+        is_due
+    }
+}
+
+/// Returns whether this time has passed since `start`.
+fn has_passed(start: Timestamp, time: Duration, now: Timestamp) -> bool {
+    let elapsed = u64::try_from(now.0.saturating_sub(start.0));
+    elapsed.is_ok_and(|elapsed| u128::from(elapsed) >= time.as_millis())
+}
+
+/// Returns whether a session token resumes the session of a device: it has to be the latest token,
+/// the one that the latest replaced, or another one that replaced the same one. Neither the login
+/// nor the token may have expired.
+pub(in crate::engine) fn can_resume(
+    device: &Device,
+    presented: TokenHash,
+    idle_timeout: Duration,
+    now: Timestamp,
+) -> bool {
+    let Some(latest) = device.session_token else {
+        return false;
+    };
+    let tokens = [Some(latest), device.replaced_token, device.sibling_token];
+    let is_known = tokens
+        .into_iter()
+        .flatten()
+        .map(TokenHash::from_bytes)
+        .any(|token| token == presented);
+    let is_idle = has_passed(device.last_login, idle_timeout, now);
+    let has_expired = device.session_expires.is_some_and(|expires| expires <= now);
+    is_known && !is_idle && !has_expired
 }
 
 /// Returns the error for a session token that is not valid.

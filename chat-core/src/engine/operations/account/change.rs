@@ -51,7 +51,7 @@ impl Operation for ChangePassword {
             } else if device.session_token.is_some() {
                 // A thief who has copied the old tokens must lose access. The session itself
                 // continues.
-                device.session_token = Some(*self.session_token.as_bytes());
+                device.set_session_token(Some(*self.session_token.as_bytes()), self.now);
                 device.device_token = Some(*self.device_token.as_bytes());
                 renewed = true;
             }

@@ -6,6 +6,7 @@ mod deletion;
 mod groups;
 mod messages;
 mod records;
+mod sessions;
 
 use std::sync::Arc;
 

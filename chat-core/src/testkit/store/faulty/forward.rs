@@ -57,6 +57,15 @@ impl Store for FaultyStore {
         self.enter().await?.ping().await
     }
 
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        let time = self.enter().await?.time().await?;
+        Ok(self.plan(|plan| plan.time).or(time))
+    }
+
+    async fn newest_event_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.enter().await?.newest_event_time().await
+    }
+
     async fn heartbeat(&self, node: NodeId) -> Result<Heartbeat, StoreError> {
         let heartbeat = self.enter().await?.heartbeat(node).await?;
         Ok(Heartbeat::new(

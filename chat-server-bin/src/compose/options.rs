@@ -1,4 +1,4 @@
-//! The configurations of engine and server that follow from the settings.
+//! Conversion of the settings into the configurations of the engine and the server.
 
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ pub(super) fn engine_config(settings: &Settings) -> EngineConfig {
         SessionsSetting::Reject => SessionPolicy::Reject,
         SessionsSetting::MaxDevices => SessionPolicy::MaxDevices(accounts.max_devices),
     };
+    config.session_idle_timeout = accounts.session_idle_timeout.0;
+    config.session_rotation_interval = accounts.session_rotation_interval.0;
     config.throttle.node_rate = accounts.login_rate.0;
     config.throttle.source_rate = accounts.login_rate_per_source.0;
     config.throttle.registration_rate = accounts.registration_rate_per_source.0;

@@ -1,0 +1,158 @@
+//! [`ResumeThrottle`]: limits on wrong session tokens.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, Instant};
+
+use super::source::SourceTable;
+use super::throttle::{ThrottleLimit, ThrottleOptions, Throttled};
+use crate::model::{DeviceId, Source, UserId};
+use crate::rate::{Bucket, Decaying, Rate, Table};
+use crate::sync::Mutex;
+
+/// Time for which the throttle remembers a device that has logged in or resumed.
+const KNOWN_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A request to resume a session.
+#[derive(Debug, Clone, Copy)]
+pub struct ResumeAttempt {
+    source: Source,
+    user: UserId,
+    device: DeviceId,
+}
+
+/// Limits on wrong session tokens. A token cannot be guessed, but each wrong one costs a read of the
+/// store. Right tokens are free.
+///
+/// Devices that have logged in or resumed from the same source have a limit of their own, so that
+/// the wrong tokens of other clients behind one address do not lock them out. Time is an argument,
+/// and memory is bounded by [`ThrottleOptions::max_table_entries`].
+#[derive(Debug)]
+pub struct ResumeThrottle {
+    rate: Rate,
+    hasher: RandomState,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Wrong tokens of unknown devices.
+    sources: SourceTable,
+    /// Devices that have logged in or resumed, by the hash of the attempt.
+    known: Table<u64, KnownDevice>,
+}
+
+/// A device that has logged in or resumed, with the wrong tokens that it has presented.
+#[derive(Debug, Clone, Copy, Default)]
+struct KnownDevice {
+    until: Option<Instant>,
+    failures: Bucket,
+}
+
+impl Decaying for KnownDevice {
+    fn remaining(&self, now: Instant) -> Duration {
+        let known = self
+            .until
+            .map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        known.max(self.failures.remaining(now))
+    }
+}
+
+impl ResumeAttempt {
+    /// Returns an attempt to resume the session of this device.
+    #[must_use]
+    pub const fn new(source: Source, user: UserId, device: DeviceId) -> Self {
+        Self { source, user, device }
+    }
+}
+
+impl ResumeThrottle {
+    /// Creates a throttle without any history. The rate of a source is
+    /// [`ThrottleOptions::source_rate`].
+    #[must_use]
+    pub fn new(options: &ThrottleOptions) -> Self {
+        let capacity = options.max_table_entries;
+        Self {
+            rate: options.source_rate,
+            hasher: RandomState::new(),
+            state: Mutex::new(State {
+                sources: SourceTable::new(options.source_rate, options.exempt_loopback, capacity),
+                known: Table::new(capacity),
+            }),
+        }
+    }
+
+    /// Checks whether the attempt is allowed. Charges nothing.
+    ///
+    /// # Errors
+    /// [`Throttled`]: too many wrong tokens came from the source, or from this known device; the
+    /// caller must not read the store.
+    pub fn check(&self, now: Instant, attempt: ResumeAttempt) -> Result<(), Throttled> {
+        let state = self.state.lock();
+        let (checked, limit) = match state.known.get(&self.key(attempt)) {
+            Some(known) => (known.failures.check(now, &self.rate), ThrottleLimit::Device),
+            None => (state.sources.check(now, attempt.source.into()), ThrottleLimit::Source),
+        };
+        checked.map_err(|retry_after| Throttled { limit, retry_after })
+    }
+
+    /// Charges an attempt with a wrong token.
+    pub fn failed(&self, now: Instant, attempt: ResumeAttempt) {
+        let mut state = self.state.lock();
+        match state.known.get_mut(&self.key(attempt)) {
+            Some(known) => known.failures.charge(now, &self.rate),
+            None => state.sources.charge(now, attempt.source.into()),
+        }
+    }
+
+    /// Remembers a device that has logged in or resumed.
+    pub fn succeeded(&self, now: Instant, attempt: ResumeAttempt) {
+        let known = self.key(attempt);
+        self.state.lock().known.entry(now, known).until = now.checked_add(KNOWN_FOR);
+    }
+
+    fn key(&self, attempt: ResumeAttempt) -> u64 {
+        self.hasher.hash_one((attempt.source, attempt.user, attempt.device))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(user: u64, device: u8) -> ResumeAttempt {
+        let source = Source::Ip("192.0.2.7".parse().unwrap());
+        ResumeAttempt::new(source, UserId(user), DeviceId([device; 16]))
+    }
+
+    #[test]
+    fn wrong_tokens_are_limited_by_source_and_known_devices_are_not_affected() {
+        let mut options = ThrottleOptions::default();
+        options.source_rate = Rate::new(3, Duration::from_secs(60));
+        let throttle = ResumeThrottle::new(&options);
+        let now = Instant::now();
+        throttle.succeeded(now, attempt(1, 1));
+        for device in 10..13 {
+            throttle.check(now, attempt(2, device)).unwrap();
+            throttle.failed(now, attempt(2, device));
+        }
+        let refused = throttle.check(now, attempt(3, 99)).unwrap_err();
+        assert_eq!(
+            (refused.limit, refused.retry_after),
+            (ThrottleLimit::Source, Duration::from_secs(20))
+        );
+        // Right tokens cost nothing, and the wrong ones of a known device are limited too.
+        for _ in 0..3 {
+            throttle.check(now, attempt(1, 1)).unwrap();
+            throttle.succeeded(now, attempt(1, 1));
+        }
+        for _ in 0..3 {
+            throttle.check(now, attempt(1, 1)).unwrap();
+            throttle.failed(now, attempt(1, 1));
+        }
+        assert_eq!(
+            throttle.check(now, attempt(1, 1)).unwrap_err().limit,
+            ThrottleLimit::Device
+        );
+        assert!(throttle.check(now + Duration::from_secs(20), attempt(3, 99)).is_ok());
+    }
+}

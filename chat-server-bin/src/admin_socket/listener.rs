@@ -1,0 +1,191 @@
+//! The server's side of the admin socket.
+
+use std::error::Error;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener as StdListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::unistd::geteuid;
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::io::BufReader;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::protocol::{self, MAX_REQUEST_BYTES, Reply, Request};
+use super::{SOCKET_FILE, SocketPath};
+use crate::failure::Failure;
+use crate::operator::{Console, Printer, execute_for_peer};
+
+/// Maximum number of connections. Further ones wait in the queue of the operating system.
+const MAX_CONNECTIONS: usize = 16;
+/// Maximum number of connections in the queue of the operating system.
+const BACKLOG: i32 = 64;
+/// Maximum time between two requests of a connection.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// Number of lines of output that wait for a peer. When full, the command waits.
+const MAX_WAITING_REPLIES: usize = 64;
+/// Pause after a failure to accept a connection, for example for lack of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// The open admin socket. Dropping it ends its connections and removes the file; changes that have
+/// started continue.
+#[derive(Debug)]
+pub(crate) struct AdminSocket {
+    path: PathBuf,
+    accepting: AbortHandle,
+}
+
+impl AdminSocket {
+    /// Opens the socket in `directory`, in place of the socket of a server that has ended. Must be
+    /// called in a runtime.
+    ///
+    /// # Errors
+    /// The socket cannot be created, or a running server has it ([`io::ErrorKind::AddrInUse`]).
+    pub(crate) fn open(directory: &Path, console: Console) -> io::Result<Self> {
+        let listener = UnixListener::from_std(bind(directory)?)?;
+        let accepting = tokio::spawn(accept(listener, console)).abort_handle();
+        Ok(Self {
+            path: directory.join(SOCKET_FILE),
+            accepting,
+        })
+    }
+}
+
+impl Drop for AdminSocket {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        // A socket that remains is replaced by the next server.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Binds the socket under a temporary name, so that it has its mode before anyone can connect.
+fn bind(directory: &Path) -> io::Result<StdListener> {
+    let target = SocketPath::new(directory, SOCKET_FILE)?;
+    if std::os::unix::net::UnixStream::connect(&target.path).is_ok() {
+        return Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another server uses the admin socket of this data directory",
+        ));
+    }
+    let new = SocketPath::new(directory, &format!("{SOCKET_FILE}.{}", std::process::id()))?;
+    let _ = std::fs::remove_file(&new.path);
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(&new.path)?)?;
+    let ready = std::fs::set_permissions(&new.path, std::fs::Permissions::from_mode(0o600))
+        .and_then(|()| socket.listen(BACKLOG))
+        .and_then(|()| socket.set_nonblocking(true))
+        .and_then(|()| std::fs::rename(&new.path, &target.path));
+    if let Err(error) = ready {
+        let _ = std::fs::remove_file(&new.path);
+        return Err(error);
+    }
+    Ok(StdListener::from(std::os::fd::OwnedFd::from(socket)))
+}
+
+/// Accepts connections, and owns their tasks.
+async fn accept(listener: UnixListener, console: Console) {
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let console = console.clone();
+                connections.spawn(async move {
+                    serve(stream, console).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn Error,
+                    "cannot accept a connection to the admin socket"
+                );
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn serve(stream: UnixStream, console: Console) {
+    let uid = match stream.peer_cred() {
+        Ok(peer) => peer.uid(),
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn Error,
+                "cannot determine the user who connects to the admin socket"
+            );
+            return;
+        }
+    };
+    if uid != 0 && uid != geteuid().as_raw() {
+        tracing::warn!(uid, "refused a user who may not connect to the admin socket");
+        return;
+    }
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    // A peer that breaks the connection needs no answer.
+    while let Ok(true) = answer(&mut reader, &mut writer, &console, uid).await {}
+}
+
+/// Answers the next request. Returns `false` if there is none, or the connection has to end.
+async fn answer(
+    reader: &mut BufReader<OwnedReadHalf>,
+    writer: &mut OwnedWriteHalf,
+    console: &Console,
+    uid: u32,
+) -> io::Result<bool> {
+    let line = protocol::read_line(reader, MAX_REQUEST_BYTES);
+    let line = match tokio::time::timeout(REQUEST_TIMEOUT, line).await {
+        Ok(Ok(Some(line))) => line,
+        Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+            protocol::write(writer, &Reply::Failed(format!("the request is malformed: {error}"))).await?;
+            return Ok(false);
+        }
+        _ => return Ok(false),
+    };
+    let end = match Request::parse(&line) {
+        Ok(request) => execute(request, writer, console, uid).await?,
+        Err(text) => Reply::Failed(text),
+    };
+    protocol::write(writer, &end).await?;
+    Ok(true)
+}
+
+/// Executes a command and writes its output. Returns the last line of the answer.
+async fn execute(request: Request, writer: &mut OwnedWriteHalf, console: &Console, uid: u32) -> io::Result<Reply> {
+    let (sender, replies) = mpsc::channel(MAX_WAITING_REPLIES);
+    let printer = Printer::to_peer(sender, request.json);
+    let Request {
+        operator,
+        sudo_user,
+        call,
+        ..
+    } = request;
+    let execution = execute_for_peer(console, uid, sudo_user.as_deref(), operator, call, printer);
+    let (result, written) = tokio::join!(execution, write_replies(writer, replies));
+    written?;
+    Ok(match result {
+        Ok(()) => Reply::Done,
+        Err(Failure::Unavailable(text)) => Reply::Unavailable(text),
+        Err(failure) => Reply::Failed(failure.to_string()),
+    })
+}
+
+/// Writes the replies of a command until it has ended. If the peer is gone, drops the receiver, and
+/// so ends a command that prints.
+async fn write_replies(writer: &mut OwnedWriteHalf, mut replies: mpsc::Receiver<Reply>) -> io::Result<()> {
+    while let Some(reply) = replies.recv().await {
+        protocol::write(writer, &reply).await?;
+    }
+    Ok(())
+}

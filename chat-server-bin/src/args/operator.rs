@@ -1,0 +1,185 @@
+//! Arguments of the commands of operators.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// A command of an operator with the options that all these commands have.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OperatorCommand<C: Subcommand> {
+    #[command(subcommand)]
+    pub(crate) command: C,
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
+}
+
+/// Options of every command of an operator.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OperatorArgs {
+    /// Prints one JSON object per line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Name of the operator for the audit log, which also records the login name of the user who
+    /// runs the command [default: that login name]
+    #[arg(long, value_name = "NAME", global = true)]
+    pub(crate) operator: Option<String>,
+}
+
+/// Commands about accounts. An account is given by name, or by `#` and its id.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Creates an account, or one for each line of a file
+    Add {
+        /// Name of the account; reserved names are allowed
+        #[arg(required_unless_present = "file", conflicts_with = "file")]
+        name: Option<String>,
+        /// Creates an account for each line of FILE, which is a JSON object:
+        /// {"name":"alice","password":"…","display_name":"Alice"}; only the name is required
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["password_file", "no_password", "display_name"])]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        password: PasswordArgs,
+        /// Creates the account without a password
+        #[arg(long, conflicts_with = "password_file")]
+        no_password: bool,
+        /// Display name that other users see beside the user name
+        #[arg(long, value_name = "TEXT")]
+        display_name: Option<String>,
+    },
+    /// Lists accounts, including disabled and deleted accounts
+    List {
+        /// Lists only accounts whose names begin with this text; case does not matter
+        #[arg(default_value = "")]
+        prefix: String,
+    },
+    /// Shows an account and its devices
+    Show {
+        /// Name, or # and id
+        user: String,
+    },
+    /// Renames an account
+    Rename {
+        /// Name, or # and id
+        user: String,
+        /// New name; reserved names are allowed
+        name: String,
+    },
+    /// Sets a new password and ends the user's sessions
+    Passwd {
+        /// Name, or # and id
+        user: String,
+        #[command(flatten)]
+        password: PasswordArgs,
+    },
+    /// Disables an account: refuses its logins and ends its sessions
+    Disable {
+        /// Name, or # and id
+        user: String,
+    },
+    /// Enables a disabled account, which can then log in again
+    Enable {
+        /// Name, or # and id
+        user: String,
+    },
+    /// Deletes an account and its personal data permanently
+    Delete {
+        /// Name, or # and id
+        user: String,
+        /// Also erases the texts of the user's messages and edits; reactions, and the names and
+        /// descriptions of groups, stay
+        #[arg(long)]
+        erase_texts: bool,
+        /// Makes the name available to other users
+        #[arg(long)]
+        free_name: bool,
+        /// Lets the user's subject (the identifier by which the application knows the user) get a
+        /// new account at its next login; otherwise such logins fail
+        #[arg(long)]
+        free_subject: bool,
+        /// Confirms the deletion, which cannot be undone
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Lets the subject of a deleted account get a new account at its next login
+    FreeSubject {
+        /// Identifier by which the application knows the user
+        subject: String,
+    },
+    /// Prints the account, its devices and contacts, what the user wrote, and the user's inbox, as
+    /// JSON
+    Export {
+        /// Name, or # and id
+        user: String,
+    },
+}
+
+/// Commands about groups. A group is given by name, or by `#` and its id.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum GroupCommand {
+    /// Lists groups, including deleted groups
+    List {
+        /// Lists only existing groups without an owner who can log in
+        #[arg(long)]
+        orphaned: bool,
+    },
+    /// Shows a group and its members
+    Show {
+        /// Name, or # and id; a deleted group has only an id
+        group: String,
+    },
+    /// Makes a member the owner of a group
+    Transfer {
+        /// Name, or # and id
+        group: String,
+        /// Name of the new owner, or # and id
+        user: String,
+    },
+    /// Deletes a group for all its members; they keep its history
+    #[command(visible_alias = "close")]
+    Delete {
+        /// Name, or # and id
+        group: String,
+    },
+}
+
+/// Commands about sessions.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum SessionCommand {
+    /// Lists the sessions on the server that runs on the data directory
+    List {
+        /// Lists only the sessions of this user: name, or # and id
+        user: Option<String>,
+    },
+    /// Ends all sessions of a user, whose devices have to log in again
+    End {
+        /// Name, or # and id
+        user: String,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AuditArgs {
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
+    /// Maximum number of records
+    #[arg(long, default_value_t = 100)]
+    pub(crate) limit: u32,
+    /// Prints only records that are older than the record with this id
+    #[arg(long, value_name = "ID")]
+    pub(crate) before: Option<u64>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct StatsArgs {
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
+}
+
+/// Source of a password. A password is never an argument, because other users of the machine can
+/// read command lines.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PasswordArgs {
+    /// Reads the password from the first line of FILE instead of CHAT_PASSWORD or a prompt
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+}

@@ -1,0 +1,125 @@
+//! Protection of what this process keeps in memory and in files: no core dumps, and checks of the
+//! owners and modes of its directory and keys.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use rustix::process::{Resource, Rlimit, geteuid, setrlimit};
+
+use crate::failure::Failure;
+
+/// Disables core dumps of this process, which would contain keys, and passwords and tokens of users
+/// who are logging in. Ignores a failure, because the process works without this protection.
+pub(crate) fn disable_core_dumps() {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let _ = setrlimit(Resource::Core, none);
+    // A collector of core dumps that the kernel starts, such as systemd-coredump, ignores the limit.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+}
+
+/// What the owner and the mode of a file or directory mean for this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Private,
+    /// Other users can read or change the object.
+    Exposed,
+    /// Another user owns the object. Root may use it.
+    OwnedByOther,
+    /// Every user can change the object.
+    WritableByAll,
+}
+
+fn judge(owner: u32, mode: u32, user: u32) -> Verdict {
+    if mode & 0o002 != 0 {
+        Verdict::WritableByAll
+    } else if owner != user && owner != 0 {
+        Verdict::OwnedByOther
+    } else if mode & 0o077 != 0 {
+        Verdict::Exposed
+    } else {
+        Verdict::Private
+    }
+}
+
+/// Fails if other users can replace the files in `directory`. Logs a warning if they can list them.
+/// A missing directory is fine: it will be created with mode 0700.
+pub(crate) fn check_directory(directory: &Path) -> Result<(), Failure> {
+    let Ok(found) = std::fs::metadata(directory) else {
+        return Ok(());
+    };
+    let (name, mode, owner) = (directory.display(), found.mode() & 0o7777, found.uid());
+    let user = geteuid().as_raw();
+    match judge(owner, mode, user) {
+        Verdict::Private => Ok(()),
+        Verdict::WritableByAll => Err(Failure::config(format!(
+            "every user of this machine can replace files in the data directory {name} (mode {mode:o}); run `chmod 700 {name}`, \
+             or choose a directory that only the server uses"
+        ))),
+        Verdict::OwnedByOther if user != 0 => Err(Failure::config(format!(
+            "the data directory {name} belongs to the user with the id {owner}, who can replace its files, and the server \
+             runs as {user}; run the server as the owner, or change the owner (chown)"
+        ))),
+        Verdict::OwnedByOther => {
+            tracing::warn!(
+                directory = %name, owner,
+                "the server runs as root on the data directory of another user, who can replace its files; run it as that user"
+            );
+            Ok(())
+        }
+        Verdict::Exposed => {
+            tracing::warn!(
+                directory = %name, mode = format!("{mode:o}"),
+                "other users have access to the data directory; run `chmod 700` on it"
+            );
+            Ok(())
+        }
+    }
+}
+
+/// Fails if another user owns the private key `file`, or can change it. Logs a warning if other
+/// users than the owner and the group can read it. A missing file is left to its reader.
+pub(crate) fn check_key(file: &Path) -> Result<(), Failure> {
+    let Ok(found) = std::fs::metadata(file) else {
+        return Ok(());
+    };
+    let (name, mode, owner) = (file.display(), found.mode() & 0o7777, found.uid());
+    let user = geteuid().as_raw();
+    match judge(owner, mode, user) {
+        Verdict::WritableByAll => Err(Failure::config(format!(
+            "every user of this machine can replace the key {name} (mode {mode:o}); run `chmod 600 {name}`"
+        ))),
+        Verdict::OwnedByOther if user != 0 => Err(Failure::config(format!(
+            "the key {name} belongs to the user with the id {owner}, and the server runs as {user}; change its owner (chown)"
+        ))),
+        _ if mode & 0o004 != 0 => {
+            tracing::warn!(key = %name, mode = format!("{mode:o}"), "every user of this machine can read a private key; run `chmod 600` on it");
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owner_and_mode_decide_who_can_replace_files() {
+        for (owner, mode, user, expected) in [
+            (1000, 0o700, 1000, Verdict::Private),
+            (0, 0o700, 1000, Verdict::Private),
+            (1000, 0o755, 1000, Verdict::Exposed),
+            (1000, 0o770, 1000, Verdict::Exposed),
+            (1000, 0o777, 1000, Verdict::WritableByAll),
+            (0, 0o1777, 1000, Verdict::WritableByAll),
+            (1001, 0o700, 1000, Verdict::OwnedByOther),
+            (1001, 0o700, 0, Verdict::OwnedByOther),
+        ] {
+            assert_eq!(judge(owner, mode, user), expected, "{owner} {mode:o} {user}");
+        }
+    }
+}

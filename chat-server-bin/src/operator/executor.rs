@@ -1,0 +1,87 @@
+//! [`Executor`]: where the commands of operators run.
+
+use std::sync::Arc;
+
+use chat_core::engine::operator::OperatorName;
+use chat_core::store::Store;
+
+use super::call::Call;
+use super::console::Console;
+use super::printer::Printer;
+use super::{identity, invalid, run};
+use crate::admin_socket::{AdminClient, Request};
+use crate::args::OperatorArgs;
+use crate::compose::{build_operator_engine, open_existing_store};
+use crate::config::Checked;
+use crate::failure::Failure;
+
+/// Executor of the commands of one operator: the server that runs on the data directory, or this
+/// process if none runs there.
+pub(super) enum Executor {
+    Server {
+        client: AdminClient,
+        arguments: OperatorArgs,
+    },
+    Process {
+        store: Arc<dyn Store>,
+        console: Box<Console>,
+        operator: OperatorName,
+        is_json: bool,
+    },
+}
+
+impl Executor {
+    /// Connects to the running server, or opens the store. The caller has to
+    /// [`close`](Self::close) it.
+    pub(super) async fn open(config: &Checked, arguments: &OperatorArgs) -> Result<Self, Failure> {
+        let name = arguments.operator.clone().unwrap_or_else(identity::login_name);
+        let operator = OperatorName::new(name).map_err(invalid)?;
+        if let Some(client) = AdminClient::connect(&config.settings.server.data_dir).await? {
+            return Ok(Self::Server {
+                client,
+                arguments: arguments.clone(),
+            });
+        }
+        let store = open_existing_store(config).await?;
+        match build_operator_engine(config, Arc::clone(&store)).await {
+            Ok(engine) => Ok(Self::Process {
+                store,
+                console: Box::new(Console::new(config, engine, None)),
+                operator,
+                is_json: arguments.json,
+            }),
+            Err(failure) => {
+                store.close().await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Executes a command, and prints its output.
+    pub(super) async fn run(&mut self, call: Call) -> Result<(), Failure> {
+        match self {
+            Self::Server { client, arguments } => client.call(&Request::new(arguments, call)).await,
+            Self::Process {
+                console,
+                operator,
+                is_json,
+                ..
+            } => {
+                let desk = console.desk(operator.clone(), &identity::source());
+                let mut printer = Printer::to_stdout(*is_json);
+                run(&desk, call, &mut printer).await?;
+                printer.finish()
+            }
+        }
+    }
+
+    /// Announces the committed changes to the running nodes, including the changes of a command
+    /// that failed halfway, and closes the engine and the store.
+    pub(super) async fn close(self) {
+        if let Self::Process { store, console, .. } = self {
+            console.announce().await;
+            console.engine().shutdown().await;
+            store.close().await;
+        }
+    }
+}

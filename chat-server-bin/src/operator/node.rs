@@ -1,0 +1,111 @@
+//! Commands about the server that runs on the data directory.
+
+use chat_core::engine::operator::SessionListing;
+use chat_core::model::SessionId;
+use serde_json::{Value, json};
+
+use super::console::{Console, Desk, RunningNode};
+use super::printer::Printer;
+use super::text::session_row;
+use super::{PAGE_SIZE, refused, user_ref};
+use crate::failure::Failure;
+
+/// Lists the sessions on this server, or those of one user.
+pub(super) async fn list_sessions(desk: &Desk<'_>, user: Option<&str>, printer: &mut Printer) -> Result<(), Failure> {
+    let operator = &desk.operator;
+    if desk.console.node.is_none() && desk.console.store != "sqlite" {
+        return Err(Failure::Unavailable(format!(
+            "no server runs on the data directory {}, and only nodes know their sessions; run this command on the machine of \
+             a node, with its data directory",
+            desk.console.data_dir
+        )));
+    }
+    if let Some(user) = user {
+        let sessions = operator.sessions_of(user_ref(user)?).await.map_err(refused)?;
+        return print_sessions(&sessions, printer).await;
+    }
+    let mut after = Some(SessionId(0));
+    while let Some(last) = after {
+        let page = operator.list_sessions(last, PAGE_SIZE).await.map_err(refused)?;
+        print_sessions(&page.sessions, printer).await?;
+        after = page.next;
+    }
+    Ok(())
+}
+
+async fn print_sessions(sessions: &[SessionListing], printer: &mut Printer) -> Result<(), Failure> {
+    for session in sessions {
+        printer.row(session, &session_row(session)).await?;
+    }
+    Ok(())
+}
+
+/// Prints the numbers of rows in the store, and the load and the state of this server if one runs,
+/// one value per line.
+pub(super) async fn stats(desk: &Desk<'_>, printer: &mut Printer) -> Result<(), Failure> {
+    let console = desk.console;
+    let rows = desk.operator.store_stats().await.map_err(refused)?;
+    let mut stats = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "data_dir": console.data_dir,
+        "store": console.store,
+        "rows": rows,
+        "running": console.node.is_some(),
+    });
+    if let (Some(node), Value::Object(fields)) = (&console.node, &mut stats)
+        && let Value::Object(values) = node_stats(console, node)
+    {
+        fields.extend(values);
+    }
+    printer.row(&stats, &as_text(&stats)).await
+}
+
+fn node_stats(console: &Console, node: &RunningNode) -> Value {
+    let (engine, server) = (console.engine(), &node.server);
+    let (load, network, readiness) = (engine.stats(), server.stats(), engine.readiness());
+    let listeners = server.addresses().iter();
+    let listeners: Vec<String> = listeners
+        .map(|(protocol, address)| format!("{protocol}://{address}"))
+        .collect();
+    let nodes = engine.nodes();
+    let nodes: Vec<Value> = nodes
+        .iter()
+        .map(|node| json!({ "addresses": node.addresses, "sessions": node.sessions, "draining": node.draining }))
+        .collect();
+    json!({
+        "uptime_s": node.started.elapsed().as_secs(),
+        "listeners": listeners,
+        "fingerprint": node.fingerprint,
+        "ready": readiness.is_ready(),
+        "store_answers": readiness.store_answers,
+        "clock_is_right": readiness.clock_is_right,
+        "connections": network.connections,
+        "sessions": load.router.sessions,
+        "conversations": load.router.conversations,
+        "queued_bytes": load.queued_bytes,
+        "closed_listeners": network.closed_listeners,
+        "repairs": load.router.repairs,
+        "sweeps": load.router.sweeps,
+        "observations_dropped": load.observations_dropped,
+        "panics": network.panics,
+        "nodes": nodes,
+    })
+}
+
+/// Returns the fields of an object as lines of name and value.
+fn as_text(object: &Value) -> String {
+    let fields = object.as_object().into_iter().flatten();
+    let lines = fields.flat_map(|(name, value)| match value {
+        Value::Array(values) => values.iter().map(|value| line(name, value)).collect(),
+        Value::Object(values) => values.iter().map(|(name, value)| line(name, value)).collect(),
+        value => vec![line(name, value)],
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn line(name: &str, value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("{name} {text}"),
+        value => format!("{name} {value}"),
+    }
+}

@@ -1,0 +1,215 @@
+//! Detects a write-ahead log that does not belong to the database beside it.
+//!
+//! SQLite replays any valid log that lies beside a database. If a copy of the database was put in
+//! the place of the database of a killed server, the log of that server undoes the restoration, or
+//! mixes its pages with those of the copy.
+//!
+//! Each opening of a database therefore marks it with a random number, its *generation*, in the
+//! header of the file (`PRAGMA user_version`), and notes the number and the salt of its log in a
+//! file beside it. The salt is a number in the header of the log: random in a new log, and greater
+//! by one each time SQLite starts the log anew. A log of the noted opening beside a database
+//! without its generation belongs to another database.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+
+use chat_core::model::StoreEpoch;
+use rusqlite::Connection;
+
+use crate::{OpenError, private};
+
+/// Suffix of the name of the file with the [`Opening`].
+const OPENING: &str = "-opening";
+/// Suffix of the name of the write-ahead log.
+const LOG: &str = "-wal";
+/// Suffix of the name of the index of the write-ahead log. SQLite rebuilds a missing index.
+const LOG_INDEX: &str = "-shm";
+/// Position of the generation in a database file, and of the salt in a log.
+const GENERATION_OFFSET: u64 = 60;
+const SALT_OFFSET: u64 = 16;
+/// Number of times that one opening may start its log anew and still be recognised as its owner.
+/// Each time stands for at least 16 MB of writes.
+const MAX_LOG_RESTARTS: u32 = 1 << 20;
+
+/// The last opening of a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Opening {
+    /// Number in the header of the database since that opening. Not 0, which is the number of a
+    /// database that was never opened, such as a backup.
+    generation: u32,
+    /// Salt of the log that the opening began.
+    salt: u32,
+}
+
+impl Opening {
+    /// Returns the last opening of `database`, or `None` if it is unknown.
+    fn read(database: &Path) -> io::Result<Option<Self>> {
+        let mut text = String::new();
+        let Some(file) = existing(File::open(private::beside(database, OPENING)))? else {
+            return Ok(None);
+        };
+        match file.take(64).read_to_string(&mut text) {
+            Ok(_) => Ok(Self::parse(&text)),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (generation, salt) = text.strip_suffix('\n')?.split_once(' ')?;
+        let number = |digits| u32::from_str_radix(digits, 16).ok();
+        let (generation, salt) = (number(generation)?, number(salt)?);
+        Some(Self { generation, salt })
+    }
+
+    /// Writes the opening, and syncs it.
+    fn write(self, database: &Path) -> io::Result<()> {
+        let path = private::beside(database, OPENING);
+        let mut file = private::options().create(true).truncate(true).open(&path)?;
+        file.write_all(format!("{:08x} {:08x}\n", self.generation, self.salt).as_bytes())?;
+        file.sync_all()?;
+        private::sync_directory_of(&path)
+    }
+
+    /// Returns whether a log with this salt was written since the opening.
+    const fn has_written(self, salt: u32) -> bool {
+        salt.wrapping_sub(self.salt) <= MAX_LOG_RESTARTS
+    }
+}
+
+/// Returns whether the log beside `database` belongs to another database. The caller holds the lock
+/// of the directory: closing the database file releases all locks that this process has on it.
+pub(crate) fn has_foreign_log(database: &Path) -> io::Result<bool> {
+    let Some(salt) = number_at(&private::beside(database, LOG), SALT_OFFSET)? else {
+        return Ok(false);
+    };
+    let Some(opening) = Opening::read(database)? else {
+        return Ok(false);
+    };
+    let generation = number_at(database, GENERATION_OFFSET)?.unwrap_or(0);
+    Ok(opening.has_written(salt) && generation != opening.generation)
+}
+
+/// Renames the log beside `database` if it belongs to another database, so that SQLite does not
+/// replay it. Returns whether there was one. The caller holds the lock of the directory.
+pub(crate) fn set_foreign_log_aside(database: &Path) -> io::Result<bool> {
+    if !has_foreign_log(database)? {
+        return Ok(false);
+    }
+    let aside = private::beside(database, &format!("{LOG}.{}.unused", StoreEpoch::random()));
+    move_log(database, &aside)?;
+    tracing::warn!(
+        database = %database.display(), log = %aside.display(),
+        "the write-ahead log beside the database belongs to another database: it seems that a copy was put in the place of \
+         the database of a server that did not stop cleanly; the store uses the database without that log, which was renamed"
+    );
+    Ok(true)
+}
+
+/// Renames the log beside `database`, if there is one, so that it lies beside `renamed`.
+pub(crate) fn move_log_beside(database: &Path, renamed: &Path) -> io::Result<()> {
+    move_log(database, &private::beside(renamed, LOG))
+}
+
+/// Renames the log beside `database` to `target`, if there is one, and removes its index.
+fn move_log(database: &Path, target: &Path) -> io::Result<()> {
+    existing(std::fs::rename(private::beside(database, LOG), target))?;
+    existing(std::fs::remove_file(private::beside(database, LOG_INDEX)))?;
+    private::sync_directory_of(database)
+}
+
+/// Gives the open database a new generation, and notes it. Afterwards, the log is empty.
+pub(crate) fn begin(conn: &Connection, database: &Path) -> Result<(), OpenError> {
+    let sqlite = |error| OpenError::sqlite(database, error);
+    let not_writable = |error| OpenError::not_writable(database, error);
+    let generation = random_generation();
+    set_generation(conn, generation).map_err(sqlite)?;
+    let salt = number_at(&private::beside(database, LOG), SALT_OFFSET).map_err(not_writable)?;
+    // Moves the generation from the log into the database file, and starts the log anew.
+    let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+    let is_busy: bool = conn.query_row(checkpoint, [], |row| row.get(0)).map_err(sqlite)?;
+    let noted = match salt {
+        Some(salt) if !is_busy => {
+            let salt = salt.wrapping_add(1);
+            Opening { generation, salt }.write(database)
+        }
+        // A backup reads the log, so the database file may have the former generation.
+        _ => forget(database),
+    };
+    noted.map_err(not_writable)
+}
+
+/// Removes the generation from a database that will be opened under another name.
+pub(crate) fn remove_generation(conn: &Connection) -> rusqlite::Result<()> {
+    set_generation(conn, 0)
+}
+
+/// Removes the note about the last opening of `database`.
+pub(crate) fn forget(database: &Path) -> io::Result<()> {
+    existing(std::fs::remove_file(private::beside(database, OPENING))).map(drop)
+}
+
+fn set_generation(conn: &Connection, generation: u32) -> rusqlite::Result<()> {
+    conn.pragma_update(None, "user_version", generation.cast_signed())
+}
+
+fn random_generation() -> u32 {
+    let [a, b, c, d, ..] = StoreEpoch::random().0;
+    u32::from_be_bytes([a, b, c, d]).max(1)
+}
+
+/// Reads a number at a position of a file. Returns `None` if the file is missing or shorter.
+fn number_at(path: &Path, offset: u64) -> io::Result<Option<u32>> {
+    let Some(mut file) = existing(File::open(path))? else {
+        return Ok(None);
+    };
+    let mut bytes = [0; 4];
+    file.seek(SeekFrom::Start(offset))?;
+    match file.read_exact(&mut bytes) {
+        Ok(()) => Ok(Some(u32::from_be_bytes(bytes))),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns `None` for a missing file.
+fn existing<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opening_owns_the_logs_that_follow_its_own() {
+        let opening = Opening {
+            generation: 7,
+            salt: u32::MAX,
+        };
+        assert!(opening.has_written(u32::MAX) && opening.has_written(0) && opening.has_written(MAX_LOG_RESTARTS - 1));
+        assert!(!opening.has_written(MAX_LOG_RESTARTS) && !opening.has_written(u32::MAX - 1));
+    }
+
+    #[test]
+    fn opening_is_unknown_if_its_file_is_missing_or_damaged() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = directory.path().join("chat.db");
+        assert_eq!(Opening::read(&database).unwrap(), None);
+        let opening = Opening {
+            generation: 0xa0,
+            salt: 3,
+        };
+        opening.write(&database).unwrap();
+        assert_eq!(Opening::read(&database).unwrap(), Some(opening));
+        for damaged in [&b""[..], b"000000a0", b"000000a0 0000", b"\xff\n", b"x y\n"] {
+            std::fs::write(private::beside(&database, OPENING), damaged).unwrap();
+            assert_eq!(Opening::read(&database).unwrap(), None);
+        }
+    }
+}

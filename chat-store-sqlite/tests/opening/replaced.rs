@@ -1,0 +1,135 @@
+//! Tests of databases that were put in the place of another one, whose write-ahead log remained.
+
+use super::*;
+
+/// Names of the files that belong to one database.
+const FILES: [&str; 3] = [DATABASE_FILE, "chat.db-wal", "chat.db-opening"];
+
+/// Copies files of an open store, as they are after the server was killed.
+fn copy_files(names: &[&str], source: &Path, target: &Path) {
+    for name in names {
+        std::fs::copy(source.join(name), target.join(name)).unwrap();
+    }
+}
+
+/// Opens the store and returns the number of events of the group of a [`World`]. Closes the store.
+async fn events(directory: &Path) -> usize {
+    let store = open(directory).await;
+    let events = store.events(ConversationId(2), Seq(1), Seq(u64::MAX), 9999).await;
+    store.close().await;
+    assert_eq!(common::integrity(directory), "ok");
+    events.unwrap().len()
+}
+
+/// Returns the names of the logs that were set aside.
+fn unused_logs(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.ends_with(".unused")).collect()
+}
+
+#[tokio::test]
+async fn log_of_a_killed_server_is_replayed() {
+    let (live, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(live.path()).await;
+    let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
+    append(&*store, world.group, world.alice, messages(50, 900))
+        .await
+        .unwrap();
+    let size = |name: &str| std::fs::metadata(live.path().join(name)).unwrap().len();
+    assert!(size("chat.db-wal") > 40_000);
+    // The file with the last opening is present, missing, or that of an earlier database.
+    copy_files(&FILES, live.path(), copy.path());
+    let count = events(copy.path()).await;
+    assert!(count >= 50);
+    copy_files(&FILES[..2], live.path(), copy.path());
+    assert_eq!(events(copy.path()).await, count);
+    let copy = tempfile::tempdir().unwrap();
+    copy_files(&FILES[..2], live.path(), copy.path());
+    assert_eq!(events(copy.path()).await, count);
+    assert_eq!(unused_logs(copy.path()), Vec::<String>::new());
+}
+
+/// The log is young in the first round, and was moved into the database several times in the
+/// second.
+#[tokio::test]
+async fn log_of_a_replaced_database_is_set_aside() {
+    for rounds in [1, 40] {
+        let (live, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let store = open(live.path()).await;
+        let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
+        append(&*store, world.group, world.alice, messages(5, 900))
+            .await
+            .unwrap();
+        let backup = copy.path().join("backup.db");
+        store.backup_to(&backup).await.unwrap();
+        let backed_up = store.events(world.group, Seq(1), Seq(u64::MAX), 9999).await.unwrap();
+        for _ in 0..rounds {
+            append(&*store, world.group, world.alice, messages(50, 9000))
+                .await
+                .unwrap();
+        }
+        copy_files(&FILES, live.path(), copy.path());
+        std::fs::copy(&backup, copy.path().join(DATABASE_FILE)).unwrap();
+        // A backup does not repeat the mistake.
+        let refused = chat_store_sqlite::backup(copy.path(), copy.path().join("second.db")).await;
+        assert!(
+            matches!(
+                refused,
+                Err(chat_store_sqlite::BackupError::Open(OpenError::ForeignLog { .. }))
+            ),
+            "{refused:?}"
+        );
+        assert_eq!(events(copy.path()).await, backed_up.len(), "{rounds}");
+        assert_eq!(unused_logs(copy.path()).len(), 1);
+        assert_eq!(events(copy.path()).await, backed_up.len(), "a second start");
+    }
+}
+
+/// The copy was made with `cp` while the server was stopped, and so has the epoch of the store.
+#[tokio::test]
+async fn copy_that_replaces_the_database_of_a_killed_server_gets_a_new_epoch() {
+    let (live, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(live.path()).await;
+    let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
+    let epoch = store.epoch().await.unwrap();
+    store.close().await;
+    let count = events(live.path()).await;
+    let cold = copy.path().join("cold.db");
+    std::fs::copy(live.path().join(DATABASE_FILE), &cold).unwrap();
+    let store = open(live.path()).await;
+    append(&*store, world.group, world.alice, messages(50, 900))
+        .await
+        .unwrap();
+    copy_files(&FILES, live.path(), copy.path());
+    std::fs::rename(&cold, copy.path().join(DATABASE_FILE)).unwrap();
+    let restored = open(copy.path()).await;
+    assert_ne!(restored.epoch().await.unwrap(), epoch);
+    restored.close().await;
+    assert_eq!(events(copy.path()).await, count);
+}
+
+#[tokio::test]
+async fn store_that_opens_during_a_backup_replays_its_log_later() {
+    let (live, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(live.path()).await;
+    let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
+    append(&*store, world.group, world.alice, messages(50, 900))
+        .await
+        .unwrap();
+    // A process that reads keeps the log from being moved into the database.
+    let reader = raw(live.path());
+    reader.execute_batch("BEGIN; SELECT COUNT(*) FROM migration").unwrap();
+    store.close().await;
+    drop(store);
+    let store = open(live.path()).await;
+    let before = store.events(world.group, Seq(1), Seq(u64::MAX), 9999).await.unwrap();
+    for name in &FILES[..2] {
+        std::fs::copy(live.path().join(name), copy.path().join(name)).unwrap();
+    }
+    if live.path().join(FILES[2]).exists() {
+        std::fs::copy(live.path().join(FILES[2]), copy.path().join(FILES[2])).unwrap();
+    }
+    assert_eq!(events(copy.path()).await, before.len());
+    drop(reader);
+}
