@@ -1,12 +1,12 @@
-//! Benchmark of appending drafts to a store, without an engine: the cost of one transaction, and
-//! how the drafts of a batch share it.
+//! Benchmark of appending events to a store, without an engine: the cost of one transaction, and
+//! how the events of a batch share it.
 
 use std::sync::Arc;
 
 use chat_benches::group;
 use chat_benches::messages;
 use chat_core::store::{MemoryStore, Store};
-use chat_core::testkit::store::{Draft, append};
+use chat_core::testkit::store::{NewEvent, append};
 use chat_store_sqlite::{Options, SqliteStore};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -30,9 +30,9 @@ fn append_batches(c: &mut Criterion) {
             benchmarks.throughput(Throughput::Elements(batch as u64));
             benchmarks.bench_function(BenchmarkId::new(*name, batch), |b| {
                 b.to_async(&runtime).iter(|| {
-                    let drafts = (0..batch).map(|_| Draft::message(body.clone())).collect();
+                    let new_events = (0..batch).map(|_| NewEvent::message(body.clone())).collect();
                     async {
-                        append(&**store, conversation, members[0], drafts)
+                        append(&**store, conversation, members[0], new_events)
                             .await
                             .expect("the store is open")
                     }

@@ -273,7 +273,7 @@ async fn renew(shared: Weak<Shared>) {
         if let Err(error) = renewed.await {
             tracing::debug!(
                 error = &error as &dyn std::error::Error,
-                "cannot renew the leases of this node, or read the list of nodes; retrying"
+                "cannot renew the leases of the nodes of this process, or read the list of nodes; retrying"
             );
         }
         if !was_announced {
@@ -282,10 +282,15 @@ async fn renew(shared: Weak<Shared>) {
     }
 }
 
-/// Returns a node's info as text, one value a line: incarnation in 20 digits, sessions, draining as
-/// 0 or 1, then the addresses.
+/// Returns a node's info as text, one value a line: incarnation in 20 digits, sessions,
+/// `accepts_no_sessions` as 0 or 1, then the addresses.
 fn write_info(me: &NodeInfo) -> String {
-    let mut text = format!("{:020}\n{}\n{}", me.incarnation, me.sessions, u8::from(me.draining));
+    let mut text = format!(
+        "{:020}\n{}\n{}",
+        me.incarnation,
+        me.sessions,
+        u8::from(me.accepts_no_sessions)
+    );
     for address in &me.addresses {
         text.push('\n');
         text.extend(address.chars().filter(|letter| *letter != '\n'));
@@ -302,7 +307,7 @@ fn read_info(id: NodeId, text: &[u8]) -> Option<NodeInfo> {
     let mut lines = text.split('\n');
     let mut info = NodeInfo::new(id, lines.next()?.parse().ok()?);
     info.sessions = lines.next()?.parse().ok()?;
-    info.draining = match lines.next()? {
+    info.accepts_no_sessions = match lines.next()? {
         "0" => false,
         "1" => true,
         _ => return None,
@@ -339,7 +344,7 @@ mod tests {
         let mut me = NodeInfo::new(NodeId([1; 16]), u64::MAX);
         me.addresses = vec!["sc1://[::1]:1".into(), String::new(), "tls://例え:2".into()];
         me.sessions = u32::MAX;
-        me.draining = true;
+        me.accepts_no_sessions = true;
         assert_eq!(read_info(me.id, write_info(&me).as_bytes()), Some(me.clone()));
         let mut alone = me;
         alone.addresses = Vec::new();

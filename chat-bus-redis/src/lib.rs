@@ -18,7 +18,7 @@
 //!
 //! **Channels and keys**, all with the prefix of the options:
 //! - channels `conversation:…`, `user:…`, `node:…`, `control` and `nodes`;
-//! - `alive:NODE`, a lease; the node counts as alive until the lease expires;
+//! - `lease:NODE`, a lease; the node counts as alive until the lease expires;
 //! - `presence:USER`, a hash with one claim for each device of a user: the node to which the device
 //!   is connected, and its state; a claim is valid only while the lease of its node lasts;
 //! - `node:NODE`, the [info](chat_core::cluster::NodeInfo) of a node, stored with a lease;

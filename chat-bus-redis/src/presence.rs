@@ -22,8 +22,8 @@ use crate::hex;
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// Maximum number of users whose claims are read in one round trip.
 const MAX_USERS_PER_QUERY: usize = 200;
-/// Maximum number of claims that are parsed for a user; the others are ignored. A user has fewer
-/// devices; the limit bounds what forged data can cost.
+/// Maximum number of claims that are parsed for a user; the others are ignored. By default, a user
+/// has at most 20 devices; the limit bounds what forged data can cost.
 const MAX_DEVICES_PER_USER: usize = 256;
 
 /// Script that deletes the claim of a device if this node made it. KEYS: the user's hash. ARGV: the
@@ -89,7 +89,7 @@ impl Drop for RedisPresence {
 /// Returns the command that starts or renews the lease of a node.
 fn lease_command(commands: &Commands, node: NodeId) -> Cmd {
     let milliseconds = u64::try_from(commands.options.lease_timeout.as_millis()).unwrap_or(u64::MAX);
-    let key = alive_key(commands, node);
+    let key = lease_key(commands, node);
     let lease = commands.tagger.add(&key, b"1");
     Cmd::new()
         .arg("SET")
@@ -101,8 +101,8 @@ fn lease_command(commands: &Commands, node: NodeId) -> Cmd {
 }
 
 /// Returns the key of a node's lease, which exists while the node is alive.
-fn alive_key(commands: &Commands, node: NodeId) -> String {
-    commands.key(format_args!("alive:{}", hex::encode(&node.0)))
+fn lease_key(commands: &Commands, node: NodeId) -> String {
+    commands.key(format_args!("lease:{}", hex::encode(&node.0)))
 }
 
 /// Renews the leases of all nodes in `leases` at each renewal interval.
@@ -119,7 +119,7 @@ async fn renew(commands: Arc<Commands>, leases: Arc<Leases>) {
         if let Err(error) = commands.pipeline::<()>(&renewals).await {
             tracing::debug!(
                 error = &error as &dyn std::error::Error,
-                "cannot renew the leases of this node"
+                "cannot renew the leases of the nodes of this process"
             );
         }
         sleep(commands.options.renewal_interval).await;
@@ -222,7 +222,7 @@ impl RedisPresence {
         if nodes.is_empty() {
             return Ok(nodes);
         }
-        let keys: Vec<String> = nodes.iter().map(|node| alive_key(&self.commands, *node)).collect();
+        let keys: Vec<String> = nodes.iter().map(|node| lease_key(&self.commands, *node)).collect();
         let mut read = Cmd::new();
         read.arg("MGET").arg(&keys);
         let leases: Vec<Option<Vec<u8>>> = self.commands.query(&read).await.map_err(unavailable)?;

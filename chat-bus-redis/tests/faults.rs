@@ -251,7 +251,7 @@ async fn data_of_a_program_with_another_cluster_key_is_ignored() {
         .await
         .unwrap();
     redis
-        .command(&["SET", &format!("chat:alive:{}", "02".repeat(16)), "1"])
+        .command(&["SET", &format!("chat:lease:{}", "02".repeat(16)), "1"])
         .unwrap();
     let claims = presence.devices(&[user]).await.unwrap();
     assert_eq!(claims, [(user, device, live, PresenceState::Idle)]);

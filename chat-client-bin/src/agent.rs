@@ -33,7 +33,7 @@ use crate::agent_socket;
 const MAX_QUEUED_REPLIES: usize = 64;
 /// Heartbeat interval that the agent announces to its clients.
 const HEARTBEAT_MS: u32 = 30_000;
-/// Epoch of the server's history in a `Welcome` before the first login of the agent's client.
+/// Store epoch in a `Welcome` before the first login of the agent's client.
 const NO_EPOCH: StoreEpoch = StoreEpoch([0; 16]);
 /// Maximum time that [`is_running`] waits for a connection to an agent, which may be overloaded or
 /// exiting.
@@ -120,7 +120,7 @@ impl Dial for AgentSocket {
 async fn serve(listener: UnixListener, client: Client) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        connections.spawn(serve_connection(stream, client.with_current_history()));
+        connections.spawn(serve_connection(stream, client.with_current_epoch()));
         while connections.try_join_next().is_some() {}
     }
 }
@@ -128,7 +128,7 @@ async fn serve(listener: UnixListener, client: Client) {
 /// A connection, as its jobs see it.
 #[derive(Clone)]
 struct Connection {
-    /// Client for ids of the server history that was current when the peer connected.
+    /// Client for ids of the store epoch that was current when the peer connected.
     client: Client,
     /// Encoded replies that wait to be written.
     replies: mpsc::Sender<BytesMut>,
@@ -136,9 +136,9 @@ struct Connection {
     end: Arc<Notify>,
 }
 
-/// Serves one connection until its peer closes it, violates the protocol, or uses ids of a history
-/// of the server that a restored backup has replaced. In the last case the peer connects again, and
-/// gets the current history.
+/// Serves one connection until its peer closes it, violates the protocol, or uses ids of a store
+/// epoch that has ended, because a backup was restored. In the last case the peer connects again,
+/// and gets the current store epoch.
 async fn serve_connection(stream: UnixStream, client: Client) {
     let (mut reader, mut writer) = stream.into_split();
     let (replies, mut queued) = mpsc::channel::<BytesMut>(MAX_QUEUED_REPLIES);
@@ -216,7 +216,7 @@ impl Connection {
     }
 
     async fn reply(&self, id: RequestId, result: Result<Answer, ClientError>) {
-        if matches!(result, Err(ClientError::HistoryReplaced)) {
+        if matches!(result, Err(ClientError::StoreReplaced)) {
             return self.end.notify_one();
         }
         if id.wants_reply() {
@@ -246,7 +246,7 @@ async fn execute(client: &Client, kind: RequestKind) -> Result<Answer, ClientErr
             max_packet_bytes: u32::try_from(frame::DEFAULT_MAX_PACKET_BYTES).unwrap_or(u32::MAX),
             max_text_bytes: u32::try_from(MessageText::MAX_BYTES).unwrap_or(u32::MAX),
             heartbeat_ms: HEARTBEAT_MS,
-            store_epoch: client.epoch().unwrap_or(NO_EPOCH),
+            store_epoch: client.store_epoch().unwrap_or(NO_EPOCH),
         })),
         RequestKind::Resume(_) => log_in(client),
         RequestKind::Ping => Ok(Answer::Pong(now())),
@@ -260,10 +260,10 @@ async fn execute(client: &Client, kind: RequestKind) -> Result<Answer, ClientErr
     }
 }
 
-/// Answers a `Resume` request with the user, the epoch of the server's history and the
-/// conversations in that history, or with `Busy` if the client is not logged in yet.
+/// Answers a `Resume` request with the user, the store epoch and the conversations in that epoch,
+/// or with `Busy` if the client is not logged in yet.
 fn log_in(client: &Client) -> Result<Answer, ClientError> {
-    let (Some(user), Some(store_epoch)) = (client.me(), client.epoch()) else {
+    let (Some(user), Some(store_epoch)) = (client.me(), client.store_epoch()) else {
         return Err(ClientError::Refused(Failure::new(
             ReplyCode::Busy,
             "another chat-client has this account open, and is not logged in yet; try again",

@@ -107,7 +107,7 @@ impl Failure {
     }
 
     /// Turns a failure without an answer into that of a command that may have taken effect.
-    pub(crate) fn as_unknown(mut self) -> Self {
+    pub(crate) fn into_unknown(mut self) -> Self {
         self.kind = Kind::Unknown;
         self.text.push_str("; it is unknown whether the command took effect");
         self
@@ -139,7 +139,7 @@ impl From<ClientError> for Failure {
             ClientError::Unreachable(_) => Kind::Unreachable,
             ClientError::WrongKey { .. } | ClientError::Trust(_) => Kind::WrongKey,
             ClientError::Refused(failure) => kind_of_reply(failure.code()),
-            ClientError::HistoryReplaced => Kind::Refused,
+            ClientError::StoreReplaced => Kind::Refused,
             ClientError::NoCredentials => Kind::Auth,
             ClientError::Ended(code) => kind_of_close(*code),
             ClientError::Interrupted => Kind::Unknown,
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(code(ClientError::Ended(CloseCode::ProtocolError)), 76);
         assert_eq!(code(ClientError::Ended(CloseCode::UnsupportedVersion)), 76);
         assert_eq!(code(ClientError::Interrupted), 75);
-        assert_eq!(code(ClientError::HistoryReplaced), 1);
+        assert_eq!(code(ClientError::StoreReplaced), 1);
         assert_eq!(code(ClientStoreError::InUse("x".into()).into()), 75);
         assert_eq!(Failure::usage("x").exit_code(), 2);
     }

@@ -94,8 +94,8 @@ pub(crate) fn describe(label: &str, outcome: &SendOutcome) -> (String, Value) {
         SendOutcome::Rejected(reason) => {
             let text = format!("an earlier message to {label} was not sent: {reason}");
             let mut notice = json!({"outcome": "refused"});
-            if is_of_replaced_history(outcome) {
-                notice["reason"] = "history_replaced".into();
+            if is_of_replaced_store(outcome) {
+                notice["reason"] = "store_replaced".into();
             }
             (text, notice)
         }
@@ -110,7 +110,7 @@ pub(crate) fn describe(label: &str, outcome: &SendOutcome) -> (String, Value) {
 pub(crate) fn label_of(client: &Client, reference: &ConversationRef, outcome: &SendOutcome) -> String {
     match (name_of(client, reference, outcome), reference) {
         (Some(name), _) => name.label(),
-        (None, _) if is_of_replaced_history(outcome) => "a conversation of the replaced history".to_owned(),
+        (None, _) if is_of_replaced_store(outcome) => "a conversation from before the restore".to_owned(),
         (None, reference) => label_of_known(client, reference),
     }
 }
@@ -126,17 +126,16 @@ pub(crate) fn label_of_known(client: &Client, reference: &ConversationRef) -> St
 }
 
 /// Returns the name of the conversation of a message, or `None` if it is unknown. An id of a
-/// replaced history of the server has no known name, because it may denote another conversation
-/// now.
+/// replaced store has no known name, because it may denote another conversation now.
 fn name_of(client: &Client, reference: &ConversationRef, outcome: &SendOutcome) -> Option<ConversationName> {
     match reference {
-        ConversationRef::Id(_) if is_of_replaced_history(outcome) => None,
+        ConversationRef::Id(_) if is_of_replaced_store(outcome) => None,
         _ => known_name(client, reference),
     }
 }
 
-fn is_of_replaced_history(outcome: &SendOutcome) -> bool {
-    matches!(outcome, SendOutcome::Rejected(ClientError::HistoryReplaced))
+fn is_of_replaced_store(outcome: &SendOutcome) -> bool {
+    matches!(outcome, SendOutcome::Rejected(ClientError::StoreReplaced))
 }
 
 fn known_name(client: &Client, reference: &ConversationRef) -> Option<ConversationName> {

@@ -294,9 +294,8 @@ impl Session {
         self.servers.first().map(ServerAddress::to_string).unwrap_or_default()
     }
 
-    /// Sends the messages that are left in the outbox, for at most 5 s and until the deadline of the
-    /// command. Then reports how many stay
-    /// there, and closes the client.
+    /// Sends the messages that are left in the outbox, for at most 5 s and until the deadline of
+    /// the command. Then reports how many stay there, and closes the client.
     pub(crate) async fn finish(self) {
         if self.client.unsettled() > 0 {
             let end = self.deadline.at.min(Instant::now() + FLUSH_TIMEOUT);

@@ -156,7 +156,7 @@ mod tests {
             id: ClientMessageId::random(),
             conversation: ConversationRef::Id(ConversationId(1)),
             name: None,
-            epoch: None,
+            store_epoch: None,
             content: DraftContent::Message {
                 text: MessageText::new(text).unwrap(),
                 reply_to: None,

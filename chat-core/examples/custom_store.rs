@@ -15,8 +15,8 @@ use chat_core::model::{
 };
 use chat_core::store::{
     AccountStore, AuditPage, AuditRecord, ContactStore, ConversationStore, CursorStore, EventPage, FeedBacklog,
-    FeedLease, FeedPosition, FeedShard, FeedStore, Heartbeat, ListedGroup, MembershipView, MemoryStore, MessageStore,
-    NamedGroup, OperatorStore, SentEvent, Store, StoreError, StoreStats, Unit, UserChange,
+    FeedLease, FeedPosition, FeedShard, FeedStore, Heartbeat, ListedGroup, LogVersion, MembershipView, MemoryStore,
+    MessageStore, NamedGroup, OperatorStore, SentEvent, Store, StoreError, StoreStats, Unit, UserChange,
 };
 
 /// A store that counts the units of work that its inner store commits.
@@ -109,7 +109,7 @@ forward! {
         fn member(id: ConversationId, user: UserId) -> Option<Member>;
         fn members(id: ConversationId, after: UserId, limit: u32) -> Vec<Member>;
         fn members_of_user(user: UserId, after: ConversationId, limit: u32) -> Vec<Member>;
-        fn last_seqs(ids: &[ConversationId]) -> Vec<(ConversationId, Seq, Seq)>;
+        fn log_versions(ids: &[ConversationId]) -> Vec<LogVersion>;
     }
     MessageStore {
         fn events_for(reader: UserId, conversation: ConversationId, page: Page) -> Option<EventPage>;

@@ -106,7 +106,7 @@ pub trait ChatService: fmt::Debug + Send + Sync + 'static {
     /// stop.
     fn announce_drain(&self);
 
-    /// Returns the store's epoch, which identifies the history that the store holds.
+    /// Returns the store epoch, which changes when a backup is restored.
     fn store_epoch(&self) -> StoreEpoch;
 
     /// Returns the service's wall-clock time.

@@ -16,7 +16,8 @@ pub(crate) fn disable_core_dumps() {
         maximum: Some(0),
     };
     let _ = setrlimit(Resource::Core, none);
-    // A collector of core dumps that the kernel starts, such as systemd-coredump, ignores the limit.
+    // A collector of core dumps that the kernel starts, such as systemd-coredump, ignores the
+    // limit.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }

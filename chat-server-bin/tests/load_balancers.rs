@@ -67,7 +67,7 @@ async fn check_balancing(cluster: &mut Cluster, balancer: &Balancer) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nginx_example_distributes_clients() {
-    let mut cluster = Cluster::behind_proxy(&PROGRAM, 3).unwrap();
+    let mut cluster = Cluster::behind_balancer(&PROGRAM, 3).unwrap();
     let balancer = Balancer::nginx(NGINX, as_array(cluster.addresses())).unwrap();
     check_balancing(&mut cluster, &balancer).await;
     // A reload keeps existing sessions.
@@ -81,7 +81,7 @@ async fn nginx_example_distributes_clients() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn haproxy_example_distributes_clients() {
-    let mut cluster = Cluster::behind_proxy(&PROGRAM, 3).unwrap();
+    let mut cluster = Cluster::behind_balancer(&PROGRAM, 3).unwrap();
     let balancer = Balancer::haproxy(HAPROXY, as_array(cluster.addresses())).unwrap();
     check_balancing(&mut cluster, &balancer).await;
 }
@@ -191,14 +191,14 @@ async fn check_avoidance(cluster: &mut Cluster, balancer: &Balancer) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nginx_avoids_a_node_without_database() {
-    let mut cluster = Cluster::linked_behind_proxy(&PROGRAM, 3).unwrap();
+    let mut cluster = Cluster::linked_behind_balancer(&PROGRAM, 3).unwrap();
     let balancer = Balancer::nginx(NGINX, node_addresses(&cluster)).unwrap();
     check_avoidance(&mut cluster, &balancer).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn haproxy_avoids_a_node_without_database() {
-    let mut cluster = Cluster::linked_behind_proxy(&PROGRAM, 3).unwrap();
+    let mut cluster = Cluster::linked_behind_balancer(&PROGRAM, 3).unwrap();
     let balancer = Balancer::haproxy(HAPROXY, node_addresses(&cluster)).unwrap();
     check_avoidance(&mut cluster, &balancer).await;
 }
@@ -207,7 +207,7 @@ async fn haproxy_avoids_a_node_without_database() {
 /// connected.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_answer_try_again_when_the_database_is_down() {
-    let cluster = Cluster::behind_proxy(&PROGRAM, 3).unwrap();
+    let cluster = Cluster::behind_balancer(&PROGRAM, 3).unwrap();
     let balancer = Balancer::nginx(NGINX, node_addresses(&cluster)).unwrap();
     let mut first = Peer::connect(balancer.address(), cluster.fingerprint()).await.unwrap();
     first.register("alice").await.unwrap();
@@ -254,7 +254,7 @@ fn answer(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn proxy_port_requires_a_proxy_header() {
-    let cluster = Cluster::behind_proxy(&PROGRAM, 1).unwrap();
+    let cluster = Cluster::behind_balancer(&PROGRAM, 1).unwrap();
     let node = cluster.nodes[0].address();
     assert!(Peer::connect(node, cluster.fingerprint()).await.is_err(), "no header");
     tokio::task::block_in_place(|| {

@@ -219,13 +219,13 @@ async fn node_without_database_acknowledges_no_message() {
     let mut sent_count = 0;
     for round in 0..rounds(3) {
         let (name, up, down) = partition_kinds()[round % partition_kinds().len()];
-        // Through a lossy wire, TCP still delivers everything.
-        let is_total = up.loss == 0.0;
+        // False for a lossy wire: TCP still delivers everything.
+        let blocks_all_requests = up.loss == 0.0;
         let link = &cluster.links[0].database;
         link.set(up, down);
         let (alice_text, carol_text) = (format!("{round} by alice"), format!("{round} by carol"));
         let unlisted = async {
-            if is_total {
+            if blocks_all_requests {
                 until_listed_is(false).await
             } else {
                 Duration::ZERO
@@ -235,7 +235,10 @@ async fn node_without_database_acknowledges_no_message() {
             let (alice_draft, started) = (draft(&alice_text), Instant::now());
             // A message may still be acknowledged if TCP repaired the loss.
             let outcome = send_once(&mut alice, &alice_draft).await;
-            assert!(!is_total || outcome.is_none(), "{name}: acknowledged {outcome:?}");
+            assert!(
+                !blocks_all_requests || outcome.is_none(),
+                "{name}: acknowledged {outcome:?}"
+            );
             (alice_draft, started.elapsed())
         };
         let carol_sends = async {
@@ -287,7 +290,7 @@ async fn isolated_node_locks_no_user_out() {
     for round in 0..rounds(1).div_ceil(3) {
         let links = &cluster.links[round % 3];
         links
-            .to(chat_harness::Endpoint::Both)
+            .to(chat_harness::Peers::Both)
             .iter()
             .for_each(|link| link.set_both(Wire::dropping()));
         let started = Instant::now();
@@ -314,10 +317,7 @@ async fn isolated_node_locks_no_user_out() {
                 .unwrap();
         }
         let login_time = started.elapsed();
-        links
-            .to(chat_harness::Endpoint::Both)
-            .iter()
-            .for_each(|link| link.clear());
+        links.to(chat_harness::Peers::Both).iter().for_each(|link| link.clear());
         let healed = Instant::now();
         let node = cluster.addresses()[round % 3];
         loop {

@@ -17,8 +17,8 @@ use crate::pool::Pool;
 /// close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Pool of the driver behind bounded gates, because the queue of the driver has neither a bound nor
-/// a deadline. Reads and units of work have separate gates, so that a locked conversation cannot
+/// [`Pool`] behind bounded gates, because the queue of the driver has neither a bound nor a
+/// deadline. Reads and units of work have separate gates, so that a locked conversation cannot
 /// occupy every connection.
 #[derive(Debug)]
 pub(crate) struct Connections {
@@ -126,9 +126,9 @@ impl Drop for WaitingRequest<'_> {
 }
 
 impl Connections {
-    pub(crate) fn new(driver: Opts, options: &Options) -> Self {
+    pub(crate) fn new(driver_options: Opts, options: &Options) -> Self {
         Self {
-            pool: Pool::new(driver),
+            pool: Pool::new(driver_options),
             reads: Gate::new(options.read_connections, options.max_waiting),
             writes: Gate::new(options.write_connections, options.max_waiting),
             request_timeout: options.request_timeout,

@@ -8,7 +8,9 @@ use chat_core::model::{
 use chat_core::store::sql_support::{
     self as sql, CONVERSATION, Code, ColumnReader, MEMBER, distinct, int, kind_columns, prefix_end,
 };
-use chat_core::store::{ConversationStore, ConversationTx, MembershipView, NamedGroup, NewConversation, StoreError};
+use chat_core::store::{
+    ConversationStore, ConversationTx, LogVersion, MembershipView, NamedGroup, NewConversation, StoreError,
+};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Params, Row, params};
 
@@ -160,7 +162,7 @@ impl ConversationStore for MysqlStore {
         self.connections.with_deadline(work).await
     }
 
-    async fn last_seqs(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq, Seq)>, StoreError> {
+    async fn log_versions(&self, ids: &[ConversationId]) -> Result<Vec<LogVersion>, StoreError> {
         let work = async {
             let mut conn = self.connections.reader().await?;
             let mut found = Vec::new();
@@ -168,7 +170,7 @@ impl ConversationStore for MysqlStore {
                 let ids = integers(ids.iter().map(|id| int(id.0)));
                 let sql = format!("SELECT id, last_seq, members_version FROM conversation WHERE id IN ({ids})");
                 let rows: Vec<Row> = conn.query(sql).await.map_err(store_error)?;
-                found.extend(rows::all(rows, sql::last_seqs)?);
+                found.extend(rows::all(rows, sql::log_version)?);
             }
             Ok(found)
         };

@@ -165,11 +165,11 @@ pub(crate) fn is_read_only(error: &Error) -> bool {
 pub(crate) fn store_error(error: Error) -> StoreError {
     match &error {
         Error::Server(server) if FULL_ERRORS.contains(&server.code) => StoreError::Full(error.into()),
-        Error::Server(server) if PERMANENT_ERRORS.contains(&server.code) => StoreError::Corrupt(format!(
+        Error::Server(server) if PERMANENT_ERRORS.contains(&server.code) => StoreError::Defect(format!(
             "the database rejected a statement with error {} ({})",
             server.code, server.state
         )),
-        Error::Url(_) => StoreError::Corrupt(error.to_string()),
+        Error::Url(_) => StoreError::Defect(error.to_string()),
         _ => StoreError::unavailable(error),
     }
 }
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn repeated_client_message_id_is_distinguished_from_corruption() {
+    fn repeated_client_message_id_is_distinguished_from_other_duplicates() {
         let duplicate = |message: &str| {
             Error::Server(ServerError {
                 code: DUPLICATE,
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn server_errors_map_to_unavailable_corrupt_or_full() {
+    fn server_errors_map_to_unavailable_defect_or_full() {
         // Errors of too many connections, changed access rights, a former primary, missing memory,
         // limits and timeouts.
         for code in [
@@ -233,7 +233,7 @@ mod tests {
             assert!(matches!(mapped(code), StoreError::Unavailable(_)), "{code}");
         }
         for code in PERMANENT_ERRORS {
-            assert!(matches!(mapped(code), StoreError::Corrupt(_)), "{code}");
+            assert!(matches!(mapped(code), StoreError::Defect(_)), "{code}");
         }
         for code in FULL_ERRORS {
             assert!(matches!(mapped(code), StoreError::Full(_)), "{code}");

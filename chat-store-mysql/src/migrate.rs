@@ -197,7 +197,7 @@ fn statements(sql: &str) -> Vec<String> {
     statements.map(str::to_owned).collect()
 }
 
-/// Returns the store epoch, the identity of the history. Creates it if the database is new.
+/// Returns the store epoch. Creates one if the database is new.
 async fn epoch(conn: &mut Conn) -> Result<StoreEpoch, OpenError> {
     created_once(conn, "epoch", &StoreEpoch::random().0)
         .await
@@ -228,9 +228,8 @@ async fn created_once<const N: usize>(conn: &mut Conn, name: &str, fresh: &[u8; 
     })
 }
 
-/// Replaces the store epoch, the identity of the history, with a new one, and returns it. Also
-/// replaces the key of the cluster, because a copy of the store must not be able to speak for the
-/// original.
+/// Replaces the store epoch with a new one, and returns it. Also replaces the key of the cluster,
+/// because a copy of the store must not be able to speak for the original.
 pub(crate) async fn renew_epoch(conn: &mut Conn) -> Result<StoreEpoch, OpenError> {
     conn.exec_drop(
         "REPLACE INTO meta (name, value) VALUES ('cluster_key', ?)",

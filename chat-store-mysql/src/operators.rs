@@ -91,7 +91,7 @@ impl AuditTx for MysqlTx<'_> {
             record.source.as_bytes(),
         );
         let id = self.insert(sql, values).await?;
-        let no_id = || StoreError::Corrupt("the insertion into the audit log returned no id".to_owned());
+        let no_id = || StoreError::Defect("the insertion into the audit log returned no id".to_owned());
         id.map(AuditId).ok_or_else(no_id)
     }
 }

@@ -77,7 +77,7 @@ const IDLE_TRANSACTION_TIMEOUT: u32 = 3;
 const MAX_STATEMENTS: usize = 128;
 
 /// Returns the options of the driver. `is_mariadb` is true if the server is known to be MariaDB.
-pub(crate) fn driver(url: &str, options: &Options, is_mariadb: bool) -> Result<Opts, OpenError> {
+pub(crate) fn driver_options(url: &str, options: &Options, is_mariadb: bool) -> Result<Opts, OpenError> {
     if has_unescaped_password(url) {
         let text = "in the user and the password, write / as %2F, ? as %3F, # as %23 and @ as %40";
         return Err(OpenError::Url(text.to_owned()));
@@ -165,7 +165,7 @@ mod tests {
             "mysql://u:S@e/hunter2@h/db",
             "mysql://u:12?hunter2@h/db",
         ] {
-            let error = driver(url, &Options::default(), true).unwrap_err();
+            let error = driver_options(url, &Options::default(), true).unwrap_err();
             assert!(matches!(error, OpenError::Url(_)), "{url}");
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
         }

@@ -1,4 +1,4 @@
-//! Pool of the driver, replaced as a whole when its connections are dead.
+//! [`Pool`]: the driver's pool of connections, replaced as a whole when its connections are dead.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,42 +10,43 @@ use tokio::time::{Instant, timeout};
 
 use crate::error::store_error;
 
-/// Time without an answer from the database after which the pool pings a connection before its use.
+/// Time without an answer from the database after which a connection is pinged before its use.
 const TRUST_PERIOD: Duration = Duration::from_secs(1);
 /// Maximum wait for the answer to that ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
-/// Maximum wait for a connection. There are never more callers than the pool may have connections,
-/// so the pool can always open one. After this time the pool is replaced, because the network may
-/// have lost the connection attempt, or the driver may wait for a dead connection to close.
+/// Maximum wait for a connection. There are never more callers than the driver's pool may have
+/// connections, so it can always open one. After this time the driver's pool is replaced, because
+/// the network may have lost the connection attempt, or the driver may wait for a dead connection
+/// to close.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Connections to one database.
+/// Connections to one database, in the driver's pool.
 ///
 /// A firewall or a router that restarts forgets connections without an error: a request on such a
 /// connection is lost, and its caller waits until the deadline. If each dead connection of a pool
 /// were detected by a failing request, dozens of requests would fail one after the other.
-/// Therefore, when one connection is found dead, the pool retires all connections of its
-/// generation.
+/// Therefore, when one connection is found dead, the driver's pool is replaced, and with it all
+/// connections of its generation.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    driver: Opts,
+    options: Opts,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     current: mysql_async::Pool,
-    /// Number of pools before this one.
+    /// Number of the driver's pools before `current`.
     generation: u64,
-    /// Time of the last answer from the database since the pool was last replaced.
+    /// Time of the last answer from the database since `current` was last replaced.
     answered: Option<Instant>,
 }
 
 impl Pool {
-    pub(crate) fn new(driver: Opts) -> Self {
-        let current = mysql_async::Pool::new(driver.clone());
+    pub(crate) fn new(options: Opts) -> Self {
+        let current = mysql_async::Pool::new(options.clone());
         Self {
-            driver,
+            options,
             state: Mutex::new(State {
                 current,
                 generation: 0,
@@ -93,19 +94,19 @@ impl Pool {
         }
     }
 
-    /// Replaces the pool of this generation with an empty pool, unless another caller has done so.
-    /// Running requests keep their connections.
+    /// Replaces the driver's pool of this generation with an empty one, unless another caller has
+    /// done so. Running requests keep their connections.
     fn retire(&self, generation: u64) {
         let mut state = self.state();
         if state.generation == generation {
             tracing::info!("the database does not answer; replacing all connections to it");
-            state.current = mysql_async::Pool::new(self.driver.clone());
+            state.current = mysql_async::Pool::new(self.options.clone());
             state.generation += 1;
             state.answered = None;
         }
     }
 
-    /// Waits until all connections have been returned to the pool, and closes them.
+    /// Waits until all connections have been returned to the driver's pool, and closes them.
     pub(crate) async fn disconnect(&self) -> mysql_async::Result<()> {
         let pool = self.state().current.clone();
         pool.disconnect().await

@@ -44,8 +44,8 @@ impl MysqlStore {
     /// # Errors
     /// See [`OpenError`].
     pub async fn open(url: &str, options: Options) -> Result<Self, OpenError> {
-        let driver = options::driver(url, &options, false)?;
-        let mut conn = connect(driver, options.request_timeout).await?;
+        let driver_options = options::driver_options(url, &options, false)?;
+        let mut conn = connect(driver_options, options.request_timeout).await?;
         let server = Server::query(&mut conn).await?;
         if !server.unsafe_settings.is_empty() {
             if !options.allow_unsafe_durability {
@@ -58,9 +58,9 @@ impl MysqlStore {
         }
         let PreparedDatabase { epoch, cluster_key } = migrate::prepare(&mut conn, options.migrate).await?;
         conn.disconnect().await.map_err(OpenError::from_driver)?;
-        let driver = options::driver(url, &options, server.is_mariadb)?;
+        let driver_options = options::driver_options(url, &options, server.is_mariadb)?;
         Ok(Self {
-            connections: Arc::new(Connections::new(driver, &options)),
+            connections: Arc::new(Connections::new(driver_options, &options)),
             epoch,
             cluster_key,
         })
@@ -71,20 +71,20 @@ impl MysqlStore {
     /// # Errors
     /// [`OpenError::Url`], [`OpenError::Authorities`] or [`OpenError::NoTls`].
     pub fn check_url(url: &str, options: &Options) -> Result<(), OpenError> {
-        options::driver(url, options, false).map(drop)
+        options::driver_options(url, options, false).map(drop)
     }
 
-    /// Gives the history a new identity, so that clients discard their copies of it. Call this
-    /// after restoring a backup that is older than the events that clients have seen. Stop all
-    /// nodes first, because nodes read the identity when they open the store. Also brings the
+    /// Gives the store a new store epoch, so that clients discard what they have saved of its data.
+    /// Call this after restoring a backup that is older than the events that clients have seen.
+    /// Stop all nodes first, because nodes read the epoch when they open the store. Also brings the
     /// schema up to date unless [`Options::migrate`] is off.
     ///
     /// # Errors
     /// See [`OpenError`]; [`OpenError::OlderSchema`] with `found: 0` if the database holds no
     /// store, which is not created.
     pub async fn renew_epoch(url: &str, options: Options) -> Result<StoreEpoch, OpenError> {
-        let driver = options::driver(url, &options, false)?;
-        let mut conn = connect(driver, options.request_timeout).await?;
+        let driver_options = options::driver_options(url, &options, false)?;
+        let mut conn = connect(driver_options, options.request_timeout).await?;
         migrate::require_store(&mut conn).await?;
         migrate::prepare(&mut conn, options.migrate).await?;
         let epoch = migrate::renew_epoch(&mut conn).await?;
@@ -119,8 +119,8 @@ impl MysqlStore {
     }
 }
 
-async fn connect(driver: Opts, limit: Duration) -> Result<Conn, OpenError> {
-    match tokio::time::timeout(limit, Conn::new(driver)).await {
+async fn connect(driver_options: Opts, limit: Duration) -> Result<Conn, OpenError> {
+    match tokio::time::timeout(limit, Conn::new(driver_options)).await {
         Ok(connected) => connected.map_err(|error| OpenError::Connect(error.into())),
         Err(_) => Err(OpenError::Connect(
             format!("the database server did not answer within {limit:?}").into(),

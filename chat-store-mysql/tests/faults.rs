@@ -11,7 +11,7 @@ use chat_core::model::{ConversationId, DeviceId, EventKind, Member, MemberState,
 use chat_core::store::{
     AccountStore, ConversationStore, CursorStore, MessageStore, Store, StoreError, Transaction, TxError, Unit,
 };
-use chat_core::testkit::store::{Draft, World, append, append_to, new_account, transact};
+use chat_core::testkit::store::{NewEvent, World, append, append_to, new_account, transact};
 use chat_harness::services::MariaDb;
 use chat_store_mysql::{MysqlStore, OpenError, Options};
 use mysql_async::prelude::Queryable;
@@ -115,14 +115,14 @@ async fn migration_from_version_1_fills_the_new_tables() {
     let (server, url) = server(&[]);
     let (world, store) = world(&url).await;
     let (group, alice, bob, carol) = (world.group, world.alice, world.bob, world.carol);
-    let mut drafts: Vec<Draft> = ["one", "two", "three"].map(Draft::message).into();
-    drafts.push(Draft::of(EventKind::Reaction, Some(Seq(3))));
-    let events = append(&*store, group, alice, drafts).await.unwrap();
+    let mut new_events: Vec<NewEvent> = ["one", "two", "three"].map(NewEvent::message).into();
+    new_events.push(NewEvent::of(EventKind::Reaction, Some(Seq(3))));
+    let events = append(&*store, group, alice, new_events).await.unwrap();
     let work = transact(&*store, move |tx| {
         Box::pin(async move {
             // The target of the second recall is no message.
             for target in [Seq(1), Seq(4)] {
-                let recall = [Draft::of(EventKind::Recall, Some(target))];
+                let recall = [NewEvent::of(EventKind::Recall, Some(target))];
                 let recall = append_to(tx, group, alice, &recall).await?[0].seq;
                 let empty = bytes::Bytes::new;
                 tx.erase(group, target, recall, empty(), empty()).await?;
@@ -191,7 +191,7 @@ async fn interrupted_migration_completes_and_keeps_the_epoch() {
     let (server, url) = server(&[]);
     let (group, before, epoch) = {
         let (world, store) = world(&url).await;
-        append(&*store, world.group, world.alice, vec![Draft::message("kept")])
+        append(&*store, world.group, world.alice, vec![NewEvent::message("kept")])
             .await
             .unwrap();
         let before = store.events(world.group, Seq(1), Seq(9), 9).await.unwrap();
@@ -293,7 +293,7 @@ async fn heartbeats_expire_by_the_clock_of_the_database() {
     let here = Arc::new(here);
     for _ in 0..20 {
         let (here, group, alice) = (Arc::clone(&here), world.group, world.alice);
-        tokio::spawn(async move { append(&*here, group, alice, vec![Draft::message("stuck")]).await });
+        tokio::spawn(async move { append(&*here, group, alice, vec![NewEvent::message("stuck")]).await });
     }
     let waiting = || server.sql("SHOW STATUS LIKE 'Innodb_row_lock_current_waits'").unwrap();
     let deadline = Instant::now() + STEP_TIMEOUT;
@@ -314,14 +314,21 @@ async fn locked_conversation_does_not_block_other_conversations() {
     let stuck: Vec<_> = (0..4)
         .map(|n| {
             let (store, group, alice) = (store.clone(), world.group, world.alice);
-            tokio::spawn(async move { append(&*store, group, alice, vec![Draft::message(format!("stuck {n}"))]).await })
+            tokio::spawn(
+                async move { append(&*store, group, alice, vec![NewEvent::message(format!("stuck {n}"))]).await },
+            )
         })
         .collect();
     let started = Instant::now();
     for n in 0..20 {
-        append(&*store, world.direct, world.alice, vec![Draft::message(format!("{n}"))])
-            .await
-            .unwrap();
+        append(
+            &*store,
+            world.direct,
+            world.alice,
+            vec![NewEvent::message(format!("{n}"))],
+        )
+        .await
+        .unwrap();
     }
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     for stuck in stuck {
@@ -333,7 +340,7 @@ async fn locked_conversation_does_not_block_other_conversations() {
     }
     drop(holder);
     let deadline = Instant::now() + STEP_TIMEOUT;
-    while append(&*store, world.group, world.alice, vec![Draft::message("again")])
+    while append(&*store, world.group, world.alice, vec![NewEvent::message("again")])
         .await
         .is_err()
     {
@@ -387,7 +394,7 @@ fn frozen_node_loses_its_locks() {
     });
     let started = Instant::now();
     running_runtime.block_on(async {
-        while append(&*store, world.group, world.alice, vec![Draft::message("on")])
+        while append(&*store, world.group, world.alice, vec![NewEvent::message("on")])
             .await
             .is_err()
         {
@@ -404,7 +411,7 @@ async fn store_recovers_after_a_database_crash_or_freeze() {
     let (mut server, url) = server(&[]);
     let (world, store) = world(&url).await;
     let append_message =
-        async |text: String| append(&*store, world.group, world.alice, vec![Draft::message(text)]).await;
+        async |text: String| append(&*store, world.group, world.alice, vec![NewEvent::message(text)]).await;
     let mut acknowledged = 0;
     for round in 0..3 {
         for n in 0..10 {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use chat_core::model::Seq;
 use chat_core::store::{MessageStore, StoreError};
-use chat_core::testkit::store::{Draft, World, append, transact};
+use chat_core::testkit::store::{NewEvent, World, append, transact};
 use chat_harness::proxy::{Proxy, Wire};
 use chat_harness::services::MariaDb;
 use chat_store_mysql::{MysqlStore, Options};
@@ -42,7 +42,7 @@ impl Setup {
     }
 
     async fn append(&self, store: &MysqlStore, text: &'static str) -> Result<(), StoreError> {
-        let appending = append(store, self.world.group, self.world.alice, vec![Draft::message(text)]);
+        let appending = append(store, self.world.group, self.world.alice, vec![NewEvent::message(text)]);
         let started = Instant::now();
         let answer = appending.await;
         assert!(started.elapsed() < ANSWER_TIMEOUT, "{:?}", started.elapsed());

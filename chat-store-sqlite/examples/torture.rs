@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use chat_core::model::{ConversationId, Member, Role, Seq, UserId};
 use chat_core::store::{MessageStore, Store, StoreError, TxError};
-use chat_core::testkit::store::{Draft, append, transact};
+use chat_core::testkit::store::{NewEvent, append, transact};
 use chat_store_sqlite::{Options, SqliteStore};
 use common::Ack;
 
@@ -76,8 +76,8 @@ async fn create_groups(store: &dyn Store, count: u64) {
     work.await.unwrap();
 }
 
-fn messages(count: u64, bytes: usize) -> Vec<Draft> {
-    (0..count).map(|_| Draft::message(vec![b'x'; bytes])).collect()
+fn messages(count: u64, bytes: usize) -> Vec<NewEvent> {
+    (0..count).map(|_| NewEvent::message(vec![b'x'; bytes])).collect()
 }
 
 async fn fill(directory: &Path, ballast: &Path) {

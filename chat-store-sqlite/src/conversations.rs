@@ -8,7 +8,9 @@ use chat_core::model::{
 use chat_core::store::sql_support::{
     CONVERSATION, Code, DIRECT, MEMBER, MEMBER_OF_PEER, SNAPSHOT, distinct, int, kind_columns, prefix_end,
 };
-use chat_core::store::{ConversationStore, ConversationTx, MembershipView, NamedGroup, NewConversation, StoreError};
+use chat_core::store::{
+    ConversationStore, ConversationTx, LogVersion, MembershipView, NamedGroup, NewConversation, StoreError,
+};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::SqliteStore;
@@ -165,9 +167,9 @@ fn members_of_user(
     found.collect()
 }
 
-fn last_seqs(conn: &Connection, ids: Vec<ConversationId>) -> rusqlite::Result<Vec<(ConversationId, Seq, Seq)>> {
+fn log_versions(conn: &Connection, ids: Vec<ConversationId>) -> rusqlite::Result<Vec<LogVersion>> {
     let mut statement = conn.prepare_cached("SELECT id, last_seq, members_version FROM conversation WHERE id = ?1")?;
-    rows::find_each(ids, |id| statement.query_row([int(id.0)], rows::last_seqs).optional())
+    rows::find_each(ids, |id| statement.query_row([int(id.0)], rows::log_version).optional())
 }
 
 #[async_trait]
@@ -228,9 +230,9 @@ impl ConversationStore for SqliteStore {
             .await
     }
 
-    async fn last_seqs(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq, Seq)>, StoreError> {
+    async fn log_versions(&self, ids: &[ConversationId]) -> Result<Vec<LogVersion>, StoreError> {
         let ids = distinct(ids);
-        self.readers.read(move |conn| last_seqs(conn, ids)).await
+        self.readers.read(move |conn| log_versions(conn, ids)).await
     }
 }
 

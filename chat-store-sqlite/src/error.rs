@@ -195,7 +195,9 @@ pub(crate) fn store_error(error: rusqlite::Error) -> StoreError {
             | ErrorCode::OperationInterrupted
             | ErrorCode::OperationAborted,
         ) => StoreError::unavailable(error),
-        _ => StoreError::Corrupt(error.to_string()),
+        // An error without a code comes from decoding a row.
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None => StoreError::Corrupt(error.to_string()),
+        Some(_) => StoreError::Defect(error.to_string()),
     }
 }
 

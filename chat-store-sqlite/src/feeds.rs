@@ -12,7 +12,7 @@ use crate::SqliteStore;
 use crate::rows;
 use crate::tx::SqliteTx;
 
-/// Returns the store's time: that of this process, because no other process uses the store.
+/// Returns the store's time: that of this process, because no other process writes to the store.
 fn now() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     Timestamp(0).plus_millis(since_epoch.map(millis).unwrap_or_default())

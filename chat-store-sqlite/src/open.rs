@@ -213,7 +213,7 @@ fn set_up_reader(conn: &Connection, options: &Options) -> rusqlite::Result<()> {
     conn.pragma_update(None, "cache_size", -i64::from(options.reader_cache_kib))
 }
 
-/// Returns the store epoch, which identifies the history. Creates an epoch if the database is new.
+/// Returns the store epoch. Creates one if the database is new.
 fn epoch(conn: &Connection) -> rusqlite::Result<StoreEpoch> {
     let stored: Option<[u8; 16]> = conn
         .query_row("SELECT value FROM meta WHERE name = 'epoch'", [], |row| row.get(0))
@@ -236,8 +236,9 @@ fn cluster_key(conn: &Connection) -> rusqlite::Result<ClusterKey> {
     .map(ClusterKey::from_bytes)
 }
 
-/// Gives the history a new store epoch, so that clients discard their copies of it. Also replaces
-/// the key of the cluster, because a copy of the store must not be able to speak for the original.
+/// Gives the store a new store epoch, so that clients discard what they have saved of its data.
+/// Also replaces the key of the cluster, because a copy of the store must not be able to speak for
+/// the original.
 pub(crate) fn renew_epoch(conn: &Connection) -> rusqlite::Result<StoreEpoch> {
     conn.execute(
         "INSERT OR REPLACE INTO meta (name, value) VALUES ('cluster_key', ?1)",

@@ -2,7 +2,9 @@
 
 use chat_core::model::{Account, Contact, Conversation, ConversationId, Device, Event, Member, Seq, UserId};
 use chat_core::store::sql_support::{self as sql, ColumnReader};
-use chat_core::store::{AuditRecord, FeedLease, FeedPosition, ListedGroup, MembershipView, NamedGroup, StoreStats};
+use chat_core::store::{
+    AuditRecord, FeedLease, FeedPosition, ListedGroup, LogVersion, MembershipView, NamedGroup, StoreStats,
+};
 use rusqlite::Row;
 use rusqlite::types::{FromSql, Type};
 
@@ -76,7 +78,7 @@ decoders! {
     event -> Event,
     feed_lease -> FeedLease,
     feed_position -> FeedPosition,
-    last_seqs -> (ConversationId, Seq, Seq),
+    log_version -> LogVersion,
     listed_group -> ListedGroup,
     member -> Member,
     membership -> MembershipView,

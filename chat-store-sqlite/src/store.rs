@@ -57,8 +57,8 @@ impl SqliteStore {
         })
     }
 
-    /// Gives the history of the store in `directory` a new identity, so that clients discard
-    /// their copies of it. Call this after restoring a copy of the files that is older than the
+    /// Gives the store in `directory` a new store epoch, so that clients discard what they have
+    /// saved of its data. Call this after restoring a copy of the files that is older than the
     /// events that clients have seen. [`backup`](crate::backup) does this for its copies. Also
     /// brings the schema up to date.
     ///

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use chat_core::model::Seq;
 use chat_core::store::{AccountStore, MessageStore, Store};
-use chat_core::testkit::store::{Draft, World, append};
+use chat_core::testkit::store::{NewEvent, World, append};
 use chat_store_sqlite::{BackupError, DATABASE_FILE, OpenError, Options, SqliteStore};
 
 async fn world(directory: &Path) -> (Arc<SqliteStore>, World) {
@@ -36,13 +36,13 @@ async fn backup_is_one_snapshot_of_a_busy_store() {
         tokio::spawn(async move {
             let mut acked = Vec::new();
             for _ in 0..300 {
-                let drafts = vec![Draft::message("a"), Draft::message("b")];
-                acked.extend(append(&*store, group, alice, drafts).await.unwrap());
+                let new_events = vec![NewEvent::message("a"), NewEvent::message("b")];
+                acked.extend(append(&*store, group, alice, new_events).await.unwrap());
             }
             acked
         })
     };
-    let before = append(&*store, world.group, world.bob, vec![Draft::message("before")])
+    let before = append(&*store, world.group, world.bob, vec![NewEvent::message("before")])
         .await
         .unwrap();
     let copy = target.path().join(DATABASE_FILE);
@@ -66,7 +66,7 @@ async fn backup_is_one_snapshot_of_a_busy_store() {
         "the backup contains every event acknowledged before it began"
     );
     assert!(restored.account_by_name("alice").await.unwrap().is_some());
-    // A restored backup lacks later events, so its history has a new epoch.
+    // A restored backup lacks later events, so it has a new store epoch.
     assert_ne!(restored.epoch().await.unwrap(), store.epoch().await.unwrap());
 }
 
@@ -76,7 +76,7 @@ async fn backup_by_path_runs_beside_an_open_store() {
     let (store, world) = world(source.path()).await;
     let copy = target.path().join("backup.db");
     chat_store_sqlite::backup(source.path(), &copy).await.unwrap();
-    append(&*store, world.group, world.alice, vec![Draft::message("after")])
+    append(&*store, world.group, world.alice, vec![NewEvent::message("after")])
         .await
         .unwrap();
     assert_eq!(files(target.path()), ["backup.db"]);
@@ -117,8 +117,8 @@ fn dropped_backup_leaves_no_unfinished_file() {
     runtime.block_on(async {
         let (store, world) = world(source.path()).await;
         for _ in 0..20 {
-            let drafts = (0..20).map(|_| Draft::message("x".repeat(60_000))).collect();
-            append(&*store, world.group, world.alice, drafts).await.unwrap();
+            let new_events = (0..20).map(|_| NewEvent::message("x".repeat(60_000))).collect();
+            append(&*store, world.group, world.alice, new_events).await.unwrap();
         }
         let backup = store.backup_to(target.path().join("backup.db"));
         assert!(tokio::time::timeout(std::time::Duration::ZERO, backup).await.is_err());

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use chat_core::model::{ConversationId, Seq};
 use chat_core::store::{AccountStore, MessageStore, Store};
-use chat_core::testkit::store::{Draft, World, append};
+use chat_core::testkit::store::{NewEvent, World, append};
 use chat_store_sqlite::{BackupError, DATABASE_FILE, OpenError, Options, SqliteStore, restore};
 use rusqlite::Connection;
 
@@ -26,10 +26,10 @@ async fn events(directory: &Path) -> usize {
     events.unwrap().len()
 }
 
-fn messages(count: usize) -> Vec<Draft> {
+fn messages(count: usize) -> Vec<NewEvent> {
     vec![(); count]
         .iter()
-        .map(|()| Draft::message("x".repeat(900)))
+        .map(|()| NewEvent::message("x".repeat(900)))
         .collect()
 }
 

@@ -36,11 +36,11 @@ pub struct Cluster {
     pub database: MariaDb,
     /// Fault-injecting TCP proxies between each node and its database, bus and clients; empty
     /// unless the cluster was started with [`linked`](Self::linked) or
-    /// [`linked_behind_proxy`](Self::linked_behind_proxy).
+    /// [`linked_behind_balancer`](Self::linked_behind_balancer).
     pub links: Arc<[NodeLinks]>,
     program: PathBuf,
     directory: TempDir,
-    is_behind_proxy: bool,
+    is_behind_balancer: bool,
     settings: Vec<(&'static str, &'static str)>,
 }
 
@@ -75,16 +75,16 @@ impl Cluster {
     ///
     /// # Errors
     /// A process cannot be started.
-    pub fn behind_proxy(program: &Path, nodes: usize) -> io::Result<Self> {
+    pub fn behind_balancer(program: &Path, nodes: usize) -> io::Result<Self> {
         Self::start_with(program, nodes, 0, true, &[])
     }
 
-    /// Like [`behind_proxy`](Self::behind_proxy), with [`links`](Self::links) to the bus and to the
-    /// store. The load balancer connects to the nodes directly.
+    /// Like [`behind_balancer`](Self::behind_balancer), with [`links`](Self::links) to the bus and
+    /// to the store. The load balancer connects to the nodes directly.
     ///
     /// # Errors
     /// A process cannot be started.
-    pub fn linked_behind_proxy(program: &Path, nodes: usize) -> io::Result<Self> {
+    pub fn linked_behind_balancer(program: &Path, nodes: usize) -> io::Result<Self> {
         Self::start_with(program, nodes, nodes, true, &[])
     }
 
@@ -92,7 +92,7 @@ impl Cluster {
         program: &Path,
         nodes: usize,
         links: usize,
-        is_behind_proxy: bool,
+        is_behind_balancer: bool,
         settings: &[(&'static str, &'static str)],
     ) -> io::Result<Self> {
         let database = MariaDb::start(&[])?;
@@ -107,7 +107,7 @@ impl Cluster {
             database,
             program: program.to_owned(),
             directory: tempfile::tempdir()?,
-            is_behind_proxy,
+            is_behind_balancer,
             settings: settings.to_vec(),
         };
         for _ in 0..nodes {
@@ -136,10 +136,10 @@ impl Cluster {
         ]);
         settings.extend_from_slice(&self.settings);
         let data = self.directory.path().join(format!("node-{}", self.nodes.len()));
-        if self.is_behind_proxy {
+        if self.is_behind_balancer {
             settings.push(("CHAT_SERVER__TRUSTED_PROXIES", "127.0.0.1"));
         }
-        let scheme = if self.is_behind_proxy { "sc1+proxy" } else { "sc1" };
+        let scheme = if self.is_behind_balancer { "sc1+proxy" } else { "sc1" };
         let node = ServerProcess::start_on(scheme, &self.program, &data, &settings)?;
         if let Some(link) = link {
             link.clients.set_target(node.address());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::history::{Observation, Writer};
 use crate::impairment::{Impairment, describe, impair, impair_all};
-use crate::{Cluster, Endpoint, NodeLinks, SeededRng, pause};
+use crate::{Cluster, NodeLinks, Peers, SeededRng, pause};
 
 /// A fault of a cluster. [`inject`] causes it and, if it lasts, heals it after a random time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +28,10 @@ pub enum Fault {
     FreezeDatabase,
     /// Another database client locks a conversation for a while.
     LockConversation,
-    /// A network fault between one node and an endpoint; needs a cluster with [`NodeLinks`].
-    Network(Endpoint, Impairment),
-    /// A network fault between all nodes and an endpoint; needs a cluster with [`NodeLinks`].
-    Everywhere(Endpoint, Impairment),
+    /// A network fault between one node and its peers; needs a cluster with [`NodeLinks`].
+    Network(Peers, Impairment),
+    /// A network fault between all nodes and their peers; needs a cluster with [`NodeLinks`].
+    Everywhere(Peers, Impairment),
 }
 
 impl Fault {
@@ -54,10 +54,10 @@ impl fmt::Display for Fault {
             Self::KillDatabase => "MariaDB killed",
             Self::FreezeDatabase => "MariaDB frozen",
             Self::LockConversation => "conversation locked",
-            Self::Network(endpoint, impairment) => return describe(f, *endpoint, *impairment),
-            Self::Everywhere(endpoint, impairment) => {
+            Self::Network(peers, impairment) => return describe(f, *peers, *impairment),
+            Self::Everywhere(peers, impairment) => {
                 f.write_str("each ")?;
-                return describe(f, *endpoint, *impairment);
+                return describe(f, *peers, *impairment);
             }
         })
     }
@@ -166,13 +166,10 @@ pub fn inject_network(links: &[NodeLinks], fault: Fault, rng: &mut SeededRng, hi
     }
     note(history, fault, true)?;
     retry_until_effective(fault, || match fault {
-        Fault::Network(endpoint, impairment) => impair(
-            &links[rng.below(links.len() as u64) as usize],
-            endpoint,
-            impairment,
-            rng,
-        ),
-        Fault::Everywhere(endpoint, impairment) => impair_all(links, endpoint, impairment, rng),
+        Fault::Network(peers, impairment) => {
+            impair(&links[rng.below(links.len() as u64) as usize], peers, impairment, rng)
+        }
+        Fault::Everywhere(peers, impairment) => impair_all(links, peers, impairment, rng),
         _ => Ok(true),
     })?;
     note(history, fault, false)

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::proxy::{Proxy, Wire};
-use crate::{Endpoint, NodeLinks};
+use crate::{NodeLinks, Peers};
 use crate::{SeededRng, pause};
 
 /// Direction in which traffic is blocked, as seen from the node.
@@ -46,8 +46,8 @@ pub enum Impairment {
     Refused,
 }
 
-impl Endpoint {
-    /// Returns the name of the endpoint in descriptions of faults.
+impl Peers {
+    /// Returns the name of the peers in descriptions of faults.
     const fn name(self) -> &'static str {
         match self {
             Self::Redis => "Redis",
@@ -57,27 +57,27 @@ impl Endpoint {
         }
     }
 
-    /// Returns whether a node needs this endpoint to start.
+    /// Returns whether a node needs these peers to start.
     const fn is_needed_to_start(self) -> bool {
         matches!(self, Self::Database | Self::Both)
     }
 }
 
-/// Writes the description of a network fault between a node and `endpoint`.
-pub(crate) fn describe(f: &mut fmt::Formatter<'_>, endpoint: Endpoint, impairment: Impairment) -> fmt::Result {
-    let endpoint = endpoint.name();
+/// Writes the description of a network fault between a node and `peers`.
+pub(crate) fn describe(f: &mut fmt::Formatter<'_>, peers: Peers, impairment: Impairment) -> fmt::Result {
+    let peers = peers.name();
     match impairment {
-        Impairment::Blocked(Direction::Both) => write!(f, "node cut off from {endpoint}"),
-        Impairment::Blocked(Direction::In) => write!(f, "node receives nothing from {endpoint}"),
-        Impairment::Blocked(Direction::Out) => write!(f, "node sends nothing to {endpoint}"),
-        Impairment::Slow => write!(f, "slow between node and {endpoint}"),
-        Impairment::Lossy => write!(f, "lossy between node and {endpoint}"),
-        Impairment::Narrow => write!(f, "little bandwidth between node and {endpoint}"),
-        Impairment::Sliced => write!(f, "sliced between node and {endpoint}"),
-        Impairment::Flipped => write!(f, "bits flipped between node and {endpoint}"),
-        Impairment::Cut => write!(f, "connections cut between node and {endpoint}"),
-        Impairment::Forgotten => write!(f, "connections forgotten between node and {endpoint}"),
-        Impairment::Refused => write!(f, "node refused by {endpoint}"),
+        Impairment::Blocked(Direction::Both) => write!(f, "node cut off from {peers}"),
+        Impairment::Blocked(Direction::In) => write!(f, "node receives nothing from {peers}"),
+        Impairment::Blocked(Direction::Out) => write!(f, "node sends nothing to {peers}"),
+        Impairment::Slow => write!(f, "slow between node and {peers}"),
+        Impairment::Lossy => write!(f, "lossy between node and {peers}"),
+        Impairment::Narrow => write!(f, "little bandwidth between node and {peers}"),
+        Impairment::Sliced => write!(f, "sliced between node and {peers}"),
+        Impairment::Flipped => write!(f, "bits flipped between node and {peers}"),
+        Impairment::Cut => write!(f, "connections cut between node and {peers}"),
+        Impairment::Forgotten => write!(f, "connections forgotten between node and {peers}"),
+        Impairment::Refused => write!(f, "node refused by {peers}"),
     }
 }
 
@@ -90,46 +90,38 @@ const NARROW: NonZeroU32 = NonZeroU32::new(16 * 1024).expect("it is above zero")
 /// Size of a piece of [`Impairment::Sliced`], in bytes.
 const SLICE: NonZeroU32 = NonZeroU32::new(16).expect("it is above zero");
 
-/// Applies an impairment between one node and `endpoint`, and heals it. Blocks the thread
-/// meanwhile. Returns whether any connection was affected.
+/// Applies an impairment between one node and `peers`, and heals it. Blocks the thread meanwhile.
+/// Returns whether any connection was affected.
 ///
 /// # Errors
-/// A proxy cannot listen again, or the impairment cannot be applied to `endpoint`.
-pub(crate) fn impair(
-    links: &NodeLinks,
-    endpoint: Endpoint,
-    impairment: Impairment,
-    rng: &mut SeededRng,
-) -> io::Result<bool> {
+/// A proxy cannot listen again, or the impairment cannot be applied to `peers`.
+pub(crate) fn impair(links: &NodeLinks, peers: Peers, impairment: Impairment, rng: &mut SeededRng) -> io::Result<bool> {
     // A node that is cut off from its store cannot start, so it must not be restarted meanwhile.
-    let _held = endpoint.is_needed_to_start().then(|| links.hold());
-    let proxies = links.to(endpoint);
-    apply(&proxies, endpoint, impairment, rng)
+    let _held = peers.is_needed_to_start().then(|| links.hold());
+    let proxies = links.to(peers);
+    apply(&proxies, peers, impairment, rng)
 }
 
-/// Like [`impair`], but between all nodes and `endpoint` at once.
+/// Like [`impair`], but between all nodes and `peers` at once.
 ///
 /// # Errors
 /// As for [`impair`].
 pub(crate) fn impair_all(
     links: &[NodeLinks],
-    endpoint: Endpoint,
+    peers: Peers,
     impairment: Impairment,
     rng: &mut SeededRng,
 ) -> io::Result<bool> {
-    let needed = links.iter().filter(|_| endpoint.is_needed_to_start());
+    let needed = links.iter().filter(|_| peers.is_needed_to_start());
     let _held: Vec<_> = needed.map(NodeLinks::hold).collect();
-    let proxies: Vec<&Proxy> = links.iter().flat_map(|links| links.to(endpoint)).collect();
-    apply(&proxies, endpoint, impairment, rng)
+    let proxies: Vec<&Proxy> = links.iter().flat_map(|links| links.to(peers)).collect();
+    apply(&proxies, peers, impairment, rng)
 }
 
-fn apply(proxies: &[&Proxy], endpoint: Endpoint, impairment: Impairment, rng: &mut SeededRng) -> io::Result<bool> {
+fn apply(proxies: &[&Proxy], peers: Peers, impairment: Impairment, rng: &mut SeededRng) -> io::Result<bool> {
     if matches!(
-        (endpoint, impairment),
-        (
-            Endpoint::Redis | Endpoint::Database | Endpoint::Both,
-            Impairment::Flipped
-        )
+        (peers, impairment),
+        (Peers::Redis | Peers::Database | Peers::Both, Impairment::Flipped)
     ) {
         let text = "bits can be flipped only between node and clients, whose encrypted connections detect it";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
@@ -149,11 +141,11 @@ fn apply(proxies: &[&Proxy], endpoint: Endpoint, impairment: Impairment, rng: &m
             } else {
                 Wire::dropping()
             };
-            let (up, down) = match (direction, endpoint) {
+            let (up, down) = match (direction, peers) {
                 (Direction::Both, _) => (blocked, blocked),
-                // Clients connect to the node; the node connects to the other endpoints.
-                (Direction::In, Endpoint::Clients) => (blocked, Wire::clear()),
-                (Direction::Out, Endpoint::Clients) => (Wire::clear(), blocked),
+                // Clients connect to the node; the node connects to its other peers.
+                (Direction::In, Peers::Clients) => (blocked, Wire::clear()),
+                (Direction::Out, Peers::Clients) => (Wire::clear(), blocked),
                 (Direction::Out, _) => (blocked, Wire::clear()),
                 (Direction::In, _) => (Wire::clear(), blocked),
             };
@@ -248,14 +240,14 @@ mod tests {
         let mut rng = SeededRng::new(1);
         for impairment in [Impairment::Cut, Impairment::Lossy, Impairment::Narrow] {
             assert!(
-                !impair(&links, Endpoint::Redis, impairment, &mut rng).unwrap(),
+                !impair(&links, Peers::Redis, impairment, &mut rng).unwrap(),
                 "{impairment:?}"
             );
         }
-        assert!(impair(&links, Endpoint::Database, Impairment::Flipped, &mut rng).is_err());
+        assert!(impair(&links, Peers::Database, Impairment::Flipped, &mut rng).is_err());
         let directory = tempfile::tempdir().unwrap();
         let history = Writer::open(&directory.path().join("history")).unwrap();
-        for fault in [Fault::Network(Endpoint::Redis, Impairment::Cut), Fault::KillNode] {
+        for fault in [Fault::Network(Peers::Redis, Impairment::Cut), Fault::KillNode] {
             let error = inject_network(&[], fault, &mut rng, &history).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{fault}");
         }

@@ -45,7 +45,7 @@ pub use delays::Delays;
 pub use dump::{Database, DatabaseUrlError, dump, dump_as};
 pub use faults::{Fault, Plan, inject, inject_network};
 pub use impairment::{Direction, Impairment};
-pub use network::{Endpoint, NodeLinks};
+pub use network::{NodeLinks, Peers};
 pub use pause::pause;
 pub use rng::SeededRng;
 pub use server_process::ServerProcess;

@@ -8,7 +8,7 @@ use crate::proxy::Proxy;
 
 /// Programs at the other end of a node's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Endpoint {
+pub enum Peers {
     /// Redis, the bus.
     Redis,
     /// MariaDB, the store.
@@ -48,14 +48,14 @@ impl NodeLinks {
         })
     }
 
-    /// Returns the proxies between the node and `endpoint`.
+    /// Returns the proxies between the node and `peers`.
     #[must_use]
-    pub fn to(&self, endpoint: Endpoint) -> Vec<&Proxy> {
-        match endpoint {
-            Endpoint::Redis => vec![&self.redis],
-            Endpoint::Database => vec![&self.database],
-            Endpoint::Both => vec![&self.redis, &self.database],
-            Endpoint::Clients => vec![&self.clients],
+    pub fn to(&self, peers: Peers) -> Vec<&Proxy> {
+        match peers {
+            Peers::Redis => vec![&self.redis],
+            Peers::Database => vec![&self.database],
+            Peers::Both => vec![&self.redis, &self.database],
+            Peers::Clients => vec![&self.clients],
         }
     }
 

@@ -110,7 +110,7 @@ pub(super) async fn passwd(global: &Global, file: Option<PathBuf>, output: &mut 
     let changed = session.within(change).await;
     session.finish().await;
     changed.map_err(|failure| match failure.kind {
-        Kind::Timeout => failure.as_unknown(),
+        Kind::Timeout => failure.into_unknown(),
         _ => failure,
     })?;
     output.print(&DoneLine::new(

@@ -164,8 +164,8 @@ async fn print_received(
         ClientEvent::Disconnected { reason, retry_in } => {
             output.notice("disconnected", &describe_retry(reason, *retry_in));
         }
-        ClientEvent::HistoryReset => output.notice(
-            "history_reset",
+        ClientEvent::StoreReset => output.notice(
+            "store_reset",
             "the server was restored from a backup; its current events follow, and some may be printed again",
         ),
         ClientEvent::Rewound { conversation, to } => {

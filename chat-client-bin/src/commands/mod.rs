@@ -94,7 +94,7 @@ async fn in_session(global: &Global, command: Command, output: &mut Output) -> R
     let result = session.within(run_in(&session, command, output)).await;
     session.finish().await;
     result.map_err(|failure| match failure.kind {
-        Kind::Timeout if !is_read_only => failure.as_unknown(),
+        Kind::Timeout if !is_read_only => failure.into_unknown(),
         _ => failure,
     })
 }
@@ -111,8 +111,8 @@ fn reads_only(command: &Command) -> bool {
 }
 
 async fn run_in(session: &Session, command: Command, output: &mut Output) -> Result<(), Failure> {
-    // The ids that a command looks up are valid in this history of the server only.
-    let client = &session.client.with_current_history();
+    // The ids that a command looks up are valid in this store epoch only.
+    let client = &session.client.with_current_epoch();
     match command {
         Command::Whoami => account::whoami(session, output),
         Command::Account { display_name, direct } => account::update(client, display_name, direct, output).await,

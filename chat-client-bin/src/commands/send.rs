@@ -53,8 +53,8 @@ pub(super) async fn send(global: &Global, args: Send, output: &mut Output) -> Re
     sent
 }
 
-/// Returns the text of `--text`, `--stdin` or `--file`, without the line break at its end, or `None`
-/// without these options.
+/// Returns the text of `--text`, `--stdin` or `--file`, without the line break at its end, or
+/// `None` without these options.
 fn whole_text(args: &Send) -> Result<Option<String>, Failure> {
     if args.text.is_some() {
         return Ok(args.text.clone());
@@ -138,7 +138,7 @@ async fn send_change(
 /// Sender of messages to one conversation.
 struct Sender<'a> {
     session: &'a Session,
-    /// Client for ids and message numbers of the server history that was current at the start.
+    /// Client for ids and message numbers of the store epoch that was current at the start.
     client: Client,
     conversation: ConversationRef,
     /// Maximum time to wait for the outcome of a message.
@@ -147,11 +147,11 @@ struct Sender<'a> {
 
 impl<'a> Sender<'a> {
     /// Returns a sender of messages to `conversation`. Ids and message numbers that the user gave
-    /// on the command line count as those of the server's current history.
+    /// on the command line count as those of the server's current store epoch.
     fn new(session: &'a Session, conversation: ConversationRef, timeout: Duration) -> Self {
         Self {
             session,
-            client: session.client.with_current_history(),
+            client: session.client.with_current_epoch(),
             conversation,
             timeout,
         }

@@ -161,7 +161,7 @@ pub(super) async fn mark_read(client: Client, conversation: ConversationId, seq:
         match client.mark_read(conversation, seq).await {
             // The server was restored from a backup, which may lack the printed events. Nothing is
             // left to mark.
-            Ok(()) | Err(ClientError::HistoryReplaced) => {}
+            Ok(()) | Err(ClientError::StoreReplaced) => {}
             Err(error) => return Err(error.into()),
         }
     }

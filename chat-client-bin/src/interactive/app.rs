@@ -57,7 +57,7 @@ impl App {
         let (input, screen) = Input::start(&known);
         let app = Self {
             state: State {
-                client: session.client.with_known_history(),
+                client: session.client.with_known_epoch(),
                 restores: 0,
                 screen,
                 style: output.style(),

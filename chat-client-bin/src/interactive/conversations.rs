@@ -142,7 +142,7 @@ impl Conversations {
     pub(super) fn prompt(&self, all: &[Arc<ConversationInfo>]) -> String {
         let others = || all.iter().filter(|info| !self.is_current(info));
         let unread = others().map(|info| info.unread).fold(0, u32::saturating_add);
-        let mentions = others().map(|info| info.mentions).fold(0, u32::saturating_add);
+        let mentions = others().map(|info| info.unread_mentions).fold(0, u32::saturating_add);
         let new = match (unread, mentions) {
             (0, _) => String::new(),
             (unread, 0) => format!("({unread} new)"),
@@ -162,10 +162,10 @@ mod tests {
 
     use super::*;
 
-    fn direct(id: u64, name: &str, unread: u32, mentions: u32) -> Arc<ConversationInfo> {
+    fn direct(id: u64, name: &str, unread: u32, unread_mentions: u32) -> Arc<ConversationInfo> {
         let peer = UserInfo::new(UserId(id), name);
         let mut info = ConversationInfo::new(ConversationId(id), ConversationView::Direct(peer));
-        (info.last_seq, info.unread, info.mentions) = (Seq(1), unread, mentions);
+        (info.last_seq, info.unread, info.unread_mentions) = (Seq(1), unread, unread_mentions);
         Arc::new(info)
     }
 

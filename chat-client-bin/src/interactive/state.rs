@@ -86,8 +86,8 @@ pub(super) struct JobDone {
 /// State of the interactive client.
 #[derive(Debug)]
 pub(super) struct State {
-    /// Client for ids of the server history that the events taken so far belong to; a restored
-    /// backup starts another history.
+    /// Client for ids of the store epoch that the events taken so far belong to; a restored backup
+    /// starts another epoch.
     pub(super) client: Client,
     /// Number of times that the server was restored from a backup since the start.
     pub(super) restores: u64,

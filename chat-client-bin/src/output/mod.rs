@@ -2,7 +2,7 @@
 
 mod event;
 mod json;
-mod rows;
+mod lines;
 mod single_line;
 mod style;
 mod time;
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use crate::failure::{Failure, Kind};
 
 pub(crate) use event::{ConversationName, EventLine, Names, describe_truncation, users_in};
-pub(crate) use rows::{
+pub(crate) use lines::{
     ContactLine, ConversationLine, DeviceLine, DoneLine, GroupLine, MemberLine, SentLine, UserLine, WhoLine,
 };
 pub(crate) use single_line::single_line;

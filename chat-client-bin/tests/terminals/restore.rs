@@ -49,7 +49,7 @@ impl Restore {
         offline(&self.alice);
         let data = self.server.path("data");
         for log in ["chat.db-wal", "chat.db-shm"] {
-            let _ = fs::remove_file(data.join(log)); // the server may have closed the store cleanly
+            let _ = fs::remove_file(data.join(log));
         }
         fs::copy(self.server.path("backup.db"), data.join("chat.db")).unwrap();
         self.proxy.drop_replies(true);
@@ -107,7 +107,7 @@ fn line_typed_before_a_restore_is_not_lost() {
 }
 
 #[test]
-fn message_through_an_agent_reaches_its_user() {
+fn message_through_an_agent_reaches_its_addressee() {
     let mut restore = Restore::new();
     let listener = restore.alice.start(&["listen", "--json", "--own"]);
     restore.alice.ok(&["send", "bob", "before"]);
@@ -121,7 +121,7 @@ fn message_through_an_agent_reaches_its_user() {
 }
 
 #[test]
-fn message_with_the_number_of_another_message_is_reported() {
+fn reply_to_a_number_of_the_old_epoch_is_reported() {
     let mut restore = Restore::new();
     restore.alice.ok(&["send", "bob", "before"]);
     restore.run(|alice| {
@@ -135,7 +135,7 @@ fn message_with_the_number_of_another_message_is_reported() {
     assert_eq!(notice["kind"], "outbox");
     assert_eq!(
         (&notice["outcome"], &notice["reason"], &notice["conversation"]["direct"]),
-        (&"refused".into(), &"history_replaced".into(), &"bob".into())
+        (&"refused".into(), &"store_replaced".into(), &"bob".into())
     );
     let text = notice["text"].as_str().unwrap();
     assert!(

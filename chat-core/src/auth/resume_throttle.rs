@@ -20,8 +20,8 @@ pub struct ResumeAttempt {
     device: DeviceId,
 }
 
-/// Limits on wrong session tokens. A token cannot be guessed, but each wrong one costs a read of the
-/// store. Right tokens are free.
+/// Limits on wrong session tokens. A token cannot be guessed, but each wrong one costs a read of
+/// the store. Right tokens are free.
 ///
 /// Devices that have logged in or resumed from the same source have a limit of their own, so that
 /// the wrong tokens of other clients behind one address do not lock them out. Time is an argument,

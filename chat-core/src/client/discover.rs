@@ -98,7 +98,7 @@ async fn nodes(reader: &mut Reader, writer: &mut Writer, client: &str) -> Result
 /// `asked`, the least loaded first. If there is none, returns `asked`, the server that answered.
 fn choose(mut nodes: Vec<NodeEntry>, asked: &ServerAddress) -> Vec<ServerAddress> {
     nodes.sort_by_key(|node| node.sessions);
-    let usable = nodes.iter().filter(|node| !node.draining);
+    let usable = nodes.iter().filter(|node| !node.accepts_no_sessions);
     let address = |node: &NodeEntry| {
         let addresses = node.addresses.iter();
         let mut parsed = addresses.filter_map(|text| ServerAddress::parse(text, asked.scheme).ok());
@@ -117,10 +117,10 @@ mod tests {
 
     #[test]
     fn choose_returns_the_least_loaded_reachable_node_first() {
-        let node = |sessions, draining, addresses: &[&str]| NodeEntry {
+        let node = |sessions, accepts_no_sessions, addresses: &[&str]| NodeEntry {
             addresses: addresses.iter().map(|&address| address.to_owned()).collect(),
             sessions,
-            draining,
+            accepts_no_sessions,
         };
         let asked: ServerAddress = "tls://gate:1".parse().unwrap();
         let nodes = vec![

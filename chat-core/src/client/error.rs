@@ -49,14 +49,13 @@ pub enum ClientError {
     #[error("no definite reply arrived; it is unknown whether the request took effect")]
     Interrupted,
     /// The request contains an id or a message number, and the server's operator has restored a
-    /// backup since, or it is not known to which history of the server the id belongs. The id may
-    /// denote something else now, so the request was not sent to the restored server. An attempt
-    /// that was sent before the restoration may have taken effect, and its effect may be in the
-    /// backup.
+    /// backup since, or it is not known to which store epoch the id belongs. The id may denote
+    /// something else now, so the request was not sent to the restored server. An attempt that was
+    /// sent before the restoration may have taken effect, and its effect may be in the backup.
     #[error(
         "the server was, or may have been, restored from a backup, so the ids and message numbers in this request may denote something else now; the request was not sent to the restored server: look the ids up again and repeat the request"
     )]
-    HistoryReplaced,
+    StoreReplaced,
     /// The client logged in as another user than the one that the saved state (outbox, cursors,
     /// groups) belongs to, for example because the account was deleted and its name registered
     /// again. The client has ended, and the state is unchanged.

@@ -9,11 +9,10 @@ use crate::model::{
 
 use super::{ClientError, Cursor, EventMark};
 
-/// One event of a conversation's log. From the start of delivery that
-/// [`Receive`](super::Receive) selects, a running client delivers every event once, in order and
-/// without gaps. There are two exceptions: [`ClientEvent::Truncated`] reports events that are
-/// missing, and [`ClientEvent::HistoryReset`] or [`ClientEvent::Rewound`] reports that a log is
-/// delivered again.
+/// One event of a conversation's log. From the start of delivery that [`Receive`](super::Receive)
+/// selects, a running client delivers every event once, in order and without gaps. There are two
+/// exceptions: [`ClientEvent::Truncated`] reports events that are missing, and
+/// [`ClientEvent::StoreReset`] or [`ClientEvent::Rewound`] reports that a log is delivered again.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Delivery {
@@ -72,11 +71,11 @@ pub enum ClientEvent {
         /// Last missing event.
         to: Seq,
     },
-    /// The server's history was replaced, because its operator restored a backup. Events that were
+    /// The server's store was replaced, because its operator restored a backup. Events that were
     /// delivered, and the ids in them, may no longer exist or denote something else. Each
     /// conversation is delivered again from the cursor that the server has for this device, or from
     /// the beginning with [`Receive::FromBeginning`](super::Receive::FromBeginning).
-    HistoryReset,
+    StoreReset,
     /// A conversation's log differs from the delivered events, because the server's operator
     /// restored a copy of its data. Discard every event that was delivered after `to`; the log may
     /// have other events there, which follow. Acknowledge this event with
@@ -146,8 +145,8 @@ pub enum ClientEvent {
 pub enum SendOutcome {
     /// The server stored the message.
     Acked(Appended),
-    /// The message was not stored and will not be. The exception is
-    /// [`ClientError::HistoryReplaced`]: an attempt before the restoration may be in the backup.
+    /// The message was not stored and will not be. The exception is [`ClientError::StoreReplaced`]:
+    /// an attempt before the restoration may be in the backup.
     Rejected(ClientError),
     /// The deadline passed before the server answered, or the server had an internal error at each
     /// of several attempts. The message is stored once or not at all.

@@ -22,12 +22,12 @@ use super::{
 pub struct Events {
     receiver: mpsc::Receiver<ClientEvent>,
     shared: Arc<Shared>,
-    /// Number of resets ([`ClientEvent::HistoryReset`], [`ClientEvent::Rewound`]) that were
+    /// Number of resets ([`ClientEvent::StoreReset`], [`ClientEvent::Rewound`]) that were
     /// delivered.
     resets: u64,
-    /// Number of the server history that the delivered events belong to, from 0: each
-    /// [`ClientEvent::HistoryReset`] starts the next.
-    history: u64,
+    /// Number of the store epoch that the delivered events belong to, from 0: each
+    /// [`ClientEvent::StoreReset`] starts the next.
+    epoch_number: u64,
 }
 
 impl Events {
@@ -36,14 +36,14 @@ impl Events {
             receiver,
             shared,
             resets: 0,
-            history: 0,
+            epoch_number: 0,
         }
     }
 
     /// Records that the application takes the events. From now on, ids in its requests count as ids
-    /// of the server history that the taken events belong to.
+    /// of the store epoch that the taken events belong to.
     pub(super) fn taken(self) -> Self {
-        self.shared.set_delivered_history(Some(self.history));
+        self.shared.set_delivered_epoch_number(Some(self.epoch_number));
         self
     }
 
@@ -57,12 +57,12 @@ impl Events {
     }
 
     fn received(&mut self, event: ClientEvent) -> Received {
-        if matches!(event, ClientEvent::HistoryReset | ClientEvent::Rewound { .. }) {
+        if matches!(event, ClientEvent::StoreReset | ClientEvent::Rewound { .. }) {
             self.resets = self.shared.count_reset();
         }
-        if matches!(event, ClientEvent::HistoryReset) {
-            self.history += 1;
-            self.shared.set_delivered_history(Some(self.history));
+        if matches!(event, ClientEvent::StoreReset) {
+            self.epoch_number += 1;
+            self.shared.set_delivered_epoch_number(Some(self.epoch_number));
         }
         Received {
             event,
@@ -74,7 +74,7 @@ impl Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        self.shared.set_delivered_history(None);
+        self.shared.set_delivered_epoch_number(None);
     }
 }
 

@@ -46,10 +46,9 @@ const MAX_USERS: usize = 200;
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: Arc<Inner>,
-    /// Number of the server history ([`driver`]) that the ids in requests belong to. `None`: the
-    /// history of the events that the application has taken, or the current one if it takes no
-    /// events.
-    history: Option<u64>,
+    /// Number of the store epoch ([`driver`]) that the ids in requests belong to. `None`: the epoch
+    /// of the events that the application has taken, or the current one if it takes no events.
+    epoch_number: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -123,7 +122,7 @@ impl Client {
             session,
             device_token: saved.account.device_token.clone(),
             user,
-            epoch: saved.account.epoch,
+            store_epoch: saved.account.store_epoch,
             cursors: saved.cursors.clone(),
             receive: options.receive,
             max_in_flight: options.max_in_flight,
@@ -160,45 +159,46 @@ impl Client {
                 task: tokio::sync::Mutex::new(Some(task)),
                 _stop: stop.drop_guard(),
             }),
-            history: None,
+            epoch_number: None,
         })
     }
 
     /// Returns a handle for ids that are looked up through it from now on. If the operator of the
     /// server restores a backup later, the server may assign these ids again. Every request with an
-    /// id through this handle then fails with [`ClientError::HistoryReplaced`], and is not sent.
+    /// id through this handle then fails with [`ClientError::StoreReplaced`], and is not sent.
     ///
     /// Other handles assume that ids are from the events that the application has taken, up to the
-    /// latest [`ClientEvent::HistoryReset`](super::ClientEvent::HistoryReset), or, if it takes no
-    /// events, from the server's current history.
+    /// latest [`ClientEvent::StoreReset`](super::ClientEvent::StoreReset), or, if it takes no
+    /// events, from the server's current store epoch.
     #[must_use]
-    pub fn with_current_history(&self) -> Self {
+    pub fn with_current_epoch(&self) -> Self {
         Self {
-            history: Some(self.inner.shared.history()),
+            epoch_number: Some(self.inner.shared.epoch_number()),
             ..self.clone()
         }
     }
 
     /// Returns a handle for ids that the application has now; see
-    /// [`with_current_history`](Self::with_current_history). A task that runs while the application
+    /// [`with_current_epoch`](Self::with_current_epoch). A task that runs while the application
     /// takes further events uses such a handle.
     #[must_use]
-    pub fn with_known_history(&self) -> Self {
+    pub fn with_known_epoch(&self) -> Self {
         Self {
-            history: Some(self.known_history()),
+            epoch_number: Some(self.known_epoch_number()),
             ..self.clone()
         }
     }
 
-    /// Returns the `store_epoch` of the latest login of this device, which identifies the history
-    /// of the server; `None` before the first login.
+    /// Returns the store epoch of the latest login of this device; `None` before the first login.
+    /// Ids of users and conversations, and message numbers, are valid only in it.
     #[must_use]
-    pub fn epoch(&self) -> Option<StoreEpoch> {
-        self.inner.shared.epoch()
+    pub fn store_epoch(&self) -> Option<StoreEpoch> {
+        self.inner.shared.store_epoch()
     }
 
-    fn known_history(&self) -> u64 {
-        self.history.unwrap_or_else(|| self.inner.shared.known_history())
+    fn known_epoch_number(&self) -> u64 {
+        self.epoch_number
+            .unwrap_or_else(|| self.inner.shared.known_epoch_number())
     }
 
     /// Waits until the client has a session.
@@ -247,18 +247,18 @@ impl Client {
     /// # Errors
     /// [`ClientError::Refused`]: the server refused the command. [`ClientError::Interrupted`]: the
     /// command may or may not have taken effect; commands that are safe to repeat are repeated
-    /// instead. [`ClientError::HistoryReplaced`]: the command has ids of a replaced history. Other
-    /// errors: the client has ended, or the server violated the protocol.
+    /// instead. [`ClientError::StoreReplaced`]: the command has ids of an earlier store epoch.
+    /// Other errors: the client has ended, or the server violated the protocol.
     ///
     /// # Cancel safety
     /// Dropping the future leaves open whether the command takes effect; one that waits for a
     /// session is not sent.
     pub(crate) async fn execute(&self, command: Command) -> Result<Outcome, ClientError> {
         let (reply, result) = oneshot::channel();
-        let history = self.known_history();
+        let epoch_number = self.known_epoch_number();
         self.ask(Input::Execute {
             command,
-            history,
+            epoch_number,
             reply,
         })
         .await?;
@@ -272,12 +272,12 @@ impl Client {
     /// conversation is renamed first. If the operator of the server restores a backup before the
     /// message is sent, it goes to the conversation that has the name then; a message whose
     /// conversation has no known name, or that refers to message numbers or ids of users, is
-    /// rejected with [`ClientError::HistoryReplaced`].
+    /// rejected with [`ClientError::StoreReplaced`].
     ///
     /// # Errors
     /// The message is not in the outbox: the outbox is full or cannot be written, every server
-    /// would refuse the message's form ([`ClientError::Refused`]), it has ids of a replaced history
-    /// ([`ClientError::HistoryReplaced`]), or the client has ended.
+    /// would refuse the message's form ([`ClientError::Refused`]), it has ids of an earlier store
+    /// epoch ([`ClientError::StoreReplaced`]), or the client has ended.
     pub async fn enqueue(
         &self,
         conversation: impl Into<ConversationRef>,
@@ -314,7 +314,7 @@ impl Client {
             id,
             conversation,
             name: None,
-            epoch: None,
+            store_epoch: None,
             content: draft.content,
             queued: time,
             deadline: deadline.map(|deadline| time.plus_millis(millis(deadline))),
@@ -323,7 +323,7 @@ impl Client {
         let (outcome, awaited) = oneshot::channel();
         self.ask(Input::Queue(Queued {
             entry,
-            history: self.known_history(),
+            epoch_number: self.known_epoch_number(),
             queued_reply,
             outcome,
         }))
@@ -390,11 +390,11 @@ impl Client {
     /// # Errors
     /// The errors of [`Commands::execute`](crate::commands::Commands::execute).
     pub async fn names(&self, users: impl IntoIterator<Item = UserId>) -> Result<HashMap<UserId, String>, ClientError> {
-        let history = self.known_history();
+        let epoch_number = self.known_epoch_number();
         let mut names = HashMap::new();
         let mut unknown = Vec::new();
         for user in users.into_iter().filter(|user| *user != UserId::SYSTEM) {
-            match self.inner.shared.name(history, user) {
+            match self.inner.shared.name(epoch_number, user) {
                 Some(name) => {
                     names.insert(user, name);
                 }
@@ -406,8 +406,8 @@ impl Client {
         for batch in unknown.chunks(MAX_USERS) {
             let found = self.users(batch.iter().copied().map(UserRef::Id)).await?;
             let found: BTreeMap<_, _> = found.into_iter().map(|user| (user.id, user.name)).collect();
-            if let Some(names) = self.inner.shared.learn_names(history, found.clone()) {
-                self.ask(Input::SaveNames { names, history }).await?;
+            if let Some(names) = self.inner.shared.learn_names(epoch_number, found.clone()) {
+                self.ask(Input::SaveNames { names, epoch_number }).await?;
             }
             names.extend(found);
         }
@@ -417,8 +417,8 @@ impl Client {
     /// Returns the names of the users whose names are known, without asking the server.
     #[must_use]
     pub fn known_names(&self, users: impl IntoIterator<Item = UserId>) -> HashMap<UserId, String> {
-        let history = self.known_history();
-        let known = |user| Some((user, self.inner.shared.name(history, user)?));
+        let epoch_number = self.known_epoch_number();
+        let known = |user| Some((user, self.inner.shared.name(epoch_number, user)?));
         users.into_iter().filter_map(known).collect()
     }
 

@@ -68,7 +68,7 @@ mod event;
 mod events;
 #[cfg(feature = "client")]
 mod handle;
-mod history;
+mod ids;
 mod known;
 mod message_id;
 #[cfg(feature = "client")]

@@ -43,12 +43,12 @@ pub(super) struct Shared {
     acks: Mutex<HashMap<ConversationId, Acked>>,
     /// Wakes the driver when there is an acknowledgement to take.
     pub(super) acked: Notify,
-    /// Number of resets ([`HistoryReset`](super::ClientEvent::HistoryReset),
+    /// Number of resets ([`StoreReset`](super::ClientEvent::StoreReset),
     /// [`Rewound`](super::ClientEvent::Rewound)) that were delivered to the application.
     resets: AtomicU64,
-    /// Number of the server history that the delivered events belong to; `None` if the application
+    /// Number of the store epoch that the delivered events belong to; `None` if the application
     /// takes no events.
-    delivered_history: Mutex<Option<u64>>,
+    delivered_epoch_number: Mutex<Option<u64>>,
 }
 
 /// Acknowledgement of a conversation, and the number of resets that the application had received
@@ -76,22 +76,21 @@ struct Directory {
     names: BTreeMap<UserId, String>,
     /// Groups of an earlier run, until a login reports the present ones.
     saved_groups: BTreeMap<ConversationId, String>,
-    /// Number of the server history that all ids belong to, from 0: how often the history was
-    /// replaced since the client was started.
-    history: u64,
-    /// `store_epoch` of the latest login, by which the server identifies its history; `None` before
-    /// the first login of this device.
-    epoch: Option<StoreEpoch>,
+    /// Number of the store epoch that all ids belong to, from 0: how often the store was replaced
+    /// since the client was started.
+    epoch_number: u64,
+    /// Store epoch of the latest login; `None` before the first login of this device.
+    store_epoch: Option<StoreEpoch>,
 }
 
 impl Shared {
     pub(super) fn new(account: &AccountState, names: BTreeMap<UserId, String>, groups: KnownGroups) -> Self {
-        let is_current = groups.epoch == account.epoch;
+        let is_current = groups.store_epoch == account.store_epoch;
         let directory = Directory {
             me: account.user.clone(),
             names,
             saved_groups: if is_current { groups.names } else { BTreeMap::new() },
-            epoch: account.epoch,
+            store_epoch: account.store_epoch,
             ..Directory::default()
         };
         Self {
@@ -102,7 +101,7 @@ impl Shared {
             acks: Mutex::default(),
             acked: Notify::new(),
             resets: AtomicU64::new(0),
-            delivered_history: Mutex::default(),
+            delivered_epoch_number: Mutex::default(),
         }
     }
 
@@ -137,40 +136,40 @@ impl Shared {
         found.unwrap_or_else(|| reference.clone())
     }
 
-    /// Forgets all conversations and names, because the history `epoch` of the server has replaced
-    /// the one that their ids belong to.
-    pub(super) fn history_replaced(&self, epoch: StoreEpoch) {
+    /// Forgets all conversations and names, because the store epoch `epoch` has replaced the one
+    /// that their ids belong to.
+    pub(super) fn store_replaced(&self, epoch: StoreEpoch) {
         let mut directory = self.directory();
-        directory.epoch = Some(epoch);
+        directory.store_epoch = Some(epoch);
         directory.conversations.clear();
         directory.names.clear();
         directory.saved_groups.clear();
-        directory.history += 1;
+        directory.epoch_number += 1;
     }
 
-    /// Returns the number of the current history of the server.
-    pub(super) fn history(&self) -> u64 {
-        self.directory().history
+    /// Returns the number of the current store epoch.
+    pub(super) fn epoch_number(&self) -> u64 {
+        self.directory().epoch_number
     }
 
-    /// Returns the number of the history that the application has its ids from: the history of the
+    /// Returns the number of the store epoch that the application has its ids from: that of the
     /// events that it took, or the current one if it takes none.
-    pub(super) fn known_history(&self) -> u64 {
-        let delivered = *self.delivered_history.lock();
-        delivered.unwrap_or_else(|| self.history())
+    pub(super) fn known_epoch_number(&self) -> u64 {
+        let delivered = *self.delivered_epoch_number.lock();
+        delivered.unwrap_or_else(|| self.epoch_number())
     }
 
-    /// Records the history that the events taken by the application belong to.
-    pub(super) fn set_delivered_history(&self, history: Option<u64>) {
-        *self.delivered_history.lock() = history;
+    /// Records the number of the store epoch that the events taken by the application belong to.
+    pub(super) fn set_delivered_epoch_number(&self, epoch_number: Option<u64>) {
+        *self.delivered_epoch_number.lock() = epoch_number;
     }
 
-    pub(super) fn epoch(&self) -> Option<StoreEpoch> {
-        self.directory().epoch
+    pub(super) fn store_epoch(&self) -> Option<StoreEpoch> {
+        self.directory().store_epoch
     }
 
-    pub(super) fn set_epoch(&self, epoch: StoreEpoch) {
-        self.directory().epoch = Some(epoch);
+    pub(super) fn set_store_epoch(&self, epoch: StoreEpoch) {
+        self.directory().store_epoch = Some(epoch);
     }
 
     /// Stores a conversation and, if it is direct, the name of the peer. Returns whether the user's
@@ -190,7 +189,7 @@ impl Shared {
         let directory = self.directory();
         let groups = directory.conversations.values();
         KnownGroups {
-            epoch: directory.epoch,
+            store_epoch: directory.store_epoch,
             names: groups
                 .filter_map(|info| Some((info.id, known::group_name(info)?.to_owned())))
                 .collect(),
@@ -216,23 +215,23 @@ impl Shared {
         self.directory().saved_groups.clear();
     }
 
-    /// Returns the name of a user in the server history of this number; `None` if it is unknown, or
-    /// the history was replaced.
-    pub(super) fn name(&self, history: u64, user: UserId) -> Option<String> {
+    /// Returns the name of a user in the store epoch of this number; `None` if it is unknown, or
+    /// the epoch has ended.
+    pub(super) fn name(&self, epoch_number: u64, user: UserId) -> Option<String> {
         let directory = self.directory();
         let name = directory.names.get(&user);
-        name.filter(|_| directory.history == history).cloned()
+        name.filter(|_| directory.epoch_number == epoch_number).cloned()
     }
 
-    /// Stores names of users in the server history of this number, unless it was replaced. Returns
-    /// all known names if one was new or changed.
+    /// Stores names of users in the store epoch of this number, unless it has ended. Returns all
+    /// known names if one was new or changed.
     pub(super) fn learn_names(
         &self,
-        history: u64,
+        epoch_number: u64,
         names: impl IntoIterator<Item = (UserId, String)>,
     ) -> Option<BTreeMap<UserId, String>> {
         let mut directory = self.directory();
-        if directory.history != history {
+        if directory.epoch_number != epoch_number {
             return None;
         }
         let mut changed = false;

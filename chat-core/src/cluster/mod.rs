@@ -30,7 +30,7 @@ pub struct NodeInfo {
     pub sessions: u32,
     /// True if the node accepts no new sessions, because it is about to stop, is not
     /// [ready](crate::engine::Readiness), or has closed a listener.
-    pub draining: bool,
+    pub accepts_no_sessions: bool,
 }
 
 impl NodeInfo {
@@ -42,7 +42,7 @@ impl NodeInfo {
             incarnation,
             addresses: Vec::new(),
             sessions: 0,
-            draining: false,
+            accepts_no_sessions: false,
         }
     }
 }

@@ -8,18 +8,18 @@ use super::error::Malformed;
 use super::event;
 use super::frame::{PREFIX, put_prefix};
 use super::packet::{Failure, Incoming, Request, RequestId, RequestKind};
-use super::proto::{self, client_packet::Command as Wire, server_packet::Packet};
+use super::proto::{self, client_packet::Command as WireCommand, server_packet::Packet};
 use crate::model::{CloseCode, Command, ConversationId, Push, Seq, UserId};
 
 /// Appends a request as one frame.
 pub fn encode_request(request: &Request, out: &mut BytesMut) {
     let wire = match &request.kind {
-        RequestKind::Hello(hello) => Wire::Hello(convert::hello(hello)),
-        RequestKind::Register(registration) => Wire::Register(convert::register(registration)),
-        RequestKind::Login(login) => Wire::Login(convert::login(login)),
-        RequestKind::Resume(resume) => Wire::Resume(convert::resume(resume)),
-        RequestKind::ListNodes => Wire::ListNodes(proto::ListNodes {}),
-        RequestKind::Ping => Wire::Ping(proto::Ping {}),
+        RequestKind::Hello(hello) => WireCommand::Hello(convert::hello(hello)),
+        RequestKind::Register(registration) => WireCommand::Register(convert::register(registration)),
+        RequestKind::Login(login) => WireCommand::Login(convert::login(login)),
+        RequestKind::Resume(resume) => WireCommand::Resume(convert::resume(resume)),
+        RequestKind::ListNodes => WireCommand::ListNodes(proto::ListNodes {}),
+        RequestKind::Ping => WireCommand::Ping(proto::Ping {}),
         RequestKind::Command(command) => commands::command(command),
     };
     put(request.id, wire, out);
@@ -30,7 +30,7 @@ pub fn encode_command(id: RequestId, command: &Command, out: &mut BytesMut) {
     put(id, commands::command(command), out);
 }
 
-fn put(id: RequestId, command: Wire, out: &mut BytesMut) {
+fn put(id: RequestId, command: WireCommand, out: &mut BytesMut) {
     let packet = proto::ClientPacket {
         request_id: id.0,
         command: Some(command),
@@ -62,7 +62,7 @@ pub fn decode(packet: Bytes) -> Result<Incoming, Malformed> {
             conversation: ConversationId(read.conversation),
             read_seq: Seq(read.read_seq),
             unread: read.unread,
-            mentions: read.mentions,
+            unread_mentions: read.unread_mentions,
         },
         Some(Packet::Typing(typing)) => Push::Typing {
             conversation: ConversationId(typing.conversation),

@@ -83,7 +83,7 @@ pub struct Welcome {
     pub max_text_bytes: u32,
     /// A client that has sent nothing for this many milliseconds sends a ping.
     pub heartbeat_ms: u32,
-    /// Id of the history in the server's store.
+    /// Epoch of the server's store, which changes when a backup is restored.
     pub store_epoch: StoreEpoch,
 }
 
@@ -97,7 +97,7 @@ pub struct LoggedIn {
     /// Token by which the login throttle recognises the device; `None` if the presented token stays
     /// valid.
     pub device_token: Option<Secret>,
-    /// Id of the history in the server's store.
+    /// Epoch of the server's store, which changes when a backup is restored.
     pub store_epoch: StoreEpoch,
     /// All conversations of the user.
     pub conversations: Vec<ConversationInfo>,
@@ -110,11 +110,11 @@ pub struct LoggedIn {
 pub struct NodeEntry {
     /// Addresses at which clients reach the node, such as `sc1://host:port`.
     pub addresses: Vec<String>,
-    /// Number of live sessions some seconds ago.
+    /// Number of live sessions, as counted a few seconds ago.
     pub sessions: u32,
-    /// True if the node accepts no new sessions, because it is about to stop, cannot reach its
-    /// store, or its clock is wrong.
-    pub draining: bool,
+    /// True if the node accepts no new sessions: it is about to stop, is not ready (for example
+    /// because it cannot reach its store, or its clock is wrong), or has closed a listener.
+    pub accepts_no_sessions: bool,
 }
 
 /// Successful answer to a request.

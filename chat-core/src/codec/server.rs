@@ -8,7 +8,7 @@ use super::error::{DecodeError, InvalidRequest, Malformed};
 use super::event::EventFields;
 use super::frame::{PREFIX, put_prefix};
 use super::packet::{Answer, Failure, Request, RequestId, RequestKind};
-use super::proto::{self, client_packet::Command as Wire, server_packet::Packet};
+use super::proto::{self, client_packet::Command as WireCommand, server_packet::Packet};
 use super::send;
 use super::wire::{Encode, Fields, message_len};
 use crate::model::{CloseCode, Event, HistoryPage, Outcome, PageFrom, Push, ReplyCode};
@@ -49,7 +49,7 @@ pub fn decode_request(packet: Bytes, max_text: usize) -> Result<Request, DecodeE
     if !id.wants_reply() && !may_go_unanswered(&command) {
         return Err(Malformed::NoRequestId.into());
     }
-    let is_hello = matches!(command, Wire::Hello(_));
+    let is_hello = matches!(command, WireCommand::Hello(_));
     request(id, is_hello, requests::to_request(command, max_text))
 }
 
@@ -65,10 +65,10 @@ fn request(id: RequestId, is_hello: bool, kind: Result<RequestKind, InvalidReque
 }
 
 /// Returns whether a request of this kind may have no id, so that it gets no reply.
-fn may_go_unanswered(command: &Wire) -> bool {
+fn may_go_unanswered(command: &WireCommand) -> bool {
     matches!(
         command,
-        Wire::Acknowledge(_) | Wire::MarkRead(_) | Wire::Typing(_) | Wire::SetStatus(_)
+        WireCommand::Acknowledge(_) | WireCommand::MarkRead(_) | WireCommand::Typing(_) | WireCommand::SetPresence(_)
     )
 }
 
@@ -108,9 +108,9 @@ pub fn encode_push(push: &Push) -> Bytes {
     out.freeze()
 }
 
-/// Shortens a page of history until its encoded events, headers and edited texts included, have at
-/// most `max_bytes` bytes, but not to less than one event. Events are removed from the end that is
-/// farther from `from`.
+/// Shortens a page of history until its encoded events have at most `max_bytes` bytes, but not to
+/// less than one event. The size includes edited texts, and the keys and lengths of the fields.
+/// Events are removed from the end that is farther from `from`.
 pub fn fit_page(page: &mut HistoryPage, from: PageFrom, max_bytes: usize) {
     let size = |event| {
         let fields = EventFields::past(event);
@@ -151,7 +151,7 @@ pub const fn close_text(code: CloseCode) -> &'static str {
         }
         CloseCode::ProtocolError => "the client violated the protocol",
         CloseCode::Timeout => "the client sent nothing for too long, or did not log in in time",
-        CloseCode::SlowConsumer => "the client read nothing for too long",
+        CloseCode::SlowConsumer => "the client read too slowly",
         CloseCode::Overloaded => "the server has too many connections, or the client sent too much before login",
         CloseCode::LoggedOut => "logged out",
         CloseCode::Internal => "internal error; the server's log has the details",
@@ -224,12 +224,12 @@ fn put_push(push: &Push, out: &mut BytesMut) {
             conversation,
             read_seq,
             unread,
-            mentions,
+            unread_mentions,
         } => Packet::Read(proto::ReadNotice {
             conversation: conversation.0,
             read_seq: read_seq.0,
             unread: *unread,
-            mentions: *mentions,
+            unread_mentions: *unread_mentions,
         }),
         Push::Typing {
             conversation,

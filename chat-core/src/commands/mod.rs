@@ -1,4 +1,4 @@
-//! Typed calls: one method per [`Command`], with typed arguments and results.
+//! Typed calls: methods for every [`Command`], with typed arguments and results.
 //!
 //! [`Commands`] is implemented by everything that acts for a user: a remote
 //! [`Client`](crate::client::Client), a [`LocalSession`](crate::engine::LocalSession) of an engine
@@ -95,8 +95,8 @@ pub trait Commands: Sync {
     }
 
     /// Sets the presence of the session to online or idle.
-    fn set_status(&self, status: PresenceState) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        answer::done(self.execute(Command::SetStatus(status)))
+    fn set_presence(&self, presence: PresenceState) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        answer::done(self.execute(Command::SetPresence(presence)))
     }
 
     // Users and contacts

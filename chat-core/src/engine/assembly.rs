@@ -14,11 +14,11 @@ use super::hook_calls::HookCalls;
 use super::lifecycle::Lifecycle;
 use super::limits::UserLimits;
 use super::operations::group::GroupLimits;
-use super::operations::message::BatchRules;
+use super::operations::message::MessageLimits;
 use super::operator::OperatorParts;
-use super::units::Units;
+use super::store_access::StoreAccess;
 use super::workers::{
-    AdvertiseWorker, AppendPorts, AppendQueue, AppendWorker, CursorQueue, CursorWorker, DirectOpener, NodeAdvertiser,
+    AdvertiseWorker, AppendPorts, AppendQueue, AppendWorker, DirectOpener, MarkQueue, MarkWorker, NodeAdvertiser,
     ObserverQueue, PresenceQueue, PresenceView, PresenceWorker, Publisher, ReadinessState, ReadinessWorker,
     SessionEnder, SessionRecheckWorker, observers,
 };
@@ -32,7 +32,7 @@ use crate::store::Store;
 /// The ports, and parts that depend on ports only, from which the engine is assembled.
 pub(super) struct EngineParts {
     pub(super) store: Arc<dyn Store>,
-    pub(super) units: Arc<Units>,
+    pub(super) access: Arc<StoreAccess>,
     pub(super) authenticator: Arc<dyn Authenticator>,
     pub(super) passwords: Option<Arc<PasswordAuthenticator>>,
     pub(super) hooks: Arc<[Arc<dyn Hooks>]>,
@@ -46,7 +46,7 @@ pub(super) struct EngineParts {
 /// readiness.
 struct Queues {
     appends: Arc<AppendQueue>,
-    cursors: Arc<CursorQueue>,
+    marks: Arc<MarkQueue>,
     presence: Arc<PresenceQueue>,
     observers: Arc<ObserverQueue>,
     session_ender: Arc<SessionEnder>,
@@ -59,7 +59,7 @@ pub(super) fn start(config: EngineConfig, epoch: StoreEpoch, ports: EngineParts)
     let (observers, observer_worker) = observers(ports.hooks.clone(), config.max_queued_observations);
     let queues = Queues {
         appends: Arc::new(AppendQueue::new(config.max_queued_bytes)),
-        cursors: Arc::new(CursorQueue::new(&config)),
+        marks: Arc::new(MarkQueue::new(&config)),
         presence: Arc::default(),
         observers: Arc::new(observers),
         session_ender: Arc::new(SessionEnder::new(ports.router.clone())),
@@ -73,7 +73,7 @@ pub(super) fn start(config: EngineConfig, epoch: StoreEpoch, ports: EngineParts)
     let commands = Arc::new(dispatcher(&lifecycle, &config, &ports, &queues, &shared));
     Engine::new(Parts {
         logins: Arc::new(Logins {
-            units: Arc::clone(&ports.units),
+            access: Arc::clone(&ports.access),
             authenticator: Arc::clone(&ports.authenticator),
             passwords: ports.passwords.clone(),
             hooks: Arc::clone(&shared.hooks),
@@ -84,9 +84,9 @@ pub(super) fn start(config: EngineConfig, epoch: StoreEpoch, ports: EngineParts)
             options: LoginOptions::from(&config),
         }),
         sessions: Arc::new(Sessions {
-            units: Arc::clone(&ports.units),
+            access: Arc::clone(&ports.access),
             router: ports.router.clone(),
-            cursors: Arc::clone(&queues.cursors),
+            marks: Arc::clone(&queues.marks),
             presence: Arc::clone(&queues.presence),
             observers: Arc::clone(&queues.observers),
             lifecycle: lifecycle.clone(),
@@ -94,7 +94,7 @@ pub(super) fn start(config: EngineConfig, epoch: StoreEpoch, ports: EngineParts)
         operator: Arc::new(operator_parts(&commands, &lifecycle, &config, &ports, &queues, &shared)),
         commands,
         feeds: Feeds::new(
-            Arc::clone(&ports.units),
+            Arc::clone(&ports.access),
             ports.router.clone(),
             lifecycle.clone(),
             ports.node,
@@ -104,7 +104,7 @@ pub(super) fn start(config: EngineConfig, epoch: StoreEpoch, ports: EngineParts)
         epoch,
         readiness: queues.readiness,
         observers: queues.observers,
-        units: ports.units,
+        access: ports.access,
         router: ports.router,
         lifecycle,
     })
@@ -120,7 +120,7 @@ fn operator_parts(
 ) -> OperatorParts {
     OperatorParts {
         commands: Arc::clone(commands),
-        units: Arc::clone(&ports.units),
+        access: Arc::clone(&ports.access),
         directory: Arc::clone(&shared.directory),
         passwords: ports.passwords.clone(),
         session_ender: Arc::clone(&queues.session_ender),
@@ -143,13 +143,13 @@ struct Shared {
 
 impl Shared {
     fn new(config: &EngineConfig, ports: &EngineParts, queues: &Queues) -> Self {
-        let units = || Arc::clone(&ports.units);
+        let access = || Arc::clone(&ports.access);
         let limits = Arc::new(UserLimits::new(config));
         Self {
-            directory: Arc::new(Directory::new(units())),
+            directory: Arc::new(Directory::new(access())),
             hooks: Arc::new(HookCalls::new(
                 ports.hooks.clone(),
-                units(),
+                access(),
                 Arc::clone(&limits),
                 config,
             )),
@@ -161,30 +161,30 @@ impl Shared {
 
 fn start_workers(lifecycle: &Lifecycle, config: &EngineConfig, ports: &EngineParts, queues: &Queues, shared: &Shared) {
     let draining = || lifecycle.draining().clone();
-    let units = || Arc::clone(&ports.units);
+    let access = || Arc::clone(&ports.access);
     let router = || ports.router.clone();
     let directory = || Arc::clone(&shared.directory);
     let append_ports = AppendPorts {
-        units: units(),
+        access: access(),
         directory: directory(),
         opener: DirectOpener::new(
-            units(),
+            access(),
             directory(),
             Arc::clone(&shared.limits),
             shared.publisher.clone(),
         ),
         hooks: Arc::clone(&shared.hooks),
         publisher: shared.publisher.clone(),
-        rules: BatchRules::from(config),
+        limits: MessageLimits::from(config),
     };
     let appender = AppendWorker::new(Arc::clone(&queues.appends), append_ports, config);
     lifecycle.spawn_worker("appender", appender.run(draining()));
-    let cursors = CursorWorker::new(Arc::clone(&queues.cursors), units(), router(), config);
-    lifecycle.spawn_worker("cursors", cursors.run(draining()));
+    let marks = MarkWorker::new(Arc::clone(&queues.marks), access(), router(), config);
+    lifecycle.spawn_worker("marks", marks.run(draining()));
     let presence = PresenceWorker::new(
         Arc::clone(&queues.presence),
         Arc::clone(&ports.presence),
-        units(),
+        access(),
         router(),
     );
     lifecycle.spawn_worker("presence", presence.run(draining()));
@@ -205,14 +205,14 @@ fn dispatcher(
     queues: &Queues,
     shared: &Shared,
 ) -> Dispatcher {
-    let units = || Arc::clone(&ports.units);
+    let access = || Arc::clone(&ports.access);
     let directory = || Arc::clone(&shared.directory);
     let limits = || Arc::clone(&shared.limits);
     Dispatcher {
         lifecycle: lifecycle.clone(),
         router: ports.router.clone(),
         account: Arc::new(AccountCommands {
-            units: units(),
+            access: access(),
             directory: directory(),
             passwords: ports.passwords.clone(),
             hooks: Arc::clone(&shared.hooks),
@@ -223,23 +223,23 @@ fn dispatcher(
         groups: Arc::new(group_commands(config, ports, queues, shared)),
         messages: MessageCommands {
             queue: Arc::clone(&queues.appends),
-            units: units(),
+            access: access(),
             limits: limits(),
             lifecycle: lifecycle.clone(),
             hooks: Arc::clone(&shared.hooks),
         },
         presence: Arc::new(PresenceCommands {
-            units: units(),
+            access: access(),
             router: ports.router.clone(),
             queue: Arc::clone(&queues.presence),
             max_typing_members: config.max_typing_members,
         }),
         reading: Arc::new(ReadingCommands {
-            units: units(),
+            access: access(),
             directory: directory(),
             limits: limits(),
             router: ports.router.clone(),
-            cursors: Arc::clone(&queues.cursors),
+            marks: Arc::clone(&queues.marks),
             page: PageLimits::from(config),
             draining: lifecycle.draining().clone(),
         }),
@@ -248,7 +248,7 @@ fn dispatcher(
 
 fn contact_commands(config: &EngineConfig, ports: &EngineParts, shared: &Shared) -> ContactCommands {
     ContactCommands {
-        units: Arc::clone(&ports.units),
+        access: Arc::clone(&ports.access),
         directory: Arc::clone(&shared.directory),
         limits: Arc::clone(&shared.limits),
         hooks: Arc::clone(&shared.hooks),
@@ -261,13 +261,13 @@ fn contact_commands(config: &EngineConfig, ports: &EngineParts, shared: &Shared)
 
 fn group_commands(config: &EngineConfig, ports: &EngineParts, queues: &Queues, shared: &Shared) -> GroupCommands {
     GroupCommands {
-        units: Arc::clone(&ports.units),
+        access: Arc::clone(&ports.access),
         directory: Arc::clone(&shared.directory),
         limits: Arc::clone(&shared.limits),
         hooks: Arc::clone(&shared.hooks),
         publisher: shared.publisher.clone(),
         queue: Arc::clone(&queues.appends),
-        cursors: Arc::clone(&queues.cursors),
+        marks: Arc::clone(&queues.marks),
         group_limits: GroupLimits::from(config),
         max_list_len: config.max_list_len,
         max_receipt_members: config.max_receipt_members,

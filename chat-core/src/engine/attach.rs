@@ -9,9 +9,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::commands::check_caller;
 use super::error::CommandError;
 use super::lifecycle::Lifecycle;
-use super::units::Units;
+use super::store_access::StoreAccess;
 use super::views::conversation_infos;
-use super::workers::{CursorQueue, ObserverQueue, PresenceQueue};
+use super::workers::{MarkQueue, ObserverQueue, PresenceQueue};
 use crate::model::{Caller, CloseCode, DeviceId, Origin, SessionEpoch, Source, Timestamp, UserId};
 use crate::router::{Outbox, Router, SessionSelector};
 use crate::service::{AttachedSession, SessionGuard};
@@ -19,9 +19,9 @@ use crate::service::{AttachedSession, SessionGuard};
 /// Starts and ends sessions on this node.
 #[derive(Debug)]
 pub(super) struct Sessions {
-    pub(super) units: Arc<Units>,
+    pub(super) access: Arc<StoreAccess>,
     pub(super) router: Router,
-    pub(super) cursors: Arc<CursorQueue>,
+    pub(super) marks: Arc<MarkQueue>,
     pub(super) presence: Arc<PresenceQueue>,
     pub(super) observers: Arc<ObserverQueue>,
     pub(super) lifecycle: Lifecycle,
@@ -42,21 +42,21 @@ impl Sessions {
         if self.lifecycle.is_draining() {
             return Err(CommandError::shutting_down());
         }
-        let units = &self.units;
-        self.cursors.wait_until_written(caller.user).await;
-        let (subscription, memberships) = units.read(self.router.subscribe(caller, outbox)).await?;
-        subscription.record_start(source, units.now());
+        let access = &self.access;
+        self.marks.wait_until_written(caller.user).await;
+        let (subscription, memberships) = access.read(self.router.subscribe(caller, outbox)).await?;
+        subscription.record_start(source, access.now());
         // A newer login of the device closes its older sessions. If that happened just before this
         // session was attached, this session was not closed.
-        let device_row = units.read(units.store().device(caller.user, device)).await?;
+        let device_row = access.read(access.store().device(caller.user, device)).await?;
         let Some(device_row) = device_row.filter(|row| row.session_epoch == epoch) else {
-            check_caller(units, caller).await?;
+            check_caller(access, caller).await?;
             return Err(CommandError::fenced(CloseCode::Replaced));
         };
         let expiry = device_row
             .session_expires
             .map(|at| self.end_at(at, caller.user, device, epoch));
-        let conversations = conversation_infos(units, caller.user, memberships).await?;
+        let conversations = conversation_infos(access, caller.user, memberships).await?;
         self.presence.changed(caller.user);
         self.observers.session_start(caller, source);
         let guard = SessionGuard::new(subscription.id(), move || {
@@ -71,7 +71,7 @@ impl Sessions {
 
     /// Ends the session of a login at `time`, unless the returned guard is dropped earlier.
     fn end_at(&self, time: Timestamp, user: UserId, device: DeviceId, epoch: SessionEpoch) -> DropGuard {
-        let remaining = time.0.saturating_sub(self.units.now().0);
+        let remaining = time.0.saturating_sub(self.access.now().0);
         let remaining = Duration::from_millis(u64::try_from(remaining).unwrap_or(0));
         let dropped = CancellationToken::new();
         let guard = dropped.clone().drop_guard();

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::Engine;
 use super::assembly::{EngineParts, start};
 use super::config::EngineConfig;
-use super::units::Units;
+use super::store_access::StoreAccess;
 use super::workers::{NodeAdvertiser, PresenceView};
 use crate::auth::{Authenticator, PasswordAuthenticator, PasswordHashError};
 use crate::bus::{BusError, MessageBus};
@@ -222,7 +222,7 @@ impl EngineBuilder {
         let discovery = self.discovery.filter(|_| self.is_node);
         let advertiser = join_cluster(discovery, me, &router).await?;
         let ports = EngineParts {
-            units: Arc::new(Units::new(
+            access: Arc::new(StoreAccess::new(
                 Arc::clone(&self.store),
                 Arc::new(router.store_clock(self.clock)),
                 router.clone(),
@@ -252,11 +252,11 @@ const MAX_AHEAD_MS: i64 = 60_000;
 /// Starts a task that logs a warning if the newest event lies in the future: either the clock is
 /// behind, or a clock was ahead when the event was written.
 fn check_newest_event(engine: &Engine) {
-    let units = Arc::clone(&engine.parts.units);
+    let access = Arc::clone(&engine.parts.access);
     engine.parts.lifecycle.spawn_worker("newest event", async move {
-        let newest = units.read(units.store().newest_event_time()).await;
+        let newest = access.read(access.store().newest_event_time()).await;
         let Ok(Some(newest)) = newest else { return };
-        let ahead_ms = newest.0.saturating_sub(units.now().0);
+        let ahead_ms = newest.0.saturating_sub(access.now().0);
         if ahead_ms > MAX_AHEAD_MS {
             let ahead = Duration::from_millis(ahead_ms.unsigned_abs());
             tracing::warn!(

@@ -157,17 +157,17 @@ pub struct EngineConfig {
     /// Maximum time for which an acknowledgement or read mark waits for others, to be written
     /// together with them. Default 200 ms; a crash before the write only repeats deliveries, and
     /// makes read messages unread again.
-    pub cursor_flush_interval: Duration,
+    pub mark_flush_interval: Duration,
     /// Number of queued marks (acknowledgements and read marks) at which they are written without
     /// further waiting, and the maximum number of marks written in one transaction. Default 512.
-    pub max_cursor_batch: usize,
+    pub max_mark_batch: usize,
     /// Maximum number of queued marks, about 200 bytes each; marks accumulate while the store is
     /// unavailable. A further mark is dropped; the next mark of the same conversation replaces it.
     /// Default 65 536.
-    pub max_queued_cursors: usize,
+    pub max_queued_marks: usize,
     /// Maximum number of marks queued for one user. Default 4 096: a device that reconnects
     /// acknowledges in every conversation.
-    pub max_queued_cursors_per_user: usize,
+    pub max_queued_marks_per_user: usize,
     /// Maximum number of members of a group whose members receive receipts of delivery and reading.
     /// Default 200: the number of receipts grows with the square of the number of members.
     pub max_receipt_members: u32,
@@ -216,10 +216,10 @@ impl Default for EngineConfig {
             max_page_events: 500,
             max_page_bytes: 256 * 1024,
             max_list_len: 500,
-            cursor_flush_interval: Duration::from_millis(200),
-            max_cursor_batch: 512,
-            max_queued_cursors: 65_536,
-            max_queued_cursors_per_user: 4096,
+            mark_flush_interval: Duration::from_millis(200),
+            max_mark_batch: 512,
+            max_queued_marks: 65_536,
+            max_queued_marks_per_user: 4096,
             max_receipt_members: 200,
             max_typing_members: 200,
             router: RouterConfig::default(),
@@ -250,7 +250,7 @@ impl EngineConfig {
         require!(self.request_timeout, is_nonzero, "more than 0");
         require!(self.hook_timeout, is_nonzero, "more than 0");
         require!(self.breaker_probe_interval, is_nonzero, "more than 0");
-        require!(self.cursor_flush_interval, is_nonzero, "more than 0");
+        require!(self.mark_flush_interval, is_nonzero, "more than 0");
         require!(self.breaker_threshold, positive_u32, "at least 1");
         require!(self.max_concurrent_commands, positive, "at least 1");
         require!(self.max_batch_drafts, positive, "at least 1");
@@ -274,14 +274,14 @@ impl EngineConfig {
             "at least max_lane_bytes"
         );
         require!(self.max_queued_observations, positive, "at least 1");
-        require!(self.max_cursor_batch, positive, "at least 1");
-        let min = self.max_cursor_batch;
+        require!(self.max_mark_batch, positive, "at least 1");
+        let min = self.max_mark_batch;
         require!(
-            self.max_queued_cursors,
+            self.max_queued_marks,
             |max: &usize| *max >= min,
-            "at least max_cursor_batch"
+            "at least max_mark_batch"
         );
-        require!(self.max_queued_cursors_per_user, positive, "at least 1");
+        require!(self.max_queued_marks_per_user, positive, "at least 1");
         require!(self.message_rate, positive_rate, "at least 1");
         require!(self.page_rate, positive_rate, "at least 1");
         require!(self.max_page_events, positive_u32, "at least 1");

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::error::CommandError;
 use super::limits::Charge;
 use super::operations::policy::{self, GroupPermission, Membership};
-use super::units::Units;
+use super::store_access::StoreAccess;
 use crate::model::{Account, ConversationId, ConversationKind, ConversationRef, Timestamp, UserId, UserName, UserRef};
 use crate::store::NamedGroup;
 use crate::sync::Mutex;
@@ -59,7 +59,7 @@ impl Destination {
 /// called now.
 #[derive(Debug)]
 pub(super) struct Directory {
-    units: Arc<Units>,
+    access: Arc<StoreAccess>,
     users: Cache<UserName, (UserId, Instant)>,
     directs: Cache<ConversationKind, ConversationId>,
     kinds: Cache<ConversationId, ConversationKind>,
@@ -100,9 +100,9 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
 }
 
 impl Directory {
-    pub(super) fn new(units: Arc<Units>) -> Self {
+    pub(super) fn new(access: Arc<StoreAccess>) -> Self {
         Self {
-            units,
+            access,
             users: Cache::default(),
             directs: Cache::default(),
             kinds: Cache::default(),
@@ -167,10 +167,10 @@ impl Directory {
 
     /// Returns the account of a user, or fails with `NotFound` if it does not exist or is deleted.
     pub(super) async fn account(&self, user: &UserRef) -> Result<Account, CommandError> {
-        let store = self.units.store();
+        let store = self.access.store();
         let account = match user {
-            UserRef::Id(id) => self.units.read(store.account(*id)).await?,
-            UserRef::Name(name) => self.units.read(store.account_by_name(name.as_str())).await?,
+            UserRef::Id(id) => self.access.read(store.account(*id)).await?,
+            UserRef::Name(name) => self.access.read(store.account_by_name(name.as_str())).await?,
         };
         account
             .filter(|account| account.deleted.is_none())
@@ -183,10 +183,10 @@ impl Directory {
         if let Some(target) = self.known(user, conversation) {
             return Ok(target);
         }
-        let (units, store) = (&self.units, self.units.store());
+        let (access, store) = (&self.access, self.access.store());
         let target = match conversation {
             ConversationRef::Id(id) => {
-                let row = units.read(store.conversation(*id)).await?;
+                let row = access.read(store.conversation(*id)).await?;
                 row.map(|row| Target {
                     id: row.id,
                     kind: row.kind,
@@ -194,12 +194,12 @@ impl Directory {
             }
             ConversationRef::Direct(peer) => {
                 let kind = ConversationKind::direct(user, self.user_id(peer).await?);
-                let id = units.read(store.conversation_of_kind(&kind)).await?;
+                let id = access.read(store.conversation_of_kind(&kind)).await?;
                 id.map(|id| Target { id, kind })
             }
             ConversationRef::Group(name) => {
-                let group = units.read(store.named_group(&name.key(), user)).await?;
-                let group = group.filter(|group| may_find(group, units.now()));
+                let group = access.read(store.named_group(&name.key(), user)).await?;
+                let group = group.filter(|group| may_find(group, access.now()));
                 group.map(|group| Target {
                     id: group.conversation.id,
                     kind: ConversationKind::Group,

@@ -119,7 +119,7 @@ impl From<StoreError> for CommandError {
             )
             .retry_after(Duration::from_secs(10)),
             StoreError::Overloaded | StoreError::AlreadySent => Self::busy(),
-            StoreError::Aborted | StoreError::Corrupt(_) => Self::internal(),
+            StoreError::Aborted | StoreError::Corrupt(_) | StoreError::Defect(_) => Self::internal(),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::error::CommandError;
 use super::limits::{Charge, UserLimits};
 use super::operations::account::public;
 use super::operations::policy::Membership;
-use super::units::Units;
+use super::store_access::StoreAccess;
 use super::views::{group_info, user_infos};
 use crate::hooks::{Actor, AppendContext, AppendTarget, FriendshipStep, GroupContext, Hooks, Verdict};
 use crate::model::{
@@ -32,7 +32,7 @@ use crate::panics;
 #[derive(Debug)]
 pub(super) struct HookCalls {
     hooks: Arc<[Arc<dyn Hooks>]>,
-    units: Arc<Units>,
+    access: Arc<StoreAccess>,
     limits: Arc<UserLimits>,
     timeout: Duration,
     policy: HookPolicy,
@@ -41,13 +41,13 @@ pub(super) struct HookCalls {
 impl HookCalls {
     pub(super) fn new(
         hooks: Arc<[Arc<dyn Hooks>]>,
-        units: Arc<Units>,
+        access: Arc<StoreAccess>,
         limits: Arc<UserLimits>,
         config: &EngineConfig,
     ) -> Self {
         Self {
             hooks,
-            units,
+            access,
             limits,
             timeout: config.hook_timeout,
             policy: config.hook_policy,
@@ -227,7 +227,7 @@ impl HookCalls {
         let (actor, append_target) = match (kind, conversation) {
             (ConversationKind::Direct { low, high }, _) => {
                 let peer = if *low == sender.user { *high } else { *low };
-                let mut users = user_infos(&self.units, &[sender.user, peer]).await?;
+                let mut users = user_infos(&self.access, &[sender.user, peer]).await?;
                 let user = users.get(&sender.user).cloned().ok_or_else(CommandError::not_found)?;
                 let peer = users.remove(&peer).ok_or_else(CommandError::not_found)?;
                 (Actor::new(sender, user), AppendTarget::Direct(peer))
@@ -254,12 +254,12 @@ impl HookCalls {
     /// Returns a group's profile, and the user's role if the user is a member. Fails if the group
     /// does not exist or is hidden from the user.
     async fn group(&self, user: UserId, group: ConversationId) -> Result<(GroupInfo, Option<Role>), CommandError> {
-        let store = self.units.store();
-        let row = self.units.read(store.conversation(group));
-        let member = self.units.read(store.member(group, user));
+        let store = self.access.store();
+        let row = self.access.read(store.conversation(group));
+        let member = self.access.read(store.member(group, user));
         let (row, member) = tokio::try_join!(row, member)?;
         let info = row.as_ref().and_then(group_info).ok_or_else(CommandError::not_found)?;
-        let is_outsider = Membership::of(member.as_ref(), self.units.now()) == Membership::Outsider;
+        let is_outsider = Membership::of(member.as_ref(), self.access.now()) == Membership::Outsider;
         if is_outsider && info.profile.unlisted {
             // The refusal of a hook would reveal that the group exists.
             return Err(CommandError::not_found());
@@ -273,7 +273,7 @@ impl HookCalls {
     }
 
     async fn user(&self, user: UserId) -> Result<UserInfo, CommandError> {
-        let account = self.units.read(self.units.store().account(user)).await?;
+        let account = self.access.read(self.access.store().account(user)).await?;
         account.as_ref().map(public).ok_or_else(CommandError::not_found)
     }
 

@@ -4,16 +4,17 @@
 //! ```text
 //! messages, group changes ─► appender ─┐
 //! other changes ───────────────────────┴─► unit of work ─┐
-//! reads ─────────────────────────────────────────────────┴─► units ─► store
+//! reads ─────────────────────────────────────────────────┴─► store_access ─► store
 //! ```
 //!
 //! A command comes in through a session or [`Engine::acting_as`]. Messages and group changes go to
 //! the `appender`, which has one queue (lane) for each conversation and commits messages in
 //! batches. Other changes run as a unit of work in a separate task. A unit of work is an
 //! `Operation`: it takes its locks, checks that the caller may still act (`fence`) and has the
-//! permission (`policy`), and appends its events through `log`. `units` runs it in one transaction,
-//! with deadlines, circuit breakers and retries, and its events go to the
-//! [`router`](crate::router) once it is committed. Reads go through `units` without a transaction.
+//! permission (`policy`), and appends its events through `log`. `store_access` runs it in one
+//! transaction, with deadlines, circuit breakers and retries, and its events go to the
+//! [`router`](crate::router) once it is committed. Reads go through `store_access` without a
+//! transaction.
 //!
 //! A [`feed`](Engine::feed) reads the logs independently of commands, for programs that process
 //! every event.
@@ -46,7 +47,7 @@ mod limits;
 mod operation;
 mod panics;
 mod signals;
-mod units;
+mod store_access;
 mod views;
 
 pub mod operator;
@@ -63,7 +64,7 @@ pub use crate::service::{CommandError, Readiness};
 pub use acting::ActingAs;
 pub use builder::{BuildError, EngineBuilder};
 pub use config::{EngineConfig, HookPolicy, SessionPolicy};
-pub use feed::{Feed, FeedError, FeedItem, FeedOptions, FeedScope, FeedStart, LeaseLost};
+pub use feed::{Feed, FeedError, FeedItem, FeedOptions, FeedScope, FeedStart, NotRecorded};
 pub use local_session::LocalSession;
 
 use self::attach::Sessions;
@@ -71,7 +72,7 @@ use self::commands::{Dispatcher, Logins};
 use self::feed::Feeds;
 use self::lifecycle::Lifecycle;
 use self::operator::{Operator, OperatorName, OperatorParts};
-use self::units::Units;
+use self::store_access::StoreAccess;
 use self::workers::{ObserverQueue, ReadinessState};
 use crate::auth::{Profile, Subject};
 use crate::cluster::{NodeInfo, Nodes};
@@ -123,7 +124,7 @@ struct Parts {
     operator: Arc<OperatorParts>,
     readiness: Arc<ReadinessState>,
     observers: Arc<ObserverQueue>,
-    units: Arc<Units>,
+    access: Arc<StoreAccess>,
     feeds: Feeds,
     router: Router,
     lifecycle: Lifecycle,
@@ -312,7 +313,7 @@ impl Engine {
         self.parts.commands.pace(caller, command)
     }
 
-    /// Returns the store's epoch, which identifies the history that the store holds.
+    /// Returns the store epoch, which changes when a backup is restored.
     #[must_use]
     pub(crate) fn store_epoch(&self) -> StoreEpoch {
         self.parts.epoch
@@ -321,7 +322,7 @@ impl Engine {
     /// Returns the time of day by the engine's clock.
     #[must_use]
     pub(crate) fn now(&self) -> Timestamp {
-        self.parts.units.now()
+        self.parts.access.now()
     }
 
     /// Returns the engine's configuration.
@@ -373,7 +374,7 @@ impl Engine {
     /// Announces to the cluster that this node accepts no new sessions. Does nothing if the engine
     /// has no discovery.
     pub fn announce_drain(&self) {
-        self.update_node(|me| me.draining = true);
+        self.update_node(|me| me.accepts_no_sessions = true);
     }
 
     fn update_node(&self, change: impl FnOnce(&mut NodeInfo)) {

@@ -73,7 +73,7 @@ pub(super) struct Recorded<O> {
 }
 
 #[async_trait]
-impl<O: Operation> store::Operation for Recorded<O> {
+impl<O: Operation> store::TypedUnit for Recorded<O> {
     type Output = O::Output;
     type Rejection = Rejection;
 

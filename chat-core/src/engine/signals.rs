@@ -6,30 +6,30 @@ use std::collections::{HashMap, HashSet};
 use super::error::CommandError;
 use super::operations::contact::Relation;
 use super::operations::policy::{self, DirectPermission, StrangerPolicy};
-use super::units::Units;
+use super::store_access::StoreAccess;
 use crate::model::{Contact, ContactState, ConversationKind, UserId};
 use crate::store::MembershipView;
 
 /// Returns whether `peer` may see that `user` is typing in their direct conversation, and the
 /// receipts of `user`. Returns `false` if the store cannot be read.
-pub(super) async fn may_signal(units: &Units, user: UserId, peer: UserId) -> bool {
-    let store = units.store();
-    let Ok(own) = units.read(store.contact(user, peer)).await else {
+pub(super) async fn may_signal(access: &StoreAccess, user: UserId, peer: UserId) -> bool {
+    let store = access.store();
+    let Ok(own) = access.read(store.contact(user, peer)).await else {
         return false;
     };
-    let Ok(theirs) = units.read(store.contact(peer, user)).await else {
+    let Ok(theirs) = access.read(store.contact(peer, user)).await else {
         return false;
     };
     let relation = Relation::of(own.as_ref(), theirs.as_ref());
-    let accepts = relation == Relation::Stranger && accepts_stranger(units, user, peer).await.unwrap_or(false);
+    let accepts = relation == Relation::Stranger && accepts_stranger(access, user, peer).await.unwrap_or(false);
     policy::check_direct(DirectPermission::Signal, relation, accepts).is_ok()
 }
 
-/// Removes the peer, and so the peer's delivery and read marks, from the direct conversations in
-/// which `user` may not see the signals of the peer. The rule is the one by which [`may_signal`]
-/// decides whether `user` gets receipts from the peer.
+/// Clears `peer`, and so the peer's delivery and read marks, in the views of the direct
+/// conversations in which `user` may not see the signals of the peer. The rule is the one by which
+/// [`may_signal`] decides whether `user` gets receipts from the peer.
 pub(super) async fn hide_peers(
-    units: &Units,
+    access: &StoreAccess,
     user: UserId,
     memberships: &mut [MembershipView],
 ) -> Result<(), CommandError> {
@@ -38,13 +38,13 @@ pub(super) async fn hide_peers(
     if peers.is_empty() {
         return Ok(());
     }
-    let contacts = Contacts::read(units, user, &peers).await?;
+    let contacts = Contacts::read(access, user, &peers).await?;
     let mut policy = None;
     for membership in memberships {
         let Some(peer) = &membership.peer else { continue };
         let relation = contacts.relation_from(peer.user);
         if relation == Relation::Stranger && policy.is_none() {
-            let account = units.read(units.store().account(user)).await?;
+            let account = access.read(access.store().account(user)).await?;
             policy = Some(StrangerPolicy::of(account.as_ref()));
         }
         let accepts = policy.is_some_and(|policy| policy.accepts(membership.member.has_sent));
@@ -55,7 +55,7 @@ pub(super) async fn hide_peers(
     Ok(())
 }
 
-/// Contacts of a user with some peers, and those of the peers who have blocked the user.
+/// Contacts of a user with some peers, and the ids of the peers who have blocked the user.
 #[derive(Debug)]
 struct Contacts {
     own: HashMap<UserId, Contact>,
@@ -64,8 +64,8 @@ struct Contacts {
 
 impl Contacts {
     /// Reads the contacts and blocks between the user and these peers.
-    async fn read(units: &Units, user: UserId, peers: &[UserId]) -> Result<Self, CommandError> {
-        let contacts = units.read(units.store().contacts_between(user, peers)).await?;
+    async fn read(access: &StoreAccess, user: UserId, peers: &[UserId]) -> Result<Self, CommandError> {
+        let contacts = access.read(access.store().contacts_between(user, peers)).await?;
         let (own, theirs): (Vec<_>, Vec<_>) = contacts.into_iter().partition(|contact| contact.owner == user);
         let blocks = theirs.into_iter().filter(|contact| contact.blocked);
         Ok(Self {
@@ -90,17 +90,17 @@ impl Contacts {
 }
 
 /// Returns whether `peer` accepts direct messages from `user`, who is not a friend.
-async fn accepts_stranger(units: &Units, user: UserId, peer: UserId) -> Result<bool, CommandError> {
-    let store = units.store();
-    let account = units.read(store.account(peer)).await?;
+async fn accepts_stranger(access: &StoreAccess, user: UserId, peer: UserId) -> Result<bool, CommandError> {
+    let store = access.store();
+    let account = access.read(store.account(peer)).await?;
     let policy = StrangerPolicy::of(account.as_ref());
     if !policy.depends_on_messages() {
         return Ok(policy.accepts(false));
     }
     let kind = ConversationKind::direct(user, peer);
-    let Some(conversation) = units.read(store.conversation_of_kind(&kind)).await? else {
+    let Some(conversation) = access.read(store.conversation_of_kind(&kind)).await? else {
         return Ok(policy.accepts(false));
     };
-    let member = units.read(store.member(conversation, peer)).await?;
+    let member = access.read(store.member(conversation, peer)).await?;
     Ok(policy.accepts(member.is_some_and(|member| member.has_sent)))
 }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::error::CommandError;
 use super::operations::account::public;
 use super::signals::hide_peers;
-use super::units::Units;
+use super::store_access::StoreAccess;
 use crate::model::{
     Caller, Conversation, ConversationId, ConversationInfo, ConversationKind, ConversationView, GroupInfo,
     GroupProfile, GroupSnapshot, JoinPolicy, Member, Role, Seq, Timestamp, UserId, UserInfo,
@@ -14,8 +14,11 @@ use crate::model::{
 use crate::store::MembershipView;
 
 /// Reads the public profiles of these users.
-pub(super) async fn user_infos(units: &Units, ids: &[UserId]) -> Result<HashMap<UserId, UserInfo>, CommandError> {
-    let accounts = units.read(units.store().accounts(ids)).await?;
+pub(super) async fn user_infos(
+    access: &StoreAccess,
+    ids: &[UserId],
+) -> Result<HashMap<UserId, UserInfo>, CommandError> {
+    let accounts = access.read(access.store().accounts(ids)).await?;
     Ok(accounts.iter().map(|account| (account.id, public(account))).collect())
 }
 
@@ -23,34 +26,34 @@ pub(super) async fn user_infos(units: &Units, ids: &[UserId]) -> Result<HashMap<
 ///
 /// # Errors
 /// [`NotFound`](crate::model::ReplyCode::NotFound): the caller may not read the conversation.
-/// Otherwise the errors of [`Units::read`].
+/// Otherwise the errors of [`StoreAccess::read`].
 pub(super) async fn conversation_info(
-    units: &Units,
+    access: &StoreAccess,
     caller: Caller,
     conversation: ConversationId,
 ) -> Result<ConversationInfo, CommandError> {
-    let membership = units
+    let membership = access
         .store()
         .membership(caller.user, caller.device_or_none(), conversation);
-    let membership = units.read(membership).await?;
+    let membership = access.read(membership).await?;
     let membership = membership.ok_or_else(CommandError::not_found)?;
-    let infos = conversation_infos(units, caller.user, vec![membership]).await?;
+    let infos = conversation_infos(access, caller.user, vec![membership]).await?;
     infos.into_iter().next().ok_or_else(CommandError::internal)
 }
 
 /// Converts a user's memberships to the user's view of the conversations, the one with the newest
 /// event first. Leaves out those for which [`info`] returns `None`.
 pub(super) async fn conversation_infos(
-    units: &Units,
+    access: &StoreAccess,
     user: UserId,
     mut memberships: Vec<MembershipView>,
 ) -> Result<Vec<ConversationInfo>, CommandError> {
-    hide_peers(units, user, &mut memberships).await?;
+    hide_peers(access, user, &mut memberships).await?;
     let peers: Vec<UserId> = memberships
         .iter()
         .filter_map(|membership| peer_of(&membership.conversation, user))
         .collect();
-    let users = user_infos(units, &peers).await?;
+    let users = user_infos(access, &peers).await?;
     let mut infos: Vec<ConversationInfo> = memberships
         .into_iter()
         .filter_map(|membership| info(membership, user, &users))
@@ -77,7 +80,7 @@ fn info(membership: MembershipView, user: UserId, users: &HashMap<UserId, UserIn
         member,
         cursor,
         unread,
-        mentions,
+        unread_mentions,
         peer,
         snapshot,
     } = membership;
@@ -106,7 +109,7 @@ fn info(membership: MembershipView, user: UserId, users: &HashMap<UserId, UserIn
         cursor: cursor.max(member.first_seq.previous()),
         read_seq: member.read_seq,
         unread: u32::try_from(unread).unwrap_or(u32::MAX),
-        mentions: u32::try_from(mentions).unwrap_or(u32::MAX),
+        unread_mentions: u32::try_from(unread_mentions).unwrap_or(u32::MAX),
         peer_delivered_seq,
         peer_read_seq,
         last_time: conversation.last_time,

@@ -22,7 +22,7 @@ pub enum Command {
     /// Changes the user's profile.
     UpdateProfile(ProfileChanges),
     /// Declares the session online or idle.
-    SetStatus(PresenceState),
+    SetPresence(PresenceState),
 
     /// Searches users who are not disabled, by id or by the beginning of their name.
     SearchUsers {

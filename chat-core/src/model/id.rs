@@ -126,8 +126,8 @@ wide_id! {
     NodeId
 }
 wide_id! {
-    /// Id of the store's history. A store gets a new one if it may have lost events: for example,
-    /// an operator replaces the id after restoring a backup.
+    /// Id of a store and of what it holds. A store gets a new one if it may have lost events: for
+    /// example, an operator replaces the id after restoring a backup.
     StoreEpoch
 }
 

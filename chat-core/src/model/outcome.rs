@@ -263,7 +263,7 @@ pub struct ConversationInfo {
     /// Number of messages after `read_seq` that were not recalled.
     pub unread: u32,
     /// Number of unread messages that mention the user.
-    pub mentions: u32,
+    pub unread_mentions: u32,
     /// Last event that a device of the other user has acknowledged; 0 if the conversation is not
     /// direct, or the user may not see receipts of the other user.
     pub peer_delivered_seq: Seq,
@@ -291,7 +291,7 @@ impl ConversationInfo {
             cursor: Seq::ZERO,
             read_seq: Seq::ZERO,
             unread: 0,
-            mentions: 0,
+            unread_mentions: 0,
             peer_delivered_seq: Seq::ZERO,
             peer_read_seq: Seq::ZERO,
             last_time: Timestamp(0),
@@ -394,7 +394,7 @@ pub enum Push {
         /// Number of unread messages.
         unread: u32,
         /// Number of unread messages that mention the user.
-        mentions: u32,
+        unread_mentions: u32,
     },
     /// A member is typing, or stopped. In a group, the member's other devices receive this too.
     Typing {
@@ -416,7 +416,9 @@ pub enum Push {
         /// Last event that the client has to read.
         last_seq: Seq,
     },
-    /// The node is shutting down. The client should connect to another node.
+    /// The node is shutting down, or the connection has reached its maximum age
+    /// (`max_connection_age`). The client should connect again; if the node is shutting down, to
+    /// another node.
     GoAway {
         /// Minimum delay before reconnecting, in milliseconds.
         retry_after_ms: u32,

@@ -82,7 +82,7 @@ impl ConversationFeed {
         known: Seq,
         missed: &[Event],
     ) {
-        if !session.join(conversation) {
+        if !session.follow(conversation) {
             return;
         }
         self.subscribers.push(Subscriber {

@@ -105,16 +105,16 @@ pub(crate) struct Received {
 
 impl EnvelopeCodec {
     pub(crate) fn encode(&self, content: Content) -> Bytes {
-        use proto::envelope::Content as Wire;
+        use proto::envelope::Content as WireContent;
         self.wrap(match content {
-            Content::Doorbell(doorbell) => Wire::Doorbell(doorbell.into()),
+            Content::Doorbell(doorbell) => WireContent::Doorbell(doorbell.into()),
             Content::Heartbeat {
                 number,
                 doorbells,
                 joins,
                 logins,
                 overflowed,
-            } => Wire::Heartbeat(proto::Heartbeat {
+            } => WireContent::Heartbeat(proto::Heartbeat {
                 number,
                 doorbells: doorbells.into_iter().map(Into::into).collect(),
                 joins: joins.into_iter().map(user_joined).collect(),
@@ -124,8 +124,8 @@ impl EnvelopeCodec {
             Content::Notice { audience, push, except } => {
                 return self.encode_notice(audience, &SharedPush::new(push), except);
             }
-            Content::SessionsChanged { user, code } => Wire::SessionsChanged(sessions_changed((user, code))),
-            Content::UserJoined { user, conversation } => Wire::UserJoined(user_joined((user, conversation))),
+            Content::SessionsChanged { user, code } => WireContent::SessionsChanged(sessions_changed((user, code))),
+            Content::UserJoined { user, conversation } => WireContent::UserJoined(user_joined((user, conversation))),
         })
     }
 
@@ -159,20 +159,20 @@ impl EnvelopeCodec {
     /// Decodes an envelope. Returns `None` if it is damaged, of another version, or from a node on
     /// another store, or if it contains a notice that is not allowed.
     pub(crate) fn decode(&self, bytes: Bytes) -> Option<Received> {
-        use proto::envelope::Content as Wire;
+        use proto::envelope::Content as WireContent;
         let envelope = proto::Envelope::decode(bytes).ok()?;
         if envelope.version != VERSION || envelope.store_epoch[..] != self.epoch.0 {
             return None;
         }
         let content = match envelope.content? {
-            Wire::Doorbell(doorbell) => Content::Doorbell(doorbell.into()),
-            Wire::Heartbeat(heartbeat) => decode_heartbeat(heartbeat),
-            Wire::Notice(notice) => decode_notice(notice)?,
-            Wire::SessionsChanged(changed) => {
+            WireContent::Doorbell(doorbell) => Content::Doorbell(doorbell.into()),
+            WireContent::Heartbeat(heartbeat) => decode_heartbeat(heartbeat),
+            WireContent::Notice(notice) => decode_notice(notice)?,
+            WireContent::SessionsChanged(changed) => {
                 let (user, code) = decode_sessions_changed(&changed)?;
                 Content::SessionsChanged { user, code }
             }
-            Wire::UserJoined(joined) => Content::UserJoined {
+            WireContent::UserJoined(joined) => Content::UserJoined {
                 user: UserId(joined.user),
                 conversation: ConversationId(joined.conversation),
             },

@@ -160,8 +160,8 @@ impl EventLog for StoreEventLog {
     }
 
     async fn last_seqs(&self, conversations: &[ConversationId]) -> Result<Vec<(ConversationId, Seq)>, StoreError> {
-        let ends = self.store.last_seqs(conversations).await?;
-        Ok(ends.into_iter().map(|(id, last_seq, _)| (id, last_seq)).collect())
+        let ends = self.store.log_versions(conversations).await?;
+        Ok(ends.into_iter().map(|end| (end.conversation, end.last_seq)).collect())
     }
 
     async fn logins(&self, user: UserId) -> Result<Vec<DeviceLogin>, StoreError> {

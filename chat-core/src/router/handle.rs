@@ -12,7 +12,7 @@ use super::commit_watch::{CommitWatch, CommitWatches};
 use super::conversation_feed::joined_user;
 use super::envelope::{Audience, Doorbell, ExceptDevice};
 use super::event_log::EventLog;
-use super::joiner::{Joiner, is_active};
+use super::follow_starter::{FollowStarter, is_active};
 use super::local_delivery::LocalDelivery;
 use super::other_nodes::OtherNodes;
 use super::outbox::Outbox;
@@ -57,7 +57,7 @@ pub struct RouterStats {
 pub struct Router {
     pub(crate) registry: Arc<Registry>,
     pub(crate) delivery: Arc<LocalDelivery>,
-    pub(crate) joiner: Joiner,
+    pub(crate) follow_starter: FollowStarter,
     /// The event log without a timeout, because callers of [`Router::subscribe`] have their own
     /// timeout.
     pub(crate) log: Arc<dyn EventLog>,
@@ -131,8 +131,8 @@ impl Router {
         let memberships = self.log.memberships(caller.user, caller.device_or_none()).await?;
         for membership in memberships.iter().filter(|membership| is_active(membership)) {
             let known = KnownUpTo::Seq(membership.conversation.last_seq);
-            self.joiner
-                .join(std::slice::from_ref(&session), membership, known)
+            self.follow_starter
+                .follow(std::slice::from_ref(&session), membership, known)
                 .await?;
         }
         self.delivery.publish_presence(&session);

@@ -14,7 +14,8 @@
 //! ```text
 //! handle  start                       the API · builds everything below and starts the workers
 //!   workers/*                         the tasks; each owns exactly what it uses
-//!   joiner cluster_link local_delivery    session → feed · announcement → nodes · event → outboxes
+//!   follow_starter cluster_link       session → feed · announcement → nodes
+//!   local_delivery                    event → outboxes
 //!   registry ► conversation_feed ► session ► outbox ► shared_push
 //!   work_set topic_requests publish_queue announcements unconfirmed sweep_request    queues
 //!   commit_watch                      news of all logs, for `Engine::feed`
@@ -30,8 +31,8 @@ mod config;
 mod conversation_feed;
 mod envelope;
 mod event_log;
+mod follow_starter;
 mod handle;
-mod joiner;
 mod local_delivery;
 mod other_nodes;
 mod outbox;

@@ -19,7 +19,7 @@ use super::session::SessionHandle;
 use crate::model::{Caller, ConversationId, DeviceId, Event, Seq, SessionId, UserId};
 use crate::store::MembershipView;
 
-/// Sessions by user, and feeds by conversation.
+/// Sessions by user, and [conversation feeds](ConversationFeed).
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     users: DashMap<UserId, Vec<Arc<SessionHandle>>>,
@@ -32,12 +32,12 @@ pub(crate) struct Registry {
 
 /// Result of adding sessions to a conversation's feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum JoinResult {
+pub(crate) enum FollowResult {
     /// The sessions follow the feed, except those that have ended.
-    Joined,
+    Following,
     /// The sessions follow the feed, which is new on this node: the node has to subscribe to the
     /// conversation's topic and compare the feed with the log.
-    JoinedNewFeed {
+    FollowingNewFeed {
         /// The log extends beyond the head of the feed.
         is_behind: bool,
     },
@@ -90,8 +90,8 @@ pub(crate) struct Removed {
     pub(crate) was_last_of_user: bool,
 }
 
-/// Events that sessions missed before they join a feed, as far as the caller of
-/// [`Registry::join`] has read them from the log.
+/// Events that sessions missed before they follow a feed, as far as the caller of
+/// [`Registry::follow`] has read them from the log.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MissedEvents<'a> {
     /// The events, ascending; empty if none were read.
@@ -106,9 +106,10 @@ impl MissedEvents<'_> {
     }
 }
 
-/// Maximum number of events that a session missed and that are pushed to it when it joins a feed.
+/// Maximum number of events that a session missed and that are pushed to it when it starts to
+/// follow a conversation.
 /// If there are more, the client gets a `Behind` push instead.
-pub(crate) const MAX_PUSHED_ON_JOIN: u32 = 64;
+pub(crate) const MAX_PUSHED_ON_FOLLOW: u32 = 64;
 
 /// A session in the order of the ids.
 struct ById(Arc<SessionHandle>);
@@ -169,15 +170,15 @@ impl Registry {
         removed
     }
 
-    /// Adds sessions of one user to the feed of a conversation. `membership` was read after the
-    /// sessions were added to the registry, and is active.
-    pub(crate) fn join(
+    /// Adds sessions of one user to the feed of a conversation, so that they follow it.
+    /// `membership` was read after the sessions were added to the registry, and is active.
+    pub(crate) fn follow(
         &self,
         sessions: &[Arc<SessionHandle>],
         membership: &MembershipView,
         known: KnownUpTo,
         missed: MissedEvents<'_>,
-    ) -> JoinResult {
+    ) -> FollowResult {
         let (conversation, first_seq) = (&membership.conversation, membership.member.first_seq);
         let known_seq = known.seq(membership);
         let subscribe = |feed: &mut ConversationFeed| {
@@ -188,18 +189,18 @@ impl Registry {
         match self.conversations.entry(conversation.id) {
             Entry::Occupied(mut entry) => {
                 if entry.get().members_version() > conversation.members_version {
-                    return JoinResult::OutOfDate;
+                    return FollowResult::OutOfDate;
                 }
                 let head = entry.get().head();
                 let before = known_seq.max(first_seq.previous());
                 let count = head.0.saturating_sub(before.0);
-                let is_short = (1..=u64::from(MAX_PUSHED_ON_JOIN)).contains(&count);
-                let can_join = || sessions.iter().any(|session| session.can_join(conversation.id));
-                if is_short && !missed.is_final && !missed.reach(head) && can_join() {
-                    return JoinResult::Missed(before);
+                let is_short = (1..=u64::from(MAX_PUSHED_ON_FOLLOW)).contains(&count);
+                let can_follow = || sessions.iter().any(|session| session.can_follow(conversation.id));
+                if is_short && !missed.is_final && !missed.reach(head) && can_follow() {
+                    return FollowResult::Missed(before);
                 }
                 subscribe(entry.get_mut());
-                JoinResult::Joined
+                FollowResult::Following
             }
             Entry::Vacant(entry) => {
                 // A feed that starts at what the client knows is then brought up to the end of the
@@ -207,16 +208,16 @@ impl Registry {
                 // log, the client gets a `Behind` push, unless it knows the log up to there.
                 let unknown = conversation.last_seq.0.saturating_sub(known_seq.0);
                 let head = match known {
-                    KnownUpTo::Nothing if unknown <= u64::from(MAX_PUSHED_ON_JOIN) => known_seq,
+                    KnownUpTo::Nothing if unknown <= u64::from(MAX_PUSHED_ON_FOLLOW) => known_seq,
                     _ => conversation.last_seq,
                 };
                 let mut feed = ConversationFeed::new(head, conversation.members_version.min(head));
                 subscribe(&mut feed);
                 if feed.is_empty() {
-                    return JoinResult::Joined;
+                    return FollowResult::Following;
                 }
                 entry.insert(feed);
-                JoinResult::JoinedNewFeed {
+                FollowResult::FollowingNewFeed {
                     is_behind: head < conversation.last_seq,
                 }
             }
@@ -224,7 +225,7 @@ impl Registry {
     }
 
     /// Delivers events of one conversation, ascending, to its feed. Returns `None` if no session on
-    /// this node follows the conversation or joins it by one of the events.
+    /// this node follows the conversation or starts to follow it by one of the events.
     pub(crate) fn deliver(&self, conversation: ConversationId, events: &[Event], now: Instant) -> Option<Delivered> {
         let sessions_of = |user| self.of_user(user);
         match self.conversations.entry(conversation) {

@@ -44,7 +44,7 @@ impl SessionHandle {
 
     /// Records that a conversation's feed is about to list the session. Returns `false` if the feed
     /// lists it already, or the session has ended.
-    pub(crate) fn join(&self, conversation: ConversationId) -> bool {
+    pub(crate) fn follow(&self, conversation: ConversationId) -> bool {
         let mut state = self.state.lock();
         let conversations = state.conversations.as_mut();
         conversations.is_some_and(|conversations| conversations.insert(conversation))
@@ -57,8 +57,8 @@ impl SessionHandle {
         }
     }
 
-    /// Returns whether [`SessionHandle::join`] would return `true`.
-    pub(crate) fn can_join(&self, conversation: ConversationId) -> bool {
+    /// Returns whether [`SessionHandle::follow`] would return `true`.
+    pub(crate) fn can_follow(&self, conversation: ConversationId) -> bool {
         let state = self.state.lock();
         let conversations = state.conversations.as_ref();
         conversations.is_some_and(|conversations| !conversations.contains(&conversation))

@@ -11,8 +11,8 @@ use super::cluster_link::ClusterLink;
 use super::config::RouterConfig;
 use super::envelope::EnvelopeCodec;
 use super::event_log::{EventLog, ReadLimit, TimeLimited};
+use super::follow_starter::FollowStarter;
 use super::handle::{Counters, NodeStatus, Router};
-use super::joiner::Joiner;
 use super::local_delivery::{DeliveryQueues, LocalDelivery};
 use super::other_nodes::OtherNodes;
 use super::peer_monitor::PeerMonitor;
@@ -211,7 +211,7 @@ impl Assembly {
         ));
         let store_peers = StorePeers::default();
         let router = Router {
-            joiner: Joiner {
+            follow_starter: FollowStarter {
                 registry: Arc::clone(&registry),
                 log: Arc::clone(&limited),
                 delivery: Arc::clone(&delivery),
@@ -317,7 +317,7 @@ impl Assembly {
             options: self.options("follow a conversation"),
             registry: Arc::clone(&router.registry),
             log: Arc::clone(log),
-            joiner: router.joiner.clone(),
+            follow_starter: router.follow_starter.clone(),
         };
         tasks.spawn("join", join.run());
         let check = SessionCheck {

@@ -56,7 +56,7 @@ impl Listener {
 
     /// Accepts the connections that are in the backlog now. Ignores tokio's cooperative budget,
     /// which would end the iteration after some of them.
-    fn waiting(&self) -> impl Iterator<Item = Box<dyn Transport>> + '_ {
+    fn accept_waiting(&self) -> impl Iterator<Item = Box<dyn Transport>> + '_ {
         std::iter::from_fn(|| unconstrained(self.accept()).now_or_never().and_then(Result::ok))
     }
 
@@ -85,7 +85,7 @@ pub(super) async fn run(mut listener: Listener, protocol: Protocol, shared: Arc<
         }
         // Connections in the backlog are accepted first, because closing the listener would reset
         // them.
-        for stream in listener.waiting().take(MAX_WAITING) {
+        for stream in listener.accept_waiting().take(MAX_WAITING) {
             listener.admit(stream, &protocol, &shared);
         }
         listener = listener.close(&mut gate, &protocol, &shared).await;
@@ -148,7 +148,7 @@ impl ReservedFile {
     /// Accepts and closes the connections in the backlog.
     fn turn_away(&mut self, listener: &Listener) {
         self.0 = None;
-        let turned_away = listener.waiting().take(MAX_WAITING).count();
+        let turned_away = listener.accept_waiting().take(MAX_WAITING).count();
         *self = Self::open();
         tracing::debug!(
             turned_away,
@@ -313,6 +313,6 @@ mod tests {
         let clients: Vec<_> = std::iter::repeat_with(connect).take(MAX_WAITING - 1).collect();
         let listener = Listener::Tcp(listener);
         let _first = listener.accept().await.unwrap();
-        assert_eq!(listener.waiting().take(MAX_WAITING).count(), clients.len() - 1);
+        assert_eq!(listener.accept_waiting().take(MAX_WAITING).count(), clients.len() - 1);
     }
 }

@@ -80,7 +80,7 @@ pub struct LoginTicket(RequestId);
 
 impl Guest {
     /// Creates the state machine of a connection that was accepted at `accepted` and finished its
-    /// handshake at `now`. `store_epoch` identifies the store's history to the client.
+    /// handshake at `now`. `store_epoch` is the epoch of the server's store.
     #[must_use]
     pub fn new(config: Arc<SessionConfig>, store_epoch: StoreEpoch, accepted: Instant, now: Instant) -> Self {
         let after = |start: Instant, time| start.checked_add(time).unwrap_or(start);

@@ -338,6 +338,6 @@ fn may_overlap(command: &Command) -> bool {
             | Command::Acknowledge { .. }
             | Command::MarkRead { .. }
             | Command::Typing { .. }
-            | Command::SetStatus(_)
+            | Command::SetPresence(_)
     )
 }

@@ -73,21 +73,21 @@ pub trait AccountTx: Send {
     /// Replaces all fields of an account except `id`, `name`, `skeleton`, `subject` and `created`.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`]: the account does not exist.
+    /// [`StoreError::Defect`]: the account does not exist.
     async fn update_account(&mut self, account: &Account) -> Result<(), StoreError>;
 
     /// Replaces the name and skeleton of an account. Returns `false` if another account has one of
     /// them: then nothing was written and the transaction continues.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`]: the account does not exist.
+    /// [`StoreError::Defect`]: the account does not exist.
     async fn rename_account(&mut self, id: UserId, name: &str, skeleton: &str) -> Result<bool, StoreError>;
 
     /// Binds an account to an external subject, or removes the binding. Returns `false` if another
     /// account is bound to the subject: then nothing was written and the transaction continues.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`]: the account does not exist.
+    /// [`StoreError::Defect`]: the account does not exist.
     async fn set_subject(&mut self, id: UserId, subject: Option<&str>) -> Result<bool, StoreError>;
 
     /// Locks a device, whether or not it exists, and returns it.

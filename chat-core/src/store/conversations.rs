@@ -25,7 +25,7 @@ pub struct MembershipView {
     pub unread: u64,
     /// Number of messages in the same range that mention the user or every member, without recalled
     /// ones.
-    pub mentions: u64,
+    pub unread_mentions: u64,
     /// Membership of the other user, if this is a direct conversation of two users.
     pub peer: Option<Member>,
     /// The group as the user left it, if `member.until_seq` is set: the snapshot that
@@ -89,10 +89,21 @@ pub trait ConversationStore: Debug + Send + Sync + 'static {
     async fn members_of_user(&self, user: UserId, after: ConversationId, limit: u32)
     -> Result<Vec<Member>, StoreError>;
 
-    /// Returns `(id, last_seq, members_version)` of each of these conversations that exists. A node
-    /// compares them with its own state when it may have missed doorbells (messages on the bus that
-    /// say that a log has grown).
-    async fn last_seqs(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq, Seq)>, StoreError>;
+    /// Returns the version of the log of each of these conversations that exists. A node compares
+    /// them with its own state when it may have missed doorbells (messages on the bus that say that
+    /// a log has grown).
+    async fn log_versions(&self, ids: &[ConversationId]) -> Result<Vec<LogVersion>, StoreError>;
+}
+
+/// The fields of a conversation's row that say how far its log has grown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogVersion {
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// Last event of the log.
+    pub last_seq: Seq,
+    /// Last event that changed the members.
+    pub members_version: Seq,
 }
 
 /// A conversation to create.
@@ -144,7 +155,7 @@ pub trait ConversationTx: Send {
     /// transaction continues. Deleting a group frees both.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`]: the conversation is not locked, or does not exist.
+    /// [`StoreError::Defect`]: the conversation is not locked, or does not exist.
     async fn update_conversation(&mut self, conversation: &Conversation) -> Result<bool, StoreError>;
 
     /// Returns the memberships of these users, in any state and any order. Users without a
@@ -166,7 +177,7 @@ pub trait ConversationTx: Send {
     /// user comes back, and is replaced when the user leaves again.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`]: the group is not locked, or does not exist.
+    /// [`StoreError::Defect`]: the group is not locked, or does not exist.
     async fn put_snapshot(
         &mut self,
         id: ConversationId,

@@ -24,10 +24,13 @@ pub enum StoreError {
     /// [`find_sent`](super::MessageTx::find_sent).
     #[error("the client message id of an event was used before")]
     AlreadySent,
-    /// The stored data is inconsistent, the caller violated the store's contract, or a unit of work
-    /// panicked.
-    #[error("the store found inconsistent data or a defect of the program: {0}")]
+    /// The stored data is inconsistent or cannot be decoded.
+    #[error("the store found inconsistent data: {0}")]
     Corrupt(String),
+    /// The program has a defect: a unit of work panicked or violated the store's contract, or the
+    /// store made a request that its database rejects. Says nothing about the stored data.
+    #[error("the store found a defect of the program: {0}")]
+    Defect(String),
 }
 
 impl StoreError {

@@ -94,14 +94,14 @@ pub trait MessageTx: Send {
     /// # Errors
     /// - [`StoreError::AlreadySent`]: an event with the same sender and client message id exists
     ///   already. The unit must end the transaction with this error.
-    /// - [`StoreError::Corrupt`]: a conversation is not locked, or the sequence numbers or
+    /// - [`StoreError::Defect`]: a conversation is not locked, or the sequence numbers or
     ///   `message_count`s do not continue its log.
     async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError>;
 
     /// Records the event `edit` as the latest edit of the message `target`.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`]: the message `target` does not exist.
+    /// [`StoreError::Defect`]: the message `target` does not exist.
     async fn mark_edited(&mut self, conversation: ConversationId, target: Seq, edit: Seq) -> Result<(), StoreError>;
 
     /// Records that the event `recall` recalled the message `target`. Replaces the body of the
@@ -110,7 +110,7 @@ pub trait MessageTx: Send {
     /// readable copy of the text.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`]: the message `target` does not exist.
+    /// [`StoreError::Defect`]: the message `target` does not exist.
     async fn erase(
         &mut self,
         conversation: ConversationId,

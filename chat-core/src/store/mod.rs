@@ -24,7 +24,7 @@
 //!   conversations by ascending id, feeds, the audit log. A transaction may lock a conversation
 //!   that it created itself at any time.
 //! - A unit awaits only its transaction. If a unit panics, the store rolls it back and the caller
-//!   receives [`StoreError::Corrupt`].
+//!   receives [`StoreError::Defect`].
 //! - When a transaction commits, the row of every conversation that it locked states where the log
 //!   of that conversation ends (`last_seq` and `message_count`).
 //! - Names and texts are compared and stored byte by byte. Maximum sizes: names and keys 256 bytes,
@@ -42,7 +42,7 @@
 //! [`StoreError::AlreadySent`] from [`MessageTx::insert_events`].
 //!
 //! [`backend`] has helpers for authors of stores. [`TxContract`](backend::TxContract) enforces the
-//! rules about locks and logs for every store: it turns a violation into [`StoreError::Corrupt`].
+//! rules about locks and logs for every store: it turns a violation into [`StoreError::Defect`].
 //! [`run_inline`](backend::run_inline) runs units in stores whose transactions never wait, and
 //! [`run_catching`](backend::run_catching) in stores whose transactions do.
 
@@ -71,7 +71,7 @@ use async_trait::async_trait;
 
 pub use accounts::{AccountStore, AccountTx, NewAccount};
 pub use contacts::{ContactStore, ContactTx};
-pub use conversations::{ConversationStore, ConversationTx, MembershipView, NamedGroup, NewConversation};
+pub use conversations::{ConversationStore, ConversationTx, LogVersion, MembershipView, NamedGroup, NewConversation};
 pub use cursors::CursorStore;
 pub use error::{StoreError, TxError};
 pub use feed_leases::{FeedLease, FeedShard, FeedTx, FeedTxExt};
@@ -89,7 +89,7 @@ pub(crate) use internals::*;
 pub use internals::*;
 
 mod internals {
-    pub use super::unit::{Operation, StoreExt};
+    pub use super::unit::{StoreExt, TypedUnit};
 }
 
 use crate::model::{ClusterKey, NodeId, StoreEpoch, Timestamp};
@@ -105,8 +105,8 @@ pub trait Store:
     /// - [`StoreError::Aborted`]: the unit returned [`TxError::Abort`]; nothing was written.
     /// - [`StoreError::AlreadySent`]: the unit returned it; nothing was written.
     /// - [`StoreError::Full`], [`StoreError::Overloaded`]: nothing was written.
-    /// - [`StoreError::Corrupt`]: the stored data is inconsistent, or the unit panicked or violated
-    ///   the contract; nothing was written.
+    /// - [`StoreError::Corrupt`]: the stored data is inconsistent; nothing was written.
+    /// - [`StoreError::Defect`]: the unit panicked or violated the contract; nothing was written.
     /// - [`StoreError::Unavailable`]: the unit may or may not have been written.
     ///
     /// # Cancel safety
@@ -114,8 +114,8 @@ pub trait Store:
     /// transaction runs to its end in the background.
     async fn transact(&self, unit: Box<dyn Unit>) -> Result<(), StoreError>;
 
-    /// Returns the id of the store's history, which changes if the store may have lost events, as
-    /// after a restore of a backup.
+    /// Returns the store epoch, an id that changes if the store may have lost events, as after a
+    /// restore of a backup.
     async fn epoch(&self) -> Result<StoreEpoch, StoreError>;
 
     /// Returns the key with which the nodes that use this store authenticate what they tell each

@@ -16,7 +16,7 @@ use crate::panics;
 /// halfway.
 ///
 /// # Errors
-/// Returns the unit's error, or [`StoreError::Corrupt`] if the unit awaited anything but its
+/// Returns the unit's error, or [`StoreError::Defect`] if the unit awaited anything but its
 /// transaction or panicked. The caller rolls back after an error.
 pub fn run_inline(unit: &mut dyn Unit, tx: &mut dyn Transaction) -> Result<(), TxError> {
     let poll_once = AssertUnwindSafe(|| {
@@ -32,7 +32,7 @@ pub fn run_inline(unit: &mut dyn Unit, tx: &mut dyn Transaction) -> Result<(), T
 /// Runs `unit` with a transaction that may wait for a database. Catches a panic of the unit.
 ///
 /// # Errors
-/// Returns the unit's error, or [`StoreError::Corrupt`] if the unit panicked. The caller rolls back
+/// Returns the unit's error, or [`StoreError::Defect`] if the unit panicked. The caller rolls back
 /// after an error.
 ///
 /// # Cancel safety
@@ -49,7 +49,5 @@ fn panicked(payload: &(dyn Any + Send)) -> TxError {
 }
 
 fn contract_violation(what: &str) -> TxError {
-    TxError::Store(StoreError::Corrupt(format!(
-        "a unit of work broke its contract: {what}"
-    )))
+    TxError::Store(StoreError::Defect(format!("a unit of work broke its contract: {what}")))
 }

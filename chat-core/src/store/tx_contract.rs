@@ -61,7 +61,7 @@ impl TxContract {
     /// Records that the transaction is about to lock a device, or all devices of a user.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`]: the transaction already holds a later kind of lock.
+    /// [`StoreError::Defect`]: the transaction already holds a later kind of lock.
     pub fn lock_devices(&mut self) -> Result<(), StoreError> {
         self.enter(LockStage::Devices)
     }
@@ -69,7 +69,7 @@ impl TxContract {
     /// Records that the transaction is about to lock a pair of users.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`]: the transaction already holds a later kind of lock.
+    /// [`StoreError::Defect`]: the transaction already holds a later kind of lock.
     pub fn lock_contacts(&mut self) -> Result<(), StoreError> {
         self.enter(LockStage::Contacts)
     }
@@ -78,7 +78,7 @@ impl TxContract {
     /// locked or created the conversation already.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`]: the transaction already holds a later kind of lock, or has locked a
+    /// [`StoreError::Defect`]: the transaction already holds a later kind of lock, or has locked a
     /// conversation with a greater id. Conversations that the transaction created itself do not
     /// count, because no other transaction can see them.
     pub fn lock_conversation(&mut self, id: ConversationId) -> Result<bool, StoreError> {
@@ -99,7 +99,7 @@ impl TxContract {
     /// this does not check.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`]: the transaction already holds the lock of the audit log.
+    /// [`StoreError::Defect`]: the transaction already holds the lock of the audit log.
     pub fn lock_feeds(&mut self) -> Result<(), StoreError> {
         self.enter(LockStage::Feeds)
     }
@@ -128,7 +128,7 @@ impl TxContract {
     /// Records that the transaction is about to insert events.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`]: the conversation of an event is not locked, or an event does not
+    /// [`StoreError::Defect`]: the conversation of an event is not locked, or an event does not
     /// continue its log.
     pub fn append(&mut self, events: &[Event]) -> Result<(), StoreError> {
         for event in events {
@@ -159,7 +159,7 @@ impl TxContract {
     /// Records that the transaction is about to replace the row of a conversation.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`]: the conversation is not locked.
+    /// [`StoreError::Defect`]: the conversation is not locked.
     pub fn update(&mut self, row: &Conversation) -> Result<(), StoreError> {
         let Some(tracked) = self.logs.get_mut(&row.id) else {
             return Err(violation(format!(
@@ -174,7 +174,7 @@ impl TxContract {
     /// Records that the transaction is about to write the snapshot of a group.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`]: the group is not locked, or does not exist.
+    /// [`StoreError::Defect`]: the group is not locked, or does not exist.
     pub fn put_snapshot(&self, group: ConversationId) -> Result<(), StoreError> {
         if self.logs.contains_key(&group) {
             return Ok(());
@@ -187,7 +187,7 @@ impl TxContract {
     /// Checks the transaction before it commits.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`]: the row of a conversation does not state where its log ends.
+    /// [`StoreError::Defect`]: the row of a conversation does not state where its log ends.
     pub fn check(&self) -> Result<(), StoreError> {
         for (id, tracked) in &self.logs {
             if tracked.row != tracked.log {
@@ -220,5 +220,5 @@ impl TxContract {
 }
 
 fn violation(what: String) -> StoreError {
-    StoreError::Corrupt(format!("a unit of work broke its contract: {what}"))
+    StoreError::Defect(format!("a unit of work broke its contract: {what}"))
 }

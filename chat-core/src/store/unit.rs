@@ -1,4 +1,4 @@
-//! Units of work, untyped ([`Unit`]) and typed (`Operation`).
+//! Units of work, untyped ([`Unit`]) and typed ([`TypedUnit`]).
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -18,36 +18,36 @@ pub trait Unit: Debug + Send + 'static {
 
 /// A unit of work with a typed result or rejection.
 #[async_trait]
-pub trait Operation: Debug + Send + 'static {
-    /// Result of the operation, returned once it is committed.
+pub trait TypedUnit: Debug + Send + 'static {
+    /// Result of the unit of work, returned once it is committed.
     type Output: Send + 'static;
-    /// Reason for which the operation was rejected. A rejection rolls the transaction back.
+    /// Reason for which the unit of work was rejected. A rejection rolls the transaction back.
     type Rejection: From<StoreError> + Send + 'static;
 
-    /// Executes the operation. The store may call this again after a rollback.
+    /// Executes the unit of work. The store may call this again after a rollback.
     async fn apply(&mut self, tx: &mut dyn Transaction) -> Result<Self::Output, Self::Rejection>;
 
     /// Returns `Ok` with the store's error that a rejection contains, or `Err` with the rejection
     /// if it contains none. This distinguishes a failure of the store, after which the store may
-    /// run the operation again, from a rejection by the operation.
+    /// run the unit of work again, from a rejection by the unit of work itself.
     fn store_error(rejection: Self::Rejection) -> Result<StoreError, Self::Rejection>;
 }
 
-/// Typed execution of [`Operation`]s, on every store.
+/// Typed execution of [`TypedUnit`]s, on every store.
 #[async_trait]
 pub trait StoreExt: Store {
-    /// Runs `operation` in one transaction; its output is durable once this returns.
+    /// Runs `unit` in one transaction; its output is durable once this returns.
     ///
     /// # Errors
-    /// Returns the operation's rejection (nothing was written), or the store's error converted to a
+    /// Returns the unit's rejection (nothing was written), or the store's error converted to a
     /// rejection.
     ///
     /// # Cancel safety
     /// The same as for [`Store::transact`].
-    async fn run<O: Operation>(&self, operation: O) -> Result<O::Output, O::Rejection> {
+    async fn run<U: TypedUnit>(&self, unit: U) -> Result<U::Output, U::Rejection> {
         let slot = Arc::new(Mutex::new(None));
-        let unit = OperationUnit {
-            operation,
+        let unit = SlotUnit {
+            unit,
             slot: Arc::clone(&slot),
         };
         let committed = self.transact(Box::new(unit)).await;
@@ -57,7 +57,7 @@ pub trait StoreExt: Store {
             (Err(StoreError::Aborted), Some(Err(rejection))) => Err(rejection),
             (Err(error), _) => Err(error.into()),
             (Ok(()), _) => {
-                Err(StoreError::Corrupt("the store committed a unit of work that had not finished".into()).into())
+                Err(StoreError::Defect("the store committed a unit of work that had not finished".into()).into())
             }
         }
     }
@@ -65,26 +65,26 @@ pub trait StoreExt: Store {
 
 impl<S: Store + ?Sized> StoreExt for S {}
 
-type Slot<O> = Arc<Mutex<Option<Result<<O as Operation>::Output, <O as Operation>::Rejection>>>>;
+type Slot<U> = Arc<Mutex<Option<Result<<U as TypedUnit>::Output, <U as TypedUnit>::Rejection>>>>;
 
-/// Unit that executes an operation and puts its result into a slot that the caller can read.
-struct OperationUnit<O: Operation> {
-    operation: O,
-    slot: Slot<O>,
+/// Unit that executes a typed unit and puts its result into a slot that the caller can read.
+struct SlotUnit<U: TypedUnit> {
+    unit: U,
+    slot: Slot<U>,
 }
 
-impl<O: Operation> Debug for OperationUnit<O> {
+impl<U: TypedUnit> Debug for SlotUnit<U> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.operation.fmt(f)
+        self.unit.fmt(f)
     }
 }
 
 #[async_trait]
-impl<O: Operation> Unit for OperationUnit<O> {
+impl<U: TypedUnit> Unit for SlotUnit<U> {
     async fn run(&mut self, tx: &mut dyn Transaction) -> Result<(), TxError> {
-        let (result, end) = match self.operation.apply(tx).await {
+        let (result, end) = match self.unit.apply(tx).await {
             Ok(output) => (Some(Ok(output)), Ok(())),
-            Err(rejection) => match O::store_error(rejection) {
+            Err(rejection) => match U::store_error(rejection) {
                 Ok(error) => (None, Err(TxError::Store(error))),
                 Err(rejection) => (Some(Err(rejection)), Err(TxError::Abort)),
             },

@@ -476,7 +476,7 @@ async fn message_without_a_connection_is_addressed_by_the_id_of_its_group() {
     let outbox = queue().await;
     assert_eq!(outbox[0].conversation, ConversationRef::Id(group.id));
     assert_eq!(
-        (outbox[0].epoch.is_some(), &outbox[0].name),
+        (outbox[0].store_epoch.is_some(), &outbox[0].name),
         (
             true,
             &Some(ConversationRef::Group(GroupName::parse("General").unwrap()))
@@ -484,9 +484,9 @@ async fn message_without_a_connection_is_addressed_by_the_id_of_its_group() {
     );
     assert!(outbox[1].conversation.is_by_name());
 
-    // The groups of another history are not used.
+    // The groups of another store epoch are not used.
     let mut account = store.load().await.unwrap().account;
-    account.epoch = Some(StoreEpoch::random());
+    account.store_epoch = Some(StoreEpoch::random());
     store.save_account(&account).await.unwrap();
     assert!(queue().await[0].conversation.is_by_name());
 }

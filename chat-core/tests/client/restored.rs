@@ -114,7 +114,7 @@ async fn waiting_message_reaches_its_user_and_not_the_new_owner_of_the_id() {
         .await;
     assert!(matches!(outcome(text).await, SendOutcome::Acked(_)));
     let recalled = outcome(recall).await;
-    assert!(matches!(recalled, SendOutcome::Rejected(ClientError::HistoryReplaced)));
+    assert!(matches!(recalled, SendOutcome::Rejected(ClientError::StoreReplaced)));
     assert_eq!(
         (message_count(&node, "bob").await, message_count(&node, "eve").await),
         (1, 1)
@@ -146,25 +146,25 @@ async fn id_is_refused_until_the_application_takes_the_event() {
     let restore = Restore::new().await;
     let id = restore.conversation_with_bob;
     let mut events = restore.alice.events().unwrap();
-    let current = restore.alice.with_current_history();
+    let before_restore = restore.alice.with_current_epoch();
     let (_node, alice, _, ()) = restore.run(async |_| ()).await;
     wait_for_event(&mut events, |event| matches!(event, ClientEvent::Disconnected { .. })).await;
-    while alice.epoch() == current.epoch() && alice.find_conversation(&direct("eve")).is_none() {
+    while alice.store_epoch() == before_restore.store_epoch() && alice.find_conversation(&direct("eve")).is_none() {
         tokio::task::yield_now().await;
     }
     let text = || DraftContent::text(message(1));
     let refused = alice.enqueue(id, text()).await;
-    assert!(matches!(refused, Err(ClientError::HistoryReplaced)), "{refused:?}");
+    assert!(matches!(refused, Err(ClientError::StoreReplaced)), "{refused:?}");
     let refused = alice.mark_read(id, Seq(1)).await;
-    assert!(matches!(refused, Err(ClientError::HistoryReplaced)), "{refused:?}");
+    assert!(matches!(refused, Err(ClientError::StoreReplaced)), "{refused:?}");
     assert!(matches!(
         outcome(enqueue(&alice, text()).await).await,
         SendOutcome::Acked(_)
     ));
 
-    wait_for_event(&mut events, |event| matches!(event, ClientEvent::HistoryReset)).await;
+    wait_for_event(&mut events, |event| matches!(event, ClientEvent::StoreReset)).await;
     let accepted = alice.enqueue(id, text()).await.unwrap();
     assert!(matches!(outcome(accepted).await, SendOutcome::Acked(_)));
-    let refused = current.enqueue(id, text()).await;
-    assert!(matches!(refused, Err(ClientError::HistoryReplaced)), "{refused:?}");
+    let refused = before_restore.enqueue(id, text()).await;
+    assert!(matches!(refused, Err(ClientError::StoreReplaced)), "{refused:?}");
 }

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use toml::{Spanned, Table, Value};
 
 use super::mask::masked_value;
-use super::problem::{Origin, Problem, Unknown};
+use super::problem::{Origin, Problem, Undetermined};
 
 /// One configured value with its key and origin.
 #[derive(Debug, Clone)]
@@ -39,7 +39,8 @@ pub(crate) fn from_file(path: &Path, text: &str) -> (Vec<Setting>, Vec<Problem>)
     let mut problems: Vec<Problem> = errors
         .iter()
         .map(|error| {
-            Problem::at(&origin_at(error.span().unwrap_or(0..0)), error.message()).with_unknown(Unknown::Everything)
+            Problem::at(&origin_at(error.span().unwrap_or(0..0)), error.message())
+                .with_undetermined(Undetermined::Everything)
         })
         .collect();
     let mut settings = Vec::new();
@@ -51,7 +52,7 @@ pub(crate) fn from_file(path: &Path, text: &str) -> (Vec<Setting>, Vec<Problem>)
                 &origin,
                 format!("{key} is outside of any section; every key belongs to a section such as [server]"),
             );
-            problems.push(problem.with_unknown(Unknown::Everything));
+            problems.push(problem.with_undetermined(Undetermined::Everything));
             continue;
         };
         for (key, value) in content {
@@ -66,7 +67,7 @@ pub(crate) fn from_file(path: &Path, text: &str) -> (Vec<Setting>, Vec<Problem>)
                 }),
                 Err(error) => {
                     let problem = Problem::at(&origin, format!("{section}.{key}: {}", error.message()));
-                    problems.push(problem.with_unknown(Unknown::key(&section, &key)));
+                    problems.push(problem.with_undetermined(Undetermined::key(&section, &key)));
                 }
             }
         }
@@ -116,7 +117,7 @@ pub(crate) fn from_environment(
             Err(expected) => {
                 let shown = masked_value(&text);
                 let problem = Problem::at(&origin, format!("{section}.{key} must be {expected}, not {shown:?}"));
-                problems.push(problem.with_unknown(Unknown::key(&section, &key)));
+                problems.push(problem.with_undetermined(Undetermined::key(&section, &key)));
             }
         }
     }
@@ -144,11 +145,11 @@ pub(crate) fn unknown_key(origin: &Origin, section: &str, key: &str, defaults: &
     match defaults.get(section).and_then(Value::as_table) {
         Some(known) => {
             let text = format!("unknown key {section}.{key}; section {section} has: {}", names(known));
-            Problem::at(origin, text).with_unknown(Unknown::Section(section.to_owned()))
+            Problem::at(origin, text).with_undetermined(Undetermined::Section(section.to_owned()))
         }
         None => {
             let text = format!("unknown section {section}; the sections are: {}", names(defaults));
-            Problem::at(origin, text).with_unknown(Unknown::Everything)
+            Problem::at(origin, text).with_undetermined(Undetermined::Everything)
         }
     }
 }

@@ -2,7 +2,8 @@
 //! file overrides the defaults.
 //!
 //! [`load`] validates each value alone and merges the valid values. [`Checked::new`] then checks
-//! the merged configuration as a whole. All problems are reported at once, each with its origin.
+//! the merged configuration as a whole. All problems are reported at once; a problem of a
+//! configured value is reported with the origin of the value.
 
 mod check;
 mod layers;
@@ -23,7 +24,7 @@ use crate::files;
 
 pub(crate) use check::Checked;
 pub(crate) use layers::Setting;
-pub(crate) use problem::{Origins, Problem, Unknown};
+pub(crate) use problem::{Origins, Problem, Undetermined};
 pub(crate) use settings::{LimitsSection, LogFormat, SessionsSetting, Settings};
 pub(crate) use url::{ListenUrl, Scheme, StoreUrl};
 
@@ -93,10 +94,10 @@ pub(crate) fn load(sources: Sources) -> Loaded {
         }
     }
     let settings = merged.try_into().unwrap_or_else(|error: toml::de::Error| {
-        problems.push(Problem::without_origin(error.message()).with_unknown(Unknown::Everything));
+        problems.push(Problem::without_origin(error.message()).with_undetermined(Undetermined::Everything));
         Settings::default()
     });
-    origins.mark_unknown(&problems);
+    origins.mark_undetermined(&problems);
     Loaded {
         settings,
         origins,
@@ -121,7 +122,8 @@ fn validate_alone(setting: &Setting, defaults: &Table) -> Result<(), Problem> {
     let parsed: Result<Settings, _> = candidate.try_into();
     parsed.map(drop).map_err(|error| {
         let reason = error.message().trim_end();
-        Problem::at(&setting.origin, format!("{section}.{key}: {reason}")).with_unknown(Unknown::key(section, key))
+        Problem::at(&setting.origin, format!("{section}.{key}: {reason}"))
+            .with_undetermined(Undetermined::key(section, key))
     })
 }
 
@@ -136,7 +138,8 @@ fn set(table: &mut Table, section: &str, key: String, value: toml::Value) {
 /// be read is a problem.
 fn read_file(given: Option<PathBuf>) -> (Option<PathBuf>, Vec<Setting>, Vec<Problem>) {
     // A file that cannot be reached counts as existing, so that its error is reported. The working
-    // directory is an exception: it may be that of another user, such as root with sudo.
+    // directory is an exception: it may be unreadable for the server's user, for example if root
+    // runs `sudo -u chat chat-server` in its own home.
     let exists = |path: &PathBuf| path.try_exists().unwrap_or_else(|_| path.is_absolute());
     let path = given.or_else(|| SEARCH_PATHS.iter().map(PathBuf::from).find(exists));
     let Some(path) = path else {
@@ -154,7 +157,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
         "cannot read the configuration file {}: {error}",
         path.display()
     ))
-    .with_unknown(Unknown::Everything)
+    .with_undetermined(Undetermined::Everything)
 }
 
 /// Returns the configuration as TOML, with secrets masked.

@@ -33,14 +33,14 @@ pub(crate) struct Problem {
     pub(crate) origin: Option<Origin>,
     /// Description of the problem and of its remedy.
     pub(crate) text: String,
-    /// Part of the configuration whose intended value is unknown because of this problem.
-    pub(crate) unknown: Unknown,
+    /// Part of the configuration whose intended value cannot be determined because of this problem.
+    pub(crate) undetermined: Undetermined,
 }
 
-/// A part of the configuration whose intended value is unknown. Checks that depend on it are
-/// skipped, so that one mistake is not reported twice.
+/// A part of the configuration whose intended value cannot be determined. Checks that depend on it
+/// are skipped, so that one mistake is not reported twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Unknown {
+pub(crate) enum Undetermined {
     Nothing,
     /// One key, as `section.key`.
     Key(String),
@@ -63,26 +63,26 @@ impl Problem {
         Self {
             origin: None,
             text: text.into(),
-            unknown: Unknown::Nothing,
+            undetermined: Undetermined::Nothing,
         }
     }
 
-    /// Sets the part of the configuration that is unknown because of this problem.
-    pub(crate) fn with_unknown(self, unknown: Unknown) -> Self {
-        Self { unknown, ..self }
+    /// Sets the part of the configuration that is undetermined because of this problem.
+    pub(crate) fn with_undetermined(self, undetermined: Undetermined) -> Self {
+        Self { undetermined, ..self }
     }
 }
 
-impl Unknown {
+impl Undetermined {
     pub(crate) fn key(section: &str, key: &str) -> Self {
         Self::Key(format!("{section}.{key}"))
     }
 
-    /// Returns `true` if the value of `key`, a `section.key`, is unknown.
+    /// Returns `true` if the value of `key`, a `section.key`, is undetermined.
     fn covers(&self, key: &str) -> bool {
         match self {
             Self::Nothing => false,
-            Self::Key(unknown) => unknown == key,
+            Self::Key(undetermined) => undetermined == key,
             Self::Section(section) => key.split('.').next() == Some(section),
             Self::Everything => true,
         }
@@ -105,12 +105,12 @@ pub(crate) fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems
 }
 
-/// Origins of all values that were configured, by `section.key`, and the unknown parts of the
+/// Origins of all values that were configured, by `section.key`, and the undetermined parts of the
 /// configuration.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Origins {
     configured: BTreeMap<String, Origin>,
-    unknown: Vec<Unknown>,
+    undetermined: Vec<Undetermined>,
 }
 
 impl Origins {
@@ -118,17 +118,17 @@ impl Origins {
         self.configured.insert(key, origin);
     }
 
-    /// Records the parts of the configuration that are unknown because of these problems.
-    pub(crate) fn mark_unknown(&mut self, problems: &[Problem]) {
-        self.unknown
-            .extend(problems.iter().map(|problem| problem.unknown.clone()));
+    /// Records the parts of the configuration that are undetermined because of these problems.
+    pub(crate) fn mark_undetermined(&mut self, problems: &[Problem]) {
+        self.undetermined
+            .extend(problems.iter().map(|problem| problem.undetermined.clone()));
     }
 
     /// Returns `true` if the intended values of all these keys are known, so that checks may depend
     /// on them.
-    pub(crate) fn are_known(&self, keys: &[&str]) -> bool {
-        let is_known = |key: &&str| !self.unknown.iter().any(|unknown| unknown.covers(key));
-        keys.iter().all(is_known)
+    pub(crate) fn are_determined(&self, keys: &[&str]) -> bool {
+        let is_determined = |key: &&str| !self.undetermined.iter().any(|part| part.covers(key));
+        keys.iter().all(is_determined)
     }
 
     /// Creates a problem with the value of `key`, a `section.key`, at its origin.

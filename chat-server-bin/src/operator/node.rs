@@ -70,7 +70,7 @@ fn node_stats(console: &Console, node: &RunningNode) -> Value {
     let nodes = engine.nodes();
     let nodes: Vec<Value> = nodes
         .iter()
-        .map(|node| json!({ "addresses": node.addresses, "sessions": node.sessions, "draining": node.draining }))
+        .map(|node| json!({ "addresses": node.addresses, "sessions": node.sessions, "draining": node.accepts_no_sessions }))
         .collect();
     json!({
         "uptime_s": node.started.elapsed().as_secs(),

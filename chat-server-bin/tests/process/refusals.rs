@@ -72,7 +72,7 @@ fn check_config_refuses_what_the_start_refuses() {
     fs::write(&file, "").unwrap();
     fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
     let file = file.display().to_string();
-    for (text, key) in [
+    for (text, expected) in [
         ("[store]\nurl = \"mysql://chat:Se/cret@127.0.0.1/chat\"", "store.url"),
         ("[store]\nurl = \"mysql://chat:S@e/cret@127.0.0.1/chat\"", "store.url"),
         ("[store]\nurl = \"mysql://chat:secret@127.0.0.1\"", "store.url"),
@@ -98,13 +98,13 @@ fn check_config_refuses_what_the_start_refuses() {
         fs::write(directory.path().join("bad.toml"), text).unwrap();
         let checked = run_program(directory.path(), &["-c", "bad.toml", "check-config"]);
         assert_eq!(checked.status.code(), Some(78), "{text}");
-        assert!(stderr(&checked).contains(key), "{text}: {}", stderr(&checked));
+        assert!(stderr(&checked).contains(expected), "{text}: {}", stderr(&checked));
         assert!(!stderr(&checked).contains("cret@"), "{}", stderr(&checked));
         let data = directory.path().join("chat-data");
         assert!(!data.exists(), "the check creates nothing");
         let started = run_program(directory.path(), &["-c", "bad.toml", "--listen", "sc1://127.0.0.1:0"]);
         assert!(matches!(started.status.code(), Some(69 | 78)), "{text}");
-        assert!(stderr(&started).contains(key), "{text}: {}", stderr(&started));
+        assert!(stderr(&started).contains(expected), "{text}: {}", stderr(&started));
         let _ = fs::remove_dir_all(data);
     }
 }
@@ -159,7 +159,7 @@ fn unreadable_store_is_not_reported_as_absent() {
     fs::set_permissions(data.join("chat.db"), Permissions::from_mode(0o0)).unwrap();
     fs::set_permissions(data.join("lock"), Permissions::from_mode(0o666)).unwrap();
     check(&data.join("chat.db"), &commands);
-    // The lock belongs to another user.
+    // The lock cannot be opened.
     fs::set_permissions(data.join("chat.db"), Permissions::from_mode(0o666)).unwrap();
     fs::set_permissions(data.join("lock"), Permissions::from_mode(0o0)).unwrap();
     check(&data.join("lock"), &[&["user", "list"], &["migrate"]]);

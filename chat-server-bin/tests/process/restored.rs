@@ -153,7 +153,7 @@ impl Deliveries {
                     }
                 }
                 ClientEvent::CaughtUp => return deliveries,
-                ClientEvent::HistoryReset | ClientEvent::Ended(_) => panic!("{:?}", received.event),
+                ClientEvent::StoreReset | ClientEvent::Ended(_) => panic!("{:?}", received.event),
                 _ => {}
             }
             received.done();

@@ -14,7 +14,7 @@ use chat_core::model::{
     Timestamp, UserId,
 };
 use chat_core::store::{ConversationStore, MessageStore, NewConversation, Store, TxError};
-use chat_core::testkit::store::{Draft, append, new_account, transact};
+use chat_core::testkit::store::{NewEvent, append, new_account, transact};
 use chat_store_sqlite::{Options, SqliteStore};
 
 const WRITERS: u64 = 8;
@@ -64,11 +64,11 @@ pub(crate) async fn append_forever(directory: &Path) {
         let store = Arc::clone(&store);
         writers.spawn(async move {
             for round in writer.. {
-                let drafts = (0..1 + round % 5)
-                    .map(|n| Draft::message(format!("{writer} {round} {n} 你好")))
+                let new_events = (0..1 + round % 5)
+                    .map(|n| NewEvent::message(format!("{writer} {round} {n} 你好")))
                     .collect();
                 let conversation = ConversationId(1 + round % CONVERSATIONS);
-                let events = append(&*store, conversation, user, drafts).await.unwrap();
+                let events = append(&*store, conversation, user, new_events).await.unwrap();
                 let lines: String = events.iter().map(|event| Ack::of(event).line()).collect();
                 let mut out = std::io::stdout().lock();
                 out.write_all(lines.as_bytes()).unwrap();

@@ -95,7 +95,7 @@ async fn unit_that_awaits_more_than_its_transaction_is_rejected() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
     let answer = store.transact(Box::new(YieldingUnit)).await;
-    assert!(matches!(answer, Err(StoreError::Corrupt(_))));
+    assert!(matches!(answer, Err(StoreError::Defect(_))));
     assert_eq!(store.account_by_name("alice").await.unwrap(), None);
 }
 

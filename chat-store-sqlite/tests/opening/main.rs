@@ -19,7 +19,7 @@ use chat_core::model::{ConversationId, DeviceId, EventKind, Member, MemberState,
 use chat_core::store::{
     AccountStore, ConversationStore, CursorStore, MessageStore, Store, StoreError, Transaction, TxError, Unit,
 };
-use chat_core::testkit::store::{Draft, World, append, append_to, new_account, transact};
+use chat_core::testkit::store::{NewEvent, World, append, append_to, new_account, transact};
 use chat_store_sqlite::{DATABASE_FILE, OpenError, Options, SqliteStore};
 use rusqlite::Connection;
 
@@ -36,11 +36,11 @@ fn raw(directory: &Path) -> Connection {
     Connection::open(directory.join(DATABASE_FILE)).unwrap()
 }
 
-/// Creates drafts of messages with texts of `bytes` bytes.
-fn messages(count: usize, bytes: usize) -> Vec<Draft> {
+/// Returns messages with texts of `bytes` bytes.
+fn messages(count: usize, bytes: usize) -> Vec<NewEvent> {
     vec![(); count]
         .iter()
-        .map(|()| Draft::message("x".repeat(bytes)))
+        .map(|()| NewEvent::message("x".repeat(bytes)))
         .collect()
 }
 
@@ -183,15 +183,15 @@ async fn migration_leaves_recalled_messages_out_of_unread_counts() {
     let store = open(directory.path()).await;
     let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
     let (group, alice, carol) = (world.group, world.alice, world.carol);
-    let mut drafts = messages(3, 10);
-    drafts[0] = Draft::message("@all").mentioning(&[UserId(0)]);
-    drafts.push(Draft::of(EventKind::Reaction, Some(Seq(3))));
-    append(&*store, group, alice, drafts).await.unwrap();
+    let mut new_events = messages(3, 10);
+    new_events[0] = NewEvent::message("@all").mentioning(&[UserId(0)]);
+    new_events.push(NewEvent::of(EventKind::Reaction, Some(Seq(3))));
+    append(&*store, group, alice, new_events).await.unwrap();
     let recall = transact(&*store, move |tx| {
         Box::pin(async move {
             // The second recall has a target that is no message.
             for target in [Seq(1), Seq(4)] {
-                let recall = [Draft::of(EventKind::Recall, Some(target))];
+                let recall = [NewEvent::of(EventKind::Recall, Some(target))];
                 let recall = append_to(tx, group, alice, &recall).await?[0].seq;
                 let empty = bytes::Bytes::new;
                 tx.erase(group, target, recall, empty(), empty()).await?;
@@ -203,7 +203,7 @@ async fn migration_leaves_recalled_messages_out_of_unread_counts() {
     let counts = async |store: &SqliteStore| {
         let membership = store.membership(carol, DeviceId([0; 16]), group).await.unwrap();
         let membership = membership.unwrap();
-        (membership.unread, membership.mentions)
+        (membership.unread, membership.unread_mentions)
     };
     let before = counts(&store).await;
     assert_eq!(before, (2, 0));

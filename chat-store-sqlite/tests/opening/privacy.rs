@@ -12,7 +12,7 @@ async fn erased_text_is_removed_from_all_files() {
         &*store,
         world.group,
         world.alice,
-        vec![Draft::message(secret), Draft::message("kept")],
+        vec![NewEvent::message(secret), NewEvent::message("kept")],
     )
     .await
     .unwrap();

@@ -12,8 +12,8 @@ use chat_core::model::{
 };
 use chat_core::store::{
     AccountStore, AuditPage, AuditRecord, ContactStore, ConversationStore, CursorStore, EventPage, FeedBacklog,
-    FeedLease, FeedPosition, FeedShard, FeedStore, Heartbeat, ListedGroup, MembershipView, MessageStore, NamedGroup,
-    OperatorStore, SentEvent, Store, StoreError, StoreStats, Transaction, TxError, Unit, UserChange,
+    FeedLease, FeedPosition, FeedShard, FeedStore, Heartbeat, ListedGroup, LogVersion, MembershipView, MessageStore,
+    NamedGroup, OperatorStore, SentEvent, Store, StoreError, StoreStats, Transaction, TxError, Unit, UserChange,
 };
 
 use crate::fault::{ActiveFault, Fault};
@@ -338,8 +338,8 @@ impl ConversationStore for FaultyStore {
         self.inner.members_of_user(user, after, limit).await
     }
 
-    async fn last_seqs(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq, Seq)>, StoreError> {
-        self.inner.last_seqs(ids).await
+    async fn log_versions(&self, ids: &[ConversationId]) -> Result<Vec<LogVersion>, StoreError> {
+        self.inner.log_versions(ids).await
     }
 }
 

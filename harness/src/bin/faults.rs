@@ -13,7 +13,7 @@ use chat_harness::check::Report;
 use chat_harness::history::{History, Observation, Writer};
 use chat_harness::swarm::{Options, Swarm};
 use chat_harness::{
-    Cluster, Delays, Direction, Endpoint, Fault, GuardedTempDir, Impairment, Plan, SeededRng, conclude, heads, inject,
+    Cluster, Delays, Direction, Fault, GuardedTempDir, Impairment, Peers, Plan, SeededRng, conclude, heads, inject,
     inject_network, pause,
 };
 
@@ -80,14 +80,14 @@ fn parse_size(name: &str) -> Option<Size> {
 fn network_faults(times: u32) -> Vec<(Fault, u32)> {
     let directions = [Direction::Both, Direction::In, Direction::Out];
     let mut faults = vec![(
-        Fault::Everywhere(Endpoint::Redis, Impairment::Blocked(Direction::Both)),
+        Fault::Everywhere(Peers::Redis, Impairment::Blocked(Direction::Both)),
         times,
     )];
-    for endpoint in [Endpoint::Redis, Endpoint::Database] {
-        faults.extend(directions.map(|direction| (Fault::Network(endpoint, Impairment::Blocked(direction)), times)));
+    for peers in [Peers::Redis, Peers::Database] {
+        faults.extend(directions.map(|direction| (Fault::Network(peers, Impairment::Blocked(direction)), times)));
     }
-    for endpoint in [Endpoint::Both, Endpoint::Clients] {
-        faults.push((Fault::Network(endpoint, Impairment::Blocked(Direction::Both)), times));
+    for peers in [Peers::Both, Peers::Clients] {
+        faults.push((Fault::Network(peers, Impairment::Blocked(Direction::Both)), times));
     }
     for impairment in [
         Impairment::Slow,
@@ -99,12 +99,11 @@ fn network_faults(times: u32) -> Vec<(Fault, u32)> {
         Impairment::Refused,
     ] {
         faults.extend(
-            [Endpoint::Redis, Endpoint::Database, Endpoint::Clients]
-                .map(|endpoint| (Fault::Network(endpoint, impairment), times)),
+            [Peers::Redis, Peers::Database, Peers::Clients].map(|peers| (Fault::Network(peers, impairment), times)),
         );
     }
     // Only the connections to clients detect flipped bits.
-    faults.push((Fault::Network(Endpoint::Clients, Impairment::Flipped), times));
+    faults.push((Fault::Network(Peers::Clients, Impairment::Flipped), times));
     faults
 }
 

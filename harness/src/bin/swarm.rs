@@ -16,7 +16,7 @@ use chat_core::secure::Fingerprint;
 use chat_core::testkit::Peer;
 use chat_harness::history::{Observation, Record, Writer, each_record};
 use chat_harness::swarm::{Options, Swarm};
-use chat_harness::wire_client::{WireOptions, WireSwarm};
+use chat_harness::wire_client::{WireSwarm, WireSwarmOptions};
 use chat_harness::with_deadline;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser};
@@ -213,7 +213,7 @@ async fn run_with_protocol(
     pin: Fingerprint,
     history: Arc<Writer>,
 ) -> io::Result<RunResult> {
-    let options = WireOptions {
+    let options = WireSwarmOptions {
         users: cli.users.get(),
         group_size: cli.group_size,
         rate: cli.rate / cli.burst.get() as f64,

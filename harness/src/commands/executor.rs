@@ -56,10 +56,10 @@ impl CommandExecutor {
         match *command {
             ClusterCommand::Status => return self.status(),
             ClusterCommand::Process(action, component) => return self.act(action, component),
-            ClusterCommand::Link(node, endpoint, command) => {
+            ClusterCommand::Link(node, peers, command) => {
                 let links = self.cluster.links.get(node);
                 let links = links.ok_or_else(|| io::Error::other(self.no_node(node)))?;
-                let outputs = links.to(endpoint).into_iter().map(|proxy| command.execute(proxy));
+                let outputs = links.to(peers).into_iter().map(|proxy| command.execute(proxy));
                 let outputs = outputs.collect::<io::Result<Vec<_>>>()?;
                 return Ok(outputs.join("\n"));
             }
@@ -227,17 +227,13 @@ impl CommandExecutor {
         );
         let _ = writeln!(text, "key     {}", self.cluster.fingerprint());
         for (number, links) in (1..).zip(self.cluster.links.iter()) {
-            for (endpoint, proxy) in [
+            for (peers, proxy) in [
                 ("redis", &links.redis),
                 ("mysql", &links.database),
                 ("clients", &links.clients),
             ] {
                 if proxy.wires() != Default::default() || proxy.refuses() || proxy.forgotten() > 0 {
-                    let _ = writeln!(
-                        text,
-                        "link {number} {endpoint}: {}",
-                        ProxyCommand::Status.execute(proxy)?
-                    );
+                    let _ = writeln!(text, "link {number} {peers}: {}", ProxyCommand::Status.execute(proxy)?);
                 }
             }
         }

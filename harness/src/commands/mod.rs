@@ -10,7 +10,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::Endpoint;
+use crate::Peers;
 use crate::proxy::{Change, ProxyCommand, Side};
 
 pub use disk::Disk;
@@ -48,8 +48,8 @@ pub enum ClusterCommand {
     Status,
     /// Acts on one process.
     Process(ProcessAction, Component),
-    /// Executes a command on the link between a node, counted from 0, and an endpoint.
-    Link(usize, Endpoint, ProxyCommand),
+    /// Executes a command on the link between a node, counted from 0, and an peers.
+    Link(usize, Peers, ProxyCommand),
     /// Ends all impairments of all links.
     Heal,
     /// Deletes all keys of Redis.
@@ -116,23 +116,23 @@ impl FromStr for ClusterCommand {
             ["cont", component] => Ok(Self::Process(ProcessAction::Cont, component.parse()?)),
             ["term", component] => Ok(Self::Process(ProcessAction::Term, component.parse()?)),
             ["start", component] => Ok(Self::Process(ProcessAction::Start, component.parse()?)),
-            ["partition", node, endpoint] => Ok(partition(parse_node(node)?, parse_endpoint(endpoint)?, Side::Both)),
-            ["partition", node, endpoint, way @ ("in" | "out")] => {
-                let endpoint = parse_endpoint(endpoint)?;
-                // Clients connect to the node; the node connects to the other endpoints.
-                let side = if (way == "in") == (endpoint == Endpoint::Clients) {
+            ["partition", node, peers] => Ok(partition(parse_node(node)?, parse_peers(peers)?, Side::Both)),
+            ["partition", node, peers, way @ ("in" | "out")] => {
+                let peers = parse_peers(peers)?;
+                // Clients connect to the node; the node connects to its other peers.
+                let side = if (way == "in") == (peers == Peers::Clients) {
                     Side::Up
                 } else {
                     Side::Down
                 };
-                Ok(partition(parse_node(node)?, endpoint, side))
+                Ok(partition(parse_node(node)?, peers, side))
             }
-            ["link", node, endpoint, ref words @ ..] if !words.is_empty() => {
+            ["link", node, peers, ref words @ ..] if !words.is_empty() => {
                 let command: ProxyCommand = words
                     .join(" ")
                     .parse()
                     .map_err(|error| parse_error(format!("{error}")))?;
-                Ok(Self::Link(parse_node(node)?, parse_endpoint(endpoint)?, command))
+                Ok(Self::Link(parse_node(node)?, parse_peers(peers)?, command))
             }
             ["redis", "flush"] => Ok(Self::RedisFlush),
             ["redis", "pause", time] => parse_seconds(time).map(Self::RedisPause),
@@ -155,8 +155,8 @@ impl FromStr for ClusterCommand {
     }
 }
 
-fn partition(node: usize, endpoint: Endpoint, side: Side) -> ClusterCommand {
-    ClusterCommand::Link(node, endpoint, ProxyCommand::Change(side, Change::Freeze))
+fn partition(node: usize, peers: Peers, side: Side) -> ClusterCommand {
+    ClusterCommand::Link(node, peers, ProxyCommand::Change(side, Change::Freeze))
 }
 
 /// Returns an error that shows the usage of similar commands, or says that there are none.
@@ -213,14 +213,14 @@ impl FromStr for Component {
     }
 }
 
-fn parse_endpoint(text: &str) -> Result<Endpoint, ParseCommandError> {
+fn parse_peers(text: &str) -> Result<Peers, ParseCommandError> {
     match text {
-        "redis" => Ok(Endpoint::Redis),
-        "mysql" => Ok(Endpoint::Database),
-        "both" => Ok(Endpoint::Both),
-        "clients" => Ok(Endpoint::Clients),
+        "redis" => Ok(Peers::Redis),
+        "mysql" => Ok(Peers::Database),
+        "both" => Ok(Peers::Both),
+        "clients" => Ok(Peers::Clients),
         _ => Err(parse_error(format!(
-            "{text} is not an endpoint: redis, mysql, both or clients"
+            "{text} is not an peers: redis, mysql, both or clients"
         ))),
     }
 }

@@ -114,7 +114,8 @@ impl Proxy {
         self.address
     }
 
-    /// Sets the server that new connections are forwarded to. Open connections keep theirs.
+    /// Sets the server that new connections are forwarded to. Connections that have reached a
+    /// server keep it.
     pub fn set_target(&self, target: SocketAddr) {
         self.rules.send_modify(|rules| rules.target = target);
     }
@@ -235,8 +236,8 @@ impl Drop for Proxy {
     }
 }
 
-/// Returns a socket that is bound to `address` but does not listen: connections are refused, and no
-/// other process gets the port.
+/// Returns a socket that is bound to `address` but does not listen: connections are refused. While
+/// the socket is open, a socket without `SO_REUSEADDR` cannot be bound to the port.
 fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,

@@ -1,5 +1,5 @@
-//! [`pump`]: forwards one direction of one connection. A sender reads bytes and queues them with
-//! the time at which they are due; a receiver writes them at that time.
+//! [`pump`]: forwards one direction of one connection. A [`Reader`] reads bytes and queues them
+//! with the time at which they are due; a [`Writer`] writes them at that time.
 
 use std::io;
 use std::time::Duration;
@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep_until};
 use super::wire::{Direction, Flow, Rules, Wire};
 use crate::SeededRng;
 
-/// Maximum number of pieces in flight in one direction. At this number, no more bytes are read.
-const MAX_IN_FLIGHT: usize = 64;
+/// Maximum number of pieces in the queue of one direction. The reader stops reading while it cannot
+/// queue a piece.
+const MAX_QUEUED_PIECES: usize = 64;
 /// Maximum size of a piece, in bytes.
 const MAX_PIECE_BYTES: usize = 16 * 1024;
 /// Number of bytes of a stream in one TCP packet, as on Ethernet.
@@ -47,12 +48,12 @@ struct PieceInFlight {
     version: u64,
 }
 
-/// Unit that the sender passes to the receiver.
+/// Unit that the reader passes to the writer.
 enum Piece {
     Bytes(Vec<u8>),
     /// End of the stream.
     Last,
-    /// The sending side has reset the connection.
+    /// The peer that is read from has reset the connection.
     Broken,
 }
 
@@ -64,26 +65,26 @@ pub(super) async fn pump(
     rules: watch::Receiver<Rules>,
     rng: SeededRng,
 ) -> Result<(), End> {
-    let (queue, pieces) = mpsc::channel(MAX_IN_FLIGHT);
-    let sender = Sender {
+    let (queue, pieces) = mpsc::channel(MAX_QUEUED_PIECES);
+    let reader = Reader {
         direction,
         rules: rules.clone(),
         rng: rng.clone(),
         version: 0,
         free_at: Instant::now(),
     };
-    let receiver = Receiver {
+    let writer = Writer {
         direction,
         rules,
         rng,
         has_lost: false,
         written_bytes: (0, 0),
     };
-    tokio::try_join!(sender.run(from, queue), receiver.run(pieces, to)).map(drop)
+    tokio::try_join!(reader.run(from, queue), writer.run(pieces, to)).map(drop)
 }
 
 /// Reads bytes from one side and decides when they arrive at the other side.
-struct Sender {
+struct Reader {
     direction: Direction,
     rules: watch::Receiver<Rules>,
     rng: SeededRng,
@@ -94,7 +95,7 @@ struct Sender {
     free_at: Instant,
 }
 
-impl Sender {
+impl Reader {
     async fn run(mut self, mut from: ReadHalf<'_>, queue: mpsc::Sender<PieceInFlight>) -> Result<(), End> {
         let mut buffer = vec![0; MAX_PIECE_BYTES];
         loop {
@@ -174,7 +175,7 @@ fn max_read(wire: &Wire) -> usize {
 }
 
 /// Writes each piece when it is due, or discards it if the wire does.
-struct Receiver {
+struct Writer {
     direction: Direction,
     rules: watch::Receiver<Rules>,
     rng: SeededRng,
@@ -185,10 +186,10 @@ struct Receiver {
     written_bytes: (u64, u64),
 }
 
-impl Receiver {
+impl Writer {
     async fn run(mut self, mut pieces: mpsc::Receiver<PieceInFlight>, mut to: WriteHalf<'_>) -> Result<(), End> {
-        // Set when a write has failed, because the receiving side has closed the connection. The
-        // pump of the other direction forwards that end or reset.
+        // Set when a write has failed, because the peer that is written to has closed the
+        // connection. The pump of the other direction forwards that end or reset.
         let mut is_gone = false;
         loop {
             let next = tokio::select! {
@@ -199,7 +200,7 @@ impl Receiver {
                 next = pieces.recv() => next,
             };
             let Some(PieceInFlight { piece, due, version }) = next else {
-                // The sender has ended, and its last bytes were discarded.
+                // The reader has ended, and its last bytes were discarded.
                 return Self::reset_once_open(self.rules.clone(), self.direction).await;
             };
             self.wait_for_arrival(due, version).await;
@@ -214,7 +215,7 @@ impl Receiver {
                 Piece::Bytes(bytes) if !is_gone => is_gone = self.write(&mut to, bytes).await?.is_err(),
                 Piece::Bytes(_) => {}
                 Piece::Last => {
-                    // This fails if the receiving side has closed the connection first.
+                    // This fails if the peer that is written to has closed the connection first.
                     let _ = to.shutdown().await;
                     return Ok(());
                 }
@@ -265,7 +266,8 @@ impl Receiver {
     }
 
     /// Writes a piece after flipping and cutting it as the wire demands. Returns [`End::Cut`] after
-    /// the last byte before a cut; the inner error means that the receiving side is closed.
+    /// the last byte before a cut; the inner error means that the peer that is written to has
+    /// closed the connection.
     async fn write(&mut self, to: &mut WriteHalf<'_>, mut bytes: Vec<u8>) -> Result<io::Result<()>, End> {
         let (wire, version) = {
             let rules = self.rules.borrow();
@@ -301,7 +303,7 @@ mod tests {
     fn maximum_loss_delays_a_packet_by_less_than_200_seconds() {
         let rules = Rules::to(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let (_rules_sender, rules) = watch::channel(rules);
-        let mut sender = Sender {
+        let mut reader = Reader {
             direction: Direction::Up,
             rules,
             rng: SeededRng::new(1),
@@ -310,7 +312,7 @@ mod tests {
         };
         let wire = Wire::lossy(crate::proxy::MAX_LOSS);
         for _ in 0..10_000 {
-            let delay = sender.due(&wire, 1).duration_since(sender.free_at);
+            let delay = reader.due(&wire, 1).duration_since(reader.free_at);
             assert!(delay < Duration::from_secs(200), "{delay:?}");
         }
     }

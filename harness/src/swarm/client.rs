@@ -129,7 +129,7 @@ impl SwarmClient {
                         history.note(Observation::Skipped { run, from, to: to.0 })?;
                         received.done();
                     }
-                    ClientEvent::HistoryReset => {
+                    ClientEvent::StoreReset => {
                         history.note(Observation::Reset { run })?;
                         // The library does not report the new epoch, so the history gets a
                         // made-up one that differs from all earlier ones.

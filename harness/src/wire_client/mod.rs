@@ -11,4 +11,4 @@ mod swarm;
 pub(crate) use account::Account;
 pub(crate) use session::{RunContext, Session};
 pub(crate) use swarm::dump_for;
-pub use swarm::{WireOptions, WireSwarm};
+pub use swarm::{WireSwarm, WireSwarmOptions};

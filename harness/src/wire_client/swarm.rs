@@ -21,7 +21,7 @@ use crate::swarm::{create_group, enroll};
 
 /// Size and load of a [`WireSwarm`].
 #[derive(Clone, Debug)]
-pub struct WireOptions {
+pub struct WireSwarmOptions {
     /// Number of users, each with one connection.
     pub users: usize,
     /// Maximum number of users in a group. Each user is in one group.
@@ -37,7 +37,7 @@ pub struct WireOptions {
     pub name: String,
 }
 
-impl Default for WireOptions {
+impl Default for WireSwarmOptions {
     fn default() -> Self {
         Self {
             users: 8,
@@ -95,7 +95,7 @@ impl WireSwarm {
     pub async fn start(
         servers: &[SocketAddr],
         pin: Fingerprint,
-        options: &WireOptions,
+        options: &WireSwarmOptions,
         history: Arc<Writer>,
     ) -> io::Result<Self> {
         let context = Arc::new(RunContext::new(servers, pin, history));
@@ -233,7 +233,7 @@ struct WireClient {
     conversation: u64,
     /// Index of the server that the next session uses, modulo the number of servers.
     next_server: usize,
-    options: WireOptions,
+    options: WireSwarmOptions,
     phase: watch::Receiver<Phase>,
     /// [`WireSwarm::settled`].
     settled: watch::Sender<usize>,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chat_harness::check::{Rule, check};
 use chat_harness::history::{History, Observation, Writer};
 use chat_harness::proxy::Proxy;
-use chat_harness::wire_client::{WireOptions, WireSwarm};
+use chat_harness::wire_client::{WireSwarm, WireSwarmOptions};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -172,9 +172,9 @@ async fn users_who_are_offline_at_the_end_are_checked_too() {
     let path = directory.path().join("history");
     let history = Arc::new(Writer::open(&path).unwrap());
     let proxy = Proxy::start(service.addresses()[0]).unwrap();
-    let options = WireOptions {
+    let options = WireSwarmOptions {
         users: 2,
-        ..WireOptions::default()
+        ..WireSwarmOptions::default()
     };
     let pin = service.pin.parse().unwrap();
     let mut swarm = WireSwarm::start(&[proxy.address()], pin, &options, history)

@@ -11,8 +11,8 @@ use crate::output::single_line;
 
 use super::{JobContext, current};
 
-/// Leaves a group. If the user is its last member, the group would be deleted, so the command has to
-/// be given twice.
+/// Leaves a group. If the user is its last member, the group would be deleted, so the command has
+/// to be given twice.
 pub(super) fn leave(state: &mut State, name: Option<&str>) -> Result<(), Failure> {
     let (group, label) = match name {
         Some(name) => {

@@ -51,7 +51,7 @@ impl App {
                     self.state.screen.line(self.state.style.dim(&single_line(&text)));
                 }
             }
-            ClientEvent::HistoryReset => self.history_replaced(),
+            ClientEvent::StoreReset => self.store_replaced(),
             ClientEvent::Rewound { conversation, to } => {
                 let name = ConversationName::of(conversation).label();
                 self.state.show_warning(&format!(
@@ -68,11 +68,11 @@ impl App {
     }
 
     /// Forgets ids and message numbers, which may denote other conversations and messages now.
-    fn history_replaced(&mut self) {
+    fn store_replaced(&mut self) {
         self.state.show_warning(
             "the server was restored from a backup: newer messages may be gone, and their numbers may belong to other messages",
         );
-        self.state.client = self.client.with_known_history();
+        self.state.client = self.client.with_known_epoch();
         self.state.restores += 1;
         if let Some(label) = self.state.conversations.forget_ids() {
             self.state.show_warning(&format!(

@@ -40,7 +40,7 @@ impl Driver {
                     self.account.session_token = None;
                     self.save_account().await;
                 }
-                Action::HistoryReset(epoch) => self.history_replaced(epoch).await,
+                Action::StoreReset(epoch) => self.store_replaced(epoch).await,
                 Action::SaveCursors(cursors) => {
                     self.cursors.extend(cursors);
                     self.save_cursors().await;
@@ -73,14 +73,14 @@ impl Driver {
         next
     }
 
-    /// Deletes the cursors, conversations and names, because their ids belong to a history of the
-    /// server that was replaced. `epoch` identifies the new history.
-    async fn history_replaced(&mut self, epoch: StoreEpoch) {
+    /// Deletes the cursors, conversations and names, because their ids belong to an earlier store
+    /// epoch than `epoch`, the new one.
+    async fn store_replaced(&mut self, epoch: StoreEpoch) {
         self.cursors.clear();
-        self.shared.history_replaced(epoch);
+        self.shared.store_replaced(epoch);
         self.save_cursors().await;
         self.save_names(&BTreeMap::new()).await;
-        self.account.epoch = Some(epoch);
+        self.account.store_epoch = Some(epoch);
     }
 
     /// Reports the outcome of a message to the callers that wait for it, or as an event if no
@@ -117,8 +117,8 @@ impl Driver {
         self.progress.backoff.connected(now());
         self.shared.set_me(logged_in.user.clone());
         self.account.user = Some(logged_in.user);
-        self.account.epoch = Some(logged_in.store_epoch);
-        self.shared.set_epoch(logged_in.store_epoch);
+        self.account.store_epoch = Some(logged_in.store_epoch);
+        self.shared.set_store_epoch(logged_in.store_epoch);
         self.shared.forget_saved_groups();
         if logged_in.session_token.is_some() || logged_in.device_token.is_some() {
             self.account.plain_tokens = self.scheme == Scheme::Plain;

@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use crate::client::{ClientError, SendOutcome, history, shared::Acked};
+use crate::client::{ClientError, SendOutcome, ids, shared::Acked};
 use crate::codec::Failure;
 use crate::model::{ClientMessageId, Command, ConversationRef, Outcome, ReplyCode};
 
@@ -30,11 +30,11 @@ impl Driver {
             match input {
                 Input::Execute {
                     command,
-                    history,
+                    epoch_number,
                     reply,
-                } => self.execute(command, history, reply),
+                } => self.execute(command, epoch_number, reply),
                 Input::Queue(wanted) => queued.extend(self.address(wanted)),
-                Input::SaveNames { names, history } if history == self.shared.history() => {
+                Input::SaveNames { names, epoch_number } if epoch_number == self.shared.epoch_number() => {
                     self.save_names(&names).await;
                 }
                 Input::SaveNames { .. } => {}
@@ -47,20 +47,20 @@ impl Driver {
     }
 
     /// Addresses a message: by the id of its conversation if that is known, with the name of the
-    /// conversation and the [server history](history) that the id belongs to. Refuses a message
-    /// with ids of a replaced history, and returns `None`.
+    /// conversation and the [store epoch](ids) that the id belongs to. Refuses a message with ids
+    /// of an earlier store epoch, and returns `None`.
     fn address(&self, mut wanted: Queued) -> Option<Queued> {
         let entry = &mut wanted.entry;
-        let has_ids = history::is_by_id(&entry.conversation) || history::has_ids(&entry.content);
-        if has_ids && wanted.history != self.shared.history() {
-            let _ = wanted.queued_reply.send(Err(ClientError::HistoryReplaced)); // the caller may have stopped waiting
+        let has_ids = ids::is_by_id(&entry.conversation) || ids::has_ids(&entry.content);
+        if has_ids && wanted.epoch_number != self.shared.epoch_number() {
+            let _ = wanted.queued_reply.send(Err(ClientError::StoreReplaced)); // the caller may have stopped waiting
             return None;
         }
-        entry.epoch = self.machine.epoch();
+        entry.store_epoch = self.machine.store_epoch();
         let known = self.shared.find(&entry.conversation);
         entry.name = match &known {
             _ if entry.conversation.is_by_name() => Some(entry.conversation.clone()),
-            Some(info) => history::name_of(info),
+            Some(info) => ids::name_of(info),
             None => None,
         };
         let saved = || self.shared.saved_group(&entry.conversation);
@@ -72,15 +72,20 @@ impl Driver {
 
     /// Passes a command to the machine, unless its caller has gone; see
     /// [`cancel_abandoned`](Self::cancel_abandoned).
-    fn execute(&mut self, mut command: Command, history: u64, reply: oneshot::Sender<Result<Outcome, ClientError>>) {
+    fn execute(
+        &mut self,
+        mut command: Command,
+        epoch_number: u64,
+        reply: oneshot::Sender<Result<Outcome, ClientError>>,
+    ) {
         if reply.is_closed() {
             return;
         }
-        if history != self.shared.history() && history::command_has_ids(&command) {
-            let _ = reply.send(Err(ClientError::HistoryReplaced)); // the caller may have stopped waiting
+        if epoch_number != self.shared.epoch_number() && ids::command_has_ids(&command) {
+            let _ = reply.send(Err(ClientError::StoreReplaced)); // the caller may have stopped waiting
             return;
         }
-        if let Some(conversation) = history::member_conversation_in(&mut command) {
+        if let Some(conversation) = ids::member_conversation_in(&mut command) {
             *conversation = self.shared.resolve(conversation);
         }
         self.replies.last_command_id += 1;
@@ -232,7 +237,7 @@ mod tests {
             user: None,
             session: None,
             device_token: None,
-            epoch: None,
+            store_epoch: None,
             cursors: BTreeMap::new(),
             receive: Receive::Nothing,
             max_in_flight: 1,
@@ -260,7 +265,7 @@ mod tests {
         for is_kept in [true, false] {
             let (reply, caller) = oneshot::channel();
             callers.extend(is_kept.then_some(caller));
-            driver.execute(Command::ListDevices, driver.shared.history(), reply);
+            driver.execute(Command::ListDevices, driver.shared.epoch_number(), reply);
         }
         assert_eq!(driver.machine.unfinished(), 1);
     }

@@ -1,7 +1,7 @@
 //! The task of a client: connects, feeds the [`Machine`], runs its actions, and connects again.
 //!
-//! Server histories are numbered from 0; each restored backup that this client notices starts the
-//! next one. See [`history`](super::history).
+//! A client numbers the store epochs from 0; each restored backup that it notices starts the next
+//! one. See [`ids`](super::ids).
 
 mod actions;
 mod failures;
@@ -52,8 +52,8 @@ pub(super) enum Input {
     /// Run a command.
     Execute {
         command: Command,
-        /// Number of the server history that ids in the command belong to.
-        history: u64,
+        /// Number of the store epoch that ids in the command belong to.
+        epoch_number: u64,
         reply: oneshot::Sender<Result<Outcome, ClientError>>,
     },
     /// Put a message into the outbox.
@@ -62,8 +62,8 @@ pub(super) enum Input {
     SaveNames {
         /// All known names.
         names: BTreeMap<UserId, String>,
-        /// Number of the server history that the ids belong to.
-        history: u64,
+        /// Number of the store epoch that the ids belong to.
+        epoch_number: u64,
     },
     /// Close the connection and end the client.
     Close,
@@ -73,8 +73,8 @@ pub(super) enum Input {
 #[derive(Debug)]
 pub(super) struct Queued {
     pub(super) entry: OutboxEntry,
-    /// Number of the server history that ids in the message belong to.
-    pub(super) history: u64,
+    /// Number of the store epoch that ids in the message belong to.
+    pub(super) epoch_number: u64,
     /// Tells the caller that the message is durable, or why it was refused.
     pub(super) queued_reply: oneshot::Sender<Result<(), ClientError>>,
     /// Informs the caller once the message has its outcome.
@@ -422,7 +422,7 @@ pub(super) fn outgoing(entry: OutboxEntry) -> Outgoing {
         id: entry.id,
         conversation: entry.conversation,
         name: entry.name,
-        epoch: entry.epoch,
+        store_epoch: entry.store_epoch,
         content: entry.content,
         deadline,
     }

@@ -58,10 +58,10 @@ pub struct MachineConfig {
     pub session: Option<(UserId, Secret)>,
     /// Device token of an earlier login.
     pub device_token: Option<Secret>,
-    /// User of the earlier login that `epoch` and `cursors` are from.
+    /// User of the earlier login that `store_epoch` and `cursors` are from.
     pub user: Option<UserId>,
-    /// Server history that `cursors` belong to.
-    pub epoch: Option<StoreEpoch>,
+    /// Store epoch that `cursors` belong to.
+    pub store_epoch: Option<StoreEpoch>,
     /// Acknowledged position of each conversation.
     pub cursors: BTreeMap<ConversationId, Cursor>,
     /// Events to deliver.
@@ -83,9 +83,9 @@ pub enum Action {
     TokensChanged(SessionTokens),
     /// The session token is no longer valid: delete it.
     ForgetSession,
-    /// The server's history was replaced: delete all cursors, conversations and names, and save the
+    /// The server's store was replaced: delete all cursors, conversations and names, and save the
     /// new epoch.
-    HistoryReset(StoreEpoch),
+    StoreReset(StoreEpoch),
     /// Save the cursors of these conversations. Those of other conversations stay.
     SaveCursors(BTreeMap<ConversationId, Cursor>),
     /// A conversation changed: replace the known information about it.

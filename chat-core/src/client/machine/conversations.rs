@@ -159,12 +159,12 @@ fn update_counts(info: &mut ConversationInfo, me: UserId, event: &Event, body: &
     if event.sender == me {
         info.read_seq = event.seq;
         info.unread = 0;
-        info.mentions = 0;
+        info.unread_mentions = 0;
     } else if event.seq <= read_elsewhere {
         info.read_seq = event.seq;
     } else {
         info.unread += 1;
-        info.mentions += u32::from(message.mention_all || message.mentions.contains(&me));
+        info.unread_mentions += u32::from(message.mention_all || message.mentions.contains(&me));
     }
 }
 

@@ -17,7 +17,7 @@
 
 mod actions;
 mod conversations;
-mod histories;
+mod epoch;
 mod marks;
 mod opening;
 mod outbox;
@@ -68,8 +68,8 @@ struct Session {
     leaving: Option<Leaving>,
 }
 
-/// State after the server has asked clients to leave: no request starts, and running requests may
-/// finish until the deadline.
+/// State after the server has asked clients to leave: no request that has a reply starts,
+/// acknowledgements are still sent, and running requests may finish until the deadline.
 #[derive(Clone, Copy, Debug)]
 struct Leaving {
     deadline: Instant,
@@ -173,16 +173,17 @@ impl Machine {
         self.waiting.retain(|(id, _)| *id != command_id);
     }
 
-    /// Sends a message that is durable in the outbox. A second message with the key of one that has
-    /// no outcome yet is ignored.
+    /// Sends a message that is durable in the outbox. A second message with the client message id
+    /// of one that has no outcome yet is ignored.
     pub fn send(&mut self, now: Instant, message: Outgoing) {
         self.enqueue(message);
         self.advance(now);
     }
 
     /// Acknowledges every event up to `cursor`. `resets` is the number of resets
-    /// ([`ClientEvent::HistoryReset`], [`ClientEvent::Rewound`]) that the application had received
-    /// before. The acknowledgement is ignored if the conversation was reset since.
+    /// ([`ClientEvent::StoreReset`], [`ClientEvent::Rewound`]) that the application had received
+    /// when it acknowledged, or, for a delivered event, when it received that event. The
+    /// acknowledgement is ignored if the conversation was reset since.
     pub fn acknowledge(&mut self, now: Instant, conversation: ConversationId, cursor: Cursor, resets: u64) {
         if !self.acks.acknowledge(conversation, cursor, resets) {
             return;
@@ -276,7 +277,7 @@ impl Machine {
         self.end(reason);
     }
 
-    /// Returns the message with this key, if it has no outcome yet.
+    /// Returns the message with this client message id, if it has no outcome yet.
     #[must_use]
     pub fn message(&self, id: &ClientMessageId) -> Option<&Outgoing> {
         self.outbox.get(id)
@@ -288,11 +289,11 @@ impl Machine {
         self.outbox.resolve(one) == self.outbox.resolve(other)
     }
 
-    /// Returns the server history of the last login, which ids belong to; `None` before the first
-    /// login.
+    /// Returns the store epoch of the last login; `None` before the first login. Ids of users and
+    /// conversations, and message numbers, are valid only in it.
     #[must_use]
-    pub fn epoch(&self) -> Option<StoreEpoch> {
-        self.config.epoch
+    pub fn store_epoch(&self) -> Option<StoreEpoch> {
+        self.config.store_epoch
     }
 
     /// Returns the number of messages that have no outcome yet.

@@ -164,7 +164,7 @@ impl Machine {
             leaving: None,
         });
         self.keep_tokens(&logged_in);
-        self.enter_history(logged_in.store_epoch);
+        self.enter_epoch(logged_in.store_epoch);
         let conversations = logged_in.conversations.clone();
         self.actions.push_back(Action::LoggedIn(Box::new(logged_in)));
         self.begin_sync(now, conversations);
@@ -177,7 +177,12 @@ impl Machine {
         let user = logged_in.user.id;
         let saved = self.config.user.filter(|saved| *saved != user);
         match saved {
-            Some(saved) if self.config.epoch.is_none_or(|epoch| epoch == logged_in.store_epoch) => {
+            Some(saved)
+                if self
+                    .config
+                    .store_epoch
+                    .is_none_or(|epoch| epoch == logged_in.store_epoch) =>
+            {
                 Err(ClientError::OtherUser { saved, user })
             }
             _ => {

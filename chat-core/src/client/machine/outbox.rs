@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::client::history;
+use crate::client::ids;
 use crate::model::{
     ClientMessageId, Command, ConversationId, ConversationRef, Draft, DraftContent, GroupName, StoreEpoch,
 };
@@ -24,13 +24,13 @@ pub struct Outgoing {
     pub id: ClientMessageId,
     /// Conversation that the message goes to.
     pub conversation: ConversationRef,
-    /// Name of the conversation, by which it is found in another history of the server; `None` if
-    /// the client does not know the name.
+    /// Name of the conversation, by which it is found in another store epoch; `None` if the client
+    /// does not know the name.
     pub name: Option<ConversationRef>,
-    /// Server history that ids and message numbers in `conversation` and `content` belong to;
-    /// `None` if the message was enqueued before the device's first login, or by a version that did
-    /// not store the history.
-    pub epoch: Option<StoreEpoch>,
+    /// Store epoch that ids and message numbers in `conversation` and `content` belong to; `None`
+    /// if the message was enqueued before the device's first login, or by a version that did not
+    /// store the epoch.
+    pub store_epoch: Option<StoreEpoch>,
     /// Content of the message.
     pub content: DraftContent,
     /// Time after which the message is no longer sent.
@@ -38,19 +38,19 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Makes a message of another server history valid in the history `epoch`: its conversation is
-    /// addressed by name again. Returns `false` if that is not possible, because the name is
-    /// unknown or the content has ids or message numbers; the message must then not be sent.
+    /// Makes a message of another store epoch valid in `epoch`: its conversation is addressed by
+    /// name again. Returns `false` if that is not possible, because the name is unknown or the
+    /// content has ids or message numbers; the message must then not be sent.
     pub(super) fn carry_over(&mut self, epoch: StoreEpoch) -> bool {
-        if self.epoch == Some(epoch) {
+        if self.store_epoch == Some(epoch) {
             return true;
         }
         if let Some(name) = &self.name {
             self.conversation = name.clone();
         }
-        let is_valid = self.conversation.is_by_name() && !history::has_ids(&self.content);
+        let is_valid = self.conversation.is_by_name() && !ids::has_ids(&self.content);
         if is_valid {
-            self.epoch = Some(epoch);
+            self.store_epoch = Some(epoch);
         }
         is_valid
     }
@@ -216,17 +216,17 @@ impl Outbox {
         self.queues.insert(number, queue);
     }
 
-    /// Forgets all ids, because the server's history was replaced.
+    /// Forgets all ids, because the server's store was replaced.
     pub(super) fn forget_ids(&mut self) {
         self.ids.clear();
     }
 
-    /// Makes all messages valid in the server history `epoch`, in the same order. `is_first` is
-    /// true if no history was known before: messages without a history then belong to `epoch`.
-    /// Returns the messages that must not be sent.
-    pub(super) fn enter_history(&mut self, epoch: StoreEpoch, is_first: bool) -> Vec<ClientMessageId> {
+    /// Makes all messages valid in the store epoch `epoch`, in the same order. `is_first` is true
+    /// if no epoch was known before: messages without an epoch then belong to `epoch`. Returns the
+    /// messages that must not be sent.
+    pub(super) fn enter_epoch(&mut self, epoch: StoreEpoch, is_first: bool) -> Vec<ClientMessageId> {
         let mut all = self.queues.values().flat_map(|queue| &queue.entries);
-        if all.all(|entry| entry.message.epoch == Some(epoch)) {
+        if all.all(|entry| entry.message.store_epoch == Some(epoch)) {
             return Vec::new();
         }
         self.queue_of.clear();
@@ -237,8 +237,8 @@ impl Outbox {
         entries.sort_by_key(|entry| entry.number);
         let mut invalid = Vec::new();
         for Entry { mut message, .. } in entries {
-            if is_first && message.epoch.is_none() {
-                message.epoch = Some(epoch);
+            if is_first && message.store_epoch.is_none() {
+                message.store_epoch = Some(epoch);
             }
             if !message.carry_over(epoch) {
                 invalid.push(message.id);
@@ -249,7 +249,7 @@ impl Outbox {
     }
 
     /// Forgets the names of messages to conversations that have another name now: another
-    /// conversation may have had the old name in the server history that follows. `name_of` returns
+    /// conversation may have had the old name in the store epoch that follows. `name_of` returns
     /// the present name of a known conversation.
     pub(super) fn forget_old_names(&mut self, mut name_of: impl FnMut(ConversationId) -> Option<ConversationRef>) {
         let entries = self.queues.values_mut().flat_map(|queue| &mut queue.entries);

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::client::{ClientError, SendOutcome, error, history};
+use crate::client::{ClientError, SendOutcome, error, ids};
 use crate::codec::{Answer, Failure, Request, RequestId, RequestKind};
 use crate::model::{
     Appended, ClientMessageId, CloseCode, Command, ConversationId, ConversationRef, Outcome, ReplyCode, Seq,
@@ -165,7 +165,7 @@ impl Machine {
     /// Sends a command of the application. A command for the members of a known conversation is
     /// addressed by the id of the conversation.
     pub(super) fn command(&mut self, now: Instant, command_id: u64, mut command: Command) {
-        if let Some(conversation) = history::member_conversation_in(&mut command)
+        if let Some(conversation) = ids::member_conversation_in(&mut command)
             && let Some(id) = self.conversations.find(conversation)
         {
             *conversation = ConversationRef::Id(id);

@@ -168,8 +168,8 @@ impl Machine {
     }
 }
 
-/// Returns the references to a conversation other than its id. None denotes a conversation that the
-/// user has left or that was deleted: its name may belong to another one.
+/// Returns the references to a conversation other than its id. Returns no reference to a
+/// conversation that the user has left or that was deleted: its name may belong to another one.
 fn names_of(info: &ConversationInfo) -> Vec<ConversationRef> {
     if !info.active {
         return Vec::new();

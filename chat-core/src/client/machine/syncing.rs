@@ -58,9 +58,9 @@ impl Machine {
                 conversation,
                 read_seq,
                 unread,
-                mentions,
+                unread_mentions,
             } => {
-                self.read_elsewhere(conversation, read_seq, unread, mentions);
+                self.read_elsewhere(conversation, read_seq, unread, unread_mentions);
             }
             Push::Receipt {
                 conversation,
@@ -109,13 +109,13 @@ impl Machine {
 
     /// Updates the read marker and the unread counts after another session of the user marked
     /// events as read.
-    fn read_elsewhere(&mut self, id: ConversationId, read_seq: Seq, unread: u32, mentions: u32) {
+    fn read_elsewhere(&mut self, id: ConversationId, read_seq: Seq, unread: u32, unread_mentions: u32) {
         if let Some(known) = self.conversations.get_mut(id) {
             known.early.read_seq = known.early.read_seq.max(read_seq);
         }
         let changed = self.change(id, |info| {
             info.unread = unread;
-            info.mentions = mentions;
+            info.unread_mentions = unread_mentions;
             move_read_marker(info, read_seq);
         });
         if let Some(info) = changed {
@@ -344,7 +344,7 @@ fn move_read_marker(info: &mut ConversationInfo, seq: Seq) {
     info.read_seq = info.read_seq.max(seq.min(info.last_seq));
     let left = u32::try_from(info.last_seq.0.saturating_sub(info.read_seq.0)).unwrap_or(u32::MAX);
     info.unread = info.unread.min(left);
-    info.mentions = info.mentions.min(left);
+    info.unread_mentions = info.unread_mentions.min(left);
 }
 
 /// Returns whether the user cannot access the conversation, or it does not exist.

@@ -1,7 +1,7 @@
 //! Tests of the machine by scripts of packets and times, without sockets, runtime and clock.
 
 mod ends;
-mod histories;
+mod epoch;
 mod lookup;
 mod marks;
 mod order;

@@ -67,8 +67,8 @@ pub struct AccountState {
     pub device_token: Option<Secret>,
     /// True if the tokens were obtained over `plain://`. Other tokens are never sent over it.
     pub plain_tokens: bool,
-    /// Server history that the cursors belong to.
-    pub epoch: Option<StoreEpoch>,
+    /// Store epoch that the cursors belong to.
+    pub store_epoch: Option<StoreEpoch>,
 }
 
 impl AccountState {
@@ -81,7 +81,7 @@ impl AccountState {
             session_token: None,
             device_token: None,
             plain_tokens: false,
-            epoch: None,
+            store_epoch: None,
         }
     }
 }
@@ -99,13 +99,13 @@ pub struct OutboxEntry {
     pub id: ClientMessageId,
     /// Conversation that the message goes to.
     pub conversation: ConversationRef,
-    /// Name of the conversation, by which it is found in another history of the server; `None` if
-    /// the client does not know the name.
+    /// Name of the conversation, by which it is found in another store epoch; `None` if the client
+    /// does not know the name.
     pub name: Option<ConversationRef>,
-    /// Server history that ids and message numbers in `conversation` and `content` belong to;
-    /// `None` if the message was enqueued before the device's first login, or by a version that did
-    /// not store the history.
-    pub epoch: Option<StoreEpoch>,
+    /// Store epoch that ids and message numbers in `conversation` and `content` belong to; `None`
+    /// if the message was enqueued before the device's first login, or by a version that did not
+    /// store the epoch.
+    pub store_epoch: Option<StoreEpoch>,
     /// Content of the message.
     pub content: DraftContent,
     /// Time when the message was enqueued.
@@ -143,8 +143,8 @@ pub struct SavedState {
 /// renamed first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KnownGroups {
-    /// Server history that the ids belong to. In another history, the groups are not used.
-    pub epoch: Option<StoreEpoch>,
+    /// Store epoch that the ids belong to. In another epoch, the groups are not used.
+    pub store_epoch: Option<StoreEpoch>,
     /// Name of each group.
     pub names: BTreeMap<ConversationId, String>,
 }
@@ -165,7 +165,7 @@ pub trait ClientStore: fmt::Debug + Send + Sync + 'static {
 
     /// Replaces all cursors. The new cursors may be lost in a power failure; events are then
     /// delivered again. Only an empty map must be durable once this returns, because cursors of a
-    /// replaced server history must not reappear.
+    /// replaced store must not reappear.
     async fn save_cursors(&self, cursors: &BTreeMap<ConversationId, Cursor>) -> Result<(), ClientStoreError>;
 
     /// Replaces all names. The new names may be lost in a power failure.

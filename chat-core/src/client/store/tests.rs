@@ -25,7 +25,7 @@ fn marked(seq: u64) -> Cursor {
 fn entry(text: &str) -> OutboxEntry {
     OutboxEntry {
         name: Some(ConversationRef::Group(GroupName::parse("room").unwrap())),
-        epoch: Some(StoreEpoch([9; 16])),
+        store_epoch: Some(StoreEpoch([9; 16])),
         id: ClientMessageId::random(),
         conversation: ConversationRef::Direct(UserRef::Name(UserName::parse("bob").unwrap())),
         content: DraftContent::Message {
@@ -66,7 +66,7 @@ async fn profile_keeps_its_state_over_a_restart() {
             session_token: Some(Secret::new(vec![1; 32])),
             device_token: Some(Secret::new(vec![2; 32])),
             plain_tokens: true,
-            epoch: Some(StoreEpoch::random()),
+            store_epoch: Some(StoreEpoch::random()),
         };
         store.save_account(&account).await.unwrap();
         cursors = BTreeMap::from([(ConversationId(1), marked(5)), (ConversationId(2), Seq(6).into())]);
@@ -97,7 +97,7 @@ async fn torn_groups_are_not_used() {
     let path = directory.path().join("groups");
     let store = open(directory.path());
     let groups = KnownGroups {
-        epoch: Some(StoreEpoch::random()),
+        store_epoch: Some(StoreEpoch::random()),
         names: BTreeMap::from([
             (ConversationId(5), "C++ 学习".to_owned()),
             (ConversationId(6), "b".to_owned()),
@@ -112,7 +112,7 @@ async fn torn_groups_are_not_used() {
     }
 }
 
-/// A message of an earlier version has neither the history of its ids nor a name.
+/// A message of an earlier version has neither the store epoch of its ids nor a name.
 #[tokio::test]
 async fn outbox_of_an_earlier_version_is_read() {
     let directory = tempfile::tempdir().unwrap();
@@ -120,7 +120,7 @@ async fn outbox_of_an_earlier_version_is_read() {
     let mut message = entry("a");
     store_old_outbox(&path, &message);
     let store = open(directory.path());
-    (message.name, message.epoch) = (None, None);
+    (message.name, message.store_epoch) = (None, None);
     assert_eq!(store.load().await.unwrap().outbox, [message.clone()]);
     drop(store);
     assert_eq!(open(directory.path()).load().await.unwrap().outbox, [message]);

@@ -14,9 +14,9 @@ pub(super) fn to_update_profile(update: proto::UpdateProfile) -> Result<Command,
     }))
 }
 
-pub(super) fn to_set_status(status: &proto::SetStatus) -> Result<Command, InvalidRequest> {
+pub(super) fn to_set_presence(status: &proto::SetPresence) -> Result<Command, InvalidRequest> {
     match enums::to_presence(status.presence) {
-        Some(state @ (PresenceState::Online | PresenceState::Idle)) => Ok(Command::SetStatus(state)),
+        Some(state @ (PresenceState::Online | PresenceState::Idle)) => Ok(Command::SetPresence(state)),
         Some(PresenceState::Offline) | None => Err(InvalidRequest::argument("presence must be ONLINE or IDLE")),
     }
 }

@@ -1,60 +1,60 @@
 //! Encoding of all commands. [`requests`](super::requests) decodes them.
 
 use super::{conversations, enums, login, messages, parts};
-use crate::codec::proto::{self, client_packet::Command as Wire};
+use crate::codec::proto::{self, client_packet::Command as WireCommand};
 use crate::model::{
     Command, ConversationId, ConversationRef, DeviceId, GroupChanges, NewGroup, Note, PresenceState, ProfileChanges,
     Role, Secret, Seq, UserId, UserRef,
 };
 
-pub(in crate::codec) fn command(command: &Command) -> Wire {
+pub(in crate::codec) fn command(command: &Command) -> WireCommand {
     match command {
-        Command::Logout => Wire::Logout(proto::Logout {}),
-        Command::ChangePassword { old, new } => Wire::ChangePassword(change_password(old, new)),
-        Command::ListDevices => Wire::ListDevices(proto::ListDevices {}),
-        Command::RevokeDevice(device) => Wire::RevokeDevice(revoke_device(*device)),
-        Command::UpdateProfile(changes) => Wire::UpdateProfile(update_profile(changes)),
-        Command::SetStatus(state) => Wire::SetStatus(set_status(*state)),
+        Command::Logout => WireCommand::Logout(proto::Logout {}),
+        Command::ChangePassword { old, new } => WireCommand::ChangePassword(change_password(old, new)),
+        Command::ListDevices => WireCommand::ListDevices(proto::ListDevices {}),
+        Command::RevokeDevice(device) => WireCommand::RevokeDevice(revoke_device(*device)),
+        Command::UpdateProfile(changes) => WireCommand::UpdateProfile(update_profile(changes)),
+        Command::SetPresence(state) => WireCommand::SetPresence(set_presence(*state)),
 
-        Command::SearchUsers { query, limit } => Wire::SearchUsers(search_users(query, *limit)),
-        Command::GetUsers(users) => Wire::GetUsers(get_users(users)),
-        Command::RequestFriend { user, note } => Wire::RequestFriend(request_friend(user, note)),
-        Command::AnswerFriend { user, accept } => Wire::AnswerFriend(answer_friend(user, *accept)),
-        Command::RemoveFriend(user) => Wire::RemoveFriend(proto::RemoveFriend { user: user_field(user) }),
-        Command::Block(user) => Wire::Block(proto::Block { user: user_field(user) }),
-        Command::Unblock(user) => Wire::Unblock(proto::Unblock { user: user_field(user) }),
-        Command::ListContacts => Wire::ListContacts(proto::ListContacts {}),
+        Command::SearchUsers { query, limit } => WireCommand::SearchUsers(search_users(query, *limit)),
+        Command::GetUsers(users) => WireCommand::GetUsers(get_users(users)),
+        Command::RequestFriend { user, note } => WireCommand::RequestFriend(request_friend(user, note)),
+        Command::AnswerFriend { user, accept } => WireCommand::AnswerFriend(answer_friend(user, *accept)),
+        Command::RemoveFriend(user) => WireCommand::RemoveFriend(proto::RemoveFriend { user: user_field(user) }),
+        Command::Block(user) => WireCommand::Block(proto::Block { user: user_field(user) }),
+        Command::Unblock(user) => WireCommand::Unblock(proto::Unblock { user: user_field(user) }),
+        Command::ListContacts => WireCommand::ListContacts(proto::ListContacts {}),
 
         Command::Send { conversation, draft } => messages::send(parts::conversation_ref(conversation), draft),
 
-        Command::ListConversations => Wire::ListConversations(proto::ListConversations {}),
-        Command::GetConversation(conversation) => Wire::GetConversation(get_conversation(conversation)),
+        Command::ListConversations => WireCommand::ListConversations(proto::ListConversations {}),
+        Command::GetConversation(conversation) => WireCommand::GetConversation(get_conversation(conversation)),
         Command::ReadHistory { conversation, page } => {
-            Wire::ReadHistory(conversations::read_history(parts::conversation_ref(conversation), page))
+            WireCommand::ReadHistory(conversations::read_history(parts::conversation_ref(conversation), page))
         }
-        Command::Acknowledge { conversation, seq } => Wire::Acknowledge(acknowledge(*conversation, *seq)),
-        Command::MarkRead { conversation, seq } => Wire::MarkRead(mark_read(*conversation, *seq)),
-        Command::Typing { conversation, stopped } => Wire::Typing(typing(*conversation, *stopped)),
+        Command::Acknowledge { conversation, seq } => WireCommand::Acknowledge(acknowledge(*conversation, *seq)),
+        Command::MarkRead { conversation, seq } => WireCommand::MarkRead(mark_read(*conversation, *seq)),
+        Command::Typing { conversation, stopped } => WireCommand::Typing(typing(*conversation, *stopped)),
 
-        Command::CreateGroup(group) => Wire::CreateGroup(create_group(group)),
-        Command::SearchGroups { query, limit } => Wire::SearchGroups(search_groups(query, *limit)),
-        Command::JoinGroup { group, note } => Wire::JoinGroup(join_group(group, note)),
-        Command::AnswerJoin { group, user, accept } => Wire::AnswerJoin(answer_join(group, user, *accept)),
-        Command::InviteMember { group, user } => Wire::InviteMember(invite_member(group, user)),
-        Command::DeclineInvitation(group) => Wire::DeclineInvitation(decline_invitation(group)),
-        Command::LeaveGroup(group) => Wire::LeaveGroup(leave_group(group)),
-        Command::DeleteGroup(group) => Wire::DeleteGroup(delete_group(group)),
-        Command::KickMember { group, user, ban } => Wire::KickMember(kick_member(group, user, *ban)),
-        Command::UnbanMember { group, user } => Wire::UnbanMember(unban_member(group, user)),
+        Command::CreateGroup(group) => WireCommand::CreateGroup(create_group(group)),
+        Command::SearchGroups { query, limit } => WireCommand::SearchGroups(search_groups(query, *limit)),
+        Command::JoinGroup { group, note } => WireCommand::JoinGroup(join_group(group, note)),
+        Command::AnswerJoin { group, user, accept } => WireCommand::AnswerJoin(answer_join(group, user, *accept)),
+        Command::InviteMember { group, user } => WireCommand::InviteMember(invite_member(group, user)),
+        Command::DeclineInvitation(group) => WireCommand::DeclineInvitation(decline_invitation(group)),
+        Command::LeaveGroup(group) => WireCommand::LeaveGroup(leave_group(group)),
+        Command::DeleteGroup(group) => WireCommand::DeleteGroup(delete_group(group)),
+        Command::KickMember { group, user, ban } => WireCommand::KickMember(kick_member(group, user, *ban)),
+        Command::UnbanMember { group, user } => WireCommand::UnbanMember(unban_member(group, user)),
         Command::MuteMember {
             group,
             user,
             duration_ms,
-        } => Wire::MuteMember(mute_member(group, user, *duration_ms)),
-        Command::SetRole { group, user, role } => Wire::SetRole(set_role(group, user, *role)),
-        Command::TransferOwnership { group, user } => Wire::TransferOwnership(transfer_ownership(group, user)),
-        Command::UpdateGroup { group, changes } => Wire::UpdateGroup(update_group(group, changes)),
-        Command::ListMembers { group, after, limit } => Wire::ListMembers(list_members(group, *after, *limit)),
+        } => WireCommand::MuteMember(mute_member(group, user, *duration_ms)),
+        Command::SetRole { group, user, role } => WireCommand::SetRole(set_role(group, user, *role)),
+        Command::TransferOwnership { group, user } => WireCommand::TransferOwnership(transfer_ownership(group, user)),
+        Command::UpdateGroup { group, changes } => WireCommand::UpdateGroup(update_group(group, changes)),
+        Command::ListMembers { group, after, limit } => WireCommand::ListMembers(list_members(group, *after, *limit)),
     }
 }
 
@@ -78,8 +78,8 @@ fn update_profile(changes: &ProfileChanges) -> proto::UpdateProfile {
     }
 }
 
-fn set_status(state: PresenceState) -> proto::SetStatus {
-    proto::SetStatus {
+fn set_presence(state: PresenceState) -> proto::SetPresence {
+    proto::SetPresence {
         presence: enums::presence(state),
     }
 }

@@ -98,7 +98,7 @@ fn to_draft(
 }
 
 pub(super) fn send(conversation: proto::ConversationRef, draft: &Draft) -> proto::client_packet::Command {
-    use proto::client_packet::Command as Wire;
+    use proto::client_packet::Command as WireCommand;
     let conversation = Some(conversation);
     let client_message_id: Bytes = parts::id(draft.client_message_id.0);
     match &draft.content {
@@ -107,7 +107,7 @@ pub(super) fn send(conversation: proto::ConversationRef, draft: &Draft) -> proto
             reply_to,
             mentions,
             mention_all,
-        } => Wire::SendMessage(proto::SendMessage {
+        } => WireCommand::SendMessage(proto::SendMessage {
             conversation,
             client_message_id,
             text: text.as_str().to_owned(),
@@ -115,18 +115,18 @@ pub(super) fn send(conversation: proto::ConversationRef, draft: &Draft) -> proto
             mentions: mentions.iter().map(|user| user.0).collect(),
             mention_all: *mention_all,
         }),
-        DraftContent::Edit { target, text } => Wire::EditMessage(proto::EditMessage {
+        DraftContent::Edit { target, text } => WireCommand::EditMessage(proto::EditMessage {
             conversation,
             client_message_id,
             target: target.0,
             text: text.as_str().to_owned(),
         }),
-        DraftContent::Recall { target } => Wire::RecallMessage(proto::RecallMessage {
+        DraftContent::Recall { target } => WireCommand::RecallMessage(proto::RecallMessage {
             conversation,
             client_message_id,
             target: target.0,
         }),
-        DraftContent::React { target, emoji, remove } => Wire::React(proto::React {
+        DraftContent::React { target, emoji, remove } => WireCommand::React(proto::React {
             conversation,
             client_message_id,
             target: target.0,

@@ -3,73 +3,78 @@
 use super::{accounts, conversations, groups, login, messages, parts, people};
 use crate::codec::error::InvalidRequest;
 use crate::codec::packet::RequestKind;
-use crate::codec::proto::{self, client_packet::Command as Wire};
+use crate::codec::proto::{self, client_packet::Command as WireCommand};
 use crate::model::Command;
 
 /// Decodes a request. `max_text` is the largest accepted message text, in bytes.
-pub(in crate::codec) fn to_request(wire: Wire, max_text: usize) -> Result<RequestKind, InvalidRequest> {
+pub(in crate::codec) fn to_request(wire: WireCommand, max_text: usize) -> Result<RequestKind, InvalidRequest> {
     Ok(match wire {
-        Wire::Hello(hello) => RequestKind::Hello(login::to_hello(hello)?),
-        Wire::Register(register) => RequestKind::Register(login::to_registration(register)?),
-        Wire::Login(login) => RequestKind::Login(login::to_login(login)?),
-        Wire::Resume(resume) => RequestKind::Resume(login::to_resume(resume)?),
-        Wire::ListNodes(proto::ListNodes {}) => RequestKind::ListNodes,
-        Wire::Ping(proto::Ping {}) => RequestKind::Ping,
+        WireCommand::Hello(hello) => RequestKind::Hello(login::to_hello(hello)?),
+        WireCommand::Register(register) => RequestKind::Register(login::to_registration(register)?),
+        WireCommand::Login(login) => RequestKind::Login(login::to_login(login)?),
+        WireCommand::Resume(resume) => RequestKind::Resume(login::to_resume(resume)?),
+        WireCommand::ListNodes(proto::ListNodes {}) => RequestKind::ListNodes,
+        WireCommand::Ping(proto::Ping {}) => RequestKind::Ping,
         wire => RequestKind::Command(to_command(wire, max_text)?),
     })
 }
 
-fn to_command(wire: Wire, max_text: usize) -> Result<Command, InvalidRequest> {
+fn to_command(wire: WireCommand, max_text: usize) -> Result<Command, InvalidRequest> {
     use Command::*;
     Ok(match wire {
         // `to_request` has handled the requests that are not commands.
-        Wire::Hello(_) | Wire::Register(_) | Wire::Login(_) | Wire::Resume(_) | Wire::ListNodes(_) | Wire::Ping(_) => {
+        WireCommand::Hello(_)
+        | WireCommand::Register(_)
+        | WireCommand::Login(_)
+        | WireCommand::Resume(_)
+        | WireCommand::ListNodes(_)
+        | WireCommand::Ping(_) => {
             return Err(InvalidRequest::argument("not a command"));
         }
 
-        Wire::Logout(proto::Logout {}) => Logout,
-        Wire::ChangePassword(change) => to_change_password(change)?,
-        Wire::ListDevices(proto::ListDevices {}) => ListDevices,
-        Wire::RevokeDevice(revoke) => RevokeDevice(parts::to_device(&revoke.device)?),
-        Wire::UpdateProfile(update) => accounts::to_update_profile(update)?,
-        Wire::SetStatus(status) => accounts::to_set_status(&status)?,
+        WireCommand::Logout(proto::Logout {}) => Logout,
+        WireCommand::ChangePassword(change) => to_change_password(change)?,
+        WireCommand::ListDevices(proto::ListDevices {}) => ListDevices,
+        WireCommand::RevokeDevice(revoke) => RevokeDevice(parts::to_device(&revoke.device)?),
+        WireCommand::UpdateProfile(update) => accounts::to_update_profile(update)?,
+        WireCommand::SetPresence(status) => accounts::to_set_presence(&status)?,
 
-        Wire::SearchUsers(search) => people::to_search_users(search)?,
-        Wire::GetUsers(get) => people::to_get_users(get)?,
-        Wire::RequestFriend(request) => people::to_request_friend(request)?,
-        Wire::AnswerFriend(answer) => to_answer_friend(answer)?,
-        Wire::RemoveFriend(remove) => RemoveFriend(parts::to_user_ref(remove.user)?),
-        Wire::Block(block) => Block(parts::to_user_ref(block.user)?),
-        Wire::Unblock(unblock) => Unblock(parts::to_user_ref(unblock.user)?),
-        Wire::ListContacts(proto::ListContacts {}) => ListContacts,
+        WireCommand::SearchUsers(search) => people::to_search_users(search)?,
+        WireCommand::GetUsers(get) => people::to_get_users(get)?,
+        WireCommand::RequestFriend(request) => people::to_request_friend(request)?,
+        WireCommand::AnswerFriend(answer) => to_answer_friend(answer)?,
+        WireCommand::RemoveFriend(remove) => RemoveFriend(parts::to_user_ref(remove.user)?),
+        WireCommand::Block(block) => Block(parts::to_user_ref(block.user)?),
+        WireCommand::Unblock(unblock) => Unblock(parts::to_user_ref(unblock.user)?),
+        WireCommand::ListContacts(proto::ListContacts {}) => ListContacts,
 
-        Wire::CreateGroup(create) => groups::to_create(create)?,
-        Wire::SearchGroups(search) => groups::to_search(search)?,
-        Wire::JoinGroup(join) => groups::to_join(join)?,
-        Wire::AnswerJoin(answer) => to_answer_join(answer)?,
-        Wire::InviteMember(invite) => to_invite_member(invite)?,
-        Wire::DeclineInvitation(decline) => DeclineInvitation(parts::to_conversation_ref(decline.group)?),
-        Wire::LeaveGroup(leave) => LeaveGroup(parts::to_conversation_ref(leave.group)?),
-        Wire::DeleteGroup(delete) => DeleteGroup(parts::to_conversation_ref(delete.group)?),
-        Wire::KickMember(kick) => to_kick_member(kick)?,
-        Wire::UnbanMember(unban) => to_unban_member(unban)?,
-        Wire::MuteMember(mute) => groups::to_mute(mute)?,
-        Wire::SetRole(set) => groups::to_set_role(set)?,
-        Wire::TransferOwnership(transfer) => to_transfer_ownership(transfer)?,
-        Wire::UpdateGroup(update) => groups::to_update(update)?,
-        Wire::ListMembers(list) => groups::to_list_members(list)?,
+        WireCommand::CreateGroup(create) => groups::to_create(create)?,
+        WireCommand::SearchGroups(search) => groups::to_search(search)?,
+        WireCommand::JoinGroup(join) => groups::to_join(join)?,
+        WireCommand::AnswerJoin(answer) => to_answer_join(answer)?,
+        WireCommand::InviteMember(invite) => to_invite_member(invite)?,
+        WireCommand::DeclineInvitation(decline) => DeclineInvitation(parts::to_conversation_ref(decline.group)?),
+        WireCommand::LeaveGroup(leave) => LeaveGroup(parts::to_conversation_ref(leave.group)?),
+        WireCommand::DeleteGroup(delete) => DeleteGroup(parts::to_conversation_ref(delete.group)?),
+        WireCommand::KickMember(kick) => to_kick_member(kick)?,
+        WireCommand::UnbanMember(unban) => to_unban_member(unban)?,
+        WireCommand::MuteMember(mute) => groups::to_mute(mute)?,
+        WireCommand::SetRole(set) => groups::to_set_role(set)?,
+        WireCommand::TransferOwnership(transfer) => to_transfer_ownership(transfer)?,
+        WireCommand::UpdateGroup(update) => groups::to_update(update)?,
+        WireCommand::ListMembers(list) => groups::to_list_members(list)?,
 
-        Wire::SendMessage(send) => messages::to_send(send, max_text)?,
-        Wire::EditMessage(edit) => messages::to_edit(edit, max_text)?,
-        Wire::RecallMessage(recall) => messages::to_recall(recall)?,
-        Wire::React(react) => messages::to_react(react)?,
+        WireCommand::SendMessage(send) => messages::to_send(send, max_text)?,
+        WireCommand::EditMessage(edit) => messages::to_edit(edit, max_text)?,
+        WireCommand::RecallMessage(recall) => messages::to_recall(recall)?,
+        WireCommand::React(react) => messages::to_react(react)?,
 
-        Wire::ListConversations(proto::ListConversations {}) => ListConversations,
-        Wire::GetConversation(get) => GetConversation(parts::to_conversation_ref(get.conversation)?),
-        Wire::ReadHistory(read) => conversations::to_read_history(read)?,
-        Wire::Acknowledge(acknowledge) => to_acknowledge(acknowledge)?,
-        Wire::MarkRead(mark) => to_mark_read(mark)?,
-        Wire::Typing(typing) => to_typing(typing)?,
+        WireCommand::ListConversations(proto::ListConversations {}) => ListConversations,
+        WireCommand::GetConversation(get) => GetConversation(parts::to_conversation_ref(get.conversation)?),
+        WireCommand::ReadHistory(read) => conversations::to_read_history(read)?,
+        WireCommand::Acknowledge(acknowledge) => to_acknowledge(acknowledge)?,
+        WireCommand::MarkRead(mark) => to_mark_read(mark)?,
+        WireCommand::Typing(typing) => to_typing(typing)?,
     })
 }
 

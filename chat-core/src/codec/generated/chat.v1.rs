@@ -6,7 +6,7 @@
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ClientPacket {
     /// Chosen by the client, unique among its requests under way. 0: the server sends no reply;
-    /// allowed for acknowledge, mark_read, typing and set_status only.
+    /// allowed for acknowledge, mark_read, typing and set_presence only.
     #[prost(uint64, tag = "1")]
     pub request_id: u64,
     #[prost(oneof = "client_packet::Command", tags = "2, 3, 4, 5, 7, 6, 10, 11, 12, 13, 14, 15, 20, 21, 22, 23, 24, 25, 26, 27, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 60, 61, 62, 63, 80, 81, 82, 83, 84, 85")]
@@ -42,7 +42,7 @@ pub mod client_packet {
         #[prost(message, tag = "14")]
         UpdateProfile(super::UpdateProfile),
         #[prost(message, tag = "15")]
-        SetStatus(super::SetStatus),
+        SetPresence(super::SetPresence),
         /// People.
         #[prost(message, tag = "20")]
         SearchUsers(super::SearchUsers),
@@ -234,8 +234,8 @@ pub struct Welcome {
     /// nothing arrives for 2.5 times as long.
     #[prost(uint32, tag = "6")]
     pub heartbeat_ms: u32,
-    /// Identifies the history. If it differs from the last one that the client received, the client's
-    /// copy of the history is void.
+    /// Store epoch, which changes when a backup is restored. If it differs from the last one that the
+    /// client received, the client's copy of the server's data is void.
     #[prost(bytes = "bytes", tag = "7")]
     pub store_epoch: ::prost::bytes::Bytes,
 }
@@ -254,13 +254,13 @@ pub struct NodeEntry {
     /// Addresses for clients, for example sc1://host:port.
     #[prost(string, repeated, tag = "1")]
     pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Number of live sessions, a few seconds old.
+    /// Number of live sessions, as counted a few seconds ago.
     #[prost(uint32, tag = "2")]
     pub sessions: u32,
-    /// The node accepts no new sessions: it is about to stop, cannot reach its store, or its clock is
-    /// wrong.
+    /// The node accepts no new sessions: it is about to stop, is not ready (for example because it
+    /// cannot reach its store, or its clock is wrong), or has closed a listener.
     #[prost(bool, tag = "3")]
-    pub draining: bool,
+    pub accepts_no_sessions: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Register {
@@ -410,7 +410,7 @@ pub struct UpdateProfile {
 }
 /// Sets the presence of this session to ONLINE or IDLE.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SetStatus {
+pub struct SetPresence {
     #[prost(enumeration = "Presence", tag = "1")]
     pub presence: i32,
 }
@@ -448,9 +448,9 @@ pub struct UserList {
     #[prost(message, repeated, tag = "1")]
     pub users: ::prost::alloc::vec::Vec<UserInfo>,
 }
-/// A numeric id, or the beginning of a name.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SearchUsers {
+    /// A numeric id, or the beginning of a name.
     #[prost(string, tag = "1")]
     pub query: ::prost::alloc::string::String,
     /// 1 to 50; 0: 20.
@@ -594,7 +594,7 @@ pub struct ConversationInfo {
     #[prost(uint32, tag = "10")]
     pub unread: u32,
     #[prost(uint32, tag = "11")]
-    pub mentions: u32,
+    pub unread_mentions: u32,
     /// Direct: highest Seq that a device of the other user has acknowledged, and highest Seq that the
     /// other user has read; 0 if this user may not see the receipts of the other user.
     #[prost(uint64, tag = "12")]
@@ -1189,7 +1189,7 @@ pub struct ReadNotice {
     #[prost(uint32, tag = "3")]
     pub unread: u32,
     #[prost(uint32, tag = "4")]
-    pub mentions: u32,
+    pub unread_mentions: u32,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TypingNotice {
@@ -1208,8 +1208,8 @@ pub struct PresenceNotice {
     #[prost(enumeration = "Presence", tag = "2")]
     pub presence: i32,
 }
-/// Pushes were dropped, because this session read too slowly or the bus between nodes lost them. The
-/// log of the conversation reaches last_seq; the client reads the missing events.
+/// Events of this conversation were not pushed to this session. The log of the conversation reaches
+/// last_seq; the client reads the missing events.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BehindNotice {
     #[prost(uint64, tag = "1")]
@@ -1217,8 +1217,8 @@ pub struct BehindNotice {
     #[prost(uint64, tag = "2")]
     pub last_seq: u64,
 }
-/// The node is shutting down. The client finishes its requests, and reconnects to any node after
-/// retry_after_ms.
+/// The node is shutting down, or the connection has reached its maximum age. The client finishes its
+/// requests, and reconnects to any node after retry_after_ms.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GoAway {
     #[prost(uint32, tag = "1")]

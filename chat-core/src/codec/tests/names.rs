@@ -132,10 +132,10 @@ fn protocol_document_examples_match_the_encoder() {
         crate::codec::frame::put_frame(&mut frame, &packet.encode_to_vec());
         frame
     };
-    use proto::client_packet::Command as Wire;
+    use proto::client_packet::Command as WireCommand;
     let hello = request(
         1,
-        Wire::Hello(proto::Hello {
+        WireCommand::Hello(proto::Hello {
             min_version: 1,
             max_version: 1,
             client: "demo 1".into(),
@@ -143,7 +143,7 @@ fn protocol_document_examples_match_the_encoder() {
     );
     let send = request(
         3,
-        Wire::SendMessage(proto::SendMessage {
+        WireCommand::SendMessage(proto::SendMessage {
             conversation: Some(proto::ConversationRef {
                 r#ref: Some(proto::conversation_ref::Ref::Id(9)),
             }),

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::samples::{self, unframe};
-use crate::codec::proto::{self, client_packet::Command as Wire};
+use crate::codec::proto::{self, client_packet::Command as WireCommand};
 use crate::codec::{Answer, Incoming, Request, RequestId, body, client, send, server};
 use crate::model::*;
 
@@ -229,7 +229,7 @@ proptest! {
         request_id in 0u64..300,
         max_text in prop_oneof![Just(MAX_TEXT_BYTES), 0usize..30],
     ) {
-        let command = Some(Wire::SendMessage(message));
+        let command = Some(WireCommand::SendMessage(message));
         let packet = proto::ClientPacket { request_id, command };
         if let Some((id, by_hand)) = send::decode(&packet.encode_to_vec(), max_text) {
             prop_assert_eq!(id.0, request_id);
@@ -245,7 +245,7 @@ proptest! {
     #[test]
     fn hand_written_decoder_agrees_with_prost_on_mutated_sends(
         packet in send_message().prop_flat_map(|message| {
-            let command = Some(Wire::SendMessage(message));
+            let command = Some(WireCommand::SendMessage(message));
             corrupted(proto::ClientPacket { request_id: 7, command }.encode_to_vec())
         }),
     ) {

@@ -7,7 +7,7 @@ use crate::engine::directory::Directory;
 use crate::engine::error::CommandError;
 use crate::engine::hook_calls::HookCalls;
 use crate::engine::operations::account::{ChangePassword, Logout, PhcString, RevokeDevice, UpdateProfile};
-use crate::engine::units::Units;
+use crate::engine::store_access::StoreAccess;
 use crate::engine::workers::{PresenceView, SessionEnder};
 use crate::model::{
     Caller, CloseCode, Device, DeviceId, DeviceInfo, Outcome, ProfileChanges, ReplyCode, Secret, SessionTokens, UserRef,
@@ -16,7 +16,7 @@ use crate::router::SessionSelector;
 
 #[derive(Debug)]
 pub(in crate::engine) struct AccountCommands {
-    pub(in crate::engine) units: Arc<Units>,
+    pub(in crate::engine) access: Arc<StoreAccess>,
     pub(in crate::engine) directory: Arc<Directory>,
     pub(in crate::engine) passwords: Option<Arc<PasswordAuthenticator>>,
     pub(in crate::engine) hooks: Arc<HookCalls>,
@@ -27,8 +27,8 @@ pub(in crate::engine) struct AccountCommands {
 impl AccountCommands {
     pub(super) async fn logout(self: Arc<Self>, caller: Caller) -> Result<Outcome, CommandError> {
         let device = caller.device().ok_or_else(CommandError::needs_device)?;
-        let now = self.units.now();
-        let changed = self.units.run(caller, Logout { caller, device, now }).await;
+        let now = self.access.now();
+        let changed = self.access.run(caller, Logout { caller, device, now }).await;
         let own = SessionSelector::Device(device);
         self.session_ender
             .end_after(caller.user, own, CloseCode::LoggedOut, changed)?;
@@ -66,9 +66,9 @@ impl AccountCommands {
             new: PhcString(new),
             session_token: session_token.hash(),
             device_token: device_token.hash(),
-            now: self.units.now(),
+            now: self.access.now(),
         };
-        let changed = self.units.run(caller, change).await;
+        let changed = self.access.run(caller, change).await;
         let others = SessionSelector::AllExcept(device);
         let renewed = self
             .session_ender
@@ -86,8 +86,8 @@ impl AccountCommands {
         device: DeviceId,
     ) -> Result<Outcome, CommandError> {
         caller.device().ok_or_else(CommandError::needs_device)?;
-        let now = self.units.now();
-        let changed = self.units.run(caller, RevokeDevice { caller, device, now }).await;
+        let now = self.access.now();
+        let changed = self.access.run(caller, RevokeDevice { caller, device, now }).await;
         let revoked = SessionSelector::Device(device);
         self.session_ender
             .end_after(caller.user, revoked, CloseCode::Revoked, changed)?;
@@ -100,13 +100,13 @@ impl AccountCommands {
         changes: ProfileChanges,
     ) -> Result<Outcome, CommandError> {
         let changes = self.hooks.before_update_profile(caller, changes).await?;
-        let now = self.units.now();
+        let now = self.access.now();
         let change = UpdateProfile { caller, changes, now };
-        Ok(Outcome::User(self.units.run(caller, change).await?))
+        Ok(Outcome::User(self.access.run(caller, change).await?))
     }
 
     pub(super) async fn list_devices(self: Arc<Self>, caller: Caller) -> Result<Outcome, CommandError> {
-        let devices = self.units.read(self.units.store().devices(caller.user)).await?;
+        let devices = self.access.read(self.access.store().devices(caller.user)).await?;
         let online = self.presence.live_devices(caller.user).await;
         let info = |device: Device| DeviceInfo {
             online: online.contains(&device.id),

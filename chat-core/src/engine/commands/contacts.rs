@@ -16,7 +16,7 @@ use crate::engine::operations::contact::{
     AnswerFriend, Relation, RemoveFriend, RequestFriend, SetBlocked, accepts_request,
 };
 use crate::engine::operations::policy::{self, DirectPermission};
-use crate::engine::units::Units;
+use crate::engine::store_access::StoreAccess;
 use crate::engine::views::user_infos;
 use crate::engine::workers::{PresenceView, Publisher};
 use crate::hooks::FriendshipStep;
@@ -31,7 +31,7 @@ const MAX_USERS: usize = 200;
 
 #[derive(Debug)]
 pub(in crate::engine) struct ContactCommands {
-    pub(in crate::engine) units: Arc<Units>,
+    pub(in crate::engine) access: Arc<StoreAccess>,
     pub(in crate::engine) directory: Arc<Directory>,
     pub(in crate::engine) limits: Arc<UserLimits>,
     pub(in crate::engine) hooks: Arc<HookCalls>,
@@ -74,7 +74,7 @@ impl ContactCommands {
         // users are friends or the request is open already. So hooks are not asked.
         let mut asked_to_accept = None;
         if let Some(charge) = charge.as_mut().filter(|_| self.hooks.exist()) {
-            let theirs = self.units.read(self.units.store().contact(peer, caller.user)).await?;
+            let theirs = self.access.read(self.access.store().contact(peer, caller.user)).await?;
             let accepts = accepts_request(theirs.as_ref());
             asked_to_accept = Some(accepts);
             let step = match accepts {
@@ -90,9 +90,9 @@ impl ContactCommands {
             asked_to_accept,
             allowed,
             max_open_per_day: self.options.max_open_requests,
-            now: self.units.now(),
+            now: self.access.now(),
         };
-        let (events, has_changed) = self.units.run(caller, request).await?;
+        let (events, has_changed) = self.access.run(caller, request).await?;
         if let Some(charge) = &mut charge
             && has_changed
         {
@@ -116,16 +116,16 @@ impl ContactCommands {
             caller,
             peer,
             accept,
-            now: self.units.now(),
+            now: self.access.now(),
         };
-        let events = self.units.run(caller, answer).await?;
+        let events = self.access.run(caller, answer).await?;
         self.publish(caller.user, peer, events);
         Ok(Outcome::Done)
     }
 
     pub(super) async fn remove_friend(self: Arc<Self>, caller: Caller, user: UserRef) -> Result<Outcome, CommandError> {
         let peer = self.directory.user_id(&user).await?;
-        let now = self.units.now();
+        let now = self.access.now();
         self.perform(caller, RemoveFriend { caller, peer, now }).await
     }
 
@@ -140,7 +140,7 @@ impl ContactCommands {
             caller,
             peer,
             blocked,
-            now: self.units.now(),
+            now: self.access.now(),
         };
         self.perform(caller, change).await
     }
@@ -150,7 +150,7 @@ impl ContactCommands {
     where
         O: Operation<Output = Vec<Event>> + Clone,
     {
-        let events = self.units.run(scope, operation).await?;
+        let events = self.access.run(scope, operation).await?;
         self.publisher.publish(events);
         Ok(Outcome::Done)
     }
@@ -172,9 +172,9 @@ impl ContactCommands {
     }
 
     pub(super) async fn list(self: Arc<Self>, caller: Caller) -> Result<Outcome, CommandError> {
-        let contacts = self.units.read(self.units.store().contacts(caller.user)).await?;
+        let contacts = self.access.read(self.access.store().contacts(caller.user)).await?;
         let peers: Vec<UserId> = contacts.iter().map(|contact| contact.peer).collect();
-        let mut users = user_infos(&self.units, &peers).await?;
+        let mut users = user_infos(&self.access, &peers).await?;
         let friends = contacts.iter().filter(|contact| contact.state == ContactState::Friend);
         let friends: Vec<UserId> = friends.map(|contact| contact.peer).collect();
         let states = self.presence.states(&friends).await;
@@ -195,16 +195,16 @@ impl ContactCommands {
     }
 
     pub(super) async fn search_users(self: Arc<Self>, query: String, limit: u32) -> Result<Outcome, CommandError> {
-        let (units, store) = (&self.units, self.units.store());
+        let (access, store) = (&self.access, self.access.store());
         let limit = limit.clamp(1, self.options.max_list_len);
         let query = UserName::canonical_prefix(query.trim());
         let mut found = Vec::new();
         if let Ok(id) = query.parse() {
-            let account = units.read(store.account(UserId(id))).await?;
+            let account = access.read(store.account(UserId(id))).await?;
             found.extend(account.filter(|account| !account.disabled).as_ref().map(public));
         }
         if !query.is_empty() {
-            let named = units.read(store.search_accounts(&query, limit)).await?;
+            let named = access.read(store.search_accounts(&query, limit)).await?;
             let by_id = found.first().map(|user: &UserInfo| user.id);
             let named = named.iter().filter(|account| Some(account.id) != by_id);
             found.extend(named.map(public));
@@ -229,7 +229,7 @@ impl ContactCommands {
                 Err(error) => return Err(error),
             }
         }
-        let accounts = self.units.read(self.units.store().accounts(&ids)).await?;
+        let accounts = self.access.read(self.access.store().accounts(&ids)).await?;
         let infos = accounts.iter().map(|account| {
             let is_own = account.id == caller.user;
             (account.id, if is_own { private(account) } else { public(account) })

@@ -19,7 +19,7 @@ use crate::engine::operations::account::{
     session_expired,
 };
 use crate::engine::operations::fence::USER_LOCK;
-use crate::engine::units::Units;
+use crate::engine::store_access::StoreAccess;
 use crate::engine::workers::{ObserverQueue, PresenceView, SessionEnder};
 use crate::model::{
     CloseCode, DeviceId, DirectPolicy, Login, LoginGrant, Registration, ReplyCode, Resume, Source, Timestamp, UserId,
@@ -58,7 +58,7 @@ impl From<&EngineConfig> for LoginOptions {
 
 #[derive(Debug)]
 pub(in crate::engine) struct Logins {
-    pub(in crate::engine) units: Arc<Units>,
+    pub(in crate::engine) access: Arc<StoreAccess>,
     pub(in crate::engine) authenticator: Arc<dyn Authenticator>,
     /// Passwords in the store; `None` if the application's authenticator replaces them.
     pub(in crate::engine) passwords: Option<Arc<PasswordAuthenticator>>,
@@ -118,8 +118,8 @@ impl Logins {
         let registration = self.hooks.before_register(source, registration).await?;
         // This read finds most taken names before the password is hashed, which takes much CPU
         // time.
-        let existing = self.units.store().account_by_name(registration.name.as_str());
-        if self.units.read(existing).await?.is_some() {
+        let existing = self.access.store().account_by_name(registration.name.as_str());
+        if self.access.read(existing).await?.is_some() {
             return Err(name_taken());
         }
         let hash = passwords.hash(Password::normalized(&registration.password)?).await?;
@@ -128,9 +128,9 @@ impl Logins {
             display_name: registration.display_name,
             password_hash: Some(PhcString(hash)),
             direct_policy: self.options.default_direct_policy,
-            now: self.units.now(),
+            now: self.access.now(),
         };
-        self.units.run(Scope::Alone, create).await
+        self.access.run(Scope::Alone, create).await
     }
 
     pub(in crate::engine) async fn login(
@@ -178,7 +178,7 @@ impl Logins {
         match verdict.map_err(|_| CommandError::try_again())?? {
             AuthVerdict::Account(user, proof) => Ok((user, proof, None)),
             AuthVerdict::External(login) => {
-                if login.expires_at.is_some_and(|expires| expires <= self.units.now()) {
+                if login.expires_at.is_some_and(|expires| expires <= self.access.now()) {
                     return Err(CommandError::bad_credentials());
                 }
                 let user = self.find_or_create(login.subject, login.profile).await?;
@@ -199,17 +199,17 @@ impl Logins {
 
     async fn find_or_create(&self, subject: Subject, profile: Profile) -> Result<UserInfo, CommandError> {
         // Only the first login of a user needs a transaction; for later ones, this read is enough.
-        let known = self.units.store().account_by_subject(subject.as_str());
-        if let Some(account) = self.units.read(known).await? {
+        let known = self.access.store().account_by_subject(subject.as_str());
+        if let Some(account) = self.access.read(known).await? {
             return Ok(private(&account));
         }
         let provision = Provision {
             subject,
             profile,
             direct_policy: self.options.default_direct_policy,
-            now: self.units.now(),
+            now: self.access.now(),
         };
-        let (user, is_new) = self.units.run(Scope::Alone, provision).await?;
+        let (user, is_new) = self.access.run(Scope::Alone, provision).await?;
         if is_new {
             tracing::info!(user = user.id.0, "account provisioned");
             self.observers.registered(user.id);
@@ -219,7 +219,7 @@ impl Logins {
 
     /// Asks the authenticator whether a user who resumes a session may still have one.
     async fn reauthenticate(&self, source: Source, user: UserId) -> Result<(), CommandError> {
-        let account = self.units.read(self.units.store().account(user)).await?;
+        let account = self.access.read(self.access.store().account(user)).await?;
         let account = account.ok_or_else(session_expired)?;
         let verdict = self.authenticator.reauthenticate(source, &account);
         let verdict = tokio::time::timeout(self.options.timeout, verdict).await;
@@ -238,10 +238,10 @@ impl Logins {
         self.resumes.check(Instant::now(), attempt)?;
         let presented = SessionToken::from_secret(&resume.session_token).map(|token| token.hash());
         // This read detects a wrong token, so that no transaction is needed for it.
-        let device = self.units.store().device(resume.user, resume.device);
-        let device = self.units.read(device).await?;
+        let device = self.access.store().device(resume.user, resume.device);
+        let device = self.access.read(device).await?;
         let idle_timeout = self.options.session_idle_timeout;
-        let now = self.units.now();
+        let now = self.access.now();
         let presented = presented.ok().filter(|presented| {
             device
                 .as_ref()
@@ -302,9 +302,9 @@ impl Logins {
             max_devices: self.options.max_devices,
             first_epoch: first_epoch(),
             live,
-            now: self.units.now(),
+            now: self.access.now(),
         };
-        let logged_in = self.units.run(user, admit).await;
+        let logged_in = self.access.run(user, admit).await;
         // A login whose answer was lost may have been committed, and then has ended other sessions.
         let logged_in =
             logged_in.inspect_err(|error| self.session_ender.recheck_later(user, CloseCode::Replaced, error))?;

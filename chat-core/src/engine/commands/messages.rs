@@ -7,9 +7,9 @@ use crate::engine::error::CommandError;
 use crate::engine::hook_calls::HookCalls;
 use crate::engine::lifecycle::Lifecycle;
 use crate::engine::limits::UserLimits;
-use crate::engine::operations::message::Prepared;
-use crate::engine::units::Units;
-use crate::engine::workers::{AppendQueue, DeferredDraft};
+use crate::engine::operations::message::QueuedDraft;
+use crate::engine::store_access::StoreAccess;
+use crate::engine::workers::{AppendQueue, DraftIdentity};
 use crate::model::{Caller, ConversationRef, Draft, ReplyCode};
 use crate::service::CommandFuture;
 
@@ -19,7 +19,7 @@ const MAX_LOCAL_DELAY: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(in crate::engine) struct MessageCommands {
     pub(in crate::engine) queue: Arc<AppendQueue>,
-    pub(in crate::engine) units: Arc<Units>,
+    pub(in crate::engine) access: Arc<StoreAccess>,
     pub(in crate::engine) limits: Arc<UserLimits>,
     pub(in crate::engine) lifecycle: Lifecycle,
     pub(in crate::engine) hooks: Arc<HookCalls>,
@@ -29,9 +29,9 @@ impl MessageCommands {
     /// Queues a draft for its conversation.
     pub(super) fn send(&self, caller: Caller, conversation: ConversationRef, draft: Draft) -> CommandFuture {
         let for_hooks = self.hooks.exist().then(|| draft.clone());
-        let prepared = Prepared::new(caller, draft).sent_to(&conversation);
-        let deadline = self.units.deadline() + self.hooks.max_delay();
-        CommandFuture::run(self.queue.submit_draft(prepared, for_hooks, conversation, deadline))
+        let draft = QueuedDraft::new(caller, draft).sent_to(&conversation);
+        let deadline = self.access.deadline() + self.hooks.max_delay();
+        CommandFuture::run(self.queue.submit_draft(draft, for_hooks, conversation, deadline))
     }
 
     /// Queues a draft of a caller without a connection. No server limits the rate of such a caller,
@@ -59,7 +59,7 @@ impl MessageCommands {
             Err(delay) => {
                 // To keep the order, later drafts of the caller to this conversation are refused
                 // too, until this draft is resent or `EngineConfig::resend_window` is over.
-                self.queue.defer(DeferredDraft {
+                self.queue.record_refused(DraftIdentity {
                     caller,
                     conversation,
                     id: draft.client_message_id,

@@ -27,7 +27,7 @@ use super::error::CommandError;
 use super::lifecycle::Lifecycle;
 use super::operations::fence;
 use super::panics::contain;
-use super::units::Units;
+use super::store_access::StoreAccess;
 use crate::model::{Caller, Command, ConversationId};
 use crate::router::Router;
 use crate::service::{CommandFuture, CommandResult};
@@ -116,7 +116,7 @@ impl Dispatcher {
                 self.query(caller, reading().mark_read(caller, conversation, seq))
             }
 
-            Command::SetStatus(state) => self.query(caller, Arc::clone(&self.presence).set_status(caller, state)),
+            Command::SetPresence(state) => self.query(caller, Arc::clone(&self.presence).set_presence(caller, state)),
             Command::Typing { conversation, stopped } => self.typing(caller, conversation, stopped),
         }
     }
@@ -162,15 +162,15 @@ impl Dispatcher {
     /// still valid.
     fn query(&self, caller: Caller, command: impl Future<Output = CommandResult> + Send + 'static) -> CommandFuture {
         let router = self.router.clone();
-        let units = Arc::clone(&self.account.units);
+        let access = Arc::clone(&self.account.access);
         CommandFuture::run(contain(async move {
             let had_session = router.has_session(caller);
             if !had_session {
-                check_caller(&units, caller).await?;
+                check_caller(&access, caller).await?;
             }
             let answer = command.await;
             if had_session && !router.has_session(caller) {
-                check_caller(&units, caller).await?;
+                check_caller(&access, caller).await?;
             }
             answer
         }))
@@ -178,18 +178,18 @@ impl Dispatcher {
 }
 
 /// Refuses a caller that may not act, as the fence of a unit of work does.
-pub(super) async fn check_caller(units: &Units, caller: Caller) -> Result<(), CommandError> {
+pub(super) async fn check_caller(access: &StoreAccess, caller: Caller) -> Result<(), CommandError> {
     let device = match caller.device() {
-        Some(device) => units.read(units.store().device(caller.user, device)).await?,
+        Some(device) => access.read(access.store().device(caller.user, device)).await?,
         None => None,
     };
-    let now = units.now();
+    let now = access.now();
     if device
         .as_ref()
         .is_some_and(|device| fence::live_login(device, now) == Some(caller))
     {
         return Ok(());
     }
-    let account = units.read(units.store().account(caller.user)).await?;
+    let account = access.read(access.store().account(caller.user)).await?;
     fence::check_live(caller, device.as_ref(), account.as_ref(), now)
 }

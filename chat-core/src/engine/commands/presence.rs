@@ -5,21 +5,21 @@ use std::sync::Arc;
 use crate::engine::error::CommandError;
 use crate::engine::operations::policy::{self, GroupPermission, Membership};
 use crate::engine::signals::may_signal;
-use crate::engine::units::Units;
+use crate::engine::store_access::StoreAccess;
 use crate::engine::workers::PresenceQueue;
 use crate::model::{Caller, ConversationId, ConversationKind, Outcome, PresenceState, Push};
 use crate::router::Router;
 
 #[derive(Debug)]
 pub(in crate::engine) struct PresenceCommands {
-    pub(in crate::engine) units: Arc<Units>,
+    pub(in crate::engine) access: Arc<StoreAccess>,
     pub(in crate::engine) router: Router,
     pub(in crate::engine) queue: Arc<PresenceQueue>,
     pub(in crate::engine) max_typing_members: u32,
 }
 
 impl PresenceCommands {
-    pub(super) async fn set_status(
+    pub(super) async fn set_presence(
         self: Arc<Self>,
         caller: Caller,
         state: PresenceState,
@@ -45,8 +45,8 @@ impl PresenceCommands {
         stopped: bool,
     ) -> Result<Outcome, CommandError> {
         let device = caller.device().ok_or_else(CommandError::needs_device)?;
-        let membership = self.units.store().membership(caller.user, device, conversation);
-        let membership = self.units.read(membership).await?;
+        let membership = self.access.store().membership(caller.user, device, conversation);
+        let membership = self.access.read(membership).await?;
         let membership = membership.ok_or_else(CommandError::not_found)?;
         let push = Push::Typing {
             conversation,
@@ -56,14 +56,14 @@ impl PresenceCommands {
         let row = &membership.conversation;
         match (&row.kind, &row.group, &membership.peer) {
             (ConversationKind::Group, Some(profile), _) => {
-                let own = Membership::of(Some(&membership.member), self.units.now());
+                let own = Membership::of(Some(&membership.member), self.access.now());
                 policy::check_group(GroupPermission::Signal, own, profile)?;
                 if row.member_count <= self.max_typing_members && !row.deleted {
                     self.router.notify_conversation(conversation, &push, Some(caller));
                 }
             }
             (ConversationKind::Direct { .. }, _, Some(peer)) => {
-                if !may_signal(&self.units, caller.user, peer.user).await {
+                if !may_signal(&self.access, caller.user, peer.user).await {
                     return Err(CommandError::forbidden());
                 }
                 self.router.notify_user(peer.user, &push, None);

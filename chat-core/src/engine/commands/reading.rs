@@ -11,9 +11,9 @@ use crate::engine::config::EngineConfig;
 use crate::engine::directory::Directory;
 use crate::engine::error::CommandError;
 use crate::engine::limits::UserLimits;
-use crate::engine::units::Units;
+use crate::engine::store_access::StoreAccess;
 use crate::engine::views::{conversation_info, conversation_infos};
-use crate::engine::workers::CursorQueue;
+use crate::engine::workers::MarkQueue;
 use crate::model::{
     Caller, ConversationId, ConversationRef, Event, EventBody, EventKind, HistoryEvent, HistoryPage, Member, Outcome,
     Page, Seq,
@@ -38,21 +38,21 @@ impl From<&EngineConfig> for PageLimits {
 
 #[derive(Debug)]
 pub(in crate::engine) struct ReadingCommands {
-    pub(in crate::engine) units: Arc<Units>,
+    pub(in crate::engine) access: Arc<StoreAccess>,
     pub(in crate::engine) directory: Arc<Directory>,
     pub(in crate::engine) limits: Arc<UserLimits>,
     pub(in crate::engine) router: Router,
-    pub(in crate::engine) cursors: Arc<CursorQueue>,
+    pub(in crate::engine) marks: Arc<MarkQueue>,
     pub(in crate::engine) page: PageLimits,
     pub(in crate::engine) draining: CancellationToken,
 }
 
 impl ReadingCommands {
     pub(super) async fn list_conversations(self: Arc<Self>, caller: Caller) -> Result<Outcome, CommandError> {
-        self.cursors.wait_until_written(caller.user).await;
-        let memberships = self.units.store().memberships(caller.user, caller.device_or_none());
-        let memberships = self.units.read(memberships).await?;
-        let infos = conversation_infos(&self.units, caller.user, memberships).await?;
+        self.marks.wait_until_written(caller.user).await;
+        let memberships = self.access.store().memberships(caller.user, caller.device_or_none());
+        let memberships = self.access.read(memberships).await?;
+        let infos = conversation_infos(&self.access, caller.user, memberships).await?;
         Ok(Outcome::Conversations(infos))
     }
 
@@ -62,8 +62,8 @@ impl ReadingCommands {
         conversation: ConversationRef,
     ) -> Result<Outcome, CommandError> {
         let id = self.directory.find(caller.user, &conversation).await?.id;
-        self.cursors.wait_until_written(caller.user).await;
-        let info = conversation_info(&self.units, caller, id).await?;
+        self.marks.wait_until_written(caller.user).await;
+        let info = conversation_info(&self.access, caller, id).await?;
         Ok(Outcome::Conversation(Box::new(info)))
     }
 
@@ -75,14 +75,14 @@ impl ReadingCommands {
         page: Page,
     ) -> Result<Outcome, CommandError> {
         self.wait_for_page(caller).await?;
-        let (units, store) = (&self.units, self.units.store());
+        let (access, store) = (&self.access, self.access.store());
         let id = self.directory.find(caller.user, &conversation).await?.id;
         let page = Page {
             max_events: page.max_events.clamp(1, self.page.max_events),
             max_bytes: page.max_bytes.clamp(1, self.page.max_bytes),
             ..page
         };
-        let page = units.read(store.events_for(caller.user, id, page)).await?;
+        let page = access.read(store.events_for(caller.user, id, page)).await?;
         let page = page.ok_or_else(CommandError::not_found)?;
         let edited = page.events.iter().filter_map(|event| visible_edit(event, &page.member));
         let edits = self.edits(id, edited.collect()).await?;
@@ -115,7 +115,7 @@ impl ReadingCommands {
         if self.router.has_session(caller) {
             return Ok(());
         }
-        check_caller(&self.units, caller).await
+        check_caller(&self.access, caller).await
     }
 
     /// Returns the texts of the edits at these positions.
@@ -123,8 +123,8 @@ impl ReadingCommands {
         if seqs.is_empty() {
             return Ok(HashMap::new());
         }
-        let edits = self.units.store().events_at(conversation, &seqs);
-        let edits = self.units.read(edits).await?;
+        let edits = self.access.store().events_at(conversation, &seqs);
+        let edits = self.access.read(edits).await?;
         Ok(edits
             .into_iter()
             .filter_map(|edit| Some((edit.seq, edit_text(&edit)?)))
@@ -152,7 +152,7 @@ impl ReadingCommands {
         match self.router.has_delivered(caller, conversation, seq) {
             Some(false) => return None,
             Some(true) => {
-                let recorded = self.cursors.acknowledge(caller, device, conversation, seq);
+                let recorded = self.marks.acknowledge(caller, device, conversation, seq);
                 return Some(recorded.map(|()| Outcome::Done));
             }
             None => {}
@@ -171,7 +171,7 @@ impl ReadingCommands {
     ) -> Result<Outcome, CommandError> {
         let device = caller.device().ok_or_else(CommandError::needs_device)?;
         let seq = seq.min(self.last_readable(caller, conversation).await?);
-        self.cursors.acknowledge(caller, device, conversation, seq)?;
+        self.marks.acknowledge(caller, device, conversation, seq)?;
         Ok(Outcome::Done)
     }
 
@@ -186,7 +186,7 @@ impl ReadingCommands {
             Some(true) => seq,
             Some(false) | None => seq.min(self.last_readable(caller, conversation).await?),
         };
-        self.cursors.mark_read(caller, conversation, seq)?;
+        self.marks.mark_read(caller, conversation, seq)?;
         Ok(Outcome::Done)
     }
 
@@ -197,14 +197,14 @@ impl ReadingCommands {
     /// # Errors
     /// [`NotFound`](crate::model::ReplyCode::NotFound): the caller may read no event of it.
     async fn last_readable(&self, caller: Caller, conversation: ConversationId) -> Result<Seq, CommandError> {
-        let store = self.units.store();
-        let member = self.units.read(store.member(conversation, caller.user)).await?;
+        let store = self.access.store();
+        let member = self.access.read(store.member(conversation, caller.user)).await?;
         let reader = member.filter(|member| member.first_seq > Seq::ZERO);
         let reader = reader.ok_or_else(CommandError::not_found)?;
         if let Some(until_seq) = reader.until_seq {
             return Ok(until_seq);
         }
-        let row = self.units.read(store.conversation(conversation)).await?;
+        let row = self.access.read(store.conversation(conversation)).await?;
         row.map(|row| row.last_seq).ok_or_else(CommandError::not_found)
     }
 }

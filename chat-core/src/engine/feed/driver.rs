@@ -17,8 +17,8 @@ use crate::router::CommitWatch;
 use crate::time;
 
 /// Executor of the work that the machine requests. After an error or a panic, the machine waits
-/// before it requests the work again. [`Units`](crate::engine::units::Units) logs the errors of
-/// reads, and [`Leases`] those of writes.
+/// before it requests the work again. [`StoreAccess`](crate::engine::store_access::StoreAccess)
+/// logs the errors of reads, and [`Leases`] those of writes.
 #[derive(Clone, Debug)]
 pub(super) struct Io {
     pub(super) source: Arc<Source>,

@@ -31,7 +31,7 @@ pub struct FeedItem {
     "this node lost the lease of the conversation's shard, or the feed was closed, before the store confirmed the \
      acknowledgement"
 )]
-pub struct LeaseLost;
+pub struct NotRecorded;
 
 impl FeedItem {
     pub(super) fn new(event: Event, term: u64, shared: Arc<Shared>) -> Self {
@@ -61,20 +61,20 @@ impl FeedItem {
     /// conversation are acknowledged, and until the store is available.
     ///
     /// # Errors
-    /// [`LeaseLost`].
+    /// [`NotRecorded`].
     ///
     /// # Cancel safety
     /// If the future is dropped after its first poll, the event is acknowledged as by
     /// [`done`](Self::done). If it was never polled, the item is dropped without acknowledgement.
-    pub async fn acknowledge(self) -> Result<(), LeaseLost> {
+    pub async fn acknowledge(self) -> Result<(), NotRecorded> {
         let recorded = self
             .shared
             .acknowledge_durably(self.event.conversation, self.event.seq, self.term);
         // The consumer has processed the item, so a closing feed need not wait for it.
         drop(self);
         match recorded {
-            Some(recorded) => recorded.await.map_err(|_| LeaseLost),
-            None => Err(LeaseLost),
+            Some(recorded) => recorded.await.map_err(|_| NotRecorded),
+            None => Err(NotRecorded),
         }
     }
 }

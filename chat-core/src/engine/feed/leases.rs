@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::machine::{LeaseAnswer, LeaseWork, Moves};
-use super::operations::{Change, Delete, DeleteRejection, Ends, Record, Release, Round, RoundDone, RoundRejection};
 use super::options::FeedStart;
 use super::source::Source;
 use super::split::{Plan, plan};
+use super::units_of_work::{Change, Delete, DeleteRejection, Ends, Record, Release, Round, RoundDone, RoundRejection};
 use crate::engine::breaker::Scope;
 use crate::engine::error::CommandError;
-use crate::engine::units::Units;
+use crate::engine::store_access::StoreAccess;
 use crate::model::NodeId;
 use crate::store::{FeedLease, FeedShard, StoreError, StoreExt};
 use crate::sync::Mutex;
@@ -29,7 +29,7 @@ fn registry(feed: &str) -> String {
 /// Claims, renews and releases the leases of a feed, and records its cursors.
 #[derive(Debug)]
 pub(super) struct Leases {
-    pub(super) units: Arc<Units>,
+    pub(super) access: Arc<StoreAccess>,
     pub(super) source: Arc<Source>,
     pub(super) node: NodeId,
     pub(super) start: FeedStart,
@@ -45,9 +45,9 @@ impl Leases {
     /// leases of `work`, and claims shards up to the node's share if `work` permits claims.
     pub(super) async fn round(&self, work: LeaseWork) -> Result<LeaseAnswer, CommandError> {
         let (feed, registry) = (&self.source.feed, registry(&self.source.feed));
-        let store = self.units.store();
-        let registered = self.units.read(store.feed_leases(&registry)).await?;
-        let leases = self.units.read(store.feed_leases(feed)).await?;
+        let store = self.access.store();
+        let registered = self.access.read(store.feed_leases(&registry)).await?;
+        let leases = self.access.read(store.feed_leases(feed)).await?;
         let registration = self.registration_change(&registered);
         let mut nodes: BTreeSet<NodeId> = registered.iter().map(|lease| lease.node).collect();
         if registration.is_some() {
@@ -112,7 +112,7 @@ impl Leases {
     /// lacks the ends of the logs and needs them.
     async fn attempt(&self, round: Round) -> Result<Option<RoundDone>, CommandError> {
         let run = async {
-            match self.units.store().run(round).await {
+            match self.access.store().run(round).await {
                 Ok(done) => Ok(Some(done)),
                 Err(RoundRejection::NeedsEnds) => Ok(None),
                 Err(RoundRejection::Store(error)) => Err(error),
@@ -124,7 +124,7 @@ impl Leases {
     /// Records cursors in the store. Returns for each element of `moves` whether the node still
     /// held the lease; if not, its cursors were not recorded.
     pub(super) async fn record(&self, moves: Vec<Moves>) -> Result<Vec<bool>, CommandError> {
-        self.write(self.units.store().run(Record(moves))).await
+        self.write(self.access.store().run(Record(moves))).await
     }
 
     /// Releases leases, and the registration of the node.
@@ -132,7 +132,7 @@ impl Leases {
         let registration = self.registration.lock().take();
         // The registration is released last, because a round locks it last.
         leases.extend(registration);
-        self.write(self.units.store().run(Release(leases))).await
+        self.write(self.access.store().run(Release(leases))).await
     }
 
     /// Writes to the store. Logs the first of consecutive errors, because the feed repeats a write
@@ -157,29 +157,29 @@ impl Leases {
             }
             result
         };
-        write(&self.units, logged).await
+        write(&self.access, logged).await
     }
 }
 
 /// Deletes a feed. Returns `false`, and deletes nothing, if another node has it open.
-pub(super) async fn delete(units: &Units, node: NodeId, feed: &str) -> Result<bool, CommandError> {
+pub(super) async fn delete(access: &StoreAccess, node: NodeId, feed: &str) -> Result<bool, CommandError> {
     let delete = Delete {
         feed: feed.to_owned(),
         registry: registry(feed),
         node,
     };
     let run = async {
-        match units.store().run(delete).await {
+        match access.store().run(delete).await {
             Ok(()) => Ok(true),
             Err(DeleteRejection::IsOpen) => Ok(false),
             Err(DeleteRejection::Store(error)) => Err(error),
         }
     };
-    write(units, run).await
+    write(access, run).await
 }
 
-async fn write<T>(units: &Units, write: impl Future<Output = Result<T, StoreError>>) -> Result<T, CommandError> {
-    match units.write(Scope::Alone, write).await {
+async fn write<T>(access: &StoreAccess, write: impl Future<Output = Result<T, StoreError>>) -> Result<T, CommandError> {
+    match access.write(Scope::Alone, write).await {
         Some(result) => result.map_err(CommandError::from),
         None => Err(CommandError::try_again()),
     }

@@ -24,13 +24,13 @@ mod leases;
 mod machine;
 mod names;
 mod open;
-mod operations;
 mod options;
 mod shared;
 mod source;
 mod split;
+mod units_of_work;
 
 pub use handle::Feed;
-pub use item::{FeedItem, LeaseLost};
+pub use item::{FeedItem, NotRecorded};
 pub(super) use open::Feeds;
 pub use options::{FeedError, FeedOptions, FeedScope, FeedStart};

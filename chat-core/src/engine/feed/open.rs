@@ -13,7 +13,7 @@ use super::options::{FeedError, FeedOptions, FeedScope};
 use super::shared::{EndGuard, Shared};
 use super::source::Source;
 use crate::engine::lifecycle::Lifecycle;
-use crate::engine::units::Units;
+use crate::engine::store_access::StoreAccess;
 use crate::model::NodeId;
 use crate::router::Router;
 use crate::sync::Mutex;
@@ -22,7 +22,7 @@ use crate::time::now;
 /// Opens and deletes the feeds of an engine.
 #[derive(Debug)]
 pub(in crate::engine) struct Feeds {
-    units: Arc<Units>,
+    access: Arc<StoreAccess>,
     router: Router,
     lifecycle: Lifecycle,
     node: NodeId,
@@ -33,14 +33,14 @@ pub(in crate::engine) struct Feeds {
 
 impl Feeds {
     pub(in crate::engine) fn new(
-        units: Arc<Units>,
+        access: Arc<StoreAccess>,
         router: Router,
         lifecycle: Lifecycle,
         node: NodeId,
         close_timeout: Duration,
     ) -> Self {
         Self {
-            units,
+            access,
             router,
             lifecycle,
             node,
@@ -87,13 +87,13 @@ impl Feeds {
 
     fn io(&self, options: &FeedOptions) -> Io {
         let source = Arc::new(Source {
-            units: Arc::clone(&self.units),
+            access: Arc::clone(&self.access),
             log: self.router.event_log(),
             feed: options.name.clone(),
             scope: options.scope,
         });
         let leases = Arc::new(Leases {
-            units: Arc::clone(&self.units),
+            access: Arc::clone(&self.access),
             source: Arc::clone(&source),
             node: self.node,
             start: options.start,
@@ -108,7 +108,7 @@ impl Feeds {
     pub(in crate::engine) async fn delete(&self, name: &str) -> Result<(), FeedError> {
         FeedOptions::all_conversations(name).validate()?;
         let _name = self.open.take(name)?;
-        match delete(&self.units, self.node, name).await {
+        match delete(&self.access, self.node, name).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(FeedError::OpenElsewhere(name.to_owned())),
             Err(error) => Err(FeedError::Store(error)),

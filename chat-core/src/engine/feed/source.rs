@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::machine::{LogRead, LookUp, Positions, Read};
 use super::options::FeedScope;
 use crate::engine::error::CommandError;
-use crate::engine::units::Units;
+use crate::engine::store_access::StoreAccess;
 use crate::model::{ConversationId, Member, Page, PageFrom, Seq, UserId};
 use crate::router::{EventLog, ReadLimit};
 use crate::store::{FeedPosition, FeedShard};
@@ -19,7 +19,7 @@ const MAX_READ_BYTES: u32 = 1024 * 1024;
 /// those with events after the feed's cursor.
 #[derive(Debug)]
 pub(super) struct Source {
-    pub(super) units: Arc<Units>,
+    pub(super) access: Arc<StoreAccess>,
     pub(super) log: Arc<dyn EventLog>,
     /// Name of the feed.
     pub(super) feed: String,
@@ -43,8 +43,8 @@ impl Source {
     async fn page(&self, after: ConversationId, shards: &[FeedShard]) -> Result<Positions, CommandError> {
         match self.scope {
             FeedScope::AllConversations => {
-                let page = self.units.store().feed_backlog(&self.feed, shards, after, PAGE_SIZE);
-                let page = self.units.read(page).await?;
+                let page = self.access.store().feed_backlog(&self.feed, shards, after, PAGE_SIZE);
+                let page = self.access.read(page).await?;
                 Ok(Positions {
                     positions: page.positions,
                     members: Vec::new(),
@@ -63,8 +63,8 @@ impl Source {
         after: ConversationId,
         shards: &[FeedShard],
     ) -> Result<Positions, CommandError> {
-        let members = self.units.store().members_of_user(user, after, PAGE_SIZE);
-        let members: Vec<Member> = self.units.read(members).await?;
+        let members = self.access.store().members_of_user(user, after, PAGE_SIZE);
+        let members: Vec<Member> = self.access.read(members).await?;
         let ids: Vec<_> = members.iter().map(|member| member.conversation).collect();
         let in_shards: Vec<_> = ids
             .iter()
@@ -88,8 +88,8 @@ impl Source {
         if conversations.is_empty() {
             return Ok(Vec::new());
         }
-        let positions = self.units.store().feed_positions(&self.feed, conversations);
-        self.units.read(positions).await
+        let positions = self.access.store().feed_positions(&self.feed, conversations);
+        self.access.read(positions).await
     }
 
     /// Scans all conversations of the scope. Returns those that belong to one of `shards` and in
@@ -115,7 +115,7 @@ impl Source {
     /// deleted. Called after a read, so that no event that was committed after the account was
     /// disabled is handed out.
     async fn check_enabled(&self, user: UserId) -> Result<(), CommandError> {
-        let account = self.units.read(self.units.store().account(user)).await?;
+        let account = self.access.read(self.access.store().account(user)).await?;
         match account {
             Some(account) if account.disabled && account.deleted.is_none() => Err(CommandError::account_unusable()),
             _ => Ok(()),
@@ -133,7 +133,7 @@ impl Source {
                     max_bytes: MAX_READ_BYTES,
                 };
                 let page = self.log.events_after(read.conversation, read.after, limit);
-                let page = self.units.read(page).await?;
+                let page = self.access.read(page).await?;
                 Ok(LogRead {
                     events: page.events,
                     is_end: page.is_end,
@@ -142,8 +142,8 @@ impl Source {
             FeedScope::User(user) => {
                 let mut page = Page::new(PageFrom::After(read.after), max_events);
                 page.max_bytes = MAX_READ_BYTES;
-                let page = self.units.store().events_for(user, read.conversation, page);
-                let page = self.units.read(page).await?;
+                let page = self.access.store().events_for(user, read.conversation, page);
+                let page = self.access.read(page).await?;
                 self.check_enabled(user).await?;
                 let events = page.map(|page| (page.events, page.has_more));
                 let (events, has_more) = events.unwrap_or_default();

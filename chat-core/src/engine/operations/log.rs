@@ -147,13 +147,13 @@ impl Logs {
     ) -> Result<&mut Log, StoreError> {
         let row = tx.lock_conversation(id).await?;
         let row = row.ok_or_else(|| {
-            StoreError::Corrupt(format!(
+            StoreError::Defect(format!(
                 "conversation {id} is missing in the transaction that created it"
             ))
         })?;
         self.insert(row);
         self.log(id).ok_or_else(|| {
-            StoreError::Corrupt(format!(
+            StoreError::Defect(format!(
                 "conversation {id} is missing in the transaction that created it"
             ))
         })

@@ -28,11 +28,11 @@ impl Operator {
     }
 
     async fn create(&self, new: CreateAccount) -> Result<AccountInfo, CommandError> {
-        let units = &self.parts.units;
+        let access = &self.parts.access;
         let subject = new.subject.map(Subject::new).transpose();
         let subject = subject.map_err(|error| CommandError::new(ReplyCode::InvalidArgument, error.to_string()))?;
-        let existing = units.store().account_by_name(new.name.as_str());
-        if units.read(existing).await?.is_some() {
+        let existing = access.store().account_by_name(new.name.as_str());
+        if access.read(existing).await?.is_some() {
             return Err(name_taken());
         }
         let password_hash = match new.password {
@@ -51,7 +51,7 @@ impl Operator {
             action,
             subject,
         };
-        let account = units.run(Scope::Alone, create).await?;
+        let account = access.run(Scope::Alone, create).await?;
         tracing::info!(user = account.id.0, operator = &*self.name, "account created");
         self.parts.observers.registered(account.id);
         Ok(account.into())
@@ -82,10 +82,10 @@ impl Operator {
     /// [`CommandError`]: the store failed.
     pub async fn list_accounts(&self, prefix: &str, after: &str, limit: u32) -> Result<AccountPage, CommandError> {
         let limit = limit.clamp(1, MAX_PAGE);
-        let units = &self.parts.units;
+        let access = &self.parts.access;
         let prefix = UserName::canonical_prefix(prefix);
-        let accounts = units.store().list_accounts(&prefix, after, limit + 1);
-        let mut accounts = units.read(accounts).await?;
+        let accounts = access.store().list_accounts(&prefix, after, limit + 1);
+        let mut accounts = access.read(accounts).await?;
         let more = accounts.len() > limit as usize;
         accounts.truncate(limit as usize);
         Ok(AccountPage::new(
@@ -106,8 +106,8 @@ impl Operator {
 
     /// Returns the devices of an account. A device is online if it has a session on any node.
     pub(super) async fn devices(&self, account: &Account) -> Result<Vec<DeviceInfo>, CommandError> {
-        let units = &self.parts.units;
-        let devices = units.read(units.store().devices(account.id)).await?;
+        let access = &self.parts.access;
+        let devices = access.read(access.store().devices(account.id)).await?;
         let online = self.parts.presence.live_devices(account.id).await;
         let info = |device: Device| DeviceInfo {
             online: online.contains(&device.id),
@@ -186,7 +186,7 @@ impl Operator {
                 user,
                 change,
             };
-            let changed = this.parts.units.run(user, change).await;
+            let changed = this.parts.access.run(user, change).await;
             let changed = if ends_sessions {
                 let sessions = &this.parts.session_ender;
                 sessions.end_after(user, SessionSelector::All, code, changed)

@@ -59,7 +59,7 @@ impl Commands for OperatorActingAs {
                     user: caller.user,
                     detail: object(&command),
                 };
-                operator.parts.units.run(caller.user, record).await?;
+                operator.parts.access.run(caller.user, record).await?;
             }
             commands.execute_paced(caller, command).await
         })
@@ -78,7 +78,7 @@ const fn recorded_kind(command: &Command) -> Option<&'static str> {
         Command::ChangePassword { .. } => "acting.change_password",
         Command::RevokeDevice(_) => "acting.revoke_device",
         Command::UpdateProfile(_) => "acting.update_profile",
-        Command::SetStatus(_) => "acting.set_status",
+        Command::SetPresence(_) => "acting.set_status",
         Command::RequestFriend { .. } => "acting.request_friend",
         Command::AnswerFriend { .. } => "acting.answer_friend",
         Command::RemoveFriend(_) => "acting.remove_friend",

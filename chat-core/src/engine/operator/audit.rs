@@ -12,8 +12,8 @@ impl Operator {
     /// # Errors
     /// [`CommandError`]: the store failed.
     pub async fn audit_log(&self, page: AuditPage, limit: u32) -> Result<Vec<AuditRecord>, CommandError> {
-        let units = &self.parts.units;
-        let records = units.store().audit_log(page, limit.clamp(1, MAX_PAGE));
-        units.read(records).await
+        let access = &self.parts.access;
+        let records = access.store().audit_log(page, limit.clamp(1, MAX_PAGE));
+        access.read(records).await
     }
 }

@@ -120,7 +120,7 @@ impl Operator {
             free_subject: options.subject == DeletedSubject::Free,
             detail: options.describe(),
         };
-        let marked = self.parts.units.run(user, mark).await;
+        let marked = self.parts.access.run(user, mark).await;
         let sessions = &self.parts.session_ender;
         let before = sessions.end_after(user, SessionSelector::All, CloseCode::AccountDisabled, marked)?;
         self.forget_name(&before.name);
@@ -144,7 +144,7 @@ impl Operator {
         self.spawn(|this| async move {
             let action = this.action();
             let free = FreeSubject { action, subject };
-            let user = this.parts.units.run(Scope::Alone, free).await?;
+            let user = this.parts.access.run(Scope::Alone, free).await?;
             tracing::info!(
                 user = user.0,
                 operator = &*this.name,
@@ -157,17 +157,17 @@ impl Operator {
 
     /// Deletes the user's contacts. Returns whether there were any.
     async fn end_contacts(&self, user: UserId) -> Result<bool, CommandError> {
-        let units = &self.parts.units;
+        let access = &self.parts.access;
         let mut last = UserId(0);
         loop {
             let limit = u32::try_from(BATCH).unwrap_or(u32::MAX);
-            let peers = units.read(units.store().related_users(user, last, limit)).await?;
+            let peers = access.read(access.store().related_users(user, last, limit)).await?;
             let Some(end) = peers.last() else {
                 return Ok(last > UserId(0));
             };
             last = *end;
-            let now = units.now();
-            let events = units.run(user, EndContacts { user, peers, now }).await?;
+            let now = access.now();
+            let events = access.run(user, EndContacts { user, peers, now }).await?;
             self.parts.publisher.publish(events);
         }
     }
@@ -180,11 +180,11 @@ impl Operator {
         texts: DeletedTexts,
         ended: &mut Ended,
     ) -> Result<bool, CommandError> {
-        let units = &self.parts.units;
+        let access = &self.parts.access;
         let (mut last, mut is_new) = (ConversationId(0), false);
         loop {
-            let members = units.store().members_of_user(user, last, MAX_PAGE);
-            let members = units.read(members).await?;
+            let members = access.store().members_of_user(user, last, MAX_PAGE);
+            let members = access.read(members).await?;
             let Some(end) = members.last() else {
                 return Ok(is_new);
             };
@@ -209,7 +209,7 @@ impl Operator {
             // This unit of work waits for the lock of the conversation, and so for every
             // transaction that passed its checks before the user was locked out. The log that is
             // read below thus contains all events of the user.
-            let now = self.parts.units.now();
+            let now = self.parts.access.now();
             let end = EndMembership {
                 user,
                 conversation,
@@ -217,8 +217,8 @@ impl Operator {
             };
             self.append(conversation, end).await?;
         }
-        let row = self.parts.units.store().conversation(conversation);
-        let Some(row) = self.parts.units.read(row).await? else {
+        let row = self.parts.access.store().conversation(conversation);
+        let Some(row) = self.parts.access.read(row).await? else {
             return Ok(false);
         };
         if matches!(row.kind, ConversationKind::Inbox { .. }) {
@@ -234,9 +234,9 @@ impl Operator {
 
     /// Erases the texts of all messages of the user in a conversation.
     async fn erase_messages(&self, user: UserId, row: &Conversation) -> Result<(), CommandError> {
-        let (units, store) = (&self.parts.units, self.parts.units.store());
+        let (access, store) = (&self.parts.access, self.parts.access.store());
         for (first, last) in ranges(Seq(1), row.last_seq) {
-            let events = units.read(store.events_by_sender(row.id, user, first, last)).await?;
+            let events = access.read(store.events_by_sender(row.id, user, first, last)).await?;
             let has_text = |event: &Event| event.kind == EventKind::Message && event.recalled_seq.is_none();
             let targets: Vec<Seq> = events
                 .iter()
@@ -248,7 +248,7 @@ impl Operator {
                     user,
                     conversation: row.id,
                     targets: targets.to_vec(),
-                    now: units.now(),
+                    now: access.now(),
                 };
                 self.append(row.id, erase).await?;
             }
@@ -258,10 +258,10 @@ impl Operator {
 
     /// Erases the texts in the user's inbox from `from` on.
     async fn erase_inbox(&self, row: &Conversation, from: Seq) -> Result<(), CommandError> {
-        let (units, store) = (&self.parts.units, self.parts.units.store());
+        let (access, store) = (&self.parts.access, self.parts.access.store());
         let max = u32::try_from(RANGE_EVENTS).unwrap_or(u32::MAX);
         for (first, last) in ranges(from, row.last_seq) {
-            let events = units.read(store.events(row.id, first, last, max)).await?;
+            let events = access.read(store.events(row.id, first, last, max)).await?;
             let has_text = |event: &Event| event.body().ok().and_then(EraseInbox::without_text).is_some();
             let targets: Vec<Seq> = events
                 .iter()
@@ -273,7 +273,7 @@ impl Operator {
                     inbox: row.id,
                     targets: targets.to_vec(),
                 };
-                units.run(row.id, erase).await?;
+                access.run(row.id, erase).await?;
             }
         }
         Ok(())

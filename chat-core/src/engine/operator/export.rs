@@ -65,7 +65,7 @@ impl Operator {
                 user,
                 detail: String::new(),
             };
-            this.parts.units.run(user, record).await
+            this.parts.access.run(user, record).await
         })
         .await?;
         Ok(AccountExport {
@@ -108,10 +108,10 @@ impl AccountExport {
 
     /// Reads all contacts.
     async fn contacts(&mut self) -> Result<Vec<ExportRecord>, CommandError> {
-        let units = &self.operator.parts.units;
-        let contacts = units.read(units.store().contacts(self.account.id)).await?;
+        let access = &self.operator.parts.access;
+        let contacts = access.read(access.store().contacts(self.account.id)).await?;
         let peers: Vec<UserId> = contacts.iter().map(|contact| contact.peer).collect();
-        let mut users = user_infos(units, &peers).await?;
+        let mut users = user_infos(access, &peers).await?;
         self.next = Part::Conversations;
         let records = contacts.into_iter().map(|contact| {
             let user = users.remove(&contact.peer);
@@ -129,21 +129,21 @@ impl AccountExport {
     /// Reads the next range of a log, or if none is left, the next page of memberships. The page
     /// may be empty.
     async fn conversation(&mut self) -> Result<Vec<ExportRecord>, CommandError> {
-        let (units, store) = (&self.operator.parts.units, self.operator.parts.units.store());
+        let (access, store) = (&self.operator.parts.access, self.operator.parts.access.store());
         let user = self.account.id;
         if let Some(range) = self.ranges.front().copied() {
             let records = self.read_range(range).await?;
             self.ranges.pop_front();
             return Ok(records);
         }
-        let members = units.read(store.members_of_user(user, self.last, MAX_PAGE)).await?;
+        let members = access.read(store.members_of_user(user, self.last, MAX_PAGE)).await?;
         let Some(end) = members.last().map(|member| member.conversation) else {
             self.next = Part::Done;
             return Ok(Vec::new());
         };
         let (mut page, mut logs) = (Vec::new(), VecDeque::new());
         for member in members {
-            if let Some(row) = units.read(store.conversation(member.conversation)).await? {
+            if let Some(row) = access.read(store.conversation(member.conversation)).await? {
                 page.push(ExportRecord::Membership(ExportedMembership::of(&row, &member)));
                 let is_inbox = matches!(row.kind, ConversationKind::Inbox { .. });
                 logs.extend(ranges(Seq(1), row.last_seq).map(|(first, last)| LogRange {
@@ -160,7 +160,7 @@ impl AccountExport {
     }
 
     async fn read_range(&self, range: LogRange) -> Result<Vec<ExportRecord>, CommandError> {
-        let (units, store) = (&self.operator.parts.units, self.operator.parts.units.store());
+        let (access, store) = (&self.operator.parts.access, self.operator.parts.access.store());
         let LogRange {
             conversation,
             is_inbox,
@@ -169,12 +169,12 @@ impl AccountExport {
         } = range;
         if is_inbox {
             let max = u32::try_from(RANGE_EVENTS).unwrap_or(u32::MAX);
-            let events = units.read(store.events(conversation, first, last, max)).await?;
+            let events = access.read(store.events(conversation, first, last, max)).await?;
             let entries = events.iter().filter_map(InboxEntry::of);
             return Ok(entries.map(ExportRecord::Inbox).collect());
         }
         let written = store.events_by_sender(conversation, self.account.id, first, last);
-        let events = units.read(written).await?;
+        let events = access.read(written).await?;
         let written = events.iter().filter_map(ExportedEvent::of);
         Ok(written.map(ExportRecord::Event).collect())
     }

@@ -23,8 +23,8 @@ impl Operator {
         orphaned: bool,
     ) -> Result<GroupListPage, CommandError> {
         let limit = limit.clamp(1, MAX_PAGE);
-        let units = &self.parts.units;
-        let listed = units.read(units.store().list_groups(after, limit)).await?;
+        let access = &self.parts.access;
+        let listed = access.read(access.store().list_groups(after, limit)).await?;
         let is_full = listed.len() >= limit as usize;
         let next = listed.last().filter(|_| is_full).map(|last| last.conversation.id);
         let groups = listed.into_iter().filter_map(GroupListing::of);
@@ -40,13 +40,13 @@ impl Operator {
     pub async fn group(&self, group: impl Into<ConversationRef>) -> Result<GroupDetails, CommandError> {
         let row = self.find_group(&group.into()).await?;
         let id = row.id;
-        let members = self.all_members(id).await?;
+        let members = self.memberships(id).await?;
         let has_owner = self.has_owner(&members).await?;
         let listing = GroupListing::of(ListedGroup::new(row, has_owner)).ok_or_else(|| no_group(id))?;
         let mut infos = Vec::with_capacity(members.len());
         for page in members.chunks(MAX_PAGE as usize) {
             let ids: Vec<UserId> = page.iter().map(|member| member.user).collect();
-            let mut users = user_infos(&self.parts.units, &ids).await?;
+            let mut users = user_infos(&self.parts.access, &ids).await?;
             let info = |member: &Member| member_info(member, users.remove(&member.user));
             infos.extend(page.iter().map(info));
         }
@@ -59,17 +59,17 @@ impl Operator {
             .iter()
             .filter(|member| member.is_active() && member.role == Role::Owner);
         let owners: Vec<UserId> = owners.map(|owner| owner.user).collect();
-        let units = &self.parts.units;
-        let accounts = units.read(units.store().accounts(&owners)).await?;
+        let access = &self.parts.access;
+        let accounts = access.read(access.store().accounts(&owners)).await?;
         Ok(accounts.iter().any(|account| !account.disabled))
     }
 
-    async fn all_members(&self, group: ConversationId) -> Result<Vec<Member>, CommandError> {
-        let units = &self.parts.units;
+    async fn memberships(&self, group: ConversationId) -> Result<Vec<Member>, CommandError> {
+        let access = &self.parts.access;
         let mut members: Vec<Member> = Vec::new();
         loop {
             let after = members.last().map_or(UserId(0), |member| member.user);
-            let page = units.read(units.store().members(group, after, MAX_PAGE)).await?;
+            let page = access.read(access.store().members(group, after, MAX_PAGE)).await?;
             let is_last = page.len() < MAX_PAGE as usize;
             members.extend(page);
             if is_last {

@@ -68,8 +68,8 @@ impl Operator {
         let kind = ConversationKind::Inbox {
             owner: self.find_user(user).await?,
         };
-        let units = &self.parts.units;
-        let inbox = units.read(units.store().conversation_of_kind(&kind)).await?;
+        let access = &self.parts.access;
+        let inbox = access.read(access.store().conversation_of_kind(&kind)).await?;
         inbox.ok_or_else(CommandError::internal)
     }
 
@@ -97,9 +97,9 @@ impl Operator {
                 body,
                 look_first: false,
             };
-            let units = &this.parts.units;
-            let deadline = units.deadline();
-            let posted = units.run_idempotent(conversation, post, deadline, &mut false).await;
+            let access = &this.parts.access;
+            let deadline = access.deadline();
+            let posted = access.run_idempotent(conversation, post, deadline, &mut false).await;
             let (appended, events) = posted?;
             this.parts.publisher.publish(events);
             Ok(appended)
@@ -118,24 +118,24 @@ impl Operator {
         if error.code != ReplyCode::NotFound {
             return Err(error);
         }
-        let units = &self.parts.units;
-        let sent = units.read(units.store().find_sent(UserId::SYSTEM, &[id])).await?;
+        let access = &self.parts.access;
+        let sent = access.read(access.store().find_sent(UserId::SYSTEM, &[id])).await?;
         let same = sent.into_iter().find(|sent| sent.event.fingerprint == fingerprint);
         same.map(|sent| appended(&sent.event, true)).ok_or(error)
     }
 
     /// Returns the row of a group, deleted or not. A deleted group is found only by its id.
     pub(super) async fn find_group(&self, group: &ConversationRef) -> Result<crate::model::Conversation, CommandError> {
-        let (units, store) = (&self.parts.units, self.parts.units.store());
+        let (access, store) = (&self.parts.access, self.parts.access.store());
         let id = match group {
             ConversationRef::Id(id) => *id,
             ConversationRef::Group(name) => {
-                let id = units.read(store.group_by_key(&name.key())).await?;
+                let id = access.read(store.group_by_key(&name.key())).await?;
                 id.ok_or_else(|| no_group(name))?
             }
             ConversationRef::Direct(_) => return Err(CommandError::invalid("a direct conversation is not a group")),
         };
-        let row = units.read(store.conversation(id)).await?;
+        let row = access.read(store.conversation(id)).await?;
         row.filter(|row| row.kind == ConversationKind::Group)
             .ok_or_else(|| no_group(id))
     }

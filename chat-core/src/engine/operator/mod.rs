@@ -33,7 +33,7 @@ use super::error::CommandError;
 use super::lifecycle::Lifecycle;
 use super::operation::Operation;
 use super::operations::operator::{Action, no_account};
-use super::units::Units;
+use super::store_access::StoreAccess;
 use super::workers::{ObserverQueue, PresenceView, Publisher, SessionEnder};
 use crate::auth::PasswordAuthenticator;
 use crate::model::{Account, ConversationId, DirectPolicy, Event, UserId, UserRef};
@@ -85,7 +85,7 @@ pub struct Operator {
 pub(super) struct OperatorParts {
     /// Commands of the users for whom operators act.
     pub(super) commands: Arc<Dispatcher>,
-    pub(super) units: Arc<Units>,
+    pub(super) access: Arc<StoreAccess>,
     pub(super) directory: Arc<Directory>,
     pub(super) passwords: Option<Arc<PasswordAuthenticator>>,
     pub(super) session_ender: Arc<SessionEnder>,
@@ -121,16 +121,16 @@ impl Operator {
         Action {
             operator: Arc::clone(&self.name),
             source: Arc::clone(&self.source),
-            now: self.parts.units.now(),
+            now: self.parts.access.now(),
         }
     }
 
     /// Returns an account that exists, deleted or not.
     async fn find_account(&self, user: &UserRef) -> Result<Account, CommandError> {
-        let (units, store) = (&self.parts.units, self.parts.units.store());
+        let (access, store) = (&self.parts.access, self.parts.access.store());
         let account = match user {
-            UserRef::Id(id) => units.read(store.account(*id)).await?,
-            UserRef::Name(name) => units.read(store.account_by_name(name.as_str())).await?,
+            UserRef::Id(id) => access.read(store.account(*id)).await?,
+            UserRef::Name(name) => access.read(store.account_by_name(name.as_str())).await?,
         };
         account.ok_or_else(|| match user {
             UserRef::Id(id) => no_account(id),
@@ -158,7 +158,7 @@ impl Operator {
     where
         O: Operation<Output = Vec<Event>> + Clone,
     {
-        let events = self.parts.units.run(conversation, operation).await?;
+        let events = self.parts.access.run(conversation, operation).await?;
         self.parts.publisher.publish(events);
         Ok(())
     }

@@ -77,16 +77,16 @@ impl Operator {
     /// # Errors
     /// [`CommandError`]: the store failed.
     pub async fn store_stats(&self) -> Result<StoreStats, CommandError> {
-        let units = &self.parts.units;
-        units.read(units.store().stats()).await
+        let access = &self.parts.access;
+        access.read(access.store().stats()).await
     }
 
     async fn listings(&self, sessions: &[Arc<SessionHandle>]) -> Result<Vec<SessionListing>, CommandError> {
-        let units = &self.parts.units;
+        let access = &self.parts.access;
         let mut users: Vec<UserId> = sessions.iter().map(|session| session.caller.user).collect();
         users.sort_unstable();
         users.dedup();
-        let accounts = units.read(units.store().accounts(&users)).await?;
+        let accounts = access.read(access.store().accounts(&users)).await?;
         let names: HashMap<UserId, String> = accounts.into_iter().map(|account| (account.id, account.name)).collect();
         let listed = sessions.iter().map(|session| listing(session, &names));
         // A session whose start is not recorded yet has just been added, and may be refused.

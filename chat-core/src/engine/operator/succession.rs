@@ -10,10 +10,12 @@ impl Operator {
     /// Passes each group that the user owns to another member, if there is one whose account is not
     /// disabled.
     pub(super) async fn pass_groups(&self, user: UserId) -> Result<(), CommandError> {
-        let units = &self.parts.units;
+        let access = &self.parts.access;
         let mut last = ConversationId(0);
         loop {
-            let page = units.read(units.store().members_of_user(user, last, MAX_PAGE)).await?;
+            let page = access
+                .read(access.store().members_of_user(user, last, MAX_PAGE))
+                .await?;
             let Some(end) = page.last() else { return Ok(()) };
             last = end.conversation;
             let owned = page
@@ -27,15 +29,15 @@ impl Operator {
 
     /// Passes a group on until its owner is enabled, or nobody is left.
     async fn pass_group(&self, mut user: UserId, group: ConversationId) -> Result<(), CommandError> {
-        let units = &self.parts.units;
+        let access = &self.parts.access;
         loop {
             let action = self.action();
-            let (owner, events) = units.run(group, PassGroup { action, user, group }).await?;
+            let (owner, events) = access.run(group, PassGroup { action, user, group }).await?;
             self.parts.publisher.publish(events);
             let Some(owner) = owner else { return Ok(()) };
             // The new owner may have been disabled after the unit of work had looked for the most
             // senior member, and before it made that member the owner.
-            let account = units.read(units.store().account(owner)).await?;
+            let account = access.read(access.store().account(owner)).await?;
             if !account.is_some_and(|account| account.disabled) {
                 return Ok(());
             }

@@ -36,7 +36,7 @@ async fn sends_without_a_session_leave_devices_sessions_and_presence_unchanged()
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     let group = create_group(&alice, "crowd").await;
     join(&bob, group).await;
-    alice.set_status(PresenceState::Idle).await.unwrap();
+    alice.set_presence(PresenceState::Idle).await.unwrap();
     let before = (devices(&alice).await, engine.router().local_sessions(id(&alice)));
     let sessions = engine.stats().router.sessions;
 
@@ -150,7 +150,7 @@ async fn acting_caller_cannot_run_commands_of_a_device() {
             new: Secret::new("another horse"),
         },
         Command::RevokeDevice(alice.caller().device().unwrap()),
-        Command::SetStatus(PresenceState::Online),
+        Command::SetPresence(PresenceState::Online),
         Command::Acknowledge {
             conversation: group,
             seq: Seq(1),

@@ -178,9 +178,9 @@ async fn friends_see_each_others_presence() {
             _ => None,
         })
     };
-    bob.execute(Command::SetStatus(PresenceState::Idle)).await.unwrap();
+    bob.execute(Command::SetPresence(PresenceState::Idle)).await.unwrap();
     bob_is(PresenceState::Idle).await;
-    bob.execute(Command::SetStatus(PresenceState::Online)).await.unwrap();
+    bob.execute(Command::SetPresence(PresenceState::Online)).await.unwrap();
     bob_is(PresenceState::Online).await;
     let (user, device) = (id(&bob), bob.caller().device().unwrap());
     drop(bob);

@@ -230,7 +230,7 @@ fn queries(group: ConversationId, peer: UserRef) -> Vec<Command> {
             conversation: group,
             seq: Seq(1),
         },
-        Command::SetStatus(PresenceState::Idle),
+        Command::SetPresence(PresenceState::Idle),
     ]
 }
 
@@ -340,7 +340,7 @@ async fn login_without_a_session_acknowledges_and_sets_no_status() {
         .login(Source::Local, login(id(&alice), DeviceId::random()))
         .await
         .unwrap();
-    let set = Command::SetStatus(PresenceState::Idle);
+    let set = Command::SetPresence(PresenceState::Idle);
     let answer = engine.execute(grant.caller, set).await;
     assert_eq!(error_code(answer), ReplyCode::Fenced);
     let seq = Seq(1);

@@ -9,8 +9,8 @@ use crate::model::*;
 #[tokio::test]
 async fn mark_that_finds_no_room_is_answered_with_busy() {
     let mut config = config();
-    config.max_queued_cursors_per_user = 1;
-    config.cursor_flush_interval = Duration::from_secs(3600);
+    config.max_queued_marks_per_user = 1;
+    config.mark_flush_interval = Duration::from_secs(3600);
     let engine = builder().config(config).build().await.unwrap();
     let alice = new_user(&engine, "alice").await;
     let (one, other) = (create_group(&alice, "one").await, create_group(&alice, "other").await);

@@ -28,7 +28,7 @@ fn observer() -> NodeInfo {
         incarnation: 1,
         addresses: Vec::new(),
         sessions: 0,
-        draining: false,
+        accepts_no_sessions: false,
     }
 }
 
@@ -160,7 +160,7 @@ async fn node_without_its_store_is_advertised_as_draining() {
     for unavailable in [true, false] {
         let started = tokio::time::Instant::now();
         store.set_unavailable(unavailable);
-        let announced = nodes.wait_for(|nodes| nodes.iter().any(|node| node.draining) == unavailable);
+        let announced = nodes.wait_for(|nodes| nodes.iter().any(|node| node.accepts_no_sessions) == unavailable);
         drop(
             tokio::time::timeout(Duration::from_secs(60), announced)
                 .await
@@ -170,7 +170,7 @@ async fn node_without_its_store_is_advertised_as_draining() {
         assert!(started.elapsed() <= Duration::from_secs(5), "{:?}", started.elapsed());
     }
     let held = store.hold();
-    let announced = nodes.wait_for(|nodes| nodes.iter().any(|node| node.draining));
+    let announced = nodes.wait_for(|nodes| nodes.iter().any(|node| node.accepts_no_sessions));
     drop(
         tokio::time::timeout(Duration::from_secs(60), announced)
             .await

@@ -44,9 +44,9 @@ async fn sender_receives_delivery_and_read_receipts() {
         Push::Read {
             read_seq,
             unread,
-            mentions,
+            unread_mentions,
             ..
-        } => Some((*read_seq, *unread, *mentions)),
+        } => Some((*read_seq, *unread, *unread_mentions)),
         _ => None,
     });
     assert_eq!(own.await, (Seq(1), 0, 0));
@@ -84,7 +84,7 @@ async fn marks_only_grow_and_stay_in_range() {
     let refused = eve.execute(mark_read(conversation, Seq(1))).await;
     assert_eq!(error_code(refused), ReplyCode::NotFound);
     engine.shutdown().await;
-    let store = engine.parts.units.store();
+    let store = engine.parts.access.store();
     assert_eq!(
         store.member(conversation, id(&bob)).await.unwrap().unwrap().read_seq,
         Seq(3)
@@ -95,7 +95,7 @@ async fn marks_only_grow_and_stay_in_range() {
 #[tokio::test]
 async fn marks_are_written_at_shutdown() {
     let mut config = config();
-    config.cursor_flush_interval = std::time::Duration::from_secs(3600);
+    config.mark_flush_interval = std::time::Duration::from_secs(3600);
     let engine = builder().config(config).build().await.unwrap();
     let alice = new_user(&engine, "alice").await;
     let sent = alice.send_text(direct(&alice), "x").await.unwrap();
@@ -104,7 +104,7 @@ async fn marks_are_written_at_shutdown() {
     let caller = alice.caller();
     let membership = engine
         .parts
-        .units
+        .access
         .store()
         .membership(caller.user, caller.device().unwrap(), sent.conversation)
         .await
@@ -183,11 +183,11 @@ async fn block_hides_receipts() {
 #[tokio::test(start_paused = true)]
 async fn marks_for_unknown_conversations_do_not_displace_others() {
     let mut config = config();
-    config.cursor_flush_interval = std::time::Duration::from_secs(1);
+    config.mark_flush_interval = std::time::Duration::from_secs(1);
     let (engine, _store, alice) = faulty(config).await;
     let mallory = new_user(&engine, "mallory").await;
     let conversation = info(&alice, direct(&alice)).await.id;
-    // More marks than the queue holds (`max_queued_cursors`).
+    // More marks than the queue holds (`max_queued_marks`).
     for n in 0..70_000 {
         let invented = ConversationId(1 << 40 | n);
         let refused = mallory.execute(acknowledge(invented, Seq(1))).await;
@@ -204,7 +204,7 @@ async fn marks_for_unknown_conversations_do_not_displace_others() {
 #[tokio::test]
 async fn marks_of_several_batches_are_written_although_one_is_stuck() {
     let mut config = config();
-    config.max_cursor_batch = 4;
+    config.max_mark_batch = 4;
     config.request_timeout = std::time::Duration::from_millis(50);
     let (_engine, store, alice) = faulty(config).await;
     let mut groups = Vec::new();
@@ -377,7 +377,7 @@ async fn marks_for_unknown_conversations_are_refused() {
 #[tokio::test]
 async fn next_command_sees_a_mark() {
     let mut config = config();
-    config.cursor_flush_interval = std::time::Duration::from_secs(3600);
+    config.mark_flush_interval = std::time::Duration::from_secs(3600);
     let engine = builder().config(config).build().await.unwrap();
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     befriend(&alice, &bob).await;
@@ -405,7 +405,7 @@ async fn next_command_sees_a_mark() {
 #[tokio::test]
 async fn mark_beyond_the_end_does_not_cover_later_events() {
     let mut config = config();
-    config.cursor_flush_interval = std::time::Duration::from_secs(3600);
+    config.mark_flush_interval = std::time::Duration::from_secs(3600);
     let engine = builder().config(config).build().await.unwrap();
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     befriend(&alice, &bob).await;
@@ -436,7 +436,7 @@ async fn mark_beyond_the_end_does_not_cover_later_events() {
 async fn marks_of_caller_without_device_are_all_written() {
     const GROUPS: usize = 200;
     let mut config = config();
-    config.cursor_flush_interval = std::time::Duration::from_secs(3600);
+    config.mark_flush_interval = std::time::Duration::from_secs(3600);
     config.group_creation_rate = Rate::UNLIMITED;
     let engine = builder().config(config).build().await.unwrap();
     let alice = new_user(&engine, "alice").await;
@@ -460,7 +460,7 @@ async fn marks_of_caller_without_device_are_all_written() {
 #[tokio::test(start_paused = true)]
 async fn views_after_marks_cause_a_bounded_number_of_writes() {
     let mut config = config();
-    config.cursor_flush_interval = Duration::from_secs(3600);
+    config.mark_flush_interval = Duration::from_secs(3600);
     let (_engine, store, alice) = faulty(config).await;
     for n in 0..200 {
         alice.send_text(direct(&alice), &n.to_string()).await.unwrap();
@@ -481,7 +481,7 @@ async fn views_after_marks_cause_a_bounded_number_of_writes() {
 async fn views_do_not_wait_again_for_marks_that_cannot_be_written() {
     for is_stuck in [false, true] {
         let mut config = config();
-        config.cursor_flush_interval = Duration::from_millis(200);
+        config.mark_flush_interval = Duration::from_millis(200);
         let (_engine, store, alice) = faulty(config).await;
         let conversation = info(&alice, direct(&alice)).await.id;
         if is_stuck {
@@ -507,7 +507,7 @@ async fn views_do_not_wait_again_for_marks_that_cannot_be_written() {
 #[tokio::test]
 async fn view_waits_for_the_marks_of_its_user_although_others_fail() {
     let mut config = config();
-    config.max_cursor_batch = 1;
+    config.max_mark_batch = 1;
     config.request_timeout = Duration::from_millis(50);
     let (engine, store, alice) = faulty(config).await;
     let bob = new_user(&engine, "bob").await;

@@ -234,7 +234,7 @@ async fn possibly_stored_draft_is_never_answered_busy() {
 #[tokio::test(start_paused = true)]
 async fn reads_and_sends_continue_while_marks_cannot_be_written() {
     let mut config = config();
-    config.cursor_flush_interval = EngineConfig::default().cursor_flush_interval;
+    config.mark_flush_interval = EngineConfig::default().mark_flush_interval;
     let (_engine, store, alice) = faulty(config).await;
     let conversation = info(&alice, direct(&alice)).await.id;
     store.set_marks_failing(true);

@@ -75,7 +75,7 @@ async fn friends_learn_of_presence_after_the_presence_service_panicked() {
     }
     let bob = new_user(&engine, "bob").await;
     befriend(&alice, &bob).await;
-    bob.set_status(PresenceState::Idle).await.unwrap();
+    bob.set_presence(PresenceState::Idle).await.unwrap();
     let user = bob.caller().user;
     let received = async {
         loop {

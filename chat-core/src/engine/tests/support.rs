@@ -22,7 +22,7 @@ pub(super) fn config() -> EngineConfig {
     config.passwords.cost = PasswordCost::danger_cheap();
     config.throttle = ThrottleOptions::danger_unlimited();
     config.message_rate = Rate::UNLIMITED;
-    config.cursor_flush_interval = Duration::from_millis(1);
+    config.mark_flush_interval = Duration::from_millis(1);
     config
 }
 

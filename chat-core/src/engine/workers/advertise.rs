@@ -69,16 +69,16 @@ impl NodeAdvertiser {
         let nodes = self.nodes();
         let mut others = nodes.iter().filter(|node| node.id != me).peekable();
         others.peek()?;
-        Some(others.any(|node| !node.draining))
+        Some(others.any(|node| !node.accepts_no_sessions))
     }
 
-    /// Publishes this node's entry. A node that does not take sessions is advertised as draining.
+    /// Publishes this node's entry. Its `accepts_no_sessions` is set if `takes_sessions` is false.
     async fn publish(&self, sessions: usize, takes_sessions: bool) {
         let me = {
             let mut me = self.me.lock();
             me.sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
             let mut me = me.clone();
-            me.draining |= !takes_sessions;
+            me.accepts_no_sessions |= !takes_sessions;
             me
         };
         if let Err(error) = self.discovery.update(me).await {

@@ -9,14 +9,14 @@ use crate::engine::directory::{Destination, Directory, Target, UnopenedDirect};
 use crate::engine::error::CommandError;
 use crate::engine::limits::UserLimits;
 use crate::engine::operations::message::OpenDirect;
-use crate::engine::units::{Units, within};
+use crate::engine::store_access::{StoreAccess, within};
 use crate::model::{Caller, ConversationKind, ConversationRef};
 
 /// Finds the conversation that a caller writes to, and opens a direct conversation that does not
 /// exist yet.
 #[derive(Debug)]
 pub(in crate::engine) struct DirectOpener {
-    units: Arc<Units>,
+    access: Arc<StoreAccess>,
     directory: Arc<Directory>,
     limits: Arc<UserLimits>,
     publisher: Publisher,
@@ -24,13 +24,13 @@ pub(in crate::engine) struct DirectOpener {
 
 impl DirectOpener {
     pub(in crate::engine) fn new(
-        units: Arc<Units>,
+        access: Arc<StoreAccess>,
         directory: Arc<Directory>,
         limits: Arc<UserLimits>,
         publisher: Publisher,
     ) -> Self {
         Self {
-            units,
+            access,
             directory,
             limits,
             publisher,
@@ -76,9 +76,9 @@ impl DirectOpener {
             Destination::Existing(target) => return Ok(target),
             Destination::Unopened(direct) => direct,
         };
-        let now = self.units.now();
+        let now = self.access.now();
         let open = OpenDirect { caller, peer, now };
-        let (id, events) = self.units.run_until(deadline, caller, open).await?;
+        let (id, events) = self.access.run_until(deadline, caller, open).await?;
         charge.keep();
         self.publisher.publish(events);
         let target = Target { id, kind };

@@ -4,8 +4,8 @@
 
 mod advertise;
 mod appender;
-mod cursors;
 mod direct_opener;
+mod marks;
 mod observers;
 mod presence;
 mod publisher;
@@ -14,10 +14,10 @@ mod session_recheck;
 
 pub(super) use advertise::{AdvertiseWorker, NodeAdvertiser};
 pub(super) use appender::{
-    AppendPorts, AppendQueue, AppendWorker, DeferredDraft, LaneCheck, LaneOperation, is_temporary,
+    AppendPorts, AppendQueue, AppendWorker, DraftIdentity, LaneCheck, LaneOperation, is_temporary,
 };
-pub(super) use cursors::{CursorQueue, CursorWorker};
 pub(super) use direct_opener::DirectOpener;
+pub(super) use marks::{MarkQueue, MarkWorker};
 pub(super) use observers::{ObserverQueue, observers};
 pub(super) use presence::{PresenceQueue, PresenceView, PresenceWorker};
 pub(super) use publisher::Publisher;

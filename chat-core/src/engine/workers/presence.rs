@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Presence;
-use crate::engine::units::Units;
+use crate::engine::store_access::StoreAccess;
 use crate::model::{DeviceId, NodeId, PresenceState, Push, UserId};
 use crate::panics;
 use crate::router::Router;
@@ -109,7 +109,7 @@ impl Announced {
 pub(in crate::engine) struct PresenceWorker {
     queue: Arc<PresenceQueue>,
     view: Arc<PresenceView>,
-    units: Arc<Units>,
+    access: Arc<StoreAccess>,
     router: Router,
     announced: Announced,
 }
@@ -118,13 +118,13 @@ impl PresenceWorker {
     pub(in crate::engine) fn new(
         queue: Arc<PresenceQueue>,
         view: Arc<PresenceView>,
-        units: Arc<Units>,
+        access: Arc<StoreAccess>,
         router: Router,
     ) -> Self {
         Self {
             queue,
             view,
-            units,
+            access,
             router,
             announced: Announced::default(),
         }
@@ -151,7 +151,7 @@ impl PresenceWorker {
         }
         // A change while the store is unavailable is not announced, now or later: presence is best
         // effort, and clients can read it when they need it.
-        let Ok(friends) = self.units.read(self.units.store().friends(user)).await else {
+        let Ok(friends) = self.access.read(self.access.store().friends(user)).await else {
             return;
         };
         for friend in friends {

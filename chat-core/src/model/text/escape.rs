@@ -1,5 +1,6 @@
 //! Escaping of text that other users wrote, so that printing it cannot move the cursor, change
-//! colours, forge a line or reverse the reading direction.
+//! colours or reverse the reading direction. [`escape_for_log`] also escapes line feeds, so that a
+//! value cannot forge a line of a log.
 
 use std::borrow::Cow;
 

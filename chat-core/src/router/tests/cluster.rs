@@ -101,11 +101,11 @@ async fn new_group_reaches_its_creators_other_device_on_another_node() {
     let world = world().await;
     let (here, there) = pair(&world, &faultless()).await;
     let mut laptop = Reader::attach(&there, world.alice, 2).await;
-    let mut draft = Draft::of(EventKind::GroupCreated, None);
-    draft.body = body::encode(&EventBody::GroupCreated { name: "new".to_owned() });
+    let mut new_event = NewEvent::of(EventKind::GroupCreated, None);
+    new_event.body = body::encode(&EventBody::GroupCreated { name: "new".to_owned() });
     let alice = world.alice;
     let created = transact(&*world.store, move |tx| {
-        let draft = draft.clone();
+        let new_event = new_event.clone();
         Box::pin(async move {
             let new = crate::store::NewConversation {
                 kind: crate::model::ConversationKind::Group,
@@ -115,7 +115,7 @@ async fn new_group_reaches_its_creators_other_device_on_another_node() {
             let id = tx.create_conversation(new).await?.expect("a new name");
             let owner = crate::model::Member::active(id, alice, crate::model::Role::Owner, Seq(1));
             tx.put_member(&owner).await?;
-            crate::testkit::store::append_to(tx, id, alice, &[draft]).await
+            crate::testkit::store::append_to(tx, id, alice, &[new_event]).await
         })
     });
     let created = created.await.unwrap();
@@ -236,7 +236,7 @@ async fn listed_node_without_heartbeats_makes_peers_poll() {
         incarnation: 1,
         addresses: Vec::new(),
         sessions: 0,
-        draining: false,
+        accepts_no_sessions: false,
     };
     let nodes: Nodes = Arc::from(ids.map(known));
     let nodes = watch::Sender::new(nodes);
@@ -259,7 +259,7 @@ async fn heartbeat_repeats_all_announcements_in_several_envelopes() {
     let mut bob = Reader::attach(&there, world.bob, 1).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     bus.set_silent(true);
-    let appended = append(&*world.store, world.group, world.alice, vec![Draft::message("x")]);
+    let appended = append(&*world.store, world.group, world.alice, vec![NewEvent::message("x")]);
     for other in 0..5_000_u64 {
         here.link.ring(Doorbell {
             conversation: ConversationId(1_000_000 + other),
@@ -307,7 +307,7 @@ async fn killed_node_is_detected_and_its_last_commit_is_delivered() {
         &*world.store,
         world.group,
         world.alice,
-        vec![Draft::message("last message")],
+        vec![NewEvent::message("last message")],
     )
     .await
     .unwrap();

@@ -4,8 +4,10 @@ use super::*;
 
 /// Appends messages of these sizes to the group, and returns an event log over the store.
 async fn filled(world: &World, bodies: &[usize]) -> StoreEventLog {
-    let drafts = bodies.iter().map(|size| Draft::message(vec![b'x'; *size])).collect();
-    append(&*world.store, world.group, world.alice, drafts).await.unwrap();
+    let new_events = bodies.iter().map(|size| NewEvent::message(vec![b'x'; *size])).collect();
+    append(&*world.store, world.group, world.alice, new_events)
+        .await
+        .unwrap();
     StoreEventLog::new(Arc::clone(&world.store))
 }
 

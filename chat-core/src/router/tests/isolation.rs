@@ -63,18 +63,23 @@ async fn unreadable_log_does_not_delay_catch_up_of_another_conversation() {
     let router = node_over(&world, store.clone(), None).await;
     let mut carol = Reader::attach(&router, world.carol, 1).await;
     let mut bob = Reader::attach(&router, world.bob, 1).await;
-    let lost = append(&*world.store, world.group, world.alice, vec![Draft::message("lost")]);
+    let lost = append(&*world.store, world.group, world.alice, vec![NewEvent::message("lost")]);
     lost.await.unwrap();
     send_message(&world, &router, "reveals the gap").await;
     for _ in 0..20 {
-        append(&*world.store, world.direct, world.alice, vec![Draft::message("lost")])
-            .await
-            .unwrap();
+        append(
+            &*world.store,
+            world.direct,
+            world.alice,
+            vec![NewEvent::message("lost")],
+        )
+        .await
+        .unwrap();
         let announced = append(
             &*world.store,
             world.direct,
             world.alice,
-            vec![Draft::message("announced")],
+            vec![NewEvent::message("announced")],
         );
         router.committed(&announced.await.unwrap());
         for _ in 0..2 {
@@ -113,7 +118,7 @@ async fn hanging_bus_neither_blocks_sessions_nor_loses_events() {
     send_message(&world, &here, "here").await;
     assert_eq!(bob.event().await.seq, Seq(1));
     // Another node commits; this one finds it in the store.
-    let elsewhere = append(&*world.store, world.group, world.alice, vec![Draft::message("x")]);
+    let elsewhere = append(&*world.store, world.group, world.alice, vec![NewEvent::message("x")]);
     elsewhere.await.unwrap();
     let sent = tokio::time::Instant::now();
     assert_eq!(bob.event().await.seq, Seq(2));

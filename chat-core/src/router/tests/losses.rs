@@ -98,7 +98,7 @@ async fn node_cut_off_from_the_bus_is_found_in_the_store() {
             incarnation: 1,
             addresses: Vec::new(),
             sessions: 0,
-            draining: false,
+            accepts_no_sessions: false,
         };
         let view: watch::Sender<Nodes> = watch::Sender::new(Arc::from(ids.map(info)));
         there.watch_nodes(view.subscribe());
@@ -260,7 +260,7 @@ async fn unconfirmed_commit_is_tracked_until_the_store_has_answered() {
     let here = node_over(&world, store.clone(), None).await;
     let mut bob = Reader::attach(&here, world.bob, 1).await;
     store.set_unavailable(true);
-    let lost = append(&*world.store, world.group, world.alice, vec![Draft::message("lost")]);
+    let lost = append(&*world.store, world.group, world.alice, vec![NewEvent::message("lost")]);
     lost.await.unwrap();
     let unconfirmed = |seq| UnconfirmedCommit {
         conversation: world.group,

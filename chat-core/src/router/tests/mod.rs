@@ -28,7 +28,7 @@ use crate::model::{
 use crate::store::{MemoryStore, Store};
 use crate::testkit::LossyBus;
 use crate::testkit::forwarding::ForwardingEventLog;
-use crate::testkit::store::{Draft, World, append};
+use crate::testkit::store::{NewEvent, World, append};
 
 /// Time within which the router has to deliver events whose announcements were lost, without
 /// periodic sweeps (see [`without_sweeps`]).
@@ -184,7 +184,7 @@ async fn send_message(world: &World, router: &Router, text: &str) -> Vec<Event> 
         &*world.store,
         world.group,
         world.alice,
-        vec![Draft::message(text.to_owned())],
+        vec![NewEvent::message(text.to_owned())],
     )
     .await
     .unwrap();
@@ -194,9 +194,9 @@ async fn send_message(world: &World, router: &Router, text: &str) -> Vec<Event> 
 
 /// Commits an event of Alice to the group, and passes it to `router` for delivery and announcement.
 async fn append_event(world: &World, router: &Router, event: EventBody) {
-    let mut draft = Draft::of(event.kind(), None);
-    draft.body = body::encode(&event);
-    let events = append(&*world.store, world.group, world.alice, vec![draft])
+    let mut new_event = NewEvent::of(event.kind(), None);
+    new_event.body = body::encode(&event);
+    let events = append(&*world.store, world.group, world.alice, vec![new_event])
         .await
         .unwrap();
     router.committed(&events);
@@ -223,9 +223,13 @@ async fn commits_out_of_order_are_delivered_in_order() {
     let world = world().await;
     let router = node(&world, None).await;
     let mut bob = Reader::attach(&router, world.bob, 1).await;
-    let drafts = || vec![Draft::message("a"), Draft::message("b")];
-    let first = append(&*world.store, world.group, world.alice, drafts()).await.unwrap();
-    let second = append(&*world.store, world.group, world.alice, drafts()).await.unwrap();
+    let new_events = || vec![NewEvent::message("a"), NewEvent::message("b")];
+    let first = append(&*world.store, world.group, world.alice, new_events())
+        .await
+        .unwrap();
+    let second = append(&*world.store, world.group, world.alice, new_events())
+        .await
+        .unwrap();
     router.committed(&second);
     router.committed(&first);
     router.committed(&first);

@@ -20,13 +20,13 @@ async fn settle() {
 /// in one unit of work, but without announcing it to a router.
 pub(super) async fn commit_change(world: &World, user: UserId, change: EventBody) -> Event {
     let (group, alice) = (world.group, world.alice);
-    let mut draft = Draft::of(change.kind(), None);
-    draft.body = body::encode(&change);
+    let mut new_event = NewEvent::of(change.kind(), None);
+    new_event.body = body::encode(&change);
     let joins = change.kind() == EventKind::MemberJoined;
     let unit = transact(&*world.store, move |tx| {
-        let draft = draft.clone();
+        let new_event = new_event.clone();
         Box::pin(async move {
-            let event = append_to(tx, group, alice, &[draft]).await?.remove(0);
+            let event = append_to(tx, group, alice, &[new_event]).await?.remove(0);
             let mut member = Member::active(group, user, Role::Member, event.seq);
             if !joins {
                 member = tx.members_in(group, &[user]).await?.remove(0);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::*;
 use crate::router::commit_watch::CommitWatches;
 use crate::router::local_delivery::{DeliveryQueues, LocalDelivery};
-use crate::router::registry::{JoinResult, KnownUpTo, MissedEvents, Registry};
+use crate::router::registry::{FollowResult, KnownUpTo, MissedEvents, Registry};
 use crate::router::store_peers::StorePeers;
 use crate::router::sweep_request::SweepRequest;
 use crate::router::work_set::{WorkSet, WorkerOptions};
@@ -71,7 +71,7 @@ async fn catch_up_retries_failed_reads_and_pages_with_a_gap() {
         .await
         .unwrap();
     let group = memberships.iter().find(|view| view.conversation.id == world.group);
-    let joined = registry.join(
+    let joined = registry.follow(
         &[session],
         group.unwrap(),
         KnownUpTo::Seq(Seq::ZERO),
@@ -80,10 +80,12 @@ async fn catch_up_retries_failed_reads_and_pages_with_a_gap() {
             is_final: true,
         },
     );
-    assert!(matches!(joined, JoinResult::JoinedNewFeed { .. }), "{joined:?}");
+    assert!(matches!(joined, FollowResult::FollowingNewFeed { .. }), "{joined:?}");
 
-    let drafts = vec![Draft::message("a"), Draft::message("b"), Draft::message("c")];
-    let events = append(&*world.store, world.group, world.alice, drafts).await.unwrap();
+    let new_events = vec![NewEvent::message("a"), NewEvent::message("b"), NewEvent::message("c")];
+    let events = append(&*world.store, world.group, world.alice, new_events)
+        .await
+        .unwrap();
     let page = |events: &[Event], is_end| {
         let events = events.to_vec();
         Ok(LogPage { events, is_end })

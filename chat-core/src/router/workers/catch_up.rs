@@ -1,4 +1,4 @@
-//! Fills gaps: reads the missing events of a feed from the log.
+//! Fills gaps: reads the missing events of a conversation feed from the log.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use crate::router::registry::Registry;
 use crate::router::work_set::{WorkSet, WorkerOptions};
 use crate::store::StoreError;
 
-/// Worker that brings feeds up to the end of their logs.
+/// Worker that brings conversation feeds up to the ends of their logs.
 #[derive(Debug)]
 pub(crate) struct CatchUp {
     pub(crate) conversations: WorkSet<ConversationId>,
@@ -29,8 +29,8 @@ impl CatchUp {
         self.conversations.drain_forever(self.options, catch_up).await;
     }
 
-    /// Delivers the events that follow the feed's head. Never skips an event: a failed read is
-    /// retried.
+    /// Delivers the events that follow the head of the conversation feed. Never skips an event: a
+    /// failed read is retried.
     async fn catch_up(&self, conversation: ConversationId) -> Result<(), StoreError> {
         while let Some(head) = self.registry.head(conversation) {
             let page = self.log.events_after(conversation, head, self.limit).await?;

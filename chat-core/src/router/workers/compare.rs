@@ -1,4 +1,4 @@
-//! Compares the feeds on this node with the ends of their logs.
+//! Compares the conversation feeds on this node with the ends of their logs.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,10 +1,10 @@
-//! Adds sessions to the feeds of conversations that their users joined.
+//! Makes sessions follow the conversations that their users joined.
 
 use std::sync::Arc;
 
 use crate::model::{ConversationId, UserId};
 use crate::router::event_log::EventLog;
-use crate::router::joiner::{Joiner, is_active};
+use crate::router::follow_starter::{FollowStarter, is_active};
 use crate::router::registry::{KnownUpTo, Registry};
 use crate::router::work_set::{WorkSet, WorkerOptions};
 use crate::store::StoreError;
@@ -18,7 +18,7 @@ pub(crate) struct Join {
     pub(crate) options: WorkerOptions,
     pub(crate) registry: Arc<Registry>,
     pub(crate) log: Arc<dyn EventLog>,
-    pub(crate) joiner: Joiner,
+    pub(crate) follow_starter: FollowStarter,
 }
 
 impl Join {
@@ -29,13 +29,15 @@ impl Join {
 
     async fn join(&self, user: UserId, conversation: ConversationId) -> Result<(), StoreError> {
         let mut sessions = self.registry.of_user(user);
-        sessions.retain(|session| session.can_join(conversation));
+        sessions.retain(|session| session.can_follow(conversation));
         let Some(device) = sessions.first().map(|session| session.caller.device_or_none()) else {
             return Ok(());
         };
         match self.log.membership(user, device, conversation).await? {
             Some(membership) if is_active(&membership) => {
-                self.joiner.join(&sessions, &membership, KnownUpTo::Nothing).await
+                self.follow_starter
+                    .follow(&sessions, &membership, KnownUpTo::Nothing)
+                    .await
             }
             _ => Ok(()),
         }

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::model::{CloseCode, ConversationId, UserId};
 use crate::router::event_log::EventLog;
-use crate::router::joiner::is_active;
+use crate::router::follow_starter::is_active;
 use crate::router::local_delivery::LocalDelivery;
 use crate::router::registry::Registry;
 use crate::router::session::SessionHandle;
@@ -106,7 +106,7 @@ impl UserRecheck {
                 .await?;
             for membership in memberships.iter().filter(|membership| is_active(membership)) {
                 let conversation = membership.conversation.id;
-                if sessions.iter().any(|session| session.can_join(conversation)) {
+                if sessions.iter().any(|session| session.can_follow(conversation)) {
                     self.joins.add((user, conversation));
                 }
             }

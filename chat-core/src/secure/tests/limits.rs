@@ -1,6 +1,6 @@
 //! Tests of the sealer and the opener: limits on records and keys, malformed records, and sealing
 //! in place. For limits that are too high to reach by sending records, the tests set the counters
-//! to just below them.
+//! to the limits or just below them.
 
 use std::time::{Duration, Instant};
 

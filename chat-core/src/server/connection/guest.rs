@@ -21,7 +21,7 @@ const MAX_LISTED_NODES: usize = 100;
 /// A session whose login has succeeded and which receives events.
 pub(super) struct EstablishedSession {
     pub(super) session: Session,
-    pub(super) guard: SessionGuard,
+    pub(super) session_guard: SessionGuard,
     pub(super) outbox: Arc<Outbox>,
 }
 
@@ -47,7 +47,7 @@ impl Connection<'_> {
                     GuestAction::ListNodes(ticket) => guest.handle_nodes(now(), ticket, nodes(self.shared)),
                     GuestAction::Register(ticket, registration) => {
                         let registering = self.shared.service.register(self.source, registration);
-                        let result = unless_killed(&self.guard, registering).await?;
+                        let result = unless_killed(&self.connection_guard, registering).await?;
                         self.log_if_throttled(result.as_ref().err());
                         guest.handle_registered(now(), ticket, result.map_err(Failure::from));
                     }
@@ -64,7 +64,7 @@ impl Connection<'_> {
                         }
                         // Boxed, so that a guest that waits for input holds no memory for a login.
                         let authenticating = Box::pin(authenticate(self.shared, self.source, credentials));
-                        match unless_killed(&self.guard, authenticating).await? {
+                        match unless_killed(&self.connection_guard, authenticating).await? {
                             Ok(login) => return Ok(self.admit(guest, ticket, login)),
                             Err(error) => {
                                 permit.unauthenticate();
@@ -156,7 +156,7 @@ impl Connection<'_> {
             attached,
         } = login;
         let caller = grant.caller;
-        tracing::info!(connection = self.guard.id().0, source = ?self.source, user = caller.user.0, "logged in");
+        tracing::info!(connection = self.connection_guard.id().0, source = ?self.source, user = caller.user.0, "logged in");
         let logged_in = LoggedIn {
             user: grant.user,
             session_token: grant.session_token,
@@ -167,7 +167,7 @@ impl Connection<'_> {
         };
         EstablishedSession {
             session: guest.admit(self.time(), ticket, caller, logged_in),
-            guard: attached.guard,
+            session_guard: attached.guard,
             outbox,
         }
     }
@@ -179,7 +179,7 @@ fn nodes(shared: &Shared) -> Vec<NodeEntry> {
     let entry = |node: &NodeInfo| NodeEntry {
         addresses: node.addresses.clone(),
         sessions: node.sessions,
-        draining: node.draining,
+        accepts_no_sessions: node.accepts_no_sessions,
     };
     nodes.iter().take(MAX_LISTED_NODES).map(entry).collect()
 }

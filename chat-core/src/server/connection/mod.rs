@@ -139,7 +139,7 @@ impl Future for RunningCommand {
 struct Connection<'a> {
     wire: Wire,
     source: Source,
-    guard: ConnectionGuard,
+    connection_guard: ConnectionGuard,
     shared: &'a Arc<Shared>,
     /// Complete frames that were not yet passed to the wire (see [`seal`](Self::seal)).
     frames: Vec<Bytes>,
@@ -154,11 +154,11 @@ struct Connection<'a> {
 }
 
 impl<'a> Connection<'a> {
-    fn new(wire: Wire, source: Source, guard: ConnectionGuard, shared: &'a Arc<Shared>) -> Self {
+    fn new(wire: Wire, source: Source, connection_guard: ConnectionGuard, shared: &'a Arc<Shared>) -> Self {
         Self {
             wire,
             source,
-            guard,
+            connection_guard,
             shared,
             frames: Vec::new(),
             drained: Vec::new(),
@@ -196,7 +196,7 @@ impl<'a> Connection<'a> {
             }
             End::Wire(_) | End::Killed => None,
         };
-        tracing::debug!(connection = self.guard.id().0, source = ?self.source, ?end, "connection ended");
+        tracing::debug!(connection = self.connection_guard.id().0, source = ?self.source, ?end, "connection ended");
         let Some(code) = code else { return };
         if self.wire.may_send() {
             if self.seal().is_err() {
@@ -205,6 +205,6 @@ impl<'a> Connection<'a> {
             self.wire.send_close(code);
         }
         // The connection ends whether or not the peer reads the code, so the result is ignored.
-        let _ = unless_killed(&self.guard, timeout(CLOSE_TIMEOUT, self.wire.finish())).await;
+        let _ = unless_killed(&self.connection_guard, timeout(CLOSE_TIMEOUT, self.wire.finish())).await;
     }
 }

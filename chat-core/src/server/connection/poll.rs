@@ -72,7 +72,7 @@ impl Connection<'_> {
             // which makes room; outcomes before pushes, so that many pushes do not delay a reply;
             // reading after these, because it adds output; the timer last, because an event that is
             // ready is not late.
-            match self.guard.poll_phase(cx) {
+            match self.connection_guard.poll_phase(cx) {
                 Phase::Killed => return Poll::Ready(Wake::Killed),
                 phase if phase > self.seen => {
                     self.seen = phase;

@@ -27,7 +27,7 @@ impl Connection<'_> {
     pub(super) async fn run(&mut self, established: EstablishedSession) -> End {
         let EstablishedSession {
             mut session,
-            guard,
+            session_guard,
             outbox,
         } = established;
         let end = self.turns(&mut session, &outbox).await;
@@ -39,9 +39,9 @@ impl Connection<'_> {
             End::Killed => CloseCode::GoingAway,
         };
         outbox.close(code);
-        drop(guard);
+        drop(session_guard);
         let user = session.caller().user.0;
-        tracing::info!(connection = self.guard.id().0, source = ?self.source, user, ?code, "session ended");
+        tracing::info!(connection = self.connection_guard.id().0, source = ?self.source, user, ?code, "session ended");
         end
     }
 

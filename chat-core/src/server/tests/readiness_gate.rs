@@ -30,7 +30,7 @@ impl Node {
             incarnation: 1,
             addresses: Vec::new(),
             sessions: 0,
-            draining: false,
+            accepts_no_sessions: false,
         };
         discovery.join(other.clone()).await.unwrap();
         let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
@@ -59,7 +59,7 @@ impl Node {
 
     /// Makes the other node announce whether it accepts sessions.
     async fn set_other_serves(&mut self, serves: bool) {
-        self.other.draining = !serves;
+        self.other.accepts_no_sessions = !serves;
         self.discovery.update(self.other.clone()).await.unwrap();
     }
 
@@ -83,7 +83,9 @@ impl Node {
     /// Returns whether the other nodes see that this node accepts sessions.
     fn is_listed(&self) -> bool {
         let nodes = self.site.engine.nodes();
-        nodes.iter().any(|node| node.id != self.other.id && !node.draining)
+        nodes
+            .iter()
+            .any(|node| node.id != self.other.id && !node.accepts_no_sessions)
     }
 
     /// Waits until the listeners are open or closed, as `open` says. Fails after the time `within`.

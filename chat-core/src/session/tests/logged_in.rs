@@ -275,7 +275,7 @@ fn session_sends_no_reply_without_a_request_id() {
         acknowledge(9),
         acknowledge(9),
         acknowledge(0), // invalid, and it wants no reply
-        command(0, Command::SetStatus(PresenceState::Idle)),
+        command(0, Command::SetPresence(PresenceState::Idle)),
     ];
     assert_eq!(feed(&mut session, now, &packets), 4);
     assert_eq!(drain(&mut session).0, [0, 0, 0]);

@@ -16,7 +16,7 @@ fn packets() -> impl Strategy<Value = Bytes> {
                 2 => RequestKind::Ping,
                 3 => RequestKind::Command(Command::Logout),
                 4 => RequestKind::Command(Command::ListDevices),
-                5 => RequestKind::Command(Command::SetStatus(PresenceState::Idle)),
+                5 => RequestKind::Command(Command::SetPresence(PresenceState::Idle)),
                 _ => RequestKind::Command(send(kind as u8)),
             },
         )

@@ -13,7 +13,9 @@ use crate::model::{
     Conversation, ConversationId, ConversationKind, DeviceId, Event, EventKind, GroupSnapshot, Member, MemberState,
     Role, Seq, UserId,
 };
-use crate::store::{ConversationStore, ConversationTx, MembershipView, NamedGroup, NewConversation, StoreError};
+use crate::store::{
+    ConversationStore, ConversationTx, LogVersion, MembershipView, NamedGroup, NewConversation, StoreError,
+};
 
 impl Tables {
     /// Returns the membership of `user` as `device` sees it, or `None` if the user has no
@@ -37,7 +39,7 @@ impl Tables {
             member: member.clone(),
             cursor: self.cursors.get(&(user, device, id)).copied().unwrap_or(Seq::ZERO),
             unread: stored.unread(floor, end),
-            mentions: stored.mentions_of(user, floor, end),
+            unread_mentions: stored.mentions_of(user, floor, end),
             peer: peer
                 .filter(|peer| *peer != user)
                 .and_then(|peer| stored.members.get(&peer))
@@ -46,8 +48,9 @@ impl Tables {
         })
     }
 
-    /// Returns whether an existing group other than `id` has this key or skeleton.
-    fn is_group_key_taken(&self, id: Option<ConversationId>, key: &str, skeleton: &str) -> bool {
+    /// Returns whether an existing group other than `id` has this key (the canonical spelling of
+    /// its name) or skeleton.
+    fn is_group_name_taken(&self, id: Option<ConversationId>, key: &str, skeleton: &str) -> bool {
         let by_key = self.group_keys.get(key).copied();
         let by_skeleton = self.group_skeletons.get(skeleton).copied();
         [by_key, by_skeleton]
@@ -56,8 +59,8 @@ impl Tables {
             .any(|holder| Some(holder) != id)
     }
 
-    /// Inserts the unique keys of `row` into the indexes.
-    fn insert_keys(&mut self, row: &Conversation) {
+    /// Inserts the unique values of `row` into the indexes.
+    fn insert_unique(&mut self, row: &Conversation) {
         match (&row.kind, &row.group) {
             (ConversationKind::Group, Some(group)) if !row.deleted => {
                 self.group_keys.insert(group.key.clone(), row.id);
@@ -68,8 +71,8 @@ impl Tables {
         }
     }
 
-    /// Removes the unique keys of `row` from the indexes.
-    fn remove_keys(&mut self, row: &Conversation) {
+    /// Removes the unique values of `row` from the indexes.
+    fn remove_unique(&mut self, row: &Conversation) {
         match (&row.kind, &row.group) {
             (ConversationKind::Group, Some(group)) if !row.deleted => {
                 self.group_keys.remove(&group.key);
@@ -80,24 +83,24 @@ impl Tables {
         }
     }
 
-    /// Replaces the row of a conversation, and its unique keys in the indexes if they changed.
+    /// Replaces the row of a conversation, and its unique values in the indexes if they changed.
     fn replace_row(&mut self, row: Conversation) {
         let Some(stored) = self.conversations.get_mut(&row.id) else {
             return;
         };
-        let (old_keys, new_keys) = (reserved_keys(&stored.row), reserved_keys(&row));
-        if old_keys == new_keys {
+        let (old_names, new_names) = (reserved_names(&stored.row), reserved_names(&row));
+        if old_names == new_names {
             stored.row = row;
             return;
         }
         let old = std::mem::replace(&mut stored.row, row.clone());
-        self.remove_keys(&old);
-        self.insert_keys(&row);
+        self.remove_unique(&old);
+        self.insert_unique(&row);
     }
 
     fn remove_conversation(&mut self, id: ConversationId) {
         if let Some(stored) = self.conversations.remove(&id) {
-            self.remove_keys(&stored.row);
+            self.remove_unique(&stored.row);
         }
     }
 }
@@ -133,7 +136,7 @@ fn may_read_something(member: &Member) -> bool {
 }
 
 /// Returns the key and the skeleton that `row` reserves, or `None` if it is not an existing group.
-fn reserved_keys(row: &Conversation) -> Option<(&str, &str)> {
+fn reserved_names(row: &Conversation) -> Option<(&str, &str)> {
     let group = row
         .group
         .as_ref()
@@ -203,8 +206,8 @@ impl ConversationStore for MemoryStore {
             };
             let after = (Bound::Excluded(after), Bound::Unbounded);
             let later = stored.members.range(after).map(|(_, member)| member);
-            let present = later.filter(|member| member.state != MemberState::Left);
-            present.take(limit as usize).cloned().collect()
+            let not_left = later.filter(|member| member.state != MemberState::Left);
+            not_left.take(limit as usize).cloned().collect()
         })
     }
 
@@ -224,13 +227,18 @@ impl ConversationStore for MemoryStore {
         })
     }
 
-    async fn last_seqs(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq, Seq)>, StoreError> {
+    async fn log_versions(&self, ids: &[ConversationId]) -> Result<Vec<LogVersion>, StoreError> {
         self.read(|tables| {
             let rows = ids
                 .iter()
                 .filter_map(|id| tables.conversations.get(id))
                 .map(|stored| &stored.row);
-            rows.map(|row| (row.id, row.last_seq, row.members_version)).collect()
+            let version = |row: &Conversation| LogVersion {
+                conversation: row.id,
+                last_seq: row.last_seq,
+                members_version: row.members_version,
+            };
+            rows.map(version).collect()
         })
     }
 }
@@ -239,7 +247,7 @@ impl ConversationStore for MemoryStore {
 impl ConversationTx for MemoryTx<'_> {
     async fn create_conversation(&mut self, new: NewConversation) -> Result<Option<ConversationId>, StoreError> {
         let taken = match &new.group {
-            Some(group) => self.tables.is_group_key_taken(None, &group.key, &group.skeleton),
+            Some(group) => self.tables.is_group_name_taken(None, &group.key, &group.skeleton),
             None => self.tables.kinds.contains_key(&new.kind),
         };
         if taken {
@@ -253,7 +261,7 @@ impl ConversationTx for MemoryTx<'_> {
             tables.last_conversation -= 1;
         });
         self.contract.created(&row);
-        self.tables.insert_keys(&row);
+        self.tables.insert_unique(&row);
         self.tables.conversations.insert(id, StoredConversation::new(row));
         Ok(Some(id))
     }
@@ -274,14 +282,14 @@ impl ConversationTx for MemoryTx<'_> {
     }
 
     async fn update_conversation(&mut self, conversation: &Conversation) -> Result<bool, StoreError> {
-        if let Some((key, skeleton)) = reserved_keys(conversation)
-            && self.tables.is_group_key_taken(Some(conversation.id), key, skeleton)
+        if let Some((key, skeleton)) = reserved_names(conversation)
+            && self.tables.is_group_name_taken(Some(conversation.id), key, skeleton)
         {
             return Ok(false);
         }
         self.contract.update(conversation)?;
         let Some(stored) = self.tables.conversations.get(&conversation.id) else {
-            return Err(StoreError::Corrupt(format!(
+            return Err(StoreError::Defect(format!(
                 "conversation {} does not exist and cannot be updated",
                 conversation.id
             )));
@@ -338,7 +346,7 @@ impl ConversationTx for MemoryTx<'_> {
     async fn put_member(&mut self, member: &Member) -> Result<(), StoreError> {
         let (id, user) = (member.conversation, member.user);
         let Some(stored) = self.tables.conversations.get_mut(&id) else {
-            return Err(StoreError::Corrupt(format!(
+            return Err(StoreError::Defect(format!(
                 "conversation {id} does not exist; a member cannot be added to it"
             )));
         };

@@ -174,7 +174,7 @@ impl MessageTx for MemoryTx<'_> {
                 self.tables.sent.insert((event.sender, id), position);
             }
             let Some(stored) = self.tables.conversations.get_mut(&conversation) else {
-                return Err(StoreError::Corrupt(format!(
+                return Err(StoreError::Defect(format!(
                     "conversation {conversation} does not exist"
                 )));
             };
@@ -240,7 +240,7 @@ impl MessageTx for MemoryTx<'_> {
         users: &[UserId],
     ) -> Result<(), StoreError> {
         let Some(stored) = self.tables.conversations.get_mut(&conversation) else {
-            return Err(StoreError::Corrupt(format!(
+            return Err(StoreError::Defect(format!(
                 "conversation {conversation} does not exist"
             )));
         };

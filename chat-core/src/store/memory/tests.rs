@@ -25,7 +25,7 @@ impl Unit for StallingUnit {
 async fn unit_that_awaits_more_than_its_transaction_is_rejected() {
     let store = MemoryStore::new();
     let answer = store.transact(Box::new(StallingUnit)).await;
-    assert!(matches!(answer, Err(StoreError::Corrupt(_))));
+    assert!(matches!(answer, Err(StoreError::Defect(_))));
     assert_eq!(store.account_by_name("alice").await.unwrap(), None);
 }
 

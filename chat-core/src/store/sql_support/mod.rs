@@ -14,7 +14,7 @@ pub use log_range::LogRange;
 pub use rows::{
     ACCOUNT, AUDIT, CONTACT, CONVERSATION, DELETE_FEED, DEVICE, EVENT, EVENT_COLUMNS, FEED_LEASE, FEED_POSITION,
     MEMBER, MEMBER_COLUMNS, MEMBER_OF_PEER, NEW_DEVICE, SNAPSHOT, STATS, account, audit_record, contact, conversation,
-    conversation_id, device, event, feed_lease, feed_position, last_seqs, listed_group, member, membership,
+    conversation_id, device, event, feed_lease, feed_position, listed_group, log_version, member, membership,
     named_group, seq, stats, user_id,
 };
 
@@ -62,13 +62,13 @@ pub fn prefix_end(prefix: &str) -> Option<String> {
 /// Returns the error for the update of an account that does not exist.
 #[must_use]
 pub fn unknown_account(id: UserId) -> StoreError {
-    StoreError::Corrupt(format!("account {id} does not exist and cannot be updated"))
+    StoreError::Defect(format!("account {id} does not exist and cannot be updated"))
 }
 
 /// Returns the error for the update of an event that does not exist.
 #[must_use]
 pub fn unknown_event(conversation: ConversationId, seq: Seq) -> StoreError {
-    StoreError::Corrupt(format!("conversation {conversation} has no event {seq}"))
+    StoreError::Defect(format!("conversation {conversation} has no event {seq}"))
 }
 
 #[cfg(test)]

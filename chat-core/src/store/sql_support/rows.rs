@@ -9,8 +9,8 @@ use crate::model::{
     EventId, EventKind, GroupProfile, GroupSnapshot, Member, NodeId, Seq, SessionEpoch, UserId,
 };
 use crate::store::{
-    AuditId, AuditRecord, FeedLease, FeedPosition, FeedShard, ListedGroup, MembershipView, NamedGroup, NewAuditRecord,
-    StoreStats,
+    AuditId, AuditRecord, FeedLease, FeedPosition, FeedShard, ListedGroup, LogVersion, MembershipView, NamedGroup,
+    NewAuditRecord, StoreStats,
 };
 
 /// Columns of the table `account`, as [`account`] reads them.
@@ -194,7 +194,7 @@ pub fn membership<C: ColumnReader>(columns: &mut C) -> Result<MembershipView, C:
         peer,
         cursor: columns.seq()?,
         unread: columns.unsigned()?,
-        mentions: columns.unsigned()?,
+        unread_mentions: columns.unsigned()?,
         snapshot: snapshot(columns)?,
     })
 }
@@ -247,8 +247,12 @@ pub fn user_id<C: ColumnReader>(columns: &mut C) -> Result<UserId, C::Error> {
 }
 
 /// Decodes the columns `id, last_seq, members_version` of a conversation.
-pub fn last_seqs<C: ColumnReader>(columns: &mut C) -> Result<(ConversationId, Seq, Seq), C::Error> {
-    Ok((conversation_id(columns)?, columns.seq()?, columns.seq()?))
+pub fn log_version<C: ColumnReader>(columns: &mut C) -> Result<LogVersion, C::Error> {
+    Ok(LogVersion {
+        conversation: conversation_id(columns)?,
+        last_seq: columns.seq()?,
+        members_version: columns.seq()?,
+    })
 }
 
 /// Decodes a row with the columns [`CONVERSATION`] and a flag that says whether the group has an

@@ -18,7 +18,7 @@ fn node(number: u8) -> NodeInfo {
         incarnation: 100,
         addresses: vec![format!("sc1://127.0.0.1:{number}")],
         sessions: 0,
-        draining: false,
+        accepts_no_sessions: false,
     }
 }
 
@@ -56,7 +56,7 @@ pub async fn node_info_arrives_complete(discovery: Arc<dyn Discovery>) {
             String::new(),
         ],
         sessions: u32::MAX,
-        draining: true,
+        accepts_no_sessions: true,
     };
     let mut view = discovery.join(node(1)).await.unwrap();
     discovery.join(other.clone()).await.unwrap();
@@ -104,7 +104,7 @@ pub async fn update_replaces_the_info(discovery: Arc<dyn Discovery>) {
         let update = NodeInfo {
             sessions,
             addresses: vec!["sc1://elsewhere:1".to_owned()],
-            draining: sessions == 0,
+            accepts_no_sessions: sessions == 0,
             ..node(2)
         };
         discovery.update(update.clone()).await.unwrap();

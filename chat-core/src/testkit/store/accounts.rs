@@ -182,7 +182,7 @@ pub async fn renaming_an_account_to_a_taken_name_is_rejected(store: Arc<dyn Stor
         ("alice", "skeleton of alice")
     );
     let unknown = rename(&*store, UserId(77), "new", "new").await;
-    assert!(matches!(unknown, Err(StoreError::Corrupt(_))), "{unknown:?}");
+    assert!(matches!(unknown, Err(StoreError::Defect(_))), "{unknown:?}");
 }
 
 pub async fn subjects_compare_byte_by_byte(store: Arc<dyn Store>) {
@@ -232,7 +232,7 @@ pub async fn taken_subject_is_rejected(store: Arc<dyn Store>) {
     assert_eq!(found.id, carol);
     assert_eq!(store.account(alice).await.unwrap().unwrap().subject, None);
     let unknown = bind(&*store, UserId(77), Some("new")).await;
-    assert!(matches!(unknown, Err(StoreError::Corrupt(_))), "{unknown:?}");
+    assert!(matches!(unknown, Err(StoreError::Defect(_))), "{unknown:?}");
 }
 
 pub async fn accounts_without_a_subject_do_not_collide(store: Arc<dyn Store>) {
@@ -249,7 +249,7 @@ pub async fn update_of_an_unknown_account_is_an_error(store: Arc<dyn Store>) {
         let account = account.clone();
         Box::pin(async move { Ok(tx.update_account(&account).await?) })
     });
-    assert!(matches!(work.await, Err(StoreError::Corrupt(_))));
+    assert!(matches!(work.await, Err(StoreError::Defect(_))));
 }
 
 pub async fn accounts_finds_those_that_exist(store: Arc<dyn Store>) {

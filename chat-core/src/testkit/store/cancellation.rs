@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use super::fixture::{Draft, SeededRng, World, append, create_account, device_id, messages};
+use super::fixture::{NewEvent, SeededRng, World, append, create_account, device_id, messages};
 use crate::model::{ClientMessageId, Seq};
 use crate::store::Store;
 
@@ -26,17 +26,17 @@ pub async fn dropped_units_commit_completely_or_not_at_all(store: Arc<dyn Store>
     // Round in which each message was sent, three messages in a round.
     let mut rounds: BTreeMap<ClientMessageId, usize> = BTreeMap::new();
     for round in 0..60 {
-        let drafts = messages(3);
-        for draft in &drafts {
-            rounds.insert(draft.client_message_id.unwrap(), round);
+        let new_events = messages(3);
+        for new_event in &new_events {
+            rounds.insert(new_event.client_message_id.unwrap(), round);
         }
         poll_and_drop(
-            append(&*world.store, world.group, world.alice, drafts),
+            append(&*world.store, world.group, world.alice, new_events),
             round as u64 % 4,
         )
         .await;
         if round % 10 == 9 {
-            append(&*world.store, world.group, world.alice, vec![Draft::message("kept")])
+            append(&*world.store, world.group, world.alice, vec![NewEvent::message("kept")])
                 .await
                 .unwrap();
         }

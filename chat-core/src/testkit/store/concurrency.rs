@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::fixture::{
-    Draft, NOW, World, append, append_to, create, create_account, device_id, messages, new_account, new_device, page,
-    put_device, transact, without_group,
+    NOW, NewEvent, World, append, append_to, create, create_account, device_id, messages, new_account, new_device,
+    page, put_device, transact, without_group,
 };
 use crate::model::{
     Contact, ContactState, ConversationKind, Member, PageFrom, Role, Seq, SessionEpoch, Timestamp, UserId,
@@ -26,8 +26,8 @@ pub async fn concurrent_appends_leave_no_gap(store: Arc<dyn Store>) {
         tasks.spawn(async move {
             let mut mine = Vec::new();
             for round in 0..8 {
-                let drafts = messages(1 + (task + round) as usize % 3);
-                mine.extend(append(&*store, group, sender, drafts).await.unwrap());
+                let new_events = messages(1 + (task + round) as usize % 3);
+                mine.extend(append(&*store, group, sender, new_events).await.unwrap());
             }
             mine
         });
@@ -209,21 +209,21 @@ pub async fn contact_locks_exclude_each_other(store: Arc<dyn Store>) {
 
 pub async fn concurrent_retries_store_one_event(store: Arc<dyn Store>) {
     let world = World::new(store).await;
-    let draft = Draft::message("once");
-    let id = draft.client_message_id.unwrap();
+    let new_event = NewEvent::message("once");
+    let id = new_event.client_message_id.unwrap();
     let mut tasks = JoinSet::new();
     for _ in 0..MANY {
         let (store, group, alice) = (Arc::clone(&world.store), world.group, world.alice);
-        let draft = draft.clone();
+        let new_event = new_event.clone();
         tasks.spawn(async move {
             let send = transact(&*store, move |tx| {
-                let draft = draft.clone();
+                let new_event = new_event.clone();
                 Box::pin(async move {
                     tx.lock_conversation(group).await?;
                     if let Some(sent) = tx.find_sent(&[(alice, id)]).await?.pop() {
                         return Ok((sent.event.seq, sent.event.id));
                     }
-                    let events = append_to(tx, group, alice, &[draft]).await?;
+                    let events = append_to(tx, group, alice, &[new_event]).await?;
                     Ok((events[0].seq, events[0].id))
                 })
             });
@@ -271,7 +271,7 @@ pub async fn failing_units_do_not_affect_others(store: Arc<dyn Store>) {
     for (task, answer) in tasks.join_all().await {
         match (task % 4, answer) {
             (0, Ok(events)) => acked.extend(events),
-            (1 | 2, Err(StoreError::Aborted)) | (3, Err(StoreError::Corrupt(_))) => {}
+            (1 | 2, Err(StoreError::Aborted)) | (3, Err(StoreError::Defect(_))) => {}
             other => panic!("{other:?}"),
         }
     }

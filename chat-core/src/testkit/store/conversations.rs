@@ -6,7 +6,7 @@ use super::fixture::{NOW, World, append, create, messages, new_group, profile, p
 use crate::model::{
     Conversation, ConversationId, ConversationKind, GroupProfile, JoinPolicy, Member, MemberState, Role, Seq, UserId,
 };
-use crate::store::{NewConversation, Store, StoreError};
+use crate::store::{LogVersion, NewConversation, Store, StoreError};
 
 const A: UserId = UserId(1);
 const B: UserId = UserId(2);
@@ -254,7 +254,7 @@ pub async fn update_without_the_lock_is_an_error(store: Arc<dyn Store>) {
         let row = unlocked.clone();
         Box::pin(async move { Ok(tx.update_conversation(&row).await?) })
     });
-    assert!(matches!(work.await, Err(StoreError::Corrupt(_))));
+    assert!(matches!(work.await, Err(StoreError::Defect(_))));
 }
 
 pub async fn group_keys_compare_byte_by_byte(store: Arc<dyn Store>) {
@@ -285,15 +285,23 @@ pub async fn search_finds_existing_listed_groups(store: Arc<dyn Store>) {
     assert_eq!(keys("x", 10).await, Vec::<String>::new());
 }
 
-pub async fn last_seqs_returns_only_conversations_that_exist(store: Arc<dyn Store>) {
+pub async fn log_versions_returns_only_conversations_that_exist(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world.say(messages(3)).await;
     let version = |row: &mut Conversation| row.members_version = Seq(2);
     assert!(update(&*world.store, world.group, version).await);
     let asked = [world.group, ConversationId(99), world.direct, ConversationId(u64::MAX)];
-    let mut found = world.store.last_seqs(&asked).await.unwrap();
+    let mut found = world.store.log_versions(&asked).await.unwrap();
     found.sort();
-    let mut expected = [(world.group, Seq(3), Seq(2)), (world.direct, Seq::ZERO, Seq::ZERO)];
+    let version = |conversation, last_seq, members_version| LogVersion {
+        conversation,
+        last_seq,
+        members_version,
+    };
+    let mut expected = [
+        version(world.group, Seq(3), Seq(2)),
+        version(world.direct, Seq::ZERO, Seq::ZERO),
+    ];
     expected.sort();
     assert_eq!(found, expected);
 }

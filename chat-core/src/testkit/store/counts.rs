@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::fixture::{Draft, SeededRng, World, append, append_to, device_id, messages, put_member, transact};
+use super::fixture::{NewEvent, SeededRng, World, append, append_to, device_id, messages, put_member, transact};
 use crate::model::{EventKind, Member, MemberState, Role, Seq, UserId};
 use crate::store::{MembershipView, Store};
 
@@ -13,7 +13,7 @@ use crate::store::{MembershipView, Store};
 /// group has.
 async fn counts(world: &World, user: UserId) -> (u64, u64) {
     let membership = world.membership(user).await;
-    (membership.unread, membership.mentions)
+    (membership.unread, membership.unread_mentions)
 }
 
 async fn read_to(world: &World, user: UserId, seq: Seq) {
@@ -31,7 +31,7 @@ async fn recall(world: &World, target: Seq) {
     let (group, alice) = (world.group, world.alice);
     let work = transact(&*world.store, move |tx| {
         Box::pin(async move {
-            let events = append_to(tx, group, alice, &[Draft::of(EventKind::Recall, Some(target))]).await?;
+            let events = append_to(tx, group, alice, &[NewEvent::of(EventKind::Recall, Some(target))]).await?;
             Ok(tx
                 .erase(group, target, events[0].seq, Bytes::new(), Bytes::new())
                 .await?)
@@ -43,13 +43,13 @@ async fn recall(world: &World, target: Seq) {
 pub async fn unread_counts_messages_only(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     assert_eq!(counts(&world, world.bob).await, (0, 0));
-    world.say(vec![Draft::of(EventKind::GroupCreated, None)]).await;
+    world.say(vec![NewEvent::of(EventKind::GroupCreated, None)]).await;
     assert_eq!(counts(&world, world.bob).await, (0, 0));
     world.say(messages(3)).await;
     world
         .say(vec![
-            Draft::of(EventKind::Reaction, Some(Seq(2))),
-            Draft::of(EventKind::Edit, Some(Seq(2))),
+            NewEvent::of(EventKind::Reaction, Some(Seq(2))),
+            NewEvent::of(EventKind::Edit, Some(Seq(2))),
         ])
         .await;
     assert_eq!(counts(&world, world.bob).await, (3, 0));
@@ -58,7 +58,7 @@ pub async fn unread_counts_messages_only(store: Arc<dyn Store>) {
 pub async fn unread_count_starts_after_the_read_mark(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world.say(messages(2)).await;
-    world.say(vec![Draft::of(EventKind::Reaction, Some(Seq(2)))]).await;
+    world.say(vec![NewEvent::of(EventKind::Reaction, Some(Seq(2)))]).await;
     world.say(messages(2)).await;
     for (read, unread) in [(1, 3), (2, 2), (3, 2), (4, 1), (5, 0)] {
         read_to(&world, world.bob, Seq(read)).await;
@@ -73,7 +73,7 @@ pub async fn counts_of_a_former_member_end_at_until_seq(store: Arc<dyn Store>) {
     read_to(&world, world.carol, Seq(1)).await;
     leave(&world, world.carol, Seq(3)).await;
     world
-        .say(vec![Draft::message("later").mentioning(&[world.carol])])
+        .say(vec![NewEvent::message("later").mentioning(&[world.carol])])
         .await;
     assert_eq!(counts(&world, world.carol).await, (2, 0));
     read_to(&world, world.carol, Seq(3)).await;
@@ -84,8 +84,8 @@ pub async fn recalled_message_counts_no_longer(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world
         .say(vec![
-            Draft::message("@bob").mentioning(&[world.bob]),
-            Draft::message("plain"),
+            NewEvent::message("@bob").mentioning(&[world.bob]),
+            NewEvent::message("plain"),
         ])
         .await;
     assert_eq!(counts(&world, world.bob).await, (2, 1));
@@ -102,13 +102,15 @@ pub async fn mention_counts_once(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let every_member = UserId(0);
     world
-        .say(vec![Draft::message("@bob @all @bob").mentioning(&[
+        .say(vec![NewEvent::message("@bob @all @bob").mentioning(&[
             world.bob,
             every_member,
             world.bob,
         ])])
         .await;
-    world.say(vec![Draft::message("@bob").mentioning(&[world.bob])]).await;
+    world
+        .say(vec![NewEvent::message("@bob").mentioning(&[world.bob])])
+        .await;
     assert_eq!(counts(&world, world.bob).await, (2, 2));
     assert_eq!(counts(&world, world.carol).await, (2, 1));
     read_to(&world, world.bob, Seq(1)).await;
@@ -118,7 +120,9 @@ pub async fn mention_counts_once(store: Arc<dyn Store>) {
 pub async fn mentions_of_all_members_count(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world.say(messages(1)).await;
-    world.say(vec![Draft::message("@all").mentioning(&[UserId(0)])]).await;
+    world
+        .say(vec![NewEvent::message("@all").mentioning(&[UserId(0)])])
+        .await;
     put_member(
         &*world.store,
         Member::active(world.group, UserId(50), Role::Member, Seq(3)),
@@ -131,7 +135,7 @@ pub async fn mentions_of_all_members_count(store: Arc<dyn Store>) {
         &*world.store,
         world.direct,
         world.alice,
-        vec![Draft::message("hi").mentioning(&[world.bob])],
+        vec![NewEvent::message("hi").mentioning(&[world.bob])],
     )
     .await
     .unwrap();
@@ -222,7 +226,7 @@ pub async fn empty_conversation_has_a_membership(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     for membership in memberships(&world, world.alice).await {
         assert_eq!(
-            (membership.unread, membership.mentions, membership.cursor),
+            (membership.unread, membership.unread_mentions, membership.cursor),
             (0, 0, Seq::ZERO)
         );
         assert_eq!(membership.conversation.last_seq, Seq::ZERO);
@@ -272,7 +276,9 @@ pub async fn counts_are_exact(store: Arc<dyn Store>) {
                 let mentioned = users.iter().chain(&every_member).filter(|_| rng.below(3) == 0).copied();
                 let mentioned: BTreeSet<_> = mentioned.filter(|_| kind == EventKind::Message).collect();
                 let mention_list: Vec<_> = mentioned.iter().copied().collect();
-                world.say(vec![Draft::of(kind, None).mentioning(&mention_list)]).await;
+                world
+                    .say(vec![NewEvent::of(kind, None).mentioning(&mention_list)])
+                    .await;
                 model.log.push((kind == EventKind::Message, mentioned));
             }
             5 if last > Seq::ZERO => {
@@ -297,7 +303,7 @@ pub async fn counts_are_exact(store: Arc<dyn Store>) {
         for user in users {
             let member = world.member(user).await;
             let membership = world.store.membership(user, device_id(1), world.group).await.unwrap();
-            let counted = membership.map_or((0, 0), |membership| (membership.unread, membership.mentions));
+            let counted = membership.map_or((0, 0), |membership| (membership.unread, membership.unread_mentions));
             assert_eq!(counted, model.counts(&member), "step {step}, {member:?}");
         }
     }

@@ -218,5 +218,5 @@ pub async fn conversations_are_locked_before_feeds(store: Arc<dyn Store>) {
             Ok(())
         })
     });
-    assert!(matches!(out_of_order.await, Err(StoreError::Corrupt(_))));
+    assert!(matches!(out_of_order.await, Err(StoreError::Defect(_))));
 }

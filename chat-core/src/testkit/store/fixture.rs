@@ -166,7 +166,7 @@ pub(super) async fn put_member(store: &dyn Store, member: Member) {
 
 /// An event that has no sequence number yet.
 #[derive(Clone, Debug)]
-pub struct Draft {
+pub struct NewEvent {
     /// Kind of the event.
     pub kind: EventKind,
     /// Earlier event that the edit, recall or reaction refers to.
@@ -179,8 +179,8 @@ pub struct Draft {
     pub body: Bytes,
 }
 
-impl Draft {
-    /// Returns a draft of a message with this text as its body, and a random client message id.
+impl NewEvent {
+    /// Returns a message with this text as its body, and a random client message id.
     pub fn message(text: impl Into<Bytes>) -> Self {
         Self {
             kind: EventKind::Message,
@@ -191,7 +191,7 @@ impl Draft {
         }
     }
 
-    /// Returns a draft of an event of this kind, with the name of the kind as its body.
+    /// Returns an event of this kind, with the name of the kind as its body.
     #[must_use]
     pub fn of(kind: EventKind, target: Option<Seq>) -> Self {
         Self {
@@ -201,7 +201,7 @@ impl Draft {
         }
     }
 
-    /// Returns the draft with mentions of these users.
+    /// Returns the event with mentions of these users.
     #[must_use]
     pub fn mentioning(mut self, users: &[UserId]) -> Self {
         self.mentions = users.to_vec();
@@ -209,7 +209,7 @@ impl Draft {
     }
 }
 
-/// Appends `drafts` to a conversation inside a transaction, as the engine does: lock, number,
+/// Appends `new_events` to a conversation inside a transaction, as the engine does: lock, number,
 /// insert, update the row.
 ///
 /// # Errors
@@ -218,13 +218,13 @@ pub async fn append_to(
     tx: &mut dyn Transaction,
     conversation: ConversationId,
     sender: UserId,
-    drafts: &[Draft],
+    new_events: &[NewEvent],
 ) -> Result<Vec<Event>, TxError> {
     let mut row = tx.lock_conversation(conversation).await?.ok_or(TxError::Abort)?;
-    let mut events = Vec::with_capacity(drafts.len());
-    for draft in drafts {
+    let mut events = Vec::with_capacity(new_events.len());
+    for new_event in new_events {
         row.last_seq = row.last_seq.next();
-        row.message_count += u64::from(draft.kind == EventKind::Message);
+        row.message_count += u64::from(new_event.kind == EventKind::Message);
         row.last_time = row.last_time.plus_millis(1);
         events.push(Event {
             conversation,
@@ -232,28 +232,28 @@ pub async fn append_to(
             id: EventId::random(),
             sender,
             device: Some(device_id(1)),
-            client_message_id: draft.client_message_id,
+            client_message_id: new_event.client_message_id,
             fingerprint: row.last_seq.0.wrapping_mul(0x9e37_79b9_7f4a_7c15),
             time: row.last_time,
-            kind: draft.kind,
-            target: draft.target,
+            kind: new_event.kind,
+            target: new_event.target,
             message_count: row.message_count,
             edited_seq: None,
             recalled_seq: None,
-            body: draft.body.clone(),
+            body: new_event.body.clone(),
         });
     }
     tx.insert_events(&events).await?;
-    for (event, draft) in events.iter().zip(drafts) {
-        if !draft.mentions.is_empty() {
-            tx.put_mentions(conversation, event.seq, &draft.mentions).await?;
+    for (event, new_event) in events.iter().zip(new_events) {
+        if !new_event.mentions.is_empty() {
+            tx.put_mentions(conversation, event.seq, &new_event.mentions).await?;
         }
     }
     tx.update_conversation(&row).await?;
     Ok(events)
 }
 
-/// Appends `drafts` in a separate unit of work.
+/// Appends `new_events` in a separate unit of work.
 ///
 /// # Errors
 /// [`StoreError::Aborted`] if the conversation does not exist, otherwise the errors of
@@ -262,19 +262,19 @@ pub async fn append(
     store: &dyn Store,
     conversation: ConversationId,
     sender: UserId,
-    drafts: Vec<Draft>,
+    new_events: Vec<NewEvent>,
 ) -> Result<Vec<Event>, StoreError> {
     let work = transact(store, move |tx| {
-        let drafts = drafts.clone();
-        Box::pin(async move { append_to(tx, conversation, sender, &drafts).await })
+        let new_events = new_events.clone();
+        Box::pin(async move { append_to(tx, conversation, sender, &new_events).await })
     });
     work.await
 }
 
-/// Returns drafts of this number of messages.
-pub(super) fn messages(count: usize) -> Vec<Draft> {
+/// Returns this number of messages.
+pub(super) fn messages(count: usize) -> Vec<NewEvent> {
     (1..=count)
-        .map(|number| Draft::message(format!("message {number}")))
+        .map(|number| NewEvent::message(format!("message {number}")))
         .collect()
 }
 
@@ -336,9 +336,9 @@ impl World {
         }
     }
 
-    /// Appends drafts to the group as Alice.
-    pub(super) async fn say(&self, drafts: Vec<Draft>) -> Vec<Event> {
-        append(&*self.store, self.group, self.alice, drafts).await.unwrap()
+    /// Appends events to the group as Alice.
+    pub(super) async fn say(&self, new_events: Vec<NewEvent>) -> Vec<Event> {
+        append(&*self.store, self.group, self.alice, new_events).await.unwrap()
     }
 
     /// Returns the membership of a user in the group.

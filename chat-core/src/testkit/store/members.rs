@@ -273,7 +273,7 @@ pub async fn snapshot_without_the_lock_is_an_error(store: Arc<dyn Store>) {
             })
         });
         let result = work.await;
-        assert!(matches!(result, Err(StoreError::Corrupt(_))), "{result:?}");
+        assert!(matches!(result, Err(StoreError::Defect(_))), "{result:?}");
     }
     let mut left = world.member(bob).await;
     left.state = MemberState::Left;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::fixture::{Draft, NOW, World, append, append_to, messages, transact};
+use super::fixture::{NOW, NewEvent, World, append, append_to, messages, transact};
 use crate::model::{ClientMessageId, Conversation, Event, EventId, EventKind, Seq, UserId};
 use crate::store::{SentEvent, Store, StoreError, Transaction, TxError};
 
@@ -66,8 +66,8 @@ fn assert_already_sent<T: std::fmt::Debug>(result: Result<T, StoreError>) {
     assert!(matches!(result, Err(StoreError::AlreadySent)), "{result:?}");
 }
 
-fn assert_corrupt<T: std::fmt::Debug>(result: Result<T, StoreError>) {
-    assert!(matches!(result, Err(StoreError::Corrupt(_))), "{result:?}");
+fn assert_defect<T: std::fmt::Debug>(result: Result<T, StoreError>) {
+    assert!(matches!(result, Err(StoreError::Defect(_))), "{result:?}");
 }
 
 pub async fn event_reads_back(store: Arc<dyn Store>) {
@@ -97,19 +97,19 @@ pub async fn event_reads_back(store: Arc<dyn Store>) {
     let row = world.store.conversation(world.group).await.unwrap().unwrap();
     assert_eq!((row.last_seq, row.message_count), (Seq(2), 1));
     for (number, kind) in (3..).zip(EventKind::ALL) {
-        let last = world.say(vec![Draft::of(kind, None)]).await;
+        let last = world.say(vec![NewEvent::of(kind, None)]).await;
         assert_eq!(world.store.events_at(world.group, &[Seq(number)]).await.unwrap(), last);
     }
 }
 
 pub async fn gap_is_rejected(store: Arc<dyn Store>) {
     let world = World::new(store).await;
-    assert_corrupt(insert(&world, vec![event(&world, 2)], ends_at(2)).await);
-    assert_corrupt(insert(&world, vec![event(&world, 1), event(&world, 3)], ends_at(3)).await);
-    assert_corrupt(insert(&world, vec![event(&world, 1), event(&world, 1)], ends_at(1)).await);
+    assert_defect(insert(&world, vec![event(&world, 2)], ends_at(2)).await);
+    assert_defect(insert(&world, vec![event(&world, 1), event(&world, 3)], ends_at(3)).await);
+    assert_defect(insert(&world, vec![event(&world, 1), event(&world, 1)], ends_at(1)).await);
     assert_eq!(log(&world).await, []);
     world.say(messages(2)).await;
-    assert_corrupt(insert(&world, vec![event(&world, 2)], ends_at(2)).await);
+    assert_defect(insert(&world, vec![event(&world, 2)], ends_at(2)).await);
     assert_eq!(log(&world).await.len(), 2);
 }
 
@@ -119,12 +119,12 @@ pub async fn wrong_message_count_is_rejected(store: Arc<dyn Store>) {
         message_count: 2,
         ..event(&world, 1)
     };
-    assert_corrupt(insert(&world, vec![wrong], ends_at(1)).await);
+    assert_defect(insert(&world, vec![wrong], ends_at(1)).await);
     let not_a_message = Event {
         kind: EventKind::Edit,
         ..event(&world, 1)
     };
-    assert_corrupt(insert(&world, vec![not_a_message], ends_at(1)).await);
+    assert_defect(insert(&world, vec![not_a_message], ends_at(1)).await);
     assert_eq!(log(&world).await, []);
 }
 
@@ -135,15 +135,15 @@ pub async fn appending_without_the_lock_is_rejected(store: Arc<dyn Store>) {
         let events = events.clone();
         Box::pin(async move { Ok(tx.insert_events(&events).await?) })
     });
-    assert_corrupt(work.await);
+    assert_defect(work.await);
     assert_eq!(log(&world).await, []);
 }
 
 pub async fn row_that_disagrees_with_its_log_is_rejected(store: Arc<dyn Store>) {
     let world = World::new(store).await;
-    assert_corrupt(insert(&world, vec![event(&world, 1)], ends_at(0)).await);
-    assert_corrupt(insert(&world, vec![event(&world, 1)], ends_at(2)).await);
-    assert_corrupt(insert(&world, vec![], ends_at(1)).await);
+    assert_defect(insert(&world, vec![event(&world, 1)], ends_at(0)).await);
+    assert_defect(insert(&world, vec![event(&world, 1)], ends_at(2)).await);
+    assert_defect(insert(&world, vec![], ends_at(1)).await);
     assert_eq!(log(&world).await, []);
     let row = world.store.conversation(world.group).await.unwrap().unwrap();
     assert_eq!(row.last_seq, Seq::ZERO);
@@ -152,9 +152,12 @@ pub async fn row_that_disagrees_with_its_log_is_rejected(store: Arc<dyn Store>) 
 
 pub async fn find_sent_finds_sent_events(store: Arc<dyn Store>) {
     let world = World::new(store).await;
-    let drafts = messages(3);
-    let ids: Vec<_> = drafts.iter().filter_map(|draft| draft.client_message_id).collect();
-    let events = world.say(drafts).await;
+    let new_events = messages(3);
+    let ids: Vec<_> = new_events
+        .iter()
+        .filter_map(|new_event| new_event.client_message_id)
+        .collect();
+    let events = world.say(new_events).await;
     let unknown = ClientMessageId::random();
     let asked = [ids[2], unknown, ids[0], ids[2]];
     let mut found = world.store.find_sent(world.alice, &asked).await.unwrap();
@@ -178,12 +181,12 @@ pub async fn find_sent_finds_sent_events(store: Arc<dyn Store>) {
 
 pub async fn client_message_id_belongs_to_its_sender(store: Arc<dyn Store>) {
     let world = World::new(store).await;
-    let draft = Draft::message("hello");
-    let id = draft.client_message_id.unwrap();
-    let by_alice = append(&*world.store, world.group, world.alice, vec![draft.clone()])
+    let new_event = NewEvent::message("hello");
+    let id = new_event.client_message_id.unwrap();
+    let by_alice = append(&*world.store, world.group, world.alice, vec![new_event.clone()])
         .await
         .unwrap();
-    let by_bob = append(&*world.store, world.group, world.bob, vec![draft])
+    let by_bob = append(&*world.store, world.group, world.bob, vec![new_event])
         .await
         .unwrap();
     for (user, events) in [(world.alice, by_alice), (world.bob, by_bob)] {
@@ -196,14 +199,14 @@ pub async fn client_message_id_belongs_to_its_sender(store: Arc<dyn Store>) {
 
 pub async fn used_client_message_id_is_rejected(store: Arc<dyn Store>) {
     let world = World::new(store).await;
-    let draft = Draft::message("hello");
-    world.say(vec![draft.clone()]).await;
-    let fresh = Draft::message("fresh");
+    let new_event = NewEvent::message("hello");
+    world.say(vec![new_event.clone()]).await;
+    let fresh = NewEvent::message("fresh");
     let again = append(
         &*world.store,
         world.direct,
         world.alice,
-        vec![fresh.clone(), draft.clone()],
+        vec![fresh.clone(), new_event.clone()],
     )
     .await;
     assert_already_sent(again);
@@ -214,7 +217,9 @@ pub async fn used_client_message_id_is_rejected(store: Arc<dyn Store>) {
     assert_eq!(direct.last_seq, Seq::ZERO);
     // Events without a client message id never collide.
     let mut anonymous = messages(3);
-    anonymous.iter_mut().for_each(|draft| draft.client_message_id = None);
+    anonymous
+        .iter_mut()
+        .for_each(|new_event| new_event.client_message_id = None);
     world.say(anonymous).await;
 }
 
@@ -260,9 +265,9 @@ async fn edit(
     target: Seq,
     text: &str,
 ) -> Result<Seq, TxError> {
-    let mut draft = Draft::of(EventKind::Edit, Some(target));
-    draft.body = Bytes::from(text.to_owned());
-    let events = append_to(tx, conversation, sender, &[draft]).await?;
+    let mut new_event = NewEvent::of(EventKind::Edit, Some(target));
+    new_event.body = Bytes::from(text.to_owned());
+    let events = append_to(tx, conversation, sender, &[new_event]).await?;
     tx.mark_edited(conversation, target, events[0].seq).await?;
     Ok(events[0].seq)
 }
@@ -294,14 +299,14 @@ pub async fn marking_an_unknown_event_is_an_error(store: Arc<dyn Store>) {
             Ok(tx.mark_edited(group, Seq(9), Seq(1)).await?)
         })
     });
-    assert_corrupt(work.await);
+    assert_defect(work.await);
     let work = transact(&*world.store, move |tx| {
         Box::pin(async move {
             tx.lock_conversation(group).await?;
             Ok(tx.erase(group, Seq(9), Seq(1), Bytes::new(), Bytes::new()).await?)
         })
     });
-    assert_corrupt(work.await);
+    assert_defect(work.await);
 }
 
 /// Appends a recall of the message `target` to the group, and erases the message. Returns the
@@ -310,7 +315,7 @@ async fn recall(world: &World, target: Seq) -> Seq {
     let (group, alice) = (world.group, world.alice);
     let work = transact(&*world.store, move |tx| {
         Box::pin(async move {
-            let events = append_to(tx, group, alice, &[Draft::of(EventKind::Recall, Some(target))]).await?;
+            let events = append_to(tx, group, alice, &[NewEvent::of(EventKind::Recall, Some(target))]).await?;
             let (tombstone, edit_tombstone) = (Bytes::from_static(b"stone"), Bytes::from_static(b"edit stone"));
             tx.erase(group, target, events[0].seq, tombstone, edit_tombstone)
                 .await?;
@@ -330,7 +335,7 @@ pub async fn erasing_replaces_message_and_edits(store: Arc<dyn Store>) {
         });
         work.await.unwrap();
     }
-    world.say(vec![Draft::of(EventKind::Reaction, Some(Seq(1)))]).await;
+    world.say(vec![NewEvent::of(EventKind::Reaction, Some(Seq(1)))]).await;
     assert_eq!(recall(&world, Seq(1)).await, Seq(7));
     let after = log(&world).await;
     let bodies: Vec<_> = after.iter().map(|event| &event.body[..]).collect();
@@ -357,8 +362,8 @@ pub async fn erasing_replaces_message_and_edits(store: Arc<dyn Store>) {
 pub async fn erasing_leaves_no_text_anywhere(store: Arc<dyn Store>) {
     const SECRET: &str = "the secret 秘密 text";
     let world = World::new(store).await;
-    let draft = Draft::message(SECRET).mentioning(&[world.bob, UserId(0)]);
-    world.say(vec![draft.clone()]).await;
+    let new_event = NewEvent::message(SECRET).mentioning(&[world.bob, UserId(0)]);
+    world.say(vec![new_event.clone()]).await;
     let of = (world.group, world.alice);
     let work = transact(&*world.store, move |tx| {
         Box::pin(async move { edit(tx, of, Seq(1), SECRET).await })
@@ -370,24 +375,24 @@ pub async fn erasing_leaves_no_text_anywhere(store: Arc<dyn Store>) {
     assert!(!world.dump().await.contains(&secret));
     let sent = world
         .store
-        .find_sent(world.alice, &[draft.client_message_id.unwrap()])
+        .find_sent(world.alice, &[new_event.client_message_id.unwrap()])
         .await
         .unwrap();
     assert_eq!(sent[0].event.body, "stone");
-    assert_eq!(world.membership(world.bob).await.mentions, 0);
+    assert_eq!(world.membership(world.bob).await.unread_mentions, 0);
 }
 
 pub async fn batch_is_one_unit(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let events = world.say(messages(128)).await;
     assert_eq!(log(&world).await, events);
-    // The 128th draft has a used client message id, so none of the drafts is stored.
-    let mut drafts = messages(127);
-    drafts.push(Draft {
+    // The 128th event has a used client message id, so none of the events is stored.
+    let mut new_events = messages(127);
+    new_events.push(NewEvent {
         client_message_id: events[5].client_message_id,
-        ..Draft::message("used")
+        ..NewEvent::message("used")
     });
-    assert_already_sent(append(&*world.store, world.group, world.alice, drafts).await);
+    assert_already_sent(append(&*world.store, world.group, world.alice, new_events).await);
     assert_eq!(log(&world).await, events);
 }
 
@@ -404,9 +409,9 @@ pub async fn unit_spans_conversations(store: Arc<dyn Store>) {
             })
         });
         assert_eq!(work.await.is_err(), refuse);
-        let mut found = world.store.last_seqs(&[direct, group]).await.unwrap();
+        let mut found = world.store.log_versions(&[direct, group]).await.unwrap();
         found.sort();
         let expected = if refuse { [Seq(0), Seq(0)] } else { [Seq(2), Seq(4)] };
-        assert_eq!([found[0].1, found[1].1], expected);
+        assert_eq!([found[0].last_seq, found[1].last_seq], expected);
     }
 }

@@ -47,7 +47,7 @@ pub mod units;
 pub mod user_changes;
 
 pub use faulty::{FaultyStore, HoldGuard};
-pub use fixture::{Draft, World, append, append_to, new_account, transact};
+pub use fixture::{NewEvent, World, append, append_to, new_account, transact};
 
 /// Defines a `#[tokio::test]` for every case. The argument is an expression that yields, each time
 /// it is evaluated, a future of an empty store and a guard (such as the directory of the store);
@@ -77,7 +77,7 @@ macro_rules! store_conformance {
                 profile_reads_back, deletion_frees_name_and_skeleton, reopening_under_a_taken_name_is_rejected,
                 renaming_to_a_taken_name_is_rejected, renaming_frees_the_old_name, update_keeps_the_kind,
                 update_without_the_lock_is_an_error, group_keys_compare_byte_by_byte,
-                search_finds_existing_listed_groups, last_seqs_returns_only_conversations_that_exist,
+                search_finds_existing_listed_groups, log_versions_returns_only_conversations_that_exist,
                 unknown_conversation_is_not_found;
             members:
                 member_reads_back, delivered_and_read_marks_never_decrease, members_are_listed_in_pages, members_in_finds_existing_members,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::fixture::{
-    Draft, NOW, World, append, create, create_account, messages, new_device, new_group, put_device, put_member,
+    NOW, NewEvent, World, append, create, create_account, messages, new_device, new_group, put_device, put_member,
     transact,
 };
 use crate::model::{Account, ConversationId, EventKind, Member, MemberState, Role, Seq, Timestamp, UserId};
@@ -97,7 +97,7 @@ pub async fn stats_count_rows(store: Arc<dyn Store>) {
         (3, 1, 2)
     );
     world.say(messages(3)).await;
-    world.say(vec![Draft::of(EventKind::Edit, Some(Seq(1)))]).await;
+    world.say(vec![NewEvent::of(EventKind::Edit, Some(Seq(1)))]).await;
     put_device(&*world.store, new_device(world.alice, 99)).await;
     let mut carol = world.store.account(world.carol).await.unwrap().unwrap();
     carol.disabled = true;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::fixture::{Draft, World, messages, page, put_member};
+use super::fixture::{NewEvent, World, messages, page, put_member};
 use crate::model::{Member, MemberState, Page, PageFrom, Role, Seq, UserId};
 use crate::store::{EventPage, Store};
 
@@ -88,7 +88,7 @@ pub async fn max_events_ends_a_page(store: Arc<dyn Store>) {
 pub async fn max_bytes_ends_a_page(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     for _ in 0..4 {
-        world.say(vec![Draft::message("1234567890")]).await;
+        world.say(vec![NewEvent::message("1234567890")]).await;
     }
     for (max_bytes, oldest, newest) in [
         (9, vec![1], vec![4]),
@@ -108,9 +108,9 @@ pub async fn oversized_event_is_returned_alone(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world
         .say(vec![
-            Draft::message("a"),
-            Draft::message("b".repeat(1000)),
-            Draft::message("c"),
+            NewEvent::message("a"),
+            NewEvent::message("b".repeat(1000)),
+            NewEvent::message("c"),
         ])
         .await;
     let got = read(&world, world.bob, of_max_bytes(PageFrom::After(Seq(1)), 10)).await;

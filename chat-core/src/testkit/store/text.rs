@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::fixture::{Draft, World, create, new_account, new_device, new_group, put_device, transact};
+use super::fixture::{NewEvent, World, create, new_account, new_device, new_group, put_device, transact};
 use crate::model::{Contact, ContactState, GroupName, Seq, Timestamp};
 use crate::store::Store;
 
@@ -45,8 +45,8 @@ pub async fn messages_keep_every_byte(store: Arc<dyn Store>) {
     let mut bodies: Vec<Vec<u8>> = samples().into_iter().map(String::into_bytes).collect();
     bodies.push((0..=255).cycle().take(64 * 1024).collect());
     bodies.push(vec![0xff, 0xfe, 0xc0, 0x80]);
-    let drafts = bodies.iter().cloned().map(Draft::message).collect();
-    world.say(drafts).await;
+    let new_events = bodies.iter().cloned().map(NewEvent::message).collect();
+    world.say(new_events).await;
     let events = world.store.events(world.group, Seq(1), Seq(1000), 1000).await.unwrap();
     assert_eq!(events.len(), bodies.len());
     for (event, body) in events.iter().zip(bodies) {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::fixture::{
-    Draft, NOW, World, append, append_to, create, create_account, device_id, messages, new_account, new_device,
+    NOW, NewEvent, World, append, append_to, create, create_account, device_id, messages, new_account, new_device,
     new_group, page, profile, transact, without_group,
 };
 use crate::model::{
@@ -16,7 +16,7 @@ use crate::model::{
     PageFrom, Role, Seq, Timestamp, UserId,
 };
 use crate::store::{
-    FeedShard, FeedTxExt, NewAuditRecord, Operation, Store, StoreError, StoreExt, Transaction, TxError,
+    FeedShard, FeedTxExt, NewAuditRecord, Store, StoreError, StoreExt, Transaction, TxError, TypedUnit,
 };
 
 /// Ids of a [`World`], which closures can copy.
@@ -73,13 +73,19 @@ async fn write_everything(tx: &mut dyn Transaction, ids: Ids) -> Result<(), TxEr
     row.group = Some(profile("renamed"));
     row.member_count = 9;
     tx.update_conversation(&row).await?;
-    let drafts = [
-        Draft::message("@all").mentioning(&[UserId(0)]),
-        Draft::of(EventKind::Edit, Some(Seq(2))),
+    let new_events = [
+        NewEvent::message("@all").mentioning(&[UserId(0)]),
+        NewEvent::of(EventKind::Edit, Some(Seq(2))),
     ];
-    append_to(tx, ids.group, ids.alice, &drafts).await?;
+    append_to(tx, ids.group, ids.alice, &new_events).await?;
     tx.mark_edited(ids.group, Seq(2), Seq(7)).await?;
-    append_to(tx, ids.group, ids.alice, &[Draft::of(EventKind::Recall, Some(Seq(1)))]).await?;
+    append_to(
+        tx,
+        ids.group,
+        ids.alice,
+        &[NewEvent::of(EventKind::Recall, Some(Seq(1)))],
+    )
+    .await?;
     tx.erase(
         ids.group,
         Seq(1),
@@ -160,14 +166,14 @@ async fn full_world(store: Arc<dyn Store>) -> World {
     contacts.await.unwrap();
     world
         .say(vec![
-            Draft::message("@bob").mentioning(&[ids.bob]),
-            Draft::message("two"),
+            NewEvent::message("@bob").mentioning(&[ids.bob]),
+            NewEvent::message("two"),
         ])
         .await;
     world
         .say(vec![
-            Draft::of(EventKind::Edit, Some(Seq(1))),
-            Draft::message("@all").mentioning(&[UserId(0)]),
+            NewEvent::of(EventKind::Edit, Some(Seq(1))),
+            NewEvent::message("@all").mentioning(&[UserId(0)]),
         ])
         .await;
     world.say(messages(1)).await;
@@ -213,7 +219,7 @@ pub async fn store_error_leaves_no_writes(store: Arc<dyn Store>) {
 
 pub async fn panic_is_caught_and_leaves_no_writes(store: Arc<dyn Store>) {
     let error = error_after_writes_that_roll_back(store, || panic!("a deliberate panic")).await;
-    assert!(matches!(error, StoreError::Corrupt(text) if text.contains("a deliberate panic")));
+    assert!(matches!(error, StoreError::Defect(text) if text.contains("a deliberate panic")));
 }
 
 pub async fn contract_violation_leaves_no_writes(store: Arc<dyn Store>) {
@@ -230,7 +236,7 @@ pub async fn contract_violation_leaves_no_writes(store: Arc<dyn Store>) {
             Ok(())
         })
     });
-    assert!(matches!(work.await, Err(StoreError::Corrupt(_))));
+    assert!(matches!(work.await, Err(StoreError::Defect(_))));
     assert_eq!(world.dump().await, before);
 }
 
@@ -269,7 +275,8 @@ pub async fn uncommitted_writes_are_invisible(store: Arc<dyn Store>) {
     writer.await.unwrap();
 }
 
-/// Operation that creates an account with this name and one named `also`, and rejects taken names.
+/// Unit of work that creates an account with this name and one named `also`, and rejects taken
+/// names.
 #[derive(Clone, Debug)]
 struct Register(&'static str);
 
@@ -286,7 +293,7 @@ impl From<StoreError> for Rejection {
 }
 
 #[async_trait]
-impl Operation for Register {
+impl TypedUnit for Register {
     type Output = UserId;
     type Rejection = Rejection;
 
@@ -367,7 +374,7 @@ pub async fn locks_out_of_order_are_rejected(store: Arc<dyn Store>) {
                 Ok(())
             })
         });
-        assert!(matches!(out_of_order.await, Err(StoreError::Corrupt(_))), "case {case}");
+        assert!(matches!(out_of_order.await, Err(StoreError::Defect(_))), "case {case}");
     }
 }
 
@@ -408,7 +415,7 @@ pub async fn ping_succeeds_on_an_open_store(store: Arc<dyn Store>) {
 pub async fn newest_event_time_is_that_of_any_conversation(store: Arc<dyn Store>) {
     let world = World::new(Arc::clone(&store)).await;
     // Conversations without events have no newest event.
-    let events = append(&*store, world.group, world.alice, vec![Draft::message("one")])
+    let events = append(&*store, world.group, world.alice, vec![NewEvent::message("one")])
         .await
         .unwrap();
     assert_eq!(store.newest_event_time().await.unwrap(), Some(events[0].time));
@@ -419,7 +426,7 @@ pub async fn newest_event_time_is_that_of_any_conversation(store: Arc<dyn Store>
                 .create_conversation(new_group("other"))
                 .await?
                 .ok_or(TxError::Abort)?;
-            let mut events = append_to(tx, other, alice, &[Draft::message("two")]).await?;
+            let mut events = append_to(tx, other, alice, &[NewEvent::message("two")]).await?;
             Ok(events.remove(0))
         })
     });
@@ -457,7 +464,7 @@ pub async fn closed_store_is_unavailable(store: Arc<dyn Store>) {
         store.contacts(user).await.err(),
         store.memberships(user, device_id(1)).await.err(),
         store.members(id, UserId(0), 1).await.err(),
-        store.last_seqs(&[id]).await.err(),
+        store.log_versions(&[id]).await.err(),
         store.stats().await.err(),
         store.feed_leases("feed").await.err(),
         store.events_for(user, id, one_page).await.err(),

@@ -1,4 +1,5 @@
-//! Tests that an incomplete history is reported and not taken for a clean one.
+//! Tests that the report of an incomplete history says which events are missing or which rules
+//! could not be checked.
 
 use super::*;
 

@@ -90,7 +90,7 @@ fn read_markers_past_the_end_take_effect_with_their_event() {
         conversation: GROUP_ID,
         read_seq: Seq(3),
         unread: 7,
-        mentions: 7,
+        unread_mentions: 7,
     });
     assert_eq!(read_state(&mut script), (2, 0));
     script.event(3);

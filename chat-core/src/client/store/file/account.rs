@@ -26,7 +26,7 @@ pub(super) fn format(account: &AccountState) -> String {
     if account.plain_tokens {
         lines.push("tokens plain".to_owned());
     }
-    if let Some(epoch) = &account.epoch {
+    if let Some(epoch) = &account.store_epoch {
         lines.push(format!("epoch {epoch}"));
     }
     lines.push(String::new());
@@ -58,7 +58,7 @@ pub(super) fn parse(text: &str) -> Result<AccountState, String> {
         session_token: value("session-token").map(parse_token).transpose()?,
         device_token: value("device-token").map(parse_token).transpose()?,
         plain_tokens: value("tokens") == Some("plain"),
-        epoch: value("epoch").map(|epoch| parse_value("epoch", epoch)).transpose()?,
+        store_epoch: value("epoch").map(|epoch| parse_value("epoch", epoch)).transpose()?,
     })
 }
 

@@ -81,10 +81,10 @@ pub(super) fn parse_names(text: &str) -> BTreeMap<UserId, String> {
     text.lines().filter_map(parse).collect()
 }
 
-/// Formats groups: the server history, then a line for each group.
+/// Formats groups: the store epoch, then a line for each group.
 pub(super) fn format_groups(groups: &KnownGroups) -> String {
     let mut lines = String::new();
-    if let Some(epoch) = &groups.epoch {
+    if let Some(epoch) = &groups.store_epoch {
         let _ = writeln!(lines, "epoch {epoch}"); // writing to a `String` cannot fail
     }
     for (group, name) in &groups.names {
@@ -93,7 +93,7 @@ pub(super) fn format_groups(groups: &KnownGroups) -> String {
     with_digest(&lines)
 }
 
-/// Parses groups. Returns no groups and no history if the text is damaged.
+/// Parses groups. Returns no groups and no epoch if the text is damaged.
 pub(super) fn parse_groups(text: &str) -> KnownGroups {
     parse_whole_groups(text).unwrap_or_default()
 }
@@ -106,7 +106,7 @@ fn parse_whole_groups(text: &str) -> Option<KnownGroups> {
     let mut groups = KnownGroups::default();
     for line in lines.lines() {
         match line.split_once(' ')? {
-            ("epoch", epoch) => groups.epoch = Some(epoch.parse().ok()?),
+            ("epoch", epoch) => groups.store_epoch = Some(epoch.parse().ok()?),
             (group, name) => {
                 groups
                     .names

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lock      locked while a process has the profile open; names the process
-//! account   device, user, tokens, id of the server's history    replaced as a whole, durable
+//! account   device, user, tokens, the server's store epoch      replaced as a whole, durable
 //! cursors   what the application has acknowledged               replaced as a whole
 //! names     names of users                                      replaced as a whole
 //! groups    names of the user's groups                          replaced as a whole
@@ -155,8 +155,8 @@ impl ClientStore for FileStore {
 
     async fn save_cursors(&self, cursors: &BTreeMap<ConversationId, Cursor>) -> Result<(), ClientStoreError> {
         let text = lists::format_cursors(cursors);
-        // An empty map means that the server's history was replaced. Cursors of the old history
-        // must not reappear.
+        // An empty map means that the server's store was replaced. Cursors of the old epoch must
+        // not reappear.
         let sync = if cursors.is_empty() { Sync::Yes } else { Sync::No };
         self.blocking(move |inner| inner.directory.replace("cursors", &text, sync))
             .await

@@ -5,7 +5,7 @@
 //!   kind 1, queued:   a message of an earlier version, see [`queued`](super::queued)
 //!   kind 2, settled:  client message id, 16 bytes
 //!   kind 3, durable:  position of this record, u64: everything before it was on disk before it
-//!   kind 4, queued:   a message, with the server history that its ids belong to
+//!   kind 4, queued:   a message, with the store epoch that its ids belong to
 //! ```
 //! Integers are big-endian. The length counts the bytes after the digest. The digest is the
 //! beginning of their SHA-256. Incomplete or garbled bytes after the last record of kind 3 are

@@ -1,13 +1,13 @@
 //! Format of a message in the outbox file.
 //!
 //! ```text
-//!   queued i64 · deadline i64 (0: none) · history · name · request
-//!   history:  1 and the `store_epoch` that ids belong to, 16 bytes; or 0
+//!   queued i64 · deadline i64 (0: none) · epoch · name · request
+//!   epoch:    1 and the store epoch that ids belong to, 16 bytes; or 0
 //!   name:     length u32 and a request that asks for the conversation by its name; or 0
 //!   request:  the request that sends the message
 //! ```
 //! Integers are big-endian, and requests are encoded as for the server. Messages of an earlier
-//! version have neither history nor name.
+//! version have neither epoch nor name.
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 
@@ -19,8 +19,8 @@ pub(super) fn encode(entry: &OutboxEntry) -> BytesMut {
     let mut out = BytesMut::new();
     out.put_i64(entry.queued.0);
     out.put_i64(entry.deadline.map_or(0, |deadline| deadline.0));
-    out.put_u8(u8::from(entry.epoch.is_some()));
-    out.put_slice(entry.epoch.as_ref().map_or(&[], |epoch| &epoch.0));
+    out.put_u8(u8::from(entry.store_epoch.is_some()));
+    out.put_slice(entry.store_epoch.as_ref().map_or(&[], |epoch| &epoch.0));
     let mut name = BytesMut::new();
     if let Some(conversation) = &entry.name {
         encode_command(RequestId(1), &Command::GetConversation(conversation.clone()), &mut name);
@@ -38,12 +38,12 @@ pub(super) fn encode(entry: &OutboxEntry) -> BytesMut {
     out
 }
 
-/// Decodes a message; `has_history` is false for one of an earlier version. Returns `None` if it is
+/// Decodes a message; `has_epoch` is false for one of an earlier version. Returns `None` if it is
 /// unreadable.
-pub(super) fn decode(content: &mut Bytes, has_history: bool) -> Option<OutboxEntry> {
+pub(super) fn decode(content: &mut Bytes, has_epoch: bool) -> Option<OutboxEntry> {
     let queued = Timestamp(content.try_get_i64().ok()?);
     let deadline = content.try_get_i64().ok()?;
-    let (epoch, name) = if has_history {
+    let (store_epoch, name) = if has_epoch {
         (decode_epoch(content)?, decode_name(content)?)
     } else {
         (None, None)
@@ -55,7 +55,7 @@ pub(super) fn decode(content: &mut Bytes, has_history: bool) -> Option<OutboxEnt
         id: draft.client_message_id,
         conversation,
         name,
-        epoch,
+        store_epoch,
         content: draft.content,
         queued,
         deadline: (deadline != 0).then_some(Timestamp(deadline)),

@@ -8,32 +8,32 @@ fn decode_request_rejects_missing_and_contradictory_fields() {
     let no_user = proto::UserRef { r#ref: None };
     let no_conversation = Some(proto::ConversationRef { r#ref: None });
     let commands = [
-        Wire::Block(proto::Block { user: None }),
-        Wire::Block(proto::Block {
+        WireCommand::Block(proto::Block { user: None }),
+        WireCommand::Block(proto::Block {
             user: Some(no_user.clone()),
         }),
-        Wire::LeaveGroup(proto::LeaveGroup { group: None }),
-        Wire::LeaveGroup(proto::LeaveGroup { group: no_conversation }),
-        Wire::GetConversation(proto::GetConversation {
+        WireCommand::LeaveGroup(proto::LeaveGroup { group: None }),
+        WireCommand::LeaveGroup(proto::LeaveGroup { group: no_conversation }),
+        WireCommand::GetConversation(proto::GetConversation {
             conversation: Some(proto::ConversationRef {
                 r#ref: Some(proto::conversation_ref::Ref::Direct(no_user)),
             }),
         }),
-        Wire::SearchUsers(proto::SearchUsers {
+        WireCommand::SearchUsers(proto::SearchUsers {
             query: "  ".into(),
             limit: 0,
         }),
-        Wire::ReadHistory(proto::ReadHistory {
+        WireCommand::ReadHistory(proto::ReadHistory {
             after: None,
             before: None,
             ..history()
         }),
-        Wire::ReadHistory(proto::ReadHistory {
+        WireCommand::ReadHistory(proto::ReadHistory {
             after: Some(1),
             before: Some(9),
             ..history()
         }),
-        Wire::Resume(proto::Resume {
+        WireCommand::Resume(proto::Resume {
             session_token: Bytes::new(),
             ..resume()
         }),
@@ -47,61 +47,61 @@ fn decode_request_rejects_missing_and_contradictory_fields() {
 #[test]
 fn decode_request_rejects_values_beyond_their_limits_and_control_characters() {
     let commands = [
-        Wire::SendMessage(proto::SendMessage {
+        WireCommand::SendMessage(proto::SendMessage {
             mentions: (1..=51).collect(),
             ..send()
         }),
-        Wire::GetUsers(proto::GetUsers {
+        WireCommand::GetUsers(proto::GetUsers {
             users: (1..=201).filter_map(by_id).collect(),
         }),
-        Wire::SearchUsers(proto::SearchUsers {
+        WireCommand::SearchUsers(proto::SearchUsers {
             query: "al".into(),
             limit: 51,
         }),
-        Wire::SearchGroups(proto::SearchGroups {
+        WireCommand::SearchGroups(proto::SearchGroups {
             query: "x".repeat(257),
             limit: 1,
         }),
-        Wire::SearchUsers(proto::SearchUsers {
+        WireCommand::SearchUsers(proto::SearchUsers {
             query: "İ".repeat(128), // longer in lower case
             limit: 1,
         }),
-        Wire::ListMembers(proto::ListMembers {
+        WireCommand::ListMembers(proto::ListMembers {
             group: conversation(9),
             after_user: 0,
             limit: 501,
         }),
-        Wire::ReadHistory(proto::ReadHistory {
+        WireCommand::ReadHistory(proto::ReadHistory {
             limit: 501,
             ..history()
         }),
-        Wire::MuteMember(proto::MuteMember {
+        WireCommand::MuteMember(proto::MuteMember {
             group: conversation(9),
             user: by_id(1),
             duration_ms: u64::MAX,
         }),
-        Wire::Login(proto::Login {
+        WireCommand::Login(proto::Login {
             device_name: "x".repeat(65),
             ..login()
         }),
-        Wire::Login(proto::Login {
+        WireCommand::Login(proto::Login {
             device_name: "phone\nrevoked  laptop".to_owned(),
             ..login()
         }),
-        Wire::Login(proto::Login {
+        WireCommand::Login(proto::Login {
             device_name: "phone \u{202e}".to_owned(),
             ..login()
         }),
-        Wire::Hello(proto::Hello {
+        WireCommand::Hello(proto::Hello {
             client: "demo\u{1b}[2J".to_owned(),
             min_version: 1,
             max_version: 1,
         }),
-        Wire::Login(proto::Login {
+        WireCommand::Login(proto::Login {
             device_token: Bytes::from(vec![1; 129]),
             ..login()
         }),
-        Wire::Hello(proto::Hello {
+        WireCommand::Hello(proto::Hello {
             client: "x".repeat(65),
             min_version: 1,
             max_version: 1,
@@ -116,7 +116,7 @@ fn decode_request_rejects_values_beyond_their_limits_and_control_characters() {
 #[test]
 fn device_names_may_have_directional_marks_but_no_other_special_characters() {
     for mark in ['\u{61c}', '\u{200e}', '\u{200f}'] {
-        let command = Wire::Login(proto::Login {
+        let command = WireCommand::Login(proto::Login {
             device_name: format!("{mark}הטלפון של דנה"),
             ..login()
         });
@@ -125,7 +125,7 @@ fn device_names_may_have_directional_marks_but_no_other_special_characters() {
     for refused in [
         "\u{202a}", "\u{2067}", "\u{2028}", "\u{feff}", "\u{fff9}", "\u{85}", "\t",
     ] {
-        let command = Wire::Login(proto::Login {
+        let command = WireCommand::Login(proto::Login {
             device_name: refused.to_owned(),
             ..login()
         });
@@ -137,16 +137,16 @@ fn device_names_may_have_directional_marks_but_no_other_special_characters() {
 fn decode_request_rejects_unknown_enum_values() {
     for number in [-1, 99, i32::MIN, i32::MAX] {
         let commands = [
-            Wire::SetStatus(proto::SetStatus { presence: number }),
-            Wire::UpdateProfile(proto::UpdateProfile {
+            WireCommand::SetPresence(proto::SetPresence { presence: number }),
+            WireCommand::UpdateProfile(proto::UpdateProfile {
                 direct_policy: number,
                 display_name: None,
             }),
-            Wire::CreateGroup(proto::CreateGroup {
+            WireCommand::CreateGroup(proto::CreateGroup {
                 join_policy: number,
                 ..create()
             }),
-            Wire::SetRole(proto::SetRole {
+            WireCommand::SetRole(proto::SetRole {
                 group: conversation(9),
                 user: by_id(1),
                 role: number,
@@ -163,14 +163,14 @@ fn decode_request_rejects_unknown_enum_values() {
         role: owner,
     };
     assert_eq!(
-        error_code(Wire::SetRole(set_role)),
+        error_code(WireCommand::SetRole(set_role)),
         Some(ReplyCode::InvalidArgument),
         "only a transfer makes an owner"
     );
     let offline = proto::Presence::Offline as i32;
-    let set_status = Wire::SetStatus(proto::SetStatus { presence: offline });
+    let set_presence = WireCommand::SetPresence(proto::SetPresence { presence: offline });
     assert_eq!(
-        error_code(set_status),
+        error_code(set_presence),
         Some(ReplyCode::InvalidArgument),
         "a connected user cannot be offline"
     );

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use prost::Message as _;
 
 use super::samples;
-use crate::codec::proto::{self, client_packet::Command as Wire};
+use crate::codec::proto::{self, client_packet::Command as WireCommand};
 use crate::codec::{DecodeError, Malformed, RequestId, server};
 use crate::model::{MessageText, ReplyCode};
 
@@ -19,13 +19,13 @@ fn decode(bytes: impl Into<Bytes>) -> Result<(), DecodeError> {
     server::decode_request(bytes.into(), MessageText::MAX_BYTES).map(drop)
 }
 
-fn packet(request_id: u64, command: Wire) -> Vec<u8> {
+fn packet(request_id: u64, command: WireCommand) -> Vec<u8> {
     let command = Some(command);
     proto::ClientPacket { request_id, command }.encode_to_vec()
 }
 
 /// Returns the code with which the command is rejected, or `None` if it is accepted.
-fn error_code(command: Wire) -> Option<ReplyCode> {
+fn error_code(command: WireCommand) -> Option<ReplyCode> {
     match decode(packet(ID, command)) {
         Ok(()) => None,
         Err(DecodeError::Invalid {
@@ -121,12 +121,12 @@ fn history() -> proto::ReadHistory {
 #[test]
 fn templates_of_the_hostile_tests_are_valid_requests() {
     for request in [
-        Wire::SendMessage(send()),
-        Wire::Register(register()),
-        Wire::Login(login()),
-        Wire::Resume(resume()),
-        Wire::CreateGroup(create()),
-        Wire::ReadHistory(history()),
+        WireCommand::SendMessage(send()),
+        WireCommand::Register(register()),
+        WireCommand::Login(login()),
+        WireCommand::Resume(resume()),
+        WireCommand::CreateGroup(create()),
+        WireCommand::ReadHistory(history()),
     ] {
         assert_eq!(error_code(request), None);
     }

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn decode_request_reports_malformed_packets() {
     let broken_text = {
-        let mut bytes = packet(ID, Wire::SendMessage(send()));
+        let mut bytes = packet(ID, WireCommand::SendMessage(send()));
         let at = bytes.windows(2).position(|two| two == b"hi").unwrap();
         bytes[at] = 0xff;
         bytes
@@ -14,7 +14,7 @@ fn decode_request_reports_malformed_packets() {
     let surrogate = [&b"\x08\x05\x1a\x05\x0a\x03"[..], b"\xed\xa0\x80"].concat();
     let overlong_nul = [&b"\x08\x05\x1a\x04\x0a\x02"[..], b"\xc0\x80"].concat();
     let truncated = {
-        let bytes = packet(ID, Wire::SendMessage(send()));
+        let bytes = packet(ID, WireCommand::SendMessage(send()));
         bytes[..bytes.len() - 1].to_vec()
     };
     let nested = (0..200).fold(Vec::new(), |inner: Vec<u8>, _| {
@@ -53,22 +53,22 @@ fn decode_request_requires_a_request_id_unless_no_reply_is_needed() {
     let no_id = Err(Malformed::NoRequestId.into());
     assert_eq!(decode(Bytes::new()), no_id, "an empty packet");
     for command in [
-        Wire::SendMessage(send()),
-        Wire::Login(login()),
-        Wire::Ping(proto::Ping {}),
-        Wire::Hello(proto::Hello::default()),
+        WireCommand::SendMessage(send()),
+        WireCommand::Login(login()),
+        WireCommand::Ping(proto::Ping {}),
+        WireCommand::Hello(proto::Hello::default()),
     ] {
         assert_eq!(decode(packet(0, command)), no_id);
     }
     let (conversation, seq) = (9, 7);
     for command in [
-        Wire::Acknowledge(proto::Acknowledge { conversation, seq }),
-        Wire::MarkRead(proto::MarkRead { conversation, seq }),
-        Wire::Typing(proto::Typing {
+        WireCommand::Acknowledge(proto::Acknowledge { conversation, seq }),
+        WireCommand::MarkRead(proto::MarkRead { conversation, seq }),
+        WireCommand::Typing(proto::Typing {
             conversation,
             stopped: false,
         }),
-        Wire::SetStatus(proto::SetStatus { presence: 1 }),
+        WireCommand::SetPresence(proto::SetPresence { presence: 1 }),
     ] {
         assert_eq!(decode(packet(0, command)), Ok(()));
     }
@@ -94,24 +94,24 @@ fn decode_request_requires_ids_of_sixteen_bytes() {
     for length in [0, 1, 15, 17, 32, 4096] {
         let wrong = Bytes::from(vec![1; length]);
         let commands = [
-            Wire::SendMessage(proto::SendMessage {
+            WireCommand::SendMessage(proto::SendMessage {
                 client_message_id: wrong.clone(),
                 ..send()
             }),
-            Wire::CreateGroup(proto::CreateGroup {
+            WireCommand::CreateGroup(proto::CreateGroup {
                 client_message_id: wrong.clone(),
                 ..create()
             }),
-            Wire::Login(proto::Login {
+            WireCommand::Login(proto::Login {
                 device: wrong.clone(),
                 ..login()
             }),
-            Wire::Resume(proto::Resume {
+            WireCommand::Resume(proto::Resume {
                 device: wrong.clone(),
                 ..resume()
             }),
-            Wire::RevokeDevice(proto::RevokeDevice { device: wrong.clone() }),
-            Wire::RecallMessage(proto::RecallMessage {
+            WireCommand::RevokeDevice(proto::RevokeDevice { device: wrong.clone() }),
+            WireCommand::RecallMessage(proto::RecallMessage {
                 conversation: conversation(9),
                 client_message_id: wrong,
                 target: 1,
@@ -132,27 +132,27 @@ fn decode_request_validates_ids_and_sequence_numbers() {
             ban: false,
         };
         let commands = [
-            Wire::SendMessage(proto::SendMessage {
+            WireCommand::SendMessage(proto::SendMessage {
                 conversation: conversation(number),
                 ..send()
             }),
-            Wire::SendMessage(proto::SendMessage {
+            WireCommand::SendMessage(proto::SendMessage {
                 mentions: vec![1, number],
                 ..send()
             }),
-            Wire::Block(proto::Block { user: by_id(number) }),
-            Wire::KickMember(kick),
-            Wire::Resume(proto::Resume {
+            WireCommand::Block(proto::Block { user: by_id(number) }),
+            WireCommand::KickMember(kick),
+            WireCommand::Resume(proto::Resume {
                 user: number,
                 ..resume()
             }),
-            Wire::EditMessage(proto::EditMessage {
+            WireCommand::EditMessage(proto::EditMessage {
                 conversation: conversation(9),
                 client_message_id: sixteen_bytes(),
                 target: number,
                 text: "x".into(),
             }),
-            Wire::Acknowledge(proto::Acknowledge {
+            WireCommand::Acknowledge(proto::Acknowledge {
                 conversation: number,
                 seq: 1,
             }),
@@ -166,7 +166,7 @@ fn decode_request_validates_ids_and_sequence_numbers() {
 
 #[test]
 fn decode_request_accepts_a_login_without_account() {
-    let login = Wire::Login(proto::Login {
+    let login = WireCommand::Login(proto::Login {
         account: None,
         ..login()
     });

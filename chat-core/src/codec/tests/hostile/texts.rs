@@ -23,24 +23,24 @@ fn decode_request_validates_names() {
             ..register()
         };
         assert_eq!(
-            error_code(Wire::Register(register)),
+            error_code(WireCommand::Register(register)),
             Some(ReplyCode::InvalidName),
             "{name:.20?}"
         );
     }
     for name in ["", "\u{200b}", "a\0b", &zalgo, &marks] {
         let named = [
-            Wire::Block(proto::Block { user: by_name(name) }),
-            Wire::LeaveGroup(proto::LeaveGroup { group: group(name) }),
-            Wire::CreateGroup(proto::CreateGroup {
+            WireCommand::Block(proto::Block { user: by_name(name) }),
+            WireCommand::LeaveGroup(proto::LeaveGroup { group: group(name) }),
+            WireCommand::CreateGroup(proto::CreateGroup {
                 name: name.into(),
                 ..create()
             }),
-            Wire::UpdateProfile(proto::UpdateProfile {
+            WireCommand::UpdateProfile(proto::UpdateProfile {
                 display_name: Some(name.into()),
                 direct_policy: 0,
             }),
-            Wire::Login(proto::Login {
+            WireCommand::Login(proto::Login {
                 account: Some(proto::login::Account::Name(name.into())),
                 ..login()
             }),
@@ -71,9 +71,9 @@ fn decode_request_validates_texts() {
             ..send.clone()
         };
         for command in [
-            Wire::SendMessage(send),
-            Wire::SendMessage(with_mentions),
-            Wire::EditMessage(edit),
+            WireCommand::SendMessage(send),
+            WireCommand::SendMessage(with_mentions),
+            WireCommand::EditMessage(edit),
         ] {
             assert_eq!(error_code(command), Some(ReplyCode::InvalidText), "{text:.20?}");
         }
@@ -83,7 +83,10 @@ fn decode_request_validates_texts() {
             user: by_id(2),
             note: note.into(),
         };
-        assert_eq!(error_code(Wire::RequestFriend(request)), Some(ReplyCode::InvalidText));
+        assert_eq!(
+            error_code(WireCommand::RequestFriend(request)),
+            Some(ReplyCode::InvalidText)
+        );
     }
     for emoji in ["", " ", "\u{202e}", &"👍".repeat(9), &combining] {
         let react = proto::React {
@@ -93,7 +96,7 @@ fn decode_request_validates_texts() {
             emoji: emoji.into(),
             remove: false,
         };
-        assert_eq!(error_code(Wire::React(react)), Some(ReplyCode::InvalidText));
+        assert_eq!(error_code(WireCommand::React(react)), Some(ReplyCode::InvalidText));
     }
 }
 
@@ -103,7 +106,7 @@ fn message_texts_round_trip_byte_for_byte() {
     // letters, Han extension B, ZWJ sequences, and combining marks up to the limit.
     let marks = "\u{301}".repeat(8 * 1024);
     for text in [" e\u{301} \r\n", "𠮷野家", "👩‍👩‍👧‍👦", "\u{feff}x\u{200b}", &marks] {
-        let send = Wire::SendMessage(proto::SendMessage {
+        let send = WireCommand::SendMessage(proto::SendMessage {
             text: text.into(),
             ..send()
         });
@@ -111,7 +114,7 @@ fn message_texts_round_trip_byte_for_byte() {
         let mut out = BytesMut::new();
         crate::codec::client::encode_request(&request, &mut out);
         let back = proto::ClientPacket::decode(samples::unframe(&out)).unwrap();
-        let Some(Wire::SendMessage(back)) = back.command else {
+        let Some(WireCommand::SendMessage(back)) = back.command else {
             panic!("another command");
         };
         assert_eq!(back.text, text);
@@ -120,7 +123,7 @@ fn message_texts_round_trip_byte_for_byte() {
 
 #[test]
 fn decode_request_enforces_a_lower_text_limit() {
-    let bytes = Bytes::from(packet(ID, Wire::SendMessage(send())));
+    let bytes = Bytes::from(packet(ID, WireCommand::SendMessage(send())));
     assert!(server::decode_request(bytes.clone(), 2).is_ok());
     assert!(matches!(
         server::decode_request(bytes, 1),
@@ -139,7 +142,7 @@ fn decode_request_bounds_passwords() {
             old_password: "correct horse".into(),
             new_password: password.into(),
         };
-        for command in [Wire::Register(register), Wire::ChangePassword(change)] {
+        for command in [WireCommand::Register(register), WireCommand::ChangePassword(change)] {
             assert_eq!(error_code(command), Some(ReplyCode::InvalidPassword));
         }
     }
@@ -148,13 +151,13 @@ fn decode_request_bounds_passwords() {
             password: password.into(),
             ..login()
         };
-        assert_eq!(error_code(Wire::Login(login)), Some(ReplyCode::InvalidPassword));
+        assert_eq!(error_code(WireCommand::Login(login)), Some(ReplyCode::InvalidPassword));
     }
 }
 
 #[test]
 fn debug_output_of_requests_hides_secrets() {
-    for command in [Wire::Register(register()), Wire::Login(login())] {
+    for command in [WireCommand::Register(register()), WireCommand::Login(login())] {
         let request = server::decode_request(packet(ID, command).into(), 100).unwrap();
         assert!(!format!("{request:?}").contains("correct horse"));
     }

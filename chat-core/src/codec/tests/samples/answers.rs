@@ -22,7 +22,7 @@ pub(crate) fn pushes() -> Vec<(&'static str, Push)> {
                 conversation,
                 read_seq: Seq(299),
                 unread: 1,
-                mentions: 1,
+                unread_mentions: 1,
             },
         ),
         (
@@ -127,7 +127,7 @@ pub(crate) fn results() -> Vec<(&'static str, Result<Answer, Failure>)> {
                     "tls://chat-1.example:443".to_owned(),
                 ],
                 sessions: 17,
-                draining: true,
+                accepts_no_sessions: true,
             }])),
         ),
         ("pong", Ok(Answer::Pong(TIME))),

@@ -248,7 +248,7 @@ pub(super) fn conversation(view: ConversationView) -> ConversationInfo {
         cursor: Seq(290),
         read_seq: Seq(280),
         unread: 5,
-        mentions: 2,
+        unread_mentions: 2,
         peer_delivered_seq: Seq(270),
         peer_read_seq: Seq(260),
         last_time: TIME,

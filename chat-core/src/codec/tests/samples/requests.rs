@@ -99,7 +99,7 @@ fn commands() -> Vec<(&'static str, Command)> {
                 direct_policy: Some(DirectPolicy::Everyone),
             }),
         ),
-        ("set_status", Command::SetStatus(PresenceState::Idle)),
+        ("set_presence", Command::SetPresence(PresenceState::Idle)),
         (
             "search_users",
             Command::SearchUsers {

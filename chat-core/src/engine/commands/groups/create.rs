@@ -9,7 +9,7 @@ use crate::engine::commands::check_caller;
 use crate::engine::error::CommandError;
 use crate::engine::operations::group::CreateGroup;
 use crate::engine::operations::message::fingerprint;
-use crate::engine::units::within;
+use crate::engine::store_access::within;
 use crate::engine::workers::is_temporary;
 use crate::model::{
     Caller, ClientMessageId, ConversationId, Event, EventBody, EventKind, GroupProfile, NewGroup, Outcome,
@@ -27,7 +27,7 @@ impl GroupCommands {
         // The fingerprint is that of the requested group, so a retry has the same one even if hooks
         // change the group differently.
         let (id, fingerprint) = (new.client_message_id, fingerprint_of(&profile_of(&new)));
-        let deadline = self.units.deadline() + self.hooks.max_delay();
+        let deadline = self.access.deadline() + self.hooks.max_delay();
         let (group, is_new) = match self.create_new(caller, new, fingerprint, deadline).await {
             Err(refusal) if !is_temporary(&refusal) => {
                 let found = self.created_before(caller, id, fingerprint);
@@ -39,7 +39,7 @@ impl GroupCommands {
         let answer = async {
             // The unit of work checks the caller only if it creates the group.
             if !is_new {
-                check_caller(&self.units, caller).await?;
+                check_caller(&self.access, caller).await?;
             }
             self.conversation(caller, group).await
         };
@@ -54,8 +54,8 @@ impl GroupCommands {
         fingerprint: u64,
     ) -> Result<Option<ConversationId>, CommandError> {
         let ids = [id];
-        let sent = self.units.store().find_sent(caller.user, &ids);
-        let sent = self.units.read(sent).await?.pop().map(|sent| sent.event);
+        let sent = self.access.store().find_sent(caller.user, &ids);
+        let sent = self.access.read(sent).await?.pop().map(|sent| sent.event);
         let is_creation = |event: &Event| event.kind == EventKind::GroupCreated && event.fingerprint == fingerprint;
         Ok(sent.filter(is_creation).map(|event| event.conversation))
     }
@@ -76,9 +76,9 @@ impl GroupCommands {
             fingerprint,
             profile: profile_of(&new),
             limits: self.group_limits,
-            now: self.units.now(),
+            now: self.access.now(),
         };
-        let created = self.units.run_idempotent(caller, create, deadline, &mut false).await;
+        let created = self.access.run_idempotent(caller, create, deadline, &mut false).await;
         let (group, events) = created?;
         // Without events, the unit of work found the group of an earlier attempt, and the charge is
         // refunded.

@@ -21,10 +21,10 @@ impl GroupCommands {
             let join = JoinGroup {
                 call,
                 note,
-                has_to_ask: this.has_to_ask(caller, call.group).await?,
+                must_notify_admins: this.must_notify_admins(caller, call.group).await?,
                 limits: this.group_limits,
             };
-            let (joined, events) = this.units.run(call.group, join).await?;
+            let (joined, events) = this.access.run(call.group, join).await?;
             this.publisher.publish(events);
             match joined {
                 Joined::Member => this.conversation(caller, call.group).await,
@@ -78,18 +78,18 @@ impl GroupCommands {
         self.on_group(caller, group, |call| DeclineInvitation { call })
     }
 
-    /// Returns whether the caller can only ask to join the group, so that its admins have to be
+    /// Returns whether the join will be a new request, of which the admins of the group have to be
     /// notified. `false` for a caller who has asked already.
-    async fn has_to_ask(&self, caller: Caller, group: ConversationId) -> Result<bool, CommandError> {
-        let (units, store) = (&self.units, self.units.store());
-        let Some(row) = units.read(store.conversation(group)).await? else {
+    async fn must_notify_admins(&self, caller: Caller, group: ConversationId) -> Result<bool, CommandError> {
+        let (access, store) = (&self.access, self.access.store());
+        let Some(row) = access.read(store.conversation(group)).await? else {
             return Ok(false);
         };
         let Some(profile) = row.group.filter(|_| !row.deleted) else {
             return Ok(false);
         };
-        let member = units.read(store.member(group, caller.user)).await?;
-        let membership = Membership::of(member.as_ref(), units.now());
+        let member = access.read(store.member(group, caller.user)).await?;
+        let membership = Membership::of(member.as_ref(), access.now());
         let may_ask = policy::check_group(GroupPermission::AskToJoin, membership, &profile).is_ok();
         Ok(may_ask && membership != Membership::Requested)
     }

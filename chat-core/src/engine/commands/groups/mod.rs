@@ -19,21 +19,21 @@ use crate::engine::hook_calls::HookCalls;
 use crate::engine::limits::UserLimits;
 use crate::engine::operation::Operation;
 use crate::engine::operations::group::{GroupCall, GroupLimits};
-use crate::engine::units::Units;
+use crate::engine::store_access::StoreAccess;
 use crate::engine::views::conversation_info;
-use crate::engine::workers::{AppendQueue, CursorQueue, LaneCheck, LaneOperation, Publisher};
+use crate::engine::workers::{AppendQueue, LaneCheck, LaneOperation, MarkQueue, Publisher};
 use crate::model::{Caller, ConversationId, ConversationKind, ConversationRef, Event, Outcome, UserId, UserRef};
 use crate::service::CommandFuture;
 
 #[derive(Debug)]
 pub(in crate::engine) struct GroupCommands {
-    pub(in crate::engine) units: Arc<Units>,
+    pub(in crate::engine) access: Arc<StoreAccess>,
     pub(in crate::engine) directory: Arc<Directory>,
     pub(in crate::engine) limits: Arc<UserLimits>,
     pub(in crate::engine) hooks: Arc<HookCalls>,
     pub(in crate::engine) publisher: Publisher,
     pub(in crate::engine) queue: Arc<AppendQueue>,
-    pub(in crate::engine) cursors: Arc<CursorQueue>,
+    pub(in crate::engine) marks: Arc<MarkQueue>,
     pub(in crate::engine) group_limits: GroupLimits,
     pub(in crate::engine) max_list_len: u32,
     pub(in crate::engine) max_receipt_members: u32,
@@ -41,7 +41,7 @@ pub(in crate::engine) struct GroupCommands {
 
 impl GroupCommands {
     async fn conversation(&self, caller: Caller, group: ConversationId) -> Result<Outcome, CommandError> {
-        let info = conversation_info(&self.units, caller, group).await?;
+        let info = conversation_info(&self.access, caller, group).await?;
         Ok(Outcome::Conversation(Box::new(info)))
     }
 
@@ -50,7 +50,7 @@ impl GroupCommands {
     where
         O: Operation<Output = Vec<Event>> + Clone,
     {
-        let events = self.units.run(group, operation).await?;
+        let events = self.access.run(group, operation).await?;
         self.publisher.publish(events);
         Ok(Outcome::Done)
     }
@@ -149,7 +149,7 @@ impl GroupCommands {
         F: Future<Output = Result<Outcome, CommandError>> + Send + 'static,
     {
         let queue = Arc::clone(&self.queue);
-        let deadline = self.units.deadline() + self.hooks.max_delay();
+        let deadline = self.access.deadline() + self.hooks.max_delay();
         let operation: LaneOperation = Box::new(move |target| {
             if target.kind != ConversationKind::Group {
                 return Box::pin(ready(Err(CommandError::not_found())));
@@ -157,7 +157,7 @@ impl GroupCommands {
             let call = GroupCall {
                 caller,
                 group: target.id,
-                now: self.units.now(),
+                now: self.access.now(),
             };
             Box::pin(change(self, call))
         });

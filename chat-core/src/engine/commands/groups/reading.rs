@@ -18,7 +18,7 @@ impl GroupCommands {
         query: String,
         limit: u32,
     ) -> Result<Outcome, CommandError> {
-        let (units, store) = (&self.units, self.units.store());
+        let (access, store) = (&self.access, self.access.store());
         let limit = limit.clamp(1, self.max_list_len);
         let mut found = Vec::new();
         if let Ok(id) = query.parse() {
@@ -26,7 +26,7 @@ impl GroupCommands {
         }
         let prefix = GroupName::parse_any(&query).map_or_else(|_| query.to_lowercase(), |name| name.key());
         if !prefix.is_empty() {
-            let named = units.read(store.search_groups(&prefix, limit)).await?;
+            let named = access.read(store.search_groups(&prefix, limit)).await?;
             let by_id = found.first().map(|group: &GroupInfo| group.id);
             let named = named.iter().filter(|row| Some(row.id) != by_id);
             found.extend(named.filter_map(group_info));
@@ -39,23 +39,23 @@ impl GroupCommands {
     /// unlisted group looks to former members as it was when they left, also while they are invited
     /// or have asked to join.
     async fn find_by_id(&self, caller: Caller, id: ConversationId) -> Result<Option<GroupInfo>, CommandError> {
-        let (units, store) = (&self.units, self.units.store());
-        let row = units.read(store.conversation(id)).await?;
+        let (access, store) = (&self.access, self.access.store());
+        let row = access.read(store.conversation(id)).await?;
         let Some(row) = row.filter(|row| !row.deleted) else {
             return Ok(None);
         };
         let Some(profile) = &row.group else {
             return Ok(None);
         };
-        let member = units.read(store.member(id, caller.user)).await?;
-        let membership = Membership::of(member.as_ref(), units.now());
+        let member = access.read(store.member(id, caller.user)).await?;
+        let membership = Membership::of(member.as_ref(), access.now());
         if policy::check_group(GroupPermission::Find, membership, profile).is_err() {
             return Ok(None);
         }
         if !profile.unlisted || member.is_none_or(|member| member.until_seq.is_none()) {
             return Ok(group_info(&row));
         }
-        match conversation_info(units, caller, id).await {
+        match conversation_info(access, caller, id).await {
             Ok(ConversationInfo {
                 view: ConversationView::Group(group),
                 ..
@@ -72,10 +72,10 @@ impl GroupCommands {
         after: UserId,
         limit: u32,
     ) -> Result<Outcome, CommandError> {
-        let (units, store) = (&self.units, self.units.store());
+        let (access, store) = (&self.access, self.access.store());
         let id = self.directory.find(caller.user, &group).await?.id;
-        self.cursors.wait_until_written(caller.user).await;
-        let row = units.read(store.conversation(id)).await?;
+        self.marks.wait_until_written(caller.user).await;
+        let row = access.read(store.conversation(id)).await?;
         let Some(row) = row else {
             return Err(CommandError::not_found());
         };
@@ -85,14 +85,14 @@ impl GroupCommands {
         let Some(profile) = row.group else {
             return Err(CommandError::not_found());
         };
-        let own = units.read(store.member(id, caller.user)).await?;
-        let own = Membership::of(own.as_ref(), units.now());
+        let own = access.read(store.member(id, caller.user)).await?;
+        let own = Membership::of(own.as_ref(), access.now());
         policy::check_group(GroupPermission::ListMembers, own, &profile)?;
         let sees_all = matches!(own, Membership::Admin | Membership::Owner);
         let limit = limit.clamp(1, self.max_list_len);
         let (members, more) = self.members_after(id, after, limit, sees_all).await?;
         let ids: Vec<UserId> = members.iter().map(|member| member.user).collect();
-        let mut users = user_infos(units, &ids).await?;
+        let mut users = user_infos(access, &ids).await?;
         let info = |member: Member| {
             let shows_marks = member.user == caller.user || (has_receipts && member.is_active());
             let mark = |seq| if shows_marks { seq } else { Seq::ZERO };
@@ -123,8 +123,8 @@ impl GroupCommands {
         let mut members = Vec::new();
         let mut last = after;
         let more = loop {
-            let page = self.units.store().members(group, last, limit.saturating_add(1));
-            let page = self.units.read(page).await?;
+            let page = self.access.store().members(group, last, limit.saturating_add(1));
+            let page = self.access.read(page).await?;
             let is_last = page.len() <= max;
             last = page.last().map_or(last, |member| member.user);
             let visible = |member: &Member| sees_all || member.state == MemberState::Active;

@@ -173,7 +173,7 @@ impl Machine {
     }
 
     /// Ends the feed. Every call of [`FeedItem::acknowledge`](super::FeedItem::acknowledge) that
-    /// waits or follows fails with [`LeaseLost`](super::LeaseLost).
+    /// waits or follows fails with [`NotRecorded`](super::NotRecorded).
     pub(super) fn end(&mut self) {
         self.phase = Phase::Ended;
         self.shards.clear();

@@ -110,7 +110,7 @@ impl Places {
     }
 
     /// Drops all places. Consumers that wait for acknowledgements get
-    /// [`LeaseLost`](crate::engine::feed::LeaseLost).
+    /// [`NotRecorded`](crate::engine::feed::NotRecorded).
     pub(super) fn clear(&mut self) {
         self.by_conversation.clear();
     }

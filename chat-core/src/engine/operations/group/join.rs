@@ -19,7 +19,7 @@ pub(in crate::engine) struct JoinGroup {
     /// True if the caller has to ask to join and has not asked yet, by the rows that were read
     /// before the transaction. Then the inboxes of the admins and the owner are locked with the
     /// group.
-    pub(in crate::engine) has_to_ask: bool,
+    pub(in crate::engine) must_notify_admins: bool,
     pub(in crate::engine) limits: GroupLimits,
 }
 
@@ -38,7 +38,7 @@ impl Operation for JoinGroup {
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Rejection> {
         let me = self.call.caller.user;
-        let admins = if self.has_to_ask {
+        let admins = if self.must_notify_admins {
             tx.members_with_role(self.call.group, Role::Admin).await?
         } else {
             Vec::new()

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::context::BatchContext;
 use super::open::accepts_stranger;
-use super::prepared::{BatchRules, Prepared};
+use super::queued_draft::{MessageLimits, QueuedDraft};
 use super::{appended, conflict};
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Idempotent, Operation, WriteIntents};
@@ -28,8 +28,8 @@ pub(in crate::engine) struct AppendBatch {
     pub(in crate::engine) conversation: ConversationId,
     /// Kind of the conversation, which never changes.
     pub(in crate::engine) kind: ConversationKind,
-    pub(in crate::engine) drafts: Arc<[Prepared]>,
-    pub(in crate::engine) rules: BatchRules,
+    pub(in crate::engine) drafts: Arc<[QueuedDraft]>,
+    pub(in crate::engine) limits: MessageLimits,
     pub(in crate::engine) now: Timestamp,
     /// True if every draft is looked for among the stored events, before the drafts are checked. If
     /// false, only drafts that would be refused are looked for. If the idempotency key of a
@@ -113,7 +113,7 @@ impl Operation for AppendBatch {
         } else {
             HashMap::new()
         };
-        let context = BatchContext::load(tx, &log.row, &self.drafts, relations, self.rules, self.now).await?;
+        let context = BatchContext::load(tx, &log.row, &self.drafts, relations, self.limits, self.now).await?;
 
         let mut decisions = self.decide(log, &refusals, used, context);
         if !self.look_first {
@@ -264,7 +264,7 @@ impl AppendBatch {
     /// the draft was sent to a name that now belongs to another conversation.
     fn answer_used_key(
         &self,
-        draft: &Prepared,
+        draft: &QueuedDraft,
         used: &UsedKey,
         refusal: Option<&CommandError>,
     ) -> Result<Appended, CommandError> {
@@ -307,7 +307,7 @@ impl AppendBatch {
 const ALL_MEMBERS: UserId = UserId(0);
 
 /// Adds the changes that the appended event of a draft requires to `effects`.
-fn collect_effects(draft: &Prepared, seq: Seq, effects: &mut Vec<Effect>) {
+fn collect_effects(draft: &QueuedDraft, seq: Seq, effects: &mut Vec<Effect>) {
     match (draft.kind, draft.target) {
         (EventKind::Edit, Some(target)) => effects.push(Effect::Edited { target, edit: seq }),
         (EventKind::Recall, Some(target)) => effects.push(Effect::Recalled { target, recall: seq }),
@@ -325,6 +325,6 @@ fn collect_effects(draft: &Prepared, seq: Seq, effects: &mut Vec<Effect>) {
 /// Idempotency key of a draft.
 type Key = (UserId, ClientMessageId);
 
-fn key(draft: &Prepared) -> Key {
+fn key(draft: &QueuedDraft) -> Key {
     (draft.caller.user, draft.client_message_id)
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::prepared::{BatchRules, Prepared, senders};
+use super::queued_draft::{MessageLimits, QueuedDraft, senders};
 use crate::engine::error::CommandError;
 use crate::engine::operations::contact::Relation;
 use crate::engine::operations::policy::{self, DirectPermission, GroupPermission, Membership};
@@ -23,7 +23,7 @@ pub(super) struct BatchContext {
     /// Relation of each sender to the peer of a direct conversation, and whether the peer accepts
     /// messages from the sender as a stranger.
     relations: HashMap<UserId, (Relation, bool)>,
-    rules: BatchRules,
+    limits: MessageLimits,
     now: Timestamp,
 }
 
@@ -32,9 +32,9 @@ impl BatchContext {
     pub(super) async fn load(
         tx: &mut dyn Transaction,
         row: &Conversation,
-        drafts: &[Prepared],
+        drafts: &[QueuedDraft],
         relations: HashMap<UserId, (Relation, bool)>,
-        rules: BatchRules,
+        limits: MessageLimits,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
         let wanted: HashSet<Seq> = drafts
@@ -55,7 +55,7 @@ impl BatchContext {
         let mut users = senders(drafts);
         for draft in drafts {
             // A draft with more mentions is refused, so its further mentions need no lookup.
-            users.extend(draft.mentions.iter().take(rules.max_mentions));
+            users.extend(draft.mentions.iter().take(limits.max_mentions));
         }
         if drafts.iter().any(|draft| draft.kind == EventKind::Recall) {
             users.extend(targets.values().map(|event| event.sender));
@@ -68,7 +68,7 @@ impl BatchContext {
             targets,
             refers_to_new,
             relations,
-            rules,
+            limits,
             now,
         })
     }
@@ -106,7 +106,7 @@ impl BatchContext {
     }
 
     /// Checks whether the draft may be appended.
-    pub(super) fn check(&self, draft: &Prepared) -> Result<(), CommandError> {
+    pub(super) fn check(&self, draft: &QueuedDraft) -> Result<(), CommandError> {
         self.check_sender(draft)?;
         match draft.kind {
             EventKind::Message => self.check_message(draft),
@@ -118,7 +118,7 @@ impl BatchContext {
     }
 
     /// Checks whether the sender may send drafts of this kind to the conversation at all.
-    fn check_sender(&self, draft: &Prepared) -> Result<(), CommandError> {
+    fn check_sender(&self, draft: &QueuedDraft) -> Result<(), CommandError> {
         let sender = draft.caller.user;
         match &self.row.kind {
             ConversationKind::Group => {
@@ -153,16 +153,16 @@ impl BatchContext {
         }
     }
 
-    fn check_message(&self, draft: &Prepared) -> Result<(), CommandError> {
+    fn check_message(&self, draft: &QueuedDraft) -> Result<(), CommandError> {
         let is_active = |user: &UserId| self.members.get(user).is_some_and(Member::is_active);
-        check_mentions(draft, self.rules, is_active)?;
+        check_mentions(draft, self.limits, is_active)?;
         match draft.reply_to {
             Some(seq) => self.readable(draft, seq).map(drop),
             None => Ok(()),
         }
     }
 
-    fn check_edit(&self, draft: &Prepared) -> Result<(), CommandError> {
+    fn check_edit(&self, draft: &QueuedDraft) -> Result<(), CommandError> {
         let target = self.target(draft)?;
         if target.sender != draft.caller.user {
             return Err(CommandError::forbidden());
@@ -171,7 +171,7 @@ impl BatchContext {
         self.check_age(target)
     }
 
-    fn check_recall(&self, draft: &Prepared) -> Result<(), CommandError> {
+    fn check_recall(&self, draft: &QueuedDraft) -> Result<(), CommandError> {
         let target = self.target(draft)?;
         if target.sender == draft.caller.user {
             not_recalled(target)?;
@@ -192,7 +192,7 @@ impl BatchContext {
 
     /// Checks that a message is young enough to be edited or recalled.
     fn check_age(&self, target: &Event) -> Result<(), CommandError> {
-        if self.now.millis_since(target.time) > self.rules.edit_window_ms {
+        if self.now.millis_since(target.time) > self.limits.edit_window_ms {
             return Err(CommandError::new(
                 ReplyCode::TooLate,
                 "the message is too old to be edited or recalled",
@@ -202,12 +202,12 @@ impl BatchContext {
     }
 
     /// Returns the message that the draft edits, recalls or reacts to.
-    fn target(&self, draft: &Prepared) -> Result<&Event, CommandError> {
+    fn target(&self, draft: &QueuedDraft) -> Result<&Event, CommandError> {
         self.readable(draft, draft.target.unwrap_or(Seq::ZERO))
     }
 
     /// Returns the message at `seq`, if it exists and the sender may read it.
-    fn readable(&self, draft: &Prepared, seq: Seq) -> Result<&Event, CommandError> {
+    fn readable(&self, draft: &QueuedDraft, seq: Seq) -> Result<&Event, CommandError> {
         let reader = self
             .members
             .get(&draft.caller.user)
@@ -222,11 +222,11 @@ impl BatchContext {
 /// Checks the users that a message mentions. `is_member` says whether a user is in the
 /// conversation.
 pub(super) fn check_mentions(
-    draft: &Prepared,
-    rules: BatchRules,
+    draft: &QueuedDraft,
+    limits: MessageLimits,
     is_member: impl Fn(&UserId) -> bool,
 ) -> Result<(), CommandError> {
-    if draft.mentions.len() > rules.max_mentions {
+    if draft.mentions.len() > limits.max_mentions {
         return Err(CommandError::limit("the message mentions too many users"));
     }
     if !draft.mentions.iter().all(is_member) {

@@ -3,11 +3,11 @@
 mod batch;
 mod context;
 mod open;
-mod prepared;
+mod queued_draft;
 
 pub(in crate::engine) use batch::{AppendBatch, AppendedBatch};
 pub(in crate::engine) use open::{OpenDirect, check_first_message};
-pub(in crate::engine) use prepared::{BatchRules, Prepared, fingerprint};
+pub(in crate::engine) use queued_draft::{MessageLimits, QueuedDraft, fingerprint};
 
 use crate::engine::error::CommandError;
 use crate::model::{Appended, Event, ReplyCode};

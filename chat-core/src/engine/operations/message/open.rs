@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::context::check_mentions;
-use super::prepared::{BatchRules, Prepared};
+use super::queued_draft::{MessageLimits, QueuedDraft};
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::account::exists;
@@ -82,9 +82,9 @@ impl Operation for OpenDirect {
 /// that cannot is refused before the conversation is opened, with the error that it would get in a
 /// conversation without messages.
 pub(in crate::engine) fn check_first_message(
-    draft: &Prepared,
+    draft: &QueuedDraft,
     peer: UserId,
-    rules: BatchRules,
+    limits: MessageLimits,
 ) -> Result<(), CommandError> {
     if draft.kind != EventKind::Message {
         return Err(CommandError::not_found());
@@ -92,7 +92,7 @@ pub(in crate::engine) fn check_first_message(
     if draft.mention_all {
         return Err(CommandError::forbidden());
     }
-    check_mentions(draft, rules, |user| *user == peer || *user == draft.caller.user)?;
+    check_mentions(draft, limits, |user| *user == peer || *user == draft.caller.user)?;
     match draft.reply_to {
         Some(_) => Err(CommandError::not_found()),
         None => Ok(()),

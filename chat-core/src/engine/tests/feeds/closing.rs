@@ -50,9 +50,9 @@ async fn acknowledgement_that_cannot_be_recorded_fails_when_the_engine_shuts_dow
     let recorded = timeout(limit, acknowledging)
         .await
         .expect("the acknowledgement waits forever");
-    assert_eq!(recorded.unwrap(), Err(LeaseLost));
+    assert_eq!(recorded.unwrap(), Err(NotRecorded));
     let recorded = timeout(limit, late.acknowledge()).await;
-    assert_eq!(recorded.expect("the acknowledgement waits forever"), Err(LeaseLost));
+    assert_eq!(recorded.expect("the acknowledgement waits forever"), Err(NotRecorded));
     assert!(feed.next().await.is_none());
     timeout(limit, feed.close())
         .await
@@ -70,7 +70,7 @@ async fn acknowledgement_that_cannot_be_recorded_fails_when_the_engine_is_droppe
     let recorded = timeout(Duration::from_secs(20), acknowledging).await;
     assert_eq!(
         recorded.expect("the acknowledgement waits forever").unwrap(),
-        Err(LeaseLost)
+        Err(NotRecorded)
     );
     assert!(feed.next().await.is_none());
 }

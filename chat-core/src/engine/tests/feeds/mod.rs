@@ -18,7 +18,7 @@ use super::support::*;
 use crate::bus::MemoryBus;
 use crate::commands::Commands;
 use crate::engine::operator::{DeleteAccount, DeletedName, DeletedTexts, OperatorName};
-use crate::engine::{Engine, Feed, FeedError, FeedItem, FeedOptions, LeaseLost, LocalSession};
+use crate::engine::{Engine, Feed, FeedError, FeedItem, FeedOptions, LocalSession, NotRecorded};
 use crate::model::*;
 use crate::store::{MemoryStore, Store};
 use crate::sync::Mutex;

@@ -134,7 +134,7 @@ async fn node_that_lost_its_lease_cannot_acknowledge_and_the_event_is_handed_out
         "the event is handed out again, because the lease expired"
     );
     drop(held);
-    assert_eq!(old_item.acknowledge().await, Err(LeaseLost));
+    assert_eq!(old_item.acknowledge().await, Err(NotRecorded));
     item.acknowledge().await.unwrap();
     assert_eq!(messages(&drain(&feed, is_text("two")).await), ["two"]);
 }

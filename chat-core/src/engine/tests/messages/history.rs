@@ -64,7 +64,7 @@ async fn replies_and_mentions_are_checked() {
         .await
         .unwrap();
     let head = info(&bob, group_ref).await;
-    assert_eq!((head.unread, head.mentions), (2, 2));
+    assert_eq!((head.unread, head.unread_mentions), (2, 2));
 }
 
 #[tokio::test]

@@ -158,7 +158,7 @@ async fn sessions_ended_by_an_operator_get_the_reason_as_close_code() {
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     let (dora, erin) = (new_user(&engine, "dora").await, new_user(&engine, "erin").await);
     operator.disable(id(&alice)).await.unwrap();
-    let delete = delete_account(DeletedTexts::Keep, DeletedName::Free);
+    let delete = deletion(DeletedTexts::Keep, DeletedName::Free);
     operator.delete_account(id(&bob), delete).await.unwrap();
     operator.end_sessions(id(&dora)).await.unwrap();
     operator

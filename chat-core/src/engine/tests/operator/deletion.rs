@@ -6,7 +6,7 @@ use super::*;
 async fn deletion_keeps_the_conversations_of_others() {
     let engine = engine().await;
     let operator = operator(&engine);
-    let (alice, bob, dora, group, direct) = create_group_of_friends(&engine).await;
+    let (alice, bob, dora, group, direct) = group_and_direct_conversation(&engine).await;
     alice.set_role(group, user(&dora), Role::Admin).await.unwrap();
     operator.delete_account(name("alice"), KEEP).await.unwrap();
     wait_until_ended(&alice).await;
@@ -47,7 +47,7 @@ async fn deletion_removes_personal_data_and_can_be_repeated() {
         .await
         .unwrap();
     let operator = operator(&engine);
-    let (alice, bob, dora, _, _) = create_group_of_friends(&engine).await;
+    let (alice, bob, dora, _, _) = group_and_direct_conversation(&engine).await;
     dora.request_friend(user(&alice), Note::new("my secret note").unwrap())
         .await
         .unwrap();
@@ -94,10 +94,10 @@ async fn deletion_removes_personal_data_and_can_be_repeated() {
 async fn erased_texts_are_tombstones_for_others() {
     let engine = engine().await;
     let operator = operator(&engine);
-    let (alice, bob, _, group, direct) = create_group_of_friends(&engine).await;
+    let (alice, bob, _, group, direct) = group_and_direct_conversation(&engine).await;
     let sent = alice.send_text(group, "a first draft").await.unwrap();
     alice.edit(group, sent.seq, text("a second draft")).await.unwrap();
-    let erase = delete_account(DeletedTexts::Erase, DeletedName::Reserve);
+    let erase = deletion(DeletedTexts::Erase, DeletedName::Reserve);
     operator.delete_account(id(&alice), erase).await.unwrap();
     assert_eq!(texts(&history(&bob, group.into()).await), ["", "from bob", ""]);
     assert_eq!(texts(&history(&bob, direct.into()).await), ["", "to alice"]);
@@ -121,7 +121,7 @@ async fn deletion_frees_or_reserves_the_name() {
     for (user, deleted_name) in [("alice", DeletedName::Reserve), ("bob", DeletedName::Free)] {
         let id = register(&engine, user).await;
         operator
-            .delete_account(id, delete_account(DeletedTexts::Keep, deleted_name))
+            .delete_account(id, deletion(DeletedTexts::Keep, deleted_name))
             .await
             .unwrap();
     }

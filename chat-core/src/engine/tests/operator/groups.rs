@@ -58,7 +58,7 @@ async fn owner(operator: &Operator, group: ConversationId) -> Option<UserId> {
 async fn groups_of_a_disabled_owner_pass_to_the_most_senior_member() {
     let engine = engine().await;
     let operator = operator(&engine);
-    let (alice, bob, carol, group, _) = create_group_of_friends(&engine).await;
+    let (alice, bob, carol, group, _) = group_and_direct_conversation(&engine).await;
     // Bob is the senior member, but Carol is an admin.
     alice.set_role(group, id(&carol), Role::Admin).await.unwrap();
     operator.disable(id(&carol)).await.unwrap();
@@ -90,7 +90,7 @@ async fn groups_of_a_disabled_owner_pass_to_the_most_senior_member() {
 async fn transferred_group_keeps_its_former_owner_as_an_admin() {
     let engine = engine().await;
     let operator = operator(&engine);
-    let (alice, bob, _, group, _) = create_group_of_friends(&engine).await;
+    let (alice, bob, _, group, _) = group_and_direct_conversation(&engine).await;
     operator
         .transfer_group(GroupName::parse("rust").unwrap(), name("bob"))
         .await
@@ -114,7 +114,7 @@ async fn transferred_group_keeps_its_former_owner_as_an_admin() {
 async fn deleted_group_accepts_no_messages() {
     let engine = engine().await;
     let operator = operator(&engine);
-    let (alice, _, _, group, direct) = create_group_of_friends(&engine).await;
+    let (alice, _, _, group, direct) = group_and_direct_conversation(&engine).await;
     operator.delete_group(group).await.unwrap();
     let target = format!("conversation:{group}");
     assert_eq!(last_action(&operator).await, action("group.delete", &target));

@@ -6,7 +6,7 @@ use super::*;
 async fn operator_recalls_a_message_of_a_user() {
     let engine = engine().await;
     let operator = operator(&engine);
-    let (alice, bob, _, group, direct) = create_group_of_friends(&engine).await;
+    let (alice, bob, _, group, direct) = group_and_direct_conversation(&engine).await;
     operator.recall(direct, Seq(1)).await.unwrap();
     assert_eq!(texts(&history(&bob, direct.into()).await), ["", "to alice"]);
     let recall = event(&alice, EventKind::Recall).await;
@@ -30,7 +30,7 @@ async fn operator_recalls_a_message_of_a_user() {
 async fn system_posts_to_groups_and_users() {
     let engine = engine().await;
     let operator = operator(&engine);
-    let (alice, bob, _, group, direct) = create_group_of_friends(&engine).await;
+    let (alice, bob, _, group, direct) = group_and_direct_conversation(&engine).await;
     let key = ClientMessageId::random();
     let posted = operator
         .post_to_group(group, text("maintenance at 5"), key)
@@ -76,7 +76,7 @@ async fn system_posts_to_groups_and_users() {
 async fn retried_system_post_succeeds_after_the_group_or_account_was_deleted() {
     let engine = engine().await;
     let operator = operator(&engine);
-    let (alice, _, _, group, _) = create_group_of_friends(&engine).await;
+    let (alice, _, _, group, _) = group_and_direct_conversation(&engine).await;
     let rust = || ConversationRef::Group(GroupName::parse("rust").unwrap());
     let (to_group, to_user) = (ClientMessageId::random(), ClientMessageId::random());
     let in_group = operator
@@ -88,7 +88,7 @@ async fn retried_system_post_succeeds_after_the_group_or_account_was_deleted() {
         .await
         .unwrap();
     operator.delete_group(group).await.unwrap();
-    let free = delete_account(DeletedTexts::Keep, DeletedName::Free);
+    let free = deletion(DeletedTexts::Keep, DeletedName::Free);
     operator.delete_account(id(&alice), free).await.unwrap();
     for again in [
         operator

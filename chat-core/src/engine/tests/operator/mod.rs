@@ -61,7 +61,8 @@ async fn wait_until_ended(session: &LocalSession) {
         .expect("the session did not end");
 }
 
-fn delete_account(texts: DeletedTexts, name: DeletedName) -> DeleteAccount {
+/// Returns the options of a deletion, with the default for the subject.
+fn deletion(texts: DeletedTexts, name: DeletedName) -> DeleteAccount {
     DeleteAccount {
         texts,
         name,
@@ -79,7 +80,7 @@ const KEEP: DeleteAccount = DeleteAccount {
 /// Registers alice, bob and dora; alice and bob are friends. Creates a group of the three, owned by
 /// alice, and a direct conversation of alice and bob. Each contains a message from alice and one
 /// from bob. Returns the three sessions, the group and the direct conversation.
-async fn create_group_of_friends(
+async fn group_and_direct_conversation(
     engine: &Engine,
 ) -> (LocalSession, LocalSession, LocalSession, ConversationId, ConversationId) {
     let alice = new_user(engine, "alice").await;

@@ -6,7 +6,7 @@ use super::*;
 async fn export_contains_texts_of_the_user_and_the_inbox_only() {
     let engine = engine().await;
     let operator = operator(&engine);
-    let (alice, bob, dora, group, direct) = create_group_of_friends(&engine).await;
+    let (alice, bob, dora, group, direct) = group_and_direct_conversation(&engine).await;
     let changes = GroupChanges {
         description: Some(Description::new("all about rust").unwrap()),
         ..GroupChanges::default()

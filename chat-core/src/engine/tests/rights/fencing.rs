@@ -31,7 +31,7 @@ fn is_fenced(kind: Kind) -> bool {
         | Kind::UpdateGroup
         | Kind::Send => true,
         Kind::ListDevices
-        | Kind::SetStatus
+        | Kind::SetPresence
         | Kind::SearchUsers
         | Kind::GetUsers
         | Kind::ListContacts

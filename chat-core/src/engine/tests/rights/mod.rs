@@ -32,7 +32,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    Logout ChangePassword ListDevices RevokeDevice UpdateProfile SetStatus
+    Logout ChangePassword ListDevices RevokeDevice UpdateProfile SetPresence
     SearchUsers GetUsers RequestFriend AnswerFriend RemoveFriend Block Unblock ListContacts
     CreateGroup SearchGroups JoinGroup AnswerJoin InviteMember DeclineInvitation LeaveGroup DeleteGroup KickMember
     UnbanMember MuteMember SetRole TransferOwnership UpdateGroup ListMembers

@@ -99,7 +99,7 @@ pub(super) fn user_rows() -> Vec<UserRow> {
         ("list devices", |_| Command::ListDevices,                                        [OK; 4]),
         ("change password", |_| Command::ChangePassword { old: Secret::new(PASSWORD), new: Secret::new("another one") }, [OK; 4]),
         ("change profile", |_| Command::UpdateProfile(ProfileChanges::default()), [OK; 4]),
-        ("set status", |_| Command::SetStatus(PresenceState::Idle),                       [OK; 4]),
+        ("set presence", |_| Command::SetPresence(PresenceState::Idle),                       [OK; 4]),
         ("log out", |_| Command::Logout,                                                  [OK; 4]),
         ("make a group", |_| create_group_command("new"),                                           [OK; 4]),
         ("find groups", |_| Command::SearchGroups { query: "n".to_owned(), limit: 10 },   [OK; 4]),

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::resend_order::DeferredDraft;
+use super::resend_order::DraftIdentity;
 use super::submission::{LaneOperation, MemoryPermit, Payload, ReplyTo, Submission};
 use crate::engine::config::EngineConfig;
-use crate::engine::operations::message::Prepared;
+use crate::engine::operations::message::QueuedDraft;
 use crate::model::ConversationKind;
 
 /// After a batch that contained a retry, this number of batches ask the store first which of their
@@ -67,7 +67,7 @@ pub(super) enum InFlight {
 /// Draft of a batch in flight, with the data needed to answer its sender.
 #[derive(Debug)]
 pub(super) struct SentDraft {
-    pub(super) identity: DeferredDraft,
+    pub(super) identity: DraftIdentity,
     pub(super) reply_to: ReplyTo,
     /// Held until the draft is answered.
     _permit: MemoryPermit,
@@ -76,7 +76,7 @@ pub(super) struct SentDraft {
 /// Next work of a lane.
 pub(super) enum Next {
     Batch {
-        drafts: Arc<[Prepared]>,
+        drafts: Arc<[QueuedDraft]>,
         /// True if the transaction asks the store first which of the drafts it has.
         look_first: bool,
         deadline: Instant,
@@ -139,17 +139,17 @@ impl Lane {
                     });
                     return Some(Next::Operation(operation));
                 }
-                Payload::Draft { prepared, .. } => {
+                Payload::Draft { draft, .. } => {
                     sent.push(SentDraft {
-                        identity: DeferredDraft {
+                        identity: DraftIdentity {
                             caller,
                             conversation,
-                            id: prepared.client_message_id,
+                            id: draft.client_message_id,
                         },
                         reply_to,
                         _permit: permit,
                     });
-                    drafts.push(prepared);
+                    drafts.push(draft);
                     // The earliest deadline of the drafts is the deadline of the batch.
                     earliest = Some(earliest.map_or(deadline, |earliest| earliest.min(deadline)));
                 }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::lane::{InFlight, Lane, LaneLimits, Next};
-use super::resend_order::{DeferredDraft, ResendOrder, is_temporary};
+use super::resend_order::{DraftIdentity, ResendOrder, is_temporary};
 use super::submission::{Reply, Submission};
 use crate::engine::directory::Target;
 use crate::engine::error::CommandError;
@@ -49,8 +49,8 @@ impl Lanes {
             return Ok(());
         }
         let error = CommandError::busy();
-        let refused = submission.to_deferred().map(|draft| (draft, error.clone()));
-        self.resend_order.requeue_front(Vec::from_iter(refused), target.id, now);
+        let refused = submission.identity().map(|draft| (draft, error.clone()));
+        self.resend_order.record_first(Vec::from_iter(refused), target.id, now);
         self.set_ready(target.id);
         Err(error)
     }
@@ -58,7 +58,7 @@ impl Lanes {
     /// Puts a submission that was just [admitted](Self::admit) into its lane.
     pub(super) fn push(&mut self, id: ConversationId, submission: Box<Submission>, now: Instant) {
         let has_gaps = !self.resend_order.is_empty();
-        let arrived = has_gaps.then(|| submission.to_deferred()).flatten();
+        let arrived = has_gaps.then(|| submission.identity()).flatten();
         if let Some(lane) = self.lanes.get_mut(&id) {
             lane.push(submission);
         }
@@ -70,8 +70,8 @@ impl Lanes {
 
     /// Records that a draft was refused before it was admitted. Unless the draft has a place
     /// already, its place is after all drafts that its session has to resend to the conversation.
-    pub(super) fn defer(&mut self, draft: &DeferredDraft, error: &CommandError, now: Instant) {
-        self.resend_order.requeue_back(draft, error, now);
+    pub(super) fn record_refused(&mut self, draft: &DraftIdentity, error: &CommandError, now: Instant) {
+        self.resend_order.record_last(draft, error, now);
     }
 
     /// Forgets a draft that was refused permanently before it was admitted: it will not be resent.
@@ -138,9 +138,9 @@ impl Lanes {
         let must_refuse_waiting = failure.is_some() || !sessions.is_empty();
         if must_refuse_waiting {
             let waiting = lane.queued().filter(|submission| is_refused(submission));
-            let waiting = waiting.filter_map(Submission::to_deferred);
+            let waiting = waiting.filter_map(Submission::identity);
             refused.extend(waiting.map(|draft| (draft, waiting_error.clone())));
-            self.resend_order.requeue_front(refused, id, now);
+            self.resend_order.record_first(refused, id, now);
         }
 
         if results.iter().flatten().any(|appended| appended.duplicate) {
@@ -179,20 +179,21 @@ impl Lanes {
     }
 
     /// Records the places of all drafts in all lanes, which are about to be refused.
-    pub(super) fn defer_all(&mut self, error: &CommandError, now: Instant) {
+    pub(super) fn record_all_refused(&mut self, error: &CommandError, now: Instant) {
         for (id, lane) in &self.lanes {
             let in_flight = match lane.in_flight() {
                 Some(InFlight::Batch(sent)) => sent.as_slice(),
                 Some(InFlight::Operation { .. }) | None => &[],
             };
             let in_flight = in_flight.iter().map(|sent| sent.identity.clone());
-            let drafts = in_flight.chain(lane.queued().filter_map(Submission::to_deferred));
+            let drafts = in_flight.chain(lane.queued().filter_map(Submission::identity));
             let drafts = drafts.map(|draft| (draft, error.clone())).collect();
-            self.resend_order.requeue_front(drafts, *id, now);
+            self.resend_order.record_first(drafts, *id, now);
         }
     }
 
-    /// Refuses everything in all lanes. [`defer_all`](Self::defer_all) must be called before.
+    /// Refuses everything in all lanes. [`record_all_refused`](Self::record_all_refused) must be
+    /// called before.
     pub(super) fn refuse_all(&mut self, error: &CommandError, replies: &mut VecDeque<Reply>) {
         self.ready.clear();
         for mut lane in std::mem::take(&mut self.lanes).into_values() {

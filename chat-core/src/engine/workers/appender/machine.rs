@@ -1,5 +1,6 @@
-//! State machine of the appender. It keeps submissions in order by sender and conversation, and
-//! returns the work to run. It does no I/O, reads no clock and runs no futures.
+//! State machine of the appender. It keeps the order in which each sender submitted, and runs the
+//! submissions of each conversation in a lane: it returns the work to run. It does no I/O, reads no
+//! clock and runs no futures.
 //!
 //! ```text
 //! push ─► arrived ─┬─► preparing (conversation unknown, or hooks to ask) ─ finish ─┐
@@ -22,7 +23,7 @@ use super::resend_order::is_temporary;
 use super::submission::{LaneCheck, LaneOperation, Payload, Reply, SenderKey, Submission};
 use crate::engine::directory::Target;
 use crate::engine::error::CommandError;
-use crate::engine::operations::message::Prepared;
+use crate::engine::operations::message::QueuedDraft;
 use crate::model::{Appended, Caller, ConversationId, ConversationRef, Draft, Outcome, ReplyCode, UserId};
 
 /// Work for the driver to run. Each piece of work ends with one [`Done`].
@@ -31,7 +32,7 @@ pub(super) enum Work {
     /// Append drafts to a conversation in one transaction.
     Commit {
         target: Target,
-        drafts: Arc<[Prepared]>,
+        drafts: Arc<[QueuedDraft]>,
         /// True if some of the drafts are probably retries of stored ones, so that the store is
         /// asked for them first.
         look_first: bool,
@@ -51,7 +52,7 @@ pub(super) struct Preparation {
     pub(super) conversation: ConversationRef,
     /// The draft, if the submission is one. A draft, unlike an operation, opens a direct
     /// conversation that does not exist, and may have been stored before.
-    pub(super) draft: Option<Prepared>,
+    pub(super) draft: Option<QueuedDraft>,
     /// The draft as it was sent, to show it to the hooks.
     pub(super) for_hooks: Option<Draft>,
     /// Check that has to pass before the operation may enter its lane.
@@ -67,7 +68,7 @@ pub(super) enum Done {
     /// submission is refused.
     Prepared {
         sender: SenderKey,
-        result: Result<(Target, Option<Prepared>), CommandError>,
+        result: Result<(Target, Option<QueuedDraft>), CommandError>,
     },
     /// A draft would be refused now, but it is a retry of a draft that was stored before, when
     /// there was no reason to refuse it.
@@ -89,7 +90,7 @@ pub(super) enum Turn {
     Wait,
     /// Drop the entry of a draft that was refused before it reached the queue: its place is
     /// recorded.
-    Deferred,
+    Refused,
     /// Start preparing.
     Prepare,
     /// Enter the lane of this conversation, or be refused with the error.
@@ -169,7 +170,7 @@ impl Machine {
     /// Handles the result of a piece of work. The result of [aborted](Self::abort) work is ignored.
     pub(super) fn finish(&mut self, now: Instant, done: Done) {
         match done {
-            Done::Prepared { sender, result } => self.prepared(sender, result, now),
+            Done::Prepared { sender, result } => self.finish_preparation(sender, result, now),
             Done::Stored { sender, appended } => self.stored(sender, appended),
             Done::Committed { conversation, result } => {
                 self.lanes.finish_batch(conversation, result, now, &mut self.replies);
@@ -189,15 +190,15 @@ impl Machine {
     /// work must have ended before [`poll_work`](Self::poll_work) is called again.
     pub(super) fn abort(&mut self, now: Instant) {
         let error = CommandError::try_again();
-        self.lanes.defer_all(&error, now);
+        self.lanes.record_all_refused(&error, now);
         for preparing in self.preparing.values() {
-            defer(&mut self.lanes, &preparing.submission, &error, now);
+            record_refused(&mut self.lanes, &preparing.submission, &error, now);
             for incoming in &preparing.waiting {
-                defer_incoming(&mut self.lanes, incoming, &error, now);
+                record_refused_entry(&mut self.lanes, incoming, &error, now);
             }
         }
         for incoming in &self.arrived {
-            defer_incoming(&mut self.lanes, incoming, &error, now);
+            record_refused_entry(&mut self.lanes, incoming, &error, now);
         }
         self.to_prepare.clear();
         self.lanes.refuse_all(&error, &mut self.replies);
@@ -222,9 +223,9 @@ impl Machine {
             return Some(Turn::Wait);
         }
         let submission = match incoming {
-            Incoming::Deferred(draft) => {
-                self.lanes.defer(draft, &CommandError::busy(), now);
-                return Some(Turn::Deferred);
+            Incoming::Refused(draft) => {
+                self.lanes.record_refused(draft, &CommandError::busy(), now);
+                return Some(Turn::Refused);
             }
             Incoming::Submission(submission) if submission.needs_check() => return Some(Turn::Prepare),
             Incoming::Submission(submission) => submission,
@@ -240,7 +241,7 @@ impl Machine {
     fn take_turn(&mut self, turn: Turn, now: Instant) {
         match turn {
             Turn::Wait => self.wait_for_preparation(),
-            Turn::Deferred => drop(self.arrived.pop_front()),
+            Turn::Refused => drop(self.arrived.pop_front()),
             Turn::Prepare => self.prepare_arrived(),
             Turn::Enter(id, admitted) => {
                 if let Some(Incoming::Submission(submission)) = self.arrived.pop_front() {
@@ -276,9 +277,9 @@ impl Machine {
         let sender = self.to_prepare.pop_front()?;
         let submission = &mut self.preparing.get_mut(&sender)?.submission;
         let (draft, for_hooks, check) = match &mut submission.payload {
-            Payload::Draft { prepared, for_hooks } => {
+            Payload::Draft { draft, for_hooks } => {
                 let for_hooks = for_hooks.take().map(|original| *original);
-                (Some(prepared.clone()), for_hooks, None)
+                (Some(draft.clone()), for_hooks, None)
             }
             Payload::Operation { check, .. } => (None, None, check.take()),
         };
@@ -294,7 +295,12 @@ impl Machine {
     }
 
     /// Handles the result of a preparation: the submission enters its lane or is refused.
-    fn prepared(&mut self, sender: SenderKey, result: Result<(Target, Option<Prepared>), CommandError>, now: Instant) {
+    fn finish_preparation(
+        &mut self,
+        sender: SenderKey,
+        result: Result<(Target, Option<QueuedDraft>), CommandError>,
+        now: Instant,
+    ) {
         let Some(preparing) = self.preparing.get(&sender) else {
             return;
         };
@@ -311,8 +317,8 @@ impl Machine {
         };
         let admitted = self.lanes.admit(&preparing.submission, &target, now);
         if let Some(mut submission) = self.release(sender) {
-            if let (Payload::Draft { prepared, .. }, Some(rewritten)) = (&mut submission.payload, rewritten) {
-                *prepared = rewritten;
+            if let (Payload::Draft { draft, .. }, Some(rewritten)) = (&mut submission.payload, rewritten) {
+                *draft = rewritten;
             }
             self.enter(target.id, submission, admitted, now);
         }
@@ -361,9 +367,9 @@ impl Machine {
             _ => error.clone(),
         };
         if let Some(preparing) = self.preparing.get(&sender) {
-            defer(&mut self.lanes, &preparing.submission, &error, now);
+            record_refused(&mut self.lanes, &preparing.submission, &error, now);
             for incoming in &preparing.waiting {
-                defer_incoming(&mut self.lanes, incoming, &later, now);
+                record_refused_entry(&mut self.lanes, incoming, &later, now);
             }
         }
         if let Some(preparing) = self.preparing.remove(&sender) {
@@ -388,16 +394,16 @@ impl Machine {
 }
 
 /// Records the place of a submission that is refused before it was admitted, if it is a draft.
-fn defer(lanes: &mut Lanes, submission: &Submission, error: &CommandError, now: Instant) {
-    if let Some(draft) = submission.to_deferred() {
-        lanes.defer(&draft, error, now);
+fn record_refused(lanes: &mut Lanes, submission: &Submission, error: &CommandError, now: Instant) {
+    if let Some(draft) = submission.identity() {
+        lanes.record_refused(&draft, error, now);
     }
 }
 
 /// Records the place of an entry that is being refused, or was refused before it reached the queue.
-fn defer_incoming(lanes: &mut Lanes, incoming: &Incoming, error: &CommandError, now: Instant) {
+fn record_refused_entry(lanes: &mut Lanes, incoming: &Incoming, error: &CommandError, now: Instant) {
     match incoming {
-        Incoming::Deferred(draft) => lanes.defer(draft, error, now),
-        Incoming::Submission(submission) => defer(lanes, submission, error, now),
+        Incoming::Refused(draft) => lanes.record_refused(draft, error, now),
+        Incoming::Submission(submission) => record_refused(lanes, submission, error, now),
     }
 }

@@ -33,7 +33,7 @@ mod tests;
 mod work;
 
 pub(in crate::engine) use queue::AppendQueue;
-pub(in crate::engine) use resend_order::{DeferredDraft, is_temporary};
+pub(in crate::engine) use resend_order::{DraftIdentity, is_temporary};
 pub(in crate::engine) use submission::{LaneCheck, LaneOperation};
 
 pub(in crate::engine) use work::AppendPorts;

@@ -10,9 +10,9 @@ use super::submission::LaneCheck;
 use super::work::AppendPorts;
 use crate::engine::directory::{Destination, Target};
 use crate::engine::error::CommandError;
-use crate::engine::operations::message::{Prepared, appended, check_first_message};
+use crate::engine::operations::message::{QueuedDraft, appended, check_first_message};
 use crate::engine::panics::contain;
-use crate::engine::units::within;
+use crate::engine::store_access::within;
 use crate::model::{Caller, ConversationRef, Draft, Event};
 
 /// Prepares a submission. A draft that would be refused permanently is looked for among the stored
@@ -66,7 +66,7 @@ async fn prepare_operation(
     conversation: &ConversationRef,
     check: Option<LaneCheck>,
     deadline: Instant,
-) -> Result<(Target, Option<Prepared>), CommandError> {
+) -> Result<(Target, Option<QueuedDraft>), CommandError> {
     within(deadline, async {
         let target = ports.directory.find(caller.user, conversation).await?;
         if let Some(check) = check {
@@ -82,10 +82,10 @@ async fn prepare_operation(
 async fn prepare_draft(
     ports: &AppendPorts,
     conversation: &ConversationRef,
-    draft: &Prepared,
+    draft: &QueuedDraft,
     for_hooks: Option<Draft>,
     deadline: Instant,
-) -> Result<(Target, Option<Prepared>), CommandError> {
+) -> Result<(Target, Option<QueuedDraft>), CommandError> {
     let caller = draft.caller;
     let destination = ports.opener.find(caller, conversation, deadline).await?;
     check_opening(ports, &destination, draft)?;
@@ -106,10 +106,10 @@ async fn prepare_draft(
 }
 
 /// Refuses a draft that would open a conversation and cannot be its first event.
-fn check_opening(ports: &AppendPorts, destination: &Destination, draft: &Prepared) -> Result<(), CommandError> {
+fn check_opening(ports: &AppendPorts, destination: &Destination, draft: &QueuedDraft) -> Result<(), CommandError> {
     match destination {
         Destination::Existing(_) => Ok(()),
-        Destination::Unopened(direct) => check_first_message(draft, direct.peer, ports.rules),
+        Destination::Unopened(direct) => check_first_message(draft, direct.peer, ports.limits),
     }
 }
 
@@ -120,11 +120,11 @@ fn check_opening(ports: &AppendPorts, destination: &Destination, draft: &Prepare
 async fn find_stored(
     ports: &AppendPorts,
     conversation: &ConversationRef,
-    draft: &Prepared,
+    draft: &QueuedDraft,
 ) -> Result<Option<Event>, CommandError> {
     let (caller, ids) = (draft.caller, [draft.client_message_id]);
-    let sent = ports.units.store().find_sent(caller.user, &ids);
-    let sent = ports.units.read(sent).await?.pop();
+    let sent = ports.access.store().find_sent(caller.user, &ids);
+    let sent = ports.access.read(sent).await?.pop();
     let Some(event) = sent.map(|sent| sent.event) else {
         return Ok(None);
     };

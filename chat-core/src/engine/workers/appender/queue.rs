@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use tokio::sync::{Notify, oneshot};
 
-use super::resend_order::DeferredDraft;
+use super::resend_order::DraftIdentity;
 use super::submission::{LaneCheck, LaneOperation, MemoryPermit, Payload, SenderKey, Submission};
 use crate::engine::error::CommandError;
-use crate::engine::operations::message::Prepared;
+use crate::engine::operations::message::QueuedDraft;
 use crate::model::{Caller, ConversationRef, Draft, Outcome};
 use crate::sync::{Mutex, MutexGuard};
 
@@ -17,21 +17,21 @@ use crate::sync::{Mutex, MutexGuard};
 const OPERATION_BYTES: usize = 1024;
 /// Length at which the queue records no further places of refused drafts, so that the order of the
 /// drafts that are refused then is not enforced.
-const MAX_QUEUED_WITH_DEFERRED: usize = 65_536;
+const MAX_QUEUED_WITH_REFUSED: usize = 65_536;
 
 /// Entry of the queue. Its position is its place in the order of its sender.
 #[derive(Debug)]
 pub(super) enum Incoming {
     Submission(Box<Submission>),
     /// A draft that was refused before it reached the queue.
-    Deferred(Box<DeferredDraft>),
+    Refused(Box<DraftIdentity>),
 }
 
 impl Incoming {
     pub(super) fn sender(&self) -> SenderKey {
         let caller = match self {
             Self::Submission(submission) => submission.caller,
-            Self::Deferred(draft) => draft.caller,
+            Self::Refused(draft) => draft.caller,
         };
         caller.into()
     }
@@ -67,23 +67,23 @@ impl AppendQueue {
     /// `for_hooks` is the draft as it was sent, if hooks have to see it.
     pub(in crate::engine) fn submit_draft(
         &self,
-        prepared: Prepared,
+        draft: QueuedDraft,
         for_hooks: Option<Draft>,
         conversation: ConversationRef,
         deadline: Instant,
     ) -> impl Future<Output = Result<Outcome, CommandError>> + Send + use<> {
-        let caller = prepared.caller;
-        let submitted = match MemoryPermit::reserve(&self.used, prepared.cost(), self.max_bytes) {
+        let caller = draft.caller;
+        let submitted = match MemoryPermit::reserve(&self.used, draft.cost(), self.max_bytes) {
             Some(permit) => {
                 let for_hooks = for_hooks.map(Box::new);
-                let payload = Payload::Draft { prepared, for_hooks };
+                let payload = Payload::Draft { draft, for_hooks };
                 Ok(self.submit(caller, conversation, payload, permit, deadline))
             }
             None => {
-                self.defer(DeferredDraft {
+                self.record_refused(DraftIdentity {
                     caller,
                     conversation,
-                    id: prepared.client_message_id,
+                    id: draft.client_message_id,
                 });
                 Err(CommandError::busy())
             }
@@ -114,12 +114,12 @@ impl AppendQueue {
     /// Records the place of a draft that is about to be refused temporarily, so that later drafts
     /// of its session to the same conversation do not overtake it. Does nothing if the queue is
     /// closed or too long.
-    pub(in crate::engine) fn defer(&self, draft: DeferredDraft) {
+    pub(in crate::engine) fn record_refused(&self, draft: DraftIdentity) {
         let mut queue = self.lock();
         if let Some(incoming) = queue.as_mut()
-            && incoming.len() < MAX_QUEUED_WITH_DEFERRED
+            && incoming.len() < MAX_QUEUED_WITH_REFUSED
         {
-            incoming.push(Incoming::Deferred(Box::new(draft)));
+            incoming.push(Incoming::Refused(Box::new(draft)));
             let is_first = incoming.len() == 1;
             drop(queue);
             if is_first {

@@ -22,9 +22,9 @@ const MAX_GAP_DRAFTS: usize = 512;
 /// Minimum interval between two searches for expired gaps.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Fields of a refused draft that identify it when it is resent.
+/// Fields of a draft that identify it when it is resent after a refusal.
 #[derive(Clone, Debug)]
-pub(in crate::engine) struct DeferredDraft {
+pub(in crate::engine) struct DraftIdentity {
     pub(in crate::engine) caller: Caller,
     /// Conversation as the sender named it.
     pub(in crate::engine) conversation: ConversationRef,
@@ -141,7 +141,7 @@ impl ResendOrder {
     }
 
     /// Removes a draft that has entered its lane, so that the next draft of its gap may enter.
-    pub(super) fn arrived(&mut self, draft: &DeferredDraft, id: ConversationId, now: Instant) {
+    pub(super) fn arrived(&mut self, draft: &DraftIdentity, id: ConversationId, now: Instant) {
         let Some(gaps) = self.sessions.get_mut(&draft.caller) else {
             return;
         };
@@ -188,7 +188,7 @@ impl ResendOrder {
 
     /// Records a draft that was refused before it was [admitted](Self::check), behind the other
     /// drafts of its gap.
-    pub(super) fn requeue_back(&mut self, draft: &DeferredDraft, error: &CommandError, now: Instant) {
+    pub(super) fn record_last(&mut self, draft: &DraftIdentity, error: &CommandError, now: Instant) {
         let window = self.window;
         let Some(gap) = self.gap(draft, None, error, now) else {
             return;
@@ -202,9 +202,9 @@ impl ResendOrder {
 
     /// Records drafts that were refused after they had been admitted, in this order and before the
     /// other drafts of their gaps. Drafts that were refused permanently are left out.
-    pub(super) fn requeue_front(
+    pub(super) fn record_first(
         &mut self,
-        drafts: Vec<(DeferredDraft, CommandError)>,
+        drafts: Vec<(DraftIdentity, CommandError)>,
         id: ConversationId,
         now: Instant,
     ) {
@@ -227,7 +227,7 @@ impl ResendOrder {
     /// Returns `None` if there are too many gaps.
     fn gap(
         &mut self,
-        draft: &DeferredDraft,
+        draft: &DraftIdentity,
         id: Option<ConversationId>,
         error: &CommandError,
         now: Instant,
@@ -278,15 +278,15 @@ mod tests {
     const WINDOW: Duration = Duration::from_secs(5);
     const CONVERSATION: ConversationId = ConversationId(7);
 
-    fn draft(n: u8) -> DeferredDraft {
-        DeferredDraft {
+    fn draft(n: u8) -> DraftIdentity {
+        DraftIdentity {
             caller: Caller::login(UserId(1), DeviceId([1; 16]), SessionEpoch(1)),
             conversation: ConversationRef::Id(CONVERSATION),
             id: ClientMessageId([n; 16]),
         }
     }
 
-    fn admit(order: &mut ResendOrder, draft: &DeferredDraft, now: Instant) -> Result<(), CommandError> {
+    fn admit(order: &mut ResendOrder, draft: &DraftIdentity, now: Instant) -> Result<(), CommandError> {
         order.check(draft.caller, (&draft.conversation, CONVERSATION), draft.id, now)?;
         order.arrived(draft, CONVERSATION, now);
         Ok(())
@@ -304,7 +304,7 @@ mod tests {
         let mut order = ResendOrder::new(WINDOW);
         assert_eq!(admitted(&mut order, now, &[1, 2]), [1, 2]);
         let refused = [1, 2].map(|n| (draft(n), CommandError::busy()));
-        order.requeue_front(refused.into(), CONVERSATION, now);
+        order.record_first(refused.into(), CONVERSATION, now);
         assert_eq!(admitted(&mut order, now, &[3, 4]), [0_u8; 0]);
         assert_eq!(
             admitted(&mut order, now, &[2, 1, 3, 5, 2, 3, 4, 5, 6]),
@@ -317,9 +317,9 @@ mod tests {
     fn order_keeps_a_draft_first_after_a_second_refusal() {
         let now = Instant::now();
         let mut order = ResendOrder::new(WINDOW);
-        order.requeue_back(&draft(1), &CommandError::busy(), now);
+        order.record_last(&draft(1), &CommandError::busy(), now);
         assert_eq!(admitted(&mut order, now, &[2, 1]), [1]);
-        order.requeue_front(vec![(draft(1), CommandError::try_again())], CONVERSATION, now);
+        order.record_first(vec![(draft(1), CommandError::try_again())], CONVERSATION, now);
         assert_eq!(admitted(&mut order, now, &[2, 3, 1, 2, 3]), [1, 2, 3]);
     }
 
@@ -327,10 +327,10 @@ mod tests {
     fn order_error_says_whether_a_refused_draft_may_be_stored() {
         let now = Instant::now();
         let mut order = ResendOrder::new(WINDOW);
-        order.requeue_back(&draft(1), &CommandError::busy(), now);
+        order.record_last(&draft(1), &CommandError::busy(), now);
         let code = |order: &mut ResendOrder| admit(order, &draft(2), now).unwrap_err().code;
         assert_eq!(code(&mut order), ReplyCode::Busy);
-        order.requeue_back(&draft(1), &CommandError::try_again(), now);
+        order.record_last(&draft(1), &CommandError::try_again(), now);
         assert_eq!(code(&mut order), ReplyCode::TryAgain);
     }
 
@@ -340,12 +340,12 @@ mod tests {
         let mut order = ResendOrder::new(WINDOW);
         let first = draft(1);
         for n in 1..=2 {
-            order.requeue_back(&draft(n), &CommandError::busy(), now);
+            order.record_last(&draft(n), &CommandError::busy(), now);
         }
         order.forget(first.caller, first.id);
         assert_eq!(admitted(&mut order, now, &[3, 2]), [2], "2 is still expected");
         assert_eq!(admitted(&mut order, now, &[3]), [3]);
-        order.requeue_back(&draft(1), &CommandError::busy(), now);
+        order.record_last(&draft(1), &CommandError::busy(), now);
         order.forget(first.caller, first.id);
         assert!(order.sessions.is_empty() && order.count == 0);
     }
@@ -355,13 +355,13 @@ mod tests {
         let now = Instant::now();
         let mut order = ResendOrder::new(WINDOW);
         let mut resent = draft(1);
-        order.requeue_back(&resent, &CommandError::busy(), now);
+        order.record_last(&resent, &CommandError::busy(), now);
         resent.conversation = ConversationRef::direct(UserId(2));
         order.forget(resent.caller, resent.id);
         assert_eq!(admitted(&mut order, now, &[2]), [2]);
         for conversation in [ConversationRef::Id(CONVERSATION), ConversationRef::direct(UserId(2))] {
             resent.conversation = conversation;
-            order.requeue_back(&resent, &CommandError::busy(), now);
+            order.record_last(&resent, &CommandError::busy(), now);
         }
         assert_eq!(order.count, 2, "it is not known that both are the same conversation");
         order.forget(resent.caller, resent.id);
@@ -372,7 +372,7 @@ mod tests {
     fn order_ignores_refusals_that_are_final() {
         let now = Instant::now();
         let mut order = ResendOrder::new(WINDOW);
-        order.requeue_front(vec![(draft(1), CommandError::forbidden())], CONVERSATION, now);
+        order.record_first(vec![(draft(1), CommandError::forbidden())], CONVERSATION, now);
         assert_eq!(admitted(&mut order, now, &[2, 1]), [2, 1]);
     }
 
@@ -381,7 +381,7 @@ mod tests {
         let now = Instant::now();
         let mut order = ResendOrder::new(WINDOW);
         let busy = CommandError::busy();
-        order.requeue_back(&draft(1), &busy, now);
+        order.record_last(&draft(1), &busy, now);
         let end = now + WINDOW;
         let before = end - Duration::from_millis(1);
         assert_eq!(admitted(&mut order, before, &[2, 3]), [0_u8; 0]);
@@ -389,7 +389,7 @@ mod tests {
         assert!(order.sessions.is_empty());
         let mut other = draft(2);
         other.caller = Caller::login(UserId(1), DeviceId([1; 16]), SessionEpoch(2));
-        order.requeue_back(&draft(1), &busy, now);
+        order.record_last(&draft(1), &busy, now);
         assert!(admit(&mut order, &other, now).is_ok(), "another session has no gap");
     }
 
@@ -400,7 +400,7 @@ mod tests {
         let refuse = |order: &mut ResendOrder, n: u64, now| {
             let mut draft = draft(1);
             draft.caller.user = UserId(n);
-            order.requeue_back(&draft, &CommandError::busy(), now);
+            order.record_last(&draft, &CommandError::busy(), now);
         };
         (0..20_000).for_each(|n| refuse(&mut order, n, now));
         assert_eq!((order.sessions.len(), order.count), (MAX_GAPS, MAX_GAPS));

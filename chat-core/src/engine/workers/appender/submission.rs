@@ -10,10 +10,10 @@ use std::time::Instant;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use super::resend_order::DeferredDraft;
+use super::resend_order::DraftIdentity;
 use crate::engine::directory::Target;
 use crate::engine::error::CommandError;
-use crate::engine::operations::message::Prepared;
+use crate::engine::operations::message::QueuedDraft;
 use crate::model::{Caller, ConversationRef, DeviceId, Draft, Origin, Outcome, UserId};
 
 /// Key of a sender: the appender prepares the submissions of one sender one at a time. A device
@@ -51,7 +51,7 @@ pub(super) struct Submission {
 pub(super) enum Payload {
     /// Append a draft.
     Draft {
-        prepared: Prepared,
+        draft: QueuedDraft,
         /// The draft as it was sent; `None` if no hooks have to see it, or once it was passed to
         /// them.
         for_hooks: Option<Box<Draft>>,
@@ -86,17 +86,17 @@ impl Submission {
     }
 
     /// Returns the draft, or `None` for an operation.
-    pub(super) fn draft(&self) -> Option<&Prepared> {
+    pub(super) fn draft(&self) -> Option<&QueuedDraft> {
         match &self.payload {
-            Payload::Draft { prepared, .. } => Some(prepared),
+            Payload::Draft { draft, .. } => Some(draft),
             Payload::Operation { .. } => None,
         }
     }
 
-    /// Returns the fields by which a refused draft is recognised when it is resent, or `None` for
-    /// an operation, which has no idempotency key and is not resent.
-    pub(super) fn to_deferred(&self) -> Option<DeferredDraft> {
-        self.draft().map(|draft| DeferredDraft {
+    /// Returns the identity of the draft, or `None` for an operation, which has no idempotency key
+    /// and is not resent.
+    pub(super) fn identity(&self) -> Option<DraftIdentity> {
+        self.draft().map(|draft| DraftIdentity {
             caller: self.caller,
             conversation: self.conversation.clone(),
             id: draft.client_message_id,

@@ -15,21 +15,21 @@ use super::submission::LaneOperation;
 use crate::engine::directory::{Directory, Target};
 use crate::engine::error::CommandError;
 use crate::engine::hook_calls::HookCalls;
-use crate::engine::operations::message::{AppendBatch, AppendedBatch, BatchRules, Prepared};
+use crate::engine::operations::message::{AppendBatch, AppendedBatch, MessageLimits, QueuedDraft};
 use crate::engine::panics::contain;
-use crate::engine::units::Units;
+use crate::engine::store_access::StoreAccess;
 use crate::engine::workers::{DirectOpener, Publisher};
 use crate::model::{Appended, Caller, ConversationRef, ReplyCode, UserId};
 
 /// Parts of the engine that the work of the appender uses.
 #[derive(Debug)]
 pub(in crate::engine) struct AppendPorts {
-    pub(in crate::engine) units: Arc<Units>,
+    pub(in crate::engine) access: Arc<StoreAccess>,
     pub(in crate::engine) directory: Arc<Directory>,
     pub(in crate::engine) opener: DirectOpener,
     pub(in crate::engine) hooks: Arc<HookCalls>,
     pub(in crate::engine) publisher: Publisher,
-    pub(in crate::engine) rules: BatchRules,
+    pub(in crate::engine) limits: MessageLimits,
 }
 
 /// The driver's [`Ports`], implemented by these parts of the engine.
@@ -66,7 +66,7 @@ async fn run(target: Target, operation: LaneOperation) -> Done {
 async fn commit(
     ports: Arc<AppendPorts>,
     target: Target,
-    drafts: Arc<[Prepared]>,
+    drafts: Arc<[QueuedDraft]>,
     look_first: bool,
     deadline: Instant,
 ) -> Done {
@@ -80,14 +80,14 @@ async fn commit(
 async fn append(
     ports: &AppendPorts,
     target: &Target,
-    drafts: Arc<[Prepared]>,
+    drafts: Arc<[QueuedDraft]>,
     look_first: bool,
     deadline: Instant,
 ) -> BatchResult {
     let mut outcome_unknown = false;
     let all = unit_of_work(ports, target, Arc::clone(&drafts), look_first);
     match ports
-        .units
+        .access
         .run_idempotent(target.id, all, deadline, &mut outcome_unknown)
         .await
     {
@@ -105,7 +105,7 @@ async fn append(
 async fn append_each(
     ports: &AppendPorts,
     target: &Target,
-    drafts: &[Prepared],
+    drafts: &[QueuedDraft],
     deadline: Instant,
     mut outcome_unknown: bool,
 ) -> Vec<Result<Appended, CommandError>> {
@@ -119,7 +119,7 @@ async fn append_each(
         // A transaction without an answer may have stored the draft already.
         let alone = unit_of_work(ports, target, Arc::from([draft.clone()]), outcome_unknown);
         let result = match ports
-            .units
+            .access
             .run_idempotent(target.id, alone, deadline, &mut outcome_unknown)
             .await
         {
@@ -150,13 +150,13 @@ fn publish(ports: &AppendPorts, batch: AppendedBatch, outcome_unknown: bool) -> 
     batch.results
 }
 
-fn unit_of_work(ports: &AppendPorts, target: &Target, drafts: Arc<[Prepared]>, look_first: bool) -> AppendBatch {
+fn unit_of_work(ports: &AppendPorts, target: &Target, drafts: Arc<[QueuedDraft]>, look_first: bool) -> AppendBatch {
     AppendBatch {
         conversation: target.id,
         kind: target.kind.clone(),
         drafts,
-        rules: ports.rules,
-        now: ports.units.now(),
+        limits: ports.limits,
+        now: ports.access.now(),
         look_first,
     }
 }

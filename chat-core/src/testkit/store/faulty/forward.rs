@@ -195,8 +195,8 @@ impl ConversationStore for FaultyStore {
         self.enter().await?.members_of_user(user, after, limit).await
     }
 
-    async fn last_seqs(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Seq, Seq)>, StoreError> {
-        self.enter().await?.last_seqs(ids).await
+    async fn log_versions(&self, ids: &[ConversationId]) -> Result<Vec<LogVersion>, StoreError> {
+        self.enter().await?.log_versions(ids).await
     }
 }
 

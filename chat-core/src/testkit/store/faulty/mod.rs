@@ -14,8 +14,8 @@ use crate::model::{
 };
 use crate::store::{
     AccountStore, AuditPage, AuditRecord, ContactStore, ConversationStore, CursorStore, EventPage, FeedBacklog,
-    FeedLease, FeedPosition, FeedShard, FeedStore, Heartbeat, ListedGroup, MembershipView, MessageStore, NamedGroup,
-    OperatorStore, SentEvent, Store, StoreError, StoreStats, Transaction, TxError, Unit, UserChange,
+    FeedLease, FeedPosition, FeedShard, FeedStore, Heartbeat, ListedGroup, LogVersion, MembershipView, MessageStore,
+    NamedGroup, OperatorStore, SentEvent, Store, StoreError, StoreStats, Transaction, TxError, Unit, UserChange,
 };
 use crate::sync::Mutex;
 

@@ -76,9 +76,9 @@ struct Client {
     /// Numbers of the drafts that have to be sent to each conversation.
     to_send: [BTreeSet<u32>; CONVERSATIONS.len()],
     /// Conversations, numbers and pending replies of the sent drafts that are not answered yet.
-    sent: Vec<(usize, u32, Reply)>,
+    sent: Vec<(usize, u32, PendingReply)>,
     /// Pending replies to operations.
-    operations: Vec<Reply>,
+    operations: Vec<PendingReply>,
     /// Conversations and numbers of the drafts that were refused permanently.
     given_up: Vec<(usize, u32)>,
 }
@@ -163,7 +163,8 @@ impl Simulation {
         let conversation = ConversationRef::Id(CONVERSATIONS[conversation]);
         let deadline = self.appender.now + RESEND_WINDOW;
         let queue = &self.appender.queue;
-        let mut reply: Reply = Box::pin(queue.submit_operation(caller, conversation, None, operation(), deadline));
+        let mut reply: PendingReply =
+            Box::pin(queue.submit_operation(caller, conversation, None, operation(), deadline));
         if code(&mut reply).is_none() {
             self.unanswered += 1;
             self.clients[session].operations.push(reply);
@@ -214,7 +215,7 @@ impl Simulation {
     fn commit(
         &mut self,
         id: ConversationId,
-        drafts: &[Prepared],
+        drafts: &[QueuedDraft],
         end: End,
     ) -> Result<Vec<Result<Appended, CommandError>>, CommandError> {
         match end {
@@ -232,7 +233,7 @@ impl Simulation {
                 // As `append_each` does: the other drafts are stored, except later drafts of the
                 // session whose draft caused the error.
                 let broken = index.index(drafts.len());
-                let result = |(index, draft): (usize, &Prepared)| {
+                let result = |(index, draft): (usize, &QueuedDraft)| {
                     let is_later = index > broken && draft.caller == drafts[broken].caller;
                     match index == broken {
                         true => Err(CommandError::internal()),
@@ -245,7 +246,7 @@ impl Simulation {
         }
     }
 
-    fn store(&mut self, id: ConversationId, draft: &Prepared) -> Appended {
+    fn store(&mut self, id: ConversationId, draft: &QueuedDraft) -> Appended {
         let stored = self.stored.entry(id).or_default();
         let key = (draft.caller.user, number(draft));
         let duplicate = stored.contains(&key);

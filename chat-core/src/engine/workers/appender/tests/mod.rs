@@ -16,7 +16,7 @@ use super::queue::AppendQueue;
 use super::submission::LaneOperation;
 use crate::engine::directory::Target;
 use crate::engine::error::CommandError;
-use crate::engine::operations::message::Prepared;
+use crate::engine::operations::message::QueuedDraft;
 use crate::model::*;
 
 /// Time for which later drafts are refused after a refused draft that is not resent.
@@ -33,7 +33,7 @@ const LIMITS: LaneLimits = LaneLimits {
     max_lane_bytes: 1 << 20,
 };
 
-type Reply = Pin<Box<dyn Future<Output = Result<Outcome, CommandError>> + Send>>;
+type PendingReply = Pin<Box<dyn Future<Output = Result<Outcome, CommandError>> + Send>>;
 
 fn session(user: u64) -> Caller {
     Caller::login(UserId(user), DeviceId([1; 16]), SessionEpoch(1))
@@ -48,7 +48,7 @@ fn draft(number: u32) -> Draft {
 }
 
 /// Returns the number that [`draft`] has put into the idempotency key.
-fn number(draft: &Prepared) -> u32 {
+fn number(draft: &QueuedDraft) -> u32 {
     let id = draft.client_message_id.0;
     u32::from_be_bytes(id[..4].try_into().unwrap())
 }
@@ -69,18 +69,18 @@ fn operation() -> LaneOperation {
     Box::new(|_| std::future::ready(Ok(Outcome::Done)).boxed())
 }
 
-fn submit(queue: &AppendQueue, caller: Caller, conversation: ConversationId, number: u32) -> Reply {
+fn submit(queue: &AppendQueue, caller: Caller, conversation: ConversationId, number: u32) -> PendingReply {
     // An idempotency key is unique for its sender, over all conversations.
     let mut draft = draft(number);
     draft.client_message_id.0[8..].copy_from_slice(&conversation.0.to_be_bytes());
-    let prepared = Prepared::new(caller, draft);
+    let draft = QueuedDraft::new(caller, draft);
     let conversation = ConversationRef::Id(conversation);
     let deadline = Instant::now() + Duration::from_secs(60);
-    Box::pin(queue.submit_draft(prepared, None, conversation, deadline))
+    Box::pin(queue.submit_draft(draft, None, conversation, deadline))
 }
 
 /// Returns the reply's code, 0 for success; `None` if there is no reply yet.
-fn code(reply: &mut Reply) -> Option<u32> {
+fn code(reply: &mut PendingReply) -> Option<u32> {
     let result = reply.as_mut().now_or_never()?;
     Some(result.map_or_else(|error| error.code.number(), |_| 0))
 }
@@ -104,7 +104,12 @@ impl Appender {
         }
     }
 
-    fn send(&self, caller: Caller, conversation: ConversationId, numbers: impl IntoIterator<Item = u32>) -> Vec<Reply> {
+    fn send(
+        &self,
+        caller: Caller,
+        conversation: ConversationId,
+        numbers: impl IntoIterator<Item = u32>,
+    ) -> Vec<PendingReply> {
         let send = |number| submit(&self.queue, caller, conversation, number);
         numbers.into_iter().map(send).collect()
     }
@@ -144,7 +149,7 @@ impl Appender {
         let Work::Commit { target, drafts, .. } = work else {
             panic!("not a commit");
         };
-        let store = |draft: &Prepared| {
+        let store = |draft: &QueuedDraft| {
             let stored = (target.id, number(draft));
             let duplicate = self.stored.contains(&stored);
             if !duplicate {
@@ -213,7 +218,7 @@ fn failed(work: &Work, error: CommandError) -> Done {
 }
 
 /// Returns the code of each reply; panics if one is missing.
-fn codes(replies: impl IntoIterator<Item = Reply>) -> Vec<u32> {
+fn codes(replies: impl IntoIterator<Item = PendingReply>) -> Vec<u32> {
     let code = |mut reply| code(&mut reply).expect("a submission was not answered");
     replies.into_iter().map(code).collect()
 }

@@ -59,7 +59,7 @@ fn operation_runs_alone_and_in_queue_order() {
     let ran = appender
         .queue
         .submit_operation(session(1), conversation, None, operation(), deadline);
-    let mut ran: Reply = Box::pin(ran);
+    let mut ran: PendingReply = Box::pin(ran);
     replies.extend(appender.send(session(1), KNOWN, 3..=3));
     let work = appender.work().unwrap();
     let done = appender.commit(&work);
@@ -292,20 +292,18 @@ fn hooks_see_drafts_in_their_order_and_may_rewrite_them() {
     let mut replies = Vec::new();
     for number in 1..=2 {
         let draft = draft(number);
-        let prepared = Prepared::new(session(1), draft.clone());
+        let queued = QueuedDraft::new(session(1), draft.clone());
         let deadline = appender.now + RESEND_WINDOW;
         let conversation = ConversationRef::Id(KNOWN);
-        let reply = appender
-            .queue
-            .submit_draft(prepared, Some(draft), conversation, deadline);
-        replies.push(Box::pin(reply) as Reply);
+        let reply = appender.queue.submit_draft(queued, Some(draft), conversation, deadline);
+        replies.push(Box::pin(reply) as PendingReply);
     }
     for expected in 1..=2 {
         let preparation = preparation(&mut appender);
         let (sender, original) = (preparation.sender, preparation.for_hooks.unwrap());
-        let prepared = preparation.draft.unwrap();
-        assert_eq!((number(&prepared), original), (expected, draft(expected)));
-        let rewritten = prepared.rewritten(draft(90 + expected).content);
+        let queued = preparation.draft.unwrap();
+        assert_eq!((number(&queued), original), (expected, draft(expected)));
+        let rewritten = queued.rewritten(draft(90 + expected).content);
         appender.finish(Done::Prepared {
             sender,
             result: Ok((target(KNOWN), Some(rewritten))),
@@ -314,7 +312,7 @@ fn hooks_see_drafts_in_their_order_and_may_rewrite_them() {
     let work = appender.work().unwrap();
     let Work::Commit { drafts, .. } = &work else { panic!() };
     let bodies: Vec<_> = drafts.iter().map(|draft| draft.body.clone()).collect();
-    let expected = [91, 92].map(|number| Prepared::new(session(1), draft(number)).body);
+    let expected = [91, 92].map(|number| QueuedDraft::new(session(1), draft(number)).body);
     assert_eq!(bodies, expected);
     let done = appender.commit(&work);
     appender.finish(done);

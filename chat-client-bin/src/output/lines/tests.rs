@@ -79,11 +79,11 @@ fn lines_have_the_documented_json() {
 fn conversation_line_has_unread_counts() {
     let mut info = ConversationInfo::new(ConversationId(4), ConversationView::Group(group()));
     (info.last_seq, info.cursor, info.read_seq) = (Seq(8), Seq(8), Seq(6));
-    (info.unread, info.mentions, info.last_time) = (2, 1, Timestamp(9));
+    (info.unread, info.unread_mentions, info.last_time) = (2, 1, Timestamp(9));
     let line = ConversationLine::from(&info);
     assert_eq!(
         json(&line),
-        r#"{"conversation":{"group":"rust"},"id":4,"last_seq":8,"read_seq":6,"unread":2,"mentions":1,"active":true,"last_time_ms":9}"#
+        r#"{"conversation":{"group":"rust"},"id":4,"last_seq":8,"read_seq":6,"unread":2,"unread_mentions":1,"active":true,"last_time_ms":9}"#
     );
     assert!(line.text(Style::PLAIN).ends_with("2 unread, 1 for you"));
 }

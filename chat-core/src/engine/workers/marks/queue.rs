@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use super::marks::{Limits, Mark, Marks, Target};
+use super::pending::{Limits, Mark, Marks, Target};
 use crate::engine::config::EngineConfig;
 use crate::engine::error::CommandError;
 use crate::model::{Caller, ConversationId, DeviceId, Seq, UserId};
@@ -18,7 +18,7 @@ const MARKS_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Queue of marks. When it is full, or a user has too many marks in it, further marks are refused;
 /// the next mark of the same conversation replaces a refused one.
 #[derive(Debug)]
-pub(in crate::engine) struct CursorQueue {
+pub(in crate::engine) struct MarkQueue {
     marks: Mutex<Marks>,
     /// Wakes the worker when a mark is added to the empty queue.
     pub(super) added: Notify,
@@ -31,22 +31,22 @@ pub(in crate::engine) struct CursorQueue {
     max_batch: usize,
 }
 
-impl CursorQueue {
+impl MarkQueue {
     pub(in crate::engine) fn new(config: &EngineConfig) -> Self {
         let limits = Limits {
-            total: config.max_queued_cursors,
-            per_user: config.max_queued_cursors_per_user,
+            total: config.max_queued_marks,
+            per_user: config.max_queued_marks_per_user,
         };
         Self {
             marks: Mutex::new(Marks::new(limits)),
             added: Notify::new(),
             write_now: Notify::new(),
             ended: watch::Sender::default(),
-            max_batch: config.max_cursor_batch,
+            max_batch: config.max_mark_batch,
         }
     }
 
-    /// Records that the caller's device has received everything up to `seq`.
+    /// Records that the caller's device has acknowledged everything up to `seq`.
     ///
     /// # Errors
     /// [`Busy`](crate::model::ReplyCode::Busy): there is no room; nothing was recorded.
@@ -162,7 +162,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn closed_queue_lets_commands_read_at_once() {
-        let queue = CursorQueue::new(&EngineConfig::default());
+        let queue = MarkQueue::new(&EngineConfig::default());
         let caller = Caller::login(UserId(1), DeviceId([1; 16]), SessionEpoch(1));
         queue.mark_read(caller, ConversationId(1), Seq(1)).unwrap();
         queue.close();

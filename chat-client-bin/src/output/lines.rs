@@ -203,7 +203,7 @@ pub(crate) struct ConversationLine {
     last_seq: u64,
     read_seq: u64,
     unread: u32,
-    mentions: u32,
+    unread_mentions: u32,
     /// False if the user has left the group or was removed, or if it was deleted.
     active: bool,
     last_time_ms: i64,
@@ -217,7 +217,7 @@ impl From<&ConversationInfo> for ConversationLine {
             last_seq: info.last_seq.0,
             read_seq: info.read_seq.0,
             unread: info.unread,
-            mentions: info.mentions,
+            unread_mentions: info.unread_mentions,
             active: info.active,
             last_time_ms: info.last_time.0,
         }
@@ -232,8 +232,8 @@ impl Show for ConversationLine {
         } else {
             String::new()
         };
-        let mentions = if self.mentions > 0 {
-            format!(", {} for you", self.mentions)
+        let mentions = if self.unread_mentions > 0 {
+            format!(", {} for you", self.unread_mentions)
         } else {
             String::new()
         };

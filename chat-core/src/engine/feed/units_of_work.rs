@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use super::machine::{LeaseWork, Moves};
 use crate::model::{ConversationId, NodeId, Seq};
-use crate::store::{FeedLease, FeedShard, FeedTxExt, Operation, StoreError, Transaction};
+use crate::store::{FeedLease, FeedShard, FeedTxExt, StoreError, Transaction, TypedUnit};
 
 /// Maximum number of cursors in one statement.
 const MAX_CURSORS_PER_STATEMENT: usize = 512;
@@ -85,7 +85,7 @@ impl From<StoreError> for RoundRejection {
 }
 
 #[async_trait]
-impl Operation for Round {
+impl TypedUnit for Round {
     type Output = RoundDone;
     type Rejection = RoundRejection;
 
@@ -147,7 +147,7 @@ impl Round {
 pub(super) struct Record(pub(super) Vec<Moves>);
 
 #[async_trait]
-impl Operation for Record {
+impl TypedUnit for Record {
     type Output = Vec<bool>;
     type Rejection = StoreError;
 
@@ -169,7 +169,7 @@ impl Operation for Record {
 pub(super) struct Release(pub(super) Vec<FeedLease>);
 
 #[async_trait]
-impl Operation for Release {
+impl TypedUnit for Release {
     type Output = ();
     type Rejection = StoreError;
 
@@ -208,7 +208,7 @@ impl From<StoreError> for DeleteRejection {
 }
 
 #[async_trait]
-impl Operation for Delete {
+impl TypedUnit for Delete {
     type Output = ();
     type Rejection = DeleteRejection;
 

@@ -1,4 +1,5 @@
-//! [`Prepared`]: a draft that is ready to be appended, encoded and with its fingerprint.
+//! [`QueuedDraft`]: a draft as the appender queues it, encoded and with its fingerprint; and the
+//! limits of messages.
 
 use std::collections::HashSet;
 
@@ -11,16 +12,16 @@ use crate::model::{
     Caller, ClientMessageId, ConversationRef, Draft, DraftContent, EventBody, EventKind, Message, Seq, UserId,
 };
 
-/// Limits of the engine's configuration that apply to messages.
+/// Limits of messages, from the engine's configuration.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::engine) struct BatchRules {
+pub(in crate::engine) struct MessageLimits {
     /// Age, in milliseconds, up to which its sender may edit or recall a message.
     pub(in crate::engine) edit_window_ms: u64,
     /// Maximum number of users that one message may mention.
     pub(in crate::engine) max_mentions: usize,
 }
 
-impl From<&EngineConfig> for BatchRules {
+impl From<&EngineConfig> for MessageLimits {
     fn from(config: &EngineConfig) -> Self {
         Self {
             edit_window_ms: u64::try_from(config.edit_window.as_millis()).unwrap_or(u64::MAX),
@@ -31,7 +32,7 @@ impl From<&EngineConfig> for BatchRules {
 
 /// A draft as the appender queues it.
 #[derive(Clone, Debug)]
-pub(in crate::engine) struct Prepared {
+pub(in crate::engine) struct QueuedDraft {
     pub(in crate::engine) caller: Caller,
     pub(in crate::engine) client_message_id: ClientMessageId,
     /// [`fingerprint`] of the draft as the client sent it, even if a hook has rewritten the draft.
@@ -48,13 +49,13 @@ pub(in crate::engine) struct Prepared {
     pub(in crate::engine) is_by_name: bool,
 }
 
-impl Prepared {
+impl QueuedDraft {
     /// Encodes a draft.
     pub(in crate::engine) fn new(caller: Caller, draft: Draft) -> Self {
         let body = event_body(draft.content);
-        let mut prepared = Self::from_body(caller, draft.client_message_id, &body, 0);
-        prepared.fingerprint = fingerprint(prepared.kind, &prepared.body);
-        prepared
+        let mut queued = Self::from_body(caller, draft.client_message_id, &body, 0);
+        queued.fingerprint = fingerprint(queued.kind, &queued.body);
+        queued
     }
 
     /// Records whether the sender referred to the conversation by a name.
@@ -103,7 +104,7 @@ impl Prepared {
 }
 
 /// Returns the users who sent these drafts.
-pub(super) fn senders(drafts: &[Prepared]) -> HashSet<UserId> {
+pub(super) fn senders(drafts: &[QueuedDraft]) -> HashSet<UserId> {
     drafts.iter().map(|draft| draft.caller.user).collect()
 }
 

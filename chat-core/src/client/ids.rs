@@ -1,4 +1,4 @@
-//! Ids and message numbers, which have a meaning in one history of the server only.
+//! Ids and message numbers, which have a meaning in one store epoch of the server only.
 //!
 //! After an operator has restored a backup, the server assigns the ids and numbers that it had
 //! assigned since the backup again, to other users, conversations and messages, and its
@@ -34,7 +34,7 @@ pub(super) fn command_has_ids(command: &Command) -> bool {
         | Command::ListDevices
         | Command::RevokeDevice(_)
         | Command::UpdateProfile(_)
-        | Command::SetStatus(_)
+        | Command::SetPresence(_)
         | Command::SearchUsers { .. }
         | Command::ListContacts
         | Command::CreateGroup(_)

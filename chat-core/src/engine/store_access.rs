@@ -26,12 +26,12 @@ const MAX_RETRY_PAUSE: Duration = Duration::from_secs(1);
 const MAX_RUNS: u32 = 4;
 
 /// Tracker of commits whose outcome is unknown.
-pub(super) trait UnconfirmedCommits: Debug + Send + Sync + 'static {
+pub(super) trait CommitTracker: Debug + Send + Sync + 'static {
     /// Delivers the events of these commits once the store shows that they were committed.
     fn track_unconfirmed(&self, commits: Vec<UnconfirmedCommit>);
 }
 
-impl UnconfirmedCommits for Router {
+impl CommitTracker for Router {
     fn track_unconfirmed(&self, commits: Vec<UnconfirmedCommit>) {
         Self::track_unconfirmed(self, commits);
     }
@@ -40,7 +40,7 @@ impl UnconfirmedCommits for Router {
 /// Access of the engine to the store. Every call has a deadline. Reads and writes have separate
 /// circuit breakers; while a breaker is open, its calls fail at once.
 #[derive(Debug)]
-pub(super) struct Units {
+pub(super) struct StoreAccess {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     /// Breaker of reads. Separate from that of writes, because a store whose disk is full can still
@@ -49,14 +49,14 @@ pub(super) struct Units {
     writes: Breaker,
     /// Maximum duration of a request.
     timeout: Duration,
-    unconfirmed: Box<dyn UnconfirmedCommits>,
+    tracker: Box<dyn CommitTracker>,
 }
 
-impl Units {
+impl StoreAccess {
     pub(super) fn new(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
-        unconfirmed: impl UnconfirmedCommits,
+        tracker: impl CommitTracker,
         config: &EngineConfig,
     ) -> Self {
         let breaker = || Breaker::new(config.breaker_threshold, config.breaker_probe_interval);
@@ -66,11 +66,12 @@ impl Units {
             reads: breaker(),
             writes: breaker(),
             timeout: config.request_timeout,
-            unconfirmed: Box::new(unconfirmed),
+            tracker: Box::new(tracker),
         }
     }
 
-    /// Returns the store, for the futures that [`Units::read`] and [`Units::write`] run.
+    /// Returns the store, for the futures that [`StoreAccess::read`] and [`StoreAccess::write`]
+    /// run.
     pub(super) fn store(&self) -> &dyn Store {
         &*self.store
     }
@@ -170,7 +171,7 @@ impl Units {
         if !self.writes.admits(now()) {
             return Err(CommandError::try_again().into());
         }
-        let intents = TrackedIntents::new(&*self.unconfirmed);
+        let intents = TrackedIntents::new(&*self.tracker);
         let recorded = Recorded {
             operation,
             intents: intents.intents.clone(),
@@ -238,14 +239,14 @@ pub(super) async fn within<T>(
 /// future that runs the unit of work is dropped or panics before the store has answered.
 struct TrackedIntents<'a> {
     intents: WriteIntents,
-    unconfirmed: &'a dyn UnconfirmedCommits,
+    tracker: &'a dyn CommitTracker,
 }
 
 impl<'a> TrackedIntents<'a> {
-    fn new(unconfirmed: &'a dyn UnconfirmedCommits) -> Self {
+    fn new(tracker: &'a dyn CommitTracker) -> Self {
         Self {
             intents: WriteIntents::default(),
-            unconfirmed,
+            tracker,
         }
     }
 
@@ -259,7 +260,7 @@ impl Drop for TrackedIntents<'_> {
     fn drop(&mut self) {
         let intents = self.intents.take();
         if !intents.is_empty() {
-            self.unconfirmed.track_unconfirmed(intents);
+            self.tracker.track_unconfirmed(intents);
         }
     }
 }

@@ -9,12 +9,12 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use tokio_util::sync::CancellationToken;
 
-use super::marks::{Mark, Target};
-use super::queue::CursorQueue;
+use super::pending::{Mark, Target};
+use super::queue::MarkQueue;
 use crate::engine::breaker::Scope;
 use crate::engine::config::EngineConfig;
 use crate::engine::signals::may_signal;
-use crate::engine::units::Units;
+use crate::engine::store_access::StoreAccess;
 use crate::model::{Caller, ConversationId, ConversationKind, DeviceId, Push, UserId};
 use crate::panics;
 use crate::router::Router;
@@ -31,9 +31,9 @@ const MIN_AWAITED_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Writes queued marks, and notifies the user's other devices and the other members.
 #[derive(Debug)]
-pub(in crate::engine) struct CursorWorker {
-    queue: Arc<CursorQueue>,
-    units: Arc<Units>,
+pub(in crate::engine) struct MarkWorker {
+    queue: Arc<MarkQueue>,
+    access: Arc<StoreAccess>,
     router: Router,
     flush_interval: Duration,
     /// Maximum number of members of a group in which receipts are sent.
@@ -47,21 +47,21 @@ pub(in crate::engine) struct CursorWorker {
     last_flush: Option<Instant>,
 }
 
-impl CursorWorker {
+impl MarkWorker {
     pub(in crate::engine) fn new(
-        queue: Arc<CursorQueue>,
-        units: Arc<Units>,
+        queue: Arc<MarkQueue>,
+        access: Arc<StoreAccess>,
         router: Router,
         config: &EngineConfig,
     ) -> Self {
         Self {
             queue,
-            units,
+            access,
             router,
-            flush_interval: config.cursor_flush_interval,
+            flush_interval: config.mark_flush_interval,
             max_receipt_members: config.max_receipt_members,
-            max_batch: config.max_cursor_batch,
-            batch: config.max_cursor_batch,
+            max_batch: config.max_mark_batch,
+            batch: config.max_mark_batch,
             last_flush: None,
         }
     }
@@ -110,7 +110,7 @@ impl CursorWorker {
     /// panicked. After a panic, the marks of the batch may be lost.
     async fn flush(&mut self) -> bool {
         self.last_flush = Some(now());
-        let written = panics::step("cursors", self.write_queued()).await;
+        let written = panics::step("marks", self.write_queued()).await;
         if written.is_none() {
             self.queue.write_ended();
         }
@@ -126,8 +126,8 @@ impl CursorWorker {
                 return true;
             }
             remaining = remaining.saturating_sub(taken.len());
-            let write = write(self.units.store(), &taken);
-            match self.units.write(Scope::Marks, write).await {
+            let write = write(self.access.store(), &taken);
+            match self.access.write(Scope::Marks, write).await {
                 Some(Ok(())) => self.queue.write_ended(),
                 Some(Err(error)) => {
                     let error = &error as &dyn Error;
@@ -167,8 +167,8 @@ impl CursorWorker {
             .for_each_concurrent(
                 MAX_CONCURRENT_READS,
                 async |((user, conversation), (device, reader))| {
-                    let membership = self.units.store().membership(user, device, conversation);
-                    if let Ok(Some(membership)) = self.units.read(membership).await {
+                    let membership = self.access.store().membership(user, device, conversation);
+                    if let Ok(Some(membership)) = self.access.read(membership).await {
                         self.notify_of(user, reader, &membership).await;
                     }
                 },
@@ -186,7 +186,7 @@ impl CursorWorker {
                 conversation: conversation.id,
                 read_seq: member.read_seq,
                 unread: u32::try_from(membership.unread).unwrap_or(u32::MAX),
-                mentions: u32::try_from(membership.mentions).unwrap_or(u32::MAX),
+                unread_mentions: u32::try_from(membership.unread_mentions).unwrap_or(u32::MAX),
             };
             self.router.notify_user(user, &read, reader);
         }
@@ -202,7 +202,7 @@ impl CursorWorker {
         match &conversation.kind {
             ConversationKind::Direct { .. } => {
                 if let Some(peer) = &membership.peer
-                    && may_signal(&self.units, user, peer.user).await
+                    && may_signal(&self.access, user, peer.user).await
                 {
                     self.router.notify_user(peer.user, &receipt, None);
                 }

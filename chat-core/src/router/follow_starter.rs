@@ -1,11 +1,11 @@
-//! Adds a user's sessions to the feed of a conversation, the
+//! Makes a user's sessions follow a conversation: adds them to its feed, the
 //! [`ConversationFeed`](super::conversation_feed::ConversationFeed).
 
 use std::sync::Arc;
 
 use super::event_log::{EventLog, ReadLimit};
 use super::local_delivery::LocalDelivery;
-use super::registry::{JoinResult, KnownUpTo, MAX_PUSHED_ON_JOIN, MissedEvents, Registry};
+use super::registry::{FollowResult, KnownUpTo, MAX_PUSHED_ON_FOLLOW, MissedEvents, Registry};
 use super::session::SessionHandle;
 use crate::store::{MembershipView, StoreError};
 
@@ -15,14 +15,14 @@ use crate::store::{MembershipView, StoreError};
 const MAX_READS_OF_MISSED: u32 = 3;
 /// Bounds of one read of the events that a session missed before it joins a feed.
 const MISSED_LIMIT: ReadLimit = ReadLimit {
-    max_events: 2 * MAX_PUSHED_ON_JOIN, // more events may be delivered during the read
+    max_events: 2 * MAX_PUSHED_ON_FOLLOW, // more events may be delivered during the read
     max_bytes: 256 * 1024,
 };
 
-/// Component that adds sessions to feeds, with a membership that is at least as recent as the
-/// feed's last membership change.
+/// Component that adds sessions to conversation feeds, with a membership that is at least as recent
+/// as the feed's last membership change.
 #[derive(Clone, Debug)]
-pub(crate) struct Joiner {
+pub(crate) struct FollowStarter {
     pub(crate) registry: Arc<Registry>,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) delivery: Arc<LocalDelivery>,
@@ -33,11 +33,11 @@ pub(crate) fn is_active(membership: &MembershipView) -> bool {
     membership.member.is_active() && !membership.conversation.deleted
 }
 
-impl Joiner {
+impl FollowStarter {
     /// Adds sessions of one user to the feed of the conversation of `membership`. The membership is
     /// read again as long as this node has delivered a newer membership change; if it has ended by
     /// then, no session is added. `known` is the part of the log that the clients know.
-    pub(crate) async fn join(
+    pub(crate) async fn follow(
         &self,
         sessions: &[Arc<SessionHandle>],
         membership: &MembershipView,
@@ -61,9 +61,9 @@ impl Joiner {
                 events: &missed,
                 is_final: reads == MAX_READS_OF_MISSED,
             };
-            match self.registry.join(sessions, membership, known, events) {
-                JoinResult::Joined => return Ok(()),
-                JoinResult::JoinedNewFeed { is_behind } => {
+            match self.registry.follow(sessions, membership, known, events) {
+                FollowResult::Following => return Ok(()),
+                FollowResult::FollowingNewFeed { is_behind } => {
                     self.delivery.feed_created(conversation);
                     if is_behind {
                         // The events are known to exist, so their delivery does not wait for the
@@ -72,7 +72,7 @@ impl Joiner {
                     }
                     return Ok(());
                 }
-                JoinResult::Missed(after) => {
+                FollowResult::Missed(after) => {
                     reads += 1;
                     match self.log.events_after(conversation, after, MISSED_LIMIT).await {
                         Ok(page) => missed = page.events,
@@ -84,7 +84,7 @@ impl Joiner {
                     }
                     continue;
                 }
-                JoinResult::OutOfDate => {}
+                FollowResult::OutOfDate => {}
             }
             match self
                 .log

@@ -72,7 +72,7 @@ fn rejected(script: &mut Script) -> BTreeMap<ClientMessageId, ConversationRef> {
         Action::Settle {
             id,
             conversation,
-            outcome: SendOutcome::Rejected(ClientError::HistoryReplaced),
+            outcome: SendOutcome::Rejected(ClientError::StoreReplaced),
         } => Some((id, conversation)),
         _ => None,
     });
@@ -99,7 +99,7 @@ fn message_to_a_known_name_is_resolved_again() {
 #[test]
 fn outbox_of_an_earlier_run_is_checked_although_the_epoch_is_known_already() {
     let mut config = config();
-    config.epoch = Some(RESTORED);
+    config.store_epoch = Some(RESTORED);
     let mut script = Script::new(config);
     let [by_name, by_id] = [resolved(Some(room()), text()), resolved(None, text())];
     for message in [by_name.clone(), by_id.clone()] {
@@ -110,7 +110,7 @@ fn outbox_of_an_earlier_run_is_checked_although_the_epoch_is_known_already() {
     assert!(rejected(&mut script).into_keys().eq([by_id.id]));
     let reset = script.events().into_iter();
     assert_eq!(
-        reset.filter(|event| matches!(event, ClientEvent::HistoryReset)).count(),
+        reset.filter(|event| matches!(event, ClientEvent::StoreReset)).count(),
         0
     );
 }
@@ -163,10 +163,10 @@ fn message_to_a_group_that_was_renamed_is_rejected() {
 fn id_without_a_history_is_sent_only_if_the_device_never_logged_in() {
     for (known, is_sent) in [(None, true), (Some(EPOCH), false)] {
         let mut config = config();
-        config.epoch = known;
+        config.store_epoch = known;
         let mut script = Script::new(config);
         let by_id = Outgoing {
-            epoch: None,
+            store_epoch: None,
             ..resolved(None, text())
         };
         let by_name = Outgoing {
@@ -192,7 +192,7 @@ fn id_without_a_history_is_sent_only_if_the_device_never_logged_in() {
 fn message_of_another_history_is_refused_in_a_session() {
     let mut script = Script::online(config(), vec![group_info(0, 0)]);
     let stale = Outgoing {
-        epoch: Some(RESTORED),
+        store_epoch: Some(RESTORED),
         ..resolved(None, text())
     };
     script.machine.send(script.now, stale.clone());
@@ -234,7 +234,7 @@ fn waiting_commands_continue_by_name_or_end() {
         .filter_map(|action| match action {
             Action::Finish {
                 command_id,
-                result: Err(ClientError::HistoryReplaced),
+                result: Err(ClientError::StoreReplaced),
             } => Some(command_id),
             _ => None,
         })
@@ -276,7 +276,7 @@ fn reference_learned_in_the_replaced_history_is_forgotten() {
     let message = Outgoing {
         conversation: bob(),
         name: Some(bob()),
-        epoch: Some(RESTORED),
+        store_epoch: Some(RESTORED),
         ..resolved(None, text())
     };
     script.machine.send(script.now, message.clone());
@@ -296,7 +296,7 @@ fn message_by_name_survives_two_restores() {
     let message = Outgoing {
         conversation: bob(),
         name: None,
-        epoch: None,
+        store_epoch: None,
         ..resolved(None, text())
     };
     script.machine.send(script.now, message.clone());

@@ -1,16 +1,16 @@
 //! Marks: acknowledgements of devices and read marks of users, which are collected and written in
 //! batches. If the latest marks are lost, events are only delivered again and read messages count
 //! as unread again, so marks are written without units of work (the durable transactions of
-//! commands). A mark waits for others for at most `EngineConfig::cursor_flush_interval`; less if a
+//! commands). A mark waits for others for at most `EngineConfig::mark_flush_interval`; less if a
 //! command of its user reads marks, or if enough marks for a batch are queued. It is merged with
 //! later marks of the same device (or, if it is a read mark, of the same user) in the same
 //! conversation, and is kept while the store is unavailable. Once it is written, the user's other
 //! devices get the new read mark, and other members get a receipt, except in large groups and from
 //! users whose receipts they may not see.
 
-mod marks;
+mod pending;
 mod queue;
 mod worker;
 
-pub(in crate::engine) use queue::CursorQueue;
-pub(in crate::engine) use worker::CursorWorker;
+pub(in crate::engine) use queue::MarkQueue;
+pub(in crate::engine) use worker::MarkWorker;
