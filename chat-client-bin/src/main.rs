@@ -12,6 +12,7 @@ mod commands;
 mod failure;
 mod interactive;
 mod lines;
+mod login;
 mod outbox;
 mod output;
 mod profile;

@@ -7,10 +7,7 @@ use chat_core::client::{
     Client, ClientError, ClientOptions, ClientStore as _, Credentials, Events, Receive, Scheme, ServerAddress, Status,
 };
 use chat_core::commands::Commands;
-use chat_core::model::{
-    ConversationInfo, DisplayName, EventBody, HistoryEvent, Page, PageFrom, Registration, Secret, UserInfo, UserName,
-    UserRef,
-};
+use chat_core::model::{ConversationInfo, EventBody, HistoryEvent, Page, PageFrom, UserInfo};
 use chat_core::secure::{Fingerprint, Trust};
 use tokio::time::Instant;
 
@@ -20,25 +17,12 @@ use crate::args::Global;
 use crate::args::user_ref;
 use crate::authorities;
 use crate::failure::{Failure, Kind};
+use crate::login::{LoginMode, credentials, device_name};
 use crate::outbox::{self, Reporter};
 use crate::output::{EventLine, Output, users_in};
 use crate::profile::{Opened, Profile, account_name};
-use crate::secrets;
 use crate::servers;
 use crate::spool::Spool;
-
-/// Choice of the credentials that a command logs in with.
-#[derive(Debug)]
-pub(crate) enum LoginMode {
-    /// The stored session if there is one, otherwise the password.
-    Automatic,
-    /// The stored session only.
-    Stored,
-    /// The password, even if a session is stored.
-    Password,
-    /// Registration of a new account.
-    Register(Option<DisplayName>),
-}
 
 /// A running client, and the profile that it uses.
 #[derive(Debug)]
@@ -381,70 +365,6 @@ fn explain(error: ClientError, pinned: bool) -> Failure {
         _ => {}
     }
     failure
-}
-
-/// Returns the credentials for `mode`. Prompts for a password that is needed and not given.
-async fn credentials(
-    global: &Global,
-    mode: LoginMode,
-    user: &UserRef,
-    has_session: bool,
-) -> Result<Credentials, Failure> {
-    let given = secrets::from_file_or_env(global.password_file.as_deref(), "CHAT_PASSWORD")?;
-    match mode {
-        LoginMode::Register(display_name) => {
-            let password = password(given, true).await?;
-            Ok(Credentials::Register(registration(user, password, display_name)?))
-        }
-        LoginMode::Password => Ok(Credentials::Password {
-            account: user.clone(),
-            secret: password(given, false).await?,
-            fresh: true,
-        }),
-        LoginMode::Stored => Ok(Credentials::Stored),
-        LoginMode::Automatic if has_session && given.is_none() => Ok(Credentials::Stored),
-        // The client ends with `NoCredentials`, and `explain` names the ways to log in.
-        LoginMode::Automatic if given.is_none() && !secrets::can_prompt() => Ok(Credentials::Stored),
-        LoginMode::Automatic => Ok(Credentials::Password {
-            account: user.clone(),
-            secret: password(given, false).await?,
-            fresh: false,
-        }),
-    }
-}
-
-/// Returns the given password, or prompts for one; twice if `twice` is set.
-async fn password(given: Option<Secret>, twice: bool) -> Result<Secret, Failure> {
-    match given {
-        Some(given) => Ok(given),
-        None => secrets::prompt("Password", twice, secrets::PASSWORD_SOURCES).await,
-    }
-}
-
-fn registration(user: &UserRef, password: Secret, display_name: Option<DisplayName>) -> Result<Registration, Failure> {
-    let name = match user {
-        UserRef::Name(name) => name,
-        UserRef::Id(id) => {
-            return Err(Failure::usage(format!(
-                "{id} is an id; give the name of the new account with --user NAME"
-            )));
-        }
-    };
-    let name = UserName::parse(name.as_str()).map_err(Failure::usage)?;
-    let mut registration = Registration::new(name, password);
-    registration.display_name = display_name;
-    Ok(registration)
-}
-
-/// Returns the name of this device in the user's list of devices. It contains at most 40 characters
-/// of the host name.
-fn device_name() -> String {
-    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
-    let host: String = host.trim().chars().filter(|c| c.is_ascii_graphic()).take(40).collect();
-    match host.as_str() {
-        "" => "chat-client".to_owned(),
-        host => format!("chat-client on {host}"),
-    }
 }
 
 /// A page of the events of a conversation.

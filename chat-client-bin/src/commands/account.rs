@@ -9,9 +9,10 @@ use chat_core::model::{CloseCode, DisplayName, ProfileChanges, ReplyCode};
 
 use crate::args::Global;
 use crate::failure::{Failure, Kind};
+use crate::login::LoginMode;
 use crate::output::{DoneLine, Output, WhoLine};
 use crate::secrets;
-use crate::session::{LoginMode, Session};
+use crate::session::Session;
 
 /// Maximum time to wait for the answer to a logout, including repeated attempts.
 const LOGOUT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -15,9 +15,7 @@ pub(super) async fn devices(
 ) -> Result<(), Failure> {
     let Some(DeviceCommand::Revoke { id }) = command else {
         let devices = client.devices().await?;
-        return devices
-            .iter()
-            .try_for_each(|device| output.print(&DeviceLine::from(device)));
+        return output.print_list(devices.iter().map(DeviceLine::from));
     };
     let device: DeviceId = id
         .parse()

@@ -58,7 +58,5 @@ pub(super) async fn friend(client: &Client, command: FriendCommand, output: &mut
 
 async fn list(client: &Client, output: &mut Output) -> Result<(), Failure> {
     let contacts = client.contacts().await?;
-    contacts
-        .iter()
-        .try_for_each(|contact| output.print(&ContactLine::from(contact)))
+    output.print_list(contacts.iter().map(ContactLine::from))
 }

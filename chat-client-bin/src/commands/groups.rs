@@ -189,14 +189,12 @@ fn member_command(command: GroupCommand) -> Result<(&'static str, String, Comman
 }
 
 fn list(client: &Client, output: &mut Output) -> Result<(), Failure> {
-    for info in client.known_conversations() {
-        if let ConversationView::Group(group) = &info.view
-            && info.active
-        {
-            output.print(&GroupLine::new(group, Some(info.role)))?;
-        }
-    }
-    Ok(())
+    let conversations = client.known_conversations();
+    let active = conversations.iter().filter(|info| info.active);
+    output.print_list(active.filter_map(|info| match &info.view {
+        ConversationView::Group(group) => Some(GroupLine::new(group, Some(info.role))),
+        _ => None,
+    }))
 }
 
 async fn members(client: &Client, group: &str, output: &mut Output) -> Result<(), Failure> {
@@ -204,9 +202,12 @@ async fn members(client: &Client, group: &str, output: &mut Output) -> Result<()
     loop {
         let group = group_ref(group)?;
         let page = client.members(group, after, MAX_PAGE_MEMBERS).await?;
-        page.members
-            .iter()
-            .try_for_each(|member| output.print(&MemberLine::from(member)))?;
+        let mut lines = page.members.iter().map(MemberLine::from);
+        if after == UserId(0) {
+            output.print_list(lines)?;
+        } else {
+            lines.try_for_each(|line| output.print(&line))?;
+        }
         match page.members.last() {
             Some(last) if page.has_more => after = last.user.id,
             _ => return Ok(()),

@@ -11,9 +11,10 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::args::{Global, Listen, group_ref, user_ref};
 use crate::failure::{Failure, Kind};
+use crate::login::LoginMode;
 use crate::outbox;
 use crate::output::{ConversationName, Output, describe_retry, describe_truncation};
-use crate::session::{LoginMode, Session, event_line};
+use crate::session::{Session, event_line};
 use crate::signals::StopSignals;
 
 /// Conversation and time of the events to print.

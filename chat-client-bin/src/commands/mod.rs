@@ -17,8 +17,9 @@ use clap::CommandFactory as _;
 use crate::args::{Args, Command, FriendCommand, Global, GroupCommand, SearchCommand};
 use crate::failure::{Failure, Kind};
 use crate::interactive;
+use crate::login::LoginMode;
 use crate::output::{ConversationLine, GroupLine, Output, UserLine};
-use crate::session::{LoginMode, Session};
+use crate::session::Session;
 
 /// Runs the command of the command line, or the interactive client if no command is given.
 pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
@@ -131,23 +132,18 @@ async fn run_in(session: &Session, command: Command, output: &mut Output) -> Res
 fn print_conversations(client: &Client, output: &mut Output) -> Result<(), Failure> {
     let mut conversations = client.known_conversations();
     conversations.sort_by_key(|info| std::cmp::Reverse(info.last_time));
-    for info in conversations {
-        output.print(&ConversationLine::from(&*info))?;
-    }
-    Ok(())
+    output.print_list(conversations.iter().map(|info| ConversationLine::from(&**info)))
 }
 
 async fn print_search(client: &Client, search: SearchCommand, output: &mut Output) -> Result<(), Failure> {
     match search {
         SearchCommand::Users(search) => {
             let users = client.search_users(search.text, search.limit).await?;
-            users.iter().try_for_each(|user| output.print(&UserLine::from(user)))
+            output.print_list(users.iter().map(UserLine::from))
         }
         SearchCommand::Groups(search) => {
             let groups = client.search_groups(search.text, search.limit).await?;
-            groups
-                .iter()
-                .try_for_each(|group| output.print(&GroupLine::new(group, None)))
+            output.print_list(groups.iter().map(|group| GroupLine::new(group, None)))
         }
     }
 }

@@ -15,9 +15,10 @@ use tokio::time::{Instant, timeout_at};
 use crate::args::{Global, Modify, Send, seq, user_ref};
 use crate::failure::{Failure, Kind};
 use crate::lines::{InvalidLine, Line, Lines};
+use crate::login::LoginMode;
 use crate::outbox;
 use crate::output::{ConversationName, Output, SentLine};
-use crate::session::{LoginMode, Session};
+use crate::session::Session;
 
 /// Maximum number of lines read ahead, and of messages in flight.
 const MAX_AHEAD: usize = 64;

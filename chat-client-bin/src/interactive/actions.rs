@@ -14,7 +14,7 @@ use chat_core::model::{ConversationId, ConversationInfo, ConversationRef, GroupN
 
 use crate::args::user_ref;
 use crate::failure::Failure;
-use crate::output::{Show, single_line};
+use crate::output::{Row, Show, single_line};
 
 use super::command::Action;
 use super::state::{JobResult, State};
@@ -122,6 +122,15 @@ impl JobContext {
             screen: state.screen.clone(),
             style: state.style,
         }
+    }
+
+    /// Prints a list with the names of its columns, or `empty_text` if it is empty.
+    fn list<L: Row>(&self, rows: impl IntoIterator<Item = L>, empty_text: &str) {
+        let mut rows = rows.into_iter().peekable();
+        if rows.peek().is_some() {
+            self.screen.line(self.style.dim(&L::heading()));
+        }
+        self.show(rows, empty_text);
     }
 
     /// Prints `lines`, or `empty_text` if there are none.

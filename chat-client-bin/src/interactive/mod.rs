@@ -23,8 +23,9 @@ use nix::sys::signal::{SigSet, Signal};
 
 use crate::args::Global;
 use crate::failure::{Failure, Kind};
+use crate::login::LoginMode;
 use crate::output::Output;
-use crate::session::{DEFAULT_TIMEOUT, LoginMode, Session};
+use crate::session::{DEFAULT_TIMEOUT, Session};
 
 use app::App;
 

@@ -1,13 +1,14 @@
 //! Output as JSON or text. Results go to standard output, everything else to standard error.
 
 mod event;
+mod heading;
 mod json;
 mod lines;
 mod single_line;
 mod style;
 mod time;
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 use crate::failure::{Failure, Kind};
 
 pub(crate) use event::{ConversationName, EventLine, Names, describe_truncation, users_in};
+pub(crate) use heading::Row;
 pub(crate) use lines::{
     ContactLine, ConversationLine, DeviceLine, DoneLine, GroupLine, MemberLine, SentLine, UserLine, WhoLine,
 };
@@ -65,6 +67,19 @@ impl Output {
         writeln!(out, "{text}")
             .and_then(|()| out.flush())
             .map_err(write_failure)
+    }
+
+    /// Prints the lines of a list. On a terminal, the names of the columns come first.
+    pub(crate) fn print_list<L: Row>(&mut self, lines: impl IntoIterator<Item = L>) -> Result<(), Failure> {
+        let mut has_heading = self.json || !io::stdout().is_terminal();
+        for line in lines {
+            if !std::mem::replace(&mut has_heading, true) {
+                let mut out = io::stdout().lock();
+                writeln!(out, "{}", self.style.dim(&L::heading())).map_err(write_failure)?;
+            }
+            self.print(&line)?;
+        }
+        Ok(())
     }
 
     /// Prints bytes unchanged: a manual page, or a completion script.

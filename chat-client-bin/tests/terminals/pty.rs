@@ -342,3 +342,16 @@ fn short_password_is_refused_before_it_is_typed_again() {
     client.until("at least 8 bytes");
     assert_eq!(client.exit_code(), Some(2));
 }
+
+#[test]
+fn list_on_a_terminal_names_its_columns() {
+    let server = TestServer::new();
+    let [alice, _bob] = server.friends(["alice", "bob"]);
+    let mut list = Terminal::run(alice.command(&["friend", "list"]));
+    list.until("id state\r\nbob ");
+    assert_eq!(list.exit_code(), Some(0));
+    assert!(
+        alice.ok(&["friend", "list"]).starts_with("bob "),
+        "a script gets no heading"
+    );
+}

@@ -258,8 +258,10 @@ mod tests {
     const DECOMPOSED: &str = "pa\u{308}sswo\u{308}rd";
 
     fn authenticator() -> PasswordAuthenticator {
-        let mut pool = PasswordPoolOptions::default();
-        pool.cost = PasswordCost::danger_cheap();
+        let pool = PasswordPoolOptions {
+            cost: PasswordCost::danger_cheap(),
+            ..PasswordPoolOptions::default()
+        };
         PasswordAuthenticator::new(Arc::new(MemoryStore::new()), pool, ThrottleOptions::danger_unlimited()).unwrap()
     }
 

@@ -18,7 +18,7 @@ const MAX_SHOWN_MEMBERS: u32 = 500;
 pub(super) fn conversations(state: &State) -> Result<(), Failure> {
     let mut conversations = state.client.known_conversations();
     conversations.sort_by_key(|info| std::cmp::Reverse(info.last_time));
-    JobContext::of(state).show(
+    JobContext::of(state).list(
         conversations.iter().map(|info| ConversationLine::from(&**info)),
         "no conversations yet",
     );
@@ -39,7 +39,7 @@ pub(super) fn contacts(state: &mut State, only_online: bool) -> Result<(), Failu
         } else {
             "no contacts"
         };
-        job.show(selected.map(ContactLine::from), empty_text);
+        job.list(selected.map(ContactLine::from), empty_text);
         Ok(JobResult::Done)
     });
     Ok(())
@@ -61,7 +61,7 @@ pub(super) fn devices(state: &mut State) -> Result<(), Failure> {
     let job = JobContext::of(state);
     state.spawn(async move {
         let devices = job.client.devices().await?;
-        job.show(devices.iter().map(DeviceLine::from), "no devices");
+        job.list(devices.iter().map(DeviceLine::from), "no devices");
         Ok(JobResult::Done)
     });
     Ok(())
@@ -96,9 +96,9 @@ pub(super) fn search(state: &mut State, query: String) -> Result<(), Failure> {
         /// Maximum number of users that are printed, and maximum number of groups.
         const MAX_RESULTS: u32 = 20;
         let users = job.client.search_users(&*query, MAX_RESULTS).await?;
-        job.show(users.iter().map(UserLine::from), "no users");
+        job.list(users.iter().map(UserLine::from), "no users");
         let groups = job.client.search_groups(query, MAX_RESULTS).await?;
-        job.show(groups.iter().map(|group| GroupLine::new(group, None)), "no groups");
+        job.list(groups.iter().map(|group| GroupLine::new(group, None)), "no groups");
         Ok(JobResult::Done)
     });
     Ok(())
@@ -110,7 +110,7 @@ pub(super) fn members(state: &mut State) -> Result<(), Failure> {
     state.spawn(async move {
         let page = job.client.members(group, UserId(0), MAX_SHOWN_MEMBERS).await?;
         page.members.iter().for_each(|member| known.add_user(&member.user.name));
-        job.show(page.members.iter().map(MemberLine::from), "no members");
+        job.list(page.members.iter().map(MemberLine::from), "no members");
         if page.has_more {
             job.screen.line(
                 job.style
