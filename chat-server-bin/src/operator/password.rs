@@ -3,10 +3,12 @@
 use std::io::IsTerminal as _;
 
 use chat_core::model::Secret;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::PasswordArgs;
 use crate::failure::Failure;
 use crate::files;
+use crate::signals::StopSignal;
 
 /// Reads the password from the first line of the file of `--password-file`, otherwise from
 /// `CHAT_PASSWORD`, otherwise twice from a prompt on the terminal. Fails if the file cannot be
@@ -26,8 +28,14 @@ pub(super) fn read_password(arguments: &PasswordArgs) -> Result<Secret, Failure>
         let text = "no password given: set CHAT_PASSWORD or use --password-file FILE";
         return Err(Failure::Failed(text.to_owned()));
     }
+    // For Ctrl-C the prompt raises SIGINT before it restores the mode of the terminal. With this
+    // handler the process survives the signal, and the prompt fails.
+    let _handler = signal(SignalKind::interrupt());
     let ask = |prompt| rpassword::prompt_password(prompt).map(Secret::new);
-    let failed = |error: std::io::Error| Failure::Failed(format!("cannot read the password: {error}"));
+    let failed = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::Interrupted => Failure::Stopped(StopSignal::Interrupt),
+        _ => Failure::Failed(format!("cannot read the password: {error}")),
+    };
     let password = ask("New password: ").map_err(failed)?;
     if ask("Again: ").map_err(failed)? != password {
         return Err(Failure::Failed(
