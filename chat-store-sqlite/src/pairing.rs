@@ -63,12 +63,16 @@ impl Opening {
         Some(Self { generation, salt })
     }
 
-    /// Writes the opening, and syncs it.
+    /// Writes the opening, and syncs it. Replaces the file, because root may own the former one.
     fn write(self, database: &Path) -> io::Result<()> {
+        forget(database)?;
         let path = private::beside(database, OPENING);
-        let mut file = private::options().create(true).truncate(true).open(&path)?;
+        let mut file = private::create_new(&path)?;
         file.write_all(format!("{:08x} {:08x}\n", self.generation, self.salt).as_bytes())?;
         file.sync_all()?;
+        // If root runs this program, the server that runs as another user has to read the file. In
+        // a directory of yet another user, the file stays with its writer.
+        let _ = private::give_to_owner_of_directory(&path);
         private::sync_directory_of(&path)
     }
 
