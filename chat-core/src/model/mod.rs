@@ -30,7 +30,8 @@ pub use cursor::{Cursor, EventMark};
 pub use draft::{Draft, DraftContent};
 pub use event::{Event, EventBody, EventKind, Message};
 pub use id::{
-    ClientMessageId, ConversationId, DeviceId, EventId, NodeId, Seq, SessionEpoch, StoreEpoch, Timestamp, UserId,
+    ClientMessageId, ConversationId, DeviceId, EventId, NodeId, Seq, SessionEpoch, SessionId, StoreEpoch, Timestamp,
+    UserId,
 };
 pub use name::{DisplayName, GroupName, NameError, ShownChar, UserName};
 pub use outcome::{
@@ -49,7 +50,7 @@ pub(crate) use internals::*;
 pub use internals::*;
 
 mod internals {
-    pub use super::id::{ConnectionId, SessionId};
+    pub use super::id::ConnectionId;
     pub use super::session::{LoginGrant, Resume};
 }
 
