@@ -126,8 +126,10 @@ mod tests {
 
     #[test]
     fn wrong_tokens_are_limited_by_source_and_known_devices_are_not_affected() {
-        let mut options = ThrottleOptions::default();
-        options.source_rate = Rate::new(3, Duration::from_secs(60));
+        let options = ThrottleOptions {
+            source_rate: Rate::new(3, Duration::from_secs(60)),
+            ..Default::default()
+        };
         let throttle = ResumeThrottle::new(&options);
         let now = Instant::now();
         throttle.succeeded(now, attempt(1, 1));

@@ -1,0 +1,76 @@
+//! Tests of what a client accepts as proof of a server.
+
+use super::*;
+use crate::client::{Credentials, MemoryStore, ServerAddress};
+use crate::secure::Trust;
+use crate::transport::tls::RootCertStore;
+
+const KEY: &str = "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// Returns what a client with [`Trust::AcceptFirst`] accepts from a server.
+async fn accepted(
+    pinned: &[&str],
+    authorized: &[&str],
+    address: &str,
+    set: impl FnOnce(&mut ClientOptions),
+) -> &'static str {
+    let store = MemoryStore::new();
+    for host in authorized {
+        store.record_authority(host).await.unwrap();
+    }
+    for host in pinned {
+        store.pin(host, &KEY.parse().unwrap()).await.unwrap();
+    }
+    let address: ServerAddress = address.parse().unwrap();
+    let mut options = ClientOptions::new([address.clone()], Credentials::Stored);
+    options.trust = Trust::AcceptFirst;
+    options.authorities = Some(Arc::new(RootCertStore::empty()));
+    set(&mut options);
+    match policy(&address.into(), &options, &store).await {
+        Ok(Policy::Plain) => "plain",
+        Ok(Policy::Keys(PinPolicy::FirstContact)) => "any key",
+        Ok(Policy::Keys(_)) => "pinned key",
+        Ok(Policy::Authorities) => "authority",
+        Ok(Policy::AuthoritiesOrKeys(PinPolicy::FirstContact)) => "authority or any key",
+        Ok(Policy::AuthoritiesOrKeys(_)) => "authority or pinned key",
+        Err(_) => "nothing",
+    }
+}
+
+#[tokio::test]
+async fn server_has_to_prove_itself_in_the_way_that_the_profile_knows() {
+    let default = |_: &mut ClientOptions| {};
+    let without = |options: &mut ClientOptions| options.authorities = None;
+    let required = |options: &mut ClientOptions| options.require_authority = true;
+    let (tls, sc1) = ("tls://a:1", "sc1://a:1");
+    // The first contact.
+    assert_eq!(accepted(&[], &[], tls, default).await, "authority or any key");
+    assert_eq!(accepted(&[], &[], tls, without).await, "any key");
+    assert_eq!(accepted(&[], &[], tls, required).await, "authority");
+    assert_eq!(accepted(&[], &[], sc1, default).await, "any key");
+    // The server has proved itself by a certificate.
+    for spelling in ["tls://a:1", "tls://A.:1"] {
+        assert_eq!(accepted(&[], &["a:1"], spelling, default).await, "authority");
+        assert_eq!(accepted(&[], &["a:1"], spelling, without).await, "nothing");
+    }
+    assert_eq!(accepted(&[], &["a:1"], sc1, default).await, "nothing");
+    // Another server has.
+    assert_eq!(accepted(&[], &["b:1"], tls, default).await, "authority");
+    assert_eq!(accepted(&[], &["b:1"], tls, without).await, "nothing");
+    assert_eq!(accepted(&[], &["b:1"], sc1, default).await, "nothing");
+    // The key of this server, or of another one, is pinned.
+    for pinned in ["a:1", "b:1"] {
+        for address in [tls, sc1] {
+            assert_eq!(accepted(&[pinned], &[], address, default).await, "pinned key");
+        }
+    }
+    assert_eq!(accepted(&["a:1"], &[], tls, required).await, "pinned key");
+    assert_eq!(accepted(&["b:1"], &[], tls, required).await, "authority");
+}
+
+#[tokio::test]
+async fn key_of_a_server_that_proved_itself_by_a_certificate_is_not_pinned() {
+    let store = MemoryStore::new();
+    store.record_authority("a:1").await.unwrap();
+    store.pin("A:1", &KEY.parse().unwrap()).await.unwrap_err();
+}
