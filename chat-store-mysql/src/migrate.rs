@@ -18,8 +18,8 @@ const MIGRATIONS: [(&str, &str); 5] = [
         "003_recalled_message",
         include_str!("../migrations/003_recalled_message.sql"),
     ),
-    ("005_session_token", include_str!("../migrations/005_session_token.sql")),
-    ("006_user_change", include_str!("../migrations/006_user_change.sql")),
+    ("004_session_token", include_str!("../migrations/004_session_token.sql")),
+    ("005_user_change", include_str!("../migrations/005_user_change.sql")),
 ];
 
 /// Newest schema that this program knows.

@@ -18,7 +18,7 @@ const MIGRATIONS: [(&str, &str); 4] = [
         "003_recalled_message",
         include_str!("../migrations/003_recalled_message.sql"),
     ),
-    ("005_session_token", include_str!("../migrations/005_session_token.sql")),
+    ("004_session_token", include_str!("../migrations/004_session_token.sql")),
 ];
 
 /// SQLite application id of the files of this program ("chat" in ASCII).
