@@ -23,9 +23,16 @@ pub(super) async fn check(
     let known = store.known_hosts().await?;
     let is_pinned =
         known.is_port_known(&address.host, address.port) || (!is_local && known.is_host_known(&address.host));
-    if is_pinned || !options.pins.is_empty() {
+    let refused = if !options.pins.is_empty() {
+        Some("a key is pinned")
+    } else if is_pinned {
+        Some("this server has proved its key or a certificate before")
+    } else {
+        None
+    };
+    if let Some(reason) = refused {
         return Err(ClientError::Trust(format!(
-            "{address} is not encrypted, but this server has proved its key or a certificate before; connect to it with sc1:// or tls://"
+            "{address} is not encrypted, but {reason}; connect to it with sc1:// or tls://"
         )));
     }
     if !is_local && !options.allow_plain {
