@@ -49,8 +49,9 @@ async fn changes_of_users_are_found_among_ten_thousand_within_three_seconds() {
     leave(&world, &there, bob, EventBody::MemberLeft { user: bob }).await;
     let mut reader_of_bob = Reader::attach(&here, bob, 1).await;
     let mut reader_of_carol = Reader::attach(&here, carol, 1).await;
-    // The nodes have found each other, and are reading all users, which takes 100 s.
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    // The nodes have found each other, have read the users that were created above, at most 800 a
+    // second, and are reading all users, which takes 100 s.
+    tokio::time::sleep(Duration::from_secs(20)).await;
 
     // `Reader::next` fails after three seconds.
     replace_login(&world, carol, 1).await;

@@ -248,7 +248,10 @@ impl Admit {
         others: &mut Vec<Device>,
     ) -> Result<Vec<DeviceId>, Rejection> {
         let mut evicted = Vec::new();
-        others.sort_by_key(|device| (self.live.contains(&device.id), device.is_logged_in(), device.last_login));
+        // Devices that logged in within the same millisecond differ in their epochs, which start at
+        // the time of the first login in nanoseconds.
+        let age = |device: &Device| (device.last_login, device.session_epoch);
+        others.sort_by_key(|device| (self.live.contains(&device.id), device.is_logged_in(), age(device)));
         let surplus = (others.len() + 1).saturating_sub(self.max_devices.max(1) as usize);
         for oldest in others.drain(..if is_new { surplus } else { 0 }) {
             tx.delete_device(self.user, oldest.id).await?;
