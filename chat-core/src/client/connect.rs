@@ -137,6 +137,7 @@ async fn record(
             Policy::Keys(PinPolicy::FirstContact) | Policy::AuthoritiesOrKeys(PinPolicy::FirstContact),
             Proof::Key(key),
         ) => first_contact(endpoint, options, store, key).await,
+        #[cfg(feature = "tls")]
         (Policy::Authorities | Policy::AuthoritiesOrKeys(_), Proof::Authority) => {
             let recorded = store.record_authority(&endpoint.address.host_and_port()).await;
             recorded.map_err(|error| ConnectError::permanent(ClientError::Trust(error.to_string())))
@@ -158,6 +159,7 @@ enum Proof {
     /// It proved to have this key.
     Key(Fingerprint),
     /// Its certificate chains to a trusted authority and is for the server's name.
+    #[cfg(feature = "tls")]
     Authority,
     /// Not at all: the connection is not encrypted.
     Nothing,

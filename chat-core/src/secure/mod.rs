@@ -90,9 +90,10 @@ pub use identity::ServerIdentity;
 pub(crate) use internals::*;
 #[cfg(feature = "unstable")]
 pub use internals::*;
+pub(crate) use known_hosts::format_authority;
 pub use known_hosts::{KnownHosts, KnownHostsError, Trust};
 #[cfg(feature = "client")]
-pub(crate) use known_hosts::{LOOPBACK, canonical_host, format_authority};
+pub(crate) use known_hosts::{LOOPBACK, canonical_host};
 #[cfg(feature = "server")]
 pub use server_keys::ServerKeys;
 

@@ -12,7 +12,6 @@
 //! unusable: if it were skipped, a server with a damaged pin would look like an unknown server.
 
 mod file;
-#[cfg(feature = "client")]
 mod spelling;
 #[cfg(test)]
 mod tests;
@@ -21,7 +20,8 @@ use super::{Fingerprint, PinPolicy};
 
 pub use file::KnownHostsFile;
 #[cfg(feature = "client")]
-pub(crate) use spelling::{LOOPBACK, canonical_host};
+pub(crate) use spelling::LOOPBACK;
+pub(crate) use spelling::canonical_host;
 
 /// The pins of one client: pairs of a host, as `name:port`, and a key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -147,7 +147,6 @@ impl KnownHosts {
 
     /// Returns whether `host`, under any of its spellings, has proved itself by a certificate of a
     /// trusted authority.
-    #[cfg(feature = "client")]
     pub(crate) fn is_authorized(&self, host: &str) -> bool {
         let canonical = |host: &str| {
             host.rsplit_once(':')
@@ -186,7 +185,6 @@ impl KnownHosts {
     pub(crate) fn lacks(&self, host: &str, key: &Fingerprint) -> Result<bool, KnownHostsError> {
         match self.check(host, key) {
             Verdict::Known => Ok(false),
-            #[cfg(feature = "client")]
             Verdict::Unknown if self.is_authorized(host) => Err(KnownHostsError::NoCertificate(host.to_owned())),
             Verdict::Unknown => Ok(true),
             Verdict::Changed { expected } => Err(KnownHostsError::KeyChanged {
@@ -281,7 +279,6 @@ pub fn format_line(host: &str, key: &Fingerprint, comment: &str) -> Result<Strin
 ///
 /// # Errors
 /// As for [`format_line`].
-#[cfg(feature = "client")]
 pub(crate) fn format_authority(host: &str) -> Result<String, KnownHostsError> {
     if !is_host(host) {
         return Err(KnownHostsError::InvalidHost(host.to_owned()));
