@@ -115,8 +115,10 @@ impl PasswordAuthenticator {
                 Ok(right)
             }
             Ok(_) => Ok(PasswordCheck::Wrong),
-            Err(error) => {
-                self.throttle.refund(Instant::now(), attempt);
+            Err(Unverified { error, compared }) => {
+                if compared == 0 {
+                    self.throttle.refund(Instant::now(), attempt);
+                }
                 Err(error.into())
             }
         }
@@ -128,9 +130,10 @@ impl PasswordAuthenticator {
         &self,
         candidates: Vec<Candidate>,
         stored: Option<PasswordHash>,
-    ) -> Result<PasswordCheck, PasswordPoolError> {
-        for Candidate { password, form } in candidates {
-            match self.pool.verify(password, stored.clone()).await? {
+    ) -> Result<PasswordCheck, Unverified> {
+        for (compared, Candidate { password, form }) in candidates.into_iter().enumerate() {
+            let checked = self.pool.verify(password, stored.clone()).await;
+            match checked.map_err(|error| Unverified { error, compared })? {
                 PasswordCheck::Right { needs_rehash } if form != Form::Dummy => {
                     let needs_rehash = needs_rehash || form == Form::AsPresented;
                     return Ok(PasswordCheck::Right { needs_rehash });
@@ -159,6 +162,12 @@ impl PasswordAuthenticator {
         let stored = device.and_then(|device| device.device_token).map(TokenHash::from_bytes);
         Ok(stored.filter(|stored| *stored == presented.hash()))
     }
+}
+
+/// Failure of a comparison, with the number of forms of the password that were compared before it.
+struct Unverified {
+    error: PasswordPoolError,
+    compared: usize,
 }
 
 /// A form of a presented password that is compared with the stored hash.

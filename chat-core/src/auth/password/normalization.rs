@@ -20,17 +20,21 @@ pub(super) fn normalize(presented: &Secret) -> Result<Secret, PasswordError> {
         return Ok(presented.clone()); // the caller checks the length
     }
     let profile = OpaqueString::new();
-    let allowed = profile.prepare(text).map_err(|_| PasswordError::Disallowed)?;
-    let mapped = profile
-        .additional_mapping_rule(&*allowed)
-        .map_err(|_| PasswordError::Disallowed)?;
-    let normalized = profile
-        .normalization_rule(&*mapped)
-        .map(|text| Secret::new(text.into_owned()));
+    let disallowed = |_| PasswordError::Disallowed;
+    let mapped = profile.additional_mapping_rule(text).map_err(disallowed)?;
+    // The characters are checked after the normalisation, because a keyboard or system may send
+    // Korean syllables as their letters, which are not allowed by themselves.
+    let normalized = profile.normalization_rule(&*mapped).map(|text| {
+        let is_allowed = profile.prepare(&*text).is_ok();
+        (Secret::new(text.into_owned()), is_allowed)
+    });
     if let Cow::Owned(mut copy) = mapped {
         copy.zeroize();
     }
-    normalized.map_err(|_| PasswordError::Disallowed)
+    match normalized.map_err(disallowed)? {
+        (normalized, true) => Ok(normalized),
+        (_, false) => Err(PasswordError::Disallowed),
+    }
 }
 
 #[cfg(test)]
@@ -46,6 +50,7 @@ mod tests {
     fn composed_and_decomposed_accents_are_the_same_password() {
         assert_eq!(normalized("pa\u{308}sswo\u{308}rd").unwrap(), "p\u{e4}ssw\u{f6}rd");
         assert_eq!(normalized("p\u{e4}ssw\u{f6}rd").unwrap(), "p\u{e4}ssw\u{f6}rd");
+        assert_eq!(normalized("\u{1112}\u{1161}\u{11ab}").unwrap(), "\u{d55c}");
     }
 
     #[test]
