@@ -1,8 +1,10 @@
 //! The side of the program that runs a command of an operator.
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use nix::unistd::geteuid;
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
 
@@ -25,17 +27,30 @@ impl AdminClient {
             Err(error) => Err(error),
         };
         match connected {
-            Ok(stream) => Ok(Some(Self {
-                stream: BufReader::new(stream),
-            })),
+            Ok(stream) => {
+                check_peer(&stream, directory)?;
+                Ok(Some(Self {
+                    stream: BufReader::new(stream),
+                }))
+            }
             Err(error) => match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::ConnectionRefused => Ok(None),
                 // If not even the directory is accessible, the store reports that.
                 io::ErrorKind::PermissionDenied if directory.join(SOCKET_FILE).symlink_metadata().is_err() => Ok(None),
-                _ => Err(Failure::Unavailable(format!(
-                    "cannot connect to {}: {error}; run this command as the user who runs the server, or as root",
-                    directory.join(SOCKET_FILE).display()
-                ))),
+                kind => {
+                    let advice = match kind {
+                        io::ErrorKind::PermissionDenied => {
+                            "run this command as the user who runs the server, or as root"
+                        }
+                        io::ErrorKind::WouldBlock => "other commands are waiting too; try again later",
+                        _ => "check the data directory and the server",
+                    };
+                    let socket = directory.join(SOCKET_FILE);
+                    Err(Failure::Unavailable(format!(
+                        "cannot connect to {}: {error}; {advice}",
+                        socket.display()
+                    )))
+                }
             },
         }
     }
@@ -58,6 +73,26 @@ impl AdminClient {
             }
         }
     }
+}
+
+/// Fails if another user than the one who may run the server listens on the socket: commands contain
+/// passwords. Root also talks to a server of the user who owns the data directory.
+fn check_peer(stream: &UnixStream, directory: &Path) -> Result<(), Failure> {
+    let socket = directory.join(SOCKET_FILE);
+    let failed = |error: io::Error| {
+        Failure::Unavailable(format!("cannot determine who listens on {}: {error}", socket.display()))
+    };
+    let peer = stream.peer_cred().map_err(failed)?.uid();
+    let user = geteuid();
+    let owner = std::fs::metadata(directory).map_err(failed)?.uid();
+    if peer == 0 || peer == user.as_raw() || (user.is_root() && peer == owner) {
+        return Ok(());
+    }
+    Err(Failure::Unavailable(format!(
+        "the user with the id {peer} listens on {}, who may not administer this server; check who can write to the data \
+         directory",
+        socket.display()
+    )))
 }
 
 fn broken(error: io::Error) -> Failure {

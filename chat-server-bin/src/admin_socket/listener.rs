@@ -153,7 +153,11 @@ async fn answer(
         }
         _ => return Ok(false),
     };
-    let end = match Request::parse(&line) {
+    let request = Request::parse(&line).and_then(|request| {
+        console.check_store(request.store.as_deref())?;
+        Ok(request)
+    });
+    let end = match request {
         Ok(request) => execute(request, writer, console, uid).await?,
         Err(text) => Reply::Failed(text),
     };

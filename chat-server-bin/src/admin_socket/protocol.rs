@@ -14,8 +14,8 @@ use crate::operator::{Call, sudo_user};
 pub(super) const VERSION: u32 = 1;
 /// Maximum size of a request, in bytes.
 pub(super) const MAX_REQUEST_BYTES: u64 = 64 << 10;
-/// Maximum size of a reply, in bytes. The longest is a record of an export.
-pub(super) const MAX_REPLY_BYTES: u64 = 4 << 20;
+/// Maximum size of a reply, in bytes. The longest is a row with the members of a large group.
+pub(super) const MAX_REPLY_BYTES: u64 = 64 << 20;
 
 /// Command of an operator.
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,6 +27,10 @@ pub(crate) struct Request {
     pub(super) operator: Option<String>,
     /// User who called `sudo`, as the peer reports it.
     pub(super) sudo_user: Option<String>,
+    /// Store that the command is configured for. The server refuses a request for another store
+    /// than its own; `None` stands for the store of the server.
+    #[serde(default)]
+    pub(super) store: Option<String>,
     #[serde(flatten)]
     pub(super) call: Call,
 }
@@ -54,12 +58,13 @@ pub(crate) enum Reply {
 }
 
 impl Request {
-    pub(crate) fn new(arguments: &OperatorArgs, call: Call) -> Self {
+    pub(crate) fn new(arguments: &OperatorArgs, store: Option<String>, call: Call) -> Self {
         Self {
             version: VERSION,
             json: arguments.json,
             operator: arguments.operator.clone(),
             sudo_user: sudo_user(),
+            store,
             call,
         }
     }

@@ -1,7 +1,7 @@
 //! URLs in a configuration: the addresses to listen on, and the location of the store.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::{fmt, io};
 
@@ -143,6 +143,36 @@ impl fmt::Debug for SecretUrl {
     }
 }
 
+impl StoreUrl {
+    /// Returns which store this is, without the user and password of the database, to compare the
+    /// stores of two configurations. `None` if the configuration leaves the store to the default:
+    /// files in the data directory.
+    pub(crate) fn location(&self) -> Option<String> {
+        match self {
+            Self::Sqlite(directory) => directory.as_deref().map(sqlite_location),
+            Self::Mysql(url) => {
+                let text = url.0.split_once("//").map_or(url.0.as_str(), |(_, rest)| rest);
+                let text = text.split_once('?').map_or(text, |(before, _)| before);
+                let (authority, database) = text.split_once('/').unwrap_or((text, ""));
+                let address = authority.rsplit_once('@').map_or(authority, |(_, address)| address);
+                let address = address.strip_suffix(":3306").unwrap_or(address);
+                Some(format!("mysql://{address}/{database}"))
+            }
+        }
+    }
+
+    /// Returns [`location`](Self::location) of the store that a server with this data directory
+    /// uses.
+    pub(crate) fn location_in(&self, data_dir: &Path) -> String {
+        self.location().unwrap_or_else(|| sqlite_location(data_dir))
+    }
+}
+
+fn sqlite_location(directory: &Path) -> String {
+    let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+    format!("sqlite:{}", directory.display())
+}
+
 impl FromStr for StoreUrl {
     type Err = String;
 
@@ -160,5 +190,20 @@ impl FromStr for StoreUrl {
                     .to_owned(),
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn location_of_a_store_contains_no_credentials_and_only_what_tells_stores_apart() {
+        let location = |url: &str| url.parse::<StoreUrl>().unwrap().location();
+        let same = Some("mysql://db.example/chat".to_owned());
+        assert_eq!(location("mysql://chat:p%40ss@db.example/chat"), same);
+        assert_eq!(location("mariadb://admin:pw@db.example:3306/chat?ssl=true"), same);
+        assert_ne!(location("mysql://db.example/staging"), same);
+        assert_eq!(location("sqlite:"), None);
     }
 }

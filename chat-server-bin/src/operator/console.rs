@@ -22,6 +22,8 @@ pub(crate) struct Console {
     engine: Engine,
     announcements: Announcements,
     pub(super) store: &'static str,
+    /// Which store it is, as commands of operators name it.
+    store_location: String,
     pub(super) data_dir: String,
     /// The server of this process; `None` if none runs.
     pub(super) node: Option<Arc<RunningNode>>,
@@ -62,8 +64,25 @@ impl Console {
             engine,
             announcements,
             store,
+            store_location: config.store.location_in(&config.settings.server.data_dir),
             data_dir: config.settings.server.data_dir.display().to_string(),
             node,
+        }
+    }
+
+    /// Fails if `configured`, the store of an operator's command, is another one than the store of
+    /// this server.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub(crate) fn check_store(&self, configured: Option<&str>) -> Result<(), String> {
+        match configured {
+            Some(configured) if configured != self.store_location => Err(format!(
+                "this command is configured for the store {configured}, but the server that runs on the data directory \
+                 {} uses {}; name the data directory of the other server (--data-dir), or leave out the store",
+                self.data_dir, self.store_location
+            )),
+            _ => Ok(()),
         }
     }
 

@@ -21,6 +21,8 @@ pub(super) enum Executor {
     Server {
         client: AdminClient,
         arguments: OperatorArgs,
+        /// The configured store, if it is not left to the default.
+        store: Option<String>,
     },
     Process {
         store: Arc<dyn Store>,
@@ -40,6 +42,7 @@ impl Executor {
             return Ok(Self::Server {
                 client,
                 arguments: arguments.clone(),
+                store: config.store.location(),
             });
         }
         let store = open_existing_store(config).await?;
@@ -60,7 +63,11 @@ impl Executor {
     /// Executes a command, and prints its output.
     pub(super) async fn run(&mut self, call: Call) -> Result<(), Failure> {
         match self {
-            Self::Server { client, arguments } => client.call(&Request::new(arguments, call)).await,
+            Self::Server {
+                client,
+                arguments,
+                store,
+            } => client.call(&Request::new(arguments, store.clone(), call)).await,
             Self::Process {
                 console,
                 operator,

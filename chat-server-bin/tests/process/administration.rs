@@ -187,6 +187,32 @@ async fn sessions_and_load_of_the_running_server_are_shown() {
     assert_eq!((sessions.status.code(), stdout(&sessions)), (Some(0), String::new()));
 }
 
+/// A command for a store must not change the store of the server that happens to run here.
+#[test]
+fn command_for_another_store_is_refused() {
+    let server = Running::start();
+    let run = |store: &str| {
+        program(server.path(), &["user", "list"])
+            .env("CHAT_STORE__URL", store)
+            .output()
+            .unwrap()
+    };
+    let refused = run("mysql://chat:secret@db.example/staging");
+    let error = stderr(&refused);
+    assert_eq!(refused.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("mysql://db.example/staging") && error.contains("sqlite:"),
+        "{error}"
+    );
+    assert!(!error.contains("secret"), "{error}");
+    assert!(
+        run(&format!("sqlite:{}", server.path().join("chat-data").display()))
+            .status
+            .success()
+    );
+    assert!(run("sqlite:").status.success());
+}
+
 #[test]
 fn accounts_are_created_from_a_file() {
     let server = Running::start();
