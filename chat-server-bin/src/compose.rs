@@ -360,6 +360,7 @@ fn non_empty(path: &Path) -> Option<&Path> {
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
-    files::read(path, files::MAX_CONFIG_FILE_BYTES)
+    files::open_regular(path)
+        .and_then(|file| files::read_opened(file, files::MAX_CONFIG_FILE_BYTES))
         .map_err(|error| Failure::config(format!("cannot read {}: {error}", path.display())))
 }

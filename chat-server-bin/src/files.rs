@@ -14,13 +14,29 @@ pub(crate) const MAX_CONFIG_FILE_BYTES: u64 = 1 << 20;
 /// # Errors
 /// The file cannot be read, or is larger ([`io::ErrorKind::FileTooLarge`]).
 pub(crate) fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    read_opened(File::open(path)?, max)
+}
+
+/// Reads an open file of at most `max` bytes, as [`read`] does.
+pub(crate) fn read_opened(file: File, max: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    File::open(path)?.take(max + 1).read_to_end(&mut content)?;
+    file.take(max + 1).read_to_end(&mut content)?;
     if content.len() as u64 > max {
         let text = format!("the file is larger than {} KiB; check the path", max >> 10);
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
     }
     Ok(content)
+}
+
+/// Opens a regular file. Opening a named pipe would wait for a process that writes to it.
+///
+/// # Errors
+/// The file cannot be opened, or is not a regular file.
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    File::open(path)
 }
 
 /// Reads a file of at most `max` bytes that is UTF-8 text.
@@ -47,5 +63,14 @@ mod tests {
         assert_eq!(endless.to_string(), "the file is larger than 1 KiB; check the path");
         std::fs::write(&path, b"\xff").unwrap();
         assert_eq!(read_text(&path, 1024).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn open_regular_refuses_other_kinds_of_files_without_opening_them() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(open_regular(directory.path()).is_err());
+        let path = directory.path().join("file");
+        std::fs::write(&path, "x").unwrap();
+        assert_eq!(read_opened(open_regular(&path).unwrap(), 1).unwrap(), b"x");
     }
 }

@@ -21,8 +21,8 @@ impl Composition {
             return;
         };
         let files = &config.settings.tls;
-        let reloaded = read_file(&files.certificate_file).and_then(|certificate| {
-            let key = read_file(&files.key_file)?;
+        let reloaded = hardening::check_key(&files.key_file).and_then(|()| {
+            let (certificate, key) = (read_file(&files.certificate_file)?, read_file(&files.key_file)?);
             acceptor
                 .reload_pem(&certificate, &key)
                 .map_err(|error| Failure::config(chain(&error)))

@@ -9,7 +9,7 @@ use chat_core::transport::Network;
 use super::settings::{AccountsSection, ConnectionSection, LimitsSection};
 use super::units::{HumanDuration, Size};
 use super::{ListenUrl, Loaded, Origins, Problem, Scheme, Settings, StoreUrl, problem};
-use crate::telemetry;
+use crate::{files, telemetry};
 
 /// Maximum number of users that a message may mention, by the protocol.
 const MAX_MENTIONS: u32 = 50;
@@ -181,7 +181,7 @@ fn check_tls(settings: &Settings, listen: &[ListenUrl], origins: &Origins, probl
                 ("tls.certificate_file", &tls.certificate_file),
                 ("tls.key_file", &tls.key_file),
             ] {
-                if let Err(error) = std::fs::File::open(path) {
+                if let Err(error) = files::open_regular(path) {
                     problems.push(origins.problem(key, format!("cannot open {}: {error}", path.display())));
                 }
             }
