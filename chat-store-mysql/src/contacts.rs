@@ -125,4 +125,10 @@ impl ContactTx for MysqlTx<'_> {
         let count = rows::one(self.first(sql, values).await?, ColumnReader::count)?;
         Ok(count.unwrap_or_default())
     }
+
+    async fn blocked_count(&mut self, owner: UserId) -> Result<u32, StoreError> {
+        let sql = "SELECT COUNT(*) FROM contact WHERE owner_id = ? AND blocked";
+        let count = rows::one(self.first(sql, (int(owner.0),)).await?, ColumnReader::count)?;
+        Ok(count.unwrap_or_default())
+    }
 }

@@ -379,6 +379,15 @@ impl ConversationTx for MysqlTx<'_> {
         let count = rows::one(self.first(sql, values).await?, ColumnReader::count)?;
         Ok(count.unwrap_or_default())
     }
+
+    async fn ended_group_count(&mut self, user: UserId) -> Result<u32, StoreError> {
+        let sql = "SELECT COUNT(*) FROM member AS m JOIN group_profile AS g USING (conversation_id)
+                   WHERE m.user_id = ? AND m.first_seq > 0 AND (m.until_seq IS NULL OR m.until_seq >= m.first_seq)
+                       AND (m.state <> ? OR g.open_key IS NULL)";
+        let values = (int(user.0), MemberState::Active.code());
+        let count = rows::one(self.first(sql, values).await?, ColumnReader::count)?;
+        Ok(count.unwrap_or_default())
+    }
 }
 
 /// Returns the greatest sequence number of each user. The entries must be in ascending order.

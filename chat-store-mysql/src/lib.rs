@@ -46,6 +46,7 @@ mod job;
 mod memberships;
 mod messages;
 mod migrate;
+mod notices;
 mod operators;
 mod options;
 mod pool;

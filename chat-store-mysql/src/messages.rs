@@ -2,8 +2,10 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chat_core::model::{ClientMessageId, ConversationId, Event, EventKind, Page, Seq, UserId};
-use chat_core::store::sql_support::{self as sql, EVENT, EVENT_COLUMNS, LogRange, distinct, int, unknown_event};
+use chat_core::model::{ClientMessageId, ConversationId, Event, EventKind, Member, Page, Seq, UserId};
+use chat_core::store::sql_support::{
+    self as sql, ColumnReader, EVENT, EVENT_COLUMNS, LogRange, PageBudget, distinct, int, unknown_event,
+};
 use chat_core::store::{EventPage, MessageStore, MessageTx, SentEvent, StoreError};
 use mysql_async::prelude::Queryable;
 use mysql_async::{IsolationLevel, Row, TxOpts, Value};
@@ -14,23 +16,6 @@ use crate::conversations::member_sql;
 use crate::error::store_error;
 use crate::rows::{self, Columns, event_values};
 use crate::tx::MysqlTx;
-
-/// Maximum number of events that the first statement of a page reads, before their size is known.
-const MAX_FIRST_EVENTS: u32 = 64;
-/// Maximum number of events that one statement reads.
-const MAX_EVENTS_PER_STATEMENT: u32 = 500;
-
-/// Returns how many events the next statement should read, after `read` events with `bytes` bytes.
-/// Estimates from the average size so far how many more events fit the limits of `range`.
-fn next_limit(range: &LogRange, read: usize, bytes: u64) -> u32 {
-    let read = u32::try_from(read).unwrap_or(u32::MAX);
-    let left = range.max_events.saturating_sub(read);
-    let guess = match bytes / u64::from(read.max(1)) {
-        _ if read == 0 => MAX_FIRST_EVENTS,
-        size => u32::try_from(u64::from(range.max_bytes).saturating_sub(bytes) / size.max(1) + 1).unwrap_or(u32::MAX),
-    };
-    guess.min(left).min(MAX_EVENTS_PER_STATEMENT)
-}
 
 fn find_sent_sql(ids: &[(UserId, ClientMessageId)]) -> String {
     let key = |(sender, id): &(UserId, ClientMessageId)| {
@@ -60,37 +45,85 @@ fn events_at_sql(conversation: ConversationId, seqs: &[Seq]) -> String {
     format!("SELECT {EVENT} FROM event WHERE conversation_id = {id} AND seq IN ({seqs})")
 }
 
-/// Reads as many events of `range` as fit its limits, in ascending order.
+/// Reads the events of `range` up to its maximum number, whatever their size, in ascending order.
 async fn events_in(conn: &mut impl Queryable, range: &LogRange) -> Result<Vec<Event>, StoreError> {
     let order = if range.is_backwards { "DESC" } else { "ASC" };
     let sql = format!(
         "SELECT {EVENT} FROM event WHERE conversation_id = ? AND seq BETWEEN ? AND ? ORDER BY seq {order} LIMIT ?"
     );
-    let (mut first, mut last) = (range.first, range.last);
-    let mut events: Vec<Event> = Vec::new();
-    let mut bytes = 0;
-    while first <= last && events.len() < range.max_events as usize {
-        let limit = next_limit(range, events.len(), bytes);
-        let bounds = (int(range.conversation.0), int(first.0), int(last.0), limit);
-        let rows: Vec<Row> = conn.exec(sql.as_str(), bounds).await.map_err(store_error)?;
-        let is_last = rows.len() < limit as usize;
-        for event in rows::all(rows, sql::event)? {
-            bytes += event.body.len() as u64;
-            if !events.is_empty() && bytes > u64::from(range.max_bytes) {
-                return Ok(ascending(events, range));
-            }
-            if range.is_backwards {
-                last = Seq(event.seq.0.saturating_sub(1));
-            } else {
-                first = event.seq.next();
-            }
-            events.push(event);
-        }
-        if is_last {
-            break;
-        }
+    let bounds = (
+        int(range.conversation.0),
+        int(range.first.0),
+        int(range.last.0),
+        range.max_events,
+    );
+    let rows: Vec<Row> = conn.exec(sql.as_str(), bounds).await.map_err(store_error)?;
+    Ok(ascending(rows::all(rows, sql::event)?, range))
+}
+
+/// Position and size of an event, with those of its latest edit.
+struct Measured {
+    seq: Seq,
+    bytes: u64,
+    edit: Option<Seq>,
+}
+
+/// Returns the positions and sizes of the events of `range`, in its direction, up to its maximum
+/// number. Reads no bodies.
+async fn measure(conn: &mut impl Queryable, reader: &Member, range: &LogRange) -> Result<Vec<Measured>, StoreError> {
+    let order = if range.is_backwards { "DESC" } else { "ASC" };
+    // An edit that the reader may not see, or of a recalled message, is not joined.
+    let sql = format!(
+        "SELECT m.seq, LENGTH(m.body) + IFNULL(LENGTH(e.body), 0), e.seq FROM event AS m
+         LEFT JOIN event AS e ON e.conversation_id = m.conversation_id
+              AND e.seq = CASE WHEN m.recalled_seq IS NULL AND m.edited_seq BETWEEN ? AND ? THEN m.edited_seq END
+         WHERE m.conversation_id = ? AND m.seq BETWEEN ? AND ? ORDER BY m.seq {order} LIMIT ?"
+    );
+    let bounds = (
+        int(reader.first_seq.0),
+        int(reader.until_seq.map_or(u64::MAX, |seq| seq.0)),
+        int(range.conversation.0),
+        int(range.first.0),
+        int(range.last.0),
+        range.max_events,
+    );
+    let rows: Vec<Row> = conn.exec(sql, bounds).await.map_err(store_error)?;
+    rows::all(rows, |columns: &mut Columns| {
+        Ok(Measured {
+            seq: columns.seq()?,
+            bytes: columns.unsigned()?,
+            edit: columns.nullable(ColumnReader::seq)?,
+        })
+    })
+}
+
+/// Reads as many events of `range` as fit its limits with the edits that `reader` may see, but at
+/// least one if there are any. Returns the events, in ascending order, and the edits.
+async fn page_in(
+    conn: &mut impl Queryable,
+    reader: &Member,
+    range: &LogRange,
+) -> Result<(Vec<Event>, Vec<Event>), StoreError> {
+    let mut fitting = measure(conn, reader, range).await?;
+    let mut budget = PageBudget::new(range.max_bytes);
+    let count = fitting.iter().take_while(|event| budget.take(event.bytes)).count();
+    fitting.truncate(count);
+    let seqs = fitting.iter().map(|event| event.seq);
+    let (Some(first), Some(last)) = (seqs.clone().min(), seqs.max()) else {
+        return Ok((Vec::new(), Vec::new()));
+    };
+    let events = LogRange::new(range.conversation, first, last, range.max_events);
+    let events = events_in(conn, &events).await?;
+    let edits: Vec<Seq> = fitting.iter().filter_map(|event| event.edit).collect();
+    let mut found = Vec::with_capacity(edits.len());
+    for seqs in edits.chunks(MAX_KEYS_PER_STATEMENT) {
+        let rows: Vec<Row> = conn
+            .query(events_at_sql(range.conversation, seqs))
+            .await
+            .map_err(store_error)?;
+        found.extend(rows::all(rows, sql::event)?);
     }
-    Ok(ascending(events, range))
+    Ok((events, found))
 }
 
 fn ascending(mut events: Vec<Event>, range: &LogRange) -> Vec<Event> {
@@ -118,10 +151,11 @@ async fn events_for(
     let row = conn.exec_first(sql, (id,)).await.map_err(store_error)?;
     let last_seq = rows::one(row, sql::seq)?.unwrap_or(Seq::ZERO);
     let range = LogRange::of_page(&member, last_seq, page);
-    let events = events_in(conn, &range).await?;
+    let (events, edits) = page_in(conn, &member, &range).await?;
     let has_more = range.continues_after(&events);
     Ok(Some(EventPage {
         events,
+        edits,
         has_more,
         member,
         last_seq,

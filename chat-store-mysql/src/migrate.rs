@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::OpenError;
 
 /// Migrations in order, numbered from 1. A released migration never changes.
-const MIGRATIONS: [(&str, &str); 5] = [
+const MIGRATIONS: [(&str, &str); 6] = [
     ("001_init", include_str!("../migrations/001_init.sql")),
     (
         "002_group_snapshot",
@@ -20,6 +20,10 @@ const MIGRATIONS: [(&str, &str); 5] = [
     ),
     ("004_session_token", include_str!("../migrations/004_session_token.sql")),
     ("005_user_change", include_str!("../migrations/005_user_change.sql")),
+    (
+        "006_request_notice",
+        include_str!("../migrations/006_request_notice.sql"),
+    ),
 ];
 
 /// Newest schema that this program knows.

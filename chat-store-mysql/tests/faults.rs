@@ -145,7 +145,7 @@ async fn migration_from_version_1_fills_the_new_tables() {
     for is_new in [true, false] {
         if is_new {
             server
-                .sql("DROP TABLE chat.group_snapshot, chat.recalled_message")
+                .sql("DROP TABLE chat.group_snapshot, chat.recalled_message, chat.session_token, chat.user_change, chat.request_notice")
                 .unwrap();
         }
         server.sql("DELETE FROM chat.migration WHERE version > 1").unwrap();

@@ -117,4 +117,9 @@ impl ContactTx for SqliteTx<'_> {
         let values = params![int(owner.0), ContactState::Requested.code(), since.0];
         self.query(|conn| conn.prepare_cached(sql)?.query_row(values, |row| row.get(0)))
     }
+
+    async fn blocked_count(&mut self, owner: UserId) -> Result<u32, StoreError> {
+        let sql = "SELECT COUNT(*) FROM contact WHERE owner_id = ?1 AND blocked";
+        self.query(|conn| conn.prepare_cached(sql)?.query_row([int(owner.0)], |row| row.get(0)))
+    }
 }

@@ -27,6 +27,7 @@ mod job;
 mod lock;
 mod messages;
 mod migrate;
+mod notices;
 mod open;
 mod operators;
 mod pairing;

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chat_core::model::{ClientMessageId, ConversationId, Event, EventKind, Page, Seq, UserId};
-use chat_core::store::sql_support::{EVENT, LogRange, distinct, int, unknown_event};
+use chat_core::model::{ClientMessageId, ConversationId, Event, EventKind, Member, Page, Seq, UserId};
+use chat_core::store::sql_support::{EVENT, LogRange, PageBudget, distinct, int, unknown_event};
 use chat_core::store::{EventPage, MessageStore, MessageTx, SentEvent, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -36,9 +36,47 @@ fn events_at(conn: &Connection, id: ConversationId, seqs: Vec<Seq>) -> rusqlite:
     })
 }
 
-/// Reads as many events of `range` as fit its limits, but at least one if there are any. Returns
-/// them in ascending order.
+/// Reads the events of `range` up to its maximum number, whatever their size, in ascending order.
 fn events_in(conn: &Connection, range: &LogRange) -> rusqlite::Result<Vec<Event>> {
+    let mut events = Vec::new();
+    read_range(conn, range, |event| {
+        events.push(event);
+        Ok(true)
+    })?;
+    Ok(events)
+}
+
+/// Reads as many events of `range` as fit its limits with the edits that `reader` may see, but at
+/// least one if there are any. Returns the events, in ascending order, and the edits.
+fn page_in(conn: &Connection, reader: &Member, range: &LogRange) -> rusqlite::Result<(Vec<Event>, Vec<Event>)> {
+    let (mut events, mut edits) = (Vec::new(), Vec::new());
+    let mut budget = PageBudget::new(range.max_bytes);
+    read_range(conn, range, |event| {
+        let edit = match event.edit_visible_to(reader) {
+            Some(seq) => events_at(conn, range.conversation, vec![seq])?.pop(),
+            None => None,
+        };
+        let bytes = event.body.len() + edit.as_ref().map_or(0, |edit| edit.body.len());
+        let fits = budget.take(bytes as u64);
+        if fits {
+            events.push(event);
+            edits.extend(edit);
+        }
+        Ok(fits)
+    })?;
+    if range.is_backwards {
+        events.reverse();
+    }
+    Ok((events, edits))
+}
+
+/// Reads events of `range` in its direction, up to its maximum number, and passes each to `take`
+/// until that returns `false`.
+fn read_range(
+    conn: &Connection,
+    range: &LogRange,
+    mut take: impl FnMut(Event) -> rusqlite::Result<bool>,
+) -> rusqlite::Result<()> {
     let order = if range.is_backwards { "DESC" } else { "ASC" };
     let sql = format!(
         "SELECT {EVENT} FROM event WHERE conversation_id = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq {order} LIMIT ?4"
@@ -50,20 +88,12 @@ fn events_in(conn: &Connection, range: &LogRange) -> rusqlite::Result<Vec<Event>
         int(range.last.0),
         range.max_events
     ];
-    let mut events = Vec::new();
-    let mut bytes = 0;
     for event in statement.query_map(bounds, rows::event)? {
-        let event = event?;
-        bytes += event.body.len() as u64;
-        if !events.is_empty() && bytes > u64::from(range.max_bytes) {
+        if !take(event?)? {
             break;
         }
-        events.push(event);
     }
-    if range.is_backwards {
-        events.reverse();
-    }
-    Ok(events)
+    Ok(())
 }
 
 fn events_by_sender(
@@ -93,10 +123,11 @@ fn events_for(
     let mut statement = conn.prepare_cached("SELECT last_seq FROM conversation WHERE id = ?1")?;
     let last_seq = statement.query_row([int(conversation.0)], rows::seq)?;
     let range = LogRange::of_page(&member, last_seq, page);
-    let events = events_in(conn, &range)?;
+    let (events, edits) = page_in(conn, &member, &range)?;
     let has_more = range.continues_after(&events);
     Ok(Some(EventPage {
         events,
+        edits,
         has_more,
         member,
         last_seq,

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::OpenError;
 
 /// Migrations in order, numbered from 1. A released migration never changes.
-const MIGRATIONS: [(&str, &str); 4] = [
+const MIGRATIONS: [(&str, &str); 5] = [
     ("001_init", include_str!("../migrations/001_init.sql")),
     (
         "002_group_snapshot",
@@ -19,6 +19,10 @@ const MIGRATIONS: [(&str, &str); 4] = [
         include_str!("../migrations/003_recalled_message.sql"),
     ),
     ("004_session_token", include_str!("../migrations/004_session_token.sql")),
+    (
+        "005_request_notice",
+        include_str!("../migrations/005_request_notice.sql"),
+    ),
 ];
 
 /// SQLite application id of the files of this program ("chat" in ASCII).

@@ -1,7 +1,7 @@
 //! [`PasswordAuthenticator`]: accounts with passwords in the store.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
@@ -17,11 +17,18 @@ use crate::store::{Store, StoreError};
 /// costs the same reads. No account has this id.
 const UNKNOWN_USER: UserId = UserId(0);
 
+/// Time from the start of a login to the answer if the login is refused as throttled after the
+/// store was read. The reads are over by then, so their duration does not show in the answer.
+const REFUSAL_TIME: Duration = Duration::from_millis(100);
+
 /// Authenticator that checks passwords against the store. It runs Argon2id on a small pool, behind
 /// a throttle that recognises a user's own devices.
 ///
 /// An unknown account, an account without a password and a wrong password take the same code path,
-/// the same reads of the store and the same time.
+/// the same reads of the store and the same time. A login without a device token is charged before
+/// the store is read, so that a throttled one reads nothing. A login with a token may come from a
+/// known device, which has limits of its own, so the store is read first; the answer to a throttled
+/// one is sent at a fixed time.
 #[derive(Debug)]
 pub struct PasswordAuthenticator {
     store: Arc<dyn Store>,
@@ -80,6 +87,7 @@ impl PasswordAuthenticator {
             account: &name,
             known_device: known_device.as_ref(),
         };
+        self.throttle.charge(Instant::now(), &attempt)?;
         let stored = account.password_hash.as_deref();
         let check = self.compare(&attempt, password, stored).await?;
         Ok(match check {
@@ -88,17 +96,17 @@ impl PasswordAuthenticator {
         })
     }
 
-    /// Charges `attempt`, then compares a presented password with a stored hash. `None` stands for
-    /// an account that does not exist or has no password.
+    /// Compares a presented password with a stored hash, for an attempt that was charged. `None`
+    /// stands for an account that does not exist or has no password; then a hash that no password
+    /// matches is compared.
     async fn compare(
         &self,
         attempt: &LoginAttempt<'_>,
         secret: Secret,
         stored: Option<&str>,
     ) -> Result<PasswordCheck, AuthError> {
-        self.throttle.charge(Instant::now(), attempt)?;
         let candidates = candidates(&secret);
-        let stored = stored.and_then(|phc| match PasswordHash::parse(phc) {
+        let stored = match PasswordHash::parse(stored.unwrap_or(self.pool.unmatched_hash())) {
             Ok(hash) => Some(hash),
             Err(error) => {
                 tracing::error!(
@@ -108,7 +116,7 @@ impl PasswordAuthenticator {
                 );
                 None
             }
-        });
+        };
         match self.verify(candidates, stored).await {
             Ok(right @ PasswordCheck::Right { .. }) => {
                 self.throttle.succeeded(Instant::now(), attempt);
@@ -151,16 +159,67 @@ impl PasswordAuthenticator {
         }
     }
 
-    /// Returns the hash of the device token of a login, if the store has it for this user and
-    /// device.
-    async fn known_device(&self, user: UserId, login: &Login) -> Result<Option<TokenHash>, StoreError> {
-        let presented = login.device_token.as_ref().map(DeviceToken::from_secret);
-        let Some(Ok(presented)) = presented else {
-            return Ok(None);
+    /// Charges a login of an unknown device, then looks up its account.
+    async fn charge_and_look_up(
+        &self,
+        source: Source,
+        presented: &str,
+        named: &UserRef,
+    ) -> Result<Option<Account>, AuthError> {
+        let attempt = LoginAttempt {
+            source,
+            account: presented,
+            known_device: None,
         };
-        let device = self.store.device(user, login.device).await?;
+        self.throttle.charge(Instant::now(), &attempt)?;
+        let found = self.find(named).await;
+        let account = found.inspect_err(|_| self.throttle.refund(Instant::now(), &attempt))?;
+        self.identify(&attempt, account.as_ref())?;
+        Ok(account)
+    }
+
+    /// Looks up the account and the device of a login with a device token, then charges the login.
+    /// Returns the hash of the token if the store has it for this user and device.
+    async fn look_up_and_charge(
+        &self,
+        source: Source,
+        presented: &str,
+        login: &Login,
+        token: DeviceToken,
+    ) -> Result<(Option<Account>, Option<TokenHash>), AuthError> {
+        let answer_at = tokio::time::Instant::now() + REFUSAL_TIME;
+        let account = match &login.account {
+            Some(named) => self.find(named).await?,
+            None => None,
+        };
+        let owner = account.as_ref().map_or(UNKNOWN_USER, |account| account.id);
+        let device = self.store.device(owner, login.device).await?;
         let stored = device.and_then(|device| device.device_token).map(TokenHash::from_bytes);
-        Ok(stored.filter(|stored| *stored == presented.hash()))
+        let known_device = stored.filter(|stored| *stored == token.hash());
+        let attempt = LoginAttempt {
+            source,
+            account: presented,
+            known_device: known_device.as_ref(),
+        };
+        let charged = self.throttle.charge(Instant::now(), &attempt).map_err(AuthError::from);
+        let charged = charged.and_then(|()| match known_device {
+            None => self.identify(&attempt, account.as_ref()),
+            Some(_) => Ok(()),
+        });
+        if charged.is_err() {
+            tokio::time::sleep_until(answer_at).await;
+        }
+        charged?;
+        Ok((account, known_device))
+    }
+
+    /// Moves a charged attempt to the history of the account that was found, if any.
+    fn identify(&self, attempt: &LoginAttempt<'_>, account: Option<&Account>) -> Result<(), AuthError> {
+        let Some(account) = account else {
+            return Ok(());
+        };
+        let name = format!("#{}", account.id);
+        Ok(self.throttle.identify(Instant::now(), attempt, &name)?)
     }
 }
 
@@ -221,18 +280,20 @@ impl Authenticator for PasswordAuthenticator {
         let Some(named) = &login.account else {
             return Ok(AuthVerdict::Denied);
         };
-        let account = self.find(named).await?;
         // Identifies the account in the throttle. No name contains `#`.
-        let name = match (&account, named) {
-            (Some(account), _) => format!("#{}", account.id),
-            (None, UserRef::Id(id)) => format!("#{id}"),
-            (None, UserRef::Name(name)) => name.as_str().to_owned(),
+        let presented = match named {
+            UserRef::Id(id) => format!("#{id}"),
+            UserRef::Name(name) => name.as_str().to_owned(),
         };
-        let owner = account.as_ref().map_or(UNKNOWN_USER, |account| account.id);
-        let known_device = self.known_device(owner, login).await?;
+        let token = login.device_token.as_ref().map(DeviceToken::from_secret);
+        let (account, known_device) = match token {
+            Some(Ok(token)) => self.look_up_and_charge(source, &presented, login, token).await?,
+            // No device is known by such a token.
+            Some(Err(_)) | None => (self.charge_and_look_up(source, &presented, named).await?, None),
+        };
         let attempt = LoginAttempt {
             source,
-            account: &name,
+            account: &presented,
             known_device: known_device.as_ref(),
         };
         let stored = account.as_ref().and_then(|account| account.password_hash.clone());

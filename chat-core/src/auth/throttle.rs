@@ -11,7 +11,7 @@ use self::attempt_history::AttemptHistory;
 use super::TokenHash;
 use super::source::{SourceKey, SourceTable};
 use crate::model::Source;
-use crate::rate::{Bucket, Rate, Table};
+use crate::rate::{Bucket, Decaying, Rate, Table};
 use crate::sync::{Mutex, MutexGuard};
 
 /// Limits on login attempts and registrations of a node.
@@ -88,9 +88,10 @@ impl ThrottleOptions {
 pub struct LoginAttempt<'a> {
     /// Source of the request.
     pub source: Source,
-    /// Account, always with the same string for the same account: its id if it exists, so that
-    /// attempts by name and by id share one history. Accounts that do not exist have a history too,
-    /// so that the throttle does not reveal which exist.
+    /// Account as the caller knows it: the name or id that the peer presented before it was looked
+    /// up, and later always the same string for the same account ([`LoginThrottle::identify`]
+    /// connects the two). Accounts that do not exist have a history too, so that the throttle does
+    /// not reveal which exist.
     pub account: &'a str,
     /// Hash of the device token of the request, **if** the store has it for this account. Attempts
     /// of a known device have a separate history, so that attackers who guess passwords cannot lock
@@ -159,6 +160,8 @@ pub struct LoginThrottle {
 struct State {
     /// Attempts by unknown devices, by the hash of the account.
     accounts: Table<u64, AttemptHistory>,
+    /// The key in `accounts` of names whose account was found, by the hash of the name.
+    identified: Table<u64, Identified>,
     /// Attempts by known devices, by the hash of account and device token.
     devices: Table<u64, AttemptHistory>,
     /// Attempts by unknown devices, and registrations, of each source.
@@ -171,6 +174,22 @@ struct State {
     known_devices: Bucket,
 }
 
+/// The account that was found under a name.
+#[derive(Debug, Clone, Copy, Default)]
+struct Identified {
+    /// Key of the account in [`State::accounts`].
+    key: u64,
+    /// Time after which the account would have no history anyway.
+    forgotten_at: Option<Instant>,
+}
+
+impl Decaying for Identified {
+    fn remaining(&self, now: Instant) -> Duration {
+        self.forgotten_at
+            .map_or(Duration::ZERO, |at| at.saturating_duration_since(now))
+    }
+}
+
 impl LoginThrottle {
     /// Creates a throttle without any history.
     #[must_use]
@@ -179,6 +198,7 @@ impl LoginThrottle {
         let by_source = |rate| SourceTable::new(rate, options.exempt_loopback, max_entries);
         let state = State {
             accounts: Table::new(max_entries),
+            identified: Table::new(max_entries),
             devices: Table::new(max_entries),
             sources: by_source(options.source_rate),
             registrations: by_source(options.registration_rate),
@@ -213,7 +233,7 @@ impl LoginThrottle {
             state.known_devices.charge(now, &options.known_device_rate);
             state.devices.entry(now, key).add(now, options);
         } else {
-            let key = self.account_key(attempt.account);
+            let key = self.account_key(state, attempt.account);
             let history = state.accounts.get(&key).copied().unwrap_or_default();
             history.check(now).map_err(refused(ThrottleLimit::Account))?;
             let source = SourceKey::from(attempt.source);
@@ -230,6 +250,48 @@ impl LoginThrottle {
             state.accounts.entry(now, key).add(now, options);
         }
         Ok(())
+    }
+
+    /// Moves an attempt by an unknown device, which was charged under the name or id that the peer
+    /// presented, to the history of the account that was found, so that attempts by name and by id
+    /// share one history. Later attempts under the presented name are charged to that history at
+    /// once.
+    ///
+    /// # Errors
+    /// [`Throttled`]: the history of the account allows no attempt now. The charge is refunded, and
+    /// the caller must not compare the password.
+    pub fn identify(&self, now: Instant, presented: &LoginAttempt<'_>, account: &str) -> Result<(), Throttled> {
+        let key = self.hasher.hash_one(account);
+        let mut state = self.state();
+        let charged = self.account_key(&state, presented.account);
+        let name = self.hasher.hash_one(presented.account);
+        if name != key {
+            let identified = state.identified.entry(now, name);
+            *identified = Identified {
+                key,
+                forgotten_at: now.checked_add(2 * self.options.max_account_wait),
+            };
+        }
+        if charged == key {
+            return Ok(());
+        }
+        if let Some(history) = state.accounts.get_mut(&charged) {
+            history.refund(&self.options);
+        }
+        let history = state.accounts.entry(now, key);
+        match history.check(now) {
+            Ok(()) => {
+                history.add(now, &self.options);
+                Ok(())
+            }
+            Err(retry_after) => {
+                state.sources.refund(now, presented.source.into());
+                Err(Throttled {
+                    limit: ThrottleLimit::Account,
+                    retry_after,
+                })
+            }
+        }
     }
 
     /// Records that the password was correct: clears the history, and refunds the charge of the
@@ -289,13 +351,17 @@ impl LoginThrottle {
             let key = self.device_key(attempt.account, device);
             state.devices.get_mut(&key).map(change);
         } else {
-            state.accounts.get_mut(&self.account_key(attempt.account)).map(change);
+            let key = self.account_key(&state, attempt.account);
+            state.accounts.get_mut(&key).map(change);
             state.sources.refund(now, attempt.source.into());
         }
     }
 
-    fn account_key(&self, account: &str) -> u64 {
-        self.hasher.hash_one(account)
+    /// Returns the key of the history of an account: that of the account which was found under
+    /// this name, if the table remembers it.
+    fn account_key(&self, state: &State, account: &str) -> u64 {
+        let presented = self.hasher.hash_one(account);
+        state.identified.get(&presented).map_or(presented, |found| found.key)
     }
 
     fn device_key(&self, account: &str, device: &TokenHash) -> u64 {

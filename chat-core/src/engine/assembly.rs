@@ -211,6 +211,7 @@ fn dispatcher(
     Dispatcher {
         lifecycle: lifecycle.clone(),
         router: ports.router.clone(),
+        limits: limits(),
         account: Arc::new(AccountCommands {
             access: access(),
             directory: directory(),

@@ -126,6 +126,12 @@ pub struct EngineConfig {
     /// Maximum number of groups that one user may be in. Default 2 000, which bounds the list of
     /// conversations that a login returns.
     pub max_groups_per_user: u32,
+    /// Maximum number of groups that one user has left, was removed from, or was a member of when
+    /// they were deleted, and of which the user may still read events. A user at this limit cannot
+    /// create or join further groups. Default 2 000.
+    pub max_ended_groups_per_user: u32,
+    /// Maximum number of users whom one user may block. Default 1 000.
+    pub max_blocked_users: u32,
     /// Rate at which one user may create groups. Default 10 per hour.
     pub group_creation_rate: Rate,
     /// Rate at which one user may send friend requests. Its count is also the maximum number of the
@@ -136,6 +142,15 @@ pub struct EngineConfig {
     pub invitation_rate: Rate,
     /// Rate at which one user may open direct conversations. Default 100 per hour.
     pub direct_opening_rate: Rate,
+    /// Rate at which one user may change contacts, groups, memberships, devices and the own
+    /// profile, over all sessions on this node. Commands that fail or change nothing count too.
+    /// Messages, and the commands that have one of the rates above, do not count. Default 60 per
+    /// minute with a burst of 200.
+    pub change_rate: Rate,
+    /// Time for which the inbox of a user announces a friend request, a request to join a group or
+    /// an invitation only once if the same user repeats it. A repeated request takes effect
+    /// without an event in the inbox. Default 24 h.
+    pub repeated_request_interval: Duration,
 
     /// Rate at which one user may send messages, edits, recalls and reactions over all sessions on
     /// this node. A user who exceeds the rate is slowed down: the server reads from the user's
@@ -207,10 +222,14 @@ impl Default for EngineConfig {
             max_mentions: 50,
             max_group_members: 5000,
             max_groups_per_user: 2000,
+            max_ended_groups_per_user: 2000,
+            max_blocked_users: 1000,
             group_creation_rate: Rate::new(10, HOUR),
             friend_request_rate: Rate::new(30, DAY),
             invitation_rate: Rate::new(200, DAY),
             direct_opening_rate: Rate::new(100, HOUR),
+            change_rate: Rate::new(60, 60 * SECOND).with_burst(200),
+            repeated_request_interval: DAY,
             message_rate: Rate::new(40, SECOND).with_burst(2000),
             page_rate: Rate::new(200, 60 * SECOND).with_burst(1000),
             max_page_events: 500,
@@ -282,6 +301,7 @@ impl EngineConfig {
             "at least max_mark_batch"
         );
         require!(self.max_queued_marks_per_user, positive, "at least 1");
+        require!(self.change_rate, positive_rate, "at least 1");
         require!(self.message_rate, positive_rate, "at least 1");
         require!(self.page_rate, positive_rate, "at least 1");
         require!(self.max_page_events, positive_u32, "at least 1");

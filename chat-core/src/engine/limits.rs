@@ -34,6 +34,17 @@ impl UserLimit {
 
     /// Charges one command to a user. Fails with `LimitExceeded` if the user exceeds the rate.
     pub(crate) fn charge(self: &Arc<Self>, user: UserId) -> Result<Charge, CommandError> {
+        self.charge_finally(user)?;
+        Ok(Charge {
+            limit: Arc::clone(self),
+            user,
+            is_kept: false,
+        })
+    }
+
+    /// Charges one command to a user, without a refund. Fails with `LimitExceeded`, and charges
+    /// nothing, if the user exceeds the rate.
+    pub(crate) fn charge_finally(&self, user: UserId) -> Result<(), CommandError> {
         let now = now();
         let mut users = self.users.lock();
         let bucket = users.get(&user).copied().unwrap_or_default();
@@ -41,11 +52,7 @@ impl UserLimit {
             CommandError::new(ReplyCode::LimitExceeded, "rate limit exceeded; wait a while").retry_after(wait)
         })?;
         users.entry(now, user).charge(now, &self.rate);
-        Ok(Charge {
-            limit: Arc::clone(self),
-            user,
-            is_kept: false,
-        })
+        Ok(())
     }
 
     /// Charges one command to a user, even if the user exceeds the rate. Returns the time for which
@@ -116,6 +123,8 @@ pub(crate) struct UserLimits {
     pub(crate) direct_openings: Arc<UserLimit>,
     /// Limit on commands that hooks decide about and that have no other rate limit.
     pub(crate) hook_commands: Arc<UserLimit>,
+    /// Limit on changes that have no other rate limit.
+    pub(crate) changes: UserLimit,
     pub(crate) messages: UserLimit,
     pub(crate) pages: UserLimit,
 }
@@ -129,6 +138,7 @@ impl UserLimits {
             invitations: charged(config.invitation_rate),
             direct_openings: charged(config.direct_opening_rate),
             hook_commands: charged(config.hook_command_rate),
+            changes: UserLimit::new(config.change_rate),
             messages: UserLimit::new(config.message_rate),
             pages: UserLimit::new(config.page_rate),
         }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{ClientMessageId, ConversationId, DeviceId, EventId, JoinPolicy, Role, Seq, Timestamp, UserId};
+use super::{ClientMessageId, ConversationId, DeviceId, EventId, JoinPolicy, Member, Role, Seq, Timestamp, UserId};
 
 /// One entry of a conversation's log, as it is stored and delivered. Its body stays encoded (the
 /// `body` fields of `chat.v1.Event`), so that a message is encoded once for all its readers.
@@ -46,6 +46,15 @@ pub struct Event {
 }
 
 impl Event {
+    /// Returns the position of the latest edit of this message that `reader` may see. Returns
+    /// `None` if there is none, if the message was recalled, or if the edit was made after the
+    /// reader had left.
+    #[must_use]
+    pub fn edit_visible_to(&self, reader: &Member) -> Option<Seq> {
+        let edit = self.edited_seq.filter(|_| self.recalled_seq.is_none())?;
+        reader.may_read(edit).then_some(edit)
+    }
+
     /// Returns an event without device, idempotency key, target, edit and recall. Its message count
     /// is `seq`, as if all events of the conversation were messages.
     #[must_use]

@@ -4,6 +4,7 @@ use std::array::TryFromSliceError;
 use std::fmt;
 use std::num::ParseIntError;
 use std::str::FromStr;
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -218,5 +219,12 @@ impl Timestamp {
             millis as i64
         };
         Self(self.0.saturating_add(millis))
+    }
+
+    /// Returns the time this long before, saturating.
+    #[must_use]
+    pub(crate) fn before(self, duration: Duration) -> Self {
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(millis))
     }
 }

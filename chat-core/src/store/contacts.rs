@@ -45,4 +45,7 @@ pub trait ContactTx: Send {
     /// Returns the number of `owner`'s contacts in the state `Requested` whose last change was at
     /// or after `since`. Rate limits use it.
     async fn requests_since(&mut self, owner: UserId, since: Timestamp) -> Result<u32, StoreError>;
+
+    /// Returns the number of users whom `owner` has blocked. A limit uses it.
+    async fn blocked_count(&mut self, owner: UserId) -> Result<u32, StoreError>;
 }

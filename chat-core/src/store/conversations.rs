@@ -190,4 +190,8 @@ pub trait ConversationTx: Send {
 
     /// Returns the number of existing groups in which this user is active. Limits use it.
     async fn group_count(&mut self, user: UserId) -> Result<u32, StoreError>;
+
+    /// Returns the number of groups of whose events this user may read some although the user is
+    /// not active there or the group is deleted. Limits use it.
+    async fn ended_group_count(&mut self, user: UserId) -> Result<u32, StoreError>;
 }

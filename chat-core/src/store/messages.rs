@@ -13,6 +13,9 @@ use crate::model::{ClientMessageId, ConversationId, Event, Member, Page, Seq, Us
 pub struct EventPage {
     /// Events in ascending order, without gaps.
     pub events: Vec<Event>,
+    /// Latest edits of those messages in `events` that were edited and not recalled, as far as the
+    /// reader may read the edits; in any order.
+    pub edits: Vec<Event>,
     /// True if more events follow in the direction of the page.
     pub has_more: bool,
     /// Membership of the reader, from the same snapshot.
@@ -35,8 +38,13 @@ pub struct SentEvent {
 /// Reads of the logs of conversations.
 #[async_trait]
 pub trait MessageStore: Debug + Send + Sync + 'static {
-    /// Returns a page of the events that `reader` may read; membership and events come from one
-    /// snapshot. Returns `None` if the user was never a member, or the conversation does not exist.
+    /// Returns a page of the events that `reader` may read, and the latest edits of the messages in
+    /// it; membership and events come from one snapshot. Returns `None` if the user was never a
+    /// member, or the conversation does not exist.
+    ///
+    /// `page.max_bytes` bounds the bodies of the events and of these edits together. The first
+    /// event is returned with its edit even if they are larger. A store applies the bound before it
+    /// reads bodies, or reads at most one event and its edit beyond it.
     async fn events_for(
         &self,
         reader: UserId,

@@ -57,6 +57,7 @@ mod feeds;
 mod heartbeat;
 mod memory;
 mod messages;
+mod notices;
 mod operators;
 mod run;
 #[doc(hidden)]
@@ -79,6 +80,7 @@ pub use feeds::{FeedBacklog, FeedPosition, FeedStore};
 pub use heartbeat::Heartbeat;
 pub use memory::MemoryStore;
 pub use messages::{EventPage, MessageStore, MessageTx, SentEvent};
+pub use notices::{Notice, NoticeTx};
 pub use operators::{AuditId, AuditPage, AuditRecord, AuditTx, ListedGroup, NewAuditRecord, OperatorStore, StoreStats};
 pub use unit::Unit;
 pub use user_change::UserChange;
@@ -168,6 +170,12 @@ pub trait Store:
 }
 
 /// Primitives of a unit of work, over one open transaction.
-pub trait Transaction: AccountTx + ContactTx + ConversationTx + MessageTx + FeedTx + AuditTx + Debug + Send {}
+pub trait Transaction:
+    AccountTx + ContactTx + ConversationTx + MessageTx + NoticeTx + FeedTx + AuditTx + Debug + Send
+{
+}
 
-impl<T: AccountTx + ContactTx + ConversationTx + MessageTx + FeedTx + AuditTx + Debug + Send> Transaction for T {}
+impl<T: AccountTx + ContactTx + ConversationTx + MessageTx + NoticeTx + FeedTx + AuditTx + Debug + Send> Transaction
+    for T
+{
+}

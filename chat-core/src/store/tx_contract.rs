@@ -184,6 +184,19 @@ impl TxContract {
         )))
     }
 
+    /// Records that the transaction is about to record a notice in an inbox.
+    ///
+    /// # Errors
+    /// [`StoreError::Defect`]: the inbox is not locked, or does not exist.
+    pub fn record_notice(&self, inbox: ConversationId) -> Result<(), StoreError> {
+        if self.logs.contains_key(&inbox) {
+            return Ok(());
+        }
+        Err(violation(format!(
+            "it records a notice of inbox {inbox} without the lock of that inbox"
+        )))
+    }
+
     /// Checks the transaction before it commits.
     ///
     /// # Errors

@@ -46,6 +46,10 @@ fn set_command_limits(config: &mut EngineConfig, limits: &LimitsSection) {
     config.friend_request_rate = limits.friend_request_rate.0;
     config.invitation_rate = limits.invitation_rate.0;
     config.direct_opening_rate = limits.direct_opening_rate.0;
+    config.change_rate = limits.change_rate.0;
+    config.repeated_request_interval = limits.repeated_request_interval.0;
+    config.max_ended_groups_per_user = limits.max_ended_groups_per_user;
+    config.max_blocked_users = limits.max_blocked_users;
 }
 
 /// Returns the rate limit of messages per user. A configuration that raises

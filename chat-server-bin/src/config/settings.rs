@@ -202,6 +202,10 @@ pub(crate) struct LimitsSection {
     pub(crate) friend_request_rate: Rate,
     pub(crate) invitation_rate: Rate,
     pub(crate) direct_opening_rate: Rate,
+    pub(crate) change_rate: Rate,
+    pub(crate) repeated_request_interval: HumanDuration,
+    pub(crate) max_ended_groups_per_user: u32,
+    pub(crate) max_blocked_users: u32,
     pub(crate) max_outbox_packets: u32,
     pub(crate) max_outbox_size: Size,
 }
@@ -236,6 +240,10 @@ impl Default for LimitsSection {
             friend_request_rate: Rate::new(30, HumanDuration::secs(24 * 3600), 30),
             invitation_rate: Rate::new(200, HumanDuration::secs(24 * 3600), 200),
             direct_opening_rate: Rate::new(100, HumanDuration::secs(3600), 100),
+            change_rate: Rate::new(60, HumanDuration::secs(60), 200),
+            repeated_request_interval: HumanDuration::secs(24 * 3600),
+            max_ended_groups_per_user: 2000,
+            max_blocked_users: 1000,
             max_outbox_packets: 256,
             max_outbox_size: Size::kib(256),
         }

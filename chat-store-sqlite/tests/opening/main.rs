@@ -163,6 +163,7 @@ async fn migration_gives_former_members_the_current_state() {
     raw(directory.path())
         .execute_batch(
             "DROP TABLE group_snapshot; DROP TABLE recalled_message; DROP TABLE session_token;
+             DROP TABLE request_notice;
              DELETE FROM migration WHERE version > 1",
         )
         .unwrap();
@@ -212,6 +213,7 @@ async fn migration_leaves_recalled_messages_out_of_unread_counts() {
     raw(directory.path())
         .execute_batch(
             "DROP TABLE group_snapshot; DROP TABLE recalled_message; DROP TABLE session_token;
+             DROP TABLE request_notice;
              DELETE FROM migration WHERE version > 1",
         )
         .unwrap();
@@ -230,7 +232,7 @@ async fn renewal_of_the_epoch_creates_no_store_in_an_empty_file() {
     std::fs::remove_file(&path).unwrap();
     open(directory.path()).await.close().await;
     raw(directory.path())
-        .execute_batch("DROP TABLE recalled_message; DELETE FROM migration WHERE version = 3")
+        .execute_batch("DROP TABLE request_notice; DELETE FROM migration WHERE version = 5")
         .unwrap();
     SqliteStore::renew_epoch(directory.path()).await.unwrap();
 }

@@ -10,7 +10,7 @@ use chat_core::model::{
 };
 use chat_core::store::{
     AccountTx, AuditId, AuditTx, ContactTx, ConversationTx, FeedLease, FeedShard, FeedTx, MessageTx, NewAccount,
-    NewAuditRecord, NewConversation, SentEvent, StoreError, Transaction,
+    NewAuditRecord, NewConversation, Notice, NoticeTx, SentEvent, StoreError, Transaction,
 };
 
 use crate::fault::Fault;
@@ -158,6 +158,18 @@ impl ContactTx for FaultyTransaction<'_> {
     async fn requests_since(&mut self, owner: UserId, since: Timestamp) -> Result<u32, StoreError> {
         self.inner.requests_since(owner, since).await
     }
+
+    async fn blocked_count(&mut self, owner: UserId) -> Result<u32, StoreError> {
+        self.inner.blocked_count(owner).await
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl NoticeTx for FaultyTransaction<'_> {
+    async fn record_notice(&mut self, notice: Notice, now: Timestamp, since: Timestamp) -> Result<bool, StoreError> {
+        self.inner.record_notice(notice, now, since).await
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -223,6 +235,10 @@ impl ConversationTx for FaultyTransaction<'_> {
 
     async fn group_count(&mut self, user: UserId) -> Result<u32, StoreError> {
         self.inner.group_count(user).await
+    }
+
+    async fn ended_group_count(&mut self, user: UserId) -> Result<u32, StoreError> {
+        self.inner.ended_group_count(user).await
     }
 }
 

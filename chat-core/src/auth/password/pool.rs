@@ -131,6 +131,11 @@ impl PasswordHasherPool {
         &self.options.cost
     }
 
+    /// Returns the PHC string of a hash that no password matches.
+    pub(crate) fn unmatched_hash(&self) -> &str {
+        self.dummy.as_str()
+    }
+
     /// Hashes a new password.
     ///
     /// # Errors

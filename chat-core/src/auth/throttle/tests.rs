@@ -204,6 +204,37 @@ fn node_is_limited_over_all_sources() {
 }
 
 #[test]
+fn attempts_by_name_and_by_id_share_one_history() {
+    let throttle = accounts_only();
+    let now = Instant::now();
+    for _ in 0..3 {
+        assert_eq!(limit(throttle.charge(now, &attempt("alice"))), None);
+        assert_eq!(limit(throttle.identify(now, &attempt("alice"), "#7")), None);
+        assert_eq!(limit(throttle.charge(now, &attempt("stranger"))), None);
+    }
+    for _ in 0..2 {
+        assert_eq!(limit(throttle.charge(now, &attempt("#7"))), None);
+        assert_eq!(limit(throttle.identify(now, &attempt("#7"), "#7")), None);
+    }
+    for name in ["alice", "#7"] {
+        assert_eq!(
+            limit(throttle.charge(now, &attempt(name))),
+            Some((ThrottleLimit::Account, 60)),
+            "{name}"
+        );
+    }
+    // A name that is not known yet is refused when its account is found. The attempt costs nothing.
+    assert_eq!(limit(throttle.charge(now, &attempt("renamed"))), None);
+    assert_eq!(
+        limit(throttle.identify(now, &attempt("renamed"), "#7")),
+        Some((ThrottleLimit::Account, 60))
+    );
+    throttle.succeeded(now, &attempt("alice"));
+    assert_eq!(limit(throttle.charge(now, &attempt("#7"))), None);
+    assert_eq!(limit(throttle.charge(now, &attempt("renamed"))), None);
+}
+
+#[test]
 fn registrations_of_a_source_are_limited() {
     let throttle = LoginThrottle::new(ThrottleOptions::default());
     let now = Instant::now();

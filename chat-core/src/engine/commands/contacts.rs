@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::codec::body;
 use crate::engine::breaker::Scope;
@@ -47,6 +48,8 @@ pub(in crate::engine) struct ContactOptions {
     /// Maximum number of a user's friend requests of the last 24 hours that are still open.
     max_open_requests: u32,
     max_list_len: u32,
+    max_blocked_users: u32,
+    repeated_request_interval: Duration,
 }
 
 impl From<&EngineConfig> for ContactOptions {
@@ -54,6 +57,8 @@ impl From<&EngineConfig> for ContactOptions {
         Self {
             max_open_requests: config.friend_request_rate.count,
             max_list_len: config.max_list_len,
+            max_blocked_users: config.max_blocked_users,
+            repeated_request_interval: config.repeated_request_interval,
         }
     }
 }
@@ -90,6 +95,7 @@ impl ContactCommands {
             asked_to_accept,
             allowed,
             max_open_per_day: self.options.max_open_requests,
+            repeat_interval: self.options.repeated_request_interval,
             now: self.access.now(),
         };
         let (events, has_changed) = self.access.run(caller, request).await?;
@@ -140,6 +146,7 @@ impl ContactCommands {
             caller,
             peer,
             blocked,
+            max_blocked: self.options.max_blocked_users,
             now: self.access.now(),
         };
         self.perform(caller, change).await

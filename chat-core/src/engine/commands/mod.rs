@@ -5,6 +5,7 @@
 //! before the unit of work and starts deliveries after it.
 
 mod account;
+mod charges;
 mod contacts;
 mod groups;
 mod logins;
@@ -23,8 +24,10 @@ pub(super) use messages::MessageCommands;
 pub(super) use presence::PresenceCommands;
 pub(super) use reading::{PageLimits, ReadingCommands};
 
+use self::charges::ChargedRate;
 use super::error::CommandError;
 use super::lifecycle::Lifecycle;
+use super::limits::UserLimits;
 use super::operations::fence;
 use super::panics::contain;
 use super::store_access::StoreAccess;
@@ -37,6 +40,7 @@ use crate::service::{CommandFuture, CommandResult};
 pub(super) struct Dispatcher {
     pub(super) lifecycle: Lifecycle,
     pub(super) router: Router,
+    pub(super) limits: Arc<UserLimits>,
     pub(super) account: Arc<AccountCommands>,
     pub(super) contacts: Arc<ContactCommands>,
     pub(super) groups: Arc<GroupCommands>,
@@ -51,6 +55,11 @@ impl Dispatcher {
     pub(super) fn execute(&self, caller: Caller, command: Command) -> CommandFuture {
         if self.lifecycle.is_draining() {
             return CommandFuture::ready(Err(CommandError::shutting_down()));
+        }
+        if ChargedRate::of(&command) == ChargedRate::Changes
+            && let Err(error) = self.limits.changes.charge_finally(caller.user)
+        {
+            return CommandFuture::ready(Err(error));
         }
         self.dispatch(caller, command)
     }

@@ -15,8 +15,7 @@ use crate::engine::store_access::StoreAccess;
 use crate::engine::views::{conversation_info, conversation_infos};
 use crate::engine::workers::MarkQueue;
 use crate::model::{
-    Caller, ConversationId, ConversationRef, Event, EventBody, EventKind, HistoryEvent, HistoryPage, Member, Outcome,
-    Page, Seq,
+    Caller, ConversationId, ConversationRef, Event, EventBody, EventKind, HistoryEvent, HistoryPage, Outcome, Page, Seq,
 };
 use crate::router::Router;
 
@@ -84,12 +83,12 @@ impl ReadingCommands {
         };
         let page = access.read(store.events_for(caller.user, id, page)).await?;
         let page = page.ok_or_else(CommandError::not_found)?;
-        let edited = page.events.iter().filter_map(|event| visible_edit(event, &page.member));
-        let edits = self.edits(id, edited.collect()).await?;
+        let edits = page.edits.iter().filter_map(|edit| Some((edit.seq, edit_text(edit)?)));
+        let mut edits: HashMap<Seq, String> = edits.collect();
         let last_seq = page.member.until_seq.unwrap_or(page.last_seq).min(page.last_seq);
         let events = page.events.into_iter().map(|mut event| {
-            event.edited_seq = visible_edit(&event, &page.member);
-            let edited_text = event.edited_seq.and_then(|seq| edits.get(&seq)).cloned();
+            event.edited_seq = event.edit_visible_to(&page.member);
+            let edited_text = event.edited_seq.and_then(|seq| edits.remove(&seq));
             HistoryEvent { event, edited_text }
         });
         Ok(Outcome::History(HistoryPage {
@@ -116,19 +115,6 @@ impl ReadingCommands {
             return Ok(());
         }
         check_caller(&self.access, caller).await
-    }
-
-    /// Returns the texts of the edits at these positions.
-    async fn edits(&self, conversation: ConversationId, seqs: Vec<Seq>) -> Result<HashMap<Seq, String>, CommandError> {
-        if seqs.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let edits = self.access.store().events_at(conversation, &seqs);
-        let edits = self.access.read(edits).await?;
-        Ok(edits
-            .into_iter()
-            .filter_map(|edit| Some((edit.seq, edit_text(&edit)?)))
-            .collect())
     }
 
     /// Records that the caller's device has received every event up to `seq`. Returns `None`, and
@@ -207,15 +193,6 @@ impl ReadingCommands {
         let row = self.access.read(store.conversation(conversation)).await?;
         row.map(|row| row.last_seq).ok_or_else(CommandError::not_found)
     }
-}
-
-/// Returns the position of the latest edit of a message. Returns `None` if the message was not
-/// edited or was recalled, or if the reader may not read the edit, which was made after the reader
-/// had left.
-fn visible_edit(event: &Event, reader: &Member) -> Option<Seq> {
-    event
-        .edited_seq
-        .filter(|seq| event.recalled_seq.is_none() && reader.may_read(*seq))
 }
 
 fn edit_text(edit: &Event) -> Option<String> {

@@ -413,7 +413,9 @@ async fn members_are_listed_in_pages() {
 async fn invitation_to_a_blocker_looks_like_any_other() {
     let mut seen = Vec::new();
     for blocks in [false, true] {
-        let engine = engine().await;
+        let mut config = config();
+        config.repeated_request_interval = std::time::Duration::ZERO;
+        let engine = builder().config(config).build().await.unwrap();
         let (olga, anna) = (new_user(&engine, "olga").await, new_user(&engine, "anna").await);
         let bob = new_user(&engine, "bob").await;
         let group = create_group(&olga, "rust").await;

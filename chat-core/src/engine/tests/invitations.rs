@@ -1,14 +1,22 @@
 //! Tests of invitations to groups: who learns of them, and when they are announced again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::support::*;
 use crate::commands::Commands;
 use crate::engine::operator::{DeleteAccount, DeletedName, DeletedSubject, DeletedTexts, OperatorName};
-use crate::engine::{CommandError, Engine, LocalSession};
+use crate::engine::{CommandError, Engine, EngineConfig, LocalSession};
 use crate::model::*;
 use crate::store::MemoryStore;
 use crate::testkit::store::FaultyStore;
+
+/// Returns a configuration with which repeated invitations are announced at once.
+fn every_invitation_announced() -> EngineConfig {
+    let mut config = quick();
+    config.repeated_request_interval = Duration::ZERO;
+    config
+}
 
 /// A group of olga with the member anna, and bob, who is not in it. The store fails on demand.
 struct Fixture {
@@ -23,7 +31,11 @@ struct Fixture {
 impl Fixture {
     async fn build(policy: JoinPolicy) -> Self {
         let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
-        let engine = Engine::builder(store.clone()).config(quick()).build().await.unwrap();
+        let engine = Engine::builder(store.clone())
+            .config(every_invitation_announced())
+            .build()
+            .await
+            .unwrap();
         let (olga, anna) = (new_user(&engine, "olga").await, new_user(&engine, "anna").await);
         let bob = new_user(&engine, "bob").await;
         let group = create_group(&olga, "rust").await;

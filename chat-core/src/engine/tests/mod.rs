@@ -25,6 +25,7 @@ mod pipelining;
 mod provisioning;
 mod rates;
 mod regressions;
+mod repeated_requests;
 mod resend_order;
 mod resumes;
 mod rights;

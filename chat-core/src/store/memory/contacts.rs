@@ -87,4 +87,9 @@ impl ContactTx for MemoryTx<'_> {
         let count = contacts.filter(|contact| contact.state == ContactState::Requested && contact.since >= since);
         Ok(u32::try_from(count.count()).unwrap_or(u32::MAX))
     }
+
+    async fn blocked_count(&mut self, owner: UserId) -> Result<u32, StoreError> {
+        let blocked = self.tables.contacts_of(owner).filter(|contact| contact.blocked);
+        Ok(u32::try_from(blocked.count()).unwrap_or(u32::MAX))
+    }
 }

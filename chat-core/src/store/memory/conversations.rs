@@ -432,4 +432,15 @@ impl ConversationTx for MemoryTx<'_> {
         let active = groups.filter(|stored| stored.members.get(&user).is_some_and(Member::is_active));
         Ok(u32::try_from(active.count()).unwrap_or(u32::MAX))
     }
+
+    async fn ended_group_count(&mut self, user: UserId) -> Result<u32, StoreError> {
+        let ids = self.tables.memberships.get(&user).into_iter().flatten();
+        let conversations = ids.filter_map(|id| self.tables.conversations.get(id));
+        let groups = conversations.filter(|stored| stored.row.kind == ConversationKind::Group);
+        let has_ended = |stored: &&StoredConversation| {
+            let member = stored.members.get(&user).filter(|member| may_read_something(member));
+            member.is_some_and(|member| stored.row.deleted || !member.is_active())
+        };
+        Ok(u32::try_from(groups.filter(has_ended).count()).unwrap_or(u32::MAX))
+    }
 }

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::MemoryStore;
 use super::tables::{StoredConversation, Tables};
 use super::tx::MemoryTx;
-use crate::model::{ClientMessageId, ConversationId, Event, EventKind, Page, PageFrom, Seq, UserId};
-use crate::store::sql_support::unknown_event;
+use crate::model::{ClientMessageId, ConversationId, Event, EventKind, Member, Page, PageFrom, Seq, UserId};
+use crate::store::sql_support::{PageBudget, unknown_event};
 use crate::store::{EventPage, MessageStore, MessageTx, SentEvent, StoreError};
 
 impl Tables {
@@ -33,14 +33,19 @@ impl Tables {
         let (events, has_more) = match page.from {
             PageFrom::After(seq) => {
                 let candidates = stored.range(first.max(Seq(seq.0.saturating_add(1))), last);
-                let taken = count_fitting(candidates.iter(), page);
-                (candidates[..taken].to_vec(), taken < candidates.len())
+                let taken = stored.count_fitting(member, candidates.iter(), page);
+                (&candidates[..taken], taken < candidates.len())
             }
-            PageFrom::Before(seq) => stored.last_events(first, last.min(seq.previous()), page),
-            PageFrom::Newest => stored.last_events(first, last, page),
+            PageFrom::Before(seq) => stored.last_events(member, first, last.min(seq.previous()), page),
+            PageFrom::Newest => stored.last_events(member, first, last, page),
         };
         Some(EventPage {
-            events,
+            edits: events
+                .iter()
+                .filter_map(|event| stored.edit_of(member, event))
+                .cloned()
+                .collect(),
+            events: events.to_vec(),
             has_more,
             member: member.clone(),
             last_seq: stored.row.last_seq,
@@ -51,26 +56,28 @@ impl Tables {
 impl StoredConversation {
     /// Returns the last events of `first..=last` that fit `page`, and whether the range contains
     /// earlier events.
-    fn last_events(&self, first: Seq, last: Seq, page: Page) -> (Vec<Event>, bool) {
+    fn last_events(&self, reader: &Member, first: Seq, last: Seq, page: Page) -> (&[Event], bool) {
         let candidates = self.range(first, last);
-        let taken = count_fitting(candidates.iter().rev(), page);
+        let taken = self.count_fitting(reader, candidates.iter().rev(), page);
         let rest = candidates.len() - taken;
-        (candidates[rest..].to_vec(), rest > 0)
+        (&candidates[rest..], rest > 0)
     }
-}
 
-/// Returns how many of the first `events` fit `page`. The first event fits whatever its size.
-fn count_fitting<'a>(events: impl Iterator<Item = &'a Event>, page: Page) -> usize {
-    let mut bytes = 0;
-    let mut taken = 0;
-    for event in events.take(page.max_events as usize) {
-        bytes += event.body.len() as u64;
-        if taken > 0 && bytes > u64::from(page.max_bytes) {
-            break;
-        }
-        taken += 1;
+    /// Returns how many of the first `events` fit `page` with their edits. The first event fits
+    /// whatever its size.
+    fn count_fitting<'a>(&self, reader: &Member, events: impl Iterator<Item = &'a Event>, page: Page) -> usize {
+        let mut budget = PageBudget::new(page.max_bytes);
+        let sizes = events.take(page.max_events as usize).map(|event| {
+            let edit = self.edit_of(reader, event).map_or(0, |edit| edit.body.len());
+            (event.body.len() + edit) as u64
+        });
+        sizes.take_while(|size| budget.take(*size)).count()
     }
-    taken
+
+    /// Returns the latest edit of an event, if `reader` may see it.
+    fn edit_of(&self, reader: &Member, event: &Event) -> Option<&Event> {
+        self.event(event.edit_visible_to(reader)?)
+    }
 }
 
 #[async_trait]

@@ -10,6 +10,7 @@ mod conversations;
 mod cursors;
 mod feeds;
 mod messages;
+mod notices;
 mod operators;
 mod tables;
 mod tx;

@@ -14,7 +14,8 @@ pub struct LogRange {
     pub last: Seq,
     /// Maximum number of events.
     pub max_events: u32,
-    /// Maximum size of the bodies, in bytes. The first event is read even if it is larger.
+    /// Maximum size of the bodies, edits included, in bytes. The first event is read even if it is
+    /// larger.
     pub max_bytes: u32,
     /// True if the read starts at the end of the range and goes backwards.
     pub is_backwards: bool,
@@ -69,5 +70,33 @@ impl LogRange {
             (Some(_), Some(last)) => last.seq < self.last,
             _ => self.first <= self.last,
         }
+    }
+}
+
+/// Bytes that are left for the bodies in a page.
+#[derive(Clone, Copy, Debug)]
+pub struct PageBudget {
+    left: u64,
+    /// True until the first event, which fits whatever its size.
+    is_empty: bool,
+}
+
+impl PageBudget {
+    /// Returns the budget of an empty page.
+    #[must_use]
+    pub const fn new(max_bytes: u32) -> Self {
+        Self {
+            left: max_bytes as u64,
+            is_empty: true,
+        }
+    }
+
+    /// Takes the bytes of one event and of its edit. Returns `false` if they do not fit; then the
+    /// page ends before this event.
+    pub const fn take(&mut self, bytes: u64) -> bool {
+        let fits = self.is_empty || bytes <= self.left;
+        self.is_empty = false;
+        self.left = self.left.saturating_sub(bytes);
+        fits
     }
 }

@@ -10,7 +10,7 @@ mod rows;
 
 pub use codes::{Code, DIRECT, kind_columns};
 pub use columns::ColumnReader;
-pub use log_range::LogRange;
+pub use log_range::{LogRange, PageBudget};
 pub use rows::{
     ACCOUNT, AUDIT, CONTACT, CONVERSATION, DELETE_FEED, DEVICE, EVENT, EVENT_COLUMNS, FEED_LEASE, FEED_POSITION,
     MEMBER, MEMBER_COLUMNS, MEMBER_OF_PEER, NEW_DEVICE, SNAPSHOT, STATS, account, audit_record, contact, conversation,

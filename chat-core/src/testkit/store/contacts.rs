@@ -122,6 +122,22 @@ pub async fn requests_since_counts_requests_at_or_after_the_time(store: Arc<dyn 
     }
 }
 
+pub async fn blocked_count_counts_the_users_whom_the_owner_blocked(store: Arc<dyn Store>) {
+    for (owner, peer, blocked) in [(1, 2, true), (1, 3, true), (1, 4, false), (2, 1, true)] {
+        let contact = Contact {
+            blocked,
+            ..contact(UserId(owner), UserId(peer), ContactState::Requested)
+        };
+        put(&*store, contact).await;
+    }
+    for (owner, count) in [(1, 2), (2, 1), (3, 0)] {
+        let work = transact(&*store, move |tx| {
+            Box::pin(async move { Ok(tx.blocked_count(UserId(owner)).await?) })
+        });
+        assert_eq!(work.await.unwrap(), count, "{owner}");
+    }
+}
+
 pub async fn related_users_have_a_relation_on_either_side(store: Arc<dyn Store>) {
     let pairs = [(1, 2), (2, 1), (1, 5), (4, 1), (2, 4), (1, 9)].map(|(owner, peer)| (UserId(owner), UserId(peer)));
     let work = transact(&*store, move |tx| {

@@ -213,6 +213,44 @@ pub async fn group_count_counts_existing_groups_in_which_the_user_is_active(stor
     assert_eq!(work.await.unwrap(), 2);
 }
 
+pub async fn ended_group_count_counts_readable_groups_in_which_the_user_is_not_active(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let bob = world.bob;
+    // State, first and last readable event, and whether the group is deleted.
+    let groups = [
+        ("left", MemberState::Left, 1, Some(5), false),
+        ("banned", MemberState::Banned, 1, Some(5), false),
+        ("invited again", MemberState::Invited, 1, Some(5), false),
+        ("deleted", MemberState::Active, 1, None, true),
+        ("only invited", MemberState::Invited, 0, None, false),
+        ("withdrawn", MemberState::Left, 0, None, false),
+        ("nothing readable", MemberState::Left, 5, Some(4), false),
+        ("in", MemberState::Active, 1, None, false),
+    ];
+    for (name, state, first_seq, until_seq, deleted) in groups {
+        let id = create(&*world.store, new_group(name)).await.unwrap();
+        let mut member = Member::active(id, bob, Role::Member, Seq(first_seq));
+        (member.state, member.until_seq) = (state, until_seq.map(Seq));
+        put_member(&*world.store, member).await;
+        let close = transact(&*world.store, move |tx| {
+            Box::pin(async move {
+                let mut row = tx.lock_conversation(id).await?.unwrap();
+                row.deleted = deleted;
+                Ok(tx.update_conversation(&row).await?)
+            })
+        });
+        assert!(close.await.unwrap());
+    }
+    let count = async |user| {
+        let work = transact(&*world.store, move |tx| {
+            Box::pin(async move { Ok(tx.ended_group_count(user).await?) })
+        });
+        work.await.unwrap()
+    };
+    assert_eq!(count(bob).await, 4);
+    assert_eq!(count(UserId(99)).await, 0);
+}
+
 pub async fn snapshot_of_a_former_member_stays_as_written(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let (bob, carol, group) = (world.bob, world.carol, world.group);

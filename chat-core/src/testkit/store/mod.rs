@@ -36,6 +36,8 @@ pub mod members;
 #[allow(missing_docs)]
 pub mod messages;
 #[allow(missing_docs)]
+pub mod notices;
+#[allow(missing_docs)]
 pub mod operators;
 #[allow(missing_docs)]
 pub mod pages;
@@ -70,6 +72,7 @@ macro_rules! store_conformance {
             contacts:
                 relation_has_a_row_for_each_side, contacts_are_ordered_by_peer, friends_returns_only_contacts_in_state_friend,
                 contact_is_replaced_and_deleted, requests_since_counts_requests_at_or_after_the_time,
+                blocked_count_counts_the_users_whom_the_owner_blocked,
                 related_users_have_a_relation_on_either_side, contacts_between_returns_both_sides;
             conversations:
                 direct_conversation_is_created_once, notes_to_self_are_not_the_inbox, inbox_is_created_once,
@@ -84,7 +87,8 @@ macro_rules! store_conformance {
                 members_with_role_returns_active_members_of_at_least_that_role, members_by_seniority_leaves_out_disabled_accounts,
                 snapshot_of_a_former_member_stays_as_written, snapshot_without_the_lock_is_an_error,
                 advance_read_advances_active_members,
-                group_count_counts_existing_groups_in_which_the_user_is_active, leaving_and_rejoining_moves_the_readable_range;
+                group_count_counts_existing_groups_in_which_the_user_is_active,
+                ended_group_count_counts_readable_groups_in_which_the_user_is_not_active, leaving_and_rejoining_moves_the_readable_range;
             messages:
                 event_reads_back, gap_is_rejected, wrong_message_count_is_rejected,
                 appending_without_the_lock_is_rejected, row_that_disagrees_with_its_log_is_rejected,
@@ -96,7 +100,8 @@ macro_rules! store_conformance {
                 messages_keep_every_byte, names_and_notes_keep_every_byte, profiles_keep_every_byte;
             pages:
                 after_pages_forwards, before_pages_backwards, newest_pages_from_the_end, empty_log_has_an_empty_page,
-                max_events_ends_a_page, max_bytes_ends_a_page, oversized_event_is_returned_alone,
+                max_events_ends_a_page, max_bytes_ends_a_page, edits_count_towards_max_bytes,
+                page_contains_the_edits_that_its_reader_may_read, oversized_event_is_returned_alone,
                 forward_pages_contain_every_event_once, backward_pages_contain_every_event_once,
                 page_contains_nothing_before_first_seq, page_contains_nothing_after_until_seq, page_is_none_for_a_user_who_was_never_a_member,
                 pages_may_start_beyond_the_ends_of_the_log;
@@ -124,6 +129,9 @@ macro_rules! store_conformance {
                 second_claim_of_a_node_fences_off_the_first, feed_leases_lists_live_leases,
                 deleting_a_feed_deletes_cursors_and_leases, shard_is_claimed_by_one_of_many,
                 conversations_are_locked_before_feeds;
+            notices:
+                repeated_notice_is_recorded_once_in_an_interval, notices_of_other_requests_are_recorded,
+                rolled_back_notice_is_not_recorded, notice_without_the_lock_is_an_error;
             operators:
                 accounts_are_listed_in_pages_by_name, group_list_says_which_groups_have_an_owner,
                 stats_count_rows, audit_log_is_read_in_both_directions, audit_log_grows_at_its_end_only, rolled_back_actions_leave_no_audit_record,

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::fixture::{NewEvent, World, messages, page, put_member};
-use crate::model::{Member, MemberState, Page, PageFrom, Role, Seq, UserId};
+use bytes::Bytes;
+
+use super::fixture::{NewEvent, World, append_to, messages, page, put_member, transact};
+use crate::model::{EventKind, Member, MemberState, Page, PageFrom, Role, Seq, UserId};
 use crate::store::{EventPage, Store};
 
 /// Reads a page of the group as `user`, who is or was a member.
@@ -102,6 +104,112 @@ pub async fn max_bytes_ends_a_page(store: Arc<dyn Store>) {
     }
     let got = read(&world, world.bob, of_max_bytes(PageFrom::Newest, 40)).await;
     assert_eq!((got.events.len(), got.has_more), (4, false));
+}
+
+/// Appends an edit of the message at `target` with this body, and marks the message as edited.
+/// Returns the position of the edit.
+async fn edit(world: &World, target: u64, body: String) -> Seq {
+    let (group, alice) = (world.group, world.alice);
+    let work = transact(&*world.store, move |tx| {
+        let body = body.clone();
+        Box::pin(async move {
+            let new_event = NewEvent {
+                kind: EventKind::Edit,
+                target: Some(Seq(target)),
+                ..NewEvent::message(body)
+            };
+            let edit = append_to(tx, group, alice, &[new_event]).await?[0].seq;
+            tx.mark_edited(group, Seq(target), edit).await?;
+            Ok(edit)
+        })
+    });
+    work.await.unwrap()
+}
+
+fn edit_seqs(page: &EventPage) -> Vec<u64> {
+    let mut seqs: Vec<u64> = page.edits.iter().map(|edit| edit.seq.0).collect();
+    seqs.sort_unstable();
+    seqs
+}
+
+/// A page of short messages with long edits stays within its limit, in both directions.
+pub async fn edits_count_towards_max_bytes(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    for _ in 0..6 {
+        world.say(vec![NewEvent::message("1234567890")]).await;
+    }
+    for target in 1..=6 {
+        edit(&world, target, "e".repeat(1000)).await;
+    }
+    // The messages have the positions 1 to 6, the edits 7 to 12.
+    let got = read(&world, world.bob, of_max_bytes(PageFrom::After(Seq::ZERO), 3029)).await;
+    assert_eq!(
+        (seqs(&got), edit_seqs(&got), got.has_more),
+        (vec![1, 2], vec![7, 8], true)
+    );
+    let got = read(&world, world.bob, of_max_bytes(PageFrom::After(Seq::ZERO), 3030)).await;
+    assert_eq!((seqs(&got), edit_seqs(&got)), (vec![1, 2, 3], vec![7, 8, 9]));
+    let got = read(&world, world.bob, of_max_bytes(PageFrom::Before(Seq(7)), 2020)).await;
+    assert_eq!(
+        (seqs(&got), edit_seqs(&got), got.has_more),
+        (vec![5, 6], vec![11, 12], true)
+    );
+    let got = read(&world, world.bob, of_max_bytes(PageFrom::Before(Seq(7)), 1)).await;
+    assert_eq!(
+        (seqs(&got), edit_seqs(&got)),
+        (vec![6], vec![12]),
+        "the first event fits"
+    );
+    let got = read(&world, world.bob, page(PageFrom::Newest)).await;
+    assert_eq!((got.events.len(), edit_seqs(&got)), (12, (7..=12).collect()));
+    assert!(
+        got.edits
+            .iter()
+            .all(|edit| edit.body.len() == 1000 && edit.kind == EventKind::Edit)
+    );
+}
+
+/// An edit from after the reader has left, and the edit of a recalled message, are neither returned
+/// nor counted.
+pub async fn page_contains_the_edits_that_its_reader_may_read(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    world.say(messages(3)).await;
+    edit(&world, 1, "old".to_owned()).await;
+    edit(&world, 1, "latest".to_owned()).await;
+    edit(&world, 2, "recalled later".to_owned()).await;
+    let (group, alice) = (world.group, world.alice);
+    let recall = transact(&*world.store, move |tx| {
+        Box::pin(async move {
+            let new_event = NewEvent::of(EventKind::Recall, Some(Seq(2)));
+            let recall = append_to(tx, group, alice, &[new_event]).await?[0].seq;
+            tx.erase(
+                group,
+                Seq(2),
+                recall,
+                Bytes::from_static(b"-"),
+                Bytes::from_static(b"-"),
+            )
+            .await?;
+            Ok(())
+        })
+    });
+    recall.await.unwrap();
+    let left = Member {
+        until_seq: Some(Seq(7)),
+        state: MemberState::Left,
+        ..world.member(world.carol).await
+    };
+    put_member(&*world.store, left).await;
+    edit(&world, 3, "after carol left".repeat(100)).await;
+    for (reader, max_bytes, edits) in [(world.bob, u32::MAX, vec![5, 8]), (world.carol, 100, vec![5])] {
+        let got = read(&world, reader, of_max_bytes(PageFrom::After(Seq::ZERO), max_bytes)).await;
+        assert_eq!(edit_seqs(&got), edits);
+        assert_eq!(got.events.len(), if reader == world.bob { 8 } else { 7 });
+        assert_eq!(
+            &*got.edits.iter().find(|edit| edit.seq == Seq(5)).unwrap().body,
+            b"latest"
+        );
+    }
 }
 
 pub async fn oversized_event_is_returned_alone(store: Arc<dyn Store>) {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::end::end_relation;
 use super::pair::Pair;
-use crate::engine::error::Rejection;
+use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::model::{Caller, ContactState, Event, Timestamp, UserId};
 use crate::store::Transaction;
@@ -16,6 +16,8 @@ pub(in crate::engine) struct SetBlocked {
     pub(in crate::engine) caller: Caller,
     pub(in crate::engine) peer: UserId,
     pub(in crate::engine) blocked: bool,
+    /// Maximum number of users whom the caller may block.
+    pub(in crate::engine) max_blocked: u32,
     pub(in crate::engine) now: Timestamp,
 }
 
@@ -29,6 +31,10 @@ impl Operation for SetBlocked {
             return Ok(Vec::new());
         }
         if self.blocked {
+            if tx.blocked_count(self.caller.user).await? >= self.max_blocked {
+                let text = "you have blocked the maximum number of users; unblock one first";
+                return Err(CommandError::limit(text).into());
+            }
             end_relation(&mut pair, self.caller.user, self.peer);
             if pair.own.state == ContactState::Pending {
                 // The peer still sees a pending request, which is never answered.

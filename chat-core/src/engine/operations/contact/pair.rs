@@ -8,7 +8,7 @@ use crate::engine::operations::log::Logs;
 use crate::model::{
     Caller, Contact, ContactState, ConversationId, ConversationKind, Event, EventBody, Timestamp, UserId,
 };
-use crate::store::{StoreError, Transaction};
+use crate::store::{Notice, StoreError, Transaction};
 
 /// Relation of a user to a peer, as far as permissions depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,8 +49,17 @@ pub(in crate::engine) struct Pair {
     pub(in crate::engine) own: Contact,
     /// The peer's contact.
     pub(in crate::engine) theirs: Contact,
-    /// Events for the inboxes of these users.
-    inbox_events: Vec<(UserId, EventBody)>,
+    inbox_events: Vec<InboxEvent>,
+}
+
+/// An event for the inbox of a user.
+#[derive(Debug)]
+struct InboxEvent {
+    user: UserId,
+    body: EventBody,
+    /// If set, the event is left out if the inbox got one of the same kind from the caller after
+    /// this time.
+    once_since: Option<Timestamp>,
 }
 
 impl Pair {
@@ -96,7 +105,21 @@ impl Pair {
 
     /// Adds an event for a user's inbox.
     pub(in crate::engine) fn notify(&mut self, user: UserId, body: EventBody) {
-        self.inbox_events.push((user, body));
+        self.inbox_events.push(InboxEvent {
+            user,
+            body,
+            once_since: None,
+        });
+    }
+
+    /// Adds an event for a user's inbox, unless the caller caused one of the same kind there after
+    /// `since`.
+    pub(in crate::engine) fn notify_once(&mut self, user: UserId, body: EventBody, since: Timestamp) {
+        self.inbox_events.push(InboxEvent {
+            user,
+            body,
+            once_since: Some(since),
+        });
     }
 
     /// Makes the two users friends.
@@ -120,12 +143,23 @@ impl Pair {
             }
         }
         let mut inboxes = Vec::with_capacity(self.inbox_events.len());
-        for (user, _) in &self.inbox_events {
-            inboxes.push(inbox_of(tx, *user).await?);
+        for event in &self.inbox_events {
+            inboxes.push(inbox_of(tx, event.user).await?);
         }
         let mut logs = Logs::lock(tx, self.now, inboxes.iter().copied()).await?;
-        for (inbox, (_, body)) in inboxes.iter().zip(&self.inbox_events) {
-            logs.append(*inbox, self.caller.into(), body)?;
+        for (inbox, event) in inboxes.into_iter().zip(&self.inbox_events) {
+            if let Some(since) = event.once_since {
+                let notice = Notice {
+                    inbox,
+                    kind: event.body.kind(),
+                    sender: self.caller.user,
+                    group: None,
+                };
+                if !tx.record_notice(notice, self.now, since).await? {
+                    continue;
+                }
+            }
+            logs.append(inbox, self.caller.into(), &event.body)?;
         }
         Ok(logs.write(tx, intents).await?.1)
     }

@@ -1,5 +1,7 @@
 //! Unit of work that requests a friendship.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::pair::{Pair, Relation};
@@ -8,7 +10,7 @@ use crate::engine::operation::{Operation, WriteIntents};
 use crate::model::{Caller, Contact, ContactState, Event, EventBody, Note, ReplyCode, Timestamp, UserId};
 use crate::store::Transaction;
 
-const DAY_MS: i64 = 24 * 3600 * 1000;
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Requests a friendship. If the peer has requested it already, both users become friends. Does
 /// nothing if the users are friends, or if the caller's request is open already. Ends with
@@ -26,6 +28,8 @@ pub(in crate::engine) struct RequestFriend {
     pub(in crate::engine) allowed: Result<(), CommandError>,
     /// Maximum number of the caller's requests of the last 24 hours that are still open.
     pub(in crate::engine) max_open_per_day: u32,
+    /// Time for which a repeated request is not announced in the peer's inbox.
+    pub(in crate::engine) repeat_interval: Duration,
     pub(in crate::engine) now: Timestamp,
 }
 
@@ -50,8 +54,7 @@ impl Operation for RequestFriend {
             Relation::BlockedByPeer | Relation::Stranger | Relation::Myself => {}
         }
         self.allowed.clone()?;
-        let since = Timestamp(self.now.0.saturating_sub(DAY_MS));
-        if tx.requests_since(me, since).await? >= self.max_open_per_day {
+        if tx.requests_since(me, self.now.before(DAY)).await? >= self.max_open_per_day {
             let text = "too many of your friend requests are open; wait for answers or until tomorrow";
             return Err(CommandError::limit(text).into());
         }
@@ -76,7 +79,8 @@ impl Operation for RequestFriend {
             pair.set_own(ContactState::Requested, self.note.as_str());
             pair.set_theirs(ContactState::Pending, self.note.as_str());
             let note = self.note.as_str().to_owned();
-            pair.notify(self.peer, EventBody::FriendRequested { from: me, note });
+            let since = self.now.before(self.repeat_interval);
+            pair.notify_once(self.peer, EventBody::FriendRequested { from: me, note }, since);
         }
         Ok((pair.write(tx, intents).await?, true))
     }

@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 
 use super::GroupLimits;
-use crate::engine::error::{CommandError, Rejection, name_taken};
+use super::limits::Joiner;
+use crate::engine::error::{Rejection, name_taken};
 use crate::engine::operation::{Idempotent, Operation, WriteIntents};
 use crate::engine::operations::fence::{fence, lock_user};
 use crate::engine::operations::log::{Author, Logs};
@@ -49,9 +50,7 @@ impl Operation for CreateGroup {
         if sent.is_some() {
             return Err(crate::engine::operations::message::conflict().into());
         }
-        if tx.group_count(user).await? >= self.limits.max_groups_per_user {
-            return Err(CommandError::limit("you are in the maximum number of groups; leave one first").into());
-        }
+        self.limits.require_place(tx, user, Joiner::Caller, false).await?;
         let name = self.profile.name.clone();
         let new = NewConversation {
             kind: ConversationKind::Group,

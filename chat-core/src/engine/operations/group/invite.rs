@@ -12,7 +12,8 @@ use crate::store::Transaction;
 
 /// Invites a user to a group. If the user has asked to join and the caller may answer such
 /// requests, the user becomes a member. Does nothing if the user is a member, has a pending
-/// invitation in the inbox, or has asked to join and blocked the caller.
+/// invitation in the inbox, or has asked to join and blocked the caller. A repeated invitation by
+/// the same user is announced once a day.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct InviteMember {
     pub(in crate::engine) call: GroupCall,
@@ -60,7 +61,10 @@ impl Operation for InviteMember {
             Membership::Requested if is_blocked => return Ok(Vec::new()),
             // A user who blocked the caller gets no event in the inbox. The list of members shows
             // the invitation nevertheless, so that the caller does not learn of the block.
-            _ => group.invite(tx, self.user, !is_blocked).await?,
+            _ => {
+                let interval = self.limits.repeat_interval;
+                group.invite(tx, self.user, !is_blocked, interval).await?;
+            }
         }
         group.write(tx, intents).await
     }

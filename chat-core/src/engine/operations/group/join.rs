@@ -2,15 +2,17 @@
 
 use async_trait::async_trait;
 
+use super::limits::Joiner;
 use super::{GroupCall, GroupLimits};
-use crate::engine::error::{CommandError, Rejection};
+use crate::engine::error::Rejection;
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::policy::{GroupPermission, Membership};
 use crate::model::{Event, EventBody, MemberState, Note, Role, UserId};
 use crate::store::Transaction;
 
 /// Makes the caller a member, or records that the caller asks to join, depending on the group's
-/// join policy and on the caller's membership. Accepts an invitation, if the caller has one.
+/// join policy and on the caller's membership. Accepts an invitation, if the caller has one. A
+/// repeated request is announced to each admin once a day.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct JoinGroup {
     pub(in crate::engine) call: GroupCall,
@@ -62,9 +64,8 @@ impl Operation for JoinGroup {
         if membership == Membership::Requested {
             return Ok((Joined::Requested, Vec::new()));
         }
-        if tx.group_count(me).await? >= self.limits.max_groups_per_user {
-            return Err(CommandError::limit("you are in the maximum number of groups; leave one first").into());
-        }
+        let returns = group.has_readable_events(me);
+        self.limits.require_place(tx, me, Joiner::Caller, returns).await?;
         group.set_state(tx, me, MemberState::Requested).await?;
         let group_name = group.profile()?.name;
         for admin in tx.members_with_role(self.call.group, Role::Admin).await? {
@@ -74,7 +75,8 @@ impl Operation for JoinGroup {
                 user: me,
                 note: self.note.as_str().to_owned(),
             };
-            group.append_to_inbox(admin.user, &body)?;
+            let interval = self.limits.repeat_interval;
+            group.append_to_inbox_once(tx, admin.user, &body, interval).await?;
         }
         Ok((Joined::Requested, group.write(tx, intents).await?))
     }

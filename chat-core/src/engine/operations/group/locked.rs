@@ -2,8 +2,9 @@
 //! [`fence`] was checked under the lock.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use crate::engine::config::EngineConfig;
+use super::limits::{GroupLimits, Joiner};
 use crate::engine::error::{CommandError, Rejection, name_taken};
 use crate::engine::operation::WriteIntents;
 use crate::engine::operations::fence::fence;
@@ -13,7 +14,7 @@ use crate::model::{
     Caller, Conversation, ConversationId, ConversationKind, Event, EventBody, GroupProfile, Member, MemberState,
     ReplyCode, Role, Seq, Timestamp, UserId,
 };
-use crate::store::{StoreError, Transaction};
+use crate::store::{Notice, StoreError, Transaction};
 
 /// Caller, group and time of a change: the common input of the units of work on an existing group.
 #[derive(Clone, Copy, Debug)]
@@ -21,22 +22,6 @@ pub(in crate::engine) struct GroupCall {
     pub(in crate::engine) caller: Caller,
     pub(in crate::engine) group: ConversationId,
     pub(in crate::engine) now: Timestamp,
-}
-
-/// Maximum number of members of a group, and of groups of a user.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::engine) struct GroupLimits {
-    pub(super) max_members: u32,
-    pub(super) max_groups_per_user: u32,
-}
-
-impl From<&EngineConfig> for GroupLimits {
-    fn from(config: &EngineConfig) -> Self {
-        Self {
-            max_members: config.max_group_members,
-            max_groups_per_user: config.max_groups_per_user,
-        }
-    }
 }
 
 /// A locked group, with the changes that the unit of work is about to write.
@@ -151,6 +136,35 @@ impl LockedGroup {
         Ok(())
     }
 
+    /// Appends to the inbox of a user whose inbox was locked, unless the caller caused an event of
+    /// the same kind about this group there within the last `interval`.
+    pub(super) async fn append_to_inbox_once(
+        &mut self,
+        tx: &mut dyn Transaction,
+        user: UserId,
+        body: &EventBody,
+        interval: Duration,
+    ) -> Result<(), Rejection> {
+        let notice = Notice {
+            inbox: *self.inboxes.get(&user).ok_or(Rejection::Moved)?,
+            kind: body.kind(),
+            sender: self.call.caller.user,
+            group: Some(self.call.group),
+        };
+        let now = self.call.now;
+        if tx.record_notice(notice, now, now.before(interval)).await? {
+            self.append_to_inbox(user, body)?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether the user was a member and may read events from then.
+    pub(super) fn has_readable_events(&self, user: UserId) -> bool {
+        self.members
+            .get(&user)
+            .is_some_and(|member| member.first_seq > Seq::ZERO)
+    }
+
     /// Makes a user an active member, and appends `MemberJoined`. The argument `by` is the member
     /// who admitted the user; `None` if the user joined without one.
     pub(super) async fn add_member(
@@ -163,9 +177,13 @@ impl LockedGroup {
         if self.row()?.member_count >= limits.max_members {
             return Err(CommandError::limit("the group is full").into());
         }
-        if tx.group_count(user).await? >= limits.max_groups_per_user {
-            return Err(CommandError::limit("the user is in the maximum number of groups").into());
-        }
+        let joiner = match by {
+            None => Joiner::Caller,
+            Some(_) => Joiner::Other,
+        };
+        limits
+            .require_place(tx, user, joiner, self.has_readable_events(user))
+            .await?;
         let seq = self.append(&EventBody::MemberJoined { user, by })?;
         let row = self.log()?.change();
         row.member_count += 1;
@@ -217,13 +235,15 @@ impl LockedGroup {
         self.put_member(tx, member).await
     }
 
-    /// Invites a user who is not an active member. If `announced` is set, also appends
-    /// `GroupInvited` to the user's inbox, which was locked.
+    /// Invites a user who is not an active member. If `announced` is set, the user's inbox, which
+    /// was locked, contains a `GroupInvited` of the caller afterwards: an earlier one if the inbox
+    /// got that within `interval`.
     pub(super) async fn invite(
         &mut self,
         tx: &mut dyn Transaction,
         user: UserId,
         announced: bool,
+        interval: Duration,
     ) -> Result<(), Rejection> {
         let mut member = self.member_or_outsider(user);
         member.set_state(MemberState::Invited);
@@ -232,7 +252,8 @@ impl LockedGroup {
             member.invited_by = Some(by);
             let group_name = self.profile()?.name;
             let group = self.call.group;
-            self.append_to_inbox(user, &EventBody::GroupInvited { group, group_name, by })?;
+            let invited = EventBody::GroupInvited { group, group_name, by };
+            self.append_to_inbox_once(tx, user, &invited, interval).await?;
         }
         self.put_member(tx, member).await
     }

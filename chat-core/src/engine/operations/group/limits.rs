@@ -1,0 +1,68 @@
+//! [`GroupLimits`]: limits on groups and on their members.
+
+use std::time::Duration;
+
+use crate::engine::config::EngineConfig;
+use crate::engine::error::{CommandError, Rejection};
+use crate::model::UserId;
+use crate::store::Transaction;
+
+/// Limits on the members of a group, on the groups of a user, and on repeated requests.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) struct GroupLimits {
+    pub(super) max_members: u32,
+    max_groups_per_user: u32,
+    max_ended_groups_per_user: u32,
+    /// Time for which a repeated request or invitation is not announced in an inbox again.
+    pub(super) repeat_interval: Duration,
+}
+
+impl From<&EngineConfig> for GroupLimits {
+    fn from(config: &EngineConfig) -> Self {
+        Self {
+            max_members: config.max_group_members,
+            max_groups_per_user: config.max_groups_per_user,
+            max_ended_groups_per_user: config.max_ended_groups_per_user,
+            repeat_interval: config.repeated_request_interval,
+        }
+    }
+}
+
+/// The user whose groups are counted, as seen by the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Joiner {
+    /// The caller.
+    Caller,
+    /// A user whom the caller admits.
+    Other,
+}
+
+impl GroupLimits {
+    /// Fails if `user` may not be in a further group. The argument `returns` says whether the user
+    /// comes back to a group whose events the user may still read; that adds no row.
+    pub(super) async fn require_place(
+        self,
+        tx: &mut dyn Transaction,
+        user: UserId,
+        joiner: Joiner,
+        returns: bool,
+    ) -> Result<(), Rejection> {
+        if tx.group_count(user).await? >= self.max_groups_per_user {
+            return Err(CommandError::limit(match joiner {
+                Joiner::Caller => "you are in the maximum number of groups; leave one first",
+                Joiner::Other => "the user is in the maximum number of groups",
+            })
+            .into());
+        }
+        if !returns && tx.ended_group_count(user).await? >= self.max_ended_groups_per_user {
+            return Err(CommandError::limit(match joiner {
+                Joiner::Caller => {
+                    "you have left the maximum number of groups; return to one of them, or ask the operator"
+                }
+                Joiner::Other => "the user has left the maximum number of groups",
+            })
+            .into());
+        }
+        Ok(())
+    }
+}

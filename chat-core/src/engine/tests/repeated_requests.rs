@@ -1,0 +1,288 @@
+//! Tests of the limits on what one user may change and cause in the inboxes of other users.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use super::support::*;
+use crate::clock::Clock;
+use crate::engine::{EngineConfig, LocalSession};
+use crate::model::*;
+use crate::rate::Rate;
+
+const DAY_MS: i64 = 24 * 3600 * 1000;
+
+/// Clock whose time, in milliseconds, the test sets.
+#[derive(Debug)]
+struct FakeClock(AtomicI64);
+
+impl Clock for FakeClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// Returns an engine whose time is that of the clock.
+async fn engine_with_clock() -> (crate::engine::Engine, Arc<FakeClock>) {
+    let clock = Arc::new(FakeClock(1_000_000_000_000.into()));
+    let engine = builder().clock(clock.clone()).build().await.unwrap();
+    (engine, clock)
+}
+
+fn request(to: &LocalSession) -> Command {
+    Command::RequestFriend {
+        user: user(to),
+        note: Note::new("it is me").unwrap(),
+    }
+}
+
+fn ask_to_join(group: &ConversationRef) -> Command {
+    Command::JoinGroup {
+        group: group.clone(),
+        note: Note::new("let me in").unwrap(),
+    }
+}
+
+fn set_policy(group: &ConversationRef, policy: JoinPolicy) -> Command {
+    let changes = GroupChanges {
+        join_policy: Some(policy),
+        ..GroupChanges::default()
+    };
+    let group = group.clone();
+    Command::UpdateGroup { group, changes }
+}
+
+/// Returns the number of events of this kind in the inbox of the user.
+async fn count_in_inbox(session: &LocalSession, kind: EventKind) -> usize {
+    let conversations = match session.execute(Command::ListConversations).await {
+        Ok(Outcome::Conversations(conversations)) => conversations,
+        other => panic!("no conversations: {other:?}"),
+    };
+    let is_inbox = |info: &&ConversationInfo| info.view == ConversationView::Inbox;
+    let inbox = conversations.iter().find(is_inbox).unwrap().id;
+    let page = history(session, ConversationRef::Id(inbox)).await;
+    page.events.iter().filter(|event| event.event.kind == kind).count()
+}
+
+#[tokio::test]
+async fn repeated_friend_request_is_announced_once_a_day() {
+    let (engine, clock) = engine_with_clock().await;
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+    let carol = new_user(&engine, "carol").await;
+    for day in 1..=2 {
+        for _ in 0..3 {
+            alice.execute(request(&bob)).await.unwrap();
+            alice.execute(Command::RemoveFriend(user(&bob))).await.unwrap();
+        }
+        assert_eq!(count_in_inbox(&bob, EventKind::FriendRequested).await, day);
+        clock.0.fetch_add(DAY_MS + 1, Ordering::SeqCst);
+    }
+    carol.execute(request(&bob)).await.unwrap();
+    alice.execute(request(&bob)).await.unwrap();
+    alice.execute(request(&carol)).await.unwrap();
+    assert_eq!(count_in_inbox(&bob, EventKind::FriendRequested).await, 4);
+    assert_eq!(count_in_inbox(&carol, EventKind::FriendRequested).await, 1);
+
+    // A request that is not announced can still be answered.
+    alice.execute(Command::RemoveFriend(user(&bob))).await.unwrap();
+    alice.execute(request(&bob)).await.unwrap();
+    assert_eq!(count_in_inbox(&bob, EventKind::FriendRequested).await, 4);
+    let (user, accept) = (user(&alice), true);
+    bob.execute(Command::AnswerFriend { user, accept }).await.unwrap();
+}
+
+#[tokio::test]
+async fn repeated_request_to_join_is_announced_once_a_day() {
+    let (engine, clock) = engine_with_clock().await;
+    let (olga, eve) = (new_user(&engine, "olga").await, new_user(&engine, "eve").await);
+    let group = ConversationRef::Id(create_group(&olga, "rust").await);
+    olga.execute(set_policy(&group, JoinPolicy::Approval)).await.unwrap();
+    for day in 1..=2 {
+        for _ in 0..3 {
+            eve.execute(ask_to_join(&group)).await.unwrap();
+            eve.execute(Command::LeaveGroup(group.clone())).await.unwrap();
+        }
+        assert_eq!(count_in_inbox(&olga, EventKind::JoinRequested).await, day);
+        clock.0.fetch_add(DAY_MS + 1, Ordering::SeqCst);
+    }
+    // The group of another owner has an announcement of its own, and so has another user.
+    let other = ConversationRef::Id(create_group(&olga, "go").await);
+    olga.execute(set_policy(&other, JoinPolicy::Approval)).await.unwrap();
+    eve.execute(ask_to_join(&other)).await.unwrap();
+    let dora = new_user(&engine, "dora").await;
+    dora.execute(ask_to_join(&other)).await.unwrap();
+    assert_eq!(count_in_inbox(&olga, EventKind::JoinRequested).await, 4);
+}
+
+#[tokio::test]
+async fn repeated_invitation_is_announced_once_a_day() {
+    let (engine, clock) = engine_with_clock().await;
+    let (olga, bob) = (new_user(&engine, "olga").await, new_user(&engine, "bob").await);
+    let anna = new_user(&engine, "anna").await;
+    let group = create_group(&olga, "rust").await;
+    join(&anna, group).await;
+    let group = ConversationRef::Id(group);
+    let invite = || Command::InviteMember {
+        group: group.clone(),
+        user: user(&bob),
+    };
+    for day in 1..=2 {
+        for _ in 0..3 {
+            olga.execute(invite()).await.unwrap();
+            let (group, user, ban) = (group.clone(), user(&bob), false);
+            olga.execute(Command::KickMember { group, user, ban }).await.unwrap();
+        }
+        assert_eq!(count_in_inbox(&bob, EventKind::GroupInvited).await, day);
+        clock.0.fetch_add(DAY_MS + 1, Ordering::SeqCst);
+    }
+    olga.execute(invite()).await.unwrap();
+    bob.execute(Command::DeclineInvitation(group.clone())).await.unwrap();
+    anna.execute(invite()).await.unwrap();
+    assert_eq!(
+        count_in_inbox(&bob, EventKind::GroupInvited).await,
+        4,
+        "the invitation of another member is announced"
+    );
+    // An invitation that is not announced can be accepted.
+    bob.execute(Command::DeclineInvitation(group.clone())).await.unwrap();
+    olga.execute(set_policy(&group, JoinPolicy::Invite)).await.unwrap();
+    anna.execute(invite()).await.unwrap();
+    assert_eq!(count_in_inbox(&bob, EventKind::GroupInvited).await, 4);
+    conversation(bob.execute(ask_to_join(&group)).await);
+}
+
+/// Returns a configuration in which a user may make two changes in an hour.
+fn two_changes() -> EngineConfig {
+    let mut config = config();
+    config.change_rate = Rate::new(2, Duration::from_secs(3600));
+    config
+}
+
+/// Changes are charged whether they take effect, change nothing or fail.
+#[tokio::test]
+async fn every_change_is_charged_to_its_user() {
+    let engine = builder().config(two_changes()).build().await.unwrap();
+    let bob = new_user(&engine, "bob").await;
+    let owner = new_user(&engine, "olga").await;
+    let group = ConversationRef::Id(create_group(&owner, "rust").await);
+    let (member, role) = (user(&bob), Role::Admin);
+    let mute = Command::MuteMember {
+        group: group.clone(),
+        user: member.clone(),
+        duration_ms: 1,
+    };
+    let by_user = |group: ConversationRef, user: UserRef| {
+        [
+            Command::AnswerJoin {
+                group: group.clone(),
+                user: user.clone(),
+                accept: true,
+            },
+            Command::KickMember {
+                group: group.clone(),
+                user: user.clone(),
+                ban: false,
+            },
+            Command::UnbanMember {
+                group: group.clone(),
+                user: user.clone(),
+            },
+            Command::SetRole {
+                group: group.clone(),
+                user: user.clone(),
+                role,
+            },
+            Command::TransferOwnership { group, user },
+        ]
+    };
+    let changes = [
+        Command::AnswerFriend {
+            user: member.clone(),
+            accept: true,
+        },
+        Command::RemoveFriend(member.clone()),
+        Command::Block(member.clone()),
+        Command::Unblock(member.clone()),
+        ask_to_join(&group),
+        Command::DeclineInvitation(group.clone()),
+        Command::LeaveGroup(group.clone()),
+        Command::DeleteGroup(group.clone()),
+        set_policy(&group, JoinPolicy::Approval),
+        mute,
+        Command::UpdateProfile(ProfileChanges::default()),
+        Command::RevokeDevice(DeviceId::random()),
+    ];
+    let changes = changes.into_iter().chain(by_user(group, member));
+    for (n, change) in changes.enumerate() {
+        let session = new_user(&engine, &format!("user{n}x")).await;
+        for _ in 0..2 {
+            if let Err(error) = session.execute(change.clone()).await {
+                assert_ne!(error.code, ReplyCode::LimitExceeded, "{change:?}");
+            }
+        }
+        let refused = session.execute(change.clone()).await.unwrap_err();
+        assert_eq!(refused.code, ReplyCode::LimitExceeded, "{change:?}");
+        assert!(refused.retry_after.is_some(), "{change:?}");
+        let other = session.execute(Command::Unblock(user(&bob))).await;
+        assert_eq!(
+            error_code(other),
+            ReplyCode::LimitExceeded,
+            "{change:?}: one rate for all"
+        );
+        session.execute(Command::ListContacts).await.unwrap();
+        session.execute(Command::Logout).await.unwrap();
+    }
+    bob.execute(Command::Block(user(&owner))).await.unwrap();
+}
+
+#[tokio::test]
+async fn number_of_blocked_users_is_limited() {
+    let mut config = config();
+    config.max_blocked_users = 2;
+    let engine = builder().config(config).build().await.unwrap();
+    let alice = new_user(&engine, "alice").await;
+    let others = [
+        new_user(&engine, "bob").await,
+        new_user(&engine, "carol").await,
+        new_user(&engine, "dora").await,
+    ];
+    let [bob, carol, dora] = others.each_ref().map(user);
+    alice.execute(Command::Block(bob.clone())).await.unwrap();
+    alice.execute(Command::Block(carol)).await.unwrap();
+    let refused = alice.execute(Command::Block(dora.clone())).await;
+    assert_eq!(error_code(refused), ReplyCode::LimitExceeded);
+    alice.execute(Command::Block(bob.clone())).await.unwrap();
+    alice.execute(Command::Unblock(bob)).await.unwrap();
+    alice.execute(Command::Block(dora)).await.unwrap();
+}
+
+/// A user who has left the maximum number of groups enters no further ones by any way, but can
+/// return to a group.
+#[tokio::test]
+async fn number_of_ended_groups_is_limited() {
+    let mut config = config();
+    config.max_ended_groups_per_user = 2;
+    let engine = builder().config(config).build().await.unwrap();
+    let (olga, bob) = (new_user(&engine, "olga").await, new_user(&engine, "bob").await);
+    let mut groups = Vec::new();
+    for name in ["one", "two", "three"] {
+        groups.push(ConversationRef::Id(create_group(&olga, name).await));
+    }
+    for group in &groups[..2] {
+        bob.execute(ask_to_join(group)).await.unwrap();
+        bob.execute(Command::LeaveGroup(group.clone())).await.unwrap();
+    }
+    let refused = async |command| error_code(bob.execute(command).await) == ReplyCode::LimitExceeded;
+    assert!(refused(ask_to_join(&groups[2])).await);
+    assert!(refused(create_group_command("four")).await);
+    olga.execute(set_policy(&groups[2], JoinPolicy::Approval))
+        .await
+        .unwrap();
+    assert!(refused(ask_to_join(&groups[2])).await, "a request to join");
+    let (group, member) = (groups[2].clone(), user(&bob));
+    let invite = Command::InviteMember { group, user: member };
+    olga.execute(invite).await.unwrap();
+    assert!(refused(ask_to_join(&groups[2])).await, "an invitation");
+    conversation(bob.execute(ask_to_join(&groups[0])).await);
+    conversation(bob.execute(ask_to_join(&groups[2])).await);
+}

@@ -1,0 +1,23 @@
+//! Notices of requests, in the memory store.
+
+use async_trait::async_trait;
+
+use super::tx::MemoryTx;
+use crate::model::Timestamp;
+use crate::store::{Notice, NoticeTx, StoreError};
+
+#[async_trait]
+impl NoticeTx for MemoryTx<'_> {
+    async fn record_notice(&mut self, notice: Notice, now: Timestamp, since: Timestamp) -> Result<bool, StoreError> {
+        self.contract.record_notice(notice.inbox)?;
+        let of_inbox = self.tables.notices.entry(notice.inbox).or_default();
+        let old = of_inbox.clone();
+        of_inbox.retain(|_, time| *time > since);
+        let is_new = !of_inbox.contains_key(&notice);
+        if is_new {
+            of_inbox.insert(notice, now);
+        }
+        self.on_rollback(move |tables| drop(tables.notices.insert(notice.inbox, old)));
+        Ok(is_new)
+    }
+}

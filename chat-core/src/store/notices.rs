@@ -1,0 +1,31 @@
+//! Notices: which requests were announced in which inboxes. With them, the engine announces
+//! a repeated request once a day.
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::model::{ConversationId, EventKind, Timestamp, UserId};
+
+/// A request that an event in an inbox announces to the owner of the inbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Notice {
+    /// Inbox of the user to whom the request is announced.
+    pub inbox: ConversationId,
+    /// Kind of the event that announces the request.
+    pub kind: EventKind,
+    /// User who made the request.
+    pub sender: UserId,
+    /// Group that the request concerns, if any.
+    pub group: Option<ConversationId>,
+}
+
+/// Writes of notices.
+#[async_trait]
+pub trait NoticeTx: Send {
+    /// Records that `notice` is announced at `now`, unless it was announced after `since`. Returns
+    /// whether it was recorded. Deletes the other records of the inbox, up to `since`.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`]: the inbox is not locked.
+    async fn record_notice(&mut self, notice: Notice, now: Timestamp, since: Timestamp) -> Result<bool, StoreError>;
+}

@@ -1,0 +1,105 @@
+//! Cases about notices of requests.
+
+use std::sync::Arc;
+
+use super::fixture::{create, create_account, transact, without_group};
+use crate::model::{ConversationId, ConversationKind, EventKind, Timestamp, UserId};
+use crate::store::{Notice, Store, StoreError, TxError};
+
+const ANNA: UserId = UserId(71);
+const GROUP: Option<ConversationId> = Some(ConversationId(9));
+
+/// Creates an account with an inbox, and returns the inbox.
+async fn inbox(store: &dyn Store, name: &str) -> ConversationId {
+    let owner = create_account(store, name).await;
+    create(store, without_group(ConversationKind::Inbox { owner }))
+        .await
+        .unwrap()
+}
+
+fn notice(inbox: ConversationId) -> Notice {
+    Notice {
+        inbox,
+        kind: EventKind::GroupInvited,
+        sender: ANNA,
+        group: GROUP,
+    }
+}
+
+/// Records a notice under the lock of its inbox. Returns whether it was recorded.
+async fn record(store: &dyn Store, notice: Notice, now: i64, since: i64) -> bool {
+    let work = transact(store, move |tx| {
+        Box::pin(async move {
+            tx.lock_conversation(notice.inbox).await?;
+            Ok(tx.record_notice(notice, Timestamp(now), Timestamp(since)).await?)
+        })
+    });
+    work.await.unwrap()
+}
+
+pub async fn repeated_notice_is_recorded_once_in_an_interval(store: Arc<dyn Store>) {
+    let notice = notice(inbox(&*store, "bob").await);
+    assert!(record(&*store, notice, 1000, 0).await);
+    assert!(!record(&*store, notice, 1500, 500).await);
+    assert!(
+        !record(&*store, notice, 1999, 999).await,
+        "the first notice still counts"
+    );
+    assert!(record(&*store, notice, 2000, 1000).await, "the interval is over");
+    assert!(!record(&*store, notice, 2999, 1999).await);
+    for _ in 0..2 {
+        assert!(record(&*store, notice, 3000, 3000).await, "an interval of 0");
+    }
+}
+
+pub async fn notices_of_other_requests_are_recorded(store: Arc<dyn Store>) {
+    let first = notice(inbox(&*store, "bob").await);
+    let others = [
+        Notice {
+            inbox: inbox(&*store, "carol").await,
+            ..first
+        },
+        Notice {
+            kind: EventKind::JoinRequested,
+            ..first
+        },
+        Notice {
+            sender: UserId(72),
+            ..first
+        },
+        Notice {
+            group: Some(ConversationId(10)),
+            ..first
+        },
+        Notice { group: None, ..first },
+    ];
+    assert!(record(&*store, first, 1000, 0).await);
+    for other in others {
+        assert!(record(&*store, other, 1000, 0).await, "{other:?}");
+        assert!(!record(&*store, other, 1001, 1).await, "{other:?}");
+    }
+}
+
+pub async fn rolled_back_notice_is_not_recorded(store: Arc<dyn Store>) {
+    let notice = notice(inbox(&*store, "bob").await);
+    assert!(record(&*store, notice, 1000, 0).await);
+    let work = transact(&*store, move |tx| {
+        Box::pin(async move {
+            tx.lock_conversation(notice.inbox).await?;
+            // Replaces the record, which is older than the interval.
+            tx.record_notice(notice, Timestamp(3000), Timestamp(2000)).await?;
+            Err::<(), _>(TxError::Abort)
+        })
+    });
+    assert!(matches!(work.await, Err(StoreError::Aborted)));
+    assert!(!record(&*store, notice, 1500, 999).await, "the first record is back");
+    assert!(record(&*store, notice, 1500, 1000).await);
+}
+
+pub async fn notice_without_the_lock_is_an_error(store: Arc<dyn Store>) {
+    let notice = notice(inbox(&*store, "bob").await);
+    let work = transact(&*store, move |tx| {
+        Box::pin(async move { Ok(tx.record_notice(notice, Timestamp(1000), Timestamp(0)).await?) })
+    });
+    assert!(matches!(work.await, Err(StoreError::Defect(_))));
+}

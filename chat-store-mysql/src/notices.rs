@@ -1,0 +1,22 @@
+//! Notices of requests.
+
+use async_trait::async_trait;
+use chat_core::model::Timestamp;
+use chat_core::store::sql_support::int;
+use chat_core::store::{Notice, NoticeTx, StoreError};
+
+use crate::tx::MysqlTx;
+
+#[async_trait]
+impl NoticeTx for MysqlTx<'_> {
+    async fn record_notice(&mut self, notice: Notice, now: Timestamp, since: Timestamp) -> Result<bool, StoreError> {
+        self.contract.record_notice(notice.inbox)?;
+        let inbox = int(notice.inbox.0);
+        let old = "DELETE FROM request_notice WHERE inbox_id = ? AND time <= ?";
+        self.execute(old, (inbox, since.0)).await?;
+        let sql = "INSERT INTO request_notice (inbox_id, kind, sender_id, group_id, time) VALUES (?, ?, ?, ?, ?)";
+        let group = notice.group.map_or(0, |group| int(group.0));
+        let values = (inbox, notice.kind as u8, int(notice.sender.0), group, now.0);
+        Ok(self.execute_unique(sql, values).await?.is_some())
+    }
+}

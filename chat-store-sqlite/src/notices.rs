@@ -1,0 +1,26 @@
+//! Notices of requests.
+
+use async_trait::async_trait;
+use chat_core::model::Timestamp;
+use chat_core::store::sql_support::int;
+use chat_core::store::{Notice, NoticeTx, StoreError};
+use rusqlite::params;
+
+use crate::tx::SqliteTx;
+
+/// Deletes the records of inbox ?1 up to ?2.
+pub(crate) const DELETE_OLD: &str = "DELETE FROM request_notice WHERE inbox_id = ?1 AND time <= ?2";
+
+#[async_trait]
+impl NoticeTx for SqliteTx<'_> {
+    async fn record_notice(&mut self, notice: Notice, now: Timestamp, since: Timestamp) -> Result<bool, StoreError> {
+        self.contract.record_notice(notice.inbox)?;
+        let inbox = int(notice.inbox.0);
+        self.execute(DELETE_OLD, params![inbox, since.0])?;
+        let sql = "INSERT INTO request_notice (inbox_id, kind, sender_id, group_id, time) VALUES (?1, ?2, ?3, ?4, ?5)
+                   ON CONFLICT DO NOTHING";
+        let group = notice.group.map_or(0, |group| int(group.0));
+        let values = params![inbox, notice.kind as u8, int(notice.sender.0), group, now.0];
+        Ok(self.execute(sql, values)? > 0)
+    }
+}
