@@ -372,19 +372,19 @@ impl ConversationTx for MysqlTx<'_> {
         Ok(())
     }
 
-    async fn group_count(&mut self, user: UserId) -> Result<u32, StoreError> {
-        let sql = "SELECT COUNT(*) FROM member AS m JOIN group_profile AS g USING (conversation_id)
-                   WHERE m.user_id = ? AND m.state = ? AND g.open_key IS NOT NULL";
-        let values = (int(user.0), MemberState::Active.code());
+    async fn group_count(&mut self, user: UserId, max: u32) -> Result<u32, StoreError> {
+        let sql = "SELECT COUNT(*) FROM (SELECT 1 FROM member AS m JOIN group_profile AS g USING (conversation_id)
+                   WHERE m.user_id = ? AND m.state = ? AND g.open_key IS NOT NULL LIMIT ?) AS counted";
+        let values = (int(user.0), MemberState::Active.code(), max);
         let count = rows::one(self.first(sql, values).await?, ColumnReader::count)?;
         Ok(count.unwrap_or_default())
     }
 
-    async fn ended_group_count(&mut self, user: UserId) -> Result<u32, StoreError> {
-        let sql = "SELECT COUNT(*) FROM member AS m JOIN group_profile AS g USING (conversation_id)
+    async fn ended_group_count(&mut self, user: UserId, max: u32) -> Result<u32, StoreError> {
+        let sql = "SELECT COUNT(*) FROM (SELECT 1 FROM member AS m JOIN group_profile AS g USING (conversation_id)
                    WHERE m.user_id = ? AND m.first_seq > 0 AND (m.until_seq IS NULL OR m.until_seq >= m.first_seq)
-                       AND (m.state <> ? OR g.open_key IS NULL)";
-        let values = (int(user.0), MemberState::Active.code());
+                       AND (m.state <> ? OR g.open_key IS NULL) LIMIT ?) AS counted";
+        let values = (int(user.0), MemberState::Active.code(), max);
         let count = rows::one(self.first(sql, values).await?, ColumnReader::count)?;
         Ok(count.unwrap_or_default())
     }

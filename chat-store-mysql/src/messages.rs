@@ -68,8 +68,45 @@ struct Measured {
     edit: Option<Seq>,
 }
 
+/// Number of events whose sizes the first statement of a page reads. Each further one reads
+/// [`MEASURE_GROWTH`] times as many.
+const FIRST_MEASURED: u32 = 8;
+const MEASURE_GROWTH: u32 = 4;
+
+/// Returns the positions and sizes of those events of `range`, in its direction, that fit its
+/// limits. The bodies do not leave the database. To know its size, though, the database reads a
+/// long body as a whole, so the events are measured in parts, and no part after the page is full.
+async fn fitting(conn: &mut impl Queryable, reader: &Member, range: &LogRange) -> Result<Vec<Measured>, StoreError> {
+    let mut budget = PageBudget::new(range.max_bytes);
+    let mut fitting: Vec<Measured> = Vec::new();
+    let mut rest = *range;
+    let mut size = FIRST_MEASURED;
+    while rest.max_events > 0 && rest.first <= rest.last {
+        let mut part = rest;
+        part.max_events = size.min(rest.max_events);
+        let measured = measure(conn, reader, &part).await?;
+        let is_end = measured.len() < part.max_events as usize;
+        for event in measured {
+            if !budget.take(event.bytes) {
+                return Ok(fitting);
+            }
+            match range.is_backwards {
+                true => rest.last = Seq(event.seq.0.saturating_sub(1)),
+                false => rest.first = event.seq.next(),
+            }
+            fitting.push(event);
+        }
+        if is_end {
+            break;
+        }
+        rest.max_events -= part.max_events;
+        size = size.saturating_mul(MEASURE_GROWTH);
+    }
+    Ok(fitting)
+}
+
 /// Returns the positions and sizes of the events of `range`, in its direction, up to its maximum
-/// number. Reads no bodies.
+/// number, whatever their size.
 async fn measure(conn: &mut impl Queryable, reader: &Member, range: &LogRange) -> Result<Vec<Measured>, StoreError> {
     let order = if range.is_backwards { "DESC" } else { "ASC" };
     // An edit that the reader may not see, or of a recalled message, is not joined.
@@ -104,10 +141,7 @@ async fn page_in(
     reader: &Member,
     range: &LogRange,
 ) -> Result<(Vec<Event>, Vec<Event>), StoreError> {
-    let mut fitting = measure(conn, reader, range).await?;
-    let mut budget = PageBudget::new(range.max_bytes);
-    let count = fitting.iter().take_while(|event| budget.take(event.bytes)).count();
-    fitting.truncate(count);
+    let fitting = fitting(conn, reader, range).await?;
     let seqs = fitting.iter().map(|event| event.seq);
     let (Some(first), Some(last)) = (seqs.clone().min(), seqs.max()) else {
         return Ok((Vec::new(), Vec::new()));

@@ -31,6 +31,6 @@ mod internals {
         Password, PasswordCheck, PasswordError, PasswordHash, PasswordHasherPool, PasswordPoolStats,
     };
     pub use super::resume_throttle::{ResumeAttempt, ResumeThrottle};
-    pub use super::throttle::{LoginAttempt, LoginThrottle};
+    pub use super::throttle::{ChargedAttempt, LoginAttempt, LoginThrottle};
     pub use super::token::{DeviceToken, SessionToken, TokenError, TokenHash};
 }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 use super::{
-    AuthError, AuthVerdict, Authenticator, DeviceToken, LoginAttempt, LoginThrottle, Password, PasswordCheck,
-    PasswordHash, PasswordHashError, PasswordHasherPool, PasswordPoolError, PasswordPoolOptions, Proof,
-    ThrottleOptions, TokenHash,
+    AuthError, AuthVerdict, Authenticator, ChargedAttempt, DeviceToken, LoginAttempt, LoginThrottle, Password,
+    PasswordCheck, PasswordHash, PasswordHashError, PasswordHasherPool, PasswordPoolError, PasswordPoolOptions, Proof,
+    ResumeAttempt, ResumeThrottle, ThrottleOptions, TokenHash,
 };
 use crate::model::{Account, DeviceId, Login, Secret, Source, UserId, UserRef};
 use crate::store::{Store, StoreError};
@@ -27,13 +27,16 @@ const REFUSAL_TIME: Duration = Duration::from_millis(100);
 /// An unknown account, an account without a password and a wrong password take the same code path,
 /// the same reads of the store and the same time. A login without a device token is charged before
 /// the store is read, so that a throttled one reads nothing. A login with a token may come from a
-/// known device, which has limits of its own, so the store is read first; the answer to a throttled
-/// one is sent at a fixed time.
+/// known device, which has limits of its own, so the store is read first, and the answer to a
+/// throttled one is sent at a fixed time. Wrong device tokens are charged to their source: beyond
+/// its rate, a login with a token reads nothing either, unless its device has logged in from there.
 #[derive(Debug)]
 pub struct PasswordAuthenticator {
     store: Arc<dyn Store>,
     pool: PasswordHasherPool,
     throttle: LoginThrottle,
+    /// Limits on wrong device tokens.
+    device_tokens: ResumeThrottle,
 }
 
 impl PasswordAuthenticator {
@@ -49,6 +52,7 @@ impl PasswordAuthenticator {
         Ok(Self {
             store,
             pool: PasswordHasherPool::new(pool)?,
+            device_tokens: ResumeThrottle::new(&throttle),
             throttle: LoginThrottle::new(throttle),
         })
     }
@@ -87,9 +91,9 @@ impl PasswordAuthenticator {
             account: &name,
             known_device: known_device.as_ref(),
         };
-        self.throttle.charge(Instant::now(), &attempt)?;
+        let charged = self.throttle.charge(Instant::now(), &attempt)?;
         let stored = account.password_hash.as_deref();
-        let check = self.compare(&attempt, password, stored).await?;
+        let check = self.compare(charged, &name, password, stored).await?;
         Ok(match check {
             PasswordCheck::Right { .. } => stored.map(str::to_owned),
             PasswordCheck::Wrong => None,
@@ -98,10 +102,11 @@ impl PasswordAuthenticator {
 
     /// Compares a presented password with a stored hash, for an attempt that was charged. `None`
     /// stands for an account that does not exist or has no password; then a hash that no password
-    /// matches is compared.
+    /// matches is compared. The argument `account` names the account in the log.
     async fn compare(
         &self,
-        attempt: &LoginAttempt<'_>,
+        charged: ChargedAttempt,
+        account: &str,
         secret: Secret,
         stored: Option<&str>,
     ) -> Result<PasswordCheck, AuthError> {
@@ -110,7 +115,7 @@ impl PasswordAuthenticator {
             Ok(hash) => Some(hash),
             Err(error) => {
                 tracing::error!(
-                    account = attempt.account,
+                    account,
                     %error,
                     "the stored password hash of an account cannot be read; set a new password for it"
                 );
@@ -119,13 +124,13 @@ impl PasswordAuthenticator {
         };
         match self.verify(candidates, stored).await {
             Ok(right @ PasswordCheck::Right { .. }) => {
-                self.throttle.succeeded(Instant::now(), attempt);
+                self.throttle.succeeded(Instant::now(), charged);
                 Ok(right)
             }
             Ok(_) => Ok(PasswordCheck::Wrong),
             Err(Unverified { error, compared }) => {
                 if compared == 0 {
-                    self.throttle.refund(Instant::now(), attempt);
+                    self.throttle.refund(Instant::now(), charged);
                 }
                 Err(error.into())
             }
@@ -159,67 +164,95 @@ impl PasswordAuthenticator {
         }
     }
 
-    /// Charges a login of an unknown device, then looks up its account.
+    /// Charges a login without a valid device token, then looks up its account.
     async fn charge_and_look_up(
         &self,
         source: Source,
         presented: &str,
         named: &UserRef,
-    ) -> Result<Option<Account>, AuthError> {
+    ) -> Result<LookedUp, AuthError> {
         let attempt = LoginAttempt {
             source,
             account: presented,
             known_device: None,
         };
-        self.throttle.charge(Instant::now(), &attempt)?;
+        let charged = self.throttle.charge(Instant::now(), &attempt)?;
         let found = self.find(named).await;
-        let account = found.inspect_err(|_| self.throttle.refund(Instant::now(), &attempt))?;
-        self.identify(&attempt, account.as_ref())?;
-        Ok(account)
+        let account = found.inspect_err(|_| self.throttle.refund(Instant::now(), charged))?;
+        let charged = self.identify(charged, presented, account.as_ref())?;
+        Ok(LookedUp { account, charged })
     }
 
     /// Looks up the account and the device of a login with a device token, then charges the login.
-    /// Returns the hash of the token if the store has it for this user and device.
     async fn look_up_and_charge(
         &self,
         source: Source,
         presented: &str,
-        login: &Login,
+        named: &UserRef,
+        device: DeviceId,
         token: DeviceToken,
-    ) -> Result<(Option<Account>, Option<TokenHash>), AuthError> {
+    ) -> Result<LookedUp, AuthError> {
+        let with_token = ResumeAttempt::of_login(source, named, device);
+        self.device_tokens.check(Instant::now(), with_token)?;
         let answer_at = tokio::time::Instant::now() + REFUSAL_TIME;
-        let account = match &login.account {
-            Some(named) => self.find(named).await?,
-            None => None,
-        };
+        let account = self.find(named).await?;
         let owner = account.as_ref().map_or(UNKNOWN_USER, |account| account.id);
-        let device = self.store.device(owner, login.device).await?;
+        let device = self.store.device(owner, device).await?;
         let stored = device.and_then(|device| device.device_token).map(TokenHash::from_bytes);
         let known_device = stored.filter(|stored| *stored == token.hash());
-        let attempt = LoginAttempt {
-            source,
-            account: presented,
-            known_device: known_device.as_ref(),
+        let charged = match (&known_device, &account) {
+            // A known device has one history, whether it presents the name or the id.
+            (Some(known_device), Some(account)) => self.charge_known(source, account, known_device),
+            _ => {
+                let attempt = LoginAttempt {
+                    source,
+                    account: presented,
+                    known_device: None,
+                };
+                let charged = self.throttle.charge(Instant::now(), &attempt);
+                let charged = charged.map_err(AuthError::from);
+                charged.and_then(|charged| self.identify(charged, presented, account.as_ref()))
+            }
         };
-        let charged = self.throttle.charge(Instant::now(), &attempt).map_err(AuthError::from);
-        let charged = charged.and_then(|()| match known_device {
-            None => self.identify(&attempt, account.as_ref()),
-            Some(_) => Ok(()),
-        });
+        if known_device.is_none() || charged.is_err() {
+            // The reads are charged too, so that logins that are refused cannot cause any number.
+            self.device_tokens.failed(Instant::now(), with_token);
+        }
         if charged.is_err() {
             tokio::time::sleep_until(answer_at).await;
         }
-        charged?;
-        Ok((account, known_device))
+        Ok(LookedUp {
+            account,
+            charged: charged?,
+        })
+    }
+
+    fn charge_known(
+        &self,
+        source: Source,
+        account: &Account,
+        known_device: &TokenHash,
+    ) -> Result<ChargedAttempt, AuthError> {
+        let attempt = LoginAttempt {
+            source,
+            account: &format!("#{}", account.id),
+            known_device: Some(known_device),
+        };
+        Ok(self.throttle.charge(Instant::now(), &attempt)?)
     }
 
     /// Moves a charged attempt to the history of the account that was found, if any.
-    fn identify(&self, attempt: &LoginAttempt<'_>, account: Option<&Account>) -> Result<(), AuthError> {
+    fn identify(
+        &self,
+        charged: ChargedAttempt,
+        presented: &str,
+        account: Option<&Account>,
+    ) -> Result<ChargedAttempt, AuthError> {
         let Some(account) = account else {
-            return Ok(());
+            return Ok(charged);
         };
         let name = format!("#{}", account.id);
-        Ok(self.throttle.identify(Instant::now(), attempt, &name)?)
+        Ok(self.throttle.identify(Instant::now(), charged, presented, &name)?)
     }
 }
 
@@ -227,6 +260,12 @@ impl PasswordAuthenticator {
 struct Unverified {
     error: PasswordPoolError,
     compared: usize,
+}
+
+/// A login whose account was looked up, and which was charged.
+struct LookedUp {
+    account: Option<Account>,
+    charged: ChargedAttempt,
 }
 
 /// A form of a presented password that is compared with the stored hash.
@@ -286,21 +325,22 @@ impl Authenticator for PasswordAuthenticator {
             UserRef::Name(name) => name.as_str().to_owned(),
         };
         let token = login.device_token.as_ref().map(DeviceToken::from_secret);
-        let (account, known_device) = match token {
-            Some(Ok(token)) => self.look_up_and_charge(source, &presented, login, token).await?,
+        let LookedUp { account, charged } = match token {
+            Some(Ok(token)) => {
+                self.look_up_and_charge(source, &presented, named, login.device, token)
+                    .await?
+            }
             // No device is known by such a token.
-            Some(Err(_)) | None => (self.charge_and_look_up(source, &presented, named).await?, None),
-        };
-        let attempt = LoginAttempt {
-            source,
-            account: &presented,
-            known_device: known_device.as_ref(),
+            Some(Err(_)) | None => self.charge_and_look_up(source, &presented, named).await?,
         };
         let stored = account.as_ref().and_then(|account| account.password_hash.clone());
-        let check = self.compare(&attempt, login.secret.clone(), stored.as_deref()).await?;
+        let secret = login.secret.clone();
+        let check = self.compare(charged, &presented, secret, stored.as_deref()).await?;
         let (Some(account), Some(compared), PasswordCheck::Right { needs_rehash }) = (account, stored, check) else {
             return Ok(AuthVerdict::Denied);
         };
+        let device = ResumeAttempt::of_login(source, named, login.device);
+        self.device_tokens.succeeded(Instant::now(), device);
         let stronger = if needs_rehash {
             // A failure is ignored, because the next login tries again.
             match Password::normalized(&login.secret) {
@@ -345,8 +385,9 @@ mod tests {
             account: "alice",
             known_device: None,
         };
+        let charged = authenticator.throttle.charge(Instant::now(), &attempt).unwrap();
         authenticator
-            .compare(&attempt, Secret::new(presented), stored)
+            .compare(charged, attempt.account, Secret::new(presented), stored)
             .await
             .unwrap()
     }

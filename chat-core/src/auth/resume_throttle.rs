@@ -1,27 +1,28 @@
 //! [`ResumeThrottle`]: limits on wrong session tokens.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
 use super::source::SourceTable;
 use super::throttle::{ThrottleLimit, ThrottleOptions, Throttled};
-use crate::model::{DeviceId, Source, UserId};
+use crate::model::{DeviceId, Source, UserId, UserRef};
 use crate::rate::{Bucket, Decaying, Rate, Table};
 use crate::sync::Mutex;
 
 /// Time for which the throttle remembers a device that has logged in or resumed.
 const KNOWN_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// A request to resume a session.
+/// A request to resume a session, or to log in with a device token.
 #[derive(Debug, Clone, Copy)]
 pub struct ResumeAttempt {
     source: Source,
-    user: UserId,
+    /// Id of the user, or the hash of the name that the peer presented.
+    user: u64,
     device: DeviceId,
 }
 
-/// Limits on wrong session tokens. A token cannot be guessed, but each wrong one costs a read of
-/// the store. Right tokens are free.
+/// Limits on wrong session tokens, or on wrong device tokens. A token cannot be guessed, but each
+/// wrong one costs reads of the store. Right tokens are free.
 ///
 /// Devices that have logged in or resumed from the same source have a limit of their own, so that
 /// the wrong tokens of other clients behind one address do not lock them out. Time is an argument,
@@ -61,6 +62,23 @@ impl ResumeAttempt {
     /// Returns an attempt to resume the session of this device.
     #[must_use]
     pub const fn new(source: Source, user: UserId, device: DeviceId) -> Self {
+        Self {
+            source,
+            user: user.0,
+            device,
+        }
+    }
+
+    /// Returns an attempt to log in to an account that was not looked up yet.
+    pub(super) fn of_login(source: Source, account: &UserRef, device: DeviceId) -> Self {
+        let user = match account {
+            UserRef::Id(id) => id.0,
+            UserRef::Name(name) => {
+                let mut hasher = DefaultHasher::new();
+                name.as_str().hash(&mut hasher);
+                hasher.finish()
+            }
+        };
         Self { source, user, device }
     }
 }

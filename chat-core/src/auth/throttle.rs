@@ -88,15 +88,32 @@ impl ThrottleOptions {
 pub struct LoginAttempt<'a> {
     /// Source of the request.
     pub source: Source,
-    /// Account as the caller knows it: the name or id that the peer presented before it was looked
-    /// up, and later always the same string for the same account ([`LoginThrottle::identify`]
-    /// connects the two). Accounts that do not exist have a history too, so that the throttle does
-    /// not reveal which exist.
+    /// Account as the caller knows it: always the same string for an account that was looked up,
+    /// before that the name or id that the peer presented ([`LoginThrottle::identify`] connects the
+    /// two). Accounts that do not exist have a history too, so that the throttle does not reveal
+    /// which exist.
     pub account: &'a str,
     /// Hash of the device token of the request, **if** the store has it for this account. Attempts
     /// of a known device have a separate history, so that attackers who guess passwords cannot lock
     /// the owner out.
     pub known_device: Option<&'a TokenHash>,
+}
+
+/// An attempt that was charged, with the history that counts it. A refund or a success changes this
+/// history, even if the name of the attempt belongs to another history by then.
+#[derive(Debug, Clone, Copy)]
+pub struct ChargedAttempt {
+    source: Source,
+    history: HistoryKey,
+}
+
+/// Key of the history of an attempt.
+#[derive(Debug, Clone, Copy)]
+enum HistoryKey {
+    /// In [`State::accounts`].
+    Account(u64),
+    /// In [`State::devices`].
+    Device(u64),
 }
 
 /// Error of an attempt beyond a limit.
@@ -217,12 +234,12 @@ impl LoginThrottle {
     /// # Errors
     /// [`Throttled`]: the attempt exceeds a limit. Nothing was charged, and the caller must not
     /// compare the password.
-    pub fn charge(&self, now: Instant, attempt: &LoginAttempt<'_>) -> Result<(), Throttled> {
+    pub fn charge(&self, now: Instant, attempt: &LoginAttempt<'_>) -> Result<ChargedAttempt, Throttled> {
         let options = &self.options;
         let refused = |limit| move |retry_after| Throttled { limit, retry_after };
         let mut state = self.state();
         let state = &mut *state;
-        if let Some(device) = attempt.known_device {
+        let history = if let Some(device) = attempt.known_device {
             let key = self.device_key(attempt.account, device);
             let history = state.devices.get(&key).copied().unwrap_or_default();
             history.check(now).map_err(refused(ThrottleLimit::Device))?;
@@ -232,6 +249,7 @@ impl LoginThrottle {
                 .map_err(refused(ThrottleLimit::Node))?;
             state.known_devices.charge(now, &options.known_device_rate);
             state.devices.entry(now, key).add(now, options);
+            HistoryKey::Device(key)
         } else {
             let key = self.account_key(state, attempt.account);
             let history = state.accounts.get(&key).copied().unwrap_or_default();
@@ -248,23 +266,35 @@ impl LoginThrottle {
             state.node.charge(now, &options.node_rate);
             state.sources.charge(now, source);
             state.accounts.entry(now, key).add(now, options);
-        }
-        Ok(())
+            HistoryKey::Account(key)
+        };
+        Ok(ChargedAttempt {
+            source: attempt.source,
+            history,
+        })
     }
 
     /// Moves an attempt by an unknown device, which was charged under the name or id that the peer
     /// presented, to the history of the account that was found, so that attempts by name and by id
     /// share one history. Later attempts under the presented name are charged to that history at
-    /// once.
+    /// once. An attempt by a known device stays where it is.
     ///
     /// # Errors
     /// [`Throttled`]: the history of the account allows no attempt now. The charge is refunded, and
     /// the caller must not compare the password.
-    pub fn identify(&self, now: Instant, presented: &LoginAttempt<'_>, account: &str) -> Result<(), Throttled> {
+    pub fn identify(
+        &self,
+        now: Instant,
+        charged: ChargedAttempt,
+        presented: &str,
+        account: &str,
+    ) -> Result<ChargedAttempt, Throttled> {
+        let HistoryKey::Account(charged_key) = charged.history else {
+            return Ok(charged);
+        };
         let key = self.hasher.hash_one(account);
         let mut state = self.state();
-        let charged = self.account_key(&state, presented.account);
-        let name = self.hasher.hash_one(presented.account);
+        let name = self.hasher.hash_one(presented);
         if name != key {
             let identified = state.identified.entry(now, name);
             *identified = Identified {
@@ -272,20 +302,23 @@ impl LoginThrottle {
                 forgotten_at: now.checked_add(2 * self.options.max_account_wait),
             };
         }
-        if charged == key {
-            return Ok(());
+        if charged_key == key {
+            return Ok(charged);
         }
-        if let Some(history) = state.accounts.get_mut(&charged) {
+        if let Some(history) = state.accounts.get_mut(&charged_key) {
             history.refund(&self.options);
         }
         let history = state.accounts.entry(now, key);
         match history.check(now) {
             Ok(()) => {
                 history.add(now, &self.options);
-                Ok(())
+                Ok(ChargedAttempt {
+                    history: HistoryKey::Account(key),
+                    ..charged
+                })
             }
             Err(retry_after) => {
-                state.sources.refund(now, presented.source.into());
+                state.sources.refund(now, charged.source.into());
                 Err(Throttled {
                     limit: ThrottleLimit::Account,
                     retry_after,
@@ -296,16 +329,16 @@ impl LoginThrottle {
 
     /// Records that the password was correct: clears the history, and refunds the charge of the
     /// source, which many users may share.
-    pub fn succeeded(&self, now: Instant, attempt: &LoginAttempt<'_>) {
-        self.refund_source(now, attempt, AttemptHistory::clear);
+    pub fn succeeded(&self, now: Instant, charged: ChargedAttempt) {
+        self.refund_source(now, charged, AttemptHistory::clear);
     }
 
     /// Refunds the charge of the source and of the account or device, because the password was not
     /// compared: the pool that hashes passwords was busy or closed, or hashing failed. The charge
     /// of the node stays.
-    pub fn refund(&self, now: Instant, attempt: &LoginAttempt<'_>) {
+    pub fn refund(&self, now: Instant, charged: ChargedAttempt) {
         let options = &self.options;
-        self.refund_source(now, attempt, |history| history.refund(options));
+        self.refund_source(now, charged, |history| history.refund(options));
     }
 
     /// Charges one registration, if it is within the limits. A registration also counts as a login
@@ -345,15 +378,14 @@ impl LoginThrottle {
 
     /// Refunds the charge of the source, and applies `change` to the history of the account. An
     /// attempt of a known device charged no source, and has the history of that device.
-    fn refund_source(&self, now: Instant, attempt: &LoginAttempt<'_>, change: impl FnOnce(&mut AttemptHistory)) {
+    fn refund_source(&self, now: Instant, charged: ChargedAttempt, change: impl FnOnce(&mut AttemptHistory)) {
         let mut state = self.state();
-        if let Some(device) = attempt.known_device {
-            let key = self.device_key(attempt.account, device);
-            state.devices.get_mut(&key).map(change);
-        } else {
-            let key = self.account_key(&state, attempt.account);
-            state.accounts.get_mut(&key).map(change);
-            state.sources.refund(now, attempt.source.into());
+        match charged.history {
+            HistoryKey::Device(key) => drop(state.devices.get_mut(&key).map(change)),
+            HistoryKey::Account(key) => {
+                state.accounts.get_mut(&key).map(change);
+                state.sources.refund(now, charged.source.into());
+            }
         }
     }
 

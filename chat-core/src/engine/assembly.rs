@@ -215,6 +215,7 @@ fn dispatcher(
         account: Arc::new(AccountCommands {
             access: access(),
             directory: directory(),
+            limits: limits(),
             passwords: ports.passwords.clone(),
             hooks: Arc::clone(&shared.hooks),
             session_ender: Arc::clone(&queues.session_ender),

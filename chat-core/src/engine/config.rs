@@ -128,7 +128,8 @@ pub struct EngineConfig {
     pub max_groups_per_user: u32,
     /// Maximum number of groups that one user has left, was removed from, or was a member of when
     /// they were deleted, and of which the user may still read events. A user at this limit cannot
-    /// create or join further groups. Default 2 000.
+    /// create or join further groups, but can return to one of these. There is no other way back
+    /// below the limit, so it is 0 by default, which means no limit.
     pub max_ended_groups_per_user: u32,
     /// Maximum number of users whom one user may block. Default 1 000.
     pub max_blocked_users: u32,
@@ -142,9 +143,10 @@ pub struct EngineConfig {
     pub invitation_rate: Rate,
     /// Rate at which one user may open direct conversations. Default 100 per hour.
     pub direct_opening_rate: Rate,
-    /// Rate at which one user may change contacts, groups, memberships, devices and the own
-    /// profile, over all sessions on this node. Commands that fail or change nothing count too.
-    /// Messages, and the commands that have one of the rates above, do not count. Default 60 per
+    /// Rate at which one user may change contacts, groups, memberships and the own profile, over all
+    /// sessions on this node. Commands that fail or change nothing count too. Messages, and the
+    /// commands that have one of the rates above, do not count. The attempts of the latter have the
+    /// same rate once more, which delays them, because their own charge is refunded if they fail. Default 60 per
     /// minute with a burst of 200.
     pub change_rate: Rate,
     /// Time for which the inbox of a user announces a friend request, a request to join a group or
@@ -222,7 +224,7 @@ impl Default for EngineConfig {
             max_mentions: 50,
             max_group_members: 5000,
             max_groups_per_user: 2000,
-            max_ended_groups_per_user: 2000,
+            max_ended_groups_per_user: 0,
             max_blocked_users: 1000,
             group_creation_rate: Rate::new(10, HOUR),
             friend_request_rate: Rate::new(30, DAY),

@@ -17,6 +17,9 @@ use crate::time::now;
 /// Maximum number of users remembered for each limit; about 60 bytes each.
 const MAX_USERS: usize = 65_536;
 
+/// Maximum time by which [`UserLimits::attempt`] delays a command before it refuses it.
+const MAX_ATTEMPT_DELAY: Duration = Duration::from_secs(2);
+
 /// One rate, applied to each user.
 #[derive(Debug)]
 pub(crate) struct UserLimit {
@@ -42,15 +45,13 @@ impl UserLimit {
         })
     }
 
-    /// Charges one command to a user, without a refund. Fails with `LimitExceeded`, and charges
+    /// Charges one command to a user, without a refund on drop. Fails with `LimitExceeded`, and charges
     /// nothing, if the user exceeds the rate.
     pub(crate) fn charge_finally(&self, user: UserId) -> Result<(), CommandError> {
         let now = now();
         let mut users = self.users.lock();
         let bucket = users.get(&user).copied().unwrap_or_default();
-        bucket.check(now, &self.rate).map_err(|wait| {
-            CommandError::new(ReplyCode::LimitExceeded, "rate limit exceeded; wait a while").retry_after(wait)
-        })?;
+        bucket.check(now, &self.rate).map_err(exceeded)?;
         users.entry(now, user).charge(now, &self.rate);
         Ok(())
     }
@@ -81,12 +82,16 @@ impl UserLimit {
     }
 
     /// Refunds one command, because nothing was done.
-    fn refund(&self, user: UserId) {
+    pub(crate) fn refund(&self, user: UserId) {
         let mut users = self.users.lock();
         if let Some(bucket) = users.get_mut(&user) {
             bucket.refund(now(), &self.rate);
         }
     }
+}
+
+fn exceeded(wait: Duration) -> CommandError {
+    CommandError::new(ReplyCode::LimitExceeded, "rate limit exceeded; wait a while").retry_after(wait)
 }
 
 /// A command that was charged to a user's rate. Dropping the charge refunds it, unless it was
@@ -124,7 +129,10 @@ pub(crate) struct UserLimits {
     /// Limit on commands that hooks decide about and that have no other rate limit.
     pub(crate) hook_commands: Arc<UserLimit>,
     /// Limit on changes that have no other rate limit.
-    pub(crate) changes: UserLimit,
+    pub(crate) changes: Arc<UserLimit>,
+    /// Limit on attempts of commands whose own charge may be refunded or missing; see
+    /// [`attempt`](Self::attempt).
+    attempts: UserLimit,
     pub(crate) messages: UserLimit,
     pub(crate) pages: UserLimit,
 }
@@ -138,9 +146,20 @@ impl UserLimits {
             invitations: charged(config.invitation_rate),
             direct_openings: charged(config.direct_opening_rate),
             hook_commands: charged(config.hook_command_rate),
-            changes: UserLimit::new(config.change_rate),
+            changes: charged(config.change_rate),
+            attempts: UserLimit::new(config.change_rate),
             messages: UserLimit::new(config.message_rate),
             pages: UserLimit::new(config.page_rate),
         }
+    }
+
+    /// Charges one attempt of a command that would otherwise be free if it fails or changes
+    /// nothing, because its own charge is refunded then, or because it is executed beyond its rate.
+    /// This charge is never refunded, so that no user can make the store run transactions at any
+    /// rate. Beyond the rate, delays the command a little, and then fails with `LimitExceeded`.
+    pub(crate) async fn attempt(&self, user: UserId) -> Result<(), CommandError> {
+        let delay = self.attempts.charge_paced_within(user, MAX_ATTEMPT_DELAY);
+        tokio::time::sleep(delay.map_err(exceeded)?).await;
+        Ok(())
     }
 }

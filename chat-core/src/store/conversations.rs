@@ -188,10 +188,12 @@ pub trait ConversationTx: Send {
     /// Advances `read_seq` of these active members to the given values; never lowers it.
     async fn advance_read(&mut self, id: ConversationId, reads: &[(UserId, Seq)]) -> Result<(), StoreError>;
 
-    /// Returns the number of existing groups in which this user is active. Limits use it.
-    async fn group_count(&mut self, user: UserId) -> Result<u32, StoreError>;
+    /// Returns the number of existing groups in which this user is active, but at most `max`: a
+    /// store stops counting there. Limits use it.
+    async fn group_count(&mut self, user: UserId, max: u32) -> Result<u32, StoreError>;
 
     /// Returns the number of groups of whose events this user may read some although the user is
-    /// not active there or the group is deleted. Limits use it.
-    async fn ended_group_count(&mut self, user: UserId) -> Result<u32, StoreError>;
+    /// not active there or the group is deleted, but at most `max`: a store stops counting there.
+    /// Limits use it.
+    async fn ended_group_count(&mut self, user: UserId, max: u32) -> Result<u32, StoreError>;
 }

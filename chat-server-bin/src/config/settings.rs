@@ -242,7 +242,7 @@ impl Default for LimitsSection {
             direct_opening_rate: Rate::new(100, HumanDuration::secs(3600), 100),
             change_rate: Rate::new(60, HumanDuration::secs(60), 200),
             repeated_request_interval: HumanDuration::secs(24 * 3600),
-            max_ended_groups_per_user: 2000,
+            max_ended_groups_per_user: 0,
             max_blocked_users: 1000,
             max_outbox_packets: 256,
             max_outbox_size: Size::kib(256),

@@ -233,12 +233,12 @@ impl ConversationTx for FaultyTransaction<'_> {
         self.inner.advance_read(id, reads).await
     }
 
-    async fn group_count(&mut self, user: UserId) -> Result<u32, StoreError> {
-        self.inner.group_count(user).await
+    async fn group_count(&mut self, user: UserId, max: u32) -> Result<u32, StoreError> {
+        self.inner.group_count(user, max).await
     }
 
-    async fn ended_group_count(&mut self, user: UserId) -> Result<u32, StoreError> {
-        self.inner.ended_group_count(user).await
+    async fn ended_group_count(&mut self, user: UserId, max: u32) -> Result<u32, StoreError> {
+        self.inner.ended_group_count(user, max).await
     }
 }
 

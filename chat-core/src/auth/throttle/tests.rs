@@ -24,7 +24,7 @@ fn accounts_only() -> LoginThrottle {
 }
 
 /// Returns the limit that refused an attempt, and the wait in seconds.
-fn limit(result: Result<(), Throttled>) -> Option<(ThrottleLimit, u64)> {
+fn limit<T>(result: Result<T, Throttled>) -> Option<(ThrottleLimit, u64)> {
     result
         .err()
         .map(|throttled| (throttled.limit, throttled.retry_after.as_secs()))
@@ -85,8 +85,8 @@ fn right_password_clears_the_history() {
     let throttle = accounts_only();
     let now = Instant::now();
     for _ in 0..100 {
-        assert_eq!(limit(throttle.charge(now, &attempt("alice"))), None);
-        throttle.succeeded(now, &attempt("alice"));
+        let charged = throttle.charge(now, &attempt("alice")).unwrap();
+        throttle.succeeded(now, charged);
     }
 }
 
@@ -95,8 +95,8 @@ fn refunded_attempts_do_not_count() {
     let throttle = LoginThrottle::new(ThrottleOptions::default());
     let now = Instant::now();
     for step in 0..100 {
-        assert_eq!(limit(throttle.charge(now + step * SECOND, &attempt("alice"))), None);
-        throttle.refund(now + step * SECOND, &attempt("alice"));
+        let charged = throttle.charge(now + step * SECOND, &attempt("alice")).unwrap();
+        throttle.refund(now + step * SECOND, charged);
     }
     for _ in 0..5 {
         assert_eq!(limit(throttle.charge(now + 100 * SECOND, &attempt("alice"))), None);
@@ -149,8 +149,8 @@ fn attackers_cannot_lock_a_known_device_out() {
         known_device: Some(&other_device),
         ..owner
     };
-    assert_eq!(limit(throttle.charge(now, &tablet)), None);
-    throttle.succeeded(now, &tablet);
+    let charged = throttle.charge(now, &tablet).unwrap();
+    throttle.succeeded(now, charged);
     assert!(
         throttle.charge(now, &attempt("alice")).is_err(),
         "the owner's success does not end the wait of unknown devices"
@@ -203,18 +203,22 @@ fn node_is_limited_over_all_sources() {
     assert_eq!(limit(throttle.charge(now + SECOND / 29, &one_more)), None);
 }
 
+/// Charges an attempt under a name or id, which is then found to be that of the account `#7`.
+fn charge_found(throttle: &LoginThrottle, now: Instant, presented: &str) -> Result<ChargedAttempt, Throttled> {
+    let charged = throttle.charge(now, &attempt(presented))?;
+    throttle.identify(now, charged, presented, "#7")
+}
+
 #[test]
 fn attempts_by_name_and_by_id_share_one_history() {
     let throttle = accounts_only();
     let now = Instant::now();
-    for _ in 0..3 {
-        assert_eq!(limit(throttle.charge(now, &attempt("alice"))), None);
-        assert_eq!(limit(throttle.identify(now, &attempt("alice"), "#7")), None);
-        assert_eq!(limit(throttle.charge(now, &attempt("stranger"))), None);
-    }
-    for _ in 0..2 {
-        assert_eq!(limit(throttle.charge(now, &attempt("#7"))), None);
-        assert_eq!(limit(throttle.identify(now, &attempt("#7"), "#7")), None);
+    let mut last = None;
+    for presented in ["alice", "alice", "alice", "#7", "#7"] {
+        last = Some(charge_found(&throttle, now, presented).unwrap());
+        if presented == "alice" {
+            assert_eq!(limit(throttle.charge(now, &attempt("stranger"))), None);
+        }
     }
     for name in ["alice", "#7"] {
         assert_eq!(
@@ -224,14 +228,34 @@ fn attempts_by_name_and_by_id_share_one_history() {
         );
     }
     // A name that is not known yet is refused when its account is found. The attempt costs nothing.
-    assert_eq!(limit(throttle.charge(now, &attempt("renamed"))), None);
     assert_eq!(
-        limit(throttle.identify(now, &attempt("renamed"), "#7")),
+        limit(charge_found(&throttle, now, "renamed")),
         Some((ThrottleLimit::Account, 60))
     );
-    throttle.succeeded(now, &attempt("alice"));
+    throttle.succeeded(now, last.unwrap());
     assert_eq!(limit(throttle.charge(now, &attempt("#7"))), None);
     assert_eq!(limit(throttle.charge(now, &attempt("renamed"))), None);
+}
+
+#[test]
+fn each_of_several_parallel_attempts_counts_for_the_account() {
+    let throttle = accounts_only();
+    let now = Instant::now();
+    let charge = |_| throttle.charge(now, &attempt("alice")).unwrap();
+    let charged: Vec<_> = (0..5).map(charge).collect();
+    let identify = |charged| throttle.identify(now, charged, "alice", "#7").unwrap();
+    let identified: Vec<_> = charged.into_iter().map(identify).collect();
+    for name in ["alice", "#7"] {
+        assert_eq!(
+            limit(throttle.charge(now, &attempt(name))),
+            Some((ThrottleLimit::Account, 60)),
+            "{name}"
+        );
+    }
+    // A refund concerns the history to which the attempt was moved.
+    throttle.refund(now, identified[0]);
+    assert_eq!(limit(throttle.charge(now, &attempt("#7"))), None);
+    assert!(throttle.charge(now, &attempt("alice")).is_err());
 }
 
 #[test]

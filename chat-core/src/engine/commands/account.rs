@@ -6,6 +6,7 @@ use crate::auth::{DeviceToken, Password, PasswordAuthenticator, SessionToken, To
 use crate::engine::directory::Directory;
 use crate::engine::error::CommandError;
 use crate::engine::hook_calls::HookCalls;
+use crate::engine::limits::UserLimits;
 use crate::engine::operations::account::{ChangePassword, Logout, PhcString, RevokeDevice, UpdateProfile};
 use crate::engine::store_access::StoreAccess;
 use crate::engine::workers::{PresenceView, SessionEnder};
@@ -19,6 +20,7 @@ pub(in crate::engine) struct AccountCommands {
     pub(in crate::engine) access: Arc<StoreAccess>,
     pub(in crate::engine) directory: Arc<Directory>,
     pub(in crate::engine) passwords: Option<Arc<PasswordAuthenticator>>,
+    pub(in crate::engine) limits: Arc<UserLimits>,
     pub(in crate::engine) hooks: Arc<HookCalls>,
     pub(in crate::engine) session_ender: Arc<SessionEnder>,
     pub(in crate::engine) presence: Arc<PresenceView>,
@@ -98,10 +100,19 @@ impl AccountCommands {
         self: Arc<Self>,
         caller: Caller,
         changes: ProfileChanges,
+        allowed: Result<(), CommandError>,
     ) -> Result<Outcome, CommandError> {
+        if allowed.is_err() {
+            self.limits.attempt(caller.user).await?;
+        }
         let changes = self.hooks.before_update_profile(caller, changes).await?;
         let now = self.access.now();
-        let change = UpdateProfile { caller, changes, now };
+        let change = UpdateProfile {
+            caller,
+            changes,
+            allowed,
+            now,
+        };
         Ok(Outcome::User(self.access.run(caller, change).await?))
     }
 

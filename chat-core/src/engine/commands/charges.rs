@@ -7,6 +7,9 @@ use crate::model::Command;
 pub(super) enum ChargedRate {
     /// [`EngineConfig::change_rate`](crate::engine::EngineConfig::change_rate).
     Changes,
+    /// The same rate, but a repetition of a command that already took effect is executed even if
+    /// the user exceeds the rate, because its answer may have been lost.
+    NewChanges,
     /// None: the command changes nothing that other users store or see in a log, or its family
     /// charges a rate of its own.
     None,
@@ -19,8 +22,6 @@ impl ChargedRate {
         match command {
             Command::AnswerFriend { .. }
             | Command::RemoveFriend(_)
-            | Command::Block(_)
-            | Command::Unblock(_)
             | Command::JoinGroup { .. }
             | Command::AnswerJoin { .. }
             | Command::DeclineInvitation(_)
@@ -29,11 +30,13 @@ impl ChargedRate {
             | Command::KickMember { .. }
             | Command::UnbanMember { .. }
             | Command::MuteMember { .. }
+            | Command::TransferOwnership { .. } => Self::Changes,
+
+            Command::Block(_)
+            | Command::Unblock(_)
             | Command::SetRole { .. }
-            | Command::TransferOwnership { .. }
             | Command::UpdateGroup { .. }
-            | Command::UpdateProfile(_)
-            | Command::RevokeDevice(_) => Self::Changes,
+            | Command::UpdateProfile(_) => Self::NewChanges,
 
             // These have rates of their own: of messages, of friend requests, of new groups, of
             // invitations, and of compared passwords. A friend request or a new group that exists
@@ -44,8 +47,9 @@ impl ChargedRate {
             | Command::InviteMember { .. }
             | Command::ChangePassword { .. } => Self::None,
 
-            // A session may end at any time, and then has no further commands.
-            Command::Logout => Self::None,
+            // A session may end at any time, and then has no further commands. The owner of an
+            // account can revoke a device even if a thief uses up the rates in a stolen session.
+            Command::Logout | Command::RevokeDevice(_) => Self::None,
 
             // These append no event.
             Command::ListDevices

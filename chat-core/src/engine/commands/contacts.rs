@@ -70,6 +70,7 @@ impl ContactCommands {
         user: UserRef,
         note: Note,
     ) -> Result<Outcome, CommandError> {
+        self.limits.attempt(caller.user).await?;
         let peer = self.directory.user_id(&user).await?;
         let (mut charge, allowed) = match self.limits.friend_requests.charge(caller.user) {
             Ok(charge) => (Some(charge), Ok(())),
@@ -140,12 +141,17 @@ impl ContactCommands {
         caller: Caller,
         user: UserRef,
         blocked: bool,
+        allowed: Result<(), CommandError>,
     ) -> Result<Outcome, CommandError> {
+        if allowed.is_err() {
+            self.limits.attempt(caller.user).await?;
+        }
         let peer = self.directory.user_id(&user).await?;
         let change = SetBlocked {
             caller,
             peer,
             blocked,
+            allowed,
             max_blocked: self.options.max_blocked_users,
             now: self.access.now(),
         };

@@ -31,9 +31,12 @@ use super::limits::UserLimits;
 use super::operations::fence;
 use super::panics::contain;
 use super::store_access::StoreAccess;
-use crate::model::{Caller, Command, ConversationId};
+use crate::model::{Caller, Command, ConversationId, ReplyCode};
 use crate::router::Router;
 use crate::service::{CommandFuture, CommandResult};
+
+/// `Ok` if the rate of the user allows a change, otherwise the error for it.
+type Allowed = Result<(), CommandError>;
 
 /// Passes each command to the family that executes it.
 #[derive(Debug)]
@@ -56,15 +59,31 @@ impl Dispatcher {
         if self.lifecycle.is_draining() {
             return CommandFuture::ready(Err(CommandError::shutting_down()));
         }
-        if ChargedRate::of(&command) == ChargedRate::Changes
-            && let Err(error) = self.limits.changes.charge_finally(caller.user)
-        {
-            return CommandFuture::ready(Err(error));
+        let rate = ChargedRate::of(&command);
+        if rate == ChargedRate::None {
+            return self.dispatch(caller, command, Ok(()));
         }
-        self.dispatch(caller, command)
+        let changes = Arc::clone(&self.limits.changes);
+        match changes.charge_finally(caller.user) {
+            Ok(()) => {
+                let answer = self.dispatch(caller, command, Ok(()));
+                // The charge stays if the caller drops the future, because the command then runs on.
+                CommandFuture::run(async move {
+                    let answer = answer.await;
+                    if answer.as_ref().is_err_and(may_be_repeated) {
+                        changes.refund(caller.user);
+                    }
+                    answer
+                })
+            }
+            Err(refusal) if rate == ChargedRate::NewChanges => self.dispatch(caller, command, Err(refusal)),
+            Err(refusal) => CommandFuture::ready(Err(refusal)),
+        }
     }
 
-    fn dispatch(&self, caller: Caller, command: Command) -> CommandFuture {
+    /// Passes a command on. The argument `allowed` says whether a command that is charged to
+    /// [`ChargedRate::NewChanges`] may change anything, or else why not.
+    fn dispatch(&self, caller: Caller, command: Command, allowed: Allowed) -> CommandFuture {
         let account = || Arc::clone(&self.account);
         let contacts = || Arc::clone(&self.contacts);
         let groups = || Arc::clone(&self.groups);
@@ -76,14 +95,14 @@ impl Dispatcher {
             Command::Logout => self.change(account().logout(caller)),
             Command::ChangePassword { old, new } => self.change(account().change_password(caller, old, new)),
             Command::RevokeDevice(device) => self.change(account().revoke_device(caller, device)),
-            Command::UpdateProfile(changes) => self.change(account().update_profile(caller, changes)),
+            Command::UpdateProfile(changes) => self.change(account().update_profile(caller, changes, allowed)),
             Command::ListDevices => self.query(caller, account().list_devices(caller)),
 
             Command::RequestFriend { user, note } => self.change(contacts().request_friend(caller, user, note)),
             Command::AnswerFriend { user, accept } => self.change(contacts().answer_friend(caller, user, accept)),
             Command::RemoveFriend(user) => self.change(contacts().remove_friend(caller, user)),
-            Command::Block(user) => self.change(contacts().set_blocked(caller, user, true)),
-            Command::Unblock(user) => self.change(contacts().set_blocked(caller, user, false)),
+            Command::Block(user) => self.change(contacts().set_blocked(caller, user, true, allowed)),
+            Command::Unblock(user) => self.change(contacts().set_blocked(caller, user, false, allowed)),
             Command::ListContacts => self.query(caller, contacts().list(caller)),
             Command::SearchUsers { query: text, limit } => self.query(caller, contacts().search_users(text, limit)),
             Command::GetUsers(users) => self.query(caller, contacts().get_users(caller, users)),
@@ -102,9 +121,9 @@ impl Dispatcher {
                 user,
                 duration_ms,
             } => groups().mute(caller, group, user, duration_ms),
-            Command::SetRole { group, user, role } => groups().set_role(caller, group, user, role),
+            Command::SetRole { group, user, role } => groups().set_role(caller, group, user, role, allowed),
             Command::TransferOwnership { group, user } => groups().transfer(caller, group, user),
-            Command::UpdateGroup { group, changes } => groups().update(caller, group, changes),
+            Command::UpdateGroup { group, changes } => groups().update(caller, group, changes, allowed),
             Command::SearchGroups { query: text, limit } => self.query(caller, groups().search(caller, text, limit)),
             Command::ListMembers { group, after, limit } => {
                 self.query(caller, groups().list_members(caller, group, after, limit))
@@ -184,6 +203,15 @@ impl Dispatcher {
             answer
         }))
     }
+}
+
+/// Returns whether a client repeats the command after this error: it was not executed, or nobody
+/// knows whether it was.
+const fn may_be_repeated(error: &CommandError) -> bool {
+    matches!(
+        error.code,
+        ReplyCode::Busy | ReplyCode::TryAgain | ReplyCode::ShuttingDown
+    )
 }
 
 /// Refuses a caller that may not act, as the fence of a unit of work does.

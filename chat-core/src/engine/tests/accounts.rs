@@ -154,6 +154,64 @@ async fn throttle_stops_guesses_without_locking_out_a_known_device() {
 }
 
 #[tokio::test]
+async fn known_device_has_one_history_by_name_and_by_id() {
+    let mut config = config();
+    config.throttle = crate::auth::ThrottleOptions::default();
+    let engine = builder().config(config).build().await.unwrap();
+    let alice = register(&engine, "alice").await;
+    let device = DeviceId::random();
+    let known = try_login(&engine, alice, device).await.unwrap();
+    let guess = |account| Login {
+        account: Some(account),
+        secret: Secret::new("wrong password"),
+        device_token: known.device_token.clone(),
+        ..login(alice, device)
+    };
+    let name = UserRef::Name(UserName::parse("alice").unwrap());
+    for n in 0..7 {
+        let account = if n % 2 == 0 { name.clone() } else { UserRef::Id(alice) };
+        let refused = error_code(engine.login(Source::Local, guess(account)).await);
+        let expected = if n < 5 {
+            ReplyCode::BadCredentials
+        } else {
+            ReplyCode::Throttled
+        };
+        assert_eq!(refused, expected, "attempt {n}");
+    }
+}
+
+/// Wrong device tokens do not let a throttled source read the store, nor do they lock out devices
+/// that have logged in from there.
+#[tokio::test(start_paused = true)]
+async fn wrong_device_tokens_are_charged_to_their_source() {
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+    let mut config = config();
+    config.throttle = crate::auth::ThrottleOptions::default();
+    let engine = Engine::builder(store.clone()).config(config).build().await.unwrap();
+    let alice = register(&engine, "alice").await;
+    let (device, source) = (DeviceId::random(), Source::Ip([192, 0, 2, 7].into()));
+    let first = engine.login(source, login(alice, device)).await.unwrap();
+    let with_token = |token: Secret, device| Login {
+        device_token: Some(token),
+        ..login(alice, device)
+    };
+    let junk = || with_token(Secret::new([7; 32]), DeviceId::random());
+    let wrong = || Login {
+        secret: Secret::new("wrong password"),
+        ..junk()
+    };
+    for _ in 0..20 {
+        engine.login(source, wrong()).await.unwrap_err();
+    }
+    store.set_unavailable(true);
+    let refused = engine.login(source, junk()).await;
+    assert_eq!(error_code(refused), ReplyCode::Throttled, "the store is not read");
+    store.set_unavailable(false);
+    let known = with_token(first.device_token.clone().unwrap(), device);
+    engine.login(source, known).await.unwrap();
+}
+
+#[tokio::test]
 async fn password_change_ends_the_other_sessions() {
     let engine = engine().await;
     let alice = register(&engine, "alice").await;

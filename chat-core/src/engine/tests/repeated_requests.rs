@@ -210,9 +210,8 @@ async fn every_change_is_charged_to_its_user() {
         set_policy(&group, JoinPolicy::Approval),
         mute,
         Command::UpdateProfile(ProfileChanges::default()),
-        Command::RevokeDevice(DeviceId::random()),
     ];
-    let changes = changes.into_iter().chain(by_user(group, member));
+    let changes = changes.into_iter().chain(by_user(group.clone(), member));
     for (n, change) in changes.enumerate() {
         let session = new_user(&engine, &format!("user{n}x")).await;
         for _ in 0..2 {
@@ -220,10 +219,22 @@ async fn every_change_is_charged_to_its_user() {
                 assert_ne!(error.code, ReplyCode::LimitExceeded, "{change:?}");
             }
         }
-        let refused = session.execute(change.clone()).await.unwrap_err();
+        let is_repeatable = matches!(
+            change,
+            Command::Block(_) | Command::Unblock(_) | Command::UpdateProfile(_)
+        );
+        if is_repeatable {
+            session.execute(change.clone()).await.unwrap();
+        }
+        let new = if is_repeatable {
+            Command::RemoveFriend(user(&bob))
+        } else {
+            change.clone()
+        };
+        let refused = session.execute(new).await.unwrap_err();
         assert_eq!(refused.code, ReplyCode::LimitExceeded, "{change:?}");
         assert!(refused.retry_after.is_some(), "{change:?}");
-        let other = session.execute(Command::Unblock(user(&bob))).await;
+        let other = session.execute(Command::LeaveGroup(group.clone())).await;
         assert_eq!(
             error_code(other),
             ReplyCode::LimitExceeded,
@@ -233,6 +244,128 @@ async fn every_change_is_charged_to_its_user() {
         session.execute(Command::Logout).await.unwrap();
     }
     bob.execute(Command::Block(user(&owner))).await.unwrap();
+}
+
+/// The answers to these commands may have been lost, so their repetitions succeed.
+#[tokio::test]
+async fn repeated_change_that_took_effect_succeeds_beyond_the_rate() {
+    let engine = builder().config(two_changes()).build().await.unwrap();
+    let set_role = |group: &ConversationRef, user: &UserRef, role| Command::SetRole {
+        group: group.clone(),
+        user: user.clone(),
+        role,
+    };
+    let rename = |name: &str| {
+        let display_name = Some(DisplayName::parse(name).unwrap());
+        let mut changes = ProfileChanges::default();
+        changes.display_name = display_name;
+        Command::UpdateProfile(changes)
+    };
+    let cases = |group: &ConversationRef, bob: UserRef| {
+        [
+            (Command::Block(bob.clone()), Command::Unblock(bob.clone())),
+            (Command::Unblock(bob.clone()), Command::Block(bob.clone())),
+            (set_role(group, &bob, Role::Admin), set_role(group, &bob, Role::Member)),
+            (
+                set_policy(group, JoinPolicy::Approval),
+                set_policy(group, JoinPolicy::Invite),
+            ),
+            (rename("Olga"), rename("Olga the second")),
+        ]
+    };
+    for n in 0..5 {
+        let olga = new_user(&engine, &format!("olga{n}")).await;
+        let id = create_group(&olga, &format!("group {n}")).await;
+        let bob = new_user(&engine, &format!("bob{n}")).await;
+        join(&bob, id).await;
+        let (change, other) = cases(&ConversationRef::Id(id), user(&bob))[n].clone();
+        for _ in 0..5 {
+            olga.execute(change.clone()).await.unwrap();
+        }
+        let refused = olga.execute(other.clone()).await;
+        assert_eq!(error_code(refused), ReplyCode::LimitExceeded, "{other:?}");
+    }
+}
+
+/// A command that was not executed, or of which nobody knows whether it was, costs nothing.
+#[tokio::test]
+async fn change_that_is_to_be_tried_again_is_not_charged() {
+    let mut config = two_changes();
+    config.breaker_threshold = 100;
+    let (engine, store, alice) = faulty(config).await;
+    let bob = new_user(&engine, "bob").await;
+    for _ in 0..3 {
+        store.fail_before_commit();
+        let failed = alice.execute(Command::RemoveFriend(user(&bob))).await;
+        assert_eq!(error_code(failed), ReplyCode::TryAgain);
+    }
+    alice.execute(Command::Block(user(&bob))).await.unwrap();
+    alice.execute(Command::Unblock(user(&bob))).await.unwrap();
+    let refused = alice.execute(Command::Block(user(&bob))).await;
+    assert_eq!(error_code(refused), ReplyCode::LimitExceeded);
+}
+
+/// A thief who uses up the rate of changes in a stolen session cannot prevent its revocation.
+#[tokio::test]
+async fn device_can_be_revoked_beyond_the_rate_of_changes() {
+    let engine = builder().config(two_changes()).build().await.unwrap();
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+    let thief = engine.session(id(&alice), DeviceId::random()).await.unwrap();
+    for _ in 0..9 {
+        let _ = thief.execute(Command::LeaveGroup(direct(&bob))).await;
+    }
+    let refused = alice.execute(Command::RemoveFriend(user(&bob))).await;
+    assert_eq!(error_code(refused), ReplyCode::LimitExceeded);
+    let stolen = thief.caller().device().unwrap();
+    alice.execute(Command::RevokeDevice(stolen)).await.unwrap();
+}
+
+/// The own charge of these commands is refunded if they fail or change nothing, but their attempts
+/// are limited.
+#[tokio::test]
+async fn attempts_that_are_refunded_are_limited() {
+    let engine = builder().config(two_changes()).build().await.unwrap();
+    let (olga, bob) = (new_user(&engine, "olga").await, new_user(&engine, "bob").await);
+    let group = create_group(&olga, "rust").await;
+    let invite = Command::InviteMember {
+        group: ConversationRef::Id(group),
+        user: user(&bob),
+    };
+    let friend = new_user(&engine, "friend").await;
+    befriend(&olga, &friend).await;
+    for (name, command) in [
+        ("name", create_group_command("rust")),
+        ("right", invite),
+        ("friend", request(&olga)),
+    ] {
+        let session = match name {
+            "friend" => &friend,
+            _ => &new_user(&engine, name).await,
+        };
+        let mut codes = Vec::new();
+        for _ in 0..3 {
+            codes.push(session.execute(command.clone()).await.map_err(|error| error.code).err());
+        }
+        assert_eq!(codes.last(), Some(&Some(ReplyCode::LimitExceeded)), "{name}: {codes:?}");
+        assert_ne!(
+            codes.first(),
+            Some(&Some(ReplyCode::LimitExceeded)),
+            "{name}: {codes:?}"
+        );
+    }
+}
+
+/// A retry finds the group even if the user may make no further attempt.
+#[tokio::test]
+async fn retry_beyond_the_rate_of_attempts_finds_the_group() {
+    let engine = builder().config(two_changes()).build().await.unwrap();
+    let olga = new_user(&engine, "olga").await;
+    let create = create_group_command("rust");
+    for _ in 0..5 {
+        conversation(olga.execute(create.clone()).await);
+    }
+    let refused = olga.execute(create_group_command("go")).await;
+    assert_eq!(error_code(refused), ReplyCode::LimitExceeded);
 }
 
 #[tokio::test]

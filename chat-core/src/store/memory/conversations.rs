@@ -425,15 +425,15 @@ impl ConversationTx for MemoryTx<'_> {
         Ok(())
     }
 
-    async fn group_count(&mut self, user: UserId) -> Result<u32, StoreError> {
+    async fn group_count(&mut self, user: UserId, max: u32) -> Result<u32, StoreError> {
         let ids = self.tables.memberships.get(&user).into_iter().flatten();
         let conversations = ids.filter_map(|id| self.tables.conversations.get(id));
         let groups = conversations.filter(|stored| stored.row.kind == ConversationKind::Group && !stored.row.deleted);
         let active = groups.filter(|stored| stored.members.get(&user).is_some_and(Member::is_active));
-        Ok(u32::try_from(active.count()).unwrap_or(u32::MAX))
+        Ok(u32::try_from(active.count()).unwrap_or(u32::MAX).min(max))
     }
 
-    async fn ended_group_count(&mut self, user: UserId) -> Result<u32, StoreError> {
+    async fn ended_group_count(&mut self, user: UserId, max: u32) -> Result<u32, StoreError> {
         let ids = self.tables.memberships.get(&user).into_iter().flatten();
         let conversations = ids.filter_map(|id| self.tables.conversations.get(id));
         let groups = conversations.filter(|stored| stored.row.kind == ConversationKind::Group);
@@ -441,6 +441,8 @@ impl ConversationTx for MemoryTx<'_> {
             let member = stored.members.get(&user).filter(|member| may_read_something(member));
             member.is_some_and(|member| stored.row.deleted || !member.is_active())
         };
-        Ok(u32::try_from(groups.filter(has_ended).count()).unwrap_or(u32::MAX))
+        Ok(u32::try_from(groups.filter(has_ended).count())
+            .unwrap_or(u32::MAX)
+            .min(max))
     }
 }

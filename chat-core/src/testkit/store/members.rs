@@ -208,9 +208,12 @@ pub async fn group_count_counts_existing_groups_in_which_the_user_is_active(stor
     });
     delete.await.unwrap();
     let work = transact(&*world.store, move |tx| {
-        Box::pin(async move { Ok(tx.group_count(bob).await?) })
+        Box::pin(async move {
+            let counts = [tx.group_count(bob, u32::MAX).await?, tx.group_count(bob, 1).await?];
+            Ok(counts)
+        })
     });
-    assert_eq!(work.await.unwrap(), 2);
+    assert_eq!(work.await.unwrap(), [2, 1]);
 }
 
 pub async fn ended_group_count_counts_readable_groups_in_which_the_user_is_not_active(store: Arc<dyn Store>) {
@@ -241,14 +244,15 @@ pub async fn ended_group_count_counts_readable_groups_in_which_the_user_is_not_a
         });
         assert!(close.await.unwrap());
     }
-    let count = async |user| {
+    let count = async |user, max| {
         let work = transact(&*world.store, move |tx| {
-            Box::pin(async move { Ok(tx.ended_group_count(user).await?) })
+            Box::pin(async move { Ok(tx.ended_group_count(user, max).await?) })
         });
         work.await.unwrap()
     };
-    assert_eq!(count(bob).await, 4);
-    assert_eq!(count(UserId(99)).await, 0);
+    assert_eq!(count(bob, u32::MAX).await, 4);
+    assert_eq!(count(bob, 3).await, 3, "the store stops there");
+    assert_eq!(count(UserId(99), u32::MAX).await, 0);
 }
 
 pub async fn snapshot_of_a_former_member_stays_as_written(store: Arc<dyn Store>) {

@@ -3,6 +3,7 @@
 use super::GroupCommands;
 use std::sync::Arc;
 
+use crate::engine::error::CommandError;
 use crate::engine::operations::group::{
     DeleteGroup, KickMember, LeaveGroup, MuteMember, SetRole, TransferOwnership, UnbanMember, UpdateGroup,
 };
@@ -61,8 +62,24 @@ impl GroupCommands {
         group: ConversationRef,
         user: UserRef,
         role: Role,
+        allowed: Result<(), CommandError>,
     ) -> CommandFuture {
-        self.on_member(caller, group, user, move |call, user| SetRole { call, user, role })
+        let is_allowed = allowed.is_ok();
+        let check = move |this: Arc<Self>, _| async move {
+            if !is_allowed {
+                this.limits.attempt(caller.user).await?;
+            }
+            this.directory.user_id(&user).await
+        };
+        self.in_lane_after(caller, group, check, move |this, call, user| async move {
+            let change = SetRole {
+                call,
+                user,
+                role,
+                allowed,
+            };
+            this.perform(call.group, change).await
+        })
     }
 
     pub(in crate::engine::commands) fn transfer(
@@ -79,11 +96,18 @@ impl GroupCommands {
         caller: Caller,
         group: ConversationRef,
         changes: GroupChanges,
+        allowed: Result<(), CommandError>,
     ) -> CommandFuture {
-        let check =
-            move |this: Arc<Self>, group| async move { this.hooks.before_update_group(caller, group, changes).await };
+        let is_allowed = allowed.is_ok();
+        let check = move |this: Arc<Self>, group| async move {
+            if !is_allowed {
+                this.limits.attempt(caller.user).await?;
+            }
+            this.hooks.before_update_group(caller, group, changes).await
+        };
         self.in_lane_after(caller, group, check, move |this, call, changes| async move {
-            this.perform(call.group, UpdateGroup { call, changes }).await
+            let change = UpdateGroup { call, changes, allowed };
+            this.perform(call.group, change).await
         })
     }
 }

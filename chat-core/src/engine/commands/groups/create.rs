@@ -68,6 +68,7 @@ impl GroupCommands {
         fingerprint: u64,
         deadline: Instant,
     ) -> Result<(ConversationId, bool), CommandError> {
+        self.limits.attempt(caller.user).await?;
         let mut charge = self.limits.group_creations.charge(caller.user)?;
         let new = self.hooks.before_create_group(caller, new, &mut charge).await?;
         let create = CreateGroup {

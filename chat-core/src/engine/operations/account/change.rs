@@ -66,6 +66,8 @@ impl Operation for ChangePassword {
 pub(in crate::engine) struct UpdateProfile {
     pub(in crate::engine) caller: Caller,
     pub(in crate::engine) changes: ProfileChanges,
+    /// `Ok` if the caller's rate allows a change, otherwise the error for it.
+    pub(in crate::engine) allowed: Result<(), CommandError>,
     pub(in crate::engine) now: Timestamp,
 }
 
@@ -78,13 +80,17 @@ impl Operation for UpdateProfile {
         fence(tx, self.caller, self.now).await?;
         let account = tx.account(self.caller.user).await?;
         let mut account = account.ok_or_else(CommandError::not_found)?;
+        let old = (account.display_name.clone(), account.direct_policy);
         if let Some(name) = &self.changes.display_name {
             account.display_name = name.as_str().to_owned();
         }
         if let Some(policy) = self.changes.direct_policy {
             account.direct_policy = policy;
         }
-        tx.update_account(&account).await?;
+        if (&account.display_name, account.direct_policy) != (&old.0, old.1) {
+            self.allowed.clone()?;
+            tx.update_account(&account).await?;
+        }
         Ok(private(&account))
     }
 }

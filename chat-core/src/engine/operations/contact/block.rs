@@ -6,6 +6,7 @@ use super::end::end_relation;
 use super::pair::Pair;
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
+use crate::engine::operations::fence::lock_user;
 use crate::model::{Caller, ContactState, Event, Timestamp, UserId};
 use crate::store::Transaction;
 
@@ -16,6 +17,8 @@ pub(in crate::engine) struct SetBlocked {
     pub(in crate::engine) caller: Caller,
     pub(in crate::engine) peer: UserId,
     pub(in crate::engine) blocked: bool,
+    /// `Ok` if the caller's rate allows a change, otherwise the error for it.
+    pub(in crate::engine) allowed: Result<(), CommandError>,
     /// Maximum number of users whom the caller may block.
     pub(in crate::engine) max_blocked: u32,
     pub(in crate::engine) now: Timestamp,
@@ -26,10 +29,16 @@ impl Operation for SetBlocked {
     type Output = Vec<Event>;
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
+        if self.blocked {
+            // Parallel blocks of the caller wait for each other, so that together they cannot
+            // exceed the maximum.
+            lock_user(tx, self.caller.user).await?;
+        }
         let mut pair = Pair::lock(tx, self.caller, self.peer, self.now).await?;
         if pair.own.blocked == self.blocked {
             return Ok(Vec::new());
         }
+        self.allowed.clone()?;
         if self.blocked {
             if tx.blocked_count(self.caller.user).await? >= self.max_blocked {
                 let text = "you have blocked the maximum number of users; unblock one first";

@@ -12,6 +12,7 @@ use crate::store::Transaction;
 pub(in crate::engine) struct GroupLimits {
     pub(super) max_members: u32,
     max_groups_per_user: u32,
+    /// 0 stands for no limit.
     max_ended_groups_per_user: u32,
     /// Time for which a repeated request or invitation is not announced in an inbox again.
     pub(super) repeat_interval: Duration,
@@ -47,14 +48,15 @@ impl GroupLimits {
         joiner: Joiner,
         returns: bool,
     ) -> Result<(), Rejection> {
-        if tx.group_count(user).await? >= self.max_groups_per_user {
+        if tx.group_count(user, self.max_groups_per_user).await? >= self.max_groups_per_user {
             return Err(CommandError::limit(match joiner {
                 Joiner::Caller => "you are in the maximum number of groups; leave one first",
                 Joiner::Other => "the user is in the maximum number of groups",
             })
             .into());
         }
-        if !returns && tx.ended_group_count(user).await? >= self.max_ended_groups_per_user {
+        let max_ended = self.max_ended_groups_per_user;
+        if !returns && max_ended > 0 && tx.ended_group_count(user, max_ended).await? >= max_ended {
             return Err(CommandError::limit(match joiner {
                 Joiner::Caller => {
                     "you have left the maximum number of groups; return to one of them, or ask the operator"

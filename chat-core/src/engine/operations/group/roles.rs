@@ -15,6 +15,8 @@ pub(in crate::engine) struct SetRole {
     pub(in crate::engine) call: GroupCall,
     pub(in crate::engine) user: UserId,
     pub(in crate::engine) role: Role,
+    /// `Ok` if the caller's rate allows a change, otherwise the error for it.
+    pub(in crate::engine) allowed: Result<(), CommandError>,
 }
 
 #[async_trait]
@@ -36,6 +38,7 @@ impl Operation for SetRole {
         if member.role == self.role {
             return Ok(Vec::new());
         }
+        self.allowed.clone()?;
         member.role = self.role;
         // Admins are never muted, and an earlier mute does not apply again if the user becomes a
         // member again.

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::GroupCall;
-use crate::engine::error::Rejection;
+use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::policy::GroupPermission;
 use crate::model::{Event, EventBody, GroupChanges, GroupProfile};
@@ -14,6 +14,8 @@ use crate::store::Transaction;
 pub(in crate::engine) struct UpdateGroup {
     pub(in crate::engine) call: GroupCall,
     pub(in crate::engine) changes: GroupChanges,
+    /// `Ok` if the caller's rate allows a change, otherwise the error for it.
+    pub(in crate::engine) allowed: Result<(), CommandError>,
 }
 
 #[async_trait]
@@ -29,6 +31,7 @@ impl Operation for UpdateGroup {
         if new == old {
             return Ok(Vec::new());
         }
+        self.allowed.clone()?;
         group.append(&EventBody::GroupUpdated {
             name: new.name.clone(),
             description: new.description.clone(),
