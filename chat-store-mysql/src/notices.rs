@@ -1,7 +1,7 @@
 //! Notices of requests.
 
 use async_trait::async_trait;
-use chat_core::model::Timestamp;
+use chat_core::model::{ConversationId, Timestamp};
 use chat_core::store::sql_support::int;
 use chat_core::store::{Notice, NoticeTx, StoreError};
 
@@ -18,5 +18,11 @@ impl NoticeTx for MysqlTx<'_> {
         let group = notice.group.map_or(0, |group| int(group.0));
         let values = (inbox, notice.kind as u8, int(notice.sender.0), group, now.0);
         Ok(self.execute_unique(sql, values).await?.is_some())
+    }
+
+    async fn delete_notices(&mut self, inbox: ConversationId) -> Result<(), StoreError> {
+        self.contract.record_notice(inbox)?;
+        let sql = "DELETE FROM request_notice WHERE inbox_id = ?";
+        self.execute(sql, (int(inbox.0),)).await.map(drop)
     }
 }

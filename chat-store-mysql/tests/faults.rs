@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chat_core::async_trait;
-use chat_core::model::{ConversationId, DeviceId, EventKind, Member, MemberState, NodeId, Role, Seq, UserId};
+use chat_core::model::{
+    ConversationId, DeviceId, EventKind, Member, MemberState, NodeId, Page, PageFrom, Role, Seq, UserId,
+};
 use chat_core::store::{
     AccountStore, ConversationStore, CursorStore, MessageStore, Store, StoreError, Transaction, TxError, Unit,
 };
@@ -162,6 +164,38 @@ async fn migration_from_version_1_fills_the_new_tables() {
         assert_eq!(snapshot.last_time, events[1].time);
         store.close().await;
     }
+}
+
+/// To know the size of a long body, the database reads it, so a page stops to measure once it is
+/// full.
+#[tokio::test]
+async fn page_reads_few_events_beyond_its_size() {
+    let (server, url) = server(&[]);
+    let (world, store) = world(&url).await;
+    let events = (0..400).map(|n| NewEvent::message(format!("message {n}"))).collect();
+    append(&*store, world.group, world.alice, events).await.unwrap();
+    let rows_read = || -> u64 {
+        let status = server
+            .sql(
+                "SELECT SUM(VARIABLE_VALUE) FROM information_schema.GLOBAL_STATUS
+                  WHERE VARIABLE_NAME IN ('HANDLER_READ_NEXT', 'HANDLER_READ_PREV')",
+            )
+            .unwrap();
+        status.trim().parse().unwrap()
+    };
+    for from in [PageFrom::After(Seq::ZERO), PageFrom::Newest] {
+        let page = Page {
+            from,
+            max_events: 400,
+            max_bytes: 100,
+        };
+        let before = rows_read();
+        let read = store.events_for(world.bob, world.group, page).await.unwrap().unwrap();
+        let rows = rows_read() - before;
+        assert!((1..10).contains(&read.events.len()), "{}", read.events.len());
+        assert!(rows < 100, "{rows} rows were read");
+    }
+    store.close().await;
 }
 
 /// A node that starts waits until another connection has ended its migration, however long that

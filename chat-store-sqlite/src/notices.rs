@@ -1,7 +1,7 @@
 //! Notices of requests.
 
 use async_trait::async_trait;
-use chat_core::model::Timestamp;
+use chat_core::model::{ConversationId, Timestamp};
 use chat_core::store::sql_support::int;
 use chat_core::store::{Notice, NoticeTx, StoreError};
 use rusqlite::params;
@@ -22,5 +22,11 @@ impl NoticeTx for SqliteTx<'_> {
         let group = notice.group.map_or(0, |group| int(group.0));
         let values = params![inbox, notice.kind as u8, int(notice.sender.0), group, now.0];
         Ok(self.execute(sql, values)? > 0)
+    }
+
+    async fn delete_notices(&mut self, inbox: ConversationId) -> Result<(), StoreError> {
+        self.contract.record_notice(inbox)?;
+        let sql = "DELETE FROM request_notice WHERE inbox_id = ?1";
+        self.execute(sql, params![int(inbox.0)]).map(drop)
     }
 }

@@ -26,6 +26,12 @@ pub trait NoticeTx: Send {
     /// whether it was recorded. Deletes the other records of the inbox, up to `since`.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`]: the inbox is not locked.
+    /// [`StoreError::Defect`]: the inbox is not locked.
     async fn record_notice(&mut self, notice: Notice, now: Timestamp, since: Timestamp) -> Result<bool, StoreError>;
+
+    /// Deletes all records of an inbox.
+    ///
+    /// # Errors
+    /// [`StoreError::Defect`]: the inbox is not locked.
+    async fn delete_notices(&mut self, inbox: ConversationId) -> Result<(), StoreError>;
 }

@@ -170,6 +170,10 @@ impl NoticeTx for FaultyTransaction<'_> {
     async fn record_notice(&mut self, notice: Notice, now: Timestamp, since: Timestamp) -> Result<bool, StoreError> {
         self.inner.record_notice(notice, now, since).await
     }
+
+    async fn delete_notices(&mut self, inbox: ConversationId) -> Result<(), StoreError> {
+        self.inner.delete_notices(inbox).await
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]

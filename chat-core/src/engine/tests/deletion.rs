@@ -9,7 +9,8 @@ use crate::auth::{AuthError, AuthVerdict, Authenticator, ExternalLogin, Profile,
 use crate::engine::operator::{CreateAccount, DeleteAccount, DeletedSubject, Operator, OperatorName};
 use crate::engine::{CommandError, Engine};
 use crate::model::*;
-use crate::store::AuditPage;
+use crate::store::{AuditPage, MemoryStore, Notice};
+use crate::testkit::store::transact;
 
 /// Authenticator that accepts every login, with the secret as the subject.
 #[derive(Debug)]
@@ -44,6 +45,41 @@ async fn engine_with_operator() -> (Engine, Operator) {
 async fn log_in(engine: &Engine) -> Result<LoginGrant, CommandError> {
     let login = Login::with_token(Secret::new("auth0|1"), DeviceId::random());
     engine.login(Source::Local, login).await
+}
+
+/// The records of which requests were announced in the inbox of a user end with the account.
+#[tokio::test]
+async fn deletion_forgets_the_announced_requests() {
+    let store = Arc::new(MemoryStore::new());
+    let engine = Engine::builder(store.clone()).config(config()).build().await.unwrap();
+    let operator = engine.operator(OperatorName::new("carol").unwrap());
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+    let request = Command::RequestFriend {
+        user: user(&bob),
+        note: Note::default(),
+    };
+    alice.execute(request).await.unwrap();
+    let (owner, sender) = (id(&bob), id(&alice));
+    let is_announced = async || {
+        let record = transact(&*store, move |tx| {
+            Box::pin(async move {
+                let kind = ConversationKind::Inbox { owner };
+                let inbox = tx.conversation_of_kind(&kind).await?.unwrap();
+                tx.lock_conversation(inbox).await?;
+                let notice = Notice {
+                    inbox,
+                    kind: EventKind::FriendRequested,
+                    sender,
+                    group: None,
+                };
+                Ok(!tx.record_notice(notice, Timestamp(1), Timestamp(0)).await?)
+            })
+        });
+        record.await.unwrap()
+    };
+    assert!(is_announced().await);
+    operator.delete_account(owner, DeleteAccount::default()).await.unwrap();
+    assert!(!is_announced().await);
 }
 
 /// Options of a deletion that frees the subject.

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::tx::MemoryTx;
-use crate::model::Timestamp;
+use crate::model::{ConversationId, Timestamp};
 use crate::store::{Notice, NoticeTx, StoreError};
 
 #[async_trait]
@@ -19,5 +19,13 @@ impl NoticeTx for MemoryTx<'_> {
         }
         self.on_rollback(move |tables| drop(tables.notices.insert(notice.inbox, old)));
         Ok(is_new)
+    }
+
+    async fn delete_notices(&mut self, inbox: ConversationId) -> Result<(), StoreError> {
+        self.contract.record_notice(inbox)?;
+        if let Some(old) = self.tables.notices.remove(&inbox) {
+            self.on_rollback(move |tables| drop(tables.notices.insert(inbox, old)));
+        }
+        Ok(())
     }
 }

@@ -102,7 +102,7 @@ macro_rules! store_conformance {
                 after_pages_forwards, before_pages_backwards, newest_pages_from_the_end, empty_log_has_an_empty_page,
                 max_events_ends_a_page, max_bytes_ends_a_page, edits_count_towards_max_bytes,
                 page_contains_the_edits_that_its_reader_may_read, oversized_event_is_returned_alone,
-                forward_pages_contain_every_event_once, backward_pages_contain_every_event_once,
+                long_pages_are_complete, forward_pages_contain_every_event_once, backward_pages_contain_every_event_once,
                 page_contains_nothing_before_first_seq, page_contains_nothing_after_until_seq, page_is_none_for_a_user_who_was_never_a_member,
                 pages_may_start_beyond_the_ends_of_the_log;
             cursors:
@@ -130,7 +130,7 @@ macro_rules! store_conformance {
                 deleting_a_feed_deletes_cursors_and_leases, shard_is_claimed_by_one_of_many,
                 conversations_are_locked_before_feeds;
             notices:
-                repeated_notice_is_recorded_once_in_an_interval, notices_of_other_requests_are_recorded,
+                repeated_notice_is_recorded_once_in_an_interval, deleted_notices_do_not_count, notices_of_other_requests_are_recorded,
                 rolled_back_notice_is_not_recorded, notice_without_the_lock_is_an_error;
             operators:
                 accounts_are_listed_in_pages_by_name, group_list_says_which_groups_have_an_owner,

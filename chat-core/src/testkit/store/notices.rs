@@ -52,6 +52,23 @@ pub async fn repeated_notice_is_recorded_once_in_an_interval(store: Arc<dyn Stor
     }
 }
 
+pub async fn deleted_notices_do_not_count(store: Arc<dyn Store>) {
+    let deleted = notice(inbox(&*store, "bob").await);
+    let kept = notice(inbox(&*store, "carol").await);
+    for notice in [deleted, kept] {
+        assert!(record(&*store, notice, 1000, 0).await);
+    }
+    let work = transact(&*store, move |tx| {
+        Box::pin(async move {
+            tx.lock_conversation(deleted.inbox).await?;
+            Ok(tx.delete_notices(deleted.inbox).await?)
+        })
+    });
+    work.await.unwrap();
+    assert!(record(&*store, deleted, 1001, 0).await);
+    assert!(!record(&*store, kept, 1001, 0).await, "of another inbox");
+}
+
 pub async fn notices_of_other_requests_are_recorded(store: Arc<dyn Store>) {
     let first = notice(inbox(&*store, "bob").await);
     let others = [

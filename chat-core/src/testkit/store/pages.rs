@@ -76,6 +76,18 @@ pub async fn empty_log_has_an_empty_page(store: Arc<dyn Store>) {
     }
 }
 
+pub async fn long_pages_are_complete(store: Arc<dyn Store>) {
+    let world = world_with_messages(store, 50).await;
+    for max in [7, 8, 9, 39, 40, 41, 50, 51] {
+        let got = read(&world, world.bob, of_max_events(PageFrom::After(Seq::ZERO), max)).await;
+        let expected: Vec<u64> = (1..=u64::from(max).min(50)).collect();
+        assert_eq!((seqs(&got), got.has_more), (expected, max < 50), "after, {max}");
+        let got = read(&world, world.bob, of_max_events(PageFrom::Newest, max)).await;
+        let expected: Vec<u64> = (51 - u64::from(max).min(50)..=50).collect();
+        assert_eq!((seqs(&got), got.has_more), (expected, max < 50), "newest, {max}");
+    }
+}
+
 pub async fn max_events_ends_a_page(store: Arc<dyn Store>) {
     let world = world_with_messages(store, 3).await;
     for from in [PageFrom::After(Seq::ZERO), PageFrom::Before(Seq(4)), PageFrom::Newest] {
