@@ -143,11 +143,12 @@ pub struct EngineConfig {
     pub invitation_rate: Rate,
     /// Rate at which one user may open direct conversations. Default 100 per hour.
     pub direct_opening_rate: Rate,
-    /// Rate at which one user may change contacts, groups, memberships and the own profile, over all
-    /// sessions on this node. Commands that fail or change nothing count too. Messages, and the
-    /// commands that have one of the rates above, do not count. The attempts of the latter have the
-    /// same rate once more, which delays them, because their own charge is refunded if they fail. Default 60 per
-    /// minute with a burst of 200.
+    /// Rate at which one user may change contacts, groups, memberships and the own profile, over
+    /// all sessions on this node. Commands that fail or change nothing count too. Messages, and the
+    /// commands that have one of the rates above, do not count. Attempts to create groups, request
+    /// friends and invite users have the same rate once more, because their own charge is refunded
+    /// if they fail; so have repetitions of changes beyond the rate. Default 60 per minute with a
+    /// burst of 200.
     pub change_rate: Rate,
     /// Time for which the inbox of a user announces a friend request, a request to join a group or
     /// an invitation only once if the same user repeats it. A repeated request takes effect

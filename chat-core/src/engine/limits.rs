@@ -45,8 +45,8 @@ impl UserLimit {
         })
     }
 
-    /// Charges one command to a user, without a refund on drop. Fails with `LimitExceeded`, and charges
-    /// nothing, if the user exceeds the rate.
+    /// Charges one command to a user, without a refund on drop. Fails with `LimitExceeded`, and
+    /// charges nothing, if the user exceeds the rate.
     pub(crate) fn charge_finally(&self, user: UserId) -> Result<(), CommandError> {
         let now = now();
         let mut users = self.users.lock();

@@ -67,7 +67,7 @@ impl Dispatcher {
         match changes.charge_finally(caller.user) {
             Ok(()) => {
                 let answer = self.dispatch(caller, command, Ok(()));
-                // The charge stays if the caller drops the future, because the command then runs on.
+                // The charge stays if the caller drops the future, because the command runs on.
                 CommandFuture::run(async move {
                     let answer = answer.await;
                     if answer.as_ref().is_err_and(may_be_repeated) {

@@ -259,10 +259,10 @@ async fn repeated_change_that_took_effect_succeeds_beyond_the_rate() {
         role,
     };
     let rename = |name: &str| {
-        let display_name = Some(DisplayName::parse(name).unwrap());
-        let mut changes = ProfileChanges::default();
-        changes.display_name = display_name;
-        Command::UpdateProfile(changes)
+        Command::UpdateProfile(ProfileChanges {
+            display_name: Some(DisplayName::parse(name).unwrap()),
+            ..ProfileChanges::default()
+        })
     };
     let cases = |group: &ConversationRef, bob: UserRef| {
         [
