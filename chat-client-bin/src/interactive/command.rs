@@ -1,7 +1,11 @@
 //! Parser of typed lines, and the help of the commands. It depends on neither terminals nor
 //! servers.
 
+mod usages;
+
 use chat_core::model::Seq;
+
+pub(super) use usages::{Completes, USAGES};
 
 /// A parsed line of input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,64 +54,6 @@ pub(super) enum Action {
     React(Option<Seq>, String),
     Reply(Seq, String),
     Search(String),
-}
-
-/// Help entry of a command.
-pub(super) struct Usage {
-    pub(super) name: &'static str,
-    pub(super) arguments: &'static str,
-    pub(super) help: &'static str,
-    /// Kind of argument that Tab completes.
-    pub(super) completes: Completes,
-}
-
-/// Kind of argument that Tab completes after a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Completes {
-    Nothing,
-    Users,
-    Groups,
-}
-
-macro_rules! usages {
-    ($($name:literal $arguments:literal $completes:ident $help:literal,)*) => {
-        /// All commands, in the order of the help.
-        pub(super) const USAGES: &[Usage] = &[
-            $(Usage { name: $name, arguments: $arguments, help: $help, completes: Completes::$completes },)*
-        ];
-    };
-}
-
-usages! {
-    "/dm" "USER [TEXT]" Users "open the conversation with a user; with TEXT, only send TEXT",
-    "/group" "NAME" Groups "open a group you are in",
-    "/list" "" Nothing "list your conversations, with unread counts",
-    "/history" "[N]" Nothing "print the last N events of this conversation; default: 20",
-    "/read" "" Nothing "mark this conversation as read",
-    "/reply" "SEQ TEXT" Nothing "reply to message #SEQ",
-    "/edit" "[SEQ] TEXT" Nothing "change your message #SEQ, or your last one",
-    "/recall" "[SEQ]" Nothing "recall your message #SEQ, or your last one",
-    "/react" "[SEQ] EMOJI" Nothing "react to message #SEQ, or to the last one",
-    "/create" "NAME" Nothing "create a group and open it",
-    "/join" "GROUP" Groups "join a group and open it",
-    "/leave" "[GROUP]" Groups "leave this group, or GROUP",
-    "/members" "" Nothing "list the members of this group",
-    "/invite" "USER" Users "invite a user to this group",
-    "/kick" "USER" Users "remove a member from this group",
-    "/mute" "USER TIME" Users "mute a member of this group: 90s, 10m, 2h; 0 unmutes",
-    "/who" "" Nothing "list friends who are online",
-    "/friends" "" Nothing "list friends, requests and blocked users",
-    "/add" "USER [NOTE]" Users "send a friend request, or accept the request of this user",
-    "/accept" "USER" Users "accept a friend request",
-    "/decline" "USER" Users "decline a friend request",
-    "/remove" "USER" Users "end a friendship, or withdraw a request",
-    "/block" "USER" Users "block a user",
-    "/unblock" "USER" Users "unblock a user",
-    "/search" "TEXT" Nothing "find users and groups",
-    "/inbox" "" Nothing "print requests, invitations and notices",
-    "/devices" "" Nothing "list your devices",
-    "/help" "" Nothing "list the commands",
-    "/quit" "" Nothing "quit; Ctrl-D does the same",
 }
 
 /// Prefix of a text that begins with a slash.
@@ -276,111 +222,4 @@ fn seq(text: &str) -> Option<Seq> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn action(line: &str) -> Action {
-        match parse(line) {
-            Line::Action(command) => command,
-            other => panic!("{line}: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn line_without_a_command_is_sent_as_text() {
-        assert_eq!(parse("hello there "), Line::Text("hello there".into()));
-        assert_eq!(parse("  indented"), Line::Text("  indented".into()));
-        assert_eq!(parse("//etc/passwd"), Line::Text("/etc/passwd".into()));
-        assert_eq!(parse("你好"), Line::Text("你好".into()));
-        assert_eq!(parse("   "), Line::Empty);
-    }
-
-    #[test]
-    fn mistyped_command_is_never_sent() {
-        for line in [
-            "/hepl",
-            "/dm",
-            "/kick",
-            "/kick a b",
-            "/mute bob",
-            "/mute bob soon",
-            "/recall x",
-            "/reply 3",
-            "/history 0",
-            "/history 99999999999999999999",
-            "/edit 99999999999999999999 x",
-            "/edit 9223372036854775808 x",
-            "/edit #99999999999999999999 x",
-            "/edit 0 x",
-            "/recall 99999999999999999999",
-            "/reply 99999999999999999999 x",
-            "/react 99999999999999999999 x",
-            "/mute bob 99999999999999999999",
-            "/list all",
-            "/quit now",
-        ] {
-            assert!(matches!(parse(line), Line::Invalid(_)), "{line}");
-        }
-    }
-
-    #[test]
-    fn pasted_lines_belong_to_the_text_of_a_command_or_are_refused() {
-        assert_eq!(parse("one\ntwo\n"), Line::Text("one\ntwo".into()));
-        assert_eq!(parse("//etc\n/usr"), Line::Text("/etc\n/usr".into()));
-        assert_eq!(
-            action("/dm bob one\n/two\n\n three"),
-            Action::Dm("bob".into(), Some("one\n/two\n\n three".into()))
-        );
-        assert_eq!(action("/reply 3 yes\nno"), Action::Reply(Seq(3), "yes\nno".into()));
-        assert_eq!(action("/edit one\ntwo"), Action::Edit(None, "one\ntwo".into()));
-        for pasted in [
-            "/list\nhello",
-            "/dm bob\nhello",
-            "/leave club\n/list",
-            "/kick\nbob",
-            "/etc\n/usr",
-            "/add bob hi\nx",
-        ] {
-            assert!(matches!(parse(pasted), Line::Invalid(_)), "{pasted:?}");
-        }
-        let Line::Invalid(problem) = parse("/list\nhello\nthere") else {
-            panic!("the pasted command is executed")
-        };
-        assert!(problem.contains("/list") && problem.contains("3 lines"), "{problem}");
-    }
-
-    #[test]
-    fn commands_parse_their_arguments() {
-        assert_eq!(action("/dm bob"), Action::Dm("bob".into(), None));
-        assert_eq!(
-            action("/dm bob  how are you"),
-            Action::Dm("bob".into(), Some("how are you".into()))
-        );
-        assert_eq!(action("/join C++ 学习"), Action::Join("C++ 学习".into()));
-        assert_eq!(action("/leave"), Action::Leave(None));
-        assert_eq!(action("/mute bob 10m"), Action::Mute("bob".into(), 600_000));
-        assert_eq!(action("/history"), Action::History(20));
-        assert_eq!(action("/history 5"), Action::History(5));
-        assert_eq!(action("/reply #3 yes"), Action::Reply(Seq(3), "yes".into()));
-        assert_eq!(action("/edit 3 new"), Action::Edit(Some(Seq(3)), "new".into()));
-        assert_eq!(action("/edit new text"), Action::Edit(None, "new text".into()));
-        assert_eq!(action("/edit #new text"), Action::Edit(None, "#new text".into()));
-        assert_eq!(action("/edit 42"), Action::Edit(None, "42".into()));
-        assert_eq!(action("/recall"), Action::Recall(None));
-        assert_eq!(action("/react 👍"), Action::React(None, "👍".into()));
-        assert_eq!(action("/react 7 👍"), Action::React(Some(Seq(7)), "👍".into()));
-    }
-
-    #[test]
-    fn help_lists_only_existing_commands() {
-        for usage in USAGES {
-            let arguments: Vec<_> = usage
-                .arguments
-                .split_whitespace()
-                .filter(|word| !word.starts_with('['))
-                .map(|word| if word == "TIME" { "10m" } else { "5" })
-                .collect();
-            action(format!("{} {}", usage.name, arguments.join(" ")).trim_end());
-        }
-    }
-}
+mod tests;
