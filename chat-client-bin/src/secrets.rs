@@ -89,7 +89,7 @@ pub(crate) async fn prompt(label: &str, twice: bool, sources: &str) -> Result<Se
 }
 
 /// Refuses a new password that the server would refuse, before it is typed again.
-fn check_length(password: &Secret) -> Result<(), Failure> {
+pub(crate) fn check_length(password: &Secret) -> Result<(), Failure> {
     match password.expose().len() {
         0..Password::MIN_BYTES => Err(Failure::usage(format!(
             "the password is too short; use at least {} bytes, a few words for example",

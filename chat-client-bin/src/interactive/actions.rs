@@ -2,6 +2,7 @@
 //! concurrently, print their output, and return a [`JobResult`] to the event loop.
 
 mod lists;
+mod members;
 mod opening;
 mod requests;
 mod sending;
@@ -14,7 +15,7 @@ use chat_core::model::{ConversationId, ConversationInfo, ConversationRef, GroupN
 
 use crate::args::user_ref;
 use crate::failure::Failure;
-use crate::output::{Row, Show, single_line};
+use crate::output::{ACTION_PREFIX, Row, Show, single_line};
 
 use super::command::Action;
 use super::state::{JobResult, State};
@@ -38,7 +39,7 @@ pub(super) fn perform(state: &mut State, action: Action) {
 
 fn start(state: &mut State, action: Action) -> Result<(), Failure> {
     match action {
-        Action::Help | Action::Quit => Ok(()), // the event loop handles these
+        Action::Help | Action::Quit | Action::Passwd => Ok(()), // the event loop handles these
         Action::List => lists::conversations(state),
         Action::Who => lists::contacts(state, true),
         Action::Friends => lists::contacts(state, false),
@@ -52,9 +53,18 @@ fn start(state: &mut State, action: Action) -> Result<(), Failure> {
         Action::Join(name) => opening::join(state, &name),
         Action::Create(name) => opening::create(state, &name),
         Action::Leave(name) => requests::leave(state, name.as_deref()),
-        Action::Invite(user) => requests::invite(state, &user),
-        Action::Kick(user) => requests::kick(state, &user),
-        Action::Mute(user, duration_ms) => requests::mute(state, &user, duration_ms),
+        Action::Invite(user) => members::invite(state, &user),
+        Action::Kick(user) => members::kick(state, &user, false),
+        Action::Ban(user) => members::kick(state, &user, true),
+        Action::Unban(user) => members::unban(state, &user),
+        Action::Mute(user, duration_ms) => members::mute(state, &user, duration_ms),
+        Action::Approve(user) => members::answer_join(state, &user, true),
+        Action::Reject(user) => members::answer_join(state, &user, false),
+        Action::Role(user, role) => members::set_role(state, &user, role),
+        Action::Transfer(user) => members::transfer(state, &user),
+        Action::Topic(text) => members::topic(state, text),
+        Action::Rename(name) => members::rename(state, &name),
+        Action::Name(name) => requests::set_display_name(state, &name),
         Action::Add(user, note) => requests::add_friend(state, &user, note),
         Action::Accept(user) => requests::accept_friend(state, &user),
         Action::Decline(user) => requests::decline_friend(state, &user),
@@ -65,6 +75,10 @@ fn start(state: &mut State, action: Action) -> Result<(), Failure> {
         Action::Read => read_current(state),
         Action::Reply(target, text) => {
             send_to_current(state, text, Some(target));
+            Ok(())
+        }
+        Action::Me(text) => {
+            send_to_current(state, format!("{ACTION_PREFIX}{text}"), None);
             Ok(())
         }
         Action::Edit(target, text) => sending::edit(state, target, text),

@@ -1,6 +1,7 @@
 //! The event loop between input, client and screen.
 
 mod incoming;
+mod password;
 
 use std::time::Duration;
 
@@ -18,9 +19,10 @@ use super::actions;
 use super::command::{Action, Line, USAGES, parse};
 use super::completion::KnownNames;
 use super::conversations::Conversations;
-use super::input::{Input, InputEvent};
+use super::input::{Input, InputEvent, Prompt};
 use super::script::Script;
 use super::state::{JobDone, JobResult, State};
+use password::PasswordChange;
 
 /// Maximum time for jobs and queued messages to finish when the input ends.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,6 +47,8 @@ pub(super) struct App {
     continued: Signal,
     /// Number of times that Ctrl-C was pressed in a row.
     interrupts: u32,
+    /// Passwords that `/passwd` is asking for, or `None` if it is not.
+    password_change: Option<PasswordChange>,
     /// Error that ended the input.
     input_error: Option<Failure>,
 }
@@ -62,7 +66,7 @@ impl App {
                 screen,
                 style: output.style(),
                 conversations: Conversations::default(),
-                confirmed_leave: None,
+                confirmation: None,
                 known,
                 jobs: JoinSet::new(),
                 script: input.is_script.then(Script::default),
@@ -78,6 +82,7 @@ impl App {
             signals,
             continued,
             interrupts: 0,
+            password_change: None,
             input_error: None,
         };
         if app.state.script.is_none() {
@@ -170,6 +175,11 @@ impl App {
                 self.state.show_error(&problem.to_string());
                 self.set_script_line(None);
             }
+            Some(InputEvent::Password(password)) => {
+                self.interrupts = 0;
+                self.handle_password(password);
+            }
+            Some(InputEvent::Interrupt) if self.password_change.is_some() => self.cancel_password_change(),
             Some(InputEvent::Interrupt) => {
                 self.interrupts += 1;
                 self.quitting = self.interrupts > 1;
@@ -222,11 +232,15 @@ impl App {
 
     fn prompt(&self) {
         if !self.quitting && !self.state.opening {
-            self.input.prompt(
-                self.state
-                    .conversations
-                    .prompt(&self.state.client.known_conversations()),
-            );
+            let conversations = &self.state.conversations;
+            let prompt = match &self.password_change {
+                Some(change) => change.prompt(),
+                None => Prompt::line(
+                    conversations.prompt(&self.state.client.known_conversations()),
+                    conversations.current.is_some(),
+                ),
+            };
+            self.input.prompt(prompt);
         }
     }
 
@@ -236,9 +250,10 @@ impl App {
             Line::Text(text) => actions::send_to_current(&mut self.state, text, None),
             Line::Action(Action::Quit) => self.quitting = true,
             Line::Action(Action::Help) => self.help(),
+            Line::Action(Action::Passwd) => self.begin_password_change(),
             Line::Action(action) => {
-                if !matches!(action, Action::Leave(_)) {
-                    self.state.confirmed_leave = None;
+                if !matches!(action, Action::Leave(_) | Action::Transfer(_)) {
+                    self.state.confirmation = None;
                 }
                 actions::perform(&mut self.state, action);
             }
@@ -283,7 +298,7 @@ impl App {
     fn apply(&mut self, result: JobResult) {
         match result {
             JobResult::Done => {}
-            JobResult::UnconfirmedLeave(group) => self.state.confirmed_leave = Some(group),
+            JobResult::Unconfirmed(command) => self.state.confirmation = Some(command),
             JobResult::Left(group) => {
                 self.state.conversations.leave_if(group);
             }

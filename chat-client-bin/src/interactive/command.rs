@@ -3,7 +3,7 @@
 
 mod usages;
 
-use chat_core::model::Seq;
+use chat_core::model::{Role, Seq};
 
 pub(super) use usages::{Completes, USAGES};
 
@@ -38,7 +38,16 @@ pub(super) enum Action {
     Create(String),
     Invite(String),
     Kick(String),
+    Ban(String),
+    Unban(String),
     Mute(String, u64),
+    Approve(String),
+    Reject(String),
+    Role(String, Role),
+    Transfer(String),
+    /// Without a text, the description of the group is printed.
+    Topic(Option<String>),
+    Rename(String),
     Members,
     Add(String, String),
     Accept(String),
@@ -53,7 +62,10 @@ pub(super) enum Action {
     Recall(Option<Seq>),
     React(Option<Seq>, String),
     Reply(Seq, String),
+    Me(String),
     Search(String),
+    Name(String),
+    Passwd,
 }
 
 /// Prefix of a text that begins with a slash.
@@ -101,6 +113,7 @@ fn with_lines(command: Action, lines: &str) -> Option<Action> {
         Action::Dm(user, Some(text)) => Action::Dm(user, Some(join(text))),
         Action::Edit(target, text) => Action::Edit(target, join(text)),
         Action::Reply(target, text) => Action::Reply(target, join(text)),
+        Action::Me(text) => Action::Me(join(text)),
         _ => return None,
     })
 }
@@ -130,7 +143,20 @@ fn command(name: &str, rest: &str) -> Option<Action> {
         "/leave" => Action::Leave(non_empty(rest)),
         "/create" => Action::Create(non_empty(rest)?),
         "/invite" => Action::Invite(one_word()?),
+        "/approve" => Action::Approve(one_word()?),
+        "/reject" => Action::Reject(one_word()?),
         "/kick" => Action::Kick(one_word()?),
+        "/ban" => Action::Ban(one_word()?),
+        "/unban" => Action::Unban(one_word()?),
+        "/role" => {
+            let (user, name) = first_word(rest)?;
+            Action::Role(user, role(name)?)
+        }
+        "/transfer" => Action::Transfer(one_word()?),
+        "/topic" => Action::Topic(non_empty(rest)),
+        "/rename" => Action::Rename(non_empty(rest)?),
+        "/me" => Action::Me(non_empty(rest)?),
+        "/name" => Action::Name(non_empty(rest)?),
         "/mute" => {
             let (user, time) = first_word(rest)?;
             Action::Mute(user, crate::args::duration_ms(time).ok()?)
@@ -177,6 +203,7 @@ fn without_arguments(name: &str) -> Option<Action> {
         "/members" => Action::Members,
         "/read" => Action::Read,
         "/inbox" => Action::Inbox,
+        "/passwd" => Action::Passwd,
         _ => return None,
     })
 }
@@ -214,6 +241,15 @@ fn split_target(text: &str) -> Option<(Option<Seq>, &str)> {
         Some((Some(seq(first)?), rest))
     } else {
         Some((None, text))
+    }
+}
+
+/// Returns a role that can be given to a member.
+fn role(name: &str) -> Option<Role> {
+    match name {
+        "admin" => Some(Role::Admin),
+        "member" => Some(Role::Member),
+        _ => None,
     }
 }
 

@@ -3,10 +3,7 @@
 use std::io::{self, IsTerminal as _};
 use std::sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc};
 
-use rustyline::{
-    CompletionType, Config, Context, Editor, Helper, completion::Completer, error::ReadlineError,
-    highlight::Highlighter, hint::Hinter, history::MemHistory, validate::Validator,
-};
+use chat_core::model::Secret;
 use tokio::sync::mpsc;
 
 use crate::failure::Failure;
@@ -14,9 +11,8 @@ use crate::lines::{InvalidLine, Lines};
 use crate::terminal::{EditorMode, TerminalGuard};
 
 use super::completion::KnownNames;
-use super::resize::PaintedPrompt;
+use super::editor::{new_editor, read_with_editor};
 use super::screen::Screen;
-use super::suspension;
 
 /// A line of the input, or another event of the input.
 #[derive(Debug)]
@@ -25,6 +21,8 @@ pub(super) enum InputEvent {
     Line { number: Option<u64>, text: String },
     /// A line that is not valid text, with the reason.
     InvalidLine { number: Option<u64>, problem: InvalidLine },
+    /// Answer to the prompt for a password.
+    Password(Secret),
     /// Ctrl-C: discards the typed line; twice in a row it quits.
     Interrupt,
     /// The input has ended, as with Ctrl-D.
@@ -33,13 +31,45 @@ pub(super) enum InputEvent {
     Failed(Failure),
 }
 
+/// Prompt for a line.
+#[derive(Clone, Debug)]
+pub(super) struct Prompt {
+    pub(super) text: String,
+    pub(super) kind: PromptKind,
+}
+
+/// What a prompt asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PromptKind {
+    /// A line. `is_open` is `true` if a conversation is open, so that texts are sent to it.
+    Line { is_open: bool },
+    /// A password, which is not shown.
+    Password,
+}
+
+impl Prompt {
+    pub(super) const fn line(text: String, is_open: bool) -> Self {
+        Self {
+            text,
+            kind: PromptKind::Line { is_open },
+        }
+    }
+
+    pub(super) fn password(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            kind: PromptKind::Password,
+        }
+    }
+}
+
 /// Receiver of input events, and sender of prompts. For each prompt the reading thread reads one
 /// line.
 #[derive(Debug)]
 pub(super) struct Input {
     lines: mpsc::Receiver<InputEvent>,
     /// Sends the next prompt. Dropping the sender ends the reading thread.
-    prompts: std_mpsc::SyncSender<String>,
+    prompts: std_mpsc::SyncSender<Prompt>,
     /// Mode of the terminal while the line editor reads a line.
     editor_mode: SharedMode,
     /// Restores the mode of the terminal when the input is dropped, even while the line editor
@@ -51,7 +81,8 @@ pub(super) struct Input {
     pub(super) is_script: bool,
 }
 
-type SharedMode = Arc<Mutex<Option<EditorMode>>>;
+/// Mode of the terminal while the line editor reads a line.
+pub(super) type SharedMode = Arc<Mutex<Option<EditorMode>>>;
 
 /// Returns `true` if a user types at a terminal that shows the output.
 pub(super) fn has_editor() -> bool {
@@ -95,7 +126,7 @@ impl Input {
     }
 
     /// Lets the thread read the next line. Only the line editor prints `prompt`.
-    pub(super) fn prompt(&self, prompt: String) {
+    pub(super) fn prompt(&self, prompt: Prompt) {
         let _ = self.prompts.try_send(prompt); // fails if a prompt is queued, or the input has ended
     }
 
@@ -115,55 +146,7 @@ impl Input {
     }
 }
 
-type LineEditor = Editor<CommandHelper, MemHistory>;
-
-fn new_editor(known: &KnownNames, mode: &SharedMode) -> io::Result<(LineEditor, Screen)> {
-    // The history is kept in memory only: typed messages are private.
-    let config = Config::builder()
-        .auto_add_history(true)
-        .completion_type(CompletionType::List)
-        .build();
-    let mut editor = LineEditor::with_history(config, MemHistory::new()).map_err(io::Error::other)?;
-    editor.set_helper(Some(CommandHelper {
-        known: known.clone(),
-        prompt: PaintedPrompt::new(),
-        mode: Arc::clone(mode),
-    }));
-    let printer = editor.create_external_printer().map_err(io::Error::other)?;
-    Ok((editor, Screen::above_the_prompt(printer)))
-}
-
-fn read_with_editor(mut editor: LineEditor, lines: &mpsc::Sender<InputEvent>, prompts: &std_mpsc::Receiver<String>) {
-    let _ = suspension().thread_unblock(); // a valid set of signals
-    while let Ok(prompt) = prompts.recv() {
-        if let Some(helper) = editor.helper_mut() {
-            helper.prompt.start(&prompt);
-        }
-        let typed = loop {
-            let read = editor.readline(&prompt);
-            if let Some(helper) = editor.helper() {
-                helper.set_mode(None);
-            }
-            break match read {
-                Ok(text) => InputEvent::Line { number: None, text },
-                Err(ReadlineError::Interrupted) => InputEvent::Interrupt,
-                Err(ReadlineError::Signal(_)) => continue, // SIGWINCH: the window was resized
-                Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
-                    InputEvent::InvalidLine {
-                        number: None,
-                        problem: InvalidLine::NotUtf8,
-                    }
-                }
-                Err(_) => InputEvent::End,
-            };
-        };
-        if lines.blocking_send(typed).is_err() {
-            break;
-        }
-    }
-}
-
-fn read_plain(lines: &mpsc::Sender<InputEvent>, prompts: &std_mpsc::Receiver<String>) {
+fn read_plain(lines: &mpsc::Sender<InputEvent>, prompts: &std_mpsc::Receiver<Prompt>) {
     let is_script = !io::stdin().is_terminal();
     let mut input = Lines::of(io::stdin().lock());
     while prompts.recv().is_ok() {
@@ -183,38 +166,3 @@ fn read_plain(lines: &mpsc::Sender<InputEvent>, prompts: &std_mpsc::Receiver<Str
         }
     }
 }
-
-/// Completion for the line editor. The editor also calls it each time before it paints the line.
-struct CommandHelper {
-    known: KnownNames,
-    prompt: PaintedPrompt,
-    mode: SharedMode,
-}
-
-impl CommandHelper {
-    fn set_mode(&self, mode: Option<EditorMode>) {
-        *self.mode.lock().unwrap_or_else(PoisonError::into_inner) = mode;
-    }
-}
-
-impl Completer for CommandHelper {
-    type Candidate = String;
-
-    fn complete(&self, line: &str, cursor: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
-        Ok(self.known.complete(&line[..cursor]))
-    }
-}
-
-impl Hinter for CommandHelper {
-    type Hint = String;
-
-    fn hint(&self, line: &str, position: usize, _: &Context<'_>) -> Option<String> {
-        self.set_mode(EditorMode::current());
-        self.prompt.before_repaint(line, position);
-        None
-    }
-}
-
-impl Highlighter for CommandHelper {}
-impl Validator for CommandHelper {}
-impl Helper for CommandHelper {}

@@ -12,6 +12,7 @@ mod app;
 mod command;
 mod completion;
 mod conversations;
+mod editor;
 mod input;
 mod resize;
 mod screen;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chat_core::client::Client;
 use chat_core::commands::Commands;
-use chat_core::model::{Command, ConversationId, ConversationInfo, ConversationRef, ConversationView, Seq};
+use chat_core::model::{Command, ConversationId, ConversationInfo, ConversationRef, ConversationView, Seq, UserRef};
 use tokio::task::JoinSet;
 
 use crate::failure::{Failure, Kind};
@@ -18,6 +18,15 @@ use super::script::Script;
 
 /// Maximum time a user waits for a conversation to open.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A command that takes effect only when it is typed again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Confirmation {
+    /// The last member leaves this group, which deletes it.
+    Leave(ConversationId),
+    /// The user gives this group to another owner.
+    Transfer(ConversationId, UserRef),
+}
 
 /// Result of a job, which the event loop applies to the state.
 #[derive(Debug)]
@@ -44,8 +53,8 @@ pub(super) enum JobResult {
         /// Numbers of the printed messages; `true` marks the user's own.
         messages: Vec<(Seq, bool)>,
     },
-    /// The user was asked to confirm that the last member leaves a group.
-    UnconfirmedLeave(ConversationId),
+    /// The user was asked to confirm a command, by typing it again.
+    Unconfirmed(Confirmation),
     /// The user has left a group.
     Left(ConversationId),
     /// A message was stored.
@@ -65,9 +74,7 @@ impl JobResult {
                 Kind::Failed,
                 format!("the server was restored from a backup; open {label} again"),
             ))),
-            Self::Shown { .. } | Self::Stored { .. } | Self::UnconfirmedLeave(_) | Self::Left(_) | Self::Done => {
-                Self::Done
-            }
+            Self::Shown { .. } | Self::Stored { .. } | Self::Unconfirmed(_) | Self::Left(_) | Self::Done => Self::Done,
             Self::CannotEnter(failure) => Self::CannotEnter(failure),
         }
     }
@@ -94,8 +101,8 @@ pub(super) struct State {
     pub(super) screen: Screen,
     pub(super) style: Style,
     pub(super) conversations: Conversations,
-    /// Group that the next command deletes if it leaves the group.
-    pub(super) confirmed_leave: Option<ConversationId>,
+    /// Command that the next line executes if it repeats the command.
+    pub(super) confirmation: Option<Confirmation>,
     pub(super) known: KnownNames,
     /// Running jobs. Each job prints its output.
     pub(super) jobs: JoinSet<JobDone>,

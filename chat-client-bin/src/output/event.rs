@@ -21,6 +21,9 @@ use describe::{describe, name_of};
 pub(crate) use describe::users_in;
 pub(super) use describe::{policy_name, role_name};
 
+/// Beginning of a message that says what its sender does: `/me waves` appears as `* bob waves`.
+pub(crate) const ACTION_PREFIX: &str = "/me ";
+
 /// User names by id.
 pub(crate) type Names = HashMap<UserId, String>;
 
@@ -104,7 +107,14 @@ impl EventLine {
         let number = style.dim(&format!("#{}", self.seq));
         let from = style.name(&single_line(&self.from));
         let words = match self.event {
-            "message" => return format!("{number} {from}: {}", indent(&self.words)),
+            // The name before the colon tells an action from the events that begin with a star.
+            "message" => {
+                let text = indent(&self.words);
+                return match text.strip_prefix(ACTION_PREFIX) {
+                    Some(action) => format!("{number} {from}: * {from} {action}"),
+                    None => format!("{number} {from}: {text}"),
+                };
+            }
             // Only messages and their edits may have several lines.
             "edit" => indent(&self.words),
             _ => single_line(&self.words),

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use crate::failure::{Failure, Kind};
 
-pub(crate) use event::{ConversationName, EventLine, Names, describe_truncation, users_in};
+pub(crate) use event::{ACTION_PREFIX, ConversationName, EventLine, Names, describe_truncation, users_in};
 pub(crate) use heading::Row;
 pub(crate) use lines::{
     ContactLine, ConversationLine, DeviceLine, DoneLine, GroupLine, MemberLine, SentLine, UserLine, WhoLine,

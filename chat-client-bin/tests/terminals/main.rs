@@ -13,3 +13,4 @@ mod restore;
 mod scenarios;
 mod schemes;
 mod support;
+mod typed_commands;

@@ -17,7 +17,7 @@ use rustix::termios::tcsetwinsize;
 use super::support::{TestDevice, TestServer, WAIT_TIMEOUT, eventually};
 
 /// A pseudo-terminal with a running client.
-struct Terminal {
+pub(super) struct Terminal {
     keyboard: File,
     /// Output of the client, as the reading thread receives it.
     output: mpsc::Receiver<Vec<u8>>,
@@ -28,14 +28,14 @@ struct Terminal {
 
 impl Terminal {
     /// Starts an interactive client whose variable `TERM` is `term`.
-    fn start(device: &TestDevice, term: &str) -> Self {
+    pub(super) fn start(device: &TestDevice, term: &str) -> Self {
         let mut command = device.command(&[]);
         command.env("TERM", term);
         Self::run(command)
     }
 
     /// Starts a command in a process group of its own, as a shell does.
-    fn run(mut command: Command) -> Self {
+    pub(super) fn run(mut command: Command) -> Self {
         let size = Winsize {
             ws_row: 50,
             ws_col: 200,
@@ -75,7 +75,7 @@ impl Terminal {
     }
 
     /// Starts a client and opens the conversation with Bob.
-    fn with_bob(device: &TestDevice) -> Self {
+    pub(super) fn with_bob(device: &TestDevice) -> Self {
         let mut client = Self::start(device, "xterm");
         client.until("> ");
         client.press("/dm bob\r");
@@ -90,12 +90,13 @@ impl Terminal {
         self.quit();
     }
 
-    fn press(&mut self, keys: &str) {
+    pub(super) fn press(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits until `part` appears in the output after the previous match.
-    fn until(&mut self, part: &str) {
+    /// Waits until `part` appears in the output after the previous match. Returns the output between
+    /// them.
+    pub(super) fn until(&mut self, part: &str) -> String {
         while !self.unmatched.contains(part) {
             match self.output.recv_timeout(WAIT_TIMEOUT) {
                 Ok(bytes) => self.unmatched.push_str(&String::from_utf8_lossy(&bytes)),
@@ -103,7 +104,9 @@ impl Terminal {
             }
         }
         let end = self.unmatched.find(part).unwrap() + part.len();
-        self.unmatched.drain(..end);
+        let mut skipped: String = self.unmatched.drain(..end).collect();
+        skipped.truncate(skipped.len() - part.len());
+        skipped
     }
 
     /// Returns whether the terminal is in the mode of the shell: with echo, lines and signals.
@@ -147,7 +150,7 @@ impl Terminal {
         status.unwrap().code()
     }
 
-    fn quit(mut self) {
+    pub(super) fn quit(mut self) {
         self.press("/quit\r");
         assert_eq!(self.exit_code(), Some(0));
     }

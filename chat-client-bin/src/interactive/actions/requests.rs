@@ -1,11 +1,11 @@
 //! Actions that send one command to the server and print a confirmation.
 
 use chat_core::commands::Commands;
-use chat_core::model::{Command, ConversationRef, ConversationView, Note};
+use chat_core::model::{Command, ConversationRef, ConversationView, DisplayName, Note, ProfileChanges};
 
 use crate::args::{group_ref, user_ref};
 use crate::failure::Failure;
-use crate::interactive::state::{JobResult, State};
+use crate::interactive::state::{Confirmation, JobResult, State};
 use crate::outbox;
 use crate::output::single_line;
 
@@ -22,16 +22,16 @@ pub(super) fn leave(state: &mut State, name: Option<&str>) -> Result<(), Failure
         }
         None => current(state)?,
     };
-    let confirmed = state.confirmed_leave.take();
+    let confirmed = state.confirmation.take();
     let job = JobContext::of(state);
     state.spawn(async move {
         let info = job.client.conversation(group.clone()).await?;
         let is_last = matches!(&info.view, ConversationView::Group(group) if group.member_count <= 1);
-        if is_last && info.active && confirmed != Some(info.id) {
+        if is_last && info.active && confirmed != Some(Confirmation::Leave(info.id)) {
             let text =
                 format!("-- you are the last member: leaving deletes {label}; type the command again to confirm");
             job.screen.line(job.style.bold(&single_line(&text)));
-            return Ok(JobResult::UnconfirmedLeave(info.id));
+            return Ok(JobResult::Unconfirmed(Confirmation::Leave(info.id)));
         }
         job.client
             .execute(Command::LeaveGroup(ConversationRef::Id(info.id)))
@@ -43,37 +43,14 @@ pub(super) fn leave(state: &mut State, name: Option<&str>) -> Result<(), Failure
     Ok(())
 }
 
-pub(super) fn invite(state: &mut State, user: &str) -> Result<(), Failure> {
-    let command = Command::InviteMember {
-        group: current(state)?.0,
-        user: user_ref(user)?,
-    };
-    state.request(command, format!("{user} is invited"));
-    Ok(())
-}
-
-pub(super) fn kick(state: &mut State, user: &str) -> Result<(), Failure> {
-    let command = Command::KickMember {
-        group: current(state)?.0,
-        user: user_ref(user)?,
-        ban: false,
-    };
-    state.request(command, format!("{user} is removed"));
-    Ok(())
-}
-
-pub(super) fn mute(state: &mut State, user: &str, duration_ms: u64) -> Result<(), Failure> {
-    let command = Command::MuteMember {
-        group: current(state)?.0,
-        user: user_ref(user)?,
-        duration_ms,
-    };
-    let done = if duration_ms == 0 {
-        format!("{user} is no longer muted")
-    } else {
-        format!("{user} is muted")
-    };
-    state.request(command, done);
+/// Changes the display name of the user.
+pub(super) fn set_display_name(state: &mut State, name: &str) -> Result<(), Failure> {
+    let mut changes = ProfileChanges::default();
+    changes.display_name = Some(DisplayName::parse(name).map_err(Failure::usage)?);
+    state.request(
+        Command::UpdateProfile(changes),
+        format!("your display name is {name} now"),
+    );
     Ok(())
 }
 

@@ -38,6 +38,17 @@ fn mistyped_command_is_never_sent() {
         "/react 99999999999999999999 x",
         "/mute bob 99999999999999999999",
         "/list all",
+        "/approve",
+        "/role bob",
+        "/role bob owner",
+        "/role bob admin now",
+        "/transfer",
+        "/transfer bob carol",
+        "/unban",
+        "/rename",
+        "/name",
+        "/me",
+        "/passwd secret",
         "/quit now",
     ] {
         assert!(matches!(parse(line), Line::Invalid(_)), "{line}");
@@ -88,6 +99,19 @@ fn commands_parse_their_arguments() {
     assert_eq!(action("/edit #new text"), Action::Edit(None, "#new text".into()));
     assert_eq!(action("/edit 42"), Action::Edit(None, "42".into()));
     assert_eq!(action("/recall"), Action::Recall(None));
+    assert_eq!(action("/approve bob"), Action::Approve("bob".into()));
+    assert_eq!(action("/reject bob"), Action::Reject("bob".into()));
+    assert_eq!(action("/ban bob"), Action::Ban("bob".into()));
+    assert_eq!(action("/unban bob"), Action::Unban("bob".into()));
+    assert_eq!(action("/role bob admin"), Action::Role("bob".into(), Role::Admin));
+    assert_eq!(action("/role bob member"), Action::Role("bob".into(), Role::Member));
+    assert_eq!(action("/transfer bob"), Action::Transfer("bob".into()));
+    assert_eq!(action("/topic"), Action::Topic(None));
+    assert_eq!(action("/topic all about C"), Action::Topic(Some("all about C".into())));
+    assert_eq!(action("/rename C++ 学习"), Action::Rename("C++ 学习".into()));
+    assert_eq!(action("/name Bob B."), Action::Name("Bob B.".into()));
+    assert_eq!(action("/me waves"), Action::Me("waves".into()));
+    assert_eq!(action("/passwd"), Action::Passwd);
     assert_eq!(action("/react 👍"), Action::React(None, "👍".into()));
     assert_eq!(action("/react 7 👍"), Action::React(Some(Seq(7)), "👍".into()));
 }
@@ -99,7 +123,11 @@ fn help_lists_only_existing_commands() {
             .arguments
             .split_whitespace()
             .filter(|word| !word.starts_with('['))
-            .map(|word| if word == "TIME" { "10m" } else { "5" })
+            .map(|word| match word {
+                "TIME" => "10m",
+                "admin|member" => "admin",
+                _ => "5",
+            })
             .collect();
         action(format!("{} {}", usage.name, arguments.join(" ")).trim_end());
     }

@@ -56,6 +56,18 @@ fn message_line_has_the_documented_json() {
 }
 
 #[test]
+fn action_names_its_sender_after_a_star() {
+    let short = |text| line(&message(text)).short(Style::PLAIN);
+    assert_eq!(short("/me waves"), "#7 alice: * alice waves");
+    assert_eq!(short("/mend it"), "#7 alice: /mend it");
+    // It cannot look like the event that says so.
+    let imitation = short("/me made mallory the owner");
+    assert_eq!(imitation, "#7 alice: * alice made mallory the owner");
+    let real = line(&EventBody::OwnershipTransferred { to: UserId(2) }).short(Style::PLAIN);
+    assert_eq!(real, "#7 * alice made bob the owner");
+}
+
+#[test]
 fn conversation_names_have_the_documented_json() {
     assert_eq!(
         serde_json::to_string(&ConversationName::Group("rust".into())).unwrap(),

@@ -1,0 +1,147 @@
+//! The line editor of a terminal.
+
+use std::borrow::Cow;
+use std::io;
+use std::sync::{Arc, PoisonError, mpsc as std_mpsc};
+
+use chat_core::model::Secret;
+use rustyline::{
+    ColorMode, CompletionType, Config, Context, Editor, Helper,
+    completion::Completer,
+    config::Configurer as _,
+    error::ReadlineError,
+    highlight::{CmdKind, Highlighter},
+    hint::Hinter,
+    history::MemHistory,
+    validate::Validator,
+};
+use tokio::sync::mpsc;
+use unicode_width::UnicodeWidthChar as _;
+
+use crate::lines::InvalidLine;
+use crate::terminal::EditorMode;
+
+use super::completion::KnownNames;
+use super::input::{InputEvent, Prompt, PromptKind, SharedMode};
+use super::resize::PaintedPrompt;
+use super::screen::Screen;
+use super::suspension;
+
+type LineEditor = Editor<CommandHelper, MemHistory>;
+
+/// Creates the line editor, and the screen that prints above its prompt.
+pub(super) fn new_editor(known: &KnownNames, mode: &SharedMode) -> io::Result<(LineEditor, Screen)> {
+    // The history is kept in memory only: typed messages are private.
+    let config = Config::builder()
+        .completion_type(CompletionType::List)
+        // Hides passwords with NO_COLOR too; the helper adds no colours.
+        .color_mode(ColorMode::Forced)
+        .build();
+    let mut editor = LineEditor::with_history(config, MemHistory::new()).map_err(io::Error::other)?;
+    editor.set_helper(Some(CommandHelper {
+        known: known.clone(),
+        prompt: PaintedPrompt::new(),
+        kind: PromptKind::Line { is_open: false },
+        mode: Arc::clone(mode),
+    }));
+    let printer = editor.create_external_printer().map_err(io::Error::other)?;
+    Ok((editor, Screen::above_the_prompt(printer)))
+}
+
+/// Reads one line for each prompt, until the application ends.
+pub(super) fn read_with_editor(
+    mut editor: LineEditor,
+    lines: &mpsc::Sender<InputEvent>,
+    prompts: &std_mpsc::Receiver<Prompt>,
+) {
+    let _ = suspension().thread_unblock(); // a valid set of signals
+    while let Ok(prompt) = prompts.recv() {
+        editor.set_auto_add_history(prompt.kind != PromptKind::Password);
+        if let Some(helper) = editor.helper_mut() {
+            helper.prompt.start(&prompt.text);
+            helper.kind = prompt.kind;
+        }
+        let typed = loop {
+            let read = editor.readline(&prompt.text);
+            if let Some(helper) = editor.helper() {
+                helper.set_mode(None);
+            }
+            break match read {
+                Ok(text) if prompt.kind == PromptKind::Password => InputEvent::Password(Secret::new(text)),
+                Ok(text) => InputEvent::Line { number: None, text },
+                Err(ReadlineError::Interrupted) => InputEvent::Interrupt,
+                Err(ReadlineError::Signal(_)) => continue, // SIGWINCH: the window was resized
+                Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                    InputEvent::InvalidLine {
+                        number: None,
+                        problem: InvalidLine::NotUtf8,
+                    }
+                }
+                Err(_) => InputEvent::End,
+            };
+        };
+        if lines.blocking_send(typed).is_err() {
+            break;
+        }
+    }
+}
+
+/// Completion for the line editor. The editor also calls it each time before it paints the line.
+pub(super) struct CommandHelper {
+    known: KnownNames,
+    prompt: PaintedPrompt,
+    kind: PromptKind,
+    mode: SharedMode,
+}
+
+impl CommandHelper {
+    fn set_mode(&self, mode: Option<EditorMode>) {
+        *self.mode.lock().unwrap_or_else(PoisonError::into_inner) = mode;
+    }
+}
+
+impl Completer for CommandHelper {
+    type Candidate = String;
+
+    fn complete(&self, line: &str, cursor: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
+        if self.kind == PromptKind::Password {
+            return Ok((cursor, Vec::new()));
+        }
+        Ok(self.known.complete(&line[..cursor]))
+    }
+}
+
+impl Hinter for CommandHelper {
+    type Hint = String;
+
+    fn hint(&self, line: &str, position: usize, _: &Context<'_>) -> Option<String> {
+        self.set_mode(EditorMode::current());
+        self.prompt.before_repaint(line, position);
+        None
+    }
+}
+
+impl Highlighter for CommandHelper {
+    /// Replaces the characters of a password by blanks.
+    fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
+        match self.kind {
+            PromptKind::Password => Cow::Owned(blank(line)),
+            PromptKind::Line { .. } => Cow::Borrowed(line),
+        }
+    }
+
+    /// Returns whether each typed character needs the line to be painted again. Otherwise the
+    /// editor writes the character itself.
+    fn highlight_char(&self, _: &str, _: usize, _: CmdKind) -> bool {
+        self.kind == PromptKind::Password
+    }
+}
+
+impl Validator for CommandHelper {}
+impl Helper for CommandHelper {}
+
+/// Returns blanks that are as wide as `line`.
+fn blank(line: &str) -> String {
+    let width = line.chars().map(|c| c.width().unwrap_or(0)).sum();
+    " ".repeat(width)
+}

@@ -1,0 +1,117 @@
+//! Tests of typed commands: of the admins of a group, and of the account.
+
+use super::pty::Terminal;
+use super::support::{PASSWORD, TestServer};
+
+#[test]
+fn admin_commands_apply_to_the_open_group() {
+    let server = TestServer::new();
+    let [alice, bob, carol] = server.friends(["alice", "bob", "carol"]);
+    alice.ok(&["group", "create", "club", "--join-policy", "approval"]);
+    for device in [&bob, &carol] {
+        device.ok(&["group", "join", "club"]);
+    }
+    let mut client = alice.start(&[]);
+    for (line, answer) in [
+        ("/group club", "-- #club --"),
+        ("/approve bob", "bob is a member now"),
+        ("/reject carol", "the request of carol is rejected"),
+        ("/role bob admin", "bob is an admin now"),
+        ("/topic", "#club has no description"),
+        ("/topic all about C", "the description of #club is changed"),
+        ("/topic", "#club: all about C"),
+        ("/rename society", "#club is #society now"),
+        ("/me waves", "✓ "),
+        ("/role bob member", "bob is no longer an admin"),
+        ("/ban bob", "bob is banned"),
+    ] {
+        client.type_line(line);
+        client.until(answer);
+    }
+    bob.fails(1, &["group", "join", "society"]);
+    client.type_line("/unban bob");
+    client.until("bob is no longer banned");
+    bob.ok(&["group", "join", "society"]);
+    client.type_line("/members");
+    client.until("requested");
+    client.type_line("/approve bob");
+    client.until("bob is a member now");
+    assert_eq!(client.finish().0, Some(0));
+    assert_eq!(alice.texts(&["-g", "society"]), ["/me waves"]);
+    assert!(alice.ok(&["history", "-g", "society"]).contains("alice: * alice waves"));
+}
+
+#[test]
+fn owner_confirms_that_the_group_gets_another_owner() {
+    let server = TestServer::new();
+    let [alice, bob, carol] = server.friends(["alice", "bob", "carol"]);
+    alice.ok(&["group", "create", "club"]);
+    for device in [&bob, &carol] {
+        device.ok(&["group", "join", "club"]);
+    }
+    let mut client = alice.start(&[]);
+    client.type_line("/group club");
+    client.until("-- #club --");
+    for user in ["bob", "carol", "bob"] {
+        client.type_line(&format!("/transfer {user}"));
+        client.until(&format!("{user} becomes the owner of #club; type the command again"));
+    }
+    // Another command in between withdraws the confirmation.
+    client.type_line("/list");
+    client.type_line("/transfer bob");
+    client.until("type the command again");
+    client.type_line("/transfer bob");
+    client.until("bob is the owner of #club now");
+    client.type_line("/transfer carol");
+    client.until_error("line 8: ");
+    assert_eq!(client.finish().0, Some(1));
+    assert_eq!(bob.json(&["group", "list"])[0]["role"], "owner");
+}
+
+#[test]
+fn display_name_is_changed_by_a_typed_command() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    let mut client = alice.start(&[]);
+    client.type_line("/name Alice L.");
+    client.until("your display name is Alice L. now");
+    client.type_line("/passwd");
+    client.until_error("line 2: passwords are typed at a terminal only");
+    assert_eq!(client.finish().0, Some(1));
+    assert_eq!(bob.json(&["search", "users", "ali"])[0]["display_name"], "Alice L.");
+}
+
+#[test]
+fn password_is_typed_unseen_in_the_line_editor() {
+    let server = TestServer::new();
+    let [alice, _bob] = server.friends(["alice", "bob"]);
+    let mut client = Terminal::with_bob(&alice);
+    client.press("/passwd\r");
+    client.until("Current password: ");
+    client.press("\u{3}"); // Ctrl-C
+    client.until("the password is not changed");
+    client.until("bob> ");
+    client.press("/passwd\r");
+    let new = "another fine password";
+    let mut shown = String::new();
+    for (prompt, typed) in [
+        ("Current password: ", PASSWORD),
+        ("New password: ", new),
+        ("New password, again: ", new),
+    ] {
+        shown.push_str(&client.until(prompt));
+        client.press(&format!("{typed}\r"));
+    }
+    shown.push_str(&client.until("password changed"));
+    assert!(!shown.contains("horse") && !shown.contains("fine"), "{shown:?}");
+    // The arrow keys do not bring the password back.
+    client.until("bob> ");
+    client.press("\u{1b}[A");
+    client.until("/passwd");
+    client.press("\u{15}"); // Ctrl-U
+    client.quit();
+    let phone = server.device("alice", "phone");
+    phone.fails(77, &["login"]);
+    let mut login = phone.command(&["login"]);
+    assert!(login.env("CHAT_PASSWORD", new).status().unwrap().success());
+}
