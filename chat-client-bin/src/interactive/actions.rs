@@ -127,6 +127,8 @@ struct JobContext {
     client: Client,
     screen: super::screen::Screen,
     style: crate::output::Style,
+    /// `true` if typed messages appear as lines of their conversation once they are stored.
+    prints_own: bool,
 }
 
 impl JobContext {
@@ -135,6 +137,7 @@ impl JobContext {
             client: state.client.clone(),
             screen: state.screen.clone(),
             style: state.style,
+            prints_own: state.own_messages.is_some(),
         }
     }
 

@@ -20,6 +20,7 @@ use super::command::{Action, Line, USAGES, parse};
 use super::completion::KnownNames;
 use super::conversations::Conversations;
 use super::input::{Input, InputEvent, Prompt};
+use super::own_messages::OwnMessages;
 use super::script::Script;
 use super::state::{JobDone, JobResult, State};
 use password::PasswordChange;
@@ -69,6 +70,7 @@ impl App {
                 confirmation: None,
                 known,
                 jobs: JoinSet::new(),
+                own_messages: input.is_terminal.then(OwnMessages::default),
                 script: input.is_script.then(Script::default),
                 opening: false,
             },
@@ -331,6 +333,10 @@ impl App {
             } => {
                 self.state.conversations.set_id(&label, conversation);
                 self.state.conversations.record_message(conversation, seq, true);
+                let own = self.state.own_messages.as_mut();
+                if let Some(line) = own.and_then(|own| own.stored((conversation, seq), self.caught_up)) {
+                    self.state.screen.line(line);
+                }
             }
         }
     }

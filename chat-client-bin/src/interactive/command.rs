@@ -105,6 +105,15 @@ pub(super) fn parse(line: &str) -> Line {
     }
 }
 
+/// Returns whether a line is sent as a message. `is_open` is `true` if a conversation is open.
+pub(super) fn is_message(line: &str, is_open: bool) -> bool {
+    match parse(line) {
+        Line::Text(_) | Line::Action(Action::Reply(..) | Action::Me(_)) => is_open,
+        Line::Action(Action::Dm(_, text)) => text.is_some(),
+        _ => false,
+    }
+}
+
 /// Adds further lines to the text of a command, or returns `None` if the command sends no text: the
 /// lines may be other commands.
 fn with_lines(command: Action, lines: &str) -> Option<Action> {

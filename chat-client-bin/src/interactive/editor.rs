@@ -1,8 +1,8 @@
 //! The line editor of a terminal.
 
 use std::borrow::Cow;
-use std::io;
-use std::sync::{Arc, PoisonError, mpsc as std_mpsc};
+use std::io::{self, Write as _};
+use std::sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc};
 
 use chat_core::model::Secret;
 use rustyline::{
@@ -13,7 +13,7 @@ use rustyline::{
     highlight::{CmdKind, Highlighter},
     hint::Hinter,
     history::MemHistory,
-    validate::Validator,
+    validate::{ValidationContext, ValidationResult, Validator},
 };
 use tokio::sync::mpsc;
 use unicode_width::UnicodeWidthChar as _;
@@ -21,10 +21,11 @@ use unicode_width::UnicodeWidthChar as _;
 use crate::lines::InvalidLine;
 use crate::terminal::EditorMode;
 
+use super::command::is_message;
 use super::completion::KnownNames;
 use super::input::{InputEvent, Prompt, PromptKind, SharedMode};
 use super::resize::PaintedPrompt;
-use super::screen::Screen;
+use super::screen::{Painting, PrintLock, Screen};
 use super::suspension;
 
 type LineEditor = Editor<CommandHelper, MemHistory>;
@@ -38,14 +39,17 @@ pub(super) fn new_editor(known: &KnownNames, mode: &SharedMode) -> io::Result<(L
         .color_mode(ColorMode::Forced)
         .build();
     let mut editor = LineEditor::with_history(config, MemHistory::new()).map_err(io::Error::other)?;
+    let printing = PrintLock::default();
     editor.set_helper(Some(CommandHelper {
         known: known.clone(),
         prompt: PaintedPrompt::new(),
         kind: PromptKind::Line { is_open: false },
         mode: Arc::clone(mode),
+        printing: printing.clone(),
+        sent: Mutex::default(),
     }));
     let printer = editor.create_external_printer().map_err(io::Error::other)?;
-    Ok((editor, Screen::above_the_prompt(printer)))
+    Ok((editor, Screen::above_the_prompt(printer, printing)))
 }
 
 /// Reads one line for each prompt, until the application ends.
@@ -68,7 +72,12 @@ pub(super) fn read_with_editor(
             }
             break match read {
                 Ok(text) if prompt.kind == PromptKind::Password => InputEvent::Password(Secret::new(text)),
-                Ok(text) => InputEvent::Line { number: None, text },
+                Ok(text) => {
+                    if let Some(helper) = editor.helper() {
+                        helper.clear_if_sent(&text);
+                    }
+                    InputEvent::Line { number: None, text }
+                }
                 Err(ReadlineError::Interrupted) => InputEvent::Interrupt,
                 Err(ReadlineError::Signal(_)) => continue, // SIGWINCH: the window was resized
                 Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
@@ -92,11 +101,27 @@ pub(super) struct CommandHelper {
     prompt: PaintedPrompt,
     kind: PromptKind,
     mode: SharedMode,
+    printing: PrintLock,
+    /// Present from the moment at which Enter ends a line that is sent as a message until the line
+    /// is cleared: nothing is printed between the line and the cursor.
+    sent: Mutex<Option<Painting>>,
 }
 
 impl CommandHelper {
     fn set_mode(&self, mode: Option<EditorMode>) {
         *self.mode.lock().unwrap_or_else(PoisonError::into_inner) = mode;
+    }
+
+    /// Clears a typed message from the terminal: it is printed as a line of the conversation once
+    /// it is stored.
+    fn clear_if_sent(&self, line: &str) {
+        let painting = self.sent.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if painting.is_some()
+            && let Some(sequence) = self.prompt.clear_above(line)
+        {
+            let mut out = io::stdout().lock();
+            let _ = out.write_all(sequence.as_bytes()).and_then(|()| out.flush()); // the terminal may have been closed
+        }
     }
 }
 
@@ -137,7 +162,19 @@ impl Highlighter for CommandHelper {
     }
 }
 
-impl Validator for CommandHelper {}
+impl Validator for CommandHelper {
+    /// Accepts every line. The editor calls this when Enter is pressed.
+    fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
+        if let PromptKind::Line { is_open } = self.kind
+            && is_message(context.input(), is_open)
+        {
+            // If a line is being printed, it may appear below the typed line, which then stays.
+            *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = self.printing.try_stop();
+        }
+        Ok(ValidationResult::Valid(None))
+    }
+}
+
 impl Helper for CommandHelper {}
 
 /// Returns blanks that are as wide as `line`.

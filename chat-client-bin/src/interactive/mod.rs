@@ -14,6 +14,7 @@ mod completion;
 mod conversations;
 mod editor;
 mod input;
+mod own_messages;
 mod resize;
 mod screen;
 mod script;

@@ -52,6 +52,14 @@ impl PaintedPrompt {
         let mut out = io::stdout().lock();
         let _ = out.write_all(sequence.as_bytes()).and_then(|()| out.flush()); // the terminal may have been closed
     }
+
+    /// Returns the escape sequences that clear the prompt and `line`, which end in the row above the
+    /// cursor, and move the cursor to where the prompt began. Returns `None` if the size of the
+    /// terminal is unknown, or the line does not fit into it.
+    pub(super) fn clear_above(&self, line: &str) -> Option<String> {
+        let size = tcgetwinsize(io::stdout()).ok()?;
+        clear_above(&self.prompt, line, size.ws_col.into(), size.ws_row.into())
+    }
 }
 
 /// Returns the width of the terminal, or 0 if it is unknown.
@@ -80,6 +88,15 @@ fn correction(prompt: &str, line: &str, position: usize, painted: usize, reflowe
     sequence.push_str(&"\n".repeat(painted_end));
     move_up(&mut sequence, painted_end - painted_cursor);
     sequence
+}
+
+/// Returns the escape sequences that clear a prompt and a line above the cursor.
+fn clear_above(prompt: &str, line: &str, columns: usize, rows: usize) -> Option<String> {
+    if columns == 0 {
+        return None;
+    }
+    let taken = row(&[prompt, line].concat(), columns) + 1;
+    (taken < rows).then(|| format!("\x1b[{taken}A\r\x1b[J"))
 }
 
 fn move_up(sequence: &mut String, rows: usize) {
@@ -129,6 +146,28 @@ mod tests {
         assert_eq!(correction("bob> ", &line, 20, 10, 80), "\r\x1b[J\n\n");
         // The cursor is at the beginning of the line.
         assert_eq!(correction("bob> ", &line, 0, 10, 80), "\r\x1b[J\n\n\x1b[2A");
+    }
+
+    #[test]
+    fn message_is_cleared_with_all_its_rows() {
+        assert_eq!(
+            clear_above("bob> ", "hello", 80, 24).as_deref(),
+            Some("\x1b[1A\r\x1b[J")
+        );
+        assert_eq!(
+            clear_above("bob> ", "one\ntwo", 80, 24).as_deref(),
+            Some("\x1b[2A\r\x1b[J")
+        );
+        assert_eq!(
+            clear_above("bob> ", &"x".repeat(20), 10, 24).as_deref(),
+            Some("\x1b[3A\r\x1b[J")
+        );
+        assert_eq!(
+            clear_above("bob> ", &"x".repeat(20), 10, 3),
+            None,
+            "the rest has scrolled away"
+        );
+        assert_eq!(clear_above("bob> ", "hello", 0, 0), None);
     }
 
     #[test]

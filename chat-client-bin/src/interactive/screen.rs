@@ -2,16 +2,32 @@
 
 use std::fmt;
 use std::io::{self, Write as _};
+use std::sync::Arc;
 use std::sync::mpsc::{self, TrySendError};
 use std::time::Duration;
 
 use rustyline::ExternalPrinter;
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 /// Maximum number of lines queued for the editor. Printing never waits: when the queue is full, the
 /// next line goes to standard output directly.
 const MAX_QUEUED_LINES: usize = 1024;
 /// Maximum time to print the queued lines at exit.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Lock that is held while a line is printed above the prompt.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PrintLock(Arc<AsyncMutex<()>>);
+
+/// While this exists, no line is printed above the prompt.
+pub(super) type Painting = OwnedMutexGuard<()>;
+
+impl PrintLock {
+    /// Stops the printing of lines, or returns `None` if a line is being printed.
+    pub(super) fn try_stop(&self) -> Option<Painting> {
+        Arc::clone(&self.0).try_lock_owned().ok()
+    }
+}
 
 /// Printer of whole lines. Cheap to clone; lines do not interleave.
 #[derive(Clone)]
@@ -33,9 +49,9 @@ impl Screen {
     }
 
     /// Creates a screen that prints above the prompt and the line being typed.
-    pub(super) fn above_the_prompt(printer: impl ExternalPrinter + Send + 'static) -> Self {
+    pub(super) fn above_the_prompt(printer: impl ExternalPrinter + Send + 'static, printing: PrintLock) -> Self {
         let (queue, items) = mpsc::sync_channel(MAX_QUEUED_LINES);
-        std::thread::spawn(move || print(printer, &items));
+        std::thread::spawn(move || print(printer, &items, &printing));
         Self { queue: Some(queue) }
     }
 
@@ -75,10 +91,11 @@ impl Screen {
 
 /// Prints the queued lines. Runs on a separate thread, because the printer blocks until the editor
 /// reads the next line.
-fn print(mut printer: impl ExternalPrinter, items: &mpsc::Receiver<Item>) {
+fn print(mut printer: impl ExternalPrinter, items: &mpsc::Receiver<Item>, printing: &PrintLock) {
     for item in items {
         match item {
             Item::Line(text) => {
+                let _printing = printing.0.blocking_lock();
                 if printer.print(text.clone()).is_err() {
                     to_stdout(&text); // the editor has ended
                 }
@@ -120,7 +137,7 @@ mod tests {
     #[test]
     fn screen_does_not_block_on_a_stalled_editor() {
         let (printer, printed) = mpsc::sync_channel(0);
-        let screen = Screen::above_the_prompt(StalledPrinter(printer));
+        let screen = Screen::above_the_prompt(StalledPrinter(printer), PrintLock::default());
         let lines: Vec<_> = (0..20).map(|number| format!("line {number}\n")).collect();
         lines.iter().for_each(|line| screen.line(line.trim_end()));
         assert_eq!(printed.iter().take(20).collect::<Vec<_>>(), lines);

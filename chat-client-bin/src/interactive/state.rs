@@ -13,6 +13,7 @@ use crate::output::{Style, single_line};
 
 use super::completion::KnownNames;
 use super::conversations::Conversations;
+use super::own_messages::OwnMessages;
 use super::screen::Screen;
 use super::script::Script;
 
@@ -106,6 +107,9 @@ pub(super) struct State {
     pub(super) known: KnownNames,
     /// Running jobs. Each job prints its output.
     pub(super) jobs: JoinSet<JobDone>,
+    /// Messages of this device, which are printed like those of other devices if a user types in the
+    /// line editor. `None` if the outcome of each line is printed instead.
+    pub(super) own_messages: Option<OwnMessages>,
     /// The script that supplies the input, or `None` if a user types.
     pub(super) script: Option<Script>,
     /// `true` while a conversation is being opened. No line is read in that time, because it is not

@@ -86,7 +86,7 @@ impl Terminal {
     /// Sends the first message to Bob and quits.
     fn send_first_and_quit(mut self, text: &str) {
         self.press(&format!("{text}\r"));
-        self.until("✓ #1 bob");
+        self.until("#1 alice: ");
         self.quit();
     }
 
@@ -171,7 +171,7 @@ fn terminal_keeps_lines_typed_ahead() {
     client.until("> ");
     let lines: Vec<_> = (1..=60).map(|number| format!("line {number}")).collect();
     client.press(&format!("/dm bob\r{}\r", lines.join("\r")));
-    client.until("✓ #60 bob");
+    client.until("#60 alice: line 60");
     client.quit();
     assert_eq!(bob.texts(&["alice"]), lines);
 }
@@ -202,7 +202,9 @@ fn dumb_terminal_works_without_the_editor() {
     client.until("You are alice");
     client.press("/dm bob\r");
     client.until("no messages yet");
-    client.send_first_and_quit("hello");
+    client.press("hello\r");
+    client.until("✓ #1 bob");
+    client.quit();
     assert_eq!(bob.texts(&["alice"]), ["hello"]);
 }
 
@@ -304,9 +306,9 @@ fn pasted_commands_are_not_executed_in_part() {
     client.press(&paste("/add carol\rthe second line"));
     client.until("nothing was executed");
     client.press(&paste("/dm bob one\r/two"));
-    client.until("✓ #1 bob");
+    client.until("#1 alice: one");
     client.press(&paste("three\rfour"));
-    client.until("✓ #2 bob");
+    client.until("#2 alice: three");
     client.quit();
     assert_eq!(bob.texts(&["alice"]), ["one\n/two", "three\nfour"]);
 }

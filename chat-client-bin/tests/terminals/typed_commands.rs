@@ -1,4 +1,4 @@
-//! Tests of typed commands: of the admins of a group, and of the account.
+//! Tests of typed lines: commands of the admins of a group and of the account, and messages.
 
 use super::pty::Terminal;
 use super::support::{PASSWORD, TestServer};
@@ -114,4 +114,35 @@ fn password_is_typed_unseen_in_the_line_editor() {
     phone.fails(77, &["login"]);
     let mut login = phone.command(&["login"]);
     assert!(login.env("CHAT_PASSWORD", new).status().unwrap().success());
+}
+
+/// The typed line is cleared, and the line of the stored message takes its place.
+#[test]
+fn typed_message_becomes_a_line_of_the_conversation() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    let mut client = Terminal::with_bob(&alice);
+    client.press("hello\r");
+    client.until("\u{1b}[1A\r\u{1b}[J");
+    client.until("#1 alice: hello");
+    client.until("bob> ");
+    client.press(&format!("{}\r", "x".repeat(250)));
+    client.until("\u{1b}[2A\r\u{1b}[J");
+    client.until("#2 alice: xxx");
+    client.press("/reply 1 and you?\r");
+    client.until("#3 alice: (to #1) and you?");
+    client.press("/me waves\r");
+    client.until("#4 alice: * alice waves");
+    client.press("/create club\r");
+    client.until("#club> ");
+    client.press("/dm bob from elsewhere\r");
+    client.until("[bob] #5 alice: from elsewhere");
+    bob.ok(&["friend", "block", "alice"]);
+    client.press("/dm bob\r");
+    client.until("bob> ");
+    client.press("are you there?\r");
+    client.until("! not sent to bob: ");
+    client.until("“are you there?”");
+    client.quit();
+    assert_eq!(bob.texts(&["alice"]).len(), 5);
 }

@@ -7,6 +7,7 @@ use chat_core::model::{ConversationRef, DraftContent, Emoji, MessageText, Seq};
 
 use crate::failure::Failure;
 use crate::interactive::state::{JobResult, State};
+use crate::output::single_line;
 
 use super::{JobContext, current};
 
@@ -29,7 +30,8 @@ pub(in crate::interactive) fn send_to_current(state: &mut State, text: String, r
 }
 
 /// Sends a text and prints its outcome: `✓` stored, `…` no answer within `slow_after`, `!` refused
-/// or unknown.
+/// or unknown. In the line editor, the line of the stored message appears instead of `✓`; the text
+/// that was typed is gone by then, so the other outcomes quote it.
 pub(super) fn send_text(
     state: &mut State,
     reference: ConversationRef,
@@ -105,19 +107,25 @@ async fn send(
     slow_after: Duration,
     done: Option<String>,
 ) -> Result<JobResult, Failure> {
+    let quoted = match &content {
+        DraftContent::Message { text, .. } if job.prints_own => format!(": {}", excerpt(text.as_str())),
+        _ => String::new(),
+    };
     let mut handle = job.client.enqueue(reference, content).await?;
     let outcome = match tokio::time::timeout(slow_after, handle.outcome()).await {
         Ok(outcome) => outcome,
         Err(_) => {
-            let text = format!("… sending to {label}; the message is kept until the server has stored it");
+            let text = format!("… sending to {label}; the message is kept until the server has stored it{quoted}");
             job.screen.line(job.style.dim(&text));
             handle.outcome().await
         }
     };
     match outcome? {
         SendOutcome::Acked(appended) => {
-            let text = done.clone().unwrap_or_else(|| format!("#{} {label}", appended.seq));
-            job.screen.line(job.style.dim(&format!("✓ {text}")));
+            if done.is_some() || !job.prints_own {
+                let text = done.clone().unwrap_or_else(|| format!("#{} {label}", appended.seq));
+                job.screen.line(job.style.dim(&format!("✓ {text}")));
+            }
             if done.is_some() {
                 return Ok(JobResult::Done); // the event is no message
             }
@@ -127,9 +135,32 @@ async fn send(
                 seq: appended.seq,
             })
         }
-        SendOutcome::Rejected(reason) => Err(Failure::usage(format!("not sent to {label}: {reason}"))),
+        SendOutcome::Rejected(reason) => Err(Failure::usage(format!("not sent to {label}: {reason}{quoted}"))),
         _ => Err(Failure::usage(format!(
-            "it is unknown whether the message to {label} was sent"
+            "it is unknown whether the message to {label} was sent{quoted}"
         ))),
+    }
+}
+
+/// Returns the beginning of a text, on one line and in quotation marks.
+fn excerpt(text: &str) -> String {
+    /// Maximum number of characters.
+    const MAX_CHARS: usize = 60;
+    let line = single_line(text);
+    match line.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("“{}…”", &line[..end]),
+        None => format!("“{line}”"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn excerpt_is_one_short_line() {
+        assert_eq!(excerpt("hello\nthere"), "“hello there”");
+        let long = excerpt(&"小".repeat(100));
+        assert_eq!(long, format!("“{}…”", "小".repeat(60)));
     }
 }

@@ -74,6 +74,9 @@ impl App {
         );
         self.state.client = self.client.with_known_epoch();
         self.state.restores += 1;
+        if let Some(own) = &mut self.state.own_messages {
+            own.clear();
+        }
         if let Some(label) = self.state.conversations.forget_ids() {
             self.state.show_warning(&format!(
                 "{label} was opened by its id, and is closed; open it again by name"
@@ -100,9 +103,9 @@ impl App {
     }
 
     /// Prints a received event. If its conversation is the current one, marks the event as read;
-    /// otherwise prints the name of the conversation too. Does not print `ConversationOpened`,
-    /// events that this device sent, and events that it missed before the start, which the unread
-    /// counts include.
+    /// otherwise prints the name of the conversation too. Does not print `ConversationOpened`, and
+    /// events that it missed before the start, which the unread counts include. Of the events that
+    /// this device sent, prints the messages if a user types in the line editor.
     async fn handle_delivery(&mut self, delivery: &Delivery) {
         let info = &delivery.conversation;
         self.state.add_to_completion(info);
@@ -127,27 +130,39 @@ impl App {
             self.state
                 .show_notice("you are no longer in the open group; /dm USER and /group NAME open another conversation");
         }
+        if delivery.own && is_message && self.state.own_messages.is_some() {
+            let line = self.line(delivery).await;
+            let key = (info.id, delivery.seq());
+            let own = self.state.own_messages.as_mut();
+            if let Some(line) = own.and_then(|own| own.arrived(key, line, self.caught_up)) {
+                self.state.screen.line(line);
+            }
+            return;
+        }
         let is_hidden = matches!(delivery.body, EventBody::ConversationOpened { .. });
         if !self.caught_up || delivery.own || is_hidden {
             return;
         }
-        let line = crate::session::event_line(&self.state.client, info, &delivery.event, &delivery.body).await;
+        let line = self.line(delivery).await;
+        self.state.screen.line(line);
         if self.state.conversations.is_current(info) {
-            self.state.screen.line(format_args!(
-                "{} {}",
-                self.state.style.dim(&time_of_day(line.time_ms())),
-                line.short(self.state.style)
-            ));
             self.state
                 .spawn(actions::mark_read(self.state.client.clone(), info.id, delivery.seq()));
-        } else {
-            let label = self.state.style.bold(&ConversationName::of(info).label());
-            self.state.screen.line(format_args!(
-                "{} [{label}] {}",
-                self.state.style.dim(&time_of_day(line.time_ms())),
-                line.short(self.state.style)
-            ));
         }
+    }
+
+    /// Returns the line of an event, with its time, and the name of its conversation unless that is
+    /// the current one.
+    async fn line(&self, delivery: &Delivery) -> String {
+        let info = &delivery.conversation;
+        let line = crate::session::event_line(&self.state.client, info, &delivery.event, &delivery.body).await;
+        let time = self.state.style.dim(&time_of_day(line.time_ms()));
+        let text = line.short(self.state.style);
+        if self.state.conversations.is_current(info) {
+            return format!("{time} {text}");
+        }
+        let label = self.state.style.bold(&ConversationName::of(info).label());
+        format!("{time} [{label}] {text}")
     }
 
     /// Returns the group in which the membership of the user ends with an event.
