@@ -105,7 +105,7 @@ fn send_direct(state: &mut State, user: &str, text: String) -> Result<(), Failur
     let user = user_ref(user)?;
     let label = user_label(&user);
     let reference = ConversationRef::Direct(user);
-    sending::send_text(state, reference, label, text, None, sending::SLOW_DIRECT);
+    sending::send_text(state, (reference, label), text, None, Vec::new(), sending::SLOW_DIRECT);
     Ok(())
 }
 

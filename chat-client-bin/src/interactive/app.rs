@@ -20,6 +20,7 @@ use super::command::{Action, Line, USAGES, parse};
 use super::completion::KnownNames;
 use super::conversations::Conversations;
 use super::input::{Input, InputEvent, Prompt};
+use super::mentions::GroupMembers;
 use super::own_messages::OwnMessages;
 use super::script::Script;
 use super::state::{JobDone, JobResult, State};
@@ -70,6 +71,7 @@ impl App {
                 confirmation: None,
                 known,
                 jobs: JoinSet::new(),
+                members: GroupMembers::default(),
                 own_messages: input.is_terminal.then(OwnMessages::default),
                 script: input.is_script.then(Script::default),
                 opening: false,
@@ -319,8 +321,18 @@ impl App {
                 }
                 self.opening_done();
             }
-            JobResult::Shown { label, info, messages } => {
+            JobResult::Shown {
+                label,
+                info,
+                messages,
+                members,
+            } => {
                 self.state.add_to_completion(&info);
+                if let Some(members) = members {
+                    let by_name = members.iter().map(|user| (&*user.name, user.id));
+                    self.state.members.set(info.id, by_name);
+                    self.state.known.set_members(members.iter().map(|user| &*user.name));
+                }
                 self.state.conversations.set_id(&label, info.id);
                 messages
                     .into_iter()

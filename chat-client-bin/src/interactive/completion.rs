@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chat_core::model::sanitize_for_terminal;
 
 use super::command::{Completes, USAGES};
+use super::emoji;
 
 /// Known user and group names, shared with the thread that reads the terminal.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +17,8 @@ pub(super) struct KnownNames {
 struct Names {
     users: Vec<String>,
     groups: Vec<String>,
+    /// Members of the group that was entered last, whom texts mention as `@name`.
+    members: Vec<String>,
 }
 
 impl KnownNames {
@@ -33,9 +36,33 @@ impl KnownNames {
         );
     }
 
+    /// Replaces the names that follow an `@`.
+    pub(super) fn set_members<'n>(&self, names: impl IntoIterator<Item = &'n str>) {
+        let mut known = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        known.members.clear();
+        names.into_iter().for_each(|name| add(&mut known.members, name));
+    }
+
+    pub(super) fn add_member(&self, name: &str) {
+        add(
+            &mut self.inner.lock().unwrap_or_else(PoisonError::into_inner).members,
+            name,
+        );
+    }
+
     /// Returns the byte offset at which the completed part of `line` begins, and the candidates for
     /// that part.
     pub(super) fn complete(&self, line: &str) -> (usize, Vec<String>) {
+        let word = line.rsplit(char::is_whitespace).next().unwrap_or_default();
+        let word_start = line.len() - word.len();
+        if let Some(prefix) = word.strip_prefix('@') {
+            let names = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+            let matching = names.members.iter().filter(|name| begins_with(name, prefix));
+            return (word_start, matching.map(|name| format!("@{name} ")).collect());
+        }
+        if line.starts_with("/react ") && word.starts_with(':') {
+            return (word_start, emoji::names(word));
+        }
         let Some((command, argument)) = line.split_once(' ') else {
             let commands = USAGES
                 .iter()
@@ -53,12 +80,14 @@ impl KnownNames {
             Some(Completes::Groups) => &names.groups,
             _ => return (line.len(), Vec::new()),
         };
-        let prefix = argument.to_lowercase();
-        let matching = candidates
-            .iter()
-            .filter(|name| name.to_lowercase().starts_with(&prefix));
+        let matching = candidates.iter().filter(|name| begins_with(name, argument));
         (command.len() + 1, matching.cloned().collect())
     }
+}
+
+/// Returns whether a name begins with `prefix`, in any case.
+fn begins_with(name: &str, prefix: &str) -> bool {
+    name.to_lowercase().starts_with(&prefix.to_lowercase())
 }
 
 fn add(names: &mut Vec<String>, name: &str) {
@@ -88,6 +117,16 @@ mod tests {
         assert_eq!(known.complete("/join Rust 学"), (6, vec!["Rust 学习".to_owned()]));
         assert!(known.complete("/dm bob b").1.is_empty());
         assert!(known.complete("hel").1.is_empty());
+        assert_eq!(known.complete("/react 3 :hea"), (9, vec![":heart:".to_owned()]));
+        assert!(known.complete("at :hea").1.is_empty());
+        known.set_members(["bob", "Bea", "c\u{1b}"]);
+        assert_eq!(
+            known.complete("hi @b"),
+            (3, vec!["@Bea ".to_owned(), "@bob ".to_owned()])
+        );
+        assert_eq!(known.complete("你好\u{3000}@bo"), (9, vec!["@bob ".to_owned()]));
+        assert_eq!(known.complete("@bo"), (0, vec!["@bob ".to_owned()]));
+        assert!(known.complete("mail a@b").1.is_empty() && known.complete("@c").1.is_empty());
         assert!(known.complete("/list b").1.is_empty());
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use chat_core::client::Client;
 use chat_core::commands::Commands;
-use chat_core::model::{Command, ConversationId, ConversationInfo, ConversationRef, ConversationView, Seq, UserRef};
+use chat_core::model::{
+    Command, ConversationId, ConversationInfo, ConversationRef, ConversationView, Seq, UserInfo, UserRef,
+};
 use tokio::task::JoinSet;
 
 use crate::failure::{Failure, Kind};
@@ -13,6 +15,7 @@ use crate::output::{Style, single_line};
 
 use super::completion::KnownNames;
 use super::conversations::Conversations;
+use super::mentions::GroupMembers;
 use super::own_messages::OwnMessages;
 use super::screen::Screen;
 use super::script::Script;
@@ -53,6 +56,9 @@ pub(super) enum JobResult {
         info: Arc<ConversationInfo>,
         /// Numbers of the printed messages; `true` marks the user's own.
         messages: Vec<(Seq, bool)>,
+        /// Members of the group that was entered; `None` if no group was entered, or its members
+        /// cannot be listed.
+        members: Option<Vec<UserInfo>>,
     },
     /// The user was asked to confirm a command, by typing it again.
     Unconfirmed(Confirmation),
@@ -107,6 +113,8 @@ pub(super) struct State {
     pub(super) known: KnownNames,
     /// Running jobs. Each job prints its output.
     pub(super) jobs: JoinSet<JobDone>,
+    /// Members of the groups that were opened, whom texts can mention.
+    pub(super) members: GroupMembers,
     /// Messages of this device, which are printed like those of other devices if a user types in the
     /// line editor. `None` if the outcome of each line is printed instead.
     pub(super) own_messages: Option<OwnMessages>,

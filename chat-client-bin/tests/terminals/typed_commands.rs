@@ -1,5 +1,7 @@
 //! Tests of typed lines: commands of the admins of a group and of the account, and messages.
 
+use serde_json::{Value, json};
+
 use super::pty::Terminal;
 use super::support::{PASSWORD, TestServer};
 
@@ -145,4 +147,40 @@ fn typed_message_becomes_a_line_of_the_conversation() {
     client.until("“are you there?”");
     client.quit();
     assert_eq!(bob.texts(&["alice"]).len(), 5);
+}
+
+#[test]
+fn text_in_a_group_mentions_the_members_whom_it_names() {
+    let server = TestServer::new();
+    let [alice, bob, carol] = server.friends(["alice", "bob", "carol"]);
+    alice.ok(&["group", "create", "club"]);
+    bob.ok(&["group", "join", "club"]);
+    let mut client = alice.start(&[]);
+    client.type_line("/group club");
+    client.until("-- #club --");
+    client.type_line("hi @Bob, and @carol");
+    client.until("✓ #3 #club");
+    carol.ok(&["group", "join", "club"]);
+    client.until("carol joined");
+    client.type_line("/reply 3 welcome @carol");
+    client.until("✓ #5 #club");
+    carol.ok(&["group", "leave", "club"]);
+    client.until("carol left");
+    client.type_line("bye @carol");
+    client.until("✓ #7 #club");
+    client.type_line("/react 3 :tada:");
+    client.until("✓ reacted to #3");
+    client.type_line("/react 3 :nosuch:");
+    client.until_error(":nosuch: is not the name of an emoji");
+    assert_eq!(client.finish().0, Some(1));
+    let events = bob.json(&["history", "-g", "club", "--after", "0"]);
+    let event = |seq: u64| events.iter().find(|event| event["seq"] == seq).unwrap();
+    let mentions = [3, 5, 7].map(|seq| event(seq)["mentions"].clone());
+    assert_eq!(mentions, [json!(["bob"]), json!(["carol"]), Value::Null]);
+    assert_eq!(event(8)["emoji"], "🎉");
+    let conversations = bob.json(&["conversations"]);
+    let club = conversations
+        .iter()
+        .find(|line| line["conversation"] == json!({"group": "club"}));
+    assert_eq!(club.unwrap()["unread_mentions"], 1);
 }

@@ -12,8 +12,8 @@ use crate::session::read_history;
 
 use super::{JobContext, MIN_SHOWN_EVENTS, current, mark_read};
 
-/// Maximum number of members that `/members` prints.
-const MAX_SHOWN_MEMBERS: u32 = 500;
+/// Maximum number of members that `/members` prints, and that texts can mention.
+pub(super) const MAX_SHOWN_MEMBERS: u32 = 500;
 
 pub(super) fn conversations(state: &State) -> Result<(), Failure> {
     let mut conversations = state.client.known_conversations();

@@ -6,7 +6,10 @@ use std::time::Duration;
 use chat_core::client::{Client, ClientError};
 use chat_core::commands::Commands;
 use chat_core::commands::JoinOutcome;
-use chat_core::model::{ConversationRef, EventBody, GroupName, NewGroup, Note, PageFrom, ReplyCode, UserId};
+use chat_core::model::{
+    ConversationId, ConversationRef, ConversationView, EventBody, GroupName, MemberState, NewGroup, Note, PageFrom,
+    ReplyCode, UserId, UserInfo,
+};
 use tokio::time::timeout;
 
 use crate::failure::Failure;
@@ -14,6 +17,7 @@ use crate::interactive::state::{JobResult, State};
 use crate::output::{self, EventLine, time_of_day, users_in};
 use crate::session::read_history;
 
+use super::lists::MAX_SHOWN_MEMBERS;
 use super::{JobContext, MAX_SHOWN_EVENTS, MIN_SHOWN_EVENTS, mark_read};
 
 /// Maximum time to wait for the server's answer to the question whether a conversation exists.
@@ -123,8 +127,28 @@ pub(super) async fn show(
             line.short(job.style)
         ));
     }
-    mark_read(job.client, info.id, info.last_seq).await?;
-    Ok(JobResult::Shown { label, info, messages })
+    mark_read(job.client.clone(), info.id, info.last_seq).await?;
+    let is_entered = count.is_none() && info.active;
+    let members = match &info.view {
+        ConversationView::Group(_) if is_entered => members(&job.client, info.id).await,
+        _ => None,
+    };
+    Ok(JobResult::Shown {
+        label,
+        info,
+        messages,
+        members,
+    })
+}
+
+/// Returns the members of a group, at most 500 of them, or `None` if they cannot be listed.
+async fn members(client: &Client, group: ConversationId) -> Option<Vec<UserInfo>> {
+    let page = client.members(group, UserId(0), MAX_SHOWN_MEMBERS).await.ok()?;
+    let active = page
+        .members
+        .into_iter()
+        .filter(|member| member.state == MemberState::Active);
+    Some(active.map(|member| member.user).collect())
 }
 
 pub(super) fn join(state: &mut State, name: &str) -> Result<(), Failure> {

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use chat_core::client::SendOutcome;
-use chat_core::model::{ConversationRef, DraftContent, Emoji, MessageText, Seq};
+use chat_core::model::{ConversationRef, DraftContent, Emoji, MessageText, Seq, UserId};
 
 use crate::failure::Failure;
+use crate::interactive::emoji;
 use crate::interactive::state::{JobResult, State};
 use crate::output::single_line;
 
@@ -21,10 +22,14 @@ const SLOW_CHANGE: Duration = Duration::from_secs(1);
 /// sent.
 pub(super) const SLOW_DIRECT: Duration = Duration::from_millis(200);
 
-/// Sends a text to the current conversation.
+/// Sends a text to the current conversation. In a group, it mentions the members whom it names.
 pub(in crate::interactive) fn send_to_current(state: &mut State, text: String, reply_to: Option<Seq>) {
     match current(state) {
-        Ok((reference, label)) => send_text(state, reference, label, text, reply_to, SLOW_SEND),
+        Ok((reference, label)) => {
+            let id = state.conversations.current.as_ref().and_then(|current| current.id);
+            let mentions = id.map_or_else(Vec::new, |id| state.members.mentioned_in(&text, id));
+            send_text(state, (reference, label), text, reply_to, mentions, SLOW_SEND);
+        }
         Err(failure) => state.show_error(&failure.text),
     }
 }
@@ -34,10 +39,10 @@ pub(in crate::interactive) fn send_to_current(state: &mut State, text: String, r
 /// that was typed is gone by then, so the other outcomes quote it.
 pub(super) fn send_text(
     state: &mut State,
-    reference: ConversationRef,
-    label: String,
+    (reference, label): (ConversationRef, String),
     text: String,
     reply_to: Option<Seq>,
+    mentions: Vec<UserId>,
     slow_after: Duration,
 ) {
     let text = match MessageText::new(text) {
@@ -47,7 +52,7 @@ pub(super) fn send_text(
     let content = DraftContent::Message {
         text,
         reply_to,
-        mentions: Vec::new(),
+        mentions,
         mention_all: false,
     };
     let context = JobContext::of(state);
@@ -74,9 +79,12 @@ pub(super) fn react(state: &mut State, target: Option<Seq>, emoji: &str) -> Resu
     let target = target
         .or(state.conversations.last_any())
         .ok_or_else(|| no_target("message"))?;
+    let emoji = emoji::resolve(emoji)
+        .ok_or_else(|| Failure::usage(format!("{emoji} is not the name of an emoji; Tab completes the names")))?;
+    let emoji = Emoji::new(emoji).map_err(Failure::usage)?;
     let content = DraftContent::React {
         target,
-        emoji: Emoji::new(emoji).map_err(Failure::usage)?,
+        emoji,
         remove: false,
     };
     modify(state, content, format!("reacted to #{target}"))

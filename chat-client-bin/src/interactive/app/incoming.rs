@@ -74,6 +74,7 @@ impl App {
         );
         self.state.client = self.client.with_known_epoch();
         self.state.restores += 1;
+        self.state.members.clear();
         if let Some(own) = &mut self.state.own_messages {
             own.clear();
         }
@@ -116,6 +117,7 @@ impl App {
                 .conversations
                 .record_message(info.id, delivery.seq(), me == Some(delivery.sender()));
         }
+        self.update_members(delivery).await;
         if matches!(delivery.body, EventBody::GroupUpdated { .. }) {
             self.state.conversations.rename(info);
         }
@@ -163,6 +165,26 @@ impl App {
         }
         let label = self.state.style.bold(&ConversationName::of(info).label());
         format!("{time} [{label}] {text}")
+    }
+
+    /// Updates the members whom texts can mention.
+    async fn update_members(&mut self, delivery: &Delivery) {
+        let group = delivery.conversation.id;
+        match &delivery.body {
+            EventBody::MemberJoined { user, .. } => {
+                if let Some(name) = self.names_or_none([*user]).await.get(user) {
+                    self.state.members.add(group, name, *user);
+                    self.state.known.add_user(name);
+                    if self.state.conversations.is_current(&delivery.conversation) {
+                        self.state.known.add_member(name);
+                    }
+                }
+            }
+            EventBody::MemberLeft { user } | EventBody::MemberKicked { user, .. } => {
+                self.state.members.remove(group, *user);
+            }
+            _ => {}
+        }
     }
 
     /// Returns the group in which the membership of the user ends with an event.
