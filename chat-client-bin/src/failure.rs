@@ -132,9 +132,28 @@ impl Failure {
     }
 }
 
+/// Removes the repetitions of a text that names causes one after the other. An error that contains
+/// another may print the text of that error too, so that a cause appears once for each level.
+pub(crate) fn each_cause_once(text: &str) -> String {
+    let mut causes: Vec<&str> = text.split(": ").collect();
+    let mut start = 0;
+    while start < causes.len() {
+        let longest = (causes.len() - start) / 2;
+        let repeated = (1..=longest).find(|&count| {
+            let (first, rest) = causes[start..].split_at(count);
+            rest.starts_with(first)
+        });
+        match repeated {
+            Some(count) => drop(causes.drain(start..start + count)),
+            None => start += 1,
+        }
+    }
+    causes.join(": ")
+}
+
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        let text = error.to_string();
+        let text = each_cause_once(&error.to_string());
         let kind = match &error {
             ClientError::Unreachable(_) => Kind::Unreachable,
             ClientError::WrongKey { .. } | ClientError::Trust(_) => Kind::WrongKey,
@@ -233,5 +252,21 @@ mod tests {
         assert_eq!(code(ClientError::StoreReplaced), 1);
         assert_eq!(code(ClientStoreError::InUse("x".into()).into()), 75);
         assert_eq!(Failure::usage("x").exit_code(), 2);
+    }
+
+    #[test]
+    fn repeated_cause_is_printed_once() {
+        let cases = [
+            ("no route: refused", "no route: refused"),
+            ("no route: refused: refused: refused", "no route: refused"),
+            ("tls: bad: too old: bad: too old", "tls: bad: too old"),
+            ("a: b: a", "a: b: a"),
+            ("", ""),
+        ];
+        for (text, once) in cases {
+            assert_eq!(each_cause_once(text), once);
+        }
+        let failure = Failure::from(ClientError::Unreachable("x:1: refused: refused".into()));
+        assert_eq!(failure.text, "not connected to a server: x:1: refused");
     }
 }

@@ -19,7 +19,7 @@ use json::to_json;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, Kind, each_cause_once};
 
 pub(crate) use event::{ACTION_PREFIX, ConversationName, EventLine, Names, describe_truncation, users_in};
 pub(crate) use heading::Row;
@@ -183,6 +183,7 @@ fn print_error(line: &dyn std::fmt::Display) {
 
 /// Describes the end of a connection, and when the client tries again.
 pub(crate) fn describe_retry(reason: &ClientError, retry_in: Duration) -> String {
+    let reason = each_cause_once(&reason.to_string());
     match retry_in.as_millis().div_ceil(1000) {
         0 => format!("{reason}; trying again"),
         seconds => format!("{reason}; trying again in {seconds} s"),
