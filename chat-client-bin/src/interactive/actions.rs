@@ -22,7 +22,7 @@ use super::state::{JobResult, State};
 
 pub(super) use lists::add_contacts_to_completion;
 pub(super) use opening::enter;
-pub(super) use sending::send_to_current;
+pub(super) use sending::{send_to_current, send_typing};
 
 /// Minimum number of events printed when a conversation is entered, if it has as many; also the
 /// maximum number that `/inbox` prints.

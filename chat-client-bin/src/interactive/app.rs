@@ -179,6 +179,8 @@ impl App {
                 self.state.show_error(&problem.to_string());
                 self.set_script_line(None);
             }
+            // The editor still reads the line, so that it needs no prompt.
+            Some(InputEvent::Typing) => return actions::send_typing(&mut self.state),
             Some(InputEvent::Password(password)) => {
                 self.interrupts = 0;
                 self.handle_password(password);

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc};
+use std::time::Instant;
 
 use chat_core::model::Secret;
 use rustyline::{
@@ -27,6 +28,7 @@ use super::input::{InputEvent, Prompt, PromptKind, SharedMode};
 use super::resize::PaintedPrompt;
 use super::screen::{Painting, PrintLock, Screen};
 use super::suspension;
+use super::typing::TypingNotices;
 
 type LineEditor = Editor<CommandHelper, MemHistory>;
 
@@ -47,6 +49,8 @@ pub(super) fn new_editor(known: &KnownNames, mode: &SharedMode) -> io::Result<(L
         mode: Arc::clone(mode),
         printing: printing.clone(),
         sent: Mutex::default(),
+        typing: Mutex::default(),
+        events: None,
     }));
     let printer = editor.create_external_printer().map_err(io::Error::other)?;
     Ok((editor, Screen::above_the_prompt(printer, printing)))
@@ -64,6 +68,9 @@ pub(super) fn read_with_editor(
         if let Some(helper) = editor.helper_mut() {
             helper.prompt.start(&prompt.text);
             helper.kind = prompt.kind;
+            helper.events = Some(lines.clone());
+            let typing = helper.typing.get_mut().unwrap_or_else(PoisonError::into_inner);
+            typing.start();
         }
         let typed = loop {
             let read = editor.readline(&prompt.text);
@@ -105,11 +112,25 @@ pub(super) struct CommandHelper {
     /// Present from the moment at which Enter ends a line that is sent as a message until the line
     /// is cleared: nothing is printed between the line and the cursor.
     sent: Mutex<Option<Painting>>,
+    typing: Mutex<TypingNotices>,
+    /// Sender of [`InputEvent::Typing`]; `None` until the first prompt.
+    events: Option<mpsc::Sender<InputEvent>>,
 }
 
 impl CommandHelper {
     fn set_mode(&self, mode: Option<EditorMode>) {
         *self.mode.lock().unwrap_or_else(PoisonError::into_inner) = mode;
+    }
+
+    /// Reports that the user is typing, if that is due.
+    fn report_typing(&self, line: &str) {
+        let mut typing = self.typing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.kind == (PromptKind::Line { is_open: true })
+            && typing.is_due(line, Instant::now())
+            && let Some(events) = &self.events
+        {
+            let _ = events.try_send(InputEvent::Typing); // a notice may be lost
+        }
     }
 
     /// Clears a typed message from the terminal: it is printed as a line of the conversation once
@@ -142,6 +163,7 @@ impl Hinter for CommandHelper {
     fn hint(&self, line: &str, position: usize, _: &Context<'_>) -> Option<String> {
         self.set_mode(EditorMode::current());
         self.prompt.before_repaint(line, position);
+        self.report_typing(line);
         None
     }
 }

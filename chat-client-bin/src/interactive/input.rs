@@ -21,6 +21,8 @@ pub(super) enum InputEvent {
     Line { number: Option<u64>, text: String },
     /// A line that is not valid text, with the reason.
     InvalidLine { number: Option<u64>, problem: InvalidLine },
+    /// The user types a text to the open conversation.
+    Typing,
     /// Answer to the prompt for a password.
     Password(Secret),
     /// Ctrl-C: discards the typed line; twice in a row it quits.

@@ -21,6 +21,7 @@ mod resize;
 mod screen;
 mod script;
 mod state;
+mod typing;
 
 use chat_core::client::Receive;
 use nix::sys::signal::{SigSet, Signal};

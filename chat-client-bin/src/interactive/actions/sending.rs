@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chat_core::client::SendOutcome;
+use chat_core::commands::Commands;
 use chat_core::model::{ConversationRef, DraftContent, Emoji, MessageText, Seq, UserId};
 
 use crate::failure::Failure;
@@ -15,6 +16,8 @@ use super::{JobContext, current};
 /// Time without an answer after which the client prints that a text to the current conversation is
 /// being sent.
 const SLOW_SEND: Duration = Duration::from_millis(700);
+/// Maximum time to send a notice that the user is typing.
+const TYPING_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time without an answer after which the client prints that an edit, recall or reaction is being
 /// sent.
 const SLOW_CHANGE: Duration = Duration::from_secs(1);
@@ -32,6 +35,19 @@ pub(in crate::interactive) fn send_to_current(state: &mut State, text: String, r
         }
         Err(failure) => state.show_error(&failure.text),
     }
+}
+
+/// Tells the other members of the current conversation that the user is typing, if the conversation
+/// exists already. A notice that is late is of no use.
+pub(in crate::interactive) fn send_typing(state: &mut State) {
+    let Some(id) = state.conversations.current.as_ref().and_then(|current| current.id) else {
+        return;
+    };
+    let client = state.client.clone();
+    state.spawn(async move {
+        let _ = tokio::time::timeout(TYPING_TIMEOUT, client.set_typing(id, true)).await; // best effort
+        Ok(JobResult::Done)
+    });
 }
 
 /// Sends a text and prints its outcome: `✓` stored, `…` no answer within `slow_after`, `!` refused
