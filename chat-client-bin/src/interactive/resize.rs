@@ -53,9 +53,9 @@ impl PaintedPrompt {
         let _ = out.write_all(sequence.as_bytes()).and_then(|()| out.flush()); // the terminal may have been closed
     }
 
-    /// Returns the escape sequences that clear the prompt and `line`, which end in the row above the
-    /// cursor, and move the cursor to where the prompt began. Returns `None` if the size of the
-    /// terminal is unknown, or the line does not fit into it.
+    /// Returns the escape sequences that clear the prompt and `line`, which end in the row above
+    /// the cursor, and move the cursor to where the prompt began. Returns `None` if the size of
+    /// the terminal is unknown, or the line does not fit into it.
     pub(super) fn clear_above(&self, line: &str) -> Option<String> {
         let size = tcgetwinsize(io::stdout()).ok()?;
         clear_above(&self.prompt, line, size.ws_col.into(), size.ws_row.into())

@@ -94,8 +94,8 @@ impl Terminal {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits until `part` appears in the output after the previous match. Returns the output between
-    /// them.
+    /// Waits until `part` appears in the output after the previous match. Returns the output
+    /// between them.
     pub(super) fn until(&mut self, part: &str) -> String {
         while !self.unmatched.contains(part) {
             match self.output.recv_timeout(WAIT_TIMEOUT) {
