@@ -22,6 +22,7 @@ use super::conversations::Conversations;
 use super::input::{Input, InputEvent, Prompt};
 use super::mentions::GroupMembers;
 use super::own_messages::OwnMessages;
+use super::reactions::Reactions;
 use super::script::Script;
 use super::state::{JobDone, JobResult, State};
 use password::PasswordChange;
@@ -72,6 +73,7 @@ impl App {
                 known,
                 jobs: JoinSet::new(),
                 members: GroupMembers::default(),
+                reactions: Reactions::default(),
                 own_messages: input.is_terminal.then(OwnMessages::default),
                 script: input.is_script.then(Script::default),
                 opening: false,
@@ -327,6 +329,7 @@ impl App {
                 label,
                 info,
                 messages,
+                reactions,
                 members,
             } => {
                 self.state.add_to_completion(&info);
@@ -336,9 +339,13 @@ impl App {
                     self.state.known.set_members(members.iter().map(|user| &*user.name));
                 }
                 self.state.conversations.set_id(&label, info.id);
-                messages
-                    .into_iter()
-                    .for_each(|(seq, own)| self.state.conversations.record_message(info.id, seq, own));
+                for (seq, own) in messages {
+                    self.state.conversations.record_message(info.id, seq, own);
+                    self.state.reactions.add_message((info.id, seq));
+                }
+                for (target, emoji, user, removed) in reactions {
+                    self.state.reactions.react((info.id, target), &emoji, user, removed);
+                }
             }
             JobResult::Stored {
                 label,

@@ -17,6 +17,7 @@ mod emoji;
 mod input;
 mod mentions;
 mod own_messages;
+mod reactions;
 mod resize;
 mod screen;
 mod script;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chat_core::client::Client;
 use chat_core::commands::Commands;
 use chat_core::model::{
-    Command, ConversationId, ConversationInfo, ConversationRef, ConversationView, Seq, UserInfo, UserRef,
+    Command, ConversationId, ConversationInfo, ConversationRef, ConversationView, Seq, UserId, UserInfo, UserRef,
 };
 use tokio::task::JoinSet;
 
@@ -17,6 +17,7 @@ use super::completion::KnownNames;
 use super::conversations::Conversations;
 use super::mentions::GroupMembers;
 use super::own_messages::OwnMessages;
+use super::reactions::Reactions;
 use super::screen::Screen;
 use super::script::Script;
 
@@ -56,6 +57,8 @@ pub(super) enum JobResult {
         info: Arc<ConversationInfo>,
         /// Numbers of the printed messages; `true` marks the user's own.
         messages: Vec<(Seq, bool)>,
+        /// Printed reactions: the message, the emoji, the user, and whether it was removed.
+        reactions: Vec<(Seq, String, UserId, bool)>,
         /// Members of the group that was entered; `None` if no group was entered, or its members
         /// cannot be listed.
         members: Option<Vec<UserInfo>>,
@@ -115,8 +118,10 @@ pub(super) struct State {
     pub(super) jobs: JoinSet<JobDone>,
     /// Members of the groups that were opened, whom texts can mention.
     pub(super) members: GroupMembers,
-    /// Messages of this device, which are printed like those of other devices if a user types in the
-    /// line editor. `None` if the outcome of each line is printed instead.
+    /// Reactions to the messages that were received or read.
+    pub(super) reactions: Reactions,
+    /// Messages of this device, which are printed like those of other devices if a user types in
+    /// the line editor. `None` if the outcome of each line is printed instead.
     pub(super) own_messages: Option<OwnMessages>,
     /// The script that supplies the input, or `None` if a user types.
     pub(super) script: Option<Script>,

@@ -1,9 +1,12 @@
 //! Tests of typed lines: commands of the admins of a group and of the account, and messages.
 
+use chat_core::client::{Client, ClientEvent, ClientOptions, Credentials, MemoryStore, ServerAddress};
+use chat_core::model::{Secret, UserName, UserRef};
+use chat_core::secure::Trust;
 use serde_json::{Value, json};
 
 use super::pty::Terminal;
-use super::support::{PASSWORD, TestServer};
+use super::support::{PASSWORD, TestServer, WAIT_TIMEOUT};
 
 #[test]
 fn admin_commands_apply_to_the_open_group() {
@@ -183,4 +186,56 @@ fn text_in_a_group_mentions_the_members_whom_it_names() {
         .iter()
         .find(|line| line["conversation"] == json!({"group": "club"}));
     assert_eq!(club.unwrap()["unread_mentions"], 1);
+}
+
+#[tokio::test]
+async fn typed_text_is_announced_to_the_other_member() {
+    let server = TestServer::new();
+    let [alice, _bob] = server.friends(["alice", "bob"]);
+    alice.ok(&["send", "bob", "hello"]);
+    let address: ServerAddress = format!("sc1://{}", alice.server).parse().unwrap();
+    let credentials = Credentials::Password {
+        account: UserRef::Name(UserName::parse("bob").unwrap()),
+        secret: Secret::new(PASSWORD),
+        fresh: true,
+    };
+    let mut options = ClientOptions::new([address], credentials);
+    options.trust = Trust::AcceptFirst;
+    let bob = Client::connect(options, MemoryStore::new()).await.unwrap();
+    let mut events = bob.events().unwrap();
+    let mut client = Terminal::with_bob(&alice);
+    client.until("alice: hello");
+    client.press("are you");
+    let typing = async {
+        loop {
+            if let ClientEvent::Typing { stopped, .. } = events.next().await.unwrap().event {
+                break stopped;
+            }
+        }
+    };
+    assert!(
+        !tokio::time::timeout(WAIT_TIMEOUT, typing).await.unwrap(),
+        "she has not stopped"
+    );
+    client.press(" there?\r");
+    client.until("#2 alice: are you there?");
+    client.quit();
+}
+
+#[test]
+fn reaction_is_printed_with_the_number_of_all() {
+    let server = TestServer::new();
+    let [alice, bob, carol] = server.friends(["alice", "bob", "carol"]);
+    alice.ok(&["group", "create", "club"]);
+    for device in [&bob, &carol] {
+        device.ok(&["group", "join", "club"]);
+    }
+    alice.ok(&["send", "-g", "club", "shall we?"]);
+    bob.ok(&["react", "-g", "club", "4", "👍"]);
+    let mut client = alice.start(&[]);
+    client.type_line("/group club");
+    client.until("bob reacted to #4 with 👍");
+    carol.ok(&["react", "-g", "club", "4", "👍"]);
+    client.until("carol reacted to #4 with 👍 (👍 2)");
+    assert_eq!(client.finish().0, Some(0));
 }

@@ -105,7 +105,8 @@ pub(super) async fn show(
     let names = job.client.names(users).await?;
     let me = job.client.me().map_or(UserId(0), |me| me.id);
     job.screen.line(job.style.dim(&format!("-- {label} --")));
-    let (mut date, mut is_new_marked, mut messages) = (String::new(), false, Vec::new());
+    let (mut date, mut is_new_marked) = (String::new(), false);
+    let (mut messages, mut reactions) = (Vec::new(), Vec::new());
     for (entry, body) in &history.events {
         let event = &entry.event;
         if info.unread > 0 && !is_new_marked && event.seq > info.read_seq && event.sender != me {
@@ -120,6 +121,9 @@ pub(super) async fn show(
         }
         if matches!(body, EventBody::Message(_)) && event.recalled_seq.is_none() {
             messages.push((event.seq, event.sender == me));
+        }
+        if let EventBody::Reaction { target, emoji, removed } = body {
+            reactions.push((*target, emoji.to_string(), event.sender, *removed));
         }
         job.screen.line(format_args!(
             "{} {}",
@@ -137,6 +141,7 @@ pub(super) async fn show(
         label,
         info,
         messages,
+        reactions,
         members,
     })
 }

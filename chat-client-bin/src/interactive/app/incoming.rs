@@ -75,6 +75,7 @@ impl App {
         self.state.client = self.client.with_known_epoch();
         self.state.restores += 1;
         self.state.members.clear();
+        self.state.reactions.clear();
         if let Some(own) = &mut self.state.own_messages {
             own.clear();
         }
@@ -116,6 +117,12 @@ impl App {
             self.state
                 .conversations
                 .record_message(info.id, delivery.seq(), me == Some(delivery.sender()));
+            self.state.reactions.add_message((info.id, delivery.seq()));
+        }
+        if let EventBody::Reaction { target, emoji, removed } = &delivery.body {
+            self.state
+                .reactions
+                .react((info.id, *target), emoji, delivery.sender(), *removed);
         }
         self.update_members(delivery).await;
         if matches!(delivery.body, EventBody::GroupUpdated { .. }) {
@@ -159,7 +166,13 @@ impl App {
         let info = &delivery.conversation;
         let line = crate::session::event_line(&self.state.client, info, &delivery.event, &delivery.body).await;
         let time = self.state.style.dim(&time_of_day(line.time_ms()));
-        let text = line.short(self.state.style);
+        let mut text = line.short(self.state.style);
+        if let EventBody::Reaction { target, .. } = &delivery.body
+            && let Some(summary) = self.state.reactions.summary((info.id, *target))
+        {
+            let summary = single_line(&format!("({summary})"));
+            text.push_str(&format!(" {}", self.state.style.dim(&summary)));
+        }
         if self.state.conversations.is_current(info) {
             return format!("{time} {text}");
         }
