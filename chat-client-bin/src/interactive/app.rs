@@ -274,7 +274,7 @@ impl App {
             let syntax = format!("{} {}", usage.name, usage.arguments);
             self.state.screen.line(format_args!(
                 "  {} {}",
-                crate::output::pad(&syntax, 22),
+                crate::output::pad(&syntax, 23),
                 self.state.style.dim(usage.help)
             ));
         }
