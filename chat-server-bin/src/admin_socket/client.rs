@@ -75,8 +75,8 @@ impl AdminClient {
     }
 }
 
-/// Fails if another user than the one who may run the server listens on the socket: commands contain
-/// passwords. Root also talks to a server of the user who owns the data directory.
+/// Fails if another user than the one who may run the server listens on the socket: commands
+/// contain passwords. Root also talks to a server of the user who owns the data directory.
 fn check_peer(stream: &UnixStream, directory: &Path) -> Result<(), Failure> {
     let socket = directory.join(SOCKET_FILE);
     let failed = |error: io::Error| {
