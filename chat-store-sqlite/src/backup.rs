@@ -15,9 +15,9 @@ use thiserror::Error;
 use self::cancellation::Cancellation;
 use self::partial::Partial;
 pub use self::restore::{Restored, restore};
-use crate::lock::DirectoryLock;
+use crate::lock::{CopyLock, DirectoryLock};
 use crate::open::{self, DATABASE_FILE};
-use crate::{OpenError, migrate, pairing};
+use crate::{OpenError, migrate, pairing, private};
 
 /// Number of pages that are copied between two checks for a cancellation.
 const PAGES_PER_STEP: i32 = 1024;
@@ -59,7 +59,8 @@ pub enum BackupError {
 /// history. To restore it, use [`restore`](crate::restore).
 ///
 /// # Errors
-/// See [`BackupError`]. After an error, `target` is untouched, with one exception: if only the
+/// See [`BackupError`]; [`OpenError::InUse`] while [`restore`](crate::restore) replaces the
+/// database. After an error, `target` is untouched, with one exception: if only the
 /// directory of `target` could not be synced, the copy is complete, but a power cut may remove it.
 ///
 /// # Cancel safety
@@ -71,6 +72,7 @@ pub async fn backup(directory: impl AsRef<Path>, target: impl AsRef<Path>) -> Re
     cancellable(move |cancellation| {
         let source = directory.join(DATABASE_FILE);
         open::require_file(&source)?;
+        let _lock = CopyLock::for_backup(&directory)?;
         require_own_log(&directory, &source)?;
         copy_blocking(&source, &target, cancellation)
     })
@@ -78,7 +80,12 @@ pub async fn backup(directory: impl AsRef<Path>, target: impl AsRef<Path>) -> Re
 }
 
 pub(crate) async fn copy(source: PathBuf, target: PathBuf) -> Result<(), BackupError> {
-    cancellable(move |cancellation| copy_blocking(&source, &target, cancellation)).await
+    cancellable(move |cancellation| {
+        // The store may be closed before its backup ends.
+        let _lock = CopyLock::for_backup(private::directory_of(&source))?;
+        copy_blocking(&source, &target, cancellation)
+    })
+    .await
 }
 
 /// Runs `work` on a thread of the runtime. Dropping the future cancels it.
@@ -92,10 +99,11 @@ async fn cancellable<T: Send + 'static>(
 }
 
 /// Fails if the log beside the database belongs to another database. If a store is open, it has
-/// checked this.
+/// checked this, and reading the files would release its locks on them if it is in this process.
 fn require_own_log(directory: &Path, database: &Path) -> Result<(), OpenError> {
-    let Ok(_lock) = DirectoryLock::acquire(directory) else {
-        return Ok(());
+    let _lock = match DirectoryLock::hold_off(directory) {
+        Err(OpenError::InUse { .. }) => return Ok(()),
+        lock => lock?,
     };
     match pairing::has_foreign_log(database) {
         Ok(false) => Ok(()),

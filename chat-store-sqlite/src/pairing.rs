@@ -72,7 +72,7 @@ impl Opening {
         file.sync_all()?;
         // If root runs this program, the server that runs as another user has to read the file. In
         // a directory of yet another user, the file stays with its writer.
-        let _ = private::give_to_owner_of_directory(&path);
+        let _ = private::give_to_owner_of_directory(&file, &path);
         private::sync_directory_of(&path)
     }
 

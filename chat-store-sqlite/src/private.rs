@@ -1,7 +1,7 @@
 //! File permissions: only the owner may read the files, which hold the messages of all users.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -57,28 +57,54 @@ pub(crate) fn directory_of(file: &Path) -> &Path {
     }
 }
 
-/// Gives a file to the owner of its directory, so that a server that runs as this owner can use a
-/// file that root has created.
+/// Gives the open file `file` to the owner of the directory of `path`, so that a server that runs
+/// as this owner can use a file that root has created.
+///
+/// Changes the open file and not what has its name now: the owner of the directory can replace the
+/// file by a link to a file of the system. For the same reason, it keeps the owner of a file that
+/// has several names.
 #[cfg(unix)]
-pub(crate) fn give_to_owner_of_directory(file: &Path) -> io::Result<()> {
+pub(crate) fn give_to_owner_of_directory(file: &File, path: &Path) -> io::Result<()> {
     use std::os::unix::fs::MetadataExt as _;
-    let directory = std::fs::metadata(directory_of(file))?;
-    if std::fs::metadata(file)?.uid() == directory.uid() {
+    let directory = std::fs::metadata(directory_of(path))?;
+    let metadata = file.metadata()?;
+    if metadata.uid() == directory.uid() || !has_one_name(&metadata) {
         return Ok(());
     }
-    std::os::unix::fs::chown(file, Some(directory.uid()), Some(directory.gid()))
+    std::os::unix::fs::fchown(file, Some(directory.uid()), Some(directory.gid()))
 }
 
 #[cfg(not(unix))]
-pub(crate) fn give_to_owner_of_directory(_file: &Path) -> io::Result<()> {
+pub(crate) fn give_to_owner_of_directory(_file: &File, _path: &Path) -> io::Result<()> {
     Ok(())
+}
+
+/// Returns whether this is a regular file without a second name, which may be in a directory of the
+/// system.
+#[cfg(unix)]
+fn has_one_name(metadata: &std::fs::Metadata) -> bool {
+    metadata.is_file() && std::os::unix::fs::MetadataExt::nlink(metadata) == 1
+}
+
+/// Lets `options` fail for a symbolic link, and not wait for the other end of a named pipe.
+pub(crate) fn without_links(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    {
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        std::os::unix::fs::OpenOptionsExt::custom_flags(options, flags.bits().cast_signed());
+    }
+    options
 }
 
 /// Removes the access of other users to a database and to the files beside it.
 pub(crate) fn tighten_all(database: &Path) {
     tighten(database);
     for suffix in SUFFIXES {
-        tighten(&beside(database, suffix));
+        let file = beside(database, suffix);
+        // A link may lead to a file of the system. SQLite does not follow it either.
+        if std::fs::symlink_metadata(&file).is_ok_and(|metadata| metadata.is_file()) {
+            tighten(&file);
+        }
     }
 }
 
@@ -90,11 +116,33 @@ pub(crate) fn beside(database: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Removes the access of other users to a file. Logs a warning if they had access, because they may
-/// have read the file. Ignores a missing file.
+/// have read the file. Ignores a missing file. Does not open the file, because closing a file of
+/// SQLite releases all locks that this process has on it.
+fn tighten(path: &Path) {
+    if let Ok(metadata) = std::fs::metadata(path) {
+        tighten_with(path, &metadata, |permissions| {
+            std::fs::set_permissions(path, permissions)
+        });
+    }
+}
+
+/// Does the same as [`tighten`] for an open file, whatever has its name now. Keeps the access to a
+/// file that has several names, because it may be a file of the system.
 #[cfg(unix)]
-pub(crate) fn tighten(path: &Path) {
+pub(crate) fn tighten_open(file: &File, path: &Path) {
+    if let Ok(metadata) = file.metadata()
+        && has_one_name(&metadata)
+    {
+        tighten_with(path, &metadata, |permissions| file.set_permissions(permissions));
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn tighten_open(_file: &File, _path: &Path) {}
+
+#[cfg(unix)]
+fn tighten_with(path: &Path, metadata: &std::fs::Metadata, set: impl FnOnce(Permissions) -> io::Result<()>) {
     use std::os::unix::fs::PermissionsExt as _;
-    let Ok(metadata) = std::fs::metadata(path) else { return };
     let mut permissions = metadata.permissions();
     let bits = permissions.mode() & 0o777;
     if bits & 0o077 == 0 {
@@ -102,7 +150,7 @@ pub(crate) fn tighten(path: &Path) {
     }
     let mode = format!("{bits:03o}");
     permissions.set_mode(bits & 0o700);
-    match std::fs::set_permissions(path, permissions) {
+    match set(permissions) {
         Ok(()) => {
             tracing::warn!(file = %path.display(), mode, "other users had access to a file of the store; the store removed that access");
         }
@@ -115,4 +163,4 @@ pub(crate) fn tighten(path: &Path) {
 }
 
 #[cfg(not(unix))]
-pub(crate) fn tighten(_path: &Path) {}
+fn tighten_with(_: &Path, _: &std::fs::Metadata, _: impl FnOnce(Permissions) -> io::Result<()>) {}

@@ -138,3 +138,29 @@ async fn empty_file_is_not_backed_up() {
     );
     assert_eq!(files(target.path()), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn backup_creates_no_lock_file() {
+    let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (store, _world) = world(source.path()).await;
+    store.close().await;
+    std::fs::remove_file(source.path().join("lock")).unwrap();
+    let before = files(source.path());
+    chat_store_sqlite::backup(source.path(), target.path().join("backup.db"))
+        .await
+        .unwrap();
+    assert_eq!(files(source.path()), before);
+}
+
+#[tokio::test]
+async fn store_opens_while_a_backup_looks_at_the_log() {
+    let source = tempfile::tempdir().unwrap();
+    let lock = std::fs::File::create(source.path().join("lock")).unwrap();
+    lock.try_lock_shared().unwrap();
+    let opening = SqliteStore::open(source.path(), Options::default());
+    let backup = async {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        drop(lock);
+    };
+    tokio::join!(opening, backup).0.unwrap();
+}

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use chat_core::model::{ConversationId, Seq};
 use chat_core::store::{AccountStore, MessageStore, Store};
 use chat_core::testkit::store::{NewEvent, World, append};
-use chat_store_sqlite::{BackupError, DATABASE_FILE, OpenError, Options, SqliteStore, restore};
+use chat_store_sqlite::{BackupError, DATABASE_FILE, OpenError, Options, SqliteStore, backup, restore};
 use rusqlite::Connection;
 
 async fn open(directory: &Path) -> Arc<SqliteStore> {
@@ -142,4 +142,57 @@ async fn unusable_file_is_not_restored_and_the_directory_keeps_its_store() {
         assert_eq!(names(directory.path()), [DATABASE_FILE, "chat.db-opening", "lock"]);
         assert_eq!(events(directory.path()).await, count, "{name}");
     }
+}
+
+/// A backup would open the copy with the log of the former database.
+#[tokio::test]
+async fn restore_and_backup_exclude_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = tempfile::tempdir().unwrap();
+    let path = |name: &str| files.path().join(name);
+    let store = open(directory.path()).await;
+    store.backup_to(path("good.db")).await.unwrap();
+    store.close().await;
+    let is_in_use = |error: &BackupError| matches!(error, BackupError::Open(OpenError::InUse { .. }));
+
+    let running = std::fs::File::open(directory.path()).unwrap();
+    running.try_lock().unwrap();
+    let refused = backup(directory.path(), path("second.db")).await.unwrap_err();
+    assert!(is_in_use(&refused), "{refused:?}");
+    running.unlock().unwrap();
+    running.try_lock_shared().unwrap();
+    backup(directory.path(), path("second.db")).await.unwrap();
+    let refused = restore(directory.path(), path("good.db")).await.unwrap_err();
+    assert!(is_in_use(&refused), "{refused:?}");
+    drop(running);
+    restore(directory.path(), path("good.db")).await.unwrap();
+}
+
+/// The owner of the directory may have made the link, and root may run the restoration.
+#[cfg(unix)]
+#[tokio::test]
+async fn linked_lock_does_not_change_the_mode_of_another_file() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    let (files, source) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let saved = files.path().join("backup.db");
+    open(source.path()).await.backup_to(&saved).await.unwrap();
+    let target = files.path().join("target");
+    std::fs::write(&target, "").unwrap();
+    std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let mode = || std::fs::metadata(&target).unwrap().permissions().mode() & 0o777;
+
+    let directory = tempfile::tempdir().unwrap();
+    let lock = directory.path().join("lock");
+    symlink(&target, &lock).unwrap();
+    let refused = restore(directory.path(), &saved).await;
+    assert!(
+        matches!(refused, Err(BackupError::Open(OpenError::NotWritable { .. }))),
+        "{refused:?}"
+    );
+    assert_eq!(mode(), 0o644);
+    std::fs::remove_file(&lock).unwrap();
+    std::fs::hard_link(&target, &lock).unwrap();
+    restore(directory.path(), &saved).await.unwrap();
+    assert_eq!(mode(), 0o644);
 }

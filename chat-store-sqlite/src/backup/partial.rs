@@ -24,9 +24,9 @@ const STALE_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// ends, for any reason, so a file that is not locked is abandoned.
 pub(super) struct Partial {
     path: PathBuf,
-    /// Holds the lock. The file is closed last, because closing it would release the locks that
-    /// SQLite has on it in this process.
-    _lock: File,
+    /// The locked file. It is closed last, because closing it would release the locks that SQLite
+    /// has on it in this process.
+    file: File,
 }
 
 impl Partial {
@@ -43,7 +43,7 @@ impl Partial {
             // Another backup may remove the file before it is locked.
             let is_locked = !matches!(file.try_lock(), Err(TryLockError::WouldBlock));
             if is_locked && path.try_exists()? {
-                return Ok(Self { path, _lock: file });
+                return Ok(Self { path, file });
             }
         }
     }
@@ -52,11 +52,19 @@ impl Partial {
         &self.path
     }
 
+    /// Gives the file to the owner of its directory.
+    pub(super) fn give_to_owner_of_directory(&self) -> io::Result<()> {
+        private::give_to_owner_of_directory(&self.file, &self.path)
+    }
+
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
     /// Syncs the file, and gives it the name `target`. Fails if a file of that name exists.
     pub(super) fn finish(self, target: &Path, cancellation: &Cancellation) -> Result<(), BackupError> {
         let write = |error| BackupError::Write(target.to_owned(), error);
-        let synced = File::open(&self.path).and_then(|file| file.sync_all());
-        synced.map_err(write)?;
+        self.sync().map_err(write)?;
         // The backup may have been cancelled meanwhile, because syncing a large file takes long.
         cancellation.check()?;
         // A hard link, unlike a rename, does not replace a file that was created in the meantime.
@@ -75,7 +83,7 @@ impl Partial {
 
     /// Syncs the file, and gives it the name `target`, also if a file of that name exists.
     pub(super) fn replace(self, target: &Path) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()?;
+        self.sync()?;
         std::fs::rename(&self.path, target)?;
         drop(self);
         private::sync_directory_of(target)

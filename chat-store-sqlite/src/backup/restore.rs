@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::cancellation::Cancellation;
 use super::partial::Partial;
 use super::{BackupError, cancellable, check_integrity, copy_pages};
-use crate::lock::{DirectoryLock, LOCK_FILE};
+use crate::lock::{CopyLock, DirectoryLock};
 use crate::open::{self, DATABASE_FILE};
 use crate::{OpenError, migrate, pairing, private};
 
@@ -33,9 +33,9 @@ pub struct Restored {
 /// no longer needed.
 ///
 /// # Errors
-/// See [`BackupError`]; [`OpenError::InUse`] while a store is open in the directory. After an
-/// error, the directory has its former database, unless only the removal of the former log failed;
-/// then the next opening removes it.
+/// See [`BackupError`]; [`OpenError::InUse`] while a store is open in the directory or a backup of
+/// it runs. After an error, the directory has its former database, unless only the removal of the
+/// former log failed; then the next opening removes it.
 ///
 /// # Cancel safety
 /// As for [`backup`](crate::backup): dropping the future cancels the call soon afterwards.
@@ -48,14 +48,14 @@ fn restore_blocking(directory: &Path, file: &Path, cancellation: &Cancellation) 
     let from = open_backup(file)?;
     let database = directory.join(DATABASE_FILE);
     open::create_and_sync_directory(directory).map_err(|error| OpenError::not_writable(&database, error))?;
-    let _lock = DirectoryLock::acquire(directory)?;
+    let lock = DirectoryLock::acquire(directory)?;
+    let _copy_lock = CopyLock::for_restore(directory)?;
     let write = |error| BackupError::Write(database.clone(), error);
     let partial = Partial::create(&database).map_err(write)?;
     let epoch = copy_pages(&from, partial.path(), cancellation)?;
     check_integrity(partial.path(), cancellation)?;
-    for created in [partial.path(), &directory.join(LOCK_FILE)] {
-        private::give_to_owner_of_directory(created).map_err(write)?;
-    }
+    partial.give_to_owner_of_directory().map_err(write)?;
+    lock.give_to_owner_of(directory).map_err(write)?;
     pairing::set_foreign_log_aside(&database).map_err(write)?;
     cancellation.check()?;
     let former = keep_former(&database).map_err(write)?;

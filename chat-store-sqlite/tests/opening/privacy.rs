@@ -101,3 +101,22 @@ async fn created_directories_are_private() {
     assert_eq!(mode(&made), 0o700);
     assert_eq!(mode(directory.path()), 0o755, "an existing directory keeps its mode");
 }
+
+/// The owner of the directory may have made the link, and root may open the store.
+#[cfg(unix)]
+#[tokio::test]
+async fn linked_file_beside_the_database_does_not_change_the_mode_of_another_file() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    let directory = tempfile::tempdir().unwrap();
+    open(directory.path()).await.close().await;
+    let target = directory.path().join("target");
+    std::fs::write(&target, "").unwrap();
+    std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let link = directory.path().join("chat.db-opening");
+    std::fs::remove_file(&link).unwrap();
+    symlink(&target, &link).unwrap();
+    open(directory.path()).await.close().await;
+    let mode = std::fs::metadata(&target).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o644);
+}
