@@ -78,6 +78,23 @@ pub(crate) struct Opened {
 /// Opens `directory`, and creates missing files unless the options exclude that. If a copy was put
 /// in the place of the database of a killed server, the copy gets a new epoch. Blocks.
 pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenError> {
+    open_if(directory, options, |_| Ok(()))
+}
+
+/// Opens `directory`, and brings its store up to date. Fails if it holds no store of this program,
+/// and creates none. Blocks.
+pub(crate) fn open_existing(directory: &Path) -> Result<Opened, OpenError> {
+    require_file(&directory.join(DATABASE_FILE))?;
+    open_if(directory, &Options::default(), require_store)
+}
+
+/// Opens `directory` if its database passes `check`, which may open connections: no store is open,
+/// and no log of another database is beside it.
+fn open_if(
+    directory: &Path,
+    options: &Options,
+    check: impl FnOnce(&Path) -> Result<(), OpenError>,
+) -> Result<Opened, OpenError> {
     let not_writable = |source| OpenError::NotWritable {
         directory: directory.to_owned(),
         source,
@@ -92,6 +109,7 @@ pub(crate) fn open(directory: &Path, options: &Options) -> Result<Opened, OpenEr
     let sqlite = |error| OpenError::sqlite(&path, error);
     let not_usable = |source| OpenError::not_writable(&path, source);
     let is_replaced = pairing::set_foreign_log_aside(&path).map_err(not_usable)?;
+    check(&path)?;
     let writer = if options.migrate {
         private::create_if_missing(&path).map_err(not_usable)?;
         let mut writer = connect(&path, OpenFlags::SQLITE_OPEN_CREATE).map_err(sqlite)?;
@@ -158,7 +176,7 @@ pub(crate) fn require_file(path: &Path) -> Result<(), OpenError> {
 }
 
 /// Fails unless `path` holds a store of this program, of any schema that it knows. Creates nothing.
-pub(crate) fn require_store(path: &Path) -> Result<(), OpenError> {
+fn require_store(path: &Path) -> Result<(), OpenError> {
     require_file(path)?;
     let conn = connect(path, OpenFlags::empty()).map_err(|error| OpenError::sqlite(path, error))?;
     migrate::require_store(&conn, path)

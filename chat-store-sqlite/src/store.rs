@@ -69,8 +69,7 @@ impl SqliteStore {
         let directory = directory.as_ref().to_owned();
         let path = directory.join(open::DATABASE_FILE);
         let renewed = tokio::task::spawn_blocking(move || {
-            open::require_store(&directory.join(open::DATABASE_FILE))?;
-            let opened = open::open(&directory, &Options::default())?;
+            let opened = open::open_existing(&directory)?;
             open::renew_epoch(&opened.writer).map_err(|error| OpenError::sqlite(&opened.path, error))
         });
         renewed.await.unwrap_or_else(|error| {

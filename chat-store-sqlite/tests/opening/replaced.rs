@@ -110,6 +110,28 @@ async fn copy_that_replaces_the_database_of_a_killed_server_gets_a_new_epoch() {
 }
 
 #[tokio::test]
+async fn renewal_of_the_epoch_does_not_replay_the_log_of_a_replaced_database() {
+    let (live, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(live.path()).await;
+    let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
+    let backup = copy.path().join("backup.db");
+    store.backup_to(&backup).await.unwrap();
+    let backed_up = store.events(world.group, Seq(1), Seq(u64::MAX), 9999).await.unwrap();
+    append(&*store, world.group, world.alice, messages(50, 900))
+        .await
+        .unwrap();
+    copy_files(&FILES, live.path(), copy.path());
+    std::fs::copy(&backup, copy.path().join(DATABASE_FILE)).unwrap();
+    let epoch = SqliteStore::renew_epoch(copy.path()).await.unwrap();
+    assert_eq!(unused_logs(copy.path()).len(), 1);
+    let restored = open(copy.path()).await;
+    assert_eq!(restored.epoch().await.unwrap(), epoch);
+    restored.close().await;
+    drop(restored);
+    assert_eq!(events(copy.path()).await, backed_up.len());
+}
+
+#[tokio::test]
 async fn store_that_opens_during_a_backup_replays_its_log_later() {
     let (live, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let store = open(live.path()).await;
