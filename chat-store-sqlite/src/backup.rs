@@ -152,7 +152,7 @@ fn copy_pages(from: &Connection, path: &Path, cancellation: &Cancellation) -> Re
     to.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()))
         .map_err(failed)?;
     let epoch = open::renew_epoch(&to).map_err(failed)?;
-    pairing::remove_generation(&to).map_err(failed)?;
+    pairing::renew_generation(&to).map_err(failed)?;
     to.close().map_err(|(_, error)| failed(error))?;
     Ok(epoch)
 }

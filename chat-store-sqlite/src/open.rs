@@ -132,6 +132,10 @@ fn open_if(
             .map_err(sqlite)?;
     }
     let epoch = if is_replaced {
+        tracing::warn!(
+            database = %path.display(),
+            "the database is not the one that was opened here last, so the store gets a new epoch"
+        );
         renew_epoch(&writer)
     } else {
         epoch(&writer)

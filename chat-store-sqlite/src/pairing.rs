@@ -29,18 +29,22 @@ const LOG_INDEX: &str = "-shm";
 const GENERATION_OFFSET: u64 = 60;
 const SALT_OFFSET: u64 = 16;
 /// Number of times that one opening may start its log anew and still be recognised as its owner.
-/// Each time stands for at least 16 MB of writes.
-const MAX_LOG_RESTARTS: u32 = 1 << 20;
+/// Commits that erase text may each start it anew. The random salt of another log is in this range
+/// in one of 256 cases.
+const MAX_LOG_RESTARTS: u32 = 1 << 24;
 
 /// The last opening of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Opening {
-    /// Number in the header of the database since that opening. Not 0, which is the number of a
-    /// database that was never opened, such as a backup.
+    /// Number in the header of the database since that opening.
     generation: u32,
-    /// Salt of the log that the opening began.
-    salt: u32,
+    /// Salt of the log that the opening began, or `None` if that log is no longer beside the
+    /// database.
+    salt: Option<u32>,
 }
+
+/// Text of a missing salt in the file with the [`Opening`].
+const NO_SALT: &str = "-";
 
 impl Opening {
     /// Returns the last opening of `database`, or `None` if it is unknown.
@@ -59,7 +63,11 @@ impl Opening {
     fn parse(text: &str) -> Option<Self> {
         let (generation, salt) = text.strip_suffix('\n')?.split_once(' ')?;
         let number = |digits| u32::from_str_radix(digits, 16).ok();
-        let (generation, salt) = (number(generation)?, number(salt)?);
+        let generation = number(generation)?;
+        let salt = match salt {
+            NO_SALT => None,
+            salt => Some(number(salt)?),
+        };
         Some(Self { generation, salt })
     }
 
@@ -68,7 +76,8 @@ impl Opening {
         forget(database)?;
         let path = private::beside(database, OPENING);
         let mut file = private::create_new(&path)?;
-        file.write_all(format!("{:08x} {:08x}\n", self.generation, self.salt).as_bytes())?;
+        let salt = self.salt.map_or(NO_SALT.to_owned(), |salt| format!("{salt:08x}"));
+        file.write_all(format!("{:08x} {salt}\n", self.generation).as_bytes())?;
         file.sync_all()?;
         // If root runs this program, the server that runs as another user has to read the file. In
         // a directory of yet another user, the file stays with its writer.
@@ -78,29 +87,63 @@ impl Opening {
 
     /// Returns whether a log with this salt was written since the opening.
     const fn has_written(self, salt: u32) -> bool {
-        salt.wrapping_sub(self.salt) <= MAX_LOG_RESTARTS
+        match self.salt {
+            Some(first) => salt.wrapping_sub(first) <= MAX_LOG_RESTARTS,
+            None => false,
+        }
     }
+
+    /// Returns whether `database` is another database than the one that was opened.
+    fn is_of_another(self, database: &Path) -> io::Result<bool> {
+        Ok(generation_of(database)? != self.generation)
+    }
+}
+
+/// Returns the generation in the header of `database`, or 0 if there is none.
+fn generation_of(database: &Path) -> io::Result<u32> {
+    Ok(number_at(database, GENERATION_OFFSET)?.unwrap_or(0))
+}
+
+/// Returns the salt of the log beside `database`, or `None` if there is no log with content.
+fn salt_of_log(database: &Path) -> io::Result<Option<u32>> {
+    number_at(&private::beside(database, LOG), SALT_OFFSET)
 }
 
 /// Returns whether the log beside `database` belongs to another database. The caller holds the lock
 /// of the directory: closing the database file releases all locks that this process has on it.
 pub(crate) fn has_foreign_log(database: &Path) -> io::Result<bool> {
-    let Some(salt) = number_at(&private::beside(database, LOG), SALT_OFFSET)? else {
+    let Some(salt) = salt_of_log(database)? else {
         return Ok(false);
     };
     let Some(opening) = Opening::read(database)? else {
         return Ok(false);
     };
-    let generation = number_at(database, GENERATION_OFFSET)?.unwrap_or(0);
-    Ok(opening.has_written(salt) && generation != opening.generation)
+    Ok(opening.has_written(salt) && opening.is_of_another(database)?)
 }
 
-/// Renames the log beside `database` if it belongs to another database, so that SQLite does not
-/// replay it. Returns whether there was one. The caller holds the lock of the directory.
+/// Returns whether `database` took the place of the database that was opened last. If the log of
+/// that one remained, renames it, so that SQLite does not replay it. The answer stays the same
+/// until [`begin`], so that an opening that fails before it does not hide the replacement from the
+/// next one. The caller holds the lock of the directory.
 pub(crate) fn set_foreign_log_aside(database: &Path) -> io::Result<bool> {
-    if !has_foreign_log(database)? {
+    let Some(opening) = Opening::read(database)? else {
+        return Ok(false);
+    };
+    if !opening.is_of_another(database)? {
         return Ok(false);
     }
+    if salt_of_log(database)?.is_some_and(|salt| opening.has_written(salt)) {
+        rename_foreign_log(database)?;
+    }
+    if opening.salt.is_some() {
+        // The log of the new database may begin with any salt, and belongs to it.
+        let salt = None;
+        Opening { salt, ..opening }.write(database)?;
+    }
+    Ok(true)
+}
+
+fn rename_foreign_log(database: &Path) -> io::Result<()> {
     let aside = private::beside(database, &format!("{LOG}.{}.unused", StoreEpoch::random()));
     move_log(database, &aside)?;
     tracing::warn!(
@@ -108,7 +151,18 @@ pub(crate) fn set_foreign_log_aside(database: &Path) -> io::Result<bool> {
         "the write-ahead log beside the database belongs to another database: it seems that a copy was put in the place of \
          the database of a server that did not stop cleanly; the store uses the database without that log, which was renamed"
     );
-    Ok(true)
+    Ok(())
+}
+
+/// Notes that the log beside `database`, if there is one, belongs to this database, before another
+/// one takes its place. The caller holds the lock of the directory.
+pub(crate) fn note_owner_of_log(database: &Path) -> io::Result<()> {
+    let Some(salt) = salt_of_log(database)? else {
+        return Ok(());
+    };
+    let generation = generation_of(database)?;
+    let salt = Some(salt);
+    Opening { generation, salt }.write(database)
 }
 
 /// Renames the log beside `database`, if there is one, so that it lies beside `renamed`.
@@ -127,26 +181,31 @@ fn move_log(database: &Path, target: &Path) -> io::Result<()> {
 pub(crate) fn begin(conn: &Connection, database: &Path) -> Result<(), OpenError> {
     let sqlite = |error| OpenError::sqlite(database, error);
     let not_writable = |error| OpenError::not_writable(database, error);
+    // From the new generation to the new note, the log and the database may each have either
+    // generation. If the opening is interrupted there, a note of the former one would make the log
+    // look foreign.
+    let forgotten = forget(database).and_then(|()| private::sync_directory_of(database));
+    forgotten.map_err(not_writable)?;
     let generation = random_generation();
     set_generation(conn, generation).map_err(sqlite)?;
-    let salt = number_at(&private::beside(database, LOG), SALT_OFFSET).map_err(not_writable)?;
+    let salt = salt_of_log(database).map_err(not_writable)?;
     // Moves the generation from the log into the database file, and starts the log anew.
     let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
     let is_busy: bool = conn.query_row(checkpoint, [], |row| row.get(0)).map_err(sqlite)?;
-    let noted = match salt {
+    match salt {
         Some(salt) if !is_busy => {
-            let salt = salt.wrapping_add(1);
-            Opening { generation, salt }.write(database)
+            let salt = Some(salt.wrapping_add(1));
+            Opening { generation, salt }.write(database).map_err(not_writable)
         }
         // A backup reads the log, so the database file may have the former generation.
-        _ => forget(database),
-    };
-    noted.map_err(not_writable)
+        _ => Ok(()),
+    }
 }
 
-/// Removes the generation from a database that will be opened under another name.
-pub(crate) fn remove_generation(conn: &Connection) -> rusqlite::Result<()> {
-    set_generation(conn, 0)
+/// Gives a copy of a database a generation of its own, so that it differs from every database whose
+/// place it may take.
+pub(crate) fn renew_generation(conn: &Connection) -> rusqlite::Result<()> {
+    set_generation(conn, random_generation())
 }
 
 /// Removes the note about the last opening of `database`.
@@ -194,10 +253,28 @@ mod tests {
     fn opening_owns_the_logs_that_follow_its_own() {
         let opening = Opening {
             generation: 7,
-            salt: u32::MAX,
+            salt: Some(u32::MAX),
         };
         assert!(opening.has_written(u32::MAX) && opening.has_written(0) && opening.has_written(MAX_LOG_RESTARTS - 1));
         assert!(!opening.has_written(MAX_LOG_RESTARTS) && !opening.has_written(u32::MAX - 1));
+        assert!(opening.has_written(5_000_000), "after many commits that erased text");
+        let without_log = Opening { salt: None, ..opening };
+        assert!(!without_log.has_written(u32::MAX) && !without_log.has_written(0));
+    }
+
+    /// The note of the former opening would let the next opening set the log aside.
+    #[test]
+    fn opening_that_fails_after_it_began_is_unknown() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = directory.path().join("chat.db");
+        let conn = Connection::open(&database).unwrap();
+        conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))
+            .unwrap();
+        begin(&conn, &database).unwrap();
+        assert!(Opening::read(&database).unwrap().is_some());
+        conn.pragma_update(None, "query_only", true).unwrap();
+        begin(&conn, &database).unwrap_err();
+        assert_eq!(Opening::read(&database).unwrap(), None);
     }
 
     #[test]
@@ -205,12 +282,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let database = directory.path().join("chat.db");
         assert_eq!(Opening::read(&database).unwrap(), None);
-        let opening = Opening {
-            generation: 0xa0,
-            salt: 3,
-        };
-        opening.write(&database).unwrap();
-        assert_eq!(Opening::read(&database).unwrap(), Some(opening));
+        for salt in [Some(3), None] {
+            let generation = 0xa0;
+            let opening = Opening { generation, salt };
+            opening.write(&database).unwrap();
+            assert_eq!(Opening::read(&database).unwrap(), Some(opening));
+        }
         for damaged in [&b""[..], b"000000a0", b"000000a0 0000", b"\xff\n", b"x y\n"] {
             std::fs::write(private::beside(&database, OPENING), damaged).unwrap();
             assert_eq!(Opening::read(&database).unwrap(), None);

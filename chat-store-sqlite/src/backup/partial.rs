@@ -81,12 +81,9 @@ impl Partial {
         private::sync_directory_of(target).map_err(write)
     }
 
-    /// Syncs the file, and gives it the name `target`, also if a file of that name exists.
+    /// Gives the file, which was synced, the name `target`, also if a file of that name exists.
     pub(super) fn replace(self, target: &Path) -> io::Result<()> {
-        self.sync()?;
-        std::fs::rename(&self.path, target)?;
-        drop(self);
-        private::sync_directory_of(target)
+        std::fs::rename(&self.path, target)
     }
 }
 

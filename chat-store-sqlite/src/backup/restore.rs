@@ -35,7 +35,8 @@ pub struct Restored {
 /// # Errors
 /// See [`BackupError`]; [`OpenError::InUse`] while a store is open in the directory or a backup of
 /// it runs. After an error, the directory has its former database, unless only the removal of the
-/// former log failed; then the next opening removes it.
+/// former log failed; then the next opening renames it. On a file system without hard links, a
+/// crash at the end may leave the former database under its new name only.
 ///
 /// # Cancel safety
 /// As for [`backup`](crate::backup): dropping the future cancels the call soon afterwards.
@@ -56,14 +57,36 @@ fn restore_blocking(directory: &Path, file: &Path, cancellation: &Cancellation) 
     check_integrity(partial.path(), cancellation)?;
     partial.give_to_owner_of_directory().map_err(write)?;
     lock.give_to_owner_of(directory).map_err(write)?;
+    partial.sync().map_err(write)?;
     pairing::set_foreign_log_aside(&database).map_err(write)?;
     cancellation.check()?;
-    let former = keep_former(&database).map_err(write)?;
-    // From here to the last step, the log that remains belongs to another database, which the next
-    // opening notices.
-    partial.replace(&database).map_err(write)?;
+    let former = exchange(partial, &database).map_err(write)?;
     remove_from_use(&database, former.as_deref()).map_err(write)?;
     Ok(Restored { epoch, former })
+}
+
+/// Puts the copy in the place of the database, whose log stays. Returns the new name of the former
+/// database.
+fn exchange(copy: Partial, database: &Path) -> io::Result<Option<PathBuf>> {
+    // From the renaming of the copy to the removal of the log, the log belongs to another database.
+    // An opening after a crash knows that from this note.
+    pairing::note_owner_of_log(database)?;
+    let former = keep_former(database)?;
+    put_in_place(copy, database, former.as_deref())?;
+    Ok(former)
+}
+
+/// Gives the copy the name of the database. If that fails, gives the former database its name back
+/// if it has lost it.
+fn put_in_place(copy: Partial, database: &Path, former: Option<&Path>) -> io::Result<()> {
+    if let Err(error) = copy.replace(database) {
+        if let (Some(former), Ok(false)) = (former, database.try_exists()) {
+            // The first error says what is wrong.
+            let _ = std::fs::rename(former, database);
+        }
+        return Err(error);
+    }
+    private::sync_directory_of(database)
 }
 
 /// Opens a backup for reading only, because closing a database that is open for writing moves its
@@ -93,4 +116,57 @@ fn remove_from_use(database: &Path, former: Option<&Path>) -> io::Result<()> {
     let without_database = private::beside(database, &format!(".{}.replaced", StoreEpoch::random()));
     pairing::move_log_beside(database, former.unwrap_or(&without_database))?;
     pairing::forget(database)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Options, SqliteStore, backup};
+    use chat_core::store::{AccountStore as _, Store as _};
+    use chat_core::testkit::store::{new_account, transact};
+
+    async fn create_account(store: &SqliteStore, name: &'static str) {
+        let created = transact(store, move |tx| {
+            Box::pin(async move { Ok(tx.create_account(new_account(name)).await?) })
+        });
+        created.await.unwrap();
+    }
+
+    /// The former database has no note about its last opening, as after an update from a release
+    /// that wrote none.
+    #[tokio::test]
+    async fn restore_that_ends_before_it_moves_the_log_keeps_the_copy() {
+        let (live, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let store = SqliteStore::open(live.path(), Options::default()).await.unwrap();
+        create_account(&store, "alice").await;
+        let saved = killed.path().join("backup.db");
+        backup(live.path(), &saved).await.unwrap();
+        create_account(&store, "bob").await;
+        for name in [DATABASE_FILE, "chat.db-wal"] {
+            std::fs::copy(live.path().join(name), killed.path().join(name)).unwrap();
+        }
+
+        let database = killed.path().join(DATABASE_FILE);
+        let partial = Partial::create(&database).unwrap();
+        copy_pages(&open_backup(&saved).unwrap(), partial.path(), &Cancellation::default()).unwrap();
+        exchange(partial, &database).unwrap();
+        let store = SqliteStore::open(killed.path(), Options::default()).await.unwrap();
+        assert!(store.account_by_name("alice").await.unwrap().is_some());
+        assert!(store.account_by_name("bob").await.unwrap().is_none());
+        store.close().await;
+    }
+
+    /// The former database has only its new name, as on a file system without hard links.
+    #[test]
+    fn former_database_is_put_back_if_the_copy_cannot_be_renamed() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = directory.path().join(DATABASE_FILE);
+        let former = directory.path().join("former");
+        std::fs::write(&former, "former").unwrap();
+        let partial = Partial::create(&database).unwrap();
+        std::fs::remove_file(partial.path()).unwrap();
+        put_in_place(partial, &database, Some(&former)).unwrap_err();
+        assert_eq!(std::fs::read(&database).unwrap(), b"former");
+        assert!(!former.exists());
+    }
 }

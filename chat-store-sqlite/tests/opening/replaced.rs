@@ -109,6 +109,41 @@ async fn copy_that_replaces_the_database_of_a_killed_server_gets_a_new_epoch() {
     assert_eq!(events(copy.path()).await, count);
 }
 
+/// The first opening after the replacement fails, because an operator's command does not migrate.
+#[tokio::test]
+async fn copy_gets_its_new_epoch_even_if_the_first_opening_fails() {
+    let (live, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(live.path()).await;
+    let epoch = store.epoch().await.unwrap();
+    store.close().await;
+    let cold = copy.path().join("cold.db");
+    std::fs::copy(live.path().join(DATABASE_FILE), &cold).unwrap();
+    let store = open(live.path()).await;
+    World::new(Arc::clone(&store) as Arc<dyn Store>).await;
+    copy_files(&FILES, live.path(), copy.path());
+    std::fs::rename(&cold, copy.path().join(DATABASE_FILE)).unwrap();
+    // The copy is one of an earlier release. Nothing of the log is replayed, because the copy is in
+    // its own directory.
+    let elsewhere = tempfile::tempdir().unwrap();
+    copy_files(&FILES[..1], copy.path(), elsewhere.path());
+    raw(elsewhere.path())
+        .execute_batch("DROP TABLE session_token; DELETE FROM migration WHERE version = 4")
+        .unwrap();
+    copy_files(&FILES[..1], elsewhere.path(), copy.path());
+    let mut options = Options::default();
+    options.migrate = false;
+    let refused = SqliteStore::open(copy.path(), options).await;
+    assert!(matches!(refused, Err(OpenError::OlderSchema { .. })), "{refused:?}");
+    assert_eq!(unused_logs(copy.path()).len(), 1);
+
+    let renewed = open(copy.path()).await;
+    let new_epoch = renewed.epoch().await.unwrap();
+    assert_ne!(new_epoch, epoch);
+    renewed.close().await;
+    drop(renewed);
+    assert_eq!(open(copy.path()).await.epoch().await.unwrap(), new_epoch, "once only");
+}
+
 #[tokio::test]
 async fn renewal_of_the_epoch_does_not_replay_the_log_of_a_replaced_database() {
     let (live, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
