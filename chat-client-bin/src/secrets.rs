@@ -109,14 +109,14 @@ async fn read_hidden(prompt: String) -> Result<Secret, Failure> {
     let mut signals = StopSignals::install()?;
     let _guard = TerminalGuard::new();
     let reading = tokio::task::spawn_blocking(move || {
-        // The terminal on standard input. The default, /dev/tty, exists in sessions only.
+        let path = terminal_path(&["/dev/stdin", "/dev/tty"]);
         let terminal = rpassword::ConfigBuilder::new()
-            .input_file_path("/dev/stdin")
-            .output_file_path("/dev/stdin")
+            .input_file_path(path)
+            .output_file_path(path)
             .build();
         rpassword::prompt_password_with_config(prompt, terminal).map(Secret::new)
     });
-    tokio::select! {
+    let result = tokio::select! {
         biased;
         signal = signals.next() => Err(signal.into()),
         read = reading => match read.map_err(io::Error::other)? {
@@ -124,12 +124,35 @@ async fn read_hidden(prompt: String) -> Result<Secret, Failure> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(StopSignal::Interrupt.into()),
             read => Ok(read?),
         },
-    }
+    };
+    // Most commands do not handle signals, and would no longer be ended by them.
+    signals.end_process();
+    result
+}
+
+/// Returns the first of the paths that can be opened, or else the last. The terminal on standard
+/// input comes first, because its mode is the one that is restored; it cannot be opened if it
+/// belongs to another user, as after `su`. `/dev/tty` exists in sessions only.
+fn terminal_path(paths: &[&'static str]) -> &'static str {
+    let can_open = |path: &&&str| fs::OpenOptions::new().read(true).write(true).open(path).is_ok();
+    paths
+        .iter()
+        .find(can_open)
+        .or(paths.last())
+        .copied()
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn terminal_that_cannot_be_opened_is_replaced() {
+        assert_eq!(terminal_path(&["/dev/null", "/dev/zero"]), "/dev/null");
+        assert_eq!(terminal_path(&["/nonexistent/tty", "/dev/null"]), "/dev/null");
+        assert_eq!(terminal_path(&["/nonexistent/1", "/nonexistent/2"]), "/nonexistent/2");
+    }
 
     #[test]
     fn byte_order_mark_is_not_part_of_the_password() {

@@ -1,8 +1,10 @@
 //! Signals that ask the client to end.
 
-use std::io;
+use std::sync::Mutex;
+use std::{fs, io};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::AbortHandle;
 
 use crate::failure::{Failure, Kind};
 
@@ -39,22 +41,43 @@ impl From<StopSignal> for Failure {
     }
 }
 
-/// Handlers of SIGHUP, SIGINT and SIGTERM, which otherwise end the process at once.
+/// Handlers of SIGHUP, SIGINT and SIGTERM, which otherwise end the process at once. A signal that
+/// the process was started to ignore, as by `nohup`, stays ignored.
 #[derive(Debug)]
 pub(crate) struct StopSignals {
-    hang_up: Signal,
-    interrupt: Signal,
-    terminate: Signal,
+    hang_up: Option<Signal>,
+    interrupt: Option<Signal>,
+    terminate: Option<Signal>,
 }
+
+/// Task that ends the process at a signal, while no command handles signals.
+static EXIT_TASK: Mutex<Option<AbortHandle>> = Mutex::new(None);
 
 impl StopSignals {
     /// Installs the handlers.
     pub(crate) fn install() -> io::Result<Self> {
-        Ok(Self {
-            hang_up: signal(SignalKind::hangup())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
+        let ignored = ignored_signals();
+        let install = |kind: SignalKind| {
+            let is_ignored = ignored >> (kind.as_raw_value() - 1) & 1 == 1;
+            (!is_ignored).then(|| signal(kind)).transpose()
+        };
+        let signals = Self {
+            hang_up: install(SignalKind::hangup())?,
+            interrupt: install(SignalKind::interrupt())?,
+            terminate: install(SignalKind::terminate())?,
+        };
+        set_exit_task(None);
+        Ok(signals)
+    }
+
+    /// Lets the signals end the process again, until handlers are installed the next time. The
+    /// operating system cannot do that, because tokio keeps its handlers until the process ends.
+    pub(crate) fn end_process(mut self) {
+        let task = tokio::spawn(async move {
+            let signal = self.next().await;
+            std::process::exit(signal.exit_code().into());
+        });
+        set_exit_task(Some(task.abort_handle()));
     }
 
     /// Waits for the next of the signals.
@@ -63,10 +86,51 @@ impl StopSignals {
     /// Dropping the future loses no signal.
     pub(crate) async fn next(&mut self) -> StopSignal {
         tokio::select! {
-            Some(()) = self.hang_up.recv() => StopSignal::HangUp,
-            Some(()) = self.interrupt.recv() => StopSignal::Interrupt,
-            Some(()) = self.terminate.recv() => StopSignal::Terminate,
-            else => std::future::pending().await,
+            () = received(&mut self.hang_up) => StopSignal::HangUp,
+            () = received(&mut self.interrupt) => StopSignal::Interrupt,
+            () = received(&mut self.terminate) => StopSignal::Terminate,
         }
+    }
+}
+
+/// Waits for a signal, or for ever if it has no handler.
+async fn received(signal: &mut Option<Signal>) {
+    if let Some(signal) = signal
+        && signal.recv().await.is_some()
+    {
+        return;
+    }
+    std::future::pending().await
+}
+
+/// Replaces the task that ends the process at a signal.
+fn set_exit_task(task: Option<AbortHandle>) {
+    let mut current = EXIT_TASK.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(former) = std::mem::replace(&mut *current, task) {
+        former.abort();
+    }
+}
+
+/// Returns the signals that this process ignores: bit N-1 stands for signal N. Linux reports them
+/// in a file; elsewhere, none is known to be ignored.
+fn ignored_signals() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    parse_ignored(&status).unwrap_or_default()
+}
+
+fn parse_ignored(status: &str) -> Option<u64> {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_signals_are_read_from_the_status_of_the_process() {
+        let status = "Name:\tx\nSigBlk:\t0000000000000002\nSigIgn:\t0000000000001001\n";
+        assert_eq!(parse_ignored(status), Some(0x1001));
+        assert_eq!(parse_ignored("Name:\tx\n"), None);
     }
 }

@@ -1,10 +1,10 @@
 //! Tests of servers, clients and agents that are killed or stopped at critical moments.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use chat_harness::process::{Reach, signal};
 
-use super::support::{DroppingProxy, Running, TestDevice, TestServer, eventually, texts};
+use super::support::{DroppingProxy, PASSWORD, Running, TestDevice, TestServer, eventually, texts};
 
 #[test]
 fn message_is_stored_once_when_server_is_killed_before_reply() {
@@ -151,4 +151,25 @@ fn stopped_listener_acknowledges_what_it_has_printed() {
         assert_eq!(listener.finish().0, Some(0), "SIG{name}");
         assert!(bob.missed().is_empty(), "printed again after SIG{name}");
     }
+}
+
+/// `nohup` is the usual way to keep a listener after the terminal was closed.
+#[test]
+fn listener_keeps_ignoring_a_signal_that_it_inherited_as_ignored() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    let listen = alice.command(&["listen", "--json"]);
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", r#"trap "" HUP; exec "$0" "$@""#])
+        .arg(listen.get_program());
+    command.args(listen.get_args()).env("CHAT_PASSWORD", PASSWORD);
+    let listener = Running::start(command);
+    bob.ok(&["send", "alice", "one"]);
+    listener.until("one");
+    signal(listener.id(), "HUP", Reach::Process).unwrap();
+    bob.ok(&["send", "alice", "two"]);
+    listener.until("two");
+    signal(listener.id(), "TERM", Reach::Process).unwrap();
+    assert_eq!(listener.finish().0, Some(0));
 }

@@ -297,6 +297,27 @@ fn password_prompt_restores_the_terminal() {
     }
 }
 
+/// The handlers of the prompt stay installed, and a command without handlers must not ignore the
+/// signals because of that.
+#[test]
+fn signal_ends_a_command_after_its_password_was_typed() {
+    let server = TestServer::new();
+    let mut device = server.device("zoe", "zoe");
+    // The connection is accepted by the system, and nothing ever answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    device.server = silent.local_addr().unwrap();
+    let mut command = device.command(&["--timeout", "300", "login"]);
+    command.env_remove("CHAT_PASSWORD");
+    let mut client = Terminal::run(command);
+    client.until("Password: ");
+    eventually("the password is hidden", || !client.is_in_line_mode());
+    client.press("correct horse battery\r");
+    let connected = silent.accept().unwrap();
+    client.signal("INT");
+    assert_eq!(client.exit_code(), Some(130));
+    drop(connected);
+}
+
 #[test]
 fn pasted_commands_are_not_executed_in_part() {
     let server = TestServer::new();
