@@ -7,6 +7,7 @@ mod opening;
 mod requests;
 mod sending;
 
+use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
 use chat_core::client::{Client, ClientError};
@@ -129,6 +130,8 @@ struct JobContext {
     style: crate::output::Style,
     /// `true` if typed messages appear as lines of their conversation once they are stored.
     prints_own: bool,
+    /// True if lists begin with the names of their columns.
+    has_headings: bool,
 }
 
 impl JobContext {
@@ -138,13 +141,14 @@ impl JobContext {
             screen: state.screen.clone(),
             style: state.style,
             prints_own: state.own_messages.is_some(),
+            has_headings: state.script.is_none() && io::stdout().is_terminal(),
         }
     }
 
-    /// Prints a list with the names of its columns, or `empty_text` if it is empty.
+    /// Prints a list, on a terminal with the names of its columns, or `empty_text` if it is empty.
     fn list<L: Row>(&self, rows: impl IntoIterator<Item = L>, empty_text: &str) {
         let mut rows = rows.into_iter().peekable();
-        if rows.peek().is_some() {
+        if self.has_headings && rows.peek().is_some() {
             self.screen.line(self.style.dim(&L::heading()));
         }
         self.show(rows, empty_text);

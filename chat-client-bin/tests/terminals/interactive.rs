@@ -216,6 +216,24 @@ fn last_member_confirms_that_leaving_deletes_the_group() {
     assert!(alice.json(&["group", "list"]).is_empty());
 }
 
+/// `/leave` also ends what is not a membership yet.
+#[test]
+fn leaving_declines_an_invitation() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    alice.ok(&["group", "create", "club", "--join-policy", "invite"]);
+    alice.ok(&["group", "invite", "club", "bob"]);
+    let mut client = bob.start(&[]);
+    client.type_line("/leave club");
+    client.until("you left #club");
+    client.type_line("/friends");
+    // A script gets the rows of a list without a heading.
+    let row = client.next_line();
+    assert!(row.contains("alice"), "{row}");
+    assert_eq!(client.finish().0, Some(0));
+    bob.fails(1, &["group", "leave", "club"]);
+}
+
 #[test]
 fn removed_member_is_no_longer_in_the_conversation() {
     let server = TestServer::new();

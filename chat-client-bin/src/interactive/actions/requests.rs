@@ -1,7 +1,8 @@
 //! Actions that send one command to the server and print a confirmation.
 
+use chat_core::client::ClientError;
 use chat_core::commands::Commands;
-use chat_core::model::{Command, ConversationRef, ConversationView, DisplayName, Note, ProfileChanges};
+use chat_core::model::{Command, ConversationRef, ConversationView, DisplayName, Note, ProfileChanges, ReplyCode};
 
 use crate::args::{group_ref, user_ref};
 use crate::failure::Failure;
@@ -25,7 +26,17 @@ pub(super) fn leave(state: &mut State, name: Option<&str>) -> Result<(), Failure
     let confirmed = state.confirmation.take();
     let job = JobContext::of(state);
     state.spawn(async move {
-        let info = job.client.conversation(group.clone()).await?;
+        let info = match job.client.conversation(group.clone()).await {
+            Ok(info) => info,
+            // The user has only an invitation or a request to join, which leaving ends.
+            Err(ClientError::Refused(refused)) if refused.code() == Some(ReplyCode::NotFound) => {
+                job.client.execute(Command::LeaveGroup(group)).await?;
+                let text = format!("-- you left {label}");
+                job.screen.line(job.style.dim(&single_line(&text)));
+                return Ok(JobResult::Done);
+            }
+            Err(error) => return Err(error.into()),
+        };
         let is_last = matches!(&info.view, ConversationView::Group(group) if group.member_count <= 1);
         if is_last && info.active && confirmed != Some(Confirmation::Leave(info.id)) {
             let text =
