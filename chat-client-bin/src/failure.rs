@@ -8,7 +8,7 @@
 //! | 74 | `storage`, `output` | the profile or the output cannot be read or written |
 //! | 75 | `temporary`, `queued`, `unknown`, `timeout` | try again later; `queued`: the next run sends the message; `unknown`: the command may or may not have taken effect |
 //! | 76 | `wrong_key`, `protocol` | unexpected key, unencrypted connection not allowed, unsupported version, or a violation of the protocol |
-//! | 77 | `auth` | not logged in, wrong password, revoked, logged in elsewhere, account disabled, too many devices |
+//! | 77 | `auth` | not logged in, wrong password, revoked, logged in elsewhere, account disabled, too many devices, profile of another user |
 //! | 129, 130, 143 | `stopped` | ended by SIGHUP, SIGINT or SIGTERM at a prompt or in the interactive client |
 //! | 141 | | the reader of the output has closed the pipe; no message is printed, as for a process killed by SIGPIPE |
 
@@ -153,13 +153,16 @@ pub(crate) fn each_cause_once(text: &str) -> String {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        let text = each_cause_once(&error.to_string());
+        let mut text = each_cause_once(&error.to_string());
+        if matches!(error, ClientError::OtherUser { .. }) {
+            text.push_str("; give another --profile");
+        }
         let kind = match &error {
             ClientError::Unreachable(_) => Kind::Unreachable,
             ClientError::WrongKey { .. } | ClientError::Trust(_) => Kind::WrongKey,
             ClientError::Refused(failure) => kind_of_reply(failure.code()),
             ClientError::StoreReplaced => Kind::Refused,
-            ClientError::NoCredentials => Kind::Auth,
+            ClientError::NoCredentials | ClientError::OtherUser { .. } => Kind::Auth,
             ClientError::Ended(code) => kind_of_close(*code),
             ClientError::Interrupted => Kind::Unknown,
             ClientError::Protocol(_) => Kind::Protocol,
@@ -229,6 +232,7 @@ impl From<io::Error> for Failure {
 #[cfg(test)]
 mod tests {
     use chat_core::codec;
+    use chat_core::model::UserId;
 
     use super::*;
 
@@ -242,6 +246,12 @@ mod tests {
         assert_eq!(code(refused(ReplyCode::Throttled)), 75);
         assert_eq!(code(refused(ReplyCode::UnsupportedVersion)), 76);
         assert_eq!(code(ClientError::NoCredentials), 77);
+        let other = ClientError::OtherUser {
+            saved: UserId(1),
+            user: UserId(2),
+        };
+        assert!(Failure::from(other.clone()).text.contains("--profile"));
+        assert_eq!(code(other), 77);
         assert_eq!(code(ClientError::Ended(CloseCode::Replaced)), 77);
         assert_eq!(code(ClientError::Ended(CloseCode::AccountDisabled)), 77);
         assert_eq!(code(ClientError::Ended(CloseCode::GoingAway)), 75);

@@ -353,7 +353,6 @@ fn explain(error: ClientError, pinned: bool) -> Failure {
         ClientError::NoCredentials => failure.text.push_str(
             "; run `chat-client login` or set CHAT_PASSWORD, or run `chat-client register` to create an account",
         ),
-        ClientError::OtherUser { .. } => failure.text.push_str("; give another --profile"),
         ClientError::Refused(_) if failure.kind == Kind::Auth => {}
         ClientError::WrongKey { .. } if pinned => failure.text.push_str("; it differs from the key given with --pin"),
         ClientError::WrongKey { .. } => {
