@@ -1,32 +1,40 @@
-//! The servers and keys that an agent uses. A command that runs through the agent cannot choose
-//! others.
+//! The servers, keys and authorities that an agent uses. A command that runs through the agent
+//! cannot choose others.
+
+use std::path::PathBuf;
 
 use chat_core::client::{Scheme, ServerAddress};
 use chat_core::secure::Fingerprint;
 
+use crate::authorities;
 use crate::failure::Failure;
 
-/// Servers and keys given on the command line.
+/// Servers, keys and authorities given on the command line.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
     pub(crate) servers: Vec<ServerAddress>,
     pub(crate) pins: Vec<Fingerprint>,
+    /// File given with `--ca`.
+    pub(crate) ca: Option<PathBuf>,
 }
 
-/// Servers that an agent connects to, and the keys that it accepts from them.
+/// Servers that an agent connects to, and the keys and authorities that it accepts from them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct AgentServers {
     pub(crate) servers: Vec<ServerAddress>,
     /// Keys given on the command line of the agent, otherwise the keys that its profile has pinned.
     pub(crate) pins: Vec<Fingerprint>,
+    /// Digest of the file given with `--ca` on the command line of the agent.
+    pub(crate) authorities: Option<Fingerprint>,
 }
 
 impl AgentServers {
-    /// Formats the value as lines of `server ADDRESS` and `pin FINGERPRINT`.
+    /// Formats the value as lines of `server ADDRESS`, `pin FINGERPRINT` and `ca DIGEST`.
     pub(crate) fn format(&self) -> String {
         let servers = self.servers.iter().map(|server| format!("server {server}"));
         let pins = self.pins.iter().map(|pin| format!("pin {pin}"));
-        servers.chain(pins).collect::<Vec<_>>().join("\n")
+        let authorities = self.authorities.iter().map(|digest| format!("ca {digest}"));
+        servers.chain(pins).chain(authorities).collect::<Vec<_>>().join("\n")
     }
 
     /// Parses what [`format`](Self::format) wrote. Ignores other lines.
@@ -38,11 +46,13 @@ impl AgentServers {
         Self {
             servers: values("server").filter_map(|value| value.parse().ok()).collect(),
             pins: values("pin").filter_map(|value| value.parse().ok()).collect(),
+            authorities: values("ca").find_map(|value| value.parse().ok()),
         }
     }
 
-    /// Refuses servers that the agent does not use. Refuses keys if the agent accepts another key
-    /// or pins none, or if one of its servers is not encrypted.
+    /// Refuses servers that the agent does not use, and authorities unless the agent was started
+    /// with a file of the same content. Refuses keys if the agent accepts another key or pins none,
+    /// or if one of its servers is not encrypted.
     pub(crate) fn check(&self, wanted: &Wanted) -> Result<(), Failure> {
         let refuse = |option: &str, used: String| {
             Err(Failure::usage(format!(
@@ -52,6 +62,15 @@ impl AgentServers {
         if let Some(other) = wanted.servers.iter().find(|server| !self.servers.contains(server)) {
             let used: Vec<_> = self.servers.iter().map(ServerAddress::to_string).collect();
             return refuse("--server", format!("{}, not {other}", used.join(" and ")));
+        }
+        if let Some(ca) = &wanted.ca
+            && self.authorities != Some(authorities::digest(ca)?)
+        {
+            let used = match self.authorities {
+                Some(_) => "other authorities",
+                None => "a server without --ca",
+            };
+            return refuse("--ca", used.to_owned());
         }
         if wanted.pins.is_empty() {
             return Ok(());
@@ -89,6 +108,7 @@ mod tests {
         let used = AgentServers {
             servers: servers(&["sc1://a:1", "tls://[::1]:2"]),
             pins: vec![key('A'), key('B')],
+            authorities: Some(key('C')),
         };
         assert_eq!(AgentServers::parse(&used.format()), used);
         assert_eq!(AgentServers::parse("later version"), AgentServers::default());
@@ -99,11 +119,13 @@ mod tests {
         let used = AgentServers {
             servers: servers(&["sc1://a:1", "sc1://b:1"]),
             pins: vec![key('A')],
+            ..AgentServers::default()
         };
         let check = |addresses: &[&str], pins: &[Fingerprint]| {
             let wanted = Wanted {
                 servers: servers(addresses),
                 pins: pins.to_vec(),
+                ca: None,
             };
             used.check(&wanted).map_err(|failure| failure.text)
         };
@@ -119,26 +141,50 @@ mod tests {
         );
         let unpinned = AgentServers {
             servers: servers(&["sc1://a:1"]),
-            pins: Vec::new(),
+            ..AgentServers::default()
         };
         let wanted = Wanted {
-            servers: Vec::new(),
             pins: vec![key('A')],
+            ..Wanted::default()
         };
         let refused = unpinned.check(&wanted).unwrap_err().text;
         assert!(refused.contains("without --pin: end that process"), "{refused}");
         let plain = AgentServers {
             servers: servers(&["plain://a:1"]),
             pins: vec![key('A')],
+            ..AgentServers::default()
         };
         let pins = vec![key('A')];
         assert!(
             plain
                 .check(&Wanted {
-                    servers: Vec::new(),
-                    pins
+                    pins,
+                    ..Wanted::default()
                 })
                 .is_err()
         );
+    }
+
+    #[test]
+    fn command_through_an_agent_cannot_choose_other_authorities() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            path
+        };
+        let used = |ca: Option<&str>| AgentServers {
+            authorities: ca.map(|content| authorities::digest(&file("used", content)).unwrap()),
+            ..AgentServers::default()
+        };
+        let wanted = Wanted {
+            ca: Some(file("wanted", "one")),
+            ..Wanted::default()
+        };
+        assert!(used(Some("one")).check(&wanted).is_ok());
+        assert!(used(Some("one")).check(&Wanted::default()).is_ok());
+        let refused = |ca: Option<&str>| used(ca).check(&wanted).unwrap_err().text;
+        assert!(refused(None).contains("without --ca: end that process"));
+        assert!(refused(Some("two")).contains("other authorities"));
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use chat_core::secure::Fingerprint;
 use chat_core::transport::tls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -20,6 +21,14 @@ pub(crate) fn load(file: Option<&Path>) -> Result<Option<Arc<RootCertStore>>, Fa
         None => from_platform()?,
     };
     Ok(Some(roots).filter(|roots| !roots.is_empty()).map(Arc::new))
+}
+
+/// Returns the SHA-256 digest of the file that `--ca` names.
+pub(crate) fn digest(file: &Path) -> Result<Fingerprint, Failure> {
+    match std::fs::read(file) {
+        Ok(content) => Ok(Fingerprint::of_spki(&content)),
+        Err(error) => Err(Failure::usage(format!("--ca {}: {error}", file.display()))),
+    }
 }
 
 fn from_file(file: &Path) -> Result<RootCertStore, Failure> {

@@ -6,7 +6,7 @@
 //! PROFILE/accounts/NAME/         state of this device of the user (chat_core::client::FileStore)
 //! PROFILE/accounts/NAME/server   the servers used last
 //! PROFILE/accounts/NAME/agent    socket of the agent, the process that has the account open
-//! PROFILE/accounts/NAME/agent.servers  the servers and keys that the agent uses
+//! PROFILE/accounts/NAME/agent.servers  the servers, keys and authorities that the agent uses
 //! PROFILE/accounts/NAME/spool/   outboxes of processes that send through the agent
 //! ```
 
@@ -24,6 +24,7 @@ use chat_core::secure::{Fingerprint, KnownHosts, KnownHostsFile};
 use crate::agent;
 use crate::agent_servers::{AgentServers, Wanted};
 use crate::args::{Global, user_ref};
+use crate::authorities;
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
 use crate::spool::{self, Spool};
@@ -81,17 +82,20 @@ impl Profile {
         write(&self.account_directory(account).join("server"), &servers.join("\n"))
     }
 
-    /// Stores the servers and keys that the agent of an account uses. `pins` are the keys given on
-    /// the command line; without them, the agent accepts those that the profile has pinned.
+    /// Stores the servers, keys and authorities that the agent of an account uses. `pins` and `ca`
+    /// were given on the command line; without `pins`, the agent accepts the keys that the profile
+    /// has pinned.
     pub(crate) fn store_agent_servers(
         &self,
         account: &str,
         servers: &[ServerAddress],
         pins: &[Fingerprint],
+        ca: Option<&Path>,
     ) -> Result<(), Failure> {
         let mut used = AgentServers {
             servers: servers.to_vec(),
             pins: pins.to_vec(),
+            authorities: ca.map(authorities::digest).transpose()?,
         };
         if pins.is_empty() {
             let known = KnownHostsFile::new(self.directory.join("known_hosts")).load();

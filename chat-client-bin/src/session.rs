@@ -1,7 +1,7 @@
 //! [`Session`]: a client that is started with the options of the command line. Also contains the
 //! requests that commands and the interactive client share.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use chat_core::client::{
     Client, ClientError, ClientOptions, ClientStore as _, Credentials, Events, Receive, Scheme, ServerAddress, Status,
@@ -38,6 +38,8 @@ pub(crate) struct Session {
     given_servers: Vec<ServerAddress>,
     /// Keys given with `--pin`.
     pins: Vec<Fingerprint>,
+    /// File given with `--ca`.
+    ca: Option<PathBuf>,
     /// Spool of this process, if another process has the account open.
     spool: Option<Spool>,
     output: Output,
@@ -135,6 +137,7 @@ impl Session {
         let mut session = Self::new(client, profile, account, &servers, (*output, deadline));
         session.report_outbox(receive);
         session.pins.clone_from(&global.pin);
+        session.ca.clone_from(&global.ca);
         session.given_servers = given_servers;
         Ok(session)
     }
@@ -153,6 +156,7 @@ impl Session {
             servers: servers.to_vec(),
             given_servers: Vec::new(),
             pins: Vec::new(),
+            ca: None,
             spool: None,
             output,
             deadline,
@@ -182,7 +186,7 @@ impl Session {
         let path = self.profile.agent_socket(&self.account);
         let started = self
             .profile
-            .store_agent_servers(&self.account, &servers, &self.pins)
+            .store_agent_servers(&self.account, &servers, &self.pins, self.ca.as_deref())
             .and_then(|()| {
                 let failed = |error| format!("cannot listen at {}: {error}", path.display());
                 Agent::start(&path, self.client.clone()).map_err(|error| Failure::new(Kind::Storage, failed(error)))
@@ -332,8 +336,8 @@ fn options(
     Ok(options)
 }
 
-/// Returns the servers and keys given on the command line. The command is refused if an agent has
-/// the account open and does not use them.
+/// Returns the servers, keys and authorities given on the command line. The command is refused if
+/// an agent has the account open and does not use them.
 fn wanted(global: &Global, servers: &[ServerAddress]) -> Wanted {
     Wanted {
         servers: if global.server.is_empty() {
@@ -342,6 +346,7 @@ fn wanted(global: &Global, servers: &[ServerAddress]) -> Wanted {
             servers.to_vec()
         },
         pins: global.pin.clone(),
+        ca: global.ca.clone(),
     }
 }
 

@@ -57,6 +57,13 @@ fn server_and_key_of_a_running_agent_cannot_be_changed() {
     elsewhere.server.set_port(1);
     let errors = elsewhere.fails(2, &["send", "bob", "three"]);
     assert!(errors.contains("--server"), "{errors}");
+    let authorities = server.path("ca.pem");
+    fs::write(&authorities, "any").unwrap();
+    let errors = alice.fails(2, &["--ca", authorities.to_str().unwrap(), "send", "bob", "four"]);
+    assert!(
+        errors.contains("end that process") && errors.contains("--ca"),
+        "{errors}"
+    );
     assert_eq!(alice.texts(&["bob"]), ["one"]);
     let stored = fs::read_to_string(alice.profile.join("accounts/alice/server")).unwrap();
     assert_eq!(stored.trim(), format!("sc1://{}", alice.server));
