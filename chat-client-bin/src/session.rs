@@ -1,13 +1,13 @@
 //! [`Session`]: a client that is started with the options of the command line. Also contains the
 //! requests that commands and the interactive client share.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use chat_core::client::{
     Client, ClientError, ClientOptions, ClientStore as _, Credentials, Events, Receive, Scheme, ServerAddress, Status,
 };
 use chat_core::commands::Commands;
-use chat_core::model::{ConversationInfo, EventBody, HistoryEvent, Page, PageFrom, UserInfo};
+use chat_core::model::{ConversationInfo, EventBody, HistoryEvent, Page, PageFrom, UserId, UserInfo};
 use chat_core::secure::{Fingerprint, Trust};
 use tokio::time::Instant;
 
@@ -75,6 +75,8 @@ const MAX_LOGIN_DELAY: Duration = Duration::from_secs(2);
 const AGENT_POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Maximum number of passes through the list of servers until the first login.
 const MAX_ATTEMPTS: u32 = 3;
+/// Maximum time for looking up the names in a line.
+pub(crate) const NAME_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum time at the end of a command for sending the messages that are left in the outbox.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -407,9 +409,15 @@ pub(crate) async fn event_line(
     body: &EventBody,
 ) -> EventLine {
     let users = users_in(entry, body);
-    let names = match client.names(users.iter().copied()).await {
-        Ok(names) => names,
-        Err(_) => client.known_names(users),
-    };
+    let names = names_for_line(client, users).await;
     EventLine::new(info, entry, body, &names)
+}
+
+/// Returns the names of users, for at most 2 s of looking up, and omits names that are not found. A
+/// request without an answer would otherwise wait until the server is back.
+pub(crate) async fn names_for_line(client: &Client, users: Vec<UserId>) -> HashMap<UserId, String> {
+    match tokio::time::timeout(NAME_TIMEOUT, client.names(users.iter().copied())).await {
+        Ok(Ok(names)) => names,
+        _ => client.known_names(users),
+    }
 }

@@ -1,12 +1,15 @@
 //! The command `listen`: prints events as they arrive.
 
 use std::{
+    collections::HashMap,
     future::pending,
+    pin::Pin,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use chat_core::client::{ClientEvent, Delivery, Events, Receive, Received};
-use chat_core::model::{ConversationRef, EventBody};
+use chat_core::client::{ClientError, ClientEvent, Delivery, Events, Receive, Received};
+use chat_core::commands::Commands;
+use chat_core::model::{ConversationId, ConversationRef, EventBody, ReplyCode, Seq, UserRef};
 use tokio::time::{Instant, sleep_until};
 
 use crate::args::{Global, Listen, group_ref, user_ref};
@@ -20,8 +23,13 @@ use crate::signals::StopSignals;
 /// Conversation and time of the events to print.
 struct Filter {
     conversation: Option<ConversationRef>,
-    /// Earliest time, in milliseconds since 1970.
+    /// Id of the conversation, once it is known: its name may change, and the user may leave it.
+    id: Option<ConversationId>,
+    /// Earliest time of events that this device has seen, in milliseconds since 1970.
     since: Option<i64>,
+    /// Last event of each conversation that this device had seen at the start. Conversations that
+    /// are missing are new.
+    seen: HashMap<ConversationId, Seq>,
 }
 
 impl Filter {
@@ -36,22 +44,69 @@ impl Filter {
             let since = now.as_millis().saturating_sub(ago.into());
             i64::try_from(since).unwrap_or(i64::MAX)
         });
-        Ok(Self { conversation, since })
+        Ok(Self {
+            conversation,
+            id: None,
+            since,
+            seen: HashMap::new(),
+        })
+    }
+
+    /// Looks up the conversation and the cursors of this device, before any event is read.
+    ///
+    /// # Errors
+    /// The group or the user does not exist.
+    async fn resolve(&mut self, session: &Session) -> Result<(), Failure> {
+        let conversations = session.client.known_conversations();
+        self.seen = conversations.iter().map(|info| (info.id, info.cursor)).collect();
+        let Some(wanted) = self.conversation.clone() else {
+            return Ok(());
+        };
+        let found = async { Ok(session.client.conversation(wanted.clone()).await) };
+        match (session.within(found).await?, wanted) {
+            (Ok(info), _) => self.id = Some(info.id),
+            // The first message creates a direct conversation.
+            (Err(ClientError::Refused(refused)), ConversationRef::Direct(user))
+                if refused.code() == Some(ReplyCode::NotFound) =>
+            {
+                let users = async { Ok(session.client.users([user]).await?) };
+                let Some(user) = session.within(users).await?.pop() else {
+                    let text = "the user does not exist, or is not visible to you";
+                    return Err(Failure::new(Kind::Refused, text));
+                };
+                self.conversation = Some(ConversationRef::Direct(UserRef::Id(user.id)));
+            }
+            (Err(error), _) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// Forgets ids and cursors: the server was restored from a backup, and may use them for other
+    /// conversations and events.
+    fn forget(&mut self) {
+        self.id = None;
+        self.seen.clear();
     }
 
     /// Returns whether an event belongs to the conversation.
-    fn includes(&self, session: &Session, delivery: &Delivery) -> bool {
+    fn includes(&mut self, session: &Session, delivery: &Delivery) -> bool {
         let Some(wanted) = &self.conversation else { return true };
-        let found = session.client.find_conversation(wanted);
-        found.is_some_and(|found| found.id == delivery.conversation.id)
+        if self.id.is_none() {
+            self.id = session.client.find_conversation(wanted).map(|found| found.id);
+        }
+        self.id == Some(delivery.conversation.id)
     }
 
-    fn is_recent(&self, delivery: &Delivery) -> bool {
-        self.since.is_none_or(|since| delivery.event.event.time.0 >= since)
+    /// Returns whether an event is recent, or was not seen before: it is acknowledged after this
+    /// run, so that no later run would print it.
+    fn is_recent_or_unseen(&self, delivery: &Delivery) -> bool {
+        let seen = self.seen.get(&delivery.conversation.id).copied().unwrap_or(Seq::ZERO);
+        self.since.is_none_or(|since| delivery.event.event.time.0 >= since) || delivery.seq() > seen
     }
 }
 
 /// Reason why listening ended.
+#[derive(Debug, PartialEq, Eq)]
 enum End {
     Complete,
     TimedOut,
@@ -59,7 +114,7 @@ enum End {
 }
 
 pub(super) async fn listen(global: &Global, args: &Listen, output: &mut Output) -> Result<(), Failure> {
-    let filter = Filter::of(args)?;
+    let mut filter = Filter::of(args)?;
     let receive = if args.from_start || filter.since.is_some() {
         Receive::FromBeginning
     } else {
@@ -74,6 +129,10 @@ pub(super) async fn listen(global: &Global, args: &Listen, output: &mut Output) 
         ..global.clone()
     };
     let mut session = Session::connect(&connecting, LoginMode::Automatic, receive, output).await?;
+    if let Err(failure) = filter.resolve(&session).await {
+        session.close().await;
+        return Err(failure);
+    }
     let Some(mut events) = session.client.events() else {
         return Err(Failure::new(
             Kind::Failed,
@@ -86,7 +145,7 @@ pub(super) async fn listen(global: &Global, args: &Listen, output: &mut Output) 
     let end = print_all(
         &session,
         &mut events,
-        (args, &filter),
+        (args, &mut filter),
         deadline,
         (&mut signals, &mut printed),
         output,
@@ -109,7 +168,7 @@ pub(super) async fn listen(global: &Global, args: &Listen, output: &mut Output) 
 async fn print_all(
     session: &Session,
     events: &mut Events,
-    (args, filter): (&Listen, &Filter),
+    (args, filter): (&Listen, &mut Filter),
     deadline: Option<Instant>,
     (signals, printed): (&mut StopSignals, &mut u64),
     output: &mut Output,
@@ -122,12 +181,9 @@ async fn print_all(
     };
     tokio::pin!(timed_out);
     loop {
-        // Events that have arrived are printed before the timeout applies.
-        let received = tokio::select! {
-            biased;
-            received = events.next() => received,
-            _ = signals.next() => return Ok(End::Stopped),
-            () = &mut timed_out => return Ok(End::TimedOut),
+        let received = match or_end(signals, timed_out.as_mut(), events.next()).await {
+            Ok(received) => received,
+            Err(end) => return Ok(end),
         };
         let Some(received) = received else {
             return Err(Failure::new(Kind::Failed, "the client has ended"));
@@ -135,8 +191,11 @@ async fn print_all(
         if matches!(&received.event, ClientEvent::Event(delivery) if !filter.includes(session, delivery)) {
             continue; // another run prints it
         }
-        if print_received(session, &received, (args, filter), output).await? {
-            *printed += 1;
+        let handling = print_received(session, &received, (args, filter), output);
+        match or_end(signals, timed_out.as_mut(), handling).await {
+            Ok(is_printed) => *printed += u64::from(is_printed?),
+            // The event is not acknowledged, so that the next run prints it.
+            Err(end) => return Ok(end),
         }
         let caught_up = matches!(received.event, ClientEvent::CaughtUp);
         // The event is acknowledged after printing, so that the next run prints a line that could
@@ -148,16 +207,32 @@ async fn print_all(
     }
 }
 
+/// Runs `work` until it is done, a signal asks to end, or the deadline has passed. Work that can be
+/// done at once, such as printing an event that has arrived, comes before the deadline, but not
+/// before a signal.
+async fn or_end<T>(
+    signals: &mut StopSignals,
+    timed_out: Pin<&mut impl Future<Output = ()>>,
+    work: impl Future<Output = T>,
+) -> Result<T, End> {
+    tokio::select! {
+        biased;
+        _ = signals.next() => Err(End::Stopped),
+        done = work => Ok(done),
+        () = timed_out => Err(End::TimedOut),
+    }
+}
+
 /// Prints an event that the arguments select, or a notice about the client. Returns `true` for a
 /// printed event, which counts for `--count`.
 async fn print_received(
     session: &Session,
     received: &Received,
-    (args, filter): (&Listen, &Filter),
+    (args, filter): (&Listen, &mut Filter),
     output: &mut Output,
 ) -> Result<bool, Failure> {
     match &received.event {
-        ClientEvent::Event(delivery) if is_selected(args, delivery) && filter.is_recent(delivery) => {
+        ClientEvent::Event(delivery) if is_selected(args, delivery) && filter.is_recent_or_unseen(delivery) => {
             let line = event_line(&session.client, &delivery.conversation, &delivery.event, &delivery.body).await;
             output.print(&line)?;
             return Ok(true);
@@ -165,11 +240,18 @@ async fn print_received(
         ClientEvent::Disconnected { reason, retry_in } => {
             output.notice("disconnected", &describe_retry(reason, *retry_in));
         }
-        ClientEvent::StoreReset => output.notice(
-            "store_reset",
-            "the server was restored from a backup; its current events follow, and some may be printed again",
-        ),
+        ClientEvent::StoreReset => {
+            filter.forget();
+            output.notice(
+                "store_reset",
+                "the server was restored from a backup; its current events follow, and some may be printed again",
+            );
+        }
         ClientEvent::Rewound { conversation, to } => {
+            filter
+                .seen
+                .entry(conversation.id)
+                .and_modify(|seen| *seen = *to.min(seen));
             let name = ConversationName::of(conversation).label();
             output.notice("rewound", &format!(
                 "the server was restored from a backup: the printed events of {name} after #{to} no longer exist; the current events follow"
@@ -198,4 +280,26 @@ fn is_selected(args: &Listen, delivery: &Delivery) -> bool {
         EventBody::Message(_) | EventBody::Edit { .. } | EventBody::Recall { .. } | EventBody::Reaction { .. }
     );
     is_sender_selected && (is_message || args.all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::signal::{Signal, raise};
+
+    /// An event may wait for the name of a user while the server is away.
+    #[tokio::test]
+    async fn signal_and_deadline_end_the_handling_of_an_event() {
+        let mut signals = StopSignals::install().unwrap();
+        let timed_out = std::pin::pin!(async {});
+        let end = or_end(&mut signals, timed_out, pending::<()>()).await;
+        assert_eq!(end, Err(End::TimedOut));
+        raise(Signal::SIGTERM).unwrap();
+        let never = std::pin::pin!(pending());
+        let end = or_end(&mut signals, never, pending::<()>()).await;
+        assert_eq!(end, Err(End::Stopped));
+        let timed_out = std::pin::pin!(async {});
+        let end = or_end(&mut signals, timed_out, async { "printed" }).await;
+        assert_eq!(end, Ok("printed"));
+    }
 }

@@ -276,4 +276,34 @@ fn listener_prints_what_is_new_and_exits() {
     assert_eq!(recent, ["from bob", "from carol"]);
     assert_eq!(new(&["carol", "--since", "1h"]), ["from carol"]);
     assert!(new(&["--since", "0"]).is_empty());
+    // An older message that was not seen is printed once, and not marked as seen without that.
+    bob.ok(&["send", "alice", "missed"]);
+    assert_eq!(new(&["--since", "0"]), ["missed"]);
+    assert!(new(&["--since", "0"]).is_empty());
+}
+
+#[test]
+fn listener_of_a_group_follows_it_by_id() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    alice.ok(&["group", "create", "old"]);
+    bob.ok(&["group", "join", "old"]);
+    let listener = bob.start(&["listen", "--group", "old", "--json"]);
+    alice.ok(&["send", "--group", "old", "one"]);
+    listener.until("one");
+    alice.ok(&["group", "rename", "old", "new"]);
+    alice.ok(&["send", "--group", "new", "two"]);
+    listener.until("two");
+    listener.kill();
+    // After the user left, the group still has events that were not printed.
+    alice.ok(&["send", "--group", "new", "three"]);
+    bob.ok(&["group", "leave", "new"]);
+    let last = bob.json(&["listen", "--new", "--group", "new"]);
+    assert!(texts(&last).contains(&"three".to_owned()), "{last:?}");
+    bob.fails(1, &["listen", "--new", "--group", "unknown"]);
+    bob.fails(1, &["listen", "--new", "nobody"]);
+    // The first message creates the conversation with a known user.
+    let listener = bob.start(&["listen", "alice", "--json"]);
+    alice.ok(&["send", "bob", "first"]);
+    listener.until("first");
 }
