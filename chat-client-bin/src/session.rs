@@ -247,14 +247,19 @@ impl Session {
     /// Waits until the client is logged in, and stores the account and servers in the profile.
     pub(crate) async fn ready(&self) -> Result<(), Failure> {
         match self.within(async { Ok(self.client.ready().await) }).await? {
-            // The process that runs the agent has stored the servers.
-            Ok(()) if self.spool.is_some() => self.profile.remember_account(&self.account),
-            Ok(()) => {
-                let servers: Vec<_> = self.servers.iter().map(ServerAddress::to_string).collect();
-                self.profile.remember(&self.account, &servers)
-            }
+            Ok(()) => self.remember(),
             Err(error) => Err(explain(error, !self.pins.is_empty())),
         }
+    }
+
+    /// Stores the account and servers in the profile. Call it after the client was logged in.
+    pub(crate) fn remember(&self) -> Result<(), Failure> {
+        if self.spool.is_some() {
+            // The process that runs the agent has stored the servers.
+            return self.profile.remember_account(&self.account);
+        }
+        let servers: Vec<_> = self.servers.iter().map(ServerAddress::to_string).collect();
+        self.profile.remember(&self.account, &servers)
     }
 
     /// Waits until the process that runs the agent of the account has deleted its session token.

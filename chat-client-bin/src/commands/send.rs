@@ -1,10 +1,10 @@
 //! The commands `send`, `edit`, `recall` and `react`, which send through the outbox.
 
 use std::collections::VecDeque;
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::time::Duration;
 
-use chat_core::client::{Client, ClientError, Receive, SendHandle, SendOutcome};
+use chat_core::client::{Client, ClientError, Receive, SendHandle, SendOutcome, Status};
 use chat_core::commands::Commands;
 use chat_core::model::{
     Appended, ClientMessageId, ConversationRef, DraftContent, Emoji, MessageText, Seq, UserId, UserRef,
@@ -18,7 +18,7 @@ use crate::lines::{InvalidLine, Line, Lines};
 use crate::login::LoginMode;
 use crate::outbox;
 use crate::output::{ConversationName, Output, SentLine};
-use crate::session::Session;
+use crate::session::{NAME_TIMEOUT, Session, names_for_line};
 
 /// Maximum number of lines read ahead, and of messages in flight.
 const MAX_AHEAD: usize = 64;
@@ -60,7 +60,7 @@ fn whole_text(args: &Send) -> Result<Option<String>, Failure> {
     if args.text.is_some() {
         return Ok(args.text.clone());
     }
-    let (name, input): (_, Box<dyn io::Read>) = match &args.file {
+    let (name, input): (_, Box<dyn Read>) = match &args.file {
         Some(path) => {
             let open = std::fs::File::open(path);
             let failed = |error| Failure::usage(format!("cannot read {}: {error}", path.display()));
@@ -69,15 +69,31 @@ fn whole_text(args: &Send) -> Result<Option<String>, Failure> {
         None if args.stdin => ("standard input".to_owned(), Box::new(io::stdin().lock())),
         None => return Ok(None),
     };
-    // A longer text is refused by its length, and the rest need not be read.
-    let mut text = String::new();
-    let read = input.take(MessageText::MAX_BYTES as u64 + 2).read_to_string(&mut text);
+    read_text(&name, input).map(Some)
+}
+
+/// Reads a text that fits into a message, without the line break at its end.
+fn read_text(name: &str, input: impl Read) -> Result<String, Failure> {
+    /// Maximum length with the line break at the end.
+    const MAX_BYTES: usize = MessageText::MAX_BYTES + 2;
+    // One byte more shows that the text is too long, and the rest need not be read.
+    let mut bytes = Vec::new();
+    let read = input.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes);
     read.map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
+    if bytes.len() > MAX_BYTES {
+        let text = format!(
+            "{name} is too long: a message has at most {} bytes",
+            MessageText::MAX_BYTES
+        );
+        return Err(Failure::usage(text));
+    }
+    let text = String::from_utf8(bytes);
+    let mut text = text.map_err(|_| Failure::usage(format!("cannot read {name}: it is not valid UTF-8")))?;
     let end = text
         .strip_suffix('\n')
         .map_or(text.len(), |line| line.strip_suffix('\r').unwrap_or(line).len());
     text.truncate(end);
-    Ok(Some(text))
+    Ok(text)
 }
 
 /// Closes the session, without waiting again for a message that stays in the outbox.
@@ -226,7 +242,11 @@ impl<'a> Sender<'a> {
                     in_flight.pop_front();
                     deadline = Instant::now() + self.timeout;
                     match outcome {
-                        Ok(appended) => self.print(id, &appended, output).await?,
+                        Ok(appended) => {
+                            let last = in_flight.back().map_or(number, |(number, _)| *number);
+                            let printed = self.print(id, &appended, output).await;
+                            printed.map_err(|failure| failure.after_last_line(last))?;
+                        }
                         Err(failure) => report_failure(number, failure, output),
                     }
                 }
@@ -296,32 +316,40 @@ impl<'a> Sender<'a> {
         }
     }
 
+    /// Prints a message that was stored. The connection may have been lost since, so nothing here
+    /// waits for it, and an unknown name does not fail.
     async fn print(&self, id: ClientMessageId, appended: &Appended, output: &mut Output) -> Result<(), Failure> {
-        // The client is logged in already, so `ready` only updates the profile.
-        self.session.ready().await?;
-        let name = timeout_at(Instant::now() + self.timeout, self.name_of_conversation(appended));
-        let name = name.await.map_err(|_| Failure::from(ClientError::Timeout))??;
+        self.session.remember()?;
+        let name = self.name_of_conversation(appended).await;
         output.print(&SentLine::new(name, id, appended))
     }
 
-    async fn name_of_conversation(&self, appended: &Appended) -> Result<ConversationName, Failure> {
+    async fn name_of_conversation(&self, appended: &Appended) -> ConversationName {
         let client = &self.session.client;
         if let Some(info) = client.known_conversation(appended.conversation) {
-            return Ok(ConversationName::of(&info));
+            return ConversationName::of(&info);
         }
-        Ok(match &self.conversation {
+        let is_online = matches!(client.status(), Status::Online(_));
+        match &self.conversation {
             ConversationRef::Direct(UserRef::Name(name)) => ConversationName::Direct(name.to_string()),
             ConversationRef::Direct(UserRef::Id(id)) => {
-                let names = client.names([*id]).await?;
+                let names = if is_online {
+                    names_for_line(client, vec![*id]).await
+                } else {
+                    client.known_names([*id])
+                };
                 ConversationName::Direct(names.get(id).cloned().unwrap_or_else(|| format!("#{id}")))
             }
             ConversationRef::Group(name) => ConversationName::Group(name.to_string()),
-            ConversationRef::Id(_) => ConversationName::of(
-                &super::history::fetch_conversation(client, self.conversation.clone())
-                    .await?
-                    .clone(),
-            ),
-        })
+            ConversationRef::Id(id) => {
+                let find = super::history::fetch_conversation(client, self.conversation.clone());
+                let end = Instant::now() + if is_online { NAME_TIMEOUT } else { Duration::ZERO };
+                match timeout_at(end, find).await {
+                    Ok(Ok(info)) => ConversationName::of(&info),
+                    _ => ConversationName::Group(format!("#{id}")),
+                }
+            }
+        }
     }
 }
 
@@ -329,8 +357,8 @@ impl<'a> Sender<'a> {
 /// is not known yet.
 fn connection_problem(client: &Client) -> Option<ClientError> {
     match client.status() {
-        chat_core::client::Status::Ended(reason) => Some(reason),
-        chat_core::client::Status::Connecting(reason) => reason,
+        Status::Ended(reason) => Some(reason),
+        Status::Connecting(reason) => reason,
         _ => None,
     }
 }
@@ -369,4 +397,62 @@ fn lines() -> mpsc::Receiver<Result<Line, Failure>> {
         }
     });
     receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use chat_core::model::{ConversationId, EventId, Timestamp};
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::Args;
+
+    #[test]
+    fn longer_text_is_refused_and_not_cut() {
+        let read = |text: &str| read_text("input", text.as_bytes()).map_err(|failure| failure.text);
+        let longest = "x".repeat(MessageText::MAX_BYTES);
+        assert_eq!(read(&format!("{longest}\r\n")), Ok(longest.clone()));
+        let refused = read(&format!("{longest}\r\nmore")).unwrap_err();
+        assert!(refused.contains("too long"), "{refused}");
+        // The end of what is read is inside a character.
+        let refused = read(&"\u{20ac}".repeat(MessageText::MAX_BYTES)).unwrap_err();
+        assert!(refused.contains("too long"), "{refused}");
+        assert!(read_text("input", &b"\xff"[..]).is_err());
+    }
+
+    /// The connection may be lost between the acknowledgement of a message and its line.
+    #[tokio::test]
+    async fn line_of_a_stored_message_does_not_wait_for_the_connection() {
+        let directory = tempfile::tempdir().unwrap();
+        let password = directory.path().join("password");
+        std::fs::write(&password, "correct horse battery").unwrap();
+        // The connection is accepted by the system, and nothing ever answers.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = silent.local_addr().unwrap().to_string();
+        let (profile, password) = (directory.path().join("profile"), password.display().to_string());
+        let profile = profile.display().to_string();
+        let words = [
+            "chat-client",
+            "--server",
+            &server,
+            "--user",
+            "alice",
+            "--profile",
+            &profile,
+        ];
+        let options = ["--password-file", &password, "--timeout", "0.1", "send", "bob", "hi"];
+        let args = Args::try_parse_from(words.iter().chain(&options)).unwrap();
+        let mut output = Output::new(true);
+        let session = Session::start(&args.global, LoginMode::Automatic, Receive::Nothing, &output);
+        let session = session.await.unwrap();
+        let peers = [user_ref("bob"), user_ref("7")];
+        for peer in peers {
+            let conversation = ConversationRef::Direct(peer.unwrap());
+            let sender = Sender::new(&session, conversation, Duration::from_secs(1));
+            let stored = Appended::new(ConversationId(3), Seq(1), EventId([9; 16]), Timestamp(0));
+            let id = ClientMessageId::random();
+            sender.print(id, &stored, &mut output).await.unwrap();
+        }
+        session.close().await;
+    }
 }
