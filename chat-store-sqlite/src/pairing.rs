@@ -38,8 +38,8 @@ const MAX_LOG_RESTARTS: u32 = 1 << 24;
 struct Opening {
     /// Number in the header of the database since that opening.
     generation: u32,
-    /// Salt of the log that the opening began, or `None` if that log is no longer beside the
-    /// database.
+    /// Salt of the log that the opening began, or `None` if that log was renamed, because another
+    /// database was beside it.
     salt: Option<u32>,
 }
 
@@ -121,26 +121,24 @@ pub(crate) fn has_foreign_log(database: &Path) -> io::Result<bool> {
     Ok(opening.has_written(salt) && opening.is_of_another(database)?)
 }
 
-/// Returns whether `database` took the place of the database that was opened last. If the log of
-/// that one remained, renames it, so that SQLite does not replay it. The answer stays the same
-/// until [`begin`], so that an opening that fails before it does not hide the replacement from the
-/// next one. The caller holds the lock of the directory.
+/// If the log beside `database` belongs to another database, renames it, so that SQLite does not
+/// replay it. Returns whether there was one. The answer stays the same until [`begin`], so that an
+/// opening that fails before it does not hide the replacement from the next one. The caller holds
+/// the lock of the directory.
 pub(crate) fn set_foreign_log_aside(database: &Path) -> io::Result<bool> {
-    let Some(opening) = Opening::read(database)? else {
-        return Ok(false);
-    };
-    if !opening.is_of_another(database)? {
-        return Ok(false);
-    }
-    if salt_of_log(database)?.is_some_and(|salt| opening.has_written(salt)) {
+    if has_foreign_log(database)? {
         rename_foreign_log(database)?;
+        if let Some(opening) = Opening::read(database)? {
+            // Notes that the log was renamed. The log of the new database may begin with any salt.
+            let salt = None;
+            Opening { salt, ..opening }.write(database)?;
+        }
+        return Ok(true);
     }
-    if opening.salt.is_some() {
-        // The log of the new database may begin with any salt, and belongs to it.
-        let salt = None;
-        Opening { salt, ..opening }.write(database)?;
+    match Opening::read(database)? {
+        Some(opening) if opening.salt.is_none() => opening.is_of_another(database),
+        _ => Ok(false),
     }
-    Ok(true)
 }
 
 fn rename_foreign_log(database: &Path) -> io::Result<()> {
