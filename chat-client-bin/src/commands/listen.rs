@@ -27,8 +27,8 @@ struct Filter {
     id: Option<ConversationId>,
     /// Earliest time of events that this device has seen, in milliseconds since 1970.
     since: Option<i64>,
-    /// Last event of each conversation that this device had seen at the start. Conversations that
-    /// are missing are new.
+    /// Last event of each conversation that this device had acknowledged to the server at the
+    /// start. Conversations that are missing are new.
     seen: HashMap<ConversationId, Seq>,
 }
 

@@ -1,5 +1,6 @@
 //! Reads input lines from a terminal through a line editor, or from any other standard input.
 
+use std::cell::Cell;
 use std::io::{self, IsTerminal as _};
 use std::sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc};
 
@@ -72,6 +73,9 @@ pub(super) struct Input {
     lines: mpsc::Receiver<InputEvent>,
     /// Sends the next prompt. Dropping the sender ends the reading thread.
     prompts: std_mpsc::SyncSender<Prompt>,
+    /// `true` if the answer to a prompt has not arrived yet. A further prompt would be shown for
+    /// the line after it, with the text and the visibility of another question.
+    has_prompt: Cell<bool>,
     /// Mode of the terminal while the line editor reads a line.
     editor_mode: SharedMode,
     /// Restores the mode of the terminal when the input is dropped, even while the line editor
@@ -119,6 +123,7 @@ impl Input {
         let input = Self {
             lines,
             prompts,
+            has_prompt: Cell::new(false),
             editor_mode,
             _guard: guard,
             is_terminal,
@@ -127,9 +132,12 @@ impl Input {
         (input, screen)
     }
 
-    /// Lets the thread read the next line. Only the line editor prints `prompt`.
+    /// Lets the thread read the next line, unless it is already reading one. Only the line editor
+    /// prints `prompt`.
     pub(super) fn prompt(&self, prompt: Prompt) {
-        let _ = self.prompts.try_send(prompt); // fails if a prompt is queued, or the input has ended
+        if !self.has_prompt.replace(true) {
+            let _ = self.prompts.try_send(prompt); // fails if the input has ended
+        }
     }
 
     /// Sets the mode of the line editor again after the process was stopped. Returns whether the
@@ -144,7 +152,11 @@ impl Input {
     /// # Cancel safety
     /// No event is lost.
     pub(super) async fn next(&mut self) -> Option<InputEvent> {
-        self.lines.recv().await
+        let event = self.lines.recv().await;
+        if !matches!(event, Some(InputEvent::Typing)) {
+            self.has_prompt.set(false);
+        }
+        event
     }
 }
 

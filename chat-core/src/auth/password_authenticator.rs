@@ -193,7 +193,6 @@ impl PasswordAuthenticator {
         token: DeviceToken,
     ) -> Result<LookedUp, AuthError> {
         let with_token = ResumeAttempt::of_login(source, named, device);
-        self.device_tokens.check(Instant::now(), with_token)?;
         let answer_at = tokio::time::Instant::now() + REFUSAL_TIME;
         let account = self.find(named).await?;
         let owner = account.as_ref().map_or(UNKNOWN_USER, |account| account.id);
@@ -325,13 +324,17 @@ impl Authenticator for PasswordAuthenticator {
             UserRef::Name(name) => name.as_str().to_owned(),
         };
         let token = login.device_token.as_ref().map(DeviceToken::from_secret);
+        // No device is known by a token of invalid form. After too many wrong tokens from the
+        // source, none is looked up, and the login is charged like one without a token.
+        let with_token = ResumeAttempt::of_login(source, named, login.device);
+        let token = token.and_then(Result::ok);
+        let token = token.filter(|_| self.device_tokens.check(Instant::now(), with_token).is_ok());
         let LookedUp { account, charged } = match token {
-            Some(Ok(token)) => {
+            Some(token) => {
                 self.look_up_and_charge(source, &presented, named, login.device, token)
                     .await?
             }
-            // No device is known by such a token.
-            Some(Err(_)) | None => self.charge_and_look_up(source, &presented, named).await?,
+            None => self.charge_and_look_up(source, &presented, named).await?,
         };
         let stored = account.as_ref().and_then(|account| account.password_hash.clone());
         let secret = login.secret.clone();
@@ -339,8 +342,7 @@ impl Authenticator for PasswordAuthenticator {
         let (Some(account), Some(compared), PasswordCheck::Right { needs_rehash }) = (account, stored, check) else {
             return Ok(AuthVerdict::Denied);
         };
-        let device = ResumeAttempt::of_login(source, named, login.device);
-        self.device_tokens.succeeded(Instant::now(), device);
+        self.device_tokens.succeeded(Instant::now(), with_token);
         let stronger = if needs_rehash {
             // A failure is ignored, because the next login tries again.
             match Password::normalized(&login.secret) {

@@ -144,11 +144,11 @@ pub struct EngineConfig {
     /// Rate at which one user may open direct conversations. Default 100 per hour.
     pub direct_opening_rate: Rate,
     /// Rate at which one user may change contacts, groups, memberships and the own profile, over
-    /// all sessions on this node. Commands that fail or change nothing count too. Messages, and the
-    /// commands that have one of the rates above, do not count. Attempts to create groups, request
-    /// friends and invite users have the same rate once more, because their own charge is refunded
-    /// if they fail; so have repetitions of changes beyond the rate. Default 60 per minute with a
-    /// burst of 200.
+    /// all sessions on this node. Commands that are refused or change nothing count too, unless the
+    /// user is told to try again. Messages, and the commands that have one of the rates above, do
+    /// not count. Attempts to create groups, request friends and invite users have the same rate
+    /// once more, because their own charge is refunded if they fail; so have repetitions of changes
+    /// beyond the rate. Default 60 per minute with a burst of 200.
     pub change_rate: Rate,
     /// Time for which the inbox of a user announces a friend request, a request to join a group or
     /// an invitation only once if the same user repeats it. A repeated request takes effect

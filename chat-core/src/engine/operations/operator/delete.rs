@@ -147,9 +147,9 @@ impl Operation for EndContacts {
     }
 }
 
-/// Ends a deleted user's membership, invitation or request to join in a group. In other
-/// conversations and in deleted groups, it only waits for the lock, and so for the transactions
-/// that hold it.
+/// Ends a deleted user's membership, invitation or request to join in a group, and forgets which
+/// requests the user's inbox has announced. In other conversations and in deleted groups, it only
+/// waits for the lock, and so for the transactions that hold it.
 ///
 /// A group that the user owns goes to the [`successor`]. If the group has no other member, it is
 /// deleted. If all other members are disabled, it stays without an owner (orphaned).
