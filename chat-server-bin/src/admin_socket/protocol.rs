@@ -29,7 +29,7 @@ pub(crate) struct Request {
     pub(super) sudo_user: Option<String>,
     /// Store that the command is configured for. The server refuses a request for another store
     /// than its own; `None` stands for the store of the server.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) store: Option<String>,
     #[serde(flatten)]
     pub(super) call: Call,
