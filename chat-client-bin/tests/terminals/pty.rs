@@ -83,6 +83,17 @@ impl Terminal {
         client
     }
 
+    /// Opens the conversation with Bob, which is empty, and waits until the client has said so: a
+    /// line that is printed while Enter is pressed would leave the typed line on the screen.
+    pub(super) fn in_empty_conversation_with_bob(device: &TestDevice) -> Self {
+        let mut client = Self::start(device, "xterm");
+        client.until("> ");
+        client.press("/dm bob\r");
+        client.until("no messages yet");
+        client.until("bob> ");
+        client
+    }
+
     /// Sends the first message to Bob and quits.
     fn send_first_and_quit(mut self, text: &str) {
         self.press(&format!("{text}\r"));

@@ -126,7 +126,7 @@ fn password_is_typed_unseen_in_the_line_editor() {
 fn typed_message_becomes_a_line_of_the_conversation() {
     let server = TestServer::new();
     let [alice, bob] = server.friends(["alice", "bob"]);
-    let mut client = Terminal::with_bob(&alice);
+    let mut client = Terminal::in_empty_conversation_with_bob(&alice);
     client.press("hello\r");
     client.until("\u{1b}[1A\r\u{1b}[J");
     client.until("#1 alice: hello");
