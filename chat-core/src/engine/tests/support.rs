@@ -81,6 +81,10 @@ pub(super) fn login(user: UserId, device: DeviceId) -> Login {
     }
 }
 
+pub(super) async fn try_login(engine: &Engine, user: UserId, device: DeviceId) -> Result<LoginGrant, CommandError> {
+    engine.login(Source::Local, login(user, device)).await
+}
+
 pub(super) fn id(session: &LocalSession) -> UserId {
     session.caller().user
 }
