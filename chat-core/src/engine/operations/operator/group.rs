@@ -3,12 +3,13 @@
 
 use async_trait::async_trait;
 
+use super::succession::make_owner;
 use super::{Action, SYSTEM, account_deleted, conversation_target, group_deleted, no_account, no_group};
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::fence::lock_user;
 use crate::engine::operations::log::{Log, Logs};
-use crate::model::{ConversationId, ConversationKind, Event, EventBody, ReplyCode, Role, Timestamp, UserId};
+use crate::model::{ConversationId, ConversationKind, Event, EventBody, ReplyCode, Role, UserId};
 use crate::store::Transaction;
 
 /// Makes a member the owner of a group. The former owner, if there is one, becomes an admin.
@@ -38,28 +39,13 @@ impl Operation for TransferGroup {
         let mut logs = Logs::lock(tx, self.action.now, [self.group]).await?;
         let log = existing_group(&mut logs, self.group)?;
         let next = tx.members_in(self.group, &[self.to]).await?.pop();
-        let Some(mut next) = next.filter(|member| member.is_active()) else {
+        let Some(next) = next.filter(|member| member.is_active()) else {
             let text = format!("user {} is not a member of group {}", self.to, self.group);
             return Err(CommandError::new(ReplyCode::NotFound, text).into());
         };
         if next.role != Role::Owner {
-            for mut owner in tx.members_with_role(self.group, Role::Owner).await? {
-                owner.role = Role::Admin;
-                tx.put_member(&owner).await?;
-                let body = EventBody::RoleChanged {
-                    user: owner.user,
-                    role: Role::Admin,
-                };
-                log.append(self.action.now, SYSTEM, &body);
-            }
-            next.role = Role::Owner;
-            next.muted_until = Timestamp(0);
-            tx.put_member(&next).await?;
-            log.append(
-                self.action.now,
-                SYSTEM,
-                &EventBody::OwnershipTransferred { to: self.to },
-            );
+            let owners = tx.members_with_role(self.group, Role::Owner).await?;
+            make_owner(tx, log, self.action.now, owners, next).await?;
         }
         let (_, events) = logs.write(tx, intents).await?;
         let detail = format!("to user {}", self.to);

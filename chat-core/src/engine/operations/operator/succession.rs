@@ -1,4 +1,4 @@
-//! Who owns a group when its owner can no longer administer it.
+//! Rules by which a group gets another owner.
 
 use async_trait::async_trait;
 
@@ -6,7 +6,7 @@ use super::{Action, SYSTEM, conversation_target};
 use crate::engine::error::Rejection;
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::fence::lock_user;
-use crate::engine::operations::log::Logs;
+use crate::engine::operations::log::{Log, Logs};
 use crate::model::{Conversation, ConversationId, ConversationKind, Event, EventBody, Member, Role, Timestamp, UserId};
 use crate::store::{StoreError, Transaction};
 
@@ -21,6 +21,31 @@ pub(super) async fn successor(
 ) -> Result<Option<Member>, StoreError> {
     let candidates = tx.members_by_seniority(group, 2).await?;
     Ok(candidates.into_iter().find(|member| member.user != owner))
+}
+
+/// Makes `next` the owner of a group, in place of its owners, who become admins. A muted member may
+/// write again. Returns the new owner.
+pub(super) async fn make_owner(
+    tx: &mut dyn Transaction,
+    log: &mut Log,
+    now: Timestamp,
+    owners: impl IntoIterator<Item = Member, IntoIter: Send>,
+    mut next: Member,
+) -> Result<UserId, StoreError> {
+    for mut owner in owners {
+        owner.role = Role::Admin;
+        tx.put_member(&owner).await?;
+        let body = EventBody::RoleChanged {
+            user: owner.user,
+            role: Role::Admin,
+        };
+        log.append(now, SYSTEM, &body);
+    }
+    next.role = Role::Owner;
+    next.muted_until = Timestamp(0);
+    tx.put_member(&next).await?;
+    log.append(now, SYSTEM, &EventBody::OwnershipTransferred { to: next.user });
+    Ok(next.user)
 }
 
 /// Makes the [`successor`] of a disabled user the owner of a group. The user becomes an admin, who
@@ -51,32 +76,18 @@ impl Operation for PassGroup {
             return nothing();
         };
         let own = tx.members_in(self.group, &[self.user]).await?.pop();
-        let Some(mut owner) = own.filter(|member| member.is_active() && member.role == Role::Owner) else {
+        let Some(owner) = own.filter(|member| member.is_active() && member.role == Role::Owner) else {
             return nothing();
         };
-        let Some(mut next) = successor(tx, self.group, self.user).await? else {
+        let Some(next) = successor(tx, self.group, self.user).await? else {
             return nothing();
         };
-        owner.role = Role::Admin;
-        tx.put_member(&owner).await?;
-        let body = EventBody::RoleChanged {
-            user: self.user,
-            role: Role::Admin,
-        };
-        log.append(self.action.now, SYSTEM, &body);
-        next.role = Role::Owner;
-        next.muted_until = Timestamp(0);
-        tx.put_member(&next).await?;
-        log.append(
-            self.action.now,
-            SYSTEM,
-            &EventBody::OwnershipTransferred { to: next.user },
-        );
+        let next = make_owner(tx, log, self.action.now, [owner], next).await?;
         let (_, events) = logs.write(tx, intents).await?;
-        let detail = format!("to user {}, because user {} was disabled", next.user, self.user);
+        let detail = format!("to user {next}, because user {} was disabled", self.user);
         self.action
             .record(tx, "group.transfer", conversation_target(self.group), detail)
             .await?;
-        Ok((Some(next.user), events))
+        Ok((Some(next), events))
     }
 }
