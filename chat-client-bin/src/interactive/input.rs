@@ -41,7 +41,7 @@ pub(super) struct Prompt {
     pub(super) kind: PromptKind,
 }
 
-/// What a prompt asks for.
+/// Kind of the answer to a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PromptKind {
     /// A line. `is_open` is `true` if a conversation is open, so that texts are sent to it.

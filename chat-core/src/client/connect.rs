@@ -154,7 +154,7 @@ struct Secured {
     proof: Proof,
 }
 
-/// How the server has proved who it is.
+/// Proof of identity that the server has given.
 enum Proof {
     /// It proved to have this key.
     Key(Fingerprint),
@@ -165,7 +165,7 @@ enum Proof {
     Nothing,
 }
 
-/// What the client accepts from a server.
+/// Proofs that the client accepts from a server.
 enum Policy {
     /// The connection is not encrypted, which is allowed.
     Plain,

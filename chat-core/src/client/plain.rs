@@ -9,7 +9,7 @@ use super::{AccountState, ClientError, ClientOptions, ClientStore};
 ///
 /// A server with a pinned key, or one that has proved itself by a certificate, is never reached
 /// unencrypted, because it could not prove that again. A key in `options` counts for every server.
-/// What the store knows counts for all ports of the host; on loopback, and for an endpoint with a
+/// The store's pins apply to all ports of the host; on loopback, and for an endpoint with a
 /// `Dial` of the application, for its port only. It does not matter which spelling of the host was
 /// recorded.
 pub(super) async fn check(

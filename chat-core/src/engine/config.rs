@@ -59,7 +59,7 @@ pub struct EngineConfig {
     /// live sessions. Default 20; each takes about 300 bytes of the store.
     pub max_devices: u32,
     /// Time since the last login or resume of a device after which its session token is no longer
-    /// valid. Each resume starts the time anew. Default 90 days. It should exceed the maximum age
+    /// valid. Each resume restarts this period. Default 90 days. It should exceed the maximum age
     /// of a connection, because a connected device does not resume.
     pub session_idle_timeout: Duration,
     /// Age of a session token from which the next resume replaces it; zero replaces it at each

@@ -1,4 +1,4 @@
-//! Which rate of the user each command is charged to before it runs.
+//! Table of the rates that commands are charged to before they run.
 
 use crate::model::Command;
 

@@ -205,8 +205,8 @@ impl Dispatcher {
     }
 }
 
-/// Returns whether a client repeats the command after this error: it was not executed, or nobody
-/// knows whether it was.
+/// Returns whether a client repeats the command after this error, because the command was not
+/// executed, or its outcome is unknown.
 const fn may_be_repeated(error: &CommandError) -> bool {
     matches!(
         error.code,

@@ -27,7 +27,7 @@ impl Operator {
         }
     }
 
-    /// Passes a group on until its owner is enabled, or nobody is left.
+    /// Passes a group on until its owner is enabled, or the group has no other member.
     async fn pass_group(&self, mut user: UserId, group: ConversationId) -> Result<(), CommandError> {
         let access = &self.parts.access;
         loop {
