@@ -1,39 +1,23 @@
-//! Tests of database faults (unsafe settings, a failed open or migration, held locks, crashes,
-//! freezes), of the heartbeats of nodes, and of callers that stop waiting.
+//! Tests of database faults (held locks, crashes, freezes), of the rows that a page reads, of the
+//! heartbeats of nodes, and of callers that stop waiting.
 
 #![allow(clippy::unwrap_used)] // these are tests
+
+mod support;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chat_core::async_trait;
-use chat_core::model::{
-    ConversationId, DeviceId, EventKind, Member, MemberState, NodeId, Page, PageFrom, Role, Seq, UserId,
-};
-use chat_core::store::{
-    AccountStore, ConversationStore, CursorStore, MessageStore, Store, StoreError, Transaction, TxError, Unit,
-};
-use chat_core::testkit::store::{NewEvent, World, append, append_to, new_account, transact};
-use chat_harness::services::MariaDb;
-use chat_store_mysql::{MysqlStore, OpenError, Options};
+use chat_core::model::{ConversationId, NodeId, Page, PageFrom, Seq, UserId};
+use chat_core::store::{AccountStore, CursorStore, MessageStore, Store, StoreError, Transaction, TxError, Unit};
+use chat_core::testkit::store::{NewEvent, World, append, new_account, transact};
+use chat_store_mysql::{MysqlStore, Options};
 use mysql_async::prelude::Queryable;
+use support::{server, world};
 
 /// Maximum time of a test step. Only a step that fails takes this long.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Starts a server with an empty database.
-fn server(options: &[&str]) -> (MariaDb, String) {
-    let server = MariaDb::start(options).unwrap();
-    server.sql("CREATE DATABASE chat").unwrap();
-    let url = server.url("chat");
-    (server, url)
-}
-
-/// Opens the store, and fills it with the users and conversations of a [`World`].
-async fn world(url: &str) -> (World, Arc<MysqlStore>) {
-    let store = Arc::new(MysqlStore::open(url, Options::default()).await.unwrap());
-    (World::new(store.clone()).await, store)
-}
 
 /// Locks a conversation from another client, in an idle transaction that ends with the returned
 /// connection.
@@ -44,126 +28,6 @@ async fn lock(url: &str, conversation: ConversationId) -> mysql_async::Conn {
     holder.query_drop("BEGIN").await.unwrap();
     assert_eq!(holder.query_first(row).await.unwrap(), Some(1));
     holder
-}
-
-#[tokio::test]
-async fn unsafe_settings_are_rejected_unless_allowed() {
-    let (server, url) = server(&["--skip-log-bin", "--innodb-flush-log-at-trx-commit=2"]);
-    let refused = MysqlStore::open(&url, Options::default()).await.unwrap_err();
-    let text = refused.to_string();
-    assert!(
-        text.contains("innodb_flush_log_at_trx_commit is 2") && text.contains("log_bin is off"),
-        "{text}"
-    );
-    assert_eq!(server.sql("SHOW TABLES IN chat").unwrap(), "", "nothing was written");
-    let mut options = Options::default();
-    options.allow_unsafe_durability = true;
-    MysqlStore::open(&url, options).await.unwrap().close().await;
-}
-
-#[tokio::test]
-async fn failed_open_states_the_reason() {
-    let (server, url) = server(&[]);
-    let open = async |url: &str| MysqlStore::open(url, Options::default()).await.unwrap_err();
-    let wrong_user = url.replace("root@", "nobody:hunter2@");
-    let error = open(&wrong_user).await;
-    assert!(matches!(error, OpenError::Connect(_)), "{error:?}");
-    assert!(!format!("{error:?}").contains("hunter2"));
-    let error = open(&url.replace("/chat", "/elsewhere")).await;
-    assert!(matches!(error, OpenError::Connect(_)), "{error:?}");
-
-    let mut options = Options::default();
-    options.migrate = false;
-    let error = MysqlStore::open(&url, options.clone()).await.unwrap_err();
-    assert!(matches!(error, OpenError::OlderSchema { found: 0, .. }), "{error:?}");
-    let renewed = MysqlStore::renew_epoch(&url, Options::default()).await;
-    assert!(
-        matches!(renewed, Err(OpenError::OlderSchema { found: 0, .. })),
-        "no store is created: {renewed:?}"
-    );
-    assert_eq!(server.sql("SHOW TABLES FROM chat").unwrap(), "");
-    // Of two simultaneous openers, one migrates and the other waits.
-    let (one, other) = tokio::join!(
-        MysqlStore::open(&url, Options::default()),
-        MysqlStore::open(&url, Options::default())
-    );
-    assert_eq!(
-        one.unwrap().epoch().await.unwrap(),
-        other.unwrap().epoch().await.unwrap()
-    );
-    let before = MysqlStore::open(&url, options.clone()).await.unwrap();
-    // An operator renews the epoch after restoring a backup.
-    let renewed = MysqlStore::renew_epoch(&url, options.clone()).await.unwrap();
-    assert_ne!(before.epoch().await.unwrap(), renewed);
-    let after = MysqlStore::open(&url, options).await.unwrap();
-    assert_eq!(after.epoch().await.unwrap(), renewed);
-
-    server
-        .sql("UPDATE chat.migration SET checksum = REPEAT('x', 32)")
-        .unwrap();
-    assert!(matches!(open(&url).await, OpenError::ChangedMigration { version: 1 }));
-    server
-        .sql("INSERT INTO chat.migration VALUES (99, 'later', REPEAT('x', 32))")
-        .unwrap();
-    assert!(matches!(open(&url).await, OpenError::NewerSchema { found: 99, .. }));
-    drop(server);
-    assert!(matches!(open(&url).await, OpenError::Connect(_)));
-}
-
-/// The tables that later migrations add are filled from the data of version 1. A migration that was
-/// interrupted completes.
-#[tokio::test]
-async fn migration_from_version_1_fills_the_new_tables() {
-    let (server, url) = server(&[]);
-    let (world, store) = world(&url).await;
-    let (group, alice, bob, carol) = (world.group, world.alice, world.bob, world.carol);
-    let mut new_events: Vec<NewEvent> = ["one", "two", "three"].map(NewEvent::message).into();
-    new_events.push(NewEvent::of(EventKind::Reaction, Some(Seq(3))));
-    let events = append(&*store, group, alice, new_events).await.unwrap();
-    let work = transact(&*store, move |tx| {
-        Box::pin(async move {
-            // The target of the second recall is no message.
-            for target in [Seq(1), Seq(4)] {
-                let recall = [NewEvent::of(EventKind::Recall, Some(target))];
-                let recall = append_to(tx, group, alice, &recall).await?[0].seq;
-                let empty = bytes::Bytes::new;
-                tx.erase(group, target, recall, empty(), empty()).await?;
-            }
-            let mut member = Member::active(group, carol, Role::Member, Seq(1));
-            member.state = MemberState::Left;
-            member.until_seq = Some(Seq(2));
-            Ok(tx.put_member(&member).await?)
-        })
-    });
-    work.await.unwrap();
-    let unread = async |store: &MysqlStore, user| {
-        let membership = store.membership(user, DeviceId([0; 16]), group).await.unwrap();
-        membership.unwrap().unread
-    };
-    assert_eq!((unread(&store, bob).await, unread(&store, carol).await), (2, 1));
-    store.close().await;
-    drop((store, world));
-    // In the second round, the statements of the migrations were executed but not recorded.
-    for is_new in [true, false] {
-        if is_new {
-            server
-                .sql("DROP TABLE chat.group_snapshot, chat.recalled_message, chat.session_token, chat.user_change, chat.request_notice")
-                .unwrap();
-        }
-        server.sql("DELETE FROM chat.migration WHERE version > 1").unwrap();
-        let store = MysqlStore::open(&url, Options::default()).await.unwrap();
-        assert_eq!((unread(&store, bob).await, unread(&store, carol).await), (2, 1));
-        let left = store
-            .membership(carol, DeviceId([0; 16]), group)
-            .await
-            .unwrap()
-            .unwrap();
-        let snapshot = left.snapshot.unwrap();
-        assert_eq!(Some(snapshot.profile), left.conversation.group);
-        assert_eq!(snapshot.member_count, left.conversation.member_count);
-        assert_eq!(snapshot.last_time, events[1].time);
-        store.close().await;
-    }
 }
 
 /// To know the size of a long body, the database reads it, so a page stops to measure once it is
@@ -196,86 +60,6 @@ async fn page_reads_few_events_beyond_its_size() {
         assert!(rows < 100, "{rows} rows were read");
     }
     store.close().await;
-}
-
-/// A node that starts waits until another connection has ended its migration, however long that
-/// takes.
-#[tokio::test]
-async fn opening_waits_while_another_connection_migrates() {
-    let (_server, url) = server(&[]);
-    let connect = || mysql_async::Conn::new(mysql_async::Opts::from_url(&url).unwrap());
-    let lock = "CONCAT('chat.migrate.', DATABASE())";
-    let mut holder = connect().await.unwrap();
-    let locked: Option<u64> = holder.query_first(format!("SELECT GET_LOCK({lock}, 0)")).await.unwrap();
-    assert_eq!(locked, Some(1));
-    let mut opening = Box::pin(MysqlStore::open(&url, Options::default()));
-    // One statement waits 2 s for the lock, so the store has repeated the statement by then.
-    let waited = tokio::time::timeout(Duration::from_secs(3), &mut opening).await;
-    assert!(waited.is_err(), "{waited:?}");
-    // The server releases the lock when the connection ends.
-    holder.disconnect().await.unwrap();
-    let opened = tokio::time::timeout(STEP_TIMEOUT, opening).await;
-    opened.unwrap().unwrap().close().await;
-}
-
-/// The database is in the state that a crash leaves after some statements of a migration, before
-/// the migration is recorded.
-#[tokio::test]
-async fn interrupted_migration_completes_and_keeps_the_epoch() {
-    let (server, url) = server(&[]);
-    let (group, before, epoch) = {
-        let (world, store) = world(&url).await;
-        append(&*store, world.group, world.alice, vec![NewEvent::message("kept")])
-            .await
-            .unwrap();
-        let before = store.events(world.group, Seq(1), Seq(9), 9).await.unwrap();
-        assert!(!before.is_empty());
-        store.close().await;
-        server.sql("DROP TABLE chat.node; DELETE FROM chat.migration").unwrap();
-        let epoch = server
-            .sql("SELECT HEX(value) FROM chat.meta WHERE name = 'epoch'")
-            .unwrap();
-        (world.group, before, epoch)
-    };
-    let mut options = Options::default();
-    options.migrate = false;
-    let refused = MysqlStore::open(&url, options).await.unwrap_err();
-    assert!(
-        matches!(refused, OpenError::OlderSchema { found: 0, known: 1.. }),
-        "{refused:?}"
-    );
-    let store = MysqlStore::open(&url, Options::default()).await.unwrap();
-    assert_eq!(
-        store
-            .heartbeat(NodeId::random())
-            .await
-            .map(|heartbeat| heartbeat.peers)
-            .unwrap(),
-        []
-    );
-    let kept = server
-        .sql("SELECT HEX(value) FROM chat.meta WHERE name = 'epoch'")
-        .unwrap();
-    assert_eq!(kept, epoch, "the same history");
-    assert_eq!(store.events(group, Seq(1), Seq(9), 9).await.unwrap(), before);
-}
-
-/// All nodes of a database have its key, also after a restart. A new epoch comes with a new key.
-#[tokio::test]
-async fn cluster_key_belongs_to_the_database() {
-    let (server, url) = server(&[]);
-    let key = async |url: &str| {
-        let store = MysqlStore::open(url, Options::default()).await.unwrap();
-        let key = *store.cluster_key().await.unwrap().expose();
-        store.close().await;
-        key
-    };
-    let first = key(&url).await;
-    assert_eq!(key(&url).await, first);
-    server.sql("CREATE DATABASE other").unwrap();
-    assert_ne!(key(&server.url("other")).await, first);
-    MysqlStore::renew_epoch(&url, Options::default()).await.unwrap();
-    assert_ne!(key(&url).await, first);
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)] // these are tests
 
+mod support;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,21 +17,13 @@ use chat_core::model::{
     UserName,
 };
 use chat_core::prelude::Commands;
-use chat_harness::services::MariaDb;
 use chat_store_mysql::{MysqlStore, OpenError, Options};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
+use support::server;
 
 /// Maximum time of one wait.
 const STEP_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Starts a server with an empty database.
-fn server() -> (MariaDb, String) {
-    let server = MariaDb::start(&[]).unwrap();
-    server.sql("CREATE DATABASE chat").unwrap();
-    let url = server.url("chat");
-    (server, url)
-}
 
 async fn engine(url: &str) -> Engine {
     let store = MysqlStore::open(url, Options::default()).await.unwrap();
@@ -58,7 +52,7 @@ async fn wait_for_waiting_transactions(watcher: &mut Conn, wanted: u64) {
 /// of the sender.
 #[tokio::test(flavor = "multi_thread")]
 async fn deletion_erases_messages_that_are_being_committed() {
-    let (_server, url) = server();
+    let (_server, url) = server(&[]);
     let engine = engine(&url).await;
     let operator = engine.operator(OperatorName::new("carol").unwrap());
     let alice = new_user(&operator, "alice").await;
@@ -105,7 +99,7 @@ async fn deletion_erases_messages_that_are_being_committed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn provisioning_on_two_nodes_gives_each_subject_one_account() {
-    let (_server, url) = server();
+    let (_server, url) = server(&[]);
     let engines = [engine(&url).await, engine(&url).await];
     for round in 0..10 {
         let mut tasks = Vec::new();
@@ -127,7 +121,7 @@ async fn provisioning_on_two_nodes_gives_each_subject_one_account() {
 
 #[tokio::test]
 async fn opening_without_migration_creates_nothing() {
-    let (server, url) = server();
+    let (server, url) = server(&[]);
     let mut options = Options::default();
     options.migrate = false;
     let refused = MysqlStore::open(&url, options.clone()).await.unwrap_err();

@@ -16,6 +16,7 @@ mod hooks;
 mod invitations;
 mod lifecycle;
 mod lost_answers;
+mod mark_writes;
 mod marks;
 mod messages;
 mod operator;

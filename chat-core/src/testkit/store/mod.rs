@@ -32,6 +32,8 @@ mod fixture;
 #[allow(missing_docs)]
 pub mod heartbeats;
 #[allow(missing_docs)]
+pub mod instance;
+#[allow(missing_docs)]
 pub mod members;
 #[allow(missing_docs)]
 pub mod messages;
@@ -119,7 +121,8 @@ macro_rules! store_conformance {
                 aborted_unit_leaves_no_writes, store_error_leaves_no_writes, panic_is_caught_and_leaves_no_writes,
                 contract_violation_leaves_no_writes,
                 uncommitted_writes_are_invisible, run_returns_the_result, run_returns_the_rejection,
-                locks_out_of_order_are_rejected, created_conversations_may_be_locked_at_any_time,
+                locks_out_of_order_are_rejected, created_conversations_may_be_locked_at_any_time;
+            instance:
                 epoch_is_stable, cluster_key_is_stable, ping_succeeds_on_an_open_store,
                 newest_event_time_is_that_of_any_conversation, time_of_day_agrees_with_heartbeats,
                 closed_store_is_unavailable, closing_completes_running_units;
