@@ -8,14 +8,14 @@ use bytes::Bytes;
 use chat_core::bus::{BusError, BusMessage, MessageBus, Subscriber, Topic, Topics};
 use chat_core::sync::Mutex;
 
-use crate::commands::Commands;
+use crate::commands::CommandSender;
 use crate::listener::{Listener, SubscriptionHandle};
 use crate::mailbox::BusEvent;
 
 /// A [`MessageBus`] over Redis Pub/Sub, with one channel for each topic.
 #[derive(Debug)]
 pub struct RedisBus {
-    commands: Arc<Commands>,
+    commands: Arc<CommandSender>,
     subscriptions: Mutex<Subscriptions>,
 }
 
@@ -28,7 +28,7 @@ struct Subscriptions {
 }
 
 impl RedisBus {
-    pub(crate) fn new(commands: Arc<Commands>) -> Self {
+    pub(crate) fn new(commands: Arc<CommandSender>) -> Self {
         Self {
             commands,
             subscriptions: Mutex::default(),
@@ -81,7 +81,7 @@ impl MessageBus for RedisBus {
 
 #[derive(Debug)]
 struct RedisSubscriber {
-    commands: Arc<Commands>,
+    commands: Arc<CommandSender>,
     listener: Listener<Topic>,
 }
 
@@ -111,7 +111,7 @@ impl Subscriber for RedisSubscriber {
 
 #[derive(Debug)]
 struct RedisTopics {
-    commands: Arc<Commands>,
+    commands: Arc<CommandSender>,
     handle: SubscriptionHandle<Topic>,
 }
 

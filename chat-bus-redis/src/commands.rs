@@ -1,4 +1,4 @@
-//! Commands to Redis, over a small pool of connections.
+//! CommandSender to Redis, over a small pool of connections.
 //!
 //! When a command could not reach Redis, or its caller stopped waiting, a task probes Redis. While
 //! a probe has failed and none has succeeded since, commands fail at once, without waiting for a
@@ -30,7 +30,7 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(400);
 
 /// Sender of commands to Redis. When a connection has broken, the pool removes it as soon as
 /// another command has taken it; that command may fail too.
-pub(crate) struct Commands {
+pub(crate) struct CommandSender {
     pub(crate) client: Client,
     pub(crate) options: Options,
     pub(crate) tagger: Tagger,
@@ -39,20 +39,20 @@ pub(crate) struct Commands {
     outage: Mutex<Option<String>>,
     /// `true` while a task probes Redis.
     is_probing: AtomicBool,
-    /// The commands themselves, for the task that probes.
+    /// This sender, for the task that probes.
     this: Weak<Self>,
 }
 
-impl fmt::Debug for Commands {
+impl fmt::Debug for CommandSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The client's address may contain a password.
-        f.debug_struct("Commands")
+        f.debug_struct("CommandSender")
             .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }
 
-impl Commands {
+impl CommandSender {
     pub(crate) fn new(client: Client, cluster_key: ClusterKey, options: Options) -> Arc<Self> {
         let manager = ConnectionManager {
             client: client.clone(),
@@ -134,15 +134,15 @@ impl Commands {
     }
 }
 
-/// A command that was sent and not answered yet. If it fails because Redis could not be reached, or
-/// is dropped because its caller stops waiting, it starts a probe.
+/// An attempt to get the answer to a command or a pipeline. If it fails because Redis could not be
+/// reached, or is dropped because its caller stops waiting, it starts a probe.
 struct Attempt<'a> {
-    commands: &'a Commands,
+    commands: &'a CommandSender,
     is_answered: bool,
 }
 
 impl<'a> Attempt<'a> {
-    const fn new(commands: &'a Commands) -> Self {
+    const fn new(commands: &'a CommandSender) -> Self {
         Self {
             commands,
             is_answered: false,
@@ -165,7 +165,7 @@ impl Drop for Attempt<'_> {
 
 /// Sends pings until Redis answers one, or all handles of the backend are dropped. The first one is
 /// sent at once: the failed command may have met only a connection that was closed.
-async fn probe(commands: Weak<Commands>) {
+async fn probe(commands: Weak<CommandSender>) {
     loop {
         let Some(commands) = commands.upgrade() else { return };
         match commands.query_regardless(Cmd::new().arg("PING")).await {

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::commands::Commands;
+use crate::commands::CommandSender;
 use crate::hex;
 use crate::listener::Listener;
 
@@ -53,7 +53,7 @@ pub struct RedisDiscovery {
 
 #[derive(Debug)]
 struct Shared {
-    commands: Arc<Commands>,
+    commands: Arc<CommandSender>,
     /// Nodes of this process, with the info of each.
     own: Mutex<BTreeMap<NodeId, NodeInfo>>,
     view: watch::Sender<Nodes>,
@@ -68,7 +68,7 @@ impl Drop for RedisDiscovery {
 }
 
 impl RedisDiscovery {
-    pub(crate) fn new(commands: Arc<Commands>) -> Self {
+    pub(crate) fn new(commands: Arc<CommandSender>) -> Self {
         let shared = Shared {
             commands,
             own: Mutex::default(),
@@ -327,7 +327,7 @@ mod tests {
             connect_timeout: std::time::Duration::from_millis(50),
             ..crate::Options::default()
         };
-        RedisDiscovery::new(Commands::new(client, ClusterKey::random(), options))
+        RedisDiscovery::new(CommandSender::new(client, ClusterKey::random(), options))
     }
 
     #[tokio::test]

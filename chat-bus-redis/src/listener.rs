@@ -16,7 +16,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::commands::{Commands, connection_config};
+use crate::commands::{CommandSender, connection_config};
 use crate::mailbox::{BusEvent, Mailbox};
 
 /// Upper bound of the first delay before reconnecting.
@@ -52,7 +52,7 @@ impl Debug for Connection {
 impl<T: Clone + Debug + Send + Sync + 'static> Listener<T> {
     /// Starts a listener, and waits until the first attempt to connect has ended. If it failed, a
     /// gap follows once a later attempt succeeds.
-    pub(crate) async fn start(commands: Arc<Commands>) -> Self {
+    pub(crate) async fn start(commands: Arc<CommandSender>) -> Self {
         let handle = SubscriptionHandle {
             mailbox: Arc::new(Mailbox::new()),
             connection: Arc::default(),
@@ -137,7 +137,7 @@ async fn subscribe(mut connection: MultiplexedConnection, channels: &[String]) -
 /// Connects again whenever the connection has ended, until the listener is closed or dropped. Drops
 /// `first_attempt` when the first attempt to connect has ended.
 async fn run<T: Clone + Debug + Send + Sync + 'static>(
-    commands: Arc<Commands>,
+    commands: Arc<CommandSender>,
     handle: SubscriptionHandle<T>,
     first_attempt: oneshot::Sender<()>,
 ) {
@@ -182,7 +182,7 @@ async fn run<T: Clone + Debug + Send + Sync + 'static>(
 /// Opens a connection and subscribes to all channels. `ended` is notified when Redis closes the
 /// connection.
 async fn connect<T: Clone + Send + Sync + 'static>(
-    commands: &Commands,
+    commands: &CommandSender,
     handle: &SubscriptionHandle<T>,
     ended: &Arc<Notify>,
 ) -> RedisResult<MultiplexedConnection> {
@@ -217,7 +217,11 @@ fn deliver<T: Clone>(mailbox: &Mailbox<T>, data: Vec<Value>) {
 }
 
 /// Sends pings until the connection ends, and returns the error that ended it.
-async fn ping_until_closed(commands: &Commands, mut connection: MultiplexedConnection, ended: &Notify) -> RedisError {
+async fn ping_until_closed(
+    commands: &CommandSender,
+    mut connection: MultiplexedConnection,
+    ended: &Notify,
+) -> RedisError {
     loop {
         tokio::select! {
             () = ended.notified() => return (ErrorKind::Io, "the connection was closed").into(),

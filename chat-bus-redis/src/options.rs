@@ -8,7 +8,7 @@ use bb8_redis::redis::{Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersi
 use chat_core::model::ClusterKey;
 use thiserror::Error;
 
-use crate::commands::Commands;
+use crate::commands::CommandSender;
 use crate::{RedisBus, RedisDiscovery, RedisPresence};
 
 /// Options of a [`RedisBackend`]. Start from `default()` and change fields.
@@ -68,7 +68,7 @@ pub struct UrlError(String);
 /// A Redis server. Clones are cheap and share connections.
 #[derive(Clone, Debug)]
 pub struct RedisBackend {
-    commands: Arc<Commands>,
+    commands: Arc<CommandSender>,
 }
 
 impl RedisBackend {
@@ -85,7 +85,7 @@ impl RedisBackend {
     pub fn open(url: &str, cluster_key: ClusterKey, options: Options) -> Result<Self, UrlError> {
         let client = client_at(url, &options)?;
         Ok(Self {
-            commands: Commands::new(client, cluster_key, options),
+            commands: CommandSender::new(client, cluster_key, options),
         })
     }
 

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::commands::Commands;
+use crate::commands::CommandSender;
 use crate::hex;
 
 /// Time after which Redis deletes the claims of a user if no node has renewed one. Nodes renew
@@ -36,7 +36,7 @@ return 0";
 /// dead node become void together.
 #[derive(Debug)]
 pub struct RedisPresence {
-    commands: Arc<Commands>,
+    commands: Arc<CommandSender>,
     leases: Arc<Leases>,
     /// Task that renews the leases.
     task: JoinHandle<()>,
@@ -51,7 +51,7 @@ struct Leases {
 }
 
 impl RedisPresence {
-    pub(crate) fn new(commands: Arc<Commands>) -> Self {
+    pub(crate) fn new(commands: Arc<CommandSender>) -> Self {
         let leases = Arc::new(Leases::default());
         let task = tokio::spawn(renew(Arc::clone(&commands), Arc::clone(&leases)));
         Self { commands, leases, task }
@@ -87,7 +87,7 @@ impl Drop for RedisPresence {
 }
 
 /// Returns the command that starts or renews the lease of a node.
-fn lease_command(commands: &Commands, node: NodeId) -> Cmd {
+fn lease_command(commands: &CommandSender, node: NodeId) -> Cmd {
     let milliseconds = u64::try_from(commands.options.lease_timeout.as_millis()).unwrap_or(u64::MAX);
     let key = lease_key(commands, node);
     let lease = commands.tagger.add(&key, b"1");
@@ -101,12 +101,12 @@ fn lease_command(commands: &Commands, node: NodeId) -> Cmd {
 }
 
 /// Returns the key of a node's lease, which exists while the node is alive.
-fn lease_key(commands: &Commands, node: NodeId) -> String {
+fn lease_key(commands: &CommandSender, node: NodeId) -> String {
     commands.key(format_args!("lease:{}", hex::encode(&node.0)))
 }
 
 /// Renews the leases of all nodes in `leases` at each renewal interval.
-async fn renew(commands: Arc<Commands>, leases: Arc<Leases>) {
+async fn renew(commands: Arc<CommandSender>, leases: Arc<Leases>) {
     loop {
         let mut renewals = Pipeline::new();
         for node in leases.nodes.lock().iter() {

@@ -10,7 +10,8 @@ fn parse(line: &str) -> Result<Args, clap::Error> {
     Args::try_parse_from(std::iter::once("chat-client").chain(line.split_whitespace()))
 }
 
-/// Returns the name of the conversation in `words`, and the words after it.
+/// Returns the name of the conversation that `target` and `words` select, and the words that
+/// remain.
 fn split<'a>(target: &Target, words: &'a [String]) -> (String, Vec<&'a str>) {
     let (conversation, rest) = target.split(words).unwrap();
     let name = match conversation {

@@ -29,11 +29,12 @@ impl<'a> Authority<'a> {
     }
 
     /// Returns the path of the file to which the server writes its log.
-    fn log(&self) -> PathBuf {
+    fn server_log(&self) -> PathBuf {
         self.directory.join("server.log")
     }
 
-    fn file(&self) -> String {
+    /// Returns the path of the certificate of the authority itself.
+    fn certificate_file(&self) -> String {
         self.directory.join("authority.pem").display().to_string()
     }
 
@@ -54,7 +55,7 @@ impl<'a> Authority<'a> {
         command
             .args(["-c", "exec \"$0\" \"$@\" 2>\"$LOG\""])
             .arg(server_program())
-            .env("LOG", self.log())
+            .env("LOG", self.server_log())
             .env("CHAT_TLS__CERTIFICATE_FILE", self.directory.join("certificate.pem"))
             .env("CHAT_TLS__KEY_FILE", self.directory.join("key.pem"));
         serve(command, port, self.directory)
@@ -83,7 +84,7 @@ fn renewed_certificate_of_a_known_authority_is_accepted_and_a_self_signed_one_is
     let first = authority.issue("127.0.0.1");
     let (server, alice) = authority.serve(0);
     assert_eq!(server.until("tls-fingerprint "), format!("tls-fingerprint {first}"));
-    let ca = authority.file();
+    let ca = authority.certificate_file();
     let as_alice = |command: &'static str| ["--tls", "--ca", &ca, command].map(str::to_owned);
     let run = |command: &'static str| {
         let arguments = as_alice(command);
@@ -105,7 +106,7 @@ fn renewed_certificate_of_a_known_authority_is_accepted_and_a_self_signed_one_is
     fs::write(directory.path().join("key.pem"), "no key").unwrap();
     let hang_up = Command::new("kill").args(["-HUP", &server.id().to_string()]).status();
     assert!(hang_up.unwrap().success());
-    let log = || fs::read_to_string(authority.log()).unwrap();
+    let log = || fs::read_to_string(authority.server_log()).unwrap();
     eventually("the server reports the unusable key", || {
         log().contains("the TLS certificate cannot be loaded again")
     });
@@ -129,7 +130,7 @@ fn certificate_for_another_name_is_refused() {
     let authority = Authority::new(directory.path());
     authority.issue("chat.example");
     let (_server, alice) = authority.serve(0);
-    let ca = authority.file();
+    let ca = authority.certificate_file();
     let error = alice.fails(76, &["--tls", "--ca", &ca, "register"]);
     assert!(error.contains("certificate") && error.contains("127.0.0.1"), "{error}");
     assert!(!alice.profile.join("known_hosts").exists());

@@ -197,12 +197,12 @@ async fn policy(endpoint: &Endpoint, options: &ClientOptions, store: &dyn Client
     let by_keys = known.policy(&host, options.trust);
     if endpoint.address.scheme == Scheme::Tls
         && !known.is_pinned(&host)
-        && let Some(policy) = by_authorities(options, known.is_authorized(&host), by_keys.as_ref().ok())
+        && let Some(policy) = by_authorities(options, known.is_certified(&host), by_keys.as_ref().ok())
     {
         return Ok(policy);
     }
     let problem = match by_keys {
-        _ if known.is_authorized(&host) && !known.is_pinned(&host) => format!(
+        _ if known.is_certified(&host) && !known.is_pinned(&host) => format!(
             "{host} has proved itself by a certificate before; connect to it by tls://, with the authorities that issued \
              the certificate, or remove its line from the known hosts"
         ),
@@ -213,14 +213,14 @@ async fn policy(endpoint: &Endpoint, options: &ClientOptions, store: &dyn Client
 }
 
 /// Returns the policy for a TLS server without a pinned key, or `None` if authorities do not
-/// matter. `is_authorized` says that the server has proved itself by a certificate before, and
+/// matter. `is_certified` says that the server has proved itself by a certificate before, and
 /// `by_keys` which keys are accepted from it.
-fn by_authorities(options: &ClientOptions, is_authorized: bool, by_keys: Option<&PinPolicy>) -> Option<Policy> {
+fn by_authorities(options: &ClientOptions, is_certified: bool, by_keys: Option<&PinPolicy>) -> Option<Policy> {
     if !has_authorities(options) {
         return None;
     }
     match by_keys {
-        _ if is_authorized || requires_authority(options) => Some(Policy::Authorities),
+        _ if is_certified || requires_authority(options) => Some(Policy::Authorities),
         Some(PinPolicy::FirstContact) => Some(Policy::AuthoritiesOrKeys(PinPolicy::FirstContact)),
         // The keys of the service are known, and this server must have one of them.
         Some(_) => None,

@@ -47,7 +47,7 @@ pub(super) struct StoreAccess {
     /// be read.
     reads: Breaker,
     writes: Breaker,
-    /// Maximum duration of a request.
+    /// Maximum duration of one call of `read` or `run`, see `EngineConfig::request_timeout`.
     timeout: Duration,
     tracker: Box<dyn CommitTracker>,
 }
@@ -81,7 +81,7 @@ impl StoreAccess {
         self.clock.now()
     }
 
-    /// Returns the deadline of a request that starts now.
+    /// Returns the deadline of a call that starts now.
     pub(super) fn deadline(&self) -> Instant {
         now() + self.timeout
     }

@@ -27,7 +27,7 @@ use super::work_set::{WorkSet, WorkerOptions};
 use super::workers::catch_up::CatchUp;
 use super::workers::changed_users::FindChangedUsers;
 use super::workers::compare::Compare;
-use super::workers::heartbeat::{BusHeartbeat, Heartbeat};
+use super::workers::heartbeat::{BusParts, HeartbeatWorker};
 use super::workers::inbound::Inbound;
 use super::workers::join::Join;
 use super::workers::presence::PublishPresence;
@@ -365,10 +365,10 @@ impl Assembly {
 
     fn start_heartbeats(&self, bus: Option<&BusConnection>, clock: Arc<dyn Clock>) {
         let router = &self.router;
-        let heartbeat = Heartbeat {
+        let heartbeat = HeartbeatWorker {
             interval: self.config.heartbeat_interval,
             others: router.nodes.others.clone(),
-            bus: bus.map(|bus| BusHeartbeat {
+            bus: bus.map(|bus| BusParts {
                 codec: self.codec,
                 recent: bus.outbound.recent.clone(),
                 queue: bus.heartbeats.clone(),

@@ -10,12 +10,12 @@ const KEY: &str = "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 /// Returns what a client with [`Trust::AcceptFirst`] accepts from a server.
 async fn accepted(
     pinned: &[&str],
-    authorized: &[&str],
+    certified: &[&str],
     address: &str,
     set: impl FnOnce(&mut ClientOptions),
 ) -> &'static str {
     let store = MemoryStore::new();
-    for host in authorized {
+    for host in certified {
         store.record_authority(host).await.unwrap();
     }
     for host in pinned {

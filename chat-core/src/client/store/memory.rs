@@ -76,7 +76,7 @@ impl ClientStore for MemoryStore {
         let failed = |error: KnownHostsError| ClientStoreError::KnownHosts(error.to_string());
         let line = format_authority(host).map_err(failed)?;
         let mut pins = self.pins.lock();
-        if !KnownHosts::parse(&pins).map_err(failed)?.is_authorized(host) {
+        if !KnownHosts::parse(&pins).map_err(failed)?.is_certified(host) {
             pins.push_str(&line);
             pins.push('\n');
         }

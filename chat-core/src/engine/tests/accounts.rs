@@ -138,7 +138,7 @@ async fn throttle_stops_guesses_without_locking_out_a_known_device() {
 }
 
 #[tokio::test]
-async fn known_device_has_one_history_by_name_and_by_id() {
+async fn login_attempts_by_name_and_by_id_count_together_for_a_known_device() {
     let mut config = config();
     config.throttle = crate::auth::ThrottleOptions::default();
     let engine = builder().config(config).build().await.unwrap();

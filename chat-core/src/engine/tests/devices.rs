@@ -42,7 +42,7 @@ async fn max_devices_policy_counts_sessions_in_this_process_while_they_live() {
     engine
         .session(alice, DeviceId::random())
         .await
-        .expect("sessions without a token end with their connection");
+        .expect("a session in this process counts only until it is dropped");
 }
 
 /// Returns the ids of the devices of a caller's user.
@@ -117,7 +117,8 @@ async fn max_devices_policy_refuses_a_further_device() {
     let last = try_login(&engine, alice, devices[2])
         .await
         .expect("a logged-out device does not count against the limit");
-    // The logged-out device was used last, but the other one is in use.
+    // `devices[0]` logged in later than `devices[1]`, but a device that is logged out is evicted
+    // first.
     assert_eq!(
         device_ids(&engine, last.caller).await,
         HashSet::from([devices[1], devices[2]])

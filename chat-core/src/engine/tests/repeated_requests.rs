@@ -1,4 +1,5 @@
-//! Tests of the limits on what one user may change and cause in the inboxes of other users.
+//! Tests of the limits on the changes of a user, and on the events that a user's requests cause in
+//! the inboxes of others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -105,7 +106,7 @@ async fn repeated_request_to_join_is_announced_once_a_day() {
         assert_eq!(count_in_inbox(&olga, EventKind::JoinRequested).await, day);
         clock.0.fetch_add(DAY_MS + 1, Ordering::SeqCst);
     }
-    // The group of another owner has an announcement of its own, and so has another user.
+    // Another group of the same owner has announcements of its own, and so has another user.
     let other = ConversationRef::Id(create_group(&olga, "go").await);
     olga.execute(set_policy(&other, JoinPolicy::Approval)).await.unwrap();
     eve.execute(ask_to_join(&other)).await.unwrap();
@@ -336,24 +337,24 @@ async fn attempts_that_are_refunded_are_limited() {
     };
     let friend = new_user(&engine, "friend").await;
     befriend(&olga, &friend).await;
-    for (name, command) in [
-        ("name", create_group_command("rust")),
-        ("right", invite),
-        ("friend", request(&olga)),
+    for (case, session, command) in [
+        (
+            "the name is taken",
+            &new_user(&engine, "bert").await,
+            create_group_command("rust"),
+        ),
+        ("the right is missing", &new_user(&engine, "mallory").await, invite),
+        ("the user is a friend already", &friend, request(&olga)),
     ] {
-        let session = match name {
-            "friend" => &friend,
-            _ => &new_user(&engine, name).await,
-        };
         let mut codes = Vec::new();
         for _ in 0..3 {
             codes.push(session.execute(command.clone()).await.map_err(|error| error.code).err());
         }
-        assert_eq!(codes.last(), Some(&Some(ReplyCode::LimitExceeded)), "{name}: {codes:?}");
+        assert_eq!(codes.last(), Some(&Some(ReplyCode::LimitExceeded)), "{case}: {codes:?}");
         assert_ne!(
             codes.first(),
             Some(&Some(ReplyCode::LimitExceeded)),
-            "{name}: {codes:?}"
+            "{case}: {codes:?}"
         );
     }
 }

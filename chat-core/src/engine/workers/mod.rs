@@ -13,9 +13,7 @@ mod readiness;
 mod session_recheck;
 
 pub(super) use advertise::{AdvertiseWorker, NodeAdvertiser};
-pub(super) use appender::{
-    AppendPorts, AppendQueue, AppendWorker, DraftIdentity, LaneCheck, LaneOperation, is_temporary,
-};
+pub(super) use appender::{AppendPorts, AppendQueue, AppendWorker, DraftIdentity, LaneChange, LaneCheck, is_temporary};
 pub(super) use direct_opener::DirectOpener;
 pub(super) use marks::{MarkQueue, MarkWorker};
 pub(super) use observers::{ObserverQueue, observers};

@@ -20,8 +20,8 @@ struct Failures {
     subscribing: Arc<AtomicBool>,
 }
 
-/// A bus that refuses calls. A refused change of subscriptions takes effect nevertheless, like on a
-/// bus client that applies it after a reconnect.
+/// A bus, a subscriber or its topics, with calls that are refused. A refused change of
+/// subscriptions takes effect nevertheless, like on a bus client that applies it after a reconnect.
 #[derive(Clone, Debug)]
 struct FailingBus<T>(T, Failures);
 
@@ -142,7 +142,7 @@ async fn nodes_without_a_bus_find_each_others_events() {
             bob_here.event().await;
             tokio::time::sleep(Duration::from_millis(1_350)).await;
         }
-        // A user who joined a conversation there follows it here.
+        // A user who joined a conversation on `here` follows it on `there`.
         let user = world.bob;
         super::races::leave(&world, &here, user, EventBody::MemberLeft { user }).await;
         bob.event().await;
@@ -203,7 +203,7 @@ async fn next_session_gets_notices_after_a_failed_unsubscription() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn timed_out_topic_request_leaves_no_waiter() {
+async fn refused_topic_request_leaves_no_waiter() {
     let world = world().await;
     let failures = Failures::default();
     let router = node(&world, Some(Arc::new(FailingBus(MemoryBus::new(), failures.clone())))).await;
@@ -297,7 +297,8 @@ async fn sweep_rechecks_logins() {
     };
     let there = Router::start(parts()).await.unwrap();
     let mut bob = Reader::attach(&there, world.bob, 1).await;
-    // The store has a lower epoch, for example because it was restored from a backup.
+    // The store knows a lower session epoch of this device, for example because it was restored
+    // from a backup.
     let mut newer_than_the_store = Reader::of(
         there
             .subscribe(

@@ -23,19 +23,19 @@ use crate::router::work_set::WorkSet;
 /// no other work that could delay it, because the other nodes poll the store while a node's
 /// heartbeats are missing.
 #[derive(Debug)]
-pub(crate) struct Heartbeat {
+pub(crate) struct HeartbeatWorker {
     pub(crate) interval: Duration,
     pub(crate) others: OtherNodes,
     /// `None` without a bus.
-    pub(crate) bus: Option<BusHeartbeat>,
+    pub(crate) bus: Option<BusParts>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) compare: WorkSet<ConversationId>,
     pub(crate) sweep: SweepRequest,
 }
 
-/// The parts of a heartbeat that need a bus.
+/// The parts of the worker that exist only with a bus.
 #[derive(Debug)]
-pub(crate) struct BusHeartbeat {
+pub(crate) struct BusParts {
     pub(crate) codec: EnvelopeCodec,
     pub(crate) recent: RecentAnnouncements,
     /// Separate queue for heartbeats, so that no other envelope delays them.
@@ -43,7 +43,7 @@ pub(crate) struct BusHeartbeat {
     pub(crate) monitor: Arc<PeerMonitor>,
 }
 
-impl Heartbeat {
+impl HeartbeatWorker {
     pub(crate) async fn run(self) {
         let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

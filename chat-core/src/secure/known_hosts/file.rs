@@ -42,8 +42,9 @@ impl KnownHostsFile {
     ///
     /// # Errors
     /// [`KnownHostsError::KeyChanged`]: only other keys are pinned for `host`, for example because
-    /// another process has pinned one in the meantime. Nothing was written. Other errors: `host` is
-    /// invalid, or the file cannot be read, parsed or written.
+    /// another process has pinned one in the meantime. [`KnownHostsError::NoCertificate`]: `host`
+    /// has proved itself by a certificate before. Nothing was written in both cases. Other errors:
+    /// `host` is invalid, or the file cannot be read, parsed or written.
     pub fn remember(&self, host: &str, key: &Fingerprint, comment: &str) -> Result<(), KnownHostsError> {
         let line = format_line(host, key, comment)?;
         let mut file = self.open_locked().map_err(|error| self.failed(error))?;
@@ -64,7 +65,7 @@ impl KnownHostsFile {
         let line = format_authority(host)?;
         let mut file = self.open_locked().map_err(|error| self.failed(error))?;
         let text = self.read(&mut file)?;
-        if !KnownHosts::parse(&text)?.is_authorized(host) {
+        if !KnownHosts::parse(&text)?.is_certified(host) {
             self.append(&mut file, &text, &line)
                 .map_err(|error| self.failed(error))?;
         }

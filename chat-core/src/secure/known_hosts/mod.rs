@@ -28,7 +28,7 @@ pub(crate) use spelling::canonical_host;
 pub struct KnownHosts {
     pins: Vec<(String, Fingerprint)>,
     /// Hosts that proved themselves by a certificate of a trusted authority.
-    authorized: Vec<String>,
+    certified: Vec<String>,
 }
 
 /// Word in place of a key, for a host that proved itself by a certificate.
@@ -133,7 +133,7 @@ impl KnownHosts {
             }
             match parse_line(line).ok_or(KnownHostsError::Line { line: index + 1 })? {
                 (host, Some(key)) => known.pins.push((host, key)),
-                (host, None) => known.authorized.push(host),
+                (host, None) => known.certified.push(host),
             }
         }
         Ok(known)
@@ -147,13 +147,13 @@ impl KnownHosts {
 
     /// Returns whether `host`, under any of its spellings, has proved itself by a certificate of a
     /// trusted authority.
-    pub(crate) fn is_authorized(&self, host: &str) -> bool {
+    pub(crate) fn is_certified(&self, host: &str) -> bool {
         let canonical = |host: &str| {
             host.rsplit_once(':')
                 .map(|(name, port)| (canonical_host(name), port.to_owned()))
         };
         let wanted = canonical(host);
-        self.authorized.iter().any(|host| canonical(host) == wanted)
+        self.certified.iter().any(|host| canonical(host) == wanted)
     }
 
     /// Returns all pinned keys.
@@ -185,7 +185,7 @@ impl KnownHosts {
     pub(crate) fn lacks(&self, host: &str, key: &Fingerprint) -> Result<bool, KnownHostsError> {
         match self.check(host, key) {
             Verdict::Known => Ok(false),
-            Verdict::Unknown if self.is_authorized(host) => Err(KnownHostsError::NoCertificate(host.to_owned())),
+            Verdict::Unknown if self.is_certified(host) => Err(KnownHostsError::NoCertificate(host.to_owned())),
             Verdict::Unknown => Ok(true),
             Verdict::Changed { expected } => Err(KnownHostsError::KeyChanged {
                 host: host.to_owned(),
@@ -210,7 +210,7 @@ impl KnownHosts {
                 Ok(PinPolicy::AnyOf(self.pins.iter().map(|(_, pin)| *pin).collect()))
             }
             Trust::AcceptNew => Ok(PinPolicy::FirstContact),
-            Trust::AcceptFirst if self.authorized.is_empty() => Ok(PinPolicy::FirstContact),
+            Trust::AcceptFirst if self.certified.is_empty() => Ok(PinPolicy::FirstContact),
             Trust::AcceptFirst | Trust::Strict => Err(KnownHostsError::NotPinned(host.to_owned())),
         }
     }
@@ -218,7 +218,7 @@ impl KnownHosts {
     /// Returns the hosts that have a pinned key, or have proved themselves by a certificate.
     #[cfg(feature = "client")]
     fn hosts(&self) -> impl Iterator<Item = &String> {
-        self.pins.iter().map(|(host, _)| host).chain(&self.authorized)
+        self.pins.iter().map(|(host, _)| host).chain(&self.certified)
     }
 
     /// Returns whether `port` of a host has a pinned key or has proved itself by a certificate,

@@ -176,8 +176,8 @@ fn first_contacts_at_the_same_time_agree_on_one_key() {
 fn authority_lines_mark_hosts_without_pinning_a_key() {
     let line = format_authority("chat.example:7443").unwrap();
     let known = KnownHosts::parse(&format!("{line}  verified 2026-11-30\n")).unwrap();
-    assert!(known.is_authorized("CHAT.example:7443"));
-    assert!(!known.is_authorized("chat.example:7444") && !known.is_pinned("chat.example:7443"));
+    assert!(known.is_certified("CHAT.example:7443"));
+    assert!(!known.is_certified("chat.example:7444") && !known.is_pinned("chat.example:7443"));
     assert_eq!(known.keys().count(), 0);
     assert!(format_authority("chat.example").is_err());
     assert!(KnownHosts::parse("chat.example:7443 authorities").is_err());
@@ -190,7 +190,7 @@ fn file_records_an_authority_once() {
     for _ in 0..2 {
         file.remember_authority("chat.example:7443").unwrap();
     }
-    assert!(file.load().unwrap().is_authorized("chat.example:7443"));
+    assert!(file.load().unwrap().is_certified("chat.example:7443"));
     let text = std::fs::read_to_string(directory.path().join("known_hosts")).unwrap();
     assert_eq!(text.lines().count(), 1);
 }

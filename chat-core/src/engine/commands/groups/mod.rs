@@ -21,7 +21,7 @@ use crate::engine::operation::Operation;
 use crate::engine::operations::group::{GroupCall, GroupLimits};
 use crate::engine::store_access::StoreAccess;
 use crate::engine::views::conversation_info;
-use crate::engine::workers::{AppendQueue, LaneCheck, LaneOperation, MarkQueue, Publisher};
+use crate::engine::workers::{AppendQueue, LaneChange, LaneCheck, MarkQueue, Publisher};
 use crate::model::{Caller, ConversationId, ConversationKind, ConversationRef, Event, Outcome, UserId, UserRef};
 use crate::service::CommandFuture;
 
@@ -150,7 +150,7 @@ impl GroupCommands {
     {
         let queue = Arc::clone(&self.queue);
         let deadline = self.access.deadline() + self.hooks.max_delay();
-        let operation: LaneOperation = Box::new(move |target| {
+        let operation: LaneChange = Box::new(move |target| {
             if target.kind != ConversationKind::Group {
                 return Box::pin(ready(Err(CommandError::not_found())));
             }
@@ -161,6 +161,6 @@ impl GroupCommands {
             };
             Box::pin(change(self, call))
         });
-        CommandFuture::run(queue.submit_operation(caller, group, check, operation, deadline))
+        CommandFuture::run(queue.submit_change(caller, group, check, operation, deadline))
     }
 }

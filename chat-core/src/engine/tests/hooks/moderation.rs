@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 use super::*;
 use crate::engine::ActingAs;
 
-/// Hooks that refuse texts and group names with "spam" in them, joins and invitations of `mallory`,
-/// friendships with `mallory`, and friendships that `bob` accepts. They replace the description of
-/// new groups, and record their calls about drafts and group changes.
+/// Hooks that refuse texts and group names with "spam" in them, joins by `mallory`, invitations to
+/// `mallory`, friendships with `mallory`, and friendships that `bob` accepts. They replace the
+/// description of new groups, and record their calls about drafts and group changes.
 #[derive(Debug, Default)]
 pub(super) struct Moderation {
     pub(super) asked: Mutex<Vec<String>>,
@@ -140,7 +140,7 @@ async fn friendship_hooks_refuse_requests_and_answers() {
     let requested = bob.request_friend(user(&alice), Note::default()).await;
     assert_eq!(error_code(requested), ReplyCode::RefusedByPolicy);
     bob.answer_friend(user(&alice), false).await.unwrap();
-    // Without a request of the peer, it is a request, which the hooks allow.
+    // Alice's request was declined, so a request of Bob accepts nothing, and the hooks allow it.
     bob.request_friend(user(&alice), Note::default()).await.unwrap();
 }
 

@@ -8,17 +8,17 @@ use super::*;
 pub(super) enum Relation {
     Stranger,
     Friend,
-    /// The other user has blocked the caller.
-    Blocked,
+    /// The other user, the peer, has blocked the caller.
+    BlockedByPeer,
     /// The caller has blocked the other user.
-    Blocker,
+    BlocksPeer,
 }
 
 pub(super) const RELATIONS: [Relation; 4] = [
     Relation::Stranger,
     Relation::Friend,
-    Relation::Blocked,
-    Relation::Blocker,
+    Relation::BlockedByPeer,
+    Relation::BlocksPeer,
 ];
 
 /// Two users who were friends when the caller sent a message in their direct conversation. Their
@@ -43,8 +43,8 @@ impl PairFixture {
         match relation {
             Relation::Friend => {}
             Relation::Stranger => drop(me.execute(Command::RemoveFriend(user(&them))).await.unwrap()),
-            Relation::Blocked => drop(them.execute(Command::Block(user(&me))).await.unwrap()),
-            Relation::Blocker => drop(me.execute(Command::Block(user(&them))).await.unwrap()),
+            Relation::BlockedByPeer => drop(them.execute(Command::Block(user(&me))).await.unwrap()),
+            Relation::BlocksPeer => drop(me.execute(Command::Block(user(&them))).await.unwrap()),
         }
         Self {
             direct: sent.conversation,

@@ -126,7 +126,7 @@ async fn third_user_sees_nothing_of_a_direct_conversation() {
 #[tokio::test]
 async fn block_is_not_visible_to_the_blocked_user() {
     let mut seen = Vec::new();
-    for relation in [Relation::Stranger, Relation::Blocked] {
+    for relation in [Relation::Stranger, Relation::BlockedByPeer] {
         let pair = PairFixture::build(relation).await;
         let refused = pair.me.send_text(direct(&pair.them), "x").await.unwrap_err();
         let request = Command::RequestFriend {

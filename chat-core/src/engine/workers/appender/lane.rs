@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::resend_order::DraftIdentity;
-use super::submission::{LaneOperation, MemoryPermit, Payload, ReplyTo, Submission};
+use super::submission::{LaneChange, MemoryPermit, Payload, ReplyTo, Submission};
 use crate::engine::config::EngineConfig;
 use crate::engine::operations::message::QueuedDraft;
 use crate::model::ConversationKind;
@@ -39,7 +39,7 @@ impl From<&EngineConfig> for LaneLimits {
     }
 }
 
-/// A conversation's queue on this node, of which at most one batch or operation is in flight.
+/// A conversation's queue on this node, of which at most one batch or change is in flight.
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) kind: ConversationKind,
@@ -58,7 +58,7 @@ pub(super) struct Lane {
 pub(super) enum InFlight {
     /// Drafts of one batch, in their order.
     Batch(Vec<SentDraft>),
-    Operation {
+    Change {
         reply_to: ReplyTo,
         _permit: MemoryPermit,
     },
@@ -81,7 +81,7 @@ pub(super) enum Next {
         look_first: bool,
         deadline: Instant,
     },
-    Operation(LaneOperation),
+    Change(LaneChange),
 }
 
 impl Lane {
@@ -111,7 +111,7 @@ impl Lane {
         self.queue.push_back(submission);
     }
 
-    /// Takes the work that may run now: a batch of drafts or one operation. Returns `None` if the
+    /// Takes the work that may run now: a batch of drafts or one change. Returns `None` if the
     /// lane is empty, or while other work is in flight.
     pub(super) fn next(&mut self, limits: &LaneLimits) -> Option<Next> {
         if self.in_flight.is_some() {
@@ -132,12 +132,12 @@ impl Lane {
                 permit,
             } = *submission;
             match payload {
-                Payload::Operation { operation, .. } => {
-                    self.in_flight = Some(InFlight::Operation {
+                Payload::Change { change, .. } => {
+                    self.in_flight = Some(InFlight::Change {
                         reply_to,
                         _permit: permit,
                     });
-                    return Some(Next::Operation(operation));
+                    return Some(Next::Change(change));
                 }
                 Payload::Draft { draft, .. } => {
                     sent.push(SentDraft {
@@ -167,7 +167,7 @@ impl Lane {
     }
 
     /// Returns how many of the queued submissions run together: drafts within the limits of a
-    /// batch, or one operation.
+    /// batch, or one change.
     fn batch_len(&self, limits: &LaneLimits) -> usize {
         let (mut count, mut bytes) = (0, 0);
         for submission in &self.queue {

@@ -162,16 +162,16 @@ impl Lanes {
         self.set_ready(id);
     }
 
-    /// Handles the result of a conversation's operation.
-    pub(super) fn finish_operation(
+    /// Handles the result of a conversation's change.
+    pub(super) fn finish_change(
         &mut self,
         id: ConversationId,
         result: Result<Outcome, CommandError>,
         replies: &mut VecDeque<Reply>,
     ) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
-        if let Some(InFlight::Operation { .. }) = lane.in_flight()
-            && let Some(InFlight::Operation { reply_to, .. }) = lane.take_in_flight()
+        if let Some(InFlight::Change { .. }) = lane.in_flight()
+            && let Some(InFlight::Change { reply_to, .. }) = lane.take_in_flight()
         {
             replies.push_back((reply_to, result));
             self.set_ready(id);
@@ -183,7 +183,7 @@ impl Lanes {
         for (id, lane) in &self.lanes {
             let in_flight = match lane.in_flight() {
                 Some(InFlight::Batch(sent)) => sent.as_slice(),
-                Some(InFlight::Operation { .. }) | None => &[],
+                Some(InFlight::Change { .. }) | None => &[],
             };
             let in_flight = in_flight.iter().map(|sent| sent.identity.clone());
             let drafts = in_flight.chain(lane.queued().filter_map(Submission::identity));
@@ -201,7 +201,7 @@ impl Lanes {
                 Some(InFlight::Batch(sent)) => {
                     replies.extend(sent.into_iter().map(|sent| (sent.reply_to, Err(error.clone()))));
                 }
-                Some(InFlight::Operation { reply_to, .. }) => replies.push_back((reply_to, Err(error.clone()))),
+                Some(InFlight::Change { reply_to, .. }) => replies.push_back((reply_to, Err(error.clone()))),
                 None => {}
             }
             let queued = lane.remove_queued(|_| true);

@@ -20,7 +20,7 @@ use super::lane::{LaneLimits, Next};
 use super::lanes::{BatchResult, Lanes};
 use super::queue::Incoming;
 use super::resend_order::is_temporary;
-use super::submission::{LaneCheck, LaneOperation, Payload, Reply, SenderKey, Submission};
+use super::submission::{LaneChange, LaneCheck, Payload, Reply, SenderKey, Submission};
 use crate::engine::directory::Target;
 use crate::engine::error::CommandError;
 use crate::engine::operations::message::QueuedDraft;
@@ -38,10 +38,10 @@ pub(super) enum Work {
         look_first: bool,
         deadline: Instant,
     },
-    /// Run an operation of a conversation.
+    /// Run a change of a conversation.
     Run {
         target: Target,
-        operation: LaneOperation,
+        change: LaneChange,
     },
 }
 
@@ -50,12 +50,12 @@ pub(super) struct Preparation {
     pub(super) sender: SenderKey,
     pub(super) caller: Caller,
     pub(super) conversation: ConversationRef,
-    /// The draft, if the submission is one. A draft, unlike an operation, opens a direct
+    /// The draft, if the submission is one. A draft, unlike a change, opens a direct
     /// conversation that does not exist, and may have been stored before.
     pub(super) draft: Option<QueuedDraft>,
     /// The draft as it was sent, to show it to the hooks.
     pub(super) for_hooks: Option<Draft>,
-    /// Check that has to pass before the operation may enter its lane.
+    /// Check that has to pass before the change may enter its lane.
     pub(super) check: Option<LaneCheck>,
     /// Time at which the submission is refused if it is still being prepared.
     pub(super) deadline: Instant,
@@ -163,7 +163,7 @@ impl Machine {
                 look_first,
                 deadline,
             },
-            Next::Operation(operation) => Work::Run { target, operation },
+            Next::Change(change) => Work::Run { target, change },
         })
     }
 
@@ -175,7 +175,7 @@ impl Machine {
             Done::Committed { conversation, result } => {
                 self.lanes.finish_batch(conversation, result, now, &mut self.replies);
             }
-            Done::Ran { conversation, result } => self.lanes.finish_operation(conversation, result, &mut self.replies),
+            Done::Ran { conversation, result } => self.lanes.finish_change(conversation, result, &mut self.replies),
         }
     }
 
@@ -281,7 +281,7 @@ impl Machine {
                 let for_hooks = for_hooks.take().map(|original| *original);
                 (Some(draft.clone()), for_hooks, None)
             }
-            Payload::Operation { check, .. } => (None, None, check.take()),
+            Payload::Change { check, .. } => (None, None, check.take()),
         };
         Some(Preparation {
             sender,

@@ -14,11 +14,11 @@
 //! drafts of its session to the same conversation are refused until it has been resent, or until
 //! `EngineConfig::resend_window` has passed.
 //!
-//! `submission` defines the drafts and operations that wait in the `queue`. `machine` is a state
+//! `submission` defines the drafts and changes that wait in the `queue`. `machine` is a state
 //! machine without I/O, and `driver` is the task that runs it. `lanes` holds the lanes, and
 //! `resend_order` remembers which refused drafts have to be resent. `work` runs the work that the
-//! machine returns: it commits batches and runs operations. `prepare` contains the third kind of
-//! work: it looks up or opens conversations, asks the hooks, and runs the checks of operations.
+//! machine returns: it commits batches and runs changes. `prepare` contains the third kind of
+//! work: it looks up or opens conversations, asks the hooks, and runs the checks of changes.
 
 mod driver;
 mod lane;
@@ -34,7 +34,7 @@ mod work;
 
 pub(in crate::engine) use queue::AppendQueue;
 pub(in crate::engine) use resend_order::{DraftIdentity, is_temporary};
-pub(in crate::engine) use submission::{LaneCheck, LaneOperation};
+pub(in crate::engine) use submission::{LaneChange, LaneCheck};
 
 pub(in crate::engine) use work::AppendPorts;
 

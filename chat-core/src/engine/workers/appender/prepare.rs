@@ -31,7 +31,7 @@ pub(super) async fn prepare(ports: Arc<AppendPorts>, preparation: Preparation) -
     // A future that misses the deadline is dropped inside `contain`, because its drop may panic.
     let result = match &draft {
         Some(draft) => contain(prepare_draft(&ports, &conversation, draft, for_hooks, deadline)).await,
-        None => contain(prepare_operation(&ports, caller, &conversation, check, deadline)).await,
+        None => contain(prepare_change(&ports, caller, &conversation, check, deadline)).await,
     };
     let (Some(draft), Err(error)) = (draft, &result) else {
         return Done::Prepared { sender, result };
@@ -59,8 +59,8 @@ pub(super) async fn prepare(ports: Arc<AppendPorts>, preparation: Preparation) -
     }
 }
 
-/// Finds the conversation of an operation, and runs its check.
-async fn prepare_operation(
+/// Finds the conversation of a change, and runs its check.
+async fn prepare_change(
     ports: &AppendPorts,
     caller: Caller,
     conversation: &ConversationRef,

@@ -7,13 +7,13 @@ use std::time::Instant;
 use tokio::sync::{Notify, oneshot};
 
 use super::resend_order::DraftIdentity;
-use super::submission::{LaneCheck, LaneOperation, MemoryPermit, Payload, SenderKey, Submission};
+use super::submission::{LaneChange, LaneCheck, MemoryPermit, Payload, SenderKey, Submission};
 use crate::engine::error::CommandError;
 use crate::engine::operations::message::QueuedDraft;
 use crate::model::{Caller, ConversationRef, Draft, Outcome};
 use crate::sync::{Mutex, MutexGuard};
 
-/// Bytes by which an operation counts against the limit of the queue: an estimate of its memory.
+/// Bytes by which a change counts against the limit of the queue: an estimate of its memory.
 const OPERATION_BYTES: usize = 1024;
 /// Length at which the queue records no further places of refused drafts, so that the order of the
 /// drafts that are refused then is not enforced.
@@ -91,19 +91,19 @@ impl AppendQueue {
         outcome(submitted)
     }
 
-    /// Queues an operation of a conversation, like [`submit_draft`](Self::submit_draft) for a
-    /// draft. If there is a `check`, the operation runs only after the check has passed.
-    pub(in crate::engine) fn submit_operation(
+    /// Queues a change of a conversation, like [`submit_draft`](Self::submit_draft) for a
+    /// draft. If there is a `check`, the change runs only after the check has passed.
+    pub(in crate::engine) fn submit_change(
         &self,
         caller: Caller,
         conversation: ConversationRef,
         check: Option<LaneCheck>,
-        operation: LaneOperation,
+        change: LaneChange,
         deadline: Instant,
     ) -> impl Future<Output = Result<Outcome, CommandError>> + Send + use<> {
         let submitted = match MemoryPermit::reserve(&self.used, OPERATION_BYTES, self.max_bytes) {
             Some(permit) => {
-                let payload = Payload::Operation { check, operation };
+                let payload = Payload::Change { check, change };
                 Ok(self.submit(caller, conversation, payload, permit, deadline))
             }
             None => Err(CommandError::busy()),

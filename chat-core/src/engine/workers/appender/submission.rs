@@ -1,5 +1,5 @@
-//! Submissions to the appender: drafts to append, and operations, which are the other changes that
-//! users make to a group. Both wait in the lane of the conversation (see the parent module), which
+//! Submissions to the appender: drafts of events to append, and changes of the members or the
+//! profile of a group. Both wait in the lane of the conversation (see the parent module), which
 //! runs them in queue order.
 
 use std::fmt;
@@ -35,7 +35,7 @@ impl From<Caller> for SenderKey {
     }
 }
 
-/// Draft or operation that a caller has submitted to the appender and that is not answered yet.
+/// Draft or change that a caller has submitted to the appender and that is not answered yet.
 pub(super) struct Submission {
     pub(super) caller: Caller,
     /// Conversation as the sender named it.
@@ -47,7 +47,7 @@ pub(super) struct Submission {
     pub(super) permit: MemoryPermit,
 }
 
-/// Draft or operation of a [`Submission`].
+/// Draft or change of a [`Submission`].
 pub(super) enum Payload {
     /// Append a draft.
     Draft {
@@ -57,19 +57,19 @@ pub(super) enum Payload {
         for_hooks: Option<Box<Draft>>,
     },
     /// Run a change of the conversation that is not an append.
-    Operation {
-        /// Check that has to pass before the operation may enter its lane; `None` if there is none,
+    Change {
+        /// Check that has to pass before the change may enter its lane; `None` if there is none,
         /// or once it has started.
         check: Option<LaneCheck>,
-        operation: LaneOperation,
+        change: LaneChange,
     },
 }
 
 /// Change of a conversation other than an append, which runs alone in the conversation's lane.
-pub(in crate::engine) type LaneOperation =
+pub(in crate::engine) type LaneChange =
     Box<dyn FnOnce(Target) -> BoxFuture<'static, Result<Outcome, CommandError>> + Send>;
 
-/// Check of a [`LaneOperation`] that may take long, such as a call to the application's hooks. It
+/// Check of a [`LaneChange`] that may take long, such as a call to the application's hooks. It
 /// runs outside the lane: later submissions of the same sender wait for it, but other submissions
 /// to the conversation do not.
 pub(in crate::engine) type LaneCheck = Box<dyn FnOnce(Target) -> BoxFuture<'static, Result<(), CommandError>> + Send>;
@@ -85,15 +85,15 @@ impl Submission {
         self.caller.into()
     }
 
-    /// Returns the draft, or `None` for an operation.
+    /// Returns the draft, or `None` for a change.
     pub(super) fn draft(&self) -> Option<&QueuedDraft> {
         match &self.payload {
             Payload::Draft { draft, .. } => Some(draft),
-            Payload::Operation { .. } => None,
+            Payload::Change { .. } => None,
         }
     }
 
-    /// Returns the identity of the draft, or `None` for an operation, which has no idempotency key
+    /// Returns the identity of the draft, or `None` for a change, which has no idempotency key
     /// and is not resent.
     pub(super) fn identity(&self) -> Option<DraftIdentity> {
         self.draft().map(|draft| DraftIdentity {
@@ -108,7 +108,7 @@ impl Submission {
     pub(super) fn needs_check(&self) -> bool {
         match &self.payload {
             Payload::Draft { for_hooks, .. } => for_hooks.is_some(),
-            Payload::Operation { check, .. } => check.is_some(),
+            Payload::Change { check, .. } => check.is_some(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Work that the driver starts: preparing a submission, committing a batch, running an operation.
+//! Work that the driver starts: preparing a submission, committing a batch, running a change.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use super::lanes::BatchResult;
 use super::machine::{Done, Work};
 use super::prepare::prepare;
 use super::resend_order::is_temporary;
-use super::submission::LaneOperation;
+use super::submission::LaneChange;
 use crate::engine::directory::{Directory, Target};
 use crate::engine::error::CommandError;
 use crate::engine::hook_calls::HookCalls;
@@ -50,15 +50,15 @@ impl Ports for EnginePorts {
                 look_first,
                 deadline,
             } => commit(ports, target, drafts, look_first, deadline).boxed(),
-            Work::Run { target, operation } => run(target, operation).boxed(),
+            Work::Run { target, change } => run(target, change).boxed(),
         }
     }
 }
 
-/// Runs an operation. A panic becomes an internal error.
-async fn run(target: Target, operation: LaneOperation) -> Done {
+/// Runs a change. A panic becomes an internal error.
+async fn run(target: Target, change: LaneChange) -> Done {
     let conversation = target.id;
-    let result = contain(async { operation(target).await }).await;
+    let result = contain(async { change(target).await }).await;
     Done::Ran { conversation, result }
 }
 

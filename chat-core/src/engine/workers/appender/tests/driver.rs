@@ -93,9 +93,9 @@ impl Ports for FakePorts {
                         result: Ok(drafts.iter().map(store).collect()),
                     }
                 }
-                Work::Run { target, operation } => Done::Ran {
+                Work::Run { target, change } => Done::Ran {
                     conversation: target.id,
-                    result: operation(target).await,
+                    result: change(target).await,
                 },
             }
         })

@@ -19,7 +19,7 @@ enum End {
         stored: bool,
     },
     Overloaded,
-    /// One of the drafts causes an internal error, or the preparation or operation is refused
+    /// One of the drafts causes an internal error, or the preparation or change is refused
     /// permanently.
     Rejected(prop::sample::Index),
 }
@@ -28,7 +28,7 @@ enum End {
 enum Step {
     /// A client sends its next draft.
     Send { session: usize, conversation: usize },
-    /// A client submits an operation in a conversation.
+    /// A client submits a change in a conversation.
     Operate { session: usize, conversation: usize },
     /// The machine receives the queued submissions.
     Take,
@@ -77,8 +77,8 @@ struct Client {
     to_send: [BTreeSet<u32>; CONVERSATIONS.len()],
     /// Conversations, numbers and pending replies of the sent drafts that are not answered yet.
     sent: Vec<(usize, u32, PendingReply)>,
-    /// Pending replies to operations.
-    operations: Vec<PendingReply>,
+    /// Pending replies to changes.
+    changes: Vec<PendingReply>,
     /// Conversations and numbers of the drafts that were refused permanently.
     given_up: Vec<(usize, u32)>,
 }
@@ -163,11 +163,10 @@ impl Simulation {
         let conversation = ConversationRef::Id(CONVERSATIONS[conversation]);
         let deadline = self.appender.now + RESEND_WINDOW;
         let queue = &self.appender.queue;
-        let mut reply: PendingReply =
-            Box::pin(queue.submit_operation(caller, conversation, None, operation(), deadline));
+        let mut reply: PendingReply = Box::pin(queue.submit_change(caller, conversation, None, change(), deadline));
         if code(&mut reply).is_none() {
             self.unanswered += 1;
-            self.clients[session].operations.push(reply);
+            self.clients[session].changes.push(reply);
         }
     }
 
@@ -278,9 +277,7 @@ impl Simulation {
                 None => self.clients[session].sent.push((conversation, number, reply)),
             }
         }
-        self.clients[session]
-            .operations
-            .retain_mut(|reply| code(reply).is_none());
+        self.clients[session].changes.retain_mut(|reply| code(reply).is_none());
     }
 
     /// Handles the code of a client's reply. The client will resend a draft that was refused
@@ -318,7 +315,7 @@ impl Simulation {
             (0..SESSIONS).for_each(|session| self.receive(session));
             let is_done = |client: &Client| {
                 let is_sent = client.to_send.iter().all(BTreeSet::is_empty);
-                is_sent && client.sent.is_empty() && client.operations.is_empty()
+                is_sent && client.sent.is_empty() && client.changes.is_empty()
             };
             if self.clients.iter().all(is_done) {
                 return;

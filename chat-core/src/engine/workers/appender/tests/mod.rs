@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use super::lane::LaneLimits;
 use super::machine::{Done, Machine, Work};
 use super::queue::AppendQueue;
-use super::submission::LaneOperation;
+use super::submission::LaneChange;
 use crate::engine::directory::Target;
 use crate::engine::error::CommandError;
 use crate::engine::operations::message::QueuedDraft;
@@ -65,7 +65,7 @@ fn known(_: UserId, conversation: &ConversationRef) -> Option<Target> {
     }
 }
 
-fn operation() -> LaneOperation {
+fn change() -> LaneChange {
     Box::new(|_| std::future::ready(Ok(Outcome::Done)).boxed())
 }
 

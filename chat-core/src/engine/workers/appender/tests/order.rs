@@ -1,4 +1,4 @@
-//! Tests of the machine: how it forms batches, runs operations, passes drafts to hooks and aborts,
+//! Tests of the machine: how it forms batches, runs changes, passes drafts to hooks and aborts,
 //! and that drafts of one session in one conversation are stored in the order sent, even if some
 //! are refused temporarily. A draft `in_flight` is one that the client has sent before it received
 //! the refusal of an earlier draft.
@@ -51,14 +51,14 @@ fn machine_cuts_batches_at_their_limits() {
 }
 
 #[test]
-fn operation_runs_alone_and_in_queue_order() {
+fn change_runs_alone_and_in_queue_order() {
     let mut appender = Appender::new(LIMITS);
     let mut replies = appender.send(session(1), KNOWN, 1..=2);
     let deadline = appender.now + RESEND_WINDOW;
     let conversation = ConversationRef::Id(KNOWN);
     let ran = appender
         .queue
-        .submit_operation(session(1), conversation, None, operation(), deadline);
+        .submit_change(session(1), conversation, None, change(), deadline);
     let mut ran: PendingReply = Box::pin(ran);
     replies.extend(appender.send(session(1), KNOWN, 3..=3));
     let work = appender.work().unwrap();
@@ -66,7 +66,7 @@ fn operation_runs_alone_and_in_queue_order() {
     appender.finish(done);
     assert_eq!(appender.stored_in(KNOWN), [1, 2]);
     let Some(Work::Run { target, .. }) = appender.work() else {
-        panic!("the operation is next");
+        panic!("the change is next");
     };
     assert!(appender.work().is_none() && code(&mut ran).is_none());
     appender.finish(Done::Ran {
