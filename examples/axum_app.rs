@@ -149,11 +149,10 @@ async fn main() -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Connects a chat client for Alice, which logs in with a token of the application.
+/// Connects a chat client, which logs in with a token of the application.
 async fn chat_client(address: SocketAddr, token: &str) -> Result<Client, AnyError> {
-    let credentials = Credentials::Password {
-        account: UserName::parse("alice")?.into(),
-        secret: Secret::new(token),
+    let credentials = Credentials::Token {
+        token: Secret::new(token),
         fresh: false,
     };
     let endpoint = Endpoint::new(ServerAddress::parse("app", Scheme::Plain)?, WebSocketDial(address));

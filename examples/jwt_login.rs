@@ -48,16 +48,15 @@ impl Authenticator for JwtLogin {
         let mut login = ExternalLogin::new(subject);
         login.profile.display_name = DisplayName::parse(&token.claims.name).ok();
         login.profile.name_hint = Some(token.claims.name);
-        login.expires_at = Some(Timestamp(i64::try_from(token.claims.exp * 1000).unwrap_or(i64::MAX)));
+        login.expires_at = Some(Timestamp::from_unix_seconds(token.claims.exp));
         Ok(AuthVerdict::External(login))
     }
 }
 
 /// Connects a chat client that presents `token`.
 async fn connect(server: &ServerAddress, token: &str) -> Result<Client, AnyError> {
-    let credentials = Credentials::Password {
-        account: UserName::parse("alice")?.into(),
-        secret: Secret::new(token),
+    let credentials = Credentials::Token {
+        token: Secret::new(token),
         fresh: true,
     };
     let mut options = ClientOptions::new([server.clone()], credentials);

@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::{StatusCode, header, request::Parts};
 use axum::response::{IntoResponse, Response};
-use chat_core::auth::{AuthError, AuthVerdict, Authenticator, Proof};
+use chat_core::auth::{AccountLogin, AuthError, AuthVerdict, Authenticator};
 use chat_core::engine::CommandError;
-use chat_core::model::{Login, Source, UserId};
+use chat_core::model::{Login, Source, Timestamp, UserId};
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -66,17 +66,25 @@ impl Tokens {
     /// Returns the user for whom `token` was issued, or `None` if it is invalid or has expired.
     #[must_use]
     pub fn user(&self, token: impl AsRef<[u8]>) -> Option<UserId> {
+        self.claims(token).map(|claims| claims.user)
+    }
+
+    fn claims(&self, token: impl AsRef<[u8]>) -> Option<Claims> {
         let token = jsonwebtoken::decode::<Claims>(token, &self.1, &Validation::default());
-        token.ok().map(|token| token.claims.user)
+        token.ok().map(|token| token.claims)
     }
 }
 
-/// Chat clients log in with the application's token.
+/// Chat clients log in with the application's token. Their sessions end when it expires.
 #[async_trait]
 impl Authenticator for Tokens {
     async fn authenticate(&self, _source: Source, login: &Login) -> Result<AuthVerdict, AuthError> {
-        let user = self.user(login.secret.expose());
-        Ok(user.map_or(AuthVerdict::Denied, |user| AuthVerdict::Account(user, Proof::External)))
+        let Some(claims) = self.claims(login.secret.expose()) else {
+            return Ok(AuthVerdict::Denied);
+        };
+        let mut login = AccountLogin::new(claims.user);
+        login.expires_at = Some(Timestamp::from_unix_seconds(claims.exp));
+        Ok(AuthVerdict::Account(login))
     }
 }
 

@@ -5,21 +5,45 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 
 use super::{ExternalLogin, PasswordPoolError, Throttled};
-use crate::model::{Account, Login, Source, UserId};
+use crate::model::{Account, Login, Source, Timestamp, UserId};
 use crate::store::StoreError;
 
 /// Verdict of an authenticator. A denial is a verdict, not an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AuthVerdict {
-    /// The login belongs to this account. With [`Proof::Password`], the engine commits the login
-    /// only if the account still has the password hash that the authenticator compared.
-    Account(UserId, Proof),
+    /// The login belongs to an existing account.
+    Account(AccountLogin),
     /// The login belongs to a user of the application. The account is that of the user's subject;
     /// the engine creates it at the first login.
     External(ExternalLogin),
     /// The login is denied. The verdict does not reveal whether the account exists.
     Denied,
+}
+
+/// Login of the user of an existing account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AccountLogin {
+    /// The user of the account.
+    pub user: UserId,
+    /// Data of the store on which the verdict is based. Default: none.
+    pub proof: Proof,
+    /// Time at which the session ends and can no longer be resumed, such as the expiry of the token
+    /// that was presented. Default: never.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl AccountLogin {
+    /// Returns a login that does not depend on the store, and whose session does not expire.
+    #[must_use]
+    pub const fn new(user: UserId) -> Self {
+        Self {
+            user,
+            proof: Proof::External,
+            expires_at: None,
+        }
+    }
 }
 
 /// Verdict of an authenticator on the resume of a session.
@@ -40,7 +64,8 @@ pub enum Proof {
     /// The verdict does not depend on the store.
     #[default]
     External,
-    /// The verdict depends on the stored password of the account.
+    /// The verdict depends on the stored password of the account: the engine commits the login only
+    /// if the account still has the hash `compared`.
     Password {
         /// Stored password hash, as a PHC string, that the password of the login matched.
         compared: String,

@@ -11,7 +11,7 @@ mod source;
 mod throttle;
 mod token;
 
-pub use authenticator::{AuthError, AuthVerdict, Authenticator, Proof, Reauthentication};
+pub use authenticator::{AccountLogin, AuthError, AuthVerdict, Authenticator, Proof, Reauthentication};
 pub use connection_gate::{ConnectionLimits, PenaltyOptions};
 pub use external::{ExternalLogin, Profile, Subject, SubjectError};
 pub use password::{PasswordCost, PasswordHashError, PasswordPoolError, PasswordPoolOptions};

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 use super::{
-    AuthError, AuthVerdict, Authenticator, ChargedAttempt, DeviceToken, LoginAttempt, LoginThrottle, Password,
-    PasswordCheck, PasswordHash, PasswordHashError, PasswordHasherPool, PasswordPoolError, PasswordPoolOptions, Proof,
-    ResumeAttempt, ResumeThrottle, ThrottleOptions, TokenHash,
+    AccountLogin, AuthError, AuthVerdict, Authenticator, ChargedAttempt, DeviceToken, LoginAttempt, LoginThrottle,
+    Password, PasswordCheck, PasswordHash, PasswordHashError, PasswordHasherPool, PasswordPoolError,
+    PasswordPoolOptions, Proof, ResumeAttempt, ResumeThrottle, ThrottleOptions, TokenHash,
 };
 use crate::model::{Account, DeviceId, Login, Secret, Source, UserId, UserRef};
 use crate::store::{Store, StoreError};
@@ -352,7 +352,10 @@ impl Authenticator for PasswordAuthenticator {
         } else {
             None
         };
-        Ok(AuthVerdict::Account(account.id, Proof::Password { compared, stronger }))
+        Ok(AuthVerdict::Account(AccountLogin {
+            proof: Proof::Password { compared, stronger },
+            ..AccountLogin::new(account.id)
+        }))
     }
 
     async fn close(&self) {

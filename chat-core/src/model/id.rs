@@ -203,6 +203,12 @@ impl StoreEpoch {
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
+    /// Returns the time this many seconds after 1970-01-01T00:00:00Z, saturating.
+    #[must_use]
+    pub const fn from_unix_seconds(seconds: u64) -> Self {
+        Self(0).plus_millis(seconds.saturating_mul(1000))
+    }
+
     /// Returns the milliseconds from `earlier` to `self`; 0 if `earlier` is later.
     #[must_use]
     pub(crate) const fn millis_since(self, earlier: Self) -> u64 {

@@ -20,9 +20,17 @@ pub enum Credentials {
     /// session instead, unless `fresh` is set.
     Password {
         account: UserRef,
-        /// Password, or a token that the server's authenticator accepts.
+        /// Password, or a token that the server's authenticator accepts for this account.
         secret: Secret,
         /// True to log in with the password even if there is a session token.
+        fresh: bool,
+    },
+    /// Token from which the server's authenticator knows the user, such as a JWT of an application.
+    /// If this device has a stored session token, the client resumes that session instead, unless
+    /// `fresh` is set.
+    Token {
+        token: Secret,
+        /// True to log in with the token even if there is a session token.
         fresh: bool,
     },
     /// Registration of a new account. The client then logs in to that account.

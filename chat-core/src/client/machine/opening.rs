@@ -50,7 +50,8 @@ impl Machine {
                     fresh: true,
                 },
                 _,
-            ) => self.log_in_with_password(now, account, secret),
+            ) => self.log_in_with(now, Some(account), secret),
+            (Credentials::Token { token, fresh: true }, _) => self.log_in_with(now, None, token),
             (_, Some((user, session_token))) => {
                 let resume = Resume {
                     user,
@@ -59,9 +60,10 @@ impl Machine {
                 };
                 self.request(now, Pending::Resume, RequestKind::Resume(resume));
             }
-            (Credentials::Password { account, secret, .. }, None) => self.log_in_with_password(now, account, secret),
+            (Credentials::Password { account, secret, .. }, None) => self.log_in_with(now, Some(account), secret),
+            (Credentials::Token { token, .. }, None) => self.log_in_with(now, None, token),
             (Credentials::Register(Registration { name, password, .. }), None) => {
-                self.log_in_with_password(now, UserRef::Name(name), password);
+                self.log_in_with(now, Some(UserRef::Name(name)), password);
             }
             (Credentials::Stored, None) => self.end(ClientError::NoCredentials),
         }
@@ -78,9 +80,10 @@ impl Machine {
         self.request(now, Pending::Register, RequestKind::Register(registration));
     }
 
-    fn log_in_with_password(&mut self, now: Instant, account: UserRef, secret: Secret) {
+    /// Logs in with a password or a token. Without an account, the token identifies the user.
+    fn log_in_with(&mut self, now: Instant, account: Option<UserRef>, secret: Secret) {
         let login = Login {
-            account: Some(account),
+            account,
             secret,
             device: self.config.device,
             device_name: self.config.device_name.clone(),
@@ -199,9 +202,10 @@ impl Machine {
         if let Some(token) = &logged_in.device_token {
             self.config.device_token = Some(token.clone());
         }
-        // Later connections of this run resume; the password was required for the first only.
-        if let Credentials::Password { fresh, .. } = &mut self.config.credentials {
-            *fresh = false;
+        // Later connections of this run resume; the secret was required for the first only.
+        match &mut self.config.credentials {
+            Credentials::Password { fresh, .. } | Credentials::Token { fresh, .. } => *fresh = false,
+            Credentials::Stored | Credentials::Register(_) => {}
         }
     }
 

@@ -175,14 +175,20 @@ impl Logins {
     ) -> Result<(UserId, Proof, Option<Timestamp>), CommandError> {
         let verdict = self.authenticator.authenticate(source, login);
         let verdict = tokio::time::timeout(self.options.timeout, verdict).await;
-        match verdict.map_err(|_| CommandError::try_again())?? {
-            AuthVerdict::Account(user, proof) => Ok((user, proof, None)),
+        let verdict = verdict.map_err(|_| CommandError::try_again())??;
+        let expires = match &verdict {
+            AuthVerdict::Account(login) => login.expires_at,
+            AuthVerdict::External(login) => login.expires_at,
+            AuthVerdict::Denied => None,
+        };
+        if expires.is_some_and(|expires| expires <= self.access.now()) {
+            return Err(CommandError::bad_credentials());
+        }
+        match verdict {
+            AuthVerdict::Account(login) => Ok((login.user, login.proof, expires)),
             AuthVerdict::External(login) => {
-                if login.expires_at.is_some_and(|expires| expires <= self.access.now()) {
-                    return Err(CommandError::bad_credentials());
-                }
                 let user = self.find_or_create(login.subject, login.profile).await?;
-                Ok((user.id, Proof::External, login.expires_at))
+                Ok((user.id, Proof::External, expires))
             }
             AuthVerdict::Denied => Err(CommandError::bad_credentials()),
         }

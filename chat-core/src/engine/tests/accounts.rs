@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::support::*;
-use crate::auth::{AuthError, AuthVerdict, Authenticator, ExternalLogin, Profile, Proof, Subject};
+use crate::auth::{AccountLogin, AuthError, AuthVerdict, Authenticator, ExternalLogin, Profile, Subject};
 use crate::engine::Engine;
 use crate::model::*;
 use crate::store::MemoryStore;
@@ -291,7 +291,7 @@ impl Authenticator for OwnUsers {
                 },
                 ..ExternalLogin::new(Subject::new("auth0|64f1").unwrap())
             })),
-            b"token of one" => Ok(AuthVerdict::Account(UserId(1), Proof::External)),
+            b"token of one" => Ok(AuthVerdict::Account(AccountLogin::new(UserId(1)))),
             b"down" => Err(AuthError::Unavailable("the user service is down".into())),
             _ => Ok(AuthVerdict::Denied),
         }

@@ -9,7 +9,8 @@ use async_trait::async_trait;
 
 use super::support::*;
 use crate::auth::{
-    AuthError, AuthVerdict, Authenticator, ExternalLogin, PasswordAuthenticator, Profile, Reauthentication, Subject,
+    AccountLogin, AuthError, AuthVerdict, Authenticator, ExternalLogin, PasswordAuthenticator, Profile,
+    Reauthentication, Subject,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::commands::Commands;
@@ -18,7 +19,8 @@ use crate::model::*;
 use crate::router::{Outbox, OutboxLimits};
 use crate::store::MemoryStore;
 
-/// Authenticator of an application whose tokens have the form `name hint/subject`.
+/// Authenticator of an application whose tokens have the form `name hint/subject`, or `#id` for the
+/// user of an existing account.
 #[derive(Debug, Default)]
 struct Tokens {
     /// Time at which each login expires; `None` if logins do not expire.
@@ -31,6 +33,11 @@ struct Tokens {
 impl Authenticator for Tokens {
     async fn authenticate(&self, _: Source, login: &Login) -> Result<AuthVerdict, AuthError> {
         let token = std::str::from_utf8(login.secret.expose()).unwrap();
+        if let Some(id) = token.strip_prefix('#') {
+            let mut known = AccountLogin::new(UserId(id.parse().unwrap()));
+            known.expires_at = self.expires_at;
+            return Ok(AuthVerdict::Account(known));
+        }
         let (hint, subject) = token.split_once('/').unwrap();
         let mut external = ExternalLogin::new(Subject::new(subject).unwrap());
         external.profile.name_hint = Some(hint.to_owned());
@@ -38,8 +45,7 @@ impl Authenticator for Tokens {
         Ok(AuthVerdict::External(external))
     }
 
-    async fn reauthenticate(&self, _: Source, account: &Account) -> Result<Reauthentication, AuthError> {
-        assert!(account.subject.is_some());
+    async fn reauthenticate(&self, _: Source, _: &Account) -> Result<Reauthentication, AuthError> {
         Ok(if self.denies_resume.load(Ordering::Relaxed) {
             Reauthentication::Denied
         } else {
@@ -119,31 +125,40 @@ fn subject_has_1_to_255_bytes_without_control_characters() {
 
 #[tokio::test]
 async fn session_ends_when_its_login_expires() {
-    let soon = SystemClock.now().plus_millis(300);
+    let soon = SystemClock.now().plus_millis(500);
     let tokens = Arc::new(Tokens {
         expires_at: Some(soon),
         ..Tokens::default()
     });
     let engine = engine_with(&tokens).await;
-    let grant = log_in(&engine, "alice/auth0|64f1").await;
-    let resumed = resume(&engine, &grant).await.unwrap();
-    let outbox = Outbox::new(OutboxLimits::default());
-    let attached = engine.attach(resumed.caller, Source::Local, Arc::clone(&outbox)).await;
-    let attached = attached.unwrap();
-    let ended = async {
-        while outbox.close_code().is_none() {
-            outbox.ready().await;
-            outbox.drain(usize::MAX, &mut Vec::new());
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
-    assert_eq!(outbox.close_code(), Some(CloseCode::Revoked));
-    assert!(SystemClock.now() >= soon);
-    drop(attached);
-    assert_eq!(error_code(resume(&engine, &grant).await), ReplyCode::SessionExpired);
-    let expired = Login::with_token(Secret::new("alice/auth0|64f1"), DeviceId::random());
-    let refused = engine.login(Source::Local, expired).await;
-    assert_eq!(error_code(refused), ReplyCode::BadCredentials);
+    let subject = Subject::new("auth0|64f1").unwrap();
+    let user = engine.provision(subject, Profile::default()).await.unwrap();
+    let mut sessions = Vec::new();
+    // The user of the second token is that of the first one.
+    for token in ["alice/auth0|64f1".to_owned(), format!("#{}", user.id)] {
+        let grant = log_in(&engine, &token).await;
+        assert_eq!(grant.user.id, user.id);
+        let resumed = resume(&engine, &grant).await.unwrap();
+        let outbox = Outbox::new(OutboxLimits::default());
+        let attached = engine.attach(resumed.caller, Source::Local, Arc::clone(&outbox)).await;
+        sessions.push((token, grant, outbox, attached.unwrap()));
+    }
+    for (token, grant, outbox, attached) in sessions {
+        let ended = async {
+            while outbox.close_code().is_none() {
+                outbox.ready().await;
+                outbox.drain(usize::MAX, &mut Vec::new());
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
+        assert_eq!(outbox.close_code(), Some(CloseCode::Revoked), "{token}");
+        assert!(SystemClock.now() >= soon);
+        drop(attached);
+        assert_eq!(error_code(resume(&engine, &grant).await), ReplyCode::SessionExpired);
+        let expired = Login::with_token(Secret::new(token), DeviceId::random());
+        let refused = engine.login(Source::Local, expired).await;
+        assert_eq!(error_code(refused), ReplyCode::BadCredentials);
+    }
 }
 
 #[tokio::test]

@@ -46,6 +46,28 @@ fn reconnects(script: &mut Script) -> Option<Option<Duration>> {
 }
 
 #[test]
+fn token_login_names_no_account_and_later_connections_resume() {
+    let mut config = config();
+    config.credentials = Credentials::Token {
+        token: Secret::new(*b"jwt"),
+        fresh: true,
+    };
+    let mut script = Script::new(config);
+    script.machine.connected(script.now);
+    let request = script.try_take(is_login).expect("the token is presented");
+    let RequestKind::Login(login) = &request.kind else {
+        panic!("no login: {request:?}");
+    };
+    assert_eq!((&login.account, login.secret.expose()), (&None, &b"jwt"[..]));
+    let answer = logged_in(EPOCH, Vec::new());
+    script.answer(request.id, Answer::LoggedIn(Box::new(answer)));
+    assert!(script.machine.is_online());
+    script.machine.disconnected(script.now);
+    script.machine.connected(script.now);
+    script.take(is_resume);
+}
+
+#[test]
 fn session_token_is_preferred_unless_a_fresh_login_is_wanted() {
     for (fresh, resumes) in [(false, true), (true, false)] {
         let mut config = config();
