@@ -31,7 +31,7 @@ impl MessageCommands {
         let for_hooks = self.hooks.exist().then(|| draft.clone());
         let draft = QueuedDraft::new(caller, draft).sent_to(&conversation);
         let deadline = self.access.deadline() + self.hooks.max_delay();
-        CommandFuture::run(self.queue.submit_draft(draft, for_hooks, conversation, deadline))
+        self.queue.submit_draft(draft, for_hooks, conversation, deadline)
     }
 
     /// Queues a draft of a caller without a connection. No server limits the rate of such a caller,

@@ -143,14 +143,14 @@ impl GroupCommands {
         caller: Caller,
         group: ConversationRef,
         check: Option<LaneCheck>,
-        change: impl FnOnce(Arc<Self>, GroupCall) -> F + Send + 'static,
+        run: impl FnOnce(Arc<Self>, GroupCall) -> F + Send + 'static,
     ) -> CommandFuture
     where
         F: Future<Output = Result<Outcome, CommandError>> + Send + 'static,
     {
         let queue = Arc::clone(&self.queue);
         let deadline = self.access.deadline() + self.hooks.max_delay();
-        let operation: LaneChange = Box::new(move |target| {
+        let change: LaneChange = Box::new(move |target| {
             if target.kind != ConversationKind::Group {
                 return Box::pin(ready(Err(CommandError::not_found())));
             }
@@ -159,8 +159,8 @@ impl GroupCommands {
                 group: target.id,
                 now: self.access.now(),
             };
-            Box::pin(change(self, call))
+            Box::pin(run(self, call))
         });
-        CommandFuture::run(queue.submit_change(caller, group, check, operation, deadline))
+        queue.submit_change(caller, group, check, change, deadline)
     }
 }

@@ -11,10 +11,9 @@ use tokio_util::sync::CancellationToken;
 use super::lane::LaneLimits;
 use super::machine::{Done, Machine, Work};
 use super::queue::{AppendQueue, Incoming};
-use super::submission::ReplyTo;
+use super::submission::answer;
 use crate::engine::directory::Target;
-use crate::engine::error::CommandError;
-use crate::model::{ConversationRef, Outcome, UserId};
+use crate::model::{ConversationRef, UserId};
 use crate::panics;
 
 /// What the driver needs from the engine. Tests use a fake.
@@ -101,8 +100,8 @@ impl<'q, P: Ports> Driver<'q, P> {
         while let Some(work) = self.machine.poll_work(now, known) {
             self.work.push(self.ports.start(work));
         }
-        while let Some((reply_to, result)) = self.machine.poll_reply() {
-            answer(reply_to, result);
+        while let Some(reply) = self.machine.poll_reply() {
+            answer(reply);
         }
     }
 
@@ -123,8 +122,8 @@ impl<'q, P: Ports> Driver<'q, P> {
             // `TryAgain`. A caller's waker may panic then.
             drop(catch_unwind(AssertUnwindSafe(|| drop(broken))));
         }
-        while let Some((reply_to, result)) = self.machine.poll_reply() {
-            answer(reply_to, result);
+        while let Some(reply) = self.machine.poll_reply() {
+            answer(reply);
         }
         // Work should not panic. Work that panics nevertheless has ended; the loop still waits for
         // the other work.
@@ -136,16 +135,5 @@ impl<'q, P: Ports> Driver<'q, P> {
     /// Waits until all work has ended, and ignores its results.
     async fn finish_work(&mut self) {
         while self.work.next().await.is_some() {}
-    }
-}
-
-/// Sends a reply, if the caller still waits for it. The caller's waker runs here: a panic of the
-/// waker is caught, so that other callers are not affected.
-pub(super) fn answer(reply_to: ReplyTo, result: Result<Outcome, CommandError>) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(reply_to.send(result)))) {
-        tracing::error!(
-            panic = panics::text(&*panic),
-            "the waker of a caller panicked when its command was answered"
-        );
     }
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::resend_order::DraftIdentity;
-use super::submission::{LaneChange, MemoryPermit, Payload, ReplyTo, Submission};
+use super::submission::{LaneChange, MemoryPermit, Payload, Submission};
 use crate::engine::config::EngineConfig;
 use crate::engine::operations::message::QueuedDraft;
 use crate::model::ConversationKind;
+use crate::service::CommandReply;
 
 /// After a batch that contained a retry, this number of batches ask the store first which of their
 /// drafts it has. Retries come in groups, and a retry in a batch that does not ask costs a second
@@ -59,7 +60,7 @@ pub(super) enum InFlight {
     /// Drafts of one batch, in their order.
     Batch(Vec<SentDraft>),
     Change {
-        reply_to: ReplyTo,
+        reply_to: CommandReply,
         _permit: MemoryPermit,
     },
 }
@@ -68,7 +69,7 @@ pub(super) enum InFlight {
 #[derive(Debug)]
 pub(super) struct SentDraft {
     pub(super) identity: DraftIdentity,
-    pub(super) reply_to: ReplyTo,
+    pub(super) reply_to: CommandReply,
     /// Held until the draft is answered.
     _permit: MemoryPermit,
 }

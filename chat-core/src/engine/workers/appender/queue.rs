@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 use super::resend_order::DraftIdentity;
-use super::submission::{LaneChange, LaneCheck, MemoryPermit, Payload, SenderKey, Submission};
+use super::submission::{LaneChange, LaneCheck, MemoryPermit, Payload, SenderKey, Submission, answer};
 use crate::engine::error::CommandError;
 use crate::engine::operations::message::QueuedDraft;
-use crate::model::{Caller, ConversationRef, Draft, Outcome};
+use crate::model::{Caller, ConversationRef, Draft};
+use crate::service::CommandFuture;
 use crate::sync::{Mutex, MutexGuard};
 
 /// Bytes by which a change counts against the limit of the queue: an estimate of its memory.
-const OPERATION_BYTES: usize = 1024;
+const CHANGE_BYTES: usize = 1024;
 /// Length at which the queue records no further places of refused drafts, so that the order of the
 /// drafts that are refused then is not enforced.
 const MAX_QUEUED_WITH_REFUSED: usize = 65_536;
@@ -71,13 +72,13 @@ impl AppendQueue {
         for_hooks: Option<Draft>,
         conversation: ConversationRef,
         deadline: Instant,
-    ) -> impl Future<Output = Result<Outcome, CommandError>> + Send + use<> {
+    ) -> CommandFuture {
         let caller = draft.caller;
-        let submitted = match MemoryPermit::reserve(&self.used, draft.cost(), self.max_bytes) {
+        match MemoryPermit::reserve(&self.used, draft.cost(), self.max_bytes) {
             Some(permit) => {
                 let for_hooks = for_hooks.map(Box::new);
                 let payload = Payload::Draft { draft, for_hooks };
-                Ok(self.submit(caller, conversation, payload, permit, deadline))
+                self.submit(caller, conversation, payload, permit, deadline)
             }
             None => {
                 self.record_refused(DraftIdentity {
@@ -85,10 +86,9 @@ impl AppendQueue {
                     conversation,
                     id: draft.client_message_id,
                 });
-                Err(CommandError::busy())
+                CommandFuture::ready(Err(CommandError::busy()))
             }
-        };
-        outcome(submitted)
+        }
     }
 
     /// Queues a change of a conversation, like [`submit_draft`](Self::submit_draft) for a
@@ -100,15 +100,14 @@ impl AppendQueue {
         check: Option<LaneCheck>,
         change: LaneChange,
         deadline: Instant,
-    ) -> impl Future<Output = Result<Outcome, CommandError>> + Send + use<> {
-        let submitted = match MemoryPermit::reserve(&self.used, OPERATION_BYTES, self.max_bytes) {
+    ) -> CommandFuture {
+        match MemoryPermit::reserve(&self.used, CHANGE_BYTES, self.max_bytes) {
             Some(permit) => {
                 let payload = Payload::Change { check, change };
-                Ok(self.submit(caller, conversation, payload, permit, deadline))
+                self.submit(caller, conversation, payload, permit, deadline)
             }
-            None => Err(CommandError::busy()),
-        };
-        outcome(submitted)
+            None => CommandFuture::ready(Err(CommandError::busy())),
+        }
     }
 
     /// Records the place of a draft that is about to be refused temporarily, so that later drafts
@@ -128,7 +127,7 @@ impl AppendQueue {
         }
     }
 
-    /// Queues a submission and returns the receiving half of its reply channel.
+    /// Queues a submission and returns the future of its outcome.
     fn submit(
         &self,
         caller: Caller,
@@ -136,8 +135,8 @@ impl AppendQueue {
         payload: Payload,
         permit: MemoryPermit,
         deadline: Instant,
-    ) -> oneshot::Receiver<Result<Outcome, CommandError>> {
-        let (reply_to, reply) = oneshot::channel();
+    ) -> CommandFuture {
+        let (reply_to, outcome) = CommandFuture::channel();
         let submission = Box::new(Submission {
             caller,
             conversation,
@@ -158,7 +157,7 @@ impl AppendQueue {
             drop(queue);
             refuse_closed(*submission);
         }
-        reply
+        outcome
     }
 
     /// Moves all queued entries to `taken`, which has to be empty. The queue continues with the
@@ -206,12 +205,5 @@ impl AppendQueue {
 }
 
 fn refuse_closed(submission: Submission) {
-    super::driver::answer(submission.reply_to, Err(CommandError::shutting_down()));
-}
-
-/// Waits for the reply to a submission.
-async fn outcome(
-    submitted: Result<oneshot::Receiver<Result<Outcome, CommandError>>, CommandError>,
-) -> Result<Outcome, CommandError> {
-    submitted?.await.unwrap_or_else(|_| Err(CommandError::try_again()))
+    answer((submission.reply_to, Err(CommandError::shutting_down())));
 }

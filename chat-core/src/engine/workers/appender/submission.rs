@@ -3,18 +3,20 @@
 //! runs them in queue order.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::oneshot;
 
 use super::resend_order::DraftIdentity;
 use crate::engine::directory::Target;
 use crate::engine::error::CommandError;
 use crate::engine::operations::message::QueuedDraft;
 use crate::model::{Caller, ConversationRef, DeviceId, Draft, Origin, Outcome, UserId};
+use crate::panics;
+use crate::service::{CommandReply, CommandResult};
 
 /// Key of a sender: the appender prepares the submissions of one sender one at a time. A device
 /// keeps its key when it logs in again, so its old and its new session count as one sender.
@@ -41,7 +43,7 @@ pub(super) struct Submission {
     /// Conversation as the sender named it.
     pub(super) conversation: ConversationRef,
     pub(super) payload: Payload,
-    pub(super) reply_to: ReplyTo,
+    pub(super) reply_to: CommandReply,
     /// Time by which the preparation and, for a draft, the commit must have ended.
     pub(super) deadline: Instant,
     pub(super) permit: MemoryPermit,
@@ -74,11 +76,19 @@ pub(in crate::engine) type LaneChange =
 /// to the conversation do not.
 pub(in crate::engine) type LaneCheck = Box<dyn FnOnce(Target) -> BoxFuture<'static, Result<(), CommandError>> + Send>;
 
-/// Sending half of a submission's reply channel. If it is dropped, the caller gets `TryAgain`.
-pub(super) type ReplyTo = oneshot::Sender<Result<Outcome, CommandError>>;
+/// Answer to a submission, with the handle that sends it.
+pub(super) type Reply = (CommandReply, CommandResult);
 
-/// Answer to a submission, with the channel on which it is sent.
-pub(super) type Reply = (ReplyTo, Result<Outcome, CommandError>);
+/// Sends a reply, if the caller still waits for it. The caller's waker runs here: a panic of the
+/// waker is caught, so that other callers are not affected.
+pub(super) fn answer((reply_to, result): Reply) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| reply_to.send(result))) {
+        tracing::error!(
+            panic = panics::text(&*panic),
+            "the waker of a caller panicked when its command was answered"
+        );
+    }
+}
 
 impl Submission {
     pub(super) fn sender(&self) -> SenderKey {

@@ -126,7 +126,7 @@ impl Running {
         }
     }
 
-    fn send(&self, conversation: ConversationId, numbers: impl IntoIterator<Item = u32>) -> Vec<PendingReply> {
+    fn send(&self, conversation: ConversationId, numbers: impl IntoIterator<Item = u32>) -> Vec<CommandFuture> {
         let send = |number| submit(&self.queue, session(1), conversation, number);
         numbers.into_iter().map(send).collect()
     }
@@ -137,7 +137,7 @@ impl Running {
 }
 
 /// Waits for the replies. Returns the code of each, 0 for success.
-async fn answers(replies: Vec<PendingReply>) -> Vec<u32> {
+async fn answers(replies: Vec<CommandFuture>) -> Vec<u32> {
     let replies = futures_util::future::join_all(replies).await;
     let code = |reply: Result<Outcome, CommandError>| reply.map_or_else(|error| error.code.number(), |_| 0);
     replies.into_iter().map(code).collect()
@@ -191,7 +191,7 @@ async fn driver_runs_one_transaction_at_a_time_after_a_panic() {
 #[tokio::test]
 async fn driver_answers_everything_before_it_ends() {
     let running = Running::start();
-    let mut replies: VecDeque<PendingReply> = running.send(UNKNOWN, 1..=3).into();
+    let mut replies: VecDeque<CommandFuture> = running.send(UNKNOWN, 1..=3).into();
     replies.extend(running.send(KNOWN, 4..=5));
     running.draining.cancel();
     running.task.await.unwrap();

@@ -76,9 +76,9 @@ struct Client {
     /// Numbers of the drafts that have to be sent to each conversation.
     to_send: [BTreeSet<u32>; CONVERSATIONS.len()],
     /// Conversations, numbers and pending replies of the sent drafts that are not answered yet.
-    sent: Vec<(usize, u32, PendingReply)>,
+    sent: Vec<(usize, u32, CommandFuture)>,
     /// Pending replies to changes.
-    changes: Vec<PendingReply>,
+    changes: Vec<CommandFuture>,
     /// Conversations and numbers of the drafts that were refused permanently.
     given_up: Vec<(usize, u32)>,
 }
@@ -163,7 +163,7 @@ impl Simulation {
         let conversation = ConversationRef::Id(CONVERSATIONS[conversation]);
         let deadline = self.appender.now + RESEND_WINDOW;
         let queue = &self.appender.queue;
-        let mut reply: PendingReply = Box::pin(queue.submit_change(caller, conversation, None, change(), deadline));
+        let mut reply = queue.submit_change(caller, conversation, None, change(), deadline);
         if code(&mut reply).is_none() {
             self.unanswered += 1;
             self.clients[session].changes.push(reply);
@@ -265,7 +265,8 @@ impl Simulation {
     fn reply(&mut self) {
         while let Some((reply_to, result)) = self.appender.machine.poll_reply() {
             self.unanswered = self.unanswered.checked_sub(1).expect("a submission was answered twice");
-            reply_to.send(result).expect("every client waits for its replies");
+            assert!(!reply_to.is_closed(), "every client waits for its replies");
+            reply_to.send(result);
         }
     }
 

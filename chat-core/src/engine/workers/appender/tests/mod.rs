@@ -4,7 +4,6 @@ mod driver;
 mod interleavings;
 mod order;
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +17,7 @@ use crate::engine::directory::Target;
 use crate::engine::error::CommandError;
 use crate::engine::operations::message::QueuedDraft;
 use crate::model::*;
+use crate::service::CommandFuture;
 
 /// Time for which later drafts are refused after a refused draft that is not resent.
 const RESEND_WINDOW: Duration = Duration::from_secs(3);
@@ -32,8 +32,6 @@ const LIMITS: LaneLimits = LaneLimits {
     max_lane_drafts: 512,
     max_lane_bytes: 1 << 20,
 };
-
-type PendingReply = Pin<Box<dyn Future<Output = Result<Outcome, CommandError>> + Send>>;
 
 fn session(user: u64) -> Caller {
     Caller::login(UserId(user), DeviceId([1; 16]), SessionEpoch(1))
@@ -69,19 +67,19 @@ fn change() -> LaneChange {
     Box::new(|_| std::future::ready(Ok(Outcome::Done)).boxed())
 }
 
-fn submit(queue: &AppendQueue, caller: Caller, conversation: ConversationId, number: u32) -> PendingReply {
+fn submit(queue: &AppendQueue, caller: Caller, conversation: ConversationId, number: u32) -> CommandFuture {
     // An idempotency key is unique for its sender, over all conversations.
     let mut draft = draft(number);
     draft.client_message_id.0[8..].copy_from_slice(&conversation.0.to_be_bytes());
     let draft = QueuedDraft::new(caller, draft);
     let conversation = ConversationRef::Id(conversation);
     let deadline = Instant::now() + Duration::from_secs(60);
-    Box::pin(queue.submit_draft(draft, None, conversation, deadline))
+    queue.submit_draft(draft, None, conversation, deadline)
 }
 
 /// Returns the reply's code, 0 for success; `None` if there is no reply yet.
-fn code(reply: &mut PendingReply) -> Option<u32> {
-    let result = reply.as_mut().now_or_never()?;
+fn code(reply: &mut CommandFuture) -> Option<u32> {
+    let result = reply.now_or_never()?;
     Some(result.map_or_else(|error| error.code.number(), |_| 0))
 }
 
@@ -109,7 +107,7 @@ impl Appender {
         caller: Caller,
         conversation: ConversationId,
         numbers: impl IntoIterator<Item = u32>,
-    ) -> Vec<PendingReply> {
+    ) -> Vec<CommandFuture> {
         let send = |number| submit(&self.queue, caller, conversation, number);
         numbers.into_iter().map(send).collect()
     }
@@ -140,7 +138,7 @@ impl Appender {
     /// Sends the machine's replies.
     fn reply(&mut self) {
         while let Some((reply_to, result)) = self.machine.poll_reply() {
-            let _ = reply_to.send(result);
+            reply_to.send(result);
         }
     }
 
@@ -218,7 +216,7 @@ fn failed(work: &Work, error: CommandError) -> Done {
 }
 
 /// Returns the code of each reply; panics if one is missing.
-fn codes(replies: impl IntoIterator<Item = PendingReply>) -> Vec<u32> {
+fn codes(replies: impl IntoIterator<Item = CommandFuture>) -> Vec<u32> {
     let code = |mut reply| code(&mut reply).expect("a submission was not answered");
     replies.into_iter().map(code).collect()
 }

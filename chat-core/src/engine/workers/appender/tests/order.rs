@@ -56,10 +56,9 @@ fn change_runs_alone_and_in_queue_order() {
     let mut replies = appender.send(session(1), KNOWN, 1..=2);
     let deadline = appender.now + RESEND_WINDOW;
     let conversation = ConversationRef::Id(KNOWN);
-    let ran = appender
+    let mut ran = appender
         .queue
         .submit_change(session(1), conversation, None, change(), deadline);
-    let mut ran: PendingReply = Box::pin(ran);
     replies.extend(appender.send(session(1), KNOWN, 3..=3));
     let work = appender.work().unwrap();
     let done = appender.commit(&work);
@@ -296,7 +295,7 @@ fn hooks_see_drafts_in_their_order_and_may_rewrite_them() {
         let deadline = appender.now + RESEND_WINDOW;
         let conversation = ConversationRef::Id(KNOWN);
         let reply = appender.queue.submit_draft(queued, Some(draft), conversation, deadline);
-        replies.push(Box::pin(reply) as PendingReply);
+        replies.push(reply);
     }
     for expected in 1..=2 {
         let preparation = preparation(&mut appender);
