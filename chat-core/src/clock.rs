@@ -1,9 +1,9 @@
 //! Port to the wall clock, for displayed and stored times. Durations are measured with `Instant`.
 
 use std::fmt::Debug;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::model::Timestamp;
+use crate::time::wall_clock;
 
 /// Source of the wall-clock time.
 pub trait Clock: Debug + Send + Sync + 'static {
@@ -17,7 +17,6 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+        wall_clock()
     }
 }

@@ -9,9 +9,10 @@ use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use chat_bus_redis::RedisBackend;
+use chat_core::clock::{Clock as _, SystemClock};
 use chat_core::engine::{Engine, EngineBuilder};
 use chat_core::model::StoreEpoch;
 use chat_core::secure::{ServerIdentity, ServerKeys};
@@ -241,11 +242,7 @@ async fn build_on_store(
         );
     }
     let acceptor = tls_acceptor(config, &identity)?;
-    let unix_now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
-    let keys = Arc::new(ServerKeys::new(identity, unix_now)?);
+    let keys = Arc::new(ServerKeys::new(identity, SystemClock.now().unix_seconds())?);
 
     let engine = build_node(config, Arc::clone(&store)).await?;
     let mut builder = Server::builder(engine.clone()).config(server_config(config, max_connections));

@@ -1,9 +1,9 @@
 //! [`Pool`]: the driver's pool of connections, replaced as a whole when its connections are dead.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chat_core::store::StoreError;
+use chat_core::sync::{Mutex, MutexGuard};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
 use tokio::time::{Instant, timeout};
@@ -56,7 +56,7 @@ impl Pool {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Records that the database has answered, so that its connections need no ping for a while.

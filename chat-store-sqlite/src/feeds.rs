@@ -1,10 +1,9 @@
 //! Cursors and leases of event feeds (see [`FeedStore`]).
 
-use std::time::SystemTime;
-
 use async_trait::async_trait;
+use chat_core::clock::{Clock as _, SystemClock};
 use chat_core::model::{ConversationId, Seq, Timestamp};
-use chat_core::store::sql_support::{DELETE_FEED, FEED_LEASE, FEED_POSITION, distinct, int, millis};
+use chat_core::store::sql_support::{DELETE_FEED, FEED_LEASE, FEED_POSITION, distinct, int};
 use chat_core::store::{FeedBacklog, FeedLease, FeedPosition, FeedShard, FeedStore, FeedTx, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -14,8 +13,7 @@ use crate::tx::SqliteTx;
 
 /// Returns the store's time: that of this process, because no other process writes to the store.
 fn now() -> Timestamp {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    Timestamp(0).plus_millis(since_epoch.map(millis).unwrap_or_default())
+    SystemClock.now()
 }
 
 fn feed_positions(

@@ -1,12 +1,12 @@
 //! [`SqliteStore`] and its threads.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use chat_core::model::{ClusterKey, StoreEpoch, Timestamp};
 use chat_core::store::{Store, StoreError, Unit};
+use chat_core::sync::Mutex;
 use rusqlite::Connection;
 
 use crate::backup::{self, BackupError};
@@ -131,7 +131,7 @@ impl SqliteStore {
     fn stop(&self) -> Option<Running> {
         self.readers.close();
         self.writer.close();
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.running.lock().take()
     }
 }
 

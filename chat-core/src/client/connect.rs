@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use crate::secure::{Channel, ClientHandshake, ClientProgress, Connected, Fingerprint, HandshakeError, PinPolicy};
-use crate::time::now;
+use crate::time::{now, wall_clock};
 use crate::transport::Transport;
 
 use super::{
@@ -17,7 +17,6 @@ use super::{
     connection::{Reader, Writer, split},
     options::ClientOptions,
     plain,
-    time::unix_seconds,
 };
 
 /// Maximum time for opening a stream.
@@ -308,7 +307,10 @@ async fn sc1(endpoint: &Endpoint, policy: PinPolicy, mut stream: Box<dyn Transpo
         if read == 0 {
             return Err(ConnectError::temporary(endpoint, handshake.end_of_stream()));
         }
-        match handshake.feed(now(), unix_seconds(), &buffer[..read]).map_err(failed)? {
+        match handshake
+            .feed(now(), wall_clock().unix_seconds(), &buffer[..read])
+            .map_err(failed)?
+        {
             ClientProgress::NeedMore => {}
             ClientProgress::Done(Connected { channel, fingerprint }) => {
                 return Ok(Secured {

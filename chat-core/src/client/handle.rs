@@ -18,6 +18,7 @@ use crate::model::{
     Outcome, StoreEpoch, UserId, UserInfo, UserRef,
 };
 use crate::sync::Mutex;
+use crate::time::wall_clock;
 
 use super::{
     ClientError, ClientStore, Cursor, OutboxEntry, Scheme, SendOutcome, Status,
@@ -27,7 +28,7 @@ use super::{
     message_id,
     options::ClientOptions,
     shared::{Acked, Shared},
-    time, validate,
+    validate,
 };
 
 /// Maximum number of requests that wait for the driver. Callers wait while the queue is full.
@@ -308,7 +309,7 @@ impl Client {
         let conversation = conversation.into();
         validate::check(&conversation, &draft)?;
         let id = draft.client_message_id;
-        let time = time::wall_clock();
+        let time = wall_clock();
         let millis = |deadline: Duration| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
         let entry = OutboxEntry {
             id,

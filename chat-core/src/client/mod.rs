@@ -83,8 +83,6 @@ mod scheme_probe;
 mod shared;
 mod store;
 #[cfg(feature = "client")]
-mod time;
-#[cfg(feature = "client")]
 mod validate;
 
 pub use crate::codec::Failure;

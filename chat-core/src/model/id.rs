@@ -209,6 +209,12 @@ impl Timestamp {
         Self(0).plus_millis(seconds.saturating_mul(1000))
     }
 
+    /// Returns the whole seconds since 1970-01-01T00:00:00Z; 0 for an earlier time.
+    #[must_use]
+    pub const fn unix_seconds(self) -> u64 {
+        self.millis_since(Self(0)) / 1000
+    }
+
     /// Returns the milliseconds from `earlier` to `self`; 0 if `earlier` is later.
     #[must_use]
     pub(crate) const fn millis_since(self, earlier: Self) -> u64 {

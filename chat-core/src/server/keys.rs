@@ -1,9 +1,10 @@
 //! Daily rotation of the static key of SC1, which the identity key of the server certifies.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::secure::ServerKeys;
+use crate::time::wall_clock;
 
 /// Interval between checks whether the key is due for rotation.
 const CHECK_INTERVAL: Duration = Duration::from_secs(600);
@@ -12,10 +13,7 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(600);
 pub(super) async fn rotate_daily(keys: Arc<ServerKeys>) {
     loop {
         tokio::time::sleep(CHECK_INTERVAL).await;
-        let unix_now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
+        let unix_now = wall_clock().unix_seconds();
         if !keys.is_rotation_due(unix_now) {
             continue;
         }

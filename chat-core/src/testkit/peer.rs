@@ -4,13 +4,14 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use crate::codec::frame::{FrameDecoder, MAX_SERVER_PACKET_BYTES};
 use crate::codec::{Answer, Failure, Hello, Incoming, LoggedIn, Request, RequestId, RequestKind, client};
 use crate::commands::{Commands, UnexpectedOutcome};
 use crate::model::{Command, DeviceId, Login, Outcome, Push, Registration, Secret, TextError, UserName, UserRef};
 use crate::secure::{ClientHandshake, ClientProgress, Fingerprint, Opened, Opener, PinPolicy, Sealer};
+use crate::time::wall_clock;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -107,10 +108,7 @@ impl Peer {
             if stream.read_buf(&mut wire).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            let unix_now = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_err(io::Error::other)?
-                .as_secs();
+            let unix_now = wall_clock().unix_seconds();
             match handshake
                 .feed(Instant::now(), unix_now, &wire)
                 .map_err(io::Error::other)?

@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chat_core::sync::Mutex;
 use tracing::callsite::Identifier;
 use tracing::{Event, Level, Metadata};
 use tracing_subscriber::layer::{Context, Filter};
@@ -37,7 +38,7 @@ struct LineCount {
 impl FloodGuard {
     /// Returns `true` if the callsite may write another line, and counts the line.
     fn admit(&self, callsite: Identifier, now: Instant) -> bool {
-        let mut callsites = self.callsites.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut callsites = self.callsites.lock();
         let callsite = match callsites.entry(callsite) {
             Entry::Occupied(callsite) => callsite.into_mut(),
             Entry::Vacant(vacant) => vacant.insert(LineCount {
@@ -60,7 +61,7 @@ impl FloodGuard {
 
     /// Returns and resets the number of suppressed lines of this callsite.
     pub(super) fn take_suppressed(&self, metadata: &Metadata<'_>) -> u64 {
-        let mut callsites = self.callsites.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut callsites = self.callsites.lock();
         let callsite = callsites.get_mut(&metadata.callsite());
         callsite.map_or(0, |callsite| std::mem::take(&mut callsite.suppressed))
     }

@@ -1,7 +1,8 @@
 //! [`Cancellation`] of a backup.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use chat_core::sync::{Mutex, MutexGuard};
 use rusqlite::{Connection, InterruptHandle};
 
 use super::BackupError;
@@ -44,8 +45,8 @@ impl Cancellation {
         state.statement = Some(handle);
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock()
     }
 }
 

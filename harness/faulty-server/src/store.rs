@@ -1,8 +1,8 @@
 //! [`FaultyStore`]: a store with one deliberate fault.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chat_core::codec::body;
@@ -15,6 +15,8 @@ use chat_core::store::{
     FeedLease, FeedPosition, FeedShard, FeedStore, Heartbeat, ListedGroup, LogVersion, MembershipView, MessageStore,
     NamedGroup, OperatorStore, SentEvent, Store, StoreError, StoreStats, Transaction, TxError, Unit, UserChange,
 };
+
+use chat_core::sync::{Mutex, MutexGuard};
 
 use crate::fault::{ActiveFault, Fault};
 use crate::transaction::FaultyTransaction;
@@ -48,7 +50,7 @@ pub(crate) struct State {
 
 impl State {
     fn logins(&self) -> MutexGuard<'_, HashMap<(UserId, DeviceId), SessionEpoch>> {
-        self.logins.lock().unwrap_or_else(PoisonError::into_inner)
+        self.logins.lock()
     }
 
     /// Records the session epoch of a device that this node stores, if the fault needs it.

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use chat_core::sync::{Mutex, MutexGuard};
 
 use super::{Observation, Record};
 
@@ -61,7 +62,7 @@ impl Writer {
     }
 
     fn out(&self) -> MutexGuard<'_, BufWriter<File>> {
-        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+        self.out.lock()
     }
 }
 

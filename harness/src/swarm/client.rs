@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chat_core::client::{Client, ClientEvent, ClientOptions, Credentials, MemoryStore, SendOutcome, ServerAddress};
 use chat_core::model::{ConversationId, ConversationRef, Draft, MessageText, Secret};
+use chat_core::sync::Mutex;
 use chat_core::testkit::PASSWORD;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -44,7 +45,7 @@ impl SwarmClient {
     /// Returns whether the events of the conversations that the user sends to were delivered up to
     /// `heads`, which contains the last sequence number of each conversation, by its id.
     pub(super) fn has_everything(&self, heads: &HashMap<u64, u64>) -> bool {
-        let received_up_to = lock(&self.received_up_to);
+        let received_up_to = self.received_up_to.lock();
         self.conversations
             .iter()
             .all(|conversation| received_up_to.get(conversation) >= heads.get(conversation))
@@ -113,7 +114,9 @@ impl SwarmClient {
                 match &received.event {
                     ClientEvent::Event(delivery) => {
                         let event = record(&delivery.event.event, &delivery.body);
-                        lock(&received_up_to).insert(event.position.conversation, event.position.seq);
+                        received_up_to
+                            .lock()
+                            .insert(event.position.conversation, event.position.seq);
                         history.note(Observation::Delivered {
                             run,
                             epoch: epoch.clone(),
@@ -134,7 +137,7 @@ impl SwarmClient {
                         // The library does not report the new epoch, so the history gets a
                         // made-up one that differs from all earlier ones.
                         epoch = format!("after {epoch}");
-                        lock(&received_up_to).clear();
+                        received_up_to.lock().clear();
                         received.done();
                     }
                     ClientEvent::Rewound { conversation, to } => {
@@ -143,7 +146,7 @@ impl SwarmClient {
                             seq: to.0,
                         };
                         history.note(Observation::Rewound { run, to })?;
-                        lock(&received_up_to).insert(to.conversation, to.seq);
+                        received_up_to.lock().insert(to.conversation, to.seq);
                         received.done();
                     }
                     ClientEvent::Connected { server } => {
@@ -224,10 +227,6 @@ impl SwarmClient {
             Ok(())
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the observation of a message's outcome.

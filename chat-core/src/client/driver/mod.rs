@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::{ClientMessageId, Command, ConversationId, Outcome, UserId};
 use crate::panics;
-use crate::time::now;
+use crate::time::{now, wall_clock};
 
 use super::{
     AccountState, ClientError, ClientEvent, ClientStore, Cursor, OutboxEntry, SendOutcome, Status,
@@ -36,7 +36,6 @@ use super::{
     reconnect::Backoff,
     scheme_probe,
     shared::Shared,
-    time::wall_clock,
 };
 use failures::Failures;
 
