@@ -331,10 +331,8 @@ impl Engine {
         &self.parts.config
     }
 
-    /// Returns the engine's router.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn router(&self) -> &Router {
+    #[cfg(test)]
+    pub(crate) fn router(&self) -> &Router {
         &self.parts.router
     }
 

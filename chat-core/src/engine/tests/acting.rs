@@ -1,12 +1,16 @@
 //! Tests of an application that acts for a user without a session.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 use super::support::*;
+use crate::cluster::{ClusterError, MemoryPresence, Presence};
 use crate::commands::Commands;
 use crate::engine::operator::OperatorName;
-use crate::engine::{Engine, LocalSession};
+use crate::engine::{ActingAs, Engine, LocalSession};
 use crate::model::*;
 use crate::rate::Rate;
 use crate::store::{MemoryStore, Store};
@@ -29,23 +33,44 @@ async fn devices(session: &LocalSession) -> Vec<DeviceInfo> {
     session.devices().await.unwrap()
 }
 
-#[tokio::test]
-async fn sends_without_a_session_leave_devices_sessions_and_presence_unchanged() {
-    const MESSAGES: usize = 10_000;
-    let engine = engine().await;
-    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
-    let group = create_group(&alice, "crowd").await;
-    join(&bob, group).await;
-    alice.set_presence(PresenceState::Idle).await.unwrap();
-    let before = (devices(&alice).await, engine.router().local_sessions(id(&alice)));
-    let sessions = engine.stats().router.sessions;
+/// Presence that counts the calls by which nodes change it.
+#[derive(Debug, Default)]
+struct CountingPresence {
+    inner: MemoryPresence,
+    changes: AtomicUsize,
+}
 
-    let acting = engine.acting_as(id(&alice));
+#[async_trait]
+impl Presence for CountingPresence {
+    async fn set(
+        &self,
+        node: NodeId,
+        user: UserId,
+        device: DeviceId,
+        state: PresenceState,
+    ) -> Result<(), ClusterError> {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        self.inner.set(node, user, device, state).await
+    }
+
+    async fn clear(&self, node: NodeId, user: UserId, device: DeviceId) -> Result<(), ClusterError> {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        self.inner.clear(node, user, device).await
+    }
+
+    async fn devices(&self, users: &[UserId]) -> Result<Vec<(UserId, DeviceId, NodeId, PresenceState)>, ClusterError> {
+        self.inner.devices(users).await
+    }
+}
+
+/// Sends `count` numbered messages as a user without a session. Returns the sequence number of the
+/// first one.
+async fn send_numbers(acting: &ActingAs, group: ConversationId, count: usize) -> Seq {
     let mut sends = Vec::with_capacity(128);
-    let mut seqs = Vec::with_capacity(MESSAGES);
-    for number in 0..MESSAGES {
+    let mut seqs = Vec::with_capacity(count);
+    for number in 0..count {
         sends.push(acting.send(group, draft(&number.to_string())));
-        if sends.len() == 128 || number + 1 == MESSAGES {
+        if sends.len() == 128 || number + 1 == count {
             for send in sends.drain(..) {
                 seqs.push(send.await.unwrap().seq);
             }
@@ -55,26 +80,69 @@ async fn sends_without_a_session_leave_devices_sessions_and_presence_unchanged()
         seqs.windows(2).all(|pair| pair[1] == pair[0].next()),
         "events are not in the order of the calls"
     );
+    seqs[0]
+}
 
-    let after = (devices(&alice).await, engine.router().local_sessions(id(&alice)));
-    assert_eq!(before, after);
-    assert_eq!(engine.stats().router.sessions, sessions);
-    assert!(alice.try_next_push().is_some(), "the session still receives pushes");
-    let mut from = Seq(seqs[0].0 - 1);
-    let mut expected = 0;
-    while expected < MESSAGES {
-        let page = Page {
-            from: PageFrom::After(from),
-            ..everything()
-        };
-        let page = bob.history(group, page).await.unwrap();
-        for event in &page.events {
-            assert_eq!((event.event.sender, event.event.device), (id(&alice), None));
-            assert_eq!(message(&event.event), Some(expected.to_string()));
-            expected += 1;
+/// Both a user who is idle and a user who is offline keep this presence, which a friend watches.
+#[tokio::test]
+async fn sends_without_a_session_leave_devices_sessions_and_presence_unchanged() {
+    const MESSAGES: usize = 10_000;
+    for is_online in [true, false] {
+        let presence = Arc::new(CountingPresence::default());
+        let engine = builder().presence(presence.clone()).build().await.unwrap();
+        let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+        befriend(&alice, &bob).await;
+        let group = create_group(&alice, "crowd").await;
+        join(&bob, group).await;
+        let user = id(&alice);
+        alice.set_presence(PresenceState::Idle).await.unwrap();
+        shows(&bob, PresenceState::Idle).await;
+        let alice = is_online.then_some(alice);
+        if !is_online {
+            shows(&bob, PresenceState::Offline).await;
         }
-        from = page.events.last().unwrap().event.seq;
+        let acting = engine.acting_as(user);
+        let state = async || {
+            let devices = acting.devices().await.unwrap();
+            let claims = presence.devices(&[user]).await.unwrap();
+            let changes = presence.changes.load(Ordering::SeqCst);
+            let sessions = engine.router().local_sessions(user);
+            (devices, claims, changes, sessions, engine.stats().router.sessions)
+        };
+        let before = state().await;
+        let first = send_numbers(&acting, group, MESSAGES).await;
+        let mut from = Seq(first.0 - 1);
+        let mut expected = 0;
+        while expected < MESSAGES {
+            let page = Page {
+                from: PageFrom::After(from),
+                ..everything()
+            };
+            let page = bob.history(group, page).await.unwrap();
+            for event in &page.events {
+                assert_eq!((event.event.sender, event.event.device), (user, None));
+                assert_eq!(message(&event.event), Some(expected.to_string()));
+                expected += 1;
+            }
+            from = page.events.last().unwrap().event.seq;
+        }
+        assert_eq!(state().await, before);
+        while let Some(push) = bob.try_next_push() {
+            assert!(!matches!(push, Push::Presence { .. }), "{push:?}");
+        }
+        if let Some(alice) = alice {
+            assert!(alice.try_next_push().is_some(), "the session still receives pushes");
+        }
     }
+}
+
+/// Waits until a friend of the session's user has this presence.
+async fn shows(session: &LocalSession, wanted: PresenceState) {
+    push(session, |push| match push {
+        Push::Presence { state, .. } if *state == wanted => Some(()),
+        _ => None,
+    })
+    .await;
 }
 
 #[tokio::test]
