@@ -49,7 +49,11 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed(text) | Self::Unavailable(text) => f.write_str(text),
-            Self::Stopped(signal) => write!(f, "stopped by {} before the end; nothing was written", signal.name()),
+            Self::Stopped(signal) => write!(
+                f,
+                "stopped by {} before the end; no unfinished file is left",
+                signal.name()
+            ),
             Self::ReaderGone => f.write_str("the reader of standard output has closed the pipe"),
             Self::Config(problems) => {
                 for (index, problem) in problems.iter().enumerate() {

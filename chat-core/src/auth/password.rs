@@ -28,8 +28,8 @@ impl Password {
     /// Maximum size in bytes.
     pub const MAX_BYTES: usize = 1024;
 
-    /// Creates a password for a new record, in the normalised form of the OpaqueString profile
-    /// (RFC 8265, section 4.2): keyboards compose accents differently.
+    /// Creates a password whose hash is to be stored, in the normalised form of the OpaqueString
+    /// profile (RFC 8265, section 4.2): keyboards compose accents differently.
     ///
     /// # Errors
     /// [`PasswordError`]: the password is not UTF-8, contains a character that the profile does not
@@ -38,8 +38,8 @@ impl Password {
         Self::new(normalization::normalize(presented)?)
     }
 
-    /// Creates a password from the bytes that a client presented. It is compared with records from
-    /// before passwords were normalised.
+    /// Creates a password from the bytes that a client presented. It is compared with hashes that
+    /// were stored before passwords were normalised.
     ///
     /// At login, the caller treats an error like a wrong password, so that the reply reveals
     /// nothing about the account.

@@ -1,5 +1,5 @@
-//! [`SourceKey`]: the source by which attempts and connections are counted. [`SourceTable`] keeps
-//! the rate of each source.
+//! [`SourceKey`]: the source by which attempts and connections are counted. [`SourceTable`]
+//! enforces one rate for each source.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
@@ -13,7 +13,8 @@ use crate::rate::{Bucket, Rate, Table};
 pub(super) const SITE_FACTOR: u32 = 8;
 
 /// A [`Source`], reduced to what one customer of a provider usually gets: an IPv4 address, or an
-/// IPv6 network of 64 bits. The IPv6 network of 48 bits around it counts as a source too.
+/// IPv6 network of 64 bits. The IPv6 network of 48 bits around the latter, its site, is counted
+/// too, with higher limits ([`SITE_FACTOR`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum SourceKey {
     /// This process, for in-process connections.
@@ -57,7 +58,8 @@ impl SourceKey {
     }
 }
 
-/// Rate of each source, and of the IPv6 network of 48 bits around it. A table of fixed capacity.
+/// Enforces one rate for each source, and [`SITE_FACTOR`] times that rate for each site. A table of
+/// fixed capacity.
 #[derive(Debug)]
 pub(super) struct SourceTable {
     buckets: Table<SourceKey, Bucket>,

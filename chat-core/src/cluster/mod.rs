@@ -20,8 +20,8 @@ use crate::model::{DeviceId, NodeId, PresenceState, UserId};
 pub struct NodeInfo {
     /// Id of the node, which does not change while the node runs.
     pub id: NodeId,
-    /// Number that grows at each start of the node, so that old claims can be distinguished from
-    /// new claims.
+    /// Number that grows at each start of the node, so that an info that an earlier run published
+    /// can be recognised.
     pub incarnation: u64,
     /// Addresses at which clients reach the node, such as `sc1://host:port`; empty if the node
     /// accepts no clients.

@@ -12,8 +12,8 @@ use crate::model::{CloseCode, ConversationId, Seq, UserId};
 use crate::sync::Mutex;
 
 /// Maximum number of doorbells that are remembered. The same maximum applies to joins and to
-/// changed logins. If there are more, the heartbeat asks the other nodes to compare everything with
-/// the store.
+/// changed sessions. If there are more, the heartbeat asks the other nodes to compare everything
+/// with the store.
 const MAX_REMEMBERED: usize = 16 * MAX_REPEATED;
 
 /// This node's recent announcements, which heartbeats repeat. Clones share them.
@@ -35,9 +35,9 @@ struct Announced {
     doorbells: HashMap<ConversationId, (Seq, Instant)>,
     /// Users who became members of a conversation.
     joins: HashMap<(UserId, ConversationId), ((), Instant)>,
-    /// Users whose logins changed, each with the close code for the sessions that end because of
+    /// Users whose sessions changed, each with the close code for the sessions that end because of
     /// it.
-    logins: HashMap<UserId, (CloseCode, Instant)>,
+    changed_sessions: HashMap<UserId, (CloseCode, Instant)>,
     /// Time of the last announcement that was not remembered, or that this node does not know (see
     /// [`RecentAnnouncements::overflow`]).
     overflowed: Option<Instant>,
@@ -65,9 +65,9 @@ impl RecentAnnouncements {
         announced.note_overflow(!fits);
     }
 
-    pub(crate) fn add_logins(&self, user: UserId, code: CloseCode) {
+    pub(crate) fn add_changed_sessions(&self, user: UserId, code: CloseCode) {
         let mut announced = self.inner.announced.lock();
-        let fits = remember(&mut announced.logins, user, code);
+        let fits = remember(&mut announced.changed_sessions, user, code);
         announced.note_overflow(!fits);
     }
 
@@ -77,7 +77,7 @@ impl RecentAnnouncements {
         self.inner.announced.lock().note_overflow(true);
     }
 
-    /// Returns the recent announcements (doorbells; joins and changed logins), or `None` if some
+    /// Returns the recent announcements (doorbells; joins and changed sessions), or `None` if some
     /// are missing.
     pub(crate) fn all(&self) -> Option<(Vec<Doorbell>, Vec<Content>)> {
         let announced = self.inner.announced.lock();
@@ -94,12 +94,12 @@ impl RecentAnnouncements {
             user: *user,
             conversation: *conversation,
         });
-        let logins = announced.logins.iter();
-        let logins = logins.map(|(user, (code, _))| Content::SessionsChanged {
+        let changed_sessions = announced.changed_sessions.iter();
+        let changed_sessions = changed_sessions.map(|(user, (code, _))| Content::SessionsChanged {
             user: *user,
             code: *code,
         });
-        Some((doorbells.collect(), joins.chain(logins).collect()))
+        Some((doorbells.collect(), joins.chain(changed_sessions).collect()))
     }
 
     /// Returns the content of heartbeat `number`, split into several envelopes if it is large, and
@@ -113,7 +113,7 @@ impl RecentAnnouncements {
         let mut joins = retain_recent(&mut announced.joins, keep)
             .into_iter()
             .map(|(join, ())| join);
-        let mut logins = retain_recent(&mut announced.logins, keep).into_iter();
+        let mut changed_sessions = retain_recent(&mut announced.changed_sessions, keep).into_iter();
         announced.overflowed = announced.overflowed.filter(|at| at.elapsed() <= keep);
         let overflowed = announced.overflowed.is_some();
         drop(announced);
@@ -123,10 +123,10 @@ impl RecentAnnouncements {
                 number,
                 doorbells: doorbells.by_ref().take(MAX_REPEATED).collect(),
                 joins: joins.by_ref().take(MAX_REPEATED).collect(),
-                logins: logins.by_ref().take(MAX_REPEATED).collect(),
+                changed_sessions: changed_sessions.by_ref().take(MAX_REPEATED).collect(),
                 overflowed,
             });
-            if doorbells.len() + joins.len() + logins.len() == 0 {
+            if doorbells.len() + joins.len() + changed_sessions.len() == 0 {
                 return contents;
             }
         }

@@ -94,11 +94,11 @@ impl ClusterLink {
         }
     }
 
-    /// Announces that logins of a user may have ended. Other nodes compare the user's sessions with
-    /// the store, and close those that have ended with `code`.
-    pub(crate) fn announce_logins(&self, user: UserId, code: CloseCode) {
+    /// Announces that sessions of a user may have ended. Other nodes compare the user's sessions
+    /// with the store, and close those that have ended with `code`.
+    pub(crate) fn announce_changed_sessions(&self, user: UserId, code: CloseCode) {
         if let Some(link) = &self.link {
-            link.recent.add_logins(user, code);
+            link.recent.add_changed_sessions(user, code);
             let content = Content::SessionsChanged { user, code };
             link.queue.send(Topic::User(user), link.codec.encode(content));
         }
@@ -152,7 +152,7 @@ impl Link {
             number: 0,
             doorbells: Vec::new(),
             joins: Vec::new(),
-            logins: Vec::new(),
+            changed_sessions: Vec::new(),
             overflowed: true,
         };
         self.queue.send(Topic::Control, self.codec.encode(content));

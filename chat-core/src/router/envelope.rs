@@ -19,7 +19,7 @@ mod proto;
 /// Version of the envelopes that this node encodes and decodes.
 const VERSION: u32 = 1;
 /// Maximum number of doorbells in one envelope of a heartbeat. The same maximum applies to joins
-/// and to changed logins.
+/// and to changed sessions.
 pub(crate) const MAX_REPEATED: usize = 512;
 
 /// Encodes envelopes of one node, and decodes those of nodes on the same store.
@@ -69,9 +69,9 @@ pub(crate) enum Content {
         doorbells: Vec<Doorbell>,
         /// Users who became members of a conversation.
         joins: Vec<(UserId, ConversationId)>,
-        /// Users whose logins may have ended, each with the close code for the sessions that have
+        /// Users whose sessions may have ended, each with the close code for the sessions that have
         /// ended.
-        logins: Vec<(UserId, CloseCode)>,
+        changed_sessions: Vec<(UserId, CloseCode)>,
         /// True if there were announcements that the node cannot repeat. The receiver then compares
         /// everything with the store.
         overflowed: bool,
@@ -112,13 +112,13 @@ impl EnvelopeCodec {
                 number,
                 doorbells,
                 joins,
-                logins,
+                changed_sessions,
                 overflowed,
             } => WireContent::Heartbeat(proto::Heartbeat {
                 number,
                 doorbells: doorbells.into_iter().map(Into::into).collect(),
                 joins: joins.into_iter().map(user_joined).collect(),
-                logins: logins.into_iter().map(sessions_changed).collect(),
+                changed_sessions: changed_sessions.into_iter().map(sessions_changed).collect(),
                 overflowed,
             }),
             Content::Notice { audience, push, except } => {
@@ -188,13 +188,17 @@ impl EnvelopeCodec {
 /// Decodes a heartbeat. A heartbeat with more than [`MAX_REPEATED`] doorbells, joins or logins
 /// counts as overflowed, and all of these are ignored.
 fn decode_heartbeat(heartbeat: proto::Heartbeat) -> Content {
-    let lists = [heartbeat.doorbells.len(), heartbeat.joins.len(), heartbeat.logins.len()];
+    let lists = [
+        heartbeat.doorbells.len(),
+        heartbeat.joins.len(),
+        heartbeat.changed_sessions.len(),
+    ];
     if lists.iter().any(|len| *len > MAX_REPEATED) {
         return Content::Heartbeat {
             number: heartbeat.number,
             doorbells: Vec::new(),
             joins: Vec::new(),
-            logins: Vec::new(),
+            changed_sessions: Vec::new(),
             overflowed: true,
         };
     }
@@ -205,7 +209,11 @@ fn decode_heartbeat(heartbeat: proto::Heartbeat) -> Content {
         joins: joins
             .map(|joined| (UserId(joined.user), ConversationId(joined.conversation)))
             .collect(),
-        logins: heartbeat.logins.iter().filter_map(decode_sessions_changed).collect(),
+        changed_sessions: heartbeat
+            .changed_sessions
+            .iter()
+            .filter_map(decode_sessions_changed)
+            .collect(),
         overflowed: heartbeat.overflowed,
     }
 }

@@ -241,7 +241,7 @@ impl Router {
     /// longer valid. So the caller must commit the change of logins first.
     pub fn close_sessions(&self, user: UserId, selector: SessionSelector, code: CloseCode) {
         self.close_sessions_here(user, selector, code);
-        self.link.announce_logins(user, code);
+        self.link.announce_changed_sessions(user, code);
     }
 
     /// Ends the sessions of a user on this node that `selector` selects.
@@ -257,7 +257,7 @@ impl Router {
     /// login is no longer valid. Call it after a change of logins that the store did not confirm.
     pub fn recheck_sessions(&self, user: UserId, code: CloseCode) {
         self.logins.add((user, code));
-        self.link.announce_logins(user, code);
+        self.link.announce_changed_sessions(user, code);
     }
 
     /// Waits until all announcements of this router are published on the bus. Returns whether the

@@ -21,13 +21,13 @@ use chat_core::model::{
 };
 use chat_core::secure::{Fingerprint, KnownHosts, ServerIdentity, ServerKeys, Trust};
 
-use support::{Service, WAIT_TIMEOUT, direct, message, seqs};
+use support::{Deployment, WAIT_TIMEOUT, direct, message, seqs};
 
 #[tokio::test]
 async fn slow_application_gets_every_event_once() {
-    let service = Service::new().await;
-    let node = service.node().await;
-    let [alice, bob] = service.friends(&node, ["alice", "bob"]).await;
+    let deployment = Deployment::new().await;
+    let node = deployment.node().await;
+    let [alice, bob] = deployment.friends(&node, ["alice", "bob"]).await;
     let mut options = node.options(&alice);
     options.max_in_flight = 32;
     let sender = Client::connect(options, MemoryStore::new()).await.unwrap();
@@ -72,9 +72,9 @@ async fn slow_application_gets_every_event_once() {
 
 #[tokio::test]
 async fn names_returns_users_but_not_the_system() {
-    let service = Service::new().await;
-    let node = service.node().await;
-    let [alice, bob] = service.friends(&node, ["alice", "bob"]).await;
+    let deployment = Deployment::new().await;
+    let node = deployment.node().await;
+    let [alice, bob] = deployment.friends(&node, ["alice", "bob"]).await;
     let client = Client::connect(node.options(&alice), MemoryStore::new()).await.unwrap();
     let bob = client.search_users(bob, 1).await.unwrap().remove(0).id;
     let names = client.names([UserId::SYSTEM, bob]).await.unwrap();
@@ -83,9 +83,9 @@ async fn names_returns_users_but_not_the_system() {
 
 #[tokio::test]
 async fn client_reconnects_to_another_node() {
-    let service = Service::new().await;
-    let (one, two) = (service.node().await, service.node().await);
-    let [alice, bob] = service.friends(&one, ["alice", "bob"]).await;
+    let deployment = Deployment::new().await;
+    let (one, two) = (deployment.node().await, deployment.node().await);
+    let [alice, bob] = deployment.friends(&one, ["alice", "bob"]).await;
     let mut options = one.options(&alice);
     options.servers = vec![one.address().into(), two.address().into()];
     let client = Client::connect(options, MemoryStore::new()).await.unwrap();
@@ -108,9 +108,9 @@ async fn client_reconnects_to_another_node() {
 
 #[tokio::test]
 async fn message_waits_for_a_server() {
-    let service = Service::new().await;
-    let node = service.node().await;
-    let [alice, _bob] = service.friends(&node, ["alice", "bob"]).await;
+    let deployment = Deployment::new().await;
+    let node = deployment.node().await;
+    let [alice, _bob] = deployment.friends(&node, ["alice", "bob"]).await;
     let mut options = node.options(&alice);
     let address = node.address();
     node.stop().await;
@@ -125,7 +125,7 @@ async fn message_waits_for_a_server() {
     assert!(matches!(handle.outcome().await, Err(ClientError::Closed)));
     client.close().await;
 
-    let _node = service.node_at(address.port).await;
+    let _node = deployment.node_at(address.port).await;
     let client = Client::connect(options, store).await.unwrap();
     tokio::time::timeout(WAIT_TIMEOUT, client.flush())
         .await
@@ -138,9 +138,9 @@ async fn message_waits_for_a_server() {
 
 #[tokio::test]
 async fn message_enqueued_twice_is_stored_once_and_both_handles_get_its_outcome() {
-    let service = Service::new().await;
-    let node = service.node().await;
-    let [alice, _bob] = service.friends(&node, ["alice", "bob"]).await;
+    let deployment = Deployment::new().await;
+    let node = deployment.node().await;
+    let [alice, _bob] = deployment.friends(&node, ["alice", "bob"]).await;
     let (options, address) = (node.options(&alice), node.address());
     node.stop().await;
     let draft = |number| Draft::text(message(number));
@@ -170,7 +170,7 @@ async fn message_enqueued_twice_is_stored_once_and_both_handles_get_its_outcome(
         client.enqueue_draft(direct("bob"), again(1), None).await.unwrap(),
         client.enqueue_draft(direct("bob"), again(1), None).await.unwrap(),
     ];
-    let _node = service.node_at(address.port).await;
+    let _node = deployment.node_at(address.port).await;
     for handle in &mut handles {
         let outcome = tokio::time::timeout(WAIT_TIMEOUT, handle.outcome()).await.unwrap();
         assert!(
@@ -186,9 +186,9 @@ async fn message_enqueued_twice_is_stored_once_and_both_handles_get_its_outcome(
 
 #[tokio::test]
 async fn client_connects_only_to_a_trusted_server_key() {
-    let service = Service::new().await;
-    let node = service.node().await;
-    let [alice] = service.friends(&node, ["alice"]).await;
+    let deployment = Deployment::new().await;
+    let node = deployment.node().await;
+    let [alice] = deployment.friends(&node, ["alice"]).await;
 
     let mut strict = node.options(&alice);
     strict.trust = Trust::Strict;
@@ -202,19 +202,19 @@ async fn client_connects_only_to_a_trusted_server_key() {
     let Err(ClientError::WrongKey { presented, .. }) = refused else {
         panic!("{refused:?}")
     };
-    assert_eq!(presented, service.fingerprint());
+    assert_eq!(presented, deployment.fingerprint());
 
     let mut right = node.options(&alice);
     right.trust = Trust::Strict;
-    right.pins = vec![service.fingerprint()];
+    right.pins = vec![deployment.fingerprint()];
     Client::connect(right, MemoryStore::new()).await.unwrap();
 }
 
 #[tokio::test]
 async fn wrong_password_ends_the_client() {
-    let service = Service::new().await;
-    let node = service.node().await;
-    let [alice] = service.friends(&node, ["alice"]).await;
+    let deployment = Deployment::new().await;
+    let node = deployment.node().await;
+    let [alice] = deployment.friends(&node, ["alice"]).await;
     let mut options = node.options(&alice);
     options.credentials = support::password("alice", "not the password");
     let client = Client::start(options, MemoryStore::new()).await.unwrap();
@@ -239,9 +239,9 @@ async fn wrong_password_ends_the_client() {
 
 #[tokio::test]
 async fn dropped_client_closes_its_connection() {
-    let service = Service::new().await;
-    let node = service.node().await;
-    let [alice] = service.friends(&node, ["alice"]).await;
+    let deployment = Deployment::new().await;
+    let node = deployment.node().await;
+    let [alice] = deployment.friends(&node, ["alice"]).await;
     let client = Client::connect(node.options(&alice), MemoryStore::new()).await.unwrap();
     assert_eq!(node.connections(), 1);
     drop(client);
@@ -252,9 +252,9 @@ async fn dropped_client_closes_its_connection() {
 
 #[tokio::test]
 async fn full_outbox_refuses_messages() {
-    let service = Service::new().await;
-    let node = service.node().await;
-    let [alice] = service.friends(&node, ["alice"]).await;
+    let deployment = Deployment::new().await;
+    let node = deployment.node().await;
+    let [alice] = deployment.friends(&node, ["alice"]).await;
     let mut options = node.options(&alice);
     options.max_outbox = 2;
     node.stop().await;
@@ -271,9 +271,9 @@ async fn full_outbox_refuses_messages() {
 
 #[tokio::test]
 async fn permanent_refusal_rejects_the_message() {
-    let service = Service::new().await;
-    let node = service.node().await;
-    let [alice] = service.friends(&node, ["alice"]).await;
+    let deployment = Deployment::new().await;
+    let node = deployment.node().await;
+    let [alice] = deployment.friends(&node, ["alice"]).await;
     let mut options = node.options(&alice);
     options.receive = Receive::Nothing;
     let client = Client::connect(options, MemoryStore::new()).await.unwrap();
@@ -295,9 +295,9 @@ async fn permanent_refusal_rejects_the_message() {
 /// already reported a failure.
 #[tokio::test]
 async fn command_without_a_caller_is_not_sent_by_a_later_connection() {
-    let service = Service::new().await;
-    let node = service.node().await;
-    let [alice, _bob] = service.friends(&node, ["alice", "bob"]).await;
+    let deployment = Deployment::new().await;
+    let node = deployment.node().await;
+    let [alice, _bob] = deployment.friends(&node, ["alice", "bob"]).await;
     let client = Client::connect(node.options(&alice), MemoryStore::new()).await.unwrap();
     let mut events = client.events().unwrap();
     let address = node.address();
@@ -308,7 +308,7 @@ async fn command_without_a_caller_is_not_sent_by_a_later_connection() {
     let abandoned = tokio::time::timeout(Duration::from_millis(100), client.logout()).await;
     assert!(abandoned.is_err());
 
-    let _node = service.node_at(address.port).await;
+    let _node = deployment.node_at(address.port).await;
     let mut is_disconnected = false;
     loop {
         match tokio::time::timeout(WAIT_TIMEOUT, events.next())
@@ -374,9 +374,9 @@ impl ClientStore for PanickingStore {
 
 #[tokio::test]
 async fn client_ends_and_reports_a_panic_of_its_store() {
-    let service = Service::new().await;
-    let node = service.node().await;
-    let [alice, _] = service.friends(&node, ["alice", "bob"]).await;
+    let deployment = Deployment::new().await;
+    let node = deployment.node().await;
+    let [alice, _] = deployment.friends(&node, ["alice", "bob"]).await;
     let client = Client::start(node.options(&alice), PanickingStore(MemoryStore::new()))
         .await
         .unwrap();
@@ -391,9 +391,9 @@ async fn client_ends_and_reports_a_panic_of_its_store() {
 
 #[tokio::test]
 async fn queued_message_goes_to_the_group_that_had_the_name_when_it_was_enqueued() {
-    let service = Service::new().await;
-    let node = service.node().await;
-    let [alice, bob] = service.friends(&node, ["alice", "bob"]).await;
+    let deployment = Deployment::new().await;
+    let node = deployment.node().await;
+    let [alice, bob] = deployment.friends(&node, ["alice", "bob"]).await;
     let (alice, bob) = (node.options(&alice), node.options(&bob));
     let general = || GroupName::parse("general").unwrap();
     let store = Arc::new(MemoryStore::new());
@@ -419,7 +419,7 @@ async fn queued_message_goes_to_the_group_that_had_the_name_when_it_was_enqueued
     assert_eq!(outbox[0].conversation, ConversationRef::Id(old.id));
 
     // Meanwhile another device renames the group, and another user takes the name.
-    let _node = service.node_at(address.port).await;
+    let _node = deployment.node_at(address.port).await;
     let second_device = Client::connect(alice.clone(), MemoryStore::new()).await.unwrap();
     let mut changes = GroupChanges::default();
     changes.name = Some(GroupName::parse("archive").unwrap());
@@ -447,9 +447,9 @@ async fn queued_message_goes_to_the_group_that_had_the_name_when_it_was_enqueued
 /// A client that has not connected yet knows the groups that an earlier client saved in its store.
 #[tokio::test]
 async fn message_without_a_connection_is_addressed_by_the_id_of_its_group() {
-    let service = Service::new().await;
-    let node = service.node().await;
-    let [alice, _bob] = service.friends(&node, ["alice", "bob"]).await;
+    let deployment = Deployment::new().await;
+    let node = deployment.node().await;
+    let [alice, _bob] = deployment.friends(&node, ["alice", "bob"]).await;
     let options = node.options(&alice);
     let general = || GroupName::parse("general").unwrap();
     let store = Arc::new(MemoryStore::new());

@@ -8,15 +8,15 @@ use chat_core::commands::Commands;
 use chat_core::model::{ConversationId, DraftContent, EventBody, Page, PageFrom, Seq};
 use tokio::time::timeout;
 
-use super::support::{Node, Service, WAIT_TIMEOUT, direct, message};
+use super::support::{Deployment, Node, WAIT_TIMEOUT, direct, message};
 
-/// A service before and after a restore: the id of the conversation of alice and bob belongs to
+/// A deployment before and after a restore: the id of the conversation of alice and bob belongs to
 /// alice and eve afterwards.
 struct Restore {
     /// Node with the data before the restore.
     before: Node,
-    /// Service with the data after the restore.
-    after: Service,
+    /// Deployment with the data after the restore.
+    after: Deployment,
     alice: Client,
     /// Store of the client `alice`.
     store: Arc<MemoryStore>,
@@ -26,9 +26,9 @@ struct Restore {
 
 impl Restore {
     async fn new() -> Self {
-        let service = Service::new().await;
-        let before = service.node().await;
-        let [alice, _, _] = service.friends(&before, ["alice", "bob", "carol"]).await;
+        let deployment = Deployment::new().await;
+        let before = deployment.node().await;
+        let [alice, _, _] = deployment.friends(&before, ["alice", "bob", "carol"]).await;
         let store = Arc::new(MemoryStore::new());
         let alice = Client::connect(before.options(&alice), Arc::clone(&store))
             .await
@@ -40,7 +40,7 @@ impl Restore {
         }
         Self {
             before,
-            after: service.with_empty_store(),
+            after: deployment.with_empty_store(),
             alice,
             store,
             conversation_with_bob,

@@ -27,7 +27,7 @@ const IS_FORWARDED: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"clien
 const PASSWORD: &str = "correct horse battery";
 
 /// Store, bus and server keys that all nodes of a test share.
-pub(crate) struct Service {
+pub(crate) struct Deployment {
     store: Arc<MemoryStore>,
     bus: Arc<MemoryBus>,
     keys: Arc<ServerKeys>,
@@ -40,7 +40,7 @@ pub(crate) struct Node {
     address: SocketAddr,
 }
 
-impl Service {
+impl Deployment {
     pub(crate) async fn new() -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let keys = ServerKeys::new(ServerIdentity::generate(2048).unwrap(), now).unwrap();
@@ -51,7 +51,7 @@ impl Service {
         }
     }
 
-    /// Returns a service with the same keys and no data.
+    /// Returns a deployment with the same keys and no data.
     pub(crate) fn with_empty_store(&self) -> Self {
         Self {
             store: Arc::new(MemoryStore::new()),

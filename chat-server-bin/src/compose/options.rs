@@ -27,7 +27,7 @@ pub(super) fn engine_config(settings: &Settings) -> EngineConfig {
     config.throttle.source_rate = accounts.login_rate_per_source.0;
     config.throttle.registration_rate = accounts.registration_rate_per_source.0;
     config.throttle.exempt_loopback = settings.limits.exempt_loopback;
-    config.message_rate = message_rate(&settings.limits);
+    config.message_rate = message_rate_per_user(&settings.limits);
     set_command_limits(&mut config, &settings.limits);
     config
 }
@@ -54,7 +54,7 @@ fn set_command_limits(config: &mut EngineConfig, limits: &LimitsSection) {
 
 /// Returns the rate limit of messages per user. A configuration that raises
 /// `limits.message_rate` and leaves `message_rate_per_user` at its default raises both.
-fn message_rate(limits: &LimitsSection) -> Rate {
+fn message_rate_per_user(limits: &LimitsSection) -> Rate {
     let default = LimitsSection::default();
     let is_raised = limits.message_rate.0.is_faster_than(default.message_rate.0);
     if limits.message_rate_per_user == default.message_rate_per_user && is_raised {

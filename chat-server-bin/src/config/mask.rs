@@ -1,5 +1,5 @@
 //! Masking of secrets in URLs that are shown. Only the parts of a URL that are certainly no secret
-//! are shown; a URL that is not understood is masked as a whole.
+//! are shown; of a URL that is not understood, at most the scheme is shown.
 
 /// Text in place of a secret.
 const MASK: &str = "***";

@@ -73,7 +73,7 @@ struct Shared {
 struct State {
     random: SplitMix64,
     total: Counts,
-    /// Counters of the sources with at least one connection.
+    /// Counters of the sources with at least one connection, and of the sites around them.
     sources: HashMap<SourceKey, Counts>,
     rates: SourceTable,
     penalties: Penalties,
@@ -216,8 +216,8 @@ impl Shared {
         self.state.lock()
     }
 
-    /// Adds a penalty, unless the source has more than `own` open sessions. Logs a penalty that
-    /// takes effect, once for the source.
+    /// Adds a penalty, unless the source has more than `own` open sessions. Logs a penalty when it
+    /// takes effect, but not when it is extended.
     fn penalise(&self, now: Instant, source: SourceKey, offence: Offence, own: u32) {
         let mut state = self.state();
         if state.sources.get(&source).is_some_and(|open| open.authenticated > own) {

@@ -1,5 +1,5 @@
-//! Conversion between the model and the generated messages. A function `to_x` decodes an `x` into
-//! the model, and a function `x` encodes it.
+//! Conversion between the model and the generated messages. Functions whose names begin with `to_`
+//! decode into the model; the others encode.
 //!
 //! `requests` decodes every request, `commands` encodes every command, and `results` converts every
 //! answer in both directions, except that it does not encode appended drafts and pages of history.

@@ -53,7 +53,7 @@ pub struct Heartbeat {
     #[prost(bool, tag = "4")]
     pub overflowed: bool,
     #[prost(message, repeated, tag = "5")]
-    pub logins: ::prost::alloc::vec::Vec<SessionsChanged>,
+    pub changed_sessions: ::prost::alloc::vec::Vec<SessionsChanged>,
 }
 /// A best-effort push to the sessions in a conversation or of a user: an encoded
 /// chat.v1.ServerPacket with a receipt, read mark, typing or presence. A notice with any other
@@ -72,7 +72,7 @@ pub struct Notice {
     #[prost(bytes = "bytes", tag = "5")]
     pub except_device: ::prost::bytes::Bytes,
 }
-/// A user's logins changed; the receiver closes the sessions that are over according to the store.
+/// Sessions of a user may have ended; the receiver closes the sessions that are over according to the store.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SessionsChanged {
     #[prost(uint64, tag = "1")]

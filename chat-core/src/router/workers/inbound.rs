@@ -79,7 +79,7 @@ impl Inbound {
                 number,
                 doorbells,
                 joins,
-                logins,
+                changed_sessions,
                 overflowed,
             } => {
                 let is_complete = self.monitor.record_peer(received.node, received.incarnation, number);
@@ -89,7 +89,7 @@ impl Inbound {
                 for (user, conversation) in joins {
                     self.user_joined(user, conversation);
                 }
-                for (user, code) in logins {
+                for (user, code) in changed_sessions {
                     self.logins_changed(user, code);
                 }
                 if overflowed || !is_complete {

@@ -1,10 +1,10 @@
 //! TLS 1.3, as an alternative to SC1: for the public internet, for proxies that terminate TLS, and
 //! for deployments that require a standard protocol.
 //!
-//! A server uses a given certificate, or a self-signed certificate of its identity key, so that SC1
-//! and TLS have the same [`Fingerprint`]. A client checks that fingerprint against its pins, or a
-//! certificate chain against given roots. The caller passes in a [`CryptoProvider`]; this module
-//! neither installs nor reads a process-wide provider.
+//! A server uses a given certificate, or a self-signed certificate of its identity key. With the
+//! latter, SC1 and TLS have the same [`Fingerprint`]. A client checks the fingerprint of a server
+//! against its pins, or a certificate chain against given roots. The caller passes in a
+//! [`CryptoProvider`]; this module neither installs nor reads a process-wide provider.
 //!
 //! The TLS library renews the keys of a connection by itself. A stream that ends without
 //! `close_notify` fails with [`std::io::ErrorKind::UnexpectedEof`], as an SC1 stream without a
