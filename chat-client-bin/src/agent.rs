@@ -277,6 +277,7 @@ fn log_in(client: &Client) -> Result<Answer, ClientError> {
         store_epoch,
         conversations: conversations.iter().map(|info| (**info).clone()).collect(),
         server_time: now(),
+        has_more: false,
     })))
 }
 

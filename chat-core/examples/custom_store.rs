@@ -104,7 +104,7 @@ forward! {
         fn group_by_key(key: &str) -> Option<ConversationId>;
         fn named_group(key: &str, user: UserId) -> Option<NamedGroup>;
         fn search_groups(prefix: &str, limit: u32) -> Vec<Conversation>;
-        fn memberships(user: UserId, device: DeviceId) -> Vec<MembershipView>;
+        fn memberships(user: UserId, device: DeviceId, after: ConversationId, limit: u32) -> Vec<MembershipView>;
         fn membership(user: UserId, device: DeviceId, id: ConversationId) -> Option<MembershipView>;
         fn member(id: ConversationId, user: UserId) -> Option<Member>;
         fn members(id: ConversationId, after: UserId, limit: u32) -> Vec<Member>;

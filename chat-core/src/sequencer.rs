@@ -71,8 +71,8 @@ impl LogEnd {
 enum Reading {
     /// No read is running. If a read is needed, it is due at this time.
     Idle(Option<Instant>),
-    /// A page was requested.
-    Requested,
+    /// A page was requested when the log was known to have events up to `known_last`.
+    Requested { known_last: Seq },
 }
 
 /// Puts the events of one conversation into order. See the [module](self).
@@ -190,7 +190,9 @@ impl EventSequencer {
 
     /// Records that a page is being read. Returns the position after which the page must start.
     pub(crate) fn read_started(&mut self) -> Seq {
-        self.reading = Reading::Requested;
+        self.reading = Reading::Requested {
+            known_last: self.known_last,
+        };
         let head = self.head();
         if self.unverified { head.previous() } else { head }
     }
@@ -204,6 +206,11 @@ impl EventSequencer {
         out: &mut Vec<HistoryEvent>,
     ) -> Option<MissingRange> {
         let before = self.next;
+        // Events that were reported since the request may be missing in the page.
+        let grew = match self.reading {
+            Reading::Requested { known_last } => self.known_last > known_last,
+            Reading::Idle(_) => false,
+        };
         self.reading = Reading::Idle(None);
         // Events before the first readable event, and events that were removed from the start of
         // the log, will not arrive.
@@ -224,12 +231,12 @@ impl EventSequencer {
         self.drain_buffered(out);
         if page.has_more {
             self.known_last = self.known_last.max(self.next);
-        } else if self.buffered.is_empty() {
+        } else if self.buffered.is_empty() && !grew {
             // The page shows the end of the log. Later events will be pushed.
             self.known_last = self.next.previous();
         }
         if self.next <= self.known_last {
-            self.schedule(now, self.next > before, page.has_more);
+            self.schedule(now, self.next > before, page.has_more || grew);
         }
         missing
     }
@@ -249,7 +256,7 @@ impl EventSequencer {
 
     /// Records that the connection is lost, and with it the page that was requested.
     pub(crate) fn disconnected(&mut self, now: Instant) {
-        if self.reading == Reading::Requested {
+        if matches!(self.reading, Reading::Requested { .. }) {
             self.reading = Reading::Idle(Some(now));
         }
     }
@@ -293,11 +300,10 @@ impl EventSequencer {
         while let Some(event) = self.buffered.remove(&self.next) {
             self.accept(HistoryEvent::new(event), out);
         }
-        if self.next > self.known_last {
-            self.reading = match self.reading {
-                Reading::Idle(_) => Reading::Idle(None),
-                Reading::Requested => Reading::Requested,
-            };
+        if self.next > self.known_last
+            && let Reading::Idle(_) = self.reading
+        {
+            self.reading = Reading::Idle(None);
         }
     }
 }

@@ -120,15 +120,28 @@ pub struct AttachedSession {
     /// Guard that ends the session when it is dropped.
     pub guard: SessionGuard,
     /// State of the user's conversations at the time of the attach. Pushes of a conversation start
-    /// right after its `last_seq`, or repeat some events before that.
+    /// right after its `last_seq`, or repeat some events before that. Only those with the newest
+    /// events, if the user has many.
     pub conversations: Vec<ConversationInfo>,
+    /// True if the user has more conversations.
+    pub has_more: bool,
 }
 
 impl AttachedSession {
-    /// Returns an attached session with these parts.
+    /// Returns an attached session of a user who has these conversations.
     #[must_use]
     pub fn new(guard: SessionGuard, conversations: Vec<ConversationInfo>) -> Self {
-        Self { guard, conversations }
+        Self {
+            guard,
+            conversations,
+            has_more: false,
+        }
+    }
+
+    /// Returns the session with another value of [`has_more`](Self::has_more).
+    #[must_use]
+    pub fn with_more(self, has_more: bool) -> Self {
+        Self { has_more, ..self }
     }
 }
 

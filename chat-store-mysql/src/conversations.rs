@@ -17,7 +17,7 @@ use mysql_async::{Params, Row, params};
 use crate::MysqlStore;
 use crate::batch::{MAX_KEYS_PER_STATEMENT, integers, joined};
 use crate::error::store_error;
-use crate::memberships::memberships;
+use crate::memberships::{Wanted, memberships};
 use crate::rows;
 use crate::tx::MysqlTx;
 
@@ -101,10 +101,16 @@ impl ConversationStore for MysqlStore {
         self.connections.with_deadline(work).await
     }
 
-    async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError> {
+    async fn memberships(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        after: ConversationId,
+        limit: u32,
+    ) -> Result<Vec<MembershipView>, StoreError> {
         let work = async {
             let mut conn = self.connections.reader().await?;
-            memberships(&mut conn, user, device, None).await
+            memberships(&mut conn, user, device, Wanted::After(after, limit)).await
         };
         self.connections.with_deadline(work).await
     }
@@ -117,7 +123,7 @@ impl ConversationStore for MysqlStore {
     ) -> Result<Option<MembershipView>, StoreError> {
         let work = async {
             let mut conn = self.connections.reader().await?;
-            Ok(memberships(&mut conn, user, device, Some(id)).await?.pop())
+            Ok(memberships(&mut conn, user, device, Wanted::One(id)).await?.pop())
         };
         self.connections.with_deadline(work).await
     }

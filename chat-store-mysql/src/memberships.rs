@@ -46,20 +46,32 @@ fn query(condition: &str) -> String {
     )
 }
 
-/// Reads the memberships whose readable range is not empty: all, or only that of the conversation
-/// `only`.
+/// Which memberships of a user to read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wanted {
+    /// That of this conversation.
+    One(ConversationId),
+    /// Those with the smallest ids after this conversation, up to this number.
+    After(ConversationId, u32),
+}
+
+/// Reads memberships whose readable range is not empty.
 pub(crate) async fn memberships(
     conn: &mut Conn,
     user: UserId,
     device: DeviceId,
-    only: Option<ConversationId>,
+    wanted: Wanted,
 ) -> Result<Vec<MembershipView>, StoreError> {
     let (user, device) = (int(user.0), device.0.to_vec());
-    let (sql, wanted): (_, Params) = match only {
-        None => (query(""), params! {user, device}),
-        Some(only) => {
+    let (sql, wanted): (_, Params) = match wanted {
+        Wanted::One(only) => {
             let only = int(only.0);
             (query("AND m.conversation_id = :only"), params! {user, device, only})
+        }
+        Wanted::After(after, limit) => {
+            let after = int(after.0);
+            let condition = "AND m.conversation_id > :after ORDER BY m.conversation_id LIMIT :limit";
+            (query(condition), params! {user, device, after, limit})
         }
     };
     rows::all(conn.exec(sql, wanted).await.map_err(store_error)?, sql::membership)

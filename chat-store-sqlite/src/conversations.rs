@@ -117,9 +117,18 @@ pub(crate) fn memberships_sql(condition: &str) -> String {
     )
 }
 
-fn memberships(conn: &Connection, user: UserId, device: DeviceId) -> rusqlite::Result<Vec<MembershipView>> {
-    let mut statement = conn.prepare_cached(&memberships_sql(""))?;
-    let found = statement.query_map(params![int(user.0), device.0], rows::membership)?;
+/// Condition of the first ?4 memberships after conversation ?3.
+pub(crate) const MEMBERSHIPS_AFTER: &str = "AND m.conversation_id > ?3 ORDER BY m.conversation_id LIMIT ?4";
+
+fn memberships(
+    conn: &Connection,
+    user: UserId,
+    device: DeviceId,
+    after: ConversationId,
+    limit: u32,
+) -> rusqlite::Result<Vec<MembershipView>> {
+    let mut statement = conn.prepare_cached(&memberships_sql(MEMBERSHIPS_AFTER))?;
+    let found = statement.query_map(params![int(user.0), device.0, int(after.0), limit], rows::membership)?;
     found.collect()
 }
 
@@ -198,8 +207,16 @@ impl ConversationStore for SqliteStore {
         self.readers.read(move |conn| search_groups(conn, &prefix, limit)).await
     }
 
-    async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError> {
-        self.readers.read(move |conn| memberships(conn, user, device)).await
+    async fn memberships(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        after: ConversationId,
+        limit: u32,
+    ) -> Result<Vec<MembershipView>, StoreError> {
+        self.readers
+            .read(move |conn| memberships(conn, user, device, after, limit))
+            .await
     }
 
     async fn membership(

@@ -58,7 +58,7 @@ fn statements_use_their_indexes() {
 #[test]
 fn memberships_query_scans_only_the_memberships_of_the_user() {
     let (_directory, conn) = migrated();
-    for condition in ["", "AND m.conversation_id = ?3"] {
+    for condition in ["AND m.conversation_id = ?3", crate::conversations::MEMBERSHIPS_AFTER] {
         let plan = plan(&conn, &crate::conversations::memberships_sql(condition));
         let scans: Vec<_> = plan.lines().filter(|line| line.starts_with("SCAN")).collect();
         // `m` is the subquery that has selected the memberships of the user.

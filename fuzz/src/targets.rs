@@ -291,5 +291,6 @@ fn logged_in() -> LoggedIn {
         store_epoch: StoreEpoch([1; 16]),
         conversations: Vec::new(),
         server_time: Timestamp(0),
+        has_more: false,
     }
 }

@@ -4,7 +4,8 @@ use chat_core::client::Client;
 use chat_core::commands::Commands;
 use chat_core::commands::JoinOutcome;
 use chat_core::model::{
-    Command, ConversationInfo, ConversationView, Description, GroupChanges, GroupName, NewGroup, Note, UserId,
+    Command, ConversationInfo, ConversationQuery, ConversationView, Description, GroupChanges, GroupName, NewGroup,
+    Note, UserId,
 };
 
 use crate::args::{Group, GroupCommand, GroupUser, group_ref, user_ref};
@@ -16,7 +17,7 @@ const MAX_PAGE_MEMBERS: u32 = 500;
 
 pub(super) async fn group(client: &Client, command: GroupCommand, output: &mut Output) -> Result<(), Failure> {
     match command {
-        GroupCommand::List => list(client, output),
+        GroupCommand::List => list(client, output).await,
         GroupCommand::Members(Group { group }) => members(client, &group, output).await,
         GroupCommand::Create {
             name,
@@ -188,8 +189,13 @@ fn member_command(command: GroupCommand) -> Result<(&'static str, String, Comman
     })
 }
 
-fn list(client: &Client, output: &mut Output) -> Result<(), Failure> {
-    let conversations = client.known_conversations();
+async fn list(client: &Client, output: &mut Output) -> Result<(), Failure> {
+    let query = ConversationQuery {
+        limit: ConversationQuery::MAX_LIMIT,
+        descriptions: true,
+        ..ConversationQuery::default()
+    };
+    let conversations = client.conversations_from(query).await?;
     let active = conversations.iter().filter(|info| info.active);
     output.print_list(active.filter_map(|info| match &info.view {
         ConversationView::Group(group) => Some(GroupLine::new(group, Some(info.role))),

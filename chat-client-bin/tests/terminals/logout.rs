@@ -85,6 +85,7 @@ fn answer(kind: &RequestKind, script: Script) -> Result<Answer, Failure> {
             store_epoch: StoreEpoch([1; 16]),
             conversations: Vec::new(),
             server_time: Timestamp(1),
+            has_more: false,
         }))),
         _ => Ok(Answer::Outcome(Outcome::Done)),
     }

@@ -6,8 +6,8 @@
 //! `store_epoch` under which the application made it. Names keep their meaning.
 
 use crate::model::{
-    Command, ConversationInfo, ConversationRef, ConversationView, DraftContent, GroupName, PageFrom, Seq, UserId,
-    UserName, UserRef,
+    Command, ConversationId, ConversationInfo, ConversationRef, ConversationView, DraftContent, GroupName, PageFrom,
+    Seq, UserId, UserName, UserRef,
 };
 
 /// Returns whether a reference contains the id of a conversation or of a user.
@@ -38,8 +38,8 @@ pub(super) fn command_has_ids(command: &Command) -> bool {
         | Command::SearchUsers { .. }
         | Command::ListContacts
         | Command::CreateGroup(_)
-        | Command::SearchGroups { .. }
-        | Command::ListConversations => false,
+        | Command::SearchGroups { .. } => false,
+        Command::ListConversations(query) => query.after != ConversationId(0),
         Command::Acknowledge { .. } | Command::MarkRead { .. } | Command::Typing { .. } => true,
         Command::GetUsers(users) => users.iter().any(is_user_id),
         Command::RequestFriend { user, .. }

@@ -99,8 +99,11 @@ pub struct LoggedIn {
     pub device_token: Option<Secret>,
     /// Epoch of the server's store, which changes when a backup is restored.
     pub store_epoch: StoreEpoch,
-    /// All conversations of the user.
+    /// The user's conversations with the newest events.
     pub conversations: Vec<ConversationInfo>,
+    /// True if the user has more conversations, which
+    /// [`ListConversations`](crate::model::Command::ListConversations) returns.
+    pub has_more: bool,
     /// The server's wall-clock time.
     pub server_time: Timestamp,
 }

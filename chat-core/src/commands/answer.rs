@@ -1,8 +1,8 @@
 //! Typed results of commands, extracted from their outcomes.
 
 use crate::model::{
-    Appended, ContactInfo, ConversationInfo, DeviceInfo, GroupInfo, HistoryPage, MemberPage, Outcome, SessionTokens,
-    UserInfo,
+    Appended, ContactInfo, ConversationInfo, ConversationPage, DeviceInfo, GroupInfo, HistoryPage, MemberPage, Outcome,
+    SessionTokens, UserInfo,
 };
 
 /// Error of a command whose outcome has the wrong type, which only a defective server returns.
@@ -11,6 +11,14 @@ use crate::model::{
 pub struct UnexpectedOutcome {
     /// Description of the expected outcome, such as "a user".
     expected: &'static str,
+}
+
+/// Returns the error for a page of the list of conversations that says that it is followed by
+/// itself, or by an earlier page.
+pub(super) const fn repeated_page() -> UnexpectedOutcome {
+    UnexpectedOutcome {
+        expected: "a later page as the next one",
+    }
 }
 
 /// Result of [`Commands::join_group`](super::Commands::join_group).
@@ -64,8 +72,6 @@ results! {
     fn members() -> MemberPage = "members" { Outcome::Members(page) => page, }
     fn appended() -> Appended = "an appended event" { Outcome::Appended(appended) => appended, }
     fn conversation() -> ConversationInfo = "a conversation" { Outcome::Conversation(info) => *info, }
-    fn conversations() -> Vec<ConversationInfo> = "conversations" {
-        Outcome::Conversations(conversations) => conversations,
-    }
+    fn conversations() -> ConversationPage = "conversations" { Outcome::Conversations(page) => page, }
     fn history() -> HistoryPage = "a page of history" { Outcome::History(page) => page, }
 }

@@ -22,22 +22,26 @@
 
 mod answer;
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 pub use answer::{JoinOutcome, UnexpectedOutcome};
 
 use crate::model::{
-    Appended, ClientMessageId, Command, ContactInfo, ConversationId, ConversationInfo, ConversationRef, DeviceId,
-    DeviceInfo, Draft, Emoji, GroupChanges, GroupInfo, HistoryPage, MemberPage, MessageText, NewGroup, Note, Outcome,
-    Page, PresenceState, ProfileChanges, Role, Secret, Seq, SessionTokens, TextError, UserId, UserInfo, UserRef,
+    Appended, ClientMessageId, Command, ContactInfo, ConversationId, ConversationInfo, ConversationPage,
+    ConversationQuery, ConversationRef, DeviceId, DeviceInfo, Draft, Emoji, GroupChanges, GroupInfo, HistoryPage,
+    MemberPage, MessageText, NewGroup, Note, Outcome, Page, PresenceState, ProfileChanges, Role, Secret, Seq,
+    SessionTokens, TextError, UserId, UserInfo, UserRef,
 };
 
 /// Calls that a user can make, with typed arguments and results. Where a method says “for admins”,
 /// the owner of the group may call it too.
 ///
-/// Every provided method except [`new_message_id`](Self::new_message_id) runs one [`Command`] with
-/// [`execute`](Self::execute). The method calls `execute` before it returns its future, so that the
-/// order that an implementation guarantees for calls of `execute` holds for these methods too.
+/// Every provided method except [`new_message_id`](Self::new_message_id),
+/// [`conversations`](Self::conversations) and [`conversations_from`](Self::conversations_from) runs
+/// one [`Command`] with [`execute`](Self::execute). The method calls `execute` before it returns
+/// its future, so that the order that an implementation guarantees for calls of `execute` holds for
+/// these methods too.
 ///
 /// # Errors
 /// These methods fail as `execute` fails, and with an [`UnexpectedOutcome`] converted to
@@ -390,9 +394,47 @@ pub trait Commands: Sync {
 
     // Conversations
 
-    /// Returns the conversations that the user is in, or was in and may still read.
+    /// Returns all conversations of the user, the one with the newest event first, without the
+    /// descriptions of groups. Leaves out those that have ended and that the device has
+    /// acknowledged to their end. Runs one command for each page of the list.
     fn conversations(&self) -> impl Future<Output = Result<Vec<ConversationInfo>, Self::Error>> + Send {
-        answer::conversations(self.execute(Command::ListConversations))
+        self.conversations_from(ConversationQuery {
+            limit: ConversationQuery::MAX_LIMIT,
+            ..ConversationQuery::default()
+        })
+    }
+
+    /// Returns all conversations of the page that `query` asks for and of the pages that follow it,
+    /// the one with the newest event first. Runs one command for each page.
+    fn conversations_from(
+        &self,
+        mut query: ConversationQuery,
+    ) -> impl Future<Output = Result<Vec<ConversationInfo>, Self::Error>> + Send {
+        let mut next_page = Box::pin(self.conversation_page(query));
+        async move {
+            let mut all = Vec::new();
+            loop {
+                let page = next_page.as_mut().await?;
+                all.extend(page.conversations);
+                let Some(after) = page.next else { break };
+                if after <= query.after {
+                    return Err(answer::repeated_page().into());
+                }
+                query.after = after;
+                next_page = Box::pin(self.conversation_page(query));
+            }
+            all.sort_by_key(|info| (Reverse(info.last_time), info.id));
+            Ok(all)
+        }
+    }
+
+    /// Returns a page of the user's conversations. The pages follow each other in the order of the
+    /// ids; in a page, the conversation with the newest event is the first.
+    fn conversation_page(
+        &self,
+        query: ConversationQuery,
+    ) -> impl Future<Output = Result<ConversationPage, Self::Error>> + Send {
+        answer::conversations(self.execute(Command::ListConversations(query)))
     }
 
     /// Returns one conversation of the user.

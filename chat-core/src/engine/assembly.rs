@@ -90,6 +90,7 @@ pub(super) fn start(config: EngineConfig, epoch: StoreEpoch, ports: EngineParts)
             presence: Arc::clone(&queues.presence),
             observers: Arc::clone(&queues.observers),
             lifecycle: lifecycle.clone(),
+            max_list_len: config.max_list_len,
         }),
         operator: Arc::new(operator_parts(&commands, &lifecycle, &config, &ports, &queues, &shared)),
         commands,

@@ -10,7 +10,7 @@ use super::commands::check_caller;
 use super::error::CommandError;
 use super::lifecycle::Lifecycle;
 use super::store_access::StoreAccess;
-use super::views::conversation_infos;
+use super::views::{conversation_infos, newest_memberships, without_descriptions};
 use super::workers::{MarkQueue, ObserverQueue, PresenceQueue};
 use crate::model::{Caller, CloseCode, DeviceId, Origin, SessionEpoch, Source, Timestamp, UserId};
 use crate::router::{Outbox, Router, SessionSelector};
@@ -25,6 +25,8 @@ pub(super) struct Sessions {
     pub(super) presence: Arc<PresenceQueue>,
     pub(super) observers: Arc<ObserverQueue>,
     pub(super) lifecycle: Lifecycle,
+    /// Maximum number of conversations that a login lists.
+    pub(super) max_list_len: u32,
 }
 
 impl Sessions {
@@ -56,7 +58,8 @@ impl Sessions {
         let expiry = device_row
             .session_expires
             .map(|at| self.end_at(at, caller.user, device, epoch));
-        let conversations = conversation_infos(access, caller.user, memberships).await?;
+        let (listed, has_more) = newest_memberships(memberships, self.max_list_len);
+        let conversations = without_descriptions(conversation_infos(access, caller.user, listed).await?);
         self.presence.changed(caller.user);
         self.observers.session_start(caller, source);
         let guard = SessionGuard::new(subscription.id(), move || {
@@ -66,7 +69,7 @@ impl Sessions {
             self.presence.changed(caller.user);
             self.observers.session_end(caller, reason);
         });
-        Ok(AttachedSession::new(guard, conversations))
+        Ok(AttachedSession::new(guard, conversations).with_more(has_more))
     }
 
     /// Ends the session of a login at `time`, unless the returned guard is dropped earlier.

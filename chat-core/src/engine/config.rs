@@ -123,8 +123,8 @@ pub struct EngineConfig {
     pub max_mentions: usize,
     /// Maximum number of members of a group. Default 5 000, which bounds fan-out.
     pub max_group_members: u32,
-    /// Maximum number of groups that one user may be in. Default 2 000, which bounds the list of
-    /// conversations that a login returns.
+    /// Maximum number of groups that one user may be in. Default 2 000. A session follows each of
+    /// them.
     pub max_groups_per_user: u32,
     /// Maximum number of groups that one user has left, was removed from, or was a member of when
     /// they were deleted, and of which the user may still read events. A user at this limit cannot
@@ -169,7 +169,8 @@ pub struct EngineConfig {
     pub max_page_events: u32,
     /// Maximum size of the message bodies in a page of history, in bytes. Default 256 KiB.
     pub max_page_bytes: u32,
-    /// Maximum number of users, groups or members in one answer. Default 500.
+    /// Maximum number of users, groups, members or conversations in one answer, and of
+    /// conversations that a login lists. Default 500.
     pub max_list_len: u32,
 
     /// Maximum time for which an acknowledgement or read mark waits for others, to be written

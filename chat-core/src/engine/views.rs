@@ -62,6 +62,41 @@ pub(super) async fn conversation_infos(
     Ok(infos)
 }
 
+/// Removes the descriptions of groups, so that a list of many conversations stays small.
+pub(super) fn without_descriptions(mut infos: Vec<ConversationInfo>) -> Vec<ConversationInfo> {
+    for info in &mut infos {
+        if let ConversationView::Group(group) = &mut info.view {
+            group.profile.description.clear();
+        }
+    }
+    infos
+}
+
+/// Returns whether a conversation has ended for the user, and the device has acknowledged
+/// everything that the user may read of it. Lists leave such conversations out.
+pub(super) fn is_ended_and_received(membership: &MembershipView) -> bool {
+    let (row, member) = (&membership.conversation, &membership.member);
+    let has_ended = row.deleted || !member.is_active();
+    has_ended && membership.cursor >= row.last_seq.min(member.until_seq.unwrap_or(row.last_seq))
+}
+
+/// Keeps those of a user's memberships that the reply to a login lists: the inbox, and the others
+/// with the newest events, together up to `limit`. Returns them, and whether there are more.
+pub(super) fn newest_memberships(mut memberships: Vec<MembershipView>, limit: u32) -> (Vec<MembershipView>, bool) {
+    memberships.retain(|membership| !is_ended_and_received(membership));
+    let last_time = |membership: &MembershipView| {
+        let snapshot = membership.snapshot.as_ref().map(|snapshot| snapshot.last_time);
+        snapshot.unwrap_or(membership.conversation.last_time)
+    };
+    memberships.sort_by_key(|membership| {
+        let is_inbox = matches!(membership.conversation.kind, ConversationKind::Inbox { .. });
+        (!is_inbox, Reverse(last_time(membership)), membership.conversation.id)
+    });
+    let has_more = memberships.len() > limit as usize;
+    memberships.truncate(limit as usize);
+    (memberships, has_more)
+}
+
 /// Returns the other user of a direct conversation (for notes to self, the user), or `None` for
 /// other kinds of conversations.
 fn peer_of(conversation: &Conversation, user: UserId) -> Option<UserId> {

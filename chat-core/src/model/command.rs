@@ -2,8 +2,8 @@
 //! sizes and formats when a command is built; the engine checks rights.
 
 use super::{
-    ConversationId, ConversationRef, DeviceId, Draft, GroupChanges, NewGroup, Note, Page, PresenceState,
-    ProfileChanges, Role, Secret, Seq, UserId, UserRef,
+    ConversationId, ConversationQuery, ConversationRef, DeviceId, Draft, GroupChanges, NewGroup, Note, Page,
+    PresenceState, ProfileChanges, Role, Secret, Seq, UserId, UserRef,
 };
 
 /// Command of a session. [`Commands`](crate::commands::Commands) has a typed method for each.
@@ -144,8 +144,8 @@ pub enum Command {
         draft: Draft,
     },
 
-    /// Lists the conversations that the user is in, or was in and may still read.
-    ListConversations,
+    /// Lists the conversations that the user is in, or was in and may still read, in pages.
+    ListConversations(ConversationQuery),
     /// Returns the state of one of the user's conversations.
     GetConversation(ConversationRef),
     /// Reads a page of a conversation's log.

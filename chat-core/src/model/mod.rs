@@ -35,10 +35,10 @@ pub use id::{
 };
 pub use name::{DisplayName, GroupName, NameError, ShownChar, UserName};
 pub use outcome::{
-    Appended, ContactInfo, ConversationInfo, ConversationView, DeviceInfo, GroupInfo, HistoryEvent, HistoryPage,
-    MemberInfo, MemberPage, Outcome, Push,
+    Appended, ContactInfo, ConversationInfo, ConversationPage, ConversationView, DeviceInfo, GroupInfo, HistoryEvent,
+    HistoryPage, MemberInfo, MemberPage, Outcome, Push,
 };
-pub use page::{Page, PageFrom};
+pub use page::{ConversationQuery, Page, PageFrom};
 pub use reference::{ConversationRef, UserRef};
 pub use session::{Caller, Login, Origin, Registration, Secret, SessionTokens, Source};
 pub(crate) use text::is_label;

@@ -19,8 +19,8 @@ pub enum Outcome {
     Users(Vec<UserInfo>),
     /// Contacts of the user.
     Contacts(Vec<ContactInfo>),
-    /// Conversations of the user.
-    Conversations(Vec<ConversationInfo>),
+    /// Page of the list of the user's conversations.
+    Conversations(ConversationPage),
     /// State of a conversation.
     Conversation(Box<ConversationInfo>),
     /// Profiles of groups.
@@ -224,6 +224,27 @@ impl GroupInfo {
             id,
             profile,
             member_count: 1,
+        }
+    }
+}
+
+/// Page of the list of a user's conversations. Descriptions of groups are left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConversationPage {
+    /// Conversations of the page, the one with the newest event first.
+    pub conversations: Vec<ConversationInfo>,
+    /// The [`after`](super::ConversationQuery::after) of the next page; `None` if there is none.
+    pub next: Option<ConversationId>,
+}
+
+impl ConversationPage {
+    /// Returns the last page of a list.
+    #[must_use]
+    pub const fn new(conversations: Vec<ConversationInfo>) -> Self {
+        Self {
+            conversations,
+            next: None,
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Pages of a conversation's log.
+//! Pages of a conversation's log, and of the list of a user's conversations.
 
-use super::Seq;
+use super::{ConversationId, Seq};
 
 /// Start and direction of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,38 @@ impl Page {
             from,
             max_events,
             max_bytes: Self::DEFAULT_BYTES,
+        }
+    }
+}
+
+/// Page of the list of the user's conversations to read, in order of their ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConversationQuery {
+    /// Lists conversations with a greater id; `ConversationId(0)` starts with the first.
+    pub after: ConversationId,
+    /// Maximum number of conversations.
+    pub limit: u32,
+    /// True to list also conversations that have ended, because the user is no longer a member or
+    /// the group was deleted, and that the device has acknowledged to their end.
+    pub ended: bool,
+    /// True to list groups with their descriptions.
+    pub descriptions: bool,
+}
+
+impl ConversationQuery {
+    /// Default of [`limit`](Self::limit).
+    pub(crate) const DEFAULT_LIMIT: u32 = 200;
+    /// Maximum of [`limit`](Self::limit).
+    pub const MAX_LIMIT: u32 = 500;
+}
+
+impl Default for ConversationQuery {
+    fn default() -> Self {
+        Self {
+            after: ConversationId(0),
+            limit: Self::DEFAULT_LIMIT,
+            ended: false,
+            descriptions: false,
         }
     }
 }

@@ -23,10 +23,17 @@ use crate::store::{Heartbeat, MembershipView, Store, StoreError, UserChange};
 /// others.
 #[async_trait]
 pub trait EventLog: Debug + Send + Sync + 'static {
-    /// Returns the memberships of every conversation whose events `user` may read, including empty
-    /// conversations, deleted groups and groups that the user has left, as seen from `device`, in
-    /// any order.
-    async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError>;
+    /// Returns memberships of `user` in conversations whose events the user may read, including
+    /// empty conversations, deleted groups and groups that the user has left, as seen from
+    /// `device`: of those with a greater conversation id than `after`, the `limit` ones with the
+    /// smallest ids, in any order.
+    async fn memberships(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        after: ConversationId,
+        limit: u32,
+    ) -> Result<Vec<MembershipView>, StoreError>;
 
     /// Returns one of the [`memberships`](EventLog::memberships), or `None` if the user may not
     /// read the conversation.
@@ -120,8 +127,14 @@ impl StoreEventLog {
 
 #[async_trait]
 impl EventLog for StoreEventLog {
-    async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError> {
-        self.store.memberships(user, device).await
+    async fn memberships(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        after: ConversationId,
+        limit: u32,
+    ) -> Result<Vec<MembershipView>, StoreError> {
+        self.store.memberships(user, device, after, limit).await
     }
 
     async fn membership(
@@ -216,8 +229,14 @@ impl TimeLimited {
 
 #[async_trait]
 impl EventLog for TimeLimited {
-    async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError> {
-        self.within(self.inner.memberships(user, device)).await
+    async fn memberships(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        after: ConversationId,
+        limit: u32,
+    ) -> Result<Vec<MembershipView>, StoreError> {
+        self.within(self.inner.memberships(user, device, after, limit)).await
     }
 
     async fn membership(

@@ -14,6 +14,7 @@ use super::envelope::{Audience, Doorbell, ExceptDevice};
 use super::event_log::EventLog;
 use super::follow_starter::{FollowStarter, is_active};
 use super::local_delivery::LocalDelivery;
+use super::membership_pages::MembershipPages;
 use super::other_nodes::OtherNodes;
 use super::outbox::Outbox;
 use super::registry::{KnownUpTo, Registry};
@@ -128,12 +129,16 @@ impl Router {
         if let Some(topics) = &self.topics {
             topics.subscribe(Topic::User(caller.user)).await;
         }
-        let memberships = self.log.memberships(caller.user, caller.device_or_none()).await?;
-        for membership in memberships.iter().filter(|membership| is_active(membership)) {
-            let known = KnownUpTo::Seq(membership.conversation.last_seq);
-            self.follow_starter
-                .follow(std::slice::from_ref(&session), membership, known)
-                .await?;
+        let mut memberships = Vec::new();
+        let mut pages = MembershipPages::new(&*self.log, caller.user, caller.device_or_none());
+        while let Some(page) = pages.next().await? {
+            for membership in page.iter().filter(|membership| is_active(membership)) {
+                let known = KnownUpTo::Seq(membership.conversation.last_seq);
+                self.follow_starter
+                    .follow(std::slice::from_ref(&session), membership, known)
+                    .await?;
+            }
+            memberships.extend(page);
         }
         self.delivery.publish_presence(&session);
         Ok((guard, memberships))

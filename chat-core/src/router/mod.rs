@@ -34,6 +34,7 @@ mod event_log;
 mod follow_starter;
 mod handle;
 mod local_delivery;
+mod membership_pages;
 mod other_nodes;
 mod outbox;
 mod peer_monitor;

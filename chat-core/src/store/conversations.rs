@@ -63,13 +63,20 @@ pub trait ConversationStore: Debug + Send + Sync + 'static {
     /// key.
     async fn search_groups(&self, prefix: &str, limit: u32) -> Result<Vec<Conversation>, StoreError>;
 
-    /// Returns every membership of `user` whose readable range is not empty (`first_seq` is set and
-    /// not beyond `until_seq`), even if no event of the range is stored yet, and in deleted groups
-    /// too. The views are those of `device`, in any order and from one snapshot.
-    async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError>;
+    /// Returns memberships of `user` whose readable range is not empty (`first_seq` is set and not
+    /// beyond `until_seq`), even if no event of the range is stored yet, and in deleted groups too:
+    /// of those in conversations with a greater id than `after`, the `limit` ones with the smallest
+    /// ids. The views are those of `device`, in any order and from one snapshot.
+    async fn memberships(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        after: ConversationId,
+        limit: u32,
+    ) -> Result<Vec<MembershipView>, StoreError>;
 
-    /// Returns the one of the [`memberships`](Self::memberships) in this conversation, or `None` if
-    /// it is not among them.
+    /// Returns one of the [`memberships`](Self::memberships), that in this conversation, or `None`
+    /// if it is not among them.
     async fn membership(
         &self,
         user: UserId,

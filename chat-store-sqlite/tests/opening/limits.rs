@@ -121,7 +121,10 @@ async fn memberships_of_two_thousand_conversations_are_read_within_a_second() {
         work.await.unwrap();
     }
     let started = std::time::Instant::now();
-    let memberships = store.memberships(reader, DeviceId([0; 16])).await.unwrap();
+    let memberships = store
+        .memberships(reader, DeviceId([0; 16]), ConversationId(0), u32::MAX)
+        .await
+        .unwrap();
     let took = started.elapsed();
     println!("{COUNT} memberships in {took:?}");
     assert_eq!(memberships.len() as u64, COUNT);

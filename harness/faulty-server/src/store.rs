@@ -310,8 +310,14 @@ impl ConversationStore for FaultyStore {
         self.inner.search_groups(prefix, limit).await
     }
 
-    async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError> {
-        self.inner.memberships(user, device).await
+    async fn memberships(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        after: ConversationId,
+        limit: u32,
+    ) -> Result<Vec<MembershipView>, StoreError> {
+        self.inner.memberships(user, device, after, limit).await
     }
 
     async fn membership(

@@ -6,7 +6,11 @@ mod nodes;
 
 use std::io;
 
-use chat_core::model::{Appended, ConversationInfo, Event, EventBody, EventKind, StoreEpoch};
+use chat_core::codec::{Answer, RequestKind};
+use chat_core::model::{
+    Appended, Command, ConversationInfo, ConversationQuery, Event, EventBody, EventKind, Outcome, StoreEpoch,
+};
+use chat_core::testkit::Peer;
 
 pub use database::{Database, DatabaseUrlError};
 pub(crate) use nodes::{Source, dump_readable};
@@ -62,6 +66,35 @@ pub(crate) fn record(event: &Event, decoded: &EventBody) -> EventRecord {
         },
         joined,
         left,
+    }
+}
+
+/// Reads all conversations of the user of a session, also those that have ended.
+pub(crate) async fn all_conversations(peer: &mut Peer) -> io::Result<Vec<ConversationInfo>> {
+    let (mut all, mut query) = (Vec::new(), first_query());
+    loop {
+        let list = RequestKind::Command(Command::ListConversations(query));
+        let page = match peer.ask(list).await? {
+            Ok(Answer::Outcome(Outcome::Conversations(page))) => page,
+            other => {
+                return Err(io::Error::other(format!(
+                    "the server answered ListConversations with {other:?}"
+                )));
+            }
+        };
+        all.extend(page.conversations);
+        match page.next {
+            Some(after) => query.after = after,
+            None => return Ok(all),
+        }
+    }
+}
+
+/// Returns the request for the first page of all conversations, also those that have ended.
+pub(crate) fn first_query() -> ConversationQuery {
+    ConversationQuery {
+        ended: true,
+        ..ConversationQuery::default()
     }
 }
 

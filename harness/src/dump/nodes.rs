@@ -10,7 +10,7 @@ use chat_core::model::{ConversationId, ConversationInfo, DeviceId, Login, Page, 
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::Peer;
 
-use super::{Database, epoch, record, record_memberships};
+use super::{Database, all_conversations, epoch, record, record_memberships};
 use crate::Cluster;
 use crate::deadline::with_deadline;
 use crate::history::{LogPosition, Observation, Writer};
@@ -71,13 +71,9 @@ pub async fn dump_as(
             )));
         }
     };
-    let LoggedIn {
-        user,
-        conversations,
-        store_epoch,
-        ..
-    } = *logged_in;
+    let LoggedIn { user, store_epoch, .. } = *logged_in;
     let is_wanted = |info: &ConversationInfo| only.is_none_or(|only| only.contains(&info.id.0));
+    let conversations = with_deadline(server, all_conversations(&mut peer)).await?;
     let conversations: Vec<ConversationInfo> = conversations.into_iter().filter(is_wanted).collect();
     record_memberships(user.id.0, &conversations, history)?;
     let mut recorded = BTreeSet::new();

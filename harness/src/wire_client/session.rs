@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use chat_core::codec::{Answer, Failure, Incoming, RequestId, RequestKind, body};
 use chat_core::model::{
-    Command, ConversationId, ConversationInfo, ConversationRef, DeviceId, Draft, Event, HistoryPage, MessageText,
-    Outcome, Push, ReplyCode,
+    Command, ConversationId, ConversationInfo, ConversationPage, ConversationQuery, ConversationRef, DeviceId, Draft,
+    Event, HistoryPage, MessageText, Outcome, Push, ReplyCode,
 };
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::Peer;
@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use super::Account;
 use super::progress::Progress;
-use crate::dump::{acked, epoch, hex, record, record_memberships};
+use crate::dump::{acked, epoch, first_query, hex, record, record_memberships};
 use crate::history::{Digest, LogPosition, Observation, Writer};
 
 /// Maximum time to start a session, and maximum time for one write.
@@ -78,6 +78,8 @@ pub(crate) struct Session {
     /// Last position of each conversation; `None` until the server has answered
     /// [`request_conversations`](Self::request_conversations).
     targets: Option<Vec<LogPosition>>,
+    /// Last positions in the conversations of the pages that have arrived of an incomplete list.
+    listed: Vec<LogPosition>,
     /// Number of messages sent so far.
     sent_count: u64,
     /// Time of the last write.
@@ -119,6 +121,7 @@ impl Session {
             pages: HashMap::new(),
             progress: Progress::after(&logged_in.conversations),
             targets: None,
+            listed: Vec::new(),
             sent_count: 0,
             written_at: Instant::now(),
         })
@@ -194,8 +197,8 @@ impl Session {
                     return self.record_outcome(message, result);
                 }
                 match (self.pages.remove(&request_id), result) {
-                    (None, Ok(Answer::Outcome(Outcome::Conversations(conversations)))) => {
-                        self.handle_conversations(&conversations)?;
+                    (None, Ok(Answer::Outcome(Outcome::Conversations(page)))) => {
+                        self.handle_conversations(page).await?;
                     }
                     (Some(_), Ok(Answer::Outcome(Outcome::History(page)))) => self.handle_page(&page)?,
                     (Some(conversation), _) => self.progress.request_failed(conversation),
@@ -277,14 +280,23 @@ impl Session {
     /// [`is_complete`](Self::is_complete) is false until the answer arrives.
     pub(crate) async fn request_conversations(&mut self) -> io::Result<()> {
         self.targets = None;
-        self.write(vec![RequestKind::Command(Command::ListConversations)]).await
+        self.listed.clear();
+        let list = Command::ListConversations(first_query());
+        self.write(vec![RequestKind::Command(list)]).await
     }
 
-    /// Records the answer to [`request_conversations`](Self::request_conversations).
-    fn handle_conversations(&mut self, conversations: &[ConversationInfo]) -> io::Result<()> {
-        let targets = record_memberships(self.user, conversations, &self.history)?;
-        targets.iter().for_each(|last| self.progress.note_last_seq(*last));
-        self.targets = Some(targets);
+    /// Records a page of the answer to [`request_conversations`](Self::request_conversations), and
+    /// requests the next one.
+    async fn handle_conversations(&mut self, page: ConversationPage) -> io::Result<()> {
+        let positions = record_memberships(self.user, &page.conversations, &self.history)?;
+        positions.iter().for_each(|last| self.progress.note_last_seq(*last));
+        self.listed.extend(positions);
+        if let Some(after) = page.next {
+            let query = ConversationQuery { after, ..first_query() };
+            let list = Command::ListConversations(query);
+            return self.write(vec![RequestKind::Command(list)]).await;
+        }
+        self.targets = Some(std::mem::take(&mut self.listed));
         Ok(())
     }
 

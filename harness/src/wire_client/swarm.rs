@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::{Account, RunContext, Session};
 use crate::deadline::with_deadline;
-use crate::dump::{Source, dump_readable, epoch, record_memberships};
+use crate::dump::{Source, all_conversations, dump_readable, epoch, record_memberships};
 use crate::history::{LogPosition, Observation, Writer};
 use crate::swarm::{create_group, enroll};
 
@@ -192,19 +192,13 @@ pub(crate) async fn dump_for(context: &RunContext, accounts: &[Account]) -> io::
         for account in accounts {
             let mut peer = with_deadline(server, Peer::connect(*server, context.pin)).await?;
             let logged_in = account.resume(&mut peer).await?;
-            record_memberships(account.user, &logged_in.conversations, &context.history)?;
+            let conversations = with_deadline(server, all_conversations(&mut peer)).await?;
+            record_memberships(account.user, &conversations, &context.history)?;
             let source = Source {
                 name: server.to_string(),
                 epoch: epoch(logged_in.store_epoch),
             };
-            dump_readable(
-                &mut peer,
-                &logged_in.conversations,
-                &source,
-                &mut recorded,
-                &context.history,
-            )
-            .await?;
+            dump_readable(&mut peer, &conversations, &source, &mut recorded, &context.history).await?;
         }
         servers.push((server, asked, recorded));
     }

@@ -30,6 +30,10 @@ impl Driver {
                     let name = connection.as_ref().map_or("", |(_, name)| name);
                     self.logged_in(*logged_in, name).await;
                 }
+                Action::Listed => {
+                    let name = connection.as_ref().map_or("", |(_, name)| name);
+                    self.shared.status.send_replace(Status::Online(name.to_owned()));
+                }
                 Action::TokensChanged(tokens) => {
                     self.account.plain_tokens = self.scheme == Scheme::Plain;
                     self.account.session_token = Some(tokens.session_token);
@@ -111,7 +115,8 @@ impl Driver {
         self.shared.unsettled.send_replace(self.machine.unsettled());
     }
 
-    /// Saves the result of a login, and reports the new session to the application.
+    /// Saves the result of a login, and adds an event about it. The status changes later, when the
+    /// list of conversations is complete.
     async fn logged_in(&mut self, logged_in: LoggedIn, server: &str) {
         self.progress.had_session = true;
         self.progress.backoff.connected(now());
@@ -130,7 +135,6 @@ impl Driver {
             self.account.device_token = logged_in.device_token;
         }
         self.save_account().await;
-        self.shared.status.send_replace(Status::Online(server.to_owned()));
         self.machine.add_event(ClientEvent::Connected {
             server: server.to_owned(),
         });

@@ -28,6 +28,8 @@ pub(super) struct ConversationState {
     reported_last: Option<Seq>,
     pub(super) lookup: Lookup,
     pub(super) early: EarlyMarks,
+    /// True if the server has reported the conversation in this session.
+    pub(super) reported: bool,
 }
 
 /// Progress of asking the server about a conversation.
@@ -49,6 +51,10 @@ pub(super) struct Conversations {
 }
 
 impl Conversations {
+    pub(super) fn get(&self, id: ConversationId) -> Option<&ConversationState> {
+        self.all.get(&id)
+    }
+
     pub(super) fn get_mut(&mut self, id: ConversationId) -> Option<&mut ConversationState> {
         self.all.get_mut(&id)
     }
@@ -127,6 +133,7 @@ impl ConversationState {
         match self.lookup {
             Lookup::Due(at) => Some(at),
             Lookup::Requested => None,
+            Lookup::Done if !self.reported => None,
             Lookup::Done => self.sequencer.as_ref().and_then(EventSequencer::next_read_at),
         }
     }

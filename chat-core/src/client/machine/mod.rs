@@ -18,6 +18,7 @@
 mod actions;
 mod conversations;
 mod epoch;
+mod listing;
 mod marks;
 mod opening;
 mod outbox;
@@ -38,6 +39,7 @@ use crate::model::{ClientMessageId, CloseCode, Command, ConversationId, Conversa
 
 use super::{ClientError, ClientEvent, Cursor, SendOutcome};
 use conversations::Conversations;
+use listing::Listing;
 use opening::Opening;
 use outbox::Outbox;
 use queues::{Acks, Events};
@@ -64,6 +66,9 @@ struct Session {
     /// True once [`ClientEvent::CaughtUp`] is reported. Always true if the client receives no
     /// events.
     caught_up: bool,
+    /// Progress of reading the rest of the list of conversations, of which the login reported the
+    /// beginning.
+    listing: Listing,
     /// `None` until the server asks clients to leave.
     leaving: Option<Leaving>,
 }
@@ -236,6 +241,7 @@ impl Machine {
         if let Phase::Online(session) = &self.phase {
             times.push(Some(session.last_sent + session.heartbeat_interval));
             times.push(session.leaving.map(|leaving| leaving.deadline));
+            times.push(session.listing.due());
             times.push(self.outbox.next_start(now));
             if self.may_ask_for_page() {
                 times.push(

@@ -6,7 +6,7 @@ use crate::client::{ClientError, error};
 use crate::codec::{Answer, Failure, Hello, LoggedIn, RequestKind, Welcome, version};
 use crate::model::{Login, Registration, ReplyCode, Resume, Secret, SessionTokens, UserRef};
 
-use super::{Action, Credentials, Machine, Phase, Receive, Session, requests::Pending};
+use super::{Action, Credentials, Machine, Phase, Receive, Session, listing::Listing, requests::Pending};
 
 /// Interval between heartbeats if the server does not give one.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(30);
@@ -164,13 +164,15 @@ impl Machine {
             heartbeat_interval,
             last_sent: now,
             caught_up: self.config.receive == Receive::Nothing,
+            listing: Listing::Done,
             leaving: None,
         });
         self.keep_tokens(&logged_in);
         self.enter_epoch(logged_in.store_epoch);
-        let conversations = logged_in.conversations.clone();
+        let (conversations, has_more) = (logged_in.conversations.clone(), logged_in.has_more);
         self.actions.push_back(Action::LoggedIn(Box::new(logged_in)));
         self.begin_sync(now, conversations);
+        self.begin_listing(now, has_more);
     }
 
     /// Refuses a login as another user than that of the saved state: the account may have been

@@ -32,6 +32,8 @@ pub(super) enum Pending {
     Send(ClientMessageId),
     Page(ConversationId),
     Lookup(ConversationId),
+    /// The page of the list of conversations after this id.
+    List(ConversationId),
 }
 
 /// All running requests.
@@ -126,7 +128,7 @@ fn is_repeatable(command: &Command) -> bool {
             | Command::SearchGroups { .. }
             | Command::ListMembers { .. }
             | Command::Send { .. }
-            | Command::ListConversations
+            | Command::ListConversations(_)
             | Command::GetConversation(_)
             | Command::ReadHistory { .. }
             | Command::Acknowledge { .. }
@@ -218,6 +220,7 @@ impl Machine {
             (Pending::Send(id), result) => self.send_reply(now, id, result),
             (Pending::Page(conversation), result) => self.page_reply(now, conversation, result),
             (Pending::Lookup(conversation), result) => self.lookup_reply(now, conversation, result),
+            (Pending::List(after), result) => self.list_reply(now, after, result),
         }
     }
 

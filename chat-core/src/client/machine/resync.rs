@@ -60,6 +60,7 @@ impl Machine {
         let id = info.id;
         let known = self.conversations.entry(id);
         known.lookup = Lookup::Done;
+        known.reported = true;
         let is_past_end = |head: Seq| info.active && head > info.last_seq;
         let is_shorter = known
             .sequencer

@@ -17,6 +17,7 @@ use crate::sequencer::MissingRange;
 use super::{
     Action, Machine, Phase, Session,
     conversations::{ConversationState, Lookup},
+    listing::Listing,
     marks::Receipt,
     requests::Pending,
 };
@@ -33,6 +34,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 impl ConversationState {
     /// Schedules the look-up or page whose request was lost with the connection.
     pub(super) fn connection_lost(&mut self, now: Instant) {
+        self.reported = false;
         if self.lookup == Lookup::Requested {
             self.lookup = Lookup::Due(now);
         }
@@ -50,8 +52,8 @@ impl Machine {
             Push::Behind { conversation, last_seq } => {
                 let known = self.conversations.entry(conversation);
                 match &mut known.sequencer {
-                    Some(sequencer) => sequencer.behind(now, last_seq),
-                    None => known.behind_lookup(now, last_seq),
+                    Some(sequencer) if known.reported => sequencer.behind(now, last_seq),
+                    _ => known.behind_lookup(now, last_seq),
                 }
             }
             Push::Read {
@@ -99,7 +101,8 @@ impl Machine {
         let id = event.conversation;
         let room = self.events.has_room();
         let known = self.conversations.entry(id);
-        let Some(sequencer) = &mut known.sequencer else {
+        let sequencer = known.sequencer.as_mut().filter(|_| known.reported);
+        let Some(sequencer) = sequencer else {
             return known.add_waiting(now, event);
         };
         let mut out = Vec::new();
@@ -251,6 +254,7 @@ impl Machine {
 
     /// Requests the pages and look-ups that are due, as far as the limits permit.
     pub(super) fn sync(&mut self, now: Instant) {
+        self.list(now);
         while self.may_ask_for_page() {
             let due = |known: &ConversationState| known.due().is_some_and(|at| at <= now);
             let Some((id, known)) = self.conversations.iter_mut().find(|(_, known)| due(known)) else {
@@ -279,6 +283,7 @@ impl Machine {
         let nothing_due = |known: &ConversationState| known.due().is_none() && known.lookup == Lookup::Done;
         if let Phase::Online(session) = &mut self.phase
             && !session.caught_up
+            && session.listing == Listing::Done
             && self.requests.pages == 0
             && self.conversations.values().all(nothing_due)
         {
@@ -325,7 +330,14 @@ impl Machine {
         self.deliver(now, me, id, out);
     }
 
+    /// Processes the reply to a look-up. A page of the list may have reported the conversation
+    /// since the request; then the reply is ignored, because events may have been delivered that it
+    /// does not include yet.
     pub(super) fn lookup_reply(&mut self, now: Instant, id: ConversationId, result: Result<Answer, Failure>) {
+        let known = self.conversations.get_mut(id);
+        if known.is_none_or(|known| known.lookup != Lookup::Requested) {
+            return;
+        }
         match result {
             Ok(Answer::Outcome(Outcome::Conversation(info))) => self.learn(now, *info),
             Ok(_) => self.reconnect(
@@ -355,7 +367,7 @@ fn is_gone(failure: &Failure) -> bool {
     )
 }
 
-/// Returns the delay before a failed page or look-up is repeated.
-fn pause(failure: &Failure) -> Duration {
+/// Returns the delay before a failed request for a page, a look-up or a list is repeated.
+pub(super) fn pause(failure: &Failure) -> Duration {
     Duration::from_millis(u64::from(failure.retry_after_ms)).max(RETRY_DELAY)
 }

@@ -2,6 +2,8 @@
 
 mod ends;
 mod epoch;
+mod late_replies;
+mod listing;
 mod lookup;
 mod marks;
 mod order;

@@ -27,7 +27,7 @@ pub(in crate::codec) fn command(command: &Command) -> WireCommand {
 
         Command::Send { conversation, draft } => messages::send(parts::conversation_ref(conversation), draft),
 
-        Command::ListConversations => WireCommand::ListConversations(proto::ListConversations {}),
+        Command::ListConversations(query) => WireCommand::ListConversations(conversations::list_conversations(*query)),
         Command::GetConversation(conversation) => WireCommand::GetConversation(get_conversation(conversation)),
         Command::ReadHistory { conversation, page } => {
             WireCommand::ReadHistory(conversations::read_history(parts::conversation_ref(conversation), page))

@@ -8,7 +8,8 @@ use crate::codec::event::{self, EventFields};
 use crate::codec::proto;
 use crate::codec::wire::{Encode, Fields};
 use crate::model::{
-    Command, ConversationId, ConversationInfo, ConversationView, HistoryPage, Page, PageFrom, Seq, Timestamp,
+    Command, ConversationId, ConversationInfo, ConversationPage, ConversationQuery, ConversationView, HistoryPage,
+    Page, PageFrom, Seq, Timestamp,
 };
 
 /// Maximum number of body bytes in a page, unless its only event has more.
@@ -47,6 +48,48 @@ pub(super) fn read_history(conversation: proto::ConversationRef, page: &Page) ->
         before,
         limit: page.max_events,
     }
+}
+
+pub(super) fn to_list_conversations(list: &proto::ListConversations) -> Result<Command, InvalidRequest> {
+    Ok(Command::ListConversations(ConversationQuery {
+        after: match list.after {
+            0 => ConversationId(0),
+            after => parts::to_conversation_id(after)?,
+        },
+        limit: parts::to_limit(
+            list.limit,
+            ConversationQuery::DEFAULT_LIMIT,
+            ConversationQuery::MAX_LIMIT,
+        )?,
+        ended: list.ended,
+        descriptions: list.descriptions,
+    }))
+}
+
+pub(super) fn list_conversations(query: ConversationQuery) -> proto::ListConversations {
+    proto::ListConversations {
+        after: query.after.0,
+        limit: match query.limit {
+            ConversationQuery::DEFAULT_LIMIT => 0,
+            limit => limit,
+        },
+        ended: query.ended,
+        descriptions: query.descriptions,
+    }
+}
+
+pub(super) fn conversation_list(page: &ConversationPage) -> proto::ConversationList {
+    proto::ConversationList {
+        conversations: page.conversations.iter().map(conversation_info).collect(),
+        next: page.next.map_or(0, |next| next.0),
+    }
+}
+
+pub(super) fn to_conversation_page(list: proto::ConversationList) -> Result<ConversationPage, Malformed> {
+    Ok(ConversationPage {
+        conversations: parts::decode_list(list.conversations, to_conversation_info)?,
+        next: (list.next != 0).then_some(ConversationId(list.next)),
+    })
 }
 
 pub(super) fn conversation_info(info: &ConversationInfo) -> proto::ConversationInfo {

@@ -225,6 +225,7 @@ pub(in crate::codec) fn logged_in(logged_in: &LoggedIn) -> proto::LoggedIn {
         store_epoch: parts::id(logged_in.store_epoch.0),
         conversations: logged_in.conversations.iter().map(conversation_info).collect(),
         server_time_ms: logged_in.server_time.0,
+        more: logged_in.has_more,
     }
 }
 
@@ -237,5 +238,6 @@ pub(in crate::codec) fn to_logged_in(logged_in: proto::LoggedIn) -> Result<Logge
         store_epoch: parts::to_store_epoch(&logged_in.store_epoch)?,
         conversations: parts::decode_list(logged_in.conversations, to_conversation_info)?,
         server_time: Timestamp(logged_in.server_time_ms),
+        has_more: logged_in.more,
     })
 }

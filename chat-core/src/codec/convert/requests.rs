@@ -69,7 +69,7 @@ fn to_command(wire: WireCommand, max_text: usize) -> Result<Command, InvalidRequ
         WireCommand::RecallMessage(recall) => messages::to_recall(recall)?,
         WireCommand::React(react) => messages::to_react(react)?,
 
-        WireCommand::ListConversations(proto::ListConversations {}) => ListConversations,
+        WireCommand::ListConversations(list) => conversations::to_list_conversations(&list)?,
         WireCommand::GetConversation(get) => GetConversation(parts::to_conversation_ref(get.conversation)?),
         WireCommand::ReadHistory(read) => conversations::to_read_history(read)?,
         WireCommand::Acknowledge(acknowledge) => to_acknowledge(acknowledge)?,

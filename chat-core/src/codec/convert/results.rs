@@ -1,7 +1,9 @@
 //! Encoding and decoding of the results of all replies.
 
 use super::accounts::{device_info, to_device_info, to_user_info, user_info};
-use super::conversations::{conversation_info, to_conversation_info, to_history_page};
+use super::conversations::{
+    conversation_info, conversation_list, to_conversation_info, to_conversation_page, to_history_page,
+};
 use super::groups::{group_info, member_info, to_group_info, to_member_info};
 use super::people::{contact_info, to_contact_info};
 use super::{login, messages, parts};
@@ -59,9 +61,7 @@ fn outcome_result(outcome: &Outcome) -> Option<WireResult> {
         Outcome::Contacts(contacts) => WireResult::Contacts(proto::ContactList {
             contacts: contacts.iter().map(contact_info).collect(),
         }),
-        Outcome::Conversations(conversations) => WireResult::Conversations(proto::ConversationList {
-            conversations: conversations.iter().map(conversation_info).collect(),
-        }),
+        Outcome::Conversations(page) => WireResult::Conversations(conversation_list(page)),
         Outcome::Conversation(conversation) => WireResult::Conversation(conversation_info(conversation)),
         Outcome::Groups(groups) => WireResult::Groups(proto::GroupList {
             groups: groups.iter().map(group_info).collect(),
@@ -92,9 +92,7 @@ pub(in crate::codec) fn to_answer(result: Option<WireResult>) -> Result<Answer, 
         }),
         Some(WireResult::Users(list)) => Outcome::Users(parts::decode_list(list.users, to_user_info)?),
         Some(WireResult::Contacts(list)) => Outcome::Contacts(parts::decode_list(list.contacts, to_contact_info)?),
-        Some(WireResult::Conversations(list)) => {
-            Outcome::Conversations(parts::decode_list(list.conversations, to_conversation_info)?)
-        }
+        Some(WireResult::Conversations(list)) => Outcome::Conversations(to_conversation_page(list)?),
         Some(WireResult::Conversation(conversation)) => {
             Outcome::Conversation(Box::new(to_conversation_info(conversation)?))
         }

@@ -333,12 +333,15 @@ pub struct LoggedIn {
     pub device_token: ::prost::bytes::Bytes,
     #[prost(bytes = "bytes", tag = "4")]
     pub store_epoch: ::prost::bytes::Bytes,
-    /// All conversations of the user, each with the cursor of this device. The client reads missing
-    /// events with ReadHistory.
+    /// The conversations of the user whose last events are the newest, each with the cursor of this
+    /// device. The client reads missing events with ReadHistory.
     #[prost(message, repeated, tag = "5")]
     pub conversations: ::prost::alloc::vec::Vec<ConversationInfo>,
     #[prost(int64, tag = "6")]
     pub server_time_ms: i64,
+    /// The user has more conversations: read all with ListConversations.
+    #[prost(bool, tag = "7")]
+    pub more: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Ping {
@@ -546,6 +549,7 @@ pub struct GroupInfo {
     pub id: u64,
     #[prost(string, tag = "2")]
     pub name: ::prost::alloc::string::String,
+    /// Empty in LoggedIn, and in a ConversationList that was requested without descriptions.
     #[prost(string, tag = "3")]
     pub description: ::prost::alloc::string::String,
     #[prost(enumeration = "JoinPolicy", tag = "4")]
@@ -613,9 +617,24 @@ pub struct ConversationInfo {
 pub struct ConversationList {
     #[prost(message, repeated, tag = "1")]
     pub conversations: ::prost::alloc::vec::Vec<ConversationInfo>,
+    /// ListConversations.after of the next page; 0 if this was the last one.
+    #[prost(uint64, tag = "2")]
+    pub next: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListConversations {
+    /// Conversations with a greater id; 0 starts with the first.
+    #[prost(uint64, tag = "1")]
+    pub after: u64,
+    /// 1 to 500; 0: 200.
+    #[prost(uint32, tag = "2")]
+    pub limit: u32,
+    /// Also conversations that have ended and that this device has acknowledged to their end.
+    #[prost(bool, tag = "3")]
+    pub ended: bool,
+    /// Groups with their descriptions.
+    #[prost(bool, tag = "4")]
+    pub descriptions: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetConversation {

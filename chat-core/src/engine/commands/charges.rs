@@ -59,7 +59,7 @@ impl ChargedRate {
             | Command::ListContacts
             | Command::SearchGroups { .. }
             | Command::ListMembers { .. }
-            | Command::ListConversations
+            | Command::ListConversations(_)
             | Command::GetConversation(_)
             | Command::ReadHistory { .. }
             | Command::Acknowledge { .. }

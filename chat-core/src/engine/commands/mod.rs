@@ -129,7 +129,7 @@ impl Dispatcher {
                 self.query(caller, groups().list_members(caller, group, after, limit))
             }
 
-            Command::ListConversations => self.query(caller, reading().list_conversations(caller)),
+            Command::ListConversations(query) => self.query(caller, reading().list_conversations(caller, query)),
             Command::GetConversation(conversation) => {
                 self.query(caller, reading().get_conversation(caller, conversation))
             }

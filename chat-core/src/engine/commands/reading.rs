@@ -12,18 +12,21 @@ use crate::engine::directory::Directory;
 use crate::engine::error::CommandError;
 use crate::engine::limits::UserLimits;
 use crate::engine::store_access::StoreAccess;
-use crate::engine::views::{conversation_info, conversation_infos};
+use crate::engine::views::{conversation_info, conversation_infos, is_ended_and_received, without_descriptions};
 use crate::engine::workers::MarkQueue;
 use crate::model::{
-    Caller, ConversationId, ConversationRef, Event, EventBody, EventKind, HistoryEvent, HistoryPage, Outcome, Page, Seq,
+    Caller, ConversationId, ConversationPage, ConversationQuery, ConversationRef, Event, EventBody, EventKind,
+    HistoryEvent, HistoryPage, Outcome, Page, Seq,
 };
 use crate::router::Router;
 
-/// Maximum size of a page of history.
+/// Maximum size of a page of history, and of a page of the list of conversations.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct PageLimits {
     pub(super) max_events: u32,
     pub(super) max_bytes: u32,
+    /// Maximum number of conversations in a page of the list.
+    pub(super) max_list_len: u32,
 }
 
 impl From<&EngineConfig> for PageLimits {
@@ -31,6 +34,7 @@ impl From<&EngineConfig> for PageLimits {
         Self {
             max_events: config.max_page_events,
             max_bytes: config.max_page_bytes,
+            max_list_len: config.max_list_len,
         }
     }
 }
@@ -47,12 +51,26 @@ pub(in crate::engine) struct ReadingCommands {
 }
 
 impl ReadingCommands {
-    pub(super) async fn list_conversations(self: Arc<Self>, caller: Caller) -> Result<Outcome, CommandError> {
+    pub(super) async fn list_conversations(
+        self: Arc<Self>,
+        caller: Caller,
+        query: ConversationQuery,
+    ) -> Result<Outcome, CommandError> {
         self.marks.wait_until_written(caller.user).await;
-        let memberships = self.access.store().memberships(caller.user, caller.device_or_none());
-        let memberships = self.access.read(memberships).await?;
-        let infos = conversation_infos(&self.access, caller.user, memberships).await?;
-        Ok(Outcome::Conversations(infos))
+        let limit = query.limit.clamp(1, self.page.max_list_len);
+        let (user, device) = (caller.user, caller.device_or_none());
+        let memberships = self.access.store().memberships(user, device, query.after, limit);
+        let mut memberships = self.access.read(memberships).await?;
+        let last = memberships.iter().map(|membership| membership.conversation.id).max();
+        let next = last.filter(|_| memberships.len() >= limit as usize);
+        if !query.ended {
+            memberships.retain(|membership| !is_ended_and_received(membership));
+        }
+        let mut conversations = conversation_infos(&self.access, user, memberships).await?;
+        if !query.descriptions {
+            conversations = without_descriptions(conversations);
+        }
+        Ok(Outcome::Conversations(ConversationPage { conversations, next }))
     }
 
     pub(super) async fn get_conversation(

@@ -104,7 +104,7 @@ const fn recorded_kind(command: &Command) -> Option<&'static str> {
             DraftContent::Recall { .. } => "acting.recall",
             DraftContent::React { .. } => "acting.react",
         },
-        Command::ListConversations => "acting.list_conversations",
+        Command::ListConversations(_) => "acting.list_conversations",
         Command::GetConversation(_) => "acting.get_conversation",
         Command::ReadHistory { .. } => "acting.read_history",
         Command::Acknowledge { .. } => "acting.acknowledge",

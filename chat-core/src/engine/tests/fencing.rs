@@ -200,7 +200,7 @@ fn queries(group: ConversationId, peer: UserRef) -> Vec<Command> {
             conversation: group.into(),
             page: everything(),
         },
-        Command::ListConversations,
+        Command::ListConversations(ConversationQuery::default()),
         Command::GetConversation(group.into()),
         Command::ListMembers {
             group: group.into(),
@@ -283,10 +283,15 @@ async fn login_without_a_session_reads_until_it_is_revoked() {
         .login(Source::Local, login(alice, DeviceId::random()))
         .await
         .unwrap();
-    engine.execute(grant.caller, Command::ListConversations).await.unwrap();
+    engine
+        .execute(grant.caller, Command::ListConversations(ConversationQuery::default()))
+        .await
+        .unwrap();
     let operator = engine.operator(OperatorName::new("carol").unwrap());
     operator.end_sessions(alice).await.unwrap();
-    let answer = engine.execute(grant.caller, Command::ListConversations).await;
+    let answer = engine
+        .execute(grant.caller, Command::ListConversations(ConversationQuery::default()))
+        .await;
     assert_eq!(error_code(answer), ReplyCode::Fenced);
 }
 
@@ -323,7 +328,7 @@ async fn page_that_waits_is_not_read_after_the_session_ended() {
 async fn answer_of_a_slow_store_is_withheld_after_the_session_ended() {
     let (engine, store, alice) = faulty(config()).await;
     let held = store.hold_memberships();
-    let mut reading = Box::pin(alice.execute(Command::ListConversations));
+    let mut reading = Box::pin(alice.execute(Command::ListConversations(ConversationQuery::default())));
     assert!(futures_util::poll!(&mut reading).is_pending());
     end_session(&engine, &alice, Ended::Revoked).await;
     drop(held);

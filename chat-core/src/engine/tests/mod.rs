@@ -15,6 +15,7 @@ mod groups;
 mod hooks;
 mod invitations;
 mod lifecycle;
+mod lists;
 mod lost_answers;
 mod mark_writes;
 mod marks;

@@ -192,7 +192,7 @@ async fn expired_login_cannot_execute_commands() {
             create_group_command("rust"),
             Command::UpdateProfile(rename),
             Command::RevokeDevice(DeviceId::random()),
-            Command::ListConversations,
+            Command::ListConversations(ConversationQuery::default()),
             Command::ReadHistory {
                 conversation: me.clone(),
                 page: everything(),

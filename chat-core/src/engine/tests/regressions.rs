@@ -53,7 +53,7 @@ async fn failing_store_is_never_reported_as_success() {
     let alice = new_user(&engine, "alice").await;
     store.set_unavailable(true);
     for command in [
-        Command::ListConversations,
+        Command::ListConversations(ConversationQuery::default()),
         create_group_command("crowd"),
         Command::ListContacts,
         Command::Logout,

@@ -55,8 +55,11 @@ fn set_policy(group: &ConversationRef, policy: JoinPolicy) -> Command {
 
 /// Returns the number of events of this kind in the inbox of the user.
 async fn count_in_inbox(session: &LocalSession, kind: EventKind) -> usize {
-    let conversations = match session.execute(Command::ListConversations).await {
-        Ok(Outcome::Conversations(conversations)) => conversations,
+    let conversations = match session
+        .execute(Command::ListConversations(ConversationQuery::default()))
+        .await
+    {
+        Ok(Outcome::Conversations(page)) => page.conversations,
         other => panic!("no conversations: {other:?}"),
     };
     let is_inbox = |info: &&ConversationInfo| info.view == ConversationView::Inbox;

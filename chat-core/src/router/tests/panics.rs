@@ -25,9 +25,15 @@ struct PanickingLog(StoreEventLog, Switch);
 
 #[async_trait::async_trait]
 impl EventLog for PanickingLog {
-    async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError> {
+    async fn memberships(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        after: ConversationId,
+        limit: u32,
+    ) -> Result<Vec<MembershipView>, StoreError> {
         self.1.panic_if_set();
-        self.0.memberships(user, device).await
+        self.0.memberships(user, device, after, limit).await
     }
 
     async fn membership(

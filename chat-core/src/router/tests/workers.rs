@@ -21,7 +21,13 @@ struct PreparedPages(Mutex<VecDeque<Result<LogPage, StoreError>>>);
 
 #[async_trait::async_trait]
 impl EventLog for PreparedPages {
-    async fn memberships(&self, _: UserId, _: DeviceId) -> Result<Vec<MembershipView>, StoreError> {
+    async fn memberships(
+        &self,
+        _: UserId,
+        _: DeviceId,
+        _: ConversationId,
+        _: u32,
+    ) -> Result<Vec<MembershipView>, StoreError> {
         unreachable!("the worker reads events only")
     }
 
@@ -67,7 +73,7 @@ async fn catch_up_retries_failed_reads_and_pages_with_a_gap() {
     let session = registry.add(caller(world.bob, 1), Arc::clone(&outbox));
     let memberships = world
         .store
-        .memberships(world.bob, session.caller.device().unwrap())
+        .memberships(world.bob, session.caller.device().unwrap(), ConversationId(0), u32::MAX)
         .await
         .unwrap();
     let group = memberships.iter().find(|view| view.conversation.id == world.group);

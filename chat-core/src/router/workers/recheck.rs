@@ -10,6 +10,7 @@ use crate::model::{CloseCode, ConversationId, UserId};
 use crate::router::event_log::EventLog;
 use crate::router::follow_starter::is_active;
 use crate::router::local_delivery::LocalDelivery;
+use crate::router::membership_pages::MembershipPages;
 use crate::router::registry::Registry;
 use crate::router::session::SessionHandle;
 use crate::router::work_set::{WorkSet, WorkerOptions};
@@ -99,15 +100,14 @@ impl UserRecheck {
         self.check.close_invalid(user, CloseCode::Replaced).await?;
         let sessions = self.check.registry.of_user(user);
         if let Some(session) = sessions.first() {
-            let memberships = self
-                .check
-                .log
-                .memberships(user, session.caller.device_or_none())
-                .await?;
-            for membership in memberships.iter().filter(|membership| is_active(membership)) {
-                let conversation = membership.conversation.id;
-                if sessions.iter().any(|session| session.can_follow(conversation)) {
-                    self.joins.add((user, conversation));
+            let device = session.caller.device_or_none();
+            let mut pages = MembershipPages::new(&*self.check.log, user, device);
+            while let Some(page) = pages.next().await? {
+                for membership in page.iter().filter(|membership| is_active(membership)) {
+                    let conversation = membership.conversation.id;
+                    if sessions.iter().any(|session| session.can_follow(conversation)) {
+                        self.joins.add((user, conversation));
+                    }
                 }
             }
         }

@@ -163,6 +163,7 @@ impl Connection<'_> {
             device_token: grant.device_token,
             store_epoch: self.shared.service.store_epoch(),
             conversations: attached.conversations,
+            has_more: attached.has_more,
             server_time: self.shared.service.now(),
         };
         EstablishedSession {

@@ -1,6 +1,7 @@
 //! Tests of conversations over a server.
 
 use super::*;
+use crate::model::ConversationQuery;
 
 async fn sc1_connection_carries_a_conversation(boundary: Boundary) {
     let site = Site::new(boundary, ServerConfig::default()).await;
@@ -118,11 +119,23 @@ async fn login_reports_thousands_of_conversations(boundary: Boundary) {
     .unwrap();
     let mut peer = site.peer().await;
     let logged_in = timeout(WAIT_TIMEOUT, peer.login("alice")).await.unwrap().unwrap();
-    assert_eq!(
-        logged_in.conversations.len() as u64,
-        MANY + 1,
-        "the conversations and the inbox"
-    );
+    assert_eq!((logged_in.conversations.len(), logged_in.has_more), (500, true));
+    let (mut ids, mut query) = (Vec::new(), ConversationQuery::default());
+    loop {
+        let page = match peer.run(Command::ListConversations(query)).await.unwrap() {
+            Outcome::Conversations(page) => page,
+            other => panic!("{other:?}"),
+        };
+        assert!(page.conversations.len() <= query.limit as usize);
+        let mut page_ids: Vec<_> = page.conversations.iter().map(|info| info.id).collect();
+        page_ids.sort_unstable();
+        ids.extend(page_ids);
+        let Some(after) = page.next else { break };
+        query.after = after;
+    }
+    assert_eq!(ids.len() as u64, MANY + 1, "the conversations and the inbox");
+    assert!(ids.is_sorted(), "pages are in order of the ids");
+    assert!(logged_in.conversations.iter().all(|info| ids.contains(&info.id)));
 }
 
 on_each_boundary! {

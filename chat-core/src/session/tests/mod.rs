@@ -112,6 +112,7 @@ fn logged_in() -> LoggedIn {
         store_epoch: EPOCH,
         conversations: Vec::new(),
         server_time: Timestamp(0),
+        has_more: false,
     }
 }
 

@@ -179,10 +179,18 @@ impl ConversationStore for MemoryStore {
         })
     }
 
-    async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError> {
+    async fn memberships(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        after: ConversationId,
+        limit: u32,
+    ) -> Result<Vec<MembershipView>, StoreError> {
         self.read(|tables| {
-            let ids = tables.memberships.get(&user).into_iter().flatten();
-            ids.filter_map(|id| tables.membership(user, device, *id)).collect()
+            let ids = tables.memberships.get(&user).into_iter();
+            let ids = ids.flat_map(|ids| ids.range((Bound::Excluded(after), Bound::Unbounded)));
+            let found = ids.filter_map(|id| tables.membership(user, device, *id));
+            found.take(limit as usize).collect()
         })
     }
 

@@ -30,7 +30,7 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 /// arguments, and the channel for the answer.
 #[derive(Debug)]
 enum Call {
-    Memberships(UserId, DeviceId, Reply<Vec<MembershipView>>),
+    Memberships(UserId, DeviceId, ConversationId, u32, Reply<Vec<MembershipView>>),
     Membership(UserId, DeviceId, ConversationId, Reply<Option<MembershipView>>),
     EventsAfter(ConversationId, Seq, ReadLimit, Reply<LogPage>),
     LastSeqs(Vec<ConversationId>, Reply<Vec<(ConversationId, Seq)>>),
@@ -64,8 +64,8 @@ impl ForwardingEventLog {
 /// Executes a call on the far side. Ignores an answer that its caller no longer waits for.
 async fn answer(log: Arc<dyn EventLog>, call: Call) {
     match call {
-        Call::Memberships(user, device, reply) => {
-            let _ = reply.send(log.memberships(user, device).await);
+        Call::Memberships(user, device, after, limit, reply) => {
+            let _ = reply.send(log.memberships(user, device, after, limit).await);
         }
         Call::Membership(user, device, conversation, reply) => {
             let _ = reply.send(log.membership(user, device, conversation).await);
@@ -94,8 +94,15 @@ async fn answer(log: Arc<dyn EventLog>, call: Call) {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl EventLog for ForwardingEventLog {
-    async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError> {
-        self.call(|reply| Call::Memberships(user, device, reply)).await
+    async fn memberships(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        after: ConversationId,
+        limit: u32,
+    ) -> Result<Vec<MembershipView>, StoreError> {
+        self.call(|reply| Call::Memberships(user, device, after, limit, reply))
+            .await
     }
 
     async fn membership(

@@ -66,6 +66,7 @@ enum Request {
 struct FarSession {
     id: SessionId,
     conversations: Vec<ConversationInfo>,
+    has_more: bool,
     pushes: mpsc::Receiver<Push>,
 }
 
@@ -138,7 +139,7 @@ impl ChatService for ForwardingService {
             let reason = outbox.close_code().unwrap_or(CloseCode::Normal);
             call(&requests, |reply| Request::End(id, reason, reply));
         });
-        Ok(AttachedSession::new(guard, session.conversations))
+        Ok(AttachedSession::new(guard, session.conversations).with_more(session.has_more))
     }
 
     fn execute(&self, caller: Caller, command: Command) -> CommandFuture {
@@ -306,6 +307,7 @@ impl FarSide {
             let session = FarSession {
                 id,
                 conversations: attached.conversations,
+                has_more: attached.has_more,
                 pushes,
             };
             if answer.send(Ok(session)).is_err() {

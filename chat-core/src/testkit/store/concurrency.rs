@@ -10,7 +10,8 @@ use super::fixture::{
     page, put_device, transact, without_group,
 };
 use crate::model::{
-    Contact, ContactState, ConversationKind, Member, PageFrom, Role, Seq, SessionEpoch, Timestamp, UserId,
+    Contact, ContactState, ConversationId, ConversationKind, Member, PageFrom, Role, Seq, SessionEpoch, Timestamp,
+    UserId,
 };
 use crate::store::{Store, StoreError, TxError};
 
@@ -361,7 +362,11 @@ pub async fn memberships_come_from_one_snapshot(store: Arc<dyn Store>) {
     };
     let writer = tokio::spawn(writer);
     while !writer.is_finished() {
-        let memberships = world.store.memberships(bob, device_id(1)).await.unwrap();
+        let memberships = world
+            .store
+            .memberships(bob, device_id(1), ConversationId(0), u32::MAX)
+            .await
+            .unwrap();
         assert_eq!(memberships.len(), 2);
         assert_eq!(
             memberships[0].conversation.last_seq,

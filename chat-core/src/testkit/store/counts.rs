@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::fixture::{NewEvent, SeededRng, World, append, append_to, device_id, messages, put_member, transact};
-use crate::model::{EventKind, Member, MemberState, Role, Seq, UserId};
+use super::fixture::{
+    NewEvent, SeededRng, World, append, append_to, create, device_id, messages, new_group, put_member, transact,
+};
+use crate::model::{ConversationId, EventKind, Member, MemberState, Role, Seq, UserId};
 use crate::store::{MembershipView, Store};
 
 /// Returns the number of unread messages and the number of unread mentions that a member of the
@@ -179,7 +181,11 @@ pub async fn memberships_name_the_peer_of_a_direct_conversation(store: Arc<dyn S
 }
 
 async fn memberships(world: &World, user: UserId) -> Vec<MembershipView> {
-    let mut memberships = world.store.memberships(user, device_id(1)).await.unwrap();
+    let mut memberships = world
+        .store
+        .memberships(user, device_id(1), ConversationId(0), u32::MAX)
+        .await
+        .unwrap();
     memberships.sort_by_key(|membership| membership.conversation.id);
     memberships
 }
@@ -220,6 +226,43 @@ pub async fn memberships_contain_readable_conversations(store: Arc<dyn Store>) {
     put_member(&*world.store, member).await;
     assert_eq!(memberships(&world, UserId(51)).await, []);
     assert_eq!(memberships(&world, UserId(99)).await, []);
+}
+
+/// Pages contain the same memberships as the whole list, in order of conversation id, and skip
+/// conversations of which the user may read nothing.
+pub async fn memberships_come_in_pages(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let bob = world.bob;
+    for n in 0..7 {
+        let id = create(&*world.store, new_group(&format!("group {n}"))).await.unwrap();
+        let mut member = Member::active(id, bob, Role::Member, Seq(1));
+        if n % 3 == 0 {
+            (member.state, member.first_seq) = (MemberState::Invited, Seq::ZERO);
+        }
+        put_member(&*world.store, member).await;
+    }
+    world.say(messages(3)).await;
+    let mut all = memberships(&world, bob).await;
+    all.sort_by_key(|membership| membership.conversation.id);
+    assert_eq!(all.len(), 6);
+    for limit in 1..=7 {
+        let (mut after, mut found) = (ConversationId(0), Vec::new());
+        loop {
+            let page = world.store.memberships(bob, device_id(1), after, limit).await;
+            let mut page = page.unwrap();
+            page.sort_by_key(|membership| membership.conversation.id);
+            let is_last = page.len() < limit as usize;
+            found.extend(page);
+            after = found.last().map_or(after, |last| last.conversation.id);
+            if is_last {
+                break;
+            }
+        }
+        assert_eq!(found, all, "{limit}");
+    }
+    let beyond = ConversationId(u64::MAX);
+    let page = world.store.memberships(bob, device_id(1), beyond, 10).await;
+    assert_eq!(page.unwrap(), []);
 }
 
 pub async fn empty_conversation_has_a_membership(store: Arc<dyn Store>) {

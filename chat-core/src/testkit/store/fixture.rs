@@ -380,7 +380,10 @@ impl World {
                     device.last_login,
                 );
                 writeln!(text, "{device:?} {tokens:?}").unwrap();
-                let mut memberships = store.memberships(user, device.id).await.unwrap();
+                let mut memberships = store
+                    .memberships(user, device.id, ConversationId(0), u32::MAX)
+                    .await
+                    .unwrap();
                 memberships.sort_by_key(|membership| membership.conversation.id);
                 writeln!(text, "{memberships:?}").unwrap();
             }

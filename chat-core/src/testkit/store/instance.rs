@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::fixture::{NewEvent, World, append, append_to, create, device_id, messages, new_group, page, transact};
-use crate::model::{NodeId, PageFrom, Seq, UserId};
+use crate::model::{ConversationId, NodeId, PageFrom, Seq, UserId};
 use crate::store::{Store, StoreError, TxError};
 
 pub async fn epoch_is_stable(store: Arc<dyn Store>) {
@@ -72,7 +72,10 @@ pub async fn closed_store_is_unavailable(store: Arc<dyn Store>) {
         store.accounts(&[user]).await.err(),
         store.devices(user).await.err(),
         store.contacts(user).await.err(),
-        store.memberships(user, device_id(1)).await.err(),
+        store
+            .memberships(user, device_id(1), ConversationId(0), u32::MAX)
+            .await
+            .err(),
         store.members(id, UserId(0), 1).await.err(),
         store.log_versions(&[id]).await.err(),
         store.stats().await.err(),

@@ -292,7 +292,11 @@ pub async fn snapshot_of_a_former_member_stays_as_written(store: Arc<dyn Store>)
     put(snapshot("second")).await;
     assert_eq!(world.membership(carol).await.snapshot, Some(snapshot("second")));
     assert_eq!(world.membership(bob).await.snapshot, None);
-    let listed = world.store.memberships(carol, device_id(1)).await.unwrap();
+    let listed = world
+        .store
+        .memberships(carol, device_id(1), ConversationId(0), u32::MAX)
+        .await
+        .unwrap();
     let listed = listed
         .into_iter()
         .find(|membership| membership.conversation.id == group);

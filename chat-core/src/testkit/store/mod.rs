@@ -116,7 +116,7 @@ macro_rules! store_conformance {
                 unread_counts_messages_only, unread_count_starts_after_the_read_mark, counts_of_a_former_member_end_at_until_seq,
                 recalled_message_counts_no_longer, mention_counts_once,
                 mentions_of_all_members_count, memberships_name_the_peer_of_a_direct_conversation,
-                memberships_contain_readable_conversations, empty_conversation_has_a_membership, counts_are_exact;
+                memberships_contain_readable_conversations, memberships_come_in_pages, empty_conversation_has_a_membership, counts_are_exact;
             units:
                 aborted_unit_leaves_no_writes, store_error_leaves_no_writes, panic_is_caught_and_leaves_no_writes,
                 contract_violation_leaves_no_writes,

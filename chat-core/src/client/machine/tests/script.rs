@@ -9,10 +9,10 @@ use crate::client::machine::{Action, Credentials, Machine, MachineConfig, Outgoi
 use crate::client::{ClientEvent, Cursor, EventMark, message_id};
 use crate::codec::{Answer, Failure, Incoming, LoggedIn, Request, RequestId, RequestKind, Welcome, body};
 use crate::model::{
-    ClientMessageId, Command, ConversationId, ConversationInfo, ConversationRef, ConversationView, DeviceId,
-    DraftContent, Event, EventBody, EventId, EventKind, GroupInfo, GroupProfile, HistoryEvent, HistoryPage, JoinPolicy,
-    Message, MessageText, Outcome, Page, PageFrom, Push, ReplyCode, Role, Secret, Seq, StoreEpoch, Timestamp, UserId,
-    UserInfo,
+    ClientMessageId, Command, ConversationId, ConversationInfo, ConversationPage, ConversationRef, ConversationView,
+    DeviceId, DraftContent, Event, EventBody, EventId, EventKind, GroupInfo, GroupProfile, HistoryEvent, HistoryPage,
+    JoinPolicy, Message, MessageText, Outcome, Page, PageFrom, Push, ReplyCode, Role, Secret, Seq, StoreEpoch,
+    Timestamp, UserId, UserInfo,
 };
 
 pub(super) const GROUP_ID: ConversationId = ConversationId(10);
@@ -63,12 +63,28 @@ impl Script {
         script
     }
 
+    /// Logs in; the answer lists these conversations, which are all.
     pub(super) fn log_in(&mut self, epoch: StoreEpoch, conversations: Vec<ConversationInfo>) {
+        self.log_in_to(logged_in(epoch, conversations.clone()));
+        if let Some(list) = self.try_take(|kind| matches!(kind, RequestKind::Command(Command::ListConversations(_)))) {
+            self.outcome(list.id, Outcome::Conversations(ConversationPage::new(conversations)));
+        }
+    }
+
+    /// Logs in; the answer lists these conversations, and says whether the user has more.
+    pub(super) fn log_in_with(&mut self, conversations: Vec<ConversationInfo>, has_more: bool) {
+        self.log_in_to(LoggedIn {
+            has_more,
+            ..logged_in(EPOCH, conversations)
+        });
+    }
+
+    fn log_in_to(&mut self, logged_in: LoggedIn) {
         self.machine.connected(self.now);
         let hello = self.take(|kind| matches!(kind, RequestKind::Hello(_)));
         let resume = self.take(|kind| matches!(kind, RequestKind::Resume(_) | RequestKind::Login(_)));
         self.answer(hello, Answer::Welcome(welcome()));
-        self.answer(resume, Answer::LoggedIn(Box::new(logged_in(epoch, conversations))));
+        self.answer(resume, Answer::LoggedIn(Box::new(logged_in)));
     }
 
     /// Takes the machine's actions, and separates requests from other actions.
@@ -207,6 +223,7 @@ pub(super) fn logged_in(epoch: StoreEpoch, conversations: Vec<ConversationInfo>)
         store_epoch: epoch,
         conversations,
         server_time: Timestamp(1),
+        has_more: false,
     }
 }
 

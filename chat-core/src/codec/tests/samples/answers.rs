@@ -117,6 +117,7 @@ pub(crate) fn results() -> Vec<(&'static str, Result<Answer, Failure>)> {
                     conversation(ConversationView::Inbox),
                 ],
                 server_time: TIME,
+                has_more: false,
             }))),
         ),
         (
@@ -145,7 +146,16 @@ pub(crate) fn results() -> Vec<(&'static str, Result<Answer, Failure>)> {
         ("contacts", outcome(Outcome::Contacts(vec![contact]))),
         (
             "conversations",
-            outcome(Outcome::Conversations(vec![conversation(ConversationView::Inbox)])),
+            outcome(Outcome::Conversations(ConversationPage::new(vec![conversation(
+                ConversationView::Inbox,
+            )]))),
+        ),
+        (
+            "conversations_page",
+            outcome(Outcome::Conversations(ConversationPage {
+                conversations: vec![conversation(ConversationView::Inbox)],
+                next: Some(ConversationId(300)),
+            })),
         ),
         (
             "conversation",

@@ -273,7 +273,19 @@ fn commands() -> Vec<(&'static str, Command)> {
                 },
             ),
         ),
-        ("list_conversations", Command::ListConversations),
+        (
+            "list_conversations",
+            Command::ListConversations(ConversationQuery::default()),
+        ),
+        (
+            "list_conversations_page",
+            Command::ListConversations(ConversationQuery {
+                after: ConversationId(9),
+                limit: 500,
+                ended: true,
+                descriptions: true,
+            }),
+        ),
         (
             "get_conversation",
             Command::GetConversation(ConversationRef::Direct(by_id())),

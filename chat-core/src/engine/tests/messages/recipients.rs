@@ -79,8 +79,15 @@ async fn try_to_write(sender: &crate::engine::LocalSession, to: &crate::engine::
 
 /// Returns the number of conversations except the inbox.
 async fn conversation_count(session: &crate::engine::LocalSession) -> usize {
-    match session.execute(Command::ListConversations).await {
-        Ok(Outcome::Conversations(all)) => all.iter().filter(|info| info.view != ConversationView::Inbox).count(),
+    match session
+        .execute(Command::ListConversations(ConversationQuery::default()))
+        .await
+    {
+        Ok(Outcome::Conversations(page)) => page
+            .conversations
+            .iter()
+            .filter(|info| info.view != ConversationView::Inbox)
+            .count(),
         other => panic!("{other:?}"),
     }
 }

@@ -103,7 +103,7 @@ pub(super) fn user_rows() -> Vec<UserRow> {
         ("log out", |_| Command::Logout,                                                  [OK; 4]),
         ("make a group", |_| create_group_command("new"),                                           [OK; 4]),
         ("find groups", |_| Command::SearchGroups { query: "n".to_owned(), limit: 10 },   [OK; 4]),
-        ("list conversations", |_| Command::ListConversations,                            [OK; 4]),
+        ("list conversations", |_| Command::ListConversations(ConversationQuery::default()),                            [OK; 4]),
     ]
 }
 

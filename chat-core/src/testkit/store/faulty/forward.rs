@@ -162,8 +162,15 @@ impl ConversationStore for FaultyStore {
         self.enter().await?.search_groups(prefix, limit).await
     }
 
-    async fn memberships(&self, user: UserId, device: DeviceId) -> Result<Vec<MembershipView>, StoreError> {
-        let memberships = self.enter().await?.memberships(user, device).await;
+    async fn memberships(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        after: ConversationId,
+        limit: u32,
+    ) -> Result<Vec<MembershipView>, StoreError> {
+        let store = self.enter().await?;
+        let memberships = store.memberships(user, device, after, limit).await;
         // Cannot fail: the sender is in `self`.
         let _ = self.memberships_held.subscribe().wait_for(|held| !held).await;
         memberships

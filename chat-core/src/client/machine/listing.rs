@@ -1,0 +1,102 @@
+//! Reading of the rest of the list of conversations, if the reply to the login contains only its
+//! beginning.
+
+use std::time::Instant;
+
+use crate::client::ClientError;
+use crate::codec::{Answer, Failure, RequestKind};
+use crate::model::{Command, ConversationId, ConversationQuery, Outcome};
+
+use super::requests::Pending;
+use super::syncing::pause;
+use super::{Action, Machine, Phase, Receive};
+
+/// Number of conversations in a page of the list.
+const PAGE_LEN: u32 = ConversationQuery::MAX_LIMIT;
+
+/// Progress of reading the list of conversations in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listing {
+    /// The page after this conversation is to be requested at this time.
+    Due(Instant, ConversationId),
+    /// The page was requested.
+    Requested,
+    /// The list is complete.
+    Done,
+}
+
+impl Listing {
+    /// Returns the time at which the next page is to be requested.
+    pub(super) const fn due(&self) -> Option<Instant> {
+        match self {
+            Self::Due(at, _) => Some(*at),
+            Self::Requested | Self::Done => None,
+        }
+    }
+}
+
+impl Machine {
+    /// Starts to read the list of conversations if the login reported only the beginning of it. An
+    /// application that wants every event also needs the conversations that have ended, which the
+    /// reply to the login leaves out.
+    pub(super) fn begin_listing(&mut self, now: Instant, has_more: bool) {
+        if has_more || self.config.receive == Receive::FromBeginning {
+            self.set_listing(Listing::Due(now, ConversationId(0)));
+            self.list(now);
+        } else {
+            self.actions.push_back(Action::Listed);
+        }
+    }
+
+    /// Requests the next page of the list if it is due.
+    pub(super) fn list(&mut self, now: Instant) {
+        if let Phase::Online(session) = &self.phase
+            && let Listing::Due(at, after) = session.listing
+            && at <= now
+        {
+            let query = ConversationQuery {
+                after,
+                limit: PAGE_LEN,
+                ended: self.config.receive == Receive::FromBeginning,
+                descriptions: false,
+            };
+            let kind = RequestKind::Command(Command::ListConversations(query));
+            self.request(now, Pending::List(after), kind);
+            self.set_listing(Listing::Requested);
+        }
+    }
+
+    /// Processes a page of the list: conversations that the server has reported in this session
+    /// already are up to date, because pushes have changed them since.
+    pub(super) fn list_reply(&mut self, now: Instant, after: ConversationId, result: Result<Answer, Failure>) {
+        match result {
+            Ok(Answer::Outcome(Outcome::Conversations(page))) if page.next.is_none_or(|next| next > after) => {
+                let is_new = |id| self.conversations.get(id).is_none_or(|known| !known.reported);
+                let new = page.conversations.into_iter().filter(|info| is_new(info.id)).collect();
+                self.begin_sync(now, new);
+                match page.next {
+                    Some(next) => self.set_listing(Listing::Due(now, next)),
+                    None => {
+                        self.set_listing(Listing::Done);
+                        self.actions.push_back(Action::Listed);
+                    }
+                }
+            }
+            Ok(_) => self.reconnect(
+                ClientError::Protocol("the server answered a request for conversations with something else".into()),
+                None,
+            ),
+            Err(failure) => {
+                self.set_listing(Listing::Due(now + pause(&failure), after));
+                // The application need not wait for the list to use the session.
+                self.actions.push_back(Action::Listed);
+            }
+        }
+    }
+
+    fn set_listing(&mut self, listing: Listing) {
+        if let Phase::Online(session) = &mut self.phase {
+            session.listing = listing;
+        }
+    }
+}
