@@ -214,22 +214,31 @@ async fn cluster_key(conn: &mut Conn) -> Result<ClusterKey, OpenError> {
     key.map(ClusterKey::from_bytes)
 }
 
-/// Returns the value `name` of the table `meta`. Stores `fresh` as the value if there is none.
+/// Returns the value `name` of the table `meta`. Stores `fresh` as the value if there is none;
+/// otherwise only reads.
 async fn created_once<const N: usize>(conn: &mut Conn, name: &str, fresh: &[u8; N]) -> Result<[u8; N], OpenError> {
-    conn.exec_drop(
-        "INSERT IGNORE INTO meta (name, value) VALUES (?, ?)",
-        (name, &fresh[..]),
-    )
-    .await
-    .map_err(OpenError::from_driver)?;
-    let stored = conn.exec_first("SELECT value FROM meta WHERE name = ?", (name,));
-    let stored: Option<Vec<u8>> = stored.await.map_err(OpenError::from_driver)?;
+    let mut stored = stored_value(conn, name).await?;
+    if stored.is_none() {
+        // Another node may store its value at the same time.
+        conn.exec_drop(
+            "INSERT IGNORE INTO meta (name, value) VALUES (?, ?)",
+            (name, &fresh[..]),
+        )
+        .await
+        .map_err(OpenError::from_driver)?;
+        stored = stored_value(conn, name).await?;
+    }
     stored.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| {
         OpenError::Other(
             format!("the value `{name}` in the table `meta` is missing or does not have {N} bytes; restore a backup")
                 .into(),
         )
     })
+}
+
+async fn stored_value(conn: &mut Conn, name: &str) -> Result<Option<Vec<u8>>, OpenError> {
+    let stored = conn.exec_first("SELECT value FROM meta WHERE name = ?", (name,));
+    stored.await.map_err(OpenError::from_driver)
 }
 
 /// Replaces the store epoch with a new one, and returns it. Also replaces the key of the cluster,

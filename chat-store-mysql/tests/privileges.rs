@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // these are tests
 
+use std::error::Error;
 use std::sync::Arc;
 
 use chat_core::engine::Engine;
@@ -37,23 +38,26 @@ async fn store_runs_with_row_privileges_after_another_user_migrated_it() {
     );
     drop(open(&admin).await.unwrap());
 
-    let engine = Engine::builder(Arc::new(open(&app).await.unwrap()))
-        .build()
-        .await
-        .unwrap();
+    operate(&app).await.unwrap();
+    MysqlStore::renew_epoch(&app, Options::default()).await.unwrap();
+}
+
+/// Creates an account, sends a message, and deletes the account.
+async fn operate(url: &str) -> Result<(), Box<dyn Error>> {
+    let engine = Engine::builder(Arc::new(open(url).await?)).build().await?;
     let operator = engine.operator(OperatorName::new("carol").unwrap());
     let account = CreateAccount::new(UserName::parse("alice").unwrap());
-    let alice = operator.create_account(account).await.unwrap().id;
-    let session = engine.session(alice, DeviceId::random()).await.unwrap();
-    let sent = session
-        .send_text(ConversationRef::direct(alice), "hello")
-        .await
-        .unwrap();
-    assert_eq!(sent.seq.0, 1);
-    drop(session);
-    operator.delete_account(alice, Default::default()).await.unwrap();
+    let result = async {
+        let alice = operator.create_account(account).await?.id;
+        let session = engine.session(alice, DeviceId::random()).await?;
+        let sent = session.send_text(ConversationRef::direct(alice), "hello").await?;
+        assert_eq!(sent.seq.0, 1);
+        drop(session);
+        operator.delete_account(alice, Default::default()).await
+    };
+    let result = result.await;
     engine.shutdown().await;
-    MysqlStore::renew_epoch(&app, Options::default()).await.unwrap();
+    Ok(result?)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,4 +76,37 @@ async fn missing_migration_is_reported_with_the_missing_privilege() {
     );
     drop(open(&admin).await.unwrap());
     drop(open(&app).await.unwrap());
+}
+
+/// Each privilege that the documentation names is needed, and opening a store needs one only.
+#[tokio::test(flavor = "multi_thread")]
+async fn store_opens_without_writing() {
+    let (server, admin, _) = server();
+    drop(open(&admin).await.unwrap());
+    let written = || server.sql("SHOW MASTER STATUS").unwrap();
+    server
+        .sql("CREATE USER reader; GRANT SELECT ON chat.* TO reader")
+        .unwrap();
+    let before = written();
+    let reader = format!("mysql://reader@{}/chat", server.address());
+    drop(open(&reader).await.unwrap());
+    drop(open(&admin).await.unwrap());
+    assert_eq!(written(), before, "the binary log has no further write");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operations_need_each_of_the_documented_privileges() {
+    let (server, admin, _) = server();
+    drop(open(&admin).await.unwrap());
+    let documented = ["SELECT", "INSERT", "UPDATE", "DELETE"];
+    for (number, missing) in documented.into_iter().enumerate() {
+        let granted = documented.into_iter().filter(|privilege| *privilege != missing);
+        let granted = granted.collect::<Vec<_>>().join(", ");
+        let user = format!("without{number}");
+        server
+            .sql(&format!("CREATE USER {user}; GRANT {granted} ON chat.* TO {user}"))
+            .unwrap();
+        let url = format!("mysql://{user}@{}/chat", server.address());
+        assert!(operate(&url).await.is_err(), "without {missing}");
+    }
 }
