@@ -21,6 +21,8 @@ use crate::{OpenError, private};
 
 /// Suffix of the name of the file with the [`Opening`].
 const OPENING: &str = "-opening";
+/// Suffix of the name of that file until it is complete.
+const NEW_OPENING: &str = "-opening.new";
 /// Suffix of the name of the write-ahead log.
 const LOG: &str = "-wal";
 /// Suffix of the name of the index of the write-ahead log. SQLite rebuilds a missing index.
@@ -71,10 +73,17 @@ impl Opening {
         Some(Self { generation, salt })
     }
 
-    /// Writes the opening, and syncs it. Replaces the file, because root may own the former one.
+    /// Writes the opening, and syncs it.
     fn write(self, database: &Path) -> io::Result<()> {
-        forget(database)?;
-        let path = private::beside(database, OPENING);
+        self.prepare(database)?;
+        put_in_place(database)
+    }
+
+    /// Writes the opening to a new file, and syncs the file. [`put_in_place`] then needs no space
+    /// on the disk. The file replaces the former one, because root may own that.
+    fn prepare(self, database: &Path) -> io::Result<()> {
+        let path = private::beside(database, NEW_OPENING);
+        existing(std::fs::remove_file(&path))?;
         let mut file = private::create_new(&path)?;
         let salt = self.salt.map_or(NO_SALT.to_owned(), |salt| format!("{salt:08x}"));
         file.write_all(format!("{:08x} {salt}\n", self.generation).as_bytes())?;
@@ -82,7 +91,7 @@ impl Opening {
         // If root runs this program, the server that runs as another user has to read the file. In
         // a directory of yet another user, the file stays with its writer.
         let _ = private::give_to_owner_of_directory(&file, &path);
-        private::sync_directory_of(&path)
+        Ok(())
     }
 
     /// Returns whether a log with this salt was written since the opening.
@@ -97,6 +106,15 @@ impl Opening {
     fn is_of_another(self, database: &Path) -> io::Result<bool> {
         Ok(generation_of(database)? != self.generation)
     }
+}
+
+/// Gives the file of [`Opening::prepare`] its name.
+fn put_in_place(database: &Path) -> io::Result<()> {
+    std::fs::rename(
+        private::beside(database, NEW_OPENING),
+        private::beside(database, OPENING),
+    )?;
+    private::sync_directory_of(database)
 }
 
 /// Returns the generation in the header of `database`, or 0 if there is none.
@@ -121,24 +139,28 @@ pub(crate) fn has_foreign_log(database: &Path) -> io::Result<bool> {
     Ok(opening.has_written(salt) && opening.is_of_another(database)?)
 }
 
-/// If the log beside `database` belongs to another database, renames it, so that SQLite does not
-/// replay it. Returns whether there was one. The answer stays the same until [`begin`], so that an
-/// opening that fails before it does not hide the replacement from the next one. The caller holds
-/// the lock of the directory.
+/// Returns whether `database` is another database than the one that was opened here last. If the
+/// log of that one is beside it, renames the log, so that SQLite does not replay it. The answer
+/// stays the same until [`begin`], so that an opening that fails before it does not hide the
+/// replacement from the next one. The caller holds the lock of the directory.
+///
+/// If the disk is full, fails before it changes anything.
 pub(crate) fn set_foreign_log_aside(database: &Path) -> io::Result<bool> {
-    if has_foreign_log(database)? {
-        rename_foreign_log(database)?;
-        if let Some(opening) = Opening::read(database)? {
-            // Notes that the log was renamed. The log of the new database may begin with any salt.
-            let salt = None;
-            Opening { salt, ..opening }.write(database)?;
+    let Some(opening) = Opening::read(database)? else {
+        return Ok(false);
+    };
+    if !opening.is_of_another(database)? {
+        return Ok(false);
+    }
+    if opening.salt.is_some() {
+        // Notes that the log was renamed. The log of the new database may begin with any salt.
+        Opening { salt: None, ..opening }.prepare(database)?;
+        if has_foreign_log(database)? {
+            rename_foreign_log(database)?;
         }
-        return Ok(true);
+        put_in_place(database)?;
     }
-    match Opening::read(database)? {
-        Some(opening) if opening.salt.is_none() => opening.is_of_another(database),
-        _ => Ok(false),
-    }
+    Ok(true)
 }
 
 fn rename_foreign_log(database: &Path) -> io::Result<()> {

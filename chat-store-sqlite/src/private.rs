@@ -1,7 +1,7 @@
 //! File permissions: only the owner may read the files, which hold the messages of all users.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -82,8 +82,13 @@ pub(crate) fn give_to_owner_of_directory(_file: &File, _path: &Path) -> io::Resu
 /// Returns whether this is a regular file without a second name, which may be in a directory of the
 /// system.
 #[cfg(unix)]
-fn has_one_name(metadata: &std::fs::Metadata) -> bool {
+fn has_one_name(metadata: &Metadata) -> bool {
     metadata.is_file() && std::os::unix::fs::MetadataExt::nlink(metadata) == 1
+}
+
+#[cfg(not(unix))]
+fn has_one_name(metadata: &Metadata) -> bool {
+    metadata.is_file()
 }
 
 /// Lets `options` fail for a symbolic link, and not wait for the other end of a named pipe.
@@ -98,13 +103,13 @@ pub(crate) fn without_links(options: &mut OpenOptions) -> &mut OpenOptions {
 
 /// Removes the access of other users to a database and to the files beside it.
 pub(crate) fn tighten_all(database: &Path) {
-    tighten(database);
+    // The database may be a link, or have several names: it holds a store of this program. A link
+    // in the place of another file may lead to a file of the system. SQLite does not follow it
+    // either.
+    let target = database.canonicalize();
+    tighten(target.as_deref().unwrap_or(database), Metadata::is_file);
     for suffix in SUFFIXES {
-        let file = beside(database, suffix);
-        // A link may lead to a file of the system. SQLite does not follow it either.
-        if std::fs::symlink_metadata(&file).is_ok_and(|metadata| metadata.is_file()) {
-            tighten(&file);
-        }
+        tighten(&beside(database, suffix), has_one_name);
     }
 }
 
@@ -115,11 +120,34 @@ pub(crate) fn beside(database: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Removes the access of other users to a file. Logs a warning if they had access, because they may
-/// have read the file. Ignores a missing file. Does not open the file, because closing a file of
-/// SQLite releases all locks that this process has on it.
-fn tighten(path: &Path) {
-    if let Ok(metadata) = std::fs::metadata(path) {
+/// Removes the access of other users to a file that is `suitable`. Logs a warning if they had
+/// access, because they may have read the file. Ignores a missing file, and a link.
+///
+/// Does not open the file for reading or writing, because closing a file of SQLite releases all
+/// locks that this process has on it. A descriptor that only names the file (`O_PATH`) does not.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn tighten(path: &Path, suitable: fn(&Metadata) -> bool) {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(descriptor) = rustix::fs::open(path, flags, Mode::empty()) else {
+        return;
+    };
+    let file = File::from(descriptor);
+    if let Ok(metadata) = file.metadata()
+        && suitable(&metadata)
+    {
+        let number = std::os::fd::AsRawFd::as_raw_fd(&file);
+        tighten_with(path, &metadata, |permissions| {
+            std::fs::set_permissions(format!("/proc/self/fd/{number}"), permissions)
+        });
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn tighten(path: &Path, suitable: fn(&Metadata) -> bool) {
+    if let Ok(metadata) = std::fs::symlink_metadata(path)
+        && suitable(&metadata)
+    {
         tighten_with(path, &metadata, |permissions| {
             std::fs::set_permissions(path, permissions)
         });
@@ -141,7 +169,7 @@ pub(crate) fn tighten_open(file: &File, path: &Path) {
 pub(crate) fn tighten_open(_file: &File, _path: &Path) {}
 
 #[cfg(unix)]
-fn tighten_with(path: &Path, metadata: &std::fs::Metadata, set: impl FnOnce(Permissions) -> io::Result<()>) {
+fn tighten_with(path: &Path, metadata: &Metadata, set: impl FnOnce(Permissions) -> io::Result<()>) {
     use std::os::unix::fs::PermissionsExt as _;
     let mut permissions = metadata.permissions();
     let bits = permissions.mode() & 0o777;
@@ -163,4 +191,4 @@ fn tighten_with(path: &Path, metadata: &std::fs::Metadata, set: impl FnOnce(Perm
 }
 
 #[cfg(not(unix))]
-fn tighten_with(_: &Path, _: &std::fs::Metadata, _: impl FnOnce(Permissions) -> io::Result<()>) {}
+fn tighten_with(_: &Path, _: &Metadata, _: impl FnOnce(Permissions) -> io::Result<()>) {}

@@ -34,9 +34,11 @@ pub struct Restored {
 ///
 /// # Errors
 /// See [`BackupError`]; [`OpenError::InUse`] while a store is open in the directory or a backup of
-/// it runs. After an error, the directory has its former database, unless only the removal of the
-/// former log failed; then the next opening renames it. On a file system without hard links, a
-/// crash at the end may leave the former database under its new name only.
+/// it runs, [`OpenError::Missing`] if there is no `file`. After an error, the directory has its
+/// former database, with one exception: if only the last step failed, which removes the former log
+/// and syncs the directory, the directory has the copy, and the next opening renames the log. On a
+/// file system without hard links, a crash at the end may leave the former database under its new
+/// name only.
 ///
 /// # Cancel safety
 /// As for [`backup`](crate::backup): dropping the future cancels the call soon afterwards.
@@ -76,14 +78,16 @@ fn exchange(copy: Partial, database: &Path) -> io::Result<Option<PathBuf>> {
     Ok(former)
 }
 
-/// Gives the copy the name of the database. If that fails, gives the former database its name back
-/// if it has lost it.
+/// Gives the copy the name of the database. If that fails, takes the second name from the former
+/// database, or gives it its name back if it has lost it.
 fn put_in_place(copy: Partial, database: &Path, former: Option<&Path>) -> io::Result<()> {
     if let Err(error) = copy.replace(database) {
-        if let (Some(former), Ok(false)) = (former, database.try_exists()) {
-            // The first error says what is wrong.
-            let _ = std::fs::rename(former, database);
-        }
+        // The first error says what is wrong.
+        let _ = match (former, database.try_exists()) {
+            (Some(former), Ok(false)) => std::fs::rename(former, database),
+            (Some(former), Ok(true)) => std::fs::remove_file(former),
+            _ => Ok(()),
+        };
         return Err(error);
     }
     private::sync_directory_of(database)
@@ -163,6 +167,14 @@ mod tests {
         let database = directory.path().join(DATABASE_FILE);
         let former = directory.path().join("former");
         std::fs::write(&former, "former").unwrap();
+        let partial = Partial::create(&database).unwrap();
+        std::fs::remove_file(partial.path()).unwrap();
+        put_in_place(partial, &database, Some(&former)).unwrap_err();
+        assert_eq!(std::fs::read(&database).unwrap(), b"former");
+        assert!(!former.exists());
+
+        // With hard links, the database has both names.
+        std::fs::hard_link(&database, &former).unwrap();
         let partial = Partial::create(&database).unwrap();
         std::fs::remove_file(partial.path()).unwrap();
         put_in_place(partial, &database, Some(&former)).unwrap_err();

@@ -119,4 +119,11 @@ async fn linked_file_beside_the_database_does_not_change_the_mode_of_another_fil
     open(directory.path()).await.close().await;
     let mode = std::fs::metadata(&target).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o644);
+
+    // A second name of the file is no better than a link.
+    std::fs::remove_file(directory.path().join("chat.db-journal")).unwrap_or_default();
+    std::fs::hard_link(&target, directory.path().join("chat.db-journal")).unwrap();
+    open(directory.path()).await.close().await;
+    let mode = std::fs::metadata(&target).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o644);
 }

@@ -144,6 +144,65 @@ async fn copy_gets_its_new_epoch_even_if_the_first_opening_fails() {
     assert_eq!(open(copy.path()).await.epoch().await.unwrap(), new_epoch, "once only");
 }
 
+/// There is no log beside the copy. The first opening fails, because an operator's command does not
+/// migrate.
+#[tokio::test]
+async fn copy_over_a_cleanly_stopped_store_gets_a_new_epoch() {
+    for fails_at_first in [false, true] {
+        let (live, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let store = open(live.path()).await;
+        let epoch = store.epoch().await.unwrap();
+        store.close().await;
+        copy_files(&FILES[..1], live.path(), other.path());
+        let store = open(live.path()).await;
+        World::new(Arc::clone(&store) as Arc<dyn Store>).await;
+        store.close().await;
+        assert_eq!(
+            open(live.path()).await.epoch().await.unwrap(),
+            epoch,
+            "no other database"
+        );
+        if fails_at_first {
+            raw(other.path())
+                .execute_batch("DROP TABLE session_token; DELETE FROM migration WHERE version = 4")
+                .unwrap();
+        }
+        copy_files(&FILES[..1], other.path(), live.path());
+        if fails_at_first {
+            let mut options = Options::default();
+            options.migrate = false;
+            let refused = SqliteStore::open(live.path(), options).await;
+            assert!(matches!(refused, Err(OpenError::OlderSchema { .. })), "{refused:?}");
+        }
+        let renewed = open(live.path()).await.epoch().await.unwrap();
+        assert_ne!(renewed, epoch, "{fails_at_first}");
+        assert_eq!(open(live.path()).await.epoch().await.unwrap(), renewed, "once only");
+    }
+}
+
+/// The note cannot be written, as on a full disk.
+#[tokio::test]
+async fn log_of_a_replaced_database_stays_until_that_is_noted() {
+    let (live, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(live.path()).await;
+    let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
+    let backup = copy.path().join("backup.db");
+    store.backup_to(&backup).await.unwrap();
+    append(&*store, world.group, world.alice, messages(50, 900))
+        .await
+        .unwrap();
+    copy_files(&FILES, live.path(), copy.path());
+    std::fs::copy(&backup, copy.path().join(DATABASE_FILE)).unwrap();
+    let obstacle = copy.path().join("chat.db-opening.new");
+    std::fs::create_dir(&obstacle).unwrap();
+    open_error(copy.path()).await;
+    assert!(copy.path().join(FILES[1]).exists());
+    assert_eq!(unused_logs(copy.path()), Vec::<String>::new());
+    std::fs::remove_dir(&obstacle).unwrap();
+    open(copy.path()).await.close().await;
+    assert_eq!(unused_logs(copy.path()).len(), 1);
+}
+
 #[tokio::test]
 async fn renewal_of_the_epoch_does_not_replay_the_log_of_a_replaced_database() {
     let (live, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
