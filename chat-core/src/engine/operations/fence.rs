@@ -81,7 +81,8 @@ pub(crate) fn live_login(device: &Device, now: Timestamp) -> Option<Caller> {
 }
 
 /// Device id that is reserved for the lock of a user. The row with this id serialises logins of the
-/// user, changes of the user's account and devices, and the creation of groups by the user.
+/// user, changes of the user's account, devices and blocked users, and whatever makes the user the
+/// owner of a group.
 pub(crate) const USER_LOCK: DeviceId = DeviceId::NONE;
 
 /// Takes the lock of a user. Must be taken before every other lock.
