@@ -131,7 +131,8 @@ impl Operator {
             ConversationRef::Id(id) => *id,
             ConversationRef::Group(name) => {
                 let id = access.read(store.group_by_key(&name.key())).await?;
-                id.ok_or_else(|| no_group(name))?
+                let no_group = || CommandError::new(ReplyCode::NotFound, format!("group {name} does not exist"));
+                id.ok_or_else(no_group)?
             }
             ConversationRef::Direct(_) => return Err(CommandError::invalid("a direct conversation is not a group")),
         };

@@ -132,10 +132,7 @@ impl Operator {
             UserRef::Id(id) => access.read(store.account(*id)).await?,
             UserRef::Name(name) => access.read(store.account_by_name(name.as_str())).await?,
         };
-        account.ok_or_else(|| match user {
-            UserRef::Id(id) => no_account(id),
-            UserRef::Name(name) => no_account(name),
-        })
+        account.ok_or_else(|| no_account(user.clone()))
     }
 
     /// Returns the id of an account that exists, deleted or not.

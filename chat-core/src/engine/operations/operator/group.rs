@@ -9,7 +9,7 @@ use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::fence::lock_user;
 use crate::engine::operations::log::{Log, Logs};
-use crate::model::{ConversationId, ConversationKind, Event, EventBody, ReplyCode, Role, UserId};
+use crate::model::{ConversationId, ConversationKind, Event, EventBody, ReplyCode, Role, UserId, escape_for_log};
 use crate::store::Transaction;
 
 /// Makes a member the owner of a group. The former owner, if there is one, becomes an admin.
@@ -27,20 +27,23 @@ impl Operation for TransferGroup {
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
         // While this lock is held, the account cannot be disabled or deleted.
         lock_user(tx, self.to).await?;
-        match tx.account(self.to).await? {
-            None => return Err(no_account(self.to).into()),
-            Some(account) if account.deleted.is_some() => return Err(account_deleted(self.to).into()),
-            Some(account) if account.disabled => {
-                let text = format!("the account of user {} is disabled; enable it first", self.to);
-                return Err(CommandError::new(ReplyCode::AccountDisabled, text).into());
-            }
-            Some(_) => {}
+        let Some(account) = tx.account(self.to).await? else {
+            return Err(no_account(self.to).into());
+        };
+        if account.deleted.is_some() {
+            return Err(account_deleted(self.to).into());
+        }
+        if account.disabled {
+            let text = format!("the account of user {} is disabled; enable it first", account.name);
+            return Err(CommandError::new(ReplyCode::AccountDisabled, text).into());
         }
         let mut logs = Logs::lock(tx, self.action.now, [self.group]).await?;
         let log = existing_group(&mut logs, self.group)?;
         let next = tx.members_in(self.group, &[self.to]).await?.pop();
         let Some(next) = next.filter(|member| member.is_active()) else {
-            let text = format!("user {} is not a member of group {}", self.to, self.group);
+            let group = log.row.group.as_ref().map(|profile| escape_for_log(&profile.name));
+            let group = group.unwrap_or_else(|| format!("#{}", self.group).into());
+            let text = format!("user {} is not a member of group {group}", account.name);
             return Err(CommandError::new(ReplyCode::NotFound, text).into());
         };
         if next.role != Role::Owner {

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use crate::engine::error::CommandError;
 use crate::engine::operations::log::Author;
-use crate::model::{ConversationId, ReplyCode, Timestamp, UserId};
+use crate::model::{ConversationId, ReplyCode, Timestamp, UserId, UserRef};
 use crate::store::{NewAuditRecord, StoreError, Transaction};
 
 /// Operator, source and time of an operator's action, for the audit log.
@@ -81,21 +81,25 @@ fn conversation_target(conversation: ConversationId) -> String {
 }
 
 /// Returns the error for an account that does not exist.
-pub(in crate::engine) fn no_account(user: impl std::fmt::Display) -> CommandError {
+pub(in crate::engine) fn no_account(user: impl Into<UserRef>) -> CommandError {
+    let user = match user.into() {
+        UserRef::Id(id) => format!("#{id}"),
+        UserRef::Name(name) => name.to_string(),
+    };
     CommandError::new(ReplyCode::NotFound, format!("user {user} does not exist"))
 }
 
 /// Returns the error for a change of an account that is deleted.
 fn account_deleted(user: UserId) -> CommandError {
-    CommandError::new(ReplyCode::NotFound, format!("the account of user {user} is deleted"))
+    CommandError::new(ReplyCode::NotFound, format!("the account of user #{user} is deleted"))
 }
 
 /// Returns the error for a group that does not exist.
-pub(in crate::engine) fn no_group(group: impl std::fmt::Display) -> CommandError {
-    CommandError::new(ReplyCode::NotFound, format!("group {group} does not exist"))
+pub(in crate::engine) fn no_group(group: ConversationId) -> CommandError {
+    CommandError::new(ReplyCode::NotFound, format!("group #{group} does not exist"))
 }
 
 /// Returns the error for a change of a group that is deleted.
 fn group_deleted(group: ConversationId) -> CommandError {
-    CommandError::new(ReplyCode::GroupDeleted, format!("group {group} is deleted"))
+    CommandError::new(ReplyCode::GroupDeleted, format!("group #{group} is deleted"))
 }

@@ -94,7 +94,7 @@ impl PostAsSystem {
     }
 
     fn no_conversation(&self) -> CommandError {
-        let text = format!("conversation {} does not exist", self.conversation);
+        let text = format!("conversation #{} does not exist", self.conversation);
         CommandError::new(ReplyCode::NotFound, text)
     }
 }

@@ -67,7 +67,7 @@ async fn accounts_are_listed_in_pages_and_shown_with_devices() {
     assert_eq!(shown.devices.len(), 1);
     assert_eq!(shown.devices[0].id, session.caller().device().unwrap());
     let unknown = operator.account(UserId(99)).await.unwrap_err();
-    assert_eq!(unknown.text, "user 99 does not exist");
+    assert_eq!(unknown.text, "user #99 does not exist");
     assert!(audit(&operator).await.is_empty(), "reading is not recorded");
 }
 

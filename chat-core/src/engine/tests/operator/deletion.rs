@@ -82,7 +82,7 @@ async fn deletion_removes_personal_data_and_can_be_repeated() {
         operator.rename_account(id, name("alicia")).await,
         operator.end_sessions(id).await,
     ] {
-        assert_eq!(refused.unwrap_err().text, "the account of user 1 is deleted");
+        assert_eq!(refused.unwrap_err().text, "the account of user #1 is deleted");
     }
     assert_eq!(
         error_code(login_with(&engine, id, PASSWORD).await),
