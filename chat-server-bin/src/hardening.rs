@@ -46,8 +46,10 @@ fn judge(owner: u32, mode: u32, user: u32) -> Verdict {
     }
 }
 
-/// Fails if other users can replace the files in `directory`. Logs a warning if they can list them.
-/// A missing directory is fine: it will be created with mode 0700.
+/// Fails if every user of the machine, or the owner who is another one, can replace the files in
+/// `directory`. Logs a warning if other users have less access; those of the group may have more,
+/// because a volume of a container often gives the server its access as a member of the group. A
+/// missing directory is fine: it will be created with mode 0700.
 pub(crate) fn check_directory(directory: &Path) -> Result<(), Failure> {
     let Ok(found) = std::fs::metadata(directory) else {
         return Ok(());
@@ -74,15 +76,17 @@ pub(crate) fn check_directory(directory: &Path) -> Result<(), Failure> {
         Verdict::Exposed => {
             tracing::warn!(
                 directory = %name, mode = format!("{mode:o}"),
-                "other users have access to the data directory; run `chmod 700` on it"
+                "other users have access to the data directory{}; run `chmod 700` on it",
+                if mode & 0o020 == 0 { "" } else { ", and those of its group can replace its files" }
             );
             Ok(())
         }
     }
 }
 
-/// Fails if another user owns the private key `file`, or can change it. Logs a warning if other
-/// users than the owner and the group can read it. A missing file is left to its reader.
+/// Fails if another user owns the private key `file`, or can change it, also as a member of the
+/// group. Logs a warning if users who are not in the group can read it. A missing file is left to
+/// its reader.
 pub(crate) fn check_key(file: &Path) -> Result<(), Failure> {
     let Ok(found) = std::fs::metadata(file) else {
         return Ok(());
@@ -90,8 +94,8 @@ pub(crate) fn check_key(file: &Path) -> Result<(), Failure> {
     let (name, mode, owner) = (file.display(), found.mode() & 0o7777, found.uid());
     let user = geteuid().as_raw();
     match judge(owner, mode, user) {
-        Verdict::WritableByAll => Err(Failure::config(format!(
-            "every user of this machine can replace the key {name} (mode {mode:o}); run `chmod 600 {name}`"
+        _ if mode & 0o022 != 0 => Err(Failure::config(format!(
+            "other users of this machine can replace the key {name} (mode {mode:o}); run `chmod go-w {name}`"
         ))),
         Verdict::OwnedByOther if user != 0 => Err(Failure::config(format!(
             "the key {name} belongs to the user with the id {owner}, and the server runs as {user}; change its owner (chown)"
@@ -121,6 +125,25 @@ mod tests {
             (1001, 0o700, 0, Verdict::OwnedByOther),
         ] {
             assert_eq!(judge(owner, mode, user), expected, "{owner} {mode:o} {user}");
+        }
+    }
+
+    #[test]
+    fn key_that_other_users_can_change_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let key = directory.path().join("tls.key");
+        std::fs::write(&key, "").unwrap();
+        for (mode, is_usable) in [
+            (0o600, true),
+            (0o640, true),
+            (0o644, true),
+            (0o620, false),
+            (0o660, false),
+            (0o602, false),
+        ] {
+            std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(check_key(&key).is_ok(), is_usable, "{mode:o}");
         }
     }
 }
