@@ -1,6 +1,7 @@
 //! Composes store, bus, engine and server from a configuration. Apart from `admin`, which copies an
 //! embedded store, and `failure`, which converts errors, no other module names the backends.
 
+mod listeners;
 mod options;
 pub(crate) mod preflight;
 mod tls;
@@ -16,7 +17,7 @@ use chat_core::clock::{Clock as _, SystemClock};
 use chat_core::engine::{Engine, EngineBuilder};
 use chat_core::model::StoreEpoch;
 use chat_core::secure::{ServerIdentity, ServerKeys};
-use chat_core::server::{BindError, Server};
+use chat_core::server::Server;
 use chat_core::store::Store;
 use chat_core::transport::tls::TlsAcceptor;
 use chat_store_mysql::MysqlStore;
@@ -25,7 +26,7 @@ use chat_store_sqlite::{OpenError, SqliteStore};
 use self::options::{engine_config, server_config};
 use self::tls::tls_acceptor;
 use crate::admin_socket::AdminSocket;
-use crate::config::{Checked, ListenUrl, Scheme, StoreUrl};
+use crate::config::{Checked, Scheme, StoreUrl};
 use crate::failure::{Failure, chain};
 use crate::operator::{Console, RunningNode};
 use crate::{files, hardening, limits};
@@ -52,7 +53,7 @@ pub(crate) async fn compose(config: &Checked) -> Result<Composition, Failure> {
     let max_connections = limits::max_connections(config)?;
     // A wrong URL is reported before the store is opened, which may take long.
     preflight::check_bus(config)?;
-    let addresses = config.listen.iter().map(resolve).collect::<Result<Vec<_>, _>>()?;
+    let addresses = listeners::addresses(config)?;
     let store = open_store(config).await?;
     let result = build_on_store(config, &addresses, Arc::clone(&store), max_connections).await;
     if result.is_err() {
@@ -261,7 +262,7 @@ async fn build_on_store(
         Ok(server) => server,
         Err(error) => {
             engine.shutdown().await;
-            return Err(cannot_bind(&error));
+            return Err(listeners::cannot_bind(&error));
         }
     };
     engine.advertise(advertised_addresses(config, &server));
@@ -303,13 +304,6 @@ fn open_admin_socket(
     opened.inspect_err(warn).ok()
 }
 
-/// Returns the address of a listener. If its URL contains a host name, asks the resolver.
-fn resolve(listen: &ListenUrl) -> Result<SocketAddr, Failure> {
-    listen
-        .resolve()
-        .map_err(|error| Failure::config(format!("server.listen: cannot resolve {listen}: {error}")))
-}
-
 /// Returns `true` if an account of this store has a device, whose client may have pinned a server
 /// key. Checks only the first 50 enabled accounts, which is enough for a warning.
 async fn is_used(store: &dyn Store) -> bool {
@@ -335,20 +329,6 @@ fn advertised_addresses(config: &Checked, server: &Server) -> Vec<String> {
     usable
         .map(|((protocol, address), _)| format!("{protocol}://{address}"))
         .collect()
-}
-
-/// Returns the failure for a listener that cannot be bound, with advice for common causes.
-fn cannot_bind(error: &BindError) -> Failure {
-    let hint = match error {
-        BindError::Address { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
-            "; another program listens on this address: stop that program, or choose another address with --listen"
-        }
-        BindError::Address { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 need a privilege: choose a higher port with --listen"
-        }
-        _ => "",
-    };
-    Failure::Unavailable(format!("{}{hint}", chain(error)))
 }
 
 /// Returns the path, or `None` if it is empty (not configured).

@@ -11,7 +11,7 @@ use chat_store_sqlite::{DATABASE_FILE, OpenError};
 use rustix::fs::{Access, access};
 
 use super::tls::pem_acceptor;
-use super::{bus_options, mysql_options, resolve, unusable_data_dir};
+use super::{bus_options, listeners, mysql_options, unusable_data_dir};
 use crate::config::{Checked, Problem, StoreUrl};
 use crate::failure::Failure;
 use crate::hardening;
@@ -24,10 +24,10 @@ pub(crate) fn problems(config: &Checked) -> Vec<Problem> {
         check_bus(config),
         check_identity(config),
         pem_acceptor(config).map(drop),
+        listeners::addresses(config).map(drop),
     ];
-    let addresses = config.listen.iter().map(|listen| resolve(listen).map(drop));
     let directories = config.directories().into_iter().map(check_data_dir);
-    let results = checks.into_iter().chain(addresses).chain(directories);
+    let results = checks.into_iter().chain(directories);
     results.filter_map(Result::err).flat_map(into_problems).collect()
 }
 

@@ -109,6 +109,33 @@ fn check_config_refuses_what_the_start_refuses() {
     }
 }
 
+/// The listeners are those of one server, so no other program is in the way.
+#[test]
+fn listeners_that_want_the_same_address_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    for [one, other] in [
+        ["sc1://127.0.0.1:7400", "tls://localhost:7400"],
+        ["sc1://0.0.0.0:7400", "tls://127.0.0.2:7400"],
+        ["sc1://[::1]:7400", "sc1+proxy://[::]:7400"],
+    ] {
+        for command in ["check-config", "run"] {
+            let mut refused = program(directory.path(), &[command, "--listen", one, "--listen", other]);
+            refused.args(["--listen", "sc1://127.0.0.1:0", "--listen", "sc1://127.0.0.1:0"]);
+            let refused = refused
+                .env("CHAT_SERVER__TRUSTED_PROXIES", "127.0.0.1")
+                .output()
+                .unwrap();
+            let text = stderr(&refused);
+            assert_eq!(refused.status.code(), Some(78), "{command} {one} {other}: {text}");
+            assert!(
+                text.contains(&format!("{one} and {other} want the same address")) && !text.contains("another program"),
+                "{text}"
+            );
+        }
+    }
+    assert!(!directory.path().join("chat-data").exists());
+}
+
 /// Id of the user `nobody`.
 const NOBODY: u32 = 65_534;
 
