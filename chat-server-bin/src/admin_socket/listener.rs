@@ -13,20 +13,23 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::BufReader;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use zeroize::Zeroizing;
 
+use super::connections::{Connections, Waiting};
 use super::protocol::{self, MAX_REQUEST_BYTES, Reply, Request};
 use super::{SOCKET_FILE, SocketPath};
 use crate::failure::Failure;
 use crate::operator::{Console, Printer, execute_for_peer};
 
-/// Maximum number of connections. Further ones wait in the queue of the operating system.
-const MAX_CONNECTIONS: usize = 16;
 /// Maximum number of connections in the queue of the operating system.
 const BACKLOG: i32 = 64;
+/// Maximum time until the first request of a connection is complete. The commands of operators send
+/// it as soon as they have connected.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum time between two requests of a connection.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+const NEXT_REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Number of lines of output that wait for a peer. When full, the command waits.
 const MAX_WAITING_REPLIES: usize = 64;
 /// Pause after a failure to accept a connection, for example for lack of file descriptors.
@@ -90,19 +93,12 @@ fn bind(directory: &Path) -> io::Result<StdListener> {
 
 /// Accepts connections, and owns their tasks.
 async fn accept(listener: UnixListener, console: Console) {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut connections = JoinSet::new();
+    let mut connections = Connections::new();
     loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let console = console.clone();
-                connections.spawn(async move {
-                    serve(stream, console).await;
-                    drop(permit);
-                });
+                connections.add(|waiting| serve(stream, console, waiting)).await;
             }
             Err(error) => {
                 tracing::warn!(
@@ -112,11 +108,10 @@ async fn accept(listener: UnixListener, console: Console) {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
-        while connections.try_join_next().is_some() {}
     }
 }
 
-async fn serve(stream: UnixStream, console: Console) {
+async fn serve(stream: UnixStream, console: Console, waiting: Arc<Waiting>) {
     let uid = match stream.peer_cred() {
         Ok(peer) => peer.uid(),
         Err(error) => {
@@ -133,27 +128,38 @@ async fn serve(stream: UnixStream, console: Console) {
     }
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
+    let mut timeout = FIRST_REQUEST_TIMEOUT;
     // A peer that breaks the connection needs no answer.
-    while let Ok(true) = answer(&mut reader, &mut writer, &console, uid).await {}
+    while let Ok(Some(line)) = next_request(&mut reader, &mut writer, timeout).await {
+        waiting.end();
+        if answer(&line, &mut writer, &console, uid).await.is_err() {
+            return;
+        }
+        waiting.begin();
+        timeout = NEXT_REQUEST_TIMEOUT;
+    }
 }
 
-/// Answers the next request. Returns `false` if there is none, or the connection has to end.
-async fn answer(
+/// Returns the line of the next request, or `None` if there is none, or the connection has to end.
+async fn next_request(
     reader: &mut BufReader<OwnedReadHalf>,
     writer: &mut OwnedWriteHalf,
-    console: &Console,
-    uid: u32,
-) -> io::Result<bool> {
+    timeout: Duration,
+) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     let line = protocol::read_line(reader, MAX_REQUEST_BYTES);
-    let line = match tokio::time::timeout(REQUEST_TIMEOUT, line).await {
-        Ok(Ok(Some(line))) => line,
+    match tokio::time::timeout(timeout, line).await {
+        Ok(Ok(line)) => Ok(line),
         Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
             protocol::write(writer, &Reply::Failed(format!("the request is malformed: {error}"))).await?;
-            return Ok(false);
+            Ok(None)
         }
-        _ => return Ok(false),
-    };
-    let request = Request::parse(&line).and_then(|request| {
+        _ => Ok(None),
+    }
+}
+
+/// Answers a request.
+async fn answer(line: &[u8], writer: &mut OwnedWriteHalf, console: &Console, uid: u32) -> io::Result<()> {
+    let request = Request::parse(line).and_then(|request| {
         console.check_store(request.store.as_deref())?;
         Ok(request)
     });
@@ -161,8 +167,7 @@ async fn answer(
         Ok(request) => execute(request, writer, console, uid).await?,
         Err(text) => Reply::Failed(text),
     };
-    protocol::write(writer, &end).await?;
-    Ok(true)
+    protocol::write(writer, &end).await
 }
 
 /// Executes a command and writes its output. Returns the last line of the answer.

@@ -13,6 +13,7 @@
 //! ```
 
 mod client;
+mod connections;
 mod listener;
 mod protocol;
 

@@ -1,0 +1,150 @@
+//! The connections to the admin socket.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::task::{AbortHandle, JoinSet};
+
+/// Maximum number of connections. A further one ends the connection that has waited longest for a
+/// request. While all connections execute commands, it waits in the queue of the operating system.
+pub(super) const MAX_CONNECTIONS: usize = 64;
+
+/// Whether a connection waits for a request, and since when.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// Number that this connection drew when it began to wait, or [`BUSY`].
+    since: AtomicU64,
+    /// Next number to draw, shared by all connections.
+    next: Arc<AtomicU64>,
+}
+
+/// Value of [`Waiting::since`] while a command is executed.
+const BUSY: u64 = 0;
+
+impl Waiting {
+    fn new(next: Arc<AtomicU64>) -> Self {
+        let waiting = Self {
+            since: AtomicU64::new(BUSY),
+            next,
+        };
+        waiting.begin();
+        waiting
+    }
+
+    /// Records that the connection waits for a request from now on.
+    pub(super) fn begin(&self) {
+        self.since
+            .store(self.next.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Records that the connection has a request.
+    pub(super) fn end(&self) {
+        self.since.store(BUSY, Ordering::Relaxed);
+    }
+}
+
+/// Owner of the tasks of all connections. Dropping it ends them.
+#[derive(Debug)]
+pub(super) struct Connections {
+    tasks: JoinSet<()>,
+    open: Vec<(Arc<Waiting>, AbortHandle)>,
+    next: Arc<AtomicU64>,
+}
+
+impl Connections {
+    pub(super) fn new() -> Self {
+        Self {
+            tasks: JoinSet::new(),
+            open: Vec::with_capacity(MAX_CONNECTIONS),
+            next: Arc::new(AtomicU64::new(BUSY + 1)),
+        }
+    }
+
+    /// Waits until there is room for a connection, and runs `serve` in a task of its own.
+    pub(super) async fn add<F>(&mut self, serve: impl FnOnce(Arc<Waiting>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        while self.tasks.try_join_next().is_some() {}
+        self.forget_ended();
+        while self.open.len() >= MAX_CONNECTIONS {
+            if let Some(longest) = self.longest_waiting() {
+                self.open.swap_remove(longest).1.abort();
+            } else {
+                self.tasks.join_next().await;
+                self.forget_ended();
+            }
+        }
+        let waiting = Arc::new(Waiting::new(Arc::clone(&self.next)));
+        let task = self.tasks.spawn(serve(Arc::clone(&waiting)));
+        self.open.push((waiting, task));
+    }
+
+    fn forget_ended(&mut self) {
+        self.open.retain(|(_, task)| !task.is_finished());
+    }
+
+    fn longest_waiting(&self) -> Option<usize> {
+        let since = |(index, (waiting, _)): (usize, &(Arc<Waiting>, _))| {
+            let since = waiting.since.load(Ordering::Relaxed);
+            (since != BUSY).then_some((since, index))
+        };
+        let longest = self.open.iter().enumerate().filter_map(since).min();
+        longest.map(|(_, index)| index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn further_connection_ends_the_one_that_has_waited_longest() {
+        let (sender, mut ended) = mpsc::unbounded_channel();
+        let mut connections = Connections::new();
+        let mut busy = None;
+        for number in 0..MAX_CONNECTIONS + 2 {
+            let ended = sender.clone();
+            let serve = |waiting: Arc<Waiting>| {
+                if number == 0 {
+                    waiting.end();
+                    busy = Some(Arc::clone(&waiting));
+                }
+                async move {
+                    let _ended = EndNotice(number, ended);
+                    std::future::pending::<()>().await;
+                }
+            };
+            connections.add(serve).await;
+            tokio::task::yield_now().await;
+        }
+        // The first connection executes a command.
+        assert_eq!((ended.recv().await, ended.recv().await), (Some(1), Some(2)));
+        assert!(ended.try_recv().is_err());
+
+        for (waiting, _) in &connections.open {
+            waiting.end();
+        }
+        tokio::select! {
+            biased;
+            () = connections.add(|_| async {}) => panic!("a connection that executes a command was ended"),
+            () = tokio::task::yield_now() => {}
+        }
+        // The first connection waits for its next request.
+        busy.unwrap().begin();
+        connections.add(|_| async {}).await;
+        assert_eq!(ended.recv().await, Some(0));
+    }
+
+    /// Tells which connection has ended.
+    struct EndNotice(usize, mpsc::UnboundedSender<usize>);
+
+    impl Drop for EndNotice {
+        fn drop(&mut self) {
+            let _ = self.1.send(self.0);
+        }
+    }
+}
