@@ -12,6 +12,7 @@ mod failure;
 mod files;
 mod hardening;
 mod limits;
+mod next_steps;
 mod operator;
 mod output;
 mod run;

@@ -1,11 +1,13 @@
 //! Runs the server until a signal stops it.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::compose::{Composition, compose};
 use crate::config::Checked;
 use crate::failure::Failure;
+use crate::next_steps::{Listening, next_steps};
 use crate::output::print;
 use crate::signals::{Signals, StopSignal};
 use crate::telemetry::Telemetry;
@@ -24,7 +26,7 @@ pub(crate) async fn run(config: Checked, telemetry: &Telemetry) -> Result<ExitCo
         None => tracing::info!("no configuration file was given or found"),
     }
     let composition = compose(&config).await?;
-    print_ready(&composition)?;
+    print_ready(&composition, &config)?;
     let stop = signals.stopped(|| composition.reload_certificate(&config)).await;
     tracing::info!(signal = stop.name(), "draining: asking clients to reconnect");
     tokio::select! {
@@ -41,8 +43,9 @@ pub(crate) async fn run(config: Checked, telemetry: &Telemetry) -> Result<ExitCo
 }
 
 /// Prints to standard output: the listeners, `ready`, and the fingerprints that clients pin, which
-/// are those of the identity key and of the key of the configured TLS certificate.
-fn print_ready(composition: &Composition) -> Result<(), Failure> {
+/// are those of the identity key and of the key of the configured TLS certificate. On a terminal,
+/// also prints how to connect; a program that starts the server needs no such text.
+fn print_ready(composition: &Composition, config: &Checked) -> Result<(), Failure> {
     let mut lines = String::new();
     for (protocol, address) in composition.server.addresses() {
         lines.push_str(&format!("listening {protocol} {address}\n"));
@@ -51,10 +54,25 @@ fn print_ready(composition: &Composition) -> Result<(), Failure> {
     if let Some(acceptor) = &composition.certificate {
         lines.push_str(&format!("tls-fingerprint {}\n", acceptor.fingerprint()));
     }
+    if std::io::stdout().is_terminal() {
+        lines.push_str(&next_steps(&listening(composition, config)));
+    }
     match print(lines.as_bytes()) {
         // The parent process has closed the pipe. The server keeps running.
         Err(Failure::ReaderGone) => Ok(()),
         written => written,
+    }
+}
+
+fn listening<'a>(composition: &'a Composition, config: &Checked) -> Listening<'a> {
+    let addresses = composition.server.addresses().iter().zip(&config.listen);
+    let direct = addresses.filter(|(_, listen)| !listen.is_behind_proxy);
+    let certificate = composition.certificate.as_ref();
+    Listening {
+        listeners: direct.map(|(address, _)| *address).collect(),
+        fingerprint: &composition.fingerprint,
+        tls_fingerprint: certificate.map(|acceptor| acceptor.fingerprint().to_string()),
+        is_registration_open: config.settings.accounts.registration,
     }
 }
 
