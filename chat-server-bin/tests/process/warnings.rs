@@ -6,10 +6,16 @@ use std::io::Read as _;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
-use chat_core::model::Push;
+use chat_core::clock::{Clock, SystemClock};
+use chat_core::engine::Engine;
+use chat_core::engine::operator::{CreateAccount, OperatorName};
+use chat_core::model::{ConversationRef, DeviceId, Push, Timestamp, UserName};
+use chat_core::prelude::Commands as _;
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::Peer;
+use chat_store_sqlite::{Options, SqliteStore};
 
 use super::faults::limited_server;
 use super::support::{exit_code_and_log, program, run_program, signal, start, stderr, until_logged, until_ready};
@@ -165,4 +171,53 @@ async fn sighup_does_not_stop_the_server() {
         log.contains("stopped") && !log.contains("before the drain ended"),
         "{log}"
     );
+}
+
+/// A clock that is a day ahead.
+#[derive(Debug)]
+struct TomorrowsClock;
+
+impl Clock for TomorrowsClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(SystemClock.now().0 + 86_400_000)
+    }
+}
+
+/// The clock was wrong when the event was written, or is wrong now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn start_warns_of_an_event_that_lies_in_the_future() {
+    const WARNING: &str = "the newest event in the store lies in the future";
+    let directory = tempfile::tempdir().unwrap();
+    for (clock, is_ahead) in [
+        (Arc::new(SystemClock) as Arc<dyn Clock>, false),
+        (Arc::new(TomorrowsClock), true),
+    ] {
+        let store = SqliteStore::open(directory.path().join("chat-data"), Options::default())
+            .await
+            .unwrap();
+        let engine = Engine::builder(Arc::new(store)).clock(clock).build().await.unwrap();
+        let name = if is_ahead { "alice" } else { "bob" };
+        let account = CreateAccount::new(UserName::parse(name).unwrap());
+        let operator = engine.operator(OperatorName::new("carol").unwrap());
+        let user = operator.create_account(account).await.unwrap().id;
+        let session = engine.session(user, DeviceId::random()).await.unwrap();
+        session.send_text(ConversationRef::direct(user), "hello").await.unwrap();
+        drop(session);
+        engine.shutdown().await;
+        drop((engine, operator));
+
+        let (mut child, _) = start(directory.path(), &LISTEN);
+        if is_ahead {
+            let log = until_logged(&mut child, WARNING);
+            let warning = log.lines().last().unwrap();
+            assert!(
+                warning.contains("WARN") && warning.contains("check the clocks"),
+                "{warning}"
+            );
+        }
+        signal(&child, "TERM");
+        let (code, log) = exit_code_and_log(child);
+        assert_eq!(code, Some(0), "{log}");
+        assert!(!log.contains(WARNING), "{log}");
+    }
 }
