@@ -1,7 +1,10 @@
 //! Administration commands: identity keys, migrations, backups, and the store epoch.
 
-use chat_core::secure::ServerIdentity;
-use chat_store_sqlite::BackupError;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use chat_core::secure::{IdentityError, ServerIdentity};
+use chat_store_sqlite::{BackupError, OpenError};
 
 use crate::args::KeygenArgs;
 use crate::compose::{create_private_dir, explain_lock, open_store, renew_epoch};
@@ -18,12 +21,27 @@ pub(crate) fn keygen(config: &Checked, arguments: &KeygenArgs) -> Result<(), Fai
             Failure::Unavailable(format!("cannot create the directory {}: {error}", directory.display()))
         })?;
     }
+    // Generating a key takes long, so an existing file is reported before.
+    if path.symlink_metadata().is_ok() {
+        return Err(key_exists(&path));
+    }
     let identity = ServerIdentity::generate(usize::try_from(arguments.bits).unwrap_or(3072))?;
-    identity.save(&path)?;
+    identity.save(&path).map_err(|error| match error {
+        IdentityError::File { source, .. } if source.kind() == ErrorKind::AlreadyExists => key_exists(&path),
+        other => other.into(),
+    })?;
     report(&format!(
         "key {}\nfingerprint {}",
         path.display(),
         identity.fingerprint()
+    ))
+}
+
+fn key_exists(path: &Path) -> Failure {
+    Failure::Failed(format!(
+        "{} exists already, and a key is never overwritten, because clients pin it; name another file with --out, or move \
+         the file away first",
+        path.display()
     ))
 }
 
@@ -45,7 +63,7 @@ pub(crate) async fn new_epoch(config: &Checked) -> Result<(), Failure> {
 
 /// Copies the embedded store to the new file `target`, also while a server uses it. Fails if the
 /// store is a database server, or `target` exists.
-pub(crate) async fn backup(config: &Checked, target: &std::path::Path) -> Result<(), Failure> {
+pub(crate) async fn backup(config: &Checked, target: &Path) -> Result<(), Failure> {
     let Some(directory) = config.store_dir() else {
         return Err(Failure::Failed(
             "the store is a database server: back it up with the tool of the database, such as mariadb-dump --single-transaction; \
@@ -61,7 +79,7 @@ pub(crate) async fn backup(config: &Checked, target: &std::path::Path) -> Result
 
 /// Replaces the embedded store by the backup `file`. Fails if the store is a database server, or
 /// while a server uses the store.
-pub(crate) async fn restore(config: &Checked, file: &std::path::Path) -> Result<(), Failure> {
+pub(crate) async fn restore(config: &Checked, file: &Path) -> Result<(), Failure> {
     let Some(directory) = config.store_dir() else {
         return Err(Failure::Failed(
             "the store is a database server: stop all nodes, restore it with the tool of the database, and run chat-server \
@@ -73,7 +91,7 @@ pub(crate) async fn restore(config: &Checked, file: &std::path::Path) -> Result<
     let work = async {
         chat_store_sqlite::restore(directory, file)
             .await
-            .map_err(explain_restore)
+            .map_err(|error| explain_restore(error, file))
     };
     let restored = unless_stopped(work).await?;
     let mut text = format!("restored {}\nepoch {}", file.display(), restored.epoch);
@@ -93,8 +111,14 @@ pub(crate) async fn restore(config: &Checked, file: &std::path::Path) -> Result<
     report(&text)
 }
 
-fn explain_restore(error: BackupError) -> Failure {
+fn explain_restore(error: BackupError, file: &Path) -> Failure {
     match error {
+        BackupError::Open(OpenError::Missing { path }) if path == file => {
+            Failure::Unavailable(format!("there is no backup {}; check the path", path.display()))
+        }
+        BackupError::Open(OpenError::Empty { path }) if path == file => {
+            Failure::Failed(format!("{} is empty and holds no backup", path.display()))
+        }
         BackupError::Open(error) => explain_lock(error),
         other => other.into(),
     }

@@ -16,6 +16,9 @@ use crate::signals::StopSignal;
 pub(crate) enum Failure {
     /// A failure of none of the following kinds. Exit code 1.
     Failed(String),
+    /// The command line lacks something that the command needs. Exit code 2, as for other errors in
+    /// the command line.
+    Usage(String),
     /// Something that the program needs (the store, a file, an address, file descriptors) is
     /// unavailable; the same configuration may work later. Exit code 69.
     Unavailable(String),
@@ -32,6 +35,7 @@ impl Failure {
     pub(crate) fn code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
             Self::Unavailable(_) => 69,
             Self::ReaderGone => 0,
             Self::Stopped(signal) => signal.exit_code(),
@@ -48,7 +52,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(text) | Self::Unavailable(text) => f.write_str(text),
+            Self::Failed(text) | Self::Usage(text) | Self::Unavailable(text) => f.write_str(text),
             Self::Stopped(signal) => write!(
                 f,
                 "stopped by {} before the end; no unfinished file is left",

@@ -2,7 +2,13 @@
 
 use std::path::PathBuf;
 
+use chat_core::auth::Subject;
+use chat_core::engine::operator::OperatorName;
+use chat_core::model::DisplayName;
 use clap::{Args, Subcommand};
+
+use crate::failure::chain;
+use crate::operator::{parse_group, parse_user, parse_user_name};
 
 /// A command of an operator with the options that all these commands have.
 #[derive(Debug, Clone, Args)]
@@ -21,7 +27,7 @@ pub(crate) struct OperatorArgs {
     pub(crate) json: bool,
     /// Name of the operator for the audit log, which also records the login name of the user who
     /// runs the command [default: that login name]
-    #[arg(long, value_name = "NAME", global = true)]
+    #[arg(long, value_name = "NAME", global = true, value_parser = operator)]
     pub(crate) operator: Option<String>,
 }
 
@@ -31,7 +37,7 @@ pub(crate) enum UserCommand {
     /// Creates an account, or one for each line of a file
     Add {
         /// Name of the account; reserved names are allowed
-        #[arg(required_unless_present = "file", conflicts_with = "file")]
+        #[arg(required_unless_present = "file", conflicts_with = "file", value_parser = user_name)]
         name: Option<String>,
         /// Creates an account for each line of FILE, which is a JSON object:
         /// {"name":"alice","password":"…","display_name":"Alice"}; only the name is required
@@ -43,7 +49,7 @@ pub(crate) enum UserCommand {
         #[arg(long, conflicts_with = "password_file")]
         no_password: bool,
         /// Display name that other users see beside the user name
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, value_name = "TEXT", value_parser = display_name)]
         display_name: Option<String>,
     },
     /// Lists accounts, including disabled and deleted accounts
@@ -55,18 +61,22 @@ pub(crate) enum UserCommand {
     /// Shows an account and its devices
     Show {
         /// Name, or # and id
+        #[arg(value_parser = user)]
         user: String,
     },
     /// Renames an account
     Rename {
         /// Name, or # and id
+        #[arg(value_parser = user)]
         user: String,
         /// New name; reserved names are allowed
+        #[arg(value_parser = user_name)]
         name: String,
     },
     /// Sets a new password and ends the user's sessions
     Passwd {
         /// Name, or # and id
+        #[arg(value_parser = user)]
         user: String,
         #[command(flatten)]
         password: PasswordArgs,
@@ -74,16 +84,19 @@ pub(crate) enum UserCommand {
     /// Disables an account: refuses its logins and ends its sessions
     Disable {
         /// Name, or # and id
+        #[arg(value_parser = user)]
         user: String,
     },
     /// Enables a disabled account, which can then log in again
     Enable {
         /// Name, or # and id
+        #[arg(value_parser = user)]
         user: String,
     },
     /// Deletes an account and its personal data permanently
     Delete {
         /// Name, or # and id
+        #[arg(value_parser = user)]
         user: String,
         /// Also erases the texts of the user's messages and edits; reactions, and the names and
         /// descriptions of groups, stay
@@ -103,12 +116,14 @@ pub(crate) enum UserCommand {
     /// Lets the subject of a deleted account get a new account at its next login
     FreeSubject {
         /// Identifier by which the application knows the user
+        #[arg(value_parser = subject)]
         subject: String,
     },
     /// Prints the account, its devices and contacts, what the user wrote, and the user's inbox, as
     /// JSON
     Export {
         /// Name, or # and id
+        #[arg(value_parser = user)]
         user: String,
     },
 }
@@ -125,19 +140,23 @@ pub(crate) enum GroupCommand {
     /// Shows a group and its members
     Show {
         /// Name, or # and id; a deleted group has only an id
+        #[arg(value_parser = group)]
         group: String,
     },
     /// Makes a member the owner of a group
     Transfer {
         /// Name, or # and id
+        #[arg(value_parser = group)]
         group: String,
         /// Name of the new owner, or # and id
+        #[arg(value_parser = user)]
         user: String,
     },
     /// Deletes a group for all its members; they keep its history
     #[command(visible_alias = "close")]
     Delete {
         /// Name, or # and id
+        #[arg(value_parser = group)]
         group: String,
     },
 }
@@ -148,11 +167,13 @@ pub(crate) enum SessionCommand {
     /// Lists the sessions on the server that runs on the data directory
     List {
         /// Lists only the sessions of this user: name, or # and id
+        #[arg(value_parser = user)]
         user: Option<String>,
     },
     /// Ends all sessions of a user, whose devices have to log in again
     End {
         /// Name, or # and id
+        #[arg(value_parser = user)]
         user: String,
     },
 }
@@ -182,4 +203,33 @@ pub(crate) struct PasswordArgs {
     /// Reads the password from the first line of FILE instead of CHAT_PASSWORD or a prompt
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
+}
+
+// Each of these functions checks an argument, which is sent to the server as it was given.
+
+fn user(text: &str) -> Result<String, String> {
+    parse_user(text).map(|_| text.to_owned())
+}
+
+fn user_name(text: &str) -> Result<String, String> {
+    parse_user_name(text).map(|_| text.to_owned())
+}
+
+fn group(text: &str) -> Result<String, String> {
+    parse_group(text).map(|_| text.to_owned())
+}
+
+fn display_name(text: &str) -> Result<String, String> {
+    let checked = DisplayName::parse(text).map_err(|error| chain(&error));
+    checked.map(|_| text.to_owned())
+}
+
+fn operator(text: &str) -> Result<String, String> {
+    let checked = OperatorName::new(text).map_err(|error| chain(&error));
+    checked.map(|_| text.to_owned())
+}
+
+fn subject(text: &str) -> Result<String, String> {
+    let checked = Subject::new(text).map_err(|error| chain(&error));
+    checked.map(|_| text.to_owned())
 }

@@ -19,6 +19,13 @@ const MAX_FILE_BYTES: u64 = 64 << 20;
 pub(super) async fn add(config: &Checked, arguments: &OperatorArgs, file: &Path) -> Result<(), Failure> {
     let accounts = read(file)?;
     let count = accounts.len();
+    if count == 0 {
+        print_error(&format!(
+            "chat-server: {} contains no account; none was created",
+            file.display()
+        ));
+        return Ok(());
+    }
     let mut executor = Executor::open(config, arguments).await?;
     let result = add_all(&mut executor, accounts).await;
     executor.close().await;

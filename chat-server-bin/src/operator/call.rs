@@ -129,7 +129,7 @@ impl Call {
             UserCommand::Enable { user } => Self::UserEnable { user },
             UserCommand::Delete { yes: false, .. } => {
                 let text = "a deletion cannot be undone; confirm it with --yes";
-                return Err(Failure::Failed(text.to_owned()));
+                return Err(Failure::Usage(text.to_owned()));
             }
             UserCommand::Delete {
                 user,

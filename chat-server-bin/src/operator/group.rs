@@ -1,6 +1,6 @@
 //! Commands about groups.
 
-use chat_core::model::ConversationId;
+use chat_core::model::{ConversationId, MemberInfo, Role};
 use serde_json::json;
 
 use super::console::Desk;
@@ -29,10 +29,18 @@ pub(super) async fn run(desk: &Desk<'_>, call: Call, printer: &mut Printer) -> R
             printer.row(&group, &describe_group(&group)).await
         }
         Call::GroupTransfer { group, user } => {
-            let transferred = operator.transfer_group(group_ref(&group)?, user_ref(&user)?);
-            transferred.await.map_err(refused)?;
-            let object = json!({ "group": &group, "owner": &user });
-            let text = format!("made user {user} the owner of group {group}");
+            let before = operator.group(group_ref(&group)?).await.map_err(refused)?;
+            let next = operator.account(user_ref(&user)?).await.map_err(refused)?.account;
+            let id = before.group.group.id;
+            operator.transfer_group(id, next.id).await.map_err(refused)?;
+            let is_owner = |member: &MemberInfo| member.user.id == next.id && member.role == Role::Owner;
+            let is_changed = !before.members.iter().any(is_owner);
+            let object = json!({ "group": &group, "owner": &user, "changed": is_changed });
+            let text = if is_changed {
+                format!("made user {} the owner of group {group}", next.name)
+            } else {
+                format!("user {} was already the owner of group {group}", next.name)
+            };
             desk.announce_and_print(printer, &object, &text).await
         }
         Call::GroupDelete { group } => {

@@ -12,18 +12,20 @@ mod identity;
 mod node;
 mod password;
 mod printer;
+mod reference;
 mod text;
 mod user;
 
 use chat_core::engine::CommandError;
 use chat_core::engine::operator::OperatorName;
-use chat_core::model::{ConversationRef, GroupName, ReplyCode, UserName, UserRef};
+use chat_core::model::{ConversationRef, ReplyCode, UserRef};
 use chat_core::store::{AuditId, AuditPage};
 
 pub(crate) use call::Call;
 pub(crate) use console::{Console, RunningNode};
 pub(crate) use identity::sudo_user;
 pub(crate) use printer::Printer;
+pub(crate) use reference::{group_ref as parse_group, user_name as parse_user_name, user_ref as parse_user};
 
 use self::console::Desk;
 use self::executor::Executor;
@@ -130,29 +132,18 @@ async fn print_audit(desk: &Desk<'_>, before: Option<u64>, limit: u32, printer: 
     Ok(())
 }
 
-/// Parses the name of a user in an argument.
-fn user_name(text: &str) -> Result<UserName, Failure> {
-    // Operators may use names that registration reserves.
-    UserName::parse_any(text).map_err(invalid)
-}
-
-/// Parses an argument that is the name of a user, or `#` and the id of a user.
+/// Parses a user in a request; see [`reference::user_ref`].
 fn user_ref(text: &str) -> Result<UserRef, Failure> {
-    match text.strip_prefix('#') {
-        Some(id) => id.parse().map(UserRef::Id).map_err(invalid),
-        None => user_name(text).map(UserRef::Name),
-    }
+    reference::user_ref(text).map_err(Failure::Failed)
 }
 
-/// Parses an argument that is the name of a group, or `#` and the id of a group.
+/// Parses a group in a request; see [`reference::group_ref`].
 fn group_ref(text: &str) -> Result<ConversationRef, Failure> {
-    match text.strip_prefix('#') {
-        Some(id) => id.parse().map(ConversationRef::Id).map_err(invalid),
-        None => GroupName::parse_any(text).map(ConversationRef::Group).map_err(invalid),
-    }
+    reference::group_ref(text).map_err(Failure::Failed)
 }
 
-/// Returns the failure for an invalid argument.
+/// Returns the failure for an invalid value in a request, which another program may have sent, or
+/// in a file.
 fn invalid(error: impl std::error::Error) -> Failure {
     Failure::Failed(chain(&error))
 }

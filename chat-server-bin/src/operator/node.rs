@@ -92,12 +92,16 @@ fn node_stats(console: &Console, node: &RunningNode) -> Value {
     })
 }
 
-/// Returns the fields of an object as lines of name and value.
+/// Returns the fields of an object as lines of name and value. The name of a field of an object in
+/// it has the name of that object before it, as in `rows.accounts`.
 fn as_text(object: &Value) -> String {
     let fields = object.as_object().into_iter().flatten();
     let lines = fields.flat_map(|(name, value)| match value {
         Value::Array(values) => values.iter().map(|value| line(name, value)).collect(),
-        Value::Object(values) => values.iter().map(|(name, value)| line(name, value)).collect(),
+        Value::Object(values) => {
+            let lines = values.iter().map(|(key, value)| line(&format!("{name}.{key}"), value));
+            lines.collect()
+        }
         value => vec![line(name, value)],
     });
     lines.collect::<Vec<_>>().join("\n")

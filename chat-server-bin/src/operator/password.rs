@@ -26,7 +26,7 @@ pub(super) fn read_password(arguments: &PasswordArgs) -> Result<Secret, Failure>
     }
     if !std::io::stdin().is_terminal() {
         let text = "no password given: set CHAT_PASSWORD or use --password-file FILE";
-        return Err(Failure::Failed(text.to_owned()));
+        return Err(Failure::Usage(text.to_owned()));
     }
     // For Ctrl-C the prompt raises SIGINT before it restores the mode of the terminal. With this
     // handler the process survives the signal, and the prompt fails.

@@ -1,15 +1,17 @@
 //! Commands about accounts.
 
 use chat_core::auth::Subject;
-use chat_core::engine::operator::{CreateAccount, DeleteAccount, DeletedName, DeletedSubject, DeletedTexts};
+use chat_core::engine::operator::{
+    AccountInfo, CreateAccount, DeleteAccount, DeletedName, DeletedSubject, DeletedTexts,
+};
 use chat_core::model::{DisplayName, UserRef, escape_for_log};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::call::NewAccount;
 use super::console::Desk;
 use super::printer::Printer;
 use super::text::{account_row, describe_account};
-use super::{Call, PAGE_SIZE, invalid, refused, user_name, user_ref};
+use super::{Call, PAGE_SIZE, invalid, parse_user_name, refused, user_ref};
 use crate::failure::Failure;
 
 /// Runs a command about an account. Other commands do nothing.
@@ -23,10 +25,16 @@ pub(super) async fn run(desk: &Desk<'_>, call: Call, printer: &mut Printer) -> R
             printer.row(&account, &describe_account(&account)).await
         }
         Call::UserRename { user, name } => {
-            let renamed = operator.rename_account(user_ref(&user)?, user_name(&name)?);
-            let account = renamed.await.map_err(refused)?;
-            let text = format!("renamed user {user} to {}", account.name);
-            printer.result(&account, &text, None).await
+            let new_name = parse_user_name(&name).map_err(Failure::Failed)?;
+            let before = find(desk, &user).await?;
+            let account = operator.rename_account(before.id, new_name).await.map_err(refused)?;
+            let is_changed = before.name != account.name;
+            let text = if is_changed {
+                format!("renamed user {} to {}", before.name, account.name)
+            } else {
+                format!("user {} already had this name", account.name)
+            };
+            printer.result(&with_change(&account, is_changed), &text, None).await
         }
         Call::UserPasswd { user, password } => {
             let changed = operator.set_password(user_ref(&user)?, password.0);
@@ -35,14 +43,28 @@ pub(super) async fn run(desk: &Desk<'_>, call: Call, printer: &mut Printer) -> R
             desk.announce_and_print(printer, &account, &text).await
         }
         Call::UserDisable { user } => {
-            let account = operator.disable(user_ref(&user)?).await.map_err(refused)?;
-            let text = format!("disabled user {} and ended all sessions", account.name);
-            desk.announce_and_print(printer, &account, &text).await
+            let before = find(desk, &user).await?;
+            let account = operator.disable(before.id).await.map_err(refused)?;
+            let text = if before.disabled {
+                // A repetition completes what an interrupted command has left.
+                format!("user {} was already disabled; ended all sessions", account.name)
+            } else {
+                format!("disabled user {} and ended all sessions", account.name)
+            };
+            desk.announce_and_print(printer, &with_change(&account, !before.disabled), &text)
+                .await
         }
         Call::UserEnable { user } => {
-            let account = operator.enable(user_ref(&user)?).await.map_err(refused)?;
-            let text = format!("enabled user {}", account.name);
-            printer.result(&account, &text, None).await
+            let before = find(desk, &user).await?;
+            let account = operator.enable(before.id).await.map_err(refused)?;
+            let text = if before.disabled {
+                format!("enabled user {}", account.name)
+            } else {
+                format!("user {} was already enabled", account.name)
+            };
+            printer
+                .result(&with_change(&account, before.disabled), &text, None)
+                .await
         }
         Call::UserDelete {
             user,
@@ -66,7 +88,7 @@ pub(super) async fn run(desk: &Desk<'_>, call: Call, printer: &mut Printer) -> R
 }
 
 async fn add(desk: &Desk<'_>, account: NewAccount, printer: &mut Printer) -> Result<(), Failure> {
-    let mut new = CreateAccount::new(user_name(&account.name)?);
+    let mut new = CreateAccount::new(parse_user_name(&account.name).map_err(Failure::Failed)?);
     let display_name = account.display_name.map(|text| DisplayName::parse(&text));
     new.display_name = display_name.transpose().map_err(invalid)?;
     new.password = account.password.map(|password| password.0);
@@ -91,11 +113,34 @@ fn deletion_options(erase_texts: bool, free_name: bool, free_subject: bool) -> D
 
 async fn delete(desk: &Desk<'_>, user: &str, options: DeleteAccount, printer: &mut Printer) -> Result<(), Failure> {
     let operator = &desk.operator;
-    let id = operator.account(user_ref(user)?).await.map_err(refused)?.account.id;
+    let before = find(desk, user).await?;
+    let id = before.id;
     operator.delete_account(id, options).await.map_err(refused)?;
     let account = operator.account(id).await.map_err(refused)?.account;
-    let text = format!("deleted user {user} with id {id}");
-    desk.announce_and_print(printer, &account, &text).await
+    let is_changed = before.deleted.is_none();
+    let text = if is_changed {
+        format!("deleted user {} with id {id}", before.name)
+    } else {
+        format!("user #{id} was already deleted; completed the deletion and applied the options")
+    };
+    desk.announce_and_print(printer, &with_change(&account, is_changed), &text)
+        .await
+}
+
+/// Returns the account of an argument, as it is before the command changes it.
+async fn find(desk: &Desk<'_>, user: &str) -> Result<AccountInfo, Failure> {
+    let found = desk.operator.account(user_ref(user)?).await.map_err(refused)?;
+    Ok(found.account)
+}
+
+/// Returns the account as JSON with the field `changed`, which is false if the account was already
+/// in the wanted state.
+fn with_change(account: &AccountInfo, is_changed: bool) -> Value {
+    let mut object = json!(account);
+    if let Value::Object(fields) = &mut object {
+        fields.insert("changed".to_owned(), Value::Bool(is_changed));
+    }
+    object
 }
 
 async fn export(desk: &Desk<'_>, user: UserRef, printer: &mut Printer) -> Result<(), Failure> {

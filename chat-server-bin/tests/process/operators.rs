@@ -54,7 +54,7 @@ fn account_commands_print_text_or_json_and_leave_audit_records() {
     );
 
     let unconfirmed = run_program(path, &["user", "delete", "bobby"]);
-    assert_eq!(unconfirmed.status.code(), Some(1));
+    assert_eq!(unconfirmed.status.code(), Some(2));
     assert!(stderr(&unconfirmed).contains("--yes"));
     let deleted = json(path, &["user", "delete", "bobby", "--free-name", "--yes"]);
     assert!(deleted[0]["deleted_ms"].is_number());
@@ -62,7 +62,7 @@ fn account_commands_print_text_or_json_and_leave_audit_records() {
     let unknown = run_program(path, &["user", "show", "#99"]);
     assert_eq!(unknown.status.code(), Some(1));
     assert!(
-        stderr(&unknown).contains("user 99 does not exist"),
+        stderr(&unknown).contains("user #99 does not exist"),
         "{}",
         stderr(&unknown)
     );
@@ -219,4 +219,104 @@ fn group_commands_report_unknown_groups() {
             stderr(&refused)
         );
     }
+}
+
+/// A mistake in the command line is found before the store is opened, and has the exit code 2.
+#[test]
+fn invalid_arguments_are_usage_errors() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    for (arguments, expected) in [
+        (&["user", "show", "#x"][..], "the id in \"#x\" is not a number"),
+        (&["user", "add", "a b", "--no-password"], "a b"),
+        (&["user", "rename", "alice", ""], "NAME"),
+        (&["user", "disable", "#"], "'#17'"),
+        (&["user", "delete", "alice"], "--yes"),
+        (&["user", "add", "alice"], "--password-file"),
+        (
+            &["user", "add", "alice", "--no-password", "--display-name", "a\nb"],
+            "TEXT",
+        ),
+        (&["group", "show", "#1x"], "'#17'"),
+        (&["group", "transfer", "rust", "#x"], "'#17'"),
+        (&["session", "list", "#x"], "'#17'"),
+        (&["user", "list", "--operator", ""], "NAME"),
+        (&["keygen", "--bits", "1024"], "2048"),
+    ] {
+        let refused = run_program(path, arguments);
+        let text = stderr(&refused);
+        assert_eq!(refused.status.code(), Some(2), "{arguments:?}: {text}");
+        assert!(text.contains(expected), "{arguments:?}: {text}");
+    }
+    assert_eq!(std::fs::read_dir(path).unwrap().count(), 0);
+}
+
+#[test]
+fn repeated_commands_say_that_nothing_changed() {
+    let directory = new_store();
+    let path = directory.path();
+    run(path, &["user", "add", "alice", "--no-password"]);
+    let said = |arguments: &[&str], expected: &str| {
+        let lines = run(path, arguments);
+        assert!(lines[0].contains(expected), "{arguments:?}: {lines:?}");
+    };
+    said(&["user", "enable", "alice"], "user alice was already enabled");
+    said(&["user", "disable", "#1"], "disabled user alice");
+    said(&["user", "disable", "alice"], "user alice was already disabled");
+    said(
+        &["user", "rename", "alice", "Alice"],
+        "user alice already had this name",
+    );
+    let enabled = json(path, &["user", "enable", "alice"]);
+    assert_eq!(
+        (&enabled[0]["changed"], &enabled[0]["disabled"]),
+        (&true.into(), &false.into())
+    );
+    assert_eq!(json(path, &["user", "enable", "alice"])[0]["changed"], false);
+    said(&["user", "delete", "alice", "--yes"], "deleted user alice with id 1");
+    said(&["user", "delete", "#1", "--yes"], "user #1 was already deleted");
+}
+
+#[test]
+fn file_without_accounts_is_reported() {
+    let directory = new_store();
+    std::fs::write(directory.path().join("empty"), "\n").unwrap();
+    let added = run_program(directory.path(), &["user", "add", "--file", "empty"]);
+    assert_eq!((added.status.code(), stdout(&added)), (Some(0), String::new()));
+    assert!(
+        stderr(&added).contains("empty contains no account"),
+        "{}",
+        stderr(&added)
+    );
+}
+
+#[test]
+fn stats_print_each_key_once() {
+    let directory = new_store();
+    let lines = run(directory.path(), &["stats"]);
+    let mut keys: Vec<&str> = lines.iter().map(|line| line.split(' ').next().unwrap()).collect();
+    assert!(keys.contains(&"rows.conversations"), "{keys:?}");
+    keys.sort_unstable();
+    assert!(keys.windows(2).all(|pair| pair[0] != pair[1]), "{keys:?}");
+}
+
+#[test]
+fn existing_key_and_missing_backup_are_named() {
+    let directory = new_store();
+    let path = directory.path();
+    run(path, &["keygen", "--out", "key.pem", "--bits", "2048"]);
+    let refused = run_program(path, &["keygen", "--out", "key.pem", "--bits", "2048"]);
+    let text = stderr(&refused);
+    assert_eq!(refused.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("key.pem exists already") && text.contains("--out"),
+        "{text}"
+    );
+    let refused = run_program(path, &["restore", "missing.db"]);
+    let text = stderr(&refused);
+    assert_eq!(refused.status.code(), Some(69), "{text}");
+    assert!(
+        text.contains("there is no backup missing.db") && !text.contains("migrate"),
+        "{text}"
+    );
 }

@@ -182,8 +182,10 @@ async fn drain(mut server: ServerProcess) {
     assert_eq!(server.wait().unwrap(), Some(0));
 }
 
-/// Copies the files of the store.
+/// Copies the files of the store. Removes the note about the last opening, so that the server does
+/// not notice the copy, as after an update from a release that wrote no note.
 fn copy_store(from: &Path, to: &Path) {
+    let _ = fs::remove_file(to.join("chat.db-opening"));
     for name in ["chat.db", "chat.db-wal", "chat.db-shm"] {
         let _ = fs::remove_file(to.join(name));
         if from.join(name).exists() {
