@@ -26,10 +26,12 @@ const REFUSAL_TIME: Duration = Duration::from_millis(100);
 ///
 /// An unknown account, an account without a password and a wrong password take the same code path,
 /// the same reads of the store and the same time. A login without a device token is charged before
-/// the store is read, so that a throttled one reads nothing. A login with a token may come from a
-/// known device, which has limits of its own, so the store is read first, and the answer to a
-/// throttled one is sent at a fixed time. Wrong device tokens are charged to their source: beyond
+/// the store is read, so that a throttled one reads nothing, unless only the attempts under other
+/// spellings of the account exceed its limit. A login with a token may come from a known device,
+/// which has limits of its own, so the store is read first. The answer to a login that is throttled
+/// after a read is sent at a fixed time. Wrong device tokens are charged to their source: beyond
 /// its rate, a login with a token reads nothing either, unless its device has logged in from there.
+/// A wrong token with the right password is not charged.
 #[derive(Debug)]
 pub struct PasswordAuthenticator {
     store: Arc<dyn Store>,
@@ -176,11 +178,19 @@ impl PasswordAuthenticator {
             account: presented,
             known_device: None,
         };
+        let answer_at = tokio::time::Instant::now() + REFUSAL_TIME;
         let charged = self.throttle.charge(Instant::now(), &attempt)?;
         let found = self.find(named).await;
         let account = found.inspect_err(|_| self.throttle.refund(Instant::now(), charged))?;
-        let charged = self.identify(charged, presented, account.as_ref())?;
-        Ok(LookedUp { account, charged })
+        let charged = self.identify(charged, presented, account.as_ref());
+        if charged.is_err() {
+            tokio::time::sleep_until(answer_at).await;
+        }
+        Ok(LookedUp {
+            account,
+            charged: charged?,
+            had_wrong_token: false,
+        })
     }
 
     /// Looks up the account and the device of a login with a device token, then charges the login.
@@ -213,7 +223,8 @@ impl PasswordAuthenticator {
                 charged.and_then(|charged| self.identify(charged, presented, account.as_ref()))
             }
         };
-        if known_device.is_none() || charged.is_err() {
+        let had_wrong_token = known_device.is_none();
+        if had_wrong_token || charged.is_err() {
             // The reads are charged too, so that logins that are refused cannot cause any number.
             self.device_tokens.failed(Instant::now(), with_token);
         }
@@ -223,6 +234,7 @@ impl PasswordAuthenticator {
         Ok(LookedUp {
             account,
             charged: charged?,
+            had_wrong_token,
         })
     }
 
@@ -265,6 +277,8 @@ struct Unverified {
 struct LookedUp {
     account: Option<Account>,
     charged: ChargedAttempt,
+    /// True if the login had a device token that is not that of its device, which was charged too.
+    had_wrong_token: bool,
 }
 
 /// A form of a presented password that is compared with the stored hash.
@@ -329,7 +343,11 @@ impl Authenticator for PasswordAuthenticator {
         let with_token = ResumeAttempt::of_login(source, named, login.device);
         let token = token.and_then(Result::ok);
         let token = token.filter(|_| self.device_tokens.check(Instant::now(), with_token).is_ok());
-        let LookedUp { account, charged } = match token {
+        let LookedUp {
+            account,
+            charged,
+            had_wrong_token,
+        } = match token {
             Some(token) => {
                 self.look_up_and_charge(source, &presented, named, login.device, token)
                     .await?
@@ -342,6 +360,9 @@ impl Authenticator for PasswordAuthenticator {
         let (Some(account), Some(compared), PasswordCheck::Right { needs_rehash }) = (account, stored, check) else {
             return Ok(AuthVerdict::Denied);
         };
+        if had_wrong_token {
+            self.device_tokens.refund(Instant::now(), with_token);
+        }
         self.device_tokens.succeeded(Instant::now(), with_token);
         let stronger = if needs_rehash {
             // A failure is ignored, because the next login tries again.

@@ -122,6 +122,16 @@ impl ResumeThrottle {
         }
     }
 
+    /// Refunds the charge of an attempt whose token was wrong but whose password was right, as
+    /// after the restoration of a backup that is older than the token.
+    pub(super) fn refund(&self, now: Instant, attempt: ResumeAttempt) {
+        let mut state = self.state.lock();
+        match state.known.get_mut(&self.key(attempt)) {
+            Some(known) => known.failures.refund(now, &self.rate),
+            None => state.sources.refund(now, attempt.source.into()),
+        }
+    }
+
     /// Remembers a device that has logged in or resumed.
     pub fn succeeded(&self, now: Instant, attempt: ResumeAttempt) {
         let known = self.key(attempt);

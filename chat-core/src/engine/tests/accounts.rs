@@ -2,6 +2,7 @@
 //! authenticator accepts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -193,6 +194,69 @@ async fn wrong_device_tokens_are_charged_to_their_source() {
     store.set_unavailable(false);
     let known = with_token(first.device_token.clone().unwrap(), device);
     engine.login(source, known).await.unwrap();
+}
+
+/// A restored store does not know the tokens that it issued after the backup.
+#[tokio::test(start_paused = true)]
+async fn stale_device_token_with_the_right_password_is_not_charged() {
+    let mut config = config();
+    config.throttle = crate::auth::ThrottleOptions {
+        node_rate: crate::rate::Rate::UNLIMITED,
+        ..Default::default()
+    };
+    let engine = Engine::builder(Arc::new(MemoryStore::new()))
+        .config(config)
+        .build()
+        .await
+        .unwrap();
+    let alice = register(&engine, "alice").await;
+    let source = Source::Ip([192, 0, 2, 7].into());
+    for _ in 0..50 {
+        let stale = Login {
+            device_token: Some(Secret::new([7; 32])),
+            ..login(alice, DeviceId::random())
+        };
+        engine.login(source, stale).await.unwrap();
+    }
+    let other = Login {
+        device_token: Some(Secret::new([8; 32])),
+        secret: Secret::new("wrong password"),
+        ..login(alice, DeviceId::random())
+    };
+    let refused = engine.login(source, other).await;
+    assert_eq!(
+        error_code(refused),
+        ReplyCode::BadCredentials,
+        "the source is not throttled"
+    );
+}
+
+/// The second spelling of the name is charged to the history of the account only after the look-up.
+#[tokio::test(start_paused = true)]
+async fn login_that_is_throttled_after_its_look_up_is_answered_at_a_fixed_time() {
+    let mut config = config();
+    config.throttle = crate::auth::ThrottleOptions {
+        account_attempts: 1,
+        ..crate::auth::ThrottleOptions::danger_unlimited()
+    };
+    let engine = Engine::builder(Arc::new(MemoryStore::new()))
+        .config(config)
+        .build()
+        .await
+        .unwrap();
+    let alice = register(&engine, "alice").await;
+    let wrong = |account: UserRef| Login {
+        account: Some(account),
+        secret: Secret::new("wrong password"),
+        ..login(alice, DeviceId::random())
+    };
+    let first = engine.login(Source::Local, wrong(alice.into())).await;
+    assert_eq!(error_code(first), ReplyCode::BadCredentials);
+    let started = tokio::time::Instant::now();
+    let by_name = wrong(UserRef::Name(UserName::parse("alice").unwrap()));
+    let refused = engine.login(Source::Local, by_name).await;
+    assert_eq!(error_code(refused), ReplyCode::Throttled);
+    assert_eq!(started.elapsed(), Duration::from_millis(100));
 }
 
 #[tokio::test]
