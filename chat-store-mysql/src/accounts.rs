@@ -118,6 +118,26 @@ impl AccountStore for MysqlStore {
         };
         self.connections.with_deadline(work).await
     }
+
+    async fn devices_in(&self, devices: &[(UserId, DeviceId)]) -> Result<Vec<Device>, StoreError> {
+        let work = async {
+            let mut conn = self.connections.reader().await?;
+            let mut found = Vec::new();
+            for devices in distinct(devices).chunks(MAX_KEYS_PER_STATEMENT) {
+                let rows = conn.query(devices_in_sql(devices)).await.map_err(store_error)?;
+                found.extend(rows::all(rows, sql::device)?);
+            }
+            Ok(found)
+        };
+        self.connections.with_deadline(work).await
+    }
+}
+
+/// Returns the query for the devices with these keys.
+fn devices_in_sql(devices: &[(UserId, DeviceId)]) -> String {
+    let key = |(user, id): &(UserId, DeviceId)| format!("(user_id = {} AND id = {})", int(user.0), hex(&id.0));
+    let keys = joined(devices.iter().map(key), " OR ");
+    format!("SELECT {DEVICE} FROM device WHERE {keys}")
 }
 
 impl MysqlTx<'_> {
@@ -224,10 +244,8 @@ impl AccountTx for MysqlTx<'_> {
         }
         let mut found = Vec::new();
         for devices in distinct(devices).chunks(MAX_KEYS_PER_STATEMENT) {
-            let key = |(user, id): &(UserId, DeviceId)| format!("(user_id = {} AND id = {})", int(user.0), hex(&id.0));
-            let keys = joined(devices.iter().map(key), " OR ");
-            let sql = format!("SELECT {DEVICE} FROM device WHERE {keys}");
-            found.extend(rows::all(self.query_unprepared(sql).await?, sql::device)?);
+            let rows = self.query_unprepared(devices_in_sql(devices)).await?;
+            found.extend(rows::all(rows, sql::device)?);
         }
         Ok(found)
     }

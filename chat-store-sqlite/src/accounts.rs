@@ -82,6 +82,12 @@ impl AccountStore for SqliteStore {
     async fn devices(&self, user: UserId) -> Result<Vec<Device>, StoreError> {
         self.readers.read(move |conn| devices_of(conn, user)).await
     }
+
+    async fn devices_in(&self, devices: &[(UserId, DeviceId)]) -> Result<Vec<Device>, StoreError> {
+        let keys = distinct(devices);
+        let find = move |conn: &Connection| rows::find_each(keys, |(user, id)| device(conn, user, id));
+        self.readers.read(find).await
+    }
 }
 
 #[async_trait]

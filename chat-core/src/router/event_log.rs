@@ -2,6 +2,7 @@
 //! committed, even if the bus lost the announcements, which are the messages by which nodes report
 //! new events to each other.
 
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,13 +58,13 @@ pub trait EventLog: Debug + Send + Sync + 'static {
     /// not exist are left out.
     async fn last_seqs(&self, conversations: &[ConversationId]) -> Result<Vec<(ConversationId, Seq)>, StoreError>;
 
-    /// Returns the latest login of each device of a user. A session is no longer valid if its
-    /// device is missing or has another epoch.
-    async fn logins(&self, user: UserId) -> Result<Vec<DeviceLogin>, StoreError>;
+    /// Returns the latest logins of these devices, in any order. A session is no longer valid if
+    /// its device is missing or has another epoch.
+    async fn logins(&self, devices: &[(UserId, DeviceId)]) -> Result<Vec<DeviceLogin>, StoreError>;
 
-    /// Returns whether the account of a user is disabled or does not exist. The router calls this
-    /// after [`logins`](EventLog::logins), and only if it closes a session, to give the reason.
-    async fn is_disabled(&self, user: UserId) -> Result<bool, StoreError>;
+    /// Returns those of these users whose account is disabled or does not exist. The router calls
+    /// this after [`logins`](EventLog::logins), and only if it closes sessions, to give the reason.
+    async fn disabled_users(&self, users: &[UserId]) -> Result<Vec<UserId>, StoreError>;
 
     /// Returns the users whose logins or memberships have changed in the last
     /// [`UserChange::WINDOW`], or `None` if the source does not know them.
@@ -77,6 +78,8 @@ pub trait EventLog: Debug + Send + Sync + 'static {
 /// Latest login of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceLogin {
+    /// User of the device.
+    pub user: UserId,
     /// The device.
     pub device: DeviceId,
     /// Epoch of the login.
@@ -177,9 +180,10 @@ impl EventLog for StoreEventLog {
         Ok(ends.into_iter().map(|end| (end.conversation, end.last_seq)).collect())
     }
 
-    async fn logins(&self, user: UserId) -> Result<Vec<DeviceLogin>, StoreError> {
-        let devices = self.store.devices(user).await?;
+    async fn logins(&self, devices: &[(UserId, DeviceId)]) -> Result<Vec<DeviceLogin>, StoreError> {
+        let devices = self.store.devices_in(devices).await?;
         let login = |device: Device| DeviceLogin {
+            user: device.user,
             device: device.id,
             epoch: device.session_epoch,
             is_logged_in: device.is_logged_in(),
@@ -187,9 +191,12 @@ impl EventLog for StoreEventLog {
         Ok(devices.into_iter().map(login).collect())
     }
 
-    async fn is_disabled(&self, user: UserId) -> Result<bool, StoreError> {
-        let account = self.store.account(user).await?;
-        Ok(account.is_none_or(|account| account.disabled))
+    async fn disabled_users(&self, users: &[UserId]) -> Result<Vec<UserId>, StoreError> {
+        let accounts = self.store.accounts(users).await?;
+        let enabled = accounts.iter().filter(|account| !account.disabled);
+        let enabled: HashSet<UserId> = enabled.map(|account| account.id).collect();
+        let disabled = users.iter().copied().filter(|user| !enabled.contains(user));
+        Ok(disabled.collect())
     }
 
     async fn changed_users(&self) -> Result<Option<Vec<UserChange>>, StoreError> {
@@ -261,12 +268,12 @@ impl EventLog for TimeLimited {
         self.within(self.inner.last_seqs(conversations)).await
     }
 
-    async fn logins(&self, user: UserId) -> Result<Vec<DeviceLogin>, StoreError> {
-        self.within(self.inner.logins(user)).await
+    async fn logins(&self, devices: &[(UserId, DeviceId)]) -> Result<Vec<DeviceLogin>, StoreError> {
+        self.within(self.inner.logins(devices)).await
     }
 
-    async fn is_disabled(&self, user: UserId) -> Result<bool, StoreError> {
-        self.within(self.inner.is_disabled(user)).await
+    async fn disabled_users(&self, users: &[UserId]) -> Result<Vec<UserId>, StoreError> {
+        self.within(self.inner.disabled_users(users)).await
     }
 
     async fn changed_users(&self) -> Result<Option<Vec<UserChange>>, StoreError> {

@@ -25,7 +25,7 @@ use super::topic_requests::TopicRequests;
 use super::unconfirmed::UnconfirmedCommits;
 use super::work_set::{WorkSet, WorkerOptions};
 use super::workers::catch_up::CatchUp;
-use super::workers::changed_users::FindChangedUsers;
+use super::workers::changed_users::{FindChangedUsers, ReadChanges};
 use super::workers::compare::Compare;
 use super::workers::heartbeat::{BusParts, HeartbeatWorker};
 use super::workers::inbound::Inbound;
@@ -50,8 +50,8 @@ const MAX_CONCURRENT: usize = 8;
 /// Maximum number of changes of bus subscriptions in progress at the same time.
 const MAX_CONCURRENT_SUBSCRIPTIONS: usize = 16;
 
-/// Pause of each of the workers that recheck changed users, after each user: together they check at
-/// most 800 users a second.
+/// Pause of each of the workers that recheck changed users, after each user: together they read the
+/// memberships of at most 800 users a second.
 const CHANGED_USER_PAUSE: Duration = Duration::from_millis(10);
 
 /// Everything that a [`Router`] is built from.
@@ -87,7 +87,7 @@ struct Assembly {
     /// Users whose logins and memberships have to be read again.
     users: WorkSet<UserId>,
     /// Requests to read the recent changes of users.
-    changes: WorkSet<()>,
+    changes: WorkSet<ReadChanges>,
     codec: EnvelopeCodec,
     config: RouterConfig,
 }
@@ -346,7 +346,7 @@ impl Assembly {
         let changed_users = UserRecheck {
             users: changed.clone(),
             options: self.options("recheck a changed user"),
-            check,
+            check: check.clone(),
             joins: queues.joins.clone(),
             pause: CHANGED_USER_PAUSE,
         };
@@ -355,7 +355,7 @@ impl Assembly {
             requests: self.changes.clone(),
             options: self.options("read the changes of users"),
             log: Arc::clone(log),
-            registry: Arc::clone(&router.registry),
+            check,
             changed,
             all: self.users.clone(),
             known: Mutex::default(),

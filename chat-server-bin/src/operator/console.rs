@@ -117,9 +117,9 @@ impl Console {
         match (were_notified, self.announcements) {
             (None | Some(true), _) => "",
             (Some(false), Announcements::Bus) => {
-                "; the bus is unreachable, so running nodes notice the change within a few minutes"
+                "; the bus is unreachable, so running nodes notice the change within a minute"
             }
-            (Some(false), _) => "; bus.url is not set, so running nodes notice the change within a few minutes",
+            (Some(false), _) => "; bus.url is not set, so running nodes notice the change within a minute",
         }
     }
 }

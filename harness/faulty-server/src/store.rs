@@ -261,6 +261,12 @@ impl AccountStore for FaultyStore {
         self.state.forget_takeovers(&mut devices);
         Ok(devices)
     }
+
+    async fn devices_in(&self, devices: &[(UserId, DeviceId)]) -> Result<Vec<Device>, StoreError> {
+        let mut devices = self.inner.devices_in(devices).await?;
+        self.state.forget_takeovers(&mut devices);
+        Ok(devices)
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]

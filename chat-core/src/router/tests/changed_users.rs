@@ -62,3 +62,38 @@ async fn changes_of_users_are_found_among_ten_thousand_within_three_seconds() {
         assert!(!other.guard.outbox().is_closed());
     }
 }
+
+/// For example, an operator's script ends all sessions, or all users log in again on other nodes.
+#[tokio::test(start_paused = true)]
+async fn sessions_of_ten_thousand_users_are_closed_within_three_seconds() {
+    let world = world().await;
+    let (here, _there) = (node(&world, None).await, node(&world, None).await);
+    let mut readers = Vec::new();
+    for number in 0..USERS {
+        let user = new_user(&*world.store, format!("user{number}")).await;
+        readers.push((user, Reader::attach(&here, user, 1).await));
+    }
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    for (user, _) in &readers {
+        replace_login(&world, *user, 1).await;
+    }
+    let replaced = tokio::time::Instant::now();
+    for (_, reader) in &mut readers {
+        assert_eq!(reader.next().await, Push::Closed(CloseCode::Replaced));
+    }
+    assert!(replaced.elapsed() <= Duration::from_secs(3), "{:?}", replaced.elapsed());
+}
+
+/// The node knows no other node, and polls nothing. An operator's command has changed the store.
+#[tokio::test(start_paused = true)]
+async fn single_node_notices_changes_of_the_store_within_a_minute() {
+    let world = world().await;
+    let here = node_with(&world, Arc::clone(&world.store), None, RouterConfig::default()).await;
+    let carol = Reader::attach(&here, world.carol, 1).await;
+    let bob = Reader::attach(&here, world.bob, 1).await;
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    replace_login(&world, world.carol, 1).await;
+    tokio::time::sleep(Duration::from_secs(45)).await;
+    assert!(carol.guard.outbox().is_closed());
+    assert!(!bob.guard.outbox().is_closed());
+}

@@ -61,14 +61,14 @@ impl EventLog for PanickingLog {
         self.0.last_seqs(conversations).await
     }
 
-    async fn logins(&self, user: UserId) -> Result<Vec<DeviceLogin>, StoreError> {
+    async fn logins(&self, devices: &[(UserId, DeviceId)]) -> Result<Vec<DeviceLogin>, StoreError> {
         self.1.panic_if_set();
-        self.0.logins(user).await
+        self.0.logins(devices).await
     }
 
-    async fn is_disabled(&self, user: UserId) -> Result<bool, StoreError> {
+    async fn disabled_users(&self, users: &[UserId]) -> Result<Vec<UserId>, StoreError> {
         self.1.panic_if_set();
-        self.0.is_disabled(user).await
+        self.0.disabled_users(users).await
     }
 
     async fn changed_users(&self) -> Result<Option<Vec<UserChange>>, StoreError> {

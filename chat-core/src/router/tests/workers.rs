@@ -48,11 +48,11 @@ impl EventLog for PreparedPages {
         unreachable!("the worker reads events only")
     }
 
-    async fn logins(&self, _: UserId) -> Result<Vec<DeviceLogin>, StoreError> {
+    async fn logins(&self, _: &[(UserId, DeviceId)]) -> Result<Vec<DeviceLogin>, StoreError> {
         unreachable!("the worker reads events only")
     }
 
-    async fn is_disabled(&self, _: UserId) -> Result<bool, StoreError> {
+    async fn disabled_users(&self, _: &[UserId]) -> Result<Vec<UserId>, StoreError> {
         unreachable!("the worker reads events only")
     }
 

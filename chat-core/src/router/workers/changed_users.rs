@@ -5,24 +5,40 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::model::UserId;
+use crate::model::{CloseCode, UserId};
 use crate::router::event_log::EventLog;
-use crate::router::registry::Registry;
 use crate::router::work_set::{WorkSet, WorkerOptions};
+use crate::router::workers::recheck::SessionCheck;
 use crate::store::{StoreError, UserChange};
 use crate::sync::Mutex;
+
+/// Maximum number of users whose logins are compared with the log in one query.
+const MAX_USERS_PER_QUERY: usize = 500;
+
+/// Request to read the recent changes of users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum ReadChanges {
+    /// Announcements may have been lost. If the changes are not known, all users are read again.
+    Requested,
+    /// It is time for a regular read, which only compares logins: the change of one may not have
+    /// been announced at all.
+    Regular,
+}
 
 /// Worker that reads the recent changes of users when it is asked to, because announcements may
 /// have been lost. The cost of a read grows with the number of changes, not with the number of
 /// users of the node, so that a node without a bus can read every second.
+///
+/// It compares the logins of the changed users itself, many in one query, so that it closes the
+/// sessions of 10,000 users in time even if all of them change at once.
 #[derive(Debug)]
 pub(crate) struct FindChangedUsers {
     /// Contains an item while a read is requested.
-    pub(crate) requests: WorkSet<()>,
+    pub(crate) requests: WorkSet<ReadChanges>,
     pub(crate) options: WorkerOptions,
     pub(crate) log: Arc<dyn EventLog>,
-    pub(crate) registry: Arc<Registry>,
-    /// Receives the users to read again at once.
+    pub(crate) check: SessionCheck,
+    /// Receives the users whose memberships are to be read again soon.
     pub(crate) changed: WorkSet<UserId>,
     /// Receives all users if the log does not know the changes.
     pub(crate) all: WorkSet<UserId>,
@@ -34,38 +50,66 @@ pub(crate) struct FindChangedUsers {
 pub(crate) struct Known {
     changes: HashMap<UserId, u64>,
     read_at: Option<Instant>,
+    /// True if the log has returned changes, so that it returns none only if they are too many.
+    are_recorded: bool,
 }
 
 impl FindChangedUsers {
     pub(crate) async fn run(self) {
-        let find = |()| self.find();
+        let find = async |request| match request {
+            ReadChanges::Requested => self.find().await,
+            ReadChanges::Regular => self.compare_logins().await,
+        };
         self.requests.drain_forever(self.options, find).await;
     }
 
     async fn find(&self) -> Result<(), StoreError> {
         let started = Instant::now();
         let changes = self.log.changed_users().await?;
-        if let Some(changes) = &changes {
-            self.changed.add_all(self.unknown(changes));
+        match &changes {
+            Some(changes) => {
+                let changed = self.unknown(changes);
+                self.close_invalid(&changed).await?;
+                self.changed.add_all(changed);
+                let mut known = self.known.lock();
+                known.changes = changes.iter().map(|change| (change.user, change.number)).collect();
+                known.are_recorded = true;
+            }
+            None if self.known.lock().are_recorded => self.close_invalid(&self.check.registry.users()).await?,
+            None => {}
         }
         let last_read = self.known.lock().read_at.replace(started);
         // Changes between two reads that are far apart may be older than those that were returned.
         let may_miss_changes = last_read.is_none_or(|last| last.elapsed() > UserChange::WINDOW / 2);
         if changes.is_none() || may_miss_changes {
-            self.all.add_all(self.registry.users());
+            self.all.add_all(self.check.registry.users());
         }
         Ok(())
     }
 
-    /// Returns the users of this node whose change the last read did not return, and makes
-    /// `changes` the known ones.
-    fn unknown(&self, changes: &[UserChange]) -> Vec<UserId> {
-        let known = &mut self.known.lock().changes;
-        let is_unknown = |change: &&UserChange| {
-            known.get(&change.user) != Some(&change.number) && self.registry.has_user(change.user)
+    async fn compare_logins(&self) -> Result<(), StoreError> {
+        let Some(changes) = self.log.changed_users().await? else {
+            return Ok(());
         };
-        let unknown = changes.iter().filter(is_unknown).map(|change| change.user).collect();
-        *known = changes.iter().map(|change| (change.user, change.number)).collect();
-        unknown
+        let users = changes.iter().map(|change| change.user);
+        let here = users.filter(|user| self.check.registry.has_user(*user));
+        self.close_invalid(&here.collect::<Vec<_>>()).await
+    }
+
+    /// Returns the users of this node whose change the last read did not return.
+    fn unknown(&self, changes: &[UserChange]) -> Vec<UserId> {
+        let known = &self.known.lock().changes;
+        let is_unknown = |change: &&UserChange| {
+            known.get(&change.user) != Some(&change.number) && self.check.registry.has_user(change.user)
+        };
+        changes.iter().filter(is_unknown).map(|change| change.user).collect()
+    }
+
+    /// Closes the sessions of these users whose login is no longer valid.
+    async fn close_invalid(&self, users: &[UserId]) -> Result<(), StoreError> {
+        for users in users.chunks(MAX_USERS_PER_QUERY) {
+            self.check.close_invalid(users, CloseCode::Replaced).await?;
+        }
+        Ok(())
     }
 }

@@ -1,13 +1,14 @@
 //! Rechecks users: ends sessions whose login is no longer valid, and finds conversations that users
 //! have joined.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::model::{CloseCode, ConversationId, UserId};
-use crate::router::event_log::EventLog;
+use crate::model::{CloseCode, ConversationId, DeviceId, UserId};
+use crate::router::event_log::{DeviceLogin, EventLog};
 use crate::router::follow_starter::is_active;
 use crate::router::local_delivery::LocalDelivery;
 use crate::router::membership_pages::MembershipPages;
@@ -16,8 +17,8 @@ use crate::router::session::SessionHandle;
 use crate::router::work_set::{WorkSet, WorkerOptions};
 use crate::store::StoreError;
 
-/// Check that compares a user's sessions with the store, and ends those whose login is no longer
-/// valid.
+/// Check that compares the sessions of users with the store, and ends those whose login is no
+/// longer valid.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionCheck {
     pub(crate) registry: Arc<Registry>,
@@ -26,30 +27,36 @@ pub(crate) struct SessionCheck {
 }
 
 impl SessionCheck {
-    /// Closes the sessions whose login is no longer valid, with the reason that the store shows, or
-    /// with `code` if that is more exact: the store does not tell a logout from a revocation.
-    async fn close_invalid(&self, user: UserId, code: CloseCode) -> Result<(), StoreError> {
+    /// Closes the sessions of these users whose login is no longer valid, with the reason that the
+    /// store shows, or with `code` if that is more exact: the store does not tell a logout from a
+    /// revocation.
+    pub(crate) async fn close_invalid(&self, users: &[UserId], code: CloseCode) -> Result<(), StoreError> {
         // The sessions are taken before the read, so that a session that starts during the read is
         // not compared with an older state.
-        let sessions = self.registry.of_user(user);
+        let sessions = users.iter().flat_map(|user| self.registry.of_user(*user));
+        let sessions: Vec<(DeviceKey, Arc<SessionHandle>)> = sessions.filter_map(with_device).collect();
         if sessions.is_empty() {
             return Ok(());
         }
-        let logins = self.log.logins(user).await?;
-        let login_of = |session: &SessionHandle| {
-            let device = session.caller.device();
-            logins.iter().find(move |login| Some(login.device) == device)
+        let devices: Vec<DeviceKey> = sessions.iter().map(|(device, _)| *device).collect();
+        let logins = self.log.logins(&devices).await?;
+        let logins: HashMap<DeviceKey, DeviceLogin> = logins
+            .into_iter()
+            .map(|login| ((login.user, login.device), login))
+            .collect();
+        let is_invalid = |(device, session): &(DeviceKey, Arc<SessionHandle>)| {
+            logins.get(device).map(|login| login.epoch) != session.caller.epoch()
         };
-        let is_invalid =
-            |session: &Arc<SessionHandle>| login_of(session).map(|login| login.epoch) != session.caller.epoch();
         let invalid: Vec<_> = sessions.into_iter().filter(is_invalid).collect();
         if invalid.is_empty() {
             return Ok(());
         }
-        let is_disabled = self.log.is_disabled(user).await?;
-        for session in invalid {
-            let is_logged_in = login_of(&session).is_some_and(|login| login.is_logged_in);
-            let reason = match CloseCode::of_ended_login(is_disabled, is_logged_in) {
+        let mut users: Vec<UserId> = invalid.iter().map(|((user, _), _)| *user).collect();
+        users.dedup();
+        let disabled: HashSet<UserId> = self.log.disabled_users(&users).await?.into_iter().collect();
+        for (device, session) in invalid {
+            let is_logged_in = logins.get(&device).is_some_and(|login| login.is_logged_in);
+            let reason = match CloseCode::of_ended_login(disabled.contains(&device.0), is_logged_in) {
                 CloseCode::AccountDisabled => CloseCode::AccountDisabled,
                 // The code is a guess, or that of a change that was not committed.
                 reason if matches!(code, CloseCode::Replaced | CloseCode::AccountDisabled) => reason,
@@ -59,6 +66,15 @@ impl SessionCheck {
         }
         Ok(())
     }
+}
+
+/// A user's device.
+type DeviceKey = (UserId, DeviceId);
+
+/// Returns the session with its device, or `None` if an application or an operator has it.
+fn with_device(session: Arc<SessionHandle>) -> Option<(DeviceKey, Arc<SessionHandle>)> {
+    let device = session.caller.device()?;
+    Some(((session.caller.user, device), session))
 }
 
 /// Worker that rechecks the sessions of users whose logins changed, at once.
@@ -72,14 +88,14 @@ pub(crate) struct LoginRecheck {
 
 impl LoginRecheck {
     pub(crate) async fn run(self) {
-        let recheck = |(user, code)| self.check.close_invalid(user, code);
+        let recheck = async |(user, code)| self.check.close_invalid(&[user], code).await;
         self.logins.drain_forever(self.options, recheck).await;
     }
 }
 
 /// Worker that rechecks the logins and memberships of users for whom an announcement may have been
-/// lost. One such worker checks the users whose change is known, at once; another one checks all
-/// users, one after the other with pauses, so that many checks do not overload the store.
+/// lost, with pauses, so that many checks do not overload the store. One such worker checks the
+/// users whose change is known; another one checks all users, one after the other.
 #[derive(Debug)]
 pub(crate) struct UserRecheck {
     pub(crate) users: WorkSet<UserId>,
@@ -97,17 +113,18 @@ impl UserRecheck {
     }
 
     async fn recheck(&self, user: UserId) -> Result<(), StoreError> {
-        self.check.close_invalid(user, CloseCode::Replaced).await?;
+        self.check.close_invalid(&[user], CloseCode::Replaced).await?;
         let sessions = self.check.registry.of_user(user);
-        if let Some(session) = sessions.first() {
-            let device = session.caller.device_or_none();
-            let mut pages = MembershipPages::new(&*self.check.log, user, device);
-            while let Some(page) = pages.next().await? {
-                for membership in page.iter().filter(|membership| is_active(membership)) {
-                    let conversation = membership.conversation.id;
-                    if sessions.iter().any(|session| session.can_follow(conversation)) {
-                        self.joins.add((user, conversation));
-                    }
+        let Some(session) = sessions.first() else {
+            return Ok(());
+        };
+        let device = session.caller.device_or_none();
+        let mut pages = MembershipPages::new(&*self.check.log, user, device);
+        while let Some(page) = pages.next().await? {
+            for membership in page.iter().filter(|membership| is_active(membership)) {
+                let conversation = membership.conversation.id;
+                if sessions.iter().any(|session| session.can_follow(conversation)) {
+                    self.joins.add((user, conversation));
                 }
             }
         }

@@ -16,6 +16,7 @@ use crate::router::registry::Registry;
 use crate::router::store_peers::StorePeers;
 use crate::router::sweep_request::SweepRequest;
 use crate::router::work_set::WorkSet;
+use crate::router::workers::changed_users::ReadChanges;
 
 /// Number of regular sweeps for each recheck of all users, on a node without a bus and without
 /// other nodes on its store. On other nodes, every regular sweep rechecks all users.
@@ -31,7 +32,7 @@ pub(crate) struct Sweep {
     pub(crate) compare: WorkSet<ConversationId>,
     pub(crate) users: WorkSet<UserId>,
     /// Requests to read the recent changes of users.
-    pub(crate) changes: WorkSet<()>,
+    pub(crate) changes: WorkSet<ReadChanges>,
     pub(crate) presence: WorkSet<(UserId, DeviceId)>,
     pub(crate) watches: CommitWatches,
     /// Average interval between sweeps without a request.
@@ -82,10 +83,13 @@ impl Sweep {
         // On a single node, every change of a user's logins and memberships went through this node,
         // unless an operator changed the store directly.
         let is_alone = !self.has_bus && self.store_peers.is_empty();
-        if was_requested {
+        self.changes.add(if was_requested {
             // Another node may have changed users of this node, and the announcement was lost.
-            self.changes.add(());
-        }
+            ReadChanges::Requested
+        } else {
+            // An operator may have changed the store without an announcement.
+            ReadChanges::Regular
+        });
         if all_users && (was_requested || !is_alone || number.is_multiple_of(SWEEPS_PER_RECHECK_ALONE)) {
             self.users.add_all(self.registry.users());
         }

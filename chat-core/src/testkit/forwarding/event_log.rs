@@ -34,8 +34,8 @@ enum Call {
     Membership(UserId, DeviceId, ConversationId, Reply<Option<MembershipView>>),
     EventsAfter(ConversationId, Seq, ReadLimit, Reply<LogPage>),
     LastSeqs(Vec<ConversationId>, Reply<Vec<(ConversationId, Seq)>>),
-    Logins(UserId, Reply<Vec<DeviceLogin>>),
-    IsDisabled(UserId, Reply<bool>),
+    Logins(Vec<(UserId, DeviceId)>, Reply<Vec<DeviceLogin>>),
+    DisabledUsers(Vec<UserId>, Reply<Vec<UserId>>),
     ChangedUsers(Reply<Option<Vec<UserChange>>>),
     Heartbeat(NodeId, Reply<Heartbeat>),
 }
@@ -76,11 +76,11 @@ async fn answer(log: Arc<dyn EventLog>, call: Call) {
         Call::LastSeqs(conversations, reply) => {
             let _ = reply.send(log.last_seqs(&conversations).await);
         }
-        Call::Logins(user, reply) => {
-            let _ = reply.send(log.logins(user).await);
+        Call::Logins(devices, reply) => {
+            let _ = reply.send(log.logins(&devices).await);
         }
-        Call::IsDisabled(user, reply) => {
-            let _ = reply.send(log.is_disabled(user).await);
+        Call::DisabledUsers(users, reply) => {
+            let _ = reply.send(log.disabled_users(&users).await);
         }
         Call::ChangedUsers(reply) => {
             let _ = reply.send(log.changed_users().await);
@@ -130,12 +130,14 @@ impl EventLog for ForwardingEventLog {
         self.call(|reply| Call::LastSeqs(conversations, reply)).await
     }
 
-    async fn logins(&self, user: UserId) -> Result<Vec<DeviceLogin>, StoreError> {
-        self.call(|reply| Call::Logins(user, reply)).await
+    async fn logins(&self, devices: &[(UserId, DeviceId)]) -> Result<Vec<DeviceLogin>, StoreError> {
+        let devices = devices.to_vec();
+        self.call(|reply| Call::Logins(devices, reply)).await
     }
 
-    async fn is_disabled(&self, user: UserId) -> Result<bool, StoreError> {
-        self.call(|reply| Call::IsDisabled(user, reply)).await
+    async fn disabled_users(&self, users: &[UserId]) -> Result<Vec<UserId>, StoreError> {
+        let users = users.to_vec();
+        self.call(|reply| Call::DisabledUsers(users, reply)).await
     }
 
     async fn changed_users(&self) -> Result<Option<Vec<UserChange>>, StoreError> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::fixture::{World, create_account, device_id, new_account, new_device, put_device, transact};
-use crate::model::{Account, DirectPolicy, Seq, SessionEpoch, Timestamp, UserId};
+use crate::model::{Account, Device, DirectPolicy, Seq, SessionEpoch, Timestamp, UserId};
 use crate::store::{NewAccount, Store, StoreError};
 
 /// Creates an account. Returns `None` if its name, skeleton or subject is taken.
@@ -382,14 +382,20 @@ pub async fn devices_in_finds_those_that_exist(store: Arc<dyn Store>) {
                 .await?)
         })
     });
-    let mut found: Vec<_> = work
-        .await
-        .unwrap()
-        .into_iter()
-        .map(|device| (device.user, device.id))
-        .collect();
-    found.sort();
-    assert_eq!(found, [(alice, device_id(1)), (bob, device_id(2))]);
+    let sorted = |devices: Vec<Device>| {
+        let mut keys: Vec<_> = devices.into_iter().map(|device| (device.user, device.id)).collect();
+        keys.sort();
+        keys
+    };
+    let expected = [(alice, device_id(1)), (bob, device_id(2))];
+    assert_eq!(sorted(work.await.unwrap()), expected);
+
+    // Outside a unit of work, the caller may ask for more devices than fit into a statement.
+    let mut keys: Vec<_> = (1..3000).map(|user| (UserId(1_000_000 + user), device_id(1))).collect();
+    keys.insert(2, expected[1]);
+    keys.extend([expected[0], expected[1]]);
+    assert_eq!(sorted(world.store.devices_in(&keys).await.unwrap()), expected);
+    assert!(world.store.devices_in(&[]).await.unwrap().is_empty());
 }
 
 pub async fn deleting_a_device_deletes_its_cursors(store: Arc<dyn Store>) {

@@ -113,6 +113,10 @@ impl AccountStore for FaultyStore {
     async fn devices(&self, user: UserId) -> Result<Vec<Device>, StoreError> {
         self.enter_accounts().await?.devices(user).await
     }
+
+    async fn devices_in(&self, devices: &[(UserId, DeviceId)]) -> Result<Vec<Device>, StoreError> {
+        self.enter_accounts().await?.devices_in(devices).await
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]
