@@ -326,3 +326,32 @@ fn unknown_values_cause_no_follow_up_problems() {
 
 /// Path of a file that exists.
 const EXISTING_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+
+/// The table of limits in docs/protocol.md names existing keys, and every key of a limit that
+/// clients meet.
+#[test]
+fn limits_of_the_protocol_have_keys() {
+    let protocol = include_str!("../../../docs/protocol.md");
+    let (_, limits) = protocol.split_once("## 15. Limits").unwrap();
+    let (limits, _) = limits.split_once("## 16.").unwrap();
+    let values: toml::Table = toml::from_str(&example_uncommented()).unwrap();
+    let mut named = Vec::new();
+    for word in limits.split('`').skip(1).step_by(2) {
+        if let Some((section, key)) = word.split_once('.') {
+            let exists = values[section].as_table().unwrap().contains_key(key);
+            assert!(exists, "{word} is not a key of the configuration");
+            named.push(word);
+        }
+    }
+    // These keys do not limit what clients do, or clients cannot tell their limits apart.
+    let others = ["limits.max_connections", "limits.penalties", "limits.exempt_loopback"];
+    for section in ["limits", "connection"] {
+        for key in values[section].as_table().unwrap().keys() {
+            let key = format!("{section}.{key}");
+            assert!(
+                named.contains(&key.as_str()) || others.contains(&key.as_str()),
+                "docs/protocol.md §15 does not name {key}"
+            );
+        }
+    }
+}
