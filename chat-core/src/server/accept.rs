@@ -227,6 +227,11 @@ fn admit_from_proxy(mut stream: Box<dyn Transport>, protocol: &Protocol, shared:
         let reading = timeout(server.config.proxy_header_timeout, read_header(&mut stream));
         let source = match server.draining.run_until_cancelled(reading).await {
             Some(Ok(Ok(peer))) => peer.map_or(proxy, |peer| Source::Ip(peer.ip())),
+            // A load balancer that checks whether the port is open sends nothing.
+            Some(Ok(Err(error))) if error.kind() != io::ErrorKind::InvalidData => {
+                tracing::debug!(source = ?proxy, %error, "a connection ended before its PROXY header");
+                return;
+            }
             Some(Ok(Err(error))) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(

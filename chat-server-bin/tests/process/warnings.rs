@@ -2,7 +2,7 @@
 //! of the signal of a closed terminal.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -220,4 +220,23 @@ async fn start_warns_of_an_event_that_lies_in_the_future() {
         assert_eq!(code, Some(0), "{log}");
         assert!(!log.contains(WARNING), "{log}");
     }
+}
+
+#[test]
+fn health_checks_of_a_load_balancer_log_no_warning() {
+    const WARNING: &str = "has no valid PROXY header";
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = program(directory.path(), &["--listen", "sc1+proxy://127.0.0.1:0"]);
+    command.env("CHAT_SERVER__TRUSTED_PROXIES", "127.0.0.1");
+    let (mut child, address, _) = start_command(command);
+    drop(TcpStream::connect(address).unwrap());
+    TcpStream::connect(address)
+        .unwrap()
+        .write_all(b"GET / HTTP/1.1\r\n")
+        .unwrap();
+    let before = until_logged(&mut child, WARNING);
+    signal(&child, "TERM");
+    let (code, after) = exit_code_and_log(child);
+    assert_eq!(code, Some(0), "{after}");
+    assert_eq!((before + &after).matches(WARNING).count(), 1, "{after}");
 }
