@@ -70,13 +70,17 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Returns an error and its sources as one line, separated by colons.
+/// Returns an error and its sources as one line, separated by colons. Leaves out the sources whose
+/// texts the errors before them contain.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
         source = cause.source();
     }
     text
@@ -148,5 +152,32 @@ impl From<IdentityError> for Failure {
             IdentityError::File { .. } => Self::Unavailable(text),
             _ => Self::Failed(text),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Layer {
+        text: &'static str,
+        source: Option<Box<Self>>,
+    }
+
+    #[test]
+    fn chain_repeats_no_cause() {
+        let layer = |text, source: Option<Layer>| Layer {
+            text,
+            source: source.map(Box::new),
+        };
+        let cause = layer("refused", None);
+        let io = layer("I/O error: refused", Some(cause));
+        let driver = layer("I/O error: I/O error: refused", Some(io));
+        let error = layer("cannot connect", Some(driver));
+        assert_eq!(chain(&error), "cannot connect: I/O error: I/O error: refused");
+        let apart = layer("cannot connect", Some(layer("refused", None)));
+        assert_eq!(chain(&apart), "cannot connect: refused");
     }
 }

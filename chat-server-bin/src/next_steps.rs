@@ -34,7 +34,7 @@ pub(crate) fn next_steps(listening: &Listening<'_>) -> String {
         text.push_str("  chat-server user add NAME    with the -c or --data-dir of this server\n");
         text.push_str(&format!("  chat-client {server} --user NAME login\n"));
     }
-    text.push_str("  chat-client\n");
+    text.push_str("  chat-client    interactive; /help lists the commands\n");
     if address.ip().is_unspecified() {
         text.push_str("On other machines, give the address of this machine instead.\n");
     }

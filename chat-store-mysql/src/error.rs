@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use chat_core::store::StoreError;
-use mysql_async::Error;
+use mysql_async::{Error, IoError};
 use thiserror::Error;
 
 /// Reason why a store could not be opened.
@@ -96,9 +96,18 @@ impl OpenError {
     /// Maps an error of the driver.
     pub(crate) fn from_driver(error: Error) -> Self {
         match error {
-            Error::Io(_) | Error::Driver(_) => Self::Connect(error.into()),
+            Error::Io(_) | Error::Driver(_) => Self::cannot_connect(error),
             other => Self::Other(other.into()),
         }
+    }
+
+    /// Returns the error of a connection that cannot be made or was lost. The texts of the driver
+    /// repeat those of the errors of the operating system, so these take their place.
+    pub(crate) fn cannot_connect(error: Error) -> Self {
+        Self::Connect(match error {
+            Error::Io(IoError::Io(source)) => source.into(),
+            other => other.into(),
+        })
     }
 
     /// Returns the error of a migration. `found` is the schema of the database.

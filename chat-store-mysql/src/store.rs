@@ -121,7 +121,7 @@ impl MysqlStore {
 
 async fn connect(driver_options: Opts, limit: Duration) -> Result<Conn, OpenError> {
     match tokio::time::timeout(limit, Conn::new(driver_options)).await {
-        Ok(connected) => connected.map_err(|error| OpenError::Connect(error.into())),
+        Ok(connected) => connected.map_err(OpenError::cannot_connect),
         Err(_) => Err(OpenError::Connect(
             format!("the database server did not answer within {limit:?}").into(),
         )),

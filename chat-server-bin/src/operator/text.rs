@@ -1,7 +1,7 @@
 //! Accounts, groups and audit records as lines of text.
 
 use chat_core::engine::operator::{AccountDetails, AccountInfo, GroupDetails, GroupListing, SessionListing};
-use chat_core::model::{DeviceInfo, escape_for_log};
+use chat_core::model::{DeviceInfo, Timestamp, escape_for_log};
 use chat_core::store::AuditRecord;
 
 pub(super) const fn account_state(account: &AccountInfo) -> &'static str {
@@ -24,7 +24,7 @@ pub(super) fn describe_account(details: &AccountDetails) -> String {
         format!("display name {}", escape_for_log(&account.display_name)),
         format!("state {}", account_state(account)),
         format!("password {}", if account.has_password { "set" } else { "none" }),
-        format!("created {} (ms since 1970)", account.created.0),
+        format!("created {}", utc(account.created)),
     ];
     if let Some(subject) = &account.subject {
         lines.push(format!("subject {}", escape_for_log(subject)));
@@ -37,8 +37,8 @@ pub(super) fn describe_account(details: &AccountDetails) -> String {
 }
 
 fn device_row(device: &DeviceInfo) -> String {
-    let (id, last_login, name) = (device.id, device.last_login.0, escape_for_log(&device.name));
-    format!("device {id} last login {last_login} (ms since 1970) {name}")
+    let (id, last_login, name) = (device.id, utc(device.last_login), escape_for_log(&device.name));
+    format!("device {id} last login {last_login} {name}")
 }
 
 pub(super) fn session_row(session: &SessionListing) -> String {
@@ -48,8 +48,8 @@ pub(super) fn session_row(session: &SessionListing) -> String {
         .address
         .map_or("local".to_owned(), |address| address.to_string());
     let state = format!("{:?}", session.state).to_lowercase();
-    let (id, user, started) = (session.id, session.user, session.started.0);
-    format!("{id}\t#{user} {name}\t{device}\t{state}\t{address}\tstarted {started} (ms since 1970)")
+    let (id, user, started) = (session.id, session.user, utc(session.started));
+    format!("{id}\t#{user} {name}\t{device}\t{state}\t{address}\tstarted {started}")
 }
 
 pub(super) fn group_row(group: &GroupListing) -> String {
@@ -78,24 +78,65 @@ pub(super) fn describe_group(details: &GroupDetails) -> String {
 pub(super) fn audit_row(entry: &AuditRecord) -> String {
     let record = &entry.record;
     let (operator, detail) = (escape_for_log(&record.operator), escape_for_log(&record.detail));
-    let (id, time, source) = (entry.id.0, record.time.0, escape_for_log(&record.source));
+    let (id, time, source) = (entry.id.0, utc(record.time), escape_for_log(&record.source));
     format!(
         "{id}\t{time}\t{operator}\t{}\t{}\t{detail}\t{source}",
         record.action, record.target
     )
 }
 
+/// Returns a time of day in the form of RFC 3339, in UTC and seconds, as the log has it.
+fn utc(time: Timestamp) -> String {
+    let seconds = time.0.div_euclid(1000);
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let (year, month, day) = date(days);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Returns year, month and day of a number of days since 1970. The year of this calculation begins
+/// in March, so that the leap day is its last day; 400 such years have 146,097 days, and five
+/// months from March on have 153.
+fn date(days: i64) -> (i64, i64, i64) {
+    // Days since 1 March of the year 0.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = (month_from_march + 2) % 12 + 1;
+    let year = 400 * era + year_of_era + i64::from(month <= 2);
+    (year, month, day)
+}
+
 #[cfg(test)]
 mod tests {
-    use chat_core::model::{DeviceId, Timestamp};
+    use chat_core::model::DeviceId;
 
     use super::*;
+
+    #[test]
+    fn times_are_utc() {
+        for (milliseconds, expected) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (-1, "1969-12-31T23:59:59Z"),
+            (951_782_399_000, "2000-02-28T23:59:59Z"),
+            (951_868_800_000, "2000-03-01T00:00:00Z"),
+            (1_709_208_000_500, "2024-02-29T12:00:00Z"),
+            (4_107_542_399_000, "2100-02-28T23:59:59Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00Z"),
+            (1_796_083_467_232, "2026-12-01T00:04:27Z"),
+        ] {
+            assert_eq!(utc(Timestamp(milliseconds)), expected);
+        }
+    }
 
     #[test]
     fn last_login_of_a_device_has_a_unit() {
         let mut device = DeviceInfo::new(DeviceId([1; 16]), "phone".to_owned());
         device.last_login = Timestamp(7);
         let text = device_row(&device);
-        assert!(text.contains("last login 7 (ms since 1970) phone"), "{text}");
+        assert!(text.contains("last login 1970-01-01T00:00:00Z phone"), "{text}");
     }
 }
