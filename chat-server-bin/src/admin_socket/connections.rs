@@ -103,7 +103,7 @@ mod tests {
 
     #[tokio::test]
     async fn further_connection_ends_the_one_that_has_waited_longest() {
-        let (sender, mut ended) = mpsc::unbounded_channel();
+        let (sender, mut ended) = mpsc::channel(2 * MAX_CONNECTIONS);
         let mut connections = Connections::new();
         let mut busy = None;
         for number in 0..MAX_CONNECTIONS + 2 {
@@ -140,11 +140,11 @@ mod tests {
     }
 
     /// Tells which connection has ended.
-    struct EndNotice(usize, mpsc::UnboundedSender<usize>);
+    struct EndNotice(usize, mpsc::Sender<usize>);
 
     impl Drop for EndNotice {
         fn drop(&mut self) {
-            let _ = self.1.send(self.0);
+            let _ = self.1.try_send(self.0);
         }
     }
 }
