@@ -16,6 +16,8 @@ use super::limits::UserLimits;
 use super::operations::group::GroupLimits;
 use super::operations::message::MessageLimits;
 use super::operator::OperatorParts;
+use super::queries::Queries;
+use super::query_lanes::QueryLanes;
 use super::store_access::StoreAccess;
 use super::workers::{
     AdvertiseWorker, AppendPorts, AppendQueue, AppendWorker, DirectOpener, MarkQueue, MarkWorker, NodeAdvertiser,
@@ -211,7 +213,12 @@ fn dispatcher(
     let limits = || Arc::clone(&shared.limits);
     Dispatcher {
         lifecycle: lifecycle.clone(),
-        router: ports.router.clone(),
+        queries: Arc::new(Queries {
+            access: access(),
+            router: ports.router.clone(),
+            lifecycle: lifecycle.clone(),
+            lanes: QueryLanes::new(limits()),
+        }),
         limits: limits(),
         account: Arc::new(AccountCommands {
             access: access(),
@@ -235,6 +242,7 @@ fn dispatcher(
             access: access(),
             router: ports.router.clone(),
             queue: Arc::clone(&queues.presence),
+            limits: limits(),
             max_typing_members: config.max_typing_members,
         }),
         reading: Arc::new(ReadingCommands {
@@ -270,7 +278,6 @@ fn group_commands(config: &EngineConfig, ports: &EngineParts, queues: &Queues, s
         hooks: Arc::clone(&shared.hooks),
         publisher: shared.publisher.clone(),
         queue: Arc::clone(&queues.appends),
-        marks: Arc::clone(&queues.marks),
         group_limits: GroupLimits::from(config),
         max_list_len: config.max_list_len,
         max_receipt_members: config.max_receipt_members,

@@ -165,6 +165,16 @@ pub struct EngineConfig {
     /// pages are delayed. Default 200 a minute with a burst of 1 000: a device that was offline for
     /// long reads a page of each conversation.
     pub page_rate: Rate,
+    /// Rate of the rows that queries read for one user over all sessions on this node, and without
+    /// one. A query counts as 5 rows, and as one more for each row that it reads: a user, a
+    /// contact, a group, a member, a device or a conversation. A page of history counts as 5, in
+    /// addition to [`page_rate`](Self::page_rate); so do a typing notice, and a mark that the store
+    /// has to check.
+    /// Beyond the rate, a query is delayed, or refused as busy if it cannot start within
+    /// `request_timeout`, and a typing notice is dropped. One query delays the next by at most 2 s.
+    /// Default 2 000 rows a second with a burst of 20 000: a client that starts with 500
+    /// conversations and reads everything about each of them stays below the burst.
+    pub read_rate: Rate,
     /// Maximum number of events in a page of history. Default 500.
     pub max_page_events: u32,
     /// Maximum size of the message bodies in a page of history, in bytes. Default 256 KiB.
@@ -236,6 +246,7 @@ impl Default for EngineConfig {
             repeated_request_interval: DAY,
             message_rate: Rate::new(40, SECOND).with_burst(2000),
             page_rate: Rate::new(200, 60 * SECOND).with_burst(1000),
+            read_rate: Rate::new(2000, SECOND).with_burst(20_000),
             max_page_events: 500,
             max_page_bytes: 256 * 1024,
             max_list_len: 500,
@@ -308,6 +319,7 @@ impl EngineConfig {
         require!(self.change_rate, positive_rate, "at least 1");
         require!(self.message_rate, positive_rate, "at least 1");
         require!(self.page_rate, positive_rate, "at least 1");
+        require!(self.read_rate, positive_rate, "at least 1");
         require!(self.max_page_events, positive_u32, "at least 1");
         require!(self.max_page_bytes, positive_u32, "at least 1");
         require!(self.max_list_len, positive_u32, "at least 1");

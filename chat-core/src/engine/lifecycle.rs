@@ -68,11 +68,31 @@ impl Lifecycle {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             return ready_err(CommandError::busy());
         };
+        self.spawn_answering(async move {
+            let result = contain(command).await;
+            drop(permit);
+            result
+        })
+    }
+
+    /// Runs a query in a separate task, so that it does not depend on a caller that polls the
+    /// future. Unlike commands, queries are bounded by the lanes of their users.
+    pub(super) fn spawn_query<T: Send + 'static>(
+        &self,
+        query: impl Future<Output = Result<T, CommandError>> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, CommandError>> {
+        self.spawn_answering(contain(query))
+    }
+
+    /// Runs work in a separate task until the engine stops, and returns its answer.
+    fn spawn_answering<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, CommandError>> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, CommandError>> {
         let (reply, answer) = oneshot::channel();
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
-            let result = stop.run_until_cancelled(contain(command)).await;
-            drop(permit);
+            let result = stop.run_until_cancelled(work).await;
             let _ = reply.send(result.unwrap_or_else(|| Err(CommandError::try_again())));
         });
         Box::pin(async move { answer.await.unwrap_or_else(|_| Err(CommandError::try_again())) })

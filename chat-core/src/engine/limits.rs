@@ -20,6 +20,10 @@ const MAX_USERS: usize = 65_536;
 /// Maximum time by which [`UserLimits::attempt`] delays a command before it refuses it.
 const MAX_ATTEMPT_DELAY: Duration = Duration::from_secs(2);
 
+/// Maximum time by which one read delays the next reads of its user, however many rows it read: a
+/// session that reads much must not lock out the other sessions of the user.
+const MAX_READ_DELAY: Duration = Duration::from_secs(2);
+
 /// One rate, applied to each user.
 #[derive(Debug)]
 pub(crate) struct UserLimit {
@@ -81,6 +85,24 @@ impl UserLimit {
         Ok(wait)
     }
 
+    /// Charges this number of events to a user, even if the user exceeds the rate, but not so many
+    /// that the delay until the next allowed event would exceed `max_delay`.
+    fn charge_up_to(&self, user: UserId, count: u32, max_delay: Duration) {
+        if self.rate.per.is_zero() {
+            return;
+        }
+        let now = now();
+        let mut users = self.users.lock();
+        users.entry(now, user).charge_up_to(now, &self.rate, count, max_delay);
+    }
+
+    /// Returns the time until the rate allows a user the next event; zero within the rate.
+    fn delay(&self, user: UserId) -> Duration {
+        let users = self.users.lock();
+        let bucket = users.get(&user).copied().unwrap_or_default();
+        bucket.check(now(), &self.rate).err().unwrap_or_default()
+    }
+
     /// Refunds one command, because nothing was done.
     pub(crate) fn refund(&self, user: UserId) {
         let mut users = self.users.lock();
@@ -135,6 +157,8 @@ pub(crate) struct UserLimits {
     attempts: UserLimit,
     pub(crate) messages: UserLimit,
     pub(crate) pages: UserLimit,
+    /// Limit on the rows that queries read.
+    reads: UserLimit,
 }
 
 impl UserLimits {
@@ -150,7 +174,19 @@ impl UserLimits {
             attempts: UserLimit::new(config.change_rate),
             messages: UserLimit::new(config.message_rate),
             pages: UserLimit::new(config.page_rate),
+            reads: UserLimit::new(config.read_rate),
         }
+    }
+
+    /// Charges rows that were read for a user, after the read, which delays the next reads of the
+    /// user; by [`MAX_READ_DELAY`] at most.
+    pub(crate) fn charge_read(&self, user: UserId, rows: u32) {
+        self.reads.charge_up_to(user, rows, MAX_READ_DELAY);
+    }
+
+    /// Returns the time until the rate of reads allows a user another read; zero within the rate.
+    pub(crate) fn read_delay(&self, user: UserId) -> Duration {
+        self.reads.delay(user)
     }
 
     /// Charges one attempt of a command that would otherwise be free if it fails or changes

@@ -46,6 +46,8 @@ mod lifecycle;
 mod limits;
 mod operation;
 mod panics;
+mod queries;
+mod query_lanes;
 mod signals;
 mod store_access;
 mod views;

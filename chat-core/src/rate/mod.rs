@@ -116,6 +116,17 @@ impl Bucket {
         self.recovered_at = now.checked_add(charge.min(MAX_RECOVERY));
     }
 
+    /// Charges `count` events, even if they are not allowed now, but not so many that the delay
+    /// until the next allowed event would exceed `max_delay`.
+    pub(crate) fn charge_up_to(&mut self, now: Instant, rate: &Rate, count: u32, max_delay: Duration) {
+        let remaining = self.remaining(now);
+        let interval = rate.interval().unwrap_or(rate.per);
+        let tolerance = interval.saturating_mul(rate.burst.max(1) - 1);
+        let max = tolerance.saturating_add(max_delay).min(MAX_RECOVERY).max(remaining);
+        let charge = remaining.saturating_add(interval.saturating_mul(count));
+        self.recovered_at = now.checked_add(charge.min(max));
+    }
+
     /// Charges one event, even if it is not allowed now, and returns the delay until the next event
     /// is allowed. Used to slow a peer down instead of refusing its events.
     pub(crate) fn charge_paced(&mut self, now: Instant, rate: &Rate) -> Duration {
@@ -189,6 +200,21 @@ mod tests {
             [NO_WAIT, NO_WAIT, wait(100)],
             "the burst recovers completely, and no further"
         );
+    }
+
+    #[test]
+    fn charge_of_many_events_delays_the_next_by_a_maximum() {
+        let start = Instant::now();
+        let rate = Rate::new(10, SECOND).with_burst(5);
+        let mut bucket = Bucket::default();
+        let mut delay_after = |count, max| {
+            bucket.charge_up_to(start, &rate, count, max);
+            bucket.check(start, &rate).err().unwrap_or_default()
+        };
+        assert_eq!(delay_after(4, SECOND), NO_WAIT);
+        assert_eq!(delay_after(3, SECOND), Duration::from_millis(300));
+        assert_eq!(delay_after(100, SECOND), SECOND);
+        assert_eq!(delay_after(1, SECOND / 2), SECOND, "a smaller maximum refunds nothing");
     }
 
     #[test]

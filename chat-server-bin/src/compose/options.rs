@@ -35,6 +35,7 @@ pub(super) fn engine_config(settings: &Settings) -> EngineConfig {
 /// Sets the limits of what a user may read, send and create.
 fn set_command_limits(config: &mut EngineConfig, limits: &LimitsSection) {
     config.page_rate = limits.page_rate_per_user.0;
+    config.read_rate = limits.read_rate_per_user.0;
     config.max_page_events = limits.max_page_events;
     config.max_page_bytes = u32::try_from(limits.max_page_size.0).unwrap_or(u32::MAX);
     config.max_list_len = limits.max_list_length;

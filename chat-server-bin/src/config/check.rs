@@ -231,6 +231,7 @@ fn check_limits(limits: &LimitsSection, origins: &Origins, problems: &mut Vec<Pr
         ("limits.message_rate", limits.message_rate.0.count),
         ("limits.message_rate_per_user", limits.message_rate_per_user.0.count),
         ("limits.page_rate_per_user", limits.page_rate_per_user.0.count),
+        ("limits.read_rate_per_user", limits.read_rate_per_user.0.count),
         ("limits.change_rate", limits.change_rate.0.count),
         ("limits.packet_rate", limits.packet_rate.0.count),
         ("limits.max_requests_in_flight", limits.max_requests_in_flight),

@@ -112,6 +112,7 @@ fn engine_config() -> EngineConfig {
     config.throttle.registration_rate = Rate::UNLIMITED;
     config.message_rate = Rate::UNLIMITED;
     config.page_rate = Rate::UNLIMITED;
+    config.read_rate = Rate::UNLIMITED;
     config
 }
 

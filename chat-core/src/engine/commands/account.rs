@@ -8,6 +8,7 @@ use crate::engine::error::CommandError;
 use crate::engine::hook_calls::HookCalls;
 use crate::engine::limits::UserLimits;
 use crate::engine::operations::account::{ChangePassword, Logout, PhcString, RevokeDevice, UpdateProfile};
+use crate::engine::query_lanes::QueryPermit;
 use crate::engine::store_access::StoreAccess;
 use crate::engine::workers::{PresenceView, SessionEnder};
 use crate::model::{
@@ -116,8 +117,15 @@ impl AccountCommands {
         Ok(Outcome::User(self.access.run(caller, change).await?))
     }
 
-    pub(super) async fn list_devices(self: Arc<Self>, caller: Caller) -> Result<Outcome, CommandError> {
+    pub(super) async fn list_devices(
+        self: Arc<Self>,
+        caller: Caller,
+        mut permit: QueryPermit,
+    ) -> Result<Outcome, CommandError> {
         let devices = self.access.read(self.access.store().devices(caller.user)).await?;
+        permit.add_rows(devices.len());
+        // Other queries of the user do not wait while presence is looked up.
+        drop(permit);
         let online = self.presence.live_devices(caller.user).await;
         let info = |device: Device| DeviceInfo {
             online: online.contains(&device.id),

@@ -17,6 +17,7 @@ use crate::engine::operations::contact::{
     AnswerFriend, Relation, RemoveFriend, RequestFriend, SetBlocked, accepts_request,
 };
 use crate::engine::operations::policy::{self, DirectPermission};
+use crate::engine::query_lanes::{QueryPermit, ROWS_PER_QUERY};
 use crate::engine::store_access::StoreAccess;
 use crate::engine::views::user_infos;
 use crate::engine::workers::{PresenceView, Publisher};
@@ -184,10 +185,17 @@ impl ContactCommands {
         }
     }
 
-    pub(super) async fn list(self: Arc<Self>, caller: Caller) -> Result<Outcome, CommandError> {
+    pub(super) async fn list(
+        self: Arc<Self>,
+        caller: Caller,
+        mut permit: QueryPermit,
+    ) -> Result<Outcome, CommandError> {
         let contacts = self.access.read(self.access.store().contacts(caller.user)).await?;
         let peers: Vec<UserId> = contacts.iter().map(|contact| contact.peer).collect();
+        permit.add_rows(peers.len());
         let mut users = user_infos(&self.access, &peers).await?;
+        // Other queries of the user do not wait while presence is looked up.
+        drop(permit);
         let friends = contacts.iter().filter(|contact| contact.state == ContactState::Friend);
         let friends: Vec<UserId> = friends.map(|contact| contact.peer).collect();
         let states = self.presence.states(&friends).await;
@@ -207,7 +215,12 @@ impl ContactCommands {
         Ok(Outcome::Contacts(contacts.into_iter().filter_map(info).collect()))
     }
 
-    pub(super) async fn search_users(self: Arc<Self>, query: String, limit: u32) -> Result<Outcome, CommandError> {
+    pub(super) async fn search_users(
+        self: Arc<Self>,
+        query: String,
+        limit: u32,
+        mut permit: QueryPermit,
+    ) -> Result<Outcome, CommandError> {
         let (access, store) = (&self.access, self.access.store());
         let limit = limit.clamp(1, self.options.max_list_len);
         let query = UserName::canonical_prefix(query.trim());
@@ -218,6 +231,7 @@ impl ContactCommands {
         }
         if !query.is_empty() {
             let named = access.read(store.search_accounts(&query, limit)).await?;
+            permit.add_rows(named.len());
             let by_id = found.first().map(|user: &UserInfo| user.id);
             let named = named.iter().filter(|account| Some(account.id) != by_id);
             found.extend(named.map(public));
@@ -230,10 +244,15 @@ impl ContactCommands {
         self: Arc<Self>,
         caller: Caller,
         users: Vec<UserRef>,
+        mut permit: QueryPermit,
     ) -> Result<Outcome, CommandError> {
         if users.len() > MAX_USERS {
             return Err(CommandError::invalid("too many users: at most 200 at once"));
         }
+        // Each name needs a read of its own.
+        let names = users.iter().filter(|user| matches!(user, UserRef::Name(_))).count();
+        permit.add_rows(users.len());
+        permit.add_rows(names * (ROWS_PER_QUERY as usize));
         let mut ids = Vec::with_capacity(users.len());
         for user in &users {
             match self.directory.user_id(user).await {

@@ -29,10 +29,10 @@ use super::error::CommandError;
 use super::lifecycle::Lifecycle;
 use super::limits::UserLimits;
 use super::operations::fence;
-use super::panics::contain;
+use super::queries::Queries;
+use super::query_lanes::QueryPermit;
 use super::store_access::StoreAccess;
-use crate::model::{Caller, Command, ConversationId, ReplyCode};
-use crate::router::Router;
+use crate::model::{Caller, Command, Outcome, ReplyCode};
 use crate::service::{CommandFuture, CommandResult};
 
 /// `Ok` if the rate of the user allows a change, otherwise the error for it.
@@ -42,7 +42,7 @@ type Allowed = Result<(), CommandError>;
 #[derive(Debug)]
 pub(super) struct Dispatcher {
     pub(super) lifecycle: Lifecycle,
-    pub(super) router: Router,
+    pub(super) queries: Arc<Queries>,
     pub(super) limits: Arc<UserLimits>,
     pub(super) account: Arc<AccountCommands>,
     pub(super) contacts: Arc<ContactCommands>,
@@ -96,16 +96,26 @@ impl Dispatcher {
             Command::ChangePassword { old, new } => self.change(account().change_password(caller, old, new)),
             Command::RevokeDevice(device) => self.change(account().revoke_device(caller, device)),
             Command::UpdateProfile(changes) => self.change(account().update_profile(caller, changes, allowed)),
-            Command::ListDevices => self.query(caller, account().list_devices(caller)),
+            Command::ListDevices => self.query(caller, &self.account, move |account, permit| {
+                account.list_devices(caller, permit)
+            }),
 
             Command::RequestFriend { user, note } => self.change(contacts().request_friend(caller, user, note)),
             Command::AnswerFriend { user, accept } => self.change(contacts().answer_friend(caller, user, accept)),
             Command::RemoveFriend(user) => self.change(contacts().remove_friend(caller, user)),
             Command::Block(user) => self.change(contacts().set_blocked(caller, user, true, allowed)),
             Command::Unblock(user) => self.change(contacts().set_blocked(caller, user, false, allowed)),
-            Command::ListContacts => self.query(caller, contacts().list(caller)),
-            Command::SearchUsers { query: text, limit } => self.query(caller, contacts().search_users(text, limit)),
-            Command::GetUsers(users) => self.query(caller, contacts().get_users(caller, users)),
+            Command::ListContacts => self.query(caller, &self.contacts, move |contacts, permit| {
+                contacts.list(caller, permit)
+            }),
+            Command::SearchUsers { query: text, limit } => {
+                self.query(caller, &self.contacts, move |contacts, permit| {
+                    contacts.search_users(text, limit, permit)
+                })
+            }
+            Command::GetUsers(users) => self.query(caller, &self.contacts, move |contacts, permit| {
+                contacts.get_users(caller, users, permit)
+            }),
 
             Command::CreateGroup(new) => self.change(groups().create(caller, new)),
             Command::JoinGroup { group, note } => groups().join(caller, group, note),
@@ -124,28 +134,50 @@ impl Dispatcher {
             Command::SetRole { group, user, role } => groups().set_role(caller, group, user, role, allowed),
             Command::TransferOwnership { group, user } => groups().transfer(caller, group, user),
             Command::UpdateGroup { group, changes } => groups().update(caller, group, changes, allowed),
-            Command::SearchGroups { query: text, limit } => self.query(caller, groups().search(caller, text, limit)),
+            Command::SearchGroups { query: text, limit } => self.query(caller, &self.groups, move |groups, permit| {
+                groups.search(caller, text, limit, permit)
+            }),
             Command::ListMembers { group, after, limit } => {
-                self.query(caller, groups().list_members(caller, group, after, limit))
+                self.query_marks(caller, &self.groups, move |groups, permit| {
+                    groups.list_members(caller, group, after, limit, permit)
+                })
             }
 
-            Command::ListConversations(query) => self.query(caller, reading().list_conversations(caller, query)),
+            Command::ListConversations(query) => self.query_marks(caller, &self.reading, move |reading, permit| {
+                reading.list_conversations(caller, query, permit)
+            }),
             Command::GetConversation(conversation) => {
-                self.query(caller, reading().get_conversation(caller, conversation))
+                self.query_marks(caller, &self.reading, move |reading, permit| {
+                    reading.get_conversation(caller, conversation, permit)
+                })
             }
             Command::ReadHistory { conversation, page } => {
-                self.query(caller, reading().read_history(caller, conversation, page))
+                let wait = self.reading.wait_for_page(caller.user);
+                let page = self.query(caller, &self.reading, move |reading, permit| {
+                    reading.read_history(caller, conversation, page, permit)
+                });
+                CommandFuture::run(async move {
+                    wait.await?;
+                    page.await
+                })
             }
             Command::Acknowledge { conversation, seq } => match self.reading.acknowledge(caller, conversation, seq) {
                 Some(result) => ready(result),
-                None => self.query(caller, reading().acknowledge_checked(caller, conversation, seq)),
+                None => self.run_at_once(caller, reading().acknowledge_checked(caller, conversation, seq)),
             },
             Command::MarkRead { conversation, seq } => {
-                self.query(caller, reading().mark_read(caller, conversation, seq))
+                self.run_at_once(caller, reading().mark_read(caller, conversation, seq))
             }
 
-            Command::SetPresence(state) => self.query(caller, Arc::clone(&self.presence).set_presence(caller, state)),
-            Command::Typing { conversation, stopped } => self.typing(caller, conversation, stopped),
+            Command::SetPresence(state) => {
+                self.run_at_once(caller, Arc::clone(&self.presence).set_presence(caller, state))
+            }
+            // A typing notice that would be late is dropped.
+            Command::Typing { .. } if !self.limits.read_delay(caller.user).is_zero() => ready(Ok(Outcome::Done)),
+            Command::Typing { conversation, stopped } => {
+                let presence = Arc::clone(&self.presence);
+                self.run_at_once(caller, presence.typing(caller, conversation, stopped))
+            }
         }
     }
 
@@ -169,11 +201,6 @@ impl Dispatcher {
         }
     }
 
-    fn typing(&self, caller: Caller, conversation: ConversationId, stopped: bool) -> CommandFuture {
-        let presence = Arc::clone(&self.presence);
-        self.query(caller, presence.typing(caller, conversation, stopped))
-    }
-
     /// Runs a command that changes the store, in a separate task, so that a caller that drops the
     /// future does not cancel the command. The command's unit of work checks that the caller may
     /// still act.
@@ -181,27 +208,51 @@ impl Dispatcher {
         self.lifecycle.spawn_command(command).into()
     }
 
-    /// Runs a command that has no unit of work, in the task of the caller. A unit of work starts
-    /// with a fence, the check that the caller may still act; here the caller is checked before the
-    /// command. A session of this node may act until its outbox is closed, which is checked without
-    /// a read of the store. Other callers are checked in the store.
-    ///
-    /// If the session ends while the command runs, the caller gets the answer only if the login is
-    /// still valid.
-    fn query(&self, caller: Caller, command: impl Future<Output = CommandResult> + Send + 'static) -> CommandFuture {
-        let router = self.router.clone();
-        let access = Arc::clone(&self.account.access);
-        CommandFuture::run(contain(async move {
-            let had_session = router.has_session(caller);
-            if !had_session {
-                check_caller(&access, caller).await?;
-            }
-            let answer = command.await;
-            if had_session && !router.has_session(caller) {
-                check_caller(&access, caller).await?;
-            }
-            answer
-        }))
+    /// Runs a query of a family, as [`Queries::run`] does.
+    fn query<C, F>(
+        &self,
+        caller: Caller,
+        family: &Arc<C>,
+        query: impl FnOnce(Arc<C>, QueryPermit) -> F + Send + 'static,
+    ) -> CommandFuture
+    where
+        C: Send + Sync + 'static,
+        F: Future<Output = CommandResult> + Send + 'static,
+    {
+        let (queries, family) = (Arc::clone(&self.queries), Arc::clone(family));
+        CommandFuture::run(queries.run(caller, |permit| query(family, permit)))
+    }
+
+    /// Runs a query of a family, as [`query`](Self::query) does, after the user's marks have been
+    /// written, which the answer contains.
+    fn query_marks<C, F>(
+        &self,
+        caller: Caller,
+        family: &Arc<C>,
+        query: impl FnOnce(Arc<C>, QueryPermit) -> F + Send + 'static,
+    ) -> CommandFuture
+    where
+        C: Send + Sync + 'static,
+        F: Future<Output = CommandResult> + Send + 'static,
+    {
+        let (queries, family, marks) = (
+            Arc::clone(&self.queries),
+            Arc::clone(family),
+            Arc::clone(&self.reading.marks),
+        );
+        CommandFuture::run(async move {
+            marks.wait_until_written(caller.user).await;
+            queries.run(caller, |permit| query(family, permit)).await
+        })
+    }
+
+    /// Runs a command that does not wait for the user's queries, as [`Queries::run_at_once`] does.
+    fn run_at_once(
+        &self,
+        caller: Caller,
+        command: impl Future<Output = CommandResult> + Send + 'static,
+    ) -> CommandFuture {
+        CommandFuture::run(Arc::clone(&self.queries).run_at_once(caller, command))
     }
 }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::engine::error::CommandError;
+use crate::engine::limits::UserLimits;
 use crate::engine::operations::policy::{self, GroupPermission, Membership};
+use crate::engine::query_lanes::ROWS_PER_QUERY;
 use crate::engine::signals::may_signal;
 use crate::engine::store_access::StoreAccess;
 use crate::engine::workers::PresenceQueue;
@@ -15,6 +17,7 @@ pub(in crate::engine) struct PresenceCommands {
     pub(in crate::engine) access: Arc<StoreAccess>,
     pub(in crate::engine) router: Router,
     pub(in crate::engine) queue: Arc<PresenceQueue>,
+    pub(in crate::engine) limits: Arc<UserLimits>,
     pub(in crate::engine) max_typing_members: u32,
 }
 
@@ -45,6 +48,7 @@ impl PresenceCommands {
         stopped: bool,
     ) -> Result<Outcome, CommandError> {
         let device = caller.device().ok_or_else(CommandError::needs_device)?;
+        self.limits.charge_read(caller.user, ROWS_PER_QUERY);
         let membership = self.access.store().membership(caller.user, device, conversation);
         let membership = self.access.read(membership).await?;
         let membership = membership.ok_or_else(CommandError::not_found)?;

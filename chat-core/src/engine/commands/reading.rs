@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::check_caller;
 use crate::codec::body;
 use crate::engine::config::EngineConfig;
 use crate::engine::directory::Directory;
 use crate::engine::error::CommandError;
 use crate::engine::limits::UserLimits;
+use crate::engine::query_lanes::{QueryPermit, ROWS_PER_QUERY};
 use crate::engine::store_access::StoreAccess;
 use crate::engine::views::{conversation_info, conversation_infos, is_ended_and_received, without_descriptions};
 use crate::engine::workers::MarkQueue;
 use crate::model::{
     Caller, ConversationId, ConversationPage, ConversationQuery, ConversationRef, Event, EventBody, EventKind,
-    HistoryEvent, HistoryPage, Outcome, Page, Seq,
+    HistoryEvent, HistoryPage, Outcome, Page, Seq, UserId,
 };
 use crate::router::Router;
 
@@ -55,12 +55,13 @@ impl ReadingCommands {
         self: Arc<Self>,
         caller: Caller,
         query: ConversationQuery,
+        mut permit: QueryPermit,
     ) -> Result<Outcome, CommandError> {
-        self.marks.wait_until_written(caller.user).await;
         let limit = query.limit.clamp(1, self.page.max_list_len);
         let (user, device) = (caller.user, caller.device_or_none());
         let memberships = self.access.store().memberships(user, device, query.after, limit);
         let mut memberships = self.access.read(memberships).await?;
+        permit.add_rows(memberships.len());
         let last = memberships.iter().map(|membership| membership.conversation.id).max();
         let next = last.filter(|_| memberships.len() >= limit as usize);
         if !query.ended {
@@ -77,9 +78,10 @@ impl ReadingCommands {
         self: Arc<Self>,
         caller: Caller,
         conversation: ConversationRef,
+        mut permit: QueryPermit,
     ) -> Result<Outcome, CommandError> {
+        permit.add_rows(1);
         let id = self.directory.find(caller.user, &conversation).await?.id;
-        self.marks.wait_until_written(caller.user).await;
         let info = conversation_info(&self.access, caller, id).await?;
         Ok(Outcome::Conversation(Box::new(info)))
     }
@@ -90,8 +92,8 @@ impl ReadingCommands {
         caller: Caller,
         conversation: ConversationRef,
         page: Page,
+        _permit: QueryPermit,
     ) -> Result<Outcome, CommandError> {
-        self.wait_for_page(caller).await?;
         let (access, store) = (&self.access, self.access.store());
         let id = self.directory.find(caller.user, &conversation).await?.id;
         let page = Page {
@@ -118,21 +120,23 @@ impl ReadingCommands {
         }))
     }
 
-    /// Waits until the user may read another page. Fails if the caller may not act any more after
-    /// the wait, which can take long.
-    async fn wait_for_page(&self, caller: Caller) -> Result<(), CommandError> {
-        let wait = self.limits.pages.charge_paced(caller.user);
-        if wait.is_zero() {
-            return Ok(());
+    /// Charges a page of history to the user's rate of pages when the future is polled, and waits
+    /// until the user may read it, which can take long.
+    pub(super) fn wait_for_page(
+        self: &Arc<Self>,
+        user: UserId,
+    ) -> impl Future<Output = Result<(), CommandError>> + Send + 'static {
+        let reading = Arc::clone(self);
+        async move {
+            let wait = reading.limits.pages.charge_paced(user);
+            if wait.is_zero() {
+                return Ok(());
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => Ok(()),
+                () = reading.draining.cancelled() => Err(CommandError::shutting_down()),
+            }
         }
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = self.draining.cancelled() => return Err(CommandError::shutting_down()),
-        }
-        if self.router.has_session(caller) {
-            return Ok(());
-        }
-        check_caller(&self.access, caller).await
     }
 
     /// Records that the caller's device has received every event up to `seq`. Returns `None`, and
@@ -202,6 +206,7 @@ impl ReadingCommands {
     /// [`NotFound`](crate::model::ReplyCode::NotFound): the caller may read no event of it.
     async fn last_readable(&self, caller: Caller, conversation: ConversationId) -> Result<Seq, CommandError> {
         let store = self.access.store();
+        self.limits.charge_read(caller.user, ROWS_PER_QUERY);
         let member = self.access.read(store.member(conversation, caller.user)).await?;
         let reader = member.filter(|member| member.first_seq > Seq::ZERO);
         let reader = reader.ok_or_else(CommandError::not_found)?;

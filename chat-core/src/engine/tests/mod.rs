@@ -25,6 +25,7 @@ mod outages;
 mod panics;
 mod pipelining;
 mod provisioning;
+mod queries;
 mod rates;
 mod regressions;
 mod repeated_requests;

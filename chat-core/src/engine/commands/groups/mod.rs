@@ -21,7 +21,7 @@ use crate::engine::operation::Operation;
 use crate::engine::operations::group::{GroupCall, GroupLimits};
 use crate::engine::store_access::StoreAccess;
 use crate::engine::views::conversation_info;
-use crate::engine::workers::{AppendQueue, LaneChange, LaneCheck, MarkQueue, Publisher};
+use crate::engine::workers::{AppendQueue, LaneChange, LaneCheck, Publisher};
 use crate::model::{Caller, ConversationId, ConversationKind, ConversationRef, Event, Outcome, UserId, UserRef};
 use crate::service::CommandFuture;
 
@@ -33,7 +33,6 @@ pub(in crate::engine) struct GroupCommands {
     pub(in crate::engine) hooks: Arc<HookCalls>,
     pub(in crate::engine) publisher: Publisher,
     pub(in crate::engine) queue: Arc<AppendQueue>,
-    pub(in crate::engine) marks: Arc<MarkQueue>,
     pub(in crate::engine) group_limits: GroupLimits,
     pub(in crate::engine) max_list_len: u32,
     pub(in crate::engine) max_receipt_members: u32,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::engine::error::CommandError;
 use crate::engine::operations::policy::{self, GroupPermission, Membership};
+use crate::engine::query_lanes::QueryPermit;
 use crate::engine::views::{conversation_info, group_info, user_infos};
 use crate::model::{
     Caller, ConversationId, ConversationInfo, ConversationRef, ConversationView, GroupInfo, GroupName, Member,
@@ -17,6 +18,7 @@ impl GroupCommands {
         caller: Caller,
         query: String,
         limit: u32,
+        mut permit: QueryPermit,
     ) -> Result<Outcome, CommandError> {
         let (access, store) = (&self.access, self.access.store());
         let limit = limit.clamp(1, self.max_list_len);
@@ -27,6 +29,7 @@ impl GroupCommands {
         let prefix = GroupName::parse_any(&query).map_or_else(|_| query.to_lowercase(), |name| name.key());
         if !prefix.is_empty() {
             let named = access.read(store.search_groups(&prefix, limit)).await?;
+            permit.add_rows(named.len());
             let by_id = found.first().map(|group: &GroupInfo| group.id);
             let named = named.iter().filter(|row| Some(row.id) != by_id);
             found.extend(named.filter_map(group_info));
@@ -71,10 +74,10 @@ impl GroupCommands {
         group: ConversationRef,
         after: UserId,
         limit: u32,
+        mut permit: QueryPermit,
     ) -> Result<Outcome, CommandError> {
         let (access, store) = (&self.access, self.access.store());
         let id = self.directory.find(caller.user, &group).await?.id;
-        self.marks.wait_until_written(caller.user).await;
         let row = access.read(store.conversation(id)).await?;
         let Some(row) = row else {
             return Err(CommandError::not_found());
@@ -90,7 +93,7 @@ impl GroupCommands {
         policy::check_group(GroupPermission::ListMembers, own, &profile)?;
         let sees_all = matches!(own, Membership::Admin | Membership::Owner);
         let limit = limit.clamp(1, self.max_list_len);
-        let (members, more) = self.members_after(id, after, limit, sees_all).await?;
+        let (members, more) = self.members_after(id, after, limit, sees_all, &mut permit).await?;
         let ids: Vec<UserId> = members.iter().map(|member| member.user).collect();
         let mut users = user_infos(access, &ids).await?;
         let info = |member: Member| {
@@ -118,6 +121,7 @@ impl GroupCommands {
         after: UserId,
         limit: u32,
         sees_all: bool,
+        permit: &mut QueryPermit,
     ) -> Result<(Vec<Member>, bool), CommandError> {
         let max = limit as usize;
         let mut members = Vec::new();
@@ -125,6 +129,7 @@ impl GroupCommands {
         let more = loop {
             let page = self.access.store().members(group, last, limit.saturating_add(1));
             let page = self.access.read(page).await?;
+            permit.add_rows(page.len());
             let is_last = page.len() <= max;
             last = page.last().map_or(last, |member| member.user);
             let visible = |member: &Member| sees_all || member.state == MemberState::Active;

@@ -1,0 +1,100 @@
+//! [`Queries`]: execution of commands that only read the store.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::time::timeout_at;
+use tokio_util::sync::CancellationToken;
+
+use super::commands::check_caller;
+use super::error::CommandError;
+use super::lifecycle::Lifecycle;
+use super::panics::contain;
+use super::query_lanes::{QueryLanes, QueryPermit};
+use super::store_access::StoreAccess;
+use crate::model::Caller;
+use crate::router::Router;
+use crate::service::CommandResult;
+
+/// Executes commands that have no unit of work. A unit of work starts with a fence, the check that
+/// the caller may still act; here the caller is checked before the command. A session of this node
+/// may act until its outbox is closed, which is checked without a read of the store. Other callers
+/// are checked in the store.
+///
+/// If the session ends while the command runs, the caller gets the answer only if the login is
+/// still valid.
+#[derive(Debug)]
+pub(super) struct Queries {
+    pub(super) access: Arc<StoreAccess>,
+    pub(super) router: Router,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) lanes: QueryLanes,
+}
+
+impl Queries {
+    /// Executes a query in its user's [lane](QueryLanes), in a separate task: a caller that does
+    /// not poll the future delays no other query of the user.
+    ///
+    /// # Errors
+    /// Those of the query. After `request_timeout`, `Busy` if the query still waits for its turn, and
+    /// `TryAgain` if it does not.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, a query that waits for its turn is not executed. A query that
+    /// already reads the store ends its turn when the store has answered, because the store may
+    /// still be working on it.
+    pub(super) async fn run<F>(
+        self: Arc<Self>,
+        caller: Caller,
+        query: impl FnOnce(QueryPermit) -> F + Send + 'static,
+    ) -> CommandResult
+    where
+        F: Future<Output = CommandResult> + Send + 'static,
+    {
+        let deadline = self.access.deadline();
+        let abandoned = CancellationToken::new();
+        let _abandons_when_dropped = abandoned.clone().drop_guard();
+        let has_entered = Arc::new(AtomicBool::new(false));
+        let (queries, entered) = (Arc::clone(&self), Arc::clone(&has_entered));
+        let work = async move {
+            let permit = tokio::select! {
+                // A query without a caller is never executed, and one whose turn has come is not
+                // refused.
+                biased;
+                () = abandoned.cancelled() => return Err(CommandError::try_again()),
+                permit = queries.lanes.enter(caller, deadline) => permit?,
+                () = queries.lifecycle.draining().cancelled() => return Err(CommandError::shutting_down()),
+            };
+            entered.store(true, Ordering::Relaxed);
+            queries.checked(caller, async move { query(permit).await }).await
+        };
+        // The task outlasts the deadline only if the store does not answer in time.
+        let answer = timeout_at(deadline.into(), self.lifecycle.spawn_query(work)).await;
+        answer.unwrap_or_else(|_| match has_entered.load(Ordering::Relaxed) {
+            true => Err(CommandError::try_again()),
+            false => Err(CommandError::busy()),
+        })
+    }
+
+    /// Executes a command that reads at most a few rows, in the task of the caller, and without
+    /// waiting for other queries of the user.
+    pub(super) async fn run_at_once(
+        self: Arc<Self>,
+        caller: Caller,
+        command: impl Future<Output = CommandResult> + Send,
+    ) -> CommandResult {
+        contain(self.checked(caller, command)).await
+    }
+
+    async fn checked(&self, caller: Caller, command: impl Future<Output = CommandResult> + Send) -> CommandResult {
+        let had_session = self.router.has_session(caller);
+        if !had_session {
+            check_caller(&self.access, caller).await?;
+        }
+        let answer = command.await;
+        if had_session && !self.router.has_session(caller) {
+            check_caller(&self.access, caller).await?;
+        }
+        answer
+    }
+}

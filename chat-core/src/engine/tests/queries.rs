@@ -1,0 +1,244 @@
+//! Tests of the lanes in which the queries of a user wait for each other, and of the rate of reads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use futures_util::poll;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::time::Instant;
+
+use super::support::*;
+use crate::engine::{Engine, LocalSession};
+use crate::model::*;
+use crate::rate::Rate;
+use crate::store::MemoryStore;
+use crate::testkit::store::FaultyStore;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Returns how long it takes to execute a command.
+async fn time_of(session: &LocalSession, command: Command) -> Duration {
+    let started = Instant::now();
+    session.execute(command).await.unwrap();
+    started.elapsed()
+}
+
+fn get_users(count: usize) -> Command {
+    let name = |n| UserRef::Name(UserName::parse(&format!("nobody-{n}")).unwrap());
+    Command::GetUsers((0..count).map(name).collect())
+}
+
+/// A caller that waits for one query while it does not poll another one makes progress.
+#[tokio::test(start_paused = true)]
+async fn query_that_its_caller_does_not_poll_delays_no_other() {
+    let engine = engine().await;
+    let alice = new_user(&engine, "alice").await;
+    let acting = engine.acting_as(id(&alice));
+    let started = Instant::now();
+    let mut queries: FuturesUnordered<_> = (0..5).map(|_| alice.execute(Command::ListConversations)).collect();
+    while let Some(answer) = queries.next().await {
+        answer.unwrap();
+        // The other queries are not polled during this one.
+        alice.execute(Command::ListContacts).await.unwrap();
+    }
+    let mut unpolled: Vec<_> = (0..5)
+        .map(|_| Box::pin(acting.execute(Command::ListConversations)))
+        .collect();
+    for query in &mut unpolled {
+        assert!(poll!(query).is_pending());
+    }
+    acting.execute(Command::ListContacts).await.unwrap();
+    alice.execute(Command::ListContacts).await.unwrap();
+    assert!(started.elapsed() < SECOND, "{:?}", started.elapsed());
+}
+
+/// A user has one query in the store at a time, over all sessions and without one; the queries of
+/// other users do not wait for it.
+#[tokio::test]
+async fn each_user_has_one_query_in_the_store() {
+    let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
+    let engine = Engine::builder(store.clone()).config(config()).build().await.unwrap();
+    let phone = new_user(&engine, "alice").await;
+    let laptop = engine.session(id(&phone), DeviceId::random()).await.unwrap();
+    let acting = engine.acting_as(id(&phone));
+    let bob = new_user(&engine, "bob").await;
+    let held = store.hold_memberships();
+    let listing = tokio::spawn(phone.execute(Command::ListConversations));
+    tokio::task::yield_now().await;
+    let mut waiting = [
+        tokio::spawn(phone.execute(Command::ListDevices)),
+        tokio::spawn(laptop.execute(Command::ListDevices)),
+        tokio::spawn(acting.execute(Command::ListContacts)),
+    ];
+    for _ in 0..10 {
+        bob.execute(Command::ListDevices).await.unwrap();
+    }
+    for query in &mut waiting {
+        assert!(poll!(query).is_pending(), "the list of conversations is being read");
+    }
+    drop(held);
+    listing.await.unwrap().unwrap();
+    for query in waiting {
+        query.await.unwrap().unwrap();
+    }
+}
+
+/// A query that was dropped while it read the store ends its turn when the store has answered. One
+/// that was dropped before that is not executed.
+#[tokio::test]
+async fn dropped_query_keeps_its_turn_while_the_store_works_on_it() {
+    let (_engine, store, alice) = faulty(config()).await;
+    let held = store.hold_memberships();
+    let mut listing = Box::pin(alice.execute(Command::ListConversations));
+    assert!(poll!(&mut listing).is_pending());
+    let mut dropped = Box::pin(alice.execute(Command::ListContacts));
+    assert!(poll!(&mut dropped).is_pending());
+    tokio::task::yield_now().await;
+    drop((listing, dropped));
+    let before = store.account_reads();
+    let mut devices = tokio::spawn(alice.execute(Command::ListDevices));
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+        assert!(
+            poll!(&mut devices).is_pending(),
+            "the list of conversations is being read"
+        );
+    }
+    drop(held);
+    devices.await.unwrap().unwrap();
+    // The list of conversations read the accounts of the peers, and the last query the devices. The
+    // dropped list of contacts would have read accounts too.
+    assert_eq!(store.account_reads() - before, 2);
+}
+
+/// While the store does not answer, every query is answered within `request_timeout`, and commands
+/// that do not need the store are executed.
+#[tokio::test(start_paused = true)]
+async fn queries_are_answered_in_time_while_the_store_hangs() {
+    let config = config();
+    let timeout = config.request_timeout;
+    let (_engine, store, alice) = faulty(config).await;
+    let conversation = conversation(alice.execute(Command::GetConversation(direct(&alice))).await);
+    let held = store.hold();
+    let started = Instant::now();
+    let queries = join_all((0..5).map(|n| {
+        alice.execute(match n {
+            0 => Command::ListConversations,
+            _ => Command::ListContacts,
+        })
+    }));
+    let mut queries = Box::pin(queries);
+    assert!(poll!(&mut queries).is_pending());
+    let (conversation, seq) = (conversation.id, conversation.last_seq);
+    for command in [
+        Command::SetPresence(PresenceState::Idle),
+        Command::Acknowledge { conversation, seq },
+        Command::MarkRead { conversation, seq },
+    ] {
+        alice.execute(command).await.unwrap();
+    }
+    assert!(started.elapsed() < SECOND, "{:?}", started.elapsed());
+    let answers = queries.await;
+    assert!(started.elapsed() <= timeout + SECOND / 10, "{:?}", started.elapsed());
+    let codes: Vec<_> = answers.into_iter().map(error_code).collect();
+    assert_eq!(codes[0], ReplyCode::TryAgain);
+    assert_eq!(codes[1..], [ReplyCode::Busy; 4]);
+    drop(held);
+    // The hanging reads have timed out, so the lane is free.
+    assert!(time_of(&alice, Command::ListContacts).await < SECOND);
+}
+
+/// Commands that read a few rows do not wait for the queries of their user.
+#[tokio::test(start_paused = true)]
+async fn marks_and_typing_do_not_wait_for_queries() {
+    let (engine, store, alice) = faulty(config()).await;
+    let laptop = engine.session(id(&alice), DeviceId::random()).await.unwrap();
+    let conversation = conversation(alice.execute(Command::GetConversation(direct(&alice))).await).id;
+    let _held = store.hold_memberships();
+    let mut listing = Box::pin(alice.execute(Command::ListConversations));
+    assert!(poll!(&mut listing).is_pending());
+    let started = Instant::now();
+    let seq = Seq(1);
+    laptop
+        .execute(Command::Acknowledge { conversation, seq })
+        .await
+        .unwrap();
+    laptop.execute(Command::MarkRead { conversation, seq }).await.unwrap();
+    let stopped = false;
+    laptop.execute(Command::Typing { conversation, stopped }).await.unwrap();
+    assert!(started.elapsed() < SECOND / 10, "{:?}", started.elapsed());
+}
+
+/// The rate applies to all sessions of a user together, and counts the rows.
+#[tokio::test(start_paused = true)]
+async fn read_rate_delays_the_heavy_reader_only() {
+    let mut config = config();
+    config.read_rate = Rate::new(1000, SECOND).with_burst(2000);
+    let engine = builder().config(config).build().await.unwrap();
+    let phone = new_user(&engine, "alice").await;
+    let laptop = engine.session(id(&phone), DeviceId::random()).await.unwrap();
+    let acting = engine.acting_as(id(&phone));
+    let bob = new_user(&engine, "bob").await;
+    // 200 names cost 5 + 200 x 6 rows: more than the burst together with the second query.
+    assert!(time_of(&phone, get_users(200)).await < SECOND / 100);
+    assert!(time_of(&phone, get_users(200)).await < SECOND / 100);
+    let third = time_of(&laptop, Command::ListDevices).await;
+    assert!((4 * SECOND / 10..5 * SECOND / 10).contains(&third), "{third:?}");
+    acting.execute(get_users(200)).await.unwrap();
+    let started = Instant::now();
+    acting.execute(Command::ListContacts).await.unwrap();
+    let last = started.elapsed();
+    assert!((SECOND..13 * SECOND / 10).contains(&last), "{last:?}");
+    assert!(time_of(&bob, get_users(200)).await < SECOND / 100);
+    // Beyond the rate, a typing notice is dropped.
+    let conversation = ConversationId(0);
+    phone.execute(get_users(200)).await.unwrap();
+    let stopped = false;
+    phone.execute(Command::Typing { conversation, stopped }).await.unwrap();
+}
+
+/// The list of contacts costs as much as it has contacts.
+#[tokio::test(start_paused = true)]
+async fn list_of_contacts_costs_its_rows() {
+    let mut config = config();
+    config.read_rate = Rate::new(1, SECOND).with_burst(12);
+    let engine = builder().config(config).build().await.unwrap();
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+    // Without contacts, two lists cost 10 rows.
+    for delay in [0, 0] {
+        assert_eq!(time_of(&alice, Command::ListContacts).await.as_secs(), delay);
+    }
+    befriend(&alice, &bob).await;
+    // 11 rows are left for the third list after 10 s, and the fourth costs 6 too.
+    tokio::time::sleep(20 * SECOND).await;
+    for delay in [0, 0, 1] {
+        let took = time_of(&alice, Command::ListContacts).await;
+        assert_eq!(took.as_millis().div_ceil(1000), delay, "{took:?}");
+    }
+}
+
+/// A session that has 64 lists in flight all the time does not lock out another device.
+#[tokio::test(start_paused = true)]
+async fn greedy_session_does_not_lock_out_the_other_devices() {
+    let mut config = config();
+    // Each of the queries costs far more than the rate allows.
+    config.read_rate = Rate::new(100, SECOND).with_burst(1000);
+    let engine = builder().config(config).build().await.unwrap();
+    let thief = Arc::new(new_user(&engine, "alice").await);
+    let owner = engine.session(id(&thief), DeviceId::random()).await.unwrap();
+    let mut greedy = tokio::task::JoinSet::new();
+    for _ in 0..64 {
+        let thief = Arc::clone(&thief);
+        greedy.spawn(async move {
+            loop {
+                let _ = thief.execute(get_users(200)).await;
+            }
+        });
+    }
+    tokio::time::sleep(10 * SECOND).await;
+    for _ in 0..10 {
+        let took = time_of(&owner, Command::ListDevices).await;
+        assert!(took < 5 * SECOND, "{took:?}");
+    }
+}

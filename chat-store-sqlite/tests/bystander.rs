@@ -1,0 +1,245 @@
+//! Measures whether users who list their conversations in a loop delay another user. Slow and
+//! sensitive to other load, so `scripts/test-slow` runs it, in release mode.
+
+#![allow(clippy::unwrap_used)] // these are tests
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chat_core::commands::Commands;
+use chat_core::engine::{Engine, EngineConfig, LocalSession};
+use chat_core::model::{
+    Command, ConversationKind, ConversationRef, DeviceId, Member, Page, Role, Seq, Timestamp, UserId, UserRef,
+};
+use chat_core::rate::Rate;
+use chat_core::store::{NewConversation, Store};
+use chat_core::testkit::store::{NewEvent, append_to, new_account, transact};
+use chat_store_sqlite::{Options, SqliteStore};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// Number of users who list their conversations in a loop.
+const LOOPING: u64 = 3;
+/// Number of devices of each of them, and of lists that a device has in flight.
+const DEVICES: usize = 4;
+const IN_FLIGHT: usize = 16;
+/// Number of conversations of each of them.
+const CONVERSATIONS: u64 = 2000;
+
+/// A measurement: pairs of rounds, the first of which is without the looping users.
+struct Case {
+    name: &'static str,
+    /// Rate of reads, instead of the default.
+    read_rate: Option<Rate>,
+    /// True if the looping users have not read anything before the round, so that their rates allow
+    /// a burst at its start.
+    is_burst: bool,
+    pairs: usize,
+    /// Duration of a round.
+    round: Duration,
+    /// Maximum of the median ratio of the 99th percentiles in the rounds of a pair.
+    max_ratio: f64,
+}
+
+const CASES: [Case; 3] = [
+    Case {
+        name: "default rate",
+        read_rate: None,
+        is_burst: false,
+        pairs: 15,
+        round: Duration::from_secs(2),
+        max_ratio: 1.2,
+    },
+    Case {
+        name: "first seconds",
+        read_rate: None,
+        is_burst: true,
+        pairs: 7,
+        round: Duration::from_secs(5),
+        max_ratio: 1.2,
+    },
+    // The rate does not help here, so this shows what the lanes of the users do.
+    Case {
+        name: "without a rate",
+        read_rate: Some(Rate::UNLIMITED),
+        is_burst: false,
+        pairs: 7,
+        round: Duration::from_secs(2),
+        max_ratio: 8.0,
+    },
+];
+
+/// Creates an account, and returns its id.
+async fn account(store: &dyn Store, name: String) -> UserId {
+    let created = transact(store, move |tx| {
+        let account = new_account(&name);
+        Box::pin(async move {
+            let user = tx.create_account(account).await?.unwrap();
+            let inbox = NewConversation {
+                kind: ConversationKind::Inbox { owner: user },
+                group: None,
+                created: Timestamp(1),
+            };
+            let inbox = tx.create_conversation(inbox).await?.unwrap();
+            tx.put_member(&Member::active(inbox, user, Role::Member, Seq(1)))
+                .await?;
+            Ok(user)
+        })
+    });
+    created.await.unwrap()
+}
+
+/// Creates direct conversations of a user with new users, with a message in each.
+async fn converse(store: &dyn Store, user: UserId) {
+    for batch in 0..CONVERSATIONS / 100 {
+        let work = transact(store, move |tx| {
+            Box::pin(async move {
+                for n in 0..100 {
+                    let name = format!("peer-{user}-{batch}-{n}");
+                    let peer = tx.create_account(new_account(&name)).await?.unwrap();
+                    let new = NewConversation {
+                        kind: ConversationKind::Direct { low: user, high: peer },
+                        group: None,
+                        created: Timestamp(1),
+                    };
+                    let id = tx.create_conversation(new).await?.unwrap();
+                    for member in [user, peer] {
+                        tx.put_member(&Member::active(id, member, Role::Member, Seq(1))).await?;
+                    }
+                    append_to(tx, id, peer, &[NewEvent::message("hello")]).await?;
+                }
+                Ok(())
+            })
+        });
+        work.await.unwrap();
+    }
+}
+
+/// Lists conversations while `is_active`, and drops the list in flight when that ends. Refused
+/// lists are repeated when the refusal allows it.
+async fn list_in_a_loop(session: Arc<LocalSession>, mut is_active: watch::Receiver<bool>) {
+    let mut active = is_active.clone();
+    while active.wait_for(|active| *active).await.is_ok() {
+        let list = async {
+            if let Err(error) = session.execute(Command::ListConversations).await {
+                tokio::time::sleep(error.retry_after.unwrap_or_default()).await;
+            }
+        };
+        tokio::select! {
+            () = list => {}
+            stopped = is_active.wait_for(|active| !active) => drop(stopped),
+        }
+    }
+}
+
+/// Starts the looping users, whose tasks end when the set is dropped.
+async fn start_looping(engine: &Engine, users: &[UserId], activity: &watch::Sender<bool>) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    for user in users {
+        for device in 0..DEVICES {
+            let session = engine.session(*user, DeviceId([device as u8 + 1; 16])).await.unwrap();
+            let session = Arc::new(session);
+            for _ in 0..IN_FLIGHT {
+                tasks.spawn(list_in_a_loop(Arc::clone(&session), activity.subscribe()));
+            }
+        }
+    }
+    tasks
+}
+
+/// Sends messages and reads pages for `round`. Returns the 99th percentiles of the durations of the
+/// sends and of the reads.
+async fn measure(session: &LocalSession, round: Duration) -> [Duration; 2] {
+    let notes = ConversationRef::Direct(UserRef::Id(session.caller().user));
+    let mut durations = [Vec::new(), Vec::new()];
+    let started = Instant::now();
+    while started.elapsed() < round {
+        durations[0].push(timed(session.send_text(notes.clone(), "note")).await);
+        durations[1].push(timed(session.history(notes.clone(), Page::newest(50))).await);
+    }
+    durations.map(|mut durations| {
+        durations.sort_unstable();
+        durations[durations.len() * 99 / 100]
+    })
+}
+
+async fn timed<T>(work: impl Future<Output = T>) -> Duration {
+    let started = Instant::now();
+    work.await;
+    started.elapsed()
+}
+
+/// Runs the pairs of rounds of a case, and returns the median ratios for sends and for pages.
+async fn run(case: &Case, store: &Arc<SqliteStore>, bystander: UserId, looping: &[UserId]) -> [f64; 2] {
+    let mut config = EngineConfig::default();
+    // The bystander measures as fast as the store answers.
+    (config.page_rate, config.message_rate) = (Rate::UNLIMITED, Rate::UNLIMITED);
+    config.read_rate = case.read_rate.unwrap_or(config.read_rate);
+    let engine = async || {
+        let engine = Engine::builder(store.clone())
+            .config(config.clone())
+            .build()
+            .await
+            .unwrap();
+        let session = engine.session(bystander, DeviceId::random()).await.unwrap();
+        // The bystander is not limited by the rate that limits the looping users.
+        let activity = watch::Sender::new(false);
+        let tasks = start_looping(&engine, looping, &activity).await;
+        (engine, session, activity, tasks)
+    };
+    let mut ratios = [Vec::new(), Vec::new()];
+    let mut running = engine().await;
+    if !case.is_burst {
+        running.2.send_replace(true);
+        // Uses up the burst.
+        measure(&running.1, Duration::from_secs(8)).await;
+        running.2.send_replace(false);
+    }
+    for _ in 0..case.pairs {
+        let (_, session, activity, _) = &running;
+        // Warms caches up; and lists that the store reads already end.
+        measure(session, Duration::from_millis(200)).await;
+        let alone = measure(session, case.round).await;
+        activity.send_replace(true);
+        let beside = measure(session, case.round).await;
+        activity.send_replace(false);
+        println!("{}: alone {alone:.1?}, beside {beside:.1?}", case.name);
+        for (ratios, (alone, beside)) in ratios.iter_mut().zip(alone.iter().zip(&beside)) {
+            ratios.push(beside.as_secs_f64() / alone.as_secs_f64());
+        }
+        if case.is_burst {
+            running.0.shutdown().await;
+            running = engine().await;
+        }
+    }
+    running.0.shutdown().await;
+    // Other load of the machine changes from round to round, so the median of many pairs is taken.
+    ratios.map(|mut ratios| {
+        ratios.sort_unstable_by(f64::total_cmp);
+        ratios[ratios.len() / 2]
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "slow; scripts/test-slow runs it"]
+async fn users_who_list_in_a_loop_do_not_delay_a_bystander() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Arc::new(SqliteStore::open(directory.path(), Options::default()).await.unwrap());
+    let bystander = account(&*store, "bystander".to_owned()).await;
+    let mut looping = Vec::new();
+    for n in 0..LOOPING {
+        let user = account(&*store, format!("looping-{n}")).await;
+        converse(&*store, user).await;
+        looping.push(user);
+    }
+    let mut exceeded = Vec::new();
+    for case in &CASES {
+        let [sends, pages] = run(case, &store, bystander, &looping).await;
+        println!("{}: sends {sends:.2}, pages {pages:.2}", case.name);
+        if sends.max(pages) > case.max_ratio {
+            exceeded.push((case.name, sends, pages));
+        }
+    }
+    assert!(exceeded.is_empty(), "{exceeded:.2?}");
+}
