@@ -167,13 +167,13 @@ pub struct EngineConfig {
     pub page_rate: Rate,
     /// Rate of the rows that queries read for one user over all sessions on this node, and without
     /// one. A query counts as 5 rows, and as one more for each row that it reads: a user, a
-    /// contact, a group, a member, a device or a conversation. A page of history counts as 5, in
-    /// addition to [`page_rate`](Self::page_rate); so do a typing notice, and a mark that the store
-    /// has to check.
-    /// Beyond the rate, a query is delayed, or refused as busy if it cannot start within
-    /// `request_timeout`, and a typing notice is dropped. One query delays the next by at most 2 s.
-    /// Default 2 000 rows a second with a burst of 20 000: a client that starts with 500
-    /// conversations and reads everything about each of them stays below the burst.
+    /// contact, a group, a member or a device; a conversation counts as 4. A page of history counts
+    /// as 5, in addition to [`page_rate`](Self::page_rate); so do a typing notice, and a mark that
+    /// the store has to check. Beyond the rate, a query is delayed, or refused as busy if it cannot
+    /// start within `request_timeout`, and a typing notice is dropped. One query delays the next by
+    /// at most 2 s. Default 1 000 rows a second with a burst of 10 000: a client that starts with
+    /// 500 conversations, and lists them, reads a page of each and acknowledges it, stays below the
+    /// burst.
     pub read_rate: Rate,
     /// Maximum number of events in a page of history. Default 500.
     pub max_page_events: u32,
@@ -246,7 +246,7 @@ impl Default for EngineConfig {
             repeated_request_interval: DAY,
             message_rate: Rate::new(40, SECOND).with_burst(2000),
             page_rate: Rate::new(200, 60 * SECOND).with_burst(1000),
-            read_rate: Rate::new(2000, SECOND).with_burst(20_000),
+            read_rate: Rate::new(1000, SECOND).with_burst(10_000),
             max_page_events: 500,
             max_page_bytes: 256 * 1024,
             max_list_len: 500,

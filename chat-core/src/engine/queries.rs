@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
@@ -11,7 +12,7 @@ use super::error::CommandError;
 use super::lifecycle::Lifecycle;
 use super::panics::contain;
 use super::query_lanes::{QueryLanes, QueryPermit};
-use super::store_access::StoreAccess;
+use super::store_access::{StoreAccess, within};
 use crate::model::Caller;
 use crate::router::Router;
 use crate::service::CommandResult;
@@ -36,7 +37,7 @@ impl Queries {
     /// not poll the future delays no other query of the user.
     ///
     /// # Errors
-    /// Those of the query. After `request_timeout`, `Busy` if the query still waits for its turn, and
+    /// Those of the query. After the deadline, `Busy` if the query still waits for its turn, and
     /// `TryAgain` if it does not.
     ///
     /// # Cancel safety
@@ -46,12 +47,12 @@ impl Queries {
     pub(super) async fn run<F>(
         self: Arc<Self>,
         caller: Caller,
+        deadline: Instant,
         query: impl FnOnce(QueryPermit) -> F + Send + 'static,
     ) -> CommandResult
     where
         F: Future<Output = CommandResult> + Send + 'static,
     {
-        let deadline = self.access.deadline();
         let abandoned = CancellationToken::new();
         let _abandons_when_dropped = abandoned.clone().drop_guard();
         let has_entered = Arc::new(AtomicBool::new(false));
@@ -66,7 +67,10 @@ impl Queries {
                 () = queries.lifecycle.draining().cancelled() => return Err(CommandError::shutting_down()),
             };
             entered.store(true, Ordering::Relaxed);
-            queries.checked(caller, async move { query(permit).await }).await
+            // A store that hangs is read no longer than for one request, however many reads the
+            // query has.
+            let latest = queries.access.deadline();
+            within(latest, queries.checked(caller, async move { query(permit).await })).await
         };
         // The task outlasts the deadline only if the store does not answer in time.
         let answer = timeout_at(deadline.into(), self.lifecycle.spawn_query(work)).await;

@@ -18,9 +18,14 @@ use crate::model::{Caller, Origin, UserId};
 use crate::sync::Mutex;
 use crate::time::now;
 
-/// Number of rows that each query is charged for, in addition to the rows that it reads: passing a
-/// query to the store and back takes about as long as reading this number of rows.
+/// Number of rows that each query is charged for, in addition to the rows that it reads. Passing a
+/// query to the store and back takes longer than reading this number of rows, but a client that
+/// starts sends many small queries, which the lanes keep from delaying other users.
 pub(super) const ROWS_PER_QUERY: u32 = 5;
+
+/// Number of rows that a conversation in an answer is charged for: it is read with the user's
+/// membership, cursor and counts, and with the peer or the group.
+pub(super) const ROWS_PER_CONVERSATION: usize = 4;
 
 /// Queues of queries that wait for their turn to read the store: a lane for each session, and
 /// behind these a lane for each user. So the sessions of a user take turns, and one that asks for

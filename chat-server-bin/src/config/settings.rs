@@ -225,7 +225,7 @@ impl Default for LimitsSection {
             message_rate: Rate::new(100, HumanDuration::secs(1), 1000),
             message_rate_per_user: Rate::new(40, HumanDuration::secs(1), 2000),
             page_rate_per_user: Rate::new(200, HumanDuration::secs(60), 1000),
-            read_rate_per_user: Rate::new(2000, HumanDuration::secs(1), 20_000),
+            read_rate_per_user: Rate::new(1000, HumanDuration::secs(1), 10_000),
             packet_rate: Rate::new(400, HumanDuration::secs(1), 2000),
             max_requests_in_flight: 64,
             max_packets_before_login: 32,

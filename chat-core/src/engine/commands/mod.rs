@@ -220,7 +220,10 @@ impl Dispatcher {
         F: Future<Output = CommandResult> + Send + 'static,
     {
         let (queries, family) = (Arc::clone(&self.queries), Arc::clone(family));
-        CommandFuture::run(queries.run(caller, |permit| query(family, permit)))
+        CommandFuture::run(async move {
+            let deadline = queries.access.deadline();
+            queries.run(caller, deadline, |permit| query(family, permit)).await
+        })
     }
 
     /// Runs a query of a family, as [`query`](Self::query) does, after the user's marks have been
@@ -241,8 +244,9 @@ impl Dispatcher {
             Arc::clone(&self.reading.marks),
         );
         CommandFuture::run(async move {
+            let deadline = queries.access.deadline();
             marks.wait_until_written(caller.user).await;
-            queries.run(caller, |permit| query(family, permit)).await
+            queries.run(caller, deadline, |permit| query(family, permit)).await
         })
     }
 

@@ -10,7 +10,7 @@ use crate::engine::config::EngineConfig;
 use crate::engine::directory::Directory;
 use crate::engine::error::CommandError;
 use crate::engine::limits::UserLimits;
-use crate::engine::query_lanes::{QueryPermit, ROWS_PER_QUERY};
+use crate::engine::query_lanes::{QueryPermit, ROWS_PER_CONVERSATION, ROWS_PER_QUERY};
 use crate::engine::store_access::StoreAccess;
 use crate::engine::views::{conversation_info, conversation_infos, is_ended_and_received, without_descriptions};
 use crate::engine::workers::MarkQueue;
@@ -61,7 +61,7 @@ impl ReadingCommands {
         let (user, device) = (caller.user, caller.device_or_none());
         let memberships = self.access.store().memberships(user, device, query.after, limit);
         let mut memberships = self.access.read(memberships).await?;
-        permit.add_rows(memberships.len());
+        permit.add_rows(memberships.len() * ROWS_PER_CONVERSATION);
         let last = memberships.iter().map(|membership| membership.conversation.id).max();
         let next = last.filter(|_| memberships.len() >= limit as usize);
         if !query.ended {
@@ -80,7 +80,7 @@ impl ReadingCommands {
         conversation: ConversationRef,
         mut permit: QueryPermit,
     ) -> Result<Outcome, CommandError> {
-        permit.add_rows(1);
+        permit.add_rows(ROWS_PER_CONVERSATION);
         let id = self.directory.find(caller.user, &conversation).await?.id;
         let info = conversation_info(&self.access, caller, id).await?;
         Ok(Outcome::Conversation(Box::new(info)))

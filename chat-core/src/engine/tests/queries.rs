@@ -9,6 +9,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 
 use super::support::*;
+use crate::commands::Commands;
 use crate::engine::{Engine, LocalSession};
 use crate::model::*;
 use crate::rate::Rate;
@@ -139,14 +140,36 @@ async fn queries_are_answered_in_time_while_the_store_hangs() {
         alice.execute(command).await.unwrap();
     }
     assert!(started.elapsed() < SECOND, "{:?}", started.elapsed());
-    let answers = queries.await;
+    // Waits for the write of the marks first.
+    let after_marks = alice.execute(Command::ListConversations);
+    let (answers, after_marks) = tokio::join!(queries, after_marks);
     assert!(started.elapsed() <= timeout + SECOND / 10, "{:?}", started.elapsed());
     let codes: Vec<_> = answers.into_iter().map(error_code).collect();
     assert_eq!(codes[0], ReplyCode::TryAgain);
     assert_eq!(codes[1..], [ReplyCode::Busy; 4]);
+    assert_eq!(error_code(after_marks), ReplyCode::Busy);
     drop(held);
     // The hanging reads have timed out, so the lane is free.
     assert!(time_of(&alice, Command::ListContacts).await < SECOND);
+}
+
+/// A query with several slow reads ends its turn after `request_timeout`.
+#[tokio::test(start_paused = true)]
+async fn turn_of_a_query_with_several_slow_reads_ends_in_time() {
+    let config = config();
+    let timeout = config.request_timeout;
+    let (_engine, store, alice) = faulty(config).await;
+    let memberships_held = store.hold_memberships();
+    let listing = tokio::spawn(alice.execute(Command::ListConversations));
+    tokio::time::sleep(SECOND).await;
+    let devices = tokio::spawn(alice.execute(Command::ListDevices));
+    tokio::time::sleep(timeout - 2 * SECOND).await;
+    let _held = store.hold();
+    // The list reads the accounts now.
+    drop(memberships_held);
+    assert_eq!(error_code(listing.await.unwrap()), ReplyCode::TryAgain);
+    // This query was the next one that read the store, not one that still waited.
+    assert_eq!(error_code(devices.await.unwrap()), ReplyCode::TryAgain);
 }
 
 /// Commands that read a few rows do not wait for the queries of their user.
@@ -241,4 +264,32 @@ async fn greedy_session_does_not_lock_out_the_other_devices() {
         let took = time_of(&owner, Command::ListDevices).await;
         assert!(took < 5 * SECOND, "{took:?}");
     }
+}
+
+/// The default rate does not slow down a client that starts with 500 conversations.
+#[tokio::test(start_paused = true)]
+async fn default_rate_does_not_delay_the_start_of_a_client() {
+    const CONVERSATIONS: usize = 500;
+    let mut config = config();
+    config.default_direct_policy = DirectPolicy::Everyone;
+    let engine = builder().config(config).build().await.unwrap();
+    let alice = new_user(&engine, "alice").await;
+    let phone = engine.session(id(&alice), DeviceId::random()).await.unwrap();
+    for n in 0..CONVERSATIONS {
+        let peer = register(&engine, &format!("peer-{n}")).await;
+        let peer = engine.acting_as(peer);
+        peer.send_text(direct(&alice), "hello").await.unwrap();
+    }
+    let started = Instant::now();
+    phone.execute(Command::ListContacts).await.unwrap();
+    let conversations = phone.conversations().await.unwrap();
+    assert!(conversations.len() >= CONVERSATIONS);
+    let opened = conversations.iter().map(async |info| {
+        let (conversation, seq) = (info.id, info.last_seq);
+        history(&phone, conversation.into()).await;
+        phone.execute(Command::Acknowledge { conversation, seq }).await.unwrap();
+    });
+    join_all(opened).await;
+    phone.conversations().await.unwrap();
+    assert!(started.elapsed() < SECOND / 100, "{:?}", started.elapsed());
 }
