@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use chat_core::commands::Commands;
 use chat_core::engine::{Engine, EngineConfig, LocalSession};
 use chat_core::model::{
-    Command, ConversationKind, ConversationRef, DeviceId, Member, Page, Role, Seq, Timestamp, UserId, UserRef,
+    Command, ConversationKind, ConversationQuery, ConversationRef, DeviceId, Member, Page, Role, Seq, Timestamp,
+    UserId, UserRef,
 };
 use chat_core::rate::Rate;
 use chat_core::store::{NewConversation, Store};
@@ -134,7 +135,10 @@ async fn list_in_a_loop(session: Arc<LocalSession>, mut is_active: watch::Receiv
     let mut active = is_active.clone();
     while active.wait_for(|active| *active).await.is_ok() {
         let list = async {
-            if let Err(error) = session.execute(Command::ListConversations).await {
+            if let Err(error) = session
+                .execute(Command::ListConversations(ConversationQuery::default()))
+                .await
+            {
                 tokio::time::sleep(error.retry_after.unwrap_or_default()).await;
             }
         };

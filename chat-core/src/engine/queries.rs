@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +16,9 @@ use super::store_access::{StoreAccess, within};
 use crate::model::Caller;
 use crate::router::Router;
 use crate::service::CommandResult;
+
+/// Time by which a query with several slow reads may exceed the maximum duration of one read.
+const FIRST_READ_MARGIN: Duration = Duration::from_millis(100);
 
 /// Executes commands that have no unit of work. A unit of work starts with a fence, the check that
 /// the caller may still act; here the caller is checked before the command. A session of this node
@@ -67,9 +70,9 @@ impl Queries {
                 () = queries.lifecycle.draining().cancelled() => return Err(CommandError::shutting_down()),
             };
             entered.store(true, Ordering::Relaxed);
-            // A store that hangs is read no longer than for one request, however many reads the
-            // query has.
-            let latest = queries.access.deadline();
+            // A store that hangs is read hardly longer than for one request, however many reads the
+            // query has. The first read ends a little earlier, so that its breaker counts it.
+            let latest = queries.access.deadline() + FIRST_READ_MARGIN;
             within(latest, queries.checked(caller, async move { query(permit).await })).await
         };
         // The task outlasts the deadline only if the store does not answer in time.

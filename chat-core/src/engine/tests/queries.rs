@@ -37,14 +37,16 @@ async fn query_that_its_caller_does_not_poll_delays_no_other() {
     let alice = new_user(&engine, "alice").await;
     let acting = engine.acting_as(id(&alice));
     let started = Instant::now();
-    let mut queries: FuturesUnordered<_> = (0..5).map(|_| alice.execute(Command::ListConversations)).collect();
+    let mut queries: FuturesUnordered<_> = (0..5)
+        .map(|_| alice.execute(Command::ListConversations(ConversationQuery::default())))
+        .collect();
     while let Some(answer) = queries.next().await {
         answer.unwrap();
         // The other queries are not polled during this one.
         alice.execute(Command::ListContacts).await.unwrap();
     }
     let mut unpolled: Vec<_> = (0..5)
-        .map(|_| Box::pin(acting.execute(Command::ListConversations)))
+        .map(|_| Box::pin(acting.execute(Command::ListConversations(ConversationQuery::default()))))
         .collect();
     for query in &mut unpolled {
         assert!(poll!(query).is_pending());
@@ -65,7 +67,7 @@ async fn each_user_has_one_query_in_the_store() {
     let acting = engine.acting_as(id(&phone));
     let bob = new_user(&engine, "bob").await;
     let held = store.hold_memberships();
-    let listing = tokio::spawn(phone.execute(Command::ListConversations));
+    let listing = tokio::spawn(phone.execute(Command::ListConversations(ConversationQuery::default())));
     tokio::task::yield_now().await;
     let mut waiting = [
         tokio::spawn(phone.execute(Command::ListDevices)),
@@ -91,7 +93,7 @@ async fn each_user_has_one_query_in_the_store() {
 async fn dropped_query_keeps_its_turn_while_the_store_works_on_it() {
     let (_engine, store, alice) = faulty(config()).await;
     let held = store.hold_memberships();
-    let mut listing = Box::pin(alice.execute(Command::ListConversations));
+    let mut listing = Box::pin(alice.execute(Command::ListConversations(ConversationQuery::default())));
     assert!(poll!(&mut listing).is_pending());
     let mut dropped = Box::pin(alice.execute(Command::ListContacts));
     assert!(poll!(&mut dropped).is_pending());
@@ -125,7 +127,7 @@ async fn queries_are_answered_in_time_while_the_store_hangs() {
     let started = Instant::now();
     let queries = join_all((0..5).map(|n| {
         alice.execute(match n {
-            0 => Command::ListConversations,
+            0 => Command::ListConversations(ConversationQuery::default()),
             _ => Command::ListContacts,
         })
     }));
@@ -141,7 +143,7 @@ async fn queries_are_answered_in_time_while_the_store_hangs() {
     }
     assert!(started.elapsed() < SECOND, "{:?}", started.elapsed());
     // Waits for the write of the marks first.
-    let after_marks = alice.execute(Command::ListConversations);
+    let after_marks = alice.execute(Command::ListConversations(ConversationQuery::default()));
     let (answers, after_marks) = tokio::join!(queries, after_marks);
     assert!(started.elapsed() <= timeout + SECOND / 10, "{:?}", started.elapsed());
     let codes: Vec<_> = answers.into_iter().map(error_code).collect();
@@ -160,7 +162,7 @@ async fn turn_of_a_query_with_several_slow_reads_ends_in_time() {
     let timeout = config.request_timeout;
     let (_engine, store, alice) = faulty(config).await;
     let memberships_held = store.hold_memberships();
-    let listing = tokio::spawn(alice.execute(Command::ListConversations));
+    let listing = tokio::spawn(alice.execute(Command::ListConversations(ConversationQuery::default())));
     tokio::time::sleep(SECOND).await;
     let devices = tokio::spawn(alice.execute(Command::ListDevices));
     tokio::time::sleep(timeout - 2 * SECOND).await;
@@ -179,7 +181,7 @@ async fn marks_and_typing_do_not_wait_for_queries() {
     let laptop = engine.session(id(&alice), DeviceId::random()).await.unwrap();
     let conversation = conversation(alice.execute(Command::GetConversation(direct(&alice))).await).id;
     let _held = store.hold_memberships();
-    let mut listing = Box::pin(alice.execute(Command::ListConversations));
+    let mut listing = Box::pin(alice.execute(Command::ListConversations(ConversationQuery::default())));
     assert!(poll!(&mut listing).is_pending());
     let started = Instant::now();
     let seq = Seq(1);
