@@ -20,7 +20,7 @@ use chat_core::codec::{
     Answer, DecodeError, Failure, LoggedIn, Request, RequestId, RequestKind, Welcome, frame, server, version,
 };
 use chat_core::commands::Commands;
-use chat_core::model::{Command, MessageText, Outcome, ReplyCode, Secret, StoreEpoch, Timestamp};
+use chat_core::model::{Command, ConversationQuery, MessageText, Outcome, ReplyCode, Secret, StoreEpoch, Timestamp};
 use chat_core::transport::{PeerAddr, Stream, Transport};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
@@ -277,7 +277,8 @@ fn log_in(client: &Client) -> Result<Answer, ClientError> {
         store_epoch,
         conversations: conversations.iter().map(|info| (**info).clone()).collect(),
         server_time: now(),
-        has_more: false,
+        // The client knows these first, and may still be reading the rest of the list.
+        has_more: conversations.len() >= ConversationQuery::MAX_LIMIT as usize,
     })))
 }
 

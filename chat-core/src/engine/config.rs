@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::auth::{PasswordPoolOptions, ThrottleOptions};
-use crate::model::DirectPolicy;
+use crate::model::{ConversationQuery, DirectPolicy};
 use crate::rate::Rate;
 use crate::router::RouterConfig;
 
@@ -180,7 +180,7 @@ pub struct EngineConfig {
     /// Maximum size of the message bodies in a page of history, in bytes. Default 256 KiB.
     pub max_page_bytes: u32,
     /// Maximum number of users, groups, members or conversations in one answer, and of
-    /// conversations that a login lists. Default 500.
+    /// conversations that a login lists: 1 to 500. Default 500.
     pub max_list_len: u32,
 
     /// Maximum time for which an acknowledgement or read mark waits for others, to be written
@@ -281,6 +281,7 @@ impl EngineConfig {
         let positive = |number: &usize| *number > 0;
         let positive_u32 = |number: &u32| *number > 0;
         let positive_rate = |rate: &Rate| rate.count > 0;
+        let is_list_length = |length: &u32| (1..=ConversationQuery::MAX_LIMIT).contains(length);
         require!(self.request_timeout, is_nonzero, "more than 0");
         require!(self.hook_timeout, is_nonzero, "more than 0");
         require!(self.breaker_probe_interval, is_nonzero, "more than 0");
@@ -322,7 +323,7 @@ impl EngineConfig {
         require!(self.read_rate, positive_rate, "at least 1");
         require!(self.max_page_events, positive_u32, "at least 1");
         require!(self.max_page_bytes, positive_u32, "at least 1");
-        require!(self.max_list_len, positive_u32, "at least 1");
+        require!(self.max_list_len, is_list_length, "1 to 500");
         require!(self.max_devices, positive_u32, "at least 1");
         require!(self.session_idle_timeout, is_nonzero, "more than 0");
         require!(self.max_group_members, |max: &u32| *max >= 2, "at least 2");

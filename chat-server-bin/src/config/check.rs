@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chat_core::model::MessageText;
+use chat_core::model::{ConversationQuery, MessageText};
 use chat_core::transport::Network;
 
 use super::settings::{AccountsSection, ConnectionSection, LimitsSection};
@@ -239,6 +239,14 @@ fn check_limits(limits: &LimitsSection, origins: &Origins, problems: &mut Vec<Pr
         ("limits.max_list_length", limits.max_list_length),
         ("limits.max_outbox_packets", limits.max_outbox_packets),
     ];
+    if limits.max_list_length > ConversationQuery::MAX_LIMIT {
+        let text = format!(
+            "is {}; clients accept at most {}",
+            limits.max_list_length,
+            ConversationQuery::MAX_LIMIT
+        );
+        problems.push(origins.problem("limits.max_list_length", text));
+    }
     for (key, value) in at_least_one {
         if value == 0 {
             problems.push(origins.problem(key, "is 0; it must be at least 1"));

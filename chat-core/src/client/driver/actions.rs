@@ -30,7 +30,7 @@ impl Driver {
                     let name = connection.as_ref().map_or("", |(_, name)| name);
                     self.logged_in(*logged_in, name).await;
                 }
-                Action::Listed => {
+                Action::Online => {
                     let name = connection.as_ref().map_or("", |(_, name)| name);
                     self.shared.status.send_replace(Status::Online(name.to_owned()));
                 }

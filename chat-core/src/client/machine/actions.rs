@@ -87,9 +87,9 @@ pub enum Action {
     Send(Request),
     /// A session started: save its tokens.
     LoggedIn(Box<LoggedIn>),
-    /// The client knows the conversations of the user, or cannot read the rest of their list at the
-    /// moment: report to the application that the client is online. May be repeated.
-    Listed,
+    /// The client knows the conversations of the user, or has waited long enough for the list of
+    /// them: report to the application that the client is online.
+    Online,
     /// The session has new tokens: save them.
     TokensChanged(SessionTokens),
     /// The session token is no longer valid: delete it.

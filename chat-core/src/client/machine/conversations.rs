@@ -24,8 +24,9 @@ pub(super) struct ConversationState {
     pub(super) sequencer: Option<EventSequencer>,
     /// Pushed events that wait until the sequencer exists.
     waiting: Vec<Event>,
-    /// Highest position that a push has reported while there was no sequencer.
-    reported_last: Option<Seq>,
+    /// Highest position that a push has reported before the server reported the conversation in this
+    /// session.
+    pub(super) reported_last: Option<Seq>,
     pub(super) lookup: Lookup,
     pub(super) early: EarlyMarks,
     /// True if the server has reported the conversation in this session.
@@ -40,8 +41,9 @@ pub(super) enum Lookup {
     Done,
     /// A request is needed, but not before this time.
     Due(Instant),
-    /// The request was sent, and waits for its reply.
-    Requested,
+    /// The request was sent, and waits for its reply. Pushes had reported events up to this position
+    /// before.
+    Requested(Option<Seq>),
 }
 
 /// Conversations by id: those that the server has reported, and those to look up.
@@ -106,6 +108,14 @@ impl ConversationState {
         }
     }
 
+    /// Makes a look-up of the conversation due, unless the server has reported the conversation in
+    /// this session, or a look-up is due or was requested already.
+    pub(super) fn look_up_unreported(&mut self, now: Instant) {
+        if !self.reported && self.lookup == Lookup::Done {
+            self.lookup = Lookup::Due(now);
+        }
+    }
+
     /// Passes the positions that were reported before the sequencer existed to the sequencer, so
     /// that it reads the log up to them.
     pub(super) fn report_last(&mut self, now: Instant) {
@@ -132,7 +142,7 @@ impl ConversationState {
     pub(super) fn due(&self) -> Option<Instant> {
         match self.lookup {
             Lookup::Due(at) => Some(at),
-            Lookup::Requested => None,
+            Lookup::Requested(_) => None,
             Lookup::Done if !self.reported => None,
             Lookup::Done => self.sequencer.as_ref().and_then(EventSequencer::next_read_at),
         }

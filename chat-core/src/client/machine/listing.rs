@@ -1,18 +1,22 @@
 //! Reading of the rest of the list of conversations, if the reply to the login contains only its
 //! beginning.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::client::ClientError;
 use crate::codec::{Answer, Failure, RequestKind};
 use crate::model::{Command, ConversationId, ConversationQuery, Outcome};
 
+use super::conversations::Lookup;
 use super::requests::Pending;
 use super::syncing::pause;
 use super::{Action, Machine, Phase, Receive};
 
 /// Number of conversations in a page of the list.
 const PAGE_LEN: u32 = ConversationQuery::MAX_LIMIT;
+/// Maximum time after a login for which the client waits for the list before it reports that it is
+/// online. A server delays the pages of a very long list.
+pub(super) const MAX_ONLINE_DELAY: Duration = Duration::from_secs(5);
 
 /// Progress of reading the list of conversations in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,12 +48,17 @@ impl Machine {
             self.set_listing(Listing::Due(now, ConversationId(0)));
             self.list(now);
         } else {
-            self.actions.push_back(Action::Listed);
+            self.report_online();
         }
     }
 
     /// Requests the next page of the list if it is due.
     pub(super) fn list(&mut self, now: Instant) {
+        if let Phase::Online(session) = &self.phase
+            && session.online_at.is_some_and(|at| at <= now)
+        {
+            self.report_online();
+        }
         if let Phase::Online(session) = &self.phase
             && let Listing::Due(at, after) = session.listing
             && at <= now
@@ -66,19 +75,23 @@ impl Machine {
         }
     }
 
-    /// Processes a page of the list: conversations that the server has reported in this session
-    /// already are up to date, because pushes have changed them since.
+    /// Processes a page of the list. Ignores conversations that the server has reported in this
+    /// session already, and those that are looked up: the page may be older than what pushes have
+    /// reported about them.
     pub(super) fn list_reply(&mut self, now: Instant, after: ConversationId, result: Result<Answer, Failure>) {
         match result {
             Ok(Answer::Outcome(Outcome::Conversations(page))) if page.next.is_none_or(|next| next > after) => {
-                let is_new = |id| self.conversations.get(id).is_none_or(|known| !known.reported);
+                let is_new = |id| {
+                    let known = self.conversations.get(id);
+                    known.is_none_or(|known| !known.reported && known.lookup == Lookup::Done)
+                };
                 let new = page.conversations.into_iter().filter(|info| is_new(info.id)).collect();
                 self.begin_sync(now, new);
                 match page.next {
                     Some(next) => self.set_listing(Listing::Due(now, next)),
                     None => {
                         self.set_listing(Listing::Done);
-                        self.actions.push_back(Action::Listed);
+                        self.report_online();
                     }
                 }
             }
@@ -88,9 +101,17 @@ impl Machine {
             ),
             Err(failure) => {
                 self.set_listing(Listing::Due(now + pause(&failure), after));
-                // The application need not wait for the list to use the session.
-                self.actions.push_back(Action::Listed);
+                self.report_online();
             }
+        }
+    }
+
+    /// Reports, once per session, that the client is online.
+    fn report_online(&mut self) {
+        if let Phase::Online(session) = &mut self.phase
+            && session.online_at.take().is_some()
+        {
+            self.actions.push_back(Action::Online);
         }
     }
 

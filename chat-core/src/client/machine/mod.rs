@@ -69,6 +69,9 @@ struct Session {
     /// Progress of reading the rest of the list of conversations, of which the login reported the
     /// beginning.
     listing: Listing,
+    /// Time at which the client reports that it is online, even if it does not know all
+    /// conversations by then; `None` once it has reported that.
+    online_at: Option<Instant>,
     /// `None` until the server asks clients to leave.
     leaving: Option<Leaving>,
 }
@@ -242,6 +245,7 @@ impl Machine {
             times.push(Some(session.last_sent + session.heartbeat_interval));
             times.push(session.leaving.map(|leaving| leaving.deadline));
             times.push(session.listing.due());
+            times.push(session.online_at);
             times.push(self.outbox.next_start(now));
             if self.may_ask_for_page() {
                 times.push(

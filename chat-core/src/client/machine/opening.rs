@@ -6,7 +6,11 @@ use crate::client::{ClientError, error};
 use crate::codec::{Answer, Failure, Hello, LoggedIn, RequestKind, Welcome, version};
 use crate::model::{Login, Registration, ReplyCode, Resume, Secret, SessionTokens, UserRef};
 
-use super::{Action, Credentials, Machine, Phase, Receive, Session, listing::Listing, requests::Pending};
+use super::{
+    Action, Credentials, Machine, Phase, Receive, Session,
+    listing::{Listing, MAX_ONLINE_DELAY},
+    requests::Pending,
+};
 
 /// Interval between heartbeats if the server does not give one.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(30);
@@ -165,6 +169,7 @@ impl Machine {
             last_sent: now,
             caught_up: self.config.receive == Receive::Nothing,
             listing: Listing::Done,
+            online_at: Some(now + MAX_ONLINE_DELAY),
             leaving: None,
         });
         self.keep_tokens(&logged_in);

@@ -36,6 +36,13 @@ pub(super) enum Pending {
     List(ConversationId),
 }
 
+impl Pending {
+    /// Returns whether the request is for a page of a log, or a look-up.
+    const fn is_read(&self) -> bool {
+        matches!(self, Self::Page(_) | Self::Lookup(_))
+    }
+}
+
 /// All running requests.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
@@ -45,15 +52,15 @@ pub(super) struct Requests {
     deadlines: VecDeque<(Instant, RequestId)>,
     /// Number of internal server errors for each message.
     internal_errors: HashMap<ClientMessageId, u32>,
-    /// Number of running requests for pages.
-    pub(super) pages: usize,
+    /// Number of running requests for pages of logs, and of look-ups.
+    pub(super) reads: usize,
 }
 
 impl Requests {
     fn begin(&mut self, now: Instant, pending: Pending) -> RequestId {
         self.last_id += 1;
         let id = RequestId(self.last_id);
-        self.pages += usize::from(matches!(pending, Pending::Page(_)));
+        self.reads += usize::from(pending.is_read());
         self.pending.insert(id, pending);
         self.deadlines.push_back((now + REQUEST_TIMEOUT, id));
         id
@@ -61,7 +68,7 @@ impl Requests {
 
     fn end(&mut self, id: RequestId) -> Option<Pending> {
         let pending = self.pending.remove(&id)?;
-        self.pages -= usize::from(matches!(pending, Pending::Page(_)));
+        self.reads -= usize::from(pending.is_read());
         while let Some((_, first)) = self.deadlines.front()
             && !self.pending.contains_key(first)
         {
@@ -108,7 +115,7 @@ impl Requests {
     /// Removes all requests and returns them in the order in which they were sent.
     fn take_all(&mut self) -> Vec<Pending> {
         self.deadlines.clear();
-        self.pages = 0;
+        self.reads = 0;
         let mut all: Vec<_> = self.pending.drain().collect();
         all.sort_unstable_by_key(|(id, _)| *id);
         all.into_iter().map(|(_, pending)| pending).collect()

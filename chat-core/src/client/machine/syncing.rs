@@ -35,7 +35,10 @@ impl ConversationState {
     /// Schedules the look-up or page whose request was lost with the connection.
     pub(super) fn connection_lost(&mut self, now: Instant) {
         self.reported = false;
-        if self.lookup == Lookup::Requested {
+        // The next session may find another log, and reports its end.
+        self.take_waiting();
+        self.reported_last = None;
+        if matches!(self.lookup, Lookup::Requested(_)) {
             self.lookup = Lookup::Due(now);
         }
         if let Some(sequencer) = &mut self.sequencer {
@@ -62,7 +65,7 @@ impl Machine {
                 unread,
                 unread_mentions,
             } => {
-                self.read_elsewhere(conversation, read_seq, unread, unread_mentions);
+                self.read_elsewhere(now, conversation, read_seq, unread, unread_mentions);
             }
             Push::Receipt {
                 conversation,
@@ -112,10 +115,11 @@ impl Machine {
 
     /// Updates the read marker and the unread counts after another session of the user marked
     /// events as read.
-    fn read_elsewhere(&mut self, id: ConversationId, read_seq: Seq, unread: u32, unread_mentions: u32) {
-        if let Some(known) = self.conversations.get_mut(id) {
-            known.early.read_seq = known.early.read_seq.max(read_seq);
-        }
+    fn read_elsewhere(&mut self, now: Instant, id: ConversationId, read_seq: Seq, unread: u32, unread_mentions: u32) {
+        let known = self.conversations.entry(id);
+        known.early.read_seq = known.early.read_seq.max(read_seq);
+        // A page of the list may have been read before.
+        known.look_up_unreported(now);
         let changed = self.change(id, |info| {
             info.unread = unread;
             info.unread_mentions = unread_mentions;
@@ -249,7 +253,7 @@ impl Machine {
 
     /// Returns whether another page may be requested.
     pub(super) fn may_ask_for_page(&self) -> bool {
-        self.requests.pages < MAX_PAGE_REQUESTS && self.events.has_room_for_page()
+        self.requests.reads < MAX_PAGE_REQUESTS && self.events.has_room_for_page()
     }
 
     /// Requests the pages and look-ups that are due, as far as the limits permit.
@@ -261,7 +265,7 @@ impl Machine {
                 break;
             };
             if let Lookup::Due(_) = known.lookup {
-                known.lookup = Lookup::Requested;
+                known.lookup = Lookup::Requested(known.reported_last);
                 let command = Command::GetConversation(ConversationRef::Id(id));
                 self.request(now, Pending::Lookup(id), RequestKind::Command(command));
             } else if let Some(sequencer) = &mut known.sequencer {
@@ -284,7 +288,7 @@ impl Machine {
         if let Phase::Online(session) = &mut self.phase
             && !session.caught_up
             && session.listing == Listing::Done
-            && self.requests.pages == 0
+            && self.requests.reads == 0
             && self.conversations.values().all(nothing_due)
         {
             session.caught_up = true;
@@ -330,22 +334,30 @@ impl Machine {
         self.deliver(now, me, id, out);
     }
 
-    /// Processes the reply to a look-up. A page of the list may have reported the conversation
-    /// since the request; then the reply is ignored, because events may have been delivered that it
-    /// does not include yet.
+    /// Processes the reply to a look-up. Ignores it if the conversation need not be looked up any
+    /// more.
     pub(super) fn lookup_reply(&mut self, now: Instant, id: ConversationId, result: Result<Answer, Failure>) {
-        let known = self.conversations.get_mut(id);
-        if known.is_none_or(|known| known.lookup != Lookup::Requested) {
+        let Some(known) = self.conversations.get_mut(id) else {
             return;
-        }
+        };
+        let Lookup::Requested(reported_before) = known.lookup else {
+            return;
+        };
         match result {
             Ok(Answer::Outcome(Outcome::Conversation(info))) => self.learn(now, *info),
             Ok(_) => self.reconnect(
                 ClientError::Protocol("the server answered a look-up with something else".into()),
                 None,
             ),
-            Err(failure) if is_gone(&failure) => self.conversations.remove(id),
-            Err(failure) => self.conversations.entry(id).lookup = Lookup::Due(now + pause(&failure)),
+            // An event that was pushed since the request says that the user may read it now.
+            Err(failure) if is_gone(&failure) && known.reported_last == reported_before => {
+                if known.sequencer.is_none() {
+                    self.conversations.remove(id);
+                } else {
+                    known.lookup = Lookup::Done;
+                }
+            }
+            Err(failure) => known.lookup = Lookup::Due(now + pause(&failure)),
         }
     }
 }

@@ -333,8 +333,8 @@ pub struct LoggedIn {
     pub device_token: ::prost::bytes::Bytes,
     #[prost(bytes = "bytes", tag = "4")]
     pub store_epoch: ::prost::bytes::Bytes,
-    /// The conversations of the user whose last events are the newest, each with the cursor of this
-    /// device. The client reads missing events with ReadHistory.
+    /// The inbox, and the conversations of the user whose last events are the newest, each with the
+    /// cursor of this device. The client reads missing events with ReadHistory.
     #[prost(message, repeated, tag = "5")]
     pub conversations: ::prost::alloc::vec::Vec<ConversationInfo>,
     #[prost(int64, tag = "6")]

@@ -34,6 +34,7 @@ use super::query_lanes::QueryPermit;
 use super::store_access::StoreAccess;
 use crate::model::{Caller, Command, Outcome, ReplyCode};
 use crate::service::{CommandFuture, CommandResult};
+use crate::time::now;
 
 /// `Ok` if the rate of the user allows a change, otherwise the error for it.
 type Allowed = Result<(), CommandError>;
@@ -246,7 +247,11 @@ impl Dispatcher {
         CommandFuture::run(async move {
             let deadline = queries.access.deadline();
             marks.wait_until_written(caller.user).await;
-            queries.run(caller, deadline, |permit| query(family, permit)).await
+            // If the marks took long, the query still has half of the usual time.
+            let least = now() + (queries.access.deadline() - now()) / 2;
+            queries
+                .run(caller, deadline.max(least), |permit| query(family, permit))
+                .await
         })
     }
 

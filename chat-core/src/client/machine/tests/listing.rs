@@ -45,9 +45,9 @@ fn page(conversations: Vec<ConversationInfo>, next: Option<ConversationId>) -> O
     Outcome::Conversations(page)
 }
 
-fn is_listed(script: &mut Script) -> bool {
+fn is_online(script: &mut Script) -> bool {
     script.drain();
-    script.actions.iter().any(|action| matches!(action, Action::Listed))
+    script.actions.iter().any(|action| matches!(action, Action::Online))
 }
 
 fn caught_up(script: &mut Script) -> bool {
@@ -63,11 +63,11 @@ fn list_is_read_to_its_end_after_the_login() {
     let (first, query) = take_list(&mut script);
     assert_eq!((query.after, query.ended), (ConversationId(0), false));
     script.outcome(first, page(vec![group_info(5, 5)], Some(GROUP_ID)));
-    assert!(!is_listed(&mut script) && !caught_up(&mut script));
+    assert!(!is_online(&mut script) && !caught_up(&mut script));
     let (second, query) = take_list(&mut script);
     assert_eq!(query.after, GROUP_ID);
     script.outcome(second, page(vec![other_group(2, 3)], None));
-    assert!(is_listed(&mut script));
+    assert!(is_online(&mut script));
     let (read, _, wanted) = script.take_page().expect("the other group is read");
     assert_eq!(wanted.from, PageFrom::After(Seq(2)));
     assert!(!caught_up(&mut script));
@@ -92,32 +92,116 @@ fn page_does_not_undo_pushed_events() {
     );
 }
 
-/// A page reports a conversation while the reply to its look-up is on its way.
+fn take_look_up(script: &mut Script) -> RequestId {
+    script.take(|kind| matches!(kind, RequestKind::Command(Command::GetConversation(_))))
+}
+
+/// A page may be older than the reply to a look-up that was sent because of a push: in the page,
+/// the user has not joined yet.
 #[test]
-fn reply_to_a_look_up_does_not_undo_events_after_a_page() {
+fn page_does_not_report_a_conversation_that_is_looked_up() {
     let mut script = Script::new(config());
     script.log_in_with(Vec::new(), true);
     let (list, _) = take_list(&mut script);
     script.event(11);
-    let is_look_up = |kind: &RequestKind| matches!(kind, RequestKind::Command(Command::GetConversation(_)));
-    let look_up = script.take(is_look_up);
-    script.outcome(list, page(vec![group_info(10, 11)], None));
+    let look_up = take_look_up(&mut script);
+    let former = ConversationInfo {
+        active: false,
+        ..group_info(5, 5)
+    };
+    script.outcome(list, page(vec![former], None));
+    assert!(script.seqs().is_empty());
+    script.outcome(look_up, Outcome::Conversation(Box::new(group_info(10, 11))));
     assert_eq!(script.seqs(), [11]);
     script.event(12);
-    assert_eq!(script.seqs(), [12]);
-    let info = Box::new(group_info(10, 11));
-    script.outcome(look_up, Outcome::Conversation(info));
-    script.event(13);
     let events = script.events();
     assert!(
-        matches!(&events[..], [ClientEvent::Event(delivery)] if delivery.seq() == Seq(13)),
+        matches!(&events[..], [ClientEvent::Event(delivery)] if delivery.conversation.active && delivery.seq() == Seq(12)),
         "{events:?}"
     );
 }
 
-/// A page was read before the server reported that the log has grown.
+/// The user has read messages on another device after the page was read.
 #[test]
-fn end_of_the_log_that_was_reported_before_a_page_is_kept() {
+fn page_does_not_undo_a_read_mark() {
+    let mut script = Script::new(config());
+    script.log_in_with(Vec::new(), true);
+    let (list, _) = take_list(&mut script);
+    script.push(Push::Read {
+        conversation: GROUP_ID,
+        read_seq: Seq(5),
+        unread: 0,
+        unread_mentions: 0,
+    });
+    let look_up = take_look_up(&mut script);
+    let unread = ConversationInfo {
+        unread: 3,
+        ..group_info(5, 5)
+    };
+    script.outcome(list, page(vec![unread], None));
+    let read = ConversationInfo {
+        read_seq: Seq(5),
+        ..group_info(5, 5)
+    };
+    script.outcome(look_up, Outcome::Conversation(Box::new(read)));
+    script.drain();
+    let reported = script.actions.iter().rev().find_map(|action| match action {
+        Action::Conversation(info) => Some((info.read_seq, info.unread)),
+        _ => None,
+    });
+    assert_eq!(reported, Some((Seq(5), 0)));
+}
+
+/// The server's operator restores a backup while the client is away.
+#[test]
+fn pushes_of_an_unlisted_conversation_are_forgotten_with_the_connection() {
+    let mut script = Script::online(config(), vec![group_info(10, 10)]);
+    script.machine.disconnected(script.now);
+    script.log_in_with(Vec::new(), true);
+    (11..=13).for_each(|seq| script.event(seq));
+    script.machine.disconnected(script.now);
+    script.drain();
+    script.sent.clear();
+    script.log_in_with(vec![group_info(10, 10)], false);
+    assert!(script.seqs().is_empty(), "the log ends at 10 now");
+    assert!(script.take_page().is_none());
+}
+
+/// A server delays the pages of a very long list.
+#[test]
+fn client_is_online_before_a_slow_list_ends() {
+    let mut script = logged_in_with_more(Receive::FromCursor);
+    take_list(&mut script);
+    assert!(!is_online(&mut script));
+    script.pass(Duration::from_secs(5));
+    assert!(is_online(&mut script));
+    assert!(!caught_up(&mut script));
+}
+
+#[test]
+fn look_ups_are_limited_like_pages() {
+    let mut script = Script::new(config());
+    script.log_in_with(Vec::new(), false);
+    for id in 100..200 {
+        script.push(Push::Behind {
+            conversation: ConversationId(id),
+            last_seq: Seq(1),
+        });
+    }
+    script.drain();
+    let look_up = |kind: &RequestKind| matches!(kind, RequestKind::Command(Command::GetConversation(_)));
+    let sent = script.sent.iter().filter(|request| look_up(&request.kind)).count();
+    assert_eq!(sent, 4);
+    for _ in 0..100 {
+        let request = take_look_up(&mut script);
+        script.refuse(request, ReplyCode::NotFound);
+    }
+    assert!(script.try_take(look_up).is_none());
+}
+
+/// The reply to a look-up was read before the server reported that the log has grown.
+#[test]
+fn end_of_the_log_that_was_reported_before_a_look_up_is_kept() {
     let mut script = Script::new(config());
     script.log_in_with(Vec::new(), true);
     let (list, _) = take_list(&mut script);
@@ -125,7 +209,9 @@ fn end_of_the_log_that_was_reported_before_a_page_is_kept() {
         conversation: GROUP_ID,
         last_seq: Seq(90),
     });
-    script.outcome(list, page(vec![group_info(10, 10)], None));
+    script.outcome(list, page(Vec::new(), None));
+    let look_up = take_look_up(&mut script);
+    script.outcome(look_up, Outcome::Conversation(Box::new(group_info(10, 10))));
     let (_, _, asked) = script.take_page().expect("the log has more events");
     assert_eq!(asked.from, PageFrom::After(Seq(10)));
 }
@@ -134,9 +220,9 @@ fn end_of_the_log_that_was_reported_before_a_page_is_kept() {
 fn refused_page_of_the_list_is_requested_again() {
     let mut script = logged_in_with_more(Receive::FromCursor);
     let (list, query) = take_list(&mut script);
-    assert!(!is_listed(&mut script));
+    assert!(!is_online(&mut script));
     script.refuse(list, ReplyCode::TryAgain);
-    assert!(is_listed(&mut script), "the application need not wait for the list");
+    assert!(is_online(&mut script), "the application need not wait for the list");
     let is_list = |kind: &RequestKind| matches!(kind, RequestKind::Command(Command::ListConversations(_)));
     assert!(script.try_take(is_list).is_none());
     let due = script.machine.next_tick(script.now).unwrap();
@@ -145,7 +231,7 @@ fn refused_page_of_the_list_is_requested_again() {
     let (list, again) = take_list(&mut script);
     assert_eq!(again, query);
     script.outcome(list, page(Vec::new(), None));
-    assert!(is_listed(&mut script));
+    assert!(is_online(&mut script));
 }
 
 /// A server that repeats a page forever ends the connection.
@@ -170,7 +256,7 @@ fn client_that_wants_every_event_lists_ended_conversations() {
     let (list, query) = take_list(&mut script);
     assert!(query.ended);
     script.outcome(list, page(vec![group_info(5, 5)], None));
-    assert!(is_listed(&mut script));
+    assert!(is_online(&mut script));
 }
 
 /// After a reconnect, a conversation is read again only when the server has reported it, so that
