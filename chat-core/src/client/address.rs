@@ -40,7 +40,8 @@ impl fmt::Display for Scheme {
 pub struct ServerAddress {
     /// Scheme of the port.
     pub scheme: Scheme,
-    /// Host name or IP address, without brackets.
+    /// Host name or IP address, without brackets. An IPv6 address may have a zone, such as
+    /// `fe80::1%eth0`, which names the network interface of this machine.
     pub host: String,
     /// TCP port.
     pub port: u16,
@@ -68,16 +69,15 @@ impl ServerAddress {
             }
         };
         let (host, port) = split_port(rest).ok_or_else(invalid)?;
-        let forbidden = |c: char| c.is_whitespace() || c.is_control() || "/@[]?#".contains(c);
-        let is_invalid_ipv6 = host.contains(':') && host.parse::<std::net::Ipv6Addr>().is_err();
-        if host.is_empty() || is_invalid_ipv6 || host.contains(forbidden) {
-            return Err(invalid());
-        }
-        Ok(Self {
-            scheme,
-            host: host.to_owned(),
-            port,
-        })
+        let host = parse_host(host).ok_or_else(invalid)?;
+        Ok(Self { scheme, host, port })
+    }
+
+    /// Returns the host as the server knows it: without a zone, which is valid on this machine
+    /// only, and is not sent (RFC 6874, section 3).
+    #[must_use]
+    pub(super) fn host_without_zone(&self) -> &str {
+        self.host.split('%').next().unwrap_or_default()
     }
 
     /// Returns `host:port` in the form that `known_hosts` contains, without the scheme.
@@ -85,6 +85,26 @@ impl ServerAddress {
     pub(crate) fn host_and_port(&self) -> String {
         host_and_port(&self.host, self.port)
     }
+}
+
+/// Checks a host name or address. A zone of an IPv6 address follows a `%`, or `%25` as in a URI
+/// (RFC 6874, section 2).
+fn parse_host(text: &str) -> Option<String> {
+    let (host, zone) = match text.split_once('%') {
+        None => (text, None),
+        Some((host, zone)) => {
+            let from_uri = zone.strip_prefix("25").filter(|zone| !zone.is_empty());
+            (host, Some(from_uri.unwrap_or(zone)))
+        }
+    };
+    let forbidden = |c: char| c.is_whitespace() || c.is_control() || "/@[]?#".contains(c);
+    let is_ipv6 = host.parse::<std::net::Ipv6Addr>().is_ok();
+    if host.is_empty() || (host.contains(':') && !is_ipv6) || host.contains(forbidden) {
+        return None;
+    }
+    let Some(zone) = zone else { return Some(host.to_owned()) };
+    let is_valid_zone = !zone.is_empty() && zone.chars().all(|c| c.is_ascii_alphanumeric() || "-._~".contains(c));
+    (is_ipv6 && is_valid_zone).then(|| format!("{host}%{zone}"))
 }
 
 /// Splits a text into host and port. An IPv6 address with a port needs brackets.
@@ -114,7 +134,11 @@ impl FromStr for ServerAddress {
 
 impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme, self.host_and_port())
+        // Names of network interfaces are case-sensitive, unlike host names.
+        match self.host.split_once('%') {
+            Some((host, zone)) => write!(f, "{}://[{host}%{zone}]:{}", self.scheme, self.port),
+            None => write!(f, "{}://{}", self.scheme, self.host_and_port()),
+        }
     }
 }
 
@@ -191,6 +215,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn zone_is_kept_for_this_machine_and_not_sent() {
+        let address: ServerAddress = "[fe80::1%25Eth0]:9000".parse().unwrap();
+        assert_eq!(address.host, "fe80::1%Eth0");
+        assert_eq!(address.host_without_zone(), "fe80::1");
+        assert_eq!(address.to_string().parse(), Ok(address));
+    }
+
+    #[test]
     fn addresses_are_parsed() {
         let parse = |text| ServerAddress::parse(text, Scheme::Plain).map(|address| address.to_string());
         assert_eq!(parse("localhost:7").as_deref(), Ok("plain://localhost:7"));
@@ -199,7 +231,23 @@ mod tests {
         assert_eq!(parse("tls://[::1]:5").as_deref(), Ok("tls://[::1]:5"));
         assert_eq!(parse("[::1]").as_deref(), Ok("plain://[::1]:7400"));
         assert_eq!(parse("::1").as_deref(), Ok("plain://[::1]:7400"));
+        assert_eq!(
+            parse("[fe80::1%eth0]:9000").as_deref(),
+            Ok("plain://[fe80::1%eth0]:9000")
+        );
+        assert_eq!(
+            parse("sc1://[fe80::1%25Wlan-0.1]").as_deref(),
+            Ok("sc1://[fe80::1%Wlan-0.1]:7400")
+        );
+        assert_eq!(parse("fe80::1%2").as_deref(), Ok("plain://[fe80::1%2]:7400"));
+        assert_eq!(parse("[fe80::1%25]:1").as_deref(), Ok("plain://[fe80::1%25]:1"));
         for wrong in [
+            "[fe80::1%]:1",
+            "[fe80::1%e th]:1",
+            "[fe80::1%eth0%1]:1",
+            "fe80::1%eth0:9000",
+            "host%eth0",
+            "1.2.3.4%eth0",
             "",
             ":7",
             "host:",
