@@ -1,5 +1,8 @@
 //! Connecting to a server and checking its key.
 
+#[cfg(feature = "tls")]
+mod certificate;
+
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
@@ -7,13 +10,15 @@ use tokio::{
     time::timeout,
 };
 
-use crate::secure::{Channel, ClientHandshake, ClientProgress, Connected, Fingerprint, HandshakeError, PinPolicy};
+use crate::secure::{
+    Channel, ClientHandshake, ClientProgress, Connected, Fingerprint, HandshakeError, PinPolicy, RejectCode,
+};
 use crate::time::{now, wall_clock};
 use crate::transport::Transport;
 
 use super::{
     ClientError, ClientStore,
-    address::{Endpoint, Scheme},
+    address::{Endpoint, Scheme, ServerAddress},
     connection::{Reader, Writer, split},
     options::ClientOptions,
     plain,
@@ -291,12 +296,10 @@ async fn secure(
 async fn sc1(endpoint: &Endpoint, policy: PinPolicy, mut stream: Box<dyn Transport>) -> Result<Secured, ConnectError> {
     // A server with several keys chooses one by this name. The handshake has room for 64 bytes; a
     // longer name is left out.
-    let name = if endpoint.address.host.len() <= 64 {
-        &endpoint.address.host
-    } else {
-        ""
-    };
-    let failed = |error: HandshakeError| handshake_failed(endpoint, error);
+    let name = endpoint.address.host_without_zone();
+    let name = if name.len() <= 64 { name } else { "" };
+    let is_first_contact = matches!(policy, PinPolicy::FirstContact);
+    let failed = |error: HandshakeError| handshake_failed(endpoint, error, is_first_contact);
     let mut handshake = ClientHandshake::new(name, policy).map_err(failed)?;
     let sent = stream.write_all(handshake.hello()).await;
     sent.map_err(|error| ConnectError::temporary(endpoint, error))?;
@@ -320,19 +323,47 @@ async fn sc1(endpoint: &Endpoint, policy: PinPolicy, mut stream: Box<dyn Transpo
                 });
             }
             ClientProgress::Rejected { code, retry_after } => {
-                let mut error = ConnectError::temporary(endpoint, format_args!("the server declined: {code:?}"));
-                error.retry_after = Some(retry_after.min(MAX_REJECTION_DELAY));
-                return Err(error);
+                return Err(declined(endpoint, code, retry_after.min(MAX_REJECTION_DELAY)));
             }
         }
     }
 }
 
+/// Returns the error for a server that declined the handshake.
+fn declined(endpoint: &Endpoint, code: RejectCode, retry_after: Duration) -> ConnectError {
+    let problem = match code {
+        RejectCode::NoProfile => "the server declined: it knows no handshake of this client".to_owned(),
+        RejectCode::Busy => "the server declined: it is busy".to_owned(),
+        RejectCode::ShuttingDown => "the server declined: it is shutting down".to_owned(),
+        RejectCode::Other(code) => format!("the server declined with code {code}"),
+    };
+    let mut error = match retry_after.as_millis().div_ceil(1000) {
+        0 => ConnectError::temporary(endpoint, problem),
+        seconds => ConnectError::temporary(endpoint, format_args!("{problem}; try again in {seconds} s")),
+    };
+    error.retry_after = Some(retry_after);
+    error
+}
+
+/// First bytes of the record by which a TLS server refuses what is no TLS, read as the length of a
+/// message of SC1.
+const TLS_ALERT: u16 = 0x1503;
+
 /// Returns the error for a failed handshake. A wrong key is final: the client must not connect to
-/// that server again.
-fn handshake_failed(endpoint: &Endpoint, error: HandshakeError) -> ConnectError {
+/// that server again. On first contact, the error suggests TLS to the user if the port speaks TLS,
+/// which protects a first contact as SC1 does; a pinned server has to prove its key in TLS first
+/// ([`scheme_probe`](super::scheme_probe)).
+fn handshake_failed(endpoint: &Endpoint, error: HandshakeError, is_first_contact: bool) -> ConnectError {
     match error {
         HandshakeError::PinMismatch { presented } => wrong_key(endpoint, presented),
+        HandshakeError::LengthOutOfRange(TLS_ALERT) if is_first_contact => {
+            let tls = ServerAddress {
+                scheme: Scheme::Tls,
+                ..endpoint.address.clone()
+            };
+            let text = format!("the port answers in TLS; if it is meant to, connect to {tls} (--tls)");
+            ConnectError::temporary(endpoint, text)
+        }
         error => ConnectError::temporary(endpoint, error),
     }
 }
@@ -369,7 +400,7 @@ async fn tls(
     };
     let connector = TlsConnector::new(Arc::clone(provider), trust);
     let connector = connector.map_err(|error| unusable(error.to_string()))?;
-    match connector.connect(&endpoint.address.host, stream).await {
+    match connector.connect(endpoint.address.host_without_zone(), stream).await {
         Ok(connected) => Ok(Secured {
             stream: Box::new(connected.stream),
             channel: None,
@@ -379,32 +410,10 @@ async fn tls(
             },
         }),
         Err(TlsError::PinMismatch { presented }) => Err(wrong_key(endpoint, presented)),
-        Err(TlsError::Certificate(problem)) => Err(certificate_refused(endpoint, &problem)),
+        Err(TlsError::Certificate(problem)) => Err(certificate::refused(endpoint, options, &problem)),
         Err(TlsError::Handshake(cause)) => Err(ConnectError::temporary(endpoint, cause)),
         Err(error) => Err(unusable(error.to_string())),
     }
-}
-
-/// Returns the error for a certificate that was refused. A certificate whose time is wrong may be
-/// renewed soon, and the clock of this machine may be corrected.
-#[cfg(feature = "tls")]
-fn certificate_refused(endpoint: &Endpoint, problem: &rustls::CertificateError) -> ConnectError {
-    use rustls::CertificateError as Problem;
-
-    let address = &endpoint.address;
-    let is_out_of_time = matches!(
-        problem,
-        Problem::Expired | Problem::ExpiredContext { .. } | Problem::NotValidYet | Problem::NotValidYetContext { .. }
-    );
-    if is_out_of_time {
-        let text =
-            format!("the server's certificate is not valid at this time: {problem}; check this machine's clock too");
-        return ConnectError::temporary(endpoint, text);
-    }
-    ConnectError::forbidden(ClientError::Trust(format!(
-        "{address}: the server's certificate is not valid: {problem}; if an authority of your own issued it, give the \
-         client that authority's certificate (--ca)"
-    )))
 }
 
 #[cfg(not(feature = "tls"))]
