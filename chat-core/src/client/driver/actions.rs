@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio::sync::oneshot;
 
-use crate::client::{ClientEvent, Scheme, SendOutcome, Status, connection::Writer, machine::Action};
+use crate::client::{ClientError, ClientEvent, Scheme, SendOutcome, Status, connection::Writer, machine::Action};
 use crate::codec::LoggedIn;
 use crate::model::{ClientMessageId, ConversationRef, StoreEpoch, UserId};
 
@@ -18,7 +18,7 @@ impl Driver {
     /// `None` without a connection.
     pub(super) async fn act(&mut self, mut connection: Option<(&mut Writer, &str)>) -> Option<Next> {
         let mut settled = Vec::new();
-        let (mut next, mut groups_changed) = (None, false);
+        let (mut next, mut end, mut groups_changed) = (None, None, false);
         while let Some(action) = self.machine.next_action() {
             match action {
                 Action::Send(request) => {
@@ -65,16 +65,30 @@ impl Driver {
                 }
                 Action::Reconnect { reason, after } => next = Some(Next::Retry { reason, after }),
                 Action::End(reason) => {
-                    self.shared.status.send_replace(Status::Ended(reason));
+                    self.reject_unverified(&reason);
+                    end = Some(reason);
                     next = Some(Next::End);
                 }
             }
         }
         self.settled(&settled).await;
+        if let Some(reason) = end {
+            self.shared.status.send_replace(Status::Ended(reason));
+        }
         if groups_changed {
             self.save_groups().await;
         }
         next
+    }
+
+    /// Rejects the messages that were queued in this run, if the login was that of another user than
+    /// the one to whom the outbox belongs. They were written for the user who logged in.
+    fn reject_unverified(&mut self, reason: &ClientError) {
+        if matches!(reason, ClientError::OtherUser { .. }) {
+            for id in std::mem::take(&mut self.progress.unverified) {
+                self.machine.reject(&id, reason.clone());
+            }
+        }
     }
 
     /// Deletes the cursors, conversations and names, because their ids belong to an earlier store
@@ -119,6 +133,7 @@ impl Driver {
     /// list of conversations is complete.
     async fn logged_in(&mut self, logged_in: LoggedIn, server: &str) {
         self.progress.had_session = true;
+        self.progress.unverified.clear();
         self.progress.backoff.connected(now());
         self.shared.set_me(logged_in.user.clone());
         self.account.user = Some(logged_in.user);

@@ -1,5 +1,7 @@
 //! Failures of a client's attempts to connect.
 
+use std::time::Duration;
+
 use crate::client::ClientError;
 use crate::client::address::Endpoint;
 use crate::client::connect::{ConnectError, Severity};
@@ -12,6 +14,9 @@ pub(super) struct Failures {
     forbidden: usize,
     /// Last failure of a server that is not forbidden. The client reports it when it gives up.
     last: Option<(ClientError, Endpoint)>,
+    /// Shortest delay that a server asked for, of those that exceed what the application allows,
+    /// with the failure of that server.
+    postponed: Option<(Duration, ClientError, Endpoint)>,
 }
 
 impl Failures {
@@ -38,10 +43,24 @@ impl Failures {
         self.last = Some((reason.clone(), endpoint.clone()));
     }
 
-    /// Returns the failure to report, with its server; `None` if all attempts were with forbidden
-    /// servers.
-    pub(super) fn into_last(self) -> Option<(ClientError, Endpoint)> {
-        self.last
+    /// Records that a server asked for a delay that exceeds what the application allows.
+    pub(super) fn record_delay(&mut self, delay: Duration, reason: &ClientError, endpoint: &Endpoint) {
+        if self.postponed.as_ref().is_none_or(|(shortest, ..)| delay < *shortest) {
+            self.postponed = Some((delay, reason.clone(), endpoint.clone()));
+        }
+    }
+
+    /// Returns whether a server asked for such a delay.
+    pub(super) fn is_postponed(&self) -> bool {
+        self.postponed.is_some()
+    }
+
+    /// Returns the failure to report, with its server: of the servers that asked for a delay that
+    /// exceeds what the application allows, the one with the shortest; otherwise the last failure.
+    /// Returns `None` if all attempts were with forbidden servers.
+    pub(super) fn into_reported(self) -> Option<(ClientError, Endpoint)> {
+        let postponed = self.postponed.map(|(_, reason, endpoint)| (reason, endpoint));
+        postponed.or(self.last)
     }
 }
 
@@ -68,7 +87,21 @@ mod tests {
             assert!(fail(&mut failures, "sc1://b:1", Severity::Temporary));
         }
         assert!(fail(&mut failures, "plain://a:1", Severity::Forbidden));
-        let (_, endpoint) = failures.into_last().unwrap();
+        let (_, endpoint) = failures.into_reported().unwrap();
+        assert_eq!(endpoint.address.to_string(), "sc1://b:1");
+    }
+
+    #[test]
+    fn server_with_the_shortest_delay_is_reported() {
+        let mut failures = Failures::default();
+        for (server, seconds) in [("sc1://a:1", 60), ("sc1://b:1", 5), ("sc1://c:1", 10)] {
+            let address: ServerAddress = server.parse().unwrap();
+            let reason = ClientError::Unreachable(server.to_owned());
+            failures.record_delay(Duration::from_secs(seconds), &reason, &address.into());
+        }
+        assert!(fail(&mut failures, "sc1://d:1", Severity::Temporary));
+        assert!(failures.is_postponed());
+        let (_, endpoint) = failures.into_reported().unwrap();
         assert_eq!(endpoint.address.to_string(), "sc1://b:1");
     }
 

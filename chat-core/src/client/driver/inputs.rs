@@ -124,6 +124,9 @@ impl Driver {
                 } in new
                 {
                     self.wait_for_outcome(entry.id, queued_reply, outcome);
+                    if !self.progress.had_session {
+                        self.progress.unverified.push(entry.id);
+                    }
                     self.machine.send(now(), outgoing(entry));
                 }
                 for Queued {

@@ -119,6 +119,8 @@ pub(super) struct Progress {
     had_session: bool,
     /// True if the application has closed or dropped the client.
     closing: bool,
+    /// Messages that were queued before the first login of this run.
+    unverified: Vec<ClientMessageId>,
 }
 
 /// Reason why the driver woke up.
@@ -207,12 +209,20 @@ impl Driver {
                 return self.end_reason();
             };
             attempts += 1;
-            if self.gives_up(attempts) || self.is_too_long(after) {
-                return self.explain(failures.into_last().unwrap_or((reason, endpoint))).await;
+            let is_round_complete = attempts % server_count == 0;
+            let too_long = self.longer_than_allowed(after);
+            if let Some(delay) = too_long {
+                failures.record_delay(delay, &reason, &endpoint);
+            }
+            let is_postponed = !self.progress.had_session && is_round_complete && failures.is_postponed();
+            if is_postponed || self.gives_up(attempts) {
+                return self
+                    .explain(failures.into_reported().unwrap_or((reason, endpoint)))
+                    .await;
             }
             // The next server is tried at once, except after the whole list, or if this server told
-            // the client to try again later.
-            let pause = if attempts % server_count == 0 || after.is_some() {
+            // the client to try again later, and the client may wait for so long.
+            let pause = if is_round_complete || (after.is_some() && too_long.is_none()) {
                 self.progress.backoff.failed(now(), after, random())
             } else {
                 Duration::ZERO
@@ -258,11 +268,11 @@ impl Driver {
         !self.progress.had_session && allowed.is_some_and(|allowed| attempts >= allowed)
     }
 
-    /// Returns whether a server asked a client that never had a session to wait for longer than the
-    /// application allows.
-    fn is_too_long(&self, asked: Option<Duration>) -> bool {
-        let max = self.options.max_retry_delay;
-        !self.progress.had_session && asked.zip(max).is_some_and(|(asked, max)| asked > max)
+    /// Returns the delay that a server asked for, if the client never had a session, and the delay
+    /// is longer than the application allows.
+    fn longer_than_allowed(&self, asked: Option<Duration>) -> Option<Duration> {
+        let max = self.options.max_retry_delay?;
+        asked.filter(|asked| !self.progress.had_session && *asked > max)
     }
 
     /// Returns the reason that the status contains, or that the client was closed.

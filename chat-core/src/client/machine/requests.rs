@@ -284,6 +284,11 @@ impl Machine {
         }
     }
 
+    /// Gives a message that must not be sent its outcome.
+    pub fn reject(&mut self, id: &ClientMessageId, reason: ClientError) {
+        self.settle(id, SendOutcome::Rejected(reason));
+    }
+
     /// Gives a message its outcome, unless it has one.
     pub(super) fn settle(&mut self, id: &ClientMessageId, outcome: SendOutcome) {
         self.requests.internal_errors.remove(id);
