@@ -16,7 +16,8 @@ use std::fmt;
 use std::io;
 
 use chat_core::client::{ClientError, ClientStoreError};
-use chat_core::model::{CloseCode, ReplyCode};
+use chat_core::commands::UnexpectedOutcome;
+use chat_core::model::{CloseCode, ReplyCode, TextError};
 
 use crate::signals::StopSignal;
 
@@ -130,7 +131,20 @@ impl Failure {
     pub(crate) const fn exit_code(&self) -> u8 {
         self.kind.exit_code()
     }
+
+    /// Returns `true` if the server has not found what a command refers to.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.code == Some(ReplyCode::NotFound.number())
+    }
 }
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Failure {}
 
 /// Removes the repetitions of a text that names causes one after the other. An error that contains
 /// another may print the text of that error too, so that a cause appears once for each level.
@@ -153,10 +167,13 @@ pub(crate) fn each_cause_once(text: &str) -> String {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        let mut text = each_cause_once(&error.to_string());
-        if matches!(error, ClientError::OtherUser { .. }) {
-            text.push_str("; give another --profile");
-        }
+        let text = match &error {
+            ClientError::OtherUser { saved, user } => format!(
+                "this name belongs to another account (id {user}) than the one whose messages and session this profile \
+                 keeps (id {saved}): that one was renamed or deleted; nothing was sent: give another --profile"
+            ),
+            error => each_cause_once(&error.to_string()),
+        };
         let kind = match &error {
             ClientError::Unreachable(_) => Kind::Unreachable,
             ClientError::WrongKey { .. } | ClientError::Trust(_) => Kind::WrongKey,
@@ -214,6 +231,18 @@ fn kind_of_store_error(error: &ClientStoreError) -> Kind {
     match error {
         ClientStoreError::InUse(_) => Kind::Temporary,
         _ => Kind::Storage,
+    }
+}
+
+impl From<UnexpectedOutcome> for Failure {
+    fn from(error: UnexpectedOutcome) -> Self {
+        ClientError::from(error).into()
+    }
+}
+
+impl From<TextError> for Failure {
+    fn from(error: TextError) -> Self {
+        Self::usage(error)
     }
 }
 

@@ -4,11 +4,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chat_core::client::{Client, ClientError, ClientEvent, Events, SendOutcome};
-use chat_core::model::{ClientMessageId, ConversationRef, UserRef};
+use chat_core::model::{ClientMessageId, ConversationRef, ReplyCode, UserRef};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::output::{ConversationName, Output};
+use crate::missing;
+use crate::output::{ConversationName, Output, single_line};
 
 /// Task that reports outcomes until the client has ended.
 #[derive(Debug)]
@@ -60,7 +61,7 @@ pub(crate) fn report(
     outcome: &SendOutcome,
     output: Output,
 ) {
-    let (text, mut notice) = describe(&label_of(client, conversation, outcome), outcome);
+    let (text, mut notice) = describe(client, conversation, outcome);
     notice["client_message_id"] = id.to_string().into();
     if let Some(name) = name_of(client, conversation, outcome) {
         notice["conversation"] = json!(name);
@@ -85,13 +86,18 @@ pub(crate) fn describe_rest(count: usize) -> String {
 }
 
 /// Returns the outcome of a message as text, and as fields of a notice.
-pub(crate) fn describe(label: &str, outcome: &SendOutcome) -> (String, Value) {
+pub(crate) fn describe(client: &Client, conversation: &ConversationRef, outcome: &SendOutcome) -> (String, Value) {
+    let label = label_of(client, conversation, outcome);
     match outcome {
         SendOutcome::Acked(appended) => (
             format!("an earlier message to {label} was stored as #{}", appended.seq),
             json!({"outcome": "stored", "seq": appended.seq.0}),
         ),
         SendOutcome::Rejected(reason) => {
+            let reason = match reason.code() {
+                Some(ReplyCode::NotFound) => missing::of_earlier_message(client, conversation),
+                _ => reason.to_string(),
+            };
             let text = format!("an earlier message to {label} was not sent: {reason}");
             let mut notice = json!({"outcome": "refused"});
             if is_of_replaced_store(outcome) {
@@ -107,7 +113,7 @@ pub(crate) fn describe(label: &str, outcome: &SendOutcome) -> (String, Value) {
 }
 
 /// Returns a label for the conversation of a message.
-pub(crate) fn label_of(client: &Client, reference: &ConversationRef, outcome: &SendOutcome) -> String {
+fn label_of(client: &Client, reference: &ConversationRef, outcome: &SendOutcome) -> String {
     match (name_of(client, reference, outcome), reference) {
         (Some(name), _) => name.label(),
         (None, _) if is_of_replaced_store(outcome) => "a conversation from before the restore".to_owned(),
@@ -119,10 +125,22 @@ pub(crate) fn label_of(client: &Client, reference: &ConversationRef, outcome: &S
 pub(crate) fn label_of_known(client: &Client, reference: &ConversationRef) -> String {
     match (known_name(client, reference), reference) {
         (Some(name), _) => name.label(),
-        (None, ConversationRef::Direct(UserRef::Id(id))) => format!("user {id}"),
+        (None, ConversationRef::Direct(user)) => user_label(client, user),
         (None, ConversationRef::Id(id)) => format!("conversation {id}"),
         (None, _) => "an unknown conversation".to_owned(),
     }
+}
+
+/// Returns the name of a user, or "user" and the id if the name is unknown.
+pub(crate) fn user_label(client: &Client, user: &UserRef) -> String {
+    let label = match user {
+        UserRef::Name(name) => name.to_string(),
+        UserRef::Id(id) => client
+            .known_names([*id])
+            .remove(id)
+            .unwrap_or_else(|| format!("user {id}")),
+    };
+    single_line(&label)
 }
 
 /// Returns the name of the conversation of a message, or `None` if it is unknown. An id of a
@@ -143,6 +161,9 @@ fn known_name(client: &Client, reference: &ConversationRef) -> Option<Conversati
         ConversationRef::Direct(UserRef::Name(name)) => Some(ConversationName::Direct(name.to_string())),
         ConversationRef::Group(name) => Some(ConversationName::Group(name.to_string())),
         ConversationRef::Id(id) => Some(ConversationName::of(&*client.known_conversation(*id)?)),
-        ConversationRef::Direct(UserRef::Id(_)) => None,
+        ConversationRef::Direct(UserRef::Id(id)) => {
+            let mut names = client.known_names([*id]);
+            names.remove(id).map(ConversationName::Direct)
+        }
     }
 }

@@ -16,6 +16,7 @@ use crate::agent_servers::Wanted;
 use crate::args::Global;
 use crate::args::user_ref;
 use crate::authorities;
+use crate::command_client::CommandClient;
 use crate::failure::{Failure, Kind};
 use crate::login::{LoginMode, credentials, device_name};
 use crate::outbox::{self, Reporter};
@@ -215,6 +216,11 @@ impl Session {
         Ok(session)
     }
 
+    /// Gives the command its whole time again, because the user took time to answer a question.
+    pub(crate) fn restart_deadline(&mut self) {
+        self.deadline = Deadline::after(self.deadline.limit);
+    }
+
     /// Runs `work` until the deadline of the command.
     ///
     /// # Errors
@@ -389,7 +395,7 @@ pub(crate) struct HistoryPage {
 /// Reads one page of the events of a conversation. An event that cannot be decoded gets the body
 /// [`EventBody::Unknown`].
 pub(crate) async fn read_history(
-    client: &Client,
+    client: &CommandClient,
     info: &ConversationInfo,
     from: PageFrom,
     max_events: u32,

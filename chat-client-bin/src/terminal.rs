@@ -4,10 +4,25 @@ use std::io::{self, Write as _};
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
+use crate::output::single_line;
+
 /// Escape sequence that ends the marking of pasted text.
 const BRACKETED_PASTE_OFF: &[u8] = b"\x1b[?2004l";
 /// Escape sequence that starts the marking of pasted text.
 const BRACKETED_PASTE_ON: &[u8] = b"\x1b[?2004h";
+
+/// Asks the user at the terminal a question. Returns `true` if the answer is yes.
+pub(crate) async fn confirm(question: &str) -> io::Result<bool> {
+    let mut errors = io::stderr();
+    write!(errors, "{} [y/N] ", single_line(question))?;
+    errors.flush()?;
+    let reading = tokio::task::spawn_blocking(|| {
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer).map(|_| answer)
+    });
+    let answer = reading.await.map_err(io::Error::other)??;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
 
 /// Guard that restores the mode that the terminal had when the guard was created. It does nothing
 /// if standard input is not a terminal.

@@ -30,8 +30,14 @@ pub(crate) enum GroupCommand {
         #[arg(long, default_value = "", value_name = "TEXT")]
         note: String,
     },
-    /// Leave a group
-    Leave(Group),
+    /// Leave a group; the last member deletes it by that
+    Leave {
+        #[command(flatten)]
+        args: Group,
+        /// Leave the group even if that deletes it, without asking
+        #[arg(long)]
+        yes: bool,
+    },
     /// Delete a group for all members
     Delete(Group),
     /// List the groups you are in

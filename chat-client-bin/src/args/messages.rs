@@ -119,7 +119,7 @@ pub(crate) struct Listen {
     #[arg(long, value_name = "TIME", value_parser = super::duration_ms, conflicts_with = "from_start")]
     pub(crate) since: Option<u64>,
     /// Stop after N events; if fewer arrive before --timeout, fail (exit code 75)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) count: Option<u64>,
     /// Start with the first event of every conversation, and also print events sent from this
     /// device
@@ -147,7 +147,7 @@ pub(crate) struct History {
     #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(u64).range(..=MAX_ID))]
     pub(crate) before: Option<u64>,
     /// Maximum number of events [default: 50; no limit with --after]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) limit: Option<u64>,
 }
 
@@ -191,6 +191,14 @@ impl From<DirectArg> for DirectPolicy {
             DirectArg::Everyone => Self::Everyone,
             DirectArg::Replies => Self::Replies,
         }
+    }
+}
+
+/// Parses a number of events.
+pub(super) fn count(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(count @ 1..) => Ok(count),
+        _ => Err("not a number of events; the least is 1".to_owned()),
     }
 }
 

@@ -141,8 +141,8 @@ pub(crate) enum Command {
     /// Print requests, invitations and notices
     Inbox {
         /// Maximum number of entries; the newest are printed
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
-        limit: u32,
+        #[arg(long, value_name = "N", default_value_t = 50, value_parser = messages::count)]
+        limit: u64,
     },
     /// List conversations with unread counts
     Conversations,

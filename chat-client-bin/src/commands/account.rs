@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chat_core::client::{Client, ClientError, Receive};
+use chat_core::client::{ClientError, Receive};
 use chat_core::commands::Commands;
 use chat_core::model::{CloseCode, DisplayName, ProfileChanges, ReplyCode};
 
 use crate::args::Global;
+use crate::command_client::CommandClient;
 use crate::failure::{Failure, Kind};
 use crate::login::LoginMode;
 use crate::output::{DoneLine, Output, WhoLine};
@@ -121,7 +122,7 @@ pub(super) async fn passwd(global: &Global, file: Option<PathBuf>, output: &mut 
 }
 
 pub(super) async fn update(
-    client: &Client,
+    client: &CommandClient,
     display_name: Option<String>,
     direct: Option<impl Into<chat_core::model::DirectPolicy>>,
     output: &mut Output,

@@ -1,15 +1,15 @@
 //! The commands `devices` and `devices revoke`.
 
-use chat_core::client::Client;
 use chat_core::commands::Commands;
 use chat_core::model::DeviceId;
 
 use crate::args::DeviceCommand;
+use crate::command_client::CommandClient;
 use crate::failure::Failure;
 use crate::output::{DeviceLine, DoneLine, Output};
 
 pub(super) async fn devices(
-    client: &Client,
+    client: &CommandClient,
     command: Option<DeviceCommand>,
     output: &mut Output,
 ) -> Result<(), Failure> {

@@ -1,14 +1,14 @@
 //! The commands `friend …`.
 
-use chat_core::client::Client;
 use chat_core::commands::Commands;
 use chat_core::model::{Command, Note};
 
 use crate::args::{FriendCommand, user_ref};
+use crate::command_client::CommandClient;
 use crate::failure::Failure;
 use crate::output::{ContactLine, DoneLine, Output};
 
-pub(super) async fn friend(client: &Client, command: FriendCommand, output: &mut Output) -> Result<(), Failure> {
+pub(super) async fn friend(client: &CommandClient, command: FriendCommand, output: &mut Output) -> Result<(), Failure> {
     let (done, text, command) = match command {
         FriendCommand::List => return list(client, output).await,
         FriendCommand::Add { who, note } => {
@@ -56,7 +56,7 @@ pub(super) async fn friend(client: &Client, command: FriendCommand, output: &mut
     output.print(&DoneLine::new(done, text))
 }
 
-async fn list(client: &Client, output: &mut Output) -> Result<(), Failure> {
+async fn list(client: &CommandClient, output: &mut Output) -> Result<(), Failure> {
     let contacts = client.contacts().await?;
     output.print_list(contacts.iter().map(ContactLine::from))
 }

@@ -1,21 +1,28 @@
 //! The commands `group …`.
 
-use chat_core::client::Client;
+use std::io::{self, IsTerminal as _};
+
+use chat_core::client::Receive;
 use chat_core::commands::Commands;
 use chat_core::commands::JoinOutcome;
 use chat_core::model::{
-    Command, ConversationInfo, ConversationQuery, ConversationView, Description, GroupChanges, GroupName, NewGroup,
-    Note, UserId,
+    Command, ConversationInfo, ConversationQuery, ConversationRef, ConversationView, Description, GroupChanges,
+    GroupName, NewGroup, Note, UserId,
 };
 
-use crate::args::{Group, GroupCommand, GroupUser, group_ref, user_ref};
+use crate::args::{Global, Group, GroupCommand, GroupUser, group_ref, user_ref};
+use crate::command_client::CommandClient;
 use crate::failure::{Failure, Kind};
+use crate::leaving::Leaver;
+use crate::login::LoginMode;
 use crate::output::{DoneLine, GroupLine, MemberLine, Output};
+use crate::session::Session;
+use crate::terminal;
 
 /// Maximum number of members that one request asks for.
 const MAX_PAGE_MEMBERS: u32 = 500;
 
-pub(super) async fn group(client: &Client, command: GroupCommand, output: &mut Output) -> Result<(), Failure> {
+pub(super) async fn group(client: &CommandClient, command: GroupCommand, output: &mut Output) -> Result<(), Failure> {
     match command {
         GroupCommand::List => list(client, output).await,
         GroupCommand::Members(Group { group }) => members(client, &group, output).await,
@@ -58,14 +65,41 @@ fn print_group(info: &ConversationInfo, output: &mut Output) -> Result<(), Failu
     }
 }
 
+/// Leaves a group. If the user is its last member, which deletes the group, asks at a terminal
+/// first; elsewhere the option `--yes` is needed.
+pub(super) async fn leave(global: &Global, group: &str, yes: bool, output: &mut Output) -> Result<(), Failure> {
+    let reference = group_ref(group)?;
+    let mut session = Session::connect(global, LoginMode::Automatic, Receive::Nothing, output).await?;
+    let left = leave_in(&mut session, reference, group, yes).await;
+    session.finish().await;
+    left?;
+    output.print(&DoneLine::new("leave", format!("left {group}")))
+}
+
+async fn leave_in(session: &mut Session, group: ConversationRef, name: &str, yes: bool) -> Result<(), Failure> {
+    let client = CommandClient::new(session.client.with_current_epoch());
+    let leaver = session.within(Leaver::of(&client, &group)).await?;
+    if matches!(leaver, Leaver::Last(_)) && !yes {
+        let text = format!("you are the last member of {name}, and leaving deletes the group");
+        if !io::stdin().is_terminal() {
+            return Err(Failure::usage(format!("{text}; give --yes to leave it")));
+        }
+        if !terminal::confirm(&format!("{text}. Leave it?")).await? {
+            return Err(Failure::new(Kind::Failed, "the group was not left"));
+        }
+        session.restart_deadline();
+    }
+    let leave = async { Ok(client.execute(Command::LeaveGroup(leaver.reference(group))).await?) };
+    let left = session.within(leave).await;
+    left.map(drop).map_err(|failure| match failure.kind {
+        Kind::Timeout => failure.into_unknown(),
+        _ => failure,
+    })
+}
+
 /// Returns the command for the server, with the name and text of its confirmation.
 fn translate(command: GroupCommand) -> Result<(&'static str, String, Command), Failure> {
     Ok(match command {
-        GroupCommand::Leave(args) => (
-            "leave",
-            format!("left {}", args.group),
-            Command::LeaveGroup(group_ref(&args.group)?),
-        ),
         GroupCommand::Delete(args) => (
             "delete",
             format!("deleted {}", args.group),
@@ -189,7 +223,7 @@ fn member_command(command: GroupCommand) -> Result<(&'static str, String, Comman
     })
 }
 
-async fn list(client: &Client, output: &mut Output) -> Result<(), Failure> {
+async fn list(client: &CommandClient, output: &mut Output) -> Result<(), Failure> {
     let query = ConversationQuery {
         limit: ConversationQuery::MAX_LIMIT,
         descriptions: true,
@@ -203,7 +237,7 @@ async fn list(client: &Client, output: &mut Output) -> Result<(), Failure> {
     }))
 }
 
-async fn members(client: &Client, group: &str, output: &mut Output) -> Result<(), Failure> {
+async fn members(client: &CommandClient, group: &str, output: &mut Output) -> Result<(), Failure> {
     let mut after = UserId(0);
     loop {
         let group = group_ref(group)?;

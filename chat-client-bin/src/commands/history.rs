@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use chat_core::client::Client;
 use chat_core::commands::Commands;
 use chat_core::model::{ConversationInfo, ConversationRef, ConversationView, EventBody, HistoryEvent, PageFrom, Seq};
 
 use crate::args;
+use crate::command_client::CommandClient;
 use crate::failure::Failure;
 use crate::output::{DoneLine, EventLine, Output, users_in};
 use crate::session::read_history;
@@ -16,7 +16,7 @@ const MAX_PAGE_EVENTS: u32 = 200;
 /// Maximum number of events printed without `--limit` and `--after`.
 const DEFAULT_LIMIT: u64 = 50;
 
-pub(super) async fn history(client: &Client, args: &args::History, output: &mut Output) -> Result<(), Failure> {
+pub(super) async fn history(client: &CommandClient, args: &args::History, output: &mut Output) -> Result<(), Failure> {
     let (conversation, rest) = args.target.split(&args.words)?;
     if let [unexpected, ..] = rest {
         return Err(Failure::usage(format!(
@@ -35,7 +35,7 @@ pub(super) async fn history(client: &Client, args: &args::History, output: &mut 
 
 /// Prints up to `limit` events after `after` in order, page by page.
 async fn forward(
-    client: &Client,
+    client: &CommandClient,
     info: &ConversationInfo,
     mut after: Seq,
     limit: u64,
@@ -58,7 +58,7 @@ async fn forward(
 /// Reads up to `limit` events backward from `from`, newest page first, and then prints them in
 /// order.
 async fn backward(
-    client: &Client,
+    client: &CommandClient,
     info: &ConversationInfo,
     mut from: PageFrom,
     limit: u64,
@@ -84,7 +84,7 @@ async fn backward(
 }
 
 async fn print(
-    client: &Client,
+    client: &CommandClient,
     info: &ConversationInfo,
     events: &[(HistoryEvent, EventBody)],
     output: &mut Output,
@@ -96,15 +96,15 @@ async fn print(
         .try_for_each(|(event, body)| output.print(&EventLine::new(info, event, body, &names)))
 }
 
-pub(super) async fn inbox(client: &Client, limit: u32, output: &mut Output) -> Result<(), Failure> {
+pub(super) async fn inbox(client: &CommandClient, limit: u64, output: &mut Output) -> Result<(), Failure> {
     let conversations = client.known_conversations();
     let Some(inbox) = conversations.iter().find(|info| info.view == ConversationView::Inbox) else {
         return Ok(()); // the server creates the inbox with its first event
     };
-    backward(client, inbox, PageFrom::Newest, limit.into(), output).await
+    backward(client, inbox, PageFrom::Newest, limit, output).await
 }
 
-pub(super) async fn read(client: &Client, args: &args::Read, output: &mut Output) -> Result<(), Failure> {
+pub(super) async fn read(client: &CommandClient, args: &args::Read, output: &mut Output) -> Result<(), Failure> {
     let (conversation, rest) = args.target.split(&args.words)?;
     if let [unexpected, ..] = rest {
         return Err(Failure::usage(format!(
@@ -119,7 +119,7 @@ pub(super) async fn read(client: &Client, args: &args::Read, output: &mut Output
 
 /// Asks the server for a conversation.
 pub(super) async fn fetch_conversation(
-    client: &Client,
+    client: &CommandClient,
     conversation: ConversationRef,
 ) -> Result<Arc<ConversationInfo>, Failure> {
     Ok(Arc::new(client.conversation(conversation).await?))

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::args::{Global, Listen, group_ref, user_ref};
 use crate::failure::{Failure, Kind};
 use crate::login::LoginMode;
+use crate::missing::{self, Asked};
 use crate::outbox;
 use crate::output::{ConversationName, Output, describe_retry, describe_truncation};
 use crate::session::{Session, event_line};
@@ -69,14 +70,18 @@ impl Filter {
             (Err(ClientError::Refused(refused)), ConversationRef::Direct(user))
                 if refused.code() == Some(ReplyCode::NotFound) =>
             {
-                let users = async { Ok(session.client.users([user]).await?) };
-                let Some(user) = session.within(users).await?.pop() else {
-                    let text = "the user does not exist, or is not visible to you";
-                    return Err(Failure::new(Kind::Refused, text));
+                let users = async { Ok(session.client.users([user.clone()]).await?) };
+                let Some(found) = session.within(users).await?.pop() else {
+                    return Err(Failure::new(Kind::Refused, missing::no_user(&session.client, &user)));
                 };
-                self.conversation = Some(ConversationRef::Direct(UserRef::Id(user.id)));
+                self.conversation = Some(ConversationRef::Direct(UserRef::Id(found.id)));
             }
-            (Err(error), _) => return Err(error.into()),
+            (Err(error), wanted) => {
+                let asked = Asked::conversation(&wanted);
+                return session
+                    .within(async { Err(asked.explain(&session.client, error).await) })
+                    .await;
+            }
         }
         Ok(())
     }

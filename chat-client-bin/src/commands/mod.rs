@@ -7,14 +7,16 @@ mod groups;
 mod history;
 mod listen;
 mod send;
+mod sender;
 
 use std::io::Write as _;
 
-use chat_core::client::{Client, Receive};
+use chat_core::client::Receive;
 use chat_core::commands::Commands;
 use clap::CommandFactory as _;
 
 use crate::args::{Args, Command, FriendCommand, Global, GroupCommand, SearchCommand};
+use crate::command_client::CommandClient;
 use crate::failure::{Failure, Kind};
 use crate::interactive;
 use crate::login::LoginMode;
@@ -48,6 +50,7 @@ pub(crate) async fn run(args: Args, output: &mut Output) -> Result<(), Failure> 
         Command::Edit(args) => send::edit(&global, &args, output).await,
         Command::Recall(args) => send::recall(&global, &args, output).await,
         Command::React { message, remove } => send::react(&global, &message, remove, output).await,
+        Command::Group(GroupCommand::Leave { args, yes }) => groups::leave(&global, &args.group, yes, output).await,
         command => in_session(&global, command, output).await,
     }
 }
@@ -113,7 +116,7 @@ fn reads_only(command: &Command) -> bool {
 
 async fn run_in(session: &Session, command: Command, output: &mut Output) -> Result<(), Failure> {
     // The ids that a command looks up are valid in this store epoch only.
-    let client = &session.client.with_current_epoch();
+    let client = &CommandClient::new(session.client.with_current_epoch());
     match command {
         Command::Whoami => account::whoami(session, output),
         Command::Account { display_name, direct } => account::update(client, display_name, direct, output).await,
@@ -129,13 +132,13 @@ async fn run_in(session: &Session, command: Command, output: &mut Output) -> Res
     }
 }
 
-fn print_conversations(client: &Client, output: &mut Output) -> Result<(), Failure> {
+fn print_conversations(client: &CommandClient, output: &mut Output) -> Result<(), Failure> {
     let mut conversations = client.known_conversations();
     conversations.sort_by_key(|info| std::cmp::Reverse(info.last_time));
     output.print_list(conversations.iter().map(|info| ConversationLine::from(&**info)))
 }
 
-async fn print_search(client: &Client, search: SearchCommand, output: &mut Output) -> Result<(), Failure> {
+async fn print_search(client: &CommandClient, search: SearchCommand, output: &mut Output) -> Result<(), Failure> {
     match search {
         SearchCommand::Users(search) => {
             let users = client.search_users(search.text, search.limit).await?;

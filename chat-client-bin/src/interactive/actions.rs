@@ -3,6 +3,7 @@
 
 mod lists;
 mod members;
+mod mentions;
 mod opening;
 mod requests;
 mod sending;
@@ -12,18 +13,23 @@ use std::sync::Arc;
 
 use chat_core::client::{Client, ClientError};
 use chat_core::commands::Commands;
-use chat_core::model::{ConversationId, ConversationInfo, ConversationRef, GroupName, Seq, UserRef};
+use chat_core::model::{ConversationId, ConversationInfo, ConversationRef, GroupName, Seq};
 
 use crate::args::user_ref;
+use crate::command_client::CommandClient;
 use crate::failure::Failure;
-use crate::output::{ACTION_PREFIX, Row, Show, single_line};
+use crate::missing::Asked;
+use crate::outbox::user_label;
+use crate::output::{ACTION_PREFIX, Row, Show};
 
 use super::command::Action;
+use super::mentions::Mentions;
 use super::state::{JobResult, State};
 
 pub(super) use lists::add_contacts_to_completion;
+pub(super) use mentions::{WaitingText, load_recent_groups, load_rest};
 pub(super) use opening::enter;
-pub(super) use sending::{send_to_current, send_typing};
+pub(super) use sending::{send_now, send_to_current, send_typing};
 
 /// Minimum number of events printed when a conversation is entered, if it has as many; also the
 /// maximum number that `/inbox` prints.
@@ -90,7 +96,7 @@ fn start(state: &mut State, action: Action) -> Result<(), Failure> {
 
 fn open_direct(state: &mut State, user: &str) -> Result<(), Failure> {
     let user = user_ref(user)?;
-    let label = user_label(&user);
+    let label = user_label(&state.client, &user);
     opening::open(state, ConversationRef::Direct(user), label);
     Ok(())
 }
@@ -104,9 +110,10 @@ fn open_group(state: &mut State, name: &str) -> Result<(), Failure> {
 
 fn send_direct(state: &mut State, user: &str, text: String) -> Result<(), Failure> {
     let user = user_ref(user)?;
-    let label = user_label(&user);
+    let label = user_label(&state.client, &user);
     let reference = ConversationRef::Direct(user);
-    sending::send_text(state, (reference, label), text, None, Vec::new(), sending::SLOW_DIRECT);
+    let text = sending::Text::new(text, None, Mentions::default());
+    sending::send_text(state, (reference, label), text, sending::SLOW_DIRECT);
     Ok(())
 }
 
@@ -118,14 +125,14 @@ fn show_history(state: &mut State, count: u32) -> Result<(), Failure> {
 
 fn read_current(state: &mut State) -> Result<(), Failure> {
     let info = current_info(state)?;
-    state.spawn(mark_read(state.client.clone(), info.id, info.last_seq));
+    state.spawn(mark_read((*state.client).clone(), info.id, info.last_seq));
     Ok(())
 }
 
 /// Parts of the state that a job uses.
 #[derive(Clone)]
 struct JobContext {
-    client: Client,
+    client: CommandClient,
     screen: super::screen::Screen,
     style: crate::output::Style,
     /// `true` if typed messages appear as lines of their conversation once they are stored.
@@ -192,16 +199,11 @@ pub(super) async fn mark_read(client: Client, conversation: ConversationId, seq:
             // The server was restored from a backup, which may lack the printed events. Nothing is
             // left to mark.
             Ok(()) | Err(ClientError::StoreReplaced) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                let asked = Asked::conversation(&ConversationRef::Id(conversation));
+                return Err(asked.explain(&client, error).await);
+            }
         }
     }
     Ok(JobResult::Done)
-}
-
-fn user_label(user: &UserRef) -> String {
-    let label = match user {
-        UserRef::Name(name) => name.to_string(),
-        UserRef::Id(id) => format!("user {id}"),
-    };
-    single_line(&label)
 }

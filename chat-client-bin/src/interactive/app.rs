@@ -3,13 +3,16 @@
 mod incoming;
 mod password;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chat_core::client::{Client, Events, Status};
+use chat_core::model::ConversationId;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use crate::command_client::CommandClient;
 use crate::failure::Failure;
 use crate::output::{Output, Style, single_line};
 use crate::session::Session;
@@ -20,15 +23,21 @@ use super::command::{Action, Line, USAGES, parse};
 use super::completion::KnownNames;
 use super::conversations::Conversations;
 use super::input::{Input, InputEvent, Prompt};
-use super::mentions::GroupMembers;
+use super::mentions::{GroupMembers, MemberList};
 use super::own_messages::OwnMessages;
 use super::reactions::Reactions;
 use super::script::Script;
 use super::state::{JobDone, JobResult, State};
+use super::typing::{self, Typists};
 use password::PasswordChange;
 
 /// Maximum time for jobs and queued messages to finish when the input ends.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Maximum time to print the queued lines at exit.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// Maximum time to print the queued lines before a signal ends the client.
+const STOP_FLUSH_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The event loop of the interactive client.
 #[derive(Debug)]
@@ -45,7 +54,6 @@ pub(super) struct App {
     quitting: bool,
     /// Maximum time for a line of a script.
     line_timeout: Duration,
-    signals: StopSignals,
     /// Signal that the process continues after it was stopped, as by Ctrl-Z.
     continued: Signal,
     /// Number of times that Ctrl-C was pressed in a row.
@@ -59,12 +67,11 @@ pub(super) struct App {
 impl App {
     pub(super) fn new(session: &Session, line_timeout: Duration, output: Output) -> Result<Self, Failure> {
         let known = KnownNames::default();
-        let signals = StopSignals::install()?;
         let continued = signal(SignalKind::from_raw(nix::sys::signal::Signal::SIGCONT as i32))?;
         let (input, screen) = Input::start(&known);
         let app = Self {
             state: State {
-                client: session.client.with_known_epoch(),
+                client: CommandClient::new(session.client.with_known_epoch()),
                 restores: 0,
                 screen,
                 style: output.style(),
@@ -73,6 +80,8 @@ impl App {
                 known,
                 jobs: JoinSet::new(),
                 members: GroupMembers::default(),
+                loading_members: BTreeSet::new(),
+                typists: Typists::default(),
                 reactions: Reactions::default(),
                 own_messages: input.is_terminal.then(OwnMessages::default),
                 script: input.is_script.then(Script::default),
@@ -85,7 +94,6 @@ impl App {
             was_connected: false,
             quitting: false,
             line_timeout,
-            signals,
             continued,
             interrupts: 0,
             password_change: None,
@@ -97,8 +105,21 @@ impl App {
         Ok(app)
     }
 
-    /// Runs until the user quits, the input ends or the session ends.
-    pub(super) async fn run(mut self, events: &mut Events) -> Result<(), Failure> {
+    /// Runs until the user quits, the input ends, the session ends, or a signal arrives. A signal
+    /// waits for nothing: neither for an event nor for a line or a job that the server does not
+    /// answer.
+    pub(super) async fn run(mut self, events: &mut Events, signals: &mut StopSignals) -> Result<(), Failure> {
+        let (result, flush_timeout) = tokio::select! {
+            biased;
+            // Messages without an outcome stay in the outbox.
+            signal = signals.next() => (Err(signal.into()), STOP_FLUSH_TIMEOUT),
+            result = self.serve(events) => (result, FLUSH_TIMEOUT),
+        };
+        self.close(flush_timeout);
+        result
+    }
+
+    async fn serve(&mut self, events: &mut Events) -> Result<(), Failure> {
         for info in self.state.client.known_conversations() {
             self.state.add_to_completion(&info);
         }
@@ -107,43 +128,55 @@ impl App {
                 self.state.client.clone(),
                 self.state.known.clone(),
             ));
+            actions::load_recent_groups(&mut self.state);
         }
         self.prompt();
         while !self.quitting {
+            self.show_status();
             tokio::select! {
                 // Events come first, so that a pasted text does not delay them.
                 biased;
                 received = events.next() => {
                     let Some(received) = received else { break };
-                    if let Err(failure) = self.handle_event(&received.event).await {
-                        self.close();
-                        return Err(failure);
-                    }
+                    self.handle_event(&received.event).await?;
                     received.done();
                 }
                 Some(done) = self.state.jobs.join_next() => self.job_done(done),
-                signal = self.signals.next() => {
-                    self.close();
-                    return Err(signal.into()); // messages without an outcome stay in the outbox
-                }
                 Some(()) = self.continued.recv() => self.resume(),
+                () = expiry(&self.state.typists) => {}
                 typed = self.input.next() => self.handle_input(typed).await,
             }
         }
         self.finish_jobs().await;
-        let result = match (self.input_error.take(), &self.state.script) {
+        self.state.withdraw_confirmation();
+        match (self.input_error.take(), &self.state.script) {
             (Some(failure), _) => Err(failure),
             (None, Some(script)) => script.result(),
             (None, None) => Ok(()),
-        };
-        self.close();
-        result
+        }
     }
 
     /// Prints the queued lines, and ends the line editor.
-    fn close(self) {
-        self.state.screen.flush();
+    fn close(self, flush_timeout: Duration) {
+        self.state.screen.flush(flush_timeout);
         drop(self.input);
+    }
+
+    /// Shows in the line editor who is typing in the current conversation, and whether that was
+    /// left since the prompt was shown.
+    fn show_status(&mut self) {
+        if self.input.is_terminal {
+            self.state.typists.expire(std::time::Instant::now());
+            let current = self.state.conversations.current.as_ref();
+            let text = self.state.typists.text(current.and_then(|current| current.id));
+            let status = typing::Status {
+                text: single_line(&text),
+                is_prompt_stale: current.is_none() && self.input.was_prompted_open(),
+            };
+            if self.input.status.set(status) {
+                self.state.screen.repaint();
+            }
+        }
     }
 
     /// Shows the prompt and the typed line again after the process was stopped.
@@ -183,6 +216,7 @@ impl App {
             }
             // The editor still reads the line, so that it needs no prompt.
             Some(InputEvent::Typing) => return actions::send_typing(&mut self.state),
+            Some(InputEvent::MembersWanted) => return actions::load_rest(&mut self.state),
             Some(InputEvent::Password(password)) => {
                 self.interrupts = 0;
                 self.handle_password(password);
@@ -253,18 +287,18 @@ impl App {
     }
 
     fn handle_line(&mut self, line: &str) {
-        match parse(line) {
+        let line = parse(line);
+        let may_confirm = matches!(line, Line::Empty | Line::Action(Action::Leave(_) | Action::Transfer(_)));
+        if !may_confirm {
+            self.state.withdraw_confirmation();
+        }
+        match line {
             Line::Empty => {}
             Line::Text(text) => actions::send_to_current(&mut self.state, text, None),
             Line::Action(Action::Quit) => self.quitting = true,
             Line::Action(Action::Help) => self.help(),
             Line::Action(Action::Passwd) => self.begin_password_change(),
-            Line::Action(action) => {
-                if !matches!(action, Action::Leave(_) | Action::Transfer(_)) {
-                    self.state.confirmation = None;
-                }
-                actions::perform(&mut self.state, action);
-            }
+            Line::Action(action) => actions::perform(&mut self.state, action),
             Line::Invalid(why) => self.state.show_error(&why),
         }
     }
@@ -301,12 +335,18 @@ impl App {
             Err(failure) => self.state.show_error(&failure.text),
         }
         self.set_script_line(running);
+        if done.holds_input {
+            self.opening_done();
+        }
     }
 
     fn apply(&mut self, result: JobResult) {
         match result {
             JobResult::Done => {}
-            JobResult::Unconfirmed(command) => self.state.confirmation = Some(command),
+            JobResult::Unconfirmed(command) => {
+                let line = self.state.script.as_ref().and_then(Script::line);
+                self.state.confirmation = Some((command, line));
+            }
             JobResult::Left(group) => {
                 self.state.conversations.leave_if(group);
             }
@@ -333,18 +373,25 @@ impl App {
                 members,
             } => {
                 self.state.add_to_completion(&info);
-                if let Some(members) = members {
-                    let by_name = members.iter().map(|user| (&*user.name, user.id));
-                    self.state.members.set(info.id, by_name);
-                    self.state.known.set_members(members.iter().map(|user| &*user.name));
-                }
                 self.state.conversations.set_id(&label, info.id);
+                if let Some(list) = members {
+                    self.learn_members(info.id, &list, true);
+                }
                 for (seq, own) in messages {
                     self.state.conversations.record_message(info.id, seq, own);
                     self.state.reactions.add_message((info.id, seq));
                 }
                 for (target, emoji, user, removed) in reactions {
                     self.state.reactions.react((info.id, target), &emoji, user, removed);
+                }
+            }
+            JobResult::FirstMembers { group, list } => self.learn_members(group, &list, true),
+            JobResult::FurtherMembers { group, list, text } => {
+                self.state.loading_members.remove(&group);
+                self.learn_members(group, &list, false);
+                if let Some(text) = text {
+                    actions::send_now(&mut self.state, text);
+                    self.opening_done();
                 }
             }
             JobResult::Stored {
@@ -362,11 +409,30 @@ impl App {
         }
     }
 
+    /// Records members of a group: the first, or those after the known ones.
+    fn learn_members(&mut self, group: ConversationId, list: &MemberList, are_first: bool) {
+        if are_first {
+            self.state.members.set(group, list);
+        } else {
+            self.state.members.extend(group, list);
+        }
+        list.users.iter().for_each(|user| self.state.known.add_user(&user.name));
+        self.state.complete_members();
+    }
+
     /// Records that no conversation is being opened, and shows the prompt again.
     fn opening_done(&mut self) {
         if std::mem::take(&mut self.state.opening) && self.input.is_terminal {
             self.prompt();
         }
+    }
+}
+
+/// Waits until a member no longer counts as typing.
+async fn expiry(typists: &Typists) {
+    match typists.next_expiry() {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 

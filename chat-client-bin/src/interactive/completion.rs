@@ -17,8 +17,10 @@ pub(super) struct KnownNames {
 struct Names {
     users: Vec<String>,
     groups: Vec<String>,
-    /// Members of the group that was entered last, whom texts mention as `@name`.
+    /// Members of the current group, whom texts mention as `@name`.
     members: Vec<String>,
+    /// True if the group has further members.
+    has_more_members: bool,
 }
 
 impl KnownNames {
@@ -36,18 +38,24 @@ impl KnownNames {
         );
     }
 
-    /// Replaces the names that follow an `@`.
-    pub(super) fn set_members<'n>(&self, names: impl IntoIterator<Item = &'n str>) {
+    /// Replaces the names that follow an `@`. `has_more` is true if the group has further members.
+    pub(super) fn set_members<'n>(&self, names: impl IntoIterator<Item = &'n str>, has_more: bool) {
         let mut known = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        known.has_more_members = has_more;
         known.members.clear();
         names.into_iter().for_each(|name| add(&mut known.members, name));
     }
 
-    pub(super) fn add_member(&self, name: &str) {
-        add(
-            &mut self.inner.lock().unwrap_or_else(PoisonError::into_inner).members,
-            name,
-        );
+    /// Returns whether a line ends with an `@` and the beginning of a name, and the group has
+    /// members whose names are not known.
+    pub(super) fn needs_more_members(&self, line: &str) -> bool {
+        let word = line.rsplit(char::is_whitespace).next().unwrap_or_default();
+        word.starts_with('@')
+            && self
+                .inner
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .has_more_members
     }
 
     /// Returns the byte offset at which the completed part of `line` begins, and the candidates for
@@ -119,7 +127,9 @@ mod tests {
         assert!(known.complete("hel").1.is_empty());
         assert_eq!(known.complete("/react 3 :hea"), (9, vec![":heart:".to_owned()]));
         assert!(known.complete("at :hea").1.is_empty());
-        known.set_members(["bob", "Bea", "c\u{1b}"]);
+        assert!(!known.needs_more_members("@b"));
+        known.set_members(["bob", "Bea", "c\u{1b}"], true);
+        assert!(known.needs_more_members("hi @b") && !known.needs_more_members("@b hi"));
         assert_eq!(
             known.complete("hi @b"),
             (3, vec!["@Bea ".to_owned(), "@bob ".to_owned()])

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc};
 use std::time::Instant;
 
@@ -20,6 +21,7 @@ use tokio::sync::mpsc;
 use unicode_width::UnicodeWidthChar as _;
 
 use crate::lines::InvalidLine;
+use crate::output::Style;
 use crate::terminal::EditorMode;
 
 use super::command::is_message;
@@ -28,12 +30,21 @@ use super::input::{InputEvent, Prompt, PromptKind, SharedMode};
 use super::resize::PaintedPrompt;
 use super::screen::{Painting, PrintLock, Screen};
 use super::suspension;
-use super::typing::TypingNotices;
+use super::typing::{SharedStatus, TypingNotices};
+
+/// Escape sequence that saves the position of the cursor (DECSC).
+const SAVE_CURSOR: &str = "\x1b7";
+/// Escape sequence that moves the cursor to the saved position (DECRC).
+const RESTORE_CURSOR: &str = "\x1b8";
 
 type LineEditor = Editor<CommandHelper, MemHistory>;
 
 /// Creates the line editor, and the screen that prints above its prompt.
-pub(super) fn new_editor(known: &KnownNames, mode: &SharedMode) -> io::Result<(LineEditor, Screen)> {
+pub(super) fn new_editor(
+    known: &KnownNames,
+    mode: &SharedMode,
+    status: &SharedStatus,
+) -> io::Result<(LineEditor, Screen)> {
     // The history is kept in memory only: typed messages are private.
     let config = Config::builder()
         .completion_type(CompletionType::List)
@@ -50,6 +61,9 @@ pub(super) fn new_editor(known: &KnownNames, mode: &SharedMode) -> io::Result<(L
         printing: printing.clone(),
         sent: Mutex::default(),
         typing: Mutex::default(),
+        status: status.clone(),
+        style: Style::of_stdout(),
+        is_entered: AtomicBool::new(false),
         events: None,
     }));
     let printer = editor.create_external_printer().map_err(io::Error::other)?;
@@ -68,6 +82,7 @@ pub(super) fn read_with_editor(
         if let Some(helper) = editor.helper_mut() {
             helper.prompt.start(&prompt.text);
             helper.kind = prompt.kind;
+            helper.is_entered.store(false, Ordering::Relaxed);
             helper.events = Some(lines.clone());
             let typing = helper.typing.get_mut().unwrap_or_else(PoisonError::into_inner);
             typing.start();
@@ -82,6 +97,12 @@ pub(super) fn read_with_editor(
                 Ok(text) => {
                     if let Some(helper) = editor.helper() {
                         helper.clear_if_sent(&text);
+                    }
+                    if let PromptKind::Line { is_open } = prompt.kind
+                        && is_message(&text, is_open)
+                        && let Some(helper) = editor.helper_mut()
+                    {
+                        helper.typing.get_mut().unwrap_or_else(PoisonError::into_inner).sent();
                     }
                     InputEvent::Line { number: None, text }
                 }
@@ -113,6 +134,10 @@ pub(super) struct CommandHelper {
     /// is cleared: nothing is printed between the line and the cursor.
     sent: Mutex<Option<Painting>>,
     typing: Mutex<TypingNotices>,
+    status: SharedStatus,
+    style: Style,
+    /// True once Enter was pressed: the line is painted for the last time, without the status.
+    is_entered: AtomicBool,
     /// Sender of [`InputEvent::Typing`]; `None` until the first prompt.
     events: Option<mpsc::Sender<InputEvent>>,
 }
@@ -153,7 +178,13 @@ impl Completer for CommandHelper {
         if self.kind == PromptKind::Password {
             return Ok((cursor, Vec::new()));
         }
-        Ok(self.known.complete(&line[..cursor]))
+        let line = &line[..cursor];
+        if self.known.needs_more_members(line)
+            && let Some(events) = &self.events
+        {
+            let _ = events.try_send(InputEvent::MembersWanted); // the next Tab asks again
+        }
+        Ok(self.known.complete(line))
     }
 }
 
@@ -169,18 +200,41 @@ impl Hinter for CommandHelper {
 }
 
 impl Highlighter for CommandHelper {
-    /// Replaces the characters of a password by blanks.
-    fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
-        match self.kind {
-            PromptKind::Password => Cow::Owned(blank(line)),
-            PromptKind::Line { .. } => Cow::Borrowed(line),
+    /// Removes the name of a conversation that was left from the prompt, whose width stays the
+    /// same.
+    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _: bool) -> Cow<'b, str> {
+        let is_line = matches!(self.kind, PromptKind::Line { .. });
+        match prompt.strip_suffix("> ") {
+            Some(label) if is_line && self.status.get().is_prompt_stale => Cow::Owned(format!("{}> ", blank(label))),
+            _ => Cow::Borrowed(prompt),
         }
+    }
+
+    /// Replaces the characters of a password by blanks, and adds the status to another line. The
+    /// editor does not know of the status: the cursor returns to the end of the line, and the
+    /// status fits into the row.
+    fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
+        if self.kind == PromptKind::Password {
+            return Cow::Owned(blank(line));
+        }
+        let status = self.status.get().text;
+        if status.is_empty() || self.is_entered.load(Ordering::Relaxed) {
+            return Cow::Borrowed(line);
+        }
+        let shown = format!("  ({status})");
+        if shown.chars().map(|c| c.width().unwrap_or(0)).sum::<usize>() >= self.prompt.room_after(line) {
+            return Cow::Borrowed(line);
+        }
+        Cow::Owned(format!("{line}{SAVE_CURSOR}{}{RESTORE_CURSOR}", self.style.dim(&shown)))
     }
 
     /// Returns whether each typed character needs the line to be painted again. Otherwise the
     /// editor writes the character itself.
-    fn highlight_char(&self, _: &str, _: usize, _: CmdKind) -> bool {
-        self.kind == PromptKind::Password
+    fn highlight_char(&self, _: &str, _: usize, kind: CmdKind) -> bool {
+        if kind == CmdKind::ForcedRefresh {
+            self.is_entered.store(true, Ordering::Relaxed);
+        }
+        self.kind == PromptKind::Password || !self.status.get().text.is_empty()
     }
 }
 

@@ -14,6 +14,7 @@ use crate::terminal::{EditorMode, TerminalGuard};
 use super::completion::KnownNames;
 use super::editor::{new_editor, read_with_editor};
 use super::screen::Screen;
+use super::typing::SharedStatus;
 
 /// A line of the input, or another event of the input.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(super) enum InputEvent {
     InvalidLine { number: Option<u64>, problem: InvalidLine },
     /// The user types a text to the open conversation.
     Typing,
+    /// Tab cannot complete the name of a member, because not all members are known.
+    MembersWanted,
     /// Answer to the prompt for a password.
     Password(Secret),
     /// Ctrl-C: discards the typed line; twice in a row it quits.
@@ -78,6 +81,10 @@ pub(super) struct Input {
     has_prompt: Cell<bool>,
     /// Mode of the terminal while the line editor reads a line.
     editor_mode: SharedMode,
+    /// What the line editor shows besides the prompt and the typed line.
+    pub(super) status: SharedStatus,
+    /// `true` if the last prompt named an open conversation.
+    prompted_open: Cell<bool>,
     /// Restores the mode of the terminal when the input is dropped, even while the line editor
     /// reads a line.
     _guard: TerminalGuard,
@@ -102,10 +109,10 @@ impl Input {
         let (line_sender, lines) = mpsc::channel(16);
         let (prompts, prompt_receiver) = std_mpsc::sync_channel(1);
         let guard = TerminalGuard::new();
-        let editor_mode = SharedMode::default();
+        let (editor_mode, status) = (SharedMode::default(), SharedStatus::default());
         // A terminal that the editor does not support is read like a file.
         let editor = if has_editor() {
-            new_editor(known, &editor_mode).ok()
+            new_editor(known, &editor_mode, &status).ok()
         } else {
             None
         };
@@ -125,6 +132,8 @@ impl Input {
             prompts,
             has_prompt: Cell::new(false),
             editor_mode,
+            status,
+            prompted_open: Cell::new(false),
             _guard: guard,
             is_terminal,
             is_script: !io::stdin().is_terminal(),
@@ -136,8 +145,15 @@ impl Input {
     /// prints `prompt`.
     pub(super) fn prompt(&self, prompt: Prompt) {
         if !self.has_prompt.replace(true) {
+            self.prompted_open
+                .set(prompt.kind == PromptKind::Line { is_open: true });
             let _ = self.prompts.try_send(prompt); // fails if the input has ended
         }
+    }
+
+    /// Returns whether the last prompt named an open conversation.
+    pub(super) fn was_prompted_open(&self) -> bool {
+        self.prompted_open.get()
     }
 
     /// Sets the mode of the line editor again after the process was stopped. Returns whether the
@@ -153,7 +169,7 @@ impl Input {
     /// No event is lost.
     pub(super) async fn next(&mut self) -> Option<InputEvent> {
         let event = self.lines.recv().await;
-        if !matches!(event, Some(InputEvent::Typing)) {
+        if !matches!(event, Some(InputEvent::Typing | InputEvent::MembersWanted)) {
             self.has_prompt.set(false);
         }
         event
@@ -172,7 +188,7 @@ fn read_plain(lines: &mpsc::Sender<InputEvent>, prompts: &std_mpsc::Receiver<Pro
                     Err(problem) => InputEvent::InvalidLine { number, problem },
                 }
             }
-            Some(Err(error)) => InputEvent::Failed(error.into()),
+            Some(Err(error)) => InputEvent::Failed(Failure::usage(format!("cannot read standard input: {error}"))),
             None => InputEvent::End,
         };
         if lines.blocking_send(typed).is_err() {

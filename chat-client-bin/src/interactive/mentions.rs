@@ -1,37 +1,73 @@
-//! Members of the groups that were opened, and the members whom a text mentions as `@name`.
+//! Members of groups, and the members whom a text mentions as `@name`.
 
 use std::collections::BTreeMap;
 
-use chat_core::model::{ConversationId, UserId};
+use chat_core::model::{ConversationId, UserId, UserInfo};
 
 /// Maximum number of members whom a message mentions; a server refuses more than 50 by default.
 const MAX_MENTIONS: usize = 50;
+/// Name that mentions all members, unless a member has it.
+pub(super) const ALL: &str = "all";
 
-/// Members of the groups that were opened, by name.
+/// Some members of a group, in the order of their ids.
+#[derive(Clone, Debug, Default)]
+pub(super) struct MemberList {
+    pub(super) users: Vec<UserInfo>,
+    /// Last user that was read, if the group has further members.
+    pub(super) rest_after: Option<UserId>,
+}
+
+/// Members whom a text mentions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mentions {
+    pub(super) users: Vec<UserId>,
+    /// True if the text mentions all members.
+    pub(super) all: bool,
+    /// True if the text names users who may be among the members that were not read.
+    pub(super) are_incomplete: bool,
+}
+
+/// Known members of a group.
+#[derive(Debug, Default)]
+struct Members {
+    /// Ids and names. The keys are in lower case: users do not type names in the exact spelling.
+    by_name: BTreeMap<String, (UserId, String)>,
+    rest_after: Option<UserId>,
+}
+
+/// Members of the groups that were looked up, by name.
 #[derive(Debug, Default)]
 pub(super) struct GroupMembers {
-    /// Names are in lower case: users do not type them in the exact spelling.
-    groups: BTreeMap<ConversationId, BTreeMap<String, UserId>>,
+    groups: BTreeMap<ConversationId, Members>,
 }
 
 impl GroupMembers {
-    /// Replaces the members of a group.
-    pub(super) fn set<'n>(&mut self, group: ConversationId, members: impl IntoIterator<Item = (&'n str, UserId)>) {
-        let by_name = members.into_iter().map(|(name, user)| (name.to_lowercase(), user));
-        self.groups.insert(group, by_name.collect());
+    /// Replaces the members of a group by the first ones of a list.
+    pub(super) fn set(&mut self, group: ConversationId, list: &MemberList) {
+        self.groups.insert(group, Members::default());
+        self.extend(group, list);
+    }
+
+    /// Adds the next members of a list to those of a group.
+    pub(super) fn extend(&mut self, group: ConversationId, list: &MemberList) {
+        let members = self.groups.entry(group).or_default();
+        for user in &list.users {
+            members.insert(&user.name, user.id);
+        }
+        members.rest_after = list.rest_after;
     }
 
     /// Adds a member to a group whose members are known.
     pub(super) fn add(&mut self, group: ConversationId, name: &str, user: UserId) {
         if let Some(members) = self.groups.get_mut(&group) {
-            members.insert(name.to_lowercase(), user);
+            members.insert(name, user);
         }
     }
 
     /// Removes a former member: the server refuses a message that mentions one.
     pub(super) fn remove(&mut self, group: ConversationId, user: UserId) {
         if let Some(members) = self.groups.get_mut(&group) {
-            members.retain(|_, member| *member != user);
+            members.by_name.retain(|_, (member, _)| *member != user);
         }
     }
 
@@ -40,19 +76,61 @@ impl GroupMembers {
         self.groups.clear();
     }
 
+    /// Returns whether members of the group were read.
+    pub(super) fn has(&self, group: ConversationId) -> bool {
+        self.groups.contains_key(&group)
+    }
+
+    /// Returns the last member that was read, if the group has further members.
+    pub(super) fn rest_after(&self, group: ConversationId) -> Option<UserId> {
+        self.groups.get(&group)?.rest_after
+    }
+
+    /// Returns the names of the known members of a group.
+    pub(super) fn names(&self, group: ConversationId) -> impl Iterator<Item = &str> {
+        let members = self.groups.get(&group).into_iter();
+        members.flat_map(|members| members.by_name.values().map(|(_, name)| name.as_str()))
+    }
+
+    /// Returns the name of a known member.
+    pub(super) fn name_of(&self, group: ConversationId, user: UserId) -> Option<&str> {
+        let members = self.groups.get(&group)?;
+        let found = members.by_name.values().find(|(member, _)| *member == user)?;
+        Some(&found.1)
+    }
+
     /// Returns the members of a group whom a text mentions, each once.
-    pub(super) fn mentioned_in(&self, text: &str, group: ConversationId) -> Vec<UserId> {
-        let mut users = Vec::new();
+    pub(super) fn mentioned_in(&self, text: &str, group: ConversationId) -> Mentions {
+        let mut mentions = Mentions::default();
         let Some(members) = self.groups.get(&group) else {
-            return users;
+            return mentions;
         };
-        let found = words_after_at(text).filter_map(|word| member(word, members));
-        for user in found {
-            if !users.contains(&user) && users.len() < MAX_MENTIONS {
-                users.push(user);
+        for word in words_after_at(text) {
+            match members.find(word) {
+                Some(user) if mentions.users.contains(&user) => {}
+                Some(user) if mentions.users.len() < MAX_MENTIONS => mentions.users.push(user),
+                Some(_) => {}
+                None => {
+                    mentions.all |= prefixes(&word.to_lowercase()).any(|name| name == ALL);
+                    mentions.are_incomplete |= members.rest_after.is_some();
+                }
             }
         }
-        users
+        mentions
+    }
+}
+
+impl Members {
+    fn insert(&mut self, name: &str, user: UserId) {
+        self.by_name.insert(name.to_lowercase(), (user, name.to_owned()));
+    }
+
+    /// Returns the member with this name. Punctuation after the name is not part of it, unless a
+    /// member has the name with it.
+    fn find(&self, word: &str) -> Option<UserId> {
+        let word = word.to_lowercase();
+        let found = prefixes(&word).find_map(|name| self.by_name.get(name))?;
+        Some(found.0)
     }
 }
 
@@ -65,21 +143,12 @@ fn words_after_at(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Returns the member with this name. Punctuation after the name is not part of it, unless a member
-/// has the name with it.
-fn member(word: &str, members: &BTreeMap<String, UserId>) -> Option<UserId> {
-    let word = word.to_lowercase();
-    let mut name = &*word;
-    loop {
-        if let Some(user) = members.get(name) {
-            return Some(*user);
-        }
+/// Returns a word, and the word without one or more of the punctuation characters at its end.
+fn prefixes(word: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(word), |name| {
         let last = name.chars().next_back()?;
-        if last.is_alphanumeric() {
-            return None;
-        }
-        name = &name[..name.len() - last.len_utf8()];
-    }
+        (!last.is_alphanumeric()).then(|| &name[..name.len() - last.len_utf8()])
+    })
 }
 
 #[cfg(test)]
@@ -88,34 +157,68 @@ mod tests {
 
     const GROUP: ConversationId = ConversationId(1);
 
+    fn list(users: &[(u64, &str)], rest_after: Option<u64>) -> MemberList {
+        MemberList {
+            users: users
+                .iter()
+                .map(|(id, name)| UserInfo::new(UserId(*id), *name))
+                .collect(),
+            rest_after: rest_after.map(UserId),
+        }
+    }
+
     fn members() -> GroupMembers {
         let mut members = GroupMembers::default();
-        members.set(GROUP, [("bob", UserId(2)), ("b.o", UserId(3)), ("小明", UserId(4))]);
+        members.set(GROUP, &list(&[(2, "bob"), (3, "b.o"), (4, "小明")], None));
         members
     }
 
     #[test]
     fn text_mentions_members_by_name() {
         let members = members();
-        let mentioned = |text| members.mentioned_in(text, GROUP);
+        let mentioned = |text| members.mentioned_in(text, GROUP).users;
         assert_eq!(mentioned("@bob hi"), [UserId(2)]);
         assert_eq!(mentioned("hi (@Bob), and @小明！"), [UserId(2), UserId(4)]);
         assert_eq!(mentioned("@b.o. @bob: @bob"), [UserId(3), UserId(2)]);
         for text in ["bob", "@bobby", "mail a@bob", "@", "@ bob", "@carol"] {
-            assert!(mentioned(text).is_empty(), "{text}");
+            assert_eq!(members.mentioned_in(text, GROUP), Mentions::default(), "{text}");
         }
-        assert!(members.mentioned_in("@bob", ConversationId(2)).is_empty());
+        assert!(members.mentioned_in("@bob", ConversationId(2)).users.is_empty());
     }
 
     #[test]
     fn former_member_is_not_mentioned() {
         let mut members = members();
         members.remove(GROUP, UserId(2));
-        assert!(members.mentioned_in("@bob", GROUP).is_empty());
+        assert!(members.mentioned_in("@bob", GROUP).users.is_empty());
         members.add(GROUP, "bob", UserId(5));
-        assert_eq!(members.mentioned_in("@bob", GROUP), [UserId(5)]);
+        assert_eq!(members.mentioned_in("@bob", GROUP).users, [UserId(5)]);
         // The members of a group that was never opened are unknown.
         members.add(ConversationId(2), "bob", UserId(5));
-        assert!(members.mentioned_in("@bob", ConversationId(2)).is_empty());
+        assert!(members.mentioned_in("@bob", ConversationId(2)).users.is_empty());
+    }
+
+    #[test]
+    fn all_members_are_mentioned_unless_a_member_has_that_name() {
+        let mut members = members();
+        assert!(members.mentioned_in("hi @All, lunch?", GROUP).all);
+        assert!(!members.mentioned_in("@allison", GROUP).all);
+        members.add(GROUP, "all", UserId(9));
+        let mentions = members.mentioned_in("@all", GROUP);
+        assert_eq!((mentions.users, mentions.all), (vec![UserId(9)], false));
+    }
+
+    #[test]
+    fn unknown_name_is_among_the_members_that_were_not_read() {
+        let mut members = GroupMembers::default();
+        members.set(GROUP, &list(&[(2, "bob")], Some(2)));
+        assert!(!members.mentioned_in("@bob", GROUP).are_incomplete);
+        assert!(members.mentioned_in("@zoe", GROUP).are_incomplete);
+        assert_eq!(members.rest_after(GROUP), Some(UserId(2)));
+        members.extend(GROUP, &list(&[(7, "Zoe")], None));
+        let mentions = members.mentioned_in("@zoe", GROUP);
+        assert_eq!((mentions.users, mentions.are_incomplete), (vec![UserId(7)], false));
+        assert_eq!(members.names(GROUP).collect::<Vec<_>>(), ["bob", "Zoe"]);
+        assert_eq!(members.name_of(GROUP, UserId(7)), Some("Zoe"));
     }
 }

@@ -32,6 +32,7 @@ use crate::failure::{Failure, Kind};
 use crate::login::LoginMode;
 use crate::output::Output;
 use crate::session::{DEFAULT_TIMEOUT, Session};
+use crate::signals::StopSignals;
 
 use app::App;
 
@@ -47,10 +48,17 @@ pub(crate) async fn run(global: &Global, output: &mut Output) -> Result<(), Fail
     };
     let agent = session.share();
     let line_timeout = global.timeout_or(DEFAULT_TIMEOUT);
-    let result = App::new(&session, line_timeout, *output)?.run(&mut events).await;
+    let mut signals = StopSignals::install()?;
+    let app = App::new(&session, line_timeout, *output)?;
+    let result = app.run(&mut events, &mut signals).await;
+    // What follows may wait for the server; a signal does not.
+    signals.end_process();
     drop(agent);
     session.report_outcomes_in(events);
-    session.finish().await;
+    match &result {
+        Err(failure) if matches!(failure.kind, Kind::Stopped(_)) => session.close().await,
+        _ => session.finish().await,
+    }
     result
 }
 

@@ -1,7 +1,7 @@
 //! Lines of the messages that the user typed. They appear among the other events, once they are
 //! stored.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, VecDeque};
 
 use chat_core::model::{ConversationId, Seq};
 
@@ -15,8 +15,9 @@ type Key = (ConversationId, Seq);
 #[derive(Debug, Default)]
 pub(super) struct OwnMessages {
     /// Lines of messages that arrived before the client had caught up. The line of a message that
-    /// was typed is printed once its outcome is known.
-    held: BTreeMap<Key, String>,
+    /// was typed is printed once its outcome is known. They are in the order of their arrival, and
+    /// the oldest is dropped if there are too many.
+    held: VecDeque<(Key, String)>,
     /// Messages that were stored before the client had caught up, and have not arrived.
     stored: BTreeSet<Key>,
 }
@@ -27,9 +28,9 @@ impl OwnMessages {
         if self.stored.remove(&key) || caught_up {
             return Some(line);
         }
-        self.held.insert(key, line);
+        self.held.push_back((key, line));
         if self.held.len() > MAX_HELD {
-            self.held.pop_first();
+            self.held.pop_front();
         }
         None
     }
@@ -37,7 +38,8 @@ impl OwnMessages {
     /// Records that a typed message is stored. Returns its line if the line is to be printed now;
     /// otherwise it is printed when the message arrives, or has been.
     pub(super) fn stored(&mut self, key: Key, caught_up: bool) -> Option<String> {
-        let held = self.held.remove(&key);
+        let held = self.held.iter().position(|(held, _)| *held == key);
+        let held = held.and_then(|at| self.held.remove(at)).map(|(_, line)| line);
         if held.is_none() && !caught_up {
             self.stored.insert(key);
         }
@@ -79,5 +81,18 @@ mod tests {
         }
         assert_eq!(own.held.len(), MAX_HELD);
         assert!(own.stored((ConversationId(1), Seq(1000)), true).is_some());
+    }
+
+    /// Conversations and messages with lower numbers are not older.
+    #[test]
+    fn message_that_arrived_first_is_dropped_first() {
+        let mut own = OwnMessages::default();
+        for seq in 1..=MAX_HELD as u64 {
+            assert_eq!(own.arrived((ConversationId(9), Seq(seq)), "old".into(), false), None);
+        }
+        assert_eq!(own.arrived(KEY, "hi".into(), false), None);
+        assert_eq!(own.stored(KEY, true), Some("hi".to_owned()));
+        assert_eq!(own.stored((ConversationId(9), Seq(1)), true), None);
+        assert!(own.stored((ConversationId(9), Seq(2)), true).is_some());
     }
 }

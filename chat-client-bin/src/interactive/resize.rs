@@ -53,6 +53,13 @@ impl PaintedPrompt {
         let _ = out.write_all(sequence.as_bytes()).and_then(|()| out.flush()); // the terminal may have been closed
     }
 
+    /// Returns the number of free columns after the prompt and `line`.
+    pub(super) fn room_after(&self, line: &str) -> usize {
+        let columns = columns();
+        let (_, column) = position(&[&self.prompt, line].concat(), columns);
+        columns.saturating_sub(column)
+    }
+
     /// Returns the escape sequences that clear the prompt and `line`, which end in the row above
     /// the cursor, and move the cursor to where the prompt began. Returns `None` if the size of
     /// the terminal is unknown, or the line does not fit into it.
@@ -108,6 +115,11 @@ fn move_up(sequence: &mut String, rows: usize) {
 /// Returns the row of the cursor after `text`, counted from its first row, as the line editor
 /// computes it.
 fn row(text: &str, columns: usize) -> usize {
+    position(text, columns).0
+}
+
+/// Returns the row and the column of the cursor after `text`, counted from 0.
+fn position(text: &str, columns: usize) -> (usize, usize) {
     let (mut row, mut column) = (0, 0);
     for c in text.chars() {
         if c == '\n' {
@@ -123,7 +135,7 @@ fn row(text: &str, columns: usize) -> usize {
             (row, column) = (row + 1, width);
         }
     }
-    if column == columns { row + 1 } else { row }
+    if column == columns { (row + 1, 0) } else { (row, column) }
 }
 
 #[cfg(test)]

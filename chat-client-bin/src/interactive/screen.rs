@@ -12,8 +12,9 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 /// Maximum number of lines queued for the editor. Printing never waits: when the queue is full, the
 /// next line goes to standard output directly.
 const MAX_QUEUED_LINES: usize = 1024;
-/// Maximum time to print the queued lines at exit.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// Escape sequence that leaves the cursor where it is, and ends with a line end, which the line
+/// editor would add otherwise. The editor paints the prompt and the typed line again after it.
+const REPAINT: &str = "\x1b[A\n";
 
 /// Lock that is held while a line is printed above the prompt.
 #[derive(Clone, Debug, Default)]
@@ -76,15 +77,22 @@ impl Screen {
         }
     }
 
-    /// Waits until all queued lines are printed, for at most 1 s. Does not wait if the queue is
-    /// full. Call it while the editor reads a line or after the editor was dropped, because the
+    /// Lets the line editor paint the prompt and the typed line again.
+    pub(super) fn repaint(&self) {
+        if let Some(queue) = &self.queue {
+            let _ = queue.try_send(Item::Line(REPAINT.to_owned())); // the lines in the queue repaint it too
+        }
+    }
+
+    /// Waits until all queued lines are printed, for at most `timeout`. Does not wait if the queue
+    /// is full. Call it while the editor reads a line or after the editor was dropped, because the
     /// editor prints at no other time.
-    pub(super) fn flush(&self) {
+    pub(super) fn flush(&self, timeout: Duration) {
         let (printed, waiting) = mpsc::sync_channel(1);
         if let Some(queue) = &self.queue
             && queue.try_send(Item::Flush(printed)).is_ok()
         {
-            let _ = waiting.recv_timeout(FLUSH_TIMEOUT); // the terminal may be stopped
+            let _ = waiting.recv_timeout(timeout); // the terminal may be stopped
         }
     }
 }
@@ -141,6 +149,6 @@ mod tests {
         let lines: Vec<_> = (0..20).map(|number| format!("line {number}\n")).collect();
         lines.iter().for_each(|line| screen.line(line.trim_end()));
         assert_eq!(printed.iter().take(20).collect::<Vec<_>>(), lines);
-        screen.flush();
+        screen.flush(Duration::from_secs(1));
     }
 }

@@ -1,25 +1,28 @@
 //! State that the event loop and the actions share, and the jobs that actions start.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::client::Client;
 use chat_core::commands::Commands;
 use chat_core::model::{
-    Command, ConversationId, ConversationInfo, ConversationRef, ConversationView, Seq, UserId, UserInfo, UserRef,
+    Command, ConversationId, ConversationInfo, ConversationRef, ConversationView, Role, Seq, UserId, UserRef,
 };
 use tokio::task::JoinSet;
 
+use crate::command_client::CommandClient;
 use crate::failure::{Failure, Kind};
 use crate::output::{Style, single_line};
 
+use super::actions::WaitingText;
 use super::completion::KnownNames;
 use super::conversations::Conversations;
-use super::mentions::GroupMembers;
+use super::mentions::{self, GroupMembers, MemberList};
 use super::own_messages::OwnMessages;
 use super::reactions::Reactions;
 use super::screen::Screen;
 use super::script::Script;
+use super::typing::Typists;
 
 /// Maximum time a user waits for a conversation to open.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,9 +62,17 @@ pub(super) enum JobResult {
         messages: Vec<(Seq, bool)>,
         /// Printed reactions: the message, the emoji, the user, and whether it was removed.
         reactions: Vec<(Seq, String, UserId, bool)>,
-        /// Members of the group that was entered; `None` if no group was entered, or its members
-        /// cannot be listed.
-        members: Option<Vec<UserInfo>>,
+        /// First members of the group that was entered; `None` if no group was entered, or its
+        /// members cannot be listed.
+        members: Option<MemberList>,
+    },
+    /// The first members of a group were read.
+    FirstMembers { group: ConversationId, list: MemberList },
+    /// The next members of a group were read, because `text` names users who may be among them.
+    FurtherMembers {
+        group: ConversationId,
+        list: MemberList,
+        text: Option<WaitingText>,
     },
     /// The user was asked to confirm a command, by typing it again.
     Unconfirmed(Confirmation),
@@ -84,7 +95,17 @@ impl JobResult {
                 Kind::Failed,
                 format!("the server was restored from a backup; open {label} again"),
             ))),
-            Self::Shown { .. } | Self::Stored { .. } | Self::Unconfirmed(_) | Self::Left(_) | Self::Done => Self::Done,
+            Self::FurtherMembers { text: Some(text), .. } => Self::CannotEnter(Some(Failure::new(
+                Kind::Failed,
+                format!("the server was restored from a backup; not sent: {}", text.text),
+            ))),
+            Self::Shown { .. }
+            | Self::FirstMembers { .. }
+            | Self::FurtherMembers { .. }
+            | Self::Stored { .. }
+            | Self::Unconfirmed(_)
+            | Self::Left(_)
+            | Self::Done => Self::Done,
             Self::CannotEnter(failure) => Self::CannotEnter(failure),
         }
     }
@@ -97,6 +118,8 @@ pub(super) struct JobDone {
     pub(super) restores: u64,
     /// Number of the script line that started the job, or `None` if no line did.
     pub(super) line: Option<u64>,
+    /// `true` if no input line is read until the job has ended.
+    pub(super) holds_input: bool,
     pub(super) result: Result<JobResult, Failure>,
 }
 
@@ -105,19 +128,24 @@ pub(super) struct JobDone {
 pub(super) struct State {
     /// Client for ids of the store epoch that the events taken so far belong to; a restored backup
     /// starts another epoch.
-    pub(super) client: Client,
+    pub(super) client: CommandClient,
     /// Number of times that the server was restored from a backup since the start.
     pub(super) restores: u64,
     pub(super) screen: Screen,
     pub(super) style: Style,
     pub(super) conversations: Conversations,
-    /// Command that the next line executes if it repeats the command.
-    pub(super) confirmation: Option<Confirmation>,
+    /// Command that the next line executes if it repeats the command, and the line of the script
+    /// that gave it.
+    pub(super) confirmation: Option<(Confirmation, Option<u64>)>,
     pub(super) known: KnownNames,
     /// Running jobs. Each job prints its output.
     pub(super) jobs: JoinSet<JobDone>,
-    /// Members of the groups that were opened, whom texts can mention.
+    /// Members of groups, whom texts can mention.
     pub(super) members: GroupMembers,
+    /// Groups whose further members are being read.
+    pub(super) loading_members: BTreeSet<ConversationId>,
+    /// Members who are typing.
+    pub(super) typists: Typists,
     /// Reactions to the messages that were received or read.
     pub(super) reactions: Reactions,
     /// Messages of this device, which are printed like those of other devices if a user types in
@@ -138,6 +166,30 @@ impl State {
         match line {
             Some(number) => self.show_warning(&format!("line {number}: {text}")),
             None => self.show_warning(text),
+        }
+    }
+
+    /// Removes and returns the command that the user was asked to confirm.
+    pub(super) fn take_confirmation(&mut self) -> Option<Confirmation> {
+        self.confirmation.take().map(|(command, _)| command)
+    }
+
+    /// Withdraws the command that the user was asked to confirm, because another line follows. The
+    /// line of a script that gave the command has not taken effect, so it has failed.
+    pub(super) fn withdraw_confirmation(&mut self) {
+        let Some((command, line)) = self.confirmation.take() else {
+            return;
+        };
+        let Some(script) = &mut self.script else { return };
+        let running = script.line();
+        script.set_line(line);
+        let text = match command {
+            Confirmation::Leave(_) => "the group was not left: the next line did not confirm it",
+            Confirmation::Transfer(..) => "the group was not transferred: the next line did not confirm it",
+        };
+        self.show_error(text);
+        if let Some(script) = &mut self.script {
+            script.set_line(running);
         }
     }
 
@@ -166,7 +218,24 @@ impl State {
             JobDone {
                 restores,
                 line,
+                holds_input: false,
                 result: job.await,
+            }
+        });
+    }
+
+    /// Starts a job that may leave the current conversation. No input line is read until the job
+    /// ends, for at most 10 s, so that the next prompt shows the result.
+    pub(super) fn spawn_leaving(&mut self, job: impl Future<Output = Result<JobResult, Failure>> + Send + 'static) {
+        self.opening = true;
+        let (restores, line) = (self.restores, self.script.as_ref().and_then(Script::line));
+        self.jobs.spawn(async move {
+            let result = tokio::time::timeout(OPEN_TIMEOUT, job).await;
+            JobDone {
+                restores,
+                line,
+                holds_input: true,
+                result: result.unwrap_or_else(|_| Err(unanswered())),
             }
         });
     }
@@ -189,12 +258,27 @@ impl State {
             Ok(match tokio::time::timeout(OPEN_TIMEOUT, job).await {
                 Ok(Ok(result)) => result,
                 Ok(Err(failure)) => JobResult::CannotEnter(Some(failure)),
-                Err(_) => {
-                    let text = "the server did not answer within 10 s; the command may still take effect";
-                    JobResult::CannotEnter(Some(Failure::new(Kind::Unknown, text)))
-                }
+                Err(_) => JobResult::CannotEnter(Some(unanswered())),
             })
         });
+    }
+
+    /// Returns whether the user may mention all members of a group.
+    pub(super) fn may_mention_all(&self, group: ConversationId) -> bool {
+        let info = self.client.known_conversation(group);
+        info.is_some_and(|info| info.role >= Role::Admin && matches!(info.view, ConversationView::Group(_)))
+    }
+
+    /// Lets Tab complete the names of the known members of the current group after an `@`.
+    pub(super) fn complete_members(&self) {
+        let group = self.conversations.current.as_ref().and_then(|current| current.id);
+        let Some(group) = group.filter(|group| self.members.has(*group)) else {
+            return self.known.set_members([], false);
+        };
+        let all = self.may_mention_all(group).then_some(mentions::ALL);
+        let names = self.members.names(group).chain(all);
+        let is_complete = self.members.rest_after(group).is_none();
+        self.known.set_members(names, !is_complete);
     }
 
     /// Adds the name of a conversation to Tab completion.
@@ -205,4 +289,10 @@ impl State {
             ConversationView::Inbox => {}
         }
     }
+}
+
+/// Returns the failure of a job that got no answer in time.
+fn unanswered() -> Failure {
+    let text = "the server did not answer within 10 s; the command may still take effect";
+    Failure::new(Kind::Unknown, text)
 }

@@ -1,9 +1,17 @@
-//! Notices that the user is typing: at most one every few seconds.
+//! Typing: notices that the user is typing, and the other members who are typing.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use chat_core::model::{ConversationId, UserId};
 
 /// Minimum time between two notices.
 const NOTICE_INTERVAL: Duration = Duration::from_secs(3);
+/// Time for which another member counts as typing after a notice (docs/protocol.md §10.7).
+const TYPING_EXPIRY: Duration = Duration::from_secs(8);
+/// Maximum number of members who are named.
+const MAX_NAMED: usize = 2;
 
 /// Decides when to tell the other members that the user is typing.
 #[derive(Debug, Default)]
@@ -20,6 +28,12 @@ impl TypingNotices {
         self.line.clear();
     }
 
+    /// Records that a message was sent: the other members no longer regard the user as typing, so
+    /// that the next text is announced at once.
+    pub(super) fn sent(&mut self) {
+        self.last = None;
+    }
+
     /// Takes the line that is painted. Returns `true` if the user has typed a part of a text, and
     /// the last notice is old enough. Commands are not texts.
     pub(super) fn is_due(&mut self, line: &str, now: Instant) -> bool {
@@ -33,6 +47,79 @@ impl TypingNotices {
         }
         self.last = Some(now);
         true
+    }
+}
+
+/// Members of the conversations who are typing.
+#[derive(Debug, Default)]
+pub(super) struct Typists {
+    /// Name of each member, and when the member no longer counts as typing.
+    typing: BTreeMap<(ConversationId, UserId), (String, Instant)>,
+}
+
+impl Typists {
+    /// Records that a member is typing.
+    pub(super) fn started(&mut self, conversation: ConversationId, user: UserId, name: String, now: Instant) {
+        self.typing.insert((conversation, user), (name, now + TYPING_EXPIRY));
+    }
+
+    /// Records that a member has stopped, or has sent a message.
+    pub(super) fn stopped(&mut self, conversation: ConversationId, user: UserId) {
+        self.typing.remove(&(conversation, user));
+    }
+
+    /// Forgets all members, because ids may denote others now.
+    pub(super) fn clear(&mut self) {
+        self.typing.clear();
+    }
+
+    /// Forgets the members whose last notice is too old.
+    pub(super) fn expire(&mut self, now: Instant) {
+        self.typing.retain(|_, (_, end)| *end > now);
+    }
+
+    /// Returns the time at which the next member no longer counts as typing.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        self.typing.values().map(|(_, end)| *end).min()
+    }
+
+    /// Says who is typing in a conversation; empty if no member is.
+    pub(super) fn text(&self, conversation: Option<ConversationId>) -> String {
+        let here = self.typing.iter().filter(|((id, _), _)| Some(*id) == conversation);
+        let names: Vec<_> = here.map(|(_, (name, _))| name.as_str()).collect();
+        match names[..] {
+            [] => String::new(),
+            [name] => format!("{name} is typing"),
+            _ if names.len() <= MAX_NAMED => format!("{} are typing", names.join(" and ")),
+            _ => format!("{} members are typing", names.len()),
+        }
+    }
+}
+
+/// What the line editor shows besides the prompt and the typed line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Status {
+    /// Text after the typed line; empty if there is none.
+    pub(super) text: String,
+    /// True if the conversation in the prompt was left since the prompt was shown.
+    pub(super) is_prompt_stale: bool,
+}
+
+/// [`Status`] that the event loop shares with the thread of the line editor.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SharedStatus(Arc<Mutex<Status>>);
+
+impl SharedStatus {
+    /// Sets the status. Returns whether it has changed, so that the line has to be painted again.
+    pub(super) fn set(&self, status: Status) -> bool {
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_changed = *current != status;
+        *current = status;
+        is_changed
+    }
+
+    pub(super) fn get(&self) -> Status {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -54,5 +141,33 @@ mod tests {
         notices.start();
         assert!(!notices.is_due("hel", at(5)));
         assert!(notices.is_due("hello", at(7)));
+        notices.sent();
+        notices.start();
+        assert!(notices.is_due("a", at(8)), "the next text is announced at once");
+    }
+
+    #[test]
+    fn member_counts_as_typing_until_the_notice_expires() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let (here, there) = (ConversationId(1), ConversationId(2));
+        let mut typists = Typists::default();
+        assert_eq!((typists.text(Some(here)).as_str(), typists.next_expiry()), ("", None));
+        typists.started(here, UserId(1), "bob".into(), at(0));
+        typists.started(there, UserId(2), "carol".into(), at(0));
+        assert_eq!(typists.text(Some(here)), "bob is typing");
+        assert_eq!(typists.text(None), "");
+        typists.started(here, UserId(2), "carol".into(), at(5));
+        assert_eq!(typists.text(Some(here)), "bob and carol are typing");
+        assert_eq!(typists.next_expiry(), Some(at(8)));
+        typists.expire(at(8));
+        assert_eq!(typists.text(Some(here)), "carol is typing");
+        assert_eq!(typists.text(Some(there)), "");
+        typists.stopped(here, UserId(2));
+        assert_eq!(typists.text(Some(here)), "");
+        for user in 3..6 {
+            typists.started(here, UserId(user), "x".into(), at(9));
+        }
+        assert_eq!(typists.text(Some(here)), "3 members are typing");
     }
 }

@@ -49,6 +49,16 @@ impl<'a> Authority<'a> {
         Fingerprint::of_spki(&key.subject_public_key_info())
     }
 
+    /// Replaces the server's certificate by that of an authority, as `openssl req -x509` makes it.
+    fn issue_authority(&self, name: &str) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).unwrap();
+        fs::write(self.directory.join("certificate.pem"), certificate.pem()).unwrap();
+        fs::write(self.directory.join("key.pem"), key.serialize_pem()).unwrap();
+    }
+
     /// Starts a server with the certificate, at this port; 0 chooses a free one.
     fn serve(&self, port: u16) -> (Running, TestDevice) {
         let mut command = Command::new("sh");
@@ -122,6 +132,24 @@ fn renewed_certificate_of_a_known_authority_is_accepted_and_a_self_signed_one_is
     // Without the authority's certificate, the client does not fall back to the key either.
     alice.fails(76, &["--tls", "whoami"]);
     drop(attacker);
+}
+
+#[test]
+fn certificate_of_an_authority_is_refused_in_words() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new(directory.path());
+    authority.issue_authority("127.0.0.1");
+    let (_server, alice) = authority.serve(0);
+    let own = directory.path().join("certificate.pem").display().to_string();
+    let errors = alice.fails(76, &["--tls", "--ca", &own, "register"]);
+    assert!(
+        errors.contains("it is the certificate of an authority (CA:TRUE)"),
+        "{errors}"
+    );
+    assert!(
+        errors.contains("leave out --ca") && !errors.contains("Other"),
+        "{errors}"
+    );
 }
 
 #[test]

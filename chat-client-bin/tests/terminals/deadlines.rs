@@ -168,6 +168,39 @@ fn throttled_registration_is_reported_at_once() {
     assert!(started.elapsed() < Duration::from_secs(10));
 }
 
+/// Starts servers that ask every client to wait, and returns their addresses.
+fn busy_servers<const N: usize>(seconds: [u32; N]) -> [SocketAddr; N] {
+    seconds.map(|seconds| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut reject = vec![0, 7, 0, 0, 2]; // docs/sc1.md: a reject with the code BUSY
+        reject.extend((seconds * 1000).to_be_bytes());
+        thread::spawn(move || {
+            for mut client in listener.incoming().map_while(Result::ok) {
+                let _ = client.read(&mut [0; 512]); // the hello
+                let _ = client.write_all(&reject);
+            }
+        });
+        address
+    })
+}
+
+#[test]
+fn login_tries_every_server_before_it_reports_the_shortest_delay() {
+    let server = TestServer::new();
+    server.register("alice");
+    let [slow, quick] = busy_servers([60, 5]);
+    let mut device = server.device("alice", "second");
+    device.server = slow;
+    let started = Instant::now();
+    let errors = device.fails(69, &["--server", &quick.to_string(), "login"]);
+    assert!(errors.contains(&quick.to_string()), "{errors}");
+    assert!(errors.contains("it is busy; try again in 5 s"), "{errors}");
+    let servers = format!("{quick},{}", server.process.address());
+    device.ok(&["--server", &servers, "login"]);
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
 /// Wrong passwords must neither look like an outage nor keep known devices out.
 #[test]
 fn wrong_passwords_delay_logins_of_unknown_devices_only() {

@@ -1,5 +1,6 @@
 //! Tests of the interactive client without a terminal: a script supplies its input lines.
 
+use super::pty::Terminal;
 use super::support::{TestServer, eventually};
 
 #[test]
@@ -101,11 +102,11 @@ fn script_lines_after_a_failed_open_are_not_sent() {
     client.type_line("for bob");
     client.until("✓ #1 bob");
     client.type_line("/dm nobody");
-    client.until_error("nobody was not found");
+    client.until_error("there is no user “nobody”");
     client.type_line("for nobody");
     client.until_error("line 4: no conversation is open");
     client.type_line("/group nogroup");
-    client.until_error("#nogroup was not found");
+    client.until_error("there is no group “nogroup” that you can see");
     client.type_line("/create club");
     client.until("-- #club --");
     client.type_line("/create club");
@@ -161,9 +162,9 @@ fn script_whose_lines_fail_ends_with_code_1_and_prints_nothing() {
     ];
     lines.iter().for_each(|line| client.type_line(line));
     for (number, error) in [
-        (1, "nobody was not found"),
+        (1, "there is no user “nobody”"),
         (2, "no conversation is open"),
-        (4, "#nosuch was not found"),
+        (4, "there is no group “nosuch” that you can see"),
         (5, "no conversation is open"),
         (6, "/frobnicate is not a command"),
         (7, "/edit [SEQ] TEXT"),
@@ -206,6 +207,12 @@ fn last_member_confirms_that_leaving_deletes_the_group() {
     client.until("leaving deletes #club");
     // Another command in between withdraws the confirmation.
     client.type_line("/list");
+    client.until_error("line 2: the group was not left: the next line did not confirm it");
+    client.type_line("/leave");
+    client.until("leaving deletes #club");
+    // So does a text.
+    client.type_line("still here");
+    client.until_error("line 4: the group was not left");
     client.type_line("/leave");
     client.until("leaving deletes #club");
     client.type_line("/leave");
@@ -213,6 +220,42 @@ fn last_member_confirms_that_leaving_deletes_the_group() {
     client.type_line("is anybody here?");
     client.until_error("no conversation is open");
     assert_eq!(client.finish().0, Some(1));
+    assert!(alice.json(&["group", "list"]).is_empty());
+}
+
+#[test]
+fn script_that_does_not_confirm_at_its_end_fails() {
+    let server = TestServer::new();
+    let alice = server.register("alice");
+    let mut client = alice.start(&[]);
+    client.type_line("/create club");
+    client.until("-- #club --");
+    client.type_line("/leave");
+    client.until("leaving deletes #club");
+    client.close_input();
+    client.until_error("line 2: the group was not left");
+    assert_eq!(client.finish().0, Some(1));
+    assert_eq!(alice.json(&["group", "list"]).len(), 1);
+}
+
+#[test]
+fn last_member_leaves_by_a_command_with_yes_or_after_a_question() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    alice.ok(&["group", "create", "club"]);
+    let errors = alice.fails(2, &["group", "leave", "club"]);
+    assert!(errors.contains("leaving deletes the group; give --yes"), "{errors}");
+    for (answer, code) in [("n", 1), ("", 1), ("y", 0)] {
+        let mut client = Terminal::run(alice.command(&["group", "leave", "club"]));
+        client.until("Leave it? [y/N] ");
+        client.press(&format!("{answer}\r"));
+        assert_eq!(client.exit_code(), Some(code), "{answer}");
+        assert_eq!(alice.json(&["group", "list"]).len(), usize::from(code == 1));
+    }
+    alice.ok(&["group", "create", "society"]);
+    bob.ok(&["group", "join", "society"]);
+    bob.ok(&["group", "leave", "society"]);
+    alice.ok(&["group", "leave", "society", "--yes"]);
     assert!(alice.json(&["group", "list"]).is_empty());
 }
 

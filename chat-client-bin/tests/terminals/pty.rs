@@ -121,7 +121,7 @@ impl Terminal {
     }
 
     /// Returns whether the terminal is in the mode of the shell: with echo, lines and signals.
-    fn is_in_line_mode(&self) -> bool {
+    pub(super) fn is_in_line_mode(&self) -> bool {
         let wanted = LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG;
         tcgetattr(&self.keyboard).unwrap().local_flags.contains(wanted)
     }
@@ -148,11 +148,11 @@ impl Terminal {
         });
     }
 
-    fn signal(&self, name: &str) {
+    pub(super) fn signal(&self, name: &str) {
         signal(self.child.id(), name, Reach::Process).unwrap();
     }
 
-    fn exit_code(&mut self) -> Option<i32> {
+    pub(super) fn exit_code(&mut self) -> Option<i32> {
         let mut status = None;
         eventually("the client ends", || {
             status = self.child.try_wait().unwrap();
@@ -193,9 +193,9 @@ fn terminal_stays_in_conversation_when_open_fails() {
     let [alice, bob] = server.friends(["alice", "bob"]);
     let mut client = Terminal::with_bob(&alice);
     for (command, answer) in [
-        ("/dm nobody\r", "nobody was not found"),
-        ("/group nogroup\r", "#nogroup was not found"),
-        ("/join nogroup\r", "not found, or not visible to you"),
+        ("/dm nobody\r", "there is no user “nobody”"),
+        ("/group nogroup\r", "there is no group “nogroup” that you can see"),
+        ("/join nogroup\r", "there is no group “nogroup” that you can see"),
     ] {
         client.press(command);
         client.until(answer);

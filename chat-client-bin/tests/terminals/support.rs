@@ -293,6 +293,7 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 pub(crate) struct DroppingProxy {
     pub(crate) address: SocketAddr,
     drop_replies: Arc<AtomicBool>,
+    drop_requests: Arc<AtomicBool>,
     streams: Arc<Mutex<Vec<TcpStream>>>,
 }
 
@@ -303,9 +304,11 @@ impl DroppingProxy {
         let proxy = Self {
             address: listener.local_addr().unwrap(),
             drop_replies: Arc::default(),
+            drop_requests: Arc::default(),
             streams: Arc::default(),
         };
         let (drop_replies, streams) = (Arc::clone(&proxy.drop_replies), Arc::clone(&proxy.streams));
+        let drop_requests = Arc::clone(&proxy.drop_requests);
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let Ok(server) = TcpStream::connect(server) else {
@@ -317,7 +320,8 @@ impl DroppingProxy {
                     (client.try_clone().unwrap(), server.try_clone().unwrap()),
                     (server, client),
                 );
-                thread::spawn(move || forward(up.0, up.1, &AtomicBool::new(false)));
+                let drop_requests = Arc::clone(&drop_requests);
+                thread::spawn(move || forward(up.0, up.1, &drop_requests));
                 let drop_replies = Arc::clone(&drop_replies);
                 thread::spawn(move || forward(down.0, down.1, &drop_replies));
             }
@@ -330,6 +334,12 @@ impl DroppingProxy {
         self.drop_replies.store(enabled, Ordering::SeqCst);
     }
 
+    /// Drops all bytes that the client sends from now on: the server still pushes events, and
+    /// answers nothing.
+    pub(crate) fn drop_requests(&self) {
+        self.drop_requests.store(true, Ordering::SeqCst);
+    }
+
     /// Ends every connection.
     pub(crate) fn cut(&self) {
         for stream in self.streams.lock().unwrap().drain(..) {
@@ -339,13 +349,13 @@ impl DroppingProxy {
 }
 
 /// Copies bytes from one stream to the other until one of them is closed. Drops the bytes while
-/// `drop_replies` is set.
-fn forward(mut from: TcpStream, mut to: TcpStream, drop_replies: &AtomicBool) {
+/// `is_dropping` is set.
+fn forward(mut from: TcpStream, mut to: TcpStream, is_dropping: &AtomicBool) {
     let mut buffer = [0; 16 * 1024];
     while let Ok(read) = from.read(&mut buffer)
         && read > 0
     {
-        if !drop_replies.load(Ordering::SeqCst) && to.write_all(&buffer[..read]).is_err() {
+        if !is_dropping.load(Ordering::SeqCst) && to.write_all(&buffer[..read]).is_err() {
             break;
         }
     }

@@ -223,6 +223,82 @@ async fn typed_text_is_announced_to_the_other_member() {
 }
 
 #[test]
+fn member_who_types_is_shown_after_the_prompt_until_the_message_arrives() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    alice.ok(&["send", "bob", "hello"]);
+    let mut reader = Terminal::start(&bob, "xterm");
+    reader.until("> ");
+    reader.press("/dm alice\r");
+    reader.until("alice: hello");
+    reader.until("alice> ");
+    reader.press("half a ");
+    reader.until("half a ");
+    let mut writer = Terminal::with_bob(&alice);
+    writer.until("alice: hello");
+    writer.press("are you");
+    // The cursor stays at the end of the typed line.
+    reader.until("alice> half a \u{1b}7  (alice is typing)\u{1b}8");
+    reader.press("line");
+    reader.until("alice> half a line\u{1b}7  (alice is typing)\u{1b}8");
+    writer.press(" there?\r");
+    reader.until("#2 alice: are you there?");
+    let after = reader.until("alice> half a line");
+    assert!(!after.contains("typing"), "{after:?}");
+    reader.press("\u{15}/list\r");
+    let shown = reader.until("inbox");
+    let last = shown.rsplit("alice> ").next().unwrap();
+    assert!(!last.contains("typing"), "{shown:?}");
+    writer.quit();
+    reader.quit();
+}
+
+#[test]
+fn prompt_loses_the_name_of_a_group_that_was_left() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    alice.ok(&["group", "create", "club"]);
+    let mut client = Terminal::start(&bob, "xterm");
+    client.until("> ");
+    client.press("/join club\r");
+    client.until("#club> ");
+    client.press("my text");
+    client.until("my text");
+    alice.ok(&["group", "kick", "club", "bob"]);
+    client.until("you are no longer in the open group");
+    client.until("     > my text");
+    client.press("\r");
+    client.until("not sent: no conversation is open");
+    client.until("“my text”");
+    client.press("/join club\r");
+    client.until("#club> ");
+    client.press("/leave\r");
+    client.until("you left #club");
+    let next = client.until("> ");
+    assert!(!next.contains("#club"), "{next:?}");
+    client.quit();
+}
+
+#[test]
+fn admin_mentions_all_members_by_a_typed_text() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    alice.ok(&["group", "create", "club"]);
+    bob.ok(&["group", "join", "club"]);
+    for (device, seq) in [(&alice, 3), (&bob, 4)] {
+        let mut client = device.start(&[]);
+        client.type_line("/group club");
+        client.until("-- #club --");
+        client.type_line("lunch, @all?");
+        client.until(&format!("✓ #{seq} #club"));
+        assert_eq!(client.finish().0, Some(0));
+    }
+    let events = bob.json(&["history", "-g", "club", "--after", "2"]);
+    let mentioned: Vec<_> = events.iter().map(|event| event["mention_all"].clone()).collect();
+    assert_eq!(mentioned, [json!(true), Value::Null], "bob is no admin");
+}
+
+#[test]
 fn reaction_is_printed_with_the_number_of_all() {
     let server = TestServer::new();
     let [alice, bob, carol] = server.friends(["alice", "bob", "carol"]);

@@ -1,19 +1,17 @@
 //! Actions that print lists.
 
-use chat_core::client::Client;
 use chat_core::commands::Commands;
 use chat_core::model::{ContactState, ConversationView, PageFrom, PresenceState, UserId};
 
+use crate::command_client::CommandClient;
 use crate::failure::Failure;
 use crate::interactive::completion::KnownNames;
 use crate::interactive::state::{JobResult, State};
 use crate::output::{ContactLine, ConversationLine, DeviceLine, EventLine, GroupLine, MemberLine, UserLine, users_in};
 use crate::session::read_history;
 
+use super::mentions::MAX_PAGE_MEMBERS;
 use super::{JobContext, MIN_SHOWN_EVENTS, current, mark_read};
-
-/// Maximum number of members that `/members` prints, and that texts can mention.
-pub(super) const MAX_SHOWN_MEMBERS: u32 = 500;
 
 pub(super) fn conversations(state: &State) -> Result<(), Failure> {
     let mut conversations = state.client.known_conversations();
@@ -47,7 +45,7 @@ pub(super) fn contacts(state: &mut State, only_online: bool) -> Result<(), Failu
 
 /// Adds the names of friends, and of users with an open friend request, to Tab completion.
 pub(in crate::interactive) async fn add_contacts_to_completion(
-    client: Client,
+    client: CommandClient,
     known: KnownNames,
 ) -> Result<JobResult, Failure> {
     let contacts = client.contacts().await?;
@@ -85,7 +83,7 @@ pub(super) fn inbox(state: &mut State) -> Result<(), Failure> {
                 .map(|(entry, body)| EventLine::new(info, entry, body, &names)),
             "the inbox is empty",
         );
-        mark_read(job.client.clone(), info.id, info.last_seq).await
+        mark_read((*job.client).clone(), info.id, info.last_seq).await
     });
     Ok(())
 }
@@ -108,7 +106,7 @@ pub(super) fn members(state: &mut State) -> Result<(), Failure> {
     let (group, _) = current(state)?;
     let (job, known) = (JobContext::of(state), state.known.clone());
     state.spawn(async move {
-        let page = job.client.members(group, UserId(0), MAX_SHOWN_MEMBERS).await?;
+        let page = job.client.members(group, UserId(0), MAX_PAGE_MEMBERS).await?;
         page.members.iter().for_each(|member| known.add_user(&member.user.name));
         job.list(page.members.iter().map(MemberLine::from), "no members");
         if page.has_more {

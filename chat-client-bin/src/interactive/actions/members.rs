@@ -91,7 +91,7 @@ pub(super) fn set_role(state: &mut State, user: &str, role: Role) -> Result<(), 
 pub(super) fn transfer(state: &mut State, user: &str) -> Result<(), Failure> {
     let (group, label) = current(state)?;
     let (user, name) = (user_ref(user)?, user.to_owned());
-    let confirmed = state.confirmation.take();
+    let confirmed = state.take_confirmation();
     let job = JobContext::of(state);
     state.spawn(async move {
         let info = job.client.conversation(group).await?;

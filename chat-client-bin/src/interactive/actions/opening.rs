@@ -3,22 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_core::client::{Client, ClientError};
 use chat_core::commands::Commands;
 use chat_core::commands::JoinOutcome;
-use chat_core::model::{
-    ConversationId, ConversationRef, ConversationView, EventBody, GroupName, MemberState, NewGroup, Note, PageFrom,
-    ReplyCode, UserId, UserInfo,
-};
+use chat_core::model::{ConversationRef, ConversationView, EventBody, GroupName, NewGroup, Note, PageFrom, UserId};
 use tokio::time::timeout;
 
+use crate::command_client::CommandClient;
 use crate::failure::Failure;
 use crate::interactive::state::{JobResult, State};
+use crate::missing;
 use crate::output::{self, EventLine, time_of_day, users_in};
 use crate::session::read_history;
 
-use super::lists::MAX_SHOWN_MEMBERS;
-use super::{JobContext, MAX_SHOWN_EVENTS, MIN_SHOWN_EVENTS, mark_read};
+use super::{JobContext, MAX_SHOWN_EVENTS, MIN_SHOWN_EVENTS, mark_read, mentions};
 
 /// Maximum time to wait for the server's answer to the question whether a conversation exists.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -42,8 +39,8 @@ async fn resolve(job: JobContext, reference: ConversationRef, label: String) -> 
     let mut reference = reference;
     match timeout(LOOKUP_TIMEOUT, look_up(&job.client, &reference)).await {
         Ok(Ok(Some(found))) => reference = found,
-        Ok(Ok(None)) => return Err(Failure::usage(format!("{label} was not found"))),
-        Ok(Err(error @ ClientError::Refused(_))) => return Err(error.into()),
+        Ok(Ok(None)) => return Err(Failure::usage(missing::no_conversation(&job.client, &reference))),
+        Ok(Err(failure)) if failure.code.is_some() => return Err(failure),
         Ok(Err(_)) | Err(_) => {
             let text =
                 format!("-- the server did not answer whether {label} exists; messages to it wait in the outbox");
@@ -55,10 +52,10 @@ async fn resolve(job: JobContext, reference: ConversationRef, label: String) -> 
 
 /// Looks up a conversation on the server. Returns its id if the conversation exists, `reference` if
 /// its first message would create it, and otherwise `None`.
-async fn look_up(client: &Client, reference: &ConversationRef) -> Result<Option<ConversationRef>, ClientError> {
+async fn look_up(client: &CommandClient, reference: &ConversationRef) -> Result<Option<ConversationRef>, Failure> {
     match client.conversation(reference.clone()).await {
-        Err(ClientError::Refused(failure)) if failure.code() == Some(ReplyCode::NotFound) => {}
-        Err(error) => return Err(error),
+        Err(failure) if failure.is_not_found() => {}
+        Err(failure) => return Err(failure),
         Ok(info) => return Ok(Some(ConversationRef::Id(info.id))),
     }
     let ConversationRef::Direct(user) = reference else {
@@ -77,6 +74,7 @@ pub(in crate::interactive) fn enter(
     label: String,
 ) {
     state.conversations.enter(reference.clone(), Some(name), label.clone());
+    state.complete_members();
     state.spawn(show(JobContext::of(state), reference, label, None));
 }
 
@@ -91,13 +89,11 @@ pub(super) async fn show(
     let info = match job.client.conversation(reference).await {
         Ok(info) => Arc::new(info),
         // The first message creates a direct conversation.
-        Err(ClientError::Refused(failure))
-            if failure.code() == Some(ReplyCode::NotFound) && !label.starts_with('#') =>
-        {
+        Err(failure) if failure.is_not_found() && !label.starts_with('#') => {
             job.screen.line(job.style.dim(&format!("-- {label}: no messages yet")));
             return Ok(JobResult::Done);
         }
-        Err(error) => return Err(error.into()),
+        Err(failure) => return Err(failure),
     };
     let max_events = count.unwrap_or_else(|| info.unread.saturating_add(5).clamp(MIN_SHOWN_EVENTS, MAX_SHOWN_EVENTS));
     let history = read_history(&job.client, &info, PageFrom::Newest, max_events).await?;
@@ -131,10 +127,10 @@ pub(super) async fn show(
             line.short(job.style)
         ));
     }
-    mark_read(job.client.clone(), info.id, info.last_seq).await?;
+    mark_read((*job.client).clone(), info.id, info.last_seq).await?;
     let is_entered = count.is_none() && info.active;
     let members = match &info.view {
-        ConversationView::Group(_) if is_entered => members(&job.client, info.id).await,
+        ConversationView::Group(_) if is_entered => mentions::page(&job.client, info.id, UserId(0)).await.ok(),
         _ => None,
     };
     Ok(JobResult::Shown {
@@ -144,16 +140,6 @@ pub(super) async fn show(
         reactions,
         members,
     })
-}
-
-/// Returns the members of a group, at most 500 of them, or `None` if they cannot be listed.
-async fn members(client: &Client, group: ConversationId) -> Option<Vec<UserInfo>> {
-    let page = client.members(group, UserId(0), MAX_SHOWN_MEMBERS).await.ok()?;
-    let active = page
-        .members
-        .into_iter()
-        .filter(|member| member.state == MemberState::Active);
-    Some(active.map(|member| member.user).collect())
 }
 
 pub(super) fn join(state: &mut State, name: &str) -> Result<(), Failure> {

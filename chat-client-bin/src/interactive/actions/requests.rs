@@ -1,12 +1,12 @@
 //! Actions that send one command to the server and print a confirmation.
 
-use chat_core::client::ClientError;
 use chat_core::commands::Commands;
-use chat_core::model::{Command, ConversationRef, ConversationView, DisplayName, Note, ProfileChanges, ReplyCode};
+use chat_core::model::{Command, DisplayName, Note, ProfileChanges};
 
 use crate::args::{group_ref, user_ref};
 use crate::failure::Failure;
 use crate::interactive::state::{Confirmation, JobResult, State};
+use crate::leaving::Leaver;
 use crate::outbox;
 use crate::output::single_line;
 
@@ -23,33 +23,25 @@ pub(super) fn leave(state: &mut State, name: Option<&str>) -> Result<(), Failure
         }
         None => current(state)?,
     };
-    let confirmed = state.confirmation.take();
+    let confirmed = state.take_confirmation();
     let job = JobContext::of(state);
-    state.spawn(async move {
-        let info = match job.client.conversation(group.clone()).await {
-            Ok(info) => info,
-            // The user has only an invitation or a request to join, which leaving ends.
-            Err(ClientError::Refused(refused)) if refused.code() == Some(ReplyCode::NotFound) => {
-                job.client.execute(Command::LeaveGroup(group)).await?;
-                let text = format!("-- you left {label}");
-                job.screen.line(job.style.dim(&single_line(&text)));
-                return Ok(JobResult::Done);
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let is_last = matches!(&info.view, ConversationView::Group(group) if group.member_count <= 1);
-        if is_last && info.active && confirmed != Some(Confirmation::Leave(info.id)) {
+    state.spawn_leaving(async move {
+        let leaver = Leaver::of(&job.client, &group).await?;
+        if let Leaver::Last(id) = leaver
+            && confirmed != Some(Confirmation::Leave(id))
+        {
             let text =
                 format!("-- you are the last member: leaving deletes {label}; type the command again to confirm");
             job.screen.line(job.style.bold(&single_line(&text)));
-            return Ok(JobResult::Unconfirmed(Confirmation::Leave(info.id)));
+            return Ok(JobResult::Unconfirmed(Confirmation::Leave(id)));
         }
-        job.client
-            .execute(Command::LeaveGroup(ConversationRef::Id(info.id)))
-            .await?;
+        job.client.execute(Command::LeaveGroup(leaver.reference(group))).await?;
         let text = format!("-- you left {label}");
         job.screen.line(job.style.dim(&single_line(&text)));
-        Ok(JobResult::Left(info.id))
+        Ok(match leaver {
+            Leaver::Outsider => JobResult::Done,
+            Leaver::Member(id) | Leaver::Last(id) => JobResult::Left(id),
+        })
     });
     Ok(())
 }

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use chat_core::client::SendOutcome;
 use chat_core::commands::Commands;
-use chat_core::model::{ConversationRef, DraftContent, Emoji, MessageText, Seq, UserId};
+use chat_core::model::{ConversationId, ConversationRef, DraftContent, Emoji, MessageText, Seq};
 
 use crate::failure::Failure;
 use crate::interactive::emoji;
+use crate::interactive::mentions::Mentions;
 use crate::interactive::state::{JobResult, State};
+use crate::missing::Asked;
 use crate::output::single_line;
 
+use super::mentions::{self, WaitingText};
 use super::{JobContext, current};
 
 /// Time without an answer after which the client prints that a text to the current conversation is
@@ -28,12 +31,67 @@ pub(super) const SLOW_DIRECT: Duration = Duration::from_millis(200);
 /// Sends a text to the current conversation. In a group, it mentions the members whom it names.
 pub(in crate::interactive) fn send_to_current(state: &mut State, text: String, reply_to: Option<Seq>) {
     match current(state) {
-        Ok((reference, label)) => {
+        Ok(current) => {
             let id = state.conversations.current.as_ref().and_then(|current| current.id);
-            let mentions = id.map_or_else(Vec::new, |id| state.members.mentioned_in(&text, id));
-            send_text(state, (reference, label), text, reply_to, mentions, SLOW_SEND);
+            if let Some(group) = id
+                && state.members.mentioned_in(&text, group).are_incomplete
+                && let Some(after) = state.members.rest_after(group)
+            {
+                return mentions::load_rest_for(state, group, after, WaitingText { text, reply_to });
+            }
+            send_text(
+                state,
+                current,
+                Text::to_conversation(state, id, text, reply_to),
+                SLOW_SEND,
+            );
+        }
+        // The line editor may have cleared the text.
+        Err(failure) if state.own_messages.is_some() => {
+            state.show_error(&format!("not sent: {failure}: {}", excerpt(&text)));
         }
         Err(failure) => state.show_error(&failure.text),
+    }
+}
+
+/// Sends a text that has waited for the members of the current group.
+pub(in crate::interactive) fn send_now(state: &mut State, WaitingText { text, reply_to }: WaitingText) {
+    match current(state) {
+        Ok(current) => {
+            let id = state.conversations.current.as_ref().and_then(|current| current.id);
+            send_text(
+                state,
+                current,
+                Text::to_conversation(state, id, text, reply_to),
+                SLOW_SEND,
+            );
+        }
+        Err(failure) => state.show_error(&format!("not sent: {failure}: {}", excerpt(&text))),
+    }
+}
+
+/// A text with what it refers to.
+pub(super) struct Text {
+    text: String,
+    reply_to: Option<Seq>,
+    mentions: Mentions,
+}
+
+impl Text {
+    pub(super) fn new(text: String, reply_to: Option<Seq>, mentions: Mentions) -> Self {
+        Self {
+            text,
+            reply_to,
+            mentions,
+        }
+    }
+
+    /// Returns a text to a conversation, which mentions the known members whom it names. Only
+    /// admins may mention all members; in the texts of others, `@all` is plain text.
+    fn to_conversation(state: &State, id: Option<ConversationId>, text: String, reply_to: Option<Seq>) -> Self {
+        let mut mentions = id.map_or_else(Mentions::default, |id| state.members.mentioned_in(&text, id));
+        mentions.all &= id.is_some_and(|id| state.may_mention_all(id));
+        Self::new(text, reply_to, mentions)
     }
 }
 
@@ -56,11 +114,14 @@ pub(in crate::interactive) fn send_typing(state: &mut State) {
 pub(super) fn send_text(
     state: &mut State,
     (reference, label): (ConversationRef, String),
-    text: String,
-    reply_to: Option<Seq>,
-    mentions: Vec<UserId>,
+    text: Text,
     slow_after: Duration,
 ) {
+    let Text {
+        text,
+        reply_to,
+        mentions,
+    } = text;
     let text = match MessageText::new(text) {
         Ok(text) => text,
         Err(error) => return state.show_error(&error.to_string()),
@@ -68,8 +129,8 @@ pub(super) fn send_text(
     let content = DraftContent::Message {
         text,
         reply_to,
-        mentions,
-        mention_all: false,
+        mentions: mentions.users,
+        mention_all: mentions.all,
     };
     let context = JobContext::of(state);
     state.spawn(send(context, reference, label, content, slow_after, None));
@@ -135,6 +196,7 @@ async fn send(
         DraftContent::Message { text, .. } if job.prints_own => format!(": {}", excerpt(text.as_str())),
         _ => String::new(),
     };
+    let asked = Asked::of_message(&reference, &content);
     let mut handle = job.client.enqueue(reference, content).await?;
     let outcome = match tokio::time::timeout(slow_after, handle.outcome()).await {
         Ok(outcome) => outcome,
@@ -159,7 +221,10 @@ async fn send(
                 seq: appended.seq,
             })
         }
-        SendOutcome::Rejected(reason) => Err(Failure::usage(format!("not sent to {label}: {reason}{quoted}"))),
+        SendOutcome::Rejected(reason) => {
+            let reason = asked.explain(&job.client, reason).await;
+            Err(Failure::usage(format!("not sent to {label}: {reason}{quoted}")))
+        }
         _ => Err(Failure::usage(format!(
             "it is unknown whether the message to {label} was sent{quoted}"
         ))),

@@ -1,8 +1,11 @@
 //! Handles and prints the events of the client.
 
 use chat_core::client::{ClientEvent, Delivery, SendOutcome};
-use chat_core::model::{ConversationId, EventBody, PresenceState, UserId};
+use chat_core::model::{
+    ConversationId, ConversationInfo, ConversationRef, ConversationView, EventBody, PresenceState, UserId,
+};
 
+use crate::command_client::CommandClient;
 use crate::failure::Failure;
 use crate::interactive::actions;
 use crate::outbox;
@@ -36,8 +39,7 @@ impl App {
             ClientEvent::Settled {
                 conversation, outcome, ..
             } => {
-                let label = outbox::label_of(&self.state.client, conversation, outcome);
-                self.print_earlier_outcome(&label, outcome);
+                self.print_earlier_outcome(conversation, outcome);
             }
             ClientEvent::Presence { user, state } => {
                 let names = self.names_or_none([*user]).await;
@@ -51,6 +53,11 @@ impl App {
                     self.state.screen.line(self.state.style.dim(&single_line(&text)));
                 }
             }
+            ClientEvent::Typing {
+                conversation,
+                user,
+                stopped,
+            } => self.handle_typing(*conversation, *user, *stopped),
             ClientEvent::StoreReset => self.store_replaced(),
             ClientEvent::Rewound { conversation, to } => {
                 let name = ConversationName::of(conversation).label();
@@ -67,14 +74,38 @@ impl App {
         Ok(())
     }
 
+    /// Records that another member is typing, or has stopped. The name is not looked up: a status
+    /// that is late is of no use.
+    fn handle_typing(&mut self, conversation: ConversationId, user: UserId, stopped: bool) {
+        let is_me = self.state.client.me().is_some_and(|me| me.id == user);
+        if stopped || is_me {
+            return self.state.typists.stopped(conversation, user);
+        }
+        let peer = match self.state.client.known_conversation(conversation).as_deref() {
+            Some(ConversationInfo {
+                view: ConversationView::Direct(peer),
+                ..
+            }) if peer.id == user => Some(peer.name.clone()),
+            _ => None,
+        };
+        let member = || self.state.members.name_of(conversation, user).map(str::to_owned);
+        let known = || self.state.client.known_names([user]).remove(&user);
+        let name = peer.or_else(member).or_else(known);
+        let name = name.unwrap_or_else(|| "a member".to_owned());
+        self.state
+            .typists
+            .started(conversation, user, name, std::time::Instant::now());
+    }
+
     /// Forgets ids and message numbers, which may denote other conversations and messages now.
     fn store_replaced(&mut self) {
         self.state.show_warning(
             "the server was restored from a backup: newer messages may be gone, and their numbers may belong to other messages",
         );
-        self.state.client = self.client.with_known_epoch();
+        self.state.client = CommandClient::new(self.client.with_known_epoch());
         self.state.restores += 1;
         self.state.members.clear();
+        self.state.typists.clear();
         self.state.reactions.clear();
         if let Some(own) = &mut self.state.own_messages {
             own.clear();
@@ -96,8 +127,8 @@ impl App {
 
     /// Prints the outcome of a message for which no job waits, such as one that an earlier run left
     /// in the outbox.
-    fn print_earlier_outcome(&self, label: &str, outcome: &SendOutcome) {
-        let (text, _) = outbox::describe(label, outcome);
+    fn print_earlier_outcome(&self, conversation: &ConversationRef, outcome: &SendOutcome) {
+        let (text, _) = outbox::describe(&self.state.client, conversation, outcome);
         match outcome {
             SendOutcome::Acked(_) => self.state.screen.line(self.state.style.dim(&format!("✓ {text}"))),
             _ => self.state.show_warning(&text),
@@ -112,6 +143,7 @@ impl App {
         let info = &delivery.conversation;
         self.state.add_to_completion(info);
         let is_message = matches!(delivery.body, EventBody::Message(_));
+        self.state.typists.stopped(info.id, delivery.sender());
         if is_message {
             let me = self.state.client.me().map(|me| me.id);
             self.state
@@ -148,15 +180,27 @@ impl App {
             }
             return;
         }
-        let is_hidden = matches!(delivery.body, EventBody::ConversationOpened { .. });
+        // The events by which the user creates or joins a group are printed when it is opened.
+        let is_mine = self.state.client.me().is_some_and(|me| me.id == delivery.sender());
+        let is_opening = match &delivery.body {
+            EventBody::GroupCreated { .. } | EventBody::MemberJoined { .. } => {
+                self.state.opening || self.state.conversations.is_current(info)
+            }
+            _ => self.state.opening && !is_message,
+        };
+        let is_opening = is_mine && is_opening;
+        let is_hidden = is_opening || matches!(delivery.body, EventBody::ConversationOpened { .. });
         if !self.caught_up || delivery.own || is_hidden {
             return;
         }
         let line = self.line(delivery).await;
         self.state.screen.line(line);
         if self.state.conversations.is_current(info) {
-            self.state
-                .spawn(actions::mark_read(self.state.client.clone(), info.id, delivery.seq()));
+            self.state.spawn(actions::mark_read(
+                (*self.state.client).clone(),
+                info.id,
+                delivery.seq(),
+            ));
         }
     }
 
@@ -188,13 +232,12 @@ impl App {
                 if let Some(name) = self.names_or_none([*user]).await.get(user) {
                     self.state.members.add(group, name, *user);
                     self.state.known.add_user(name);
-                    if self.state.conversations.is_current(&delivery.conversation) {
-                        self.state.known.add_member(name);
-                    }
+                    self.state.complete_members();
                 }
             }
             EventBody::MemberLeft { user } | EventBody::MemberKicked { user, .. } => {
                 self.state.members.remove(group, *user);
+                self.state.complete_members();
             }
             _ => {}
         }

@@ -81,8 +81,8 @@ impl Driver {
         next
     }
 
-    /// Rejects the messages that were queued in this run, if the login was that of another user than
-    /// the one to whom the outbox belongs. They were written for the user who logged in.
+    /// Rejects the messages that were queued in this run, if the login was that of another user
+    /// than the one to whom the outbox belongs. They were written for the user who logged in.
     fn reject_unverified(&mut self, reason: &ClientError) {
         if matches!(reason, ClientError::OtherUser { .. }) {
             for id in std::mem::take(&mut self.progress.unverified) {

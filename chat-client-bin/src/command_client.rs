@@ -1,0 +1,67 @@
+//! [`CommandClient`]: a client whose errors are failures for the user.
+
+use std::ops::Deref;
+
+use chat_core::client::{Client, ClientError};
+use chat_core::commands::Commands;
+use chat_core::model::{Appended, ClientMessageId, Command, ConversationId, ConversationRef, Draft, Outcome, Seq};
+
+use crate::failure::Failure;
+use crate::missing::Asked;
+
+/// A client that runs commands, and names what a refused command did not find. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct CommandClient(Client);
+
+impl CommandClient {
+    pub(crate) fn new(client: Client) -> Self {
+        Self(client)
+    }
+}
+
+impl Deref for CommandClient {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.0
+    }
+}
+
+impl Commands for CommandClient {
+    type Error = Failure;
+
+    fn execute(&self, command: Command) -> impl Future<Output = Result<Outcome, Failure>> + Send {
+        let asked = Asked::of(&command);
+        let answer = self.0.execute(command);
+        async move { explained(&self.0, asked, answer.await).await }
+    }
+
+    fn new_message_id(&self) -> ClientMessageId {
+        self.0.new_message_id()
+    }
+
+    /// Puts the message into the outbox, as [`Client`] does.
+    fn send(
+        &self,
+        conversation: impl Into<ConversationRef>,
+        draft: Draft,
+    ) -> impl Future<Output = Result<Appended, Failure>> + Send {
+        let conversation = conversation.into();
+        let asked = Asked::of_message(&conversation, &draft.content);
+        let answer = self.0.send(conversation, draft);
+        async move { explained(&self.0, Some(asked), answer.await).await }
+    }
+
+    async fn acknowledge(&self, conversation: ConversationId, seq: Seq) -> Result<(), Failure> {
+        Client::acknowledge(&self.0, conversation, seq);
+        Ok(())
+    }
+}
+
+async fn explained<T>(client: &Client, asked: Option<Asked>, answer: Result<T, ClientError>) -> Result<T, Failure> {
+    match (answer, asked) {
+        (Ok(result), _) => Ok(result),
+        (Err(error), Some(asked)) => Err(asked.explain(client, error).await),
+        (Err(error), None) => Err(error.into()),
+    }
+}

@@ -1,0 +1,272 @@
+//! Names what a refused command did not find.
+//!
+//! The server answers alike for everything that does not exist or is hidden from the user, so that
+//! its answer reveals nothing. This client knows what it has asked for: [`Asked`] names the kind
+//! and the value. If a command refers to several things, the client looks up which of them the user
+//! can see.
+
+use std::time::Duration;
+
+use chat_core::client::{Client, ClientError};
+use chat_core::commands::Commands;
+use chat_core::model::{Command, ConversationRef, DeviceId, DraftContent, ReplyCode, Seq, UserRef};
+
+use crate::failure::Failure;
+use crate::outbox::{label_of_known, user_label};
+use crate::output::single_line;
+
+/// Maximum time for looking up which of several things is missing.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Things that a command refers to. The server finds the first one before it looks for the next.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    /// Conversation that the user has to be in, if there is one.
+    conversation: Option<ConversationRef>,
+    user: Option<UserRef>,
+    /// What is missing if the conversation and the user are found.
+    rest: Rest,
+}
+
+/// What a command needs besides a conversation and a user.
+#[derive(Clone, Debug)]
+enum Rest {
+    Nothing,
+    /// The user is a member of the group.
+    Member,
+    /// The user has asked to join the group.
+    JoinRequest,
+    /// The user is banned from the group.
+    Ban,
+    /// The user has sent a friend request.
+    FriendRequest,
+    /// The message is in the conversation.
+    Message(Seq),
+    /// The group can be joined.
+    Group(ConversationRef),
+    /// The user of this client is invited to the group.
+    Invitation(ConversationRef),
+    /// The user of this client is a member of the group, is invited to it or has asked to join it.
+    Membership(ConversationRef),
+    Device(DeviceId),
+}
+
+/// Result of looking something up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Yes,
+    No,
+    /// The server did not answer.
+    Unknown,
+}
+
+impl Asked {
+    fn rest(rest: Rest) -> Self {
+        Self {
+            conversation: None,
+            user: None,
+            rest,
+        }
+    }
+
+    fn user(user: &UserRef, rest: Rest) -> Self {
+        Self {
+            user: Some(user.clone()),
+            ..Self::rest(rest)
+        }
+    }
+
+    /// Returns a reference to a conversation only.
+    pub(crate) fn conversation(conversation: &ConversationRef) -> Self {
+        Self {
+            conversation: Some(conversation.clone()),
+            ..Self::rest(Rest::Nothing)
+        }
+    }
+
+    fn in_group(group: &ConversationRef, user: &UserRef, rest: Rest) -> Self {
+        Self {
+            conversation: Some(group.clone()),
+            ..Self::user(user, rest)
+        }
+    }
+
+    /// Returns what a message, edit, recall or reaction refers to.
+    pub(crate) fn of_message(conversation: &ConversationRef, content: &DraftContent) -> Self {
+        let target = match content {
+            DraftContent::Message { reply_to, .. } => *reply_to,
+            DraftContent::Edit { target, .. }
+            | DraftContent::Recall { target }
+            | DraftContent::React { target, .. } => Some(*target),
+            _ => None,
+        };
+        Self {
+            rest: target.map_or(Rest::Nothing, Rest::Message),
+            ..Self::conversation(conversation)
+        }
+    }
+
+    /// Returns what a command refers to, or `None` if the server finds it in any case.
+    pub(crate) fn of(command: &Command) -> Option<Self> {
+        Some(match command {
+            Command::RevokeDevice(device) => Self::rest(Rest::Device(*device)),
+            Command::RequestFriend { user, .. }
+            | Command::RemoveFriend(user)
+            | Command::Block(user)
+            | Command::Unblock(user) => Self::user(user, Rest::Nothing),
+            Command::AnswerFriend { user, .. } => Self::user(user, Rest::FriendRequest),
+            Command::JoinGroup { group, .. } => Self::rest(Rest::Group(group.clone())),
+            Command::DeclineInvitation(group) => Self::rest(Rest::Invitation(group.clone())),
+            Command::LeaveGroup(group) => Self::rest(Rest::Membership(group.clone())),
+            Command::AnswerJoin { group, user, .. } => Self::in_group(group, user, Rest::JoinRequest),
+            Command::InviteMember { group, user } => Self::in_group(group, user, Rest::Nothing),
+            Command::UnbanMember { group, user } => Self::in_group(group, user, Rest::Ban),
+            Command::KickMember { group, user, .. }
+            | Command::MuteMember { group, user, .. }
+            | Command::SetRole { group, user, .. }
+            | Command::TransferOwnership { group, user } => Self::in_group(group, user, Rest::Member),
+            Command::DeleteGroup(group) | Command::UpdateGroup { group, .. } | Command::ListMembers { group, .. } => {
+                Self::conversation(group)
+            }
+            Command::GetConversation(conversation) | Command::ReadHistory { conversation, .. } => {
+                Self::conversation(conversation)
+            }
+            Command::MarkRead { conversation, .. }
+            | Command::Acknowledge { conversation, .. }
+            | Command::Typing { conversation, .. } => Self::conversation(&ConversationRef::Id(*conversation)),
+            Command::Send { conversation, draft } => Self::of_message(conversation, &draft.content),
+            _ => return None,
+        })
+    }
+
+    /// Turns the error of a command into a failure. If the server has not found something, the text
+    /// names it.
+    pub(crate) async fn explain(&self, client: &Client, error: ClientError) -> Failure {
+        let is_missing = error.code() == Some(ReplyCode::NotFound);
+        let mut failure = Failure::from(error);
+        if is_missing {
+            failure.text = self.describe(client).await;
+        }
+        failure
+    }
+
+    /// Says what is missing.
+    async fn describe(&self, client: &Client) -> String {
+        let parts = [self.missing_conversation(client).await, self.missing_user(client).await];
+        let mut possible = Vec::new();
+        for part in parts.into_iter().flatten() {
+            match part {
+                (Found::No, text) => return text,
+                (Found::Unknown, text) => possible.push(text),
+                (Found::Yes, _) => {}
+            }
+        }
+        possible.extend(self.missing_rest(client));
+        if possible.is_empty() {
+            // Something has changed since: all of it can be seen now.
+            return match (&self.user, &self.conversation) {
+                (Some(user), _) => no_user(client, user),
+                (None, Some(conversation)) => no_conversation(client, conversation),
+                (None, None) => "it was not found, or is not visible to you".to_owned(),
+            };
+        }
+        possible.join(", or ")
+    }
+
+    /// Looks for the conversation. Returns the text to print if it is missing.
+    async fn missing_conversation(&self, client: &Client) -> Option<(Found, String)> {
+        let conversation = self.conversation.as_ref()?;
+        if client.find_conversation(conversation).is_some() {
+            return Some((Found::Yes, String::new()));
+        }
+        let found = found(client.conversation(conversation.clone())).await;
+        let text = match conversation {
+            ConversationRef::Direct(user) if found == Found::No => match user_found(client, user).await {
+                // The first message of a user opens the conversation.
+                Found::Yes if matches!(self.rest, Rest::Message(_)) => return None,
+                Found::Yes => format!("there is no conversation with {} yet", user_label(client, user)),
+                Found::No => no_user(client, user),
+                Found::Unknown => format!("{}, or no conversation with this user", no_user(client, user)),
+            },
+            _ => no_conversation(client, conversation),
+        };
+        Some((found, text))
+    }
+
+    async fn missing_user(&self, client: &Client) -> Option<(Found, String)> {
+        let user = self.user.as_ref()?;
+        Some((user_found(client, user).await, no_user(client, user)))
+    }
+
+    /// Returns the text to print if the conversation and the user are found.
+    fn missing_rest(&self, client: &Client) -> Option<String> {
+        let user = self.user.as_ref().map(|user| user_label(client, user));
+        let user = user.unwrap_or_default();
+        let group = self.conversation.as_ref().map(|group| label_of_known(client, group));
+        let group = group.unwrap_or_default();
+        let text = match &self.rest {
+            Rest::Nothing => return None,
+            Rest::Member => format!("{user} is no member of {group}"),
+            Rest::JoinRequest => format!("there is no request of {user} to join {group}"),
+            Rest::Ban => format!("{user} is not banned from {group}"),
+            Rest::FriendRequest => format!("there is no friend request from {user}"),
+            Rest::Message(seq) => format!("there is no message #{seq} in {group}"),
+            Rest::Group(group) => no_conversation(client, group),
+            Rest::Invitation(group) => format!("there is no invitation to {} for you", group_phrase(client, group)),
+            Rest::Membership(group) => format!(
+                "there is no {} that you are in, are invited to or have asked to join",
+                group_phrase(client, group).trim_start_matches("the ")
+            ),
+            Rest::Device(device) => format!("there is no device {device}; `chat-client devices` lists your devices"),
+        };
+        Some(single_line(&text))
+    }
+}
+
+/// Says that there is no such user.
+pub(crate) fn no_user(client: &Client, user: &UserRef) -> String {
+    match user {
+        UserRef::Name(name) => single_line(&format!("there is no user “{name}”")),
+        UserRef::Id(_) => format!("there is no {}", user_label(client, user)),
+    }
+}
+
+/// Says that the user can see no such conversation.
+pub(crate) fn no_conversation(client: &Client, conversation: &ConversationRef) -> String {
+    let text = match conversation {
+        ConversationRef::Direct(user) => return no_user(client, user),
+        ConversationRef::Group(name) => format!("there is no group “{name}” that you can see"),
+        ConversationRef::Id(_) => format!("there is no {} that you can see", label_of_known(client, conversation)),
+    };
+    single_line(&text)
+}
+
+/// Says that a message of an earlier run was not sent, because it refers to something that is
+/// missing. The content of the message is not known any more.
+pub(crate) fn of_earlier_message(client: &Client, conversation: &ConversationRef) -> String {
+    let missing = no_conversation(client, conversation);
+    format!("{missing}, or no message that it refers to")
+}
+
+fn group_phrase(client: &Client, group: &ConversationRef) -> String {
+    match group {
+        ConversationRef::Group(name) => format!("the group “{name}”"),
+        group => format!("the {}", label_of_known(client, group)),
+    }
+}
+
+async fn user_found(client: &Client, user: &UserRef) -> Found {
+    match tokio::time::timeout(LOOKUP_TIMEOUT, client.users([user.clone()])).await {
+        Ok(Ok(users)) if users.is_empty() => Found::No,
+        Ok(Ok(_)) => Found::Yes,
+        _ => Found::Unknown,
+    }
+}
+
+async fn found<T>(answer: impl Future<Output = Result<T, ClientError>>) -> Found {
+    match tokio::time::timeout(LOOKUP_TIMEOUT, answer).await {
+        Ok(Ok(_)) => Found::Yes,
+        Ok(Err(error)) if error.code() == Some(ReplyCode::NotFound) => Found::No,
+        _ => Found::Unknown,
+    }
+}

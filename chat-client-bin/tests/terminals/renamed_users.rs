@@ -1,0 +1,73 @@
+//! Tests with a user whom an operator renames.
+
+use std::io::Write as _;
+use std::process::Command;
+
+use super::support::{Running, TestServer, server_program};
+
+/// Runs a command of the operator, which has to succeed.
+fn operator(server: &TestServer, arguments: &[&str]) {
+    let mut command = Command::new(server_program());
+    let output = command
+        .arg("--data-dir")
+        .arg(server.path("data"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+}
+
+#[test]
+fn lines_after_the_first_reach_a_user_who_is_renamed() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    let mut sender: Running = alice.start(&["send", "bob", "-"]);
+    sender.type_line("one");
+    sender.until("1");
+    operator(&server, &["user", "rename", "bob", "robert"]);
+    // Another user who has the name does not get the lines.
+    let other = server.device("bob", "other");
+    other.ok(&["register"]);
+    sender.type_line("two");
+    sender.until("2");
+    assert_eq!(sender.finish().0, Some(0));
+    let mut robert = bob.clone();
+    robert.name = "robert".to_owned();
+    robert.profile = server.path("robert");
+    robert.ok(&["login"]);
+    assert_eq!(robert.texts(&["alice"]), ["one", "two"]);
+}
+
+/// The name of the profile belongs to another account by the time of the login.
+#[test]
+fn message_is_not_added_to_the_outbox_of_another_user() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    alice.ok(&["logout"]);
+    operator(&server, &["user", "rename", "alice", "former"]);
+    server.device("alice", "other").ok(&["register"]);
+    for command in [&["send", "bob", "of the other alice"][..], &["send", "bob", "-"]] {
+        let mut process = alice.command(command);
+        process
+            .stdin(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        let mut child = process.spawn().unwrap();
+        let _ = child.stdin.take().unwrap().write_all(b"a line of the other alice\n"); // it may have ended
+        let output = child.wait_with_output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            errors.contains("this name belongs to another account"),
+            "{command:?}: {errors}"
+        );
+        assert!(
+            errors.contains("--profile") && !errors.contains("kept in the outbox"),
+            "{errors}"
+        );
+    }
+    alice.fails(77, &["send", "bob", "of the other alice"]);
+    operator(&server, &["user", "rename", "alice", "stranger"]);
+    operator(&server, &["user", "rename", "former", "alice"]);
+    alice.ok(&["send", "bob", "of the former alice"]);
+    assert_eq!(bob.texts(&["alice"]), ["of the former alice"]);
+}
