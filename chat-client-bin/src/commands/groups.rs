@@ -89,7 +89,7 @@ async fn leave_in(session: &mut Session, group: ConversationRef, name: &str, yes
         }
         session.restart_deadline();
     }
-    let leave = async { Ok(client.execute(Command::LeaveGroup(leaver.reference(group))).await?) };
+    let leave = client.execute(Command::LeaveGroup(leaver.reference(group)));
     let left = session.within(leave).await;
     left.map(drop).map_err(|failure| match failure.kind {
         Kind::Timeout => failure.into_unknown(),

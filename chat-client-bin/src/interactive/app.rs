@@ -1,13 +1,13 @@
 //! The event loop between input, client and screen.
 
 mod incoming;
+mod jobs;
 mod password;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chat_core::client::{Client, Events, Status};
-use chat_core::model::ConversationId;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -23,11 +23,11 @@ use super::command::{Action, Line, USAGES, parse};
 use super::completion::KnownNames;
 use super::conversations::Conversations;
 use super::input::{Input, InputEvent, Prompt};
-use super::mentions::{GroupMembers, MemberList};
+use super::mentions::GroupMembers;
 use super::own_messages::OwnMessages;
 use super::reactions::Reactions;
 use super::script::Script;
-use super::state::{JobDone, JobResult, State};
+use super::state::State;
 use super::typing::{self, Typists};
 use password::PasswordChange;
 
@@ -315,116 +315,6 @@ impl App {
         let footer =
             "  Any other line is sent to the conversation in the prompt; // sends a text that begins with a slash.";
         self.state.screen.line(self.state.style.dim(footer));
-    }
-
-    fn job_done(&mut self, done: Result<JobDone, tokio::task::JoinError>) {
-        let done = match done {
-            Ok(done) => done,
-            Err(error) => {
-                self.state
-                    .show_error(&format!("internal error: a command panicked: {error}"));
-                return self.opening_done();
-            }
-        };
-        // Jobs of events fail without a line, even while a line is executed.
-        let running = self.state.script.as_ref().and_then(Script::line);
-        self.set_script_line(done.line);
-        match done.result {
-            Ok(result) if done.restores != self.state.restores => self.apply(result.without_ids()),
-            Ok(result) => self.apply(result),
-            Err(failure) => self.state.show_error(&failure.text),
-        }
-        self.set_script_line(running);
-        if done.holds_input {
-            self.opening_done();
-        }
-    }
-
-    fn apply(&mut self, result: JobResult) {
-        match result {
-            JobResult::Done => {}
-            JobResult::Unconfirmed(command) => {
-                let line = self.state.script.as_ref().and_then(Script::line);
-                self.state.confirmation = Some((command, line));
-            }
-            JobResult::Left(group) => {
-                self.state.conversations.leave_if(group);
-            }
-            JobResult::CanEnter { reference, name, label } => {
-                actions::enter(&mut self.state, reference, name, label);
-                self.opening_done();
-            }
-            JobResult::CannotEnter(failure) => {
-                if let Some(failure) = failure {
-                    self.state.show_error(&failure.text);
-                }
-                // The prompt shows a user which conversation is open. The next lines of a script
-                // are meant for the conversation that could not be opened.
-                if !self.input.is_terminal {
-                    self.state.conversations.leave();
-                }
-                self.opening_done();
-            }
-            JobResult::Shown {
-                label,
-                info,
-                messages,
-                reactions,
-                members,
-            } => {
-                self.state.add_to_completion(&info);
-                self.state.conversations.set_id(&label, info.id);
-                if let Some(list) = members {
-                    self.learn_members(info.id, &list, true);
-                }
-                for (seq, own) in messages {
-                    self.state.conversations.record_message(info.id, seq, own);
-                    self.state.reactions.add_message((info.id, seq));
-                }
-                for (target, emoji, user, removed) in reactions {
-                    self.state.reactions.react((info.id, target), &emoji, user, removed);
-                }
-            }
-            JobResult::FirstMembers { group, list } => self.learn_members(group, &list, true),
-            JobResult::FurtherMembers { group, list, text } => {
-                self.state.loading_members.remove(&group);
-                self.learn_members(group, &list, false);
-                if let Some(text) = text {
-                    actions::send_now(&mut self.state, text);
-                    self.opening_done();
-                }
-            }
-            JobResult::Stored {
-                label,
-                conversation,
-                seq,
-            } => {
-                self.state.conversations.set_id(&label, conversation);
-                self.state.conversations.record_message(conversation, seq, true);
-                let own = self.state.own_messages.as_mut();
-                if let Some(line) = own.and_then(|own| own.stored((conversation, seq), self.caught_up)) {
-                    self.state.screen.line(line);
-                }
-            }
-        }
-    }
-
-    /// Records members of a group: the first, or those after the known ones.
-    fn learn_members(&mut self, group: ConversationId, list: &MemberList, are_first: bool) {
-        if are_first {
-            self.state.members.set(group, list);
-        } else {
-            self.state.members.extend(group, list);
-        }
-        list.users.iter().for_each(|user| self.state.known.add_user(&user.name));
-        self.state.complete_members();
-    }
-
-    /// Records that no conversation is being opened, and shows the prompt again.
-    fn opening_done(&mut self) {
-        if std::mem::take(&mut self.state.opening) && self.input.is_terminal {
-            self.prompt();
-        }
     }
 }
 

@@ -36,6 +36,21 @@ pub(super) enum Confirmation {
     Transfer(ConversationId, UserRef),
 }
 
+/// What was printed of a conversation.
+#[derive(Debug)]
+pub(super) struct Shown {
+    /// Name for the prompt.
+    pub(super) label: String,
+    pub(super) info: Arc<ConversationInfo>,
+    /// Numbers of the printed messages; `true` marks the user's own.
+    pub(super) messages: Vec<(Seq, bool)>,
+    /// Printed reactions: the message, the emoji, the user, and whether it was removed.
+    pub(super) reactions: Vec<(Seq, String, UserId, bool)>,
+    /// First members of the group that was entered; `None` if no group was entered, or its
+    /// members cannot be listed.
+    pub(super) members: Option<MemberList>,
+}
+
 /// Result of a job, which the event loop applies to the state.
 #[derive(Debug)]
 pub(super) enum JobResult {
@@ -54,18 +69,7 @@ pub(super) enum JobResult {
     /// The conversation cannot be entered. `None` if the job has already printed the reason.
     CannotEnter(Option<Failure>),
     /// The newest events of a conversation were printed.
-    Shown {
-        /// Name for the prompt.
-        label: String,
-        info: Arc<ConversationInfo>,
-        /// Numbers of the printed messages; `true` marks the user's own.
-        messages: Vec<(Seq, bool)>,
-        /// Printed reactions: the message, the emoji, the user, and whether it was removed.
-        reactions: Vec<(Seq, String, UserId, bool)>,
-        /// First members of the group that was entered; `None` if no group was entered, or its
-        /// members cannot be listed.
-        members: Option<MemberList>,
-    },
+    Shown(Shown),
     /// The first members of a group were read.
     FirstMembers { group: ConversationId, list: MemberList },
     /// The next members of a group were read, because `text` names users who may be among them.
@@ -99,7 +103,7 @@ impl JobResult {
                 Kind::Failed,
                 format!("the server was restored from a backup; not sent: {}", text.text),
             ))),
-            Self::Shown { .. }
+            Self::Shown(_)
             | Self::FirstMembers { .. }
             | Self::FurtherMembers { .. }
             | Self::Stored { .. }

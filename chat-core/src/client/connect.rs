@@ -2,6 +2,7 @@
 
 #[cfg(feature = "tls")]
 mod certificate;
+mod handshake;
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,19 +11,21 @@ use tokio::{
     time::timeout,
 };
 
-use crate::secure::{
-    Channel, ClientHandshake, ClientProgress, Connected, Fingerprint, HandshakeError, PinPolicy, RejectCode,
-};
+use crate::secure::{Channel, ClientHandshake, ClientProgress, Connected, Fingerprint, HandshakeError, PinPolicy};
 use crate::time::{now, wall_clock};
 use crate::transport::Transport;
 
 use super::{
     ClientError, ClientStore,
-    address::{Endpoint, Scheme, ServerAddress},
+    address::{Endpoint, Scheme},
     connection::{Reader, Writer, split},
     options::ClientOptions,
     plain,
 };
+
+#[cfg(feature = "tls")]
+use handshake::wrong_key;
+use handshake::{declined, handshake_failed};
 
 /// Maximum time for opening a stream.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -327,52 +330,6 @@ async fn sc1(endpoint: &Endpoint, policy: PinPolicy, mut stream: Box<dyn Transpo
             }
         }
     }
-}
-
-/// Returns the error for a server that declined the handshake.
-fn declined(endpoint: &Endpoint, code: RejectCode, retry_after: Duration) -> ConnectError {
-    let problem = match code {
-        RejectCode::NoProfile => "the server declined: it knows no handshake of this client".to_owned(),
-        RejectCode::Busy => "the server declined: it is busy".to_owned(),
-        RejectCode::ShuttingDown => "the server declined: it is shutting down".to_owned(),
-        RejectCode::Other(code) => format!("the server declined with code {code}"),
-    };
-    let mut error = match retry_after.as_millis().div_ceil(1000) {
-        0 => ConnectError::temporary(endpoint, problem),
-        seconds => ConnectError::temporary(endpoint, format_args!("{problem}; try again in {seconds} s")),
-    };
-    error.retry_after = Some(retry_after);
-    error
-}
-
-/// First bytes of the record by which a TLS server refuses what is no TLS, read as the length of a
-/// message of SC1.
-const TLS_ALERT: u16 = 0x1503;
-
-/// Returns the error for a failed handshake. A wrong key is final: the client must not connect to
-/// that server again. On first contact, the error suggests TLS to the user if the port speaks TLS,
-/// which protects a first contact as SC1 does; a pinned server has to prove its key in TLS first
-/// ([`scheme_probe`](super::scheme_probe)).
-fn handshake_failed(endpoint: &Endpoint, error: HandshakeError, is_first_contact: bool) -> ConnectError {
-    match error {
-        HandshakeError::PinMismatch { presented } => wrong_key(endpoint, presented),
-        HandshakeError::LengthOutOfRange(TLS_ALERT) if is_first_contact => {
-            let tls = ServerAddress {
-                scheme: Scheme::Tls,
-                ..endpoint.address.clone()
-            };
-            let text = format!("the port answers in TLS; if it is meant to, connect to {tls} (--tls)");
-            ConnectError::temporary(endpoint, text)
-        }
-        error => ConnectError::temporary(endpoint, error),
-    }
-}
-
-fn wrong_key(endpoint: &Endpoint, presented: Fingerprint) -> ConnectError {
-    ConnectError::permanent(ClientError::WrongKey {
-        host: endpoint.address.host_and_port(),
-        presented,
-    })
 }
 
 #[cfg(feature = "tls")]

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::command_client::CommandClient;
 use crate::failure::Failure;
-use crate::interactive::state::{JobResult, State};
+use crate::interactive::state::{JobResult, Shown, State};
 use crate::missing;
 use crate::output::{self, EventLine, time_of_day, users_in};
 use crate::session::read_history;
@@ -133,13 +133,13 @@ pub(super) async fn show(
         ConversationView::Group(_) if is_entered => mentions::page(&job.client, info.id, UserId(0)).await.ok(),
         _ => None,
     };
-    Ok(JobResult::Shown {
+    Ok(JobResult::Shown(Shown {
         label,
         info,
         messages,
         reactions,
         members,
-    })
+    }))
 }
 
 pub(super) fn join(state: &mut State, name: &str) -> Result<(), Failure> {

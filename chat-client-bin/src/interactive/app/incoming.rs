@@ -180,17 +180,7 @@ impl App {
             }
             return;
         }
-        // The events by which the user creates or joins a group are printed when it is opened.
-        let is_mine = self.state.client.me().is_some_and(|me| me.id == delivery.sender());
-        let is_opening = match &delivery.body {
-            EventBody::GroupCreated { .. } | EventBody::MemberJoined { .. } => {
-                self.state.opening || self.state.conversations.is_current(info)
-            }
-            _ => self.state.opening && !is_message,
-        };
-        let is_opening = is_mine && is_opening;
-        let is_hidden = is_opening || matches!(delivery.body, EventBody::ConversationOpened { .. });
-        if !self.caught_up || delivery.own || is_hidden {
+        if !self.caught_up || delivery.own || self.is_printed_otherwise(delivery) {
             return;
         }
         let line = self.line(delivery).await;
@@ -201,6 +191,21 @@ impl App {
                 info.id,
                 delivery.seq(),
             ));
+        }
+    }
+
+    /// Returns whether an event is not printed as it arrives: the start of a direct conversation,
+    /// and what the user's own command has done. The events by which the user creates or joins a
+    /// group are printed when it is opened.
+    fn is_printed_otherwise(&self, delivery: &Delivery) -> bool {
+        let is_mine = self.state.client.me().is_some_and(|me| me.id == delivery.sender());
+        match &delivery.body {
+            EventBody::ConversationOpened { .. } => true,
+            EventBody::GroupCreated { .. } | EventBody::MemberJoined { .. } => {
+                is_mine && (self.state.opening || self.state.conversations.is_current(&delivery.conversation))
+            }
+            EventBody::Message(_) => false,
+            _ => is_mine && self.state.opening,
         }
     }
 

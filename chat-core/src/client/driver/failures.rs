@@ -6,6 +6,8 @@ use crate::client::ClientError;
 use crate::client::address::Endpoint;
 use crate::client::connect::{ConnectError, Severity};
 
+use super::Driver;
+
 /// Record of the failed attempts and lost connections of one client.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
@@ -61,6 +63,24 @@ impl Failures {
     pub(super) fn into_reported(self) -> Option<(ClientError, Endpoint)> {
         let postponed = self.postponed.map(|(_, reason, endpoint)| (reason, endpoint));
         postponed.or(self.last)
+    }
+}
+
+impl Driver {
+    /// Returns whether a client that never had a session has used up its attempts.
+    pub(super) fn gives_up(&self, attempts: usize) -> bool {
+        let allowed = self
+            .options
+            .max_attempts
+            .map(|rounds| rounds as usize * self.options.servers.len());
+        !self.progress.had_session && allowed.is_some_and(|allowed| attempts >= allowed)
+    }
+
+    /// Returns the delay that a server asked for, if the client never had a session, and the delay
+    /// is longer than the application allows.
+    pub(super) fn longer_than_allowed(&self, asked: Option<Duration>) -> Option<Duration> {
+        let max = self.options.max_retry_delay?;
+        asked.filter(|asked| !self.progress.had_session && *asked > max)
     }
 }
 

@@ -259,22 +259,6 @@ impl Driver {
         }
     }
 
-    /// Returns whether a client that never had a session has used up its attempts.
-    fn gives_up(&self, attempts: usize) -> bool {
-        let allowed = self
-            .options
-            .max_attempts
-            .map(|rounds| rounds as usize * self.options.servers.len());
-        !self.progress.had_session && allowed.is_some_and(|allowed| attempts >= allowed)
-    }
-
-    /// Returns the delay that a server asked for, if the client never had a session, and the delay
-    /// is longer than the application allows.
-    fn longer_than_allowed(&self, asked: Option<Duration>) -> Option<Duration> {
-        let max = self.options.max_retry_delay?;
-        asked.filter(|asked| !self.progress.had_session && *asked > max)
-    }
-
     /// Returns the reason that the status contains, or that the client was closed.
     fn end_reason(&self) -> ClientError {
         match &*self.shared.status.borrow() {

@@ -1,0 +1,54 @@
+//! Errors of handshakes that failed or were declined.
+
+use std::time::Duration;
+
+use crate::client::ClientError;
+use crate::client::address::{Endpoint, Scheme, ServerAddress};
+use crate::client::connect::ConnectError;
+use crate::secure::{Fingerprint, HandshakeError, RejectCode};
+
+/// Returns the error for a server that declined the handshake.
+pub(super) fn declined(endpoint: &Endpoint, code: RejectCode, retry_after: Duration) -> ConnectError {
+    let problem = match code {
+        RejectCode::NoProfile => "the server declined: it knows no handshake of this client".to_owned(),
+        RejectCode::Busy => "the server declined: it is busy".to_owned(),
+        RejectCode::ShuttingDown => "the server declined: it is shutting down".to_owned(),
+        RejectCode::Other(code) => format!("the server declined with code {code}"),
+    };
+    let mut error = match retry_after.as_millis().div_ceil(1000) {
+        0 => ConnectError::temporary(endpoint, problem),
+        seconds => ConnectError::temporary(endpoint, format_args!("{problem}; try again in {seconds} s")),
+    };
+    error.retry_after = Some(retry_after);
+    error
+}
+
+/// First bytes of the record by which a TLS server refuses what is no TLS, read as the length of a
+/// message of SC1.
+const TLS_ALERT: u16 = 0x1503;
+
+/// Returns the error for a failed handshake. A wrong key is final: the client must not connect to
+/// that server again. On first contact, the error suggests TLS to the user if the port speaks TLS,
+/// which protects a first contact as SC1 does; a pinned server has to prove its key in TLS first
+/// ([`scheme_probe`](crate::client::scheme_probe)).
+pub(super) fn handshake_failed(endpoint: &Endpoint, error: HandshakeError, is_first_contact: bool) -> ConnectError {
+    match error {
+        HandshakeError::PinMismatch { presented } => wrong_key(endpoint, presented),
+        HandshakeError::LengthOutOfRange(TLS_ALERT) if is_first_contact => {
+            let tls = ServerAddress {
+                scheme: Scheme::Tls,
+                ..endpoint.address.clone()
+            };
+            let text = format!("the port answers in TLS; if it is meant to, connect to {tls} (--tls)");
+            ConnectError::temporary(endpoint, text)
+        }
+        error => ConnectError::temporary(endpoint, error),
+    }
+}
+
+pub(super) fn wrong_key(endpoint: &Endpoint, presented: Fingerprint) -> ConnectError {
+    ConnectError::permanent(ClientError::WrongKey {
+        host: endpoint.address.host_and_port(),
+        presented,
+    })
+}
