@@ -9,7 +9,7 @@ use std::{
 
 use chat_core::client::{ClientError, ClientEvent, Delivery, Events, Receive, Received};
 use chat_core::commands::Commands;
-use chat_core::model::{ConversationId, ConversationRef, EventBody, ReplyCode, Seq, UserRef};
+use chat_core::model::{ConversationId, ConversationQuery, ConversationRef, EventBody, ReplyCode, Seq, UserRef};
 use tokio::time::{Instant, sleep_until};
 
 use crate::args::{Global, Listen, group_ref, user_ref};
@@ -58,7 +58,13 @@ impl Filter {
     /// # Errors
     /// The group or the user does not exist.
     async fn resolve(&mut self, session: &Session) -> Result<(), Failure> {
-        let conversations = session.client.known_conversations();
+        let all = ConversationQuery {
+            limit: ConversationQuery::MAX_LIMIT,
+            ended: true,
+            ..ConversationQuery::default()
+        };
+        let conversations = async { Ok(session.client.conversations_from(all).await?) };
+        let conversations = session.within(conversations).await?;
         self.seen = conversations.iter().map(|info| (info.id, info.cursor)).collect();
         let Some(wanted) = self.conversation.clone() else {
             return Ok(());

@@ -122,7 +122,7 @@ async fn run_in(session: &Session, command: Command, output: &mut Output) -> Res
         Command::Account { display_name, direct } => account::update(client, display_name, direct, output).await,
         Command::History(history) => history::history(client, &history, output).await,
         Command::Inbox { limit } => history::inbox(client, limit, output).await,
-        Command::Conversations => print_conversations(client, output),
+        Command::Conversations => print_conversations(client, output).await,
         Command::Read(read) => history::read(client, &read, output).await,
         Command::Friend(friend) => friends::friend(client, friend, output).await,
         Command::Group(group) => groups::group(client, group, output).await,
@@ -132,10 +132,9 @@ async fn run_in(session: &Session, command: Command, output: &mut Output) -> Res
     }
 }
 
-fn print_conversations(client: &CommandClient, output: &mut Output) -> Result<(), Failure> {
-    let mut conversations = client.known_conversations();
-    conversations.sort_by_key(|info| std::cmp::Reverse(info.last_time));
-    output.print_list(conversations.iter().map(|info| ConversationLine::from(&**info)))
+async fn print_conversations(client: &CommandClient, output: &mut Output) -> Result<(), Failure> {
+    let conversations = client.conversations().await?;
+    output.print_list(conversations.iter().map(ConversationLine::from))
 }
 
 async fn print_search(client: &CommandClient, search: SearchCommand, output: &mut Output) -> Result<(), Failure> {

@@ -22,10 +22,12 @@ use super::{AccountState, ClientError, Cursor, KnownGroups, known};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Status {
-    /// The client has no session. Contains the failure of the last attempt or session, if there was
-    /// one.
+    /// The client has no session, or does not know the conversations of the user yet. Contains the
+    /// failure of the last attempt or session, if there was one.
     Connecting(Option<ClientError>),
-    /// The client has a session with the server of this address.
+    /// The client has a session with the server of this address. It knows the conversations of the
+    /// user, unless the server took more than 5 s to list them: see
+    /// [`ClientEvent::CaughtUp`](super::ClientEvent::CaughtUp).
     Online(String),
     /// The client has ended.
     Ended(ClientError),
@@ -74,7 +76,8 @@ struct Directory {
     me: Option<UserInfo>,
     conversations: BTreeMap<ConversationId, Arc<ConversationInfo>>,
     names: BTreeMap<UserId, String>,
-    /// Groups of an earlier run, until a login reports the present ones.
+    /// Groups of an earlier run, each until the server reports it, and all until the client knows
+    /// the present ones.
     saved_groups: BTreeMap<ConversationId, String>,
     /// Number of the store epoch that all ids belong to, from 0: how often the store was replaced
     /// since the client was started.
@@ -180,24 +183,26 @@ impl Shared {
             directory.names.insert(peer.id, peer.name.clone());
         }
         let name = known::group_name(&info).map(str::to_owned);
+        directory.saved_groups.remove(&info.id);
         let old = directory.conversations.insert(info.id, info);
         old.as_deref().and_then(known::group_name) != name.as_deref()
     }
 
-    /// Returns the user's groups.
+    /// Returns the user's groups, and those of an earlier run about which the server has not told
+    /// yet.
     pub(super) fn groups(&self) -> KnownGroups {
         let directory = self.directory();
+        let mut names = directory.saved_groups.clone();
         let groups = directory.conversations.values();
+        names.extend(groups.filter_map(|info| Some((info.id, known::group_name(info)?.to_owned()))));
         KnownGroups {
             store_epoch: directory.store_epoch,
-            names: groups
-                .filter_map(|info| Some((info.id, known::group_name(info)?.to_owned())))
-                .collect(),
+            names,
         }
     }
 
-    /// Returns the group that had this name in an earlier run. Returns `None` after a login, and if
-    /// several groups had the name.
+    /// Returns the group that had this name in an earlier run, and about which the server has not
+    /// told yet. Returns `None` also if several groups had the name.
     pub(super) fn saved_group(&self, reference: &ConversationRef) -> Option<ConversationId> {
         let ConversationRef::Group(wanted) = reference else {
             return None;
@@ -210,9 +215,10 @@ impl Shared {
         found.next().is_none().then_some(*id)
     }
 
-    /// Forgets the groups of an earlier run, because a login has reported the present ones.
-    pub(super) fn forget_saved_groups(&self) {
-        self.directory().saved_groups.clear();
+    /// Forgets the groups of an earlier run, because the client knows the present ones. Returns
+    /// whether there were any.
+    pub(super) fn forget_saved_groups(&self) -> bool {
+        !std::mem::take(&mut self.directory().saved_groups).is_empty()
     }
 
     /// Returns the name of a user in the store epoch of this number; `None` if it is unknown, or

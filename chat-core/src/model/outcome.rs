@@ -228,7 +228,8 @@ impl GroupInfo {
     }
 }
 
-/// Page of the list of a user's conversations. Descriptions of groups are left out.
+/// Page of the list of a user's conversations. Groups have descriptions only if the
+/// [query](super::ConversationQuery) asked for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConversationPage {

@@ -30,6 +30,7 @@ impl Driver {
                     let name = connection.as_ref().map_or("", |(_, name)| name);
                     self.logged_in(*logged_in, name).await;
                 }
+                Action::Listed => groups_changed |= self.shared.forget_saved_groups(),
                 Action::Online => {
                     let name = connection.as_ref().map_or("", |(_, name)| name);
                     self.shared.status.send_replace(Status::Online(name.to_owned()));
@@ -139,7 +140,6 @@ impl Driver {
         self.account.user = Some(logged_in.user);
         self.account.store_epoch = Some(logged_in.store_epoch);
         self.shared.set_store_epoch(logged_in.store_epoch);
-        self.shared.forget_saved_groups();
         if logged_in.session_token.is_some() || logged_in.device_token.is_some() {
             self.account.plain_tokens = self.scheme == Scheme::Plain;
         }

@@ -87,6 +87,9 @@ pub enum Action {
     Send(Request),
     /// A session started: save its tokens.
     LoggedIn(Box<LoggedIn>),
+    /// The client knows the conversations of the user: forget the names of groups that earlier runs
+    /// saved.
+    Listed,
     /// The client knows the conversations of the user, or has waited long enough for the list of
     /// them: report to the application that the client is online.
     Online,

@@ -24,8 +24,8 @@ pub(super) struct ConversationState {
     pub(super) sequencer: Option<EventSequencer>,
     /// Pushed events that wait until the sequencer exists.
     waiting: Vec<Event>,
-    /// Highest position that a push has reported before the server reported the conversation in this
-    /// session.
+    /// Highest position that a push has reported before the server reported the conversation in
+    /// this session.
     pub(super) reported_last: Option<Seq>,
     pub(super) lookup: Lookup,
     pub(super) early: EarlyMarks,
@@ -41,8 +41,8 @@ pub(super) enum Lookup {
     Done,
     /// A request is needed, but not before this time.
     Due(Instant),
-    /// The request was sent, and waits for its reply. Pushes had reported events up to this position
-    /// before.
+    /// The request was sent, and waits for its reply. Pushes had reported events up to this
+    /// position before.
     Requested(Option<Seq>),
 }
 
@@ -132,9 +132,11 @@ impl ConversationState {
         std::mem::take(&mut self.waiting)
     }
 
-    /// Returns whether the log may differ from the delivered events.
+    /// Returns whether the log may differ from the delivered events: until the server has reported
+    /// the conversation in this session, and until the log has been compared.
     pub(super) fn is_unverified(&self) -> bool {
-        self.sequencer.as_ref().is_some_and(EventSequencer::is_unverified)
+        let sequencer = self.sequencer.as_ref();
+        sequencer.is_some_and(|sequencer| !self.reported || sequencer.is_unverified())
     }
 
     /// Returns the time from which the next request about this conversation may be sent, or `None`

@@ -48,7 +48,7 @@ impl Machine {
             self.set_listing(Listing::Due(now, ConversationId(0)));
             self.list(now);
         } else {
-            self.report_online();
+            self.listed();
         }
     }
 
@@ -89,10 +89,7 @@ impl Machine {
                 self.begin_sync(now, new);
                 match page.next {
                     Some(next) => self.set_listing(Listing::Due(now, next)),
-                    None => {
-                        self.set_listing(Listing::Done);
-                        self.report_online();
-                    }
+                    None => self.listed(),
                 }
             }
             Ok(_) => self.reconnect(
@@ -104,6 +101,12 @@ impl Machine {
                 self.report_online();
             }
         }
+    }
+
+    fn listed(&mut self) {
+        self.set_listing(Listing::Done);
+        self.actions.push_back(Action::Listed);
+        self.report_online();
     }
 
     /// Reports, once per session, that the client is online.

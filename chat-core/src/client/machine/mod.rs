@@ -242,8 +242,12 @@ impl Machine {
             self.requests.deadline(),
         ];
         if let Phase::Online(session) = &self.phase {
+            if let Some(leaving) = session.leaving {
+                // No other request starts.
+                times.push(Some(leaving.deadline));
+                return times.into_iter().flatten().min();
+            }
             times.push(Some(session.last_sent + session.heartbeat_interval));
-            times.push(session.leaving.map(|leaving| leaving.deadline));
             times.push(session.listing.due());
             times.push(session.online_at);
             times.push(self.outbox.next_start(now));

@@ -78,6 +78,10 @@ impl Machine {
                     delivered_seq,
                     read_seq,
                 };
+                if let Some(known) = self.conversations.get_mut(conversation) {
+                    // A page of the list may have been read before.
+                    known.look_up_unreported(now);
+                }
                 self.receipt(conversation, receipt);
             }
             Push::Typing {

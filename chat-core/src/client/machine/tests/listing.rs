@@ -167,6 +167,43 @@ fn pushes_of_an_unlisted_conversation_are_forgotten_with_the_connection() {
     assert!(script.take_page().is_none());
 }
 
+/// The server's operator has restored a backup: until the server has reported the conversation, an
+/// acknowledgement may concern an event that the log does not have any more.
+#[test]
+fn events_are_not_acknowledged_to_the_server_before_their_conversation_is_listed() {
+    let mut script = Script::online(config(), vec![group_info(48, 48)]);
+    script.event(49);
+    script.event(50);
+    assert_eq!(script.seqs(), [49, 50]);
+    script.machine.disconnected(script.now);
+    script.drain();
+    script.sent.clear();
+    script.log_in_with(Vec::new(), true);
+    let (list, _) = take_list(&mut script);
+    script.acknowledge(50);
+    script.pass(Duration::from_secs(2));
+    let is_acknowledgement = |kind: &RequestKind| matches!(kind, RequestKind::Command(Command::Acknowledge { .. }));
+    assert!(script.try_take(is_acknowledgement).is_none());
+    script.outcome(list, page(vec![group_info(30, 40)], None));
+    let events = script.events();
+    assert!(
+        matches!(&events[..], [ClientEvent::Rewound { to: Seq(30), .. }, ..]),
+        "{events:?}"
+    );
+}
+
+/// While a server shuts down, the client waits for running requests only.
+#[test]
+fn next_page_is_not_due_while_the_client_leaves() {
+    let mut script = logged_in_with_more(Receive::FromCursor);
+    let (list, _) = take_list(&mut script);
+    script.machine.execute(script.now, 1, Command::ListDevices);
+    script.push(Push::GoAway { retry_after_ms: 0 });
+    script.outcome(list, page(vec![group_info(5, 5)], Some(GROUP_ID)));
+    script.drain();
+    assert!(script.machine.next_tick(script.now).unwrap() > script.now);
+}
+
 /// A server delays the pages of a very long list.
 #[test]
 fn client_is_online_before_a_slow_list_ends() {
