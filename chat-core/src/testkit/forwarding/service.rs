@@ -6,14 +6,17 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::cluster::Nodes;
 use crate::model::{
     Caller, CloseCode, Command, ConversationInfo, Login, LoginGrant, Push, Registration, Resume, SessionId, Source,
     StoreEpoch, Timestamp, UserInfo,
 };
+use crate::panics;
 use crate::router::{Outbox, OutboxLimits, SharedPush};
 use crate::service::{
     AttachedSession, ChatService, CommandError, CommandFuture, CommandReply, Readiness, SessionGuard,
@@ -83,6 +86,7 @@ impl ForwardingService {
             service,
             runtime: Handle::current(),
             sessions: Arc::default(),
+            started: Arc::default(),
         };
         std::thread::Builder::new()
             .name("forwarding-service".to_owned())
@@ -200,6 +204,14 @@ struct FarSide {
     service: Arc<dyn ChatService>,
     runtime: Handle,
     sessions: Arc<Sessions>,
+    started: Arc<StartedCommands>,
+}
+
+/// Commands that were started, and whose outcomes nothing awaits yet.
+#[derive(Default)]
+struct StartedCommands {
+    commands: Mutex<Vec<(CommandFuture, CommandReply)>>,
+    added: Notify,
 }
 
 /// The sessions that are attached, with their outboxes on the far side.
@@ -209,9 +221,11 @@ impl FarSide {
     /// Handles requests until the near side and its sessions are dropped.
     fn run(self, requests: &Receiver<Request>) {
         let _context = self.runtime.enter();
+        let outcomes = self.runtime.spawn(send_outcomes(Arc::clone(&self.started)));
         for request in requests {
             self.handle(request);
         }
+        outcomes.abort();
     }
 
     fn handle(&self, request: Request) {
@@ -240,7 +254,8 @@ impl FarSide {
             }
             Request::Execute(caller, command, reply, accepted) => {
                 let outcome = service.execute(caller, command);
-                self.runtime.spawn(async move { reply.send(outcome.await) });
+                self.started.commands.lock().push((outcome, reply));
+                self.started.added.notify_one();
                 let _ = accepted.send(());
             }
             Request::Pace(caller, command, reply) => {
@@ -317,6 +332,26 @@ impl FarSide {
             }
         });
         answered
+    }
+}
+
+/// Sends the outcomes of commands to the near side. Outcomes that are ready at the same time are
+/// sent together, as they would be on one network connection.
+async fn send_outcomes(started: Arc<StartedCommands>) {
+    let mut running = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = started.added.notified() => {
+                let commands = std::mem::take(&mut *started.commands.lock());
+                running.extend(commands.into_iter().map(|(outcome, reply)| async {
+                    if let Some(outcome) = panics::step("forwarded command", outcome).await {
+                        reply.send(outcome);
+                    }
+                }));
+            }
+            Some(()) = running.next() => {}
+        }
     }
 }
 

@@ -49,9 +49,8 @@ async fn unread_output_is_bounded(boundary: Boundary) {
 
 /// The replies of one batch to one session are sent together, and the last reply is sent although
 /// no other event follows it.
-#[tokio::test]
-async fn replies_of_one_batch_are_sent_in_few_writes() {
-    let (server, _connector) = server(Boundary::Direct, ServerConfig::default()).await;
+async fn replies_of_one_batch_are_sent_in_few_writes(boundary: Boundary) {
+    let (server, _connector) = server(boundary, ServerConfig::default()).await;
     let (stream, writes) = connect_counted(&server);
     let mut alice = Raw::log_in(stream, "alice").await;
     alice.ask(RequestKind::Command(say("alice", "first"))).await.unwrap();
@@ -142,6 +141,8 @@ async fn peer_that_reads_slowly_gets_everything(boundary: Boundary) {
 on_each_boundary! {
     #[tokio::test]
     unread_output_is_bounded,
+    #[tokio::test]
+    replies_of_one_batch_are_sent_in_few_writes,
     #[tokio::test]
     pushes_wait_in_the_outbox_until_the_peer_reads,
     #[tokio::test(start_paused = true)]
