@@ -1,7 +1,8 @@
-//! Tests of the engine through its public API only, as an application uses it.
+//! Tests of the engine through its public API only, as an application or a server uses it.
 
 #![allow(clippy::unwrap_used)] // tests
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,14 +10,123 @@ use chat_core::auth::{AuthError, AuthVerdict, Authenticator, ExternalLogin, Pass
 use chat_core::bus::MemoryBus;
 use chat_core::cluster::MemoryPresence;
 use chat_core::commands::Commands;
-use chat_core::engine::{Engine, EngineConfig, LocalSession};
+use chat_core::engine::{CommandError, Engine, EngineBuilder, EngineConfig, LocalSession};
 use chat_core::model::{
-    ConversationRef, DeviceId, DirectPolicy, EventKind, Login, ProfileChanges, Push, Registration, Secret, Seq, Source,
-    UserId, UserName, UserRef,
+    Caller, Command, ConversationRef, DeviceId, DirectPolicy, EventKind, Login, Outcome, ProfileChanges, Push,
+    Registration, Secret, Seq, Source, UserId, UserName, UserRef,
 };
-use chat_core::service::ChatService as _;
+use chat_core::router::{Outbox, OutboxLimits, SharedPush, StoreEventLog};
+use chat_core::service::{ChatService, SessionGuard};
 use chat_core::store::{MemoryStore, Store};
+use chat_core::sync::Mutex;
 use chat_core::testkit::LossyBus;
+use chat_core::testkit::forwarding::{ForwardingEventLog, ForwardingService};
+
+const PASSWORD: &str = "correct horse";
+
+/// Connection between a test and its engine.
+#[derive(Clone, Copy, Debug)]
+enum Boundary {
+    /// The test holds the engine itself.
+    Direct,
+    /// All calls, outcomes and events cross a channel, and so do the reads of the router.
+    Forwarded,
+}
+
+impl Boundary {
+    /// Returns the builder of an engine whose router reads its log across this boundary.
+    fn builder(self, store: Arc<dyn Store>) -> EngineBuilder {
+        let builder = Engine::builder(Arc::clone(&store));
+        match self {
+            Self::Direct => builder,
+            Self::Forwarded => {
+                let log = Arc::new(StoreEventLog::new(store));
+                builder.event_log(Arc::new(ForwardingEventLog::new(log)))
+            }
+        }
+    }
+
+    fn service(self, engine: &Engine) -> Arc<dyn ChatService> {
+        let service = engine.clone().into();
+        match self {
+            Self::Direct => service,
+            Self::Forwarded => Arc::new(ForwardingService::new(service)),
+        }
+    }
+}
+
+/// A session of a user of the test.
+trait Session: Commands<Error = CommandError> {
+    fn caller(&self) -> Caller;
+
+    async fn next_push(&self) -> Option<Push>;
+}
+
+impl Session for LocalSession {
+    fn caller(&self) -> Caller {
+        Self::caller(self)
+    }
+
+    async fn next_push(&self) -> Option<Push> {
+        Self::next_push(self).await
+    }
+}
+
+/// A session that uses the engine as a server does: through [`ChatService`].
+struct ServiceSession {
+    service: Arc<dyn ChatService>,
+    caller: Caller,
+    outbox: Arc<Outbox>,
+    drained: Mutex<VecDeque<SharedPush>>,
+    /// Ends the session.
+    _guard: SessionGuard,
+}
+
+impl ServiceSession {
+    async fn log_in(service: Arc<dyn ChatService>, name: &str) -> Self {
+        let mut login = Login::with_token(Secret::new(PASSWORD), DeviceId::random());
+        login.account = Some(UserRef::Name(UserName::parse(name).unwrap()));
+        let caller = service.login(Source::Local, login).await.unwrap().caller;
+        let outbox = Outbox::new(OutboxLimits::default());
+        let attached = service.attach(caller, Source::Local, outbox.clone()).await.unwrap();
+        Self {
+            service,
+            caller,
+            outbox,
+            drained: Mutex::default(),
+            _guard: attached.guard,
+        }
+    }
+}
+
+impl Commands for ServiceSession {
+    type Error = CommandError;
+
+    fn execute(&self, command: Command) -> impl Future<Output = Result<Outcome, CommandError>> + Send {
+        self.service.execute(self.caller, command)
+    }
+}
+
+impl Session for ServiceSession {
+    fn caller(&self) -> Caller {
+        self.caller
+    }
+
+    async fn next_push(&self) -> Option<Push> {
+        loop {
+            if let Some(push) = self.drained.lock().pop_front() {
+                return Some(push.push().clone());
+            }
+            self.outbox.ready().await;
+            let mut drained = Vec::new();
+            self.outbox.drain(64 * 1024, &mut drained);
+            if drained.is_empty() && self.outbox.is_closed() {
+                return None;
+            }
+            self.drained.lock().extend(drained);
+        }
+    }
+}
 
 fn config() -> EngineConfig {
     let mut config = EngineConfig::default();
@@ -26,17 +136,17 @@ fn config() -> EngineConfig {
 }
 
 async fn register(engine: &Engine, name: &str) -> UserId {
-    let registration = Registration::new(UserName::parse(name).unwrap(), Secret::new("correct horse"));
+    let registration = Registration::new(UserName::parse(name).unwrap(), Secret::new(PASSWORD));
     engine.register(Source::Local, registration).await.unwrap().id
 }
 
 /// Returns a reference to the caller's direct conversation with the user of `session`.
-fn direct(session: &LocalSession) -> ConversationRef {
+fn direct(session: &impl Session) -> ConversationRef {
     ConversationRef::Direct(UserRef::Id(session.caller().user))
 }
 
 /// Waits for the next message of a session, and returns its sequence number.
-async fn next_message(session: &LocalSession) -> Seq {
+async fn next_message(session: &impl Session) -> Seq {
     let wait = async {
         loop {
             match session.next_push().await.expect("the session continues") {
@@ -50,55 +160,98 @@ async fn next_message(session: &LocalSession) -> Seq {
         .expect("a message arrives in time")
 }
 
-/// The bus of the two nodes drops 30 % of the envelopes and duplicates 10 %.
-#[tokio::test]
-async fn nodes_deliver_once_and_in_order_over_a_lossy_bus() {
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let bus = Arc::new(LossyBus::new(Arc::new(MemoryBus::new()), 7, 300, 100));
-    let presence = Arc::new(MemoryPresence::new());
-    let node = async || {
-        let builder = Engine::builder(store.clone()).config(config());
-        builder
-            .bus(bus.clone())
-            .presence(presence.clone())
-            .build()
-            .await
-            .unwrap()
-    };
-    let (first_node, second_node) = (node().await, node().await);
-    let alice = first_node
-        .session(register(&first_node, "alice").await, DeviceId::random())
-        .await
-        .unwrap();
-    let bob = second_node
-        .session(register(&second_node, "bob").await, DeviceId::random())
-        .await
-        .unwrap();
-    for session in [&alice, &bob] {
-        let mut changes = ProfileChanges::default();
-        changes.direct_policy = Some(DirectPolicy::Everyone);
-        session.update_profile(changes).await.unwrap();
-    }
-    alice.send_text(direct(&bob), "first message").await.unwrap();
-    for session in [&alice, &bob] {
-        assert_eq!(next_message(session).await, Seq(1));
-    }
-    for number in 0..100 {
-        let (from, to) = if number % 3 == 0 {
-            (&bob, &alice)
-        } else {
-            (&alice, &bob)
+/// Two nodes on one store. Their bus drops 30 % of the envelopes and duplicates 10 %.
+struct Nodes {
+    bus: Arc<LossyBus>,
+    engines: [Engine; 2],
+}
+
+impl Nodes {
+    async fn new(boundary: Boundary) -> Self {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let bus = Arc::new(LossyBus::new(Arc::new(MemoryBus::new()), 7, 300, 100));
+        let presence = Arc::new(MemoryPresence::new());
+        let node = async || {
+            let builder = boundary.builder(store.clone()).config(config());
+            builder
+                .bus(bus.clone())
+                .presence(presence.clone())
+                .build()
+                .await
+                .unwrap()
         };
-        from.send_text(direct(to), &number.to_string()).await.unwrap();
+        let engines = [node().await, node().await];
+        Self { bus, engines }
     }
-    for session in [&alice, &bob] {
+
+    /// Lets two users, each with a session on another node, send each other messages. Checks that
+    /// both sessions receive every message once and in order.
+    async fn deliver_once_and_in_order(self, [alice, bob]: [impl Session; 2]) {
+        for changed in [update_policy(&alice).await, update_policy(&bob).await] {
+            changed.unwrap();
+        }
+        alice.send_text(direct(&bob), "first message").await.unwrap();
+        assert_eq!((next_message(&alice).await, next_message(&bob).await), (Seq(1), Seq(1)));
+        for number in 0..100 {
+            let text = number.to_string();
+            let sent = match number % 3 {
+                0 => bob.send_text(direct(&alice), &text).await,
+                _ => alice.send_text(direct(&bob), &text).await,
+            };
+            sent.unwrap();
+        }
         for seq in 2..=101 {
-            assert_eq!(next_message(session).await, Seq(seq));
+            assert_eq!(next_message(&alice).await, Seq(seq));
+        }
+        for seq in 2..=101 {
+            assert_eq!(next_message(&bob).await, Seq(seq));
+        }
+        assert!(self.bus.dropped() > 0);
+        for engine in self.engines {
+            engine.shutdown().await;
         }
     }
-    assert!(bus.dropped() > 0);
-    first_node.shutdown().await;
-    second_node.shutdown().await;
+
+    /// Runs the check with sessions that reach their engines across `boundary`.
+    async fn deliver_to_service_sessions(boundary: Boundary) {
+        let nodes = Self::new(boundary).await;
+        let log_in = async |engine: &Engine, name: &str| {
+            register(engine, name).await;
+            ServiceSession::log_in(boundary.service(engine), name).await
+        };
+        let [first, second] = &nodes.engines;
+        let sessions = [log_in(first, "alice").await, log_in(second, "bob").await];
+        nodes.deliver_once_and_in_order(sessions).await;
+    }
+}
+
+/// Lets every user send the user of `session` direct messages.
+async fn update_policy(session: &impl Session) -> Result<(), CommandError> {
+    let mut changes = ProfileChanges::default();
+    changes.direct_policy = Some(DirectPolicy::Everyone);
+    session.update_profile(changes).await.map(drop)
+}
+
+#[tokio::test]
+async fn nodes_deliver_once_and_in_order_over_a_lossy_bus() {
+    let nodes = Nodes::new(Boundary::Direct).await;
+    let session = async |engine: &Engine, name: &str| {
+        let user = register(engine, name).await;
+        engine.session(user, DeviceId::random()).await.unwrap()
+    };
+    let [first, second] = &nodes.engines;
+    let sessions = [session(first, "alice").await, session(second, "bob").await];
+    nodes.deliver_once_and_in_order(sessions).await;
+}
+
+#[tokio::test]
+async fn nodes_deliver_once_and_in_order_to_sessions_of_servers() {
+    Nodes::deliver_to_service_sessions(Boundary::Direct).await;
+}
+
+#[tokio::test]
+async fn nodes_deliver_once_and_in_order_across_channels() {
+    Nodes::deliver_to_service_sessions(Boundary::Forwarded).await;
 }
 
 /// Authenticator that accepts tokens of the form `user:NAME`.
@@ -120,15 +273,26 @@ impl Authenticator for Tokens {
     }
 }
 
-#[tokio::test]
-async fn authenticator_of_the_application_decides_logins() {
-    let engine = Engine::builder(Arc::new(MemoryStore::new()))
+async fn authenticator_decides_logins(boundary: Boundary) {
+    let engine = boundary
+        .builder(Arc::new(MemoryStore::new()))
         .authenticator(Arc::new(Tokens))
         .build()
         .await
         .unwrap();
+    let service = boundary.service(&engine);
     let login = |secret: &str| Login::with_token(Secret::new(secret), DeviceId::random());
-    let grant = engine.login(Source::Local, login("user:alice")).await.unwrap();
+    let grant = service.login(Source::Local, login("user:alice")).await.unwrap();
     assert_eq!(grant.user.name, "alice");
-    assert!(engine.login(Source::Local, login("nonsense")).await.is_err());
+    assert!(service.login(Source::Local, login("nonsense")).await.is_err());
+}
+
+#[tokio::test]
+async fn authenticator_of_the_application_decides_logins() {
+    authenticator_decides_logins(Boundary::Direct).await;
+}
+
+#[tokio::test]
+async fn authenticator_of_the_application_decides_logins_across_channels() {
+    authenticator_decides_logins(Boundary::Forwarded).await;
 }
