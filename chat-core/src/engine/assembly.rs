@@ -64,8 +64,11 @@ pub(super) fn start(config: EngineConfig, epoch: StoreEpoch, ports: EngineParts)
         marks: Arc::new(MarkQueue::new(&config)),
         presence: Arc::default(),
         observers: Arc::new(observers),
-        session_ender: Arc::new(SessionEnder::new(ports.router.clone())),
-        readiness: Arc::new(ReadinessState::new(ports.router.clone(), ports.advertiser.clone())),
+        session_ender: Arc::new(SessionEnder::new(Arc::new(ports.router.clone()))),
+        readiness: Arc::new(ReadinessState::new(
+            Arc::new(ports.router.clone()),
+            ports.advertiser.clone(),
+        )),
     };
     let shared = Shared::new(&config, &ports, &queues);
     start_workers(&lifecycle, &config, &ports, &queues, &shared);
@@ -165,7 +168,7 @@ impl Shared {
 fn start_workers(lifecycle: &Lifecycle, config: &EngineConfig, ports: &EngineParts, queues: &Queues, shared: &Shared) {
     let draining = || lifecycle.draining().clone();
     let access = || Arc::clone(&ports.access);
-    let router = || ports.router.clone();
+    let router = || Arc::new(ports.router.clone());
     let directory = || Arc::clone(&shared.directory);
     let append_ports = AppendPorts {
         access: access(),

@@ -232,7 +232,7 @@ impl EngineBuilder {
             authenticator,
             passwords,
             hooks: self.hooks.into(),
-            presence: Arc::new(PresenceView::new(presence, router.clone(), self.node)),
+            presence: Arc::new(PresenceView::new(presence, Arc::new(router.clone()), self.node)),
             advertiser,
             router,
             node: self.node,

@@ -9,9 +9,9 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::readiness::ReadinessState;
+use super::router_ports::LocalSessions;
 use crate::cluster::{ClusterError, Discovery, NodeInfo, Nodes};
 use crate::panics;
-use crate::router::Router;
 use crate::sync::Mutex;
 
 /// Maximum interval between two updates of the entry, which keep its number of sessions recent.
@@ -105,19 +105,19 @@ impl NodeAdvertiser {
 pub(in crate::engine) struct AdvertiseWorker {
     advertiser: Arc<NodeAdvertiser>,
     readiness: Arc<ReadinessState>,
-    router: Router,
+    sessions: Arc<dyn LocalSessions>,
 }
 
 impl AdvertiseWorker {
     pub(in crate::engine) fn new(
         advertiser: Arc<NodeAdvertiser>,
         readiness: Arc<ReadinessState>,
-        router: Router,
+        sessions: Arc<dyn LocalSessions>,
     ) -> Self {
         Self {
             advertiser,
             readiness,
-            router,
+            sessions,
         }
     }
 
@@ -131,7 +131,7 @@ impl AdvertiseWorker {
                 () = sleep(UPDATE_INTERVAL) => {}
             }
             let publish = async {
-                let sessions = self.router.stats().sessions;
+                let sessions = self.sessions.count();
                 self.advertiser.publish(sessions, self.readiness.takes_sessions()).await;
             };
             panics::step("advertise", publish).await;

@@ -10,7 +10,10 @@ mod observers;
 mod presence;
 mod publisher;
 mod readiness;
+mod router_ports;
 mod session_recheck;
+#[cfg(test)]
+mod tests;
 
 pub(super) use advertise::{AdvertiseWorker, NodeAdvertiser};
 pub(super) use appender::{AppendPorts, AppendQueue, AppendWorker, DraftIdentity, LaneChange, LaneCheck, is_temporary};

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::router_ports::{LocalSessions, NoticeSender};
 use crate::cluster::Presence;
 use crate::engine::store_access::StoreAccess;
 use crate::model::{DeviceId, NodeId, PresenceState, Push, UserId};
 use crate::panics;
-use crate::router::Router;
 use crate::sync::Mutex;
 
 /// Users whose sessions changed since the worker last took them. Bounded by the number of users.
@@ -37,13 +37,17 @@ impl PresenceQueue {
 #[derive(Debug)]
 pub(in crate::engine) struct PresenceView {
     presence: Arc<dyn Presence>,
-    router: Router,
+    sessions: Arc<dyn LocalSessions>,
     node: NodeId,
 }
 
 impl PresenceView {
-    pub(in crate::engine) fn new(presence: Arc<dyn Presence>, router: Router, node: NodeId) -> Self {
-        Self { presence, router, node }
+    pub(in crate::engine) fn new(presence: Arc<dyn Presence>, sessions: Arc<dyn LocalSessions>, node: NodeId) -> Self {
+        Self {
+            presence,
+            sessions,
+            node,
+        }
     }
 
     /// Returns the presence of each user: the greatest state among the user's sessions on all
@@ -59,14 +63,14 @@ impl PresenceView {
         };
         let reported = self.presence.devices(users).await.unwrap_or_default();
         for (user, _, node, state) in reported {
-            // What this node has reported may be outdated: its router knows the current state of
-            // the node's own sessions.
+            // What this node has reported may be outdated; `sessions` has the current state of the
+            // node's own sessions.
             if node != self.node {
                 raise(user, state);
             }
         }
         for user in users {
-            for (_, state) in self.router.local_sessions(*user) {
+            for (_, state) in self.sessions.of_user(*user) {
                 raise(*user, state);
             }
         }
@@ -80,7 +84,7 @@ impl PresenceView {
         // Soft state, or a defect of its service, must not make the login fail.
         let reported = panics::step("presence of a user", self.presence.devices(&[user])).await;
         let reported = reported.and_then(Result::ok).unwrap_or_default();
-        let local = self.router.local_sessions(user);
+        let local = self.sessions.of_user(user);
         let reported = reported.into_iter().map(|(_, device, _, _)| device);
         reported
             .chain(local.into_iter().filter_map(|(caller, _)| caller.device()))
@@ -110,7 +114,7 @@ pub(in crate::engine) struct PresenceWorker {
     queue: Arc<PresenceQueue>,
     view: Arc<PresenceView>,
     access: Arc<StoreAccess>,
-    router: Router,
+    notices: Arc<dyn NoticeSender>,
     announced: Announced,
 }
 
@@ -119,13 +123,13 @@ impl PresenceWorker {
         queue: Arc<PresenceQueue>,
         view: Arc<PresenceView>,
         access: Arc<StoreAccess>,
-        router: Router,
+        notices: Arc<dyn NoticeSender>,
     ) -> Self {
         Self {
             queue,
             view,
             access,
-            router,
+            notices,
             announced: Announced::default(),
         }
     }
@@ -155,7 +159,7 @@ impl PresenceWorker {
             return;
         };
         for friend in friends {
-            self.router.notify_user(friend, &Push::Presence { user, state }, None);
+            self.notices.notify_user(friend, &Push::Presence { user, state }, None);
         }
     }
 }

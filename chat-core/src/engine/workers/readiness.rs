@@ -8,8 +8,8 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::advertise::NodeAdvertiser;
+use super::router_ports::HeartbeatStatus;
 use crate::panics;
-use crate::router::Router;
 use crate::service::Readiness;
 use crate::store::Store;
 
@@ -25,7 +25,7 @@ const MIN_ANSWERS: u32 = 2;
 /// Readiness of this node, as last observed.
 #[derive(Debug)]
 pub(in crate::engine) struct ReadinessState {
-    router: Router,
+    heartbeats: Arc<dyn HeartbeatStatus>,
     advertiser: Option<Arc<NodeAdvertiser>>,
     store_is_unavailable: AtomicBool,
     /// Number of this node's listeners that are closed because the node was not ready.
@@ -33,9 +33,12 @@ pub(in crate::engine) struct ReadinessState {
 }
 
 impl ReadinessState {
-    pub(in crate::engine) fn new(router: Router, advertiser: Option<Arc<NodeAdvertiser>>) -> Self {
+    pub(in crate::engine) fn new(
+        heartbeats: Arc<dyn HeartbeatStatus>,
+        advertiser: Option<Arc<NodeAdvertiser>>,
+    ) -> Self {
         Self {
-            router,
+            heartbeats,
             advertiser,
             store_is_unavailable: AtomicBool::new(false),
             closed_listeners: AtomicU32::new(0),
@@ -51,10 +54,10 @@ impl ReadinessState {
         let advertiser = self.advertiser.as_deref();
         Readiness {
             store_answers: !self.store_is_unavailable.load(Ordering::Relaxed),
-            clock_is_right: !self.router.is_clock_wrong(),
+            clock_is_right: !self.heartbeats.is_clock_wrong(),
             others_serve: advertiser
                 .and_then(NodeAdvertiser::others_serve)
-                .unwrap_or_else(|| self.router.has_peers()),
+                .unwrap_or_else(|| self.heartbeats.has_peers()),
         }
     }
 

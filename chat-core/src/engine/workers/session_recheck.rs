@@ -14,10 +14,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::router_ports::SessionCloser;
 use crate::engine::error::CommandError;
 use crate::model::{CloseCode, ReplyCode, UserId};
 use crate::panics;
-use crate::router::{Router, SessionSelector};
+use crate::router::SessionSelector;
 use crate::sync::Mutex;
 
 /// Delays between the checks. Their sum exceeds the time that a store takes to end a transaction
@@ -77,15 +78,15 @@ impl Schedule {
 /// Closes sessions on all nodes after a change in the store has ended them, or may have ended them.
 #[derive(Debug)]
 pub(in crate::engine) struct SessionEnder {
-    router: Router,
+    closer: Arc<dyn SessionCloser>,
     schedule: Mutex<Schedule>,
     scheduled: Notify,
 }
 
 impl SessionEnder {
-    pub(in crate::engine) fn new(router: Router) -> Self {
+    pub(in crate::engine) fn new(closer: Arc<dyn SessionCloser>) -> Self {
         Self {
-            router,
+            closer,
             schedule: Mutex::default(),
             scheduled: Notify::new(),
         }
@@ -112,18 +113,18 @@ impl SessionEnder {
 
     /// Closes sessions that a committed change has ended.
     pub(in crate::engine) fn close(&self, user: UserId, sessions: SessionSelector, code: CloseCode) {
-        self.router.close_sessions(user, sessions, code);
+        self.closer.close(user, sessions, code);
     }
 
     /// Closes sessions on this node that a committed change has ended. On the other nodes, the
     /// caller must have the user's sessions compared with the store.
     pub(in crate::engine) fn close_here(&self, user: UserId, sessions: SessionSelector, code: CloseCode) {
-        self.router.close_sessions_here(user, sessions, code);
+        self.closer.close_here(user, sessions, code);
     }
 
     /// Compares a user's sessions with the store on every node, and closes those that have ended.
     pub(in crate::engine) fn recheck(&self, user: UserId, code: CloseCode) {
-        self.router.recheck_sessions(user, code);
+        self.closer.recheck(user, code);
     }
 
     /// Compares a user's sessions with the store after a change failed with `error`: at once, and

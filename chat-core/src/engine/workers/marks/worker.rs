@@ -15,9 +15,9 @@ use crate::engine::breaker::Scope;
 use crate::engine::config::EngineConfig;
 use crate::engine::signals::may_signal;
 use crate::engine::store_access::StoreAccess;
+use crate::engine::workers::router_ports::NoticeSender;
 use crate::model::{Caller, ConversationId, ConversationKind, DeviceId, Push, UserId};
 use crate::panics;
-use crate::router::Router;
 use crate::store::{MembershipView, Store, StoreError};
 use crate::time::now;
 
@@ -34,7 +34,7 @@ const MIN_AWAITED_INTERVAL: Duration = Duration::from_millis(20);
 pub(in crate::engine) struct MarkWorker {
     queue: Arc<MarkQueue>,
     access: Arc<StoreAccess>,
-    router: Router,
+    notices: Arc<dyn NoticeSender>,
     flush_interval: Duration,
     /// Maximum number of members of a group in which receipts are sent.
     max_receipt_members: u32,
@@ -51,13 +51,13 @@ impl MarkWorker {
     pub(in crate::engine) fn new(
         queue: Arc<MarkQueue>,
         access: Arc<StoreAccess>,
-        router: Router,
+        notices: Arc<dyn NoticeSender>,
         config: &EngineConfig,
     ) -> Self {
         Self {
             queue,
             access,
-            router,
+            notices,
             flush_interval: config.mark_flush_interval,
             max_receipt_members: config.max_receipt_members,
             max_batch: config.max_mark_batch,
@@ -188,7 +188,7 @@ impl MarkWorker {
                 unread: u32::try_from(membership.unread).unwrap_or(u32::MAX),
                 unread_mentions: u32::try_from(membership.unread_mentions).unwrap_or(u32::MAX),
             };
-            self.router.notify_user(user, &read, reader);
+            self.notices.notify_user(user, &read, reader);
         }
         if !member.is_active() || conversation.deleted {
             return;
@@ -204,11 +204,11 @@ impl MarkWorker {
                 if let Some(peer) = &membership.peer
                     && may_signal(&self.access, user, peer.user).await
                 {
-                    self.router.notify_user(peer.user, &receipt, None);
+                    self.notices.notify_user(peer.user, &receipt, None);
                 }
             }
             ConversationKind::Group if conversation.member_count <= self.max_receipt_members => {
-                self.router.notify_conversation(conversation.id, &receipt, None);
+                self.notices.notify_conversation(conversation.id, &receipt);
             }
             ConversationKind::Group | ConversationKind::Inbox { .. } => {}
         }
