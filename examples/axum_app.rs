@@ -14,98 +14,116 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocketUpgrade};
-use axum::extract::{ConnectInfo, FromRef, Path, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Path, State};
+use axum::http::{StatusCode, header, request::Parts};
 use axum::response::Response;
 use axum::routing::{any, get, post};
 use axum::{Json, Router};
-use chat_core::auth::{Profile, Subject};
+use chat_core::auth::{AccountLogin, Profile, Subject, TokenAuthenticator};
 use chat_core::client::{Endpoint, MemoryStore as ClientMemoryStore, Scheme};
+use chat_core::model::Timestamp;
 use chat_core::prelude::*;
 use chat_core::store::MemoryStore;
 use chat_core::transport::MessageStream;
-use chat_examples::web::{CurrentUser, Refused, Tokens, request};
+use chat_examples::http::request;
 use chat_examples::{AnyError, WebSocketDial, events, next_text};
+use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// State that the handlers share.
-#[derive(Clone)]
-struct App {
-    engine: Engine,
-    server: Arc<Server>,
-    tokens: Tokens,
+const SECRET: &[u8] = b"a secret that only the application knows";
+
+/// Content of a token of the application.
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    user: UserId,
+    /// Time of expiry, in seconds since 1970.
+    exp: u64,
 }
 
-impl FromRef<App> for Tokens {
-    fn from_ref(app: &App) -> Self {
-        app.tokens.clone()
+/// Returns the login that a token stands for, or `None` if the token is invalid or has expired. The
+/// session of a chat client ends when its token expires.
+fn verify(token: &[u8]) -> Option<AccountLogin> {
+    let key = DecodingKey::from_secret(SECRET).ok()?;
+    let token = decode::<Claims>(token, &key, &Validation::default()).ok()?;
+    let mut login = AccountLogin::new(token.claims.user);
+    login.expires_at = Some(Timestamp::from_unix_seconds(token.claims.exp));
+    Some(login)
+}
+
+/// The user for whom the bearer token of a request was issued.
+struct CurrentUser(ActingAs);
+
+impl FromRequestParts<Engine> for CurrentUser {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, engine: &Engine) -> Result<Self, StatusCode> {
+        let header = parts.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+        let login = header.and_then(|value| verify(value.strip_prefix(b"Bearer ")?));
+        let user = login.map(|login| engine.acting_as(login.user));
+        user.map(Self).ok_or(StatusCode::UNAUTHORIZED)
     }
 }
 
+type Answer<T> = Result<Json<T>, (StatusCode, String)>;
+
+/// Returns the status and the text of the response to a request that the engine refused.
+fn refused(error: CommandError) -> (StatusCode, String) {
+    let status = StatusCode::from_u16(error.code.http_status()).unwrap_or_default();
+    (status, error.text.into_owned())
+}
+
 /// Logs a user in to the application. A real application checks a password here.
-async fn log_in(State(app): State<App>, Json(name): Json<String>) -> Result<Json<String>, Refused> {
-    let mut profile = Profile::default();
-    profile.name_hint = Some(name.clone());
-    let subject = Subject::new(name).map_err(AnyError::from)?;
-    let user = app.engine.provision(subject, profile).await?;
-    Ok(Json(app.tokens.issue(user.id)?))
+async fn log_in(State(engine): State<Engine>, Json(name): Json<String>) -> Answer<String> {
+    let subject = Subject::new(name).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
+    let user = engine.provision(subject, Profile::default()).await.map_err(refused)?.id;
+    let exp = jsonwebtoken::get_current_timestamp() + 3600;
+    let jwt = EncodingKey::from_secret(SECRET).and_then(|key| encode(&Header::default(), &Claims { user, exp }, &key));
+    Ok(Json(jwt.expect("the secret can sign any claims")))
 }
 
-async fn conversations(
-    State(app): State<App>,
-    CurrentUser(user): CurrentUser,
-) -> Result<Json<Vec<ConversationInfo>>, Refused> {
-    Ok(Json(app.engine.acting_as(user).conversations().await?))
+async fn conversations(user: CurrentUser) -> Answer<Vec<ConversationInfo>> {
+    user.0.conversations().await.map(Json).map_err(refused)
 }
 
-async fn post_message(
-    State(app): State<App>,
-    CurrentUser(user): CurrentUser,
-    Path(conversation): Path<ConversationId>,
-    Json(text): Json<String>,
-) -> Result<Json<Appended>, Refused> {
-    Ok(Json(app.engine.acting_as(user).send_text(conversation, &text).await?))
+async fn post_text(user: CurrentUser, Path(id): Path<ConversationId>, Json(text): Json<String>) -> Answer<Appended> {
+    user.0.send_text(id, &text).await.map(Json).map_err(refused)
 }
 
 /// Serves a chat client: binary messages carry the packets of the protocol.
-async fn chat(
-    State(app): State<App>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    upgrade: WebSocketUpgrade,
-) -> Response {
+async fn chat(server: State<Arc<Server>>, peer: ConnectInfo<SocketAddr>, upgrade: WebSocketUpgrade) -> Response {
     upgrade.on_upgrade(move |socket| {
         let payload = |message| match message {
             Message::Binary(bytes) => Some(bytes),
             _ => None,
         };
         let stream = MessageStream::from_socket(socket, payload, Message::Binary);
-        app.server.serve_stream(stream, peer.into())
+        server.serve_stream(stream, peer.0.into())
     })
 }
 
-/// Starts the application on a free port.
-async fn start() -> Result<(App, SocketAddr), AnyError> {
-    let tokens = Tokens::new("a secret that only the application knows")?;
-    let builder = Engine::builder(Arc::new(MemoryStore::new()));
-    let engine = builder.authenticator(Arc::new(tokens.clone())).build().await?;
-    // The server needs no listener: it serves the WebSockets that axum accepts.
-    let server = Arc::new(Server::builder(engine.clone()).bind().await?);
-    let app = App { engine, server, tokens };
-    let router = Router::new()
+fn routes(engine: Engine, server: Arc<Server>) -> Router {
+    Router::new()
         .route("/login", post(log_in))
         .route("/conversations", get(conversations))
-        .route("/conversations/{id}/messages", post(post_message))
-        .route("/chat", any(chat))
-        .with_state(app.clone())
-        .into_make_service_with_connect_info::<SocketAddr>();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok((app, address))
+        .route("/conversations/{id}/messages", post(post_text))
+        .route("/chat", any(chat).with_state(server))
+        .with_state(engine)
 }
 
 #[tokio::main]
 async fn main() -> Result<(), AnyError> {
-    let (app, address) = start().await?;
+    let engine = Engine::builder(Arc::new(MemoryStore::new()))
+        .authenticator(Arc::new(TokenAuthenticator::new(verify)))
+        .build()
+        .await?;
+    // The server needs no listener: it serves the WebSockets that axum accepts.
+    let server = Arc::new(Server::builder(engine.clone()).bind().await?);
+    let routes = routes(engine.clone(), Arc::clone(&server)).into_make_service_with_connect_info::<SocketAddr>();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+
     let (_, alice_token) = request(address, "POST /login", "", json!("alice")).await?;
     let (_, bob_token) = request(address, "POST /login", "", json!("bob")).await?;
     let (alice_token, bob_token) = (alice_token.as_str().unwrap_or(""), bob_token.as_str().unwrap_or(""));
@@ -117,10 +135,8 @@ async fn main() -> Result<(), AnyError> {
     let group = client.create_group(group).await?.id;
 
     // Bob uses the application without a chat client.
-    let bob = app
-        .engine
-        .acting_as(app.tokens.user(bob_token).ok_or("the token is not valid")?);
-    bob.join_group(group, Note::default()).await?;
+    let bob = verify(bob_token.as_bytes()).ok_or("the token is not valid")?.user;
+    engine.acting_as(bob).join_group(group, Note::default()).await?;
     let path = format!("POST /conversations/{group}/messages");
     let (status, posted) = request(address, &path, bob_token, json!("hello from the web")).await?;
     println!("bob posted: {status} {posted}");
@@ -144,8 +160,8 @@ async fn main() -> Result<(), AnyError> {
     assert_eq!(status, 401);
 
     client.close().await;
-    app.server.drain(Duration::from_secs(5)).await;
-    app.engine.shutdown().await;
+    server.drain(Duration::from_secs(5)).await;
+    engine.shutdown().await;
     Ok(())
 }
 

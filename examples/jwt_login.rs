@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_core::auth::{AuthError, AuthVerdict, Authenticator, ExternalLogin, Profile, Subject};
-use chat_core::client::{MemoryStore as ClientMemoryStore, Scheme};
+use chat_core::client::Scheme;
 use chat_core::model::{Login, Timestamp};
 use chat_core::prelude::*;
 use chat_core::store::MemoryStore;
-use chat_examples::AnyError;
+use chat_examples::{AnyError, connect};
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
@@ -51,17 +51,6 @@ impl Authenticator for JwtLogin {
         login.expires_at = Some(Timestamp::from_unix_seconds(token.claims.exp));
         Ok(AuthVerdict::External(login))
     }
-}
-
-/// Connects a chat client that presents `token`.
-async fn connect(server: &ServerAddress, token: &str) -> Result<Client, AnyError> {
-    let credentials = Credentials::Token {
-        token: Secret::new(token),
-        fresh: true,
-    };
-    let mut options = ClientOptions::new([server.clone()], credentials);
-    options.max_attempts = Some(1);
-    Ok(Client::connect(options, ClientMemoryStore::default()).await?)
 }
 
 #[tokio::main]

@@ -1,13 +1,13 @@
-//! Helpers of the examples: the web part of an application, a dialer for chat over a WebSocket, and
-//! functions that several examples call.
+//! Helpers of the examples: an HTTP client, a dialer for chat over a WebSocket, and functions that
+//! several examples call.
 
-pub mod web;
+pub mod http;
 
 use std::io;
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
-use chat_core::client::{Dial, Events};
+use chat_core::client::{Dial, Events, MemoryStore as ClientMemoryStore};
 use chat_core::prelude::*;
 use chat_core::transport::{MessageStream, Stream, Transport};
 use tokio::net::TcpStream;
@@ -34,6 +34,20 @@ pub async fn group_of(name: &str, owner: &ActingAs, member: &ActingAs) -> Result
     let group = owner.create_group(NewGroup::new(GroupName::parse(name)?)).await?.id;
     member.join_group(group, Note::default()).await?;
     Ok(group)
+}
+
+/// Connects a chat client that logs in with `token`. Gives up after the first failure.
+///
+/// # Errors
+/// The server cannot be reached, or refuses the token.
+pub async fn connect(server: &ServerAddress, token: &str) -> Result<Client, ClientError> {
+    let credentials = Credentials::Token {
+        token: Secret::new(token),
+        fresh: true,
+    };
+    let mut options = ClientOptions::new([server.clone()], credentials);
+    options.max_attempts = Some(1);
+    Client::connect(options, ClientMemoryStore::default()).await
 }
 
 /// Dialer that connects a chat client through a WebSocket at `/chat` of a server on this machine.

@@ -46,6 +46,18 @@ impl AccountLogin {
     }
 }
 
+impl From<AccountLogin> for AuthVerdict {
+    fn from(login: AccountLogin) -> Self {
+        Self::Account(login)
+    }
+}
+
+impl From<ExternalLogin> for AuthVerdict {
+    fn from(login: ExternalLogin) -> Self {
+        Self::External(login)
+    }
+}
+
 /// Verdict of an authenticator on the resume of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -98,7 +110,8 @@ pub enum AuthError {
 ///
 /// The default is [`PasswordAuthenticator`](super::PasswordAuthenticator). An application with its
 /// own accounts implements this trait to check its own tokens: the `secret` of a [`Login`] is then
-/// the token that the client presents.
+/// the token that the client presents. [`TokenAuthenticator`](super::TokenAuthenticator) needs only
+/// a function that checks the token.
 ///
 /// # Contract
 /// - A verdict does not distinguish an unknown account from a wrong secret, in content or in time.

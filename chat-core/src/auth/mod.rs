@@ -10,6 +10,7 @@ mod resume_throttle;
 mod source;
 mod throttle;
 mod token;
+mod token_authenticator;
 
 pub use authenticator::{AccountLogin, AuthError, AuthVerdict, Authenticator, Proof, Reauthentication};
 pub use connection_gate::{ConnectionLimits, PenaltyOptions};
@@ -17,6 +18,7 @@ pub use external::{ExternalLogin, Profile, Subject, SubjectError};
 pub use password::{PasswordCost, PasswordHashError, PasswordPoolError, PasswordPoolOptions};
 pub use password_authenticator::PasswordAuthenticator;
 pub use throttle::{ThrottleLimit, ThrottleOptions, Throttled};
+pub use token_authenticator::TokenAuthenticator;
 
 #[cfg(not(feature = "unstable"))]
 pub(crate) use internals::*;
