@@ -106,7 +106,7 @@ pub(crate) fn describe(client: &Client, conversation: &ConversationRef, outcome:
             (text, notice)
         }
         _ => (
-            format!("it is unknown whether an earlier message to {label} was sent"),
+            format!("it is unknown whether an earlier message to {label} was stored"),
             json!({"outcome": "unknown"}),
         ),
     }
@@ -121,7 +121,8 @@ fn label_of(client: &Client, reference: &ConversationRef, outcome: &SendOutcome)
     }
 }
 
-/// Returns a label for a conversation that the client may not know yet.
+/// Returns a label for a conversation of the present store, even if the client does not know it
+/// yet.
 pub(crate) fn label_of_known(client: &Client, reference: &ConversationRef) -> String {
     match (known_name(client, reference), reference) {
         (Some(name), _) => name.label(),

@@ -265,7 +265,7 @@ async fn print_received(
                 .and_modify(|seen| *seen = *to.min(seen));
             let name = ConversationName::of(conversation).label();
             output.notice("rewound", &format!(
-                "the server was restored from a backup: the printed events of {name} after #{to} no longer exist; the current events follow"
+                "the server was restored from a backup: the printed events of {name} after #{to} may no longer exist; the current events follow"
             ));
         }
         ClientEvent::Truncated { conversation, from, to } => {

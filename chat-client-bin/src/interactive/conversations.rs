@@ -137,8 +137,8 @@ impl Conversations {
         id.and_then(|id| self.last.get(&id)).copied().unwrap_or_default()
     }
 
-    /// Returns the prompt, such as `bob (3 new, 1 for you)> `. It counts the unread events and the
-    /// mentions in other conversations.
+    /// Returns the prompt, such as `bob (3 new, 1 for you)> `. It counts the unread messages and
+    /// the mentions in other conversations.
     pub(super) fn prompt(&self, all: &[Arc<ConversationInfo>]) -> String {
         let others = || all.iter().filter(|info| !self.is_current(info));
         let unread = others().map(|info| info.unread).fold(0, u32::saturating_add);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn prompt_counts_unread_events_of_other_conversations() {
+    fn prompt_counts_unread_messages_of_other_conversations() {
         let all = [direct(1, "bob", 2, 0), direct(2, "小明", 3, 1)];
         let mut conversations = Conversations::default();
         assert_eq!(conversations.prompt(&all), "(5 new, 1 for you)> ");

@@ -28,7 +28,7 @@ use super::command::is_message;
 use super::completion::KnownNames;
 use super::input::{InputEvent, Prompt, PromptKind, SharedMode};
 use super::resize::PaintedPrompt;
-use super::screen::{Painting, PrintLock, Screen};
+use super::screen::{PrintLock, PrintPause, Screen};
 use super::suspension;
 use super::typing::{SharedStatus, TypingNotices};
 
@@ -132,7 +132,7 @@ pub(super) struct CommandHelper {
     printing: PrintLock,
     /// Present from the moment at which Enter ends a line that is sent as a message until the line
     /// is cleared: nothing is printed between the line and the cursor.
-    sent: Mutex<Option<Painting>>,
+    sent: Mutex<Option<PrintPause>>,
     typing: Mutex<TypingNotices>,
     status: SharedStatus,
     style: Style,
@@ -245,7 +245,7 @@ impl Validator for CommandHelper {
             && is_message(context.input(), is_open)
         {
             // If a line is being printed, it may appear below the typed line, which then stays.
-            *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = self.printing.try_stop();
+            *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = self.printing.try_pause();
         }
         Ok(ValidationResult::Valid(None))
     }

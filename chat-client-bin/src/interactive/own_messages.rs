@@ -18,7 +18,8 @@ pub(super) struct OwnMessages {
     /// was typed is printed once its outcome is known. They are in the order of their arrival, and
     /// the oldest is dropped if there are too many.
     held: VecDeque<(Key, String)>,
-    /// Messages that were stored before the client had caught up, and have not arrived.
+    /// Messages typed in this run whose outcome came before the client had caught up, and that have
+    /// not arrived.
     stored: BTreeSet<Key>,
 }
 
@@ -36,7 +37,8 @@ impl OwnMessages {
     }
 
     /// Records that a typed message is stored. Returns its line if the line is to be printed now;
-    /// otherwise it is printed when the message arrives, or has been.
+    /// otherwise it is printed when the message arrives, or has been. A line that was dropped
+    /// because there were too many is never printed.
     pub(super) fn stored(&mut self, key: Key, caught_up: bool) -> Option<String> {
         let held = self.held.iter().position(|(held, _)| *held == key);
         let held = held.and_then(|at| self.held.remove(at)).map(|(_, line)| line);

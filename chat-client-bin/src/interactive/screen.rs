@@ -16,16 +16,17 @@ const MAX_QUEUED_LINES: usize = 1024;
 /// editor would add otherwise. The editor paints the prompt and the typed line again after it.
 const REPAINT: &str = "\x1b[A\n";
 
-/// Lock that is held while a line is printed above the prompt.
+/// Lock that the printing thread holds while it prints a line above the prompt, and that a
+/// [`PrintPause`] holds so that it prints none.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PrintLock(Arc<AsyncMutex<()>>);
 
 /// While this exists, no line is printed above the prompt.
-pub(super) type Painting = OwnedMutexGuard<()>;
+pub(super) type PrintPause = OwnedMutexGuard<()>;
 
 impl PrintLock {
     /// Stops the printing of lines, or returns `None` if a line is being printed.
-    pub(super) fn try_stop(&self) -> Option<Painting> {
+    pub(super) fn try_pause(&self) -> Option<PrintPause> {
         Arc::clone(&self.0).try_lock_owned().ok()
     }
 }

@@ -1,4 +1,5 @@
-//! Tests of typed lines: commands of the admins of a group and of the account, and messages.
+//! Tests of typed lines: commands for the admins of a group, commands that change the account, and
+//! messages.
 
 use chat_core::client::{Client, ClientEvent, ClientOptions, Credentials, MemoryStore, ServerAddress};
 use chat_core::model::{Secret, UserName, UserRef};
@@ -299,7 +300,7 @@ fn admin_mentions_all_members_by_a_typed_text() {
 }
 
 #[test]
-fn reaction_is_printed_with_the_number_of_all() {
+fn second_reaction_is_printed_with_the_number_of_each_emoji() {
     let server = TestServer::new();
     let [alice, bob, carol] = server.friends(["alice", "bob", "carol"]);
     alice.ok(&["group", "create", "club"]);

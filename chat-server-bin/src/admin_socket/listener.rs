@@ -28,9 +28,9 @@ const BACKLOG: i32 = 64;
 /// Maximum time until the first request of a connection is complete. The commands of operators send
 /// it as soon as they have connected.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Maximum time between two requests of a connection.
+/// Maximum time from the end of an answer until the next request of the connection is complete.
 const NEXT_REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-/// Number of lines of output that wait for a peer. When full, the command waits.
+/// Maximum number of lines of output that wait for a peer. Beyond it, the command waits.
 const MAX_WAITING_REPLIES: usize = 64;
 /// Pause after a failure to accept a connection, for example for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);

@@ -62,7 +62,7 @@ impl App {
             ClientEvent::Rewound { conversation, to } => {
                 let name = ConversationName::of(conversation).label();
                 self.state.show_warning(&format!(
-                    "the server was restored from a backup: the printed events of {name} after #{to} no longer exist; the current events follow"
+                    "the server was restored from a backup: the printed events of {name} after #{to} may no longer exist; the current events follow"
                 ));
             }
             ClientEvent::Truncated { conversation, from, to } => {
@@ -136,9 +136,10 @@ impl App {
     }
 
     /// Prints a received event. If its conversation is the current one, marks the event as read;
-    /// otherwise prints the name of the conversation too. Does not print `ConversationOpened`, and
-    /// events that it missed before the start, which the unread counts include. Of the events that
-    /// this device sent, prints the messages if a user types in the line editor.
+    /// otherwise prints the name of the conversation too. Prints neither `ConversationOpened` nor
+    /// events that this device missed before the client started; of these, the unread counts
+    /// include the messages. Of the events that this device sent, prints the messages if a user
+    /// types in the line editor.
     async fn handle_delivery(&mut self, delivery: &Delivery) {
         let info = &delivery.conversation;
         self.state.add_to_completion(info);
@@ -261,7 +262,7 @@ impl App {
         }
     }
 
-    /// Prints the conversations that have unread events, with their counts.
+    /// Prints the conversations that have unread messages, with their counts.
     fn print_unread_counts(&self) {
         let all = self.state.client.known_conversations();
         let unread: Vec<_> = all.iter().filter(|info| info.unread > 0).collect();

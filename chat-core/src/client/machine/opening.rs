@@ -181,8 +181,9 @@ impl Machine {
     }
 
     /// Refuses a login as another user than that of the saved state: the account may have been
-    /// renamed or deleted, and its name given to another user, who must not get the messages of the
-    /// outbox. Ids of users in different histories of the server cannot be compared.
+    /// renamed or deleted, and its name given to another user, in whose name the messages of the
+    /// outbox must not be sent. Ids of users of different store epochs cannot be compared, so a
+    /// login in another epoch is not refused.
     fn check_user(&mut self, logged_in: &LoggedIn) -> Result<(), ClientError> {
         let user = logged_in.user.id;
         let saved = self.config.user.filter(|saved| *saved != user);

@@ -60,7 +60,7 @@ fn saved(script: &mut Script) -> Vec<Cursor> {
 }
 
 /// Takes the oldest acknowledgement that the machine has sent to the server.
-fn reported(script: &mut Script) -> Option<Seq> {
+fn take_acknowledgement(script: &mut Script) -> Option<Seq> {
     let request = script.try_take(|kind| matches!(kind, RequestKind::Command(Command::Acknowledge { .. })))?;
     match request.kind {
         RequestKind::Command(Command::Acknowledge { seq, .. }) => Some(seq),
@@ -68,8 +68,8 @@ fn reported(script: &mut Script) -> Option<Seq> {
     }
 }
 
-/// Asserts that the machine reads the log of [`other_event`], reports a reset to the server's
-/// cursor 2, and then delivers every later event.
+/// Asserts that the machine reads the log of [`other_event`], reports `Rewound` to the application
+/// with position 2, the server's cursor, and then delivers every later event.
 fn assert_restarts(script: &mut Script, common: u64, last: u64) {
     let (request, _, asked) = script.take_page().expect("the log is read");
     assert_eq!(
@@ -84,7 +84,7 @@ fn assert_restarts(script: &mut Script, common: u64, last: u64) {
         "{events:?}"
     );
     assert_eq!(
-        reported(script),
+        take_acknowledgement(script),
         None,
         "a position of the other log is not acknowledged"
     );
@@ -112,13 +112,13 @@ fn log_without_new_events_is_not_read() {
 #[test]
 fn page_of_the_same_log_delivers_new_events_only() {
     let mut script = Script::online(config_at_five(), vec![group_info(2, 7)]);
-    assert_eq!(reported(&mut script), None, "the log is not verified yet");
+    assert_eq!(take_acknowledgement(&mut script), None, "the log is not verified yet");
     let (request, _, asked) = script.take_page().unwrap();
     assert_eq!(asked.from, PageFrom::After(Seq(4)));
     script.outcome(request, Outcome::History(page(asked, 7, 500)));
     assert_eq!(script.seqs(), [6, 7]);
     assert_eq!(
-        reported(&mut script),
+        take_acknowledgement(&mut script),
         Some(Seq(5)),
         "the server had not received this acknowledgement"
     );
@@ -149,8 +149,8 @@ fn other_log_is_found_after_a_reconnection() {
 }
 
 /// The log is shorter than what was delivered, so it may also have another event at the
-/// acknowledged cursor. Delivery must not start there, because acknowledging the reset would then
-/// keep that cursor.
+/// acknowledged cursor. Delivery must not start there: the acknowledgement of the reset would save
+/// that position without a mark, so that no later run could notice that its event is another one.
 #[test]
 fn shorter_log_restarts_at_the_servers_cursor() {
     let mut script = Script::online(config(), vec![group_info(0, 0)]);
@@ -196,20 +196,20 @@ fn acknowledgement_before_a_reset_is_void() {
     script.log_in(EPOCH, vec![other_group_info(2, 3, 6)]);
     script.acknowledge(4);
     script.pass(SECOND / 10);
-    assert_eq!(reported(&mut script), None);
+    assert_eq!(take_acknowledgement(&mut script), None);
     script.actions.clear();
     assert_restarts(&mut script, 3, 6);
     // The application is slow and had not received the reset.
     script.acknowledge(5);
     script.pass(SECOND / 10);
-    assert_eq!(reported(&mut script), None);
+    assert_eq!(take_acknowledgement(&mut script), None);
     let cursor = Cursor {
         seq: Seq(4),
         mark: Some(EventMark::from(&other_event(3, 4))),
     };
     script.machine.acknowledge(script.now, GROUP_ID, cursor, 1);
     script.pass(SECOND / 10);
-    assert_eq!(reported(&mut script), Some(Seq(4)));
+    assert_eq!(take_acknowledgement(&mut script), Some(Seq(4)));
     assert_eq!(saved(&mut script).last(), Some(&cursor));
 }
 
@@ -272,7 +272,7 @@ fn receive_nothing_reports_no_cursors() {
     let mut config = config_at_five();
     config.receive = Receive::Nothing;
     let mut script = Script::online(config, vec![other_group_info(2, 3, 8)]);
-    assert_eq!(reported(&mut script), None);
+    assert_eq!(take_acknowledgement(&mut script), None);
     assert!(script.take_page().is_none());
 }
 
@@ -339,7 +339,8 @@ struct Application {
 }
 
 impl Application {
-    /// Takes all events and acknowledges all but the last `late`.
+    /// Takes all events. Acknowledges resets, and those events of the log that are not among the
+    /// last `late`.
     fn take(&mut self, script: &mut Script, late: usize) {
         let events = script.events();
         let acknowledged = events.len().saturating_sub(late);
@@ -382,7 +383,8 @@ enum Step {
     ClientRestarts,
     /// The server answers the client's requests.
     Answers,
-    /// The application takes all events, and acknowledges all but the last `late`.
+    /// The application takes all events. It acknowledges resets, and those events of the log that
+    /// are not among the last `late`.
     Takes {
         late: usize,
     },
@@ -406,7 +408,7 @@ fn answer(script: &mut Script, server: &mut Server, app: &mut Application) {
     while let Some((request, _, asked)) = script.take_page() {
         script.outcome(request, Outcome::History(server.page(asked)));
     }
-    while let Some(seq) = reported(script) {
+    while let Some(seq) = take_acknowledgement(script) {
         assert!(seq.0 <= server.last());
         server.cursor = server.cursor.max(seq.0);
     }
