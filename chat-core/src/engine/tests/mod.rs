@@ -16,6 +16,7 @@ mod hooks;
 mod invitations;
 mod lifecycle;
 mod lists;
+mod login_throttle;
 mod lost_answers;
 mod mark_writes;
 mod marks;
