@@ -1,4 +1,5 @@
-//! What leaving a group means for the user: the last member deletes the group by leaving it.
+//! Leaving a group, with the consequence that the user has to know: the last member deletes the
+//! group by leaving it.
 
 use chat_core::commands::Commands;
 use chat_core::model::{ConversationId, ConversationRef, ConversationView};

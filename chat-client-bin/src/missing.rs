@@ -24,11 +24,11 @@ pub(crate) struct Asked {
     /// Conversation that the user has to be in, if there is one.
     conversation: Option<ConversationRef>,
     user: Option<UserRef>,
-    /// What is missing if the conversation and the user are found.
+    /// The thing that is missing if the conversation and the user are found.
     rest: Rest,
 }
 
-/// What a command needs besides a conversation and a user.
+/// Something that a command needs besides a conversation and a user.
 #[derive(Clone, Debug)]
 enum Rest {
     Nothing,

@@ -22,7 +22,7 @@ pub(crate) fn disable_core_dumps() {
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
-/// What the owner and the mode of a file or directory mean for this process.
+/// Verdict on the owner and the mode of a file or directory, as they concern this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Private,

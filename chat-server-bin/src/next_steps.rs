@@ -1,9 +1,9 @@
-//! What a person who has started a server at a terminal does next: the commands that create an
+//! Next steps of a person who has started a server at a terminal: the commands that create an
 //! account and connect.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// What the commands depend on.
+/// Facts on which the commands depend.
 #[derive(Debug)]
 pub(crate) struct Listening<'a> {
     /// Listeners to which clients connect without a proxy: protocol and address.
@@ -12,7 +12,7 @@ pub(crate) struct Listening<'a> {
     pub(crate) fingerprint: &'a str,
     /// Fingerprint of the key of the configured TLS certificate, if there is one.
     pub(crate) tls_fingerprint: Option<String>,
-    /// Whether users may create their own accounts.
+    /// True if users may create their own accounts.
     pub(crate) is_registration_open: bool,
 }
 

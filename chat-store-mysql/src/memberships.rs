@@ -46,7 +46,7 @@ fn query(condition: &str) -> String {
     )
 }
 
-/// Which memberships of a user to read.
+/// Selection of the memberships of a user to read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Wanted {
     /// That of this conversation.

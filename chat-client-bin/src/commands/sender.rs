@@ -34,7 +34,7 @@ pub(super) struct Sender<'a> {
 struct InFlight {
     /// Number of its line of the input.
     line: u64,
-    /// What the message refers to.
+    /// Things that the message refers to, so that an error can name a missing one.
     asked: Asked,
     handle: SendHandle,
 }

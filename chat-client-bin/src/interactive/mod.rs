@@ -51,7 +51,7 @@ pub(crate) async fn run(global: &Global, output: &mut Output) -> Result<(), Fail
     let mut signals = StopSignals::install()?;
     let app = App::new(&session, line_timeout, *output)?;
     let result = app.run(&mut events, &mut signals).await;
-    // What follows may wait for the server; a signal does not.
+    // The following calls may wait for the server, but a signal ends the process at once.
     signals.end_process();
     drop(agent);
     session.report_outcomes_in(events);

@@ -36,7 +36,7 @@ pub(super) enum Confirmation {
     Transfer(ConversationId, UserRef),
 }
 
-/// What was printed of a conversation.
+/// Record of the parts of a conversation that were printed.
 #[derive(Debug)]
 pub(super) struct Shown {
     /// Name for the prompt.

@@ -96,7 +96,7 @@ impl Typists {
     }
 }
 
-/// What the line editor shows besides the prompt and the typed line.
+/// Parts that the line editor shows besides the prompt and the typed line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Status {
     /// Text after the typed line; empty if there is none.

@@ -10,7 +10,7 @@ use tokio::task::{AbortHandle, JoinSet};
 /// request. While all connections execute commands, it waits in the queue of the operating system.
 pub(super) const MAX_CONNECTIONS: usize = 64;
 
-/// Whether a connection waits for a request, and since when.
+/// State of a connection: it waits for a request, in an order with the others, or it does not wait.
 #[derive(Debug)]
 pub(super) struct Waiting {
     /// Number that this connection drew when it began to wait, or [`BUSY`].

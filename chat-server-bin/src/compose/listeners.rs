@@ -43,7 +43,7 @@ fn same_address(one: &ListenUrl, other: &ListenUrl) -> Problem {
     ))
 }
 
-/// What the address `[::]` includes on this machine.
+/// Addresses that `[::]` includes on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wildcard {
     Ipv6,

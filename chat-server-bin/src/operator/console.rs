@@ -22,7 +22,7 @@ pub(crate) struct Console {
     engine: Engine,
     announcements: Announcements,
     pub(super) store: &'static str,
-    /// Which store it is, as commands of operators name it.
+    /// Kind of the store, as commands of operators name it.
     store_location: String,
     pub(super) data_dir: String,
     /// The server of this process; `None` if none runs.

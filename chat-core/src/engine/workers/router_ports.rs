@@ -70,7 +70,7 @@ impl SessionCloser for Router {
     }
 }
 
-/// What the heartbeats of the nodes tell about this node's clock and about other nodes.
+/// Knowledge from the heartbeats of the nodes about this node's clock and about other nodes.
 pub(in crate::engine) trait HeartbeatStatus: Debug + Send + Sync + 'static {
     /// Returns whether this node's clock differs from the store's by more than 5 min.
     fn is_clock_wrong(&self) -> bool;
