@@ -45,8 +45,8 @@ impl Tagger {
             *last = Some(Instant::now());
             tracing::warn!(
                 place,
-                "data in Redis was ignored because no node of this cluster wrote it: another program writes to this server \
-                 with the same prefix, or a node uses another cluster key; give each cluster its own prefix, and protect \
+                "data in Redis was ignored because no node of this cluster wrote it: another program writes to the same Redis \
+                 server with the same prefix, or a node uses another cluster key; give each cluster its own prefix, and protect \
                  Redis with a password"
             );
         }

@@ -98,7 +98,7 @@ pub(crate) fn account(saved: AccountState) -> AccountState {
     AccountState {
         session_token: Some(Secret::new(*b"agent")),
         device_token: None,
-        plain_tokens: true,
+        tokens_are_from_plain: true,
         ..saved
     }
 }
@@ -230,8 +230,8 @@ impl Connection {
 /// Waits for the outcome of a queued message, and returns the answer to its `Send` request.
 async fn send_answer(queued: Result<SendHandle, ClientError>) -> Result<Answer, ClientError> {
     match queued?.outcome().await? {
-        SendOutcome::Acked(appended) => Ok(Answer::Outcome(Outcome::Appended(appended))),
-        SendOutcome::Rejected(reason) => Err(reason),
+        SendOutcome::Stored(appended) => Ok(Answer::Outcome(Outcome::Appended(appended))),
+        SendOutcome::NotStored(reason) => Err(reason),
         _ => Err(ClientError::Interrupted),
     }
 }

@@ -47,7 +47,7 @@ impl Address {
         let short = path_of_open_directory(&directory).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::InvalidInput,
-                format!("the path is longer than {MAX_PATH_BYTES} bytes, which the address of a socket can have"),
+                format!("the path is longer than {MAX_PATH_BYTES} bytes, the maximum for the address of a socket"),
             )
         })?;
         Ok(Self {

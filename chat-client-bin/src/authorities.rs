@@ -14,7 +14,8 @@ use crate::failure::Failure;
 /// `SSL_CERT_FILE` and `SSL_CERT_DIR` name other places. Returns `None` if the platform has none.
 ///
 /// # Errors
-/// The file, or a place that such a variable names, cannot be read or contains no certificate.
+/// The file cannot be read or used, or the places that such variables name contain no usable
+/// certificate.
 pub(crate) fn load(file: Option<&Path>) -> Result<Option<Arc<RootCertStore>>, Failure> {
     let roots = match file {
         Some(file) => from_file(file)?,
@@ -26,7 +27,7 @@ pub(crate) fn load(file: Option<&Path>) -> Result<Option<Arc<RootCertStore>>, Fa
 /// Returns the SHA-256 digest of the file that `--ca` names.
 pub(crate) fn digest(file: &Path) -> Result<Fingerprint, Failure> {
     match std::fs::read(file) {
-        Ok(content) => Ok(Fingerprint::of_spki(&content)),
+        Ok(content) => Ok(Fingerprint::sha256_of(&content)),
         Err(error) => Err(Failure::usage(format!("--ca {}: {error}", file.display()))),
     }
 }

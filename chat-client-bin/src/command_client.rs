@@ -7,9 +7,10 @@ use chat_core::commands::Commands;
 use chat_core::model::{Appended, ClientMessageId, Command, ConversationId, ConversationRef, Draft, Outcome, Seq};
 
 use crate::failure::Failure;
-use crate::missing::Asked;
+use crate::missing::Referents;
 
-/// A client that runs commands, and names what a refused command did not find. Cheap to clone.
+/// A client that runs commands. The error of a refused command names the user, group or message
+/// that the server did not find. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct CommandClient(Client);
 
@@ -31,9 +32,9 @@ impl Commands for CommandClient {
     type Error = Failure;
 
     fn execute(&self, command: Command) -> impl Future<Output = Result<Outcome, Failure>> + Send {
-        let asked = Asked::of(&command);
+        let referents = Referents::of(&command);
         let answer = self.0.execute(command);
-        async move { explained(&self.0, asked, answer.await).await }
+        async move { explained(&self.0, referents, answer.await).await }
     }
 
     fn new_message_id(&self) -> ClientMessageId {
@@ -47,9 +48,9 @@ impl Commands for CommandClient {
         draft: Draft,
     ) -> impl Future<Output = Result<Appended, Failure>> + Send {
         let conversation = conversation.into();
-        let asked = Asked::of_message(&conversation, &draft.content);
+        let referents = Referents::of_message(&conversation, &draft.content);
         let answer = self.0.send(conversation, draft);
-        async move { explained(&self.0, Some(asked), answer.await).await }
+        async move { explained(&self.0, Some(referents), answer.await).await }
     }
 
     async fn acknowledge(&self, conversation: ConversationId, seq: Seq) -> Result<(), Failure> {
@@ -58,10 +59,14 @@ impl Commands for CommandClient {
     }
 }
 
-async fn explained<T>(client: &Client, asked: Option<Asked>, answer: Result<T, ClientError>) -> Result<T, Failure> {
-    match (answer, asked) {
+async fn explained<T>(
+    client: &Client,
+    referents: Option<Referents>,
+    answer: Result<T, ClientError>,
+) -> Result<T, Failure> {
+    match (answer, referents) {
         (Ok(result), _) => Ok(result),
-        (Err(error), Some(asked)) => Err(asked.explain(client, error).await),
+        (Err(error), Some(referents)) => Err(referents.explain(client, error).await),
         (Err(error), None) => Err(error.into()),
     }
 }

@@ -40,7 +40,8 @@ pub(crate) async fn credentials(
         }),
         LoginMode::Stored => Ok(Credentials::Stored),
         LoginMode::Automatic if has_session && given.is_none() => Ok(Credentials::Stored),
-        // The client ends with `NoCredentials`, and `explain` names the ways to log in.
+        // The client ends with `NoCredentials`, and `explain` in session.rs names the ways to log
+        // in.
         LoginMode::Automatic if given.is_none() && !secrets::can_prompt() => Ok(Credentials::Stored),
         LoginMode::Automatic => Ok(Credentials::Password {
             account: user.clone(),

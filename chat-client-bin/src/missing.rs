@@ -1,9 +1,9 @@
 //! Names what a refused command did not find.
 //!
 //! The server answers alike for everything that does not exist or is hidden from the user, so that
-//! its answer reveals nothing. This client knows what it has asked for: [`Asked`] names the kind
-//! and the value. If a command refers to several things, the client looks up which of them the user
-//! can see.
+//! its answer reveals nothing. This client knows what it has asked for: [`Referents`] names the
+//! kind and the value. If a command refers to several things, the client looks up which of them the
+//! user can see.
 
 use std::time::Duration;
 
@@ -18,9 +18,10 @@ use crate::output::single_line;
 /// Maximum time for looking up which of several things is missing.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Things that a command refers to. The server finds the first one before it looks for the next.
+/// Things that a command refers to, by which the error of a refused command names what the server
+/// did not find. The server finds the first one before it looks for the next.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct Referents {
     /// Conversation that the user has to be in, if there is one.
     conversation: Option<ConversationRef>,
     user: Option<UserRef>,
@@ -60,7 +61,7 @@ enum Found {
     Unknown,
 }
 
-impl Asked {
+impl Referents {
     fn rest(rest: Rest) -> Self {
         Self {
             conversation: None,
@@ -241,7 +242,7 @@ pub(crate) fn no_conversation(client: &Client, conversation: &ConversationRef) -
     single_line(&text)
 }
 
-/// Says that a message of an earlier run was not sent, because it refers to something that is
+/// Says that a message of an earlier run was not stored, because it refers to something that is
 /// missing. The content of the message is not known any more.
 pub(crate) fn of_earlier_message(client: &Client, conversation: &ConversationRef) -> String {
     let missing = no_conversation(client, conversation);

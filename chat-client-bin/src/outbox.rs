@@ -1,10 +1,11 @@
 //! Reports the outcomes of messages that earlier runs of the client left in the outbox, and the
 //! number of messages that this run leaves there.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use chat_core::client::{Client, ClientError, ClientEvent, Events, SendOutcome};
 use chat_core::model::{ClientMessageId, ConversationRef, ReplyCode, UserRef};
+use chat_core::sync::Mutex;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -33,7 +34,7 @@ impl Reporter {
                         outcome,
                     } => report(&client, *id, conversation, outcome, output),
                     ClientEvent::Disconnected { reason, .. } => {
-                        *problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.clone());
+                        *problem.lock() = Some(reason.clone());
                     }
                     _ => {}
                 }
@@ -44,7 +45,7 @@ impl Reporter {
 
     /// Returns why the last connection or attempt to connect failed, or `None` if none did.
     pub(crate) fn last_problem(&self) -> Option<ClientError> {
-        self.last_problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last_problem.lock().clone()
     }
 
     /// Waits until the outcomes of a client that has ended are reported.
@@ -89,17 +90,17 @@ pub(crate) fn describe_rest(count: usize) -> String {
 pub(crate) fn describe(client: &Client, conversation: &ConversationRef, outcome: &SendOutcome) -> (String, Value) {
     let label = label_of(client, conversation, outcome);
     match outcome {
-        SendOutcome::Acked(appended) => (
+        SendOutcome::Stored(appended) => (
             format!("an earlier message to {label} was stored as #{}", appended.seq),
             json!({"outcome": "stored", "seq": appended.seq.0}),
         ),
-        SendOutcome::Rejected(reason) => {
+        SendOutcome::NotStored(reason) => {
             let reason = match reason.code() {
                 Some(ReplyCode::NotFound) => missing::of_earlier_message(client, conversation),
                 _ => reason.to_string(),
             };
-            let text = format!("an earlier message to {label} was not sent: {reason}");
-            let mut notice = json!({"outcome": "refused"});
+            let text = format!("an earlier message to {label} was not stored: {reason}");
+            let mut notice = json!({"outcome": "not_stored"});
             if is_of_replaced_store(outcome) {
                 notice["reason"] = "store_replaced".into();
             }
@@ -154,7 +155,7 @@ fn name_of(client: &Client, reference: &ConversationRef, outcome: &SendOutcome) 
 }
 
 fn is_of_replaced_store(outcome: &SendOutcome) -> bool {
-    matches!(outcome, SendOutcome::Rejected(ClientError::StoreReplaced))
+    matches!(outcome, SendOutcome::NotStored(ClientError::StoreReplaced))
 }
 
 fn known_name(client: &Client, reference: &ConversationRef) -> Option<ConversationName> {

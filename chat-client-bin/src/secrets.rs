@@ -126,7 +126,7 @@ async fn read_hidden(prompt: String) -> Result<Secret, Failure> {
         },
     };
     // Most commands do not handle signals, and would no longer be ended by them.
-    signals.end_process();
+    signals.let_end_process();
     result
 }
 

@@ -1,8 +1,8 @@
 //! Signals that ask the client to end.
 
-use std::sync::Mutex;
 use std::{fs, io};
 
+use chat_core::sync::Mutex;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::AbortHandle;
 
@@ -72,7 +72,7 @@ impl StopSignals {
 
     /// Lets the signals end the process again, until handlers are installed the next time. The
     /// operating system cannot do that, because tokio keeps its handlers until the process ends.
-    pub(crate) fn end_process(mut self) {
+    pub(crate) fn let_end_process(mut self) {
         let task = tokio::spawn(async move {
             let signal = self.next().await;
             std::process::exit(signal.exit_code().into());
@@ -105,7 +105,7 @@ async fn received(signal: &mut Option<Signal>) {
 
 /// Replaces the task that ends the process at a signal.
 fn set_exit_task(task: Option<AbortHandle>) {
-    let mut current = EXIT_TASK.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut current = EXIT_TASK.lock();
     if let Some(former) = std::mem::replace(&mut *current, task) {
         former.abort();
     }

@@ -1,6 +1,6 @@
--- A group as each of its former members left it. The state at which earlier ones left is not known:
--- they keep the state at this migration.
--- Every statement may run again.
+-- A group as each of its former members left it. The profile and the member count at which earlier
+-- ones left are not known: they keep those at this migration. Their last_time is the time of the
+-- last event that they may read. Every statement may run again.
 
 CREATE TABLE IF NOT EXISTS group_snapshot (
     conversation_id BIGINT          NOT NULL,

@@ -1,6 +1,8 @@
 -- Rotation of the session token of a device. A row counts only while its token is that of the
--- device. The replaced token stays valid until the present one is used. If the replaced one was
--- presented twice, the sibling is the token of the first reply, which may have arrived.
+-- device. The replaced token stays valid until the present one is used. Each time that
+-- the replaced token is presented, the reply contains another new token: `token` is the latest of
+-- them, and `sibling` the one before, which stays valid too, because its reply may be the one that
+-- arrived.
 -- Every statement may run again.
 
 CREATE TABLE IF NOT EXISTS session_token (

@@ -159,7 +159,7 @@ impl MysqlTx<'_> {
     /// Locks all devices that the user has or will have: locks the user's row in `user_lock`, and
     /// creates the row if it is missing.
     async fn lock_user(&mut self, user: UserId) -> Result<(), StoreError> {
-        self.contract.lock_devices()?;
+        self.contract.before_lock_devices()?;
         let sql = "INSERT INTO user_lock (user_id) VALUES (?) ON DUPLICATE KEY UPDATE user_id = VALUES(user_id)";
         self.execute(sql, (int(user.0),)).await.map(drop)
     }

@@ -92,7 +92,7 @@ impl ContactStore for MysqlStore {
 #[async_trait]
 impl ContactTx for MysqlTx<'_> {
     async fn lock_contacts(&mut self, a: UserId, b: UserId) -> Result<(Option<Contact>, Option<Contact>), StoreError> {
-        self.contract.lock_contacts()?;
+        self.contract.before_lock_contacts()?;
         let sql =
             "INSERT INTO pair_lock (low_id, high_id) VALUES (?, ?) ON DUPLICATE KEY UPDATE low_id = VALUES(low_id)";
         self.execute(sql, (int(a.min(b).0), int(a.max(b).0))).await?;

@@ -210,7 +210,7 @@ impl ConversationTx for MysqlTx<'_> {
             return Ok(None);
         }
         let row = new.into_row(id);
-        self.contract.created(&row);
+        self.contract.after_create_conversation(&row);
         self.rows.insert(id, row);
         Ok(Some(id))
     }
@@ -220,7 +220,7 @@ impl ConversationTx for MysqlTx<'_> {
     }
 
     async fn lock_conversation(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
-        if self.contract.lock_conversation(id)? {
+        if self.contract.before_lock_conversation(id)? {
             return Ok(self.rows.get(&id).cloned());
         }
         // The profile changes under the same lock, so one statement can lock and read both.
@@ -229,7 +229,7 @@ impl ConversationTx for MysqlTx<'_> {
         let Some(row) = rows::one(row, sql::conversation)? else {
             return Ok(None);
         };
-        self.contract.locked(&row);
+        self.contract.after_lock_conversation(&row);
         self.rows.insert(id, row.clone());
         Ok(Some(row))
     }
@@ -242,12 +242,12 @@ impl ConversationTx for MysqlTx<'_> {
             if !conversation.deleted && self.is_group_key_taken(id, group).await? {
                 return Ok(false);
             }
-            self.contract.update(conversation)?;
+            self.contract.before_update_conversation(conversation)?;
             if !self.put_group(id, group, conversation.deleted).await? {
                 return Ok(false);
             }
         } else {
-            self.contract.update(conversation)?;
+            self.contract.before_update_conversation(conversation)?;
         }
         let sql = "UPDATE conversation SET last_seq = ?, message_count = ?, members_version = ?, last_time = ?,
                        member_count = ?, deleted = ?
@@ -340,7 +340,7 @@ impl ConversationTx for MysqlTx<'_> {
         user: UserId,
         snapshot: &GroupSnapshot,
     ) -> Result<(), StoreError> {
-        self.contract.put_snapshot(id)?;
+        self.contract.before_put_snapshot(id)?;
         let sql = "REPLACE INTO group_snapshot (conversation_id, user_id, name, name_key, skeleton, description,
                        join_policy, history_visible, unlisted, member_count, last_time)
                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";

@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use chat_core::model::{ConversationId, Seq, Timestamp};
-use chat_core::store::sql_support::{self as sql, ColumnReader, DELETE_FEED, FEED_LEASE, FEED_POSITION, distinct, int};
+use chat_core::store::sql_support::{
+    self as sql, ColumnReader, DELETE_FEED, FEED_LEASE, SELECT_FEED_POSITIONS, distinct, int,
+};
 use chat_core::store::{FeedBacklog, FeedLease, FeedPosition, FeedShard, FeedStore, FeedTx, StoreError};
 use mysql_async::params;
 use mysql_async::prelude::Queryable;
@@ -26,7 +28,7 @@ impl FeedStore for MysqlStore {
             let mut found = Vec::new();
             for ids in distinct(conversations).chunks(MAX_KEYS_PER_STATEMENT) {
                 let ids = integers(ids.iter().map(|id| int(id.0)));
-                let sql = format!("{FEED_POSITION} WHERE c.id IN ({ids})");
+                let sql = format!("{SELECT_FEED_POSITIONS} WHERE c.id IN ({ids})");
                 let rows = conn.exec(sql, (feed.as_bytes(),)).await.map_err(store_error)?;
                 found.extend(rows::all(rows, sql::feed_position)?);
             }
@@ -42,7 +44,7 @@ impl FeedStore for MysqlStore {
         after: ConversationId,
         limit: u32,
     ) -> Result<FeedBacklog, StoreError> {
-        let sql = format!("{FEED_POSITION} WHERE c.id > ? ORDER BY c.id LIMIT ?");
+        let sql = format!("{SELECT_FEED_POSITIONS} WHERE c.id > ? ORDER BY c.id LIMIT ?");
         let work = async {
             let mut conn = self.connections.reader().await?;
             let range = (feed.as_bytes(), int(after.0), limit);
@@ -71,7 +73,7 @@ impl FeedTx for MysqlTx<'_> {
         feed: &str,
         shard: FeedShard,
     ) -> Result<(Option<FeedLease>, Timestamp), StoreError> {
-        self.contract.lock_feeds()?;
+        self.contract.before_lock_feeds()?;
         // A missing row cannot be locked, so a row of term 0 represents a shard that no node has
         // claimed yet.
         let insert = "INSERT INTO feed_lease (feed, shard, node_id, term, expires) VALUES (?, ?, ?, 0, 0)
@@ -112,7 +114,7 @@ impl FeedTx for MysqlTx<'_> {
     }
 
     async fn delete_feed(&mut self, feed: &str) -> Result<(), StoreError> {
-        self.contract.lock_feeds()?;
+        self.contract.before_lock_feeds()?;
         for sql in DELETE_FEED {
             self.execute(sql, (feed.as_bytes(),)).await?;
         }

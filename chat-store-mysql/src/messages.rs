@@ -306,7 +306,7 @@ impl MessageTx for MysqlTx<'_> {
     }
 
     async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError> {
-        self.contract.append(events)?;
+        self.contract.before_append(events)?;
         let mut left = events;
         while !left.is_empty() {
             let (batch, rest) = left.split_at(insert_size(left.len()));

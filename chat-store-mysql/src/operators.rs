@@ -74,7 +74,7 @@ impl OperatorStore for MysqlStore {
 #[async_trait]
 impl AuditTx for MysqlTx<'_> {
     async fn append_audit(&mut self, record: &NewAuditRecord) -> Result<AuditId, StoreError> {
-        self.contract.lock_audit()?;
+        self.contract.before_lock_audit()?;
         // The database assigns ids before the commit. The lock of this row makes the records
         // visible in the order of their ids, so that a reader that continues after the last id that
         // it has read misses no record.

@@ -194,7 +194,7 @@ async fn transact(conn: &mut Conn, job: &mut Job, is_read_only: &mut bool) -> At
         ..
     } = tx;
     let error = match result {
-        Ok(()) => match contract.check() {
+        Ok(()) => match contract.before_commit() {
             Ok(()) => return commit_result(tx.commit().await),
             Err(error) => error,
         },

@@ -173,7 +173,7 @@ impl AccountTx for SqliteTx<'_> {
     }
 
     async fn lock_device(&mut self, user: UserId, id: DeviceId) -> Result<Option<Device>, StoreError> {
-        self.contract.lock_devices()?;
+        self.contract.before_lock_devices()?;
         self.query(|conn| device(conn, user, id))
     }
 
@@ -182,7 +182,7 @@ impl AccountTx for SqliteTx<'_> {
     }
 
     async fn devices_of(&mut self, user: UserId) -> Result<Vec<Device>, StoreError> {
-        self.contract.lock_devices()?;
+        self.contract.before_lock_devices()?;
         self.query(|conn| devices_of(conn, user))
     }
 

@@ -90,7 +90,7 @@ impl ContactStore for SqliteStore {
 #[async_trait]
 impl ContactTx for SqliteTx<'_> {
     async fn lock_contacts(&mut self, a: UserId, b: UserId) -> Result<(Option<Contact>, Option<Contact>), StoreError> {
-        self.contract.lock_contacts()?;
+        self.contract.before_lock_contacts()?;
         self.query(|conn| Ok((contact(conn, a, b)?, contact(conn, b, a)?)))
     }
 

@@ -279,7 +279,7 @@ impl ConversationTx for SqliteTx<'_> {
             self.put_group(id, group, false)?;
         }
         let row = new.into_row(id);
-        self.contract.created(&row);
+        self.contract.after_create_conversation(&row);
         self.rows.insert(id, row);
         Ok(Some(id))
     }
@@ -289,13 +289,13 @@ impl ConversationTx for SqliteTx<'_> {
     }
 
     async fn lock_conversation(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
-        if self.contract.lock_conversation(id)? {
+        if self.contract.before_lock_conversation(id)? {
             return Ok(self.rows.get(&id).cloned());
         }
         let Some(row) = self.query(|conn| conversation(conn, id))? else {
             return Ok(None);
         };
-        self.contract.locked(&row);
+        self.contract.after_lock_conversation(&row);
         self.rows.insert(id, row.clone());
         Ok(Some(row))
     }
@@ -308,10 +308,10 @@ impl ConversationTx for SqliteTx<'_> {
             if !conversation.deleted && self.query(|conn| is_group_key_taken(conn, id, group))? {
                 return Ok(false);
             }
-            self.contract.update(conversation)?;
+            self.contract.before_update_conversation(conversation)?;
             self.put_group(id, group, conversation.deleted)?;
         } else {
-            self.contract.update(conversation)?;
+            self.contract.before_update_conversation(conversation)?;
         }
         let sql = "UPDATE conversation SET last_seq = ?2, message_count = ?3, members_version = ?4, last_time = ?5,
                        member_count = ?6, deleted = ?7
@@ -395,7 +395,7 @@ impl ConversationTx for SqliteTx<'_> {
         user: UserId,
         snapshot: &GroupSnapshot,
     ) -> Result<(), StoreError> {
-        self.contract.put_snapshot(id)?;
+        self.contract.before_put_snapshot(id)?;
         let sql = "INSERT OR REPLACE INTO group_snapshot (conversation_id, user_id, name, name_key, skeleton,
                        description, join_policy, history_visible, unlisted, member_count, last_time)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use chat_core::clock::{Clock as _, SystemClock};
 use chat_core::model::{ConversationId, Seq, Timestamp};
-use chat_core::store::sql_support::{DELETE_FEED, FEED_LEASE, FEED_POSITION, distinct, int};
+use chat_core::store::sql_support::{DELETE_FEED, FEED_LEASE, SELECT_FEED_POSITIONS, distinct, int};
 use chat_core::store::{FeedBacklog, FeedLease, FeedPosition, FeedShard, FeedStore, FeedTx, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -21,7 +21,7 @@ fn feed_positions(
     feed: &str,
     conversations: Vec<ConversationId>,
 ) -> rusqlite::Result<Vec<FeedPosition>> {
-    let mut statement = conn.prepare_cached(&format!("{FEED_POSITION} WHERE c.id = ?"))?;
+    let mut statement = conn.prepare_cached(&format!("{SELECT_FEED_POSITIONS} WHERE c.id = ?"))?;
     rows::find_each(conversations, |id| {
         statement
             .query_row(params![feed, int(id.0)], rows::feed_position)
@@ -30,7 +30,7 @@ fn feed_positions(
 }
 
 fn scan(conn: &Connection, feed: &str, after: ConversationId, limit: u32) -> rusqlite::Result<Vec<FeedPosition>> {
-    let sql = format!("{FEED_POSITION} WHERE c.id > ? ORDER BY c.id LIMIT ?");
+    let sql = format!("{SELECT_FEED_POSITIONS} WHERE c.id > ? ORDER BY c.id LIMIT ?");
     let mut statement = conn.prepare_cached(&sql)?;
     let scanned = statement.query_map(params![feed, int(after.0), limit], rows::feed_position)?;
     scanned.collect()
@@ -87,7 +87,7 @@ impl FeedTx for SqliteTx<'_> {
         feed: &str,
         shard: FeedShard,
     ) -> Result<(Option<FeedLease>, Timestamp), StoreError> {
-        self.contract.lock_feeds()?;
+        self.contract.before_lock_feeds()?;
         let sql = format!("SELECT {FEED_LEASE} FROM feed_lease WHERE feed = ?1 AND shard = ?2");
         let key = params![feed, shard.number()];
         let latest = self.query(|conn| conn.prepare_cached(&sql)?.query_row(key, rows::feed_lease).optional())?;
@@ -116,7 +116,7 @@ impl FeedTx for SqliteTx<'_> {
     }
 
     async fn delete_feed(&mut self, feed: &str) -> Result<(), StoreError> {
-        self.contract.lock_feeds()?;
+        self.contract.before_lock_feeds()?;
         for sql in DELETE_FEED {
             self.execute(sql, [feed])?;
         }

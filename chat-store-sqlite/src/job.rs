@@ -30,7 +30,7 @@ impl Job {
             Self::Unit(unit) => {
                 let mut tx = SqliteTx::new(conn);
                 let result = match run_inline(&mut **unit, &mut tx) {
-                    Ok(()) => tx.contract.check(),
+                    Ok(()) => tx.contract.before_commit(),
                     Err(TxError::Abort) => Err(StoreError::Aborted),
                     Err(TxError::Store(error)) => Err(error),
                 };

@@ -192,7 +192,7 @@ impl MessageTx for SqliteTx<'_> {
     }
 
     async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError> {
-        self.contract.append(events)?;
+        self.contract.before_append(events)?;
         if self.query(|conn| any_sent(conn, events))? {
             return Err(StoreError::AlreadySent);
         }

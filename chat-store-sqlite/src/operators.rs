@@ -73,7 +73,7 @@ impl OperatorStore for SqliteStore {
 #[async_trait]
 impl AuditTx for SqliteTx<'_> {
     async fn append_audit(&mut self, record: &NewAuditRecord) -> Result<AuditId, StoreError> {
-        self.contract.lock_audit()?;
+        self.contract.before_lock_audit()?;
         let sql = "INSERT INTO audit (time, operator, action, target, detail, source) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let values = params![
             record.time.0,

@@ -48,7 +48,7 @@ fn statements_use_their_indexes() {
             "INDEX group_skeleton ",
         ),
         (contact.as_str(), "PRIMARY KEY (owner_id=? AND peer_id=?)"),
-        (crate::notices::DELETE_OLD, "INDEX request_notice_time "),
+        (crate::request_notices::DELETE_OLD, "INDEX request_notice_time "),
     ] {
         let plan = plan(&conn, sql);
         assert!(plan.contains(index) && !plan.contains("SCAN"), "{sql}: {plan}");

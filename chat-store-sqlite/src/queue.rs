@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::fmt::{self, Debug};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, PoisonError};
 
 use chat_core::store::StoreError;
+use chat_core::sync::{Mutex, MutexGuard};
 
 /// Bounded queue. [`Queue::push`] fails while the queue is full.
 pub(crate) struct Queue<T> {
@@ -105,6 +106,6 @@ impl<T> Queue<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }

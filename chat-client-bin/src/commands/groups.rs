@@ -20,7 +20,7 @@ use crate::session::Session;
 use crate::terminal;
 
 /// Maximum number of members that one request asks for.
-const MAX_PAGE_MEMBERS: u32 = 500;
+const MEMBERS_PER_PAGE: u32 = 500;
 
 pub(super) async fn group(client: &CommandClient, command: GroupCommand, output: &mut Output) -> Result<(), Failure> {
     match command {
@@ -241,7 +241,7 @@ async fn members(client: &CommandClient, group: &str, output: &mut Output) -> Re
     let mut after = UserId(0);
     loop {
         let group = group_ref(group)?;
-        let page = client.members(group, after, MAX_PAGE_MEMBERS).await?;
+        let page = client.members(group, after, MEMBERS_PER_PAGE).await?;
         let mut lines = page.members.iter().map(MemberLine::from);
         if after == UserId(0) {
             output.print_list(lines)?;

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::args::{Global, Listen, group_ref, user_ref};
 use crate::failure::{Failure, Kind};
 use crate::login::LoginMode;
-use crate::missing::{self, Asked};
+use crate::missing::{self, Referents};
 use crate::outbox;
 use crate::output::{ConversationName, Output, describe_retry, describe_truncation};
 use crate::session::{Session, event_line};
@@ -83,7 +83,7 @@ impl Filter {
                 self.conversation = Some(ConversationRef::Direct(UserRef::Id(found.id)));
             }
             (Err(error), wanted) => {
-                let asked = Asked::conversation(&wanted);
+                let asked = Referents::conversation(&wanted);
                 return session
                     .within(async { Err(asked.explain(&session.client, error).await) })
                     .await;
@@ -251,7 +251,7 @@ async fn print_received(
         ClientEvent::Disconnected { reason, retry_in } => {
             output.notice("disconnected", &describe_retry(reason, *retry_in));
         }
-        ClientEvent::StoreReset => {
+        ClientEvent::StoreReplaced => {
             filter.forget();
             output.notice(
                 "store_reset",

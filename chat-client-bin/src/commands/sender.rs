@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::args::{Send, user_ref};
 use crate::failure::{Failure, Kind};
 use crate::lines::{InvalidLine, Line, Lines};
-use crate::missing::{self, Asked};
+use crate::missing::{self, Referents};
 use crate::outbox;
 use crate::output::{ConversationName, Output, SentLine};
 use crate::session::{NAME_TIMEOUT, Session, names_for_line};
@@ -35,7 +35,7 @@ struct InFlight {
     /// Number of its line of the input.
     line: u64,
     /// Things that the message refers to, so that an error can name a missing one.
-    asked: Asked,
+    asked: Referents,
     handle: SendHandle,
 }
 
@@ -91,7 +91,7 @@ impl<'a> Sender<'a> {
     }
 
     async fn enqueue(&self, line: u64, to: ConversationRef, content: DraftContent) -> Result<InFlight, Failure> {
-        let asked = Asked::of_message(&to, &content);
+        let asked = Referents::of_message(&to, &content);
         let handle = self.client.enqueue(to, content).await?;
         Ok(InFlight { line, asked, handle })
     }
@@ -192,8 +192,8 @@ impl<'a> Sender<'a> {
     async fn outcome(&self, message: &mut InFlight, deadline: Instant) -> Result<Result<Appended, Failure>, Failure> {
         let client = &self.session.client;
         match timeout_at(deadline, message.handle.outcome()).await {
-            Ok(Ok(SendOutcome::Acked(appended))) => Ok(Ok(appended)),
-            Ok(Ok(SendOutcome::Rejected(reason))) => Ok(Err(message.asked.explain(client, reason).await)),
+            Ok(Ok(SendOutcome::Stored(appended))) => Ok(Ok(appended)),
+            Ok(Ok(SendOutcome::NotStored(reason))) => Ok(Err(message.asked.explain(client, reason).await)),
             Ok(Ok(_)) => Ok(Err(ClientError::Interrupted.into())),
             Ok(Err(error)) => Err(queued(client, &connection_problem(client).unwrap_or(error))),
             Err(_) => Err(queued(

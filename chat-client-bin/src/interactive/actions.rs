@@ -18,7 +18,7 @@ use chat_core::model::{ConversationId, ConversationInfo, ConversationRef, GroupN
 use crate::args::user_ref;
 use crate::command_client::CommandClient;
 use crate::failure::Failure;
-use crate::missing::Asked;
+use crate::missing::Referents;
 use crate::outbox::user_label;
 use crate::output::{ACTION_PREFIX, Row, Show};
 
@@ -31,8 +31,7 @@ pub(super) use mentions::{WaitingText, load_recent_groups, load_rest};
 pub(super) use opening::enter;
 pub(super) use sending::{send_now, send_to_current, send_typing};
 
-/// Minimum number of events printed when a conversation is entered, if it has as many; also the
-/// maximum number that `/inbox` prints.
+/// Minimum number of events printed when a conversation is entered, if it has as many.
 const MIN_SHOWN_EVENTS: u32 = 20;
 /// Maximum number of events printed when a conversation is entered, even if more are unread.
 const MAX_SHOWN_EVENTS: u32 = 200;
@@ -147,7 +146,7 @@ impl JobContext {
             client: state.client.clone(),
             screen: state.screen.clone(),
             style: state.style,
-            prints_own: state.own_messages.is_some(),
+            prints_own: state.has_line_editor(),
             has_headings: state.script.is_none() && io::stdout().is_terminal(),
         }
     }
@@ -200,7 +199,7 @@ pub(super) async fn mark_read(client: Client, conversation: ConversationId, seq:
             // left to mark.
             Ok(()) | Err(ClientError::StoreReplaced) => {}
             Err(error) => {
-                let asked = Asked::conversation(&ConversationRef::Id(conversation));
+                let asked = Referents::conversation(&ConversationRef::Id(conversation));
                 return Err(asked.explain(&client, error).await);
             }
         }

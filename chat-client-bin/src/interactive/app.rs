@@ -83,9 +83,9 @@ impl App {
                 loading_members: BTreeSet::new(),
                 typists: Typists::default(),
                 reactions: Reactions::default(),
-                own_messages: input.is_terminal.then(OwnMessages::default),
+                own_messages: input.has_editor.then(OwnMessages::default),
                 script: input.is_script.then(Script::default),
-                opening: false,
+                input_is_held: false,
             },
             client: session.client.clone(),
             input,
@@ -123,7 +123,7 @@ impl App {
         for info in self.state.client.known_conversations() {
             self.state.add_to_completion(&info);
         }
-        if self.input.is_terminal {
+        if self.input.has_editor {
             self.state.spawn(actions::add_contacts_to_completion(
                 self.state.client.clone(),
                 self.state.known.clone(),
@@ -165,7 +165,7 @@ impl App {
     /// Shows in the line editor who is typing in the current conversation, and whether that was
     /// left since the prompt was shown.
     fn show_status(&mut self) {
-        if self.input.is_terminal {
+        if self.input.has_editor {
             self.state.typists.expire(std::time::Instant::now());
             let current = self.state.conversations.current.as_ref();
             let text = self.state.typists.text(current.and_then(|current| current.id));
@@ -204,7 +204,7 @@ impl App {
                 self.interrupts = 0;
                 self.set_script_line(number);
                 self.handle_line(&text);
-                if !self.input.is_terminal {
+                if !self.input.has_editor {
                     self.finish_line().await;
                 }
                 self.set_script_line(None);
@@ -261,7 +261,7 @@ impl App {
             Status::Connecting(Some(reason)) => format!("no answer within {limit} s; the last problem was: {reason}"),
             _ => format!("no answer within {limit} s"),
         });
-        if std::mem::take(&mut self.state.opening) {
+        if std::mem::take(&mut self.state.input_is_held) {
             self.state.conversations.leave();
         }
     }
@@ -273,7 +273,7 @@ impl App {
     }
 
     fn prompt(&self) {
-        if !self.quitting && !self.state.opening {
+        if !self.quitting && !self.state.input_is_held {
             let conversations = &self.state.conversations;
             let prompt = match &self.password_change {
                 Some(change) => change.prompt(),

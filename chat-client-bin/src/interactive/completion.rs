@@ -1,8 +1,9 @@
 //! Tab completion of commands, user names and group names.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use chat_core::model::sanitize_for_terminal;
+use chat_core::sync::Mutex;
 
 use super::command::{Completes, USAGES};
 use super::emoji;
@@ -25,22 +26,16 @@ struct Names {
 
 impl KnownNames {
     pub(super) fn add_user(&self, name: &str) {
-        add(
-            &mut self.inner.lock().unwrap_or_else(PoisonError::into_inner).users,
-            name,
-        );
+        add(&mut self.inner.lock().users, name);
     }
 
     pub(super) fn add_group(&self, name: &str) {
-        add(
-            &mut self.inner.lock().unwrap_or_else(PoisonError::into_inner).groups,
-            name,
-        );
+        add(&mut self.inner.lock().groups, name);
     }
 
     /// Replaces the names that follow an `@`. `has_more` is true if the group has further members.
     pub(super) fn set_members<'n>(&self, names: impl IntoIterator<Item = &'n str>, has_more: bool) {
-        let mut known = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.inner.lock();
         known.has_more_members = has_more;
         known.members.clear();
         names.into_iter().for_each(|name| add(&mut known.members, name));
@@ -50,12 +45,7 @@ impl KnownNames {
     /// members whose names are not known.
     pub(super) fn needs_more_members(&self, line: &str) -> bool {
         let word = line.rsplit(char::is_whitespace).next().unwrap_or_default();
-        word.starts_with('@')
-            && self
-                .inner
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .has_more_members
+        word.starts_with('@') && self.inner.lock().has_more_members
     }
 
     /// Returns the byte offset at which the completed part of `line` begins, and the candidates for
@@ -64,7 +54,7 @@ impl KnownNames {
         let word = line.rsplit(char::is_whitespace).next().unwrap_or_default();
         let word_start = line.len() - word.len();
         if let Some(prefix) = word.strip_prefix('@') {
-            let names = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+            let names = self.inner.lock();
             let matching = names.members.iter().filter(|name| begins_with(name, prefix));
             return (word_start, matching.map(|name| format!("@{name} ")).collect());
         }
@@ -82,7 +72,7 @@ impl KnownNames {
             .iter()
             .find(|usage| usage.name == command)
             .map(|usage| usage.completes);
-        let names = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = self.inner.lock();
         let candidates = match completes {
             Some(Completes::Users) if !argument.contains(' ') => &names.users,
             Some(Completes::Groups) => &names.groups,

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc};
+use std::sync::{Arc, mpsc as std_mpsc};
 use std::time::Instant;
 
 use chat_core::model::Secret;
+use chat_core::sync::Mutex;
 use rustyline::{
     ColorMode, CompletionType, Config, Context, Editor, Helper,
     completion::Completer,
@@ -84,7 +85,7 @@ pub(super) fn read_with_editor(
             helper.kind = prompt.kind;
             helper.is_entered.store(false, Ordering::Relaxed);
             helper.events = Some(lines.clone());
-            let typing = helper.typing.get_mut().unwrap_or_else(PoisonError::into_inner);
+            let typing = helper.typing.get_mut();
             typing.start();
         }
         let typed = loop {
@@ -102,7 +103,7 @@ pub(super) fn read_with_editor(
                         && is_message(&text, is_open)
                         && let Some(helper) = editor.helper_mut()
                     {
-                        helper.typing.get_mut().unwrap_or_else(PoisonError::into_inner).sent();
+                        helper.typing.get_mut().sent();
                     }
                     InputEvent::Line { number: None, text }
                 }
@@ -144,14 +145,14 @@ pub(super) struct CommandHelper {
 
 impl CommandHelper {
     fn set_mode(&self, mode: Option<EditorMode>) {
-        *self.mode.lock().unwrap_or_else(PoisonError::into_inner) = mode;
+        *self.mode.lock() = mode;
     }
 
     /// Reports that the user is typing, if that is due.
     fn report_typing(&self, line: &str) {
-        let mut typing = self.typing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut typing = self.typing.lock();
         if self.kind == (PromptKind::Line { is_open: true })
-            && typing.is_due(line, Instant::now())
+            && typing.take_due(line, Instant::now())
             && let Some(events) = &self.events
         {
             let _ = events.try_send(InputEvent::Typing); // a notice may be lost
@@ -161,7 +162,7 @@ impl CommandHelper {
     /// Clears a typed message from the terminal: it is printed as a line of the conversation once
     /// it is stored.
     fn clear_if_sent(&self, line: &str) {
-        let painting = self.sent.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let painting = self.sent.lock().take();
         if painting.is_some()
             && let Some(sequence) = self.prompt.clear_above(line)
         {
@@ -245,7 +246,7 @@ impl Validator for CommandHelper {
             && is_message(context.input(), is_open)
         {
             // If a line is being printed, it may appear below the typed line, which then stays.
-            *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = self.printing.try_pause();
+            *self.sent.lock() = self.printing.try_pause();
         }
         Ok(ValidationResult::Valid(None))
     }

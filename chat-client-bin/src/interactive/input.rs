@@ -2,9 +2,10 @@
 
 use std::cell::Cell;
 use std::io::{self, IsTerminal as _};
-use std::sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc};
+use std::sync::{Arc, mpsc as std_mpsc};
 
 use chat_core::model::Secret;
+use chat_core::sync::Mutex;
 use tokio::sync::mpsc;
 
 use crate::failure::Failure;
@@ -81,7 +82,7 @@ pub(super) struct Input {
     has_prompt: Cell<bool>,
     /// Mode of the terminal while the line editor reads a line.
     editor_mode: SharedMode,
-    /// Parts that the line editor shows besides the prompt and the typed line.
+    /// Who is typing, and whether the prompt is out of date. The line editor shows both.
     pub(super) status: SharedStatus,
     /// `true` if the last prompt named an open conversation.
     prompted_open: Cell<bool>,
@@ -89,7 +90,7 @@ pub(super) struct Input {
     /// reads a line.
     _guard: TerminalGuard,
     /// `true` if a user types in the line editor, `false` if lines are read as from a file.
-    pub(super) is_terminal: bool,
+    pub(super) has_editor: bool,
     /// `true` if a file or pipe is read, `false` if a user types, with or without the line editor.
     pub(super) is_script: bool,
 }
@@ -98,7 +99,7 @@ pub(super) struct Input {
 pub(super) type SharedMode = Arc<Mutex<Option<EditorMode>>>;
 
 /// Returns `true` if a user types at a terminal that shows the output.
-pub(super) fn has_editor() -> bool {
+pub(super) fn is_at_terminal() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
@@ -111,12 +112,12 @@ impl Input {
         let guard = TerminalGuard::new();
         let (editor_mode, status) = (SharedMode::default(), SharedStatus::default());
         // A terminal that the editor does not support is read like a file.
-        let editor = if has_editor() {
+        let editor = if is_at_terminal() {
             new_editor(known, &editor_mode, &status).ok()
         } else {
             None
         };
-        let is_terminal = editor.is_some();
+        let has_editor = editor.is_some();
         let screen = match editor {
             Some((editor, screen)) => {
                 std::thread::spawn(move || read_with_editor(editor, &line_sender, &prompt_receiver));
@@ -135,7 +136,7 @@ impl Input {
             status,
             prompted_open: Cell::new(false),
             _guard: guard,
-            is_terminal,
+            has_editor,
             is_script: !io::stdin().is_terminal(),
         };
         (input, screen)
@@ -159,7 +160,7 @@ impl Input {
     /// Sets the mode of the line editor again after the process was stopped. Returns whether the
     /// prompt has to be printed again.
     pub(super) fn resume(&self) -> bool {
-        let mode = self.editor_mode.lock().unwrap_or_else(PoisonError::into_inner);
+        let mode = self.editor_mode.lock();
         mode.as_ref().is_some_and(EditorMode::set_again)
     }
 

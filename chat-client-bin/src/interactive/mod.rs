@@ -52,7 +52,7 @@ pub(crate) async fn run(global: &Global, output: &mut Output) -> Result<(), Fail
     let app = App::new(&session, line_timeout, *output)?;
     let result = app.run(&mut events, &mut signals).await;
     // The following calls may wait for the server, but a signal ends the process at once.
-    signals.end_process();
+    signals.let_end_process();
     drop(agent);
     session.report_outcomes_in(events);
     match &result {
@@ -67,7 +67,7 @@ pub(crate) async fn run(global: &Global, output: &mut Output) -> Result<(), Fail
 /// editor could continue for a moment, and leave its mode to the shell. Threads that are started
 /// later inherit the setting.
 fn block_suspension() {
-    if input::has_editor() {
+    if input::is_at_terminal() {
         let _ = suspension().thread_block(); // a valid set of signals
     }
 }

@@ -14,10 +14,11 @@ use unicode_width::UnicodeWidthChar as _;
 /// Distance of tab stops, as in the line editor.
 const TAB_WIDTH: usize = 8;
 
-/// Width of the terminal when the prompt was painted.
+/// The prompt as the line editor painted it last.
 #[derive(Debug)]
 pub(super) struct PaintedPrompt {
     prompt: String,
+    /// Width of the terminal when the prompt was painted.
     columns: Cell<usize>,
     /// `true` if the terminal wraps its lines again when it is resized.
     wraps_again: bool,
@@ -81,9 +82,9 @@ fn wraps_again(variable: impl Fn(&str) -> Option<String>) -> bool {
     is_set("TMUX") || !(is_set("XTERM_VERSION") || is_set("STY") || variable("TERM").as_deref() == Some("linux"))
 }
 
-/// Returns the escape sequences that clear the prompt and the line, which take the rows of a
-/// terminal with `reflowed` columns, and move the cursor to the row in which it would be if they
-/// took the rows of one with `painted` columns.
+/// Returns the escape sequences that clear the prompt and the line, which the terminal now wraps at
+/// `reflowed` columns, and move the cursor to the row where the line editor expects it: its row if
+/// the text is wrapped at `painted` columns, as when it was painted.
 fn correction(prompt: &str, line: &str, position: usize, painted: usize, reflowed: usize) -> String {
     let to_cursor = [prompt, line.get(..position).unwrap_or(line)].concat();
     let to_end = [prompt, line].concat();

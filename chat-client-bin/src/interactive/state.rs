@@ -157,12 +157,18 @@ pub(super) struct State {
     pub(super) own_messages: Option<OwnMessages>,
     /// The script that supplies the input, or `None` if a user types.
     pub(super) script: Option<Script>,
-    /// `true` while a conversation is being opened. No line is read in that time, because it is not
-    /// known to which conversation the line would be sent.
-    pub(super) opening: bool,
+    /// `true` while a job runs that may change the current conversation, or looks up what a text
+    /// mentions. No line is read in that time, because it is not known where the line would be
+    /// sent.
+    pub(super) input_is_held: bool,
 }
 
 impl State {
+    /// Returns `true` if a user types in the line editor.
+    pub(super) const fn has_line_editor(&self) -> bool {
+        self.own_messages.is_some()
+    }
+
     /// Prints an error that the user can act on. Counts the line of the script that caused it as
     /// failed.
     pub(super) fn show_error(&mut self, text: &str) {
@@ -231,7 +237,7 @@ impl State {
     /// Starts a job that may leave the current conversation. No input line is read until the job
     /// ends, for at most 10 s, so that the next prompt shows the result.
     pub(super) fn spawn_leaving(&mut self, job: impl Future<Output = Result<JobResult, Failure>> + Send + 'static) {
-        self.opening = true;
+        self.input_is_held = true;
         let (restores, line) = (self.restores, self.script.as_ref().and_then(Script::line));
         self.jobs.spawn(async move {
             let result = tokio::time::timeout(OPEN_TIMEOUT, job).await;
@@ -257,7 +263,7 @@ impl State {
     /// Starts `job`, which looks up, creates or joins a conversation that the user wants to open.
     /// No input line is read until the job ends, for at most 10 s.
     pub(super) fn open_conversation(&mut self, job: impl Future<Output = Result<JobResult, Failure>> + Send + 'static) {
-        self.opening = true;
+        self.input_is_held = true;
         self.spawn(async {
             Ok(match tokio::time::timeout(OPEN_TIMEOUT, job).await {
                 Ok(Ok(result)) => result,

@@ -1,10 +1,11 @@
 //! Typing: notices that the user is typing, and the other members who are typing.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chat_core::model::{ConversationId, UserId};
+use chat_core::sync::Mutex;
 
 /// Minimum time between two notices.
 const NOTICE_INTERVAL: Duration = Duration::from_secs(3);
@@ -34,9 +35,9 @@ impl TypingNotices {
         self.last = None;
     }
 
-    /// Takes the line that is painted. Returns `true` if the user has typed a part of a text, and
-    /// the last notice is old enough. Commands are not texts.
-    pub(super) fn is_due(&mut self, line: &str, now: Instant) -> bool {
+    /// Takes the line that is painted. If the user has typed a part of a text, and the last notice
+    /// is old enough, records that a notice is sent now and returns `true`. Commands are not texts.
+    pub(super) fn take_due(&mut self, line: &str, now: Instant) -> bool {
         let is_typed = line != self.line && !line.is_empty() && !line.starts_with('/');
         line.clone_into(&mut self.line);
         let is_recent = self
@@ -112,14 +113,14 @@ pub(super) struct SharedStatus(Arc<Mutex<Status>>);
 impl SharedStatus {
     /// Sets the status. Returns whether it has changed, so that the line has to be painted again.
     pub(super) fn set(&self, status: Status) -> bool {
-        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.0.lock();
         let is_changed = *current != status;
         *current = status;
         is_changed
     }
 
     pub(super) fn get(&self) -> Status {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 }
 
@@ -132,18 +133,18 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut notices = TypingNotices::default();
-        assert!(!notices.is_due("", at(0)), "nothing is typed");
-        assert!(!notices.is_due("/list", at(0)), "a command is no message");
-        assert!(notices.is_due("h", at(0)));
-        assert!(!notices.is_due("he", at(2)));
-        assert!(!notices.is_due("he", at(4)), "the line is only painted again");
-        assert!(notices.is_due("hel", at(4)));
+        assert!(!notices.take_due("", at(0)), "nothing is typed");
+        assert!(!notices.take_due("/list", at(0)), "a command is no message");
+        assert!(notices.take_due("h", at(0)));
+        assert!(!notices.take_due("he", at(2)));
+        assert!(!notices.take_due("he", at(4)), "the line is only painted again");
+        assert!(notices.take_due("hel", at(4)));
         notices.start();
-        assert!(!notices.is_due("hel", at(5)));
-        assert!(notices.is_due("hello", at(7)));
+        assert!(!notices.take_due("hel", at(5)));
+        assert!(notices.take_due("hello", at(7)));
         notices.sent();
         notices.start();
-        assert!(notices.is_due("a", at(8)), "the next text is announced at once");
+        assert!(notices.take_due("a", at(8)), "the next text is announced at once");
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl<'a> Authority<'a> {
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         fs::write(self.directory.join("certificate.pem"), certificate.pem()).unwrap();
         fs::write(self.directory.join("key.pem"), key.serialize_pem()).unwrap();
-        Fingerprint::of_spki(&key.subject_public_key_info())
+        Fingerprint::sha256_of(&key.subject_public_key_info())
     }
 
     /// Replaces the server's certificate by that of an authority, as `openssl req -x509` makes it.

@@ -413,7 +413,7 @@ fn every_command_reports_outcomes_of_queued_messages() {
             if !json {
                 let all = format!("{errors}{output}");
                 assert!(
-                    all.contains("an earlier message to nobody was not sent: "),
+                    all.contains("an earlier message to nobody was not stored: "),
                     "{command:?}: {all}"
                 );
                 assert!(
@@ -434,7 +434,7 @@ fn every_command_reports_outcomes_of_queued_messages() {
             };
             assert_eq!(
                 (outcome("nobody").as_str(), outcome("bob").as_str()),
-                ("refused", "stored")
+                ("not_stored", "stored")
             );
         }
     }

@@ -362,7 +362,8 @@ fn resized_terminal_keeps_no_copies_of_the_typed_line() {
     };
     tcsetwinsize(&client.keyboard, size).unwrap();
     client.signal("WINCH");
-    // Of 105 columns, 40 columns make rows 0 to 2.
+    // The 105 characters of prompt and text take rows 0 to 2 of 40 columns, so the cursor goes up
+    // 2.
     client.until("\u{1b}[2A\r\u{1b}[J");
     client.until(&line);
 }

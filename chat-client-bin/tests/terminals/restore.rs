@@ -135,7 +135,7 @@ fn reply_to_a_number_of_the_old_epoch_is_reported() {
     assert_eq!(notice["kind"], "outbox");
     assert_eq!(
         (&notice["outcome"], &notice["reason"], &notice["conversation"]["direct"]),
-        (&"refused".into(), &"store_replaced".into(), &"bob".into())
+        (&"not_stored".into(), &"store_replaced".into(), &"bob".into())
     );
     let text = notice["text"].as_str().unwrap();
     assert!(

@@ -81,9 +81,10 @@ pub enum Proof {
     Password {
         /// Stored password hash, as a PHC string, that the password of the login matched.
         compared: String,
-        /// Hash of the same password with a higher cost, which replaces `compared` in the store;
-        /// `None` if the store keeps `compared`.
-        stronger: Option<String>,
+        /// Hash of the same password that replaces `compared` in the store, because `compared` has
+        /// a lower cost or was made before passwords were normalised; `None` if the store keeps
+        /// `compared`.
+        replacement: Option<String>,
     },
 }
 

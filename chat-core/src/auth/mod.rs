@@ -6,11 +6,11 @@ mod connection_gate;
 mod external;
 mod password;
 mod password_authenticator;
-mod resume_throttle;
 mod source;
 mod throttle;
 mod token;
 mod token_authenticator;
+mod token_throttle;
 
 pub use authenticator::{AccountLogin, AuthError, AuthVerdict, Authenticator, Proof, Reauthentication};
 pub use connection_gate::{ConnectionLimits, PenaltyOptions};
@@ -32,7 +32,7 @@ mod internals {
     pub use super::password::{
         Password, PasswordCheck, PasswordError, PasswordHash, PasswordHasherPool, PasswordPoolStats,
     };
-    pub use super::resume_throttle::{ResumeAttempt, ResumeThrottle};
     pub use super::throttle::{ChargedAttempt, LoginAttempt, LoginThrottle};
     pub use super::token::{DeviceToken, SessionToken, TokenError, TokenHash};
+    pub use super::token_throttle::{TokenAttempt, TokenThrottle};
 }

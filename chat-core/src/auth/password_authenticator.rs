@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::{
     AccountLogin, AuthError, AuthVerdict, Authenticator, ChargedAttempt, DeviceToken, LoginAttempt, LoginThrottle,
     Password, PasswordCheck, PasswordHash, PasswordHashError, PasswordHasherPool, PasswordPoolError,
-    PasswordPoolOptions, Proof, ResumeAttempt, ResumeThrottle, ThrottleOptions, TokenHash,
+    PasswordPoolOptions, Proof, ThrottleOptions, TokenAttempt, TokenHash, TokenThrottle,
 };
 use crate::model::{Account, DeviceId, Login, Secret, Source, UserId, UserRef};
 use crate::store::{Store, StoreError};
@@ -26,19 +26,20 @@ const REFUSAL_TIME: Duration = Duration::from_millis(100);
 ///
 /// An unknown account, an account without a password and a wrong password take the same code path,
 /// the same reads of the store and the same time. A login without a device token is charged before
-/// the store is read, so that a throttled one reads nothing, unless only the attempts under other
-/// spellings of the account exceed its limit. A login with a token may come from a known device,
-/// which has limits of its own, so the store is read first. The answer to a login that is throttled
-/// after a read is sent at a fixed time. Wrong device tokens are charged to their source: beyond
-/// its rate, a login with a token reads nothing either, unless its device has logged in from there.
-/// A wrong token with the right password is not charged.
+/// the store is read, so that a throttled one reads nothing. The exception is a name or an id that
+/// was not looked up before: whether its account exceeds its limit is known only after the lookup.
+/// A login with a token may come from a known device, which has limits of its own, so the store is
+/// read first. The answer to a login that is throttled after a read is sent at a fixed time. Wrong
+/// device tokens are charged to their source: beyond its rate, a token is ignored, and the login is
+/// charged like one without a token, unless its device has logged in from there. A wrong token with
+/// the right password is not charged.
 #[derive(Debug)]
 pub struct PasswordAuthenticator {
     store: Arc<dyn Store>,
     pool: PasswordHasherPool,
     throttle: LoginThrottle,
     /// Limits on wrong device tokens.
-    device_tokens: ResumeThrottle,
+    device_tokens: TokenThrottle,
 }
 
 impl PasswordAuthenticator {
@@ -54,7 +55,7 @@ impl PasswordAuthenticator {
         Ok(Self {
             store,
             pool: PasswordHasherPool::new(pool)?,
-            device_tokens: ResumeThrottle::new(&throttle),
+            device_tokens: TokenThrottle::new(&throttle),
             throttle: LoginThrottle::new(throttle),
         })
     }
@@ -202,7 +203,7 @@ impl PasswordAuthenticator {
         device: DeviceId,
         token: DeviceToken,
     ) -> Result<LookedUp, AuthError> {
-        let with_token = ResumeAttempt::of_login(source, named, device);
+        let with_token = TokenAttempt::of_login(source, named, device);
         let answer_at = tokio::time::Instant::now() + REFUSAL_TIME;
         let account = self.find(named).await?;
         let owner = account.as_ref().map_or(UNKNOWN_USER, |account| account.id);
@@ -340,7 +341,7 @@ impl Authenticator for PasswordAuthenticator {
         let token = login.device_token.as_ref().map(DeviceToken::from_secret);
         // No device is known by a token of invalid form. After too many wrong tokens from the
         // source, none is looked up, and the login is charged like one without a token.
-        let with_token = ResumeAttempt::of_login(source, named, login.device);
+        let with_token = TokenAttempt::of_login(source, named, login.device);
         let token = token.and_then(Result::ok);
         let token = token.filter(|_| self.device_tokens.check(Instant::now(), with_token).is_ok());
         let LookedUp {
@@ -364,7 +365,7 @@ impl Authenticator for PasswordAuthenticator {
             self.device_tokens.refund(Instant::now(), with_token);
         }
         self.device_tokens.succeeded(Instant::now(), with_token);
-        let stronger = if needs_rehash {
+        let replacement = if needs_rehash {
             // A failure is ignored, because the next login tries again.
             match Password::normalized(&login.secret) {
                 Ok(password) => self.hash(password).await.ok(),
@@ -374,7 +375,7 @@ impl Authenticator for PasswordAuthenticator {
             None
         };
         Ok(AuthVerdict::Account(AccountLogin {
-            proof: Proof::Password { compared, stronger },
+            proof: Proof::Password { compared, replacement },
             ..AccountLogin::new(account.id)
         }))
     }

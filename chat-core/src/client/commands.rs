@@ -34,8 +34,8 @@ impl Commands for Client {
         async move {
             let mut handle = self.enqueue_draft(conversation, draft, None).await?;
             match handle.outcome().await? {
-                SendOutcome::Acked(appended) => Ok(appended),
-                SendOutcome::Rejected(error) => Err(error),
+                SendOutcome::Stored(appended) => Ok(appended),
+                SendOutcome::NotStored(error) => Err(error),
                 SendOutcome::Unknown => Err(ClientError::Interrupted),
             }
         }

@@ -12,7 +12,8 @@ use super::{ClientError, Cursor, EventMark};
 /// One event of a conversation's log. From the start of delivery that [`Receive`](super::Receive)
 /// selects, a running client delivers every event once, in order and without gaps. There are two
 /// exceptions: [`ClientEvent::Truncated`] reports events that are missing, and
-/// [`ClientEvent::StoreReset`] or [`ClientEvent::Rewound`] reports that a log is delivered again.
+/// [`ClientEvent::StoreReplaced`] or [`ClientEvent::Rewound`] reports that a log is delivered
+/// again.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Delivery {
@@ -75,7 +76,7 @@ pub enum ClientEvent {
     /// delivered, and the ids in them, may no longer exist or denote something else. Each
     /// conversation is delivered again from the cursor that the server has for this device, or from
     /// the beginning with [`Receive::FromBeginning`](super::Receive::FromBeginning).
-    StoreReset,
+    StoreReplaced,
     /// A conversation's log differs from the delivered events, because the server's operator
     /// restored a copy of its data. Discard every event that was delivered after `to`; the log may
     /// have other events there, which follow. Acknowledge this event with
@@ -95,7 +96,7 @@ pub enum ClientEvent {
         /// Last event that the member has read.
         read_seq: Seq,
     },
-    /// Another session of the user moved the user's read marker. Best effort.
+    /// Another session of the user moved the user's read mark. Best effort.
     Read(Arc<ConversationInfo>),
     /// Another member is typing, or stopped. Best effort.
     Typing {
@@ -144,10 +145,10 @@ pub enum ClientEvent {
 #[non_exhaustive]
 pub enum SendOutcome {
     /// The server stored the message.
-    Acked(Appended),
+    Stored(Appended),
     /// The message was not stored and will not be. The exception is [`ClientError::StoreReplaced`]:
     /// an attempt before the restoration may be in the backup.
-    Rejected(ClientError),
+    NotStored(ClientError),
     /// The deadline passed before the server answered, or the server had an internal error at each
     /// of several attempts. The message is stored once or not at all.
     Unknown,

@@ -22,11 +22,11 @@ use super::{
 pub struct Events {
     receiver: mpsc::Receiver<ClientEvent>,
     shared: Arc<Shared>,
-    /// Number of resets ([`ClientEvent::StoreReset`], [`ClientEvent::Rewound`]) that were
+    /// Number of resets ([`ClientEvent::StoreReplaced`], [`ClientEvent::Rewound`]) that were
     /// delivered.
     resets: u64,
     /// Number of the store epoch that the delivered events belong to, from 0: each
-    /// [`ClientEvent::StoreReset`] starts the next.
+    /// [`ClientEvent::StoreReplaced`] starts the next.
     epoch_number: u64,
 }
 
@@ -57,10 +57,10 @@ impl Events {
     }
 
     fn received(&mut self, event: ClientEvent) -> Received {
-        if matches!(event, ClientEvent::StoreReset | ClientEvent::Rewound { .. }) {
+        if matches!(event, ClientEvent::StoreReplaced | ClientEvent::Rewound { .. }) {
             self.resets = self.shared.count_reset();
         }
-        if matches!(event, ClientEvent::StoreReset) {
+        if matches!(event, ClientEvent::StoreReplaced) {
             self.epoch_number += 1;
             self.shared.set_delivered_epoch_number(Some(self.epoch_number));
         }

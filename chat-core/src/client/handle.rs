@@ -169,7 +169,7 @@ impl Client {
     /// id through this handle then fails with [`ClientError::StoreReplaced`], and is not sent.
     ///
     /// Other handles assume that ids are from the events that the application has taken, up to the
-    /// latest [`ClientEvent::StoreReset`](super::ClientEvent::StoreReset), or, if it takes no
+    /// latest [`ClientEvent::StoreReplaced`](super::ClientEvent::StoreReplaced), or, if it takes no
     /// events, from the server's current store epoch.
     #[must_use]
     pub fn with_current_epoch(&self) -> Self {

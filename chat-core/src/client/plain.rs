@@ -49,7 +49,7 @@ pub(super) async fn check(
 /// one.
 pub(super) fn check_tokens(address: &ServerAddress, account: &AccountState) -> Result<(), ClientError> {
     let has_token = account.session_token.is_some() || account.device_token.is_some();
-    if address.scheme != Scheme::Plain || !has_token || account.plain_tokens {
+    if address.scheme != Scheme::Plain || !has_token || account.tokens_are_from_plain {
         return Ok(());
     }
     Err(ClientError::Trust(format!(
@@ -135,7 +135,7 @@ mod tests {
         account.device_token = Some(Secret::new("token"));
         assert!(check_tokens(&plain, &account).is_err());
         assert!(check_tokens(&"tls://127.0.0.1:1".parse().unwrap(), &account).is_ok());
-        account.plain_tokens = true;
+        account.tokens_are_from_plain = true;
         assert!(check_tokens(&plain, &account).is_ok());
     }
 }

@@ -45,7 +45,7 @@ pub(super) struct Shared {
     acks: Mutex<HashMap<ConversationId, Acked>>,
     /// Wakes the driver when there is an acknowledgement to take.
     pub(super) acked: Notify,
-    /// Number of resets ([`StoreReset`](super::ClientEvent::StoreReset),
+    /// Number of resets ([`StoreReplaced`](super::ClientEvent::StoreReplaced),
     /// [`Rewound`](super::ClientEvent::Rewound)) that were delivered to the application.
     resets: AtomicU64,
     /// Number of the store epoch that the delivered events belong to; `None` if the application

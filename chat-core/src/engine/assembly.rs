@@ -25,7 +25,7 @@ use super::workers::{
     SessionEnder, SessionRecheckWorker, observers,
 };
 use super::{Engine, Parts};
-use crate::auth::{Authenticator, PasswordAuthenticator, ResumeThrottle};
+use crate::auth::{Authenticator, PasswordAuthenticator, TokenThrottle};
 use crate::hooks::Hooks;
 use crate::model::{NodeId, StoreEpoch};
 use crate::router::Router;
@@ -85,7 +85,7 @@ pub(super) fn start(config: EngineConfig, epoch: StoreEpoch, ports: EngineParts)
             observers: Arc::clone(&queues.observers),
             session_ender: Arc::clone(&queues.session_ender),
             presence: Arc::clone(&ports.presence),
-            resumes: ResumeThrottle::new(&config.throttle),
+            session_tokens: TokenThrottle::new(&config.throttle),
             options: LoginOptions::from(&config),
         }),
         sessions: Arc::new(Sessions {

@@ -47,7 +47,7 @@ impl Sessions {
         let access = &self.access;
         self.marks.wait_until_written(caller.user).await;
         let (subscription, memberships) = access.read(self.router.subscribe(caller, outbox)).await?;
-        subscription.record_start(source, access.now());
+        subscription.record_start(source, access.wall_time());
         // A newer login of the device closes its older sessions. If that happened just before this
         // session was attached, this session was not closed.
         let device_row = access.read(access.store().device(caller.user, device)).await?;
@@ -74,7 +74,7 @@ impl Sessions {
 
     /// Ends the session of a login at `time`, unless the returned guard is dropped earlier.
     fn end_at(&self, time: Timestamp, user: UserId, device: DeviceId, epoch: SessionEpoch) -> DropGuard {
-        let remaining = time.0.saturating_sub(self.access.now().0);
+        let remaining = time.0.saturating_sub(self.access.wall_time().0);
         let remaining = Duration::from_millis(u64::try_from(remaining).unwrap_or(0));
         let dropped = CancellationToken::new();
         let guard = dropped.clone().drop_guard();

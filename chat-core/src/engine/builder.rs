@@ -256,7 +256,7 @@ fn check_newest_event(engine: &Engine) {
     engine.parts.lifecycle.spawn_worker("newest event", async move {
         let newest = access.read(access.store().newest_event_time()).await;
         let Ok(Some(newest)) = newest else { return };
-        let ahead_ms = newest.0.saturating_sub(access.now().0);
+        let ahead_ms = newest.0.saturating_sub(access.wall_time().0);
         if ahead_ms > MAX_AHEAD_MS {
             let ahead = Duration::from_millis(ahead_ms.unsigned_abs());
             tracing::warn!(

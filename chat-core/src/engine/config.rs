@@ -23,9 +23,9 @@ pub enum SessionPolicy {
     /// One session per user. A login is refused while another device of the user has a live
     /// session; the same device may replace its own session.
     Reject,
-    /// At most this number of logged-in devices. A login on a further device is refused until
-    /// another device logs out or is revoked.
-    MaxDevices(u32),
+    /// One session per device, up to [`EngineConfig::max_devices`] logged-in devices. A login from
+    /// one device too many is refused until another device logs out or is revoked.
+    RejectNewDevices,
 }
 
 /// Outcome of a command if one of its deciding hooks fails, which means that it panics or times
@@ -129,7 +129,7 @@ pub struct EngineConfig {
     /// Maximum number of groups that one user has left, was removed from, or was a member of when
     /// they were deleted, and of which the user may still read events. A user at this limit cannot
     /// create or join further groups, but can return to one of these. There is no other way back
-    /// below the limit, so it is 0 by default, which means no limit.
+    /// below the limit, so the default, 10 000, is far above what people reach. 0 means no limit.
     pub max_ended_groups_per_user: u32,
     /// Maximum number of users whom one user may block. Default 1 000.
     pub max_blocked_users: u32,
@@ -236,7 +236,7 @@ impl Default for EngineConfig {
             max_mentions: 50,
             max_group_members: 5000,
             max_groups_per_user: 2000,
-            max_ended_groups_per_user: 0,
+            max_ended_groups_per_user: 10_000,
             max_blocked_users: 1000,
             group_creation_rate: Rate::new(10, HOUR),
             friend_request_rate: Rate::new(30, DAY),
@@ -327,12 +327,6 @@ impl EngineConfig {
         require!(self.max_devices, positive_u32, "at least 1");
         require!(self.session_idle_timeout, is_nonzero, "more than 0");
         require!(self.max_group_members, |max: &u32| *max >= 2, "at least 2");
-        let allows_a_device = |policy: &SessionPolicy| !matches!(policy, SessionPolicy::MaxDevices(0));
-        require!(
-            self.session_policy,
-            allows_a_device,
-            "a policy that allows at least one device"
-        );
         Ok(())
     }
 }

@@ -199,7 +199,7 @@ impl Directory {
             }
             ConversationRef::Group(name) => {
                 let group = access.read(store.named_group(&name.key(), user)).await?;
-                let group = group.filter(|group| may_find(group, access.now()));
+                let group = group.filter(|group| may_find(group, access.wall_time()));
                 group.map(|group| Target {
                     id: group.conversation.id,
                     kind: ConversationKind::Group,

@@ -259,7 +259,7 @@ impl HookCalls {
         let member = self.access.read(store.member(group, user));
         let (row, member) = tokio::try_join!(row, member)?;
         let info = row.as_ref().and_then(group_info).ok_or_else(CommandError::not_found)?;
-        let is_outsider = Membership::of(member.as_ref(), self.access.now()) == Membership::Outsider;
+        let is_outsider = Membership::of(member.as_ref(), self.access.wall_time()) == Membership::Outsider;
         if is_outsider && info.profile.unlisted {
             // The refusal of a hook would reveal that the group exists.
             return Err(CommandError::not_found());

@@ -324,7 +324,7 @@ impl Engine {
     /// Returns the time of day by the engine's clock.
     #[must_use]
     pub(crate) fn now(&self) -> Timestamp {
-        self.parts.access.now()
+        self.parts.access.wall_time()
     }
 
     /// Returns the engine's configuration.

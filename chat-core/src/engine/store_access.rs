@@ -77,7 +77,7 @@ impl StoreAccess {
     }
 
     /// Returns the current wall time, which units of work write into the rows.
-    pub(super) fn now(&self) -> Timestamp {
+    pub(super) fn wall_time(&self) -> Timestamp {
         self.clock.now()
     }
 

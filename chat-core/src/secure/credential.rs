@@ -103,7 +103,7 @@ impl<'a> Credential<'a> {
         unix_now: u64,
     ) -> Result<Fingerprint, HandshakeError> {
         let key = parse_rsa_key(self.spki)?;
-        let presented = Fingerprint::of_spki(self.spki);
+        let presented = Fingerprint::sha256_of(self.spki);
         if !pin.accepts(&presented) {
             return Err(HandshakeError::PinMismatch { presented });
         }

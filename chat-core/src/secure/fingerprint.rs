@@ -13,11 +13,12 @@ use subtle::ConstantTimeEq;
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// Computes the fingerprint of a key given as DER SubjectPublicKeyInfo.
+    /// Computes the SHA-256 digest of `content`. That of a key is the digest of its DER
+    /// SubjectPublicKeyInfo.
     #[doc(hidden)]
     #[must_use]
-    pub fn of_spki(spki: &[u8]) -> Self {
-        Self(Sha256::digest(spki).into())
+    pub fn sha256_of(content: &[u8]) -> Self {
+        Self(Sha256::digest(content).into())
     }
 
     /// Returns the 32 bytes.

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use super::StoreError;
 use crate::model::{ConversationId, DeviceId, Seq, UserId};
 
-/// Cursors of devices, and the delivered and read marks that they move.
+/// Cursors of devices, the delivered marks that they move, and the read marks of users.
 #[async_trait]
 pub trait CursorStore: Debug + Send + Sync + 'static {
     /// Advances cursors of devices, and with each cursor the `delivered_seq` of its user. A number

@@ -57,8 +57,8 @@ mod feeds;
 mod heartbeat;
 mod memory;
 mod messages;
-mod notices;
 mod operators;
+mod request_notices;
 mod run;
 #[doc(hidden)]
 pub mod sql_support;
@@ -80,8 +80,8 @@ pub use feeds::{FeedBacklog, FeedPosition, FeedStore};
 pub use heartbeat::Heartbeat;
 pub use memory::MemoryStore;
 pub use messages::{EventPage, MessageStore, MessageTx, SentEvent};
-pub use notices::{Notice, NoticeTx};
 pub use operators::{AuditId, AuditPage, AuditRecord, AuditTx, ListedGroup, NewAuditRecord, OperatorStore, StoreStats};
+pub use request_notices::{RequestNotice, RequestNoticeTx};
 pub use unit::Unit;
 pub use user_change::UserChange;
 
@@ -171,11 +171,11 @@ pub trait Store:
 
 /// Primitives of a unit of work, over one open transaction.
 pub trait Transaction:
-    AccountTx + ContactTx + ConversationTx + MessageTx + NoticeTx + FeedTx + AuditTx + Debug + Send
+    AccountTx + ContactTx + ConversationTx + MessageTx + RequestNoticeTx + FeedTx + AuditTx + Debug + Send
 {
 }
 
-impl<T: AccountTx + ContactTx + ConversationTx + MessageTx + NoticeTx + FeedTx + AuditTx + Debug + Send> Transaction
-    for T
+impl<T: AccountTx + ContactTx + ConversationTx + MessageTx + RequestNoticeTx + FeedTx + AuditTx + Debug + Send>
+    Transaction for T
 {
 }

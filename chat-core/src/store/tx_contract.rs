@@ -62,7 +62,7 @@ impl TxContract {
     ///
     /// # Errors
     /// [`StoreError::Defect`]: the transaction already holds a later kind of lock.
-    pub fn lock_devices(&mut self) -> Result<(), StoreError> {
+    pub fn before_lock_devices(&mut self) -> Result<(), StoreError> {
         self.enter(LockStage::Devices)
     }
 
@@ -70,7 +70,7 @@ impl TxContract {
     ///
     /// # Errors
     /// [`StoreError::Defect`]: the transaction already holds a later kind of lock.
-    pub fn lock_contacts(&mut self) -> Result<(), StoreError> {
+    pub fn before_lock_contacts(&mut self) -> Result<(), StoreError> {
         self.enter(LockStage::Contacts)
     }
 
@@ -81,7 +81,7 @@ impl TxContract {
     /// [`StoreError::Defect`]: the transaction already holds a later kind of lock, or has locked a
     /// conversation with a greater id. Conversations that the transaction created itself do not
     /// count, because no other transaction can see them.
-    pub fn lock_conversation(&mut self, id: ConversationId) -> Result<bool, StoreError> {
+    pub fn before_lock_conversation(&mut self, id: ConversationId) -> Result<bool, StoreError> {
         if self.logs.contains_key(&id) {
             return Ok(true);
         }
@@ -100,7 +100,7 @@ impl TxContract {
     ///
     /// # Errors
     /// [`StoreError::Defect`]: the transaction already holds the lock of the audit log.
-    pub fn lock_feeds(&mut self) -> Result<(), StoreError> {
+    pub fn before_lock_feeds(&mut self) -> Result<(), StoreError> {
         self.enter(LockStage::Feeds)
     }
 
@@ -108,19 +108,19 @@ impl TxContract {
     ///
     /// # Errors
     /// Never, because this is the last kind of lock.
-    pub fn lock_audit(&mut self) -> Result<(), StoreError> {
+    pub fn before_lock_audit(&mut self) -> Result<(), StoreError> {
         self.enter(LockStage::Audit)
     }
 
     /// Records the row of a conversation that the transaction has just locked.
-    pub fn locked(&mut self, row: &Conversation) {
+    pub fn after_lock_conversation(&mut self, row: &Conversation) {
         self.highest_locked = self.highest_locked.max(Some(row.id));
         self.track(row);
     }
 
     /// Records the row of a conversation that the transaction has just created, which counts as a
     /// lock of a conversation: the transaction can lock neither devices nor contacts afterwards.
-    pub fn created(&mut self, row: &Conversation) {
+    pub fn after_create_conversation(&mut self, row: &Conversation) {
         self.stage = self.stage.max(LockStage::Conversations);
         self.track(row);
     }
@@ -130,7 +130,7 @@ impl TxContract {
     /// # Errors
     /// [`StoreError::Defect`]: the conversation of an event is not locked, or an event does not
     /// continue its log.
-    pub fn append(&mut self, events: &[Event]) -> Result<(), StoreError> {
+    pub fn before_append(&mut self, events: &[Event]) -> Result<(), StoreError> {
         for event in events {
             let id = event.conversation;
             let Some(tracked) = self.logs.get_mut(&id) else {
@@ -160,7 +160,7 @@ impl TxContract {
     ///
     /// # Errors
     /// [`StoreError::Defect`]: the conversation is not locked.
-    pub fn update(&mut self, row: &Conversation) -> Result<(), StoreError> {
+    pub fn before_update_conversation(&mut self, row: &Conversation) -> Result<(), StoreError> {
         let Some(tracked) = self.logs.get_mut(&row.id) else {
             return Err(violation(format!(
                 "it updates conversation {} without the lock of that conversation",
@@ -171,11 +171,11 @@ impl TxContract {
         Ok(())
     }
 
-    /// Records that the transaction is about to write the snapshot of a group.
+    /// Checks that the transaction may write the snapshot of a group.
     ///
     /// # Errors
     /// [`StoreError::Defect`]: the group is not locked, or does not exist.
-    pub fn put_snapshot(&self, group: ConversationId) -> Result<(), StoreError> {
+    pub fn before_put_snapshot(&self, group: ConversationId) -> Result<(), StoreError> {
         if self.logs.contains_key(&group) {
             return Ok(());
         }
@@ -184,11 +184,11 @@ impl TxContract {
         )))
     }
 
-    /// Records that the transaction is about to record a notice in an inbox.
+    /// Checks that the transaction may record a notice of a request in an inbox.
     ///
     /// # Errors
     /// [`StoreError::Defect`]: the inbox is not locked, or does not exist.
-    pub fn record_notice(&self, inbox: ConversationId) -> Result<(), StoreError> {
+    pub fn before_record_request_notice(&self, inbox: ConversationId) -> Result<(), StoreError> {
         if self.logs.contains_key(&inbox) {
             return Ok(());
         }
@@ -201,7 +201,7 @@ impl TxContract {
     ///
     /// # Errors
     /// [`StoreError::Defect`]: the row of a conversation does not state where its log ends.
-    pub fn check(&self) -> Result<(), StoreError> {
+    pub fn before_commit(&self) -> Result<(), StoreError> {
         for (id, tracked) in &self.logs {
             if tracked.row != tracked.log {
                 let LockedLog { log, row } = tracked;

@@ -46,7 +46,7 @@ async fn slow_application_gets_every_event_once() {
         );
     }
     for mut handle in handles {
-        assert!(matches!(handle.outcome().await.unwrap(), SendOutcome::Acked(_)));
+        assert!(matches!(handle.outcome().await.unwrap(), SendOutcome::Stored(_)));
     }
     let first = seqs(&mut events, 2000).await;
     assert_eq!(first, (1..=2000).collect::<Vec<_>>());
@@ -95,14 +95,14 @@ async fn client_reconnects_to_another_node() {
         .enqueue(direct("bob"), DraftContent::text(message(1)))
         .await
         .unwrap();
-    assert!(matches!(handle.outcome().await.unwrap(), SendOutcome::Acked(_)));
+    assert!(matches!(handle.outcome().await.unwrap(), SendOutcome::Stored(_)));
     one.stop().await;
     let mut handle = client
         .enqueue(direct("bob"), DraftContent::text(message(2)))
         .await
         .unwrap();
     let outcome = tokio::time::timeout(WAIT_TIMEOUT, handle.outcome()).await.unwrap();
-    assert!(matches!(outcome.unwrap(), SendOutcome::Acked(_)));
+    assert!(matches!(outcome.unwrap(), SendOutcome::Stored(_)));
     assert_eq!(seqs(&mut events, 2).await, [1, 2]);
 }
 
@@ -174,7 +174,7 @@ async fn message_enqueued_twice_is_stored_once_and_both_handles_get_its_outcome(
     for handle in &mut handles {
         let outcome = tokio::time::timeout(WAIT_TIMEOUT, handle.outcome()).await.unwrap();
         assert!(
-            matches!(&outcome, Ok(SendOutcome::Acked(appended)) if appended.seq == Seq(1)),
+            matches!(&outcome, Ok(SendOutcome::Stored(appended)) if appended.seq == Seq(1)),
             "{outcome:?}"
         );
     }
@@ -286,7 +286,7 @@ async fn permanent_refusal_rejects_the_message() {
     let mut handle = client.enqueue(direct("stranger"), content).await.unwrap();
     assert!(matches!(
         handle.outcome().await.unwrap(),
-        SendOutcome::Rejected(ClientError::Refused(_))
+        SendOutcome::NotStored(ClientError::Refused(_))
     ));
     assert_eq!(client.unsettled(), 0);
 }

@@ -112,9 +112,9 @@ async fn waiting_message_reaches_its_user_and_not_the_new_owner_of_the_id() {
             [text, recall]
         })
         .await;
-    assert!(matches!(outcome(text).await, SendOutcome::Acked(_)));
+    assert!(matches!(outcome(text).await, SendOutcome::Stored(_)));
     let recalled = outcome(recall).await;
-    assert!(matches!(recalled, SendOutcome::Rejected(ClientError::StoreReplaced)));
+    assert!(matches!(recalled, SendOutcome::NotStored(ClientError::StoreReplaced)));
     assert_eq!(
         (message_count(&node, "bob").await, message_count(&node, "eve").await),
         (1, 1)
@@ -159,12 +159,12 @@ async fn id_is_refused_until_the_application_takes_the_event() {
     assert!(matches!(refused, Err(ClientError::StoreReplaced)), "{refused:?}");
     assert!(matches!(
         outcome(enqueue(&alice, text()).await).await,
-        SendOutcome::Acked(_)
+        SendOutcome::Stored(_)
     ));
 
-    wait_for_event(&mut events, |event| matches!(event, ClientEvent::StoreReset)).await;
+    wait_for_event(&mut events, |event| matches!(event, ClientEvent::StoreReplaced)).await;
     let accepted = alice.enqueue(id, text()).await.unwrap();
-    assert!(matches!(outcome(accepted).await, SendOutcome::Acked(_)));
+    assert!(matches!(outcome(accepted).await, SendOutcome::Stored(_)));
     let refused = before_restore.enqueue(id, text()).await;
     assert!(matches!(refused, Err(ClientError::StoreReplaced)), "{refused:?}");
 }

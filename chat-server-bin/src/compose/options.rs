@@ -19,7 +19,7 @@ pub(super) fn engine_config(settings: &Settings) -> EngineConfig {
     config.session_policy = match accounts.sessions {
         SessionsSetting::Replace => SessionPolicy::Replace,
         SessionsSetting::Reject => SessionPolicy::Reject,
-        SessionsSetting::MaxDevices => SessionPolicy::MaxDevices(accounts.max_devices),
+        SessionsSetting::RejectNewDevices => SessionPolicy::RejectNewDevices,
     };
     config.session_idle_timeout = accounts.session_idle_timeout.0;
     config.session_rotation_interval = accounts.session_rotation_interval.0;

@@ -99,7 +99,7 @@ fn check_listen(settings: &Settings, origins: &Origins, problems: &mut Vec<Probl
         problems.push(origins.problem(key, "is empty; give at least one URL, such as \"sc1://127.0.0.1:7400\""));
     }
     // An invalid `server.allow_plain` may have been meant to allow plain:// URLs.
-    let is_plain_allowed = settings.server.allow_plain || !origins.are_determined(&["server.allow_plain"]);
+    let is_plain_allowed = settings.server.allow_plain || !origins.intended_values_are_known(&["server.allow_plain"]);
     let mut listen = Vec::new();
     for url in &settings.server.listen {
         match url.parse::<ListenUrl>() {
@@ -130,7 +130,7 @@ fn check_proxies(
         }
     }
     let lacks_proxies =
-        settings.server.trusted_proxies.is_empty() && origins.are_determined(&["server.trusted_proxies"]);
+        settings.server.trusted_proxies.is_empty() && origins.intended_values_are_known(&["server.trusted_proxies"]);
     if lacks_proxies && listen.iter().any(|listen| listen.is_behind_proxy) {
         let text = "is empty, so the +proxy ports accept no connections; list the networks of the proxies, such as \"10.0.0.0/8\"";
         problems.push(origins.problem("server.trusted_proxies", text));
@@ -158,7 +158,8 @@ fn check_store_and_bus(settings: &Settings, origins: &Origins, problems: &mut Ve
         ));
     }
     // The schemes of shared databases are mysql: and mariadb:.
-    if !bus.url.is_empty() && !settings.store.url.starts_with("m") && origins.are_determined(&["store.url"]) {
+    if !bus.url.is_empty() && !settings.store.url.starts_with("m") && origins.intended_values_are_known(&["store.url"])
+    {
         let text = "needs a shared database, but only one node can use the embedded store; set store.url to \"mysql://…\", or remove bus.url";
         problems.push(origins.problem("bus.url", text));
     }
@@ -168,13 +169,15 @@ fn check_tls(settings: &Settings, listen: &[ListenUrl], origins: &Origins, probl
     let tls = &settings.tls;
     let is_set = |path: &Path| !path.as_os_str().is_empty();
     match (is_set(&tls.certificate_file), is_set(&tls.key_file)) {
-        (true, false) if origins.are_determined(&["tls.key_file"]) => {
+        (true, false) if origins.intended_values_are_known(&["tls.key_file"]) => {
             problems.push(origins.problem("tls.key_file", "is missing; a certificate needs its private key"));
         }
-        (false, true) if origins.are_determined(&["tls.certificate_file"]) => problems.push(origins.problem(
-            "tls.certificate_file",
-            "is missing; a private key needs its certificate",
-        )),
+        (false, true) if origins.intended_values_are_known(&["tls.certificate_file"]) => {
+            problems.push(origins.problem(
+                "tls.certificate_file",
+                "is missing; a private key needs its certificate",
+            ))
+        }
         (true | false, false) | (false, true) => {}
         (true, true) => {
             for (key, path) in [
@@ -187,7 +190,7 @@ fn check_tls(settings: &Settings, listen: &[ListenUrl], origins: &Origins, probl
             }
             // A URL that cannot be parsed may be a misspelt tls:// URL.
             let are_all_known =
-                listen.len() == settings.server.listen.len() && origins.are_determined(&["server.listen"]);
+                listen.len() == settings.server.listen.len() && origins.intended_values_are_known(&["server.listen"]);
             if are_all_known && !listen.iter().any(|listen| listen.scheme == Scheme::Tls) {
                 problems.push(origins.problem("tls.certificate_file", "is unused: server.listen has no tls:// URL"));
             }
@@ -328,7 +331,7 @@ fn check_session_idle_timeout(settings: &Settings, origins: &Origins, problems: 
         settings.accounts.session_idle_timeout,
         settings.connection.max_connection_age,
     );
-    if idle <= age && origins.are_determined(&[key, age_key]) {
+    if idle <= age && origins.intended_values_are_known(&[key, age_key]) {
         problems.push(origins.problem(key, format!("is {idle}; it must exceed {age_key}, which is {age}")));
     }
 }

@@ -126,7 +126,7 @@ impl Origins {
 
     /// Returns `true` if the intended values of all these keys are known, so that checks may depend
     /// on them.
-    pub(crate) fn are_determined(&self, keys: &[&str]) -> bool {
+    pub(crate) fn intended_values_are_known(&self, keys: &[&str]) -> bool {
         let is_determined = |key: &&str| !self.undetermined.iter().any(|part| part.covers(key));
         keys.iter().all(is_determined)
     }

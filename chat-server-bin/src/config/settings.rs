@@ -169,7 +169,7 @@ pub(crate) enum SessionsSetting {
     Reject,
     /// One session per device, on at most `accounts.max_devices` devices. A login on a further
     /// device is refused until another device logs out or is revoked.
-    MaxDevices,
+    RejectNewDevices,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -244,7 +244,7 @@ impl Default for LimitsSection {
             direct_opening_rate: Rate::new(100, HumanDuration::secs(3600), 100),
             change_rate: Rate::new(60, HumanDuration::secs(60), 200),
             repeated_request_interval: HumanDuration::secs(24 * 3600),
-            max_ended_groups_per_user: 0,
+            max_ended_groups_per_user: 10_000,
             max_blocked_users: 1000,
             max_outbox_packets: 256,
             max_outbox_size: Size::kib(256),

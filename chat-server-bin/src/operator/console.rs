@@ -47,8 +47,8 @@ enum Announcements {
     Bus,
 }
 
-/// Console with the operator who runs a command.
-pub(super) struct Desk<'a> {
+/// The console, and the operator who runs a command on it.
+pub(super) struct OperatorConsole<'a> {
     pub(super) console: &'a Console,
     pub(super) operator: Operator,
 }
@@ -91,8 +91,8 @@ impl Console {
     }
 
     /// Returns the console with an operator for the audit log.
-    pub(super) fn desk(&self, name: OperatorName, source: &str) -> Desk<'_> {
-        Desk {
+    pub(super) fn desk(&self, name: OperatorName, source: &str) -> OperatorConsole<'_> {
+        OperatorConsole {
             console: self,
             operator: self.engine.operator(name).source(source),
         }
@@ -124,7 +124,7 @@ impl Console {
     }
 }
 
-impl Desk<'_> {
+impl OperatorConsole<'_> {
     /// Announces the changes of a command to the running nodes, and prints the result. The text
     /// ends with a remark if the announcement failed. If nodes may be running, the JSON object says
     /// whether it succeeded (`nodes_notified`).

@@ -3,14 +3,14 @@
 use chat_core::model::{ConversationId, MemberInfo, Role};
 use serde_json::json;
 
-use super::console::Desk;
+use super::console::OperatorConsole;
 use super::printer::Printer;
 use super::text::{describe_group, group_row};
 use super::{Call, PAGE_SIZE, group_ref, refused, user_ref};
 use crate::failure::Failure;
 
 /// Runs a command about a group. Other commands do nothing.
-pub(super) async fn run(desk: &Desk<'_>, call: Call, printer: &mut Printer) -> Result<(), Failure> {
+pub(super) async fn run(desk: &OperatorConsole<'_>, call: Call, printer: &mut Printer) -> Result<(), Failure> {
     let operator = &desk.operator;
     match call {
         Call::GroupList { orphaned } => {

@@ -27,7 +27,7 @@ pub(crate) use identity::sudo_user;
 pub(crate) use printer::Printer;
 pub(crate) use reference::{group_ref as parse_group, user_name as parse_user_name, user_ref as parse_user};
 
-use self::console::Desk;
+use self::console::OperatorConsole;
 use self::executor::Executor;
 use self::text::audit_row;
 use crate::args::{AuditArgs, GroupCommand, OperatorArgs, OperatorCommand, SessionCommand, StatsArgs, UserCommand};
@@ -94,7 +94,7 @@ pub(crate) async fn execute_for_peer(
 }
 
 /// Executes a command.
-async fn run(desk: &Desk<'_>, call: Call, printer: &mut Printer) -> Result<(), Failure> {
+async fn run(desk: &OperatorConsole<'_>, call: Call, printer: &mut Printer) -> Result<(), Failure> {
     match call {
         Call::GroupList { .. } | Call::GroupShow { .. } | Call::GroupTransfer { .. } | Call::GroupDelete { .. } => {
             group::run(desk, call, printer).await
@@ -107,13 +107,18 @@ async fn run(desk: &Desk<'_>, call: Call, printer: &mut Printer) -> Result<(), F
     }
 }
 
-async fn end_sessions(desk: &Desk<'_>, user: &str, printer: &mut Printer) -> Result<(), Failure> {
+async fn end_sessions(desk: &OperatorConsole<'_>, user: &str, printer: &mut Printer) -> Result<(), Failure> {
     let account = desk.operator.end_sessions(user_ref(user)?).await.map_err(refused)?;
     let text = format!("ended all sessions of user {}", account.name);
     desk.announce_and_print(printer, &account, &text).await
 }
 
-async fn print_audit(desk: &Desk<'_>, before: Option<u64>, limit: u32, printer: &mut Printer) -> Result<(), Failure> {
+async fn print_audit(
+    desk: &OperatorConsole<'_>,
+    before: Option<u64>,
+    limit: u32,
+    printer: &mut Printer,
+) -> Result<(), Failure> {
     let mut page = before.map_or(AuditPage::Newest, |id| AuditPage::Before(AuditId(id)));
     let mut remaining = limit;
     while remaining > 0 {

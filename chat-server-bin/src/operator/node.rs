@@ -4,14 +4,18 @@ use chat_core::engine::operator::SessionListing;
 use chat_core::model::SessionId;
 use serde_json::{Value, json};
 
-use super::console::{Console, Desk, RunningNode};
+use super::console::{Console, OperatorConsole, RunningNode};
 use super::printer::Printer;
 use super::text::session_row;
 use super::{PAGE_SIZE, refused, user_ref};
 use crate::failure::Failure;
 
 /// Lists the sessions on this server, or those of one user.
-pub(super) async fn list_sessions(desk: &Desk<'_>, user: Option<&str>, printer: &mut Printer) -> Result<(), Failure> {
+pub(super) async fn list_sessions(
+    desk: &OperatorConsole<'_>,
+    user: Option<&str>,
+    printer: &mut Printer,
+) -> Result<(), Failure> {
     let operator = &desk.operator;
     if desk.console.node.is_none() && desk.console.store != "sqlite" {
         return Err(Failure::Unavailable(format!(
@@ -42,7 +46,7 @@ async fn print_sessions(sessions: &[SessionListing], printer: &mut Printer) -> R
 
 /// Prints the numbers of rows in the store, and the load and the state of this server if one runs,
 /// one value per line.
-pub(super) async fn stats(desk: &Desk<'_>, printer: &mut Printer) -> Result<(), Failure> {
+pub(super) async fn stats(desk: &OperatorConsole<'_>, printer: &mut Printer) -> Result<(), Failure> {
     let console = desk.console;
     let rows = desk.operator.store_stats().await.map_err(refused)?;
     let mut stats = json!({

@@ -8,14 +8,14 @@ use chat_core::model::{DisplayName, UserRef, escape_for_log};
 use serde_json::{Value, json};
 
 use super::call::NewAccount;
-use super::console::Desk;
+use super::console::OperatorConsole;
 use super::printer::Printer;
 use super::text::{account_row, describe_account};
 use super::{Call, PAGE_SIZE, invalid, parse_user_name, refused, user_ref};
 use crate::failure::Failure;
 
 /// Runs a command about an account. Other commands do nothing.
-pub(super) async fn run(desk: &Desk<'_>, call: Call, printer: &mut Printer) -> Result<(), Failure> {
+pub(super) async fn run(desk: &OperatorConsole<'_>, call: Call, printer: &mut Printer) -> Result<(), Failure> {
     let operator = &desk.operator;
     match call {
         Call::UserAdd(account) => add(desk, account, printer).await,
@@ -87,7 +87,7 @@ pub(super) async fn run(desk: &Desk<'_>, call: Call, printer: &mut Printer) -> R
     }
 }
 
-async fn add(desk: &Desk<'_>, account: NewAccount, printer: &mut Printer) -> Result<(), Failure> {
+async fn add(desk: &OperatorConsole<'_>, account: NewAccount, printer: &mut Printer) -> Result<(), Failure> {
     let mut new = CreateAccount::new(parse_user_name(&account.name).map_err(Failure::Failed)?);
     let display_name = account.display_name.map(|text| DisplayName::parse(&text));
     new.display_name = display_name.transpose().map_err(invalid)?;
@@ -111,7 +111,12 @@ fn deletion_options(erase_texts: bool, free_name: bool, free_subject: bool) -> D
     options
 }
 
-async fn delete(desk: &Desk<'_>, user: &str, options: DeleteAccount, printer: &mut Printer) -> Result<(), Failure> {
+async fn delete(
+    desk: &OperatorConsole<'_>,
+    user: &str,
+    options: DeleteAccount,
+    printer: &mut Printer,
+) -> Result<(), Failure> {
     let operator = &desk.operator;
     let before = find(desk, user).await?;
     let id = before.id;
@@ -128,7 +133,7 @@ async fn delete(desk: &Desk<'_>, user: &str, options: DeleteAccount, printer: &m
 }
 
 /// Returns the account of an argument, as it is before the command changes it.
-async fn find(desk: &Desk<'_>, user: &str) -> Result<AccountInfo, Failure> {
+async fn find(desk: &OperatorConsole<'_>, user: &str) -> Result<AccountInfo, Failure> {
     let found = desk.operator.account(user_ref(user)?).await.map_err(refused)?;
     Ok(found.account)
 }
@@ -143,7 +148,7 @@ fn with_change(account: &AccountInfo, is_changed: bool) -> Value {
     object
 }
 
-async fn export(desk: &Desk<'_>, user: UserRef, printer: &mut Printer) -> Result<(), Failure> {
+async fn export(desk: &OperatorConsole<'_>, user: UserRef, printer: &mut Printer) -> Result<(), Failure> {
     let mut export = desk.operator.export_account(user).await.map_err(refused)?;
     while let Some(page) = export.next_page().await.map_err(refused)? {
         for record in page {
@@ -153,7 +158,7 @@ async fn export(desk: &Desk<'_>, user: UserRef, printer: &mut Printer) -> Result
     Ok(())
 }
 
-async fn list_accounts(desk: &Desk<'_>, prefix: &str, printer: &mut Printer) -> Result<(), Failure> {
+async fn list_accounts(desk: &OperatorConsole<'_>, prefix: &str, printer: &mut Printer) -> Result<(), Failure> {
     let mut after = String::new();
     loop {
         let page = desk.operator.list_accounts(prefix, &after, PAGE_SIZE);

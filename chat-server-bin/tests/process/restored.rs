@@ -63,7 +63,7 @@ async fn send_texts(server: &ServerProcess, texts: &[&str]) {
     for text in texts {
         let text = MessageText::new(*text).unwrap();
         let mut sent = client.enqueue(notes(), DraftContent::text(text)).await.unwrap();
-        assert!(matches!(sent.outcome().await.unwrap(), SendOutcome::Acked(_)));
+        assert!(matches!(sent.outcome().await.unwrap(), SendOutcome::Stored(_)));
     }
     client.close().await;
 }
@@ -153,7 +153,7 @@ impl Deliveries {
                     }
                 }
                 ClientEvent::CaughtUp => return deliveries,
-                ClientEvent::StoreReset | ClientEvent::Ended(_) => panic!("{:?}", received.event),
+                ClientEvent::StoreReplaced | ClientEvent::Ended(_) => panic!("{:?}", received.event),
                 _ => {}
             }
             received.done();

@@ -35,10 +35,10 @@ pub struct Restored {
 /// # Errors
 /// See [`BackupError`]; [`OpenError::InUse`] while a store is open in the directory or a backup of
 /// it runs, [`OpenError::Missing`] if there is no `file`. After an error, the directory has its
-/// former database, with one exception: if only the last step failed, which removes the former log
-/// and syncs the directory, the directory has the copy, and the next opening renames the log. On a
-/// file system without hard links, a crash at the end may leave the former database under its new
-/// name only.
+/// former database, with one exception: if only the last step failed, which moves the former log
+/// beside the former database and syncs the directory, the directory has the copy, and the next
+/// opening renames the log. On a file system without hard links, a crash at the end may leave the
+/// former database under its new name only.
 ///
 /// # Cancel safety
 /// As for [`backup`](crate::backup): dropping the future cancels the call soon afterwards.
@@ -63,14 +63,14 @@ fn restore_blocking(directory: &Path, file: &Path, cancellation: &Cancellation) 
     pairing::set_foreign_log_aside(&database).map_err(write)?;
     cancellation.check()?;
     let former = exchange(partial, &database).map_err(write)?;
-    remove_from_use(&database, former.as_deref()).map_err(write)?;
+    move_former_log(&database, former.as_deref()).map_err(write)?;
     Ok(Restored { epoch, former })
 }
 
 /// Puts the copy in the place of the database, whose log stays. Returns the new name of the former
 /// database.
 fn exchange(copy: Partial, database: &Path) -> io::Result<Option<PathBuf>> {
-    // From the renaming of the copy to the removal of the log, the log belongs to another database.
+    // From the renaming of the copy to the move of the log, the log belongs to another database.
     // An opening after a crash knows that from this note.
     pairing::note_owner_of_log(database)?;
     let former = keep_former(database)?;
@@ -115,10 +115,11 @@ fn keep_former(database: &Path) -> io::Result<Option<PathBuf>> {
     Ok(Some(former))
 }
 
-/// Moves the log of the former database beside its new name, and forgets its last opening.
-fn remove_from_use(database: &Path, former: Option<&Path>) -> io::Result<()> {
-    let without_database = private::beside(database, &format!(".{}.replaced", StoreEpoch::random()));
-    pairing::move_log_beside(database, former.unwrap_or(&without_database))?;
+/// Moves the log of the former database beside its new name, or to a name of its own if there was a
+/// log without a database, and deletes the note about the last opening.
+fn move_former_log(database: &Path, former: Option<&Path>) -> io::Result<()> {
+    let name_of_lone_log = private::beside(database, &format!(".{}.replaced", StoreEpoch::random()));
+    pairing::move_log_beside(database, former.unwrap_or(&name_of_lone_log))?;
     pairing::forget(database)
 }
 

@@ -73,7 +73,7 @@ async fn damaged_pages_cause_an_error_and_never_a_wrong_answer() {
     drop((store, world.store));
     let path = directory.path().join(DATABASE_FILE);
     let mut bytes = std::fs::read(&path).unwrap();
-    // All pages except the first, which holds the schema.
+    // All pages except the first, which holds the header.
     bytes[4096..].iter_mut().step_by(3).for_each(|byte| *byte ^= 0xa5);
     std::fs::write(&path, bytes).unwrap();
     match SqliteStore::open(directory.path(), Options::default()).await {

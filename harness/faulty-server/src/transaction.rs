@@ -10,7 +10,7 @@ use chat_core::model::{
 };
 use chat_core::store::{
     AccountTx, AuditId, AuditTx, ContactTx, ConversationTx, FeedLease, FeedShard, FeedTx, MessageTx, NewAccount,
-    NewAuditRecord, NewConversation, Notice, NoticeTx, SentEvent, StoreError, Transaction,
+    NewAuditRecord, NewConversation, RequestNotice, RequestNoticeTx, SentEvent, StoreError, Transaction,
 };
 
 use crate::fault::Fault;
@@ -166,13 +166,18 @@ impl ContactTx for FaultyTransaction<'_> {
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
-impl NoticeTx for FaultyTransaction<'_> {
-    async fn record_notice(&mut self, notice: Notice, now: Timestamp, since: Timestamp) -> Result<bool, StoreError> {
-        self.inner.record_notice(notice, now, since).await
+impl RequestNoticeTx for FaultyTransaction<'_> {
+    async fn record_request_notice(
+        &mut self,
+        notice: RequestNotice,
+        now: Timestamp,
+        since: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.inner.record_request_notice(notice, now, since).await
     }
 
-    async fn delete_notices(&mut self, inbox: ConversationId) -> Result<(), StoreError> {
-        self.inner.delete_notices(inbox).await
+    async fn delete_request_notices(&mut self, inbox: ConversationId) -> Result<(), StoreError> {
+        self.inner.delete_request_notices(inbox).await
     }
 }
 

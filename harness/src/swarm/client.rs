@@ -132,7 +132,7 @@ impl SwarmClient {
                         history.note(Observation::Skipped { run, from, to: to.0 })?;
                         received.done();
                     }
-                    ClientEvent::StoreReset => {
+                    ClientEvent::StoreReplaced => {
                         history.note(Observation::Reset { run })?;
                         // The library does not report the new epoch, so the history gets a
                         // made-up one that differs from all earlier ones.
@@ -208,7 +208,7 @@ impl SwarmClient {
                 let history = Arc::clone(&history);
                 outcomes.spawn(async move {
                     let outcome = handle.outcome().await.map_err(io::Error::other)?;
-                    let is_stored = matches!(outcome, SendOutcome::Acked(_));
+                    let is_stored = matches!(outcome, SendOutcome::Stored(_));
                     history.note(send_outcome(run, message.clone(), outcome))?;
                     if let Some((client, conversation, draft)) = resend.filter(|_| is_stored) {
                         let mut handle = client
@@ -232,8 +232,8 @@ impl SwarmClient {
 /// Returns the observation of a message's outcome.
 pub(super) fn send_outcome(run: u64, message: String, outcome: SendOutcome) -> Observation {
     match outcome {
-        SendOutcome::Acked(appended) => acked(run, message, &appended),
-        SendOutcome::Rejected(error) => Observation::Refused {
+        SendOutcome::Stored(appended) => acked(run, message, &appended),
+        SendOutcome::NotStored(error) => Observation::Refused {
             run,
             message,
             reason: error.to_string(),

@@ -162,6 +162,6 @@ async fn open_direct(context: &RunContext, peer: &mut Peer, account: &Account, o
     })?;
     context
         .history
-        .note(send_outcome(run, message, SendOutcome::Acked(appended)))?;
+        .note(send_outcome(run, message, SendOutcome::Stored(appended)))?;
     Ok(conversation)
 }

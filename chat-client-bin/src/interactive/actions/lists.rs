@@ -10,8 +10,11 @@ use crate::interactive::state::{JobResult, State};
 use crate::output::{ContactLine, ConversationLine, DeviceLine, EventLine, GroupLine, MemberLine, UserLine, users_in};
 use crate::session::read_history;
 
-use super::mentions::MAX_PAGE_MEMBERS;
-use super::{JobContext, MIN_SHOWN_EVENTS, current, mark_read};
+use super::mentions::MEMBERS_PER_PAGE;
+use super::{JobContext, current, mark_read};
+
+/// Maximum number of events that `/inbox` prints.
+const MAX_INBOX_EVENTS: u32 = 20;
 
 pub(super) fn conversations(state: &State) -> Result<(), Failure> {
     let mut conversations = state.client.known_conversations();
@@ -73,7 +76,7 @@ pub(super) fn inbox(state: &mut State) -> Result<(), Failure> {
             job.screen.line(job.style.dim("-- the inbox is empty"));
             return Ok(JobResult::Done);
         };
-        let history = read_history(&job.client, info, PageFrom::Newest, MIN_SHOWN_EVENTS).await?;
+        let history = read_history(&job.client, info, PageFrom::Newest, MAX_INBOX_EVENTS).await?;
         let users = history.events.iter().flat_map(|(entry, body)| users_in(entry, body));
         let names = job.client.names(users).await?;
         job.show(
@@ -106,7 +109,7 @@ pub(super) fn members(state: &mut State) -> Result<(), Failure> {
     let (group, _) = current(state)?;
     let (job, known) = (JobContext::of(state), state.known.clone());
     state.spawn(async move {
-        let page = job.client.members(group, UserId(0), MAX_PAGE_MEMBERS).await?;
+        let page = job.client.members(group, UserId(0), MEMBERS_PER_PAGE).await?;
         page.members.iter().for_each(|member| known.add_user(&member.user.name));
         job.list(page.members.iter().map(MemberLine::from), "no members");
         if page.has_more {

@@ -12,7 +12,7 @@ use crate::interactive::mentions::MemberList;
 use crate::interactive::state::{JobResult, State};
 
 /// Maximum number of members that one request asks for.
-pub(super) const MAX_PAGE_MEMBERS: u32 = 500;
+pub(super) const MEMBERS_PER_PAGE: u32 = 500;
 /// Maximum number of pages of members that are read because of a name.
 const MAX_PAGES: usize = 20;
 /// Maximum time for which a text waits for further members.
@@ -64,7 +64,7 @@ pub(in crate::interactive) fn load_rest(state: &mut State) {
 /// Reads the members of a group that were not read yet before a text is sent to it. No line is read
 /// in that time, so that the texts keep their order.
 pub(super) fn load_rest_for(state: &mut State, group: ConversationId, after: UserId, text: WaitingText) {
-    state.opening = true;
+    state.input_is_held = true;
     let client = state.client.clone();
     state.spawn(async move {
         let list = timeout(MEMBERS_TIMEOUT, rest(&client, group, after)).await;
@@ -101,7 +101,7 @@ async fn rest(client: &CommandClient, group: ConversationId, after: UserId) -> M
 /// Reads one page of the members of a group, without the users who are invited, have asked to join
 /// or are banned.
 pub(super) async fn page(client: &CommandClient, group: ConversationId, after: UserId) -> Result<MemberList, Failure> {
-    let page = client.members(group, after, MAX_PAGE_MEMBERS).await?;
+    let page = client.members(group, after, MEMBERS_PER_PAGE).await?;
     let last = page.members.last().map(|member| member.user.id);
     let active = page
         .members

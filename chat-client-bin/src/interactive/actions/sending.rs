@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::interactive::emoji;
 use crate::interactive::mentions::Mentions;
 use crate::interactive::state::{JobResult, State};
-use crate::missing::Asked;
+use crate::missing::Referents;
 use crate::output::single_line;
 
 use super::mentions::{self, WaitingText};
@@ -47,7 +47,7 @@ pub(in crate::interactive) fn send_to_current(state: &mut State, text: String, r
             );
         }
         // The line editor may have cleared the text.
-        Err(failure) if state.own_messages.is_some() => {
+        Err(failure) if state.has_line_editor() => {
             state.show_error(&format!("not sent: {failure}: {}", excerpt(&text)));
         }
         Err(failure) => state.show_error(&failure.text),
@@ -196,7 +196,7 @@ async fn send(
         DraftContent::Message { text, .. } if job.prints_own => format!(": {}", excerpt(text.as_str())),
         _ => String::new(),
     };
-    let asked = Asked::of_message(&reference, &content);
+    let asked = Referents::of_message(&reference, &content);
     let mut handle = job.client.enqueue(reference, content).await?;
     let outcome = match tokio::time::timeout(slow_after, handle.outcome()).await {
         Ok(outcome) => outcome,
@@ -207,7 +207,7 @@ async fn send(
         }
     };
     match outcome? {
-        SendOutcome::Acked(appended) => {
+        SendOutcome::Stored(appended) => {
             if done.is_some() || !job.prints_own {
                 let text = done.clone().unwrap_or_else(|| format!("#{} {label}", appended.seq));
                 job.screen.line(job.style.dim(&format!("✓ {text}")));
@@ -221,7 +221,7 @@ async fn send(
                 seq: appended.seq,
             })
         }
-        SendOutcome::Rejected(reason) => {
+        SendOutcome::NotStored(reason) => {
             let reason = asked.explain(&job.client, reason).await;
             Err(Failure::usage(format!("not sent to {label}: {reason}{quoted}")))
         }

@@ -58,7 +58,7 @@ impl App {
                 user,
                 stopped,
             } => self.handle_typing(*conversation, *user, *stopped),
-            ClientEvent::StoreReset => self.store_replaced(),
+            ClientEvent::StoreReplaced => self.store_replaced(),
             ClientEvent::Rewound { conversation, to } => {
                 let name = ConversationName::of(conversation).label();
                 self.state.show_warning(&format!(
@@ -130,7 +130,7 @@ impl App {
     fn print_earlier_outcome(&self, conversation: &ConversationRef, outcome: &SendOutcome) {
         let (text, _) = outbox::describe(&self.state.client, conversation, outcome);
         match outcome {
-            SendOutcome::Acked(_) => self.state.screen.line(self.state.style.dim(&format!("✓ {text}"))),
+            SendOutcome::Stored(_) => self.state.screen.line(self.state.style.dim(&format!("✓ {text}"))),
             _ => self.state.show_warning(&text),
         }
     }
@@ -172,7 +172,7 @@ impl App {
             self.state
                 .show_notice("you are no longer in the open group; /dm USER and /group NAME open another conversation");
         }
-        if delivery.own && is_message && self.state.own_messages.is_some() {
+        if delivery.own && is_message && self.state.has_line_editor() {
             let line = self.line(delivery).await;
             let key = (info.id, delivery.seq());
             let own = self.state.own_messages.as_mut();
@@ -196,17 +196,18 @@ impl App {
     }
 
     /// Returns whether an event is not printed as it arrives: the start of a direct conversation,
-    /// and what the user's own command has done. The events by which the user creates or joins a
-    /// group are printed when it is opened.
+    /// events other than messages that the user causes while the input is held, and those by which
+    /// the user creates or joins the current group. The latter are printed when the group is
+    /// opened.
     fn is_printed_otherwise(&self, delivery: &Delivery) -> bool {
         let is_mine = self.state.client.me().is_some_and(|me| me.id == delivery.sender());
         match &delivery.body {
             EventBody::ConversationOpened { .. } => true,
             EventBody::GroupCreated { .. } | EventBody::MemberJoined { .. } => {
-                is_mine && (self.state.opening || self.state.conversations.is_current(&delivery.conversation))
+                is_mine && (self.state.input_is_held || self.state.conversations.is_current(&delivery.conversation))
             }
             EventBody::Message(_) => false,
-            _ => is_mine && self.state.opening,
+            _ => is_mine && self.state.input_is_held,
         }
     }
 

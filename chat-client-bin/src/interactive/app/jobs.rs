@@ -53,7 +53,7 @@ impl App {
                 }
                 // The prompt shows a user which conversation is open. The next lines of a script
                 // are meant for the conversation that could not be opened.
-                if !self.input.is_terminal {
+                if !self.input.has_editor {
                     self.state.conversations.leave();
                 }
                 self.opening_done();
@@ -119,7 +119,7 @@ impl App {
 
     /// Records that no conversation is being opened, and shows the prompt again.
     fn opening_done(&mut self) {
-        if std::mem::take(&mut self.state.opening) && self.input.is_terminal {
+        if std::mem::take(&mut self.state.input_is_held) && self.input.has_editor {
             self.prompt();
         }
     }

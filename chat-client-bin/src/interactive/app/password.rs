@@ -52,7 +52,7 @@ impl PasswordChange {
 impl App {
     /// Begins to prompt for passwords, if a user types in the line editor.
     pub(super) fn begin_password_change(&mut self) {
-        if self.input.is_terminal {
+        if self.input.has_editor {
             self.password_change = Some(PasswordChange::default());
         } else {
             let text =

@@ -28,9 +28,9 @@ pub(super) fn declined(endpoint: &Endpoint, code: RejectCode, retry_after: Durat
 const TLS_ALERT: u16 = 0x1503;
 
 /// Returns the error for a failed handshake. A wrong key is final: the client must not connect to
-/// that server again. On first contact, the error suggests TLS to the user if the port speaks TLS,
-/// which protects a first contact as SC1 does; a pinned server has to prove its key in TLS first
-/// ([`scheme_probe`](crate::client::scheme_probe)).
+/// that server again. On first contact, the error suggests TLS to the user if the port speaks TLS:
+/// without a pinned key, TLS is as safe as SC1. For a pinned server it does not, because that
+/// server has to prove its key in TLS first ([`scheme_probe`](crate::client::scheme_probe)).
 pub(super) fn handshake_failed(endpoint: &Endpoint, error: HandshakeError, is_first_contact: bool) -> ConnectError {
     match error {
         HandshakeError::PinMismatch { presented } => wrong_key(endpoint, presented),

@@ -36,7 +36,7 @@ impl Driver {
                     self.shared.status.send_replace(Status::Online(name.to_owned()));
                 }
                 Action::TokensChanged(tokens) => {
-                    self.account.plain_tokens = self.scheme == Scheme::Plain;
+                    self.account.tokens_are_from_plain = self.scheme == Scheme::Plain;
                     self.account.session_token = Some(tokens.session_token);
                     self.account.device_token = Some(tokens.device_token);
                     self.save_account().await;
@@ -45,7 +45,7 @@ impl Driver {
                     self.account.session_token = None;
                     self.save_account().await;
                 }
-                Action::StoreReset(epoch) => self.store_replaced(epoch).await,
+                Action::StoreReplaced(epoch) => self.store_replaced(epoch).await,
                 Action::SaveCursors(cursors) => {
                     self.cursors.extend(cursors);
                     self.save_cursors().await;
@@ -141,7 +141,7 @@ impl Driver {
         self.account.store_epoch = Some(logged_in.store_epoch);
         self.shared.set_store_epoch(logged_in.store_epoch);
         if logged_in.session_token.is_some() || logged_in.device_token.is_some() {
-            self.account.plain_tokens = self.scheme == Scheme::Plain;
+            self.account.tokens_are_from_plain = self.scheme == Scheme::Plain;
         }
         if logged_in.session_token.is_some() {
             self.account.session_token = logged_in.session_token;

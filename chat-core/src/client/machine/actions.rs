@@ -99,7 +99,7 @@ pub enum Action {
     ForgetSession,
     /// The server's store was replaced: delete all cursors, conversations and names, and save the
     /// new epoch.
-    StoreReset(StoreEpoch),
+    StoreReplaced(StoreEpoch),
     /// Save the cursors of these conversations. Those of other conversations stay.
     SaveCursors(BTreeMap<ConversationId, Cursor>),
     /// A conversation changed: replace the known information about it.

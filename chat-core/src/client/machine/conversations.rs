@@ -170,7 +170,7 @@ impl ConversationState {
     }
 }
 
-/// Updates the unread counts. Unread messages are those of other users after the read marker.
+/// Updates the unread counts. Unread messages are those of other users after the read mark.
 /// Sending a message moves the marker too, and so does a message that the user has read on another
 /// device: those up to `read_elsewhere`. Unlike on the server, a recall does not reduce the counts.
 fn update_counts(info: &mut ConversationInfo, me: UserId, event: &Event, body: &EventBody, read_elsewhere: Seq) {

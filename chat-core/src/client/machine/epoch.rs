@@ -19,11 +19,11 @@ impl Machine {
             self.carry_over_commands();
             self.acks.reset_all();
             self.conversations.clear();
-            self.actions.push_back(Action::StoreReset(epoch));
-            self.events.put(ClientEvent::StoreReset);
+            self.actions.push_back(Action::StoreReplaced(epoch));
+            self.events.put(ClientEvent::StoreReplaced);
         }
         for id in self.outbox.enter_epoch(epoch, known.is_none()) {
-            self.settle(&id, SendOutcome::Rejected(ClientError::StoreReplaced));
+            self.settle(&id, SendOutcome::NotStored(ClientError::StoreReplaced));
         }
     }
 
@@ -38,7 +38,7 @@ impl Machine {
         let is_new = self.outbox.get(&id).is_none();
         self.outbox.add(message);
         if is_new && !is_valid {
-            self.settle(&id, SendOutcome::Rejected(ClientError::StoreReplaced));
+            self.settle(&id, SendOutcome::NotStored(ClientError::StoreReplaced));
         }
     }
 

@@ -189,7 +189,7 @@ impl Machine {
     }
 
     /// Acknowledges every event up to `cursor`. `resets` is the number of resets
-    /// ([`ClientEvent::StoreReset`], [`ClientEvent::Rewound`]) that the application had received
+    /// ([`ClientEvent::StoreReplaced`], [`ClientEvent::Rewound`]) that the application had received
     /// when it acknowledged, or, for a delivered event, when it received that event. The
     /// acknowledgement is ignored if the conversation was reset since.
     pub fn acknowledge(&mut self, now: Instant, conversation: ConversationId, cursor: Cursor, resets: u64) {

@@ -10,7 +10,7 @@ use crate::model::ConversationId;
 
 /// Cursors that the application has acknowledged, and resets.
 ///
-/// A reset ([`ClientEvent::Rewound`] for one conversation, [`ClientEvent::StoreReset`] for all)
+/// A reset ([`ClientEvent::Rewound`] for one conversation, [`ClientEvent::StoreReplaced`] for all)
 /// means that the server's log is not the one that was delivered. Acknowledgements from before the
 /// reset are then void: they are forgotten, and those that arrive late are ignored.
 #[derive(Debug, Default)]

@@ -247,7 +247,7 @@ impl Machine {
 
     fn send_reply(&mut self, now: Instant, id: ClientMessageId, result: Result<Answer, Failure>) {
         match result {
-            Ok(Answer::Outcome(Outcome::Appended(appended))) => self.settle(&id, SendOutcome::Acked(appended)),
+            Ok(Answer::Outcome(Outcome::Appended(appended))) => self.settle(&id, SendOutcome::Stored(appended)),
             Ok(other) => {
                 let text = format!("the server answered a message with {}", name_of(&other));
                 self.reconnect(ClientError::Protocol(text), None);
@@ -280,20 +280,20 @@ impl Machine {
             let pause = Duration::from_millis(u64::from(failure.retry_after_ms));
             self.outbox.postpone(now, &id, pause);
         } else {
-            self.settle(&id, SendOutcome::Rejected(ClientError::Refused(failure)));
+            self.settle(&id, SendOutcome::NotStored(ClientError::Refused(failure)));
         }
     }
 
     /// Gives a message that must not be sent its outcome.
     pub fn reject(&mut self, id: &ClientMessageId, reason: ClientError) {
-        self.settle(id, SendOutcome::Rejected(reason));
+        self.settle(id, SendOutcome::NotStored(reason));
     }
 
     /// Gives a message its outcome, unless it has one.
     pub(super) fn settle(&mut self, id: &ClientMessageId, outcome: SendOutcome) {
         self.requests.internal_errors.remove(id);
         if let Some(message) = self.outbox.settle(id) {
-            if let SendOutcome::Acked(appended) = &outcome {
+            if let SendOutcome::Stored(appended) = &outcome {
                 self.outbox.learn(&message.conversation, appended.conversation);
             }
             self.actions.push_back(Action::Settle {
@@ -306,7 +306,7 @@ impl Machine {
 
     /// Treats the user's own event in the log like the reply to the message.
     pub(super) fn seen_in_log(&mut self, id: &ClientMessageId, appended: Appended) {
-        self.settle(id, SendOutcome::Acked(appended));
+        self.settle(id, SendOutcome::Stored(appended));
     }
 
     /// Ends the client, because the session has ended and its token is void. `logouts` are the ids

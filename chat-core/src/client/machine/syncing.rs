@@ -117,7 +117,7 @@ impl Machine {
         self.deliver(now, me, id, out);
     }
 
-    /// Updates the read marker and the unread counts after another session of the user marked
+    /// Updates the read mark and the unread counts after another session of the user marked
     /// events as read.
     fn read_elsewhere(&mut self, now: Instant, id: ConversationId, read_seq: Seq, unread: u32, unread_mentions: u32) {
         let known = self.conversations.entry(id);
@@ -134,7 +134,7 @@ impl Machine {
         }
     }
 
-    /// Updates the read marker and the unread counts after this device marked events as read. The
+    /// Updates the read mark and the unread counts after this device marked events as read. The
     /// server reports the exact counts to the user's other sessions only; here they are bounded by
     /// the number of events after the marker.
     pub(super) fn read_here(&mut self, id: ConversationId, seq: Seq) {
@@ -366,7 +366,7 @@ impl Machine {
     }
 }
 
-/// Moves the read marker forward to `seq`, or to the last known event if that is earlier. Bounds
+/// Moves the read mark forward to `seq`, or to the last known event if that is earlier. Bounds
 /// the unread counts by the number of events after the marker.
 fn move_read_marker(info: &mut ConversationInfo, seq: Seq) {
     info.read_seq = info.read_seq.max(seq.min(info.last_seq));

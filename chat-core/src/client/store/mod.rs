@@ -66,7 +66,7 @@ pub struct AccountState {
     /// Token by which the server's login throttle recognises this device.
     pub device_token: Option<Secret>,
     /// True if the tokens were obtained over `plain://`. Other tokens are never sent over it.
-    pub plain_tokens: bool,
+    pub tokens_are_from_plain: bool,
     /// Store epoch that the cursors belong to.
     pub store_epoch: Option<StoreEpoch>,
 }
@@ -80,7 +80,7 @@ impl AccountState {
             user: None,
             session_token: None,
             device_token: None,
-            plain_tokens: false,
+            tokens_are_from_plain: false,
             store_epoch: None,
         }
     }

@@ -65,7 +65,7 @@ async fn profile_keeps_its_state_over_a_restart() {
             }),
             session_token: Some(Secret::new(vec![1; 32])),
             device_token: Some(Secret::new(vec![2; 32])),
-            plain_tokens: true,
+            tokens_are_from_plain: true,
             store_epoch: Some(StoreEpoch::random()),
         };
         store.save_account(&account).await.unwrap();
@@ -379,7 +379,7 @@ async fn torn_cursors_are_not_used() {
 #[tokio::test]
 async fn pin_is_kept_and_a_changed_key_is_refused() {
     let directory = tempfile::tempdir().unwrap();
-    let (ours, other) = (Fingerprint::of_spki(b"a"), Fingerprint::of_spki(b"b"));
+    let (ours, other) = (Fingerprint::sha256_of(b"a"), Fingerprint::sha256_of(b"b"));
     let stores: [Box<dyn ClientStore>; 2] = [Box::new(open(directory.path())), Box::new(MemoryStore::new())];
     for store in stores {
         store.pin("chat.example:7400", &ours).await.unwrap();

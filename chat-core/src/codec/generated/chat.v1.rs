@@ -1198,7 +1198,7 @@ pub struct ReceiptNotice {
     #[prost(uint64, tag = "4")]
     pub read_seq: u64,
 }
-/// The user's own read marker moved, on this or another device.
+/// The user's own read mark moved, on this or another device.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadNotice {
     #[prost(uint64, tag = "1")]

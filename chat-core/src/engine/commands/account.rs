@@ -30,7 +30,7 @@ pub(in crate::engine) struct AccountCommands {
 impl AccountCommands {
     pub(super) async fn logout(self: Arc<Self>, caller: Caller) -> Result<Outcome, CommandError> {
         let device = caller.device().ok_or_else(CommandError::needs_device)?;
-        let now = self.access.now();
+        let now = self.access.wall_time();
         let changed = self.access.run(caller, Logout { caller, device, now }).await;
         let own = SessionSelector::Device(device);
         self.session_ender
@@ -69,7 +69,7 @@ impl AccountCommands {
             new: PhcString(new),
             session_token: session_token.hash(),
             device_token: device_token.hash(),
-            now: self.access.now(),
+            now: self.access.wall_time(),
         };
         let changed = self.access.run(caller, change).await;
         let others = SessionSelector::AllExcept(device);
@@ -89,7 +89,7 @@ impl AccountCommands {
         device: DeviceId,
     ) -> Result<Outcome, CommandError> {
         caller.device().ok_or_else(CommandError::needs_device)?;
-        let now = self.access.now();
+        let now = self.access.wall_time();
         let changed = self.access.run(caller, RevokeDevice { caller, device, now }).await;
         let revoked = SessionSelector::Device(device);
         self.session_ender
@@ -107,7 +107,7 @@ impl AccountCommands {
             self.limits.attempt(caller.user).await?;
         }
         let changes = self.hooks.before_update_profile(caller, changes).await?;
-        let now = self.access.now();
+        let now = self.access.wall_time();
         let change = UpdateProfile {
             caller,
             changes,

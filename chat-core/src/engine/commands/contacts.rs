@@ -98,7 +98,7 @@ impl ContactCommands {
             allowed,
             max_open_per_day: self.options.max_open_requests,
             repeat_interval: self.options.repeated_request_interval,
-            now: self.access.now(),
+            now: self.access.wall_time(),
         };
         let (events, has_changed) = self.access.run(caller, request).await?;
         if let Some(charge) = &mut charge
@@ -124,7 +124,7 @@ impl ContactCommands {
             caller,
             peer,
             accept,
-            now: self.access.now(),
+            now: self.access.wall_time(),
         };
         let events = self.access.run(caller, answer).await?;
         self.publish(caller.user, peer, events);
@@ -133,7 +133,7 @@ impl ContactCommands {
 
     pub(super) async fn remove_friend(self: Arc<Self>, caller: Caller, user: UserRef) -> Result<Outcome, CommandError> {
         let peer = self.directory.user_id(&user).await?;
-        let now = self.access.now();
+        let now = self.access.wall_time();
         self.perform(caller, RemoveFriend { caller, peer, now }).await
     }
 
@@ -154,7 +154,7 @@ impl ContactCommands {
             blocked,
             allowed,
             max_blocked: self.options.max_blocked_users,
-            now: self.access.now(),
+            now: self.access.wall_time(),
         };
         self.perform(caller, change).await
     }

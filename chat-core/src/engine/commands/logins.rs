@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::account::no_entropy;
 use crate::auth::{
     AuthVerdict, Authenticator, DeviceToken, Password, PasswordAuthenticator, Profile, Proof, Reauthentication,
-    ResumeAttempt, ResumeThrottle, SessionToken, Subject,
+    SessionToken, Subject, TokenAttempt, TokenThrottle,
 };
 use crate::engine::breaker::Scope;
 use crate::engine::config::{EngineConfig, SessionPolicy};
@@ -67,7 +67,7 @@ pub(in crate::engine) struct Logins {
     pub(in crate::engine) session_ender: Arc<SessionEnder>,
     pub(in crate::engine) presence: Arc<PresenceView>,
     /// Limits on wrong session tokens.
-    pub(in crate::engine) resumes: ResumeThrottle,
+    pub(in crate::engine) session_tokens: TokenThrottle,
     pub(in crate::engine) options: LoginOptions,
 }
 
@@ -128,7 +128,7 @@ impl Logins {
             display_name: registration.display_name,
             password_hash: Some(PhcString(hash)),
             direct_policy: self.options.default_direct_policy,
-            now: self.access.now(),
+            now: self.access.wall_time(),
         };
         self.access.run(Scope::Alone, create).await
     }
@@ -155,8 +155,8 @@ impl Logins {
             expires,
         };
         let logged_in = self.admit(user, login.device, method).await?;
-        self.resumes
-            .succeeded(Instant::now(), ResumeAttempt::new(source, user, login.device));
+        self.session_tokens
+            .succeeded(Instant::now(), TokenAttempt::new(source, user, login.device));
         Ok(LoginGrant {
             caller: logged_in.caller,
             user: logged_in.user,
@@ -181,7 +181,7 @@ impl Logins {
             AuthVerdict::External(login) => login.expires_at,
             AuthVerdict::Denied => None,
         };
-        if expires.is_some_and(|expires| expires <= self.access.now()) {
+        if expires.is_some_and(|expires| expires <= self.access.wall_time()) {
             return Err(CommandError::bad_credentials());
         }
         match verdict {
@@ -213,7 +213,7 @@ impl Logins {
             subject,
             profile,
             direct_policy: self.options.default_direct_policy,
-            now: self.access.now(),
+            now: self.access.wall_time(),
         };
         let (user, is_new) = self.access.run(Scope::Alone, provision).await?;
         if is_new {
@@ -240,21 +240,21 @@ impl Logins {
         source: Source,
         resume: Resume,
     ) -> Result<LoginGrant, CommandError> {
-        let attempt = ResumeAttempt::new(source, resume.user, resume.device);
-        self.resumes.check(Instant::now(), attempt)?;
+        let attempt = TokenAttempt::new(source, resume.user, resume.device);
+        self.session_tokens.check(Instant::now(), attempt)?;
         let presented = SessionToken::from_secret(&resume.session_token).map(|token| token.hash());
         // This read detects a wrong token, so that no transaction is needed for it.
         let device = self.access.store().device(resume.user, resume.device);
         let device = self.access.read(device).await?;
         let idle_timeout = self.options.session_idle_timeout;
-        let now = self.access.now();
+        let now = self.access.wall_time();
         let presented = presented.ok().filter(|presented| {
             device
                 .as_ref()
                 .is_some_and(|device| can_resume(device, *presented, idle_timeout, now))
         });
         let Some(presented) = presented else {
-            self.resumes.failed(Instant::now(), attempt);
+            self.session_tokens.failed(Instant::now(), attempt);
             return Err(session_expired());
         };
         self.reauthenticate(source, resume.user).await?;
@@ -266,7 +266,7 @@ impl Logins {
             idle_timeout,
         };
         let logged_in = self.admit(resume.user, resume.device, method).await?;
-        self.resumes.succeeded(Instant::now(), attempt);
+        self.session_tokens.succeeded(Instant::now(), attempt);
         Ok(LoginGrant {
             caller: logged_in.caller,
             user: logged_in.user,
@@ -308,7 +308,7 @@ impl Logins {
             max_devices: self.options.max_devices,
             first_epoch: first_epoch(),
             live,
-            now: self.access.now(),
+            now: self.access.wall_time(),
         };
         let logged_in = self.access.run(user, admit).await;
         // A login whose answer was lost may have been committed, and then has ended other sessions.

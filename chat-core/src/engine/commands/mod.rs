@@ -280,7 +280,7 @@ pub(super) async fn check_caller(access: &StoreAccess, caller: Caller) -> Result
         Some(device) => access.read(access.store().device(caller.user, device)).await?,
         None => None,
     };
-    let now = access.now();
+    let now = access.wall_time();
     if device
         .as_ref()
         .is_some_and(|device| fence::live_login(device, now) == Some(caller))

@@ -60,7 +60,7 @@ impl PresenceCommands {
         let row = &membership.conversation;
         match (&row.kind, &row.group, &membership.peer) {
             (ConversationKind::Group, Some(profile), _) => {
-                let own = Membership::of(Some(&membership.member), self.access.now());
+                let own = Membership::of(Some(&membership.member), self.access.wall_time());
                 policy::check_group(GroupPermission::Signal, own, profile)?;
                 if row.member_count <= self.max_typing_members && !row.deleted {
                     self.router.notify_conversation(conversation, &push, Some(caller));

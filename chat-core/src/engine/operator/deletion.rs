@@ -166,7 +166,7 @@ impl Operator {
                 return Ok(last > UserId(0));
             };
             last = *end;
-            let now = access.now();
+            let now = access.wall_time();
             let events = access.run(user, EndContacts { user, peers, now }).await?;
             self.parts.publisher.publish(events);
         }
@@ -209,7 +209,7 @@ impl Operator {
             // This unit of work waits for the lock of the conversation, and so for every
             // transaction that passed its checks before the user was locked out. The log that is
             // read below thus contains all events of the user.
-            let now = self.parts.access.now();
+            let now = self.parts.access.wall_time();
             let end = EndMembership {
                 user,
                 conversation,
@@ -248,7 +248,7 @@ impl Operator {
                     user,
                     conversation: row.id,
                     targets: targets.to_vec(),
-                    now: access.now(),
+                    now: access.wall_time(),
                 };
                 self.append(row.id, erase).await?;
             }

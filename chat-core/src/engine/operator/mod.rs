@@ -121,7 +121,7 @@ impl Operator {
         Action {
             operator: Arc::clone(&self.name),
             source: Arc::clone(&self.source),
-            now: self.parts.access.now(),
+            now: self.parts.access.wall_time(),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::auth::{AuthError, AuthVerdict, Authenticator, ExternalLogin, Profile,
 use crate::engine::operator::{CreateAccount, DeleteAccount, DeletedSubject, Operator, OperatorName};
 use crate::engine::{CommandError, Engine};
 use crate::model::*;
-use crate::store::{AuditPage, MemoryStore, Notice};
+use crate::store::{AuditPage, MemoryStore, RequestNotice};
 use crate::testkit::store::transact;
 
 /// Authenticator that accepts every login, with the secret as the subject.
@@ -66,13 +66,13 @@ async fn deletion_forgets_the_announced_requests() {
                 let kind = ConversationKind::Inbox { owner };
                 let inbox = tx.conversation_of_kind(&kind).await?.unwrap();
                 tx.lock_conversation(inbox).await?;
-                let notice = Notice {
+                let notice = RequestNotice {
                     inbox,
                     kind: EventKind::FriendRequested,
                     sender,
                     group: None,
                 };
-                Ok(!tx.record_notice(notice, Timestamp(1), Timestamp(0)).await?)
+                Ok(!tx.record_request_notice(notice, Timestamp(1), Timestamp(0)).await?)
             })
         });
         record.await.unwrap()

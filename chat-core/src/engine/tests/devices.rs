@@ -29,9 +29,10 @@ async fn evicted_device_is_closed_as_revoked() {
 }
 
 #[tokio::test]
-async fn max_devices_policy_counts_sessions_in_this_process_while_they_live() {
+async fn reject_new_devices_policy_counts_sessions_in_this_process_while_they_live() {
     let mut config = config();
-    config.session_policy = SessionPolicy::MaxDevices(2);
+    config.session_policy = SessionPolicy::RejectNewDevices;
+    config.max_devices = 2;
     let engine = builder().config(config).build().await.unwrap();
     let one = new_user(&engine, "alice").await;
     let other = engine.session(id(&one), DeviceId::random()).await.unwrap();
@@ -93,9 +94,9 @@ async fn devices_are_listed_and_revoked() {
 }
 
 #[tokio::test]
-async fn max_devices_policy_refuses_a_further_device() {
+async fn reject_new_devices_policy_refuses_a_further_device() {
     let mut config = config();
-    config.session_policy = SessionPolicy::MaxDevices(2);
+    config.session_policy = SessionPolicy::RejectNewDevices;
     config.max_devices = 2;
     let engine = builder().config(config).build().await.unwrap();
     let alice = register(&engine, "alice").await;

@@ -76,7 +76,7 @@ impl DirectOpener {
             Destination::Existing(target) => return Ok(target),
             Destination::Unopened(direct) => direct,
         };
-        let now = self.access.now();
+        let now = self.access.wall_time();
         let open = OpenDirect { caller, peer, now };
         let (id, events) = self.access.run_until(deadline, caller, open).await?;
         charge.keep();

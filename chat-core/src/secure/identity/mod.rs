@@ -138,7 +138,7 @@ impl ServerIdentity {
         }
         let spki = key.to_public_key().to_public_key_der().map_err(rsa_error)?.into_vec();
         Ok(Self {
-            fingerprint: Fingerprint::of_spki(&spki),
+            fingerprint: Fingerprint::sha256_of(&spki),
             spki,
             key: BlindedSigningKey::new(key),
             signatures: AtomicU64::new(0),

@@ -1,6 +1,6 @@
 //! Tests of servers: conversations, sessions that the engine has ended, lifecycle, limits, the
-//! readiness gate, streams of the application, and inputs and loads that have made other chat
-//! servers fail.
+//! readiness gate, streams that the embedding application has accepted, and inputs and loads that
+//! have made other chat servers fail.
 
 #![allow(clippy::field_reassign_with_default)] // like embedders, who cannot write literals of non-exhaustive structs
 

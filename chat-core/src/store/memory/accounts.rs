@@ -207,7 +207,7 @@ impl AccountTx for MemoryTx<'_> {
     }
 
     async fn lock_device(&mut self, user: UserId, device: DeviceId) -> Result<Option<Device>, StoreError> {
-        self.contract.lock_devices()?;
+        self.contract.before_lock_devices()?;
         Ok(self.tables.devices.get(&(user, device)).cloned())
     }
 
@@ -223,7 +223,7 @@ impl AccountTx for MemoryTx<'_> {
     }
 
     async fn devices_of(&mut self, user: UserId) -> Result<Vec<Device>, StoreError> {
-        self.contract.lock_devices()?;
+        self.contract.before_lock_devices()?;
         Ok(self.tables.devices_of(user))
     }
 

@@ -60,7 +60,7 @@ impl ContactStore for MemoryStore {
 #[async_trait]
 impl ContactTx for MemoryTx<'_> {
     async fn lock_contacts(&mut self, a: UserId, b: UserId) -> Result<(Option<Contact>, Option<Contact>), StoreError> {
-        self.contract.lock_contacts()?;
+        self.contract.before_lock_contacts()?;
         let side = |owner, peer| self.tables.contacts.get(&(owner, peer)).cloned();
         Ok((side(a, b), side(b, a)))
     }

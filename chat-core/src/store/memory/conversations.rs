@@ -268,7 +268,7 @@ impl ConversationTx for MemoryTx<'_> {
             tables.remove_conversation(id);
             tables.last_conversation -= 1;
         });
-        self.contract.created(&row);
+        self.contract.after_create_conversation(&row);
         self.tables.insert_unique(&row);
         self.tables.conversations.insert(id, StoredConversation::new(row));
         Ok(Some(id))
@@ -279,12 +279,12 @@ impl ConversationTx for MemoryTx<'_> {
     }
 
     async fn lock_conversation(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
-        let is_locked = self.contract.lock_conversation(id)?;
+        let is_locked = self.contract.before_lock_conversation(id)?;
         let Some(stored) = self.tables.conversations.get(&id) else {
             return Ok(None);
         };
         if !is_locked {
-            self.contract.locked(&stored.row);
+            self.contract.after_lock_conversation(&stored.row);
         }
         Ok(Some(stored.row.clone()))
     }
@@ -295,7 +295,7 @@ impl ConversationTx for MemoryTx<'_> {
         {
             return Ok(false);
         }
-        self.contract.update(conversation)?;
+        self.contract.before_update_conversation(conversation)?;
         let Some(stored) = self.tables.conversations.get(&conversation.id) else {
             return Err(StoreError::Defect(format!(
                 "conversation {} does not exist and cannot be updated",
@@ -391,7 +391,7 @@ impl ConversationTx for MemoryTx<'_> {
         user: UserId,
         snapshot: &GroupSnapshot,
     ) -> Result<(), StoreError> {
-        self.contract.put_snapshot(id)?;
+        self.contract.before_put_snapshot(id)?;
         let Some(stored) = self.tables.conversations.get_mut(&id) else {
             return Ok(());
         };

@@ -67,7 +67,7 @@ impl FeedTx for MemoryTx<'_> {
         feed: &str,
         shard: FeedShard,
     ) -> Result<(Option<FeedLease>, Timestamp), StoreError> {
-        self.contract.lock_feeds()?;
+        self.contract.before_lock_feeds()?;
         let latest = self.tables.feed_leases.get(&(feed.to_owned(), shard));
         Ok((latest.cloned(), self.now))
     }
@@ -105,7 +105,7 @@ impl FeedTx for MemoryTx<'_> {
     }
 
     async fn delete_feed(&mut self, feed: &str) -> Result<(), StoreError> {
-        self.contract.lock_feeds()?;
+        self.contract.before_lock_feeds()?;
         let cursors = self.tables.feed_cursors.remove(feed);
         let keys = FeedShard::all().map(|shard| (feed.to_owned(), shard));
         let leases: Vec<FeedLease> = keys.filter_map(|key| self.tables.feed_leases.remove(&key)).collect();

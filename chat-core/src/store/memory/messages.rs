@@ -170,7 +170,7 @@ impl MessageTx for MemoryTx<'_> {
     }
 
     async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError> {
-        self.contract.append(events)?;
+        self.contract.before_append(events)?;
         for event in events {
             let conversation = event.conversation;
             if let Some(id) = event.client_message_id {

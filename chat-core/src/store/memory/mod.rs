@@ -10,8 +10,8 @@ mod conversations;
 mod cursors;
 mod feeds;
 mod messages;
-mod notices;
 mod operators;
+mod request_notices;
 mod tables;
 mod tx;
 

@@ -95,7 +95,7 @@ impl OperatorStore for MemoryStore {
 #[async_trait]
 impl AuditTx for MemoryTx<'_> {
     async fn append_audit(&mut self, record: &NewAuditRecord) -> Result<AuditId, StoreError> {
-        self.contract.lock_audit()?;
+        self.contract.before_lock_audit()?;
         self.tables.audit.push(record.clone());
         self.on_rollback(|tables| drop(tables.audit.pop()));
         Ok(AuditId(self.tables.audit.len() as u64))

@@ -6,7 +6,7 @@ use crate::model::{
     Account, ClientMessageId, Contact, Conversation, ConversationId, ConversationKind, Device, DeviceId, Event,
     GroupSnapshot, Member, Seq, Timestamp, UserId,
 };
-use crate::store::{FeedLease, FeedShard, NewAuditRecord, Notice};
+use crate::store::{FeedLease, FeedShard, NewAuditRecord, RequestNotice};
 
 /// All rows, and the indexes that find them.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ pub(super) struct Tables {
     /// Events by sender and client message id.
     pub(super) sent: HashMap<(UserId, ClientMessageId), (ConversationId, Seq)>,
     /// Times at which requests were announced last, by inbox.
-    pub(super) notices: HashMap<ConversationId, HashMap<Notice, Timestamp>>,
+    pub(super) notices: HashMap<ConversationId, HashMap<RequestNotice, Timestamp>>,
     /// Cursors of feeds, by name of the feed.
     pub(super) feed_cursors: BTreeMap<String, BTreeMap<ConversationId, Seq>>,
     /// Latest lease of each shard, even if it has expired: the next claim increments its term.

@@ -47,7 +47,7 @@ impl<'a> MemoryTx<'a> {
     /// Keeps the writes. If the transaction violated its contract, returns an error and undoes them
     /// instead.
     pub(super) fn commit(mut self) -> Result<(), StoreError> {
-        self.contract.check()?;
+        self.contract.before_commit()?;
         self.journal.clear();
         Ok(())
     }

@@ -263,7 +263,7 @@ pub fn listed_group<C: ColumnReader>(columns: &mut C) -> Result<ListedGroup, C::
 
 /// Query for the positions of a feed, as [`feed_position`] reads them. Its first parameter is the
 /// name of the feed. The caller appends conditions on the conversation `c`.
-pub const FEED_POSITION: &str = "SELECT c.id, IFNULL(f.seq, 0), c.last_seq FROM conversation AS c
+pub const SELECT_FEED_POSITIONS: &str = "SELECT c.id, IFNULL(f.seq, 0), c.last_seq FROM conversation AS c
      LEFT JOIN feed_cursor AS f ON f.feed = ? AND f.conversation_id = c.id";
 
 /// Statements that delete a feed. Their parameter is the name of the feed.
@@ -272,7 +272,7 @@ pub const DELETE_FEED: [&str; 2] = [
     "DELETE FROM feed_lease WHERE feed = ?",
 ];
 
-/// Decodes a row of [`FEED_POSITION`].
+/// Decodes a row of [`SELECT_FEED_POSITIONS`].
 pub fn feed_position<C: ColumnReader>(columns: &mut C) -> Result<FeedPosition, C::Error> {
     Ok(FeedPosition::new(
         conversation_id(columns)?,

@@ -38,11 +38,11 @@ pub mod members;
 #[allow(missing_docs)]
 pub mod messages;
 #[allow(missing_docs)]
-pub mod notices;
-#[allow(missing_docs)]
 pub mod operators;
 #[allow(missing_docs)]
 pub mod pages;
+#[allow(missing_docs)]
+pub mod request_notices;
 #[allow(missing_docs)]
 pub mod text;
 #[allow(missing_docs)]
@@ -132,7 +132,7 @@ macro_rules! store_conformance {
                 second_claim_of_a_node_fences_off_the_first, feed_leases_lists_live_leases,
                 deleting_a_feed_deletes_cursors_and_leases, shard_is_claimed_by_one_of_many,
                 conversations_are_locked_before_feeds;
-            notices:
+            request_notices:
                 repeated_notice_is_recorded_once_in_an_interval, deleted_notices_do_not_count, notices_of_other_requests_are_recorded,
                 rolled_back_notice_is_not_recorded, notice_without_the_lock_is_an_error;
             operators:

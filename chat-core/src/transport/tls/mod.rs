@@ -67,5 +67,5 @@ pub enum TlsError {
 /// Returns the fingerprint of a certificate's key.
 fn fingerprint_of(certificate: &CertificateDer<'_>) -> Result<Fingerprint, rustls::Error> {
     let parsed = ParsedCertificate::try_from(certificate)?;
-    Ok(Fingerprint::of_spki(&parsed.subject_public_key_info()))
+    Ok(Fingerprint::sha256_of(&parsed.subject_public_key_info()))
 }

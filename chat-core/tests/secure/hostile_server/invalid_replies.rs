@@ -190,7 +190,7 @@ fn keys() -> Vec<Row> {
         credential(
             "another key, everything else right",
             E::PinMismatch {
-                presented: Fingerprint::of_spki(&spki_of(&OTHER_RSA)),
+                presented: Fingerprint::sha256_of(&spki_of(&OTHER_RSA)),
             },
             |c| {
                 c.spki = spki_of(&OTHER_RSA);
@@ -335,7 +335,7 @@ fn validity() -> Vec<Row> {
 /// Returns replies with two faults. The fault that the client has to check first determines the
 /// error.
 fn check_order() -> Vec<Row> {
-    let other = Fingerprint::of_spki(&spki_of(&OTHER_RSA));
+    let other = Fingerprint::sha256_of(&spki_of(&OTHER_RSA));
     vec![
         credential("wrong size before wrong pin", E::KeySize(1024), |c| {
             c.spki = spki(1024, 65537)

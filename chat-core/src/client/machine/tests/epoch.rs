@@ -72,7 +72,7 @@ fn rejected(script: &mut Script) -> BTreeMap<ClientMessageId, ConversationRef> {
         Action::Settle {
             id,
             conversation,
-            outcome: SendOutcome::Rejected(ClientError::StoreReplaced),
+            outcome: SendOutcome::NotStored(ClientError::StoreReplaced),
         } => Some((id, conversation)),
         _ => None,
     });
@@ -110,7 +110,9 @@ fn outbox_of_an_earlier_run_is_checked_although_the_epoch_is_known_already() {
     assert!(rejected(&mut script).into_keys().eq([by_id.id]));
     let reset = script.events().into_iter();
     assert_eq!(
-        reset.filter(|event| matches!(event, ClientEvent::StoreReset)).count(),
+        reset
+            .filter(|event| matches!(event, ClientEvent::StoreReplaced))
+            .count(),
         0
     );
 }

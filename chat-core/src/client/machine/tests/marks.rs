@@ -1,4 +1,4 @@
-//! Tests of receipts and read markers of other devices.
+//! Tests of receipts and read marks of other devices.
 
 use super::script::*;
 use crate::client::ClientEvent;
@@ -53,7 +53,7 @@ fn receipts(script: &mut Script) -> Vec<(u64, u64)> {
     receipts.collect()
 }
 
-/// Returns the read marker and the number of unread messages that were reported last.
+/// Returns the read mark and the number of unread messages that were reported last.
 fn read_state(script: &mut Script) -> (u64, u32) {
     script.drain();
     let last = script.actions.iter().rev().find_map(|action| match action {

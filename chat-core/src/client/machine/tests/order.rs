@@ -231,7 +231,7 @@ fn other_epoch_restarts_delivery() {
         script
             .actions
             .iter()
-            .any(|action| matches!(action, Action::StoreReset(_)))
+            .any(|action| matches!(action, Action::StoreReplaced(_)))
     );
     let (request, _, asked) = script.take_page().unwrap();
     assert_eq!(
@@ -241,7 +241,7 @@ fn other_epoch_restarts_delivery() {
     );
     script.outcome(request, Outcome::History(page(asked, 3, 500)));
     let events = script.events();
-    assert!(matches!(events[0], ClientEvent::StoreReset));
+    assert!(matches!(events[0], ClientEvent::StoreReplaced));
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn ack_settles_its_message() {
     assert_eq!(sent, id);
     script.outcome(request, appended(7));
     let settled = settled(&mut script);
-    assert!(matches!(settled[..], [(found, SendOutcome::Acked(Appended { seq: Seq(7), .. }))] if found == id));
+    assert!(matches!(settled[..], [(found, SendOutcome::Stored(Appended { seq: Seq(7), .. }))] if found == id));
     assert_eq!(script.machine.unsettled(), 0);
 }
 
@@ -50,7 +50,7 @@ fn own_event_in_the_log_settles_its_message() {
     script.take_message().unwrap();
     script.push(Push::Event(event_of(1, ME, Some(id))));
     let settled = settled(&mut script);
-    assert!(matches!(settled[..], [(found, SendOutcome::Acked(Appended { seq: Seq(1), .. }))] if found == id));
+    assert!(matches!(settled[..], [(found, SendOutcome::Stored(Appended { seq: Seq(1), .. }))] if found == id));
     let events = script.events();
     assert!(
         events
@@ -211,7 +211,7 @@ fn refusal_settles_and_the_next_message_is_sent() {
     let next = script.send("b");
     let (request, _) = script.take_message().unwrap();
     script.refuse(request, ReplyCode::Muted);
-    assert!(matches!(settled(&mut script)[..], [(_, SendOutcome::Rejected(_))]));
+    assert!(matches!(settled(&mut script)[..], [(_, SendOutcome::NotStored(_))]));
     assert_eq!(script.take_message().unwrap().1, next);
 }
 

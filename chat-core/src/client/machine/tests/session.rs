@@ -355,7 +355,7 @@ fn unread_counts_follow_messages_and_read_markers() {
     read(&mut script, 9);
     assert_eq!(unread(&mut script), (0, 3));
     script.push(Push::Event(event_of(4, ME, None)));
-    assert_eq!(unread(&mut script), (0, 4), "sending moves the read marker");
+    assert_eq!(unread(&mut script), (0, 4), "sending moves the read mark");
 }
 
 #[test]

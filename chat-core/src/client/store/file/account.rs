@@ -23,8 +23,8 @@ pub(super) fn format(account: &AccountState) -> String {
             lines.push(format!("{key} {}", URL_SAFE_NO_PAD.encode(token.expose())));
         }
     }
-    if account.plain_tokens {
-        lines.push("tokens plain".to_owned());
+    if account.tokens_are_from_plain {
+        lines.push("tokens-from plain".to_owned());
     }
     if let Some(epoch) = &account.store_epoch {
         lines.push(format!("epoch {epoch}"));
@@ -57,7 +57,7 @@ pub(super) fn parse(text: &str) -> Result<AccountState, String> {
         user,
         session_token: value("session-token").map(parse_token).transpose()?,
         device_token: value("device-token").map(parse_token).transpose()?,
-        plain_tokens: value("tokens") == Some("plain"),
+        tokens_are_from_plain: value("tokens-from") == Some("plain"),
         store_epoch: value("epoch").map(|epoch| parse_value("epoch", epoch)).transpose()?,
     })
 }

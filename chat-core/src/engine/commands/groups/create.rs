@@ -77,7 +77,7 @@ impl GroupCommands {
             fingerprint,
             profile: profile_of(&new),
             limits: self.group_limits,
-            now: self.access.now(),
+            now: self.access.wall_time(),
         };
         let created = self.access.run_idempotent(caller, create, deadline, &mut false).await;
         let (group, events) = created?;

@@ -90,7 +90,7 @@ impl GroupCommands {
             return Ok(false);
         };
         let member = access.read(store.member(group, caller.user)).await?;
-        let membership = Membership::of(member.as_ref(), access.now());
+        let membership = Membership::of(member.as_ref(), access.wall_time());
         let may_ask = policy::check_group(GroupPermission::AskToJoin, membership, &profile).is_ok();
         Ok(may_ask && membership != Membership::Requested)
     }

@@ -156,7 +156,7 @@ impl GroupCommands {
             let call = GroupCall {
                 caller,
                 group: target.id,
-                now: self.access.now(),
+                now: self.access.wall_time(),
             };
             Box::pin(run(self, call))
         });

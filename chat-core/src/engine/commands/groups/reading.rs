@@ -51,7 +51,7 @@ impl GroupCommands {
             return Ok(None);
         };
         let member = access.read(store.member(id, caller.user)).await?;
-        let membership = Membership::of(member.as_ref(), access.now());
+        let membership = Membership::of(member.as_ref(), access.wall_time());
         if policy::check_group(GroupPermission::Find, membership, profile).is_err() {
             return Ok(None);
         }
@@ -89,7 +89,7 @@ impl GroupCommands {
             return Err(CommandError::not_found());
         };
         let own = access.read(store.member(id, caller.user)).await?;
-        let own = Membership::of(own.as_ref(), access.now());
+        let own = Membership::of(own.as_ref(), access.wall_time());
         policy::check_group(GroupPermission::ListMembers, own, &profile)?;
         let sees_all = matches!(own, Membership::Admin | Membership::Owner);
         let limit = limit.clamp(1, self.max_list_len);

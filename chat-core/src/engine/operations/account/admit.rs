@@ -142,7 +142,7 @@ impl Admit {
     }
 
     /// Checks that the proof, which was verified before the transaction, still holds. Stores the
-    /// stronger hash of a password, if the proof contains one.
+    /// hash that replaces that of the password, if the proof contains one.
     async fn check_proof(
         &self,
         tx: &mut dyn Transaction,
@@ -151,14 +151,14 @@ impl Admit {
     ) -> Result<Account, Rejection> {
         match &self.method {
             LoginMethod::Login {
-                proof: Proof::Password { compared, stronger },
+                proof: Proof::Password { compared, replacement },
                 ..
             } => {
                 if account.password_hash.as_ref() != Some(compared) {
                     return Err(self.invalid_credentials().into());
                 }
-                if let Some(stronger) = stronger {
-                    account.password_hash = Some(stronger.clone());
+                if let Some(replacement) = replacement {
+                    account.password_hash = Some(replacement.clone());
                     tx.update_account(&account).await?;
                 }
             }
@@ -215,12 +215,12 @@ impl Admit {
                 let ended = others.into_iter().map(|other| other.id).collect();
                 return Ok(EndedDevices { ended, evicted });
             }
-            SessionPolicy::MaxDevices(max) => {
+            SessionPolicy::RejectNewDevices => {
                 // A session in the process of an engine has no token, and is logged in while it
                 // lives.
                 let is_logged_in = |other: &&Device| other.session_token.is_some() || self.live.contains(&other.id);
                 let logged_in = others.iter().filter(is_logged_in).count();
-                if logged_in >= max as usize {
+                if logged_in >= self.max_devices.max(1) as usize {
                     return Err(CommandError::new(
                         ReplyCode::TooManyDevices,
                         "too many devices are logged in; log out on one of them, or revoke one",

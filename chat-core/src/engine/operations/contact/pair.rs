@@ -8,7 +8,7 @@ use crate::engine::operations::log::Logs;
 use crate::model::{
     Caller, Contact, ContactState, ConversationId, ConversationKind, Event, EventBody, Timestamp, UserId,
 };
-use crate::store::{Notice, StoreError, Transaction};
+use crate::store::{RequestNotice, StoreError, Transaction};
 
 /// Relation of a user to a peer, as far as permissions depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -149,13 +149,13 @@ impl Pair {
         let mut logs = Logs::lock(tx, self.now, inboxes.iter().copied()).await?;
         for (inbox, event) in inboxes.into_iter().zip(&self.inbox_events) {
             if let Some(since) = event.once_since {
-                let notice = Notice {
+                let notice = RequestNotice {
                     inbox,
                     kind: event.body.kind(),
                     sender: self.caller.user,
                     group: None,
                 };
-                if !tx.record_notice(notice, self.now, since).await? {
+                if !tx.record_request_notice(notice, self.now, since).await? {
                     continue;
                 }
             }

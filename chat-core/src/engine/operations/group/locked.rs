@@ -14,7 +14,7 @@ use crate::model::{
     Caller, Conversation, ConversationId, ConversationKind, Event, EventBody, GroupProfile, Member, MemberState,
     ReplyCode, Role, Seq, Timestamp, UserId,
 };
-use crate::store::{Notice, StoreError, Transaction};
+use crate::store::{RequestNotice, StoreError, Transaction};
 
 /// Caller, group and time of a change: the common input of the units of work on an existing group.
 #[derive(Clone, Copy, Debug)]
@@ -145,14 +145,14 @@ impl LockedGroup {
         body: &EventBody,
         interval: Duration,
     ) -> Result<(), Rejection> {
-        let notice = Notice {
+        let notice = RequestNotice {
             inbox: *self.inboxes.get(&user).ok_or(Rejection::Moved)?,
             kind: body.kind(),
             sender: self.call.caller.user,
             group: Some(self.call.group),
         };
         let now = self.call.now;
-        if tx.record_notice(notice, now, now.before(interval)).await? {
+        if tx.record_request_notice(notice, now, now.before(interval)).await? {
             self.append_to_inbox(user, body)?;
         }
         Ok(())

@@ -168,7 +168,7 @@ impl Operation for EndMembership {
         let mut logs = Logs::lock(tx, self.now, [self.conversation]).await?;
         let is_inbox = |log: &mut Log| matches!(log.row.kind, ConversationKind::Inbox { .. });
         if logs.log(self.conversation).is_some_and(is_inbox) {
-            tx.delete_notices(self.conversation).await?;
+            tx.delete_request_notices(self.conversation).await?;
         }
         let is_existing_group = |log: &&mut Log| log.row.kind == ConversationKind::Group && !log.row.deleted;
         let Some(log) = logs.log(self.conversation).filter(is_existing_group) else {

@@ -156,7 +156,7 @@ fn unit_of_work(ports: &AppendPorts, target: &Target, drafts: Arc<[QueuedDraft]>
         kind: target.kind.clone(),
         drafts,
         limits: ports.limits,
-        now: ports.access.now(),
+        now: ports.access.wall_time(),
         look_first,
     }
 }

@@ -1,5 +1,5 @@
-//! Notices: which requests were announced in which inboxes. With them, the engine announces
-//! a repeated request once a day.
+//! [`RequestNotice`]: records of which requests were announced in which inboxes. With them, the
+//! engine announces a repeated request once a day.
 
 use async_trait::async_trait;
 
@@ -8,7 +8,7 @@ use crate::model::{ConversationId, EventKind, Timestamp, UserId};
 
 /// A request that an event in an inbox announces to the owner of the inbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Notice {
+pub struct RequestNotice {
     /// Inbox of the user to whom the request is announced.
     pub inbox: ConversationId,
     /// Kind of the event that announces the request.
@@ -19,19 +19,24 @@ pub struct Notice {
     pub group: Option<ConversationId>,
 }
 
-/// Writes of notices.
+/// Writes of request notices.
 #[async_trait]
-pub trait NoticeTx: Send {
+pub trait RequestNoticeTx: Send {
     /// Records that `notice` is announced at `now`, unless it was announced after `since`. Returns
     /// whether it was recorded. Deletes the other records of the inbox, up to `since`.
     ///
     /// # Errors
     /// [`StoreError::Defect`]: the inbox is not locked.
-    async fn record_notice(&mut self, notice: Notice, now: Timestamp, since: Timestamp) -> Result<bool, StoreError>;
+    async fn record_request_notice(
+        &mut self,
+        notice: RequestNotice,
+        now: Timestamp,
+        since: Timestamp,
+    ) -> Result<bool, StoreError>;
 
     /// Deletes all records of an inbox.
     ///
     /// # Errors
     /// [`StoreError::Defect`]: the inbox is not locked.
-    async fn delete_notices(&mut self, inbox: ConversationId) -> Result<(), StoreError>;
+    async fn delete_request_notices(&mut self, inbox: ConversationId) -> Result<(), StoreError>;
 }

@@ -4,12 +4,17 @@ use async_trait::async_trait;
 
 use super::tx::MemoryTx;
 use crate::model::{ConversationId, Timestamp};
-use crate::store::{Notice, NoticeTx, StoreError};
+use crate::store::{RequestNotice, RequestNoticeTx, StoreError};
 
 #[async_trait]
-impl NoticeTx for MemoryTx<'_> {
-    async fn record_notice(&mut self, notice: Notice, now: Timestamp, since: Timestamp) -> Result<bool, StoreError> {
-        self.contract.record_notice(notice.inbox)?;
+impl RequestNoticeTx for MemoryTx<'_> {
+    async fn record_request_notice(
+        &mut self,
+        notice: RequestNotice,
+        now: Timestamp,
+        since: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.contract.before_record_request_notice(notice.inbox)?;
         let of_inbox = self.tables.notices.entry(notice.inbox).or_default();
         let old = of_inbox.clone();
         of_inbox.retain(|_, time| *time > since);
@@ -21,8 +26,8 @@ impl NoticeTx for MemoryTx<'_> {
         Ok(is_new)
     }
 
-    async fn delete_notices(&mut self, inbox: ConversationId) -> Result<(), StoreError> {
-        self.contract.record_notice(inbox)?;
+    async fn delete_request_notices(&mut self, inbox: ConversationId) -> Result<(), StoreError> {
+        self.contract.before_record_request_notice(inbox)?;
         if let Some(old) = self.tables.notices.remove(&inbox) {
             self.on_rollback(move |tables| drop(tables.notices.insert(inbox, old)));
         }

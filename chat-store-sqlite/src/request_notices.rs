@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use chat_core::model::{ConversationId, Timestamp};
 use chat_core::store::sql_support::int;
-use chat_core::store::{Notice, NoticeTx, StoreError};
+use chat_core::store::{RequestNotice, RequestNoticeTx, StoreError};
 use rusqlite::params;
 
 use crate::tx::SqliteTx;
@@ -12,9 +12,14 @@ use crate::tx::SqliteTx;
 pub(crate) const DELETE_OLD: &str = "DELETE FROM request_notice WHERE inbox_id = ?1 AND time <= ?2";
 
 #[async_trait]
-impl NoticeTx for SqliteTx<'_> {
-    async fn record_notice(&mut self, notice: Notice, now: Timestamp, since: Timestamp) -> Result<bool, StoreError> {
-        self.contract.record_notice(notice.inbox)?;
+impl RequestNoticeTx for SqliteTx<'_> {
+    async fn record_request_notice(
+        &mut self,
+        notice: RequestNotice,
+        now: Timestamp,
+        since: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.contract.before_record_request_notice(notice.inbox)?;
         let inbox = int(notice.inbox.0);
         self.execute(DELETE_OLD, params![inbox, since.0])?;
         let sql = "INSERT INTO request_notice (inbox_id, kind, sender_id, group_id, time) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -24,8 +29,8 @@ impl NoticeTx for SqliteTx<'_> {
         Ok(self.execute(sql, values)? > 0)
     }
 
-    async fn delete_notices(&mut self, inbox: ConversationId) -> Result<(), StoreError> {
-        self.contract.record_notice(inbox)?;
+    async fn delete_request_notices(&mut self, inbox: ConversationId) -> Result<(), StoreError> {
+        self.contract.before_record_request_notice(inbox)?;
         let sql = "DELETE FROM request_notice WHERE inbox_id = ?1";
         self.execute(sql, params![int(inbox.0)]).map(drop)
     }

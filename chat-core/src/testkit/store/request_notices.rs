@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::fixture::{create, create_account, transact, without_group};
 use crate::model::{ConversationId, ConversationKind, EventKind, Timestamp, UserId};
-use crate::store::{Notice, Store, StoreError, TxError};
+use crate::store::{RequestNotice, Store, StoreError, TxError};
 
 const ANNA: UserId = UserId(71);
 const GROUP: Option<ConversationId> = Some(ConversationId(9));
@@ -17,8 +17,8 @@ async fn inbox(store: &dyn Store, name: &str) -> ConversationId {
         .unwrap()
 }
 
-fn notice(inbox: ConversationId) -> Notice {
-    Notice {
+fn notice(inbox: ConversationId) -> RequestNotice {
+    RequestNotice {
         inbox,
         kind: EventKind::GroupInvited,
         sender: ANNA,
@@ -27,11 +27,13 @@ fn notice(inbox: ConversationId) -> Notice {
 }
 
 /// Records a notice under the lock of its inbox. Returns whether it was recorded.
-async fn record(store: &dyn Store, notice: Notice, now: i64, since: i64) -> bool {
+async fn record(store: &dyn Store, notice: RequestNotice, now: i64, since: i64) -> bool {
     let work = transact(store, move |tx| {
         Box::pin(async move {
             tx.lock_conversation(notice.inbox).await?;
-            Ok(tx.record_notice(notice, Timestamp(now), Timestamp(since)).await?)
+            Ok(tx
+                .record_request_notice(notice, Timestamp(now), Timestamp(since))
+                .await?)
         })
     });
     work.await.unwrap()
@@ -61,7 +63,7 @@ pub async fn deleted_notices_do_not_count(store: Arc<dyn Store>) {
     let work = transact(&*store, move |tx| {
         Box::pin(async move {
             tx.lock_conversation(deleted.inbox).await?;
-            Ok(tx.delete_notices(deleted.inbox).await?)
+            Ok(tx.delete_request_notices(deleted.inbox).await?)
         })
     });
     work.await.unwrap();
@@ -72,23 +74,23 @@ pub async fn deleted_notices_do_not_count(store: Arc<dyn Store>) {
 pub async fn notices_of_other_requests_are_recorded(store: Arc<dyn Store>) {
     let first = notice(inbox(&*store, "bob").await);
     let others = [
-        Notice {
+        RequestNotice {
             inbox: inbox(&*store, "carol").await,
             ..first
         },
-        Notice {
+        RequestNotice {
             kind: EventKind::JoinRequested,
             ..first
         },
-        Notice {
+        RequestNotice {
             sender: UserId(72),
             ..first
         },
-        Notice {
+        RequestNotice {
             group: Some(ConversationId(10)),
             ..first
         },
-        Notice { group: None, ..first },
+        RequestNotice { group: None, ..first },
     ];
     assert!(record(&*store, first, 1000, 0).await);
     for other in others {
@@ -104,7 +106,8 @@ pub async fn rolled_back_notice_is_not_recorded(store: Arc<dyn Store>) {
         Box::pin(async move {
             tx.lock_conversation(notice.inbox).await?;
             // Replaces the record, which is older than the interval.
-            tx.record_notice(notice, Timestamp(3000), Timestamp(2000)).await?;
+            tx.record_request_notice(notice, Timestamp(3000), Timestamp(2000))
+                .await?;
             Err::<(), _>(TxError::Abort)
         })
     });
@@ -116,7 +119,7 @@ pub async fn rolled_back_notice_is_not_recorded(store: Arc<dyn Store>) {
 pub async fn notice_without_the_lock_is_an_error(store: Arc<dyn Store>) {
     let notice = notice(inbox(&*store, "bob").await);
     let work = transact(&*store, move |tx| {
-        Box::pin(async move { Ok(tx.record_notice(notice, Timestamp(1000), Timestamp(0)).await?) })
+        Box::pin(async move { Ok(tx.record_request_notice(notice, Timestamp(1000), Timestamp(0)).await?) })
     });
     assert!(matches!(work.await, Err(StoreError::Defect(_))));
 }

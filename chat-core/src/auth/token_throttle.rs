@@ -1,4 +1,4 @@
-//! [`ResumeThrottle`]: limits on wrong session tokens.
+//! [`TokenThrottle`]: limits on wrong session tokens and wrong device tokens.
 
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ const KNOWN_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A request to resume a session, or to log in with a device token.
 #[derive(Debug, Clone, Copy)]
-pub struct ResumeAttempt {
+pub struct TokenAttempt {
     source: Source,
     /// Id of the user, or the hash of the name that the peer presented.
     user: u64,
@@ -28,7 +28,7 @@ pub struct ResumeAttempt {
 /// the wrong tokens of other clients behind one address do not lock them out. Time is an argument,
 /// and memory is bounded by [`ThrottleOptions::max_table_entries`].
 #[derive(Debug)]
-pub struct ResumeThrottle {
+pub struct TokenThrottle {
     rate: Rate,
     hasher: RandomState,
     state: Mutex<State>,
@@ -58,7 +58,7 @@ impl Decaying for KnownDevice {
     }
 }
 
-impl ResumeAttempt {
+impl TokenAttempt {
     /// Returns an attempt to resume the session of this device.
     #[must_use]
     pub const fn new(source: Source, user: UserId, device: DeviceId) -> Self {
@@ -83,7 +83,7 @@ impl ResumeAttempt {
     }
 }
 
-impl ResumeThrottle {
+impl TokenThrottle {
     /// Creates a throttle without any history. The rate of a source is
     /// [`ThrottleOptions::source_rate`].
     #[must_use]
@@ -104,7 +104,7 @@ impl ResumeThrottle {
     /// # Errors
     /// [`Throttled`]: too many wrong tokens came from the source, or from this known device; the
     /// caller must not read the store.
-    pub fn check(&self, now: Instant, attempt: ResumeAttempt) -> Result<(), Throttled> {
+    pub fn check(&self, now: Instant, attempt: TokenAttempt) -> Result<(), Throttled> {
         let state = self.state.lock();
         let (checked, limit) = match state.known.get(&self.key(attempt)) {
             Some(known) => (known.failures.check(now, &self.rate), ThrottleLimit::Device),
@@ -114,7 +114,7 @@ impl ResumeThrottle {
     }
 
     /// Charges an attempt with a wrong token.
-    pub fn failed(&self, now: Instant, attempt: ResumeAttempt) {
+    pub fn failed(&self, now: Instant, attempt: TokenAttempt) {
         let mut state = self.state.lock();
         match state.known.get_mut(&self.key(attempt)) {
             Some(known) => known.failures.charge(now, &self.rate),
@@ -124,7 +124,7 @@ impl ResumeThrottle {
 
     /// Refunds the charge of an attempt whose token was wrong but whose password was right, as
     /// after the restoration of a backup that is older than the token.
-    pub(super) fn refund(&self, now: Instant, attempt: ResumeAttempt) {
+    pub(super) fn refund(&self, now: Instant, attempt: TokenAttempt) {
         let mut state = self.state.lock();
         match state.known.get_mut(&self.key(attempt)) {
             Some(known) => known.failures.refund(now, &self.rate),
@@ -133,12 +133,12 @@ impl ResumeThrottle {
     }
 
     /// Remembers a device that has logged in or resumed.
-    pub fn succeeded(&self, now: Instant, attempt: ResumeAttempt) {
+    pub fn succeeded(&self, now: Instant, attempt: TokenAttempt) {
         let known = self.key(attempt);
         self.state.lock().known.entry(now, known).until = now.checked_add(KNOWN_FOR);
     }
 
-    fn key(&self, attempt: ResumeAttempt) -> u64 {
+    fn key(&self, attempt: TokenAttempt) -> u64 {
         self.hasher.hash_one((attempt.source, attempt.user, attempt.device))
     }
 }
@@ -147,9 +147,9 @@ impl ResumeThrottle {
 mod tests {
     use super::*;
 
-    fn attempt(user: u64, device: u8) -> ResumeAttempt {
+    fn attempt(user: u64, device: u8) -> TokenAttempt {
         let source = Source::Ip("192.0.2.7".parse().unwrap());
-        ResumeAttempt::new(source, UserId(user), DeviceId([device; 16]))
+        TokenAttempt::new(source, UserId(user), DeviceId([device; 16]))
     }
 
     #[test]
@@ -158,7 +158,7 @@ mod tests {
             source_rate: Rate::new(3, Duration::from_secs(60)),
             ..Default::default()
         };
-        let throttle = ResumeThrottle::new(&options);
+        let throttle = TokenThrottle::new(&options);
         let now = Instant::now();
         throttle.succeeded(now, attempt(1, 1));
         for device in 10..13 {

@@ -3,14 +3,19 @@
 use async_trait::async_trait;
 use chat_core::model::{ConversationId, Timestamp};
 use chat_core::store::sql_support::int;
-use chat_core::store::{Notice, NoticeTx, StoreError};
+use chat_core::store::{RequestNotice, RequestNoticeTx, StoreError};
 
 use crate::tx::MysqlTx;
 
 #[async_trait]
-impl NoticeTx for MysqlTx<'_> {
-    async fn record_notice(&mut self, notice: Notice, now: Timestamp, since: Timestamp) -> Result<bool, StoreError> {
-        self.contract.record_notice(notice.inbox)?;
+impl RequestNoticeTx for MysqlTx<'_> {
+    async fn record_request_notice(
+        &mut self,
+        notice: RequestNotice,
+        now: Timestamp,
+        since: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.contract.before_record_request_notice(notice.inbox)?;
         let inbox = int(notice.inbox.0);
         let old = "DELETE FROM request_notice WHERE inbox_id = ? AND time <= ?";
         self.execute(old, (inbox, since.0)).await?;
@@ -20,8 +25,8 @@ impl NoticeTx for MysqlTx<'_> {
         Ok(self.execute_unique(sql, values).await?.is_some())
     }
 
-    async fn delete_notices(&mut self, inbox: ConversationId) -> Result<(), StoreError> {
-        self.contract.record_notice(inbox)?;
+    async fn delete_request_notices(&mut self, inbox: ConversationId) -> Result<(), StoreError> {
+        self.contract.before_record_request_notice(inbox)?;
         let sql = "DELETE FROM request_notice WHERE inbox_id = ?";
         self.execute(sql, (int(inbox.0),)).await.map(drop)
     }
