@@ -63,6 +63,10 @@ fn memberships_query_scans_only_the_memberships_of_the_user() {
         let scans: Vec<_> = plan.lines().filter(|line| line.starts_with("SCAN")).collect();
         // `m` is the subquery that has selected the memberships of the user.
         assert_eq!(scans, ["SCAN m"], "{plan}");
+        assert!(
+            !plan.contains("TEMP B-TREE FOR ORDER BY"),
+            "a page sorts all memberships: {plan}"
+        );
     }
 }
 

@@ -9,13 +9,9 @@ use std::time::{Duration, Instant};
 
 use chat_core::commands::Commands;
 use chat_core::engine::{Engine, EngineConfig, LocalSession};
-use chat_core::model::{
-    Command, ConversationKind, ConversationQuery, ConversationRef, DeviceId, Member, Page, Role, Seq, Timestamp,
-    UserId, UserRef,
-};
+use chat_core::model::{Command, ConversationQuery, ConversationRef, DeviceId, Page, UserId, UserRef};
 use chat_core::rate::Rate;
-use chat_core::store::{NewConversation, Store};
-use chat_core::testkit::store::{NewEvent, append_to, new_account, transact};
+use chat_core::testkit::store::{open_directs, register};
 use chat_store_sqlite::{Options, SqliteStore};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -82,52 +78,6 @@ const CASES: [Case; 3] = [
         max: Maximum::Beside(0.1),
     },
 ];
-
-/// Creates an account, and returns its id.
-async fn account(store: &dyn Store, name: String) -> UserId {
-    let created = transact(store, move |tx| {
-        let account = new_account(&name);
-        Box::pin(async move {
-            let user = tx.create_account(account).await?.unwrap();
-            let inbox = NewConversation {
-                kind: ConversationKind::Inbox { owner: user },
-                group: None,
-                created: Timestamp(1),
-            };
-            let inbox = tx.create_conversation(inbox).await?.unwrap();
-            tx.put_member(&Member::active(inbox, user, Role::Member, Seq(1)))
-                .await?;
-            Ok(user)
-        })
-    });
-    created.await.unwrap()
-}
-
-/// Creates direct conversations of a user with new users, with a message in each.
-async fn converse(store: &dyn Store, user: UserId) {
-    for batch in 0..CONVERSATIONS / 100 {
-        let work = transact(store, move |tx| {
-            Box::pin(async move {
-                for n in 0..100 {
-                    let name = format!("peer-{user}-{batch}-{n}");
-                    let peer = tx.create_account(new_account(&name)).await?.unwrap();
-                    let new = NewConversation {
-                        kind: ConversationKind::Direct { low: user, high: peer },
-                        group: None,
-                        created: Timestamp(1),
-                    };
-                    let id = tx.create_conversation(new).await?.unwrap();
-                    for member in [user, peer] {
-                        tx.put_member(&Member::active(id, member, Role::Member, Seq(1))).await?;
-                    }
-                    append_to(tx, id, peer, &[NewEvent::message("hello")]).await?;
-                }
-                Ok(())
-            })
-        });
-        work.await.unwrap();
-    }
-}
 
 /// Lists conversations while `is_active`, and drops the list in flight when that ends. Refused
 /// lists are repeated when the refusal allows it.
@@ -252,12 +202,12 @@ async fn users_who_list_in_a_loop_do_not_delay_a_bystander() {
     let store = Arc::new(SqliteStore::open(directory.path(), Options::default()).await.unwrap());
     let mut bystanders = Vec::new();
     for n in 0..BYSTANDERS {
-        bystanders.push(account(&*store, format!("bystander-{n}")).await);
+        bystanders.push(register(&*store, format!("bystander-{n}")).await);
     }
     let mut looping = Vec::new();
     for n in 0..LOOPING {
-        let user = account(&*store, format!("looping-{n}")).await;
-        converse(&*store, user).await;
+        let user = register(&*store, format!("looping-{n}")).await;
+        open_directs(&*store, user, CONVERSATIONS).await;
         looping.push(user);
     }
     let mut exceeded = Vec::new();

@@ -51,6 +51,10 @@ async fn engine(store: SqliteStore, throttle: ThrottleOptions) -> Engine {
     let name = UserName::parse("alice").unwrap();
     let registration = Registration::new(name, Secret::new("correct horse"));
     engine.register(Source::Local, registration).await.unwrap();
+    // The wrong tokens are presented as those of a device that exists.
+    let mut login = attempt("alice", None);
+    login.secret = Secret::new("correct horse");
+    engine.login(Source::Local, login).await.unwrap();
     engine
 }
 

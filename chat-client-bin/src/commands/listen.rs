@@ -254,7 +254,7 @@ async fn print_received(
         ClientEvent::StoreReplaced => {
             filter.forget();
             output.notice(
-                "store_reset",
+                "store_replaced",
                 "the server was restored from a backup; its current events follow, and some may be printed again",
             );
         }

@@ -110,6 +110,10 @@ mod tests {
         let mapped = |options: &mut ClientOptions| options.allow_plain = true;
         assert!(!is_allowed("plain://[::ffff:192.0.2.1]:1", "192.0.2.1:2", mapped).await);
         assert!(!is_allowed("plain://192.0.2.1:1", "[::ffff:192.0.2.1]:1", mapped).await);
+        // A zone has several names, such as that of the interface and its index.
+        assert!(!is_allowed("plain://[fe80::1%2]:1", "[fe80::1%eth0]:1", mapped).await);
+        // An interface has a name and an index, and so has the zone.
+        assert!(!is_allowed("plain://[fe80::1%2]:1", "[fe80::1%eth0]:1", mapped).await);
         for remote in [
             "plain://chat.example:1",
             "plain://192.0.2.1:1",

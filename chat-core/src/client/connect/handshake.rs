@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::client::ClientError;
-use crate::client::address::{Endpoint, Scheme, ServerAddress};
+use crate::client::address::Endpoint;
 use crate::client::connect::ConnectError;
 use crate::secure::{Fingerprint, HandshakeError, RejectCode};
 
@@ -28,18 +28,14 @@ pub(super) fn declined(endpoint: &Endpoint, code: RejectCode, retry_after: Durat
 const TLS_ALERT: u16 = 0x1503;
 
 /// Returns the error for a failed handshake. A wrong key is final: the client must not connect to
-/// that server again. On first contact, the error suggests TLS to the user if the port speaks TLS:
-/// without a pinned key, TLS is as safe as SC1. For a pinned server it does not, because that
-/// server has to prove its key in TLS first ([`scheme_probe`](crate::client::scheme_probe)).
+/// that server again. On first contact, the error says whether the port speaks TLS; it suggests no other
+/// scheme, because no key is known that could prove that the server has one. A pinned server is
+/// asked for that proof ([`scheme_probe`](crate::client::scheme_probe)).
 pub(super) fn handshake_failed(endpoint: &Endpoint, error: HandshakeError, is_first_contact: bool) -> ConnectError {
     match error {
         HandshakeError::PinMismatch { presented } => wrong_key(endpoint, presented),
         HandshakeError::LengthOutOfRange(TLS_ALERT) if is_first_contact => {
-            let tls = ServerAddress {
-                scheme: Scheme::Tls,
-                ..endpoint.address.clone()
-            };
-            let text = format!("the port answers in TLS; if it is meant to, connect to {tls} (--tls)");
+            let text = "the port answers in TLS, not in SC1; check the address that the operator of the server gave you";
             ConnectError::temporary(endpoint, text)
         }
         error => ConnectError::temporary(endpoint, error),

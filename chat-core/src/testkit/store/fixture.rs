@@ -86,6 +86,45 @@ pub(super) async fn create_account(store: &dyn Store, name: &str) -> UserId {
     made.await.unwrap().expect("the name is free")
 }
 
+/// Creates an account and its inbox. Returns the id of the user.
+pub async fn register(store: &dyn Store, name: String) -> UserId {
+    let created = transact(store, move |tx| {
+        let account = new_account(&name);
+        Box::pin(async move {
+            let user = tx.create_account(account).await?.ok_or(TxError::Abort)?;
+            let inbox = without_group(ConversationKind::Inbox { owner: user });
+            let inbox = tx.create_conversation(inbox).await?.ok_or(TxError::Abort)?;
+            tx.put_member(&Member::active(inbox, user, Role::Member, Seq(1)))
+                .await?;
+            Ok(user)
+        })
+    });
+    created.await.unwrap()
+}
+
+/// Creates direct conversations of `user` with `count` new users, with a message of the other user
+/// in each.
+pub async fn open_directs(store: &dyn Store, user: UserId, count: u64) {
+    for first in (0..count).step_by(100) {
+        let work = transact(store, move |tx| {
+            Box::pin(async move {
+                for number in first..count.min(first + 100) {
+                    let name = format!("peer-{user}-{number}");
+                    let peer = tx.create_account(new_account(&name)).await?.ok_or(TxError::Abort)?;
+                    let new = without_group(ConversationKind::Direct { low: user, high: peer });
+                    let id = tx.create_conversation(new).await?.ok_or(TxError::Abort)?;
+                    for member in [user, peer] {
+                        tx.put_member(&Member::active(id, member, Role::Member, Seq(1))).await?;
+                    }
+                    append_to(tx, id, peer, &[NewEvent::message("hello")]).await?;
+                }
+                Ok(())
+            })
+        });
+        work.await.unwrap();
+    }
+}
+
 /// Returns a device without a session, with the id `device_id(number)`.
 pub(super) fn new_device(user: UserId, number: u8) -> Device {
     Device {

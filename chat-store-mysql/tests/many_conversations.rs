@@ -1,0 +1,76 @@
+//! Tests of users with many conversations. The slow one measures a login, and `scripts/test-slow`
+//! runs it, in release mode.
+
+#![allow(clippy::unwrap_used)] // these are tests
+
+mod support;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chat_core::engine::Engine;
+use chat_core::model::{ConversationId, DeviceId};
+use chat_core::store::ConversationStore as _;
+use chat_core::testkit::store::{open_directs, register};
+use chat_harness::services::MariaDb;
+use chat_store_mysql::{MysqlStore, Options};
+use support::server;
+
+/// Number of conversations of the user who logs in.
+const CONVERSATIONS: u64 = 20_000;
+/// Maximum duration of a login, which is half of the deadline of a request.
+const MAX_DURATION: Duration = Duration::from_millis(2500);
+
+/// Returns the number of rows that statements have read from tables and indexes since the start.
+fn rows_read(server: &MariaDb) -> u64 {
+    let sql = "SELECT SUM(VARIABLE_VALUE) FROM information_schema.GLOBAL_STATUS \
+               WHERE VARIABLE_NAME IN ('HANDLER_READ_KEY', 'HANDLER_READ_NEXT', 'HANDLER_READ_PREV', \
+                                       'HANDLER_READ_RND', 'HANDLER_READ_RND_NEXT')";
+    let sum = server.sql(sql).unwrap();
+    sum.trim().parse::<f64>().unwrap() as u64
+}
+
+#[tokio::test]
+async fn page_of_memberships_reads_few_rows_of_other_pages() {
+    let (server, url) = server(&[]);
+    let store = MysqlStore::open(&url, Options::default()).await.unwrap();
+    let user = register(&store, "alice".to_owned()).await;
+    open_directs(&store, user, 1000).await;
+    let cost_of = async |limit| {
+        let before = rows_read(&server);
+        let page = store
+            .memberships(user, DeviceId([1; 16]), ConversationId(0), limit)
+            .await;
+        assert_eq!(page.unwrap().len(), limit as usize);
+        rows_read(&server) - before
+    };
+    let (small, large) = (cost_of(10).await, cost_of(500).await);
+    assert!(
+        small * 5 < large,
+        "10 memberships: {small} rows, 500 memberships: {large} rows"
+    );
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "slow; scripts/test-slow runs it"]
+async fn user_of_twenty_thousand_conversations_logs_in_within_half_of_the_deadline() {
+    let (_server, url) = server(&[]);
+    let store = MysqlStore::open(&url, Options::default()).await.unwrap();
+    let user = register(&store, "alice".to_owned()).await;
+    open_directs(&store, user, CONVERSATIONS).await;
+    let engine = Engine::builder(Arc::new(store)).build().await.unwrap();
+    let mut durations = Vec::new();
+    for number in 1..=5 {
+        let started = Instant::now();
+        let session = engine.session(user, DeviceId([number; 16])).await.unwrap();
+        durations.push(started.elapsed());
+        drop(session);
+    }
+    println!("logins of a user of {CONVERSATIONS} conversations: {durations:.2?}");
+    assert!(
+        durations.iter().all(|duration| *duration < MAX_DURATION),
+        "{durations:.2?}"
+    );
+    engine.shutdown().await;
+}
