@@ -35,14 +35,14 @@ impl Testbed {
         let mut engine = EngineConfig::default();
         engine.passwords.cost = PasswordCost::danger_cheap();
         engine.throttle = ThrottleOptions::danger_unlimited();
-        engine.message_rate = Rate::UNLIMITED;
+        engine.message_rate_per_user = Rate::UNLIMITED;
         let engine = Engine::builder(store).config(engine).build().await?;
 
         let unix_now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let keys = Arc::new(ServerKeys::new(ServerIdentity::generate(2048)?, unix_now)?);
         let fingerprint = keys.fingerprint();
         let mut config = ServerConfig::default();
-        config.session.message_rate = Rate::UNLIMITED;
+        config.session.message_rate_per_connection = Rate::UNLIMITED;
         config.session.packet_rate = Rate::UNLIMITED;
         // Bob sends nothing during a benchmark. The server closes his session only after 2.5 times
         // this interval without a packet, which is longer than a benchmark.

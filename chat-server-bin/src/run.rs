@@ -72,7 +72,7 @@ fn listening<'a>(composition: &'a Composition, config: &Checked) -> Listening<'a
         listeners: direct.map(|(address, _)| *address).collect(),
         fingerprint: &composition.fingerprint,
         tls_fingerprint: certificate.map(|acceptor| acceptor.fingerprint().to_string()),
-        is_registration_open: config.settings.accounts.registration,
+        is_registration_open: config.settings.accounts.allow_registration,
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use chat_core::engine::Engine;
 use chat_core::model::{ConversationId, DeviceId};
-use chat_core::store::ConversationStore as _;
+use chat_core::store::{ConversationStore as _, Store as _};
 use chat_core::testkit::store::{open_directs, register};
 use chat_harness::services::MariaDb;
 use chat_store_mysql::{MysqlStore, Options};

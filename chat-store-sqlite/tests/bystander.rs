@@ -143,7 +143,7 @@ async fn timed<T>(work: impl Future<Output = T>) -> Duration {
 async fn run(case: &Case, store: &Arc<SqliteStore>, bystanders: &[UserId], looping: &[UserId]) -> [f64; 2] {
     let mut config = EngineConfig::default();
     // The bystanders measure as fast as the store answers.
-    (config.page_rate, config.message_rate) = (Rate::UNLIMITED, Rate::UNLIMITED);
+    (config.page_rate, config.message_rate_per_user) = (Rate::UNLIMITED, Rate::UNLIMITED);
     config.read_rate = case.read_rate.unwrap_or(config.read_rate);
     let engine = async || {
         let engine = Engine::builder(store.clone())

@@ -30,10 +30,10 @@ pub struct ThrottleOptions {
     pub max_account_wait: Duration,
     /// Rate of attempts by unknown devices and of registrations from one source, and of wrong
     /// session tokens. Default 20 per minute.
-    pub source_rate: Rate,
+    pub login_rate_per_source: Rate,
     /// Rate of attempts by unknown devices and of registrations on the node. The limit leaves cores
     /// for the sessions. Default 30 per second.
-    pub node_rate: Rate,
+    pub login_rate: Rate,
     /// Rate of attempts by known devices on the node; other attempts do not count against it.
     /// Default 30 per second.
     pub known_device_rate: Rate,
@@ -41,7 +41,7 @@ pub struct ThrottleOptions {
     ///
     /// An IPv6 network of 48 bits may use 8 times the rates of a source, which is a network of 64
     /// bits.
-    pub registration_rate: Rate,
+    pub registration_rate_per_source: Rate,
     /// Exempts attempts from this machine from the limits per source, because local programs have
     /// other ways to disturb the server. Set it to false behind a proxy on the same machine that
     /// hides the addresses of clients. Default true.
@@ -58,10 +58,10 @@ impl Default for ThrottleOptions {
             account_attempts: 5,
             account_window: 60 * SECOND,
             max_account_wait: 15 * 60 * SECOND,
-            source_rate: Rate::new(20, 60 * SECOND),
-            node_rate: Rate::new(30, SECOND),
+            login_rate_per_source: Rate::new(20, 60 * SECOND),
+            login_rate: Rate::new(30, SECOND),
             known_device_rate: Rate::new(30, SECOND),
-            registration_rate: Rate::new(3, 3600 * SECOND),
+            registration_rate_per_source: Rate::new(3, 3600 * SECOND),
             exempt_loopback: true,
             max_table_entries: 65_536,
         }
@@ -74,10 +74,10 @@ impl ThrottleOptions {
     pub fn danger_unlimited() -> Self {
         Self {
             account_attempts: u32::MAX,
-            source_rate: Rate::UNLIMITED,
-            node_rate: Rate::UNLIMITED,
+            login_rate_per_source: Rate::UNLIMITED,
+            login_rate: Rate::UNLIMITED,
             known_device_rate: Rate::UNLIMITED,
-            registration_rate: Rate::UNLIMITED,
+            registration_rate_per_source: Rate::UNLIMITED,
             ..Self::default()
         }
     }
@@ -217,8 +217,8 @@ impl LoginThrottle {
             accounts: Table::new(max_entries),
             identified: Table::new(max_entries),
             devices: Table::new(max_entries),
-            sources: by_source(options.source_rate),
-            registrations: by_source(options.registration_rate),
+            sources: by_source(options.login_rate_per_source),
+            registrations: by_source(options.registration_rate_per_source),
             node: Bucket::default(),
             known_devices: Bucket::default(),
         };
@@ -261,9 +261,9 @@ impl LoginThrottle {
                 .map_err(refused(ThrottleLimit::Source))?;
             state
                 .node
-                .check(now, &options.node_rate)
+                .check(now, &options.login_rate)
                 .map_err(refused(ThrottleLimit::Node))?;
-            state.node.charge(now, &options.node_rate);
+            state.node.charge(now, &options.login_rate);
             state.sources.charge(now, source);
             state.accounts.entry(now, key).add(now, options);
             HistoryKey::Account(key)
@@ -362,9 +362,9 @@ impl LoginThrottle {
             .map_err(refused(ThrottleLimit::Source))?;
         state
             .node
-            .check(now, &options.node_rate)
+            .check(now, &options.login_rate)
             .map_err(refused(ThrottleLimit::Node))?;
-        state.node.charge(now, &options.node_rate);
+        state.node.charge(now, &options.login_rate);
         state.sources.charge(now, source);
         state.registrations.charge(now, source);
         Ok(())

@@ -85,15 +85,15 @@ impl TokenAttempt {
 
 impl TokenThrottle {
     /// Creates a throttle without any history. The rate of a source is
-    /// [`ThrottleOptions::source_rate`].
+    /// [`ThrottleOptions::login_rate_per_source`].
     #[must_use]
     pub fn new(options: &ThrottleOptions) -> Self {
         let capacity = options.max_table_entries;
         Self {
-            rate: options.source_rate,
+            rate: options.login_rate_per_source,
             hasher: RandomState::new(),
             state: Mutex::new(State {
-                sources: SourceTable::new(options.source_rate, options.exempt_loopback, capacity),
+                sources: SourceTable::new(options.login_rate_per_source, options.exempt_loopback, capacity),
                 known: Table::new(capacity),
             }),
         }
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn wrong_tokens_are_limited_by_source_and_known_devices_are_not_affected() {
         let options = ThrottleOptions {
-            source_rate: Rate::new(3, Duration::from_secs(60)),
+            login_rate_per_source: Rate::new(3, Duration::from_secs(60)),
             ..Default::default()
         };
         let throttle = TokenThrottle::new(&options);

@@ -95,7 +95,7 @@ pub(super) fn start(config: EngineConfig, epoch: StoreEpoch, ports: EngineParts)
             presence: Arc::clone(&queues.presence),
             observers: Arc::clone(&queues.observers),
             lifecycle: lifecycle.clone(),
-            max_list_len: config.max_list_len,
+            max_list_length: config.max_list_length,
         }),
         operator: Arc::new(operator_parts(&commands, &lifecycle, &config, &ports, &queues, &shared)),
         commands,
@@ -282,7 +282,7 @@ fn group_commands(config: &EngineConfig, ports: &EngineParts, queues: &Queues, s
         publisher: shared.publisher.clone(),
         queue: Arc::clone(&queues.appends),
         group_limits: GroupLimits::from(config),
-        max_list_len: config.max_list_len,
+        max_list_length: config.max_list_length,
         max_receipt_members: config.max_receipt_members,
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Sessions {
     pub(super) observers: Arc<ObserverQueue>,
     pub(super) lifecycle: Lifecycle,
     /// Maximum number of conversations that a login lists.
-    pub(super) max_list_len: u32,
+    pub(super) max_list_length: u32,
 }
 
 impl Sessions {
@@ -58,7 +58,7 @@ impl Sessions {
         let expiry = device_row
             .session_expires
             .map(|at| self.end_at(at, caller.user, device, epoch));
-        let (listed, has_more) = newest_memberships(memberships, self.max_list_len);
+        let (listed, has_more) = newest_memberships(memberships, self.max_list_length);
         let conversations = without_descriptions(conversation_infos(access, caller.user, listed).await?);
         self.presence.changed(caller.user);
         self.observers.session_start(caller, source);

@@ -160,7 +160,7 @@ pub struct EngineConfig {
     /// connection later, and a session in this process gets its answer later, or `Busy` if the
     /// delay would exceed 2 s. Default 40 a second with a burst of 2 000: twice the default burst
     /// of one connection, over which a client sends what it has queued while it was offline.
-    pub message_rate: Rate,
+    pub message_rate_per_user: Rate,
     /// Rate at which one user may read pages of history over all sessions on this node; further
     /// pages are delayed. Default 200 a minute with a burst of 1 000: a device that was offline for
     /// long reads a page of each conversation.
@@ -181,7 +181,7 @@ pub struct EngineConfig {
     pub max_page_bytes: u32,
     /// Maximum number of users, groups, members or conversations in one answer, and of
     /// conversations that a login lists: 1 to 500. Default 500.
-    pub max_list_len: u32,
+    pub max_list_length: u32,
 
     /// Maximum time for which an acknowledgement or read mark waits for others, to be written
     /// together with them. Default 200 ms; a crash before the write only repeats deliveries, and
@@ -244,12 +244,12 @@ impl Default for EngineConfig {
             direct_opening_rate: Rate::new(100, HOUR),
             change_rate: Rate::new(60, 60 * SECOND).with_burst(200),
             repeated_request_interval: DAY,
-            message_rate: Rate::new(40, SECOND).with_burst(2000),
+            message_rate_per_user: Rate::new(40, SECOND).with_burst(2000),
             page_rate: Rate::new(200, 60 * SECOND).with_burst(1000),
             read_rate: Rate::new(1000, SECOND).with_burst(10_000),
             max_page_events: 500,
             max_page_bytes: 256 * 1024,
-            max_list_len: 500,
+            max_list_length: 500,
             mark_flush_interval: Duration::from_millis(200),
             max_mark_batch: 512,
             max_queued_marks: 65_536,
@@ -318,12 +318,12 @@ impl EngineConfig {
         );
         require!(self.max_queued_marks_per_user, positive, "at least 1");
         require!(self.change_rate, positive_rate, "at least 1");
-        require!(self.message_rate, positive_rate, "at least 1");
+        require!(self.message_rate_per_user, positive_rate, "at least 1");
         require!(self.page_rate, positive_rate, "at least 1");
         require!(self.read_rate, positive_rate, "at least 1");
         require!(self.max_page_events, positive_u32, "at least 1");
         require!(self.max_page_bytes, positive_u32, "at least 1");
-        require!(self.max_list_len, is_list_length, "1 to 500");
+        require!(self.max_list_length, is_list_length, "1 to 500");
         require!(self.max_devices, positive_u32, "at least 1");
         require!(self.session_idle_timeout, is_nonzero, "more than 0");
         require!(self.max_group_members, |max: &u32| *max >= 2, "at least 2");

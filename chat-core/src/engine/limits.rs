@@ -172,7 +172,7 @@ impl UserLimits {
             hook_commands: charged(config.hook_command_rate),
             changes: charged(config.change_rate),
             attempts: UserLimit::new(config.change_rate),
-            messages: UserLimit::new(config.message_rate),
+            messages: UserLimit::new(config.message_rate_per_user),
             pages: UserLimit::new(config.page_rate),
             reads: UserLimit::new(config.read_rate),
         }

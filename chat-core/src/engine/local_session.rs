@@ -73,7 +73,7 @@ impl LocalSession {
 
     /// Executes a command. Unlike the future of [`Commands::execute`], the returned future does not
     /// borrow from the session. Messages above the user's rate are answered later; see
-    /// [`EngineConfig::message_rate`](super::EngineConfig::message_rate).
+    /// [`EngineConfig::message_rate_per_user`](super::EngineConfig::message_rate_per_user).
     ///
     /// # Errors
     /// [`CommandError`], as for a remote client.

@@ -309,7 +309,7 @@ impl Engine {
 
     /// If the command sends a draft, charges it to its user's rate, over all of the user's sessions
     /// on this node. Returns the time for which a server must not read from the command's
-    /// connection, zero for other commands; see [`EngineConfig::message_rate`].
+    /// connection, zero for other commands; see [`EngineConfig::message_rate_per_user`].
     #[must_use]
     pub(crate) fn pace(&self, caller: Caller, command: &Command) -> Duration {
         self.parts.commands.pace(caller, command)

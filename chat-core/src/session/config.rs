@@ -22,7 +22,7 @@ pub struct SessionConfig {
     /// times this interval without a packet. Default 30 s.
     pub heartbeat_interval: Duration,
     /// Maximum number of packets before login, `Hello` included. Default 32.
-    pub max_guest_packets: u32,
+    pub max_packets_before_login: u32,
     /// Maximum size of a packet before login, in bytes. Default 4 KiB.
     pub max_guest_packet_bytes: usize,
     /// Maximum size of a packet after login, in bytes. Default 64 KiB.
@@ -39,7 +39,7 @@ pub struct SessionConfig {
     /// Rate at which drafts are read from one session. The server reads excess drafts later; none
     /// is lost and their order stays. Default 100 a second with a burst of 1000, so that a client
     /// can send an outbox at once that filled up while it was offline.
-    pub message_rate: Rate,
+    pub message_rate_per_connection: Rate,
     /// Rate at which packets of any kind are read from one session. Default 400 a second with a
     /// burst of 2000.
     pub packet_rate: Rate,
@@ -52,13 +52,13 @@ impl Default for SessionConfig {
             first_packet_timeout: Duration::from_secs(5),
             login_timeout: Duration::from_secs(10),
             heartbeat_interval: Duration::from_secs(30),
-            max_guest_packets: 32,
+            max_packets_before_login: 32,
             max_guest_packet_bytes: frame::MAX_GUEST_PACKET_BYTES,
             max_packet_bytes: frame::DEFAULT_MAX_PACKET_BYTES,
             max_text_bytes: MessageText::MAX_BYTES,
             max_page_bytes: 256 * 1024,
             max_requests_in_flight: 64,
-            message_rate: Rate::new(100, Duration::from_secs(1)).with_burst(1000),
+            message_rate_per_connection: Rate::new(100, Duration::from_secs(1)).with_burst(1000),
             packet_rate: Rate::new(400, Duration::from_secs(1)).with_burst(2000),
         }
     }

@@ -90,7 +90,7 @@ impl Guest {
             hello_deadline: after(now, config.first_packet_timeout),
             login_deadline: after(accepted, config.login_timeout),
             asked_at: now,
-            packets_left: config.max_guest_packets,
+            packets_left: config.max_packets_before_login,
             output: Output::default(),
             pending: None,
             config,

@@ -148,7 +148,10 @@ impl Session {
     fn charge(&mut self, now: Instant, is_send: bool) {
         let mut wait = self.packet_bucket.charge_paced(now, &self.config.packet_rate);
         if is_send {
-            wait = wait.max(self.message_bucket.charge_paced(now, &self.config.message_rate));
+            wait = wait.max(
+                self.message_bucket
+                    .charge_paced(now, &self.config.message_rate_per_connection),
+            );
         }
         self.pause(now, wait);
     }

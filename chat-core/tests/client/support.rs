@@ -79,7 +79,7 @@ impl Deployment {
         let engine = builder.build().await.unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut config = ServerConfig::default();
-        config.session.message_rate = Rate::UNLIMITED;
+        config.session.message_rate_per_connection = Rate::UNLIMITED;
         config.session.packet_rate = Rate::UNLIMITED;
         let mut service: Arc<dyn ChatService> = engine.clone().into();
         if IS_FORWARDED {

@@ -7,38 +7,38 @@ use chat_core::engine::{EngineConfig, SessionPolicy};
 use chat_core::rate::Rate;
 use chat_core::server::ServerConfig;
 
-use crate::config::{Checked, LimitsSection, SessionsSetting, Settings, StoreUrl};
+use crate::config::{Checked, LimitsSection, SessionPolicySetting, Settings, StoreUrl};
 
 /// Returns the configuration of the engine.
 pub(super) fn engine_config(settings: &Settings) -> EngineConfig {
     let accounts = &settings.accounts;
     let mut config = EngineConfig::default();
-    config.allow_registration = accounts.registration;
+    config.allow_registration = accounts.allow_registration;
     config.default_direct_policy = accounts.default_direct_policy.into();
     config.max_devices = accounts.max_devices;
-    config.session_policy = match accounts.sessions {
-        SessionsSetting::Replace => SessionPolicy::Replace,
-        SessionsSetting::Reject => SessionPolicy::Reject,
-        SessionsSetting::RejectNewDevices => SessionPolicy::RejectNewDevices,
+    config.session_policy = match accounts.session_policy {
+        SessionPolicySetting::Replace => SessionPolicy::Replace,
+        SessionPolicySetting::Reject => SessionPolicy::Reject,
+        SessionPolicySetting::RejectNewDevices => SessionPolicy::RejectNewDevices,
     };
     config.session_idle_timeout = accounts.session_idle_timeout.0;
     config.session_rotation_interval = accounts.session_rotation_interval.0;
-    config.throttle.node_rate = accounts.login_rate.0;
-    config.throttle.source_rate = accounts.login_rate_per_source.0;
-    config.throttle.registration_rate = accounts.registration_rate_per_source.0;
+    config.throttle.login_rate = accounts.login_rate.0;
+    config.throttle.login_rate_per_source = accounts.login_rate_per_source.0;
+    config.throttle.registration_rate_per_source = accounts.registration_rate_per_source.0;
     config.throttle.exempt_loopback = settings.limits.exempt_loopback;
-    config.message_rate = message_rate_per_user(&settings.limits);
+    config.message_rate_per_user = message_rate_per_user(&settings.limits);
     set_command_limits(&mut config, &settings.limits);
     config
 }
 
 /// Sets the limits of what a user may read, send and create.
 fn set_command_limits(config: &mut EngineConfig, limits: &LimitsSection) {
-    config.page_rate = limits.page_rate_per_user.0;
-    config.read_rate = limits.read_rate_per_user.0;
+    config.page_rate = limits.page_rate.0;
+    config.read_rate = limits.read_rate.0;
     config.max_page_events = limits.max_page_events;
-    config.max_page_bytes = u32::try_from(limits.max_page_size.0).unwrap_or(u32::MAX);
-    config.max_list_len = limits.max_list_length;
+    config.max_page_bytes = u32::try_from(limits.max_page_bytes.0).unwrap_or(u32::MAX);
+    config.max_list_length = limits.max_list_length;
     config.max_mentions = usize::try_from(limits.max_mentions).unwrap_or(usize::MAX);
     config.edit_window = limits.edit_window.0;
     config.max_group_members = limits.max_group_members;
@@ -54,12 +54,15 @@ fn set_command_limits(config: &mut EngineConfig, limits: &LimitsSection) {
 }
 
 /// Returns the rate limit of messages per user. A configuration that raises
-/// `limits.message_rate` and leaves `message_rate_per_user` at its default raises both.
+/// `limits.message_rate_per_connection` and leaves `message_rate_per_user` at its default raises both.
 fn message_rate_per_user(limits: &LimitsSection) -> Rate {
     let default = LimitsSection::default();
-    let is_raised = limits.message_rate.0.is_faster_than(default.message_rate.0);
+    let is_raised = limits
+        .message_rate_per_connection
+        .0
+        .is_faster_than(default.message_rate_per_connection.0);
     if limits.message_rate_per_user == default.message_rate_per_user && is_raised {
-        limits.message_rate.0
+        limits.message_rate_per_connection.0
     } else {
         limits.message_rate_per_user.0
     }
@@ -90,15 +93,15 @@ pub(super) fn server_config(checked: &Checked, max_connections: u32) -> ServerCo
     config.session.heartbeat_interval = connection.heartbeat_interval.0;
     config.write_timeout = connection.write_timeout.0;
     config.max_connection_age = connection.max_connection_age.0;
-    config.session.max_guest_packets = limits.max_packets_before_login;
-    config.session.max_packet_bytes = limits.max_packet_size.bytes();
-    config.session.max_text_bytes = limits.max_text_size.bytes();
-    config.session.max_page_bytes = limits.max_page_size.bytes();
+    config.session.max_packets_before_login = limits.max_packets_before_login;
+    config.session.max_packet_bytes = limits.max_packet_bytes.bytes();
+    config.session.max_text_bytes = limits.max_text_bytes.bytes();
+    config.session.max_page_bytes = limits.max_page_bytes.bytes();
     config.session.max_requests_in_flight = usize::try_from(limits.max_requests_in_flight).unwrap_or(usize::MAX);
     config.session.packet_rate = limits.packet_rate.0;
     config.outbox_limits.max_packets = usize::try_from(limits.max_outbox_packets).unwrap_or(usize::MAX);
-    config.outbox_limits.max_bytes = limits.max_outbox_size.bytes();
-    config.session.message_rate = limits.message_rate.0;
+    config.outbox_limits.max_bytes = limits.max_outbox_bytes.bytes();
+    config.session.message_rate_per_connection = limits.message_rate_per_connection.0;
     config.retry_after = settings.server.retry_after.0;
     config.unready_timeout = match checked.store {
         // Only one node can use the embedded store, so clients have no other node to connect to.

@@ -231,10 +231,13 @@ fn check_limits(limits: &LimitsSection, origins: &Origins, problems: &mut Vec<Pr
             limits.connection_rate_per_source.0.count,
         ),
         ("limits.handshake_rate", limits.handshake_rate.0.count),
-        ("limits.message_rate", limits.message_rate.0.count),
+        (
+            "limits.message_rate_per_connection",
+            limits.message_rate_per_connection.0.count,
+        ),
         ("limits.message_rate_per_user", limits.message_rate_per_user.0.count),
-        ("limits.page_rate_per_user", limits.page_rate_per_user.0.count),
-        ("limits.read_rate_per_user", limits.read_rate_per_user.0.count),
+        ("limits.page_rate", limits.page_rate.0.count),
+        ("limits.read_rate", limits.read_rate.0.count),
         ("limits.change_rate", limits.change_rate.0.count),
         ("limits.packet_rate", limits.packet_rate.0.count),
         ("limits.max_requests_in_flight", limits.max_requests_in_flight),
@@ -272,10 +275,10 @@ fn check_limits(limits: &LimitsSection, origins: &Origins, problems: &mut Vec<Pr
     // Minimum and maximum in bytes.
     let max_text = MessageText::MAX_BYTES as u64;
     let sizes = [
-        ("limits.max_packet_size", limits.max_packet_size.0, 32 << 10, 1 << 20),
-        ("limits.max_text_size", limits.max_text_size.0, 1, max_text),
-        ("limits.max_page_size", limits.max_page_size.0, 64 << 10, 8 << 20),
-        ("limits.max_outbox_size", limits.max_outbox_size.0, 64 << 10, 64 << 20),
+        ("limits.max_packet_bytes", limits.max_packet_bytes.0, 32 << 10, 1 << 20),
+        ("limits.max_text_bytes", limits.max_text_bytes.0, 1, max_text),
+        ("limits.max_page_bytes", limits.max_page_bytes.0, 64 << 10, 8 << 20),
+        ("limits.max_outbox_bytes", limits.max_outbox_bytes.0, 64 << 10, 64 << 20),
     ];
     for (key, value, min, max) in sizes {
         if !(min..=max).contains(&value) {

@@ -25,7 +25,7 @@ use crate::files;
 pub(crate) use check::Checked;
 pub(crate) use layers::Setting;
 pub(crate) use problem::{Origins, Problem, Undetermined};
-pub(crate) use settings::{LimitsSection, LogFormat, SessionsSetting, Settings};
+pub(crate) use settings::{LimitsSection, LogFormat, SessionPolicySetting, Settings};
 pub(crate) use url::{ListenUrl, Scheme, StoreUrl};
 
 /// Paths of the configuration file if neither `--config` nor `CHAT_CONFIG` is given. The first file

@@ -107,9 +107,9 @@ impl Default for BusSection {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct AccountsSection {
-    pub(crate) registration: bool,
+    pub(crate) allow_registration: bool,
     pub(crate) default_direct_policy: DirectPolicySetting,
-    pub(crate) sessions: SessionsSetting,
+    pub(crate) session_policy: SessionPolicySetting,
     pub(crate) max_devices: u32,
     pub(crate) session_idle_timeout: HumanDuration,
     pub(crate) session_rotation_interval: HumanDuration,
@@ -121,9 +121,9 @@ pub(crate) struct AccountsSection {
 impl Default for AccountsSection {
     fn default() -> Self {
         Self {
-            registration: true,
+            allow_registration: true,
             default_direct_policy: DirectPolicySetting::Friends,
-            sessions: SessionsSetting::Replace,
+            session_policy: SessionPolicySetting::Replace,
             max_devices: 20,
             session_idle_timeout: HumanDuration::secs(90 * 24 * 3600),
             session_rotation_interval: HumanDuration::secs(7 * 24 * 3600),
@@ -159,7 +159,7 @@ impl From<DirectPolicySetting> for DirectPolicy {
 /// Policy for the number of sessions that a user may have at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum SessionsSetting {
+pub(crate) enum SessionPolicySetting {
     /// One session per device, on at most `accounts.max_devices` devices. A login replaces the
     /// older session of the same device, and a login on a further device revokes the device that
     /// was used least recently.
@@ -183,16 +183,16 @@ pub(crate) struct LimitsSection {
     pub(crate) penalties: bool,
     pub(crate) exempt_loopback: bool,
     pub(crate) handshake_rate: Rate,
-    pub(crate) message_rate: Rate,
+    pub(crate) message_rate_per_connection: Rate,
     pub(crate) message_rate_per_user: Rate,
-    pub(crate) page_rate_per_user: Rate,
-    pub(crate) read_rate_per_user: Rate,
+    pub(crate) page_rate: Rate,
+    pub(crate) read_rate: Rate,
     pub(crate) packet_rate: Rate,
     pub(crate) max_requests_in_flight: u32,
     pub(crate) max_packets_before_login: u32,
-    pub(crate) max_packet_size: Size,
-    pub(crate) max_text_size: Size,
-    pub(crate) max_page_size: Size,
+    pub(crate) max_packet_bytes: Size,
+    pub(crate) max_text_bytes: Size,
+    pub(crate) max_page_bytes: Size,
     pub(crate) max_page_events: u32,
     pub(crate) max_list_length: u32,
     pub(crate) max_mentions: u32,
@@ -208,7 +208,7 @@ pub(crate) struct LimitsSection {
     pub(crate) max_ended_groups_per_user: u32,
     pub(crate) max_blocked_users: u32,
     pub(crate) max_outbox_packets: u32,
-    pub(crate) max_outbox_size: Size,
+    pub(crate) max_outbox_bytes: Size,
 }
 
 impl Default for LimitsSection {
@@ -222,16 +222,16 @@ impl Default for LimitsSection {
             penalties: true,
             exempt_loopback: true,
             handshake_rate: Rate::new(1000, HumanDuration::secs(1), 1000),
-            message_rate: Rate::new(100, HumanDuration::secs(1), 1000),
+            message_rate_per_connection: Rate::new(100, HumanDuration::secs(1), 1000),
             message_rate_per_user: Rate::new(40, HumanDuration::secs(1), 2000),
-            page_rate_per_user: Rate::new(200, HumanDuration::secs(60), 1000),
-            read_rate_per_user: Rate::new(1000, HumanDuration::secs(1), 10_000),
+            page_rate: Rate::new(200, HumanDuration::secs(60), 1000),
+            read_rate: Rate::new(1000, HumanDuration::secs(1), 10_000),
             packet_rate: Rate::new(400, HumanDuration::secs(1), 2000),
             max_requests_in_flight: 64,
             max_packets_before_login: 32,
-            max_packet_size: Size::kib(64),
-            max_text_size: Size::kib(16),
-            max_page_size: Size::kib(256),
+            max_packet_bytes: Size::kib(64),
+            max_text_bytes: Size::kib(16),
+            max_page_bytes: Size::kib(256),
             max_page_events: 500,
             max_list_length: 500,
             max_mentions: 50,
@@ -247,7 +247,7 @@ impl Default for LimitsSection {
             max_ended_groups_per_user: 10_000,
             max_blocked_users: 1000,
             max_outbox_packets: 256,
-            max_outbox_size: Size::kib(256),
+            max_outbox_bytes: Size::kib(256),
         }
     }
 }

@@ -81,13 +81,16 @@ fn check_config_refuses_what_the_start_refuses() {
             "bus.url",
         ),
         (&format!("[identity]\nkey_file = {file:?}"), "mode 644"),
-        ("[limits]\nmessage_rate = \"1/0s\"", "limits.message_rate"),
+        (
+            "[limits]\nmessage_rate_per_connection = \"1/0s\"",
+            "limits.message_rate_per_connection",
+        ),
         ("[limits]\npacket_rate = \"0/1s\"", "limits.packet_rate"),
         (
             "[limits]\nmax_packets_before_login = 1",
             "limits.max_packets_before_login",
         ),
-        ("[limits]\nmax_text_size = \"17KiB\"", "limits.max_text_size"),
+        ("[limits]\nmax_text_size = \"17KiB\"", "limits.max_text_bytes"),
         ("[limits]\nmax_mentions = 51", "limits.max_mentions"),
         (
             &format!("[server]\ndata_dir = {:?}", format!("{file}/data")),

@@ -107,10 +107,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// address and send more than the default rates allow.
 fn engine_config() -> EngineConfig {
     let mut config = EngineConfig::default();
-    config.throttle.node_rate = Rate::UNLIMITED;
-    config.throttle.source_rate = Rate::UNLIMITED;
-    config.throttle.registration_rate = Rate::UNLIMITED;
-    config.message_rate = Rate::UNLIMITED;
+    config.throttle.login_rate = Rate::UNLIMITED;
+    config.throttle.login_rate_per_source = Rate::UNLIMITED;
+    config.throttle.registration_rate_per_source = Rate::UNLIMITED;
+    config.message_rate_per_user = Rate::UNLIMITED;
     config.page_rate = Rate::UNLIMITED;
     config.read_rate = Rate::UNLIMITED;
     config
@@ -119,7 +119,7 @@ fn engine_config() -> EngineConfig {
 fn server_config() -> ServerConfig {
     let mut config = ServerConfig::default();
     config.connection_limits = ConnectionLimits::danger_unlimited();
-    config.session.message_rate = Rate::UNLIMITED;
+    config.session.message_rate_per_connection = Rate::UNLIMITED;
     config.session.packet_rate = Rate::UNLIMITED;
     config
 }

@@ -27,7 +27,8 @@ impl Service {
         for _ in 0..2 {
             let engine = Engine::builder(store.clone()).bus(bus.clone()).build().await.unwrap();
             let mut config = ServerConfig::default();
-            (config.session.message_rate, config.session.packet_rate) = (Rate::UNLIMITED, Rate::UNLIMITED);
+            (config.session.message_rate_per_connection, config.session.packet_rate) =
+                (Rate::UNLIMITED, Rate::UNLIMITED);
             let any = SocketAddr::from(([127, 0, 0, 1], 0));
             let server = Server::builder(engine.clone()).config(config).sc1(any, keys.clone());
             nodes.push((engine, server.bind().await.unwrap()));

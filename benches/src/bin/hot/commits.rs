@@ -29,7 +29,7 @@ pub(crate) async fn rate(
 ) -> Result<f64> {
     let mut config = EngineConfig::default();
     config.max_batch_drafts = max_batch;
-    config.message_rate = Rate::UNLIMITED;
+    config.message_rate_per_user = Rate::UNLIMITED;
     let mut nodes = Vec::new();
     for _ in 0..engines {
         let store = Arc::new(MysqlStore::open(url, Options::default()).await?);

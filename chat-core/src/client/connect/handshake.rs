@@ -35,7 +35,8 @@ pub(super) fn handshake_failed(endpoint: &Endpoint, error: HandshakeError, is_fi
     match error {
         HandshakeError::PinMismatch { presented } => wrong_key(endpoint, presented),
         HandshakeError::LengthOutOfRange(TLS_ALERT) if is_first_contact => {
-            let text = "the port answers in TLS, not in SC1; check the address that the operator of the server gave you";
+            let text =
+                "the port answers in TLS, not in SC1; check the address that the operator of the server gave you";
             ConnectError::temporary(endpoint, text)
         }
         error => ConnectError::temporary(endpoint, error),

@@ -48,7 +48,7 @@ pub(in crate::engine) struct ContactCommands {
 pub(in crate::engine) struct ContactOptions {
     /// Maximum number of a user's friend requests of the last 24 hours that are still open.
     max_open_requests: u32,
-    max_list_len: u32,
+    max_list_length: u32,
     max_blocked_users: u32,
     repeated_request_interval: Duration,
 }
@@ -57,7 +57,7 @@ impl From<&EngineConfig> for ContactOptions {
     fn from(config: &EngineConfig) -> Self {
         Self {
             max_open_requests: config.friend_request_rate.count,
-            max_list_len: config.max_list_len,
+            max_list_length: config.max_list_length,
             max_blocked_users: config.max_blocked_users,
             repeated_request_interval: config.repeated_request_interval,
         }
@@ -222,7 +222,7 @@ impl ContactCommands {
         mut permit: QueryPermit,
     ) -> Result<Outcome, CommandError> {
         let (access, store) = (&self.access, self.access.store());
-        let limit = limit.clamp(1, self.options.max_list_len);
+        let limit = limit.clamp(1, self.options.max_list_length);
         let query = UserName::canonical_prefix(query.trim());
         let mut found = Vec::new();
         if let Ok(id) = query.parse() {

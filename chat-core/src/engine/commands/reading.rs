@@ -26,7 +26,7 @@ pub(in crate::engine) struct PageLimits {
     pub(super) max_events: u32,
     pub(super) max_bytes: u32,
     /// Maximum number of conversations in a page of the list.
-    pub(super) max_list_len: u32,
+    pub(super) max_list_length: u32,
 }
 
 impl From<&EngineConfig> for PageLimits {
@@ -34,7 +34,7 @@ impl From<&EngineConfig> for PageLimits {
         Self {
             max_events: config.max_page_events,
             max_bytes: config.max_page_bytes,
-            max_list_len: config.max_list_len,
+            max_list_length: config.max_list_length,
         }
     }
 }
@@ -57,7 +57,7 @@ impl ReadingCommands {
         query: ConversationQuery,
         mut permit: QueryPermit,
     ) -> Result<Outcome, CommandError> {
-        let limit = query.limit.clamp(1, self.page.max_list_len);
+        let limit = query.limit.clamp(1, self.page.max_list_length);
         let (user, device) = (caller.user, caller.device_or_none());
         let memberships = self.access.store().memberships(user, device, query.after, limit);
         let mut memberships = self.access.read(memberships).await?;

@@ -289,7 +289,7 @@ async fn caller_without_a_device_cannot_attach_a_session() {
 #[tokio::test(start_paused = true)]
 async fn sends_without_a_session_wait_for_the_message_rate() {
     let mut config = config();
-    config.message_rate = Rate::new(2, Duration::from_secs(1));
+    config.message_rate_per_user = Rate::new(2, Duration::from_secs(1));
     let engine = builder().config(config).build().await.unwrap();
     let alice = register(&engine, "alice").await;
     let started = tokio::time::Instant::now();

@@ -25,7 +25,7 @@ impl Clock for AdvancingClock {
 /// Returns an engine whose lists have at most three conversations.
 async fn engine_with_short_lists() -> Engine {
     let mut config = config();
-    config.max_list_len = 3;
+    config.max_list_length = 3;
     let clock = AdvancingClock(AtomicI64::new(SystemClock.now().0));
     builder().config(config).clock(Arc::new(clock)).build().await.unwrap()
 }

@@ -106,7 +106,7 @@ async fn stale_device_token_with_the_right_password_is_not_charged() {
     let mut config = config();
     config.max_devices = 100;
     config.throttle = crate::auth::ThrottleOptions {
-        node_rate: crate::rate::Rate::UNLIMITED,
+        login_rate: crate::rate::Rate::UNLIMITED,
         ..Default::default()
     };
     let engine = Engine::builder(Arc::new(MemoryStore::new()))

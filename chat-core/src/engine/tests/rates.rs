@@ -43,7 +43,7 @@ async fn page_rate_delays_the_heavy_reader_only() {
 #[tokio::test]
 async fn message_rate_counts_all_devices_of_a_user() {
     let mut config = config();
-    config.message_rate = Rate::new(1, Duration::from_secs(10)).with_burst(4);
+    config.message_rate_per_user = Rate::new(1, Duration::from_secs(10)).with_burst(4);
     let engine = builder().config(config).build().await.unwrap();
     let (phone, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     let laptop = engine.session(id(&phone), DeviceId::random()).await.unwrap();
@@ -63,7 +63,7 @@ async fn message_rate_counts_all_devices_of_a_user() {
 async fn local_sessions_share_the_rate_of_their_user() {
     let mut config = config();
     let second = Duration::from_secs(1);
-    config.message_rate = Rate::new(1, second).with_burst(3);
+    config.message_rate_per_user = Rate::new(1, second).with_burst(3);
     let engine = builder().config(config).build().await.unwrap();
     let (phone, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     let laptop = engine.session(id(&phone), DeviceId::random()).await.unwrap();

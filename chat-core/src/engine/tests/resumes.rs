@@ -163,7 +163,7 @@ async fn token_is_replaced_once_it_is_seven_days_old() {
 #[tokio::test]
 async fn wrong_tokens_are_limited_and_do_not_lock_out_known_devices() {
     let mut config = config();
-    config.throttle.source_rate = Rate::new(5, Duration::from_secs(3600));
+    config.throttle.login_rate_per_source = Rate::new(5, Duration::from_secs(3600));
     let engine = builder().config(config).build().await.unwrap();
     let (alice, device) = (register(&engine, "alice").await, DeviceId::random());
     let source = Source::Ip("192.0.2.7".parse().unwrap());

@@ -21,7 +21,7 @@ pub(super) fn config() -> EngineConfig {
     let mut config = EngineConfig::default();
     config.passwords.cost = PasswordCost::danger_cheap();
     config.throttle = ThrottleOptions::danger_unlimited();
-    config.message_rate = Rate::UNLIMITED;
+    config.message_rate_per_user = Rate::UNLIMITED;
     config.mark_flush_interval = Duration::from_millis(1);
     config
 }

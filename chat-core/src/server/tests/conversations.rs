@@ -22,7 +22,7 @@ async fn message_rate_is_shared_by_all_devices_of_a_user(boundary: Boundary) {
     const DEVICES: usize = 4;
     const EACH: usize = 15;
     let mut config = EngineConfig::default();
-    config.message_rate = crate::rate::Rate::new(40, Duration::from_secs(1)).with_burst(20);
+    config.message_rate_per_user = crate::rate::Rate::new(40, Duration::from_secs(1)).with_burst(20);
     let engine = engine_with(boundary, Arc::new(MemoryStore::new()), config).await;
     let site = Site::with_engine(boundary, engine, ServerConfig::default()).await;
     let mut bob = site.user("bob").await;

@@ -157,7 +157,7 @@ async fn hundreds_of_clients_connect_and_leave_at_once(boundary: Boundary) {
     // On a busy machine the last logins take longer, and need more attempts, than the default
     // limits allow.
     config.session.login_timeout = WAIT_TIMEOUT;
-    config.session.max_guest_packets = 1000;
+    config.session.max_packets_before_login = 1000;
     let site = Arc::new(Site::new(boundary, config).await);
     for name in 0..USERS {
         drop(site.user(&format!("user-{name}")).await);

@@ -65,7 +65,7 @@ fn session_bounds_requests_in_flight() {
     let time = Time::new();
     let now = time.now();
     let mut config = config();
-    config.message_rate = crate::rate::Rate::UNLIMITED;
+    config.message_rate_per_connection = crate::rate::Rate::UNLIMITED;
     let mut session = admitted(config, &time);
     let packets: Vec<_> = (0..100).map(|n| command(100 + n, send(n as u8))).collect();
     assert_eq!(feed(&mut session, now, &packets), 64);

@@ -34,7 +34,7 @@ pub(in crate::engine) struct GroupCommands {
     pub(in crate::engine) publisher: Publisher,
     pub(in crate::engine) queue: Arc<AppendQueue>,
     pub(in crate::engine) group_limits: GroupLimits,
-    pub(in crate::engine) max_list_len: u32,
+    pub(in crate::engine) max_list_length: u32,
     pub(in crate::engine) max_receipt_members: u32,
 }
 

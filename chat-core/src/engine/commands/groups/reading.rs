@@ -21,7 +21,7 @@ impl GroupCommands {
         mut permit: QueryPermit,
     ) -> Result<Outcome, CommandError> {
         let (access, store) = (&self.access, self.access.store());
-        let limit = limit.clamp(1, self.max_list_len);
+        let limit = limit.clamp(1, self.max_list_length);
         let mut found = Vec::new();
         if let Ok(id) = query.parse() {
             found.extend(self.find_by_id(caller, ConversationId(id)).await?);
@@ -92,7 +92,7 @@ impl GroupCommands {
         let own = Membership::of(own.as_ref(), access.wall_time());
         policy::check_group(GroupPermission::ListMembers, own, &profile)?;
         let sees_all = matches!(own, Membership::Admin | Membership::Owner);
-        let limit = limit.clamp(1, self.max_list_len);
+        let limit = limit.clamp(1, self.max_list_length);
         let (members, more) = self.members_after(id, after, limit, sees_all, &mut permit).await?;
         let ids: Vec<UserId> = members.iter().map(|member| member.user).collect();
         let mut users = user_infos(access, &ids).await?;

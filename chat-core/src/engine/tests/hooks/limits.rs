@@ -148,7 +148,7 @@ async fn repeated_commands_call_hooks_within_the_rate_only() {
 async fn registrations_beyond_the_limit_do_not_reach_the_hooks() {
     let mut config = config();
     config.throttle = ThrottleOptions::danger_unlimited();
-    config.throttle.registration_rate = Rate::new(2, HOUR);
+    config.throttle.registration_rate_per_source = Rate::new(2, HOUR);
     let (engine, hooks) = engine_with_counting_hooks(config).await;
     let source = Source::Ip([192, 0, 2, 1].into());
     for number in 0..ATTEMPTS {
@@ -172,7 +172,7 @@ async fn registrations_beyond_the_limit_do_not_reach_the_hooks() {
 #[tokio::test]
 async fn failed_registrations_are_not_charged_without_hooks() {
     let mut config = config();
-    config.throttle.registration_rate = Rate::new(2, HOUR);
+    config.throttle.registration_rate_per_source = Rate::new(2, HOUR);
     let engine = builder().config(config).build().await.unwrap();
     let source = Source::Ip([192, 0, 2, 1].into());
     engine.register(source, registration("alice")).await.unwrap();

@@ -148,7 +148,7 @@ async fn command_whose_audit_record_is_not_stored_does_not_run() {
 #[tokio::test]
 async fn operator_who_acts_for_a_user_has_the_message_rate_of_that_user() {
     let mut config = config();
-    config.message_rate = crate::rate::Rate::new(1, std::time::Duration::from_secs(3600)).with_burst(2);
+    config.message_rate_per_user = crate::rate::Rate::new(1, std::time::Duration::from_secs(3600)).with_burst(2);
     let engine = builder().config(config).build().await.unwrap();
     let alice = register(&engine, "alice").await;
     let acting = operator(&engine).acting_as(alice);
