@@ -230,8 +230,9 @@ impl Session {
         done.unwrap_or_else(|_| Err(self.timed_out()))
     }
 
-    /// Returns the failure of a command whose deadline has passed: that of the protocol, if records
-    /// or packets of the server were invalid.
+    /// Returns the failure of a command whose deadline has passed, with the last problem in its
+    /// text. Its kind is `Protocol` if that problem was invalid records or packets of the server,
+    /// otherwise `Timeout`.
     fn timed_out(&self) -> Failure {
         let problem = match self.client.status() {
             Status::Connecting(Some(reason)) => Some(reason),

@@ -26,14 +26,14 @@ const PASSWORD: &str = "correct horse";
 
 /// Connection between a test and its engine.
 #[derive(Clone, Copy, Debug)]
-enum Boundary {
+enum EngineLink {
     /// The test holds the engine itself.
     Direct,
     /// All calls, outcomes and events cross a channel, and so do the reads of the router.
     Forwarded,
 }
 
-impl Boundary {
+impl EngineLink {
     /// Returns the builder of an engine whose router reads its log across this boundary.
     fn builder(self, store: Arc<dyn Store>) -> EngineBuilder {
         let builder = Engine::builder(Arc::clone(&store));
@@ -167,7 +167,7 @@ struct Nodes {
 }
 
 impl Nodes {
-    async fn new(boundary: Boundary) -> Self {
+    async fn new(boundary: EngineLink) -> Self {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let bus = Arc::new(LossyBus::new(Arc::new(MemoryBus::new()), 7, 300, 100));
         let presence = Arc::new(MemoryPresence::new());
@@ -213,7 +213,7 @@ impl Nodes {
     }
 
     /// Runs the check with sessions that reach their engines across `boundary`.
-    async fn deliver_to_service_sessions(boundary: Boundary) {
+    async fn deliver_to_service_sessions(boundary: EngineLink) {
         let nodes = Self::new(boundary).await;
         let log_in = async |engine: &Engine, name: &str| {
             register(engine, name).await;
@@ -234,7 +234,7 @@ async fn update_policy(session: &impl Session) -> Result<(), CommandError> {
 
 #[tokio::test]
 async fn nodes_deliver_once_and_in_order_over_a_lossy_bus() {
-    let nodes = Nodes::new(Boundary::Direct).await;
+    let nodes = Nodes::new(EngineLink::Direct).await;
     let session = async |engine: &Engine, name: &str| {
         let user = register(engine, name).await;
         engine.session(user, DeviceId::random()).await.unwrap()
@@ -246,12 +246,12 @@ async fn nodes_deliver_once_and_in_order_over_a_lossy_bus() {
 
 #[tokio::test]
 async fn nodes_deliver_once_and_in_order_to_sessions_of_servers() {
-    Nodes::deliver_to_service_sessions(Boundary::Direct).await;
+    Nodes::deliver_to_service_sessions(EngineLink::Direct).await;
 }
 
 #[tokio::test]
 async fn nodes_deliver_once_and_in_order_across_channels() {
-    Nodes::deliver_to_service_sessions(Boundary::Forwarded).await;
+    Nodes::deliver_to_service_sessions(EngineLink::Forwarded).await;
 }
 
 /// Authenticator that accepts tokens of the form `user:NAME`.
@@ -273,7 +273,7 @@ impl Authenticator for Tokens {
     }
 }
 
-async fn authenticator_decides_logins(boundary: Boundary) {
+async fn authenticator_decides_logins(boundary: EngineLink) {
     let engine = boundary
         .builder(Arc::new(MemoryStore::new()))
         .authenticator(Arc::new(Tokens))
@@ -289,10 +289,10 @@ async fn authenticator_decides_logins(boundary: Boundary) {
 
 #[tokio::test]
 async fn authenticator_of_the_application_decides_logins() {
-    authenticator_decides_logins(Boundary::Direct).await;
+    authenticator_decides_logins(EngineLink::Direct).await;
 }
 
 #[tokio::test]
 async fn authenticator_of_the_application_decides_logins_across_channels() {
-    authenticator_decides_logins(Boundary::Forwarded).await;
+    authenticator_decides_logins(EngineLink::Forwarded).await;
 }

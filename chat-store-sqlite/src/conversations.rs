@@ -435,7 +435,7 @@ impl ConversationTx for SqliteTx<'_> {
         self.query(|conn| conn.prepare_cached(sql)?.query_row(values, |row| row.get(0)))
     }
 
-    async fn ended_group_count(&mut self, user: UserId, max: u32) -> Result<u32, StoreError> {
+    async fn former_group_count(&mut self, user: UserId, max: u32) -> Result<u32, StoreError> {
         let sql = "SELECT COUNT(*) FROM (SELECT 1 FROM member AS m JOIN group_profile AS g USING (conversation_id)
                    WHERE m.user_id = ?1 AND m.first_seq > 0 AND (m.until_seq IS NULL OR m.until_seq >= m.first_seq)
                        AND (m.state <> ?2 OR g.open_key IS NULL) LIMIT ?3)";

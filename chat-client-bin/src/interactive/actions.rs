@@ -27,7 +27,7 @@ use super::mentions::Mentions;
 use super::state::{JobResult, State};
 
 pub(super) use lists::add_contacts_to_completion;
-pub(super) use mentions::{WaitingText, load_recent_groups, load_rest};
+pub(super) use mentions::{WaitingText, load_members_of_recent_groups, load_remaining_members};
 pub(super) use opening::enter;
 pub(super) use sending::{send_now, send_to_current, send_typing};
 
@@ -112,7 +112,7 @@ fn send_direct(state: &mut State, user: &str, text: String) -> Result<(), Failur
     let label = user_label(&state.client, &user);
     let reference = ConversationRef::Direct(user);
     let text = sending::Text::new(text, None, Mentions::default());
-    sending::send_text(state, (reference, label), text, sending::SLOW_DIRECT);
+    sending::send_text(state, (reference, label), text, sending::DIRECT_NOTICE_DELAY);
     Ok(())
 }
 

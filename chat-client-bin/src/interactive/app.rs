@@ -128,7 +128,7 @@ impl App {
                 self.state.client.clone(),
                 self.state.known.clone(),
             ));
-            actions::load_recent_groups(&mut self.state);
+            actions::load_members_of_recent_groups(&mut self.state);
         }
         self.prompt();
         while !self.quitting {
@@ -216,7 +216,7 @@ impl App {
             }
             // The editor still reads the line, so that it needs no prompt.
             Some(InputEvent::Typing) => return actions::send_typing(&mut self.state),
-            Some(InputEvent::MembersWanted) => return actions::load_rest(&mut self.state),
+            Some(InputEvent::MembersWanted) => return actions::load_remaining_members(&mut self.state),
             Some(InputEvent::Password(password)) => {
                 self.interrupts = 0;
                 self.handle_password(password);

@@ -37,8 +37,8 @@ impl OwnMessages {
     }
 
     /// Records that a typed message is stored. Returns its line if the line is to be printed now;
-    /// otherwise it is printed when the message arrives, or has been. A line that was dropped
-    /// because there were too many is never printed.
+    /// otherwise it has been printed already, or is printed when the message arrives. A line that
+    /// was dropped because there were too many is never printed.
     pub(super) fn stored(&mut self, key: Key, caught_up: bool) -> Option<String> {
         let held = self.held.iter().position(|(held, _)| *held == key);
         let held = held.and_then(|at| self.held.remove(at)).map(|(_, line)| line);

@@ -17,11 +17,11 @@ fn message_is_stored_once_when_server_is_killed_before_reply() {
     let mut sender = via_proxy.start(&["send", "bob", "-", "--timeout", "60"]);
     sender.type_line("before");
     assert_eq!(sender.next_line(), "1");
-    proxy.drop_replies(true);
+    proxy.drop_server_bytes(true);
     sender.type_line("in between");
     eventually("the message is committed", || bob.texts(&["alice"]).len() == 2);
     server.process.kill_and_restart().unwrap();
-    proxy.drop_replies(false);
+    proxy.drop_server_bytes(false);
     proxy.cut();
     assert_eq!(sender.next_line(), "2", "the same seq as the stored message");
     sender.type_line("after");
@@ -41,11 +41,11 @@ fn message_is_stored_once_when_client_is_killed_before_reply() {
     let mut sender = via_proxy.start(&["send", "bob", "-", "--timeout", "60"]);
     sender.type_line("before");
     assert_eq!(sender.next_line(), "1");
-    proxy.drop_replies(true);
+    proxy.drop_server_bytes(true);
     sender.type_line("unacknowledged");
     eventually("the message is committed", || bob.texts(&["alice"]).len() == 2);
     sender.kill();
-    proxy.drop_replies(false);
+    proxy.drop_server_bytes(false);
     alice.ok(&["send", "bob", "after"]);
     assert_eq!(bob.texts(&["alice"]), ["before", "unacknowledged", "after"]);
 }

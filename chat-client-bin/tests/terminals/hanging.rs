@@ -50,7 +50,7 @@ fn signal_ends_a_client_that_handles_an_event() {
         client.press(&format!("/group {group}\r"));
         client.until("bob joined");
         let stranger = server.register(&format!("stranger{number}"));
-        proxy.drop_requests();
+        proxy.drop_client_bytes();
         stranger.ok(&["group", "join", &group]);
         // The proxy has passed on the event when it passes on this message.
         bob.ok(&["send", "-g", &group, "hello"]);
@@ -65,7 +65,7 @@ fn signal_ends_a_client_that_finishes_its_jobs() {
     for signal in SIGNALS {
         let (device, proxy) = behind_proxy(&alice);
         let mut client = Terminal::in_empty_conversation_with_bob(&device);
-        proxy.drop_requests();
+        proxy.drop_client_bytes();
         client.press("/devices\r");
         client.until("/devices");
         client.press("/quit\r");
@@ -83,7 +83,7 @@ fn signal_ends_a_script_that_waits_for_its_line() {
         let mut client = device.start(&[]);
         client.type_line("/friends");
         client.until("bob");
-        proxy.drop_requests();
+        proxy.drop_client_bytes();
         client.type_line("/frobnicate");
         client.until_error("/frobnicate is not a command");
         client.type_line("/devices");

@@ -52,10 +52,10 @@ impl Restore {
             let _ = fs::remove_file(data.join(log));
         }
         fs::copy(self.server.path("backup.db"), data.join("chat.db")).unwrap();
-        self.proxy.drop_replies(true);
+        self.proxy.drop_server_bytes(true);
         self.server.process.restart().unwrap();
         self.eve.ok(&["send", "alice", "from eve"]);
-        self.proxy.drop_replies(false);
+        self.proxy.drop_server_bytes(false);
         self.proxy.cut();
     }
 

@@ -289,11 +289,11 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A TCP proxy that can drop what the server sends, and cut connections.
+/// A TCP proxy that can drop what the server or the client sends, and cut connections.
 pub(crate) struct DroppingProxy {
     pub(crate) address: SocketAddr,
-    drop_replies: Arc<AtomicBool>,
-    drop_requests: Arc<AtomicBool>,
+    drop_server_bytes: Arc<AtomicBool>,
+    drop_client_bytes: Arc<AtomicBool>,
     streams: Arc<Mutex<Vec<TcpStream>>>,
 }
 
@@ -303,12 +303,12 @@ impl DroppingProxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let proxy = Self {
             address: listener.local_addr().unwrap(),
-            drop_replies: Arc::default(),
-            drop_requests: Arc::default(),
+            drop_server_bytes: Arc::default(),
+            drop_client_bytes: Arc::default(),
             streams: Arc::default(),
         };
-        let (drop_replies, streams) = (Arc::clone(&proxy.drop_replies), Arc::clone(&proxy.streams));
-        let drop_requests = Arc::clone(&proxy.drop_requests);
+        let (drop_server_bytes, streams) = (Arc::clone(&proxy.drop_server_bytes), Arc::clone(&proxy.streams));
+        let drop_client_bytes = Arc::clone(&proxy.drop_client_bytes);
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let Ok(server) = TcpStream::connect(server) else {
@@ -320,24 +320,24 @@ impl DroppingProxy {
                     (client.try_clone().unwrap(), server.try_clone().unwrap()),
                     (server, client),
                 );
-                let drop_requests = Arc::clone(&drop_requests);
-                thread::spawn(move || forward(up.0, up.1, &drop_requests));
-                let drop_replies = Arc::clone(&drop_replies);
-                thread::spawn(move || forward(down.0, down.1, &drop_replies));
+                let drop_client_bytes = Arc::clone(&drop_client_bytes);
+                thread::spawn(move || forward(up.0, up.1, &drop_client_bytes));
+                let drop_server_bytes = Arc::clone(&drop_server_bytes);
+                thread::spawn(move || forward(down.0, down.1, &drop_server_bytes));
             }
         });
         proxy
     }
 
     /// Starts or stops dropping all bytes that the server sends.
-    pub(crate) fn drop_replies(&self, enabled: bool) {
-        self.drop_replies.store(enabled, Ordering::SeqCst);
+    pub(crate) fn drop_server_bytes(&self, enabled: bool) {
+        self.drop_server_bytes.store(enabled, Ordering::SeqCst);
     }
 
     /// Drops all bytes that the client sends from now on: the server still pushes events, and
     /// answers nothing.
-    pub(crate) fn drop_requests(&self) {
-        self.drop_requests.store(true, Ordering::SeqCst);
+    pub(crate) fn drop_client_bytes(&self) {
+        self.drop_client_bytes.store(true, Ordering::SeqCst);
     }
 
     /// Ends every connection.

@@ -50,7 +50,7 @@ impl SourceKey {
     }
 
     /// Returns the number of times by which the limits of this source exceed those of a customer.
-    pub(super) const fn factor(self) -> u32 {
+    pub(super) const fn limit_factor(self) -> u32 {
         match self {
             Self::V6Site(_) => SITE_FACTOR,
             Self::Local | Self::V4(_) | Self::V6(_) => 1,
@@ -107,7 +107,7 @@ impl SourceTable {
         if self.exempts_loopback && source.is_loopback() {
             Rate::UNLIMITED
         } else {
-            self.rate.times(source.factor())
+            self.rate.times(source.limit_factor())
         }
     }
 }

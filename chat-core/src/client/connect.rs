@@ -32,8 +32,8 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum time for the handshake on an open stream.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Maximum delay after a rejection before the handshake. It is not authenticated, so an attacker on
-/// the network could otherwise keep the client away for years.
+/// Maximum delay that a server can impose by rejecting a handshake. A rejection is not
+/// authenticated, so an attacker on the network could otherwise keep the client away for years.
 const MAX_REJECTION_DELAY: Duration = Duration::from_secs(60);
 
 /// Error of an attempt to connect.
@@ -229,7 +229,8 @@ fn by_authorities(options: &ClientOptions, is_certified: bool, by_keys: Option<&
     match by_keys {
         _ if is_certified || requires_authority(options) => Some(Policy::Authorities),
         Some(PinPolicy::FirstContact) => Some(Policy::AuthoritiesOrKeys(PinPolicy::FirstContact)),
-        // The keys of the service are known, and this server must have one of them.
+        // Keys of other servers are pinned, and this server must have one of them
+        // (`Trust::AcceptFirst`).
         Some(_) => None,
         None => Some(Policy::Authorities),
     }

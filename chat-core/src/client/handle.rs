@@ -185,7 +185,7 @@ impl Client {
     #[must_use]
     pub fn with_known_epoch(&self) -> Self {
         Self {
-            epoch_number: Some(self.known_epoch_number()),
+            epoch_number: Some(self.application_epoch_number()),
             ..self.clone()
         }
     }
@@ -197,9 +197,9 @@ impl Client {
         self.inner.shared.store_epoch()
     }
 
-    fn known_epoch_number(&self) -> u64 {
+    fn application_epoch_number(&self) -> u64 {
         self.epoch_number
-            .unwrap_or_else(|| self.inner.shared.known_epoch_number())
+            .unwrap_or_else(|| self.inner.shared.application_epoch_number())
     }
 
     /// Waits until the client has a session.
@@ -256,7 +256,7 @@ impl Client {
     /// session is not sent.
     pub(crate) async fn execute(&self, command: Command) -> Result<Outcome, ClientError> {
         let (reply, result) = oneshot::channel();
-        let epoch_number = self.known_epoch_number();
+        let epoch_number = self.application_epoch_number();
         self.ask(Input::Execute {
             command,
             epoch_number,
@@ -324,7 +324,7 @@ impl Client {
         let (outcome, awaited) = oneshot::channel();
         self.ask(Input::Queue(Queued {
             entry,
-            epoch_number: self.known_epoch_number(),
+            epoch_number: self.application_epoch_number(),
             queued_reply,
             outcome,
         }))
@@ -391,7 +391,7 @@ impl Client {
     /// # Errors
     /// The errors of [`Commands::execute`](crate::commands::Commands::execute).
     pub async fn names(&self, users: impl IntoIterator<Item = UserId>) -> Result<HashMap<UserId, String>, ClientError> {
-        let epoch_number = self.known_epoch_number();
+        let epoch_number = self.application_epoch_number();
         let mut names = HashMap::new();
         let mut unknown = Vec::new();
         for user in users.into_iter().filter(|user| *user != UserId::SYSTEM) {
@@ -418,7 +418,7 @@ impl Client {
     /// Returns the names of the users whose names are known, without asking the server.
     #[must_use]
     pub fn known_names(&self, users: impl IntoIterator<Item = UserId>) -> HashMap<UserId, String> {
-        let epoch_number = self.known_epoch_number();
+        let epoch_number = self.application_epoch_number();
         let known = |user| Some((user, self.inner.shared.name(epoch_number, user)?));
         users.into_iter().filter_map(known).collect()
     }

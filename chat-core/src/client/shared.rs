@@ -157,7 +157,7 @@ impl Shared {
 
     /// Returns the number of the store epoch that the application has its ids from: that of the
     /// events that it took, or the current one if it takes none.
-    pub(super) fn known_epoch_number(&self) -> u64 {
+    pub(super) fn application_epoch_number(&self) -> u64 {
         let delivered = *self.delivered_epoch_number.lock();
         delivered.unwrap_or_else(|| self.epoch_number())
     }

@@ -9,9 +9,9 @@ use crate::service::CommandError;
 /// handles for the same user.
 ///
 /// Commands need the user's rights, and messages count against the user's
-/// [`message_rate_per_user`](super::EngineConfig::message_rate_per_user). Queries count against the user's
-/// [`read_rate`](super::EngineConfig::read_rate), and one query of the user at a time reads the
-/// store, over all handles and sessions on this node. The user's devices, sessions and presence
+/// [`message_rate_per_user`](super::EngineConfig::message_rate_per_user). Queries count against the
+/// user's [`read_rate`](super::EngineConfig::read_rate), and one query of the user at a time reads
+/// the store, over all handles and sessions on this node. The user's devices, sessions and presence
 /// are not touched, and events name no device ([`Event::device`] is `None`). Commands that concern
 /// the caller's own device are refused with
 /// [`InvalidArgument`](crate::model::ReplyCode::InvalidArgument): logging out, changing the

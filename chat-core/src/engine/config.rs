@@ -130,7 +130,7 @@ pub struct EngineConfig {
     /// they were deleted, and of which the user may still read events. A user at this limit cannot
     /// create or join further groups, but can return to one of these. There is no other way back
     /// below the limit, so the default, 10 000, is far above what people reach. 0 means no limit.
-    pub max_ended_groups_per_user: u32,
+    pub max_former_groups_per_user: u32,
     /// Maximum number of users whom one user may block. Default 1 000.
     pub max_blocked_users: u32,
     /// Rate at which one user may create groups. Default 10 per hour.
@@ -236,7 +236,7 @@ impl Default for EngineConfig {
             max_mentions: 50,
             max_group_members: 5000,
             max_groups_per_user: 2000,
-            max_ended_groups_per_user: 10_000,
+            max_former_groups_per_user: 10_000,
             max_blocked_users: 1000,
             group_creation_rate: Rate::new(10, HOUR),
             friend_request_rate: Rate::new(30, DAY),

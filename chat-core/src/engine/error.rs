@@ -188,7 +188,7 @@ pub(crate) enum Rejection {
     Store(StoreError),
     /// Rows that were read before the locks were taken have changed: the unit of work has to be run
     /// again.
-    Moved,
+    Outdated,
     /// The unit of work refused the command.
     Command(CommandError),
 }

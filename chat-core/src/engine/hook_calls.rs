@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::config::{EngineConfig, HookPolicy};
 use super::error::CommandError;
 use super::limits::{Charge, UserLimits};
-use super::operations::account::public;
+use super::operations::account::public_profile;
 use super::operations::policy::Membership;
 use super::store_access::StoreAccess;
 use super::views::{group_info, user_infos};
@@ -274,7 +274,7 @@ impl HookCalls {
 
     async fn user(&self, user: UserId) -> Result<UserInfo, CommandError> {
         let account = self.access.read(self.access.store().account(user)).await?;
-        account.as_ref().map(public).ok_or_else(CommandError::not_found)
+        account.as_ref().map(public_profile).ok_or_else(CommandError::not_found)
     }
 
     /// Asks one hook after the other, each about the request in the form that the previous hook

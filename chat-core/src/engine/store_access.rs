@@ -22,7 +22,7 @@ use crate::time::now;
 const RETRY_PAUSE: Duration = Duration::from_millis(25);
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Maximum number of runs of a unit of work that ends with [`Rejection::Moved`].
+/// Maximum number of runs of a unit of work that ends with [`Rejection::Outdated`].
 const MAX_RUNS: u32 = 4;
 
 /// Tracker of commits whose outcome is unknown.
@@ -87,8 +87,8 @@ impl StoreAccess {
     }
 
     /// Runs a unit of work that must not be committed twice. It is run again only if it wrote
-    /// nothing: here if it ended with [`Rejection::Moved`], and in the store after a rollback. If
-    /// this returns `Ok`, what the unit of work wrote is durable.
+    /// nothing: here if it ended with [`Rejection::Outdated`], and in the store after a rollback.
+    /// If this returns `Ok`, what the unit of work wrote is durable.
     pub(super) async fn run<O>(&self, scope: impl Into<Scope>, operation: O) -> Result<O::Output, CommandError>
     where
         O: Operation + Clone,
@@ -110,7 +110,7 @@ impl StoreAccess {
         let scope = scope.into();
         for _ in 0..MAX_RUNS {
             match self.attempt(scope, operation.clone(), deadline).await {
-                Err(Rejection::Moved) => {}
+                Err(Rejection::Outdated) => {}
                 Err(rejection) => return Err(explain(rejection)),
                 Ok(output) => return Ok(output),
             }
@@ -286,7 +286,7 @@ fn explain_unknown(rejection: Rejection, outcome_unknown: bool) -> CommandError 
 fn explain(rejection: Rejection) -> CommandError {
     match rejection {
         Rejection::Command(error) => error,
-        Rejection::Moved => CommandError::busy(),
+        Rejection::Outdated => CommandError::busy(),
         Rejection::Store(error) => {
             if error.is_retryable() {
                 tracing::warn!(

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::error::CommandError;
-use super::operations::account::public;
+use super::operations::account::public_profile;
 use super::signals::hide_peers;
 use super::store_access::StoreAccess;
 use crate::model::{
@@ -19,7 +19,10 @@ pub(super) async fn user_infos(
     ids: &[UserId],
 ) -> Result<HashMap<UserId, UserInfo>, CommandError> {
     let accounts = access.read(access.store().accounts(ids)).await?;
-    Ok(accounts.iter().map(|account| (account.id, public(account))).collect())
+    Ok(accounts
+        .iter()
+        .map(|account| (account.id, public_profile(account)))
+        .collect())
 }
 
 /// Reads one of the caller's conversations.

@@ -35,7 +35,8 @@ impl ConversationKind {
 }
 
 /// Rule by which users become members of a group. In an unlisted group, `Open` and `Approval` apply
-/// only to users who were members before; other users become members by invitation.
+/// only to users who were members before or have already asked to join; other users become members
+/// by invitation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -93,7 +94,7 @@ pub struct Conversation {
     pub message_count: u64,
     /// Last event that changed who is a member.
     pub members_version: Seq,
-    /// Time of the last event. Later events have later times.
+    /// Time of the last event, or of the creation if there is none. Later events have later times.
     pub last_time: Timestamp,
     /// Number of active members.
     pub member_count: u32,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::event_log::{EventLog, ReadLimit};
 use super::local_delivery::LocalDelivery;
-use super::registry::{FollowResult, KnownUpTo, MAX_PUSHED_ON_FOLLOW, MissedEvents, Registry};
+use super::registry::{ClientKnowledge, FollowResult, MAX_PUSHED_ON_FOLLOW, MissedEvents, Registry};
 use super::session::SessionHandle;
 use crate::store::{MembershipView, StoreError};
 
@@ -36,12 +36,12 @@ pub(crate) fn is_active(membership: &MembershipView) -> bool {
 impl FollowStarter {
     /// Adds sessions of one user to the feed of the conversation of `membership`. The membership is
     /// read again as long as this node has delivered a newer membership change; if it has ended by
-    /// then, no session is added. `known` is the part of the log that the clients know.
+    /// then, no session is added. `known` says how far the clients know that the log reaches.
     pub(crate) async fn follow(
         &self,
         sessions: &[Arc<SessionHandle>],
         membership: &MembershipView,
-        known: KnownUpTo,
+        known: ClientKnowledge,
     ) -> Result<(), StoreError> {
         let Some(caller) = sessions.first().map(|session| session.caller) else {
             return Ok(());
@@ -53,8 +53,8 @@ impl FollowStarter {
         // A client that reads the log itself gets a `Behind` push instead, so that a login with
         // many busy conversations does not wait for a read of each of their logs.
         let mut reads = match known {
-            KnownUpTo::Nothing => 0,
-            KnownUpTo::Seq(_) => MAX_READS_OF_MISSED,
+            ClientKnowledge::Nothing => 0,
+            ClientKnowledge::LogReaches(_) => MAX_READS_OF_MISSED,
         };
         loop {
             let events = MissedEvents {
@@ -106,7 +106,7 @@ impl FollowStarter {
 /// Notifies the clients of a user whose membership has ended of the last event that the user may
 /// read, unless they know the log up to there. The clients then read the log, with the event that
 /// ended the membership.
-fn push_end_of_membership(sessions: &[Arc<SessionHandle>], membership: &MembershipView, known: KnownUpTo) {
+fn push_end_of_membership(sessions: &[Arc<SessionHandle>], membership: &MembershipView, known: ClientKnowledge) {
     let last_seq = membership.conversation.last_seq;
     let until_seq = membership.member.until_seq.unwrap_or(last_seq);
     let readable = until_seq.min(last_seq);

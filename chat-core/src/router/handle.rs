@@ -17,7 +17,7 @@ use super::local_delivery::LocalDelivery;
 use super::membership_pages::MembershipPages;
 use super::other_nodes::OtherNodes;
 use super::outbox::Outbox;
-use super::registry::{KnownUpTo, Registry};
+use super::registry::{ClientKnowledge, Registry};
 use super::session::SessionHandle;
 use super::session_selector::SessionSelector;
 use super::shared_push::SharedPush;
@@ -133,7 +133,7 @@ impl Router {
         let mut pages = MembershipPages::new(&*self.log, caller.user, caller.device_or_none());
         while let Some(page) = pages.next().await? {
             for membership in page.iter().filter(|membership| is_active(membership)) {
-                let known = KnownUpTo::Seq(membership.conversation.last_seq);
+                let known = ClientKnowledge::LogReaches(membership.conversation.last_seq);
                 self.follow_starter
                     .follow(std::slice::from_ref(&session), membership, known)
                     .await?;

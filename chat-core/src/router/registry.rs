@@ -49,21 +49,21 @@ pub(crate) enum FollowResult {
     OutOfDate,
 }
 
-/// The part of a conversation's log that a client knows when its session starts to follow the
+/// What a client knows about the log of a conversation when its session starts to follow the
 /// conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KnownUpTo {
+pub(crate) enum ClientKnowledge {
     /// The client knows that the log reaches this `Seq`, and reads the log itself.
-    Seq(Seq),
+    LogReaches(Seq),
     /// The client does not know the conversation.
     Nothing,
 }
 
-impl KnownUpTo {
+impl ClientKnowledge {
     /// Returns the `Seq` up to which a client with this membership needs no push.
     pub(crate) fn seq(self, membership: &MembershipView) -> Seq {
         match self {
-            Self::Seq(seq) => seq,
+            Self::LogReaches(seq) => seq,
             Self::Nothing => membership.member.first_seq.previous(),
         }
     }
@@ -176,7 +176,7 @@ impl Registry {
         &self,
         sessions: &[Arc<SessionHandle>],
         membership: &MembershipView,
-        known: KnownUpTo,
+        known: ClientKnowledge,
         missed: MissedEvents<'_>,
     ) -> FollowResult {
         let (conversation, first_seq) = (&membership.conversation, membership.member.first_seq);
@@ -208,7 +208,7 @@ impl Registry {
                 // log, the client gets a `Behind` push, unless it knows the log up to there.
                 let unknown = conversation.last_seq.0.saturating_sub(known_seq.0);
                 let head = match known {
-                    KnownUpTo::Nothing if unknown <= u64::from(MAX_PUSHED_ON_FOLLOW) => known_seq,
+                    ClientKnowledge::Nothing if unknown <= u64::from(MAX_PUSHED_ON_FOLLOW) => known_seq,
                     _ => conversation.last_seq,
                 };
                 let mut feed = ConversationFeed::new(head, conversation.members_version.min(head));

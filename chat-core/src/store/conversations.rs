@@ -202,5 +202,5 @@ pub trait ConversationTx: Send {
     /// Returns the number of groups of whose events this user may read some although the user is
     /// not active there or the group is deleted, but at most `max`: a store stops counting there.
     /// Limits use it.
-    async fn ended_group_count(&mut self, user: UserId, max: u32) -> Result<u32, StoreError>;
+    async fn former_group_count(&mut self, user: UserId, max: u32) -> Result<u32, StoreError>;
 }

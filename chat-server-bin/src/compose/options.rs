@@ -49,12 +49,13 @@ fn set_command_limits(config: &mut EngineConfig, limits: &LimitsSection) {
     config.direct_opening_rate = limits.direct_opening_rate.0;
     config.change_rate = limits.change_rate.0;
     config.repeated_request_interval = limits.repeated_request_interval.0;
-    config.max_ended_groups_per_user = limits.max_ended_groups_per_user;
+    config.max_former_groups_per_user = limits.max_former_groups_per_user;
     config.max_blocked_users = limits.max_blocked_users;
 }
 
 /// Returns the rate limit of messages per user. A configuration that raises
-/// `limits.message_rate_per_connection` and leaves `message_rate_per_user` at its default raises both.
+/// `limits.message_rate_per_connection` and leaves `message_rate_per_user` at its default raises
+/// both.
 fn message_rate_per_user(limits: &LimitsSection) -> Rate {
     let default = LimitsSection::default();
     let is_raised = limits

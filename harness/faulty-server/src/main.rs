@@ -103,8 +103,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     std::future::pending().await
 }
 
-/// Returns a configuration without rate limits, because all users of a test connect from one
-/// address and send more than the default rates allow.
+/// Returns a configuration without the rate limits that a test would exceed: all its users connect
+/// from one address, and send more than the default rates allow. Other limits keep their defaults.
 fn engine_config() -> EngineConfig {
     let mut config = EngineConfig::default();
     config.throttle.login_rate = Rate::UNLIMITED;

@@ -246,8 +246,8 @@ impl ConversationTx for FaultyTransaction<'_> {
         self.inner.group_count(user, max).await
     }
 
-    async fn ended_group_count(&mut self, user: UserId, max: u32) -> Result<u32, StoreError> {
-        self.inner.ended_group_count(user, max).await
+    async fn former_group_count(&mut self, user: UserId, max: u32) -> Result<u32, StoreError> {
+        self.inner.former_group_count(user, max).await
     }
 }
 

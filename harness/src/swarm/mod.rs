@@ -165,7 +165,7 @@ impl Swarm {
 
     /// Returns the name of a user who is a member of all groups.
     #[must_use]
-    pub fn reader(&self) -> &str {
+    pub fn member_of_all_groups(&self) -> &str {
         &self.clients[0].account.name
     }
 

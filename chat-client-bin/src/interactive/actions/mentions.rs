@@ -28,7 +28,7 @@ pub(in crate::interactive) struct WaitingText {
 }
 
 /// Reads the first members of the groups that were last active.
-pub(in crate::interactive) fn load_recent_groups(state: &mut State) {
+pub(in crate::interactive) fn load_members_of_recent_groups(state: &mut State) {
     let mut groups = state.client.known_conversations();
     groups.retain(|info| info.active && matches!(info.view, ConversationView::Group(_)));
     groups.sort_by_key(|info| std::cmp::Reverse(info.last_time));
@@ -45,7 +45,7 @@ pub(in crate::interactive) fn load_recent_groups(state: &mut State) {
 
 /// Reads the members of the current group that were not read yet, for completion. Does nothing if
 /// that is already being done.
-pub(in crate::interactive) fn load_rest(state: &mut State) {
+pub(in crate::interactive) fn load_remaining_members(state: &mut State) {
     let Some(group) = state.conversations.current.as_ref().and_then(|current| current.id) else {
         return;
     };
@@ -63,7 +63,7 @@ pub(in crate::interactive) fn load_rest(state: &mut State) {
 
 /// Reads the members of a group that were not read yet before a text is sent to it. No line is read
 /// in that time, so that the texts keep their order.
-pub(super) fn load_rest_for(state: &mut State, group: ConversationId, after: UserId, text: WaitingText) {
+pub(super) fn load_remaining_members_for(state: &mut State, group: ConversationId, after: UserId, text: WaitingText) {
     state.input_is_held = true;
     let client = state.client.clone();
     state.spawn(async move {

@@ -18,15 +18,15 @@ use super::{JobContext, current};
 
 /// Time without an answer after which the client prints that a text to the current conversation is
 /// being sent.
-const SLOW_SEND: Duration = Duration::from_millis(700);
+const SEND_NOTICE_DELAY: Duration = Duration::from_millis(700);
 /// Maximum time to send a notice that the user is typing.
 const TYPING_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time without an answer after which the client prints that an edit, recall or reaction is being
 /// sent.
-const SLOW_CHANGE: Duration = Duration::from_secs(1);
+const CHANGE_NOTICE_DELAY: Duration = Duration::from_secs(1);
 /// Time without an answer after which the client prints that the text of `/dm USER TEXT` is being
 /// sent.
-pub(super) const SLOW_DIRECT: Duration = Duration::from_millis(200);
+pub(super) const DIRECT_NOTICE_DELAY: Duration = Duration::from_millis(200);
 
 /// Sends a text to the current conversation. In a group, it mentions the members whom it names.
 pub(in crate::interactive) fn send_to_current(state: &mut State, text: String, reply_to: Option<Seq>) {
@@ -37,13 +37,13 @@ pub(in crate::interactive) fn send_to_current(state: &mut State, text: String, r
                 && state.members.mentioned_in(&text, group).are_incomplete
                 && let Some(after) = state.members.rest_after(group)
             {
-                return mentions::load_rest_for(state, group, after, WaitingText { text, reply_to });
+                return mentions::load_remaining_members_for(state, group, after, WaitingText { text, reply_to });
             }
             send_text(
                 state,
                 current,
                 Text::to_conversation(state, id, text, reply_to),
-                SLOW_SEND,
+                SEND_NOTICE_DELAY,
             );
         }
         // The line editor may have cleared the text.
@@ -63,7 +63,7 @@ pub(in crate::interactive) fn send_now(state: &mut State, WaitingText { text, re
                 state,
                 current,
                 Text::to_conversation(state, id, text, reply_to),
-                SLOW_SEND,
+                SEND_NOTICE_DELAY,
             );
         }
         Err(failure) => state.show_error(&format!("not sent: {failure}: {}", excerpt(&text))),
@@ -178,7 +178,14 @@ fn no_target(description: &str) -> Failure {
 fn modify(state: &mut State, content: DraftContent, done: String) -> Result<(), Failure> {
     let (reference, label) = current(state)?;
     let context = JobContext::of(state);
-    state.spawn(send(context, reference, label, content, SLOW_CHANGE, Some(done)));
+    state.spawn(send(
+        context,
+        reference,
+        label,
+        content,
+        CHANGE_NOTICE_DELAY,
+        Some(done),
+    ));
     Ok(())
 }
 

@@ -42,8 +42,8 @@ pub struct GateStats {
     pub authenticated: u32,
     /// Number of sources with a connection.
     pub sources: usize,
-    /// Number of penalties of connections and of logins, including those below the minimum and
-    /// expired ones.
+    /// Number of penalties of connections and of logins, including expired ones and
+    /// those that are too small to take effect yet.
     pub penalties: usize,
 }
 
@@ -156,7 +156,7 @@ impl ConnectionGate {
         GateStats {
             unauthenticated: state.total.unauthenticated,
             authenticated: state.total.authenticated,
-            sources: state.sources.keys().filter(|key| key.factor() == 1).count(),
+            sources: state.sources.keys().filter(|key| key.limit_factor() == 1).count(),
             penalties: state.penalties.len(),
         }
     }
@@ -178,7 +178,7 @@ impl State {
         }
         self.rates.check(now, source).map_err(ConnectionRefused::TooFast)?;
         let is_full = |key: SourceKey| {
-            let max = limits.max_unauthenticated_per_source.saturating_mul(key.factor());
+            let max = limits.max_unauthenticated_per_source.saturating_mul(key.limit_factor());
             self.counts(key).unauthenticated >= max
         };
         if source.with_site().any(is_full) {
@@ -272,7 +272,7 @@ impl ConnectionPermit {
         }
         let mut state = self.shared.state();
         let max = self.shared.limits.max_authenticated_per_source;
-        let is_full = |key: SourceKey| state.counts(key).authenticated >= max.saturating_mul(key.factor());
+        let is_full = |key: SourceKey| state.counts(key).authenticated >= max.saturating_mul(key.limit_factor());
         if !self.shared.exempts(self.source) && self.source.with_site().any(is_full) {
             return Err(ConnectionRefused::SourceFull);
         }

@@ -142,7 +142,7 @@ impl Penalties {
         for key in source.with_site() {
             let penalty = table.entry(now, key);
             let remaining = penalty.remaining(now);
-            let added = options.penalty_for(offence) / key.factor();
+            let added = options.penalty_for(offence) / key.limit_factor();
             let sum = remaining.saturating_add(added).min(options.max);
             penalty.enforced = (penalty.enforced && !remaining.is_zero()) || sum >= options.min;
             penalty.until = now.checked_add(sum);

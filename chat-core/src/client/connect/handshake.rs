@@ -28,9 +28,9 @@ pub(super) fn declined(endpoint: &Endpoint, code: RejectCode, retry_after: Durat
 const TLS_ALERT: u16 = 0x1503;
 
 /// Returns the error for a failed handshake. A wrong key is final: the client must not connect to
-/// that server again. On first contact, the error says whether the port speaks TLS; it suggests no other
-/// scheme, because no key is known that could prove that the server has one. A pinned server is
-/// asked for that proof ([`scheme_probe`](crate::client::scheme_probe)).
+/// that server again. On first contact, the error says whether the port speaks TLS; it suggests no
+/// other scheme, because no key is known that could prove that the server has one. A pinned server
+/// is asked for that proof ([`scheme_probe`](crate::client::scheme_probe)).
 pub(super) fn handshake_failed(endpoint: &Endpoint, error: HandshakeError, is_first_contact: bool) -> ConnectError {
     match error {
         HandshakeError::PinMismatch { presented } => wrong_key(endpoint, presented),

@@ -27,9 +27,9 @@ pub(super) struct Acks {
     /// Number of resets so far.
     resets: u64,
     /// Number of the latest reset of each conversation.
-    reset_at: HashMap<ConversationId, u64>,
+    latest_reset: HashMap<ConversationId, u64>,
     /// Number of the latest reset of all conversations.
-    all_reset_at: u64,
+    latest_reset_of_all: u64,
 }
 
 impl Acks {
@@ -45,14 +45,14 @@ impl Acks {
     /// received before it. Returns `false` if the position was acknowledged before, or a later
     /// reset makes the acknowledgement void.
     pub(super) fn acknowledge(&mut self, id: ConversationId, cursor: Cursor, resets: u64) -> bool {
-        let reset_at = self
-            .reset_at
+        let latest_reset = self
+            .latest_reset
             .get(&id)
             .copied()
             .unwrap_or_default()
-            .max(self.all_reset_at);
+            .max(self.latest_reset_of_all);
         let known = self.acknowledged.get(&id);
-        if resets < reset_at || known.is_some_and(|known| cursor.seq <= known.seq) {
+        if resets < latest_reset || known.is_some_and(|known| cursor.seq <= known.seq) {
             return false;
         }
         self.acknowledged.insert(id, cursor);
@@ -71,7 +71,7 @@ impl Acks {
     pub(super) fn reset(&mut self, id: ConversationId) {
         self.forget(id);
         self.resets += 1;
-        self.reset_at.insert(id, self.resets);
+        self.latest_reset.insert(id, self.resets);
     }
 
     /// Counts a reset of all conversations: every acknowledgement is void.
@@ -79,7 +79,7 @@ impl Acks {
         let resets = self.resets + 1;
         *self = Self {
             resets,
-            all_reset_at: resets,
+            latest_reset_of_all: resets,
             ..Self::default()
         };
     }

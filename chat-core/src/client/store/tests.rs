@@ -223,7 +223,7 @@ async fn outbox_file_is_compacted() {
 }
 
 #[tokio::test]
-async fn truncated_tail_loses_only_unreported_messages() {
+async fn truncated_tail_loses_only_messages_whose_queueing_was_not_confirmed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("outbox");
     let entries = ["a", "b"].map(entry);
@@ -255,7 +255,7 @@ async fn truncated_tail_loses_only_unreported_messages() {
 }
 
 #[tokio::test]
-async fn garbled_unreported_messages_are_dropped() {
+async fn garbled_messages_whose_queueing_was_not_confirmed_are_dropped() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("outbox");
     let entries = ["a", "b", "c"].map(entry);
@@ -273,7 +273,7 @@ async fn garbled_unreported_messages_are_dropped() {
 }
 
 #[tokio::test]
-async fn garbled_reported_messages_are_an_error() {
+async fn garbled_messages_whose_queueing_was_confirmed_are_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("outbox");
     let entries = ["a", "b", "c"].map(entry);

@@ -12,7 +12,7 @@ use crate::engine::error::CommandError;
 use crate::engine::hook_calls::HookCalls;
 use crate::engine::limits::UserLimits;
 use crate::engine::operation::Operation;
-use crate::engine::operations::account::{private, public};
+use crate::engine::operations::account::{private_profile, public_profile};
 use crate::engine::operations::contact::{
     AnswerFriend, Relation, RemoveFriend, RequestFriend, SetBlocked, accepts_request,
 };
@@ -227,14 +227,14 @@ impl ContactCommands {
         let mut found = Vec::new();
         if let Ok(id) = query.parse() {
             let account = access.read(store.account(UserId(id))).await?;
-            found.extend(account.filter(|account| !account.disabled).as_ref().map(public));
+            found.extend(account.filter(|account| !account.disabled).as_ref().map(public_profile));
         }
         if !query.is_empty() {
             let named = access.read(store.search_accounts(&query, limit)).await?;
             permit.add_rows(named.len());
             let by_id = found.first().map(|user: &UserInfo| user.id);
             let named = named.iter().filter(|account| Some(account.id) != by_id);
-            found.extend(named.map(public));
+            found.extend(named.map(public_profile));
         }
         found.truncate(limit as usize);
         Ok(Outcome::Users(found))
@@ -264,7 +264,14 @@ impl ContactCommands {
         let accounts = self.access.read(self.access.store().accounts(&ids)).await?;
         let infos = accounts.iter().map(|account| {
             let is_own = account.id == caller.user;
-            (account.id, if is_own { private(account) } else { public(account) })
+            (
+                account.id,
+                if is_own {
+                    private_profile(account)
+                } else {
+                    public_profile(account)
+                },
+            )
         });
         let infos: HashMap<UserId, UserInfo> = infos.collect();
         Ok(Outcome::Users(

@@ -15,8 +15,8 @@ use crate::engine::config::{EngineConfig, SessionPolicy};
 use crate::engine::error::{CommandError, name_taken};
 use crate::engine::hook_calls::HookCalls;
 use crate::engine::operations::account::{
-    Admit, CreateAccount, LoggedIn, LoginMethod, PhcString, Provision, Tokens, can_resume, first_epoch, private,
-    session_expired,
+    Admit, CreateAccount, LoggedIn, LoginMethod, PhcString, Provision, Tokens, can_resume, first_epoch,
+    private_profile, session_expired,
 };
 use crate::engine::operations::fence::USER_LOCK;
 use crate::engine::store_access::StoreAccess;
@@ -207,7 +207,7 @@ impl Logins {
         // Only the first login of a user needs a transaction; for later ones, this read is enough.
         let known = self.access.store().account_by_subject(subject.as_str());
         if let Some(account) = self.access.read(known).await? {
-            return Ok(private(&account));
+            return Ok(private_profile(&account));
         }
         let provision = Provision {
             subject,

@@ -47,7 +47,7 @@ impl Source {
                 let page = self.access.read(page).await?;
                 Ok(Positions {
                     positions: page.positions,
-                    members: Vec::new(),
+                    examined: Vec::new(),
                     next: page.next,
                 })
             }
@@ -79,7 +79,7 @@ impl Source {
         Ok(Positions {
             positions,
             next: ids.last().copied().filter(|_| ids.len() >= PAGE_SIZE as usize),
-            members: ids,
+            examined: ids,
         })
     }
 

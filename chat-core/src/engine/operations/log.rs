@@ -175,10 +175,10 @@ impl Logs {
     }
 
     /// Appends an event to a locked conversation. Returns the event's `Seq`, or
-    /// [`Rejection::Moved`] if the conversation does not exist or was not locked.
+    /// [`Rejection::Outdated`] if the conversation does not exist or was not locked.
     pub(crate) fn append(&mut self, id: ConversationId, author: Author, body: &EventBody) -> Result<Seq, Rejection> {
         let now = self.now;
-        let log = self.locked.get_mut(&id).ok_or(Rejection::Moved)?;
+        let log = self.locked.get_mut(&id).ok_or(Rejection::Outdated)?;
         Ok(log.append(now, author, body).seq)
     }
 

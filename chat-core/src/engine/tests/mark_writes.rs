@@ -76,7 +76,7 @@ async fn marks_of_several_batches_are_written_although_one_is_stuck() {
     assert_eq!(cursor(stuck).await, Seq::ZERO);
     store.set_marks_stuck(None);
     written(stuck).await;
-    assert!(store.largest_marks() <= 4, "{}", store.largest_marks());
+    assert!(store.largest_mark_batch() <= 4, "{}", store.largest_mark_batch());
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,7 +158,8 @@ async fn mark_beyond_the_end_does_not_cover_later_events() {
     }
 }
 
-/// A caller without a device has no session that follows conversations.
+/// A caller without a device has no session, so the store, not the router, says how far each of its
+/// marks may go.
 #[tokio::test]
 async fn marks_of_caller_without_device_are_all_written() {
     const GROUPS: usize = 200;

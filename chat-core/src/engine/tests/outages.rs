@@ -343,7 +343,7 @@ async fn commit_without_an_answer_is_delivered() {
     };
     unanswered(&carol, accept).await;
     assert!(received_kinds(&bob).await.contains(&EventKind::FriendAnswered));
-    // The log contains no event that was not delivered.
+    // No attempt is still being repeated: the next event follows the last one.
     let last = info(&alice, ConversationRef::Id(id)).await.last_seq;
     let appended = alice.send(ConversationRef::Id(id), draft("the end")).await.unwrap();
     assert_eq!(appended.seq, last.next());

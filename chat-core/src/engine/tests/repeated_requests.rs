@@ -162,7 +162,7 @@ fn two_changes() -> EngineConfig {
     config
 }
 
-/// Changes are charged whether they take effect, change nothing or fail.
+/// Changes are charged whether they take effect, change nothing or are refused.
 #[tokio::test]
 async fn every_change_is_charged_to_its_user() {
     let engine = builder().config(two_changes()).build().await.unwrap();
@@ -175,7 +175,7 @@ async fn every_change_is_charged_to_its_user() {
         user: member.clone(),
         duration_ms: 1,
     };
-    let by_user = |group: ConversationRef, user: UserRef| {
+    let about_member = |group: ConversationRef, user: UserRef| {
         [
             Command::AnswerJoin {
                 group: group.clone(),
@@ -215,7 +215,7 @@ async fn every_change_is_charged_to_its_user() {
         mute,
         Command::UpdateProfile(ProfileChanges::default()),
     ];
-    let changes = changes.into_iter().chain(by_user(group.clone(), member));
+    let changes = changes.into_iter().chain(about_member(group.clone(), member));
     for (n, change) in changes.enumerate() {
         let session = new_user(&engine, &format!("user{n}x")).await;
         for _ in 0..2 {
@@ -401,7 +401,7 @@ async fn number_of_blocked_users_is_limited() {
 #[tokio::test]
 async fn number_of_ended_groups_is_limited() {
     let mut config = config();
-    config.max_ended_groups_per_user = 2;
+    config.max_former_groups_per_user = 2;
     let engine = builder().config(config).build().await.unwrap();
     let (olga, bob) = (new_user(&engine, "olga").await, new_user(&engine, "bob").await);
     let mut groups = Vec::new();

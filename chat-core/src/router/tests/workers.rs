@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::*;
 use crate::router::commit_watch::CommitWatches;
 use crate::router::local_delivery::{DeliveryQueues, LocalDelivery};
-use crate::router::registry::{FollowResult, KnownUpTo, MissedEvents, Registry};
+use crate::router::registry::{ClientKnowledge, FollowResult, MissedEvents, Registry};
 use crate::router::store_peers::StorePeers;
 use crate::router::sweep_request::SweepRequest;
 use crate::router::work_set::{WorkSet, WorkerOptions};
@@ -80,7 +80,7 @@ async fn catch_up_retries_failed_reads_and_pages_with_a_gap() {
     let joined = registry.follow(
         &[session],
         group.unwrap(),
-        KnownUpTo::Seq(Seq::ZERO),
+        ClientKnowledge::LogReaches(Seq::ZERO),
         MissedEvents {
             events: &[],
             is_final: true,

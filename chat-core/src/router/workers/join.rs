@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::model::{ConversationId, UserId};
 use crate::router::event_log::EventLog;
 use crate::router::follow_starter::{FollowStarter, is_active};
-use crate::router::registry::{KnownUpTo, Registry};
+use crate::router::registry::{ClientKnowledge, Registry};
 use crate::router::work_set::{WorkSet, WorkerOptions};
 use crate::store::StoreError;
 
@@ -36,7 +36,7 @@ impl Join {
         match self.log.membership(user, device, conversation).await? {
             Some(membership) if is_active(&membership) => {
                 self.follow_starter
-                    .follow(&sessions, &membership, KnownUpTo::Nothing)
+                    .follow(&sessions, &membership, ClientKnowledge::Nothing)
                     .await
             }
             _ => Ok(()),

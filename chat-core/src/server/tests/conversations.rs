@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::ConversationQuery;
 
-async fn sc1_connection_carries_a_conversation(boundary: Boundary) {
+async fn sc1_connection_carries_a_conversation(boundary: EngineLink) {
     let site = Site::new(boundary, ServerConfig::default()).await;
     let (mut alice, mut bob) = (site.user("alice").await, site.user("bob").await);
     befriend(&mut alice, &mut bob).await;
@@ -18,7 +18,7 @@ async fn sc1_connection_carries_a_conversation(boundary: Boundary) {
 
 /// A user with many devices sends no faster than one with few. No message is rejected, and other
 /// users are not delayed.
-async fn message_rate_is_shared_by_all_devices_of_a_user(boundary: Boundary) {
+async fn message_rate_is_shared_by_all_devices_of_a_user(boundary: EngineLink) {
     const DEVICES: usize = 4;
     const EACH: usize = 15;
     let mut config = EngineConfig::default();
@@ -56,7 +56,7 @@ async fn message_rate_is_shared_by_all_devices_of_a_user(boundary: Boundary) {
     timeout(WAIT_TIMEOUT, bob.run(say("bob", "x"))).await.unwrap().unwrap();
 }
 
-async fn pipelined_messages_keep_their_order(boundary: Boundary) {
+async fn pipelined_messages_keep_their_order(boundary: EngineLink) {
     let site = Site::new(boundary, ServerConfig::default()).await;
     let (mut alice, mut bob) = (site.user("alice").await, site.user("bob").await);
     befriend(&mut alice, &mut bob).await;
@@ -92,7 +92,7 @@ async fn pipelined_messages_keep_their_order(boundary: Boundary) {
     assert_eq!(messages(&mut bob, 200).await.len(), 200);
 }
 
-async fn login_reports_thousands_of_conversations(boundary: Boundary) {
+async fn login_reports_thousands_of_conversations(boundary: EngineLink) {
     const MANY: u64 = 5000;
     let store = Arc::new(MemoryStore::new());
     let site = Site::on_store(boundary, Arc::clone(&store), ServerConfig::default()).await;
@@ -138,7 +138,7 @@ async fn login_reports_thousands_of_conversations(boundary: Boundary) {
     assert!(logged_in.conversations.iter().all(|info| ids.contains(&info.id)));
 }
 
-on_each_boundary! {
+on_each_engine_link! {
     #[tokio::test]
     sc1_connection_carries_a_conversation,
     #[tokio::test]

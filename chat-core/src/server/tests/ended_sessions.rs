@@ -45,7 +45,7 @@ struct Site {
 }
 
 impl Site {
-    async fn new(boundary: Boundary, tokens: Tokens, pipe: impl FnOnce(DuplexStream) -> DuplexStream) -> Self {
+    async fn new(boundary: EngineLink, tokens: Tokens, pipe: impl FnOnce(DuplexStream) -> DuplexStream) -> Self {
         let builder = boundary.builder(Arc::new(MemoryStore::new()));
         let engine = builder.authenticator(Arc::new(tokens)).build().await.unwrap();
         let config = ServerConfig {
@@ -118,7 +118,7 @@ async fn read_to_end(peer: &mut Peer, asked: &[RequestId]) -> (CloseCode, Vec<Re
     }
 }
 
-async fn disabled_user_who_leaves_output_unread_gets_no_answers(boundary: Boundary) {
+async fn disabled_user_who_leaves_output_unread_gets_no_answers(boundary: EngineLink) {
     let mut site = Site::new(boundary, Tokens(None), |pipe| pipe).await;
     let group = site.disable_with_unread_output().await;
     let mut asked = Vec::new();
@@ -155,7 +155,7 @@ fn throttled(server: DuplexStream, slow: Arc<AtomicBool>) -> DuplexStream {
 }
 
 /// The peer continuously reads a little, so it counts as stalled only after a long time.
-async fn disabled_user_who_reads_slowly_is_closed_after_the_write_timeout(boundary: Boundary) {
+async fn disabled_user_who_reads_slowly_is_closed_after_the_write_timeout(boundary: EngineLink) {
     let slow = Arc::new(AtomicBool::new(false));
     let pipe = |server| throttled(server, Arc::clone(&slow));
     let mut site = Site::new(boundary, Tokens(None), pipe).await;
@@ -174,7 +174,7 @@ async fn disabled_user_who_reads_slowly_is_closed_after_the_write_timeout(bounda
     );
 }
 
-async fn expired_login_that_leaves_output_unread_sends_nothing(boundary: Boundary) {
+async fn expired_login_that_leaves_output_unread_sends_nothing(boundary: EngineLink) {
     let soon = SystemClock.now().plus_millis(1500);
     let Site {
         server, mut bob, user, ..
@@ -202,7 +202,7 @@ async fn expired_login_that_leaves_output_unread_sends_nothing(boundary: Boundar
     drop(server);
 }
 
-async fn disabled_user_gets_the_reason_although_the_server_drains(boundary: Boundary) {
+async fn disabled_user_gets_the_reason_although_the_server_drains(boundary: EngineLink) {
     let mut site = Site::new(boundary, Tokens(None), |pipe| pipe).await;
     site.disable_with_unread_output().await;
     let Site { server, mut bob, .. } = site;
@@ -215,7 +215,7 @@ async fn disabled_user_gets_the_reason_although_the_server_drains(boundary: Boun
     assert_eq!(code, CloseCode::AccountDisabled);
 }
 
-on_each_boundary! {
+on_each_engine_link! {
     #[tokio::test(start_paused = true)]
     disabled_user_who_leaves_output_unread_gets_no_answers,
     #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use super::*;
 
-async fn drain_asks_clients_to_reconnect_and_ends(boundary: Boundary) {
+async fn drain_asks_clients_to_reconnect_and_ends(boundary: EngineLink) {
     let site = Site::new(boundary, ServerConfig::default()).await;
     let mut alice = site.user("alice").await;
     let drained = tokio::spawn(async move { site.server.drain(WAIT_TIMEOUT).await });
@@ -21,7 +21,7 @@ async fn drain_asks_clients_to_reconnect_and_ends(boundary: Boundary) {
     timeout(WAIT_TIMEOUT, site.engine.shutdown()).await.unwrap();
 }
 
-async fn dropped_server_ends_every_task(boundary: Boundary) {
+async fn dropped_server_ends_every_task(boundary: EngineLink) {
     let site = Site::new(boundary, ServerConfig::default()).await;
     let _idle = site.user("alice").await;
     let _silent = tokio::net::TcpStream::connect(site.server.addresses()[0].1)
@@ -35,7 +35,7 @@ async fn dropped_server_ends_every_task(boundary: Boundary) {
         .expect("every task ends within 2 s");
 }
 
-async fn two_servers_in_one_process_are_independent(boundary: Boundary) {
+async fn two_servers_in_one_process_are_independent(boundary: EngineLink) {
     let (one, other) = (
         Site::new(boundary, ServerConfig::default()).await,
         Site::new(boundary, ServerConfig::default()).await,
@@ -48,7 +48,7 @@ async fn two_servers_in_one_process_are_independent(boundary: Boundary) {
     stranger.login("alice").await.unwrap();
 }
 
-on_each_boundary! {
+on_each_engine_link! {
     #[tokio::test]
     drain_asks_clients_to_reconnect_and_ends,
     #[tokio::test]

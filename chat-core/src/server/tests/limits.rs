@@ -5,7 +5,7 @@ use super::*;
 use crate::model::{DeviceId, Login, Secret};
 use crate::testkit::PASSWORD;
 
-async fn commands_before_login_are_rejected(boundary: Boundary) {
+async fn commands_before_login_are_rejected(boundary: EngineLink) {
     let site = Site::new(boundary, ServerConfig::default()).await;
     let mut peer = site.peer().await;
     for command in [Command::ListDevices, Command::Logout, say("bob", "hello")] {
@@ -14,7 +14,7 @@ async fn commands_before_login_are_rejected(boundary: Boundary) {
     }
 }
 
-async fn connections_beyond_max_connections_are_closed(boundary: Boundary) {
+async fn connections_beyond_max_connections_are_closed(boundary: EngineLink) {
     let mut config = ServerConfig::default();
     config.max_connections = 2;
     let site = Site::new(boundary, config).await;
@@ -26,7 +26,7 @@ async fn connections_beyond_max_connections_are_closed(boundary: Boundary) {
     );
 }
 
-async fn handshakes_beyond_the_rate_are_rejected_as_busy(boundary: Boundary) {
+async fn handshakes_beyond_the_rate_are_rejected_as_busy(boundary: EngineLink) {
     let mut config = ServerConfig::default();
     config.handshake_rate = crate::rate::Rate::new(1, Duration::from_secs(3600));
     let site = Site::new(boundary, config).await;
@@ -37,7 +37,7 @@ async fn handshakes_beyond_the_rate_are_rejected_as_busy(boundary: Boundary) {
     assert!(refused.to_string().contains("Busy"), "{refused}");
 }
 
-async fn slow_guest_is_closed_at_its_deadline(boundary: Boundary) {
+async fn slow_guest_is_closed_at_its_deadline(boundary: EngineLink) {
     let started = tokio::time::Instant::now();
     let (_server, mut stream) = raw(boundary, ServerConfig::default()).await;
     // The client sends one byte a second. This does not extend the deadline, which is for the whole
@@ -61,7 +61,7 @@ async fn slow_guest_is_closed_at_its_deadline(boundary: Boundary) {
     );
 }
 
-async fn version_mismatch_is_reported_without_a_penalty(boundary: Boundary) {
+async fn version_mismatch_is_reported_without_a_penalty(boundary: EngineLink) {
     let (server, mut stream) = raw(boundary, ServerConfig::default()).await;
     let hello = crate::codec::Hello {
         min_version: 2,
@@ -94,7 +94,7 @@ async fn version_mismatch_is_reported_without_a_penalty(boundary: Boundary) {
     assert_eq!(server.shared.connection_gate.stats().penalties, 0);
 }
 
-async fn guests_per_source_are_limited(boundary: Boundary) {
+async fn guests_per_source_are_limited(boundary: EngineLink) {
     let mut config = ServerConfig::default();
     config.connection_limits = ConnectionLimits::default();
     config.connection_limits.exempt_loopback = false;
@@ -123,7 +123,7 @@ async fn guests_per_source_are_limited(boundary: Boundary) {
         .expect("a connection can be accepted again");
 }
 
-async fn login_beyond_the_source_limit_ends_no_older_session(boundary: Boundary) {
+async fn login_beyond_the_source_limit_ends_no_older_session(boundary: EngineLink) {
     let mut config = ServerConfig::default();
     config.connection_limits = ConnectionLimits::default();
     config.connection_limits.exempt_loopback = false;
@@ -156,7 +156,7 @@ async fn login_beyond_the_source_limit_ends_no_older_session(boundary: Boundary)
     third.login("alice").await.unwrap();
 }
 
-on_each_boundary! {
+on_each_engine_link! {
     #[tokio::test]
     commands_before_login_are_rejected,
     #[tokio::test]

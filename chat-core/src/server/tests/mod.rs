@@ -35,18 +35,17 @@ use crate::testkit::forwarding::{ForwardingEventLog, ForwardingService};
 use crate::testkit::store::{new_account, transact};
 use crate::transport::MemoryTransport;
 
-/// Connection between a server and its engine. Each test of this folder runs once for each
-/// boundary.
+/// How a server reaches its engine. Each test of this folder runs once with each link.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Boundary {
+pub(super) enum EngineLink {
     /// The server holds the engine itself.
     Direct,
     /// All calls, outcomes and events cross a channel, and so do the reads of the router.
     Forwarded,
 }
 
-impl Boundary {
-    /// Returns the builder of an engine whose router reads its log across this boundary.
+impl EngineLink {
+    /// Returns the builder of an engine whose router reads its log across this link.
     fn builder(self, store: Arc<dyn Store>) -> EngineBuilder {
         let builder = Engine::builder(Arc::clone(&store));
         match self {
@@ -67,39 +66,39 @@ impl Boundary {
     }
 }
 
-/// Runs each of the listed tests once for each [`Boundary`].
-macro_rules! on_each_boundary {
+/// Runs each of the listed tests once for each [`EngineLink`].
+macro_rules! on_each_engine_link {
     ($($(#[$attribute:meta])+ $test:ident,)+) => {
         mod direct {
             $($(#[$attribute])+ async fn $test() {
-                super::$test($crate::server::tests::Boundary::Direct).await;
+                super::$test($crate::server::tests::EngineLink::Direct).await;
             })+
         }
 
         mod forwarded {
             $($(#[$attribute])+ async fn $test() {
-                super::$test($crate::server::tests::Boundary::Forwarded).await;
+                super::$test($crate::server::tests::EngineLink::Forwarded).await;
             })+
         }
     };
 }
 
-pub(super) use on_each_boundary;
+pub(super) use on_each_engine_link;
 
 /// Maximum time of a step of a test; a test whose step takes longer fails.
 pub(super) const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(super) const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-pub(super) async fn engine(boundary: Boundary) -> Engine {
+pub(super) async fn engine(boundary: EngineLink) -> Engine {
     engine_on(boundary, Arc::new(MemoryStore::new())).await
 }
 
-async fn engine_on(boundary: Boundary, store: Arc<MemoryStore>) -> Engine {
+async fn engine_on(boundary: EngineLink, store: Arc<MemoryStore>) -> Engine {
     engine_with(boundary, store, EngineConfig::default()).await
 }
 
-async fn engine_with(boundary: Boundary, store: Arc<MemoryStore>, mut config: EngineConfig) -> Engine {
+async fn engine_with(boundary: EngineLink, store: Arc<MemoryStore>, mut config: EngineConfig) -> Engine {
     config.passwords.cost = PasswordCost::danger_cheap();
     config.throttle = ThrottleOptions::danger_unlimited();
     boundary.builder(store).config(config).build().await.unwrap()
@@ -118,15 +117,15 @@ struct Site {
 }
 
 impl Site {
-    async fn new(boundary: Boundary, config: ServerConfig) -> Self {
+    async fn new(boundary: EngineLink, config: ServerConfig) -> Self {
         Self::on_store(boundary, Arc::new(MemoryStore::new()), config).await
     }
 
-    async fn on_store(boundary: Boundary, store: Arc<MemoryStore>, config: ServerConfig) -> Self {
+    async fn on_store(boundary: EngineLink, store: Arc<MemoryStore>, config: ServerConfig) -> Self {
         Self::with_engine(boundary, engine_on(boundary, store).await, config).await
     }
 
-    async fn with_engine(boundary: Boundary, engine: Engine, config: ServerConfig) -> Self {
+    async fn with_engine(boundary: EngineLink, engine: Engine, config: ServerConfig) -> Self {
         let keys = keys();
         let builder = Server::builder(boundary.service(&engine))
             .config(config)
@@ -194,7 +193,7 @@ async fn messages(peer: &mut Peer, count: usize) -> Vec<Seq> {
 }
 
 /// Returns a server, and a raw stream to its unencrypted listener within the process.
-async fn raw(boundary: Boundary, config: ServerConfig) -> (Server, MemoryTransport) {
+async fn raw(boundary: EngineLink, config: ServerConfig) -> (Server, MemoryTransport) {
     let (builder, connector) = Server::builder(boundary.service(&engine(boundary).await))
         .config(config)
         .memory();

@@ -23,7 +23,7 @@ struct Node {
 }
 
 impl Node {
-    async fn start(boundary: Boundary, config: ServerConfig) -> Self {
+    async fn start(boundary: EngineLink, config: ServerConfig) -> Self {
         let discovery = MemoryDiscovery::new();
         let other = NodeInfo {
             id: NodeId::random(),
@@ -109,7 +109,7 @@ impl Node {
     }
 }
 
-async fn listeners_close_while_the_store_is_unavailable(boundary: Boundary) {
+async fn listeners_close_while_the_store_is_unavailable(boundary: EngineLink) {
     let node = Node::start(boundary, ServerConfig::default()).await;
     let mut alice = node.site.user("alice").await;
     tokio::time::pause();
@@ -135,7 +135,7 @@ async fn listeners_close_while_the_store_is_unavailable(boundary: Boundary) {
     node.site.peer().await.login("alice").await.unwrap();
 }
 
-async fn listeners_ignore_a_flapping_store(boundary: Boundary) {
+async fn listeners_ignore_a_flapping_store(boundary: EngineLink) {
     let node = Node::start(boundary, ServerConfig::default()).await;
     for _ in 0..20 {
         node.store.set_unavailable(true);
@@ -154,7 +154,7 @@ async fn listeners_ignore_a_flapping_store(boundary: Boundary) {
     }
 }
 
-async fn listeners_stay_open_while_no_node_can_serve(boundary: Boundary) {
+async fn listeners_stay_open_while_no_node_can_serve(boundary: EngineLink) {
     let mut node = Node::start(boundary, ServerConfig::default()).await;
     node.store.set_unavailable(true);
     // The other node becomes unable to serve a little later.
@@ -174,7 +174,7 @@ async fn listeners_stay_open_while_no_node_can_serve(boundary: Boundary) {
     node.stays_open(60 * SECOND).await;
 }
 
-async fn listeners_close_while_the_clock_is_wrong(boundary: Boundary) {
+async fn listeners_close_while_the_clock_is_wrong(boundary: EngineLink) {
     let node = Node::start(boundary, ServerConfig::default()).await;
     let now = node.site.engine.now();
     node.store.set_time(Some(Timestamp(now.0 - 10 * 60 * 1000)));
@@ -185,7 +185,7 @@ async fn listeners_close_while_the_clock_is_wrong(boundary: Boundary) {
     node.stays_open(30 * SECOND).await;
 }
 
-async fn listeners_close_without_discovery_if_the_store_knows_other_nodes(boundary: Boundary) {
+async fn listeners_close_without_discovery_if_the_store_knows_other_nodes(boundary: EngineLink) {
     let memory = Arc::new(MemoryStore::new());
     let store = Arc::new(FaultyStore::new(memory.clone()));
     let engine = boundary.builder(store.clone()).build().await.unwrap();
@@ -211,7 +211,7 @@ async fn listeners_close_without_discovery_if_the_store_knows_other_nodes(bounda
     }
 }
 
-async fn listeners_stay_open_with_a_zero_unready_timeout(boundary: Boundary) {
+async fn listeners_stay_open_with_a_zero_unready_timeout(boundary: EngineLink) {
     let mut config = ServerConfig::default();
     config.unready_timeout = Duration::ZERO;
     let node = Node::start(boundary, config).await;
@@ -220,7 +220,7 @@ async fn listeners_stay_open_with_a_zero_unready_timeout(boundary: Boundary) {
     assert!(!node.is_listed());
 }
 
-async fn listener_rebinds_a_taken_address_once_it_is_free(boundary: Boundary) {
+async fn listener_rebinds_a_taken_address_once_it_is_free(boundary: EngineLink) {
     let node = Node::start(boundary, ServerConfig::default()).await;
     node.store.set_unavailable(true);
     node.becomes(false, MAX_TIME_TO_CLOSE).await;
@@ -240,7 +240,7 @@ async fn listener_rebinds_a_taken_address_once_it_is_free(boundary: Boundary) {
     timeout(WAIT_TIMEOUT, node.site.server.drain(SECOND)).await.unwrap();
 }
 
-on_each_boundary! {
+on_each_engine_link! {
     #[tokio::test]
     listeners_close_while_the_store_is_unavailable,
     #[tokio::test(start_paused = true)]

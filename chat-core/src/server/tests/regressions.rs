@@ -3,7 +3,7 @@
 use super::*;
 use crate::codec::client;
 
-async fn garbage_closes_its_connection_with_a_close_code(boundary: Boundary) {
+async fn garbage_closes_its_connection_with_a_close_code(boundary: EngineLink) {
     let frame = |length: u32, body: &[u8]| [&length.to_be_bytes()[..], body].concat();
     for (bytes, code) in [
         (frame(u32::MAX, b""), Some(CloseCode::PacketTooLarge)),
@@ -19,7 +19,7 @@ async fn garbage_closes_its_connection_with_a_close_code(boundary: Boundary) {
     }
 }
 
-async fn slow_reader_gets_behind_push_and_delays_no_sender(boundary: Boundary) {
+async fn slow_reader_gets_behind_push_and_delays_no_sender(boundary: EngineLink) {
     let mut config = ServerConfig::default();
     config.outbox_limits = crate::router::OutboxLimits {
         max_packets: 64,
@@ -75,7 +75,7 @@ fn script() -> Vec<u8> {
 
 /// Sends these chunks. Returns the request ids of the first three replies, each with its error code
 /// or with `None` for success.
-async fn answers(boundary: Boundary, chunks: Vec<&[u8]>) -> Vec<(u64, Option<ReplyCode>)> {
+async fn answers(boundary: EngineLink, chunks: Vec<&[u8]>) -> Vec<(u64, Option<ReplyCode>)> {
     let (_server, mut stream) = raw(boundary, ServerConfig::default()).await;
     for chunk in chunks {
         stream.write_all(chunk).await.unwrap();
@@ -101,7 +101,7 @@ async fn answers(boundary: Boundary, chunks: Vec<&[u8]>) -> Vec<(u64, Option<Rep
     answers
 }
 
-async fn replies_do_not_depend_on_how_the_bytes_are_split(boundary: Boundary) {
+async fn replies_do_not_depend_on_how_the_bytes_are_split(boundary: EngineLink) {
     let script = script();
     let expected = vec![(1, None), (2, None), (3, Some(ReplyCode::NotLoggedIn))];
     assert_eq!(answers(boundary, vec![&script]).await, expected);
@@ -112,7 +112,7 @@ async fn replies_do_not_depend_on_how_the_bytes_are_split(boundary: Boundary) {
     }
 }
 
-async fn packets_of_buffer_size_arrive_even_from_a_peer_that_leaves(boundary: Boundary) {
+async fn packets_of_buffer_size_arrive_even_from_a_peer_that_leaves(boundary: EngineLink) {
     let site = Site::new(boundary, ServerConfig::default()).await;
     let (mut alice, mut bob) = (site.user("alice").await, site.user("bob").await);
     befriend(&mut alice, &mut bob).await;
@@ -150,7 +150,7 @@ async fn packets_of_buffer_size_arrive_even_from_a_peer_that_leaves(boundary: Bo
         .expect("the message sent before disconnecting is stored");
 }
 
-async fn hundreds_of_clients_connect_and_leave_at_once(boundary: Boundary) {
+async fn hundreds_of_clients_connect_and_leave_at_once(boundary: EngineLink) {
     const MANY: usize = 300;
     const USERS: usize = MANY / 15; // a user has at most 20 devices
     let mut config = ServerConfig::default();
@@ -203,7 +203,7 @@ async fn hundreds_of_clients_connect_and_leave_at_once(boundary: Boundary) {
     late.login("user-0").await.unwrap();
 }
 
-on_each_boundary! {
+on_each_engine_link! {
     #[tokio::test(start_paused = true)]
     garbage_closes_its_connection_with_a_close_code,
     #[tokio::test]

@@ -11,7 +11,7 @@ use crate::transport::pipe;
 use crate::transport::{MessageStream, PeerAddr};
 
 /// Starts a server without listeners.
-async fn streams_only(boundary: Boundary, config: ServerConfig) -> Server {
+async fn streams_only(boundary: EngineLink, config: ServerConfig) -> Server {
     let builder = Server::builder(boundary.service(&engine(boundary).await)).config(config);
     builder.bind().await.unwrap()
 }
@@ -29,7 +29,7 @@ async fn converse(mut alice: Peer, mut bob: Peer) {
     assert_eq!(messages(&mut bob, 20).await, (1..=20).map(Seq).collect::<Vec<_>>());
 }
 
-async fn unix_sockets_and_duplex_streams_are_served(boundary: Boundary) {
+async fn unix_sockets_and_duplex_streams_are_served(boundary: EngineLink) {
     let server = streams_only(boundary, ServerConfig::default()).await;
     let (near, far) = UnixStream::pair().unwrap();
     let alice = tokio::spawn(server.serve_stream(far, PeerAddr::Local));
@@ -44,7 +44,7 @@ async fn unix_sockets_and_duplex_streams_are_served(boundary: Boundary) {
     assert_eq!(server.stats().connections, 0);
 }
 
-async fn sc1_streams_are_served(boundary: Boundary) {
+async fn sc1_streams_are_served(boundary: EngineLink) {
     let server = streams_only(boundary, ServerConfig::default()).await;
     let keys = keys();
     let mut peers = Vec::new();
@@ -58,7 +58,7 @@ async fn sc1_streams_are_served(boundary: Boundary) {
     assert_eq!(server.shared.rotated_keys.lock().len(), 1, "one task rotates the keys");
 }
 
-async fn message_streams_are_served(boundary: Boundary) {
+async fn message_streams_are_served(boundary: EngineLink) {
     let server = streams_only(boundary, ServerConfig::default()).await;
     let mut peers = Vec::new();
     for _ in 0..2 {
@@ -93,7 +93,7 @@ fn message_end(
     tokio::io::join(MessageStream::new(received.boxed()), MessageStream::new(Box::pin(sent)))
 }
 
-async fn stream_beyond_a_limit_is_closed_at_once(boundary: Boundary) {
+async fn stream_beyond_a_limit_is_closed_at_once(boundary: EngineLink) {
     let mut config = ServerConfig::default();
     config.max_connections = 1;
     let server = streams_only(boundary, config).await;
@@ -107,7 +107,7 @@ async fn stream_beyond_a_limit_is_closed_at_once(boundary: Boundary) {
     assert_eq!(rest(&mut refused).await, b"");
 }
 
-async fn stream_is_subject_to_deadlines(boundary: Boundary) {
+async fn stream_is_subject_to_deadlines(boundary: EngineLink) {
     let server = streams_only(boundary, ServerConfig::default()).await;
     let (mut near, far) = pipe();
     let serving = tokio::spawn(server.serve_stream(far, PeerAddr::Local));
@@ -115,7 +115,7 @@ async fn stream_is_subject_to_deadlines(boundary: Boundary) {
     timeout(WAIT_TIMEOUT, serving).await.unwrap().unwrap();
 }
 
-async fn drain_closes_streams_and_refuses_later_ones(boundary: Boundary) {
+async fn drain_closes_streams_and_refuses_later_ones(boundary: EngineLink) {
     let server = streams_only(boundary, ServerConfig::default()).await;
     let (near, far) = UnixStream::pair().unwrap();
     let serving = tokio::spawn(server.serve_stream(far, PeerAddr::Local));
@@ -144,7 +144,7 @@ async fn drain_closes_streams_and_refuses_later_ones(boundary: Boundary) {
     assert_eq!(closed_with(&rest(&mut late).await), Some(CloseCode::GoingAway));
 }
 
-async fn dropped_future_closes_the_stream(boundary: Boundary) {
+async fn dropped_future_closes_the_stream(boundary: EngineLink) {
     let server = streams_only(boundary, ServerConfig::default()).await;
     let (mut near, far) = pipe();
     let mut serving = Box::pin(server.serve_stream(far, PeerAddr::Local));
@@ -156,7 +156,7 @@ async fn dropped_future_closes_the_stream(boundary: Boundary) {
 }
 
 /// An application may create the futures that serve streams, and poll them late, once or never.
-async fn unpolled_futures_take_no_connection_and_drain_waits_only_its_grace_period(boundary: Boundary) {
+async fn unpolled_futures_take_no_connection_and_drain_waits_only_its_grace_period(boundary: EngineLink) {
     let mut config = ServerConfig::default();
     config.max_connections = 1;
     let server = streams_only(boundary, config).await;
@@ -180,7 +180,7 @@ async fn unpolled_futures_take_no_connection_and_drain_waits_only_its_grace_peri
     drop((unpolled, unpolled_sc1));
 }
 
-on_each_boundary! {
+on_each_engine_link! {
     #[tokio::test(start_paused = true)]
     unpolled_futures_take_no_connection_and_drain_waits_only_its_grace_period,
     #[tokio::test]

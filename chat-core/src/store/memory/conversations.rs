@@ -441,7 +441,7 @@ impl ConversationTx for MemoryTx<'_> {
         Ok(u32::try_from(active.count()).unwrap_or(u32::MAX).min(max))
     }
 
-    async fn ended_group_count(&mut self, user: UserId, max: u32) -> Result<u32, StoreError> {
+    async fn former_group_count(&mut self, user: UserId, max: u32) -> Result<u32, StoreError> {
         let ids = self.tables.memberships.get(&user).into_iter().flatten();
         let conversations = ids.filter_map(|id| self.tables.conversations.get(id));
         let groups = conversations.filter(|stored| stored.row.kind == ConversationKind::Group);

@@ -216,7 +216,7 @@ pub async fn group_count_counts_existing_groups_in_which_the_user_is_active(stor
     assert_eq!(work.await.unwrap(), [2, 1]);
 }
 
-pub async fn ended_group_count_counts_readable_groups_in_which_the_user_is_not_active(store: Arc<dyn Store>) {
+pub async fn former_group_count_counts_readable_groups_in_which_the_user_is_not_active(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let bob = world.bob;
     // State, first and last readable event, and whether the group is deleted.
@@ -246,7 +246,7 @@ pub async fn ended_group_count_counts_readable_groups_in_which_the_user_is_not_a
     }
     let count = async |user, max| {
         let work = transact(&*world.store, move |tx| {
-            Box::pin(async move { Ok(tx.ended_group_count(user, max).await?) })
+            Box::pin(async move { Ok(tx.former_group_count(user, max).await?) })
         });
         work.await.unwrap()
     };

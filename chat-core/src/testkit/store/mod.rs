@@ -90,7 +90,7 @@ macro_rules! store_conformance {
                 snapshot_of_a_former_member_stays_as_written, snapshot_without_the_lock_is_an_error,
                 advance_read_advances_active_members,
                 group_count_counts_existing_groups_in_which_the_user_is_active,
-                ended_group_count_counts_readable_groups_in_which_the_user_is_not_active, leaving_and_rejoining_moves_the_readable_range;
+                former_group_count_counts_readable_groups_in_which_the_user_is_not_active, leaving_and_rejoining_moves_the_readable_range;
             messages:
                 event_reads_back, gap_is_rejected, wrong_message_count_is_rejected,
                 appending_without_the_lock_is_rejected, row_that_disagrees_with_its_log_is_rejected,

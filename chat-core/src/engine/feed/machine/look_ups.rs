@@ -204,7 +204,7 @@ impl LookUps {
         let Some(memberships) = &mut self.memberships else {
             return;
         };
-        memberships.known.extend(&found.members);
+        memberships.known.extend(&found.examined);
         // These conversations grew while the look-up was running, so it may not have seen their
         // last events.
         for conversation in std::mem::take(&mut memberships.had_news) {

@@ -93,7 +93,7 @@ pub(in crate::engine::feed) struct Positions {
     /// Conversations that the page examined, of all shards: those in which the feed's user has a
     /// membership in any state. Empty in a feed of all conversations, and in a look-up of given
     /// conversations.
-    pub(in crate::engine::feed) members: Vec<ConversationId>,
+    pub(in crate::engine::feed) examined: Vec<ConversationId>,
     /// Conversation after which the next page starts. `None` after the last page, and in a look-up
     /// of given conversations.
     pub(in crate::engine::feed) next: Option<ConversationId>,

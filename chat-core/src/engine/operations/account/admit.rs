@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 
-use super::private;
+use super::private_profile;
 use crate::auth::{Proof, TokenHash};
 use crate::engine::config::SessionPolicy;
 use crate::engine::error::{CommandError, Rejection};
@@ -120,7 +120,7 @@ impl Operation for Admit {
         Ok(LoggedIn {
             caller: Caller::login(self.user, self.device, device.session_epoch),
             epoch: device.session_epoch,
-            user: private(&account),
+            user: private_profile(&account),
             kept_device_token,
             rotated_session_token,
             ended,
@@ -319,8 +319,9 @@ impl Admit {
     fn rotate(&self, device: &mut Device, presented: TokenHash, next: TokenHash, interval: Duration) -> bool {
         let (presented, next) = (Some(*presented.as_bytes()), Some(*next.as_bytes()));
         if device.replaced_token == presented {
-            // The reply with the present token was lost, or it arrives later than this one, for
-            // example because a slow node executes an earlier attempt late.
+            // The client did not get the reply with the latest token, or gets it only after the
+            // reply to this resume, for example because a slow node executes an earlier attempt
+            // late. So the latest token stays valid too.
             let sibling = device.session_token;
             device.set_session_token(next, self.now);
             (device.replaced_token, device.sibling_token) = (presented, sibling);

@@ -26,7 +26,7 @@ pub(in crate::engine) async fn exists(tx: &mut dyn Transaction, user: UserId) ->
 }
 
 /// Returns the profile of a user as other users see it.
-pub(in crate::engine) fn public(account: &Account) -> UserInfo {
+pub(in crate::engine) fn public_profile(account: &Account) -> UserInfo {
     if account.deleted.is_some() {
         return UserInfo::new(account.id, DELETED_USER);
     }
@@ -39,9 +39,9 @@ pub(in crate::engine) fn public(account: &Account) -> UserInfo {
 }
 
 /// Returns the profile of a user as the user sees it, which includes the direct-message policy.
-pub(in crate::engine) fn private(account: &Account) -> UserInfo {
+pub(in crate::engine) fn private_profile(account: &Account) -> UserInfo {
     UserInfo {
         direct_policy: Some(account.direct_policy),
-        ..public(account)
+        ..public_profile(account)
     }
 }

@@ -14,7 +14,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Requests a friendship. If the peer has requested it already, both users become friends. Does
 /// nothing if the users are friends, or if the caller's request is open already. Ends with
-/// [`Rejection::Moved`] if the hooks were asked about the other one of these two steps.
+/// [`Rejection::Outdated`] if the hooks were asked about the other one of these two steps; the
+/// client is then told to try again.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct RequestFriend {
     pub(in crate::engine) caller: Caller,
@@ -60,7 +61,7 @@ impl Operation for RequestFriend {
         }
         let accepts = accepts_request(Some(&pair.theirs));
         if self.asked_to_accept.is_some_and(|asked| asked != accepts) {
-            return Err(Rejection::Moved);
+            return Err(Rejection::Outdated);
         }
         if pair.relation() == Relation::BlockedByPeer {
             // The caller sees a pending request, which is never answered.

@@ -96,7 +96,7 @@ impl Operation for DeclineInvitation {
             return Err(CommandError::not_found().into());
         }
         if group.inviter(me) != inviter {
-            return Err(Rejection::Moved);
+            return Err(Rejection::Outdated);
         }
         group.set_state(tx, me, MemberState::Left).await?;
         let group_name = group.profile()?.name;

@@ -13,7 +13,7 @@ pub(in crate::engine) struct GroupLimits {
     pub(super) max_members: u32,
     max_groups_per_user: u32,
     /// 0 stands for no limit.
-    max_ended_groups_per_user: u32,
+    max_former_groups_per_user: u32,
     /// Time for which a repeated request or invitation is not announced in an inbox again.
     pub(super) repeat_interval: Duration,
 }
@@ -23,7 +23,7 @@ impl From<&EngineConfig> for GroupLimits {
         Self {
             max_members: config.max_group_members,
             max_groups_per_user: config.max_groups_per_user,
-            max_ended_groups_per_user: config.max_ended_groups_per_user,
+            max_former_groups_per_user: config.max_former_groups_per_user,
             repeat_interval: config.repeated_request_interval,
         }
     }
@@ -40,7 +40,8 @@ pub(super) enum Joiner {
 
 impl GroupLimits {
     /// Fails if `user` may not be in a further group. The argument `returns` says whether the user
-    /// comes back to a group whose events the user may still read; that adds no row.
+    /// comes back to a group whose events the user may still read: that group is counted already,
+    /// so the limit on former groups does not apply.
     pub(super) async fn require_place(
         self,
         tx: &mut dyn Transaction,
@@ -55,8 +56,8 @@ impl GroupLimits {
             })
             .into());
         }
-        let max_ended = self.max_ended_groups_per_user;
-        if !returns && max_ended > 0 && tx.ended_group_count(user, max_ended).await? >= max_ended {
+        let max_former = self.max_former_groups_per_user;
+        if !returns && max_former > 0 && tx.former_group_count(user, max_former).await? >= max_former {
             return Err(CommandError::limit(match joiner {
                 Joiner::Caller => {
                     "you have left the maximum number of groups; return to one of them, or ask the operator"

@@ -107,7 +107,7 @@ impl LockedGroup {
     }
 
     pub(super) fn log(&mut self) -> Result<&mut Log, Rejection> {
-        self.logs.log(self.call.group).ok_or(Rejection::Moved)
+        self.logs.log(self.call.group).ok_or(Rejection::Outdated)
     }
 
     pub(super) fn membership(&self, user: UserId) -> Membership {
@@ -129,9 +129,10 @@ impl LockedGroup {
         self.logs.append(self.call.group, author, body)
     }
 
-    /// Appends to the inbox of a user. Fails with [`Rejection::Moved`] if the inbox was not locked.
+    /// Appends to the inbox of a user. Fails with [`Rejection::Outdated`] if the inbox was not
+    /// locked.
     pub(super) fn append_to_inbox(&mut self, user: UserId, body: &EventBody) -> Result<(), Rejection> {
-        let inbox = *self.inboxes.get(&user).ok_or(Rejection::Moved)?;
+        let inbox = *self.inboxes.get(&user).ok_or(Rejection::Outdated)?;
         self.logs.append(inbox, self.call.caller.into(), body)?;
         Ok(())
     }
@@ -146,7 +147,7 @@ impl LockedGroup {
         interval: Duration,
     ) -> Result<(), Rejection> {
         let notice = RequestNotice {
-            inbox: *self.inboxes.get(&user).ok_or(Rejection::Moved)?,
+            inbox: *self.inboxes.get(&user).ok_or(Rejection::Outdated)?,
             kind: body.kind(),
             sender: self.call.caller.user,
             group: Some(self.call.group),
@@ -211,7 +212,7 @@ impl LockedGroup {
         let row = self.log()?.change();
         row.member_count = row.member_count.saturating_sub(1);
         let Some(mut member) = self.members.get(&user).cloned() else {
-            return Err(Rejection::Moved);
+            return Err(Rejection::Outdated);
         };
         if let Some(snapshot) = self.log()?.snapshot() {
             tx.put_snapshot(self.call.group, user, &snapshot).await?;

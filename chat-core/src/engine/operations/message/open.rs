@@ -60,7 +60,7 @@ impl Operation for OpenDirect {
         let Some(id) = tx.create_conversation(new).await? else {
             // Another transaction has opened the conversation in the meantime.
             let id = tx.conversation_of_kind(&kind).await?;
-            return id.map(|id| (id, Vec::new())).ok_or(Rejection::Moved);
+            return id.map(|id| (id, Vec::new())).ok_or(Rejection::Outdated);
         };
         for (user, _) in &users {
             tx.put_member(&Member::active(id, *user, Role::Member, Seq(1))).await?;

@@ -8,7 +8,7 @@ async fn deletion_keeps_the_conversations_of_others() {
     let operator = operator(&engine);
     let (alice, bob, dora, group, direct) = group_and_direct_conversation(&engine).await;
     alice.set_role(group, user(&dora), Role::Admin).await.unwrap();
-    operator.delete_account(name("alice"), KEEP).await.unwrap();
+    operator.delete_account(name("alice"), KEEP_TEXTS).await.unwrap();
     wait_until_ended(&alice).await;
     assert_eq!(last_action(&operator).await, action("account.delete", "user:1"));
 
@@ -53,7 +53,7 @@ async fn deletion_removes_personal_data_and_can_be_repeated() {
         .unwrap();
     let id = id(&alice);
     for _ in 0..2 {
-        operator.delete_account(id, KEEP).await.unwrap();
+        operator.delete_account(id, KEEP_TEXTS).await.unwrap();
         let account = store.account(id).await.unwrap().unwrap();
         assert!(account.disabled && account.deleted.is_some());
         assert_eq!((account.display_name.as_str(), account.password_hash), ("", None));

@@ -8,7 +8,7 @@ async fn group_without_other_members_is_deleted_with_the_account_of_its_owner() 
     let operator = operator(&engine);
     let alice = new_user(&engine, "alice").await;
     let group = create_group(&alice, "rust").await;
-    operator.delete_account(id(&alice), KEEP).await.unwrap();
+    operator.delete_account(id(&alice), KEEP_TEXTS).await.unwrap();
     let shown = operator.group(group).await.unwrap().group;
     assert!(shown.deleted && !shown.orphaned);
 }
@@ -23,7 +23,7 @@ async fn orphaned_group_is_listed_and_can_be_transferred() {
     join(&bob, rust).await;
     let go = create_group(&bob, "go").await;
     operator.disable(id(&bob)).await.unwrap();
-    operator.delete_account(id(&alice), KEEP).await.unwrap();
+    operator.delete_account(id(&alice), KEEP_TEXTS).await.unwrap();
     let all = operator.list_groups(ConversationId(0), 9, false).await.unwrap();
     assert_eq!((all.groups.len(), all.next), (2, None));
     // No user can administer either group: one group has no owner, and the owner of the other is

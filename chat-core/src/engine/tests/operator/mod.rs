@@ -71,7 +71,7 @@ fn deletion(texts: DeletedTexts, name: DeletedName) -> DeleteAccount {
 }
 
 /// Deletion that keeps the texts of the user, reserves the name and refuses the subject.
-const KEEP: DeleteAccount = DeleteAccount {
+const KEEP_TEXTS: DeleteAccount = DeleteAccount {
     texts: DeletedTexts::Keep,
     name: DeletedName::Reserve,
     subject: DeletedSubject::Refuse,

@@ -63,7 +63,7 @@ impl Lanes {
             lane.push(submission);
         }
         if let Some(draft) = arrived {
-            self.resend_order.arrived(&draft, id, now);
+            self.resend_order.entered_lane(&draft, id, now);
         }
         self.set_ready(id);
     }

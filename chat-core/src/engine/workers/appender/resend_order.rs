@@ -141,7 +141,7 @@ impl ResendOrder {
     }
 
     /// Removes a draft that has entered its lane, so that the next draft of its gap may enter.
-    pub(super) fn arrived(&mut self, draft: &DraftIdentity, id: ConversationId, now: Instant) {
+    pub(super) fn entered_lane(&mut self, draft: &DraftIdentity, id: ConversationId, now: Instant) {
         let Some(gaps) = self.sessions.get_mut(&draft.caller) else {
             return;
         };
@@ -288,7 +288,7 @@ mod tests {
 
     fn admit(order: &mut ResendOrder, draft: &DraftIdentity, now: Instant) -> Result<(), CommandError> {
         order.check(draft.caller, (&draft.conversation, CONVERSATION), draft.id, now)?;
-        order.arrived(draft, CONVERSATION, now);
+        order.entered_lane(draft, CONVERSATION, now);
         Ok(())
     }
 

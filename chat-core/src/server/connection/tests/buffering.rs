@@ -68,7 +68,7 @@ async fn connect(server: &Server) -> Raw {
     alice
 }
 
-async fn peer_behind_a_buffer_that_reads_slowly_gets_everything(boundary: Boundary) {
+async fn peer_behind_a_buffer_that_reads_slowly_gets_everything(boundary: EngineLink) {
     let (server, _connector) = server(boundary, ServerConfig::default()).await;
     let mut alice = connect(&server).await;
     let id = alice.send(RequestKind::Command(large_page())).await;
@@ -91,7 +91,7 @@ async fn peer_behind_a_buffer_that_reads_slowly_gets_everything(boundary: Bounda
 }
 
 /// Replies that only reach the buffer do not count as progress.
-async fn peer_behind_a_buffer_that_reads_nothing_is_closed(boundary: Boundary) {
+async fn peer_behind_a_buffer_that_reads_nothing_is_closed(boundary: EngineLink) {
     let (server, _connector) = server(boundary, ServerConfig::default()).await;
     let mut alice = connect(&server).await;
     alice.send(RequestKind::Command(large_page())).await;
@@ -109,7 +109,7 @@ async fn peer_behind_a_buffer_that_reads_nothing_is_closed(boundary: Boundary) {
     assert!(stuck.elapsed() >= Duration::from_secs(30), "{:?}", stuck.elapsed());
 }
 
-on_each_boundary! {
+on_each_engine_link! {
     #[tokio::test(start_paused = true)]
     peer_behind_a_buffer_that_reads_slowly_gets_everything,
     #[tokio::test(start_paused = true)]

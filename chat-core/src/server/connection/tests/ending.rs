@@ -3,7 +3,7 @@
 
 use super::*;
 
-async fn silent_session_is_closed_and_pinging_session_is_not(boundary: Boundary) {
+async fn silent_session_is_closed_and_pinging_session_is_not(boundary: EngineLink) {
     let (_server, connector) = server(boundary, ServerConfig::default()).await;
     let mut silent = Raw::log_in(connector.connect().await.unwrap(), "silent").await;
     let mut pinging = Raw::log_in(connector.connect().await.unwrap(), "pinging").await;
@@ -17,7 +17,7 @@ async fn silent_session_is_closed_and_pinging_session_is_not(boundary: Boundary)
     pinging.ask(RequestKind::Ping).await.unwrap();
 }
 
-async fn old_connection_is_asked_to_reconnect_and_is_closed(boundary: Boundary) {
+async fn old_connection_is_asked_to_reconnect_and_is_closed(boundary: EngineLink) {
     let mut config = ServerConfig::default();
     config.max_connection_age = Duration::from_secs(60);
     let (_server, connector) = server(boundary, config).await;
@@ -39,7 +39,7 @@ async fn old_connection_is_asked_to_reconnect_and_is_closed(boundary: Boundary) 
     );
 }
 
-async fn peer_that_still_sends_receives_the_close_code(boundary: Boundary) {
+async fn peer_that_still_sends_receives_the_close_code(boundary: EngineLink) {
     let server = Server::builder(boundary.service(&engine(boundary).await))
         .plain(ANY_PORT)
         .bind()
@@ -91,7 +91,7 @@ impl Transport for Defective {
     }
 }
 
-async fn panic_ends_one_connection_and_is_counted(boundary: Boundary) {
+async fn panic_ends_one_connection_and_is_counted(boundary: EngineLink) {
     let (server, connector) = server(boundary, ServerConfig::default()).await;
     let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
     accept::admit(Box::new(Defective), &Protocol::Plain, &server.shared);
@@ -106,7 +106,7 @@ async fn panic_ends_one_connection_and_is_counted(boundary: Boundary) {
     alice.ask(RequestKind::Ping).await.unwrap();
 }
 
-async fn revoked_device_is_disconnected(boundary: Boundary) {
+async fn revoked_device_is_disconnected(boundary: EngineLink) {
     let (_server, connector) = server(boundary, ServerConfig::default()).await;
     let mut first = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
     let mut second = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
@@ -129,7 +129,7 @@ async fn revoked_device_is_disconnected(boundary: Boundary) {
 /// Returns the packets that a client receives after sending a command that ends its session, if the
 /// server sees the closed outbox before the command's outcome.
 async fn packets_after_ending_command(
-    boundary: Boundary,
+    boundary: EngineLink,
     end: CloseCode,
     command: impl FnOnce(DeviceId) -> Command,
 ) -> Vec<Incoming> {
@@ -173,7 +173,7 @@ async fn packets_after_ending_command(
     .await
 }
 
-async fn reply_to_the_command_that_ends_a_session_is_sent_first(boundary: Boundary) {
+async fn reply_to_the_command_that_ends_a_session_is_sent_first(boundary: EngineLink) {
     let received = [
         packets_after_ending_command(boundary, CloseCode::LoggedOut, |_| Command::Logout).await,
         packets_after_ending_command(boundary, CloseCode::Revoked, Command::RevokeDevice).await,
@@ -192,7 +192,7 @@ async fn reply_to_the_command_that_ends_a_session_is_sent_first(boundary: Bounda
     }
 }
 
-async fn logout_is_answered_before_the_close_on_many_threads(boundary: Boundary) {
+async fn logout_is_answered_before_the_close_on_many_threads(boundary: EngineLink) {
     let (_server, connector) = server(boundary, ServerConfig::default()).await;
     for round in 0..100 {
         let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
@@ -211,7 +211,7 @@ async fn logout_is_answered_before_the_close_on_many_threads(boundary: Boundary)
     }
 }
 
-on_each_boundary! {
+on_each_engine_link! {
     #[tokio::test(start_paused = true)]
     silent_session_is_closed_and_pinging_session_is_not,
     #[tokio::test(start_paused = true)]

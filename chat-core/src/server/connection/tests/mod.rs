@@ -22,7 +22,7 @@ use crate::model::{
     Command, ConversationRef, DeviceId, Login, Outcome, Page, PageFrom, Push, Registration, Secret, Seq, UserName,
 };
 use crate::server::tests::{
-    ANY_PORT, Boundary, WAIT_TIMEOUT, closed_with, engine, keys, named, on_each_boundary, rest, say,
+    ANY_PORT, EngineLink, WAIT_TIMEOUT, closed_with, engine, keys, named, on_each_engine_link, rest, say,
 };
 use crate::server::{Server, ServerConfig, accept};
 use crate::testkit::PASSWORD;
@@ -105,7 +105,7 @@ impl Raw {
 }
 
 /// Returns a server with an unencrypted listener within the process, and its connector.
-async fn server(boundary: Boundary, config: ServerConfig) -> (Server, transport::MemoryConnector) {
+async fn server(boundary: EngineLink, config: ServerConfig) -> (Server, transport::MemoryConnector) {
     let (builder, connector) = Server::builder(boundary.service(&engine(boundary).await))
         .config(config)
         .memory();
@@ -114,7 +114,7 @@ async fn server(boundary: Boundary, config: ServerConfig) -> (Server, transport:
 
 #[tokio::test]
 async fn idle_connection_is_small() {
-    let (server, _connector) = server(Boundary::Direct, ServerConfig::default()).await;
+    let (server, _connector) = server(EngineLink::Direct, ServerConfig::default()).await;
     let (ours, _theirs) = transport::pipe();
     let permit = server.shared.connection_gate.admit(now(), Source::Local).unwrap();
     let guard = server.shared.connections.register(u32::MAX).unwrap();
@@ -153,7 +153,7 @@ async fn idle_connection_is_small() {
     );
 }
 
-async fn session_accepts_messages_up_to_the_maximum_size(boundary: Boundary) {
+async fn session_accepts_messages_up_to_the_maximum_size(boundary: EngineLink) {
     let (_server, connector) = server(boundary, ServerConfig::default()).await;
     let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
     for (index, size) in [1, 100, 1000, 16 * 1024].into_iter().enumerate() {
@@ -166,13 +166,13 @@ async fn session_accepts_messages_up_to_the_maximum_size(boundary: Boundary) {
     }
 }
 
-on_each_boundary! {
+on_each_engine_link! {
     #[tokio::test]
     session_accepts_messages_up_to_the_maximum_size,
 }
 
-/// Returns the command that reads the newest notes of Alice to herself: as many as fit a page of at
-/// most 256 KiB.
+/// Returns the command that reads the newest notes of Alice to herself: up to 500, as far as they
+/// fit the largest page of the server (`EngineConfig::max_page_bytes`, 256 KiB).
 fn large_page() -> Command {
     let page = Page {
         from: PageFrom::Newest,

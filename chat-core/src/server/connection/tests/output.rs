@@ -16,7 +16,7 @@ async fn with_large_history(stream: MemoryTransport) -> Raw {
     alice
 }
 
-async fn unread_output_is_bounded(boundary: Boundary) {
+async fn unread_output_is_bounded(boundary: EngineLink) {
     let (server, connector) = server(boundary, ServerConfig::default()).await;
     let (stream, writes) = connect_counted(&server);
     let mut alice = with_large_history(stream).await;
@@ -49,7 +49,7 @@ async fn unread_output_is_bounded(boundary: Boundary) {
 
 /// The replies of one batch to one session are sent together, and the last reply is sent although
 /// no other event follows it.
-async fn replies_of_one_batch_are_sent_in_few_writes(boundary: Boundary) {
+async fn replies_of_one_batch_are_sent_in_few_writes(boundary: EngineLink) {
     let (server, _connector) = server(boundary, ServerConfig::default()).await;
     let (stream, writes) = connect_counted(&server);
     let mut alice = Raw::log_in(stream, "alice").await;
@@ -78,7 +78,7 @@ async fn replies_of_one_batch_are_sent_in_few_writes(boundary: Boundary) {
 
 /// Pushes are drained from the outbox as the peer reads, a few records at a time, so the outbox
 /// bounds them.
-async fn pushes_wait_in_the_outbox_until_the_peer_reads(boundary: Boundary) {
+async fn pushes_wait_in_the_outbox_until_the_peer_reads(boundary: EngineLink) {
     let (server, _connector) = server(boundary, ServerConfig::default()).await;
     let (stream, writes) = connect_counted(&server);
     let (other, writes_to_other) = connect_counted(&server);
@@ -97,7 +97,7 @@ async fn pushes_wait_in_the_outbox_until_the_peer_reads(boundary: Boundary) {
     }
 }
 
-async fn peer_that_reads_nothing_is_closed_after_the_write_timeout(boundary: Boundary) {
+async fn peer_that_reads_nothing_is_closed_after_the_write_timeout(boundary: EngineLink) {
     let (server, connector) = server(boundary, ServerConfig::default()).await;
     let mut alice = with_large_history(connector.connect().await.unwrap()).await;
     alice.send(RequestKind::Command(large_page())).await;
@@ -117,7 +117,7 @@ async fn peer_that_reads_nothing_is_closed_after_the_write_timeout(boundary: Bou
     );
 }
 
-async fn peer_that_reads_slowly_gets_everything(boundary: Boundary) {
+async fn peer_that_reads_slowly_gets_everything(boundary: EngineLink) {
     let (_server, connector) = server(boundary, ServerConfig::default()).await;
     let mut alice = with_large_history(connector.connect().await.unwrap()).await;
     let id = alice.send(RequestKind::Command(large_page())).await;
@@ -138,7 +138,7 @@ async fn peer_that_reads_slowly_gets_everything(boundary: Boundary) {
     assert!(matches!(result, Ok(Answer::Outcome(Outcome::History(_)))));
 }
 
-on_each_boundary! {
+on_each_engine_link! {
     #[tokio::test]
     unread_output_is_bounded,
     #[tokio::test]

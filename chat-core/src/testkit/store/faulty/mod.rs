@@ -48,7 +48,7 @@ struct Plan {
     /// True if writes of cursors and read marks fail.
     marks_fail: bool,
     /// Largest number of cursors or read marks in one call.
-    largest_marks: usize,
+    largest_mark_batch: usize,
     /// Number of calls that write cursors or read marks.
     mark_writes: u64,
     /// Number of calls of methods of [`AccountStore`].
@@ -176,8 +176,8 @@ impl FaultyStore {
 
     /// Returns the largest number of cursors or read marks in one call so far.
     #[must_use]
-    pub fn largest_marks(&self) -> usize {
-        self.plan(|plan| plan.largest_marks)
+    pub fn largest_mark_batch(&self) -> usize {
+        self.plan(|plan| plan.largest_mark_batch)
     }
 
     /// Returns the number of calls that write cursors or read marks so far.
@@ -274,7 +274,7 @@ impl FaultyStore {
         let inner = self.enter().await?;
         let (stuck, is_failing) = self.plan(|plan| {
             plan.mark_writes += 1;
-            plan.largest_marks = plan.largest_marks.max(conversations.len());
+            plan.largest_mark_batch = plan.largest_mark_batch.max(conversations.len());
             (plan.stuck_marks, plan.marks_fail)
         });
         if stuck.is_some_and(|stuck| conversations.contains(&stuck)) {

@@ -158,7 +158,7 @@ impl Model {
         };
         Positions {
             positions: ids.iter().map(|id| self.position(*id)).collect(),
-            members: ids,
+            examined: ids,
             next: None,
         }
     }
