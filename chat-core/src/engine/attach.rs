@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::commands::check_caller;
+use super::caller_check::check_caller;
 use super::error::CommandError;
 use super::lifecycle::Lifecycle;
 use super::store_access::StoreAccess;

@@ -40,6 +40,7 @@ mod workers;
 mod operations;
 
 mod breaker;
+mod caller_check;
 mod directory;
 mod hook_calls;
 mod lifecycle;

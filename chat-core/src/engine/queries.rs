@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
-use super::commands::check_caller;
+use super::caller_check::check_caller;
 use super::error::CommandError;
 use super::lifecycle::Lifecycle;
 use super::panics::contain;

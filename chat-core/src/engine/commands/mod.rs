@@ -28,10 +28,8 @@ use self::charges::ChargedRate;
 use super::error::CommandError;
 use super::lifecycle::Lifecycle;
 use super::limits::UserLimits;
-use super::operations::fence;
 use super::queries::Queries;
 use super::query_lanes::QueryPermit;
-use super::store_access::StoreAccess;
 use crate::model::{Caller, Command, Outcome, ReplyCode};
 use crate::service::{CommandFuture, CommandResult};
 use crate::time::now;
@@ -272,21 +270,4 @@ const fn may_be_repeated(error: &CommandError) -> bool {
         error.code,
         ReplyCode::Busy | ReplyCode::TryAgain | ReplyCode::ShuttingDown
     )
-}
-
-/// Refuses a caller that may not act, as the fence of a unit of work does.
-pub(super) async fn check_caller(access: &StoreAccess, caller: Caller) -> Result<(), CommandError> {
-    let device = match caller.device() {
-        Some(device) => access.read(access.store().device(caller.user, device)).await?,
-        None => None,
-    };
-    let now = access.wall_time();
-    if device
-        .as_ref()
-        .is_some_and(|device| fence::live_login(device, now) == Some(caller))
-    {
-        return Ok(());
-    }
-    let account = access.read(access.store().account(caller.user)).await?;
-    fence::check_live(caller, device.as_ref(), account.as_ref(), now)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::codec::body;
-use crate::engine::commands::check_caller;
+use crate::engine::caller_check::check_caller;
 use crate::engine::error::CommandError;
 use crate::engine::operations::group::CreateGroup;
 use crate::engine::operations::message::fingerprint;
