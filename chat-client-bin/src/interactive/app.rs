@@ -27,6 +27,7 @@ use super::mentions::GroupMembers;
 use super::own_messages::OwnMessages;
 use super::reactions::Reactions;
 use super::script::Script;
+use super::sent_texts::SentTexts;
 use super::state::State;
 use super::typing::{self, Typists};
 use password::PasswordChange;
@@ -76,6 +77,7 @@ impl App {
                 screen,
                 style: output.style(),
                 conversations: Conversations::default(),
+                sent_texts: SentTexts::default(),
                 confirmation: None,
                 known,
                 jobs: JoinSet::new(),

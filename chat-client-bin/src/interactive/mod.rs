@@ -21,6 +21,7 @@ mod reactions;
 mod resize;
 mod screen;
 mod script;
+mod sent_texts;
 mod state;
 mod typing;
 

@@ -22,6 +22,7 @@ use super::own_messages::OwnMessages;
 use super::reactions::Reactions;
 use super::screen::Screen;
 use super::script::Script;
+use super::sent_texts::SentTexts;
 use super::typing::Typists;
 
 /// Maximum time a user waits for a conversation to open.
@@ -138,6 +139,7 @@ pub(super) struct State {
     pub(super) screen: Screen,
     pub(super) style: Style,
     pub(super) conversations: Conversations,
+    pub(super) sent_texts: SentTexts,
     /// Command that the next line executes if it repeats the command, and the line of the script
     /// that gave it.
     pub(super) confirmation: Option<(Confirmation, Option<u64>)>,

@@ -133,23 +133,54 @@ pub(super) fn send_text(
         mention_all: mentions.all,
     };
     let context = JobContext::of(state);
-    state.spawn(send(context, reference, label, content, slow_after, None));
+    let number = state.sent_texts.add(&reference, &label);
+    state.spawn(async move {
+        let result = send(context, reference, label, content, slow_after, None).await?;
+        if let JobResult::Stored { seq, .. } = &result {
+            number.send_replace(Some(*seq));
+        }
+        Ok(result)
+    });
 }
 
 pub(super) fn edit(state: &mut State, target: Option<Seq>, text: String) -> Result<(), Failure> {
-    let target = target
-        .or(state.conversations.last_own())
-        .ok_or_else(|| no_target("message of yours"))?;
     let text = MessageText::new(text).map_err(Failure::usage)?;
-    let content = DraftContent::Edit { target, text };
-    modify(state, content, format!("#{target} is changed"))
+    change_own(state, target, "changed", |target| DraftContent::Edit { target, text })
 }
 
 pub(super) fn recall(state: &mut State, target: Option<Seq>) -> Result<(), Failure> {
-    let target = target
-        .or(state.conversations.last_own())
-        .ok_or_else(|| no_target("message of yours"))?;
-    modify(state, DraftContent::Recall { target }, format!("#{target} is recalled"))
+    change_own(state, target, "recalled", |target| DraftContent::Recall { target })
+}
+
+/// Sends an edit or recall of a message of the user in the current conversation: of `target`, or of
+/// the last one, which may not be stored yet. Prints that it is `done` once that is stored.
+fn change_own(
+    state: &mut State,
+    target: Option<Seq>,
+    done: &'static str,
+    content: impl FnOnce(Seq) -> DraftContent + Send + 'static,
+) -> Result<(), Failure> {
+    let current_conversation = state.conversations.current.as_ref();
+    let unstored = current_conversation.and_then(|current| state.sent_texts.last_unstored(current));
+    let done = move |target| format!("#{target} is {done}");
+    match (target, unstored) {
+        (None, Some(text)) => {
+            let (reference, label) = current(state)?;
+            let context = JobContext::of(state);
+            state.spawn(async move {
+                let target = text.number().await?;
+                let done = Some(done(target));
+                send(context, reference, label, content(target), CHANGE_NOTICE_DELAY, done).await
+            });
+            Ok(())
+        }
+        (target, _) => {
+            let target = target
+                .or(state.conversations.last_own())
+                .ok_or_else(|| no_target("message of yours"))?;
+            modify(state, content(target), done(target))
+        }
+    }
 }
 
 pub(super) fn react(state: &mut State, target: Option<Seq>, emoji: &str) -> Result<(), Failure> {
@@ -201,6 +232,9 @@ async fn send(
 ) -> Result<JobResult, Failure> {
     let quoted = match &content {
         DraftContent::Message { text, .. } if job.prints_own => format!(": {}", excerpt(text.as_str())),
+        DraftContent::Edit { target, text } => format!(": #{target}: {}", excerpt(text.as_str())),
+        DraftContent::Recall { target } => format!(": the recall of #{target}"),
+        DraftContent::React { target, .. } => format!(": the reaction to #{target}"),
         _ => String::new(),
     };
     let asked = Referents::of_message(&reference, &content);

@@ -110,6 +110,7 @@ impl App {
         if let Some(own) = &mut self.state.own_messages {
             own.clear();
         }
+        self.state.sent_texts.clear();
         if let Some(label) = self.state.conversations.forget_ids() {
             self.state.show_warning(&format!(
                 "{label} was opened by its id, and is closed; open it again by name"
