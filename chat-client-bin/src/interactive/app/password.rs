@@ -31,7 +31,8 @@ impl PasswordChange {
     /// Takes the next password. Returns the current and the new one after the last prompt.
     ///
     /// # Errors
-    /// The new password is too short or too long, or was not repeated.
+    /// The new password is too short or too long, or was not repeated. The next password is a new
+    /// one again.
     fn enter(&mut self, typed: Secret) -> Result<Option<(Secret, Secret)>, Failure> {
         if self.current.is_none() {
             self.current = Some(typed);
@@ -76,9 +77,13 @@ impl App {
         let (current, new) = match change.enter(typed) {
             Ok(None) => return,
             Ok(Some(passwords)) => passwords,
+            // The next prompt hides what the user types meanwhile, such as the repetition.
             Err(failure) => {
-                self.state.show_error(&failure.text);
-                return self.cancel_password_change();
+                let text = format!(
+                    "{}; type a new password, or Ctrl-C to keep the present one",
+                    failure.text
+                );
+                return self.state.show_error(&text);
             }
         };
         self.password_change = None;
@@ -112,5 +117,10 @@ mod tests {
             assert!(change.enter(secret(typed)).unwrap().is_none());
         }
         assert!(change.enter(secret("long enouhg")).is_err());
+        assert!(change.enter(secret("long enough")).unwrap().is_none());
+        assert!(
+            change.enter(secret("long enough")).unwrap().is_some(),
+            "the new one is typed twice again"
+        );
     }
 }
