@@ -26,7 +26,8 @@ pub struct Testbed {
 }
 
 impl Testbed {
-    /// Starts a server on `store` without rate limits, and connects both clients.
+    /// Starts a server on `store`, and connects both clients. Lifts the limits on logins,
+    /// registrations, messages and packets, which a benchmark would reach.
     ///
     /// # Errors
     /// The server cannot be started, or a client cannot connect, log in or become a friend of the

@@ -1,4 +1,4 @@
-//! CommandSender to Redis, over a small pool of connections.
+//! Sender of commands to Redis, over a small pool of connections.
 //!
 //! When a command could not reach Redis, or its caller stopped waiting, a task probes Redis. While
 //! a probe has failed and none has succeeded since, commands fail at once, without waiting for a

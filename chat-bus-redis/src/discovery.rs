@@ -42,8 +42,8 @@ return 1";
 
 /// A [`Discovery`] in Redis. The info of each node is stored with a lease, which the node renews; a
 /// node that has crashed leaves the view (the list of all nodes) once its lease has expired. While
-/// Redis cannot be reached, the view stays as it was; a node that joins then sees the nodes of its
-/// process.
+/// Redis cannot be reached, the view stays as it was; it only gains the nodes of this process that
+/// join.
 #[derive(Debug)]
 pub struct RedisDiscovery {
     shared: Arc<Shared>,
@@ -152,7 +152,7 @@ impl Shared {
         let info = self
             .commands
             .tagger
-            .add(&self.node_key(me.id), write_info(me).as_bytes());
+            .add(&self.node_key(me.id), info_text(me).as_bytes());
         let mut store = self.script(STORE_INFO, me.id);
         store.arg(info).arg(lease).arg(hex::encode(&me.id.0));
         let _: u64 = self.commands.query(&store).await?;
@@ -173,7 +173,7 @@ impl Shared {
             return None;
         }
         let text = self.commands.tagger.check(&self.node_key(id), tagged)?;
-        read_info(id, text)
+        parse_info(id, text)
     }
 
     async fn store_and_read(&self, me: &NodeInfo) -> RedisResult<()> {
@@ -284,7 +284,7 @@ async fn renew(shared: Weak<Shared>) {
 
 /// Returns a node's info as text, one value a line: incarnation in 20 digits, sessions,
 /// `accepts_no_sessions` as 0 or 1, then the addresses.
-fn write_info(me: &NodeInfo) -> String {
+fn info_text(me: &NodeInfo) -> String {
     let mut text = format!(
         "{:020}\n{}\n{}",
         me.incarnation,
@@ -298,8 +298,8 @@ fn write_info(me: &NodeInfo) -> String {
     text
 }
 
-/// Parses the output of [`write_info`]; returns `None` for malformed or too long text.
-fn read_info(id: NodeId, text: &[u8]) -> Option<NodeInfo> {
+/// Parses the output of [`info_text`]; returns `None` for malformed or too long text.
+fn parse_info(id: NodeId, text: &[u8]) -> Option<NodeInfo> {
     let text = std::str::from_utf8(text.get(..text.len().min(MAX_INFO_BYTES + 1))?).ok()?;
     if text.len() > MAX_INFO_BYTES {
         return None;
@@ -340,19 +340,19 @@ mod tests {
     }
 
     #[test]
-    fn read_info_parses_written_infos_and_refuses_malformed_text() {
+    fn parse_info_accepts_only_info_texts() {
         let mut me = NodeInfo::new(NodeId([1; 16]), u64::MAX);
         me.addresses = vec!["sc1://[::1]:1".into(), String::new(), "tls://例え:2".into()];
         me.sessions = u32::MAX;
         me.accepts_no_sessions = true;
-        assert_eq!(read_info(me.id, write_info(&me).as_bytes()), Some(me.clone()));
+        assert_eq!(parse_info(me.id, info_text(&me).as_bytes()), Some(me.clone()));
         let mut alone = me;
         alone.addresses = Vec::new();
-        assert_eq!(read_info(alone.id, write_info(&alone).as_bytes()), Some(alone.clone()));
+        assert_eq!(parse_info(alone.id, info_text(&alone).as_bytes()), Some(alone.clone()));
         let long = format!("1\n1\n1\n{}", "x".repeat(MAX_INFO_BYTES));
         for text in ["", "1", "1\n1", "1\n1\n2", "x\n1\n1", "1\n-1\n0", &long] {
-            assert_eq!(read_info(alone.id, text.as_bytes()), None, "{:.20}", text);
+            assert_eq!(parse_info(alone.id, text.as_bytes()), None, "{:.20}", text);
         }
-        assert_eq!(read_info(alone.id, &[0xff; 9]), None);
+        assert_eq!(parse_info(alone.id, &[0xff; 9]), None);
     }
 }

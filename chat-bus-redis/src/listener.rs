@@ -143,8 +143,8 @@ async fn run<T: Clone + Debug + Send + Sync + 'static>(
 ) {
     let mut first_attempt = Some(first_attempt);
     let mut backoff = FIRST_BACKOFF;
-    // `true` once a connection, or an attempt to connect, has ended: messages may be lost until the
-    // next connection.
+    // `true` once a connection has ended or an attempt to connect has failed: messages may be lost
+    // until the next connection.
     let mut may_have_lost = false;
     while !handle.is_closed() {
         let ended = Arc::new(Notify::new());

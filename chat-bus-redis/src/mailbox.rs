@@ -28,7 +28,8 @@ pub(crate) enum BusEvent<T> {
 #[derive(Debug)]
 pub(crate) struct Mailbox<T> {
     state: Mutex<State<T>>,
-    arrived: Notify,
+    /// Notified when an event is queued, or the mailbox is closed.
+    changed: Notify,
 }
 
 #[derive(Debug)]
@@ -50,7 +51,7 @@ impl<T: Clone> Mailbox<T> {
                 queued_bytes: 0,
                 is_closed: false,
             }),
-            arrived: Notify::new(),
+            changed: Notify::new(),
         }
     }
 
@@ -93,7 +94,7 @@ impl<T: Clone> Mailbox<T> {
         state.queued_bytes += message.len();
         state.queue.push_back(BusEvent::Message(id, message.into()));
         drop(state);
-        self.arrived.notify_one();
+        self.changed.notify_one();
     }
 
     /// Queues a gap, unless the last queued event is one.
@@ -103,7 +104,7 @@ impl<T: Clone> Mailbox<T> {
             state.queue.push_back(BusEvent::Gap);
         }
         drop(state);
-        self.arrived.notify_one();
+        self.changed.notify_one();
     }
 
     /// Returns the next event, or `None` once the mailbox is closed and empty. Cancel safe.
@@ -121,13 +122,13 @@ impl<T: Clone> Mailbox<T> {
                     return None;
                 }
             }
-            self.arrived.notified().await;
+            self.changed.notified().await;
         }
     }
 
     pub(crate) fn close(&self) {
         self.state.lock().is_closed = true;
-        self.arrived.notify_one();
+        self.changed.notify_one();
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -67,14 +67,14 @@ impl RedisPresence {
     }
 
     /// Returns a claim with its tag.
-    fn write_claim(&self, user: UserId, device: DeviceId, node: NodeId, state: PresenceState) -> Vec<u8> {
+    fn tagged_claim(&self, user: UserId, device: DeviceId, node: NodeId, state: PresenceState) -> Vec<u8> {
         let place = self.claim_place(user, device);
         self.commands.tagger.add(&place, claim_text(node, state).as_bytes())
     }
 
-    /// Parses the output of [`write_claim`](Self::write_claim). Returns `None` for anything else,
-    /// and for a device that is offline.
-    fn read_claim(&self, user: UserId, device: DeviceId, tagged: &[u8]) -> Option<(NodeId, PresenceState)> {
+    /// Checks the tag of a claim, and parses the claim. Returns `None` for anything but the output
+    /// of [`tagged_claim`](Self::tagged_claim), and for a device that is offline.
+    fn check_claim(&self, user: UserId, device: DeviceId, tagged: &[u8]) -> Option<(NodeId, PresenceState)> {
         let place = self.claim_place(user, device);
         parse_claim(self.commands.tagger.check(&place, tagged)?)
     }
@@ -174,7 +174,7 @@ impl Presence for RedisPresence {
             .cmd("HSET")
             .arg(&key)
             .arg(hex::encode(&device.0))
-            .arg(self.write_claim(user, device, node, state))
+            .arg(self.tagged_claim(user, device, node, state))
             .ignore();
         claim.cmd("EXPIRE").arg(&key).arg(CLAIM_TIMEOUT.as_secs()).ignore();
         self.commands.pipeline::<()>(&claim).await.map_err(unavailable)
@@ -204,7 +204,7 @@ impl Presence for RedisPresence {
             for (user, devices) in users.iter().zip(found) {
                 let devices = devices.iter().take(MAX_DEVICES_PER_USER).filter_map(|(device, claim)| {
                     let device = DeviceId(hex::decode(device)?);
-                    let (node, state) = self.read_claim(*user, device, claim)?;
+                    let (node, state) = self.check_claim(*user, device, claim)?;
                     Some((*user, device, node, state))
                 });
                 claims.extend(devices);

@@ -248,7 +248,7 @@ async fn execute(client: &Client, kind: RequestKind) -> Result<Answer, ClientErr
             heartbeat_ms: HEARTBEAT_MS,
             store_epoch: client.store_epoch().unwrap_or(NO_EPOCH),
         })),
-        RequestKind::Resume(_) => log_in(client),
+        RequestKind::Resume(_) => resume_answer(client),
         RequestKind::Ping => Ok(Answer::Pong(now())),
         // This process acknowledges the events that it receives, so its clients need not.
         RequestKind::Command(Command::Acknowledge { .. }) => Ok(Answer::Outcome(Outcome::Done)),
@@ -260,9 +260,9 @@ async fn execute(client: &Client, kind: RequestKind) -> Result<Answer, ClientErr
     }
 }
 
-/// Answers a `Resume` request with the user, the store epoch and the conversations in that epoch,
-/// or with `Busy` if the client is not logged in yet.
-fn log_in(client: &Client) -> Result<Answer, ClientError> {
+/// Returns the answer to a `Resume` request: the user, the store epoch and the conversations in
+/// that epoch, or `Busy` if the client is not logged in yet.
+fn resume_answer(client: &Client) -> Result<Answer, ClientError> {
     let (Some(user), Some(store_epoch)) = (client.me(), client.store_epoch()) else {
         return Err(ClientError::Refused(Failure::new(
             ReplyCode::Busy,
@@ -277,7 +277,8 @@ fn log_in(client: &Client) -> Result<Answer, ClientError> {
         store_epoch,
         conversations: conversations.iter().map(|info| (**info).clone()).collect(),
         server_time: now(),
-        // The client knows these first, and may still be reading the rest of the list.
+        // After its login, the client knows the first page of its conversations, and may still be
+        // reading the others.
         has_more: conversations.len() >= ConversationQuery::MAX_LIMIT as usize,
     })))
 }

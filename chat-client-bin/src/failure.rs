@@ -5,7 +5,7 @@
 //! | 1 | `refused`, `failed` | the server refused the command, or the command failed |
 //! | 2 | `usage` | the command line, or a name or text on it, is wrong |
 //! | 69 | `unreachable` | no server can be reached; nothing was done |
-//! | 74 | `storage`, `output` | the profile or the output cannot be read or written |
+//! | 74 | `storage`, `output` | the profile cannot be read or written, or the output cannot be written |
 //! | 75 | `temporary`, `queued`, `unknown`, `timeout` | try again later; `queued`: the next run sends the message; `unknown`: the command may or may not have taken effect |
 //! | 76 | `wrong_key`, `protocol` | unexpected key, unencrypted connection not allowed, unsupported version, or a violation of the protocol |
 //! | 77 | `auth` | not logged in, wrong password, revoked, logged in elsewhere, account disabled, too many devices, profile of another user |

@@ -7,10 +7,10 @@ use chat_core::model::{ConversationId, ConversationRef, ConversationView};
 use crate::command_client::CommandClient;
 use crate::failure::Failure;
 
-/// Relation of a user to a group that is left.
+/// Relation of a user to a group that the user wants to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leaver {
-    /// The user has only an invitation or a request to join, which leaving ends.
+    /// The user has at most an invitation or a request to join, which leaving ends.
     Outsider,
     /// The user is, or was, one of the members.
     Member(ConversationId),
@@ -32,7 +32,8 @@ impl Leaver {
         })
     }
 
-    /// Returns the reference to leave: by id, so that no other group of the same name is left.
+    /// Returns the reference to leave: by id if the id is known, so that no other group of the same
+    /// name is left.
     pub(crate) fn reference(self, given: ConversationRef) -> ConversationRef {
         match self {
             Self::Outsider => given,

@@ -12,7 +12,7 @@ use chat_core::commands::Commands;
 use chat_core::model::{Command, ConversationRef, DeviceId, DraftContent, ReplyCode, Seq, UserRef};
 
 use crate::failure::Failure;
-use crate::outbox::{label_of_known, user_label};
+use crate::outbox::{conversation_label, user_label};
 use crate::output::single_line;
 
 /// Maximum time for looking up which of several things is missing.
@@ -164,7 +164,8 @@ impl Referents {
         }
         possible.extend(self.missing_rest(client));
         if possible.is_empty() {
-            // Something has changed since: all of it can be seen now.
+            // Something has changed since the refusal: the client can see everything that the
+            // command refers to.
             return match (&self.user, &self.conversation) {
                 (Some(user), _) => no_user(client, user),
                 (None, Some(conversation)) => no_conversation(client, conversation),
@@ -203,7 +204,10 @@ impl Referents {
     fn missing_rest(&self, client: &Client) -> Option<String> {
         let user = self.user.as_ref().map(|user| user_label(client, user));
         let user = user.unwrap_or_default();
-        let group = self.conversation.as_ref().map(|group| label_of_known(client, group));
+        let group = self
+            .conversation
+            .as_ref()
+            .map(|group| conversation_label(client, group));
         let group = group.unwrap_or_default();
         let text = match &self.rest {
             Rest::Nothing => return None,
@@ -237,7 +241,10 @@ pub(crate) fn no_conversation(client: &Client, conversation: &ConversationRef) -
     let text = match conversation {
         ConversationRef::Direct(user) => return no_user(client, user),
         ConversationRef::Group(name) => format!("there is no group “{name}” that you can see"),
-        ConversationRef::Id(_) => format!("there is no {} that you can see", label_of_known(client, conversation)),
+        ConversationRef::Id(_) => {
+            let label = conversation_label(client, conversation);
+            format!("there is no {label} that you can see")
+        }
     };
     single_line(&text)
 }
@@ -252,7 +259,7 @@ pub(crate) fn of_earlier_message(client: &Client, conversation: &ConversationRef
 fn group_phrase(client: &Client, group: &ConversationRef) -> String {
     match group {
         ConversationRef::Group(name) => format!("the group “{name}”"),
-        group => format!("the {}", label_of_known(client, group)),
+        group => format!("the {}", conversation_label(client, group)),
     }
 }
 

@@ -118,13 +118,13 @@ fn label_of(client: &Client, reference: &ConversationRef, outcome: &SendOutcome)
     match (name_of(client, reference, outcome), reference) {
         (Some(name), _) => name.label(),
         (None, _) if is_of_replaced_store(outcome) => "a conversation from before the restore".to_owned(),
-        (None, reference) => label_of_known(client, reference),
+        (None, reference) => conversation_label(client, reference),
     }
 }
 
 /// Returns a label for a conversation of the present store, even if the client does not know it
 /// yet.
-pub(crate) fn label_of_known(client: &Client, reference: &ConversationRef) -> String {
+pub(crate) fn conversation_label(client: &Client, reference: &ConversationRef) -> String {
     match (known_name(client, reference), reference) {
         (Some(name), _) => name.label(),
         (None, ConversationRef::Direct(user)) => user_label(client, user),

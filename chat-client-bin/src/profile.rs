@@ -104,7 +104,7 @@ impl Profile {
         write(&self.agent_servers_path(account), &used.format())
     }
 
-    /// Returns the servers and keys that the agent of an account uses.
+    /// Returns the servers, keys and authorities that the agent of an account uses.
     pub(crate) fn agent_servers(&self, account: &str) -> Result<AgentServers, Failure> {
         let text = read(&self.agent_servers_path(account))?;
         Ok(AgentServers::parse(&text.unwrap_or_default()))
@@ -130,8 +130,8 @@ impl Profile {
     /// the messages that terminated processes left in their spools.
     ///
     /// # Errors
-    /// The account cannot be opened, or the agent uses other servers or keys than `through_agent`
-    /// names.
+    /// The account cannot be opened, or the agent uses other servers, keys or authorities than
+    /// `through_agent` names.
     pub(crate) async fn open(
         &self,
         account: &str,

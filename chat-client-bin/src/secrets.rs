@@ -70,9 +70,9 @@ pub(crate) const NEW_PASSWORD_SOURCES: &str = "set CHAT_NEW_PASSWORD or use --ne
 /// Prompts for a password; if `twice` is set, prompts again, to detect typing errors.
 ///
 /// # Errors
-/// The two passwords differ, the terminal cannot be read, or standard input is not a terminal. In
-/// the last case the error text ends with `sources`: advice for supplying the password without a
-/// prompt.
+/// Standard input is not a terminal: the error text ends with `sources`, advice for supplying the
+/// password without a prompt. Or the terminal cannot be read, or a signal ended the prompt. If
+/// `twice` is set, also: the password is too short or too long, or the two passwords differ.
 pub(crate) async fn prompt(label: &str, twice: bool, sources: &str) -> Result<Secret, Failure> {
     if !can_prompt() {
         let text = format!("the {} is missing: {sources}", label.to_lowercase());
@@ -132,7 +132,8 @@ async fn read_hidden(prompt: String) -> Result<Secret, Failure> {
 
 /// Returns the first of the paths that can be opened, or else the last. The terminal on standard
 /// input comes first, because its mode is the one that is restored; it cannot be opened if it
-/// belongs to another user, as after `su`. `/dev/tty` exists in sessions only.
+/// belongs to another user, as after `su`. `/dev/tty` can be opened only by processes that have a
+/// controlling terminal.
 fn terminal_path(paths: &[&'static str]) -> &'static str {
     let can_open = |path: &&&str| fs::OpenOptions::new().read(true).write(true).open(path).is_ok();
     paths

@@ -1,4 +1,5 @@
-//! The mode of the terminal on standard input, which a prompt changes and the shell needs back.
+//! Questions to the user at the terminal, and the mode of the terminal on standard input, which a
+//! prompt changes and the shell needs back.
 
 use std::io::{self, Write as _};
 

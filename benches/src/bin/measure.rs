@@ -15,8 +15,8 @@ use chat_core::testkit::Peer;
 use chat_harness::ServerProcess;
 use tokio::time::Instant;
 
-/// Settings of the server. They lift the rate limits and make heartbeats rare, because both would
-/// distort the measurement.
+/// Settings of the server. They lift the limits on logins and messages and make heartbeats rare,
+/// because both would distort the measurement.
 const SERVER_SETTINGS: &[(&str, &str)] = &[
     ("CHAT_ACCOUNTS__LOGIN_RATE", "100000/1s"),
     ("CHAT_LIMITS__MESSAGE_RATE", "1000000/1s"),

@@ -96,8 +96,8 @@ pub(crate) struct Global {
 }
 
 impl Global {
-    /// Returns the time limit of the command, without the time that the user takes to type a
-    /// password.
+    /// Returns the time limit of the command: `--timeout`, or `default` if it was not given. The
+    /// time that the user takes to type a password does not count.
     pub(crate) fn timeout_or(&self, default: Duration) -> Duration {
         self.timeout.map_or(default, Duration::from_secs_f64)
     }

@@ -26,7 +26,8 @@ struct Filter {
     conversation: Option<ConversationRef>,
     /// Id of the conversation, once it is known: its name may change, and the user may leave it.
     id: Option<ConversationId>,
-    /// Earliest time of events that this device has seen, in milliseconds since 1970.
+    /// Time before which events that this device has seen are not printed, in milliseconds since
+    /// 1970; `None` prints them all.
     since: Option<i64>,
     /// Last event of each conversation that this device had acknowledged to the server at the
     /// start. Conversations that are missing are new.
@@ -83,9 +84,9 @@ impl Filter {
                 self.conversation = Some(ConversationRef::Direct(UserRef::Id(found.id)));
             }
             (Err(error), wanted) => {
-                let asked = Referents::conversation(&wanted);
+                let referents = Referents::conversation(&wanted);
                 return session
-                    .within(async { Err(asked.explain(&session.client, error).await) })
+                    .within(async { Err(referents.explain(&session.client, error).await) })
                     .await;
             }
         }
@@ -108,8 +109,8 @@ impl Filter {
         self.id == Some(delivery.conversation.id)
     }
 
-    /// Returns whether an event is recent, or was not seen before: it is acknowledged after this
-    /// run, so that no later run would print it.
+    /// Returns whether an event is recent, or was not seen before. An unseen event is printed
+    /// however old it is: this run acknowledges it, so no later run would print it.
     fn is_recent_or_unseen(&self, delivery: &Delivery) -> bool {
         let seen = self.seen.get(&delivery.conversation.id).copied().unwrap_or(Seq::ZERO);
         self.since.is_none_or(|since| delivery.event.event.time.0 >= since) || delivery.seq() > seen

@@ -14,7 +14,7 @@ use crate::session::Session;
 
 use super::sender::Sender;
 
-/// Time that a message waits for its outcome without `--timeout`.
+/// Maximum time that a command waits for the outcome of a message, unless `--timeout` sets another.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) async fn send(global: &Global, args: Send, output: &mut Output) -> Result<(), Failure> {
@@ -46,8 +46,8 @@ pub(super) async fn send(global: &Global, args: Send, output: &mut Output) -> Re
     sent
 }
 
-/// Returns the text of `--text`, `--stdin` or `--file`, without the line break at its end, or
-/// `None` without these options.
+/// Returns the text of `--text` unchanged, or that of `--stdin` or `--file` without the line break
+/// at its end. Returns `None` without these options.
 fn whole_text(args: &Send) -> Result<Option<String>, Failure> {
     if args.text.is_some() {
         return Ok(args.text.clone());

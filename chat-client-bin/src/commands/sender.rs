@@ -35,7 +35,7 @@ struct InFlight {
     /// Number of its line of the input.
     line: u64,
     /// Things that the message refers to, so that an error can name a missing one.
-    asked: Referents,
+    referents: Referents,
     handle: SendHandle,
 }
 
@@ -91,14 +91,19 @@ impl<'a> Sender<'a> {
     }
 
     async fn enqueue(&self, line: u64, to: ConversationRef, content: DraftContent) -> Result<InFlight, Failure> {
-        let asked = Referents::of_message(&to, &content);
+        let referents = Referents::of_message(&to, &content);
         let handle = self.client.enqueue(to, content).await?;
-        Ok(InFlight { line, asked, handle })
+        Ok(InFlight {
+            line,
+            referents,
+            handle,
+        })
     }
 
     /// Sends each line of the input that is not empty, with up to [`MAX_AHEAD`] messages in flight.
-    /// Lines after a refused line are still sent. Once a message was stored, the others are
-    /// addressed by the id of the conversation, so that they arrive there even if it is renamed.
+    /// Lines after a refused line are still sent. Once a message was stored, lines that are read
+    /// later are addressed by the id of the conversation, so that they arrive there even if the
+    /// conversation is renamed.
     pub(super) async fn send_lines(&self, output: &mut Output) -> Result<(), Failure> {
         let mut lines = lines();
         let mut in_flight = VecDeque::<InFlight>::new();
@@ -193,7 +198,7 @@ impl<'a> Sender<'a> {
         let client = &self.session.client;
         match timeout_at(deadline, message.handle.outcome()).await {
             Ok(Ok(SendOutcome::Stored(appended))) => Ok(Ok(appended)),
-            Ok(Ok(SendOutcome::NotStored(reason))) => Ok(Err(message.asked.explain(client, reason).await)),
+            Ok(Ok(SendOutcome::NotStored(reason))) => Ok(Err(message.referents.explain(client, reason).await)),
             Ok(Ok(_)) => Ok(Err(ClientError::Interrupted.into())),
             Ok(Err(error)) => Err(queued(client, &connection_problem(client).unwrap_or(error))),
             Err(_) => Err(queued(

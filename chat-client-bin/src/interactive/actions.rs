@@ -199,8 +199,8 @@ pub(super) async fn mark_read(client: Client, conversation: ConversationId, seq:
             // left to mark.
             Ok(()) | Err(ClientError::StoreReplaced) => {}
             Err(error) => {
-                let asked = Referents::conversation(&ConversationRef::Id(conversation));
-                return Err(asked.explain(&client, error).await);
+                let referents = Referents::conversation(&ConversationRef::Id(conversation));
+                return Err(referents.explain(&client, error).await);
             }
         }
     }

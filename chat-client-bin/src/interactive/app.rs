@@ -78,7 +78,7 @@ impl App {
                 style: output.style(),
                 conversations: Conversations::default(),
                 sent_texts: SentTexts::default(),
-                confirmation: None,
+                unconfirmed: None,
                 known,
                 jobs: JoinSet::new(),
                 members: GroupMembers::default(),
@@ -150,7 +150,7 @@ impl App {
             }
         }
         self.finish_jobs().await;
-        self.state.withdraw_confirmation();
+        self.state.withdraw_unconfirmed();
         match (self.input_error.take(), &self.state.script) {
             (Some(failure), _) => Err(failure),
             (None, Some(script)) => script.result(),
@@ -164,8 +164,8 @@ impl App {
         drop(self.input);
     }
 
-    /// Shows in the line editor who is typing in the current conversation, and whether that was
-    /// left since the prompt was shown.
+    /// Shows in the line editor who is typing in the current conversation, and whether the
+    /// conversation that the prompt names was left since.
     fn show_status(&mut self) {
         if self.input.has_editor {
             self.state.typists.expire(std::time::Instant::now());
@@ -292,7 +292,7 @@ impl App {
         let line = parse(line);
         let may_confirm = matches!(line, Line::Empty | Line::Action(Action::Leave(_) | Action::Transfer(_)));
         if !may_confirm {
-            self.state.withdraw_confirmation();
+            self.state.withdraw_unconfirmed();
         }
         match line {
             Line::Empty => {}

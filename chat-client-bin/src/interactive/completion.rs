@@ -83,7 +83,7 @@ impl KnownNames {
     }
 }
 
-/// Returns whether a name begins with `prefix`, in any case.
+/// Returns whether a name begins with `prefix`, regardless of upper and lower case.
 fn begins_with(name: &str, prefix: &str) -> bool {
     name.to_lowercase().starts_with(&prefix.to_lowercase())
 }

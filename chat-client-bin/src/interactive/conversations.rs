@@ -52,7 +52,7 @@ impl Conversations {
         self.current = None;
     }
 
-    /// Leaves the current conversation if it is this one. Returns whether it was.
+    /// Leaves the current conversation if it has this id. Returns whether it was left.
     pub(super) fn leave_if(&mut self, id: ConversationId) -> bool {
         let is_current = self.current.as_ref().is_some_and(|current| current.id == Some(id));
         if is_current {
@@ -73,7 +73,7 @@ impl Conversations {
     }
 
     /// Makes a conversation the current conversation. `name` is the reference that the user gave;
-    /// it is kept if it is by name.
+    /// it is kept unless it contains an id instead of a name.
     pub(super) fn enter(&mut self, reference: ConversationRef, name: Option<ConversationRef>, label: String) {
         let id = match &reference {
             ConversationRef::Id(id) => Some(*id),

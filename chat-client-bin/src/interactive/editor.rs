@@ -60,7 +60,7 @@ pub(super) fn new_editor(
         kind: PromptKind::Line { is_open: false },
         mode: Arc::clone(mode),
         printing: printing.clone(),
-        sent: Mutex::default(),
+        print_pause: Mutex::default(),
         typing: Mutex::default(),
         status: status.clone(),
         style: Style::of_stdout(),
@@ -74,7 +74,7 @@ pub(super) fn new_editor(
 /// Reads one line for each prompt, until the application ends.
 pub(super) fn read_with_editor(
     mut editor: LineEditor,
-    lines: &mpsc::Sender<InputEvent>,
+    events: &mpsc::Sender<InputEvent>,
     prompts: &std_mpsc::Receiver<Prompt>,
 ) {
     let _ = suspension().thread_unblock(); // a valid set of signals
@@ -84,7 +84,7 @@ pub(super) fn read_with_editor(
             helper.prompt.start(&prompt.text);
             helper.kind = prompt.kind;
             helper.is_entered.store(false, Ordering::Relaxed);
-            helper.events = Some(lines.clone());
+            helper.events = Some(events.clone());
             let typing = helper.typing.get_mut();
             typing.start();
         }
@@ -118,14 +118,16 @@ pub(super) fn read_with_editor(
                 Err(_) => InputEvent::End,
             };
         };
-        if lines.blocking_send(typed).is_err() {
+        if events.blocking_send(typed).is_err() {
             break;
         }
     }
 }
 
-/// Completion for the line editor. The editor also calls it each time before it paints the line.
+/// Helper of the line editor: completes words, paints the prompt and the line, and notices that the
+/// user types. The editor calls [`hint`](Hinter::hint) each time before it paints the line.
 pub(super) struct CommandHelper {
+    /// Names that Tab completes.
     known: KnownNames,
     prompt: PaintedPrompt,
     kind: PromptKind,
@@ -133,13 +135,14 @@ pub(super) struct CommandHelper {
     printing: PrintLock,
     /// Present from the moment at which Enter ends a line that is sent as a message until the line
     /// is cleared: nothing is printed between the line and the cursor.
-    sent: Mutex<Option<PrintPause>>,
+    print_pause: Mutex<Option<PrintPause>>,
     typing: Mutex<TypingNotices>,
     status: SharedStatus,
     style: Style,
     /// True once Enter was pressed: the line is painted for the last time, without the status.
     is_entered: AtomicBool,
-    /// Sender of [`InputEvent::Typing`]; `None` until the first prompt.
+    /// Sender of [`InputEvent::Typing`] and [`InputEvent::MembersWanted`]; `None` until the first
+    /// prompt.
     events: Option<mpsc::Sender<InputEvent>>,
 }
 
@@ -162,8 +165,8 @@ impl CommandHelper {
     /// Clears a typed message from the terminal: it is printed as a line of the conversation once
     /// it is stored.
     fn clear_if_sent(&self, line: &str) {
-        let painting = self.sent.lock().take();
-        if painting.is_some()
+        let pause = self.print_pause.lock().take();
+        if pause.is_some()
             && let Some(sequence) = self.prompt.clear_above(line)
         {
             let mut out = io::stdout().lock();
@@ -232,6 +235,7 @@ impl Highlighter for CommandHelper {
     /// Returns whether each typed character needs the line to be painted again. Otherwise the
     /// editor writes the character itself.
     fn highlight_char(&self, _: &str, _: usize, kind: CmdKind) -> bool {
+        // The editor forces this when Enter ends the line.
         if kind == CmdKind::ForcedRefresh {
             self.is_entered.store(true, Ordering::Relaxed);
         }
@@ -246,7 +250,7 @@ impl Validator for CommandHelper {
             && is_message(context.input(), is_open)
         {
             // If a line is being printed, it may appear below the typed line, which then stays.
-            *self.sent.lock() = self.printing.try_pause();
+            *self.print_pause.lock() = self.printing.try_pause();
         }
         Ok(ValidationResult::Valid(None))
     }

@@ -26,8 +26,8 @@ const EMOJI: &[(&str, &str)] = &[
     ("yes", "✅"),
 ];
 
-/// Returns the emoji of a name such as `:heart:`, or a reaction that is not such a name as it is.
-/// Returns `None` if the name is unknown.
+/// Returns the emoji of a name such as `:heart:`, or `None` if the name is unknown. Returns any
+/// other reaction unchanged.
 pub(super) fn resolve(reaction: &str) -> Option<&str> {
     let name = reaction.strip_prefix(':').and_then(|rest| rest.strip_suffix(':'));
     let Some(name) = name.filter(|name| !name.is_empty()) else {

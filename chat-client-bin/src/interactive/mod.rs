@@ -37,7 +37,7 @@ use crate::signals::StopSignals;
 
 use app::App;
 
-/// Runs until the user quits, the input ends, or the session ends.
+/// Runs until the user quits, the input ends, the session ends, or a signal arrives.
 pub(crate) async fn run(global: &Global, output: &mut Output) -> Result<(), Failure> {
     block_suspension();
     let mut session = Session::connect(global, LoginMode::Automatic, Receive::FromCursor, output).await?;

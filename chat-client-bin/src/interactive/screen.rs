@@ -81,7 +81,8 @@ impl Screen {
     /// Lets the line editor paint the prompt and the typed line again.
     pub(super) fn repaint(&self) {
         if let Some(queue) = &self.queue {
-            let _ = queue.try_send(Item::Line(REPAINT.to_owned())); // the lines in the queue repaint it too
+            // If the queue is full, the lines in it repaint the prompt.
+            let _ = queue.try_send(Item::Line(REPAINT.to_owned()));
         }
     }
 

@@ -25,12 +25,12 @@ use super::script::Script;
 use super::sent_texts::SentTexts;
 use super::typing::Typists;
 
-/// Maximum time a user waits for a conversation to open.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum time for which the input is held while a conversation is opened or left.
+const ENTER_OR_LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A command that takes effect only when it is typed again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Confirmation {
+pub(super) enum UnconfirmedCommand {
     /// The last member leaves this group, which deletes it.
     Leave(ConversationId),
     /// The user gives this group to another owner.
@@ -73,14 +73,15 @@ pub(super) enum JobResult {
     Shown(Shown),
     /// The first members of a group were read.
     FirstMembers { group: ConversationId, list: MemberList },
-    /// The next members of a group were read, because `text` names users who may be among them.
+    /// The next members of a group were read: for completion, or because `text` names users who may
+    /// be among them.
     FurtherMembers {
         group: ConversationId,
         list: MemberList,
         text: Option<WaitingText>,
     },
     /// The user was asked to confirm a command, by typing it again.
-    Unconfirmed(Confirmation),
+    Unconfirmed(UnconfirmedCommand),
     /// The user has left a group.
     Left(ConversationId),
     /// A message was stored.
@@ -123,8 +124,9 @@ pub(super) struct JobDone {
     pub(super) restores: u64,
     /// Number of the script line that started the job, or `None` if no line did.
     pub(super) line: Option<u64>,
-    /// `true` if no input line is read until the job has ended.
-    pub(super) holds_input: bool,
+    /// `true` if input lines are read again after the job, whatever its result. Other jobs that
+    /// hold the input release it by their results.
+    pub(super) releases_input: bool,
     pub(super) result: Result<JobResult, Failure>,
 }
 
@@ -140,9 +142,10 @@ pub(super) struct State {
     pub(super) style: Style,
     pub(super) conversations: Conversations,
     pub(super) sent_texts: SentTexts,
-    /// Command that the next line executes if it repeats the command, and the line of the script
-    /// that gave it.
-    pub(super) confirmation: Option<(Confirmation, Option<u64>)>,
+    /// Command that the next line executes if it repeats the command, and the number of the script
+    /// line that gave the command.
+    pub(super) unconfirmed: Option<(UnconfirmedCommand, Option<u64>)>,
+    /// Names that Tab completes in the line editor.
     pub(super) known: KnownNames,
     /// Running jobs. Each job prints its output.
     pub(super) jobs: JoinSet<JobDone>,
@@ -182,22 +185,22 @@ impl State {
     }
 
     /// Removes and returns the command that the user was asked to confirm.
-    pub(super) fn take_confirmation(&mut self) -> Option<Confirmation> {
-        self.confirmation.take().map(|(command, _)| command)
+    pub(super) fn take_unconfirmed(&mut self) -> Option<UnconfirmedCommand> {
+        self.unconfirmed.take().map(|(command, _)| command)
     }
 
     /// Withdraws the command that the user was asked to confirm, because another line follows. The
     /// line of a script that gave the command has not taken effect, so it has failed.
-    pub(super) fn withdraw_confirmation(&mut self) {
-        let Some((command, line)) = self.confirmation.take() else {
+    pub(super) fn withdraw_unconfirmed(&mut self) {
+        let Some((command, line)) = self.unconfirmed.take() else {
             return;
         };
         let Some(script) = &mut self.script else { return };
         let running = script.line();
         script.set_line(line);
         let text = match command {
-            Confirmation::Leave(_) => "the group was not left: the next line did not confirm it",
-            Confirmation::Transfer(..) => "the group was not transferred: the next line did not confirm it",
+            UnconfirmedCommand::Leave(_) => "the group was not left: the next line did not confirm it",
+            UnconfirmedCommand::Transfer(..) => "the group was not transferred: the next line did not confirm it",
         };
         self.show_error(text);
         if let Some(script) = &mut self.script {
@@ -205,7 +208,7 @@ impl State {
         }
     }
 
-    /// Prints a warning about something that no input line has caused.
+    /// Prints a warning. Counts no line of the script as failed.
     pub(super) fn show_warning(&self, text: &str) {
         let text = single_line(text);
         match self.script {
@@ -214,8 +217,8 @@ impl State {
         }
     }
 
-    /// Prints a notice about the connection: among the other output for a user, on standard error
-    /// for a script.
+    /// Prints a notice that is no error: among the other output for a user, on standard error for a
+    /// script.
     pub(super) fn show_notice(&self, text: &str) {
         match self.script {
             Some(_) => self.show_warning(text),
@@ -230,7 +233,7 @@ impl State {
             JobDone {
                 restores,
                 line,
-                holds_input: false,
+                releases_input: false,
                 result: job.await,
             }
         });
@@ -242,11 +245,11 @@ impl State {
         self.input_is_held = true;
         let (restores, line) = (self.restores, self.script.as_ref().and_then(Script::line));
         self.jobs.spawn(async move {
-            let result = tokio::time::timeout(OPEN_TIMEOUT, job).await;
+            let result = tokio::time::timeout(ENTER_OR_LEAVE_TIMEOUT, job).await;
             JobDone {
                 restores,
                 line,
-                holds_input: true,
+                releases_input: true,
                 result: result.unwrap_or_else(|_| Err(unanswered())),
             }
         });
@@ -267,7 +270,7 @@ impl State {
     pub(super) fn open_conversation(&mut self, job: impl Future<Output = Result<JobResult, Failure>> + Send + 'static) {
         self.input_is_held = true;
         self.spawn(async {
-            Ok(match tokio::time::timeout(OPEN_TIMEOUT, job).await {
+            Ok(match tokio::time::timeout(ENTER_OR_LEAVE_TIMEOUT, job).await {
                 Ok(Ok(result)) => result,
                 Ok(Err(failure)) => JobResult::CannotEnter(Some(failure)),
                 Err(_) => JobResult::CannotEnter(Some(unanswered())),

@@ -17,6 +17,7 @@ const MAX_NAMED: usize = 2;
 /// Decides when to tell the other members that the user is typing.
 #[derive(Debug, Default)]
 pub(super) struct TypingNotices {
+    /// Time of the last notice; `None` if no notice was sent since the last message.
     last: Option<Instant>,
     /// Line that was painted last. A line that is painted again, for instance because an event is
     /// printed above it, has not been typed.

@@ -149,7 +149,7 @@ pub(crate) struct ContactLine {
     blocked: bool,
     /// Text of the friend request.
     note: String,
-    /// Time of the last change.
+    /// Time at which the state changed last or, if it never did, the contact was blocked.
     since_ms: i64,
     /// `None` unless the contact is a friend.
     #[serde(skip_serializing_if = "Option::is_none")]

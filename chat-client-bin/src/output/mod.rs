@@ -69,11 +69,12 @@ impl Output {
             .map_err(write_failure)
     }
 
-    /// Prints the lines of a list. On a terminal, the names of the columns come first.
+    /// Prints the lines of a list. On a terminal and without `--json`, the names of the columns
+    /// come before the first line.
     pub(crate) fn print_list<L: Row>(&mut self, lines: impl IntoIterator<Item = L>) -> Result<(), Failure> {
-        let mut has_heading = self.json || !io::stdout().is_terminal();
+        let mut needs_heading = !self.json && io::stdout().is_terminal();
         for line in lines {
-            if !std::mem::replace(&mut has_heading, true) {
+            if std::mem::take(&mut needs_heading) {
                 let mut out = io::stdout().lock();
                 writeln!(out, "{}", self.style.dim(&L::heading())).map_err(write_failure)?;
             }

@@ -34,7 +34,7 @@ impl<'a> Authority<'a> {
     }
 
     /// Returns the path of the certificate of the authority itself.
-    fn certificate_file(&self) -> String {
+    fn authority_file(&self) -> String {
         self.directory.join("authority.pem").display().to_string()
     }
 
@@ -49,8 +49,9 @@ impl<'a> Authority<'a> {
         Fingerprint::sha256_of(&key.subject_public_key_info())
     }
 
-    /// Replaces the server's certificate by that of an authority, as `openssl req -x509` makes it.
-    fn issue_authority(&self, name: &str) {
+    /// Replaces the server's certificate and key. The new certificate is signed by its own key and
+    /// marked as that of an authority (CA:TRUE), like one that `openssl req -x509` makes.
+    fn use_authority_certificate(&self, name: &str) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -94,7 +95,7 @@ fn renewed_certificate_of_a_known_authority_is_accepted_and_a_self_signed_one_is
     let first = authority.issue("127.0.0.1");
     let (server, alice) = authority.serve(0);
     assert_eq!(server.until("tls-fingerprint "), format!("tls-fingerprint {first}"));
-    let ca = authority.certificate_file();
+    let ca = authority.authority_file();
     let as_alice = |command: &'static str| ["--tls", "--ca", &ca, command].map(str::to_owned);
     let run = |command: &'static str| {
         let arguments = as_alice(command);
@@ -138,7 +139,7 @@ fn renewed_certificate_of_a_known_authority_is_accepted_and_a_self_signed_one_is
 fn certificate_of_an_authority_is_refused_in_words() {
     let directory = tempfile::tempdir().unwrap();
     let authority = Authority::new(directory.path());
-    authority.issue_authority("127.0.0.1");
+    authority.use_authority_certificate("127.0.0.1");
     let (_server, alice) = authority.serve(0);
     let own = directory.path().join("certificate.pem").display().to_string();
     let errors = alice.fails(76, &["--tls", "--ca", &own, "register"]);
@@ -158,7 +159,7 @@ fn certificate_for_another_name_is_refused() {
     let authority = Authority::new(directory.path());
     authority.issue("chat.example");
     let (_server, alice) = authority.serve(0);
-    let ca = authority.certificate_file();
+    let ca = authority.authority_file();
     let error = alice.fails(76, &["--tls", "--ca", &ca, "register"]);
     assert!(error.contains("certificate") && error.contains("127.0.0.1"), "{error}");
     assert!(!alice.profile.join("known_hosts").exists());

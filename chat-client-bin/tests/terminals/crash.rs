@@ -85,7 +85,7 @@ fn outbox_is_sent_after_the_agent_was_killed() {
     let [alice, bob] = server.friends(["alice", "bob"]);
     let listener = stopped_listener(&alice);
     listener.kill();
-    // Every command sends the messages of the outbox.
+    // Every command that connects to the server also sends the messages of the outbox.
     alice.ok(&["devices"]);
     assert_eq!(bob.texts(&["alice"]), ["before", "kept"]);
     assert_eq!(
@@ -134,9 +134,9 @@ fn send_survives_repeated_server_kills() {
     assert_eq!(seqs, (1..=120).map(Some).collect::<Vec<_>>());
 }
 
-/// A supervisor stops a listener right after lines were printed.
+/// A supervisor ends a listener by a signal right after lines were printed.
 #[test]
-fn stopped_listener_acknowledges_what_it_has_printed() {
+fn terminated_listener_acknowledges_what_it_has_printed() {
     let server = TestServer::new();
     let [alice, bob] = server.friends(["alice", "bob"]);
     for name in ["TERM", "HUP", "INT"] {
@@ -146,7 +146,8 @@ fn stopped_listener_acknowledges_what_it_has_printed() {
         let listener = bob.start(&["listen", "--json"]);
         listener.until(&format!("{name} 5"));
         signal(listener.id(), name, Reach::Process).unwrap();
-        // As `timeout` sends it: to the process, and to its group. The process may have ended.
+        // The signal comes twice, as from `timeout`, which sends it to the process and to the group
+        // of the process. The process may have ended already.
         let _ = signal(listener.id(), name, Reach::Process);
         assert_eq!(listener.finish().0, Some(0), "SIG{name}");
         assert!(bob.missed().is_empty(), "printed again after SIG{name}");

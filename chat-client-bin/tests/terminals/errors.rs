@@ -424,10 +424,10 @@ fn every_command_reports_outcomes_of_queued_messages() {
             }
             let notices = parse(&errors);
             let outcome = |user: &str| {
-                let of = |notice: &&Value| notice["notice"]["conversation"]["direct"] == user;
+                let is_to_user = |notice: &&Value| notice["notice"]["conversation"]["direct"] == user;
                 let notice = notices
                     .iter()
-                    .find(of)
+                    .find(is_to_user)
                     .unwrap_or_else(|| panic!("{command:?}: {errors}"));
                 assert_eq!(notice["notice"]["kind"], "outbox");
                 notice["notice"]["outcome"].as_str().unwrap().to_owned()

@@ -20,13 +20,13 @@ fn behind_proxy(device: &TestDevice) -> (TestDevice, DroppingProxy) {
     (device, proxy)
 }
 
-/// Ends a client that waits by a signal, which has to restore the terminal at once.
-/// `is_reading` is true if the line editor is reading a line.
+/// Sends a signal to a client that waits for the server. Asserts that the client ends soon and
+/// restores the terminal. `is_reading` is true if the line editor is reading a line.
 fn stop(mut client: Terminal, (name, code): (&str, i32), is_reading: bool) {
     let started = Instant::now();
     client.signal(name);
     if name == "INT" && is_reading {
-        // The line editor takes the first one, as it takes Ctrl-C, and discards the typed line.
+        // The line editor handles the first SIGINT like Ctrl-C: it discards the typed line.
         eventually("the line is discarded", || client.is_in_line_mode());
         client.signal(name);
     }
@@ -35,7 +35,8 @@ fn stop(mut client: Terminal, (name, code): (&str, i32), is_reading: bool) {
     assert!(client.is_in_line_mode(), "SIG{name}");
 }
 
-/// The line of an event contains the name of a user whom the client does not know.
+/// The client asks for the name of a user whom it does not know, in order to print the line of an
+/// event, and gets no answer.
 #[test]
 fn signal_ends_a_client_that_handles_an_event() {
     let server = TestServer::new();
@@ -52,7 +53,7 @@ fn signal_ends_a_client_that_handles_an_event() {
         let stranger = server.register(&format!("stranger{number}"));
         proxy.drop_client_bytes();
         stranger.ok(&["group", "join", &group]);
-        // The proxy has passed on the event when it passes on this message.
+        // While this command runs, the client receives the event and asks for the name.
         bob.ok(&["send", "-g", &group, "hello"]);
         stop(client, signal, true);
     }

@@ -181,7 +181,7 @@ fn script_whose_lines_fail_ends_with_code_1_and_prints_nothing() {
     );
 }
 
-/// Reads the outcome of a line that the server refuses after it was queued.
+/// The server refuses the message of a line after the client has queued it.
 #[test]
 fn refused_message_fails_its_line_of_the_script() {
     let server = TestServer::new();
@@ -259,7 +259,7 @@ fn last_member_leaves_by_a_command_with_yes_or_after_a_question() {
     assert!(alice.json(&["group", "list"]).is_empty());
 }
 
-/// `/leave` also ends what is not a membership yet.
+/// `/leave` also ends an invitation or a request to join.
 #[test]
 fn leaving_declines_an_invitation() {
     let server = TestServer::new();

@@ -100,7 +100,7 @@ fn command_names_what_it_did_not_find() {
         assert!(errors.contains(text), "{command:?}: {errors}");
         assert!(!errors.contains("not visible to you"), "{command:?}: {errors}");
     }
-    // A hidden thing is named like one that does not exist.
+    // The error for a hidden group is that for a group that does not exist.
     alice.ok(&["group", "create", "secret", "--unlisted"]);
     let errors = bob.fails(1, &["group", "kick", "secret", "alice"]);
     assert!(

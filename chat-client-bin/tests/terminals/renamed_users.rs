@@ -53,7 +53,7 @@ fn message_is_not_added_to_the_outbox_of_another_user() {
             .stdin(std::process::Stdio::piped())
             .stderr(std::process::Stdio::piped());
         let mut child = process.spawn().unwrap();
-        let _ = child.stdin.take().unwrap().write_all(b"a line of the other alice\n"); // it may have ended
+        let _ = child.stdin.take().unwrap().write_all(b"a line of the other alice\n"); // the client may have ended
         let output = child.wait_with_output().unwrap();
         let errors = String::from_utf8(output.stderr).unwrap();
         assert!(

@@ -1,5 +1,5 @@
-//! Tests with a server that is restored from a backup. It gives the ids that it assigned after the
-//! backup to other conversations.
+//! Tests with a server that is restored from a backup. It gives the ids of conversations that it
+//! assigned after the backup to other conversations.
 
 use std::fs;
 use std::process::Command;
@@ -48,8 +48,8 @@ impl Restore {
         self.server.process.kill();
         offline(&self.alice);
         let data = self.server.path("data");
-        for log in ["chat.db-wal", "chat.db-shm"] {
-            let _ = fs::remove_file(data.join(log));
+        for file in ["chat.db-wal", "chat.db-shm"] {
+            let _ = fs::remove_file(data.join(file));
         }
         fs::copy(self.server.path("backup.db"), data.join("chat.db")).unwrap();
         self.proxy.drop_server_bytes(true);

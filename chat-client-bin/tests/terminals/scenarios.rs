@@ -276,7 +276,7 @@ fn listener_prints_what_is_new_and_exits() {
     assert_eq!(recent, ["from bob", "from carol"]);
     assert_eq!(new(&["carol", "--since", "1h"]), ["from carol"]);
     assert!(new(&["--since", "0"]).is_empty());
-    // An older message that was not seen is printed once, and not marked as seen without that.
+    // `--since` does not hide an older message that was not printed yet: it is printed once.
     bob.ok(&["send", "alice", "missed"]);
     assert_eq!(new(&["--since", "0"]), ["missed"]);
     assert!(new(&["--since", "0"]).is_empty());

@@ -59,9 +59,10 @@ impl fmt::Debug for Subject {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Profile {
-    /// Preferred unique name. Characters that names cannot contain are removed, and digits are
-    /// added if the name is taken. Without a usable hint, the name is `user-` and digits, which do
-    /// not reveal the subject.
+    /// Preferred unique name. Of an e-mail address, only the part before the `@` is used.
+    /// Characters that names cannot contain are replaced by a `-` or, at the ends, removed, and
+    /// digits are added if the name is taken. Without a usable hint, the name is `user-` and
+    /// digits, which do not reveal the subject.
     pub name_hint: Option<String>,
     /// Display name of the account. Default: its unique name.
     pub display_name: Option<DisplayName>,

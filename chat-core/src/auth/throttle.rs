@@ -14,7 +14,8 @@ use crate::model::Source;
 use crate::rate::{Bucket, Decaying, Rate, Table};
 use crate::sync::{Mutex, MutexGuard};
 
-/// Limits on login attempts and registrations of a node.
+/// Limits on login attempts and registrations of a node. A source is an IPv4 address or an IPv6
+/// network of 64 bits. An IPv6 network of 48 bits may use 8 times the rates of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ThrottleOptions {
@@ -28,8 +29,9 @@ pub struct ThrottleOptions {
     /// maximum. Attempts that caused a wait are forgotten when this time has passed since the end
     /// of the wait. Default 15 min.
     pub max_account_wait: Duration,
-    /// Rate of attempts by unknown devices and of registrations from one source, and of wrong
-    /// session tokens. Default 20 per minute.
+    /// Rate of attempts by unknown devices and of registrations from one source. Also the rate of
+    /// wrong session tokens, and that of wrong device tokens, from one source or by one known
+    /// device. Default 20 per minute.
     pub login_rate_per_source: Rate,
     /// Rate of attempts by unknown devices and of registrations on the node. The limit leaves cores
     /// for the sessions. Default 30 per second.
@@ -38,16 +40,14 @@ pub struct ThrottleOptions {
     /// Default 30 per second.
     pub known_device_rate: Rate,
     /// Rate of registrations from one source. Default 3 per hour.
-    ///
-    /// An IPv6 network of 48 bits may use 8 times the rates of a source, which is a network of 64
-    /// bits.
     pub registration_rate_per_source: Rate,
     /// Exempts attempts from this machine from the limits per source, because local programs have
     /// other ways to disturb the server. Set it to false behind a proxy on the same machine that
     /// hides the addresses of clients. Default true.
     pub exempt_loopback: bool,
-    /// Maximum number of entries in each table: accounts, devices, sources of attempts and sources
-    /// of registrations; about 100 bytes each. Default 65 536.
+    /// Maximum number of entries in each table: accounts, names of accounts, devices, sources of
+    /// attempts, sources of registrations, and sources and known devices of wrong tokens. An entry
+    /// takes about 100 bytes. Default 65 536.
     pub max_table_entries: usize,
 }
 
@@ -127,15 +127,16 @@ pub struct Throttled {
     pub retry_after: Duration,
 }
 
-/// Limits of a [`LoginThrottle`].
+/// Limits on login attempts, registrations and wrong tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ThrottleLimit {
     /// Limit on attempts on the account by unknown devices.
     Account,
-    /// Limit on attempts by this known device.
+    /// Limit on attempts, or on wrong tokens, by this known device.
     Device,
-    /// Limit on attempts and registrations from the source.
+    /// Limit on attempts and registrations, or on wrong tokens, from the source; or a penalty of
+    /// the source for failed logins.
     Source,
     /// Limit on attempts on the node by known devices, or by unknown devices and registrations.
     Node,
@@ -280,8 +281,9 @@ impl LoginThrottle {
     /// once. An attempt by a known device stays where it is.
     ///
     /// # Errors
-    /// [`Throttled`]: the history of the account allows no attempt now. The charge is refunded, and
-    /// the caller must not compare the password.
+    /// [`Throttled`]: the history of the account allows no attempt now. The charges of the
+    /// presented name and of the source are refunded, that of the node stays. The caller must not
+    /// compare the password.
     pub fn identify(
         &self,
         now: Instant,

@@ -9,7 +9,7 @@ use crate::model::{DeviceId, Source, UserId, UserRef};
 use crate::rate::{Bucket, Decaying, Rate, Table};
 use crate::sync::Mutex;
 
-/// Time for which the throttle remembers a device that has logged in or resumed.
+/// Time after which the throttle may forget that a device has logged in or resumed.
 const KNOWN_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A request to resume a session, or to log in with a device token.
@@ -45,7 +45,9 @@ struct State {
 /// A device that has logged in or resumed, with the wrong tokens that it has presented.
 #[derive(Debug, Clone, Copy, Default)]
 struct KnownDevice {
+    /// Time from which the throttle may forget the device.
     until: Option<Instant>,
+    /// Charges of its wrong tokens.
     failures: Bucket,
 }
 

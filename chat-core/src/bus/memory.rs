@@ -35,7 +35,8 @@ struct Hub {
 #[derive(Debug, Default)]
 struct Mailbox {
     state: Mutex<MailboxState>,
-    arrived: Notify,
+    /// Wakes the subscriber when a message arrives, or when the bus is closed.
+    changed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -69,12 +70,12 @@ impl Mailbox {
         state.bytes += envelope.len();
         state.queue.push_back(BusMessage::Envelope(topic, envelope.clone()));
         drop(state);
-        self.arrived.notify_one();
+        self.changed.notify_one();
     }
 
     fn close(&self) {
         self.state.lock().closed = true;
-        self.arrived.notify_one();
+        self.changed.notify_one();
     }
 }
 
@@ -148,7 +149,7 @@ impl Subscriber for MemorySubscriber {
                     return None;
                 }
             }
-            self.mailbox.arrived.notified().await;
+            self.mailbox.changed.notified().await;
         }
     }
 }

@@ -26,13 +26,14 @@ use crate::model::{ConversationId, NodeId, UserId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Topic {
-    /// The log of a conversation and notices to its members. Nodes with a session of a member
-    /// subscribe.
+    /// New events in the log of a conversation, and notices to its members. Nodes with a session of
+    /// a member subscribe.
     Conversation(ConversationId),
-    /// Logins and memberships of a user, and notices to the user. Nodes with a session of the user
-    /// subscribe.
+    /// Ended sessions and new memberships of a user, and notices to the user. Nodes with a session
+    /// of the user subscribe.
     User(UserId),
-    /// Messages for one node, which subscribes.
+    /// Messages for one node. This version neither sends such messages nor subscribes to the topic,
+    /// but a bus has to carry them.
     Node(NodeId),
     /// Heartbeats. Every node subscribes.
     Control,

@@ -21,7 +21,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// No server answered with its nodes. The error is that of the last server that the rules for
-/// unencrypted connections do not forbid. If they forbid all servers, it is that of the first.
+/// unencrypted connections do not forbid and whose certificate was not refused. If there is no such
+/// server, the error is that of the first server.
 ///
 /// # Cancel safety
 /// Dropping the future loses nothing.

@@ -22,7 +22,7 @@ use crate::time::wall_clock;
 
 use super::{
     ClientError, ClientStore, Cursor, OutboxEntry, Scheme, SendOutcome, Status,
-    driver::{self, Driver, Input, PendingReplies, Progress, Queued},
+    driver::{self, Driver, Input, PendingReplies, Progress, QueueRequest},
     events::Events,
     machine::{Machine, MachineConfig},
     message_id,
@@ -37,7 +37,7 @@ const MAX_INPUTS: usize = 256;
 /// which requests no further pages of the logs while its own queue has no room for them.
 const MAX_EVENTS: usize = 64;
 /// Maximum number of users whose names are requested in one command.
-const MAX_USERS: usize = 200;
+const MAX_NAMES_PER_COMMAND: usize = 200;
 
 /// A client of a chat service: one device of one user. Cheap to clone. Its task stops when the last
 /// clone is dropped.
@@ -94,7 +94,7 @@ impl SendHandle {
 }
 
 impl Client {
-    /// Starts a client and waits until it is logged in.
+    /// Starts a client and waits until it is [online](Status::Online).
     ///
     /// # Errors
     /// The errors of [`start`](Self::start) and [`ready`](Self::ready).
@@ -202,7 +202,7 @@ impl Client {
             .unwrap_or_else(|| self.inner.shared.application_epoch_number())
     }
 
-    /// Waits until the client has a session.
+    /// Waits until the client is [online](Status::Online).
     ///
     /// # Errors
     /// The client ended: for example, because its credentials or the server's key were refused,
@@ -322,7 +322,7 @@ impl Client {
         };
         let (queued_reply, queued) = oneshot::channel();
         let (outcome, awaited) = oneshot::channel();
-        self.ask(Input::Queue(Queued {
+        self.ask(Input::Queue(QueueRequest {
             entry,
             epoch_number: self.application_epoch_number(),
             queued_reply,
@@ -404,7 +404,7 @@ impl Client {
         }
         unknown.sort_unstable();
         unknown.dedup();
-        for batch in unknown.chunks(MAX_USERS) {
+        for batch in unknown.chunks(MAX_NAMES_PER_COMMAND) {
             let found = self.users(batch.iter().copied().map(UserRef::Id)).await?;
             let found: BTreeMap<_, _> = found.into_iter().map(|user| (user.id, user.name)).collect();
             if let Some(names) = self.inner.shared.learn_names(epoch_number, found.clone()) {

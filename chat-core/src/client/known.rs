@@ -27,7 +27,7 @@ pub(super) fn denotes(reference: &ConversationRef, info: &ConversationInfo) -> b
 
 /// Returns the one of `known` that `reference` denotes. Returns `None` if there is none, or more
 /// than one, because then the known name of one of them is out of date.
-pub(super) fn only<T: Deref<Target = ConversationInfo>>(
+pub(super) fn only_match<T: Deref<Target = ConversationInfo>>(
     reference: &ConversationRef,
     known: impl IntoIterator<Item = T>,
 ) -> Option<T> {

@@ -26,7 +26,8 @@ pub struct ClientOptions {
     pub trust: Trust,
     /// Allows `plain://` servers on other machines. Default: false, so that `plain://` connects
     /// only to this machine, or through a [`Dial`](super::Dial) of the application. A server with
-    /// a pinned key is never reached by `plain://`.
+    /// a pinned key, or one that has proved itself by a certificate, is never reached by
+    /// `plain://`.
     pub allow_plain: bool,
     /// Called after the store has pinned a server's key on first contact. Default: `None`.
     pub first_contact: Option<FirstContact>,

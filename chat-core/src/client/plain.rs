@@ -9,9 +9,9 @@ use super::{AccountState, ClientError, ClientOptions, ClientStore};
 ///
 /// A server with a pinned key, or one that has proved itself by a certificate, is never reached
 /// unencrypted, because it could not prove that again. A key in `options` counts for every server.
-/// The store's pins apply to all ports of the host; on loopback, and for an endpoint with a
-/// `Dial` of the application, for its port only. It does not matter which spelling of the host was
-/// recorded.
+/// A key or a proof by certificate that the store has recorded counts for all ports of its host; on
+/// loopback, and for an endpoint with a `Dial` of the application, for its port only. It does not
+/// matter which spelling of the host was recorded.
 pub(super) async fn check(
     endpoint: &Endpoint,
     options: &ClientOptions,
@@ -107,26 +107,20 @@ mod tests {
                 assert!(!is_allowed(&format!("plain://{spelling}"), pinned, |_| {}).await);
             }
         }
-        let mapped = |options: &mut ClientOptions| options.allow_plain = true;
-        assert!(!is_allowed("plain://[::ffff:192.0.2.1]:1", "192.0.2.1:2", mapped).await);
-        assert!(!is_allowed("plain://192.0.2.1:1", "[::ffff:192.0.2.1]:1", mapped).await);
-        // A zone has several names, such as that of the interface and its index.
-        assert!(!is_allowed("plain://[fe80::1%2]:1", "[fe80::1%eth0]:1", mapped).await);
-        // An interface has a name and an index, and so has the zone.
-        assert!(!is_allowed("plain://[fe80::1%2]:1", "[fe80::1%eth0]:1", mapped).await);
+        let consent = |options: &mut ClientOptions| options.allow_plain = true;
+        assert!(!is_allowed("plain://[::ffff:192.0.2.1]:1", "192.0.2.1:2", consent).await);
+        assert!(!is_allowed("plain://192.0.2.1:1", "[::ffff:192.0.2.1]:1", consent).await);
+        // The zone of an address is the name of an interface or its index.
+        assert!(!is_allowed("plain://[fe80::1%2]:1", "[fe80::1%eth0]:1", consent).await);
         for remote in [
             "plain://chat.example:1",
             "plain://192.0.2.1:1",
             "plain://localhost.example:1",
         ] {
             assert!(!is_allowed(remote, "", |_| {}).await, "{remote}");
-            assert!(
-                is_allowed(remote, "", |options| options.allow_plain = true).await,
-                "{remote}"
-            );
+            assert!(is_allowed(remote, "", consent).await, "{remote}");
         }
         for pinned in ["chat.example:1", "chat.example:2"] {
-            let consent = |options: &mut ClientOptions| options.allow_plain = true;
             assert!(!is_allowed("plain://Chat.Example:1", pinned, consent).await, "{pinned}");
         }
     }

@@ -15,9 +15,9 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Returns the error to report if no connection to `endpoint` could be opened. If its port proves
 /// the pinned key of the server, or a certificate for its name, in another scheme, the error
-/// suggests that scheme; otherwise it is
-/// `reason`. A port that proves neither may belong to an attacker and is never suggested.
-/// This includes every unencrypted port. The probes send only a handshake.
+/// suggests that scheme; otherwise the error is `reason`. A port that proves neither may belong to
+/// an attacker, and its scheme is never suggested. This includes every unencrypted port. The probes
+/// send only a handshake.
 pub(super) async fn explain(
     reason: ClientError,
     endpoint: &Endpoint,

@@ -130,7 +130,7 @@ impl Shared {
     /// more than one, because then the known name of one of them is out of date.
     pub(super) fn find(&self, reference: &ConversationRef) -> Option<Arc<ConversationInfo>> {
         let directory = self.directory();
-        known::only(reference, directory.conversations.values().map(Arc::clone))
+        known::only_match(reference, directory.conversations.values().map(Arc::clone))
     }
 
     /// Returns the reference by which a conversation is addressed: its id, if it is known.

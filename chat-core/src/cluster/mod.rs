@@ -47,7 +47,7 @@ impl NodeInfo {
     }
 }
 
-/// The latest view of the live nodes, including the node itself.
+/// A complete view of the live nodes, including the node itself.
 pub type Nodes = Arc<[NodeInfo]>;
 
 /// Error of a call to [`Discovery`] or [`Presence`]: the cluster's soft state could not be read or

@@ -44,8 +44,9 @@ impl FrameDecoder {
         }
     }
 
-    /// Overwrites the bytes of packets with zeros from now on, in the buffer at once and in each
-    /// packet when it is dropped, because packets may hold passwords. Each packet is then copied.
+    /// Sets whether the decoder wipes packets from now on, because they may hold passwords. If so,
+    /// the decoder returns a copy of each packet. The packet in the buffer is overwritten with
+    /// zeros at once, and the copy when it is dropped.
     pub fn set_wiping(&mut self, wipes: bool) {
         self.wipes = wipes;
     }

@@ -99,7 +99,7 @@ pub struct LoggedIn {
     pub device_token: Option<Secret>,
     /// Epoch of the server's store, which changes when a backup is restored.
     pub store_epoch: StoreEpoch,
-    /// The user's conversations with the newest events.
+    /// The user's inbox, and those of the user's other conversations that have the newest events.
     pub conversations: Vec<ConversationInfo>,
     /// True if the user has more conversations, which
     /// [`ListConversations`](crate::model::Command::ListConversations) returns.

@@ -12,10 +12,10 @@ use crate::service::CommandError;
 /// [`message_rate_per_user`](super::EngineConfig::message_rate_per_user). Queries count against the
 /// user's [`read_rate`](super::EngineConfig::read_rate), and one query of the user at a time reads
 /// the store, over all handles and sessions on this node. The user's devices, sessions and presence
-/// are not touched, and events name no device ([`Event::device`] is `None`). Commands that concern
-/// the caller's own device are refused with
+/// are not touched, and events name no device ([`Event::device`] is `None`). Commands that need a
+/// session of a device are refused with
 /// [`InvalidArgument`](crate::model::ReplyCode::InvalidArgument): logging out, changing the
-/// password, revoking a device, acknowledging, setting a status and typing. In answers, `cursor` is
+/// password, revoking a device, acknowledging, setting presence and typing. In answers, `cursor` is
 /// the position before `first_seq`, as for a device that has received nothing. If the user does not
 /// exist or is disabled, commands are refused with
 /// [`AccountDisabled`](crate::model::ReplyCode::AccountDisabled).

@@ -32,7 +32,7 @@ use crate::router::Router;
 use crate::store::Store;
 
 /// The ports, and parts that depend on ports only, from which the engine is assembled.
-pub(super) struct EngineParts {
+pub(super) struct AssemblyParts {
     pub(super) store: Arc<dyn Store>,
     pub(super) access: Arc<StoreAccess>,
     pub(super) authenticator: Arc<dyn Authenticator>,
@@ -56,7 +56,7 @@ struct Queues {
 }
 
 /// Assembles the engine and starts its workers.
-pub(super) fn start(config: EngineConfig, epoch: StoreEpoch, ports: EngineParts) -> Engine {
+pub(super) fn start(config: EngineConfig, epoch: StoreEpoch, ports: AssemblyParts) -> Engine {
     let lifecycle = Lifecycle::new(config.max_concurrent_commands);
     let (observers, observer_worker) = observers(ports.hooks.clone(), config.max_queued_observations);
     let queues = Queues {
@@ -85,7 +85,7 @@ pub(super) fn start(config: EngineConfig, epoch: StoreEpoch, ports: EngineParts)
             observers: Arc::clone(&queues.observers),
             session_ender: Arc::clone(&queues.session_ender),
             presence: Arc::clone(&ports.presence),
-            session_tokens: TokenThrottle::new(&config.throttle),
+            session_token_throttle: TokenThrottle::new(&config.throttle),
             options: LoginOptions::from(&config),
         }),
         sessions: Arc::new(Sessions {
@@ -120,7 +120,7 @@ fn operator_parts(
     commands: &Arc<Dispatcher>,
     lifecycle: &Lifecycle,
     config: &EngineConfig,
-    ports: &EngineParts,
+    ports: &AssemblyParts,
     queues: &Queues,
     shared: &Shared,
 ) -> OperatorParts {
@@ -148,7 +148,7 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(config: &EngineConfig, ports: &EngineParts, queues: &Queues) -> Self {
+    fn new(config: &EngineConfig, ports: &AssemblyParts, queues: &Queues) -> Self {
         let access = || Arc::clone(&ports.access);
         let limits = Arc::new(UserLimits::new(config));
         Self {
@@ -165,7 +165,13 @@ impl Shared {
     }
 }
 
-fn start_workers(lifecycle: &Lifecycle, config: &EngineConfig, ports: &EngineParts, queues: &Queues, shared: &Shared) {
+fn start_workers(
+    lifecycle: &Lifecycle,
+    config: &EngineConfig,
+    ports: &AssemblyParts,
+    queues: &Queues,
+    shared: &Shared,
+) {
     let draining = || lifecycle.draining().clone();
     let access = || Arc::clone(&ports.access);
     let router = || Arc::new(ports.router.clone());
@@ -207,7 +213,7 @@ fn start_workers(lifecycle: &Lifecycle, config: &EngineConfig, ports: &EnginePar
 fn dispatcher(
     lifecycle: &Lifecycle,
     config: &EngineConfig,
-    ports: &EngineParts,
+    ports: &AssemblyParts,
     queues: &Queues,
     shared: &Shared,
 ) -> Dispatcher {
@@ -254,13 +260,13 @@ fn dispatcher(
             limits: limits(),
             router: ports.router.clone(),
             marks: Arc::clone(&queues.marks),
-            page: PageLimits::from(config),
+            page_limits: PageLimits::from(config),
             draining: lifecycle.draining().clone(),
         }),
     }
 }
 
-fn contact_commands(config: &EngineConfig, ports: &EngineParts, shared: &Shared) -> ContactCommands {
+fn contact_commands(config: &EngineConfig, ports: &AssemblyParts, shared: &Shared) -> ContactCommands {
     ContactCommands {
         access: Arc::clone(&ports.access),
         directory: Arc::clone(&shared.directory),
@@ -273,7 +279,7 @@ fn contact_commands(config: &EngineConfig, ports: &EngineParts, shared: &Shared)
     }
 }
 
-fn group_commands(config: &EngineConfig, ports: &EngineParts, queues: &Queues, shared: &Shared) -> GroupCommands {
+fn group_commands(config: &EngineConfig, ports: &AssemblyParts, queues: &Queues, shared: &Shared) -> GroupCommands {
     GroupCommands {
         access: Arc::clone(&ports.access),
         directory: Arc::clone(&shared.directory),

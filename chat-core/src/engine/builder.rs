@@ -6,7 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::Engine;
-use super::assembly::{EngineParts, start};
+use super::assembly::{AssemblyParts, start};
 use super::config::EngineConfig;
 use super::store_access::StoreAccess;
 use super::workers::{NodeAdvertiser, PresenceView};
@@ -221,7 +221,7 @@ impl EngineBuilder {
         let me = NodeInfo::new(self.node, incarnation);
         let discovery = self.discovery.filter(|_| self.is_node);
         let advertiser = join_cluster(discovery, me, &router).await?;
-        let ports = EngineParts {
+        let ports = AssemblyParts {
             access: Arc::new(StoreAccess::new(
                 Arc::clone(&self.store),
                 Arc::new(router.store_clock(self.clock)),
@@ -245,8 +245,8 @@ impl EngineBuilder {
     }
 }
 
-/// Distance into the future from which the start of a node warns of the newest event, in
-/// milliseconds.
+/// Distance of the newest event into the future, in milliseconds, above which a node that starts
+/// logs a warning.
 const MAX_AHEAD_MS: i64 = 60_000;
 
 /// Starts a task that logs a warning if the newest event lies in the future: either the clock is

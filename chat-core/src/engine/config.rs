@@ -1,4 +1,5 @@
-//! Engine configuration: every tunable with its unit, its default and the reason for the default.
+//! Engine configuration: every setting with its unit and default, and often the reason for the
+//! default.
 
 use std::time::Duration;
 
@@ -51,7 +52,8 @@ pub struct EngineConfig {
     pub default_direct_policy: DirectPolicy,
     /// Password hashing of the built-in authenticator.
     pub passwords: PasswordPoolOptions,
-    /// Login limits of the built-in authenticator.
+    /// Limits on logins and registrations with the built-in authenticator, and on wrong session
+    /// tokens.
     pub throttle: ThrottleOptions,
     /// Limit on the devices of a user. Default [`SessionPolicy::Replace`].
     pub session_policy: SessionPolicy,

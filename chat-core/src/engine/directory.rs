@@ -212,8 +212,7 @@ impl Directory {
     }
 }
 
-/// Returns whether the user with the membership `group.member` may know that the group has its
-/// name.
+/// Returns whether the user with the membership `group.member` may find the group by its name.
 fn may_find(group: &NamedGroup, now: Timestamp) -> bool {
     let membership = Membership::of(group.member.as_ref(), now);
     let profile = group.conversation.group.as_ref();

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::config::{EngineConfig, HookPolicy};
 use super::error::CommandError;
 use super::limits::{Charge, UserLimits};
-use super::operations::account::public_profile;
+use super::operations::account::public_info;
 use super::operations::policy::Membership;
 use super::store_access::StoreAccess;
 use super::views::{group_info, user_infos};
@@ -114,8 +114,8 @@ impl HookCalls {
     }
 
     /// Asks the hooks whether a group may be created, and with which profile. Keeps the `charge`
-    /// before it asks: otherwise a user whose commands are refused could make the hooks run at any
-    /// rate.
+    /// before it asks: otherwise a user whose commands are refused could make the hooks run without
+    /// a limit.
     pub(super) async fn before_create_group(
         &self,
         caller: Caller,
@@ -274,7 +274,7 @@ impl HookCalls {
 
     async fn user(&self, user: UserId) -> Result<UserInfo, CommandError> {
         let account = self.access.read(self.access.store().account(user)).await?;
-        account.as_ref().map(public_profile).ok_or_else(CommandError::not_found)
+        account.as_ref().map(public_info).ok_or_else(CommandError::not_found)
     }
 
     /// Asks one hook after the other, each about the request in the form that the previous hook

@@ -17,7 +17,8 @@ use crate::time::now;
 /// Maximum number of users remembered for each limit; about 60 bytes each.
 const MAX_USERS: usize = 65_536;
 
-/// Maximum time by which [`UserLimits::attempt`] delays a command before it refuses it.
+/// Maximum time by which [`UserLimits::charge_attempt`] delays a command. A command that it would
+/// have to delay for longer is refused at once.
 const MAX_ATTEMPT_DELAY: Duration = Duration::from_secs(2);
 
 /// Maximum time by which one read delays the next reads of its user, however many rows it read: a
@@ -41,7 +42,7 @@ impl UserLimit {
 
     /// Charges one command to a user. Fails with `LimitExceeded` if the user exceeds the rate.
     pub(crate) fn charge(self: &Arc<Self>, user: UserId) -> Result<Charge, CommandError> {
-        self.charge_finally(user)?;
+        self.charge_unguarded(user)?;
         Ok(Charge {
             limit: Arc::clone(self),
             user,
@@ -49,9 +50,9 @@ impl UserLimit {
         })
     }
 
-    /// Charges one command to a user, without a refund on drop. Fails with `LimitExceeded`, and
-    /// charges nothing, if the user exceeds the rate.
-    pub(crate) fn charge_finally(&self, user: UserId) -> Result<(), CommandError> {
+    /// Charges one command to a user, without a [`Charge`] that refunds it on drop. Fails with
+    /// `LimitExceeded`, and charges nothing, if the user exceeds the rate.
+    pub(crate) fn charge_unguarded(&self, user: UserId) -> Result<(), CommandError> {
         let now = now();
         let mut users = self.users.lock();
         let bucket = users.get(&user).copied().unwrap_or_default();
@@ -153,7 +154,7 @@ pub(crate) struct UserLimits {
     /// Limit on changes that have no other rate limit.
     pub(crate) changes: Arc<UserLimit>,
     /// Limit on attempts of commands whose own charge may be refunded or missing; see
-    /// [`attempt`](Self::attempt).
+    /// [`charge_attempt`](Self::charge_attempt).
     attempts: UserLimit,
     pub(crate) messages: UserLimit,
     pub(crate) pages: UserLimit,
@@ -191,9 +192,10 @@ impl UserLimits {
 
     /// Charges one attempt of a command that would otherwise be free if it fails or changes
     /// nothing, because its own charge is refunded then, or because it is executed beyond its rate.
-    /// This charge is never refunded, so that no user can make the store run transactions at any
-    /// rate. Beyond the rate, delays the command a little, and then fails with `LimitExceeded`.
-    pub(crate) async fn attempt(&self, user: UserId) -> Result<(), CommandError> {
+    /// This charge is not refunded, so that no user can make the store run transactions without a
+    /// limit. Beyond the rate, delays the command by at most [`MAX_ATTEMPT_DELAY`]; if that is not
+    /// enough, charges nothing and fails with `LimitExceeded`.
+    pub(crate) async fn charge_attempt(&self, user: UserId) -> Result<(), CommandError> {
         let delay = self.attempts.charge_paced_within(user, MAX_ATTEMPT_DELAY);
         tokio::time::sleep(delay.map_err(exceeded)?).await;
         Ok(())

@@ -23,7 +23,7 @@ pub struct LocalSession {
     outbox: Arc<Outbox>,
     /// Pushes that were drained from the outbox and not yet returned.
     drained: Mutex<VecDeque<SharedPush>>,
-    /// Ends the session.
+    /// Ends the session when it is dropped.
     _guard: SessionGuard,
 }
 

@@ -273,8 +273,8 @@ impl Engine {
     /// It counts as a login of `device`: it ends an older session of that device, it makes the user
     /// online, and a new device counts towards the user's
     /// [`max_devices`](EngineConfig::max_devices), so that it may evict the device that logged in
-    /// least recently. So do not start a session for each request of an application; use
-    /// [`acting_as`](Self::acting_as).
+    /// or resumed its session least recently. So do not start a session for each request of an
+    /// application; use [`acting_as`](Self::acting_as).
     ///
     /// # Errors
     /// [`CommandError`]. `NotFound`: the user does not exist. Other codes as for a login: for

@@ -62,8 +62,9 @@ impl Queries {
         let (queries, entered) = (Arc::clone(&self), Arc::clone(&has_entered));
         let work = async move {
             let permit = tokio::select! {
-                // A query without a caller is never executed, and one whose turn has come is not
-                // refused.
+                // The order of the branches matters: a query whose future was dropped before its
+                // turn is not executed, and a query whose turn has come is not refused because the
+                // engine shuts down.
                 biased;
                 () = abandoned.cancelled() => return Err(CommandError::try_again()),
                 permit = queries.lanes.enter(caller, deadline) => permit?,

@@ -1,8 +1,9 @@
 //! [`QueryLanes`]: fair queuing of the queries of users. At most one query of each user reads the
 //! store at a time.
 //!
-//! A store serves reads in the order in which they arrive. Since it has at most one query of each
-//! user, a user who asks for much waits in a lane of the own queries, and does not delay others.
+//! A store serves reads in the order in which they arrive. Since the store has at most one query of
+//! each user, the queries of a user who asks for much wait for each other, in the lane of this
+//! user, and do not delay other users.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -18,9 +19,10 @@ use crate::model::{Caller, Origin, UserId};
 use crate::sync::Mutex;
 use crate::time::now;
 
-/// Number of rows that each query is charged for, in addition to the rows that it reads. Passing a
-/// query to the store and back takes longer than reading this number of rows, but a client that
-/// starts sends many small queries, which the lanes keep from delaying other users.
+/// Number of rows that each query is charged for, in addition to the rows that it reads. This is
+/// less than a query costs: passing it to the store and back takes longer than reading this number
+/// of rows. A higher charge would delay a client that starts, which sends many small queries, and
+/// the lanes already keep these queries from delaying other users.
 pub(super) const ROWS_PER_QUERY: u32 = 5;
 
 /// Number of rows that a conversation in an answer is charged for: it is read with the user's

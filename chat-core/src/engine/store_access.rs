@@ -47,7 +47,8 @@ pub(super) struct StoreAccess {
     /// be read.
     reads: Breaker,
     writes: Breaker,
-    /// Maximum duration of one call of `read` or `run`, see `EngineConfig::request_timeout`.
+    /// Maximum duration of one call of `read`, `write` or `run`; see
+    /// `EngineConfig::request_timeout`.
     timeout: Duration,
     tracker: Box<dyn CommitTracker>,
 }

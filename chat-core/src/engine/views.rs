@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::error::CommandError;
-use super::operations::account::public_profile;
+use super::operations::account::public_info;
 use super::signals::hide_peers;
 use super::store_access::StoreAccess;
 use crate::model::{
@@ -21,7 +21,7 @@ pub(super) async fn user_infos(
     let accounts = access.read(access.store().accounts(ids)).await?;
     Ok(accounts
         .iter()
-        .map(|account| (account.id, public_profile(account)))
+        .map(|account| (account.id, public_info(account)))
         .collect())
 }
 

@@ -1,11 +1,12 @@
-//! Actions of the admins of the current group: on its members, its name and its description.
+//! Actions on the members, the name and the description of the current group, most of them for its
+//! admins.
 
 use chat_core::commands::Commands;
 use chat_core::model::{Command, ConversationRef, ConversationView, Description, GroupChanges, GroupName, Role};
 
 use crate::args::user_ref;
 use crate::failure::Failure;
-use crate::interactive::state::{Confirmation, JobResult, State};
+use crate::interactive::state::{JobResult, State, UnconfirmedCommand};
 use crate::output::single_line;
 
 use super::{JobContext, current};
@@ -91,12 +92,12 @@ pub(super) fn set_role(state: &mut State, user: &str, role: Role) -> Result<(), 
 pub(super) fn transfer(state: &mut State, user: &str) -> Result<(), Failure> {
     let (group, label) = current(state)?;
     let (user, name) = (user_ref(user)?, user.to_owned());
-    let confirmed = state.take_confirmation();
+    let unconfirmed = state.take_unconfirmed();
     let job = JobContext::of(state);
     state.spawn(async move {
         let info = job.client.conversation(group).await?;
-        let command = Confirmation::Transfer(info.id, user.clone());
-        if info.role == Role::Owner && confirmed.as_ref() != Some(&command) {
+        let command = UnconfirmedCommand::Transfer(info.id, user.clone());
+        if info.role == Role::Owner && unconfirmed.as_ref() != Some(&command) {
             let text = format!("-- {name} becomes the owner of {label}; type the command again to confirm");
             job.screen.line(job.style.bold(&single_line(&text)));
             return Ok(JobResult::Unconfirmed(command));

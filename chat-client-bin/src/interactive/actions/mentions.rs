@@ -13,7 +13,7 @@ use crate::interactive::state::{JobResult, State};
 
 /// Maximum number of members that one request asks for.
 pub(super) const MEMBERS_PER_PAGE: u32 = 500;
-/// Maximum number of pages of members that are read because of a name.
+/// Maximum number of pages of further members that are read for one text or one completion.
 const MAX_PAGES: usize = 20;
 /// Maximum time for which a text waits for further members.
 const MEMBERS_TIMEOUT: Duration = Duration::from_secs(3);
@@ -61,8 +61,8 @@ pub(in crate::interactive) fn load_remaining_members(state: &mut State) {
     }
 }
 
-/// Reads the members of a group that were not read yet before a text is sent to it. No line is read
-/// in that time, so that the texts keep their order.
+/// Reads the members of a group that were not read yet; `text` is sent to the group afterwards. No
+/// input line is read in that time, so that the texts keep their order.
 pub(super) fn load_remaining_members_for(state: &mut State, group: ConversationId, after: UserId, text: WaitingText) {
     state.input_is_held = true;
     let client = state.client.clone();

@@ -5,7 +5,7 @@ use chat_core::model::{Command, DisplayName, Note, ProfileChanges};
 
 use crate::args::{group_ref, user_ref};
 use crate::failure::Failure;
-use crate::interactive::state::{Confirmation, JobResult, State};
+use crate::interactive::state::{JobResult, State, UnconfirmedCommand};
 use crate::leaving::Leaver;
 use crate::outbox;
 use crate::output::single_line;
@@ -18,22 +18,22 @@ pub(super) fn leave(state: &mut State, name: Option<&str>) -> Result<(), Failure
     let (group, label) = match name {
         Some(name) => {
             let group = group_ref(name)?;
-            let label = outbox::label_of_known(&state.client, &group);
+            let label = outbox::conversation_label(&state.client, &group);
             (group, label)
         }
         None => current(state)?,
     };
-    let confirmed = state.take_confirmation();
+    let unconfirmed = state.take_unconfirmed();
     let job = JobContext::of(state);
     state.spawn_leaving(async move {
         let leaver = Leaver::of(&job.client, &group).await?;
         if let Leaver::Last(id) = leaver
-            && confirmed != Some(Confirmation::Leave(id))
+            && unconfirmed != Some(UnconfirmedCommand::Leave(id))
         {
             let text =
                 format!("-- you are the last member: leaving deletes {label}; type the command again to confirm");
             job.screen.line(job.style.bold(&single_line(&text)));
-            return Ok(JobResult::Unconfirmed(Confirmation::Leave(id)));
+            return Ok(JobResult::Unconfirmed(UnconfirmedCommand::Leave(id)));
         }
         job.client.execute(Command::LeaveGroup(leaver.reference(group))).await?;
         let text = format!("-- you left {label}");

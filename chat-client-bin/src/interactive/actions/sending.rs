@@ -237,7 +237,7 @@ async fn send(
         DraftContent::React { target, .. } => format!(": the reaction to #{target}"),
         _ => String::new(),
     };
-    let asked = Referents::of_message(&reference, &content);
+    let referents = Referents::of_message(&reference, &content);
     let mut handle = job.client.enqueue(reference, content).await?;
     let outcome = match tokio::time::timeout(slow_after, handle.outcome()).await {
         Ok(outcome) => outcome,
@@ -263,7 +263,7 @@ async fn send(
             })
         }
         SendOutcome::NotStored(reason) => {
-            let reason = asked.explain(&job.client, reason).await;
+            let reason = referents.explain(&job.client, reason).await;
             Err(Failure::usage(format!("not sent to {label}: {reason}{quoted}")))
         }
         _ => Err(Failure::usage(format!(

@@ -16,10 +16,11 @@ impl App {
             Err(error) => {
                 self.state
                     .show_error(&format!("internal error: a command panicked: {error}"));
-                return self.opening_done();
+                return self.release_input();
             }
         };
-        // Jobs of events fail without a line, even while a line is executed.
+        // The job may belong to another line than the one being executed, or to none if an event
+        // started it.
         let running = self.state.script.as_ref().and_then(Script::line);
         self.set_script_line(done.line);
         match done.result {
@@ -28,8 +29,8 @@ impl App {
             Err(failure) => self.state.show_error(&failure.text),
         }
         self.set_script_line(running);
-        if done.holds_input {
-            self.opening_done();
+        if done.releases_input {
+            self.release_input();
         }
     }
 
@@ -38,14 +39,14 @@ impl App {
             JobResult::Done => {}
             JobResult::Unconfirmed(command) => {
                 let line = self.state.script.as_ref().and_then(Script::line);
-                self.state.confirmation = Some((command, line));
+                self.state.unconfirmed = Some((command, line));
             }
             JobResult::Left(group) => {
                 self.state.conversations.leave_if(group);
             }
             JobResult::CanEnter { reference, name, label } => {
                 actions::enter(&mut self.state, reference, name, label);
-                self.opening_done();
+                self.release_input();
             }
             JobResult::CannotEnter(failure) => {
                 if let Some(failure) = failure {
@@ -56,7 +57,7 @@ impl App {
                 if !self.input.has_editor {
                     self.state.conversations.leave();
                 }
-                self.opening_done();
+                self.release_input();
             }
             JobResult::Shown(shown) => self.shown(shown),
             JobResult::FirstMembers { group, list } => self.learn_members(group, &list, true),
@@ -65,7 +66,7 @@ impl App {
                 self.learn_members(group, &list, false);
                 if let Some(text) = text {
                     actions::send_now(&mut self.state, text);
-                    self.opening_done();
+                    self.release_input();
                 }
             }
             JobResult::Stored {
@@ -117,8 +118,9 @@ impl App {
         self.state.complete_members();
     }
 
-    /// Records that no conversation is being opened, and shows the prompt again.
-    fn opening_done(&mut self) {
+    /// Lets input lines be read again if a job held the input. Shows the prompt again in the line
+    /// editor.
+    fn release_input(&mut self) {
         if std::mem::take(&mut self.state.input_is_held) && self.input.has_editor {
             self.prompt();
         }

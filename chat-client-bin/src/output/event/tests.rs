@@ -60,7 +60,7 @@ fn action_names_its_sender_after_a_star() {
     let short = |text| line(&message(text)).short(Style::PLAIN);
     assert_eq!(short("/me waves"), "#7 alice: * alice waves");
     assert_eq!(short("/mend it"), "#7 alice: /mend it");
-    // It cannot look like the event that says so.
+    // An action cannot look like the event of a new owner.
     let imitation = short("/me made mallory the owner");
     assert_eq!(imitation, "#7 alice: * alice made mallory the owner");
     let real = line(&EventBody::OwnershipTransferred { to: UserId(2) }).short(Style::PLAIN);

@@ -22,8 +22,8 @@ pub enum Offence {
 /// effect until the sum reaches `min`. Then the gate rejects the source until the whole sum has
 /// passed: its connections for [`Malformed`](Offence::Malformed) and
 /// [`TimedOut`](Offence::TimedOut), and for [`AuthFailed`](Offence::AuthFailed) only logins without
-/// the token of a known device, which are answered with the remaining time. A source with open
-/// sessions is not penalised, because many users may share its address.
+/// a device token, which are answered with the remaining time. A source with open sessions other
+/// than that of the offender is not penalised, because many users may share its address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PenaltyOptions {

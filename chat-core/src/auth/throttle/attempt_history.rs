@@ -10,7 +10,7 @@ use crate::rate::Decaying;
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct AttemptHistory {
     attempts: u32,
-    /// Time until which the next attempt is rejected; `None` if it is allowed.
+    /// Time until which attempts are rejected; `None` if no wait has begun.
     blocked_until: Option<Instant>,
     /// Time at which the history expires; `None` until an attempt is counted.
     expires_at: Option<Instant>,

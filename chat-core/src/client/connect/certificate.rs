@@ -5,8 +5,9 @@ use rustls::CertificateError as Problem;
 use crate::client::connect::{ConnectError, requires_authority};
 use crate::client::{ClientError, ClientOptions, Endpoint};
 
-/// Returns the error for a certificate that was refused. A certificate whose time is wrong may be
-/// renewed soon, and the clock of this machine may be corrected.
+/// Returns the error for a certificate that was refused. The error is temporary for a certificate
+/// that has expired or is not valid yet: it may be renewed soon, or the clock of this machine may
+/// be corrected.
 pub(super) fn refused(endpoint: &Endpoint, options: &ClientOptions, problem: &Problem) -> ConnectError {
     let is_out_of_time = matches!(
         problem,
@@ -31,8 +32,8 @@ pub(super) fn refused(endpoint: &Endpoint, options: &ClientOptions, problem: &Pr
     )))
 }
 
-/// Returns whether the server presented the certificate of an authority as its own, as a
-/// certificate does that `openssl req -x509` made.
+/// Returns whether the server presented the certificate of an authority as its own, for example one
+/// that `openssl req -x509` made.
 fn is_of_an_authority(problem: &Problem) -> bool {
     matches!(problem, Problem::Other(other) if other.to_string() == "CaUsedAsEndEntity")
 }

@@ -54,7 +54,7 @@ async fn server_has_to_prove_itself_in_the_way_that_the_profile_knows() {
         assert_eq!(accepted(&[], &["a:1"], spelling, without).await, "nothing");
     }
     assert_eq!(accepted(&[], &["a:1"], sc1, default).await, "nothing");
-    // Another server has.
+    // Another server has proved itself by a certificate.
     assert_eq!(accepted(&[], &["b:1"], tls, default).await, "authority");
     assert_eq!(accepted(&[], &["b:1"], tls, without).await, "nothing");
     assert_eq!(accepted(&[], &["b:1"], sc1, default).await, "nothing");

@@ -27,13 +27,13 @@ impl Driver {
                     }
                 }
                 Action::LoggedIn(logged_in) => {
-                    let name = connection.as_ref().map_or("", |(_, name)| name);
-                    self.logged_in(*logged_in, name).await;
+                    let address = connection.as_ref().map_or("", |(_, address)| address);
+                    self.logged_in(*logged_in, address).await;
                 }
                 Action::Listed => groups_changed |= self.shared.forget_saved_groups(),
                 Action::Online => {
-                    let name = connection.as_ref().map_or("", |(_, name)| name);
-                    self.shared.status.send_replace(Status::Online(name.to_owned()));
+                    let address = connection.as_ref().map_or("", |(_, address)| address);
+                    self.shared.status.send_replace(Status::Online(address.to_owned()));
                 }
                 Action::TokensChanged(tokens) => {
                     self.account.tokens_are_from_plain = self.scheme == Scheme::Plain;
@@ -66,13 +66,13 @@ impl Driver {
                 }
                 Action::Reconnect { reason, after } => next = Some(Next::Retry { reason, after }),
                 Action::End(reason) => {
-                    self.reject_unverified(&reason);
+                    self.reject_queued_before_login(&reason);
                     end = Some(reason);
                     next = Some(Next::End);
                 }
             }
         }
-        self.settled(&settled).await;
+        self.remove_settled(&settled).await;
         if let Some(reason) = end {
             self.shared.status.send_replace(Status::Ended(reason));
         }
@@ -84,9 +84,9 @@ impl Driver {
 
     /// Rejects the messages that were queued in this run, if the login was that of another user
     /// than the one to whom the outbox belongs. They were written for the user who logged in.
-    fn reject_unverified(&mut self, reason: &ClientError) {
+    fn reject_queued_before_login(&mut self, reason: &ClientError) {
         if matches!(reason, ClientError::OtherUser { .. }) {
-            for id in std::mem::take(&mut self.progress.unverified) {
+            for id in std::mem::take(&mut self.progress.queued_before_login) {
                 self.machine.reject(&id, reason.clone());
             }
         }
@@ -118,7 +118,7 @@ impl Driver {
     }
 
     /// Removes messages that have their outcome from the stored outbox.
-    async fn settled(&mut self, settled: &[ClientMessageId]) {
+    async fn remove_settled(&mut self, settled: &[ClientMessageId]) {
         if settled.is_empty() {
             return;
         }
@@ -130,11 +130,11 @@ impl Driver {
         self.shared.unsettled.send_replace(self.machine.unsettled());
     }
 
-    /// Saves the result of a login, and adds an event about it. The status changes later, when the
-    /// list of conversations is complete.
+    /// Saves the result of a login, and adds an event about it. The status changes later, with
+    /// [`Action::Online`].
     async fn logged_in(&mut self, logged_in: LoggedIn, server: &str) {
         self.progress.had_session = true;
-        self.progress.unverified.clear();
+        self.progress.queued_before_login.clear();
         self.progress.backoff.connected(now());
         self.shared.set_me(logged_in.user.clone());
         self.account.user = Some(logged_in.user);

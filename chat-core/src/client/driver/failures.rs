@@ -11,10 +11,10 @@ use super::Driver;
 /// Record of the failed attempts and lost connections of one client.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
-    /// Number of consecutive attempts with servers that the rules for unencrypted connections
-    /// forbid.
+    /// Number of consecutive attempts that failed as [`Severity::Forbidden`].
     forbidden: usize,
-    /// Last failure of a server that is not forbidden. The client reports it when it gives up.
+    /// Last other failure: a temporary one, or a lost connection. The client reports it when it
+    /// gives up.
     last: Option<(ClientError, Endpoint)>,
     /// Shortest delay that a server asked for, of those that exceed what the application allows,
     /// with the failure of that server.
@@ -23,8 +23,8 @@ pub(super) struct Failures {
 
 impl Failures {
     /// Records a failed attempt. Returns `false` if no other attempt may follow: because of this
-    /// failure, or because all of the client's servers are forbidden. `server_count` is their
-    /// number.
+    /// failure, or because all of the client's servers are forbidden. `server_count` is the number
+    /// of servers.
     pub(super) fn record(&mut self, error: &ConnectError, endpoint: &Endpoint, server_count: usize) -> bool {
         match error.severity {
             Severity::Permanent => false,
@@ -39,7 +39,7 @@ impl Failures {
         }
     }
 
-    /// Records that a connection was lost.
+    /// Records a lost connection, or a temporary failure of an attempt.
     pub(super) fn record_loss(&mut self, reason: &ClientError, endpoint: &Endpoint) {
         self.forbidden = 0;
         self.last = Some((reason.clone(), endpoint.clone()));
@@ -52,14 +52,14 @@ impl Failures {
         }
     }
 
-    /// Returns whether a server asked for such a delay.
+    /// Returns whether a server asked for a delay that exceeds what the application allows.
     pub(super) fn is_postponed(&self) -> bool {
         self.postponed.is_some()
     }
 
     /// Returns the failure to report, with its server: of the servers that asked for a delay that
     /// exceeds what the application allows, the one with the shortest; otherwise the last failure.
-    /// Returns `None` if all attempts were with forbidden servers.
+    /// Returns `None` if all attempts failed as [`Severity::Forbidden`].
     pub(super) fn into_reported(self) -> Option<(ClientError, Endpoint)> {
         let postponed = self.postponed.map(|(_, reason, endpoint)| (reason, endpoint));
         postponed.or(self.last)

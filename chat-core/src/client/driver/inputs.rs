@@ -8,7 +8,7 @@ use crate::model::{ClientMessageId, Command, ConversationRef, Outcome, ReplyCode
 
 use crate::time::now;
 
-use super::{Driver, Input, MAX_BATCH, Queued, outgoing};
+use super::{Driver, Input, MAX_BATCH, QueueRequest, outgoing};
 
 impl Driver {
     /// Passes the acknowledgements of the application to the machine.
@@ -49,7 +49,7 @@ impl Driver {
     /// Addresses a message: by the id of its conversation if that is known, with the name of the
     /// conversation and the [store epoch](ids) that the id belongs to. Refuses a message with ids
     /// of an earlier store epoch, and returns `None`.
-    fn address(&self, mut wanted: Queued) -> Option<Queued> {
+    fn address(&self, mut wanted: QueueRequest) -> Option<QueueRequest> {
         let entry = &mut wanted.entry;
         let has_ids = ids::is_by_id(&entry.conversation) || ids::has_ids(&entry.content);
         if has_ids && wanted.epoch_number != self.shared.epoch_number() {
@@ -107,7 +107,7 @@ impl Driver {
     }
 
     /// Stores messages in the outbox and passes them to the machine, or refuses them.
-    async fn queue(&mut self, wanted: Vec<Queued>) {
+    async fn queue(&mut self, wanted: Vec<QueueRequest>) {
         let (new, again) = self.classify(wanted);
         let entries: Vec<_> = new.iter().map(|queued| queued.entry.clone()).collect();
         let stored = match &entries[..] {
@@ -116,7 +116,7 @@ impl Driver {
         };
         match stored {
             Ok(()) => {
-                for Queued {
+                for QueueRequest {
                     entry,
                     queued_reply,
                     outcome,
@@ -125,11 +125,11 @@ impl Driver {
                 {
                     self.wait_for_outcome(entry.id, queued_reply, outcome);
                     if !self.progress.had_session {
-                        self.progress.unverified.push(entry.id);
+                        self.progress.queued_before_login.push(entry.id);
                     }
                     self.machine.send(now(), outgoing(entry));
                 }
-                for Queued {
+                for QueueRequest {
                     entry,
                     queued_reply,
                     outcome,
@@ -141,7 +141,7 @@ impl Driver {
                 self.shared.unsettled.send_replace(self.machine.unsettled());
             }
             Err(error) => {
-                for Queued {
+                for QueueRequest {
                     entry,
                     queued_reply,
                     outcome,
@@ -160,8 +160,8 @@ impl Driver {
 
     /// Returns the messages to store, and those that repeat one of them or a message of the outbox.
     /// Reports a refusal to the callers of all other messages.
-    fn classify(&self, wanted: Vec<Queued>) -> (Vec<Queued>, Vec<Queued>) {
-        let (mut new, mut again) = (Vec::<Queued>::new(), Vec::new());
+    fn classify(&self, wanted: Vec<QueueRequest>) -> (Vec<QueueRequest>, Vec<QueueRequest>) {
+        let (mut new, mut again) = (Vec::<QueueRequest>::new(), Vec::new());
         for queued in wanted {
             let entry = &queued.entry;
             let first = match self.machine.message(&entry.id) {

@@ -56,7 +56,7 @@ pub(super) enum Input {
         reply: oneshot::Sender<Result<Outcome, ClientError>>,
     },
     /// Put a message into the outbox.
-    Queue(Queued),
+    Queue(QueueRequest),
     /// Save the names of users.
     SaveNames {
         /// All known names.
@@ -68,9 +68,9 @@ pub(super) enum Input {
     Close,
 }
 
-/// Message for the outbox.
+/// Request to put a message into the outbox.
 #[derive(Debug)]
-pub(super) struct Queued {
+pub(super) struct QueueRequest {
     pub(super) entry: OutboxEntry,
     /// Number of the store epoch that ids in the message belong to.
     pub(super) epoch_number: u64,
@@ -120,7 +120,7 @@ pub(super) struct Progress {
     /// True if the application has closed or dropped the client.
     closing: bool,
     /// Messages that were queued before the first login of this run.
-    unverified: Vec<ClientMessageId>,
+    queued_before_login: Vec<ClientMessageId>,
 }
 
 /// Reason why the driver woke up.
@@ -183,13 +183,13 @@ impl Driver {
         }
         loop {
             let endpoint = self.options.servers[attempts % server_count].clone();
-            let name = endpoint.address.to_string();
+            let address = endpoint.address.to_string();
             let attempt = self.attempt(endpoint.clone());
             let next = match self.wait_serving(attempt).await {
                 None => Next::End,
                 Some(Ok(connection)) => {
                     self.scheme = endpoint.address.scheme;
-                    let next = self.online(connection, &name).await;
+                    let next = self.serve_connection(connection, &address).await;
                     if let Next::Retry { reason, .. } = &next {
                         failures.record_loss(reason, &endpoint);
                     }
@@ -296,10 +296,10 @@ impl Driver {
     }
 
     /// Serves one connection until it ends.
-    async fn online(&mut self, (mut reader, mut writer): (Reader, Writer), name: &str) -> Next {
+    async fn serve_connection(&mut self, (mut reader, mut writer): (Reader, Writer), address: &str) -> Next {
         self.machine.connected(now());
         let next = loop {
-            if let Some(next) = self.act(Some((&mut writer, name))).await {
+            if let Some(next) = self.act(Some((&mut writer, address))).await {
                 break next;
             }
             if let Err(reason) = writer.seal(now()) {

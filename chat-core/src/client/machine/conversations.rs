@@ -11,7 +11,8 @@ use crate::model::{
 use super::marks::EarlyMarks;
 use crate::sequencer::EventSequencer;
 
-/// Maximum number of events of one conversation that are kept while it is looked up.
+/// Maximum number of events of one conversation that are kept until the server has reported the
+/// conversation.
 const MAX_WAITING_EVENTS: usize = 64;
 
 /// State of one conversation.
@@ -22,7 +23,7 @@ pub(super) struct ConversationState {
     /// Puts the events into order. `None` until the server has reported the conversation, and if
     /// the client receives no events.
     pub(super) sequencer: Option<EventSequencer>,
-    /// Pushed events that wait until the sequencer exists.
+    /// Pushed events that wait until the server has reported the conversation in this session.
     waiting: Vec<Event>,
     /// Highest position that a push has reported before the server reported the conversation in
     /// this session.
@@ -41,8 +42,8 @@ pub(super) enum Lookup {
     Done,
     /// A request is needed, but not before this time.
     Due(Instant),
-    /// The request was sent, and waits for its reply. Pushes had reported events up to this
-    /// position before.
+    /// The request was sent, and waits for its reply. Before the request, pushes had reported
+    /// events up to this position.
     Requested(Option<Seq>),
 }
 
@@ -77,7 +78,7 @@ impl Conversations {
     /// more than one, because then the known name of one of them is out of date.
     pub(super) fn find(&self, reference: &ConversationRef) -> Option<ConversationId> {
         let known = self.all.values().filter_map(|known| known.info.as_deref());
-        known::only(reference, known).map(|info| info.id)
+        known::only_match(reference, known).map(|info| info.id)
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &ConversationState> {
@@ -90,18 +91,19 @@ impl Conversations {
 }
 
 impl ConversationState {
-    /// Keeps an event until the sequencer exists, and makes a lookup of the conversation due.
-    /// Events beyond the limit are read from the log later.
+    /// Keeps an event until the server has reported the conversation in this session, and makes a
+    /// look-up of the conversation due. Events beyond the limit are read from the log later.
     pub(super) fn add_waiting(&mut self, now: Instant, event: Event) {
-        self.behind_lookup(now, event.seq);
+        self.behind_unreported(now, event.seq);
         if self.waiting.len() < MAX_WAITING_EVENTS {
             self.waiting.push(event);
         }
     }
 
-    /// Records, until the sequencer exists, that the log has events up to `last`. Makes a lookup of
-    /// the conversation due, unless one is due or was requested already.
-    pub(super) fn behind_lookup(&mut self, now: Instant, last: Seq) {
+    /// Records that the log has events up to `last`, while the server has not reported the
+    /// conversation in this session. Makes a look-up of the conversation due, unless one is due or
+    /// was requested already.
+    pub(super) fn behind_unreported(&mut self, now: Instant, last: Seq) {
         self.reported_last = self.reported_last.max(Some(last));
         if self.lookup == Lookup::Done {
             self.lookup = Lookup::Due(now);
@@ -116,8 +118,8 @@ impl ConversationState {
         }
     }
 
-    /// Passes the positions that were reported before the sequencer existed to the sequencer, so
-    /// that it reads the log up to them.
+    /// Passes the position that pushes reported before the server reported the conversation to the
+    /// sequencer, which then reads the log up to that position.
     pub(super) fn report_last(&mut self, now: Instant) {
         if let Some(last) = self.reported_last.take()
             && let Some(sequencer) = &mut self.sequencer
@@ -127,7 +129,7 @@ impl ConversationState {
         }
     }
 
-    /// Removes and returns the events that waited for the sequencer.
+    /// Removes and returns the events that waited until the server reported the conversation.
     pub(super) fn take_waiting(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.waiting)
     }
@@ -139,8 +141,9 @@ impl ConversationState {
         sequencer.is_some_and(|sequencer| !self.reported || sequencer.is_unverified())
     }
 
-    /// Returns the time from which the next request about this conversation may be sent, or `None`
-    /// if no request is needed, or one was sent already.
+    /// Returns the time from which the next request about this conversation may be sent. Returns
+    /// `None` if no request is needed, the request was sent already, or the server has yet to
+    /// report the conversation.
     pub(super) fn due(&self) -> Option<Instant> {
         match self.lookup {
             Lookup::Due(at) => Some(at),
@@ -171,7 +174,7 @@ impl ConversationState {
 }
 
 /// Updates the unread counts. Unread messages are those of other users after the read mark.
-/// Sending a message moves the marker too, and so does a message that the user has read on another
+/// Sending a message moves the mark too, and so does a message that the user has read on another
 /// device: those up to `read_elsewhere`. Unlike on the server, a recall does not reduce the counts.
 fn update_counts(info: &mut ConversationInfo, me: UserId, event: &Event, body: &EventBody, read_elsewhere: Seq) {
     let EventBody::Message(message) = body else { return };

@@ -1,5 +1,5 @@
-//! Reading of the rest of the list of conversations, if the reply to the login contains only its
-//! beginning.
+//! Reading of the list of conversations, if the reply to the login does not contain all that the
+//! client needs.
 
 use std::time::{Duration, Instant};
 
@@ -40,9 +40,9 @@ impl Listing {
 }
 
 impl Machine {
-    /// Starts to read the list of conversations if the login reported only the beginning of it. An
-    /// application that wants every event also needs the conversations that have ended, which the
-    /// reply to the login leaves out.
+    /// Starts to read the list of conversations if the reply to the login contains only some of
+    /// them. An application that wants every event also needs the conversations that have ended,
+    /// which the reply to the login leaves out.
     pub(super) fn begin_listing(&mut self, now: Instant, has_more: bool) {
         if has_more || self.config.receive == Receive::FromBeginning {
             self.set_listing(Listing::Due(now, ConversationId(0)));
@@ -52,7 +52,8 @@ impl Machine {
         }
     }
 
-    /// Requests the next page of the list if it is due.
+    /// Requests the next page of the list if it is due. Reports that the client is online if the
+    /// time has come to do so without the whole list.
     pub(super) fn list(&mut self, now: Instant) {
         if let Phase::Online(session) = &self.phase
             && session.online_at.is_some_and(|at| at <= now)

@@ -59,8 +59,8 @@ impl EarlyMarks {
         }
     }
 
-    /// Removes and returns the receipts of which a position was past `before`, the event that was
-    /// the last known one, and is not past `last`. Keeps those of which the other position is past
+    /// Returns the receipts of which a position was past `before`, the event that was the last
+    /// known one, and is not past `last`. Removes them, except those whose other position is past
     /// `last`.
     pub(super) fn take_reached(&mut self, before: Seq, last: Seq) -> Vec<Receipt> {
         let is_new = |seq: Seq| before < seq && seq <= last;

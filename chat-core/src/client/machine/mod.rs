@@ -66,8 +66,8 @@ struct Session {
     /// True once [`ClientEvent::CaughtUp`] is reported. Always true if the client receives no
     /// events.
     caught_up: bool,
-    /// Progress of reading the rest of the list of conversations, of which the login reported the
-    /// beginning.
+    /// Progress of reading the list of conversations, of which the reply to the login may contain
+    /// only some.
     listing: Listing,
     /// Time at which the client reports that it is online, even if it does not know all
     /// conversations by then; `None` once it has reported that.
@@ -251,7 +251,7 @@ impl Machine {
             times.push(session.listing.due());
             times.push(session.online_at);
             times.push(self.outbox.next_start(now));
-            if self.may_ask_for_page() {
+            if self.may_request_read() {
                 times.push(
                     self.conversations
                         .values()
@@ -319,7 +319,7 @@ impl Machine {
     /// Returns the number of commands that have no result yet.
     #[must_use]
     pub fn unfinished(&self) -> usize {
-        self.waiting.len() + self.requests.commands()
+        self.waiting.len() + self.requests.command_count()
     }
 
     /// Returns whether packets from the server are processed: from [`connected`](Self::connected)
@@ -364,15 +364,16 @@ impl Machine {
         match push {
             Push::GoAway { retry_after_ms } => self.asked_to_leave(now, Duration::from_millis(retry_after_ms.into())),
             Push::Closed(code) => self.closed(code),
-            // Pushes before the session are ignored: the reply to the login reports the ends of the
-            // logs, which contain the pushed events.
+            // Pushes before the session are ignored. After the login, the server reports the ends
+            // of the logs, which contain the pushed events.
             push if self.is_online() && self.config.receive != Receive::Nothing => self.sync_push(now, push),
             _ => {}
         }
     }
 
-    /// Handles the request of a server that shuts down: leaves once running requests have finished,
-    /// or at once if there is no session.
+    /// Handles the request of a server to leave, for example because it shuts down: leaves once
+    /// running requests have finished or the deadline has passed, or at once if there is no
+    /// session.
     fn asked_to_leave(&mut self, now: Instant, come_back_after: Duration) {
         match &mut self.phase {
             Phase::Online(session) => {

@@ -90,7 +90,7 @@ impl Requests {
     }
 
     /// Returns the number of running commands of the application.
-    pub(super) fn commands(&self) -> usize {
+    pub(super) fn command_count(&self) -> usize {
         let commands = self
             .pending
             .values()
@@ -144,8 +144,9 @@ fn is_repeatable(command: &Command) -> bool {
             | Command::Block(_)
             | Command::Unblock(_)
             | Command::Logout
-            // The first attempt may have renamed the group. A repetition by the old name would then
-            // fail, or change another group that has taken the name.
+            // With the id of the group only: the first attempt may have renamed the group. A
+            // repetition by the old name would then fail, or change another group that has taken
+            // the name.
             | Command::UpdateGroup {
                 group: ConversationRef::Id(_),
                 ..

@@ -25,7 +25,7 @@ use super::{
 };
 
 impl Machine {
-    /// Processes the conversations that the login reported.
+    /// Processes conversations that the login, or a page of the list, reported.
     pub(super) fn begin_sync(&mut self, now: Instant, conversations: Vec<ConversationInfo>) {
         for info in conversations {
             let id = info.id;
@@ -52,8 +52,8 @@ impl Machine {
 
     /// Processes the server's information about a conversation.
     pub(super) fn learn(&mut self, now: Instant, info: ConversationInfo) {
-        for name in names_of(&info) {
-            self.outbox.learn(&name, info.id);
+        for reference in references_to(&info) {
+            self.outbox.learn(&reference, info.id);
         }
         let acknowledged = self.acks.acknowledged.get(&info.id).copied();
         let receive = self.config.receive;
@@ -92,13 +92,13 @@ impl Machine {
         let info = Arc::new(info);
         known.info = Some(Arc::clone(&info));
         if is_shorter {
-            // They refer to events of the longer log.
+            // The early marks refer to events of the longer log.
             known.early = EarlyMarks::default();
         }
         let waiting = known.take_waiting();
         self.actions.push_back(Action::Conversation(Arc::clone(&info)));
         if is_shorter {
-            self.restart_delivery(info, begin);
+            self.void_acknowledgements(info, begin);
         }
         for event in waiting {
             self.pushed_event(now, event);
@@ -144,12 +144,13 @@ impl Machine {
         let end = LogEnd::of(info).at_least(sequencer.known_last());
         *sequencer = EventSequencer::new(begin.into(), end, now);
         let info = Arc::clone(info);
-        self.restart_delivery(info, begin.into());
+        self.void_acknowledgements(info, begin.into());
     }
 
-    /// Forgets the acknowledgements of a conversation whose log differs from the delivered events
-    /// after `begin`, and reports that to an application that receives events.
-    fn restart_delivery(&mut self, conversation: Arc<ConversationInfo>, begin: Cursor) {
+    /// Makes the acknowledgements of a conversation void, because its log differs from the
+    /// delivered events after `begin`. An application that receives events gets
+    /// [`ClientEvent::Rewound`].
+    fn void_acknowledgements(&mut self, conversation: Arc<ConversationInfo>, begin: Cursor) {
         let id = conversation.id;
         // The saved cursor stays if it has a mark: until the application acknowledges another
         // event, each run detects by the mark that the log has another event there. A cursor
@@ -171,7 +172,7 @@ impl Machine {
 
 /// Returns the references to a conversation other than its id. Returns no reference to a
 /// conversation that the user has left or that was deleted: its name may belong to another one.
-fn names_of(info: &ConversationInfo) -> Vec<ConversationRef> {
+fn references_to(info: &ConversationInfo) -> Vec<ConversationRef> {
     if !info.active {
         return Vec::new();
     }

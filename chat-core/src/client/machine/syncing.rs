@@ -22,20 +22,21 @@ use super::{
     requests::Pending,
 };
 
-/// Maximum number of pages requested at once, over all conversations.
-const MAX_PAGE_REQUESTS: usize = 4;
+/// Maximum number of pages of logs and of look-ups requested at once, over all conversations.
+const MAX_RUNNING_READS: usize = 4;
 /// Maximum number of events in a page.
 const MAX_PAGE_EVENTS: u32 = 500;
-/// Maximum number of bytes in a page.
+/// Maximum size of the event bodies in a page, in bytes.
 const MAX_PAGE_BYTES: u32 = 256 * 1024;
-/// Minimum delay after a page or look-up that failed.
+/// Minimum delay before a failed request for a page, a look-up or a list is repeated.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 impl ConversationState {
-    /// Schedules the look-up or page whose request was lost with the connection.
+    /// Forgets the pushes that wait for the sequencer, and schedules the look-up or page whose
+    /// request was lost with the connection.
     pub(super) fn connection_lost(&mut self, now: Instant) {
         self.reported = false;
-        // The next session may find another log, and reports its end.
+        // The server may have another log in the next session, and reports that log's end.
         self.take_waiting();
         self.reported_last = None;
         if matches!(self.lookup, Lookup::Requested(_)) {
@@ -56,7 +57,7 @@ impl Machine {
                 let known = self.conversations.entry(conversation);
                 match &mut known.sequencer {
                     Some(sequencer) if known.reported => sequencer.behind(now, last_seq),
-                    _ => known.behind_lookup(now, last_seq),
+                    _ => known.behind_unreported(now, last_seq),
                 }
             }
             Push::Read {
@@ -79,7 +80,8 @@ impl Machine {
                     read_seq,
                 };
                 if let Some(known) = self.conversations.get_mut(conversation) {
-                    // A page of the list may have been read before.
+                    // A page of the list that arrives later may be older than this push. The client
+                    // ignores the page's information about a conversation that is looked up.
                     known.look_up_unreported(now);
                 }
                 self.receipt(conversation, receipt);
@@ -122,12 +124,13 @@ impl Machine {
     fn read_elsewhere(&mut self, now: Instant, id: ConversationId, read_seq: Seq, unread: u32, unread_mentions: u32) {
         let known = self.conversations.entry(id);
         known.early.read_seq = known.early.read_seq.max(read_seq);
-        // A page of the list may have been read before.
+        // A page of the list that arrives later may be older than this push. The client ignores the
+        // page's information about a conversation that is looked up.
         known.look_up_unreported(now);
         let changed = self.change(id, |info| {
             info.unread = unread;
             info.unread_mentions = unread_mentions;
-            move_read_marker(info, read_seq);
+            move_read_mark(info, read_seq);
         });
         if let Some(info) = changed {
             self.events.offer(ClientEvent::Read(info));
@@ -136,9 +139,9 @@ impl Machine {
 
     /// Updates the read mark and the unread counts after this device marked events as read. The
     /// server reports the exact counts to the user's other sessions only; here they are bounded by
-    /// the number of events after the marker.
+    /// the number of events after the read mark.
     pub(super) fn read_here(&mut self, id: ConversationId, seq: Seq) {
-        self.change(id, |info| move_read_marker(info, seq));
+        self.change(id, |info| move_read_mark(info, seq));
     }
 
     /// Reports a receipt of another user, up to the last known event, and keeps it if it is past
@@ -255,15 +258,16 @@ impl Machine {
         }
     }
 
-    /// Returns whether another page may be requested.
-    pub(super) fn may_ask_for_page(&self) -> bool {
-        self.requests.reads < MAX_PAGE_REQUESTS && self.events.has_room_for_page()
+    /// Returns whether another page of a log, or another look-up, may be requested.
+    pub(super) fn may_request_read(&self) -> bool {
+        self.requests.reads < MAX_RUNNING_READS && self.events.has_room_for_page()
     }
 
-    /// Requests the pages and look-ups that are due, as far as the limits permit.
+    /// Requests the next page of the list if it is due, and the pages of logs and look-ups that are
+    /// due, as far as the limits permit. Reports once that the client has caught up.
     pub(super) fn sync(&mut self, now: Instant) {
         self.list(now);
-        while self.may_ask_for_page() {
+        while self.may_request_read() {
             let due = |known: &ConversationState| known.due().is_some_and(|at| at <= now);
             let Some((id, known)) = self.conversations.iter_mut().find(|(_, known)| due(known)) else {
                 break;
@@ -353,7 +357,7 @@ impl Machine {
                 ClientError::Protocol("the server answered a look-up with something else".into()),
                 None,
             ),
-            // An event that was pushed since the request says that the user may read it now.
+            // A push since the request says that the user may read the conversation now.
             Err(failure) if is_gone(&failure) && known.reported_last == reported_before => {
                 if known.sequencer.is_none() {
                     self.conversations.remove(id);
@@ -367,8 +371,8 @@ impl Machine {
 }
 
 /// Moves the read mark forward to `seq`, or to the last known event if that is earlier. Bounds
-/// the unread counts by the number of events after the marker.
-fn move_read_marker(info: &mut ConversationInfo, seq: Seq) {
+/// the unread counts by the number of events after the read mark.
+fn move_read_mark(info: &mut ConversationInfo, seq: Seq) {
     info.read_seq = info.read_seq.max(seq.min(info.last_seq));
     let left = u32::try_from(info.last_seq.0.saturating_sub(info.read_seq.0)).unwrap_or(u32::MAX);
     info.unread = info.unread.min(left);

@@ -16,7 +16,9 @@ use super::{AccountState, ClientStore, ClientStoreError, KnownGroups, OutboxEntr
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     saved: Mutex<SavedState>,
-    pins: Mutex<String>,
+    /// Pinned keys, and hosts that proved themselves by a certificate, in the format of the
+    /// `known_hosts` file.
+    known_hosts: Mutex<String>,
 }
 
 impl MemoryStore {
@@ -68,17 +70,17 @@ impl ClientStore for MemoryStore {
     }
 
     async fn known_hosts(&self) -> Result<KnownHosts, ClientStoreError> {
-        let pins = self.pins.lock();
-        KnownHosts::parse(&pins).map_err(|error| ClientStoreError::KnownHosts(error.to_string()))
+        let text = self.known_hosts.lock();
+        KnownHosts::parse(&text).map_err(|error| ClientStoreError::KnownHosts(error.to_string()))
     }
 
     async fn record_authority(&self, host: &str) -> Result<(), ClientStoreError> {
         let failed = |error: KnownHostsError| ClientStoreError::KnownHosts(error.to_string());
         let line = format_authority(host).map_err(failed)?;
-        let mut pins = self.pins.lock();
-        if !KnownHosts::parse(&pins).map_err(failed)?.is_certified(host) {
-            pins.push_str(&line);
-            pins.push('\n');
+        let mut text = self.known_hosts.lock();
+        if !KnownHosts::parse(&text).map_err(failed)?.is_certified(host) {
+            text.push_str(&line);
+            text.push('\n');
         }
         Ok(())
     }
@@ -86,11 +88,11 @@ impl ClientStore for MemoryStore {
     async fn pin(&self, host: &str, key: &Fingerprint) -> Result<(), ClientStoreError> {
         let failed = |error: KnownHostsError| ClientStoreError::KnownHosts(error.to_string());
         let line = format_line(host, key, "").map_err(failed)?;
-        let mut pins = self.pins.lock();
-        let known = KnownHosts::parse(&pins).map_err(failed)?;
+        let mut text = self.known_hosts.lock();
+        let known = KnownHosts::parse(&text).map_err(failed)?;
         if known.lacks(host, key).map_err(failed)? {
-            pins.push_str(&line);
-            pins.push('\n');
+            text.push_str(&line);
+            text.push('\n');
         }
         Ok(())
     }

@@ -123,7 +123,8 @@ impl fmt::Debug for OutboxEntry {
     }
 }
 
-/// Everything that a store holds.
+/// Everything that a store holds except its knowledge about servers
+/// ([`known_hosts`](ClientStore::known_hosts)).
 #[derive(Clone, Debug, Default)]
 pub struct SavedState {
     /// The device, its user and its tokens.
@@ -139,8 +140,8 @@ pub struct SavedState {
 }
 
 /// Names of the groups that the user is in. With them, a message to a group is addressed by the
-/// group's id also before the first login of a run, so that it arrives there if the group is
-/// renamed first.
+/// group's id also before the first login of a run, so that the message arrives in that group even
+/// if the group is renamed before the login.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KnownGroups {
     /// Store epoch that the ids belong to. In another epoch, the groups are not used.
@@ -156,8 +157,8 @@ pub struct KnownGroups {
 /// mixture.
 #[async_trait]
 pub trait ClientStore: fmt::Debug + Send + Sync + 'static {
-    /// Loads everything. A client calls this once, when it starts. An empty store returns and keeps
-    /// a new device.
+    /// Loads the saved state. A client calls this once, when it starts. An empty store returns and
+    /// keeps a new device.
     async fn load(&self) -> Result<SavedState, ClientStoreError>;
 
     /// Replaces the account.
@@ -171,7 +172,7 @@ pub trait ClientStore: fmt::Debug + Send + Sync + 'static {
     /// Replaces all names. The new names may be lost in a power failure.
     async fn save_names(&self, names: &BTreeMap<UserId, String>) -> Result<(), ClientStoreError>;
 
-    /// Replaces all groups. May be lost in a power failure.
+    /// Replaces all groups. The new groups may be lost in a power failure.
     async fn save_groups(&self, groups: &KnownGroups) -> Result<(), ClientStoreError>;
 
     /// Adds messages to the outbox.
@@ -185,20 +186,21 @@ pub trait ClientStore: fmt::Debug + Send + Sync + 'static {
     /// again under its id, by which the server recognises it.
     async fn settle(&self, ids: &[ClientMessageId]) -> Result<(), ClientStoreError>;
 
-    /// Loads the pinned keys of servers.
+    /// Loads the pinned keys of servers, and the servers that have proved themselves by a
+    /// certificate.
     async fn known_hosts(&self) -> Result<KnownHosts, ClientStoreError>;
 
     /// Records that a server has proved itself by a certificate of a trusted authority, so that it
     /// is refused without one from now on.
     ///
     /// # Errors
-    /// It cannot be recorded. The client must send nothing to the server.
+    /// The proof cannot be recorded. The client must send nothing to the server.
     async fn record_authority(&self, host: &str) -> Result<(), ClientStoreError>;
 
     /// Pins the key of a server on first contact.
     ///
     /// # Errors
-    /// Another key is pinned, or the key cannot be stored. The client must send nothing to the
-    /// server.
+    /// Another key is pinned, the server has proved itself by a certificate before, or the key
+    /// cannot be stored. The client must send nothing to the server.
     async fn pin(&self, host: &str, key: &Fingerprint) -> Result<(), ClientStoreError>;
 }

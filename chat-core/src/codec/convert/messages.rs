@@ -55,7 +55,7 @@ impl<T: Into<Arc<str>> + AsRef<str>> SendFields<'_, T> {
             mentions: mentions.collect::<Result<Vec<UserId>, _>>()?,
             mention_all: self.mention_all,
         };
-        to_draft(self.conversation, self.client_message_id, content)
+        to_send_command(self.conversation, self.client_message_id, content)
     }
 }
 
@@ -64,14 +64,14 @@ pub(super) fn to_edit(edit: proto::EditMessage, max_text: usize) -> Result<Comma
         target: parts::to_seq(edit.target, "target")?,
         text: MessageText::with_limit(edit.text, max_text)?,
     };
-    to_draft(edit.conversation, &edit.client_message_id, content)
+    to_send_command(edit.conversation, &edit.client_message_id, content)
 }
 
 pub(super) fn to_recall(recall: proto::RecallMessage) -> Result<Command, InvalidRequest> {
     let content = DraftContent::Recall {
         target: parts::to_seq(recall.target, "target")?,
     };
-    to_draft(recall.conversation, &recall.client_message_id, content)
+    to_send_command(recall.conversation, &recall.client_message_id, content)
 }
 
 pub(super) fn to_react(react: proto::React) -> Result<Command, InvalidRequest> {
@@ -80,10 +80,10 @@ pub(super) fn to_react(react: proto::React) -> Result<Command, InvalidRequest> {
         emoji: Emoji::new(&react.emoji)?,
         remove: react.remove,
     };
-    to_draft(react.conversation, &react.client_message_id, content)
+    to_send_command(react.conversation, &react.client_message_id, content)
 }
 
-fn to_draft(
+fn to_send_command(
     conversation: Option<proto::ConversationRef>,
     client_message_id: &[u8],
     content: DraftContent,

@@ -324,8 +324,8 @@ pub struct LoggedIn {
     #[prost(message, optional, tag = "1")]
     pub user: ::core::option::Option<UserInfo>,
     /// Token for the next Resume; valid until the login ends, for example by logout, revocation, a
-    /// change of the password, or 90 days without a Resume. Empty after a Resume that does not replace
-    /// the token: the token that was presented stays valid.
+    /// change of the password, or by default 90 days without a Resume. Empty after a Resume that does
+    /// not replace the token: the token that was presented stays valid.
     #[prost(bytes = "bytes", tag = "2")]
     pub session_token: ::prost::bytes::Bytes,
     /// Token for the next Login. Empty if the present device token stays valid.

@@ -104,7 +104,7 @@ proptest! {
 }
 
 #[test]
-fn wiped_packets_leave_no_copy_in_the_buffer() {
+fn packets_are_intact_while_the_decoder_wipes() {
     let mut framed = BytesMut::new();
     put_frame(&mut framed, b"a password");
     put_frame(&mut framed, b"next");

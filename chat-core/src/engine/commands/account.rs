@@ -53,7 +53,7 @@ impl AccountCommands {
         };
         let new = Password::normalized(&new)?;
         let account = self.directory.account(&UserRef::Id(caller.user)).await?;
-        let Some(compared) = passwords.confirm(&account, device, old).await? else {
+        let Some(old_hash) = passwords.confirm(&account, device, old).await? else {
             // A client that repeats a change whose answer was lost also fails here, because the
             // change was committed and the old password is no longer right. In that case, the
             // sessions that the change ended may still be open.
@@ -65,7 +65,7 @@ impl AccountCommands {
         let device_token = DeviceToken::generate().map_err(no_entropy)?;
         let change = ChangePassword {
             caller,
-            compared: PhcString(compared),
+            compared: PhcString(old_hash),
             new: PhcString(new),
             session_token: session_token.hash(),
             device_token: device_token.hash(),
@@ -97,6 +97,8 @@ impl AccountCommands {
         Ok(Outcome::Done)
     }
 
+    /// Changes the caller's profile. If `allowed` is an error, because the caller exceeds the rate
+    /// of changes, only a command that changes nothing succeeds.
     pub(super) async fn update_profile(
         self: Arc<Self>,
         caller: Caller,
@@ -104,7 +106,7 @@ impl AccountCommands {
         allowed: Result<(), CommandError>,
     ) -> Result<Outcome, CommandError> {
         if allowed.is_err() {
-            self.limits.attempt(caller.user).await?;
+            self.limits.charge_attempt(caller.user).await?;
         }
         let changes = self.hooks.before_update_profile(caller, changes).await?;
         let now = self.access.wall_time();

@@ -10,14 +10,13 @@ pub(super) enum ChargedRate {
     /// The same rate, but a repetition of a command that already took effect is executed even if
     /// the user exceeds the rate, because its answer may have been lost.
     NewChanges,
-    /// None: the command changes nothing that other users store or see in a log, or its family
-    /// charges a rate of its own.
+    /// No rate: the command appends no event to a log, or its family charges a rate of its own.
     None,
 }
 
 impl ChargedRate {
     /// Returns the rate of a command. Every command that may append an event to a log is charged to
-    /// this rate or to one of its own.
+    /// the rate of changes or to a rate of its own.
     pub(super) const fn of(command: &Command) -> Self {
         match command {
             Command::AnswerFriend { .. }

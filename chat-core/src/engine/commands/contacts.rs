@@ -12,7 +12,7 @@ use crate::engine::error::CommandError;
 use crate::engine::hook_calls::HookCalls;
 use crate::engine::limits::UserLimits;
 use crate::engine::operation::Operation;
-use crate::engine::operations::account::{private_profile, public_profile};
+use crate::engine::operations::account::{private_info, public_info};
 use crate::engine::operations::contact::{
     AnswerFriend, Relation, RemoveFriend, RequestFriend, SetBlocked, accepts_request,
 };
@@ -71,7 +71,7 @@ impl ContactCommands {
         user: UserRef,
         note: Note,
     ) -> Result<Outcome, CommandError> {
-        self.limits.attempt(caller.user).await?;
+        self.limits.charge_attempt(caller.user).await?;
         let peer = self.directory.user_id(&user).await?;
         let (mut charge, allowed) = match self.limits.friend_requests.charge(caller.user) {
             Ok(charge) => (Some(charge), Ok(())),
@@ -145,7 +145,7 @@ impl ContactCommands {
         allowed: Result<(), CommandError>,
     ) -> Result<Outcome, CommandError> {
         if allowed.is_err() {
-            self.limits.attempt(caller.user).await?;
+            self.limits.charge_attempt(caller.user).await?;
         }
         let peer = self.directory.user_id(&user).await?;
         let change = SetBlocked {
@@ -227,14 +227,14 @@ impl ContactCommands {
         let mut found = Vec::new();
         if let Ok(id) = query.parse() {
             let account = access.read(store.account(UserId(id))).await?;
-            found.extend(account.filter(|account| !account.disabled).as_ref().map(public_profile));
+            found.extend(account.filter(|account| !account.disabled).as_ref().map(public_info));
         }
         if !query.is_empty() {
             let named = access.read(store.search_accounts(&query, limit)).await?;
             permit.add_rows(named.len());
             let by_id = found.first().map(|user: &UserInfo| user.id);
             let named = named.iter().filter(|account| Some(account.id) != by_id);
-            found.extend(named.map(public_profile));
+            found.extend(named.map(public_info));
         }
         found.truncate(limit as usize);
         Ok(Outcome::Users(found))
@@ -264,14 +264,12 @@ impl ContactCommands {
         let accounts = self.access.read(self.access.store().accounts(&ids)).await?;
         let infos = accounts.iter().map(|account| {
             let is_own = account.id == caller.user;
-            (
-                account.id,
-                if is_own {
-                    private_profile(account)
-                } else {
-                    public_profile(account)
-                },
-            )
+            let info = if is_own {
+                private_info(account)
+            } else {
+                public_info(account)
+            };
+            (account.id, info)
         });
         let infos: HashMap<UserId, UserInfo> = infos.collect();
         Ok(Outcome::Users(

@@ -15,8 +15,8 @@ use crate::engine::config::{EngineConfig, SessionPolicy};
 use crate::engine::error::{CommandError, name_taken};
 use crate::engine::hook_calls::HookCalls;
 use crate::engine::operations::account::{
-    Admit, CreateAccount, LoggedIn, LoginMethod, PhcString, Provision, Tokens, can_resume, first_epoch,
-    private_profile, session_expired,
+    Admit, CreateAccount, LoggedIn, LoginMethod, PhcString, Provision, Tokens, can_resume, first_epoch, private_info,
+    session_expired,
 };
 use crate::engine::operations::fence::USER_LOCK;
 use crate::engine::store_access::StoreAccess;
@@ -67,7 +67,7 @@ pub(in crate::engine) struct Logins {
     pub(in crate::engine) session_ender: Arc<SessionEnder>,
     pub(in crate::engine) presence: Arc<PresenceView>,
     /// Limits on wrong session tokens.
-    pub(in crate::engine) session_tokens: TokenThrottle,
+    pub(in crate::engine) session_token_throttle: TokenThrottle,
     pub(in crate::engine) options: LoginOptions,
 }
 
@@ -155,7 +155,7 @@ impl Logins {
             expires,
         };
         let logged_in = self.admit(user, login.device, method).await?;
-        self.session_tokens
+        self.session_token_throttle
             .succeeded(Instant::now(), TokenAttempt::new(source, user, login.device));
         Ok(LoginGrant {
             caller: logged_in.caller,
@@ -207,7 +207,7 @@ impl Logins {
         // Only the first login of a user needs a transaction; for later ones, this read is enough.
         let known = self.access.store().account_by_subject(subject.as_str());
         if let Some(account) = self.access.read(known).await? {
-            return Ok(private_profile(&account));
+            return Ok(private_info(&account));
         }
         let provision = Provision {
             subject,
@@ -241,7 +241,7 @@ impl Logins {
         resume: Resume,
     ) -> Result<LoginGrant, CommandError> {
         let attempt = TokenAttempt::new(source, resume.user, resume.device);
-        self.session_tokens.check(Instant::now(), attempt)?;
+        self.session_token_throttle.check(Instant::now(), attempt)?;
         let presented = SessionToken::from_secret(&resume.session_token).map(|token| token.hash());
         // This read detects a wrong token, so that no transaction is needed for it.
         let device = self.access.store().device(resume.user, resume.device);
@@ -254,7 +254,7 @@ impl Logins {
                 .is_some_and(|device| can_resume(device, *presented, idle_timeout, now))
         });
         let Some(presented) = presented else {
-            self.session_tokens.failed(Instant::now(), attempt);
+            self.session_token_throttle.failed(Instant::now(), attempt);
             return Err(session_expired());
         };
         self.reauthenticate(source, resume.user).await?;
@@ -266,7 +266,7 @@ impl Logins {
             idle_timeout,
         };
         let logged_in = self.admit(resume.user, resume.device, method).await?;
-        self.session_tokens.succeeded(Instant::now(), attempt);
+        self.session_token_throttle.succeeded(Instant::now(), attempt);
         Ok(LoginGrant {
             caller: logged_in.caller,
             user: logged_in.user,

@@ -63,7 +63,7 @@ impl Dispatcher {
             return self.dispatch(caller, command, Ok(()));
         }
         let changes = Arc::clone(&self.limits.changes);
-        match changes.charge_finally(caller.user) {
+        match changes.charge_unguarded(caller.user) {
             Ok(()) => {
                 let answer = self.dispatch(caller, command, Ok(()));
                 // The charge stays if the caller drops the future, because the command runs on.

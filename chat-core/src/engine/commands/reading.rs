@@ -46,7 +46,7 @@ pub(in crate::engine) struct ReadingCommands {
     pub(in crate::engine) limits: Arc<UserLimits>,
     pub(in crate::engine) router: Router,
     pub(in crate::engine) marks: Arc<MarkQueue>,
-    pub(in crate::engine) page: PageLimits,
+    pub(in crate::engine) page_limits: PageLimits,
     pub(in crate::engine) draining: CancellationToken,
 }
 
@@ -57,7 +57,7 @@ impl ReadingCommands {
         query: ConversationQuery,
         mut permit: QueryPermit,
     ) -> Result<Outcome, CommandError> {
-        let limit = query.limit.clamp(1, self.page.max_list_length);
+        let limit = query.limit.clamp(1, self.page_limits.max_list_length);
         let (user, device) = (caller.user, caller.device_or_none());
         let memberships = self.access.store().memberships(user, device, query.after, limit);
         let mut memberships = self.access.read(memberships).await?;
@@ -97,8 +97,8 @@ impl ReadingCommands {
         let (access, store) = (&self.access, self.access.store());
         let id = self.directory.find(caller.user, &conversation).await?.id;
         let page = Page {
-            max_events: page.max_events.clamp(1, self.page.max_events),
-            max_bytes: page.max_bytes.clamp(1, self.page.max_bytes),
+            max_events: page.max_events.clamp(1, self.page_limits.max_events),
+            max_bytes: page.max_bytes.clamp(1, self.page_limits.max_bytes),
             ..page
         };
         let page = access.read(store.events_for(caller.user, id, page)).await?;
@@ -198,12 +198,13 @@ impl ReadingCommands {
         Ok(Outcome::Done)
     }
 
-    /// Returns the last event of a conversation that the caller may read now. A mark beyond it is
-    /// limited to it before it is queued: when the mark is written, there may be later events,
-    /// which the mark does not cover.
+    /// Returns the last event of a conversation that the caller may read now. Before a mark beyond
+    /// this event is queued, the mark is reduced to this event: when the mark is written, there may
+    /// be later events, which the mark does not cover.
     ///
     /// # Errors
-    /// [`NotFound`](crate::model::ReplyCode::NotFound): the caller may read no event of it.
+    /// [`NotFound`](crate::model::ReplyCode::NotFound): the caller may read no event of the
+    /// conversation.
     async fn last_readable(&self, caller: Caller, conversation: ConversationId) -> Result<Seq, CommandError> {
         let store = self.access.store();
         self.limits.charge_read(caller.user, ROWS_PER_QUERY);

@@ -161,7 +161,8 @@ impl Leases {
     }
 }
 
-/// Deletes a feed. Returns `false`, and deletes nothing, if another node has it open.
+/// Deletes a feed. Returns `false`, and deletes nothing, if another node holds a lease of the feed
+/// or of its registry.
 pub(super) async fn delete(access: &StoreAccess, node: NodeId, feed: &str) -> Result<bool, CommandError> {
     let delete = Delete {
         feed: feed.to_owned(),

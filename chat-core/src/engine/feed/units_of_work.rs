@@ -104,7 +104,7 @@ impl TypedUnit for Round {
                 Change::Claim(shard) => {
                     let claimed = tx.claim_feed(&self.feed, *shard, self.node, self.ttl).await?;
                     if let Some(lease) = claimed {
-                        self.begin(tx, &lease).await?;
+                        self.skip_to_start(tx, &lease).await?;
                         done.claimed.push(lease);
                     }
                 }
@@ -129,7 +129,7 @@ impl TypedUnit for Round {
 impl Round {
     /// Skips the events before the start of the feed if a shard is claimed for the first time ever.
     /// The cursors are committed together with that claim, so they are set once.
-    async fn begin(&self, tx: &mut dyn Transaction, lease: &FeedLease) -> Result<(), RoundRejection> {
+    async fn skip_to_start(&self, tx: &mut dyn Transaction, lease: &FeedLease) -> Result<(), RoundRejection> {
         if lease.term > 1 {
             return Ok(());
         }

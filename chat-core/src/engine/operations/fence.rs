@@ -81,8 +81,8 @@ pub(crate) fn live_login(device: &Device, now: Timestamp) -> Option<Caller> {
 }
 
 /// Device id that is reserved for the lock of a user. The row with this id serialises logins of the
-/// user, changes of the user's account, devices and blocked users, and whatever makes the user the
-/// owner of a group.
+/// user, changes of the user's account, revocations of the user's devices, blocks by the user,
+/// groups that the user creates, and transfers of groups to the user by operators.
 pub(crate) const USER_LOCK: DeviceId = DeviceId::NONE;
 
 /// Takes the lock of a user. Must be taken before every other lock.

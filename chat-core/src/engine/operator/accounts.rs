@@ -10,7 +10,8 @@ use crate::engine::operations::operator::{AccountChange, ChangeAccount, CreateBy
 use crate::model::{Account, Device, DeviceInfo, ReplyCode, Secret, UserName, UserRef};
 use crate::router::SessionSelector;
 
-/// Maximum number of rows in a page: accounts, groups, members, memberships or audit records.
+/// Maximum number of entries in a page: accounts, groups, members, memberships, sessions or audit
+/// records.
 pub(super) const MAX_PAGE: u32 = 500;
 
 impl Operator {

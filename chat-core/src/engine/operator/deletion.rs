@@ -91,11 +91,12 @@ impl Operator {
     /// Deletes an account permanently. Its sessions end. Its display name, password, devices and
     /// contacts (on both sides) are deleted, its name and subject are treated as `options` say, and
     /// the notes and messages in its inbox are erased. The user leaves all groups. A group that the
-    /// user owns goes to its longest-standing admin, or if there is none, to its longest-standing
-    /// member. It is deleted if it has no other member, and stays without an owner if all other
-    /// members are disabled; [`list_groups`](Self::list_groups) finds such orphaned groups.
-    /// Messages of the user in other conversations remain, without their texts if
-    /// [`DeletedTexts::Erase`] is chosen, and show the user as "deleted user".
+    /// user owns goes to the longest-standing admin whose account is not disabled, or if there is
+    /// none, to the longest-standing such member. The group is deleted if it has no other member,
+    /// and stays without an owner if all other members are disabled;
+    /// [`list_groups`](Self::list_groups) finds such orphaned groups. Messages of the user in other
+    /// conversations remain, without their texts if [`DeletedTexts::Erase`] is chosen, and show the
+    /// user as "deleted user".
     ///
     /// The user's reactions stay, as do the names and descriptions of groups that the user wrote,
     /// and the notes of the user's friend requests and requests to join, in the inboxes of their

@@ -21,7 +21,7 @@ pub struct SessionListing {
     pub id: SessionId,
     /// Id of the user.
     pub user: UserId,
-    /// Unique name of the user; `None` if the account was deleted meanwhile.
+    /// Unique name of the user; `None` if the store does not contain the account.
     pub name: Option<String>,
     /// Device of the session.
     pub device: Option<DeviceId>,
@@ -89,7 +89,8 @@ impl Operator {
         let accounts = access.read(access.store().accounts(&users)).await?;
         let names: HashMap<UserId, String> = accounts.into_iter().map(|account| (account.id, account.name)).collect();
         let listed = sessions.iter().map(|session| listing(session, &names));
-        // A session whose start is not recorded yet has just been added, and may be refused.
+        // A session whose start is not recorded yet is left out: it has just been added, and may
+        // still be refused.
         Ok(listed.flatten().collect())
     }
 }

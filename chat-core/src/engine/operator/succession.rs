@@ -27,7 +27,8 @@ impl Operator {
         }
     }
 
-    /// Passes a group on until its owner is enabled, or the group has no other member.
+    /// Passes a group from `user` to another member, and on to a further one while the account of
+    /// the new owner turns out to be disabled. Stops if no member with an enabled account is left.
     async fn pass_group(&self, mut user: UserId, group: ConversationId) -> Result<(), CommandError> {
         let access = &self.parts.access;
         loop {

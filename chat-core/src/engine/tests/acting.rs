@@ -262,7 +262,7 @@ async fn unknown_and_disabled_users_are_refused() {
     }
 }
 
-/// The answer to the retry would show the group as it is now.
+/// If the retry were answered, the answer would show the disabled user the group as it is now.
 #[tokio::test]
 async fn retried_group_creation_of_a_disabled_user_is_refused() {
     let engine = engine().await;

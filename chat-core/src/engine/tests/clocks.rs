@@ -16,7 +16,8 @@ const DAY_MS: i64 = 24 * 3600 * 1000;
 /// Maximum difference between two readings of the same clock in a test.
 const TOLERANCE_MS: i64 = 60_000;
 
-/// Clock of a node, which is ahead of the real time.
+/// Clock of a node that is ahead of the real time by this number of milliseconds, or behind the
+/// real time if the number is negative.
 #[derive(Debug)]
 struct ClockAhead(AtomicI64);
 
@@ -26,7 +27,7 @@ impl Clock for ClockAhead {
     }
 }
 
-/// Returns a node on the store whose clock is `ahead_ms` ahead.
+/// Returns a node on the store. The clock of the node is `ahead_ms` ahead of the real time.
 async fn node(store: &Arc<FaultyStore>, ahead_ms: i64) -> Engine {
     let clock = Arc::new(ClockAhead(AtomicI64::new(ahead_ms)));
     let builder = Engine::builder(store.clone()).config(config()).clock(clock);

@@ -80,7 +80,7 @@ async fn reject_policy_keeps_the_live_session() {
         .expect("a device may replace its own session");
     let user = id(&same);
     drop((first, same));
-    // The end of the session frees its claim, so another device can log in.
+    // Once the session has ended, another device can log in.
     let device = DeviceId::random();
     let next = loop {
         match engine.session(user, device).await {
@@ -143,9 +143,9 @@ async fn retry_of_a_replaced_session_finds_its_message() {
     let command = create_group_command("friends");
     let made = conversation(first.execute(command.clone()).await);
     let newer = engine.session(old.user, old.device().unwrap()).await.unwrap();
-    let conversation_of = direct(&newer);
+    let notes = direct(&newer);
     let retry = |draft| Command::Send {
-        conversation: conversation_of.clone(),
+        conversation: notes.clone(),
         draft,
     };
     match engine.execute(old, retry(draft)).await {
@@ -326,7 +326,7 @@ async fn page_that_waits_is_not_read_after_the_session_ended() {
 
 #[tokio::test]
 async fn answer_of_a_slow_store_is_withheld_after_the_session_ended() {
-    let (engine, store, alice) = faulty(config()).await;
+    let (engine, store, alice) = engine_on_faulty_store(config()).await;
     let held = store.hold_memberships();
     let mut reading = Box::pin(alice.execute(Command::ListConversations(ConversationQuery::default())));
     assert!(futures_util::poll!(&mut reading).is_pending());

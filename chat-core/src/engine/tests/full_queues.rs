@@ -26,6 +26,7 @@ async fn mark_that_finds_no_room_is_answered_with_busy() {
         .execute(read(one, Seq(2)))
         .await
         .expect("a later mark replaces the queued one");
+    // The list of conversations waits until the queued marks are written.
     alice.conversations().await.unwrap();
     alice
         .execute(read(other, Seq(1)))

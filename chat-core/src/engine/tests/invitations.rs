@@ -13,7 +13,7 @@ use crate::testkit::store::FaultyStore;
 
 /// Returns a configuration with which repeated invitations are announced at once.
 fn every_invitation_announced() -> EngineConfig {
-    let mut config = quick();
+    let mut config = short_timeouts();
     config.repeated_request_interval = Duration::ZERO;
     config
 }
@@ -198,7 +198,7 @@ async fn deleted_inviter_is_not_notified() {
 async fn simultaneous_invitations_are_announced_once() {
     let fixture = Fixture::build(JoinPolicy::Invite).await;
     let other = Engine::builder(fixture.store.clone())
-        .config(quick())
+        .config(short_timeouts())
         .build()
         .await
         .unwrap();

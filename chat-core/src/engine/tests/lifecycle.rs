@@ -81,7 +81,7 @@ async fn shutdown_answers_running_commands_and_refuses_new_ones() {
 
 #[tokio::test]
 async fn shutdown_refuses_commands_while_it_waits_for_earlier_ones() {
-    let (engine, store, alice) = faulty(config()).await;
+    let (engine, store, alice) = engine_on_faulty_store(config()).await;
     let held = store.hold();
     let started = alice.execute(send(&alice, "started"));
     let late = async {

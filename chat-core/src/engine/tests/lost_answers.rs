@@ -44,7 +44,7 @@ fn assert_try_again(answer: Result<Outcome, CommandError>) {
 
 #[tokio::test]
 async fn revoked_device_receives_nothing_after_a_lost_answer() {
-    let (engine, store, alice) = faulty(config()).await;
+    let (engine, store, alice) = engine_on_faulty_store(config()).await;
     let thief = engine.session(id(&alice), DeviceId::random()).await.unwrap();
     store.fail_after_commit();
     assert_try_again(
@@ -58,7 +58,7 @@ async fn revoked_device_receives_nothing_after_a_lost_answer() {
 
 #[tokio::test]
 async fn password_change_with_a_lost_answer_ends_the_other_sessions() {
-    let (engine, store, alice) = faulty(config()).await;
+    let (engine, store, alice) = engine_on_faulty_store(config()).await;
     let thief = engine.session(id(&alice), DeviceId::random()).await.unwrap();
     store.fail_after_commit();
     assert_try_again(alice.execute(change_password()).await);
@@ -68,7 +68,7 @@ async fn password_change_with_a_lost_answer_ends_the_other_sessions() {
 
 #[tokio::test]
 async fn logout_and_replacement_with_a_lost_answer_end_the_session() {
-    let (engine, store, alice) = faulty(config()).await;
+    let (engine, store, alice) = engine_on_faulty_store(config()).await;
     let phone = engine.session(id(&alice), DeviceId::random()).await.unwrap();
     store.fail_after_commit();
     assert_try_again(phone.execute(Command::Logout).await);
@@ -85,7 +85,7 @@ async fn logout_and_replacement_with_a_lost_answer_end_the_session() {
 /// A change may be committed after the engine and its caller stopped waiting for it.
 #[tokio::test]
 async fn late_commit_ends_sessions() {
-    let (engine, store, alice) = faulty(quick()).await;
+    let (engine, store, alice) = engine_on_faulty_store(short_timeouts()).await;
     let thief = engine.session(id(&alice), DeviceId::random()).await.unwrap();
     let device = thief.caller().device().unwrap();
     let revoke = || Command::RevokeDevice(device);
@@ -102,7 +102,7 @@ async fn late_commit_ends_sessions() {
 /// is already stored, but it still ends the sessions.
 #[tokio::test]
 async fn retry_of_a_committed_change_ends_sessions() {
-    let (engine, store, alice) = faulty(config()).await;
+    let (engine, store, alice) = engine_on_faulty_store(config()).await;
     // Another node without a bus, so its changes are not announced.
     let other = Engine::builder(store.clone()).config(config()).build().await.unwrap();
     let (phone, laptop) = (DeviceId::random(), DeviceId::random());
@@ -123,7 +123,7 @@ async fn retry_of_a_committed_change_ends_sessions() {
 #[tokio::test]
 async fn sessions_on_other_nodes_end_after_a_lost_answer() {
     let bus = Arc::new(MemoryBus::new());
-    let (_engine, store, _) = faulty(config()).await;
+    let (_engine, store, _) = engine_on_faulty_store(config()).await;
     let node = async |store: &Arc<FaultyStore>| {
         let builder = Engine::builder(store.clone()).config(config());
         builder.bus(bus.clone()).build().await.unwrap()

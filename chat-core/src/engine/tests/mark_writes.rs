@@ -32,7 +32,7 @@ async fn marks_are_written_at_shutdown() {
 async fn marks_for_unknown_conversations_do_not_displace_others() {
     let mut config = config();
     config.mark_flush_interval = Duration::from_secs(1);
-    let (engine, _store, alice) = faulty(config).await;
+    let (engine, _store, alice) = engine_on_faulty_store(config).await;
     let mallory = new_user(&engine, "mallory").await;
     let conversation = info(&alice, direct(&alice)).await.id;
     // More marks than the queue holds (`max_queued_marks`).
@@ -54,7 +54,7 @@ async fn marks_of_several_batches_are_written_although_one_is_stuck() {
     let mut config = config();
     config.max_mark_batch = 4;
     config.request_timeout = Duration::from_millis(50);
-    let (_engine, store, alice) = faulty(config).await;
+    let (_engine, store, alice) = engine_on_faulty_store(config).await;
     let mut groups = Vec::new();
     for n in 0..9 {
         groups.push(create_group(&alice, &format!("group {n}")).await);
@@ -81,7 +81,7 @@ async fn marks_of_several_batches_are_written_although_one_is_stuck() {
 
 #[tokio::test(start_paused = true)]
 async fn marks_of_a_replaced_session_are_not_written() {
-    let (engine, _store, alice) = faulty(config()).await;
+    let (engine, _store, alice) = engine_on_faulty_store(config()).await;
     let conversation = info(&alice, direct(&alice)).await.id;
     let old = alice.caller();
     let newer = engine.session(old.user, old.device().unwrap()).await.unwrap();
@@ -189,7 +189,7 @@ async fn marks_of_caller_without_device_are_all_written() {
 async fn views_after_marks_cause_a_bounded_number_of_writes() {
     let mut config = config();
     config.mark_flush_interval = Duration::from_secs(3600);
-    let (_engine, store, alice) = faulty(config).await;
+    let (_engine, store, alice) = engine_on_faulty_store(config).await;
     for n in 0..200 {
         alice.send_text(direct(&alice), &n.to_string()).await.unwrap();
     }
@@ -210,7 +210,7 @@ async fn views_do_not_wait_again_for_marks_that_cannot_be_written() {
     for is_stuck in [false, true] {
         let mut config = config();
         config.mark_flush_interval = Duration::from_millis(200);
-        let (_engine, store, alice) = faulty(config).await;
+        let (_engine, store, alice) = engine_on_faulty_store(config).await;
         let conversation = info(&alice, direct(&alice)).await.id;
         if is_stuck {
             store.set_marks_stuck(Some(conversation));
@@ -237,7 +237,7 @@ async fn view_waits_for_the_marks_of_its_user_although_others_fail() {
     let mut config = config();
     config.max_mark_batch = 1;
     config.request_timeout = Duration::from_millis(50);
-    let (engine, store, alice) = faulty(config).await;
+    let (engine, store, alice) = engine_on_faulty_store(config).await;
     let bob = new_user(&engine, "bob").await;
     let stuck = info(&alice, direct(&alice)).await.id;
     let sent = bob.send_text(direct(&bob), "hi").await.unwrap();

@@ -47,8 +47,8 @@ async fn sender_receives_delivery_and_read_receipts() {
         _ => None,
     });
     assert_eq!(own.await, (Seq(1), 0, 0));
-    let head = info(&alice, direct(&bob)).await;
-    assert_eq!((head.peer_delivered_seq, head.peer_read_seq), (Seq(1), Seq(1)));
+    let shown = info(&alice, direct(&bob)).await;
+    assert_eq!((shown.peer_delivered_seq, shown.peer_read_seq), (Seq(1), Seq(1)));
     let (on_phone, on_laptop) = (info(&bob, direct(&alice)).await, info(&laptop, direct(&alice)).await);
     assert_eq!(
         (on_phone.cursor, on_laptop.cursor),

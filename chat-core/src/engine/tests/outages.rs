@@ -25,7 +25,7 @@ async fn send_until_acknowledged(session: &LocalSession, draft: Draft) -> Append
 
 #[tokio::test]
 async fn retry_after_a_lost_answer_finds_the_message() {
-    let (_engine, store, alice) = faulty(config()).await;
+    let (_engine, store, alice) = engine_on_faulty_store(config()).await;
     store.fail_after_commit();
     let sent = alice
         .send_text(direct(&alice), "committed, but the answer is lost")
@@ -51,7 +51,7 @@ async fn retry_after_a_lost_answer_finds_the_message() {
 /// batch is then retried, and the sender does not get an internal error.
 #[tokio::test]
 async fn batch_is_retried_while_other_transactions_use_its_keys() {
-    let (_engine, store, alice) = faulty(config()).await;
+    let (_engine, store, alice) = engine_on_faulty_store(config()).await;
     for collisions in 1..=3 {
         (0..collisions).for_each(|_| store.fail_already_sent());
         let sends = ["a", "b", "c", "d", "e"].map(|text| alice.send_text(direct(&alice), text));
@@ -62,7 +62,7 @@ async fn batch_is_retried_while_other_transactions_use_its_keys() {
     store.fail_already_sent();
     alice.execute(create_group_command("friends")).await.unwrap();
 
-    let (_engine, store, alice) = faulty(quick()).await;
+    let (_engine, store, alice) = engine_on_faulty_store(short_timeouts()).await;
     (0..100).for_each(|_| store.fail_already_sent());
     let sends = ["one", "two"].map(|text| alice.send_text(direct(&alice), text));
     for sent in join_all(sends).await {
@@ -72,7 +72,7 @@ async fn batch_is_retried_while_other_transactions_use_its_keys() {
 
 #[tokio::test]
 async fn full_store_is_answered_try_again() {
-    let (_engine, store, alice) = faulty(config()).await;
+    let (_engine, store, alice) = engine_on_faulty_store(config()).await;
     store.fail_full();
     let draft = draft("x");
     let refused = alice.send(direct(&alice), draft.clone()).await;
@@ -82,7 +82,7 @@ async fn full_store_is_answered_try_again() {
 
 #[tokio::test]
 async fn outage_is_answered_in_time_and_engine_recovers() {
-    let (engine, store, alice) = faulty(quick()).await;
+    let (engine, store, alice) = engine_on_faulty_store(short_timeouts()).await;
     store.set_unavailable(true);
     let started = Instant::now();
     let refused = alice.send_text(direct(&alice), "x").await.unwrap_err();
@@ -103,7 +103,7 @@ async fn outage_is_answered_in_time_and_engine_recovers() {
 
 #[tokio::test]
 async fn hanging_store_times_out() {
-    let (engine, store, alice) = faulty(quick()).await;
+    let (engine, store, alice) = engine_on_faulty_store(short_timeouts()).await;
     let held = store.hold();
     let sends = (0..20).map(|n| {
         let alice = &alice;
@@ -125,7 +125,7 @@ async fn hanging_store_times_out() {
 /// After a send with an unknown outcome, no later draft overtakes its retry.
 #[tokio::test]
 async fn send_order_survives_an_outage() {
-    let (_engine, store, alice) = faulty(quick()).await;
+    let (_engine, store, alice) = engine_on_faulty_store(short_timeouts()).await;
     let (notes, drafts) = (direct(&alice), drafts(1..=300));
     let (early, late) = drafts.split_at(150);
     store.set_unavailable(true);
@@ -149,7 +149,7 @@ async fn send_order_survives_an_outage() {
 async fn full_lane_answers_busy() {
     let mut config = config();
     config.max_lane_drafts = 128;
-    let (_engine, store, alice) = faulty(config).await;
+    let (_engine, store, alice) = engine_on_faulty_store(config).await;
     let held = store.hold();
     let answers: Vec<_> = (0..1000)
         .map(|n| {
@@ -176,7 +176,7 @@ async fn full_lane_answers_busy() {
 
 #[tokio::test]
 async fn marks_outlast_an_outage() {
-    let (engine, store, alice) = faulty(quick()).await;
+    let (engine, store, alice) = engine_on_faulty_store(short_timeouts()).await;
     let conversation = info(&alice, direct(&alice)).await.id;
     store.set_unavailable(true);
     let acknowledge = Command::Acknowledge {
@@ -204,7 +204,7 @@ async fn marks_outlast_an_outage() {
 
 #[tokio::test]
 async fn login_is_refused_while_the_store_is_unavailable() {
-    let (engine, store, alice) = faulty(quick()).await;
+    let (engine, store, alice) = engine_on_faulty_store(short_timeouts()).await;
     store.set_unavailable(true);
     let login = engine.login(Source::Local, login(id(&alice), DeviceId::random())).await;
     assert_eq!(error_code(login), ReplyCode::TryAgain);
@@ -214,7 +214,7 @@ async fn login_is_refused_while_the_store_is_unavailable() {
 /// promise this.
 #[tokio::test]
 async fn possibly_stored_draft_is_never_answered_busy() {
-    let (_engine, store, alice) = faulty(quick()).await;
+    let (_engine, store, alice) = engine_on_faulty_store(short_timeouts()).await;
     let unclear = draft("stored without an answer");
     store.fail_after_commit();
     (0..64).for_each(|_| store.fail_overloaded());
@@ -235,7 +235,7 @@ async fn possibly_stored_draft_is_never_answered_busy() {
 async fn reads_and_sends_continue_while_marks_cannot_be_written() {
     let mut config = config();
     config.mark_flush_interval = EngineConfig::default().mark_flush_interval;
-    let (_engine, store, alice) = faulty(config).await;
+    let (_engine, store, alice) = engine_on_faulty_store(config).await;
     let conversation = info(&alice, direct(&alice)).await.id;
     store.set_marks_failing(true);
     let seq = Seq(1);
@@ -254,10 +254,10 @@ async fn reads_and_sends_continue_while_marks_cannot_be_written() {
 /// are not affected.
 #[tokio::test]
 async fn stuck_conversation_does_not_block_others() {
-    let mut config = quick();
+    let mut config = short_timeouts();
     config.request_timeout = Duration::from_millis(30);
     config.breaker_probe_interval = Duration::from_secs(60);
-    let (engine, store, alice) = faulty(config).await;
+    let (engine, store, alice) = engine_on_faulty_store(config).await;
     let bob = new_user(&engine, "bob").await;
     for _ in 0..20 {
         store.fail_hanging();
@@ -287,7 +287,7 @@ async fn received_kinds(session: &LocalSession) -> Vec<EventKind> {
 /// The caller does not retry after a lost answer; the recipients receive the event nevertheless.
 #[tokio::test(start_paused = true)]
 async fn commit_without_an_answer_is_delivered() {
-    let (engine, store, alice) = faulty(config()).await;
+    let (engine, store, alice) = engine_on_faulty_store(config()).await;
     let bob = new_user(&engine, "bob").await;
     let carol = new_user(&engine, "carol").await;
     befriend(&alice, &bob).await;
@@ -353,7 +353,7 @@ async fn commit_without_an_answer_is_delivered() {
 /// passed.
 #[tokio::test]
 async fn conversation_opened_without_an_answer_is_delivered_after_a_slow_lookup() {
-    let (engine, store, alice) = faulty(quick()).await;
+    let (engine, store, alice) = engine_on_faulty_store(short_timeouts()).await;
     let bob = new_user(&engine, "bob").await;
     befriend(&alice, &bob).await;
     tokio::time::pause();
@@ -376,7 +376,7 @@ async fn conversation_opened_without_an_answer_is_delivered_after_a_slow_lookup(
 /// A sender's session ends after every answer to its send was lost.
 #[tokio::test]
 async fn message_of_a_departed_sender_is_delivered_after_a_lost_answer() {
-    let (engine, store, alice) = faulty(quick()).await;
+    let (engine, store, alice) = engine_on_faulty_store(short_timeouts()).await;
     let bob = new_user(&engine, "bob").await;
     befriend(&alice, &bob).await;
     alice.send_text(direct(&bob), "hello").await.unwrap();
@@ -393,7 +393,7 @@ async fn message_of_a_departed_sender_is_delivered_after_a_lost_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn node_with_a_wrong_clock_refuses_logins() {
-    let (engine, store, alice) = faulty(config()).await;
+    let (engine, store, alice) = engine_on_faulty_store(config()).await;
     let (user, device) = (id(&alice), DeviceId::random());
     engine.login(Source::Local, login(user, device)).await.unwrap();
     store.set_time(Some(Timestamp(0)));
@@ -415,7 +415,7 @@ async fn node_with_a_wrong_clock_refuses_logins() {
 /// The look-up of an earlier attempt belongs to the same request, so it gets no time of its own.
 #[tokio::test(start_paused = true)]
 async fn group_creation_is_answered_in_time_during_an_outage() {
-    let (_engine, store, alice) = faulty(config()).await;
+    let (_engine, store, alice) = engine_on_faulty_store(config()).await;
     let held = store.hold();
     let started = tokio::time::Instant::now();
     let answer = alice.execute(create_group_command("rust")).await;

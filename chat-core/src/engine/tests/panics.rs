@@ -18,7 +18,7 @@ use crate::model::*;
 
 #[tokio::test]
 async fn draft_does_not_overtake_one_on_which_the_store_panicked() {
-    let (engine, store, alice) = faulty(config()).await;
+    let (engine, store, alice) = engine_on_faulty_store(config()).await;
     let bob = new_user(&engine, "bob").await;
     let group_id = create_group(&alice, "room").await;
     join(&bob, group_id).await;
@@ -60,7 +60,10 @@ impl Presence for PanickingPresence {
     }
 
     async fn devices(&self, users: &[UserId]) -> Result<Vec<(UserId, DeviceId, NodeId, PresenceState)>, ClusterError> {
-        assert!(self.1.swap(true, Ordering::Relaxed), "injected panic of a port");
+        assert!(
+            self.1.swap(true, Ordering::Relaxed),
+            "injected panic of the presence service"
+        );
         self.0.devices(users).await
     }
 }
@@ -90,7 +93,7 @@ async fn friends_learn_of_presence_after_the_presence_service_panicked() {
 
 #[tokio::test]
 async fn feed_continues_after_a_panic_of_the_store() {
-    let (engine, store, alice) = faulty(config()).await;
+    let (engine, store, alice) = engine_on_faulty_store(config()).await;
     let feed = engine
         .feed(FeedOptions::all_conversations("index").from_now())
         .await
@@ -150,7 +153,7 @@ impl Hooks for RefuseOrWait {
 /// event before.
 #[tokio::test(start_paused = true)]
 async fn panic_while_a_found_draft_is_published_does_not_affect_others() {
-    let (_other_node, store, _) = faulty(config()).await;
+    let (_other_node, store, _) = engine_on_faulty_store(config()).await;
     let hooks = Arc::new(RefuseOrWait(Semaphore::new(0)));
     let engine = Engine::builder(store.clone()).config(config()).hooks(hooks.clone());
     let engine = engine.build().await.unwrap();

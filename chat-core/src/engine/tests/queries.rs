@@ -56,8 +56,8 @@ async fn query_that_its_caller_does_not_poll_delays_no_other() {
     assert!(started.elapsed() < SECOND, "{:?}", started.elapsed());
 }
 
-/// A user has one query in the store at a time, over all sessions and without one; the queries of
-/// other users do not wait for it.
+/// A user has at most one query in the store at a time, counting the queries of all sessions and
+/// those without a session. The queries of other users do not wait for it.
 #[tokio::test]
 async fn each_user_has_one_query_in_the_store() {
     let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
@@ -91,7 +91,7 @@ async fn each_user_has_one_query_in_the_store() {
 /// that was dropped before that is not executed.
 #[tokio::test]
 async fn dropped_query_keeps_its_turn_while_the_store_works_on_it() {
-    let (_engine, store, alice) = faulty(config()).await;
+    let (_engine, store, alice) = engine_on_faulty_store(config()).await;
     let held = store.hold_memberships();
     let mut listing = Box::pin(alice.execute(Command::ListConversations(ConversationQuery::default())));
     assert!(poll!(&mut listing).is_pending());
@@ -121,7 +121,7 @@ async fn dropped_query_keeps_its_turn_while_the_store_works_on_it() {
 async fn queries_are_answered_in_time_while_the_store_hangs() {
     let config = config();
     let timeout = config.request_timeout;
-    let (_engine, store, alice) = faulty(config).await;
+    let (_engine, store, alice) = engine_on_faulty_store(config).await;
     let conversation = conversation(alice.execute(Command::GetConversation(direct(&alice))).await);
     let held = store.hold();
     let started = Instant::now();
@@ -142,7 +142,7 @@ async fn queries_are_answered_in_time_while_the_store_hangs() {
         alice.execute(command).await.unwrap();
     }
     assert!(started.elapsed() < SECOND, "{:?}", started.elapsed());
-    // Waits for the write of the marks first.
+    // This query waits until the marks are written.
     let after_marks = alice.execute(Command::ListConversations(ConversationQuery::default()));
     let (answers, after_marks) = tokio::join!(queries, after_marks);
     assert!(started.elapsed() <= timeout + SECOND / 10, "{:?}", started.elapsed());
@@ -160,7 +160,7 @@ async fn queries_are_answered_in_time_while_the_store_hangs() {
 async fn turn_of_a_query_with_several_slow_reads_ends_in_time() {
     let config = config();
     let timeout = config.request_timeout;
-    let (_engine, store, alice) = faulty(config).await;
+    let (_engine, store, alice) = engine_on_faulty_store(config).await;
     let memberships_held = store.hold_memberships();
     let listing = tokio::spawn(alice.execute(Command::ListConversations(ConversationQuery::default())));
     tokio::time::sleep(SECOND).await;
@@ -170,14 +170,15 @@ async fn turn_of_a_query_with_several_slow_reads_ends_in_time() {
     // The list reads the accounts now.
     drop(memberships_held);
     assert_eq!(error_code(listing.await.unwrap()), ReplyCode::TryAgain);
-    // This query was the next one that read the store, not one that still waited.
+    // The query of the devices was reading the store at its deadline. A query that still waited for
+    // its turn would be answered with `Busy`.
     assert_eq!(error_code(devices.await.unwrap()), ReplyCode::TryAgain);
 }
 
 /// Commands that read a few rows do not wait for the queries of their user.
 #[tokio::test(start_paused = true)]
 async fn marks_and_typing_do_not_wait_for_queries() {
-    let (engine, store, alice) = faulty(config()).await;
+    let (engine, store, alice) = engine_on_faulty_store(config()).await;
     let laptop = engine.session(id(&alice), DeviceId::random()).await.unwrap();
     let conversation = conversation(alice.execute(Command::GetConversation(direct(&alice))).await).id;
     let _held = store.hold_memberships();
@@ -205,7 +206,7 @@ async fn read_rate_delays_the_heavy_reader_only() {
     let laptop = engine.session(id(&phone), DeviceId::random()).await.unwrap();
     let acting = engine.acting_as(id(&phone));
     let bob = new_user(&engine, "bob").await;
-    // 200 names cost 5 + 200 x 6 rows: more than the burst together with the second query.
+    // A query of 200 names costs 5 + 200 x 6 rows, so two such queries cost more than the burst.
     assert!(time_of(&phone, get_users(200)).await < SECOND / 100);
     assert!(time_of(&phone, get_users(200)).await < SECOND / 100);
     let third = time_of(&laptop, Command::ListDevices).await;
@@ -235,7 +236,8 @@ async fn list_of_contacts_costs_its_rows() {
         assert_eq!(time_of(&alice, Command::ListContacts).await.as_secs(), delay);
     }
     befriend(&alice, &bob).await;
-    // 11 rows are left for the third list after 10 s, and the fourth costs 6 too.
+    // After 20 s, the burst of 12 rows is available again. With one contact, a list costs 6 rows,
+    // so two lists use the burst up, and the third waits for a second.
     tokio::time::sleep(20 * SECOND).await;
     for delay in [0, 0, 1] {
         let took = time_of(&alice, Command::ListContacts).await;
@@ -243,7 +245,7 @@ async fn list_of_contacts_costs_its_rows() {
     }
 }
 
-/// A session that has 64 lists in flight all the time does not lock out another device.
+/// A session that has 64 queries in flight all the time does not lock out another device.
 #[tokio::test(start_paused = true)]
 async fn greedy_session_does_not_lock_out_the_other_devices() {
     let mut config = config();

@@ -157,7 +157,7 @@ async fn ended_session_leaves_the_router_empty() {
 }
 
 #[tokio::test]
-async fn acknowledged_messages_are_delivered_later_in_order_and_once() {
+async fn messages_to_an_offline_user_are_delivered_later_in_order_and_once() {
     let engine = engine().await;
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
     befriend(&alice, &bob).await;
@@ -174,13 +174,13 @@ async fn acknowledged_messages_are_delivered_later_in_order_and_once() {
     for device in [device, DeviceId::random()] {
         let bob = engine.session(user, device).await.unwrap();
         let conversations = bob.conversations().await.unwrap();
-        let head = conversations
+        let shown = conversations
             .iter()
             .find(|info| matches!(info.view, ConversationView::Direct(_)));
-        let head = head.unwrap();
-        assert_eq!((head.cursor, head.last_seq, head.unread), (Seq(0), Seq(20), 20));
+        let shown = shown.unwrap();
+        assert_eq!((shown.cursor, shown.last_seq, shown.unread), (Seq(0), Seq(20), 20));
         let expected: Vec<String> = (0..20).map(|n| n.to_string()).collect();
-        assert_eq!(texts(&history(&bob, ConversationRef::Id(head.id)).await), expected);
+        assert_eq!(texts(&history(&bob, ConversationRef::Id(shown.id)).await), expected);
     }
 }
 

@@ -299,7 +299,7 @@ async fn repeated_change_that_took_effect_succeeds_beyond_the_rate() {
 async fn change_that_is_to_be_tried_again_is_not_charged() {
     let mut config = two_changes();
     config.breaker_threshold = 100;
-    let (engine, store, alice) = faulty(config).await;
+    let (engine, store, alice) = engine_on_faulty_store(config).await;
     let bob = new_user(&engine, "bob").await;
     for _ in 0..3 {
         store.fail_before_commit();

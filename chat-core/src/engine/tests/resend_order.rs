@@ -16,7 +16,7 @@ fn fail_commits(store: &FaultyStore) {
 
 #[tokio::test]
 async fn draft_in_flight_does_not_overtake_an_unanswered_draft() {
-    let (_engine, store, alice) = faulty(quick()).await;
+    let (_engine, store, alice) = engine_on_faulty_store(short_timeouts()).await;
     let (notes, drafts) = (direct(&alice), drafts(1..=6));
     fail_commits(&store);
     assert_eq!(codes(send(&alice, &notes, &drafts[..2])).await, [TRY_AGAIN; 2]);
@@ -44,13 +44,13 @@ async fn draft_in_flight_does_not_overtake_an_unanswered_draft() {
 async fn pipelining_client_keeps_its_order_while_the_store_fails() {
     const DRAFTS: usize = 400;
     const MAX_IN_FLIGHT: usize = 24;
-    let mut config = quick();
+    let mut config = short_timeouts();
     // An injected failure is answered without a retry.
     config.request_timeout = Duration::from_millis(20);
     // The circuit breaker stays closed.
     config.breaker_threshold = 1000;
     (config.max_batch_drafts, config.max_lane_drafts) = (3, 8);
-    let (engine, store, alice) = faulty(config).await;
+    let (engine, store, alice) = engine_on_faulty_store(config).await;
     let drafts: Vec<Draft> = (0..DRAFTS).map(|n| draft(&n.to_string())).collect();
     let (answered, mut answers) = tokio::sync::mpsc::channel(MAX_IN_FLIGHT);
     // Drafts to send, in order: sending removes a draft, and a refusal puts it back in its place.

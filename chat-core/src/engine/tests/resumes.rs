@@ -23,7 +23,7 @@ async fn rotating_engine() -> Engine {
     builder().config(config).build().await.unwrap()
 }
 
-async fn first_token(engine: &Engine, user: UserId, device: DeviceId) -> Secret {
+async fn login_token(engine: &Engine, user: UserId, device: DeviceId) -> Secret {
     let grant = engine.login(Source::Local, login(user, device)).await.unwrap();
     grant.session_token.unwrap()
 }
@@ -32,7 +32,7 @@ async fn first_token(engine: &Engine, user: UserId, device: DeviceId) -> Secret 
 async fn replaced_token_works_until_its_successor_was_used() {
     let engine = rotating_engine().await;
     let (alice, device) = (register(&engine, "alice").await, DeviceId::random());
-    let first = first_token(&engine, alice, device).await;
+    let first = login_token(&engine, alice, device).await;
     // The replies of two resumes were lost.
     resume(&engine, alice, device, &first).await.unwrap();
     let lost = resume(&engine, alice, device, &first).await.unwrap();
@@ -54,7 +54,7 @@ async fn replaced_token_works_until_its_successor_was_used() {
 async fn late_execution_of_an_earlier_resume_does_not_end_the_session() {
     let engine = rotating_engine().await;
     let (alice, device) = (register(&engine, "alice").await, DeviceId::random());
-    let first = first_token(&engine, alice, device).await;
+    let first = login_token(&engine, alice, device).await;
     let second = resume(&engine, alice, device, &first).await.unwrap();
     let late = resume(&engine, alice, device, &first).await.unwrap();
     let third = resume(&engine, alice, device, &second).await.unwrap();
@@ -72,9 +72,9 @@ async fn late_execution_of_an_earlier_resume_does_not_end_the_session() {
 async fn login_logout_and_a_new_password_end_replaced_tokens() {
     let engine = rotating_engine().await;
     let (alice, device) = (register(&engine, "alice").await, DeviceId::random());
-    let first = first_token(&engine, alice, device).await;
+    let first = login_token(&engine, alice, device).await;
     let second = resume(&engine, alice, device, &first).await.unwrap();
-    let again = first_token(&engine, alice, device).await;
+    let again = login_token(&engine, alice, device).await;
     for old in [&first, &second] {
         assert_eq!(
             error_code(resume(&engine, alice, device, old).await),
@@ -127,7 +127,7 @@ async fn token_expires_when_it_was_not_used_for_the_idle_limit() {
         Duration::from_secs(90 * 24 * 3600)
     );
     let (alice, device) = (register(&engine, "alice").await, DeviceId::random());
-    let mut token = first_token(&engine, alice, device).await;
+    let mut token = login_token(&engine, alice, device).await;
     for _ in 0..3 {
         clock.0.fetch_add(90 * DAY_MS - 1, Ordering::Relaxed);
         token = resume(&engine, alice, device, &token).await.unwrap();
@@ -137,7 +137,7 @@ async fn token_expires_when_it_was_not_used_for_the_idle_limit() {
         error_code(resume(&engine, alice, device, &token).await),
         ReplyCode::SessionExpired
     );
-    first_token(&engine, alice, device).await;
+    login_token(&engine, alice, device).await;
 }
 
 #[tokio::test]
@@ -146,7 +146,7 @@ async fn token_is_replaced_once_it_is_seven_days_old() {
     let clock = Arc::new(SetClock(AtomicI64::new(1_700_000_000_000)));
     let engine = builder().clock(clock.clone()).build().await.unwrap();
     let (alice, device) = (register(&engine, "alice").await, DeviceId::random());
-    let token = first_token(&engine, alice, device).await;
+    let token = login_token(&engine, alice, device).await;
     let again = || engine.resume(Source::Local, Resume::new(alice, device, token.clone()));
     for _ in 0..6 {
         clock.0.fetch_add(DAY_MS, Ordering::Relaxed);

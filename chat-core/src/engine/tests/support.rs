@@ -36,7 +36,7 @@ pub(super) async fn engine() -> Engine {
 
 /// Returns a configuration whose requests time out early, and whose open circuit breaker probes the
 /// store often.
-pub(super) fn quick() -> EngineConfig {
+pub(super) fn short_timeouts() -> EngineConfig {
     let mut config = config();
     config.request_timeout = Duration::from_millis(200);
     config.breaker_probe_interval = Duration::from_millis(20);
@@ -45,7 +45,7 @@ pub(super) fn quick() -> EngineConfig {
 
 /// Creates an engine on a store that fails on demand. Returns both, and a session of alice, who has
 /// sent the message "first" to her notes.
-pub(super) async fn faulty(config: EngineConfig) -> (Engine, Arc<FaultyStore>, LocalSession) {
+pub(super) async fn engine_on_faulty_store(config: EngineConfig) -> (Engine, Arc<FaultyStore>, LocalSession) {
     let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
     let engine = Engine::builder(store.clone()).config(config).build().await.unwrap();
     let alice = new_user(&engine, "alice").await;

@@ -72,7 +72,8 @@ pub struct Notice {
     #[prost(bytes = "bytes", tag = "5")]
     pub except_device: ::prost::bytes::Bytes,
 }
-/// Sessions of a user may have ended; the receiver closes the sessions that are over according to the store.
+/// Sessions of a user may have ended; the receiver closes the sessions that have ended according to
+/// the store.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SessionsChanged {
     #[prost(uint64, tag = "1")]

@@ -108,9 +108,9 @@ fn outbox_of_an_earlier_run_is_checked_although_the_epoch_is_known_already() {
     script.log_in(RESTORED, vec![direct_info("eve")]);
     assert_eq!(sent(&mut script), [(by_name.id, room())]);
     assert!(rejected(&mut script).into_keys().eq([by_id.id]));
-    let reset = script.events().into_iter();
+    let events = script.events().into_iter();
     assert_eq!(
-        reset
+        events
             .filter(|event| matches!(event, ClientEvent::StoreReplaced))
             .count(),
         0
@@ -118,7 +118,7 @@ fn outbox_of_an_earlier_run_is_checked_although_the_epoch_is_known_already() {
 }
 
 #[test]
-fn content_with_ids_is_rejected_under_its_name() {
+fn content_with_ids_is_rejected_under_the_name_of_its_conversation() {
     let target = Seq(3);
     let contents = [
         DraftContent::Recall { target },
@@ -160,9 +160,9 @@ fn message_to_a_group_that_was_renamed_is_rejected() {
     assert!(rejected(&mut script).into_keys().eq([renamed.id]));
 }
 
-/// A message of an earlier version has no epoch; the server may have been restored since.
+/// An outbox entry of an earlier version has no epoch; the server may have been restored since.
 #[test]
-fn id_without_a_history_is_sent_only_if_the_device_never_logged_in() {
+fn message_by_id_without_an_epoch_is_sent_only_if_the_device_never_logged_in() {
     for (known, is_sent) in [(None, true), (Some(EPOCH), false)] {
         let mut config = config();
         config.store_epoch = known;
@@ -191,7 +191,7 @@ fn id_without_a_history_is_sent_only_if_the_device_never_logged_in() {
 }
 
 #[test]
-fn message_of_another_history_is_refused_in_a_session() {
+fn message_of_another_epoch_is_refused_in_a_session() {
     let mut script = Script::online(config(), vec![group_info(0, 0)]);
     let stale = Outgoing {
         store_epoch: Some(RESTORED),
@@ -226,8 +226,8 @@ fn waiting_commands_continue_by_name_or_end() {
         Command::Block(name.clone()),
         Command::ListContacts,
     ];
-    for (at, command) in (0..).zip(commands) {
-        script.machine.execute(script.now, at, command);
+    for (command_id, command) in (0..).zip(commands) {
+        script.machine.execute(script.now, command_id, command);
     }
     script.log_in(RESTORED, vec![direct_info("eve")]);
     script.drain();
@@ -271,7 +271,7 @@ fn command_whose_answer_was_lost_is_repeated_by_name() {
 }
 
 #[test]
-fn reference_learned_in_the_replaced_history_is_forgotten() {
+fn reference_learned_in_the_replaced_epoch_is_forgotten() {
     let mut script = Script::online(config(), vec![direct_info("bob")]);
     script.machine.disconnected(script.now);
     script.log_in(RESTORED, vec![direct_info("eve")]);

@@ -75,8 +75,8 @@ fn list_is_read_to_its_end_after_the_login() {
     assert!(caught_up(&mut script));
 }
 
-/// A page was read before events that were pushed since, so it does not replace what the client
-/// knows from this session.
+/// The server read the page before the events that it has pushed since, so the page does not
+/// replace what the client knows from this session.
 #[test]
 fn page_does_not_undo_pushed_events() {
     let mut script = logged_in_with_more(Receive::FromCursor);
@@ -97,7 +97,7 @@ fn take_look_up(script: &mut Script) -> RequestId {
 }
 
 /// A page may be older than the reply to a look-up that was sent because of a push: in the page,
-/// the user has not joined yet.
+/// the user, a former member, has not joined again yet.
 #[test]
 fn page_does_not_report_a_conversation_that_is_looked_up() {
     let mut script = Script::new(config());
@@ -121,7 +121,7 @@ fn page_does_not_report_a_conversation_that_is_looked_up() {
     );
 }
 
-/// The user has read messages on another device after the page was read.
+/// The user has read messages on another device after the server read the page from its store.
 #[test]
 fn page_does_not_undo_a_read_mark() {
     let mut script = Script::new(config());
@@ -226,17 +226,17 @@ fn look_ups_are_limited_like_pages() {
         });
     }
     script.drain();
-    let look_up = |kind: &RequestKind| matches!(kind, RequestKind::Command(Command::GetConversation(_)));
-    let sent = script.sent.iter().filter(|request| look_up(&request.kind)).count();
+    let is_look_up = |kind: &RequestKind| matches!(kind, RequestKind::Command(Command::GetConversation(_)));
+    let sent = script.sent.iter().filter(|request| is_look_up(&request.kind)).count();
     assert_eq!(sent, 4);
     for _ in 0..100 {
         let request = take_look_up(&mut script);
         script.refuse(request, ReplyCode::NotFound);
     }
-    assert!(script.try_take(look_up).is_none());
+    assert!(script.try_take(is_look_up).is_none());
 }
 
-/// The reply to a look-up was read before the server reported that the log has grown.
+/// The reply to a look-up may be older than the push that reported how far the log has grown.
 #[test]
 fn end_of_the_log_that_was_reported_before_a_look_up_is_kept() {
     let mut script = Script::new(config());

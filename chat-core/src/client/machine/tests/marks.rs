@@ -1,4 +1,4 @@
-//! Tests of receipts and read marks of other devices.
+//! Tests of receipts of other users, and of read marks from other devices of the user.
 
 use super::script::*;
 use crate::client::ClientEvent;
@@ -84,7 +84,7 @@ fn receipts_of_unknown_conversations_are_not_reported() {
 }
 
 #[test]
-fn read_markers_past_the_end_take_effect_with_their_event() {
+fn read_marks_past_the_end_take_effect_with_their_event() {
     let mut script = Script::online(config(), vec![group_info(2, 2)]);
     script.push(Push::Read {
         conversation: GROUP_ID,

@@ -29,14 +29,14 @@ fn set_role(group: ConversationRef) -> Command {
 }
 
 /// Takes the command that changes a group, and returns the group.
-fn taken(script: &mut Script) -> Option<ConversationRef> {
-    let change = |kind: &RequestKind| {
+fn take_changed_group(script: &mut Script) -> Option<ConversationRef> {
+    let is_change = |kind: &RequestKind| {
         matches!(
             kind,
             RequestKind::Command(Command::UpdateGroup { .. } | Command::SetRole { .. })
         )
     };
-    match script.try_take(change)?.kind {
+    match script.try_take(is_change)?.kind {
         RequestKind::Command(Command::UpdateGroup { group, .. } | Command::SetRole { group, .. }) => Some(group),
         _ => None,
     }
@@ -48,11 +48,11 @@ fn change_of_a_known_group_is_addressed_and_repeated_by_id() {
         let mut script = Script::new(config());
         script.machine.execute(script.now, 1, change(by_name("Room")));
         script.log_in(EPOCH, vec![group_info(0, 0)]);
-        assert_eq!(taken(&mut script), Some(ConversationRef::Id(GROUP_ID)));
+        assert_eq!(take_changed_group(&mut script), Some(ConversationRef::Id(GROUP_ID)));
         script.machine.disconnected(script.now);
         script.sent.clear();
         script.log_in(EPOCH, vec![group_info(0, 0)]);
-        assert_eq!(taken(&mut script), Some(ConversationRef::Id(GROUP_ID)));
+        assert_eq!(take_changed_group(&mut script), Some(ConversationRef::Id(GROUP_ID)));
     }
 }
 
@@ -61,7 +61,7 @@ fn change_of_an_unknown_group_is_not_repeated() {
     for change in [rename, set_role] {
         let mut script = Script::online(config(), vec![group_info(0, 0)]);
         script.machine.execute(script.now, 1, change(by_name("other")));
-        assert_eq!(taken(&mut script), Some(by_name("other")));
+        assert_eq!(take_changed_group(&mut script), Some(by_name("other")));
         script.machine.disconnected(script.now);
         script.drain();
         let interrupted = |action: &Action| {
@@ -76,6 +76,6 @@ fn change_of_an_unknown_group_is_not_repeated() {
         assert!(script.actions.iter().any(interrupted));
         script.sent.clear();
         script.log_in(EPOCH, vec![group_info(0, 0)]);
-        assert_eq!(taken(&mut script), None);
+        assert_eq!(take_changed_group(&mut script), None);
     }
 }

@@ -150,7 +150,7 @@ fn other_log_is_found_after_a_reconnection() {
 
 /// The log is shorter than what was delivered, so it may also have another event at the
 /// acknowledged cursor. Delivery must not start there: the acknowledgement of the reset would save
-/// that position without a mark, so that no later run could notice that its event is another one.
+/// that position without a mark, so that no later run could notice that another event is there.
 #[test]
 fn shorter_log_restarts_at_the_servers_cursor() {
     let mut script = Script::online(config(), vec![group_info(0, 0)]);
@@ -340,10 +340,10 @@ struct Application {
 
 impl Application {
     /// Takes all events. Acknowledges resets, and those events of the log that are not among the
-    /// last `late`.
-    fn take(&mut self, script: &mut Script, late: usize) {
+    /// last `unacknowledged`.
+    fn take(&mut self, script: &mut Script, unacknowledged: usize) {
         let events = script.events();
-        let acknowledged = events.len().saturating_sub(late);
+        let acknowledged = events.len().saturating_sub(unacknowledged);
         for (at, event) in events.into_iter().enumerate() {
             match event {
                 ClientEvent::Rewound { to, .. } => {
@@ -384,9 +384,9 @@ enum Step {
     /// The server answers the client's requests.
     Answers,
     /// The application takes all events. It acknowledges resets, and those events of the log that
-    /// are not among the last `late`.
+    /// are not among the last `unacknowledged`.
     Takes {
-        late: usize,
+        unacknowledged: usize,
     },
 }
 
@@ -398,7 +398,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::ConnectionBreaks),
         1 => Just(Step::ClientRestarts),
         4 => Just(Step::Answers),
-        4 => (0..4_usize).prop_map(|late| Step::Takes { late }),
+        4 => (0..4_usize).prop_map(|unacknowledged| Step::Takes { unacknowledged }),
     ];
     prop::collection::vec(step, 1..80)
 }
@@ -468,7 +468,7 @@ proptest! {
                     log_in(&mut script, &mut server, &mut app);
                 }
                 Step::Answers => answer(&mut script, &mut server, &mut app),
-                Step::Takes { late } => app.take(&mut script, late),
+                Step::Takes { unacknowledged } => app.take(&mut script, unacknowledged),
             }
             script.pass(Duration::from_millis(150));
         }

@@ -6,7 +6,7 @@ use crate::client::machine::{Action, Credentials};
 use crate::codec::{Answer, RequestKind};
 use crate::model::{Secret, StoreEpoch, UserId, UserName, UserRef};
 
-/// Connects, and answers the login by password as this user under this history of the server.
+/// Connects, and answers the login by password with this user's id and this epoch of the store.
 fn log_in_as(script: &mut Script, user_id: UserId, epoch: StoreEpoch) {
     script.machine.connected(script.now);
     let login = script.take(|kind| matches!(kind, RequestKind::Login(_)));
@@ -34,8 +34,8 @@ fn login_as_another_user_does_not_use_the_saved_state() {
         _ => false,
     };
     assert!(script.actions.iter().any(refused), "{:?}", script.actions);
-    let stored = |action: &Action| matches!(action, Action::LoggedIn(_) | Action::Settle { .. });
-    assert!(!script.actions.iter().any(stored), "the state stays as it is");
+    let changes_state = |action: &Action| matches!(action, Action::LoggedIn(_) | Action::Settle { .. });
+    assert!(!script.actions.iter().any(changes_state), "the state stays as it is");
     assert_eq!(script.machine.unsettled(), 1);
 
     // A restored server may give the same user another id.

@@ -63,23 +63,24 @@ impl Script {
         script
     }
 
-    /// Logs in; the answer lists these conversations, which are all.
+    /// Connects and logs in; the answer lists these conversations, which are all that the user has.
     pub(super) fn log_in(&mut self, epoch: StoreEpoch, conversations: Vec<ConversationInfo>) {
-        self.log_in_to(logged_in(epoch, conversations.clone()));
+        self.connect_and_answer_login(logged_in(epoch, conversations.clone()));
         if let Some(list) = self.try_take(|kind| matches!(kind, RequestKind::Command(Command::ListConversations(_)))) {
             self.outcome(list.id, Outcome::Conversations(ConversationPage::new(conversations)));
         }
     }
 
-    /// Logs in; the answer lists these conversations, and says whether the user has more.
+    /// Connects and logs in; the answer lists these conversations, and says whether the user has
+    /// more.
     pub(super) fn log_in_with(&mut self, conversations: Vec<ConversationInfo>, has_more: bool) {
-        self.log_in_to(LoggedIn {
+        self.connect_and_answer_login(LoggedIn {
             has_more,
             ..logged_in(EPOCH, conversations)
         });
     }
 
-    fn log_in_to(&mut self, logged_in: LoggedIn) {
+    fn connect_and_answer_login(&mut self, logged_in: LoggedIn) {
         self.machine.connected(self.now);
         let hello = self.take(|kind| matches!(kind, RequestKind::Hello(_)));
         let resume = self.take(|kind| matches!(kind, RequestKind::Resume(_) | RequestKind::Login(_)));

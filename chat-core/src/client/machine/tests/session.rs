@@ -1,4 +1,4 @@
-//! Tests of login, of the end of sessions, and of commands.
+//! Tests of login, of the end of sessions, of commands, and of unread counts.
 
 use std::time::Duration;
 
@@ -329,7 +329,7 @@ fn receive_nothing_delivers_nothing() {
 }
 
 #[test]
-fn unread_counts_follow_messages_and_read_markers() {
+fn unread_counts_follow_messages_and_read_marks() {
     let mut script = Script::online(config(), vec![group_info(0, 0)]);
     (1..=3).for_each(|seq| script.event(seq));
     let unread = |script: &mut Script| {
@@ -414,7 +414,7 @@ fn interrupted_logout(credentials: Credentials) -> Script {
 }
 
 #[test]
-fn logout_is_repeated_until_it_is_answered_and_keeps_the_token() {
+fn logout_is_repeated_and_keeps_the_token_until_it_is_answered() {
     let mut script = interrupted_logout(Credentials::Stored);
     script.log_in(EPOCH, Vec::new());
     assert_eq!(logged_out(&mut script), (false, false));
@@ -456,7 +456,7 @@ fn logout_without_an_answer_ends_as_interrupted() {
     script.log_in(EPOCH, Vec::new());
     script.machine.give_up(ClientError::Closed);
     assert_eq!(logged_out(&mut script), (false, false));
-    let unknown = |action: &Action| {
+    let interrupted = |action: &Action| {
         matches!(
             action,
             Action::Finish {
@@ -465,5 +465,5 @@ fn logout_without_an_answer_ends_as_interrupted() {
             }
         )
     };
-    assert!(script.actions.iter().any(unknown));
+    assert!(script.actions.iter().any(interrupted));
 }

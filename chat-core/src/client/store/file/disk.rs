@@ -11,7 +11,7 @@ use crate::directory;
 
 /// Durability of a write: `Yes` if it must survive a power failure.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sync {
+pub(super) enum DiskSync {
     Yes,
     No,
 }
@@ -76,15 +76,15 @@ impl Directory {
     }
 
     /// Replaces the text of a file. Readers see the whole old or the whole new text.
-    pub(super) fn replace(&self, name: &str, text: &str, sync: Sync) -> Result<(), ClientStoreError> {
+    pub(super) fn replace(&self, name: &str, text: &str, sync: DiskSync) -> Result<(), ClientStoreError> {
         replace(&self.path(name), text.as_bytes(), sync)
     }
 }
 
 /// Replaces a file by a file with these bytes.
-fn replace(path: &Path, bytes: &[u8], sync: Sync) -> Result<(), ClientStoreError> {
+fn replace(path: &Path, bytes: &[u8], sync: DiskSync) -> Result<(), ClientStoreError> {
     put_in_place(path, bytes, sync)?;
-    if sync == Sync::Yes {
+    if sync == DiskSync::Yes {
         sync_directory_of(path)?;
     }
     Ok(())
@@ -95,12 +95,12 @@ fn replace(path: &Path, bytes: &[u8], sync: Sync) -> Result<(), ClientStoreError
 ///
 /// # Errors
 /// The error of a file operation. The old file is unchanged.
-pub(super) fn put_in_place(path: &Path, bytes: &[u8], sync: Sync) -> Result<File, ClientStoreError> {
+pub(super) fn put_in_place(path: &Path, bytes: &[u8], sync: DiskSync) -> Result<File, ClientStoreError> {
     let temporary = path.with_extension("new");
     let mut file = open_private(OpenOptions::new().write(true).create(true).truncate(true), &temporary)?;
     let written = file.write_all(bytes).and_then(|()| match sync {
-        Sync::Yes => file.sync_all(),
-        Sync::No => Ok(()),
+        DiskSync::Yes => file.sync_all(),
+        DiskSync::No => Ok(()),
     });
     written.map_err(|source| failed(&temporary, source))?;
     fs::rename(&temporary, path).map_err(|source| failed(path, source))?;

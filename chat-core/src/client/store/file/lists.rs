@@ -1,5 +1,6 @@
 //! Text format of cursors, names and groups: one per line. Cursors and groups begin with a digest
-//! of all lines, because a wrong cursor would hide events, and a wrong group would get messages.
+//! of the other lines, because a wrong cursor would hide events, and a wrong group would get
+//! messages.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,7 +12,8 @@ use crate::client::store::KnownGroups;
 use crate::client::{Cursor, EventMark};
 use crate::model::{ConversationId, Seq, Timestamp, UserId};
 
-const DIGEST: &str = "sha256";
+/// First word of the line with the digest.
+const DIGEST_NAME: &str = "sha256";
 
 /// Formats cursors. A line holds the conversation, the position and, if known, the id and time of
 /// the event there.
@@ -27,13 +29,13 @@ pub(super) fn format_cursors(cursors: &BTreeMap<ConversationId, Cursor>) -> Stri
 }
 
 fn with_digest(lines: &str) -> String {
-    format!("{DIGEST} {}\n{lines}", digest(lines))
+    format!("{DIGEST_NAME} {}\n{lines}", digest(lines))
 }
 
 /// Parses cursors. The digest and the event marks may be missing.
 pub(super) fn parse_cursors(text: &str) -> Result<BTreeMap<ConversationId, Cursor>, String> {
     // `first` is the number in the file of the first line with a cursor.
-    let (expected, lines, first) = match text.strip_prefix(DIGEST).and_then(|rest| rest.split_once('\n')) {
+    let (expected, lines, first) = match text.strip_prefix(DIGEST_NAME).and_then(|rest| rest.split_once('\n')) {
         Some((expected, lines)) => (Some(expected.trim()), lines, 2),
         None => (None, text, 1),
     };
@@ -99,7 +101,7 @@ pub(super) fn parse_groups(text: &str) -> KnownGroups {
 }
 
 fn parse_whole_groups(text: &str) -> Option<KnownGroups> {
-    let (expected, lines) = text.strip_prefix(DIGEST)?.split_once('\n')?;
+    let (expected, lines) = text.strip_prefix(DIGEST_NAME)?.split_once('\n')?;
     if expected.trim() != digest(lines) {
         return None;
     }

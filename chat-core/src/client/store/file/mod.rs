@@ -32,7 +32,7 @@ use crate::secure::{Fingerprint, KnownHosts, KnownHostsError, KnownHostsFile};
 use crate::sync::Mutex;
 
 use super::{AccountState, ClientStore, ClientStoreError, KnownGroups, OutboxEntry, SavedState};
-use disk::{Directory, Sync};
+use disk::{Directory, DiskSync};
 use outbox::OutboxFile;
 
 /// [`ClientStore`] in the files of a directory, which is locked until the store is dropped.
@@ -131,7 +131,8 @@ impl Inner {
     }
 
     fn save_account(&self, account: &AccountState) -> Result<(), ClientStoreError> {
-        self.directory.replace("account", &account::format(account), Sync::Yes)
+        self.directory
+            .replace("account", &account::format(account), DiskSync::Yes)
     }
 
     fn damaged(&self, file: &str, problem: String) -> ClientStoreError {
@@ -157,20 +158,24 @@ impl ClientStore for FileStore {
         let text = lists::format_cursors(cursors);
         // An empty map means that the server's store was replaced. Cursors of the old epoch must
         // not reappear.
-        let sync = if cursors.is_empty() { Sync::Yes } else { Sync::No };
+        let sync = if cursors.is_empty() {
+            DiskSync::Yes
+        } else {
+            DiskSync::No
+        };
         self.blocking(move |inner| inner.directory.replace("cursors", &text, sync))
             .await
     }
 
     async fn save_names(&self, names: &BTreeMap<UserId, String>) -> Result<(), ClientStoreError> {
         let text = lists::format_names(names);
-        self.blocking(move |inner| inner.directory.replace("names", &text, Sync::No))
+        self.blocking(move |inner| inner.directory.replace("names", &text, DiskSync::No))
             .await
     }
 
     async fn save_groups(&self, groups: &KnownGroups) -> Result<(), ClientStoreError> {
         let text = lists::format_groups(groups);
-        self.blocking(move |inner| inner.directory.replace("groups", &text, Sync::No))
+        self.blocking(move |inner| inner.directory.replace("groups", &text, DiskSync::No))
             .await
     }
 

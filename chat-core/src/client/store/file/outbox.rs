@@ -27,16 +27,17 @@ use crate::client::store::{ClientStoreError, OutboxEntry};
 use crate::model::ClientMessageId;
 
 const HEADER: &[u8] = b"chat outbox 1\n";
-const DIGEST: usize = 8;
+/// Bytes of the digest in a record.
+const DIGEST_BYTES: usize = 8;
 /// Kind of messages of an earlier version.
 const OLD_QUEUED: u8 = 1;
 const SETTLED: u8 = 2;
 const DURABLE: u8 = 3;
 const QUEUED: u8 = 4;
 /// Bytes of a record before its content.
-const HEAD: usize = size_of::<u32>() + DIGEST + 1;
+const HEAD_BYTES: usize = size_of::<u32>() + DIGEST_BYTES + 1;
 /// Bytes of a record of kind 3.
-const DURABLE_RECORD_BYTES: usize = HEAD + size_of::<u64>();
+const DURABLE_RECORD_BYTES: usize = HEAD_BYTES + size_of::<u64>();
 /// Number of settled messages after which the file is rewritten, if they outnumber the others.
 const COMPACT_AFTER: usize = 256;
 
@@ -109,8 +110,8 @@ impl OutboxFile {
         Ok(())
     }
 
-    /// Records that messages have their outcome. Not made durable, because a lost record only
-    /// causes another send.
+    /// Records that messages have their outcome. The records are not made durable, because the loss
+    /// of one only causes another send.
     pub(super) fn settle(&mut self, ids: &[ClientMessageId]) -> Result<(), ClientStoreError> {
         // The search is short: the oldest message is usually the first to have its outcome.
         for id in ids {
@@ -141,7 +142,7 @@ impl OutboxFile {
         Ok(())
     }
 
-    /// Replaces the file by one with the remaining messages.
+    /// Replaces the file by one that contains only the messages without an outcome.
     fn rewrite(&mut self) -> Result<(), ClientStoreError> {
         let (file, length) = write_file(&self.path, &self.entries)?;
         // From here on the name belongs to the new file, whether or not the name survives a power
@@ -161,7 +162,7 @@ fn write_file(path: &Path, entries: &VecDeque<OutboxEntry>) -> Result<(File, u64
     entries.iter().for_each(|entry| put_queued(&mut bytes, entry));
     let durable_record = durable_record(bytes.len() as u64);
     bytes.extend_from_slice(&durable_record);
-    let file = disk::put_in_place(path, &bytes, disk::Sync::Yes)?;
+    let file = disk::put_in_place(path, &bytes, disk::DiskSync::Yes)?;
     Ok((file, bytes.len() as u64))
 }
 
@@ -185,7 +186,7 @@ fn put_record(out: &mut BytesMut, kind: u8, content: &[u8]) {
     out.put_slice(content);
 }
 
-fn digest(kind: u8, content: &[u8]) -> [u8; DIGEST] {
+fn digest(kind: u8, content: &[u8]) -> [u8; DIGEST_BYTES] {
     let digest = Sha256::new().chain_update([kind]).chain_update(content).finalize();
     *digest.first_chunk().expect("SHA-256 gives 32 bytes")
 }
@@ -239,7 +240,7 @@ fn replay(path: &Path, all: &Bytes) -> Result<(VecDeque<OutboxEntry>, usize), Cl
 
 /// Returns whether a record of kind 3 after `from` declares the bytes at `from` durable.
 fn has_durable_record(all: &Bytes, from: usize) -> bool {
-    let length = u32::try_from(DURABLE_RECORD_BYTES - HEAD + 1)
+    let length = u32::try_from(DURABLE_RECORD_BYTES - HEAD_BYTES + 1)
         .expect("the length is a few bytes")
         .to_be_bytes();
     all[from..]
@@ -256,13 +257,13 @@ fn has_durable_record(all: &Bytes, from: usize) -> bool {
 fn next_record(bytes: &Bytes) -> Option<(u8, Bytes, usize)> {
     let mut rest = bytes.clone();
     let length = usize::try_from(rest.try_get_u32().ok()?).ok()?;
-    if length == 0 || rest.len() < DIGEST.checked_add(length)? {
+    if length == 0 || rest.len() < DIGEST_BYTES.checked_add(length)? {
         return None;
     }
-    let expected = rest.split_to(DIGEST);
+    let expected = rest.split_to(DIGEST_BYTES);
     let mut content = rest.split_to(length);
     let kind = content.get_u8();
-    (digest(kind, &content) == *expected).then_some((kind, content, HEAD - 1 + length))
+    (digest(kind, &content) == *expected).then_some((kind, content, HEAD_BYTES - 1 + length))
 }
 
 fn damaged(path: &Path, problem: &str) -> ClientStoreError {

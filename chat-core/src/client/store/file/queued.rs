@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   queued i64 · deadline i64 (0: none) · epoch · name · request
-//!   epoch:    1 and the store epoch that ids belong to, 16 bytes; or 0
-//!   name:     length u32 and a request that asks for the conversation by its name; or 0
+//!   epoch:    u8 (1, or 0: none) · the store epoch that ids belong to, 16 bytes
+//!   name:     length u32 (0: none) · a request that asks for the conversation by its name
 //!   request:  the request that sends the message
 //! ```
 //! Integers are big-endian, and requests are encoded as for the server. Messages of an earlier

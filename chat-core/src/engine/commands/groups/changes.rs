@@ -67,7 +67,7 @@ impl GroupCommands {
         let is_allowed = allowed.is_ok();
         let check = move |this: Arc<Self>, _| async move {
             if !is_allowed {
-                this.limits.attempt(caller.user).await?;
+                this.limits.charge_attempt(caller.user).await?;
             }
             this.directory.user_id(&user).await
         };
@@ -101,7 +101,7 @@ impl GroupCommands {
         let is_allowed = allowed.is_ok();
         let check = move |this: Arc<Self>, group| async move {
             if !is_allowed {
-                this.limits.attempt(caller.user).await?;
+                this.limits.charge_attempt(caller.user).await?;
             }
             this.hooks.before_update_group(caller, group, changes).await
         };

@@ -68,7 +68,7 @@ impl GroupCommands {
         fingerprint: u64,
         deadline: Instant,
     ) -> Result<(ConversationId, bool), CommandError> {
-        self.limits.attempt(caller.user).await?;
+        self.limits.charge_attempt(caller.user).await?;
         let mut charge = self.limits.group_creations.charge(caller.user)?;
         let new = self.hooks.before_create_group(caller, new, &mut charge).await?;
         let create = CreateGroup {
@@ -82,7 +82,7 @@ impl GroupCommands {
         let created = self.access.run_idempotent(caller, create, deadline, &mut false).await;
         let (group, events) = created?;
         // Without events, the unit of work found the group of an earlier attempt, and the charge is
-        // refunded.
+        // refunded, unless the hooks were asked.
         let is_new = !events.is_empty();
         if is_new {
             charge.keep();

@@ -56,7 +56,7 @@ impl GroupCommands {
         user: UserRef,
     ) -> CommandFuture {
         let check = move |this: Arc<Self>, group| async move {
-            this.limits.attempt(caller.user).await?;
+            this.limits.charge_attempt(caller.user).await?;
             let user = this.directory.user_id(&user).await?;
             let mut charge = this.limits.invitations.charge(caller.user)?;
             this.hooks.before_invite(caller, group, user, &mut charge).await?;

@@ -19,7 +19,7 @@ const MAX_CURSORS: usize = 512;
 pub(super) struct CursorWrites {
     /// Conversations whose cursors have to be written.
     queue: UniqueQueue,
-    /// Time of the next write; `None` while one runs.
+    /// Time of the next write, if a cursor is queued; `None` while a write runs.
     due: Option<Instant>,
     flush_interval: Duration,
     backoff: Backoff,

@@ -171,8 +171,8 @@ impl LookUps {
             self.scan.after = Some(ConversationId(0));
             self.scan.cost = Duration::ZERO;
         }
-        // News have priority, but every other look-up is a page of the scan while one is in
-        // progress.
+        // While a scan is in progress, its pages alternate with look-ups of conversations that have
+        // news.
         let is_turn_of_scan = self.queue.is_empty() || self.started.is_multiple_of(2);
         let look_up = match self.scan.after.filter(|_| is_turn_of_scan) {
             Some(after) => LookUp::Page { after, shards },

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::model::Seq;
 
-/// The feed's place in one conversation whose lease the node holds.
+/// The feed's place in one conversation of a shard whose lease the node holds.
 ///
 /// ```text
 ///   cursor ≤ done ≤ head ≤ known_last

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 
-use super::private_profile;
+use super::private_info;
 use crate::auth::{Proof, TokenHash};
 use crate::engine::config::SessionPolicy;
 use crate::engine::error::{CommandError, Rejection};
@@ -120,7 +120,7 @@ impl Operation for Admit {
         Ok(LoggedIn {
             caller: Caller::login(self.user, self.device, device.session_epoch),
             epoch: device.session_epoch,
-            user: private_profile(&account),
+            user: private_info(&account),
             kept_device_token,
             rotated_session_token,
             ended,

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{PhcString, private_profile};
+use super::{PhcString, private_info};
 use crate::auth::TokenHash;
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
@@ -91,6 +91,6 @@ impl Operation for UpdateProfile {
             self.allowed.clone()?;
             tx.update_account(&account).await?;
         }
-        Ok(private_profile(&account))
+        Ok(private_info(&account))
     }
 }

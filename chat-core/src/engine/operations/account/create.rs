@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::private_profile;
+use super::private_info;
 use crate::engine::error::{CommandError, Rejection, name_taken};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::model::{
@@ -56,7 +56,7 @@ impl Operation for CreateAccount {
         };
         create_inbox(tx, id, self.now).await?;
         let account = tx.account(id).await?.ok_or_else(CommandError::internal)?;
-        Ok(private_profile(&account))
+        Ok(private_info(&account))
     }
 }
 

@@ -20,13 +20,13 @@ use crate::store::{StoreError, Transaction};
 const DELETED_USER: &str = "deleted user";
 
 /// Returns whether an account exists that is not deleted.
-pub(in crate::engine) async fn exists(tx: &mut dyn Transaction, user: UserId) -> Result<bool, StoreError> {
+pub(in crate::engine) async fn account_exists(tx: &mut dyn Transaction, user: UserId) -> Result<bool, StoreError> {
     let account = tx.account(user).await?;
     Ok(account.is_some_and(|account| account.deleted.is_none()))
 }
 
 /// Returns the profile of a user as other users see it.
-pub(in crate::engine) fn public_profile(account: &Account) -> UserInfo {
+pub(in crate::engine) fn public_info(account: &Account) -> UserInfo {
     if account.deleted.is_some() {
         return UserInfo::new(account.id, DELETED_USER);
     }
@@ -39,9 +39,9 @@ pub(in crate::engine) fn public_profile(account: &Account) -> UserInfo {
 }
 
 /// Returns the profile of a user as the user sees it, which includes the direct-message policy.
-pub(in crate::engine) fn private_profile(account: &Account) -> UserInfo {
+pub(in crate::engine) fn private_info(account: &Account) -> UserInfo {
     UserInfo {
         direct_policy: Some(account.direct_policy),
-        ..public_profile(account)
+        ..public_info(account)
     }
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 
 use super::create::create_inbox;
-use super::private_profile;
+use super::private_info;
 use crate::auth::{Profile, Subject};
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
@@ -28,7 +28,7 @@ impl Operation for Provision {
 
     async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<Self::Output, Rejection> {
         if let Some(account) = tx.account_by_subject(self.subject.as_str()).await? {
-            return Ok((private_profile(&account), false));
+            return Ok((private_info(&account), false));
         }
         if tx.account_by_subject(&self.subject.tombstone()).await?.is_some() {
             return Err(CommandError::account_deleted().into());
@@ -48,11 +48,11 @@ impl Operation for Provision {
             if let Some(id) = tx.create_account(new).await? {
                 create_inbox(tx, id, self.now).await?;
                 let account = tx.account(id).await?.ok_or_else(CommandError::internal)?;
-                return Ok((private_profile(&account), true));
+                return Ok((private_info(&account), true));
             }
             // The name is taken, or another login of the user created the account at the same time.
             if let Some(account) = tx.account_by_subject(self.subject.as_str()).await? {
-                return Ok((private_profile(&account), false));
+                return Ok((private_info(&account), false));
             }
         }
         tracing::error!("cannot provision an account: all candidate names are taken, even random ones");

@@ -2,7 +2,7 @@
 
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::WriteIntents;
-use crate::engine::operations::account::exists;
+use crate::engine::operations::account::account_exists;
 use crate::engine::operations::fence::fence;
 use crate::engine::operations::log::Logs;
 use crate::model::{
@@ -76,7 +76,7 @@ impl Pair {
         }
         let (own, theirs) = tx.lock_contacts(caller.user, peer).await?;
         fence(tx, caller, now).await?;
-        if !exists(tx, peer).await? {
+        if !account_exists(tx, peer).await? {
             return Err(CommandError::not_found().into());
         }
         Ok(Self {

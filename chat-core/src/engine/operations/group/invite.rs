@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::{GroupCall, GroupLimits};
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
-use crate::engine::operations::account::exists;
+use crate::engine::operations::account::account_exists;
 use crate::engine::operations::policy::{GroupPermission, Membership};
 use crate::model::{Event, EventBody, MemberState, UserId};
 use crate::store::Transaction;
@@ -13,7 +13,7 @@ use crate::store::Transaction;
 /// Invites a user to a group. If the user has asked to join and the caller may answer such
 /// requests, the user becomes a member. Does nothing if the user is a member, has a pending
 /// invitation in the inbox, or has asked to join and blocked the caller. A repeated invitation by
-/// the same user is announced once a day.
+/// the same caller is announced at most once within `limits.repeat_interval`.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct InviteMember {
     pub(in crate::engine) call: GroupCall,
@@ -31,7 +31,7 @@ impl Operation for InviteMember {
             return Err(CommandError::invalid("you cannot invite yourself; name another user").into());
         }
         let (_, theirs) = tx.lock_contacts(me, self.user).await?;
-        if !exists(tx, self.user).await? {
+        if !account_exists(tx, self.user).await? {
             // The caller's permission is checked first, so that a caller without it cannot find out
             // which users exist.
             let mut group = self.call.lock(tx, &[], &[]).await?;
@@ -88,7 +88,7 @@ impl Operation for DeclineInvitation {
         let before = tx.members_in(self.call.group, &[me]).await?.pop();
         let inviter = before.and_then(|member| member.invited_by);
         let notified = match inviter {
-            Some(inviter) if exists(tx, inviter).await? => vec![inviter],
+            Some(inviter) if account_exists(tx, inviter).await? => vec![inviter],
             _ => Vec::new(),
         };
         let mut group = self.call.lock(tx, &[], &notified).await?;

@@ -92,7 +92,7 @@ struct Decisions {
     /// other conversations.
     found: Vec<Event>,
     /// Last message of each sender. A sender counts as having read everything up to it.
-    reads: HashMap<UserId, Seq>,
+    read_marks: HashMap<UserId, Seq>,
     /// Members who sent their first message to a direct conversation.
     first_senders: Vec<Member>,
 }
@@ -123,7 +123,7 @@ impl Operation for AppendBatch {
             results,
             effects,
             mut found,
-            reads,
+            read_marks,
             first_senders,
         } = decisions;
 
@@ -132,9 +132,9 @@ impl Operation for AppendBatch {
         for member in &first_senders {
             tx.put_member(member).await?;
         }
-        if !reads.is_empty() {
-            let reads: Vec<(UserId, Seq)> = reads.into_iter().collect();
-            tx.advance_read(self.conversation, &reads).await?;
+        if !read_marks.is_empty() {
+            let read_marks: Vec<(UserId, Seq)> = read_marks.into_iter().collect();
+            tx.advance_read(self.conversation, &read_marks).await?;
         }
         found.retain(|event| event.conversation == self.conversation);
         found.sort_by_key(|event| event.seq);
@@ -156,7 +156,7 @@ impl AppendBatch {
             results: Vec::with_capacity(self.drafts.len()),
             effects: Vec::new(),
             found: Vec::new(),
-            reads: HashMap::new(),
+            read_marks: HashMap::new(),
             first_senders: Vec::new(),
         };
         for draft in self.drafts.iter() {
@@ -184,10 +184,10 @@ impl AppendBatch {
             decisions.results.push(Ok(appended(event, false)));
             collect_effects(draft, event.seq, &mut decisions.effects);
             if event.kind == EventKind::Message {
-                decisions.reads.insert(event.sender, event.seq);
+                decisions.read_marks.insert(event.sender, event.seq);
                 decisions.first_senders.extend(context.note_first_message(event.sender));
             }
-            context.appended(event);
+            context.note_appended(event);
             let sent = UsedKey {
                 appended: appended(event, true),
                 fingerprint: event.fingerprint,

@@ -86,7 +86,7 @@ impl BatchContext {
 
     /// Adds an event that the batch appends, so that later drafts can refer to it. An edit or a
     /// recall also marks its target, so that later drafts are checked against the new state.
-    pub(super) fn appended(&mut self, event: &Event) {
+    pub(super) fn note_appended(&mut self, event: &Event) {
         match (event.kind, event.target) {
             (EventKind::Edit, Some(target)) => {
                 if let Some(target) = self.targets.get_mut(&target) {

@@ -6,7 +6,7 @@ use super::context::check_mentions;
 use super::queued_draft::{MessageLimits, QueuedDraft};
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
-use crate::engine::operations::account::exists;
+use crate::engine::operations::account::account_exists;
 use crate::engine::operations::contact::{Relation, inbox_of};
 use crate::engine::operations::fence::fence;
 use crate::engine::operations::log::Logs;
@@ -39,7 +39,7 @@ impl Operation for OpenDirect {
             Relation::of(own.as_ref(), other.as_ref())
         };
         fence(tx, self.caller, self.now).await?;
-        if !exists(tx, self.peer).await? {
+        if !account_exists(tx, self.peer).await? {
             return Err(CommandError::not_found().into());
         }
         let accepts = accepts_stranger(tx, self.peer, None).await?;

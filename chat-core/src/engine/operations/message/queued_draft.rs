@@ -15,7 +15,7 @@ use crate::model::{
 /// Limits of messages, from the engine's configuration.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct MessageLimits {
-    /// Age, in milliseconds, up to which its sender may edit or recall a message.
+    /// Maximum age, in milliseconds, of a message that its sender may still edit or recall.
     pub(in crate::engine) edit_window_ms: u64,
     /// Maximum number of users that one message may mention.
     pub(in crate::engine) max_mentions: usize,

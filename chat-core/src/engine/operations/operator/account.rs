@@ -38,7 +38,7 @@ impl Operation for CreateByOperator {
         self.action
             .record(tx, "account.create", user_target(user.id), detail)
             .await?;
-        stored(tx, user.id).await
+        stored_account(tx, user.id).await
     }
 }
 
@@ -76,7 +76,7 @@ impl AccountChange {
     }
 
     /// Returns the kind of the change in the audit log.
-    const fn action(&self) -> &'static str {
+    const fn audit_kind(&self) -> &'static str {
         match self {
             Self::Rename(_) => "account.rename",
             Self::Disable => "account.disable",
@@ -107,7 +107,7 @@ impl Operation for ChangeAccount {
         } else {
             Vec::new()
         };
-        let before = stored(tx, self.user).await?;
+        let before = stored_account(tx, self.user).await?;
         if before.deleted.is_some() {
             return Err(account_deleted(self.user).into());
         }
@@ -135,9 +135,9 @@ impl Operation for ChangeAccount {
             tx.update_account(&after).await?;
         }
         self.action
-            .record(tx, self.change.action(), user_target(self.user), detail)
+            .record(tx, self.change.audit_kind(), user_target(self.user), detail)
             .await?;
-        Ok((before, stored(tx, self.user).await?))
+        Ok((before, stored_account(tx, self.user).await?))
     }
 }
 
@@ -164,7 +164,7 @@ impl Operation for RecordAction {
 }
 
 /// Returns an account, deleted or not. Fails if it does not exist.
-async fn stored(tx: &mut dyn Transaction, user: UserId) -> Result<Account, Rejection> {
+async fn stored_account(tx: &mut dyn Transaction, user: UserId) -> Result<Account, Rejection> {
     let account: Result<Option<Account>, StoreError> = tx.account(user).await;
     account?.ok_or_else(|| no_account(user).into())
 }

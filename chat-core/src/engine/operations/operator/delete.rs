@@ -147,9 +147,10 @@ impl Operation for EndContacts {
     }
 }
 
-/// Ends a deleted user's membership, invitation or request to join in a group, and forgets which
-/// requests the user's inbox has announced. In other conversations and in deleted groups, it only
-/// waits for the lock, and so for the transactions that hold it.
+/// Ends a deleted user's membership, invitation or request to join if the conversation is a group.
+/// If the conversation is the user's inbox, deletes the records of which requests the inbox has
+/// announced. In a direct conversation or a deleted group, only waits for the lock, and so for the
+/// transactions that hold it.
 ///
 /// A group that the user owns goes to the [`successor`]. If the group has no other member, it is
 /// deleted. If all other members are disabled, it stays without an owner (orphaned).
@@ -188,7 +189,8 @@ impl Operation for EndMembership {
 }
 
 impl EndMembership {
-    /// Ends an active membership, and passes the group on if the user owns it.
+    /// Ends an active membership. A group that the user owns is passed on, or is deleted if it has
+    /// no other member.
     async fn leave(&self, tx: &mut dyn Transaction, log: &mut Log, mut member: Member) -> Result<(), Rejection> {
         let author = on_behalf_of(self.user);
         if member.role == Role::Owner {

@@ -51,7 +51,8 @@ impl Operation for RecallMessage {
     }
 }
 
-/// Erases the texts of a deleted user's messages and appends a recall event for each.
+/// Erases the texts of a deleted user's messages and appends a recall event for each, but no events
+/// to the log of a deleted group.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct EraseMessages {
     pub(in crate::engine) user: UserId,
@@ -116,7 +117,7 @@ pub(in crate::engine) struct EraseInbox {
 }
 
 impl EraseInbox {
-    /// Returns the body of an inbox event without its text, or `None` if it has none.
+    /// Returns the body of an inbox event without its text, or `None` if the body has no text.
     pub(in crate::engine) fn without_text(body: EventBody) -> Option<EventBody> {
         match body {
             EventBody::Message(message) if !message.text.is_empty() => Some(EventBody::Message(Message::default())),

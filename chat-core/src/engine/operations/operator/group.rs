@@ -59,7 +59,7 @@ impl Operation for TransferGroup {
     }
 }
 
-/// Deletes a group, as if its owner had deleted it. Its log stays readable to its last members.
+/// Deletes a group in the name of the system. The log stays readable to the last members.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct DeleteGroup {
     pub(in crate::engine) action: Action,

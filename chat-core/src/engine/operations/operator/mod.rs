@@ -1,6 +1,7 @@
 //! Units of work of operators. An action is recorded in the audit log in the transaction that makes
 //! the change. The deletion of an account takes several units of work, of which the first one
-//! records it.
+//! records it. Most commands that an operator runs for a user are recorded too, each in a
+//! transaction of its own before the command runs.
 
 mod account;
 mod delete;
@@ -34,18 +35,19 @@ pub(in crate::engine) struct Action {
 }
 
 impl Action {
-    /// Appends the action to the audit log.
+    /// Appends the action to the audit log. `kind` is the kind of the action, such as
+    /// `account.create`.
     async fn record(
         &self,
         tx: &mut dyn Transaction,
-        action: &str,
+        kind: &str,
         target: String,
         detail: String,
     ) -> Result<(), StoreError> {
         let record = NewAuditRecord {
             time: self.now,
             operator: self.operator.as_ref().to_owned(),
-            action: action.to_owned(),
+            action: kind.to_owned(),
             target,
             detail,
             source: self.source.as_ref().to_owned(),

@@ -7,7 +7,7 @@ async fn closing_waits_for_the_consumer_and_records_its_acknowledgements() {
     let engine = engine().await;
     let alice = new_user(&engine, "alice").await;
     send(&alice, "last").await;
-    let feed = engine.feed(index_feed_options()).await.unwrap();
+    let feed = engine.feed(all_conversations()).await.unwrap();
     let is_last = is_text("last");
     let item = loop {
         let item = next(&feed).await;
@@ -24,16 +24,16 @@ async fn closing_waits_for_the_consumer_and_records_its_acknowledgements() {
         .await
         .expect("the feed does not close")
         .unwrap();
-    let feed = engine.feed(index_feed_options()).await.unwrap();
+    let feed = engine.feed(all_conversations()).await.unwrap();
     send(&alice, "next").await;
     assert_eq!(messages(&drain(&feed, is_text("next")).await), ["next"]);
 }
 
 #[tokio::test]
 async fn acknowledgement_that_cannot_be_recorded_fails_when_the_engine_shuts_down() {
-    let (engine, store, alice) = faulty(quick()).await;
+    let (engine, store, alice) = engine_on_faulty_store(short_timeouts()).await;
     send(&alice, "second").await;
-    let feed = engine.feed(index_feed_options()).await.unwrap();
+    let feed = engine.feed(all_conversations()).await.unwrap();
     let mut items = Vec::new();
     while items.len() < 2 {
         let item = next(&feed).await;
@@ -61,8 +61,8 @@ async fn acknowledgement_that_cannot_be_recorded_fails_when_the_engine_shuts_dow
 
 #[tokio::test]
 async fn acknowledgement_that_cannot_be_recorded_fails_when_the_engine_is_dropped() {
-    let (engine, store, alice) = faulty(quick()).await;
-    let feed = engine.feed(index_feed_options()).await.unwrap();
+    let (engine, store, alice) = engine_on_faulty_store(short_timeouts()).await;
+    let feed = engine.feed(all_conversations()).await.unwrap();
     let item = first_message(&feed).await;
     store.set_unavailable(true);
     let acknowledging = tokio::spawn(item.acknowledge());

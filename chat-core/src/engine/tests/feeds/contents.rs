@@ -84,7 +84,7 @@ async fn feed_contains_edits_recalls_and_deletions_of_groups_and_accounts() {
     let crowd = create_group(&olga, "crowd").await;
     let crowd_ref = ConversationRef::Id(crowd);
     join(&robin, crowd).await;
-    let feed = engine.feed(index_feed_options()).await.unwrap();
+    let feed = engine.feed(all_conversations()).await.unwrap();
     let options = FeedOptions::user("robins", id(&robin));
     let robins_feed = engine.feed(options).await.unwrap();
     let sent = robin.send_text(crowd_ref.clone(), "typo").await.unwrap();

@@ -6,7 +6,7 @@ use super::*;
 #[tokio::test]
 async fn feed_hands_out_each_event_once_and_in_order_while_many_users_send() {
     let engine = engine().await;
-    let feed = engine.feed(index_feed_options()).await.unwrap();
+    let feed = engine.feed(all_conversations()).await.unwrap();
     let owner = new_user(&engine, "olga").await;
     let group = create_group(&owner, "crowd").await;
     let names: Vec<_> = (0..6).map(|n| format!("sender{n}")).collect();
@@ -47,7 +47,7 @@ async fn feed_resumes_after_the_events_acknowledged_before_a_restart() {
     let store = Arc::new(MemoryStore::new());
     let first = engine_on(store.clone(), NODE).await;
     let alice = new_user(&first, "alice").await;
-    let feed = first.feed(index_feed_options()).await.unwrap();
+    let feed = first.feed(all_conversations()).await.unwrap();
     for text in ["one", "two", "three"] {
         send(&alice, text).await;
     }
@@ -57,14 +57,14 @@ async fn feed_resumes_after_the_events_acknowledged_before_a_restart() {
 
     let second = engine_on(store.clone(), NodeId::random()).await;
     let alice = second.session(id(&alice), DeviceId::random()).await.unwrap();
-    let feed = second.feed(index_feed_options()).await.unwrap();
+    let feed = second.feed(all_conversations()).await.unwrap();
     send(&alice, "four").await;
     assert_eq!(messages(&drain(&feed, is_text("four")).await), ["four"]);
     feed.close().await;
 
     // Closing released the leases: the feed can be opened again at once, also by another node.
     let third = engine_on(store, NodeId::random()).await;
-    let feed = third.feed(index_feed_options()).await.unwrap();
+    let feed = third.feed(all_conversations()).await.unwrap();
     send(&alice, "five").await;
     assert_eq!(messages(&drain(&feed, is_text("five")).await), ["five"]);
 }
@@ -75,7 +75,7 @@ async fn crash_repeats_all_events_from_the_first_unacknowledged_one() {
     let store = Arc::new(FaultyStore::new(memory.clone()));
     let first = engine_on(store.clone(), NODE).await;
     let alice = new_user(&first, "alice").await;
-    let feed = first.feed(index_feed_options()).await.unwrap();
+    let feed = first.feed(all_conversations()).await.unwrap();
     for n in 1..=10 {
         send(&alice, &n.to_string()).await;
     }
@@ -96,7 +96,7 @@ async fn crash_repeats_all_events_from_the_first_unacknowledged_one() {
     drop(kept);
 
     let second = engine_on(memory, NODE).await;
-    let feed = second.feed(index_feed_options()).await.unwrap();
+    let feed = second.feed(all_conversations()).await.unwrap();
     let again = drain(&feed, is_text("10")).await;
     assert_eq!(messages(&again), ["5", "6", "7", "8", "9", "10"]);
 }
@@ -106,7 +106,7 @@ async fn slow_consumer_delays_no_sender_and_misses_no_event() {
     let engine = engine().await;
     let alice = new_user(&engine, "alice").await;
     send(&alice, "held").await;
-    let feed = engine.feed(index_feed_options().max_in_flight(8)).await.unwrap();
+    let feed = engine.feed(all_conversations().max_in_flight(8)).await.unwrap();
     let held = first_message(&feed).await;
     for n in 0..300 {
         timeout(Duration::from_secs(5), send(&alice, &n.to_string()))
@@ -120,8 +120,8 @@ async fn slow_consumer_delays_no_sender_and_misses_no_event() {
 
 #[tokio::test]
 async fn feed_waits_during_an_outage_of_the_store_and_continues() {
-    let (engine, store, alice) = faulty(quick()).await;
-    let feed = engine.feed(index_feed_options()).await.unwrap();
+    let (engine, store, alice) = engine_on_faulty_store(short_timeouts()).await;
+    let feed = engine.feed(all_conversations()).await.unwrap();
     let item = first_message(&feed).await;
     store.set_unavailable(true);
     let acknowledging = tokio::spawn(item.acknowledge());
@@ -147,18 +147,18 @@ async fn feed_from_now_skips_events_before_its_first_opening() {
     let engine = engine_on(store.clone(), NODE).await;
     let alice = new_user(&engine, "alice").await;
     send(&alice, "old").await;
-    let feed = engine.feed(index_feed_options().from_now()).await.unwrap();
+    let feed = engine.feed(all_conversations().from_now()).await.unwrap();
     send(&alice, "new").await;
     // The item is dropped without an acknowledgement, so its event is handed out again.
     assert_eq!(messages(&[next(&feed).await.event().clone()]), ["new"]);
     feed.close().await;
     send(&alice, "while closed").await;
-    let feed = engine.feed(index_feed_options().from_now()).await.unwrap();
+    let feed = engine.feed(all_conversations().from_now()).await.unwrap();
     let seen = drain(&feed, is_text("while closed")).await;
     assert_eq!(messages(&seen), ["new", "while closed"]);
 
     assert!(matches!(
-        engine.feed(index_feed_options()).await,
+        engine.feed(all_conversations()).await,
         Err(FeedError::AlreadyOpen(_))
     ));
     assert!(matches!(
@@ -167,7 +167,7 @@ async fn feed_from_now_skips_events_before_its_first_opening() {
     ));
     feed.close().await;
     engine.delete_feed("index").await.unwrap();
-    let feed = engine.feed(index_feed_options()).await.unwrap();
+    let feed = engine.feed(all_conversations()).await.unwrap();
     assert_eq!(
         messages(&drain(&feed, is_text("while closed")).await),
         ["old", "new", "while closed"]

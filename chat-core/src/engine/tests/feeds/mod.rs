@@ -26,9 +26,8 @@ use crate::testkit::store::FaultyStore;
 
 const NODE: NodeId = NodeId([7; 16]);
 
-/// Returns the options of the feed `index` of all conversations, whose leases expire after half a
-/// second.
-fn index_feed_options() -> FeedOptions {
+/// Returns the options of a feed of all conversations, whose leases expire after half a second.
+fn all_conversations() -> FeedOptions {
     let mut options = FeedOptions::all_conversations("index");
     options.lease_ttl = Duration::from_millis(500);
     options.flush_interval = Duration::from_millis(5);

@@ -39,7 +39,7 @@ async fn nodes_share_a_feed_and_one_takes_over_when_the_other_crashes() {
     let users = join_all(names.iter().map(|name| new_user(&surviving, name))).await;
     let [by_crashing, by_surviving] = [(); 2].map(|()| Arc::new(Consumed::default()));
     let tasks = [(&crashing, &by_crashing), (&surviving, &by_surviving)].map(async |(engine, consumed)| {
-        let feed = engine.feed(index_feed_options()).await.unwrap();
+        let feed = engine.feed(all_conversations()).await.unwrap();
         drop(tokio::spawn(consume(feed, Arc::clone(consumed))));
     });
     join_all(tasks).await;
@@ -107,13 +107,13 @@ async fn nodes_share_a_feed_and_one_takes_over_when_the_other_crashes() {
 async fn node_that_lost_its_lease_cannot_acknowledge_and_the_event_is_handed_out_again() {
     let memory = Arc::new(MemoryStore::new());
     let store = Arc::new(FaultyStore::new(memory.clone()));
-    let builder = Engine::builder(store.clone()).config(quick());
+    let builder = Engine::builder(store.clone()).config(short_timeouts());
     let (former, present) = (
         builder.build().await.unwrap(),
         engine_on(memory, NodeId::random()).await,
     );
     let alice = new_user(&present, "alice").await;
-    let old_feed = former.feed(index_feed_options()).await.unwrap();
+    let old_feed = former.feed(all_conversations()).await.unwrap();
     for text in ["one", "two"] {
         send(&alice, text).await;
     }
@@ -126,7 +126,7 @@ async fn node_that_lost_its_lease_cannot_acknowledge_and_the_event_is_handed_out
         item.acknowledge().await.unwrap();
     };
     let held = store.hold();
-    let feed = present.feed(index_feed_options()).await.unwrap();
+    let feed = present.feed(all_conversations()).await.unwrap();
     let item = next(&feed).await;
     assert_eq!(
         item.event(),
@@ -152,7 +152,7 @@ async fn commits_of_another_node_arrive_with_and_without_a_bus() {
         };
         let (one, other) = (node().await, node().await);
         let alice = new_user(&one, "alice").await;
-        let mut options = index_feed_options();
+        let mut options = all_conversations();
         options.lease_ttl = Duration::from_secs(60);
         let feed = other.feed(options).await.unwrap();
         for text in ["one", "two"] {
@@ -171,7 +171,7 @@ async fn feed_that_a_node_has_open_cannot_be_deleted() {
     );
     let alice = new_user(&one, "alice").await;
     send(&alice, "first").await;
-    let mut options = index_feed_options();
+    let mut options = all_conversations();
     options.lease_ttl = Duration::from_secs(3600);
     let feed = one.feed(options.clone()).await.unwrap();
     drain(&feed, is_text("first")).await;

@@ -144,7 +144,7 @@ async fn friendship_hooks_refuse_requests_and_answers() {
     bob.request_friend(user(&alice), Note::default()).await.unwrap();
 }
 
-/// Hooks that refuse that `bob` accepts a friendship. While they decide about a request of his, the
+/// Hooks that do not let `bob` accept a friendship. While they decide about a request of his, the
 /// peer requests the friendship too.
 #[derive(Debug, Default)]
 struct RequestMeanwhile {

@@ -63,8 +63,8 @@ async fn replies_and_mentions_are_checked() {
     olga.send(group_ref.clone(), mentioning("both", vec![id(&bob)], true))
         .await
         .unwrap();
-    let head = info(&bob, group_ref).await;
-    assert_eq!((head.unread, head.unread_mentions), (2, 2));
+    let shown = info(&bob, group_ref).await;
+    assert_eq!((shown.unread, shown.unread_mentions), (2, 2));
 }
 
 #[tokio::test]

@@ -131,7 +131,7 @@ async fn operator_who_acts_for_a_user_has_the_rights_of_that_user() {
 
 #[tokio::test]
 async fn command_whose_audit_record_is_not_stored_does_not_run() {
-    let (engine, store, alice) = faulty(config()).await;
+    let (engine, store, alice) = engine_on_faulty_store(config()).await;
     let operator = operator(&engine);
     let acting = operator.acting_as(id(&alice));
     store.fail_before_commit();

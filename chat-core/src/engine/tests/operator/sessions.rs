@@ -40,5 +40,5 @@ async fn wait_for_sessions(operator: &Operator, count: usize) {
     };
     tokio::time::timeout(std::time::Duration::from_secs(10), reached)
         .await
-        .expect("the number of sessions");
+        .expect("the node does not reach this number of sessions");
 }

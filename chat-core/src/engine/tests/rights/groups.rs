@@ -199,7 +199,7 @@ impl GroupFixture {
     }
 
     /// Returns the message of the user with this relation.
-    pub(super) fn own(&self, relation: GroupRelation) -> Seq {
+    pub(super) fn message_by(&self, relation: GroupRelation) -> Seq {
         self.messages[relation as usize]
     }
 }
@@ -249,46 +249,46 @@ pub(super) const OWNER: [Expect; 9] = [ABSENT, NO, NO, ABSENT, ABSENT, NO, NO, N
 pub(super) fn group_rows() -> Vec<Row> {
     vec![
         //                                                                          stranger former banned invited requested member muted admin owner
-        row("see it", |h, _| Command::GetConversation(h.here()),                    [ABSENT, OK, OK, ABSENT, ABSENT, OK, OK, OK, OK]),
-        row("list members", |h, _| Command::ListMembers { group: h.here(), after: UserId(0), limit: 10 }, ALL_MEMBERS),
-        row("read history", |h, _| Command::ReadHistory { conversation: h.here(), page: everything() },
+        row("see it", |f, _| Command::GetConversation(f.here()),                    [ABSENT, OK, OK, ABSENT, ABSENT, OK, OK, OK, OK]),
+        row("list members", |f, _| Command::ListMembers { group: f.here(), after: UserId(0), limit: 10 }, ALL_MEMBERS),
+        row("read history", |f, _| Command::ReadHistory { conversation: f.here(), page: everything() },
                                                                                     [ABSENT, OK, OK, ABSENT, ABSENT, OK, OK, OK, OK]),
-        row("send", |h, _| h.message(false),                                        UNMUTED),
-        row("mention all", |h, _| h.message(true),                                  ADMINS_AND_OWNER),
-        row("react", |h, _| h.say(DraftContent::React { target: h.by_member, emoji: Emoji::new("👍").unwrap(), remove: false }), UNMUTED),
-        row("edit own", |h, relation| h.say(DraftContent::Edit { target: h.own(relation), text: text("new") }), UNMUTED),
-        row("recall own", |h, relation| h.recall(h.own(relation)),                            ALL_MEMBERS),
-        row("recall a member's", |h, _| h.recall(h.by_member),                      ADMINS_AND_OWNER),
-        row("recall the owner's", |h, _| h.recall(h.own(GroupRelation::Owner)),               OWNER),
-        row("invite, open", |h, _| Command::InviteMember { group: h.here(), user: user(h.session(GroupRelation::Stranger)) }, UNMUTED)
+        row("send", |f, _| f.message(false),                                        UNMUTED),
+        row("mention all", |f, _| f.message(true),                                  ADMINS_AND_OWNER),
+        row("react", |f, _| f.say(DraftContent::React { target: f.by_member, emoji: Emoji::new("👍").unwrap(), remove: false }), UNMUTED),
+        row("edit own", |f, relation| f.say(DraftContent::Edit { target: f.message_by(relation), text: text("new") }), UNMUTED),
+        row("recall own", |f, relation| f.recall(f.message_by(relation)),                            ALL_MEMBERS),
+        row("recall a member's", |f, _| f.recall(f.by_member),                      ADMINS_AND_OWNER),
+        row("recall the owner's", |f, _| f.recall(f.message_by(GroupRelation::Owner)),               OWNER),
+        row("invite, open", |f, _| Command::InviteMember { group: f.here(), user: user(f.session(GroupRelation::Stranger)) }, UNMUTED)
             .targets_stranger(),
-        row("invite, by invitation", |h, _| Command::InviteMember { group: h.here(), user: user(h.session(GroupRelation::Stranger)) }, UNMUTED)
+        row("invite, by invitation", |f, _| Command::InviteMember { group: f.here(), user: user(f.session(GroupRelation::Stranger)) }, UNMUTED)
             .policy(JoinPolicy::Invite).targets_stranger(),
-        row("invite, by approval", |h, _| Command::InviteMember { group: h.here(), user: user(h.session(GroupRelation::Stranger)) }, ADMINS_AND_OWNER)
+        row("invite, by approval", |f, _| Command::InviteMember { group: f.here(), user: user(f.session(GroupRelation::Stranger)) }, ADMINS_AND_OWNER)
             .policy(JoinPolicy::Approval).targets_stranger(),
-        row("join, open", |h, _| h.join(),                                          [OK, OK, NO, OK, OK, OK, OK, OK, OK]),
-        row("join, by approval", |h, _| h.join(),                                   [OK, OK, NO, OK, OK, OK, OK, OK, OK]).policy(JoinPolicy::Approval),
-        row("join, by invitation", |h, _| h.join(),                                 [NO, NO, NO, OK, NO, OK, OK, OK, OK]).policy(JoinPolicy::Invite),
-        row("join, unlisted", |h, _| h.join(),                                      [ABSENT, OK, NO, OK, OK, OK, OK, OK, OK]).unlisted(),
-        row("join, unlisted, by approval", |h, _| h.join(),                         [ABSENT, OK, NO, OK, OK, OK, OK, OK, OK])
+        row("join, open", |f, _| f.join(),                                          [OK, OK, NO, OK, OK, OK, OK, OK, OK]),
+        row("join, by approval", |f, _| f.join(),                                   [OK, OK, NO, OK, OK, OK, OK, OK, OK]).policy(JoinPolicy::Approval),
+        row("join, by invitation", |f, _| f.join(),                                 [NO, NO, NO, OK, NO, OK, OK, OK, OK]).policy(JoinPolicy::Invite),
+        row("join, unlisted", |f, _| f.join(),                                      [ABSENT, OK, NO, OK, OK, OK, OK, OK, OK]).unlisted(),
+        row("join, unlisted, by approval", |f, _| f.join(),                         [ABSENT, OK, NO, OK, OK, OK, OK, OK, OK])
             .policy(JoinPolicy::Approval).unlisted(),
-        row("answer a join request", |h, _| Command::AnswerJoin { group: h.here(), user: user(h.session(GroupRelation::Requested)), accept: true }, ADMINS_AND_OWNER),
-        row("decline an invitation", |h, _| Command::DeclineInvitation(h.here()),   [ABSENT, ABSENT, ABSENT, OK, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT]),
-        row("kick a member", |h, _| h.kick(&h.member, false),                       ADMINS_AND_OWNER),
-        row("ban a member", |h, _| h.kick(&h.member, true),                         ADMINS_AND_OWNER),
-        row("kick an admin", |h, _| h.kick(&h.admin, false),                        OWNER),
-        row("ban an admin", |h, _| h.kick(&h.admin, true),                          OWNER),
-        row("unban", |h, _| Command::UnbanMember { group: h.here(), user: user(h.session(GroupRelation::Banned)) }, ADMINS_AND_OWNER),
-        row("mute a member", |h, _| h.mute(&h.member),                              ADMINS_AND_OWNER),
-        row("mute an admin", |h, _| h.mute(&h.admin),                               NOBODY),
-        row("change it", |h, _| h.change(None, Some(true)),                         ADMINS_AND_OWNER),
-        row("promote", |h, _| Command::SetRole { group: h.here(), user: user(&h.member), role: Role::Admin }, OWNER),
-        row("demote", |h, _| Command::SetRole { group: h.here(), user: user(&h.admin), role: Role::Member }, OWNER),
-        row("transfer", |h, _| Command::TransferOwnership { group: h.here(), user: user(&h.member) }, OWNER),
-        row("delete", |h, _| Command::DeleteGroup(h.here()),                        OWNER),
-        row("leave", |h, _| Command::LeaveGroup(h.here()),
+        row("answer a join request", |f, _| Command::AnswerJoin { group: f.here(), user: user(f.session(GroupRelation::Requested)), accept: true }, ADMINS_AND_OWNER),
+        row("decline an invitation", |f, _| Command::DeclineInvitation(f.here()),   [ABSENT, ABSENT, ABSENT, OK, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT]),
+        row("kick a member", |f, _| f.kick(&f.member, false),                       ADMINS_AND_OWNER),
+        row("ban a member", |f, _| f.kick(&f.member, true),                         ADMINS_AND_OWNER),
+        row("kick an admin", |f, _| f.kick(&f.admin, false),                        OWNER),
+        row("ban an admin", |f, _| f.kick(&f.admin, true),                          OWNER),
+        row("unban", |f, _| Command::UnbanMember { group: f.here(), user: user(f.session(GroupRelation::Banned)) }, ADMINS_AND_OWNER),
+        row("mute a member", |f, _| f.mute(&f.member),                              ADMINS_AND_OWNER),
+        row("mute an admin", |f, _| f.mute(&f.admin),                               NOBODY),
+        row("change it", |f, _| f.change(None, Some(true)),                         ADMINS_AND_OWNER),
+        row("promote", |f, _| Command::SetRole { group: f.here(), user: user(&f.member), role: Role::Admin }, OWNER),
+        row("demote", |f, _| Command::SetRole { group: f.here(), user: user(&f.admin), role: Role::Member }, OWNER),
+        row("transfer", |f, _| Command::TransferOwnership { group: f.here(), user: user(&f.member) }, OWNER),
+        row("delete", |f, _| Command::DeleteGroup(f.here()),                        OWNER),
+        row("leave", |f, _| Command::LeaveGroup(f.here()),
             [ABSENT, OK, OK, OK, OK, OK, OK, OK, Some(ReplyCode::OwnerMustTransfer)]),
-        row("type", |h, _| Command::Typing { conversation: h.group, stopped: false }, [ABSENT, NO, NO, ABSENT, ABSENT, OK, MUTED, OK, OK]),
+        row("type", |f, _| Command::Typing { conversation: f.group, stopped: false }, [ABSENT, NO, NO, ABSENT, ABSENT, OK, MUTED, OK, OK]),
     ]
 }
 

@@ -171,7 +171,7 @@ async fn presence_is_visible_to_friends_only() {
     }
 }
 
-/// Returns a command of each kind that may name a group.
+/// Returns commands of several kinds about a group.
 fn commands_about(group: &ConversationRef, target: UserRef) -> Vec<Command> {
     let (user, group) = (target, || group.clone());
     vec![
@@ -294,7 +294,7 @@ async fn former_member_finds_an_unlisted_group_as_it_was() {
         let found = find(GroupRelation::Former).await;
         assert_eq!((found.profile.name.as_str(), found.member_count), ("rust", 7));
         assert_eq!(info(former, fixture.here()).await.view, ConversationView::Group(found));
-        // Members, and those who never were one, find it as it is.
+        // Members, and users who were never members, find the group as it is now.
         for relation in [GroupRelation::Member, GroupRelation::Requested] {
             assert_eq!(find(relation).await.profile.name, "renamed");
         }

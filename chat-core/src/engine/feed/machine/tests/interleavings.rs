@@ -25,7 +25,7 @@ enum Step {
     /// The term of a shard's lease grows, so that its holder has lost it, as if another process
     /// with the same node id had claimed the shard.
     TakeAway(usize),
-    /// The number of shards that a node may have changes.
+    /// Another maximum is set for the number of shards that a node holds.
     Share(usize, usize),
     /// A number of milliseconds passes.
     Wait(u64),
