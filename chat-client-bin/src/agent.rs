@@ -38,6 +38,9 @@ const NO_EPOCH: StoreEpoch = StoreEpoch([0; 16]);
 /// Maximum time that [`is_running`] waits for a connection to an agent, which may be overloaded or
 /// exiting.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// Time after which the agent accepts connections again if it cannot, for example because the
+/// process has too many open files.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Handle of the task that serves other processes. Dropping it stops the task and deletes the
 /// socket.
@@ -119,8 +122,12 @@ impl Dial for AgentSocket {
 
 async fn serve(listener: UnixListener, client: Client) {
     let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        connections.spawn(serve_connection(stream, client.with_current_epoch()));
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => drop(connections.spawn(serve_connection(stream, client.with_current_epoch()))),
+            // Files may be short for a moment.
+            Err(_) => tokio::time::sleep(ACCEPT_RETRY_DELAY).await,
+        }
         while connections.try_join_next().is_some() {}
     }
 }

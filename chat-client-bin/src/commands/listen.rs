@@ -23,6 +23,9 @@ use crate::signals::StopSignals;
 
 /// Conversation and time of the events to print.
 struct Filter {
+    /// The conversation as the command line names it; `None` for all conversations.
+    named: Option<ConversationRef>,
+    /// The same, or the id of the user of a direct conversation.
     conversation: Option<ConversationRef>,
     /// Id of the conversation, once it is known: its name may change, and the user may leave it.
     id: Option<ConversationId>,
@@ -47,6 +50,7 @@ impl Filter {
             i64::try_from(since).unwrap_or(i64::MAX)
         });
         Ok(Self {
+            named: conversation.clone(),
             conversation,
             id: None,
             since,
@@ -96,6 +100,7 @@ impl Filter {
     /// Forgets ids and cursors: the server was restored from a backup, and may use them for other
     /// conversations and events.
     fn forget(&mut self) {
+        self.conversation.clone_from(&self.named);
         self.id = None;
         self.seen.clear();
     }

@@ -40,6 +40,8 @@ pub(super) struct Writer {
     plain: BytesMut,
     /// Bytes ready to write: SC1 records, or the encoded requests in the other schemes.
     wire: BytesMut,
+    /// False from a write to the end of the next flush.
+    is_flushed: bool,
 }
 
 /// Splits a stream into a receiving and a sending half. `channel` contains the keys of SC1; it is
@@ -58,6 +60,7 @@ pub(super) fn split(stream: Box<dyn Transport>, channel: Option<Channel>) -> (Re
         sealer,
         plain: BytesMut::new(),
         wire: BytesMut::new(),
+        is_flushed: true,
     };
     (reader, writer)
 }
@@ -152,22 +155,28 @@ impl Writer {
         Ok(())
     }
 
-    /// Returns whether [sealed](Self::seal) bytes wait to be written.
+    /// Returns whether [sealed](Self::seal) bytes wait to be written or flushed.
     pub(super) fn is_pending(&self) -> bool {
-        self.wire.has_remaining()
+        self.wire.has_remaining() || !self.is_flushed
     }
 
-    /// Writes some of the sealed bytes.
+    /// Writes some of the sealed bytes. Flushes the stream after the last of them.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub(super) async fn write(&mut self) -> Result<(), ClientError> {
-        match self.stream.write_buf(&mut self.wire).await {
-            Ok(0) => Err(broken(&io::ErrorKind::WriteZero.into())),
-            Ok(_) if self.wire.is_empty() => self.stream.flush().await.map_err(|error| broken(&error)),
-            Ok(_) => Ok(()),
-            Err(error) => Err(broken(&error)),
+        if self.wire.has_remaining() {
+            match self.stream.write_buf(&mut self.wire).await {
+                Ok(0) => return Err(broken(&io::ErrorKind::WriteZero.into())),
+                Ok(_) => self.is_flushed = false,
+                Err(error) => return Err(broken(&error)),
+            }
         }
+        if !self.wire.has_remaining() {
+            self.stream.flush().await.map_err(|error| broken(&error))?;
+            self.is_flushed = true;
+        }
+        Ok(())
     }
 
     /// Writes all remaining bytes and, over SC1, a close record. Then shuts the stream down.

@@ -134,7 +134,7 @@ fn describe_close(code: CloseCode) -> &'static str {
         CloseCode::Revoked => "this device was revoked, the password was changed, or the login expired",
         CloseCode::LoggedOut => "logged out",
         CloseCode::AccountDisabled => "the account is disabled",
-        CloseCode::GoingAway => "the server is shutting down",
+        CloseCode::GoingAway => "the server asked this program to connect again",
         CloseCode::ProtocolError => "the server reports that this program violated the protocol",
         CloseCode::Timeout => "the server received nothing for too long",
         CloseCode::SlowConsumer => "this program read too slowly",

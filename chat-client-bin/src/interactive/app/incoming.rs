@@ -105,6 +105,7 @@ impl App {
         self.state.client = CommandClient::new(self.client.with_known_epoch());
         self.state.restores += 1;
         self.state.members.clear();
+        self.state.loading_members.clear();
         self.state.typists.clear();
         self.state.reactions.clear();
         if let Some(own) = &mut self.state.own_messages {

@@ -5,8 +5,9 @@ use async_trait::async_trait;
 use super::GroupCall;
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
+use crate::engine::operations::fence::lock_user;
 use crate::engine::operations::policy::GroupPermission;
-use crate::model::{Event, EventBody, Role, Timestamp, UserId};
+use crate::model::{Event, EventBody, ReplyCode, Role, Timestamp, UserId};
 use crate::store::Transaction;
 
 /// Makes a member an admin, or an admin a member.
@@ -65,6 +66,9 @@ impl Operation for TransferOwnership {
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
         let me = self.call.caller.user;
+        // While this lock is held, the account cannot be disabled or deleted.
+        lock_user(tx, self.user).await?;
+        let account = tx.account(self.user).await?;
         let mut group = self.call.lock(tx, &[self.user], &[]).await?;
         group.require(GroupPermission::ManageRoles)?;
         if self.user == me {
@@ -74,6 +78,10 @@ impl Operation for TransferOwnership {
         let (Some(mut next), Some(mut own)) = (next, group.active_member(me).cloned()) else {
             return Err(CommandError::not_found().into());
         };
+        if account.is_none_or(|account| account.disabled) {
+            let text = "this member's account is disabled, so nobody could administer the group; choose another member";
+            return Err(CommandError::new(ReplyCode::Forbidden, text).into());
+        }
         own.role = Role::Admin;
         next.role = Role::Owner;
         next.muted_until = Timestamp(0);

@@ -14,6 +14,23 @@ async fn group_without_other_members_is_deleted_with_the_account_of_its_owner() 
 }
 
 #[tokio::test]
+async fn owner_cannot_transfer_a_group_to_a_disabled_account() {
+    let engine = engine().await;
+    let operator = operator(&engine);
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+    let group = create_group(&alice, "rust").await;
+    join(&bob, group).await;
+    operator.disable(id(&bob)).await.unwrap();
+    let transfer = Command::TransferOwnership {
+        group: ConversationRef::Id(group),
+        user: user(&bob),
+    };
+    assert_eq!(error_code(alice.execute(transfer.clone()).await), ReplyCode::Forbidden);
+    operator.enable(id(&bob)).await.unwrap();
+    alice.execute(transfer).await.unwrap();
+}
+
+#[tokio::test]
 async fn orphaned_group_is_listed_and_can_be_transferred() {
     let engine = engine().await;
     let operator = operator(&engine);

@@ -171,7 +171,7 @@ async fn presence_is_visible_to_friends_only() {
     }
 }
 
-/// Returns commands of several kinds about a group.
+/// Returns a command of each kind about a group.
 fn commands_about(group: &ConversationRef, target: UserRef) -> Vec<Command> {
     let (user, group) = (target, || group.clone());
     vec![
@@ -201,9 +201,24 @@ fn commands_about(group: &ConversationRef, target: UserRef) -> Vec<Command> {
         },
         Command::KickMember {
             group: group(),
-            user,
+            user: user.clone(),
             ban: true,
         },
+        Command::UnbanMember {
+            group: group(),
+            user: user.clone(),
+        },
+        Command::MuteMember {
+            group: group(),
+            user: user.clone(),
+            duration_ms: 1000,
+        },
+        Command::SetRole {
+            group: group(),
+            user: user.clone(),
+            role: Role::Admin,
+        },
+        Command::TransferOwnership { group: group(), user },
         Command::UpdateGroup {
             group: group(),
             changes: GroupChanges::default(),
