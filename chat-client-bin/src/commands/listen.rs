@@ -18,7 +18,7 @@ use crate::login::LoginMode;
 use crate::missing::{self, Referents};
 use crate::outbox;
 use crate::output::{ConversationName, Output, describe_retry, describe_truncation};
-use crate::session::{Session, event_line};
+use crate::session::{DEFAULT_TIMEOUT, Session, event_line};
 use crate::signals::StopSignals;
 
 /// Conversation and time of the events to print.
@@ -140,15 +140,25 @@ pub(super) async fn listen(global: &Global, args: &Listen, output: &mut Output) 
     let deadline = global
         .timeout
         .map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
-    // The timeout is that of listening, not of connecting.
+    // The timeout is that of listening. Connecting takes no longer than in other commands.
     let connecting = Global {
-        timeout: None,
+        timeout: global.timeout.map(|seconds| seconds.min(DEFAULT_TIMEOUT.as_secs_f64())),
         ..global.clone()
     };
-    let mut session = Session::connect(&connecting, LoginMode::Automatic, receive, output).await?;
-    if let Err(failure) = filter.resolve(&session).await {
+    let mut session = Session::start(&connecting, LoginMode::Automatic, receive, output).await?;
+    let mut signals = StopSignals::install()?;
+    let starting = async {
+        session.ready().await?;
+        filter.resolve(&session).await
+    };
+    let started = tokio::select! {
+        biased;
+        _ = signals.next() => Err(None),
+        started = starting => started.map_err(Some),
+    };
+    if let Err(failure) = started {
         session.close().await;
-        return Err(failure);
+        return failure.map_or(Ok(()), Err);
     }
     let Some(mut events) = session.client.events() else {
         return Err(Failure::new(
@@ -156,7 +166,6 @@ pub(super) async fn listen(global: &Global, args: &Listen, output: &mut Output) 
             "the events of this client have been taken already",
         ));
     };
-    let mut signals = StopSignals::install()?;
     let agent = session.share();
     let mut printed = 0;
     let end = print_all(

@@ -44,6 +44,8 @@ fn tls_with_identity_key_is_pinned_like_sc1() {
     );
     assert!(!error.contains("known_hosts"), "no key is pinned yet: {error}");
     alice.ok(&["--tls", "--pin", &fingerprint, "register"]);
+    let known = std::fs::read_to_string(alice.profile.join("known_hosts")).unwrap();
+    assert!(known.contains(&fingerprint), "the given key is pinned: {known}");
     assert!(alice.ok(&["--tls", "--pin", &fingerprint, "whoami"]).contains("alice"));
     alice.fails(76, &["--tls", "--pin", WRONG_FINGERPRINT, "whoami"]);
     assert!(

@@ -1,7 +1,8 @@
 //! [`SourceKey`]: the source by which attempts and connections are counted. [`SourceTable`]
 //! enforces one rate for each source.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use crate::model::Source;
@@ -25,6 +26,22 @@ pub(super) enum SourceKey {
     V6([u16; 4]),
     /// The first 48 bits of an IPv6 address.
     V6Site([u16; 3]),
+}
+
+impl fmt::Display for SourceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let network = |groups: &[u16]| {
+            let mut address = [0; 8];
+            address[..groups.len()].copy_from_slice(groups);
+            Ipv6Addr::from(address)
+        };
+        match self {
+            Self::Local => f.write_str("local"),
+            Self::V4(address) => write!(f, "{address}"),
+            Self::V6(groups) => write!(f, "{}/64", network(groups)),
+            Self::V6Site(groups) => write!(f, "{}/48", network(groups)),
+        }
+    }
 }
 
 impl SourceKey {
@@ -173,6 +190,14 @@ mod tests {
             table.check(now, key("2001:db8:0:ffff::1")).is_ok(),
             "a refund counts for the site"
         );
+    }
+
+    #[test]
+    fn source_is_shown_as_an_address_or_a_network() {
+        let shown = |text: &str| SourceKey::from(Source::Ip(text.parse().unwrap())).to_string();
+        assert_eq!(shown("::ffff:192.0.2.1"), "192.0.2.1");
+        assert_eq!(shown("2001:db8:1:2:3::4"), "2001:db8:1:2::/64");
+        assert_eq!(SourceKey::V6Site([0x2001, 0xdb8, 1]).to_string(), "2001:db8:1::/48");
     }
 
     #[test]

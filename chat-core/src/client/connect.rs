@@ -149,8 +149,24 @@ async fn record(
             let recorded = store.record_authority(&endpoint.address.host_and_port()).await;
             recorded.map_err(|error| ConnectError::permanent(ClientError::Trust(error.to_string())))
         }
+        (Policy::Keys(PinPolicy::AnyOf(_)), Proof::Key(key)) if !options.pins.is_empty() => {
+            pin_given_key(endpoint, store, key).await
+        }
         _ => Ok(()),
     }
+}
+
+/// Pins the key of `options` that the server has proved, so that later runs need no `options.pins`.
+/// What is known of the server already stays.
+async fn pin_given_key(endpoint: &Endpoint, store: &dyn ClientStore, key: &Fingerprint) -> Result<(), ConnectError> {
+    let host = endpoint.address.host_and_port();
+    let known = store.known_hosts().await;
+    let known = known.map_err(|error| ConnectError::permanent(error.into()))?;
+    if known.is_pinned(&host) || known.is_certified(&host) {
+        return Ok(());
+    }
+    let pinned = store.pin(&host, key).await;
+    pinned.map_err(|error| ConnectError::permanent(ClientError::Trust(error.to_string())))
 }
 
 /// A stream whose handshake is complete.

@@ -89,7 +89,18 @@ impl CommandError {
     pub(crate) fn try_again() -> Self {
         Self::new(
             ReplyCode::TryAgain,
-            "the server cannot tell whether this was done; try again, with the same client message id if there is one",
+            "the server's store has not confirmed this, so it may or may not have been done; a message may be sent again \
+             with the same client message id, look before you repeat anything else",
+        )
+        .retry_after(Duration::from_secs(1))
+    }
+
+    /// Returns the error for a command that needs the store, which does not answer. The command
+    /// that gets it has written nothing.
+    pub(crate) fn store_unavailable() -> Self {
+        Self::new(
+            ReplyCode::TryAgain,
+            "the server's store does not answer at the moment; try again later",
         )
         .retry_after(Duration::from_secs(1))
     }

@@ -170,7 +170,7 @@ impl StoreAccess {
         O: Operation,
     {
         if !self.writes.admits(now()) {
-            return Err(CommandError::try_again().into());
+            return Err(CommandError::store_unavailable().into());
         }
         let intents = TrackedIntents::new(&*self.tracker);
         let recorded = Recorded {
@@ -200,12 +200,21 @@ impl StoreAccess {
     /// Reads from the store, within the deadline.
     pub(super) async fn read<T>(&self, read: impl Future<Output = Result<T, StoreError>>) -> Result<T, CommandError> {
         if !self.reads.admits(now()) {
-            return Err(CommandError::try_again());
+            return Err(CommandError::store_unavailable());
         }
         let answer = timeout_at(self.deadline().into(), read).await;
         let answer = answer.unwrap_or_else(|_| Err(timed_out()));
         self.reads.record(Scope::Alone, answer.as_ref().err());
-        answer.map_err(|error| explain(error.into()))
+        answer.map_err(|error| {
+            let is_unavailable = matches!(error, StoreError::Unavailable(_));
+            let explained = explain(error.into());
+            // Unlike a unit of work, a read leaves nothing that might have been done.
+            if is_unavailable {
+                CommandError::store_unavailable()
+            } else {
+                explained
+            }
+        })
     }
 
     /// Writes to the store without a unit of work, within the deadline. While the breaker is open,

@@ -42,6 +42,15 @@ pub enum Source {
     Local,
 }
 
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => write!(f, "{address}"),
+            Self::Local => f.write_str("local"),
+        }
+    }
+}
+
 /// Request to create an account with a password.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -6,11 +6,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::model::NodeId;
+use crate::store::Heartbeat;
 use crate::sync::Mutex;
 
 /// Number of own heartbeats that the bus has to return in a row before the node trusts a bus that
 /// had failed.
 const MIN_CONSECUTIVE_OWN: u32 = 3;
+/// Maximum time for which a node stays listed after it has stopped.
+const MAX_LISTED_AFTER_STOP: Duration = Duration::from_secs(2 * Heartbeat::PEER_TIMEOUT.as_secs());
 /// Maximum number of tracked peers. Clusters are smaller, so heartbeats of further peers are
 /// forged.
 const MAX_PEERS: usize = 4096;
@@ -37,6 +40,8 @@ struct PeerTable {
     /// Nodes that the store or the cluster's discovery lists, each with the time at which it was
     /// first listed.
     listed_since: HashMap<NodeId, Instant>,
+    /// Listed nodes of which a heartbeat has arrived, each with the time of the last one.
+    heard: HashMap<NodeId, Instant>,
 }
 
 /// The last heartbeat that arrived from a peer.
@@ -61,6 +66,10 @@ pub(crate) struct BusHealth {
     /// A node has been listed for longer than the timeout, and no heartbeat of it has arrived on
     /// the bus within the timeout.
     pub(crate) peer_unseen: bool,
+    /// A node for which `peer_unseen` holds is probably alive: no heartbeat of it has arrived since
+    /// it was listed, or it has been listed for longer than a stopped node is. Otherwise these
+    /// nodes have probably stopped.
+    pub(crate) peer_isolated: bool,
     /// A peer's last heartbeat has become older than the timeout since the previous check.
     pub(crate) peer_lost: bool,
 }
@@ -125,19 +134,26 @@ impl PeerMonitor {
         let peer_lost = table.peers.len() < peers_before;
 
         table.listed_since.retain(|node, _| listed.contains(node));
-        let (mut peer_late, mut peer_unseen) = (false, false);
+        table.heard.retain(|node, _| listed.contains(node));
+        let mut health = BusHealth {
+            own_missing,
+            peer_lost,
+            ..BusHealth::default()
+        };
         for node in listed {
             let since = *table.listed_since.entry(*node).or_insert(now);
             let peer = table.peers.get(node);
-            peer_late |= peer.is_none_or(|peer| peer.at.elapsed() > self.timeout / 2);
-            peer_unseen |= peer.is_none() && since.elapsed() > self.timeout;
+            if let Some(peer) = peer {
+                table.heard.insert(*node, peer.at);
+            }
+            health.peer_late |= peer.is_none_or(|peer| peer.at.elapsed() > self.timeout / 2);
+            if peer.is_none() && since.elapsed() > self.timeout {
+                health.peer_unseen = true;
+                let heard = table.heard.get(node);
+                health.peer_isolated |= heard.is_none_or(|at| at.elapsed() > MAX_LISTED_AFTER_STOP + self.timeout);
+            }
         }
-        BusHealth {
-            own_missing,
-            peer_late,
-            peer_unseen,
-            peer_lost,
-        }
+        health
     }
 }
 
@@ -192,9 +208,26 @@ mod tests {
         advance(Duration::from_millis(1_001)).await;
         let health = monitor.health(&listed);
         assert!(health.peer_lost && health.peer_unseen);
+        assert!(!health.peer_isolated, "the peer has probably stopped");
         let health = monitor.health(&HashSet::new());
         assert!(!health.peer_lost, "the loss was reported already");
         assert!(!health.peer_unseen, "the peer is no longer listed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn monitor_distinguishes_stopped_and_isolated_peers() {
+        let listed = HashSet::from([PEER]);
+        let stopped = monitor();
+        stopped.record_peer(PEER, 1, 1);
+        stopped.health(&listed);
+        advance(Duration::from_secs(10)).await;
+        assert!(stopped.health(&listed).peer_unseen && !stopped.health(&listed).peer_isolated);
+        advance(MAX_LISTED_AFTER_STOP).await;
+        assert!(stopped.health(&listed).peer_isolated, "it is still listed");
+        let never_heard = monitor();
+        never_heard.health(&listed);
+        advance(Duration::from_secs(4)).await;
+        assert!(never_heard.health(&listed).peer_isolated);
     }
 
     #[tokio::test(start_paused = true)]

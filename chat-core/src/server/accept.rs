@@ -218,7 +218,7 @@ fn admit_from_proxy(mut stream: Box<dyn Transport>, protocol: &Protocol, shared:
     let proxy = source_of(stream.peer());
     let is_trusted = |ip| shared.config.trusted_proxies.iter().any(|network| network.contains(ip));
     if !matches!(proxy, Source::Ip(ip) if is_trusted(ip)) {
-        tracing::debug!(source = ?proxy, "connection refused: its source is not a trusted proxy");
+        tracing::debug!(source = %proxy, "connection refused: its source is not a trusted proxy");
         return;
     }
     let Some(guard) = register(proxy, shared) else { return };
@@ -229,13 +229,13 @@ fn admit_from_proxy(mut stream: Box<dyn Transport>, protocol: &Protocol, shared:
             Some(Ok(Ok(peer))) => peer.map_or(proxy, |peer| Source::Ip(peer.ip())),
             // A load balancer that checks whether the port is open sends nothing.
             Some(Ok(Err(error))) if error.kind() != io::ErrorKind::InvalidData => {
-                tracing::debug!(source = ?proxy, %error, "a connection ended before its PROXY header");
+                tracing::debug!(source = %proxy, %error, "a connection ended before its PROXY header");
                 return;
             }
             Some(Ok(Err(error))) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(
-                    source = ?proxy,
+                    source = %proxy,
                     error,
                     "a connection from a trusted proxy has no valid PROXY header; enable the PROXY protocol at the proxy"
                 );
@@ -259,7 +259,7 @@ fn register(source: Source, shared: &Shared) -> Option<ConnectionGuard> {
     let max_connections = shared.config.max_connections;
     let guard = shared.connections.register(max_connections);
     if guard.is_none() {
-        tracing::debug!(?source, "connection refused: the server is full");
+        tracing::debug!(%source, "connection refused: the server is full");
         if let Some(refused) = shared.throttled.server_full.hit(now()) {
             tracing::warn!(
                 refused,
@@ -277,7 +277,7 @@ fn permit(source: Source, shared: &Shared) -> Option<ConnectionPermit> {
     match shared.connection_gate.admit(now(), source) {
         Ok(permit) => Some(permit),
         Err(refusal) => {
-            tracing::debug!(?source, %refusal, "connection refused");
+            tracing::debug!(%source, %refusal, "connection refused");
             // Other refusals are caused by the source itself, so the operator is not warned.
             if matches!(refusal, ConnectionRefused::NodeFull | ConnectionRefused::EarlyDrop)
                 && let Some(refused) = shared.throttled.guests_full.hit(now())
@@ -299,7 +299,7 @@ async fn contain_panics(serving: impl Future<Output = ()> + Send, source: Source
     if let Err(panic) = panics::catch(serving).await {
         shared.panics.fetch_add(1, Ordering::Relaxed);
         tracing::error!(
-            ?source,
+            %source,
             panic = panic.text(),
             "the task of a connection panicked; the connection was closed"
         );

@@ -1,7 +1,7 @@
 //! Commands about the server that runs on the data directory.
 
 use chat_core::engine::operator::SessionListing;
-use chat_core::model::SessionId;
+use chat_core::model::{ReplyCode, SessionId};
 use serde_json::{Value, json};
 
 use super::console::{Console, OperatorConsole, RunningNode};
@@ -44,11 +44,16 @@ async fn print_sessions(sessions: &[SessionListing], printer: &mut Printer) -> R
     Ok(())
 }
 
-/// Prints the numbers of rows in the store, and the load and the state of this server if one runs,
-/// one value per line.
+/// Prints the numbers of rows in the store (`null` if it does not answer a running server), and the
+/// load and the state of this server if one runs, one value per line.
 pub(super) async fn stats(desk: &OperatorConsole<'_>, printer: &mut Printer) -> Result<(), Failure> {
     let console = desk.console;
-    let rows = desk.operator.store_stats().await.map_err(refused)?;
+    let rows = match desk.operator.store_stats().await {
+        Ok(rows) => Some(rows),
+        // The state of the server says whether the store answers.
+        Err(error) if console.node.is_some() && error.code == ReplyCode::TryAgain => None,
+        Err(error) => return Err(refused(error)),
+    };
     let mut stats = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "data_dir": console.data_dir,
@@ -74,7 +79,14 @@ fn node_stats(console: &Console, node: &RunningNode) -> Value {
     let nodes = engine.nodes();
     let nodes: Vec<Value> = nodes
         .iter()
-        .map(|node| json!({ "addresses": node.addresses, "sessions": node.sessions, "draining": node.accepts_no_sessions }))
+        .map(|node| {
+            json!({
+                "id": node.id.to_string(),
+                "addresses": node.addresses,
+                "sessions": node.sessions,
+                "draining": node.accepts_no_sessions,
+            })
+        })
         .collect();
     json!({
         "uptime_s": node.started.elapsed().as_secs(),
@@ -114,6 +126,22 @@ fn as_text(object: &Value) -> String {
 fn line(name: &str, value: &Value) -> String {
     match value {
         Value::String(text) => format!("{name} {text}"),
+        // A node: its fields stand on one line, as in `id 0194… addresses sc1://a:7400 sessions 3`.
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| line(name, value));
+            format!("{name} {}", fields.collect::<Vec<_>>().join(" "))
+        }
+        Value::Array(values) if values.iter().all(Value::is_string) => {
+            let values = values.iter().filter_map(Value::as_str).collect::<Vec<_>>();
+            format!(
+                "{name} {}",
+                if values.is_empty() {
+                    "none".to_owned()
+                } else {
+                    values.join(",")
+                }
+            )
+        }
         value => format!("{name} {value}"),
     }
 }

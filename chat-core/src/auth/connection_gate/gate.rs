@@ -232,14 +232,14 @@ impl Shared {
         match offence {
             Offence::AuthFailed => {
                 tracing::warn!(
-                    ?source,
+                    %source,
                     seconds,
                     "logins of unknown devices are refused: too many have failed"
                 );
             }
             Offence::Malformed | Offence::TimedOut => {
                 tracing::warn!(
-                    ?source,
+                    %source,
                     seconds,
                     ?offence,
                     "connections are refused: too many have violated the protocol"

@@ -60,7 +60,8 @@ impl HeartbeatWorker {
     /// store. Returns the health of the bus.
     fn beat(&self, number: u64, last: BusHealth) -> BusHealth {
         let health = self.publish(number);
-        if health.own_missing != last.own_missing || health.peer_unseen != last.peer_unseen {
+        let reported = |health: BusHealth| (health.own_missing, health.peer_unseen, health.peer_isolated);
+        if reported(health) != reported(last) {
             self.log(health);
         }
         if health.own_missing || health.peer_unseen || health.peer_lost {
@@ -94,8 +95,11 @@ impl HeartbeatWorker {
             (true, ..) => {
                 tracing::warn!("this node does not receive its own heartbeats from the bus; polling the store")
             }
-            (_, true, Some(_)) => {
+            (_, true, Some(_)) if health.peer_isolated => {
                 tracing::warn!("the heartbeats of another node do not arrive on the bus; polling the store")
+            }
+            (_, true, Some(_)) => {
+                tracing::info!("another node has probably stopped; polling the store until it is no longer listed")
             }
             (_, true, None) => tracing::warn!("another node uses this store, and there is no bus; polling the store"),
             (false, false, Some(_)) => tracing::info!("the heartbeats of all nodes arrive on the bus again"),

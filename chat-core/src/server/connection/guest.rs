@@ -127,7 +127,7 @@ impl Connection<'_> {
             tracing::warn!(
                 refused,
                 max_authenticated_per_source,
-                ?source,
+                %source,
                 "logins refused: a source has its maximum number of sessions; `source` is that of the latest login"
             );
         }
@@ -142,7 +142,7 @@ impl Connection<'_> {
             let source = &self.source;
             tracing::warn!(
                 refused,
-                ?source,
+                %source,
                 "logins or registrations refused: too many attempts; `source` is that of the latest attempt"
             );
         }
@@ -156,7 +156,7 @@ impl Connection<'_> {
             attached,
         } = login;
         let caller = grant.caller;
-        tracing::info!(connection = self.connection_guard.id().0, source = ?self.source, user = caller.user.0, "logged in");
+        tracing::info!(connection = self.connection_guard.id().0, source = %self.source, user = caller.user.0, "logged in");
         let logged_in = LoggedIn {
             user: grant.user,
             session_token: grant.session_token,

@@ -69,12 +69,12 @@ pub(super) async fn serve(
                 permit.penalise(now(), Offence::Malformed);
             }
             let error = &error as &dyn std::error::Error;
-            tracing::debug!(connection = guard.id().0, ?source, error, "handshake failed");
+            tracing::debug!(connection = guard.id().0, %source, error, "handshake failed");
             return;
         }
         Err(_) => {
             permit.penalise(now(), Offence::TimedOut);
-            tracing::debug!(connection = guard.id().0, ?source, "handshake timed out");
+            tracing::debug!(connection = guard.id().0, %source, "handshake timed out");
             return;
         }
     };
@@ -196,7 +196,7 @@ impl<'a> Connection<'a> {
             }
             End::Wire(_) | End::Killed => None,
         };
-        tracing::debug!(connection = self.connection_guard.id().0, source = ?self.source, ?end, "connection ended");
+        tracing::debug!(connection = self.connection_guard.id().0, source = %self.source, ?end, "connection ended");
         let Some(code) = code else { return };
         if self.wire.may_send() {
             if self.seal().is_err() {

@@ -41,7 +41,7 @@ impl Connection<'_> {
         outbox.close(code);
         drop(session_guard);
         let user = session.caller().user.0;
-        tracing::info!(connection = self.connection_guard.id().0, source = ?self.source, user, ?code, "session ended");
+        tracing::info!(connection = self.connection_guard.id().0, source = %self.source, user, ?code, "session ended");
         end
     }
 
