@@ -1,7 +1,8 @@
 //! Passwords from a file, the environment, or a prompt.
 
 use std::{
-    env, fs,
+    env::{self, VarError},
+    fs,
     io::{self, IsTerminal as _, Read as _},
     path::Path,
 };
@@ -17,10 +18,10 @@ use crate::terminal::TerminalGuard;
 const MAX_FILE_BYTES: u64 = 64 << 10;
 
 /// Returns the first line of `file`, otherwise the value of the environment variable, otherwise
-/// `None`. A variable that is empty or not UTF-8 counts as absent.
+/// `None`. An empty variable counts as absent.
 ///
 /// # Errors
-/// The file cannot be read, or its first line is empty.
+/// The file cannot be read, its first line is empty, or the variable is not UTF-8.
 pub(crate) fn from_file_or_env(file: Option<&Path>, variable: &str) -> Result<Option<Secret>, Failure> {
     if let Some(path) = file {
         let text = read_password_file(path)
@@ -34,8 +35,11 @@ pub(crate) fn from_file_or_env(file: Option<&Path>, variable: &str) -> Result<Op
         }
         return Ok(Some(Secret::new(line)));
     }
-    let password = env::var(variable).ok().filter(|text| !text.is_empty());
-    Ok(password.map(Secret::new))
+    match env::var(variable) {
+        Ok(password) if !password.is_empty() => Ok(Some(Secret::new(password))),
+        Ok(_) | Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(Failure::usage(format!("{variable} is not UTF-8"))),
+    }
 }
 
 /// Returns the first line of a text, without the byte order mark that some editors put before it.

@@ -33,9 +33,9 @@
 //! # The path of a message
 //! [`transport`] (bytes) → [`secure`] (records) → `codec` (packets) → `session` (a state machine) →
 //! `service` → [`engine`] (commands) → [`store`] (commit) → `router` (which sessions receive it) →
-//! their outboxes. [`server`] drives this with tokio tasks; [`client`] is the receiving side.
-//! Pushes are only an optimisation: a device could read the same events from the log after its
-//! cursor.
+//! their outboxes. [`server`] drives this with tokio tasks; [`client`] is the other end of the
+//! connection. Pushes are only an optimisation: a device could read the same events from the log
+//! after its cursor.
 //!
 //! # Ports
 //! An application can implement these traits itself: [`store`] (state that survives a restart),

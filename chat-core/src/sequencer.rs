@@ -119,7 +119,7 @@ impl EventSequencer {
         // different.
         self.buffered.clear();
         self.known_last = end.last.max(head);
-        self.read_at(now);
+        self.plan_read(now);
     }
 
     /// Returns the last position that was delivered.
@@ -160,23 +160,23 @@ impl EventSequencer {
         }
         self.known_last = self.known_last.max(event.seq);
         if !has_room {
-            self.read_at(now);
+            self.plan_read(now);
         } else if event.seq == self.next && !self.unverified {
             self.accept(HistoryEvent::new(event), out);
             self.drain_buffered(out);
         } else if self.buffered.len() < MAX_BUFFERED_EVENTS {
             self.buffered.insert(event.seq, event);
-            self.read_at(now + GAP_TIMEOUT); // does not delay a read that is due earlier
+            self.plan_read(now + GAP_TIMEOUT); // does not delay a read that is due earlier
         }
         if self.buffered.len() >= MAX_BUFFERED_EVENTS {
-            self.read_at(now);
+            self.plan_read(now);
         }
     }
 
     /// Records that the log has events up to `last` that will not be pushed.
     pub(crate) fn behind(&mut self, now: Instant, last: Seq) {
         self.known_last = self.known_last.max(last);
-        self.read_at(now);
+        self.plan_read(now);
     }
 
     /// Returns when the log must be read, to verify it or to get missing events. Returns `None` if
@@ -274,9 +274,9 @@ impl EventSequencer {
         }
     }
 
-    /// Moves the next read forward to `at`, but never back. Has no effect if no read is needed, or
-    /// a page was requested already.
-    fn read_at(&mut self, at: Instant) {
+    /// Makes the next read due at `at`, unless it is due earlier. Has no effect if no read is
+    /// needed, or a page was requested already.
+    fn plan_read(&mut self, at: Instant) {
         if let Reading::Idle(planned) = self.reading
             && self.is_incomplete()
         {

@@ -34,7 +34,8 @@ enum EngineLink {
 }
 
 impl EngineLink {
-    /// Returns the builder of an engine whose router reads its log across this boundary.
+    /// Returns the builder of an engine whose router reads the event logs of `store` over this
+    /// link.
     fn builder(self, store: Arc<dyn Store>) -> EngineBuilder {
         let builder = Engine::builder(Arc::clone(&store));
         match self {
@@ -78,7 +79,7 @@ struct ServiceSession {
     caller: Caller,
     outbox: Arc<Outbox>,
     drained: Mutex<VecDeque<SharedPush>>,
-    /// Ends the session.
+    /// Ends the session when it is dropped.
     _guard: SessionGuard,
 }
 
@@ -167,12 +168,12 @@ struct Nodes {
 }
 
 impl Nodes {
-    async fn new(boundary: EngineLink) -> Self {
+    async fn new(link: EngineLink) -> Self {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let bus = Arc::new(LossyBus::new(Arc::new(MemoryBus::new()), 7, 300, 100));
         let presence = Arc::new(MemoryPresence::new());
         let node = async || {
-            let builder = boundary.builder(store.clone()).config(config());
+            let builder = link.builder(store.clone()).config(config());
             builder
                 .bus(bus.clone())
                 .presence(presence.clone())
@@ -187,7 +188,7 @@ impl Nodes {
     /// Lets two users, each with a session on another node, send each other messages. Checks that
     /// both sessions receive every message once and in order.
     async fn deliver_once_and_in_order(self, [alice, bob]: [impl Session; 2]) {
-        for changed in [update_policy(&alice).await, update_policy(&bob).await] {
+        for changed in [allow_messages(&alice).await, allow_messages(&bob).await] {
             changed.unwrap();
         }
         alice.send_text(direct(&bob), "first message").await.unwrap();
@@ -212,12 +213,13 @@ impl Nodes {
         }
     }
 
-    /// Runs the check with sessions that reach their engines across `boundary`.
-    async fn deliver_to_service_sessions(boundary: EngineLink) {
-        let nodes = Self::new(boundary).await;
+    /// Calls [`deliver_once_and_in_order`](Self::deliver_once_and_in_order) with sessions that
+    /// reach their engines over `link`.
+    async fn deliver_to_service_sessions(link: EngineLink) {
+        let nodes = Self::new(link).await;
         let log_in = async |engine: &Engine, name: &str| {
             register(engine, name).await;
-            ServiceSession::log_in(boundary.service(engine), name).await
+            ServiceSession::log_in(link.service(engine), name).await
         };
         let [first, second] = &nodes.engines;
         let sessions = [log_in(first, "alice").await, log_in(second, "bob").await];
@@ -226,7 +228,7 @@ impl Nodes {
 }
 
 /// Lets every user send the user of `session` direct messages.
-async fn update_policy(session: &impl Session) -> Result<(), CommandError> {
+async fn allow_messages(session: &impl Session) -> Result<(), CommandError> {
     let mut changes = ProfileChanges::default();
     changes.direct_policy = Some(DirectPolicy::Everyone);
     session.update_profile(changes).await.map(drop)
@@ -273,14 +275,14 @@ impl Authenticator for Tokens {
     }
 }
 
-async fn authenticator_decides_logins(boundary: EngineLink) {
-    let engine = boundary
+async fn authenticator_decides_logins(link: EngineLink) {
+    let engine = link
         .builder(Arc::new(MemoryStore::new()))
         .authenticator(Arc::new(Tokens))
         .build()
         .await
         .unwrap();
-    let service = boundary.service(&engine);
+    let service = link.service(&engine);
     let login = |secret: &str| Login::with_token(Secret::new(secret), DeviceId::random());
     let grant = service.login(Source::Local, login("user:alice")).await.unwrap();
     assert_eq!(grant.user.name, "alice");

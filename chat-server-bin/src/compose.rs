@@ -1,5 +1,6 @@
-//! Composes store, bus, engine and server from a configuration. Apart from `admin`, which copies an
-//! embedded store, and `failure`, which converts errors, no other module names the backends.
+//! Composes store, bus, engine and server from a configuration. Apart from `admin`, which copies
+//! and restores an embedded store, and `failure`, which converts errors, no other module names the
+//! backends.
 
 mod listeners;
 mod options;
@@ -40,7 +41,7 @@ pub(crate) struct Composition {
     pub(crate) fingerprint: String,
     /// The acceptor with the configured certificate; `None` if there is none, or no `tls://`
     /// listener.
-    pub(crate) certificate: Option<Arc<TlsAcceptor>>,
+    pub(crate) certificate_acceptor: Option<Arc<TlsAcceptor>>,
     /// Socket for the commands of operators; `None` if it could not be opened.
     pub(crate) admin_socket: Option<AdminSocket>,
 }
@@ -274,7 +275,7 @@ async fn build_on_store(
         engine,
         server,
         fingerprint,
-        certificate: acceptor.filter(|_| has_own_certificate),
+        certificate_acceptor: acceptor.filter(|_| has_own_certificate),
     })
 }
 

@@ -61,8 +61,8 @@ impl fmt::Display for Failure {
             Self::ReaderGone => f.write_str("the reader of standard output has closed the pipe"),
             Self::Config(problems) => {
                 for (index, problem) in problems.iter().enumerate() {
-                    let newline = if index == 0 { "" } else { "\nchat-server: " };
-                    write!(f, "{newline}{problem}")?;
+                    let separator = if index == 0 { "" } else { "\nchat-server: " };
+                    write!(f, "{separator}{problem}")?;
                 }
                 Ok(())
             }

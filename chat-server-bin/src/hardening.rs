@@ -1,5 +1,5 @@
 //! Protection of what this process keeps in memory and in files: no core dumps, and checks of the
-//! owners and modes of its directory and keys.
+//! owners and modes of its data directory and its private keys.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -26,9 +26,10 @@ pub(crate) fn disable_core_dumps() {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Private,
-    /// Other users can read or change the object.
+    /// Other users, but not all of them, can change the object, or other users can read it.
     Exposed,
-    /// Another user owns the object. Root may use it.
+    /// The owner of the object is neither the user of this process nor root. A process of root may
+    /// still use the object.
     OwnedByOther,
     /// Every user can change the object.
     WritableByAll,
@@ -46,9 +47,10 @@ fn judge(owner: u32, mode: u32, user: u32) -> Verdict {
     }
 }
 
-/// Fails if every user of the machine, or the owner who is another one, can replace the files in
-/// `directory`. Logs a warning if other users have less access; those of the group may have more,
-/// because a volume of a container often gives the server its access as a member of the group. A
+/// Fails if every user of the machine can replace files in `directory`, or if its owner is neither
+/// the user of this process nor root; a process of root only logs a warning about such an owner.
+/// Logs a warning if the group or all users have any other access. The group may even replace
+/// files, because the server often gets its access to a volume of a container through the group. A
 /// missing directory is fine: it will be created with mode 0700.
 pub(crate) fn check_directory(directory: &Path) -> Result<(), Failure> {
     let Ok(found) = std::fs::metadata(directory) else {
@@ -84,9 +86,9 @@ pub(crate) fn check_directory(directory: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Fails if another user owns the private key `file`, or can change it, also as a member of the
-/// group. Logs a warning if users who are not in the group can read it. A missing file is left to
-/// its reader.
+/// Fails if the group or all users can change the private key `file`, or if its owner is neither
+/// the user of this process nor root; a process of root accepts any owner. Logs a warning if all
+/// users can read the key. Ignores a missing file, which the code that reads the key reports.
 pub(crate) fn check_key(file: &Path) -> Result<(), Failure> {
     let Ok(found) = std::fs::metadata(file) else {
         return Ok(());

@@ -5,8 +5,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::config::{Checked, StoreUrl};
 use crate::failure::Failure;
 
-/// File descriptors for the store, the log and the runtime (21 in an idle server), and a reserve.
-const OWN_FILES: u64 = 48;
+/// File descriptors for the SQLite store, the log and the runtime (21 in an idle server), and a
+/// reserve.
+const BASE_FILES: u64 = 48;
 /// File descriptors per listener: its socket, and a reserve to refuse connections when no other
 /// descriptor is left.
 const FILES_PER_LISTENER: u64 = 2;
@@ -76,7 +77,7 @@ fn own_files(config: &Checked) -> u64 {
         StoreUrl::Mysql(_) => u64::from(settings.store.max_connections),
     };
     let bus = if settings.bus.url.is_empty() { 0 } else { BUS_FILES };
-    OWN_FILES
+    BASE_FILES
         .saturating_add(listeners.saturating_mul(FILES_PER_LISTENER))
         .saturating_add(store)
         .saturating_add(bus)
@@ -136,7 +137,7 @@ mod tests {
             (0, Some(10), Capacity::Insufficient(0)),
         ] {
             assert_eq!(
-                Capacity::new(configured, open_files, OWN_FILES + FILES_PER_LISTENER),
+                Capacity::new(configured, open_files, BASE_FILES + FILES_PER_LISTENER),
                 expected,
                 "{configured} {open_files:?}"
             );

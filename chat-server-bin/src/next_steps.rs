@@ -42,7 +42,8 @@ pub(crate) fn next_steps(listening: &Listening<'_>) -> String {
 }
 
 impl Listening<'_> {
-    /// Returns the listener that needs the fewest explanations.
+    /// Returns the listener that the commands name: one of SC1 if there is one, otherwise one of
+    /// TLS, otherwise a plain one.
     fn best_listener(&self) -> Option<(&'static str, SocketAddr)> {
         let find = |wanted| self.listeners.iter().find(|(protocol, _)| *protocol == wanted);
         ["sc1", "tls", "plain"].into_iter().find_map(find).copied()

@@ -51,7 +51,7 @@ fn print_ready(composition: &Composition, config: &Checked) -> Result<(), Failur
         lines.push_str(&format!("listening {protocol} {address}\n"));
     }
     lines.push_str(&format!("ready\nfingerprint {}\n", composition.fingerprint));
-    if let Some(acceptor) = &composition.certificate {
+    if let Some(acceptor) = &composition.certificate_acceptor {
         lines.push_str(&format!("tls-fingerprint {}\n", acceptor.fingerprint()));
     }
     if std::io::stdout().is_terminal() {
@@ -67,11 +67,11 @@ fn print_ready(composition: &Composition, config: &Checked) -> Result<(), Failur
 fn listening<'a>(composition: &'a Composition, config: &Checked) -> Listening<'a> {
     let addresses = composition.server.addresses().iter().zip(&config.listen);
     let direct = addresses.filter(|(_, listen)| !listen.is_behind_proxy);
-    let certificate = composition.certificate.as_ref();
+    let acceptor = composition.certificate_acceptor.as_ref();
     Listening {
         listeners: direct.map(|(address, _)| *address).collect(),
         fingerprint: &composition.fingerprint,
-        tls_fingerprint: certificate.map(|acceptor| acceptor.fingerprint().to_string()),
+        tls_fingerprint: acceptor.map(|acceptor| acceptor.fingerprint().to_string()),
         is_registration_open: config.settings.accounts.allow_registration,
     }
 }
@@ -87,7 +87,7 @@ async fn drain(composition: Composition, timeout: Duration) {
     } = composition;
     engine.announce_drain();
     server.drain(timeout).await;
-    // Operators can watch the drain.
+    // The admin socket is open until here, so that operators can watch the drain.
     drop(admin_socket);
     let finished = tokio::time::timeout(SHUTDOWN_TIMEOUT, async {
         engine.shutdown().await;

@@ -1,4 +1,4 @@
-//! Signals that stop the server or a command.
+//! Signals that stop the server or a command, or make the server read its TLS certificate again.
 
 use std::io;
 
@@ -49,8 +49,8 @@ impl StopSignal {
     }
 }
 
-/// Runs `work`. If SIGINT or SIGTERM arrives first, drops `work` and fails, so that the work can
-/// clean up before the process ends.
+/// Runs `work`. If SIGINT or SIGTERM arrives before its end, drops `work` and fails. The signal
+/// does not end the process, so the destructors of `work` can clean up.
 pub(crate) async fn unless_stopped<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let handler =
         |kind| signal(kind).map_err(|error| Failure::Failed(format!("cannot install signal handlers: {error}")));

@@ -92,7 +92,7 @@ async fn send_all(
     acked
 }
 
-async fn read_all(peer: &mut Peer) -> Vec<Event> {
+async fn read_log(peer: &mut Peer) -> Vec<Event> {
     let mut events: Vec<Event> = Vec::new();
     loop {
         let after = events.last().map_or(Seq::ZERO, |event| event.seq);
@@ -165,7 +165,7 @@ async fn server_keeps_ten_thousand_messages_over_ten_kills() {
     let mut logs = Vec::new();
     for member in 0..SENDERS {
         let mut peer = log_in(address, fingerprint, &format!("sender-{member}")).await;
-        logs.push(read_all(&mut peer).await);
+        logs.push(read_log(&mut peer).await);
     }
     let log = &logs[0];
     let seqs: Vec<u64> = log.iter().map(|event| event.seq.0).collect();

@@ -246,7 +246,7 @@ async fn node_without_database_acknowledges_no_message() {
             let appended = send_until_acknowledged(&mut carol, &draft(&carol_text)).await;
             (appended, started.elapsed())
         };
-        let (unlisted, (alice_draft, refused), (carol_appended, carol_took)) =
+        let (unlisted, (alice_draft, alice_took), (carol_appended, carol_took)) =
             tokio::join!(unlisted, alice_tries, carol_sends);
         link.clear();
         let healed = Instant::now();
@@ -257,7 +257,7 @@ async fn node_without_database_acknowledges_no_message() {
         bob.send(RequestKind::Ping).await.unwrap();
         let listed = until_listed_is(true).await;
         println!(
-            "{name}: answer after {refused:.1?}, of the other node after {carol_took:.1?}, no longer listed after {unlisted:.1?}; \
+            "{name}: answer after {alice_took:.1?}, of the other node after {carol_took:.1?}, no longer listed after {unlisted:.1?}; \
              then acknowledged after {acknowledged:.1?}, listed after {listed:.1?}"
         );
         assert!(unlisted < 8 * SECOND, "{name}: {unlisted:?}");

@@ -1,6 +1,7 @@
 -- Names, keys and skeletons are bytes (VARBINARY): no collation equates two of them, and trailing
--- spaces count. Times are milliseconds since 1970. chat_core::store::sql_support defines the integer
--- codes. Tables and columns have the same names as in the SQLite store.
+-- spaces count. Names that look alike have the same skeleton. Times are milliseconds since 1970.
+-- chat_core::store::sql_support defines the integer codes. Tables and columns have the same names
+-- as in the SQLite store.
 -- Every statement may run again: a server that dies between two statements has executed the first.
 
 CREATE TABLE IF NOT EXISTS meta (
@@ -8,9 +9,9 @@ CREATE TABLE IF NOT EXISTS meta (
     value VARBINARY(255) NOT NULL
 ) ENGINE = InnoDB;
 
--- Rows to lock: one for each user whose devices ever changed, and one for each pair of users that ever
--- had a relation. A missing row cannot be locked, so these rows represent devices and contacts that do
--- not exist yet.
+-- Rows to lock: one for each user whose devices were ever locked, and one for each pair of users
+-- whose contacts were ever locked. A missing row cannot be locked, so these rows represent devices
+-- and contacts that do not exist yet.
 CREATE TABLE IF NOT EXISTS user_lock (
     user_id BIGINT NOT NULL PRIMARY KEY
 ) ENGINE = InnoDB;
@@ -73,8 +74,8 @@ CREATE TABLE IF NOT EXISTS conversation (
     UNIQUE KEY conversation_kind (low_id, high_id, kind)
 ) ENGINE = InnoDB;
 
--- open_key and open_skeleton repeat the key and the skeleton while the group is open. They are NULL
--- once the group is deleted, so that another group may take its name.
+-- open_key and open_skeleton repeat name_key and skeleton until the group is deleted. They are NULL
+-- from then on, so that another group may take its name.
 CREATE TABLE IF NOT EXISTS group_profile (
     conversation_id BIGINT          NOT NULL PRIMARY KEY,
     name            VARBINARY(256)  NOT NULL, -- as its members write it
@@ -101,7 +102,7 @@ CREATE TABLE IF NOT EXISTS member (
     delivered_seq   BIGINT  NOT NULL,
     read_seq        BIGINT  NOT NULL,
     has_sent        TINYINT NOT NULL, -- of direct conversations
-    invited_by      BIGINT, -- of invited users: whose invitation is in the user's inbox
+    invited_by      BIGINT, -- of invited users: sender of the invitation in their inbox
     PRIMARY KEY (conversation_id, user_id),
     KEY member_user (user_id)
 ) ENGINE = InnoDB;
@@ -143,7 +144,7 @@ CREATE TABLE IF NOT EXISTS device_cursor (
     PRIMARY KEY (user_id, device_id, conversation_id)
 ) ENGINE = InnoDB;
 
--- Nodes that use this database. The times are the database's own.
+-- Nodes that use this database. The times are by the clock of the database.
 CREATE TABLE IF NOT EXISTS node (
     id        BINARY(16) NOT NULL PRIMARY KEY,
     heartbeat BIGINT     NOT NULL
@@ -156,7 +157,8 @@ CREATE TABLE IF NOT EXISTS feed_cursor (
     PRIMARY KEY (feed, conversation_id)
 ) ENGINE = InnoDB;
 
--- A row outlives its lease, because it holds the latest term. The times are the database's own.
+-- A row outlives its lease, because it holds the latest term. The times are by the clock of the
+-- database.
 CREATE TABLE IF NOT EXISTS feed_lease (
     feed    VARBINARY(255) NOT NULL,
     shard   INT            NOT NULL,

@@ -1,4 +1,4 @@
--- Recalled messages, which do not count as unread.
+-- Recalled messages, which do not count as unread. Messages are the events of kind 16.
 -- Every statement may run again.
 
 CREATE TABLE IF NOT EXISTS recalled_message (

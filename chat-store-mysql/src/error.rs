@@ -101,8 +101,8 @@ impl OpenError {
         }
     }
 
-    /// Returns the error of a connection that cannot be made or was lost. The texts of the driver
-    /// repeat those of the errors of the operating system, so these take their place.
+    /// Returns the error of a connection that cannot be made or was lost. The driver's error for an
+    /// error of the operating system only repeats its text, so it is left out.
     pub(crate) fn cannot_connect(error: Error) -> Self {
         Self::Connect(match error {
             Error::Io(IoError::Io(source)) => source.into(),
@@ -110,7 +110,9 @@ impl OpenError {
         })
     }
 
-    /// Returns the error of a migration. `found` is the schema of the database.
+    /// Converts an error of a migration to [`Self::MissingPrivileges`] if the user of the database
+    /// may not execute a statement; returns other errors unchanged. `found` is the schema of the
+    /// database, `known` that of this program.
     pub(crate) fn explain_privileges(self, found: u32, known: u32) -> Self {
         match self {
             Self::Other(source) if is_denied(&*source) => Self::MissingPrivileges { found, known, source },

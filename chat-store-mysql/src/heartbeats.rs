@@ -36,19 +36,19 @@ async fn heartbeat(conn: &mut Conn, node: NodeId) -> mysql_async::Result<Heartbe
     .await?;
     let rows: Vec<(Vec<u8>, i64, i64)> = conn.exec(format!("SELECT id, heartbeat, {NOW} FROM node"), ()).await?;
     let mut heartbeat = Heartbeat::default();
-    let mut any_expired = false;
+    let mut has_old_rows = false;
     for (id, at, now) in rows {
         heartbeat.time = Some(Timestamp(now));
         // The age is an absolute difference, because the clock of the database may have been set
         // back.
         let age = u128::from(now.abs_diff(at));
-        any_expired |= age > u128::from(MAX_AGE_MS);
+        has_old_rows |= age > u128::from(MAX_AGE_MS);
         let other = NodeId::try_from(&*id).ok().filter(|id| *id != node);
         if age <= Heartbeat::PEER_TIMEOUT.as_millis() {
             heartbeat.peers.extend(other);
         }
     }
-    if any_expired {
+    if has_old_rows {
         let delete = format!("DELETE FROM node WHERE ABS({NOW} - heartbeat) > {MAX_AGE_MS}");
         conn.query_drop(delete).await?;
     }

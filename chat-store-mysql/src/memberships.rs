@@ -63,7 +63,7 @@ pub(crate) async fn memberships(
     wanted: Wanted,
 ) -> Result<Vec<MembershipView>, StoreError> {
     let (user, device) = (int(user.0), device.0.to_vec());
-    let (sql, wanted): (_, Params) = match wanted {
+    let (sql, values): (_, Params) = match wanted {
         Wanted::One(only) => {
             let only = int(only.0);
             (query("AND m.conversation_id = :only"), params! {user, device, only})
@@ -74,5 +74,5 @@ pub(crate) async fn memberships(
             (query(condition), params! {user, device, after, limit})
         }
     };
-    rows::all(conn.exec(sql, wanted).await.map_err(store_error)?, sql::membership)
+    rows::all(conn.exec(sql, values).await.map_err(store_error)?, sql::membership)
 }

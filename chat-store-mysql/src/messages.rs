@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chat_core::model::{ClientMessageId, ConversationId, Event, EventKind, Member, Page, Seq, UserId};
 use chat_core::store::sql_support::{
-    self as sql, ColumnReader, EVENT, EVENT_COLUMNS, LogRange, PageBudget, distinct, int, unknown_event,
+    self as sql, ColumnReader, EVENT, EVENT_COLUMN_COUNT, LogRange, PageBudget, distinct, int, unknown_event,
 };
 use chat_core::store::{EventPage, MessageStore, MessageTx, SentEvent, StoreError};
 use mysql_async::prelude::Queryable;
@@ -61,29 +61,31 @@ async fn events_in(conn: &mut impl Queryable, range: &LogRange) -> Result<Vec<Ev
     Ok(ascending(rows::all(rows, sql::event)?, range))
 }
 
-/// Position and size of an event, with those of its latest edit.
+/// Position and size of an event.
 struct Measured {
     seq: Seq,
+    /// Size of the body, plus that of the body of `edit`.
     bytes: u64,
+    /// Position of the latest edit, if the reader may see it and the event is not recalled.
     edit: Option<Seq>,
 }
 
-/// Number of events whose sizes the first statement of a page reads. Each further one reads
-/// [`MEASURE_GROWTH`] times as many.
+/// Number of events whose sizes the first statement of a page reads. Each further statement reads
+/// the sizes of [`MEASURE_GROWTH`] times as many events as the one before.
 const FIRST_MEASURED: u32 = 8;
 const MEASURE_GROWTH: u32 = 4;
 
 /// Returns the positions and sizes of those events of `range`, in its direction, that fit its
-/// limits. The bodies do not leave the database. To know its size, though, the database reads a
-/// long body as a whole, so the events are measured in parts, and no part after the page is full.
+/// limits. The bodies do not leave the database. To know the size of a long body, though, the
+/// database reads the body as a whole, so the events are measured in parts, until the page is full.
 async fn fitting(conn: &mut impl Queryable, reader: &Member, range: &LogRange) -> Result<Vec<Measured>, StoreError> {
     let mut budget = PageBudget::new(range.max_bytes);
     let mut fitting: Vec<Measured> = Vec::new();
     let mut rest = *range;
-    let mut size = FIRST_MEASURED;
+    let mut part_len = FIRST_MEASURED;
     while rest.max_events > 0 && rest.first <= rest.last {
         let mut part = rest;
-        part.max_events = size.min(rest.max_events);
+        part.max_events = part_len.min(rest.max_events);
         let measured = measure(conn, reader, &part).await?;
         let is_end = measured.len() < part.max_events as usize;
         for event in measured {
@@ -100,7 +102,7 @@ async fn fitting(conn: &mut impl Queryable, reader: &Member, range: &LogRange) -
             break;
         }
         rest.max_events -= part.max_events;
-        size = size.saturating_mul(MEASURE_GROWTH);
+        part_len = part_len.saturating_mul(MEASURE_GROWTH);
     }
     Ok(fitting)
 }
@@ -312,7 +314,7 @@ impl MessageTx for MysqlTx<'_> {
             let (batch, rest) = left.split_at(insert_size(left.len()));
             let sql = format!(
                 "INSERT INTO event ({EVENT}) VALUES {}",
-                placeholders(batch.len(), EVENT_COLUMNS)
+                placeholders(batch.len(), EVENT_COLUMN_COUNT)
             );
             let values: Vec<Value> = batch.iter().flat_map(event_values).collect();
             self.insert_new_events(&sql, values).await?;

@@ -37,7 +37,7 @@ const LOCK: &str = "CONCAT('chat.migrate.', DATABASE())";
 /// that [`prepare`] notices soon that the connection is lost.
 const LOCK_TIMEOUT: u32 = 2;
 
-/// State of a database whose schema is up to date.
+/// Store epoch and cluster key of a database whose schema is up to date.
 #[derive(Debug)]
 pub(crate) struct PreparedDatabase {
     pub(crate) epoch: StoreEpoch,
@@ -201,7 +201,7 @@ fn statements(sql: &str) -> Vec<String> {
     statements.map(str::to_owned).collect()
 }
 
-/// Returns the store epoch. Creates one if the database is new.
+/// Returns the store epoch. Creates an epoch if the database has none.
 async fn epoch(conn: &mut Conn) -> Result<StoreEpoch, OpenError> {
     created_once(conn, "epoch", &StoreEpoch::random().0)
         .await

@@ -106,7 +106,8 @@ impl Pool {
         }
     }
 
-    /// Waits until all connections have been returned to the driver's pool, and closes them.
+    /// Waits until all connections of the driver's current pool have been returned, and closes
+    /// them. Does not wait for connections of earlier pools.
     pub(crate) async fn disconnect(&self) -> mysql_async::Result<()> {
         let pool = self.state().current.clone();
         pool.disconnect().await

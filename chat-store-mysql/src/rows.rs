@@ -2,7 +2,7 @@
 
 use chat_core::model::{Event, Seq};
 use chat_core::store::StoreError;
-use chat_core::store::sql_support::{ColumnReader, EVENT_COLUMNS, int};
+use chat_core::store::sql_support::{ColumnReader, EVENT_COLUMN_COUNT, int};
 use mysql_async::prelude::FromValue;
 use mysql_async::{Row, Value};
 
@@ -89,7 +89,7 @@ pub(crate) fn one<T>(
 }
 
 /// Returns the values of an event in the order of [`EVENT`](chat_core::store::sql_support::EVENT).
-pub(crate) fn event_values(event: &Event) -> [Value; EVENT_COLUMNS] {
+pub(crate) fn event_values(event: &Event) -> [Value; EVENT_COLUMN_COUNT] {
     let seq = |seq: Option<Seq>| seq.map_or(Value::NULL, |seq| int(seq.0).into());
     let id = |id: Option<[u8; 16]>| id.map_or(Value::NULL, |id| id.as_slice().into());
     [

@@ -24,8 +24,8 @@ use crate::tx::MysqlTx;
 /// maximum of the random time that is added to it.
 const RETRY_DELAYS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 
-/// A [`Store`] in a MySQL or MariaDB database. The documentation of the [crate] describes
-/// how it works. Any number of processes may use one database.
+/// A [`Store`] in a MySQL or MariaDB database. The documentation of the [crate] describes how it
+/// works. Any number of processes may use one database.
 #[derive(Debug)]
 pub struct MysqlStore {
     pub(crate) connections: Arc<Connections>,

@@ -30,8 +30,8 @@ async fn lock(url: &str, conversation: ConversationId) -> mysql_async::Conn {
     holder
 }
 
-/// To know the size of a long body, the database reads it, so a page stops to measure once it is
-/// full.
+/// To know the size of a long body, the database reads the body, so a page measures no further
+/// events once it is full.
 #[tokio::test]
 async fn page_reads_few_events_beyond_its_size() {
     let (server, url) = server(&[]);

@@ -71,7 +71,7 @@ impl Journal {
         missing.len() <= 1 && missing.iter().all(|position| by_killed.contains(position))
     }
 
-    /// Waits until `is_reached` is true. It is asked after every step.
+    /// Waits until `is_reached` returns `true`. Calls it once at first and after every step.
     async fn wait_until(&self, is_reached: impl Fn() -> bool) {
         while !is_reached() {
             let changed = timeout(STEP_TIMEOUT, self.changed.notified()).await;

@@ -21,7 +21,8 @@ const CONVERSATIONS: u64 = 20_000;
 /// Maximum duration of a login, which is half of the deadline of a request.
 const MAX_DURATION: Duration = Duration::from_millis(2500);
 
-/// Returns the number of rows that statements have read from tables and indexes since the start.
+/// Returns the number of rows that statements have read from tables and indexes since the server
+/// started.
 fn rows_read(server: &MariaDb) -> u64 {
     let sql = "SELECT SUM(VARIABLE_VALUE) FROM information_schema.GLOBAL_STATUS \
                WHERE VARIABLE_NAME IN ('HANDLER_READ_KEY', 'HANDLER_READ_NEXT', 'HANDLER_READ_PREV', \

@@ -114,8 +114,8 @@ async fn migration_from_version_1_fills_the_new_tables() {
     store.close().await;
     drop((store, world));
     // In the second round, the statements of the migrations were executed but not recorded.
-    for is_new in [true, false] {
-        if is_new {
+    for are_tables_missing in [true, false] {
+        if are_tables_missing {
             server
                 .sql("DROP TABLE chat.group_snapshot, chat.recalled_message, chat.session_token, chat.user_change, chat.request_notice")
                 .unwrap();

@@ -78,7 +78,7 @@ async fn missing_migration_is_reported_with_the_missing_privilege() {
     drop(open(&app).await.unwrap());
 }
 
-/// Each privilege that the documentation names is needed, and opening a store needs one only.
+/// Opening a store whose schema is up to date needs the privilege SELECT only.
 #[tokio::test(flavor = "multi_thread")]
 async fn store_opens_without_writing() {
     let (server, admin, _) = server();
@@ -94,6 +94,7 @@ async fn store_opens_without_writing() {
     assert_eq!(written(), before, "the binary log has no further write");
 }
 
+/// None of the privileges that the documentation names can be left out.
 #[tokio::test(flavor = "multi_thread")]
 async fn operations_need_each_of_the_documented_privileges() {
     let (server, admin, _) = server();

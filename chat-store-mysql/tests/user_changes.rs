@@ -28,7 +28,7 @@ async fn engine(url: &str) -> Engine {
     Engine::builder(Arc::new(store)).config(config).build().await.unwrap()
 }
 
-/// Creates the accounts through one node, and their sessions on another one.
+/// Creates the accounts through the node `there`, and their sessions on the node `here`.
 async fn sessions(here: &Engine, there: &Engine) -> Vec<LocalSession> {
     let mut sessions = Vec::new();
     for first in (0..USERS).step_by(CONCURRENT as usize) {
@@ -47,7 +47,7 @@ async fn sessions(here: &Engine, there: &Engine) -> Vec<LocalSession> {
     sessions
 }
 
-/// Waits until the session is closed.
+/// Waits until the session is closed. Returns its user.
 async fn closed(session: LocalSession) -> UserId {
     while let Some(push) = session.next_push().await {
         if let Push::Closed(_) = push {
@@ -65,7 +65,7 @@ async fn ended_logins_are_noticed_in_time_among_ten_thousand_users() {
     let url = server.url("chat");
     let (here, there) = (engine(&url).await, engine(&url).await);
     let mut sessions = sessions(&here, &there).await;
-    // The users that were created above are no longer recent changes.
+    // After this time, the changes made by the creation of the users are no longer recent.
     tokio::time::sleep(Duration::from_secs(30)).await;
 
     let operator = there.operator(OperatorName::new("carol").unwrap());

@@ -1,4 +1,5 @@
--- Names and skeletons compare byte by byte (SQLite's default collation, BINARY).
+-- Names and skeletons compare byte by byte (SQLite's default collation, BINARY). Names that look
+-- alike have the same skeleton.
 -- Times are milliseconds since 1970. chat_core::store::sql_support defines the integer codes.
 -- Tables and columns have the same names as in the MySQL store.
 
@@ -59,8 +60,8 @@ CREATE TABLE conversation (
 ) STRICT;
 CREATE UNIQUE INDEX conversation_kind ON conversation (low_id, high_id, kind) WHERE low_id IS NOT NULL;
 
--- open_key and open_skeleton repeat the key and the skeleton while the group is open. They are NULL
--- once the group is deleted, so that another group may take its name.
+-- open_key and open_skeleton repeat name_key and skeleton until the group is deleted. They are NULL
+-- from then on, so that another group may take its name.
 CREATE TABLE group_profile (
     conversation_id INTEGER PRIMARY KEY,
     name            TEXT    NOT NULL, -- as its members write it
@@ -87,14 +88,14 @@ CREATE TABLE member (
     delivered_seq   INTEGER NOT NULL,
     read_seq        INTEGER NOT NULL,
     has_sent        INTEGER NOT NULL, -- of direct conversations
-    invited_by      INTEGER, -- of invited users: whose invitation is in the user's inbox
+    invited_by      INTEGER, -- of invited users: sender of the invitation in their inbox
     PRIMARY KEY (conversation_id, user_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX member_user ON member (user_id);
 
 -- Rows are in order of arrival: an append touches the last page of the table and one page of each
--- index, whichever conversation it belongs to. Client message ids are UUIDv7, so the index event_sent
--- grows at its end too.
+-- index, whichever conversation it belongs to. Client message ids are UUIDv7, so the index
+-- event_sent grows at its end too.
 CREATE TABLE event (
     arrival           INTEGER PRIMARY KEY,
     conversation_id   INTEGER NOT NULL,
@@ -114,7 +115,7 @@ CREATE TABLE event (
 ) STRICT;
 CREATE UNIQUE INDEX event_seq ON event (conversation_id, seq);
 CREATE UNIQUE INDEX event_sent ON event (client_message_id, sender_id) WHERE client_message_id IS NOT NULL;
-CREATE INDEX event_target ON event (conversation_id, target) WHERE kind = 17;
+CREATE INDEX event_target ON event (conversation_id, target) WHERE kind = 17; -- edits
 
 -- A row with user_id 0 mentions every member.
 CREATE TABLE mention (

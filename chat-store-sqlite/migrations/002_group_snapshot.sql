@@ -1,6 +1,6 @@
--- A group as each of its former members left it. The profile and the member count at which earlier
--- ones left are not known: they keep those at this migration. Their last_time is the time of the
--- last event that they may read.
+-- A group as it was when each of its former members left. The profile and the member count are not
+-- known for members who left before this migration, so their rows hold those at the time of the
+-- migration. The last_time of these rows is the time of the last event that the member may read.
 CREATE TABLE group_snapshot (
     conversation_id INTEGER NOT NULL,
     user_id         INTEGER NOT NULL,

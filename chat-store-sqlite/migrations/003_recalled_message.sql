@@ -1,4 +1,4 @@
--- Recalled messages, which do not count as unread.
+-- Recalled messages, which do not count as unread. Messages are the events of kind 16.
 CREATE TABLE recalled_message (
     conversation_id INTEGER NOT NULL,
     seq             INTEGER NOT NULL,

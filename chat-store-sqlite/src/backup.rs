@@ -55,8 +55,8 @@ pub enum BackupError {
 ///
 /// The copy is one consistent snapshot. It is checked (`PRAGMA integrity_check`) and synced to the
 /// disk before it gets its name. Only its owner can read it (mode 0600). It has a new
-/// [`StoreEpoch`], because a server that starts from it goes back in
-/// history. To restore it, use [`restore`](crate::restore).
+/// [`StoreEpoch`], because a server that starts from it goes back in history. To restore it, use
+/// [`restore`](crate::restore).
 ///
 /// # Errors
 /// See [`BackupError`]; [`OpenError::InUse`] while [`restore`](crate::restore) replaces the
@@ -98,8 +98,9 @@ async fn cancellable<T: Send + 'static>(
     done.unwrap_or_else(|error| Err(BackupError::Copy(error.into())))
 }
 
-/// Fails if the log beside the database belongs to another database. If a store is open, it has
-/// checked this, and reading the files would release its locks on them if it is in this process.
+/// Fails if the write-ahead log beside the database belongs to another database. Checks nothing
+/// while a store is open in `directory`: that store has checked the log, and if it is in this
+/// process, closing the files after the check would release its locks on them.
 fn require_own_log(directory: &Path, database: &Path) -> Result<(), OpenError> {
     let _lock = match DirectoryLock::hold_off(directory) {
         Err(OpenError::InUse { .. }) => return Ok(()),

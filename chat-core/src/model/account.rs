@@ -42,9 +42,9 @@ pub struct Account {
     /// Identifier by which the application knows the user, in any form (`auth0|…`, a UUID, an
     /// e-mail address); unique, compared byte by byte. Absent if the application gave none.
     pub subject: Option<String>,
-    /// Time of deletion. A deleted account is disabled. Of its personal data, it keeps at most its
-    /// name and a digest of its subject, so that no other account gets them. Its row stays for the
-    /// conversations of other users.
+    /// Time of deletion; absent if the account is not deleted. A deleted account is disabled. Of
+    /// its personal data, it keeps at most its name and a digest of its subject, so that no other
+    /// account gets them. Its row stays for the conversations of other users.
     pub deleted: Option<Timestamp>,
 }
 
@@ -93,8 +93,9 @@ impl UserInfo {
 }
 
 /// Stored device of a user. It outlives its sessions. It is deleted with the account, when it is
-/// revoked, or when a new device logs in and the user has too many devices, of which this one
-/// logged in or resumed its session least recently.
+/// revoked, or when a new device logs in and the user would have too many devices. Then devices
+/// that are logged out are deleted first, and connected devices last; among the devices of one of
+/// these kinds, the one that logged in or resumed its session least recently is deleted first.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Device {
     /// User of the device.

@@ -153,8 +153,8 @@ codes! {
         Normal = 0,
         /// The node is shutting down. The client should connect to another node.
         GoingAway = 1,
-        /// A newer login replaced the session: of this device, or of another one if the session
-        /// policy allows only one.
+        /// A newer login replaced the session: a login of the same device, or of another device if
+        /// the session policy allows only one session.
         Replaced = 2,
         /// The device was revoked, the password was changed, an operator ended the sessions, or the
         /// login expired.

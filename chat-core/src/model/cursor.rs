@@ -19,7 +19,7 @@ pub struct EventMark {
     pub id: EventId,
     /// Time of the event. If no event follows the cursor, the client compares this with the time of
     /// the log's last event, which the list of conversations contains, and so need not read the log
-    /// to check it.
+    /// to check the mark.
     pub time: Timestamp,
 }
 

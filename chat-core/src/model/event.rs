@@ -209,8 +209,8 @@ pub enum EventBody {
     },
     /// The role of a member changed.
     RoleChanged { user: UserId, role: Role },
-    /// A member became the owner. If the sender is a user, that user was the owner and is now an
-    /// admin; the owner's account may also have been deleted, and then `MemberLeft` follows. If the
+    /// A member became the owner. If the sender is a user, that user was the owner. The user is now
+    /// an admin, or has left because the account was deleted; then `MemberLeft` follows. If the
     /// sender is the system and the group had an owner, the `RoleChanged` before this event
     /// contains the former owner's role.
     OwnershipTransferred {
@@ -244,8 +244,8 @@ pub enum EventBody {
         /// Text of the request.
         note: String,
     },
-    /// In the inbox: a friend request of this user was answered, or accepted an earlier friend
-    /// request of the other user.
+    /// In the inbox: a friend request of this user was answered, or this user's request accepted an
+    /// open friend request of the other user.
     FriendAnswered {
         /// The other user.
         by: UserId,

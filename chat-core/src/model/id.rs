@@ -123,7 +123,7 @@ wide_id! {
     ClientMessageId
 }
 wide_id! {
-    /// Id of one server process in a cluster.
+    /// Id of a node of a cluster. A node that is restarted may keep its id.
     NodeId
 }
 wide_id! {

@@ -398,8 +398,8 @@ impl MemberPage {
 pub enum Push {
     /// An event was appended to a conversation of the user.
     Event(Event),
-    /// A member has acknowledged or read further events. In a group, the devices of that member
-    /// receive this too.
+    /// A member has acknowledged or read further events. The devices of that member do not receive
+    /// this.
     Receipt {
         conversation: ConversationId,
         user: UserId,

@@ -58,7 +58,8 @@ impl Page {
     }
 }
 
-/// Page of the list of the user's conversations to read, in order of their ids.
+/// Page of the list of the user's conversations to read. The pages follow each other in the order
+/// of conversation ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConversationQuery {
     /// Lists conversations with a greater id; `ConversationId(0)` starts with the first.

@@ -73,12 +73,12 @@ impl MessageText {
         Self::with_limit(text, Self::MAX_BYTES)
     }
 
-    /// Checks a body of at most `max_bytes`.
+    /// Checks a body of at most `max_bytes`, and at most [`MAX_BYTES`](Self::MAX_BYTES).
     ///
     /// # Errors
     /// The errors of [`new`](Self::new).
     pub(crate) fn with_limit(text: impl Into<Arc<str>> + AsRef<str>, max_bytes: usize) -> Result<Self, TextError> {
-        let actual = text.as_ref().len();
+        let (actual, max_bytes) = (text.as_ref().len(), max_bytes.min(Self::MAX_BYTES));
         if actual == 0 {
             Err(TextError::Empty)
         } else if actual > max_bytes {

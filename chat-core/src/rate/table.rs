@@ -63,11 +63,11 @@ impl<K: Copy + Eq + Hash, V: Decaying + Default> Table<K, V> {
     /// caller's lock for long.
     fn forget_decayed(&mut self, now: Instant) {
         for _ in 0..2 {
-            let Some(oldest) = self.order.pop_front() else { return };
-            if self.remaining(now, &oldest).is_zero() {
-                self.states.remove(&oldest);
+            let Some(key) = self.order.pop_front() else { return };
+            if self.remaining(now, &key).is_zero() {
+                self.states.remove(&key);
             } else {
-                self.order.push_back(oldest);
+                self.order.push_back(key);
             }
         }
     }

@@ -25,7 +25,7 @@ pub(crate) struct RecentAnnouncements {
 #[derive(Debug)]
 struct Inner {
     /// Time for which an announcement is repeated.
-    keep: Duration,
+    repeat_duration: Duration,
     announced: Mutex<Announced>,
 }
 
@@ -39,15 +39,15 @@ struct Announced {
     /// it.
     changed_sessions: HashMap<UserId, (CloseCode, Instant)>,
     /// Time of the last announcement that was not remembered, or that this node does not know (see
-    /// [`RecentAnnouncements::overflow`]).
+    /// [`RecentAnnouncements::mark_overflowed`]).
     overflowed: Option<Instant>,
 }
 
 impl RecentAnnouncements {
-    pub(crate) fn new(keep: Duration) -> Self {
+    pub(crate) fn new(repeat_duration: Duration) -> Self {
         Self {
             inner: Arc::new(Inner {
-                keep,
+                repeat_duration,
                 announced: Mutex::default(),
             }),
         }
@@ -73,7 +73,7 @@ impl RecentAnnouncements {
 
     /// Makes the next heartbeats ask the other nodes to compare everything with the store, because
     /// this node does not know what it would have to announce.
-    pub(crate) fn overflow(&self) {
+    pub(crate) fn mark_overflowed(&self) {
         self.inner.announced.lock().note_overflow(true);
     }
 
@@ -105,16 +105,16 @@ impl RecentAnnouncements {
     /// Returns the content of heartbeat `number`, split into several envelopes if it is large, and
     /// removes announcements that were repeated for long enough.
     pub(crate) fn heartbeat(&self, number: u64) -> Vec<Content> {
-        let keep = self.inner.keep;
+        let repeat_duration = self.inner.repeat_duration;
         let mut announced = self.inner.announced.lock();
-        let mut doorbells = retain_recent(&mut announced.doorbells, keep)
+        let mut doorbells = retain_recent(&mut announced.doorbells, repeat_duration)
             .into_iter()
             .map(|(conversation, last_seq)| Doorbell { conversation, last_seq });
-        let mut joins = retain_recent(&mut announced.joins, keep)
+        let mut joins = retain_recent(&mut announced.joins, repeat_duration)
             .into_iter()
             .map(|(join, ())| join);
-        let mut changed_sessions = retain_recent(&mut announced.changed_sessions, keep).into_iter();
-        announced.overflowed = announced.overflowed.filter(|at| at.elapsed() <= keep);
+        let mut changed_sessions = retain_recent(&mut announced.changed_sessions, repeat_duration).into_iter();
+        announced.overflowed = announced.overflowed.filter(|at| at.elapsed() <= repeat_duration);
         let overflowed = announced.overflowed.is_some();
         drop(announced);
         let mut contents = Vec::with_capacity(1);
@@ -150,8 +150,8 @@ fn remember<K: Eq + Hash, V>(map: &mut HashMap<K, (V, Instant)>, key: K, value: 
     has_room
 }
 
-/// Removes the announcements that are older than `keep`, and returns the others.
-fn retain_recent<K: Copy + Eq + Hash, V: Copy>(map: &mut HashMap<K, (V, Instant)>, keep: Duration) -> Vec<(K, V)> {
-    map.retain(|_, (_, at)| at.elapsed() <= keep);
+/// Removes the announcements that are older than `max_age`, and returns the others.
+fn retain_recent<K: Copy + Eq + Hash, V: Copy>(map: &mut HashMap<K, (V, Instant)>, max_age: Duration) -> Vec<(K, V)> {
+    map.retain(|_, (_, at)| at.elapsed() <= max_age);
     map.iter().map(|(key, (value, _))| (*key, *value)).collect()
 }

@@ -95,7 +95,8 @@ impl ClusterLink {
     }
 
     /// Announces that sessions of a user may have ended. Other nodes compare the user's sessions
-    /// with the store, and close those that have ended with `code`.
+    /// with the store, and close those that have ended: with `code`, unless the store shows a more
+    /// exact reason.
     pub(crate) fn announce_changed_sessions(&self, user: UserId, code: CloseCode) {
         if let Some(link) = &self.link {
             link.recent.add_changed_sessions(user, code);
@@ -117,7 +118,7 @@ impl ClusterLink {
     /// which announcements are missing: by the next heartbeats, or at once if it sends none.
     pub(crate) fn announce_overflow(&self) {
         if let Some(link) = &self.link {
-            link.recent.overflow();
+            link.recent.mark_overflowed();
             link.request_sweep();
         }
     }

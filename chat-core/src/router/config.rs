@@ -23,9 +23,9 @@ pub struct RouterConfig {
     pub store_heartbeat_interval: Duration,
     /// Average interval between sweeps, in which the node compares every conversation and user that
     /// it serves with the store. Each interval varies randomly by up to a third. Sweeps that follow
-    /// each other at `poll_interval` compare only the users whose change the store has recorded;
-    /// all users follow at this interval. Without a bus and without other nodes, only every tenth
-    /// sweep without a request compares the users. Default 30 s.
+    /// each other at `poll_interval` compare only the users whose change the store has recorded,
+    /// and all users only once in this interval. Without a bus and without other nodes, a sweep
+    /// that was not requested compares all users only every tenth time. Default 30 s.
     pub sweep_interval: Duration,
     /// Minimum interval between sweeps, and so the interval between them while the node polls the
     /// store: while the bus loses messages, or there are other nodes but no bus. Also the interval
@@ -46,8 +46,8 @@ pub struct RouterConfig {
     /// larger single event is still read.
     pub max_catch_up_bytes: u32,
     /// Rate at which the memberships and logins of users are read again, in sweeps and after
-    /// announcements may have been lost. Each user costs two reads of the store. The burst of the
-    /// rate is ignored. Default 100 users per second.
+    /// announcements may have been lost. Each user costs at least two reads of the store. The burst
+    /// of the rate is ignored. Default 100 users per second.
     pub user_recheck_rate: Rate,
     /// Maximum number of envelopes that wait to be published. Further envelopes are dropped,
     /// because heartbeats, which have a separate queue, repeat their announcements. Default 4096.

@@ -83,7 +83,7 @@ pub(crate) enum Content {
         except: Option<ExceptDevice>,
     },
     /// Logins of the user may have ended. The receiver compares the user's sessions with the store,
-    /// and closes those that have ended with `code`.
+    /// and closes those that have ended: with `code`, unless the store shows a more exact reason.
     SessionsChanged {
         user: UserId,
         code: CloseCode,
@@ -185,8 +185,8 @@ impl EnvelopeCodec {
     }
 }
 
-/// Decodes a heartbeat. A heartbeat with more than [`MAX_REPEATED`] doorbells, joins or logins
-/// counts as overflowed, and all of these are ignored.
+/// Decodes a heartbeat. A heartbeat with more than [`MAX_REPEATED`] doorbells, joins or changed
+/// sessions counts as overflowed, and all of these are ignored.
 fn decode_heartbeat(heartbeat: proto::Heartbeat) -> Content {
     let lists = [
         heartbeat.doorbells.len(),

@@ -95,9 +95,10 @@ pub(crate) struct Counters {
 
 impl Router {
     /// Gives the router the list of nodes that the cluster's discovery keeps. The router then polls
-    /// the store if the heartbeats of a listed node do not arrive. Without this call, it expects
-    /// heartbeats only from nodes that the store lists, and notices when the heartbeats of another
-    /// node stop. Only the first call has an effect, and none without a bus.
+    /// the store if the heartbeats of a listed node do not arrive. Without this call, the router
+    /// expects heartbeats only from nodes that the store lists; if a node that the store does not
+    /// list has sent heartbeats, the router notices when they stop. Only the first call has an
+    /// effect, and none without a bus.
     pub fn watch_nodes(&self, nodes: watch::Receiver<Nodes>) {
         if self.link.has_bus() {
             self.nodes.others.watch(nodes);
@@ -185,8 +186,8 @@ impl Router {
         self.nodes.clock.is_wrong()
     }
 
-    /// Returns the clock with which the engine stamps. It shows the store's time of day, or that of
-    /// `own` while the store has told none.
+    /// Returns the clock from which the engine takes the times that it stores. It shows the store's
+    /// time of day, or that of `own` while the store has told none.
     pub(crate) fn store_clock(&self, own: Arc<dyn Clock>) -> StoreClock {
         StoreClock::new(own, self.nodes.clock.clone())
     }

@@ -66,7 +66,8 @@ struct State {
     behind: BTreeMap<ConversationId, Seq>,
     /// True if pushes were dropped since the queue was last drained.
     overflowed: bool,
-    /// Time since which pushes or an overflow have been waiting without the reader taking anything.
+    /// Time since which pushes or an overflow have been waiting to be drained, or time of the last
+    /// drain if it left pushes. `None` if nothing waits.
     waiting_since: Option<Instant>,
     close_code: Option<CloseCode>,
     close_was_drained: bool,
@@ -198,8 +199,8 @@ impl Outbox {
         self.state.lock().close_code
     }
 
-    /// Returns for how long pushes or an overflow have been waiting without the reader taking
-    /// anything, or `None` if none waits.
+    /// Returns for how long pushes or an overflow have been waiting while nothing was drained, or
+    /// `None` if nothing waits.
     #[must_use]
     pub fn stalled_for(&self, now: Instant) -> Option<Duration> {
         let since = self.state.lock().waiting_since;

@@ -41,8 +41,8 @@ pub(crate) enum FollowResult {
         /// The log extends beyond the head of the feed.
         is_behind: bool,
     },
-    /// The sessions would miss the events after this one, which were delivered here before: the
-    /// caller has to read them from the log.
+    /// The sessions would miss the events after this `Seq`, which were delivered here before: the
+    /// caller has to read those events from the log.
     Missed(Seq),
     /// This node has delivered a membership change that is newer than the given membership: the
     /// caller has to read the membership again.

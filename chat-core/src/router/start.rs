@@ -50,8 +50,8 @@ const MAX_CONCURRENT: usize = 8;
 /// Maximum number of changes of bus subscriptions in progress at the same time.
 const MAX_CONCURRENT_SUBSCRIPTIONS: usize = 16;
 
-/// Pause of each of the workers that recheck changed users, after each user: together they read the
-/// memberships of at most 800 users a second.
+/// Pause after each recheck of a changed user. With [`MAX_CONCURRENT`] rechecks at the same time,
+/// the node reads the memberships of at most 800 changed users a second.
 const CHANGED_USER_PAUSE: Duration = Duration::from_millis(10);
 
 /// Everything that a [`Router`] is built from.
@@ -253,7 +253,8 @@ impl Assembly {
         }
     }
 
-    /// Starts the workers that find events in the store whose announcements were lost.
+    /// Starts the workers that find in the store what was not announced to this node: events,
+    /// commits that the store did not confirm, and changes of users.
     fn start_anti_entropy(&self, has_bus: bool) {
         let Self {
             router, log, queues, ..
@@ -306,7 +307,7 @@ impl Assembly {
         self.start_user_workers();
     }
 
-    /// Starts the workers that keep users' logins and memberships up to date.
+    /// Starts the workers that make the sessions match the logins and memberships of their users.
     fn start_user_workers(&self) {
         let Self {
             router, log, queues, ..
@@ -357,7 +358,7 @@ impl Assembly {
             log: Arc::clone(log),
             check,
             changed,
-            all: self.users.clone(),
+            all_users: self.users.clone(),
             known: Mutex::default(),
         };
         tasks.spawn("find changed users", changes.run());

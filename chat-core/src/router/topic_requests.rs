@@ -45,8 +45,8 @@ impl TopicRequests {
     }
 
     /// Requests a subscription to `topic` and waits until it exists. Returns without a subscription
-    /// if the first attempt fails and after `wait_timeout`, because a session also works without
-    /// the bus, and when the router stops.
+    /// when the first attempt fails, when `wait_timeout` has passed, or when the router stops: a
+    /// session also works without the bus.
     pub(crate) async fn subscribe(&self, topic: Topic) {
         let (subscribed, waiting) = oneshot::channel();
         self.waiters.lock().entry(topic).or_default().push(subscribed);

@@ -52,7 +52,8 @@ struct Unconfirmed {
     joined: BTreeSet<UserId>,
     /// `Seq` up to which the log's growth was announced.
     announced: Seq,
-    /// Time of the store's first answer since the last commit was added.
+    /// Time of the store's first answer since the last commit was added; `None` if the store has
+    /// not answered since then.
     checked_since: Option<Instant>,
 }
 
@@ -126,11 +127,11 @@ impl UnconfirmedCommits {
     pub(crate) fn check(&self, conversation: ConversationId, end: Seq) -> Option<Grown> {
         let mut open = self.inner.open.lock();
         let unconfirmed = open.get_mut(&conversation)?;
-        let (is_news, is_decided) = unconfirmed.check(end);
+        let (is_news, can_end) = unconfirmed.check(end);
         let grown = is_news.then(|| Grown {
             joined: unconfirmed.joined.clone(),
         });
-        if is_decided {
+        if can_end {
             open.remove(&conversation);
         }
         grown

@@ -141,7 +141,7 @@ impl<T: Copy + Debug + Eq + Hash> WorkSet<T> {
         loop {
             while running.len() < options.max_concurrent {
                 let Some(item) = queue.pop_front() else { break };
-                if retries.is_waiting(item) {
+                if retries.shorten_wait(item) {
                     continue;
                 }
                 if in_progress.insert(item) {
@@ -211,9 +211,9 @@ impl<T: Copy + Eq + Hash> Retries<T> {
         self.delays.remove(item);
     }
 
-    /// Returns whether an item that was added waits for its next attempt. If it does, it now waits
-    /// for one interval at most, because there is something new to work on.
-    fn is_waiting(&mut self, item: T) -> bool {
+    /// Makes an item that was added again wait for its next attempt for one interval at most,
+    /// because there is something new to work on. Returns `false` if the item does not wait.
+    fn shorten_wait(&mut self, item: T) -> bool {
         let Some(key) = self.waiting.get(&item) else {
             return false;
         };

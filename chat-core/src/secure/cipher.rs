@@ -11,8 +11,9 @@ pub(super) const TAG_LEN: usize = 16;
 /// `u64::MAX` for [`Cipher::rekey`].
 const COUNTER_END: u64 = 1 << 63;
 
-/// Key of one direction, and the number of the next record or handshake message. A change of the
-/// key by [`rekey`](Self::rekey) does not reset the number.
+/// A key, and the counter of its next encryption or decryption. In a channel, each direction has a
+/// cipher, and the counter is the number of the next record. A change of the key by
+/// [`rekey`](Self::rekey) does not reset the counter.
 ///
 /// The expanded key (round keys and GHASH key) takes about a kilobyte. It is boxed, so that moving
 /// a cipher leaves no copy of the key behind, and the state of a connection stays small.

@@ -13,8 +13,8 @@ use subtle::ConstantTimeEq;
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// Computes the SHA-256 digest of `content`. That of a key is the digest of its DER
-    /// SubjectPublicKeyInfo.
+    /// Computes the SHA-256 digest of `content`. For the fingerprint of a key, `content` is the
+    /// key's DER SubjectPublicKeyInfo.
     #[doc(hidden)]
     #[must_use]
     pub fn sha256_of(content: &[u8]) -> Self {

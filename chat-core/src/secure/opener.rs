@@ -98,7 +98,7 @@ impl Opener {
         result
     }
 
-    /// Returns whether the peer's close record was received.
+    /// Returns whether the peer's close record was received, and no violation after it.
     #[must_use]
     pub const fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)

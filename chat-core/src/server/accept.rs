@@ -60,8 +60,9 @@ impl Listener {
         std::iter::from_fn(|| unconstrained(self.accept()).now_or_never().and_then(Result::ok))
     }
 
-    /// Closes a TCP listener until the readiness gate opens. A memory listener stays open.
-    async fn close(self, gate: &mut GateWatch, protocol: &Protocol, shared: &Arc<Shared>) -> Self {
+    /// Closes a TCP listener, waits until the readiness gate opens, and returns a new listener. A
+    /// memory listener stays open.
+    async fn keep_closed(self, gate: &mut GateWatch, protocol: &Protocol, shared: &Arc<Shared>) -> Self {
         match self {
             Self::Tcp(listener) => Self::Tcp(readiness_gate::keep_closed(listener, gate, protocol, shared).await),
             Self::Proxied(listener) => {
@@ -88,7 +89,7 @@ pub(super) async fn run(mut listener: Listener, protocol: Protocol, shared: Arc<
         for stream in listener.accept_waiting().take(MAX_WAITING) {
             listener.admit(stream, &protocol, &shared);
         }
-        listener = listener.close(&mut gate, &protocol, &shared).await;
+        listener = listener.keep_closed(&mut gate, &protocol, &shared).await;
     }
 }
 

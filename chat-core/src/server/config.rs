@@ -27,7 +27,8 @@ pub struct ServerConfig {
     /// Maximum rate of SC1 and TLS handshakes; each takes about 0.2 ms of a core. Connections
     /// beyond it are rejected before the key agreement. Default 1000 a second.
     pub handshake_rate: Rate,
-    /// Maximum time from accept to the end of the SC1 or TLS handshake. Default 5 s.
+    /// Maximum time from accept, or from the PROXY header behind a load balancer, to the end of the
+    /// SC1 or TLS handshake. Default 5 s.
     pub handshake_timeout: Duration,
     /// Maximum time for which a peer may read nothing of the output that waits for it. A peer that
     /// reads slowly must read all waiting output within ten times this time. Over TLS, and over

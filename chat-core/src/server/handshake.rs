@@ -83,7 +83,8 @@ async fn agree(stream: &mut Box<dyn Transport>, keys: &ServerKeys, shared: &Shar
             }
         }
     };
-    // Rejected before the key agreement, which is the expensive part.
+    // A handshake beyond the rate is rejected before the key agreement, which is the expensive
+    // part.
     if let Err(wait) = shared.admit_handshake(now()) {
         stream
             .write_all(&reject(RejectCode::Busy, wait.max(MIN_RETRY_AFTER)))

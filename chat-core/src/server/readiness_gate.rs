@@ -35,7 +35,7 @@ pub(super) struct ReadinessGate {
     /// True if the listeners should be open.
     open: watch::Sender<bool>,
     /// Number of closed listeners.
-    closed: AtomicU32,
+    closed_listeners: AtomicU32,
 }
 
 /// One listener's view of the gate.
@@ -46,7 +46,7 @@ impl ReadinessGate {
     pub(super) fn new() -> Self {
         Self {
             open: watch::Sender::new(true),
-            closed: AtomicU32::new(0),
+            closed_listeners: AtomicU32::new(0),
         }
     }
 
@@ -56,7 +56,7 @@ impl ReadinessGate {
 
     /// Returns the number of listeners that are closed now.
     pub(super) fn closed_listeners(&self) -> u32 {
-        self.closed.load(Ordering::Relaxed)
+        self.closed_listeners.load(Ordering::Relaxed)
     }
 }
 
@@ -150,7 +150,7 @@ struct ClosedListener<'a>(&'a Shared);
 impl<'a> ClosedListener<'a> {
     /// Counts the listener as closed until the returned guard is dropped.
     fn register(shared: &'a Shared) -> Self {
-        shared.readiness_gate.closed.fetch_add(1, Ordering::Relaxed);
+        shared.readiness_gate.closed_listeners.fetch_add(1, Ordering::Relaxed);
         shared.service.listener_closed();
         Self(shared)
     }
@@ -158,7 +158,7 @@ impl<'a> ClosedListener<'a> {
 
 impl Drop for ClosedListener<'_> {
     fn drop(&mut self) {
-        self.0.readiness_gate.closed.fetch_sub(1, Ordering::Relaxed);
+        self.0.readiness_gate.closed_listeners.fetch_sub(1, Ordering::Relaxed);
         self.0.service.listener_opened();
     }
 }

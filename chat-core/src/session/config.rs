@@ -27,8 +27,8 @@ pub struct SessionConfig {
     pub max_guest_packet_bytes: usize,
     /// Maximum size of a packet after login, in bytes. Default 64 KiB.
     pub max_packet_bytes: usize,
-    /// Maximum size of a message text, in bytes. Default 16 KiB, which is also the maximum of
-    /// stores ([`MessageText::MAX_BYTES`]).
+    /// Maximum size of a message text, in bytes. Default [`MessageText::MAX_BYTES`] (16 KiB), which
+    /// this limit must not exceed.
     pub max_text_bytes: usize,
     /// Maximum size of an encoded page of history, in bytes. A larger page is shortened, but not to
     /// less than one event. Default 256 KiB.

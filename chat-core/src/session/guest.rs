@@ -21,7 +21,8 @@ pub struct Guest {
     stage: Stage,
     hello_deadline: Instant,
     login_deadline: Instant,
-    /// Time at which the request that is being answered arrived.
+    /// Time at which the latest request for the driver arrived; the end of the handshake if none
+    /// has arrived.
     asked_at: Instant,
     /// Number of packets that the peer may still send before login.
     packets_left: u32,

@@ -30,8 +30,8 @@ pub struct Session {
     waiting: VecDeque<(RequestId, Command)>,
     /// Commands that were handed to the driver and not yet answered.
     running: Vec<Running>,
-    /// Time since which the peer has been silent: that of its last packet, or the time at which
-    /// reading resumed if that is later.
+    /// Time since which the peer has been silent: the latest of its login, its last packet, and the
+    /// time at which reading resumed.
     silent_since: Instant,
     /// True if the driver reads from the peer whenever the session wants input.
     is_reading: bool,

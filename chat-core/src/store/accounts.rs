@@ -33,9 +33,9 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
     /// Returns the devices of a user, oldest first (by `created`, then by id).
     async fn devices(&self, user: UserId) -> Result<Vec<Device>, StoreError>;
 
-    /// Returns those of these devices that exist, in any order, each once. A node without a bus
-    /// reads up to 10,000 and more devices in a second with this, so a store of many nodes should
-    /// read several of them in one query.
+    /// Returns those of these devices that exist, in any order, each once. A node without a bus may
+    /// read more than 10,000 devices a second with this method, so a store that many nodes use
+    /// should read several devices in one query. The default reads them one by one.
     async fn devices_in(&self, devices: &[(UserId, DeviceId)]) -> Result<Vec<Device>, StoreError> {
         let mut keys = devices.to_vec();
         keys.sort_unstable();

@@ -107,9 +107,9 @@ pub trait ConversationStore: Debug + Send + Sync + 'static {
 pub struct LogVersion {
     /// The conversation.
     pub conversation: ConversationId,
-    /// Last event of the log.
+    /// Last event of the log; [`Seq::ZERO`] if none.
     pub last_seq: Seq,
-    /// Last event that changed the members.
+    /// Last event that changed the members; [`Seq::ZERO`] if none.
     pub members_version: Seq,
 }
 

@@ -55,7 +55,8 @@ pub enum TxError {
     /// The store failed. The store decides whether to run the unit again.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The unit rejected the request. The unit itself stores the reason.
+    /// The unit rejected the request. This error has no reason: a unit that has one puts it into a
+    /// slot that its caller can read.
     #[error("the unit of work rejected the request")]
     Abort,
 }

@@ -19,7 +19,7 @@ pub struct FeedPosition {
     pub conversation: ConversationId,
     /// Last event that the feed has processed; [`Seq::ZERO`] if none.
     pub cursor: Seq,
-    /// Last event of the conversation.
+    /// Last event of the conversation; [`Seq::ZERO`] if none.
     pub last_seq: Seq,
 }
 

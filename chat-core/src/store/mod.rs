@@ -1,12 +1,13 @@
 //! Port to the persistent state, which survives a restart.
 //!
 //! A [`Store`] has two parts. **Reads** are the narrow traits [`AccountStore`], [`ContactStore`],
-//! [`ConversationStore`], [`MessageStore`], [`FeedStore`] and [`OperatorStore`]; each method reads
-//! one consistent snapshot of the committed state. **Writes** are units of work, except for those
-//! of [`CursorStore`]: [`Store::transact`] runs a [`Unit`] against a [`Transaction`], a set of
-//! primitives over the same tables, and commits all of its writes or none. The engine decides who
-//! may send, assigns sequence numbers and answers retries; a store supplies locks, uniqueness and
-//! durability.
+//! [`ConversationStore`], [`MessageStore`], [`FeedStore`] and [`OperatorStore`]. Each method reads
+//! one consistent snapshot of the committed state, except that a method that takes a list of keys
+//! may read the rows of different keys at different times. **Writes** are units of work, except for
+//! those of [`CursorStore`] and [`Store::heartbeat`]: [`Store::transact`] runs a [`Unit`] against a
+//! [`Transaction`], a set of primitives over the same tables, and commits all of its writes or
+//! none. The engine decides who may send, assigns sequence numbers and answers retries; a store
+//! supplies locks, uniqueness and durability.
 //!
 //! # Contract
 //! - When `transact` returns `Ok`, all writes of the unit are durable: they survive a crash of the
@@ -135,8 +136,8 @@ pub trait Store:
     }
 
     /// Returns the time of the newest event of all conversations, or `None` if there is none. Each
-    /// node calls this once at its start, to warn if it lies in the future; it may read all
-    /// conversations. The default returns `None`.
+    /// node calls this once at its start, to warn if that time lies in the future. A store may read
+    /// all conversations for the answer. The default returns `None`.
     async fn newest_event_time(&self) -> Result<Option<Timestamp>, StoreError> {
         Ok(None)
     }
@@ -157,9 +158,9 @@ pub trait Store:
     /// [`UserChange::WINDOW`], in any order. A node calls this every second while it cannot rely on
     /// the announcements of other nodes, and reads the logins and memberships of these users again.
     ///
-    /// `None` means that the store does not record changes, or that there are too many: nodes then
-    /// read all users, one after the other. The default is `None`, which suits a store that only
-    /// one process can use.
+    /// `None` means that the store does not record changes, or that there are too many: a node then
+    /// reads the logins and memberships of all its users again. The default is `None`, which suits
+    /// a store that only one process can use.
     async fn changed_users(&self) -> Result<Option<Vec<UserChange>>, StoreError> {
         Ok(None)
     }

@@ -1,5 +1,5 @@
-//! [`RequestNotice`]: records of which requests were announced in which inboxes. With them, the
-//! engine announces a repeated request once a day.
+//! [`RequestNotice`], and the records of which requests were announced in which inboxes. With the
+//! records, the engine announces a repeated request at most once a day.
 
 use async_trait::async_trait;
 
@@ -23,7 +23,7 @@ pub struct RequestNotice {
 #[async_trait]
 pub trait RequestNoticeTx: Send {
     /// Records that `notice` is announced at `now`, unless it was announced after `since`. Returns
-    /// whether it was recorded. Deletes the other records of the inbox, up to `since`.
+    /// whether it was recorded. Deletes the records of the inbox whose time is `since` or earlier.
     ///
     /// # Errors
     /// [`StoreError::Defect`]: the inbox is not locked.

@@ -36,7 +36,7 @@ pub trait TypedUnit: Debug + Send + 'static {
 /// Typed execution of [`TypedUnit`]s, on every store.
 #[async_trait]
 pub trait StoreExt: Store {
-    /// Runs `unit` in one transaction; its output is durable once this returns.
+    /// Runs `unit` in one transaction. Returns its output once its writes are durable.
     ///
     /// # Errors
     /// Returns the unit's rejection (nothing was written), or the store's error converted to a

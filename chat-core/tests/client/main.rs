@@ -461,7 +461,7 @@ async fn message_without_a_connection_is_addressed_by_the_id_of_its_group() {
     client.close().await;
     node.stop().await;
 
-    let queue = async || {
+    let enqueue_offline = async || {
         let client = Client::start(options.clone(), Arc::clone(&store)).await.unwrap();
         for name in ["General", "elsewhere"] {
             let name = ConversationRef::Group(GroupName::parse(name).unwrap());
@@ -473,7 +473,7 @@ async fn message_without_a_connection_is_addressed_by_the_id_of_its_group() {
         store.settle(&ids).await.unwrap();
         saved.outbox
     };
-    let outbox = queue().await;
+    let outbox = enqueue_offline().await;
     assert_eq!(outbox[0].conversation, ConversationRef::Id(group.id));
     assert_eq!(
         (outbox[0].store_epoch.is_some(), &outbox[0].name),
@@ -488,5 +488,5 @@ async fn message_without_a_connection_is_addressed_by_the_id_of_its_group() {
     let mut account = store.load().await.unwrap().account;
     account.store_epoch = Some(StoreEpoch::random());
     store.save_account(&account).await.unwrap();
-    assert!(queue().await[0].conversation.is_by_name());
+    assert!(enqueue_offline().await[0].conversation.is_by_name());
 }

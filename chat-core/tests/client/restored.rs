@@ -47,15 +47,16 @@ impl Restore {
         }
     }
 
-    /// Stops the old node, calls `offline`, and starts the new node at the same address. Returns
-    /// the new node, the client `alice` and its store, and the result of `offline`.
+    /// Stops the old node, calls `offline`, creates the data after the restore through a node on
+    /// another port, and starts the new node at the address of the old node. Returns the new node,
+    /// the client `alice` and its store, and the result of `offline`.
     async fn run<T>(self, offline: impl AsyncFnOnce(&Client) -> T) -> (Node, Client, Arc<MemoryStore>, T) {
         let address = self.before.address();
         self.before.stop().await;
         let done = offline(&self.alice).await;
-        let prepared = self.after.node().await;
-        let [_, eve, _] = self.after.friends(&prepared, ["alice", "eve", "bob"]).await;
-        let eve = Client::connect(prepared.options(&eve), MemoryStore::new())
+        let setup_node = self.after.node().await;
+        let [_, eve, _] = self.after.friends(&setup_node, ["alice", "eve", "bob"]).await;
+        let eve = Client::connect(setup_node.options(&eve), MemoryStore::new())
             .await
             .unwrap();
         let sent = timeout(WAIT_TIMEOUT, eve.send_text(direct("alice"), "hello"))

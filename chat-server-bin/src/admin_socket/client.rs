@@ -1,4 +1,4 @@
-//! The side of the program that runs a command of an operator.
+//! The client's side of the admin socket: sends the command of an operator to the running server.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -75,8 +75,9 @@ impl AdminClient {
     }
 }
 
-/// Fails if another user than the one who may run the server listens on the socket: commands
-/// contain passwords. Root also talks to a server of the user who owns the data directory.
+/// Fails unless the process that listens on the socket belongs to root or to the user who runs this
+/// command, because commands contain passwords. For root, the process may also belong to the owner
+/// of the data directory.
 fn check_peer(stream: &UnixStream, directory: &Path) -> Result<(), Failure> {
     let socket = directory.join(SOCKET_FILE);
     let failed = |error: io::Error| {

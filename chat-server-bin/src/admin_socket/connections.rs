@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::task::{AbortHandle, JoinSet};
 
 /// Maximum number of connections. A further one ends the connection that has waited longest for a
-/// request. While all connections execute commands, it waits in the queue of the operating system.
+/// request. If all connections execute commands, the further connection waits until one of them
+/// ends.
 pub(super) const MAX_CONNECTIONS: usize = 64;
 
-/// State of a connection: it waits for a request, in an order with the others, or it does not wait.
+/// State of a connection: whether it waits for a request, and which of the waiting connections
+/// began to wait before it.
 #[derive(Debug)]
 pub(super) struct Waiting {
     /// Number that this connection drew when it began to wait, or [`BUSY`].
@@ -61,7 +63,8 @@ impl Connections {
         }
     }
 
-    /// Waits until there is room for a connection, and runs `serve` in a task of its own.
+    /// Makes room for a connection, or waits for room, as [`MAX_CONNECTIONS`] describes, and runs
+    /// `serve` in a task of its own.
     pub(super) async fn add<F>(&mut self, serve: impl FnOnce(Arc<Waiting>) -> F)
     where
         F: Future<Output = ()> + Send + 'static,

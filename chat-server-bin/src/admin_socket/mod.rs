@@ -1,10 +1,11 @@
 //! The admin socket: a Unix socket in the data directory, through which the commands of operators
 //! reach the server that runs there.
 //!
-//! The protocol is for programs of one release, on one machine. A connection carries requests, one
-//! after the other, each a JSON object on one line; the server answers each with lines of JSON, the
-//! last of which says how the command ended. Only the user who runs the server, and root, may
-//! connect: the socket has mode 0600, and the server checks the user of each connection.
+//! The protocol is for programs on one machine, and a server refuses requests of another version of
+//! the protocol. A connection carries requests, one after the other, each a JSON object on one
+//! line; the server answers each with lines of JSON, the last of which says how the command ended.
+//! Only the user who runs the server, and root, may connect: the socket has mode 0600, and the
+//! server checks the user of each connection.
 //!
 //! ```text
 //! → {"version":1,"json":false,"operator":null,"sudo_user":null,"command":"user_show","user":"bob"}

@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    /// Programs of other releases depend on these bytes.
+    /// Programs of other releases with the same [`VERSION`] depend on these bytes.
     #[test]
     fn request_is_one_object() {
         let text = json!({

@@ -14,7 +14,7 @@ impl Composition {
     /// Reads the files of the TLS certificate and its key again. New connections use them; if they
     /// are unusable, the server keeps the certificate that it has.
     pub(crate) fn reload_certificate(&self, config: &Checked) {
-        let Some(acceptor) = &self.certificate else {
+        let Some(acceptor) = &self.certificate_acceptor else {
             tracing::info!(
                 "SIGHUP: no tls:// listener uses a configured certificate, so there is nothing to load; SIGTERM stops the server"
             );

@@ -343,7 +343,7 @@ fn limits_of_the_protocol_have_keys() {
             named.push(word);
         }
     }
-    // These keys do not limit what clients do, or clients cannot tell their limits apart.
+    // These keys set no limit that a client meets, or a limit that it cannot tell from another one.
     let others = ["limits.max_connections", "limits.penalties", "limits.exempt_loopback"];
     for section in ["limits", "connection"] {
         for key in values[section].as_table().unwrap().keys() {

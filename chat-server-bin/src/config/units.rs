@@ -7,7 +7,7 @@ use std::time::Duration;
 use chat_core::rate;
 use serde::{Deserialize, Serialize};
 
-/// The text is not a duration, size or rate. The message shows the expected form.
+/// Error of a text that is not a valid duration, size or rate. The message says what is valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct UnitError(String);

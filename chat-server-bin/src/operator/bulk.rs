@@ -38,8 +38,8 @@ pub(super) async fn add(config: &Checked, arguments: &OperatorArgs, file: &Path)
     }
 }
 
-/// Creates the accounts. Returns the number of refused ones. Fails at once if the server is
-/// unavailable.
+/// Creates the accounts. Returns the number of accounts that were refused. Stops and fails at the
+/// first failure that is no refusal, for example if the server or the store is unavailable.
 async fn add_all(executor: &mut Executor, accounts: Vec<(usize, NewAccount)>) -> Result<usize, Failure> {
     let mut refused = 0;
     for (line, account) in accounts {

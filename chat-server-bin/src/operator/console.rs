@@ -21,8 +21,9 @@ const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Console {
     engine: Engine,
     announcements: Announcements,
-    pub(super) store: &'static str,
-    /// Kind of the store, as commands of operators name it.
+    /// Kind of the store: `sqlite` or `mysql`, as `stats` prints it.
+    pub(super) store_kind: &'static str,
+    /// Location of the store, without credentials; see [`StoreUrl::location_in`].
     store_location: String,
     pub(super) data_dir: String,
     /// The server of this process; `None` if none runs.
@@ -55,7 +56,7 @@ pub(super) struct OperatorConsole<'a> {
 
 impl Console {
     pub(crate) fn new(config: &Checked, engine: Engine, node: Option<Arc<RunningNode>>) -> Self {
-        let (announcements, store) = match &config.store {
+        let (announcements, store_kind) = match &config.store {
             StoreUrl::Sqlite(_) => (Announcements::NotNeeded, "sqlite"),
             StoreUrl::Mysql(_) if config.settings.bus.url.is_empty() => (Announcements::NoBus, "mysql"),
             StoreUrl::Mysql(_) => (Announcements::Bus, "mysql"),
@@ -63,7 +64,7 @@ impl Console {
         Self {
             engine,
             announcements,
-            store,
+            store_kind,
             store_location: config.store.location_in(&config.settings.server.data_dir),
             data_dir: config.settings.server.data_dir.display().to_string(),
             node,
@@ -99,8 +100,8 @@ impl Console {
     }
 
     /// Announces the committed changes on the bus. Returns `Some(true)` if the bus accepted all
-    /// announcements, `Some(false)` if it did not or none is configured, and `None` if no other
-    /// node can be running.
+    /// announcements, `Some(false)` if it did not or no bus is configured, and `None` if no
+    /// other node can be running.
     pub(super) async fn announce(&self) -> Option<bool> {
         match self.announcements {
             Announcements::NotNeeded => None,

@@ -83,7 +83,8 @@ impl Executor {
     }
 
     /// Announces the committed changes to the running nodes, including the changes of a command
-    /// that failed halfway, and closes the engine and the store.
+    /// that failed halfway, and closes the engine and the store. Does nothing if a running server
+    /// executes the commands.
     pub(super) async fn close(self) {
         if let Self::Process { store, console, .. } = self {
             console.announce().await;

@@ -17,7 +17,7 @@ pub(super) async fn list_sessions(
     printer: &mut Printer,
 ) -> Result<(), Failure> {
     let operator = &desk.operator;
-    if desk.console.node.is_none() && desk.console.store != "sqlite" {
+    if desk.console.node.is_none() && desk.console.store_kind != "sqlite" {
         return Err(Failure::Unavailable(format!(
             "no server runs on the data directory {}, and only nodes know their sessions; run this command on the machine of \
              a node, with its data directory",
@@ -57,7 +57,7 @@ pub(super) async fn stats(desk: &OperatorConsole<'_>, printer: &mut Printer) -> 
     let mut stats = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "data_dir": console.data_dir,
-        "store": console.store,
+        "store": console.store_kind,
         "rows": rows,
         "running": console.node.is_some(),
     });
@@ -108,8 +108,8 @@ fn node_stats(console: &Console, node: &RunningNode) -> Value {
     })
 }
 
-/// Returns the fields of an object as lines of name and value. The name of a field of an object in
-/// it has the name of that object before it, as in `rows.accounts`.
+/// Returns the fields of an object as lines of name and value. An array has a line for each of its
+/// values. A field of an object within the object is named after both, as in `rows.accounts`.
 fn as_text(object: &Value) -> String {
     let fields = object.as_object().into_iter().flatten();
     let lines = fields.flat_map(|(name, value)| match value {

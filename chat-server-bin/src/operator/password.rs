@@ -1,5 +1,6 @@
 //! Passwords that operators enter or supply for accounts.
 
+use std::env::VarError;
 use std::io::IsTerminal as _;
 
 use chat_core::model::Secret;
@@ -21,8 +22,10 @@ pub(super) fn read_password(arguments: &PasswordArgs) -> Result<Secret, Failure>
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         return Ok(Secret::new(text.lines().next().unwrap_or_default()));
     }
-    if let Ok(password) = std::env::var("CHAT_PASSWORD") {
-        return Ok(Secret::new(password));
+    match std::env::var("CHAT_PASSWORD") {
+        Ok(password) => return Ok(Secret::new(password)),
+        Err(VarError::NotUnicode(_)) => return Err(Failure::Usage("CHAT_PASSWORD is not UTF-8".to_owned())),
+        Err(VarError::NotPresent) => {}
     }
     if !std::io::stdin().is_terminal() {
         let text = "no password given: set CHAT_PASSWORD or use --password-file FILE";

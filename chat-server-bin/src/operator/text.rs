@@ -1,4 +1,4 @@
-//! Accounts, groups and audit records as lines of text.
+//! Accounts, sessions, groups and audit records as lines of text.
 
 use chat_core::engine::operator::{AccountDetails, AccountInfo, GroupDetails, GroupListing, SessionListing};
 use chat_core::model::{DeviceInfo, Timestamp, escape_for_log};
@@ -85,7 +85,7 @@ pub(super) fn audit_row(entry: &AuditRecord) -> String {
     )
 }
 
-/// Returns a time of day in the form of RFC 3339, in UTC and seconds, as the log has it.
+/// Returns a date and time in the form of RFC 3339, in UTC, without fractions of a second.
 fn utc(time: Timestamp) -> String {
     let seconds = time.0.div_euclid(1000);
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn last_login_of_a_device_has_a_unit() {
+    fn last_login_of_a_device_is_a_date() {
         let mut device = DeviceInfo::new(DeviceId([1; 16]), "phone".to_owned());
         device.last_login = Timestamp(7);
         let text = device_row(&device);

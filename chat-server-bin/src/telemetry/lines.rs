@@ -120,8 +120,8 @@ impl Fields {
         for (name, value) in &self.rest {
             match value {
                 Value::Bare(value) => write!(out, " {name}={value}")?,
-                Value::Text(text) if text.is_empty() || text.contains([' ', '"', '=']) => {
-                    write!(out, " {name}=\"{}\"", text.replace('"', "\\\""))?;
+                Value::Text(text) if text.is_empty() || text.contains([' ', '"', '=', '\\']) => {
+                    write!(out, " {name}=\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))?;
                 }
                 Value::Text(text) => write!(out, " {name}={text}")?,
             }
@@ -244,6 +244,13 @@ mod tests {
         assert!(text.contains(" WARN "), "{text}");
         assert!(text.contains("count=3"), "{text}");
         assert!(text.len() < 800, "values are truncated: {text}");
+    }
+
+    /// A backslash at the end of a value must not escape the quotation mark that ends it.
+    #[test]
+    fn text_value_cannot_end_its_quotes() {
+        let text = lines_of(false, || tracing::warn!(peer = "a b\\", user = 7_u64, "closed"));
+        assert!(text.contains(r#"peer="a b\\" user=7"#), "{text}");
     }
 
     #[test]

@@ -32,14 +32,14 @@ async fn message_to_thousands_takes_one_commit_and_at_most_one_doorbell() {
     let cluster = Cluster::start(&PROGRAM, 3).unwrap();
     let mut alice = cluster.new_user(0, "alice").await.unwrap();
     let group = create_group(&mut alice, "crowd").await;
-    let mut listeners = Vec::new();
+    let mut receivers = Vec::new();
     for n in 1..ONLINE {
         let mut peer = cluster.new_user(n % 3, &format!("person-{n}")).await.unwrap();
         join(&mut peer, ConversationRef::Id(group)).await;
-        listeners.push(peer);
+        receivers.push(peer);
     }
-    // The other members exist in the database only. Their rows are copies of the row of user 2,
-    // who joined first.
+    // The other members exist in the database only. Their rows in the table `member` are copies of
+    // that of user 2, the first user who joined the group.
     let sql = format!(
         "USE chat; INSERT INTO account (name, skeleton, display_name, direct_policy, disabled, created)
              SELECT CONCAT('absent-', seq), CONCAT('absent-', seq), 'absent', 0, 0, 0 FROM seq_1_to_{absent};
@@ -51,7 +51,7 @@ async fn message_to_thousands_takes_one_commit_and_at_most_one_doorbell() {
     );
     cluster.database.sql(&sql).unwrap();
     send_text(&mut alice, group, "opening").await;
-    for peer in &mut listeners {
+    for peer in &mut receivers {
         receive_text(peer, "opening").await;
     }
 
@@ -75,8 +75,8 @@ async fn message_to_thousands_takes_one_commit_and_at_most_one_doorbell() {
         let text = format!("message {n} 你好");
         let started = Instant::now();
         send_text(&mut alice, group, &text).await;
-        // The delay ends when every member in this loop has received the message.
-        for peer in &mut listeners {
+        // The delay ends when every online member has received the message.
+        for peer in &mut receivers {
             receive_text(peer, &text).await;
         }
         delays.push(started.elapsed());

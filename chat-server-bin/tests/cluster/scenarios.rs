@@ -93,8 +93,8 @@ async fn users_on_different_nodes_exchange_messages() {
         let mut peers = [&mut alice, &mut bob, &mut carol];
         let text = format!("group {n}");
         let appended = peers[n].commands().send_text(group(), &text).await.unwrap();
-        for (_, listener) in peers.iter_mut().enumerate().filter(|(listener, _)| *listener != n) {
-            assert_eq!(receive_text(listener, &text).await, appended.seq);
+        for (_, receiver) in peers.iter_mut().enumerate().filter(|(index, _)| *index != n) {
+            assert_eq!(receive_text(receiver, &text).await, appended.seq);
         }
     }
     // The monitor prints this command too, which marks the end of the measurement.
@@ -156,8 +156,8 @@ async fn client_discovers_the_least_loaded_node() {
     until_listed(&[joined, addresses[0].clone()]).await;
 }
 
-/// Returns `true` if this session may still write. Nodes decide that in the transaction,
-/// independently of the bus.
+/// Returns `true` if this session of the user `name` may still write: sends a message to the user's
+/// own notes. Nodes decide that in the transaction, independently of the bus.
 async fn may_write(peer: &mut Peer, name: &str) -> bool {
     let note = send_command(ConversationRef::Direct(named(name)), "still here");
     matches!(peer.ask(RequestKind::Command(note)).await, Ok(Ok(_)))

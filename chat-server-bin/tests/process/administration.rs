@@ -21,6 +21,7 @@ const LISTEN: [&str; 2] = ["--listen", "sc1://127.0.0.1:0"];
 struct Running {
     directory: tempfile::TempDir,
     child: Option<Child>,
+    /// Lines that the server printed to standard output when it started.
     lines: Vec<String>,
 }
 
@@ -53,11 +54,13 @@ impl Running {
         stdout(&output).lines().map(str::to_owned).collect()
     }
 
+    /// Runs a command with `--json` that has to succeed. Returns the objects that it prints.
     fn json(&self, arguments: &[&str]) -> Vec<Value> {
         let lines = self.run(&[arguments, &["--json"]].concat());
         lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// Runs a command that has to be refused, with the exit code 1. Returns its error message.
     fn refused(&self, arguments: &[&str]) -> String {
         let output = run_program(self.path(), arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", stderr(&output));
@@ -130,7 +133,7 @@ async fn accounts_are_managed_while_the_server_runs() {
     assert!(refused.contains("user nobody does not exist"), "{refused}");
     server.run(&["user", "delete", "alicia", "--yes"]);
     let actions: Vec<Value> = server.json(&["audit"]);
-    let system_user = run_id();
+    let system_user = system_user();
     let source = format!("chat-server run by {system_user}");
     assert!(actions.len() >= 7, "{actions:?}");
     assert!(
@@ -143,7 +146,7 @@ async fn accounts_are_managed_while_the_server_runs() {
 }
 
 /// Returns the login name of the user who runs the tests.
-fn run_id() -> String {
+fn system_user() -> String {
     let output = std::process::Command::new("id").arg("-un").output().unwrap();
     stdout(&output).trim().to_owned()
 }
@@ -191,7 +194,8 @@ async fn sessions_and_load_of_the_running_server_are_shown() {
     assert_eq!((sessions.status.code(), stdout(&sessions)), (Some(0), String::new()));
 }
 
-/// A command for a store must not change the store of the server that happens to run here.
+/// A command for one store must not change the store of the server on the data directory, which is
+/// another one.
 #[test]
 fn command_for_another_store_is_refused() {
     let server = Running::start();

@@ -17,7 +17,8 @@ fn backup_leaves_no_unfinished_file_after_a_signal() {
     let directory = tempfile::tempdir().unwrap();
     let migrated = run_program(directory.path(), &["migrate"]);
     assert!(migrated.status.success(), "{}", stderr(&migrated));
-    // An earlier backup was killed.
+    // The unfinished file of an earlier backup that was killed. The next backup to the same target
+    // removes the file.
     fs::write(directory.path().join("0.db.1.partial"), "").unwrap();
     for (round, name, code) in [(0, "TERM", 143), (1, "INT", 130)] {
         let target = directory.path().join(format!("{round}.db"));

@@ -29,7 +29,8 @@ fn occurrences(process: u32, text: &str) -> usize {
     count
 }
 
-/// Only root may read the memory of a process that disables core dumps.
+/// Returns `true` if this process may read the memory of the server: only root may, because the
+/// server disables core dumps. Otherwise prints that `test` checks nothing.
 fn may_read_memory(test: &str) -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
@@ -60,7 +61,7 @@ async fn no_password_remains_in_memory() {
     let mut peer = Peer::connect(server.address(), server.fingerprint()).await.unwrap();
     register_and_log_in(&mut peer, "alice", password).await;
     assert_eq!(occurrences(server.process().pid(), password), 0);
-    // The search finds what is there.
+    // The search works: it finds a text that is in the memory.
     assert!(occurrences(server.process().pid(), "/chat-data") > 0);
 }
 
@@ -75,7 +76,7 @@ fn core_dumps_are_disabled() {
         .unwrap();
     let values: Vec<&str> = cores.split_whitespace().skip(4).take(2).collect();
     assert_eq!(values, ["0", "0"]);
-    // The files of a process that cannot be dumped belong to root.
+    // The files in /proc of a process that cannot be dumped belong to root.
     use std::os::unix::fs::MetadataExt as _;
     let owner = fs::metadata(
         Path::new("/proc")

@@ -1,5 +1,5 @@
-//! Tests of warnings for operators (few file descriptors, a full server, a lost identity key), and
-//! of the signal of a closed terminal.
+//! Tests of warnings for operators (few file descriptors, a full server, a lost identity key, an
+//! event in the future, a missing PROXY header), and of the signal of a closed terminal.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -183,7 +183,8 @@ impl Clock for TomorrowsClock {
     }
 }
 
-/// The clock was wrong when the event was written, or is wrong now.
+/// An event in the future means that the clock was wrong when the event was written, or is wrong
+/// now.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn start_warns_of_an_event_that_lies_in_the_future() {
     const WARNING: &str = "the newest event in the store lies in the future";

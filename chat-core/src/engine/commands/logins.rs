@@ -312,8 +312,10 @@ impl Logins {
         };
         let logged_in = self.access.run(user, admit).await;
         // A login whose answer was lost may have been committed, and then has ended other sessions.
-        let logged_in =
-            logged_in.inspect_err(|error| self.session_ender.recheck_later(user, CloseCode::Replaced, error))?;
+        let logged_in = logged_in.inspect_err(|error| {
+            self.session_ender
+                .recheck_after_failure(user, CloseCode::Replaced, error)
+        })?;
         for evicted in logged_in.evicted.iter().copied() {
             let sessions = SessionSelector::Device(evicted);
             self.session_ender.close_here(user, sessions, CloseCode::Revoked);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio_util::sync::CancellationToken;
 
 use crate::hooks::Hooks;
@@ -51,7 +51,8 @@ pub(in crate::engine) fn observers(
 }
 
 impl ObserverQueue {
-    /// Returns the number of observations that were dropped because the hooks were too slow.
+    /// Returns the number of observations that were dropped because the hooks were too slow, or
+    /// because the worker had ended.
     pub(in crate::engine) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -74,8 +75,10 @@ impl ObserverQueue {
 
     fn push(&self, observation: Observation) {
         let Some(sender) = &self.sender else { return };
-        if sender.try_send(observation).is_ok() {
-            return;
+        match sender.try_send(observation) {
+            // The engine has shut down: nobody observes what ends after that.
+            Ok(()) | Err(TrySendError::Closed(_)) => return,
+            Err(TrySendError::Full(_)) => {}
         }
         let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
         // Logged only when the count is a power of two, so that a slow hook does not flood the log.

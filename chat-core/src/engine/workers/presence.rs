@@ -77,15 +77,17 @@ impl PresenceView {
         states
     }
 
-    /// Returns the devices of a user that have a session. A login must not fail because soft state
-    /// is unavailable: while the sessions of other nodes cannot be read, only this node's sessions
+    /// Returns the devices of a user that have a session. A device whose session has just ended may
+    /// be among them. While the sessions of other nodes cannot be read, only this node's sessions
     /// count.
     pub(in crate::engine) async fn live_devices(&self, user: UserId) -> HashSet<DeviceId> {
-        // Soft state, or a defect of its service, must not make the login fail.
+        // An outage or a defect of the presence service must not make a login fail.
         let reported = panics::step("presence of a user", self.presence.devices(&[user])).await;
         let reported = reported.and_then(Result::ok).unwrap_or_default();
         let local = self.sessions.of_user(user);
-        let reported = reported.into_iter().map(|(_, device, _, _)| device);
+        // What this node has reported may be outdated.
+        let by_others = reported.into_iter().filter(|(_, _, node, _)| *node != self.node);
+        let reported = by_others.map(|(_, device, ..)| device);
         reported
             .chain(local.into_iter().filter_map(|(caller, _)| caller.device()))
             .collect()

@@ -94,7 +94,7 @@ impl SessionEnder {
 
     /// Handles the result of a change that ends `sessions` of the user, and returns that result. If
     /// the change was committed, the sessions are closed. After an error, the user's sessions are
-    /// [rechecked](Self::recheck_later).
+    /// [rechecked](Self::recheck_after_failure).
     pub(in crate::engine) fn end_after<T>(
         &self,
         user: UserId,
@@ -106,7 +106,7 @@ impl SessionEnder {
             Ok(_) => self.close(user, sessions, code),
             // Even a refusal may mean that the change was committed: by an earlier attempt, whose
             // retry is refused.
-            Err(error) => self.recheck_later(user, code, error),
+            Err(error) => self.recheck_after_failure(user, code, error),
         }
         changed
     }
@@ -129,7 +129,7 @@ impl SessionEnder {
 
     /// Compares a user's sessions with the store after a change failed with `error`: at once, and
     /// several times more if the outcome of the change is unknown.
-    pub(in crate::engine) fn recheck_later(&self, user: UserId, code: CloseCode, error: &CommandError) {
+    pub(in crate::engine) fn recheck_after_failure(&self, user: UserId, code: CloseCode, error: &CommandError) {
         self.recheck(user, code);
         if matches!(error.code, ReplyCode::TryAgain | ReplyCode::Internal) {
             self.schedule.lock().add(Instant::now(), user, code);

@@ -30,6 +30,7 @@ const BOB: UserId = UserId(2);
 /// Receiver of a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Receiver {
+    /// The sessions of this user, except those of the device of this caller.
     User(UserId, Option<Caller>),
     Conversation(ConversationId),
 }
@@ -222,10 +223,10 @@ async fn session_recheck_worker_checks_again_after_an_unknown_outcome() {
     let ender = Arc::new(SessionEnder::new(closer.clone()));
     let draining = CancellationToken::new();
     let running = tokio::spawn(SessionRecheckWorker::new(ender.clone()).run(draining.clone()));
-    ender.recheck_later(ALICE, CloseCode::Revoked, &CommandError::not_found());
+    ender.recheck_after_failure(ALICE, CloseCode::Revoked, &CommandError::not_found());
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(closer.0.lock().len(), 1, "the outcome of the change is known");
-    ender.recheck_later(BOB, CloseCode::Revoked, &CommandError::try_again());
+    ender.recheck_after_failure(BOB, CloseCode::Revoked, &CommandError::try_again());
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(closer.0.lock()[1..], [(BOB, CloseCode::Revoked); 3]);
     draining.cancel();

@@ -130,8 +130,8 @@ fn is_han(c: char) -> bool {
         && c.general_category() == GeneralCategory::OtherLetter
 }
 
-/// Checks that a word does not start with a mark, and its combination of marks, digits, scripts and
-/// directions.
+/// Checks that a word does not start with a mark, and that its marks, digits, scripts and
+/// directions may be combined.
 pub(super) fn check_word(word: &str) -> Result<(), NameError> {
     if word.starts_with(is_mark) {
         return Err(NameError::BadEdge);
@@ -149,7 +149,8 @@ pub(super) fn check_word(word: &str) -> Result<(), NameError> {
 
 /// Returns whether a word has only scripts that UTS #39 allows together ("highly restrictive").
 fn mixes_scripts_safely(word: &str) -> bool {
-    // Punctuation belongs to every script. A rare Chinese character counts like any other.
+    // Punctuation belongs to every script, so it need not be kept here. A rare Chinese character
+    // counts like a common one.
     let letters: String = word
         .chars()
         .map(|c| if is_han(c) { '一' } else { c })
@@ -200,17 +201,17 @@ fn satisfies_bidi_rule(word: &str) -> bool {
     let last = classes.iter().rev().find(|class| **class != NSM);
     match first {
         Some(&(R | AL)) => {
-            let only = classes
+            let are_all_allowed = classes
                 .iter()
                 .all(|c| matches!(*c, R | AL | AN | EN | ES | CS | ET | ON | BN | NSM));
             let one_kind_of_digits = !(classes.contains(&EN) && classes.contains(&AN));
-            only && one_kind_of_digits && matches!(last, Some(&(R | AL | EN | AN)))
+            are_all_allowed && one_kind_of_digits && matches!(last, Some(&(R | AL | EN | AN)))
         }
         Some(&L) => {
-            let only = classes
+            let are_all_allowed = classes
                 .iter()
                 .all(|c| matches!(*c, L | EN | ES | CS | ET | ON | BN | NSM));
-            only && matches!(last, Some(&(L | EN)))
+            are_all_allowed && matches!(last, Some(&(L | EN)))
         }
         _ => false,
     }

@@ -96,18 +96,22 @@ fn user_names_with_forbidden_characters_are_refused() {
         '\0',
         '\u{7f}',
         '\u{a0}',
+        // Invisible characters.
         '\u{200b}',
         '\u{200c}',
         '\u{200d}',
         '\u{2060}',
-        '\u{feff}', // invisible
+        '\u{feff}',
+        // Bidirectional controls.
         '\u{202e}',
         '\u{2066}',
         '\u{200f}',
-        '\u{61c}', // bidirectional controls
+        '\u{61c}',
+        // Variation selectors.
         '\u{fe0f}',
         '\u{e0100}',
-        '\u{180b}', // variation selectors
+        '\u{180b}',
+        // Other characters that a user name cannot contain.
         '🍺',
         '❤',
         '©',

@@ -64,8 +64,8 @@ impl Emoji {
         Ok(Self(text.into()))
     }
 
-    /// Returns the normal form of a reaction, as in [`Emoji`]. Reactions of servers that did not
-    /// normalise them are compared by it.
+    /// Returns the normal form of a reaction, as in [`Emoji`]. Reactions in decoded events have
+    /// this form too, even if the server that stored them did not normalise them.
     pub(crate) fn normalize(text: &str) -> String {
         let plain = text.chars().filter(|c| !matches!(*c, EMOJI_VARIATION | TEXT_VARIATION));
         let mut plain = plain.nfc().peekable();

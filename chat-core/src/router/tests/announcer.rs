@@ -96,7 +96,8 @@ async fn flush_repeats_envelopes_that_the_bus_refused() {
     }
 }
 
-/// An announcer sends no heartbeats, which would ask the nodes to compare everything.
+/// A node asks the other nodes in its heartbeats to compare everything. An announcer sends no
+/// heartbeats, so it has to ask at once.
 #[tokio::test(start_paused = true)]
 async fn announcer_that_loses_track_makes_the_nodes_sweep() {
     let world = world().await;

@@ -9,7 +9,7 @@ use crate::testkit::store::{new_account, transact};
 /// Number of users whose sessions the node serves.
 const USERS: usize = 10_000;
 
-/// Creates a user with the device that [`caller`] names 1.
+/// Creates a user with one device, which is device 1 of [`caller`].
 async fn new_user(store: &dyn Store, name: String) -> UserId {
     let created = transact(store, move |tx| {
         let new = new_account(&name);

@@ -167,8 +167,8 @@ pub(super) async fn replace_login(world: &World, user: UserId, device: u8) {
     replaced.await.unwrap();
 }
 
-/// Ends the logins of a user in the store without an announcement, as an operator does while the
-/// bus is down.
+/// Ends the logins of a user in the store, and disables the account if `disable` is true. Announces
+/// nothing, like an operator's command while the bus is down.
 async fn end_logins(world: &World, user: UserId, disable: bool) {
     let ended = transact(&*world.store, move |tx| {
         Box::pin(async move {
@@ -229,16 +229,16 @@ async fn listed_node_without_heartbeats_makes_peers_poll() {
     let (other_bus, bus) = (faultless(), faultless());
     // The nodes use separate buses, so neither receives the other's heartbeats.
     let ids = [NodeId([1; 16]), NodeId([2; 16])];
-    let here = node_named(&world, ids[0], Arc::new(other_bus)).await;
-    let there = node_named(&world, ids[1], Arc::new(bus)).await;
-    let known = |id: NodeId| NodeInfo {
+    let here = node_with_id(&world, ids[0], Arc::new(other_bus)).await;
+    let there = node_with_id(&world, ids[1], Arc::new(bus)).await;
+    let info = |id: NodeId| NodeInfo {
         id,
         incarnation: 1,
         addresses: Vec::new(),
         sessions: 0,
         accepts_no_sessions: false,
     };
-    let nodes: Nodes = Arc::from(ids.map(known));
+    let nodes: Nodes = Arc::from(ids.map(info));
     let nodes = watch::Sender::new(nodes);
     there.watch_nodes(nodes.subscribe());
     let mut bob = Reader::attach(&there, world.bob, 1).await;

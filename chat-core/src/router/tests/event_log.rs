@@ -3,8 +3,8 @@
 use super::*;
 
 /// Appends messages of these sizes to the group, and returns an event log over the store.
-async fn filled(world: &World, bodies: &[usize]) -> StoreEventLog {
-    let new_events = bodies.iter().map(|size| NewEvent::message(vec![b'x'; *size])).collect();
+async fn filled(world: &World, sizes: &[usize]) -> StoreEventLog {
+    let new_events = sizes.iter().map(|size| NewEvent::message(vec![b'x'; *size])).collect();
     append(&*world.store, world.group, world.alice, new_events)
         .await
         .unwrap();
@@ -26,9 +26,9 @@ async fn page(log: &StoreEventLog, world: &World, after: u64, limit: (u32, u32))
 async fn event_log_ends_a_page_at_the_event_limit() {
     let world = world().await;
     let log = filled(&world, &[1; 200]).await;
-    let all = |range: std::ops::RangeInclusive<u64>| range.collect::<Vec<_>>();
-    assert_eq!(page(&log, &world, 0, (150, 10_000)).await, (all(1..=150), false));
-    assert_eq!(page(&log, &world, 150, (150, 10_000)).await, (all(151..=200), true));
+    let seqs = |range: std::ops::RangeInclusive<u64>| range.collect::<Vec<_>>();
+    assert_eq!(page(&log, &world, 0, (150, 10_000)).await, (seqs(1..=150), false));
+    assert_eq!(page(&log, &world, 150, (150, 10_000)).await, (seqs(151..=200), true));
     assert_eq!(page(&log, &world, 200, (150, 10_000)).await, (Vec::new(), true));
     assert_eq!(page(&log, &world, 199, (0, 0)).await, (vec![200], false));
 }

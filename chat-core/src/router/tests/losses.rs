@@ -91,8 +91,8 @@ async fn node_cut_off_from_the_bus_is_found_in_the_store() {
         let failures = Failures::default();
         let hub = MemoryBus::new();
         let ids = [NodeId([1; 16]), NodeId([2; 16])];
-        let here = node_named(&world, ids[0], Arc::new(FailingBus(hub.clone(), failures.clone()))).await;
-        let there = node_named(&world, ids[1], Arc::new(hub)).await;
+        let here = node_with_id(&world, ids[0], Arc::new(FailingBus(hub.clone(), failures.clone()))).await;
+        let there = node_with_id(&world, ids[1], Arc::new(hub)).await;
         let info = |id: NodeId| NodeInfo {
             id,
             incarnation: 1,
@@ -100,8 +100,8 @@ async fn node_cut_off_from_the_bus_is_found_in_the_store() {
             sessions: 0,
             accepts_no_sessions: false,
         };
-        let view: watch::Sender<Nodes> = watch::Sender::new(Arc::from(ids.map(info)));
-        there.watch_nodes(view.subscribe());
+        let discovered: watch::Sender<Nodes> = watch::Sender::new(Arc::from(ids.map(info)));
+        there.watch_nodes(discovered.subscribe());
         let mut bob = Reader::attach(&there, world.bob, 1).await;
         tokio::time::sleep(Duration::from_secs(10)).await;
         // The discovery uses the same service as the bus, so the node's entry there expires some
@@ -110,7 +110,7 @@ async fn node_cut_off_from_the_bus_is_found_in_the_store() {
         tokio::time::sleep(Duration::from_millis(round * 700)).await;
         expect_delivery(&world, &here, &mut bob).await;
         tokio::time::sleep(Duration::from_secs(10)).await;
-        view.send_replace(Arc::from([info(ids[1])]));
+        discovered.send_replace(Arc::from([info(ids[1])]));
         tokio::time::sleep(Duration::from_millis(round * 1_700)).await;
         for _ in 0..5 {
             expect_delivery(&world, &here, &mut bob).await;

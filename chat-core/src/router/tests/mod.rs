@@ -51,7 +51,7 @@ async fn node(world: &World, bus: Option<Arc<dyn MessageBus>>) -> Router {
 }
 
 /// Starts a node with this id.
-async fn node_named(world: &World, node: NodeId, bus: Arc<dyn MessageBus>) -> Router {
+async fn node_with_id(world: &World, node: NodeId, bus: Arc<dyn MessageBus>) -> Router {
     let parts = RouterParts {
         node,
         ..parts(world, Arc::clone(&world.store), Some(bus), without_sweeps()).await
@@ -130,8 +130,8 @@ impl Reader {
         }
     }
 
-    /// Waits for events until every message in flight has arrived, not only until losses are
-    /// repaired.
+    /// Makes the methods wait for a push until every message in flight has arrived, not only until
+    /// losses are repaired.
     fn with_settle_timeout(mut self) -> Self {
         self.timeout = SETTLE_TIME;
         self

@@ -12,7 +12,7 @@ use crate::router::workers::recheck::SessionCheck;
 use crate::store::{StoreError, UserChange};
 use crate::sync::Mutex;
 
-/// Maximum number of users whose logins are compared with the log in one query.
+/// Maximum number of users whose sessions are compared with the store in one query.
 const MAX_USERS_PER_QUERY: usize = 500;
 
 /// Request to read the recent changes of users.
@@ -20,8 +20,8 @@ const MAX_USERS_PER_QUERY: usize = 500;
 pub(crate) enum ReadChanges {
     /// Announcements may have been lost. If the changes are not known, all users are read again.
     Requested,
-    /// It is time for a regular read, which only compares logins: the change of one may not have
-    /// been announced at all.
+    /// It is time for a regular read, which only compares logins: some logins may have changed
+    /// without any announcement.
     Regular,
 }
 
@@ -40,8 +40,9 @@ pub(crate) struct FindChangedUsers {
     pub(crate) check: SessionCheck,
     /// Receives the users whose memberships are to be read again soon.
     pub(crate) changed: WorkSet<UserId>,
-    /// Receives all users if the log does not know the changes.
-    pub(crate) all: WorkSet<UserId>,
+    /// Receives all users if the event log does not know the changes, or has perhaps returned only
+    /// some of them.
+    pub(crate) all_users: WorkSet<UserId>,
     pub(crate) known: Mutex<Known>,
 }
 
@@ -50,7 +51,8 @@ pub(crate) struct FindChangedUsers {
 pub(crate) struct Known {
     changes: HashMap<UserId, u64>,
     read_at: Option<Instant>,
-    /// True if the log has returned changes, so that it returns none only if they are too many.
+    /// True if the event log has returned changes before, so that it returns `None` only if there
+    /// are too many.
     are_recorded: bool,
 }
 
@@ -82,7 +84,7 @@ impl FindChangedUsers {
         // Changes between two reads that are far apart may be older than those that were returned.
         let may_miss_changes = last_read.is_none_or(|last| last.elapsed() > UserChange::WINDOW / 2);
         if changes.is_none() || may_miss_changes {
-            self.all.add_all(self.check.registry.users());
+            self.all_users.add_all(self.check.registry.users());
         }
         Ok(())
     }

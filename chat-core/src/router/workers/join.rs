@@ -9,9 +9,9 @@ use crate::router::registry::{ClientKnowledge, Registry};
 use crate::router::work_set::{WorkSet, WorkerOptions};
 use crate::store::StoreError;
 
-/// Worker that adds a user's sessions to a conversation's feed. The events that the log holds
-/// already are then delivered by [`CatchUp`](super::catch_up::CatchUp), or reported by a `Behind`
-/// push if they are many.
+/// Worker that adds a user's sessions to a conversation's feed. The [`FollowStarter`] or, in a new
+/// feed, [`CatchUp`](super::catch_up::CatchUp) then delivers the events that the log holds already.
+/// If there are many, the sessions get a `Behind` push instead.
 #[derive(Debug)]
 pub(crate) struct Join {
     pub(crate) joins: WorkSet<(UserId, ConversationId)>,

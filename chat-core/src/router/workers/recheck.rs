@@ -58,7 +58,8 @@ impl SessionCheck {
             let is_logged_in = logins.get(&device).is_some_and(|login| login.is_logged_in);
             let reason = match CloseCode::of_ended_login(disabled.contains(&device.0), is_logged_in) {
                 CloseCode::AccountDisabled => CloseCode::AccountDisabled,
-                // The code is a guess, or that of a change that was not committed.
+                // `Replaced` may be the guess of a check that no announcement caused.
+                // `AccountDisabled` belongs to a change that was not committed, or was reverted.
                 reason if matches!(code, CloseCode::Replaced | CloseCode::AccountDisabled) => reason,
                 _ => code,
             };
@@ -71,7 +72,8 @@ impl SessionCheck {
 /// A user's device.
 type DeviceKey = (UserId, DeviceId);
 
-/// Returns the session with its device, or `None` if an application or an operator has it.
+/// Returns the session with its device, or `None` for a session of an application or an operator,
+/// which has no device.
 fn with_device(session: Arc<SessionHandle>) -> Option<(DeviceKey, Arc<SessionHandle>)> {
     let device = session.caller.device()?;
     Some(((session.caller.user, device), session))

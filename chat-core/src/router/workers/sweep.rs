@@ -18,8 +18,9 @@ use crate::router::sweep_request::SweepRequest;
 use crate::router::work_set::WorkSet;
 use crate::router::workers::changed_users::ReadChanges;
 
-/// Number of regular sweeps for each recheck of all users, on a node without a bus and without
-/// other nodes on its store. On other nodes, every regular sweep rechecks all users.
+/// Number of sweeps for each regular recheck of all users, on a node without a bus and without
+/// other nodes on its store. On other nodes, every regular sweep rechecks all users, unless the
+/// sweep before it was requested and all users were rechecked less than an interval ago.
 const SWEEPS_PER_RECHECK_ALONE: u32 = 10;
 
 /// Worker that starts a sweep when one is requested, and otherwise at regular intervals.
@@ -47,7 +48,7 @@ impl Sweep {
     pub(crate) async fn run(self) {
         let mut last = Instant::now();
         let mut last_of_all_users = last;
-        let mut requests_follow = false;
+        let mut previous_was_requested = false;
         for number in 1_u32.. {
             // The interval is jittered, so that nodes that started together do not sweep together.
             let next = last + jitter::spread(self.interval, 2.0 / 3.0, 4.0 / 3.0);
@@ -63,13 +64,13 @@ impl Sweep {
             last = Instant::now();
             // A node that polls asks for a sweep every second. It reads the changes each time, and
             // all users at the usual interval.
-            let all_users = !requests_follow || last.duration_since(last_of_all_users) >= self.interval;
+            let all_users = !previous_was_requested || last.duration_since(last_of_all_users) >= self.interval;
             let swept = panics::step("sweep", async { self.sweep(number, was_requested, all_users) }).await;
             if swept.is_none() {
                 self.request.request();
                 continue;
             }
-            requests_follow = was_requested;
+            previous_was_requested = was_requested;
             if all_users {
                 last_of_all_users = last;
             }

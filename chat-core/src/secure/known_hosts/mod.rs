@@ -71,7 +71,8 @@ pub enum Verdict {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KnownHostsError {
-    /// A line is not `name:port sha256:BASE64`, with or without a comment after it.
+    /// A line is neither `name:port sha256:BASE64` nor `name:port authority`, with or without a
+    /// comment after it.
     #[error(
         "line {line} of the known hosts is neither `name:port sha256:BASE64 [comment]` nor `name:port authority \
          [comment]`; correct or remove it"
@@ -226,8 +227,8 @@ impl KnownHosts {
     #[cfg(feature = "client")]
     pub(crate) fn is_port_known(&self, name: &str, port: u16) -> bool {
         let name = canonical_host(name);
-        let mut pinned = self.hosts().filter_map(|host| host.rsplit_once(':'));
-        pinned.any(|(host, pinned)| pinned.parse() == Ok(port) && canonical_host(host) == name)
+        let mut known = self.hosts().filter_map(|host| host.rsplit_once(':'));
+        known.any(|(host, known_port)| known_port.parse() == Ok(port) && canonical_host(host) == name)
     }
 
     /// Returns whether any port of the host `name` has a pinned key or has proved itself by a
@@ -235,8 +236,8 @@ impl KnownHosts {
     #[cfg(feature = "client")]
     pub(crate) fn is_host_known(&self, name: &str) -> bool {
         let name = canonical_host(name);
-        let mut pinned = self.hosts().filter_map(|host| host.rsplit_once(':'));
-        pinned.any(|(host, _)| canonical_host(host) == name)
+        let mut known = self.hosts().filter_map(|host| host.rsplit_once(':'));
+        known.any(|(host, _)| canonical_host(host) == name)
     }
 
     fn pins_of(&self, host: &str) -> Vec<Fingerprint> {

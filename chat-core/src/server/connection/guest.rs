@@ -28,7 +28,7 @@ pub(super) struct EstablishedSession {
 impl Connection<'_> {
     /// Serves a guest until it has logged in. Returns an error if the connection has to end before
     /// that.
-    pub(super) async fn greet(
+    pub(super) async fn serve_guest(
         &mut self,
         accepted: Instant,
         permit: &mut ConnectionPermit,

@@ -2,7 +2,7 @@
 //! machine, the service and the outbox.
 //!
 //! ```text
-//! establish (handshake) ──► greet (guest) ──► run (session) ──► end (close code)
+//! establish (handshake) ──► serve_guest ────► run (session) ──► end (close code)
 //!         └─ failed: closed      └─ timeout, error, limit ────────▲
 //! ```
 //! Each stage passes input to its state machine, performs the actions that the machine returns,
@@ -79,8 +79,8 @@ pub(super) async fn serve(
         }
     };
     let mut connection = Connection::new(wire, source, guard, &shared);
-    let greeted = Box::pin(connection.greet(accepted, &mut permit)).await;
-    let end = match greeted {
+    let served = Box::pin(connection.serve_guest(accepted, &mut permit)).await;
+    let end = match served {
         Ok(established) => Box::pin(connection.run(established)).await,
         Err(end) => end,
     };

@@ -19,7 +19,7 @@ use crate::session::{Action, Session};
 /// larger reply or push is not divided here.
 const RECORD_BYTES: usize = 16 * 1024 - 512;
 /// Maximum number of bytes of output that pushes may fill in one turn of the connection's loop, and
-/// so in one write.
+/// so in one write. A single larger push is still written.
 const MAX_TURN_BYTES: usize = 48 * 1024;
 
 impl Connection<'_> {

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::server::now;
 
-/// Factor for peers that read too slowly: all waiting output has to be read within the limit of the
-/// [`StallDetector`] times this factor.
+/// Factor for peers that read too slowly: the output that waits at one time has to be read within
+/// the limit of the [`StallDetector`] times this factor.
 const TRICKLE_FACTOR: u32 = 10;
 
 /// Detects a peer that reads none, or almost none, of the output that waits for it.
@@ -22,8 +22,9 @@ pub(super) struct StallDetector {
 struct Waiting {
     /// Time at which the peer last read some output; at first, the time at which output started to
     /// wait.
-    progress: Instant,
-    /// Time at which the output up to `mark` started to wait.
+    last_progress: Instant,
+    /// Start of the time in which the peer has to read the output up to `mark`: the time at which
+    /// output started to wait, or at which the peer had read the output up to the previous mark.
     since: Instant,
     /// Number of bytes that had been added to the output at `since`, counted from the start of the
     /// connection.
@@ -41,7 +42,7 @@ impl StallDetector {
         if self.waiting.is_none() {
             let now = now();
             self.waiting = Some(Waiting {
-                progress: now,
+                last_progress: now,
                 since: now,
                 mark: handed_over,
             });
@@ -51,15 +52,15 @@ impl StallDetector {
     /// Records that the peer has read output: so far `written` of `handed_over` bytes.
     pub(super) fn progress(&mut self, written: u64, handed_over: u64) {
         if let Some(waiting) = &mut self.waiting {
-            waiting.progress = now();
+            waiting.last_progress = now();
             if written >= waiting.mark {
-                waiting.since = waiting.progress;
+                waiting.since = waiting.last_progress;
                 waiting.mark = handed_over;
             }
         }
     }
 
-    /// Records that all output was written.
+    /// Records that no output waits any more: all of it was written, or writing failed.
     pub(super) const fn end(&mut self) {
         self.waiting = None;
     }
@@ -68,9 +69,9 @@ impl StallDetector {
     /// output waits.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let waiting = self.waiting.as_ref()?;
-        let silent = waiting.progress.checked_add(self.limit)?;
-        let trickling = waiting.since.checked_add(self.limit.saturating_mul(TRICKLE_FACTOR))?;
-        Some(silent.min(trickling))
+        let silence_deadline = waiting.last_progress.checked_add(self.limit)?;
+        let trickle_deadline = waiting.since.checked_add(self.limit.saturating_mul(TRICKLE_FACTOR))?;
+        Some(silence_deadline.min(trickle_deadline))
     }
 
     pub(super) fn is_stalled(&self, now: Instant) -> bool {

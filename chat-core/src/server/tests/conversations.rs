@@ -3,8 +3,8 @@
 use super::*;
 use crate::model::ConversationQuery;
 
-async fn sc1_connection_carries_a_conversation(boundary: EngineLink) {
-    let site = Site::new(boundary, ServerConfig::default()).await;
+async fn sc1_connection_carries_a_conversation(link: EngineLink) {
+    let site = Site::new(link, ServerConfig::default()).await;
     let (mut alice, mut bob) = (site.user("alice").await, site.user("bob").await);
     befriend(&mut alice, &mut bob).await;
     for n in 1..=20 {
@@ -18,13 +18,13 @@ async fn sc1_connection_carries_a_conversation(boundary: EngineLink) {
 
 /// A user with many devices sends no faster than one with few. No message is rejected, and other
 /// users are not delayed.
-async fn message_rate_is_shared_by_all_devices_of_a_user(boundary: EngineLink) {
+async fn message_rate_is_shared_by_all_devices_of_a_user(link: EngineLink) {
     const DEVICES: usize = 4;
     const EACH: usize = 15;
     let mut config = EngineConfig::default();
     config.message_rate_per_user = crate::rate::Rate::new(40, Duration::from_secs(1)).with_burst(20);
-    let engine = engine_with(boundary, Arc::new(MemoryStore::new()), config).await;
-    let site = Site::with_engine(boundary, engine, ServerConfig::default()).await;
+    let engine = engine_with(link, Arc::new(MemoryStore::new()), config).await;
+    let site = Site::with_engine(link, engine, ServerConfig::default()).await;
     let mut bob = site.user("bob").await;
     let _ = site.user("alice").await;
     let mut devices = Vec::new();
@@ -56,8 +56,8 @@ async fn message_rate_is_shared_by_all_devices_of_a_user(boundary: EngineLink) {
     timeout(WAIT_TIMEOUT, bob.run(say("bob", "x"))).await.unwrap().unwrap();
 }
 
-async fn pipelined_messages_keep_their_order(boundary: EngineLink) {
-    let site = Site::new(boundary, ServerConfig::default()).await;
+async fn pipelined_messages_keep_their_order(link: EngineLink) {
+    let site = Site::new(link, ServerConfig::default()).await;
     let (mut alice, mut bob) = (site.user("alice").await, site.user("bob").await);
     befriend(&mut alice, &mut bob).await;
     // From here on, Bob's session follows the conversation. If many messages were sent before, it
@@ -92,10 +92,10 @@ async fn pipelined_messages_keep_their_order(boundary: EngineLink) {
     assert_eq!(messages(&mut bob, 200).await.len(), 200);
 }
 
-async fn login_reports_thousands_of_conversations(boundary: EngineLink) {
+async fn login_reports_thousands_of_conversations(link: EngineLink) {
     const MANY: u64 = 5000;
     let store = Arc::new(MemoryStore::new());
-    let site = Site::on_store(boundary, Arc::clone(&store), ServerConfig::default()).await;
+    let site = Site::on_store(link, Arc::clone(&store), ServerConfig::default()).await;
     drop(site.user("alice").await);
     transact(&*store, |tx| {
         Box::pin(async move {

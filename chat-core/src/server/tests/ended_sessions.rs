@@ -36,23 +36,23 @@ impl Authenticator for Tokens {
 }
 
 /// A server without listeners, and a client that has logged in as Bob over a small pipe.
-struct Site {
+struct SiteWithBob {
     engine: Engine,
     server: Server,
     bob: Peer,
     /// Id of Bob's account.
-    user: UserId,
+    bob_id: UserId,
 }
 
-impl Site {
-    async fn new(boundary: EngineLink, tokens: Tokens, pipe: impl FnOnce(DuplexStream) -> DuplexStream) -> Self {
-        let builder = boundary.builder(Arc::new(MemoryStore::new()));
+impl SiteWithBob {
+    async fn new(link: EngineLink, tokens: Tokens, pipe: impl FnOnce(DuplexStream) -> DuplexStream) -> Self {
+        let builder = link.builder(Arc::new(MemoryStore::new()));
         let engine = builder.authenticator(Arc::new(tokens)).build().await.unwrap();
         let config = ServerConfig {
             write_timeout: WRITE_TIMEOUT,
             ..ServerConfig::default()
         };
-        let server = Server::builder(boundary.service(&engine)).config(config);
+        let server = Server::builder(link.service(&engine)).config(config);
         let server = server.bind().await.unwrap();
         let (near, far) = tokio::io::duplex(PIPE_BYTES);
         tokio::spawn(server.serve_stream(far, PeerAddr::Local));
@@ -61,12 +61,12 @@ impl Site {
         let Ok(Answer::LoggedIn(login)) = bob.ask(RequestKind::Login(login)).await.unwrap() else {
             panic!("the login was refused")
         };
-        let user = login.user.id;
+        let bob_id = login.user.id;
         Self {
             engine,
             server,
             bob,
-            user,
+            bob_id,
         }
     }
 
@@ -88,7 +88,7 @@ impl Site {
         }
         // Tokio's time is paused, and advances only when no task can run.
         tokio::time::sleep(Duration::from_millis(1)).await;
-        operator.disable(self.user).await.unwrap();
+        operator.disable(self.bob_id).await.unwrap();
         alice.send_text(group, "secret").await.unwrap();
         group
     }
@@ -118,8 +118,8 @@ async fn read_to_end(peer: &mut Peer, asked: &[RequestId]) -> (CloseCode, Vec<Re
     }
 }
 
-async fn disabled_user_who_leaves_output_unread_gets_no_answers(boundary: EngineLink) {
-    let mut site = Site::new(boundary, Tokens(None), |pipe| pipe).await;
+async fn disabled_user_who_leaves_output_unread_gets_no_answers(link: EngineLink) {
+    let mut site = SiteWithBob::new(link, Tokens(None), |pipe| pipe).await;
     let group = site.disable_with_unread_output().await;
     let mut asked = Vec::new();
     for _ in 0..10 {
@@ -155,13 +155,13 @@ fn throttled(server: DuplexStream, slow: Arc<AtomicBool>) -> DuplexStream {
 }
 
 /// The peer continuously reads a little, so it counts as stalled only after a long time.
-async fn disabled_user_who_reads_slowly_is_closed_after_the_write_timeout(boundary: EngineLink) {
+async fn disabled_user_who_reads_slowly_is_closed_after_the_write_timeout(link: EngineLink) {
     let slow = Arc::new(AtomicBool::new(false));
     let pipe = |server| throttled(server, Arc::clone(&slow));
-    let mut site = Site::new(boundary, Tokens(None), pipe).await;
+    let mut site = SiteWithBob::new(link, Tokens(None), pipe).await;
     site.disable_with_unread_output().await;
     slow.store(true, Ordering::Relaxed);
-    let Site { server, mut bob, .. } = site;
+    let SiteWithBob { server, mut bob, .. } = site;
     let started = Instant::now();
     tokio::spawn(async move { while bob.next().await.is_ok() {} });
     while server.stats().connections > 0 {
@@ -174,12 +174,15 @@ async fn disabled_user_who_reads_slowly_is_closed_after_the_write_timeout(bounda
     );
 }
 
-async fn expired_login_that_leaves_output_unread_sends_nothing(boundary: EngineLink) {
+async fn expired_login_that_leaves_output_unread_sends_nothing(link: EngineLink) {
     let soon = SystemClock.now().plus_millis(1500);
-    let Site {
-        server, mut bob, user, ..
-    } = Site::new(boundary, Tokens(Some(soon)), |pipe| pipe).await;
-    let me = ConversationRef::direct(user);
+    let SiteWithBob {
+        server,
+        mut bob,
+        bob_id,
+        ..
+    } = SiteWithBob::new(link, Tokens(Some(soon)), |pipe| pipe).await;
+    let me = ConversationRef::direct(bob_id);
     let send = |text: &str| {
         RequestKind::Command(Command::Send {
             conversation: me.clone(),
@@ -202,10 +205,10 @@ async fn expired_login_that_leaves_output_unread_sends_nothing(boundary: EngineL
     drop(server);
 }
 
-async fn disabled_user_gets_the_reason_although_the_server_drains(boundary: EngineLink) {
-    let mut site = Site::new(boundary, Tokens(None), |pipe| pipe).await;
+async fn disabled_user_gets_the_reason_although_the_server_drains(link: EngineLink) {
+    let mut site = SiteWithBob::new(link, Tokens(None), |pipe| pipe).await;
     site.disable_with_unread_output().await;
-    let Site { server, mut bob, .. } = site;
+    let SiteWithBob { server, mut bob, .. } = site;
     let read = async {
         // The connection learns of the drain before Bob reads.
         tokio::time::sleep(Duration::from_millis(1)).await;

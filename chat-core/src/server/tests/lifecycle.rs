@@ -2,8 +2,8 @@
 
 use super::*;
 
-async fn drain_asks_clients_to_reconnect_and_ends(boundary: EngineLink) {
-    let site = Site::new(boundary, ServerConfig::default()).await;
+async fn drain_asks_clients_to_reconnect_and_ends(link: EngineLink) {
+    let site = Site::new(link, ServerConfig::default()).await;
     let mut alice = site.user("alice").await;
     let drained = tokio::spawn(async move { site.server.drain(WAIT_TIMEOUT).await });
     let mut pushes = Vec::new();
@@ -21,8 +21,8 @@ async fn drain_asks_clients_to_reconnect_and_ends(boundary: EngineLink) {
     timeout(WAIT_TIMEOUT, site.engine.shutdown()).await.unwrap();
 }
 
-async fn dropped_server_ends_every_task(boundary: EngineLink) {
-    let site = Site::new(boundary, ServerConfig::default()).await;
+async fn dropped_server_ends_every_task(link: EngineLink) {
+    let site = Site::new(link, ServerConfig::default()).await;
     let _idle = site.user("alice").await;
     let _silent = tokio::net::TcpStream::connect(site.server.addresses()[0].1)
         .await
@@ -35,10 +35,10 @@ async fn dropped_server_ends_every_task(boundary: EngineLink) {
         .expect("every task ends within 2 s");
 }
 
-async fn two_servers_in_one_process_are_independent(boundary: EngineLink) {
+async fn two_servers_in_one_process_are_independent(link: EngineLink) {
     let (one, other) = (
-        Site::new(boundary, ServerConfig::default()).await,
-        Site::new(boundary, ServerConfig::default()).await,
+        Site::new(link, ServerConfig::default()).await,
+        Site::new(link, ServerConfig::default()).await,
     );
     let _alice = one.user("alice").await;
     let mut stranger = other.peer().await;

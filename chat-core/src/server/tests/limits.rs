@@ -5,8 +5,8 @@ use super::*;
 use crate::model::{DeviceId, Login, Secret};
 use crate::testkit::PASSWORD;
 
-async fn commands_before_login_are_rejected(boundary: EngineLink) {
-    let site = Site::new(boundary, ServerConfig::default()).await;
+async fn commands_before_login_are_rejected(link: EngineLink) {
+    let site = Site::new(link, ServerConfig::default()).await;
     let mut peer = site.peer().await;
     for command in [Command::ListDevices, Command::Logout, say("bob", "hello")] {
         let failure = peer.ask(RequestKind::Command(command)).await.unwrap().unwrap_err();
@@ -14,10 +14,10 @@ async fn commands_before_login_are_rejected(boundary: EngineLink) {
     }
 }
 
-async fn connections_beyond_max_connections_are_closed(boundary: EngineLink) {
+async fn connections_beyond_max_connections_are_closed(link: EngineLink) {
     let mut config = ServerConfig::default();
     config.max_connections = 2;
-    let site = Site::new(boundary, config).await;
+    let site = Site::new(link, config).await;
     let (_one, _other) = (site.peer().await, site.peer().await);
     assert!(
         Peer::connect(site.server.addresses()[0].1, site.keys.fingerprint())
@@ -26,10 +26,10 @@ async fn connections_beyond_max_connections_are_closed(boundary: EngineLink) {
     );
 }
 
-async fn handshakes_beyond_the_rate_are_rejected_as_busy(boundary: EngineLink) {
+async fn handshakes_beyond_the_rate_are_rejected_as_busy(link: EngineLink) {
     let mut config = ServerConfig::default();
     config.handshake_rate = crate::rate::Rate::new(1, Duration::from_secs(3600));
-    let site = Site::new(boundary, config).await;
+    let site = Site::new(link, config).await;
     let _first = site.peer().await;
     let refused = Peer::connect(site.server.addresses()[0].1, site.keys.fingerprint())
         .await
@@ -37,9 +37,9 @@ async fn handshakes_beyond_the_rate_are_rejected_as_busy(boundary: EngineLink) {
     assert!(refused.to_string().contains("Busy"), "{refused}");
 }
 
-async fn slow_guest_is_closed_at_its_deadline(boundary: EngineLink) {
+async fn slow_guest_is_closed_at_its_deadline(link: EngineLink) {
     let started = tokio::time::Instant::now();
-    let (_server, mut stream) = raw(boundary, ServerConfig::default()).await;
+    let (_server, mut stream) = raw(link, ServerConfig::default()).await;
     // The client sends one byte a second. This does not extend the deadline, which is for the whole
     // packet.
     let mut slow = tokio::time::interval(Duration::from_secs(1));
@@ -51,7 +51,7 @@ async fn slow_guest_is_closed_at_its_deadline(boundary: EngineLink) {
     }
     rest(&mut stream).await;
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
-    let (_server, mut stream) = raw(boundary, ServerConfig::default()).await;
+    let (_server, mut stream) = raw(link, ServerConfig::default()).await;
     let connected = tokio::time::Instant::now();
     rest(&mut stream).await;
     assert!(
@@ -61,8 +61,8 @@ async fn slow_guest_is_closed_at_its_deadline(boundary: EngineLink) {
     );
 }
 
-async fn version_mismatch_is_reported_without_a_penalty(boundary: EngineLink) {
-    let (server, mut stream) = raw(boundary, ServerConfig::default()).await;
+async fn version_mismatch_is_reported_without_a_penalty(link: EngineLink) {
+    let (server, mut stream) = raw(link, ServerConfig::default()).await;
     let hello = crate::codec::Hello {
         min_version: 2,
         max_version: 3,
@@ -94,12 +94,12 @@ async fn version_mismatch_is_reported_without_a_penalty(boundary: EngineLink) {
     assert_eq!(server.shared.connection_gate.stats().penalties, 0);
 }
 
-async fn guests_per_source_are_limited(boundary: EngineLink) {
+async fn guests_per_source_are_limited(link: EngineLink) {
     let mut config = ServerConfig::default();
     config.connection_limits = ConnectionLimits::default();
     config.connection_limits.exempt_loopback = false;
     config.connection_limits.max_unauthenticated_per_source = 3;
-    let site = Site::new(boundary, config).await;
+    let site = Site::new(link, config).await;
     let mut peers = Vec::new();
     for _ in 0..3 {
         peers.push(site.peer().await);
@@ -123,12 +123,12 @@ async fn guests_per_source_are_limited(boundary: EngineLink) {
         .expect("a connection can be accepted again");
 }
 
-async fn login_beyond_the_source_limit_ends_no_older_session(boundary: EngineLink) {
+async fn login_beyond_the_source_limit_ends_no_older_session(link: EngineLink) {
     let mut config = ServerConfig::default();
     config.connection_limits = ConnectionLimits::default();
     config.connection_limits.exempt_loopback = false;
     config.connection_limits.max_authenticated_per_source = 1;
-    let site = Site::new(boundary, config).await;
+    let site = Site::new(link, config).await;
     let mut first = site.user("alice").await;
     let mut second = site.peer().await;
     let login = Login::new(named("alice"), Secret::new(PASSWORD), DeviceId::random());

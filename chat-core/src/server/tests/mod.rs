@@ -90,18 +90,18 @@ pub(super) const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(super) const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-pub(super) async fn engine(boundary: EngineLink) -> Engine {
-    engine_on(boundary, Arc::new(MemoryStore::new())).await
+pub(super) async fn engine(link: EngineLink) -> Engine {
+    engine_on(link, Arc::new(MemoryStore::new())).await
 }
 
-async fn engine_on(boundary: EngineLink, store: Arc<MemoryStore>) -> Engine {
-    engine_with(boundary, store, EngineConfig::default()).await
+async fn engine_on(link: EngineLink, store: Arc<MemoryStore>) -> Engine {
+    engine_with(link, store, EngineConfig::default()).await
 }
 
-async fn engine_with(boundary: EngineLink, store: Arc<MemoryStore>, mut config: EngineConfig) -> Engine {
+async fn engine_with(link: EngineLink, store: Arc<MemoryStore>, mut config: EngineConfig) -> Engine {
     config.passwords.cost = PasswordCost::danger_cheap();
     config.throttle = ThrottleOptions::danger_unlimited();
-    boundary.builder(store).config(config).build().await.unwrap()
+    link.builder(store).config(config).build().await.unwrap()
 }
 
 pub(super) fn keys() -> Arc<ServerKeys> {
@@ -117,17 +117,17 @@ struct Site {
 }
 
 impl Site {
-    async fn new(boundary: EngineLink, config: ServerConfig) -> Self {
-        Self::on_store(boundary, Arc::new(MemoryStore::new()), config).await
+    async fn new(link: EngineLink, config: ServerConfig) -> Self {
+        Self::on_store(link, Arc::new(MemoryStore::new()), config).await
     }
 
-    async fn on_store(boundary: EngineLink, store: Arc<MemoryStore>, config: ServerConfig) -> Self {
-        Self::with_engine(boundary, engine_on(boundary, store).await, config).await
+    async fn on_store(link: EngineLink, store: Arc<MemoryStore>, config: ServerConfig) -> Self {
+        Self::with_engine(link, engine_on(link, store).await, config).await
     }
 
-    async fn with_engine(boundary: EngineLink, engine: Engine, config: ServerConfig) -> Self {
+    async fn with_engine(link: EngineLink, engine: Engine, config: ServerConfig) -> Self {
         let keys = keys();
-        let builder = Server::builder(boundary.service(&engine))
+        let builder = Server::builder(link.service(&engine))
             .config(config)
             .sc1(ANY_PORT, Arc::clone(&keys));
         let server = builder.bind().await.unwrap();
@@ -193,8 +193,8 @@ async fn messages(peer: &mut Peer, count: usize) -> Vec<Seq> {
 }
 
 /// Returns a server, and a raw stream to its unencrypted listener within the process.
-async fn raw(boundary: EngineLink, config: ServerConfig) -> (Server, MemoryTransport) {
-    let (builder, connector) = Server::builder(boundary.service(&engine(boundary).await))
+async fn raw(link: EngineLink, config: ServerConfig) -> (Server, MemoryTransport) {
+    let (builder, connector) = Server::builder(link.service(&engine(link).await))
         .config(config)
         .memory();
     let server = builder.bind().await.unwrap();

@@ -23,7 +23,7 @@ struct Node {
 }
 
 impl Node {
-    async fn start(boundary: EngineLink, config: ServerConfig) -> Self {
+    async fn start(link: EngineLink, config: ServerConfig) -> Self {
         let discovery = MemoryDiscovery::new();
         let other = NodeInfo {
             id: NodeId::random(),
@@ -36,12 +36,12 @@ impl Node {
         let store = Arc::new(FaultyStore::new(Arc::new(MemoryStore::new())));
         let mut engine_config = EngineConfig::default();
         engine_config.passwords.cost = PasswordCost::danger_cheap();
-        let engine = boundary
+        let engine = link
             .builder(store.clone())
             .config(engine_config)
             .discovery(Arc::new(discovery.clone()));
         let (engine, keys) = (engine.build().await.unwrap(), keys());
-        let server = Server::builder(boundary.service(&engine))
+        let server = Server::builder(link.service(&engine))
             .config(config)
             .sc1(ANY_PORT, Arc::clone(&keys))
             .plain(ANY_PORT)
@@ -109,8 +109,8 @@ impl Node {
     }
 }
 
-async fn listeners_close_while_the_store_is_unavailable(boundary: EngineLink) {
-    let node = Node::start(boundary, ServerConfig::default()).await;
+async fn listeners_close_while_the_store_is_unavailable(link: EngineLink) {
+    let node = Node::start(link, ServerConfig::default()).await;
     let mut alice = node.site.user("alice").await;
     tokio::time::pause();
     for _ in 0..3 {
@@ -135,8 +135,8 @@ async fn listeners_close_while_the_store_is_unavailable(boundary: EngineLink) {
     node.site.peer().await.login("alice").await.unwrap();
 }
 
-async fn listeners_ignore_a_flapping_store(boundary: EngineLink) {
-    let node = Node::start(boundary, ServerConfig::default()).await;
+async fn listeners_ignore_a_flapping_store(link: EngineLink) {
+    let node = Node::start(link, ServerConfig::default()).await;
     for _ in 0..20 {
         node.store.set_unavailable(true);
         node.stays_open(2 * SECOND).await;
@@ -154,8 +154,8 @@ async fn listeners_ignore_a_flapping_store(boundary: EngineLink) {
     }
 }
 
-async fn listeners_stay_open_while_no_node_can_serve(boundary: EngineLink) {
-    let mut node = Node::start(boundary, ServerConfig::default()).await;
+async fn listeners_stay_open_while_no_node_can_serve(link: EngineLink) {
+    let mut node = Node::start(link, ServerConfig::default()).await;
     node.store.set_unavailable(true);
     // The other node becomes unable to serve a little later.
     node.stays_open(4 * SECOND).await;
@@ -174,8 +174,8 @@ async fn listeners_stay_open_while_no_node_can_serve(boundary: EngineLink) {
     node.stays_open(60 * SECOND).await;
 }
 
-async fn listeners_close_while_the_clock_is_wrong(boundary: EngineLink) {
-    let node = Node::start(boundary, ServerConfig::default()).await;
+async fn listeners_close_while_the_clock_is_wrong(link: EngineLink) {
+    let node = Node::start(link, ServerConfig::default()).await;
     let now = node.site.engine.now();
     node.store.set_time(Some(Timestamp(now.0 - 10 * 60 * 1000)));
     node.becomes(false, MAX_TIME_TO_CLOSE).await;
@@ -185,11 +185,11 @@ async fn listeners_close_while_the_clock_is_wrong(boundary: EngineLink) {
     node.stays_open(30 * SECOND).await;
 }
 
-async fn listeners_close_without_discovery_if_the_store_knows_other_nodes(boundary: EngineLink) {
+async fn listeners_close_without_discovery_if_the_store_knows_other_nodes(link: EngineLink) {
     let memory = Arc::new(MemoryStore::new());
     let store = Arc::new(FaultyStore::new(memory.clone()));
-    let engine = boundary.builder(store.clone()).build().await.unwrap();
-    let server = Server::builder(boundary.service(&engine))
+    let engine = link.builder(store.clone()).build().await.unwrap();
+    let server = Server::builder(link.service(&engine))
         .plain(ANY_PORT)
         .bind()
         .await
@@ -198,7 +198,7 @@ async fn listeners_close_without_discovery_if_the_store_knows_other_nodes(bounda
     for alone in [true, false] {
         let other = match alone {
             true => None,
-            false => Some(engine_on(boundary, memory.clone()).await),
+            false => Some(engine_on(link, memory.clone()).await),
         };
         tokio::time::sleep(5 * SECOND).await;
         store.set_unavailable(true);
@@ -211,17 +211,17 @@ async fn listeners_close_without_discovery_if_the_store_knows_other_nodes(bounda
     }
 }
 
-async fn listeners_stay_open_with_a_zero_unready_timeout(boundary: EngineLink) {
+async fn listeners_stay_open_with_a_zero_unready_timeout(link: EngineLink) {
     let mut config = ServerConfig::default();
     config.unready_timeout = Duration::ZERO;
-    let node = Node::start(boundary, config).await;
+    let node = Node::start(link, config).await;
     node.store.set_unavailable(true);
     node.stays_open(60 * SECOND).await;
     assert!(!node.is_listed());
 }
 
-async fn listener_rebinds_a_taken_address_once_it_is_free(boundary: EngineLink) {
-    let node = Node::start(boundary, ServerConfig::default()).await;
+async fn listener_rebinds_a_taken_address_once_it_is_free(link: EngineLink) {
+    let node = Node::start(link, ServerConfig::default()).await;
     node.store.set_unavailable(true);
     node.becomes(false, MAX_TIME_TO_CLOSE).await;
     // Another listener takes the port with SO_REUSEADDR.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::codec::client;
 
-async fn garbage_closes_its_connection_with_a_close_code(boundary: EngineLink) {
+async fn garbage_closes_its_connection_with_a_close_code(link: EngineLink) {
     let frame = |length: u32, body: &[u8]| [&length.to_be_bytes()[..], body].concat();
     for (bytes, code) in [
         (frame(u32::MAX, b""), Some(CloseCode::PacketTooLarge)),
@@ -12,14 +12,14 @@ async fn garbage_closes_its_connection_with_a_close_code(boundary: EngineLink) {
         (frame(0, b""), Some(CloseCode::ProtocolError)),
         (b"GET / HTTP/1.1\r\n\r\n".to_vec(), Some(CloseCode::PacketTooLarge)),
     ] {
-        let (server, mut stream) = raw(boundary, ServerConfig::default()).await;
+        let (server, mut stream) = raw(link, ServerConfig::default()).await;
         stream.write_all(&bytes).await.unwrap();
         assert_eq!(closed_with(&rest(&mut stream).await), code, "{bytes:?}");
         assert_eq!(server.stats().panics, 0);
     }
 }
 
-async fn slow_reader_gets_behind_push_and_delays_no_sender(boundary: EngineLink) {
+async fn slow_reader_gets_behind_push_and_delays_no_sender(link: EngineLink) {
     let mut config = ServerConfig::default();
     config.outbox_limits = crate::router::OutboxLimits {
         max_packets: 64,
@@ -27,7 +27,7 @@ async fn slow_reader_gets_behind_push_and_delays_no_sender(boundary: EngineLink)
     };
     // Bob reads nothing while Alice sends, which may take long on a busy machine.
     config.write_timeout = Duration::from_secs(600);
-    let site = Site::new(boundary, config).await;
+    let site = Site::new(link, config).await;
     let (mut alice, mut bob) = (site.user("alice").await, site.user("bob").await);
     befriend(&mut alice, &mut bob).await;
     let text = "x".repeat(16 * 1024);
@@ -75,8 +75,8 @@ fn script() -> Vec<u8> {
 
 /// Sends these chunks. Returns the request ids of the first three replies, each with its error code
 /// or with `None` for success.
-async fn answers(boundary: EngineLink, chunks: Vec<&[u8]>) -> Vec<(u64, Option<ReplyCode>)> {
-    let (_server, mut stream) = raw(boundary, ServerConfig::default()).await;
+async fn answers(link: EngineLink, chunks: Vec<&[u8]>) -> Vec<(u64, Option<ReplyCode>)> {
+    let (_server, mut stream) = raw(link, ServerConfig::default()).await;
     for chunk in chunks {
         stream.write_all(chunk).await.unwrap();
         tokio::task::yield_now().await;
@@ -101,19 +101,19 @@ async fn answers(boundary: EngineLink, chunks: Vec<&[u8]>) -> Vec<(u64, Option<R
     answers
 }
 
-async fn replies_do_not_depend_on_how_the_bytes_are_split(boundary: EngineLink) {
+async fn replies_do_not_depend_on_how_the_bytes_are_split(link: EngineLink) {
     let script = script();
     let expected = vec![(1, None), (2, None), (3, Some(ReplyCode::NotLoggedIn))];
-    assert_eq!(answers(boundary, vec![&script]).await, expected);
-    assert_eq!(answers(boundary, script.chunks(1).collect()).await, expected);
+    assert_eq!(answers(link, vec![&script]).await, expected);
+    assert_eq!(answers(link, script.chunks(1).collect()).await, expected);
     for cut in 1..script.len() {
         let (one, other) = script.split_at(cut);
-        assert_eq!(answers(boundary, vec![one, other]).await, expected, "cut at {cut}");
+        assert_eq!(answers(link, vec![one, other]).await, expected, "cut at {cut}");
     }
 }
 
-async fn packets_of_buffer_size_arrive_even_from_a_peer_that_leaves(boundary: EngineLink) {
-    let site = Site::new(boundary, ServerConfig::default()).await;
+async fn packets_of_buffer_size_arrive_even_from_a_peer_that_leaves(link: EngineLink) {
+    let site = Site::new(link, ServerConfig::default()).await;
     let (mut alice, mut bob) = (site.user("alice").await, site.user("bob").await);
     befriend(&mut alice, &mut bob).await;
     let mut sent = 0;
@@ -150,7 +150,7 @@ async fn packets_of_buffer_size_arrive_even_from_a_peer_that_leaves(boundary: En
         .expect("the message sent before disconnecting is stored");
 }
 
-async fn hundreds_of_clients_connect_and_leave_at_once(boundary: EngineLink) {
+async fn hundreds_of_clients_connect_and_leave_at_once(link: EngineLink) {
     const MANY: usize = 300;
     const USERS: usize = MANY / 15; // a user has at most 20 devices
     let mut config = ServerConfig::default();
@@ -158,7 +158,7 @@ async fn hundreds_of_clients_connect_and_leave_at_once(boundary: EngineLink) {
     // limits allow.
     config.session.login_timeout = WAIT_TIMEOUT;
     config.session.max_packets_before_login = 1000;
-    let site = Arc::new(Site::new(boundary, config).await);
+    let site = Arc::new(Site::new(link, config).await);
     for name in 0..USERS {
         drop(site.user(&format!("user-{name}")).await);
     }

@@ -11,8 +11,8 @@ use crate::transport::pipe;
 use crate::transport::{MessageStream, PeerAddr};
 
 /// Starts a server without listeners.
-async fn streams_only(boundary: EngineLink, config: ServerConfig) -> Server {
-    let builder = Server::builder(boundary.service(&engine(boundary).await)).config(config);
+async fn streams_only(link: EngineLink, config: ServerConfig) -> Server {
+    let builder = Server::builder(link.service(&engine(link).await)).config(config);
     builder.bind().await.unwrap()
 }
 
@@ -29,8 +29,8 @@ async fn converse(mut alice: Peer, mut bob: Peer) {
     assert_eq!(messages(&mut bob, 20).await, (1..=20).map(Seq).collect::<Vec<_>>());
 }
 
-async fn unix_sockets_and_duplex_streams_are_served(boundary: EngineLink) {
-    let server = streams_only(boundary, ServerConfig::default()).await;
+async fn unix_sockets_and_duplex_streams_are_served(link: EngineLink) {
+    let server = streams_only(link, ServerConfig::default()).await;
     let (near, far) = UnixStream::pair().unwrap();
     let alice = tokio::spawn(server.serve_stream(far, PeerAddr::Local));
     let (other_near, other_far) = tokio::io::duplex(1024);
@@ -44,8 +44,8 @@ async fn unix_sockets_and_duplex_streams_are_served(boundary: EngineLink) {
     assert_eq!(server.stats().connections, 0);
 }
 
-async fn sc1_streams_are_served(boundary: EngineLink) {
-    let server = streams_only(boundary, ServerConfig::default()).await;
+async fn sc1_streams_are_served(link: EngineLink) {
+    let server = streams_only(link, ServerConfig::default()).await;
     let keys = keys();
     let mut peers = Vec::new();
     for _ in 0..2 {
@@ -58,8 +58,8 @@ async fn sc1_streams_are_served(boundary: EngineLink) {
     assert_eq!(server.shared.rotated_keys.lock().len(), 1, "one task rotates the keys");
 }
 
-async fn message_streams_are_served(boundary: EngineLink) {
-    let server = streams_only(boundary, ServerConfig::default()).await;
+async fn message_streams_are_served(link: EngineLink) {
+    let server = streams_only(link, ServerConfig::default()).await;
     let mut peers = Vec::new();
     for _ in 0..2 {
         let (near, far) = message_pipe();
@@ -93,10 +93,10 @@ fn message_end(
     tokio::io::join(MessageStream::new(received.boxed()), MessageStream::new(Box::pin(sent)))
 }
 
-async fn stream_beyond_a_limit_is_closed_at_once(boundary: EngineLink) {
+async fn stream_beyond_a_limit_is_closed_at_once(link: EngineLink) {
     let mut config = ServerConfig::default();
     config.max_connections = 1;
-    let server = streams_only(boundary, config).await;
+    let server = streams_only(link, config).await;
     let (_near, far) = pipe();
     let mut served = pin!(server.serve_stream(far, PeerAddr::Local));
     assert!(poll!(served.as_mut()).is_pending());
@@ -107,16 +107,16 @@ async fn stream_beyond_a_limit_is_closed_at_once(boundary: EngineLink) {
     assert_eq!(rest(&mut refused).await, b"");
 }
 
-async fn stream_is_subject_to_deadlines(boundary: EngineLink) {
-    let server = streams_only(boundary, ServerConfig::default()).await;
+async fn stream_is_subject_to_deadlines(link: EngineLink) {
+    let server = streams_only(link, ServerConfig::default()).await;
     let (mut near, far) = pipe();
     let serving = tokio::spawn(server.serve_stream(far, PeerAddr::Local));
     assert_eq!(closed_with(&rest(&mut near).await), Some(CloseCode::Timeout));
     timeout(WAIT_TIMEOUT, serving).await.unwrap().unwrap();
 }
 
-async fn drain_closes_streams_and_refuses_later_ones(boundary: EngineLink) {
-    let server = streams_only(boundary, ServerConfig::default()).await;
+async fn drain_closes_streams_and_refuses_later_ones(link: EngineLink) {
+    let server = streams_only(link, ServerConfig::default()).await;
     let (near, far) = UnixStream::pair().unwrap();
     let serving = tokio::spawn(server.serve_stream(far, PeerAddr::Local));
     let mut alice = Peer::plain(near).await.unwrap();
@@ -144,8 +144,8 @@ async fn drain_closes_streams_and_refuses_later_ones(boundary: EngineLink) {
     assert_eq!(closed_with(&rest(&mut late).await), Some(CloseCode::GoingAway));
 }
 
-async fn dropped_future_closes_the_stream(boundary: EngineLink) {
-    let server = streams_only(boundary, ServerConfig::default()).await;
+async fn dropped_future_closes_the_stream(link: EngineLink) {
+    let server = streams_only(link, ServerConfig::default()).await;
     let (mut near, far) = pipe();
     let mut serving = Box::pin(server.serve_stream(far, PeerAddr::Local));
     assert!(poll!(serving.as_mut()).is_pending());
@@ -156,10 +156,10 @@ async fn dropped_future_closes_the_stream(boundary: EngineLink) {
 }
 
 /// An application may create the futures that serve streams, and poll them late, once or never.
-async fn unpolled_futures_take_no_connection_and_drain_waits_only_its_grace_period(boundary: EngineLink) {
+async fn unpolled_futures_take_no_connection_and_drain_waits_only_its_grace_period(link: EngineLink) {
     let mut config = ServerConfig::default();
     config.max_connections = 1;
-    let server = streams_only(boundary, config).await;
+    let server = streams_only(link, config).await;
     let (_near, far) = pipe();
     let unpolled = server.serve_stream(far, PeerAddr::Local);
     let unpolled_sc1 = server.serve_sc1_stream(pipe().1, PeerAddr::Local, &keys());

@@ -28,7 +28,8 @@ impl<'a> MemoryTx<'a> {
         }
     }
 
-    /// Adds to the journal how to undo a write that the transaction has just made.
+    /// Adds to the journal how to undo a write of the transaction. The caller makes the write just
+    /// before or after this call.
     pub(super) fn on_rollback(&mut self, undo: impl FnOnce(&mut Tables) + Send + 'static) {
         self.journal.push(Box::new(undo));
     }

@@ -12,10 +12,10 @@ pub use codes::{Code, DIRECT, kind_columns};
 pub use columns::ColumnReader;
 pub use log_range::{LogRange, PageBudget};
 pub use rows::{
-    ACCOUNT, AUDIT, CONTACT, CONVERSATION, DELETE_FEED, DEVICE, EVENT, EVENT_COLUMNS, FEED_LEASE, MEMBER,
-    MEMBER_COLUMNS, MEMBER_OF_PEER, NEW_DEVICE, SELECT_FEED_POSITIONS, SNAPSHOT, STATS, account, audit_record, contact,
-    conversation, conversation_id, device, event, feed_lease, feed_position, listed_group, log_version, member,
-    membership, named_group, seq, stats, user_id,
+    ACCOUNT, AUDIT, CONTACT, CONVERSATION, DELETE_FEED, DEVICE, EVENT, EVENT_COLUMN_COUNT, FEED_LEASE, MEMBER,
+    MEMBER_COLUMN_COUNT, MEMBER_OF_PEER, NEW_DEVICE, SELECT_FEED_POSITIONS, SNAPSHOT, STATS, account, audit_record,
+    contact, conversation, conversation_id, device, event, feed_lease, feed_position, listed_group, log_version,
+    member, membership, named_group, seq, stats, user_id,
 };
 
 use std::time::Duration;

@@ -34,8 +34,9 @@ pub fn account<C: ColumnReader>(columns: &mut C) -> Result<Account, C::Error> {
 }
 
 /// Columns of the table `device`, with the rotation of its session token, as [`device`] reads them.
-/// A node of an earlier release may have replaced the session token without a trace in
-/// `session_token`, so a row there counts only for its token.
+/// A node of an earlier release replaces the session token of a device without a change of the
+/// table `session_token`. A row of that table therefore counts only if its `token` is the device's
+/// current session token.
 pub const DEVICE: &str = "user_id, id, name, session_epoch, session_token, device_token, created, last_login, \
      session_expires, \
      (SELECT s.issued FROM session_token AS s WHERE s.user_id = device.user_id AND s.device_id = device.id \
@@ -87,7 +88,7 @@ pub const CONVERSATION: &str = "c.id, c.kind, c.low_id, c.high_id, c.last_seq, c
      c.members_version, c.last_time, c.member_count, c.deleted, \
      g.name, g.name_key, g.skeleton, g.description, g.join_policy, g.history_visible, g.unlisted";
 /// Number of columns that [`profile`] reads.
-const PROFILE_COLUMNS: usize = 7;
+const PROFILE_COLUMN_COUNT: usize = 7;
 
 /// Decodes a row of [`CONVERSATION`].
 pub fn conversation<C: ColumnReader>(columns: &mut C) -> Result<Conversation, C::Error> {
@@ -112,7 +113,7 @@ fn kind<C: ColumnReader>(columns: &mut C) -> Result<ConversationKind, C::Error> 
 
 fn profile<C: ColumnReader>(columns: &mut C) -> Result<Option<GroupProfile>, C::Error> {
     if columns.is_null()? {
-        columns.skip(PROFILE_COLUMNS);
+        columns.skip(PROFILE_COLUMN_COUNT);
         return Ok(None);
     }
     Ok(Some(GroupProfile {
@@ -133,7 +134,7 @@ pub const MEMBER: &str = "m.conversation_id, m.user_id, m.state, m.role, m.first
 pub const MEMBER_OF_PEER: &str = "p.conversation_id, p.user_id, p.state, p.role, p.first_seq, p.until_seq, \
      p.muted_until, p.delivered_seq, p.read_seq, p.has_sent, p.invited_by";
 /// Number of columns in [`MEMBER`].
-pub const MEMBER_COLUMNS: usize = 11;
+pub const MEMBER_COLUMN_COUNT: usize = 11;
 
 /// Decodes a row of [`MEMBER`].
 pub fn member<C: ColumnReader>(columns: &mut C) -> Result<Member, C::Error> {
@@ -183,7 +184,7 @@ fn snapshot<C: ColumnReader>(columns: &mut C) -> Result<Option<GroupSnapshot>, C
 pub fn membership<C: ColumnReader>(columns: &mut C) -> Result<MembershipView, C::Error> {
     let (conversation, member_row) = (conversation(columns)?, member(columns)?);
     let peer = if columns.is_null()? {
-        columns.skip(MEMBER_COLUMNS);
+        columns.skip(MEMBER_COLUMN_COUNT);
         None
     } else {
         Some(member(columns)?)
@@ -203,7 +204,7 @@ pub fn membership<C: ColumnReader>(columns: &mut C) -> Result<MembershipView, C:
 pub const EVENT: &str = "conversation_id, seq, message_count, kind, target, edited_seq, recalled_seq, \
      sender_id, time, fingerprint, id, device_id, client_message_id, body";
 /// Number of columns in [`EVENT`].
-pub const EVENT_COLUMNS: usize = 14;
+pub const EVENT_COLUMN_COUNT: usize = 14;
 
 /// Decodes a row of [`EVENT`].
 pub fn event<C: ColumnReader>(columns: &mut C) -> Result<Event, C::Error> {

@@ -342,7 +342,8 @@ pub async fn device_reads_back(store: Arc<dyn Store>) {
     }
     assert_eq!(store.devices(user).await.unwrap(), [device.clone()]);
     assert_eq!(store.device(user, device_id(1)).await.unwrap(), None);
-    // A new row of a deleted device has no token of the former one.
+    // A device that is stored again after its deletion, with the same session token, does not get
+    // back the former rotation of that token.
     let id = device.id;
     let delete = transact(&*store, move |tx| {
         Box::pin(async move { Ok(tx.delete_device(user, id).await?) })

@@ -141,8 +141,8 @@ pub async fn device_locks_exclude_each_other(store: Arc<dyn Store>) {
     assert!(epochs.into_iter().eq(1..=MANY), "every login has a different epoch");
 }
 
-/// Changes of one account that read and write its row while they hold the lock of its devices do
-/// not undo each other, although each writes the whole row.
+/// Changes of one account that read and write its row while they hold the lock of the same device
+/// do not undo each other, although each writes the whole row.
 pub async fn account_changes_under_the_device_lock_lose_nothing(store: Arc<dyn Store>) {
     let user = create_account(&*store, "alice").await;
     let mut tasks = JoinSet::new();

@@ -288,8 +288,8 @@ pub async fn search_finds_existing_listed_groups(store: Arc<dyn Store>) {
 pub async fn log_versions_returns_only_conversations_that_exist(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world.say(messages(3)).await;
-    let version = |row: &mut Conversation| row.members_version = Seq(2);
-    assert!(update(&*world.store, world.group, version).await);
+    let change = |row: &mut Conversation| row.members_version = Seq(2);
+    assert!(update(&*world.store, world.group, change).await);
     let asked = [world.group, ConversationId(99), world.direct, ConversationId(u64::MAX)];
     let mut found = world.store.log_versions(&asked).await.unwrap();
     found.sort();

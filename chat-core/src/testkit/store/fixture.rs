@@ -392,9 +392,9 @@ impl World {
         membership.expect("the user has a membership")
     }
 
-    /// Returns all readable data of this world as text, as long as no id of a user or conversation
-    /// exceeds 9. The fields that the `Debug` form of accounts and devices omits are written
-    /// separately.
+    /// Returns the data of this world as text, provided that the ids of all users and conversations
+    /// are less than 10. Most of the fields that the `Debug` form of accounts and devices omits are
+    /// written separately.
     pub(super) async fn dump(&self) -> String {
         let store = &self.store;
         let mut text = String::new();
@@ -403,22 +403,22 @@ impl World {
         let mut accounts = store.accounts(&users).await.unwrap();
         accounts.sort_by_key(|account| account.id);
         for account in accounts {
-            let secret = (&account.password_hash, account.direct_policy, account.disabled);
-            let more = (&account.subject, account.deleted, &account.skeleton);
-            writeln!(text, "{more:?}").unwrap();
-            writeln!(text, "{account:?} {} {secret:?}", account.display_name).unwrap();
+            let login_fields = (&account.password_hash, account.direct_policy, account.disabled);
+            let other_fields = (&account.subject, account.deleted, &account.skeleton);
+            writeln!(text, "{other_fields:?}").unwrap();
+            writeln!(text, "{account:?} {} {login_fields:?}", account.display_name).unwrap();
             writeln!(text, "{:?}", store.account_by_name(&account.name).await.unwrap()).unwrap();
         }
         writeln!(text, "{:?}", store.search_accounts("", 100).await.unwrap()).unwrap();
         for user in users {
             for device in store.devices(user).await.unwrap() {
-                let tokens = (
+                let fields = (
                     &device.name,
                     device.session_token,
                     device.device_token,
                     device.last_login,
                 );
-                writeln!(text, "{device:?} {tokens:?}").unwrap();
+                writeln!(text, "{device:?} {fields:?}").unwrap();
                 let mut memberships = store
                     .memberships(user, device.id, ConversationId(0), u32::MAX)
                     .await

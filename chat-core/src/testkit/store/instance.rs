@@ -53,9 +53,9 @@ pub async fn time_of_day_agrees_with_heartbeats(store: Arc<dyn Store>) {
     assert_eq!(time.is_some(), heartbeat.time.is_some());
     if let (Some(first), Some(second)) = (time, heartbeat.time) {
         assert!((second.0 - first.0).abs() < 60_000, "{first:?} {second:?}");
-        let store_clock = crate::clock::Clock::now(&crate::clock::SystemClock);
+        let system_time = crate::clock::Clock::now(&crate::clock::SystemClock);
         assert!(
-            (store_clock.0 - first.0).abs() < 86_400_000,
+            (system_time.0 - first.0).abs() < 86_400_000,
             "milliseconds since 1970: {first:?}"
         );
     }

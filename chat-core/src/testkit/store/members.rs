@@ -219,7 +219,8 @@ pub async fn group_count_counts_existing_groups_in_which_the_user_is_active(stor
 pub async fn former_group_count_counts_readable_groups_in_which_the_user_is_not_active(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let bob = world.bob;
-    // State, first and last readable event, and whether the group is deleted.
+    // Name of the group, state of the membership, first and last readable event, and whether the
+    // group is deleted.
     let groups = [
         ("left", MemberState::Left, 1, Some(5), false),
         ("banned", MemberState::Banned, 1, Some(5), false),
@@ -235,14 +236,14 @@ pub async fn former_group_count_counts_readable_groups_in_which_the_user_is_not_
         let mut member = Member::active(id, bob, Role::Member, Seq(first_seq));
         (member.state, member.until_seq) = (state, until_seq.map(Seq));
         put_member(&*world.store, member).await;
-        let close = transact(&*world.store, move |tx| {
+        let set_deleted = transact(&*world.store, move |tx| {
             Box::pin(async move {
                 let mut row = tx.lock_conversation(id).await?.unwrap();
                 row.deleted = deleted;
                 Ok(tx.update_conversation(&row).await?)
             })
         });
-        assert!(close.await.unwrap());
+        assert!(set_deleted.await.unwrap());
     }
     let count = async |user, max| {
         let work = transact(&*world.store, move |tx| {

@@ -275,10 +275,10 @@ async fn edit(
 pub async fn edit_is_marked(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let before = world.say(messages(2)).await;
-    let of = (world.group, world.alice);
+    let group_and_sender = (world.group, world.alice);
     for seq in [3, 4] {
         let work = transact(&*world.store, move |tx| {
-            Box::pin(async move { edit(tx, of, Seq(1), "edited").await })
+            Box::pin(async move { edit(tx, group_and_sender, Seq(1), "edited").await })
         });
         assert_eq!(work.await.unwrap(), Seq(seq));
         let expected = Event {
@@ -328,10 +328,10 @@ async fn recall(world: &World, target: Seq) -> Seq {
 pub async fn erasing_replaces_message_and_edits(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let before = world.say(messages(2)).await;
-    let of = (world.group, world.alice);
+    let group_and_sender = (world.group, world.alice);
     for target in [1, 2, 1] {
         let work = transact(&*world.store, move |tx| {
-            Box::pin(async move { edit(tx, of, Seq(target), "edited text").await })
+            Box::pin(async move { edit(tx, group_and_sender, Seq(target), "edited text").await })
         });
         work.await.unwrap();
     }
@@ -364,9 +364,9 @@ pub async fn erasing_leaves_no_text_anywhere(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let new_event = NewEvent::message(SECRET).mentioning(&[world.bob, UserId(0)]);
     world.say(vec![new_event.clone()]).await;
-    let of = (world.group, world.alice);
+    let group_and_sender = (world.group, world.alice);
     let work = transact(&*world.store, move |tx| {
-        Box::pin(async move { edit(tx, of, Seq(1), SECRET).await })
+        Box::pin(async move { edit(tx, group_and_sender, Seq(1), SECRET).await })
     });
     work.await.unwrap();
     let secret = format!("{:?}", Bytes::from_static(SECRET.as_bytes()));

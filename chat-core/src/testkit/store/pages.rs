@@ -170,7 +170,7 @@ pub async fn edits_count_towards_max_bytes(store: Arc<dyn Store>) {
     assert_eq!(
         (seqs(&got), edit_seqs(&got)),
         (vec![6], vec![12]),
-        "the first event fits"
+        "the first event is returned although it does not fit"
     );
     let got = read(&world, world.bob, page(PageFrom::Newest)).await;
     assert_eq!((got.events.len(), edit_seqs(&got)), (12, (7..=12).collect()));

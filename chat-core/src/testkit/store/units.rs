@@ -41,7 +41,7 @@ impl World {
     }
 }
 
-/// Executes every kind of write, on existing and on new rows.
+/// Executes every kind of write except those of request notices, on existing and on new rows.
 async fn write_everything(tx: &mut dyn Transaction, ids: Ids) -> Result<(), TxError> {
     let mut account = tx.account(ids.alice).await?.ok_or(TxError::Abort)?;
     account.display_name = "changed".into();
@@ -182,8 +182,8 @@ async fn full_world(store: Arc<dyn Store>) -> World {
     world
 }
 
-/// Runs a unit of work that executes every kind of write and then `end`, which fails. Checks that
-/// no write remains, and returns the error of the unit.
+/// Runs a unit of work that calls [`write_everything`] and then `end`, which fails. Checks that no
+/// write remains, and returns the error of the unit.
 async fn error_after_writes_that_roll_back(
     store: Arc<dyn Store>,
     end: impl Fn() -> Result<(), TxError> + Copy + Send + Sync + 'static,

@@ -68,7 +68,7 @@ impl TlsConnector {
     /// Creates a connector to the servers that `trust` accepts.
     ///
     /// # Errors
-    /// The provider does not support TLS 1.3, or `trust` has no roots.
+    /// The provider does not support TLS 1.3, or the [`RootCertStore`] of `trust` is empty.
     pub fn new(provider: Arc<CryptoProvider>, trust: TlsTrust) -> Result<Self, TlsError> {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&TLS13])
@@ -145,8 +145,8 @@ fn unwrap_certificate_error(error: io::Error) -> TlsError {
     TlsError::Certificate(refused)
 }
 
-/// Returns whether a certificate was refused although it may chain to a root: its key must not be
-/// considered instead.
+/// Returns whether a client must not accept the refused certificate by its key instead, because the
+/// certificate may chain to a root.
 const fn is_final(refused: &CertificateError) -> bool {
     matches!(
         refused,
@@ -173,7 +173,7 @@ struct Trusted {
 #[derive(Debug)]
 struct Verifier {
     trust: Trusted,
-    /// How the certificate was accepted.
+    /// How the certificate was accepted; `None` until it is.
     verdict: Mutex<Option<AuthenticatedBy>>,
 }
 

@@ -50,7 +50,8 @@ pub enum TlsError {
     #[error("{0:?} is not a valid server name")]
     ServerName(String),
     /// The server's certificate is not valid: not issued by a trusted authority, issued for another
-    /// name, or not valid at this time. No application data was sent.
+    /// name, or not valid at this time; or the server does not have the private key of the
+    /// certificate. No application data was sent.
     #[error("the server's certificate is not valid: {0}")]
     Certificate(rustls::CertificateError),
     /// The server's key is not a pinned one. No application data was sent.

@@ -58,11 +58,11 @@ impl Lanes {
     /// Puts a submission that was just [admitted](Self::admit) into its lane.
     pub(super) fn push(&mut self, id: ConversationId, submission: Box<Submission>, now: Instant) {
         let has_gaps = !self.resend_order.is_empty();
-        let arrived = has_gaps.then(|| submission.identity()).flatten();
+        let entering = has_gaps.then(|| submission.identity()).flatten();
         if let Some(lane) = self.lanes.get_mut(&id) {
             lane.push(submission);
         }
-        if let Some(draft) = arrived {
+        if let Some(draft) = entering {
             self.resend_order.entered_lane(&draft, id, now);
         }
         self.set_ready(id);

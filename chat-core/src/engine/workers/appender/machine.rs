@@ -1,9 +1,9 @@
-//! State machine of the appender. It keeps the order in which each sender submitted, and runs the
-//! submissions of each conversation in a lane: it returns the work to run. It does no I/O, reads no
-//! clock and runs no futures.
+//! State machine of the appender. It keeps the order in which each sender submitted, queues the
+//! submissions of each conversation in a lane, and returns the work that may run now. It does no
+//! I/O, reads no clock and runs no futures.
 //!
 //! ```text
-//! push ─► arrived ─┬─► preparing (conversation unknown, or hooks to ask) ─ finish ─┐
+//! push ─► arrived ─┬─► preparing (unknown conversation, hooks or check) ── finish ─┐
 //!                  └──────────────► lane of the conversation ◄─────────────────────┘
 //!                                     └─► poll_work ─► in flight ─► finish ─► poll_reply
 //! ```
@@ -171,7 +171,7 @@ impl Machine {
     pub(super) fn finish(&mut self, now: Instant, done: Done) {
         match done {
             Done::Prepared { sender, result } => self.finish_preparation(sender, result, now),
-            Done::Stored { sender, appended } => self.stored(sender, appended),
+            Done::Stored { sender, appended } => self.answer_stored(sender, appended),
             Done::Committed { conversation, result } => {
                 self.lanes.finish_batch(conversation, result, now, &mut self.replies);
             }
@@ -325,7 +325,7 @@ impl Machine {
     }
 
     /// Answers a submission whose draft was stored before.
-    fn stored(&mut self, sender: SenderKey, appended: Appended) {
+    fn answer_stored(&mut self, sender: SenderKey, appended: Appended) {
         if let Some(submission) = self.release(sender) {
             self.lanes.forget(&submission);
             self.replies

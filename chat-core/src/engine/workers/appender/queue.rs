@@ -18,7 +18,7 @@ use crate::sync::{Mutex, MutexGuard};
 const CHANGE_BYTES: usize = 1024;
 /// Length at which the queue records no further places of refused drafts, so that the order of the
 /// drafts that are refused then is not enforced.
-const MAX_QUEUED_WITH_REFUSED: usize = 65_536;
+const MAX_LEN_TO_RECORD_REFUSED: usize = 65_536;
 
 /// Entry of the queue. Its position is its place in the order of its sender.
 #[derive(Debug)]
@@ -116,7 +116,7 @@ impl AppendQueue {
     pub(in crate::engine) fn record_refused(&self, draft: DraftIdentity) {
         let mut queue = self.lock();
         if let Some(incoming) = queue.as_mut()
-            && incoming.len() < MAX_QUEUED_WITH_REFUSED
+            && incoming.len() < MAX_LEN_TO_RECORD_REFUSED
         {
             incoming.push(Incoming::Refused(Box::new(draft)));
             let is_first = incoming.len() == 1;

@@ -109,7 +109,7 @@ impl ResendOrder {
     }
 
     /// Decides whether a draft that has arrived is admitted. An admitted draft keeps its place
-    /// until it has [entered its lane](Self::arrived).
+    /// until it has [entered its lane](Self::entered_lane).
     ///
     /// # Errors
     /// An earlier draft of the session has to be resent to the conversation first.

@@ -64,7 +64,7 @@ pub(super) struct Marks {
     taken: u64,
     /// Greatest number up to which a command waits for the marks to be written.
     awaited: u64,
-    /// Start of the write that is running.
+    /// Start of the write that is running, if any.
     write_started: Option<Instant>,
     limits: Limits,
 }
@@ -163,9 +163,9 @@ impl Marks {
         ended
     }
 
-    /// Requests that the marks of this user are written soon. Returns the number up to which marks
-    /// have to be written until all of them are, or `None` if none is unwritten or the last attempt
-    /// to write one has failed.
+    /// Requests that the marks of this user are written soon. All of them are written once the
+    /// marks up to the returned number are. Returns `None` if the user has no unwritten marks, or
+    /// if the last attempt to write some of them has failed.
     pub(super) fn await_user(&mut self, user: UserId) -> Option<u64> {
         if self.failing.contains(&user) {
             return None;

@@ -38,11 +38,11 @@ pub(in crate::engine) struct MarkWorker {
     flush_interval: Duration,
     /// Maximum number of members of a group in which receipts are sent.
     max_receipt_members: u32,
-    /// Maximum value of `batch`.
+    /// Maximum value of `batch_limit`.
     max_batch: usize,
     /// Maximum number of marks in the next batch. A mark whose row is locked fails its whole batch,
     /// so batches shrink after a failure, down to one mark, and grow again after a success.
-    batch: usize,
+    batch_limit: usize,
     /// Start of the last flush.
     last_flush: Option<Instant>,
 }
@@ -61,7 +61,7 @@ impl MarkWorker {
             flush_interval: config.mark_flush_interval,
             max_receipt_members: config.max_receipt_members,
             max_batch: config.max_mark_batch,
-            batch: config.max_mark_batch,
+            batch_limit: config.max_mark_batch,
             last_flush: None,
         }
     }
@@ -106,8 +106,9 @@ impl MarkWorker {
         }
     }
 
-    /// Writes the marks that are queued now. Returns `false` if the store failed or the write
-    /// panicked. After a panic, the marks of the batch may be lost.
+    /// Writes the marks that are queued now, and sends pushes about them. Returns `false` if the
+    /// store failed or one of these steps panicked. After a panic, the marks of the batch may be
+    /// lost.
     async fn flush(&mut self) -> bool {
         self.last_flush = Some(now());
         let written = panics::step("marks", self.write_queued()).await;
@@ -121,7 +122,7 @@ impl MarkWorker {
     async fn write_queued(&mut self) -> bool {
         let mut remaining = self.queue.len();
         while remaining > 0 {
-            let taken = self.queue.take(self.batch);
+            let taken = self.queue.take(self.batch_limit);
             if taken.is_empty() {
                 return true;
             }
@@ -133,7 +134,7 @@ impl MarkWorker {
                     let error = &error as &dyn Error;
                     tracing::debug!(marks = taken.len(), error, "cannot write marks; trying again");
                     self.queue.write_failed(taken);
-                    self.batch = (self.batch / 4).max(1);
+                    self.batch_limit = (self.batch_limit / 4).max(1);
                     return false;
                 }
                 // The store is known to be unavailable, so nothing was tried.
@@ -142,7 +143,7 @@ impl MarkWorker {
                     return false;
                 }
             }
-            self.batch = self.batch.saturating_mul(2).min(self.max_batch);
+            self.batch_limit = self.batch_limit.saturating_mul(2).min(self.max_batch);
             self.notify(&taken).await;
         }
         true

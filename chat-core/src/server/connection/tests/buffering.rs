@@ -68,8 +68,8 @@ async fn connect(server: &Server) -> Raw {
     alice
 }
 
-async fn peer_behind_a_buffer_that_reads_slowly_gets_everything(boundary: EngineLink) {
-    let (server, _connector) = server(boundary, ServerConfig::default()).await;
+async fn peer_behind_a_buffer_that_reads_slowly_gets_everything(link: EngineLink) {
+    let (server, _connector) = server(link, ServerConfig::default()).await;
     let mut alice = connect(&server).await;
     let id = alice.send(RequestKind::Command(large_page())).await;
     let began = tokio::time::Instant::now();
@@ -91,8 +91,8 @@ async fn peer_behind_a_buffer_that_reads_slowly_gets_everything(boundary: Engine
 }
 
 /// Replies that only reach the buffer do not count as progress.
-async fn peer_behind_a_buffer_that_reads_nothing_is_closed(boundary: EngineLink) {
-    let (server, _connector) = server(boundary, ServerConfig::default()).await;
+async fn peer_behind_a_buffer_that_reads_nothing_is_closed(link: EngineLink) {
+    let (server, _connector) = server(link, ServerConfig::default()).await;
     let mut alice = connect(&server).await;
     alice.send(RequestKind::Command(large_page())).await;
     let stuck = tokio::time::Instant::now();

@@ -3,8 +3,8 @@
 
 use super::*;
 
-async fn silent_session_is_closed_and_pinging_session_is_not(boundary: EngineLink) {
-    let (_server, connector) = server(boundary, ServerConfig::default()).await;
+async fn silent_session_is_closed_and_pinging_session_is_not(link: EngineLink) {
+    let (_server, connector) = server(link, ServerConfig::default()).await;
     let mut silent = Raw::log_in(connector.connect().await.unwrap(), "silent").await;
     let mut pinging = Raw::log_in(connector.connect().await.unwrap(), "pinging").await;
     let began = tokio::time::Instant::now();
@@ -17,10 +17,10 @@ async fn silent_session_is_closed_and_pinging_session_is_not(boundary: EngineLin
     pinging.ask(RequestKind::Ping).await.unwrap();
 }
 
-async fn old_connection_is_asked_to_reconnect_and_is_closed(boundary: EngineLink) {
+async fn old_connection_is_asked_to_reconnect_and_is_closed(link: EngineLink) {
     let mut config = ServerConfig::default();
     config.max_connection_age = Duration::from_secs(60);
-    let (_server, connector) = server(boundary, config).await;
+    let (_server, connector) = server(link, config).await;
     let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
     tokio::time::sleep(Duration::from_secs(59)).await;
     alice.ask(RequestKind::Command(say("alice", "still"))).await.unwrap();
@@ -39,8 +39,8 @@ async fn old_connection_is_asked_to_reconnect_and_is_closed(boundary: EngineLink
     );
 }
 
-async fn peer_that_still_sends_receives_the_close_code(boundary: EngineLink) {
-    let server = Server::builder(boundary.service(&engine(boundary).await))
+async fn peer_that_still_sends_receives_the_close_code(link: EngineLink) {
+    let server = Server::builder(link.service(&engine(link).await))
         .plain(ANY_PORT)
         .bind()
         .await
@@ -91,8 +91,8 @@ impl Transport for Defective {
     }
 }
 
-async fn panic_ends_one_connection_and_is_counted(boundary: EngineLink) {
-    let (server, connector) = server(boundary, ServerConfig::default()).await;
+async fn panic_ends_one_connection_and_is_counted(link: EngineLink) {
+    let (server, connector) = server(link, ServerConfig::default()).await;
     let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
     accept::admit(Box::new(Defective), &Protocol::Plain, &server.shared);
     let counted = async {
@@ -106,8 +106,8 @@ async fn panic_ends_one_connection_and_is_counted(boundary: EngineLink) {
     alice.ask(RequestKind::Ping).await.unwrap();
 }
 
-async fn revoked_device_is_disconnected(boundary: EngineLink) {
-    let (_server, connector) = server(boundary, ServerConfig::default()).await;
+async fn revoked_device_is_disconnected(link: EngineLink) {
+    let (_server, connector) = server(link, ServerConfig::default()).await;
     let mut first = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
     let mut second = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
     let Ok(Answer::Outcome(Outcome::Devices(devices))) = second.ask(RequestKind::Command(Command::ListDevices)).await
@@ -129,11 +129,11 @@ async fn revoked_device_is_disconnected(boundary: EngineLink) {
 /// Returns the packets that a client receives after sending a command that ends its session, if the
 /// server sees the closed outbox before the command's outcome.
 async fn packets_after_ending_command(
-    boundary: EngineLink,
+    link: EngineLink,
     end: CloseCode,
     command: impl FnOnce(DeviceId) -> Command,
 ) -> Vec<Incoming> {
-    let (server, _connector) = server(boundary, ServerConfig::default()).await;
+    let (server, _connector) = server(link, ServerConfig::default()).await;
     let (ours, theirs) = transport::pipe();
     let guard = server.shared.connections.register(u32::MAX).unwrap();
     let wire = Wire::new(Box::new(ours), crate::server::wire::Protection::Stream, 4096);
@@ -141,7 +141,7 @@ async fn packets_after_ending_command(
     let mut permit = server.shared.connection_gate.admit(now(), Source::Local).unwrap();
     let logged_in = std::cell::OnceCell::new();
     let serving = async {
-        let established = connection.greet(now(), &mut permit).await.unwrap();
+        let established = connection.serve_guest(now(), &mut permit).await.unwrap();
         let device = established.session.caller().device().unwrap();
         logged_in.set((Arc::clone(&established.outbox), device)).unwrap();
         let end = connection.run(established).await;
@@ -173,10 +173,10 @@ async fn packets_after_ending_command(
     .await
 }
 
-async fn reply_to_the_command_that_ends_a_session_is_sent_first(boundary: EngineLink) {
+async fn reply_to_the_command_that_ends_a_session_is_sent_first(link: EngineLink) {
     let received = [
-        packets_after_ending_command(boundary, CloseCode::LoggedOut, |_| Command::Logout).await,
-        packets_after_ending_command(boundary, CloseCode::Revoked, Command::RevokeDevice).await,
+        packets_after_ending_command(link, CloseCode::LoggedOut, |_| Command::Logout).await,
+        packets_after_ending_command(link, CloseCode::Revoked, Command::RevokeDevice).await,
     ];
     for (received, code) in received.iter().zip([CloseCode::LoggedOut, CloseCode::Revoked]) {
         let [
@@ -192,8 +192,8 @@ async fn reply_to_the_command_that_ends_a_session_is_sent_first(boundary: Engine
     }
 }
 
-async fn logout_is_answered_before_the_close_on_many_threads(boundary: EngineLink) {
-    let (_server, connector) = server(boundary, ServerConfig::default()).await;
+async fn logout_is_answered_before_the_close_on_many_threads(link: EngineLink) {
+    let (_server, connector) = server(link, ServerConfig::default()).await;
     for round in 0..100 {
         let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
         let logout = alice.send(RequestKind::Command(Command::Logout)).await;

@@ -105,8 +105,8 @@ impl Raw {
 }
 
 /// Returns a server with an unencrypted listener within the process, and its connector.
-async fn server(boundary: EngineLink, config: ServerConfig) -> (Server, transport::MemoryConnector) {
-    let (builder, connector) = Server::builder(boundary.service(&engine(boundary).await))
+async fn server(link: EngineLink, config: ServerConfig) -> (Server, transport::MemoryConnector) {
+    let (builder, connector) = Server::builder(link.service(&engine(link).await))
         .config(config)
         .memory();
     (builder.bind().await.unwrap(), connector)
@@ -139,13 +139,13 @@ async fn idle_connection_is_small() {
     let guard = server.shared.connections.register(u32::MAX).unwrap();
     let mut connection = Connection::new(wire, Source::Local, guard, &server.shared);
     let mut permit = server.shared.connection_gate.admit(now(), Source::Local).unwrap();
-    let greet = connection.greet(now(), &mut permit);
+    let serving = connection.serve_guest(now(), &mut permit);
     assert!(
-        size_of_val(&greet) <= 2048,
+        size_of_val(&serving) <= 2048,
         "guest stage: {} bytes",
-        size_of_val(&greet)
+        size_of_val(&serving)
     );
-    drop(greet);
+    drop(serving);
     assert!(
         size_of::<Connection<'_>>() <= 512,
         "state of the connection: {} bytes",
@@ -153,8 +153,8 @@ async fn idle_connection_is_small() {
     );
 }
 
-async fn session_accepts_messages_up_to_the_maximum_size(boundary: EngineLink) {
-    let (_server, connector) = server(boundary, ServerConfig::default()).await;
+async fn session_accepts_messages_up_to_the_maximum_size(link: EngineLink) {
+    let (_server, connector) = server(link, ServerConfig::default()).await;
     let mut alice = Raw::log_in(connector.connect().await.unwrap(), "alice").await;
     for (index, size) in [1, 100, 1000, 16 * 1024].into_iter().enumerate() {
         let Ok(Answer::Outcome(Outcome::Appended(appended))) =

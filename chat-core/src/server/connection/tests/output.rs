@@ -16,8 +16,8 @@ async fn with_large_history(stream: MemoryTransport) -> Raw {
     alice
 }
 
-async fn unread_output_is_bounded(boundary: EngineLink) {
-    let (server, connector) = server(boundary, ServerConfig::default()).await;
+async fn unread_output_is_bounded(link: EngineLink) {
+    let (server, connector) = server(link, ServerConfig::default()).await;
     let (stream, writes) = connect_counted(&server);
     let mut alice = with_large_history(stream).await;
     const PAGES: u64 = 300;
@@ -49,8 +49,8 @@ async fn unread_output_is_bounded(boundary: EngineLink) {
 
 /// The replies of one batch to one session are sent together, and the last reply is sent although
 /// no other event follows it.
-async fn replies_of_one_batch_are_sent_in_few_writes(boundary: EngineLink) {
-    let (server, _connector) = server(boundary, ServerConfig::default()).await;
+async fn replies_of_one_batch_are_sent_in_few_writes(link: EngineLink) {
+    let (server, _connector) = server(link, ServerConfig::default()).await;
     let (stream, writes) = connect_counted(&server);
     let mut alice = Raw::log_in(stream, "alice").await;
     alice.ask(RequestKind::Command(say("alice", "first"))).await.unwrap();
@@ -78,8 +78,8 @@ async fn replies_of_one_batch_are_sent_in_few_writes(boundary: EngineLink) {
 
 /// Pushes are drained from the outbox as the peer reads, a few records at a time, so the outbox
 /// bounds them.
-async fn pushes_wait_in_the_outbox_until_the_peer_reads(boundary: EngineLink) {
-    let (server, _connector) = server(boundary, ServerConfig::default()).await;
+async fn pushes_wait_in_the_outbox_until_the_peer_reads(link: EngineLink) {
+    let (server, _connector) = server(link, ServerConfig::default()).await;
     let (stream, writes) = connect_counted(&server);
     let (other, writes_to_other) = connect_counted(&server);
     let mut alice = Raw::log_in(stream, "alice").await;
@@ -97,8 +97,8 @@ async fn pushes_wait_in_the_outbox_until_the_peer_reads(boundary: EngineLink) {
     }
 }
 
-async fn peer_that_reads_nothing_is_closed_after_the_write_timeout(boundary: EngineLink) {
-    let (server, connector) = server(boundary, ServerConfig::default()).await;
+async fn peer_that_reads_nothing_is_closed_after_the_write_timeout(link: EngineLink) {
+    let (server, connector) = server(link, ServerConfig::default()).await;
     let mut alice = with_large_history(connector.connect().await.unwrap()).await;
     alice.send(RequestKind::Command(large_page())).await;
     let stuck = tokio::time::Instant::now();
@@ -117,8 +117,8 @@ async fn peer_that_reads_nothing_is_closed_after_the_write_timeout(boundary: Eng
     );
 }
 
-async fn peer_that_reads_slowly_gets_everything(boundary: EngineLink) {
-    let (_server, connector) = server(boundary, ServerConfig::default()).await;
+async fn peer_that_reads_slowly_gets_everything(link: EngineLink) {
+    let (_server, connector) = server(link, ServerConfig::default()).await;
     let mut alice = with_large_history(connector.connect().await.unwrap()).await;
     let id = alice.send(RequestKind::Command(large_page())).await;
     let mut pace = tokio::time::interval(Duration::from_secs(5));

@@ -1,5 +1,5 @@
-//! The store traits of [`FaultyStore`]: each call may fail or wait, before or after the wrapped
-//! store has executed it.
+//! The store traits of [`FaultyStore`]: each call but `close` may fail or wait, before or after the
+//! wrapped store has executed it.
 
 use super::*;
 use crate::model::ClusterKey;

@@ -40,7 +40,7 @@ pub struct FaultyStore {
 struct Plan {
     /// True if every call fails.
     unavailable: bool,
-    /// Conversation whose log cannot be read outside of units of work.
+    /// Conversation whose log cannot be read outside of units of work, except by `find_sent`.
     unreadable: Option<ConversationId>,
     /// Conversation whose cursors and read marks are never written: calls that contain one of them
     /// wait forever.
@@ -53,7 +53,7 @@ struct Plan {
     mark_writes: u64,
     /// Number of calls of methods of [`AccountStore`].
     account_reads: u64,
-    /// Time that heartbeats report instead of the time of the wrapped store.
+    /// Time that the store reports as its clock instead of the time of the wrapped store.
     time: Option<Timestamp>,
     /// Faults of the next commits, in order.
     commits: VecDeque<Fault>,
@@ -142,7 +142,8 @@ impl FaultyStore {
         self.plan(|plan| plan.unavailable = unavailable);
     }
 
-    /// Sets the conversation whose log cannot be read, if any. Units of work can still read it.
+    /// Sets the conversation whose log cannot be read, if any. Units of work and `find_sent` can
+    /// still read it.
     pub fn set_unreadable(&self, conversation: Option<ConversationId>) {
         self.plan(|plan| plan.unreadable = conversation);
     }
@@ -197,8 +198,8 @@ impl FaultyStore {
         self.plan(|plan| plan.commits.clear());
     }
 
-    /// Makes heartbeats report this time as the store's clock. `None` reports the clock of the
-    /// wrapped store again.
+    /// Makes [`Store::time`] and heartbeats report this time as the store's clock. `None` reports
+    /// the clock of the wrapped store again.
     pub fn set_time(&self, time: Option<Timestamp>) {
         self.plan(|plan| plan.time = time);
     }
@@ -235,7 +236,8 @@ impl FaultyStore {
         change(&mut self.plan.lock())
     }
 
-    /// Waits while units of work are held, then applies the faults that affect every call.
+    /// Waits while units of work are held, then applies the faults that affect every call. Returns
+    /// the wrapped store.
     async fn enter_unit(&self) -> Result<&dyn Store, StoreError> {
         let mut held = self.units_held.subscribe();
         // Cannot fail: the sender is in `self`.
@@ -243,7 +245,8 @@ impl FaultyStore {
         self.enter().await
     }
 
-    /// Applies the faults that affect every call.
+    /// Waits while every call is held, then fails if the store is unavailable. Returns the wrapped
+    /// store.
     async fn enter(&self) -> Result<&dyn Store, StoreError> {
         let mut held = self.held.subscribe();
         // Cannot fail: the sender is in `self`.

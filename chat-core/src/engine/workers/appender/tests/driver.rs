@@ -23,7 +23,7 @@ struct FakeState {
     /// If set, each commit waits for a permit of this semaphore.
     gate: Mutex<Option<Arc<Semaphore>>>,
     /// Number of running commits.
-    running: Mutex<usize>,
+    running_commits: Mutex<usize>,
 }
 
 /// Function of [`Ports`].
@@ -71,7 +71,7 @@ impl Ports for FakePorts {
                 },
                 Work::Commit { target, drafts, .. } => {
                     {
-                        let mut running = fake.running.lock().unwrap();
+                        let mut running = fake.running_commits.lock().unwrap();
                         assert_eq!(*running, 0, "two transactions at a time");
                         *running += 1;
                     }
@@ -79,7 +79,7 @@ impl Ports for FakePorts {
                     if let Some(gate) = gate {
                         gate.acquire().await.unwrap().forget();
                     }
-                    *fake.running.lock().unwrap() -= 1;
+                    *fake.running_commits.lock().unwrap() -= 1;
                     let mut stored = fake.stored.lock().unwrap();
                     let store = |draft: &QueuedDraft| {
                         let duplicate = stored.contains(&number(draft));
@@ -171,7 +171,7 @@ async fn driver_runs_one_transaction_at_a_time_after_a_panic() {
     let gate = Arc::new(Semaphore::new(0));
     *running.ports.0.gate.lock().unwrap() = Some(Arc::clone(&gate));
     let started = running.send(KNOWN, 1..=1);
-    while *running.ports.0.running.lock().unwrap() == 0 {
+    while *running.ports.0.running_commits.lock().unwrap() == 0 {
         tokio::task::yield_now().await;
     }
     running.ports.panic_at(Call::Known, 0);

@@ -7,10 +7,12 @@ use proptest::prelude::*;
 use super::*;
 
 const SESSIONS: usize = 3;
+/// Number of drafts that each client sends to each conversation.
 const DRAFTS: u32 = 24;
 const CONVERSATIONS: [ConversationId; 2] = [KNOWN, UNKNOWN];
 
-/// Result that the test chooses for a piece of work.
+/// Result that the test chooses for a piece of work. A change is refused permanently unless the
+/// result is `Success`.
 #[derive(Clone, Copy, Debug)]
 enum End {
     Success,
@@ -19,8 +21,7 @@ enum End {
         stored: bool,
     },
     Overloaded,
-    /// One of the drafts causes an internal error, or the preparation or change is refused
-    /// permanently.
+    /// One of the drafts causes an internal error, or the preparation is refused permanently.
     Rejected(prop::sample::Index),
 }
 
@@ -29,7 +30,7 @@ enum Step {
     /// A client sends its next draft.
     Send { session: usize, conversation: usize },
     /// A client submits a change in a conversation.
-    Operate { session: usize, conversation: usize },
+    SubmitChange { session: usize, conversation: usize },
     /// The machine receives the queued submissions.
     Take,
     /// The driver asks for work.
@@ -59,7 +60,7 @@ fn step() -> impl Strategy<Value = Step> {
     let (session, conversation) = (0..SESSIONS, 0..CONVERSATIONS.len());
     prop_oneof![
         12 => (session.clone(), conversation.clone()).prop_map(|(session, conversation)| Step::Send { session, conversation }),
-        1 => (session.clone(), conversation).prop_map(|(session, conversation)| Step::Operate { session, conversation }),
+        1 => (session.clone(), conversation).prop_map(|(session, conversation)| Step::SubmitChange { session, conversation }),
         4 => Just(Step::Take),
         4 => Just(Step::Poll),
         6 => (any::<prop::sample::Index>(), end()).prop_map(|(index, end)| Step::Finish(index, end)),
@@ -121,7 +122,7 @@ impl Simulation {
     fn step(&mut self, step: Step) {
         match step {
             Step::Send { session, conversation } => self.send(session, conversation),
-            Step::Operate { session, conversation } => self.operate(session, conversation),
+            Step::SubmitChange { session, conversation } => self.submit_change(session, conversation),
             Step::Take => self.appender.take(),
             Step::Poll => self.poll(),
             Step::Finish(index, end) => {
@@ -150,7 +151,7 @@ impl Simulation {
         let mut reply = submit(&self.appender.queue, super::session(session as u64), id, number);
         match code(&mut reply) {
             // The queue is full, so the draft is answered at once.
-            Some(code) => self.received(session, conversation, number, code),
+            Some(code) => self.handle_code(session, conversation, number, code),
             None => {
                 self.unanswered += 1;
                 self.clients[session].sent.push((conversation, number, reply));
@@ -158,7 +159,7 @@ impl Simulation {
         }
     }
 
-    fn operate(&mut self, session: usize, conversation: usize) {
+    fn submit_change(&mut self, session: usize, conversation: usize) {
         let caller = super::session(session as u64);
         let conversation = ConversationRef::Id(CONVERSATIONS[conversation]);
         let deadline = self.appender.now + RESEND_WINDOW;
@@ -274,7 +275,7 @@ impl Simulation {
         let sent = std::mem::take(&mut self.clients[session].sent);
         for (conversation, number, mut reply) in sent {
             match code(&mut reply) {
-                Some(code) => self.received(session, conversation, number, code),
+                Some(code) => self.handle_code(session, conversation, number, code),
                 None => self.clients[session].sent.push((conversation, number, reply)),
             }
         }
@@ -283,7 +284,7 @@ impl Simulation {
 
     /// Handles the code of a client's reply. The client will resend a draft that was refused
     /// temporarily.
-    fn received(&mut self, session: usize, conversation: usize, number: u32, code: u32) {
+    fn handle_code(&mut self, session: usize, conversation: usize, number: u32, code: u32) {
         let client = &mut self.clients[session];
         match code {
             0 => {

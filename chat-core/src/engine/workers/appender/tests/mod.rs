@@ -33,6 +33,7 @@ const LIMITS: LaneLimits = LaneLimits {
     max_lane_bytes: 1 << 20,
 };
 
+/// Returns the identity of the user's only session.
 fn session(user: u64) -> Caller {
     Caller::login(UserId(user), DeviceId([1; 16]), SessionEpoch(1))
 }
