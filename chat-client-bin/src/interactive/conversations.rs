@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chat_core::model::{ConversationId, ConversationInfo, ConversationRef, ConversationView, GroupName, Seq};
+use chat_core::model::{
+    ConversationId, ConversationInfo, ConversationRef, ConversationView, GroupName, Seq, UserName, UserRef,
+};
 
 use crate::output::ConversationName;
 
@@ -87,16 +89,24 @@ impl Conversations {
         });
     }
 
-    /// Updates the label and the name if the current conversation is this group.
+    /// Updates the label and the name if `info` describes the current conversation: a group or a
+    /// user may have another name now.
     pub(super) fn rename(&mut self, info: &ConversationInfo) {
         if let Some(current) = &mut self.current
             && current.id == Some(info.id)
         {
             current.label = ConversationName::of(info).label();
-            if let ConversationView::Group(group) = &info.view {
-                let name = GroupName::parse_any(&group.profile.name).ok();
-                current.name = name.map(ConversationRef::Group);
-            }
+            current.name = match &info.view {
+                ConversationView::Group(group) => {
+                    let name = GroupName::parse_any(&group.profile.name).ok();
+                    name.map(ConversationRef::Group)
+                }
+                ConversationView::Direct(peer) => {
+                    let name = UserName::parse_any(&peer.name).ok();
+                    name.map(|name| ConversationRef::Direct(UserRef::Name(name)))
+                }
+                _ => None,
+            };
         }
     }
 

@@ -15,9 +15,11 @@ use chat_core::client::{
     MemoryStore, OutboxEntry, Receive, SavedState, SendOutcome, Status,
 };
 use chat_core::commands::Commands;
+use chat_core::engine::operator::OperatorName;
 use chat_core::model::{
-    ClientMessageId, Command, ConversationId, ConversationRef, Draft, DraftContent, EventBody, GroupChanges, GroupName,
-    MessageText, NewGroup, Note, Page, PageFrom, ReplyCode, Seq, StoreEpoch, UserId,
+    ClientMessageId, Command, ConversationId, ConversationRef, DeviceId, Draft, DraftContent, EventBody, GroupChanges,
+    GroupName, MessageText, NewGroup, Note, Page, PageFrom, Registration, ReplyCode, Secret, Seq, Source, StoreEpoch,
+    UserId, UserName,
 };
 use chat_core::secure::{Fingerprint, KnownHosts, ServerIdentity, ServerKeys, Trust};
 
@@ -442,6 +444,65 @@ async fn queued_message_goes_to_the_group_that_had_the_name_when_it_was_enqueued
             .count()
     };
     assert_eq!((count_messages(old.id).await, count_messages(new.id).await), (1, 0));
+}
+
+/// An operator renames a user, and another user takes the name and becomes a friend. Once the client
+/// has seen the new owner of the name, the name no longer denotes the conversation with the former
+/// one.
+#[tokio::test]
+async fn message_goes_to_the_new_owner_of_a_user_name() {
+    let deployment = Deployment::new().await;
+    let node = deployment.node().await;
+    let [alice, _] = deployment.friends(&node, ["alice", "carol"]).await;
+    let client = Client::connect(node.options(&alice), MemoryStore::new()).await.unwrap();
+    let old = client.send_text(direct("carol"), "to the first").await.unwrap();
+    let until = async |what: &str, reached: &dyn Fn() -> bool| {
+        let reaching = async {
+            while !reached() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let result = tokio::time::timeout(WAIT_TIMEOUT, reaching).await;
+        result.unwrap_or_else(|_| panic!("{what}"));
+    };
+    until("the conversation is known", &|| {
+        client.find_conversation(&direct("carol")).is_some()
+    })
+    .await;
+
+    let operator = node.engine.operator(OperatorName::new("olga").unwrap());
+    let caroline = UserName::parse("caroline").unwrap();
+    operator
+        .rename_account(UserName::parse("carol").unwrap(), caroline)
+        .await
+        .unwrap();
+    let registration = Registration::new(UserName::parse("carol").unwrap(), Secret::new("another password"));
+    let carol = node.engine.register(Source::Local, registration).await.unwrap().id;
+    let session = node.engine.session(carol, DeviceId::random()).await.unwrap();
+    session
+        .request_friend(client.me().unwrap().id, Note::default())
+        .await
+        .unwrap();
+    client.answer_friend(carol, true).await.unwrap();
+    assert!(
+        client
+            .contacts()
+            .await
+            .unwrap()
+            .iter()
+            .any(|contact| contact.user.id == carol)
+    );
+
+    let new = client.send_text(direct("carol"), "to the second").await.unwrap();
+    assert_ne!(new.conversation, old.conversation);
+    until("the conversation with the first user has its new name", &|| {
+        client.find_conversation(&direct("caroline")).map(|info| info.id) == Some(old.conversation)
+    })
+    .await;
+    until("the name denotes the new conversation", &|| {
+        client.find_conversation(&direct("carol")).map(|info| info.id) == Some(new.conversation)
+    })
+    .await;
 }
 
 /// A client that has not connected yet knows the groups that an earlier client saved in its store.

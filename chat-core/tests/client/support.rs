@@ -35,7 +35,7 @@ pub(crate) struct Deployment {
 
 /// A server with SC1 on a loopback address, and its engine.
 pub(crate) struct Node {
-    engine: Engine,
+    pub(crate) engine: Engine,
     server: Server,
     address: SocketAddr,
 }

@@ -23,6 +23,7 @@ mod marks;
 mod opening;
 mod outbox;
 mod queues;
+mod renamed_users;
 mod requests;
 mod resync;
 mod syncing;

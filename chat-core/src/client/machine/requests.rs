@@ -220,8 +220,11 @@ impl Machine {
                 if let (Some(Command::MarkRead { conversation, seq }), Ok(_)) = (command, &result) {
                     self.read_here(conversation, seq);
                 }
-                if let Ok(Answer::Outcome(Outcome::PasswordChanged(tokens))) = &result {
-                    self.renew_tokens(tokens);
+                if let Ok(Answer::Outcome(outcome)) = &result {
+                    if let Outcome::PasswordChanged(tokens) = outcome {
+                        self.renew_tokens(tokens);
+                    }
+                    self.compare_names(now, outcome);
                 }
                 self.finish(command_id, result);
             }
