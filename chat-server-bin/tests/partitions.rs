@@ -290,7 +290,7 @@ async fn isolated_node_locks_no_user_out() {
     for round in 0..rounds(1).div_ceil(3) {
         let links = &cluster.links[round % 3];
         links
-            .to(chat_harness::Peers::Both)
+            .to(chat_harness::Peers::RedisAndDatabase)
             .iter()
             .for_each(|link| link.set_both(Wire::dropping()));
         let started = Instant::now();
@@ -317,7 +317,10 @@ async fn isolated_node_locks_no_user_out() {
                 .unwrap();
         }
         let login_time = started.elapsed();
-        links.to(chat_harness::Peers::Both).iter().for_each(|link| link.clear());
+        links
+            .to(chat_harness::Peers::RedisAndDatabase)
+            .iter()
+            .for_each(|link| link.clear());
         let healed = Instant::now();
         let node = cluster.addresses()[round % 3];
         loop {

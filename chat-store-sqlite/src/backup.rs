@@ -160,7 +160,7 @@ fn copy_pages(from: &Connection, path: &Path, cancellation: &Cancellation) -> Re
 
 fn check_integrity(path: &Path, cancellation: &Cancellation) -> Result<(), BackupError> {
     let read = |conn: &Connection| {
-        cancellation.interrupts(conn);
+        cancellation.let_interrupt(conn);
         let mut statement = conn.prepare("PRAGMA integrity_check")?;
         let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
         lines.collect::<rusqlite::Result<Vec<_>>>()

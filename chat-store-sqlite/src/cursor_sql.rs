@@ -10,7 +10,7 @@ const READABLE: &str = "MIN(?3, c.last_seq, IFNULL(m.until_seq, c.last_seq))";
 
 /// FROM and WHERE clauses that select the membership of user ?1 in conversation ?2, unless the user
 /// was never a member of it.
-const READER: &str = "FROM member AS m JOIN conversation AS c ON c.id = m.conversation_id
+const FROM_MEMBERSHIP: &str = "FROM member AS m JOIN conversation AS c ON c.id = m.conversation_id
      WHERE m.conversation_id = ?2 AND m.user_id = ?1 AND m.first_seq > 0";
 
 /// Advances cursors of devices, and with each cursor the `delivered_seq` of the user's membership.
@@ -21,7 +21,8 @@ pub(crate) fn advance_cursors(
 ) -> rusqlite::Result<()> {
     let sql = format!(
         "INSERT INTO device_cursor (user_id, conversation_id, seq, device_id)
-         SELECT ?1, ?2, {READABLE}, ?4 {READER} AND EXISTS (SELECT 1 FROM device WHERE user_id = ?1 AND id = ?4)
+         SELECT ?1, ?2, {READABLE}, ?4 {FROM_MEMBERSHIP}
+             AND EXISTS (SELECT 1 FROM device WHERE user_id = ?1 AND id = ?4)
          ON CONFLICT DO UPDATE SET seq = excluded.seq WHERE seq < excluded.seq
          RETURNING seq"
     );
@@ -53,7 +54,7 @@ fn move_cursor(
 /// Advances read marks of users. Ignores users who were never a member of the conversation.
 pub(crate) fn advance_reads(conn: &Connection, moves: &[(UserId, ConversationId, Seq)]) -> rusqlite::Result<()> {
     let sql = format!(
-        "UPDATE member SET read_seq = mark.seq FROM (SELECT {READABLE} AS seq {READER}) AS mark
+        "UPDATE member SET read_seq = mark.seq FROM (SELECT {READABLE} AS seq {FROM_MEMBERSHIP}) AS mark
          WHERE conversation_id = ?2 AND user_id = ?1 AND read_seq < mark.seq"
     );
     let mut statement = conn.prepare_cached(&sql)?;

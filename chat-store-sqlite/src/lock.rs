@@ -11,12 +11,12 @@ use crate::{OpenError, private};
 /// Name of the file whose lock reserves a data directory.
 const LOCK_FILE: &str = "lock";
 /// Number of attempts to get the lock, and the time between them. A backup has the lock for a few
-/// milliseconds, while it looks at the log.
+/// milliseconds, while it checks to which database the write-ahead log belongs.
 const ATTEMPTS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Lock on a data directory, held while a store is open. The operating system frees it when the
-/// process ends, for any reason.
+/// Lock on a data directory. An open store has it alone; callers of [`Self::hold_off`] share it.
+/// The operating system frees it when the process ends, for any reason.
 #[derive(Debug)]
 pub(crate) struct DirectoryLock(#[allow(dead_code, reason = "closing the file frees the lock")] File);
 
@@ -60,8 +60,8 @@ impl DirectoryLock {
 }
 
 /// Lock on the directory itself, which backups share and a restoration has alone. Without it, a
-/// backup would open the new database while the log of the former one is still beside it. On a file
-/// system without locks of directories, it has no effect.
+/// backup would open the restored database while the write-ahead log of the former database is
+/// still beside it. On a file system without locks of directories, this lock has no effect.
 #[derive(Debug)]
 pub(crate) struct CopyLock(#[allow(dead_code, reason = "closing the directory frees the lock")] File);
 

@@ -36,7 +36,7 @@ fn events_at(conn: &Connection, id: ConversationId, seqs: Vec<Seq>) -> rusqlite:
     })
 }
 
-/// Reads the events of `range` up to its maximum number, whatever their size, in ascending order.
+/// Reads the events of `range` in its direction, up to its maximum number, whatever their size.
 fn events_in(conn: &Connection, range: &LogRange) -> rusqlite::Result<Vec<Event>> {
     let mut events = Vec::new();
     read_range(conn, range, |event| {
@@ -274,9 +274,9 @@ fn insert_events(conn: &Connection, events: &[Event]) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Returns whether an event with the client message id of one of `events` is stored already. Called
-/// before `events` are written, so that the writer need not roll back the other units of work that
-/// share the commit.
+/// Returns whether an event with the sender and the client message id of one of `events` is stored
+/// already. Called before `events` are written, so that the writer need not roll back the other
+/// units of work that share the commit.
 fn any_sent(conn: &Connection, events: &[Event]) -> rusqlite::Result<bool> {
     let mut statement = conn.prepare_cached("SELECT 1 FROM event WHERE client_message_id = ?1 AND sender_id = ?2")?;
     for event in events {

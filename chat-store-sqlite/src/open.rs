@@ -25,7 +25,7 @@ const MAX_STATEMENTS: usize = 128;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
-    /// Number of reader threads, each with its own connection. Default 2.
+    /// Number of reader threads, each with its own connection. 0 counts as 1. Default 2.
     pub reader_threads: usize,
     /// Maximum number of writes (units of work, and moves of cursors and read marks) that wait for
     /// the writer. Further ones fail with

@@ -40,8 +40,8 @@ const MAX_LOG_RESTARTS: u32 = 1 << 24;
 struct Opening {
     /// Number in the header of the database since that opening.
     generation: u32,
-    /// Salt of the log that the opening began, or `None` if that log was renamed, because another
-    /// database was beside it.
+    /// Salt of the log that the opening began. `None` after another database was found in the place
+    /// of the opened one: the log of the opening, if there still was one, was renamed.
     salt: Option<u32>,
 }
 
@@ -153,7 +153,8 @@ pub(crate) fn set_foreign_log_aside(database: &Path) -> io::Result<bool> {
         return Ok(false);
     }
     if opening.salt.is_some() {
-        // Notes that the log was renamed. The log of the new database may begin with any salt.
+        // Notes that the log of the opening is no longer beside the database. The log of the new
+        // database may begin with any salt.
         Opening { salt: None, ..opening }.prepare(database)?;
         if has_foreign_log(database)? {
             rename_foreign_log(database)?;
@@ -197,7 +198,9 @@ fn move_log(database: &Path, target: &Path) -> io::Result<()> {
     private::sync_directory_of(database)
 }
 
-/// Gives the open database a new generation, and notes it. Afterwards, the log is empty.
+/// Gives the open database a new generation, empties the log, and notes the generation and the
+/// salt. If a process that reads the log, such as a backup, keeps it from being emptied, notes
+/// nothing.
 pub(crate) fn begin(conn: &Connection, database: &Path) -> Result<(), OpenError> {
     let sqlite = |error| OpenError::sqlite(database, error);
     let not_writable = |error| OpenError::not_writable(database, error);
@@ -217,7 +220,7 @@ pub(crate) fn begin(conn: &Connection, database: &Path) -> Result<(), OpenError>
             let salt = Some(salt.wrapping_add(1));
             Opening { generation, salt }.write(database).map_err(not_writable)
         }
-        // A backup reads the log, so the database file may have the former generation.
+        // Another process reads the log, so the database file may have the former generation.
         _ => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! Notices of requests.
+//! Records of the requests that were announced in inboxes.
 
 use async_trait::async_trait;
 use chat_core::model::{ConversationId, Timestamp};
@@ -8,7 +8,7 @@ use rusqlite::params;
 
 use crate::tx::SqliteTx;
 
-/// Deletes the records of inbox ?1 up to ?2.
+/// Deletes the records of inbox ?1 up to the time ?2.
 pub(crate) const DELETE_OLD: &str = "DELETE FROM request_notice WHERE inbox_id = ?1 AND time <= ?2";
 
 #[async_trait]

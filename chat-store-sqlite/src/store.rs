@@ -178,7 +178,7 @@ impl Store for SqliteStore {
 
     async fn newest_event_time(&self) -> Result<Option<Timestamp>, StoreError> {
         let newest = |conn: &Connection| {
-            // A conversation without events has no time of its own.
+            // The `last_time` of a conversation without events is the time of its creation.
             let sql = "SELECT MAX(last_time) FROM conversation WHERE last_seq > 0";
             conn.query_row(sql, [], |row| row.get::<_, Option<i64>>(0))
         };

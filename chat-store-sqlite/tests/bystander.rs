@@ -27,7 +27,8 @@ const CONVERSATIONS: u64 = 500;
 /// Number of users who measure, in turn, so that none of them exceeds a rate.
 const BYSTANDERS: u64 = 16;
 
-/// A measurement: pairs of rounds, the first of which is without the looping users.
+/// A measurement in pairs of rounds. In the first round of a pair, the looping users do nothing; in
+/// the second, they list.
 struct Case {
     name: &'static str,
     /// Rate of reads, instead of the default.
@@ -41,12 +42,12 @@ struct Case {
     max: Maximum,
 }
 
-/// Maximum of a median over the pairs of rounds.
+/// What the median over the pairs of rounds is taken of, and its maximum.
 #[derive(Clone, Copy)]
 enum Maximum {
-    /// Of the ratio of the 99th percentiles in the rounds of a pair.
+    /// The ratio of the 99th percentile of the second round to that of the first.
     Ratio(f64),
-    /// Of the 99th percentile beside the looping users, in seconds.
+    /// The 99th percentile of the second round, beside the looping users, in seconds.
     Beside(f64),
 }
 
@@ -67,8 +68,8 @@ const CASES: [Case; 3] = [
         round: Duration::from_secs(5),
         max: Maximum::Ratio(1.2),
     },
-    // The rate does not help here, so this shows what the lanes of the users do. The looping users
-    // keep three threads busy all the time, and the bystander waits for a processor.
+    // The rate does not help here, so this case shows what the query lanes of the users do. The
+    // looping users keep three threads busy all the time, and the bystander waits for a processor.
     Case {
         name: "without a rate",
         read_rate: Some(Rate::UNLIMITED),
@@ -138,8 +139,8 @@ async fn timed<T>(work: impl Future<Output = T>) -> Duration {
     started.elapsed()
 }
 
-/// Runs the pairs of rounds of a case, and returns the medians for sends and for pages: of what the
-/// maximum of the case concerns.
+/// Runs the pairs of rounds of a case. Returns the medians, for sends and for pages, of the value
+/// that [`Case::max`] limits.
 async fn run(case: &Case, store: &Arc<SqliteStore>, bystanders: &[UserId], looping: &[UserId]) -> [f64; 2] {
     let mut config = EngineConfig::default();
     // The bystanders measure as fast as the store answers.
@@ -169,7 +170,7 @@ async fn run(case: &Case, store: &Arc<SqliteStore>, bystanders: &[UserId], loopi
     }
     for _ in 0..case.pairs {
         let (_, sessions, activity, _) = &running;
-        // Warms caches up; and lists that the store reads already end.
+        // Warms caches up. Meanwhile, the lists end that the store was still reading.
         measure(sessions, Duration::from_millis(200)).await;
         let alone = measure(sessions, case.round).await;
         activity.send_replace(true);

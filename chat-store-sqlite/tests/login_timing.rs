@@ -12,8 +12,8 @@ use chat_core::model::{DeviceId, Login, Registration, ReplyCode, Secret, Source,
 use chat_core::service::ChatService;
 use chat_store_sqlite::{Options, SqliteStore};
 
-/// Maximum of Welch's t. Larger values are taken for a leak (TVLA, as for side channels of
-/// cryptography).
+/// Value of Welch's t from which on a leak is assumed. It is the threshold of TVLA, a test for side
+/// channels of cryptographic devices.
 const MAX_T: f64 = 4.5;
 
 /// Mean and variance of durations, in seconds.
@@ -58,9 +58,10 @@ async fn engine(store: SqliteStore, throttle: ThrottleOptions) -> Engine {
     engine
 }
 
-/// Logs in to an existing and to an unknown account alternately, `count` times each.
+/// Attempts logins to an existing and to an unknown account alternately. Returns Welch's t of the
+/// durations of `count` attempts for each account.
 async fn measure(engine: &Engine, count: usize, has_token: bool, expected: ReplyCode) -> f64 {
-    // A longer name takes longer, but tells nothing about accounts.
+    // The names have the same length: a longer name takes longer, whether or not it exists.
     let names = ["alice", "bobby"];
     let mut samples = [Vec::new(), Vec::new()];
     for round in 0..count + count / 10 {

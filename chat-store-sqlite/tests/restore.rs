@@ -18,7 +18,7 @@ async fn open(directory: &Path) -> Arc<SqliteStore> {
 }
 
 /// Opens the store and returns the number of events of the group of a [`World`]. Closes the store.
-async fn events(directory: &Path) -> usize {
+async fn event_count(directory: &Path) -> usize {
     let store = open(directory).await;
     let events = store.events(ConversationId(2), Seq(1), Seq(u64::MAX), 9999).await;
     store.close().await;
@@ -70,11 +70,11 @@ async fn restored_backup_replaces_the_database_of_a_killed_server_and_keeps_it()
     expected.sort();
     assert_eq!(names(killed.path()), expected);
     assert_eq!(open(killed.path()).await.epoch().await.unwrap(), restored.epoch);
-    assert_eq!(events(killed.path()).await, count);
+    assert_eq!(event_count(killed.path()).await, count);
 
     // The former database, with the log of the killed server.
     let earlier = restore(killed.path(), &former).await.unwrap();
-    assert_eq!(events(killed.path()).await, count + 50);
+    assert_eq!(event_count(killed.path()).await, count + 50);
     assert_ne!(earlier.epoch, restored.epoch);
 }
 
@@ -121,7 +121,7 @@ async fn unusable_file_is_not_restored_and_the_directory_keeps_its_store() {
     let path = |name: &str| files.path().join(name);
     store.backup_to(path("good.db")).await.unwrap();
     store.close().await;
-    let count = events(directory.path()).await;
+    let count = event_count(directory.path()).await;
 
     let mut bytes = std::fs::read(path("good.db")).unwrap();
     bytes[4096..].iter_mut().step_by(3).for_each(|byte| *byte ^= 0xa5);
@@ -140,7 +140,7 @@ async fn unusable_file_is_not_restored_and_the_directory_keeps_its_store() {
             "{name}: {refused:?}"
         );
         assert_eq!(names(directory.path()), [DATABASE_FILE, "chat.db-opening", "lock"]);
-        assert_eq!(events(directory.path()).await, count, "{name}");
+        assert_eq!(event_count(directory.path()).await, count, "{name}");
     }
 }
 

@@ -156,7 +156,7 @@ pub(crate) fn session_script(data: &[u8]) {
     }
 }
 
-/// State machine of the peer.
+/// State machine of the server for the peer that sends the packets of the script.
 enum Peer {
     Guest(Box<Guest>),
     Session(Box<Session>),
@@ -165,14 +165,14 @@ enum Peer {
     Replaced,
 }
 
-/// A peer, and what the script has done with it.
+/// The state machine of the peer, and what the script has done with it.
 struct Script {
     config: Arc<SessionConfig>,
     peer: Peer,
     now: Now,
     /// Commands that have started and not completed.
     running: Vec<RequestId>,
-    /// The state machine has closed the connection.
+    /// True if the state machine has closed the connection.
     has_ended: bool,
 }
 

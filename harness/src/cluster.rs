@@ -18,9 +18,9 @@ const SETTINGS: [(&str, &str); 7] = [
     // Injected faults cause warnings.
     ("CHAT_LOG__LEVEL", "error"),
     ("CHAT_ACCOUNTS__LOGIN_RATE", "100000/1s"),
-    ("CHAT_LIMITS__MESSAGE_RATE", "100000/1s"),
+    ("CHAT_LIMITS__MESSAGE_RATE_PER_CONNECTION", "100000/1s"),
     ("CHAT_LIMITS__MESSAGE_RATE_PER_USER", "100000/1s"),
-    ("CHAT_LIMITS__PAGE_RATE_PER_USER", "100000/1s"),
+    ("CHAT_LIMITS__PAGE_RATE", "100000/1s"),
     ("CHAT_LIMITS__MAX_AUTHENTICATED_PER_SOURCE", "100000"),
     ("CHAT_STORE__MAX_CONNECTIONS", "16"),
 ];
@@ -161,6 +161,7 @@ impl Cluster {
     }
 
     /// Registers a user and logs the user in at `node`, an index in [`nodes`](Self::nodes).
+    /// Connects to the node directly, even if the node has links.
     ///
     /// # Errors
     /// The node refuses a request or does not answer.

@@ -57,9 +57,9 @@ pub async fn conclude(
 ) -> io::Result<Conclusion> {
     let settled = swarm.stop_sending(OUTCOME_TIMEOUT).await?;
     let heads = heads(&cluster)?;
-    let (reader, groups) = (swarm.member_of_all_groups().to_owned(), swarm.groups().to_vec());
+    let (reader_name, groups) = (swarm.member_of_all_groups().to_owned(), swarm.groups().to_vec());
     let caught_up = swarm.finish(&heads, catch_up_timeout).await?;
-    dump(&cluster, &reader, &groups, &history).await?;
+    dump(&cluster, &reader_name, &groups, &history).await?;
     history.flush()?;
     drop(cluster);
     let history = History::read(&[path.to_owned()]).map_err(io::Error::other)?;

@@ -108,7 +108,7 @@ pub fn inject(cluster: &mut Cluster, fault: Fault, rng: &mut SeededRng, history:
     let node = rng.below(cluster.nodes.len() as u64) as usize;
     match fault {
         Fault::KillNode => {
-            let (node, _held) = choose_killable(&links, node, cluster.nodes.len());
+            let (node, _start_lock) = choose_killable(&links, node, cluster.nodes.len());
             cluster.nodes[node].kill();
             pause(rng.between(Duration::ZERO, 2 * SECOND));
             cluster.nodes[node].kill_and_restart()?;
@@ -200,13 +200,13 @@ fn retry_until_effective(fault: Fault, mut attempt: impl FnMut() -> io::Result<b
 /// other threads from cutting the node off; a cluster without links needs none.
 fn choose_killable(links: &[NodeLinks], first: usize, nodes: usize) -> (usize, Option<MutexGuard<'_, ()>>) {
     for node in (first..nodes).chain(0..first) {
-        match links.get(node).map(NodeLinks::try_hold) {
+        match links.get(node).map(NodeLinks::try_lock_start) {
             None => return (node, None),
-            Some(Some(held)) => return (node, Some(held)),
+            Some(Some(guard)) => return (node, Some(guard)),
             Some(None) => {}
         }
     }
-    (first, links.get(first).map(NodeLinks::hold))
+    (first, links.get(first).map(NodeLinks::lock_start))
 }
 
 /// Records the beginning or the end of a fault.

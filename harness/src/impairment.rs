@@ -52,14 +52,14 @@ impl Peers {
         match self {
             Self::Redis => "Redis",
             Self::Database => "MariaDB",
-            Self::Both => "Redis and MariaDB",
+            Self::RedisAndDatabase => "Redis and MariaDB",
             Self::Clients => "clients",
         }
     }
 
     /// Returns whether a node needs these peers to start.
     const fn is_needed_to_start(self) -> bool {
-        matches!(self, Self::Database | Self::Both)
+        matches!(self, Self::Database | Self::RedisAndDatabase)
     }
 }
 
@@ -97,7 +97,7 @@ const SLICE: NonZeroU32 = NonZeroU32::new(16).expect("it is above zero");
 /// A proxy cannot listen again, or the impairment cannot be applied to `peers`.
 pub(crate) fn impair(links: &NodeLinks, peers: Peers, impairment: Impairment, rng: &mut SeededRng) -> io::Result<bool> {
     // A node that is cut off from its store cannot start, so it must not be restarted meanwhile.
-    let _held = peers.is_needed_to_start().then(|| links.hold());
+    let _start_lock = peers.is_needed_to_start().then(|| links.lock_start());
     let proxies = links.to(peers);
     apply(&proxies, peers, impairment, rng)
 }
@@ -113,7 +113,7 @@ pub(crate) fn impair_all(
     rng: &mut SeededRng,
 ) -> io::Result<bool> {
     let needed = links.iter().filter(|_| peers.is_needed_to_start());
-    let _held: Vec<_> = needed.map(NodeLinks::hold).collect();
+    let _start_locks: Vec<_> = needed.map(NodeLinks::lock_start).collect();
     let proxies: Vec<&Proxy> = links.iter().flat_map(|links| links.to(peers)).collect();
     apply(&proxies, peers, impairment, rng)
 }
@@ -121,7 +121,10 @@ pub(crate) fn impair_all(
 fn apply(proxies: &[&Proxy], peers: Peers, impairment: Impairment, rng: &mut SeededRng) -> io::Result<bool> {
     if matches!(
         (peers, impairment),
-        (Peers::Redis | Peers::Database | Peers::Both, Impairment::Flipped)
+        (
+            Peers::Redis | Peers::Database | Peers::RedisAndDatabase,
+            Impairment::Flipped
+        )
     ) {
         let text = "bits can be flipped only between node and clients, whose encrypted connections detect it";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
@@ -182,8 +185,8 @@ fn apply(proxies: &[&Proxy], peers: Peers, impairment: Impairment, rng: &mut See
         Impairment::Cut => {
             let before = count_ended(proxies);
             for _ in 0..CUTS {
-                // Ends each direction after another number of bytes, usually in the middle of a
-                // packet.
+                // Each connection ends once one of its directions has transferred the random number
+                // of bytes of that direction, usually in the middle of a packet.
                 let (up, down) = (Wire::cut(1 + rng.below(700)), Wire::cut(1 + rng.below(700)));
                 set_all(up, down);
                 pause(rng.between(SECOND / 10, SECOND / 2));

@@ -14,7 +14,7 @@ pub enum Peers {
     /// MariaDB, the store.
     Database,
     /// Bus and store. Clients still reach the node.
-    Both,
+    RedisAndDatabase,
     /// Clients, which connect to the node.
     Clients,
 }
@@ -30,7 +30,7 @@ pub struct NodeLinks {
     pub clients: Proxy,
     /// Locked while the node is being restarted, and while it is cut off from its store and thus
     /// cannot be started.
-    starting: Mutex<()>,
+    start_lock: Mutex<()>,
 }
 
 impl NodeLinks {
@@ -44,7 +44,7 @@ impl NodeLinks {
             redis: Proxy::start(redis)?,
             database: Proxy::start(database)?,
             clients: Proxy::start(no_target)?,
-            starting: Mutex::new(()),
+            start_lock: Mutex::new(()),
         })
     }
 
@@ -54,7 +54,7 @@ impl NodeLinks {
         match peers {
             Peers::Redis => vec![&self.redis],
             Peers::Database => vec![&self.database],
-            Peers::Both => vec![&self.redis, &self.database],
+            Peers::RedisAndDatabase => vec![&self.redis, &self.database],
             Peers::Clients => vec![&self.clients],
         }
     }
@@ -65,16 +65,17 @@ impl NodeLinks {
         [&self.redis, &self.database, &self.clients]
     }
 
-    /// Waits for the lock and takes it. A caller must hold the lock while it restarts the node, and
-    /// while it cuts the node off from its store.
-    pub(crate) fn hold(&self) -> MutexGuard<'_, ()> {
-        self.starting.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits for `start_lock` and takes it. A caller must hold the lock while it restarts the node,
+    /// and while it cuts the node off from its store.
+    pub(crate) fn lock_start(&self) -> MutexGuard<'_, ()> {
+        self.start_lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the lock of [`hold`](Self::hold), or returns `None` if another caller holds it.
-    pub(crate) fn try_hold(&self) -> Option<MutexGuard<'_, ()>> {
-        match self.starting.try_lock() {
-            Ok(held) => Some(held),
+    /// Takes the lock of [`lock_start`](Self::lock_start), or returns `None` if another caller
+    /// holds the lock.
+    pub(crate) fn try_lock_start(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.start_lock.try_lock() {
+            Ok(guard) => Some(guard),
             Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }

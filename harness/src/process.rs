@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Ticks in a second of CPU time, the unit of times in `/proc`. Linux reports 100 to programs.
+/// Number of ticks in a second. `/proc` gives CPU times in ticks; Linux defines 100 of them per
+/// second for programs (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Returns the resident memory (RSS) of a process, in bytes.

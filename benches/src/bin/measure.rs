@@ -19,7 +19,7 @@ use tokio::time::Instant;
 /// because both would distort the measurement.
 const SERVER_SETTINGS: &[(&str, &str)] = &[
     ("CHAT_ACCOUNTS__LOGIN_RATE", "100000/1s"),
-    ("CHAT_LIMITS__MESSAGE_RATE", "1000000/1s"),
+    ("CHAT_LIMITS__MESSAGE_RATE_PER_CONNECTION", "1000000/1s"),
     ("CHAT_LIMITS__MESSAGE_RATE_PER_USER", "1000000/1s"),
     ("CHAT_CONNECTION__HEARTBEAT_INTERVAL", "1h"),
 ];

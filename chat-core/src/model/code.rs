@@ -67,7 +67,7 @@ codes! {
         InvalidName = 300,
         /// The name is taken, or looks like a taken one; or another account has the subject.
         NameTaken = 301,
-        /// The password is too short or too long.
+        /// The password is too short or too long, or has characters that passwords cannot have.
         InvalidPassword = 302,
         /// The text is empty, too long, or contains characters that are not allowed.
         InvalidText = 303,

@@ -446,9 +446,9 @@ async fn queued_message_goes_to_the_group_that_had_the_name_when_it_was_enqueued
     assert_eq!((count_messages(old.id).await, count_messages(new.id).await), (1, 0));
 }
 
-/// An operator renames a user, and another user takes the name and becomes a friend. Once the client
-/// has seen the new owner of the name, the name no longer denotes the conversation with the former
-/// one.
+/// An operator renames a user, and another user takes the name and becomes a friend. Once the
+/// client has seen the new owner of the name, the name no longer denotes the conversation with the
+/// former one.
 #[tokio::test]
 async fn message_goes_to_the_new_owner_of_a_user_name() {
     let deployment = Deployment::new().await;

@@ -138,7 +138,7 @@ fn environment_values_have_the_type_of_their_key() {
 #[test]
 fn file_problems_are_all_reported_with_their_lines() {
     let problems = check_text(
-        "top = 1\n\n[server]\nlisten = \"sc1://127.0.0.1:1\"\nnam = \"x\"\ndrain_timeout = 10\n\n[limits]\nmax_connections = \"lots\"\nmax_packet_size = \"64KB\"\n[nonsense]\na = 1\n",
+        "top = 1\n\n[server]\nlisten = \"sc1://127.0.0.1:1\"\nnam = \"x\"\ndrain_timeout = 10\n\n[limits]\nmax_connections = \"lots\"\nmax_packet_bytes = \"64KB\"\n[nonsense]\na = 1\n",
     )
     .unwrap_err();
     let lines: Vec<&str> = problems
@@ -181,7 +181,7 @@ fn missing_file_given_with_config_flag_is_a_problem() {
 #[test]
 fn merged_settings_report_all_problems_at_once() {
     let problems = check_text(
-        "[server]\nlisten = [\"plain://0.0.0.0:1\", \"ftp://x:1\", \"sc1://nohost\"]\nname = \"\"\ndrain_timeout = \"1h\"\nunready_timeout = \"4s\"\n[store]\nurl = \"postgres://u:hunter2@h/db\"\n[limits]\nmax_unauthenticated = 0\nmax_packet_size = \"1B\"\n[connection]\nheartbeat_interval = \"1ms\"\n[tls]\ncertificate_file = \"x\"\n[log]\nlevel = \"loud\"\n",
+        "[server]\nlisten = [\"plain://0.0.0.0:1\", \"ftp://x:1\", \"sc1://nohost\"]\nname = \"\"\ndrain_timeout = \"1h\"\nunready_timeout = \"4s\"\n[store]\nurl = \"postgres://u:hunter2@h/db\"\n[limits]\nmax_unauthenticated = 0\nmax_packet_bytes = \"1B\"\n[connection]\nheartbeat_interval = \"1ms\"\n[tls]\ncertificate_file = \"x\"\n[log]\nlevel = \"loud\"\n",
     )
     .unwrap_err();
     assert_eq!(problems.len(), 12, "{problems:#?}");
@@ -273,7 +273,7 @@ fn proxy_port_requires_the_networks_of_the_proxy() {
 #[test]
 fn invalid_values_do_not_hide_other_problems() {
     let problems = check_text(
-        "[server]\nlisten = [\"ftp://x:1\", \"plain://0.0.0.0:1\"]\nnam = \"x\"\n[limits]\nmax_connections = \"lots\"\nmax_packet_size = \"1B\"\n[connection]\nlogin_timeout = \"1ms\"\n[log]\nlevel = \"loud\"\n",
+        "[server]\nlisten = [\"ftp://x:1\", \"plain://0.0.0.0:1\"]\nnam = \"x\"\n[limits]\nmax_connections = \"lots\"\nmax_packet_bytes = \"1B\"\n[connection]\nlogin_timeout = \"1ms\"\n[log]\nlevel = \"loud\"\n",
     )
     .unwrap_err();
     let locations: Vec<&str> = problems

@@ -168,7 +168,7 @@ async fn may_write(peer: &mut Peer, name: &str) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn simultaneous_logins_on_two_nodes_have_one_winner() {
     let rounds: u32 = std::env::var("LOGINS").map_or(40, |text| text.parse().unwrap());
-    let settings = [("CHAT_ACCOUNTS__SESSIONS", "reject")];
+    let settings = [("CHAT_ACCOUNTS__SESSION_POLICY", "reject")];
     let cluster = Cluster::configured(&PROGRAM, 2, &settings).unwrap();
     let connect = async |node: usize| {
         Peer::connect(cluster.nodes[node].address(), cluster.fingerprint())
@@ -307,7 +307,7 @@ async fn forged_doorbells_deliver_nothing() {
 /// only one session. The sessions on other nodes continue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ended_node_releases_its_own_sessions_only() {
-    let settings = [("CHAT_ACCOUNTS__SESSIONS", "reject")];
+    let settings = [("CHAT_ACCOUNTS__SESSION_POLICY", "reject")];
     let mut cluster = Cluster::configured(&PROGRAM, 3, &settings).unwrap();
     let alice = cluster.new_user(0, "alice").await.unwrap();
     let mut bob = cluster.new_user(1, "bob").await.unwrap();

@@ -90,7 +90,7 @@ fn check_config_refuses_what_the_start_refuses() {
             "[limits]\nmax_packets_before_login = 1",
             "limits.max_packets_before_login",
         ),
-        ("[limits]\nmax_text_size = \"17KiB\"", "limits.max_text_bytes"),
+        ("[limits]\nmax_text_bytes = \"17KiB\"", "limits.max_text_bytes"),
         ("[limits]\nmax_mentions = 51", "limits.max_mentions"),
         (
             &format!("[server]\ndata_dir = {:?}", format!("{file}/data")),

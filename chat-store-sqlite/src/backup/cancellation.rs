@@ -14,8 +14,9 @@ pub(super) struct Cancellation(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     is_cancelled: bool,
-    /// Interrupts the statement that runs.
-    statement: Option<InterruptHandle>,
+    /// Interrupts the running statement of the connection that the thread uses, if one was given to
+    /// [`Cancellation::let_interrupt`].
+    interrupt: Option<InterruptHandle>,
 }
 
 /// Guard that cancels the backup when it is dropped. After the end of the backup, that has no
@@ -36,13 +37,13 @@ impl Cancellation {
     }
 
     /// Lets a cancellation interrupt the statements of `conn`.
-    pub(super) fn interrupts(&self, conn: &Connection) {
+    pub(super) fn let_interrupt(&self, conn: &Connection) {
         let mut state = self.state();
         let handle = conn.get_interrupt_handle();
         if state.is_cancelled {
             handle.interrupt();
         }
-        state.statement = Some(handle);
+        state.interrupt = Some(handle);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -54,8 +55,8 @@ impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.is_cancelled = true;
-        if let Some(statement) = state.statement.take() {
-            statement.interrupt();
+        if let Some(handle) = state.interrupt.take() {
+            handle.interrupt();
         }
     }
 }

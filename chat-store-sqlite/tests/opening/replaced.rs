@@ -13,7 +13,7 @@ fn copy_files(names: &[&str], source: &Path, target: &Path) {
 }
 
 /// Opens the store and returns the number of events of the group of a [`World`]. Closes the store.
-async fn events(directory: &Path) -> usize {
+async fn event_count(directory: &Path) -> usize {
     let store = open(directory).await;
     let events = store.events(ConversationId(2), Seq(1), Seq(u64::MAX), 9999).await;
     store.close().await;
@@ -38,15 +38,15 @@ async fn log_of_a_killed_server_is_replayed() {
         .unwrap();
     let size = |name: &str| std::fs::metadata(live.path().join(name)).unwrap().len();
     assert!(size("chat.db-wal") > 40_000);
-    // The file with the last opening is present, missing, or that of an earlier database.
+    // The file with the last opening is present, then that of another opening, then missing.
     copy_files(&FILES, live.path(), copy.path());
-    let count = events(copy.path()).await;
+    let count = event_count(copy.path()).await;
     assert!(count >= 50);
     copy_files(&FILES[..2], live.path(), copy.path());
-    assert_eq!(events(copy.path()).await, count);
+    assert_eq!(event_count(copy.path()).await, count);
     let copy = tempfile::tempdir().unwrap();
     copy_files(&FILES[..2], live.path(), copy.path());
-    assert_eq!(events(copy.path()).await, count);
+    assert_eq!(event_count(copy.path()).await, count);
     assert_eq!(unused_logs(copy.path()), Vec::<String>::new());
 }
 
@@ -71,7 +71,7 @@ async fn log_of_a_replaced_database_is_set_aside() {
         }
         copy_files(&FILES, live.path(), copy.path());
         std::fs::copy(&backup, copy.path().join(DATABASE_FILE)).unwrap();
-        // A backup does not repeat the mistake.
+        // A backup would let SQLite replay the log, and is refused.
         let refused = chat_store_sqlite::backup(copy.path(), copy.path().join("second.db")).await;
         assert!(
             matches!(
@@ -80,9 +80,9 @@ async fn log_of_a_replaced_database_is_set_aside() {
             ),
             "{refused:?}"
         );
-        assert_eq!(events(copy.path()).await, backed_up.len(), "{rounds}");
+        assert_eq!(event_count(copy.path()).await, backed_up.len(), "{rounds}");
         assert_eq!(unused_logs(copy.path()).len(), 1);
-        assert_eq!(events(copy.path()).await, backed_up.len(), "a second start");
+        assert_eq!(event_count(copy.path()).await, backed_up.len(), "a second start");
     }
 }
 
@@ -94,7 +94,7 @@ async fn copy_that_replaces_the_database_of_a_killed_server_gets_a_new_epoch() {
     let world = World::new(Arc::clone(&store) as Arc<dyn Store>).await;
     let epoch = store.epoch().await.unwrap();
     store.close().await;
-    let count = events(live.path()).await;
+    let count = event_count(live.path()).await;
     let cold = copy.path().join("cold.db");
     std::fs::copy(live.path().join(DATABASE_FILE), &cold).unwrap();
     let store = open(live.path()).await;
@@ -106,7 +106,7 @@ async fn copy_that_replaces_the_database_of_a_killed_server_gets_a_new_epoch() {
     let restored = open(copy.path()).await;
     assert_ne!(restored.epoch().await.unwrap(), epoch);
     restored.close().await;
-    assert_eq!(events(copy.path()).await, count);
+    assert_eq!(event_count(copy.path()).await, count);
 }
 
 /// The first opening after the replacement fails, because an operator's command does not migrate.
@@ -222,7 +222,7 @@ async fn renewal_of_the_epoch_does_not_replay_the_log_of_a_replaced_database() {
     assert_eq!(restored.epoch().await.unwrap(), epoch);
     restored.close().await;
     drop(restored);
-    assert_eq!(events(copy.path()).await, backed_up.len());
+    assert_eq!(event_count(copy.path()).await, backed_up.len());
 }
 
 #[tokio::test]
@@ -246,6 +246,6 @@ async fn store_that_opens_during_a_backup_replays_its_log_later() {
     if live.path().join(FILES[2]).exists() {
         std::fs::copy(live.path().join(FILES[2]), copy.path().join(FILES[2])).unwrap();
     }
-    assert_eq!(events(copy.path()).await, before.len());
+    assert_eq!(event_count(copy.path()).await, before.len());
     drop(reader);
 }

@@ -1,4 +1,4 @@
-//! Runs a cluster under load, injects every kind of fault, and checks the promises of
+//! Runs a cluster under load, injects every kind of [`Fault`], and checks promises of
 //! docs/reliability.md: `faults CHAT_SERVER (short|long) [SEED]`. The exit code is 1 if a promise
 //! was broken or too few messages were acknowledged, and 2 if the arguments are wrong or the run
 //! could not be judged.
@@ -86,7 +86,7 @@ fn network_faults(times: u32) -> Vec<(Fault, u32)> {
     for peers in [Peers::Redis, Peers::Database] {
         faults.extend(directions.map(|direction| (Fault::Network(peers, Impairment::Blocked(direction)), times)));
     }
-    for peers in [Peers::Both, Peers::Clients] {
+    for peers in [Peers::RedisAndDatabase, Peers::Clients] {
         faults.push((Fault::Network(peers, Impairment::Blocked(Direction::Both)), times));
     }
     for impairment in [

@@ -44,7 +44,8 @@ const FAULTS: [(&str, &[Rule]); 15] = [
 const MIN_ACKED_SHARE: f64 = 0.5;
 /// Maximum number of runs with a fault. The check has to find the fault in one of them.
 const MAX_RUNS: u64 = 3;
-/// Maximum time for clients to catch up at the end. Every repair that works takes less time.
+/// Maximum time for clients to catch up at the end. The clients of correct servers take less time
+/// to receive the events that they missed.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(10);
 const USAGE: &str = "usage: mutants faults FAULTY_SERVER [FAULT...] | mutants clean RUNS SERVER...";
 

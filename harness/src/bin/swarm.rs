@@ -87,7 +87,8 @@ Examples:
   swarm --server 127.0.0.1:7400 --wire --users 500 --group-size 10 --rate 20 --burst 4 --history load.jsonl
 
 The server must allow the registrations, logins and messages of all users from one address: --users 500 needs, for example,
-CHAT_ACCOUNTS__LOGIN_RATE=100000/1s, CHAT_LIMITS__MESSAGE_RATE=100000/1s and CHAT_LIMITS__MAX_AUTHENTICATED_PER_SOURCE=100000.
+CHAT_ACCOUNTS__LOGIN_RATE=100000/1s, CHAT_LIMITS__MESSAGE_RATE_PER_CONNECTION=100000/1s and
+CHAT_LIMITS__MAX_AUTHENTICATED_PER_SOURCE=100000.
 
 Exit codes: 0 every client received every event; 1 a client did not, the service failed, it acknowledged less
 than a quarter of the messages, or the history cannot be written; 2 wrong usage. histcheck checks which events

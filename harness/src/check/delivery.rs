@@ -14,7 +14,7 @@ pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
         let mut positions = run.cursors.clone();
         let (mut epoch, mut was_reset) = (None, false);
         let is_membership_known = memberships.are_known_for(run.user);
-        report.readers += usize::from(is_membership_known);
+        report.runs_with_memberships += usize::from(is_membership_known);
         for delivery in &run.deliveries {
             let (conversation, first, last) = match delivery {
                 Delivery::Reset => {

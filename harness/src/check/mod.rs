@@ -3,7 +3,7 @@
 //!
 //! | rule | content |
 //! |---|---|
-//! | C1 | every acknowledged message is in every log, at the acknowledged position and with its id |
+//! | C1 | every acknowledged message is in the log of its conversation, at the acknowledged position and with the acknowledged id, in every source that has this log, and at least one source has it |
 //! | C2 | every message in a log was sent |
 //! | C3 | no message is in a log twice, and no refused message is in a log |
 //! | C4 | each log is numbered from 1 to its end without holes, and does not end before a position that a client or source had seen before the log was read |

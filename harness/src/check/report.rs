@@ -107,7 +107,7 @@ pub struct Report {
     /// Runs that ended as planned, and for which the check knows which events they had to receive.
     pub endings: usize,
     /// Runs of users whose memberships are known.
-    pub(super) readers: usize,
+    pub(super) runs_with_memberships: usize,
     sources: Vec<String>,
     counts: BTreeMap<Rule, u64>,
     violations: Vec<Violation>,
@@ -144,7 +144,7 @@ impl Report {
             Rule::C1 | Rule::C9 | Rule::C10 | Rule::C11 | Rule::C13 => self.acks > 0,
             Rule::C6 | Rule::C7 => self.deliveries > 0,
             Rule::C8 => self.endings > 0,
-            Rule::C12 => self.readers > 0,
+            Rule::C12 => self.runs_with_memberships > 0,
             Rule::C2 | Rule::C3 | Rule::C4 | Rule::C5 | Rule::C15 => self.events + self.deliveries > 0,
         };
         has_any && (!rule.needs_logs() || !self.sources.is_empty())

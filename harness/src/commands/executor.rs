@@ -16,7 +16,7 @@ pub struct CommandExecutor {
     cluster: Cluster,
     /// Disk of limited size that holds all data, if there is one.
     disk: Option<Disk>,
-    /// Last pause of Redis.
+    /// Last pause of Redis, unless [`ClusterCommand::RedisUnpause`] has ended it.
     pause: Option<Pause>,
     /// Directory of all data. Dropped last, after the processes that use it.
     _temp_dir: GuardedTempDir,
@@ -36,7 +36,8 @@ fn refuse<T>(text: impl Into<String>) -> io::Result<T> {
 }
 
 impl CommandExecutor {
-    /// Creates an executor for a cluster with links, whose data are in `temp_dir` and on `disk`.
+    /// Creates an executor for a cluster with links, whose data are in `temp_dir`. `disk` is the
+    /// disk that is mounted there, if there is one.
     #[must_use]
     pub const fn new(cluster: Cluster, temp_dir: GuardedTempDir, disk: Option<Disk>) -> Self {
         Self {

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::Peers;
-use crate::proxy::{Change, ProxyCommand, Side};
+use crate::proxy::{Change, Directions, ProxyCommand};
 
 pub use disk::Disk;
 pub use executor::CommandExecutor;
@@ -48,7 +48,7 @@ pub enum ClusterCommand {
     Status,
     /// Acts on one process.
     Process(ProcessAction, Component),
-    /// Executes a command on the link between a node, counted from 0, and an peers.
+    /// Executes a command on the links between a node, counted from 0, and its peers.
     Link(usize, Peers, ProxyCommand),
     /// Ends all impairments of all links.
     Heal,
@@ -64,7 +64,7 @@ pub enum ClusterCommand {
     RedisOom(bool),
     /// Locks the conversation with the most events for a time.
     MysqlLockRow(Duration),
-    /// Makes the database refuse writes (true), or accept writes again.
+    /// Makes the database refuse writes of nodes (true), or accept them again.
     MysqlReadOnly(bool),
     /// Sets the maximum number of connections to the database.
     MysqlConnections(u32),
@@ -116,16 +116,16 @@ impl FromStr for ClusterCommand {
             ["cont", component] => Ok(Self::Process(ProcessAction::Cont, component.parse()?)),
             ["term", component] => Ok(Self::Process(ProcessAction::Term, component.parse()?)),
             ["start", component] => Ok(Self::Process(ProcessAction::Start, component.parse()?)),
-            ["partition", node, peers] => Ok(partition(parse_node(node)?, parse_peers(peers)?, Side::Both)),
+            ["partition", node, peers] => Ok(partition(parse_node(node)?, parse_peers(peers)?, Directions::Both)),
             ["partition", node, peers, way @ ("in" | "out")] => {
                 let peers = parse_peers(peers)?;
                 // Clients connect to the node; the node connects to its other peers.
-                let side = if (way == "in") == (peers == Peers::Clients) {
-                    Side::Up
+                let directions = if (way == "in") == (peers == Peers::Clients) {
+                    Directions::Up
                 } else {
-                    Side::Down
+                    Directions::Down
                 };
-                Ok(partition(parse_node(node)?, peers, side))
+                Ok(partition(parse_node(node)?, peers, directions))
             }
             ["link", node, peers, ref words @ ..] if !words.is_empty() => {
                 let command: ProxyCommand = words
@@ -155,11 +155,12 @@ impl FromStr for ClusterCommand {
     }
 }
 
-fn partition(node: usize, peers: Peers, side: Side) -> ClusterCommand {
-    ClusterCommand::Link(node, peers, ProxyCommand::Change(side, Change::Freeze))
+fn partition(node: usize, peers: Peers, directions: Directions) -> ClusterCommand {
+    ClusterCommand::Link(node, peers, ProxyCommand::Change(directions, Change::Freeze))
 }
 
-/// Returns an error that shows the usage of similar commands, or says that there are none.
+/// Returns an error that shows the usage of similar commands. If there are none, the error says
+/// that the command is unknown or empty.
 fn usage(words: &[&str]) -> ParseCommandError {
     let usages_of_first_words = |count: usize| {
         let similar = HELP.lines().filter(move |line| {
@@ -217,10 +218,10 @@ fn parse_peers(text: &str) -> Result<Peers, ParseCommandError> {
     match text {
         "redis" => Ok(Peers::Redis),
         "mysql" => Ok(Peers::Database),
-        "both" => Ok(Peers::Both),
+        "both" => Ok(Peers::RedisAndDatabase),
         "clients" => Ok(Peers::Clients),
         _ => Err(parse_error(format!(
-            "{text} is not an peers: redis, mysql, both or clients"
+            "{text} is not an endpoint: redis, mysql, both or clients"
         ))),
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn commands_are_parsed() {
-    let freeze = |side| ProxyCommand::Change(side, Change::Freeze);
+    let freeze = |directions| ProxyCommand::Change(directions, Change::Freeze);
     for (line, expected) in [
         ("status", ClusterCommand::Status),
         (
@@ -21,23 +21,23 @@ fn commands_are_parsed() {
         ),
         (
             "partition 1 redis",
-            ClusterCommand::Link(0, Peers::Redis, freeze(Side::Both)),
+            ClusterCommand::Link(0, Peers::Redis, freeze(Directions::Both)),
         ),
         (
             "partition 1 mysql in",
-            ClusterCommand::Link(0, Peers::Database, freeze(Side::Down)),
+            ClusterCommand::Link(0, Peers::Database, freeze(Directions::Down)),
         ),
         (
             "partition 1 both out",
-            ClusterCommand::Link(0, Peers::Both, freeze(Side::Up)),
+            ClusterCommand::Link(0, Peers::RedisAndDatabase, freeze(Directions::Up)),
         ),
         (
             "partition 3 clients in",
-            ClusterCommand::Link(2, Peers::Clients, freeze(Side::Up)),
+            ClusterCommand::Link(2, Peers::Clients, freeze(Directions::Up)),
         ),
         (
             "link 1 clients cut 10 up",
-            ClusterCommand::Link(0, Peers::Clients, ProxyCommand::Change(Side::Up, Change::Cut(10))),
+            ClusterCommand::Link(0, Peers::Clients, ProxyCommand::Change(Directions::Up, Change::Cut(10))),
         ),
         (
             "redis pause 1.5",
@@ -67,7 +67,7 @@ fn parse_error_explains_the_command() {
         ),
         (
             "partition 1 moon",
-            "moon is not an peers: redis, mysql, both or clients",
+            "moon is not an endpoint: redis, mysql, both or clients",
         ),
         ("partition 1 redis up", "usage: partition NODE ENDPOINT [in|out]"),
         ("link 1 redis melt", "unknown command \"melt\"; help lists the commands"),

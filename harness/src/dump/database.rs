@@ -85,7 +85,7 @@ impl Database {
         };
         let asked = history.now();
         // All queries read one snapshot: a transaction that commits meanwhile is in all results or
-        // in none.
+        // in none. The first position of a user who was never a member is 0.
         let rows = self.sql(&format!(
             "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY;
              SELECT LOWER(HEX(value)) FROM meta WHERE name = 'epoch';

@@ -22,16 +22,16 @@ pub(crate) struct Source {
     pub(crate) epoch: String,
 }
 
-/// Records the logs of `groups` as each node returns them to the user named `reader`, who is a
+/// Records the logs of `groups` as each node returns them to the user named `reader_name`, who is a
 /// member of all of them, and all logs of the database.
 ///
 /// # Errors
 /// A node or the database does not answer or refuses a request, or the history cannot be written.
-pub async fn dump(cluster: &Cluster, reader: &str, groups: &[u64], history: &Writer) -> io::Result<()> {
+pub async fn dump(cluster: &Cluster, reader_name: &str, groups: &[u64], history: &Writer) -> io::Result<()> {
     for (number, node) in cluster.nodes.iter().enumerate() {
         let name = format!("node {}", number + 1);
         let mut peer = with_deadline(&name, Peer::connect(node.address(), node.fingerprint())).await?;
-        let logged_in = with_deadline(&name, peer.login(reader)).await?;
+        let logged_in = with_deadline(&name, peer.login(reader_name)).await?;
         let epoch = epoch(logged_in.store_epoch);
         let source = Source { name, epoch };
         for group in groups {

@@ -33,7 +33,7 @@ up: from the connecting side; down: to it; neither word: both directions";
 #[non_exhaustive]
 pub enum ProxyCommand {
     /// Changes the wires of one or both directions.
-    Change(Side, Change),
+    Change(Directions, Change),
     /// Resets all connections.
     Reset,
     /// Forwards no further bytes of the open connections, without a reset.
@@ -50,7 +50,7 @@ pub enum ProxyCommand {
 
 /// Directions that a [`Change`] applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub enum Directions {
     /// From the connecting side to the target.
     Up,
     /// From the target to the connecting side.
@@ -99,12 +99,12 @@ impl ProxyCommand {
     /// The proxy cannot listen, or cannot stop listening.
     pub fn execute(self, proxy: &Proxy) -> io::Result<String> {
         match self {
-            Self::Change(side, change) => {
+            Self::Change(directions, change) => {
                 let (mut up, mut down) = proxy.wires();
-                if side != Side::Down {
+                if directions != Directions::Down {
                     change.apply(&mut up);
                 }
-                if side != Side::Up {
+                if directions != Directions::Up {
                     change.apply(&mut down);
                 }
                 proxy.set(up, down);
@@ -149,12 +149,12 @@ impl FromStr for ProxyCommand {
 
     fn from_str(line: &str) -> Result<Self, ParseProxyCommandError> {
         let mut words: Vec<&str> = line.split_whitespace().collect();
-        let side = match words.last() {
-            Some(&"up") => Side::Up,
-            Some(&"down") => Side::Down,
-            _ => Side::Both,
+        let directions = match words.last() {
+            Some(&"up") => Directions::Up,
+            Some(&"down") => Directions::Down,
+            _ => Directions::Both,
         };
-        if side != Side::Both {
+        if directions != Directions::Both {
             words.pop();
         }
         let change = match words[..] {
@@ -199,13 +199,13 @@ impl FromStr for ProxyCommand {
                         )));
                     }
                 };
-                if side != Side::Both {
+                if directions != Directions::Both {
                     return Err(parse_error(format!("{} has no direction; omit up or down", words[0])));
                 }
                 return Ok(command);
             }
         };
-        Ok(Self::Change(side, change))
+        Ok(Self::Change(directions, change))
     }
 }
 
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn commands_are_parsed() {
-        let both = |change| Ok(ProxyCommand::Change(Side::Both, change));
+        let both = |change| Ok(ProxyCommand::Change(Directions::Both, change));
         let number = |number| NonZeroU32::new(number).unwrap();
         for (line, expected) in [
             ("delay 50ms", both(Change::Delay(Duration::from_millis(50)))),
@@ -300,11 +300,14 @@ mod tests {
             ("flip 0.5", both(Change::Flip(0.5))),
             (
                 "slice 3 down",
-                Ok(ProxyCommand::Change(Side::Down, Change::Slice(number(3)))),
+                Ok(ProxyCommand::Change(Directions::Down, Change::Slice(number(3)))),
             ),
             ("cut", both(Change::Cut(0))),
-            ("cut 2m up", Ok(ProxyCommand::Change(Side::Up, Change::Cut(2 << 20)))),
-            ("freeze up", Ok(ProxyCommand::Change(Side::Up, Change::Freeze))),
+            (
+                "cut 2m up",
+                Ok(ProxyCommand::Change(Directions::Up, Change::Cut(2 << 20))),
+            ),
+            ("freeze up", Ok(ProxyCommand::Change(Directions::Up, Change::Freeze))),
             ("drop", both(Change::Drop)),
             ("heal", Ok(ProxyCommand::Heal)),
         ] {

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-pub use command::{Change, HELP, ParseProxyCommandError, ProxyCommand, Side};
+pub use command::{Change, Directions, HELP, ParseProxyCommandError, ProxyCommand};
 pub use wire::{Direction, Flow, MAX_LOSS, Wire};
 
 use self::pump::{End, pump};
@@ -214,7 +214,7 @@ impl Proxy {
     fn set_accepting(&self, accepts: bool) -> io::Result<()> {
         let (reply, answer) = sync::sync_channel(1);
         let ended = || io::Error::other("the proxy has ended");
-        // The channel holds one request. If two threads call at once, one of them gets an error.
+        // The channel holds one request. If two threads call at once, one of them may get an error.
         let requests = self.requests.as_ref().ok_or_else(ended)?;
         requests
             .try_send(AcceptRequest { accepts, reply })

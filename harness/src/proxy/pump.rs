@@ -200,7 +200,7 @@ impl Writer {
                 next = pieces.recv() => next,
             };
             let Some(PieceInFlight { piece, due, version }) = next else {
-                // The reader has ended, and its last bytes were discarded.
+                // The reader has ended, and its last piece, the end or the reset, was discarded.
                 return Self::reset_once_open(self.rules.clone(), self.direction).await;
             };
             self.wait_for_arrival(due, version).await;

@@ -145,7 +145,7 @@ pub(super) struct Rules {
     pub(super) down: Wire,
     /// Number of changes of `up` and `down` so far.
     pub(super) version: u64,
-    /// Time of the last change of `up` or `down`.
+    /// Time of the last change of `up` or `down`; initially the start of the proxy.
     pub(super) since: Instant,
     /// True while new connections are refused.
     pub(super) refuses: bool,

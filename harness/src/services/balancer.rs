@@ -80,7 +80,7 @@ impl Balancer {
         self.address
     }
 
-    /// Returns the running process, for signals.
+    /// Returns the process of the load balancer, for signals and for its state.
     #[must_use]
     pub const fn process(&self) -> &GuardedProcess {
         &self.process

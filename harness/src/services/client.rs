@@ -37,8 +37,8 @@ fn output_within(command: &mut Command, timeout: Duration) -> io::Result<String>
             // This fails if the program has ended just now.
             let _ = signal(pid, "KILL", Reach::Process);
             let program = command.get_program().to_string_lossy();
-            let waited = format!("{program} did not end within {timeout:?} and was killed");
-            return Err(io::Error::new(io::ErrorKind::TimedOut, waited));
+            let text = format!("{program} did not end within {timeout:?} and was killed");
+            return Err(io::Error::new(io::ErrorKind::TimedOut, text));
         }
     };
     if !output.status.success() {

@@ -205,8 +205,8 @@ impl GuardedProcess {
                 return Ok(status.code().filter(|code| *code <= 128));
             }
             if Instant::now() >= deadline {
-                let waited = format!("the process has not ended after {} s", PROCESS_TIMEOUT.as_secs());
-                return Err(io::Error::new(io::ErrorKind::TimedOut, waited));
+                let text = format!("the process has not ended after {} s", PROCESS_TIMEOUT.as_secs());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, text));
             }
             pause(Duration::from_millis(10));
         }

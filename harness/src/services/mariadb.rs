@@ -93,7 +93,7 @@ impl MariaDb {
         self.administrator().run(&["--ssl", &authority], statements)
     }
 
-    /// Returns the running process, for signals.
+    /// Returns the process of the server, for signals and for its state.
     #[must_use]
     pub const fn process(&self) -> &GuardedProcess {
         &self.process

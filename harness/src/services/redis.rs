@@ -84,7 +84,7 @@ impl Redis {
     pub fn command(&self, words: &[&str]) -> io::Result<String> {
         client::output(
             Command::new("redis-cli")
-                // The exit code reports errors (since Redis 7).
+                // With this option, the exit code reports errors (since Redis 7).
                 .arg("-e")
                 .args(["-h", &self.address.ip().to_string()])
                 .args(["-p", &self.address.port().to_string()])
@@ -100,7 +100,7 @@ impl Redis {
         Pause::start(self.address, time)
     }
 
-    /// Returns the running process, for signals.
+    /// Returns the process of the server, for signals and for its state.
     #[must_use]
     pub const fn process(&self) -> &GuardedProcess {
         &self.process

@@ -12,8 +12,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 /// Interval between two changes of memberships.
 const CHANGE_INTERVAL: Duration = Duration::from_millis(200);
-/// Maximum time to wait for the answer to a change. Then the next change is made; the log shows
-/// whether this one happened.
+/// Maximum time to wait for the answer to a change. After that time the next change is made; the
+/// log shows whether the change without an answer happened.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum time until all users have joined again at the end. It is this long because MariaDB, once
 /// its disk was full, checks for free space only every minute.

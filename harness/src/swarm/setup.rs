@@ -59,11 +59,12 @@ pub(super) async fn run(context: &RunContext, options: &Options) -> io::Result<S
         let (owner, others) = peers
             .split_first_mut()
             .ok_or_else(|| io::Error::other("a group needs at least one user"))?;
-        let outside = others.len().saturating_sub(options.churn);
+        // The group has its owner and the last `churn` users, but not the users between them.
+        let uninvolved = others.len().saturating_sub(options.churn);
         let name = format!("{} churn", options.name);
-        let group = create_group(owner, others[outside..].iter_mut(), &name, false).await?;
+        let group = create_group(owner, others[uninvolved..].iter_mut(), &name, false).await?;
         conversations[0].push(group);
-        conversations[outside + 1..]
+        conversations[uninvolved + 1..]
             .iter_mut()
             .for_each(|conversations| conversations.push(group));
         churn_group = Some(group);

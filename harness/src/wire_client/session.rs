@@ -78,11 +78,12 @@ pub(crate) struct Session {
     /// Last position of each conversation; `None` until the server has answered
     /// [`request_conversations`](Self::request_conversations).
     targets: Option<Vec<LogPosition>>,
-    /// Last positions in the conversations of the pages that have arrived of an incomplete list.
+    /// Last positions of the conversations that the server has listed so far, until the last page
+    /// of the list arrives.
     listed: Vec<LogPosition>,
     /// Number of messages sent so far.
     sent_count: u64,
-    /// Time of the last write.
+    /// Time of the last write; initially the start of the session.
     written_at: Instant,
 }
 
@@ -189,7 +190,8 @@ impl Session {
     /// Waits for the next packet, and records the outcome or the events that it contains.
     ///
     /// # Cancel safety
-    /// No packet is lost.
+    /// No packet is lost. But if the call is cancelled while it requests the next page of
+    /// conversations, part of the request may have been written.
     pub(crate) async fn receive(&mut self) -> io::Result<()> {
         match self.peer.next().await? {
             Incoming::Reply { request_id, result } => {

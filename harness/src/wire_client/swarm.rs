@@ -233,7 +233,7 @@ struct WireClient {
     settled: watch::Sender<usize>,
     /// True after this client was counted in `settled`.
     is_settled: bool,
-    /// Id of the last run.
+    /// Id of the last run; `None` before the first session.
     last_run: Option<u64>,
 }
 

@@ -43,7 +43,8 @@ fn clients() -> Vec<Observation> {
     ]
 }
 
-/// Returns the final log of the group: its creation and, if `is_complete`, the message.
+/// Returns the final log of the group (its creation and, if `is_complete`, the message), and the
+/// membership of the user.
 fn logs(is_complete: bool) -> Vec<Observation> {
     let event = |seq: u64, message: Option<&str>| Observation::Logged {
         source: "database".into(),

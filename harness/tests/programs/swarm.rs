@@ -88,8 +88,9 @@ async fn swarm_through_the_library_passes_the_check() {
     }
     assert!(!printed.contains("not checked"), "{printed}");
 
-    // Also passes if `histcheck` itself reads the logs from a node, as a user of the swarm.
-    let reader = [
+    // The check also passes if `histcheck` itself reads the logs from a node, as a user of the
+    // swarm.
+    let server_options = [
         "--server",
         &service.addresses()[1].to_string(),
         "--user",
@@ -97,7 +98,7 @@ async fn swarm_through_the_library_passes_the_check() {
         "--pin",
         &service.pin,
     ];
-    let (code, printed) = histcheck(&history, &reader.map(str::to_owned)).await;
+    let (code, printed) = histcheck(&history, &server_options.map(str::to_owned)).await;
     assert_eq!(code, Some(0), "{printed}");
 }
 

@@ -22,8 +22,8 @@ impl Operator {
     /// # Errors
     /// [`CommandError`]. `NameTaken`: the name, one that looks like it, or the subject is taken, or
     /// a deleted account reserves the subject. `InvalidArgument`: the subject is not valid.
-    /// `InvalidPassword`: the password is too short or too long. `RefusedByPolicy`: there is a
-    /// password, but the engine stores no passwords.
+    /// `InvalidPassword`: the password is too short or too long, or has characters that passwords
+    /// cannot have. `RefusedByPolicy`: there is a password, but the engine stores no passwords.
     pub async fn create_account(&self, account: CreateAccount) -> Result<AccountInfo, CommandError> {
         self.spawn(|this| async move { this.create(account).await }).await
     }
@@ -155,9 +155,9 @@ impl Operator {
     /// Sets the password of an account, and ends its sessions.
     ///
     /// # Errors
-    /// [`CommandError`]. `InvalidPassword`: the password is too short or too long.
-    /// `RefusedByPolicy`: the engine stores no passwords. `NotFound`: there is no such account, or
-    /// it is deleted.
+    /// [`CommandError`]. `InvalidPassword`: the password is too short or too long, or has
+    /// characters that passwords cannot have. `RefusedByPolicy`: the engine stores no passwords.
+    /// `NotFound`: there is no such account, or it is deleted.
     pub async fn set_password(&self, user: impl Into<UserRef>, password: Secret) -> Result<AccountInfo, CommandError> {
         let user = user.into();
         self.find_user(&user).await?;

@@ -12,8 +12,8 @@ fn history_with_return() -> Vec<Observation> {
         ..event(GROUP, 8, 3, None)
     };
     history.retain(|observation| {
-        let is_end = matches!(observation, Observation::Head { last, .. } if last.conversation == GROUP);
-        !is_end
+        let is_head = matches!(observation, Observation::Head { last, .. } if last.conversation == GROUP);
+        !is_head
             && !matches!(
                 observation,
                 Observation::Member { user: 3, .. } | Observation::Finished { .. }

@@ -137,7 +137,7 @@ fn add_message(
     log.push(event);
 }
 
-/// Checks a history whose observations are made in this order.
+/// Checks a history. The time of each observation is its index in `history`.
 fn report_of(history: Vec<Observation>) -> super::Report {
     let records = (0..).zip(history).map(|(at, observation)| Record { at, observation });
     check(&History::new(records.collect()))
