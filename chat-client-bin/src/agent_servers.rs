@@ -1,6 +1,7 @@
 //! The servers, keys and authorities that an agent uses. A command that runs through the agent
 //! cannot choose others.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use chat_core::client::{Scheme, ServerAddress};
@@ -60,7 +61,8 @@ impl AgentServers {
             )))
         };
         if let Some(other) = wanted.servers.iter().find(|server| !self.servers.contains(server)) {
-            let used: Vec<_> = self.servers.iter().map(ServerAddress::to_string).collect();
+            let used: BTreeSet<_> = self.servers.iter().map(ServerAddress::to_string).collect();
+            let used: Vec<_> = used.into_iter().collect();
             return refuse("--server", format!("{}, not {other}", used.join(" and ")));
         }
         if let Some(ca) = &wanted.ca

@@ -125,7 +125,7 @@ impl Profile {
         text.lines().map(parse).collect()
     }
 
-    /// Opens an account, waiting up to 5 s for another process to close it. If that process runs an
+    /// Opens an account, waiting up to 5 s, and at most `timeout`, for another process to close it. If that process runs an
     /// agent and `through_agent` is given, opens a spool at once instead. The outbox also receives
     /// the messages that terminated processes left in their spools.
     ///
@@ -136,13 +136,13 @@ impl Profile {
         &self,
         account: &str,
         through_agent: Option<&Wanted>,
-        output: &Output,
+        (timeout, output): (Duration, &Output),
     ) -> Result<Opened, Failure> {
         let (known_hosts, spools) = (
             self.directory.join("known_hosts"),
             self.account_directory(account).join("spool"),
         );
-        let deadline = Instant::now() + LOCK_TIMEOUT;
+        let deadline = Instant::now() + LOCK_TIMEOUT.min(timeout);
         loop {
             let error = match FileStore::open(self.account_directory(account), &known_hosts) {
                 Err(error @ ClientStoreError::InUse(_)) => error,
@@ -161,8 +161,7 @@ impl Profile {
                 return Ok(Opened::ThroughAgent(spool, store));
             }
             if Instant::now() >= deadline {
-                let text = format!("{error}; end that process first, or use another --profile");
-                return Err(Failure::new(Kind::Temporary, text));
+                return Err(Failure::new(Kind::Temporary, error.to_string()));
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }

@@ -101,7 +101,8 @@ impl Session {
         let servers = servers::choose(global, &profile, &account)?;
         let may_use_agent = receive == Receive::Nothing && matches!(mode, LoginMode::Automatic | LoginMode::Stored);
         let wanted = may_use_agent.then(|| wanted(global, &servers));
-        let store = match profile.open(&account, wanted.as_ref(), output).await? {
+        let timeout = global.timeout_or(DEFAULT_TIMEOUT);
+        let store = match profile.open(&account, wanted.as_ref(), (timeout, output)).await? {
             Opened::Exclusive(store) => store,
             Opened::ThroughAgent(spool, store) => {
                 let options = agent::options(&profile.agent_socket(&account));
@@ -131,7 +132,9 @@ impl Session {
             let nodes = tokio::time::timeout_at(deadline.at, chat_core::client::discover(&options, &store)).await;
             let nodes = nodes.unwrap_or(Err(ClientError::Timeout));
             let nodes = nodes.map_err(|error| explain(error, !global.pin.is_empty()))?;
-            options.servers = nodes.iter().cloned().map(Into::into).collect();
+            // A node may be reachable through the given servers only, such as a load balancer.
+            let given = servers.iter().filter(|server| !nodes.contains(server));
+            options.servers = nodes.iter().chain(given).cloned().map(Into::into).collect();
             nodes
         } else {
             servers

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use chat_core::store::StoreError;
+use chat_core::store::{Heartbeat, StoreError};
 use mysql_async::{Error, IoError};
 use thiserror::Error;
 
@@ -86,6 +86,16 @@ pub enum OpenError {
     ChangedMigration {
         /// Number of the migration.
         version: u32,
+    },
+    /// Nodes use the database, so it cannot get a new epoch: they would keep the old one.
+    #[error(
+        "{nodes} of the nodes that use the database were alive within the last {} s; stop all nodes, wait that long, \
+         and try again",
+        Heartbeat::PEER_TIMEOUT.as_secs()
+    )]
+    InUse {
+        /// Number of these nodes.
+        nodes: u64,
     },
     /// Any other error of the database.
     #[error("cannot prepare the database")]

@@ -7,7 +7,7 @@ use mysql_async::prelude::Queryable;
 
 use crate::MysqlStore;
 use crate::clock::NOW;
-use crate::error::store_error;
+use crate::error::{OpenError, store_error};
 
 /// Age of a heartbeat above which the row of its node is deleted, in milliseconds.
 const MAX_AGE_MS: u64 = 60 * 60 * 1000;
@@ -23,6 +23,17 @@ impl MysqlStore {
             heartbeat(&mut conn, node).await.map_err(store_error)
         };
         connections.with_deadline(work).await
+    }
+}
+
+/// Fails if a node that uses the database is alive.
+pub(crate) async fn require_no_node(conn: &mut Conn) -> Result<(), OpenError> {
+    let max_age = Heartbeat::PEER_TIMEOUT.as_millis();
+    let sql = format!("SELECT COUNT(*) FROM node WHERE ABS({NOW} - heartbeat) <= {max_age}");
+    let nodes: Option<u64> = conn.query_first(sql).await.map_err(OpenError::from_driver)?;
+    match nodes.unwrap_or_default() {
+        0 => Ok(()),
+        nodes => Err(OpenError::InUse { nodes }),
     }
 }
 

@@ -25,6 +25,14 @@ impl RequestNoticeTx for MysqlTx<'_> {
         Ok(self.execute_unique(sql, values).await?.is_some())
     }
 
+    async fn delete_request_notice(&mut self, notice: RequestNotice) -> Result<(), StoreError> {
+        self.contract.before_record_request_notice(notice.inbox)?;
+        let sql = "DELETE FROM request_notice WHERE inbox_id = ? AND kind = ? AND sender_id = ? AND group_id = ?";
+        let group = notice.group.map_or(0, |group| int(group.0));
+        let values = (int(notice.inbox.0), notice.kind as u8, int(notice.sender.0), group);
+        self.execute(sql, values).await.map(drop)
+    }
+
     async fn delete_request_notices(&mut self, inbox: ConversationId) -> Result<(), StoreError> {
         self.contract.before_record_request_notice(inbox)?;
         let sql = "DELETE FROM request_notice WHERE inbox_id = ?";

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::clock::NOW;
 use crate::connections::Connections;
 use crate::error::{OpenError, closed, is_conflict, store_error, timed_out};
+use crate::heartbeats;
 use crate::job::Job;
 use crate::migrate::{self, PreparedDatabase};
 use crate::options::{self, Options};
@@ -80,13 +81,15 @@ impl MysqlStore {
     /// schema up to date unless [`Options::migrate`] is off.
     ///
     /// # Errors
-    /// See [`OpenError`]; [`OpenError::OlderSchema`] with `found: 0` if the database holds no
-    /// store, which is not created.
+    /// See [`OpenError`]; [`OpenError::InUse`] if a node was alive within the last 10 s, and
+    /// [`OpenError::OlderSchema`] with `found: 0` if the database holds no store, which is not
+    /// created.
     pub async fn renew_epoch(url: &str, options: Options) -> Result<StoreEpoch, OpenError> {
         let driver_options = options::driver_options(url, &options, false)?;
         let mut conn = connect(driver_options, options.request_timeout).await?;
         migrate::require_store(&mut conn).await?;
         migrate::prepare(&mut conn, options.migrate).await?;
+        heartbeats::require_no_node(&mut conn).await?;
         let epoch = migrate::renew_epoch(&mut conn).await?;
         conn.disconnect().await.map_err(OpenError::from_driver)?;
         Ok(epoch)

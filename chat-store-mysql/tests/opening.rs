@@ -215,3 +215,18 @@ async fn cluster_key_belongs_to_the_database() {
     MysqlStore::renew_epoch(&url, Options::default()).await.unwrap();
     assert_ne!(key(&url).await, first);
 }
+
+#[tokio::test]
+async fn epoch_is_not_renewed_while_a_node_is_alive() {
+    let (server, url) = server(&[]);
+    let store = MysqlStore::open(&url, Options::default()).await.unwrap();
+    store.heartbeat(NodeId([7; 16])).await.unwrap();
+    store.close().await;
+    let renew = async || MysqlStore::renew_epoch(&url, Options::default()).await;
+    let refused = renew().await.unwrap_err();
+    assert!(matches!(refused, OpenError::InUse { nodes: 1 }), "{refused:?}");
+    server
+        .sql("UPDATE chat.node SET heartbeat = heartbeat - 11000")
+        .unwrap();
+    renew().await.unwrap();
+}

@@ -29,6 +29,14 @@ impl RequestNoticeTx for SqliteTx<'_> {
         Ok(self.execute(sql, values)? > 0)
     }
 
+    async fn delete_request_notice(&mut self, notice: RequestNotice) -> Result<(), StoreError> {
+        self.contract.before_record_request_notice(notice.inbox)?;
+        let sql = "DELETE FROM request_notice WHERE inbox_id = ?1 AND kind = ?2 AND sender_id = ?3 AND group_id = ?4";
+        let group = notice.group.map_or(0, |group| int(group.0));
+        let values = params![int(notice.inbox.0), notice.kind as u8, int(notice.sender.0), group];
+        self.execute(sql, values).map(drop)
+    }
+
     async fn delete_request_notices(&mut self, inbox: ConversationId) -> Result<(), StoreError> {
         self.contract.before_record_request_notice(inbox)?;
         let sql = "DELETE FROM request_notice WHERE inbox_id = ?1";

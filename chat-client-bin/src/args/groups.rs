@@ -156,6 +156,13 @@ impl From<RoleArg> for Role {
     }
 }
 
+/// Returns a duration in the largest unit in which it is a whole number, such as `90 s` or `2 h`.
+pub(crate) fn duration_text(ms: u64) -> String {
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000)];
+    let unit = units.into_iter().find(|(_, unit)| ms.is_multiple_of(*unit));
+    unit.map_or_else(|| format!("{ms} ms"), |(name, unit)| format!("{} {name}", ms / unit))
+}
+
 /// Parses a number of seconds, or a number with the unit `s`, `m`, `h` or `d`. Returns
 /// milliseconds.
 pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {

@@ -33,10 +33,11 @@ impl Target {
     }
 }
 
-/// Parses a user name or id.
+/// Parses a user name, or an id with or without `#` before it.
 pub(crate) fn user_ref(text: &str) -> Result<UserRef, Failure> {
-    if is_number(text) {
-        return Ok(UserRef::Id(UserId(number(text)?)));
+    let id = text.strip_prefix('#').unwrap_or(text);
+    if is_number(id) {
+        return Ok(UserRef::Id(UserId(number(id)?)));
     }
     let name = UserName::parse_any(text).map_err(|error| Failure::usage(format!("{text:?}: {error}")))?;
     Ok(UserRef::Name(name))

@@ -12,7 +12,7 @@ use chat_core::secure::Fingerprint;
 use clap::{Parser, Subcommand};
 
 pub(crate) use friends::FriendCommand;
-pub(crate) use groups::{Group, GroupCommand, GroupUser, duration_ms};
+pub(crate) use groups::{Group, GroupCommand, GroupUser, duration_ms, duration_text};
 pub(crate) use messages::{History, Listen, Modify, Read, Send, group_ref, seq, user_ref};
 
 /// Chat client for terminals and scripts.

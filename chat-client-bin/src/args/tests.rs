@@ -113,6 +113,7 @@ fn json_flag_is_found_in_invalid_command_lines() {
 #[test]
 fn users_groups_and_message_numbers_parse() {
     assert_eq!(user_ref("42").unwrap(), UserRef::Id(UserId(42)));
+    assert_eq!(user_ref("#42").unwrap(), UserRef::Id(UserId(42)), "as it is printed");
     assert!(matches!(user_ref("小明").unwrap(), UserRef::Name(_)));
     assert!(user_ref("no way").is_err());
     assert!(user_ref("0").is_err() && user_ref("9223372036854775808").is_err());
@@ -121,6 +122,12 @@ fn users_groups_and_message_numbers_parse() {
     assert!(matches!(group_ref("C++ 学习").unwrap(), ConversationRef::Group(_)));
     assert_eq!(seq("#7").unwrap(), Seq(7));
     assert!(seq("0").is_err() && seq("x").is_err() && seq("99999999999999999999").is_err());
+}
+
+#[test]
+fn durations_are_shown_in_their_largest_unit() {
+    let shown = [90_000, 600_000, 7_200_000, 86_400_000, 1500].map(duration_text);
+    assert_eq!(shown, ["90 s", "10 min", "2 h", "1 d", "1500 ms"]);
 }
 
 #[test]

@@ -83,31 +83,22 @@ impl<'a> Sender<'a> {
     }
 
     pub(super) async fn send_one(&self, content: DraftContent, output: &mut Output) -> Result<(), Failure> {
-        let mut message = self.enqueue(0, self.conversation.clone(), content).await?;
+        let mut message = enqueue(&self.client, 0, self.conversation.clone(), content).await?;
         match self.outcome(&mut message, Instant::now() + self.timeout).await? {
             Ok(appended) => self.print(message.handle.id(), &appended, output).await,
             Err(refused) => Err(refused),
         }
     }
 
-    async fn enqueue(&self, line: u64, to: ConversationRef, content: DraftContent) -> Result<InFlight, Failure> {
-        let referents = Referents::of_message(&to, &content);
-        let handle = self.client.enqueue(to, content).await?;
-        Ok(InFlight {
-            line,
-            referents,
-            handle,
-        })
-    }
-
     /// Sends each line of the input that is not empty, with up to [`MAX_AHEAD`] messages in flight.
     /// Lines after a refused line are still sent. Once a message was stored, lines that are read
     /// later are addressed by the id of the conversation, so that they arrive there even if the
-    /// conversation is renamed.
+    /// conversation is renamed. After the server was restored from a backup, they are addressed by
+    /// name again.
     pub(super) async fn send_lines(&self, output: &mut Output) -> Result<(), Failure> {
         let mut lines = lines();
         let mut in_flight = VecDeque::<InFlight>::new();
-        let mut conversation = self.conversation.clone();
+        let (mut client, mut conversation) = (self.client.clone(), self.conversation.clone());
         let mut failed_lines = 0_u64;
         let (mut reading, mut read_result) = (true, Ok(()));
         let mut deadline = Instant::now() + self.timeout;
@@ -145,12 +136,24 @@ impl<'a> Sender<'a> {
                         }
                         match text_of(line.text) {
                             Ok(None) => {}
-                            Ok(Some(text)) => match self.enqueue(line.number, conversation.clone(), DraftContent::text(text)).await {
-                                Ok(message) => in_flight.push_back(message),
-                                // Further lines would fail too; messages in flight may still
-                                // succeed.
-                                Err(failure) => (reading, read_result) = (false, Err(failure.at_line(line.number))),
-                            },
+                            Ok(Some(text)) => {
+                                let content = DraftContent::text(text);
+                                let mut queued = enqueue(&client, line.number, conversation.clone(), content.clone()).await;
+                                if matches!(queued, Err(ClientError::StoreReplaced)) && self.conversation.is_by_name() {
+                                    client = self.session.client.with_current_epoch();
+                                    conversation = self.conversation.clone();
+                                    queued = enqueue(&client, line.number, conversation.clone(), content).await;
+                                }
+                                match queued {
+                                    Ok(message) => in_flight.push_back(message),
+                                    // Further lines would fail too; messages in flight may still
+                                    // succeed.
+                                    Err(error) => {
+                                        let failure = Failure::from(error).at_line(line.number);
+                                        (reading, read_result) = (false, Err(failure));
+                                    }
+                                }
+                            }
                             Err(failure) => report_failure(line.number, failure, output),
                         }
                     }
@@ -243,6 +246,21 @@ impl<'a> Sender<'a> {
             }
         }
     }
+}
+
+async fn enqueue(
+    client: &Client,
+    line: u64,
+    to: ConversationRef,
+    content: DraftContent,
+) -> Result<InFlight, ClientError> {
+    let referents = Referents::of_message(&to, &content);
+    let handle = client.enqueue(to, content).await?;
+    Ok(InFlight {
+        line,
+        referents,
+        handle,
+    })
 }
 
 /// Returns why the client has ended or is not connected, or `None` if it is connected or the reason

@@ -15,11 +15,11 @@ use chat_core::client::{Client, ClientError};
 use chat_core::commands::Commands;
 use chat_core::model::{ConversationId, ConversationInfo, ConversationRef, GroupName, Seq};
 
-use crate::args::user_ref;
+use crate::args::{group_ref, user_ref};
 use crate::command_client::CommandClient;
 use crate::failure::Failure;
 use crate::missing::Referents;
-use crate::outbox::user_label;
+use crate::outbox::{conversation_label, user_label};
 use crate::output::{ACTION_PREFIX, Row, Show};
 
 use super::command::Action;
@@ -101,9 +101,15 @@ fn open_direct(state: &mut State, user: &str) -> Result<(), Failure> {
 }
 
 fn open_group(state: &mut State, name: &str) -> Result<(), Failure> {
-    let name = GroupName::parse_any(name.trim_start_matches('#')).map_err(Failure::usage)?;
-    let label = format!("#{name}");
-    opening::open(state, ConversationRef::Group(name), label);
+    let group = match group_ref(name) {
+        Ok(by_id @ ConversationRef::Id(_)) => by_id,
+        _ => ConversationRef::Group(GroupName::parse_any(name.trim_start_matches('#')).map_err(Failure::usage)?),
+    };
+    let label = match &group {
+        ConversationRef::Group(name) => format!("#{name}"),
+        _ => conversation_label(&state.client, &group),
+    };
+    opening::open(state, group, label);
     Ok(())
 }
 

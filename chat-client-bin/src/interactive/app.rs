@@ -40,6 +40,9 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// Maximum time to print the queued lines before a signal ends the client.
 const STOP_FLUSH_TIMEOUT: Duration = Duration::from_millis(100);
 
+/// Maximum time between two presses of Ctrl-C that quit. Longer apart, each discards the typed line.
+const INTERRUPT_INTERVAL: Duration = Duration::from_secs(3);
+
 /// The event loop of the interactive client.
 #[derive(Debug)]
 pub(super) struct App {
@@ -50,6 +53,8 @@ pub(super) struct App {
     output: Output,
     /// `true` once the client has received the events that this device missed before the start.
     caught_up: bool,
+    /// Number of events of the inbox that this device missed before the start.
+    missed_in_inbox: u32,
     /// `true` once the client has connected for the first time.
     was_connected: bool,
     quitting: bool,
@@ -57,8 +62,8 @@ pub(super) struct App {
     line_timeout: Duration,
     /// Signal that the process continues after it was stopped, as by Ctrl-Z.
     continued: Signal,
-    /// Number of times that Ctrl-C was pressed in a row.
-    interrupts: u32,
+    /// Time at which Ctrl-C was pressed last, unless a line was entered since then.
+    last_interrupt: Option<Instant>,
     /// Passwords that `/passwd` is asking for, or `None` if it is not.
     password_change: Option<PasswordChange>,
     /// Error that ended the input.
@@ -93,11 +98,12 @@ impl App {
             input,
             output,
             caught_up: false,
+            missed_in_inbox: 0,
             was_connected: false,
             quitting: false,
             line_timeout,
             continued,
-            interrupts: 0,
+            last_interrupt: None,
             password_change: None,
             input_error: None,
         };
@@ -203,7 +209,7 @@ impl App {
     async fn handle_input(&mut self, event: Option<InputEvent>) {
         match event {
             Some(InputEvent::Line { number, text }) => {
-                self.interrupts = 0;
+                self.last_interrupt = None;
                 self.set_script_line(number);
                 self.handle_line(&text);
                 if !self.input.has_editor {
@@ -220,17 +226,17 @@ impl App {
             Some(InputEvent::Typing) => return actions::send_typing(&mut self.state),
             Some(InputEvent::MembersWanted) => return actions::load_remaining_members(&mut self.state),
             Some(InputEvent::Password(password)) => {
-                self.interrupts = 0;
+                self.last_interrupt = None;
                 self.handle_password(password);
             }
             Some(InputEvent::Interrupt) if self.password_change.is_some() => self.cancel_password_change(),
             Some(InputEvent::Interrupt) => {
-                self.interrupts += 1;
-                self.quitting = self.interrupts > 1;
+                let last = self.last_interrupt.replace(Instant::now());
+                self.quitting = last.is_some_and(|at| at.elapsed() < INTERRUPT_INTERVAL);
                 if !self.quitting {
                     self.state
                         .screen
-                        .line("Press Ctrl-C again to quit; Ctrl-D and /quit do the same.");
+                        .line("Press Ctrl-C again within 3 s to quit; Ctrl-D and /quit do the same.");
                 }
             }
             Some(InputEvent::Failed(failure)) => {

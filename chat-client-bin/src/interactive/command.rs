@@ -73,7 +73,7 @@ const LITERAL_SLASH: &str = "//";
 /// Number of events that `/history` prints without an argument.
 const DEFAULT_HISTORY: u32 = 20;
 /// Maximum number of events that `/history` prints.
-const MAX_HISTORY: u32 = 500;
+pub(super) const MAX_HISTORY: u32 = 500;
 
 /// Parses a line, or a pasted text of several lines.
 pub(super) fn parse(line: &str) -> Line {

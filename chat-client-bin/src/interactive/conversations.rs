@@ -150,7 +150,8 @@ impl Conversations {
     /// Returns the prompt, such as `bob (3 new, 1 for you)> `. It counts the unread messages and
     /// the mentions in other conversations.
     pub(super) fn prompt(&self, all: &[Arc<ConversationInfo>]) -> String {
-        let others = || all.iter().filter(|info| !self.is_current(info));
+        // The name of a group that the user has left, or that was deleted, no longer denotes it.
+        let others = || all.iter().filter(|info| info.active && !self.is_current(info));
         let unread = others().map(|info| info.unread).fold(0, u32::saturating_add);
         let mentions = others().map(|info| info.unread_mentions).fold(0, u32::saturating_add);
         let new = match (unread, mentions) {

@@ -60,6 +60,9 @@ impl ConversationName {
 /// Describes the events of a conversation that the client cannot receive.
 pub(crate) fn describe_truncation(conversation: &ConversationInfo, from: Seq, to: Seq) -> String {
     let name = ConversationName::of(conversation).label();
+    if to < conversation.first_seq {
+        return format!("events #{from} to #{to} of {name} were written while you were no member of it");
+    }
     format!("events #{from} to #{to} of {name} cannot be read: you may not read them, or the server no longer has them")
 }
 
@@ -80,7 +83,11 @@ pub(crate) struct EventLine {
     /// Further fields, which depend on the kind of event.
     #[serde(flatten)]
     detail: Map<String, Value>,
-    /// Text for the terminal after the sender, such as `recalled #3`.
+    /// Name of the user that `words` are about: the sender, or the friend in events of friendships,
+    /// which the owner of the inbox may have sent.
+    #[serde(skip)]
+    subject: String,
+    /// Text for the terminal after the subject, such as `recalled #3`.
     #[serde(skip)]
     words: String,
 }
@@ -89,6 +96,12 @@ impl EventLine {
     pub(crate) fn new(info: &ConversationInfo, entry: &HistoryEvent, body: &EventBody, names: &Names) -> Self {
         let event = &entry.event;
         let (kind, text, detail, words) = describe(entry, body, names);
+        let subject = match body {
+            EventBody::FriendRequested { from: user, .. }
+            | EventBody::FriendAnswered { by: user, .. }
+            | EventBody::FriendRemoved { by: user } => *user,
+            _ => event.sender,
+        };
         Self {
             event: kind,
             conversation: ConversationName::of(info),
@@ -98,6 +111,7 @@ impl EventLine {
             time_ms: event.time.0,
             text,
             detail: detail.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+            subject: name_of(names, subject),
             words,
         }
     }
@@ -119,7 +133,7 @@ impl EventLine {
             "edit" => indent(&self.words),
             _ => single_line(&self.words),
         };
-        let words = format!("{} {words}", single_line(&self.from));
+        let words = format!("{} {words}", single_line(&self.subject));
         format!("{number} {} {}", style.dim("*"), style.dim(&words))
     }
 

@@ -106,7 +106,7 @@ fn script_lines_after_a_failed_open_are_not_sent() {
     client.type_line("for nobody");
     client.until_error("line 4: no conversation is open");
     client.type_line("/group nogroup");
-    client.until_error("there is no group “nogroup” that you can see");
+    client.until_error("you are in no group “nogroup”; /join nogroup joins a group");
     client.type_line("/create club");
     client.until("-- #club --");
     client.type_line("/create club");
@@ -164,7 +164,7 @@ fn script_whose_lines_fail_ends_with_code_1_and_prints_nothing() {
     for (number, error) in [
         (1, "there is no user “nobody”"),
         (2, "no conversation is open"),
-        (4, "there is no group “nosuch” that you can see"),
+        (4, "you are in no group “nosuch”; /join nosuch joins a group"),
         (5, "no conversation is open"),
         (6, "/frobnicate is not a command"),
         (7, "/edit [SEQ] TEXT"),

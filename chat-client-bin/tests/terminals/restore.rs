@@ -88,6 +88,23 @@ fn line_typed_after_a_restore_reaches_the_user_of_the_prompt() {
     restore.assert_bob_has(&["after"]);
 }
 
+/// `send -` has addressed the conversation by its id since its first message.
+#[test]
+fn lines_read_after_a_restore_are_sent_to_the_user_of_the_command() {
+    let mut restore = Restore::new();
+    let mut client = restore.alice.start(&["send", "bob", "-"]);
+    client.type_line("before");
+    client.until("1");
+    restore.run(|_| ());
+    // The first line is sent once the client has noticed the restore, or notices it.
+    for (number, text) in [("1", "after"), ("2", "last")] {
+        client.type_line(text);
+        client.until(number);
+    }
+    assert_eq!(client.finish().0, Some(0));
+    restore.assert_bob_has(&["after", "last"]);
+}
+
 #[test]
 fn line_typed_before_a_restore_is_not_lost() {
     let mut restore = Restore::new();

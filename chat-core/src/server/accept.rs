@@ -219,7 +219,13 @@ fn admit_from_proxy(mut stream: Box<dyn Transport>, protocol: &Protocol, shared:
     let proxy = source_of(stream.peer());
     let is_trusted = |ip| shared.config.trusted_proxies.iter().any(|network| network.contains(ip));
     if !matches!(proxy, Source::Ip(ip) if is_trusted(ip)) {
-        tracing::debug!(source = %proxy, "connection refused: its source is not a trusted proxy");
+        if let Some(connections) = shared.throttled.untrusted_proxies.hit(now()) {
+            tracing::warn!(
+                source = %proxy,
+                connections,
+                "connections to a port for load balancers are refused: their source is not among the trusted proxies"
+            );
+        }
         return;
     }
     let Some(guard) = register(proxy, shared) else { return };

@@ -100,6 +100,8 @@ struct ThrottledLogs {
     source_full: LogThrottle,
     /// Logins or registrations exceed a limit on attempts.
     attempts: LogThrottle,
+    /// The source of a connection to a port for load balancers is not a trusted proxy.
+    untrusted_proxies: LogThrottle,
     /// The operating system cannot accept connections.
     accept_failed: LogThrottle,
     /// A listener that the readiness gate closed cannot be opened again.

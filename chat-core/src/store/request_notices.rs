@@ -34,6 +34,12 @@ pub trait RequestNoticeTx: Send {
         since: Timestamp,
     ) -> Result<bool, StoreError>;
 
+    /// Deletes the record of a notice, if there is one, so that the same request is announced again.
+    ///
+    /// # Errors
+    /// [`StoreError::Defect`]: the inbox is not locked.
+    async fn delete_request_notice(&mut self, notice: RequestNotice) -> Result<(), StoreError>;
+
     /// Deletes all records of an inbox.
     ///
     /// # Errors

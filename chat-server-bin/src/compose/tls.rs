@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chat_core::secure::ServerIdentity;
-use chat_core::transport::tls::TlsAcceptor;
+use chat_core::transport::tls::{TlsAcceptor, TlsError};
 
 use super::{Composition, non_empty, read_file};
 use crate::config::{Checked, Scheme};
@@ -23,9 +23,17 @@ impl Composition {
         let files = &config.settings.tls;
         let reloaded = hardening::check_key(&files.key_file).and_then(|()| {
             let (certificate, key) = (read_file(&files.certificate_file)?, read_file(&files.key_file)?);
+            let loaded = TlsAcceptor::from_pem(crypto_provider(), &certificate, &key);
+            let loaded = loaded.map_err(|error| unusable(config, &error))?;
+            if !loaded.is_certificate_valid_now() && acceptor.is_certificate_valid_now() {
+                return Err(Failure::config(format!(
+                    "{} has expired, or is not valid yet",
+                    files.certificate_file.display()
+                )));
+            }
             acceptor
                 .reload_pem(&certificate, &key)
-                .map_err(|error| Failure::config(chain(&error)))
+                .map_err(|error| unusable(config, &error))
         });
         match reloaded {
             Ok(()) => tracing::info!(
@@ -62,9 +70,26 @@ pub(super) fn pem_acceptor(config: &Checked) -> Result<Option<TlsAcceptor>, Fail
     };
     hardening::check_key(&files.key_file)?;
     let (certificate, key) = (read_file(certificate_file)?, read_file(&files.key_file)?);
-    TlsAcceptor::from_pem(crypto_provider(), &certificate, &key)
-        .map(Some)
-        .map_err(|error| Failure::config(chain(&error)))
+    let acceptor =
+        TlsAcceptor::from_pem(crypto_provider(), &certificate, &key).map_err(|error| unusable(config, &error))?;
+    if !acceptor.is_certificate_valid_now() {
+        tracing::warn!(
+            file = %certificate_file.display(),
+            "the TLS certificate has expired, or is not valid yet: clients that have not pinned its key refuse it"
+        );
+    }
+    Ok(Some(acceptor))
+}
+
+/// Returns the failure for files of a certificate and a key that cannot be used.
+fn unusable(config: &Checked, error: &TlsError) -> Failure {
+    let files = &config.settings.tls;
+    Failure::config(format!(
+        "tls.certificate_file {}, tls.key_file {}: {}",
+        files.certificate_file.display(),
+        files.key_file.display(),
+        chain(error)
+    ))
 }
 
 fn crypto_provider() -> Arc<rustls::crypto::CryptoProvider> {

@@ -42,6 +42,7 @@ impl Checked {
             mut problems,
         } = loaded;
         let listen = check_listen(&settings, &origins, &mut problems);
+        check_advertise(&settings, &origins, &mut problems);
         let proxies = check_proxies(&settings, &listen, &origins, &mut problems);
         let store = settings.store.url.parse().map_err(|error: String| {
             problems.push(origins.problem("store.url", error));
@@ -114,6 +115,26 @@ fn check_listen(settings: &Settings, origins: &Origins, problems: &mut Vec<Probl
         }
     }
     listen
+}
+
+fn check_advertise(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem>) {
+    let mut add = |text: String| problems.push(origins.problem("server.advertise", text));
+    for url in &settings.server.advertise {
+        match url.parse::<ListenUrl>() {
+            Err(text) => add(text),
+            Ok(parsed) if parsed.is_behind_proxy => {
+                add(format!(
+                    "{url:?}: clients connect without \"+proxy\"; give the address of the load balancer"
+                ));
+            }
+            Ok(parsed) if !parsed.is_reachable() => {
+                add(format!(
+                    "{url:?} is no address that a client can connect to; give a host and a port of its own"
+                ));
+            }
+            Ok(_) => {}
+        }
+    }
 }
 
 fn check_proxies(

@@ -191,6 +191,30 @@ fn merged_settings_report_all_problems_at_once() {
 }
 
 #[test]
+fn advertised_addresses_are_addresses_that_clients_can_reach() {
+    let check = |url: &str| check_text(&format!("[server]\nadvertise = [{url:?}]\n"));
+    for valid in [
+        "sc1://chat-1.example:7400",
+        "tls://[2001:db8::1]:7401",
+        "plain://10.0.0.1:1",
+    ] {
+        assert!(check(valid).is_ok(), "{valid}");
+    }
+    for invalid in [
+        "chat-1.example:7400",
+        "http://x",
+        "",
+        "sc1://0.0.0.0:7400",
+        "sc1://[::]:7400",
+        "sc1://a:0",
+        "sc1+proxy://a:1",
+    ] {
+        let problems = check(invalid).expect_err(invalid);
+        assert!(problems[0].starts_with("FILE:2: server.advertise"), "{problems:?}");
+    }
+}
+
+#[test]
 fn plain_urls_are_limited_to_loopback_unless_allowed() {
     for (host, allowed) in [
         ("127.0.0.1", true),

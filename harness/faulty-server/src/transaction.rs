@@ -176,6 +176,10 @@ impl RequestNoticeTx for FaultyTransaction<'_> {
         self.inner.record_request_notice(notice, now, since).await
     }
 
+    async fn delete_request_notice(&mut self, notice: RequestNotice) -> Result<(), StoreError> {
+        self.inner.delete_request_notice(notice).await
+    }
+
     async fn delete_request_notices(&mut self, inbox: ConversationId) -> Result<(), StoreError> {
         self.inner.delete_request_notices(inbox).await
     }

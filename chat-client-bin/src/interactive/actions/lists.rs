@@ -10,8 +10,9 @@ use crate::interactive::state::{JobResult, State};
 use crate::output::{ContactLine, ConversationLine, DeviceLine, EventLine, GroupLine, MemberLine, UserLine, users_in};
 use crate::session::read_history;
 
+use super::members::current_group;
 use super::mentions::MEMBERS_PER_PAGE;
-use super::{JobContext, current, mark_read};
+use super::{JobContext, mark_read};
 
 /// Maximum number of events that `/inbox` prints.
 const MAX_INBOX_EVENTS: u32 = 20;
@@ -106,7 +107,7 @@ pub(super) fn search(state: &mut State, query: String) -> Result<(), Failure> {
 }
 
 pub(super) fn members(state: &mut State) -> Result<(), Failure> {
-    let (group, _) = current(state)?;
+    let (group, _) = current_group(state)?;
     let (job, known) = (JobContext::of(state), state.known.clone());
     state.spawn(async move {
         let page = job.client.members(group, UserId(0), MEMBERS_PER_PAGE).await?;

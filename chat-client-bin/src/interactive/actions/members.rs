@@ -4,7 +4,7 @@
 use chat_core::commands::Commands;
 use chat_core::model::{Command, ConversationRef, ConversationView, Description, GroupChanges, GroupName, Role};
 
-use crate::args::user_ref;
+use crate::args::{duration_text, user_ref};
 use crate::failure::Failure;
 use crate::interactive::state::{JobResult, State, UnconfirmedCommand};
 use crate::output::single_line;
@@ -13,7 +13,7 @@ use super::{JobContext, current};
 
 pub(super) fn invite(state: &mut State, user: &str) -> Result<(), Failure> {
     let command = Command::InviteMember {
-        group: current(state)?.0,
+        group: current_group(state)?.0,
         user: user_ref(user)?,
     };
     state.request(command, format!("{user} is invited"));
@@ -23,7 +23,7 @@ pub(super) fn invite(state: &mut State, user: &str) -> Result<(), Failure> {
 /// Removes a member; `ban` also bans the user from the group.
 pub(super) fn kick(state: &mut State, user: &str, ban: bool) -> Result<(), Failure> {
     let command = Command::KickMember {
-        group: current(state)?.0,
+        group: current_group(state)?.0,
         user: user_ref(user)?,
         ban,
     };
@@ -34,7 +34,7 @@ pub(super) fn kick(state: &mut State, user: &str, ban: bool) -> Result<(), Failu
 
 pub(super) fn unban(state: &mut State, user: &str) -> Result<(), Failure> {
     let command = Command::UnbanMember {
-        group: current(state)?.0,
+        group: current_group(state)?.0,
         user: user_ref(user)?,
     };
     state.request(command, format!("{user} is no longer banned"));
@@ -43,14 +43,14 @@ pub(super) fn unban(state: &mut State, user: &str) -> Result<(), Failure> {
 
 pub(super) fn mute(state: &mut State, user: &str, duration_ms: u64) -> Result<(), Failure> {
     let command = Command::MuteMember {
-        group: current(state)?.0,
+        group: current_group(state)?.0,
         user: user_ref(user)?,
         duration_ms,
     };
     let done = if duration_ms == 0 {
         format!("{user} is no longer muted")
     } else {
-        format!("{user} is muted")
+        format!("{user} is muted for {}", duration_text(duration_ms))
     };
     state.request(command, done);
     Ok(())
@@ -59,7 +59,7 @@ pub(super) fn mute(state: &mut State, user: &str, duration_ms: u64) -> Result<()
 /// Approves or rejects the request of a user to join the group.
 pub(super) fn answer_join(state: &mut State, user: &str, accept: bool) -> Result<(), Failure> {
     let command = Command::AnswerJoin {
-        group: current(state)?.0,
+        group: current_group(state)?.0,
         user: user_ref(user)?,
         accept,
     };
@@ -74,7 +74,7 @@ pub(super) fn answer_join(state: &mut State, user: &str, accept: bool) -> Result
 
 pub(super) fn set_role(state: &mut State, user: &str, role: Role) -> Result<(), Failure> {
     let command = Command::SetRole {
-        group: current(state)?.0,
+        group: current_group(state)?.0,
         user: user_ref(user)?,
         role,
     };
@@ -90,7 +90,7 @@ pub(super) fn set_role(state: &mut State, user: &str, role: Role) -> Result<(), 
 /// Makes a member the owner of the group. The former owner cannot undo it, so the command has to be
 /// given twice.
 pub(super) fn transfer(state: &mut State, user: &str) -> Result<(), Failure> {
-    let (group, label) = current(state)?;
+    let (group, label) = current_group(state)?;
     let (user, name) = (user_ref(user)?, user.to_owned());
     let unconfirmed = state.take_unconfirmed();
     let job = JobContext::of(state);
@@ -113,7 +113,7 @@ pub(super) fn transfer(state: &mut State, user: &str) -> Result<(), Failure> {
 
 /// Changes the description of the group, or prints it if there is no text.
 pub(super) fn topic(state: &mut State, text: Option<String>) -> Result<(), Failure> {
-    let (group, label) = current(state)?;
+    let (group, label) = current_group(state)?;
     let Some(text) = text else {
         let job = JobContext::of(state);
         state.spawn(async move {
@@ -138,13 +138,31 @@ pub(super) fn topic(state: &mut State, text: Option<String>) -> Result<(), Failu
 }
 
 pub(super) fn rename(state: &mut State, name: &str) -> Result<(), Failure> {
-    let (group, label) = current(state)?;
+    let (group, label) = current_group(state)?;
     let name = GroupName::parse(name.trim_start_matches('#')).map_err(Failure::usage)?;
     let done = format!("{label} is #{name} now");
     let mut changes = GroupChanges::default();
     changes.name = Some(name);
     state.request(Command::UpdateGroup { group, changes }, done);
     Ok(())
+}
+
+/// Returns the current conversation and its label, or an error if it is known to be no group.
+pub(super) fn current_group(state: &State) -> Result<(ConversationRef, String), Failure> {
+    let (reference, label) = current(state)?;
+    let is_direct = match &reference {
+        ConversationRef::Direct(_) => true,
+        ConversationRef::Id(id) => {
+            let info = state.client.known_conversation(*id);
+            info.is_some_and(|info| !matches!(info.view, ConversationView::Group(_)))
+        }
+        ConversationRef::Group(_) => false,
+    };
+    if is_direct {
+        Err(not_a_group(&label))
+    } else {
+        Ok((reference, label))
+    }
 }
 
 fn not_a_group(label: &str) -> Failure {

@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use chat_core::commands::Commands;
 use chat_core::commands::JoinOutcome;
-use chat_core::model::{ConversationRef, ConversationView, EventBody, GroupName, NewGroup, Note, PageFrom, UserId};
+use chat_core::model::{
+    ConversationInfo, ConversationRef, ConversationView, EventBody, GroupName, HistoryEvent, NewGroup, Note, PageFrom,
+    UserId,
+};
 use tokio::time::timeout;
 
 use crate::command_client::CommandClient;
 use crate::failure::Failure;
+use crate::interactive::command::MAX_HISTORY;
 use crate::interactive::state::{JobResult, Shown, State};
 use crate::missing;
-use crate::output::{self, EventLine, time_of_day, users_in};
+use crate::output::{self, EventLine, single_line, time_of_day, users_in};
 use crate::session::read_history;
 
 use super::{JobContext, MAX_SHOWN_EVENTS, MIN_SHOWN_EVENTS, mark_read, mentions};
@@ -39,7 +43,15 @@ async fn resolve(job: JobContext, reference: ConversationRef, label: String) -> 
     let mut reference = reference;
     match timeout(LOOKUP_TIMEOUT, look_up(&job.client, &reference)).await {
         Ok(Ok(Some(found))) => reference = found,
-        Ok(Ok(None)) => return Err(Failure::usage(missing::no_conversation(&job.client, &reference))),
+        Ok(Ok(None)) => {
+            let text = match &reference {
+                ConversationRef::Group(name) => {
+                    single_line(&format!("you are in no group “{name}”; /join {name} joins a group"))
+                }
+                _ => missing::no_conversation(&job.client, &reference),
+            };
+            return Err(Failure::usage(text));
+        }
         Ok(Err(failure)) if failure.code.is_some() => return Err(failure),
         Ok(Err(_)) | Err(_) => {
             let text =
@@ -78,6 +90,27 @@ pub(in crate::interactive) fn enter(
     state.spawn(show(JobContext::of(state), reference, label, None));
 }
 
+/// Says how many unread messages are older than the printed events, if there are any, and how to
+/// print them.
+fn describe_hidden(info: &ConversationInfo, printed: &[(HistoryEvent, EventBody)], me: UserId) -> Option<String> {
+    let is_unread = |entry: &HistoryEvent, body: &EventBody| {
+        let event = &entry.event;
+        let counts = matches!(body, EventBody::Message(_)) && event.recalled_seq.is_none();
+        counts && event.seq > info.read_seq && event.sender != me
+    };
+    let shown = printed.iter().filter(|(entry, body)| is_unread(entry, body)).count();
+    let hidden = (info.unread as usize).checked_sub(shown).filter(|hidden| *hidden > 0)?;
+    let since_read = info.last_seq.0.saturating_sub(info.read_seq.0);
+    let how = if since_read <= u64::from(MAX_HISTORY) {
+        format!("/history {since_read}")
+    } else {
+        "`chat-client history`".to_owned()
+    };
+    Some(format!(
+        "-- {hidden} earlier unread messages are not shown; {how} prints them --"
+    ))
+}
+
 /// Prints the newest events of a conversation: `count` events, or if that is `None`, the unread
 /// events and a few before them (20 to 200 events). Then marks the conversation as read.
 pub(super) async fn show(
@@ -101,6 +134,9 @@ pub(super) async fn show(
     let names = job.client.names(users).await?;
     let me = job.client.me().map_or(UserId(0), |me| me.id);
     job.screen.line(job.style.dim(&format!("-- {label} --")));
+    if let Some(text) = describe_hidden(&info, &history.events, me) {
+        job.screen.line(job.style.bold(&text));
+    }
     let (mut date, mut is_new_marked) = (String::new(), false);
     let (mut messages, mut reactions) = (Vec::new(), Vec::new());
     for (entry, body) in &history.events {

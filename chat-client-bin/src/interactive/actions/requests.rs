@@ -10,7 +10,8 @@ use crate::leaving::Leaver;
 use crate::outbox;
 use crate::output::single_line;
 
-use super::{JobContext, current};
+use super::JobContext;
+use super::members::current_group;
 
 /// Leaves a group. If the user is its last member, the group would be deleted, so the command has
 /// to be given twice.
@@ -21,7 +22,7 @@ pub(super) fn leave(state: &mut State, name: Option<&str>) -> Result<(), Failure
             let label = outbox::conversation_label(&state.client, &group);
             (group, label)
         }
-        None => current(state)?,
+        None => current_group(state)?,
     };
     let unconfirmed = state.take_unconfirmed();
     let job = JobContext::of(state);
@@ -89,12 +90,18 @@ pub(super) fn decline_friend(state: &mut State, user: &str) -> Result<(), Failur
 
 pub(super) fn remove_friend(state: &mut State, user: &str) -> Result<(), Failure> {
     let command = Command::RemoveFriend(user_ref(user)?);
-    state.request(command, format!("friendship with {user} ended, or request withdrawn"));
+    state.request(
+        command,
+        format!("{user} is not your friend, and no request to {user} is open"),
+    );
     Ok(())
 }
 
 pub(super) fn block(state: &mut State, user: &str) -> Result<(), Failure> {
-    state.request(Command::Block(user_ref(user)?), format!("{user} is blocked"));
+    state.request(
+        Command::Block(user_ref(user)?),
+        format!("{user} is blocked, and no longer your friend"),
+    );
     Ok(())
 }
 

@@ -183,7 +183,11 @@ impl App {
             }
             return;
         }
-        if !self.caught_up || delivery.own || self.is_printed_otherwise(delivery) {
+        if delivery.own || self.is_printed_otherwise(delivery) {
+            return;
+        }
+        if !self.caught_up {
+            self.missed_in_inbox += u32::from(info.view == ConversationView::Inbox);
             return;
         }
         let line = self.line(delivery).await;
@@ -265,17 +269,20 @@ impl App {
         }
     }
 
-    /// Prints the conversations that have unread messages, with their counts.
+    /// Prints the conversations that have unread messages, and the inbox if events in it were
+    /// missed, with their counts.
     fn print_unread_counts(&self) {
         let all = self.state.client.known_conversations();
-        let unread: Vec<_> = all.iter().filter(|info| info.unread > 0).collect();
-        if unread.is_empty() {
-            return;
-        }
-        let list: Vec<_> = unread
-            .iter()
+        let unread = all.iter().filter(|info| info.active && info.unread > 0);
+        let mut list: Vec<_> = unread
             .map(|info| format!("{} ({})", ConversationName::of(info).label(), info.unread))
             .collect();
+        if self.missed_in_inbox > 0 {
+            list.push(format!("inbox ({}; /inbox shows them)", self.missed_in_inbox));
+        }
+        if list.is_empty() {
+            return;
+        }
         self.state
             .screen
             .line(format_args!("New: {}", self.state.style.bold(&list.join(", "))));

@@ -40,6 +40,7 @@ impl App {
             JobResult::Unconfirmed(command) => {
                 let line = self.state.script.as_ref().and_then(Script::line);
                 self.state.unconfirmed = Some((command, line));
+                self.input.discard_typed();
             }
             JobResult::Left(group) => {
                 self.state.conversations.leave_if(group);

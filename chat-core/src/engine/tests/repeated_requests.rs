@@ -37,6 +37,27 @@ fn request(to: &LocalSession) -> Command {
     }
 }
 
+/// After a request was accepted and the friendship has ended, a further request is a new one.
+#[tokio::test]
+async fn request_after_the_end_of_a_friendship_is_announced() {
+    let (engine, _clock) = engine_with_clock().await;
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+    for count in 1..=2 {
+        alice.execute(request(&bob)).await.unwrap();
+        assert_eq!(count_in_inbox(&bob, EventKind::FriendRequested).await, count);
+        let user = user(&alice);
+        // The second request is accepted by a request in the other direction.
+        let accept = match count {
+            1 => Command::AnswerFriend { user, accept: true },
+            _ => request(&alice),
+        };
+        bob.execute(accept).await.unwrap();
+        bob.execute(Command::RemoveFriend(self::user(&alice))).await.unwrap();
+    }
+    alice.execute(request(&bob)).await.unwrap();
+    assert_eq!(count_in_inbox(&bob, EventKind::FriendRequested).await, 3);
+}
+
 fn ask_to_join(group: &ConversationRef) -> Command {
     Command::JoinGroup {
         group: group.clone(),

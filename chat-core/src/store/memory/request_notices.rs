@@ -26,6 +26,17 @@ impl RequestNoticeTx for MemoryTx<'_> {
         Ok(is_new)
     }
 
+    async fn delete_request_notice(&mut self, notice: RequestNotice) -> Result<(), StoreError> {
+        self.contract.before_record_request_notice(notice.inbox)?;
+        let of_inbox = self.tables.notices.get_mut(&notice.inbox);
+        if let Some(time) = of_inbox.and_then(|of_inbox| of_inbox.remove(&notice)) {
+            self.on_rollback(move |tables| {
+                tables.notices.entry(notice.inbox).or_default().insert(notice, time);
+            });
+        }
+        Ok(())
+    }
+
     async fn delete_request_notices(&mut self, inbox: ConversationId) -> Result<(), StoreError> {
         self.contract.before_record_request_notice(inbox)?;
         if let Some(old) = self.tables.notices.remove(&inbox) {

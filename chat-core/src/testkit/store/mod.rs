@@ -133,7 +133,7 @@ macro_rules! store_conformance {
                 deleting_a_feed_deletes_cursors_and_leases, shard_is_claimed_by_one_of_many,
                 conversations_are_locked_before_feeds;
             request_notices:
-                repeated_notice_is_recorded_once_in_an_interval, deleted_notices_do_not_count, notices_of_other_requests_are_recorded,
+                repeated_notice_is_recorded_once_in_an_interval, deleted_notices_do_not_count, deleted_notice_does_not_count, notices_of_other_requests_are_recorded,
                 rolled_back_notice_is_not_recorded, notice_without_the_lock_is_an_error;
             operators:
                 accounts_are_listed_in_pages_by_name, group_list_says_which_groups_have_an_owner,

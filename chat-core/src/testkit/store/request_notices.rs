@@ -71,6 +71,33 @@ pub async fn deleted_notices_do_not_count(store: Arc<dyn Store>) {
     assert!(!record(&*store, kept, 1001, 0).await, "of another inbox");
 }
 
+pub async fn deleted_notice_does_not_count(store: Arc<dyn Store>) {
+    let deleted = notice(inbox(&*store, "bob").await);
+    let kept = RequestNotice {
+        sender: UserId(deleted.sender.0 + 1),
+        ..deleted
+    };
+    for notice in [deleted, kept] {
+        assert!(record(&*store, notice, 1000, 0).await);
+    }
+    for is_kept in [false, true] {
+        let work = transact(&*store, move |tx| {
+            Box::pin(async move {
+                tx.lock_conversation(deleted.inbox).await?;
+                tx.delete_request_notice(deleted).await?;
+                if is_kept { Ok(()) } else { Err(TxError::Abort) }
+            })
+        });
+        assert_eq!(work.await.is_ok(), is_kept);
+        assert_eq!(
+            record(&*store, deleted, 1001, 0).await,
+            is_kept,
+            "after a rollback it is back"
+        );
+    }
+    assert!(!record(&*store, kept, 1001, 0).await, "of another sender");
+}
+
 pub async fn notices_of_other_requests_are_recorded(store: Arc<dyn Store>) {
     let first = notice(inbox(&*store, "bob").await);
     let others = [

@@ -3,9 +3,11 @@
 use std::{io, sync::Arc};
 
 use rustls::{
-    ServerConfig,
+    CertificateError, Error, RootCertStore, ServerConfig,
+    client::verify_server_cert_signed_by_trust_anchor,
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _},
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime, pem::PemObject as _},
+    server::ParsedCertificate,
     version::TLS13,
 };
 use tokio_rustls::server::TlsStream;
@@ -30,6 +32,7 @@ pub struct TlsAcceptor {
 struct Certified {
     acceptor: tokio_rustls::TlsAcceptor,
     fingerprint: Fingerprint,
+    leaf: CertificateDer<'static>,
 }
 
 impl TlsAcceptor {
@@ -74,6 +77,14 @@ impl TlsAcceptor {
         self.current.read().fingerprint
     }
 
+    /// Returns whether the certificate is valid at this time: its validity has begun and has not
+    /// ended. Clients that do not pin its key refuse it otherwise.
+    #[must_use]
+    pub fn is_certificate_valid_now(&self) -> bool {
+        let leaf = self.current.read().leaf.clone();
+        is_valid_at(&leaf, &self.provider, UnixTime::now())
+    }
+
     /// Performs the server's part of the handshake. A peer can delay it without end, so set a
     /// deadline.
     ///
@@ -111,6 +122,7 @@ impl Certified {
         let leaf = chain.first();
         let leaf = leaf.ok_or_else(|| TlsError::Pem("the chain has no certificate".to_owned()))?;
         let fingerprint = fingerprint_of(leaf).map_err(TlsError::Config)?;
+        let leaf = leaf.clone();
         let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
             .with_protocol_versions(&[&TLS13])
             .map_err(TlsError::Config)?
@@ -125,8 +137,28 @@ impl Certified {
         Ok(Self {
             acceptor: Arc::new(config).into(),
             fingerprint,
+            leaf,
         })
     }
+}
+
+/// Returns whether the validity of a certificate includes `time`. The verifier checks that before it
+/// looks for an issuer, and there is none.
+fn is_valid_at(certificate: &CertificateDer<'_>, provider: &CryptoProvider, time: UnixTime) -> bool {
+    let Ok(parsed) = ParsedCertificate::try_from(certificate) else {
+        return false;
+    };
+    let algorithms = provider.signature_verification_algorithms.all;
+    let verified = verify_server_cert_signed_by_trust_anchor(&parsed, &RootCertStore::empty(), &[], time, algorithms);
+    !matches!(
+        verified,
+        Err(Error::InvalidCertificate(
+            CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. }
+        ))
+    )
 }
 
 impl std::fmt::Debug for TlsAcceptor {

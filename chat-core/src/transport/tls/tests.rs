@@ -169,6 +169,26 @@ async fn client_considers_the_key_only_of_a_certificate_without_a_known_root() {
     assert_eq!(by, AuthenticatedBy::Key);
 }
 
+#[test]
+fn certificate_outside_its_validity_is_noticed() {
+    let acceptor = |from: i32, until: i32| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut leaf = rcgen::CertificateParams::new(vec!["chat.example".to_owned()]).unwrap();
+        leaf.not_before = rcgen::date_time_ymd(from, 1, 1);
+        leaf.not_after = rcgen::date_time_ymd(until, 1, 1);
+        let certificate = leaf.self_signed(&key).unwrap().pem();
+        TlsAcceptor::from_pem(provider(), certificate.as_bytes(), key.serialize_pem().as_bytes()).unwrap()
+    };
+    assert!(acceptor(2020, 3020).is_certificate_valid_now());
+    assert!(!acceptor(2020, 2021).is_certificate_valid_now(), "it has expired");
+    assert!(!acceptor(3020, 3021).is_certificate_valid_now(), "it is not valid yet");
+    assert!(
+        TlsAcceptor::self_signed(provider(), &identity())
+            .unwrap()
+            .is_certificate_valid_now()
+    );
+}
+
 #[tokio::test]
 async fn reloaded_certificate_is_used_by_all_clones_and_an_unusable_one_by_none() {
     let (_, chain, key) = issued();

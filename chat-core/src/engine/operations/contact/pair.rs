@@ -6,7 +6,7 @@ use crate::engine::operations::account::account_exists;
 use crate::engine::operations::fence::fence;
 use crate::engine::operations::log::Logs;
 use crate::model::{
-    Caller, Contact, ContactState, ConversationId, ConversationKind, Event, EventBody, Timestamp, UserId,
+    Caller, Contact, ContactState, ConversationId, ConversationKind, Event, EventBody, EventKind, Timestamp, UserId,
 };
 use crate::store::{RequestNotice, StoreError, Transaction};
 
@@ -50,6 +50,8 @@ pub(in crate::engine) struct Pair {
     /// The peer's contact.
     pub(in crate::engine) theirs: Contact,
     inbox_events: Vec<InboxEvent>,
+    /// True if the peer's friend request is accepted.
+    accepts_request: bool,
 }
 
 /// An event for the inbox of a user.
@@ -85,6 +87,7 @@ impl Pair {
             own: own.unwrap_or_else(|| no_contact(caller.user, peer, now)),
             theirs: theirs.unwrap_or_else(|| no_contact(peer, caller.user, now)),
             inbox_events: Vec::new(),
+            accepts_request: false,
         })
     }
 
@@ -122,8 +125,10 @@ impl Pair {
         });
     }
 
-    /// Makes the two users friends.
+    /// Accepts the friend request of the peer. A later one, after the end of the friendship, is
+    /// announced again.
     pub(in crate::engine) fn befriend(&mut self) {
+        self.accepts_request = true;
         self.set_own(ContactState::Friend, "");
         self.set_theirs(ContactState::Friend, "");
     }
@@ -146,7 +151,20 @@ impl Pair {
         for event in &self.inbox_events {
             inboxes.push(inbox_of(tx, event.user).await?);
         }
-        let mut logs = Logs::lock(tx, self.now, inboxes.iter().copied()).await?;
+        let own_inbox = match self.accepts_request {
+            true => Some(inbox_of(tx, self.caller.user).await?),
+            false => None,
+        };
+        let mut logs = Logs::lock(tx, self.now, inboxes.iter().copied().chain(own_inbox)).await?;
+        if let Some(inbox) = own_inbox {
+            let accepted = RequestNotice {
+                inbox,
+                kind: EventKind::FriendRequested,
+                sender: self.own.peer,
+                group: None,
+            };
+            tx.delete_request_notice(accepted).await?;
+        }
         for (inbox, event) in inboxes.into_iter().zip(&self.inbox_events) {
             if let Some(since) = event.once_since {
                 let notice = RequestNotice {
