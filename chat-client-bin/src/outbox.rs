@@ -95,12 +95,15 @@ pub(crate) fn describe(client: &Client, conversation: &ConversationRef, outcome:
             json!({"outcome": "stored", "seq": appended.seq.0}),
         ),
         SendOutcome::NotStored(reason) => {
-            let reason = match reason.code() {
+            let why = match reason.code() {
                 Some(ReplyCode::NotFound) => missing::of_earlier_message(client, conversation),
                 _ => reason.to_string(),
             };
-            let text = format!("an earlier message to {label} was not stored: {reason}");
+            let text = format!("an earlier message to {label} was not stored: {why}");
             let mut notice = json!({"outcome": "not_stored"});
+            if let ClientError::Refused(refused) = reason {
+                notice["code"] = refused.number().into();
+            }
             if is_of_replaced_store(outcome) {
                 notice["reason"] = "store_replaced".into();
             }

@@ -4,10 +4,10 @@ use chat_core::client::{Scheme, ServerAddress};
 
 use crate::args::Global;
 use crate::failure::Failure;
-use crate::profile::Profile;
+use crate::profile::{Profile, account_name};
 
 /// Returns the servers given on the command line, otherwise those that the account used last,
-/// otherwise the local host.
+/// otherwise those of the user who logged in last with this profile, otherwise the local host.
 ///
 /// # Errors
 /// An address is invalid, or has another scheme than `--plain` or `--tls` asks for, or the file
@@ -17,6 +17,12 @@ pub(crate) fn choose(global: &Global, profile: &Profile, account: &str) -> Resul
     let parse = |text: &str| ServerAddress::parse(text, scheme.unwrap_or_default()).map_err(Failure::usage);
     let servers = if global.server.is_empty() {
         let mut stored = profile.servers(account)?;
+        // A profile belongs to one service, whichever user has used it.
+        if stored.is_empty()
+            && let Some(current) = profile.current()?
+        {
+            stored = profile.servers(&account_name(&current))?;
+        }
         if stored.is_empty() {
             stored.push(parse("127.0.0.1")?);
         }

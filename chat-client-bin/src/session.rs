@@ -207,6 +207,11 @@ impl Session {
         started.map_err(report).ok()
     }
 
+    /// Starts an agent like [`share`](Self::share), unless this process itself uses one.
+    pub(crate) fn share_if_open(&self) -> Option<Agent> {
+        if self.spool.is_some() { None } else { self.share() }
+    }
+
     /// Starts a client like [`start`](Self::start), and waits until it is logged in.
     pub(crate) async fn connect(
         global: &Global,
@@ -294,8 +299,14 @@ impl Session {
         self.client.me().ok_or_else(|| ClientError::NoCredentials.into())
     }
 
-    /// Returns the address of the first server.
+    /// Returns the address of the server that the client is connected to, otherwise of the first
+    /// one.
     pub(crate) fn server(&self) -> String {
+        if self.spool.is_none()
+            && let Status::Online(address) = self.client.status()
+        {
+            return address;
+        }
         self.servers.first().map(ServerAddress::to_string).unwrap_or_default()
     }
 

@@ -19,8 +19,9 @@ const MIN_CONNECTIONS: u32 = 8;
 /// A server without `limits.max_connections` logs a warning if it can have fewer connections.
 const FEW_CONNECTIONS: u32 = 500;
 
-const ADVICE: &str = "raise the limit of open files: `ulimit -n 65536` in the shell that starts the server, \
-                      LimitNOFILE=65536 in a systemd unit, --ulimit nofile=65536 for a container";
+/// Short enough for a log line with the text before it.
+const ADVICE: &str =
+    "raise it with `ulimit -n 65536`, LimitNOFILE=65536 (systemd) or --ulimit nofile=65536 (container)";
 
 /// Returns the maximum number of connections: the number that the limit of open files allows, or
 /// the configured number if that is lower. First raises the limit of open files. Logs a warning if

@@ -114,10 +114,7 @@ impl OpenError {
     /// Returns the error of a connection that cannot be made or was lost. The driver's error for an
     /// error of the operating system only repeats its text, so it is left out.
     pub(crate) fn cannot_connect(error: Error) -> Self {
-        Self::Connect(match error {
-            Error::Io(IoError::Io(source)) => source.into(),
-            other => other.into(),
-        })
+        Self::Connect(cause(error))
     }
 
     /// Converts an error of a migration to [`Self::MissingPrivileges`] if the user of the database
@@ -191,7 +188,16 @@ pub(crate) fn store_error(error: Error) -> StoreError {
             server.code, server.state
         )),
         Error::Url(_) => StoreError::Defect(error.to_string()),
-        _ => StoreError::unavailable(error),
+        _ => StoreError::unavailable(cause(error)),
+    }
+}
+
+/// Returns the error of the operating system behind an error of the driver, which only repeats its
+/// text; otherwise the error itself.
+fn cause(error: Error) -> Box<dyn std::error::Error + Send + Sync> {
+    match error {
+        Error::Io(IoError::Io(source)) => source.into(),
+        other => other.into(),
     }
 }
 

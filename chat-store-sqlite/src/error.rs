@@ -155,8 +155,13 @@ impl OpenError {
                 source: error.into(),
             },
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-                let source = access_error(&path).unwrap_or_else(|| std::io::Error::other(error));
-                Self::not_writable(&path, source)
+                // A file that an earlier start has left beside the database may be the culprit.
+                let files = ["", "-wal", "-shm"].map(|suffix| crate::private::beside(&path, suffix));
+                let mut refused = files.into_iter().filter(|file| file.exists());
+                match refused.find_map(|file| access_error(&file).map(|source| (file, source))) {
+                    Some((file, source)) => Self::not_writable(&file, source),
+                    None => Self::not_writable(&path, std::io::Error::other(error)),
+                }
             }
             _ => Self::Other {
                 path,

@@ -206,9 +206,19 @@ async fn print_all(
         }
     };
     tokio::pin!(timed_out);
+    let watched = *output;
+    let closing = watched.closed();
+    tokio::pin!(closing);
     loop {
-        let received = match or_end(signals, timed_out.as_mut(), events.next()).await {
-            Ok(received) => received,
+        let next = async {
+            tokio::select! {
+                biased;
+                received = events.next() => Ok(received),
+                failure = &mut closing => Err(failure),
+            }
+        };
+        let received = match or_end(signals, timed_out.as_mut(), next).await {
+            Ok(received) => received?,
             Err(end) => return Ok(end),
         };
         let Some(received) = received else {
@@ -260,7 +270,7 @@ async fn print_received(
     match &received.event {
         ClientEvent::Event(delivery) if is_selected(args, delivery) && filter.is_recent_or_unseen(delivery) => {
             let line = event_line(&session.client, &delivery.conversation, &delivery.event, &delivery.body).await;
-            output.print(&line)?;
+            output.print_in_background(&line).await?;
             return Ok(true);
         }
         ClientEvent::Disconnected { reason, retry_in } => {

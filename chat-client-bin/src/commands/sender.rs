@@ -96,6 +96,8 @@ impl<'a> Sender<'a> {
     /// conversation is renamed. After the server was restored from a backup, they are addressed by
     /// name again.
     pub(super) async fn send_lines(&self, output: &mut Output) -> Result<(), Failure> {
+        // The input may go on for a long time, in which other commands can use the session.
+        let _agent = self.session.share_if_open();
         let mut lines = lines();
         let mut in_flight = VecDeque::<InFlight>::new();
         let (mut client, mut conversation) = (self.client.clone(), self.conversation.clone());

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::command_client::CommandClient;
 use crate::failure::Failure;
+use crate::outbox;
 use crate::output::{Output, Style, single_line};
 use crate::session::Session;
 use crate::signals::StopSignals;
@@ -265,10 +266,15 @@ impl App {
     async fn abandon_line(&mut self) {
         self.state.jobs.shutdown().await;
         let limit = self.line_timeout.as_secs_f32();
-        self.state.show_error(&match self.state.client.status() {
+        let mut text = match self.state.client.status() {
             Status::Connecting(Some(reason)) => format!("no answer within {limit} s; the last problem was: {reason}"),
             _ => format!("no answer within {limit} s"),
-        });
+        };
+        let unsettled = self.state.client.unsettled();
+        if unsettled > 0 {
+            text.push_str(&format!("; {}", outbox::describe_rest(unsettled)));
+        }
+        self.state.show_error(&text);
         if std::mem::take(&mut self.state.input_is_held) {
             self.state.conversations.leave();
         }

@@ -16,8 +16,11 @@ use std::time::Duration;
 
 use chat_core::client::{ClientError, FirstContact};
 use json::to_json;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use crate::failure::{Failure, Kind, each_cause_once};
 
@@ -58,15 +61,61 @@ impl Output {
 
     /// Prints and flushes one line.
     pub(crate) fn print(&mut self, line: &impl Show) -> Result<(), Failure> {
-        let text = if self.json {
+        let text = self.text_of(line);
+        self.print_text(&text)
+    }
+
+    fn text_of(&self, line: &impl Show) -> String {
+        if self.json {
             to_json(line)
         } else {
             line.text(self.style)
-        };
+        }
+    }
+
+    fn print_text(&mut self, text: &str) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         writeln!(out, "{text}")
             .and_then(|()| out.flush())
             .map_err(write_failure)
+    }
+
+    /// Prints and flushes one line like [`print`](Self::print), on a thread of its own: while the
+    /// reader of the output does not read, the caller can wait for something else.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the thread goes on printing until the process ends.
+    pub(crate) async fn print_in_background(&self, line: &impl Show) -> Result<(), Failure> {
+        let (mut output, text) = (*self, self.text_of(line));
+        let printed = tokio::task::spawn_blocking(move || output.print_text(&text)).await;
+        printed.unwrap_or_else(|panicked| Err(Failure::new(Kind::Output, panicked.to_string())))
+    }
+
+    /// Waits until the reader of standard output has closed it. Waits forever if the output is a
+    /// file, whose reader cannot be noticed.
+    ///
+    /// # Errors
+    /// Always [`Kind::OutputClosed`].
+    pub(crate) async fn closed(&self) -> Failure {
+        let (sender, closed) = oneshot::channel();
+        // The thread waits until the process ends if that never happens.
+        std::thread::spawn(move || {
+            let stdout = io::stdout();
+            let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+            let is_closed = loop {
+                match poll(&mut watched, None) {
+                    Err(Errno::INTR) => {}
+                    polled => break polled.is_ok() && watched[0].revents().contains(PollFlags::ERR),
+                }
+            };
+            if is_closed {
+                let _ = sender.send(()); // the command may have ended
+            }
+        });
+        if closed.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        write_failure(io::ErrorKind::BrokenPipe.into())
     }
 
     /// Prints the lines of a list. On a terminal and without `--json`, the names of the columns

@@ -300,9 +300,15 @@ impl Machine {
             if let SendOutcome::Stored(appended) = &outcome {
                 self.outbox.learn(&message.conversation, appended.conversation);
             }
+            // The application may know nothing of the conversation but the name that it gave.
+            let is_known = |id| self.conversations.get(id).is_some_and(|known| known.info.is_some());
+            let conversation = match (message.conversation, message.name) {
+                (ConversationRef::Id(id), Some(name)) if !is_known(id) => name,
+                (conversation, _) => conversation,
+            };
             self.actions.push_back(Action::Settle {
                 id: *id,
-                conversation: message.conversation,
+                conversation,
                 outcome,
             });
         }
