@@ -5,6 +5,7 @@ mod devices;
 mod friends;
 mod groups;
 mod history;
+mod line_sender;
 mod listen;
 mod send;
 mod sender;

@@ -12,6 +12,7 @@ use crate::login::LoginMode;
 use crate::output::Output;
 use crate::session::Session;
 
+use super::line_sender::LineSender;
 use super::sender::Sender;
 
 /// Maximum time that a command waits for the outcome of a message, unless `--timeout` sets another.
@@ -40,7 +41,7 @@ pub(super) async fn send(global: &Global, args: Send, output: &mut Output) -> Re
                 Err(failure) => Err(failure),
             }
         }
-        None => sender.send_lines(output).await,
+        None => LineSender::new(&sender).run(output).await,
     };
     finish(session, &sent).await;
     sent

@@ -1,42 +1,36 @@
 //! [`Sender`]: sends messages to one conversation through the outbox, and prints their numbers.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use chat_core::client::{Client, ClientError, SendHandle, SendOutcome, Status};
 use chat_core::commands::Commands;
 use chat_core::model::{Appended, ClientMessageId, ConversationRef, DraftContent, MessageText, Seq, UserId, UserRef};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::args::{Send, user_ref};
 use crate::failure::{Failure, Kind};
-use crate::lines::{InvalidLine, Line, Lines};
 use crate::missing::{self, Referents};
 use crate::outbox;
 use crate::output::{ConversationName, Output, SentLine};
 use crate::session::{NAME_TIMEOUT, Session, names_for_line};
 
-/// Maximum number of lines read ahead, and of messages in flight.
-const MAX_AHEAD: usize = 64;
-
 /// Sender of messages to one conversation.
 pub(super) struct Sender<'a> {
-    session: &'a Session,
+    pub(super) session: &'a Session,
     /// Client for ids and message numbers of the store epoch that was current at the start.
-    client: Client,
-    conversation: ConversationRef,
+    pub(super) client: Client,
+    pub(super) conversation: ConversationRef,
     /// Maximum time to wait for the outcome of a message.
-    timeout: Duration,
+    pub(super) timeout: Duration,
 }
 
 /// A message that has no outcome yet.
-struct InFlight {
+pub(super) struct InFlight {
     /// Number of its line of the input.
-    line: u64,
+    pub(super) line: u64,
     /// Things that the message refers to, so that an error can name a missing one.
     referents: Referents,
-    handle: SendHandle,
+    pub(super) handle: SendHandle,
 }
 
 impl<'a> Sender<'a> {
@@ -90,116 +84,17 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Sends each line of the input that is not empty, with up to [`MAX_AHEAD`] messages in flight.
-    /// Lines after a refused line are still sent. Once a message was stored, lines that are read
-    /// later are addressed by the id of the conversation, so that they arrive there even if the
-    /// conversation is renamed. After the server was restored from a backup, they are addressed by
-    /// name again.
-    pub(super) async fn send_lines(&self, output: &mut Output) -> Result<(), Failure> {
-        // The input may go on for a long time, in which other commands can use the session.
-        let _agent = self.session.share_if_open();
-        let mut lines = lines();
-        let mut in_flight = VecDeque::<InFlight>::new();
-        let (mut client, mut conversation) = (self.client.clone(), self.conversation.clone());
-        let mut failed_lines = 0_u64;
-        let (mut reading, mut read_result) = (true, Ok(()));
-        let mut deadline = Instant::now() + self.timeout;
-        let mut report_failure = |number: u64, failure: Failure, output: &Output| {
-            failed_lines += 1;
-            output.failure(&failure.at_line(number));
-        };
-        while reading || !in_flight.is_empty() {
-            tokio::select! {
-                biased;
-                outcome = self.first_outcome(&mut in_flight, deadline), if !in_flight.is_empty() => {
-                    let (number, id, outcome) = match outcome {
-                        Ok(outcome) => outcome,
-                        Err(failure) => {
-                            let last = in_flight.back().map_or(0, |message| message.line);
-                            return Err(failure.after_last_line(last));
-                        }
-                    };
-                    in_flight.pop_front();
-                    deadline = Instant::now() + self.timeout;
-                    match outcome {
-                        Ok(appended) => {
-                            conversation = ConversationRef::Id(appended.conversation);
-                            let last = in_flight.back().map_or(number, |message| message.line);
-                            let printed = self.print(id, &appended, output).await;
-                            printed.map_err(|failure| failure.after_last_line(last))?;
-                        }
-                        Err(failure) => report_failure(number, failure, output),
-                    }
-                }
-                line = lines.recv(), if reading && in_flight.len() < MAX_AHEAD => match line.transpose() {
-                    Ok(Some(line)) => {
-                        if in_flight.is_empty() {
-                            deadline = Instant::now() + self.timeout;
-                        }
-                        match text_of(line.text) {
-                            Ok(None) => {}
-                            Ok(Some(text)) => {
-                                let content = DraftContent::text(text);
-                                let mut queued = enqueue(&client, line.number, conversation.clone(), content.clone()).await;
-                                if matches!(queued, Err(ClientError::StoreReplaced)) && self.conversation.is_by_name() {
-                                    client = self.session.client.with_current_epoch();
-                                    conversation = self.conversation.clone();
-                                    queued = enqueue(&client, line.number, conversation.clone(), content).await;
-                                }
-                                match queued {
-                                    Ok(message) => in_flight.push_back(message),
-                                    // Further lines would fail too; messages in flight may still
-                                    // succeed.
-                                    Err(error) => {
-                                        let failure = Failure::from(error).at_line(line.number);
-                                        (reading, read_result) = (false, Err(failure));
-                                    }
-                                }
-                            }
-                            Err(failure) => report_failure(line.number, failure, output),
-                        }
-                    }
-                    Ok(None) => reading = false,
-                    Err(failure) => (reading, read_result) = (false, Err(failure)),
-                },
-            }
-        }
-        read_result?;
-        let text = match failed_lines {
-            0 => return Ok(()),
-            1 => "1 line was not sent, or its outcome is unknown".to_owned(),
-            lines => format!("{lines} lines were not sent, or their outcomes are unknown"),
-        };
-        Err(Failure::new(Kind::Failed, text))
-    }
-
-    /// Waits for the outcome of the oldest message. Returns the number of its line, its idempotency
-    /// key and its outcome.
-    ///
-    /// # Errors
-    /// As [`outcome`](Self::outcome).
-    async fn first_outcome(
-        &self,
-        in_flight: &mut VecDeque<InFlight>,
-        deadline: Instant,
-    ) -> Result<(u64, ClientMessageId, Result<Appended, Failure>), Failure> {
-        match in_flight.front_mut() {
-            Some(message) => Ok((
-                message.line,
-                message.handle.id(),
-                self.outcome(message, deadline).await?,
-            )),
-            None => std::future::pending().await,
-        }
-    }
-
     /// Waits for the outcome of a message: it was stored, or the inner error says why it was not,
     /// or that this is unknown.
     ///
     /// # Errors
     /// No outcome arrived before the deadline or the end of the client; the message stays in the
     /// outbox.
-    async fn outcome(&self, message: &mut InFlight, deadline: Instant) -> Result<Result<Appended, Failure>, Failure> {
+    pub(super) async fn outcome(
+        &self,
+        message: &mut InFlight,
+        deadline: Instant,
+    ) -> Result<Result<Appended, Failure>, Failure> {
         let client = &self.session.client;
         match timeout_at(deadline, message.handle.outcome()).await {
             Ok(Ok(SendOutcome::Stored(appended))) => Ok(Ok(appended)),
@@ -215,7 +110,12 @@ impl<'a> Sender<'a> {
 
     /// Prints a message that was stored. The connection may have been lost since, so nothing here
     /// waits for it, and an unknown name does not fail.
-    async fn print(&self, id: ClientMessageId, appended: &Appended, output: &mut Output) -> Result<(), Failure> {
+    pub(super) async fn print(
+        &self,
+        id: ClientMessageId,
+        appended: &Appended,
+        output: &mut Output,
+    ) -> Result<(), Failure> {
         self.session.remember()?;
         let name = self.name_of_conversation(appended).await;
         output.print(&SentLine::new(name, id, appended))
@@ -250,7 +150,7 @@ impl<'a> Sender<'a> {
     }
 }
 
-async fn enqueue(
+pub(super) async fn enqueue(
     client: &Client,
     line: u64,
     to: ConversationRef,
@@ -287,29 +187,6 @@ fn queued(client: &Client, reason: &ClientError) -> Failure {
             Failure::new(Kind::Queued, format!("{}; {outbox}", failure.text))
         }
     }
-}
-
-/// Returns the text of a line, or `None` if the line is empty.
-fn text_of(line: Result<String, InvalidLine>) -> Result<Option<MessageText>, Failure> {
-    match line.map_err(Failure::usage)? {
-        line if line.is_empty() => Ok(None),
-        line => MessageText::new(line).map(Some).map_err(Failure::usage),
-    }
-}
-
-/// Starts a thread that reads the lines of standard input: a blocking read cannot be cancelled.
-fn lines() -> mpsc::Receiver<Result<Line, Failure>> {
-    let (sender, receiver) = mpsc::channel(MAX_AHEAD);
-    std::thread::spawn(move || {
-        for line in Lines::of(std::io::stdin().lock()) {
-            let is_last = line.is_err();
-            let line = line.map_err(|error| Failure::usage(format!("cannot read standard input: {error}")));
-            if sender.blocking_send(line).is_err() || is_last {
-                break;
-            }
-        }
-    });
-    receiver
 }
 
 #[cfg(test)]

@@ -1,0 +1,194 @@
+//! [`LineSender`]: sends each line of standard input as a message.
+
+use std::collections::VecDeque;
+
+use chat_core::client::{Client, ClientError};
+use chat_core::model::{Appended, ClientMessageId, ConversationRef, DraftContent, MessageText};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::failure::{Failure, Kind};
+use crate::lines::{InvalidLine, Line, Lines};
+use crate::output::Output;
+
+use super::sender::{InFlight, Sender, enqueue};
+
+/// Maximum number of lines read ahead, and of messages in flight.
+const MAX_AHEAD: usize = 64;
+
+/// Sender of lines to one conversation. Lines after a refused line are still sent.
+pub(super) struct LineSender<'a> {
+    sender: &'a Sender<'a>,
+    /// Client for ids of the store epoch that was current at the start, or after a restore.
+    client: Client,
+    /// Reference to which the next line is sent: once a message was stored, the id, so that lines
+    /// arrive there even if the conversation is renamed.
+    conversation: ConversationRef,
+    in_flight: VecDeque<InFlight>,
+    /// Time until which the oldest message has to have an outcome.
+    deadline: Instant,
+    failed_lines: u64,
+}
+
+impl<'a> LineSender<'a> {
+    pub(super) fn new(sender: &'a Sender<'a>) -> Self {
+        Self {
+            client: sender.client.clone(),
+            conversation: sender.conversation.clone(),
+            in_flight: VecDeque::new(),
+            deadline: Instant::now() + sender.timeout,
+            failed_lines: 0,
+            sender,
+        }
+    }
+
+    /// Sends each line of the input that is not empty, with up to [`MAX_AHEAD`] messages in flight,
+    /// and prints the numbers of the stored messages.
+    ///
+    /// # Errors
+    /// A line failed, the input cannot be read, or a message got no outcome in time.
+    pub(super) async fn run(mut self, output: &mut Output) -> Result<(), Failure> {
+        // The input may go on for a long time, in which other commands can use the session.
+        let _agent = self.sender.session.share_if_open();
+        let mut lines = lines();
+        let (mut reading, mut read_result) = (true, Ok(()));
+        while reading || !self.in_flight.is_empty() {
+            tokio::select! {
+                biased;
+                outcome = first_outcome(self.sender, &mut self.in_flight, self.deadline), if !self.in_flight.is_empty() => {
+                    let outcome = outcome.map_err(|failure| failure.after_last_line(self.last_line(0)))?;
+                    self.settled(outcome, output).await?;
+                }
+                line = lines.recv(), if reading && self.in_flight.len() < MAX_AHEAD => {
+                    let taken = match line.transpose() {
+                        Ok(Some(line)) => self.take(line, output).await,
+                        Ok(None) => {
+                            reading = false;
+                            Ok(())
+                        }
+                        Err(failure) => Err(failure),
+                    };
+                    // Further lines would fail too; messages in flight may still succeed.
+                    if taken.is_err() {
+                        (reading, read_result) = (false, taken);
+                    }
+                }
+            }
+        }
+        read_result?;
+        let text = match self.failed_lines {
+            0 => return Ok(()),
+            1 => "1 line was not sent, or its outcome is unknown".to_owned(),
+            lines => format!("{lines} lines were not sent, or their outcomes are unknown"),
+        };
+        Err(Failure::new(Kind::Failed, text))
+    }
+
+    /// Puts a line into the outbox, unless it is empty. An invalid line is reported.
+    ///
+    /// # Errors
+    /// The client takes no further messages.
+    async fn take(&mut self, line: Line, output: &Output) -> Result<(), Failure> {
+        let content = match text_of(line.text) {
+            Ok(None) => return Ok(()),
+            Ok(Some(text)) => DraftContent::text(text),
+            Err(failure) => {
+                self.report(line.number, failure, output);
+                return Ok(());
+            }
+        };
+        if self.in_flight.is_empty() {
+            self.deadline = Instant::now() + self.sender.timeout;
+        }
+        let mut queued = enqueue(&self.client, line.number, self.conversation.clone(), content.clone()).await;
+        // After the server was restored from a backup, the conversation has to be named again.
+        if matches!(queued, Err(ClientError::StoreReplaced)) && self.sender.conversation.is_by_name() {
+            self.client = self.sender.session.client.with_current_epoch();
+            self.conversation = self.sender.conversation.clone();
+            queued = enqueue(&self.client, line.number, self.conversation.clone(), content).await;
+        }
+        let message = queued.map_err(|error| Failure::from(error).at_line(line.number))?;
+        self.in_flight.push_back(message);
+        Ok(())
+    }
+
+    /// Prints or reports the outcome of the oldest message.
+    ///
+    /// # Errors
+    /// The output cannot be written.
+    async fn settled(&mut self, outcome: LineOutcome, output: &mut Output) -> Result<(), Failure> {
+        self.in_flight.pop_front();
+        self.deadline = Instant::now() + self.sender.timeout;
+        match outcome.result {
+            Ok(appended) => {
+                self.conversation = ConversationRef::Id(appended.conversation);
+                let printed = self.sender.print(outcome.id, &appended, output).await;
+                printed.map_err(|failure| failure.after_last_line(self.last_line(outcome.line)))
+            }
+            Err(failure) => {
+                self.report(outcome.line, failure, output);
+                Ok(())
+            }
+        }
+    }
+
+    /// Returns the number of the last line in flight, or `otherwise` if no line is.
+    fn last_line(&self, otherwise: u64) -> u64 {
+        self.in_flight.back().map_or(otherwise, |message| message.line)
+    }
+
+    fn report(&mut self, line: u64, failure: Failure, output: &Output) {
+        self.failed_lines += 1;
+        output.failure(&failure.at_line(line));
+    }
+}
+
+/// The message of a line that is stored, or an error that says why it is not, or that this is
+/// unknown.
+struct LineOutcome {
+    line: u64,
+    id: ClientMessageId,
+    result: Result<Appended, Failure>,
+}
+
+/// Waits for the outcome of the oldest message; forever if there is none.
+///
+/// # Errors
+/// As [`Sender::outcome`].
+async fn first_outcome(
+    sender: &Sender<'_>,
+    in_flight: &mut VecDeque<InFlight>,
+    deadline: Instant,
+) -> Result<LineOutcome, Failure> {
+    match in_flight.front_mut() {
+        Some(message) => Ok(LineOutcome {
+            line: message.line,
+            id: message.handle.id(),
+            result: sender.outcome(message, deadline).await?,
+        }),
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns the text of a line, or `None` if the line is empty.
+fn text_of(line: Result<String, InvalidLine>) -> Result<Option<MessageText>, Failure> {
+    match line.map_err(Failure::usage)? {
+        line if line.is_empty() => Ok(None),
+        line => MessageText::new(line).map(Some).map_err(Failure::usage),
+    }
+}
+
+/// Starts a thread that reads the lines of standard input: a blocking read cannot be cancelled.
+fn lines() -> mpsc::Receiver<Result<Line, Failure>> {
+    let (sender, receiver) = mpsc::channel(MAX_AHEAD);
+    std::thread::spawn(move || {
+        for line in Lines::of(std::io::stdin().lock()) {
+            let is_last = line.is_err();
+            let line = line.map_err(|error| Failure::usage(format!("cannot read standard input: {error}")));
+            if sender.blocking_send(line).is_err() || is_last {
+                break;
+            }
+        }
+    });
+    receiver
+}
