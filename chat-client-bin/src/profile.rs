@@ -125,9 +125,9 @@ impl Profile {
         text.lines().map(parse).collect()
     }
 
-    /// Opens an account, waiting up to 5 s, and at most `timeout`, for another process to close it. If that process runs an
-    /// agent and `through_agent` is given, opens a spool at once instead. The outbox also receives
-    /// the messages that terminated processes left in their spools.
+    /// Opens an account, waiting up to 5 s, and at most `timeout`, for another process to close it.
+    /// If that process runs an agent and `through_agent` is given, opens a spool at once instead.
+    /// The outbox also receives the messages that terminated processes left in their spools.
     ///
     /// # Errors
     /// The account cannot be opened, or the agent uses other servers, keys or authorities than

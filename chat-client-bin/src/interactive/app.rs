@@ -41,7 +41,8 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// Maximum time to print the queued lines before a signal ends the client.
 const STOP_FLUSH_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Maximum time between two presses of Ctrl-C that quit. Longer apart, each discards the typed line.
+/// Maximum time between two presses of Ctrl-C that quit. Longer apart, each discards the typed
+/// line.
 const INTERRUPT_INTERVAL: Duration = Duration::from_secs(3);
 
 /// The event loop of the interactive client.

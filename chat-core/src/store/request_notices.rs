@@ -34,7 +34,8 @@ pub trait RequestNoticeTx: Send {
         since: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// Deletes the record of a notice, if there is one, so that the same request is announced again.
+    /// Deletes the record of a notice, if there is one, so that the same request is announced
+    /// again.
     ///
     /// # Errors
     /// [`StoreError::Defect`]: the inbox is not locked.

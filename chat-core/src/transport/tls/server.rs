@@ -142,8 +142,8 @@ impl Certified {
     }
 }
 
-/// Returns whether the validity of a certificate includes `time`. The verifier checks that before it
-/// looks for an issuer, and there is none.
+/// Returns whether the validity of a certificate includes `time`. The verifier checks that before
+/// it looks for an issuer, and there is none.
 fn is_valid_at(certificate: &CertificateDer<'_>, provider: &CryptoProvider, time: UnixTime) -> bool {
     let Ok(parsed) = ParsedCertificate::try_from(certificate) else {
         return false;
