@@ -245,7 +245,8 @@ async fn data_of_a_program_with_another_cluster_key_is_ignored() {
     forged.await.unwrap();
     let claims = presence.devices(&[user]).await.unwrap();
     assert_eq!(claims, [(user, device, live, PresenceState::Idle)]);
-    // A true claim counts only while the lease of its node is true as well.
+    // An authentic claim counts only while the lease of its node is authentic too; this one has no
+    // tag.
     presence
         .set(dead, user, DeviceId([4; 16]), PresenceState::Online)
         .await

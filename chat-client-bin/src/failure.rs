@@ -42,7 +42,7 @@ pub(crate) enum Kind {
     Storage,
     Temporary,
     Queued,
-    Unknown,
+    OutcomeUnknown,
     Timeout,
     WrongKey,
     Protocol,
@@ -66,7 +66,7 @@ impl Kind {
             Self::Storage => "storage",
             Self::Temporary => "temporary",
             Self::Queued => "queued",
-            Self::Unknown => "unknown",
+            Self::OutcomeUnknown => "unknown",
             Self::Timeout => "timeout",
             Self::WrongKey => "wrong_key",
             Self::Protocol => "protocol",
@@ -83,7 +83,7 @@ impl Kind {
             Self::Usage => 2,
             Self::Unreachable => 69,
             Self::Storage | Self::Output => 74,
-            Self::Temporary | Self::Queued | Self::Unknown | Self::Timeout => 75,
+            Self::Temporary | Self::Queued | Self::OutcomeUnknown | Self::Timeout => 75,
             Self::WrongKey | Self::Protocol => 76,
             Self::Auth => 77,
             Self::Stopped(signal) => signal.exit_code(),
@@ -108,8 +108,8 @@ impl Failure {
     }
 
     /// Turns a failure without an answer into that of a command that may have taken effect.
-    pub(crate) fn into_unknown(mut self) -> Self {
-        self.kind = Kind::Unknown;
+    pub(crate) fn with_unknown_outcome(mut self) -> Self {
+        self.kind = Kind::OutcomeUnknown;
         self.text.push_str("; it is unknown whether the command took effect");
         self
     }
@@ -181,7 +181,7 @@ impl From<ClientError> for Failure {
             ClientError::StoreReplaced => Kind::Refused,
             ClientError::NoCredentials | ClientError::OtherUser { .. } => Kind::Auth,
             ClientError::Ended(code) => kind_of_close(*code),
-            ClientError::Interrupted => Kind::Unknown,
+            ClientError::Interrupted => Kind::OutcomeUnknown,
             ClientError::Protocol(_) => Kind::Protocol,
             ClientError::OutboxFull(_) => Kind::Temporary,
             ClientError::Store(error) => kind_of_store_error(error),

@@ -250,7 +250,7 @@ impl AccountTx for MysqlTx<'_> {
         Ok(found)
     }
 
-    async fn devices_of(&mut self, user: UserId) -> Result<Vec<Device>, StoreError> {
+    async fn lock_devices_of(&mut self, user: UserId) -> Result<Vec<Device>, StoreError> {
         self.lock_user(user).await?;
         rows::all(self.rows(&devices_sql(), (int(user.0),)).await?, sql::device)
     }

@@ -181,7 +181,7 @@ impl AccountTx for SqliteTx<'_> {
         self.query(|conn| rows::find_each(distinct(devices), |(user, id)| device(conn, user, id)))
     }
 
-    async fn devices_of(&mut self, user: UserId) -> Result<Vec<Device>, StoreError> {
+    async fn lock_devices_of(&mut self, user: UserId) -> Result<Vec<Device>, StoreError> {
         self.contract.before_lock_devices()?;
         self.query(|conn| devices_of(conn, user))
     }

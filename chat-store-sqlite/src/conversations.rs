@@ -34,6 +34,7 @@ fn conversation_of_kind(conn: &Connection, kind: &ConversationKind) -> rusqlite:
         .optional()
 }
 
+/// Looks up a group that is not deleted: `open_key` is NULL once a group is deleted.
 fn group_by_key(conn: &Connection, key: &str) -> rusqlite::Result<Option<ConversationId>> {
     let sql = "SELECT conversation_id FROM group_profile WHERE open_key = ?1";
     conn.prepare_cached(sql)?

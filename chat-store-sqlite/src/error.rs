@@ -49,8 +49,8 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// There is no database, and the call creates none:
-    /// [`Options::migrate`](crate::Options::migrate) is not set, or the call renews the epoch or
-    /// makes a backup.
+    /// [`Options::migrate`](crate::Options::migrate) is not set, or the call renews the epoch,
+    /// makes a backup, or restores one that is missing.
     #[error("there is no database {}; check the path, or create the database first", .path.display())]
     Missing {
         /// Path of the database file.

@@ -196,7 +196,7 @@ impl MessageTx for SqliteTx<'_> {
         if self.query(|conn| any_sent(conn, events))? {
             return Err(StoreError::AlreadySent);
         }
-        self.query_as(|conn| insert_events(conn, events), insert_error)
+        self.query_mapping_errors(|conn| insert_events(conn, events), insert_error)
     }
 
     async fn mark_edited(&mut self, conversation: ConversationId, target: Seq, edit: Seq) -> Result<(), StoreError> {

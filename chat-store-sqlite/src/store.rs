@@ -44,7 +44,7 @@ impl SqliteStore {
     /// access of other users to existing files of the store, with a warning in the log.
     ///
     /// # Errors
-    /// See [`OpenError`]. After an error, no thread is running.
+    /// See [`OpenError`]. After an error, no thread stays behind.
     pub async fn open(directory: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
         let directory = directory.as_ref().to_owned();
         let path = directory.join(open::DATABASE_FILE);

@@ -35,11 +35,11 @@ impl<'a> SqliteTx<'a> {
 
     /// Runs a query and returns its result.
     pub(crate) fn query<T>(&self, run: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
-        self.query_as(run, store_error)
+        self.query_mapping_errors(run, store_error)
     }
 
     /// Runs a query like [`query`](Self::query), but converts errors with `map_error`.
-    pub(crate) fn query_as<T>(
+    pub(crate) fn query_mapping_errors<T>(
         &self,
         run: impl FnOnce(&Connection) -> rusqlite::Result<T>,
         map_error: impl FnOnce(rusqlite::Error) -> StoreError,

@@ -92,7 +92,7 @@ async fn leave_in(session: &mut Session, group: ConversationRef, name: &str, yes
     let leave = client.execute(Command::LeaveGroup(leaver.reference(group)));
     let left = session.within(leave).await;
     left.map(drop).map_err(|failure| match failure.kind {
-        Kind::Timeout => failure.into_unknown(),
+        Kind::Timeout => failure.with_unknown_outcome(),
         _ => failure,
     })
 }

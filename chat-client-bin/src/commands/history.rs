@@ -99,7 +99,7 @@ async fn print(
 pub(super) async fn inbox(client: &CommandClient, limit: u64, output: &mut Output) -> Result<(), Failure> {
     let conversations = client.known_conversations();
     let Some(inbox) = conversations.iter().find(|info| info.view == ConversationView::Inbox) else {
-        return Ok(()); // the server creates the inbox with its first event
+        return Ok(()); // the server has not listed the inbox yet
     };
     backward(client, inbox, PageFrom::Newest, limit, output).await
 }

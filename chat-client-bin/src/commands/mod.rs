@@ -99,7 +99,7 @@ async fn in_session(global: &Global, command: Command, output: &mut Output) -> R
     let result = session.within(run_in(&session, command, output)).await;
     session.finish().await;
     result.map_err(|failure| match failure.kind {
-        Kind::Timeout if !is_read_only => failure.into_unknown(),
+        Kind::Timeout if !is_read_only => failure.with_unknown_outcome(),
         _ => failure,
     })
 }

@@ -199,7 +199,8 @@ mod tests {
     use crate::args::Args;
     use crate::login::LoginMode;
 
-    /// The connection may be lost between the acknowledgement of a message and its line.
+    /// The connection may be lost between the acknowledgement of a message and the output of its
+    /// number.
     #[tokio::test]
     async fn line_of_a_stored_message_does_not_wait_for_the_connection() {
         let directory = tempfile::tempdir().unwrap();

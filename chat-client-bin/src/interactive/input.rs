@@ -9,7 +9,7 @@ use chat_core::sync::Mutex;
 use rustix::termios::{QueueSelector, tcflush};
 use tokio::sync::mpsc;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::lines::{InvalidLine, Lines};
 use crate::terminal::{EditorMode, TerminalGuard};
 
@@ -78,8 +78,8 @@ pub(super) struct Input {
     lines: mpsc::Receiver<InputEvent>,
     /// Sends the next prompt. Dropping the sender ends the reading thread.
     prompts: std_mpsc::SyncSender<Prompt>,
-    /// `true` if the answer to a prompt has not arrived yet. A further prompt would be shown for
-    /// the line after it, with the text and the visibility of another question.
+    /// `true` if the answer to a prompt has not arrived yet. A prompt sent meanwhile would be used
+    /// for the next line, even if another one (such as that for a password) is due by then.
     has_prompt: Cell<bool>,
     /// Mode of the terminal while the line editor reads a line.
     editor_mode: SharedMode,
@@ -198,7 +198,10 @@ fn read_plain(lines: &mpsc::Sender<InputEvent>, prompts: &std_mpsc::Receiver<Pro
                     Err(problem) => InputEvent::InvalidLine { number, problem },
                 }
             }
-            Some(Err(error)) => InputEvent::Failed(Failure::usage(format!("cannot read standard input: {error}"))),
+            Some(Err(error)) => {
+                let text = format!("cannot read standard input: {error}");
+                InputEvent::Failed(Failure::new(Kind::Failed, text))
+            }
             None => InputEvent::End,
         };
         if lines.blocking_send(typed).is_err() {

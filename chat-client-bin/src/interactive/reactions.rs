@@ -9,8 +9,8 @@ const MAX_MESSAGES: usize = 2000;
 
 type Key = (ConversationId, Seq);
 
-/// Reactions to the messages that were received or read in this run, together with all reactions to
-/// them. The reactions to other messages are not known.
+/// Reactions to the messages that were received or read in this run. All reactions to these
+/// messages are known, because they come later in the log; those to other messages are not.
 #[derive(Debug, Default)]
 pub(super) struct Reactions {
     messages: BTreeMap<Key, BTreeMap<String, BTreeSet<UserId>>>,

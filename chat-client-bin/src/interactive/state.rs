@@ -309,5 +309,5 @@ impl State {
 /// Returns the failure of a job that got no answer in time.
 fn unanswered() -> Failure {
     let text = "the server did not answer within 10 s; the command may still take effect";
-    Failure::new(Kind::Unknown, text)
+    Failure::new(Kind::OutcomeUnknown, text)
 }

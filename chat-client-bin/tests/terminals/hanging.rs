@@ -13,7 +13,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 const SIGNALS: [(&str, i32); 3] = [("TERM", 143), ("HUP", 129), ("INT", 130)];
 
 /// Returns a device that reaches the server through a proxy.
-fn behind_proxy(device: &TestDevice) -> (TestDevice, DroppingProxy) {
+pub(super) fn behind_proxy(device: &TestDevice) -> (TestDevice, DroppingProxy) {
     let proxy = DroppingProxy::to(device.server);
     let mut device = device.clone();
     device.server = proxy.address;

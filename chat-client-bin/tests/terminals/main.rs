@@ -6,6 +6,7 @@ mod certificates;
 mod crash;
 mod deadlines;
 mod errors;
+mod first_days;
 mod hanging;
 mod interactive;
 mod logout;

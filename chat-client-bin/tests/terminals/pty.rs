@@ -194,7 +194,10 @@ fn terminal_stays_in_conversation_when_open_fails() {
     let mut client = Terminal::with_bob(&alice);
     for (command, answer) in [
         ("/dm nobody\r", "there is no user “nobody”"),
-        ("/group nogroup\r", "there is no group “nogroup” that you can see"),
+        (
+            "/group nogroup\r",
+            "you are in no group “nogroup”; /join nogroup joins a group",
+        ),
         ("/join nogroup\r", "there is no group “nogroup” that you can see"),
     ] {
         client.press(command);

@@ -29,7 +29,7 @@ pub(crate) enum Scope {
     /// The rows that store acknowledgements and read marks.
     Marks,
     /// No rows that other requests wait for: each failure counts.
-    Alone,
+    NoSharedRows,
 }
 
 impl From<ConversationId> for Scope {
@@ -109,7 +109,7 @@ impl Breaker {
     fn failed(&self, scope: Scope, now: Instant) {
         let mut state = self.state.lock();
         let open = state.probe_at.is_some();
-        if !open && scope != Scope::Alone && !state.scopes.insert(scope) {
+        if !open && scope != Scope::NoSharedRows && !state.scopes.insert(scope) {
             return;
         }
         state.failures = state.failures.saturating_add(1);
@@ -134,13 +134,13 @@ mod tests {
         let start = Instant::now();
         let interval = Duration::from_secs(1);
         let breaker = Breaker::new(2, interval);
-        breaker.failed(Scope::Alone, start);
+        breaker.failed(Scope::NoSharedRows, start);
         assert!(breaker.admits(start));
-        breaker.failed(Scope::Alone, start);
+        breaker.failed(Scope::NoSharedRows, start);
         assert!(!breaker.admits(start));
         assert!(breaker.admits(start + interval), "a probe");
         assert!(!breaker.admits(start + interval), "one probe per interval");
-        breaker.failed(Scope::Alone, start + interval);
+        breaker.failed(Scope::NoSharedRows, start + interval);
         assert!(!breaker.admits(start + interval));
         assert!(breaker.admits(start + 2 * interval));
         breaker.succeeded();
@@ -170,8 +170,8 @@ mod tests {
     fn breaker_ignores_requests_that_did_not_reach_the_database() {
         let breaker = Breaker::new(2, Duration::from_secs(1));
         for _ in 0..2 {
-            breaker.record(Scope::Alone, Some(&StoreError::unavailable("down")));
-            breaker.record(Scope::Alone, Some(&StoreError::Overloaded));
+            breaker.record(Scope::NoSharedRows, Some(&StoreError::unavailable("down")));
+            breaker.record(Scope::NoSharedRows, Some(&StoreError::Overloaded));
         }
         assert!(!breaker.admits(now()), "two failures, and no answer between them");
     }
@@ -181,7 +181,7 @@ mod tests {
         let now = Instant::now();
         let breaker = Breaker::new(2, Duration::from_secs(1));
         for _ in 0..10 {
-            breaker.failed(Scope::Alone, now);
+            breaker.failed(Scope::NoSharedRows, now);
             breaker.succeeded();
         }
         assert!(breaker.admits(now));

@@ -204,7 +204,7 @@ impl StoreAccess {
         }
         let answer = timeout_at(self.deadline().into(), read).await;
         let answer = answer.unwrap_or_else(|_| Err(timed_out()));
-        self.reads.record(Scope::Alone, answer.as_ref().err());
+        self.reads.record(Scope::NoSharedRows, answer.as_ref().err());
         answer.map_err(|error| {
             let is_unavailable = matches!(error, StoreError::Unavailable(_));
             let explained = explain(error.into());

@@ -13,9 +13,10 @@ use crate::model::{ConversationId, Seq};
 use crate::sync::Mutex;
 
 /// A bounded queue of envelopes. Senders never wait: an envelope that finds no room is dropped,
-/// because announcements are repeated (by heartbeats, or by the flush of a program that sends
-/// none), and notices may be lost. Only the newest doorbell of each conversation is queued. Clones
-/// share the queue.
+/// because announcements are repeated: by the node's heartbeats, or, in a program that announces
+/// commits and sends no heartbeats, by
+/// [`ClusterLink::flush`](super::cluster_link::ClusterLink::flush). Notices may be lost. Only the
+/// newest doorbell of each conversation is queued. Clones share the queue.
 #[derive(Clone, Debug)]
 pub(crate) struct PublishQueue {
     inner: Arc<Inner>,

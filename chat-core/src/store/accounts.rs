@@ -112,7 +112,7 @@ pub trait AccountTx: Send {
     async fn devices_in(&mut self, devices: &[(UserId, DeviceId)]) -> Result<Vec<Device>, StoreError>;
 
     /// Locks and returns all devices of a user, oldest first (by `created`, then by id).
-    async fn devices_of(&mut self, user: UserId) -> Result<Vec<Device>, StoreError>;
+    async fn lock_devices_of(&mut self, user: UserId) -> Result<Vec<Device>, StoreError>;
 
     /// Inserts or replaces a device.
     async fn put_device(&mut self, device: &Device) -> Result<(), StoreError>;

@@ -126,8 +126,8 @@ impl AccountTx for FaultyTransaction<'_> {
         Ok(devices)
     }
 
-    async fn devices_of(&mut self, user: UserId) -> Result<Vec<Device>, StoreError> {
-        self.inner.devices_of(user).await
+    async fn lock_devices_of(&mut self, user: UserId) -> Result<Vec<Device>, StoreError> {
+        self.inner.lock_devices_of(user).await
     }
 
     async fn put_device(&mut self, device: &Device) -> Result<(), StoreError> {

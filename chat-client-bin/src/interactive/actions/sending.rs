@@ -6,7 +6,7 @@ use chat_core::client::SendOutcome;
 use chat_core::commands::Commands;
 use chat_core::model::{ConversationId, ConversationRef, DraftContent, Emoji, MessageText, Seq};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::interactive::emoji;
 use crate::interactive::mentions::Mentions;
 use crate::interactive::state::{JobResult, State};
@@ -264,11 +264,13 @@ async fn send(
         }
         SendOutcome::NotStored(reason) => {
             let reason = referents.explain(&job.client, reason).await;
-            Err(Failure::usage(format!("not sent to {label}: {reason}{quoted}")))
+            let text = format!("not sent to {label}: {reason}{quoted}");
+            Err(Failure::new(Kind::Refused, text))
         }
-        _ => Err(Failure::usage(format!(
-            "it is unknown whether the message to {label} was sent{quoted}"
-        ))),
+        _ => {
+            let text = format!("it is unknown whether the message to {label} was sent{quoted}");
+            Err(Failure::new(Kind::OutcomeUnknown, text))
+        }
     }
 }
 

@@ -31,8 +31,8 @@ impl PasswordChange {
     /// Takes the next password. Returns the current and the new one after the last prompt.
     ///
     /// # Errors
-    /// The new password is too short or too long, or was not repeated. The next password is a new
-    /// one again.
+    /// The new password is too short or too long, or was not repeated. The next call has to pass
+    /// the new password, not its repetition; the current one is kept.
     fn enter(&mut self, typed: Secret) -> Result<Option<(Secret, Secret)>, Failure> {
         if self.current.is_none() {
             self.current = Some(typed);
@@ -77,7 +77,8 @@ impl App {
         let (current, new) = match change.enter(typed) {
             Ok(None) => return,
             Ok(Some(passwords)) => passwords,
-            // The next prompt hides what the user types meanwhile, such as the repetition.
+            // The prompts go on, because the user may already be typing the repetition, which a
+            // prompt for a line would show and send.
             Err(failure) => {
                 let text = format!(
                     "{}; type a new password, or Ctrl-C to keep the present one",

@@ -172,8 +172,8 @@ impl Machine {
         self.actions.push_back(Action::Send(request));
     }
 
-    /// Sends a command of the application. A command for the members of a known conversation is
-    /// addressed by the id of the conversation.
+    /// Sends a command of the application. A command that the user runs as a member of a known
+    /// conversation names the conversation by its id.
     pub(super) fn command(&mut self, now: Instant, command_id: u64, mut command: Command) {
         if let Some(conversation) = ids::member_conversation_in(&mut command)
             && let Some(id) = self.conversations.find(conversation)

@@ -130,7 +130,7 @@ impl Logins {
             direct_policy: self.options.default_direct_policy,
             now: self.access.wall_time(),
         };
-        self.access.run(Scope::Alone, create).await
+        self.access.run(Scope::NoSharedRows, create).await
     }
 
     pub(in crate::engine) async fn login(
@@ -215,7 +215,7 @@ impl Logins {
             direct_policy: self.options.default_direct_policy,
             now: self.access.wall_time(),
         };
-        let (user, is_new) = self.access.run(Scope::Alone, provision).await?;
+        let (user, is_new) = self.access.run(Scope::NoSharedRows, provision).await?;
         if is_new {
             tracing::info!(user = user.id.0, "account provisioned");
             self.observers.registered(user.id);

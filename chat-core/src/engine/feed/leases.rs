@@ -180,7 +180,7 @@ pub(super) async fn delete(access: &StoreAccess, node: NodeId, feed: &str) -> Re
 }
 
 async fn write<T>(access: &StoreAccess, write: impl Future<Output = Result<T, StoreError>>) -> Result<T, CommandError> {
-    match access.write(Scope::Alone, write).await {
+    match access.write(Scope::NoSharedRows, write).await {
         Some(result) => result.map_err(CommandError::from),
         None => Err(CommandError::try_again()),
     }

@@ -52,7 +52,7 @@ impl Operator {
             action,
             subject,
         };
-        let account = access.run(Scope::Alone, create).await?;
+        let account = access.run(Scope::NoSharedRows, create).await?;
         tracing::info!(user = account.id.0, operator = &*self.name, "account created");
         self.parts.observers.registered(account.id);
         Ok(account.into())

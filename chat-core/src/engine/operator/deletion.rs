@@ -145,7 +145,7 @@ impl Operator {
         self.spawn(|this| async move {
             let action = this.action();
             let free = FreeSubject { action, subject };
-            let user = this.parts.access.run(Scope::Alone, free).await?;
+            let user = this.parts.access.run(Scope::NoSharedRows, free).await?;
             tracing::info!(
                 user = user.0,
                 operator = &*this.name,

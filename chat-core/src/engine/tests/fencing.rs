@@ -192,9 +192,9 @@ async fn end_session(engine: &Engine, session: &LocalSession, how: Ended) {
     }
 }
 
-/// Returns commands that read, move a mark, set a status or send a typing notice. No unit of work
-/// checks their sessions.
-fn queries(group: ConversationId, peer: UserRef) -> Vec<Command> {
+/// Returns commands that run no unit of work, so that no transaction checks the session that they
+/// come from: reads, marks, a status, a typing notice.
+fn commands_without_unit_of_work(group: ConversationId, peer: UserRef) -> Vec<Command> {
     vec![
         Command::ReadHistory {
             conversation: group.into(),
@@ -234,10 +234,10 @@ fn queries(group: ConversationId, peer: UserRef) -> Vec<Command> {
     ]
 }
 
-/// Checks that a query was refused because the session has ended, with the reason of its end.
-fn assert_fenced(answer: Result<Outcome, CommandError>, how: Ended, query: &Command) {
+/// Checks that a command was refused because the session has ended, with the reason of its end.
+fn assert_fenced(answer: Result<Outcome, CommandError>, how: Ended, command: &Command) {
     let error = answer.unwrap_err();
-    assert_eq!(error.code, ReplyCode::Fenced, "{how:?}: {query:?}");
+    assert_eq!(error.code, ReplyCode::Fenced, "{how:?}: {command:?}");
     match how {
         Ended::Disabled | Ended::Deleted => assert_eq!(error.close_code, Some(CloseCode::AccountDisabled)),
         Ended::Revoked => assert_eq!(error.close_code, Some(CloseCode::Revoked)),
@@ -252,23 +252,23 @@ async fn ended_session_cannot_read() {
         let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
         let group = create_group(&alice, "rust").await;
         join(&bob, group).await;
-        for query in queries(group, user(&alice)) {
-            bob.execute(query.clone())
+        for command in commands_without_unit_of_work(group, user(&alice)) {
+            bob.execute(command.clone())
                 .await
-                .unwrap_or_else(|error| panic!("{query:?}: {error}"));
+                .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         }
         end_session(&engine, &bob, how).await;
         alice.send_text(group, "after the end").await.unwrap();
         let caller = bob.caller();
-        for query in queries(group, user(&alice)) {
-            let answer = bob.execute(query.clone()).await;
-            assert_fenced(answer, how, &query);
+        for command in commands_without_unit_of_work(group, user(&alice)) {
+            let answer = bob.execute(command.clone()).await;
+            assert_fenced(answer, how, &command);
         }
         // The same holds for a caller that has no session any more.
         drop(bob);
-        for query in queries(group, user(&alice)) {
-            let answer = engine.execute(caller, query.clone()).await;
-            assert_fenced(answer, how, &query);
+        for command in commands_without_unit_of_work(group, user(&alice)) {
+            let answer = engine.execute(caller, command.clone()).await;
+            assert_fenced(answer, how, &command);
         }
     }
 }

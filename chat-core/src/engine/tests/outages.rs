@@ -412,7 +412,8 @@ async fn node_with_a_wrong_clock_refuses_logins() {
     engine.login(Source::Local, login(user, device)).await.unwrap();
 }
 
-/// The look-up of an earlier attempt belongs to the same request, so it gets no time of its own.
+/// Whatever the engine reads for the creation of a group, it reads before the one deadline of the
+/// request.
 #[tokio::test(start_paused = true)]
 async fn group_creation_is_answered_in_time_during_an_outage() {
     let (_engine, store, alice) = engine_on_faulty_store(config()).await;

@@ -172,7 +172,7 @@ pub(super) async fn replace_login(world: &World, user: UserId, device: u8) {
 async fn end_logins(world: &World, user: UserId, disable: bool) {
     let ended = transact(&*world.store, move |tx| {
         Box::pin(async move {
-            for mut device in tx.devices_of(user).await? {
+            for mut device in tx.lock_devices_of(user).await? {
                 device.end_login(crate::model::Timestamp(1));
                 tx.put_device(&device).await?;
             }

@@ -59,8 +59,9 @@ async fn node_with_id(world: &World, node: NodeId, bus: Arc<dyn MessageBus>) -> 
     Router::start(parts).await.unwrap()
 }
 
-/// Returns the log of a store behind a channel, which is the only connection between a router of
-/// most of these tests and its store.
+/// Returns the event log of a store, whose calls cross a channel, as those of a store behind a
+/// network would. Most routers of these tests get it, so that they share nothing else with their
+/// store.
 fn log(store: &Arc<dyn Store>) -> Arc<dyn EventLog> {
     let log = StoreEventLog::new(Arc::clone(store));
     Arc::new(ForwardingEventLog::new(Arc::new(log)))

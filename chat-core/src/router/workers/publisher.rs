@@ -55,8 +55,8 @@ impl Publisher {
 }
 
 /// Logs the first of consecutive failures. A failed envelope is not retried here, because its
-/// announcements are repeated (by the next successful heartbeat, or by the flush of a program that
-/// sends none), and notices may be lost.
+/// announcements are repeated: by the next successful heartbeat, or, in a program that announces
+/// commits and sends no heartbeats, by `ClusterLink::flush`. Notices may be lost.
 fn log_first_failure(is_failing: &mut bool, result: &Result<(), Failure<BusError>>) {
     if let Err(error) = result
         && !*is_failing

@@ -222,7 +222,7 @@ impl AccountTx for MemoryTx<'_> {
             .collect())
     }
 
-    async fn devices_of(&mut self, user: UserId) -> Result<Vec<Device>, StoreError> {
+    async fn lock_devices_of(&mut self, user: UserId) -> Result<Vec<Device>, StoreError> {
         self.contract.before_lock_devices()?;
         Ok(self.tables.devices_of(user))
     }

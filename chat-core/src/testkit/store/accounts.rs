@@ -367,7 +367,7 @@ pub async fn devices_are_ordered_oldest_first(store: Arc<dyn Store>) {
     let devices = store.devices(user).await.unwrap();
     assert_eq!(devices.iter().map(|device| device.id).collect::<Vec<_>>(), order);
     let work = transact(&*store, move |tx| {
-        Box::pin(async move { Ok(tx.devices_of(user).await?) })
+        Box::pin(async move { Ok(tx.lock_devices_of(user).await?) })
     });
     assert_eq!(work.await.unwrap(), devices);
 }
@@ -426,10 +426,10 @@ pub async fn transaction_reads_its_own_writes(store: Arc<dyn Store>) {
             assert_eq!(tx.account_by_name("alice").await?, Some(account));
             assert_eq!(tx.lock_device(id, device_id(1)).await?, None);
             tx.put_device(&new_device(id, 1)).await?;
-            assert_eq!(tx.devices_of(id).await?, [new_device(id, 1)]);
+            assert_eq!(tx.lock_devices_of(id).await?, [new_device(id, 1)]);
             tx.delete_device(id, device_id(1)).await?;
             tx.delete_device(id, device_id(1)).await?;
-            assert_eq!(tx.devices_of(id).await?, []);
+            assert_eq!(tx.lock_devices_of(id).await?, []);
             Ok(())
         })
     });

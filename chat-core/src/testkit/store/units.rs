@@ -338,7 +338,7 @@ pub async fn locks_out_of_order_are_rejected(store: Arc<dyn Store>) {
     let (first, second) = (ids.direct.min(ids.group), ids.direct.max(ids.group));
     let in_order = transact(&*world.store, move |tx| {
         Box::pin(async move {
-            tx.devices_of(ids.alice).await?;
+            tx.lock_devices_of(ids.alice).await?;
             tx.lock_device(ids.alice, device_id(1)).await?;
             tx.lock_contacts(ids.alice, ids.bob).await?;
             tx.lock_contacts(ids.alice, ids.carol).await?;
@@ -364,7 +364,7 @@ pub async fn locks_out_of_order_are_rejected(store: Arc<dyn Store>) {
                     }
                     2 => {
                         tx.lock_conversation(first).await?;
-                        tx.devices_of(ids.alice).await?;
+                        tx.lock_devices_of(ids.alice).await?;
                     }
                     _ => {
                         tx.lock_contacts(ids.alice, ids.bob).await?;

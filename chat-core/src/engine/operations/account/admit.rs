@@ -109,7 +109,7 @@ impl Operation for Admit {
     async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<LoggedIn, Rejection> {
         lock_user(tx, self.user).await?;
         let known = tx.lock_device(self.user, self.device).await?;
-        let others = tx.devices_of(self.user).await?;
+        let others = tx.lock_devices_of(self.user).await?;
         let others: Vec<Device> = others.into_iter().filter(|other| other.id != self.device).collect();
         let account = tx.account(self.user).await?;
         let account = self.check_account(account)?;

@@ -34,7 +34,7 @@ impl Operation for ChangePassword {
 
     async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<bool, Rejection> {
         lock_user(tx, self.caller.user).await?;
-        let devices = tx.devices_of(self.caller.user).await?;
+        let devices = tx.lock_devices_of(self.caller.user).await?;
         fence(tx, self.caller, self.now).await?;
         let account = tx.account(self.caller.user).await?;
         let Some(mut account) = account.filter(|account| account.password_hash.as_ref() == Some(&self.compared.0))

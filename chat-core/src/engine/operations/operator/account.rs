@@ -103,7 +103,7 @@ impl Operation for ChangeAccount {
     async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<Self::Output, Rejection> {
         lock_user(tx, self.user).await?;
         let devices = if self.change.ends_sessions() {
-            tx.devices_of(self.user).await?
+            tx.lock_devices_of(self.user).await?
         } else {
             Vec::new()
         };

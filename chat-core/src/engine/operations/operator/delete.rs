@@ -38,7 +38,7 @@ impl Operation for MarkDeleted {
 
     async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<Account, Rejection> {
         lock_user(tx, self.user).await?;
-        let devices = tx.devices_of(self.user).await?;
+        let devices = tx.lock_devices_of(self.user).await?;
         let Some(before) = tx.account(self.user).await? else {
             return Err(no_account(self.user).into());
         };
