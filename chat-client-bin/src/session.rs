@@ -134,8 +134,9 @@ impl Session {
             let nodes = nodes.map_err(|error| explain(error, !global.pin.is_empty()))?;
             // A node may be reachable through the given servers only, such as a load balancer.
             let given = servers.iter().filter(|server| !nodes.contains(server));
-            options.servers = nodes.iter().chain(given).cloned().map(Into::into).collect();
-            nodes
+            let all: Vec<_> = nodes.iter().chain(given).cloned().collect();
+            options.servers = all.iter().cloned().map(Into::into).collect();
+            all
         } else {
             servers
         };

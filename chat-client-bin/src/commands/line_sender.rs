@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 
-use chat_core::client::{Client, ClientError};
-use chat_core::model::{Appended, ClientMessageId, ConversationRef, DraftContent, MessageText};
+use chat_core::client::{Client, ClientError, SendOutcome};
+use chat_core::model::{ConversationRef, DraftContent, MessageText};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::agent::Agent;
 use crate::failure::{Failure, Kind};
 use crate::lines::{InvalidLine, Line, Lines};
 use crate::output::Output;
@@ -28,6 +29,8 @@ pub(super) struct LineSender<'a> {
     /// Time until which the oldest message has to have an outcome.
     deadline: Instant,
     failed_lines: u64,
+    /// Agent of the account, from the first stored message to the end of the input.
+    agent: Option<Agent>,
 }
 
 impl<'a> LineSender<'a> {
@@ -38,6 +41,7 @@ impl<'a> LineSender<'a> {
             in_flight: VecDeque::new(),
             deadline: Instant::now() + sender.timeout,
             failed_lines: 0,
+            agent: None,
             sender,
         }
     }
@@ -48,8 +52,6 @@ impl<'a> LineSender<'a> {
     /// # Errors
     /// A line failed, the input cannot be read, or a message got no outcome in time.
     pub(super) async fn run(mut self, output: &mut Output) -> Result<(), Failure> {
-        // The input may go on for a long time, in which other commands can use the session.
-        let _agent = self.sender.session.share_if_open();
         let mut lines = lines();
         let (mut reading, mut read_result) = (true, Ok(()));
         while reading || !self.in_flight.is_empty() {
@@ -116,17 +118,24 @@ impl<'a> LineSender<'a> {
     ///
     /// # Errors
     /// The output cannot be written.
-    async fn settled(&mut self, outcome: LineOutcome, output: &mut Output) -> Result<(), Failure> {
-        self.in_flight.pop_front();
+    async fn settled(&mut self, outcome: SendOutcome, output: &mut Output) -> Result<(), Failure> {
+        let Some(message) = self.in_flight.pop_front() else {
+            return Ok(());
+        };
         self.deadline = Instant::now() + self.sender.timeout;
-        match outcome.result {
+        match self.sender.explained(&message, outcome).await {
             Ok(appended) => {
+                // The client is logged in. The input may go on for a long time, in which other
+                // commands can use the session.
+                if self.agent.is_none() {
+                    self.agent = self.sender.session.share_if_open();
+                }
                 self.conversation = ConversationRef::Id(appended.conversation);
-                let printed = self.sender.print(outcome.id, &appended, output).await;
-                printed.map_err(|failure| failure.after_last_line(self.last_line(outcome.line)))
+                let printed = self.sender.print(message.handle.id(), &appended, output).await;
+                printed.map_err(|failure| failure.after_last_line(self.last_line(message.line)))
             }
             Err(failure) => {
-                self.report(outcome.line, failure, output);
+                self.report(message.line, failure, output);
                 Ok(())
             }
         }
@@ -143,14 +152,6 @@ impl<'a> LineSender<'a> {
     }
 }
 
-/// The message of a line that is stored, or an error that says why it is not, or that this is
-/// unknown.
-struct LineOutcome {
-    line: u64,
-    id: ClientMessageId,
-    result: Result<Appended, Failure>,
-}
-
 /// Waits for the outcome of the oldest message; forever if there is none.
 ///
 /// # Errors
@@ -159,13 +160,9 @@ async fn first_outcome(
     sender: &Sender<'_>,
     in_flight: &mut VecDeque<InFlight>,
     deadline: Instant,
-) -> Result<LineOutcome, Failure> {
+) -> Result<SendOutcome, Failure> {
     match in_flight.front_mut() {
-        Some(message) => Ok(LineOutcome {
-            line: message.line,
-            id: message.handle.id(),
-            result: sender.outcome(message, deadline).await?,
-        }),
+        Some(message) => sender.outcome(message, deadline).await,
         None => std::future::pending().await,
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use chat_core::client::{ClientError, ClientEvent, Delivery, Events, Receive, Received};
 use chat_core::commands::Commands;
 use chat_core::model::{ConversationId, ConversationQuery, ConversationRef, EventBody, ReplyCode, Seq, UserRef};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::args::{Global, Listen, group_ref, user_ref};
 use crate::failure::{Failure, Kind};
@@ -122,6 +122,9 @@ impl Filter {
     }
 }
 
+/// Maximum time to finish the line that is being printed when listening ends.
+const PRINT_GRACE: Duration = Duration::from_millis(200);
+
 /// Reason why listening ended.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
@@ -228,17 +231,25 @@ async fn print_all(
             continue; // another run prints it
         }
         let handling = print_received(session, &received, (args, filter), output);
-        match or_end(signals, timed_out.as_mut(), handling).await {
-            Ok(is_printed) => *printed += u64::from(is_printed?),
-            // The event is not acknowledged, so that the next run prints it.
-            Err(end) => return Ok(end),
-        }
+        tokio::pin!(handling);
+        let (is_printed, end) = match or_end(signals, timed_out.as_mut(), handling.as_mut()).await {
+            Ok(is_printed) => (is_printed?, None),
+            Err(end) => match timeout(PRINT_GRACE, handling).await {
+                Ok(is_printed) => (is_printed?, Some(end)),
+                // The event is not acknowledged, so that the next run prints it.
+                Err(_) => return Ok(end),
+            },
+        };
+        *printed += u64::from(is_printed);
         let caught_up = matches!(received.event, ClientEvent::CaughtUp);
         // The event is acknowledged after printing, so that the next run prints a line that could
         // not be written.
         received.done();
         if args.count.is_some_and(|count| *printed >= count) || (args.new && caught_up) {
             return Ok(End::Complete);
+        }
+        if let Some(end) = end {
+            return Ok(end);
         }
     }
 }

@@ -78,33 +78,36 @@ impl<'a> Sender<'a> {
 
     pub(super) async fn send_one(&self, content: DraftContent, output: &mut Output) -> Result<(), Failure> {
         let mut message = enqueue(&self.client, 0, self.conversation.clone(), content).await?;
-        match self.outcome(&mut message, Instant::now() + self.timeout).await? {
-            Ok(appended) => self.print(message.handle.id(), &appended, output).await,
-            Err(refused) => Err(refused),
-        }
+        let outcome = self.outcome(&mut message, Instant::now() + self.timeout).await?;
+        let appended = self.explained(&message, outcome).await?;
+        self.print(message.handle.id(), &appended, output).await
     }
 
-    /// Waits for the outcome of a message: it was stored, or the inner error says why it was not,
-    /// or that this is unknown.
+    /// Waits for the outcome of a message.
     ///
     /// # Errors
     /// No outcome arrived before the deadline or the end of the client; the message stays in the
     /// outbox.
-    pub(super) async fn outcome(
-        &self,
-        message: &mut InFlight,
-        deadline: Instant,
-    ) -> Result<Result<Appended, Failure>, Failure> {
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(super) async fn outcome(&self, message: &mut InFlight, deadline: Instant) -> Result<SendOutcome, Failure> {
         let client = &self.session.client;
-        match timeout_at(deadline, message.handle.outcome()).await {
-            Ok(Ok(SendOutcome::Stored(appended))) => Ok(Ok(appended)),
-            Ok(Ok(SendOutcome::NotStored(reason))) => Ok(Err(message.referents.explain(client, reason).await)),
-            Ok(Ok(_)) => Ok(Err(ClientError::Interrupted.into())),
-            Ok(Err(error)) => Err(queued(client, &connection_problem(client).unwrap_or(error))),
-            Err(_) => Err(queued(
-                client,
-                &connection_problem(client).unwrap_or(ClientError::Timeout),
-            )),
+        let problem = match timeout_at(deadline, message.handle.outcome()).await {
+            Ok(Ok(outcome)) => return Ok(outcome),
+            Ok(Err(error)) => error,
+            Err(_) => ClientError::Timeout,
+        };
+        Err(queued(client, &connection_problem(client).unwrap_or(problem)))
+    }
+
+    /// Returns the stored message, or an error that says why it was not stored, or that this is
+    /// unknown.
+    pub(super) async fn explained(&self, message: &InFlight, outcome: SendOutcome) -> Result<Appended, Failure> {
+        match outcome {
+            SendOutcome::Stored(appended) => Ok(appended),
+            SendOutcome::NotStored(reason) => Err(message.referents.explain(&self.session.client, reason).await),
+            _ => Err(ClientError::Interrupted.into()),
         }
     }
 

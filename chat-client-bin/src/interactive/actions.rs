@@ -26,6 +26,7 @@ use super::command::Action;
 use super::mentions::Mentions;
 use super::state::{JobResult, State};
 
+pub(super) use lists::MAX_INBOX_EVENTS;
 pub(super) use lists::add_contacts_to_completion;
 pub(super) use mentions::{WaitingText, load_members_of_recent_groups, load_remaining_members};
 pub(super) use opening::enter;

@@ -287,12 +287,8 @@ impl App {
         }
     }
 
-    fn prompt(&mut self) {
+    fn prompt(&self) {
         if !self.quitting && !self.state.input_is_held {
-            let current = self.state.conversations.current.as_ref().and_then(|current| current.id);
-            if let Some(info) = current.and_then(|id| self.state.client.known_conversation(id)) {
-                self.state.conversations.rename(&info);
-            }
             let conversations = &self.state.conversations;
             let prompt = match &self.password_change {
                 Some(change) => change.prompt(),

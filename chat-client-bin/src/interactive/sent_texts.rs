@@ -77,7 +77,7 @@ impl SentText {
         match tokio::time::timeout(NUMBER_TIMEOUT, number).await {
             Ok(Some(number)) => Ok(number),
             Ok(None) => Err(Failure::usage(format!(
-                "your last message to {} was not stored; give the number of the message that you mean",
+                "it is not known that your last message to {} was stored; give the number of the message that you mean",
                 self.label
             ))),
             Err(_) => Err(Failure::usage(format!(
@@ -127,7 +127,7 @@ mod tests {
         let mut texts = SentTexts::default();
         drop(texts.add(&direct(), "bob"));
         let text = texts.last_unstored(&current(direct(), "bob")).unwrap();
-        assert!(text.number().await.unwrap_err().text.contains("was not stored"));
+        assert!(text.number().await.unwrap_err().text.contains("is not known"));
         texts.add(&direct(), "bob").send_replace(Some(Seq(3)));
         assert!(texts.last_unstored(&current(direct(), "bob")).is_none());
     }

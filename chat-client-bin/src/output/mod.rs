@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use chat_core::client::{ClientError, FirstContact};
 use json::to_json;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -37,6 +37,17 @@ pub(crate) use time::{date, date_time, time_of_day};
 pub(crate) trait Show: Serialize {
     /// Returns the text. Values from other users are escaped.
     fn text(&self, style: Style) -> String;
+}
+
+/// Number of bytes that a pipe takes without waiting if it can be written (`PIPE_BUF` on Linux).
+const MAX_ATOMIC_WRITE: usize = 4096;
+
+/// Returns whether standard output takes [`MAX_ATOMIC_WRITE`] bytes without waiting.
+fn is_writable() -> bool {
+    let stdout = io::stdout();
+    let mut watched = [PollFd::new(&stdout, PollFlags::OUT)];
+    let polled = poll(&mut watched, Some(&Timespec::default()));
+    polled.is_ok() && watched[0].revents().contains(PollFlags::OUT)
 }
 
 /// Printer of lines in the chosen form.
@@ -80,13 +91,16 @@ impl Output {
             .map_err(write_failure)
     }
 
-    /// Prints and flushes one line like [`print`](Self::print), on a thread of its own: while the
-    /// reader of the output does not read, the caller can wait for something else.
+    /// Prints and flushes one line like [`print`](Self::print). While the reader of the output does
+    /// not read, the caller can wait for something else.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the thread goes on printing until the process ends.
+    /// If the future is dropped, a thread goes on printing until the process ends.
     pub(crate) async fn print_in_background(&self, line: &impl Show) -> Result<(), Failure> {
         let (mut output, text) = (*self, self.text_of(line));
+        if text.len() < MAX_ATOMIC_WRITE && is_writable() {
+            return output.print_text(&text);
+        }
         let printed = tokio::task::spawn_blocking(move || output.print_text(&text)).await;
         printed.unwrap_or_else(|panicked| Err(Failure::new(Kind::Output, panicked.to_string())))
     }
@@ -105,7 +119,7 @@ impl Output {
             let is_closed = loop {
                 match poll(&mut watched, None) {
                     Err(Errno::INTR) => {}
-                    polled => break polled.is_ok() && watched[0].revents().contains(PollFlags::ERR),
+                    polled => break polled.is_ok() && watched[0].revents().intersects(PollFlags::ERR | PollFlags::HUP),
                 }
             };
             if is_closed {

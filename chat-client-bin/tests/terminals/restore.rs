@@ -119,8 +119,11 @@ fn line_typed_before_a_restore_is_not_lost() {
         client.until("… sending to bob");
     });
     client.until("✓ #1 bob");
+    // The id of the conversation belongs to that with eve now.
+    client.type_line("next");
+    client.until("✓ #2 bob");
     assert_eq!(client.finish().0, Some(0));
-    restore.assert_bob_has(&["kept"]);
+    restore.assert_bob_has(&["kept", "next"]);
 }
 
 #[test]

@@ -180,7 +180,12 @@ impl Shared {
     pub(super) fn learn_conversation(&self, info: Arc<ConversationInfo>) -> bool {
         let mut directory = self.directory();
         if let ConversationView::Direct(peer) = &info.view {
-            directory.names.insert(peer.id, peer.name.clone());
+            // A peer whose name is out of date is called by its id.
+            if peer.name.starts_with('#') {
+                directory.names.remove(&peer.id);
+            } else {
+                directory.names.insert(peer.id, peer.name.clone());
+            }
         }
         let name = known::group_name(&info).map(str::to_owned);
         directory.saved_groups.remove(&info.id);

@@ -105,6 +105,16 @@ impl CommandError {
         .retry_after(Duration::from_secs(1))
     }
 
+    /// Returns this error as that of a command that has written something already, so that it does
+    /// not suggest that nothing was done.
+    pub(crate) fn after_commit(self) -> Self {
+        if self.code == ReplyCode::TryAgain {
+            Self::try_again()
+        } else {
+            self
+        }
+    }
+
     /// Returns the error for a login at a node whose clock is wrong. Another node may accept it.
     pub(crate) fn clock_is_wrong() -> Self {
         Self::new(

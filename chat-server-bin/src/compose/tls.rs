@@ -1,5 +1,6 @@
 //! The TLS certificate of the server.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use chat_core::secure::ServerIdentity;
@@ -31,6 +32,7 @@ impl Composition {
                     files.certificate_file.display()
                 )));
             }
+            warn_if_invalid(&loaded, &files.certificate_file);
             acceptor
                 .reload_pem(&certificate, &key)
                 .map_err(|error| unusable(config, &error))
@@ -72,13 +74,17 @@ pub(super) fn pem_acceptor(config: &Checked) -> Result<Option<TlsAcceptor>, Fail
     let (certificate, key) = (read_file(certificate_file)?, read_file(&files.key_file)?);
     let acceptor =
         TlsAcceptor::from_pem(crypto_provider(), &certificate, &key).map_err(|error| unusable(config, &error))?;
+    warn_if_invalid(&acceptor, certificate_file);
+    Ok(Some(acceptor))
+}
+
+fn warn_if_invalid(acceptor: &TlsAcceptor, certificate_file: &Path) {
     if !acceptor.is_certificate_valid_now() {
         tracing::warn!(
             file = %certificate_file.display(),
             "the TLS certificate has expired, or is not valid yet: clients that have not pinned its key refuse it"
         );
     }
-    Ok(Some(acceptor))
 }
 
 /// Returns the failure for files of a certificate and a key that cannot be used.

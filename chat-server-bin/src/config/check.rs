@@ -1,8 +1,10 @@
 //! Checks of the merged configuration, which parse its values into the types that the server needs.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chat_core::client::ServerAddress;
 use chat_core::model::{ConversationQuery, MessageText};
 use chat_core::transport::Network;
 
@@ -118,21 +120,17 @@ fn check_listen(settings: &Settings, origins: &Origins, problems: &mut Vec<Probl
 }
 
 fn check_advertise(settings: &Settings, origins: &Origins, problems: &mut Vec<Problem>) {
-    let mut add = |text: String| problems.push(origins.problem("server.advertise", text));
+    // Clients parse the addresses in the same way.
+    let is_reachable = |address: &ServerAddress| {
+        let host = address.host.parse::<IpAddr>();
+        address.port != 0 && !host.is_ok_and(|host| host.is_unspecified())
+    };
     for url in &settings.server.advertise {
-        match url.parse::<ListenUrl>() {
-            Err(text) => add(text),
-            Ok(parsed) if parsed.is_behind_proxy => {
-                add(format!(
-                    "{url:?}: clients connect without \"+proxy\"; give the address of the load balancer"
-                ));
-            }
-            Ok(parsed) if !parsed.is_reachable() => {
-                add(format!(
-                    "{url:?} is no address that a client can connect to; give a host and a port of its own"
-                ));
-            }
-            Ok(_) => {}
+        if !url.parse().is_ok_and(|address| is_reachable(&address)) {
+            let text = format!(
+                "{url:?} is no address that clients can connect to; write a URL such as \"sc1://chat-1.example:7400\""
+            );
+            problems.push(origins.problem("server.advertise", text));
         }
     }
 }

@@ -53,13 +53,6 @@ impl ListenUrl {
         }
     }
 
-    /// Returns `false` for an unspecified address, such as 0.0.0.0, and for port 0, to which no
-    /// client can connect.
-    pub(crate) fn is_reachable(&self) -> bool {
-        let is_unspecified = self.host.parse().is_ok_and(|address: IpAddr| address.is_unspecified());
-        self.port != 0 && !is_unspecified
-    }
-
     /// Returns the socket address. If the host is a name, queries the resolver, which blocks, and
     /// takes its first address.
     ///

@@ -15,7 +15,7 @@ use super::mentions::MEMBERS_PER_PAGE;
 use super::{JobContext, mark_read};
 
 /// Maximum number of events that `/inbox` prints.
-const MAX_INBOX_EVENTS: u32 = 20;
+pub(in crate::interactive) const MAX_INBOX_EVENTS: u32 = 20;
 
 pub(super) fn conversations(state: &State) -> Result<(), Failure> {
     let mut conversations = state.client.known_conversations();

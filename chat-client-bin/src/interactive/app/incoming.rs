@@ -160,9 +160,8 @@ impl App {
                 .react((info.id, *target), emoji, delivery.sender(), *removed);
         }
         self.update_members(delivery).await;
-        if matches!(delivery.body, EventBody::GroupUpdated { .. }) {
-            self.state.conversations.rename(info);
-        }
+        // A group or a user may have another name now.
+        self.state.conversations.rename(info);
         if self.state.conversations.is_current(info) {
             self.state
                 .conversations
@@ -187,7 +186,9 @@ impl App {
             return;
         }
         if !self.caught_up {
-            self.missed_in_inbox += u32::from(info.view == ConversationView::Inbox);
+            let me = self.state.client.me().map(|me| me.id);
+            let is_notice = info.view == ConversationView::Inbox && me != Some(delivery.sender());
+            self.missed_in_inbox += u32::from(is_notice);
             return;
         }
         let line = self.line(delivery).await;
@@ -278,7 +279,11 @@ impl App {
             .map(|info| format!("{} ({})", ConversationName::of(info).label(), info.unread))
             .collect();
         if self.missed_in_inbox > 0 {
-            list.push(format!("inbox ({}; /inbox shows them)", self.missed_in_inbox));
+            let shown = match self.missed_in_inbox {
+                ..=actions::MAX_INBOX_EVENTS => "them",
+                _ => "the last ones",
+            };
+            list.push(format!("inbox ({}; /inbox shows {shown})", self.missed_in_inbox));
         }
         if list.is_empty() {
             return;

@@ -61,7 +61,10 @@ impl Driver {
         entry.name = match &known {
             _ if entry.conversation.is_by_name() => Some(entry.conversation.clone()),
             Some(info) => ids::name_of(info),
-            None => None,
+            None => match entry.conversation {
+                ConversationRef::Id(id) => self.machine.learned_name(id),
+                _ => None,
+            },
         };
         let saved = || self.shared.saved_group(&entry.conversation);
         if let Some(id) = known.map(|info| info.id).or_else(saved) {

@@ -304,6 +304,12 @@ impl Machine {
         self.outbox.resolve(one) == self.outbox.resolve(other)
     }
 
+    /// Returns a reference by name that a stored message has shown to denote this conversation.
+    #[must_use]
+    pub fn learned_name(&self, id: ConversationId) -> Option<ConversationRef> {
+        self.outbox.learned_name(id)
+    }
+
     /// Returns the store epoch of the last login; `None` before the first login. Ids of users and
     /// conversations, and message numbers, are valid only in it.
     #[must_use]

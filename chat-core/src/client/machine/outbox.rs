@@ -185,6 +185,12 @@ impl Outbox {
             .map_or(canonical, |id| ConversationRef::Id(*id))
     }
 
+    /// Returns a reference by name that [`learn`](Self::learn) has recorded for a conversation.
+    pub(super) fn learned_name(&self, id: ConversationId) -> Option<ConversationRef> {
+        let mut learned = self.ids.iter().filter(|(_, known)| **known == id);
+        learned.find_map(|(reference, _)| reference.is_by_name().then(|| reference.clone()))
+    }
+
     /// Records that `reference` denotes the conversation `id`, and merges the queues of both.
     pub(super) fn learn(&mut self, reference: &ConversationRef, id: ConversationId) {
         let reference = canonical(reference);

@@ -8,15 +8,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::model::{ConversationView, Outcome, UserId, UserInfo};
+use crate::codec::{Answer, Failure, RequestKind};
+use crate::model::{Command, ConversationView, Outcome, UserId, UserInfo, UserRef};
 
-use super::conversations::Lookup;
+use super::requests::Pending;
 use super::{Action, Machine};
+
+/// Maximum number of users in one request for names.
+const MAX_USERS_PER_REQUEST: usize = 100;
 
 impl Machine {
     /// Compares the users in an answer with the peers of the known direct conversations. A peer
     /// gets the name that the answer gives; a peer whose name belongs to another user now is called
-    /// by its id until the server has reported the conversation again.
+    /// by its id until the server has answered which name it has.
     pub(super) fn compare_names(&mut self, now: Instant, outcome: &Outcome) {
         let users = users_in(outcome);
         if users.is_empty() {
@@ -24,6 +28,7 @@ impl Machine {
         }
         let by_id: HashMap<UserId, &str> = users.iter().map(|user| (user.id, user.name.as_str())).collect();
         let by_name: HashMap<&str, UserId> = users.iter().map(|user| (user.name.as_str(), user.id)).collect();
+        let mut renamed = Vec::new();
         for (_, known) in self.conversations.iter_mut() {
             let Some(ConversationView::Direct(peer)) = known.info.as_deref().map(|info| &info.view) else {
                 continue;
@@ -31,9 +36,7 @@ impl Machine {
             let name = match (by_id.get(&peer.id), by_name.get(peer.name.as_str())) {
                 (Some(name), _) if peer.name != *name => (*name).to_owned(),
                 (None, Some(other)) if *other != peer.id => {
-                    if known.lookup == Lookup::Done {
-                        known.lookup = Lookup::Due(now);
-                    }
+                    renamed.push(UserRef::Id(peer.id));
                     format!("#{}", peer.id)
                 }
                 _ => continue,
@@ -44,6 +47,20 @@ impl Machine {
                 peer.name = name;
                 self.actions.push_back(Action::Conversation(Arc::clone(info)));
             }
+        }
+        // A conversation that is reported already is not looked up: the answer could be older than
+        // events that were pushed since.
+        for users in renamed.chunks(MAX_USERS_PER_REQUEST) {
+            let command = Command::GetUsers(users.to_vec());
+            self.request(now, Pending::Names, RequestKind::Command(command));
+        }
+    }
+
+    /// Processes the answer to the question which names renamed users have. After a failure, they
+    /// are called by their ids until the next login.
+    pub(super) fn names_reply(&mut self, now: Instant, result: Result<Answer, Failure>) {
+        if let Ok(Answer::Outcome(outcome)) = result {
+            self.compare_names(now, &outcome);
         }
     }
 }

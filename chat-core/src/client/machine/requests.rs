@@ -27,6 +27,8 @@ pub(super) enum Pending {
     Login,
     Resume,
     Ping,
+    /// Names of users whose known names are out of date.
+    Names,
     /// A command of the application: its id, and the command if it is safe to repeat.
     Command(u64, Option<Command>),
     Send(ClientMessageId),
@@ -210,6 +212,7 @@ impl Machine {
         };
         match (pending, result) {
             (Pending::Ping, _) => {}
+            (Pending::Names, result) => self.names_reply(now, result),
             (pending @ (Pending::Hello | Pending::Register | Pending::Login | Pending::Resume), result) => {
                 self.opening_reply(now, &pending, result);
             }

@@ -43,7 +43,7 @@ impl GroupCommands {
             }
             self.conversation(caller, group).await
         };
-        within(deadline, answer).await
+        within(deadline, answer).await.map_err(CommandError::after_commit)
     }
 
     /// Returns the group that an earlier attempt of the same command created, if any.

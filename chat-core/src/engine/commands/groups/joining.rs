@@ -27,7 +27,10 @@ impl GroupCommands {
             let (joined, events) = this.access.run(call.group, join).await?;
             this.publisher.publish(events);
             match joined {
-                Joined::Member => this.conversation(caller, call.group).await,
+                Joined::Member => {
+                    let conversation = this.conversation(caller, call.group).await;
+                    conversation.map_err(CommandError::after_commit)
+                }
                 Joined::Requested => Ok(Outcome::Done),
             }
         })

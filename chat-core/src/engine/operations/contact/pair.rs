@@ -151,19 +151,24 @@ impl Pair {
         for event in &self.inbox_events {
             inboxes.push(inbox_of(tx, event.user).await?);
         }
-        let own_inbox = match self.accepts_request {
-            true => Some(inbox_of(tx, self.caller.user).await?),
-            false => None,
-        };
-        let mut logs = Logs::lock(tx, self.now, inboxes.iter().copied().chain(own_inbox)).await?;
-        if let Some(inbox) = own_inbox {
-            let accepted = RequestNotice {
+        // The inboxes in which requests between the users were announced, each with the sender.
+        let mut announced = Vec::new();
+        if self.accepts_request {
+            let (me, peer) = (self.caller.user, self.own.peer);
+            for (user, sender) in [(me, peer), (peer, me)] {
+                announced.push((inbox_of(tx, user).await?, sender));
+            }
+        }
+        let with_requests = announced.iter().map(|(inbox, _)| *inbox);
+        let mut logs = Logs::lock(tx, self.now, inboxes.iter().copied().chain(with_requests)).await?;
+        for (inbox, sender) in announced {
+            let request = RequestNotice {
                 inbox,
                 kind: EventKind::FriendRequested,
-                sender: self.own.peer,
+                sender,
                 group: None,
             };
-            tx.delete_request_notice(accepted).await?;
+            tx.delete_request_notice(request).await?;
         }
         for (inbox, event) in inboxes.into_iter().zip(&self.inbox_events) {
             if let Some(since) = event.once_since {

@@ -66,11 +66,19 @@ impl Operation for TransferOwnership {
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
         let me = self.call.caller.user;
-        // While this lock is held, the account cannot be disabled or deleted.
-        lock_user(tx, self.user).await?;
+        // Only an owner may delay the logins of the other user by this lock. While it is held, the
+        // account cannot be disabled or deleted.
+        let own = tx.members_in(self.call.group, &[me]).await?.pop();
+        let is_owner = own.is_some_and(|member| member.is_active() && member.role == Role::Owner);
+        if is_owner {
+            lock_user(tx, self.user).await?;
+        }
         let account = tx.account(self.user).await?;
         let mut group = self.call.lock(tx, &[self.user], &[]).await?;
         group.require(GroupPermission::ManageRoles)?;
+        if !is_owner {
+            return Err(Rejection::Outdated);
+        }
         if self.user == me {
             return Ok(Vec::new());
         }
