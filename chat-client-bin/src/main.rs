@@ -10,6 +10,7 @@ mod args;
 mod authorities;
 mod command_client;
 mod commands;
+mod emoji;
 mod failure;
 mod interactive;
 mod leaving;

@@ -15,7 +15,10 @@ use crate::profile::{Profile, account_name};
 pub(crate) fn choose(global: &Global, profile: &Profile, account: &str) -> Result<Vec<ServerAddress>, Failure> {
     let scheme = scheme(global);
     let parse = |text: &str| ServerAddress::parse(text, scheme.unwrap_or_default()).map_err(Failure::usage);
-    let servers = if global.server.is_empty() {
+    // A list in the environment may have blanks, and a comma at its end.
+    let given = global.server.iter().map(|text| text.trim());
+    let given: Vec<_> = given.filter(|text| !text.is_empty()).collect();
+    let servers = if given.is_empty() {
         let mut stored = profile.servers(account)?;
         // A profile belongs to one service, whichever user has used it.
         if stored.is_empty()
@@ -28,7 +31,7 @@ pub(crate) fn choose(global: &Global, profile: &Profile, account: &str) -> Resul
         }
         stored
     } else {
-        global.server.iter().map(|text| parse(text)).collect::<Result<_, _>>()?
+        given.into_iter().map(parse).collect::<Result<_, _>>()?
     };
     check_scheme(scheme, &servers)?;
     Ok(servers)

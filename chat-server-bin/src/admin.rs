@@ -119,6 +119,10 @@ fn explain_restore(error: BackupError, file: &Path) -> Failure {
         BackupError::Open(OpenError::Empty { path }) if path == file => {
             Failure::Failed(format!("{} is empty and holds no backup", path.display()))
         }
+        BackupError::Open(OpenError::NotADatabase { path, .. }) if path == file => Failure::Failed(format!(
+            "{} is damaged, or no backup of this program; use another backup",
+            path.display()
+        )),
         BackupError::Open(error) => explain_lock(error),
         other => other.into(),
     }

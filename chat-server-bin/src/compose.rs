@@ -17,7 +17,7 @@ use chat_bus_redis::RedisBackend;
 use chat_core::clock::{Clock as _, SystemClock};
 use chat_core::engine::{Engine, EngineBuilder};
 use chat_core::model::StoreEpoch;
-use chat_core::secure::{ServerIdentity, ServerKeys};
+use chat_core::secure::{IdentityError, ServerIdentity, ServerKeys};
 use chat_core::server::Server;
 use chat_core::store::Store;
 use chat_core::transport::tls::TlsAcceptor;
@@ -230,8 +230,18 @@ async fn build_on_store(
     let was_missing = !path.exists();
     // Generating a key takes seconds on a slow machine.
     let loaded = tokio::task::spawn_blocking(move || ServerIdentity::load_or_generate(&path)).await;
-    let identity =
-        loaded.map_err(|error| Failure::Failed(format!("cannot load or generate the identity key: {error}")))??;
+    let loaded =
+        loaded.map_err(|error| Failure::Failed(format!("cannot load or generate the identity key: {error}")))?;
+    let identity = loaded.map_err(|error| match error {
+        IdentityError::Malformed(_) | IdentityError::KeySize(_) | IdentityError::KeyExponent => {
+            Failure::config(format!(
+                "{} is no usable identity key: {}; restore its copy",
+                config.identity_file().display(),
+                chain(&error)
+            ))
+        }
+        error => error.into(),
+    })?;
     let fingerprint = identity.fingerprint().to_string();
     if was_missing && is_used(&*store).await {
         let file = config.identity_file();

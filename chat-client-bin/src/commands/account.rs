@@ -127,6 +127,9 @@ pub(super) async fn update(
     direct: Option<impl Into<chat_core::model::DirectPolicy>>,
     output: &mut Output,
 ) -> Result<(), Failure> {
+    if display_name.is_none() && direct.is_none() {
+        return Err(Failure::usage("nothing to change; give --display-name or --direct"));
+    }
     let mut changes = ProfileChanges::default();
     changes.display_name = parse_display_name(display_name)?;
     changes.direct_policy = direct.map(Into::into);

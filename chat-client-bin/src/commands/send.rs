@@ -7,6 +7,7 @@ use chat_core::client::Receive;
 use chat_core::model::{DraftContent, Emoji, MessageText, Seq};
 
 use crate::args::{Global, Modify, Send, seq};
+use crate::emoji;
 use crate::failure::{Failure, Kind};
 use crate::login::LoginMode;
 use crate::output::Output;
@@ -121,7 +122,10 @@ pub(super) async fn recall(global: &Global, args: &Modify, output: &mut Output) 
 
 pub(super) async fn react(global: &Global, args: &Modify, remove: bool, output: &mut Output) -> Result<(), Failure> {
     send_change(global, args, output, |target, words| {
-        let emoji = Emoji::new(&words.join(" ")).map_err(Failure::usage)?;
+        let text = words.join(" ");
+        let emoji =
+            emoji::resolve(&text).ok_or_else(|| Failure::usage(format!("{text} is not the name of an emoji")))?;
+        let emoji = Emoji::new(emoji).map_err(Failure::usage)?;
         Ok(DraftContent::React { target, emoji, remove })
     })
     .await

@@ -6,7 +6,7 @@ use chat_core::model::sanitize_for_terminal;
 use chat_core::sync::Mutex;
 
 use super::command::{Completes, USAGES};
-use super::emoji;
+use crate::emoji;
 
 /// Known user and group names, shared with the thread that reads the terminal.
 #[derive(Clone, Debug, Default)]

@@ -13,7 +13,6 @@ mod command;
 mod completion;
 mod conversations;
 mod editor;
-mod emoji;
 mod input;
 mod mentions;
 mod own_messages;

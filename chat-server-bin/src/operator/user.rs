@@ -90,7 +90,9 @@ pub(super) async fn run(desk: &OperatorConsole<'_>, call: Call, printer: &mut Pr
 async fn add(desk: &OperatorConsole<'_>, account: NewAccount, printer: &mut Printer) -> Result<(), Failure> {
     let mut new = CreateAccount::new(parse_user_name(&account.name).map_err(Failure::Failed)?);
     let display_name = account.display_name.map(|text| DisplayName::parse(&text));
-    new.display_name = display_name.transpose().map_err(invalid)?;
+    new.display_name = display_name
+        .transpose()
+        .map_err(|error| Failure::Failed(format!("the display name: {error}")))?;
     new.password = account.password.map(|password| password.0);
     let created = desk.operator.create_account(new).await.map_err(refused)?;
     let text = format!("created user {} with id {}", created.name, created.id);

@@ -6,8 +6,8 @@ use chat_core::client::SendOutcome;
 use chat_core::commands::Commands;
 use chat_core::model::{ConversationId, ConversationRef, DraftContent, Emoji, MessageText, Seq};
 
+use crate::emoji;
 use crate::failure::{Failure, Kind};
-use crate::interactive::emoji;
 use crate::interactive::mentions::Mentions;
 use crate::interactive::state::{JobResult, State};
 use crate::missing::Referents;

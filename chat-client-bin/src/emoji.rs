@@ -1,4 +1,4 @@
-//! Names of common emoji, as `/react` takes them.
+//! Names of common emoji, as reactions take them.
 
 /// Names without colons, and their emoji, sorted by name.
 const EMOJI: &[(&str, &str)] = &[
@@ -28,7 +28,7 @@ const EMOJI: &[(&str, &str)] = &[
 
 /// Returns the emoji of a name such as `:heart:`, or `None` if the name is unknown. Returns any
 /// other reaction unchanged.
-pub(super) fn resolve(reaction: &str) -> Option<&str> {
+pub(crate) fn resolve(reaction: &str) -> Option<&str> {
     let name = reaction.strip_prefix(':').and_then(|rest| rest.strip_suffix(':'));
     let Some(name) = name.filter(|name| !name.is_empty()) else {
         return Some(reaction);
@@ -37,7 +37,7 @@ pub(super) fn resolve(reaction: &str) -> Option<&str> {
 }
 
 /// Returns the names, with colons, that begin with `prefix`.
-pub(super) fn names(prefix: &str) -> Vec<String> {
+pub(crate) fn names(prefix: &str) -> Vec<String> {
     let names = EMOJI.iter().map(|(name, _)| format!(":{name}:"));
     names.filter(|name| name.starts_with(prefix)).collect()
 }
