@@ -91,13 +91,13 @@ pub(crate) fn options(path: &Path) -> ClientOptions {
     let endpoint = Endpoint::new(address, AgentSocket { path: path.to_owned() });
     let mut options = ClientOptions::new([endpoint], Credentials::Stored);
     options.receive = Receive::Nothing;
-    options.max_attempts = Some(1);
+    options.max_rounds = Some(1);
     options
 }
 
 /// Returns the account state for a client of the agent: the same device, with a placeholder token.
 /// The agent checks no token, because only the owner of the profile can access its socket.
-pub(crate) fn account(saved: AccountState) -> AccountState {
+pub(crate) fn client_state(saved: AccountState) -> AccountState {
     AccountState {
         session_token: Some(Secret::new(*b"agent")),
         device_token: None,

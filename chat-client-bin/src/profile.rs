@@ -157,7 +157,7 @@ impl Profile {
             {
                 self.agent_servers(account)?.check(wanted)?;
                 let saved = FileStore::peek(self.account_directory(account))?.unwrap_or_default();
-                let (spool, store) = Spool::create(&spools, &agent::account(saved), &known_hosts, output).await?;
+                let (spool, store) = Spool::create(&spools, &agent::client_state(saved), &known_hosts, output).await?;
                 return Ok(Opened::ThroughAgent(spool, store));
             }
             if Instant::now() >= deadline {

@@ -75,7 +75,7 @@ const MAX_LOGIN_DELAY: Duration = Duration::from_secs(2);
 /// Interval between checks of whether the agent has logged out.
 const AGENT_POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Maximum number of passes through the list of servers until the first login.
-const MAX_ATTEMPTS: u32 = 3;
+const MAX_ROUNDS: u32 = 3;
 /// Maximum time for looking up the names in a line.
 pub(crate) const NAME_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum time at the end of a command for sending the messages that are left in the outbox.
@@ -351,7 +351,7 @@ fn options(
     options.first_contact = Some(output.first_contact());
     options.client_name = concat!("chat-client/", env!("CARGO_PKG_VERSION")).to_owned();
     options.device_name = device_name();
-    options.max_attempts = Some(MAX_ATTEMPTS);
+    options.max_rounds = Some(MAX_ROUNDS);
     options.tls = Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
     // Reading the authorities takes a while, so it is done only if a server may need them.
     if global.discover || servers.iter().any(|server| server.scheme == Scheme::Tls) {

@@ -46,7 +46,7 @@ pub async fn connect(server: &ServerAddress, token: &str) -> Result<Client, Clie
         fresh: true,
     };
     let mut options = ClientOptions::new([server.clone()], credentials);
-    options.max_attempts = Some(1);
+    options.max_rounds = Some(1);
     Client::connect(options, ClientMemoryStore::default()).await
 }
 

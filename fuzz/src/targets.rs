@@ -125,7 +125,7 @@ pub(crate) fn session_script(data: &[u8]) {
     let config = Arc::new(SessionConfig::default());
     let start = Instant::now();
     let mut script = Script {
-        peer: Peer::Guest(Box::new(Guest::new(
+        machine: Machine::Guest(Box::new(Guest::new(
             Arc::clone(&config),
             StoreEpoch([1; 16]),
             start,
@@ -157,7 +157,7 @@ pub(crate) fn session_script(data: &[u8]) {
 }
 
 /// State machine of the server for the peer that sends the packets of the script.
-enum Peer {
+enum Machine {
     Guest(Box<Guest>),
     Session(Box<Session>),
     /// Placeholder while the script drains the actions of the guest, which may turn into a session,
@@ -165,10 +165,10 @@ enum Peer {
     Replaced,
 }
 
-/// The state machine of the peer, and what the script has done with it.
+/// The server's state machine, and what the script has done with it.
 struct Script {
     config: Arc<SessionConfig>,
-    peer: Peer,
+    machine: Machine,
     now: Now,
     /// Commands that have started and not completed.
     running: Vec<RequestId>,
@@ -186,9 +186,9 @@ impl Script {
     }
 
     fn packet(&mut self, packet: Bytes) {
-        match &mut self.peer {
-            Peer::Guest(guest) if guest.wants_input() => guest.handle_packet(self.now, packet),
-            Peer::Session(session) if session.wants_input() => {
+        match &mut self.machine {
+            Machine::Guest(guest) if guest.wants_input() => guest.handle_packet(self.now, packet),
+            Machine::Session(session) if session.wants_input() => {
                 session.handle_packet(self.now, packet);
                 assert!(session.in_flight() <= self.config.max_requests_in_flight);
             }
@@ -198,15 +198,17 @@ impl Script {
 
     fn advance_time(&mut self, time: Duration) {
         self.now.instant += time;
-        match &mut self.peer {
-            Peer::Guest(guest) => guest.handle_timeout(self.now.instant),
-            Peer::Session(session) => session.handle_timeout(self.now.instant),
-            Peer::Replaced => {}
+        match &mut self.machine {
+            Machine::Guest(guest) => guest.handle_timeout(self.now.instant),
+            Machine::Session(session) => session.handle_timeout(self.now.instant),
+            Machine::Replaced => {}
         }
     }
 
     fn complete_command(&mut self, choice: u8) {
-        let Peer::Session(session) = &mut self.peer else { return };
+        let Machine::Session(session) = &mut self.machine else {
+            return;
+        };
         let Some(index) = usize::from(choice).checked_rem(self.running.len()) else {
             return;
         };
@@ -219,17 +221,17 @@ impl Script {
     }
 
     fn drain(&mut self) {
-        match std::mem::replace(&mut self.peer, Peer::Replaced) {
-            Peer::Guest(guest) => self.peer = self.drain_guest(guest),
-            Peer::Session(mut session) => {
+        match std::mem::replace(&mut self.machine, Machine::Replaced) {
+            Machine::Guest(guest) => self.machine = self.drain_guest(guest),
+            Machine::Session(mut session) => {
                 self.drain_session(&mut session);
-                self.peer = Peer::Session(session);
+                self.machine = Machine::Session(session);
             }
-            Peer::Replaced => {}
+            Machine::Replaced => {}
         }
     }
 
-    fn drain_guest(&mut self, mut guest: Box<Guest>) -> Peer {
+    fn drain_guest(&mut self, mut guest: Box<Guest>) -> Machine {
         while let Some(action) = guest.poll_action() {
             assert!(!self.has_ended, "no action follows the end");
             match action {
@@ -239,12 +241,12 @@ impl Script {
                 GuestAction::Authenticate(ticket, _) => {
                     let mut session = guest.admit(self.now, ticket, caller(), logged_in());
                     self.drain_session(&mut session);
-                    return Peer::Session(Box::new(session));
+                    return Machine::Session(Box::new(session));
                 }
                 GuestAction::Close(_) => self.has_ended = true,
             }
         }
-        Peer::Guest(guest)
+        Machine::Guest(guest)
     }
 
     fn drain_session(&mut self, session: &mut Session) {

@@ -80,7 +80,7 @@ impl App {
         let app = Self {
             state: State {
                 client: CommandClient::new(session.client.with_known_epoch()),
-                restores: 0,
+                restore_count: 0,
                 screen,
                 style: output.style(),
                 conversations: Conversations::default(),

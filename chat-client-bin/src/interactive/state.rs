@@ -120,8 +120,8 @@ impl JobResult {
 /// A job that has ended.
 #[derive(Debug)]
 pub(super) struct JobDone {
-    /// Number of restores at the start of the job.
-    pub(super) restores: u64,
+    /// Number of restore_count at the start of the job.
+    pub(super) restore_count: u64,
     /// Number of the script line that started the job, or `None` if no line did.
     pub(super) line: Option<u64>,
     /// `true` if input lines are read again after the job, whatever its result. Other jobs that
@@ -137,7 +137,7 @@ pub(super) struct State {
     /// starts another epoch.
     pub(super) client: CommandClient,
     /// Number of times that the server was restored from a backup since the start.
-    pub(super) restores: u64,
+    pub(super) restore_count: u64,
     pub(super) screen: Screen,
     pub(super) style: Style,
     pub(super) conversations: Conversations,
@@ -228,10 +228,10 @@ impl State {
 
     /// Starts a job.
     pub(super) fn spawn(&mut self, job: impl Future<Output = Result<JobResult, Failure>> + Send + 'static) {
-        let (restores, line) = (self.restores, self.script.as_ref().and_then(Script::line));
+        let (restore_count, line) = (self.restore_count, self.script.as_ref().and_then(Script::line));
         self.jobs.spawn(async move {
             JobDone {
-                restores,
+                restore_count,
                 line,
                 releases_input: false,
                 result: job.await,
@@ -243,11 +243,11 @@ impl State {
     /// ends, for at most 10 s, so that the next prompt shows the result.
     pub(super) fn spawn_leaving(&mut self, job: impl Future<Output = Result<JobResult, Failure>> + Send + 'static) {
         self.input_is_held = true;
-        let (restores, line) = (self.restores, self.script.as_ref().and_then(Script::line));
+        let (restore_count, line) = (self.restore_count, self.script.as_ref().and_then(Script::line));
         self.jobs.spawn(async move {
             let result = tokio::time::timeout(ENTER_OR_LEAVE_TIMEOUT, job).await;
             JobDone {
-                restores,
+                restore_count,
                 line,
                 releases_input: true,
                 result: result.unwrap_or_else(|_| Err(unanswered())),

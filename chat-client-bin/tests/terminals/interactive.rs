@@ -1,4 +1,5 @@
-//! Tests of the interactive client without a terminal: a script supplies its input lines.
+//! Tests of the interactive client without a terminal: a script supplies its input lines. Also of
+//! leaving a group as its last member by a command.
 
 use super::pty::Terminal;
 use super::support::{TestServer, eventually};

@@ -39,7 +39,8 @@ fn lines_after_the_first_reach_a_user_who_is_renamed() {
     assert_eq!(robert.texts(&["alice"]), ["one", "two"]);
 }
 
-/// The name of the profile belongs to another account by the time of the login.
+/// The name under which the profile stores the account belongs to another account by the time of
+/// the login.
 #[test]
 fn message_is_not_added_to_the_outbox_of_another_user() {
     let server = TestServer::new();

@@ -206,7 +206,7 @@ impl Client {
     ///
     /// # Errors
     /// The client ended: for example, because its credentials or the server's key were refused,
-    /// after [`ClientOptions::max_attempts`], or because it was closed.
+    /// after [`ClientOptions::max_rounds`], or because it was closed.
     pub async fn ready(&self) -> Result<(), ClientError> {
         let mut status = self.inner.shared.status.subscribe();
         let decided = |status: &Status| !matches!(status, Status::Connecting(_));

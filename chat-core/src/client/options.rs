@@ -40,7 +40,7 @@ pub struct ClientOptions {
     pub device_name: String,
     /// Maximum number of passes through the list of servers before a client that never had a
     /// session ends. Default: unlimited.
-    pub max_attempts: Option<u32>,
+    pub max_rounds: Option<u32>,
     /// Maximum delay that a server may ask for before the next attempt to log in or register. If it
     /// asks for more, a client that never had a session ends with the refusal. Default: unlimited.
     pub max_retry_delay: Option<Duration>,
@@ -81,7 +81,7 @@ impl ClientOptions {
             receive: Receive::default(),
             client_name: concat!("chat-core/", env!("CARGO_PKG_VERSION")).to_owned(),
             device_name: String::new(),
-            max_attempts: None,
+            max_rounds: None,
             max_retry_delay: None,
             max_in_flight: 1,
             max_outbox: 10_000,

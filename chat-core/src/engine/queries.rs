@@ -17,7 +17,8 @@ use crate::model::Caller;
 use crate::router::Router;
 use crate::service::CommandResult;
 
-/// Time by which a query with several slow reads may exceed the maximum duration of one read.
+/// Time by which the limit on all reads of a query exceeds that on one read, so that the first read
+/// of a store that hangs reaches its own limit, which the circuit breaker counts.
 const FIRST_READ_MARGIN: Duration = Duration::from_millis(100);
 
 /// Executes commands that have no unit of work. A unit of work starts with a fence, the check that
@@ -71,8 +72,8 @@ impl Queries {
                 () = queries.lifecycle.draining().cancelled() => return Err(CommandError::shutting_down()),
             };
             entered.store(true, Ordering::Relaxed);
-            // A store that hangs is read hardly longer than for one request, however many reads the
-            // query has. The first read ends a little earlier, so that its breaker counts it.
+            // All reads of the query together may take hardly longer than one, so that a store that
+            // hangs is not waited for once per read.
             let latest = queries.access.deadline() + FIRST_READ_MARGIN;
             within(latest, queries.checked(caller, async move { query(permit).await })).await
         };

@@ -27,7 +27,8 @@ pub struct Event {
     /// Digest of the sent content, which distinguishes a retry from another use of the same
     /// idempotency key; 0 without a key.
     pub fingerprint: u64,
-    /// Time of the commit by the committing node's clock; later than that of the previous event.
+    /// Time of the append by the store's clock, or by the node's clock if the store has none; later
+    /// than that of the previous event.
     pub time: Timestamp,
     /// Kind of the body.
     pub kind: EventKind,

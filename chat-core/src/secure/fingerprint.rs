@@ -6,7 +6,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// SHA-256 over the DER SubjectPublicKeyInfo of a server's identity key; the same for SC1 and TLS.
+/// SHA-256 over the DER SubjectPublicKeyInfo of a server's key: of its identity key or, over TLS,
+/// of the key of its certificate. A TLS server without a configured certificate uses its identity
+/// key, so that the fingerprint is the same as over SC1.
 ///
 /// The text form is `sha256:BASE64` without padding. Text with padding is accepted too.
 #[derive(Clone, Copy)]

@@ -15,16 +15,16 @@ pub struct ListedGroup {
     pub conversation: Conversation,
     /// True if the group has an active owner whose account is not disabled. An existing group
     /// without such an owner is orphaned.
-    pub has_owner: bool,
+    pub has_enabled_owner: bool,
 }
 
 impl ListedGroup {
-    /// Returns a listed group with this row and this value of `has_owner`.
+    /// Returns a listed group with this row and this value of `has_enabled_owner`.
     #[must_use]
-    pub const fn new(conversation: Conversation, has_owner: bool) -> Self {
+    pub const fn new(conversation: Conversation, has_enabled_owner: bool) -> Self {
         Self {
             conversation,
-            has_owner,
+            has_enabled_owner,
         }
     }
 }

@@ -116,7 +116,7 @@ async fn message_waits_for_a_server() {
     let mut options = node.options(&alice);
     let address = node.address();
     node.stop().await;
-    options.max_attempts = Some(1);
+    options.max_rounds = Some(1);
     let store = Arc::new(MemoryStore::new());
     let client = Client::start(options.clone(), Arc::clone(&store)).await.unwrap();
     let mut handle = client

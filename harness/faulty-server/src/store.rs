@@ -62,7 +62,7 @@ impl State {
 
     /// Replaces the session epochs of devices by those that this node last stored, as if no other
     /// node had given the devices to new sessions.
-    pub(crate) fn forget_takeovers(&self, devices: &mut [Device]) {
+    pub(crate) fn hide_takeovers(&self, devices: &mut [Device]) {
         let logins = self.logins();
         for device in devices {
             if let Some(epoch) = logins.get(&(device.user, device.id)) {
@@ -258,13 +258,13 @@ impl AccountStore for FaultyStore {
 
     async fn devices(&self, user: UserId) -> Result<Vec<Device>, StoreError> {
         let mut devices = self.inner.devices(user).await?;
-        self.state.forget_takeovers(&mut devices);
+        self.state.hide_takeovers(&mut devices);
         Ok(devices)
     }
 
     async fn devices_in(&self, devices: &[(UserId, DeviceId)]) -> Result<Vec<Device>, StoreError> {
         let mut devices = self.inner.devices_in(devices).await?;
-        self.state.forget_takeovers(&mut devices);
+        self.state.hide_takeovers(&mut devices);
         Ok(devices)
     }
 }

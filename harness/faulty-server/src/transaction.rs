@@ -122,7 +122,7 @@ impl AccountTx for FaultyTransaction<'_> {
 
     async fn devices_in(&mut self, devices: &[(UserId, DeviceId)]) -> Result<Vec<Device>, StoreError> {
         let mut devices = self.inner.devices_in(devices).await?;
-        self.state.forget_takeovers(&mut devices);
+        self.state.hide_takeovers(&mut devices);
         Ok(devices)
     }
 

@@ -103,7 +103,7 @@ impl App {
             "the server was restored from a backup: newer messages may be gone, and their numbers may belong to other messages",
         );
         self.state.client = CommandClient::new(self.client.with_known_epoch());
-        self.state.restores += 1;
+        self.state.restore_count += 1;
         self.state.members.clear();
         self.state.loading_members.clear();
         self.state.typists.clear();

@@ -24,7 +24,7 @@ impl App {
         let running = self.state.script.as_ref().and_then(Script::line);
         self.set_script_line(done.line);
         match done.result {
-            Ok(result) if done.restores != self.state.restores => self.apply(result.without_ids()),
+            Ok(result) if done.restore_count != self.state.restore_count => self.apply(result.without_ids()),
             Ok(result) => self.apply(result),
             Err(failure) => self.state.show_error(&failure.text),
         }

@@ -167,7 +167,7 @@ async fn event_line_shows_ids_when_names_cannot_be_looked_up() {
     // Nothing listens on this port, so every name lookup fails.
     let unreachable: ServerAddress = "127.0.0.1:1".parse().unwrap();
     let mut options = ClientOptions::new([unreachable], Credentials::Stored);
-    options.max_attempts = Some(1);
+    options.max_rounds = Some(1);
     let client = Client::start(options, MemoryStore::new()).await.unwrap();
     client.ready().await.unwrap_err();
     let body = EventBody::Message(Message::new("hi"));

@@ -18,12 +18,13 @@ pub enum Offence {
     TimedOut,
 }
 
-/// Penalties for offences. They add up; as with `PerSourcePenalties` in OpenSSH, they have no
-/// effect until the sum reaches `min`. Then the gate rejects the source until the whole sum has
-/// passed: its connections for [`Malformed`](Offence::Malformed) and
-/// [`TimedOut`](Offence::TimedOut), and for [`AuthFailed`](Offence::AuthFailed) only logins without
-/// a device token, which are answered with the remaining time. A source with open sessions other
-/// than that of the offender is not penalised, because many users may share its address.
+/// Penalties for offences. A source has two sums: that of [`Malformed`](Offence::Malformed) and
+/// [`TimedOut`](Offence::TimedOut), and that of [`AuthFailed`](Offence::AuthFailed). As with
+/// `PerSourcePenalties` in OpenSSH, a sum has no effect until it reaches `min`. Then, until the
+/// whole sum has passed, the gate rejects the connections of the source, or for the sum of
+/// `AuthFailed` only its logins without a device token, which are answered with the remaining time.
+/// A source with open sessions other than that of the offender is not penalised, because many users
+/// may share its address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PenaltyOptions {

@@ -71,7 +71,7 @@ impl Driver {
     pub(super) fn gives_up(&self, attempts: usize) -> bool {
         let allowed = self
             .options
-            .max_attempts
+            .max_rounds
             .map(|rounds| rounds as usize * self.options.servers.len());
         !self.progress.had_session && allowed.is_some_and(|allowed| attempts >= allowed)
     }

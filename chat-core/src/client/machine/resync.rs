@@ -92,7 +92,7 @@ impl Machine {
         let info = Arc::new(info);
         known.info = Some(Arc::clone(&info));
         if is_shorter {
-            // The early marks refer to events of the longer log.
+            // Receipts and read marks that wait for their events refer to the longer log.
             known.early = EarlyMarks::default();
         }
         let waiting = known.take_waiting();

@@ -41,8 +41,8 @@ impl Operator {
         let row = self.find_group(&group.into()).await?;
         let id = row.id;
         let members = self.memberships(id).await?;
-        let has_owner = self.has_owner(&members).await?;
-        let listing = GroupListing::of(ListedGroup::new(row, has_owner)).ok_or_else(|| no_group(id))?;
+        let has_enabled_owner = self.has_enabled_owner(&members).await?;
+        let listing = GroupListing::of(ListedGroup::new(row, has_enabled_owner)).ok_or_else(|| no_group(id))?;
         let mut infos = Vec::with_capacity(members.len());
         for page in members.chunks(MAX_PAGE as usize) {
             let ids: Vec<UserId> = page.iter().map(|member| member.user).collect();
@@ -54,7 +54,7 @@ impl Operator {
     }
 
     /// Returns whether one of the members is an owner whose account is not disabled.
-    async fn has_owner(&self, members: &[Member]) -> Result<bool, CommandError> {
+    async fn has_enabled_owner(&self, members: &[Member]) -> Result<bool, CommandError> {
         let owners = members
             .iter()
             .filter(|member| member.is_active() && member.role == Role::Owner);

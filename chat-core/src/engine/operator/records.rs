@@ -141,7 +141,7 @@ impl GroupListing {
     pub(super) fn of(listed: ListedGroup) -> Option<Self> {
         let ListedGroup {
             conversation: row,
-            has_owner,
+            has_enabled_owner,
         } = listed;
         Some(Self {
             group: GroupInfo {
@@ -152,7 +152,7 @@ impl GroupListing {
             messages: row.message_count,
             last_time: row.last_time,
             deleted: row.deleted,
-            orphaned: !row.deleted && !has_owner,
+            orphaned: !row.deleted && !has_enabled_owner,
         })
     }
 }

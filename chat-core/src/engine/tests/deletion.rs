@@ -1,4 +1,5 @@
-//! Tests of the subject and the name of a deleted account.
+//! Tests of what the deletion of an account does with its subject, its name and the records of
+//! announced requests.
 
 use std::sync::Arc;
 
@@ -47,7 +48,8 @@ async fn log_in(engine: &Engine) -> Result<LoginGrant, CommandError> {
     engine.login(Source::Local, login).await
 }
 
-/// The records of which requests were announced in the inbox of a user end with the account.
+/// Deleting an account also deletes the records that say which requests were announced in its
+/// inbox.
 #[tokio::test]
 async fn deletion_forgets_the_announced_requests() {
     let store = Arc::new(MemoryStore::new());

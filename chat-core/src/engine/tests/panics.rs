@@ -153,7 +153,7 @@ impl Hooks for RefuseOrWait {
 /// event before.
 #[tokio::test(start_paused = true)]
 async fn panic_while_a_found_draft_is_published_does_not_affect_others() {
-    let (_other_node, store, _) = engine_on_faulty_store(config()).await;
+    let (_first_engine, store, _) = engine_on_faulty_store(config()).await;
     let hooks = Arc::new(RefuseOrWait(Semaphore::new(0)));
     let engine = Engine::builder(store.clone()).config(config()).hooks(hooks.clone());
     let engine = engine.build().await.unwrap();

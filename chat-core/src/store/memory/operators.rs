@@ -14,7 +14,7 @@ use crate::store::{
 
 impl Tables {
     /// Returns whether a group has an active owner whose account is not disabled.
-    fn has_owner(&self, stored: &StoredConversation) -> bool {
+    fn has_enabled_owner(&self, stored: &StoredConversation) -> bool {
         let mut owners = stored
             .members
             .values()
@@ -69,7 +69,7 @@ impl OperatorStore for MemoryStore {
             let groups = later
                 .map(|(_, stored)| stored)
                 .filter(|stored| stored.row.kind == ConversationKind::Group);
-            let listed = groups.map(|stored| ListedGroup::new(stored.row.clone(), tables.has_owner(stored)));
+            let listed = groups.map(|stored| ListedGroup::new(stored.row.clone(), tables.has_enabled_owner(stored)));
             listed.take(limit as usize).collect()
         })
     }

@@ -15,23 +15,27 @@ impl RequestNoticeTx for MemoryTx<'_> {
         since: Timestamp,
     ) -> Result<bool, StoreError> {
         self.contract.before_record_request_notice(notice.inbox)?;
-        let of_inbox = self.tables.notices.entry(notice.inbox).or_default();
+        let of_inbox = self.tables.request_notices.entry(notice.inbox).or_default();
         let old = of_inbox.clone();
         of_inbox.retain(|_, time| *time > since);
         let is_new = !of_inbox.contains_key(&notice);
         if is_new {
             of_inbox.insert(notice, now);
         }
-        self.on_rollback(move |tables| drop(tables.notices.insert(notice.inbox, old)));
+        self.on_rollback(move |tables| drop(tables.request_notices.insert(notice.inbox, old)));
         Ok(is_new)
     }
 
     async fn delete_request_notice(&mut self, notice: RequestNotice) -> Result<(), StoreError> {
         self.contract.before_record_request_notice(notice.inbox)?;
-        let of_inbox = self.tables.notices.get_mut(&notice.inbox);
+        let of_inbox = self.tables.request_notices.get_mut(&notice.inbox);
         if let Some(time) = of_inbox.and_then(|of_inbox| of_inbox.remove(&notice)) {
             self.on_rollback(move |tables| {
-                tables.notices.entry(notice.inbox).or_default().insert(notice, time);
+                tables
+                    .request_notices
+                    .entry(notice.inbox)
+                    .or_default()
+                    .insert(notice, time);
             });
         }
         Ok(())
@@ -39,8 +43,8 @@ impl RequestNoticeTx for MemoryTx<'_> {
 
     async fn delete_request_notices(&mut self, inbox: ConversationId) -> Result<(), StoreError> {
         self.contract.before_record_request_notice(inbox)?;
-        if let Some(old) = self.tables.notices.remove(&inbox) {
-            self.on_rollback(move |tables| drop(tables.notices.insert(inbox, old)));
+        if let Some(old) = self.tables.request_notices.remove(&inbox) {
+            self.on_rollback(move |tables| drop(tables.request_notices.insert(inbox, old)));
         }
         Ok(())
     }

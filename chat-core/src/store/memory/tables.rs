@@ -36,8 +36,9 @@ pub(super) struct Tables {
     pub(super) cursors: BTreeMap<(UserId, DeviceId, ConversationId), Seq>,
     /// Events by sender and client message id.
     pub(super) sent: HashMap<(UserId, ClientMessageId), (ConversationId, Seq)>,
-    /// Times at which requests were announced last, by inbox.
-    pub(super) notices: HashMap<ConversationId, HashMap<RequestNotice, Timestamp>>,
+    /// Times at which friend requests, invitations and requests to join were announced last, by
+    /// inbox.
+    pub(super) request_notices: HashMap<ConversationId, HashMap<RequestNotice, Timestamp>>,
     /// Cursors of feeds, by name of the feed.
     pub(super) feed_cursors: BTreeMap<String, BTreeMap<ConversationId, Seq>>,
     /// Latest lease of each shard, even if it has expired: the next claim increments its term.

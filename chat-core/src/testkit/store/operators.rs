@@ -52,7 +52,9 @@ pub async fn group_list_says_which_groups_have_an_owner(store: Arc<dyn Store>) {
     put_member(store, Member::active(orphaned, world.bob, Role::Admin, Seq(1))).await;
     let listed = async |after, limit| {
         let groups = store.list_groups(after, limit).await.unwrap();
-        let ids = groups.into_iter().map(|group| (group.conversation.id, group.has_owner));
+        let ids = groups
+            .into_iter()
+            .map(|group| (group.conversation.id, group.has_enabled_owner));
         ids.collect::<Vec<_>>()
     };
     assert_eq!(
