@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::compose::{Composition, compose};
 use crate::config::Checked;
@@ -15,8 +15,13 @@ use crate::telemetry::Telemetry;
 /// Maximum time to stop the engine and close the store after the connections are drained.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Time after the first signal in which another one does not count as the second: `timeout` sends
+/// the same signal to the process and to its process group.
+const REPEATED_SIGNAL_WINDOW: Duration = Duration::from_millis(500);
+
 /// Serves until SIGTERM or SIGINT, then drains the connections. A second signal ends the process at
-/// once. At SIGHUP, the files of the TLS certificate are read again.
+/// once, unless it follows within [`REPEATED_SIGNAL_WINDOW`]. At SIGHUP, the files of the TLS
+/// certificate are read again.
 pub(crate) async fn run(config: Checked, telemetry: &Telemetry) -> Result<ExitCode, Failure> {
     // The handlers are installed before any slow step, so that no signal is missed.
     let mut signals =
@@ -34,10 +39,23 @@ pub(crate) async fn run(config: Checked, telemetry: &Telemetry) -> Result<ExitCo
             tracing::info!("stopped");
             Ok(ExitCode::SUCCESS)
         }
-        second = signals.stopped(|| tracing::info!("SIGHUP is ignored while the server stops")) => {
+        second = second_signal(&mut signals) => {
             tracing::warn!(signal = second.name(), "stopped before the drain ended; acknowledged messages are stored");
             telemetry.flush();
             exit_now(second)
+        }
+    }
+}
+
+/// Waits for a signal that ends the drain.
+async fn second_signal(signals: &mut Signals) -> StopSignal {
+    let start = Instant::now();
+    loop {
+        let signal = signals
+            .stopped(|| tracing::info!("SIGHUP is ignored while the server stops"))
+            .await;
+        if start.elapsed() >= REPEATED_SIGNAL_WINDOW {
+            return signal;
         }
     }
 }

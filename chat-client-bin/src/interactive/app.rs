@@ -27,6 +27,7 @@ use super::input::{Input, InputEvent, Prompt};
 use super::mentions::GroupMembers;
 use super::own_messages::OwnMessages;
 use super::reactions::Reactions;
+use super::read_receipts::ReadReceipts;
 use super::script::Script;
 use super::sent_texts::SentTexts;
 use super::state::State;
@@ -91,6 +92,7 @@ impl App {
                 members: GroupMembers::default(),
                 loading_members: BTreeSet::new(),
                 typists: Typists::default(),
+                read_receipts: ReadReceipts::default(),
                 reactions: Reactions::default(),
                 own_messages: input.has_editor.then(OwnMessages::default),
                 script: input.is_script.then(Script::default),
@@ -172,13 +174,21 @@ impl App {
         drop(self.input);
     }
 
-    /// Shows in the line editor who is typing in the current conversation, and whether the
-    /// conversation that the prompt names was left since.
+    /// Shows in the line editor who is typing in the current conversation, or else who has read the
+    /// user's last message in it, and whether the conversation that the prompt names was left
+    /// since.
     fn show_status(&mut self) {
         if self.input.has_editor {
             self.state.typists.expire(std::time::Instant::now());
             let current = self.state.conversations.current.as_ref();
-            let text = self.state.typists.text(current.and_then(|current| current.id));
+            let text = current.and_then(|current| current.id).map_or_else(String::new, |id| {
+                let typing = self.state.typists.text(id);
+                if typing.is_empty() {
+                    self.state.read_receipts.text(id)
+                } else {
+                    typing
+                }
+            });
             let status = typing::Status {
                 text: single_line(&text),
                 is_prompt_stale: current.is_none() && self.input.was_prompted_open(),

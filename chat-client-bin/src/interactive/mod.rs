@@ -17,6 +17,7 @@ mod input;
 mod mentions;
 mod own_messages;
 mod reactions;
+mod read_receipts;
 mod resize;
 mod screen;
 mod script;

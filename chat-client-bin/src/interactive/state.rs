@@ -20,6 +20,7 @@ use super::conversations::Conversations;
 use super::mentions::{self, GroupMembers, MemberList};
 use super::own_messages::OwnMessages;
 use super::reactions::Reactions;
+use super::read_receipts::ReadReceipts;
 use super::screen::Screen;
 use super::script::Script;
 use super::sent_texts::SentTexts;
@@ -155,6 +156,7 @@ pub(super) struct State {
     pub(super) loading_members: BTreeSet<ConversationId>,
     /// Members who are typing.
     pub(super) typists: Typists,
+    pub(super) read_receipts: ReadReceipts,
     /// Reactions to the messages that were received or read.
     pub(super) reactions: Reactions,
     /// Messages of this device, which are printed like those of other devices if a user types in

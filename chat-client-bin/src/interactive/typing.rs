@@ -86,8 +86,8 @@ impl Typists {
     }
 
     /// Says who is typing in a conversation; empty if no member is.
-    pub(super) fn text(&self, conversation: Option<ConversationId>) -> String {
-        let here = self.typing.iter().filter(|((id, _), _)| Some(*id) == conversation);
+    pub(super) fn text(&self, conversation: ConversationId) -> String {
+        let here = self.typing.iter().filter(|((id, _), _)| *id == conversation);
         let names: Vec<_> = here.map(|(_, (name, _))| name.as_str()).collect();
         match names[..] {
             [] => String::new(),
@@ -154,22 +154,21 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let (here, there) = (ConversationId(1), ConversationId(2));
         let mut typists = Typists::default();
-        assert_eq!((typists.text(Some(here)).as_str(), typists.next_expiry()), ("", None));
+        assert_eq!((typists.text(here).as_str(), typists.next_expiry()), ("", None));
         typists.started(here, UserId(1), "bob".into(), at(0));
         typists.started(there, UserId(2), "carol".into(), at(0));
-        assert_eq!(typists.text(Some(here)), "bob is typing");
-        assert_eq!(typists.text(None), "");
+        assert_eq!(typists.text(here), "bob is typing");
         typists.started(here, UserId(2), "carol".into(), at(5));
-        assert_eq!(typists.text(Some(here)), "bob and carol are typing");
+        assert_eq!(typists.text(here), "bob and carol are typing");
         assert_eq!(typists.next_expiry(), Some(at(8)));
         typists.expire(at(8));
-        assert_eq!(typists.text(Some(here)), "carol is typing");
-        assert_eq!(typists.text(Some(there)), "");
+        assert_eq!(typists.text(here), "carol is typing");
+        assert_eq!(typists.text(there), "");
         typists.stopped(here, UserId(2));
-        assert_eq!(typists.text(Some(here)), "");
+        assert_eq!(typists.text(here), "");
         for user in 3..6 {
             typists.started(here, UserId(user), "x".into(), at(9));
         }
-        assert_eq!(typists.text(Some(here)), "3 members are typing");
+        assert_eq!(typists.text(here), "3 members are typing");
     }
 }

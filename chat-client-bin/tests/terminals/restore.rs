@@ -135,6 +135,7 @@ fn message_through_an_agent_reaches_its_addressee() {
     restore.run(|alice| {
         alice.fails(75, &["send", "bob", "kept", "--timeout", "1"]);
     });
+    listener.until_error("store_replaced");
     listener.until("kept");
     restore.alice.ok(&["send", "bob", "after"]);
     restore.assert_bob_has(&["kept", "after"]);

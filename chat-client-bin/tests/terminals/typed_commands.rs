@@ -255,6 +255,29 @@ fn member_who_types_is_shown_after_the_prompt_until_the_message_arrives() {
 }
 
 #[test]
+fn reader_of_the_last_message_is_named_after_the_prompt_until_a_reply() {
+    let server = TestServer::new();
+    let [alice, bob] = server.friends(["alice", "bob"]);
+    alice.ok(&["send", "bob", "hello"]);
+    let mut writer = Terminal::with_bob(&alice);
+    writer.until("alice: hello");
+    writer.press("who reads this?\r");
+    writer.until("#2 alice: who reads this?");
+    let mut reader = Terminal::start(&bob, "xterm");
+    reader.until("> ");
+    reader.press("/dm alice\r");
+    reader.until("#2 alice: who reads this?");
+    writer.until("bob> \u{1b}7  (read by bob)\u{1b}8");
+    reader.until("alice> ");
+    reader.press("me\r");
+    writer.until("#3 bob: me");
+    let after = writer.until("bob> ");
+    assert!(!after.contains("read by"), "{after:?}");
+    writer.quit();
+    reader.quit();
+}
+
+#[test]
 fn prompt_loses_the_name_of_a_group_that_was_left() {
     let server = TestServer::new();
     let [alice, bob] = server.friends(["alice", "bob"]);

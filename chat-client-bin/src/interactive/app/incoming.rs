@@ -58,6 +58,17 @@ impl App {
                 user,
                 stopped,
             } => self.handle_typing(*conversation, *user, *stopped),
+            ClientEvent::Receipt {
+                conversation,
+                user,
+                read_seq,
+                ..
+            } => {
+                let name = self.known_member_name(*conversation, *user);
+                self.state
+                    .read_receipts
+                    .member_read(*conversation, *read_seq, *user, name);
+            }
             ClientEvent::StoreReplaced => self.store_replaced(),
             ClientEvent::Rewound { conversation, to } => {
                 let name = ConversationName::of(conversation).label();
@@ -74,13 +85,21 @@ impl App {
         Ok(())
     }
 
-    /// Records that another member is typing, or has stopped. The name is not looked up: a status
-    /// that is late is of no use.
+    /// Records that another member is typing, or has stopped.
     fn handle_typing(&mut self, conversation: ConversationId, user: UserId, stopped: bool) {
         let is_me = self.state.client.me().is_some_and(|me| me.id == user);
         if stopped || is_me {
             return self.state.typists.stopped(conversation, user);
         }
+        let name = self.known_member_name(conversation, user);
+        self.state
+            .typists
+            .started(conversation, user, name, std::time::Instant::now());
+    }
+
+    /// Returns the name of a member for the status after the typed line. It is not looked up on the
+    /// server: a status that is late is of no use.
+    fn known_member_name(&self, conversation: ConversationId, user: UserId) -> String {
         let peer = match self.state.client.known_conversation(conversation).as_deref() {
             Some(ConversationInfo {
                 view: ConversationView::Direct(peer),
@@ -91,10 +110,7 @@ impl App {
         let member = || self.state.members.name_of(conversation, user).map(str::to_owned);
         let known = || self.state.client.known_names([user]).remove(&user);
         let name = peer.or_else(member).or_else(known);
-        let name = name.unwrap_or_else(|| "a member".to_owned());
-        self.state
-            .typists
-            .started(conversation, user, name, std::time::Instant::now());
+        name.unwrap_or_else(|| "a member".to_owned())
     }
 
     /// Forgets ids and message numbers, which may denote other conversations and messages now.
@@ -107,6 +123,7 @@ impl App {
         self.state.members.clear();
         self.state.loading_members.clear();
         self.state.typists.clear();
+        self.state.read_receipts.clear();
         self.state.reactions.clear();
         if let Some(own) = &mut self.state.own_messages {
             own.clear();
@@ -149,9 +166,13 @@ impl App {
         self.state.typists.stopped(info.id, delivery.sender());
         if is_message {
             let me = self.state.client.me().map(|me| me.id);
+            let is_mine = me == Some(delivery.sender());
             self.state
                 .conversations
-                .record_message(info.id, delivery.seq(), me == Some(delivery.sender()));
+                .record_message(info.id, delivery.seq(), is_mine);
+            self.state
+                .read_receipts
+                .message_arrived(info.id, delivery.seq(), is_mine);
             self.state.reactions.add_message((info.id, delivery.seq()));
         }
         if let EventBody::Reaction { target, emoji, removed } = &delivery.body {

@@ -42,7 +42,7 @@ pub(super) fn describe(
         }
         _ => {
             let (kind, detail, words) = describe_group(body, names)
-                .or_else(|| describe_inbox(body, names))
+                .or_else(|| describe_inbox(entry, body, names))
                 .unwrap_or((
                     "unknown",
                     Vec::new(),
@@ -160,7 +160,7 @@ fn describe_group(body: &EventBody, names: &Names) -> Option<(&'static str, Deta
 }
 
 /// Describes an event of the inbox; returns `None` for other events.
-fn describe_inbox(body: &EventBody, names: &Names) -> Option<(&'static str, Detail, String)> {
+fn describe_inbox(entry: &HistoryEvent, body: &EventBody, names: &Names) -> Option<(&'static str, Detail, String)> {
     let name = |user: &UserId| name_of(names, *user);
     let group =
         |id: &chat_core::model::ConversationId, name: &str| vec![("group", json!(name)), ("group_id", id.0.into())];
@@ -248,7 +248,11 @@ fn describe_inbox(body: &EventBody, names: &Names) -> Option<(&'static str, Deta
             (
                 "conversation_opened",
                 detail,
-                format!("opened a conversation (with {})", name(peer)),
+                if *peer == entry.event.sender {
+                    "opened a conversation with you".to_owned()
+                } else {
+                    format!("opened a conversation with {}", name(peer))
+                },
             )
         }
         _ => return None,

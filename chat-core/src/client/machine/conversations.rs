@@ -175,9 +175,19 @@ impl ConversationState {
 
 /// Updates the unread counts. Unread messages are those of other users after the read mark.
 /// Sending a message moves the mark too, and so does a message that the user has read on another
-/// device: those up to `read_elsewhere`. Unlike on the server, a recall does not reduce the counts.
+/// device: those up to `read_elsewhere`. A recalled message is not unread; whether it mentioned the
+/// user is no longer known, so that the number of mentions is only bounded by that of messages.
 fn update_counts(info: &mut ConversationInfo, me: UserId, event: &Event, body: &EventBody, read_elsewhere: Seq) {
-    let EventBody::Message(message) = body else { return };
+    let message = match body {
+        EventBody::Message(message) => message,
+        // The user's own messages are not after the read mark.
+        EventBody::Recall { target } if *target > info.read_seq => {
+            info.unread = info.unread.saturating_sub(1);
+            info.unread_mentions = info.unread_mentions.min(info.unread);
+            return;
+        }
+        _ => return,
+    };
     if event.sender == me {
         info.read_seq = event.seq;
         info.unread = 0;

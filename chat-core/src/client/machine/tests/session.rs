@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::script::*;
 use crate::client::machine::{Action, Credentials, Receive};
 use crate::client::{ClientError, ClientEvent};
-use crate::codec::{Answer, RequestKind};
+use crate::codec::{Answer, RequestKind, body};
 use crate::model::{
-    CloseCode, Command, ConversationRef, DisplayName, GroupName, Outcome, PresenceState, ProfileChanges, Push,
-    Registration, ReplyCode, Secret, Seq, SessionTokens, UserName, UserRef,
+    CloseCode, Command, ConversationRef, DisplayName, Event, EventBody, EventKind, GroupName, Outcome, PresenceState,
+    ProfileChanges, Push, Registration, ReplyCode, Secret, Seq, SessionTokens, UserName, UserRef,
 };
 
 fn password(fresh: bool) -> Credentials {
@@ -341,6 +341,17 @@ fn unread_counts_follow_messages_and_read_marks() {
         known.unwrap()
     };
     assert_eq!(unread(&mut script), (3, 0));
+    let recall = |seq, target| {
+        let body = EventBody::Recall { target: Seq(target) };
+        Push::Event(Event {
+            kind: EventKind::Recall,
+            target: Some(Seq(target)),
+            body: body::encode(&body),
+            ..event_of(seq, OTHER, None)
+        })
+    };
+    script.push(recall(4, 1));
+    assert_eq!(unread(&mut script), (2, 0), "a recalled message is not unread");
     let read = |script: &mut Script, seq| {
         let command = Command::MarkRead {
             conversation: GROUP_ID,
@@ -350,12 +361,15 @@ fn unread_counts_follow_messages_and_read_marks() {
         let request = script.take(|kind| matches!(kind, RequestKind::Command(Command::MarkRead { .. })));
         script.outcome(request, Outcome::Done);
     };
-    read(&mut script, 2);
-    assert_eq!(unread(&mut script), (1, 2));
+    read(&mut script, 3);
+    assert_eq!(unread(&mut script), (1, 3));
+    script.event(5);
+    script.push(recall(6, 2));
+    assert_eq!(unread(&mut script), (2, 3), "the message was read before its recall");
     read(&mut script, 9);
-    assert_eq!(unread(&mut script), (0, 3));
-    script.push(Push::Event(event_of(4, ME, None)));
-    assert_eq!(unread(&mut script), (0, 4), "sending moves the read mark");
+    assert_eq!(unread(&mut script), (0, 6));
+    script.push(Push::Event(event_of(7, ME, None)));
+    assert_eq!(unread(&mut script), (0, 7), "sending moves the read mark");
 }
 
 #[test]
