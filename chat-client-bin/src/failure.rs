@@ -115,7 +115,7 @@ impl Failure {
     }
 
     /// Adds the number of the last input line that was taken: the lines after it were not.
-    pub(crate) fn after_last_line(mut self, number: u64) -> Self {
+    pub(crate) fn with_last_line_taken(mut self, number: u64) -> Self {
         self.text
             .push_str(&format!("; line {number} is the last line that was taken"));
         self.last_line = Some(number);

@@ -209,7 +209,7 @@ impl Session {
     }
 
     /// Starts an agent like [`share`](Self::share), unless this process itself uses one.
-    pub(crate) fn share_if_open(&self) -> Option<Agent> {
+    pub(crate) fn share_own_connection(&self) -> Option<Agent> {
         if self.spool.is_some() { None } else { self.share() }
     }
 

@@ -20,7 +20,8 @@ const MAX_AHEAD: usize = 64;
 /// Sender of lines to one conversation. Lines after a refused line are still sent.
 pub(super) struct LineSender<'a> {
     sender: &'a Sender<'a>,
-    /// Client for ids of the store epoch that was current at the start, or after a restore.
+    /// Handle that refuses ids once the server was restored from a backup (`StoreReplaced`). If the
+    /// conversation was given by name, a new handle then replaces it.
     client: Client,
     /// Reference to which the next line is sent: once a message was stored, the id, so that lines
     /// arrive there even if the conversation is renamed.
@@ -58,7 +59,7 @@ impl<'a> LineSender<'a> {
             tokio::select! {
                 biased;
                 outcome = first_outcome(self.sender, &mut self.in_flight, self.deadline), if !self.in_flight.is_empty() => {
-                    let outcome = outcome.map_err(|failure| failure.after_last_line(self.last_line(0)))?;
+                    let outcome = outcome.map_err(|failure| failure.with_last_line_taken(self.last_line(0)))?;
                     self.settled(outcome, output).await?;
                 }
                 line = lines.recv(), if reading && self.in_flight.len() < MAX_AHEAD => {
@@ -128,11 +129,11 @@ impl<'a> LineSender<'a> {
                 // The client is logged in. The input may go on for a long time, in which other
                 // commands can use the session.
                 if self.agent.is_none() {
-                    self.agent = self.sender.session.share_if_open();
+                    self.agent = self.sender.session.share_own_connection();
                 }
                 self.conversation = ConversationRef::Id(appended.conversation);
                 let printed = self.sender.print(message.handle.id(), &appended, output).await;
-                printed.map_err(|failure| failure.after_last_line(self.last_line(message.line)))
+                printed.map_err(|failure| failure.with_last_line_taken(self.last_line(message.line)))
             }
             Err(failure) => {
                 self.report(message.line, failure, output);

@@ -45,7 +45,8 @@ impl ReadReceipts {
         }
     }
 
-    /// Forgets all messages, because ids may denote others now.
+    /// Forgets all messages, because the server was restored from a backup, and their ids may
+    /// denote other conversations now.
     pub(super) fn clear(&mut self) {
         self.messages.clear();
     }

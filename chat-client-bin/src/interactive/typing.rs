@@ -9,7 +9,7 @@ use chat_core::sync::Mutex;
 
 /// Minimum time between two notices.
 const NOTICE_INTERVAL: Duration = Duration::from_secs(3);
-/// Time for which another member counts as typing after a notice (docs/protocol.md §10.7).
+/// Time for which another member counts as typing after a notice (docs/protocol.md §8).
 const TYPING_EXPIRY: Duration = Duration::from_secs(8);
 /// Maximum number of members who are named.
 const MAX_NAMED: usize = 2;
@@ -70,7 +70,8 @@ impl Typists {
         self.typing.remove(&(conversation, user));
     }
 
-    /// Forgets all members, because ids may denote others now.
+    /// Forgets all members, because the server was restored from a backup, and their ids may denote
+    /// other users and conversations now.
     pub(super) fn clear(&mut self) {
         self.typing.clear();
     }

@@ -92,7 +92,7 @@ impl Console {
     }
 
     /// Returns the console with an operator for the audit log.
-    pub(super) fn desk(&self, name: OperatorName, source: &str) -> OperatorConsole<'_> {
+    pub(super) fn operator_console(&self, name: OperatorName, source: &str) -> OperatorConsole<'_> {
         OperatorConsole {
             console: self,
             operator: self.engine.operator(name).source(source),

@@ -74,9 +74,9 @@ impl Executor {
                 is_json,
                 ..
             } => {
-                let desk = console.desk(operator.clone(), &identity::source());
+                let operator_console = console.operator_console(operator.clone(), &identity::source());
                 let mut printer = Printer::to_stdout(*is_json);
-                run(&desk, call, &mut printer).await?;
+                run(&operator_console, call, &mut printer).await?;
                 printer.finish()
             }
         }

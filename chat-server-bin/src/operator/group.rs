@@ -10,8 +10,12 @@ use super::{Call, PAGE_SIZE, group_ref, refused, user_ref};
 use crate::failure::Failure;
 
 /// Runs a command about a group. Other commands do nothing.
-pub(super) async fn run(desk: &OperatorConsole<'_>, call: Call, printer: &mut Printer) -> Result<(), Failure> {
-    let operator = &desk.operator;
+pub(super) async fn run(
+    operator_console: &OperatorConsole<'_>,
+    call: Call,
+    printer: &mut Printer,
+) -> Result<(), Failure> {
+    let operator = &operator_console.operator;
     match call {
         Call::GroupList { orphaned } => {
             let mut after = Some(ConversationId(0));
@@ -41,12 +45,13 @@ pub(super) async fn run(desk: &OperatorConsole<'_>, call: Call, printer: &mut Pr
             } else {
                 format!("user {} was already the owner of group {group}", next.name)
             };
-            desk.announce_and_print(printer, &object, &text).await
+            operator_console.announce_and_print(printer, &object, &text).await
         }
         Call::GroupDelete { group } => {
             operator.delete_group(group_ref(&group)?).await.map_err(refused)?;
             let object = json!({ "group": &group, "deleted": true });
-            desk.announce_and_print(printer, &object, &format!("deleted group {group}"))
+            operator_console
+                .announce_and_print(printer, &object, &format!("deleted group {group}"))
                 .await
         }
         _ => Ok(()),

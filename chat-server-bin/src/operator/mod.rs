@@ -86,35 +86,43 @@ pub(crate) async fn execute_for_peer(
     mut printer: Printer,
 ) -> Result<(), Failure> {
     let name = operator.unwrap_or_else(|| identity::login_name_of(uid));
-    let desk = console.desk(
+    let operator_console = console.operator_console(
         OperatorName::new(name).map_err(invalid)?,
         &identity::source_of(uid, sudo_user),
     );
-    run(&desk, call, &mut printer).await
+    run(&operator_console, call, &mut printer).await
 }
 
 /// Executes a command.
-async fn run(desk: &OperatorConsole<'_>, call: Call, printer: &mut Printer) -> Result<(), Failure> {
+async fn run(operator_console: &OperatorConsole<'_>, call: Call, printer: &mut Printer) -> Result<(), Failure> {
     match call {
         Call::GroupList { .. } | Call::GroupShow { .. } | Call::GroupTransfer { .. } | Call::GroupDelete { .. } => {
-            group::run(desk, call, printer).await
+            group::run(operator_console, call, printer).await
         }
-        Call::SessionList { user } => node::list_sessions(desk, user.as_deref(), printer).await,
-        Call::SessionEnd { user } => end_sessions(desk, &user, printer).await,
-        Call::Audit { before, limit } => print_audit(desk, before, limit, printer).await,
-        Call::Stats => node::stats(desk, printer).await,
-        _ => user::run(desk, call, printer).await,
+        Call::SessionList { user } => node::list_sessions(operator_console, user.as_deref(), printer).await,
+        Call::SessionEnd { user } => end_sessions(operator_console, &user, printer).await,
+        Call::Audit { before, limit } => print_audit(operator_console, before, limit, printer).await,
+        Call::Stats => node::stats(operator_console, printer).await,
+        _ => user::run(operator_console, call, printer).await,
     }
 }
 
-async fn end_sessions(desk: &OperatorConsole<'_>, user: &str, printer: &mut Printer) -> Result<(), Failure> {
-    let account = desk.operator.end_sessions(user_ref(user)?).await.map_err(refused)?;
+async fn end_sessions(
+    operator_console: &OperatorConsole<'_>,
+    user: &str,
+    printer: &mut Printer,
+) -> Result<(), Failure> {
+    let account = operator_console
+        .operator
+        .end_sessions(user_ref(user)?)
+        .await
+        .map_err(refused)?;
     let text = format!("ended all sessions of user {}", account.name);
-    desk.announce_and_print(printer, &account, &text).await
+    operator_console.announce_and_print(printer, &account, &text).await
 }
 
 async fn print_audit(
-    desk: &OperatorConsole<'_>,
+    operator_console: &OperatorConsole<'_>,
     before: Option<u64>,
     limit: u32,
     printer: &mut Printer,
@@ -122,7 +130,7 @@ async fn print_audit(
     let mut page = before.map_or(AuditPage::Newest, |id| AuditPage::Before(AuditId(id)));
     let mut remaining = limit;
     while remaining > 0 {
-        let records = desk
+        let records = operator_console
             .operator
             .audit_log(page, remaining.min(PAGE_SIZE))
             .await

@@ -12,16 +12,16 @@ use crate::failure::Failure;
 
 /// Lists the sessions on this server, or those of one user.
 pub(super) async fn list_sessions(
-    desk: &OperatorConsole<'_>,
+    operator_console: &OperatorConsole<'_>,
     user: Option<&str>,
     printer: &mut Printer,
 ) -> Result<(), Failure> {
-    let operator = &desk.operator;
-    if desk.console.node.is_none() && desk.console.store_kind != "sqlite" {
+    let operator = &operator_console.operator;
+    if operator_console.console.node.is_none() && operator_console.console.store_kind != "sqlite" {
         return Err(Failure::Unavailable(format!(
             "no server runs on the data directory {}, and only nodes know their sessions; run this command on the machine of \
              a node, with its data directory",
-            desk.console.data_dir
+            operator_console.console.data_dir
         )));
     }
     if let Some(user) = user {
@@ -46,9 +46,9 @@ async fn print_sessions(sessions: &[SessionListing], printer: &mut Printer) -> R
 
 /// Prints the numbers of rows in the store (`null` if it does not answer a running server), and the
 /// load and the state of this server if one runs, one value per line.
-pub(super) async fn stats(desk: &OperatorConsole<'_>, printer: &mut Printer) -> Result<(), Failure> {
-    let console = desk.console;
-    let rows = match desk.operator.store_stats().await {
+pub(super) async fn stats(operator_console: &OperatorConsole<'_>, printer: &mut Printer) -> Result<(), Failure> {
+    let console = operator_console.console;
+    let rows = match operator_console.operator.store_stats().await {
         Ok(rows) => Some(rows),
         // The state of the server says whether the store answers.
         Err(error) if console.node.is_some() && error.code == ReplyCode::TryAgain => None,
@@ -84,7 +84,7 @@ fn node_stats(console: &Console, node: &RunningNode) -> Value {
                 "id": node.id.to_string(),
                 "addresses": node.addresses,
                 "sessions": node.sessions,
-                "draining": node.accepts_no_sessions,
+                "accepts_no_sessions": node.accepts_no_sessions,
             })
         })
         .collect();
@@ -126,7 +126,8 @@ fn as_text(object: &Value) -> String {
 fn line(name: &str, value: &Value) -> String {
     match value {
         Value::String(text) => format!("{name} {text}"),
-        // A node: its fields stand on one line, as in `id 0194… addresses sc1://a:7400 sessions 3`.
+        // A node: its fields stand on one line, as in
+        // `accepts_no_sessions false addresses sc1://a:7400 id 0194… sessions 3`.
         Value::Object(fields) => {
             let fields = fields.iter().map(|(name, value)| line(name, value));
             format!("{name} {}", fields.collect::<Vec<_>>().join(" "))

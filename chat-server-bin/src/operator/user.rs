@@ -15,18 +15,22 @@ use super::{Call, PAGE_SIZE, invalid, parse_user_name, refused, user_ref};
 use crate::failure::Failure;
 
 /// Runs a command about an account. Other commands do nothing.
-pub(super) async fn run(desk: &OperatorConsole<'_>, call: Call, printer: &mut Printer) -> Result<(), Failure> {
-    let operator = &desk.operator;
+pub(super) async fn run(
+    operator_console: &OperatorConsole<'_>,
+    call: Call,
+    printer: &mut Printer,
+) -> Result<(), Failure> {
+    let operator = &operator_console.operator;
     match call {
-        Call::UserAdd(account) => add(desk, account, printer).await,
-        Call::UserList { prefix } => list_accounts(desk, &prefix, printer).await,
+        Call::UserAdd(account) => add(operator_console, account, printer).await,
+        Call::UserList { prefix } => list_accounts(operator_console, &prefix, printer).await,
         Call::UserShow { user } => {
             let account = operator.account(user_ref(&user)?).await.map_err(refused)?;
             printer.row(&account, &describe_account(&account)).await
         }
         Call::UserRename { user, name } => {
             let new_name = parse_user_name(&name).map_err(Failure::Failed)?;
-            let before = find(desk, &user).await?;
+            let before = find(operator_console, &user).await?;
             let account = operator.rename_account(before.id, new_name).await.map_err(refused)?;
             let is_changed = before.name != account.name;
             let text = if is_changed {
@@ -40,10 +44,10 @@ pub(super) async fn run(desk: &OperatorConsole<'_>, call: Call, printer: &mut Pr
             let changed = operator.set_password(user_ref(&user)?, password.0);
             let account = changed.await.map_err(refused)?;
             let text = format!("changed the password of user {} and ended all sessions", account.name);
-            desk.announce_and_print(printer, &account, &text).await
+            operator_console.announce_and_print(printer, &account, &text).await
         }
         Call::UserDisable { user } => {
-            let before = find(desk, &user).await?;
+            let before = find(operator_console, &user).await?;
             let account = operator.disable(before.id).await.map_err(refused)?;
             let text = if before.disabled {
                 // A repetition completes what an interrupted command has left.
@@ -51,11 +55,12 @@ pub(super) async fn run(desk: &OperatorConsole<'_>, call: Call, printer: &mut Pr
             } else {
                 format!("disabled user {} and ended all sessions", account.name)
             };
-            desk.announce_and_print(printer, &with_change(&account, !before.disabled), &text)
+            operator_console
+                .announce_and_print(printer, &with_change(&account, !before.disabled), &text)
                 .await
         }
         Call::UserEnable { user } => {
-            let before = find(desk, &user).await?;
+            let before = find(operator_console, &user).await?;
             let account = operator.enable(before.id).await.map_err(refused)?;
             let text = if before.disabled {
                 format!("enabled user {}", account.name)
@@ -73,7 +78,7 @@ pub(super) async fn run(desk: &OperatorConsole<'_>, call: Call, printer: &mut Pr
             free_subject,
         } => {
             let options = deletion_options(erase_texts, free_name, free_subject);
-            delete(desk, &user, options, printer).await
+            delete(operator_console, &user, options, printer).await
         }
         Call::UserFreeSubject { subject } => {
             let freed = Subject::new(subject.as_str()).map_err(invalid)?;
@@ -82,19 +87,23 @@ pub(super) async fn run(desk: &OperatorConsole<'_>, call: Call, printer: &mut Pr
             let object = json!({ "subject": &subject, "freed": true });
             printer.result(&object, &text, None).await
         }
-        Call::UserExport { user } => export(desk, user_ref(&user)?, printer).await,
+        Call::UserExport { user } => export(operator_console, user_ref(&user)?, printer).await,
         _ => Ok(()),
     }
 }
 
-async fn add(desk: &OperatorConsole<'_>, account: NewAccount, printer: &mut Printer) -> Result<(), Failure> {
+async fn add(
+    operator_console: &OperatorConsole<'_>,
+    account: NewAccount,
+    printer: &mut Printer,
+) -> Result<(), Failure> {
     let mut new = CreateAccount::new(parse_user_name(&account.name).map_err(Failure::Failed)?);
     let display_name = account.display_name.map(|text| DisplayName::parse(&text));
     new.display_name = display_name
         .transpose()
         .map_err(|error| Failure::Failed(format!("the display name: {error}")))?;
     new.password = account.password.map(|password| password.0);
-    let created = desk.operator.create_account(new).await.map_err(refused)?;
+    let created = operator_console.operator.create_account(new).await.map_err(refused)?;
     let text = format!("created user {} with id {}", created.name, created.id);
     printer.result(&created, &text, None).await
 }
@@ -114,13 +123,13 @@ fn deletion_options(erase_texts: bool, free_name: bool, free_subject: bool) -> D
 }
 
 async fn delete(
-    desk: &OperatorConsole<'_>,
+    operator_console: &OperatorConsole<'_>,
     user: &str,
     options: DeleteAccount,
     printer: &mut Printer,
 ) -> Result<(), Failure> {
-    let operator = &desk.operator;
-    let before = find(desk, user).await?;
+    let operator = &operator_console.operator;
+    let before = find(operator_console, user).await?;
     let id = before.id;
     operator.delete_account(id, options).await.map_err(refused)?;
     let account = operator.account(id).await.map_err(refused)?.account;
@@ -130,13 +139,18 @@ async fn delete(
     } else {
         format!("user #{id} was already deleted; completed the deletion and applied the options")
     };
-    desk.announce_and_print(printer, &with_change(&account, is_changed), &text)
+    operator_console
+        .announce_and_print(printer, &with_change(&account, is_changed), &text)
         .await
 }
 
 /// Returns the account of an argument, as it is before the command changes it.
-async fn find(desk: &OperatorConsole<'_>, user: &str) -> Result<AccountInfo, Failure> {
-    let found = desk.operator.account(user_ref(user)?).await.map_err(refused)?;
+async fn find(operator_console: &OperatorConsole<'_>, user: &str) -> Result<AccountInfo, Failure> {
+    let found = operator_console
+        .operator
+        .account(user_ref(user)?)
+        .await
+        .map_err(refused)?;
     Ok(found.account)
 }
 
@@ -150,8 +164,8 @@ fn with_change(account: &AccountInfo, is_changed: bool) -> Value {
     object
 }
 
-async fn export(desk: &OperatorConsole<'_>, user: UserRef, printer: &mut Printer) -> Result<(), Failure> {
-    let mut export = desk.operator.export_account(user).await.map_err(refused)?;
+async fn export(operator_console: &OperatorConsole<'_>, user: UserRef, printer: &mut Printer) -> Result<(), Failure> {
+    let mut export = operator_console.operator.export_account(user).await.map_err(refused)?;
     while let Some(page) = export.next_page().await.map_err(refused)? {
         for record in page {
             printer.json_row(&record).await?;
@@ -160,10 +174,14 @@ async fn export(desk: &OperatorConsole<'_>, user: UserRef, printer: &mut Printer
     Ok(())
 }
 
-async fn list_accounts(desk: &OperatorConsole<'_>, prefix: &str, printer: &mut Printer) -> Result<(), Failure> {
+async fn list_accounts(
+    operator_console: &OperatorConsole<'_>,
+    prefix: &str,
+    printer: &mut Printer,
+) -> Result<(), Failure> {
     let mut after = String::new();
     loop {
-        let page = desk.operator.list_accounts(prefix, &after, PAGE_SIZE);
+        let page = operator_console.operator.list_accounts(prefix, &after, PAGE_SIZE);
         let page = page.await.map_err(refused)?;
         for account in &page.accounts {
             printer.row(account, &account_row(account)).await?;

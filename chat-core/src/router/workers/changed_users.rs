@@ -46,10 +46,12 @@ pub(crate) struct FindChangedUsers {
     pub(crate) known: Mutex<Known>,
 }
 
-/// Result of the last read that succeeded.
+/// What the requested reads have found.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
+    /// Number of the latest change of each user that the last read with a result returned.
     changes: HashMap<UserId, u64>,
+    /// Start of the last read that succeeded.
     read_at: Option<Instant>,
     /// True if the event log has returned changes before, so that it returns `None` only if there
     /// are too many.
@@ -98,7 +100,7 @@ impl FindChangedUsers {
         self.close_invalid(&here.collect::<Vec<_>>()).await
     }
 
-    /// Returns the users of this node whose change the last read did not return.
+    /// Returns the users of this node whose change the last requested read did not return.
     fn unknown(&self, changes: &[UserChange]) -> Vec<UserId> {
         let known = &self.known.lock().changes;
         let is_unknown = |change: &&UserChange| {

@@ -11,9 +11,9 @@ use crate::model::{Event, EventBody, MemberState, UserId};
 use crate::store::Transaction;
 
 /// Invites a user to a group. If the user has asked to join and the caller may answer such
-/// requests, the user becomes a member. Does nothing if the user is a member, has a pending
-/// invitation in the inbox, or has asked to join and blocked the caller. A repeated invitation by
-/// the same caller is announced at most once within `limits.repeat_interval`.
+/// requests, the user becomes a member. Otherwise, does nothing if the user is a member, has a
+/// pending invitation in the inbox, or has asked to join and blocked the caller. A repeated
+/// invitation by the same caller is announced at most once within `limits.repeat_interval`.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct InviteMember {
     pub(in crate::engine) call: GroupCall,
