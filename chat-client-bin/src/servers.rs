@@ -10,11 +10,14 @@ use crate::profile::{Profile, account_name};
 /// otherwise those of the user who logged in last with this profile, otherwise the local host.
 ///
 /// # Errors
-/// An address is invalid, or has another scheme than `--plain` or `--tls` asks for, or the file
+/// The given list is empty, an address is invalid, or has another scheme than `--plain` or `--tls` asks for, or the file
 /// with the servers used last cannot be read.
 pub(crate) fn choose(global: &Global, profile: &Profile, account: &str) -> Result<Vec<ServerAddress>, Failure> {
     let scheme = scheme(global);
     let parse = |text: &str| ServerAddress::parse(text, scheme.unwrap_or_default()).map_err(Failure::usage);
+    if !global.server.is_empty() && global.server.iter().all(|text| text.trim().is_empty()) {
+        return Err(Failure::usage("the list of servers is empty; give --server an address"));
+    }
     // A list in the environment may have blanks, and a comma at its end.
     let given = global.server.iter().map(|text| text.trim());
     let given: Vec<_> = given.filter(|text| !text.is_empty()).collect();

@@ -88,8 +88,8 @@ impl MysqlStore {
         let driver_options = options::driver_options(url, &options, false)?;
         let mut conn = connect(driver_options, options.request_timeout).await?;
         migrate::require_store(&mut conn).await?;
-        migrate::prepare(&mut conn, options.migrate).await?;
         heartbeats::require_no_node(&mut conn).await?;
+        migrate::prepare(&mut conn, options.migrate).await?;
         let epoch = migrate::renew_epoch(&mut conn).await?;
         conn.disconnect().await.map_err(OpenError::from_driver)?;
         Ok(epoch)

@@ -297,8 +297,13 @@ impl App {
         }
     }
 
-    fn prompt(&self) {
+    fn prompt(&mut self) {
         if !self.quitting && !self.state.input_is_held {
+            // No event reports that a user has another name.
+            let current = self.state.conversations.current.as_ref().and_then(|current| current.id);
+            if let Some(info) = current.and_then(|id| self.state.client.known_conversation(id)) {
+                self.state.conversations.rename(&info);
+            }
             let conversations = &self.state.conversations;
             let prompt = match &self.password_change {
                 Some(change) => change.prompt(),

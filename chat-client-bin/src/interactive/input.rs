@@ -6,7 +6,6 @@ use std::sync::{Arc, mpsc as std_mpsc};
 
 use chat_core::model::Secret;
 use chat_core::sync::Mutex;
-use rustix::termios::{QueueSelector, tcflush};
 use tokio::sync::mpsc;
 
 use crate::failure::{Failure, Kind};
@@ -150,14 +149,6 @@ impl Input {
             self.prompted_open
                 .set(prompt.kind == PromptKind::Line { is_open: true });
             let _ = self.prompts.try_send(prompt); // fails if the input has ended
-        }
-    }
-
-    /// Discards what the user has typed and the line editor has not read yet: a line that was typed
-    /// before a question must not confirm it.
-    pub(super) fn discard_typed(&self) {
-        if self.has_editor {
-            let _ = tcflush(io::stdin(), QueueSelector::IFlush); // the terminal may have been closed
         }
     }
 

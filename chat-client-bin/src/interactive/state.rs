@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chat_core::commands::Commands;
 use chat_core::model::{
@@ -28,6 +28,9 @@ use super::typing::Typists;
 
 /// Maximum time for which the input is held while a conversation is opened or left.
 const ENTER_OR_LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Minimum time from a question to its answer at a terminal. A line that arrives sooner was typed
+/// before the question.
+const MIN_ANSWER_TIME: Duration = Duration::from_millis(300);
 
 /// A command that takes effect only when it is typed again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +124,7 @@ impl JobResult {
 /// A job that has ended.
 #[derive(Debug)]
 pub(super) struct JobDone {
-    /// Number of restore_count at the start of the job.
+    /// Value of [`State::restore_count`] at the start of the job.
     pub(super) restore_count: u64,
     /// Number of the script line that started the job, or `None` if no line did.
     pub(super) line: Option<u64>,
@@ -129,6 +132,16 @@ pub(super) struct JobDone {
     /// hold the input release it by their results.
     pub(super) releases_input: bool,
     pub(super) result: Result<JobResult, Failure>,
+}
+
+/// A command that the user was asked to confirm by giving it again.
+#[derive(Debug)]
+pub(super) struct Unconfirmed {
+    pub(super) command: UnconfirmedCommand,
+    /// Number of the script line that gave the command.
+    pub(super) line: Option<u64>,
+    /// When the user was asked.
+    pub(super) asked: Instant,
 }
 
 /// State of the interactive client.
@@ -143,9 +156,8 @@ pub(super) struct State {
     pub(super) style: Style,
     pub(super) conversations: Conversations,
     pub(super) sent_texts: SentTexts,
-    /// Command that the next line executes if it repeats the command, and the number of the script
-    /// line that gave the command.
-    pub(super) unconfirmed: Option<(UnconfirmedCommand, Option<u64>)>,
+    /// Command that the next line executes if it repeats the command.
+    pub(super) unconfirmed: Option<Unconfirmed>,
     /// Names that Tab completes in the line editor.
     pub(super) known: KnownNames,
     /// Running jobs. Each job prints its output.
@@ -186,15 +198,18 @@ impl State {
         }
     }
 
-    /// Removes and returns the command that the user was asked to confirm.
+    /// Removes and returns the command that the user was asked to confirm. Returns `None` if the
+    /// user cannot have read the question yet.
     pub(super) fn take_unconfirmed(&mut self) -> Option<UnconfirmedCommand> {
-        self.unconfirmed.take().map(|(command, _)| command)
+        let unconfirmed = self.unconfirmed.take()?;
+        let was_read = !self.has_line_editor() || unconfirmed.asked.elapsed() >= MIN_ANSWER_TIME;
+        was_read.then_some(unconfirmed.command)
     }
 
     /// Withdraws the command that the user was asked to confirm, because another line follows. The
     /// line of a script that gave the command has not taken effect, so it has failed.
     pub(super) fn withdraw_unconfirmed(&mut self) {
-        let Some((command, line)) = self.unconfirmed.take() else {
+        let Some(Unconfirmed { command, line, .. }) = self.unconfirmed.take() else {
             return;
         };
         let Some(script) = &mut self.script else { return };

@@ -61,7 +61,7 @@ impl ConversationName {
 pub(crate) fn describe_truncation(conversation: &ConversationInfo, from: Seq, to: Seq) -> String {
     let name = ConversationName::of(conversation).label();
     if to < conversation.first_seq {
-        return format!("events #{from} to #{to} of {name} were written while you were no member of it");
+        return format!("events #{from} to #{to} of {name} were written before you joined it last, and cannot be read");
     }
     format!("events #{from} to #{to} of {name} cannot be read: you may not read them, or the server no longer has them")
 }

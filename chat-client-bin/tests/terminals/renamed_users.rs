@@ -39,6 +39,25 @@ fn lines_after_the_first_reach_a_user_who_is_renamed() {
     assert_eq!(robert.texts(&["alice"]), ["one", "two"]);
 }
 
+/// No event tells alice that bob has another name; she sees that another user has his.
+#[test]
+fn prompt_of_a_renamed_user_follows_once_the_name_has_another_owner() {
+    let server = TestServer::new();
+    let [alice, _bob] = server.friends(["alice", "bob"]);
+    let mut client = alice.start(&[]);
+    client.type_line("/dm bob");
+    client.until("-- bob --");
+    client.type_line("hello");
+    client.until("✓ #1 bob");
+    operator(&server, &["user", "rename", "bob", "robert"]);
+    server.device("bob", "other").ok(&["register"]);
+    client.type_line("/search bob");
+    client.until("bob");
+    client.type_line("still you?");
+    client.until("✓ #2 robert");
+    assert_eq!(client.finish().0, Some(0));
+}
+
 /// The name under which the profile stores the account belongs to another account by the time of
 /// the login.
 #[test]

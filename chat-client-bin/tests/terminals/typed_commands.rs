@@ -47,6 +47,39 @@ fn admin_commands_apply_to_the_open_group() {
     assert!(alice.ok(&["history", "-g", "society"]).contains("alice: * alice waves"));
 }
 
+/// After a rename, another group may take the name of the open one.
+#[test]
+fn admin_commands_apply_to_the_open_group_after_another_took_its_name() {
+    let server = TestServer::new();
+    let [alice, bob, _carol] = server.friends(["alice", "bob", "carol"]);
+    alice.ok(&["group", "create", "club"]);
+    bob.ok(&["group", "join", "club"]);
+    let mut client = alice.start(&[]);
+    client.type_line("/group club");
+    client.until("-- #club --");
+    alice.ok(&["group", "rename", "club", "archive"]);
+    alice.ok(&["group", "create", "club"]);
+    bob.ok(&["group", "join", "club"]);
+    for (line, answer) in [
+        ("/mute bob 1h", "bob is muted for "),
+        ("/invite carol", "carol is invited"),
+        ("/kick bob", "bob is removed"),
+    ] {
+        client.type_line(line);
+        client.until(answer);
+    }
+    assert_eq!(client.finish().0, Some(0));
+    bob.ok(&["send", "--group", "club", "neither muted nor removed"]);
+    bob.fails(1, &["send", "--group", "archive", "removed"]);
+    let state = |group, name: &str| {
+        let members = alice.json(&["group", "members", group]);
+        let member = members.iter().find(|member| member["name"] == name);
+        member.map(|member| member["state"].clone())
+    };
+    assert_eq!(state("archive", "carol"), Some("invited".into()));
+    assert_eq!(state("club", "carol"), None);
+}
+
 #[test]
 fn owner_confirms_that_the_group_gets_another_owner() {
     let server = TestServer::new();
@@ -275,6 +308,28 @@ fn reader_of_the_last_message_is_named_after_the_prompt_until_a_reply() {
     assert!(!after.contains("read by"), "{after:?}");
     writer.quit();
     reader.quit();
+}
+
+#[test]
+fn line_that_was_typed_before_the_question_does_not_confirm_it() {
+    let server = TestServer::new();
+    let alice = server.register("alice");
+    alice.ok(&["group", "create", "solo"]);
+    let mut client = Terminal::start(&alice, "xterm");
+    client.until("> ");
+    client.press("/group solo\r");
+    client.until("#solo> ");
+    // Both lines arrive at once, so that the user has not read the question.
+    client.press("/leave\r/leave\r");
+    for _ in 0..2 {
+        client.until("you are the last member: leaving deletes #solo");
+    }
+    client.until("#solo> ");
+    // The time in which a user reads the question.
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    client.press("/leave\r");
+    client.until("you left #solo");
+    client.quit();
 }
 
 #[test]

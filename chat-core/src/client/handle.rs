@@ -371,10 +371,12 @@ impl Client {
     }
 
     /// Returns a conversation in its last known state, without asking the server; `None` if the
-    /// client does not know it.
+    /// client does not know it, or if the server's store was replaced and the application has not
+    /// taken [`ClientEvent::StoreReplaced`](super::ClientEvent::StoreReplaced) yet, because the id
+    /// may denote another conversation then.
     #[must_use]
     pub fn known_conversation(&self, id: ConversationId) -> Option<Arc<ConversationInfo>> {
-        self.inner.shared.conversation(id)
+        self.inner.shared.conversation(self.application_epoch_number(), id)
     }
 
     /// Returns the conversation that a name or id denotes in its last known state, without asking

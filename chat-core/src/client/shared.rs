@@ -122,8 +122,12 @@ impl Shared {
         self.directory().conversations.values().cloned().collect()
     }
 
-    pub(super) fn conversation(&self, id: ConversationId) -> Option<Arc<ConversationInfo>> {
-        self.directory().conversations.get(&id).cloned()
+    /// Returns a known conversation; `None` if the store was replaced since the epoch to which its
+    /// id belongs.
+    pub(super) fn conversation(&self, epoch_number: u64, id: ConversationId) -> Option<Arc<ConversationInfo>> {
+        let directory = self.directory();
+        let conversation = directory.conversations.get(&id);
+        conversation.filter(|_| directory.epoch_number == epoch_number).cloned()
     }
 
     /// Returns the known conversation that `reference` denotes. Returns `None` if there is none, or

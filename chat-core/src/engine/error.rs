@@ -108,7 +108,7 @@ impl CommandError {
     /// Returns this error as that of a command that has written something already, so that it does
     /// not suggest that nothing was done.
     pub(crate) fn after_commit(self) -> Self {
-        if self.code == ReplyCode::TryAgain {
+        if matches!(self.code, ReplyCode::Busy | ReplyCode::TryAgain) {
             Self::try_again()
         } else {
             self

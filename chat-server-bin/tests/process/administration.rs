@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
 
-use chat_core::model::{CloseCode, Push};
+use chat_core::commands::Commands as _;
+use chat_core::model::{CloseCode, GroupName, NewGroup, Note, Push};
 use chat_core::secure::Fingerprint;
 use chat_core::testkit::{PASSWORD, Peer};
 use serde_json::Value;
@@ -219,6 +220,52 @@ fn command_for_another_store_is_refused() {
             .success()
     );
     assert!(run("sqlite:").status.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_are_managed_while_the_server_runs() {
+    let server = Running::start();
+    for name in ["alice", "bob"] {
+        server.run(&["user", "add", name]);
+    }
+    let mut alice = server.log_in("alice").await.unwrap();
+    let mut bob = server.log_in("bob").await.unwrap();
+    for name in ["club", "attic"] {
+        let group = NewGroup::new(GroupName::parse(name).unwrap());
+        let group = alice.commands().create_group(group).await.unwrap().id;
+        bob.commands().join_group(group, Note::default()).await.unwrap();
+    }
+    let listed = server.run(&["group", "list"]);
+    assert_eq!(listed.len(), 2, "{listed:?}");
+    assert!(listed[0].contains("club") && listed[1].contains("attic"), "{listed:?}");
+    assert!(server.run(&["group", "list", "--orphaned"]).is_empty());
+    assert_eq!(
+        server.run(&["group", "transfer", "club", "bob"]),
+        ["made user bob the owner of group club"]
+    );
+    assert_eq!(
+        server.run(&["group", "transfer", "club", "bob"]),
+        ["user bob was already the owner of group club"]
+    );
+    let shown = server.run(&["group", "show", "club"]).join("\n");
+    assert!(shown.contains("bob") && shown.contains("owner"), "{shown}");
+    let refused = server.refused(&["group", "transfer", "club", "nobody"]);
+    assert!(refused.contains("user nobody does not exist"), "{refused}");
+    assert_eq!(server.run(&["group", "close", "club", "--yes"]), ["deleted group club"]);
+    let refused = server.refused(&["group", "show", "club"]);
+    assert!(refused.contains("group club does not exist"), "{refused}");
+    assert_eq!(server.run(&["group", "list"]).len(), 1);
+    server.stop();
+}
+
+#[test]
+fn byte_order_mark_of_a_password_file_is_no_part_of_the_password() {
+    let server = Running::start();
+    fs::write(server.path().join("password"), format!("\u{feff}{PASSWORD}\n")).unwrap();
+    server.run(&["user", "add", "alice", "--password-file", "password"]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(server.log_in("alice")).unwrap();
+    server.stop();
 }
 
 #[test]

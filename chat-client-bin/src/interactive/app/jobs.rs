@@ -1,11 +1,13 @@
 //! Applies the results of jobs to the state.
 
+use std::time::Instant;
+
 use chat_core::model::ConversationId;
 
 use crate::interactive::actions;
 use crate::interactive::mentions::MemberList;
 use crate::interactive::script::Script;
-use crate::interactive::state::{JobDone, JobResult, Shown};
+use crate::interactive::state::{JobDone, JobResult, Shown, Unconfirmed};
 
 use super::App;
 
@@ -39,8 +41,11 @@ impl App {
             JobResult::Done => {}
             JobResult::Unconfirmed(command) => {
                 let line = self.state.script.as_ref().and_then(Script::line);
-                self.state.unconfirmed = Some((command, line));
-                self.input.discard_typed();
+                self.state.unconfirmed = Some(Unconfirmed {
+                    command,
+                    line,
+                    asked: Instant::now(),
+                });
             }
             JobResult::Left(group) => {
                 self.state.conversations.leave_if(group);

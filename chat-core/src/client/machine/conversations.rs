@@ -166,7 +166,7 @@ impl ConversationState {
         if event.seq > info.last_seq {
             info.last_seq = event.seq;
             info.last_time = event.time;
-            update_counts(info, me, event, body, self.early.read_seq);
+            update_counts(info, me, event, body, &self.early);
             update_membership(info, me, body);
         }
         self.info.clone()
@@ -175,13 +175,14 @@ impl ConversationState {
 
 /// Updates the unread counts. Unread messages are those of other users after the read mark.
 /// Sending a message moves the mark too, and so does a message that the user has read on another
-/// device: those up to `read_elsewhere`. A recalled message is not unread; whether it mentioned the
-/// user is no longer known, so that the number of mentions is only bounded by that of messages.
-fn update_counts(info: &mut ConversationInfo, me: UserId, event: &Event, body: &EventBody, read_elsewhere: Seq) {
+/// device. A recalled message is not unread, unless the server may have left it out of the counts
+/// already. Whether it mentioned the user is no longer known, so that the number of mentions is
+/// only bounded by that of messages.
+fn update_counts(info: &mut ConversationInfo, me: UserId, event: &Event, body: &EventBody, early: &EarlyMarks) {
     let message = match body {
         EventBody::Message(message) => message,
         // The user's own messages are not after the read mark.
-        EventBody::Recall { target } if *target > info.read_seq => {
+        EventBody::Recall { target } if *target > info.read_seq.max(early.counts_reported_at) => {
             info.unread = info.unread.saturating_sub(1);
             info.unread_mentions = info.unread_mentions.min(info.unread);
             return;
@@ -192,7 +193,7 @@ fn update_counts(info: &mut ConversationInfo, me: UserId, event: &Event, body: &
         info.read_seq = event.seq;
         info.unread = 0;
         info.unread_mentions = 0;
-    } else if event.seq <= read_elsewhere {
+    } else if event.seq <= early.read_seq {
         info.read_seq = event.seq;
     } else {
         info.unread += 1;

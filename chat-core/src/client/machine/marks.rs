@@ -36,6 +36,9 @@ pub(super) struct EarlyMarks {
     receipts: Vec<Receipt>,
     /// Position up to which the user has read on another device.
     pub(super) read_seq: Seq,
+    /// Last known event when another session last reported the unread counts. These may already be
+    /// without messages up to here that were recalled.
+    pub(super) counts_reported_at: Seq,
 }
 
 impl Default for EarlyMarks {
@@ -43,6 +46,7 @@ impl Default for EarlyMarks {
         Self {
             receipts: Vec::new(),
             read_seq: Seq::ZERO,
+            counts_reported_at: Seq::ZERO,
         }
     }
 }

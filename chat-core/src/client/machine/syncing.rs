@@ -127,6 +127,9 @@ impl Machine {
         // A page of the list that arrives later may be older than this push. The client ignores the
         // page's information about a conversation that is looked up.
         known.look_up_unreported(now);
+        if let Some(info) = &known.info {
+            known.early.counts_reported_at = info.last_seq;
+        }
         let changed = self.change(id, |info| {
             info.unread = unread;
             info.unread_mentions = unread_mentions;
