@@ -46,7 +46,7 @@ fn prompt_of_a_renamed_user_follows_once_the_name_has_another_owner() {
     let [alice, _bob] = server.friends(["alice", "bob"]);
     let mut client = alice.start(&[]);
     client.type_line("/dm bob");
-    client.until("-- bob --");
+    client.until("-- bob: no messages yet");
     client.type_line("hello");
     client.until("✓ #1 bob");
     operator(&server, &["user", "rename", "bob", "robert"]);
