@@ -119,9 +119,9 @@ pub trait ChatService: fmt::Debug + Send + Sync + 'static {
 pub struct AttachedSession {
     /// Guard that ends the session when it is dropped.
     pub guard: SessionGuard,
-    /// State of the user's conversations at the time of the attach. Pushes of a conversation start
-    /// right after its `last_seq`, or repeat some events before that. Only those with the newest
-    /// events, if the user has many.
+    /// State of the user's conversations at the time of the attach; if the user has many, of those
+    /// with the newest events. Pushes of a conversation start right after its `last_seq`, or repeat
+    /// some events before that.
     pub conversations: Vec<ConversationInfo>,
     /// True if the user has more conversations.
     pub has_more: bool,

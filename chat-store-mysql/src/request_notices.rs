@@ -15,7 +15,7 @@ impl RequestNoticeTx for MysqlTx<'_> {
         now: Timestamp,
         since: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.contract.before_record_request_notice(notice.inbox)?;
+        self.contract.before_write_request_notices(notice.inbox)?;
         let inbox = int(notice.inbox.0);
         let old = "DELETE FROM request_notice WHERE inbox_id = ? AND time <= ?";
         self.execute(old, (inbox, since.0)).await?;
@@ -26,7 +26,7 @@ impl RequestNoticeTx for MysqlTx<'_> {
     }
 
     async fn delete_request_notice(&mut self, notice: RequestNotice) -> Result<(), StoreError> {
-        self.contract.before_record_request_notice(notice.inbox)?;
+        self.contract.before_write_request_notices(notice.inbox)?;
         let sql = "DELETE FROM request_notice WHERE inbox_id = ? AND kind = ? AND sender_id = ? AND group_id = ?";
         let group = notice.group.map_or(0, |group| int(group.0));
         let values = (int(notice.inbox.0), notice.kind as u8, int(notice.sender.0), group);
@@ -34,7 +34,7 @@ impl RequestNoticeTx for MysqlTx<'_> {
     }
 
     async fn delete_request_notices(&mut self, inbox: ConversationId) -> Result<(), StoreError> {
-        self.contract.before_record_request_notice(inbox)?;
+        self.contract.before_write_request_notices(inbox)?;
         let sql = "DELETE FROM request_notice WHERE inbox_id = ?";
         self.execute(sql, (int(inbox.0),)).await.map(drop)
     }

@@ -21,7 +21,8 @@ pub struct Conclusion {
     pub history: History,
     /// Result of the check.
     pub report: Report,
-    /// Time after the end of the load until every message had its outcome.
+    /// Time after the end of the load until every message had its outcome and removed users had
+    /// joined again.
     pub settled: Duration,
     /// Time after that until all clients had received everything, or the maximum time.
     pub caught_up: Duration,

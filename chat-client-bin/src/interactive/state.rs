@@ -144,6 +144,13 @@ pub(super) struct Unconfirmed {
     pub(super) asked: Instant,
 }
 
+impl Unconfirmed {
+    /// Returns whether a line that is typed at `now` can be the answer to the question.
+    fn can_be_answered(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.asked) >= MIN_ANSWER_TIME
+    }
+}
+
 /// State of the interactive client.
 #[derive(Debug)]
 pub(super) struct State {
@@ -202,8 +209,8 @@ impl State {
     /// user cannot have read the question yet.
     pub(super) fn take_unconfirmed(&mut self) -> Option<UnconfirmedCommand> {
         let unconfirmed = self.unconfirmed.take()?;
-        let was_read = !self.has_line_editor() || unconfirmed.asked.elapsed() >= MIN_ANSWER_TIME;
-        was_read.then_some(unconfirmed.command)
+        let is_answer = !self.has_line_editor() || unconfirmed.can_be_answered(Instant::now());
+        is_answer.then_some(unconfirmed.command)
     }
 
     /// Withdraws the command that the user was asked to confirm, because another line follows. The
@@ -327,4 +334,22 @@ impl State {
 fn unanswered() -> Failure {
     let text = "the server did not answer within 10 s; the command may still take effect";
     Failure::new(Kind::OutcomeUnknown, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn question_cannot_be_answered_before_it_can_be_read() {
+        let asked = Instant::now();
+        let unconfirmed = Unconfirmed {
+            command: UnconfirmedCommand::Leave(ConversationId(1)),
+            line: None,
+            asked,
+        };
+        assert!(!unconfirmed.can_be_answered(asked));
+        assert!(!unconfirmed.can_be_answered(asked + MIN_ANSWER_TIME / 2));
+        assert!(unconfirmed.can_be_answered(asked + MIN_ANSWER_TIME));
+    }
 }

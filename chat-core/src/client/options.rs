@@ -58,8 +58,9 @@ pub struct ClientOptions {
     /// certificate is for its host name and chains to one of them needs no pin, and its key may
     /// change. Other servers, such as those with self-signed certificates, are treated by their
     /// key, as with `sc1://`; but a server that an authority has vouched for once is refused
-    /// without such a certificate. `pins`, and keys that the store has pinned, have priority.
-    /// Default: `None`, so that only keys count.
+    /// without such a certificate. If `pins` is not empty, or the store has pinned a key of the
+    /// server, only these keys are accepted, whatever the certificate. Default: `None`, so that
+    /// only keys count.
     #[cfg(feature = "tls")]
     pub authorities: Option<Arc<crate::transport::tls::RootCertStore>>,
     /// Refuses `tls://` servers for whom no authority of `authorities` vouches, unless their key is

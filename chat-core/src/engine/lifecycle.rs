@@ -76,7 +76,7 @@ impl Lifecycle {
     }
 
     /// Runs a query in a separate task, so that it does not depend on a caller that polls the
-    /// future. Unlike commands, queries are bounded by the lanes of their users.
+    /// future. Unlike a command, a query needs no permit: the queries of one user take turns.
     pub(super) fn spawn_query<T: Send + 'static>(
         &self,
         query: impl Future<Output = Result<T, CommandError>> + Send + 'static,

@@ -184,16 +184,16 @@ impl TxContract {
         )))
     }
 
-    /// Checks that the transaction may record a notice of a request in an inbox.
+    /// Checks that the transaction may record or delete notices of requests in an inbox.
     ///
     /// # Errors
     /// [`StoreError::Defect`]: the inbox is not locked, or does not exist.
-    pub fn before_record_request_notice(&self, inbox: ConversationId) -> Result<(), StoreError> {
+    pub fn before_write_request_notices(&self, inbox: ConversationId) -> Result<(), StoreError> {
         if self.logs.contains_key(&inbox) {
             return Ok(());
         }
         Err(violation(format!(
-            "it records a notice of inbox {inbox} without the lock of that inbox"
+            "it records or deletes a notice of inbox {inbox} without the lock of that inbox"
         )))
     }
 

@@ -312,7 +312,7 @@ fn invalid_values_do_not_hide_other_problems() {
 }
 
 #[test]
-fn unknown_values_cause_no_follow_up_problems() {
+fn values_that_cannot_be_read_cause_no_follow_up_problems() {
     let tls = format!("certificate_file = {EXISTING_FILE:?}\nkey_file = {EXISTING_FILE:?}\n");
     for (text, expected) in [
         (format!("[server]\nlisten = \"tls://127.0.0.1:1\"\n[tls]\n{tls}"), 1),

@@ -170,8 +170,8 @@ pub enum Observation {
         #[serde(flatten)]
         to: LogPosition,
     },
-    /// A run ended together with the load, after its client had time to receive all events. The
-    /// check reports the events that the client did not receive.
+    /// A run lasted until the test ended: its client had time to receive all events after the load.
+    /// The check reports the events that the client did not receive.
     Finished {
         /// Id of the run.
         run: u64,

@@ -14,7 +14,7 @@ impl RequestNoticeTx for MemoryTx<'_> {
         now: Timestamp,
         since: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.contract.before_record_request_notice(notice.inbox)?;
+        self.contract.before_write_request_notices(notice.inbox)?;
         let of_inbox = self.tables.request_notices.entry(notice.inbox).or_default();
         let old = of_inbox.clone();
         of_inbox.retain(|_, time| *time > since);
@@ -27,7 +27,7 @@ impl RequestNoticeTx for MemoryTx<'_> {
     }
 
     async fn delete_request_notice(&mut self, notice: RequestNotice) -> Result<(), StoreError> {
-        self.contract.before_record_request_notice(notice.inbox)?;
+        self.contract.before_write_request_notices(notice.inbox)?;
         let of_inbox = self.tables.request_notices.get_mut(&notice.inbox);
         if let Some(time) = of_inbox.and_then(|of_inbox| of_inbox.remove(&notice)) {
             self.on_rollback(move |tables| {
@@ -42,7 +42,7 @@ impl RequestNoticeTx for MemoryTx<'_> {
     }
 
     async fn delete_request_notices(&mut self, inbox: ConversationId) -> Result<(), StoreError> {
-        self.contract.before_record_request_notice(inbox)?;
+        self.contract.before_write_request_notices(inbox)?;
         if let Some(old) = self.tables.request_notices.remove(&inbox) {
             self.on_rollback(move |tables| drop(tables.request_notices.insert(inbox, old)));
         }

@@ -83,7 +83,7 @@ fn every_violation_is_reported() {
                 true
             });
         }),
-        ("a message is stored with another text", Rule::C2, |history| {
+        ("a message without an idempotency key is stored", Rule::C2, |history| {
             retain_logged(history, None, |event| {
                 if event.position == position(GROUP, 6) {
                     event.digest = Some(Digest::of(b"m4"));
@@ -131,7 +131,7 @@ fn every_violation_is_reported() {
             }
             history.insert(at + 1, again);
         }),
-        ("a removed member receives an event", Rule::C12, |history| {
+        ("a former member receives an event", Rule::C12, |history| {
             let (at, mut last) = find(history, |observation| is_delivered(observation, 2, 7));
             if let Observation::Delivered { run, .. } = &mut last {
                 *run = 3;

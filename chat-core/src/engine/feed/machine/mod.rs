@@ -156,8 +156,9 @@ impl Machine {
     pub(super) fn is_drained(&self, now: Instant) -> bool {
         match self.phase {
             Phase::Open => false,
-            // A running round may claim or renew leases; once it has ended, all leases are known.
-            Phase::Closing { deadline } => now >= deadline || (self.is_settled() && self.shards.due().is_some()),
+            // A running round of lease changes may claim or renew leases; once it has ended, all
+            // leases are known.
+            Phase::Closing { deadline } => now >= deadline || (self.is_settled() && !self.shards.is_round_running()),
             Phase::Ended => true,
         }
     }

@@ -48,6 +48,11 @@ impl Shards {
         self.due
     }
 
+    /// Returns whether a round of lease changes runs.
+    pub(super) fn is_round_running(&self) -> bool {
+        self.due.is_none()
+    }
+
     /// Starts a round. Returns the leases to renew, and the leases to release: those of shards that
     /// the node is leaving and that are settled, so that no event is in flight and no cursor
     /// unrecorded.
