@@ -268,6 +268,7 @@ fn leaving_declines_an_invitation() {
     alice.ok(&["group", "create", "club", "--join-policy", "invite"]);
     alice.ok(&["group", "invite", "club", "bob"]);
     let mut client = bob.start(&[]);
+    client.until("New: inbox (2");
     client.type_line("/leave club");
     client.until("you left #club");
     client.type_line("/friends");
