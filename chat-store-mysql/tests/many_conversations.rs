@@ -6,20 +6,14 @@
 mod support;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use chat_core::engine::Engine;
 use chat_core::model::{ConversationId, DeviceId};
 use chat_core::store::{ConversationStore as _, Store as _};
+use chat_core::testkit::assert_fast_logins_with_many_conversations;
 use chat_core::testkit::store::{open_directs, register};
 use chat_harness::services::MariaDb;
 use chat_store_mysql::{MysqlStore, Options};
 use support::server;
-
-/// Number of conversations of the user who logs in.
-const CONVERSATIONS: u64 = 20_000;
-/// Maximum duration of a login, which is half of the deadline of a request.
-const MAX_DURATION: Duration = Duration::from_millis(2500);
 
 /// Returns the number of rows that statements have read from tables and indexes since the server
 /// started.
@@ -58,20 +52,5 @@ async fn page_of_memberships_reads_few_rows_of_other_pages() {
 async fn user_of_twenty_thousand_conversations_logs_in_within_half_of_the_deadline() {
     let (_server, url) = server(&[]);
     let store = MysqlStore::open(&url, Options::default()).await.unwrap();
-    let user = register(&store, "alice".to_owned()).await;
-    open_directs(&store, user, CONVERSATIONS).await;
-    let engine = Engine::builder(Arc::new(store)).build().await.unwrap();
-    let mut durations = Vec::new();
-    for number in 1..=5 {
-        let started = Instant::now();
-        let session = engine.session(user, DeviceId([number; 16])).await.unwrap();
-        durations.push(started.elapsed());
-        drop(session);
-    }
-    println!("logins of a user of {CONVERSATIONS} conversations: {durations:.2?}");
-    assert!(
-        durations.iter().all(|duration| *duration < MAX_DURATION),
-        "{durations:.2?}"
-    );
-    engine.shutdown().await;
+    assert_fast_logins_with_many_conversations(Arc::new(store)).await;
 }

@@ -82,7 +82,7 @@ pub(super) struct Input {
     has_prompt: Cell<bool>,
     /// Mode of the terminal while the line editor reads a line.
     editor_mode: SharedMode,
-    /// Who is typing, and whether the prompt is out of date. The line editor shows both.
+    /// Parts that the line editor shows besides the prompt and the typed line.
     pub(super) status: SharedStatus,
     /// `true` if the last prompt named an open conversation.
     prompted_open: Cell<bool>,

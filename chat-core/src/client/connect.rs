@@ -157,7 +157,7 @@ async fn record(
 }
 
 /// Pins the key of `options` that the server has proved, so that later runs need no `options.pins`.
-/// What is known of the server already stays.
+/// Changes nothing if the store knows the server already.
 async fn pin_given_key(endpoint: &Endpoint, store: &dyn ClientStore, key: &Fingerprint) -> Result<(), ConnectError> {
     let host = endpoint.address.host_and_port();
     let known = store.known_hosts().await;

@@ -5,8 +5,10 @@
 pub mod bus;
 pub mod cluster;
 pub mod forwarding;
+mod logins;
 mod peer;
 pub mod store;
 
 pub use bus::{Faults, LossyBus};
+pub use logins::assert_fast_logins_with_many_conversations;
 pub use peer::{PASSWORD, Peer, PeerCommands, PeerError};
