@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc as std_mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chat_core::model::Secret;
 use chat_core::sync::Mutex;
@@ -33,6 +33,8 @@ use super::screen::{PrintLock, PrintPause, Screen};
 use super::suspension;
 use super::typing::{SharedStatus, TypingNotices};
 
+/// How long Enter waits for a line that is being printed.
+const PAUSE_TIMEOUT: Duration = Duration::from_millis(200);
 /// Escape sequence that saves the position of the cursor (DECSC).
 const SAVE_CURSOR: &str = "\x1b7";
 /// Escape sequence that moves the cursor to the saved position (DECRC).
@@ -249,8 +251,9 @@ impl Validator for CommandHelper {
         if let PromptKind::Line { is_open } = self.kind
             && is_message(context.input(), is_open)
         {
-            // If a line is being printed, it may appear below the typed line, which then stays.
-            *self.print_pause.lock() = self.printing.try_pause();
+            // If a line is still being printed, it may appear below the typed line, which then
+            // stays.
+            *self.print_pause.lock() = self.printing.pause(PAUSE_TIMEOUT);
         }
         Ok(ValidationResult::Valid(None))
     }

@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::io::{self, Write as _};
-use std::sync::Arc;
 use std::sync::mpsc::{self, TrySendError};
+use std::sync::{Arc, Condvar, PoisonError};
 use std::time::Duration;
 
+use chat_core::sync::Mutex;
 use rustyline::ExternalPrinter;
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 /// Maximum number of lines queued for the editor. Printing never waits: when the queue is full, the
 /// next line goes to standard output directly.
@@ -19,15 +19,51 @@ const REPAINT: &str = "\x1b[A\n";
 /// Lock that the printing thread holds while it prints a line above the prompt, and that a
 /// [`PrintPause`] holds so that it prints none.
 #[derive(Clone, Debug, Default)]
-pub(super) struct PrintLock(Arc<AsyncMutex<()>>);
+pub(super) struct PrintLock(Arc<PrintState>);
+
+#[derive(Debug, Default)]
+struct PrintState {
+    is_locked: Mutex<bool>,
+    unlocked: Condvar,
+}
 
 /// While this exists, no line is printed above the prompt.
-pub(super) type PrintPause = OwnedMutexGuard<()>;
+#[derive(Debug)]
+pub(super) struct PrintPause(PrintLock);
 
 impl PrintLock {
-    /// Stops the printing of lines, or returns `None` if a line is being printed.
-    pub(super) fn try_pause(&self) -> Option<PrintPause> {
-        Arc::clone(&self.0).try_lock_owned().ok()
+    /// Stops the printing of lines. Waits for at most `timeout` if a line is being printed, and
+    /// returns `None` if it still is: the printing thread may wait for the line editor, which is
+    /// the caller.
+    pub(super) fn pause(&self, timeout: Duration) -> Option<PrintPause> {
+        let state = &self.0;
+        let (mut is_locked, waited) = state
+            .unlocked
+            .wait_timeout_while(state.is_locked.lock(), timeout, |is_locked| *is_locked)
+            .unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            return None;
+        }
+        *is_locked = true;
+        Some(PrintPause(self.clone()))
+    }
+
+    fn lock(&self) -> PrintPause {
+        let state = &self.0;
+        let mut is_locked = state
+            .unlocked
+            .wait_while(state.is_locked.lock(), |is_locked| *is_locked)
+            .unwrap_or_else(PoisonError::into_inner);
+        *is_locked = true;
+        PrintPause(self.clone())
+    }
+}
+
+impl Drop for PrintPause {
+    fn drop(&mut self) {
+        let PrintLock(state) = &self.0;
+        *state.is_locked.lock() = false;
+        state.unlocked.notify_one();
     }
 }
 
@@ -105,7 +141,7 @@ fn print(mut printer: impl ExternalPrinter, items: &mpsc::Receiver<Item>, printi
     for item in items {
         match item {
             Item::Line(text) => {
-                let _printing = printing.0.blocking_lock();
+                let _printing = printing.lock();
                 if printer.print(text.clone()).is_err() {
                     to_stdout(&text); // the editor has ended
                 }
@@ -142,6 +178,20 @@ mod tests {
                 .send(text)
                 .map_err(|_| io::Error::other("the editor has ended").into())
         }
+    }
+
+    #[test]
+    fn pause_waits_for_the_line_that_is_printed() {
+        let lock = PrintLock::default();
+        let printing = lock.lock();
+        assert!(lock.pause(Duration::ZERO).is_none());
+        let pausing = lock.clone();
+        let pause = std::thread::spawn(move || pausing.pause(Duration::from_mins(1)));
+        drop(printing);
+        let pause = pause.join().unwrap();
+        assert!(pause.is_some() && lock.pause(Duration::ZERO).is_none());
+        drop(pause);
+        assert!(lock.pause(Duration::ZERO).is_some());
     }
 
     #[test]
