@@ -143,8 +143,8 @@ pub struct EngineConfig {
     pub friend_request_rate: Rate,
     /// Rate at which one user may invite users to groups. Default 200 per day.
     pub invitation_rate: Rate,
-    /// Rate at which one user may open direct conversations. Default 100 per hour.
-    pub direct_opening_rate: Rate,
+    /// Rate at which one user may start direct conversations. Default 100 per hour.
+    pub direct_conversation_rate: Rate,
     /// Rate at which one user may change contacts, groups, memberships and the own profile, over
     /// all sessions on this node. Commands that are refused or change nothing count too, unless the
     /// user is told to try again. Messages, and the commands that have one of the rates above, do
@@ -243,7 +243,7 @@ impl Default for EngineConfig {
             group_creation_rate: Rate::new(10, HOUR),
             friend_request_rate: Rate::new(30, DAY),
             invitation_rate: Rate::new(200, DAY),
-            direct_opening_rate: Rate::new(100, HOUR),
+            direct_conversation_rate: Rate::new(100, HOUR),
             change_rate: Rate::new(60, 60 * SECOND).with_burst(200),
             repeated_request_interval: DAY,
             message_rate_per_user: Rate::new(40, SECOND).with_burst(2000),

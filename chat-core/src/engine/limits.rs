@@ -148,7 +148,7 @@ pub(crate) struct UserLimits {
     pub(crate) group_creations: Arc<UserLimit>,
     pub(crate) friend_requests: Arc<UserLimit>,
     pub(crate) invitations: Arc<UserLimit>,
-    pub(crate) direct_openings: Arc<UserLimit>,
+    pub(crate) direct_conversations: Arc<UserLimit>,
     /// Limit on commands that hooks decide about and that have no other rate limit.
     pub(crate) hook_commands: Arc<UserLimit>,
     /// Limit on changes that have no other rate limit.
@@ -169,7 +169,7 @@ impl UserLimits {
             group_creations: charged(config.group_creation_rate),
             friend_requests: charged(config.friend_request_rate),
             invitations: charged(config.invitation_rate),
-            direct_openings: charged(config.direct_opening_rate),
+            direct_conversations: charged(config.direct_conversation_rate),
             hook_commands: charged(config.hook_command_rate),
             changes: charged(config.change_rate),
             attempts: UserLimit::new(config.change_rate),

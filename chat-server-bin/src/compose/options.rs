@@ -46,7 +46,7 @@ fn set_command_limits(config: &mut EngineConfig, limits: &LimitsSection) {
     config.group_creation_rate = limits.group_creation_rate.0;
     config.friend_request_rate = limits.friend_request_rate.0;
     config.invitation_rate = limits.invitation_rate.0;
-    config.direct_opening_rate = limits.direct_opening_rate.0;
+    config.direct_conversation_rate = limits.direct_conversation_rate.0;
     config.change_rate = limits.change_rate.0;
     config.repeated_request_interval = limits.repeated_request_interval.0;
     config.max_former_groups_per_user = limits.max_former_groups_per_user;

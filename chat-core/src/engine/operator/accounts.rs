@@ -40,16 +40,16 @@ impl Operator {
             Some(password) => Some(self.hash(password).await?),
             None => None,
         };
-        let action = self.action();
+        let audit = self.audit_context();
         let create = CreateByOperator {
             create: operations::account::CreateAccount {
                 name: new.name,
                 display_name: new.display_name,
                 password_hash,
                 direct_policy: self.parts.default_direct_policy,
-                now: action.now,
+                now: audit.now,
             },
-            action,
+            audit,
             subject,
         };
         let account = access.run(Scope::NoSharedRows, create).await?;
@@ -183,7 +183,7 @@ impl Operator {
         let disables = matches!(change, AccountChange::Disable);
         self.spawn(|this| async move {
             let change = ChangeAccount {
-                action: this.action(),
+                audit: this.audit_context(),
                 user,
                 change,
             };

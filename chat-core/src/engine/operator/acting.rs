@@ -54,7 +54,7 @@ impl Commands for OperatorActingAs {
         self.operator.spawn(move |operator| async move {
             if let Some(kind) = recorded_kind(&command) {
                 let record = RecordAction {
-                    action: operator.action(),
+                    audit: operator.audit_context(),
                     kind,
                     user: caller.user,
                     detail: object(&command),

@@ -115,7 +115,7 @@ impl Operator {
 
     async fn delete(&self, user: UserId, options: DeleteAccount) -> Result<(), CommandError> {
         let mark = MarkDeleted {
-            action: self.action(),
+            audit: self.audit_context(),
             user,
             free_name: options.name == DeletedName::Free,
             free_subject: options.subject == DeletedSubject::Free,
@@ -143,8 +143,8 @@ impl Operator {
     /// [`CommandError`]. `NotFound`: no deleted account reserves the subject.
     pub async fn free_subject(&self, subject: Subject) -> Result<(), CommandError> {
         self.spawn(|this| async move {
-            let action = this.action();
-            let free = FreeSubject { action, subject };
+            let audit = this.audit_context();
+            let free = FreeSubject { audit, subject };
             let user = this.parts.access.run(Scope::NoSharedRows, free).await?;
             tracing::info!(
                 user = user.0,

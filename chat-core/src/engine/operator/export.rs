@@ -60,7 +60,7 @@ impl Operator {
         let user = account.id;
         self.spawn(|this| async move {
             let record = RecordAction {
-                action: this.action(),
+                audit: this.audit_context(),
                 kind: "account.export",
                 user,
                 detail: String::new(),

@@ -92,8 +92,8 @@ impl Operator {
         let group = self.find_group(&group.into()).await?.id;
         let to = self.find_user(&to.into()).await?;
         self.spawn(|this| async move {
-            let action = this.action();
-            this.append(group, TransferGroup { action, group, to }).await
+            let audit = this.audit_context();
+            this.append(group, TransferGroup { audit, group, to }).await
         })
         .await
     }
@@ -106,8 +106,8 @@ impl Operator {
     pub async fn delete_group(&self, group: impl Into<ConversationRef>) -> Result<(), CommandError> {
         let group = self.find_group(&group.into()).await?.id;
         self.spawn(|this| async move {
-            let action = this.action();
-            this.append(group, DeleteGroup { action, group }).await
+            let audit = this.audit_context();
+            this.append(group, DeleteGroup { audit, group }).await
         })
         .await
     }

@@ -23,7 +23,7 @@ impl Operator {
     pub async fn recall(&self, conversation: ConversationId, target: Seq) -> Result<(), CommandError> {
         self.spawn(|this| async move {
             let recall = RecallMessage {
-                action: this.action(),
+                audit: this.audit_context(),
                 conversation,
                 target,
             };
@@ -90,7 +90,7 @@ impl Operator {
         };
         self.spawn(|this| async move {
             let post = PostAsSystem {
-                action: this.action(),
+                audit: this.audit_context(),
                 conversation,
                 client_message_id: id,
                 fingerprint,

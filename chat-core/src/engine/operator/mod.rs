@@ -32,7 +32,7 @@ use super::directory::Directory;
 use super::error::CommandError;
 use super::lifecycle::Lifecycle;
 use super::operation::Operation;
-use super::operations::operator::{Action, no_account};
+use super::operations::operator::{AuditContext, no_account};
 use super::store_access::StoreAccess;
 use super::workers::{ObserverQueue, PresenceView, Publisher, SessionEnder};
 use crate::auth::PasswordAuthenticator;
@@ -117,8 +117,8 @@ impl Operator {
     }
 
     /// Returns the operator, source and current time for the audit record of an action.
-    fn action(&self) -> Action {
-        Action {
+    fn audit_context(&self) -> AuditContext {
+        AuditContext {
             operator: Arc::clone(&self.name),
             source: Arc::clone(&self.source),
             now: self.parts.access.wall_time(),

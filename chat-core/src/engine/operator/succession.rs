@@ -32,8 +32,8 @@ impl Operator {
     async fn pass_group(&self, mut user: UserId, group: ConversationId) -> Result<(), CommandError> {
         let access = &self.parts.access;
         loop {
-            let action = self.action();
-            let (owner, events) = access.run(group, PassGroup { action, user, group }).await?;
+            let audit = self.audit_context();
+            let (owner, events) = access.run(group, PassGroup { audit, user, group }).await?;
             self.parts.publisher.publish(events);
             let Some(owner) = owner else { return Ok(()) };
             // The new owner may have been disabled after the unit of work had looked for the most

@@ -60,7 +60,7 @@ impl DirectOpener {
         Ok(Destination::Unopened(UnopenedDirect {
             kind: ConversationKind::direct(caller.user, peer),
             peer,
-            charge: self.limits.direct_openings.charge(caller.user)?,
+            charge: self.limits.direct_conversations.charge(caller.user)?,
         }))
     }
 

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Action, account_deleted, no_account, user_target};
+use super::{AuditContext, account_deleted, no_account, user_target};
 use crate::auth::Subject;
 use crate::engine::error::{CommandError, Rejection, name_taken};
 use crate::engine::operation::{Operation, WriteIntents};
@@ -15,7 +15,7 @@ use crate::store::{StoreError, Transaction};
 /// account to it.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct CreateByOperator {
-    pub(in crate::engine) action: Action,
+    pub(in crate::engine) audit: AuditContext,
     pub(in crate::engine) create: CreateAccount,
     pub(in crate::engine) subject: Option<Subject>,
 }
@@ -35,7 +35,7 @@ impl Operation for CreateByOperator {
             }
         }
         let detail = format!("name {}", user.name);
-        self.action
+        self.audit
             .record(tx, "account.create", user_target(user.id), detail)
             .await?;
         stored_account(tx, user.id).await
@@ -90,7 +90,7 @@ impl AccountChange {
 /// Changes an account that is not deleted.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct ChangeAccount {
-    pub(in crate::engine) action: Action,
+    pub(in crate::engine) audit: AuditContext,
     pub(in crate::engine) user: UserId,
     pub(in crate::engine) change: AccountChange,
 }
@@ -112,7 +112,7 @@ impl Operation for ChangeAccount {
             return Err(account_deleted(self.user).into());
         }
         for mut device in devices {
-            device.end_login(self.action.now);
+            device.end_login(self.audit.now);
             device.device_token = None;
             tx.put_device(&device).await?;
         }
@@ -134,7 +134,7 @@ impl Operation for ChangeAccount {
         if after != before {
             tx.update_account(&after).await?;
         }
-        self.action
+        self.audit
             .record(tx, self.change.audit_kind(), user_target(self.user), detail)
             .await?;
         Ok((before, stored_account(tx, self.user).await?))
@@ -144,7 +144,7 @@ impl Operation for ChangeAccount {
 /// Appends to the audit log an action that changes nothing, or a command that is about to run.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct RecordAction {
-    pub(in crate::engine) action: Action,
+    pub(in crate::engine) audit: AuditContext,
     /// Kind of the action, such as `account.export`.
     pub(in crate::engine) kind: &'static str,
     pub(in crate::engine) user: UserId,
@@ -159,7 +159,7 @@ impl Operation for RecordAction {
     async fn apply(&mut self, tx: &mut dyn Transaction, _intents: &WriteIntents) -> Result<(), Rejection> {
         let target = user_target(self.user);
         let detail = self.detail.clone();
-        Ok(self.action.record(tx, self.kind, target, detail).await?)
+        Ok(self.audit.record(tx, self.kind, target, detail).await?)
     }
 }
 

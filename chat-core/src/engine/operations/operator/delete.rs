@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 
 use super::succession::successor;
-use super::{Action, no_account, on_behalf_of, user_target};
+use super::{AuditContext, no_account, on_behalf_of, user_target};
 use crate::auth::Subject;
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
@@ -21,7 +21,7 @@ use crate::store::{StoreError, Transaction};
 /// be run again on a deleted account, to continue the deletion or to free the name or subject.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct MarkDeleted {
-    pub(in crate::engine) action: Action,
+    pub(in crate::engine) audit: AuditContext,
     pub(in crate::engine) user: UserId,
     /// True if another account may take the name.
     pub(in crate::engine) free_name: bool,
@@ -50,7 +50,7 @@ impl Operation for MarkDeleted {
             password_hash: None,
             direct_policy: DirectPolicy::default(),
             disabled: true,
-            deleted: before.deleted.or(Some(self.action.now)),
+            deleted: before.deleted.or(Some(self.audit.now)),
             ..before.clone()
         };
         tx.update_account(&deleted).await?;
@@ -65,7 +65,7 @@ impl Operation for MarkDeleted {
                 return Err(StoreError::Corrupt(format!("the name {name} is taken")).into());
             }
         }
-        self.action
+        self.audit
             .record(tx, "account.delete", user_target(self.user), self.detail.clone())
             .await?;
         Ok(before)
@@ -88,7 +88,7 @@ impl MarkDeleted {
 /// Frees the subject of a deleted account, so that the next login with it gets another account.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct FreeSubject {
-    pub(in crate::engine) action: Action,
+    pub(in crate::engine) audit: AuditContext,
     pub(in crate::engine) subject: Subject,
 }
 
@@ -104,7 +104,7 @@ impl Operation for FreeSubject {
         };
         lock_user(tx, account.id).await?;
         tx.set_subject(account.id, None).await?;
-        self.action
+        self.audit
             .record(tx, "account.free_subject", user_target(account.id), String::new())
             .await?;
         Ok(account.id)

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Action, SYSTEM, conversation_target, on_behalf_of};
+use super::{AuditContext, SYSTEM, conversation_target, on_behalf_of};
 use crate::codec::body;
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
@@ -16,7 +16,7 @@ use crate::store::{StoreError, Transaction};
 /// event, and the message is marked as recalled by the last event of the log.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct RecallMessage {
-    pub(in crate::engine) action: Action,
+    pub(in crate::engine) audit: AuditContext,
     pub(in crate::engine) conversation: ConversationId,
     pub(in crate::engine) target: Seq,
 }
@@ -26,7 +26,7 @@ impl Operation for RecallMessage {
     type Output = Vec<Event>;
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
-        let mut logs = Logs::lock(tx, self.action.now, [self.conversation]).await?;
+        let mut logs = Logs::lock(tx, self.audit.now, [self.conversation]).await?;
         let target = tx.events_at(self.conversation, &[self.target]).await?.pop();
         let target = target.filter(|event| event.kind == EventKind::Message);
         let (Some(log), Some(target)) = (logs.log(self.conversation), target) else {
@@ -40,11 +40,11 @@ impl Operation for RecallMessage {
             );
             return Err(CommandError::new(ReplyCode::AlreadyRecalled, text).into());
         }
-        let recall = recall(log, self.action.now, SYSTEM, self.target);
+        let recall = recall(log, self.audit.now, SYSTEM, self.target);
         let (_, events) = logs.write(tx, intents).await?;
         erase(tx, self.conversation, self.target, recall).await?;
         let detail = format!("message #{} of user {}", self.target, target.sender);
-        self.action
+        self.audit
             .record(tx, "message.recall", conversation_target(self.conversation), detail)
             .await?;
         Ok(events)

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 
 use super::succession::make_owner;
-use super::{Action, SYSTEM, account_deleted, conversation_target, group_deleted, no_account, no_group};
+use super::{AuditContext, SYSTEM, account_deleted, conversation_target, group_deleted, no_account, no_group};
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::fence::lock_user;
@@ -15,7 +15,7 @@ use crate::store::Transaction;
 /// Makes a member the owner of a group. The former owner, if there is one, becomes an admin.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct TransferGroup {
-    pub(in crate::engine) action: Action,
+    pub(in crate::engine) audit: AuditContext,
     pub(in crate::engine) group: ConversationId,
     pub(in crate::engine) to: UserId,
 }
@@ -37,7 +37,7 @@ impl Operation for TransferGroup {
             let text = format!("the account of user {} is disabled; enable it first", account.name);
             return Err(CommandError::new(ReplyCode::AccountDisabled, text).into());
         }
-        let mut logs = Logs::lock(tx, self.action.now, [self.group]).await?;
+        let mut logs = Logs::lock(tx, self.audit.now, [self.group]).await?;
         let log = existing_group(&mut logs, self.group)?;
         let next = tx.members_in(self.group, &[self.to]).await?.pop();
         let Some(next) = next.filter(|member| member.is_active()) else {
@@ -48,11 +48,11 @@ impl Operation for TransferGroup {
         };
         if next.role != Role::Owner {
             let owners = tx.members_with_role(self.group, Role::Owner).await?;
-            make_owner(tx, log, self.action.now, owners, next).await?;
+            make_owner(tx, log, self.audit.now, owners, next).await?;
         }
         let (_, events) = logs.write(tx, intents).await?;
         let detail = format!("to user {}", self.to);
-        self.action
+        self.audit
             .record(tx, "group.transfer", conversation_target(self.group), detail)
             .await?;
         Ok(events)
@@ -62,7 +62,7 @@ impl Operation for TransferGroup {
 /// Deletes a group in the name of the system. The log stays readable to the last members.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct DeleteGroup {
-    pub(in crate::engine) action: Action,
+    pub(in crate::engine) audit: AuditContext,
     pub(in crate::engine) group: ConversationId,
 }
 
@@ -71,14 +71,14 @@ impl Operation for DeleteGroup {
     type Output = Vec<Event>;
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Vec<Event>, Rejection> {
-        let mut logs = Logs::lock(tx, self.action.now, [self.group]).await?;
+        let mut logs = Logs::lock(tx, self.audit.now, [self.group]).await?;
         let log = existing_group(&mut logs, self.group)?;
-        log.append(self.action.now, SYSTEM, &EventBody::GroupDeleted);
+        log.append(self.audit.now, SYSTEM, &EventBody::GroupDeleted);
         log.change().deleted = true;
         let name = log.row.group.as_ref().map(|profile| profile.name.clone());
         let (_, events) = logs.write(tx, intents).await?;
         let detail = format!("name {}", name.unwrap_or_default());
-        self.action
+        self.audit
             .record(tx, "group.delete", conversation_target(self.group), detail)
             .await?;
         Ok(events)

@@ -26,7 +26,7 @@ use crate::store::{NewAuditRecord, StoreError, Transaction};
 
 /// Operator, source and time of an operator's action, for the audit log.
 #[derive(Clone, Debug)]
-pub(in crate::engine) struct Action {
+pub(in crate::engine) struct AuditContext {
     /// Name of the operator.
     pub(in crate::engine) operator: Arc<str>,
     /// Source of the request: an address, a host name or a program.
@@ -34,7 +34,7 @@ pub(in crate::engine) struct Action {
     pub(in crate::engine) now: Timestamp,
 }
 
-impl Action {
+impl AuditContext {
     /// Appends the action to the audit log. `kind` is the kind of the action, such as
     /// `account.create`.
     async fn record(

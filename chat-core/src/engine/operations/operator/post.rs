@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Action, SYSTEM, account_deleted, conversation_target, group_deleted};
+use super::{AuditContext, SYSTEM, account_deleted, conversation_target, group_deleted};
 use crate::engine::error::{CommandError, Rejection};
 use crate::engine::operation::{Idempotent, Operation, WriteIntents};
 use crate::engine::operations::log::{Author, Logs};
@@ -17,7 +17,7 @@ use crate::store::{StoreError, Transaction};
 /// the message that was appended before.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct PostAsSystem {
-    pub(in crate::engine) action: Action,
+    pub(in crate::engine) audit: AuditContext,
     pub(in crate::engine) conversation: ConversationId,
     pub(in crate::engine) client_message_id: ClientMessageId,
     /// Distinguishes a retry from another use of `client_message_id`.
@@ -41,7 +41,7 @@ impl Operation for PostAsSystem {
     type Output = (Appended, Vec<Event>);
 
     async fn apply(&mut self, tx: &mut dyn Transaction, intents: &WriteIntents) -> Result<Self::Output, Rejection> {
-        let mut logs = Logs::lock(tx, self.action.now, [self.conversation]).await?;
+        let mut logs = Logs::lock(tx, self.audit.now, [self.conversation]).await?;
         let refusal = self
             .refusal(tx, logs.log(self.conversation).map(|log| &log.row))
             .await?;
@@ -63,11 +63,11 @@ impl Operation for PostAsSystem {
             sent: Some((self.client_message_id, self.fingerprint)),
             ..SYSTEM
         };
-        let event = log.append_encoded(self.action.now, author, EventKind::Message, None, self.body.clone());
+        let event = log.append_encoded(self.audit.now, author, EventKind::Message, None, self.body.clone());
         let appended = appended(event, false);
         let detail = format!("message #{}", appended.seq);
         let (_, events) = logs.write(tx, intents).await?;
-        self.action
+        self.audit
             .record(tx, "message.post", conversation_target(self.conversation), detail)
             .await?;
         Ok((appended, events))

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Action, SYSTEM, conversation_target};
+use super::{AuditContext, SYSTEM, conversation_target};
 use crate::engine::error::Rejection;
 use crate::engine::operation::{Operation, WriteIntents};
 use crate::engine::operations::fence::lock_user;
@@ -53,7 +53,7 @@ pub(super) async fn make_owner(
 /// the group or is enabled again, or if there is no successor.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct PassGroup {
-    pub(in crate::engine) action: Action,
+    pub(in crate::engine) audit: AuditContext,
     pub(in crate::engine) user: UserId,
     pub(in crate::engine) group: ConversationId,
 }
@@ -70,7 +70,7 @@ impl Operation for PassGroup {
         if !tx.account(self.user).await?.is_some_and(|account| account.disabled) {
             return nothing();
         }
-        let mut logs = Logs::lock(tx, self.action.now, [self.group]).await?;
+        let mut logs = Logs::lock(tx, self.audit.now, [self.group]).await?;
         let is_existing = |row: &Conversation| row.kind == ConversationKind::Group && !row.deleted;
         let Some(log) = logs.log(self.group).filter(|log| is_existing(&log.row)) else {
             return nothing();
@@ -82,10 +82,10 @@ impl Operation for PassGroup {
         let Some(next) = successor(tx, self.group, self.user).await? else {
             return nothing();
         };
-        let next = make_owner(tx, log, self.action.now, [owner], next).await?;
+        let next = make_owner(tx, log, self.audit.now, [owner], next).await?;
         let (_, events) = logs.write(tx, intents).await?;
         let detail = format!("to user {next}, because user {} was disabled", self.user);
-        self.action
+        self.audit
             .record(tx, "group.transfer", conversation_target(self.group), detail)
             .await?;
         Ok((Some(next), events))
