@@ -95,6 +95,8 @@ pub(super) fn start(config: EngineConfig, epoch: StoreEpoch, ports: AssemblyPart
             presence: Arc::clone(&queues.presence),
             observers: Arc::clone(&queues.observers),
             lifecycle: lifecycle.clone(),
+            query_lanes: Arc::clone(&shared.query_lanes),
+            request_timeout: config.request_timeout,
             max_list_length: config.max_list_length,
         }),
         operator: Arc::new(operator_parts(&commands, &lifecycle, &config, &ports, &queues, &shared)),
@@ -143,6 +145,7 @@ fn operator_parts(
 struct Shared {
     directory: Arc<Directory>,
     limits: Arc<UserLimits>,
+    query_lanes: Arc<QueryLanes>,
     hooks: Arc<HookCalls>,
     publisher: Publisher,
 }
@@ -159,6 +162,7 @@ impl Shared {
                 Arc::clone(&limits),
                 config,
             )),
+            query_lanes: Arc::new(QueryLanes::new(Arc::clone(&limits))),
             limits,
             publisher: Publisher::new(ports.router.clone(), Arc::clone(&queues.observers)),
         }
@@ -226,7 +230,7 @@ fn dispatcher(
             access: access(),
             router: ports.router.clone(),
             lifecycle: lifecycle.clone(),
-            lanes: QueryLanes::new(limits()),
+            lanes: Arc::clone(&shared.query_lanes),
         }),
         limits: limits(),
         account: Arc::new(AccountCommands {

@@ -169,7 +169,9 @@ pub struct EngineConfig {
     pub page_rate: Rate,
     /// Rate of the rows that queries read for one user over all sessions on this node, and without
     /// one. A query counts as 5 rows, and as one more for each row that it reads: a user, a
-    /// contact, a group, a member or a device; a conversation counts as 4. A page of history counts
+    /// contact, a group, a member or a device; a conversation counts as 4. The login of a session
+    /// counts as a query of all conversations of the user: 4 rows for each that it lists, and one
+    /// for each of the others. A page of history counts
     /// as 5, in addition to [`page_rate`](Self::page_rate); so do a typing notice, and a mark that
     /// the store has to check. Beyond the rate, a query is delayed, or refused as busy if it cannot
     /// start within `request_timeout`, and a typing notice is dropped. One query delays the next by

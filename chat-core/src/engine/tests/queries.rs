@@ -224,6 +224,29 @@ async fn read_rate_delays_the_heavy_reader_only() {
     phone.execute(Command::Typing { conversation, stopped }).await.unwrap();
 }
 
+/// A login reads all conversations of the user, which delays the user's next login, and no other.
+#[tokio::test(start_paused = true)]
+async fn logins_cost_the_rows_that_they_read() {
+    let mut config = config();
+    config.read_rate = Rate::new(10, SECOND).with_burst(40);
+    let engine = builder().config(config).build().await.unwrap();
+    let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+    for name in ["one", "two", "three", "four"] {
+        create_group(&alice, name).await;
+    }
+    tokio::time::sleep(20 * SECOND).await;
+    // The inbox and four groups cost 5 + 5 x 4 rows, so two logins cost 50.
+    let login = async |user| {
+        let started = Instant::now();
+        let session = engine.session(user, DeviceId::random()).await.unwrap();
+        drop(session);
+        started.elapsed().as_secs()
+    };
+    assert_eq!([login(id(&alice)).await, login(id(&alice)).await], [0, 0]);
+    assert_eq!(login(id(&alice)).await, 1);
+    assert_eq!(login(id(&bob)).await, 0);
+}
+
 /// The list of contacts costs as much as it has contacts.
 #[tokio::test(start_paused = true)]
 async fn list_of_contacts_costs_its_rows() {
@@ -231,6 +254,7 @@ async fn list_of_contacts_costs_its_rows() {
     config.read_rate = Rate::new(1, SECOND).with_burst(12);
     let engine = builder().config(config).build().await.unwrap();
     let (alice, bob) = (new_user(&engine, "alice").await, new_user(&engine, "bob").await);
+    tokio::time::sleep(20 * SECOND).await;
     // Without contacts, two lists cost 10 rows.
     for delay in [0, 0] {
         assert_eq!(time_of(&alice, Command::ListContacts).await.as_secs(), delay);
