@@ -41,8 +41,9 @@ pub struct ConnectionLimits {
     pub exempt_loopback: bool,
     /// Penalties for misbehaviour of a source.
     pub penalties: PenaltyOptions,
-    /// Maximum number of entries in each of three tables of sources: rates, penalties for
-    /// connections, and penalties for logins. An entry takes about 60 bytes. Default 65 536.
+    /// Maximum number of entries in each of four tables of sources: rates, penalties for
+    /// connections, penalties for logins, and sources of successful logins. An entry takes about 60
+    /// bytes. Default 65 536.
     pub max_table_entries: usize,
 }
 

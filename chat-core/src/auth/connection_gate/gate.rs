@@ -172,6 +172,7 @@ impl State {
         limits: &ConnectionLimits,
     ) -> Result<(), ConnectionRefused> {
         if self.counts(source).authenticated == 0
+            && !self.penalties.is_known(now, source)
             && let Some(remaining) = self.penalties.of_connections(now, source)
         {
             return Err(ConnectionRefused::Penalised(remaining));
@@ -216,12 +217,15 @@ impl Shared {
         self.state.lock()
     }
 
-    /// Adds a penalty, unless the source has more than `own` open sessions. Logs a penalty when it
+    /// Adds a penalty, unless the source has more than `own` open sessions, or is known. Logs a penalty when it
     /// takes effect, but not when it is extended.
     fn penalise(&self, now: Instant, source: SourceKey, offence: Offence, own: u32) {
         let mut state = self.state();
         if state.sources.get(&source).is_some_and(|open| open.authenticated > own) {
             return;
+        }
+        if own > 0 {
+            state.penalties.remove_known(source);
         }
         let enforced = state.penalties.add(now, source, offence);
         drop(state);
@@ -301,6 +305,11 @@ impl ConnectionPermit {
     pub fn penalise(&self, now: Instant, offence: Offence) {
         self.shared
             .penalise(now, self.source, offence, self.authenticated.into());
+    }
+
+    /// Records that a login of this connection succeeded, which makes its source a known one.
+    pub fn record_login(&self, now: Instant) {
+        self.shared.state().penalties.add_known(now, self.source);
     }
 
     /// Returns how long logins of unknown devices from this source have to wait, because others

@@ -24,7 +24,9 @@ pub enum Offence {
 /// whole sum has passed, the gate rejects the connections of the source, or for the sum of
 /// `AuthFailed` only its logins without a device token, which are answered with the remaining time.
 /// A source with open sessions other than that of the offender is not penalised, because many users
-/// may share its address.
+/// may share its address. The connections of a known source, from which a login has succeeded, are
+/// rejected only after an offence of a session from there: others must not be able to lock the
+/// devices out that are usually there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PenaltyOptions {
@@ -38,6 +40,8 @@ pub struct PenaltyOptions {
     pub min: Duration,
     /// Maximum of the sum. Default 600 s.
     pub max: Duration,
+    /// Time for which a source is known after a login from it has succeeded. Default 30 days.
+    pub known_source_duration: Duration,
 }
 
 impl Default for PenaltyOptions {
@@ -48,6 +52,7 @@ impl Default for PenaltyOptions {
             timed_out: Duration::from_secs(10),
             min: Duration::from_secs(15),
             max: Duration::from_secs(600),
+            known_source_duration: Duration::from_hours(30 * 24),
         }
     }
 }
@@ -77,6 +82,20 @@ pub(super) struct Penalties {
     options: PenaltyOptions,
     connections: Table<SourceKey, Penalty>,
     logins: Table<SourceKey, Penalty>,
+    known_sources: Table<SourceKey, KnownSource>,
+}
+
+/// A source from which a login has succeeded.
+#[derive(Debug, Clone, Copy, Default)]
+struct KnownSource {
+    /// Time until which the source is known; `None` if it is not.
+    until: Option<Instant>,
+}
+
+impl Decaying for KnownSource {
+    fn remaining(&self, now: Instant) -> Duration {
+        remaining_until(self.until, now)
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -97,9 +116,12 @@ impl Penalty {
 
 impl Decaying for Penalty {
     fn remaining(&self, now: Instant) -> Duration {
-        self.until
-            .map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
+        remaining_until(self.until, now)
     }
+}
+
+fn remaining_until(until: Option<Instant>, now: Instant) -> Duration {
+    until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
 }
 
 impl Penalties {
@@ -108,6 +130,7 @@ impl Penalties {
             options,
             connections: Table::new(max_entries),
             logins: Table::new(max_entries),
+            known_sources: Table::new(max_entries),
         }
     }
 
@@ -128,17 +151,38 @@ impl Penalties {
         source.with_site().find_map(|key| table.get(&key)?.enforced_for(now))
     }
 
+    /// Records that a login from the source has succeeded.
+    pub(super) fn add_known(&mut self, now: Instant, source: SourceKey) {
+        let until = now.checked_add(self.options.known_source_duration);
+        self.known_sources.entry(now, source).until = until;
+    }
+
+    /// Records that a session from the source has committed an offence.
+    pub(super) fn remove_known(&mut self, source: SourceKey) {
+        if let Some(known) = self.known_sources.get_mut(&source) {
+            known.until = None;
+        }
+    }
+
+    /// Returns whether penalties do not apply to the connections of the source.
+    pub(super) fn is_known(&self, now: Instant, source: SourceKey) -> bool {
+        let known = self.known_sources.get(&source);
+        known.is_some_and(|known| !known.remaining(now).is_zero())
+    }
+
     /// Adds the penalty for an offence. Returns the time of the penalty if it takes effect from now
-    /// on, and `None` if it has no effect yet, or had one before.
+    /// on, and `None` if it has no effect yet, or had one before. Penalties of connections do not
+    /// apply to known sources.
     pub(super) fn add(&mut self, now: Instant, source: SourceKey, offence: Offence) -> Option<Duration> {
-        let options = &self.options;
-        if options.max.is_zero() {
+        if self.options.max.is_zero() {
             return None;
         }
         let table = match offence {
             Offence::AuthFailed => &mut self.logins,
+            Offence::Malformed | Offence::TimedOut if self.is_known(now, source) => return None,
             Offence::Malformed | Offence::TimedOut => &mut self.connections,
         };
+        let options = &self.options;
         let before = Self::enforced(table, now, source);
         for key in source.with_site() {
             let penalty = table.entry(now, key);

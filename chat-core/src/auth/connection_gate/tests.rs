@@ -114,6 +114,38 @@ fn source_with_open_sessions_is_not_penalised() {
     assert!(gate.admit(later, source(1)).is_err());
 }
 
+/// Somebody else at the address of an office must not be able to lock out the devices that are
+/// usually there, at a time when none of them has a session.
+#[test]
+fn known_source_is_penalised_only_for_its_own_sessions() {
+    let gate = gate(|limits| limits.penalties = PenaltyOptions::default());
+    let start = Instant::now();
+    let mut device = gate.admit(start, source(1)).unwrap();
+    device.authenticate().unwrap();
+    device.record_login(start);
+    drop(device);
+    let misbehave = |now, from| (0..9).for_each(|_| gate.penalise(now, from, Offence::Malformed));
+    misbehave(start, source(1));
+    misbehave(start, source(2));
+    assert!(gate.admit(start, source(1)).is_ok() && gate.admit(start, source(2)).is_err());
+    // Wrong passwords delay the logins of unknown devices from there, as everywhere.
+    let guest = gate.admit(start, source(1)).unwrap();
+    (0..3).for_each(|_| guest.penalise(start, Offence::AuthFailed));
+    assert!(guest.login_wait(start).is_some());
+    drop(guest);
+    let month = 30 * 24 * 3600 * SECOND;
+    misbehave(start + month, source(1));
+    assert!(gate.admit(start + month, source(1)).is_err());
+
+    let later = start + 2 * month;
+    let mut offender = gate.admit(later, source(1)).unwrap();
+    offender.authenticate().unwrap();
+    offender.record_login(later);
+    (0..2).for_each(|_| offender.penalise(later, Offence::Malformed));
+    drop(offender);
+    assert!(gate.admit(later, source(1)).is_err());
+}
+
 #[test]
 fn sum_of_penalties_is_limited() {
     let gate = gate(|limits| limits.penalties = PenaltyOptions::default());

@@ -65,7 +65,10 @@ impl Connection<'_> {
                         // Boxed, so that a guest that waits for input holds no memory for a login.
                         let authenticating = Box::pin(authenticate(self.shared, self.source, credentials));
                         match unless_killed(&self.connection_guard, authenticating).await? {
-                            Ok(login) => return Ok(self.admit(guest, ticket, login)),
+                            Ok(login) => {
+                                permit.record_login(now());
+                                return Ok(self.admit(guest, ticket, login));
+                            }
                             Err(error) => {
                                 permit.unauthenticate();
                                 if error.code == ReplyCode::BadCredentials {
