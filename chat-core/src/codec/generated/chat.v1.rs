@@ -629,7 +629,7 @@ pub struct ListConversations {
     /// 1 to 500; 0: 200.
     #[prost(uint32, tag = "2")]
     pub limit: u32,
-    /// Also conversations that have ended and that this device has acknowledged to their end.
+    /// Also conversations that have ended, and whose last event this device has acknowledged.
     #[prost(bool, tag = "3")]
     pub ended: bool,
     /// Groups with their descriptions.
@@ -1198,7 +1198,7 @@ pub struct ReceiptNotice {
     #[prost(uint64, tag = "4")]
     pub read_seq: u64,
 }
-/// The user's own read mark moved, on this or another device.
+/// The user's own read mark moved on another device.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadNotice {
     #[prost(uint64, tag = "1")]
